@@ -1,0 +1,1 @@
+//! Getting data sets, pretrained weights and the ONNX Runtime library onto the machine.

@@ -1,0 +1,1 @@
+//! Numbers to tables and plots: accuracy, confusion, latency, agreement.

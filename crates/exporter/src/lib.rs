@@ -1,0 +1,1 @@
+//! Spec and trained weights to an ONNX model.

@@ -1,0 +1,1 @@
+//! Run ONNX image classifiers with tract or ONNX Runtime.

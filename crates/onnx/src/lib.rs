@@ -1,0 +1,1 @@
+//! ONNX protobuf messages, a graph builder and kiln's metadata keys.

@@ -1,0 +1,1 @@
+//! The run directory: the hand-over between the stages.

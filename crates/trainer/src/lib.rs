@@ -1,0 +1,1 @@
+//! Building, training and running the models in Burn.
