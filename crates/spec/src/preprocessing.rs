@@ -137,11 +137,7 @@ impl Preprocessing {
         };
         for (field, values, nonzero) in [("mean", &self.mean, false), ("std", &self.std, true)] {
             if values.len() != self.channels.count() {
-                return Err(PreprocessingError::Length {
-                    field,
-                    expected: self.channels.count(),
-                    found: values.len(),
-                });
+                return Err(PreprocessingError::Length { field, expected: self.channels.count(), found: values.len() });
             }
             for &v in values {
                 value(field, v, nonzero)?;

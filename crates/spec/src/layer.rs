@@ -1,0 +1,154 @@
+//! What a recipe says of each layer. Names and defaults are Keras's.
+
+use serde::Serialize;
+
+/// One layer as written in a recipe: its kind and, where given, its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerSpec {
+    /// The name given in the recipe; without one the layer is called after its type, as Keras does: `conv2d`,
+    /// `conv2d_1`, ….
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Type and settings.
+    #[serde(flatten)]
+    pub kind: LayerKind,
+}
+
+/// The type of a layer with its settings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum LayerKind {
+    /// Two-dimensional convolution (cross-correlation, as everywhere in this field).
+    Conv2d(Conv2d),
+    /// Maximum over windows of each channel.
+    MaxPool(MaxPool),
+    /// Batch normalisation over the channels of an image or the features of a vector.
+    BatchNorm(BatchNorm),
+    /// Sets a share of the values to zero while training, and scales up the others by `1 / (1 - rate)`.
+    Dropout {
+        /// Share of values set to zero, 0 to less than 1.
+        rate: f64,
+    },
+    /// Image to vector, in ONNX order (channels, height, width).
+    Flatten {},
+    /// Fully connected layer.
+    Dense(Dense),
+    /// `max(0, x)`.
+    Relu {},
+    /// Logits to probabilities; the last layer only.
+    Softmax {},
+}
+
+impl LayerKind {
+    /// The `type` in a recipe, and the name of a layer that has none.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Conv2d(_) => "conv2d",
+            Self::MaxPool(_) => "max_pool",
+            Self::BatchNorm(_) => "batch_norm",
+            Self::Dropout { .. } => "dropout",
+            Self::Flatten {} => "flatten",
+            Self::Dense(_) => "dense",
+            Self::Relu {} => "relu",
+            Self::Softmax {} => "softmax",
+        }
+    }
+}
+
+/// Settings of a convolution.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conv2d {
+    /// Number of output channels.
+    pub filters: usize,
+    /// Height and width of the kernel.
+    pub kernel_size: [usize; 2],
+    /// Step in height and width.
+    pub strides: [usize; 2],
+    /// Whether the image is padded with zeros.
+    pub padding: Padding,
+    /// Whether each filter has a bias.
+    pub use_bias: bool,
+    /// Applied to the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+}
+
+/// Settings of a max-pooling layer; windows that do not fit are left out, as with Keras's `padding="valid"`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MaxPool {
+    /// Height and width of the window.
+    pub pool_size: [usize; 2],
+    /// Step in height and width.
+    pub strides: [usize; 2],
+}
+
+/// Settings of batch normalisation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BatchNorm {
+    /// Keras's momentum: share of the running statistics that is kept at each step, 0.99 by default. (PyTorch's and
+    /// Burn's is one minus this.)
+    pub momentum: f64,
+    /// Added to the variance, 1e-3 by default.
+    pub epsilon: f64,
+}
+
+/// Settings of a dense layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Dense {
+    /// Number of outputs.
+    pub units: usize,
+    /// Whether each output has a bias.
+    pub use_bias: bool,
+    /// Applied to the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+}
+
+/// How a convolution treats the border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// No padding: the output shrinks.
+    Valid,
+    /// Zeros such that the output has `ceil(input / stride)` rows and columns; an odd one goes below and to the right,
+    /// as TensorFlow places it.
+    Same,
+}
+
+/// Zeros around an image, in rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pads {
+    /// Rows above.
+    pub top: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// The zeros put around an image of `height` by `width`.
+    ///
+    /// `Same`, per axis (TensorFlow's `tf.nn.convolution`): `out = ceil(n / stride)`,
+    /// `total = max((out - 1) * stride + kernel - n, 0)`, half of it (rounded down) before, the rest after.
+    pub fn pads(self, [height, width]: [usize; 2], kernel: [usize; 2], strides: [usize; 2]) -> Pads {
+        let total = |n: usize, kernel: usize, stride: usize| match self {
+            Self::Valid => 0,
+            Self::Same => ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n),
+        };
+        let (h, w) = (total(height, kernel[0], strides[0]), total(width, kernel[1], strides[1]));
+        Pads { top: h / 2, left: w / 2, bottom: h - h / 2, right: w - w / 2 }
+    }
+}
+
+/// A function applied to each value of a layer's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `max(0, x)`.
+    Relu,
+    /// Logits to probabilities; on the last layer only.
+    Softmax,
+}

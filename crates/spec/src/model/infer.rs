@@ -1,0 +1,145 @@
+//! Names and shapes: from what a recipe says to layers that fit.
+
+use std::collections::HashMap;
+
+use super::{Layer, ModelError, params};
+use crate::{Activation, LayerKind, LayerSpec, Shape};
+
+/// Most values that one sample or one parameter may have: 2³¹, far beyond any network that a CPU can hold, and small
+/// enough that no product of sizes overflows.
+const MAX_VALUES: usize = 1 << 31;
+
+pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, ModelError> {
+    if specs.is_empty() {
+        return Err(ModelError {
+            index: 0,
+            name: "layers".into(),
+            problem: "the model has no layers: add at least `flatten` and `dense`".into(),
+        });
+    }
+    let names = names(specs)?;
+    let mut shape = input;
+    let mut layers = Vec::with_capacity(specs.len());
+    for (index, (spec, name)) in specs.iter().zip(names).enumerate() {
+        let fail = |problem: String| ModelError { index, name: name.clone(), problem };
+        if softmax_before_the_end(&spec.kind, index + 1 == specs.len()) {
+            return Err(fail("softmax turns logits into probabilities and can only be the last layer: move it".into()));
+        }
+        let output = output(&spec.kind, shape).map_err(fail)?;
+        let params = params::of(&name, &spec.kind, shape);
+        if let Some(large) = params.iter().find(|p| !fits(&p.shape)) {
+            return Err(fail(format!(
+                "`{}` would be {:?}, over 2^31 values: make the layer smaller",
+                large.name, large.shape
+            )));
+        }
+        layers.push(Layer { name, kind: spec.kind.clone(), input: shape, output, params });
+        shape = output;
+    }
+    match layers.last() {
+        Some(last) if !matches!(last.output, Shape::Vector(n) if n >= 2) => Err(ModelError {
+            index: layers.len() - 1,
+            name: last.name.clone(),
+            problem: format!(
+                "the last layer must give one score per class, at least 2; this gives {}: end with `flatten` and `dense`",
+                last.output
+            ),
+        }),
+        _ => Ok(layers),
+    }
+}
+
+/// Given names, and for the others Keras's scheme: the type, then the type with `_1`, `_2`, ….
+fn names(specs: &[LayerSpec]) -> Result<Vec<String>, ModelError> {
+    let given: Vec<&str> = specs.iter().filter_map(|spec| spec.name.as_deref()).collect();
+    let mut seen: HashMap<&'static str, usize> = HashMap::new();
+    let mut used: HashMap<String, usize> = HashMap::new();
+    let mut names = Vec::with_capacity(specs.len());
+    for (index, spec) in specs.iter().enumerate() {
+        let name = spec.name.clone().unwrap_or_else(|| {
+            let base = spec.kind.type_name();
+            loop {
+                let n = seen.entry(base).or_insert(0);
+                let name = if *n == 0 { base.to_string() } else { format!("{base}_{n}") };
+                *n += 1;
+                if !given.contains(&name.as_str()) {
+                    return name;
+                }
+            }
+        });
+        if let Some(first) = used.insert(name.clone(), index) {
+            let problem = format!("the name is taken by layer {}: layers need different names", first + 1);
+            return Err(ModelError { index, name, problem });
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn softmax_before_the_end(kind: &LayerKind, last: bool) -> bool {
+    let softmax = match kind {
+        LayerKind::Softmax {} => true,
+        LayerKind::Dense(dense) => dense.activation == Some(Activation::Softmax),
+        _ => false,
+    };
+    softmax && !last
+}
+
+fn output(kind: &LayerKind, input: Shape) -> Result<Shape, String> {
+    let image = |what: &str| match input {
+        Shape::Image { channels, height, width } => Ok((channels, height, width)),
+        Shape::Vector(_) => Err(format!("{what} needs an image [C, H, W], found {input}: put it before `flatten`")),
+    };
+    let shape = match kind {
+        LayerKind::Conv2d(conv) => {
+            if conv.activation == Some(Activation::Softmax) {
+                return Err("softmax needs a vector of logits: use it on the last `dense` layer".into());
+            }
+            let (_, height, width) = image("conv2d")?;
+            let pads = conv.padding.pads([height, width], conv.kernel_size, conv.strides);
+            let padded = [height + pads.top + pads.bottom, width + pads.left + pads.right];
+            let [height, width] = windows("kernel", padded, conv.kernel_size, conv.strides)?;
+            Shape::Image { channels: conv.filters, height, width }
+        }
+        LayerKind::MaxPool(pool) => {
+            let (channels, height, width) = image("max_pool")?;
+            let [height, width] = windows("window", [height, width], pool.pool_size, pool.strides)?;
+            Shape::Image { channels, height, width }
+        }
+        LayerKind::Flatten {} => Shape::Vector(input.len()),
+        LayerKind::Dense(dense) => match input {
+            Shape::Vector(_) => Shape::Vector(dense.units),
+            Shape::Image { .. } => {
+                return Err(format!("dense needs a vector [N], found {input}: put `flatten` before it"));
+            }
+        },
+        LayerKind::Softmax {} => match input {
+            Shape::Vector(_) => input,
+            Shape::Image { .. } => {
+                return Err(format!("softmax needs a vector [N], found {input}: put `flatten` and `dense` before it"));
+            }
+        },
+        LayerKind::BatchNorm(_) | LayerKind::Dropout { .. } | LayerKind::Relu {} => input,
+    };
+    if fits(&shape.dims()) {
+        Ok(shape)
+    } else {
+        Err(format!("its output {shape} is over 2^31 values: make it smaller"))
+    }
+}
+
+/// Positions of a window in an image of `size`, per axis: `(size - window) / stride + 1`.
+fn windows(what: &str, size: [usize; 2], window: [usize; 2], stride: [usize; 2]) -> Result<[usize; 2], String> {
+    if window[0] > size[0] || window[1] > size[1] {
+        let ([wh, ww], [h, w]) = (window, size);
+        return Err(format!(
+            "a {wh}x{ww} {what} does not fit into the {h}x{w} image that reaches it: make it smaller, or shrink the \
+             image less in the layers before"
+        ));
+    }
+    Ok([0, 1].map(|axis| (size[axis] - window[axis]) / stride[axis] + 1))
+}
+
+fn fits(dims: &[usize]) -> bool {
+    dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)).is_some_and(|n| n <= MAX_VALUES)
+}

@@ -1,0 +1,119 @@
+//! A checked model: every layer with its name, its shapes and its parameters.
+
+mod infer;
+mod params;
+
+use crate::{Activation, LayerKind, LayerSpec, Preprocessing, Shape};
+
+pub use params::{Init, Param};
+
+/// A sequence of layers whose shapes fit.
+///
+/// Built by [`Model::new`] only, so that whoever holds one can rely on unique names, fitting shapes and a vector of
+/// class scores at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    preprocessing: Preprocessing,
+    layers: Vec<Layer>,
+}
+
+/// One layer of a [`Model`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// Unique in the model; the prefix of its parameters' names.
+    pub name: String,
+    /// Type and settings.
+    pub kind: LayerKind,
+    /// Shape of one sample that goes in.
+    pub input: Shape,
+    /// Shape of one sample that comes out.
+    pub output: Shape,
+    /// Parameters in the order of Keras's summary: those that are trained first.
+    pub params: Vec<Param>,
+}
+
+impl Layer {
+    /// Number of values in all parameters.
+    pub fn count(&self) -> usize {
+        self.params.iter().map(Param::len).sum()
+    }
+}
+
+/// A layer that does not fit where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("layer {number} (`{name}`): {problem}", number = index + 1)]
+pub struct ModelError {
+    /// Position in the recipe, from 0.
+    pub index: usize,
+    /// The layer's name, or its type where it has none yet.
+    pub name: String,
+    /// What is wrong, what was expected, and what to do.
+    pub problem: String,
+}
+
+/// Numbers of parameters, as Keras's summary counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Changed by the optimizer.
+    pub trainable: usize,
+    /// Not changed by the optimizer: running statistics and frozen layers.
+    pub non_trainable: usize,
+}
+
+impl Counts {
+    /// Both together.
+    pub const fn total(self) -> usize {
+        self.trainable + self.non_trainable
+    }
+}
+
+impl Model {
+    /// Names the layers and infers their shapes; an error names the first layer that does not fit.
+    pub fn new(preprocessing: Preprocessing, layers: &[LayerSpec]) -> Result<Self, ModelError> {
+        let [channels, height, width] = preprocessing.shape();
+        let layers = infer::layers(Shape::Image { channels, height, width }, layers)?;
+        Ok(Self { preprocessing, layers })
+    }
+
+    /// How an image becomes the input.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// The layers in order.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// All parameters in layer order.
+    pub fn params(&self) -> impl Iterator<Item = &Param> {
+        self.layers.iter().flat_map(|layer| &layer.params)
+    }
+
+    /// Number of classes: the length of the last layer's output.
+    pub fn classes(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.output.len())
+    }
+
+    /// Whether the last layer turns logits into probabilities, as a layer or as an activation.
+    ///
+    /// Training uses the logits before it (the loss contains the softmax), and the exporter leaves it out unless asked.
+    pub fn ends_in_softmax(&self) -> bool {
+        self.layers.last().is_some_and(|layer| match &layer.kind {
+            LayerKind::Softmax {} => true,
+            LayerKind::Dense(dense) => dense.activation == Some(Activation::Softmax),
+            _ => false,
+        })
+    }
+
+    /// Numbers of trainable and other parameters.
+    pub fn counts(&self) -> Counts {
+        self.params().fold(Counts::default(), |mut counts, param| {
+            *(if param.trainable { &mut counts.trainable } else { &mut counts.non_trainable }) += param.len();
+            counts
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

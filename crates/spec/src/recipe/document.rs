@@ -1,0 +1,190 @@
+//! The recipe as a tree of values that remember where they were written: a line, or a `--set` argument.
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::error::{Place, RecipeError};
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub value: Value,
+    pub place: Place,
+}
+
+/// The values that recipes are made of.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    String(String),
+    Datetime,
+    Array(Vec<Node>),
+    Table(Vec<(String, Node)>),
+}
+
+impl Value {
+    /// For messages: what was found.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Boolean(b) => b.to_string(),
+            Self::Integer(i) => i.to_string(),
+            Self::Float(x) => x.to_string(),
+            Self::String(s) => format!("{s:?}"),
+            Self::Datetime => "a date".into(),
+            Self::Array(_) => "an array".into(),
+            Self::Table(_) => "a table".into(),
+        }
+    }
+}
+
+/// Parses TOML and applies the overrides, in order.
+pub(super) fn read(text: &str, origin: &str, overrides: &[String]) -> Result<Node, RecipeError> {
+    let lines = Lines::new(text);
+    let table = DeTable::parse(text).map_err(|error| {
+        let place = error.span().map_or(Place::Whole, |span| lines.place(span.start));
+        RecipeError::new(origin, place, format!("not valid TOML: {}", error.message().trim()))
+    })?;
+    let converter = Converter { lines, origin };
+    let mut root = Node { value: converter.table(table.get_ref())?, place: Place::Whole };
+    for argument in overrides {
+        set(&mut root, argument)
+            .map_err(|problem| RecipeError::new(origin, Place::Override(argument.clone()), problem))?;
+    }
+    Ok(root)
+}
+
+/// Byte offsets at which lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn new(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        Place::Line(self.0.partition_point(|&start| start <= offset))
+    }
+}
+
+struct Converter<'a> {
+    lines: Lines,
+    origin: &'a str,
+}
+
+impl Converter<'_> {
+    fn table(&self, table: &DeTable<'_>) -> Result<Value, RecipeError> {
+        let mut entries = Vec::with_capacity(table.len());
+        for (key, value) in table {
+            // A table's own span may be its header's or empty; the key always has a place.
+            let place = self.lines.place(key.span().start);
+            entries.push((key.get_ref().to_string(), Node { value: self.value(value.get_ref(), &place)?, place }));
+        }
+        Ok(Value::Table(entries))
+    }
+
+    fn array(&self, array: &DeArray<'_>, place: &Place) -> Result<Value, RecipeError> {
+        let nodes = array.iter().map(|item| {
+            let place = if item.span().is_empty() { place.clone() } else { self.lines.place(item.span().start) };
+            Ok(Node { value: self.value(item.get_ref(), &place)?, place })
+        });
+        nodes.collect::<Result<_, RecipeError>>().map(Value::Array)
+    }
+
+    fn value(&self, value: &DeValue<'_>, place: &Place) -> Result<Value, RecipeError> {
+        Ok(match value {
+            DeValue::Boolean(b) => Value::Boolean(*b),
+            DeValue::Integer(i) => Value::Integer(i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| {
+                RecipeError::new(self.origin, place.clone(), format!("{i} is out of range for a whole number"))
+            })?),
+            DeValue::Float(x) => Value::Float(x.as_str().parse().map_err(|_| {
+                RecipeError::new(self.origin, place.clone(), format!("{x} is out of range for a number"))
+            })?),
+            DeValue::String(s) => Value::String(s.to_string()),
+            DeValue::Datetime(_) => Value::Datetime,
+            DeValue::Array(array) => self.array(array, place)?,
+            DeValue::Table(table) => self.table(table)?,
+        })
+    }
+}
+
+/// Applies one `key=value`.
+fn set(root: &mut Node, argument: &str) -> Result<(), String> {
+    let (path, value) = argument.split_once('=').ok_or("expected KEY=VALUE, such as training.epochs=3")?;
+    let place = Place::Override(argument.to_string());
+    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    if keys.iter().any(|key| key.is_empty()) {
+        return Err("the key has an empty part: write it as training.epochs".into());
+    }
+    let mut node = root;
+    for (depth, key) in keys.iter().enumerate() {
+        node = match &mut node.value {
+            Value::Table(entries) => {
+                let at = entries.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
+                    entries.push(((*key).to_string(), Node { value: Value::Table(Vec::new()), place: place.clone() }));
+                    entries.len() - 1
+                });
+                &mut entries[at].1
+            }
+            Value::Array(items) => {
+                let at = find(items, key).ok_or_else(|| {
+                    format!(
+                        "`{}` has no entry `{key}`: use its number, from 1 to {}",
+                        keys[..depth].join("."),
+                        items.len()
+                    )
+                })?;
+                &mut items[at]
+            }
+            other => return Err(format!("`{}` is {}, it has no keys", keys[..depth].join("."), other.describe())),
+        };
+    }
+    *node = Node { value: literal(value.trim(), &place), place };
+    Ok(())
+}
+
+/// An entry by its number from 1, by the `name` that it gives, or by the name that it gets from its type (`conv2d_1`).
+fn find(items: &[Node], key: &str) -> Option<usize> {
+    if let Ok(number) = key.parse::<usize>() {
+        return number.checked_sub(1).filter(|&at| at < items.len());
+    }
+    let text = |node: &Node, wanted: &str| match &node.value {
+        Value::Table(entries) => entries.iter().find_map(|(name, node)| match &node.value {
+            Value::String(s) if name == wanted => Some(s.clone()),
+            _ => None,
+        }),
+        _ => None,
+    };
+    items.iter().position(|item| text(item, "name").as_deref() == Some(key)).or_else(|| {
+        let (kind, nth) = match key.rsplit_once('_').map(|(kind, n)| (kind, n.parse::<usize>())) {
+            Some((kind, Ok(nth))) => (kind, nth),
+            _ => (key, 0),
+        };
+        let unnamed =
+            |item: &&(usize, &Node)| text(item.1, "name").is_none() && text(item.1, "type").as_deref() == Some(kind);
+        items.iter().enumerate().collect::<Vec<_>>().iter().filter(unnamed).nth(nth).map(|(at, _)| *at)
+    })
+}
+
+/// The value of an override: TOML where it is TOML, else a string, so that quotes may be left out.
+fn literal(text: &str, place: &Place) -> Value {
+    let plain = || Value::String(text.to_string());
+    let Ok(value) = DeValue::parse(text) else { return plain() };
+    let converter = Converter { lines: Lines::new(text), origin: "" };
+    let Ok(mut value) = converter.value(value.get_ref(), place) else { return plain() };
+    relocate(&mut value, place);
+    value
+}
+
+/// Lines inside an override mean nothing; its place is the argument.
+fn relocate(value: &mut Value, place: &Place) {
+    let nodes: Box<dyn Iterator<Item = &mut Node>> = match value {
+        Value::Array(items) => Box::new(items.iter_mut()),
+        Value::Table(entries) => Box::new(entries.iter_mut().map(|(_, node)| node)),
+        _ => return,
+    };
+    for node in nodes {
+        node.place = place.clone();
+        relocate(&mut node.value, place);
+    }
+}

@@ -1,0 +1,185 @@
+//! Recipes: everything that a run needs, as TOML.
+
+mod document;
+mod error;
+mod parse;
+mod section;
+
+use serde::Serialize;
+
+use crate::{Channels, LayerSpec, Model, ModelError, Preprocessing, Resize};
+
+pub use error::RecipeError;
+
+/// A recipe with every value filled in, whose layers fit together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recipe {
+    /// Names the run directory; the file's stem unless given.
+    pub name: String,
+    /// A sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Size and preprocessing of the images.
+    pub input: Input,
+    /// Data set and split.
+    pub data: Data,
+    /// Optimizer and number of steps.
+    pub training: Training,
+    /// What the exported file contains.
+    pub export: Export,
+    /// The network.
+    pub layers: Vec<LayerSpec>,
+}
+
+/// `[input]`: what the model takes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Input {
+    /// Height in pixels.
+    pub height: u32,
+    /// Width in pixels.
+    pub width: u32,
+    /// Channels and their order.
+    pub channels: Channels,
+    /// How pixel values become numbers.
+    pub preprocess: Preprocess,
+    /// Whether shrinking an image weighs every source pixel.
+    pub antialias: bool,
+}
+
+/// A preprocessing by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preprocess {
+    /// 0 to 255, as they are.
+    Raw,
+    /// 0 to 1 (Keras's `Rescaling(1/255)`).
+    Unit,
+}
+
+/// `[data]`: what is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Data {
+    /// The data set.
+    pub dataset: DatasetName,
+    /// Which images the validation figures come from.
+    #[serde(flatten)]
+    pub validation: Validation,
+    /// At most this many training images (before the split), drawn with the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// A data set that kiln knows by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasetName {
+    /// Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing.
+    Mnist,
+}
+
+impl DatasetName {
+    /// Number of classes.
+    pub const fn classes(self) -> usize {
+        match self {
+            Self::Mnist => 10,
+        }
+    }
+
+    /// As written in a recipe and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mnist => "mnist",
+        }
+    }
+}
+
+/// Where validation images come from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub enum Validation {
+    /// `validation_split = 0.1`: this share of the training images, drawn with the seed, the same share of each class.
+    #[serde(rename = "validation_split")]
+    Split(f64),
+    /// `validation = "test"`: the test images, as many reports do. The best epoch is then chosen on the test set, which
+    /// flatters the test figures.
+    #[serde(rename = "validation")]
+    Subset(ValidationSubset),
+}
+
+/// A ready-made subset to validate on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidationSubset {
+    /// The data set's test images.
+    Test,
+}
+
+/// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Training {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Fixes initial weights, split, order and dropout.
+    pub seed: u64,
+    /// What turns gradients into steps.
+    pub optimizer: Optimizer,
+}
+
+/// An optimizer with its settings, in Keras's words.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Kingma and Ba (2015).
+    Adam {
+        /// Size of the steps.
+        learning_rate: f64,
+        /// Decay of the mean of gradients.
+        beta_1: f64,
+        /// Decay of the mean of squared gradients.
+        beta_2: f64,
+        /// Added to the root of the second moment.
+        epsilon: f64,
+    },
+}
+
+/// `[export]`: what the exported file contains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Export {
+    /// Whether the graph ends in a softmax, giving probabilities in place of logits.
+    pub softmax: bool,
+}
+
+impl Recipe {
+    /// Reads a recipe and checks it whole, its layers included.
+    ///
+    /// `origin` is the file's name for messages; `name` is used where the recipe gives none; each of `overrides` is a
+    /// `key=value` as of `--set`, such as `training.epochs=3` or `layers.3.rate=0.2` (layers count from 1, or go by
+    /// name).
+    pub fn parse(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+        parse::recipe(text, origin, name, overrides)
+    }
+
+    /// The recipe as TOML with every value filled in; reading it gives the same recipe.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a recipe has no value that TOML lacks")
+    }
+
+    /// The preprocessing record.
+    pub fn preprocessing(&self) -> Preprocessing {
+        let Input { height, width, channels, preprocess, antialias } = self.input;
+        let record = match preprocess {
+            Preprocess::Raw => Preprocessing::raw(height, width, channels),
+            Preprocess::Unit => Preprocessing::unit(height, width, channels),
+        };
+        Preprocessing { resize: Resize { antialias }, ..record }
+    }
+
+    /// The checked model. Never fails for a recipe that was parsed; may for one that was changed afterwards.
+    pub fn model(&self) -> Result<Model, ModelError> {
+        Model::new(self.preprocessing(), &self.layers)
+    }
+}
+
+#[cfg(test)]
+mod tests;

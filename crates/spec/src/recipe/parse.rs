@@ -1,0 +1,211 @@
+//! From the tree of values to a recipe: keys, defaults and ranges.
+
+use super::document;
+use super::error::RecipeError;
+use super::section::{Bound, Field, Section};
+use super::{Data, DatasetName, Export, Input, Optimizer, Preprocess, Recipe, Training, Validation, ValidationSubset};
+use crate::{
+    Activation, BatchNorm, Channels, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Model, Padding, Preprocessing,
+};
+
+/// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
+const MANY: i64 = 1 << 31;
+
+pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Recipe, RecipeError> {
+    let document = document::read(text, origin, overrides)?;
+    let root =
+        Section::root(origin, &document, &["name", "description", "input", "data", "training", "export", "layers"])?;
+    let fields = root.need("layers")?.array()?;
+    let recipe = Recipe {
+        name: match root.get("name") {
+            Some(field) => file_name(&field)?,
+            None => name.to_string(),
+        },
+        description: root.get("description").map(|field| field.string().map(str::to_string)).transpose()?,
+        input: input(&root)?,
+        data: data(&root)?,
+        training: training(&root)?,
+        export: export(&root)?,
+        layers: fields.iter().map(layer).collect::<Result<_, _>>()?,
+    };
+    let model = recipe.model().map_err(|error| match fields.get(error.index) {
+        Some(field) => field.error(error.to_string()),
+        None => root.error(error.to_string()),
+    })?;
+    check_classes(&recipe, &model, &fields)?;
+    Ok(recipe)
+}
+
+fn check_classes(recipe: &Recipe, model: &Model, layers: &[Field<'_>]) -> Result<(), RecipeError> {
+    let (expected, found) = (recipe.data.dataset.classes(), model.classes());
+    if expected == found {
+        return Ok(());
+    }
+    let name = recipe.data.dataset.as_str();
+    let at = layers.last().expect("a model has layers");
+    Err(at.error(format!(
+        "the last layer gives {found} scores, but `{name}` has {expected} classes: give the last dense layer `units = {expected}`"
+    )))
+}
+
+/// A name that can be a folder on any system.
+fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
+    let name = field.string()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
+        Ok(name.to_string())
+    } else {
+        Err(field.error(format!(
+            "`name` names a folder: use letters, digits, `-`, `_` and `.`, starting with a letter or digit; found {name:?}"
+        )))
+    }
+}
+
+fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
+    let section = root.sub("input", &["height", "width", "channels", "preprocess", "antialias"])?;
+    let side = 1..=i64::from(Preprocessing::MAX_SIDE);
+    Ok(Input {
+        height: section.integer_or("height", 28, side.clone())?,
+        width: section.integer_or("width", 28, side)?,
+        channels: section.choice_or(
+            "channels",
+            Channels::Gray,
+            &[("gray", Channels::Gray), ("rgb", Channels::Rgb), ("bgr", Channels::Bgr)],
+        )?,
+        preprocess: section.choice_or(
+            "preprocess",
+            Preprocess::Unit,
+            &[("unit", Preprocess::Unit), ("raw", Preprocess::Raw)],
+        )?,
+        antialias: section.boolean_or("antialias", false)?,
+    })
+}
+
+fn data(root: &Section<'_>) -> Result<Data, RecipeError> {
+    let section = root.sub("data", &["dataset", "validation_split", "validation", "limit"])?;
+    let validation = match (section.get("validation"), section.get("validation_split")) {
+        (Some(field), Some(_)) => {
+            return Err(field.error("`validation` and `validation_split` exclude each other: keep one"));
+        }
+        (Some(field), None) => Validation::Subset(field.choice(&[("test", ValidationSubset::Test)])?),
+        (None, Some(field)) => Validation::Split(field.number(Bound::OpenFraction)?),
+        (None, None) => Validation::Split(0.1),
+    };
+    Ok(Data {
+        dataset: section.choice_or("dataset", DatasetName::Mnist, &[("mnist", DatasetName::Mnist)])?,
+        validation,
+        limit: section.get("limit").map(|field| field.integer(1..=MANY)).transpose()?,
+    })
+}
+
+fn training(root: &Section<'_>) -> Result<Training, RecipeError> {
+    let section = root.sub("training", &["epochs", "batch_size", "seed", "optimizer"])?;
+    Ok(Training {
+        epochs: section.integer_or("epochs", 10, 1..=MANY)?,
+        batch_size: section.integer_or("batch_size", 128, 1..=1 << 20)?,
+        seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
+        optimizer: match section.get("optimizer") {
+            Some(field) => optimizer(&field)?,
+            None => Optimizer::default(),
+        },
+    })
+}
+
+impl Default for Optimizer {
+    /// Keras's Adam.
+    fn default() -> Self {
+        Self::Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
+    }
+}
+
+fn optimizer(field: &Field<'_>) -> Result<Optimizer, RecipeError> {
+    let keys = |kind: &str| match kind {
+        "adam" => Some(["type", "learning_rate", "beta_1", "beta_2", "epsilon"].as_slice()),
+        _ => None,
+    };
+    let (_, section) = field.tagged(keys, &["adam"])?;
+    let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = Optimizer::default();
+    Ok(Optimizer::Adam {
+        learning_rate: section.number_or("learning_rate", learning_rate, Bound::Positive)?,
+        beta_1: section.number_or("beta_1", beta_1, Bound::Fraction)?,
+        beta_2: section.number_or("beta_2", beta_2, Bound::Fraction)?,
+        epsilon: section.number_or("epsilon", epsilon, Bound::Positive)?,
+    })
+}
+
+fn export(root: &Section<'_>) -> Result<Export, RecipeError> {
+    Ok(Export { softmax: root.sub("export", &["softmax"])?.boolean_or("softmax", false)? })
+}
+
+/// Each layer type with its keys, besides `type` and `name`, which all have.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("conv2d", &["type", "name", "filters", "kernel_size", "strides", "padding", "use_bias", "activation"]),
+    ("max_pool", &["type", "name", "pool_size", "strides"]),
+    ("batch_norm", &["type", "name", "momentum", "epsilon"]),
+    ("dropout", &["type", "name", "rate"]),
+    ("flatten", &["type", "name"]),
+    ("dense", &["type", "name", "units", "use_bias", "activation"]),
+    ("relu", &["type", "name"]),
+    ("softmax", &["type", "name"]),
+];
+
+fn layer(field: &Field<'_>) -> Result<LayerSpec, RecipeError> {
+    let types: Vec<&str> = LAYERS.iter().map(|(kind, _)| *kind).collect();
+    let keys = |kind: &str| LAYERS.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys);
+    let (kind, section) = field.tagged(keys, &types)?;
+    let kind = match kind.as_str() {
+        "conv2d" => LayerKind::Conv2d(Conv2d {
+            filters: section.need("filters")?.integer(1..=MANY)?,
+            kernel_size: section.need("kernel_size")?.pair(1..=MANY)?,
+            strides: section.get("strides").map_or(Ok([1, 1]), |strides| strides.pair(1..=MANY))?,
+            padding: section.choice_or(
+                "padding",
+                Padding::Valid,
+                &[("valid", Padding::Valid), ("same", Padding::Same)],
+            )?,
+            use_bias: section.boolean_or("use_bias", true)?,
+            activation: activation(&section)?,
+        }),
+        "max_pool" => {
+            let pool_size = section.get("pool_size").map_or(Ok([2, 2]), |size| size.pair(1..=MANY))?;
+            let strides = section.get("strides").map_or(Ok(pool_size), |strides| strides.pair(1..=MANY))?;
+            LayerKind::MaxPool(MaxPool { pool_size, strides })
+        }
+        "batch_norm" => LayerKind::BatchNorm(BatchNorm {
+            momentum: section.number_or("momentum", 0.99, Bound::Fraction)?,
+            epsilon: section.number_or("epsilon", 1e-3, Bound::Positive)?,
+        }),
+        "dropout" => LayerKind::Dropout { rate: section.need("rate")?.number(Bound::Fraction)? },
+        "flatten" => LayerKind::Flatten {},
+        "dense" => LayerKind::Dense(Dense {
+            units: section.need("units")?.integer(1..=MANY)?,
+            use_bias: section.boolean_or("use_bias", true)?,
+            activation: activation(&section)?,
+        }),
+        "relu" => LayerKind::Relu {},
+        "softmax" => LayerKind::Softmax {},
+        other => unreachable!("{other} is in LAYERS"),
+    };
+    Ok(LayerSpec { name: layer_name(&section)?, kind })
+}
+
+/// A name that can be the prefix of tensor names; a dot would make `a.b` of layer `a` and of layer `a.b` the same.
+fn layer_name(section: &Section<'_>) -> Result<Option<String>, RecipeError> {
+    let Some(field) = section.get("name") else { return Ok(None) };
+    let name = field.string()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let reserved = matches!(name, "input" | "logits" | "probabilities");
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved {
+        Ok(Some(name.to_string()))
+    } else {
+        Err(field.error(format!(
+            "a layer's name is letters, digits, `-` and `_`, starting with a letter, and not `input`, `logits` or \
+             `probabilities`; found {name:?}"
+        )))
+    }
+}
+
+fn activation(section: &Section<'_>) -> Result<Option<Activation>, RecipeError> {
+    let choices = [("relu", Some(Activation::Relu)), ("softmax", Some(Activation::Softmax)), ("linear", None)];
+    section.choice_or("activation", None, &choices)
+}

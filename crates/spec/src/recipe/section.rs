@@ -1,0 +1,253 @@
+//! Typed access to the tree: every mismatch says the key, what was expected and what was found.
+
+use std::ops::RangeInclusive;
+
+use super::document::{Node, Value};
+use super::error::{Place, RecipeError};
+
+/// A table of which only known keys may be used.
+pub(super) struct Section<'a> {
+    origin: &'a str,
+    path: String,
+    place: Place,
+    entries: &'a [(String, Node)],
+    keys: &'static [&'static str],
+}
+
+/// A value with its key.
+pub(super) struct Field<'a> {
+    origin: &'a str,
+    path: String,
+    node: &'a Node,
+}
+
+impl<'a> Section<'a> {
+    /// The document itself.
+    pub fn root(origin: &'a str, node: &'a Node, keys: &'static [&'static str]) -> Result<Self, RecipeError> {
+        Field { origin, path: String::new(), node }.section(keys)
+    }
+
+    /// The value of a key, where there is one.
+    pub fn get(&self, key: &'static str) -> Option<Field<'a>> {
+        debug_assert!(self.keys.contains(&key), "{key} is read but not among the valid keys");
+        let (_, node) = self.entries.iter().find(|(name, _)| name == key)?;
+        Some(Field { origin: self.origin, path: join(&self.path, key), node })
+    }
+
+    /// The value of a key that must be there.
+    pub fn need(&self, key: &'static str) -> Result<Field<'a>, RecipeError> {
+        self.get(key).ok_or_else(|| {
+            let place = self.place.clone();
+            let of = if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
+            RecipeError::new(self.origin, place, format!("`{key}` is missing{of}: add it"))
+        })
+    }
+
+    /// A table below this one; an absent one reads as empty.
+    pub fn sub(&self, key: &'static str, keys: &'static [&'static str]) -> Result<Self, RecipeError> {
+        match self.get(key) {
+            Some(field) => field.section(keys),
+            None => Ok(Self {
+                origin: self.origin,
+                path: join(&self.path, key),
+                place: self.place.clone(),
+                entries: &[],
+                keys,
+            }),
+        }
+    }
+
+    /// An error about the section as a whole.
+    pub fn error(&self, problem: impl Into<String>) -> RecipeError {
+        RecipeError::new(self.origin, self.place.clone(), problem)
+    }
+
+    /// A whole number with a default.
+    pub fn integer_or<T: TryFrom<i64>>(
+        &self,
+        key: &'static str,
+        default: T,
+        range: RangeInclusive<i64>,
+    ) -> Result<T, RecipeError> {
+        self.get(key).map_or(Ok(default), |field| field.integer(range))
+    }
+
+    /// A switch with a default.
+    pub fn boolean_or(&self, key: &'static str, default: bool) -> Result<bool, RecipeError> {
+        self.get(key).map_or(Ok(default), |field| field.boolean())
+    }
+
+    /// A choice with a default.
+    pub fn choice_or<T: Copy>(&self, key: &'static str, default: T, of: &[(&str, T)]) -> Result<T, RecipeError> {
+        self.get(key).map_or(Ok(default), |field| field.choice(of))
+    }
+
+    /// A number with a default.
+    pub fn number_or(&self, key: &'static str, default: f64, bound: Bound) -> Result<f64, RecipeError> {
+        self.get(key).map_or(Ok(default), |field| field.number(bound))
+    }
+}
+
+/// What a number must satisfy.
+#[derive(Clone, Copy)]
+pub(super) enum Bound {
+    /// More than 0.
+    Positive,
+    /// 0 or more, less than 1.
+    Fraction,
+    /// More than 0, less than 1.
+    OpenFraction,
+}
+
+impl<'a> Field<'a> {
+    /// An error about this value.
+    pub fn error(&self, problem: impl Into<String>) -> RecipeError {
+        RecipeError::new(self.origin, self.node.place.clone(), problem)
+    }
+
+    fn mismatch(&self, expected: &str) -> RecipeError {
+        let what = if self.path.is_empty() { "the recipe".into() } else { format!("`{}`", self.path) };
+        self.error(format!("{what} must be {expected}, found {}", self.node.value.describe()))
+    }
+
+    /// A table with these keys and no others.
+    pub fn section(&self, keys: &'static [&'static str]) -> Result<Section<'a>, RecipeError> {
+        let Value::Table(entries) = &self.node.value else { return Err(self.mismatch("a table")) };
+        if let Some((key, node)) = entries.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
+            return Err(RecipeError::new(self.origin, node.place.clone(), unknown(key, &self.path, keys)));
+        }
+        let place = self.node.place.clone();
+        Ok(Section { origin: self.origin, path: self.path.clone(), place, entries, keys })
+    }
+
+    /// A table whose `type` chooses which other keys it may have.
+    pub fn tagged(
+        &self,
+        keys_of: impl Fn(&str) -> Option<&'static [&'static str]>,
+        types: &[&str],
+    ) -> Result<(String, Section<'a>), RecipeError> {
+        let Value::Table(entries) = &self.node.value else { return Err(self.mismatch("a table with a `type`")) };
+        let Some((_, kind)) = entries.iter().find(|(key, _)| key == "type") else {
+            return Err(self.error(format!("`{}` has no `type`: it is one of {}", self.path, list(types))));
+        };
+        let kind = Field { origin: self.origin, path: join(&self.path, "type"), node: kind };
+        let name = kind.string()?;
+        let Some(keys) = keys_of(name) else {
+            return Err(kind.error(unknown_value(&kind.path, name, types)));
+        };
+        Ok((name.to_string(), self.section(keys)?))
+    }
+
+    /// The entries of an array.
+    pub fn array(&self) -> Result<Vec<Field<'a>>, RecipeError> {
+        let Value::Array(items) = &self.node.value else { return Err(self.mismatch("an array")) };
+        let field = |(at, node): (usize, &'a Node)| Field {
+            origin: self.origin,
+            path: format!("{}.{}", self.path, at + 1),
+            node,
+        };
+        Ok(items.iter().enumerate().map(field).collect())
+    }
+
+    /// A string.
+    pub fn string(&self) -> Result<&'a str, RecipeError> {
+        match &self.node.value {
+            Value::String(s) => Ok(s),
+            _ => Err(self.mismatch("a string")),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self) -> Result<bool, RecipeError> {
+        match self.node.value {
+            Value::Boolean(b) => Ok(b),
+            _ => Err(self.mismatch("true or false")),
+        }
+    }
+
+    /// A whole number within a range.
+    pub fn integer<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Result<T, RecipeError> {
+        let expected = || match (*range.start(), *range.end()) {
+            (start, i64::MAX) => format!("a whole number of at least {start}"),
+            (start, end) => format!("a whole number from {start} to {end}"),
+        };
+        let found = match self.node.value {
+            Value::Integer(i) if range.contains(&i) => T::try_from(i).ok(),
+            _ => None,
+        };
+        found.ok_or_else(|| self.mismatch(&expected()))
+    }
+
+    /// A number within a bound.
+    pub fn number(&self, bound: Bound) -> Result<f64, RecipeError> {
+        let expected = match bound {
+            Bound::Positive => "a number above 0",
+            Bound::Fraction => "a number of at least 0 and below 1",
+            Bound::OpenFraction => "a number above 0 and below 1",
+        };
+        let x = match self.node.value {
+            Value::Float(x) => x,
+            Value::Integer(i) => i as f64,
+            _ => return Err(self.mismatch(expected)),
+        };
+        let ok = match bound {
+            Bound::Positive => x > 0.0 && x.is_finite(),
+            Bound::Fraction => (0.0..1.0).contains(&x),
+            Bound::OpenFraction => x > 0.0 && x < 1.0,
+        };
+        if ok { Ok(x) } else { Err(self.mismatch(expected)) }
+    }
+
+    /// One of several words.
+    pub fn choice<T: Copy>(&self, of: &[(&str, T)]) -> Result<T, RecipeError> {
+        let found = self.string()?;
+        of.iter().find(|(word, _)| *word == found).map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<&str> = of.iter().map(|(word, _)| *word).collect();
+            self.error(unknown_value(&self.path, found, &words))
+        })
+    }
+
+    /// One number for both axes, or `[height, width]`.
+    pub fn pair(&self, range: RangeInclusive<i64>) -> Result<[usize; 2], RecipeError> {
+        match &self.node.value {
+            Value::Array(items) => match self.array()?.as_slice() {
+                [height, width] => Ok([height.integer(range.clone())?, width.integer(range)?]),
+                _ => Err(self.error(format!(
+                    "`{}` must be one number or [height, width], found {} numbers",
+                    self.path,
+                    items.len()
+                ))),
+            },
+            Value::Integer(_) => self.integer(range).map(|n| [n, n]),
+            _ => Err(self.mismatch("a whole number or [height, width]")),
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.into() } else { format!("{path}.{key}") }
+}
+
+fn list(words: &[&str]) -> String {
+    words.join(", ")
+}
+
+/// The message for a key that is not valid here.
+fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
+    let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
+    format!("unknown key `{key}`{place}{} Valid keys: {}", did_you_mean(key, keys), list(keys))
+}
+
+/// The message for a word that is not one of those allowed.
+fn unknown_value(path: &str, found: &str, words: &[&str]) -> String {
+    format!("`{path}` cannot be {found:?}{} Valid values: {}", did_you_mean(found, words), list(words))
+}
+
+/// The nearest valid word, where one is near enough to be meant.
+fn did_you_mean(found: &str, words: &[&str]) -> String {
+    let near = words.iter().map(|word| (strsim::damerau_levenshtein(found, word), word)).min();
+    match near {
+        Some((distance, word)) if distance <= 1 + word.len() / 3 => format!(": did you mean `{word}`?"),
+        _ => ".".into(),
+    }
+}
