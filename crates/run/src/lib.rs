@@ -1,1 +1,20 @@
-//! The run directory: the hand-over between the stages.
+//! The run directory: the hand-over between training, export and evaluation.
+//!
+//! This is the only place that knows the names of the files in it. Everything is written to a temporary name and
+//! renamed, so that a reader never sees half a file and a full disk loses nothing.
+
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod directory;
+mod environment;
+mod error;
+mod history;
+mod weights;
+
+pub use atomic::write_atomically;
+pub use directory::{RunDir, RunFile};
+pub use environment::Environment;
+pub use error::RunError;
+pub use history::{Epoch, History};
+pub use weights::{Tensor, Weights, WeightsError};

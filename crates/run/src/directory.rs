@@ -1,0 +1,190 @@
+//! The folder of a run.
+
+use std::path::{Path, PathBuf};
+
+use kiln_spec::Recipe;
+use serde::Serialize;
+
+use crate::{History, RunError, Weights, write_atomically};
+
+/// The files of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunFile {
+    /// The resolved recipe.
+    Recipe,
+    /// Versions, device, seed, data checksums.
+    Environment,
+    /// Loss and accuracy by epoch.
+    History,
+    /// Weights after the last epoch.
+    LastCheckpoint,
+    /// Weights after the epoch with the lowest validation loss so far.
+    BestCheckpoint,
+    /// The best weights of the finished training: what the exporter takes.
+    Weights,
+    /// The exported model.
+    Model,
+    /// Agreement of the implementations.
+    Parity,
+    /// Figures on the test images.
+    Evaluation,
+    /// Loss and accuracy, drawn.
+    Curves,
+    /// Confusion matrix, drawn.
+    Confusion,
+}
+
+impl RunFile {
+    /// Path within the run directory.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recipe => "recipe.toml",
+            Self::Environment => "environment.json",
+            Self::History => "history.csv",
+            Self::LastCheckpoint => "checkpoints/last.safetensors",
+            Self::BestCheckpoint => "checkpoints/best.safetensors",
+            Self::Weights => "weights.safetensors",
+            Self::Model => "model.onnx",
+            Self::Parity => "parity.json",
+            Self::Evaluation => "eval.json",
+            Self::Curves => "curves.svg",
+            Self::Confusion => "confusion.svg",
+        }
+    }
+}
+
+/// A run directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes a new one, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists, and writes the recipe.
+    pub fn create(root: &Path, recipe: &Recipe) -> Result<Self, RunError> {
+        let fail = |path: &Path, source| RunError::Write { path: path.into(), source };
+        std::fs::create_dir_all(root).map_err(|source| fail(root, source))?;
+        let names = std::iter::once(recipe.name.clone()).chain((2..).map(|n| format!("{}-{n}", recipe.name)));
+        for name in names {
+            let path = root.join(name);
+            match std::fs::create_dir(&path) {
+                Ok(()) => {
+                    let run = Self { path };
+                    run.write(RunFile::Recipe, recipe.to_toml().as_bytes())?;
+                    return Ok(run);
+                }
+                // Another process may have made it since: the next name is tried.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(fail(&path, source)),
+            }
+        }
+        unreachable!("there is always a next name")
+    }
+
+    /// Opens one that exists.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let run = Self { path: path.into() };
+        if run.file(RunFile::Recipe).is_file() {
+            Ok(run)
+        } else {
+            Err(RunError::NotARun { path: path.into(), missing: RunFile::Recipe.name() })
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of the run is or will be.
+    pub fn file(&self, file: RunFile) -> PathBuf {
+        self.path.join(file.name())
+    }
+
+    /// Writes a file whole.
+    pub fn write(&self, file: RunFile, bytes: &[u8]) -> Result<(), RunError> {
+        write_atomically(&self.file(file), bytes)
+    }
+
+    /// Writes a value as JSON for people and programs.
+    pub fn write_json(&self, file: RunFile, value: &impl Serialize) -> Result<(), RunError> {
+        let mut json = serde_json::to_vec_pretty(value)
+            .map_err(|error| RunError::Content { path: self.file(file), problem: error.to_string() })?;
+        json.push(b'\n');
+        self.write(file, &json)
+    }
+
+    fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {
+        let path = self.file(file);
+        std::fs::read(&path).map_err(|source| RunError::Read { path, source })
+    }
+
+    fn read_text(&self, file: RunFile) -> Result<String, RunError> {
+        String::from_utf8(self.read(file)?)
+            .map_err(|_| RunError::Content { path: self.file(file), problem: "not UTF-8 text".into() })
+    }
+
+    /// The resolved recipe.
+    pub fn recipe(&self) -> Result<Recipe, RunError> {
+        let text = self.read_text(RunFile::Recipe)?;
+        Ok(Recipe::parse(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[])?)
+    }
+
+    /// The history so far; empty before the first epoch is done.
+    pub fn history(&self) -> Result<History, RunError> {
+        if !self.file(RunFile::History).exists() {
+            return Ok(History::default());
+        }
+        History::from_csv(&self.read_text(RunFile::History)?)
+            .map_err(|error| RunError::Content { path: self.file(RunFile::History), problem: error.to_string() })
+    }
+
+    /// Weights from one of the run's files.
+    pub fn weights(&self, file: RunFile) -> Result<Weights, RunError> {
+        Weights::from_bytes(&self.read(file)?).map_err(|source| RunError::Weights { path: self.file(file), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe() -> Recipe {
+        let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]";
+        Recipe::parse(text, "small.toml", "small", &[]).unwrap()
+    }
+
+    #[test]
+    fn an_existing_run_is_never_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = root.path().join("runs");
+        let names: Vec<_> =
+            (0..3).map(|_| RunDir::create(&runs, &recipe()).unwrap().path().file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["small", "small-2", "small-3"]);
+    }
+
+    #[test]
+    fn a_run_opens_with_the_recipe_it_was_made_from() {
+        let root = tempfile::tempdir().unwrap();
+        let made = RunDir::create(root.path(), &recipe()).unwrap();
+        let opened = RunDir::open(made.path()).unwrap();
+        assert_eq!(opened.recipe().unwrap(), recipe());
+        assert_eq!(opened.history().unwrap(), History::default());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_run_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let error = RunDir::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("is not a run directory: it has no `recipe.toml`"), "{error}");
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_written_is_one_clear_error() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = RunDir::create(&file, &recipe()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write"), "{error}");
+    }
+}

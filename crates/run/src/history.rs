@@ -1,0 +1,88 @@
+//! `history.csv`: one line per epoch, as Keras's `CSVLogger` writes it.
+
+use serde::{Deserialize, Serialize};
+
+/// What one epoch gave.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Mean cross-entropy in nats over the epoch's batches, dropout active, as the weights changed.
+    pub train_loss: f64,
+    /// Share of training images classified correctly, measured likewise.
+    pub train_accuracy: f64,
+    /// Mean cross-entropy in nats over the validation images after the epoch.
+    pub val_loss: f64,
+    /// Share of validation images classified correctly after the epoch.
+    pub val_accuracy: f64,
+    /// Learning rate at the end of the epoch.
+    pub learning_rate: f64,
+    /// Duration of the epoch, validation included.
+    pub seconds: f64,
+}
+
+/// The epochs of a run in order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct History {
+    /// In order, one per epoch.
+    pub epochs: Vec<Epoch>,
+}
+
+impl History {
+    /// The epoch with the lowest validation loss; the earlier one of equals.
+    pub fn best(&self) -> Option<&Epoch> {
+        self.epochs.iter().filter(|epoch| !epoch.val_loss.is_nan()).min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))
+    }
+
+    /// As CSV with a header.
+    pub fn to_csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for epoch in &self.epochs {
+            writer.serialize(epoch).expect("writing to memory does not fail");
+        }
+        let bytes = writer.into_inner().expect("writing to memory does not fail");
+        String::from_utf8(bytes).expect("numbers are UTF-8")
+    }
+
+    /// Reads what [`to_csv`](Self::to_csv) wrote.
+    pub fn from_csv(text: &str) -> Result<Self, csv::Error> {
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        Ok(Self { epochs: reader.deserialize().collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(epoch: usize, val_loss: f64) -> Epoch {
+        Epoch {
+            epoch,
+            train_loss: 0.5,
+            train_accuracy: 0.75,
+            val_loss,
+            val_accuracy: 0.9,
+            learning_rate: 1e-3,
+            seconds: 2.5,
+        }
+    }
+
+    #[test]
+    fn csv_has_the_documented_columns_and_reads_back() {
+        let history = History { epochs: vec![epoch(1, 0.25), epoch(2, 0.125)] };
+        let csv = history.to_csv();
+        assert_eq!(
+            csv.lines().next(),
+            Some("epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds")
+        );
+        assert_eq!(csv.lines().nth(1), Some("1,0.5,0.75,0.25,0.9,0.001,2.5"));
+        assert_eq!(History::from_csv(&csv).unwrap(), history);
+    }
+
+    #[test]
+    fn the_best_epoch_is_the_first_of_the_lowest_loss() {
+        let history = History { epochs: vec![epoch(1, f64::NAN), epoch(2, 0.2), epoch(3, 0.1), epoch(4, 0.1)] };
+        assert_eq!(history.best().map(|e| e.epoch), Some(3));
+        assert!(History::default().best().is_none());
+    }
+}
