@@ -15,6 +15,8 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
     let document = document::read(text, origin, overrides)?;
     let root =
         Section::root(origin, &document, &["name", "description", "input", "data", "training", "export", "layers"])?;
+    // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
+    let (input, data, training, export) = (input(&root)?, data(&root)?, training(&root)?, export(&root)?);
     let fields = root.need("layers")?.array()?;
     let recipe = Recipe {
         name: match root.get("name") {
@@ -22,10 +24,10 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
             None => name.to_string(),
         },
         description: root.get("description").map(|field| field.string().map(str::to_string)).transpose()?,
-        input: input(&root)?,
-        data: data(&root)?,
-        training: training(&root)?,
-        export: export(&root)?,
+        input,
+        data,
+        training,
+        export,
         layers: fields.iter().map(layer).collect::<Result<_, _>>()?,
     };
     let model = recipe.model().map_err(|error| match fields.get(error.index) {

@@ -94,6 +94,11 @@ fn every_mistake_names_its_line_and_what_to_do() {
             "small.toml:3: `validation` and `validation_split` exclude",
         ),
         ("dataset = \"mnist\"", "dataset = ", "small.toml:2: not valid TOML"),
+        (
+            "[[layers]]\ntype = \"conv2d\"\nfilters = 4\nkernel_size = 3",
+            "layers = []",
+            "small.toml:4: unknown key `layers` in `data`",
+        ),
         ("[data]", "name = \"../up\"\n[data]", "small.toml:1: `name` names a folder"),
         (
             "[data]",

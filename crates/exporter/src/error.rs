@@ -1,0 +1,23 @@
+//! What can go wrong in exporting.
+
+/// A model that cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Weights that are not the model's.
+    #[error(transparent)]
+    Weights(#[from] kiln_run::WeightsError),
+    /// A weight that is no number.
+    #[error("tensor `{0}` holds a value that is not finite: the training diverged; lower the learning rate")]
+    NotFinite(String),
+    /// Another number of labels than of classes.
+    #[error("the model has {classes} classes, but there are {labels} labels: give one label per class")]
+    Labels {
+        /// The model's.
+        classes: usize,
+        /// Those given.
+        labels: usize,
+    },
+    /// The graph does not hang together: a mistake in this crate.
+    #[error("the exported graph is not valid: {0}. This is a bug in kiln, please report it with the recipe")]
+    Graph(#[from] kiln_onnx::BuildError),
+}

@@ -1,0 +1,172 @@
+//! Operations to an ONNX graph.
+
+use std::collections::BTreeMap;
+
+use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind};
+use kiln_run::Weights;
+use kiln_spec::{Model, Shape};
+
+use crate::lower::{Op, Step, steps};
+use crate::{ExportError, fold};
+
+/// What the file is to contain besides the network.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Names of the classes, in the order of the output.
+    pub labels: Vec<String>,
+    /// Where the model comes from: recipe, seed, versions.
+    pub provenance: BTreeMap<String, String>,
+    /// End in a softmax: the output is then `probabilities` in place of `logits`.
+    pub softmax: bool,
+    /// Make every layer's output an output of the graph, to compare implementations layer by layer.
+    pub layer_outputs: bool,
+}
+
+/// An exported model.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// The file's content.
+    pub proto: ModelProto,
+    /// For each layer that computes something, in order: its name, and the name of the graph's value that it gives.
+    pub layers: Vec<(String, String)>,
+}
+
+/// Writes a model with its weights as ONNX: opset 18, IR version 8, input `input` `[batch, C, H, W]` f32, output
+/// `logits` `[batch, classes]`.
+pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exported, ExportError> {
+    weights.check(model)?;
+    if let Some((name, _)) = weights.0.iter().find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite())) {
+        return Err(ExportError::NotFinite(name.clone()));
+    }
+    if options.labels.len() != model.classes() {
+        return Err(ExportError::Labels { classes: model.classes(), labels: options.labels.len() });
+    }
+    let mut graph = GraphBuilder::new("kiln");
+    let mut layers = Vec::new();
+    let mut value = "input".to_string();
+    graph.input(&value, Dim::batched(model.preprocessing().shape()));
+    let steps = steps(model);
+    for (at, step) in steps.iter().enumerate() {
+        let output = if at + 1 == steps.len() { "logits".into() } else { value_name(step) };
+        let node = if matches!(step.op, Op::Relu) && step.layer.kind.type_name() != "relu" {
+            format!("{}.relu", step.layer.name)
+        } else {
+            step.layer.name.clone()
+        };
+        emit(&mut graph, step, &node, &value, &output, weights)?;
+        if let Some(name) = gives(step) {
+            let dims = Dim::batched(step.layer.output.dims());
+            if output == "logits" {
+                // Declared below, as an output.
+            } else if options.layer_outputs {
+                graph.output(&output, dims);
+            } else {
+                graph.value_info(&output, dims);
+            }
+            layers.push((name.to_string(), output.clone()));
+        }
+        value = output;
+    }
+    let classes = Dim::batched([model.classes()]);
+    if options.softmax {
+        graph.value_info("logits", &classes).output("probabilities", &classes);
+        graph.node("Softmax", "probabilities", &["logits"], "probabilities").int("axis", 1);
+    } else {
+        graph.output("logits", &classes);
+    }
+    let mut proto = graph.finish()?;
+    proto.set_metadata(&Metadata {
+        preprocessing: Some(model.preprocessing().clone()),
+        labels: Some(options.labels.clone()),
+        output: Some(if options.softmax { OutputKind::Probabilities } else { OutputKind::Logits }),
+        provenance: options.provenance.clone(),
+    });
+    Ok(Exported { proto, layers })
+}
+
+/// The layer whose output a step gives, where it gives one.
+fn gives<'a>(step: &Step<'a>) -> Option<&'a str> {
+    step.folded.or(step.completes.then_some(step.layer)).map(|layer| layer.name.as_str())
+}
+
+/// A layer's output is called after the layer, what comes before its activation `<layer>.linear`. Layer names have no
+/// dot, so that the two cannot meet.
+fn value_name(step: &Step<'_>) -> String {
+    gives(step).map_or_else(|| format!("{}.linear", step.layer.name), str::to_string)
+}
+
+fn emit(
+    graph: &mut GraphBuilder,
+    step: &Step<'_>,
+    node: &str,
+    input: &str,
+    output: &str,
+    weights: &Weights,
+) -> Result<(), ExportError> {
+    match step.op {
+        Op::Conv(conv) => {
+            let (weight, bias) = parameters(graph, step, conv.use_bias, weights)?;
+            let Shape::Image { height, width, .. } = step.layer.input else {
+                unreachable!("a checked model gives a convolution images")
+            };
+            let pads = conv.padding.pads([height, width], conv.kernel_size, conv.strides);
+            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
+            graph
+                .node("Conv", node, &inputs, output)
+                .ints("dilations", [1, 1])
+                .int("group", 1)
+                .ints("kernel_shape", conv.kernel_size.map(|n| n as i64))
+                .ints("pads", [pads.top, pads.left, pads.bottom, pads.right].map(|n| n as i64))
+                .ints("strides", conv.strides.map(|n| n as i64));
+        }
+        Op::Gemm { bias } => {
+            let (weight, bias) = parameters(graph, step, bias, weights)?;
+            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
+            graph.node("Gemm", node, &inputs, output).int("transB", 1);
+        }
+        Op::BatchNormalization { epsilon } => {
+            let mut inputs = vec![input.to_string()];
+            for parameter in ["weight", "bias", "running_mean", "running_var"] {
+                let name = format!("{}.{parameter}", step.layer.name);
+                let tensor = weights.get(&name)?;
+                graph.initializer(&name, &tensor.shape, tensor.data.clone());
+                inputs.push(name);
+            }
+            let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+            graph.node("BatchNormalization", node, &inputs, output).float("epsilon", epsilon as f32);
+        }
+        Op::MaxPool(pool) => {
+            graph
+                .node("MaxPool", node, &[input], output)
+                .ints("kernel_shape", pool.pool_size.map(|n| n as i64))
+                .ints("strides", pool.strides.map(|n| n as i64));
+        }
+        Op::Flatten => {
+            graph.node("Flatten", node, &[input], output).int("axis", 1);
+        }
+        Op::Relu => {
+            graph.node("Relu", node, &[input], output);
+        }
+    }
+    Ok(())
+}
+
+/// Adds a layer's weight and bias and gives their names.
+fn parameters(
+    graph: &mut GraphBuilder,
+    step: &Step<'_>,
+    use_bias: bool,
+    weights: &Weights,
+) -> Result<(String, Option<String>), ExportError> {
+    let (weight, bias) = fold::weight_and_bias(weights, step.layer, use_bias, step.folded)?;
+    let name = |parameter: &str| format!("{}.{parameter}", step.layer.name);
+    graph.initializer(&name("weight"), &weight.shape, weight.data);
+    let bias = bias.map(|bias| {
+        graph.initializer(&name("bias"), &bias.shape, bias.data);
+        name("bias")
+    });
+    Ok((name("weight"), bias))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use std::collections::BTreeSet;
+
+use kiln_run::Tensor;
+use kiln_spec::{Param, Recipe};
+
+use super::*;
+
+fn model(layers: &str) -> Model {
+    let size = ["input.height=6".to_string(), "input.width=6".to_string()];
+    Recipe::parse(layers, "test.toml", "test", &size).unwrap().model().unwrap()
+}
+
+/// Weights that are all different, variances positive.
+fn weights(model: &Model) -> Weights {
+    let tensor = |p: &Param| {
+        let data = (0..p.len()).map(|i| 0.5 + i as f32 / 64.0).collect();
+        (p.name.clone(), Tensor { shape: p.shape.clone(), data })
+    };
+    Weights(model.params().map(tensor).collect())
+}
+
+fn options() -> Options {
+    Options { labels: (0..10).map(|digit| digit.to_string()).collect(), ..Options::default() }
+}
+
+const REPORT: &str = r#"
+[[layers]]
+type = "conv2d"
+filters = 2
+kernel_size = 3
+activation = "relu"
+[[layers]]
+type = "batch_norm"
+[[layers]]
+type = "max_pool"
+[[layers]]
+type = "dropout"
+rate = 0.5
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+units = 10
+activation = "softmax"
+"#;
+
+fn nodes(exported: &Exported) -> Vec<(String, String, String)> {
+    let graph = exported.proto.graph.as_ref().unwrap();
+    graph.node.iter().map(|n| (n.op_type.clone(), n.name.clone(), n.output[0].clone())).collect()
+}
+
+fn triple(op: &str, name: &str, output: &str) -> (String, String, String) {
+    (op.into(), name.into(), output.into())
+}
+
+#[test]
+fn nodes_and_values_carry_the_layers_names() {
+    let model = model(REPORT);
+    let exported = export(&model, &weights(&model), &options()).unwrap();
+    assert_eq!(
+        nodes(&exported),
+        [
+            triple("Conv", "conv2d", "conv2d.linear"),
+            triple("Relu", "conv2d.relu", "conv2d"),
+            triple("BatchNormalization", "batch_norm", "batch_norm"),
+            triple("MaxPool", "max_pool", "max_pool"),
+            triple("Flatten", "flatten", "flatten"),
+            triple("Gemm", "dense", "logits"),
+        ]
+    );
+    let names: Vec<_> = exported.layers.iter().map(|(layer, value)| (layer.as_str(), value.as_str())).collect();
+    assert_eq!(names[0], ("conv2d", "conv2d"));
+    assert_eq!(names[4], ("dense", "logits"));
+    let graph = exported.proto.graph.as_ref().unwrap();
+    let initializers: BTreeSet<_> = graph.initializer.iter().map(|t| t.name.clone()).collect();
+    assert_eq!(initializers, model.params().map(|p| p.name.clone()).collect());
+}
+
+#[test]
+fn the_file_says_how_to_classify_an_image() {
+    let model = model(REPORT);
+    let exported = export(&model, &weights(&model), &options()).unwrap();
+    let metadata = exported.proto.metadata().unwrap();
+    assert_eq!(metadata.preprocessing.as_ref(), Some(model.preprocessing()));
+    assert_eq!(metadata.labels, Some(options().labels));
+    assert_eq!(metadata.output, Some(OutputKind::Logits));
+}
+
+#[test]
+fn softmax_is_there_only_when_asked_for() {
+    let model = model(REPORT);
+    let exported = export(&model, &weights(&model), &Options { softmax: true, ..options() }).unwrap();
+    assert_eq!(nodes(&exported).last(), Some(&triple("Softmax", "probabilities", "probabilities")));
+    assert_eq!(exported.proto.metadata().unwrap().output, Some(OutputKind::Probabilities));
+    let outputs: Vec<_> = exported.proto.graph.unwrap().output.into_iter().map(|o| o.name).collect();
+    assert_eq!(outputs, ["probabilities"]);
+}
+
+#[test]
+fn every_layer_can_be_an_output() {
+    let model = model(REPORT);
+    let exported = export(&model, &weights(&model), &Options { layer_outputs: true, ..options() }).unwrap();
+    let outputs: Vec<_> = exported.proto.graph.unwrap().output.into_iter().map(|o| o.name).collect();
+    assert_eq!(outputs, ["conv2d", "batch_norm", "max_pool", "flatten", "logits"]);
+}
+
+#[test]
+fn normalisation_is_folded_where_nothing_stands_between() {
+    let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, use_bias = false }, { type = \"batch_norm\" }]";
+    let model = model(layers);
+    let weights = weights(&model);
+    let exported = export(&model, &weights, &options()).unwrap();
+    assert_eq!(nodes(&exported), [triple("Flatten", "flatten", "flatten"), triple("Gemm", "dense", "logits")]);
+    assert_eq!(exported.layers.last(), Some(&("batch_norm".to_string(), "logits".to_string())));
+    // One input, by hand: all ones through the original two layers and through the folded one.
+    let graph = exported.proto.graph.unwrap();
+    let floats = |name: &str| {
+        let tensor = graph.initializer.iter().find(|t| t.name == name).unwrap();
+        let (bytes, _) = tensor.raw_data.as_chunks::<4>();
+        bytes.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect::<Vec<_>>()
+    };
+    let folded: Vec<f64> = floats("dense.weight")
+        .chunks(36)
+        .zip(floats("dense.bias"))
+        .map(|(row, b)| row.iter().sum::<f64>() + b)
+        .collect();
+    let get = |name: &str| weights.0[name].data.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+    let (gamma, beta) = (get("batch_norm.weight"), get("batch_norm.bias"));
+    let (mean, var) = (get("batch_norm.running_mean"), get("batch_norm.running_var"));
+    for (at, row) in get("dense.weight").chunks(36).enumerate() {
+        let y = row.iter().sum::<f64>();
+        let expected = (y - mean[at]) / (var[at] + 1e-3).sqrt() * gamma[at] + beta[at];
+        assert!((folded[at] - expected).abs() < 1e-4, "{} {expected}", folded[at]);
+    }
+}
+
+#[test]
+fn an_activation_between_keeps_normalisation_apart() {
+    let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, activation = \"relu\" }, { type = \"batch_norm\" }]";
+    let model = model(layers);
+    let exported = export(&model, &weights(&model), &options()).unwrap();
+    assert_eq!(nodes(&exported).last(), Some(&triple("BatchNormalization", "batch_norm", "logits")));
+}
+
+#[test]
+fn same_padding_is_written_out() {
+    let layers = "layers = [{ type = \"conv2d\", filters = 1, kernel_size = [3, 2], strides = 2, padding = \"same\" }, { type = \"flatten\" }, { type = \"dense\", units = 10 }]";
+    let model = model(layers);
+    let exported = export(&model, &weights(&model), &options()).unwrap();
+    let graph = exported.proto.graph.unwrap();
+    let pads = graph.node[0].attribute.iter().find(|a| a.name == "pads").unwrap();
+    assert_eq!(pads.ints, [0, 0, 1, 0]);
+}
+
+#[test]
+fn weights_or_labels_that_do_not_fit_are_refused() {
+    let model = model(REPORT);
+    let good = weights(&model);
+    let mut infinite = good.clone();
+    infinite.0.get_mut("conv2d.bias").unwrap().data[0] = f32::INFINITY;
+    let error = export(&model, &infinite, &options()).unwrap_err().to_string();
+    assert!(error.contains("`conv2d.bias`"), "{error}");
+    let error = export(&model, &good, &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("10 classes, but there are 0 labels"), "{error}");
+    let mut missing = good;
+    missing.0.remove("dense.weight");
+    assert!(export(&model, &missing, &options()).is_err());
+}
