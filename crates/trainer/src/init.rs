@@ -1,0 +1,64 @@
+//! Initial weights, drawn here rather than by a backend, so that a seed means the same on every device.
+
+use kiln_run::{Tensor, Weights};
+use kiln_spec::{Init, Model};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+/// The weights of a model before training; the same seed gives the same weights on every machine.
+pub fn initial_weights(model: &Model, seed: u64) -> Weights {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let tensors = model.params().map(|param| {
+        let data = match param.init {
+            Init::Zeros => vec![0.0; param.len()],
+            Init::Ones => vec![1.0; param.len()],
+            Init::GlorotUniform { fan_in, fan_out } => {
+                let limit = (6.0 / (fan_in + fan_out) as f64).sqrt() as f32;
+                (0..param.len()).map(|_| rng.random_range(-limit..limit)).collect()
+            }
+        };
+        (param.name.clone(), Tensor { shape: param.shape.clone(), data })
+    });
+    Weights(tensors.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_spec::Recipe;
+
+    use super::*;
+
+    fn model() -> Model {
+        let text = "layers = [{ type = \"flatten\" }, { type = \"batch_norm\" }, { type = \"dense\", units = 10 }]";
+        Recipe::parse(text, "small.toml", "small", &[]).unwrap().model().unwrap()
+    }
+
+    #[test]
+    fn weights_fit_the_model_and_follow_the_seed() {
+        let weights = initial_weights(&model(), 1);
+        weights.check(&model()).unwrap();
+        assert_eq!(weights, initial_weights(&model(), 1));
+        assert_ne!(weights, initial_weights(&model(), 2));
+    }
+
+    #[test]
+    fn glorot_uniform_fills_its_range() {
+        // 784 inputs, 10 outputs: uniform within ±sqrt(6/794), whose standard deviation is limit/sqrt(3).
+        let limit = (6.0_f64 / 794.0).sqrt();
+        let values = &initial_weights(&model(), 3).0["dense.weight"].data;
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let deviation = (values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n).sqrt();
+        assert!(values.iter().all(|&x| f64::from(x).abs() <= limit));
+        assert!(mean.abs() < limit / 30.0, "{mean}");
+        assert!((deviation - limit / 3_f64.sqrt()).abs() < limit / 50.0, "{deviation}");
+    }
+
+    #[test]
+    fn normalisation_starts_as_the_identity() {
+        let weights = initial_weights(&model(), 0);
+        for (name, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
+            assert_eq!(weights.0[&format!("batch_norm.{name}")].data, vec![value; 784]);
+        }
+    }
+}

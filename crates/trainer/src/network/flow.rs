@@ -1,0 +1,49 @@
+//! What flows from layer to layer.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use kiln_spec::Activation;
+
+/// A batch of images or of vectors.
+#[derive(Debug, Clone)]
+pub enum Flow {
+    /// `[n, channels, height, width]`.
+    Image(Tensor<4>),
+    /// `[n, features]`.
+    Vector(Tensor<2>),
+}
+
+impl Flow {
+    /// The images; shape inference has made sure that they are.
+    pub fn into_image(self) -> Tensor<4> {
+        match self {
+            Self::Image(image) => image,
+            Self::Vector(_) => unreachable!("a checked model gives this layer images"),
+        }
+    }
+
+    /// The vectors; shape inference has made sure that they are.
+    pub fn into_vector(self) -> Tensor<2> {
+        match self {
+            Self::Vector(vector) => vector,
+            Self::Image(_) => unreachable!("a checked model gives this layer vectors"),
+        }
+    }
+
+    /// Images to vectors in ONNX order: channels, height, width.
+    pub fn flatten(self) -> Self {
+        match self {
+            Self::Image(image) => Self::Vector(image.flatten(1, 3)),
+            vector @ Self::Vector(_) => vector,
+        }
+    }
+
+    /// Applies an activation. A softmax is left out: it stands at the end only, and the loss contains it.
+    pub fn activate(self, activation: Option<Activation>) -> Self {
+        match (activation, self) {
+            (Some(Activation::Relu), Self::Image(image)) => Self::Image(relu(image)),
+            (Some(Activation::Relu), Self::Vector(vector)) => Self::Vector(relu(vector)),
+            (Some(Activation::Softmax) | None, flow) => flow,
+        }
+    }
+}
