@@ -1,1 +1,63 @@
-//! The `kiln` command line.
+//! The `kiln` command line: arguments, progress, exit codes.
+//!
+//! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a check ran and failed;
+//! 2 wrong usage or bad input; 130 stopped by Ctrl-C.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod assets;
+mod commands;
+mod dataset;
+mod engines;
+mod interrupt;
+mod parity;
+mod recipe;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Args;
+use terminal::Terminal;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// It checked something, which was not so.
+    CheckFailed,
+    /// It was stopped by Ctrl-C.
+    Interrupted,
+}
+
+/// Runs the command line and says how it ended.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors: clap knows which stream and which code.
+            let code = error.exit_code();
+            return if error.print().is_ok() { ExitCode::from(code as u8) } else { ExitCode::from(2) };
+        }
+    };
+    let terminal = Terminal::new(args.global.quiet);
+    match commands::run(args, &terminal) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::CheckFailed) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        // Whoever read the results has stopped reading, as `head` does: nothing is wrong.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&error.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,1 +1,44 @@
 //! Data sets, splits and batches.
+//!
+//! A [`Dataset`] holds the images of one set in memory, as bytes. A [`View`] selects some of them: [`View::split`] sets
+//! a validation part aside and [`View::take`] makes a smaller set, both stratified by class. A [`Loader`] turns a view
+//! into [`Batch`]es of f32 tensors on a thread of its own, so that the next batch is ready when the last one is used up.
+//!
+//! Nothing is fetched here: paths come from the caller. Whatever is random follows from a seed alone.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//!
+//! use kiln_data::{Loader, Order, Subset, View, mnist};
+//! use kiln_preprocess::Preprocessor;
+//! use kiln_spec::{Channels, Preprocessing};
+//!
+//! let dataset = mnist(Path::new("mnist"), Subset::Train)?;
+//! let (train, validation) = View::all(Arc::new(dataset)).split(0.1, 42)?;
+//! let preprocessor = Arc::new(Preprocessor::new(Preprocessing::unit(28, 28, Channels::Gray))?);
+//! let loader = Loader::new(train, preprocessor, 128, Order::Shuffled { seed: 42, epoch: 0 })?;
+//! for batch in &loader {
+//!     let batch = batch?;
+//!     assert_eq!(batch.shape[1..], [1, 28, 28]);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod dataset;
+mod error;
+mod idx;
+mod loader;
+mod mnist;
+mod random;
+mod stratify;
+mod thousands;
+mod view;
+
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use idx::{IdxArray, IdxError, read_idx};
+pub use loader::{Batch, Batches, Loader, Order};
+pub use mnist::{Subset, mnist};
+pub use view::View;

@@ -1,1 +1,41 @@
-//! Numbers to tables and plots: accuracy, confusion, latency, agreement.
+//! Numbers to tables and plots: what came out of a model, measured and shown.
+//!
+//! Pure functions over slices: no files, no terminal, no other crate of kiln. Logits go in, batch by batch; out come
+//! plain data that serde can write, tables as text, and plots as SVG.
+//!
+//! ```
+//! use kiln_eval::{Evaluator, classification_report};
+//!
+//! let mut evaluator = Evaluator::new(vec!["cat".into(), "dog".into()])?;
+//! evaluator.push(&[2.0, -1.0, 0.5, 0.7], &[0, 0])?; // two images, row-major [images, classes]
+//! let evaluation = evaluator.finish()?;
+//! assert_eq!(evaluation.accuracy, 0.5);
+//! println!("{}", classification_report(&evaluation));
+//! # Ok::<(), kiln_eval::EvalError>(())
+//! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | accuracy, loss, precision, recall, F1, confusion counts | `metrics` |
+//! | tables as text | `tables` |
+//! | plots as SVG | `plots` |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare with results that are exact"))]
+
+mod agreement;
+mod error;
+mod latency;
+mod logits;
+mod metrics;
+mod plots;
+mod tables;
+mod text;
+
+pub use agreement::{Agreement, Tolerance};
+pub use error::EvalError;
+pub use latency::Latency;
+pub use logits::{argmax, softmax, top_k};
+pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
+pub use plots::{EpochMetrics, best_epoch, confusion_svg, curves_svg};
+pub use tables::{classification_report, confusion_table, latency_table};

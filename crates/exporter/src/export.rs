@@ -45,6 +45,9 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     let mut layers = Vec::new();
     let mut value = "input".to_string();
     graph.input(&value, Dim::batched(model.preprocessing().shape()));
+    // The class scores are the first output, whatever else is one.
+    let classes = Dim::batched([model.classes()]);
+    graph.output(if options.softmax { "probabilities" } else { "logits" }, &classes);
     let steps = steps(model);
     for (at, step) in steps.iter().enumerate() {
         let output = if at + 1 == steps.len() { "logits".into() } else { value_name(step) };
@@ -57,7 +60,7 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
         if let Some(name) = gives(step) {
             let dims = Dim::batched(step.layer.output.dims());
             if output == "logits" {
-                // Declared below, as an output.
+                // Declared above.
             } else if options.layer_outputs {
                 graph.output(&output, dims);
             } else {
@@ -67,12 +70,9 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
         }
         value = output;
     }
-    let classes = Dim::batched([model.classes()]);
     if options.softmax {
-        graph.value_info("logits", &classes).output("probabilities", &classes);
+        graph.value_info("logits", &classes);
         graph.node("Softmax", "probabilities", &["logits"], "probabilities").int("axis", 1);
-    } else {
-        graph.output("logits", &classes);
     }
     let mut proto = graph.finish()?;
     proto.set_metadata(&Metadata {

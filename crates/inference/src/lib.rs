@@ -1,1 +1,39 @@
-//! Run ONNX image classifiers with tract or ONNX Runtime.
+//! From an `.onnx` file and an image to a prediction.
+//!
+//! ```no_run
+//! let model = kiln_inference::Model::load("model.onnx")?;
+//! let prediction = model.classify(&kiln_inference::open_image("digit.png")?)?;
+//! println!("{} ({:.1} %)", prediction.label, prediction.probability * 100.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Model`] takes everything it needs from the file: preprocessing, labels, what the output is. It is `Send + Sync`
+//! and all of its methods take `&self`, so one model serves every thread.
+//!
+//! Two engines compute the graph. **tract** is pure Rust and the default. **ONNX Runtime** is faster on most machines
+//! and is a shared library that is found at run time; see [`Options`] for where it is looked for. Each is a cargo
+//! feature (`tract`, `ort`), both on by default.
+
+#![forbid(unsafe_code)]
+
+mod chunks;
+mod classify;
+mod contract;
+mod engine;
+mod error;
+mod model;
+mod options;
+mod prediction;
+mod receipt;
+mod run;
+mod scores;
+
+pub use engine::{EngineError, NamedTensor, probe_ort};
+pub use error::{LoadError, LoadErrorKind, RunError};
+pub use kiln_onnx::OutputKind;
+pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, open as open_image};
+pub use model::Model;
+pub use options::{Device, EngineChoice, Options};
+pub use prediction::{Prediction, Ranked, Timings};
+pub use receipt::{Library, Receipt};
+pub use scores::Scores;

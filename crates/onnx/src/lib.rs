@@ -1,1 +1,38 @@
-//! ONNX protobuf messages, a graph builder and kiln's metadata keys.
+//! ONNX files: the protobuf messages, a small graph builder, kiln's metadata keys, and questions to ask of a model.
+//!
+//! ```
+//! use kiln_onnx::{Dim, GraphBuilder, decode, encode};
+//!
+//! let mut graph = GraphBuilder::new("classifier");
+//! graph.input("input", Dim::batched([4])).output("logits", Dim::batched([2]));
+//! graph.initializer("dense.weight", &[2, 4], vec![0.5_f32; 8]);
+//! graph.initializer("dense.bias", &[2], vec![0.0_f32; 2]);
+//! graph.node("Gemm", "dense", &["input", "dense.weight", "dense.bias"], "logits").int("transB", 1);
+//! let model = graph.finish()?;
+//! assert_eq!(decode(&encode(&model))?, model);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod check;
+mod dim;
+mod file;
+mod metadata;
+mod proto;
+mod query;
+mod tensor;
+
+pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
+pub use check::{StructureError, check_structure};
+pub use dim::Dim;
+pub use file::{DecodeError, LoadError, MAX_FILE_BYTES, decode, encode, load};
+pub use metadata::{KEY_PREFIX, Metadata, MetadataError, OutputKind};
+pub use proto::{
+    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto, ModelProto,
+    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    TypeValue, ValueInfoProto,
+};
+pub use query::TensorInfo;
+pub use tensor::TensorError;

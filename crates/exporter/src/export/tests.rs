@@ -101,7 +101,7 @@ fn every_layer_can_be_an_output() {
     let model = model(REPORT);
     let exported = export(&model, &weights(&model), &Options { layer_outputs: true, ..options() }).unwrap();
     let outputs: Vec<_> = exported.proto.graph.unwrap().output.into_iter().map(|o| o.name).collect();
-    assert_eq!(outputs, ["conv2d", "batch_norm", "max_pool", "flatten", "logits"]);
+    assert_eq!(outputs, ["logits", "conv2d", "batch_norm", "max_pool", "flatten"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Running means of loss and accuracy over an epoch.
 
+use kiln_eval::argmax;
+
 use super::BatchReport;
 
 /// Sums over the images seen so far.
@@ -17,7 +19,7 @@ impl Running {
         self.images += labels.len();
         self.loss += loss * labels.len() as f64;
         self.correct +=
-            logits.chunks_exact(classes).zip(labels).filter(|(row, label)| argmax(row) == **label as usize).count();
+            logits.chunks_exact(classes).zip(labels).filter(|(row, label)| argmax(row) == Some(**label as usize)).count();
     }
 
     /// For the observer.
@@ -34,10 +36,6 @@ impl Running {
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images as f64
     }
-}
-
-fn argmax(row: &[f32]) -> usize {
-    row.iter().enumerate().fold(0, |best, (at, value)| if *value > row[best] { at } else { best })
 }
 
 #[cfg(test)]

@@ -1,0 +1,169 @@
+//! Getting a package's archive with npm or pip.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::error::Failure;
+use crate::{CacheError, Clients, Source, SourceError, leftovers};
+
+/// How often a running client is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Has a package client put the archive of `source` into a new temporary folder under `parent`; gives the archive and
+/// the folder, which is removed when dropped.
+pub(crate) fn archive(
+    source: &Source,
+    clients: &Clients,
+    parent: &Path,
+    cancel: &AtomicBool,
+) -> Result<(PathBuf, TempDir), Failure> {
+    let mut last = SourceError::NoClient { client: names(source).into() };
+    for (client, program, arguments) in candidates(source, clients) {
+        let work = tempfile::Builder::new().prefix(leftovers::TEMPORARY[1]).tempdir_in(parent);
+        let work = work.map_err(CacheError::at("write into", parent))?;
+        match run(&client, &program, &arguments, work.path(), cancel)? {
+            Ok(()) => return Ok((only_file(&client, &download_folder(work.path()))?, work)),
+            Err((reason, unusable)) => {
+                last = SourceError::Client { client, reason };
+                // A client that works and fails would only fail again under its other name, slowly.
+                if !unusable {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last.into())
+}
+
+/// The programs that could do it, for an error.
+fn names(source: &Source) -> &'static str {
+    match source {
+        Source::Pip { .. } => "pip, pip3, python3 -m pip",
+        Source::Npm { .. } | Source::Http { .. } => "npm",
+    }
+}
+
+/// What to run, in order: a name for messages, the program, its arguments.
+fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<String>)> {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let (programs, tail): (&[&[&str]], Vec<String>) = match source {
+        Source::Http { .. } => (&[], Vec::new()),
+        Source::Npm { package, version, .. } => {
+            let package = format!("{package}@{version}");
+            (&[&["npm"]], words(&["pack", "--ignore-scripts", "--loglevel=error", &package]))
+        }
+        Source::Pip { package, version, python, platform, .. } => {
+            // The file is kept in kiln's cache; pip's need not hold it a second time.
+            let mut tail =
+                words(&["download", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "--quiet"]);
+            tail.extend(words(&["--no-deps", "--only-binary=:all:", "--python-version", python, "--dest", "."]));
+            if let Some(platform) = platform {
+                tail.extend(words(&["--implementation", "cp", "--platform", platform]));
+            }
+            tail.push(format!("{package}=={version}"));
+            (&[&["pip"], &["pip3"], &["python3", "-m", "pip"], &["python", "-m", "pip"]], tail)
+        }
+    };
+    let found = programs.iter().filter_map(|command| {
+        let program = clients.find(command[0])?;
+        Some((command.join(" "), program, [words(&command[1..]), tail.clone()].concat()))
+    });
+    found.collect()
+}
+
+/// Where the client leaves the archive. Its output and its own temporary files are kept out of there.
+fn download_folder(work: &Path) -> PathBuf {
+    work.join("archive")
+}
+
+/// Runs a client to its end. The inner error is the reason and whether the client could not even start its work.
+fn run(
+    client: &str,
+    program: &Path,
+    arguments: &[String],
+    work: &Path,
+    cancel: &AtomicBool,
+) -> Result<Result<(), (String, bool)>, Failure> {
+    let (folder, scratch) = (download_folder(work), work.join("scratch"));
+    for path in [&folder, &scratch] {
+        fs::create_dir(path).map_err(CacheError::at("create the folder", path))?;
+    }
+    // Files rather than pipes: nothing fills up, and a grandchild that lives on holds nobody up.
+    let output = |name: &str| {
+        let path = work.join(name);
+        File::create(&path).map_err(CacheError::at("write", &path))
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&folder).stdin(Stdio::null());
+    command.stdout(output("stdout")?).stderr(output("stderr")?);
+    // What a killed client leaves behind goes away with the folder.
+    for variable in ["TMPDIR", "TEMP", "TMP"] {
+        command.env(variable, &scratch);
+    }
+    let mut child = match command.env("NO_COLOR", "1").spawn() {
+        Ok(child) => child,
+        Err(error) => return Ok(Err((format!("cannot be started: {error}"), true))),
+    };
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if cancel.load(Ordering::Relaxed) => {
+                // Failing means that it has ended meanwhile.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Failure::Cancelled);
+            }
+            Ok(None) => thread::sleep(PAUSE),
+            Err(error) => return Err(failed(client, &error.to_string()).into()),
+        }
+    };
+    if status.success() {
+        return Ok(Ok(()));
+    }
+    let text = fs::read(work.join("stderr")).unwrap_or_default();
+    Ok(Err(explain(&String::from_utf8_lossy(&text), status)))
+}
+
+/// The line of a failed client's output that says why, and whether the client could not even start its work.
+fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
+    let unusable = matches!(status.code(), Some(126 | 127)) || stderr.contains("No module named pip");
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    // npm first lists codes, then explains, then gives advice.
+    let npm = lines().filter_map(|line| line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! ")));
+    let npm =
+        npm.map(str::trim).find(|line| !["code ", "errno ", "syscall "].iter().any(|word| line.starts_with(word)));
+    // pip calls an index that it cannot reach a package that does not exist, after warnings that tell the truth.
+    let pip = lines().rfind(|line| line.starts_with("ERROR: "));
+    let unreachable = lines().any(|line| line.contains("after connection broken by"));
+    let reason = match npm.or(pip) {
+        Some(line) if unreachable => format!("cannot reach the package index ({line})"),
+        Some(line) => line.to_owned(),
+        None => lines().next_back().map_or_else(|| status.to_string(), str::to_owned),
+    };
+    (reason, unusable)
+}
+
+/// The one file in a folder.
+fn only_file(client: &str, folder: &Path) -> Result<PathBuf, Failure> {
+    let entries = fs::read_dir(folder).map_err(|error| failed(client, &error.to_string()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    match (files.pop(), files.len()) {
+        (Some(file), 0) => Ok(file),
+        (None, _) => Err(failed(client, "it left no archive").into()),
+        (Some(_), more) => Err(failed(client, &format!("it left {} files instead of one archive", more + 1)).into()),
+    }
+}
+
+fn failed(client: &str, reason: &str) -> SourceError {
+    SourceError::Client { client: client.into(), reason: reason.into() }
+}
+
+#[cfg(all(test, unix))]
+#[path = "client_tests.rs"]
+mod tests;

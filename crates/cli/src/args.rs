@@ -1,0 +1,161 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use kiln_inference::{Device, EngineChoice};
+
+/// Train image classifiers, export them as ONNX, and run them.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Use only what is in the cache (or set KILN_OFFLINE=1)
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Number of threads [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train, export, verify and evaluate a recipe
+    Run(RunArgs),
+    /// Train a recipe
+    Train(TrainArgs),
+    /// Write a run's best weights as ONNX
+    Export(ExportArgs),
+    /// Measure a model on a data set
+    Eval(EvalArgs),
+    /// Classify images
+    Predict(PredictArgs),
+    /// Show a recipe's layers, output shapes and parameters
+    Summary(SummaryArgs),
+    /// Bring data sets, weights and libraries into the cache
+    Fetch(FetchArgs),
+}
+
+/// A recipe with changes.
+#[derive(Debug, clap::Args)]
+pub struct RecipeArgs {
+    /// Recipe file
+    #[arg(value_name = "RECIPE")]
+    pub path: PathBuf,
+    /// Change a value of the recipe, such as training.epochs=3 or layers.conv2d_1.filters=64
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Folder for run directories
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub train: TrainArgs,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Run directory, such as runs/quickstart
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// File to write [default: model.onnx in the run directory]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// End the graph in a softmax: probabilities in place of logits
+    #[arg(long)]
+    pub softmax: bool,
+}
+
+/// What a model runs on.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineArgs {
+    /// What computes the graph: tract (built in) or ort (ONNX Runtime)
+    #[arg(long, default_value_t = EngineChoice::Tract, value_name = "tract|ort")]
+    pub engine: EngineChoice,
+    /// Where it is computed; cuda is for --engine ort and never falls back, auto may and says so
+    #[arg(long, default_value_t = Device::Cpu, value_name = "cpu|cuda|auto")]
+    pub device: Device,
+    /// ONNX Runtime's shared library [default: KILN_ORT_LIB, the cache, the system]
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct EvalArgs {
+    /// Model file
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// Data set: mnist:test or mnist:train
+    #[arg(long, value_name = "DATA")]
+    pub data: String,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Images per batch
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch_size: u32,
+    /// Write the figures as JSON; `-` for standard output, in place of the tables
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write one line per image as CSV: index, label, predicted, probability, and the probability of each class
+    #[arg(long, value_name = "FILE.csv")]
+    pub predictions: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PredictArgs {
+    /// Model file
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// Images, folders, glob patterns, or `-` for an image on standard input
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Number of classes to show for each image
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub top_k: u16,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SummaryArgs {
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct FetchArgs {
+    /// What to fetch: mnist, vgg16, onnxruntime; without one, shows what is there
+    #[arg(value_name = "ASSET")]
+    pub assets: Vec<String>,
+    /// Take the asset from this file, folder or archive
+    #[arg(long, value_name = "PATH", requires = "assets")]
+    pub from: Option<PathBuf>,
+}

@@ -1,0 +1,70 @@
+//! `kiln eval`.
+
+mod measure;
+mod predictions;
+
+use std::path::Path;
+
+use anyhow::bail;
+use kiln_data::View;
+use kiln_eval::{classification_report, confusion_table};
+use kiln_run::write_atomically;
+
+use super::Context;
+use crate::args::EvalArgs;
+use crate::terminal::{percent, thousands};
+use crate::{Outcome, dataset, engines};
+pub use measure::{Measured, MeasuredRecord, measure};
+
+pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let (name, subset) = dataset::parse(&args.data)?;
+    let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
+    let view = View::all(dataset::load(name, subset, &context.assets)?);
+    let classes = view.dataset().classes();
+    if classes != model.labels() {
+        bail!(
+            "{} has the classes {:?}, but {} has {classes:?}: evaluate on the data set that the model was trained for",
+            args.model.display(),
+            model.labels(),
+            args.data,
+        );
+    }
+    if let Some(fallback) = &model.receipt().fallback {
+        context.terminal.status("Falling back", &format!("to the CPU: {fallback}"));
+    }
+    let Some(measured) = measure(&model, &view, args.batch_size as usize, context)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    if let Some(path) = &args.predictions {
+        write_atomically(path, &predictions::csv(&measured, &view, classes)?)?;
+    }
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => {
+            context.terminal.print(&format!("{}\n", serde_json::to_string_pretty(&measured.record(&args.data))?))?;
+            return Ok(Outcome::Done);
+        }
+        Some(path) => {
+            let mut json = serde_json::to_vec_pretty(&measured.record(&args.data))?;
+            json.push(b'\n');
+            write_atomically(path, &json)?;
+        }
+        None => {}
+    }
+    context.terminal.print(&report(&measured, classes)?)?;
+    Ok(Outcome::Done)
+}
+
+fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {
+    let evaluation = &measured.evaluation;
+    Ok(format!(
+        "{}\n\n{}\n\naccuracy {} ({} of {} images), loss {:.4}, {} images/s ({} in the model)\n",
+        classification_report(evaluation).trim_end(),
+        confusion_table(&evaluation.confusion, classes)?.trim_end(),
+        percent(evaluation.accuracy),
+        thousands(evaluation.confusion.correct() as usize),
+        thousands(evaluation.images as usize),
+        evaluation.loss,
+        thousands(measured.images_per_second().round() as usize),
+        thousands(measured.model_images_per_second().round() as usize),
+    ))
+}

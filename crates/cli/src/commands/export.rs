@@ -1,0 +1,79 @@
+//! `kiln export`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kiln_exporter::{Exported, Options, export};
+use kiln_run::{RunDir, RunFile, Weights, write_atomically};
+use kiln_spec::{Model, Recipe};
+
+use super::Context;
+use crate::Outcome;
+use crate::args::ExportArgs;
+use crate::terminal::bytes;
+
+pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let run = RunDir::open(&args.run)?;
+    let mut recipe = run.recipe()?;
+    recipe.export.softmax |= args.softmax;
+    let path = args.output.clone().unwrap_or_else(|| run.file(RunFile::Model));
+    let trained = Trained::open(&run, recipe)?;
+    write(&trained, &path, context)?;
+    context.terminal.print(&format!("{}\n", path.display()))?;
+    Ok(Outcome::Done)
+}
+
+/// A run's model with its best weights and the names of its classes.
+pub struct Trained {
+    pub recipe: Recipe,
+    pub model: Model,
+    pub weights: Weights,
+    pub labels: Vec<String>,
+    provenance: BTreeMap<String, String>,
+}
+
+impl Trained {
+    /// Reads what training left in a run directory.
+    pub fn open(run: &RunDir, recipe: Recipe) -> anyhow::Result<Self> {
+        let model = recipe.model()?;
+        if !run.file(RunFile::Weights).is_file() {
+            anyhow::bail!(
+                "{} has no {}: its training did not finish; train again with `kiln train`",
+                run.path().display(),
+                RunFile::Weights.name()
+            );
+        }
+        let weights = run.weights(RunFile::Weights)?;
+        let labels = (0..model.classes()).map(|class| class.to_string()).collect();
+        let mut provenance = BTreeMap::from([
+            ("kiln".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("recipe".to_string(), recipe.name.clone()),
+            ("dataset".to_string(), recipe.data.dataset.as_str().to_string()),
+            ("seed".to_string(), recipe.training.seed.to_string()),
+        ]);
+        if let Some(best) = run.history()?.best() {
+            provenance.insert("epoch".into(), best.epoch.to_string());
+            provenance.insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
+        }
+        Ok(Self { recipe, model, weights, labels, provenance })
+    }
+
+    /// The model as ONNX.
+    pub fn export(&self, layer_outputs: bool) -> anyhow::Result<Exported> {
+        let options = Options {
+            labels: self.labels.clone(),
+            provenance: self.provenance.clone(),
+            softmax: self.recipe.export.softmax && !layer_outputs,
+            layer_outputs,
+        };
+        Ok(export(&self.model, &self.weights, &options)?)
+    }
+}
+
+/// Writes the model as an ONNX file.
+pub fn write(trained: &Trained, path: &Path, context: &Context<'_>) -> anyhow::Result<PathBuf> {
+    let file = kiln_onnx::encode(&trained.export(false)?.proto);
+    write_atomically(path, &file)?;
+    context.terminal.status("Exported", &format!("{} ({})", path.display(), bytes(file.len() as u64)));
+    Ok(path.into())
+}

@@ -1,0 +1,41 @@
+//! One module per command.
+
+mod eval;
+mod export;
+mod fetch;
+mod predict;
+mod run;
+mod summary;
+mod train;
+
+pub use export::Trained;
+
+use crate::args::{Args, Command};
+use crate::assets::Assets;
+use crate::terminal::Terminal;
+use crate::{Outcome, interrupt};
+
+/// What every command gets.
+pub struct Context<'a> {
+    pub terminal: &'a Terminal,
+    pub assets: Assets<'a>,
+    /// The number of threads asked for.
+    pub threads: Option<u16>,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    interrupt::listen();
+    if let Some(threads) = args.global.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    let context = Context { terminal, assets: Assets::new(&args.global, terminal)?, threads: args.global.threads };
+    match args.command {
+        Command::Run(args) => run::run(&args, &context),
+        Command::Train(args) => train::run(&args, &context),
+        Command::Export(args) => export::run(&args, &context),
+        Command::Eval(args) => eval::run(&args, &context),
+        Command::Predict(args) => predict::run(&args, &context),
+        Command::Summary(args) => summary::run(&args, &context),
+        Command::Fetch(args) => fetch::run(&args, &context),
+    }
+}

@@ -1,0 +1,145 @@
+//! `kiln run`: train, export, verify, evaluate.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+use kiln_data::{Loader, Order, Subset, View};
+use kiln_eval::confusion_svg;
+use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
+use kiln_run::{RunDir, RunFile};
+use kiln_spec::Recipe;
+use serde::Serialize;
+
+use super::eval::{Measured, MeasuredRecord, measure};
+use super::export::{self, Trained};
+use super::{Context, train};
+use crate::args::RunArgs;
+use crate::parity::{self, Parity, TOLERANCE};
+use crate::terminal::{percent, thousands};
+use crate::{Outcome, dataset, engines, recipe};
+
+/// Images per batch when the test images are evaluated.
+const BATCH: usize = 256;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    run: &'a std::path::Path,
+    parity: &'a Parity,
+    evaluations: Vec<MeasuredRecord<'a>>,
+}
+
+pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let recipe = recipe::read(&args.train.recipe)?;
+    let (run, outcome) = train::train(&args.train, &recipe, context)?;
+    if outcome != Outcome::Done {
+        return Ok(outcome);
+    }
+    let trained = Trained::open(&run, recipe)?;
+    export::write(&trained, &run.file(RunFile::Model), context)?;
+    let test = View::all(dataset::load(trained.recipe.data.dataset, Subset::Test, &context.assets)?);
+    let (models, mut parity) = verify(&trained, &run, &test, context)?;
+    let mut measured = Vec::new();
+    if parity.passed {
+        for (engine, model) in &models {
+            let Some(result) = measure(model, &test, BATCH, context)? else { return Ok(Outcome::Interrupted) };
+            measured.push((engines::title(*engine), result));
+        }
+        let scores: Vec<_> = measured.iter().map(|(name, result)| (*name, result.scores.clone())).collect();
+        parity.comparisons.extend(parity::compare(&scores, BATCH, trained.model.classes())?);
+        parity.passed = parity.comparisons.iter().all(|comparison| comparison.passed);
+    }
+    run.write_json(RunFile::Parity, &parity)?;
+    for failure in parity.failures() {
+        context.terminal.error(&failure);
+    }
+    let data = format!("{}:test", trained.recipe.data.dataset.as_str());
+    let evaluations: Vec<MeasuredRecord<'_>> = measured.iter().map(|(_, result)| result.record(&data)).collect();
+    if let Some((_, first)) = measured.first() {
+        run.write_json(RunFile::Evaluation, &evaluations)?;
+        let confusion = &first.evaluation.confusion;
+        run.write(RunFile::Confusion, confusion_svg(confusion, &trained.labels, false)?.as_bytes())?;
+    }
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&Report { run: run.path(), parity: &parity, evaluations })?)
+    } else {
+        summary(&trained.recipe, &run, &measured, &parity)?
+    };
+    context.terminal.print(&text)?;
+    Ok(if parity.passed { Outcome::Done } else { Outcome::CheckFailed })
+}
+
+/// Loads the exported file on every engine present and compares them with Burn on one training batch's worth of test
+/// images.
+fn verify(
+    trained: &Trained,
+    run: &RunDir,
+    test: &View,
+    context: &Context<'_>,
+) -> anyhow::Result<(Vec<(EngineChoice, Model)>, Parity)> {
+    let present = engines::present(&context.assets.cache);
+    let options = engines::default_options(context.threads, &context.assets.cache);
+    let file = run.file(RunFile::Model);
+    let preprocessor = std::sync::Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
+    let batch_size = trained.recipe.training.batch_size.min(test.len());
+    let mut batches = Loader::new(test.clone(), preprocessor, batch_size, Order::Sequential)?.iter();
+    let batch = batches.next().transpose()?.ok_or_else(|| anyhow::anyhow!("the data set has no test images"))?;
+    let models = present.iter().map(|&engine| {
+        let model = Model::load_with(&file, &Options { engine, ..options.clone() })?;
+        Ok((engine, model))
+    });
+    let models = models.collect::<anyhow::Result<Vec<_>>>()?;
+    let parity = parity::check(trained, &models, &batch.pixels, &options)?;
+    if let (true, Some(worst)) = (parity.passed, parity.worst()) {
+        let names: Vec<&str> = present.iter().map(|&engine| engines::title(engine)).collect();
+        let hint = if present.contains(&EngineChoice::Ort) {
+            ""
+        } else {
+            "; `kiln fetch onnxruntime` adds ONNX Runtime"
+        };
+        let text = format!(
+            "Burn and {} agree: largest difference {:.1e} at batch 1, 2 and {batch_size}{hint}",
+            names.join(" and "),
+            worst.agreement.max_absolute,
+        );
+        context.terminal.status("Verified", &text);
+    }
+    Ok((models, parity))
+}
+
+fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity: &Parity) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Some((_, first)) = measured.first() {
+        let evaluation = &first.evaluation;
+        writeln!(
+            text,
+            "{}: {} of {} test images, loss {:.4}",
+            recipe.name,
+            percent(evaluation.accuracy),
+            thousands(evaluation.images as usize),
+            evaluation.loss
+        )?;
+        writeln!(text, "\n{}\n", engine_table(measured))?;
+    }
+    if let (true, Some(worst)) = (parity.passed, parity.worst()) {
+        writeln!(
+            text,
+            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}).",
+            worst.agreement.max_absolute, TOLERANCE.absolute
+        )?;
+    }
+    writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;
+    Ok(text)
+}
+
+fn engine_table(measured: &[(&str, Measured)]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).force_no_tty().set_header(["engine", "accuracy", "images/s"]);
+    for (name, result) in measured {
+        let rate = thousands(result.images_per_second().round() as usize);
+        table.add_row([(*name).to_string(), percent(result.evaluation.accuracy), rate]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}

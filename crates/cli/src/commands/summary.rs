@@ -1,0 +1,79 @@
+//! `kiln summary`: the table of Keras's `model.summary()`.
+
+use comfy_table::{CellAlignment, Table, presets};
+use kiln_spec::Model;
+use serde::Serialize;
+
+use super::Context;
+use crate::args::SummaryArgs;
+use crate::terminal::thousands;
+use crate::{Outcome, recipe};
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    layers: Vec<Row<'a>>,
+    total_parameters: usize,
+    trainable_parameters: usize,
+    non_trainable_parameters: usize,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    r#type: &'a str,
+    /// Without the batch.
+    output_shape: Vec<usize>,
+    parameters: usize,
+}
+
+pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let recipe = recipe::read(&args.recipe)?;
+    let model = recipe.model()?;
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&summary(&model))?)
+    } else {
+        format!("Model: {}\n{}", recipe.name, table(&model))
+    };
+    context.terminal.print(&text)?;
+    Ok(Outcome::Done)
+}
+
+fn summary(model: &Model) -> Summary<'_> {
+    let counts = model.counts();
+    let rows = model.layers().iter().map(|layer| Row {
+        name: &layer.name,
+        r#type: layer.kind.type_name(),
+        output_shape: layer.output.dims(),
+        parameters: layer.count(),
+    });
+    Summary {
+        layers: rows.collect(),
+        total_parameters: counts.total(),
+        trainable_parameters: counts.trainable,
+        non_trainable_parameters: counts.non_trainable,
+    }
+}
+
+fn table(model: &Model) -> String {
+    let summary = summary(model);
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED).force_no_tty();
+    table.set_header(["Layer (type)", "Output shape", "Param #"]);
+    for row in &summary.layers {
+        let dims: Vec<String> = row.output_shape.iter().map(ToString::to_string).collect();
+        table.add_row([
+            if row.name == row.r#type { row.name.into() } else { format!("{} ({})", row.name, row.r#type) },
+            format!("[batch, {}]", dims.join(", ")),
+            thousands(row.parameters),
+        ]);
+    }
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!(
+        "{table}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n",
+        thousands(summary.total_parameters),
+        thousands(summary.trainable_parameters),
+        thousands(summary.non_trainable_parameters),
+    )
+}

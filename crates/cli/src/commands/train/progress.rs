@@ -1,0 +1,123 @@
+//! What is shown and kept while training runs.
+
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use kiln_run::{Epoch, History, RunDir, RunFile, Weights};
+use kiln_trainer::{BatchReport, Control, Observer, Task, TrainError};
+
+use crate::interrupt;
+use crate::terminal::{Terminal, duration, percent, thousands};
+
+/// Without a terminal, a sign of life is given this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// Draws the bar of the current epoch, prints a line per epoch, writes history and checkpoints.
+pub struct TrainingProgress<'a> {
+    run: &'a RunDir,
+    terminal: &'a Terminal,
+    epochs: usize,
+    history: History,
+    bar: Option<ProgressBar>,
+    epoch_start: Instant,
+    /// Training images per second in the current epoch, validation left out.
+    rate: f64,
+    last_sign: Instant,
+}
+
+impl<'a> TrainingProgress<'a> {
+    pub fn new(run: &'a RunDir, task: &Task<'_>, terminal: &'a Terminal) -> Self {
+        Self {
+            run,
+            terminal,
+            epochs: task.training.epochs,
+            history: History::default(),
+            bar: None,
+            epoch_start: Instant::now(),
+            rate: 0.0,
+            last_sign: Instant::now(),
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn show(&mut self, report: BatchReport, phase: &str) {
+        let epochs = self.epochs;
+        let bar = self.bar.get_or_insert_with(|| {
+            let width = epochs.to_string().len();
+            self.terminal.bar(
+                report.total as u64,
+                &format!("{:>12} {:>width$}/{epochs} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left  {{msg}}", phase, report.epoch),
+            )
+        });
+        bar.set_position(report.done as u64);
+        bar.set_message(format!("loss {:.4}  accuracy {}", report.loss, percent(report.accuracy)));
+        if bar.is_hidden() && self.last_sign.elapsed() >= SIGN_OF_LIFE {
+            self.last_sign = Instant::now();
+            self.terminal.detail(&format!(
+                "epoch {}/{epochs}: {} of {} images, loss {:.4}, accuracy {}",
+                report.epoch,
+                thousands(report.done),
+                thousands(report.total),
+                report.loss,
+                percent(report.accuracy)
+            ));
+        }
+        if report.done >= report.total {
+            self.finish();
+        }
+    }
+}
+
+fn control() -> Control {
+    if interrupt::requested() { Control::Stop } else { Control::Continue }
+}
+
+impl Observer for TrainingProgress<'_> {
+    fn trained(&mut self, report: BatchReport) -> Control {
+        self.rate = report.done as f64 / self.epoch_start.elapsed().as_secs_f64();
+        self.show(report, "Epoch");
+        control()
+    }
+
+    fn validated(&mut self, report: BatchReport) -> Control {
+        self.show(report, "Validating");
+        control()
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, weights: &Weights, best: bool) -> Result<(), TrainError> {
+        self.history.epochs.push(*epoch);
+        let bytes = weights.to_bytes();
+        let keep = || {
+            self.run.write(RunFile::LastCheckpoint, &bytes)?;
+            if best {
+                self.run.write(RunFile::BestCheckpoint, &bytes)?;
+            }
+            self.run.write(RunFile::History, self.history.to_csv().as_bytes())
+        };
+        keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
+        self.last_sign = Instant::now();
+        self.epoch_start = Instant::now();
+        let width = self.epochs.to_string().len();
+        self.terminal.status(
+            "Epoch",
+            &format!(
+                "{:>width$}/{}  loss {:.4}  accuracy {}  val_loss {:.4}  val_accuracy {}  {}  {} images/s",
+                epoch.epoch,
+                self.epochs,
+                epoch.train_loss,
+                percent(epoch.train_accuracy),
+                epoch.val_loss,
+                percent(epoch.val_accuracy),
+                duration(epoch.seconds),
+                thousands(self.rate.round() as usize),
+            ),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Loading models on engines.
+
+use std::path::Path;
+
+use kiln_assets::{Asset, Cache};
+use kiln_inference::{Device, EngineChoice, Model, Options, Receipt, probe_ort};
+use serde::Serialize;
+
+use crate::args::EngineArgs;
+
+/// Options with nothing asked for but threads: the library is looked for in the cache too.
+pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
+    Options { threads: threads.map(usize::from), library_cache: cached_library(cache), ..Options::default() }
+}
+
+fn options(args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> Options {
+    let EngineArgs { engine, device, ort_lib } = args.clone();
+    Options { engine, device, ort_library: ort_lib, ..default_options(threads, cache) }
+}
+
+/// Loads a model.
+pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> anyhow::Result<Model> {
+    if args.engine == EngineChoice::Tract && args.device == Device::Cuda {
+        anyhow::bail!("tract has no CUDA: use --engine ort with --device cuda");
+    }
+    Ok(Model::load_with(path, &options(args, threads, cache))?)
+}
+
+/// The engines that work on this machine, tract first.
+pub fn present(cache: &Cache) -> Vec<EngineChoice> {
+    let ort = probe_ort(&default_options(None, cache)).is_ok().then_some(EngineChoice::Ort);
+    std::iter::once(EngineChoice::Tract).chain(ort).collect()
+}
+
+/// What people call an engine.
+pub const fn title(engine: EngineChoice) -> &'static str {
+    match engine {
+        EngineChoice::Tract => "tract",
+        EngineChoice::Ort => "ONNX Runtime",
+    }
+}
+
+fn cached_library(cache: &Cache) -> Option<std::path::PathBuf> {
+    let asset = Asset::named("onnxruntime").ok()?;
+    cache.lookup(&asset)?.into_iter().next()
+}
+
+/// A receipt as it is written into results.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptRecord {
+    engine: &'static str,
+    version: Option<String>,
+    requested_device: &'static str,
+    device: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<String>,
+    threads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    library: Option<String>,
+}
+
+impl From<&Receipt> for ReceiptRecord {
+    fn from(receipt: &Receipt) -> Self {
+        Self {
+            engine: receipt.engine.as_str(),
+            version: receipt.version.clone(),
+            requested_device: receipt.requested.as_str(),
+            device: receipt.device.as_str(),
+            fallback: receipt.fallback.clone(),
+            threads: receipt.threads,
+            library: receipt.library.as_ref().map(|library| library.path.display().to_string()),
+        }
+    }
+}

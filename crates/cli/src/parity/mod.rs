@@ -1,0 +1,129 @@
+//! The parity gate: Burn and every engine must compute the same from the same weights.
+
+mod layers;
+
+use kiln_eval::{Agreement, Tolerance};
+use kiln_inference::{EngineChoice, Model, Options};
+use kiln_trainer::{Device, Predictor};
+use serde::Serialize;
+
+use crate::commands::Trained;
+use crate::engines;
+pub use layers::LayerDifference;
+
+/// Largest difference of scores (logits, or probabilities where the file gives these) that passes: a hundred times what rounding in f32 gives for such networks, and far
+/// below what could change a decision that is not a coin's toss.
+pub const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4 };
+
+/// What the gate found; `parity.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Parity {
+    /// Whether every comparison passed.
+    pub passed: bool,
+    /// What was allowed.
+    pub tolerance: Tolerance,
+    /// One per pair of implementations and batch size.
+    pub comparisons: Vec<Comparison>,
+    /// Where implementations that differ part ways.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub first_differences: Vec<LayerDifference>,
+}
+
+/// Two implementations on the same images.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// The implementation that the other is measured against.
+    pub reference: &'static str,
+    /// The other.
+    pub other: &'static str,
+    /// Images per run.
+    pub batch_size: usize,
+    /// How far they lie apart.
+    #[serde(flatten)]
+    pub agreement: Agreement,
+    /// Whether the scores are within the tolerance and every top class is the same.
+    pub passed: bool,
+}
+
+impl Parity {
+    /// The comparison whose scores lie farthest apart.
+    pub fn worst(&self) -> Option<&Comparison> {
+        self.comparisons.iter().max_by(|a, b| a.agreement.max_absolute.total_cmp(&b.agreement.max_absolute))
+    }
+
+    /// One line per failure, for people.
+    pub fn failures(&self) -> Vec<String> {
+        let comparisons = self.comparisons.iter().filter(|comparison| !comparison.passed).map(|comparison| {
+            let Comparison { reference, other, batch_size, agreement, .. } = comparison;
+            format!(
+                "{other} and {reference} differ at batch {batch_size}: scores by up to {:.3e} (allowed {:.0e}), top class \
+                 the same for {} of {} images",
+                agreement.max_absolute, TOLERANCE.absolute, agreement.same_top, agreement.images
+            )
+        });
+        comparisons.chain(self.first_differences.iter().map(ToString::to_string)).collect()
+    }
+}
+
+/// Runs the same prepared images through Burn and through the exported file on each engine: one by one, in pairs, and
+/// all at once. The options are those that the models were loaded with, but for the engine.
+pub fn check(
+    trained: &Trained,
+    models: &[(EngineChoice, Model)],
+    pixels: &[f32],
+    options: &Options,
+) -> anyhow::Result<Parity> {
+    let size = trained.model.preprocessing().len();
+    let classes = trained.model.classes();
+    let images = pixels.len() / size;
+    let burn = Predictor::new(&trained.model, &trained.weights, &Device::cpu())?;
+    let mut comparisons = Vec::new();
+    let mut first_differences = Vec::new();
+    let mut batch_sizes = vec![1, 2, images];
+    batch_sizes.retain(|&size| size <= images);
+    batch_sizes.dedup();
+    for batch_size in batch_sizes {
+        let chunks = || pixels.chunks(batch_size * size);
+        let reference: Vec<f32> = chunks().flat_map(|chunk| burn.logits(chunk)).collect();
+        let reference = if trained.recipe.export.softmax {
+            reference.chunks_exact(classes).flat_map(kiln_eval::softmax).collect()
+        } else {
+            reference
+        };
+        let mut outputs = vec![("Burn", reference)];
+        for (engine, model) in models {
+            let runs = chunks().map(|chunk| Ok(model.run(chunk, chunk.len() / size)?.data));
+            let logits = runs.collect::<anyhow::Result<Vec<_>>>()?.concat();
+            outputs.push((engines::title(*engine), logits));
+        }
+        comparisons.extend(compare(&outputs, batch_size, classes)?);
+    }
+    for (engine, _) in models {
+        let failed = |c: &Comparison| !c.passed && c.other == engines::title(*engine);
+        if comparisons.iter().any(failed) {
+            first_differences.extend(layers::first_difference(trained, &burn, pixels, *engine, options)?);
+        }
+    }
+    let passed = comparisons.iter().all(|comparison| comparison.passed);
+    Ok(Parity { passed, tolerance: TOLERANCE, comparisons, first_differences })
+}
+
+/// Every pair of implementations.
+pub fn compare(
+    outputs: &[(&'static str, Vec<f32>)],
+    batch_size: usize,
+    classes: usize,
+) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
+    for (at, (reference, a)) in outputs.iter().enumerate() {
+        for (other, b) in &outputs[at + 1..] {
+            let agreement = Agreement::between(a, b, classes)?;
+            let passed = agreement.passes(TOLERANCE) && agreement.same_top == agreement.images;
+            comparisons.push(Comparison { reference, other, batch_size, agreement, passed });
+        }
+    }
+    Ok(comparisons)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! What people see: status lines, bars and errors on standard error, results on standard output.
+
+use std::io::Write;
+use std::time::Duration;
+
+use console::{Style, Term};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Standard error and standard output. Nothing but errors is shown when quiet; colours and bars only on a terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    quiet: bool,
+    stderr: Term,
+}
+
+impl Terminal {
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, stderr: Term::stderr() }
+    }
+
+    /// A line such as `    Fetching mnist`, the way cargo does.
+    pub fn status(&self, verb: &str, text: &str) {
+        if !self.quiet {
+            let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
+            self.line(&format!("{verb} {text}"));
+        }
+    }
+
+    /// A line without a verb, in line with the text of the others.
+    pub fn detail(&self, text: &str) {
+        if !self.quiet {
+            self.line(&format!("{:>12} {text}", ""));
+        }
+    }
+
+    /// An error.
+    pub fn error(&self, text: &str) {
+        let word = Style::new().for_stderr().red().bold().apply_to("error");
+        self.line(&format!("{word}: {text}"));
+    }
+
+    fn line(&self, text: &str) {
+        // There is nowhere left to say that standard error is closed.
+        let _ = writeln!(&self.stderr, "{text}");
+    }
+
+    /// A result. A reader that has gone away is an error that ends the program quietly.
+    #[expect(clippy::unused_self, reason = "everything that people see goes through the terminal")]
+    pub fn print(&self, text: &str) -> std::io::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    }
+
+    /// A bar of `total` steps. Hidden when quiet or when standard error is no terminal.
+    pub fn bar(&self, total: u64, template: &str) -> ProgressBar {
+        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let style = ProgressStyle::with_template(template).expect("templates are literals");
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        bar.set_style(style.progress_chars("━╸─"));
+        bar
+    }
+
+    /// Shows a spinner's life while nothing can be counted.
+    pub fn spinner(&self, template: &str) -> ProgressBar {
+        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(ProgressStyle::with_template(template).expect("templates are literals"));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+}
+
+/// `12,345`.
+pub fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
+    groups.join(",")
+}
+
+/// `98.73 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+/// `3.4 s`, `2 min 5 s`.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        let whole = seconds.round() as u64;
+        format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+/// `443.2 kB`.
+pub fn bytes(n: u64) -> String {
+    indicatif::DecimalBytes(n).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(percent(0.987_34), "98.73 %");
+        assert_eq!([3.44, 59.94, 125.2].map(duration), ["3.4 s", "59.9 s", "2 min 5 s"]);
+    }
+}

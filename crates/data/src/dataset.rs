@@ -1,0 +1,173 @@
+//! Labelled images in memory.
+
+use std::fmt;
+use std::path::Path;
+
+use kiln_preprocess::RawImage;
+
+use crate::{DataError, read_idx};
+
+/// Images of one size with a label each.
+///
+/// Images are kept as the bytes they come in, a quarter of what tensors would take.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dataset {
+    name: String,
+    /// NHWC.
+    images: Vec<u8>,
+    /// Height, width, channels.
+    shape: [u32; 3],
+    /// `shape`'s product.
+    stride: usize,
+    labels: Vec<u32>,
+    classes: Vec<String>,
+}
+
+impl Dataset {
+    /// A data set of images `[n, height, width, channels]` with `n` labels, each an index into `classes`.
+    ///
+    /// `shape` is height, width and channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    pub fn new(
+        name: impl Into<String>,
+        images: Vec<u8>,
+        shape: [u32; 3],
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        let [height, width, channels] = shape;
+        let bytes = images.len();
+        let stride = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side as usize));
+        let stride = match stride {
+            Some(stride) if stride > 0 && channels <= 4 && bytes.is_multiple_of(stride) => stride,
+            _ => return Err(DataError::Shape { name, height, width, channels, found: bytes as u64 }),
+        };
+        let count = bytes / stride;
+        if count == 0 || u32::try_from(count).is_err() || classes.is_empty() {
+            return Err(DataError::Extent { name, images: count as u64, classes: classes.len() });
+        }
+        let place = || format!("data set `{name}`");
+        if labels.len() != count {
+            return Err(DataError::Counts { place: place(), images: count as u64, labels: labels.len() as u64 });
+        }
+        check_labels(&labels, classes.len(), place)?;
+        Ok(Self { name, images, shape, stride, labels, classes })
+    }
+
+    /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width, channels]`, and labels, `[n]`.
+    pub fn from_idx(
+        name: impl Into<String>,
+        images: &Path,
+        labels: &Path,
+        classes: Vec<String>,
+    ) -> Result<Self, DataError> {
+        let pixels = read_idx(images)?;
+        let (count, shape) = match pixels.dims[..] {
+            [count, height, width] => (count, [height, width, 1]),
+            [count, height, width, channels] => (count, [height, width, channels]),
+            _ => return Err(axes(images, "images (n, height, width) or (n, height, width, channels)", pixels.dims)),
+        };
+        let values = read_idx(labels)?;
+        let [label_count] = values.dims[..] else {
+            return Err(axes(labels, "labels (n)", values.dims));
+        };
+        if count != label_count {
+            let place = format!("`{}` with `{}`", images.display(), labels.display());
+            return Err(DataError::Counts { place, images: count.into(), labels: label_count.into() });
+        }
+        let values: Vec<u32> = values.data.into_iter().map(u32::from).collect();
+        check_labels(&values, classes.len(), || format!("`{}`", labels.display()))?;
+        Self::new(name, pixels.data, shape, values, classes)
+    }
+
+    /// The name, as in "mnist:train".
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of images, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Height, width and channels of every image.
+    pub fn shape(&self) -> [u32; 3] {
+        self.shape
+    }
+
+    /// The pixels of an image, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such image.
+    pub fn image(&self, index: usize) -> RawImage<'_> {
+        let [height, width, channels] = self.shape;
+        RawImage { pixels: &self.images[index * self.stride..][..self.stride], height, width, channels }
+    }
+
+    /// The label of each image: an index into [`classes`](Self::classes).
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The name of each class.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+}
+
+impl fmt::Debug for Dataset {
+    /// Leaves out the pixels and labels.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataset")
+            .field("name", &self.name)
+            .field("len", &self.len())
+            .field("shape", &self.shape)
+            .field("classes", &self.classes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn axes(path: &Path, expected: &'static str, found: Vec<u32>) -> DataError {
+    DataError::Axes { path: path.into(), expected, found }
+}
+
+fn check_labels(labels: &[u32], classes: usize, place: impl FnOnce() -> String) -> Result<(), DataError> {
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(index) => Err(DataError::Label { place: place(), index, found: labels[index], classes }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(n: usize) -> Vec<String> {
+        (0..n).map(|i| i.to_string()).collect()
+    }
+
+    #[test]
+    fn images_lie_one_after_another() {
+        let dataset = Dataset::new("d", (0..12).collect(), [1, 2, 3], vec![1, 0], classes(2)).unwrap();
+        assert_eq!((dataset.len(), dataset.shape(), dataset.labels()), (2, [1, 2, 3], &[1, 0][..]));
+        let expected = RawImage { pixels: &[6, 7, 8, 9, 10, 11], height: 1, width: 2, channels: 3 };
+        assert_eq!(dataset.image(1), expected);
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let error = |bytes, shape, labels: &[u32], n| {
+            Dataset::new("d", vec![0; bytes], shape, labels.to_vec(), classes(n)).unwrap_err().to_string()
+        };
+        assert!(error(5, [1, 2, 1], &[0, 0], 1).contains("5 bytes of pixels: expected a multiple of 1x2x1"));
+        assert!(error(4, [0, 2, 1], &[0], 1).contains("0x2x1"));
+        assert!(error(5, [1, 1, 5], &[0], 1).contains("1 to 4 channels"));
+        assert!(error(4, [u32::MAX, u32::MAX, u32::MAX], &[0], 1).contains("4294967295x"));
+        assert!(error(4, [1, 2, 1], &[0], 1).contains("2 images and 1 labels"));
+        assert!(error(4, [1, 2, 1], &[0, 3], 3).contains("label 3 for image 1: expected 0 to 2"));
+        assert!(error(0, [1, 2, 1], &[], 3).contains("0 images"));
+        assert!(error(2, [1, 2, 1], &[0], 0).contains("0 classes"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Some of the samples of a data set.
+
+use std::sync::Arc;
+
+use crate::stratify::stratify;
+use crate::{DataError, Dataset};
+
+/// A selection of a data set's samples, in an order. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct View {
+    dataset: Arc<Dataset>,
+    indices: Arc<[u32]>,
+}
+
+impl View {
+    /// All samples of a data set in its order.
+    pub fn all(dataset: Arc<Dataset>) -> Self {
+        let indices = (0..dataset.len() as u32).collect();
+        Self { dataset, indices }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    /// Which samples of the data set, counted from 0.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The label of each sample, in the view's order.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.indices.iter().map(|&index| self.dataset.labels()[index as usize])
+    }
+
+    /// Number of samples of each class, in the order of the data set's classes.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.dataset.classes().len()];
+        for label in self.labels() {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+
+    /// Sets a fraction of the samples aside: first the rest, for training, then the fraction, for validation.
+    ///
+    /// The validation part has `len * validation_fraction` samples, rounded to the nearest, drawn at random with every
+    /// class in proportion. Each sample is in exactly one part, and both parts keep the view's order. The split depends
+    /// only on the labels, the fraction and the seed. The fraction is at least 0 and less than 1.
+    pub fn split(&self, validation_fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
+        if !(0.0..1.0).contains(&validation_fraction) {
+            return Err(DataError::Fraction { found: validation_fraction });
+        }
+        let n = (self.len() as f64 * validation_fraction).round() as usize;
+        let chosen = self.choose(n, seed);
+        Ok((self.keep(&chosen, false), self.keep(&chosen, true)))
+    }
+
+    /// At most `n` samples, drawn at random with every class in proportion, in the view's order.
+    ///
+    /// They depend only on the labels, `n` and the seed.
+    #[must_use]
+    pub fn take(&self, n: usize, seed: u64) -> Self {
+        self.keep(&self.choose(n, seed), true)
+    }
+
+    fn choose(&self, n: usize, seed: u64) -> Vec<bool> {
+        let labels: Vec<u32> = self.labels().collect();
+        stratify(&labels, self.dataset.classes().len(), n, seed)
+    }
+
+    /// The samples marked with `mark`.
+    fn keep(&self, marks: &[bool], mark: bool) -> Self {
+        let indices = self.indices.iter().zip(marks).filter(|&(_, &m)| m == mark).map(|(&index, _)| index).collect();
+        Self { dataset: Arc::clone(&self.dataset), indices }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn view(labels: Vec<u32>) -> View {
+        let classes = (0..5).map(|i| i.to_string()).collect();
+        View::all(Arc::new(Dataset::new("d", vec![0; labels.len()], [1, 1, 1], labels, classes).unwrap()))
+    }
+
+    #[test]
+    fn fractions_outside_the_range_are_refused() {
+        for fraction in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
+            let error = view(vec![0, 1]).split(fraction, 0).unwrap_err().to_string();
+            assert!(error.contains("at least 0 and less than 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn seeds_make_a_difference() {
+        let view = view((0..100).map(|i| i % 5).collect());
+        let chosen = |seed| view.take(20, seed).indices().to_vec();
+        assert_ne!(chosen(1), chosen(2));
+        assert_eq!(view.take(20, 1).class_counts(), [4; 5]);
+        assert_eq!(view.take(1000, 1).len(), 100);
+    }
+
+    proptest! {
+        #[test]
+        fn splits_are_disjoint_exhaustive_stratified_and_repeatable(
+            labels in prop::collection::vec(0..5u32, 1..300), fraction in 0.0..1.0, seed: u64,
+        ) {
+            let view = view(labels);
+            let (train, validation) = view.split(fraction, seed).unwrap();
+            prop_assert_eq!(validation.len(), (view.len() as f64 * fraction).round() as usize);
+            prop_assert!(train.indices().is_sorted() && validation.indices().is_sorted());
+            let mut together = [train.indices(), validation.indices()].concat();
+            together.sort_unstable();
+            prop_assert_eq!(&together[..], view.indices());
+            for (part, whole) in validation.class_counts().into_iter().zip(view.class_counts()) {
+                let exact = whole as f64 * validation.len() as f64 / view.len() as f64;
+                prop_assert!((part as f64 - exact).abs() < 1.0);
+            }
+            let again = view.split(fraction, seed).unwrap();
+            prop_assert_eq!(again.0.indices(), train.indices());
+            prop_assert_eq!(again.1.indices(), validation.indices());
+        }
+    }
+}

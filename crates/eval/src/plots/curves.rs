@@ -1,0 +1,136 @@
+//! Training curves: loss and accuracy by epoch.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::canvas::{Area, Drawn, INK, TEXT, svg, text, width};
+use super::history::EpochMetrics;
+use super::mark::Mark;
+use super::panel::{Panel, Points, dashed_line};
+use crate::EvalError;
+
+const SIZE: (u32, u32) = (1000, 400);
+const LEGEND_HEIGHT: i32 = 44;
+
+/// Loss and accuracy by epoch, side by side, for training and validation, as an SVG document of 1000 x 400 pixels.
+///
+/// Epochs are drawn in the order given. `best` is marked where it is among them; see
+/// [`best_epoch`](crate::best_epoch). Missing, NaN and infinite values leave a gap.
+pub fn curves_svg(epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
+    let numbers = || epochs.iter().map(|e| e.epoch);
+    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
+        return Err(EvalError::Empty { what: "epochs" });
+    };
+    let best = best.filter(|best| numbers().any(|epoch| epoch == *best));
+    let loss = series(epochs, |e| Some(e.train_loss), |e| e.val_loss);
+    let accuracy = series(epochs, |e| Some(e.train_accuracy), |e| e.val_accuracy);
+    let panel = |name, series, possible| Panel { name, epochs: first..=last, series, possible, best };
+    let panels = [panel("loss", &loss, 0.0..=f64::INFINITY), panel("accuracy", &accuracy, 0.0..=1.0)];
+    let has_values = |(_, points): &&(Mark, Points)| points.iter().any(|(_, value)| value.is_some());
+    let mut marks: Vec<Mark> = loss.iter().chain(&accuracy).filter(has_values).map(|(mark, _)| *mark).collect();
+    marks.sort();
+    marks.dedup();
+    svg(SIZE, |root| {
+        legend(root, &marks, best)?;
+        let (_, below) = root.split_vertically(LEGEND_HEIGHT);
+        below.split_evenly((1, panels.len())).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
+    })
+}
+
+/// Training and validation, with what cannot be drawn taken out.
+fn series(
+    epochs: &[EpochMetrics],
+    training: fn(&EpochMetrics) -> Option<f64>,
+    validation: fn(&EpochMetrics) -> Option<f64>,
+) -> [(Mark, Points); 2] {
+    // Losses are f32; what is beyond them would overflow the axes' arithmetic.
+    let drawable = |value: &f64| value.abs() <= f64::from(f32::MAX);
+    [(Mark::Training, training), (Mark::Validation, validation)]
+        .map(|(mark, value)| (mark, epochs.iter().map(|e| (e.epoch, value(e).filter(drawable))).collect()))
+}
+
+/// One legend for both panels, centred above them.
+fn legend(root: &Area<'_>, marks: &[Mark], best: Option<u32>) -> Drawn {
+    const SWATCH: i32 = 38;
+    const GAP: i32 = 28;
+    let best = best.map(|epoch| (None, format!("best epoch: {epoch}")));
+    let entries: Vec<_> = marks.iter().map(|mark| (Some(*mark), mark.name().to_owned())).chain(best).collect();
+    let widths: i32 = entries.iter().map(|(_, name)| SWATCH + width(name, TEXT) + GAP).sum();
+    let total = widths - GAP;
+    let mut x = (SIZE.0 as i32 - total) / 2;
+    let y = LEGEND_HEIGHT / 2;
+    for (mark, name) in entries {
+        match mark {
+            Some(mark) => {
+                root.draw(&PathElement::new([(x, y), (x + 30, y)], mark.color().stroke_width(2)))?;
+                mark.draw(root, (x + 15, y))?;
+            }
+            None => dashed_line(root, x + 15, y - 10..y + 10)?,
+        }
+        root.draw_text(&name, &text(TEXT, INK, HPos::Left, VPos::Center), (x + SWATCH, y))?;
+        x += SWATCH + width(&name, TEXT) + GAP;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn epoch(epoch: u32, value: f64) -> EpochMetrics {
+        let (loss, accuracy) = (value, value.mul_add(0.5, 0.1));
+        EpochMetrics {
+            epoch,
+            train_loss: loss,
+            train_accuracy: accuracy,
+            val_loss: Some(loss),
+            val_accuracy: Some(accuracy),
+        }
+    }
+
+    fn count(document: &str, what: &str) -> usize {
+        document.matches(what).count()
+    }
+
+    #[test]
+    fn one_epoch_draws_points() {
+        let document = curves_svg(&[epoch(1, 0.5)], Some(1)).unwrap();
+        // One disc per panel and one in the legend.
+        assert_eq!(count(&document, "<circle"), 3);
+        assert!(document.contains("best epoch: 1"), "{document}");
+    }
+
+    #[test]
+    fn values_that_are_not_finite_leave_a_gap() {
+        let epochs = [epoch(1, 0.5), epoch(2, f64::NAN), epoch(3, f64::INFINITY), epoch(4, 0.25)];
+        let document = curves_svg(&epochs, None).unwrap();
+        assert_eq!(count(&document, "<circle"), 5);
+        assert!(!document.contains("NaN") && !document.contains("inf") && !document.contains("best"), "{document}");
+    }
+
+    #[test]
+    fn without_validation_the_legend_names_none() {
+        let epochs = [EpochMetrics { val_loss: None, val_accuracy: None, ..epoch(1, 0.5) }];
+        let document = curves_svg(&epochs, None).unwrap();
+        assert!(document.contains("training") && !document.contains("validation"), "{document}");
+    }
+
+    #[test]
+    fn without_any_value_the_panels_say_so() {
+        let document = curves_svg(&[epoch(1, f64::NAN)], Some(7)).unwrap();
+        assert_eq!(count(&document, "no finite values"), 2);
+        assert!(!document.contains("best epoch") && !document.contains("training"));
+        assert_eq!(curves_svg(&[], None), Err(EvalError::Empty { what: "epochs" }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_can_be_drawn(history in prop::collection::vec((any::<u32>(), any::<f64>()), 1..60)) {
+            let epochs: Vec<_> = history.into_iter().map(|(number, value)| epoch(number, value)).collect();
+            let document = curves_svg(&epochs, Some(epochs[0].epoch)).unwrap();
+            prop_assert!(document.trim_end().ends_with("</svg>"));
+        }
+    }
+}

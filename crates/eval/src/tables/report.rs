@@ -1,0 +1,56 @@
+//! Scores by class, as scikit-learn's `classification_report`.
+
+use super::style::{MAX_LABEL, render};
+use crate::text::shown;
+use crate::{Average, Evaluation};
+
+/// Precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
+///
+/// Laid out as scikit-learn's `classification_report(..., digits=4)`.
+pub fn classification_report(evaluation: &Evaluation) -> String {
+    let header = ["class", "precision", "recall", "f1-score", "support"].map(String::from).to_vec();
+    let classes = evaluation.classes.iter().map(|c| {
+        let label = shown(&c.label, MAX_LABEL);
+        row(label, [Some(c.precision), Some(c.recall), Some(c.f1)], Some(c.support))
+    });
+    let total = Some(evaluation.images);
+    let accuracy = |name: &str, value| row(name.into(), [None, None, Some(value)], total);
+    let average = |name: &str, a: &Average| row(name.into(), [Some(a.precision), Some(a.recall), Some(a.f1)], total);
+    let summary = [row(String::new(), [None; 3], None), accuracy("accuracy", evaluation.accuracy)]
+        .into_iter()
+        .chain(evaluation.top5_accuracy.map(|value| accuracy("top-5 accuracy", value)))
+        .chain([
+            average("macro avg", &evaluation.macro_average),
+            average("weighted avg", &evaluation.weighted_average),
+        ]);
+    render(header, classes.chain(summary))
+}
+
+fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<String> {
+    let scores = scores.map(|score| score.map_or_else(String::new, |s| format!("{s:.4}")));
+    let support = support.map_or_else(String::new, |s| s.to_string());
+    [name].into_iter().chain(scores).chain([support]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Evaluator;
+
+    #[test]
+    fn looks_like_scikit_learns() {
+        let mut evaluator = Evaluator::new(vec!["cat".into(), "a \x1b[31m dog".into()]).unwrap();
+        evaluator.push(&[2.0, 1.0, 2.0, 1.0, 1.0, 2.0], &[0, 1, 1]).unwrap();
+        let report = classification_report(&evaluator.finish().unwrap());
+        let expected = "
+ class          precision   recall   f1-score   support
+────────────────────────────────────────────────────────
+ cat               0.5000   1.0000     0.6667         1
+ a \u{fffd}[31m dog       1.0000   0.5000     0.6667         2
+
+ accuracy                              0.6667         3
+ macro avg         0.7500   0.7500     0.6667         3
+ weighted avg      0.8333   0.6667     0.6667         3";
+        assert_eq!(format!("\n{report}"), expected, "\n{report}");
+    }
+}

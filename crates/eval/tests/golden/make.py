@@ -1,0 +1,60 @@
+"""Makes scikit_learn.json: one small fixed case and what scikit-learn says about it.
+
+    pip install scikit-learn==1.9.1 numpy==2.4.6
+    python make.py
+
+Seven classes, so that top-5 means something. Class 5 is never predicted and class 6 never occurs, so that both
+zero divisions happen. No two logits of an image are equal: scikit-learn breaks ties in top-k by the highest class.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
+
+IMAGES, CLASSES = 60, 7
+CASES = range(CLASSES)
+
+random = np.random.default_rng(20_240_601)
+truth = random.integers(0, CLASSES - 1, IMAGES)
+logits = random.normal(0, 2, (IMAGES, CLASSES)).astype(np.float32)
+logits[np.arange(IMAGES), truth] += np.float32(2.5)
+logits[:, 5] -= np.float32(20)
+assert all(len(set(row)) == CLASSES for row in logits.tolist())
+
+exact = logits.astype(np.float64)
+probabilities = np.exp(exact - exact.max(axis=1, keepdims=True))
+probabilities /= probabilities.sum(axis=1, keepdims=True)
+predicted = logits.argmax(axis=1)
+assert 5 not in predicted and 6 in predicted and 5 in truth and 6 not in truth
+
+
+def scores(average):
+    return precision_recall_fscore_support(truth, predicted, labels=CASES, average=average, zero_division=0)
+
+
+precision, recall, f1, support = scores(None)
+case = {
+    "classes": CLASSES,
+    "logits": [float(x) for x in logits.ravel()],
+    "truth": truth.tolist(),
+    "accuracy": accuracy_score(truth, predicted),
+    "top5_accuracy": float(top_k_accuracy_score(truth, probabilities, k=5, labels=CASES)),
+    "loss": float(log_loss(truth, probabilities, labels=CASES)),
+    "precision": precision.tolist(),
+    "recall": recall.tolist(),
+    "f1": f1.tolist(),
+    "support": support.tolist(),
+    "macro": [float(x) for x in scores("macro")[:3]],
+    "weighted": [float(x) for x in scores("weighted")[:3]],
+    "confusion": confusion_matrix(truth, predicted, labels=CASES).tolist(),
+}
+lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in case.items())
+Path(__file__).with_name("scikit_learn.json").write_text("{\n" + lines + "\n}\n")

@@ -1,0 +1,67 @@
+//! What computes a graph.
+
+mod error;
+// Each engine has a twin with the same signatures for builds without it.
+#[cfg(feature = "ort")]
+mod ort;
+#[cfg(not(feature = "ort"))]
+#[path = "ort_disabled.rs"]
+mod ort;
+#[cfg(feature = "tract")]
+mod tract;
+#[cfg(not(feature = "tract"))]
+#[path = "tract_disabled.rs"]
+mod tract;
+
+pub use error::EngineError;
+pub use ort::probe_ort;
+
+use kiln_onnx::ModelProto;
+
+use crate::chunks::Chunk;
+use crate::options::{EngineChoice, Options};
+use crate::receipt::Receipt;
+
+/// An output of a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The output's name.
+    pub name: String,
+    /// Shape, the batch first.
+    pub shape: Vec<usize>,
+    /// Values in row-major order.
+    pub data: Vec<f32>,
+}
+
+/// What computes a graph.
+pub trait Engine: Send + Sync {
+    /// How this engine wants a batch of `images` to be cut.
+    fn chunks(&self, images: usize) -> Vec<Chunk>;
+
+    /// Computes every output for `input`, `[batch, channels, height, width]` in row-major order; `batch` is that of a
+    /// chunk that [`chunks`](Self::chunks) returned. Outputs are in the graph's order.
+    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
+
+    /// What the engine runs on.
+    fn receipt(&self) -> &Receipt;
+}
+
+/// A model for an engine to load.
+pub struct Source<'a> {
+    /// The file.
+    pub bytes: &'a [u8],
+    /// The same, decoded and checked.
+    pub proto: &'a ModelProto,
+    /// Shape of one image, `[channels, height, width]`.
+    pub shape: [usize; 3],
+    /// The graph's batch size, where it is fixed.
+    pub batch: Option<usize>,
+}
+
+/// Loads a model with the engine that the options name.
+pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+    match options.engine {
+        EngineChoice::Tract => tract::load(source, options, threads),
+        EngineChoice::Ort => ort::load(source, options, threads),
+    }
+}

@@ -1,0 +1,8 @@
+//! ONNX Runtime, by way of the `ort` crate and a shared library found at run time.
+
+mod library;
+mod runtime;
+mod session;
+
+pub use library::probe_ort;
+pub use session::load;

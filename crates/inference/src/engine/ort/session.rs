@@ -1,0 +1,112 @@
+//! A model in ONNX Runtime.
+
+use std::sync::{Mutex, PoisonError};
+
+use ::ort::ep::{self, ExecutionProvider};
+use ::ort::session::Session;
+use ::ort::value::TensorRef;
+
+use super::runtime::{self, Runtime};
+use crate::chunks::{self, Chunk};
+use crate::engine::{Engine, EngineError, NamedTensor, Source};
+use crate::options::{Device, EngineChoice, Options};
+use crate::receipt::Receipt;
+
+/// Largest batch of one run where the graph leaves it open: beyond it speed no longer grows, memory does.
+const LARGEST_RUN: usize = 256;
+
+/// A session. Its runs take turns: each uses every thread.
+struct Ort {
+    session: Mutex<Session>,
+    shape: [usize; 3],
+    batch: Option<usize>,
+    receipt: Receipt,
+}
+
+/// Loads a model.
+pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+    let runtime = runtime::get(options)?;
+    let (session, device, fallback) = match options.device {
+        Device::Cpu => (on_cpu(runtime, source, threads)?, Device::Cpu, None),
+        Device::Cuda => (on_cuda(runtime, source, threads)?, Device::Cuda, None),
+        Device::Auto => match on_cuda(runtime, source, threads) {
+            Ok(session) => (session, Device::Cuda, None),
+            Err(error) => (on_cpu(runtime, source, threads)?, Device::Cpu, Some(error.to_string())),
+        },
+    };
+    Ok(Box::new(Ort {
+        session: Mutex::new(session),
+        shape: source.shape,
+        batch: source.batch,
+        receipt: Receipt {
+            engine: EngineChoice::Ort,
+            version: runtime.library.version.clone(),
+            requested: options.device,
+            device,
+            fallback,
+            threads,
+            library: Some(runtime.library.clone()),
+        },
+    }))
+}
+
+fn on_cpu(runtime: &Runtime, source: &Source<'_>, threads: usize) -> Result<Session, EngineError> {
+    let builder = Session::builder(&runtime.environment).map_err(load_error)?;
+    let mut builder = builder.with_intra_threads(threads).map_err(load_error)?;
+    builder.commit_from_memory(source.bytes).map_err(load_error)
+}
+
+fn on_cuda(runtime: &Runtime, source: &Source<'_>, threads: usize) -> Result<Session, EngineError> {
+    let cuda_error = |reason: &dyn std::fmt::Display| EngineError::Cuda(one_line(reason));
+    if !ep::CUDA::is_available().map_err(|error| cuda_error(&error))? {
+        return Err(cuda_error(&format_args!("`{}` is built without CUDA", runtime.library.path.display())));
+    }
+    // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from those on the processor
+    // in the third digit.
+    let cuda = ep::CUDA::default().with_tf32(false).build().error_on_failure();
+    let builder = Session::builder(&runtime.environment).map_err(load_error)?;
+    let builder = builder.with_intra_threads(threads).map_err(load_error)?;
+    let mut builder = builder.with_execution_providers([cuda]).map_err(|error| cuda_error(&error))?;
+    builder.commit_from_memory(source.bytes).map_err(load_error)
+}
+
+impl Engine for Ort {
+    fn chunks(&self, images: usize) -> Vec<Chunk> {
+        match self.batch {
+            Some(batch) => chunks::fixed(images, batch),
+            None => chunks::at_most(images, LARGEST_RUN),
+        }
+    }
+
+    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+        let [c, h, w] = self.shape;
+        let input = TensorRef::from_array_view(([batch, c, h, w], input)).map_err(run_error)?;
+        // A run that panicked leaves nothing half-done in the session that the next one would use.
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = session.run(::ort::inputs![input]).map_err(run_error)?;
+        outputs.iter().map(|(name, value)| named(name, &value)).collect()
+    }
+
+    fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}
+
+fn named(name: &str, value: &::ort::value::ValueRef<'_>) -> Result<NamedTensor, EngineError> {
+    let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_error)?;
+    // Sizes of a tensor that exists are not negative.
+    let shape = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+    Ok(NamedTensor { name: name.to_owned(), shape, data: data.to_vec() })
+}
+
+fn load_error(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Load { engine: EngineChoice::Ort, reason: one_line(&error) }
+}
+
+fn run_error(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Run { engine: EngineChoice::Ort, reason: one_line(&error) }
+}
+
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,99 @@
+//! tract: pure Rust, one thread per run, so a batch is cut into runs for the cores.
+
+mod guard;
+mod operators;
+mod plan;
+
+use tract_onnx::prelude::*;
+
+use self::guard::guarded;
+use self::operators::check_operators;
+use self::plan::Plans;
+use super::{Engine, EngineError, NamedTensor, Source};
+use crate::chunks::{self, Chunk};
+use crate::options::{Device, EngineChoice, Options};
+use crate::receipt::Receipt;
+
+/// The version of tract that is built in; Cargo.lock pins it.
+const VERSION: &str = "0.23";
+
+/// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence few.
+const CHUNK_SIZES: [usize; 3] = [16, 4, 1];
+
+/// A graph and its plans.
+struct Tract {
+    plans: Plans,
+    /// Names of the graph's outputs.
+    outputs: Vec<String>,
+    shape: [usize; 3],
+    batch: Option<usize>,
+    receipt: Receipt,
+}
+
+/// Loads a model; a graph that tract cannot run is an error here rather than at the first image.
+pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+    let fallback = match options.device {
+        Device::Cpu => None,
+        Device::Auto => Some("tract runs on the processor only".to_owned()),
+        Device::Cuda => return Err(EngineError::Device { engine: EngineChoice::Tract, device: options.device }),
+    };
+    check_operators(source.proto)?;
+    let graph = guarded(|| {
+        // What the file says about shapes in between is not needed, and would contradict plans for other batch sizes.
+        tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut &*source.bytes)
+    });
+    let graph = graph.map_err(load_error)?;
+    let sizes = source.batch.map_or_else(|| CHUNK_SIZES.to_vec(), |batch| vec![batch]);
+    let plans = Plans::new(graph, source.shape, &sizes);
+    plans.get(source.batch.unwrap_or(1))?;
+    Ok(Box::new(Tract {
+        plans,
+        outputs: source.proto.outputs().into_iter().map(|output| output.name).collect(),
+        shape: source.shape,
+        batch: source.batch,
+        receipt: Receipt {
+            engine: EngineChoice::Tract,
+            version: Some(VERSION.to_owned()),
+            requested: options.device,
+            device: Device::Cpu,
+            fallback,
+            threads,
+            library: None,
+        },
+    }))
+}
+
+impl Engine for Tract {
+    fn chunks(&self, images: usize) -> Vec<Chunk> {
+        match self.batch {
+            Some(batch) => chunks::fixed(images, batch),
+            None => chunks::among(images, self.receipt.threads, &CHUNK_SIZES),
+        }
+    }
+
+    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+        let plan = self.plans.get(batch)?;
+        let [c, h, w] = self.shape;
+        let outputs = guarded(|| plan.run(tvec!(Tensor::from_shape(&[batch, c, h, w], input)?.into_tvalue())));
+        let outputs = outputs.map_err(run_error)?;
+        self.outputs.iter().zip(&outputs).map(|(name, value)| named(name, value)).collect()
+    }
+
+    fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}
+
+fn named(name: &str, value: &TValue) -> Result<NamedTensor, EngineError> {
+    let value = value.cast_to::<f32>().map_err(|error| run_error(format!("output `{name}`: {error:#}")))?;
+    let view = value.to_plain_array_view::<f32>().map_err(|error| run_error(format!("output `{name}`: {error:#}")))?;
+    Ok(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data: view.iter().copied().collect() })
+}
+
+fn load_error(reason: String) -> EngineError {
+    EngineError::Load { engine: EngineChoice::Tract, reason }
+}
+
+fn run_error(reason: String) -> EngineError {
+    EngineError::Run { engine: EngineChoice::Tract, reason }
+}

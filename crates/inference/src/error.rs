@@ -1,0 +1,138 @@
+//! What can go wrong when a model is loaded or run.
+
+use std::io;
+
+use kiln_onnx::{DecodeError, MAX_FILE_BYTES, MetadataError};
+use kiln_preprocess::PreprocessError;
+use kiln_spec::PreprocessingError;
+
+use crate::engine::EngineError;
+
+/// A model that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot load {origin}: {kind}")]
+pub struct LoadError {
+    /// The file in backquotes, or `the model in memory`.
+    pub origin: String,
+    /// What is wrong.
+    pub kind: LoadErrorKind,
+}
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadErrorKind {
+    /// The file cannot be read.
+    #[error("{0}: check the path")]
+    Read(io::Error),
+    /// The file is longer than protobuf can hold.
+    #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path")]
+    TooLong(u64),
+    /// The bytes are no ONNX model that can be used.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The metadata cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A preprocessing record given in the options does not fit itself.
+    #[error("the preprocessing given: {0}")]
+    Preprocessing(#[from] PreprocessingError),
+    /// Something that the file does not say and that was not given.
+    #[error(
+        "the file does not say the {what} (metadata key `{key}`) and none was given: \
+         export the model with kiln, or give the {what} in the options"
+    )]
+    NotSaid {
+        /// What is missing.
+        what: &'static str,
+        /// The key that would say it.
+        key: &'static str,
+    },
+    /// The graph's inputs are not those of an image classifier.
+    #[error("expected one float32 input {expected}, found {found}: {advice}")]
+    Input {
+        /// The shape by the preprocessing record.
+        expected: String,
+        /// What the graph declares.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The graph's first output does not fit the labels.
+    #[error(
+        "expected the first output to be float32 [batch, {labels}] for {labels} labels, found {found}: \
+         give as many labels as the model has classes"
+    )]
+    Output {
+        /// Number of labels.
+        labels: usize,
+        /// What the graph declares.
+        found: String,
+    },
+    /// The thread pool cannot be made.
+    #[error("cannot start {threads} threads: {reason}: ask for fewer")]
+    Threads {
+        /// Number asked for.
+        threads: usize,
+        /// What the system says.
+        reason: String,
+    },
+    /// The engine refuses the model, or is not there.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// An image or a batch that cannot be classified.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An image cannot be turned into the model's input.
+    #[error("image {index} of the batch: {reason}")]
+    Preprocess {
+        /// Place of the image in the batch, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: PreprocessError,
+    },
+    /// The input has another length than the batch asks for.
+    #[error("input of {found} values for {images} images of {shape:?} (CHW): give {expected} values")]
+    InputLength {
+        /// Number of images.
+        images: usize,
+        /// Shape of one image, `[channels, height, width]`.
+        shape: [usize; 3],
+        /// Number of values that this takes.
+        expected: usize,
+        /// Number of values given.
+        found: usize,
+    },
+    /// The input holds NaN or an infinity.
+    #[error("input value {value} in image {index} of the batch: every value must be finite; check how it was prepared")]
+    InputValue {
+        /// Place of the image in the batch, from 0.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The scores have another shape than the labels ask for.
+    #[error("output `{name}` has shape {found:?}, expected {expected:?}: give as many labels as the model has classes")]
+    OutputShape {
+        /// The output's name.
+        name: String,
+        /// `[images, labels]`.
+        expected: [usize; 2],
+        /// The shape found.
+        found: Vec<usize>,
+    },
+    /// The scores hold NaN or an infinity.
+    #[error("output `{name}` has the value {value} for image {index} of the batch: the model's weights are unusable")]
+    OutputValue {
+        /// The output's name.
+        name: String,
+        /// Place of the image in the batch, from 0.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}

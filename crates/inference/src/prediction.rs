@@ -1,0 +1,90 @@
+//! What a model says about one image.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a model says about one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The most probable class.
+    pub label: String,
+    /// Its place among the labels, from 0. Of equally probable classes the first.
+    pub index: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
+    /// The probability of every class, in the order of the labels.
+    pub probabilities: Vec<f32>,
+    /// Where the time went.
+    pub timings: Timings,
+    labels: Arc<[String]>,
+}
+
+/// Where the time went for one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// From the image to the model's input.
+    pub preprocess: Duration,
+    /// The graph; in a batch, this image's equal share of it.
+    pub inference: Duration,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked<'a> {
+    /// Name of the class.
+    pub label: &'a str,
+    /// Its place among the labels, from 0.
+    pub index: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
+}
+
+impl Prediction {
+    /// `probabilities` has one value per label, at least one.
+    pub(crate) fn new(labels: Arc<[String]>, probabilities: Vec<f32>, timings: Timings) -> Self {
+        let mut index = 0;
+        for (i, p) in probabilities.iter().enumerate() {
+            if *p > probabilities[index] {
+                index = i;
+            }
+        }
+        let (label, probability) = (labels[index].clone(), probabilities[index]);
+        Self { label, index, probability, probabilities, timings, labels }
+    }
+
+    /// The `k` most probable classes, most probable first; of equals the one with the lower index first.
+    pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
+        let all = self.labels.iter().zip(&self.probabilities).enumerate();
+        let mut ranked: Vec<_> =
+            all.map(|(index, (label, &probability))| Ranked { label, index, probability }).collect();
+        ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        ranked.truncate(k);
+        ranked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(probabilities: &[f32]) -> Prediction {
+        let labels = ["cat", "dog", "emu"].map(str::to_owned);
+        Prediction::new(labels.into(), probabilities.to_vec(), Timings::default())
+    }
+
+    #[test]
+    fn the_most_probable_class_wins_and_the_first_of_equals() {
+        let dog = prediction(&[0.2, 0.5, 0.3]);
+        assert_eq!((dog.label.as_str(), dog.index, dog.probability), ("dog", 1, 0.5));
+        assert_eq!(prediction(&[0.4, 0.2, 0.4]).label, "cat");
+    }
+
+    #[test]
+    fn top_k_is_sorted_and_never_longer_than_the_labels() {
+        let prediction = prediction(&[0.2, 0.4, 0.4]);
+        let labels = |k| prediction.top_k(k).iter().map(|ranked| ranked.label).collect::<Vec<_>>();
+        assert_eq!(labels(2), ["dog", "emu"]);
+        assert_eq!(labels(9), ["dog", "emu", "cat"]);
+        assert!(labels(0).is_empty());
+    }
+}

@@ -1,0 +1,94 @@
+//! Every engine computes what the naive operators compute.
+
+use kiln_inference::{EngineChoice, Model, Options};
+use kiln_onnx::{Dim, encode};
+
+use crate::engines;
+use crate::model::{CLASSES, FILTERS, IMAGE, bytes, expected, finish, graph, noise};
+
+/// Sums of some 50 products of values around 1, in f32: an error of 1e-5 would be 80 units in the last place.
+const TOLERANCE: f64 = 1e-5;
+
+fn assert_close(found: &[f32], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (&found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (f64::from(found) - expected).abs();
+        assert!(difference < TOLERANCE, "{what}: value {i} is {found}, expected {expected}");
+    }
+}
+
+fn check(model: &Model, images: usize, seed: u32) {
+    let pixels = noise(seed, images * IMAGE);
+    let [logits, pool]: [Vec<f64>; 2] = {
+        let all: Vec<_> = pixels.chunks_exact(IMAGE).map(expected).collect();
+        [0, 1].map(|i| all.iter().flat_map(|outputs| outputs[i].clone()).collect())
+    };
+    let what = format!("{} with {images} images", model.receipt().engine);
+    let scores = model.run(&pixels, images).unwrap();
+    assert_close(&scores.data, &logits, &what);
+    assert_eq!(scores.rows().len(), images);
+    let outputs = model.run_named(&pixels, images).unwrap();
+    assert_eq!(outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["logits", "pool"]);
+    assert_eq!(outputs[0].shape, [images, CLASSES]);
+    assert_eq!(outputs[1].shape, [images, FILTERS, 4, 3]);
+    assert_close(&outputs[1].data, &pool, &what);
+}
+
+#[test]
+fn any_batch_size_and_any_number_of_threads() {
+    for engine in engines() {
+        for threads in [None, Some(1), Some(3)] {
+            let model = Model::from_bytes(&bytes(), &Options { engine, threads, ..Options::default() }).unwrap();
+            for images in [1, 2, 7, 33] {
+                check(&model, images, images as u32);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
+    for engine in engines() {
+        for batch in [1, 4] {
+            let file = encode(&finish(graph(&Dim::Fixed(batch))));
+            let model = Model::from_bytes(&file, &Options { engine, ..Options::default() }).unwrap();
+            for images in [1, 4, 6] {
+                check(&model, images, images as u32);
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_share_a_model() {
+    for engine in engines() {
+        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
+        std::thread::scope(|scope| {
+            for seed in 1..5 {
+                let model = &model;
+                scope.spawn(move || (1..8).for_each(|images| check(model, images, seed)));
+            }
+        });
+    }
+}
+
+#[test]
+fn no_images_no_scores() {
+    for engine in engines() {
+        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
+        assert!(model.run(&[], 0).unwrap().data.is_empty());
+        assert!(model.classify_batch(&[]).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn the_receipt_says_what_runs() {
+    for engine in engines() {
+        let options = Options { engine, threads: Some(2), ..Options::default() };
+        let model = Model::from_bytes(&bytes(), &options).unwrap();
+        let receipt = model.receipt();
+        assert_eq!((receipt.engine, receipt.threads), (engine, 2));
+        assert_eq!(receipt.library.is_some(), engine == EngineChoice::Ort);
+        assert!(receipt.version.is_some());
+    }
+}

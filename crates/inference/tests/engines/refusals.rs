@@ -1,0 +1,139 @@
+//! Models that cannot be used are refused with a reason.
+
+use kiln_inference::{Device, EngineChoice, EngineError, LoadErrorKind, Model, Options, RunError};
+use kiln_onnx::{Dim, GraphBuilder, encode};
+
+use crate::engines;
+use crate::model::{CLASSES, IMAGE, SHAPE, bytes, finish, graph, noise};
+
+fn load(file: &[u8], engine: EngineChoice) -> Result<Model, LoadErrorKind> {
+    Model::from_bytes(file, &Options { engine, ..Options::default() }).map_err(|error| error.kind)
+}
+
+/// A graph of one node on the test model's input.
+fn single(op: &str, domain: &str) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("single");
+    graph.input("input", Dim::batched(SHAPE)).output("logits", Dim::batched([CLASSES]));
+    graph.node(op, "the node", &["input"], "logits");
+    let mut model = finish(graph);
+    model.graph.as_mut().unwrap().node[0].domain = domain.to_owned();
+    encode(&model)
+}
+
+#[test]
+fn the_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.onnx");
+    let message = |contents: &[u8]| {
+        std::fs::write(&path, contents).unwrap();
+        Model::load(&path).unwrap_err().to_string()
+    };
+    let start = format!("cannot load `{}`: ", path.display());
+    for (contents, reason) in [
+        (&b"<html></html>"[..], "this is HTML or XML"),
+        (&b""[..], "the file is empty"),
+        (&bytes()[..bytes().len() / 2], "not an ONNX file, or a truncated one"),
+    ] {
+        let message = message(contents);
+        assert!(message.starts_with(&start) && message.contains(reason), "{message}");
+    }
+    let missing = Model::load(folder.path().join("missing.onnx")).unwrap_err();
+    assert!(matches!(missing.kind, LoadErrorKind::Read(_)), "{missing}");
+    std::fs::write(&path, bytes()).unwrap();
+    assert_eq!(Model::load(&path).unwrap().labels().len(), CLASSES);
+}
+
+#[test]
+fn an_unknown_operator_is_named_with_its_node() {
+    for engine in engines() {
+        for (op, domain) in [("Frobnicate", ""), ("Relu", "com.example")] {
+            let error = load(&single(op, domain), engine).unwrap_err().to_string();
+            assert!(error.contains(op) && error.contains("the node"), "{engine}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_graph_that_contradicts_itself_is_refused_without_panic() {
+    for engine in engines() {
+        // A convolution whose weight has another number of input channels.
+        let mut graph = GraphBuilder::new("bad");
+        graph.input("input", Dim::batched(SHAPE)).output("logits", Dim::batched([CLASSES]));
+        graph.initializer("w", &[2, 8, 3, 3], noise(1, 144));
+        graph.node("Conv", "conv", &["input", "w"], "conv").ints("kernel_shape", [3, 3]);
+        graph.node("Flatten", "flatten", &["conv"], "logits").int("axis", 9);
+        let error = load(&encode(&finish(graph)), engine).unwrap_err();
+        assert!(matches!(error, LoadErrorKind::Engine(EngineError::Load { .. })), "{error}");
+    }
+}
+
+#[test]
+fn damaged_files_never_end_the_process() {
+    let file = bytes();
+    for engine in engines() {
+        for at in (0..file.len()).step_by(5) {
+            let mut damaged = file.clone();
+            damaged[at] = damaged[at].wrapping_add(1);
+            if let Ok(model) = load(&damaged, engine) {
+                let _ = model.run(&noise(1, 2 * IMAGE), 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_of_another_shape_or_value_are_errors() {
+    for engine in engines() {
+        // Declared [batch, classes]; what comes out is [batch, image].
+        let mut wide = GraphBuilder::new("wide");
+        wide.input("input", Dim::batched(SHAPE)).output("logits", vec![Dim::Symbol("batch".into()), Dim::Unknown]);
+        wide.node("Flatten", "flatten", &["input"], "logits").int("axis", 1);
+        let model = load(&encode(&finish(wide)), engine).unwrap();
+        let error = model.run(&noise(1, 2 * IMAGE), 2).unwrap_err();
+        assert!(matches!(&error, RunError::OutputShape { found, .. } if *found == [2, IMAGE]), "{error}");
+
+        let mut model = finish(graph(&Dim::Symbol("batch".into())));
+        let weights = &mut model.graph.as_mut().unwrap().initializer;
+        let bias = weights.iter_mut().find(|tensor| tensor.name == "dense.bias").unwrap();
+        bias.raw_data[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
+        let error = load(&encode(&model), engine).unwrap().run(&noise(1, 2 * IMAGE), 2).unwrap_err();
+        assert!(matches!(error, RunError::OutputValue { index: 0, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error() {
+    for engine in engines() {
+        let options = Options { engine, device: Device::Cuda, ..Options::default() };
+        match Model::from_bytes(&bytes(), &options) {
+            Ok(model) => assert_eq!(model.receipt().device, Device::Cuda),
+            Err(error) => {
+                let kind =
+                    matches!(error.kind, LoadErrorKind::Engine(EngineError::Cuda(_) | EngineError::Device { .. }));
+                assert!(kind, "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn zero_threads_are_refused() {
+    for engine in engines() {
+        let options = Options { engine, threads: Some(0), ..Options::default() };
+        let error = Model::from_bytes(&bytes(), &options).unwrap_err();
+        assert!(matches!(error.kind, LoadErrorKind::Threads { threads: 0, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_second_library_is_refused() {
+    if !engines().contains(&EngineChoice::Ort) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("libonnxruntime.so");
+    std::fs::write(&other, "another file").unwrap();
+    let options = Options { engine: EngineChoice::Ort, ort_library: Some(other), ..Options::default() };
+    let error = Model::from_bytes(&bytes(), &options).unwrap_err();
+    assert!(matches!(error.kind, LoadErrorKind::Engine(EngineError::SecondLibrary { .. })), "{error}");
+}

@@ -1,0 +1,238 @@
+//! From bytes to a model and back.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+use crate::check::{StructureError, check_structure};
+use crate::proto::ModelProto;
+
+/// Longest file that protobuf can hold: 2 GiB less one byte.
+pub const MAX_FILE_BYTES: u64 = i32::MAX as u64;
+
+/// Bytes that are no model which can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No bytes at all.
+    #[error("the file is empty: fetch or export the model again")]
+    Empty,
+    /// Bytes of a well-known other kind.
+    #[error("this is {0}, not an ONNX file: fetch or export the model again")]
+    OtherFormat(&'static str),
+    /// Bytes that are no protobuf message of this kind.
+    #[error("not an ONNX file, or a truncated one ({0}): fetch or export the model again")]
+    Malformed(String),
+    /// A message without a graph or without an operator set.
+    #[error("the file holds no {0}, so it is no ONNX model or a truncated one: fetch or export the model again")]
+    Missing(&'static str),
+    /// Weights in another file.
+    #[error("tensor `{tensor}` keeps its values in another file, `{location}`: save the model as one file")]
+    ExternalData {
+        /// The tensor's name.
+        tensor: String,
+        /// The file that holds the values.
+        location: String,
+    },
+    /// A graph that does not hang together.
+    #[error(transparent)]
+    Structure(#[from] StructureError),
+}
+
+/// A file that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read `{}`: {reason}: check the path", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// The file is longer than protobuf can hold.
+    #[error("`{}` has {bytes} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The contents cannot be used.
+    #[error("cannot load `{}`: {reason}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the contents.
+        reason: DecodeError,
+    },
+}
+
+/// Reads a model from a file and checks it as [`decode`] does.
+pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
+    let path = path.as_ref();
+    let read_error = |reason| LoadError::Read { path: path.to_owned(), reason };
+    let bytes = std::fs::metadata(path).map_err(read_error)?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(LoadError::TooLong { path: path.to_owned(), bytes });
+    }
+    let bytes = std::fs::read(path).map_err(read_error)?;
+    decode(&bytes).map_err(|reason| LoadError::Decode { path: path.to_owned(), reason })
+}
+
+/// Reads a model and checks that it is whole: a graph that hangs together, an operator set, all weights inside.
+pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if let Some(format) = other_format(bytes) {
+        return Err(DecodeError::OtherFormat(format));
+    }
+    let model = ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let graph = model.graph.as_ref().ok_or(DecodeError::Missing("graph"))?;
+    if model.opset_import.is_empty() {
+        return Err(DecodeError::Missing("operator set"));
+    }
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    for tensor in graph.initializer.iter().chain(attributes.filter_map(|attribute| attribute.t.as_ref())) {
+        if let Some(location) = tensor.external_location() {
+            return Err(DecodeError::ExternalData { tensor: tensor.name.clone(), location: location.to_owned() });
+        }
+    }
+    check_structure(graph)?;
+    Ok(model)
+}
+
+/// Writes a model: the bytes of an `.onnx` file.
+pub fn encode(model: &ModelProto) -> Vec<u8> {
+    model.encode_to_vec()
+}
+
+/// Recognises what is often found in place of a model. An ONNX file starts with the key of a field of `ModelProto`,
+/// in practice 0x08 (`ir_version`), never with these.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    let text = bytes.trim_ascii_start();
+    if bytes.starts_with(b"version https://git-lfs") {
+        Some("a Git LFS pointer")
+    } else if bytes.starts_with(b"PK\x03\x04") {
+        Some("a ZIP archive")
+    } else if bytes.starts_with(b"\x1f\x8b") {
+        Some("a gzip archive")
+    } else if bytes.starts_with(b"\x89HDF") {
+        Some("an HDF5 (Keras) file")
+    } else if text.starts_with(b"<") {
+        Some("HTML or XML")
+    } else if text.starts_with(b"{\"") || text.starts_with(b"{\n") {
+        Some("JSON")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Dim, GraphBuilder, StringStringEntryProto};
+
+    fn model() -> ModelProto {
+        let mut graph = GraphBuilder::new("g");
+        graph.input("x", Dim::batched([2])).output("y", Dim::batched([3]));
+        graph.initializer("w", &[3, 2], (0..6_u8).map(f32::from).collect::<Vec<_>>());
+        graph.initializer("n", &[1], vec![-1_i64]);
+        graph.node("Gemm", "dense", &["x", "w"], "y").int("transB", 1).float("alpha", 1.0);
+        let mut model = graph.finish().unwrap();
+        model.metadata_props.push(StringStringEntryProto { key: "k".into(), value: "v".into() });
+        model
+    }
+
+    fn message(bytes: &[u8]) -> String {
+        decode(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_onnx_file_is_named() {
+        assert!(message(b"").starts_with("the file is empty"));
+        assert!(message(b"\n<!DOCTYPE html>").starts_with("this is HTML or XML"));
+        assert!(message(b"{\"error\": 404}").starts_with("this is JSON"));
+        assert!(message(b"version https://git-lfs.github.com/spec/v1\n").starts_with("this is a Git LFS pointer"));
+        assert!(message(b"plain text").starts_with("not an ONNX file, or a truncated one"));
+        assert!(message(&[8, 8]).starts_with("the file holds no graph"));
+    }
+
+    #[test]
+    fn a_model_without_opset_or_with_weights_elsewhere_is_refused() {
+        let mut bare = model();
+        bare.opset_import.clear();
+        assert_eq!(decode(&encode(&bare)), Err(DecodeError::Missing("operator set")));
+        let mut outside = model();
+        outside.graph.as_mut().unwrap().initializer[0].data_location = crate::DataLocation::External as i32;
+        assert!(matches!(decode(&encode(&outside)), Err(DecodeError::ExternalData { tensor, .. }) if tensor == "w"));
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped() {
+        let mut bytes = encode(&model());
+        // Field 99: a varint, then a string.
+        bytes.extend([0x98, 0x06, 0x07, 0x9a, 0x06, 0x02, b'h', b'i']);
+        assert_eq!(decode(&bytes).unwrap(), model());
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_rather_than_followed() {
+        // graph > node > attribute > graph > ..., deeper than protobuf's limit of 100 messages.
+        let mut bytes = Vec::new();
+        for _ in 0..100 {
+            for field in [6_u8, 5, 1] {
+                let mut outer = vec![(field << 3) | 2];
+                prost::encode_length_delimiter(bytes.len(), &mut outer).unwrap();
+                outer.extend(&bytes);
+                bytes = outer;
+            }
+        }
+        let mut file = vec![(7 << 3) | 2];
+        prost::encode_length_delimiter(bytes.len(), &mut file).unwrap();
+        file.extend(&bytes);
+        assert!(message(&file).contains("recursion limit reached"), "{}", message(&file));
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let error = load("no/such/file.onnx").unwrap_err().to_string();
+        assert!(error.starts_with("cannot read `no/such/file.onnx`: "), "{error}");
+    }
+
+    #[test]
+    fn no_cut_through_the_graph_passes_and_none_panics() {
+        let bytes = encode(&model());
+        let graph = encode(&ModelProto { opset_import: vec![], metadata_props: vec![], ..model() }).len();
+        for end in 0..graph {
+            assert!(decode(&bytes[..end]).is_err(), "passed when cut to {end} bytes");
+        }
+        for end in graph..bytes.len() {
+            let _ = decode(&bytes[..end]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mutations_never_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let mut bytes = encode(&model());
+            for (at, value) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Ok(model) = decode(&bytes) {
+                for tensor in &model.graph.as_ref().unwrap().initializer {
+                    let _ = (tensor.to_f32(), tensor.to_i64());
+                }
+                let _ = (model.inputs(), model.outputs(), model.opset(), model.operators());
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What kiln writes beside the graph, so that the file alone is enough to classify an image correctly.
+
+mod error;
+mod output;
+
+pub use error::MetadataError;
+pub use output::OutputKind;
+
+use std::collections::BTreeMap;
+
+use kiln_spec::Preprocessing;
+use serde::de::DeserializeOwned;
+
+use crate::proto::{ModelProto, StringStringEntryProto};
+
+/// What the keys of kiln start with.
+pub const KEY_PREFIX: &str = "kiln.";
+
+const FORMAT: &str = "kiln.format";
+const PREPROCESSING: &str = "kiln.preprocessing";
+const LABELS: &str = "kiln.labels";
+const OUTPUT: &str = "kiln.output";
+const PROVENANCE: &str = "kiln.provenance";
+
+/// The version of the keys that this code reads and writes.
+const FORMAT_VERSION: u32 = 1;
+
+/// The metadata of a model, as kept in `metadata_props` of the file. Each part is optional: models made elsewhere have
+/// none.
+///
+/// | key | value |
+/// | --- | --- |
+/// | `kiln.format` | `1` |
+/// | `kiln.preprocessing` | JSON of [`Preprocessing`] |
+/// | `kiln.labels` | JSON array of strings, in the order of the classes |
+/// | `kiln.output` | `logits` or `probabilities` |
+/// | `kiln.provenance` | JSON object of strings |
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Metadata {
+    /// How an image becomes the model's input.
+    pub preprocessing: Option<Preprocessing>,
+    /// The names of the classes, in the order of the output; at least one.
+    pub labels: Option<Vec<String>>,
+    /// What the output is.
+    pub output: Option<OutputKind>,
+    /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is said.
+    pub provenance: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Reads kiln's keys and checks what they hold; other keys are passed over.
+    pub fn from_props(props: &[StringStringEntryProto]) -> Result<Self, MetadataError> {
+        // First, because a newer version may give the other keys another meaning.
+        if let Some(found) = find(props, FORMAT)? {
+            check_format(found)?;
+        }
+        let preprocessing: Option<Preprocessing> = json(props, PREPROCESSING)?;
+        if let Some(record) = &preprocessing {
+            record.check().map_err(|error| MetadataError::value(PREPROCESSING, error))?;
+        }
+        let labels: Option<Vec<String>> = json(props, LABELS)?;
+        if labels.as_ref().is_some_and(Vec::is_empty) {
+            return Err(MetadataError::value(LABELS, "there are no labels"));
+        }
+        let output = find(props, OUTPUT)?.map(str::parse).transpose()?;
+        let provenance = json(props, PROVENANCE)?.unwrap_or_default();
+        Ok(Self { preprocessing, labels, output, provenance })
+    }
+
+    /// The key-value pairs, `kiln.format` first; parts that are not set are left out.
+    pub fn to_props(&self) -> Vec<StringStringEntryProto> {
+        let entry = |key: &str, value| StringStringEntryProto { key: key.to_owned(), value };
+        let mut props = vec![entry(FORMAT, FORMAT_VERSION.to_string())];
+        if let Some(record) = &self.preprocessing {
+            props.push(entry(PREPROCESSING, to_json(record)));
+        }
+        if let Some(labels) = &self.labels {
+            props.push(entry(LABELS, to_json(labels)));
+        }
+        if let Some(output) = self.output {
+            props.push(entry(OUTPUT, output.to_string()));
+        }
+        if !self.provenance.is_empty() {
+            props.push(entry(PROVENANCE, to_json(&self.provenance)));
+        }
+        props
+    }
+}
+
+impl ModelProto {
+    /// Reads kiln's metadata.
+    pub fn metadata(&self) -> Result<Metadata, MetadataError> {
+        Metadata::from_props(&self.metadata_props)
+    }
+
+    /// Replaces the metadata that [`Metadata`] covers; other keys stay.
+    pub fn set_metadata(&mut self, metadata: &Metadata) {
+        let own = [FORMAT, PREPROCESSING, LABELS, OUTPUT, PROVENANCE];
+        self.metadata_props.retain(|entry| !own.contains(&entry.key.as_str()));
+        self.metadata_props.extend(metadata.to_props());
+    }
+}
+
+fn check_format(found: &str) -> Result<(), MetadataError> {
+    match found.parse::<u32>() {
+        Ok(FORMAT_VERSION) => Ok(()),
+        Ok(newer) if newer > FORMAT_VERSION => Err(MetadataError::Newer { found: newer, supported: FORMAT_VERSION }),
+        _ => Err(MetadataError::value(FORMAT, format_args!("expected {FORMAT_VERSION}, found `{found}`"))),
+    }
+}
+
+fn find<'a>(props: &'a [StringStringEntryProto], key: &'static str) -> Result<Option<&'a str>, MetadataError> {
+    let mut found = props.iter().filter(|entry| entry.key == key);
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => Err(MetadataError::value(key, "the key is there twice")),
+        (entry, _) => Ok(entry.map(|entry| entry.value.as_str())),
+    }
+}
+
+fn json<T: DeserializeOwned>(props: &[StringStringEntryProto], key: &'static str) -> Result<Option<T>, MetadataError> {
+    let Some(text) = find(props, key)? else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|error| MetadataError::value(key, error))
+}
+
+/// JSON of strings, numbers, lists and structs, which cannot fail: it is written to memory and has string keys only.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

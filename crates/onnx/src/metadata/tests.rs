@@ -1,0 +1,102 @@
+use kiln_spec::Channels;
+use proptest::prelude::*;
+
+use super::*;
+
+fn full() -> Metadata {
+    Metadata {
+        preprocessing: Some(Preprocessing::unit(28, 28, Channels::Gray)),
+        labels: Some(vec!["zero".into(), "é \"quoted\"".into()]),
+        output: Some(OutputKind::Logits),
+        provenance: [("seed".to_owned(), "7".to_owned())].into(),
+    }
+}
+
+fn props(key: &str, value: &str) -> Vec<StringStringEntryProto> {
+    vec![StringStringEntryProto { key: key.into(), value: value.into() }]
+}
+
+fn message(key: &str, value: &str) -> String {
+    Metadata::from_props(&props(key, value)).unwrap_err().to_string()
+}
+
+#[test]
+fn everything_survives() {
+    assert_eq!(Metadata::from_props(&full().to_props()), Ok(full()));
+    assert_eq!(full().to_props()[0], props("kiln.format", "1")[0]);
+}
+
+#[test]
+fn a_third_party_model_has_none() {
+    assert_eq!(Metadata::from_props(&props("author", "someone")), Ok(Metadata::default()));
+}
+
+#[test]
+fn setting_replaces_own_keys_and_keeps_others() {
+    let mut model = ModelProto { metadata_props: props("author", "someone"), ..Default::default() };
+    model.set_metadata(&full());
+    model.set_metadata(&Metadata { labels: None, ..full() });
+    assert_eq!(model.metadata(), Ok(Metadata { labels: None, ..full() }));
+    assert_eq!(model.metadata_props[0].key, "author");
+    assert_eq!(model.metadata_props.len(), 5);
+}
+
+#[test]
+fn a_newer_format_is_refused_before_anything_else() {
+    let mut props = props("kiln.labels", "not what it was");
+    props.push(StringStringEntryProto { key: "kiln.format".into(), value: "2".into() });
+    assert_eq!(
+        Metadata::from_props(&props).unwrap_err().to_string(),
+        "the model's metadata has format 2, this kiln reads up to 1: update kiln"
+    );
+    assert!(message("kiln.format", "one").contains("expected 1, found `one`"));
+}
+
+#[test]
+fn errors_name_the_key() {
+    for (key, value, reason) in [
+        ("kiln.labels", "[1]", "invalid type: integer `1`, expected a string"),
+        ("kiln.labels", "[]", "there are no labels"),
+        ("kiln.labels", "[\"a\"", "EOF while parsing"),
+        ("kiln.output", "softmax", "expected `logits` or `probabilities`, found `softmax`"),
+        ("kiln.preprocessing", "{}", "missing field `height`"),
+        ("kiln.provenance", "[]", "invalid type"),
+    ] {
+        let message = message(key, value);
+        assert!(message.starts_with(&format!("metadata key `{key}`: ")), "{message}");
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[test]
+fn a_record_that_does_not_fit_itself_is_refused() {
+    let mut record = Preprocessing::unit(28, 28, Channels::Gray);
+    record.std = vec![0.0];
+    let metadata = Metadata { preprocessing: Some(record), ..full() };
+    let error = Metadata::from_props(&metadata.to_props()).unwrap_err().to_string();
+    assert!(error.starts_with("metadata key `kiln.preprocessing`: `std` is 0"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused() {
+    let twice = [props("kiln.output", "logits"), props("kiln.output", "probabilities")].concat();
+    assert!(Metadata::from_props(&twice).unwrap_err().to_string().contains("the key is there twice"));
+}
+
+proptest! {
+    #[test]
+    fn any_labels_and_provenance_survive(
+        labels in prop::collection::vec(any::<String>(), 1..5),
+        provenance in prop::collection::btree_map(any::<String>(), any::<String>(), 0..4),
+    ) {
+        let metadata = Metadata { labels: Some(labels), provenance, ..full() };
+        prop_assert_eq!(Metadata::from_props(&metadata.to_props()), Ok(metadata));
+    }
+
+    #[test]
+    fn any_value_is_read_or_refused_without_panic(value in any::<String>()) {
+        for key in [FORMAT, PREPROCESSING, LABELS, OUTPUT, PROVENANCE] {
+            let _ = Metadata::from_props(&props(key, &value));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Questions to ask of a model.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::dim::Dim;
+use crate::proto::{DataType, ModelProto, TypeValue, ValueInfoProto};
+
+/// Name, element type and shape of a graph's input or output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Name.
+    pub name: String,
+    /// Element type; none where the value is no dense tensor or the type is not known.
+    pub data_type: Option<DataType>,
+    /// One entry per axis; none where the rank is unknown.
+    pub shape: Option<Vec<Dim>>,
+}
+
+impl From<&ValueInfoProto> for TensorInfo {
+    fn from(info: &ValueInfoProto) -> Self {
+        let tensor = info.r#type.as_ref().and_then(|r#type| r#type.value.as_ref());
+        let tensor = tensor.map(|TypeValue::TensorType(tensor)| tensor);
+        Self {
+            name: info.name.clone(),
+            data_type: tensor.and_then(|tensor| DataType::try_from(tensor.elem_type).ok()),
+            shape: tensor.and_then(|tensor| tensor.shape.as_ref()).map(Dim::from_shape),
+        }
+    }
+}
+
+impl ModelProto {
+    /// The graph's inputs that must be fed: those that are not initializers.
+    pub fn inputs(&self) -> Vec<TensorInfo> {
+        let Some(graph) = &self.graph else { return Vec::new() };
+        let initializers: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let fed = graph.input.iter().filter(|input| !initializers.contains(input.name.as_str()));
+        fed.map(TensorInfo::from).collect()
+    }
+
+    /// The graph's outputs.
+    pub fn outputs(&self) -> Vec<TensorInfo> {
+        self.graph.iter().flat_map(|graph| &graph.output).map(TensorInfo::from).collect()
+    }
+
+    /// Version of ONNX's own operator set; 0 if the model does not say.
+    pub fn opset(&self) -> i64 {
+        let own = self.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+        own.map_or(0, |set| set.version)
+    }
+
+    /// How often each operator is used; those of other domains as `domain::Operator`. Subgraphs are not counted.
+    pub fn operators(&self) -> BTreeMap<String, usize> {
+        let mut histogram = BTreeMap::new();
+        for node in self.graph.iter().flat_map(|graph| &graph.node) {
+            let name = match node.domain.as_str() {
+                "" | "ai.onnx" => node.op_type.clone(),
+                domain => format!("{domain}::{}", node.op_type),
+            };
+            *histogram.entry(name).or_insert(0) += 1;
+        }
+        histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dimension, DimensionValue, GraphBuilder, TensorProto};
+
+    fn model() -> ModelProto {
+        let mut graph = GraphBuilder::new("g");
+        graph.input("x", Dim::batched([2])).output("y", Dim::batched([2]));
+        graph.node("Relu", "a", &["x"], "h").output("");
+        graph.node("Relu", "b", &["h"], "y");
+        graph.finish().unwrap()
+    }
+
+    #[test]
+    fn inputs_leave_out_initializers() {
+        let mut model = model();
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.push(TensorProto::from_f32("w", &[1], &[1.0]));
+        graph.input.push(ValueInfoProto { name: "w".into(), ..Default::default() });
+        let expected = TensorInfo {
+            name: "x".into(),
+            data_type: Some(DataType::Float),
+            shape: Some(vec![Dim::Symbol("batch".into()), Dim::Fixed(2)]),
+        };
+        assert_eq!(model.inputs(), [expected]);
+        assert_eq!(model.outputs()[0].name, "y");
+    }
+
+    #[test]
+    fn operators_are_counted_by_domain() {
+        let mut model = model();
+        model.graph.as_mut().unwrap().node[1].domain = "com.example".into();
+        assert_eq!(model.operators(), [("Relu".into(), 1), ("com.example::Relu".into(), 1)].into());
+    }
+
+    #[test]
+    fn unusual_dimensions_are_unknown() {
+        let mut model = model();
+        let Some(TypeValue::TensorType(tensor)) =
+            model.graph.as_mut().unwrap().input[0].r#type.as_mut().unwrap().value.as_mut()
+        else {
+            panic!("the builder writes tensors")
+        };
+        let dim = |value| Dimension { value, ..Default::default() };
+        let dims = [None, Some(DimensionValue::DimValue(-1)), Some(DimensionValue::DimParam(String::new()))];
+        tensor.shape.as_mut().unwrap().dim = dims.into_iter().map(dim).collect();
+        assert_eq!(model.inputs()[0].shape, Some(vec![Dim::Unknown; 3]));
+        assert_eq!(ModelProto::default().inputs(), []);
+        assert_eq!(ModelProto::default().opset(), 0);
+    }
+}

@@ -1,0 +1,146 @@
+//! Image files and bytes to pixels.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::path::Path;
+
+use image::error::ImageError;
+use image::{DynamicImage, ImageReader, Limits};
+
+use crate::{PreprocessError, RawImage};
+
+/// Most memory that a decoder may use: a photograph of 170 megapixels fits, a file that unpacks to gigabytes does not.
+pub(crate) const MAX_DECODED_BYTES: u64 = 512 << 20;
+
+/// Decodes an image in memory. The content says which format it is: PNG, JPEG, BMP, WebP or TIFF.
+///
+/// Sides of more than [`RawImage::MAX_SIDE`] pixels, and images that need more than 512 MiB, are errors.
+pub fn decode(bytes: &[u8]) -> Result<DynamicImage, PreprocessError> {
+    read(Cursor::new(bytes), "the data")
+}
+
+/// Reads and decodes an image file, as [`decode`] does. The file's name does not matter.
+pub fn open(path: impl AsRef<Path>) -> Result<DynamicImage, PreprocessError> {
+    let path = path.as_ref();
+    let name = format!("`{}`", path.display());
+    match File::open(path) {
+        Ok(file) => read(BufReader::new(file), &name),
+        Err(reason) => Err(PreprocessError::Read { image: name, reason }),
+    }
+}
+
+fn read(content: impl BufRead + Seek, name: &str) -> Result<DynamicImage, PreprocessError> {
+    let image = || name.to_owned();
+    let mut reader = ImageReader::new(content)
+        .with_guessed_format()
+        .map_err(|reason| PreprocessError::Read { image: image(), reason })?;
+    match reader.format() {
+        Some(format) if format.reading_enabled() => {}
+        Some(format) => {
+            return Err(PreprocessError::Format { image: image(), found: format.to_mime_type().to_owned() });
+        }
+        None => return Err(PreprocessError::Format { image: image(), found: "no known format".to_owned() }),
+    }
+    reader.limits(limits());
+    reader.decode().map_err(|error| match error {
+        ImageError::Limits(_) => PreprocessError::TooLarge { image: image() },
+        other => PreprocessError::Damaged { image: image(), reason: other.to_string() },
+    })
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(RawImage::MAX_SIDE);
+    limits.max_image_height = Some(RawImage::MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use image::ImageFormat;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FORMATS: [ImageFormat; 5] =
+        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff];
+
+    fn encode(format: ImageFormat) -> Vec<u8> {
+        let image = image::RgbImage::from_fn(5, 4, |x, y| image::Rgb([50 * x as u8, 60 * y as u8, 7]));
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    /// The start of an 8-bit RGB PNG file that claims this size.
+    fn png_header(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = encode(ImageFormat::Png);
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        let checksum = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xEDB8_8320 } else { c >> 1 })
+        })
+    }
+
+    #[test]
+    fn every_format_is_read_whatever_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for format in FORMATS {
+            let path = folder.path().join("image.dat");
+            std::fs::write(&path, encode(format)).unwrap();
+            let image = open(&path).unwrap();
+            assert_eq!((image.width(), image.height()), (5, 4), "{format:?}");
+            assert_eq!(image, decode(&encode(format)).unwrap(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().join("missing.png"), folder.path().to_owned()] {
+            let error = open(&path).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("cannot read `{}`", path.display())), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_content_is_no_image() {
+        for (bytes, found) in [(&b""[..], "no known format"), (b"hello", "no known format"), (b"GIF89a..", "image/gif")]
+        {
+            let error = decode(bytes).unwrap_err().to_string();
+            let start = "the data is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found ";
+            assert!(error.starts_with(&format!("{start}{found}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_the_limits_are_refused() {
+        // 3 channels: 32,768 x 6,000 pixels are more than 512 MiB.
+        for (width, height) in [(32_769, 1), (1, 32_769), (32_768, 6_000), (0x7FFF_FFFF, 0x7FFF_FFFF)] {
+            let error = decode(&png_header(width, height)).unwrap_err();
+            assert!(matches!(error, PreprocessError::TooLarge { .. }), "{width}x{height}: {error}");
+        }
+        let error = decode(&png_header(32_768, 5_000)).unwrap_err();
+        assert!(matches!(error, PreprocessError::Damaged { .. }), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(
+            format in prop::sample::select(FORMATS.to_vec()), cut in 0..100usize, at: prop::sample::Index, byte: u8,
+        ) {
+            let mut bytes = encode(format);
+            let index = at.index(bytes.len());
+            bytes[index] = byte;
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            let _ = decode(&bytes);
+        }
+    }
+}

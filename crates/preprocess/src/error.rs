@@ -1,0 +1,99 @@
+//! What can be wrong with an image.
+
+use std::io;
+
+use crate::RawImage;
+use crate::decode::MAX_DECODED_BYTES;
+
+/// An image that cannot be turned into a model's input.
+///
+/// The field `image` says what to call the image: its path in backquotes, or "the data" for bytes in memory.
+#[derive(Debug, thiserror::Error)]
+pub enum PreprocessError {
+    /// The file cannot be read.
+    #[error("cannot read {image}: {reason}: check the path and its permissions")]
+    Read {
+        /// The image's name.
+        image: String,
+        /// What the operating system says.
+        reason: io::Error,
+    },
+    /// The content is of no format that is supported.
+    #[error(
+        "{image} is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found {found}: convert it to one of these"
+    )]
+    Format {
+        /// The image's name.
+        image: String,
+        /// The media type, or that there is none known.
+        found: String,
+    },
+    /// The content starts like an image but cannot be decoded.
+    #[error("{image} cannot be decoded: {reason}: the file may be damaged, cut short or of a rare kind; write it anew")]
+    Damaged {
+        /// The image's name.
+        image: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The image would take too much memory.
+    #[error(
+        "{image} is too large: expected at most {} pixels a side and {} MiB decoded: make it smaller",
+        RawImage::MAX_SIDE,
+        MAX_DECODED_BYTES >> 20
+    )]
+    TooLarge {
+        /// The image's name.
+        image: String,
+    },
+    /// Floating-point pixels, whose range no format fixes.
+    #[error("expected pixels of 8 or 16 bits, found {found}: convert the image to 8 bits a channel")]
+    PixelType {
+        /// The pixel type found.
+        found: String,
+    },
+    /// A raw image without pixels, or with a side beyond [`RawImage::MAX_SIDE`].
+    #[error(
+        "raw image is {height}x{width}: expected each side to be 1 to {}: resize or drop the image",
+        RawImage::MAX_SIDE
+    )]
+    Size {
+        /// Height found.
+        height: u32,
+        /// Width found.
+        width: u32,
+    },
+    /// A raw image whose number of channels has no meaning.
+    #[error(
+        "raw image has {found} channels: expected 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha): convert it"
+    )]
+    Channels {
+        /// Number found.
+        found: u32,
+    },
+    /// A raw image with more or fewer bytes than its size says.
+    #[error(
+        "raw image of {height}x{width}x{channels} has {found} bytes: expected {expected}: \
+         check the size, and that each sample is one byte"
+    )]
+    PixelCount {
+        /// Height of the image.
+        height: u32,
+        /// Width of the image.
+        width: u32,
+        /// Channels of the image.
+        channels: u32,
+        /// Number of bytes that this size has.
+        expected: u64,
+        /// Number of bytes found.
+        found: usize,
+    },
+    /// The output has another length than the tensor of one image.
+    #[error("output has room for {found} values: expected {expected}: size it by `Preprocessor::len`")]
+    Output {
+        /// Number of values of one image.
+        expected: usize,
+        /// Length of the output.
+        found: usize,
+    },
+}

@@ -1,0 +1,179 @@
+//! A preprocessing record, ready to be carried out.
+
+use std::fmt;
+
+use image::DynamicImage;
+use kiln_spec::{Preprocessing, PreprocessingError};
+
+use crate::bits::eight_bit;
+use crate::normalize::Normalize;
+use crate::resize::{Axis, blend_rows};
+use crate::source::Source;
+use crate::{PreprocessError, RawImage};
+
+/// Turns images into the `[channels, height, width]` f32 tensor that a record asks for.
+///
+/// It keeps no state between images, so threads can share one.
+pub struct Preprocessor {
+    record: Preprocessing,
+    /// One per channel of the record, in its order.
+    normalize: Vec<Normalize>,
+}
+
+impl Preprocessor {
+    /// A preprocessor for a record, which is checked first.
+    pub fn new(record: Preprocessing) -> Result<Self, PreprocessingError> {
+        record.check()?;
+        Ok(Self { normalize: Normalize::channels(&record), record })
+    }
+
+    /// The record.
+    pub fn record(&self) -> &Preprocessing {
+        &self.record
+    }
+
+    /// Number of values of one image.
+    #[expect(clippy::len_without_is_empty, reason = "a checked record has at least one value")]
+    pub fn len(&self) -> usize {
+        self.record.len()
+    }
+
+    /// The tensor's shape for one image: `[channels, height, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        self.record.shape()
+    }
+
+    /// Writes the tensor of a decoded image to `out`, which has [`len`](Self::len) values.
+    pub fn image(&self, image: &DynamicImage, out: &mut [f32]) -> Result<(), PreprocessError> {
+        let (samples, channels) = eight_bit(image)?;
+        self.raw(RawImage { pixels: &samples, height: image.height(), width: image.width(), channels }, out)
+    }
+
+    /// Writes the tensor of raw pixels to `out`, which has [`len`](Self::len) values.
+    pub fn raw(&self, image: RawImage<'_>, out: &mut [f32]) -> Result<(), PreprocessError> {
+        image.check()?;
+        if out.len() != self.len() {
+            return Err(PreprocessError::Output { expected: self.len(), found: out.len() });
+        }
+        let source = Source::new(&image, self.record.channels);
+        if (image.height, image.width) == (self.record.height, self.record.width) {
+            self.copy(&source, out);
+        } else {
+            self.resize(&source, &image, out);
+        }
+        Ok(())
+    }
+
+    /// The plane of each channel in `out`, with its normalisation and the offset of its sample in a source pixel.
+    fn planes<'a>(
+        &'a self,
+        source: &Source<'_>,
+        out: &'a mut [f32],
+    ) -> impl Iterator<Item = (&'a mut [f32], &'a Normalize, usize)> {
+        let [_, height, width] = self.shape();
+        out.chunks_exact_mut(height * width).zip(&self.normalize).zip(source.order).map(|((p, n), o)| (p, n, o))
+    }
+
+    /// The image has the record's size.
+    fn copy(&self, source: &Source<'_>, out: &mut [f32]) {
+        for (plane, normalize, offset) in self.planes(source, out) {
+            for (value, pixel) in plane.iter_mut().zip(source.pixels.chunks_exact(source.channels)) {
+                *value = normalize.byte(pixel[offset]);
+            }
+        }
+    }
+
+    /// Each output row is blended from source rows first, all channels together, then resized along its width.
+    fn resize(&self, source: &Source<'_>, image: &RawImage<'_>, out: &mut [f32]) {
+        let [_, height, width] = self.shape();
+        let antialias = self.record.resize.antialias;
+        let rows = Axis::new(image.height as usize, height, antialias);
+        let columns = Axis::new(image.width as usize, width, antialias);
+        let mut row = vec![0.0; image.width as usize * source.channels];
+        for (y, (first, weights)) in rows.outputs().enumerate() {
+            blend_rows(&source.pixels, first, weights, &mut row);
+            for (plane, normalize, offset) in self.planes(source, out) {
+                let values = &mut plane[y * width..][..width];
+                for (value, (first, weights)) in values.iter_mut().zip(columns.outputs()) {
+                    let pixels = row[first * source.channels..].chunks_exact(source.channels);
+                    *value = normalize.value(pixels.zip(weights).map(|(pixel, weight)| weight * pixel[offset]).sum());
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Preprocessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Preprocessor").field(&self.record).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_spec::Channels;
+
+    use super::*;
+
+    fn run(record: Preprocessing, pixels: &[u8], [height, width, channels]: [u32; 3]) -> Vec<f32> {
+        let preprocessor = Preprocessor::new(record).unwrap();
+        let mut out = vec![f32::NAN; preprocessor.len()];
+        preprocessor.raw(RawImage { pixels, height, width, channels }, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn unit_scale_is_one_product() {
+        let pixels: Vec<u8> = (0..=255).collect();
+        let out = run(Preprocessing::unit(16, 16, Channels::Gray), &pixels, [16, 16, 1]);
+        for (value, &p) in out.iter().zip(&pixels) {
+            assert_eq!(value.to_bits(), (f32::from(p) * (1.0 / 255.0)).to_bits());
+        }
+    }
+
+    #[test]
+    fn channels_are_planes_in_the_order_asked_for() {
+        let pixels = [1, 2, 3, 4, 5, 6];
+        let size = [1, 2, 3];
+        assert_eq!(run(Preprocessing::raw(1, 2, Channels::Rgb), &pixels, size), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(run(Preprocessing::raw(1, 2, Channels::Bgr), &pixels, size), [3.0, 6.0, 2.0, 5.0, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn means_and_deviations_follow_the_order_of_the_record() {
+        let record = Preprocessing {
+            scale: 0.5,
+            mean: vec![1.0, 2.0, 3.0],
+            std: vec![1.0, 2.0, 4.0],
+            ..Preprocessing::raw(1, 1, Channels::Bgr)
+        };
+        assert_eq!(run(record, &[10, 20, 30], [1, 1, 3]), [14.0, 4.0, 0.5]);
+    }
+
+    #[test]
+    fn gray_is_repeated_and_alpha_dropped() {
+        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Rgb), &[9], [1, 1, 1]), [9.0; 3]);
+        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Bgr), &[9, 0], [1, 1, 2]), [9.0; 3]);
+        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Gray), &[9, 0], [1, 1, 2]), [9.0]);
+        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Rgb), &[7, 8, 9, 0], [1, 1, 4]), [7.0, 8.0, 9.0]);
+    }
+
+    #[test]
+    fn resizing_treats_channels_alike() {
+        let [r, g, b] = [[10, 20, 30, 40], [50, 60, 70, 80], [90, 0, 255, 3]];
+        let mixed: Vec<u8> = (0..4).flat_map(|i| [r[i], g[i], b[i], 255]).collect();
+        let out = run(Preprocessing::raw(3, 5, Channels::Rgb), &mixed, [2, 2, 4]);
+        for (plane, pixels) in out.chunks(15).zip([r, g, b]) {
+            assert_eq!(plane, run(Preprocessing::raw(3, 5, Channels::Gray), &pixels, [2, 2, 1]));
+        }
+    }
+
+    #[test]
+    fn bad_records_and_outputs_are_refused() {
+        assert!(Preprocessor::new(Preprocessing::raw(0, 1, Channels::Gray)).is_err());
+        let preprocessor = Preprocessor::new(Preprocessing::raw(1, 1, Channels::Rgb)).unwrap();
+        let image = RawImage { pixels: &[0], height: 1, width: 1, channels: 1 };
+        let error = preprocessor.raw(image, &mut [0.0; 2]).unwrap_err().to_string();
+        assert!(error.contains("room for 2 values: expected 3"), "{error}");
+    }
+}
