@@ -1,1 +1,21 @@
-//! x
+//! The whole of kiln through its binary, as a user runs it.
+//!
+//! One test program, so that it is linked once. Training is on a few hundred images: what is tested is that the flow
+//! holds together; full-length figures are in `docs/results.md`.
+
+#![forbid(unsafe_code)]
+
+#[path = "end_to_end/bad_input.rs"]
+mod bad_input;
+#[path = "end_to_end/fetch.rs"]
+mod fetch;
+#[path = "end_to_end/flow.rs"]
+mod flow;
+#[path = "end_to_end/kiln.rs"]
+mod kiln;
+#[path = "end_to_end/predict.rs"]
+mod predict;
+#[path = "end_to_end/recipes.rs"]
+mod recipes;
+#[path = "end_to_end/summary.rs"]
+mod summary;

@@ -69,7 +69,7 @@ impl<'a> Fetcher<'a> {
                     return Err(FetchError::Cancelled { asset: asset.name.clone() });
                 }
                 Err(Failure::Source(reason)) => {
-                    self.progress.message(&format!("{}: {source} did not deliver: {reason}", asset.name));
+                    self.progress.detail(&format!("{}: {source} did not deliver: {reason}", asset.name));
                     failed.push(FailedSource { source: source.to_string(), reason });
                 }
                 Err(Failure::Cancelled) => return Err(FetchError::Cancelled { asset: asset.name.clone() }),

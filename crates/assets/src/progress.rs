@@ -12,6 +12,9 @@ pub trait Progress: Sync {
     fn finish(&self);
     /// One line for the user, between steps.
     fn message(&self, text: &str);
+    /// One line for whoever wants to follow closely: a source that failed while others are left. If all fail, the error
+    /// says it too.
+    fn detail(&self, _text: &str) {}
 }
 
 /// Says nothing.

@@ -107,6 +107,10 @@ impl Progress for Recorder {
         assert_eq!(told.open, 0, "messages come between steps");
         told.messages.push(text.into());
     }
+
+    fn detail(&self, text: &str) {
+        self.message(text);
+    }
 }
 
 /// What a client asked the server for.

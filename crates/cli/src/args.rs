@@ -20,7 +20,7 @@ pub struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Use only what is in the cache (or set KILN_OFFLINE=1)
+    /// Use only what is in the cache (or set `KILN_OFFLINE=1`)
     #[arg(long, global = true)]
     pub offline: bool,
     /// Number of threads [default: one per core]
@@ -52,7 +52,7 @@ pub struct RecipeArgs {
     /// Recipe file
     #[arg(value_name = "RECIPE")]
     pub path: PathBuf,
-    /// Change a value of the recipe, such as training.epochs=3 or layers.conv2d_1.filters=64
+    /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
@@ -97,7 +97,7 @@ pub struct EngineArgs {
     /// Where it is computed; cuda is for --engine ort and never falls back, auto may and says so
     #[arg(long, default_value_t = Device::Cpu, value_name = "cpu|cuda|auto")]
     pub device: Device,
-    /// ONNX Runtime's shared library [default: KILN_ORT_LIB, the cache, the system]
+    /// ONNX Runtime's shared library [default: `KILN_ORT_LIB`, the cache, the system]
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
 }

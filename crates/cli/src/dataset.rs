@@ -37,9 +37,7 @@ pub fn views(recipe: &Recipe, assets: &Assets<'_>) -> anyhow::Result<(View, View
     }
     Ok(match data.validation {
         Validation::Split(fraction) => train.split(fraction, seed)?,
-        Validation::Subset(ValidationSubset::Test) => {
-            (train, View::all(load(data.dataset, Subset::Test, assets)?))
-        }
+        Validation::Subset(ValidationSubset::Test) => (train, View::all(load(data.dataset, Subset::Test, assets)?)),
     })
 }
 

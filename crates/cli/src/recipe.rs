@@ -8,7 +8,10 @@ use crate::args::RecipeArgs;
 pub fn read(args: &RecipeArgs) -> anyhow::Result<Recipe> {
     let path = &args.path;
     let bytes = std::fs::read(path).map_err(|error| {
-        anyhow::anyhow!("cannot read the recipe {}: {error}. The recipes that come with kiln are in models/", path.display())
+        anyhow::anyhow!(
+            "cannot read the recipe {}: {error}. The recipes that come with kiln are in models/",
+            path.display()
+        )
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| anyhow::anyhow!("the recipe {} is not UTF-8 text: recipes are TOML files", path.display()))?;

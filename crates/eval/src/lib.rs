@@ -37,5 +37,5 @@ pub use error::EvalError;
 pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
 pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
-pub use plots::{EpochMetrics, best_epoch, confusion_svg, curves_svg};
-pub use tables::{classification_report, confusion_table, latency_table};
+pub use plots::{EpochMetrics, confusion_svg, curves_svg};
+pub use tables::{classification_report, confusion_table, latency_table, text_table};

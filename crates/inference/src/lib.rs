@@ -16,6 +16,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(not(any(feature = "tract", feature = "ort")))]
+compile_error!("kiln-inference needs an engine: turn on its feature `tract`, `ort` or both");
+
 mod chunks;
 mod classify;
 mod contract;
@@ -33,7 +36,7 @@ pub use error::{LoadError, LoadErrorKind, RunError};
 pub use kiln_onnx::OutputKind;
 pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, open as open_image};
 pub use model::Model;
-pub use options::{Device, EngineChoice, Options};
+pub use options::{Device, EngineChoice, Options, UnknownWord};
 pub use prediction::{Prediction, Ranked, Timings};
 pub use receipt::{Library, Receipt};
 pub use scores::Scores;

@@ -1,7 +1,7 @@
 //! `kiln fetch`.
 
-use comfy_table::{Table, presets};
 use kiln_assets::Asset;
+use kiln_eval::text_table;
 
 use super::Context;
 use crate::Outcome;
@@ -35,21 +35,15 @@ pub fn run(args: &FetchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
 
 fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
     let cache = &context.assets.cache;
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).force_no_tty().set_header(["asset", "size", "in the cache", "licence"]);
-    for name in Asset::NAMES {
-        match Asset::named(name) {
-            Ok(asset) => {
-                let there = if cache.lookup(&asset).is_some() { "yes" } else { "no" };
-                table.add_row([name, &bytes(asset.size()), there, &asset.licence]);
-            }
-            // Not for this platform.
-            Err(error) => {
-                table.add_row([name, "", "no", &error.to_string()]);
-            }
+    let rows = Asset::NAMES.map(|name| match Asset::named(name) {
+        Ok(asset) => {
+            let there = if cache.lookup(&asset).is_some() { "yes" } else { "no" };
+            [name.into(), asset.licence.clone(), there.into(), bytes(asset.size())]
         }
-    }
-    context.terminal.print(&format!("{}\n", table.trim_fmt()))?;
+        // Not for this platform.
+        Err(error) => [name.into(), error.to_string(), "no".into(), String::new()],
+    });
+    context.terminal.print(&format!("{}\n", text_table(["asset", "licence", "cached", "size"], rows, 3)))?;
     context.terminal.detail(&format!("Cache: {} (KILN_CACHE names another)", cache.root().display()));
     Ok(Outcome::Done)
 }

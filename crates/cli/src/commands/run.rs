@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
 use kiln_data::{Loader, Order, Subset, View};
-use kiln_eval::confusion_svg;
+use kiln_eval::{confusion_svg, text_table};
 use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
 use kiln_run::{RunDir, RunFile};
 use kiln_spec::Recipe;
@@ -36,12 +35,12 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     }
     let trained = Trained::open(&run, recipe)?;
     export::write(&trained, &run.file(RunFile::Model), context)?;
-    let test = View::all(dataset::load(trained.recipe.data.dataset, Subset::Test, &context.assets)?);
-    let (models, mut parity) = verify(&trained, &run, &test, context)?;
+    let images = View::all(dataset::load(trained.recipe.data.dataset, Subset::Test, &context.assets)?);
+    let (models, mut parity) = verify(&trained, &run, &images, context)?;
     let mut measured = Vec::new();
     if parity.passed {
         for (engine, model) in &models {
-            let Some(result) = measure(model, &test, BATCH, context)? else { return Ok(Outcome::Interrupted) };
+            let Some(result) = measure(model, &images, BATCH, context)? else { return Ok(Outcome::Interrupted) };
             measured.push((engines::title(*engine), result));
         }
         let scores: Vec<_> = measured.iter().map(|(name, result)| (*name, result.scores.clone())).collect();
@@ -59,12 +58,12 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         let confusion = &first.evaluation.confusion;
         run.write(RunFile::Confusion, confusion_svg(confusion, &trained.labels, false)?.as_bytes())?;
     }
-    let text = if args.json {
+    let output = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&Report { run: run.path(), parity: &parity, evaluations })?)
     } else {
         summary(&trained.recipe, &run, &measured, &parity)?
     };
-    context.terminal.print(&text)?;
+    context.terminal.print(&output)?;
     Ok(if parity.passed { Outcome::Done } else { Outcome::CheckFailed })
 }
 
@@ -73,15 +72,15 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
 fn verify(
     trained: &Trained,
     run: &RunDir,
-    test: &View,
+    images: &View,
     context: &Context<'_>,
 ) -> anyhow::Result<(Vec<(EngineChoice, Model)>, Parity)> {
     let present = engines::present(&context.assets.cache);
     let options = engines::default_options(context.threads, &context.assets.cache);
     let file = run.file(RunFile::Model);
     let preprocessor = std::sync::Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
-    let batch_size = trained.recipe.training.batch_size.min(test.len());
-    let mut batches = Loader::new(test.clone(), preprocessor, batch_size, Order::Sequential)?.iter();
+    let batch_size = trained.recipe.training.batch_size.min(images.len());
+    let mut batches = Loader::new(images.clone(), preprocessor, batch_size, Order::Sequential)?.iter();
     let batch = batches.next().transpose()?.ok_or_else(|| anyhow::anyhow!("the data set has no test images"))?;
     let models = present.iter().map(|&engine| {
         let model = Model::load_with(&file, &Options { engine, ..options.clone() })?;
@@ -90,18 +89,16 @@ fn verify(
     let models = models.collect::<anyhow::Result<Vec<_>>>()?;
     let parity = parity::check(trained, &models, &batch.pixels, &options)?;
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
-        let names: Vec<&str> = present.iter().map(|&engine| engines::title(engine)).collect();
-        let hint = if present.contains(&EngineChoice::Ort) {
-            ""
+        let (names, hint) = if present.contains(&EngineChoice::Ort) {
+            ("Burn, tract and ONNX Runtime", "")
         } else {
-            "; `kiln fetch onnxruntime` adds ONNX Runtime"
+            ("Burn and tract", " (`kiln fetch onnxruntime` adds ONNX Runtime)")
         };
-        let text = format!(
-            "Burn and {} agree: largest difference {:.1e} at batch 1, 2 and {batch_size}{hint}",
-            names.join(" and "),
-            worst.agreement.max_absolute,
+        let difference = worst.agreement.max_absolute;
+        context.terminal.status(
+            "Verified",
+            &format!("{names} agree: largest difference {difference:.1e} at batch 1, 2 and {batch_size}{hint}"),
         );
-        context.terminal.status("Verified", &text);
     }
     Ok((models, parity))
 }
@@ -132,14 +129,9 @@ fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity:
 }
 
 fn engine_table(measured: &[(&str, Measured)]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).force_no_tty().set_header(["engine", "accuracy", "images/s"]);
-    for (name, result) in measured {
+    let rows = measured.iter().map(|(name, result)| {
         let rate = thousands(result.images_per_second().round() as usize);
-        table.add_row([(*name).to_string(), percent(result.evaluation.accuracy), rate]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table.trim_fmt()
+        [(*name).to_string(), percent(result.evaluation.accuracy), rate]
+    });
+    text_table(["engine", "accuracy", "images/s"], rows, 1)
 }

@@ -1,6 +1,6 @@
 //! `kiln summary`: the table of Keras's `model.summary()`.
 
-use comfy_table::{CellAlignment, Table, presets};
+use kiln_eval::text_table;
 use kiln_spec::Model;
 use serde::Serialize;
 
@@ -56,20 +56,11 @@ fn summary(model: &Model) -> Summary<'_> {
 
 fn table(model: &Model) -> String {
     let summary = summary(model);
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).force_no_tty();
-    table.set_header(["Layer (type)", "Output shape", "Param #"]);
-    for row in &summary.layers {
+    let rows = summary.layers.iter().map(|row| {
         let dims: Vec<String> = row.output_shape.iter().map(ToString::to_string).collect();
-        table.add_row([
-            if row.name == row.r#type { row.name.into() } else { format!("{} ({})", row.name, row.r#type) },
-            format!("[batch, {}]", dims.join(", ")),
-            thousands(row.parameters),
-        ]);
-    }
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+        [format!("{} ({})", row.name, row.r#type), format!("[batch, {}]", dims.join(", ")), thousands(row.parameters)]
+    });
+    let table = text_table(["Layer (type)", "Output shape", "Param #"], rows, 2);
     format!(
         "{table}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n",
         thousands(summary.total_parameters),

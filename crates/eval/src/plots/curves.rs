@@ -14,8 +14,7 @@ const LEGEND_HEIGHT: i32 = 44;
 
 /// Loss and accuracy by epoch, side by side, for training and validation, as an SVG document of 1000 x 400 pixels.
 ///
-/// Epochs are drawn in the order given. `best` is marked where it is among them; see
-/// [`best_epoch`](crate::best_epoch). Missing, NaN and infinite values leave a gap.
+/// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and infinite values leave a gap.
 pub fn curves_svg(epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
     let numbers = || epochs.iter().map(|e| e.epoch);
     let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {

@@ -13,4 +13,4 @@ mod ticks;
 
 pub use confusion::confusion_svg;
 pub use curves::curves_svg;
-pub use history::{EpochMetrics, best_epoch};
+pub use history::EpochMetrics;

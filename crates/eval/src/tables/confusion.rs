@@ -1,6 +1,6 @@
 //! The confusion matrix as text.
 
-use super::style::{MAX_LABEL, render};
+use super::style::{MAX_LABEL, text_table};
 use crate::text::shown;
 use crate::{ConfusionMatrix, EvalError};
 
@@ -16,12 +16,12 @@ pub fn confusion_table<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S])
         return Err(EvalError::LabelCount { expected: confusion.classes(), found: labels.len() });
     }
     let columns = labels.iter().map(|label| shown(label.as_ref(), MAX_COLUMN_LABEL));
-    let header = ["true \\ predicted".to_owned()].into_iter().chain(columns).collect();
+    let header = ["true \\ predicted".to_owned()].into_iter().chain(columns);
     let rows = confusion.rows().zip(labels).map(|(counts, label)| {
         let label = shown(label.as_ref(), MAX_LABEL);
-        [label].into_iter().chain(counts.iter().map(u64::to_string)).collect()
+        [label].into_iter().chain(counts.iter().map(u64::to_string))
     });
-    Ok(render(header, rows))
+    Ok(text_table(header, rows, 1))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Latency and throughput, one line per thing measured.
 
-use super::style::{MAX_LABEL, render};
+use super::style::{MAX_LABEL, text_table};
 use crate::Latency;
 use crate::text::shown;
 
@@ -13,9 +13,9 @@ pub fn latency_table<S: AsRef<str>>(measurements: &[(S, Latency)]) -> String {
             .into_iter()
             .chain(durations.map(|ms| format!("{ms:.3}")))
             .chain([format!("{:.0}", l.images_per_second)])
-            .collect()
+            .collect::<Vec<_>>()
     });
-    render(header.map(String::from).to_vec(), rows)
+    text_table(header, rows, 1)
 }
 
 #[cfg(test)]

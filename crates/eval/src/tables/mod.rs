@@ -8,3 +8,4 @@ mod style;
 pub use confusion::confusion_table;
 pub use latency::latency_table;
 pub use report::classification_report;
+pub use style::text_table;

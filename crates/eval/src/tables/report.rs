@@ -1,6 +1,6 @@
 //! Scores by class, as scikit-learn's `classification_report`.
 
-use super::style::{MAX_LABEL, render};
+use super::style::{MAX_LABEL, text_table};
 use crate::text::shown;
 use crate::{Average, Evaluation};
 
@@ -23,7 +23,7 @@ pub fn classification_report(evaluation: &Evaluation) -> String {
             average("macro avg", &evaluation.macro_average),
             average("weighted avg", &evaluation.weighted_average),
         ]);
-    render(header, classes.chain(summary))
+    text_table(header, classes.chain(summary), 1)
 }
 
 fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<String> {

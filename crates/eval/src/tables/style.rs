@@ -7,12 +7,17 @@ const LOOK: TableStyle = TableStyle::new().header_separator(LineStyle::none().fi
 /// Longest label that a table shows.
 pub(super) const MAX_LABEL: usize = 32;
 
-/// A table from its header and rows: the first column is left-aligned, the others right-aligned. No trailing blanks,
-/// no line break at the end.
-pub(super) fn render(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+/// A table of words and numbers as text: the columns from number `first_number` on, counted from 0, are right-aligned,
+/// those before left-aligned. No trailing blanks, no line break at the end.
+pub fn text_table<H: Into<String>, C: Into<String>>(
+    header: impl IntoIterator<Item = H>,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = C>>,
+    first_number: usize,
+) -> String {
+    let rows = rows.into_iter().map(|row| row.into_iter().map(Into::into).collect::<Vec<String>>());
     let mut table = Table::new();
-    table.load_style(LOOK).force_no_tty().set_header(header).add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
+    table.load_style(LOOK).set_header(header.into_iter().map(Into::into).collect::<Vec<String>>()).add_rows(rows);
+    for column in table.column_iter_mut().skip(first_number) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.trim_fmt()

@@ -51,6 +51,7 @@ pub struct Source<'a> {
     /// The file.
     pub bytes: &'a [u8],
     /// The same, decoded and checked.
+    #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime reads the bytes only"))]
     pub proto: &'a ModelProto,
     /// Shape of one image, `[channels, height, width]`.
     pub shape: [usize; 3],

@@ -32,7 +32,7 @@ fn predictions_are_the_softmax_of_the_logits() {
             }
             let best = (0..CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
             assert_eq!((prediction.index, prediction.label.clone()), (best, format!("class {best}")));
-            assert_eq!(prediction.top_k(1)[0].probability, prediction.probability);
+            assert_eq!(prediction.top_k(1)[0].label, prediction.label);
             let alone = model.classify(image).unwrap();
             assert_eq!(alone.index, prediction.index);
         }

@@ -1,4 +1,4 @@
-//! The test model: Conv, Relu, MaxPool, BatchNormalization, Flatten, Gemm.
+//! The test model: a convolution, a rectifier, pooling, batch normalisation and a dense layer.
 
 use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind, encode};
 use kiln_spec::{Channels, Preprocessing};

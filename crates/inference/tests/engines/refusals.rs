@@ -16,7 +16,7 @@ fn single(op: &str, domain: &str) -> Vec<u8> {
     graph.input("input", Dim::batched(SHAPE)).output("logits", Dim::batched([CLASSES]));
     graph.node(op, "the node", &["input"], "logits");
     let mut model = finish(graph);
-    model.graph.as_mut().unwrap().node[0].domain = domain.to_owned();
+    model.graph.as_mut().unwrap().node[0].domain.push_str(domain);
     encode(&model)
 }
 

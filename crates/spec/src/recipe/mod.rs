@@ -162,7 +162,7 @@ impl Recipe {
 
     /// The recipe as TOML with every value filled in; reading it gives the same recipe.
     pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(self).expect("a recipe has no value that TOML lacks")
+        toml::to_string(self).expect("a recipe has no value that TOML lacks")
     }
 
     /// The preprocessing record.

@@ -18,8 +18,11 @@ impl Running {
         let classes = logits.len() / labels.len();
         self.images += labels.len();
         self.loss += loss * labels.len() as f64;
-        self.correct +=
-            logits.chunks_exact(classes).zip(labels).filter(|(row, label)| argmax(row) == Some(**label as usize)).count();
+        self.correct += logits
+            .chunks_exact(classes)
+            .zip(labels)
+            .filter(|(row, label)| argmax(row) == Some(**label as usize))
+            .count();
     }
 
     /// For the observer.

@@ -93,8 +93,7 @@ impl<'a> State<'a> {
         device.seed(task.training.seed);
         let weights = crate::initial_weights(task.model, task.training.seed);
         let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = task.training.optimizer;
-        let adam =
-            AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32).with_epsilon(epsilon as f32);
+        let adam = AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32).with_epsilon(epsilon as f32);
         Ok(Self {
             preprocessor: Arc::new(Preprocessor::new(task.model.preprocessing().clone())?),
             network: Network::new(task.model, &weights, &device)?,
@@ -159,7 +158,7 @@ impl<'a> State<'a> {
         let network = self.network.valid();
         let loader = self.loader(&self.task.validation, Order::Sequential)?;
         let mut running = Running::default();
-        for batch in loader.iter() {
+        for batch in &loader {
             let batch = batch?;
             let (input, labels) = tensors(&batch, self.task.model, &self.task.device.0);
             let logits = network.logits(input);

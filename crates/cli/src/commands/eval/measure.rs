@@ -84,7 +84,10 @@ pub fn measure(
     let mut model_time = Duration::ZERO;
     let bar = context.terminal.bar(
         view.len() as u64,
-        &format!("  Evaluating {} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left", model.receipt().engine),
+        &format!(
+            "  Evaluating {} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left",
+            model.receipt().engine
+        ),
     );
     let start = Instant::now();
     for batch in &loader {

@@ -66,7 +66,8 @@ fn file(path: PathBuf) -> Input {
 }
 
 fn folder(path: &Path) -> anyhow::Result<Vec<Input>> {
-    let entries = std::fs::read_dir(path).map_err(|error| anyhow!("cannot read the folder {}: {error}", path.display()))?;
+    let entries =
+        std::fs::read_dir(path).map_err(|error| anyhow!("cannot read the folder {}: {error}", path.display()))?;
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| anyhow!("cannot read the folder {}: {error}", path.display()))?.path();

@@ -18,6 +18,9 @@ use crate::receipt::Receipt;
 const VERSION: &str = "0.23";
 
 /// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence few.
+///
+/// Convolutions take the same time per image at every size up to 16, then lose the cache; wide dense layers are four
+/// times as fast at 16 as at 1, because their weights are read once per run.
 const CHUNK_SIZES: [usize; 3] = [16, 4, 1];
 
 /// A graph and its plans.

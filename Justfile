@@ -1,0 +1,37 @@
+# What a contributor does daily. `just` lists the recipes.
+
+_default:
+    @just --list
+
+# The main job: fetch MNIST, train, export, verify, evaluate
+run recipe="models/quickstart.toml" *args:
+    cargo run --release -- run {{ recipe }} {{ args }}
+
+# Type-check one crate quickly, e.g. `just check spec`
+check crate:
+    cargo check -p kiln-{{ crate }} --all-targets
+
+# All tests; with a crate's name only its own, e.g. `just test spec`
+test crate="":
+    cargo test --release {{ if crate == "" { "--workspace" } else { "-p kiln-" + crate } }}
+
+# Format and lint
+lint:
+    cargo fmt --all
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# The exported files through Python's onnx and onnxruntime
+check-onnx:
+    scripts/check-onnx/run
+
+# The API documentation
+doc:
+    cargo doc --workspace --no-deps --open
+
+# Licences and advisories of the dependencies (needs cargo-deny)
+deny:
+    cargo deny check
+
+# Exactly what CI runs
+ci:
+    .ci/run

@@ -1,0 +1,72 @@
+"""Checks ONNX files that kiln exported with the Python packages `onnx` and `onnxruntime`, which share no code with kiln.
+
+usage: check.py MODEL.onnx PREDICTIONS.csv IMAGES
+
+IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is what `kiln eval --predictions` wrote for it.
+"""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import shape_inference
+
+
+def check_file(path):
+    """The file is valid, its shapes can be inferred strictly, and nothing but the batch is dynamic."""
+    onnx.checker.check_model(path, full_check=True)
+    model = onnx.load(path)
+    inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    for value in [*inferred.graph.input, *inferred.graph.output, *inferred.graph.value_info]:
+        dims = value.type.tensor_type.shape.dim
+        assert dims[0].dim_param == "batch", f"{value.name}: the first axis is not the symbolic batch"
+        assert all(dim.HasField("dim_value") for dim in dims[1:]), f"{value.name}: an axis besides the batch is dynamic"
+    assert (model.opset_import[0].version, model.ir_version) == (18, 8), "expected opset 18, IR version 8"
+    assert not {node.op_type for node in model.graph.node} & {"Shape", "Gather", "Dropout", "Identity"}
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def prepare(images, record):
+    """The preprocessing record, carried out without kiln; the images have the model's size already."""
+    assert (record["height"], record["width"], record["channels"]) == (28, 28, "gray")
+    pixels = images.astype(np.float32)[:, None]
+    return (pixels * np.float32(record["scale"]) - np.float32(record["mean"][0])) / np.float32(record["std"][0])
+
+
+def main():
+    model_path, predictions_path, images_path = sys.argv[1:]
+    metadata = check_file(model_path)
+    images = np.frombuffer(open(images_path, "rb").read()[16:], np.uint8).reshape(-1, 28, 28)
+    inputs = prepare(images, json.loads(metadata["kiln.preprocessing"]))
+    labels = json.loads(metadata["kiln.labels"])
+
+    session = ort.InferenceSession(model_path, providers=["CPUExecutionProvider"])
+    output = session.get_outputs()[0]
+    assert output.name == metadata["kiln.output"]
+
+    def probabilities(batch):
+        (scores,) = session.run(None, {"input": batch})
+        if metadata["kiln.output"] == "logits":
+            scores = np.exp(scores - scores.max(1, keepdims=True))
+            scores /= scores.sum(1, keepdims=True)
+        return scores
+
+    whole = probabilities(inputs)
+    for size in (1, 2, 3, 17, 128, 1000):
+        difference = np.abs(probabilities(inputs[:size]) - whole[:size]).max()
+        assert difference < 1e-5, f"batch {size} differs from the whole by {difference}"
+
+    rows = list(csv.DictReader(open(predictions_path)))
+    assert len(rows) == len(images)
+    kiln = np.array([[float(row[f"p_{label}"]) for label in labels] for row in rows])
+    difference = np.abs(kiln - whole).max()
+    assert difference < 1e-4, f"kiln's probabilities differ from onnxruntime's by {difference}"
+    same = sum(row["predicted"] == labels[at] for row, at in zip(rows, whole.argmax(1)))
+    assert same == len(rows), f"only {same} of {len(rows)} classes are the same"
+    print(f"{model_path}: valid; {same} of {len(rows)} classes as in Python, largest difference {difference:.1e}")
+
+
+main()

@@ -1,0 +1,175 @@
+//! What users get wrong: one clear error each, exit code 2, nothing half-written.
+
+use std::fs;
+use std::path::Path;
+
+use crate::kiln::{error, kiln, mnist, ok, path, trained};
+
+fn recipe(folder: &Path, from: &str, to: &str) -> String {
+    let text = fs::read_to_string(crate::kiln::root().join("models/quickstart.toml")).unwrap();
+    assert!(text.contains(from));
+    let file = path(folder, "recipe.toml");
+    fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    file
+}
+
+/// A cache whose MNIST is a copy that can be damaged.
+fn own_cache() -> tempfile::TempDir {
+    let cache = tempfile::tempdir().unwrap();
+    let from = mnist().to_str().unwrap();
+    let ended = crate::kiln::run(kiln(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path()));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    cache
+}
+
+#[test]
+fn a_recipe_with_a_wrong_key_names_the_line_and_the_nearest_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = recipe(folder.path(), "filters = 32", "filtres = 32");
+    let line = fs::read_to_string(&file).unwrap().lines().position(|l| l.contains("filtres")).unwrap() + 1;
+    let runs = path(folder.path(), "runs");
+    let message = error(&mut kiln(&["run", &file, "--runs", &runs]));
+    assert!(message.contains(&format!("recipe.toml:{line}: unknown key `filtres`")), "{message}");
+    assert!(message.contains("did you mean `filters`?"), "{message}");
+    assert!(!Path::new(&runs).exists());
+}
+
+#[test]
+fn a_layer_that_does_not_fit_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = recipe(folder.path(), "pool_size = 2", "pool_size = 30");
+    let message = error(&mut kiln(&["train", &file]));
+    assert!(message.contains("(`max_pool`): a 30x30 window does not fit"), "{message}");
+}
+
+#[test]
+fn a_recipe_that_is_not_there_or_no_text() {
+    let message = error(&mut kiln(&["run", "models/nothing.toml"]));
+    assert!(message.contains("models/nothing.toml"), "{message}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "binary.toml");
+    fs::write(&file, [0xff, 0xfe, 0]).unwrap();
+    assert!(error(&mut kiln(&["run", &file])).contains("not UTF-8"));
+}
+
+#[test]
+fn a_damaged_data_file_is_fetched_anew_or_refused() {
+    for damage in [truncate as fn(&Path), corrupt] {
+        let cache = own_cache();
+        let file = find(cache.path(), "t10k-labels-idx1-ubyte");
+        damage(&file);
+        let mut command = kiln(&["eval", &path(trained(), "model.onnx"), "--data", "mnist:test", "--offline"]);
+        let message = error(command.env("KILN_CACHE", cache.path()));
+        assert!(message.contains("t10k-labels-idx1-ubyte") && message.contains("--from"), "{message}");
+    }
+}
+
+fn truncate(file: &Path) {
+    let bytes = fs::read(file).unwrap();
+    fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+fn corrupt(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[2] = 0;
+    fs::write(file, bytes).unwrap();
+}
+
+fn find(folder: &Path, name: &str) -> std::path::PathBuf {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .filter_map(
+            |path| {
+                if path.is_dir() { Some(find(&path, name)) } else { (path.file_name()? == name).then_some(path) }
+            },
+        )
+        .find(|path| !path.as_os_str().is_empty())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_model_file_that_is_no_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = fs::read(trained().join("model.onnx")).unwrap();
+    for (name, bytes) in [
+        ("empty.onnx", Vec::new()),
+        ("text.onnx", b"<!DOCTYPE html><html>404</html>".to_vec()),
+        ("truncated.onnx", whole[..whole.len() / 2].to_vec()),
+    ] {
+        let file = path(folder.path(), name);
+        fs::write(&file, bytes).unwrap();
+        for engine in ["tract", "ort"] {
+            let message = error(&mut kiln(&["eval", &file, "--data", "mnist:test", "--engine", engine]));
+            assert!(message.contains(name), "{message}");
+        }
+    }
+    let message = error(&mut kiln(&["eval", "nowhere.onnx", "--data", "mnist:test"]));
+    assert!(message.contains("nowhere.onnx"), "{message}");
+}
+
+#[test]
+fn an_operator_that_no_engine_knows_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = kiln_onnx::load(trained().join("model.onnx")).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.iter_mut().find(|node| node.op_type == "Relu").unwrap().op_type = "Frobnicate".into();
+    let file = path(folder.path(), "odd.onnx");
+    fs::write(&file, kiln_onnx::encode(&model)).unwrap();
+    crate::kiln::onnxruntime();
+    for engine in ["tract", "ort"] {
+        let message = error(&mut kiln(&["eval", &file, "--data", "mnist:test", "--engine", engine]));
+        assert!(message.contains("Frobnicate"), "{engine}: {message}");
+    }
+}
+
+#[test]
+fn a_library_that_is_missing_lists_the_places_tried() {
+    let cache = own_cache();
+    let model = path(trained(), "model.onnx");
+    let args = ["eval", &model, "--data", "mnist:test", "--engine", "ort"];
+    let message = error(kiln(&args).env("KILN_CACHE", cache.path()));
+    assert!(message.contains("kiln fetch onnxruntime"), "{message}");
+    let named = error(kiln(&args).env("KILN_ORT_LIB", "/no/such/libonnxruntime.so"));
+    assert!(named.contains("/no/such/libonnxruntime.so"), "{named}");
+    let text = path(cache.path(), "libonnxruntime.so");
+    fs::write(&text, "not a library").unwrap();
+    let message = error(&mut kiln(&[&args[..], &["--ort-lib", &text]].concat()));
+    assert!(message.contains(&text), "{message}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "file");
+    fs::write(&file, "").unwrap();
+    mnist();
+    // Below a file there can be no folder, whoever runs the test; permissions do not stop root.
+    let below = path(folder.path(), "file/runs");
+    let message = error(&mut kiln(&["train", "models/quickstart.toml", "--runs", &below]));
+    assert!(message.contains("cannot write"), "{message}");
+    let message = error(&mut kiln(&["export", trained().to_str().unwrap(), "-o", &path(folder.path(), "file/m.onnx")]));
+    assert!(message.contains("cannot write"), "{message}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_run_that_is_none_or_unfinished() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = error(&mut kiln(&["export", folder.path().to_str().unwrap()]));
+    assert!(message.contains("is not a run directory"), "{message}");
+    fs::copy(trained().join("recipe.toml"), folder.path().join("recipe.toml")).unwrap();
+    let message = error(&mut kiln(&["export", folder.path().to_str().unwrap()]));
+    assert!(message.contains("its training did not finish"), "{message}");
+    fs::write(folder.path().join("weights.safetensors"), "nonsense").unwrap();
+    let message = error(&mut kiln(&["export", folder.path().to_str().unwrap()]));
+    assert!(message.contains("weights.safetensors: not a safetensors file"), "{message}");
+}
+
+#[test]
+fn usage_errors_come_from_the_argument_parser() {
+    let message = error(&mut kiln(&["eval", "model.onnx", "--data", "mnist", "--engine", "tensorrt"]));
+    assert!(message.contains("tract") && message.contains("ort"), "{message}");
+    let message = error(&mut kiln(&["eval", &path(trained(), "model.onnx"), "--data", "cifar"]));
+    assert!(message.contains("unknown data set `cifar`"), "{message}");
+    assert!(ok(&["--version"]).stdout.starts_with("kiln "));
+}

@@ -1,0 +1,83 @@
+//! Running the binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// A command line that runs in the repository's root.
+pub fn kiln(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command.args(args).current_dir(root()).stdin(Stdio::null()).env_remove("KILN_ORT_LIB");
+    command
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn run(command: &mut Command) -> Ended {
+    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Runs a command that must succeed.
+#[track_caller]
+pub fn ok(args: &[&str]) -> Ended {
+    let ended = run(&mut kiln(args));
+    assert_eq!(ended.code, Some(0), "{args:?}\n{}\n{}", ended.stdout, ended.stderr);
+    ended
+}
+
+/// Runs a command that must fail with exit code 2 and one clear error, and gives that.
+#[track_caller]
+pub fn error(command: &mut Command) -> String {
+    let ended = run(command);
+    assert_eq!(ended.code, Some(2), "{}\n{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.stdout, "", "an error gives no results");
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("error").count().min(2), 1, "one error: {}", ended.stderr);
+    ended.stderr
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The folder of the cached MNIST files; fetches them if they are not there.
+pub fn mnist() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let fetched = ok(&["fetch", "mnist"]);
+        let first = fetched.stdout.lines().next().expect("fetch prints the files' paths");
+        Path::new(first).parent().expect("a file has a folder").to_path_buf()
+    })
+}
+
+/// ONNX Runtime's library; fetches it if it is not there.
+pub fn onnxruntime() -> &'static str {
+    static LIBRARY: OnceLock<String> = OnceLock::new();
+    LIBRARY.get_or_init(|| ok(&["fetch", "onnxruntime"]).stdout.trim().to_string())
+}
+
+/// A run of the quickstart on 512 images, made once for all tests: its folder.
+pub fn trained() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        onnxruntime();
+        let runs = tempfile::tempdir().expect("a temporary folder").keep();
+        let runs = runs.to_str().expect("UTF-8");
+        ok(&["run", "models/quickstart.toml", "--runs", runs, "--set", "training.epochs=2", "--set", "data.limit=512"]);
+        Path::new(runs).join("quickstart")
+    })
+}
+
+/// The path of a file as an argument.
+pub fn path(folder: &Path, file: &str) -> String {
+    folder.join(file).to_str().expect("UTF-8").to_string()
+}
