@@ -18,8 +18,6 @@ pub struct Options {
     pub provenance: BTreeMap<String, String>,
     /// End in a softmax: the output is then `probabilities` in place of `logits`.
     pub softmax: bool,
-    /// Make every layer's output an output of the graph, to compare implementations layer by layer.
-    pub layer_outputs: bool,
 }
 
 /// An exported model.
@@ -58,13 +56,9 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
         };
         emit(&mut graph, step, &node, &value, &output, weights)?;
         if let Some(name) = gives(step) {
-            let dims = Dim::batched(step.layer.output.dims());
-            if output == "logits" {
-                // Declared above.
-            } else if options.layer_outputs {
-                graph.output(&output, dims);
-            } else {
-                graph.value_info(&output, dims);
+            // Declared above if it is the last.
+            if output != "logits" {
+                graph.value_info(&output, Dim::batched(step.layer.output.dims()));
             }
             layers.push((name.to_string(), output.clone()));
         }

@@ -43,28 +43,32 @@ impl Trained {
                 RunFile::Weights.name()
             );
         }
-        let weights = run.weights(RunFile::Weights)?;
+        let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
+        if let Some(best) = run.history()?.best() {
+            trained.provenance.insert("epoch".into(), best.epoch.to_string());
+            trained.provenance.insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
+        }
+        Ok(trained)
+    }
+
+    /// Puts together what belongs together.
+    pub fn new(recipe: Recipe, model: Model, weights: Weights) -> Self {
         let labels = (0..model.classes()).map(|class| class.to_string()).collect();
-        let mut provenance = BTreeMap::from([
+        let provenance = BTreeMap::from([
             ("kiln".to_string(), env!("CARGO_PKG_VERSION").to_string()),
             ("recipe".to_string(), recipe.name.clone()),
             ("dataset".to_string(), recipe.data.dataset.as_str().to_string()),
             ("seed".to_string(), recipe.training.seed.to_string()),
         ]);
-        if let Some(best) = run.history()?.best() {
-            provenance.insert("epoch".into(), best.epoch.to_string());
-            provenance.insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
-        }
-        Ok(Self { recipe, model, weights, labels, provenance })
+        Self { recipe, model, weights, labels, provenance }
     }
 
     /// The model as ONNX.
-    pub fn export(&self, layer_outputs: bool) -> anyhow::Result<Exported> {
+    pub fn export(&self) -> anyhow::Result<Exported> {
         let options = Options {
             labels: self.labels.clone(),
             provenance: self.provenance.clone(),
-            softmax: self.recipe.export.softmax && !layer_outputs,
-            layer_outputs,
+            softmax: self.recipe.export.softmax,
         };
         Ok(export(&self.model, &self.weights, &options)?)
     }
@@ -72,7 +76,7 @@ impl Trained {
 
 /// Writes the model as an ONNX file.
 pub fn write(trained: &Trained, path: &Path, context: &Context<'_>) -> anyhow::Result<PathBuf> {
-    let file = kiln_onnx::encode(&trained.export(false)?.proto);
+    let file = kiln_onnx::encode(&trained.export()?.proto);
     write_atomically(path, &file)?;
     context.terminal.status("Exported", &format!("{} ({})", path.display(), bytes(file.len() as u64)));
     Ok(path.into())

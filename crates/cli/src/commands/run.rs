@@ -77,17 +77,18 @@ fn verify(
 ) -> anyhow::Result<(Vec<(EngineChoice, Model)>, Parity)> {
     let present = engines::present(&context.assets.cache);
     let options = engines::default_options(context.threads, &context.assets.cache);
-    let file = run.file(RunFile::Model);
+    let path = run.file(RunFile::Model);
+    let file = std::fs::read(&path).map_err(|source| kiln_run::RunError::Read { path, source })?;
     let preprocessor = std::sync::Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
     let batch_size = trained.recipe.training.batch_size.min(images.len());
     let mut batches = Loader::new(images.clone(), preprocessor, batch_size, Order::Sequential)?.iter();
     let batch = batches.next().transpose()?.ok_or_else(|| anyhow::anyhow!("the data set has no test images"))?;
     let models = present.iter().map(|&engine| {
-        let model = Model::load_with(&file, &Options { engine, ..options.clone() })?;
+        let model = Model::from_bytes(&file, &Options { engine, ..options.clone() })?;
         Ok((engine, model))
     });
     let models = models.collect::<anyhow::Result<Vec<_>>>()?;
-    let parity = parity::check(trained, &models, &batch.pixels, &options)?;
+    let parity = parity::check(trained, &file, &models, &batch.pixels, &options)?;
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         let (names, hint) = if present.contains(&EngineChoice::Ort) {
             ("Burn, tract and ONNX Runtime", "")

@@ -32,32 +32,39 @@ impl fmt::Display for LayerDifference {
     }
 }
 
-/// Exports the model with every layer as an output and compares them in order. Nothing if all are within the tolerance,
-/// as may be when the difference is in the last operation's rounding only.
+/// Runs the file with every layer's value as an output, and compares them with Burn's in order. Nothing if all are
+/// within the tolerance, as when only the softmax after them differs.
 pub fn first_difference(
     trained: &Trained,
+    file: &[u8],
     burn: &Predictor,
     pixels: &[f32],
     engine: EngineChoice,
     options: &Options,
 ) -> anyhow::Result<Option<LayerDifference>> {
-    let exported = trained.export(true)?;
-    let bytes = kiln_onnx::encode(&exported.proto);
-    let model = Model::from_bytes(&bytes, &Options { engine, ..options.clone() })?;
+    let model = Model::from_bytes(&with_all_outputs(file)?, &Options { engine, ..options.clone() })?;
     let images = pixels.len() / trained.model.preprocessing().len();
     let outputs = model.run_named(pixels, images)?;
+    let values = trained.export()?.layers;
     for expected in burn.layer_outputs(pixels) {
-        // Dropout, and normalisation folded into the layer before it, have no value of their own.
-        let Some((_, value)) = exported.layers.iter().find(|(layer, _)| *layer == expected.name) else { continue };
+        // Dropout, and a layer whose normalisation is folded into it, have no value of their own.
+        let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else { continue };
         let Some(found) = outputs.iter().find(|output| output.name == *value) else { continue };
         let agreement = Agreement::between(&expected.data, &found.data, expected.data.len() / images)?;
         if !agreement.passes(TOLERANCE) {
-            return Ok(Some(LayerDifference {
-                engine: engines::title(engine),
-                layer: expected.name,
-                max_absolute: agreement.max_absolute,
-            }));
+            let (engine, max_absolute) = (engines::title(engine), agreement.max_absolute);
+            return Ok(Some(LayerDifference { engine, layer: expected.name, max_absolute }));
         }
     }
     Ok(None)
+}
+
+/// The exporter writes down the shape of every layer's value; that is all an output takes.
+fn with_all_outputs(file: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut model = kiln_onnx::decode(file)?;
+    if let Some(graph) = &mut model.graph {
+        let values = std::mem::take(&mut graph.value_info);
+        graph.output.extend(values);
+    }
+    Ok(kiln_onnx::encode(&model))
 }

@@ -66,9 +66,10 @@ impl Parity {
 }
 
 /// Runs the same prepared images through Burn and through the exported file on each engine: one by one, in pairs, and
-/// all at once. The options are those that the models were loaded with, but for the engine.
+/// all at once. The models are the file's, loaded with the options, each with its engine.
 pub fn check(
     trained: &Trained,
+    file: &[u8],
     models: &[(EngineChoice, Model)],
     pixels: &[f32],
     options: &Options,
@@ -101,7 +102,7 @@ pub fn check(
     for (engine, _) in models {
         let failed = |c: &Comparison| !c.passed && c.other == engines::title(*engine);
         if comparisons.iter().any(failed) {
-            first_differences.extend(layers::first_difference(trained, &burn, pixels, *engine, options)?);
+            first_differences.extend(layers::first_difference(trained, file, &burn, pixels, *engine, options)?);
         }
     }
     let passed = comparisons.iter().all(|comparison| comparison.passed);

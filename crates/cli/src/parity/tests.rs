@@ -1,3 +1,6 @@
+use kiln_spec::Recipe;
+use kiln_trainer::initial_weights;
+
 use super::*;
 
 #[test]
@@ -11,4 +14,61 @@ fn every_pair_is_compared_and_judged() {
 fn another_top_class_fails_however_close() {
     let outputs = vec![("a", vec![1.0, 1.000_01]), ("b", vec![1.000_01, 1.0])];
     assert!(!compare(&outputs, 1, 2).unwrap()[0].passed);
+}
+
+const RECIPE: &str = r#"layers = [
+    { type = "conv2d", filters = 2, kernel_size = 3, strides = 2, padding = "same", activation = "relu" },
+    { type = "batch_norm" },
+    { type = "conv2d", name = "second", filters = 3, kernel_size = 3, use_bias = false },
+    { type = "batch_norm" },
+    { type = "relu" },
+    { type = "max_pool" },
+    { type = "dropout", rate = 0.5 },
+    { type = "flatten" },
+    { type = "dense", units = 10, activation = "softmax" },
+]"#;
+
+fn trained(change: &str) -> Trained {
+    let recipe = Recipe::parse(RECIPE, "small.toml", "small", &[change.to_string()]).unwrap();
+    let model = recipe.model().unwrap();
+    let mut weights = initial_weights(&model, 1);
+    // As if trained: normalisation that does nothing would hide mistakes.
+    for (name, tensor) in &mut weights.0 {
+        if name.starts_with("batch_norm") {
+            tensor.data.iter_mut().enumerate().for_each(|(at, x)| *x += 0.3 + 0.1 * at as f32);
+        }
+    }
+    Trained::new(recipe, model, weights)
+}
+
+fn gate(trained: &Trained, file: &[u8]) -> Parity {
+    let pixels: Vec<f32> = (0..5 * 28 * 28).map(|i| (i * 31 % 257) as f32 / 257.0).collect();
+    let models = vec![(EngineChoice::Tract, Model::from_bytes(file, &Options::default()).unwrap())];
+    check(trained, file, &models, &pixels, &Options::default()).unwrap()
+}
+
+#[test]
+fn an_honest_export_passes_at_every_batch_size() {
+    for change in ["export.softmax=false", "export.softmax=true"] {
+        let trained = trained(change);
+        let parity = gate(&trained, &kiln_onnx::encode(&trained.export().unwrap().proto));
+        assert!(parity.passed, "{change}: {:?}", parity.failures());
+        assert_eq!(parity.comparisons.iter().map(|c| c.batch_size).collect::<Vec<_>>(), [1, 2, 5]);
+    }
+}
+
+#[test]
+fn a_file_that_computes_something_else_fails_and_names_the_first_layer() {
+    let trained = trained("export.softmax=false");
+    for (tensor, layer) in [("conv2d.weight", "conv2d"), ("second.weight", "batch_norm_1"), ("dense.bias", "dense")] {
+        let mut proto = trained.export().unwrap().proto;
+        let initializer = proto.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == tensor).unwrap();
+        let values: Vec<f32> = initializer.to_f32().unwrap().iter().map(|x| x + 0.05).collect();
+        let shape = initializer.shape().unwrap();
+        *initializer = kiln_onnx::TensorProto::from_f32(tensor, &shape, &values);
+        let parity = gate(&trained, &kiln_onnx::encode(&proto));
+        assert!(!parity.passed);
+        assert_eq!(parity.first_differences[0].layer, layer);
+        assert!(parity.failures().iter().any(|line| line.contains(&format!("`{layer}`"))), "{:?}", parity.failures());
+    }
 }
