@@ -6,17 +6,21 @@
 
 #![forbid(unsafe_code)]
 
+mod backbone;
+mod freeze;
 mod layer;
 mod model;
 mod preprocessing;
 mod recipe;
 mod shape;
 
+pub use backbone::{Backbone, BackboneName};
+pub use freeze::Layers;
 pub use layer::{Activation, BatchNorm, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Padding, Pads};
 pub use model::{Counts, Init, Layer, Model, ModelError, Param};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Data, DatasetName, Export, Input, Optimizer, Preprocess, Recipe, RecipeError, Training, Validation,
+    Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, RecipeError, Training, Validation,
     ValidationSubset,
 };
 pub use shape::Shape;

@@ -107,6 +107,27 @@ impl Preprocessing {
         Self { height, width, channels, resize: Resize::default(), scale: 1.0, mean: vec![0.0; n], std: vec![1.0; n] }
     }
 
+    /// As Keras's `preprocess_input` with `mode="caffe"`: blue, green, red, each minus its mean over ImageNet.
+    pub fn caffe(height: u32, width: u32) -> Self {
+        Self { mean: vec![103.939, 116.779, 123.68], ..Self::raw(height, width, Channels::Bgr) }
+    }
+
+    /// As Keras's `preprocess_input` with `mode="torch"` and torchvision's models: red, green, blue from 0 to 1, with
+    /// ImageNet's mean and standard deviation.
+    pub fn torch(height: u32, width: u32) -> Self {
+        Self {
+            mean: vec![0.485, 0.456, 0.406],
+            std: vec![0.229, 0.224, 0.225],
+            ..Self::unit(height, width, Channels::Rgb)
+        }
+    }
+
+    /// As Keras's `preprocess_input` with `mode="tf"`: from -1 to 1.
+    pub fn tf(height: u32, width: u32, channels: Channels) -> Self {
+        let record = Self::raw(height, width, channels);
+        Self { scale: 1.0 / 127.5, mean: vec![1.0; channels.count()], ..record }
+    }
+
     /// The tensor's shape for one image: `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         [self.channels.count(), self.height as usize, self.width as usize]

@@ -33,7 +33,7 @@ pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, Mo
                 large.name, large.shape
             )));
         }
-        layers.push(Layer { name, kind: spec.kind.clone(), input: shape, output, params });
+        layers.push(Layer { name, kind: spec.kind.clone(), frozen: false, input: shape, output, params });
         shape = output;
     }
     match layers.last() {

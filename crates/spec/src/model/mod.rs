@@ -24,6 +24,8 @@ pub struct Layer {
     pub name: String,
     /// Type and settings.
     pub kind: LayerKind,
+    /// Whether training leaves it as it is: no gradients, no change of running statistics, no dropout.
+    pub frozen: bool,
     /// Shape of one sample that goes in.
     pub input: Shape,
     /// Shape of one sample that comes out.
@@ -73,6 +75,33 @@ impl Model {
         let [channels, height, width] = preprocessing.shape();
         let layers = infer::layers(Shape::Image { channels, height, width }, layers)?;
         Ok(Self { preprocessing, layers })
+    }
+
+    /// The same model with these layers frozen, one flag per layer, and the others not.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many flags as layers.
+    #[must_use]
+    pub fn frozen(mut self, frozen: &[bool]) -> Self {
+        assert_eq!(frozen.len(), self.layers.len(), "one flag per layer");
+        for (layer, &frozen) in self.layers.iter_mut().zip(frozen) {
+            layer.frozen = frozen;
+            for param in &mut layer.params {
+                param.trainable = !frozen && !param.is_statistic();
+            }
+        }
+        self
+    }
+
+    /// How many layers from the beginning give the same output for the same image all through the training: frozen
+    /// ones, and those that have nothing to train and nothing random. Zero where no layer with parameters is among them.
+    pub fn fixed_prefix(&self) -> usize {
+        let fixed = |layer: &&Layer| {
+            layer.frozen || (layer.params.is_empty() && !matches!(layer.kind, LayerKind::Dropout { .. }))
+        };
+        let count = self.layers.iter().take_while(fixed).count();
+        if self.layers[..count].iter().any(|layer| !layer.params.is_empty()) { count } else { 0 }
     }
 
     /// How an image becomes the input.

@@ -36,6 +36,11 @@ pub enum Init {
 }
 
 impl Param {
+    /// Whether it is a running statistic, which no optimizer changes.
+    pub fn is_statistic(&self) -> bool {
+        self.name.ends_with(".running_mean") || self.name.ends_with(".running_var")
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

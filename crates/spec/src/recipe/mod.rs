@@ -1,13 +1,16 @@
 //! Recipes: everything that a run needs, as TOML.
 
+use std::collections::BTreeMap;
+
 mod document;
 mod error;
 mod parse;
 mod section;
+mod write;
 
 use serde::Serialize;
 
-use crate::{Channels, LayerSpec, Model, ModelError, Preprocessing, Resize};
+use crate::{Backbone, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
 
 pub use error::RecipeError;
 
@@ -27,7 +30,10 @@ pub struct Recipe {
     pub training: Training,
     /// What the exported file contains.
     pub export: Export,
-    /// The network.
+    /// The pretrained base, whose layers come before the recipe's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
+    /// The network, or what follows the base.
     pub layers: Vec<LayerSpec>,
 }
 
@@ -54,6 +60,12 @@ pub enum Preprocess {
     Raw,
     /// 0 to 1 (Keras's `Rescaling(1/255)`).
     Unit,
+    /// Blue, green, red; minus ImageNet's mean of each (Keras's `preprocess_input` of VGG16).
+    Caffe,
+    /// 0 to 1, then ImageNet's mean and standard deviation of each channel (torchvision's).
+    Torch,
+    /// -1 to 1 (Keras's `preprocess_input` of MobileNet and others).
+    Tf,
 }
 
 /// `[data]`: what is trained on.
@@ -114,16 +126,38 @@ pub enum ValidationSubset {
 }
 
 /// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Training {
-    /// Passes over the training images.
-    pub epochs: usize,
     /// Images per step.
     pub batch_size: usize,
     /// Fixes initial weights, split, order and dropout.
     pub seed: u64,
+    /// The layers that are not trained; without it, those of the backbone.
+    pub freeze: Option<Layers>,
+    /// One after the other, at least one; each goes on with the best weights of the one before.
+    pub phases: Vec<Phase>,
+}
+
+/// `[[training.phases]]`: epochs with the same layers frozen. A recipe without phases has one, of the keys in
+/// `[training]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Phase {
+    /// Passes over the training images.
+    pub epochs: usize,
     /// What turns gradients into steps.
     pub optimizer: Optimizer,
+    /// Layers that are trained although `freeze` or the backbone says otherwise.
+    pub unfreeze: Layers,
+    /// Learning rates of layers, in place of the optimizer's. Of several that name a layer the last one counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub learning_rates: BTreeMap<String, f64>,
+}
+
+impl Training {
+    /// Epochs of all phases.
+    pub fn epochs(&self) -> usize {
+        self.phases.iter().map(|phase| phase.epochs).sum()
+    }
 }
 
 /// An optimizer with its settings, in Keras's words.
@@ -171,13 +205,36 @@ impl Recipe {
         let record = match preprocess {
             Preprocess::Raw => Preprocessing::raw(height, width, channels),
             Preprocess::Unit => Preprocessing::unit(height, width, channels),
+            Preprocess::Caffe => Preprocessing::caffe(height, width),
+            Preprocess::Torch => Preprocessing::torch(height, width),
+            Preprocess::Tf => Preprocessing::tf(height, width, channels),
         };
         Preprocessing { resize: Resize { antialias }, ..record }
     }
 
-    /// The checked model. Never fails for a recipe that was parsed; may for one that was changed afterwards.
+    /// The layers of the backbone, where there is one, and the recipe's own.
+    pub fn all_layers(&self) -> Vec<LayerSpec> {
+        let base = self.backbone.as_ref().map_or_else(Vec::new, |backbone| backbone.name.layers());
+        [base, self.layers.clone()].concat()
+    }
+
+    /// The checked model, frozen as in the first phase. Never fails for a recipe that was parsed; may for one that was
+    /// changed afterwards.
     pub fn model(&self) -> Result<Model, ModelError> {
-        Model::new(self.preprocessing(), &self.layers)
+        self.model_in(0)
+    }
+
+    /// The checked model, frozen as in that phase, counted from 0.
+    pub fn model_in(&self, phase: usize) -> Result<Model, ModelError> {
+        let layers = self.all_layers();
+        let model = Model::new(self.preprocessing(), &layers)?;
+        let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
+        let fail = |problem| ModelError { index: 0, name: "training".into(), problem };
+        let default = Layers::First(layers.len() - self.layers.len());
+        let mut frozen = self.training.freeze.as_ref().unwrap_or(&default).select(&names).map_err(fail)?;
+        let unfrozen = self.training.phases[phase].unfreeze.select(&names).map_err(fail)?;
+        frozen.iter_mut().zip(unfrozen).for_each(|(frozen, unfrozen)| *frozen &= !unfrozen);
+        Ok(model.frozen(&frozen))
     }
 }
 

@@ -1,22 +1,29 @@
 //! From the tree of values to a recipe: keys, defaults and ranges.
 
+mod training;
+
 use super::document;
 use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
-use super::{Data, DatasetName, Export, Input, Optimizer, Preprocess, Recipe, Training, Validation, ValidationSubset};
+use super::{
+    Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, Training, Validation, ValidationSubset,
+};
 use crate::{
-    Activation, BatchNorm, Channels, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Model, Padding, Preprocessing,
+    Activation, Backbone, BackboneName, BatchNorm, Channels, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Model,
+    Padding, Preprocessing,
 };
 
 /// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
-const MANY: i64 = 1 << 31;
+pub(super) const MANY: i64 = 1 << 31;
+
+const ROOT: &[&str] = &["name", "description", "input", "backbone", "data", "training", "export", "layers"];
 
 pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Recipe, RecipeError> {
     let document = document::read(text, origin, overrides)?;
-    let root =
-        Section::root(origin, &document, &["name", "description", "input", "data", "training", "export", "layers"])?;
+    let root = Section::root(origin, &document, ROOT)?;
     // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
-    let (input, data, training, export) = (input(&root)?, data(&root)?, training(&root)?, export(&root)?);
+    let (input, data, training, export) = (input(&root)?, data(&root)?, training::read(&root)?, export(&root)?);
+    let backbone = root.get("backbone").map(|field| backbone(&field)).transpose()?;
     let fields = root.need("layers")?.array()?;
     let recipe = Recipe {
         name: match root.get("name") {
@@ -28,14 +35,28 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
         data,
         training,
         export,
+        backbone,
         layers: fields.iter().map(layer).collect::<Result<_, _>>()?,
     };
-    let model = recipe.model().map_err(|error| match fields.get(error.index) {
-        Some(field) => field.error(error.to_string()),
-        None => root.error(error.to_string()),
+    let all = recipe.all_layers();
+    let model = Model::new(recipe.preprocessing(), &all).map_err(|error| {
+        let own = (error.index + fields.len()).checked_sub(all.len());
+        match own.and_then(|index| fields.get(index)) {
+            Some(field) => field.error(error.to_string()),
+            None => root.error(error.to_string()),
+        }
     })?;
+    let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
+    training::check_selections(&root, &names)?;
     check_classes(&recipe, &model, &fields)?;
     Ok(recipe)
+}
+
+fn backbone(field: &Field<'_>) -> Result<Backbone, RecipeError> {
+    let section = field.section(&["name", "weights"])?;
+    let name = section.need("name")?.choice(&[("vgg16", BackboneName::Vgg16)])?;
+    let weights = section.get("weights").map_or(Ok(name.as_str()), |field| field.string())?;
+    Ok(Backbone { name, weights: weights.to_string() })
 }
 
 fn check_classes(recipe: &Recipe, model: &Model, layers: &[Field<'_>]) -> Result<(), RecipeError> {
@@ -66,19 +87,33 @@ fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
 fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
     let section = root.sub("input", &["height", "width", "channels", "preprocess", "antialias"])?;
     let side = 1..=i64::from(Preprocessing::MAX_SIDE);
+    let preprocess = section.choice_or(
+        "preprocess",
+        Preprocess::Unit,
+        &[
+            ("unit", Preprocess::Unit),
+            ("raw", Preprocess::Raw),
+            ("caffe", Preprocess::Caffe),
+            ("torch", Preprocess::Torch),
+            ("tf", Preprocess::Tf),
+        ],
+    )?;
+    // These two have a mean for each colour, in an order of their own.
+    let (default, fixed) = match preprocess {
+        Preprocess::Caffe => (Channels::Bgr, Some("bgr")),
+        Preprocess::Torch => (Channels::Rgb, Some("rgb")),
+        Preprocess::Unit | Preprocess::Raw | Preprocess::Tf => (Channels::Gray, None),
+    };
+    let words = [("gray", Channels::Gray), ("rgb", Channels::Rgb), ("bgr", Channels::Bgr)];
+    let channels = section.choice_or("channels", default, &words)?;
+    if let (Some(word), true, Some(field)) = (fixed, channels != default, section.get("channels")) {
+        return Err(field.error(format!("this `preprocess` is for the channels {word}: leave out `channels`")));
+    }
     Ok(Input {
         height: section.integer_or("height", 28, side.clone())?,
         width: section.integer_or("width", 28, side)?,
-        channels: section.choice_or(
-            "channels",
-            Channels::Gray,
-            &[("gray", Channels::Gray), ("rgb", Channels::Rgb), ("bgr", Channels::Bgr)],
-        )?,
-        preprocess: section.choice_or(
-            "preprocess",
-            Preprocess::Unit,
-            &[("unit", Preprocess::Unit), ("raw", Preprocess::Raw)],
-        )?,
+        channels,
+        preprocess,
         antialias: section.boolean_or("antialias", false)?,
     })
 }
@@ -97,41 +132,6 @@ fn data(root: &Section<'_>) -> Result<Data, RecipeError> {
         dataset: section.choice_or("dataset", DatasetName::Mnist, &[("mnist", DatasetName::Mnist)])?,
         validation,
         limit: section.get("limit").map(|field| field.integer(1..=MANY)).transpose()?,
-    })
-}
-
-fn training(root: &Section<'_>) -> Result<Training, RecipeError> {
-    let section = root.sub("training", &["epochs", "batch_size", "seed", "optimizer"])?;
-    Ok(Training {
-        epochs: section.integer_or("epochs", 10, 1..=MANY)?,
-        batch_size: section.integer_or("batch_size", 128, 1..=1 << 20)?,
-        seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
-        optimizer: match section.get("optimizer") {
-            Some(field) => optimizer(&field)?,
-            None => Optimizer::default(),
-        },
-    })
-}
-
-impl Default for Optimizer {
-    /// Keras's Adam.
-    fn default() -> Self {
-        Self::Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
-    }
-}
-
-fn optimizer(field: &Field<'_>) -> Result<Optimizer, RecipeError> {
-    let keys = |kind: &str| match kind {
-        "adam" => Some(["type", "learning_rate", "beta_1", "beta_2", "epsilon"].as_slice()),
-        _ => None,
-    };
-    let (_, section) = field.tagged(keys, &["adam"])?;
-    let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = Optimizer::default();
-    Ok(Optimizer::Adam {
-        learning_rate: section.number_or("learning_rate", learning_rate, Bound::Positive)?,
-        beta_1: section.number_or("beta_1", beta_1, Bound::Fraction)?,
-        beta_2: section.number_or("beta_2", beta_2, Bound::Fraction)?,
-        epsilon: section.number_or("epsilon", epsilon, Bound::Positive)?,
     })
 }
 

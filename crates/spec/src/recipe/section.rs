@@ -138,6 +138,16 @@ impl<'a> Field<'a> {
         Ok((name.to_string(), self.section(keys)?))
     }
 
+    /// A table with any keys: each with its value.
+    pub fn entries(&self) -> Result<Vec<(&'a str, Field<'a>)>, RecipeError> {
+        let Value::Table(entries) = &self.node.value else { return Err(self.mismatch("a table")) };
+        let field = |(key, node): &'a (String, Node)| {
+            let field = Field { origin: self.origin, path: join(&self.path, key), node };
+            (key.as_str(), field)
+        };
+        Ok(entries.iter().map(field).collect())
+    }
+
     /// The entries of an array.
     pub fn array(&self) -> Result<Vec<Field<'a>>, RecipeError> {
         let Value::Array(items) = &self.node.value else { return Err(self.mismatch("an array")) };

@@ -33,7 +33,7 @@ fn defaults_are_keras_s() {
     assert_eq!(recipe.name, "small");
     assert_eq!(recipe.data.validation, Validation::Split(0.1));
     let adam = Optimizer::Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 };
-    assert_eq!(recipe.training.optimizer, adam);
+    assert_eq!(recipe.training.phases[0].optimizer, adam);
     let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
     assert_eq!((conv.kernel_size, conv.strides, conv.use_bias), ([3, 3], [1, 1], true));
 }
@@ -143,7 +143,7 @@ fn overrides_take_toml_values_or_plain_words() {
     let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
     assert_eq!(conv.kernel_size, [5, 3]);
     assert_eq!(recipe.name, "other");
-    assert!(matches!(recipe.training.optimizer, Optimizer::Adam { learning_rate: 0.5, .. }));
+    assert!(matches!(recipe.training.phases[0].optimizer, Optimizer::Adam { learning_rate: 0.5, .. }));
 }
 
 proptest! {
@@ -174,4 +174,74 @@ fn the_recipes_that_come_with_kiln_are_valid() {
         }
     }
     assert!(names.len() >= 5, "{names:?}");
+}
+
+const VGG16: &str = r#"
+layers = [
+    { type = "flatten" },
+    { type = "dense", units = 128, activation = "relu" },
+    { type = "batch_norm" },
+    { type = "dropout", rate = 0.5 },
+    { type = "dense", units = 10 },
+]
+
+[input]
+height = 32
+width = 32
+channels = "rgb"
+preprocess = "raw"
+
+[backbone]
+name = "vgg16"
+"#;
+
+#[test]
+fn a_frozen_vgg16_has_keras_s_counts() {
+    let model = parse(VGG16).unwrap().model().unwrap();
+    let counts = model.counts();
+    assert_eq!((counts.total(), counts.trainable, counts.non_trainable), (14_782_154, 67_210, 14_714_944));
+    // Everything up to and including flatten gives the same features in every epoch.
+    assert_eq!(model.fixed_prefix(), 19);
+    assert_eq!(model.layers()[18].output.to_string(), "[512]");
+}
+
+#[test]
+fn phases_move_the_freezing_point() {
+    let text = format!(
+        "{VGG16}\n[[training.phases]]\nepochs = 2\n[[training.phases]]\nepochs = 3\nunfreeze = [\"block5\"]\n\
+         learning_rates = {{ block5 = 1e-5 }}\noptimizer = {{ type = \"adam\", learning_rate = 1e-4 }}"
+    );
+    let recipe = parse(&text).unwrap();
+    assert_eq!(recipe.training.epochs(), 5);
+    assert_eq!(recipe.model_in(0).unwrap().fixed_prefix(), 19);
+    let second = recipe.model_in(1).unwrap();
+    assert_eq!(second.fixed_prefix(), 14);
+    assert_eq!(second.counts().trainable, 67_210 + 3 * (512 * 512 * 9 + 512));
+    assert_eq!(Recipe::parse(&recipe.to_toml(), "again.toml", "x", &[]).unwrap(), recipe);
+}
+
+#[test]
+fn freezing_goes_by_number_and_a_model_of_ones_own_can_be_frozen() {
+    let recipe = with(SMALL, &["training.freeze=1"]).unwrap();
+    assert_eq!(recipe.model().unwrap().counts().trainable, 4 * 26 * 26 * 10 + 10);
+    let recipe = with(VGG16, &["training.freeze=[\"block1\", \"block2_conv*\"]"]).unwrap();
+    assert_eq!(recipe.model().unwrap().fixed_prefix(), 6);
+}
+
+#[test]
+fn mistakes_in_freezing_name_their_line() {
+    for (set, expected) in [
+        ("training.unfreeze=[\"blok5\"]", "`blok5` matches no layer: did you mean `block"),
+        ("training.freeze=99", "there are 23 layers, found 99"),
+        ("training.learning_rates={dens=0.1}", "`dens` matches no layer: did you mean `dense`?"),
+        ("training.phases=[]", "`training.phases` is empty"),
+        ("backbone.name=vgg19", "`backbone.name` cannot be \"vgg19\": did you mean `vgg16`?"),
+        ("input.preprocess=caffe", "this `preprocess` is for the channels bgr: leave out `channels`"),
+        ("layers.1.units=3", "unknown key `units` in `layers.1`"),
+    ] {
+        let error = with(VGG16, &[set]).unwrap_err();
+        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+    }
+    let error = with(VGG16, &["layers.1.type=max_pool", "layers.1.pool_size=3"]).unwrap_err();
+    assert!(error.contains("layer 19 (`max_pool`): a 3x3 window does not fit into the 1x1 image"), "{error}");
 }
