@@ -19,3 +19,5 @@ mod predict;
 mod recipes;
 #[path = "end_to_end/summary.rs"]
 mod summary;
+#[path = "end_to_end/transfer.rs"]
+mod transfer;

@@ -129,8 +129,14 @@ fn a_library_that_is_missing_lists_the_places_tried() {
     let args = ["eval", &model, "--data", "mnist:test", "--engine", "ort"];
     let message = error(kiln(&args).env("KILN_CACHE", cache.path()));
     assert!(message.contains("kiln fetch onnxruntime"), "{message}");
-    let named = error(kiln(&args).env("KILN_ORT_LIB", "/no/such/libonnxruntime.so"));
-    assert!(named.contains("/no/such/libonnxruntime.so"), "{named}");
+    // A library that was asked for by name is never passed over.
+    let quick = ["run", "models/quickstart.toml", "--runs", cache.path().to_str().unwrap()];
+    let quick = [&quick[..], &["--set", "data.limit=128", "--set", "training.epochs=1"]].concat();
+    for args in [&args[..], &quick] {
+        let ended = crate::kiln::run(kiln(args).env("KILN_ORT_LIB", "/no/such/libonnxruntime.so"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+        assert!(ended.stderr.contains("/no/such/libonnxruntime.so"), "{}", ended.stderr);
+    }
     let text = path(cache.path(), "libonnxruntime.so");
     fs::write(&text, "not a library").unwrap();
     let message = error(&mut kiln(&[&args[..], &["--ort-lib", &text]].concat()));
@@ -148,6 +154,10 @@ fn an_output_that_cannot_be_written_leaves_nothing() {
     let message = error(&mut kiln(&["train", "models/quickstart.toml", "--runs", &below]));
     assert!(message.contains("cannot write"), "{message}");
     let message = error(&mut kiln(&["export", trained().to_str().unwrap(), "-o", &path(folder.path(), "file/m.onnx")]));
+    assert!(message.contains("cannot write"), "{message}");
+    let (model, csv) = (path(trained(), "model.onnx"), path(folder.path(), "p.csv"));
+    let args = ["eval", &model, "--data", "mnist:test", "--predictions", &csv, "--json", &below];
+    let message = error(&mut kiln(&args));
     assert!(message.contains("cannot write"), "{message}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

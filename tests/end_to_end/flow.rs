@@ -139,6 +139,27 @@ fn a_gpu_that_is_not_there_is_an_error_and_no_fallback() {
     assert!(message.contains("tract has no CUDA: use --engine ort"), "{message}");
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_training_keeps_the_best_weights() {
+    use std::io::{BufRead, BufReader};
+    mnist();
+    let runs = tempfile::tempdir().unwrap();
+    let args = ["train", "models/quickstart.toml", "--runs", runs.path().to_str().unwrap()];
+    let set = ["--set", "data.limit=1000", "--set", "training.epochs=1000"];
+    let mut command = kiln(&[&args[..], &set[..]].concat());
+    let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("Epoch") && line.contains("1/1000")));
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let folder = path(runs.path(), "quickstart");
+    assert!(rest.last().unwrap().contains(&format!("kiln export {folder}")), "{rest:?}");
+    ok(&["export", &folder]);
+}
+
 #[test]
 fn a_run_that_diverges_says_where_and_exits_with_2() {
     mnist();

@@ -1,5 +1,6 @@
 //! The command line as typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -24,7 +25,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub offline: bool,
     /// Number of threads [default: one per core]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -80,7 +81,7 @@ pub struct ExportArgs {
     /// Run directory, such as runs/quickstart
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// File to write [default: model.onnx in the run directory]
+    /// File to write [default: model.onnx in the run directory, or model-softmax.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// End the graph in a softmax: probabilities in place of logits
@@ -118,7 +119,8 @@ pub struct EvalArgs {
     /// Write the figures as JSON; `-` for standard output, in place of the tables
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write one line per image as CSV: index, label, predicted, probability, and the probability of each class
+    /// Write one line per image as CSV: index, label, predicted, probability, and the probability of each class; `-` for
+    /// standard output, in place of the tables
     #[arg(long, value_name = "FILE.csv")]
     pub predictions: Option<PathBuf>,
 }
@@ -130,7 +132,7 @@ pub struct PredictArgs {
     pub model: PathBuf,
     /// Images, folders, glob patterns, or `-` for an image on standard input
     #[arg(value_name = "IMAGE", required = true)]
-    pub images: Vec<String>,
+    pub images: Vec<OsString>,
     #[command(flatten)]
     pub engine: EngineArgs,
     /// Number of classes to show for each image

@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use kiln_assets::{Asset, Cache, Fetched, Fetcher, Origin, Progress};
 
 use crate::args::Global;
-use crate::interrupt;
+use crate::interrupt::{self, Polling};
 use crate::terminal::{Terminal, bytes};
 
 /// Where the assets are kept and whether they may be fetched.
@@ -34,6 +34,7 @@ impl<'a> Assets<'a> {
             let text = format!("{} ({}, {})", asset.name, bytes(asset.size()), asset.licence);
             self.bars.terminal.status("Fetching", &text);
         }
+        let _polling = Polling::begin();
         let fetched = self.fetcher().fetch(asset)?;
         self.report(&fetched);
         Ok(fetched)

@@ -28,17 +28,43 @@ pub fn checksums(name: DatasetName) -> BTreeMap<String, String> {
     asset.files.into_iter().map(|file| (file.name, file.sha256)).collect()
 }
 
-/// The training and the validation images that a recipe asks for.
-pub fn views(recipe: &Recipe, assets: &Assets<'_>) -> anyhow::Result<(View, View)> {
+/// The images that a recipe trains on and those that it validates on.
+pub struct Sets {
+    pub train: View,
+    pub validation: View,
+    /// All images that either set draws from, in one or two views: what features are computed of.
+    pub sources: Vec<View>,
+}
+
+/// Loads what a recipe asks for.
+pub fn sets(recipe: &Recipe, assets: &Assets<'_>) -> anyhow::Result<Sets> {
     let (data, seed) = (&recipe.data, recipe.training.seed);
-    let mut train = View::all(load(data.dataset, Subset::Train, assets)?);
+    let mut all = View::all(load(data.dataset, Subset::Train, assets)?);
     if let Some(limit) = data.limit {
-        train = train.take(limit, seed);
+        all = all.take(limit, seed);
     }
-    Ok(match data.validation {
-        Validation::Split(fraction) => train.split(fraction, seed)?,
-        Validation::Subset(ValidationSubset::Test) => (train, View::all(load(data.dataset, Subset::Test, assets)?)),
-    })
+    let sets = match data.validation {
+        Validation::Split(fraction) => {
+            let (train, validation) = all.split(fraction, seed)?;
+            Sets { train, validation, sources: vec![all] }
+        }
+        Validation::Subset(ValidationSubset::Test) => {
+            let test = test(recipe, assets)?;
+            Sets { train: all.clone(), validation: test.clone(), sources: vec![all, test] }
+        }
+    };
+    for (view, what) in [(&sets.train, "training"), (&sets.validation, "validation")] {
+        if view.is_empty() {
+            bail!("there are no {what} images: raise `data.limit`, or change `data.validation_split`");
+        }
+    }
+    Ok(sets)
+}
+
+/// The test images that a recipe is measured on.
+pub fn test(recipe: &Recipe, assets: &Assets<'_>) -> anyhow::Result<View> {
+    let all = View::all(load(recipe.data.dataset, Subset::Test, assets)?);
+    Ok(recipe.data.test_limit.map_or(all.clone(), |limit| all.take(limit, recipe.training.seed)))
 }
 
 /// `mnist`, `mnist:test` or `mnist:train`.

@@ -26,10 +26,14 @@ pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache)
     Ok(Model::load_with(path, &options(args, threads, cache))?)
 }
 
-/// The engines that work on this machine, tract first.
-pub fn present(cache: &Cache) -> Vec<EngineChoice> {
-    let ort = probe_ort(&default_options(None, cache)).is_ok().then_some(EngineChoice::Ort);
-    std::iter::once(EngineChoice::Tract).chain(ort).collect()
+/// The engines that work on this machine, tract first. A library that was asked for by name must work.
+pub fn present(cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
+    let named = std::env::var_os("KILN_ORT_LIB").is_some_and(|value| !value.is_empty());
+    match probe_ort(&default_options(None, cache)) {
+        Ok(_) => Ok(vec![EngineChoice::Tract, EngineChoice::Ort]),
+        Err(error) if named => Err(error.into()),
+        Err(_) => Ok(vec![EngineChoice::Tract]),
+    }
 }
 
 /// What people call an engine.

@@ -117,6 +117,14 @@ pub enum DataError {
         /// What is wrong with it.
         reason: PreprocessError,
     },
+    /// An image of which no features were computed.
+    #[error("there are no features of image {index} of data set `{name}`: compute them for all images that are used")]
+    NoFeatures {
+        /// The data set.
+        name: String,
+        /// Which image, from 0.
+        index: u32,
+    },
     /// A batch beyond what can be allocated.
     #[error("a batch of {images} images of {values} values each does not fit in memory: use smaller batches or images")]
     Memory {

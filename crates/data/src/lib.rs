@@ -9,14 +9,15 @@
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
 //!
-//! use kiln_data::{Loader, Order, Subset, View, mnist};
+//! use kiln_data::{Loader, Order, Samples, Subset, View, mnist};
 //! use kiln_preprocess::Preprocessor;
 //! use kiln_spec::{Channels, Preprocessing};
 //!
 //! let dataset = mnist(Path::new("mnist"), Subset::Train)?;
 //! let (train, validation) = View::all(Arc::new(dataset)).split(0.1, 42)?;
 //! let preprocessor = Arc::new(Preprocessor::new(Preprocessing::unit(28, 28, Channels::Gray))?);
-//! let loader = Loader::new(train, preprocessor, 128, Order::Shuffled { seed: 42, epoch: 0 })?;
+//! let samples = Samples::images(train, preprocessor);
+//! let loader = Loader::new(samples, 128, Order::Shuffled { seed: 42, epoch: 0 })?;
 //! for batch in &loader {
 //!     let batch = batch?;
 //!     assert_eq!(batch.shape[1..], [1, 28, 28]);
@@ -24,21 +25,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod dataset;
 mod error;
+mod features;
 mod idx;
 mod loader;
 mod mnist;
 mod random;
+mod samples;
 mod stratify;
 mod thousands;
 mod view;
 
 pub use dataset::Dataset;
 pub use error::DataError;
+pub use features::{FeatureError, FeatureKey, FeatureWriter, Features};
 pub use idx::{IdxArray, IdxError, read_idx};
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mnist::{Subset, mnist};
+pub use samples::Samples;
 pub use view::View;

@@ -75,6 +75,13 @@ impl View {
         self.keep(&self.choose(n, seed), true)
     }
 
+    /// All samples but the first ones.
+    #[must_use]
+    pub fn skip(&self, count: usize) -> Self {
+        let indices = self.indices.iter().skip(count).copied().collect();
+        Self { dataset: Arc::clone(&self.dataset), indices }
+    }
+
     fn choose(&self, n: usize, seed: u64) -> Vec<bool> {
         let labels: Vec<u32> = self.labels().collect();
         stratify(&labels, self.dataset.classes().len(), n, seed)

@@ -30,6 +30,8 @@ pub struct Agreement {
 pub struct Tolerance {
     /// Largest absolute difference that passes, in the unit of the outputs.
     pub absolute: f64,
+    /// Largest relative difference that passes even if the absolute one is larger: rounding grows with the values.
+    pub relative: f64,
 }
 
 impl Agreement {
@@ -75,7 +77,13 @@ impl Agreement {
 
     /// Whether images were compared and none differs by more than the tolerance.
     pub fn passes(&self, tolerance: Tolerance) -> bool {
-        self.images > 0 && self.max_absolute <= tolerance.absolute
+        self.images > 0 && (self.max_absolute <= tolerance.absolute || self.max_relative <= tolerance.relative)
+    }
+
+    /// The worst that there is: of images for which one implementation gave no number.
+    pub fn none(images: u64) -> Self {
+        let worst = f64::MAX;
+        Self { images, same_top: 0, max_absolute: worst, max_relative: worst, worst_image: Some(0) }
     }
 
     fn push_image(&mut self, a: &[f32], b: &[f32]) -> Result<(), EvalError> {

@@ -24,6 +24,9 @@ pub enum LoadErrorKind {
     /// The file cannot be read.
     #[error("{0}: check the path")]
     Read(io::Error),
+    /// The path names a folder, a device or a pipe.
+    #[error("this is no ordinary file: check the path")]
+    NotAFile,
     /// The file is longer than protobuf can hold.
     #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path")]
     TooLong(u64),

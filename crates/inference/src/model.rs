@@ -97,7 +97,12 @@ impl std::fmt::Debug for Model {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadErrorKind> {
-    let bytes = fs::metadata(path).map_err(LoadErrorKind::Read)?.len();
+    let metadata = fs::metadata(path).map_err(LoadErrorKind::Read)?;
+    // A device or a pipe may have no end.
+    if !metadata.is_file() {
+        return Err(LoadErrorKind::NotAFile);
+    }
+    let bytes = metadata.len();
     if bytes > MAX_FILE_BYTES {
         return Err(LoadErrorKind::TooLong(bytes));
     }

@@ -1,31 +1,55 @@
 //! Whole files or none.
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::RunError;
 
 /// Writes a file under a temporary name beside it and renames it, so that the file is either the old one or the new
-/// one, whole. Folders that are missing are made.
+/// one, whole. A link is followed. What is no ordinary file, such as a pipe or a terminal, is written to as it is. The
+/// folder must be there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let write = || -> std::io::Result<()> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        std::fs::create_dir_all(folder)?;
-        // Readable as any other file of the user: the temporary file's own mode would be 0600.
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".kiln-").suffix(".tmp");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
+    let write = || -> io::Result<()> {
+        // A link to nothing yet is replaced, as there is nothing to keep.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            return fs::OpenOptions::new().write(true).open(&target)?.write_all(bytes);
+        }
+        let mut file = temporary(folder_of(&target))?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        file.persist(&target).map_err(|error| error.error)?;
         Ok(())
     };
     write().map_err(|source| RunError::Write { path: path.into(), source })
+}
+
+/// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result is written.
+pub fn check_writable(path: &Path) -> Result<(), RunError> {
+    let check = || match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        _ => temporary(folder_of(path)).map(drop),
+    };
+    check().map_err(|source| RunError::Write { path: path.into(), source })
+}
+
+/// A file that goes away unless it is kept.
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".kiln-").suffix(".tmp");
+    // Readable as any other file of the user: the temporary file's own mode would be 0600.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 #[cfg(test)]
@@ -35,7 +59,7 @@ mod tests {
     #[test]
     fn a_file_is_replaced_whole_and_nothing_else_is_left() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/er/file.txt");
+        let path = folder.path().join("file.txt");
         write_atomically(&path, b"one").unwrap();
         write_atomically(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
@@ -50,5 +74,28 @@ mod tests {
         let error = write_atomically(&taken, b"x").unwrap_err().to_string();
         assert!(error.contains("cannot write") && error.contains("taken"), "{error}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_what_is_no_file_stays_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        write_atomically(Path::new("/dev/null"), b"x").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn a_place_can_be_tried_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        check_writable(&folder.path().join("new")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(check_writable(folder.path()).is_err());
+        assert!(check_writable(&folder.path().join("no/such/folder")).is_err());
     }
 }

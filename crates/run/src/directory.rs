@@ -1,5 +1,6 @@
 //! The folder of a run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_spec::Recipe;
@@ -22,8 +23,12 @@ pub enum RunFile {
     BestCheckpoint,
     /// The best weights of the finished training: what the exporter takes.
     Weights,
+    /// Checksums of the tensors that stayed frozen.
+    Frozen,
     /// The exported model.
     Model,
+    /// A variant of the model that ends in a softmax.
+    SoftmaxModel,
     /// Agreement of the implementations.
     Parity,
     /// Figures on the test images.
@@ -44,7 +49,9 @@ impl RunFile {
             Self::LastCheckpoint => "checkpoints/last.safetensors",
             Self::BestCheckpoint => "checkpoints/best.safetensors",
             Self::Weights => "weights.safetensors",
+            Self::Frozen => "frozen.json",
             Self::Model => "model.onnx",
+            Self::SoftmaxModel => "model-softmax.onnx",
             Self::Parity => "parity.json",
             Self::Evaluation => "eval.json",
             Self::Curves => "curves.svg",
@@ -70,6 +77,9 @@ impl RunDir {
             match std::fs::create_dir(&path) {
                 Ok(()) => {
                     let run = Self { path };
+                    let checkpoints = run.file(RunFile::LastCheckpoint);
+                    let checkpoints = checkpoints.parent().unwrap_or(&run.path);
+                    std::fs::create_dir(checkpoints).map_err(|source| fail(checkpoints, source))?;
                     run.write(RunFile::Recipe, recipe.to_toml().as_bytes())?;
                     return Ok(run);
                 }
@@ -112,6 +122,16 @@ impl RunDir {
             .map_err(|error| RunError::Content { path: self.file(file), problem: error.to_string() })?;
         json.push(b'\n');
         self.write(file, &json)
+    }
+
+    /// Checksums of the tensors that stayed frozen, by name; empty where none were.
+    pub fn frozen(&self) -> Result<BTreeMap<String, String>, RunError> {
+        let path = self.file(RunFile::Frozen);
+        if !path.exists() {
+            return Ok(BTreeMap::new());
+        }
+        let content = |error: serde_json::Error| RunError::Content { path, problem: error.to_string() };
+        serde_json::from_slice(&self.read(RunFile::Frozen)?).map_err(content)
     }
 
     fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {

@@ -12,7 +12,7 @@ mod error;
 mod history;
 mod weights;
 
-pub use atomic::write_atomically;
+pub use atomic::{check_writable, write_atomically};
 pub use directory::{RunDir, RunFile};
 pub use environment::Environment;
 pub use error::RunError;

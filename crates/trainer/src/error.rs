@@ -9,9 +9,6 @@ pub enum TrainError {
     /// The data do not fit the model, or cannot be read.
     #[error(transparent)]
     Data(#[from] kiln_data::DataError),
-    /// The recipe's preprocessing record is not valid.
-    #[error(transparent)]
-    Preprocessing(#[from] kiln_spec::PreprocessingError),
     /// A split that leaves nothing.
     #[error("there are no {0} images: use more of the data set, or another validation_split")]
     Empty(&'static str),
@@ -30,6 +27,38 @@ pub enum TrainError {
         /// What the loss was.
         loss: f64,
     },
+    /// The loss on the validation samples is not a number any more.
+    #[error(
+        "the validation loss became {loss} after epoch {epoch} with learning rate {learning_rate}: lower \
+         `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
+    )]
+    ValidationDiverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Learning rate of the epoch.
+        learning_rate: f64,
+        /// What the loss was.
+        loss: f64,
+    },
+    /// A frozen tensor is not what it was: a mistake in kiln.
+    #[error("tensor `{0}` is frozen, but training changed it. This is a bug in kiln, please report it with the recipe")]
+    FrozenChanged(String),
+    /// The file of a pretrained base cannot be read.
+    #[error(transparent)]
+    Onnx(#[from] kiln_onnx::LoadError),
+    /// The file holds another network.
+    #[error("{} is not {name}: {source}", path.display())]
+    Backbone {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The network that it should hold.
+        name: &'static str,
+        /// The first difference.
+        source: kiln_backbone::BackboneError,
+    },
+    /// A file of features.
+    #[error(transparent)]
+    Features(#[from] kiln_data::FeatureError),
     /// The device gave up.
     #[error("the device failed: {0}")]
     Device(String),

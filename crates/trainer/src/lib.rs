@@ -5,15 +5,21 @@
 
 #![forbid(unsafe_code)]
 
+mod backbone;
 mod device;
 mod error;
+mod features;
 mod fit;
+mod frozen;
 mod init;
 mod network;
 mod predictor;
 
+pub use backbone::backbone_weights;
 pub use device::Device;
 pub use error::TrainError;
+pub use features::{compute_features, feature_key};
 pub use fit::{BatchReport, Control, Fitted, Observer, Task, fit};
+pub use frozen::frozen_checksums;
 pub use init::initial_weights;
 pub use predictor::{LayerOutput, Predictor};

@@ -1,16 +1,16 @@
 //! Running a trained model in Burn.
 
-use burn::tensor::{Tensor, TensorData};
-use kiln_run::{Weights, WeightsError};
+use kiln_run::Weights;
 use kiln_spec::Model;
 
-use crate::Device;
-use crate::network::{Flow, Network};
+use crate::network::Network;
+use crate::{Device, TrainError};
 
 /// A model with its weights, in evaluation mode: no dropout, running statistics in batch normalisation.
 pub struct Predictor {
     network: Network,
-    input: [usize; 3],
+    /// Values of one image.
+    size: usize,
     device: burn::tensor::Device,
 }
 
@@ -25,9 +25,10 @@ pub struct LayerOutput {
 
 impl Predictor {
     /// Builds the model with these weights.
-    pub fn new(model: &Model, weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
-        let network = Network::new(model, weights, &device.0)?;
-        Ok(Self { network, input: model.preprocessing().shape(), device: device.0.clone() })
+    pub fn new(model: &Model, weights: &Weights, device: &Device) -> Result<Self, TrainError> {
+        weights.check(model)?;
+        let network = Network::new(model.layers(), weights, &device.0)?;
+        Ok(Self { network, size: model.preprocessing().len(), device: device.0.clone() })
     }
 
     /// Logits `[n, classes]`, row-major, of prepared images `[n, channels, height, width]`.
@@ -35,8 +36,9 @@ impl Predictor {
     /// # Panics
     ///
     /// If `pixels` is not a whole number of images.
-    pub fn logits(&self, pixels: &[f32]) -> Vec<f32> {
-        to_vec(self.network.logits(self.tensor(pixels)))
+    pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>, TrainError> {
+        self.check(pixels);
+        self.network.forward(self.network.input(pixels.to_vec(), &self.device)).into_values()
     }
 
     /// What each layer gives for prepared images, its activation included; a softmax is left out.
@@ -44,23 +46,13 @@ impl Predictor {
     /// # Panics
     ///
     /// If `pixels` is not a whole number of images.
-    pub fn layer_outputs(&self, pixels: &[f32]) -> Vec<LayerOutput> {
-        let outputs = self.network.layer_outputs(self.tensor(pixels)).into_iter();
-        let data = |flow| match flow {
-            Flow::Image(image) => to_vec(image),
-            Flow::Vector(vector) => to_vec(vector),
-        };
-        outputs.map(|(name, flow)| LayerOutput { name: name.into(), data: data(flow) }).collect()
+    pub fn layer_outputs(&self, pixels: &[f32]) -> Result<Vec<LayerOutput>, TrainError> {
+        self.check(pixels);
+        let outputs = self.network.layer_outputs(self.network.input(pixels.to_vec(), &self.device)).into_iter();
+        outputs.map(|(name, flow)| Ok(LayerOutput { name: name.into(), data: flow.into_values()? })).collect()
     }
 
-    fn tensor(&self, pixels: &[f32]) -> Tensor<4> {
-        let [c, h, w] = self.input;
-        assert_eq!(pixels.len() % (c * h * w), 0, "pixels are whole images of {c}x{h}x{w}");
-        let shape = [pixels.len() / (c * h * w), c, h, w];
-        Tensor::from_data(TensorData::new(pixels.to_vec(), shape), &self.device)
+    fn check(&self, pixels: &[f32]) {
+        assert_eq!(pixels.len() % self.size, 0, "pixels are whole images of {} values", self.size);
     }
-}
-
-fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as().expect("activations are f32")
 }

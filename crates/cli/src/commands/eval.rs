@@ -3,12 +3,12 @@
 mod measure;
 mod predictions;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use kiln_data::View;
 use kiln_eval::{classification_report, confusion_table};
-use kiln_run::write_atomically;
+use kiln_run::{check_writable, write_atomically};
 
 use super::Context;
 use crate::args::EvalArgs;
@@ -18,6 +18,13 @@ pub use measure::{Measured, MeasuredRecord, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let (name, subset) = dataset::parse(&args.data)?;
+    let is_stdout = |path: &&PathBuf| path.as_path() == Path::new("-");
+    let outputs = || [&args.json, &args.predictions].into_iter().flatten();
+    if outputs().filter(is_stdout).count() > 1 {
+        bail!("--json and --predictions cannot both be `-`: write one of them to a file");
+    }
+    // Before the work, not after it.
+    outputs().filter(|path| !is_stdout(path)).try_for_each(|path| check_writable(path))?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     let view = View::all(dataset::load(name, subset, &context.assets)?);
     let classes = view.dataset().classes();
@@ -33,25 +40,31 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         context.terminal.status("Falling back", &format!("to the CPU: {fallback}"));
     }
     let Some(measured) = measure(&model, &view, args.batch_size as usize, context)? else {
+        context.terminal.status("Stopped", "before all images were evaluated: nothing was written");
         return Ok(Outcome::Interrupted);
     };
     if let Some(path) = &args.predictions {
-        write_atomically(path, &predictions::csv(&measured, &view, classes)?)?;
+        write(path, predictions::csv(&measured, &view, classes)?, context)?;
     }
-    match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => {
-            context.terminal.print(&format!("{}\n", serde_json::to_string_pretty(&measured.record(&args.data))?))?;
-            return Ok(Outcome::Done);
-        }
-        Some(path) => {
-            let mut json = serde_json::to_vec_pretty(&measured.record(&args.data))?;
-            json.push(b'\n');
-            write_atomically(path, &json)?;
-        }
-        None => {}
+    if let Some(path) = &args.json {
+        let mut json = serde_json::to_vec_pretty(&measured.record(&args.data))?;
+        json.push(b'\n');
+        write(path, json, context)?;
     }
-    context.terminal.print(&report(&measured, classes)?)?;
+    if !outputs().any(|path| is_stdout(&path)) {
+        context.terminal.print(&report(&measured, classes)?)?;
+    }
     Ok(Outcome::Done)
+}
+
+/// To a file, or to standard output for `-`.
+fn write(path: &Path, bytes: Vec<u8>, context: &Context<'_>) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        context.terminal.print(&String::from_utf8(bytes)?)?;
+    } else {
+        write_atomically(path, &bytes)?;
+    }
+    Ok(())
 }
 
 fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {

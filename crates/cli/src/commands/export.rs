@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_exporter::{Exported, Options, export};
-use kiln_run::{RunDir, RunFile, Weights, write_atomically};
+use kiln_run::{RunDir, RunFile, Weights, check_writable, write_atomically};
 use kiln_spec::{Model, Recipe};
 
 use super::Context;
@@ -16,7 +16,10 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let run = RunDir::open(&args.run)?;
     let mut recipe = run.recipe()?;
     recipe.export.softmax |= args.softmax;
-    let path = args.output.clone().unwrap_or_else(|| run.file(RunFile::Model));
+    // What was verified and measured is the run's own file: a variant of it gets another name.
+    let default = if args.softmax { RunFile::SoftmaxModel } else { RunFile::Model };
+    let path = args.output.clone().unwrap_or_else(|| run.file(default));
+    check_writable(&path)?;
     let trained = Trained::open(&run, recipe)?;
     write(&trained, &path, context)?;
     context.terminal.print(&format!("{}\n", path.display()))?;
@@ -44,6 +47,9 @@ impl Trained {
             );
         }
         let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
+        for (tensor, checksum) in run.frozen()? {
+            trained.provenance.insert(format!("frozen:{tensor}"), checksum);
+        }
         if let Some(best) = run.history()?.best() {
             trained.provenance.insert("epoch".into(), best.epoch.to_string());
             trained.provenance.insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));

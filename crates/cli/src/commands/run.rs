@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kiln_data::{Loader, Order, Subset, View};
+use kiln_data::{Loader, Order, Samples, View};
 use kiln_eval::{confusion_svg, text_table};
 use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
 use kiln_run::{RunDir, RunFile};
@@ -35,7 +35,7 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     }
     let trained = Trained::open(&run, recipe)?;
     export::write(&trained, &run.file(RunFile::Model), context)?;
-    let images = View::all(dataset::load(trained.recipe.data.dataset, Subset::Test, &context.assets)?);
+    let images = dataset::test(&trained.recipe, &context.assets)?;
     let (models, mut parity) = verify(&trained, &run, &images, context)?;
     let mut measured = Vec::new();
     if parity.passed {
@@ -75,20 +75,20 @@ fn verify(
     images: &View,
     context: &Context<'_>,
 ) -> anyhow::Result<(Vec<(EngineChoice, Model)>, Parity)> {
-    let present = engines::present(&context.assets.cache);
+    let present = engines::present(&context.assets.cache)?;
     let options = engines::default_options(context.threads, &context.assets.cache);
     let path = run.file(RunFile::Model);
     let file = std::fs::read(&path).map_err(|source| kiln_run::RunError::Read { path, source })?;
     let preprocessor = std::sync::Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
     let batch_size = trained.recipe.training.batch_size.min(images.len());
-    let mut batches = Loader::new(images.clone(), preprocessor, batch_size, Order::Sequential)?.iter();
+    let mut batches = Loader::new(Samples::images(images.clone(), preprocessor), batch_size, Order::Sequential)?.iter();
     let batch = batches.next().transpose()?.ok_or_else(|| anyhow::anyhow!("the data set has no test images"))?;
     let models = present.iter().map(|&engine| {
         let model = Model::from_bytes(&file, &Options { engine, ..options.clone() })?;
         Ok((engine, model))
     });
     let models = models.collect::<anyhow::Result<Vec<_>>>()?;
-    let parity = parity::check(trained, &file, &models, &batch.pixels, &options)?;
+    let parity = parity::check(trained, &file, &models, &batch.values, &options)?;
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         let (names, hint) = if present.contains(&EngineChoice::Ort) {
             ("Burn, tract and ONNX Runtime", "")

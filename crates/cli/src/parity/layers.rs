@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use kiln_eval::Agreement;
 use kiln_inference::{EngineChoice, Model, Options};
 use kiln_trainer::Predictor;
 use serde::Serialize;
@@ -46,11 +45,11 @@ pub fn first_difference(
     let images = pixels.len() / trained.model.preprocessing().len();
     let outputs = model.run_named(pixels, images)?;
     let values = trained.export()?.layers;
-    for expected in burn.layer_outputs(pixels) {
+    for expected in burn.layer_outputs(pixels)? {
         // Dropout, and a layer whose normalisation is folded into it, have no value of their own.
         let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else { continue };
         let Some(found) = outputs.iter().find(|output| output.name == *value) else { continue };
-        let agreement = Agreement::between(&expected.data, &found.data, expected.data.len() / images)?;
+        let agreement = super::agreement(&expected.data, &found.data, expected.data.len() / images)?;
         if !agreement.passes(TOLERANCE) {
             let (engine, max_absolute) = (engines::title(engine), agreement.max_absolute);
             return Ok(Some(LayerDifference { engine, layer: expected.name, max_absolute }));

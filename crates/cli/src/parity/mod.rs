@@ -2,7 +2,7 @@
 
 mod layers;
 
-use kiln_eval::{Agreement, Tolerance};
+use kiln_eval::{Agreement, EvalError, Tolerance};
 use kiln_inference::{EngineChoice, Model, Options};
 use kiln_trainer::{Device, Predictor};
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub use layers::LayerDifference;
 
 /// Largest difference of scores (logits, or probabilities where the file gives these) that passes: a hundred times what rounding in f32 gives for such networks, and far
 /// below what could change a decision that is not a coin's toss.
-pub const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4 };
+pub const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-5 };
 
 /// What the gate found; `parity.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -85,7 +85,7 @@ pub fn check(
     batch_sizes.dedup();
     for batch_size in batch_sizes {
         let chunks = || pixels.chunks(batch_size * size);
-        let reference: Vec<f32> = chunks().flat_map(|chunk| burn.logits(chunk)).collect();
+        let reference: Vec<f32> = chunks().map(|chunk| burn.logits(chunk)).collect::<Result<Vec<_>, _>>()?.concat();
         let reference = if trained.recipe.export.softmax {
             reference.chunks_exact(classes).flat_map(kiln_eval::softmax).collect()
         } else {
@@ -93,9 +93,10 @@ pub fn check(
         };
         let mut outputs = vec![("Burn", reference)];
         for (engine, model) in models {
-            let runs = chunks().map(|chunk| Ok(model.run(chunk, chunk.len() / size)?.data));
-            let logits = runs.collect::<anyhow::Result<Vec<_>>>()?.concat();
-            outputs.push((engines::title(*engine), logits));
+            // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
+            let runs = chunks().map(|chunk| Ok(model.run_named(chunk, chunk.len() / size)?.swap_remove(0).data));
+            let scores = runs.collect::<anyhow::Result<Vec<_>>>()?.concat();
+            outputs.push((engines::title(*engine), scores));
         }
         comparisons.extend(compare(&outputs, batch_size, classes)?);
     }
@@ -109,6 +110,14 @@ pub fn check(
     Ok(Parity { passed, tolerance: TOLERANCE, comparisons, first_differences })
 }
 
+/// How far two outputs lie apart; as far as can be where one has values that are no numbers.
+fn agreement(a: &[f32], b: &[f32], values: usize) -> Result<Agreement, EvalError> {
+    match Agreement::between(a, b, values) {
+        Err(EvalError::NotFinite { .. }) => Ok(Agreement::none((a.len() / values) as u64)),
+        other => other,
+    }
+}
+
 /// Every pair of implementations.
 pub fn compare(
     outputs: &[(&'static str, Vec<f32>)],
@@ -118,7 +127,7 @@ pub fn compare(
     let mut comparisons = Vec::new();
     for (at, (reference, a)) in outputs.iter().enumerate() {
         for (other, b) in &outputs[at + 1..] {
-            let agreement = Agreement::between(a, b, classes)?;
+            let agreement = agreement(a, b, classes)?;
             let passed = agreement.passes(TOLERANCE) && agreement.same_top == agreement.images;
             comparisons.push(Comparison { reference, other, batch_size, agreement, passed });
         }

@@ -1,15 +1,13 @@
 //! One batch.
 
-use kiln_preprocess::Preprocessor;
-
-use crate::{DataError, View};
+use crate::{DataError, Samples};
 
 /// Samples that go through a model together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The tensor's values, in the order of `shape`.
-    pub pixels: Vec<f32>,
-    /// Samples, channels, height, width.
+    pub values: Vec<f32>,
+    /// Samples, channels, height, width; features are all channels.
     pub shape: [usize; 4],
     /// The label of each sample.
     pub labels: Vec<u32>,
@@ -18,22 +16,19 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch of these samples of the view's data set.
-    pub(super) fn prepare(view: &View, preprocessor: &Preprocessor, indices: &[u32]) -> Result<Self, DataError> {
-        let dataset = view.dataset();
-        let [channels, height, width] = preprocessor.shape();
-        let mut pixels = zeros(indices.len(), preprocessor.len())?;
-        for (&index, values) in indices.iter().zip(pixels.chunks_exact_mut(preprocessor.len())) {
-            preprocessor.raw(dataset.image(index as usize), values).map_err(|reason| DataError::Image {
-                name: dataset.name().to_owned(),
-                index,
-                reason,
-            })?;
+    /// The batch of the samples with these numbers in the data set.
+    pub(super) fn prepare(samples: &Samples, indices: &[u32]) -> Result<Self, DataError> {
+        let labels = samples.view().dataset().labels();
+        let [channels, height, width] = samples.shape();
+        let size = channels * height * width;
+        let mut values = zeros(indices.len(), size)?;
+        for (&index, values) in indices.iter().zip(values.chunks_exact_mut(size)) {
+            samples.prepare(index, values)?;
         }
         Ok(Self {
-            pixels,
+            values,
             shape: [indices.len(), channels, height, width],
-            labels: indices.iter().map(|&index| dataset.labels()[index as usize]).collect(),
+            labels: indices.iter().map(|&index| labels[index as usize]).collect(),
             indices: indices.to_vec(),
         })
     }

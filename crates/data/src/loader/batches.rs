@@ -1,14 +1,11 @@
 //! The thread that prepares batches, and the iterator that takes them from it.
 
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use kiln_preprocess::Preprocessor;
-
 use super::Batch;
-use crate::{DataError, View};
+use crate::{DataError, Samples};
 
 /// Number of batches kept ready: enough to even out a slow one, few enough to take little memory.
 const READY: usize = 4;
@@ -28,11 +25,11 @@ pub struct Batches {
 
 impl Batches {
     /// Starts the thread that prepares batches of the samples with these indices.
-    pub(super) fn start(view: View, preprocessor: Arc<Preprocessor>, batch_size: usize, indices: Vec<u32>) -> Self {
+    pub(super) fn start(samples: Samples, batch_size: usize, indices: Vec<u32>) -> Self {
         let (sender, receiver) = sync_channel(READY);
         let work = move || {
             for indices in indices.chunks(batch_size) {
-                let batch = Batch::prepare(&view, &preprocessor, indices);
+                let batch = Batch::prepare(&samples, indices);
                 let failed = batch.is_err();
                 // Nobody receives any more: the iterator is gone.
                 if sender.send(batch).is_err() || failed {
@@ -79,16 +76,19 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use kiln_preprocess::Preprocessor;
     use kiln_spec::{Channels, Preprocessing};
 
     use super::*;
-    use crate::Dataset;
+    use crate::{Dataset, View};
 
     /// Batches of a data set of one pixel, resized to squares of this side.
     fn start(side: u32, batch_size: usize, indices: Vec<u32>) -> Batches {
         let dataset = Dataset::new("one", vec![0], [1, 1, 1], vec![0], vec!["a".to_owned()]).unwrap();
         let preprocessor = Preprocessor::new(Preprocessing::raw(side, side, Channels::Rgb)).unwrap();
-        Batches::start(View::all(Arc::new(dataset)), Arc::new(preprocessor), batch_size, indices)
+        Batches::start(Samples::images(View::all(Arc::new(dataset)), Arc::new(preprocessor)), batch_size, indices)
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::{Activation, LayerKind, LayerSpec, Shape};
 /// enough that no product of sizes overflows.
 const MAX_VALUES: usize = 1 << 31;
 
+/// Most parameters of a model: 2²⁸, 1 GiB, of which training holds four copies. VGG19 with its dense layers has half.
+const MAX_PARAMETERS: usize = 1 << 28;
+
 pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, ModelError> {
     if specs.is_empty() {
         return Err(ModelError {
@@ -19,6 +22,7 @@ pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, Mo
     }
     let names = names(specs)?;
     let mut shape = input;
+    let mut parameters = 0;
     let mut layers = Vec::with_capacity(specs.len());
     for (index, (spec, name)) in specs.iter().zip(names).enumerate() {
         let fail = |problem: String| ModelError { index, name: name.clone(), problem };
@@ -33,7 +37,19 @@ pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, Mo
                 large.name, large.shape
             )));
         }
-        layers.push(Layer { name, kind: spec.kind.clone(), frozen: false, input: shape, output, params });
+        parameters += params.iter().map(super::Param::len).sum::<usize>();
+        if parameters > MAX_PARAMETERS {
+            return Err(fail(format!("the model has {parameters} parameters up to here, over 2^28: make it smaller")));
+        }
+        layers.push(Layer {
+            name,
+            kind: spec.kind.clone(),
+            frozen: false,
+            backbone: None,
+            input: shape,
+            output,
+            params,
+        });
         shape = output;
     }
     match layers.last() {
@@ -49,31 +65,33 @@ pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, Mo
     }
 }
 
-/// Given names, and for the others Keras's scheme: the type, then the type with `_1`, `_2`, ….
+/// Names of all layers; they must be different.
 fn names(specs: &[LayerSpec]) -> Result<Vec<String>, ModelError> {
-    let given: Vec<&str> = specs.iter().filter_map(|spec| spec.name.as_deref()).collect();
-    let mut seen: HashMap<&'static str, usize> = HashMap::new();
-    let mut used: HashMap<String, usize> = HashMap::new();
-    let mut names = Vec::with_capacity(specs.len());
-    for (index, spec) in specs.iter().enumerate() {
-        let name = spec.name.clone().unwrap_or_else(|| {
-            let base = spec.kind.type_name();
-            loop {
-                let n = seen.entry(base).or_insert(0);
-                let name = if *n == 0 { base.to_string() } else { format!("{base}_{n}") };
-                *n += 1;
-                if !given.contains(&name.as_str()) {
-                    return name;
-                }
-            }
-        });
-        if let Some(first) = used.insert(name.clone(), index) {
+    let given: Vec<_> = specs.iter().map(|spec| (spec.kind.type_name(), spec.name.as_deref())).collect();
+    let names = layer_names(&given);
+    for (index, name) in names.iter().enumerate() {
+        if let Some(first) = names[..index].iter().position(|other| other == name) {
             let problem = format!("the name is taken by layer {}: layers need different names", first + 1);
-            return Err(ModelError { index, name, problem });
+            return Err(ModelError { index, name: name.clone(), problem });
         }
-        names.push(name);
     }
     Ok(names)
+}
+
+/// The given names, and for layers without one Keras's scheme: the type, then the type with `_1`, `_2`, …, passing over
+/// names that are given. Takes type and given name of each layer.
+pub fn layer_names(layers: &[(&str, Option<&str>)]) -> Vec<String> {
+    let given: Vec<&str> = layers.iter().filter_map(|(_, name)| *name).collect();
+    let mut next: HashMap<&str, usize> = HashMap::new();
+    let mut automatic = |base| loop {
+        let n = next.entry(base).or_insert(0);
+        let name = if *n == 0 { base.to_string() } else { format!("{base}_{n}") };
+        *n += 1;
+        if !given.contains(&name.as_str()) {
+            return name;
+        }
+    };
+    layers.iter().map(|(base, name)| name.map_or_else(|| automatic(*base), str::to_string)).collect()
 }
 
 fn softmax_before_the_end(kind: &LayerKind, last: bool) -> bool {

@@ -3,8 +3,9 @@
 mod infer;
 mod params;
 
-use crate::{Activation, LayerKind, LayerSpec, Preprocessing, Shape};
+use crate::{BackboneName, LayerKind, LayerSpec, Preprocessing, Shape};
 
+pub(crate) use infer::layer_names;
 pub use params::{Init, Param};
 
 /// A sequence of layers whose shapes fit.
@@ -24,6 +25,8 @@ pub struct Layer {
     pub name: String,
     /// Type and settings.
     pub kind: LayerKind,
+    /// The pretrained base that it is part of.
+    pub backbone: Option<BackboneName>,
     /// Whether training leaves it as it is: no gradients, no change of running statistics, no dropout.
     pub frozen: bool,
     /// Shape of one sample that goes in.
@@ -77,6 +80,15 @@ impl Model {
         Ok(Self { preprocessing, layers })
     }
 
+    /// The same model, whose first `layers` layers are those of a pretrained base.
+    #[must_use]
+    pub fn with_backbone(mut self, name: BackboneName, layers: usize) -> Self {
+        for layer in &mut self.layers[..layers] {
+            layer.backbone = Some(name);
+        }
+        self
+    }
+
     /// The same model with these layers frozen, one flag per layer, and the others not.
     ///
     /// # Panics
@@ -122,17 +134,6 @@ impl Model {
     /// Number of classes: the length of the last layer's output.
     pub fn classes(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.output.len())
-    }
-
-    /// Whether the last layer turns logits into probabilities, as a layer or as an activation.
-    ///
-    /// Training uses the logits before it (the loss contains the softmax), and the exporter leaves it out unless asked.
-    pub fn ends_in_softmax(&self) -> bool {
-        self.layers.last().is_some_and(|layer| match &layer.kind {
-            LayerKind::Softmax {} => true,
-            LayerKind::Dense(dense) => dense.activation == Some(Activation::Softmax),
-            _ => false,
-        })
     }
 
     /// Numbers of trainable and other parameters.

@@ -62,7 +62,12 @@ pub(super) fn of(name: &str, kind: &LayerKind, input: Shape) -> Vec<Param> {
     };
     match (kind, input) {
         (LayerKind::Conv2d(Conv2d { filters, kernel_size: [kh, kw], use_bias, .. }), Shape::Image { channels, .. }) => {
-            let init = Init::GlorotUniform { fan_in: channels * kh * kw, fan_out: filters * kh * kw };
+            // Sizes beyond all measure are refused by the caller.
+            let window = kh.saturating_mul(*kw);
+            let init = Init::GlorotUniform {
+                fan_in: window.saturating_mul(channels),
+                fan_out: window.saturating_mul(*filters),
+            };
             let weight = param("weight", &[*filters, channels, *kh, *kw], true, init);
             let bias = use_bias.then(|| param("bias", &[*filters], true, Init::Zeros));
             std::iter::once(weight).chain(bias).collect()

@@ -161,10 +161,3 @@ fn same_padding_keeps_the_size_at_stride_one() {
     let model = mnist(&[same, flatten(), dense(10, None)]).unwrap();
     assert_eq!(model.layers()[0].output, Shape::Image { channels: 4, height: 28, width: 28 });
 }
-
-#[test]
-fn a_softmax_at_the_end_is_recognised_in_both_spellings() {
-    assert!(mnist(&[flatten(), dense(10, Some(Activation::Softmax))]).unwrap().ends_in_softmax());
-    assert!(mnist(&[flatten(), dense(10, None), layer(LayerKind::Softmax {})]).unwrap().ends_in_softmax());
-    assert!(!mnist(&[flatten(), dense(10, None)]).unwrap().ends_in_softmax());
-}

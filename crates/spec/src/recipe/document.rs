@@ -11,6 +11,17 @@ pub(super) struct Node {
     pub place: Place,
 }
 
+impl Node {
+    /// The string that a table has under a key.
+    fn text(&self, key: &str) -> Option<&str> {
+        let Value::Table(entries) = &self.value else { return None };
+        entries.iter().find_map(|(name, node)| match &node.value {
+            Value::String(text) if name == key => Some(text.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// The values that recipes are made of.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -108,13 +119,16 @@ impl Converter<'_> {
     }
 }
 
-/// Applies one `key=value`.
+/// Applies one `key=value`; `key=` takes the key away.
 fn set(root: &mut Node, argument: &str) -> Result<(), String> {
     let (path, value) = argument.split_once('=').ok_or("expected KEY=VALUE, such as training.epochs=3")?;
     let place = Place::Override(argument.to_string());
     let keys: Vec<&str> = path.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
         return Err("the key has an empty part: write it as training.epochs".into());
+    }
+    if value.trim().is_empty() {
+        return remove(root, &keys);
     }
     let mut node = root;
     for (depth, key) in keys.iter().enumerate() {
@@ -143,27 +157,42 @@ fn set(root: &mut Node, argument: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An entry by its number from 1, by the `name` that it gives, or by the name that it gets from its type (`conv2d_1`).
+/// Takes a key away, so that its default counts.
+fn remove(root: &mut Node, keys: &[&str]) -> Result<(), String> {
+    let missing = || format!("`{}` is not there to be removed", keys.join("."));
+    let (last, parents) = keys.split_last().ok_or_else(missing)?;
+    let mut node = root;
+    for key in parents {
+        node = match &mut node.value {
+            Value::Table(entries) => &mut entries.iter_mut().find(|(name, _)| name == key).ok_or_else(missing)?.1,
+            Value::Array(items) => {
+                let at = find(items, key).ok_or_else(missing)?;
+                &mut items[at]
+            }
+            _ => return Err(missing()),
+        };
+    }
+    match &mut node.value {
+        Value::Table(entries) => {
+            let at = entries.iter().position(|(name, _)| name == last).ok_or_else(missing)?;
+            entries.remove(at);
+        }
+        Value::Array(items) => {
+            let at = find(items, last).ok_or_else(missing)?;
+            items.remove(at);
+        }
+        _ => return Err(missing()),
+    }
+    Ok(())
+}
+
+/// An entry by its number from 1, or by the name that the layer has or gets (`conv2d_1`).
 fn find(items: &[Node], key: &str) -> Option<usize> {
     if let Ok(number) = key.parse::<usize>() {
         return number.checked_sub(1).filter(|&at| at < items.len());
     }
-    let text = |node: &Node, wanted: &str| match &node.value {
-        Value::Table(entries) => entries.iter().find_map(|(name, node)| match &node.value {
-            Value::String(s) if name == wanted => Some(s.clone()),
-            _ => None,
-        }),
-        _ => None,
-    };
-    items.iter().position(|item| text(item, "name").as_deref() == Some(key)).or_else(|| {
-        let (kind, nth) = match key.rsplit_once('_').map(|(kind, n)| (kind, n.parse::<usize>())) {
-            Some((kind, Ok(nth))) => (kind, nth),
-            _ => (key, 0),
-        };
-        let unnamed =
-            |item: &&(usize, &Node)| text(item.1, "name").is_none() && text(item.1, "type").as_deref() == Some(kind);
-        items.iter().enumerate().collect::<Vec<_>>().iter().filter(unnamed).nth(nth).map(|(at, _)| *at)
-    })
+    let names: Vec<_> = items.iter().map(|item| (item.text("type").unwrap_or_default(), item.text("name"))).collect();
+    crate::model::layer_names(&names).iter().position(|name| name == key)
 }
 
 /// The value of an override: TOML where it is TOML, else a string, so that quotes may be left out.

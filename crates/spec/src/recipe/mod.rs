@@ -79,6 +79,9 @@ pub struct Data {
     /// At most this many training images (before the split), drawn with the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// At most this many test images, drawn with the seed; for trying a recipe out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_limit: Option<usize>,
 }
 
 /// A data set that kiln knows by name.
@@ -189,7 +192,7 @@ impl Recipe {
     ///
     /// `origin` is the file's name for messages; `name` is used where the recipe gives none; each of `overrides` is a
     /// `key=value` as of `--set`, such as `training.epochs=3` or `layers.3.rate=0.2` (layers count from 1, or go by
-    /// name).
+    /// name); `key=` takes a key away.
     pub fn parse(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Self, RecipeError> {
         parse::recipe(text, origin, name, overrides)
     }
@@ -227,10 +230,14 @@ impl Recipe {
     /// The checked model, frozen as in that phase, counted from 0.
     pub fn model_in(&self, phase: usize) -> Result<Model, ModelError> {
         let layers = self.all_layers();
-        let model = Model::new(self.preprocessing(), &layers)?;
+        let base_layers = layers.len() - self.layers.len();
+        let mut model = Model::new(self.preprocessing(), &layers)?;
+        if let Some(backbone) = &self.backbone {
+            model = model.with_backbone(backbone.name, base_layers);
+        }
         let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
         let fail = |problem| ModelError { index: 0, name: "training".into(), problem };
-        let default = Layers::First(layers.len() - self.layers.len());
+        let default = Layers::First(base_layers);
         let mut frozen = self.training.freeze.as_ref().unwrap_or(&default).select(&names).map_err(fail)?;
         let unfrozen = self.training.phases[phase].unfreeze.select(&names).map_err(fail)?;
         frozen.iter_mut().zip(unfrozen).for_each(|(frozen, unfrozen)| *frozen &= !unfrozen);

@@ -5,9 +5,7 @@ mod training;
 use super::document;
 use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
-use super::{
-    Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, Training, Validation, ValidationSubset,
-};
+use super::{Data, DatasetName, Export, Input, Preprocess, Recipe, Validation, ValidationSubset};
 use crate::{
     Activation, Backbone, BackboneName, BatchNorm, Channels, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Model,
     Padding, Preprocessing,
@@ -28,7 +26,7 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
     let recipe = Recipe {
         name: match root.get("name") {
             Some(field) => file_name(&field)?,
-            None => name.to_string(),
+            None => folder_name(name),
         },
         description: root.get("description").map(|field| field.string().map(str::to_string)).transpose()?,
         input,
@@ -49,6 +47,7 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
     let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
     training::check_selections(&root, &names)?;
     check_classes(&recipe, &model, &fields)?;
+    check_size(&recipe, &root, &fields)?;
     Ok(recipe)
 }
 
@@ -82,6 +81,37 @@ fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
             "`name` names a folder: use letters, digits, `-`, `_` and `.`, starting with a letter or digit; found {name:?}"
         )))
     }
+}
+
+/// A recipe file's name made into one that can be a folder on any system.
+fn folder_name(stem: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = stem.chars().map(plain).collect();
+    let name = name.trim_start_matches(['-', '_', '.']);
+    if name.is_empty() { "recipe".into() } else { name.into() }
+}
+
+/// Most values that one layer may make of a batch: 2³¹, 8 GiB.
+const MAX_BATCH_VALUES: usize = 1 << 31;
+
+/// Whether there is something to train and a batch of it can be held in memory.
+fn check_size(recipe: &Recipe, root: &Section<'_>, fields: &[Field<'_>]) -> Result<(), RecipeError> {
+    let batch_size = recipe.training.batch_size;
+    for phase in 0..recipe.training.phases.len() {
+        let model = recipe.model_in(phase).map_err(|error| root.error(error.to_string()))?;
+        if model.counts().trainable == 0 {
+            let what = "no layer has parameters that are trained: add a `dense` layer, or unfreeze one";
+            return Err(fields.last().map_or_else(|| root.error(what), |field| field.error(what)));
+        }
+        let largest = model.layers().iter().map(|layer| layer.output.len().max(layer.input.len())).max().unwrap_or(0);
+        if largest.saturating_mul(batch_size) > MAX_BATCH_VALUES {
+            return Err(root.error(format!(
+                "a batch of {batch_size} images makes layers of {largest} values each, over 2^31 together: use a smaller \
+                 `training.batch_size`, `input` or layer"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
@@ -119,7 +149,7 @@ fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
 }
 
 fn data(root: &Section<'_>) -> Result<Data, RecipeError> {
-    let section = root.sub("data", &["dataset", "validation_split", "validation", "limit"])?;
+    let section = root.sub("data", &["dataset", "validation_split", "validation", "limit", "test_limit"])?;
     let validation = match (section.get("validation"), section.get("validation_split")) {
         (Some(field), Some(_)) => {
             return Err(field.error("`validation` and `validation_split` exclude each other: keep one"));
@@ -132,6 +162,7 @@ fn data(root: &Section<'_>) -> Result<Data, RecipeError> {
         dataset: section.choice_or("dataset", DatasetName::Mnist, &[("mnist", DatasetName::Mnist)])?,
         validation,
         limit: section.get("limit").map(|field| field.integer(1..=MANY)).transpose()?,
+        test_limit: section.get("test_limit").map(|field| field.integer(1..=MANY)).transpose()?,
     })
 }
 

@@ -202,8 +202,9 @@ impl<'a> Field<'a> {
         };
         let ok = match bound {
             Bound::Positive => x > 0.0 && x.is_finite(),
-            Bound::Fraction => (0.0..1.0).contains(&x),
-            Bound::OpenFraction => x > 0.0 && x < 1.0,
+            // Computed with in f32, where what is next to 1 is 1.
+            Bound::Fraction => x >= 0.0 && (x as f32) < 1.0,
+            Bound::OpenFraction => x > 0.0 && (x as f32) < 1.0,
         };
         if ok { Ok(x) } else { Err(self.mismatch(expected)) }
     }

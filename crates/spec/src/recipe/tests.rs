@@ -134,6 +134,68 @@ fn overrides_name_themselves_in_errors() {
 }
 
 #[test]
+fn sizes_beyond_memory_and_nothing_to_train_are_refused() {
+    for (set, expected) in [
+        (
+            vec![
+                "layers.conv2d.filters=100",
+                "layers.conv2d.kernel_size=28",
+                "layers.3.units=10",
+                "training.batch_size=1048576",
+                "input.height=4000",
+            ],
+            "over 2^31",
+        ),
+        (vec!["training.freeze=[\"conv2d\", \"dense\"]"], "no layer has parameters that are trained"),
+        (
+            vec!["training.optimizer={type=\"adam\", beta_2=0.99999999999}"],
+            "must be a number of at least 0 and below 1",
+        ),
+    ] {
+        let error = with(SMALL, &set).unwrap_err();
+        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+    }
+    let many =
+        SMALL.replace("type = \"flatten\"", "type = \"max_pool\"\npool_size = 26\n[[layers]]\ntype = \"flatten\"");
+    let error = with(&many, &["layers.conv2d.filters=100000"]).unwrap_err();
+    assert!(
+        error.contains("a batch of 128 images makes layers of 67600000 values each, over 2^31 together"),
+        "{error}"
+    );
+    let wide = SMALL.replace("units = 10", "units = 2000000\n[[layers]]\ntype = \"dense\"\nunits = 10");
+    let error = with(&wide, &[]).unwrap_err();
+    assert!(error.contains("layer 3 (`dense`): ") && error.contains("over 2^"), "{error}");
+}
+
+#[test]
+fn an_empty_value_takes_the_key_away() {
+    let text = format!("{SMALL}name = \"last\"\n");
+    let recipe = with(&text, &["layers.last.name=", "data.dataset=", "layers.conv2d="]).unwrap();
+    assert_eq!(recipe.layers.len(), 2);
+    assert_eq!(recipe.layers[1].name, None);
+    let error = with(SMALL, &["data.validation="]).unwrap_err();
+    assert!(error.contains("`data.validation` is not there to be removed"), "{error}");
+}
+
+#[test]
+fn automatic_names_are_those_of_the_summary() {
+    let text = SMALL.replace(
+        "type = \"flatten\"",
+        "type = \"conv2d\"\nname = \"conv2d\"\nfilters = 3\nkernel_size = 1\n[[layers]]\ntype = \"flatten\"",
+    );
+    let recipe = with(&text, &["layers.conv2d_1.filters=9"]).unwrap();
+    let model = recipe.model().unwrap();
+    assert_eq!(model.layers()[0].name, "conv2d_1");
+    assert_eq!(model.layers()[0].output.dims()[0], 9);
+}
+
+#[test]
+fn a_file_name_becomes_a_folder_name() {
+    let name = |stem: &str| Recipe::parse(SMALL, "x", stem, &[]).unwrap().name;
+    assert_eq!(["my model", "..", "größe", "ok-1.2"].map(name), ["my-model", "recipe", "gr--e", "ok-1.2"]);
+}
+
+#[test]
 fn overrides_take_toml_values_or_plain_words() {
     let recipe = with(
         SMALL,

@@ -36,7 +36,8 @@ pub trait Observer {
     /// After every validation batch.
     fn validated(&mut self, report: BatchReport) -> Control;
 
-    /// After every epoch: its figures, the weights it ended with, and whether its validation loss is the lowest so far.
+    /// After every epoch: its figures, the weights it ended with (of the layers from the task's first on), and whether
+    /// its validation loss is the lowest so far.
     /// An error stops the training.
     fn epoch(&mut self, epoch: &Epoch, weights: &Weights, best: bool) -> Result<(), TrainError>;
 }

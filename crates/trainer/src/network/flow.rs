@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use kiln_spec::Activation;
 
+use crate::TrainError;
+
 /// A batch of images or of vectors.
 #[derive(Debug, Clone)]
 pub enum Flow {
@@ -30,6 +32,14 @@ impl Flow {
         }
     }
 
+    /// The values of the whole batch, row-major, batch first.
+    pub fn into_values(self) -> Result<Vec<f32>, TrainError> {
+        match self {
+            Self::Image(image) => values(image),
+            Self::Vector(vector) => values(vector),
+        }
+    }
+
     /// Images to vectors in ONNX order: channels, height, width.
     pub fn flatten(self) -> Self {
         match self {
@@ -46,4 +56,9 @@ impl Flow {
             (Some(Activation::Softmax) | None, flow) => flow,
         }
     }
+}
+
+/// Waits for a tensor and copies it out.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
+    tensor.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(error.to_string()))
 }

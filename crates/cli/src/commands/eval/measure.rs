@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_data::{Loader, Order, View};
+use kiln_data::{Loader, Order, Samples, View};
 use kiln_eval::{Evaluation, Evaluator};
 use kiln_inference::{Model, OutputKind, Preprocessor};
 use serde::Serialize;
 
 use super::super::Context;
 use crate::engines::ReceiptRecord;
-use crate::interrupt;
+use crate::interrupt::{self, Polling};
 
 /// What a model made of a data set.
 pub struct Measured {
@@ -75,10 +75,10 @@ pub fn measure(
 ) -> anyhow::Result<Option<Measured>> {
     let mut evaluator = Evaluator::new(model.labels().to_vec())?;
     let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-    let loader = Loader::new(view.clone(), preprocessor, batch_size, Order::Sequential)?;
+    let loader = Loader::new(Samples::images(view.clone(), preprocessor), batch_size, Order::Sequential)?;
     if let Some(first) = loader.iter().next() {
         let first = first?;
-        model.run(&first.pixels, first.labels.len())?;
+        model.run(&first.values, first.labels.len())?;
     }
     let (mut scores, mut probabilities) = (Vec::new(), Vec::new());
     let mut model_time = Duration::ZERO;
@@ -89,6 +89,7 @@ pub fn measure(
             model.receipt().engine
         ),
     );
+    let _polling = Polling::begin();
     let start = Instant::now();
     for batch in &loader {
         if interrupt::requested() {
@@ -96,7 +97,7 @@ pub fn measure(
             return Ok(None);
         }
         let batch = batch?;
-        let output = model.run(&batch.pixels, batch.labels.len())?;
+        let output = model.run(&batch.values, batch.labels.len())?;
         model_time += output.inference;
         match output.kind {
             OutputKind::Logits => evaluator.push(&output.data, &batch.labels)?,

@@ -1,5 +1,6 @@
 //! From what was typed to images.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,7 @@ impl Input {
 }
 
 /// Files as they are, the images in folders (not below them) sorted by name, what patterns match, and `-`.
-pub fn expand(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
+pub fn expand(arguments: &[OsString]) -> anyhow::Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for argument in arguments {
         let path = Path::new(argument);
@@ -51,10 +52,11 @@ pub fn expand(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
             inputs.push(Input::Stdin);
         } else if path.is_dir() {
             inputs.extend(folder(path)?);
-        } else if path.exists() || !argument.contains(['*', '?', '[']) {
-            inputs.push(file(path.into()));
         } else {
-            inputs.extend(pattern(argument)?);
+            match argument.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists()) {
+                Some(text) => inputs.extend(pattern(text)?),
+                None => inputs.push(file(path.into())),
+            }
         }
     }
     Ok(inputs)
@@ -93,7 +95,7 @@ fn pattern(pattern: &str) -> anyhow::Result<Vec<Input>> {
         }
     }
     if inputs.is_empty() {
-        bail!("no file matches `{pattern}`");
+        bail!("no file matches `{pattern}`: check the pattern");
     }
     Ok(inputs)
 }
@@ -112,17 +114,17 @@ mod tests {
         for name in ["b.png", "a.JPG", "notes.txt", "c.bmp"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let all = expand(&[folder.path().display().to_string(), path("?.bmp"), path("notes.txt")]).unwrap();
+        let path = |name: &str| folder.path().join(name).into_os_string();
+        let all = expand(&[folder.path().into(), path("?.bmp"), path("notes.txt")]).unwrap();
         assert_eq!(names(&all), ["a.JPG", "b.png", "c.bmp", "c.bmp", "notes.txt"]);
     }
 
     #[test]
     fn nothing_found_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let empty = folder.path().display().to_string();
+        let empty = folder.path().as_os_str().to_os_string();
         assert!(expand(std::slice::from_ref(&empty)).unwrap_err().to_string().contains("there is no image in"));
-        assert!(expand(&[format!("{empty}/*.png")]).unwrap_err().to_string().contains("no file matches"));
+        assert!(expand(&[folder.path().join("*.png").into()]).unwrap_err().to_string().contains("no file matches"));
         assert!(expand(&["-".into(), "-".into()]).unwrap_err().to_string().contains("given twice"));
     }
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use kiln_run::{Epoch, History, RunDir, RunFile, Weights};
-use kiln_trainer::{BatchReport, Control, Observer, Task, TrainError};
+use kiln_spec::{Model, Phase};
+use kiln_trainer::{BatchReport, Control, Observer, TrainError};
 
 use crate::interrupt;
 use crate::terminal::{Terminal, duration, percent, thousands};
@@ -26,17 +27,26 @@ pub struct TrainingProgress<'a> {
 }
 
 impl<'a> TrainingProgress<'a> {
-    pub fn new(run: &'a RunDir, task: &Task<'_>, terminal: &'a Terminal) -> Self {
+    pub fn new(run: &'a RunDir, epochs: usize, terminal: &'a Terminal) -> Self {
         Self {
             run,
             terminal,
-            epochs: task.training.epochs,
+            epochs,
             history: History::default(),
             bar: None,
             epoch_start: Instant::now(),
             rate: 0.0,
             last_sign: Instant::now(),
         }
+    }
+
+    /// A phase begins; says so where there are several.
+    pub fn start(&mut self, number: usize, phases: &[Phase], model: &Model) {
+        if phases.len() > 1 {
+            let trainable = thousands(model.counts().trainable);
+            self.terminal.status("Phase", &format!("{}/{}: training {trainable} parameters", number + 1, phases.len()));
+        }
+        self.epoch_start = Instant::now();
     }
 
     /// Takes the bar off the screen.

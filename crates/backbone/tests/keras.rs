@@ -1,0 +1,29 @@
+//! Keras's ImageNet weights, out of the file that `kiln fetch vgg16` brings.
+
+use std::sync::atomic::AtomicBool;
+
+use kiln_assets::{Asset, Cache, Fetcher, Silent};
+use kiln_backbone::Vgg16Weights;
+
+/// Mean, minimum and maximum.
+fn statistics(values: &[f32]) -> (f64, f32, f32) {
+    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
+    (
+        mean,
+        values.iter().copied().fold(f32::INFINITY, f32::min),
+        values.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+    )
+}
+
+#[test]
+fn the_fetched_file_holds_keras_weights() {
+    let cancel = AtomicBool::new(false);
+    let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
+    let folder = fetcher.fetch(&Asset::vgg16()).unwrap_or_else(|error| panic!("{error}")).folder;
+    let model = kiln_onnx::load(folder.join("vgg16.onnx")).unwrap();
+    let weights = Vgg16Weights::from_onnx(&model).unwrap_or_else(|error| panic!("{error}"));
+    // Of `keras.applications.VGG16(include_top=False)`, layer `block5_conv3`.
+    let (mean, min, max) = statistics(&weights.convs[12].bias);
+    assert!((mean - 0.149_863_69).abs() < 1e-7, "{mean}");
+    assert_eq!((min, max), (-0.500_367_46, 9.431_553));
+}

@@ -1,0 +1,21 @@
+//! Where a backbone's weights come from.
+
+use std::path::PathBuf;
+
+use kiln_assets::Asset;
+use kiln_run::Weights;
+use kiln_spec::Backbone;
+
+use crate::assets::Assets;
+
+/// Reads the weights from the ONNX file that the recipe names, by path or as an asset.
+pub fn weights(backbone: &Backbone, assets: &Assets<'_>) -> anyhow::Result<Weights> {
+    let path = PathBuf::from(&backbone.weights);
+    let path = if Asset::NAMES.contains(&backbone.weights.as_str()) && !path.exists() {
+        let fetched = assets.need(&Asset::named(&backbone.weights)?)?;
+        fetched.files.into_iter().map(|file| file.path).next().unwrap_or(path)
+    } else {
+        path
+    };
+    Ok(kiln_trainer::backbone_weights(backbone.name, &path)?)
+}

@@ -1,0 +1,80 @@
+//! What a model is fed with: images, or features that were computed of them.
+
+use std::sync::Arc;
+
+use kiln_preprocess::Preprocessor;
+
+use crate::{DataError, Features, View};
+
+/// Samples of a view in the form that a model, or the rest of one, takes.
+#[derive(Debug, Clone)]
+pub enum Samples {
+    /// Images, prepared as they are needed.
+    Images {
+        /// Which ones.
+        view: View,
+        /// How they are prepared.
+        preprocessor: Arc<Preprocessor>,
+    },
+    /// Rows of a file of features.
+    Features {
+        /// Which samples.
+        view: View,
+        /// The file.
+        features: Arc<Features>,
+        /// The samples that the file has, by their number in the data set, ascending: the order of its rows.
+        rows: Arc<[u32]>,
+    },
+}
+
+impl Samples {
+    /// Images of a view.
+    pub fn images(view: View, preprocessor: Arc<Preprocessor>) -> Self {
+        Self::Images { view, preprocessor }
+    }
+
+    /// The samples.
+    pub fn view(&self) -> &View {
+        match self {
+            Self::Images { view, .. } | Self::Features { view, .. } => view,
+        }
+    }
+
+    /// Other samples of the same source.
+    #[must_use]
+    pub fn select(&self, selected: View) -> Self {
+        let mut samples = self.clone();
+        let (Self::Images { view, .. } | Self::Features { view, .. }) = &mut samples;
+        *view = selected;
+        samples
+    }
+
+    /// All samples but the first ones.
+    #[must_use]
+    pub fn skip(&self, count: usize) -> Self {
+        self.select(self.view().skip(count))
+    }
+
+    /// Shape of one sample: channels, height, width; features are all channels.
+    pub fn shape(&self) -> [usize; 3] {
+        match self {
+            Self::Images { preprocessor, .. } => preprocessor.shape(),
+            Self::Features { features, .. } => [features.width(), 1, 1],
+        }
+    }
+
+    /// Writes one sample, by its number in the data set.
+    pub(crate) fn prepare(&self, index: u32, out: &mut [f32]) -> Result<(), DataError> {
+        let dataset = self.view().dataset();
+        match self {
+            Self::Images { preprocessor, .. } => preprocessor
+                .raw(dataset.image(index as usize), out)
+                .map_err(|reason| DataError::Image { name: dataset.name().to_owned(), index, reason }),
+            Self::Features { features, rows, .. } => {
+                let missing = |_| DataError::NoFeatures { name: dataset.name().to_owned(), index };
+                features.row(rows.binary_search(&index).map_err(missing)?, out);
+                Ok(())
+            }
+        }
+    }
+}
