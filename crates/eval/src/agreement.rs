@@ -120,8 +120,8 @@ mod tests {
         let expected =
             Agreement { images: 3, same_top: 2, max_absolute: 3.0, max_relative: 0.75, worst_image: Some(1) };
         assert_eq!(found, expected);
-        assert!(found.passes(Tolerance { absolute: 3.0 }));
-        assert!(!found.passes(Tolerance { absolute: 2.9 }));
+        assert!(found.passes(Tolerance { absolute: 3.0, relative: 0.0 }));
+        assert!(!found.passes(Tolerance { absolute: 2.9, relative: 0.0 }));
     }
 
     #[test]
@@ -131,11 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn large_values_may_differ_by_more() {
+        let found = Agreement::between(&[1000.0], &[1000.004], 1).unwrap();
+        assert!(!found.passes(Tolerance { absolute: 1e-4, relative: 1e-6 }));
+        assert!(found.passes(Tolerance { absolute: 1e-4, relative: 1e-5 }));
+    }
+
+    #[test]
     fn nothing_compared_does_not_pass() {
-        assert!(!Agreement::default().passes(Tolerance { absolute: 1.0 }));
+        assert!(!Agreement::default().passes(Tolerance { absolute: 1.0, relative: 0.0 }));
         let equal = Agreement::between(&[1.0], &[1.0], 1).unwrap();
-        assert!(equal.passes(Tolerance { absolute: 0.0 }));
-        assert!(!equal.passes(Tolerance { absolute: f64::NAN }));
+        assert!(equal.passes(Tolerance { absolute: 0.0, relative: 0.0 }));
+        assert!(!equal.passes(Tolerance { absolute: f64::NAN, relative: f64::NAN }));
         assert_eq!(equal.worst_image, None);
     }
 

@@ -59,6 +59,9 @@ pub enum TrainError {
     /// A file of features.
     #[error(transparent)]
     Features(#[from] kiln_data::FeatureError),
+    /// Sizes that the kernels refuse.
+    #[error("{0}: use smaller images or layers")]
+    Kernels(#[from] kiln_kernels::ShapeError),
     /// The device gave up.
     #[error("the device failed: {0}")]
     Device(String),

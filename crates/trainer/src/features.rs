@@ -8,6 +8,7 @@ use kiln_spec::{Layer, Model};
 use sha2::{Digest, Sha256};
 
 use crate::network::Network;
+use crate::prefix::Prefix;
 use crate::{Control, Device, TrainError, frozen};
 
 /// Images that go through the layers together: few enough that the largest activations take some hundred MiB.
@@ -15,10 +16,14 @@ const CHUNK: usize = 64;
 /// Chunks that are written together: an interruption loses at most these.
 const CHUNKS_PER_WRITE: usize = 8;
 
+/// Changes when the same layers and weights give other features, in rounding or otherwise.
+const IMPLEMENTATION: u64 = 1;
+
 /// What the features of images behind the first `layers` layers depend on: the layers and their weights, the
 /// preprocessing, the images.
 pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &View) -> FeatureKey {
     let mut hash = Sha256::new();
+    hash.update(IMPLEMENTATION.to_le_bytes());
     hash.update(format!("{:?}", model.preprocessing()));
     for layer in &model.layers()[..layers] {
         hash.update(format!("{:?} {:?} {:?}", layer.kind, layer.input, layer.output));
@@ -52,14 +57,14 @@ pub fn compute_features(
         return Ok(Some(features));
     }
     let mut writer = FeatureWriter::open(path, key, rows, width)?;
-    let network = Network::new(layers, weights, &device.0)?;
+    let runner = Runner::new(layers, weights, device)?;
     let rest = samples.skip(writer.done());
     let mut waiting = Vec::with_capacity(CHUNK * CHUNKS_PER_WRITE * width);
     let mut done = writer.done();
     for batch in &Loader::new(rest, CHUNK, Order::Sequential)? {
         let batch = batch?;
         done += batch.labels.len();
-        waiting.extend(network.forward(network.input(batch.values, &device.0)).into_values()?);
+        waiting.extend(runner.run(batch.values, device)?);
         if waiting.len() >= CHUNK * CHUNKS_PER_WRITE * width || done == rows {
             writer.append(&waiting)?;
             waiting.clear();
@@ -70,4 +75,26 @@ pub fn compute_features(
     }
     drop(writer);
     Ok(Features::open(path, key, rows, width)?)
+}
+
+/// What runs the layers: kiln's kernels where they know all of them, else Burn.
+enum Runner {
+    Kernels(Prefix),
+    Burn(Network),
+}
+
+impl Runner {
+    fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, TrainError> {
+        Ok(match Prefix::new(layers, weights)? {
+            Some(prefix) => Self::Kernels(prefix),
+            None => Self::Burn(Network::new(layers, weights, &device.0)?),
+        })
+    }
+
+    fn run(&self, values: Vec<f32>, device: &Device) -> Result<Vec<f32>, TrainError> {
+        match self {
+            Self::Kernels(prefix) => Ok(prefix.run(&values)?),
+            Self::Burn(network) => network.forward(network.input(values, &device.0)).into_values(),
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod frozen;
 mod init;
 mod network;
 mod predictor;
+mod prefix;
 
 pub use backbone::backbone_weights;
 pub use device::Device;

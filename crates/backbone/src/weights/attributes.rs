@@ -1,6 +1,6 @@
 //! A node's attributes against what VGG16 has.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use kiln_onnx::{AttributeProto, NodeProto, TensorError};
 
@@ -15,6 +15,12 @@ pub struct Place<'a> {
     pub layer: Layer,
     /// The node.
     pub node: &'a NodeProto,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", describe(self.node), self.layer.name())
+    }
 }
 
 impl<'a> Place<'a> {
@@ -54,27 +60,21 @@ impl<'a> Place<'a> {
     /// Refuses the node for a setting.
     pub fn mismatch<T>(self, setting: &'static str, expected: &str, found: impl Debug) -> Result<T, BackboneError> {
         Err(BackboneError::Setting {
-            layer: self.layer.name(),
-            node: describe(self.node),
+            node: self.to_string(),
             setting,
-            expected: expected.to_owned(),
-            found: format!("{found:?}"),
+            expected: expected.into(),
+            found: format!("{found:?}").into(),
         })
     }
 
     /// The error about an input that the node lacks.
     pub fn left_out(self, what: &'static str) -> BackboneError {
-        BackboneError::NotConstant {
-            layer: self.layer.name(),
-            node: describe(self.node),
-            what,
-            found: "none".to_owned(),
-        }
+        BackboneError::NotConstant { node: self.to_string(), what, found: "none".to_owned() }
     }
 
     /// The error about a tensor of the node that cannot be read.
     pub fn tensor(self, source: TensorError) -> BackboneError {
-        BackboneError::Tensor { node: describe(self.node), source }
+        BackboneError::Tensor { node: self.to_string(), source: source.into() }
     }
 
     fn attribute(self, name: &str) -> Option<&'a AttributeProto> {

@@ -49,8 +49,7 @@ impl<'a> Constants<'a> {
         mut name: &'a str,
         what: &'static str,
     ) -> Result<&'a TensorProto, BackboneError> {
-        let layer = place.layer.name();
-        let node = describe(place.node);
+        let node = place.to_string();
         // Ends, because each value is defined before it is used.
         loop {
             if let Some(tensor) = self.initializers.get(name) {
@@ -58,19 +57,19 @@ impl<'a> Constants<'a> {
             }
             let Some(producer) = self.producers.get(name) else {
                 let found = format!("the graph input `{name}`");
-                return Err(BackboneError::NotConstant { layer, node, what, found });
+                return Err(BackboneError::NotConstant { node, what, found });
             };
             match (producer.op_type.as_str(), producer.input.first()) {
                 ("Identity", Some(input)) => name = input,
                 ("DequantizeLinear", _) => {
-                    return Err(BackboneError::Quantized { layer, node, found: describe(producer) });
+                    return Err(BackboneError::Quantized { node, found: describe(producer) });
                 }
                 _ => {
                     let value = producer.attribute.iter().find(|attribute| attribute.name == "value");
                     let value = value.and_then(|attribute| attribute.t.as_ref());
                     return value
                         .filter(|_| producer.op_type == "Constant")
-                        .ok_or_else(|| BackboneError::NotConstant { layer, node, what, found: describe(producer) });
+                        .ok_or_else(|| BackboneError::NotConstant { node, what, found: describe(producer) });
                 }
             }
         }

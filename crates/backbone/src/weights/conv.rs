@@ -7,13 +7,13 @@ use crate::layout::Layer;
 use super::attributes::Place;
 use super::chain::{Chain, is};
 use super::constants::Constants;
-use super::error::{BackboneError, describe};
+use super::error::BackboneError;
 use super::padding::{self, Pads};
 
 /// A convolution found in a graph.
 #[derive(Debug)]
 pub struct Conv<'a> {
-    /// The node, as errors name it.
+    /// The node and its place, as errors name them.
     pub node: String,
     /// Kernel, of shape `[filters, channels, 3, 3]`; not said is whether the values are there.
     pub weight: &'a TensorProto,
@@ -49,7 +49,7 @@ pub fn take<'a>(
         None => added(chain, constants, layer, filters)?,
     };
     chain.take(layer, "Relu")?;
-    Ok(Conv { node: describe(place.node), weight, bias, filters, channels })
+    Ok(Conv { node: place.to_string(), weight, bias, filters, channels })
 }
 
 /// Checks the attributes of a convolution that comes after a `Pad` of `before`.

@@ -44,18 +44,16 @@ pub enum BackboneError {
         node: String,
     },
     /// An operator with other settings than VGG16's.
-    #[error("the model is not VGG16: {node} at {layer} has {setting} {found}, expected {expected}: {GIVE}")]
+    #[error("the model is not VGG16: {node} has {setting} {found}, expected {expected}: {GIVE}")]
     Setting {
-        /// Keras's name of the layer.
-        layer: String,
-        /// The node.
+        /// The node and its place.
         node: String,
         /// ONNX's name of the attribute, or what else is set.
         setting: &'static str,
         /// What VGG16 has.
-        expected: String,
+        expected: Box<str>,
         /// What the node has.
-        found: String,
+        found: Box<str>,
     },
     /// A value that several nodes use: the network branches.
     #[error("the model is not VGG16: at {layer} the network branches to {}: {GIVE}", nodes.join(" and "))]
@@ -66,11 +64,9 @@ pub enum BackboneError {
         nodes: Vec<String>,
     },
     /// A kernel, bias or setting that is computed, fed, or left out.
-    #[error("{node} at {layer} needs its {what} as an initializer or a Constant, found {found}: {SIMPLIFY}")]
+    #[error("{node} needs its {what} as an initializer or a Constant, found {found}: {SIMPLIFY}")]
     NotConstant {
-        /// Keras's name of the layer.
-        layer: String,
-        /// The node.
+        /// The node and its place.
         node: String,
         /// What the value is to the node: `weight`, `bias`.
         what: &'static str,
@@ -78,11 +74,9 @@ pub enum BackboneError {
         found: String,
     },
     /// Quantised weights.
-    #[error("{node} at {layer} has quantised weights ({found}): give the float32 model that this one was made from")]
+    #[error("{node} has quantised weights ({found}): give the float32 model that this one was made from")]
     Quantized {
-        /// Keras's name of the layer.
-        layer: String,
-        /// The node.
+        /// The node and its place.
         node: String,
         /// The node that restores the floats.
         found: String,
@@ -93,7 +87,7 @@ pub enum BackboneError {
         /// The node that takes the tensor.
         node: String,
         /// What is wrong with it.
-        source: TensorError,
+        source: Box<TensorError>,
     },
     /// A weight that is infinite or not a number.
     #[error("{node}: tensor `{tensor}` has the value {value}, expected finite weights: {GIVE}")]

@@ -64,7 +64,9 @@ impl Vgg16Weights {
 impl ConvWeights {
     fn read(conv: &Conv<'_>) -> Result<Self, BackboneError> {
         let values = |tensor: &TensorProto| {
-            let values = tensor.to_f32().map_err(|source| BackboneError::Tensor { node: conv.node.clone(), source })?;
+            let values = tensor
+                .to_f32()
+                .map_err(|source| BackboneError::Tensor { node: conv.node.clone(), source: source.into() })?;
             match values.iter().find(|value| !value.is_finite()) {
                 None => Ok(values),
                 Some(&value) => {

@@ -199,7 +199,7 @@ fn weights_of_other_types() {
     let half = with(|model| initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32);
     refuse(
         &half,
-        "node `block1_conv1` (Conv): tensor `block1_conv1.weight` has element type Float16, expected float32: convert \
+        "node `block1_conv1` (Conv) at block1_conv1: tensor `block1_conv1.weight` has element type Float16, expected float32: convert \
          the model's weights to float32",
     );
 }
@@ -207,8 +207,7 @@ fn weights_of_other_types() {
 #[test]
 fn weights_without_values() {
     let error = Vgg16Weights::from_onnx(&Style::TORCHVISION.model()).unwrap_err();
-    let BackboneError::Tensor { source: TensorError::Length { name, expected, found, .. }, .. } = error else {
-        panic!("{error}")
-    };
-    assert_eq!((name.as_str(), expected, found), ("block1_conv1.weight", 64 * 27, 0));
+    let BackboneError::Tensor { source, .. } = &error else { panic!("{error}") };
+    let TensorError::Length { name, expected, found, .. } = &**source else { panic!("{error}") };
+    assert_eq!((name.as_str(), *expected, *found), ("block1_conv1.weight", 64 * 27, 0));
 }

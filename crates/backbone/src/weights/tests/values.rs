@@ -32,5 +32,8 @@ fn each_convolution_gets_its_own_and_bad_values_are_refused() {
     let error = Vgg16Weights::from_onnx(&model).unwrap_err();
     assert!(matches!(&error, BackboneError::NotFinite { tensor, .. } if tensor == "block1_conv2.bias"), "{error}");
     let message = error.to_string();
-    assert!(message.contains("node `block1_conv2` (Conv): tensor `block1_conv2.bias` has the value NaN"), "{message}");
+    assert!(
+        message.contains("node `block1_conv2` (Conv) at block1_conv2: tensor `block1_conv2.bias` has the value NaN"),
+        "{message}"
+    );
 }

@@ -1,0 +1,110 @@
+//! Which source rows (or columns) meet which kernel rows (or columns) at each output row (or column).
+
+/// One axis of a convolution or of its transpose.
+pub(crate) struct Axis {
+    /// For each output index: (index into the packed kernel, source index), both ascending; padding is left out.
+    pub taps: Vec<Vec<(usize, usize)>>,
+    /// Taps of the kernel.
+    pub kernel: usize,
+    /// Set where padding the source makes the taps of all outputs alike, one step apart.
+    pub sliding: Option<Sliding>,
+}
+
+/// An axis as windows that slide over a padded source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sliding {
+    /// Zeros before the source.
+    pub before: usize,
+    /// Size of the padded source: what the windows touch.
+    pub padded: usize,
+    /// Distance from one window to the next.
+    pub step: usize,
+    /// Distance from one tap to the next.
+    pub dilation: usize,
+}
+
+/// The sizes along one axis of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AxisSizes {
+    pub input: usize,
+    pub output: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    pub padding: usize,
+}
+
+impl AxisSizes {
+    /// The input index that output `o` reads through tap `k`, unless that is padding.
+    pub(crate) fn input_at(&self, o: usize, k: usize) -> Option<usize> {
+        (o * self.stride + k * self.dilation).checked_sub(self.padding).filter(|&i| i < self.input)
+    }
+
+    /// The outputs for which tap `k` reads the input rather than padding: first and count.
+    pub(crate) fn outputs_of(&self, k: usize) -> (usize, usize) {
+        let inside = |o: &usize| self.input_at(*o, k).is_some();
+        let first = (0..self.output).find(inside).unwrap_or(0);
+        (first, (first..self.output).take_while(inside).count())
+    }
+}
+
+impl Axis {
+    /// The forward pass: an output reads inputs.
+    pub(crate) fn forward(sizes: AxisSizes) -> Self {
+        let AxisSizes { kernel, stride, dilation, output, padding, .. } = sizes;
+        let taps = (0..output).map(|o| (0..kernel).filter_map(|k| Some((k, sizes.input_at(o, k)?))).collect());
+        let padded = (output - 1) * stride + (kernel - 1) * dilation + 1;
+        let sliding = Some(Sliding { before: padding, padded, step: stride, dilation });
+        Self { taps: taps.collect(), kernel, sliding }
+    }
+
+    /// The input gradient: an input reads the outputs that it went into, through the kernel in reverse order.
+    pub(crate) fn transposed(sizes: AxisSizes) -> Self {
+        let AxisSizes { kernel, stride, dilation, output, input, padding } = sizes;
+        let source = |i: usize, k: usize| {
+            let from = (i + padding).checked_sub(k * dilation)?;
+            (from % stride == 0 && from / stride < output).then_some(from / stride)
+        };
+        let reversed = |k: usize| kernel - 1 - k;
+        let taps = (0..input).map(|i| (0..kernel).filter_map(|r| Some((r, source(i, reversed(r))?))).collect());
+        let before = ((kernel - 1) * dilation).checked_sub(padding).filter(|_| stride == 1);
+        let padded = input + (kernel - 1) * dilation;
+        let sliding = before.map(|before| Sliding { before, padded, step: 1, dilation });
+        Self { taps: taps.collect(), kernel, sliding }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transpose_reads_back_what_the_forward_pass_read() {
+        for (input, kernel, stride, dilation, padding) in
+            [(7, 3, 1, 1, 1), (9, 3, 2, 1, 0), (8, 2, 3, 2, 2), (1, 1, 1, 1, 3)]
+        {
+            let output = (input + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
+            let sizes = AxisSizes { input, output, kernel, stride, dilation, padding };
+            let pairs = |axis: Axis, forward: bool| {
+                let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
+                for (target, taps) in axis.taps.iter().enumerate() {
+                    assert!(taps.is_sorted());
+                    for &(k, source) in taps {
+                        pairs.push(if forward { (target, source, k) } else { (source, target, kernel - 1 - k) });
+                    }
+                }
+                pairs.sort_unstable();
+                pairs
+            };
+            assert_eq!(pairs(Axis::forward(sizes), true), pairs(Axis::transposed(sizes), false));
+        }
+    }
+
+    #[test]
+    fn padding_wider_than_the_input_leaves_outputs_without_taps() {
+        let sizes = AxisSizes { input: 1, output: 7, kernel: 1, stride: 1, dilation: 1, padding: 3 };
+        let axis = Axis::forward(sizes);
+        assert_eq!(axis.taps.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(sizes.outputs_of(0), (3, 1));
+    }
+}

@@ -1,0 +1,199 @@
+//! How a weight gradient is cut into tiles for the outer-product kernel.
+
+use super::panels::{self, Panel, Panels};
+use super::problem::{Layout, axis_sizes};
+use super::shape::Conv2dShape;
+use super::staging::Staging;
+use crate::micro::{Kernels, Outer, Walk};
+use crate::parallel::{self, Shared};
+use crate::scratch::Scratch;
+use std::ops::Range;
+
+/// A tile of the weight gradient: consecutive rows (kernel row, kernel column, channel) of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WeightTile {
+    group: usize,
+    row: usize,
+    rows: usize,
+    /// First element in an input image.
+    a: usize,
+    /// First output pixel that sees the input through the tile's taps, and how many do: (row, rows), (column, columns).
+    y: (usize, usize),
+    x: (usize, usize),
+}
+
+/// The tiles of all rows, in order.
+pub(crate) struct WeightTiles {
+    kernels: Kernels,
+    tiles: Vec<WeightTile>,
+    /// The gradient's rows and columns: those of the forward pass's packed weights.
+    panels: Panels,
+    /// Strides of the input: image, row (per output row), column (per output column).
+    input: [usize; 3],
+    /// Rows and columns of the output.
+    output: [usize; 2],
+}
+
+impl WeightTiles {
+    pub(crate) fn new(shape: &Conv2dShape, kernels: &Kernels) -> Self {
+        let [height, width] = [0, 1].map(|axis| axis_sizes(shape, axis));
+        let channels = shape.channels / shape.groups;
+        let [kernel_rows, kernel_columns] = shape.kernel;
+        let row_length = shape.width * shape.channels;
+        // Without padding, dilation or groups, a kernel row meets consecutive floats of the input.
+        let whole = (0, width.output);
+        let joined =
+            shape.dilation[1] == 1 && shape.groups == 1 && (0..kernel_columns).all(|k| width.outputs_of(k) == whole);
+        let (across, length) = if joined { (1, kernel_columns * channels) } else { (kernel_columns, channels) };
+        let mut tiles = Vec::new();
+        for group in 0..shape.groups {
+            for ky in 0..kernel_rows {
+                let y = height.outputs_of(ky);
+                for kx in 0..across {
+                    let x = width.outputs_of(kx);
+                    let first = height.input_at(y.0, ky).zip(width.input_at(x.0, kx));
+                    let start = first.map_or(0, |(y, x)| y * row_length + x * shape.channels + group * channels);
+                    for (offset, rows) in kernels.tiles(length) {
+                        let row = (ky * kernel_columns + kx) * channels + offset;
+                        tiles.push(WeightTile { group, row, rows, a: start + offset, y, x });
+                    }
+                }
+            }
+        }
+        let input = [shape.height * row_length, shape.stride[0] * row_length, shape.stride[1] * shape.channels];
+        Self { kernels: *kernels, tiles, panels: panels::forward(shape, kernels), input, output: shape.output() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.tiles.len()
+    }
+
+    /// Floats of the sums of all tiles, in the order of the forward pass's packed weights.
+    pub(crate) fn len(&self) -> usize {
+        self.panels.len()
+    }
+
+    /// Writes the gradient of `images` images to the tiles `range` of `sums`, or adds it.
+    ///
+    /// `input` and `gradient` start with those images. Behind the last of the gradient, a full panel more must be readable: a
+    /// pixel's last vector may reach beyond it.
+    ///
+    /// # Safety
+    ///
+    /// No other thread may touch the range's rows at the same time.
+    pub(crate) unsafe fn run(
+        &self,
+        range: Range<usize>,
+        input: &[f32],
+        gradient: LaidOut,
+        images: usize,
+        sums: Shared<f32>,
+        accumulate: bool,
+    ) {
+        let panels = &self.panels;
+        let [image, row, column] = self.input;
+        assert!(input.len() >= images * image, "input");
+        assert!(gradient.values.len() >= images * gradient.layout.image + panels.full, "gradient");
+        assert!(sums.len() >= panels.len(), "weight gradient");
+        for index in 0..panels.per_group {
+            let mut packed = None;
+            for tile in &self.tiles[range.clone()] {
+                let panel = panels.panel(tile.group * panels.per_group + index);
+                let columns = self.columns(gradient, images, panel, &mut packed);
+                // SAFETY: the slices are as long as asserted; the caller promises that nobody else writes there.
+                unsafe {
+                    let outer = Outer {
+                        a: input.as_ptr().add(tile.a),
+                        b: columns.start.add(tile.y.0 * columns.row + tile.x.0 * columns.pixel),
+                        images: Walk { count: images, a: image, b: columns.image },
+                        height: Walk { count: tile.y.1, a: row, b: columns.row },
+                        width: Walk { count: tile.x.1, a: column, b: columns.pixel },
+                        c: sums.pointer(panel.start + tile.row * panel.padded),
+                        c_stride: panel.padded,
+                        accumulate,
+                    };
+                    self.kernels.outer(tile.rows, panel.columns, &outer);
+                }
+            }
+        }
+    }
+
+    /// Where a panel's columns of the gradient lie: in a copy in one piece, unless they already are in one.
+    ///
+    /// They are read once for each tile of rows. In place, they would be short pieces at a distance that is often a power of
+    /// two, of which a cache holds few.
+    fn columns(
+        &self,
+        LaidOut { values, layout }: LaidOut,
+        images: usize,
+        panel: Panel,
+        packed: &mut Option<(usize, Scratch)>,
+    ) -> Columns {
+        let panels = &self.panels;
+        let filters = panels.columns * panels.groups;
+        let from = layout.before + panel.group * panels.columns + panel.column;
+        if filters <= panels.full {
+            return Columns { start: values[from..].as_ptr(), image: layout.image, row: layout.row, pixel: filters };
+        }
+        let [rows, width] = self.output;
+        let (pixel, row) = (panel.padded, width * panel.padded);
+        if packed.as_ref().is_none_or(|(group, _)| *group != panel.group) {
+            let mut copy = Scratch::any(images * rows * row);
+            let mut to = copy.chunks_exact_mut(pixel);
+            for start in (0..images).flat_map(|n| (0..rows).map(move |y| from + n * layout.image + y * layout.row)) {
+                for (x, to) in (0..width).zip(&mut to) {
+                    to.copy_from_slice(&values[start + x * filters..][..pixel]);
+                }
+            }
+            *packed = Some((panel.group, copy));
+        }
+        let start = packed.as_ref().map_or(values.as_ptr(), |(_, copy)| copy.as_ptr());
+        Columns { start, image: rows * row, row, pixel }
+    }
+
+    /// Adds up some copies of the sums in their order, and writes them as `[filters, channels / groups, kernel rows, kernel
+    /// columns]`.
+    pub(crate) fn unpack(&self, shape: &Conv2dShape, sums: &[f32], to: &mut [f32]) {
+        assert_eq!(to.len(), shape.weights_len(), "conv2d: weight gradient");
+        let panels = &self.panels;
+        let (rows, taps) = (panels.rows, shape.taps());
+        let (channels, step) = (rows / taps, Staging::channels(taps));
+        let to = Shared::new(to);
+        parallel::tasks(parallel::threads_for(sums.len()).min(panels.count()), |task, tasks| {
+            let mut staging = Staging::new(panels.full, step * taps);
+            for panel in parallel::share(panels.count(), task, tasks).map(|index| panels.panel(index)) {
+                let filter = panel.group * panels.columns + panel.column;
+                // SAFETY: each panel's filters are one task's.
+                let to = unsafe { to.slice(filter * rows, panel.columns * rows) };
+                for first in (0..channels).step_by(step) {
+                    let count = step.min(channels - first);
+                    for (channel, tap) in (0..count).flat_map(|channel| (0..taps).map(move |tap| (channel, tap))) {
+                        let at = panel.start + (tap * channels + first + channel) * panel.padded;
+                        let mut copies = sums.chunks_exact(self.len()).map(|copy| &copy[at..at + panel.columns]);
+                        staging.set_column(channel * taps + tap, copies.next().unwrap_or_default());
+                        copies.for_each(|copy| staging.add_column(channel * taps + tap, copy));
+                    }
+                    for (to, from) in to.chunks_exact_mut(rows).zip(staging.rows()) {
+                        to[first * taps..][..count * taps].copy_from_slice(&from[..count * taps]);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Images that are not one plain piece.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaidOut<'a> {
+    pub values: &'a [f32],
+    pub layout: Layout,
+}
+
+/// Where some columns of a gradient lie, in floats.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    start: *const f32,
+    image: usize,
+    row: usize,
+    pixel: usize,
+}

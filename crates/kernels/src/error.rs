@@ -1,0 +1,69 @@
+/// Why a shape is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShapeError {
+    /// A size that must be at least 1 is 0.
+    #[error("{operation}: {name} must be at least 1, found 0; give the layer's real size")]
+    Zero {
+        /// The operation.
+        operation: &'static str,
+        /// The size's name.
+        name: &'static str,
+    },
+    /// The groups do not divide the channels or the filters.
+    #[error("conv2d: {groups} groups must divide {channels} channels and {filters} filters; change the groups")]
+    Groups {
+        /// Groups asked for.
+        groups: usize,
+        /// Input channels.
+        channels: usize,
+        /// Output channels.
+        filters: usize,
+    },
+    /// The window is larger than what it slides over.
+    #[error(
+        "{operation}: a window of {window} {axis} must fit into {size} with padding; use a smaller window or more padding"
+    )]
+    Window {
+        /// The operation.
+        operation: &'static str,
+        /// `"rows"` or `"columns"`.
+        axis: &'static str,
+        /// The window with its dilation.
+        window: usize,
+        /// The input with its padding.
+        size: usize,
+    },
+    /// More elements than memory can hold.
+    #[error("{operation}: a tensor of this shape has more elements than memory can address; use a smaller shape")]
+    TooLarge {
+        /// The operation.
+        operation: &'static str,
+    },
+    /// More elements in a pooling window than a winner's index can say.
+    #[error("{operation}: a window of {elements} elements is larger than {most}; use a smaller window")]
+    WindowElements {
+        /// The operation.
+        operation: &'static str,
+        /// Elements in the window.
+        elements: usize,
+        /// The most that are supported.
+        most: usize,
+    },
+    /// A dropout rate outside [0, 1).
+    #[error("dropout: the rate must be at least 0 and less than 1, found {found}; use a rate such as 0.5")]
+    Rate {
+        /// The rate, as text.
+        found: String,
+    },
+}
+
+/// The product of sizes, if a slice of that many `f32` can exist.
+pub(crate) fn elements(operation: &'static str, sizes: &[usize]) -> Result<usize, ShapeError> {
+    sizes
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size))
+        // A slice holds at most isize::MAX bytes; the factor leaves room for padding a buffer.
+        .filter(|&count| count <= isize::MAX as usize / 64)
+        .ok_or(ShapeError::TooLarge { operation })
+}

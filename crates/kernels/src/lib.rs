@@ -1,0 +1,91 @@
+//! Fast CPU kernels for training convolutional networks: plain functions over `f32` slices.
+//!
+//! # What there is
+//!
+//! | operation | forward | backward |
+//! | --- | --- | --- |
+//! | convolution or dense layer, bias, `ReLU` | [`conv2d_forward`], [`conv2d_forward_packed`] | [`conv2d_backward`] |
+//! | batch norm, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
+//! | average pooling | [`average_pool_forward`] | [`average_pool_backward`] |
+//! | dropout alone | [`dropout`] | [`dropout`] |
+//! | `Flatten` in ONNX's order | [`nhwc_to_nchw`] | [`nchw_to_nhwc`] |
+//!
+//! A dense layer is a convolution of 1×1 images: [`Conv2d::dense`]. Sizes are checked once, by `checked()`, which gives a
+//! shape that the kernels take; after that, only a slice of the wrong length can fail, and panics.
+//!
+//! # Layouts
+//!
+//! Activations are `[batch, height, width, channels]` ("NHWC", channels last), weights `[filters, channels / groups, kernel rows,
+//! kernel columns]` as in ONNX and PyTorch. Channels last makes a row of a convolution's window one piece of memory, so that
+//! the multiplying kernel reads the input where it lies, without a copy of each window ("im2col"):
+//!
+//! ```text
+//! a row of the input      x0          x1          x2          x3          x4
+//! (C = 3 channels)     c0 c1 c2    c0 c1 c2    c0 c1 c2    c0 c1 c2    c0 c1 c2
+//!
+//! window of output 0   |<------- 3 columns × C floats ------->|
+//! window of output 1               |<------- 3 columns × C floats ------->|         (C floats on: the stride between rows of A)
+//!
+//! weights, packed      panel 0: 32 filters       panel 1: 32 filters       …
+//! once a call          k = 0   f0 f1 … f31       k = 0   f32 f33 … f63
+//!                      k = 1   f0 f1 … f31       k = 1   f32 f33 … f63               (k: kernel row, kernel column, channel)
+//!                      …                         …
+//!
+//! a tile               14 outputs × 32 filters, in 28 registers:   tile[i][f] = Σ_k  A[i][k] · panel[k][f]
+//! ```
+//!
+//! The input gradient is the same product with the kernel reversed and channels and filters exchanged. The weight gradient is
+//! `Σ_pixels A[pixel][k] · G[pixel][f]`, a tile of it 14 consecutive `k` × 32 filters, both operands again where they lie.
+//!
+//! Where the rows of a tile are the same pixel of several images instead of neighbouring pixels, taps that fall on padding are
+//! left out exactly; small images with much padding gain most. The cheaper of the two is chosen from the sizes.
+//!
+//! # Threads and results
+//!
+//! Work runs in the current rayon pool: bound the threads with `ThreadPool::install`. Each task's share depends only on the number
+//! of threads, and sums over tasks are added in their order, so that equal calls with as many threads give equal bits. Buffers
+//! are kept by the threads from call to call.
+//!
+//! All arithmetic is in f32, statistics and sums over a batch partly in f64. The instruction set is chosen at run time:
+//! [`Level`].
+//!
+//! ```
+//! use kiln_kernels::{Activation, Conv2d, conv2d_forward};
+//!
+//! let shape = Conv2d::new([1, 3, 3, 1], 1, [3, 3]).padded(1).checked()?;
+//! let mut output = [0.0; 9];
+//! conv2d_forward(&shape, &[1.0; 9], &[1.0; 9], Some(&[0.5]), Activation::Relu, &mut output);
+//! assert_eq!(output, [4.5, 6.5, 4.5, 6.5, 9.5, 6.5, 4.5, 6.5, 4.5]);
+//! # Ok::<(), kiln_kernels::ShapeError>(())
+//! ```
+
+#![allow(unsafe_code, reason = "SIMD intrinsics, and tasks that write interleaved parts of one slice")]
+#![allow(
+    clippy::inline_always,
+    reason = "a body only uses a level's instructions where it is inlined into that level's function"
+)]
+
+mod average_pool;
+mod conv;
+mod dropout;
+mod error;
+mod layout;
+mod level;
+mod micro;
+mod norm_pool;
+mod parallel;
+mod scratch;
+mod simd;
+
+pub use average_pool::{average_pool_backward, average_pool_forward};
+pub use conv::{
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters, conv2d_backward, conv2d_forward,
+    conv2d_forward_packed,
+};
+pub use dropout::{Dropout, dropout};
+pub use error::ShapeError;
+pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
+pub use level::Level;
+pub use norm_pool::{
+    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics, norm_pool_forward,
+};

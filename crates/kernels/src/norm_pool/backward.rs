@@ -1,0 +1,227 @@
+use super::forward::lanes;
+use super::shape::NormPoolShape;
+use super::state::{DROPPED, NormPoolState};
+use super::statistics::sum_images;
+use crate::level::{Level, multiversioned};
+use crate::parallel::{self, Shared, share};
+use crate::scratch::Scratch;
+
+/// The gradient that a [`norm_pool_forward`](crate::norm_pool_forward) passes back to its input, not yet written out.
+///
+/// Creating one makes the sums that batch normalisation needs over the whole batch. The gradient itself is then made image by
+/// image: by [`NormPoolGradient::write`], or inside [`conv2d_backward`](crate::conv2d_backward), where it never leaves the
+/// cache.
+#[derive(Debug)]
+pub struct NormPoolGradient<'a> {
+    shape: NormPoolShape,
+    input: &'a [f32],
+    state: &'a NormPoolState,
+    gradient: &'a [f32],
+    offsets: Vec<usize>,
+    sums: Vec<f64>,
+    /// `scale * (d - constant - (x - mean) * slope)` by channel, or `d` alone without normalisation.
+    coefficients: Option<Coefficients>,
+}
+
+#[derive(Debug)]
+struct Coefficients {
+    scale: Vec<f32>,
+    constant: Vec<f32>,
+    slope: Vec<f32>,
+}
+
+impl<'a> NormPoolGradient<'a> {
+    /// Takes what the forward pass took and left: `gamma` (if it normalised), `input`, `state`, and the output's `gradient`.
+    ///
+    /// # Panics
+    ///
+    /// When a slice is not of the shape's length, or the state is another forward pass's.
+    pub fn new(
+        shape: &NormPoolShape,
+        gamma: Option<&[f32]>,
+        input: &'a [f32],
+        state: &'a NormPoolState,
+        gradient: &'a [f32],
+    ) -> Self {
+        assert_eq!(input.len(), shape.input_len(), "pool2d: input");
+        assert_eq!(gradient.len(), shape.output_len(), "pool2d: output gradient");
+        assert_eq!(state.winners.len(), shape.output_len(), "pool2d: state");
+        let normalized = if gamma.is_some() { shape.output_len() } else { 0 };
+        assert_eq!(state.maxima.len(), normalized, "batch norm: state");
+        assert_eq!(state.mean.len(), gamma.map_or(0, <[f32]>::len), "batch norm: state");
+        let offsets = shape.offsets();
+        let mut this = Self { shape: *shape, input, state, gradient, offsets, sums: Vec::new(), coefficients: None };
+        if let Some(gamma) = gamma {
+            assert_eq!(gamma.len(), shape.channels, "batch norm: gamma");
+            this.sums = this.reduce();
+            this.coefficients = Some(this.coefficients(gamma));
+        }
+        this
+    }
+
+    /// Writes the gradients of gamma and beta, `[channels]` each.
+    ///
+    /// # Panics
+    ///
+    /// When there was no normalisation, or a slice is not of that length.
+    pub fn write_parameters(&self, gamma: &mut [f32], beta: &mut [f32]) {
+        assert!(self.coefficients.is_some(), "batch norm: there was none");
+        assert_eq!((gamma.len(), beta.len()), (self.shape.channels, self.shape.channels), "batch norm: gradients");
+        let (constant, product) = self.sums.split_at(self.shape.channels);
+        beta.iter_mut().zip(constant).for_each(|(to, &sum)| *to = sum as f32);
+        for ((to, &sum), &inverse) in gamma.iter_mut().zip(product).zip(&self.state.inverse) {
+            *to = (sum * f64::from(inverse)) as f32;
+        }
+    }
+
+    /// Writes the gradient of the input, `[batch, height, width, channels]`.
+    ///
+    /// # Panics
+    ///
+    /// When the slice is not of the shape's length.
+    pub fn write(&self, to: &mut [f32]) {
+        assert_eq!(to.len(), self.shape.input_len(), "pool2d: input gradient");
+        let level = Level::current();
+        let length = self.shape.image_in();
+        let to = Shared::new(to);
+        parallel::tasks(parallel::threads_for(self.input.len()).min(self.shape.batch), |task, tasks| {
+            for image in share(self.shape.batch, task, tasks) {
+                // SAFETY: each image is one task's.
+                self.write_image(level, image, unsafe { to.slice(image * length, length) });
+            }
+        });
+    }
+
+    /// The shape.
+    pub(crate) fn shape(&self) -> &NormPoolShape {
+        &self.shape
+    }
+
+    /// One image of the forward pass's input.
+    pub(crate) fn input_image(&self, image: usize) -> &[f32] {
+        &self.input[image * self.shape.image_in()..][..self.shape.image_in()]
+    }
+
+    /// Writes one image of the gradient.
+    pub(crate) fn write_image(&self, level: Level, image: usize, to: &mut [f32]) {
+        let range = image * self.shape.image_out()..(image + 1) * self.shape.image_out();
+        scatter(level, self, &self.gradient[range.clone()], &self.state.winners[range], to);
+        if let Some(coefficients) = &self.coefficients {
+            normalize(level, coefficients, &self.state.mean, self.input_image(image), to);
+        }
+    }
+
+    /// By channel: the sum of the gradient, then of its product with `x - mean`.
+    fn reduce(&self) -> Vec<f64> {
+        let level = Level::current();
+        let (length, channels) = (self.shape.image_out(), self.shape.channels);
+        sum_images(&self.shape, |image, sums| {
+            let range = image * length..(image + 1) * length;
+            let mut part = Scratch::zeros(2 * channels);
+            let (gradient, winners) = (&self.gradient[range.clone()], &self.state.winners[range.clone()]);
+            reduce_image(level, self.state, gradient, winners, &self.state.maxima[range], &mut part);
+            sums.iter_mut().zip(part.iter()).for_each(|(sum, &part)| *sum += f64::from(part));
+        })
+    }
+
+    fn coefficients(&self, gamma: &[f32]) -> Coefficients {
+        let inverse = &self.state.inverse;
+        let scale = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+        let count = (self.shape.batch * self.shape.height * self.shape.width) as f64;
+        let share = if self.state.of_batch { 1.0 / count } else { 0.0 };
+        let (constant, product) = self.sums.split_at(self.shape.channels);
+        let constant = constant.iter().map(|sum| (sum * share) as f32).collect();
+        let slope = product.iter().zip(inverse).map(|(sum, &i)| (sum * share * f64::from(i).powi(2)) as f32).collect();
+        Coefficients { scale, constant, slope }
+    }
+}
+
+multiversioned! {
+    fn reduce_image(state: &NormPoolState, gradient: &[f32], winners: &[u16], maxima: &[f32], sums: &mut [f32]) =
+        reduce_image_body
+}
+
+#[inline(always)]
+fn reduce_image_body(state: &NormPoolState, gradient: &[f32], winners: &[u16], maxima: &[f32], sums: &mut [f32]) {
+    let channels = state.mean.len();
+    let (constant, product) = sums.split_at_mut(channels);
+    let pixels = gradient.chunks_exact(channels).zip(winners.chunks_exact(channels)).zip(maxima.chunks_exact(channels));
+    for ((gradient, winners), maxima) in pixels {
+        let (constant, product, mean) = (&mut constant[..channels], &mut product[..channels], &state.mean[..channels]);
+        for c in 0..channels {
+            let passed = if winners[c] & DROPPED == 0 { gradient[c] * state.scale } else { 0.0 };
+            constant[c] += passed;
+            product[c] += passed * (maxima[c] - mean[c]);
+        }
+    }
+}
+
+/// What dropout lets through of `L` channels' gradients, and which place of the window gets it.
+#[inline(always)]
+fn passed<const L: usize>(scale: f32, channel: usize, gradient: &[f32], winners: &[u16]) -> ([f32; L], [u32; L]) {
+    let gradient = lanes::<L>(gradient, channel);
+    let winner: [u16; L] = *winners[channel..].first_chunk().expect("as many winners as gradients");
+    let mut passed = [0.0; L];
+    for l in 0..L {
+        passed[l] = if winner[l] & DROPPED == 0 { gradient[l] * scale } else { 0.0 };
+    }
+    (passed, winner.map(|winner| u32::from(winner & !DROPPED)))
+}
+
+multiversioned! {
+    fn scatter(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: &mut [f32]) = scatter_body
+}
+
+/// Adds each output's gradient to the input that was its maximum.
+#[inline(always)]
+fn scatter_body(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: &mut [f32]) {
+    to.fill(0.0);
+    let channels = this.shape.channels;
+    let pixels = gradient.chunks_exact(channels).zip(winners.chunks_exact(channels));
+    for (window, (gradient, winners)) in this.shape.windows().zip(pixels) {
+        let to = &mut to[window..];
+        let mut channel = 0;
+        while channel + 16 <= channels {
+            scatter_lanes::<16>(this, channel, gradient, winners, to);
+            channel += 16;
+        }
+        while channel < channels {
+            scatter_lanes::<1>(this, channel, gradient, winners, to);
+            channel += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn scatter_lanes<const L: usize>(
+    this: &NormPoolGradient,
+    channel: usize,
+    gradient: &[f32],
+    winners: &[u16],
+    to: &mut [f32],
+) {
+    let (gradient, winner) = passed::<L>(this.state.scale, channel, gradient, winners);
+    for (place, &offset) in this.offsets.iter().enumerate() {
+        let to = &mut to[offset + channel..][..L];
+        for l in 0..L {
+            to[l] += if winner[l] == place as u32 { gradient[l] } else { 0.0 };
+        }
+    }
+}
+
+multiversioned! {
+    fn normalize(coefficients: &Coefficients, mean: &[f32], input: &[f32], to: &mut [f32]) = normalize_body
+}
+
+/// From the gradient of the normalised values to that of the input.
+#[inline(always)]
+fn normalize_body(coefficients: &Coefficients, mean: &[f32], input: &[f32], to: &mut [f32]) {
+    let channels = mean.len();
+    let Coefficients { scale, constant, slope } = coefficients;
+    let (scale, constant, slope) = (&scale[..channels], &constant[..channels], &slope[..channels]);
+    for (to, input) in to.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
+        for c in 0..channels {
+            to[c] = scale[c] * (to[c] - constant[c] - (input[c] - mean[c]) * slope[c]);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use super::shape::NormPoolShape;
+use super::state::{Affine, DROPPED, Norm, NormPoolState};
+use crate::dropout::Dropout;
+use crate::level::{Level, multiversioned};
+use crate::parallel::{self, Shared, share};
+
+/// Batch normalisation, max-pooling and dropout in one pass (two with [`Statistics::Batch`](crate::Statistics::Batch)); each is optional.
+///
+/// - `input`: `[batch, height, width, channels]`
+/// - `output`: `[batch, output rows, output columns, channels]`, overwritten
+///
+/// The maximum is of normalised values, so that a negative gamma is right. Of equal maxima, the first in scan order counts.
+/// A NaN is the maximum where it is first in its window, and is otherwise passed over.
+///
+/// # Panics
+///
+/// When a slice is not of the shape's length.
+pub fn norm_pool_forward(
+    shape: &NormPoolShape,
+    norm: Option<&Norm>,
+    dropout: Option<&Dropout>,
+    input: &[f32],
+    output: &mut [f32],
+    state: &mut NormPoolState,
+) {
+    assert_eq!(input.len(), shape.input_len(), "pool2d: input");
+    assert_eq!(output.len(), shape.output_len(), "pool2d: output");
+    let level = Level::current();
+    let affine = state.prepare(shape, level, norm, input);
+    state.scale = dropout.map_or(1.0, Dropout::scale);
+    state.winners.resize(shape.output_len(), 0);
+    let kept = if norm.is_some() { shape.image_out() } else { 0 };
+    state.maxima.resize(shape.batch * kept, 0.0);
+
+    let offsets = shape.offsets();
+    let (image_in, image_out) = (shape.image_in(), shape.image_out());
+    let (output, winners, maxima) =
+        (Shared::new(output), Shared::new(&mut state.winners), Shared::new(&mut state.maxima));
+    parallel::tasks(parallel::threads_for(input.len()).min(shape.batch), |task, tasks| {
+        let mut bits = Vec::new();
+        for image in share(shape.batch, task, tasks) {
+            let start = image * image_out;
+            // SAFETY: each image is one task's.
+            let mut to = unsafe {
+                Written {
+                    output: output.slice(start, image_out),
+                    winners: winners.slice(start, image_out),
+                    maxima: maxima.slice(image * kept, kept),
+                }
+            };
+            forward_image(level, shape, &offsets, &affine, &input[image * image_in..][..image_in], &mut to);
+            if let Some(dropout) = dropout {
+                let first = dropout.draw(level, start, image_out, &mut bits);
+                drop_image(level, dropout, &bits[first..], to.output, to.winners);
+            }
+        }
+    });
+}
+
+/// What the forward pass writes, of an image or a pixel.
+struct Written<'a> {
+    output: &'a mut [f32],
+    winners: &'a mut [u16],
+    maxima: &'a mut [f32],
+}
+
+multiversioned! {
+    fn forward_image(
+        shape: &NormPoolShape,
+        offsets: &[usize],
+        affine: &Affine,
+        input: &[f32],
+        to: &mut Written,
+    ) = forward_image_body
+}
+
+#[inline(always)]
+fn forward_image_body(shape: &NormPoolShape, offsets: &[usize], affine: &Affine, input: &[f32], to: &mut Written) {
+    let channels = shape.channels;
+    let pixels = to.output.chunks_exact_mut(channels).zip(to.winners.chunks_exact_mut(channels));
+    let mut maxima = to.maxima.chunks_exact_mut(channels);
+    for (window, (output, winners)) in shape.windows().zip(pixels) {
+        let input = &input[window..];
+        let mut pixel = Written { output, winners, maxima: maxima.next().unwrap_or_default() };
+        let mut channel = 0;
+        while channel + 16 <= channels {
+            forward_lanes::<16>(channel, offsets, affine, input, &mut pixel);
+            channel += 16;
+        }
+        while channel < channels {
+            forward_lanes::<1>(channel, offsets, affine, input, &mut pixel);
+            channel += 1;
+        }
+    }
+}
+
+/// `L` channels from `channel` on of one window.
+#[inline(always)]
+fn forward_lanes<const L: usize>(channel: usize, offsets: &[usize], affine: &Affine, input: &[f32], to: &mut Written) {
+    let (mean, scale, shift) =
+        (lanes::<L>(&affine.mean, channel), lanes::<L>(&affine.scale, channel), lanes::<L>(&affine.shift, channel));
+    let (mut best, mut maximum) = ([0.0; L], [0.0; L]);
+    let mut winner = [0_u32; L];
+    for (place, &offset) in offsets.iter().enumerate() {
+        let x = lanes::<L>(input, offset + channel);
+        for l in 0..L {
+            let value = (x[l] - mean[l]) * scale[l] + shift[l];
+            let better = place == 0 || value > best[l];
+            best[l] = if better { value } else { best[l] };
+            maximum[l] = if better { x[l] } else { maximum[l] };
+            winner[l] = if better { place as u32 } else { winner[l] };
+        }
+    }
+    to.output[channel..channel + L].copy_from_slice(&best);
+    to.winners[channel..channel + L].copy_from_slice(&winner.map(|winner| winner as u16));
+    if let Some(maxima) = to.maxima.get_mut(channel..channel + L) {
+        maxima.copy_from_slice(&maximum);
+    }
+}
+
+/// `L` values from `start` on.
+#[inline(always)]
+pub(super) fn lanes<const L: usize>(values: &[f32], start: usize) -> [f32; L] {
+    *values[start..].first_chunk().expect("a window lies inside its image")
+}
+
+multiversioned! {
+    fn drop_image(dropout: &Dropout, bits: &[u16], output: &mut [f32], winners: &mut [u16]) = drop_image_body
+}
+
+#[inline(always)]
+fn drop_image_body(dropout: &Dropout, bits: &[u16], output: &mut [f32], winners: &mut [u16]) {
+    let (threshold, scale) = (dropout.threshold(), dropout.scale());
+    for ((output, winner), &bits) in output.iter_mut().zip(winners).zip(bits) {
+        let dropped = u32::from(bits) < threshold;
+        *output = if dropped { 0.0 } else { *output * scale };
+        *winner |= if dropped { DROPPED } else { 0 };
+    }
+}
