@@ -39,9 +39,8 @@ impl Prefix {
         let mut steps = Vec::new();
         for layer in layers {
             match step(layer, weights)? {
-                Kind::Step(step) => steps.push(step),
-                Kind::Nothing => {}
-                Kind::Unknown => return Ok(None),
+                Some(step) => steps.extend(step),
+                None => return Ok(None),
             }
         }
         Ok(Some(Self { steps, input: first.input }))
@@ -73,7 +72,9 @@ impl Prefix {
                     layout = Shape::Image { channels: sizes.channels, height, width };
                 }
                 Step::Relu => {
-                    current.iter_mut().for_each(|x| *x = x.max(0.0));
+                    for x in &mut current {
+                        *x = x.max(0.0);
+                    }
                     continue;
                 }
                 Step::Flatten([height, width, channels]) => {
@@ -98,26 +99,21 @@ fn channels_last(shape: &Conv2dShape) -> Shape {
     Shape::Image { channels: shape.filters, height, width }
 }
 
-enum Kind {
-    Step(Step),
-    /// Does nothing to frozen samples.
-    Nothing,
-    Unknown,
-}
-
-fn step(layer: &Layer, weights: &Weights) -> Result<Kind, WeightsError> {
+/// At most one step: dropout, say, does nothing here. Nothing at all for a kind that the kernels do not know.
+fn step(layer: &Layer, weights: &Weights) -> Result<Option<Vec<Step>>, WeightsError> {
     let fused = |activation: Option<Activation>| match activation {
         Some(Activation::Relu) => Some(Fused::Relu),
         None => Some(Fused::Linear),
         Some(Activation::Softmax) => None,
     };
     let conv = |sizes: Conv2d, use_bias: bool, activation: Option<Fused>| {
-        let (Ok(shape), Some(activation)) = (sizes.checked(), activation) else { return Ok(Kind::Unknown) };
+        let (Ok(shape), Some(activation)) = (sizes.checked(), activation) else { return Ok(None) };
         let weight = weights.get(&format!("{}.weight", layer.name))?;
         let bias = use_bias.then(|| weights.get(&format!("{}.bias", layer.name))).transpose()?;
         let (weights, bias) = (PackedFilters::new(&shape, &weight.data), bias.map(|bias| bias.data.clone()));
-        Ok(Kind::Step(Step::Conv { sizes, weights, bias, activation }))
+        Ok(Some(vec![Step::Conv { sizes, weights, bias, activation }]))
     };
+    let one = |step| Some(vec![step]);
     Ok(match (&layer.kind, layer.input) {
         (LayerKind::Conv2d(spec), Shape::Image { channels, height, width }) => {
             let pads = spec.padding.pads([height, width], spec.kernel_size, spec.strides);
@@ -133,14 +129,14 @@ fn step(layer: &Layer, weights: &Weights) -> Result<Kind, WeightsError> {
         }
         (LayerKind::MaxPool(spec), Shape::Image { channels, height, width }) => {
             let pool = Pool2d { window: spec.pool_size, stride: spec.strides };
-            Kind::Step(Step::MaxPool { sizes: NormPool { batch: 1, height, width, channels, pool } })
+            one(Step::MaxPool { sizes: NormPool { batch: 1, height, width, channels, pool } })
         }
-        (LayerKind::Relu {}, _) => Kind::Step(Step::Relu),
+        (LayerKind::Relu {}, _) => one(Step::Relu),
         (LayerKind::Flatten {}, Shape::Image { channels, height, width }) => {
-            Kind::Step(Step::Flatten([height, width, channels]))
+            one(Step::Flatten([height, width, channels]))
         }
-        (LayerKind::Flatten {} | LayerKind::Dropout { .. }, _) => Kind::Nothing,
-        _ => Kind::Unknown,
+        (LayerKind::Flatten {} | LayerKind::Dropout { .. }, _) => Some(Vec::new()),
+        _ => None,
     })
 }
 
