@@ -11,9 +11,10 @@ run recipe="models/quickstart.toml" *args:
 check crate:
     cargo check -p kiln-{{ crate }} --all-targets
 
-# All tests; with a crate's name only its own, e.g. `just test spec`
+# All tests; with a crate's name its own, e.g. `just test spec`. Alone, crates with Burn or tract below them would be built
+# with other features, minutes of it; for them all unit tests are run, which takes seconds.
 test crate="":
-    cargo test --release {{ if crate == "" { "--workspace" } else { "-p kiln-" + crate } }}
+    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|cli|inference|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
 
 # Format and lint
 lint:

@@ -47,6 +47,7 @@ impl<'a> TrainingProgress<'a> {
             self.terminal.status("Phase", &format!("{}/{}: training {trainable} parameters", number + 1, phases.len()));
         }
         self.epoch_start = Instant::now();
+        self.last_sign = Instant::now();
     }
 
     /// Takes the bar off the screen.
