@@ -10,6 +10,7 @@ fn the_summary_shows_what_is_frozen() {
     let text = ok(&["summary", "models/vgg16-frozen.toml"]).stdout;
     let counts = "Total params: 14,782,154\nTrainable params: 67,210\nNon-trainable params: 14,714,944\n";
     assert!(text.contains(counts), "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" frozen ")).count(), 18, "{text}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub struct Args {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true)]

@@ -24,6 +24,7 @@ struct Row<'a> {
     /// Without the batch.
     output_shape: Vec<usize>,
     parameters: usize,
+    frozen: bool,
 }
 
 pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
@@ -45,6 +46,7 @@ fn summary(model: &Model) -> Summary<'_> {
         r#type: layer.kind.type_name(),
         output_shape: layer.output.dims(),
         parameters: layer.count(),
+        frozen: layer.frozen,
     });
     Summary {
         layers: rows.collect(),
@@ -56,11 +58,17 @@ fn summary(model: &Model) -> Summary<'_> {
 
 fn table(model: &Model) -> String {
     let summary = summary(model);
+    // As with Keras's `show_trainable`, but only where it says something.
+    let any_frozen = summary.layers.iter().any(|row| row.frozen);
     let rows = summary.layers.iter().map(|row| {
         let dims: Vec<String> = row.output_shape.iter().map(ToString::to_string).collect();
-        [format!("{} ({})", row.name, row.r#type), format!("[batch, {}]", dims.join(", ")), thousands(row.parameters)]
+        let name = format!("{} ({})", row.name, row.r#type);
+        let frozen = any_frozen.then(|| if row.frozen { "frozen".into() } else { String::new() });
+        let numbers = [format!("[batch, {}]", dims.join(", ")), thousands(row.parameters)];
+        std::iter::once(name).chain(frozen).chain(numbers).collect::<Vec<_>>()
     });
-    let table = text_table(["Layer (type)", "Output shape", "Param #"], rows, 2);
+    let header = ["Layer (type)"].into_iter().chain(any_frozen.then_some("Frozen")).chain(["Output shape", "Param #"]);
+    let table = text_table(header, rows, if any_frozen { 3 } else { 2 });
     format!(
         "{table}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n",
         thousands(summary.total_parameters),

@@ -23,7 +23,14 @@ pub fn numbers(seed: u64, count: usize) -> Vec<f32> {
 #[track_caller]
 pub fn assert_close(name: &str, found: &[f32], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{name}: length");
-    let largest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+    assert_close_sums(name, found, expected, 0.0);
+}
+
+/// [`assert_close`] for sums whose largest term is `term`: terms may cancel to next to nothing, and what is left has the
+/// rounding errors of the terms, not of the sum.
+#[track_caller]
+pub fn assert_close_sums(name: &str, found: &[f32], expected: &[f64], term: f64) {
+    let largest = expected.iter().fold(term, |most, x| most.max(x.abs()));
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(found) - expected).abs();
         assert!(error <= TOLERANCE * largest, "{name}[{i}]: {found} instead of {expected}, at most {largest}");
