@@ -66,6 +66,9 @@ pub struct TrainArgs {
     /// Folder for run directories
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+    /// Train by Burn's own operations alone, without kiln's kernels: slower, for comparison
+    #[arg(long)]
+    pub stock_kernels: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,8 +7,7 @@ use kiln_run::Weights;
 use kiln_spec::{Layer, Model};
 use sha2::{Digest, Sha256};
 
-use crate::network::Network;
-use crate::prefix::Prefix;
+use crate::network::{Draws, Network};
 use crate::{Control, Device, TrainError, frozen};
 
 /// Images that go through the layers together: few enough that the largest activations take some hundred MiB.
@@ -57,14 +56,15 @@ pub fn compute_features(
         return Ok(Some(features));
     }
     let mut writer = FeatureWriter::open(path, key, rows, width)?;
-    let runner = Runner::new(layers, weights, device)?;
+    let network = Network::new(layers, weights, device)?;
     let rest = samples.skip(writer.done());
     let mut waiting = Vec::with_capacity(CHUNK * CHUNKS_PER_WRITE * width);
     let mut done = writer.done();
     for batch in &Loader::new(rest, CHUNK, Order::Sequential)? {
         let batch = batch?;
         done += batch.labels.len();
-        waiting.extend(runner.run(batch.values, device)?);
+        let input = network.input(batch.values, &device.burn);
+        waiting.extend(network.forward(input, Draws::default())?.into_values()?);
         if waiting.len() >= CHUNK * CHUNKS_PER_WRITE * width || done == rows {
             writer.append(&waiting)?;
             waiting.clear();
@@ -75,26 +75,4 @@ pub fn compute_features(
     }
     drop(writer);
     Ok(Features::open(path, key, rows, width)?)
-}
-
-/// What runs the layers: kiln's kernels where they know all of them, else Burn.
-enum Runner {
-    Kernels(Prefix),
-    Burn(Network),
-}
-
-impl Runner {
-    fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, TrainError> {
-        Ok(match Prefix::new(layers, weights)? {
-            Some(prefix) => Self::Kernels(prefix),
-            None => Self::Burn(Network::new(layers, weights, &device.0)?),
-        })
-    }
-
-    fn run(&self, values: Vec<f32>, device: &Device) -> Result<Vec<f32>, TrainError> {
-        match self {
-            Self::Kernels(prefix) => Ok(prefix.run(&values)?),
-            Self::Burn(network) => network.forward(network.input(values, &device.0)).into_values(),
-        }
-    }
 }

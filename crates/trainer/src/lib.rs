@@ -11,10 +11,10 @@ mod error;
 mod features;
 mod fit;
 mod frozen;
+mod fused;
 mod init;
 mod network;
 mod predictor;
-mod prefix;
 
 pub use backbone::backbone_weights;
 pub use device::Device;

@@ -3,7 +3,7 @@
 use kiln_run::Weights;
 use kiln_spec::Model;
 
-use crate::network::Network;
+use crate::network::{Draws, Network};
 use crate::{Device, TrainError};
 
 /// A model with its weights, in evaluation mode: no dropout, running statistics in batch normalisation.
@@ -11,7 +11,7 @@ pub struct Predictor {
     network: Network,
     /// Values of one image.
     size: usize,
-    device: burn::tensor::Device,
+    device: Device,
 }
 
 /// What one layer gave for a batch.
@@ -27,8 +27,8 @@ impl Predictor {
     /// Builds the model with these weights.
     pub fn new(model: &Model, weights: &Weights, device: &Device) -> Result<Self, TrainError> {
         weights.check(model)?;
-        let network = Network::new(model.layers(), weights, &device.0)?;
-        Ok(Self { network, size: model.preprocessing().len(), device: device.0.clone() })
+        let network = Network::new(model.layers(), weights, device)?;
+        Ok(Self { network, size: model.preprocessing().len(), device: device.clone() })
     }
 
     /// Logits `[n, classes]`, row-major, of prepared images `[n, channels, height, width]`.
@@ -38,17 +38,19 @@ impl Predictor {
     /// If `pixels` is not a whole number of images.
     pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>, TrainError> {
         self.check(pixels);
-        self.network.forward(self.network.input(pixels.to_vec(), &self.device)).into_values()
+        let input = self.network.input(pixels.to_vec(), &self.device.burn);
+        self.network.forward(input, Draws::default())?.into_values()
     }
 
-    /// What each layer gives for prepared images, its activation included; a softmax is left out.
+    /// What each layer gives for prepared images, its activation included; a softmax is left out. Layer by layer means by
+    /// Burn's own operations.
     ///
     /// # Panics
     ///
     /// If `pixels` is not a whole number of images.
     pub fn layer_outputs(&self, pixels: &[f32]) -> Result<Vec<LayerOutput>, TrainError> {
         self.check(pixels);
-        let outputs = self.network.layer_outputs(self.network.input(pixels.to_vec(), &self.device)).into_iter();
+        let outputs = self.network.layer_outputs(self.network.input(pixels.to_vec(), &self.device.burn)).into_iter();
         outputs.map(|(name, flow)| Ok(LayerOutput { name: name.into(), data: flow.into_values()? })).collect()
     }
 

@@ -33,7 +33,7 @@ pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
 /// Trains a recipe into a new run directory.
 pub fn train(args: &TrainArgs, recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<(RunDir, Outcome)> {
     let sets = dataset::sets(recipe, &context.assets)?;
-    let device = Device::cpu();
+    let device = if args.stock_kernels { Device::stock_cpu() } else { Device::cpu() };
     let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
     if let Some(pretrained) = &recipe.backbone {
         weights.0.extend(backbone::weights(pretrained, &context.assets)?.0);

@@ -14,7 +14,7 @@ use kiln_data::{Batch, Loader, Order, Samples};
 use kiln_run::{Epoch, History, Weights};
 use kiln_spec::{Layers, Model, Optimizer, Phase};
 
-use crate::network::{Network, values};
+use crate::network::{Draws, Network, values};
 use crate::{Device, TrainError, frozen};
 use metrics::Running;
 pub use observer::{BatchReport, Control, Observer};
@@ -94,28 +94,30 @@ pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, Train
 struct State<'a> {
     task: &'a Task<'a>,
     network: Network,
+    /// Steps taken.
+    steps: u64,
     optimizer: ModuleOptimizer,
     base_rate: f64,
     rates: ModuleLearningRate,
     loss: CrossEntropyLoss,
     /// The device with gradients; validation runs without.
-    device: burn::tensor::Device,
+    device: Device,
 }
 
 impl<'a> State<'a> {
     fn new(task: &'a Task<'a>) -> Result<Self, TrainError> {
-        let device = task.device.0.clone().autodiff();
-        // Another stream for every phase.
-        device.seed(task.seed.wrapping_add(task.history.epochs.len() as u64));
+        let device = task.device.autodiff();
+        device.burn.seed(stream(task));
         let network = Network::new(&task.model.layers()[task.first_layer..], task.weights, &device)?;
         let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = task.phase.optimizer;
         let adam = AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32).with_epsilon(epsilon as f32);
         Ok(Self {
             rates: rates(task, &network, learning_rate),
             network,
+            steps: 0,
             optimizer: adam.init(),
             base_rate: learning_rate,
-            loss: CrossEntropyLossConfig::new().init(&device),
+            loss: CrossEntropyLossConfig::new().init(&device.burn),
             device,
             task,
         })
@@ -162,8 +164,11 @@ impl<'a> State<'a> {
 
     /// Forward, backward, update. Gives the loss and the logits from before the update.
     fn step(&mut self, batch: Batch) -> Result<(f64, Vec<f32>), TrainError> {
-        let labels = labels(&batch, &self.device);
-        let logits = self.network.forward(self.network.input(batch.values, &self.device)).into_vector();
+        let labels = labels(&batch, &self.device.burn);
+        let draws = Draws { seed: stream(self.task), step: self.steps };
+        self.steps += 1;
+        let input = self.network.input(batch.values, &self.device.burn);
+        let logits = self.network.forward(input, draws)?.into_vector();
         let loss = self.loss.forward(logits.clone(), labels);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         self.network = self.optimizer.step(self.rates.clone(), self.network.clone(), gradients);
@@ -172,13 +177,13 @@ impl<'a> State<'a> {
 
     fn validate(&self, epoch: usize, observer: &mut dyn Observer) -> Result<Option<Running>, TrainError> {
         let network = self.network.valid();
-        let device = &self.task.device.0;
+        let device = &self.task.device.burn;
         let total = self.task.validation.view().len();
         let mut running = Running::default();
         for batch in &Loader::new(self.task.validation.clone(), self.task.batch_size, Order::Sequential)? {
             let batch = batch?;
             let truth = labels(&batch, device);
-            let logits = network.forward(network.input(batch.values, device)).into_vector();
+            let logits = network.forward(network.input(batch.values, device), Draws::default())?.into_vector();
             let loss = self.loss.forward(logits.clone(), truth);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
             if observer.validated(running.report(epoch, total)) == Control::Stop {
@@ -187,6 +192,11 @@ impl<'a> State<'a> {
         }
         Ok(Some(running))
     }
+}
+
+/// The seed of dropout: another stream for every phase.
+fn stream(task: &Task<'_>) -> u64 {
+    task.seed.wrapping_add(task.history.epochs.len() as u64)
 }
 
 /// The optimizer's learning rate, and those of layers that have one of their own.

@@ -2,15 +2,21 @@
 
 mod block;
 mod flow;
+mod plan;
+mod sequence;
 
 use burn::module::{Module, ParamGroup};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
+use kiln_kernels::ShapeError;
 use kiln_run::{Weights, WeightsError};
 use kiln_spec::{Layer, Shape};
 
-use crate::backbone;
+use crate::fused::Buffers;
+use crate::{Device, backbone};
 use block::Block;
 pub use flow::{Flow, values};
+pub use plan::Plan;
+use plan::Step;
 
 /// Consecutive layers of a model with their parameters.
 #[derive(Module, Debug)]
@@ -18,6 +24,28 @@ pub struct Network {
     blocks: Vec<Block>,
     #[module(skip)]
     layers: Vec<Layer>,
+    #[module(skip)]
+    plan: Plan,
+    /// Of the plan's steps.
+    #[module(skip)]
+    buffers: Vec<Buffers>,
+}
+
+/// What the masks of dropout depend on, where kiln's kernels draw them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Draws {
+    /// The training's seed.
+    pub seed: u64,
+    /// The step, counted from the beginning of the training.
+    pub step: u64,
+}
+
+impl Draws {
+    /// Another stream for every layer.
+    fn seed_of(self, layer: usize) -> u64 {
+        // Fibonacci hashing: neighbouring layers' seeds differ in many bits.
+        self.seed ^ (layer as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
 }
 
 impl Network {
@@ -25,15 +53,21 @@ impl Network {
     /// running statistics nor their dropout are live. Those of a pretrained base are the modules that burn-import made of
     /// it.
     pub fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
-        let mut imported = backbone::modules(layers, weights, device)?;
+        let mut imported = backbone::modules(layers, weights, &device.burn)?;
         let block = |layer: &Layer| {
             let block = match imported.remove(&layer.name) {
                 Some(conv) => Block::Conv2d(conv),
-                None => Block::new(layer, weights, device)?,
+                None => Block::new(layer, weights, &device.burn)?,
             };
             Ok(if layer.frozen { block.freeze() } else { block })
         };
-        Ok(Self { blocks: layers.iter().map(block).collect::<Result<_, _>>()?, layers: layers.to_vec() })
+        let plan = if device.kernels { Plan::fused(layers) } else { Plan::general(layers) };
+        Ok(Self {
+            blocks: layers.iter().map(block).collect::<Result<_, _>>()?,
+            layers: layers.to_vec(),
+            buffers: plan.steps.iter().map(|_| Buffers::default()).collect(),
+            plan,
+        })
     }
 
     /// The current weights by name.
@@ -48,7 +82,7 @@ impl Network {
     }
 
     /// Samples in the form that the first layer takes.
-    pub fn input(&self, values: Vec<f32>, device: &Device) -> Flow {
+    pub fn input(&self, values: Vec<f32>, device: &burn::tensor::Device) -> Flow {
         let shape = self.layers[0].input;
         let samples = values.len() / shape.len();
         match shape {
@@ -60,10 +94,17 @@ impl Network {
         }
     }
 
-    /// What the last layer gives, any softmax left out.
-    pub fn forward(&self, input: Flow) -> Flow {
-        let blocks = self.layers.iter().zip(&self.blocks);
-        blocks.fold(input, |flow, (layer, block)| block.forward(&layer.kind, flow))
+    /// What the last layer gives, any softmax left out. With gradients (on a device with autodiff) layers that are not
+    /// frozen behave as in training.
+    pub fn forward(&self, input: Flow, draws: Draws) -> Result<Flow, ShapeError> {
+        let mut flow = input;
+        for (step, buffers) in self.plan.steps.iter().zip(&self.buffers) {
+            flow = match step {
+                Step::General(at) => self.blocks[*at].forward(&self.layers[*at].kind, flow),
+                Step::Fused(sequence) => sequence::run(sequence, &self.blocks, buffers, flow, draws)?,
+            };
+        }
+        Ok(flow)
     }
 
     /// What every layer gives, its activation included and softmax left out, in order.

@@ -1,0 +1,221 @@
+//! Which layers run together.
+
+use std::fmt;
+use std::ops::Range;
+
+use kiln_kernels::{Activation as Fused, Conv2d, NormPool, Pool2d};
+use kiln_spec::{Activation, Layer, LayerKind, Shape};
+
+/// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined by `+`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    names: Vec<String>,
+}
+
+/// What runs at once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// One layer by the device's general operations.
+    General(usize),
+    /// A sequence by one fused operation of kiln's kernels.
+    Fused(Sequence),
+}
+
+/// Layers that one fused operation covers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence {
+    /// The layers.
+    pub layers: Range<usize>,
+    /// Sizes of the convolution, or of the dense layer as one of 1×1 images. The batch is 1 here and below.
+    pub conv: Option<Conv2d>,
+    /// Follows the convolution.
+    pub activation: Fused,
+    /// Sizes of what follows, if anything does.
+    pub tail: Option<NormPool>,
+    /// The layer that normalises.
+    pub norm: Option<usize>,
+    /// The layer that drops.
+    pub dropout: Option<usize>,
+}
+
+impl Plan {
+    /// Every layer for itself.
+    pub fn general(layers: &[Layer]) -> Self {
+        Self { steps: (0..layers.len()).map(Step::General).collect(), names: names(layers) }
+    }
+
+    /// The longest sequences that a fused operation covers, and every other layer for itself.
+    pub fn fused(layers: &[Layer]) -> Self {
+        let mut steps = Vec::new();
+        let mut at = 0;
+        while at < layers.len() {
+            let step = Sequence::longest(layers, at).map_or(Step::General(at), Step::Fused);
+            at = step.layers().end;
+            steps.push(step);
+        }
+        Self { steps, names: names(layers) }
+    }
+}
+
+impl Step {
+    /// The layers.
+    pub fn layers(&self) -> Range<usize> {
+        match self {
+            Self::General(at) => *at..at + 1,
+            Self::Fused(sequence) => sequence.layers.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            let how = if matches!(step, Step::Fused(_)) { "fused" } else { "general" };
+            writeln!(f, "{how:8} {}", self.names[step.layers()].join(" + "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Sequence {
+    /// The longest sequence that begins with layer `first`, if any does.
+    fn longest(layers: &[Layer], first: usize) -> Option<Self> {
+        let mut rest = Rest { layers, at: first };
+        let mut activation = Fused::Linear;
+        let conv = rest.take(convolution);
+        if let Some((_, conv)) = conv {
+            activation = conv.activation;
+            if activation == Fused::Linear && rest.take(relu).is_some() {
+                activation = Fused::Relu;
+            }
+        }
+        let input = rest.layers.get(rest.at).map_or(Shape::Vector(1), |layer| layer.input);
+        let norm = rest.take(|layer| matches!(layer.kind, LayerKind::BatchNorm(_)).then_some(()));
+        let pool = rest.take(pool);
+        let dropout = rest.take(|layer| matches!(layer.kind, LayerKind::Dropout { .. }).then_some(()));
+        let tail = (norm.is_some() || pool.is_some() || dropout.is_some()).then(|| {
+            let (channels, height, width) = match input {
+                Shape::Image { channels, height, width } => (channels, height, width),
+                Shape::Vector(features) => (features, 1, 1),
+            };
+            NormPool { batch: 1, height, width, channels, pool: pool.map_or(Pool2d::square(1), |(_, pool)| pool) }
+        });
+        let conv = conv.map(|(_, conv)| conv.sizes);
+        let known = conv.is_none_or(|conv| conv.checked().is_ok()) && tail.is_none_or(|tail| tail.checked().is_ok());
+        (known && rest.at > first).then(|| Self {
+            layers: first..rest.at,
+            conv,
+            activation,
+            tail,
+            norm: norm.map(|(at, ())| at),
+            dropout: dropout.map(|(at, ())| at),
+        })
+    }
+}
+
+/// The layers from `at` on.
+struct Rest<'a> {
+    layers: &'a [Layer],
+    at: usize,
+}
+
+impl Rest<'_> {
+    /// Goes on by a layer if `read` knows it; gives its place and what was read.
+    fn take<T>(&mut self, read: impl Fn(&Layer) -> Option<T>) -> Option<(usize, T)> {
+        let found = read(self.layers.get(self.at)?)?;
+        self.at += 1;
+        Some((self.at - 1, found))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Convolution {
+    sizes: Conv2d,
+    activation: Fused,
+}
+
+fn convolution(layer: &Layer) -> Option<Convolution> {
+    match (&layer.kind, layer.input) {
+        (LayerKind::Conv2d(spec), Shape::Image { channels, height, width }) => {
+            let pads = spec.padding.pads([height, width], spec.kernel_size, spec.strides);
+            let sizes = Conv2d {
+                stride: spec.strides,
+                padding: [pads.top, pads.left, pads.bottom, pads.right],
+                ..Conv2d::new([1, height, width, channels], spec.filters, spec.kernel_size)
+            };
+            Some(Convolution { sizes, activation: activation(spec.activation) })
+        }
+        (LayerKind::Dense(spec), Shape::Vector(inputs)) => Some(Convolution {
+            sizes: Conv2d::dense(1, inputs, spec.units),
+            activation: activation(spec.activation),
+        }),
+        _ => None,
+    }
+}
+
+/// A softmax is left out: it stands at the end only, and the loss contains it.
+fn activation(activation: Option<Activation>) -> Fused {
+    match activation {
+        Some(Activation::Relu) => Fused::Relu,
+        Some(Activation::Softmax) | None => Fused::Linear,
+    }
+}
+
+fn relu(layer: &Layer) -> Option<()> {
+    matches!(layer.kind, LayerKind::Relu {}).then_some(())
+}
+
+fn pool(layer: &Layer) -> Option<Pool2d> {
+    match &layer.kind {
+        LayerKind::MaxPool(pool) => Some(Pool2d { window: pool.pool_size, stride: pool.strides }),
+        _ => None,
+    }
+}
+
+fn names(layers: &[Layer]) -> Vec<String> {
+    layers.iter().map(|layer| layer.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_spec::Recipe;
+
+    use super::*;
+
+    fn plan(layers: &str) -> String {
+        let recipe = Recipe::parse(&format!("layers = [{layers}]"), "t.toml", "t", &[]).unwrap();
+        Plan::fused(recipe.model().unwrap().layers()).to_string()
+    }
+
+    #[test]
+    fn the_reports_network_is_five_steps() {
+        let block = "{ type = \"conv2d\", filters = 4, kernel_size = 3, activation = \"relu\" }, { type = \"batch_norm\" }, \
+            { type = \"max_pool\" }, { type = \"dropout\", rate = 0.5 },";
+        let head = "{ type = \"flatten\" }, { type = \"dense\", units = 8, activation = \"relu\" }, { type = \"dense\", units = 10 }";
+        let expected = "fused    conv2d + batch_norm + max_pool + dropout\n\
+            fused    conv2d_1 + batch_norm_1 + max_pool_1 + dropout_1\n\
+            general  flatten\n\
+            fused    dense\n\
+            fused    dense_1\n";
+        assert_eq!(plan(&format!("{block} {block} {head}")), expected);
+    }
+
+    #[test]
+    fn other_orders_are_cut_where_the_operation_ends() {
+        let found = plan(
+            "{ type = \"relu\" }, { type = \"conv2d\", filters = 4, kernel_size = 3 }, { type = \"batch_norm\" }, { type = \"relu\" }, \
+            { type = \"max_pool\" }, { type = \"batch_norm\" }, { type = \"conv2d\", filters = 4, kernel_size = 3 }, { type = \"relu\" }, \
+            { type = \"dropout\", rate = 0.5 }, { type = \"flatten\" }, { type = \"dense\", units = 10, activation = \"softmax\" }",
+        );
+        let expected = "general  relu\n\
+            fused    conv2d + batch_norm\n\
+            general  relu_1\n\
+            fused    max_pool\n\
+            fused    batch_norm_1\n\
+            fused    conv2d_1 + relu_2 + dropout\n\
+            general  flatten\n\
+            fused    dense\n";
+        assert_eq!(found, expected);
+    }
+}
