@@ -8,6 +8,7 @@
 //! | batch norm, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
 //! | average pooling | [`average_pool_forward`] | [`average_pool_backward`] |
 //! | dropout alone | [`dropout`] | [`dropout`] |
+//! | Adam: the optimizer's step | | [`adam()`] |
 //! | `Flatten` in ONNX's order | [`nhwc_to_nchw`] | [`nchw_to_nhwc`] |
 //!
 //! A dense layer is a convolution of 1×1 images: [`Conv2d::dense`]. Sizes are checked once, by `checked()`, which gives a
@@ -65,6 +66,7 @@
     reason = "a body only uses a level's instructions where it is inlined into that level's function"
 )]
 
+mod adam;
 mod average_pool;
 mod conv;
 mod dropout;
@@ -77,6 +79,7 @@ mod parallel;
 mod scratch;
 mod simd;
 
+pub use adam::{Adam, adam};
 pub use average_pool::{average_pool_backward, average_pool_forward};
 pub use conv::{
     Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters, conv2d_backward, conv2d_forward,

@@ -15,7 +15,7 @@ use kiln_run::{Epoch, History, Weights};
 use kiln_spec::{Layers, Model, Optimizer, Phase};
 
 use crate::network::{Draws, Network, values};
-use crate::{Device, TrainError, frozen};
+use crate::{Device, TrainError, frozen, fused};
 use metrics::Running;
 pub use observer::{BatchReport, Control, Observer};
 
@@ -110,12 +110,17 @@ impl<'a> State<'a> {
         device.burn.seed(stream(task));
         let network = Network::new(&task.model.layers()[task.first_layer..], task.weights, &device)?;
         let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = task.phase.optimizer;
-        let adam = AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32).with_epsilon(epsilon as f32);
+        let optimizer = if task.device.kernels {
+            fused::Adam { beta_1, beta_2, epsilon }.into()
+        } else {
+            let config = AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32);
+            config.with_epsilon(epsilon as f32).init()
+        };
         Ok(Self {
             rates: rates(task, &network, learning_rate),
             network,
             steps: 0,
-            optimizer: adam.init(),
+            optimizer,
             base_rate: learning_rate,
             loss: CrossEntropyLossConfig::new().init(&device.burn),
             device,
@@ -171,7 +176,9 @@ impl<'a> State<'a> {
         let logits = self.network.forward(input, draws)?.into_vector();
         let loss = self.loss.forward(logits.clone(), labels);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-        self.network = self.optimizer.step(self.rates.clone(), self.network.clone(), gradients);
+        // Taken, not cloned: parameters that nothing else holds are updated where they lie.
+        let network = std::mem::take(&mut self.network);
+        self.network = self.optimizer.step(self.rates.clone(), network, gradients);
         Ok((f64::from(values(loss)?[0]), values(logits)?))
     }
 

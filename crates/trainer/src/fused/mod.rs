@@ -7,6 +7,7 @@
 //! [`KernelOps`] adds it to the CPU backend, and its gradients to that backend's autodiff. The layers' parameters stay where
 //! they are, in Burn's modules; other devices run the modules themselves.
 
+mod adam;
 mod backward;
 mod buffers;
 mod forward;
@@ -14,9 +15,8 @@ mod layout;
 mod operation;
 mod ops;
 
+pub use adam::Adam;
 pub use buffers::Buffers;
 pub use operation::{Operation, Statistics, Tail};
 pub use ops::{Parameter, Parameters, fused};
 
-#[cfg(test)]
-mod tests;

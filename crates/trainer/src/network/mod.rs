@@ -19,7 +19,7 @@ pub use plan::Plan;
 use plan::Step;
 
 /// Consecutive layers of a model with their parameters.
-#[derive(Module, Debug)]
+#[derive(Module, Debug, Default)]
 pub struct Network {
     blocks: Vec<Block>,
     #[module(skip)]
@@ -118,3 +118,6 @@ impl Network {
         outputs
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use kiln_kernels::{Activation as Fused, Conv2d, NormPool, Pool2d};
 use kiln_spec::{Activation, Layer, LayerKind, Shape};
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined by `+`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     pub steps: Vec<Step>,
     names: Vec<String>,
