@@ -22,3 +22,10 @@ fn a_change_on_the_command_line_counts() {
     assert_eq!(summary["total_parameters"], 225_418);
     assert_eq!(summary["layers"][4]["output_shape"], serde_json::json!([64, 11, 11]));
 }
+
+#[test]
+fn the_plan_says_what_the_kernels_run_together() {
+    let text = ok(&["summary", "models/mnist-cnn-5x5x64.toml", "--plan"]).stdout;
+    let first = "fused    conv2d + batch_norm + max_pool + dropout\n";
+    assert!(text.starts_with(first) && text.contains("general  flatten\n"), "{text}");
+}

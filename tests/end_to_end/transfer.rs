@@ -45,6 +45,26 @@ fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
         assert_eq!(provenance.get(&format!("frozen:{tensor}")), Some(&checksum));
     }
     assert!(fs::metadata(&model).unwrap().len() < 60_000_000);
+
+    let head = ok(&["export", first.stdout.trim(), "--head-only"]).stdout;
+    assert!(head.trim().ends_with("head.onnx"), "{head}");
+    let (whole, head) = (kiln_onnx::load(&model).unwrap(), kiln_onnx::load(head.trim()).unwrap());
+    let metadata = head.metadata().unwrap();
+    assert_eq!((metadata.preprocessing, metadata.provenance["features"].as_str()), (None, "flatten"));
+    // Node by node and weight by weight it is the end of the whole file.
+    let (whole, head) = (whole.graph.unwrap(), head.graph.unwrap());
+    assert_eq!(head.input[0].name, "features");
+    let (mut nodes, at) = (head.node, whole.node.iter().position(|node| node.op_type == "Flatten").unwrap() + 1);
+    nodes[0].input[0].clone_from(&whole.node[at].input[0]);
+    assert_eq!(nodes, whole.node[at..]);
+    assert_eq!(head.initializer.len(), 8);
+    assert!(head.initializer.iter().all(|tensor| whole.initializer.contains(tensor)));
+}
+
+#[test]
+fn a_run_without_frozen_layers_has_no_head() {
+    let message = error(&mut kiln(&["export", crate::kiln::trained().to_str().unwrap(), "--head-only"]));
+    assert!(message.contains("no layer of `quickstart` is frozen: leave out --head-only"), "{message}");
 }
 
 #[test]

@@ -85,12 +85,15 @@ pub struct ExportArgs {
     /// Run directory, such as runs/quickstart
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// File to write [default: model.onnx in the run directory, or model-softmax.onnx]
+    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, or head.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// End the graph in a softmax: probabilities in place of logits
     #[arg(long)]
     pub softmax: bool,
+    /// Write only the layers behind the frozen ones: input `features`, what the last frozen layer gives
+    #[arg(long)]
+    pub head_only: bool,
 }
 
 /// What a model runs on.
@@ -154,6 +157,9 @@ pub struct SummaryArgs {
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print how the layers run on the CPU instead: which sequences kiln's kernels compute in one pass
+    #[arg(long, conflicts_with = "json")]
+    pub plan: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,6 +18,9 @@ pub struct Options {
     pub provenance: BTreeMap<String, String>,
     /// End in a softmax: the output is then `probabilities` in place of `logits`.
     pub softmax: bool,
+    /// The layer to begin with, counted from 0. Behind the first one, the input is `features`, what the layers before it
+    /// give, and the file says nothing of preprocessing.
+    pub first_layer: usize,
 }
 
 /// An exported model.
@@ -29,8 +32,8 @@ pub struct Exported {
     pub layers: Vec<(String, String)>,
 }
 
-/// Writes a model with its weights as ONNX: opset 18, IR version 8, input `input` `[batch, C, H, W]` f32, output
-/// `logits` `[batch, classes]`.
+/// Writes a model with its weights, or its layers from one on, as ONNX: opset 18, IR version 8, input `input`
+/// `[batch, C, H, W]` f32, output `logits` `[batch, classes]`.
 pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exported, ExportError> {
     weights.check(model)?;
     if let Some((name, _)) = weights.0.iter().find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite())) {
@@ -41,12 +44,15 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     }
     let mut graph = GraphBuilder::new("kiln");
     let mut layers = Vec::new();
-    let mut value = "input".to_string();
-    graph.input(&value, Dim::batched(model.preprocessing().shape()));
+    let layers_to_write = model.layers().get(options.first_layer..).unwrap_or_default();
+    let Some(first) = layers_to_write.first() else { return Err(ExportError::NoLayers(options.first_layer)) };
+    let whole = options.first_layer == 0;
+    let mut value = if whole { "input" } else { "features" }.to_string();
+    graph.input(&value, Dim::batched(first.input.dims()));
     // The class scores are the first output, whatever else is one.
     let classes = Dim::batched([model.classes()]);
     graph.output(if options.softmax { "probabilities" } else { "logits" }, &classes);
-    let steps = steps(model);
+    let steps = steps(layers_to_write);
     for (at, step) in steps.iter().enumerate() {
         let output = if at + 1 == steps.len() { "logits".into() } else { value_name(step) };
         let node = if matches!(step.op, Op::Relu) && step.layer.kind.type_name() != "relu" {
@@ -70,7 +76,7 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     }
     let mut proto = graph.finish()?;
     proto.set_metadata(&Metadata {
-        preprocessing: Some(model.preprocessing().clone()),
+        preprocessing: whole.then(|| model.preprocessing().clone()),
         labels: Some(options.labels.clone()),
         output: Some(if options.softmax { OutputKind::Probabilities } else { OutputKind::Logits }),
         provenance: options.provenance.clone(),

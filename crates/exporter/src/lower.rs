@@ -1,6 +1,6 @@
 //! From layers to operations: what of a model remains when it only computes.
 
-use kiln_spec::{Activation, Conv2d, Layer, LayerKind, MaxPool, Model, Shape};
+use kiln_spec::{Activation, Conv2d, Layer, LayerKind, MaxPool, Shape};
 
 /// One ONNX node to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,11 +26,11 @@ pub enum Op<'a> {
     Relu,
 }
 
-/// The operations of a model in order. Dropout, which does nothing here, and softmax, which is asked for apart, have
+/// The operations of consecutive layers in order. Dropout, which does nothing here, and softmax, which is asked for apart, have
 /// none.
-pub fn steps(model: &Model) -> Vec<Step<'_>> {
+pub fn steps(layers: &[Layer]) -> Vec<Step<'_>> {
     let mut steps: Vec<Step<'_>> = Vec::new();
-    for layer in model.layers() {
+    for layer in layers {
         // Straight after a convolution or dense layer without activation, normalisation is only another weight and bias.
         // Past an activation it is not.
         if matches!(layer.kind, LayerKind::BatchNorm(_))

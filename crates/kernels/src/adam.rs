@@ -72,13 +72,7 @@ multiversioned! {
 }
 
 #[inline(always)]
-fn update_body(
-    factors: Factors,
-    gradient: &[f32],
-    parameter: &mut [f32],
-    moment_1: &mut [f32],
-    moment_2: &mut [f32],
-) {
+fn update_body(factors: Factors, gradient: &[f32], parameter: &mut [f32], moment_1: &mut [f32], moment_2: &mut [f32]) {
     let Factors { beta_1, beta_2, rest_1, rest_2, epsilon, rate } = factors;
     let moments = moment_1.iter_mut().zip(moment_2.iter_mut());
     for ((parameter, &gradient), (moment_1, moment_2)) in parameter.iter_mut().zip(gradient).zip(moments) {

@@ -144,8 +144,7 @@ fn distinct(seed: u64, count: usize) -> Vec<f32> {
 }
 
 proptest! {
-    // The same cases every time: among others, drawn at random, are rare ones whose sums cancel below the tolerance.
-    #![proptest_config(ProptestConfig { cases: 96, rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn the_fused_operation_is_its_definition(
@@ -214,6 +213,20 @@ fn a_negative_gamma_makes_the_smallest_input_the_maximum() {
     let (mut output, mut state) = ([0.0], NormPoolState::default());
     norm_pool_forward(&small(), Some(&norm), None, &[4.0, -3.0, 2.0, 0.0], &mut output, &mut state);
     assert!((output[0] - 7.0).abs() < 1e-5, "{output:?}");
+}
+
+#[test]
+fn values_that_normalisation_rounds_to_the_same_number_keep_their_order() {
+    let statistics = Statistics::Running { mean: &[0.0], variance: &[1.0 - EPSILON] };
+    let norm = Norm { gamma: &[1e-9], beta: &[1.0], epsilon: EPSILON, statistics };
+    let (mut output, mut state, mut to_gamma, mut to_beta) = ([0.0], NormPoolState::default(), [0.0], [0.0]);
+    let input = [1.0, 2.0, 4.0, 3.0];
+    at_each_level(|_| {
+        norm_pool_forward(&small(), Some(&norm), None, &input, &mut output, &mut state);
+        NormPoolGradient::new(&small(), Some(norm.gamma), &input, &state, &[1.0])
+            .write_parameters(&mut to_gamma, &mut to_beta);
+        assert!((to_gamma[0] - 4.0).abs() < 1e-5, "{to_gamma:?}");
+    });
 }
 
 #[test]

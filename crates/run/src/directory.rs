@@ -29,6 +29,8 @@ pub enum RunFile {
     Model,
     /// A variant of the model that ends in a softmax.
     SoftmaxModel,
+    /// The layers behind the frozen ones alone.
+    HeadModel,
     /// Agreement of the implementations.
     Parity,
     /// Figures on the test images.
@@ -52,6 +54,7 @@ impl RunFile {
             Self::Frozen => "frozen.json",
             Self::Model => "model.onnx",
             Self::SoftmaxModel => "model-softmax.onnx",
+            Self::HeadModel => "head.onnx",
             Self::Parity => "parity.json",
             Self::Evaluation => "eval.json",
             Self::Curves => "curves.svg",

@@ -23,4 +23,5 @@ pub use features::{compute_features, feature_key};
 pub use fit::{BatchReport, Control, Fitted, Observer, Task, fit};
 pub use frozen::frozen_checksums;
 pub use init::initial_weights;
+pub use network::Plan;
 pub use predictor::{LayerOutput, Predictor};

@@ -17,14 +17,24 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let mut recipe = run.recipe()?;
     recipe.export.softmax |= args.softmax;
     // What was verified and measured is the run's own file: a variant of it gets another name.
-    let default = if args.softmax { RunFile::SoftmaxModel } else { RunFile::Model };
+    let default = match (args.head_only, args.softmax) {
+        (true, _) => RunFile::HeadModel,
+        (false, true) => RunFile::SoftmaxModel,
+        (false, false) => RunFile::Model,
+    };
     let path = args.output.clone().unwrap_or_else(|| run.file(default));
     check_writable(&path)?;
-    let trained = Trained::open(&run, recipe)?;
+    let mut trained = Trained::open(&run, recipe)?;
+    if args.head_only {
+        trained.behind_the_frozen_layers()?;
+    }
     write(&trained, &path, context)?;
     context.terminal.print(&format!("{}\n", path.display()))?;
     Ok(Outcome::Done)
 }
+
+/// What the keys of frozen tensors' checksums begin with.
+const FROZEN: &str = "frozen:";
 
 /// A run's model with its best weights and the names of its classes.
 pub struct Trained {
@@ -32,6 +42,8 @@ pub struct Trained {
     pub model: Model,
     pub weights: Weights,
     pub labels: Vec<String>,
+    /// The first layer that is exported.
+    first_layer: usize,
     provenance: BTreeMap<String, String>,
 }
 
@@ -48,7 +60,7 @@ impl Trained {
         }
         let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
         for (tensor, checksum) in run.frozen()? {
-            trained.provenance.insert(format!("frozen:{tensor}"), checksum);
+            trained.provenance.insert(format!("{FROZEN}{tensor}"), checksum);
         }
         if let Some(best) = run.history()?.best() {
             trained.provenance.insert("epoch".into(), best.epoch.to_string());
@@ -66,7 +78,18 @@ impl Trained {
             ("dataset".to_string(), recipe.data.dataset.as_str().to_string()),
             ("seed".to_string(), recipe.training.seed.to_string()),
         ]);
-        Self { recipe, model, weights, labels, provenance }
+        Self { recipe, model, weights, labels, first_layer: 0, provenance }
+    }
+
+    /// Leaves out the layers that no phase of the training changed, and says in the provenance where the others begin.
+    fn behind_the_frozen_layers(&mut self) -> anyhow::Result<()> {
+        self.first_layer = self.recipe.fixed_prefix()?;
+        let Some(last) = self.first_layer.checked_sub(1) else {
+            anyhow::bail!("no layer of `{}` is frozen: leave out --head-only", self.recipe.name);
+        };
+        self.provenance.retain(|key, _| !key.starts_with(FROZEN));
+        self.provenance.insert("features".into(), self.model.layers()[last].name.clone());
+        Ok(())
     }
 
     /// The model as ONNX.
@@ -75,6 +98,7 @@ impl Trained {
             labels: self.labels.clone(),
             provenance: self.provenance.clone(),
             softmax: self.recipe.export.softmax,
+            first_layer: self.first_layer,
         };
         Ok(export(&self.model, &self.weights, &options)?)
     }

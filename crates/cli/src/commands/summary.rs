@@ -30,7 +30,9 @@ struct Row<'a> {
 pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let recipe = recipe::read(&args.recipe)?;
     let model = recipe.model()?;
-    let text = if args.json {
+    let text = if args.plan {
+        kiln_trainer::Plan::fused(model.layers()).to_string()
+    } else if args.json {
         format!("{}\n", serde_json::to_string_pretty(&summary(&model))?)
     } else {
         format!("Model: {}\n{}", recipe.name, table(&model))

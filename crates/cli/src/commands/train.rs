@@ -89,7 +89,7 @@ fn phases(
     let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
     let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
     let models = models.collect::<Result<Vec<_>, _>>()?;
-    let common = models.iter().map(Model::fixed_prefix).min().unwrap_or(0);
+    let common = recipe.fixed_prefix()?;
     let stop = |weights, history| Ok(Trained { weights, history, stopped: true });
     let images = Prepared::images(sets, &preprocessor);
     let Some(common) = images.advance(common, &model, &weights, device, context)? else {

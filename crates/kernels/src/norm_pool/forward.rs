@@ -9,7 +9,8 @@ use crate::parallel::{self, Shared, share};
 /// - `input`: `[batch, height, width, channels]`
 /// - `output`: `[batch, output rows, output columns, channels]`, overwritten
 ///
-/// The maximum is of normalised values, so that a negative gamma is right. Of equal maxima, the first in scan order counts.
+/// The maximum is of normalised values, so that a negative gamma is right; it is found before they are rounded. Of equal
+/// maxima, the first in scan order counts.
 /// A NaN is the maximum where it is first in its window, and is otherwise passed over.
 ///
 /// # Panics
@@ -97,21 +98,25 @@ fn forward_image_body(shape: &NormPoolShape, offsets: &[usize], affine: &Affine,
 /// `L` channels from `channel` on of one window.
 #[inline(always)]
 fn forward_lanes<const L: usize>(channel: usize, offsets: &[usize], affine: &Affine, input: &[f32], to: &mut Written) {
-    let (mean, scale, shift) =
-        (lanes::<L>(&affine.mean, channel), lanes::<L>(&affine.scale, channel), lanes::<L>(&affine.shift, channel));
+    let sign = lanes::<L>(&affine.sign, channel);
     let (mut best, mut maximum) = ([0.0; L], [0.0; L]);
     let mut winner = [0_u32; L];
     for (place, &offset) in offsets.iter().enumerate() {
         let x = lanes::<L>(input, offset + channel);
         for l in 0..L {
-            let value = (x[l] - mean[l]) * scale[l] + shift[l];
-            let better = place == 0 || value > best[l];
-            best[l] = if better { value } else { best[l] };
+            let key = x[l] * sign[l];
+            let better = place == 0 || key > best[l];
+            best[l] = if better { key } else { best[l] };
             maximum[l] = if better { x[l] } else { maximum[l] };
             winner[l] = if better { place as u32 } else { winner[l] };
         }
     }
-    to.output[channel..channel + L].copy_from_slice(&best);
+    let (mean, scale, shift) =
+        (lanes::<L>(&affine.mean, channel), lanes::<L>(&affine.scale, channel), lanes::<L>(&affine.shift, channel));
+    let output = &mut to.output[channel..channel + L];
+    for l in 0..L {
+        output[l] = (maximum[l] - mean[l]) * scale[l] + shift[l];
+    }
     to.winners[channel..channel + L].copy_from_slice(&winner.map(|winner| winner as u16));
     if let Some(maxima) = to.maxima.get_mut(channel..channel + L) {
         maxima.copy_from_slice(&maximum);

@@ -54,6 +54,8 @@ pub(super) const DROPPED: u16 = 1 << 15;
 
 /// `(x - mean) * scale + shift` by channel.
 pub(super) struct Affine {
+    /// Of the scale: the largest `x * sign` is the largest after normalisation. 0 where all are equal then.
+    pub sign: Vec<f32>,
     pub mean: Vec<f32>,
     pub scale: Vec<f32>,
     pub shift: Vec<f32>,
@@ -71,7 +73,8 @@ impl NormPoolState {
         let channels = shape.channels;
         let Some(norm) = norm else {
             *self = Self { winners: std::mem::take(&mut self.winners), ..Self::default() };
-            return Affine { mean: vec![0.0; channels], scale: vec![1.0; channels], shift: vec![0.0; channels] };
+            let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+            return Affine { sign: ones.clone(), mean: zeros.clone(), scale: ones, shift: zeros };
         };
         assert_eq!(norm.gamma.len(), channels, "batch norm: gamma");
         assert_eq!(norm.beta.len(), channels, "batch norm: beta");
@@ -83,6 +86,7 @@ impl NormPoolState {
         assert_eq!((self.mean.len(), self.variance.len()), (channels, channels), "batch norm: mean and variance");
         self.inverse = self.variance.iter().map(|variance| 1.0 / (variance + norm.epsilon).sqrt()).collect();
         let scale = norm.gamma.iter().zip(&self.inverse).map(|(gamma, inverse)| gamma * inverse).collect();
-        Affine { mean: self.mean.clone(), scale, shift: norm.beta.to_vec() }
+        let sign = norm.gamma.iter().map(|&gamma| if gamma == 0.0 { 0.0 } else { gamma.signum() }).collect();
+        Affine { sign, mean: self.mean.clone(), scale, shift: norm.beta.to_vec() }
     }
 }

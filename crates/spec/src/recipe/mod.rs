@@ -243,6 +243,13 @@ impl Recipe {
         frozen.iter_mut().zip(unfrozen).for_each(|(frozen, unfrozen)| *frozen &= !unfrozen);
         Ok(model.frozen(&frozen))
     }
+
+    /// How many layers from the beginning give the same output for the same image in all phases:
+    /// [`Model::fixed_prefix`] of the phase that leaves the fewest.
+    pub fn fixed_prefix(&self) -> Result<usize, ModelError> {
+        let phases = (0..self.training.phases.len()).map(|phase| Ok(self.model_in(phase)?.fixed_prefix()));
+        Ok(phases.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(0))
+    }
 }
 
 #[cfg(test)]

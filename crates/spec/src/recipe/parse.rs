@@ -227,12 +227,12 @@ fn layer_name(section: &Section<'_>) -> Result<Option<String>, RecipeError> {
     let Some(field) = section.get("name") else { return Ok(None) };
     let name = field.string()?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let reserved = matches!(name, "input" | "logits" | "probabilities");
+    let reserved = matches!(name, "input" | "features" | "logits" | "probabilities");
     if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved {
         Ok(Some(name.to_string()))
     } else {
         Err(field.error(format!(
-            "a layer's name is letters, digits, `-` and `_`, starting with a letter, and not `input`, `logits` or \
+            "a layer's name is letters, digits, `-` and `_`, starting with a letter, and not `input`, `features`, `logits` or \
              `probabilities`; found {name:?}"
         )))
     }

@@ -81,8 +81,7 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
     let [n, _, _, c] = dims;
     let last = if images { from_vec(values, dims) } else { from_vec(values, [n, c]) };
     let keeps_output = between.is_none() && operation.activation == Activation::Relu;
-    let saved =
-        Saved { input, weight, gamma, output: keeps_output.then(|| last.clone()), between, operation };
+    let saved = Saved { input, weight, gamma, output: keeps_output.then(|| last.clone()), between, operation };
     let output = if images { channels_first(last) } else { last };
     Forward { output, moments, saved }
 }

@@ -19,4 +19,3 @@ pub use adam::Adam;
 pub use buffers::Buffers;
 pub use operation::{Operation, Statistics, Tail};
 pub use ops::{Parameter, Parameters, fused};
-

@@ -78,11 +78,8 @@ pub struct Fused<B: Backend> {
 #[backend_extension(Flex, Autodiff)]
 pub trait KernelOps: Backend {
     /// Runs an [`Operation`] on `[n, channels, height, width]` or `[n, features]`.
-    fn fused(
-        x: FloatTensor<Self>,
-        #[extension_type] parameters: Parameters<Self>,
-        operation: Operation,
-    ) -> Fused<Self>;
+    fn fused(x: FloatTensor<Self>, #[extension_type] parameters: Parameters<Self>, operation: Operation)
+    -> Fused<Self>;
 }
 
 impl KernelOps for Flex {

@@ -9,22 +9,22 @@ use kiln_spec::{Activation, Layer, LayerKind, Shape};
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined by `+`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
-    pub steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     names: Vec<String>,
 }
 
 /// What runs at once.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step {
+pub(super) enum Step {
     /// One layer by the device's general operations.
     General(usize),
     /// A sequence by one fused operation of kiln's kernels.
-    Fused(Sequence),
+    Fused(Box<Sequence>),
 }
 
 /// Layers that one fused operation covers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sequence {
+pub(super) struct Sequence {
     /// The layers.
     pub layers: Range<usize>,
     /// Sizes of the convolution, or of the dense layer as one of 1×1 images. The batch is 1 here and below.
@@ -50,7 +50,7 @@ impl Plan {
         let mut steps = Vec::new();
         let mut at = 0;
         while at < layers.len() {
-            let step = Sequence::longest(layers, at).map_or(Step::General(at), Step::Fused);
+            let step = Sequence::longest(layers, at).map_or(Step::General(at), |found| Step::Fused(Box::new(found)));
             at = step.layers().end;
             steps.push(step);
         }
@@ -146,10 +146,9 @@ fn convolution(layer: &Layer) -> Option<Convolution> {
             };
             Some(Convolution { sizes, activation: activation(spec.activation) })
         }
-        (LayerKind::Dense(spec), Shape::Vector(inputs)) => Some(Convolution {
-            sizes: Conv2d::dense(1, inputs, spec.units),
-            activation: activation(spec.activation),
-        }),
+        (LayerKind::Dense(spec), Shape::Vector(inputs)) => {
+            Some(Convolution { sizes: Conv2d::dense(1, inputs, spec.units), activation: activation(spec.activation) })
+        }
         _ => None,
     }
 }

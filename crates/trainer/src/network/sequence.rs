@@ -5,10 +5,10 @@ use burn::nn::BatchNorm;
 use burn::tensor::{Tensor, TensorData};
 use kiln_kernels::{Dropout, ShapeError};
 
+use super::Draws;
 use super::block::Block;
 use super::flow::Flow;
 use super::plan::Sequence;
-use super::Draws;
 use crate::fused::{Buffers, Operation, Parameter, Parameters, Statistics, Tail, fused};
 
 /// Runs the sequence; `blocks` are all of the network's.

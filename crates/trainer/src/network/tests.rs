@@ -27,7 +27,8 @@ fn step(model: &Model, weights: &Weights, device: &Device, pixels: &[f32]) -> Ve
     let gradients = GradientsParams::from_grads((logits.clone() * factors).sum().backward(), &network);
     let mut all = Gradients { gradients, found: vec![("logits".into(), values(logits).unwrap())] };
     network.visit(&mut all);
-    all.found.extend(network.weights().0.into_iter().filter(|(name, _)| name.contains("running")).map(|(n, t)| (n, t.data)));
+    all.found
+        .extend(network.weights().0.into_iter().filter(|(name, _)| name.contains("running")).map(|(n, t)| (n, t.data)));
     all.found
 }
 
