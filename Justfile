@@ -25,6 +25,18 @@ lint:
 check-onnx:
     scripts/check-onnx/run
 
+# The kernels' tests under AddressSanitizer
+sanitize:
+    scripts/sanitize/run
+
+# kiln against PyTorch and Keras, in turns, on this machine
+bench-training *args:
+    scripts/bench-training/run {{ args }}
+
+# Each kernel against Burn's own operation
+bench-kernels:
+    cargo bench -p kiln-kernels --features burn
+
 # The API documentation
 doc:
     cargo doc --workspace --no-deps --open

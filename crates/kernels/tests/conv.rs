@@ -123,8 +123,6 @@ fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     #[test]
     fn any_convolution_is_its_definition(s in any_conv(), relu: bool, seed in 1_u64..1000) {
         let activation = if relu { Activation::Relu } else { Activation::Linear };

@@ -144,8 +144,6 @@ fn distinct(seed: u64, count: usize) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     #[test]
     fn the_fused_operation_is_its_definition(
         shape in any_shape(), running: bool, rate in prop_oneof![Just(None), Just(Some(0.5)), Just(Some(0.2))], seed in 1_u64..1000,

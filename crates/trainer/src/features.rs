@@ -48,7 +48,20 @@ pub fn compute_features(
     key: FeatureKey,
     path: &Path,
     device: &Device,
-    progress: &mut dyn FnMut(usize, usize) -> Control,
+    progress: &mut (dyn FnMut(usize, usize) -> Control + Send),
+) -> Result<Option<Features>, TrainError> {
+    // Inside the pool, as training.
+    rayon::scope(|_| compute(layers, weights, samples, key, path, device, progress))
+}
+
+fn compute(
+    layers: &[Layer],
+    weights: &Weights,
+    samples: &Samples,
+    key: FeatureKey,
+    path: &Path,
+    device: &Device,
+    progress: &mut (dyn FnMut(usize, usize) -> Control + Send),
 ) -> Result<Option<Features>, TrainError> {
     let rows = samples.view().len();
     let width = layers.last().map_or(0, |layer| layer.output.len());

@@ -99,13 +99,17 @@ fn forward_image_body(shape: &NormPoolShape, offsets: &[usize], affine: &Affine,
 #[inline(always)]
 fn forward_lanes<const L: usize>(channel: usize, offsets: &[usize], affine: &Affine, input: &[f32], to: &mut Written) {
     let sign = lanes::<L>(&affine.sign, channel);
-    let (mut best, mut maximum) = ([0.0; L], [0.0; L]);
+    let mut maximum = lanes::<L>(input, offsets[0] + channel);
+    let mut best = [0.0; L];
+    for l in 0..L {
+        best[l] = maximum[l] * sign[l];
+    }
     let mut winner = [0_u32; L];
-    for (place, &offset) in offsets.iter().enumerate() {
+    for (place, &offset) in offsets.iter().enumerate().skip(1) {
         let x = lanes::<L>(input, offset + channel);
         for l in 0..L {
             let key = x[l] * sign[l];
-            let better = place == 0 || key > best[l];
+            let better = key > best[l];
             best[l] = if better { key } else { best[l] };
             maximum[l] = if better { x[l] } else { maximum[l] };
             winner[l] = if better { place as u32 } else { winner[l] };

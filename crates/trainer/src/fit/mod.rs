@@ -64,6 +64,12 @@ pub struct Fitted {
 ///
 /// That frozen layers have not changed is checked at the end.
 pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
+    // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep and wake it up again,
+    // which costs as much as some of the loops.
+    rayon::scope(|_| epochs(task, observer))
+}
+
+fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
     task.weights.check(task.model)?;
     for (samples, name) in [(&task.train, "training"), (&task.validation, "validation")] {
         if samples.view().is_empty() {

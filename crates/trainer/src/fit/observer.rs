@@ -28,8 +28,8 @@ pub struct BatchReport {
     pub accuracy: f64,
 }
 
-/// Hears of progress, keeps results, and may stop the training.
-pub trait Observer {
+/// Hears of progress, keeps results, and may stop the training. It is called on a thread of rayon's pool.
+pub trait Observer: Send {
     /// After every training step.
     fn trained(&mut self, report: BatchReport) -> Control;
 
