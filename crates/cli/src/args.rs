@@ -61,11 +61,18 @@ pub struct RecipeArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
+    /// Recipe file
+    #[arg(value_name = "RECIPE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub path: Option<PathBuf>,
+    /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
+    pub overrides: Vec<String>,
     /// Folder for run directories
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+    /// Go on with a training that was stopped, from the end of its last whole epoch
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
     /// Train by Burn's own operations alone, without kiln's kernels: slower, for comparison
     #[arg(long)]
     pub stock_kernels: bool,

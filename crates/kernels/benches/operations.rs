@@ -168,7 +168,7 @@ fn optimizer(c: &mut Criterion) {
     let mut group = group(c, "Adam, 1,048,576 parameters");
     let (gradient, mut parameter) = (numbers(COUNT), numbers(COUNT));
     let (mut first, mut second) = (vec![0.0; COUNT], vec![0.0; COUNT]);
-    let mut step = Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, step: 0 };
+    let mut step = Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay: 0.0, step: 0 };
     group.bench_function("kernels", |b| {
         b.iter(|| {
             step.step += 1;

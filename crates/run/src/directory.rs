@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use kiln_spec::Recipe;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::{History, RunError, Weights, write_atomically};
+use crate::{Checkpoint, Environment, History, RunError, Weights, write_atomically};
 
 /// The files of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub enum RunFile {
     Environment,
     /// Loss and accuracy by epoch.
     History,
-    /// Weights after the last epoch.
+    /// Where the training stood after the last epoch: what it takes to go on.
     LastCheckpoint,
-    /// Weights after the epoch with the lowest validation loss so far.
+    /// Weights after the best epoch so far.
     BestCheckpoint,
     /// The best weights of the finished training: what the exporter takes.
     Weights,
@@ -129,12 +130,13 @@ impl RunDir {
 
     /// Checksums of the tensors that stayed frozen, by name; empty where none were.
     pub fn frozen(&self) -> Result<BTreeMap<String, String>, RunError> {
-        let path = self.file(RunFile::Frozen);
-        if !path.exists() {
-            return Ok(BTreeMap::new());
-        }
-        let content = |error: serde_json::Error| RunError::Content { path, problem: error.to_string() };
-        serde_json::from_slice(&self.read(RunFile::Frozen)?).map_err(content)
+        if self.file(RunFile::Frozen).exists() { self.read_json(RunFile::Frozen) } else { Ok(BTreeMap::new()) }
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, file: RunFile) -> Result<T, RunError> {
+        let content =
+            |error: serde_json::Error| RunError::Content { path: self.file(file), problem: error.to_string() };
+        serde_json::from_slice(&self.read(file)?).map_err(content)
     }
 
     fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {
@@ -153,13 +155,30 @@ impl RunDir {
         Ok(Recipe::parse(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[])?)
     }
 
+    /// What the run was begun with.
+    pub fn environment(&self) -> Result<Environment, RunError> {
+        self.read_json(RunFile::Environment)
+    }
+
     /// The history so far; empty before the first epoch is done.
     pub fn history(&self) -> Result<History, RunError> {
+        let monitor = self.recipe()?.training.monitor;
         if !self.file(RunFile::History).exists() {
-            return Ok(History::default());
+            return Ok(History::new(monitor));
         }
-        History::from_csv(&self.read_text(RunFile::History)?)
-            .map_err(|error| RunError::Content { path: self.file(RunFile::History), problem: error.to_string() })
+        let history = History::from_csv(&self.read_text(RunFile::History)?)
+            .map_err(|error| RunError::Content { path: self.file(RunFile::History), problem: error.to_string() })?;
+        Ok(History { monitor, ..history })
+    }
+
+    /// Where the training stands; nothing before its first epoch is done.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
+        let path = self.file(RunFile::LastCheckpoint);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let checkpoint = Checkpoint::from_bytes(&self.read(RunFile::LastCheckpoint)?);
+        checkpoint.map(Some).map_err(|source| RunError::Weights { path, source })
     }
 
     /// Weights from one of the run's files.

@@ -1,5 +1,6 @@
 //! `history.csv`: one line per epoch, as Keras's `CSVLogger` writes it.
 
+use kiln_spec::Monitor;
 use serde::{Deserialize, Serialize};
 
 /// What one epoch gave.
@@ -26,12 +27,25 @@ pub struct Epoch {
 pub struct History {
     /// In order, one per epoch.
     pub epochs: Vec<Epoch>,
+    /// What makes an epoch better than another.
+    #[serde(skip)]
+    pub monitor: Monitor,
 }
 
 impl History {
-    /// The epoch with the lowest validation loss; the earlier one of equals.
+    /// No epochs yet.
+    pub fn new(monitor: Monitor) -> Self {
+        Self { epochs: Vec::new(), monitor }
+    }
+
+    /// The epoch with the best monitored figure; the earlier one of equals.
     pub fn best(&self) -> Option<&Epoch> {
-        self.epochs.iter().filter(|epoch| !epoch.val_loss.is_nan()).min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))
+        let figure = |epoch: &Epoch| match self.monitor {
+            Monitor::ValLoss => epoch.val_loss,
+            Monitor::ValAccuracy => -epoch.val_accuracy,
+        };
+        let epochs = self.epochs.iter().filter(|epoch| !epoch.val_loss.is_nan());
+        epochs.min_by(|a, b| figure(a).total_cmp(&figure(b)))
     }
 
     /// As CSV with a header.
@@ -47,7 +61,7 @@ impl History {
     /// Reads what [`to_csv`](Self::to_csv) wrote.
     pub fn from_csv(text: &str) -> Result<Self, csv::Error> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        Ok(Self { epochs: reader.deserialize().collect::<Result<_, _>>()? })
+        Ok(Self { epochs: reader.deserialize().collect::<Result<_, _>>()?, monitor: Monitor::default() })
     }
 }
 
@@ -69,7 +83,7 @@ mod tests {
 
     #[test]
     fn csv_has_the_documented_columns_and_reads_back() {
-        let history = History { epochs: vec![epoch(1, 0.25), epoch(2, 0.125)] };
+        let history = History { epochs: vec![epoch(1, 0.25), epoch(2, 0.125)], ..History::default() };
         let csv = history.to_csv();
         assert_eq!(
             csv.lines().next(),
@@ -81,8 +95,12 @@ mod tests {
 
     #[test]
     fn the_best_epoch_is_the_first_of_the_lowest_loss() {
-        let history = History { epochs: vec![epoch(1, f64::NAN), epoch(2, 0.2), epoch(3, 0.1), epoch(4, 0.1)] };
+        let mut history = History::new(Monitor::ValLoss);
+        history.epochs = vec![epoch(1, f64::NAN), epoch(2, 0.2), epoch(3, 0.1), epoch(4, 0.1)];
         assert_eq!(history.best().map(|e| e.epoch), Some(3));
+        history.monitor = Monitor::ValAccuracy;
+        history.epochs[3].val_accuracy = 0.95;
+        assert_eq!(history.best().map(|e| e.epoch), Some(4));
         assert!(History::default().best().is_none());
     }
 }

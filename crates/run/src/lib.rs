@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod checkpoint;
 mod directory;
 mod environment;
 mod error;
@@ -13,6 +14,7 @@ mod history;
 mod weights;
 
 pub use atomic::{check_writable, write_atomically};
+pub use checkpoint::{Checkpoint, Progress};
 pub use directory::{RunDir, RunFile};
 pub use environment::Environment;
 pub use error::RunError;

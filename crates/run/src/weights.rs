@@ -53,19 +53,33 @@ pub enum WeightsError {
 impl Weights {
     /// As safetensors. The same weights give the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let bytes: Vec<Vec<u8>> =
+        self.to_bytes_with(None, None)
+    }
+
+    /// As safetensors with a tensor of bytes and a note beside them.
+    pub(crate) fn to_bytes_with(&self, bytes: Option<(&str, &[u8])>, note: Option<(&str, String)>) -> Vec<u8> {
+        let values: Vec<Vec<u8>> =
             self.0.values().map(|tensor| tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-        let views = self.0.iter().zip(&bytes).map(|((name, tensor), bytes)| {
-            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-            (name, view.expect("a tensor has as many values as its shape says"))
-        });
-        safetensors::serialize(views, None).expect("f32 tensors can be serialised")
+        let view = |dtype, shape, bytes| {
+            TensorView::new(dtype, shape, bytes).expect("a tensor has as many values as its shape says")
+        };
+        let weights = self.0.iter().zip(&values);
+        let weights =
+            weights.map(|((name, tensor), bytes)| (name.as_str(), view(Dtype::F32, tensor.shape.clone(), bytes)));
+        let bytes = bytes.map(|(name, bytes)| (name, view(Dtype::U8, vec![bytes.len()], bytes)));
+        let note = note.map(|(key, text)| [(key.to_string(), text)].into());
+        safetensors::serialize(weights.chain(bytes), note).expect("tensors of numbers can be serialised")
     }
 
     /// Reads safetensors; all tensors must be f32.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
         let file = SafeTensors::deserialize(bytes).map_err(|error| WeightsError::Format(error.to_string()))?;
-        let tensors = file.iter().map(|(name, view)| {
+        Self::from_views(file.iter())
+    }
+
+    /// Reads tensors, all of which must be f32.
+    pub(crate) fn from_views<'a>(views: impl Iterator<Item = (&'a str, TensorView<'a>)>) -> Result<Self, WeightsError> {
+        let tensors = views.map(|(name, view)| {
             if view.dtype() != Dtype::F32 {
                 return Err(WeightsError::Type { name: name.into(), found: format!("{:?}", view.dtype()) });
             }

@@ -62,6 +62,9 @@ pub enum TrainError {
     /// Sizes that the kernels refuse.
     #[error("{0}: use smaller images or layers")]
     Kernels(#[from] kiln_kernels::ShapeError),
+    /// An optimizer's state that cannot be kept or taken up.
+    #[error("the optimizer's state cannot be read or written: {0}; train again from the beginning")]
+    Optimizer(String),
     /// The device gave up.
     #[error("the device failed: {0}")]
     Device(String),

@@ -20,7 +20,7 @@ pub use backbone::backbone_weights;
 pub use device::Device;
 pub use error::TrainError;
 pub use features::{compute_features, feature_key};
-pub use fit::{BatchReport, Control, Fitted, Observer, Task, fit};
+pub use fit::{BatchReport, Control, Fitted, Observer, Resume, Snapshot, Task, fit};
 pub use frozen::frozen_checksums;
 pub use init::initial_weights;
 pub use network::Plan;

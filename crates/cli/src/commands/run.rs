@@ -15,7 +15,7 @@ use super::{Context, train};
 use crate::args::RunArgs;
 use crate::parity::{self, Parity, TOLERANCE};
 use crate::terminal::{percent, thousands};
-use crate::{Outcome, dataset, engines, recipe};
+use crate::{Outcome, dataset, engines};
 
 /// Images per batch when the test images are evaluated.
 const BATCH: usize = 256;
@@ -28,8 +28,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let recipe = recipe::read(&args.train.recipe)?;
-    let (run, outcome) = train::train(&args.train, &recipe, context)?;
+    let (run, recipe, outcome) = train::train(&args.train, context)?;
     if outcome != Outcome::Done {
         return Ok(outcome);
     }

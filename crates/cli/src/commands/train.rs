@@ -4,13 +4,14 @@ mod backbone;
 mod features;
 mod progress;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_inference::Preprocessor;
-use kiln_run::{Environment, Epoch, History, RunDir, RunFile, Weights};
+use kiln_run::{Environment, Epoch, History, Progress, RunDir, RunFile, Weights};
 use kiln_spec::{Model, Recipe, Validation};
-use kiln_trainer::{Device, Task, fit, frozen_checksums, initial_weights};
+use kiln_trainer::{Device, Resume, Snapshot, Task, fit, frozen_checksums, initial_weights};
 
 use super::Context;
 use crate::args::TrainArgs;
@@ -22,38 +23,134 @@ use features::Prepared;
 use progress::TrainingProgress;
 
 pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let recipe = recipe::read(&args.recipe)?;
-    let (run, outcome) = train(args, &recipe, context)?;
+    let (run, _, outcome) = train(args, context)?;
     if outcome == Outcome::Done {
         context.terminal.print(&format!("{}\n", run.path().display()))?;
     }
     Ok(outcome)
 }
 
-/// Trains a recipe into a new run directory.
-pub fn train(args: &TrainArgs, recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<(RunDir, Outcome)> {
-    let sets = dataset::sets(recipe, &context.assets)?;
+/// Trains a recipe into a new run directory, or goes on in one.
+pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir, Recipe, Outcome)> {
     let device = if args.stock_kernels { Device::stock_cpu() } else { Device::cpu() };
+    let (run, recipe, outcome) = match (&args.resume, &args.path) {
+        (Some(path), _) => {
+            let run = RunDir::open(path)?;
+            let recipe = run.recipe()?;
+            let outcome = resume(&recipe, &run, &device, context)?;
+            (run, recipe, outcome)
+        }
+        (None, Some(path)) => {
+            let recipe = recipe::read_file(path, &args.overrides)?;
+            let (run, outcome) = begin(&recipe, &args.runs, &device, context)?;
+            (run, recipe, outcome)
+        }
+        (None, None) => unreachable!("the command line asks for one of them"),
+    };
+    Ok((run, recipe, outcome))
+}
+
+/// Trains into a new run directory.
+pub fn begin(
+    recipe: &Recipe,
+    runs: &Path,
+    device: &Device,
+    context: &Context<'_>,
+) -> anyhow::Result<(RunDir, Outcome)> {
+    let sets = dataset::sets(recipe, &context.assets)?;
+    let weights = first_weights(recipe, context)?;
+    let run = RunDir::create(runs, recipe)?;
+    run.write_json(RunFile::Environment, &environment(recipe, device))?;
+    announce(recipe, &run, &sets, device, context)?;
+    let outcome = go_on(recipe, &Start { weights, ..Start::new(recipe) }, &sets, &run, device, context)?;
+    Ok((run, outcome))
+}
+
+/// Goes on where the run stood after its last whole epoch.
+fn resume(recipe: &Recipe, run: &RunDir, device: &Device, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let sets = dataset::sets(recipe, &context.assets)?;
+    let before = run.environment()?;
+    let now = environment(recipe, device);
+    if before.data != now.data {
+        anyhow::bail!("{} was trained on other data: its checksums differ; train anew", run.path().display());
+    }
+    if (before.threads, &before.device) != (now.threads, &now.device) {
+        context.terminal.detail(&format!(
+            "it began with {} threads on {}, and goes on with {} on {}: rounding will differ",
+            before.threads, before.device, now.threads, now.device
+        ));
+    }
+    let mut start = Start { weights: first_weights(recipe, context)?, ..Start::new(recipe) };
+    if let Some(checkpoint) = run.checkpoint()? {
+        if run.file(RunFile::BestCheckpoint).exists() {
+            start.trained = run.weights(RunFile::BestCheckpoint)?;
+        }
+        start.weights.0.extend(start.trained.0.clone());
+        let Progress { phase, epochs, history } = checkpoint.progress;
+        start.history.epochs = history.epochs;
+        (start.phase, start.epochs) = (phase, epochs);
+        start.snapshot = Some(Snapshot { weights: checkpoint.weights, optimizer: checkpoint.optimizer });
+    }
+    announce(recipe, run, &sets, device, context)?;
+    let done = start.history.epochs.len();
+    context.terminal.status("Resuming", &format!("after epoch {done} of {}", recipe.training.epochs()));
+    go_on(recipe, &start, &sets, run, device, context)
+}
+
+/// The weights before any training.
+fn first_weights(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Weights> {
     let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
     if let Some(pretrained) = &recipe.backbone {
         weights.0.extend(backbone::weights(pretrained, &context.assets)?.0);
     }
-    let run = RunDir::create(&args.runs, recipe)?;
-    run.write_json(RunFile::Environment, &environment(recipe, &device))?;
-    announce(recipe, &run, &sets, &device, context)?;
+    Ok(weights)
+}
+
+/// From where a training goes on.
+struct Start {
+    /// The whole model's, the best so far.
+    weights: Weights,
+    /// Those of them that were trained.
+    trained: Weights,
+    history: History,
+    /// The phase, and how many of its epochs are done.
+    phase: usize,
+    epochs: usize,
+    /// Where that phase stood after them.
+    snapshot: Option<Snapshot>,
+}
+
+impl Start {
+    /// From the beginning.
+    fn new(recipe: &Recipe) -> Self {
+        let history = History::new(recipe.training.monitor);
+        Self { weights: Weights::default(), trained: Weights::default(), history, phase: 0, epochs: 0, snapshot: None }
+    }
+}
+
+/// Trains to the end, and writes what there is then.
+fn go_on(
+    recipe: &Recipe,
+    from: &Start,
+    sets: &Sets,
+    run: &RunDir,
+    device: &Device,
+    context: &Context<'_>,
+) -> anyhow::Result<Outcome> {
     let start = Instant::now();
-    let Trained { weights, history, stopped } = phases(recipe, weights, &sets, &run, &device, context)?;
+    let Trained { weights, history, stopped } = phases(recipe, from, sets, run, device, context)?;
     if !history.epochs.is_empty() {
         run.write(RunFile::Weights, &weights.to_bytes())?;
-        write_curves(&run, &history)?;
+        write_curves(run, &history)?;
     }
     if stopped {
+        let path = run.path().display();
         let text = match history.epochs.len() {
-            0 => format!("before the first epoch was done: {} has no weights", run.path().display()),
-            n => format!("after epoch {n}: `kiln export {}` takes the best weights so far", run.path().display()),
+            0 => "before the first epoch was done".into(),
+            n => format!("after epoch {n}; `kiln export {path}` takes the best weights so far"),
         };
-        context.terminal.status("Stopped", &text);
-        return Ok((run, Outcome::Interrupted));
+        context.terminal.status("Stopped", &format!("{text}; `kiln train --resume {path}` goes on"));
+        return Ok(Outcome::Interrupted);
     }
     if let Some(best) = history.best() {
         let Epoch { epoch, val_loss, val_accuracy, .. } = best;
@@ -61,7 +158,7 @@ pub fn train(args: &TrainArgs, recipe: &Recipe, context: &Context<'_>) -> anyhow
         let text = format!("in {time}; best is epoch {epoch}: val_loss {val_loss:.4}, val_accuracy {accuracy}");
         context.terminal.status("Trained", &text);
     }
-    Ok((run, Outcome::Done))
+    Ok(Outcome::Done)
 }
 
 /// What training gave, also if the user stopped it.
@@ -74,15 +171,16 @@ struct Trained {
 /// Trains phase by phase.
 fn phases(
     recipe: &Recipe,
-    mut weights: Weights,
+    from: &Start,
     sets: &Sets,
     run: &RunDir,
     device: &Device,
     context: &Context<'_>,
 ) -> anyhow::Result<Trained> {
     let _polling = Polling::begin();
-    let mut history = History::default();
-    let mut progress = TrainingProgress::new(run, recipe.training.epochs(), context.terminal);
+    let (mut weights, mut history) = (from.weights.clone(), from.history.clone());
+    let (epochs, trained) = (recipe.training.epochs(), from.trained.clone());
+    let mut progress = TrainingProgress::new(run, epochs, history.clone(), trained, context.terminal);
     let mut model = recipe.model()?;
     let pretrained = frozen_checksums(&model, &weights);
     // Features behind the layers that stay frozen in all phases serve all phases.
@@ -90,12 +188,16 @@ fn phases(
     let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
     let models = models.collect::<Result<Vec<_>, _>>()?;
     let common = recipe.fixed_prefix()?;
+    let resume_of = |phase: usize| match &from.snapshot {
+        Some(snapshot) if phase == from.phase => Some(Resume { epochs: from.epochs, snapshot }),
+        _ => None,
+    };
     let stop = |weights, history| Ok(Trained { weights, history, stopped: true });
     let images = Prepared::images(sets, &preprocessor);
     let Some(common) = images.advance(common, &model, &weights, device, context)? else {
         return stop(weights, history);
     };
-    for (number, (phase, phase_model)) in recipe.training.phases.iter().zip(models).enumerate() {
+    for (number, (phase, phase_model)) in recipe.training.phases.iter().zip(models).enumerate().skip(from.phase) {
         model = phase_model;
         let Some(samples) = common.advance(model.fixed_prefix(), &model, &weights, device, context)? else {
             return stop(weights, history);
@@ -106,14 +208,14 @@ fn phases(
             first_layer: samples.first_layer,
             weights: &weights,
             history: &history,
+            training: &recipe.training,
             phase,
-            batch_size: recipe.training.batch_size,
-            seed: recipe.training.seed,
+            resume: resume_of(number),
             train,
             validation,
             device,
         };
-        progress.start(number, &recipe.training.phases, &model);
+        progress.start(number, &recipe.training.phases, resume_of(number).map_or(0, |resume| resume.epochs), &model);
         let fitted = fit(&task, &mut progress);
         progress.finish();
         let fitted = fitted?;

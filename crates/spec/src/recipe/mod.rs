@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 mod document;
 mod error;
+mod optimization;
 mod parse;
 mod section;
 mod write;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::{Backbone, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
 
 pub use error::RecipeError;
+pub use optimization::{Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind};
 
 /// A recipe with every value filled in, whose layers fit together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -137,6 +139,12 @@ pub struct Training {
     pub seed: u64,
     /// The layers that are not trained; without it, those of the backbone.
     pub freeze: Option<Layers>,
+    /// Which epoch is best.
+    pub monitor: Monitor,
+    /// The truth is taken to be so much uncertain: this share of each label is spread over all classes. 0 is none.
+    pub label_smoothing: f64,
+    /// What a mistake counts, by class; without it, the same for all.
+    pub class_weight: Option<ClassWeight>,
     /// One after the other, at least one; each goes on with the best weights of the one before.
     pub phases: Vec<Phase>,
 }
@@ -149,6 +157,12 @@ pub struct Phase {
     pub epochs: usize,
     /// What turns gradients into steps.
     pub optimizer: Optimizer,
+    /// How the learning rate changes.
+    #[serde(skip_serializing_if = "Schedule::is_default")]
+    pub schedule: Schedule,
+    /// When it ends before the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Layers that are trained although `freeze` or the backbone says otherwise.
     pub unfreeze: Layers,
     /// Learning rates of layers, in place of the optimizer's. Of several that name a layer the last one counts.
@@ -161,23 +175,6 @@ impl Training {
     pub fn epochs(&self) -> usize {
         self.phases.iter().map(|phase| phase.epochs).sum()
     }
-}
-
-/// An optimizer with its settings, in Keras's words.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Kingma and Ba (2015).
-    Adam {
-        /// Size of the steps.
-        learning_rate: f64,
-        /// Decay of the mean of gradients.
-        beta_1: f64,
-        /// Decay of the mean of squared gradients.
-        beta_2: f64,
-        /// Added to the root of the second moment.
-        epsilon: f64,
-    },
 }
 
 /// `[export]`: what the exported file contains.

@@ -1,5 +1,6 @@
 //! From the tree of values to a recipe: keys, defaults and ranges.
 
+mod optimization;
 mod training;
 
 use super::document;
@@ -46,6 +47,7 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
     })?;
     let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
     training::check_selections(&root, &names)?;
+    training::check_class_weight(&root, model.classes())?;
     check_classes(&recipe, &model, &fields)?;
     check_size(&recipe, &root, &fields)?;
     Ok(recipe)

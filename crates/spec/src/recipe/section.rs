@@ -93,6 +93,8 @@ impl<'a> Section<'a> {
 pub(super) enum Bound {
     /// More than 0.
     Positive,
+    /// 0 or more.
+    NonNegative,
     /// 0 or more, less than 1.
     Fraction,
     /// More than 0, less than 1.
@@ -192,6 +194,7 @@ impl<'a> Field<'a> {
     pub fn number(&self, bound: Bound) -> Result<f64, RecipeError> {
         let expected = match bound {
             Bound::Positive => "a number above 0",
+            Bound::NonNegative => "a number of at least 0",
             Bound::Fraction => "a number of at least 0 and below 1",
             Bound::OpenFraction => "a number above 0 and below 1",
         };
@@ -202,6 +205,7 @@ impl<'a> Field<'a> {
         };
         let ok = match bound {
             Bound::Positive => x > 0.0 && x.is_finite(),
+            Bound::NonNegative => x >= 0.0 && x.is_finite(),
             // Computed with in f32, where what is next to 1 is 1.
             Bound::Fraction => x >= 0.0 && (x as f32) < 1.0,
             Bound::OpenFraction => x > 0.0 && (x as f32) < 1.0,

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::{LayerKind, Optimizer, Recipe, Validation};
+use crate::{Betas, LayerKind, Optimizer, OptimizerKind, Recipe, Validation};
 
 const SMALL: &str = r#"[data]
 dataset = "mnist"
@@ -32,7 +32,8 @@ fn defaults_are_keras_s() {
     let recipe = parse(SMALL).unwrap();
     assert_eq!(recipe.name, "small");
     assert_eq!(recipe.data.validation, Validation::Split(0.1));
-    let adam = Optimizer::Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 };
+    let betas = Betas { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 };
+    let adam = Optimizer { kind: OptimizerKind::Adam(betas), learning_rate: 1e-3, clipnorm: None, clipvalue: None };
     assert_eq!(recipe.training.phases[0].optimizer, adam);
     let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
     assert_eq!((conv.kernel_size, conv.strides, conv.use_bias), ([3, 3], [1, 1], true));
@@ -205,7 +206,52 @@ fn overrides_take_toml_values_or_plain_words() {
     let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
     assert_eq!(conv.kernel_size, [5, 3]);
     assert_eq!(recipe.name, "other");
-    assert!(matches!(recipe.training.phases[0].optimizer, Optimizer::Adam { learning_rate: 0.5, .. }));
+    assert!(recipe.training.phases[0].optimizer.learning_rate.to_bits() == 0.5_f64.to_bits());
+}
+
+#[test]
+fn optimizers_schedules_and_the_like_are_read_and_written() {
+    for set in [
+        "training.optimizer={type=\"adamw\", weight_decay=0.01, clipnorm=1}",
+        "training.optimizer={type=\"sgd\", momentum=0.9, nesterov=true, clipvalue=0.5}",
+        "training.schedule={type=\"constant\", warmup_steps=100}",
+        "training.schedule={type=\"step\", step_size=3}",
+        "training.schedule={type=\"exponential\", gamma=0.9}",
+        "training.schedule={type=\"cosine\", alpha=0.1, warmup_steps=5}",
+        "training.schedule={type=\"one_cycle\"}",
+        "training.schedule={type=\"reduce_on_plateau\", patience=2, min_lr=1e-5}",
+        "training.early_stopping={patience=3, min_delta=0.001}",
+        "training.monitor=val_accuracy",
+        "training.label_smoothing=0.1",
+        "training.class_weight=balanced",
+        "training.class_weight=[1, 2, 3, 4, 5, 6, 7, 8, 9, 0.5]",
+    ] {
+        let recipe = Recipe::parse(SMALL, "small.toml", "small", &[set.to_string()]).unwrap_or_else(|e| panic!("{e}"));
+        assert_ne!(recipe, Recipe::parse(SMALL, "small.toml", "small", &[]).unwrap(), "{set}");
+        let again = Recipe::parse(&recipe.to_toml(), "small.toml", "small", &[]);
+        assert_eq!(again.unwrap_or_else(|error| panic!("{error}\n{}", recipe.to_toml())), recipe, "{set}");
+    }
+}
+
+#[test]
+fn what_does_not_make_sense_in_training_is_refused() {
+    for (set, expected) in [
+        ("training.optimizer={type=\"adma\"}", "cannot be \"adma\": did you mean `adam`?"),
+        ("training.optimizer={type=\"sgd\", nesterov=true}", "`nesterov` needs a `momentum` above 0"),
+        ("training.optimizer={type=\"adam\", clipnorm=1, clipvalue=1}", "`clipnorm` and `clipvalue` exclude each other"),
+        ("training.optimizer={type=\"adam\", weight_decay=0.1}", "unknown key `weight_decay`"),
+        ("training.schedule={type=\"linear\"}", "`training.schedule.type` cannot be \"linear\""),
+        ("training.schedule={type=\"exponential\"}", "`gamma`"),
+        ("training.schedule={type=\"one_cycle\", warmup_steps=5}", "unknown key `warmup_steps`"),
+        ("training.early_stopping={}", "`patience`"),
+        ("training.label_smoothing=1", "at least 0 and below 1"),
+        ("training.class_weight=[1, 2]", "has 2 factors, but there are 10 classes"),
+        ("training.class_weight=equal", "cannot be \"equal\""),
+        ("training.monitor=loss", "cannot be \"loss\": did you mean `val_loss`?"),
+    ] {
+        let error = with(SMALL, &[set]).unwrap_err();
+        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+    }
 }
 
 proptest! {

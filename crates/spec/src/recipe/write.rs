@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Phase, Training};
+use super::{ClassWeight, Monitor, Phase, Training};
 use crate::Layers;
 
 /// A single phase is written in `[training]` itself, as it was most likely read.
@@ -12,6 +12,11 @@ struct Written<'a> {
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     freeze: Option<&'a Layers>,
+    monitor: Monitor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_smoothing: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_weight: Option<&'a ClassWeight>,
     #[serde(flatten)]
     phase: Option<&'a Phase>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,7 +29,16 @@ impl Serialize for Training {
             [only] => (Some(only), None),
             several => (None, Some(several)),
         };
-        let Self { batch_size, seed, freeze, .. } = self;
-        Written { batch_size: *batch_size, seed: *seed, freeze: freeze.as_ref(), phase, phases }.serialize(serializer)
+        let written = Written {
+            batch_size: self.batch_size,
+            seed: self.seed,
+            freeze: self.freeze.as_ref(),
+            monitor: self.monitor,
+            label_smoothing: (self.label_smoothing > 0.0).then_some(self.label_smoothing),
+            class_weight: self.class_weight.as_ref(),
+            phase,
+            phases,
+        };
+        written.serialize(serializer)
     }
 }

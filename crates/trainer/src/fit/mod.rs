@@ -1,23 +1,28 @@
 //! The training loop.
 
+mod improvement;
+mod loss;
 mod metrics;
 mod observer;
+mod optimizer;
+mod schedule;
 
 use std::time::Instant;
 
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
-use burn::module::Module;
-use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::module::{Module, ParamGroup};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::Bytes;
 use kiln_data::{Batch, Loader, Order, Samples};
 use kiln_run::{Epoch, History, Weights};
-use kiln_spec::{Layers, Model, Optimizer, Phase};
+use kiln_spec::{Layers, Model, Phase, Training};
 
 use crate::network::{Draws, Network, values};
-use crate::{Device, TrainError, frozen, fused};
+use crate::{Device, TrainError, frozen};
+use loss::Loss;
 use metrics::Running;
-pub use observer::{BatchReport, Control, Observer};
+pub use observer::{BatchReport, Control, Observer, Snapshot};
+use schedule::Position;
 
 /// What is trained, from where, on what, how and where.
 pub struct Task<'a> {
@@ -29,12 +34,12 @@ pub struct Task<'a> {
     pub weights: &'a Weights,
     /// The epochs before, if any: numbers go on from there, and a later epoch is the best only if it beats them.
     pub history: &'a History,
-    /// Optimizer and number of epochs.
+    /// Batch size, seed and loss.
+    pub training: &'a Training,
+    /// Optimizer, schedule and number of epochs.
     pub phase: &'a Phase,
-    /// Samples per step.
-    pub batch_size: usize,
-    /// Fixes order and dropout.
-    pub seed: u64,
+    /// Where the phase is taken up again, if it had begun.
+    pub resume: Option<Resume<'a>>,
     /// Samples that are learned from.
     pub train: Samples,
     /// Samples that measure each epoch.
@@ -43,11 +48,19 @@ pub struct Task<'a> {
     pub device: &'a Device,
 }
 
+/// A phase that had begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume<'a> {
+    /// Epochs that are done, the last ones of the task's history.
+    pub epochs: usize,
+    /// Where it stood after them.
+    pub snapshot: &'a Snapshot,
+}
+
 /// What training gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// The whole model's weights after the epoch with the lowest validation loss; those it began with where no epoch
-    /// was better.
+    /// The whole model's weights after the best epoch; those it began with where no epoch was better.
     pub best: Weights,
     /// All completed epochs, those before included.
     pub history: History,
@@ -58,9 +71,9 @@ pub struct Fitted {
 /// Trains.
 ///
 /// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new order every epoch,
-/// fixed by the seed; the weights of the epoch with the lowest validation loss are kept. The same task gives the same
-/// weights, bit for bit, on the same device with the same number of threads; only one training may run in a process at
-/// a time, since Burn's generator for dropout is shared.
+/// fixed by the seed; the weights of the best epoch are kept. The same task gives the same weights, bit for bit, on the
+/// same device with the same number of threads, also if it is taken up again after any of its epochs; only one training
+/// may run in a process at a time, since Burn's generator for dropout is shared.
 ///
 /// That frozen layers have not changed is checked at the end.
 pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
@@ -78,34 +91,54 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
     }
     let mut state = State::new(task)?;
     let mut fitted = Fitted { best: task.weights.clone(), history: task.history.clone(), stopped: false };
-    let before = task.history.epochs.len();
-    for number in before + 1..=before + task.phase.epochs {
-        let Some(epoch) = state.epoch(number, observer)? else {
+    let before = task.before();
+    for number in task.history.epochs.len() + 1..=before + task.phase.epochs {
+        let over = |stopping| improvement::is_over(stopping, fitted.history.monitor, &fitted.history.epochs[before..]);
+        if task.phase.early_stopping.is_some_and(over) {
+            break;
+        }
+        let Some(epoch) = state.epoch(number, &fitted.history.epochs[before..], observer)? else {
             fitted.stopped = true;
             break;
         };
         fitted.history.epochs.push(epoch);
-        let weights = state.network.weights();
+        let snapshot = state.snapshot()?;
         let best = fitted.history.best().is_some_and(|best| best.epoch == number);
-        observer.epoch(&epoch, &weights, best)?;
+        observer.epoch(&epoch, &snapshot, best)?;
         if best {
-            fitted.best.0.extend(weights.0);
+            fitted.best.0.extend(snapshot.weights.0);
         }
     }
     frozen::check(task.model, task.weights, &fitted.best)?;
     Ok(fitted)
 }
 
+impl Task<'_> {
+    /// Epochs of the phases before.
+    fn before(&self) -> usize {
+        self.history.epochs.len() - self.resume.map_or(0, |resume| resume.epochs)
+    }
+
+    /// The seed of dropout: another stream for every phase.
+    fn stream(&self) -> u64 {
+        self.training.seed.wrapping_add(self.before() as u64)
+    }
+
+    /// Steps of an epoch.
+    fn epoch_steps(&self) -> u64 {
+        self.train.view().len().div_ceil(self.training.batch_size) as u64
+    }
+}
+
 /// What changes during training, and what it needs at every step.
 struct State<'a> {
     task: &'a Task<'a>,
     network: Network,
-    /// Steps taken.
+    /// Steps taken in the phase.
     steps: u64,
     optimizer: ModuleOptimizer,
-    base_rate: f64,
-    rates: ModuleLearningRate,
-    loss: CrossEntropyLoss,
+    rates: Rates,
+    loss: Loss,
     /// The device with gradients; validation runs without.
     device: Device,
 }
@@ -113,34 +146,47 @@ struct State<'a> {
 impl<'a> State<'a> {
     fn new(task: &'a Task<'a>) -> Result<Self, TrainError> {
         let device = task.device.autodiff();
-        device.burn.seed(stream(task));
-        let network = Network::new(&task.model.layers()[task.first_layer..], task.weights, &device)?;
-        let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = task.phase.optimizer;
-        let optimizer = if task.device.kernels {
-            fused::Adam { beta_1, beta_2, epsilon }.into()
-        } else {
-            let config = AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32);
-            config.with_epsilon(epsilon as f32).init()
-        };
+        let layers = &task.model.layers()[task.first_layer..];
+        let mut optimizer = optimizer::build(&task.phase.optimizer, &device);
+        let mut weights = task.weights.clone();
+        if let Some(Resume { snapshot, .. }) = task.resume {
+            weights.0.extend(snapshot.weights.0.clone());
+            weights.check(task.model)?;
+            let bytes = Bytes::from_bytes_vec(snapshot.optimizer.clone());
+            optimizer = optimizer.from_bytes(bytes).map_err(|error| TrainError::Optimizer(error.to_string()))?;
+        }
+        let network = Network::new(layers, &weights, &device)?;
         Ok(Self {
-            rates: rates(task, &network, learning_rate),
+            rates: Rates::new(task, &network),
             network,
-            steps: 0,
+            steps: task.resume.map_or(0, |resume| resume.epochs as u64 * task.epoch_steps()),
             optimizer,
-            base_rate: learning_rate,
-            loss: CrossEntropyLossConfig::new().init(&device.burn),
+            loss: Loss::new(task.training, &task.train.view().class_counts()),
             device,
             task,
         })
     }
 
+    /// What it takes to go on from here.
+    fn snapshot(&self) -> Result<Snapshot, TrainError> {
+        let optimizer = self.optimizer.into_bytes().map_err(|error| TrainError::Optimizer(error.to_string()))?;
+        Ok(Snapshot { weights: self.network.weights(), optimizer: optimizer.to_vec() })
+    }
+
     /// One pass over the training samples and one over the validation samples; nothing if the observer stopped it.
-    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Option<Epoch>, TrainError> {
+    /// `history` are the phase's epochs so far.
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        history: &[Epoch],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Epoch>, TrainError> {
         let start = Instant::now();
-        let Some(train) = self.train(epoch, observer)? else { return Ok(None) };
+        let Some(train) = self.train(epoch, history, observer)? else { return Ok(None) };
         let Some(val) = self.validate(epoch, observer)? else { return Ok(None) };
+        let learning_rate = self.rates.current;
         if !val.loss().is_finite() {
-            return Err(TrainError::ValidationDiverged { epoch, learning_rate: self.base_rate, loss: val.loss() });
+            return Err(TrainError::ValidationDiverged { epoch, learning_rate, loss: val.loss() });
         }
         Ok(Some(Epoch {
             epoch,
@@ -148,21 +194,33 @@ impl<'a> State<'a> {
             train_accuracy: train.accuracy(),
             val_loss: val.loss(),
             val_accuracy: val.accuracy(),
-            learning_rate: self.base_rate,
+            learning_rate,
             seconds: start.elapsed().as_secs_f64(),
         }))
     }
 
-    fn train(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Option<Running>, TrainError> {
-        let order = Order::Shuffled { seed: self.task.seed, epoch: epoch as u64 };
-        let total = self.task.train.view().len();
+    fn train(
+        &mut self,
+        epoch: usize,
+        history: &[Epoch],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Running>, TrainError> {
+        let task = self.task;
+        // Anew for every epoch, so that a training that is taken up again draws what it would have drawn.
+        self.device.burn.seed(task.stream().wrapping_add((epoch as u64) << 32));
+        let order = Order::Shuffled { seed: task.training.seed, epoch: epoch as u64 };
+        let total = task.train.view().len();
         let mut running = Running::default();
-        for (step, batch) in Loader::new(self.task.train.clone(), self.task.batch_size, order)?.iter().enumerate() {
+        for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?.iter().enumerate() {
             let batch = batch?;
+            self.rates.advance(
+                task,
+                Position { step: self.steps, epoch_steps: task.epoch_steps(), epochs: task.phase.epochs, history },
+            );
             let labels = batch.labels.clone();
             let (loss, logits) = self.step(batch)?;
             if !loss.is_finite() {
-                let learning_rate = self.base_rate;
+                let learning_rate = self.rates.current;
                 return Err(TrainError::Diverged { epoch, step: step + 1, learning_rate, loss });
             }
             running.push(loss, &logits, &labels);
@@ -175,16 +233,15 @@ impl<'a> State<'a> {
 
     /// Forward, backward, update. Gives the loss and the logits from before the update.
     fn step(&mut self, batch: Batch) -> Result<(f64, Vec<f32>), TrainError> {
-        let labels = labels(&batch, &self.device.burn);
-        let draws = Draws { seed: stream(self.task), step: self.steps };
+        let draws = Draws { seed: self.task.stream(), step: self.steps };
         self.steps += 1;
         let input = self.network.input(batch.values, &self.device.burn);
         let logits = self.network.forward(input, draws)?.into_vector();
-        let loss = self.loss.forward(logits.clone(), labels);
+        let loss = self.loss.forward(logits.clone(), &batch.labels, &self.device.burn);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         // Taken, not cloned: parameters that nothing else holds are updated where they lie.
         let network = std::mem::take(&mut self.network);
-        self.network = self.optimizer.step(self.rates.clone(), network, gradients);
+        self.network = self.optimizer.step(self.rates.rates.clone(), network, gradients);
         Ok((f64::from(values(loss)?[0]), values(logits)?))
     }
 
@@ -193,11 +250,12 @@ impl<'a> State<'a> {
         let device = &self.task.device.burn;
         let total = self.task.validation.view().len();
         let mut running = Running::default();
-        for batch in &Loader::new(self.task.validation.clone(), self.task.batch_size, Order::Sequential)? {
+        let batch_size = self.task.training.batch_size;
+        for batch in &Loader::new(self.task.validation.clone(), batch_size, Order::Sequential)? {
             let batch = batch?;
-            let truth = labels(&batch, device);
             let logits = network.forward(network.input(batch.values, device), Draws::default())?.into_vector();
-            let loss = self.loss.forward(logits.clone(), truth);
+            // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval` gives it.
+            let loss = Loss::default().forward(logits.clone(), &batch.labels, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
             if observer.validated(running.report(epoch, total)) == Control::Stop {
                 return Ok(None);
@@ -207,30 +265,48 @@ impl<'a> State<'a> {
     }
 }
 
-/// The seed of dropout: another stream for every phase.
-fn stream(task: &Task<'_>) -> u64 {
-    task.seed.wrapping_add(task.history.epochs.len() as u64)
+/// The learning rates of a phase, as the schedule has them at the moment.
+struct Rates {
+    /// The optimizer's.
+    base: f64,
+    /// Those of layers that have one of their own.
+    groups: Vec<(ParamGroup, f64)>,
+    /// The optimizer's, scheduled.
+    current: f64,
+    rates: ModuleLearningRate,
 }
 
-/// The optimizer's learning rate, and those of layers that have one of their own.
-fn rates(task: &Task<'_>, network: &Network, base: f64) -> ModuleLearningRate {
-    let layers = task.model.layers();
-    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-    let mut scheduler = ModuleLrScheduler::new(base);
-    for (pattern, rate) in &task.phase.learning_rates {
-        let selected = Layers::Named(vec![pattern.clone()]).select(&names).expect("a recipe's patterns are checked");
-        for (name, _) in names.iter().zip(selected).filter(|(_, selected)| *selected) {
-            if let Some(group) = network.group(name) {
-                scheduler = scheduler.with_group(group, *rate);
+impl Rates {
+    fn new(task: &Task<'_>, network: &Network) -> Self {
+        let layers = task.model.layers();
+        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        let mut groups = Vec::new();
+        for (pattern, rate) in &task.phase.learning_rates {
+            let selected =
+                Layers::Named(vec![pattern.clone()]).select(&names).expect("a recipe's patterns are checked");
+            for (name, _) in names.iter().zip(selected).filter(|(_, selected)| *selected) {
+                groups.extend(network.group(name).map(|group| (group, *rate)));
             }
         }
+        let base = task.phase.optimizer.learning_rate;
+        let rates = scaled(base, &groups, 1.0);
+        Self { base, groups, current: base, rates }
     }
-    scheduler.step()
+
+    /// Those of the next step.
+    fn advance(&mut self, task: &Task<'_>, at: Position<'_>) {
+        let factor = schedule::factor(&task.phase.schedule, task.history.monitor, self.base, at);
+        if factor.to_bits() != (self.current / self.base).to_bits() {
+            self.current = self.base * factor;
+            self.rates = scaled(self.base, &self.groups, factor);
+        }
+    }
 }
 
-/// The labels of a batch, `[n]`.
-fn labels(batch: &Batch, device: &burn::tensor::Device) -> Tensor<1, Int> {
-    let labels: Vec<i64> = batch.labels.iter().map(|&label| i64::from(label)).collect();
-    let count = labels.len();
-    Tensor::from_data(TensorData::new(labels, [count]), device)
+fn scaled(base: f64, groups: &[(ParamGroup, f64)], factor: f64) -> ModuleLearningRate {
+    let scheduler = ModuleLrScheduler::new(base * factor);
+    let with_group = |scheduler: ModuleLrScheduler, (group, rate): &(ParamGroup, f64)| {
+        scheduler.with_group(group.clone(), rate * factor)
+    };
+    groups.iter().fold(scheduler, with_group).step()
 }

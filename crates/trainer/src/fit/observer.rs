@@ -28,6 +28,15 @@ pub struct BatchReport {
     pub accuracy: f64,
 }
 
+/// Where the training of a phase stands after an epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Weights of the layers from the task's first on.
+    pub weights: Weights,
+    /// The optimizer's state, to be handed back unread.
+    pub optimizer: Vec<u8>,
+}
+
 /// Hears of progress, keeps results, and may stop the training. It is called on a thread of rayon's pool.
 pub trait Observer: Send {
     /// After every training step.
@@ -36,8 +45,7 @@ pub trait Observer: Send {
     /// After every validation batch.
     fn validated(&mut self, report: BatchReport) -> Control;
 
-    /// After every epoch: its figures, the weights it ended with (of the layers from the task's first on), and whether
-    /// its validation loss is the lowest so far.
+    /// After every epoch: its figures, where the training stands, and whether it is the best so far.
     /// An error stops the training.
-    fn epoch(&mut self, epoch: &Epoch, weights: &Weights, best: bool) -> Result<(), TrainError>;
+    fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError>;
 }

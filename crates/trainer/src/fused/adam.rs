@@ -16,6 +16,8 @@ pub struct Adam {
     pub beta_1: f64,
     pub beta_2: f64,
     pub epsilon: f64,
+    /// Decoupled, as AdamW's; 0 is none.
+    pub weight_decay: f64,
 }
 
 impl Optimizer for Adam {
@@ -33,8 +35,8 @@ impl Optimizer for Adam {
             || AdaptiveMomentumState::new(0, tensor.zeros_like(), tensor.zeros_like()),
             |state| state.momentum,
         );
-        let (time, Self { beta_1, beta_2, epsilon }) = (state.time + 1, *self);
-        let step = Step { learning_rate, beta_1, beta_2, epsilon, step: time };
+        let (time, Self { beta_1, beta_2, epsilon, weight_decay }) = (state.time + 1, *self);
+        let step = Step { learning_rate, beta_1, beta_2, epsilon, weight_decay, step: time };
         let (tensor, moment_1, moment_2) = <Dispatch as AdamOps>::adam(
             tensor.into_dispatch(),
             grad.into_dispatch(),

@@ -1,12 +1,13 @@
 //! One layer as a Burn module: its parameters and how it computes.
 
-use burn::module::{Module, Param, RunningState};
+use burn::module::{Module, Param, ParamId, RunningState};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Identity, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};
 use kiln_run::{Tensor as Values, Weights, WeightsError};
 use kiln_spec::{Activation, Layer, LayerKind, Padding, Shape};
+use sha2::{Digest, Sha256};
 
 use super::Flow;
 
@@ -39,8 +40,8 @@ impl Block {
                     .with_bias(conv.use_bias)
                     .init(device);
                 Self::Conv2d(Conv2d {
-                    weight: load(module.weight, values("weight")?, device),
-                    bias: module.bias.map(|bias| Ok(load(bias, values("bias")?, device))).transpose()?,
+                    weight: Param::from_tensor(tensor(values("weight")?, device)),
+                    bias: module.bias.map(|_| Ok(Param::from_tensor(tensor(values("bias")?, device)))).transpose()?,
                     ..module
                 })
             }
@@ -55,8 +56,8 @@ impl Block {
                     .with_momentum(1.0 - norm.momentum)
                     .init(device);
                 Self::BatchNorm(BatchNorm {
-                    gamma: load(module.gamma, values("weight")?, device),
-                    beta: load(module.beta, values("bias")?, device),
+                    gamma: Param::from_tensor(tensor(values("weight")?, device)),
+                    beta: Param::from_tensor(tensor(values("bias")?, device)),
                     running_mean: RunningState::new(tensor(mean, device)),
                     running_var: RunningState::new(tensor(values("running_var")?, device)),
                     ..module
@@ -73,6 +74,27 @@ impl Block {
             }),
             LayerKind::Flatten {} | LayerKind::Relu {} | LayerKind::Softmax {} => Self::Stateless(Identity::new()),
         })
+    }
+
+    /// The same with identities that follow from the layer's name.
+    pub fn identified(self, layer: &str) -> Self {
+        match self {
+            Self::Conv2d(conv) => Self::Conv2d(Conv2d {
+                weight: identified(conv.weight, layer, "weight"),
+                bias: conv.bias.map(|bias| identified(bias, layer, "bias")),
+                ..conv
+            }),
+            Self::Dense(dense) => Self::Dense(Linear {
+                weight: identified(dense.weight, layer, "weight"),
+                bias: dense.bias.map(|bias| identified(bias, layer, "bias")),
+            }),
+            Self::BatchNorm(norm) => Self::BatchNorm(BatchNorm {
+                gamma: identified(norm.gamma, layer, "weight"),
+                beta: identified(norm.beta, layer, "bias"),
+                ..norm
+            }),
+            other @ (Self::MaxPool(_) | Self::Dropout(_) | Self::Stateless(_)) => other,
+        }
     }
 
     /// The layer's parameters by their full names.
@@ -125,10 +147,13 @@ fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.data.clone(), values.shape.clone()), device)
 }
 
-/// Gives a parameter other values.
-fn load<const D: usize>(param: Param<Tensor<D>>, values: &Values, device: &Device) -> Param<Tensor<D>> {
-    let (id, _, mapper) = param.consume();
-    Param::from_mapped_value(id, tensor::<D>(values, device), mapper).set_require_grad(true)
+/// The same parameter with an identity that follows from its name, and so is the same in every process: the optimizer's
+/// state goes by it.
+fn identified<const D: usize>(param: Param<Tensor<D>>, layer: &str, parameter: &str) -> Param<Tensor<D>> {
+    let (_, tensor, mapper) = param.consume();
+    let hash = Sha256::digest(format!("{layer}.{parameter}"));
+    let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
+    Param::from_mapped_value(ParamId::from(id), tensor, mapper)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Values {

@@ -59,6 +59,7 @@ impl Network {
                 Some(conv) => Block::Conv2d(conv),
                 None => Block::new(layer, weights, &device.burn)?,
             };
+            let block = block.identified(&layer.name);
             Ok(if layer.frozen { block.freeze() } else { block })
         };
         let plan = if device.kernels { Plan::fused(layers) } else { Plan::general(layers) };

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use kiln_run::{Epoch, History, RunDir, RunFile, Weights};
+use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
 use kiln_spec::{Model, Phase};
-use kiln_trainer::{BatchReport, Control, Observer, TrainError};
+use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
 
 use crate::interrupt;
 use crate::terminal::{Terminal, duration, percent, thousands};
@@ -18,7 +18,13 @@ pub struct TrainingProgress<'a> {
     run: &'a RunDir,
     terminal: &'a Terminal,
     epochs: usize,
+    /// The phase, counted from 0.
+    phase: usize,
+    /// Epochs of the phases before.
+    before: usize,
     history: History,
+    /// The trained weights after the best epoch.
+    best: Weights,
     bar: Option<ProgressBar>,
     epoch_start: Instant,
     /// Training images per second in the current epoch, validation left out.
@@ -27,12 +33,16 @@ pub struct TrainingProgress<'a> {
 }
 
 impl<'a> TrainingProgress<'a> {
-    pub fn new(run: &'a RunDir, epochs: usize, terminal: &'a Terminal) -> Self {
+    /// `history` and `best` are what there is of a training that is taken up again.
+    pub fn new(run: &'a RunDir, epochs: usize, history: History, best: Weights, terminal: &'a Terminal) -> Self {
         Self {
             run,
             terminal,
             epochs,
-            history: History::default(),
+            phase: 0,
+            before: 0,
+            history,
+            best,
             bar: None,
             epoch_start: Instant::now(),
             rate: 0.0,
@@ -40,8 +50,9 @@ impl<'a> TrainingProgress<'a> {
         }
     }
 
-    /// A phase begins; says so where there are several.
-    pub fn start(&mut self, number: usize, phases: &[Phase], model: &Model) {
+    /// A phase begins, or goes on after so many epochs; says so where there are several.
+    pub fn start(&mut self, number: usize, phases: &[Phase], done: usize, model: &Model) {
+        (self.phase, self.before) = (number, self.history.epochs.len() - done);
         if phases.len() > 1 {
             let trainable = thousands(model.counts().trainable);
             self.terminal.status("Phase", &format!("{}/{}: training {trainable} parameters", number + 1, phases.len()));
@@ -101,15 +112,28 @@ impl Observer for TrainingProgress<'_> {
         control()
     }
 
-    fn epoch(&mut self, epoch: &Epoch, weights: &Weights, best: bool) -> Result<(), TrainError> {
+    fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
         self.history.epochs.push(*epoch);
-        let bytes = weights.to_bytes();
+        if best {
+            // Layers that only an earlier phase trained stay in it.
+            self.best.0.extend(snapshot.weights.0.clone());
+        }
+        let checkpoint = Checkpoint {
+            weights: snapshot.weights.clone(),
+            optimizer: snapshot.optimizer.clone(),
+            progress: Progress {
+                phase: self.phase,
+                epochs: self.history.epochs.len() - self.before,
+                history: self.history.clone(),
+            },
+        };
         let keep = || {
-            self.run.write(RunFile::LastCheckpoint, &bytes)?;
             if best {
-                self.run.write(RunFile::BestCheckpoint, &bytes)?;
+                self.run.write(RunFile::BestCheckpoint, &self.best.to_bytes())?;
             }
-            self.run.write(RunFile::History, self.history.to_csv().as_bytes())
+            // The last one to be written: whoever finds it finds the others.
+            self.run.write(RunFile::History, self.history.to_csv().as_bytes())?;
+            self.run.write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
         };
         keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
         self.last_sign = Instant::now();

@@ -3,25 +3,40 @@
 use std::collections::BTreeMap;
 
 use super::MANY;
+use super::optimization;
 use crate::Layers;
 use crate::recipe::error::RecipeError;
 use crate::recipe::section::{Bound, Field, Section};
-use crate::recipe::{Optimizer, Phase, Training};
+use crate::recipe::{ClassWeight, Monitor, Optimizer, Phase, Schedule, Training};
 
-const KEYS: &[&str] = &["epochs", "batch_size", "seed", "optimizer", "freeze", "unfreeze", "learning_rates", "phases"];
+const KEYS: &[&str] = &[
+    "epochs",
+    "batch_size",
+    "seed",
+    "optimizer",
+    "schedule",
+    "early_stopping",
+    "monitor",
+    "label_smoothing",
+    "class_weight",
+    "freeze",
+    "unfreeze",
+    "learning_rates",
+    "phases",
+];
 /// What a phase says; without phases, `[training]` says it.
-const PHASE: &[&str] = &["epochs", "optimizer", "unfreeze", "learning_rates"];
+const PHASE: &[&str] = &["epochs", "optimizer", "schedule", "early_stopping", "unfreeze", "learning_rates"];
 
 pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
     let section = root.sub("training", KEYS)?;
     let optimizer = match section.get("optimizer") {
-        Some(field) => optimizer(&field)?,
+        Some(field) => optimization::optimizer(&field)?,
         None => Optimizer::default(),
     };
     let phases = match section.get("phases") {
         None => vec![phase(&section, optimizer)?],
         Some(phases) => {
-            for key in ["epochs", "unfreeze", "learning_rates"] {
+            for key in ["epochs", "schedule", "early_stopping", "unfreeze", "learning_rates"] {
                 if let Some(field) = section.get(key) {
                     return Err(
                         field.error(format!("`{key}` belongs to a phase where there are phases: move it there"))
@@ -40,6 +55,13 @@ pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
         batch_size: section.integer_or("batch_size", 128, 1..=1 << 20)?,
         seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
         freeze: section.get("freeze").map(|field| layers(&field)).transpose()?,
+        monitor: section.choice_or(
+            "monitor",
+            Monitor::default(),
+            &[("val_loss", Monitor::ValLoss), ("val_accuracy", Monitor::ValAccuracy)],
+        )?,
+        label_smoothing: section.number_or("label_smoothing", 0.0, Bound::Fraction)?,
+        class_weight: section.get("class_weight").map(|field| class_weight(&field)).transpose()?,
         phases,
     })
 }
@@ -50,7 +72,9 @@ fn phase(section: &Section<'_>, default: Optimizer) -> Result<Phase, RecipeError
     };
     Ok(Phase {
         epochs: section.integer_or("epochs", 10, 1..=MANY)?,
-        optimizer: section.get("optimizer").map_or(Ok(default), |field| optimizer(&field))?,
+        optimizer: section.get("optimizer").map_or(Ok(default), |field| optimization::optimizer(&field))?,
+        schedule: section.get("schedule").map_or(Ok(Schedule::default()), |field| optimization::schedule(&field))?,
+        early_stopping: section.get("early_stopping").map(|field| optimization::early_stopping(&field)).transpose()?,
         unfreeze: section.get("unfreeze").map_or(Ok(Layers::Named(Vec::new())), |field| layers(&field))?,
         learning_rates: section.get("learning_rates").map_or(Ok(BTreeMap::new()), rates)?,
     })
@@ -89,24 +113,23 @@ pub fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(), Recipe
     }
 }
 
-impl Default for Optimizer {
-    /// Keras's Adam.
-    fn default() -> Self {
-        Self::Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
+/// `"balanced"`, or a factor for each class.
+fn class_weight(field: &Field<'_>) -> Result<ClassWeight, RecipeError> {
+    if field.string().is_ok() {
+        return field.choice(&[("balanced", ())]).map(|()| ClassWeight::Balanced);
     }
+    let factors = field.array()?.iter().map(|factor| factor.number(Bound::Positive)).collect::<Result<_, _>>()?;
+    Ok(ClassWeight::Factors(factors))
 }
 
-fn optimizer(field: &Field<'_>) -> Result<Optimizer, RecipeError> {
-    let keys = |kind: &str| match kind {
-        "adam" => Some(["type", "learning_rate", "beta_1", "beta_2", "epsilon"].as_slice()),
-        _ => None,
-    };
-    let (_, section) = field.tagged(keys, &["adam"])?;
-    let Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon } = Optimizer::default();
-    Ok(Optimizer::Adam {
-        learning_rate: section.number_or("learning_rate", learning_rate, Bound::Positive)?,
-        beta_1: section.number_or("beta_1", beta_1, Bound::Fraction)?,
-        beta_2: section.number_or("beta_2", beta_2, Bound::Fraction)?,
-        epsilon: section.number_or("epsilon", epsilon, Bound::Positive)?,
-    })
+/// Checks that there is a factor for each class.
+pub fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(), RecipeError> {
+    let Some(field) = root.sub("training", KEYS)?.get("class_weight") else { return Ok(()) };
+    match class_weight(&field)? {
+        ClassWeight::Factors(factors) if factors.len() != classes => Err(field.error(format!(
+            "`training.class_weight` has {} factors, but there are {classes} classes: give one for each, or \"balanced\"",
+            factors.len()
+        ))),
+        _ => Ok(()),
+    }
 }
