@@ -247,7 +247,7 @@ fn what_does_not_make_sense_in_training_is_refused() {
         ("training.label_smoothing=1", "at least 0 and below 1"),
         ("training.class_weight=[1, 2]", "has 2 factors, but there are 10 classes"),
         ("training.class_weight=equal", "cannot be \"equal\""),
-        ("training.monitor=loss", "cannot be \"loss\": did you mean `val_loss`?"),
+        ("training.monitor=val_los", "did you mean `val_loss`?"),
     ] {
         let error = with(SMALL, &[set]).unwrap_err();
         assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
