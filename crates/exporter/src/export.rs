@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
-use kiln_spec::{Model, Shape};
+use kiln_spec::{Activation, Interpolation, LayerKind, Model, Shape};
 
 use crate::lower::{Op, Step, steps};
 use crate::{ExportError, fold};
@@ -55,11 +55,7 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     let steps = steps(layers_to_write);
     for (at, step) in steps.iter().enumerate() {
         let output = if at + 1 == steps.len() { "logits".into() } else { value_name(step) };
-        let node = if matches!(step.op, Op::Relu) && step.layer.kind.type_name() != "relu" {
-            format!("{}.relu", step.layer.name)
-        } else {
-            step.layer.name.clone()
-        };
+        let node = node_name(step);
         emit(&mut graph, step, &node, &value, &output, weights)?;
         if let Some(name) = gives(step) {
             // Declared above if it is the last.
@@ -89,6 +85,18 @@ fn gives<'a>(step: &Step<'a>) -> Option<&'a str> {
     step.folded.or(step.completes.then_some(step.layer)).map(|layer| layer.name.as_str())
 }
 
+/// A node is called after its layer; the second one of a layer has a suffix.
+fn node_name(step: &Step<'_>) -> String {
+    let name = &step.layer.name;
+    match (step.op, &step.layer.kind) {
+        (Op::Activation(activation), LayerKind::Conv2d(_) | LayerKind::Dense(_)) => {
+            format!("{name}.{}", activation.as_str())
+        }
+        (Op::Flatten, LayerKind::GlobalMaxPool {} | LayerKind::GlobalAvgPool {}) => format!("{name}.flatten"),
+        _ => name.clone(),
+    }
+}
+
 /// A layer's output is called after the layer, what comes before its activation `<layer>.linear`. Layer names have no
 /// dot, so that the two cannot meet.
 fn value_name(step: &Step<'_>) -> String {
@@ -109,12 +117,12 @@ fn emit(
             let Shape::Image { height, width, .. } = step.layer.input else {
                 unreachable!("a checked model gives a convolution images")
             };
-            let pads = conv.padding.pads([height, width], conv.kernel_size, conv.strides);
+            let pads = conv.pads([height, width]);
             let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
             graph
                 .node("Conv", node, &inputs, output)
-                .ints("dilations", [1, 1])
-                .int("group", 1)
+                .ints("dilations", conv.dilation_rate.map(|n| n as i64))
+                .int("group", conv.groups as i64)
                 .ints("kernel_shape", conv.kernel_size.map(|n| n as i64))
                 .ints("pads", [pads.top, pads.left, pads.bottom, pads.right].map(|n| n as i64))
                 .ints("strides", conv.strides.map(|n| n as i64));
@@ -135,20 +143,83 @@ fn emit(
             let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
             graph.node("BatchNormalization", node, &inputs, output).float("epsilon", epsilon as f32);
         }
-        Op::MaxPool(pool) => {
+        Op::MaxPool(pool) | Op::AveragePool(pool) => {
+            let op = if matches!(step.op, Op::MaxPool(_)) { "MaxPool" } else { "AveragePool" };
             graph
-                .node("MaxPool", node, &[input], output)
+                .node(op, node, &[input], output)
                 .ints("kernel_shape", pool.pool_size.map(|n| n as i64))
                 .ints("strides", pool.strides.map(|n| n as i64));
+        }
+        Op::GlobalMaxPool => {
+            graph.node("GlobalMaxPool", node, &[input], output);
+        }
+        Op::GlobalAveragePool => {
+            graph.node("GlobalAveragePool", node, &[input], output);
+        }
+        Op::ReduceMax => {
+            let axes = format!("{node}.axes");
+            graph.initializer(&axes, &[1], vec![1_i64]);
+            graph.node("ReduceMax", node, &[input, &axes], output).int("keepdims", 1);
+        }
+        Op::Reshape(dims) => {
+            let shape = format!("{node}.shape");
+            // 0: the batch stays what it is.
+            let values: Vec<i64> = std::iter::once(0).chain(dims.iter().map(|&dim| dim as i64)).collect();
+            graph.initializer(&shape, &[values.len()], values);
+            graph.node("Reshape", node, &[input, &shape], output);
+        }
+        Op::Resize(resize) => {
+            let sizes = format!("{node}.sizes");
+            graph.initializer(&sizes, &[2], vec![resize.height as i64, resize.width as i64]);
+            let resized = &mut graph.node("Resize", node, &[input, "", "", &sizes], output);
+            resized.ints("axes", [2, 3]).string("coordinate_transformation_mode", "half_pixel");
+            match resize.interpolation {
+                Interpolation::Bilinear => resized.string("mode", "linear"),
+                // The area in which the point lies: TensorFlow's rule.
+                Interpolation::Nearest => resized.string("mode", "nearest").string("nearest_mode", "round_prefer_ceil"),
+            };
         }
         Op::Flatten => {
             graph.node("Flatten", node, &[input], output).int("axis", 1);
         }
-        Op::Relu => {
-            graph.node("Relu", node, &[input], output);
-        }
+        Op::Activation(activation) => activate(graph, activation, node, input, output),
     }
     Ok(())
+}
+
+/// Writes an activation; opset 18 has neither `Gelu` nor `Silu`, which are written out.
+fn activate(graph: &mut GraphBuilder, activation: Activation, node: &str, input: &str, output: &str) {
+    let part = |name: &str| format!("{node}.{name}");
+    match activation {
+        Activation::Relu => {
+            graph.node("Relu", node, &[input], output);
+        }
+        Activation::LeakyRelu => {
+            graph.node("LeakyRelu", node, &[input], output).float("alpha", Activation::LEAKY_RELU_SLOPE as f32);
+        }
+        Activation::Sigmoid => {
+            graph.node("Sigmoid", node, &[input], output);
+        }
+        Activation::Tanh => {
+            graph.node("Tanh", node, &[input], output);
+        }
+        Activation::Silu => {
+            graph.node("Sigmoid", &part("sigmoid"), &[input], &part("sigmoid"));
+            graph.node("Mul", node, &[input, &part("sigmoid")], output);
+        }
+        Activation::Gelu => {
+            // x/2 · (1 + erf(x / √2))
+            for (name, value) in [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)] {
+                graph.initializer(&part(name), &[], vec![value]);
+            }
+            graph.node("Div", &part("div"), &[input, &part("root")], &part("scaled"));
+            graph.node("Erf", &part("erf"), &[&part("scaled")], &part("erf"));
+            graph.node("Add", &part("add"), &[&part("erf"), &part("one")], &part("sum"));
+            graph.node("Mul", &part("mul"), &[input, &part("half")], &part("halved"));
+            graph.node("Mul", node, &[&part("halved"), &part("sum")], output);
+        }
+        Activation::Softmax => unreachable!("a softmax is no step"),
+    }
 }
 
 /// Adds a layer's weight and bias and gives their names.

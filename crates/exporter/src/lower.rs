@@ -1,6 +1,6 @@
 //! From layers to operations: what of a model remains when it only computes.
 
-use kiln_spec::{Activation, Conv2d, Layer, LayerKind, MaxPool, Shape};
+use kiln_spec::{Activation, Conv2d, Layer, LayerKind, Pool, Resize2d, Shape};
 
 /// One ONNX node to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,11 +19,24 @@ pub struct Step<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Op<'a> {
     Conv(&'a Conv2d),
-    MaxPool(&'a MaxPool),
-    BatchNormalization { epsilon: f64 },
+    MaxPool(&'a Pool),
+    AveragePool(&'a Pool),
+    GlobalMaxPool,
+    GlobalAveragePool,
+    /// Over the channels, which stay as a dimension of 1.
+    ReduceMax,
+    /// The dimensions of one sample.
+    Reshape(&'a [usize]),
+    Resize(&'a Resize2d),
+    BatchNormalization {
+        epsilon: f64,
+    },
     Flatten,
-    Gemm { bias: bool },
-    Relu,
+    Gemm {
+        bias: bool,
+    },
+    /// Not a softmax.
+    Activation(Activation),
 }
 
 /// The operations of consecutive layers in order. Dropout, which does nothing here, and softmax, which is asked for apart, have
@@ -51,20 +64,29 @@ pub fn steps(layers: &[Layer]) -> Vec<Step<'_>> {
 }
 
 fn ops(layer: &Layer) -> Vec<Op<'_>> {
-    let activated = |op, activation: Option<Activation>| match activation {
-        Some(Activation::Relu) => vec![op, Op::Relu],
-        Some(Activation::Softmax) | None => vec![op],
+    let activated = |op, activation: Option<Activation>| {
+        let activation = activation.filter(|activation| *activation != Activation::Softmax);
+        std::iter::once(op).chain(activation.map(Op::Activation)).collect()
     };
     match &layer.kind {
         LayerKind::Conv2d(conv) => activated(Op::Conv(conv), conv.activation),
         LayerKind::Dense(dense) => activated(Op::Gemm { bias: dense.use_bias }, dense.activation),
         LayerKind::MaxPool(pool) => vec![Op::MaxPool(pool)],
+        LayerKind::AvgPool(pool) => vec![Op::AveragePool(pool)],
+        LayerKind::GlobalMaxPool {} => vec![Op::GlobalMaxPool, Op::Flatten],
+        LayerKind::GlobalAvgPool {} => vec![Op::GlobalAveragePool, Op::Flatten],
+        LayerKind::ChannelMax {} => vec![Op::ReduceMax],
+        LayerKind::Reshape { target_shape } => vec![Op::Reshape(target_shape)],
+        LayerKind::Resize(resize) => vec![Op::Resize(resize)],
         LayerKind::BatchNorm(norm) => vec![Op::BatchNormalization { epsilon: norm.epsilon }],
         LayerKind::Flatten {} => match layer.input {
             Shape::Image { .. } => vec![Op::Flatten],
             Shape::Vector(_) => Vec::new(),
         },
-        LayerKind::Relu {} => vec![Op::Relu],
-        LayerKind::Dropout { .. } | LayerKind::Softmax {} => Vec::new(),
+        LayerKind::Relu {} => vec![Op::Activation(Activation::Relu)],
+        LayerKind::Activation { activation: Activation::Softmax }
+        | LayerKind::Dropout { .. }
+        | LayerKind::Softmax {} => Vec::new(),
+        LayerKind::Activation { activation } => vec![Op::Activation(*activation)],
     }
 }

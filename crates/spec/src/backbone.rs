@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Activation, Conv2d, LayerKind, LayerSpec, MaxPool, Padding};
+use crate::{Activation, Conv2d, LayerKind, LayerSpec, Padding, Pool};
 
 /// `[backbone]`: a pretrained base in front of the recipe's own layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,11 +50,13 @@ fn vgg16() -> Vec<LayerSpec> {
                 kernel_size: [3, 3],
                 strides: [1, 1],
                 padding: Padding::Same,
+                dilation_rate: [1, 1],
+                groups: 1,
                 use_bias: true,
                 activation: Some(Activation::Relu),
             }),
         }));
-        let pool = MaxPool { pool_size: [2, 2], strides: [2, 2] };
+        let pool = Pool { pool_size: [2, 2], strides: [2, 2] };
         layers.push(LayerSpec { name: Some(format!("block{block}_pool")), kind: LayerKind::MaxPool(pool) });
     }
     layers

@@ -21,7 +21,15 @@ pub enum LayerKind {
     /// Two-dimensional convolution (cross-correlation, as everywhere in this field).
     Conv2d(Conv2d),
     /// Maximum over windows of each channel.
-    MaxPool(MaxPool),
+    MaxPool(Pool),
+    /// Mean over windows of each channel.
+    AvgPool(Pool),
+    /// Maximum of each channel: image to vector.
+    GlobalMaxPool {},
+    /// Mean of each channel: image to vector.
+    GlobalAvgPool {},
+    /// Maximum over the channels at each pixel: an image of one channel.
+    ChannelMax {},
     /// Batch normalisation over the channels of an image or the features of a vector.
     BatchNorm(BatchNorm),
     /// Sets a share of the values to zero while training, and scales up the others by `1 / (1 - rate)`.
@@ -31,8 +39,20 @@ pub enum LayerKind {
     },
     /// Image to vector, in ONNX order (channels, height, width).
     Flatten {},
+    /// Other dimensions for the same values, in ONNX order: three make an image, one a vector.
+    Reshape {
+        /// Channels, height and width, or the number of features.
+        target_shape: Vec<usize>,
+    },
+    /// An image of another size.
+    Resize(Resize2d),
     /// Fully connected layer.
     Dense(Dense),
+    /// A function applied to each value.
+    Activation {
+        /// Which.
+        activation: Activation,
+    },
     /// `max(0, x)`.
     Relu {},
     /// Logits to probabilities; the last layer only.
@@ -45,6 +65,13 @@ impl LayerKind {
         match self {
             Self::Conv2d(_) => "conv2d",
             Self::MaxPool(_) => "max_pool",
+            Self::AvgPool(_) => "avg_pool",
+            Self::GlobalMaxPool {} => "global_max_pool",
+            Self::GlobalAvgPool {} => "global_avg_pool",
+            Self::ChannelMax {} => "channel_max",
+            Self::Reshape { .. } => "reshape",
+            Self::Resize(_) => "resize",
+            Self::Activation { .. } => "activation",
             Self::BatchNorm(_) => "batch_norm",
             Self::Dropout { .. } => "dropout",
             Self::Flatten {} => "flatten",
@@ -66,6 +93,12 @@ pub struct Conv2d {
     pub strides: [usize; 2],
     /// Whether the image is padded with zeros.
     pub padding: Padding,
+    /// Distance between the kernel's taps in height and width; 1 is a dense kernel.
+    #[serde(skip_serializing_if = "is_one_by_one")]
+    pub dilation_rate: [usize; 2],
+    /// Groups of channels that do not see one another; 1 is an ordinary convolution.
+    #[serde(skip_serializing_if = "is_one")]
+    pub groups: usize,
     /// Whether each filter has a bias.
     pub use_bias: bool,
     /// Applied to the result.
@@ -73,9 +106,51 @@ pub struct Conv2d {
     pub activation: Option<Activation>,
 }
 
-/// Settings of a max-pooling layer; windows that do not fit are left out, as with Keras's `padding="valid"`.
+impl Conv2d {
+    /// Height and width that the kernel covers, the gaps of a dilated one included.
+    pub fn window(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel_size[axis] - 1).saturating_mul(self.dilation_rate[axis]).saturating_add(1))
+    }
+
+    /// The zeros put around an image of this height and width.
+    pub fn pads(&self, size: [usize; 2]) -> Pads {
+        self.padding.pads(size, self.window(), self.strides)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+fn is_one_by_one(pair: &[usize; 2]) -> bool {
+    *pair == [1, 1]
+}
+
+/// Settings of `resize`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MaxPool {
+pub struct Resize2d {
+    /// Rows of the result.
+    pub height: usize,
+    /// Columns of the result.
+    pub width: usize,
+    /// How values between pixels are found.
+    pub interpolation: Interpolation,
+}
+
+/// How values between pixels are found. Pixels are areas, with their centres at half coordinates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// The pixel in whose area the point lies.
+    Nearest,
+    /// Linearly between the four pixels around the point.
+    Bilinear,
+}
+
+/// Settings of a pooling layer; windows that do not fit are left out, as with Keras's `padding="valid"`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pool {
     /// Height and width of the window.
     pub pool_size: [usize; 2],
     /// Step in height and width.
@@ -149,6 +224,34 @@ impl Padding {
 pub enum Activation {
     /// `max(0, x)`.
     Relu,
+    /// `x` where it is positive, else `0.2 x` (Keras's default slope).
+    LeakyRelu,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x Φ(x)` with the normal distribution's `Φ`, exactly (by erf), as Keras's default.
+    Gelu,
+    /// `x sigmoid(x)`, also called swish.
+    Silu,
     /// Logits to probabilities; on the last layer only.
     Softmax,
+}
+
+impl Activation {
+    /// As written in a recipe.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
+            Self::Gelu => "gelu",
+            Self::Silu => "silu",
+            Self::Softmax => "softmax",
+        }
+    }
+
+    /// What [`Activation::LeakyRelu`] multiplies negative values by.
+    pub const LEAKY_RELU_SLOPE: f64 = 0.2;
 }

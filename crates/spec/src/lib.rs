@@ -16,7 +16,9 @@ mod shape;
 
 pub use backbone::{Backbone, BackboneName};
 pub use freeze::Layers;
-pub use layer::{Activation, BatchNorm, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Padding, Pads};
+pub use layer::{
+    Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool, Resize2d,
+};
 pub use model::{Counts, Init, Layer, Model, ModelError, Param};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{

@@ -1,3 +1,4 @@
+use kiln_assets::{Asset, Cache, Fetcher, Silent};
 use kiln_spec::Recipe;
 use kiln_trainer::initial_weights;
 
@@ -70,5 +71,63 @@ fn a_file_that_computes_something_else_fails_and_names_the_first_layer() {
         assert!(!parity.passed);
         assert_eq!(parity.first_differences[0].layer, layer);
         assert!(parity.failures().iter().any(|line| line.contains(&format!("`{layer}`"))), "{:?}", parity.failures());
+    }
+}
+
+/// Every kind of layer, with settings at which implementations tend to differ: uneven padding, windows that do not fit,
+/// sizes that do not divide.
+const LAYERS: [&str; 21] = [
+    r#"{ type = "conv2d", filters = 3, kernel_size = [3, 4], strides = 2, padding = "same" }"#,
+    r#"{ type = "conv2d", filters = 4, kernel_size = [2, 3], dilation_rate = [2, 3], padding = "same" }"#,
+    r#"{ type = "conv2d", filters = 6, kernel_size = 2, groups = 3, dilation_rate = 2 }"#,
+    r#"{ type = "max_pool", pool_size = [3, 2], strides = [2, 3] }"#,
+    r#"{ type = "avg_pool", pool_size = [3, 2], strides = [2, 3] }"#,
+    r#"{ type = "global_max_pool" }"#,
+    r#"{ type = "global_avg_pool" }"#,
+    r#"{ type = "channel_max" }"#,
+    r#"{ type = "reshape", target_shape = [1, 33, 9] }"#,
+    r#"{ type = "reshape", target_shape = [297] }"#,
+    r#"{ type = "resize", height = 7, width = 20 }"#,
+    r#"{ type = "resize", height = 22, width = 5, interpolation = "nearest" }"#,
+    r#"{ type = "batch_norm" }"#,
+    r#"{ type = "relu" }"#,
+    r#"{ type = "activation", activation = "leaky_relu" }"#,
+    r#"{ type = "activation", activation = "sigmoid" }"#,
+    r#"{ type = "activation", activation = "tanh" }"#,
+    r#"{ type = "activation", activation = "gelu" }"#,
+    r#"{ type = "activation", activation = "silu" }"#,
+    r#"{ type = "conv2d", filters = 2, kernel_size = 3, activation = "gelu" }"#,
+    r#"{ type = "dropout", rate = 0.5 }"#,
+];
+
+#[test]
+fn every_layer_gives_the_same_on_every_implementation() {
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
+    let asset = Asset::named("onnxruntime").unwrap();
+    let library = fetcher.fetch(&asset).unwrap_or_else(|error| panic!("{error}")).files.remove(0);
+    for layer in LAYERS {
+        let vector = layer.contains("global") || layer.contains("[297]");
+        let rest = if vector { "" } else { r#"{ type = "flatten" },"# };
+        let text = format!(
+            "layers = [{layer}, {rest} {{ type = \"dense\", units = 10, activation = \"softmax\" }}]\n\
+             input = {{ height = 11, width = 9, channels = \"rgb\" }}"
+        );
+        let recipe =
+            Recipe::parse(&text, "layer.toml", "layer", &[]).unwrap_or_else(|error| panic!("{layer}: {error}"));
+        let model = recipe.model().unwrap();
+        let mut weights = initial_weights(&model, 2);
+        for tensor in weights.0.values_mut().filter(|tensor| tensor.shape.len() == 1) {
+            tensor.data.iter_mut().enumerate().for_each(|(at, x)| *x += 0.3 + 0.1 * at as f32);
+        }
+        let trained = Trained::new(recipe, model, weights);
+        let file = kiln_onnx::encode(&trained.export().unwrap().proto);
+        let pixels: Vec<f32> = (0..5 * 3 * 11 * 9).map(|i| (i * 31 % 257) as f32 / 128.0 - 1.0).collect();
+        let ort = Options { engine: EngineChoice::Ort, ort_library: Some(library.path.clone()), ..Options::default() };
+        let models =
+            [Options::default(), ort].map(|options| (options.engine, Model::from_bytes(&file, &options).unwrap()));
+        let parity = check(&trained, &file, &models, &pixels, &Options::default()).unwrap();
+        assert!(parity.passed, "{layer}: {:?}", parity.failures());
+        assert_eq!(parity.comparisons.len(), 9, "{layer}");
     }
 }

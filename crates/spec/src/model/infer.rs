@@ -98,6 +98,7 @@ fn softmax_before_the_end(kind: &LayerKind, last: bool) -> bool {
     let softmax = match kind {
         LayerKind::Softmax {} => true,
         LayerKind::Dense(dense) => dense.activation == Some(Activation::Softmax),
+        LayerKind::Activation { activation } => *activation == Activation::Softmax,
         _ => false,
     };
     softmax && !last
@@ -113,16 +114,53 @@ fn output(kind: &LayerKind, input: Shape) -> Result<Shape, String> {
             if conv.activation == Some(Activation::Softmax) {
                 return Err("softmax needs a vector of logits: use it on the last `dense` layer".into());
             }
-            let (_, height, width) = image("conv2d")?;
-            let pads = conv.padding.pads([height, width], conv.kernel_size, conv.strides);
+            let (channels, height, width) = image("conv2d")?;
+            let groups = conv.groups;
+            if !channels.is_multiple_of(groups) || !conv.filters.is_multiple_of(groups) {
+                return Err(format!(
+                    "groups = {groups} must divide the {channels} channels that reach it and its {} filters: use another number",
+                    conv.filters
+                ));
+            }
+            if conv.strides != [1, 1] && conv.dilation_rate != [1, 1] {
+                return Err("strides and dilation_rate above 1 exclude each other, as in Keras: keep one".into());
+            }
+            let pads = conv.pads([height, width]);
             let padded = [height + pads.top + pads.bottom, width + pads.left + pads.right];
-            let [height, width] = windows("kernel", padded, conv.kernel_size, conv.strides)?;
+            let [height, width] = windows("kernel", padded, conv.window(), conv.strides)?;
             Shape::Image { channels: conv.filters, height, width }
         }
-        LayerKind::MaxPool(pool) => {
-            let (channels, height, width) = image("max_pool")?;
+        LayerKind::MaxPool(pool) | LayerKind::AvgPool(pool) => {
+            let (channels, height, width) = image(kind.type_name())?;
             let [height, width] = windows("window", [height, width], pool.pool_size, pool.strides)?;
             Shape::Image { channels, height, width }
+        }
+        LayerKind::GlobalMaxPool {} | LayerKind::GlobalAvgPool {} => Shape::Vector(image(kind.type_name())?.0),
+        LayerKind::ChannelMax {} => {
+            let (_, height, width) = image("channel_max")?;
+            Shape::Image { channels: 1, height, width }
+        }
+        LayerKind::Resize(resize) => {
+            let (channels, _, _) = image("resize")?;
+            Shape::Image { channels, height: resize.height, width: resize.width }
+        }
+        LayerKind::Reshape { target_shape } => {
+            let shape = match target_shape[..] {
+                [channels, height, width] => Shape::Image { channels, height, width },
+                [features] => Shape::Vector(features),
+                _ => {
+                    return Err(
+                        "target_shape is [channels, height, width] or [features]: give three numbers or one".into()
+                    );
+                }
+            };
+            let product = target_shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+            if product != Some(input.len()) {
+                return Err(format!(
+                    "{shape} has another number of values than {input}, which reaches it: they must be as many"
+                ));
+            }
+            shape
         }
         LayerKind::Flatten {} => Shape::Vector(input.len()),
         LayerKind::Dense(dense) => match input {
@@ -131,13 +169,15 @@ fn output(kind: &LayerKind, input: Shape) -> Result<Shape, String> {
                 return Err(format!("dense needs a vector [N], found {input}: put `flatten` before it"));
             }
         },
-        LayerKind::Softmax {} => match input {
+        LayerKind::Softmax {} | LayerKind::Activation { activation: Activation::Softmax } => match input {
             Shape::Vector(_) => input,
             Shape::Image { .. } => {
                 return Err(format!("softmax needs a vector [N], found {input}: put `flatten` and `dense` before it"));
             }
         },
-        LayerKind::BatchNorm(_) | LayerKind::Dropout { .. } | LayerKind::Relu {} => input,
+        LayerKind::BatchNorm(_) | LayerKind::Dropout { .. } | LayerKind::Relu {} | LayerKind::Activation { .. } => {
+            input
+        }
     };
     if fits(&shape.dims()) {
         Ok(shape)

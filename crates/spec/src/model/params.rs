@@ -61,9 +61,13 @@ pub(super) fn of(name: &str, kind: &LayerKind, input: Shape) -> Vec<Param> {
         init,
     };
     match (kind, input) {
-        (LayerKind::Conv2d(Conv2d { filters, kernel_size: [kh, kw], use_bias, .. }), Shape::Image { channels, .. }) => {
+        (
+            LayerKind::Conv2d(Conv2d { filters, kernel_size: [kh, kw], groups, use_bias, .. }),
+            Shape::Image { channels, .. },
+        ) => {
             // Sizes beyond all measure are refused by the caller.
             let window = kh.saturating_mul(*kw);
+            let channels = channels / groups;
             let init = Init::GlorotUniform {
                 fan_in: window.saturating_mul(channels),
                 fan_out: window.saturating_mul(*filters),

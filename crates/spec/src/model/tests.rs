@@ -1,6 +1,6 @@
 use crate::Channels;
 use crate::{
-    Activation, BatchNorm, Conv2d, Counts, Dense, Init, LayerKind, LayerSpec, MaxPool, Model, Padding, Pads,
+    Activation, BatchNorm, Conv2d, Counts, Dense, Init, LayerKind, LayerSpec, Model, Padding, Pads, Pool,
     Preprocessing, Shape,
 };
 
@@ -14,6 +14,8 @@ fn conv(filters: usize, kernel: usize) -> LayerSpec {
         kernel_size: [kernel; 2],
         strides: [1; 2],
         padding: Padding::Valid,
+        dilation_rate: [1, 1],
+        groups: 1,
         use_bias: true,
         activation: Some(Activation::Relu),
     }))
@@ -24,7 +26,7 @@ fn batch_norm() -> LayerSpec {
 }
 
 fn max_pool() -> LayerSpec {
-    layer(LayerKind::MaxPool(MaxPool { pool_size: [2; 2], strides: [2; 2] }))
+    layer(LayerKind::MaxPool(Pool { pool_size: [2; 2], strides: [2; 2] }))
 }
 
 fn dense(units: usize, activation: Option<Activation>) -> LayerSpec {

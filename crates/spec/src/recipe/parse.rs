@@ -8,8 +8,8 @@ use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
 use super::{Data, DatasetName, Export, Input, Preprocess, Recipe, Validation, ValidationSubset};
 use crate::{
-    Activation, Backbone, BackboneName, BatchNorm, Channels, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Model,
-    Padding, Preprocessing,
+    Activation, Backbone, BackboneName, BatchNorm, Channels, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Model,
+    Padding, Pool, Preprocessing, Resize2d,
 };
 
 /// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
@@ -174,12 +174,33 @@ fn export(root: &Section<'_>) -> Result<Export, RecipeError> {
 
 /// Each layer type with its keys, besides `type` and `name`, which all have.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("conv2d", &["type", "name", "filters", "kernel_size", "strides", "padding", "use_bias", "activation"]),
+    (
+        "conv2d",
+        &[
+            "type",
+            "name",
+            "filters",
+            "kernel_size",
+            "strides",
+            "padding",
+            "dilation_rate",
+            "groups",
+            "use_bias",
+            "activation",
+        ],
+    ),
     ("max_pool", &["type", "name", "pool_size", "strides"]),
+    ("avg_pool", &["type", "name", "pool_size", "strides"]),
+    ("global_max_pool", &["type", "name"]),
+    ("global_avg_pool", &["type", "name"]),
+    ("channel_max", &["type", "name"]),
     ("batch_norm", &["type", "name", "momentum", "epsilon"]),
     ("dropout", &["type", "name", "rate"]),
     ("flatten", &["type", "name"]),
     ("dense", &["type", "name", "units", "use_bias", "activation"]),
+    ("reshape", &["type", "name", "target_shape"]),
+    ("resize", &["type", "name", "height", "width", "interpolation"]),
+    ("activation", &["type", "name", "activation"]),
     ("relu", &["type", "name"]),
     ("softmax", &["type", "name"]),
 ];
@@ -198,13 +219,36 @@ fn layer(field: &Field<'_>) -> Result<LayerSpec, RecipeError> {
                 Padding::Valid,
                 &[("valid", Padding::Valid), ("same", Padding::Same)],
             )?,
+            dilation_rate: section.get("dilation_rate").map_or(Ok([1, 1]), |rate| rate.pair(1..=MANY))?,
+            groups: section.integer_or("groups", 1, 1..=MANY)?,
             use_bias: section.boolean_or("use_bias", true)?,
             activation: activation(&section)?,
         }),
-        "max_pool" => {
-            let pool_size = section.get("pool_size").map_or(Ok([2, 2]), |size| size.pair(1..=MANY))?;
-            let strides = section.get("strides").map_or(Ok(pool_size), |strides| strides.pair(1..=MANY))?;
-            LayerKind::MaxPool(MaxPool { pool_size, strides })
+        "max_pool" => LayerKind::MaxPool(pool(&section)?),
+        "avg_pool" => LayerKind::AvgPool(pool(&section)?),
+        "global_max_pool" => LayerKind::GlobalMaxPool {},
+        "global_avg_pool" => LayerKind::GlobalAvgPool {},
+        "channel_max" => LayerKind::ChannelMax {},
+        "reshape" => {
+            let dims = section.need("target_shape")?.array()?;
+            let target_shape = dims.iter().map(|dim| dim.integer(1..=MANY)).collect::<Result<_, _>>()?;
+            LayerKind::Reshape { target_shape }
+        }
+        "resize" => LayerKind::Resize(Resize2d {
+            height: section.need("height")?.integer(1..=i64::from(Preprocessing::MAX_SIDE))?,
+            width: section.need("width")?.integer(1..=i64::from(Preprocessing::MAX_SIDE))?,
+            interpolation: section.choice_or(
+                "interpolation",
+                Interpolation::Bilinear,
+                &[("nearest", Interpolation::Nearest), ("bilinear", Interpolation::Bilinear)],
+            )?,
+        }),
+        "activation" => {
+            let field = section.need("activation")?;
+            let Some(activation) = activation(&section)? else {
+                return Err(field.error("a layer of a linear activation does nothing: leave it out"));
+            };
+            LayerKind::Activation { activation }
         }
         "batch_norm" => LayerKind::BatchNorm(BatchNorm {
             momentum: section.number_or("momentum", 0.99, Bound::Fraction)?,
@@ -240,7 +284,22 @@ fn layer_name(section: &Section<'_>) -> Result<Option<String>, RecipeError> {
     }
 }
 
+fn pool(section: &Section<'_>) -> Result<Pool, RecipeError> {
+    let pool_size = section.get("pool_size").map_or(Ok([2, 2]), |size| size.pair(1..=MANY))?;
+    let strides = section.get("strides").map_or(Ok(pool_size), |strides| strides.pair(1..=MANY))?;
+    Ok(Pool { pool_size, strides })
+}
+
 fn activation(section: &Section<'_>) -> Result<Option<Activation>, RecipeError> {
-    let choices = [("relu", Some(Activation::Relu)), ("softmax", Some(Activation::Softmax)), ("linear", None)];
+    let choices = [
+        ("relu", Some(Activation::Relu)),
+        ("leaky_relu", Some(Activation::LeakyRelu)),
+        ("sigmoid", Some(Activation::Sigmoid)),
+        ("tanh", Some(Activation::Tanh)),
+        ("gelu", Some(Activation::Gelu)),
+        ("silu", Some(Activation::Silu)),
+        ("softmax", Some(Activation::Softmax)),
+        ("linear", None),
+    ];
     section.choice_or("activation", None, &choices)
 }

@@ -238,7 +238,10 @@ fn what_does_not_make_sense_in_training_is_refused() {
     for (set, expected) in [
         ("training.optimizer={type=\"adma\"}", "cannot be \"adma\": did you mean `adam`?"),
         ("training.optimizer={type=\"sgd\", nesterov=true}", "`nesterov` needs a `momentum` above 0"),
-        ("training.optimizer={type=\"adam\", clipnorm=1, clipvalue=1}", "`clipnorm` and `clipvalue` exclude each other"),
+        (
+            "training.optimizer={type=\"adam\", clipnorm=1, clipvalue=1}",
+            "`clipnorm` and `clipvalue` exclude each other",
+        ),
         ("training.optimizer={type=\"adam\", weight_decay=0.1}", "unknown key `weight_decay`"),
         ("training.schedule={type=\"linear\"}", "`training.schedule.type` cannot be \"linear\""),
         ("training.schedule={type=\"exponential\"}", "`gamma`"),

@@ -2,11 +2,12 @@
 
 use burn::module::{Module, Param, ParamId, RunningState};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::interpolate::{Interpolate2d, Interpolate2dConfig, InterpolateMode};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Identity, Linear, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use kiln_run::{Tensor as Values, Weights, WeightsError};
-use kiln_spec::{Activation, Layer, LayerKind, Padding, Shape};
+use kiln_spec::{Activation, Interpolation, Layer, LayerKind, Pads, Resize2d, Shape};
 use sha2::{Digest, Sha256};
 
 use super::Flow;
@@ -15,10 +16,12 @@ use super::Flow;
 pub enum Block {
     Conv2d(Conv2d),
     MaxPool(MaxPool2d),
+    AvgPool(AvgPool2d),
+    Resize(Interpolate2d),
     BatchNorm(BatchNorm),
     Dropout(Dropout),
     Dense(Linear),
-    /// Flatten, relu, softmax: nothing to keep.
+    /// Activations, reductions and changes of shape: nothing to keep.
     Stateless(Identity),
 }
 
@@ -27,16 +30,16 @@ impl Block {
         let values = |parameter: &str| weights.get(&format!("{}.{parameter}", layer.name));
         Ok(match &layer.kind {
             LayerKind::Conv2d(conv) => {
-                let Shape::Image { channels, .. } = layer.input else {
+                let Shape::Image { channels, height, width } = layer.input else {
                     unreachable!("a checked model gives a convolution images")
                 };
-                let padding = match conv.padding {
-                    Padding::Valid => PaddingConfig2d::Valid,
-                    Padding::Same => PaddingConfig2d::Same,
-                };
+                let Pads { top, left, bottom, right } = conv.pads([height, width]);
+                let padding = PaddingConfig2d::Explicit(top, left, bottom, right);
                 let module = Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
                     .with_stride(conv.strides)
                     .with_padding(padding)
+                    .with_dilation(conv.dilation_rate)
+                    .with_groups(conv.groups)
                     .with_bias(conv.use_bias)
                     .init(device);
                 Self::Conv2d(Conv2d {
@@ -47,6 +50,13 @@ impl Block {
             }
             LayerKind::MaxPool(pool) => {
                 Self::MaxPool(MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init())
+            }
+            LayerKind::AvgPool(pool) => {
+                Self::AvgPool(AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init())
+            }
+            LayerKind::Resize(Resize2d { height, width, interpolation: Interpolation::Bilinear }) => {
+                let config = Interpolate2dConfig::new().with_output_size(Some([*height, *width]));
+                Self::Resize(config.with_mode(InterpolateMode::Linear).with_align_corners(false).init())
             }
             LayerKind::BatchNorm(norm) => {
                 let mean = values("running_mean")?;
@@ -72,7 +82,15 @@ impl Block {
                     Err(_) => None,
                 },
             }),
-            LayerKind::Flatten {} | LayerKind::Relu {} | LayerKind::Softmax {} => Self::Stateless(Identity::new()),
+            LayerKind::Flatten {}
+            | LayerKind::GlobalMaxPool {}
+            | LayerKind::GlobalAvgPool {}
+            | LayerKind::ChannelMax {}
+            | LayerKind::Reshape { .. }
+            | LayerKind::Resize(_)
+            | LayerKind::Activation { .. }
+            | LayerKind::Relu {}
+            | LayerKind::Softmax {} => Self::Stateless(Identity::new()),
         })
     }
 
@@ -93,7 +111,9 @@ impl Block {
                 beta: identified(norm.beta, layer, "bias"),
                 ..norm
             }),
-            other @ (Self::MaxPool(_) | Self::Dropout(_) | Self::Stateless(_)) => other,
+            other @ (Self::MaxPool(_) | Self::AvgPool(_) | Self::Resize(_) | Self::Dropout(_) | Self::Stateless(_)) => {
+                other
+            }
         }
     }
 
@@ -114,7 +134,7 @@ impl Block {
                 named("running_mean", values(norm.running_mean.value_sync())),
                 named("running_var", values(norm.running_var.value_sync())),
             ],
-            Self::MaxPool(_) | Self::Dropout(_) | Self::Stateless(_) => Vec::new(),
+            Self::MaxPool(_) | Self::AvgPool(_) | Self::Resize(_) | Self::Dropout(_) | Self::Stateless(_) => Vec::new(),
         }
     }
 
@@ -126,6 +146,8 @@ impl Block {
             (Self::Dense(module), LayerKind::Dense(dense)) => {
                 Flow::Vector(module.forward(flow.into_vector())).activate(dense.activation)
             }
+            (Self::AvgPool(module), _) => Flow::Image(module.forward(flow.into_image())),
+            (Self::Resize(module), _) => Flow::Image(module.forward(flow.into_image())),
             (Self::MaxPool(module), _) => Flow::Image(module.forward(flow.into_image())),
             (Self::BatchNorm(module), _) => match flow {
                 Flow::Image(image) => Flow::Image(module.forward(image)),
@@ -136,11 +158,35 @@ impl Block {
                 Flow::Vector(vector) => Flow::Vector(module.forward(vector)),
             },
             (Self::Stateless(_), LayerKind::Flatten {}) => flow.flatten(),
+            (Self::Stateless(_), LayerKind::GlobalMaxPool {}) => {
+                Flow::Vector(flow.into_image().flatten::<3>(2, 3).max_dim(2).squeeze_dim(2))
+            }
+            (Self::Stateless(_), LayerKind::GlobalAvgPool {}) => {
+                Flow::Vector(flow.into_image().flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2))
+            }
+            (Self::Stateless(_), LayerKind::ChannelMax {}) => Flow::Image(flow.into_image().max_dim(1)),
+            (Self::Stateless(_), LayerKind::Resize(resize)) => Flow::Image(nearest(flow.into_image(), resize)),
+            (Self::Stateless(_), LayerKind::Reshape { target_shape }) => flow.reshape(match target_shape[..] {
+                [channels, height, width] => Shape::Image { channels, height, width },
+                _ => Shape::Vector(target_shape.iter().product()),
+            }),
+            (Self::Stateless(_), LayerKind::Activation { activation }) => flow.activate(Some(*activation)),
             (Self::Stateless(_), LayerKind::Relu {}) => flow.activate(Some(Activation::Relu)),
             (Self::Stateless(_), LayerKind::Softmax {}) => flow.activate(Some(Activation::Softmax)),
             _ => unreachable!("a block is built from its layer"),
         }
     }
+}
+
+/// Each pixel is the one in whose area its centre lies. Burn's own nearest neighbour takes the one at its upper left corner.
+fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
+    let device = image.device();
+    let [_, _, height, width] = image.dims();
+    let indices = |from: usize, to: usize| {
+        let at: Vec<i64> = (0..to).map(|i| ((2 * i + 1) * from / (2 * to)) as i64).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(at, [to]), &device)
+    };
+    image.select(2, indices(height, resize.height)).select(3, indices(width, resize.width))
 }
 
 fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {

@@ -1,8 +1,7 @@
 //! What flows from layer to layer.
 
-use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
-use kiln_spec::Activation;
+use burn::tensor::{Tensor, activation};
+use kiln_spec::{Activation, Shape};
 
 use crate::TrainError;
 
@@ -50,11 +49,40 @@ impl Flow {
 
     /// Applies an activation. A softmax is left out: it stands at the end only, and the loss contains it.
     pub fn activate(self, activation: Option<Activation>) -> Self {
-        match (activation, self) {
-            (Some(Activation::Relu), Self::Image(image)) => Self::Image(relu(image)),
-            (Some(Activation::Relu), Self::Vector(vector)) => Self::Vector(relu(vector)),
-            (Some(Activation::Softmax) | None, flow) => flow,
+        let Some(activation) = activation else { return self };
+        match self {
+            Self::Image(image) => Self::Image(activate(image, activation)),
+            Self::Vector(vector) => Self::Vector(activate(vector, activation)),
         }
+    }
+
+    /// The same values as images of these channels, rows and columns, or as vectors of so many features.
+    pub fn reshape(self, target: Shape) -> Self {
+        fn to<const D: usize>(values: Tensor<D>, target: Shape) -> Flow {
+            let batch = values.dims()[0];
+            match target {
+                Shape::Image { channels, height, width } => {
+                    Flow::Image(values.reshape([batch, channels, height, width]))
+                }
+                Shape::Vector(features) => Flow::Vector(values.reshape([batch, features])),
+            }
+        }
+        match self {
+            Self::Image(image) => to(image, target),
+            Self::Vector(vector) => to(vector, target),
+        }
+    }
+}
+
+fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::Relu => activation::relu(x),
+        Activation::LeakyRelu => activation::leaky_relu(x, Activation::LEAKY_RELU_SLOPE),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::Tanh => activation::tanh(x),
+        Activation::Gelu => activation::gelu(x),
+        Activation::Silu => activation::silu(x),
+        Activation::Softmax => x,
     }
 }
 

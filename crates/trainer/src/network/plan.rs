@@ -31,6 +31,8 @@ pub(super) struct Sequence {
     pub conv: Option<Conv2d>,
     /// Follows the convolution.
     pub activation: Fused,
+    /// Follows the convolution by the device's general operations; then nothing else does.
+    pub then: Option<Activation>,
     /// Sizes of what follows, if anything does.
     pub tail: Option<NormPool>,
     /// The layer that normalises.
@@ -82,13 +84,18 @@ impl Sequence {
     /// The longest sequence that begins with layer `first`, if any does.
     fn longest(layers: &[Layer], first: usize) -> Option<Self> {
         let mut rest = Rest { layers, at: first };
-        let mut activation = Fused::Linear;
         let conv = rest.take(convolution);
-        if let Some((_, conv)) = conv {
-            activation = conv.activation;
-            if activation == Fused::Linear && rest.take(relu).is_some() {
-                activation = Fused::Relu;
-            }
+        let (mut activation, mut then) = (Fused::Linear, None);
+        match conv.and_then(|(_, conv)| conv.activation) {
+            Some(Activation::Relu) => activation = Fused::Relu,
+            // The loss contains it.
+            Some(Activation::Softmax) => {}
+            Some(other) => then = Some(other),
+            None if conv.is_some() && rest.take(relu).is_some() => activation = Fused::Relu,
+            None => {}
+        }
+        if then.is_some() {
+            rest.layers = &layers[..rest.at];
         }
         let input = rest.layers.get(rest.at).map_or(Shape::Vector(1), |layer| layer.input);
         let norm = rest.take(|layer| matches!(layer.kind, LayerKind::BatchNorm(_)).then_some(()));
@@ -107,6 +114,7 @@ impl Sequence {
             layers: first..rest.at,
             conv,
             activation,
+            then,
             tail,
             norm: norm.map(|(at, ())| at),
             dropout: dropout.map(|(at, ())| at),
@@ -132,32 +140,26 @@ impl Rest<'_> {
 #[derive(Clone, Copy)]
 struct Convolution {
     sizes: Conv2d,
-    activation: Fused,
+    activation: Option<Activation>,
 }
 
 fn convolution(layer: &Layer) -> Option<Convolution> {
     match (&layer.kind, layer.input) {
         (LayerKind::Conv2d(spec), Shape::Image { channels, height, width }) => {
-            let pads = spec.padding.pads([height, width], spec.kernel_size, spec.strides);
+            let pads = spec.pads([height, width]);
             let sizes = Conv2d {
                 stride: spec.strides,
                 padding: [pads.top, pads.left, pads.bottom, pads.right],
+                dilation: spec.dilation_rate,
+                groups: spec.groups,
                 ..Conv2d::new([1, height, width, channels], spec.filters, spec.kernel_size)
             };
-            Some(Convolution { sizes, activation: activation(spec.activation) })
+            Some(Convolution { sizes, activation: spec.activation })
         }
         (LayerKind::Dense(spec), Shape::Vector(inputs)) => {
-            Some(Convolution { sizes: Conv2d::dense(1, inputs, spec.units), activation: activation(spec.activation) })
+            Some(Convolution { sizes: Conv2d::dense(1, inputs, spec.units), activation: spec.activation })
         }
         _ => None,
-    }
-}
-
-/// A softmax is left out: it stands at the end only, and the loss contains it.
-fn activation(activation: Option<Activation>) -> Fused {
-    match activation {
-        Some(Activation::Relu) => Fused::Relu,
-        Some(Activation::Softmax) | None => Fused::Linear,
     }
 }
 

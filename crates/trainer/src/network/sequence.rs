@@ -19,10 +19,11 @@ pub fn run(
     flow: Flow,
     draws: Draws,
 ) -> Result<Flow, ShapeError> {
-    Ok(match flow {
+    let flow = match flow {
         Flow::Image(image) => Flow::Image(forward(sequence, blocks, buffers, image, draws)?),
         Flow::Vector(vector) => Flow::Vector(forward(sequence, blocks, buffers, vector, draws)?),
-    })
+    };
+    Ok(flow.activate(sequence.then))
 }
 
 fn forward<const D: usize>(
