@@ -13,7 +13,7 @@ pub struct Adam {
     /// Added to the root of the corrected second moment.
     pub epsilon: f64,
     /// Share of the parameter that is taken away, times the learning rate, apart from the gradient's step ("decoupled":
-    /// AdamW, Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019); 0 is none.
+    /// `AdamW`, Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019); 0 is none.
     pub weight_decay: f64,
     /// Number of this step, from 1: the moments begin as zeros, which the first steps make up for.
     pub step: usize,

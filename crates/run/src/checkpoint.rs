@@ -83,8 +83,8 @@ mod tests {
             learning_rate: 1e-3,
             seconds: 0.25,
         };
-        let mut history = History::default();
-        history.epochs = figures.iter().enumerate().map(epoch).collect();
+        let epochs = figures.iter().enumerate().map(epoch).collect();
+        let history = History { epochs, ..History::default() };
         Checkpoint { weights, optimizer: vec![1, 2, 3], progress: Progress { phase: 1, epochs: 2, history } }
     }
 

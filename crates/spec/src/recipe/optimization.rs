@@ -71,7 +71,7 @@ impl Default for Optimizer {
 }
 
 /// How the learning rate changes during a phase: a factor for all its rates.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Schedule {
     /// The curve.
     #[serde(flatten)]
@@ -128,12 +128,6 @@ pub enum ScheduleKind {
         /// Never below this rate.
         min_lr: f64,
     },
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self { kind: ScheduleKind::default(), warmup_steps: 0 }
-    }
 }
 
 impl Schedule {

@@ -241,7 +241,7 @@ impl<'a> State<'a> {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         // Taken, not cloned: parameters that nothing else holds are updated where they lie.
         let network = std::mem::take(&mut self.network);
-        self.network = self.optimizer.step(self.rates.rates.clone(), network, gradients);
+        self.network = self.optimizer.step(self.rates.all.clone(), network, gradients);
         Ok((f64::from(values(loss)?[0]), values(logits)?))
     }
 
@@ -273,7 +273,7 @@ struct Rates {
     groups: Vec<(ParamGroup, f64)>,
     /// The optimizer's, scheduled.
     current: f64,
-    rates: ModuleLearningRate,
+    all: ModuleLearningRate,
 }
 
 impl Rates {
@@ -289,8 +289,8 @@ impl Rates {
             }
         }
         let base = task.phase.optimizer.learning_rate;
-        let rates = scaled(base, &groups, 1.0);
-        Self { base, groups, current: base, rates }
+        let all = scaled(base, &groups, 1.0);
+        Self { base, groups, current: base, all }
     }
 
     /// Those of the next step.
@@ -298,7 +298,7 @@ impl Rates {
         let factor = schedule::factor(&task.phase.schedule, task.history.monitor, self.base, at);
         if factor.to_bits() != (self.current / self.base).to_bits() {
             self.current = self.base * factor;
-            self.rates = scaled(self.base, &self.groups, factor);
+            self.all = scaled(self.base, &self.groups, factor);
         }
     }
 }

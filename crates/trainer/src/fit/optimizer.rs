@@ -7,7 +7,7 @@ use kiln_spec::{Betas, Optimizer, OptimizerKind};
 
 use crate::{Device, fused};
 
-/// Builds it; Adam and AdamW by kiln's kernel where the device has it.
+/// Builds it; Adam and `AdamW` by kiln's kernel where the device has it.
 pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
     let built: ModuleOptimizer = match optimizer.kind {
         OptimizerKind::Adam(betas) if device.kernels => adam(betas, 0.0).into(),

@@ -16,7 +16,7 @@ pub struct Adam {
     pub beta_1: f64,
     pub beta_2: f64,
     pub epsilon: f64,
-    /// Decoupled, as AdamW's; 0 is none.
+    /// Decoupled, as `AdamW`'s; 0 is none.
     pub weight_decay: f64,
 }
 
