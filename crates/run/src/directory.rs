@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_spec::Recipe;
+use kiln_spec::{Base, Recipe};
 use serde::Serialize;
 
 use crate::{History, RunError, Weights, write_atomically};
@@ -147,10 +147,10 @@ impl RunDir {
             .map_err(|_| RunError::Content { path: self.file(file), problem: "not UTF-8 text".into() })
     }
 
-    /// The resolved recipe.
-    pub fn recipe(&self) -> Result<Recipe, RunError> {
+    /// The resolved recipe, whose backbone, if it has one, must be among these.
+    pub fn recipe(&self, bases: &[Base]) -> Result<Recipe, RunError> {
         let text = self.read_text(RunFile::Recipe)?;
-        Ok(Recipe::parse(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[])?)
+        Ok(Recipe::parse_with(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[], bases)?)
     }
 
     /// The history so far; empty before the first epoch is done.
@@ -191,7 +191,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let made = RunDir::create(root.path(), &recipe()).unwrap();
         let opened = RunDir::open(made.path()).unwrap();
-        assert_eq!(opened.recipe().unwrap(), recipe());
+        assert_eq!(opened.recipe(&[]).unwrap(), recipe());
         assert_eq!(opened.history().unwrap(), History::default());
     }
 

@@ -14,10 +14,10 @@ mod preprocessing;
 mod recipe;
 mod shape;
 
-pub use backbone::{Backbone, BackboneName};
+pub use backbone::{Backbone, Base};
 pub use freeze::Layers;
 pub use layer::{Activation, BatchNorm, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Padding, Pads};
-pub use model::{Counts, Init, Layer, Model, ModelError, Param};
+pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, RecipeError, Training, Validation,

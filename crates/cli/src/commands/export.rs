@@ -14,7 +14,7 @@ use crate::terminal::bytes;
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
-    let mut recipe = run.recipe()?;
+    let mut recipe = run.recipe(kiln_trainer::bases())?;
     recipe.export.softmax |= args.softmax;
     // What was verified and measured is the run's own file: a variant of it gets another name.
     let default = match (args.head_only, args.softmax) {

@@ -5,6 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Identity, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};
+use kiln_backbone::Imported;
 use kiln_run::{Tensor as Values, Weights, WeightsError};
 use kiln_spec::{Activation, Layer, LayerKind, Padding, Shape};
 
@@ -22,43 +23,41 @@ pub enum Block {
 }
 
 impl Block {
-    pub fn new(layer: &Layer, weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
+    /// The layer with the given weights, made of the module that was generated of it where there is one.
+    pub fn new(
+        layer: &Layer,
+        imported: Option<Imported>,
+        weights: &Weights,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
         let values = |parameter: &str| weights.get(&format!("{}.{parameter}", layer.name));
         Ok(match &layer.kind {
             LayerKind::Conv2d(conv) => {
-                let Shape::Image { channels, .. } = layer.input else {
-                    unreachable!("a checked model gives a convolution images")
-                };
-                let padding = match conv.padding {
-                    Padding::Valid => PaddingConfig2d::Valid,
-                    Padding::Same => PaddingConfig2d::Same,
-                };
-                let module = Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
-                    .with_stride(conv.strides)
-                    .with_padding(padding)
-                    .with_bias(conv.use_bias)
-                    .init(device);
+                let module =
+                    if let Some(Imported::Conv2d(module)) = imported { module } else { conv2d(layer, conv, device) };
                 Self::Conv2d(Conv2d {
                     weight: load(module.weight, values("weight")?, device),
                     bias: module.bias.map(|bias| Ok(load(bias, values("bias")?, device))).transpose()?,
                     ..module
                 })
             }
-            LayerKind::MaxPool(pool) => {
-                Self::MaxPool(MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init())
-            }
+            LayerKind::MaxPool(pool) => Self::MaxPool(match imported {
+                Some(Imported::MaxPool2d(module)) => module,
+                _ => MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init(),
+            }),
             LayerKind::BatchNorm(norm) => {
                 let mean = values("running_mean")?;
-                // Keras's momentum is the share that is kept, Burn's the share that is replaced.
-                let module = BatchNormConfig::new(mean.data.len())
-                    .with_epsilon(norm.epsilon)
-                    .with_momentum(1.0 - norm.momentum)
-                    .init(device);
+                let module = match imported {
+                    Some(Imported::BatchNorm(module)) => module,
+                    _ => BatchNormConfig::new(mean.data.len()).with_epsilon(norm.epsilon).init(device),
+                };
                 Self::BatchNorm(BatchNorm {
                     gamma: load(module.gamma, values("weight")?, device),
                     beta: load(module.beta, values("bias")?, device),
                     running_mean: RunningState::new(tensor(mean, device)),
                     running_var: RunningState::new(tensor(values("running_var")?, device)),
+                    // Keras's and ONNX's momentum is the share that is kept, Burn's the share that is replaced.
+                    momentum: 1.0 - norm.momentum,
                     ..module
                 })
             }
@@ -119,6 +118,20 @@ impl Block {
             _ => unreachable!("a block is built from its layer"),
         }
     }
+}
+
+/// A convolution with weights of no meaning.
+fn conv2d(layer: &Layer, conv: &kiln_spec::Conv2d, device: &Device) -> Conv2d {
+    let Shape::Image { channels, .. } = layer.input else { unreachable!("a checked model gives a convolution images") };
+    let padding = match conv.padding {
+        Padding::Valid => PaddingConfig2d::Valid,
+        Padding::Same => PaddingConfig2d::Same,
+    };
+    Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
+        .with_stride(conv.strides)
+        .with_padding(padding)
+        .with_bias(conv.use_bias)
+        .init(device)
 }
 
 fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use kiln_assets::{Asset, Cache, Fetcher, Silent};
-use kiln_backbone::Vgg16Weights;
+use kiln_spec::Base;
 
 /// Mean, minimum and maximum.
 fn statistics(values: &[f32]) -> (f64, f32, f32) {
@@ -21,9 +21,11 @@ fn the_fetched_file_holds_keras_weights() {
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
     let folder = fetcher.fetch(&Asset::vgg16()).unwrap_or_else(|error| panic!("{error}")).folder;
     let model = kiln_onnx::load(folder.join("vgg16.onnx")).unwrap();
-    let weights = Vgg16Weights::from_onnx(&model).unwrap_or_else(|error| panic!("{error}"));
+    let parameters = kiln_import::weights(&Base::vgg16(), &model).unwrap_or_else(|error| panic!("{error}"));
+    let bias = parameters.last().unwrap();
+    assert_eq!(bias.name, "block5_conv3.bias");
     // Of `keras.applications.VGG16(include_top=False)`, layer `block5_conv3`.
-    let (mean, min, max) = statistics(&weights.convs[12].bias);
+    let (mean, min, max) = statistics(&bias.values);
     assert!((mean - 0.149_863_69).abs() < 1e-7, "{mean}");
     assert_eq!((min, max), (-0.500_367_46, 9.431_553));
 }

@@ -1,29 +1,55 @@
 //! The zeros around the image that a convolution sees: its own and those of a `Pad` before it.
 
-use super::attributes::Place;
-use super::constants::Constants;
-use super::error::BackboneError;
+use kiln_spec::Padding;
+
+use crate::attributes::Place;
+use crate::constants::Constants;
+use crate::error::GraphError;
 
 /// Rows above, columns to the left, rows below, columns to the right; ONNX's order.
 pub type Pads = [i64; 4];
 
-/// The padding of a 3x3 convolution with stride 1 by its attributes.
-pub fn of_conv(place: Place<'_>) -> Result<Pads, BackboneError> {
-    match place.string("auto_pad", "NOTSET").as_str() {
+/// What kiln's convolutions can have.
+const EXPECTED: &str = "none, auto_pad SAME_UPPER, or what keeps the image's size at strides 1";
+
+/// The padding of a convolution with this kernel and strides that comes after a `Pad` of `before`.
+pub fn of_conv(
+    place: Place<'_>,
+    before: Option<Pads>,
+    kernel: [usize; 2],
+    strides: [usize; 2],
+) -> Result<Padding, GraphError> {
+    // With such a kernel there is nothing to pad, whatever the mode.
+    let pointwise = kernel == [1, 1];
+    let odd = kernel.iter().all(|size| size % 2 == 1);
+    let own = match place.string("auto_pad", "NOTSET").as_str() {
         "NOTSET" => {
             let pads = place.ints("pads").unwrap_or(&[0; 4]);
-            pads.try_into().or_else(|_| place.mismatch("pads", "4 sizes", pads))
+            pads.try_into().or_else(|_| place.mismatch("pads", "4 sizes", pads))?
         }
-        // As many as the kernel is larger than one: an even number, so that both modes agree.
-        "SAME_UPPER" | "SAME_LOWER" => Ok([1; 4]),
-        "VALID" => Ok([0; 4]),
-        other => place.mismatch("auto_pad", "NOTSET, SAME_UPPER, SAME_LOWER or VALID", other),
+        "VALID" => [0; 4],
+        "SAME_UPPER" | "SAME_LOWER" if pointwise && before.is_none() => [0; 4],
+        "SAME_UPPER" if before.is_none() => return Ok(Padding::Same),
+        // Where as much goes before as after, the two modes agree.
+        "SAME_LOWER" if before.is_none() && odd && strides == [1, 1] => return Ok(Padding::Same),
+        other => {
+            let found = if before.is_some() { format!("{other} after a Pad") } else { other.to_owned() };
+            return place.mismatch("auto_pad", EXPECTED, found);
+        }
+    };
+    let total: Vec<_> = before.unwrap_or_default().iter().zip(own).map(|(pad, own)| pad.saturating_add(own)).collect();
+    let [rows, columns] = kernel.map(|size| size as i64 - 1);
+    let same = [rows / 2, columns / 2, rows - rows / 2, columns - columns / 2];
+    match total.as_slice() {
+        [0, 0, 0, 0] => Ok(Padding::Valid),
+        total if total == same && strides == [1, 1] => Ok(Padding::Same),
+        total => place.mismatch("padding", EXPECTED, total),
     }
 }
 
 /// The padding that a `Pad` node adds to the rows and columns of an NCHW image. Other axes, and other values than zero,
 /// are refused.
-pub fn of_pad(place: Place<'_>, constants: &Constants<'_>) -> Result<Pads, BackboneError> {
+pub fn of_pad(place: Place<'_>, constants: &Constants<'_>) -> Result<Pads, GraphError> {
     place.require("mode", "constant", &place.string("mode", "constant"))?;
     let sizes = ints(place, constants, 1, "pads")?.or_else(|| place.ints("pads").map(<[i64]>::to_vec));
     let sizes = sizes.ok_or_else(|| place.left_out("pads"))?;
@@ -57,7 +83,7 @@ fn ints(
     constants: &Constants<'_>,
     index: usize,
     what: &'static str,
-) -> Result<Option<Vec<i64>>, BackboneError> {
+) -> Result<Option<Vec<i64>>, GraphError> {
     let tensor = constants.input(place, index, what)?;
     tensor.map(|tensor| tensor.to_i64().map_err(|source| place.tensor(source))).transpose()
 }
