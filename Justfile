@@ -25,6 +25,10 @@ lint:
 check-onnx:
     scripts/check-onnx/run
 
+# A network that is not VGG16, compiled in as a backbone
+check-backbone:
+    scripts/check-backbone/run
+
 # The API documentation
 doc:
     cargo doc --workspace --no-deps --open

@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use kiln_import::Parameter;
 use kiln_onnx::{Dim, ModelProto, ValueInfoProto};
 use kiln_spec::{Activation, Base, LayerKind};
-use tract_onnx::prelude::{Framework, InferenceModelExt, IntoTValue, TractResult, tvec};
+use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec};
 
 use crate::generated::{Compiled, backbones, fixture};
 use crate::imported::base;
@@ -132,7 +132,7 @@ fn features(mut model: ModelProto, images: &TensorData) -> TractResult<Vec<f32>>
     let head = graph.node.iter().position(|node| node.op_type == "Flatten").unwrap();
     graph.output = vec![ValueInfoProto { name: graph.node[head].input[0].clone(), ..Default::default() }];
     graph.node.truncate(head);
-    let images = tract_onnx::prelude::Tensor::from_shape(&images.shape, images.as_slice::<f32>().unwrap())?;
+    let images = tract_onnx::prelude::Tensor::from_shape(images.shape(), images.as_slice::<f32>().unwrap())?;
     let model = tract_onnx::onnx().model_for_read(&mut kiln_onnx::encode(&model).as_slice())?;
     let features = model.into_optimized()?.into_runnable()?.run(tvec!(images.into_tvalue()))?;
     Ok(features[0].to_plain_array_view::<f32>()?.iter().copied().collect())
