@@ -77,19 +77,24 @@ impl<'a> Chain<'a> {
     }
 
     /// Whether the graph ends here, or one of these operators takes the image, also past nodes that only rename or
-    /// transpose it.
+    /// transpose it. Of several nodes that take it, one is enough: its size may be asked for besides.
     pub fn ends_before(&self, operators: &[&str]) -> bool {
-        let mut value = self.value;
-        // Ends, because each value is defined before it is used.
-        loop {
-            match self.consumers_of(value) {
-                [] => return true,
-                [node] if is(node, "Identity") || is(node, "Transpose") => {
-                    value = node.output.first().map_or("", String::as_str);
+        let renames = |node: &NodeProto| is(node, "Identity") || is(node, "Transpose");
+        let (mut values, mut ends) = (vec![self.value], true);
+        // Ends, because each value is defined before it is used, and each of these nodes is reached from one value only.
+        while let Some(value) = values.pop() {
+            for node in self.consumers_of(value) {
+                if operators.iter().any(|operator| is(node, operator)) {
+                    return true;
                 }
-                nodes => return nodes.iter().any(|node| operators.iter().any(|operator| is(node, operator))),
+                if renames(node) && node.input.first().is_some_and(|name| name == value) {
+                    values.push(node.output.first().map_or("", String::as_str));
+                } else {
+                    ends = false;
+                }
             }
         }
+        ends
     }
 
     fn consumers_of(&self, value: &str) -> &[&'a NodeProto] {

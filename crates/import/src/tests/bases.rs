@@ -84,11 +84,18 @@ fn a_classifier_is_left_out() {
         graph.node(head, "head", &["h"], "out");
         assert_eq!(base("small", &finish(graph, "out")).unwrap(), small_base(), "{head}");
     }
-    // As PyTorch's `x.view(x.size(0), -1)`: the features go two ways.
+    // As from Keras's `include_top=False`.
     let mut graph = small();
-    graph.node("Shape", "size", &["f"], "g");
-    graph.node("Reshape", "view", &["f", "g"], "out");
+    graph.node("Transpose", "to_nhwc", &["f"], "out").ints("perm", [0, 2, 3, 1]);
     assert_eq!(base("small", &finish(graph, "out")).unwrap(), small_base());
+    // As PyTorch's `x.view(x.size(0), -1)` and tf2onnx's of NHWC features: they go two ways.
+    for nhwc in [false, true] {
+        let mut graph = small();
+        graph.node("Shape", "size", &["f"], "g");
+        graph.node(if nhwc { "Transpose" } else { "Identity" }, "to_nhwc", &["f"], "h");
+        graph.node("Reshape", "view", &["h", "g"], "out");
+        assert_eq!(base("small", &finish(graph, "out")).unwrap(), small_base());
+    }
 }
 
 #[test]
