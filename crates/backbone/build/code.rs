@@ -21,17 +21,19 @@ pub fn write(name: &str, bases: &[Base]) -> Result<(), Box<dyn Error>> {
         // Numbers, because a base's name need not be one that Rust takes.
         let module = format!("base{number}");
         burn_code(base, &folder, &module)?;
-        let description = folder.join(&module).with_extension("toml");
-        fs::write(&description, base.to_toml())?;
-        let code = folder.join(&module).with_extension("rs");
-        writeln!(modules, "pub mod {module} {{\n    include!({code:?});\n    {}\n}}", into_modules(base))?;
+        let description = base.to_toml();
+        // As the program will do when it runs, where it is too late to complain.
+        Base::parse(&description, &base.name)?;
+        fs::write(folder.join(&module).with_extension("toml"), description)?;
+        let own = into_modules(base);
+        writeln!(modules, "pub mod {module} {{\n    include!(\"{name}/{module}.rs\");\n\n{own}}}\n")?;
         writeln!(
             compiled,
-            "    Compiled {{ description: include_str!({description:?}), \
-             modules: |device| {module}::Model::new(device).into_modules() }},"
+            "    Compiled {{\n        description: include_str!(\"{name}/{module}.toml\"),\n        \
+             modules: |device| {module}::Model::new(device).into_modules(),\n    }},"
         )?;
     }
-    let code = format!("{modules}\npub const COMPILED: &[Compiled] = &[\n{compiled}];\n");
+    let code = format!("{modules}pub const COMPILED: &[Compiled] = &[\n{compiled}];\n");
     Ok(fs::write(folder.with_extension("rs"), code)?)
 }
 
@@ -63,10 +65,11 @@ fn into_modules(base: &Base) -> String {
     };
     let entries = base.layers.iter().filter_map(|layer| {
         let name = layer.name.as_deref().unwrap_or_default();
-        Some(format!("({name:?}, {})", field(&layer.kind)?))
+        Some(format!("                ({name:?}, {}),\n", field(&layer.kind)?))
     });
-    let entries = entries.collect::<Vec<_>>().join(", ");
+    let entries: String = entries.collect();
     format!(
-        "use crate::Imported;\n    impl Model {{ pub fn into_modules(self) -> Vec<(&'static str, Imported)> {{ vec![{entries}] }} }}"
+        "    use crate::Imported;\n\n    impl Model {{\n        pub fn into_modules(self) -> Vec<(&'static str, Imported)> \
+         {{\n            vec![\n{entries}            ]\n        }}\n    }}\n"
     )
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use kiln_onnx::ModelProto;
 use kiln_spec::{Base, LayerSpec, Recipe};
 
-use crate::error::{BaseError, GraphError};
+use crate::error::{BaseError, GraphError, WeightsError};
 use crate::names::names;
 use crate::reader::Reader;
 use crate::weights::weights;
@@ -35,9 +35,10 @@ pub fn load_base(path: &Path, others: &[Base]) -> Result<Base, BaseError> {
     if others.iter().any(|other| other.name == name) {
         return Err(BaseError::Taken { path: path.into(), name: name.into() });
     }
-    let base = base(name, &model).map_err(|source| BaseError::Graph { path: path.into(), source: source.into() })?;
+    let fail = |source: WeightsError| BaseError::Graph { path: path.into(), source: source.into() };
+    let base = base(name, &model).map_err(|source| fail(source.into()))?;
     // Whoever compiles a file in wants to train with it: better to hear now that it cannot be.
-    weights(&base, &model).map_err(|source| BaseError::Graph { path: path.into(), source })?;
+    weights(&base, &model).map_err(fail)?;
     match base.channels {
         1 | 3 => Ok(base),
         found => Err(BaseError::Channels { path: path.into(), found }),

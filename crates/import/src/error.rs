@@ -165,7 +165,7 @@ pub enum BaseError {
         /// The file.
         path: PathBuf,
         /// The first node that does not fit, and why.
-        source: WeightsError,
+        source: Box<WeightsError>,
     },
     /// Images that kiln does not have.
     #[error("`{}` takes images of {found} channels, expected 1 or 3: train a network for grey or colour images", path.display())]

@@ -87,3 +87,38 @@ fn ints(
     let tensor = constants.input(place, index, what)?;
     tensor.map(|tensor| tensor.to_i64().map_err(|source| place.tensor(source))).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_onnx::{Dim, GraphBuilder};
+    use kiln_spec::Pads;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is read of a convolution with these pads.
+    fn read(pads: Pads, kernel: [usize; 2], strides: [usize; 2]) -> Result<Padding, GraphError> {
+        let mut graph = GraphBuilder::new("conv");
+        graph.input("x", Dim::batched([1, 9, 9])).output("y", [Dim::Unknown]);
+        let Pads { top, left, bottom, right } = pads;
+        graph.node("Conv", "conv", &["x"], "y").ints("pads", [top, left, bottom, right].map(|pad| pad as i64));
+        of_conv(Place(&graph.finish().unwrap().graph.unwrap().node[0]), None, kernel, strides)
+    }
+
+    proptest! {
+        /// The pads that kiln's exporter writes for an image of some size.
+        #[test]
+        fn what_kiln_pads_is_read_back(size in [1_usize..40, 1..40], kernel in [1_usize..8, 1..8]) {
+            let pads = |padding: Padding| padding.pads(size, kernel, [1, 1]);
+            // One pixel needs no padding.
+            let same = if kernel == [1, 1] { Padding::Valid } else { Padding::Same };
+            prop_assert_eq!(read(pads(Padding::Same), kernel, [1, 1]), Ok(same));
+            prop_assert_eq!(read(pads(Padding::Valid), kernel, [1, 1]), Ok(Padding::Valid));
+        }
+
+        #[test]
+        fn what_depends_on_the_size_of_the_image_is_refused(kernel in [2_usize..8, 2..8], strides in [2_usize..4, 2..4]) {
+            prop_assert!(read(Padding::Same.pads([9, 9], kernel, [1, 1]), kernel, strides).is_err());
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub fn backbone_weights(base: &Base, path: &Path) -> Result<Weights, TrainError>
             .weights
             .as_ref()
             .map_or_else(String::new, |asset| format!(", such as `kiln fetch {asset}` brings")),
-        source,
+        source: source.into(),
     })?;
     let tensor = |Parameter { name, shape, values }| (name, Tensor { shape, data: values });
     Ok(Weights(parameters.into_iter().map(tensor).collect()))

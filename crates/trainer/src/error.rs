@@ -56,7 +56,7 @@ pub enum TrainError {
         /// Where to get one, where kiln knows.
         advice: String,
         /// The first difference.
-        source: kiln_import::WeightsError,
+        source: Box<kiln_import::WeightsError>,
     },
     /// A file of features.
     #[error(transparent)]
