@@ -20,10 +20,10 @@ pub fn write(name: &str, bases: &[Base]) -> Result<(), Box<dyn Error>> {
     for (number, base) in bases.iter().enumerate() {
         // Numbers, because a base's name need not be one that Rust takes.
         let module = format!("base{number}");
-        burn_code(base, &folder, &module)?;
         let description = base.to_toml();
         // As the program will do when it runs, where it is too late to complain.
         Base::parse(&description, &base.name)?;
+        burn_code(base, &folder, &module)?;
         fs::write(folder.join(&module).with_extension("toml"), description)?;
         let own = into_modules(base);
         writeln!(modules, "pub mod {module} {{\n    include!(\"{name}/{module}.rs\");\n\n{own}}}\n")?;
