@@ -37,6 +37,10 @@ bench-training *args:
 bench-kernels:
     cargo bench -p kiln-kernels --features burn
 
+# A network that is not VGG16, compiled in as a backbone
+check-backbone:
+    scripts/check-backbone/run
+
 # The API documentation
 doc:
     cargo doc --workspace --no-deps --open

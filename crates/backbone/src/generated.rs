@@ -1,54 +1,34 @@
-//! The code that burn-onnx generated, and access to its layers, whose fields are private to it.
+//! The code that the build script had burn-onnx generate.
 
-/// VGG16's convolution base: input `[batch, 3, height, width]`, output
-/// `[batch, 512, floor(height / 32), floor(width / 32)]`.
-pub mod vgg16 {
-    #![allow(missing_docs, clippy::pedantic, reason = "generated code")]
+use burn::tensor::Device;
+
+use crate::Imported;
+
+/// What the build script made of one network.
+#[derive(Debug, Clone, Copy)]
+pub struct Compiled {
+    /// The base, as [`kiln_spec::Base::to_toml`] writes it.
+    pub description: &'static str,
+    /// Its layers that burn-onnx made modules of, by name, with weights of no meaning.
+    pub modules: fn(&Device) -> Vec<(&'static str, Imported)>,
+}
+
+/// The backbones that recipes can name.
+pub mod backbones {
+    #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
     #![allow(dead_code, reason = "the whole network's `forward` is for tests; training goes layer by layer")]
 
-    use crate::layout::{CONVS, POOLS};
+    use super::Compiled;
 
-    include!(concat!(env!("OUT_DIR"), "/vgg16.rs"));
+    include!(concat!(env!("OUT_DIR"), "/backbones.rs"));
+}
 
-    impl Model {
-        /// The convolutions in order.
-        pub fn convs_mut(&mut self) -> [&mut Conv2d; CONVS] {
-            [
-                &mut self.conv2d1,
-                &mut self.conv2d2,
-                &mut self.conv2d3,
-                &mut self.conv2d4,
-                &mut self.conv2d5,
-                &mut self.conv2d6,
-                &mut self.conv2d7,
-                &mut self.conv2d8,
-                &mut self.conv2d9,
-                &mut self.conv2d10,
-                &mut self.conv2d11,
-                &mut self.conv2d12,
-                &mut self.conv2d13,
-            ]
-        }
+/// A small network, compiled in for the tests alone.
+#[cfg(test)]
+pub mod fixture {
+    #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
 
-        /// The convolutions and the max-pooling layers in order.
-        pub fn into_layers(self) -> ([Conv2d; CONVS], [MaxPool2d; POOLS]) {
-            let convs = [
-                self.conv2d1,
-                self.conv2d2,
-                self.conv2d3,
-                self.conv2d4,
-                self.conv2d5,
-                self.conv2d6,
-                self.conv2d7,
-                self.conv2d8,
-                self.conv2d9,
-                self.conv2d10,
-                self.conv2d11,
-                self.conv2d12,
-                self.conv2d13,
-            ];
-            let pools = [self.maxpool2d1, self.maxpool2d2, self.maxpool2d3, self.maxpool2d4, self.maxpool2d5];
-            (convs, pools)
-        }
-    }
+    use super::Compiled;
+
+    include!(concat!(env!("OUT_DIR"), "/fixture.rs"));
 }

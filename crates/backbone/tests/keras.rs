@@ -1,9 +1,9 @@
-//! Keras's ImageNet weights, out of the file that `kiln fetch vgg16` brings.
+//! Keras's VGG16 and its ImageNet weights, out of the file that `kiln fetch vgg16` brings.
 
 use std::sync::atomic::AtomicBool;
 
 use kiln_assets::{Asset, Cache, Fetcher, Silent};
-use kiln_backbone::Vgg16Weights;
+use kiln_spec::Base;
 
 /// Mean, minimum and maximum.
 fn statistics(values: &[f32]) -> (f64, f32, f32) {
@@ -21,9 +21,16 @@ fn the_fetched_file_holds_keras_weights() {
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
     let folder = fetcher.fetch(&Asset::vgg16()).unwrap_or_else(|error| panic!("{error}")).folder;
     let model = kiln_onnx::load(folder.join("vgg16.onnx")).unwrap();
-    let weights = Vgg16Weights::from_onnx(&model).unwrap_or_else(|error| panic!("{error}"));
+    let parameters = kiln_import::weights(&Base::vgg16(), &model).unwrap_or_else(|error| panic!("{error}"));
+    let bias = parameters.last().unwrap();
+    assert_eq!(bias.name, "block5_conv3.bias");
     // Of `keras.applications.VGG16(include_top=False)`, layer `block5_conv3`.
-    let (mean, min, max) = statistics(&weights.convs[12].bias);
+    let (mean, min, max) = statistics(&bias.values);
     assert!((mean - 0.149_863_69).abs() < 1e-7, "{mean}");
     assert_eq!((min, max), (-0.500_367_46, 9.431_553));
+
+    // Read as a network of its own, tf2onnx's names of nodes and NHWC head included, it is the VGG16 that is built in.
+    let base = kiln_import::base("keras", &model).unwrap_or_else(|error| panic!("{error}"));
+    let kinds = |base: Base| -> Vec<_> { base.layers.into_iter().map(|layer| layer.kind).collect() };
+    assert_eq!((base.channels, kinds(base)), (3, kinds(Base::vgg16())));
 }

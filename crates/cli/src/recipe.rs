@@ -22,5 +22,5 @@ pub fn read_file(path: &Path, overrides: &[String]) -> anyhow::Result<Recipe> {
     let text = String::from_utf8(bytes)
         .map_err(|_| anyhow::anyhow!("the recipe {} is not UTF-8 text: recipes are TOML files", path.display()))?;
     let name = path.file_stem().map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy());
-    Ok(Recipe::parse(&text, &path.display().to_string(), &name, overrides)?)
+    Ok(Recipe::parse_with(&text, &path.display().to_string(), &name, overrides, kiln_trainer::bases())?)
 }

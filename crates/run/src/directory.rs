@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_spec::Recipe;
+use kiln_spec::{Base, Monitor, Recipe};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -149,10 +149,10 @@ impl RunDir {
             .map_err(|_| RunError::Content { path: self.file(file), problem: "not UTF-8 text".into() })
     }
 
-    /// The resolved recipe.
-    pub fn recipe(&self) -> Result<Recipe, RunError> {
+    /// The resolved recipe, whose backbone, if it has one, must be among these.
+    pub fn recipe(&self, bases: &[Base]) -> Result<Recipe, RunError> {
         let text = self.read_text(RunFile::Recipe)?;
-        Ok(Recipe::parse(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[])?)
+        Ok(Recipe::parse_with(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[], bases)?)
     }
 
     /// What the run was begun with.
@@ -160,9 +160,8 @@ impl RunDir {
         self.read_json(RunFile::Environment)
     }
 
-    /// The history so far; empty before the first epoch is done.
-    pub fn history(&self) -> Result<History, RunError> {
-        let monitor = self.recipe()?.training.monitor;
+    /// The history so far, judged by that figure; empty before the first epoch is done.
+    pub fn history(&self, monitor: Monitor) -> Result<History, RunError> {
         if !self.file(RunFile::History).exists() {
             return Ok(History::new(monitor));
         }
@@ -210,8 +209,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let made = RunDir::create(root.path(), &recipe()).unwrap();
         let opened = RunDir::open(made.path()).unwrap();
-        assert_eq!(opened.recipe().unwrap(), recipe());
-        assert_eq!(opened.history().unwrap(), History::default());
+        assert_eq!(opened.recipe(&[]).unwrap(), recipe());
+        assert_eq!(opened.history(Monitor::default()).unwrap(), History::default());
     }
 
     #[test]

@@ -1,63 +1,100 @@
 //! Pretrained convolution bases that a recipe can name.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::{Activation, Conv2d, LayerKind, LayerSpec, Padding, Pool};
+use crate::recipe::RecipeError;
+use crate::{Activation, Conv2d, LayerKind, LayerSpec, Padding, Pool, recipe};
 
 /// `[backbone]`: a pretrained base in front of the recipe's own layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Backbone {
-    /// Which network.
-    pub name: BackboneName,
+    /// Which network; a recipe says its name only.
+    #[serde(rename = "name", serialize_with = "name_only")]
+    pub base: Base,
     /// An asset's name or the path of an ONNX file.
     pub weights: String,
 }
 
-/// A pretrained base that kiln knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BackboneName {
-    /// VGG16 without its dense layers: 13 convolutions in 5 blocks. Simonyan and Zisserman (2015), configuration D.
-    Vgg16,
+/// A convolutional network without its classifier, compiled into the program, whose weights come from a file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Base {
+    /// As written in a recipe.
+    pub name: String,
+    /// Channels of the images that it takes.
+    pub channels: usize,
+    /// The asset that holds its weights, where there is one: a recipe need not say where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Its layers, each with a name.
+    pub layers: Vec<LayerSpec>,
 }
 
-impl BackboneName {
-    /// As written in a recipe.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Vgg16 => "vgg16",
+impl Base {
+    /// VGG16 without its dense layers: 13 convolutions in 5 blocks, called as in Keras: `block1_conv1`, …, `block5_pool`.
+    /// Simonyan and Zisserman (2015), configuration D.
+    pub fn vgg16() -> Self {
+        let mut layers = Vec::new();
+        for (block, filters) in (1..).zip(VGG16) {
+            layers.extend((1..).zip(filters).map(|(number, &filters)| LayerSpec {
+                name: Some(format!("block{block}_conv{number}")),
+                kind: LayerKind::Conv2d(Conv2d {
+                    filters,
+                    kernel_size: [3, 3],
+                    strides: [1, 1],
+                    padding: Padding::Same,
+                    dilation_rate: [1, 1],
+                    groups: 1,
+                    use_bias: true,
+                    activation: Some(Activation::Relu),
+                }),
+            }));
+            let pool = Pool { pool_size: [2, 2], strides: [2, 2] };
+            layers.push(LayerSpec { name: Some(format!("block{block}_pool")), kind: LayerKind::MaxPool(pool) });
         }
+        Self { name: "vgg16".into(), channels: 3, weights: Some("vgg16".into()), layers }
     }
 
-    /// Its layers, called as in Keras: `block1_conv1`, …, `block5_pool`.
-    pub fn layers(self) -> Vec<LayerSpec> {
-        match self {
-            Self::Vgg16 => vgg16(),
-        }
+    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin` names the text in
+    /// messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
+        recipe::base(text, origin)
+    }
+
+    /// The base as TOML: `name`, `channels` and, as in a recipe, `[[layers]]`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a base has no value that TOML lacks")
     }
 }
 
 /// Filters of the convolutions of each block.
 const VGG16: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
 
-fn vgg16() -> Vec<LayerSpec> {
-    let mut layers = Vec::new();
-    for (block, filters) in (1..).zip(VGG16) {
-        layers.extend((1..).zip(filters).map(|(number, &filters)| LayerSpec {
-            name: Some(format!("block{block}_conv{number}")),
-            kind: LayerKind::Conv2d(Conv2d {
-                filters,
-                kernel_size: [3, 3],
-                strides: [1, 1],
-                padding: Padding::Same,
-                dilation_rate: [1, 1],
-                groups: 1,
-                use_bias: true,
-                activation: Some(Activation::Relu),
-            }),
-        }));
-        let pool = Pool { pool_size: [2, 2], strides: [2, 2] };
-        layers.push(LayerSpec { name: Some(format!("block{block}_pool")), kind: LayerKind::MaxPool(pool) });
+fn name_only<S: Serializer>(base: &Base, serializer: S) -> Result<S::Ok, S::Error> {
+    base.name.serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_reads_back_as_itself() {
+        let vgg16 = Base::vgg16();
+        assert_eq!(Base::parse(&vgg16.to_toml(), "vgg16.toml").unwrap(), vgg16);
     }
-    layers
+
+    #[test]
+    fn what_is_no_base_is_refused() {
+        let layer = |name: &str| format!("[[layers]]\ntype = \"relu\"\n{name}");
+        for (text, message) in [
+            ("channels = 3\nlayers = []".to_string(), "`name` is missing"),
+            ("name = \"a b\"\nchannels = 3\nlayers = []".into(), "`name` names a folder"),
+            ("name = \"a\"\nchannels = 0\nlayers = []".into(), "`channels` must be a whole number from 1"),
+            (format!("name = \"a\"\nchannels = 1\n{}", layer("")), "a base's layers have names: add `name`"),
+            (format!("name = \"a\"\nchannels = 1\n{}", layer("name = \"1\"")), "a layer's name is letters"),
+        ] {
+            let error = Base::parse(&text, "a.toml").unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
 }

@@ -14,6 +14,17 @@ pub struct LayerSpec {
     pub kind: LayerKind,
 }
 
+impl LayerSpec {
+    /// Whether a layer can be called so: letters, digits, `-` and `_`, starting with a letter, and not what values of an
+    /// exported graph are called.
+    pub fn is_name(name: &str) -> bool {
+        // Names are prefixes of tensors' names: a dot would make `a.b` of layer `a` and of layer `a.b` the same.
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let reserved = matches!(name, "input" | "features" | "logits" | "probabilities");
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved
+    }
+}
+
 /// The type of a layer with its settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

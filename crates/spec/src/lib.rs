@@ -14,12 +14,12 @@ mod preprocessing;
 mod recipe;
 mod shape;
 
-pub use backbone::{Backbone, BackboneName};
+pub use backbone::{Backbone, Base};
 pub use freeze::Layers;
 pub use layer::{
     Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool, Resize2d,
 };
-pub use model::{Counts, Init, Layer, Model, ModelError, Param};
+pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     Betas, ClassWeight, Data, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer, OptimizerKind, Phase,

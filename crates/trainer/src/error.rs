@@ -47,14 +47,16 @@ pub enum TrainError {
     #[error(transparent)]
     Onnx(#[from] kiln_onnx::LoadError),
     /// The file holds another network.
-    #[error("{} is not {name}: {source}", path.display())]
+    #[error("{} is not {name}: {source}. Give an ONNX file of {name} in float32{advice}", path.display())]
     Backbone {
         /// The file.
         path: std::path::PathBuf,
         /// The network that it should hold.
-        name: &'static str,
+        name: String,
+        /// Where to get one, where kiln knows.
+        advice: String,
         /// The first difference.
-        source: kiln_backbone::BackboneError,
+        source: Box<kiln_import::WeightsError>,
     },
     /// A file of features.
     #[error(transparent)]

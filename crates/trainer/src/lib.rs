@@ -23,5 +23,6 @@ pub use features::{compute_features, feature_key};
 pub use fit::{BatchReport, Control, Fitted, Observer, Resume, Snapshot, Task, fit};
 pub use frozen::frozen_checksums;
 pub use init::initial_weights;
+pub use kiln_backbone::bases;
 pub use network::Plan;
 pub use predictor::{LayerOutput, Predictor};

@@ -14,7 +14,7 @@ use crate::terminal::bytes;
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
-    let mut recipe = run.recipe()?;
+    let mut recipe = run.recipe(kiln_trainer::bases())?;
     recipe.export.softmax |= args.softmax;
     // What was verified and measured is the run's own file: a variant of it gets another name.
     let default = match (args.head_only, args.softmax) {
@@ -58,11 +58,12 @@ impl Trained {
                 RunFile::Weights.name()
             );
         }
+        let monitor = recipe.training.monitor;
         let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
         for (tensor, checksum) in run.frozen()? {
             trained.provenance.insert(format!("{FROZEN}{tensor}"), checksum);
         }
-        if let Some(best) = run.history()?.best() {
+        if let Some(best) = run.history(monitor)?.best() {
             trained.provenance.insert("epoch".into(), best.epoch.to_string());
             trained.provenance.insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
         }

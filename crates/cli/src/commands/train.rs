@@ -36,7 +36,7 @@ pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir,
     let (run, recipe, outcome) = match (&args.resume, &args.path) {
         (Some(path), _) => {
             let run = RunDir::open(path)?;
-            let recipe = run.recipe()?;
+            let recipe = run.recipe(kiln_trainer::bases())?;
             let outcome = resume(&recipe, &run, &device, context)?;
             (run, recipe, outcome)
         }

@@ -3,9 +3,9 @@
 mod infer;
 mod params;
 
-use crate::{BackboneName, LayerKind, LayerSpec, Preprocessing, Shape};
+use crate::{LayerKind, LayerSpec, Preprocessing, Shape};
 
-pub(crate) use infer::layer_names;
+pub use infer::layer_names;
 pub use params::{Init, Param};
 
 /// A sequence of layers whose shapes fit.
@@ -25,8 +25,8 @@ pub struct Layer {
     pub name: String,
     /// Type and settings.
     pub kind: LayerKind,
-    /// The pretrained base that it is part of.
-    pub backbone: Option<BackboneName>,
+    /// The name of the pretrained base that it is part of.
+    pub backbone: Option<String>,
     /// Whether training leaves it as it is: no gradients, no change of running statistics, no dropout.
     pub frozen: bool,
     /// Shape of one sample that goes in.
@@ -82,9 +82,9 @@ impl Model {
 
     /// The same model, whose first `layers` layers are those of a pretrained base.
     #[must_use]
-    pub fn with_backbone(mut self, name: BackboneName, layers: usize) -> Self {
+    pub fn with_backbone(mut self, name: &str, layers: usize) -> Self {
         for layer in &mut self.layers[..layers] {
-            layer.backbone = Some(name);
+            layer.backbone = Some(name.into());
         }
         self
     }

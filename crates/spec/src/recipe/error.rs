@@ -26,6 +26,12 @@ impl RecipeError {
         Self { origin: origin.into(), place, problem: problem.into() }
     }
 
+    /// The same error with more to say.
+    pub(super) fn and(mut self, more: &str) -> Self {
+        self.problem.push_str(more);
+        self
+    }
+
     /// The line of the file that is at fault, from 1; none for a mistake in a `--set` argument or of the whole recipe.
     pub fn line(&self) -> Option<usize> {
         match self.place {

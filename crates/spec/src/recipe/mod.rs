@@ -11,10 +11,11 @@ mod write;
 
 use serde::Serialize;
 
-use crate::{Backbone, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
+use crate::{Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
 
 pub use error::RecipeError;
 pub use optimization::{Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind};
+pub(crate) use parse::base;
 
 /// A recipe with every value filled in, whose layers fit together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -185,13 +186,33 @@ pub struct Export {
 }
 
 impl Recipe {
+    /// Whether a recipe can be called so, and a backbone: letters, digits, `-`, `_` and `.`, starting with a letter or
+    /// digit, which can be a folder on any system.
+    pub fn is_name(name: &str) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+    }
+
     /// Reads a recipe and checks it whole, its layers included.
     ///
     /// `origin` is the file's name for messages; `name` is used where the recipe gives none; each of `overrides` is a
     /// `key=value` as of `--set`, such as `training.epochs=3` or `layers.3.rate=0.2` (layers count from 1, or go by
     /// name); `key=` takes a key away.
+    ///
+    /// The only backbone that such a recipe can name is [`Base::vgg16`]; see [`parse_with`](Self::parse_with).
     pub fn parse(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Self, RecipeError> {
-        parse::recipe(text, origin, name, overrides)
+        Self::parse_with(text, origin, name, overrides, &[Base::vgg16()])
+    }
+
+    /// Reads a recipe that may name one of these bases as its backbone: those compiled into the program.
+    pub fn parse_with(
+        text: &str,
+        origin: &str,
+        name: &str,
+        overrides: &[String],
+        bases: &[Base],
+    ) -> Result<Self, RecipeError> {
+        parse::recipe(text, origin, name, overrides, bases)
     }
 
     /// The recipe as TOML with every value filled in; reading it gives the same recipe.
@@ -214,7 +235,7 @@ impl Recipe {
 
     /// The layers of the backbone, where there is one, and the recipe's own.
     pub fn all_layers(&self) -> Vec<LayerSpec> {
-        let base = self.backbone.as_ref().map_or_else(Vec::new, |backbone| backbone.name.layers());
+        let base = self.backbone.as_ref().map_or_else(Vec::new, |backbone| backbone.base.layers.clone());
         [base, self.layers.clone()].concat()
     }
 
@@ -230,7 +251,7 @@ impl Recipe {
         let base_layers = layers.len() - self.layers.len();
         let mut model = Model::new(self.preprocessing(), &layers)?;
         if let Some(backbone) = &self.backbone {
-            model = model.with_backbone(backbone.name, base_layers);
+            model = model.with_backbone(&backbone.base.name, base_layers);
         }
         let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
         let fail = |problem| ModelError { index: 0, name: "training".into(), problem };

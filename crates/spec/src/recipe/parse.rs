@@ -8,7 +8,7 @@ use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
 use super::{Data, DatasetName, Export, Input, Preprocess, Recipe, Validation, ValidationSubset};
 use crate::{
-    Activation, Backbone, BackboneName, BatchNorm, Channels, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Model,
+    Activation, Backbone, Base, BatchNorm, Channels, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Model,
     Padding, Pool, Preprocessing, Resize2d,
 };
 
@@ -17,12 +17,18 @@ pub(super) const MANY: i64 = 1 << 31;
 
 const ROOT: &[&str] = &["name", "description", "input", "backbone", "data", "training", "export", "layers"];
 
-pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Recipe, RecipeError> {
+pub(super) fn recipe(
+    text: &str,
+    origin: &str,
+    name: &str,
+    overrides: &[String],
+    bases: &[Base],
+) -> Result<Recipe, RecipeError> {
     let document = document::read(text, origin, overrides)?;
     let root = Section::root(origin, &document, ROOT)?;
     // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
     let (input, data, training, export) = (input(&root)?, data(&root)?, training::read(&root)?, export(&root)?);
-    let backbone = root.get("backbone").map(|field| backbone(&field)).transpose()?;
+    let backbone = root.get("backbone").map(|field| backbone(&field, bases, &input)).transpose()?;
     let fields = root.need("layers")?.array()?;
     let recipe = Recipe {
         name: match root.get("name") {
@@ -53,11 +59,42 @@ pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String])
     Ok(recipe)
 }
 
-fn backbone(field: &Field<'_>) -> Result<Backbone, RecipeError> {
+fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone, RecipeError> {
     let section = field.section(&["name", "weights"])?;
-    let name = section.need("name")?.choice(&[("vgg16", BackboneName::Vgg16)])?;
-    let weights = section.get("weights").map_or(Ok(name.as_str()), |field| field.string())?;
-    Ok(Backbone { name, weights: weights.to_string() })
+    let name = section.need("name")?;
+    let known: Vec<_> = bases.iter().map(|base| (base.name.as_str(), base)).collect();
+    let base = name.choice(&known).map_err(|error| {
+        error.and("; any other is compiled in by KILN_BACKBONES when kiln is built, see docs/backbones.md")
+    })?;
+    let found = input.channels.count();
+    if base.channels != found {
+        let expected = base.channels;
+        return Err(name.error(format!(
+            "`{}` takes images of {expected} channels, found {found}: set `input.channels`",
+            base.name
+        )));
+    }
+    let weights = match (section.get("weights"), &base.weights) {
+        (None, Some(asset)) => asset.clone(),
+        _ => section.need("weights")?.string()?.to_string(),
+    };
+    Ok(Backbone { base: base.clone(), weights })
+}
+
+/// A base as the build script describes it.
+pub(crate) fn base(text: &str, origin: &str) -> Result<Base, RecipeError> {
+    let document = document::read(text, origin, &[])?;
+    let root = Section::root(origin, &document, &["name", "channels", "weights", "layers"])?;
+    let layer = |field: &Field<'_>| match layer(field)? {
+        layer if layer.name.is_none() => Err(field.error("a base's layers have names: add `name`")),
+        layer => Ok(layer),
+    };
+    Ok(Base {
+        name: file_name(&root.need("name")?)?,
+        channels: root.need("channels")?.integer(1..=MANY)?,
+        weights: root.get("weights").map(|field| field.string().map(str::to_string)).transpose()?,
+        layers: root.need("layers")?.array()?.iter().map(layer).collect::<Result<_, _>>()?,
+    })
 }
 
 fn check_classes(recipe: &Recipe, model: &Model, layers: &[Field<'_>]) -> Result<(), RecipeError> {
@@ -75,8 +112,7 @@ fn check_classes(recipe: &Recipe, model: &Model, layers: &[Field<'_>]) -> Result
 /// A name that can be a folder on any system.
 fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
     let name = field.string()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
+    if Recipe::is_name(name) {
         Ok(name.to_string())
     } else {
         Err(field.error(format!(
@@ -268,13 +304,10 @@ fn layer(field: &Field<'_>) -> Result<LayerSpec, RecipeError> {
     Ok(LayerSpec { name: layer_name(&section)?, kind })
 }
 
-/// A name that can be the prefix of tensor names; a dot would make `a.b` of layer `a` and of layer `a.b` the same.
 fn layer_name(section: &Section<'_>) -> Result<Option<String>, RecipeError> {
     let Some(field) = section.get("name") else { return Ok(None) };
     let name = field.string()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let reserved = matches!(name, "input" | "features" | "logits" | "probabilities");
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved {
+    if LayerSpec::is_name(name) {
         Ok(Some(name.to_string()))
     } else {
         Err(field.error(format!(

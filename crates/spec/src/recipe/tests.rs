@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::{Betas, LayerKind, Optimizer, OptimizerKind, Recipe, Validation};
+use crate::{Base, Betas, LayerKind, Optimizer, OptimizerKind, Recipe, Validation};
 
 const SMALL: &str = r#"[data]
 dataset = "mnist"
@@ -346,7 +346,11 @@ fn mistakes_in_freezing_name_their_line() {
         ("training.freeze=99", "there are 23 layers, found 99"),
         ("training.learning_rates={dens=0.1}", "`dens` matches no layer: did you mean `dense`?"),
         ("training.phases=[]", "`training.phases` is empty"),
-        ("backbone.name=vgg19", "`backbone.name` cannot be \"vgg19\": did you mean `vgg16`?"),
+        (
+            "backbone.name=vgg19",
+            "`backbone.name` cannot be \"vgg19\": did you mean `vgg16`? Valid values: vgg16; any other is",
+        ),
+        ("input.channels=gray", "`vgg16` takes images of 3 channels, found 1: set `input.channels`"),
         ("input.preprocess=caffe", "this `preprocess` is for the channels bgr: leave out `channels`"),
         ("layers.1.units=3", "unknown key `units` in `layers.1`"),
     ] {
@@ -355,4 +359,26 @@ fn mistakes_in_freezing_name_their_line() {
     }
     let error = with(VGG16, &["layers.1.type=max_pool", "layers.1.pool_size=3"]).unwrap_err();
     assert!(error.contains("layer 19 (`max_pool`): a 3x3 window does not fit into the 1x1 image"), "{error}");
+}
+
+#[test]
+fn a_base_that_is_compiled_in_can_be_named() {
+    let relu = r#"{ type = "relu", name = "only" }"#;
+    let base = Base::parse(&format!("name = \"own\"\nchannels = 1\nlayers = [{relu}]"), "own.toml").unwrap();
+    let bases = [Base::vgg16(), base];
+    let text = format!("{SMALL}\n[backbone]\nname = \"own\"\nweights = \"own.onnx\"\n");
+    let parse = |text: &str| Recipe::parse_with(text, "small.toml", "small", &[], &bases);
+    let recipe = parse(&text).unwrap();
+    assert_eq!(recipe.backbone.as_ref().unwrap().weights, "own.onnx");
+    assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
+    let model = recipe.model().unwrap();
+    let first = &model.layers()[0];
+    assert_eq!((first.name.as_str(), first.backbone.as_deref(), first.frozen), ("only", Some("own"), true));
+    assert_eq!(model.layers()[1].backbone, None);
+
+    let without = text.replace("weights = \"own.onnx\"", "");
+    let error = parse(&without).unwrap_err().to_string();
+    assert!(error.ends_with("`weights` is missing in `backbone`: add it"), "{error}");
+    let error = Recipe::parse(&text, "small.toml", "small", &[]).unwrap_err();
+    assert_eq!(error.line(), Some(17), "{error}");
 }

@@ -6,6 +6,7 @@ use burn::nn::interpolate::{Interpolate2d, Interpolate2dConfig, InterpolateMode}
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Identity, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use kiln_backbone::Imported;
 use kiln_run::{Tensor as Values, Weights, WeightsError};
 use kiln_spec::{Activation, Interpolation, Layer, LayerKind, Pads, Resize2d, Shape};
 use sha2::{Digest, Sha256};
@@ -26,31 +27,28 @@ pub enum Block {
 }
 
 impl Block {
-    pub fn new(layer: &Layer, weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
+    /// The layer with the given weights, made of the module that was generated of it where there is one.
+    pub fn new(
+        layer: &Layer,
+        imported: Option<Imported>,
+        weights: &Weights,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
         let values = |parameter: &str| weights.get(&format!("{}.{parameter}", layer.name));
         Ok(match &layer.kind {
             LayerKind::Conv2d(conv) => {
-                let Shape::Image { channels, height, width } = layer.input else {
-                    unreachable!("a checked model gives a convolution images")
-                };
-                let Pads { top, left, bottom, right } = conv.pads([height, width]);
-                let padding = PaddingConfig2d::Explicit(top, left, bottom, right);
-                let module = Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
-                    .with_stride(conv.strides)
-                    .with_padding(padding)
-                    .with_dilation(conv.dilation_rate)
-                    .with_groups(conv.groups)
-                    .with_bias(conv.use_bias)
-                    .init(device);
+                let module =
+                    if let Some(Imported::Conv2d(module)) = imported { module } else { conv2d(layer, conv, device) };
                 Self::Conv2d(Conv2d {
                     weight: Param::from_tensor(tensor(values("weight")?, device)),
                     bias: module.bias.map(|_| Ok(Param::from_tensor(tensor(values("bias")?, device)))).transpose()?,
                     ..module
                 })
             }
-            LayerKind::MaxPool(pool) => {
-                Self::MaxPool(MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init())
-            }
+            LayerKind::MaxPool(pool) => Self::MaxPool(match imported {
+                Some(Imported::MaxPool2d(module)) => module,
+                _ => MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init(),
+            }),
             LayerKind::AvgPool(pool) => {
                 Self::AvgPool(AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init())
             }
@@ -60,16 +58,17 @@ impl Block {
             }
             LayerKind::BatchNorm(norm) => {
                 let mean = values("running_mean")?;
-                // Keras's momentum is the share that is kept, Burn's the share that is replaced.
-                let module = BatchNormConfig::new(mean.data.len())
-                    .with_epsilon(norm.epsilon)
-                    .with_momentum(1.0 - norm.momentum)
-                    .init(device);
+                let module = match imported {
+                    Some(Imported::BatchNorm(module)) => module,
+                    _ => BatchNormConfig::new(mean.data.len()).with_epsilon(norm.epsilon).init(device),
+                };
                 Self::BatchNorm(BatchNorm {
                     gamma: Param::from_tensor(tensor(values("weight")?, device)),
                     beta: Param::from_tensor(tensor(values("bias")?, device)),
                     running_mean: RunningState::new(tensor(mean, device)),
                     running_var: RunningState::new(tensor(values("running_var")?, device)),
+                    // Keras's and ONNX's momentum is the share that is kept, Burn's the share that is replaced.
+                    momentum: 1.0 - norm.momentum,
                     ..module
                 })
             }
@@ -187,6 +186,21 @@ fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
         Tensor::<1, Int>::from_data(TensorData::new(at, [to]), &device)
     };
     image.select(2, indices(height, resize.height)).select(3, indices(width, resize.width))
+}
+
+/// A convolution with weights of no meaning.
+fn conv2d(layer: &Layer, conv: &kiln_spec::Conv2d, device: &Device) -> Conv2d {
+    let Shape::Image { channels, height, width } = layer.input else {
+        unreachable!("a checked model gives a convolution images")
+    };
+    let Pads { top, left, bottom, right } = conv.pads([height, width]);
+    Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
+        .with_stride(conv.strides)
+        .with_padding(PaddingConfig2d::Explicit(top, left, bottom, right))
+        .with_dilation(conv.dilation_rate)
+        .with_groups(conv.groups)
+        .with_bias(conv.use_bias)
+        .init(device)
 }
 
 fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {

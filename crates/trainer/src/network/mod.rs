@@ -5,14 +5,16 @@ mod flow;
 mod plan;
 mod sequence;
 
+use std::collections::HashMap;
+
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Tensor, TensorData};
 use kiln_kernels::ShapeError;
 use kiln_run::{Weights, WeightsError};
 use kiln_spec::{Layer, Shape};
 
+use crate::Device;
 use crate::fused::Buffers;
-use crate::{Device, backbone};
 use block::Block;
 pub use flow::{Flow, values};
 pub use plan::Plan;
@@ -53,12 +55,11 @@ impl Network {
     /// running statistics nor their dropout are live. Those of a pretrained base are the modules that burn-import made of
     /// it.
     pub fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
-        let mut imported = backbone::modules(layers, weights, &device.burn)?;
+        let base = layers.iter().find_map(|layer| layer.backbone.as_deref());
+        let mut imported = base.map_or_else(HashMap::new, |base| kiln_backbone::modules(base, &device.burn));
         let block = |layer: &Layer| {
-            let block = match imported.remove(&layer.name) {
-                Some(conv) => Block::Conv2d(conv),
-                None => Block::new(layer, weights, &device.burn)?,
-            };
+            // The recipe's own layers have other names.
+            let block = Block::new(layer, imported.remove(layer.name.as_str()), weights, &device.burn)?;
             let block = block.identified(&layer.name);
             Ok(if layer.frozen { block.freeze() } else { block })
         };

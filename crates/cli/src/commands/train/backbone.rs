@@ -17,5 +17,5 @@ pub fn weights(backbone: &Backbone, assets: &Assets<'_>) -> anyhow::Result<Weigh
     } else {
         path
     };
-    Ok(kiln_trainer::backbone_weights(backbone.name, &path)?)
+    Ok(kiln_trainer::backbone_weights(&backbone.base, &path)?)
 }

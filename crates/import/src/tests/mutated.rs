@@ -1,10 +1,16 @@
 //! Damaged files are refused or read, never a panic.
 
-use kiln_onnx::{decode, encode};
+use kiln_onnx::{ModelProto, decode, encode};
+use kiln_spec::Base;
 use proptest::prelude::*;
 
 use super::style::{Between, Padding, Style, Weights};
-use crate::weights::{BackboneError, Vgg16Weights};
+use crate::weights::Parameter;
+use crate::{GraphError, WeightsError};
+
+fn read(model: &ModelProto) -> Result<Vec<Parameter>, WeightsError> {
+    crate::weights(&Base::vgg16(), model)
+}
 
 fn styles() -> impl Strategy<Value = Style> {
     let padding = prop::sample::select(vec![
@@ -30,8 +36,8 @@ fn styles() -> impl Strategy<Value = Style> {
 proptest! {
     #[test]
     fn whichever_way_it_is_written_the_convolutions_are_found(style in styles()) {
-        let error = Vgg16Weights::from_onnx(&style.model()).unwrap_err();
-        prop_assert!(matches!(error, BackboneError::Tensor { .. }), "the values alone should be missing: {error}");
+        let error = read(&style.model()).unwrap_err();
+        prop_assert!(matches!(error, WeightsError::At { source: GraphError::Tensor { .. }, .. }), "the values alone should be missing: {error}");
     }
 
     #[test]
@@ -46,7 +52,8 @@ proptest! {
         }
         if let Ok(model) = decode(&bytes) {
             // The models have no values, so that none can be read.
-            prop_assert!(Vgg16Weights::from_onnx(&model).is_err());
+            prop_assert!(read(&model).is_err());
+            let _ = crate::base("damaged", &model);
         }
     }
 
@@ -69,6 +76,7 @@ proptest! {
                 _ => graph.initializer.iter_mut().for_each(|tensor| tensor.dims.push(value)),
             }
         }
-        prop_assert!(Vgg16Weights::from_onnx(&model).is_err());
+        prop_assert!(read(&model).is_err());
+        let _ = crate::base("damaged", &model);
     }
 }

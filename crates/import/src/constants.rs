@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use kiln_onnx::{GraphProto, NodeProto, TensorProto};
 
-use super::attributes::Place;
-use super::error::{BackboneError, describe};
+use crate::attributes::Place;
+use crate::error::{GraphError, describe};
 
 /// Where each value of a graph that does not depend on the image can be found.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ impl<'a> Constants<'a> {
         place: Place<'a>,
         index: usize,
         what: &'static str,
-    ) -> Result<Option<&'a TensorProto>, BackboneError> {
-        match place.node.input.get(index).map(String::as_str) {
+    ) -> Result<Option<&'a TensorProto>, GraphError> {
+        match place.0.input.get(index).map(String::as_str) {
             None | Some("") => Ok(None),
             Some(name) => self.resolve(place, name, what).map(Some),
         }
@@ -48,8 +48,8 @@ impl<'a> Constants<'a> {
         place: Place<'a>,
         mut name: &'a str,
         what: &'static str,
-    ) -> Result<&'a TensorProto, BackboneError> {
-        let node = place.to_string();
+    ) -> Result<&'a TensorProto, GraphError> {
+        let node = describe(place.0);
         // Ends, because each value is defined before it is used.
         loop {
             if let Some(tensor) = self.initializers.get(name) {
@@ -57,19 +57,21 @@ impl<'a> Constants<'a> {
             }
             let Some(producer) = self.producers.get(name) else {
                 let found = format!("the graph input `{name}`");
-                return Err(BackboneError::NotConstant { node, what, found });
+                return Err(GraphError::NotConstant { node, what, found });
             };
             match (producer.op_type.as_str(), producer.input.first()) {
                 ("Identity", Some(input)) => name = input,
                 ("DequantizeLinear", _) => {
-                    return Err(BackboneError::Quantized { node, found: describe(producer) });
+                    return Err(GraphError::Quantized { node, found: describe(producer) });
                 }
                 _ => {
                     let value = producer.attribute.iter().find(|attribute| attribute.name == "value");
                     let value = value.and_then(|attribute| attribute.t.as_ref());
-                    return value
-                        .filter(|_| producer.op_type == "Constant")
-                        .ok_or_else(|| BackboneError::NotConstant { node, what, found: describe(producer) });
+                    return value.filter(|_| producer.op_type == "Constant").ok_or_else(|| GraphError::NotConstant {
+                        node,
+                        what,
+                        found: describe(producer),
+                    });
                 }
             }
         }

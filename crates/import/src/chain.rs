@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use kiln_onnx::{GraphProto, NodeProto};
 
-use crate::layout::Layer;
-
-use super::attributes::Place;
-use super::error::{BackboneError, describe};
+use crate::attributes::Place;
+use crate::error::{GraphError, describe};
 
 /// A network as a chain of nodes, and a place in it.
 #[derive(Debug)]
@@ -38,48 +36,69 @@ impl<'a> Chain<'a> {
     }
 
     /// The next node other than `Identity`; none at the end of the graph.
-    pub fn peek(&mut self, layer: Layer) -> Result<Option<&'a NodeProto>, BackboneError> {
+    pub fn peek(&mut self) -> Result<Option<&'a NodeProto>, GraphError> {
         loop {
-            let nodes = self.consumers.get(self.value).map_or(&[][..], Vec::as_slice);
-            match nodes {
+            match self.consumers_of(self.value) {
                 [] => return Ok(None),
                 [node] if is(node, "Identity") => self.step(node),
                 [node] => return Ok(Some(node)),
-                _ => {
-                    let nodes = nodes.iter().map(|node| describe(node)).collect();
-                    return Err(BackboneError::Branch { layer: layer.name(), nodes });
-                }
+                nodes => return Err(GraphError::Branch { nodes: nodes.iter().map(|node| describe(node)).collect() }),
             }
         }
     }
 
     /// The next node, if it is of this operator and takes the image as its first input.
-    pub fn take_if(&mut self, layer: Layer, operator: &str) -> Result<Option<&'a NodeProto>, BackboneError> {
-        let next = self.peek(layer)?;
+    pub fn take_if(&mut self, operator: &str) -> Result<Option<Place<'a>>, GraphError> {
+        let next = self.peek()?;
         let node = next.filter(|node| is(node, operator) && node.input.first().is_some_and(|name| name == self.value));
         if let Some(node) = node {
             self.step(node);
         }
-        Ok(node)
+        Ok(node.map(Place))
     }
 
     /// The next node, which must be of this operator and take the image as its first input.
-    pub fn take(&mut self, layer: Layer, operator: &'static str) -> Result<Place<'a>, BackboneError> {
-        match self.take_if(layer, operator)? {
-            Some(node) => Ok(Place { layer, node }),
-            None => Err(self.unexpected(layer, operator)?),
+    pub fn take(&mut self, operator: &'static str) -> Result<Place<'a>, GraphError> {
+        match self.take_if(operator)? {
+            Some(place) => Ok(place),
+            None => Err(self.unexpected(operator)?),
         }
     }
 
     /// The error about the next node where another was expected.
-    pub fn unexpected(&mut self, layer: Layer, expected: &'static str) -> Result<BackboneError, BackboneError> {
-        let found = self.peek(layer)?.map_or_else(|| "the end of the graph".to_owned(), describe);
-        Ok(BackboneError::Operator { layer: layer.name(), expected, found })
+    pub fn unexpected(&mut self, expected: &'static str) -> Result<GraphError, GraphError> {
+        let found = self.peek()?.map_or_else(|| "the end of the graph".to_owned(), describe);
+        Ok(GraphError::Operator { expected, found })
     }
 
     /// Goes past a node.
     pub fn step(&mut self, node: &'a NodeProto) {
         self.value = node.output.first().map_or("", String::as_str);
+    }
+
+    /// Whether the graph ends here, or one of these operators takes the image, also past nodes that only rename or
+    /// transpose it. Of several nodes that take it, one is enough: its size may be asked for besides.
+    pub fn ends_before(&self, operators: &[&str]) -> bool {
+        let renames = |node: &NodeProto| is(node, "Identity") || is(node, "Transpose");
+        let (mut values, mut ends) = (vec![self.value], true);
+        // Ends, because each value is defined before it is used, and each of these nodes is reached from one value only.
+        while let Some(value) = values.pop() {
+            for node in self.consumers_of(value) {
+                if operators.iter().any(|operator| is(node, operator)) {
+                    return true;
+                }
+                if renames(node) && node.input.first().is_some_and(|name| name == value) {
+                    values.push(node.output.first().map_or("", String::as_str));
+                } else {
+                    ends = false;
+                }
+            }
+        }
+        ends
+    }
+
+    fn consumers_of(&self, value: &str) -> &[&'a NodeProto] {
+        self.consumers.get(value).map_or(&[], Vec::as_slice)
     }
 }
 

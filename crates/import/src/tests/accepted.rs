@@ -1,6 +1,7 @@
-//! Every way of writing VGG16 gives the same 13 convolutions.
+//! Every way of writing VGG16 gives the same layers.
 
 use kiln_onnx::ModelProto;
+use kiln_spec::{Base, LayerKind};
 
 use super::style::{Between, End, Padding, Style, Weights};
 use super::zoo::node;
@@ -8,14 +9,22 @@ use crate::weights::find;
 
 #[track_caller]
 fn accept(model: &ModelProto) {
-    let convs = find::convs(model).unwrap_or_else(|error| panic!("{error}"));
-    let shapes: Vec<_> = convs.iter().map(|conv| (conv.channels, conv.filters)).collect();
-    let (c, d, e) = ((256, 256), (512, 512), (256, 512));
-    assert_eq!(shapes, [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), c, c, e, d, d, d, d, d]);
-    for conv in convs {
-        assert_eq!(conv.weight.dims, [conv.filters as i64, conv.channels as i64, 3, 3], "{}", conv.node);
-        assert_eq!(conv.bias.dims.iter().product::<i64>(), conv.filters as i64, "{}", conv.node);
+    let vgg16 = Base::vgg16();
+    let layers = find(&vgg16, model).unwrap_or_else(|error| panic!("{error}"));
+    let convs: Vec<_> = layers.iter().filter(|(_, found)| matches!(found.kind, LayerKind::Conv2d(_))).collect();
+    let channels: Vec<_> = convs.iter().map(|(_, conv)| conv.channels.unwrap()).collect();
+    let (c, d, e) = ([256, 256], [512, 512], [256, 512]);
+    assert_eq!(channels, [[3, 64], [64, 64], [64, 128], [128, 128], [128, 256], c, c, e, d, d, d, d, d]);
+    for (name, conv) in convs {
+        let [channels, filters] = conv.channels.unwrap();
+        let shapes: Vec<_> = conv.values.iter().map(|values| values.shape.clone()).collect();
+        assert_eq!(shapes, [vec![filters, channels, 3, 3], vec![filters]], "{name}");
     }
+    let base = crate::base("vgg16", model).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(base.channels, 3);
+    // All but the last pooling, which a graph may lack.
+    let kinds = |base: Base| -> Vec<LayerKind> { base.layers.into_iter().map(|layer| layer.kind).take(17).collect() };
+    assert_eq!(kinds(base), kinds(vgg16));
 }
 
 #[test]

@@ -1,27 +1,14 @@
-//! A node's attributes against what VGG16 has.
+//! A node's attributes against what kiln's layers can say.
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 
 use kiln_onnx::{AttributeProto, NodeProto, TensorError};
 
-use crate::layout::Layer;
+use crate::error::{GraphError, describe};
 
-use super::error::{BackboneError, describe};
-
-/// A node at a layer: what errors name.
+/// A node whose settings are read.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// VGG16's layer.
-    pub layer: Layer,
-    /// The node.
-    pub node: &'a NodeProto,
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", describe(self.node), self.layer.name())
-    }
-}
+pub struct Place<'a>(pub &'a NodeProto);
 
 impl<'a> Place<'a> {
     /// An integer attribute; a default where the node has none.
@@ -32,6 +19,13 @@ impl<'a> Place<'a> {
     /// A list of integers, where the node has it.
     pub fn ints(self, name: &str) -> Option<&'a [i64]> {
         self.attribute(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    /// Two sizes of at least 1, for rows and columns; a default where the node has none.
+    pub fn pair(self, name: &'static str, default: Option<[usize; 2]>) -> Result<[usize; 2], GraphError> {
+        let found = self.ints(name);
+        let pair = found.map_or(default, |sizes| <[usize; 2]>::try_from(sizes_of(sizes)?).ok());
+        pair.map_or_else(|| self.mismatch(name, "two sizes of at least 1", found.unwrap_or_default()), Ok)
     }
 
     /// A string; a default where the node has none.
@@ -47,20 +41,20 @@ impl<'a> Place<'a> {
         self.attribute(name).map_or(default, |attribute| attribute.f.unwrap_or(0.0))
     }
 
-    /// Refuses the node unless a setting is what VGG16 has.
+    /// Refuses the node unless a setting is what kiln's layers have.
     pub fn require<T: PartialEq + Debug + ?Sized>(
         self,
         setting: &'static str,
         expected: &T,
         found: &T,
-    ) -> Result<(), BackboneError> {
+    ) -> Result<(), GraphError> {
         if expected == found { Ok(()) } else { self.mismatch(setting, &format!("{expected:?}"), found) }
     }
 
     /// Refuses the node for a setting.
-    pub fn mismatch<T>(self, setting: &'static str, expected: &str, found: impl Debug) -> Result<T, BackboneError> {
-        Err(BackboneError::Setting {
-            node: self.to_string(),
+    pub fn mismatch<T>(self, setting: &'static str, expected: &str, found: impl Debug) -> Result<T, GraphError> {
+        Err(GraphError::Setting {
+            node: describe(self.0),
             setting,
             expected: expected.into(),
             found: format!("{found:?}").into(),
@@ -68,16 +62,21 @@ impl<'a> Place<'a> {
     }
 
     /// The error about an input that the node lacks.
-    pub fn left_out(self, what: &'static str) -> BackboneError {
-        BackboneError::NotConstant { node: self.to_string(), what, found: "none".to_owned() }
+    pub fn left_out(self, what: &'static str) -> GraphError {
+        GraphError::NotConstant { node: describe(self.0), what, found: "none".to_owned() }
     }
 
     /// The error about a tensor of the node that cannot be read.
-    pub fn tensor(self, source: TensorError) -> BackboneError {
-        BackboneError::Tensor { node: self.to_string(), source: source.into() }
+    pub fn tensor(self, source: TensorError) -> GraphError {
+        GraphError::Tensor { node: describe(self.0), source: source.into() }
     }
 
     fn attribute(self, name: &str) -> Option<&'a AttributeProto> {
-        self.node.attribute.iter().find(|attribute| attribute.name == name)
+        self.0.attribute.iter().find(|attribute| attribute.name == name)
     }
+}
+
+/// Dimensions as sizes; none if one of them is below 1.
+pub fn sizes_of(dims: &[i64]) -> Option<Vec<usize>> {
+    dims.iter().map(|&size| usize::try_from(size).ok().filter(|&size| size > 0)).collect()
 }

@@ -1,10 +1,11 @@
 //! The values themselves.
 
 use kiln_onnx::{ModelProto, TensorProto};
+use kiln_spec::Base;
 
 use super::style::Style;
 use super::zoo::initializer;
-use crate::weights::{BackboneError, Vgg16Weights};
+use crate::{WeightsError, weights};
 
 /// Fills every weight with the number of its tensor in the graph.
 fn numbered() -> ModelProto {
@@ -21,19 +22,22 @@ fn numbered() -> ModelProto {
 #[test]
 fn each_convolution_gets_its_own_and_bad_values_are_refused() {
     let mut model = numbered();
-    let weights = Vgg16Weights::from_onnx(&model).unwrap();
-    for (number, conv) in weights.convs.iter().enumerate() {
-        assert_eq!(conv.weight, vec![(2 * number) as f32; conv.filters * conv.channels * 9]);
-        assert_eq!(conv.bias, vec![(2 * number + 1) as f32; conv.filters]);
+    let vgg16 = Base::vgg16();
+    let parameters = weights(&vgg16, &model).unwrap();
+    assert_eq!(parameters.len(), 26);
+    for (number, parameter) in parameters.iter().enumerate() {
+        let count = parameter.shape.iter().product();
+        assert_eq!(parameter.values, vec![number as f32; count], "{}", parameter.name);
     }
+    assert_eq!((parameters[25].name.as_str(), &parameters[25].shape[..]), ("block5_conv3.bias", &[512][..]));
     let mut bias = vec![0.0; 64];
     bias[63] = f32::NAN;
     *initializer(&mut model, "block1_conv2.bias") = TensorProto::from_f32("block1_conv2.bias", &[64], &bias);
-    let error = Vgg16Weights::from_onnx(&model).unwrap_err();
-    assert!(matches!(&error, BackboneError::NotFinite { tensor, .. } if tensor == "block1_conv2.bias"), "{error}");
+    let error = weights(&vgg16, &model).unwrap_err();
+    assert!(matches!(&error, WeightsError::NotFinite { tensor, .. } if tensor == "block1_conv2.bias"), "{error}");
     let message = error.to_string();
     assert!(
-        message.contains("node `block1_conv2` (Conv) at block1_conv2: tensor `block1_conv2.bias` has the value NaN"),
+        message.contains("at block1_conv2: node `block1_conv2` (Conv): tensor `block1_conv2.bias` has the value NaN"),
         "{message}"
     );
 }

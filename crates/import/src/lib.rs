@@ -1,0 +1,34 @@
+//! Pretrained networks out of ONNX files: their layers, and their weights by layer.
+//!
+//! A file is read by structure, by following the image from node to node, and not by one exporter's names. [`load_base`]
+//! says which layers a network has, for the build of a program that is to know it; [`weights`] reads the weights of a
+//! network that is known from any file of it, and refuses a file of another one with the first difference.
+//!
+//! ```no_run
+//! let vgg16 = kiln_spec::Base::vgg16();
+//! let parameters = kiln_import::weights(&vgg16, &kiln_onnx::load("vgg16.onnx")?)?;
+//! assert_eq!((parameters[0].name.as_str(), &parameters[0].shape[..]), ("block1_conv1.weight", &[64, 3, 3, 3][..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod attributes;
+mod base;
+mod chain;
+mod constants;
+mod conv;
+mod error;
+mod names;
+mod norm;
+mod padding;
+mod pool;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod transpose;
+mod weights;
+
+pub use base::{base, load_base};
+pub use error::{BaseError, GraphError, WeightsError};
+pub use weights::{Parameter, weights};
