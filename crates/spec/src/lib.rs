@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod augmentation;
 mod backbone;
 mod freeze;
 mod layer;
@@ -14,13 +15,14 @@ mod preprocessing;
 mod recipe;
 mod shape;
 
+pub use augmentation::{Augmentation, FillMode};
 pub use backbone::{Backbone, BackboneName};
 pub use freeze::Layers;
 pub use layer::{Activation, BatchNorm, Conv2d, Dense, LayerKind, LayerSpec, MaxPool, Padding, Pads};
 pub use model::{Counts, Init, Layer, Model, ModelError, Param};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, RecipeError, Training, Validation,
-    ValidationSubset,
+    Data, DataSource, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, RecipeError, Training,
+    Validation, ValidationSubset,
 };
 pub use shape::Shape;
