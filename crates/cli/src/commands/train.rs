@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use kiln_inference::Preprocessor;
 use kiln_run::{Environment, Epoch, History, RunDir, RunFile, Weights};
-use kiln_spec::{Model, Recipe, Validation};
+use kiln_spec::{Model, Recipe, Validation, ValidationSubset};
 use kiln_trainer::{Device, Task, fit, frozen_checksums, initial_weights};
 
 use super::Context;
@@ -32,14 +32,19 @@ pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
 
 /// Trains a recipe into a new run directory.
 pub fn train(args: &TrainArgs, recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<(RunDir, Outcome)> {
-    let sets = dataset::sets(recipe, &context.assets)?;
+    let sets = dataset::sets(recipe, context)?;
+    let labels = sets.train.dataset().classes();
+    if let Some(problem) = recipe.class_mismatch(recipe.model()?.classes(), labels.len()) {
+        anyhow::bail!("{problem}");
+    }
     let device = if args.stock_kernels { Device::stock_cpu() } else { Device::cpu() };
     let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
     if let Some(pretrained) = &recipe.backbone {
         weights.0.extend(backbone::weights(pretrained, &context.assets)?.0);
     }
     let run = RunDir::create(&args.runs, recipe)?;
-    run.write_json(RunFile::Environment, &environment(recipe, &device))?;
+    run.write_json(RunFile::Environment, &environment(recipe, &device, context)?)?;
+    run.write_json(RunFile::Labels, &labels)?;
     announce(recipe, &run, &sets, &device, context)?;
     let start = Instant::now();
     let Trained { weights, history, stopped } = phases(recipe, weights, &sets, &run, &device, context)?;
@@ -89,7 +94,13 @@ fn phases(
     let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
     let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
     let models = models.collect::<Result<Vec<_>, _>>()?;
-    let common = recipe.fixed_prefix()?;
+    // Augmented images are others in every epoch: there is nothing to compute once.
+    let prefix = |layers| if recipe.augmentation.is_some() { 0 } else { layers };
+    let common = prefix(recipe.fixed_prefix()?);
+    if recipe.augmentation.is_some() && recipe.fixed_prefix()? > 0 {
+        let text = "frozen layers run on every image in every epoch: features of augmented images cannot be kept";
+        context.terminal.status("Augmenting", text);
+    }
     let stop = |weights, history| Ok(Trained { weights, history, stopped: true });
     let images = Prepared::images(sets, &preprocessor);
     let Some(common) = images.advance(common, &model, &weights, device, context)? else {
@@ -97,7 +108,7 @@ fn phases(
     };
     for (number, (phase, phase_model)) in recipe.training.phases.iter().zip(models).enumerate() {
         model = phase_model;
-        let Some(samples) = common.advance(model.fixed_prefix(), &model, &weights, device, context)? else {
+        let Some(samples) = common.advance(prefix(model.fixed_prefix()), &model, &weights, device, context)? else {
             return stop(weights, history);
         };
         let (train, validation) = samples.split(sets);
@@ -109,7 +120,7 @@ fn phases(
             phase,
             batch_size: recipe.training.batch_size,
             seed: recipe.training.seed,
-            train,
+            train: train.augmented(recipe.augmentation),
             validation,
             device,
         };
@@ -149,8 +160,8 @@ fn write_frozen(
 
 fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context: &Context<'_>) -> anyhow::Result<()> {
     let from = match recipe.data.validation {
-        Validation::Split(_) => "",
-        Validation::Subset(_) => "test images ",
+        Validation::Split(_) | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
+        Validation::Subset(ValidationSubset::Test) => "test images ",
     };
     let counts = recipe.model()?.counts();
     let parameters = if counts.trainable == counts.total() {
@@ -183,13 +194,13 @@ fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
     Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
 }
 
-fn environment(recipe: &Recipe, device: &Device) -> Environment {
-    Environment {
+fn environment(recipe: &Recipe, device: &Device, context: &Context<'_>) -> anyhow::Result<Environment> {
+    Ok(Environment {
         kiln: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,
-        data: dataset::checksums(recipe.data.dataset),
-    }
+        data: dataset::checksums(&recipe.data.dataset, context)?,
+    })
 }
