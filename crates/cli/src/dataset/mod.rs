@@ -119,11 +119,7 @@ pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
 
 /// The test images that a recipe is measured on.
 pub fn test(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<View> {
-    let test = limited(parts(recipe, context)?.test, recipe);
-    if test.is_empty() {
-        bail!("there are no test images: raise `data.test_split`, or add images to `{}`", recipe.data.dataset);
-    }
-    Ok(test)
+    Ok(limited(parts(recipe, context)?.test, recipe))
 }
 
 fn limited(test: View, recipe: &Recipe) -> View {
@@ -151,6 +147,9 @@ fn parts(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Parts> {
         }
         (None, fraction) => {
             let (train, test) = train.split(fraction.unwrap_or(Data::DEFAULT_SPLIT), recipe.training.seed)?;
+            if test.is_empty() {
+                bail!("there are no test images: raise `data.test_split`, or add images to `{}`", data.dataset);
+            }
             Ok(Parts { train, validation, test })
         }
     }
