@@ -7,6 +7,8 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/data.rs"]
+mod data;
 #[path = "end_to_end/fetch.rs"]
 mod fetch;
 #[path = "end_to_end/flow.rs"]

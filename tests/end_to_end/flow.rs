@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "checkpoints",
     "checkpoints/best.safetensors",
     "checkpoints/last.safetensors",
@@ -13,6 +13,7 @@ const FILES: [&str; 12] = [
     "environment.json",
     "eval.json",
     "history.csv",
+    "labels.json",
     "model.onnx",
     "parity.json",
     "recipe.toml",

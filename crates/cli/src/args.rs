@@ -25,6 +25,9 @@ pub struct Global {
     /// Use only what is in the cache (or set `KILN_OFFLINE=1`)
     #[arg(long, global = true)]
     pub offline: bool,
+    /// Leave out images of a data set that cannot be read, and list them at the end
+    #[arg(long, global = true)]
+    pub skip_bad: bool,
     /// Number of threads [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -42,6 +45,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Count a data set's images by class, and draw samples
+    Data(DataArgs),
     /// Show a recipe's layers, output shapes and parameters
     Summary(SummaryArgs),
     /// Bring data sets, weights and libraries into the cache
@@ -122,7 +127,7 @@ pub struct EvalArgs {
     /// Model file
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// Data set: mnist:test or mnist:train
+    /// Data set: mnist:test, mnist:train, a folder of images for each class, or a CSV file with the columns path and label
     #[arg(long, value_name = "DATA")]
     pub data: String,
     #[command(flatten)]
@@ -133,7 +138,7 @@ pub struct EvalArgs {
     /// Write the figures as JSON; `-` for standard output, in place of the tables
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write one line per image as CSV: index, label, predicted, probability, and the probability of each class; `-` for
+    /// Write one line per image as CSV: index, the path of its file if it has one, label, predicted, probability, and the probability of each class; `-` for
     /// standard output, in place of the tables
     #[arg(long, value_name = "FILE.csv")]
     pub predictions: Option<PathBuf>,
@@ -155,6 +160,25 @@ pub struct PredictArgs {
     /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DataArgs {
+    /// Data set (mnist, a folder of images for each class, a CSV file with the columns path and label), or a recipe
+    #[arg(value_name = "DATA|RECIPE")]
+    pub data: PathBuf,
+    /// Change a value of the recipe, such as `data.limit=1000`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw images of every class, with their names
+    #[arg(long, value_name = "FILE.png|.svg")]
+    pub samples: Option<PathBuf>,
+    /// Draw training images as the recipe's augmentation changes them: each in a row, first as it is
+    #[arg(long, value_name = "FILE.png|.svg")]
+    pub augmented: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,26 +1,35 @@
-//! Labelled images in memory.
+//! Labelled images.
 
 use std::fmt;
 use std::path::Path;
 
-use kiln_preprocess::RawImage;
+use kiln_preprocess::{PreprocessError, RawImage};
 
+use crate::files::ImageFiles;
+use crate::image::Image;
 use crate::{DataError, read_idx};
 
-/// Images of one size with a label each.
+/// Images with a label each.
 ///
-/// Images are kept as the bytes they come in, a quarter of what tensors would take.
-#[derive(Clone, PartialEq, Eq)]
+/// Images in memory are kept as the bytes they come in, a quarter of what tensors would take; those of files are decoded
+/// as they are needed.
 pub struct Dataset {
     name: String,
-    /// NHWC.
-    images: Vec<u8>,
-    /// Height, width, channels.
-    shape: [u32; 3],
-    /// `shape`'s product.
-    stride: usize,
+    images: Images,
     labels: Vec<u32>,
     classes: Vec<String>,
+}
+
+enum Images {
+    /// In memory, all of one size, NHWC.
+    Memory {
+        pixels: Vec<u8>,
+        /// Height, width, channels.
+        shape: [u32; 3],
+        /// `shape`'s product.
+        stride: usize,
+    },
+    Files(ImageFiles),
 }
 
 impl Dataset {
@@ -51,7 +60,7 @@ impl Dataset {
             return Err(DataError::Counts { place: place(), images: count as u64, labels: labels.len() as u64 });
         }
         check_labels(&labels, classes.len(), place)?;
-        Ok(Self { name, images, shape, stride, labels, classes })
+        Ok(Self { name, images: Images::Memory { pixels: images, shape, stride }, labels, classes })
     }
 
     /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width, channels]`, and labels, `[n]`.
@@ -80,7 +89,20 @@ impl Dataset {
         Self::new(name, pixels.data, shape, values, classes)
     }
 
-    /// The name, as in "mnist:train".
+    /// A data set of files that were read, at least one, each with a label that is an index into `classes`.
+    pub(crate) fn from_files(
+        name: String,
+        files: ImageFiles,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self, DataError> {
+        if labels.is_empty() || u32::try_from(labels.len()).is_err() {
+            return Err(DataError::Extent { name, images: labels.len() as u64, classes: classes.len() });
+        }
+        Ok(Self { name, images: Images::Files(files), labels, classes })
+    }
+
+    /// The name, as in "mnist:train", or the path of the files.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -91,19 +113,48 @@ impl Dataset {
         self.labels.len()
     }
 
-    /// Height, width and channels of every image.
-    pub fn shape(&self) -> [u32; 3] {
-        self.shape
-    }
-
-    /// The pixels of an image, counted from 0.
+    /// An image, counted from 0; of a file that is not in memory, read and decoded.
     ///
     /// # Panics
     ///
     /// If there is no such image.
-    pub fn image(&self, index: usize) -> RawImage<'_> {
-        let [height, width, channels] = self.shape;
-        RawImage { pixels: &self.images[index * self.stride..][..self.stride], height, width, channels }
+    pub fn image(&self, index: usize) -> Result<Image<'_>, PreprocessError> {
+        match &self.images {
+            Images::Memory { pixels, shape: [height, width, channels], stride } => {
+                let pixels = &pixels[index * stride..][..*stride];
+                Ok(Image::Borrowed(RawImage { pixels, height: *height, width: *width, channels: *channels }))
+            }
+            Images::Files(files) => files.image(index),
+        }
+    }
+
+    /// Bytes that tell an image from others: its pixels, or the SHA-256 of its file.
+    pub fn identity(&self, index: usize) -> &[u8] {
+        match &self.images {
+            Images::Memory { pixels, stride, .. } => &pixels[index * stride..][..*stride],
+            Images::Files(files) => files.sha256(index),
+        }
+    }
+
+    /// The path of an image's file, relative to the data set; none for images in memory.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        match &self.images {
+            Images::Memory { .. } => None,
+            Images::Files(files) => Some(files.path(index)),
+        }
+    }
+
+    /// Of a data set of files, the SHA-256 of what `sha256sum` prints for them in their order; none for images in memory.
+    pub fn checksum(&self) -> Option<String> {
+        match &self.images {
+            Images::Memory { .. } => None,
+            Images::Files(files) => Some(files.checksum()),
+        }
+    }
+
+    /// Whether an image is in memory in any case, and not a file that may have to be decoded.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.images, Images::Memory { .. })
     }
 
     /// The label of each image: an index into [`classes`](Self::classes).
@@ -123,7 +174,6 @@ impl fmt::Debug for Dataset {
         f.debug_struct("Dataset")
             .field("name", &self.name)
             .field("len", &self.len())
-            .field("shape", &self.shape)
             .field("classes", &self.classes)
             .finish_non_exhaustive()
     }
@@ -151,9 +201,10 @@ mod tests {
     #[test]
     fn images_lie_one_after_another() {
         let dataset = Dataset::new("d", (0..12).collect(), [1, 2, 3], vec![1, 0], classes(2)).unwrap();
-        assert_eq!((dataset.len(), dataset.shape(), dataset.labels()), (2, [1, 2, 3], &[1, 0][..]));
+        assert_eq!((dataset.len(), dataset.labels()), (2, &[1, 0][..]));
         let expected = RawImage { pixels: &[6, 7, 8, 9, 10, 11], height: 1, width: 2, channels: 3 };
-        assert_eq!(dataset.image(1), expected);
+        assert_eq!(dataset.image(1).unwrap(), Image::Borrowed(expected));
+        assert_eq!((dataset.identity(1), dataset.path(1)), (expected.pixels, None));
     }
 
     #[test]

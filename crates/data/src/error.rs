@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use kiln_preprocess::PreprocessError;
 
-use crate::IdxError;
 use crate::thousands::Thousands;
+use crate::{FilesError, IdxError};
 
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum DataError {
     /// An IDX file cannot be read.
     #[error(transparent)]
     Idx(#[from] IdxError),
+    /// Files do not make a data set.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// A file of a data set is in its folder neither plain nor compressed.
     #[error(
         "`{}` is missing: expected it, or `{name}.gz`, in that folder: fetch the data set or check the folder",

@@ -1,8 +1,9 @@
 //! Data sets, splits and batches.
 //!
-//! A [`Dataset`] holds the images of one set in memory, as bytes. A [`View`] selects some of them: [`View::split`] sets
+//! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`]), or in files that are decoded as they are
+//! needed ([`folder`], [`list`](list()), both a [`Listing`] that is [read](Listing::read)). A [`View`] selects some of them: [`View::split`] sets
 //! a validation part aside and [`View::take`] makes a smaller set, both stratified by class. A [`Loader`] turns a view
-//! into [`Batch`]es of f32 tensors on a thread of its own, so that the next batch is ready when the last one is used up.
+//! into [`Batch`]es of f32 tensors on threads of its own, so that the next batch is ready when the last one is used up.
 //!
 //! Nothing is fetched here: paths come from the caller. Whatever is random follows from a seed alone.
 //!
@@ -27,10 +28,14 @@
 
 #![deny(unsafe_code)]
 
+mod augment;
 mod dataset;
 mod error;
 mod features;
+mod files;
+mod hex;
 mod idx;
+mod image;
 mod loader;
 mod mnist;
 mod random;
@@ -42,7 +47,9 @@ mod view;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use features::{FeatureError, FeatureKey, FeatureWriter, Features};
+pub use files::{FilesError, Folder, Listing, ReadFiles, folder, list, list_checksum};
 pub use idx::{IdxArray, IdxError, read_idx};
+pub use image::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mnist::{Subset, mnist};
 pub use samples::Samples;

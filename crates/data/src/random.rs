@@ -13,7 +13,17 @@ pub(crate) enum Use {
         /// The epoch.
         epoch: u64,
     },
+    /// Changing an image in an epoch.
+    Augmentation {
+        /// The epoch, below 2⁶³.
+        epoch: u64,
+        /// The image's number in the data set.
+        index: u32,
+    },
 }
+
+/// Numbers of 32 bits that the changes of one image may take at most.
+const PER_IMAGE: u128 = 64;
 
 /// A generator whose numbers follow from its arguments alone.
 ///
@@ -23,7 +33,11 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
     rng.set_stream(match purpose {
         Use::Selection => u64::MAX,
         Use::Shuffle { epoch } => epoch,
+        Use::Augmentation { epoch, .. } => (1 << 63) | epoch,
     });
+    if let Use::Augmentation { index, .. } = purpose {
+        rng.set_word_pos(u128::from(index) * PER_IMAGE);
+    }
     rng
 }
 
@@ -42,6 +56,9 @@ mod tests {
             first(2, Use::Selection),
             first(1, Use::Shuffle { epoch: 0 }),
             first(1, Use::Shuffle { epoch: 1 }),
+            first(1, Use::Augmentation { epoch: 1, index: 0 }),
+            first(1, Use::Augmentation { epoch: 1, index: 1 }),
+            first(1, Use::Augmentation { epoch: 2, index: 0 }),
         ];
         for (i, number) in numbers.iter().enumerate() {
             assert!(!numbers[..i].contains(number), "{numbers:?}");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use kiln_preprocess::Preprocessor;
+use kiln_spec::Augmentation;
 
+use crate::augment::draw;
 use crate::{DataError, Features, View};
 
 /// Samples of a view in the form that a model, or the rest of one, takes.
@@ -15,6 +17,8 @@ pub enum Samples {
         view: View,
         /// How they are prepared.
         preprocessor: Arc<Preprocessor>,
+        /// How they are changed at random in an epoch that is shuffled, if they are.
+        augmentation: Option<Augmentation>,
     },
     /// Rows of a file of features.
     Features {
@@ -30,7 +34,26 @@ pub enum Samples {
 impl Samples {
     /// Images of a view.
     pub fn images(view: View, preprocessor: Arc<Preprocessor>) -> Self {
-        Self::Images { view, preprocessor }
+        Self::Images { view, preprocessor, augmentation: None }
+    }
+
+    /// The same images, changed at random when they come [shuffled](crate::Order::Shuffled), that is, in training; the
+    /// change follows from the order's seed and epoch and the image's number in the data set. Features are computed of
+    /// images that do not change: they stay as they are.
+    #[must_use]
+    pub fn augmented(mut self, wanted: Option<Augmentation>) -> Self {
+        if let Self::Images { augmentation, .. } = &mut self {
+            *augmentation = wanted;
+        }
+        self
+    }
+
+    /// Whether preparing a sample takes so much longer than copying it that more than one thread should.
+    pub(crate) fn is_slow(&self) -> bool {
+        match self {
+            Self::Images { view, augmentation, .. } => augmentation.is_some() || !view.dataset().is_in_memory(),
+            Self::Features { .. } => false,
+        }
     }
 
     /// The samples.
@@ -63,13 +86,22 @@ impl Samples {
         }
     }
 
-    /// Writes one sample, by its number in the data set.
-    pub(crate) fn prepare(&self, index: u32, out: &mut [f32]) -> Result<(), DataError> {
+    /// Writes one sample, by its number in the data set; `shuffled` are the seed and the epoch of shuffled samples.
+    pub(crate) fn prepare(&self, index: u32, shuffled: Option<(u64, u64)>, out: &mut [f32]) -> Result<(), DataError> {
         let dataset = self.view().dataset();
         match self {
-            Self::Images { preprocessor, .. } => preprocessor
-                .raw(dataset.image(index as usize), out)
-                .map_err(|reason| DataError::Image { name: dataset.name().to_owned(), index, reason }),
+            Self::Images { preprocessor, augmentation, .. } => {
+                let mut prepare = || {
+                    let image = dataset.image(index as usize)?;
+                    let (Some(augmentation), Some((seed, epoch))) = (augmentation, shuffled) else {
+                        return preprocessor.raw(image.as_raw(), out);
+                    };
+                    let [_, height, width] = preprocessor.shape();
+                    let transform = draw(augmentation, seed, epoch, index, [height, width]);
+                    preprocessor.transformed(image.as_raw(), &transform, out)
+                };
+                prepare().map_err(|reason| DataError::Image { name: dataset.name().to_owned(), index, reason })
+            }
             Self::Features { features, rows, .. } => {
                 let missing = |_| DataError::NoFeatures { name: dataset.name().to_owned(), index };
                 features.row(rows.binary_search(&index).map_err(missing)?, out);

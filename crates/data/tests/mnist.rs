@@ -7,6 +7,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kiln_data::{DataError, Subset, mnist};
+use kiln_preprocess::RawImage;
 
 fn idx(dims: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, dims.len() as u8];
@@ -30,9 +31,11 @@ fn plain_and_compressed_files_are_read() {
     write(folder.path(), "t10k-images-idx3-ubyte", &idx(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]));
     write(folder.path(), "t10k-labels-idx1-ubyte.gz", &gzip(&idx(&[2], &[9, 0])));
     let dataset = mnist(folder.path(), Subset::Test).expect("complete files");
-    assert_eq!((dataset.name(), dataset.len(), dataset.shape()), ("mnist:test", 2, [1, 3, 1]));
+    assert_eq!((dataset.name(), dataset.len()), ("mnist:test", 2));
     assert_eq!(dataset.labels(), [9, 0]);
-    assert_eq!(dataset.image(1).pixels, [4, 5, 6]);
+    let image = dataset.image(1).expect("in memory");
+    let expected = RawImage { pixels: &[4, 5, 6], height: 1, width: 3, channels: 1 };
+    assert_eq!(image.as_raw(), expected);
     assert_eq!(dataset.classes(), ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 }
 

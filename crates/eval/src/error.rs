@@ -120,6 +120,28 @@ pub enum EvalError {
     /// Counts whose sum does not fit.
     #[error("the counts of the confusion matrix add up to more than {}: check where they come from", u64::MAX)]
     CountOverflow,
+    /// A picture with more or fewer bytes than its size says.
+    #[error(
+        "picture of {width}x{height} pixels has {found} bytes: expected three for each pixel, and at least one pixel"
+    )]
+    Tile {
+        /// Width of the picture.
+        width: u32,
+        /// Height of the picture.
+        height: u32,
+        /// Number of bytes found.
+        found: usize,
+    },
+    /// A grid of pictures that is too large.
+    #[error("the grid has {width}x{height} pixels: expected at most {max} in all: draw fewer or smaller pictures")]
+    GridSize {
+        /// Width of the grid.
+        width: u64,
+        /// Height of the grid.
+        height: u64,
+        /// Most pixels that a grid may have.
+        max: u64,
+    },
     /// The plotting library gave up.
     #[error("cannot draw the plot: {reason}; please report this with the data that was plotted")]
     Drawing {

@@ -19,12 +19,14 @@
 //! | accuracy, loss, precision, recall, F1, confusion counts | `metrics` |
 //! | tables as text | `tables` |
 //! | plots as SVG | `plots` |
+//! | grids of captioned images | `grid` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare with results that are exact"))]
 
 mod agreement;
 mod error;
+mod grid;
 mod latency;
 mod logits;
 mod metrics;
@@ -34,6 +36,7 @@ mod text;
 
 pub use agreement::{Agreement, Tolerance};
 pub use error::EvalError;
+pub use grid::{Tile, grid_png, grid_svg};
 pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
 pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};

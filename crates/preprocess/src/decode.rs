@@ -16,7 +16,22 @@ pub(crate) const MAX_DECODED_BYTES: u64 = 512 << 20;
 ///
 /// Sides of more than [`RawImage::MAX_SIDE`] pixels, and images that need more than 512 MiB, are errors.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage, PreprocessError> {
-    read(Cursor::new(bytes), "the data")
+    decode_as(bytes, "the data")
+}
+
+/// Decodes an image in memory that messages call by this name.
+pub(crate) fn decode_as(bytes: &[u8], name: &str) -> Result<DynamicImage, PreprocessError> {
+    read(Cursor::new(bytes), name)
+}
+
+/// Endings, in small letters, of the files that are taken for images where a folder is searched for them.
+pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff"];
+
+/// Whether a file's name is that of an image: one of [`ENDINGS`], and no dot in front, as hidden files have it.
+pub fn is_image_name(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    !hidden && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 /// Reads and decodes an image file, as [`decode`] does. The file's name does not matter.
@@ -98,6 +113,15 @@ mod tests {
             let image = open(&path).unwrap();
             assert_eq!((image.width(), image.height()), (5, 4), "{format:?}");
             assert_eq!(image, decode(&encode(format)).unwrap(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_images_end_like_images_and_are_not_hidden() {
+        for (name, expected) in
+            [("a.png", true), ("A.JPEG", true), ("._a.png", false), ("a.txt", false), ("png", false), (".png", false)]
+        {
+            assert_eq!(is_image_name(Path::new(name)), expected, "{name}");
         }
     }
 

@@ -12,7 +12,8 @@
 //!    bits, as by Pillow's `convert("L")`.
 //! 4. **Resize**: bilinear with half-pixel centres, as `tf.image.resize(method="bilinear")`, with or without
 //!    antialiasing. An image that has the record's size already is left as it is.
-//! 5. **Normalise**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
+//! 5. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has decided on.
+//! 6. **Normalise**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
 //!
 //! ```
 //! use kiln_preprocess::{Preprocessor, RawImage};
@@ -34,12 +35,16 @@ mod decode;
 mod error;
 mod luma;
 mod normalize;
+mod pixels;
 mod preprocessor;
 mod raw;
 mod resize;
 mod source;
+mod transform;
 
-pub use decode::{decode, open};
+pub use decode::{ENDINGS, decode, is_image_name, open};
 pub use error::PreprocessError;
+pub use pixels::Pixels;
 pub use preprocessor::Preprocessor;
 pub use raw::RawImage;
+pub use transform::Transform;

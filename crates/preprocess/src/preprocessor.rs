@@ -9,7 +9,7 @@ use crate::bits::eight_bit;
 use crate::normalize::Normalize;
 use crate::resize::{Axis, blend_rows};
 use crate::source::Source;
-use crate::{PreprocessError, RawImage};
+use crate::{PreprocessError, RawImage, Transform};
 
 /// Turns images into the `[channels, height, width]` f32 tensor that a record asks for.
 ///
@@ -18,13 +18,16 @@ pub struct Preprocessor {
     record: Preprocessing,
     /// One per channel of the record, in its order.
     normalize: Vec<Normalize>,
+    /// As many that leave pixel values as they are.
+    identity: Vec<Normalize>,
 }
 
 impl Preprocessor {
     /// A preprocessor for a record, which is checked first.
     pub fn new(record: Preprocessing) -> Result<Self, PreprocessingError> {
         record.check()?;
-        Ok(Self { normalize: Normalize::channels(&record), record })
+        let raw = Preprocessing::raw(record.height, record.width, record.channels);
+        Ok(Self { normalize: Normalize::channels(&record), identity: Normalize::channels(&raw), record })
     }
 
     /// The record.
@@ -51,15 +54,40 @@ impl Preprocessor {
 
     /// Writes the tensor of raw pixels to `out`, which has [`len`](Self::len) values.
     pub fn raw(&self, image: RawImage<'_>, out: &mut [f32]) -> Result<(), PreprocessError> {
+        self.write(&image, &self.normalize, out)
+    }
+
+    /// Writes the tensor of raw pixels that are transformed, at the tensor's size and before they are normalised, to
+    /// `out`, which has [`len`](Self::len) values.
+    pub fn transformed(
+        &self,
+        image: RawImage<'_>,
+        transform: &Transform,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        let mut pixels = vec![0.0; out.len()];
+        self.write(&image, &self.identity, &mut pixels)?;
+        let [_, height, width] = self.shape();
+        transform.apply(&pixels, [height, width], out);
+        for (plane, normalize) in out.chunks_exact_mut(height * width).zip(&self.normalize) {
+            for value in plane {
+                *value = normalize.value(*value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the tensor with these normalisations, one per channel.
+    fn write(&self, image: &RawImage<'_>, normalize: &[Normalize], out: &mut [f32]) -> Result<(), PreprocessError> {
         image.check()?;
         if out.len() != self.len() {
             return Err(PreprocessError::Output { expected: self.len(), found: out.len() });
         }
-        let source = Source::new(&image, self.record.channels);
+        let source = Source::new(image, self.record.channels);
         if (image.height, image.width) == (self.record.height, self.record.width) {
-            self.copy(&source, out);
+            self.copy(&source, normalize, out);
         } else {
-            self.resize(&source, &image, out);
+            self.resize(&source, image, normalize, out);
         }
         Ok(())
     }
@@ -68,15 +96,16 @@ impl Preprocessor {
     fn planes<'a>(
         &'a self,
         source: &Source<'_>,
+        normalize: &'a [Normalize],
         out: &'a mut [f32],
     ) -> impl Iterator<Item = (&'a mut [f32], &'a Normalize, usize)> {
         let [_, height, width] = self.shape();
-        out.chunks_exact_mut(height * width).zip(&self.normalize).zip(source.order).map(|((p, n), o)| (p, n, o))
+        out.chunks_exact_mut(height * width).zip(normalize).zip(source.order).map(|((p, n), o)| (p, n, o))
     }
 
     /// The image has the record's size.
-    fn copy(&self, source: &Source<'_>, out: &mut [f32]) {
-        for (plane, normalize, offset) in self.planes(source, out) {
+    fn copy(&self, source: &Source<'_>, normalize: &[Normalize], out: &mut [f32]) {
+        for (plane, normalize, offset) in self.planes(source, normalize, out) {
             for (value, pixel) in plane.iter_mut().zip(source.pixels.chunks_exact(source.channels)) {
                 *value = normalize.byte(pixel[offset]);
             }
@@ -84,7 +113,7 @@ impl Preprocessor {
     }
 
     /// Each output row is blended from source rows first, all channels together, then resized along its width.
-    fn resize(&self, source: &Source<'_>, image: &RawImage<'_>, out: &mut [f32]) {
+    fn resize(&self, source: &Source<'_>, image: &RawImage<'_>, normalize: &[Normalize], out: &mut [f32]) {
         let [_, height, width] = self.shape();
         let antialias = self.record.resize.antialias;
         let rows = Axis::new(image.height as usize, height, antialias);
@@ -92,7 +121,7 @@ impl Preprocessor {
         let mut row = vec![0.0; image.width as usize * source.channels];
         for (y, (first, weights)) in rows.outputs().enumerate() {
             blend_rows(&source.pixels, first, weights, &mut row);
-            for (plane, normalize, offset) in self.planes(source, out) {
+            for (plane, normalize, offset) in self.planes(source, normalize, out) {
                 let values = &mut plane[y * width..][..width];
                 for (value, (first, weights)) in values.iter_mut().zip(columns.outputs()) {
                     let pixels = row[first * source.channels..].chunks_exact(source.channels);

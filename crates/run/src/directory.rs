@@ -16,6 +16,8 @@ pub enum RunFile {
     Recipe,
     /// Versions, device, seed, data checksums.
     Environment,
+    /// Names of the classes, in the order of the model's scores.
+    Labels,
     /// Loss and accuracy by epoch.
     History,
     /// Where the training stood after the last epoch: what it takes to go on.
@@ -48,6 +50,7 @@ impl RunFile {
         match self {
             Self::Recipe => "recipe.toml",
             Self::Environment => "environment.json",
+            Self::Labels => "labels.json",
             Self::History => "history.csv",
             Self::LastCheckpoint => "checkpoints/last.safetensors",
             Self::BestCheckpoint => "checkpoints/best.safetensors",
@@ -137,6 +140,15 @@ impl RunDir {
         let content =
             |error: serde_json::Error| RunError::Content { path: self.file(file), problem: error.to_string() };
         serde_json::from_slice(&self.read(file)?).map_err(content)
+    }
+
+    /// Names of the classes, in the order of the model's scores.
+    pub fn labels(&self) -> Result<Vec<String>, RunError> {
+        let content = |error: serde_json::Error| RunError::Content {
+            path: self.file(RunFile::Labels),
+            problem: error.to_string(),
+        };
+        serde_json::from_slice(&self.read(RunFile::Labels)?).map_err(content)
     }
 
     fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod augmentation;
 mod backbone;
 mod freeze;
 mod layer;
@@ -14,6 +15,7 @@ mod preprocessing;
 mod recipe;
 mod shape;
 
+pub use augmentation::{Augmentation, FillMode};
 pub use backbone::{Backbone, Base};
 pub use freeze::Layers;
 pub use layer::{
@@ -22,7 +24,7 @@ pub use layer::{
 pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Betas, ClassWeight, Data, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer, OptimizerKind, Phase,
-    Preprocess, Recipe, RecipeError, Schedule, ScheduleKind, Training, Validation, ValidationSubset,
+    Betas, ClassWeight, Data, DataSource, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer, OptimizerKind,
+    Phase, Preprocess, Recipe, RecipeError, Schedule, ScheduleKind, Training, Validation, ValidationSubset,
 };
 pub use shape::Shape;

@@ -33,7 +33,7 @@ pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &Vie
         }
     }
     for &index in images.indices() {
-        hash.update(images.dataset().image(index as usize).pixels);
+        hash.update(images.dataset().identity(index as usize));
     }
     FeatureKey(hash.finalize().into())
 }

@@ -17,7 +17,7 @@ use crate::{Outcome, dataset, engines};
 pub use measure::{Measured, MeasuredRecord, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let (name, subset) = dataset::parse(&args.data)?;
+    let source = dataset::parse(&args.data)?;
     let is_stdout = |path: &&PathBuf| path.as_path() == Path::new("-");
     let outputs = || [&args.json, &args.predictions].into_iter().flatten();
     if outputs().filter(is_stdout).count() > 1 {
@@ -26,16 +26,8 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     // Before the work, not after it.
     outputs().filter(|path| !is_stdout(path)).try_for_each(|path| check_writable(path))?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
-    let view = View::all(dataset::load(name, subset, &context.assets)?);
-    let classes = view.dataset().classes();
-    if classes != model.labels() {
-        bail!(
-            "{} has the classes {:?}, but {} has {classes:?}: evaluate on the data set that the model was trained for",
-            args.model.display(),
-            model.labels(),
-            args.data,
-        );
-    }
+    let dataset = dataset::labelled(&source, model.labels(), context)?;
+    let (view, classes) = (View::all(dataset), model.labels());
     if let Some(fallback) = &model.receipt().fallback {
         context.terminal.status("Falling back", &format!("to the CPU: {fallback}"));
     }

@@ -60,6 +60,7 @@ impl Trained {
         }
         let monitor = recipe.training.monitor;
         let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
+        trained.labels = run.labels()?;
         for (tensor, checksum) in run.frozen()? {
             trained.provenance.insert(format!("{FROZEN}{tensor}"), checksum);
         }
@@ -70,7 +71,7 @@ impl Trained {
         Ok(trained)
     }
 
-    /// Puts together what belongs together.
+    /// Puts together what belongs together; classes are called by their numbers.
     pub fn new(recipe: Recipe, model: Model, weights: Weights) -> Self {
         let labels = (0..model.classes()).map(|class| class.to_string()).collect();
         let provenance = BTreeMap::from([

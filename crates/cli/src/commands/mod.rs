@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod data;
 mod eval;
 mod export;
 mod fetch;
@@ -12,6 +13,7 @@ pub use export::Trained;
 
 use crate::args::{Args, Command};
 use crate::assets::Assets;
+use crate::dataset::FileSets;
 use crate::terminal::Terminal;
 use crate::{Outcome, interrupt};
 
@@ -21,6 +23,8 @@ pub struct Context<'a> {
     pub assets: Assets<'a>,
     /// The number of threads asked for.
     pub threads: Option<u16>,
+    /// Data sets of files that were read.
+    pub files: FileSets,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
@@ -28,14 +32,22 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
     if let Some(threads) = args.global.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
-    let context = Context { terminal, assets: Assets::new(&args.global, terminal)?, threads: args.global.threads };
-    match args.command {
+    let context = Context {
+        terminal,
+        assets: Assets::new(&args.global, terminal)?,
+        threads: args.global.threads,
+        files: FileSets::new(args.global.skip_bad),
+    };
+    let outcome = match args.command {
         Command::Run(args) => run::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Predict(args) => predict::run(&args, &context),
+        Command::Data(args) => data::run(&args, &context),
         Command::Summary(args) => summary::run(&args, &context),
         Command::Fetch(args) => fetch::run(&args, &context),
-    }
+    };
+    context.files.list_skipped(terminal);
+    outcome
 }

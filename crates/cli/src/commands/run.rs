@@ -34,7 +34,7 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     }
     let trained = Trained::open(&run, recipe)?;
     export::write(&trained, &run.file(RunFile::Model), context)?;
-    let images = dataset::test(&trained.recipe, &context.assets)?;
+    let images = dataset::test(&trained.recipe, context)?;
     let (models, mut parity) = verify(&trained, &run, &images, context)?;
     let mut measured = Vec::new();
     if parity.passed {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use kiln_inference::Preprocessor;
 use kiln_run::{Environment, Epoch, History, Progress, RunDir, RunFile, Weights};
-use kiln_spec::{Model, Recipe, Validation};
+use kiln_spec::{Model, Recipe, Validation, ValidationSubset};
 use kiln_trainer::{Device, Resume, Snapshot, Task, fit, frozen_checksums, initial_weights};
 
 use super::Context;
@@ -57,10 +57,11 @@ pub fn begin(
     device: &Device,
     context: &Context<'_>,
 ) -> anyhow::Result<(RunDir, Outcome)> {
-    let sets = dataset::sets(recipe, &context.assets)?;
+    let sets = sets(recipe, context)?;
     let weights = first_weights(recipe, context)?;
     let run = RunDir::create(runs, recipe)?;
-    run.write_json(RunFile::Environment, &environment(recipe, device))?;
+    run.write_json(RunFile::Environment, &environment(recipe, device, context)?)?;
+    run.write_json(RunFile::Labels, &sets.train.dataset().classes())?;
     announce(recipe, &run, &sets, device, context)?;
     let outcome = go_on(recipe, &Start { weights, ..Start::new(recipe) }, &sets, &run, device, context)?;
     Ok((run, outcome))
@@ -68,9 +69,9 @@ pub fn begin(
 
 /// Goes on where the run stood after its last whole epoch.
 fn resume(recipe: &Recipe, run: &RunDir, device: &Device, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let sets = dataset::sets(recipe, &context.assets)?;
+    let sets = sets(recipe, context)?;
     let before = run.environment()?;
-    let now = environment(recipe, device);
+    let now = environment(recipe, device, context)?;
     if before.data != now.data {
         anyhow::bail!("{} was trained on other data: its checksums differ; train anew", run.path().display());
     }
@@ -95,6 +96,15 @@ fn resume(recipe: &Recipe, run: &RunDir, device: &Device, context: &Context<'_>)
     let done = start.history.epochs.len();
     context.terminal.status("Resuming", &format!("after epoch {done} of {}", recipe.training.epochs()));
     go_on(recipe, &start, &sets, run, device, context)
+}
+
+/// The images, whose classes must be as many as the model's.
+fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
+    let sets = dataset::sets(recipe, context)?;
+    match recipe.class_mismatch(recipe.model()?.classes(), sets.train.dataset().classes().len()) {
+        Some(problem) => anyhow::bail!("{problem}"),
+        None => Ok(sets),
+    }
 }
 
 /// The weights before any training.
@@ -187,7 +197,13 @@ fn phases(
     let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
     let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
     let models = models.collect::<Result<Vec<_>, _>>()?;
-    let common = recipe.fixed_prefix()?;
+    // Augmented images are others in every epoch: there is nothing to compute once.
+    let prefix = |layers| if recipe.augmentation.is_some() { 0 } else { layers };
+    let common = prefix(recipe.fixed_prefix()?);
+    if recipe.augmentation.is_some() && recipe.fixed_prefix()? > 0 {
+        let text = "frozen layers run on every image in every epoch: features of augmented images cannot be kept";
+        context.terminal.status("Augmenting", text);
+    }
     let resume_of = |phase: usize| match &from.snapshot {
         Some(snapshot) if phase == from.phase => Some(Resume { epochs: from.epochs, snapshot }),
         _ => None,
@@ -199,7 +215,7 @@ fn phases(
     };
     for (number, (phase, phase_model)) in recipe.training.phases.iter().zip(models).enumerate().skip(from.phase) {
         model = phase_model;
-        let Some(samples) = common.advance(model.fixed_prefix(), &model, &weights, device, context)? else {
+        let Some(samples) = common.advance(prefix(model.fixed_prefix()), &model, &weights, device, context)? else {
             return stop(weights, history);
         };
         let (train, validation) = samples.split(sets);
@@ -211,7 +227,7 @@ fn phases(
             training: &recipe.training,
             phase,
             resume: resume_of(number),
-            train,
+            train: train.augmented(recipe.augmentation),
             validation,
             device,
         };
@@ -251,8 +267,8 @@ fn write_frozen(
 
 fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context: &Context<'_>) -> anyhow::Result<()> {
     let from = match recipe.data.validation {
-        Validation::Split(_) => "",
-        Validation::Subset(_) => "test images ",
+        Validation::Split(_) | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
+        Validation::Subset(ValidationSubset::Test) => "test images ",
     };
     let counts = recipe.model()?.counts();
     let parameters = if counts.trainable == counts.total() {
@@ -285,13 +301,13 @@ fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
     Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
 }
 
-fn environment(recipe: &Recipe, device: &Device) -> Environment {
-    Environment {
+fn environment(recipe: &Recipe, device: &Device, context: &Context<'_>) -> anyhow::Result<Environment> {
+    Ok(Environment {
         kiln: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,
-        data: dataset::checksums(recipe.data.dataset),
-    }
+        data: dataset::checksums(&recipe.data.dataset, context)?,
+    })
 }

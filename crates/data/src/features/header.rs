@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use crate::hex::Hex;
+
 /// What features were computed by: a checksum of weights, preprocessing and data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeatureKey(pub [u8; 32]);
 
 impl std::fmt::Display for FeatureKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One batch.
 
+use super::Order;
 use crate::{DataError, Samples};
 
 /// Samples that go through a model together.
@@ -16,14 +17,18 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch of the samples with these numbers in the data set.
-    pub(super) fn prepare(samples: &Samples, indices: &[u32]) -> Result<Self, DataError> {
+    /// The batch of the samples with these numbers in the data set; the order says only whether they are for training.
+    pub(super) fn prepare(samples: &Samples, indices: &[u32], order: Order) -> Result<Self, DataError> {
+        let shuffled = match order {
+            Order::Sequential => None,
+            Order::Shuffled { seed, epoch } => Some((seed, epoch)),
+        };
         let labels = samples.view().dataset().labels();
         let [channels, height, width] = samples.shape();
         let size = channels * height * width;
         let mut values = zeros(indices.len(), size)?;
         for (&index, values) in indices.iter().zip(values.chunks_exact_mut(size)) {
-            samples.prepare(index, values)?;
+            samples.prepare(index, shuffled, values)?;
         }
         Ok(Self {
             values,

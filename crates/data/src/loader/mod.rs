@@ -1,4 +1,4 @@
-//! Batches, prepared on a thread of their own.
+//! Batches, prepared on threads of their own.
 
 mod batch;
 mod batches;
@@ -28,7 +28,7 @@ impl Loader {
             return Err(DataError::BatchSize);
         }
         if let Some(first) = samples.view().indices().get(..1) {
-            Batch::prepare(&samples, first)?;
+            Batch::prepare(&samples, first, order)?;
         }
         Ok(Self { samples, batch_size, order })
     }
@@ -46,7 +46,7 @@ impl Loader {
     /// Starts preparing batches and gives them in order.
     pub fn iter(&self) -> Batches {
         let indices = self.order.apply(self.samples.view().indices());
-        Batches::start(self.samples.clone(), self.batch_size, indices)
+        Batches::start(&self.samples, self.batch_size, indices, self.order)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::random::{Use, generator};
 /// In which order samples come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As in the view: for validation and evaluation.
+    /// As in the view: for validation and evaluation. Images are never augmented.
     Sequential,
     /// A random order (Fisher–Yates) that depends on the seed, the epoch and the number of samples alone, and is the
     /// same on every platform: the random numbers are a `ChaCha8` stream.

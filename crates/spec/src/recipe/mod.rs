@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+mod data;
 mod document;
 mod error;
 mod optimization;
@@ -11,8 +12,9 @@ mod write;
 
 use serde::Serialize;
 
-use crate::{Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
+use crate::{Augmentation, Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
 
+pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
 pub use error::RecipeError;
 pub use optimization::{Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind};
 pub(crate) use parse::base;
@@ -29,6 +31,9 @@ pub struct Recipe {
     pub input: Input,
     /// Data set and split.
     pub data: Data,
+    /// Random changes of the training images, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
     /// Optimizer and number of steps.
     pub training: Training,
     /// What the exported file contains.
@@ -69,66 +74,6 @@ pub enum Preprocess {
     Torch,
     /// -1 to 1 (Keras's `preprocess_input` of MobileNet and others).
     Tf,
-}
-
-/// `[data]`: what is trained on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Data {
-    /// The data set.
-    pub dataset: DatasetName,
-    /// Which images the validation figures come from.
-    #[serde(flatten)]
-    pub validation: Validation,
-    /// At most this many training images (before the split), drawn with the seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// At most this many test images, drawn with the seed; for trying a recipe out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_limit: Option<usize>,
-}
-
-/// A data set that kiln knows by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DatasetName {
-    /// Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing.
-    Mnist,
-}
-
-impl DatasetName {
-    /// Number of classes.
-    pub const fn classes(self) -> usize {
-        match self {
-            Self::Mnist => 10,
-        }
-    }
-
-    /// As written in a recipe and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mnist => "mnist",
-        }
-    }
-}
-
-/// Where validation images come from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub enum Validation {
-    /// `validation_split = 0.1`: this share of the training images, drawn with the seed, the same share of each class.
-    #[serde(rename = "validation_split")]
-    Split(f64),
-    /// `validation = "test"`: the test images, as many reports do. The best epoch is then chosen on the test set, which
-    /// flatters the test figures.
-    #[serde(rename = "validation")]
-    Subset(ValidationSubset),
-}
-
-/// A ready-made subset to validate on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ValidationSubset {
-    /// The data set's test images.
-    Test,
 }
 
 /// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
@@ -231,6 +176,17 @@ impl Recipe {
             Preprocess::Tf => Preprocessing::tf(height, width, channels),
         };
         Preprocessing { resize: Resize { antialias }, ..record }
+    }
+
+    /// What is wrong where the model gives another number of scores than the data set has classes.
+    pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
+        (scores != classes).then(|| {
+            format!(
+                "the last layer gives {scores} scores, but `{}` has {classes} classes: give the last dense layer \
+                 `units = {classes}`",
+                self.data.dataset
+            )
+        })
     }
 
     /// The layers of the backbone, where there is one, and the recipe's own.

@@ -1,12 +1,14 @@
 //! From the tree of values to a recipe: keys, defaults and ranges.
 
+mod augmentation;
+mod data;
 mod optimization;
 mod training;
 
 use super::document;
 use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
-use super::{Data, DatasetName, Export, Input, Preprocess, Recipe, Validation, ValidationSubset};
+use super::{Export, Input, Preprocess, Recipe};
 use crate::{
     Activation, Backbone, Base, BatchNorm, Channels, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Model,
     Padding, Pool, Preprocessing, Resize2d,
@@ -15,7 +17,8 @@ use crate::{
 /// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
 pub(super) const MANY: i64 = 1 << 31;
 
-const ROOT: &[&str] = &["name", "description", "input", "backbone", "data", "training", "export", "layers"];
+const ROOT: &[&str] =
+    &["name", "description", "input", "backbone", "data", "augmentation", "training", "export", "layers"];
 
 pub(super) fn recipe(
     text: &str,
@@ -27,7 +30,8 @@ pub(super) fn recipe(
     let document = document::read(text, origin, overrides)?;
     let root = Section::root(origin, &document, ROOT)?;
     // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
-    let (input, data, training, export) = (input(&root)?, data(&root)?, training::read(&root)?, export(&root)?);
+    let (input, data, training, export) = (input(&root)?, data::read(&root)?, training::read(&root)?, export(&root)?);
+    let augmentation = augmentation::read(&root)?;
     let backbone = root.get("backbone").map(|field| backbone(&field, bases, &input)).transpose()?;
     let fields = root.need("layers")?.array()?;
     let recipe = Recipe {
@@ -38,6 +42,7 @@ pub(super) fn recipe(
         description: root.get("description").map(|field| field.string().map(str::to_string)).transpose()?,
         input,
         data,
+        augmentation,
         training,
         export,
         backbone,
@@ -98,15 +103,10 @@ pub(crate) fn base(text: &str, origin: &str) -> Result<Base, RecipeError> {
 }
 
 fn check_classes(recipe: &Recipe, model: &Model, layers: &[Field<'_>]) -> Result<(), RecipeError> {
-    let (expected, found) = (recipe.data.dataset.classes(), model.classes());
-    if expected == found {
-        return Ok(());
+    match recipe.data.dataset.classes().and_then(|classes| recipe.class_mismatch(model.classes(), classes)) {
+        None => Ok(()),
+        Some(problem) => Err(layers.last().expect("a model has layers").error(problem)),
     }
-    let name = recipe.data.dataset.as_str();
-    let at = layers.last().expect("a model has layers");
-    Err(at.error(format!(
-        "the last layer gives {found} scores, but `{name}` has {expected} classes: give the last dense layer `units = {expected}`"
-    )))
 }
 
 /// A name that can be a folder on any system.
@@ -183,24 +183,6 @@ fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
         channels,
         preprocess,
         antialias: section.boolean_or("antialias", false)?,
-    })
-}
-
-fn data(root: &Section<'_>) -> Result<Data, RecipeError> {
-    let section = root.sub("data", &["dataset", "validation_split", "validation", "limit", "test_limit"])?;
-    let validation = match (section.get("validation"), section.get("validation_split")) {
-        (Some(field), Some(_)) => {
-            return Err(field.error("`validation` and `validation_split` exclude each other: keep one"));
-        }
-        (Some(field), None) => Validation::Subset(field.choice(&[("test", ValidationSubset::Test)])?),
-        (None, Some(field)) => Validation::Split(field.number(Bound::OpenFraction)?),
-        (None, None) => Validation::Split(0.1),
-    };
-    Ok(Data {
-        dataset: section.choice_or("dataset", DatasetName::Mnist, &[("mnist", DatasetName::Mnist)])?,
-        validation,
-        limit: section.get("limit").map(|field| field.integer(1..=MANY)).transpose()?,
-        test_limit: section.get("test_limit").map(|field| field.integer(1..=MANY)).transpose()?,
     })
 }
 

@@ -99,6 +99,8 @@ pub(super) enum Bound {
     Fraction,
     /// More than 0, less than 1.
     OpenFraction,
+    /// 0 to this, both included.
+    UpTo(f64),
 }
 
 impl<'a> Field<'a> {
@@ -197,6 +199,7 @@ impl<'a> Field<'a> {
             Bound::NonNegative => "a number of at least 0",
             Bound::Fraction => "a number of at least 0 and below 1",
             Bound::OpenFraction => "a number above 0 and below 1",
+            Bound::UpTo(max) => &format!("a number from 0 to {max}"),
         };
         let x = match self.node.value {
             Value::Float(x) => x,
@@ -209,8 +212,27 @@ impl<'a> Field<'a> {
             // Computed with in f32, where what is next to 1 is 1.
             Bound::Fraction => x >= 0.0 && (x as f32) < 1.0,
             Bound::OpenFraction => x > 0.0 && (x as f32) < 1.0,
+            Bound::UpTo(max) => (0.0..=max).contains(&x),
         };
         if ok { Ok(x) } else { Err(self.mismatch(expected)) }
+    }
+
+    /// A range `[low, high]` of numbers within a bound, the lower one first.
+    pub fn range(&self, bound: Bound) -> Result<[f64; 2], RecipeError> {
+        let items = self.array().map_err(|_| self.mismatch("[low, high]"))?;
+        let [low, high] = items.as_slice() else {
+            return Err(self.error(format!("`{}` must be [low, high], found {} numbers", self.path, items.len())));
+        };
+        let (low, high) = (low.number(bound)?, high.number(bound)?);
+        if low > high {
+            return Err(self.error(format!("`{}` must be [low, high], found {low} before {high}", self.path)));
+        }
+        Ok([low, high])
+    }
+
+    /// Whether it is an array.
+    pub fn is_array(&self) -> bool {
+        matches!(self.node.value, Value::Array(_))
     }
 
     /// One of several words.

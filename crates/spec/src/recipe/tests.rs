@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use crate::{Base, Betas, LayerKind, Optimizer, OptimizerKind, Recipe, Validation};
+use crate::{
+    Augmentation, Base, Betas, DataSource, FillMode, LayerKind, Optimizer, OptimizerKind, Recipe, Validation,
+    ValidationSubset,
+};
 
 const SMALL: &str = r#"[data]
 dataset = "mnist"
@@ -381,4 +384,75 @@ fn a_base_that_is_compiled_in_can_be_named() {
     assert!(error.ends_with("`weights` is missing in `backbone`: add it"), "{error}");
     let error = Recipe::parse(&text, "small.toml", "small", &[]).unwrap_err();
     assert_eq!(error.line(), Some(17), "{error}");
+}
+
+#[test]
+fn data_comes_from_one_place() {
+    let data = |text: &str| parse(&SMALL.replace("dataset = \"mnist\"", text)).map(|recipe| recipe.data);
+    let folder = data("folder = \"photos\"").unwrap();
+    assert_eq!(folder.dataset, DataSource::Folder("photos".into()));
+    assert_eq!((folder.validation, folder.test_split), (Validation::Subset(ValidationSubset::Auto), None));
+    let list = data("csv = \"a.csv\"").unwrap();
+    assert_eq!(list.dataset, DataSource::Csv("a.csv".into()));
+    assert_eq!((list.validation, list.test_split), (Validation::Split(0.1), Some(0.1)));
+    assert_eq!(data("validation = \"auto\"").unwrap().validation, Validation::Split(0.1));
+    for (text, expected) in [
+        ("dataset = \"mnist\"\nfolder = \"photos\"", "small.toml:3: `dataset`, `folder` and `csv` exclude each other"),
+        ("dataset = \"mnist\"\ntest_split = 0.2", "small.toml:3: `mnist` has test images of its own"),
+        ("csv = \"a.csv\"\nvalidation = \"val\"", "small.toml:3: `a.csv` has no validation images of its own"),
+        ("folder = \"\"", "small.toml:2: the path is empty"),
+        ("folder = 3", "small.toml:2: `data.folder` must be a string, found 3"),
+    ] {
+        let error = data(text).unwrap_err();
+        assert!(error.starts_with(expected), "\nfound    {error}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn recipes_with_files_and_augmentation_read_back_as_themselves() {
+    for set in [
+        vec!["data.dataset=", "data.folder=photos", "data.validation=val", "data.test_split=0.2"],
+        vec!["data.dataset=", "data.csv=list.csv", "augmentation.rotation_range=10"],
+        vec![
+            "augmentation.zoom_range=[0.9, 1.3]",
+            "augmentation.brightness_range=[0.5, 1]",
+            "augmentation.cval=7",
+            "augmentation.fill_mode=constant",
+            "augmentation.horizontal_flip=true",
+        ],
+    ] {
+        let recipe = with(SMALL, &set).unwrap();
+        assert_eq!(Recipe::parse(&recipe.to_toml(), "again.toml", "x", &[]).unwrap(), recipe, "{set:?}");
+    }
+}
+
+#[test]
+fn augmentation_is_as_in_keras_and_off_by_default() {
+    assert_eq!(parse(SMALL).unwrap().augmentation, None);
+    let recipe = with(SMALL, &["augmentation.zoom_range=0.25", "augmentation.fill_mode=constant"]).unwrap();
+    let expected = Augmentation {
+        zoom_range: [0.75, 1.25],
+        fill_mode: FillMode::Constant,
+        cval: Some(0.0),
+        ..Augmentation::default()
+    };
+    assert_eq!(recipe.augmentation, Some(expected));
+    for (set, expected) in [
+        (
+            "augmentation.rotation_rang=10",
+            "unknown key `rotation_rang` in `augmentation`: did you mean `rotation_range`?",
+        ),
+        ("augmentation.rotation_range=-1", "`augmentation.rotation_range` must be a number from 0 to 180, found -1"),
+        ("augmentation.zoom_range=[1.2, 0.8]", "`augmentation.zoom_range` must be [low, high], found 1.2 before 0.8"),
+        ("augmentation.zoom_range=1", "`augmentation.zoom_range` must be a number of at least 0 and below 1, found 1"),
+        ("augmentation.brightness_range=2", "`augmentation.brightness_range` must be [low, high], found 2"),
+        ("augmentation.brightness_range=[1]", "`augmentation.brightness_range` must be [low, high], found 1 numbers"),
+        ("augmentation.fill_mode=mirror", "`augmentation.fill_mode` cannot be \"mirror\""),
+        ("augmentation.cval=3", "`cval` is for `fill_mode = \"constant\"`"),
+        ("augmentation={}", "`augmentation` changes nothing"),
+        ("augmentation.width_shift_range=nan", "must be a number from 0 to 8192"),
+    ] {
+        let error = with(SMALL, &[set]).unwrap_err();
+        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+    }
 }

@@ -40,7 +40,7 @@ pub struct MeasuredRecord<'a> {
 }
 
 impl Measured {
-    /// Preprocessing included.
+    /// Preprocessing included; not so the decoding of files that were read and kept before.
     pub fn images_per_second(&self) -> f64 {
         self.evaluation.images as f64 / self.seconds
     }

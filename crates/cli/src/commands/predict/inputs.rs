@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use image::DynamicImage;
-
-/// Endings of the formats that kiln reads; other files in a folder are passed over.
-const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff"];
+use kiln_preprocess::{ENDINGS, is_image_name};
 
 /// Most bytes read from standard input: 256 MiB.
 const MAX_STDIN: u64 = 256 << 20;
@@ -73,8 +71,7 @@ fn folder(path: &Path) -> anyhow::Result<Vec<Input>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| anyhow!("cannot read the folder {}: {error}", path.display()))?.path();
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        if path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
+        if path.is_file() && is_image_name(&path) {
             paths.push(path);
         }
     }

@@ -1,0 +1,102 @@
+//! Images of a data set as pictures with captions.
+
+use std::sync::Arc;
+
+use kiln_data::{Batch, Loader, Order, Samples, View};
+use kiln_eval::Tile;
+use kiln_preprocess::{Preprocessor, RawImage};
+use kiln_spec::{Channels, Preprocessing, Recipe, Resize};
+
+/// Longest side of a sample, to which larger images are shrunk.
+const SIDE: u32 = 112;
+/// Samples of a class, where each class has a row.
+const PER_CLASS: usize = 8;
+/// Most classes with a row each.
+const MAX_ROWS: usize = 16;
+/// Most classes with one sample each.
+const MAX_CLASSES: usize = 200;
+/// Classes in a row with one sample each.
+const COLUMNS: usize = 10;
+/// Augmented images: so many rows,
+const AUGMENTED: usize = 6;
+/// of the image as it is and in so many epochs.
+const EPOCHS: u64 = 7;
+
+/// Images of every class, and the number of columns: a row for each class, or one image each where there are many.
+pub fn samples(view: &View) -> anyhow::Result<(Vec<Tile>, usize)> {
+    let classes = view.dataset().classes();
+    let mut members = vec![Vec::new(); classes.len()];
+    for (&index, label) in view.indices().iter().zip(view.labels()) {
+        members[label as usize].push(index);
+    }
+    let (columns, each) = if classes.len() <= MAX_ROWS { (PER_CLASS, PER_CLASS) } else { (COLUMNS, 1) };
+    let mut tiles = Vec::new();
+    for (class, members) in classes.iter().zip(members).take(MAX_CLASSES) {
+        for number in 0..each {
+            // Evenly from the first to the last.
+            tiles.push(match members.get(number * members.len().max(each) / each) {
+                Some(&index) => sample(view, index, class)?,
+                None => blank(),
+            });
+        }
+    }
+    Ok((tiles, columns))
+}
+
+/// A white tile, which keeps the rows in step.
+fn blank() -> Tile {
+    Tile { pixels: vec![255; 3], width: 1, height: 1, caption: String::new() }
+}
+
+fn sample(view: &View, index: u32, class: &str) -> anyhow::Result<Tile> {
+    let image = view.dataset().image(index as usize)?;
+    let RawImage { height, width, .. } = image.as_raw();
+    let longest = height.max(width).max(SIDE);
+    let shrunk = |side: u32| (side * SIDE / longest).max(1).min(side);
+    let (height, width) = if longest > SIDE { (shrunk(height), shrunk(width)) } else { (height, width) };
+    let resize = Resize { antialias: true };
+    let preprocessor = Preprocessor::new(Preprocessing { resize, ..Preprocessing::raw(height, width, Channels::Rgb) })?;
+    let mut values = vec![0.0; preprocessor.len()];
+    preprocessor.raw(image.as_raw(), &mut values)?;
+    Ok(tile(&values, preprocessor.shape(), class.into()))
+}
+
+/// Training images, each in a row: as the model would see it unchanged, and in each of the first epochs.
+pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<(Vec<Tile>, usize)> {
+    let record = recipe.preprocessing();
+    // Colours in the order that pictures have.
+    let channels = if record.channels == Channels::Gray { Channels::Gray } else { Channels::Rgb };
+    let raw = Preprocessing { resize: record.resize, ..Preprocessing::raw(record.height, record.width, channels) };
+    let seed = recipe.training.seed;
+    let view = train.take(AUGMENTED, seed);
+    let samples = Samples::images(view.clone(), Arc::new(Preprocessor::new(raw)?)).augmented(recipe.augmentation);
+    let batch = |order| -> anyhow::Result<Batch> {
+        let mut batches = Loader::new(samples.clone(), view.len(), order)?.iter();
+        Ok(batches.next().transpose()?.expect("a batch of all images"))
+    };
+    let mut batches = vec![batch(Order::Sequential)?];
+    for epoch in 1..=EPOCHS {
+        batches.push(batch(Order::Shuffled { seed, epoch })?);
+    }
+    let columns = batches.len();
+    let mut tiles = Vec::new();
+    for (index, label) in view.indices().iter().zip(view.labels()) {
+        for (epoch, batch) in batches.iter().enumerate() {
+            let at = batch.indices.iter().position(|other| other == index).expect("every batch has all images");
+            let [_, channels, height, width] = batch.shape;
+            let size = channels * height * width;
+            let caption =
+                if epoch == 0 { view.dataset().classes()[label as usize].clone() } else { format!("epoch {epoch}") };
+            tiles.push(tile(&batch.values[at * size..][..size], [channels, height, width], caption));
+        }
+    }
+    Ok((tiles, columns))
+}
+
+/// Planes of values of 0 to 255, one or three, as a picture.
+fn tile(values: &[f32], [channels, height, width]: [usize; 3], caption: String) -> Tile {
+    let area = height * width;
+    let byte = |pixel: usize, channel: usize| values[channel.min(channels - 1) * area + pixel].round() as u8;
+    let pixels = (0..area).flat_map(|pixel| [0, 1, 2].map(|channel| byte(pixel, channel))).collect();
+    Tile { pixels, width: width as u32, height: height as u32, caption }
+}

@@ -1,0 +1,86 @@
+//! Data sets of image files, read with progress and once only.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kiln_data::{Dataset, Folder, Listing, folder, list};
+use kiln_spec::DataSource;
+
+use super::Subsets;
+use crate::commands::Context;
+use crate::terminal::{Terminal, duration, thousands};
+
+/// How many skipped images are listed; the others are counted.
+const LISTED: usize = 20;
+
+/// The data sets of files that a command has read, however often it asks for them, and the images that it skipped.
+pub struct FileSets {
+    skip_bad: bool,
+    subsets: RefCell<BTreeMap<DataSource, Subsets>>,
+    skipped: RefCell<Vec<String>>,
+}
+
+impl FileSets {
+    pub fn new(skip_bad: bool) -> Self {
+        Self { skip_bad, subsets: RefCell::default(), skipped: RefCell::default() }
+    }
+
+    /// The subsets of a folder or a list, all read.
+    pub fn subsets(&self, source: &DataSource, context: &Context<'_>) -> anyhow::Result<Subsets> {
+        if let Some(subsets) = self.subsets.borrow().get(source) {
+            return Ok(subsets.clone());
+        }
+        let (train, validation, test) = match find(source)? {
+            Folder::Whole(all) => (all, None, None),
+            Folder::Divided { train, validation, test } => (train, validation, test),
+        };
+        train.check_classes()?;
+        let read = |listing| self.read(listing, context);
+        let subsets = Subsets {
+            train: read(train)?,
+            validation: validation.map(read).transpose()?,
+            test: test.map(read).transpose()?,
+        };
+        self.subsets.borrow_mut().insert(source.clone(), subsets.clone());
+        Ok(subsets)
+    }
+
+    /// Reads the images of a listing.
+    pub fn read(&self, listing: Listing, context: &Context<'_>) -> anyhow::Result<Arc<Dataset>> {
+        let (name, count, start) = (listing.name().to_string(), listing.len(), Instant::now());
+        let template = "     Reading {bar:24.green} {human_pos:>7}/{human_len} {per_sec:>12} {eta:>4} left";
+        let bar = context.terminal.bar(count as u64, template);
+        let read = listing.read(self.skip_bad, &|| bar.inc(1));
+        bar.finish_and_clear();
+        let read = read?;
+        let time = duration(start.elapsed().as_secs_f64());
+        context.terminal.status("Read", &format!("{} images of {name} in {time}", thousands(count)));
+        self.skipped.borrow_mut().extend(read.bad.iter().map(ToString::to_string));
+        Ok(Arc::new(read.dataset))
+    }
+
+    /// Lists the images that were skipped, if any were.
+    pub fn list_skipped(&self, terminal: &Terminal) {
+        let skipped = self.skipped.borrow();
+        if skipped.is_empty() {
+            return;
+        }
+        terminal.status("Skipped", &format!("{} images that cannot be read:", thousands(skipped.len())));
+        skipped.iter().take(LISTED).for_each(|reason| terminal.detail(reason));
+        if let Some(more) = skipped.len().checked_sub(LISTED).filter(|&more| more > 0) {
+            terminal.detail(&format!("and {} more", thousands(more)));
+        }
+    }
+}
+
+/// Finds the images of a folder or a list.
+pub fn find(source: &DataSource) -> anyhow::Result<Folder> {
+    Ok(match source {
+        DataSource::Folder(path) => folder(Path::new(path))?,
+        DataSource::Csv(path) => Folder::Whole(list(Path::new(path))?),
+        DataSource::Named(name) => unreachable!("{} is no path", name.as_str()),
+    })
+}

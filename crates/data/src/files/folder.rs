@@ -1,0 +1,122 @@
+//! A folder of images for each class.
+
+use std::path::{Path, PathBuf};
+
+use kiln_preprocess::is_image_name;
+use walkdir::WalkDir;
+
+use super::{FilesError, Listing};
+
+/// What a folder of images has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are never many")]
+pub enum Folder {
+    /// `root/<class>/*`: images that are not divided into subsets.
+    Whole(Listing),
+    /// `root/train/<class>/*` and its neighbours. All have the classes of `train`.
+    Divided {
+        /// `root/train`.
+        train: Listing,
+        /// `root/val`, `root/valid` or `root/validation`.
+        validation: Option<Listing>,
+        /// `root/test`.
+        test: Option<Listing>,
+    },
+}
+
+/// Finds the images of a folder: those in a folder for each class, at any depth, or in such folders within `train`, `val`
+/// and `test`.
+///
+/// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, and hidden files and folders, are passed
+/// over. Classes are sorted by name, files by path. A folder `train` divides the data set unless images lie in it directly: then it is a
+/// class like the others.
+pub fn folder(root: &Path) -> Result<Folder, FilesError> {
+    let folders = folders(root)?;
+    let train = root.join("train");
+    let divided = folders.contains(&train) && images_in(&train)?.is_none() && !self::folders(&train)?.is_empty();
+    if !divided {
+        return Ok(Folder::Whole(classes(root)?));
+    }
+    let (mut validation, mut test) = (None, None);
+    let train = classes(&train)?;
+    for path in folders {
+        let subset = match path.file_name().and_then(|name| name.to_str()) {
+            Some("train") => continue,
+            Some("val" | "valid" | "validation") if validation.is_none() => &mut validation,
+            Some("test") => &mut test,
+            _ => return Err(FilesError::NotASubset { path }),
+        };
+        *subset = Some(classes(&path)?.with_classes(&train.classes)?);
+    }
+    Ok(Folder::Divided { train, validation, test })
+}
+
+/// `root/<class>/*`.
+fn classes(root: &Path) -> Result<Listing, FilesError> {
+    if let Some(path) = images_in(root)? {
+        return Err(FilesError::Outside { path });
+    }
+    let mut listing = Listing {
+        name: root.display().to_string(),
+        root: root.into(),
+        files: Vec::new(),
+        labels: Vec::new(),
+        classes: Vec::new(),
+    };
+    for (label, folder) in folders(root)?.into_iter().enumerate() {
+        let Some(class) = folder.file_name().and_then(|name| name.to_str()) else {
+            return Err(FilesError::ClassName { path: folder });
+        };
+        for entry in visible(&folder, usize::MAX) {
+            let entry = entry?;
+            if entry.file_type().is_file() && is_image_name(entry.path()) {
+                let path = entry.path().strip_prefix(root).expect("what is found in a folder is below it");
+                listing.files.push(path.into());
+                listing.labels.push(label as u32);
+            }
+        }
+        listing.classes.push(class.into());
+    }
+    if listing.files.is_empty() {
+        return Err(FilesError::NoClasses { path: root.into() });
+    }
+    Ok(listing)
+}
+
+/// The folders in a folder, sorted by name.
+fn folders(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
+    let mut folders = Vec::new();
+    for entry in visible(path, 1) {
+        let entry = entry?;
+        if entry.file_type().is_dir() {
+            folders.push(entry.into_path());
+        }
+    }
+    Ok(folders)
+}
+
+/// The first image that lies in a folder directly.
+fn images_in(path: &Path) -> Result<Option<PathBuf>, FilesError> {
+    for entry in visible(path, 1) {
+        let entry = entry?;
+        if entry.file_type().is_file() && is_image_name(entry.path()) {
+            return Ok(Some(entry.into_path()));
+        }
+    }
+    Ok(None)
+}
+
+/// What is below a folder and not hidden, sorted by name; links are followed.
+fn visible(path: &Path, depth: usize) -> impl Iterator<Item = Result<walkdir::DirEntry, FilesError>> {
+    let entries = WalkDir::new(path).min_depth(1).max_depth(depth).follow_links(true).sort_by_file_name();
+    let entries = entries
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let path = path.to_path_buf();
+    entries.map(move |entry| {
+        entry.map_err(|error| FilesError::Read {
+            path: error.path().map_or_else(|| path.clone(), PathBuf::from),
+            reason: error.into(),
+        })
+    })
+}

@@ -1,0 +1,76 @@
+//! Random changes of training images.
+
+use serde::Serialize;
+
+/// `[augmentation]`: how far training images are changed at random, with the names and meanings of Keras's
+/// `ImageDataGenerator`. Every image is changed anew in every epoch; validation and test images never are.
+///
+/// In this order an image is turned, moved, sheared and zoomed about its centre in one bilinear step, flipped, and made
+/// brighter or darker. That happens at the model's size, on pixel values of 0 to 255, before they are normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Augmentation {
+    /// Turned by up to this many degrees to either side, 0 to 180.
+    pub rotation_range: f64,
+    /// Moved to the left or right by up to this share of the width; from 1 on, by up to this many pixels.
+    pub width_shift_range: f64,
+    /// Moved up or down by up to this share of the height; from 1 on, by up to this many pixels.
+    pub height_shift_range: f64,
+    /// Sheared by up to this angle in degrees to either side, 0 to 89.
+    pub shear_range: f64,
+    /// Lowest and highest zoom, drawn for each axis; 1 leaves the size as it is, more shows more of the surroundings and
+    /// so makes things smaller.
+    pub zoom_range: [f64; 2],
+    /// Mirrored left to right, half of the time.
+    pub horizontal_flip: bool,
+    /// Mirrored top to bottom, half of the time.
+    pub vertical_flip: bool,
+    /// Lowest and highest factor of the brightness, 0 to 255; 1 leaves it as it is. As in Keras the result is cut to whole
+    /// numbers of 0 to 255.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brightness_range: Option<[f64; 2]>,
+    /// What lies outside of the image.
+    pub fill_mode: FillMode,
+    /// The pixel value, 0 to 255, that `constant` fills with; none for the other modes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cval: Option<f64>,
+}
+
+/// What is seen where a changed image shows more than there is, by the names of Keras and `scipy.ndimage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FillMode {
+    /// The nearest pixel of the edge: `aaaa|abcd|dddd`.
+    #[default]
+    Nearest,
+    /// One value: `kkkk|abcd|kkkk`.
+    Constant,
+    /// The image mirrored at its edge: `dcba|abcd|dcba`.
+    Reflect,
+    /// The image again, its first pixel upon its last: `bcd|abcd|bcd`.
+    Wrap,
+}
+
+impl Default for Augmentation {
+    /// Nothing is changed.
+    fn default() -> Self {
+        Self {
+            rotation_range: 0.0,
+            width_shift_range: 0.0,
+            height_shift_range: 0.0,
+            shear_range: 0.0,
+            zoom_range: [1.0, 1.0],
+            horizontal_flip: false,
+            vertical_flip: false,
+            brightness_range: None,
+            fill_mode: FillMode::Nearest,
+            cval: None,
+        }
+    }
+}
+
+impl Augmentation {
+    /// Whether images stay as they are.
+    pub fn is_identity(&self) -> bool {
+        Self { fill_mode: FillMode::Nearest, cval: None, ..*self } == Self::default()
+    }
+}
