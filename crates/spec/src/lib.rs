@@ -20,7 +20,7 @@ pub use layer::{Activation, BatchNorm, Conv2d, Dense, LayerKind, LayerSpec, MaxP
 pub use model::{Counts, Init, Layer, Model, ModelError, Param};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, RecipeError, Training, Validation,
-    ValidationSubset,
+    Combination, Data, DatasetName, Export, Input, Optimizer, Phase, Preprocess, Recipe, RecipeError, Reference,
+    Setting, Sweep, Training, Validation, ValidationSubset,
 };
 pub use shape::Shape;

@@ -6,6 +6,7 @@ mod document;
 mod error;
 mod parse;
 mod section;
+mod sweep;
 mod write;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::{Backbone, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
 
 pub use error::RecipeError;
+pub use sweep::{Combination, Reference, Setting, Sweep};
 
 /// A recipe with every value filled in, whose layers fit together.
 #[derive(Debug, Clone, PartialEq, Serialize)]

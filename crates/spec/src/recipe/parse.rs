@@ -1,8 +1,9 @@
 //! From the tree of values to a recipe: keys, defaults and ranges.
 
+pub mod sweep;
 mod training;
 
-use super::document;
+use super::document::{self, Node};
 use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
 use super::{Data, DatasetName, Export, Input, Preprocess, Recipe, Validation, ValidationSubset};
@@ -14,11 +15,19 @@ use crate::{
 /// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
 pub(super) const MANY: i64 = 1 << 31;
 
-const ROOT: &[&str] = &["name", "description", "input", "backbone", "data", "training", "export", "layers"];
+const ROOT: &[&str] = &["name", "description", "input", "backbone", "data", "training", "export", "layers", "sweep"];
 
 pub(super) fn recipe(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Recipe, RecipeError> {
-    let document = document::read(text, origin, overrides)?;
-    let root = Section::root(origin, &document, ROOT)?;
+    recipe_of(&document::read(text, origin, overrides)?, origin, name)
+}
+
+fn recipe_of(document: &Node, origin: &str, name: &str) -> Result<Recipe, RecipeError> {
+    let root = Section::root(origin, document, ROOT)?;
+    if let Some(field) = root.get("sweep") {
+        return Err(field.error(
+            "this recipe has a `[sweep]`: train its combinations with `kiln sweep`, or leave it out with `--set sweep=`",
+        ));
+    }
     // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
     let (input, data, training, export) = (input(&root)?, data(&root)?, training::read(&root)?, export(&root)?);
     let backbone = root.get("backbone").map(|field| backbone(&field)).transpose()?;

@@ -97,9 +97,26 @@ pub(super) enum Bound {
     Fraction,
     /// More than 0, less than 1.
     OpenFraction,
+    /// From 0 to 1, both included.
+    Share,
 }
 
 impl<'a> Field<'a> {
+    /// A value under a key.
+    pub fn new(origin: &'a str, path: &str, node: &'a Node) -> Self {
+        Self { origin, path: path.into(), node }
+    }
+
+    /// The file's name for messages.
+    pub fn origin(&self) -> &'a str {
+        self.origin
+    }
+
+    /// The value as it is, with its place.
+    pub fn node(&self) -> &'a Node {
+        self.node
+    }
+
     /// An error about this value.
     pub fn error(&self, problem: impl Into<String>) -> RecipeError {
         RecipeError::new(self.origin, self.node.place.clone(), problem)
@@ -194,6 +211,7 @@ impl<'a> Field<'a> {
             Bound::Positive => "a number above 0",
             Bound::Fraction => "a number of at least 0 and below 1",
             Bound::OpenFraction => "a number above 0 and below 1",
+            Bound::Share => "a number from 0 to 1",
         };
         let x = match self.node.value {
             Value::Float(x) => x,
@@ -205,6 +223,7 @@ impl<'a> Field<'a> {
             // Computed with in f32, where what is next to 1 is 1.
             Bound::Fraction => x >= 0.0 && (x as f32) < 1.0,
             Bound::OpenFraction => x > 0.0 && (x as f32) < 1.0,
+            Bound::Share => (0.0..=1.0).contains(&x),
         };
         if ok { Ok(x) } else { Err(self.mismatch(expected)) }
     }
@@ -244,7 +263,7 @@ fn list(words: &[&str]) -> String {
 }
 
 /// The message for a key that is not valid here.
-fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
+pub(super) fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
     let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
     format!("unknown key `{key}`{place}{} Valid keys: {}", did_you_mean(key, keys), list(keys))
 }
