@@ -68,6 +68,7 @@ fn block(block: &Block) -> Markup {
 fn table(table: &Table, links: &[Option<String>]) -> Markup {
     let class = |column: usize| (column >= table.first_number).then_some("number");
     let is_gap = |row: &[String]| row.iter().all(String::is_empty);
+    let rows: Vec<_> = table.rows.iter().enumerate().collect();
     html! {
         // Wide tables scroll by themselves; those who use the keyboard must be able to reach them for that.
         div.wide tabindex="0" role="region" aria-label="table" {
@@ -75,9 +76,9 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
                 thead { tr { @for (column, cell) in table.header.iter().enumerate() {
                     th scope="col" class=[class(column)] { (cell) }
                 } } }
-                @for part in table.rows.split(|row| is_gap(row)).filter(|part| !part.is_empty()) {
-                    tbody { @for row in part {
-                        @let link = index_of(table, row).and_then(|at| links.get(at)?.as_ref());
+                @for part in rows.split(|(_, row)| is_gap(row)).filter(|part| !part.is_empty()) {
+                    tbody { @for (at, row) in part {
+                        @let link = links.get(*at).and_then(Option::as_ref);
                         tr { @for (column, cell) in row.iter().enumerate() {
                             td class=[class(column)] {
                                 @match link {
@@ -91,11 +92,6 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
             }
         }
     }
-}
-
-/// Which row of the table this is.
-fn index_of(table: &Table, row: &[String]) -> Option<usize> {
-    table.rows.iter().position(|other| std::ptr::eq(other.as_slice(), row))
 }
 
 fn figure(figure: &Figure) -> Markup {

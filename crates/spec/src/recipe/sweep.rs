@@ -1,5 +1,7 @@
 //! `[sweep]`: one recipe, many runs.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Recipe, RecipeError, parse};
 
 /// A recipe's `[sweep]` with every combination of its values made into a recipe of its own.
@@ -45,7 +47,7 @@ pub struct Combination {
 }
 
 /// A value that a sweep varies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// The key as for `--set`, or `variant`.
     pub key: String,
@@ -63,7 +65,7 @@ impl Setting {
 }
 
 /// Figures that others reached on the test images.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// Share of images classified correctly, 0 to 1.
     pub test_accuracy: Option<f64>,
