@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use kiln_inference::{Device, EngineChoice};
 
+use crate::sweep::Metric;
+
 /// Train image classifiers, export them as ONNX, and run them.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -36,6 +38,10 @@ pub enum Command {
     Run(RunArgs),
     /// Train a recipe
     Train(TrainArgs),
+    /// Run every combination of a recipe's `[sweep]` and compare them
+    Sweep(SweepArgs),
+    /// Write a run or a sweep as one HTML page
+    Report(ReportArgs),
     /// Write a run's best weights as ONNX
     Export(ExportArgs),
     /// Measure a model on a data set
@@ -49,7 +55,7 @@ pub enum Command {
 }
 
 /// A recipe with changes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct RecipeArgs {
     /// Recipe file
     #[arg(value_name = "RECIPE")]
@@ -59,7 +65,7 @@ pub struct RecipeArgs {
     pub overrides: Vec<String>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct TrainArgs {
     #[command(flatten)]
     pub recipe: RecipeArgs,
@@ -78,6 +84,28 @@ pub struct RunArgs {
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub train: TrainArgs,
+    /// What the table is sorted by, the best first
+    #[arg(long, value_name = "METRIC", value_enum, default_value_t = Metric::ValAccuracy)]
+    pub sort_by: Metric,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Run directory or sweep, such as runs/quickstart or runs/report-sweep
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+    /// File to write [default: report.html in the folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

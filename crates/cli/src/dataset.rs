@@ -67,6 +67,11 @@ pub fn test(recipe: &Recipe, assets: &Assets<'_>) -> anyhow::Result<View> {
     Ok(recipe.data.test_limit.map_or(all.clone(), |limit| all.take(limit, recipe.training.seed)))
 }
 
+/// The test images' name, as in `mnist:test`.
+pub fn test_name(recipe: &Recipe) -> String {
+    format!("{}:test", recipe.data.dataset.as_str())
+}
+
 /// `mnist`, `mnist:test` or `mnist:train`.
 pub fn parse(text: &str) -> anyhow::Result<(DatasetName, Subset)> {
     let (name, subset) = text.split_once(':').unwrap_or((text, "test"));

@@ -171,6 +171,12 @@ fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context
 }
 
 fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
+    let (epochs, best) = curves(history);
+    Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
+}
+
+/// A history as the plots take it, with its best epoch.
+pub fn curves(history: &History) -> (Vec<kiln_eval::EpochMetrics>, Option<u32>) {
     let metrics = |epoch: &Epoch| kiln_eval::EpochMetrics {
         epoch: epoch.epoch as u32,
         train_loss: epoch.train_loss,
@@ -178,9 +184,7 @@ fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
         val_loss: Some(epoch.val_loss),
         val_accuracy: Some(epoch.val_accuracy),
     };
-    let epochs: Vec<_> = history.epochs.iter().map(metrics).collect();
-    let best = history.best().map(|epoch| epoch.epoch as u32);
-    Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
+    (history.epochs.iter().map(metrics).collect(), history.best().map(|epoch| epoch.epoch as u32))
 }
 
 fn environment(recipe: &Recipe, device: &Device) -> Environment {

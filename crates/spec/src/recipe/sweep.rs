@@ -1,5 +1,7 @@
 //! `[sweep]`: one recipe, many runs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Recipe, RecipeError, parse};
@@ -58,9 +60,19 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The key of the setting that names a combination's variant.
+    pub(super) const VARIANT: &str = "variant";
+
     /// Whether it only makes chance fall otherwise, so that runs that differ in nothing else can be averaged.
     pub fn is_seed(&self) -> bool {
         self.key == "training.seed"
+    }
+}
+
+impl fmt::Display for Setting {
+    /// As in a combination's label: `kernel_size 3`, and of a variant its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key == Self::VARIANT { f.write_str(&self.value) } else { write!(f, "{} {}", self.name, self.value) }
     }
 }
 

@@ -233,14 +233,8 @@ impl Expansion<'_> {
                 .map_err(|problem| RecipeError::new(self.origin, node.place.clone(), problem))?;
         }
         let settings = self.settings(variant, values);
-        let words = |between: &str| -> Vec<String> {
-            let word = |setting: &Setting| match setting.key.as_str() {
-                VARIANT => setting.value.clone(),
-                _ => format!("{}{between}{}", setting.name, setting.value),
-            };
-            settings.iter().map(word).collect()
-        };
-        let (label, name) = (words(" ").join(", "), slug(&words("-").join("-")));
+        let label = settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let name = slug(&label);
         let mut recipe = recipe_of(&document, self.origin, &name).map_err(|error| error.in_combination(&label))?;
         recipe.name = name;
         recipe.description = Some(match &recipe.description {
@@ -251,8 +245,11 @@ impl Expansion<'_> {
     }
 
     fn settings(&self, variant: Option<&Variant>, values: &[&Node]) -> Vec<Setting> {
-        let variant =
-            variant.map(|variant| Setting { key: VARIANT.into(), name: VARIANT.into(), value: variant.name.clone() });
+        let variant = variant.map(|variant| Setting {
+            key: Setting::VARIANT.into(),
+            name: Setting::VARIANT.into(),
+            value: variant.name.clone(),
+        });
         let axes = self.axes.iter().zip(&self.names).zip(values).map(|((axis, name), value)| Setting {
             key: axis.path.clone(),
             name: name.clone(),
@@ -261,9 +258,6 @@ impl Expansion<'_> {
         variant.into_iter().chain(axes).collect()
     }
 }
-
-/// The key of the setting that names a combination's variant.
-const VARIANT: &str = "variant";
 
 /// A name for a folder, without the gaps that punctuation leaves.
 fn slug(text: &str) -> String {
