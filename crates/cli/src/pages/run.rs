@@ -81,7 +81,8 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
         percent(evaluation.accuracy),
     );
     let figure = |normalised, caption: &str| -> anyhow::Result<Figure> {
-        Ok(Figure { svg: confusion_svg(confusion, &labels, normalised)?, caption: caption.into() })
+        let svg = confusion_svg(confusion, &labels, normalised)?;
+        Ok(Figure { svg, caption: caption.into() })
     };
     let engines = all.iter().map(|measured| {
         let rate = thousands(measured.images_per_second.round() as usize);

@@ -58,7 +58,8 @@ fn comparison(results: &Results) -> anyhow::Result<Section> {
     let reference = Some(results.reference.as_deref().unwrap_or("reference"));
     let svg = comparison_svg(&Comparison { axis: "test accuracy, %", possible: 0.0..=100.0, reference, rows: &rows })?;
     let caption = "Share of the test images that each run's exported model classifies correctly".to_string();
-    Ok(Section { title: "Comparison".into(), blocks: vec![Block::Figures(vec![Figure { svg, caption }])] })
+    let figure = Figure { svg, caption };
+    Ok(Section { title: "Comparison".into(), blocks: vec![Block::Figures(vec![figure])] })
 }
 
 fn runs(results: &Results, linked: bool) -> Section {

@@ -95,12 +95,22 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
 }
 
 fn figure(figure: &Figure) -> Markup {
+    // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
+    let limits =
+        width(&figure.svg).map(|width| format!("min-width: {}px; max-width: {}px", width * 13 / 20, width * 5 / 4));
     html! {
         figure {
-            div.wide role="img" aria-label=(figure.caption) { (PreEscaped(&figure.svg)) }
+            div.wide role="img" aria-label=(figure.caption) {
+                div.picture style=[limits] { (PreEscaped(&figure.svg)) }
+            }
             figcaption { (figure.caption) }
         }
     }
+}
+
+/// The width in pixels that an SVG document gives itself.
+fn width(svg: &str) -> Option<u32> {
+    svg.strip_prefix("<svg width=\"")?.split('"').next()?.parse().ok()
 }
 
 fn tile(tile: &Tile) -> Markup {
@@ -127,7 +137,11 @@ mod tests {
             Block::Text(nasty.clone()),
             Block::Facts(vec![(nasty.clone(), nasty.clone())]),
             Block::Table { table, links: vec![None, None, Some("run/report.html?\"".into())] },
-            Block::Figures(vec![Figure { svg: "<svg></svg>".into(), caption: nasty.clone() }]),
+            Block::Figures(vec![Figure {
+                name: "a".into(),
+                svg: "<svg width=\"500\"></svg>".into(),
+                caption: nasty.clone(),
+            }]),
             Block::Tiles(vec![Tile { png: vec![1, 2, 3], description: nasty.clone(), lines: vec![nasty.clone()] }]),
             Block::Source { title: nasty.clone(), text: nasty.clone() },
         ];
@@ -147,7 +161,7 @@ mod tests {
     fn pictures_are_inside_and_nothing_else_is_referred_to() {
         let page = whole();
         assert!(page.contains("<img src=\"data:image/png;base64,AQID\""), "{page}");
-        assert!(page.contains("<svg></svg>"));
+        assert!(page.contains("min-width: 325px; max-width: 625px\"><svg width=\"500\"></svg>"), "{page}");
         assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("), "{page}");
     }
 
