@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     "checkpoints",
     "checkpoints/best.safetensors",
     "checkpoints/last.safetensors",
@@ -15,7 +15,9 @@ const FILES: [&str; 12] = [
     "history.csv",
     "model.onnx",
     "parity.json",
+    "predictions.csv",
     "recipe.toml",
+    "report.html",
     "weights.safetensors",
 ];
 

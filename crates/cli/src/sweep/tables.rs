@@ -14,34 +14,29 @@ pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {
     let settings = results.setting_names();
     let reference = reference_name(results);
     let all_done = results.rows.iter().all(|row| row.figures.is_some());
-    let header = settings.iter().copied();
-    let header = header.chain(["params", "epochs", "val accuracy", "val loss", "test accuracy", "test loss"]);
-    let header = header.chain(reference).chain(["time"]).chain((!all_done).then_some("state"));
+    // The reference stands beside what it is compared with.
+    let header = settings.iter().copied().chain(["test accuracy"]).chain(reference);
+    let header = header.chain(["test loss", "val accuracy", "val loss", "params", "epochs", "time"]);
+    let header = header.chain((!all_done).then_some("state"));
     let cells = rows.iter().map(|row| {
         let settings = row.entry.settings.iter().map(|setting| setting.value.clone());
-        let figures =
-            row.figures.as_ref().map_or_else(|| [const { String::new() }; 7].map(|_| NOTHING.into()), figures);
-        let [params, epochs, val_accuracy, val_loss, test_accuracy, test_loss, time] = figures;
+        let figures = row.figures.as_ref();
+        let cell = |text: fn(&Figures) -> String| figures.map_or_else(|| NOTHING.into(), text);
         settings
-            .chain([params, epochs, val_accuracy, val_loss, test_accuracy, test_loss])
+            .chain([cell(|f| percent(f.test_accuracy))])
             .chain(reference.map(|_| reference_text(row.entry.reference)))
-            .chain([time])
+            .chain([
+                cell(|f| format!("{:.4}", f.test_loss)),
+                cell(|f| percent(f.val_accuracy)),
+                cell(|f| format!("{:.4}", f.val_loss)),
+                cell(|f| thousands(f.parameters)),
+                cell(|f| f.epochs.to_string()),
+                cell(|f| duration(f.seconds)),
+            ])
             .chain((!all_done).then(|| row.state().to_string()))
             .collect::<Vec<_>>()
     });
     Table::new(header, cells, settings.len())
-}
-
-fn figures(figures: &Figures) -> [String; 7] {
-    [
-        thousands(figures.parameters),
-        figures.epochs.to_string(),
-        percent(figures.val_accuracy),
-        format!("{:.4}", figures.val_loss),
-        percent(figures.test_accuracy),
-        format!("{:.4}", figures.test_loss),
-        duration(figures.seconds),
-    ]
 }
 
 /// Mean and spread over the seeds, one line per group, the best mean first; nothing if no group has several runs.
@@ -58,8 +53,8 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
     // Where nothing but the seed is varied, the recipe names the only line.
     let unnamed = settings.is_empty();
     let header = settings.into_iter().chain(unnamed.then_some("recipe"));
-    let header = header.chain(["runs", "params", "val accuracy", "test accuracy", "min – max", "test loss"]);
-    let header = header.chain(reference).chain(["time"]);
+    let header = header.chain(["runs", "test accuracy"]).chain(reference);
+    let header = header.chain(["min – max", "test loss", "val accuracy", "params", "time"]);
     let cells = groups.iter().map(|group| {
         let names = group.settings.iter().map(|setting| setting.value.clone());
         let mean = |metric: Metric, text: fn(f64) -> String| {
@@ -72,14 +67,16 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
             .chain(unnamed.then(|| results.name.clone()))
             .chain([
                 format!("{} of {}", group.figures().len(), group.rows.len()),
-                mean(Metric::Parameters, |count| thousands(count.round() as usize)),
-                deviation(Metric::ValAccuracy, accuracy),
                 deviation(Metric::TestAccuracy, accuracy),
-                deviation(Metric::TestAccuracy, |s| format!("{} – {}", percent(s.min), percent(s.max))),
-                deviation(Metric::TestLoss, loss),
             ])
             .chain(reference.map(|_| reference_text(group.rows[0].entry.reference)))
-            .chain([mean(Metric::Seconds, duration)])
+            .chain([
+                deviation(Metric::TestAccuracy, |s| format!("{} – {}", percent(s.min), percent(s.max))),
+                deviation(Metric::TestLoss, loss),
+                deviation(Metric::ValAccuracy, accuracy),
+                mean(Metric::Parameters, |count| thousands(count.round() as usize)),
+                mean(Metric::Seconds, duration),
+            ])
             .collect::<Vec<_>>()
     });
     Some(Table::new(header, cells, first_number))

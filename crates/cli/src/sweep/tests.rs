@@ -50,11 +50,11 @@ fn runs_are_sorted_by_the_metric_and_unfinished_ones_come_last() {
     let results = results(rows, Metric::ValAccuracy);
     let table = runs_table(&results, &results.sorted());
     let expected = "
- filters   params   epochs   val accuracy   val loss   test accuracy   test loss    report         time    state
+ filters   test accuracy    report   test loss   val accuracy   val loss   params   epochs         time    state
 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
- 32         1,234       10        98.90 %     0.0300         99.00 %      0.0400   99.20 %   1 min 15 s     done
- 16         1,234       10        97.90 %     0.0300         98.00 %      0.0400   99.20 %   1 min 15 s     done
- 8              –        –              –          –               –           –   99.20 %            –   failed";
+ 32              99.00 %   99.20 %      0.0400        98.90 %     0.0300    1,234       10   1 min 15 s     done
+ 16              98.00 %   99.20 %      0.0400        97.90 %     0.0300    1,234       10   1 min 15 s     done
+ 8                     –   99.20 %           –              –          –        –        –            –   failed";
     assert_eq!(format!("\n{}", table.to_text()), expected, "\n{}", table.to_text());
     assert_eq!(results.best().unwrap().0.entry.label, "filters 32");
     assert_eq!(Results { sort_by: Metric::Seconds, ..results }.best().unwrap().0.entry.label, "filters 16");
@@ -69,10 +69,10 @@ fn seeds_are_averaged() {
     assert!((spread.mean - 0.985).abs() < 1e-12 && (spread.min, spread.max) == (0.98, 0.99), "{spread:?}");
     let table = seeds_table(&results).unwrap().to_text();
     let expected = "
- filters     runs   params     val accuracy    test accuracy           min – max         test loss    report         time
+ filters     runs    test accuracy    report           min – max         test loss     val accuracy   params         time
 ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
- 64        1 of 2    1,234          99.40 %          99.50 %   99.50 % – 99.50 %            0.0400   99.20 %   1 min 15 s
- 32        2 of 2    1,234   98.40 ± 0.71 %   98.50 ± 0.71 %   98.00 % – 99.00 %   0.0400 ± 0.0000   99.20 %   1 min 15 s";
+ 64        1 of 2          99.50 %   99.20 %   99.50 % – 99.50 %            0.0400          99.40 %    1,234   1 min 15 s
+ 32        2 of 2   98.50 ± 0.71 %   99.20 %   98.00 % – 99.00 %   0.0400 ± 0.0000   98.40 ± 0.71 %    1,234   1 min 15 s";
     assert_eq!(format!("\n{table}"), expected, "\n{table}");
 }
 

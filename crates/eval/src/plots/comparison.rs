@@ -16,11 +16,11 @@ use crate::{EvalError, Spread};
 /// Longest label of a row, in characters.
 const MAX_LABEL: usize = 36;
 /// Width of the axis.
-const AXIS: i32 = 440;
+const AXIS: i32 = 360;
 const ROW: i32 = 30;
 const LEGEND_HEIGHT: i32 = 40;
 const AXIS_HEIGHT: i32 = 54;
-const MARGIN: i32 = 24;
+const MARGIN: i32 = 20;
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +96,7 @@ impl<'a> Plot<'a> {
         let mut ticks = Ticks::new(range.start, range.end, 6);
         ticks.at.retain(|tick| comparison.possible.contains(tick));
         let labels = rows.iter().map(|row| width(&shown(&row.label, MAX_LABEL), TEXT)).max().unwrap_or(0);
-        let left = MARGIN + labels + 12;
+        let left = labels + 16;
         Self {
             name: comparison.axis,
             rows,

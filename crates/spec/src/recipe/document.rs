@@ -52,6 +52,8 @@ impl Value {
     pub fn plain(&self) -> String {
         match self {
             Self::String(text) => text.clone(),
+            // With an exponent where zeros would be many.
+            Self::Float(x) => format!("{x:?}"),
             Self::Array(items) => {
                 let items: Vec<String> = items.iter().map(|item| item.value.plain()).collect();
                 format!("[{}]", items.join(", "))

@@ -107,6 +107,8 @@ fn overrides_change_the_recipe_and_add_to_the_grid() {
 fn names_are_as_long_as_tells_them_apart_and_never_the_same() {
     let sweep = parse("layers.dropout.rate = [0.1]\nlayers.conv2d.filters = [2]\nlayers.dense.units = [10]");
     assert_eq!(labels(&sweep), ["rate 0.1, filters 2, units 10"]);
+    let rates = parse("training.learning_rates.dense = [1e30, 0.01, 1e-7]");
+    assert_eq!(names(&rates), ["dense-1e30", "dense-0.01", "dense-1e-7"]);
     let two = parse("layers.2.rate = [0.1]\nlayers.dropout.rate = [0.2]");
     assert_eq!(labels(&two), ["2.rate 0.1, dropout.rate 0.2"]);
     let sweep = parse("training.unfreeze = [\"conv2d\", \"conv2d*\"]");
