@@ -137,11 +137,7 @@ mod tests {
             Block::Text(nasty.clone()),
             Block::Facts(vec![(nasty.clone(), nasty.clone())]),
             Block::Table { table, links: vec![None, None, Some("run/report.html?\"".into())] },
-            Block::Figures(vec![Figure {
-                name: "a".into(),
-                svg: "<svg width=\"500\"></svg>".into(),
-                caption: nasty.clone(),
-            }]),
+            Block::Figures(vec![Figure { svg: "<svg width=\"500\"></svg>".into(), caption: nasty.clone() }]),
             Block::Tiles(vec![Tile { png: vec![1, 2, 3], description: nasty.clone(), lines: vec![nasty.clone()] }]),
             Block::Source { title: nasty.clone(), text: nasty.clone() },
         ];
