@@ -19,9 +19,13 @@ mod kiln;
 mod predict;
 #[path = "end_to_end/recipes.rs"]
 mod recipes;
+#[path = "end_to_end/report.rs"]
+mod report;
 #[path = "end_to_end/resume.rs"]
 mod resume;
 #[path = "end_to_end/summary.rs"]
 mod summary;
+#[path = "end_to_end/sweep.rs"]
+mod sweep;
 #[path = "end_to_end/transfer.rs"]
 mod transfer;

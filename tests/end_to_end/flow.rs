@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained};
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 15] = [
     "checkpoints",
     "checkpoints/best.safetensors",
     "checkpoints/last.safetensors",
@@ -16,7 +16,9 @@ const FILES: [&str; 13] = [
     "labels.json",
     "model.onnx",
     "parity.json",
+    "predictions.csv",
     "recipe.toml",
+    "report.html",
     "weights.safetensors",
 ];
 

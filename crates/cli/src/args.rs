@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use kiln_inference::{Device, EngineChoice};
 
+use crate::sweep::Metric;
+
 /// Train image classifiers, export them as ONNX, and run them.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -39,6 +41,10 @@ pub enum Command {
     Run(RunArgs),
     /// Train a recipe
     Train(TrainArgs),
+    /// Run every combination of a recipe's `[sweep]` and compare them
+    Sweep(SweepArgs),
+    /// Write a run or a sweep as one HTML page
+    Report(ReportArgs),
     /// Write a run's best weights as ONNX
     Export(ExportArgs),
     /// Measure a model on a data set
@@ -54,7 +60,7 @@ pub enum Command {
 }
 
 /// A recipe with changes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct RecipeArgs {
     /// Recipe file
     #[arg(value_name = "RECIPE")]
@@ -72,12 +78,19 @@ pub struct TrainArgs {
     /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub overrides: Vec<String>,
-    /// Folder for run directories
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
     /// Go on with a training that was stopped, from the end of its last whole epoch
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub training: TrainingArgs,
+}
+
+/// Where and how recipes are trained.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrainingArgs {
+    /// Folder for run directories
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
     /// Train by Burn's own operations alone, without kiln's kernels: slower, for comparison
     #[arg(long)]
     pub stock_kernels: bool,
@@ -90,6 +103,30 @@ pub struct RunArgs {
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// What the table is sorted by, the best first
+    #[arg(long, value_name = "METRIC", value_enum, default_value_t = Metric::ValAccuracy)]
+    pub sort_by: Metric,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Run directory or sweep, such as runs/quickstart or runs/report-sweep
+    #[arg(value_name = "RUN")]
+    pub folder: PathBuf,
+    /// File to write [default: report.html in the folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

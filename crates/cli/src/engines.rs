@@ -1,10 +1,11 @@
 //! Loading models on engines.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use kiln_assets::{Asset, Cache};
 use kiln_inference::{Device, EngineChoice, Model, Options, Receipt, probe_ort};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::args::EngineArgs;
 
@@ -50,12 +51,12 @@ fn cached_library(cache: &Cache) -> Option<std::path::PathBuf> {
 }
 
 /// A receipt as it is written into results.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReceiptRecord {
-    engine: &'static str,
+    engine: Cow<'static, str>,
     version: Option<String>,
-    requested_device: &'static str,
-    device: &'static str,
+    requested_device: Cow<'static, str>,
+    device: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<String>,
     threads: usize,
@@ -63,13 +64,23 @@ pub struct ReceiptRecord {
     library: Option<String>,
 }
 
+impl ReceiptRecord {
+    /// The engine with its version and device, for people.
+    pub fn describe(&self) -> String {
+        let name = EngineChoice::ALL.iter().find(|engine| engine.as_str() == self.engine);
+        let name = name.map_or(self.engine.as_ref(), |engine| title(*engine));
+        let version = self.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
+        format!("{name}{version} ({})", self.device)
+    }
+}
+
 impl From<&Receipt> for ReceiptRecord {
     fn from(receipt: &Receipt) -> Self {
         Self {
-            engine: receipt.engine.as_str(),
+            engine: receipt.engine.as_str().into(),
             version: receipt.version.clone(),
-            requested_device: receipt.requested.as_str(),
-            device: receipt.device.as_str(),
+            requested_device: receipt.requested.as_str().into(),
+            device: receipt.device.as_str().into(),
             fallback: receipt.fallback.clone(),
             threads: receipt.threads,
             library: receipt.library.as_ref().map(|library| library.path.display().to_string()),

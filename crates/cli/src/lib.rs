@@ -11,8 +11,12 @@ mod commands;
 mod dataset;
 mod engines;
 mod interrupt;
+mod pages;
 mod parity;
+mod picture;
 mod recipe;
+mod record;
+mod sweep;
 mod terminal;
 
 use std::ffi::OsString;

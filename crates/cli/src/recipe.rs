@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_spec::Recipe;
+use kiln_spec::{Base, Recipe, RecipeError, Sweep};
 
 use crate::args::RecipeArgs;
 
@@ -13,6 +13,18 @@ pub fn read(args: &RecipeArgs) -> anyhow::Result<Recipe> {
 
 /// Reads a recipe's file and applies changes.
 pub fn read_file(path: &Path, overrides: &[String]) -> anyhow::Result<Recipe> {
+    parse(path, overrides, Recipe::parse_with)
+}
+
+/// Reads a recipe with a `[sweep]` and applies the changes asked for.
+pub fn read_sweep(args: &RecipeArgs) -> anyhow::Result<Sweep> {
+    parse(&args.path, &args.overrides, Sweep::parse_with)
+}
+
+/// Makes something of a recipe's text, where it is, its name, changes to it, and the pretrained bases that there are.
+type Parser<T> = fn(&str, &str, &str, &[String], &[Base]) -> Result<T, RecipeError>;
+
+fn parse<T>(path: &Path, overrides: &[String], parse: Parser<T>) -> anyhow::Result<T> {
     let bytes = std::fs::read(path).map_err(|error| {
         anyhow::anyhow!(
             "cannot read the recipe {}: {error}. The recipes that come with kiln are in models/",
@@ -22,5 +34,5 @@ pub fn read_file(path: &Path, overrides: &[String]) -> anyhow::Result<Recipe> {
     let text = String::from_utf8(bytes)
         .map_err(|_| anyhow::anyhow!("the recipe {} is not UTF-8 text: recipes are TOML files", path.display()))?;
     let name = path.file_stem().map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy());
-    Ok(Recipe::parse_with(&text, &path.display().to_string(), &name, overrides, kiln_trainer::bases())?)
+    Ok(parse(&text, &path.display().to_string(), &name, overrides, kiln_trainer::bases())?)
 }

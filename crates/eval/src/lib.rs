@@ -1,7 +1,7 @@
 //! Numbers to tables and plots: what came out of a model, measured and shown.
 //!
 //! Pure functions over slices: no files, no terminal, no other crate of kiln. Logits go in, batch by batch; out come
-//! plain data that serde can write, tables as text, and plots as SVG.
+//! plain data that serde can write, tables as text, plots as SVG, and pages of them as HTML.
 //!
 //! ```
 //! use kiln_eval::{Evaluator, classification_report};
@@ -20,6 +20,8 @@
 //! | tables as text | `tables` |
 //! | plots as SVG | `plots` |
 //! | grids of captioned images | `grid` |
+//! | HTML pages | `page` |
+//! | mean and spread of several runs | `spread` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare with results that are exact"))]
@@ -30,7 +32,9 @@ mod grid;
 mod latency;
 mod logits;
 mod metrics;
+mod page;
 mod plots;
+mod spread;
 mod tables;
 mod text;
 
@@ -40,5 +44,7 @@ pub use grid::{Tile, grid_png, grid_svg};
 pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
 pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
-pub use plots::{EpochMetrics, confusion_svg, curves_svg};
-pub use tables::{classification_report, confusion_table, latency_table, text_table};
+pub use page::{Block, Card, Figure, Page, Section};
+pub use plots::{Compared, Comparison, Curve, EpochMetrics, comparison_svg, confusion_svg, curve_svg, curves_svg};
+pub use spread::Spread;
+pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};

@@ -7,7 +7,7 @@ use kiln_spec::{Base, Monitor, Recipe};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Checkpoint, Environment, History, RunError, Weights, write_atomically};
+use crate::{Checkpoint, Environment, History, RunError, Weights, json, write_atomically};
 
 /// The files of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub enum RunFile {
     Curves,
     /// Confusion matrix, drawn.
     Confusion,
+    /// What each test image was taken for.
+    Predictions,
+    /// All of it as a page.
+    Report,
 }
 
 impl RunFile {
@@ -63,6 +67,8 @@ impl RunFile {
             Self::Evaluation => "eval.json",
             Self::Curves => "curves.svg",
             Self::Confusion => "confusion.svg",
+            Self::Predictions => "predictions.csv",
+            Self::Report => "report.html",
         }
     }
 }
@@ -78,8 +84,7 @@ impl RunDir {
     pub fn create(root: &Path, recipe: &Recipe) -> Result<Self, RunError> {
         let fail = |path: &Path, source| RunError::Write { path: path.into(), source };
         std::fs::create_dir_all(root).map_err(|source| fail(root, source))?;
-        let names = std::iter::once(recipe.name.clone()).chain((2..).map(|n| format!("{}-{n}", recipe.name)));
-        for name in names {
+        for name in Self::names(recipe) {
             let path = root.join(name);
             match std::fs::create_dir(&path) {
                 Ok(()) => {
@@ -96,6 +101,19 @@ impl RunDir {
             }
         }
         unreachable!("there is always a next name")
+    }
+
+    /// The names that runs of a recipe get, in order.
+    fn names(recipe: &Recipe) -> impl Iterator<Item = String> {
+        std::iter::once(recipe.name.clone()).chain((2..).map(|n| format!("{}-{n}", recipe.name)))
+    }
+
+    /// Those that [`create`](Self::create) made of exactly this recipe, the oldest first.
+    pub fn of(root: &Path, recipe: &Recipe) -> Vec<Self> {
+        let paths = Self::names(recipe).map(|name| root.join(name)).take_while(|path| path.exists());
+        let runs = paths.filter_map(|path| Self::open(&path).ok());
+        let text = recipe.to_toml();
+        runs.filter(|run| run.read_text(RunFile::Recipe).is_ok_and(|found| found == text)).collect()
     }
 
     /// Opens one that exists.
@@ -125,33 +143,27 @@ impl RunDir {
 
     /// Writes a value as JSON for people and programs.
     pub fn write_json(&self, file: RunFile, value: &impl Serialize) -> Result<(), RunError> {
-        let mut json = serde_json::to_vec_pretty(value)
-            .map_err(|error| RunError::Content { path: self.file(file), problem: error.to_string() })?;
-        json.push(b'\n');
-        self.write(file, &json)
+        json::write(&self.file(file), value)
+    }
+
+    /// Reads what [`write_json`](Self::write_json) wrote; nothing if there is no such file.
+    pub fn read_json<T: DeserializeOwned>(&self, file: RunFile) -> Result<Option<T>, RunError> {
+        let path = self.file(file);
+        if path.exists() { json::read(&path).map(Some) } else { Ok(None) }
     }
 
     /// Checksums of the tensors that stayed frozen, by name; empty where none were.
     pub fn frozen(&self) -> Result<BTreeMap<String, String>, RunError> {
-        if self.file(RunFile::Frozen).exists() { self.read_json(RunFile::Frozen) } else { Ok(BTreeMap::new()) }
-    }
-
-    fn read_json<T: DeserializeOwned>(&self, file: RunFile) -> Result<T, RunError> {
-        let content =
-            |error: serde_json::Error| RunError::Content { path: self.file(file), problem: error.to_string() };
-        serde_json::from_slice(&self.read(file)?).map_err(content)
+        Ok(self.read_json(RunFile::Frozen)?.unwrap_or_default())
     }
 
     /// Names of the classes, in the order of the model's scores.
     pub fn labels(&self) -> Result<Vec<String>, RunError> {
-        let content = |error: serde_json::Error| RunError::Content {
-            path: self.file(RunFile::Labels),
-            problem: error.to_string(),
-        };
-        serde_json::from_slice(&self.read(RunFile::Labels)?).map_err(content)
+        json::read(&self.file(RunFile::Labels))
     }
 
-    fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {
+    /// A file's bytes.
+    pub fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {
         let path = self.file(file);
         std::fs::read(&path).map_err(|source| RunError::Read { path, source })
     }
@@ -169,7 +181,7 @@ impl RunDir {
 
     /// What the run was begun with.
     pub fn environment(&self) -> Result<Environment, RunError> {
-        self.read_json(RunFile::Environment)
+        json::read(&self.file(RunFile::Environment))
     }
 
     /// The history so far, judged by that figure; empty before the first epoch is done.
@@ -223,6 +235,16 @@ mod tests {
         let opened = RunDir::open(made.path()).unwrap();
         assert_eq!(opened.recipe(&[]).unwrap(), recipe());
         assert_eq!(opened.history(Monitor::default()).unwrap(), History::default());
+    }
+
+    #[test]
+    fn runs_are_found_by_their_recipe() {
+        let root = tempfile::tempdir().unwrap();
+        let other = Recipe { description: Some("other".into()), ..recipe() };
+        let made: Vec<_> =
+            [recipe(), other, recipe()].iter().map(|recipe| RunDir::create(root.path(), recipe).unwrap()).collect();
+        assert_eq!(RunDir::of(root.path(), &recipe()), [made[0].clone(), made[2].clone()]);
+        assert_eq!(RunDir::of(&root.path().join("none"), &recipe()), []);
     }
 
     #[test]

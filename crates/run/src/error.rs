@@ -33,6 +33,18 @@ pub enum RunError {
         /// The file that every run has.
         missing: &'static str,
     },
+    /// The folder is no sweep's.
+    #[error(
+        "{} is not a sweep's folder: it has no `{missing}`. Name a folder that `kiln sweep` made, such as \
+         runs/report-sweep",
+        path.display()
+    )]
+    NotASweep {
+        /// The folder.
+        path: PathBuf,
+        /// The file that every sweep has.
+        missing: &'static str,
+    },
     /// A file that does not hold what it should.
     #[error("{}: {problem}", path.display())]
     Content {

@@ -1,4 +1,4 @@
-//! The run directory: the hand-over between training, export and evaluation.
+//! The run directory: the hand-over between training, export and evaluation; and the folder of a sweep's runs.
 //!
 //! This is the only place that knows the names of the files in it. Everything is written to a temporary name and
 //! renamed, so that a reader never sees half a file and a full disk loses nothing.
@@ -11,6 +11,8 @@ mod directory;
 mod environment;
 mod error;
 mod history;
+mod json;
+mod sweep;
 mod weights;
 
 pub use atomic::{check_writable, write_atomically};
@@ -19,4 +21,5 @@ pub use directory::{RunDir, RunFile};
 pub use environment::Environment;
 pub use error::RunError;
 pub use history::{Epoch, History};
+pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

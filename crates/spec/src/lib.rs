@@ -24,7 +24,8 @@ pub use layer::{
 pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
 pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Betas, ClassWeight, Data, DataSource, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer, OptimizerKind,
-    Phase, Preprocess, Recipe, RecipeError, Schedule, ScheduleKind, Training, Validation, ValidationSubset,
+    Betas, ClassWeight, Combination, Data, DataSource, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer,
+    OptimizerKind, Phase, Preprocess, Recipe, RecipeError, Reference, Schedule, ScheduleKind, Setting, Sweep, Training,
+    Validation, ValidationSubset,
 };
 pub use shape::Shape;

@@ -1,7 +1,7 @@
 //! `kiln eval`.
 
 mod measure;
-mod predictions;
+pub mod predictions;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use crate::args::EvalArgs;
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, dataset, engines};
 pub use measure::{Measured, MeasuredRecord, measure};
+pub use predictions::Prediction;
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let source = dataset::parse(&args.data)?;

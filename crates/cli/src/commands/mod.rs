@@ -5,11 +5,16 @@ mod eval;
 mod export;
 mod fetch;
 mod predict;
+mod report;
 mod run;
 mod summary;
+mod sweep;
 mod train;
 
+pub use eval::{MeasuredRecord, Prediction, predictions};
 pub use export::Trained;
+pub use summary::layer_table;
+pub use train::curves;
 
 use crate::args::{Args, Command};
 use crate::assets::Assets;
@@ -41,6 +46,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let outcome = match args.command {
         Command::Run(args) => run::run(&args, &context),
         Command::Train(args) => train::run(&args, &context),
+        Command::Sweep(args) => sweep::run(&args, &context),
+        Command::Report(args) => report::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Predict(args) => predict::run(&args, &context),

@@ -1,4 +1,4 @@
-//! `kiln run`: train, export, verify, evaluate.
+//! `kiln run`: train, export, verify, evaluate, report.
 
 use std::fmt::Write;
 
@@ -9,13 +9,14 @@ use kiln_run::{RunDir, RunFile};
 use kiln_spec::Recipe;
 use serde::Serialize;
 
-use super::eval::{Measured, MeasuredRecord, measure};
+use super::eval::{Measured, MeasuredRecord, measure, predictions};
 use super::export::{self, Trained};
 use super::{Context, train};
-use crate::args::RunArgs;
+use crate::args::{RunArgs, TrainingArgs};
 use crate::parity::{self, Parity, TOLERANCE};
+use crate::record::RunRecord;
 use crate::terminal::{percent, thousands};
-use crate::{Outcome, dataset, engines};
+use crate::{Outcome, dataset, engines, pages};
 
 /// Images per batch when the test images are evaluated.
 const BATCH: usize = 256;
@@ -32,6 +33,35 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     if outcome != Outcome::Done {
         return Ok(outcome);
     }
+    let Some(finished) = finish(recipe, run, context)? else { return Ok(Outcome::Interrupted) };
+    let Finished { recipe, run, measured, parity } = &finished;
+    let output = if args.json {
+        let data = dataset::test_name(recipe);
+        let evaluations = measured.iter().map(|(_, result)| result.record(&data)).collect();
+        format!("{}\n", serde_json::to_string_pretty(&Report { run: run.path(), parity, evaluations })?)
+    } else {
+        summary(recipe, run, measured, parity)?
+    };
+    context.terminal.print(&output)?;
+    Ok(if parity.passed { Outcome::Done } else { Outcome::CheckFailed })
+}
+
+/// A recipe that went all the way; without figures if the implementations disagree.
+pub struct Finished {
+    pub recipe: Recipe,
+    pub run: RunDir,
+    pub measured: Vec<(&'static str, Measured)>,
+    pub parity: Parity,
+}
+
+/// Trains, exports, verifies, evaluates and reports into a new run directory; nothing if the user stopped it.
+pub fn whole(args: &TrainingArgs, recipe: Recipe, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
+    let (run, outcome) = train::begin(&recipe, args, context)?;
+    if outcome == Outcome::Done { finish(recipe, run, context) } else { Ok(None) }
+}
+
+/// Exports, verifies, evaluates and reports what was trained; nothing if the user stopped it.
+fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
     let trained = Trained::open(&run, recipe)?;
     export::write(&trained, &run.file(RunFile::Model), context)?;
     let images = dataset::test(&trained.recipe, context)?;
@@ -39,7 +69,7 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut measured = Vec::new();
     if parity.passed {
         for (engine, model) in &models {
-            let Some(result) = measure(model, &images, BATCH, context)? else { return Ok(Outcome::Interrupted) };
+            let Some(result) = measure(model, &images, BATCH, context)? else { return Ok(None) };
             measured.push((engines::title(*engine), result));
         }
         let scores: Vec<_> = measured.iter().map(|(name, result)| (*name, result.scores.clone())).collect();
@@ -50,20 +80,17 @@ pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     for failure in parity.failures() {
         context.terminal.error(&failure);
     }
-    let data = format!("{}:test", trained.recipe.data.dataset.as_str());
+    let data = dataset::test_name(&trained.recipe);
     let evaluations: Vec<MeasuredRecord<'_>> = measured.iter().map(|(_, result)| result.record(&data)).collect();
     if let Some((_, first)) = measured.first() {
         run.write_json(RunFile::Evaluation, &evaluations)?;
         let confusion = &first.evaluation.confusion;
         run.write(RunFile::Confusion, confusion_svg(confusion, &trained.labels, false)?.as_bytes())?;
+        run.write(RunFile::Predictions, &predictions::csv(first, &images, &trained.labels)?)?;
     }
-    let output = if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&Report { run: run.path(), parity: &parity, evaluations })?)
-    } else {
-        summary(&trained.recipe, &run, &measured, &parity)?
-    };
-    context.terminal.print(&output)?;
-    Ok(if parity.passed { Outcome::Done } else { Outcome::CheckFailed })
+    let page = pages::run(&RunRecord::read(run.clone())?, context)?;
+    run.write(RunFile::Report, page.to_html().as_bytes())?;
+    Ok(Some(Finished { recipe: trained.recipe, run, measured, parity }))
 }
 
 /// Loads the exported file on every engine present and compares them with Burn on one training batch's worth of test
@@ -125,6 +152,7 @@ fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity:
         )?;
     }
     writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;
+    writeln!(text, "Report: {}", run.file(RunFile::Report).display())?;
     Ok(text)
 }
 

@@ -1,6 +1,6 @@
 //! `kiln summary`: the table of Keras's `model.summary()`.
 
-use kiln_eval::text_table;
+use kiln_eval::Table;
 use kiln_spec::Model;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     } else if args.json {
         format!("{}\n", serde_json::to_string_pretty(&summary(&model))?)
     } else {
-        format!("Model: {}\n{}", recipe.name, table(&model))
+        format!("Model: {}\n{}", recipe.name, self::text(&model))
     };
     context.terminal.print(&text)?;
     Ok(Outcome::Done)
@@ -58,7 +58,8 @@ fn summary(model: &Model) -> Summary<'_> {
     }
 }
 
-fn table(model: &Model) -> String {
+/// One line per layer; what is frozen has a column of its own where anything is.
+pub fn layer_table(model: &Model) -> Table {
     let summary = summary(model);
     // As with Keras's `show_trainable`, but only where it says something.
     let any_frozen = summary.layers.iter().any(|row| row.frozen);
@@ -70,7 +71,11 @@ fn table(model: &Model) -> String {
         std::iter::once(name).chain(frozen).chain(numbers).collect::<Vec<_>>()
     });
     let header = ["Layer (type)"].into_iter().chain(any_frozen.then_some("Frozen")).chain(["Output shape", "Param #"]);
-    let table = text_table(header, rows, if any_frozen { 3 } else { 2 });
+    Table::new(header, rows, if any_frozen { 3 } else { 2 })
+}
+
+fn text(model: &Model) -> String {
+    let (table, summary) = (layer_table(model).to_text(), summary(model));
     format!(
         "{table}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n",
         thousands(summary.total_parameters),

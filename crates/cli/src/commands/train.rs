@@ -4,7 +4,6 @@ mod backbone;
 mod features;
 mod progress;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use kiln_spec::{Model, Recipe, Validation, ValidationSubset};
 use kiln_trainer::{Device, Resume, Snapshot, Task, fit, frozen_checksums, initial_weights};
 
 use super::Context;
-use crate::args::TrainArgs;
+use crate::args::{TrainArgs, TrainingArgs};
 use crate::dataset::Sets;
 use crate::interrupt::Polling;
 use crate::terminal::{duration, percent, thousands};
@@ -32,17 +31,16 @@ pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
 
 /// Trains a recipe into a new run directory, or goes on in one.
 pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir, Recipe, Outcome)> {
-    let device = if args.stock_kernels { Device::stock_cpu() } else { Device::cpu() };
     let (run, recipe, outcome) = match (&args.resume, &args.path) {
         (Some(path), _) => {
             let run = RunDir::open(path)?;
             let recipe = run.recipe(kiln_trainer::bases())?;
-            let outcome = resume(&recipe, &run, &device, context)?;
+            let outcome = resume(&recipe, &run, &device(&args.training), context)?;
             (run, recipe, outcome)
         }
         (None, Some(path)) => {
             let recipe = recipe::read_file(path, &args.overrides)?;
-            let (run, outcome) = begin(&recipe, &args.runs, &device, context)?;
+            let (run, outcome) = begin(&recipe, &args.training, context)?;
             (run, recipe, outcome)
         }
         (None, None) => unreachable!("the command line asks for one of them"),
@@ -51,20 +49,20 @@ pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir,
 }
 
 /// Trains into a new run directory.
-pub fn begin(
-    recipe: &Recipe,
-    runs: &Path,
-    device: &Device,
-    context: &Context<'_>,
-) -> anyhow::Result<(RunDir, Outcome)> {
+pub fn begin(recipe: &Recipe, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<(RunDir, Outcome)> {
+    let device = &device(args);
     let sets = sets(recipe, context)?;
     let weights = first_weights(recipe, context)?;
-    let run = RunDir::create(runs, recipe)?;
+    let run = RunDir::create(&args.runs, recipe)?;
     run.write_json(RunFile::Environment, &environment(recipe, device, context)?)?;
     run.write_json(RunFile::Labels, &sets.train.dataset().classes())?;
     announce(recipe, &run, &sets, device, context)?;
     let outcome = go_on(recipe, &Start { weights, ..Start::new(recipe) }, &sets, &run, device, context)?;
     Ok((run, outcome))
+}
+
+fn device(args: &TrainingArgs) -> Device {
+    if args.stock_kernels { Device::stock_cpu() } else { Device::cpu() }
 }
 
 /// Goes on where the run stood after its last whole epoch.
@@ -289,6 +287,12 @@ fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context
 }
 
 fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
+    let (epochs, best) = curves(history);
+    Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
+}
+
+/// A history as the plots take it, with its best epoch.
+pub fn curves(history: &History) -> (Vec<kiln_eval::EpochMetrics>, Option<u32>) {
     let metrics = |epoch: &Epoch| kiln_eval::EpochMetrics {
         epoch: epoch.epoch as u32,
         train_loss: epoch.train_loss,
@@ -296,9 +300,7 @@ fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
         val_loss: Some(epoch.val_loss),
         val_accuracy: Some(epoch.val_accuracy),
     };
-    let epochs: Vec<_> = history.epochs.iter().map(metrics).collect();
-    let best = history.best().map(|epoch| epoch.epoch as u32);
-    Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
+    (history.epochs.iter().map(metrics).collect(), history.best().map(|epoch| epoch.epoch as u32))
 }
 
 fn environment(recipe: &Recipe, device: &Device, context: &Context<'_>) -> anyhow::Result<Environment> {

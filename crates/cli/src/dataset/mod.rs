@@ -122,6 +122,11 @@ pub fn test(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<View> {
     Ok(limited(parts(recipe, context)?.test, recipe))
 }
 
+/// The test images' name, as in `mnist:test`.
+pub fn test_name(recipe: &Recipe) -> String {
+    format!("{}:test", recipe.data.dataset)
+}
+
 fn limited(test: View, recipe: &Recipe) -> View {
     match recipe.data.test_limit {
         Some(limit) => test.take(limit, recipe.training.seed),

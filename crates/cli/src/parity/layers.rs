@@ -1,20 +1,21 @@
 //! Which layer makes the difference.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use kiln_inference::{EngineChoice, Model, Options};
 use kiln_trainer::Predictor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::TOLERANCE;
 use crate::commands::Trained;
 use crate::engines;
 
 /// The first layer whose output differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerDifference {
     /// The engine that differs from Burn.
-    pub engine: &'static str,
+    pub engine: Cow<'static, str>,
     /// The layer's name.
     pub layer: String,
     /// Largest difference of its outputs.
@@ -51,7 +52,7 @@ pub fn first_difference(
         let Some(found) = outputs.iter().find(|output| output.name == *value) else { continue };
         let agreement = super::agreement(&expected.data, &found.data, expected.data.len() / images)?;
         if !agreement.passes(TOLERANCE) {
-            let (engine, max_absolute) = (engines::title(engine), agreement.max_absolute);
+            let (engine, max_absolute) = (Cow::Borrowed(engines::title(engine)), agreement.max_absolute);
             return Ok(Some(LayerDifference { engine, layer: expected.name, max_absolute }));
         }
     }

@@ -2,10 +2,12 @@
 
 mod layers;
 
+use std::borrow::Cow;
+
 use kiln_eval::{Agreement, EvalError, Tolerance};
 use kiln_inference::{EngineChoice, Model, Options};
 use kiln_trainer::{Device, Predictor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::commands::Trained;
 use crate::engines;
@@ -16,7 +18,7 @@ pub use layers::LayerDifference;
 pub const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-5 };
 
 /// What the gate found; `parity.json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Parity {
     /// Whether every comparison passed.
     pub passed: bool,
@@ -25,17 +27,17 @@ pub struct Parity {
     /// One per pair of implementations and batch size.
     pub comparisons: Vec<Comparison>,
     /// Where implementations that differ part ways.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_differences: Vec<LayerDifference>,
 }
 
 /// Two implementations on the same images.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Comparison {
     /// The implementation that the other is measured against.
-    pub reference: &'static str,
+    pub reference: Cow<'static, str>,
     /// The other.
-    pub other: &'static str,
+    pub other: Cow<'static, str>,
     /// Images per run.
     pub batch_size: usize,
     /// How far they lie apart.
@@ -129,6 +131,7 @@ pub fn compare(
         for (other, b) in &outputs[at + 1..] {
             let agreement = agreement(a, b, classes)?;
             let passed = agreement.passes(TOLERANCE) && agreement.same_top == agreement.images;
+            let (reference, other) = (Cow::Borrowed(*reference), Cow::Borrowed(*other));
             comparisons.push(Comparison { reference, other, batch_size, agreement, passed });
         }
     }

@@ -7,7 +7,8 @@ use super::*;
 #[test]
 fn every_pair_is_compared_and_judged() {
     let outputs = vec![("a", vec![1.0, 2.0]), ("b", vec![1.0, 2.00001]), ("c", vec![1.0, 2.1])];
-    let found: Vec<_> = compare(&outputs, 1, 2).unwrap().iter().map(|c| (c.reference, c.other, c.passed)).collect();
+    let compared = compare(&outputs, 1, 2).unwrap();
+    let found: Vec<_> = compared.iter().map(|c| (c.reference.as_ref(), c.other.as_ref(), c.passed)).collect();
     assert_eq!(found, [("a", "b", true), ("a", "c", false), ("b", "c", false)]);
 }
 

@@ -1,11 +1,9 @@
 //! A grid as an SVG document.
 
 use std::fmt::Write;
-use std::io::Cursor;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::{ExtendedColorType, ImageEncoder};
 
 use super::Tile;
 use super::layout::Layout;
@@ -24,7 +22,7 @@ pub fn grid_svg(tiles: &[Tile], columns: usize) -> Result<String, EvalError> {
         let place = layout.place(number, tile);
         let [[x, y], [_, text_y]] = [place.at, place.text_at];
         let (width, height) = (tile.width * place.scale, tile.height * place.scale);
-        let data = BASE64_STANDARD.encode(png(tile)?);
+        let data = BASE64_STANDARD.encode(tile.to_png()?);
         let (middle, baseline) = (x + width / 2, text_y + HEIGHT - 4);
         // Writing to a `String` cannot fail.
         let _ = write!(
@@ -39,14 +37,6 @@ pub fn grid_svg(tiles: &[Tile], columns: usize) -> Result<String, EvalError> {
     }
     svg.push_str("</svg>\n");
     Ok(svg)
-}
-
-fn png(tile: &Tile) -> Result<Vec<u8>, EvalError> {
-    let mut file = Cursor::new(Vec::new());
-    image::codecs::png::PngEncoder::new(&mut file)
-        .write_image(&tile.pixels, tile.width, tile.height, ExtendedColorType::Rgb8)
-        .map_err(|error| EvalError::Drawing { reason: error.to_string() })?;
-    Ok(file.into_inner())
 }
 
 fn escaped(text: &str) -> String {

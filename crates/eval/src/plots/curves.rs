@@ -1,5 +1,7 @@
 //! Training curves: loss and accuracy by epoch.
 
+use std::ops::RangeInclusive;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -9,27 +11,80 @@ use super::mark::Mark;
 use super::panel::{Panel, Points, dashed_line};
 use crate::EvalError;
 
-const SIZE: (u32, u32) = (1000, 400);
+/// Width and height of one panel.
+const PANEL: (u32, u32) = (500, 356);
 const LEGEND_HEIGHT: i32 = 44;
+
+/// What is drawn by epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// Mean cross-entropy.
+    Loss,
+    /// Share of images classified correctly.
+    Accuracy,
+}
+
+impl Curve {
+    /// The metric's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Accuracy => "accuracy",
+        }
+    }
+
+    /// Values that the metric can have.
+    fn possible(self) -> RangeInclusive<f64> {
+        match self {
+            Self::Loss => 0.0..=f64::INFINITY,
+            Self::Accuracy => 0.0..=1.0,
+        }
+    }
+
+    fn series(self, epochs: &[EpochMetrics]) -> [(Mark, Points); 2] {
+        match self {
+            Self::Loss => series(epochs, |e| Some(e.train_loss), |e| e.val_loss),
+            Self::Accuracy => series(epochs, |e| Some(e.train_accuracy), |e| e.val_accuracy),
+        }
+    }
+}
 
 /// Loss and accuracy by epoch, side by side, for training and validation, as an SVG document of 1000 x 400 pixels.
 ///
 /// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and infinite values leave a gap.
 pub fn curves_svg(epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
+    draw(&[Curve::Loss, Curve::Accuracy], epochs, best)
+}
+
+/// One half of [`curves_svg`], 500 x 400 pixels: to be shown where a page may be narrow.
+pub fn curve_svg(curve: Curve, epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
+    draw(&[curve], epochs, best)
+}
+
+fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
     let numbers = || epochs.iter().map(|e| e.epoch);
     let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
         return Err(EvalError::Empty { what: "epochs" });
     };
     let best = best.filter(|best| numbers().any(|epoch| epoch == *best));
-    let loss = series(epochs, |e| Some(e.train_loss), |e| e.val_loss);
-    let accuracy = series(epochs, |e| Some(e.train_accuracy), |e| e.val_accuracy);
-    let panel = |name, series, possible| Panel { name, epochs: first..=last, series, possible, best };
-    let panels = [panel("loss", &loss, 0.0..=f64::INFINITY), panel("accuracy", &accuracy, 0.0..=1.0)];
+    let series: Vec<_> = curves.iter().map(|curve| curve.series(epochs)).collect();
+    let panels: Vec<Panel<'_>> = curves
+        .iter()
+        .zip(&series)
+        .map(|(curve, series)| Panel {
+            name: curve.name(),
+            epochs: first..=last,
+            series,
+            possible: curve.possible(),
+            best,
+        })
+        .collect();
     let has_values = |(_, points): &&(Mark, Points)| points.iter().any(|(_, value)| value.is_some());
-    let mut marks: Vec<Mark> = loss.iter().chain(&accuracy).filter(has_values).map(|(mark, _)| *mark).collect();
+    let mut marks: Vec<Mark> = series.iter().flatten().filter(has_values).map(|(mark, _)| *mark).collect();
     marks.sort();
     marks.dedup();
-    svg(SIZE, |root| {
+    let size = (PANEL.0 * panels.len() as u32, PANEL.1 + LEGEND_HEIGHT as u32);
+    svg(size, |root| {
         legend(root, &marks, best)?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
         below.split_evenly((1, panels.len())).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
@@ -48,7 +103,7 @@ fn series(
         .map(|(mark, value)| (mark, epochs.iter().map(|e| (e.epoch, value(e).filter(drawable))).collect()))
 }
 
-/// One legend for both panels, centred above them.
+/// One legend for all panels, centred above them.
 fn legend(root: &Area<'_>, marks: &[Mark], best: Option<u32>) -> Drawn {
     const SWATCH: i32 = 38;
     const GAP: i32 = 28;
@@ -56,7 +111,7 @@ fn legend(root: &Area<'_>, marks: &[Mark], best: Option<u32>) -> Drawn {
     let entries: Vec<_> = marks.iter().map(|mark| (Some(*mark), mark.name().to_owned())).chain(best).collect();
     let widths: i32 = entries.iter().map(|(_, name)| SWATCH + width(name, TEXT) + GAP).sum();
     let total = widths - GAP;
-    let mut x = (SIZE.0 as i32 - total) / 2;
+    let mut x = (root.dim_in_pixel().0 as i32 - total) / 2;
     let y = LEGEND_HEIGHT / 2;
     for (mark, name) in entries {
         match mark {
@@ -99,6 +154,13 @@ mod tests {
         // One disc per panel and one in the legend.
         assert_eq!(count(&document, "<circle"), 3);
         assert!(document.contains("best epoch: 1"), "{document}");
+    }
+
+    #[test]
+    fn one_curve_is_half_of_both() {
+        let loss = curve_svg(Curve::Loss, &[epoch(1, 0.5), epoch(2, 0.25)], None).unwrap();
+        assert!(loss.starts_with("<svg width=\"500\" height=\"400\"") && loss.contains("loss"), "{loss}");
+        assert!(!loss.contains("accuracy"));
     }
 
     #[test]

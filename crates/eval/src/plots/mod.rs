@@ -2,6 +2,7 @@
 
 mod axis;
 mod canvas;
+mod comparison;
 mod confusion;
 mod curves;
 mod heat_map;
@@ -11,6 +12,7 @@ mod panel;
 mod shades;
 mod ticks;
 
+pub use comparison::{Compared, Comparison, comparison_svg};
 pub use confusion::confusion_svg;
-pub use curves::curves_svg;
+pub use curves::{Curve, curve_svg, curves_svg};
 pub use history::EpochMetrics;

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axis::Axis;
+use super::axis::{Axis, roomy};
 use super::canvas::{Area, Drawn, FAINT, GRID, INK, TEXT, text, width};
 use super::mark::Mark;
 use super::ticks::Ticks;
@@ -98,18 +98,9 @@ impl Panel<'_> {
         Axis { range, ticks }
     }
 
-    /// The values with a little room around them; some range where there are none or all are equal.
     fn y_range(&self) -> Range<f64> {
-        let (low, high) = self.values().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        if low > high {
-            return 0.0..1.0;
-        }
-        let (middle, largest) = (f64::midpoint(low, high), low.abs().max(high.abs()));
-        // Less than a hundredth of the value is no curve but noise, and would need long labels; so would what is as
-        // good as zero.
-        let least = if largest > 1e-30 { largest * 0.01 } else { 1.0 };
-        let half = (high - low).max(least) * 0.56;
-        middle - half..middle + half
+        // Less than a hundredth of the value is no curve but noise.
+        roomy(self.values(), 0.01)
     }
 }
 

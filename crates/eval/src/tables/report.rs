@@ -1,6 +1,7 @@
 //! Scores by class, as scikit-learn's `classification_report`.
 
-use super::style::{MAX_LABEL, text_table};
+use super::Table;
+use super::style::MAX_LABEL;
 use crate::text::shown;
 use crate::{Average, Evaluation};
 
@@ -8,7 +9,12 @@ use crate::{Average, Evaluation};
 ///
 /// Laid out as scikit-learn's `classification_report(..., digits=4)`.
 pub fn classification_report(evaluation: &Evaluation) -> String {
-    let header = ["class", "precision", "recall", "f1-score", "support"].map(String::from).to_vec();
+    classification_table(evaluation).to_text()
+}
+
+/// What [`classification_report`] writes.
+pub fn classification_table(evaluation: &Evaluation) -> Table {
+    let header = ["class", "precision", "recall", "f1-score", "support"];
     let classes = evaluation.classes.iter().map(|c| {
         let label = shown(&c.label, MAX_LABEL);
         row(label, [Some(c.precision), Some(c.recall), Some(c.f1)], Some(c.support))
@@ -23,7 +29,7 @@ pub fn classification_report(evaluation: &Evaluation) -> String {
             average("macro avg", &evaluation.macro_average),
             average("weighted avg", &evaluation.weighted_average),
         ]);
-    text_table(header, classes.chain(summary), 1)
+    Table::new(header, classes.chain(summary), 1)
 }
 
 fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<String> {

@@ -47,6 +47,25 @@ impl Value {
             Self::Table(_) => "a table".into(),
         }
     }
+
+    /// The value as a person would write it down, strings without quotes.
+    pub fn plain(&self) -> String {
+        match self {
+            Self::String(text) => text.clone(),
+            // With an exponent where zeros would be many.
+            Self::Float(x) => format!("{x:?}"),
+            Self::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.value.plain()).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Table(entries) => {
+                let entries: Vec<String> =
+                    entries.iter().map(|(key, node)| format!("{key} = {}", node.value.plain())).collect();
+                format!("{{ {} }}", entries.join(", "))
+            }
+            other => other.describe(),
+        }
+    }
 }
 
 /// Parses TOML and applies the overrides, in order.
@@ -85,8 +104,11 @@ struct Converter<'a> {
 
 impl Converter<'_> {
     fn table(&self, table: &DeTable<'_>) -> Result<Value, RecipeError> {
+        // In the order of the file: the order in which a sweep varies its values is the reader's.
+        let mut written: Vec<_> = table.iter().collect();
+        written.sort_by_key(|(key, _)| key.span().start);
         let mut entries = Vec::with_capacity(table.len());
-        for (key, value) in table {
+        for (key, value) in written {
             // A table's own span may be its header's or empty; the key always has a place.
             let place = self.lines.place(key.span().start);
             entries.push((key.get_ref().to_string(), Node { value: self.value(value.get_ref(), &place)?, place }));
@@ -123,19 +145,31 @@ impl Converter<'_> {
 fn set(root: &mut Node, argument: &str) -> Result<(), String> {
     let (path, value) = argument.split_once('=').ok_or("expected KEY=VALUE, such as training.epochs=3")?;
     let place = Place::Override(argument.to_string());
+    let keys = keys(path)?;
+    if value.trim().is_empty() {
+        return remove(root, &keys);
+    }
+    assign(root, &keys, Node { value: literal(value.trim(), &place), place })
+}
+
+/// The keys along a path such as `layers.conv2d_1.filters`.
+pub(super) fn keys(path: &str) -> Result<Vec<&str>, String> {
     let keys: Vec<&str> = path.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
         return Err("the key has an empty part: write it as training.epochs".into());
     }
-    if value.trim().is_empty() {
-        return remove(root, &keys);
-    }
+    Ok(keys)
+}
+
+/// Puts a value where the keys lead; tables on the way are made if they are not there.
+pub(super) fn assign(root: &mut Node, keys: &[&str], new: Node) -> Result<(), String> {
     let mut node = root;
     for (depth, key) in keys.iter().enumerate() {
         node = match &mut node.value {
             Value::Table(entries) => {
                 let at = entries.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
-                    entries.push(((*key).to_string(), Node { value: Value::Table(Vec::new()), place: place.clone() }));
+                    let table = Node { value: Value::Table(Vec::new()), place: new.place.clone() };
+                    entries.push(((*key).to_string(), table));
                     entries.len() - 1
                 });
                 &mut entries[at].1
@@ -153,7 +187,7 @@ fn set(root: &mut Node, argument: &str) -> Result<(), String> {
             other => return Err(format!("`{}` is {}, it has no keys", keys[..depth].join("."), other.describe())),
         };
     }
-    *node = Node { value: literal(value.trim(), &place), place };
+    *node = new;
     Ok(())
 }
 

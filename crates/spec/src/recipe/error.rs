@@ -32,6 +32,13 @@ impl RecipeError {
         self
     }
 
+    /// Says in which combination of a sweep it came up.
+    #[must_use]
+    pub(super) fn in_combination(mut self, label: &str) -> Self {
+        self.problem = format!("{} (in the sweep's combination `{label}`)", self.problem);
+        self
+    }
+
     /// The line of the file that is at fault, from 1; none for a mistake in a `--set` argument or of the whole recipe.
     pub fn line(&self) -> Option<usize> {
         match self.place {

@@ -8,6 +8,7 @@ mod error;
 mod optimization;
 mod parse;
 mod section;
+mod sweep;
 mod write;
 
 use serde::Serialize;
@@ -18,6 +19,7 @@ pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
 pub use error::RecipeError;
 pub use optimization::{Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind};
 pub(crate) use parse::base;
+pub use sweep::{Combination, Reference, Setting, Sweep};
 
 /// A recipe with every value filled in, whose layers fit together.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,9 +3,10 @@
 mod augmentation;
 mod data;
 mod optimization;
+pub mod sweep;
 mod training;
 
-use super::document;
+use super::document::{self, Node};
 use super::error::RecipeError;
 use super::section::{Bound, Field, Section};
 use super::{Export, Input, Preprocess, Recipe};
@@ -18,7 +19,7 @@ use crate::{
 pub(super) const MANY: i64 = 1 << 31;
 
 const ROOT: &[&str] =
-    &["name", "description", "input", "backbone", "data", "augmentation", "training", "export", "layers"];
+    &["name", "description", "input", "backbone", "data", "augmentation", "training", "export", "layers", "sweep"];
 
 pub(super) fn recipe(
     text: &str,
@@ -27,8 +28,16 @@ pub(super) fn recipe(
     overrides: &[String],
     bases: &[Base],
 ) -> Result<Recipe, RecipeError> {
-    let document = document::read(text, origin, overrides)?;
-    let root = Section::root(origin, &document, ROOT)?;
+    recipe_of(&document::read(text, origin, overrides)?, origin, name, bases)
+}
+
+fn recipe_of(document: &Node, origin: &str, name: &str, bases: &[Base]) -> Result<Recipe, RecipeError> {
+    let root = Section::root(origin, document, ROOT)?;
+    if let Some(field) = root.get("sweep") {
+        return Err(field.error(
+            "this recipe has a `[sweep]`: train its combinations with `kiln sweep`, or leave it out with `--set sweep=`",
+        ));
+    }
     // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
     let (input, data, training, export) = (input(&root)?, data::read(&root)?, training::read(&root)?, export(&root)?);
     let augmentation = augmentation::read(&root)?;

@@ -104,6 +104,21 @@ pub(super) enum Bound {
 }
 
 impl<'a> Field<'a> {
+    /// A value under a key.
+    pub fn new(origin: &'a str, path: &str, node: &'a Node) -> Self {
+        Self { origin, path: path.into(), node }
+    }
+
+    /// The file's name for messages.
+    pub fn origin(&self) -> &'a str {
+        self.origin
+    }
+
+    /// The value as it is, with its place.
+    pub fn node(&self) -> &'a Node {
+        self.node
+    }
+
     /// An error about this value.
     pub fn error(&self, problem: impl Into<String>) -> RecipeError {
         RecipeError::new(self.origin, self.node.place.clone(), problem)
@@ -270,7 +285,7 @@ fn list(words: &[&str]) -> String {
 }
 
 /// The message for a key that is not valid here.
-fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
+pub(super) fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
     let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
     format!("unknown key `{key}`{place}{} Valid keys: {}", did_you_mean(key, keys), list(keys))
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use kiln_data::{Batch, Loader, Order, Samples, View};
 use kiln_eval::Tile;
-use kiln_preprocess::{Preprocessor, RawImage};
-use kiln_spec::{Channels, Preprocessing, Recipe, Resize};
+use kiln_preprocess::Preprocessor;
+use kiln_spec::{Channels, Preprocessing, Recipe};
 
-/// Longest side of a sample, to which larger images are shrunk.
-const SIDE: u32 = 112;
+use crate::picture::{thumbnail, tile};
+
 /// Samples of a class, where each class has a row.
 const PER_CLASS: usize = 8;
 /// Most classes with a row each.
@@ -35,7 +35,7 @@ pub fn samples(view: &View) -> anyhow::Result<(Vec<Tile>, usize)> {
         for number in 0..each {
             // Evenly from the first to the last.
             tiles.push(match members.get(number * members.len().max(each) / each) {
-                Some(&index) => sample(view, index, class)?,
+                Some(&index) => thumbnail(view.dataset(), index as usize, class)?,
                 None => blank(),
             });
         }
@@ -46,19 +46,6 @@ pub fn samples(view: &View) -> anyhow::Result<(Vec<Tile>, usize)> {
 /// A white tile, which keeps the rows in step.
 fn blank() -> Tile {
     Tile { pixels: vec![255; 3], width: 1, height: 1, caption: String::new() }
-}
-
-fn sample(view: &View, index: u32, class: &str) -> anyhow::Result<Tile> {
-    let image = view.dataset().image(index as usize)?;
-    let RawImage { height, width, .. } = image.as_raw();
-    let longest = height.max(width).max(SIDE);
-    let shrunk = |side: u32| (side * SIDE / longest).max(1).min(side);
-    let (height, width) = if longest > SIDE { (shrunk(height), shrunk(width)) } else { (height, width) };
-    let resize = Resize { antialias: true };
-    let preprocessor = Preprocessor::new(Preprocessing { resize, ..Preprocessing::raw(height, width, Channels::Rgb) })?;
-    let mut values = vec![0.0; preprocessor.len()];
-    preprocessor.raw(image.as_raw(), &mut values)?;
-    Ok(tile(&values, preprocessor.shape(), class.into()))
 }
 
 /// Training images, each in a row: as the model would see it unchanged, and in each of the first epochs.
@@ -91,12 +78,4 @@ pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<(Vec<Tile>, us
         }
     }
     Ok((tiles, columns))
-}
-
-/// Planes of values of 0 to 255, one or three, as a picture.
-fn tile(values: &[f32], [channels, height, width]: [usize; 3], caption: String) -> Tile {
-    let area = height * width;
-    let byte = |pixel: usize, channel: usize| values[channel.min(channels - 1) * area + pixel].round() as u8;
-    let pixels = (0..area).flat_map(|pixel| [0, 1, 2].map(|channel| byte(pixel, channel))).collect();
-    Tile { pixels, width: width as u32, height: height as u32, caption }
 }

@@ -1,12 +1,13 @@
 //! Running a model over a data set.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_data::{Loader, Order, Samples, View};
 use kiln_eval::{Evaluation, Evaluator};
 use kiln_inference::{Model, OutputKind, Preprocessor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Context;
 use crate::engines::ReceiptRecord;
@@ -27,16 +28,20 @@ pub struct Measured {
 }
 
 /// The figures as they are written.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MeasuredRecord<'a> {
-    data: &'a str,
-    runtime: &'a ReceiptRecord,
+    /// Data set and subset, such as `mnist:test`.
+    pub data: Cow<'a, str>,
+    /// What it ran on.
+    pub runtime: Cow<'a, ReceiptRecord>,
     batch_size: usize,
     seconds: f64,
-    images_per_second: f64,
+    /// Preprocessing included.
+    pub images_per_second: f64,
     model_images_per_second: f64,
+    /// Metrics.
     #[serde(flatten)]
-    evaluation: &'a Evaluation,
+    pub evaluation: Cow<'a, Evaluation>,
 }
 
 impl Measured {
@@ -53,13 +58,13 @@ impl Measured {
     /// For JSON.
     pub fn record<'a>(&'a self, data: &'a str) -> MeasuredRecord<'a> {
         MeasuredRecord {
-            data,
-            runtime: &self.receipt,
+            data: data.into(),
+            runtime: Cow::Borrowed(&self.receipt),
             batch_size: self.batch_size,
             seconds: self.seconds,
             images_per_second: self.images_per_second(),
             model_images_per_second: self.model_images_per_second(),
-            evaluation: &self.evaluation,
+            evaluation: Cow::Borrowed(&self.evaluation),
         }
     }
 }

@@ -2,8 +2,27 @@
 
 use kiln_data::View;
 use kiln_eval::argmax;
+use serde::Deserialize;
 
 use super::Measured;
+
+/// What a line says, without the probabilities of the classes that were not predicted.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Prediction {
+    /// Which image of the data set's subset, counted from 0.
+    pub index: usize,
+    /// Its class.
+    pub label: String,
+    /// The class it was taken for.
+    pub predicted: String,
+    /// How sure the model was, 0 to 1.
+    pub probability: f64,
+}
+
+/// Reads what [`csv`] wrote.
+pub fn read(bytes: &[u8]) -> Result<Vec<Prediction>, csv::Error> {
+    csv::Reader::from_reader(bytes).deserialize().collect()
+}
 
 /// `index,label,predicted,probability` and the probability of each class, named after it. Behind the index of an image of
 /// a file comes the file's `path`.
@@ -22,4 +41,17 @@ pub fn csv(measured: &Measured, view: &View, classes: &[String]) -> anyhow::Resu
         writer.write_record(image.chain(fixed).chain(probabilities.iter().map(ToString::to_string)))?;
     }
     Ok(writer.into_inner()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_by_the_names_of_their_columns() {
+        let lines = read(b"index,label,predicted,probability,p_a,p_b\n7,a,b,0.75,0.25,0.75\n").unwrap();
+        let expected = Prediction { index: 7, label: "a".into(), predicted: "b".into(), probability: 0.75 };
+        assert_eq!(lines, [expected]);
+        assert!(read(b"index,label\n1,a\n").unwrap_err().to_string().contains("missing field"));
+    }
 }

@@ -1,0 +1,25 @@
+//! `kiln report`.
+
+use kiln_run::{RunDir, RunFile, SweepDir, SweepFile, check_writable, write_atomically};
+
+use super::Context;
+use crate::args::ReportArgs;
+use crate::record::RunRecord;
+use crate::sweep::Results;
+use crate::{Outcome, pages};
+
+pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let (page, default) = if SweepDir::is_one(&args.folder) {
+        let folder = SweepDir::open(&args.folder)?;
+        (pages::sweep(&Results::read(&folder)?, args.output.is_none())?, folder.file(SweepFile::Report))
+    } else {
+        let run = RunDir::open(&args.folder)?;
+        let path = run.file(RunFile::Report);
+        (pages::run(&RunRecord::read(run)?, context)?, path)
+    };
+    let path = args.output.clone().unwrap_or(default);
+    check_writable(&path)?;
+    write_atomically(&path, page.to_html().as_bytes())?;
+    context.terminal.print(&format!("{}\n", path.display()))?;
+    Ok(Outcome::Done)
+}

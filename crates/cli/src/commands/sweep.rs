@@ -1,0 +1,159 @@
+//! `kiln sweep`: every combination through the flow of `kiln run`, and a comparison.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use kiln_run::{RunDir, SweepDir, SweepFile};
+use kiln_spec::{Combination, Sweep};
+use serde::Serialize;
+
+use super::Context;
+use super::run::whole;
+use crate::args::{SweepArgs, TrainingArgs};
+use crate::interrupt::{self, Polling};
+use crate::record::RunRecord;
+use crate::sweep::{Figures, Group, Metric, Results, Row, SweepRecord, csv, groups, runs_table, seeds_table};
+use crate::terminal::percent;
+use crate::{Outcome, dataset, engines, pages, recipe};
+
+pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let sweep = recipe::read_sweep(&args.recipe)?;
+    check(&sweep, context)?;
+    let folder = SweepDir::of(&args.training.runs, &sweep.name)?;
+    let stopped = run_all(&sweep, args, &folder, context)?;
+    let results = Results::read(&folder)?;
+    let output = if args.json { json(&results, &folder)? } else { summary(&results, &folder)? };
+    context.terminal.print(&output)?;
+    let (complete, total) = (results.complete(), results.rows.len());
+    if stopped {
+        let text = format!("with {complete} of {total} runs complete: the same command goes on with the others");
+        context.terminal.status("Stopped", &text);
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(if complete == total { Outcome::Done } else { Outcome::CheckFailed })
+}
+
+/// What would make a combination fail for want of data or engines, before the first one is trained.
+fn check(sweep: &Sweep, context: &Context<'_>) -> anyhow::Result<()> {
+    for Combination { label, recipe, .. } in &sweep.combinations {
+        dataset::sets(recipe, context).map_err(|error| anyhow::anyhow!("combination `{label}`: {error}"))?;
+    }
+    engines::present(&context.assets.cache)?;
+    Ok(())
+}
+
+/// Runs what is not complete yet, and keeps the sweep's files up to date. Whether the user stopped it.
+fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context<'_>) -> anyhow::Result<bool> {
+    let _polling = Polling::begin();
+    let mut record = SweepRecord::new(sweep, args.sort_by);
+    let training = TrainingArgs { runs: folder.path().into(), ..args.training.clone() };
+    // Those that are there count at once, so that the page is whole however the sweep ends.
+    for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
+        entry.run = complete(folder, combination);
+    }
+    write(&record, folder)?;
+    let total = sweep.combinations.len();
+    for (at, combination) in sweep.combinations.iter().enumerate() {
+        let label = format!("{}/{total}: {}", at + 1, combination.label);
+        if let Some(run) = &record.combinations[at].run {
+            context.terminal.status("Reusing", &format!("{label}, complete in {}", folder.path().join(run).display()));
+            continue;
+        }
+        if interrupt::requested() {
+            return Ok(true);
+        }
+        context.terminal.status("Running", &label);
+        let outcome = whole(&training, combination.recipe.clone(), context);
+        let entry = &mut record.combinations[at];
+        match outcome {
+            Ok(Some(finished)) if finished.parity.passed => entry.run = name_of(&finished.run),
+            Ok(Some(finished)) => entry.error = Some(finished.parity.failures().join("; ")),
+            Ok(None) => return Ok(true),
+            // A download that was broken off, for one.
+            Err(_) if interrupt::requested() => return Ok(true),
+            Err(error) => {
+                context.terminal.error(&format!("{label}: {error}"));
+                entry.error = Some(error.to_string());
+            }
+        }
+        write(&record, folder)?;
+    }
+    Ok(false)
+}
+
+/// A complete run of exactly this combination.
+fn complete(folder: &SweepDir, combination: &Combination) -> Option<String> {
+    let runs = RunDir::of(folder.path(), &combination.recipe).into_iter();
+    let mut complete = runs.filter(|run| RunRecord::read(run.clone()).is_ok_and(|record| record.is_complete()));
+    complete.find_map(|run| name_of(&run))
+}
+
+/// A run's folder within the sweep's.
+fn name_of(run: &RunDir) -> Option<String> {
+    Some(run.path().file_name()?.to_str()?.to_string())
+}
+
+fn write(record: &SweepRecord, folder: &SweepDir) -> anyhow::Result<()> {
+    folder.write_record(record)?;
+    let results = Results::read(folder)?;
+    folder.write(SweepFile::Results, &csv(&results)?)?;
+    folder.write(SweepFile::Report, pages::sweep(&results, true)?.to_html().as_bytes())?;
+    Ok(())
+}
+
+fn summary(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Some(table) = seeds_table(results) {
+        writeln!(text, "{}\n", table.to_text())?;
+    }
+    writeln!(text, "{}\n", runs_table(results, &results.sorted()).to_text())?;
+    if let Some((row, figures)) = results.best() {
+        let (label, accuracy) = (&row.entry.label, percent(figures.test_accuracy));
+        writeln!(text, "Best {}: {label}, {accuracy} of the test images", results.sort_by.title())?;
+    }
+    writeln!(text, "Report: {}", folder.file(SweepFile::Report).display())?;
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct SweepJson<'a> {
+    sweep: &'a Path,
+    sort_by: Metric,
+    reference: Option<&'a str>,
+    /// The best first.
+    runs: Vec<RunJson<'a>>,
+    /// Over the seeds, in the recipe's order.
+    groups: Vec<Group<'a>>,
+}
+
+#[derive(Serialize)]
+struct RunJson<'a> {
+    label: &'a str,
+    state: &'static str,
+    settings: &'a [kiln_spec::Setting],
+    run: Option<std::path::PathBuf>,
+    error: Option<&'a str>,
+    reference: Option<kiln_spec::Reference>,
+    figures: Option<Figures>,
+}
+
+fn json(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
+    let run = |row: &Row| -> Option<std::path::PathBuf> { Some(folder.path().join(row.entry.run.as_ref()?)) };
+    let runs = results.sorted().into_iter().map(|row| RunJson {
+        label: &row.entry.label,
+        state: row.state(),
+        settings: &row.entry.settings,
+        run: run(row),
+        error: row.entry.error.as_deref(),
+        reference: row.entry.reference,
+        figures: row.figures,
+    });
+    let json = SweepJson {
+        sweep: folder.path(),
+        sort_by: results.sort_by,
+        reference: results.reference.as_deref(),
+        runs: runs.collect(),
+        groups: groups(results),
+    };
+    Ok(format!("{}\n", serde_json::to_string_pretty(&json)?))
+}

@@ -1,0 +1,49 @@
+//! The images that the model was surest about and got wrong.
+
+use anyhow::bail;
+use kiln_eval::Card;
+use kiln_run::RunFile;
+
+use crate::commands::{Context, Prediction, predictions};
+use crate::dataset;
+use crate::picture::thumbnail;
+use crate::record::RunRecord;
+use crate::terminal::percent;
+
+/// Most that are shown.
+const SHOWN: usize = 24;
+
+/// All mistakes on the test images, and pictures of the surest ones.
+pub struct Mistakes {
+    pub count: usize,
+    pub cards: Vec<Card>,
+}
+
+/// Of a run that has predictions; nothing of others.
+pub fn mistakes(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<Mistakes>> {
+    let path = record.run.file(RunFile::Predictions);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let predictions = predictions::read(&record.run.read(RunFile::Predictions)?)
+        .map_err(|error| anyhow::anyhow!("{}: {error}: run the recipe again", path.display()))?;
+    let mut wrong: Vec<Prediction> = predictions.into_iter().filter(|p| p.label != p.predicted).collect();
+    wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let count = wrong.len();
+    wrong.truncate(SHOWN);
+    let images = dataset::test(&record.recipe, context)?;
+    let images = images.dataset();
+    let card = |mistake: &Prediction| {
+        if mistake.index >= images.len() {
+            let (at, last) = (mistake.index, images.len() - 1);
+            bail!("{}: found image {at}, expected 0 to {last}: run the recipe again", path.display());
+        }
+        let Prediction { index, label, predicted, probability } = mistake;
+        Ok(Card {
+            png: thumbnail(images, *index, label)?.to_png()?,
+            description: format!("image {index}: {label}, taken for {predicted}"),
+            lines: vec![format!("true {label}"), format!("{predicted}: {}", percent(*probability))],
+        })
+    };
+    Ok(Some(Mistakes { count, cards: wrong.iter().map(card).collect::<anyhow::Result<_>>()? }))
+}

@@ -1,0 +1,18 @@
+//! Runs and sweeps as pages.
+
+mod mistakes;
+mod run;
+mod sweep;
+
+pub use run::run;
+pub use sweep::sweep;
+
+/// The line at a page's end.
+fn footer() -> String {
+    format!("Made by kiln {}.", env!("CARGO_PKG_VERSION"))
+}
+
+/// A name with its value.
+fn fact(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.into(), value.into())
+}

@@ -1,0 +1,187 @@
+//! The page of a run.
+
+use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, confusion_svg, curve_svg};
+use kiln_spec::{OptimizerKind, Phase, Validation};
+
+use super::mistakes::mistakes;
+use super::{fact, footer};
+use crate::commands::Context;
+use crate::commands::{MeasuredRecord, curves, layer_table};
+use crate::parity::Parity;
+use crate::record::RunRecord;
+use crate::terminal::{duration, percent, thousands};
+
+/// Everything that a run's files say, as one page.
+pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
+    if record.history.epochs.is_empty() {
+        anyhow::bail!(
+            "{} has no epoch to report: its training did not finish the first; train again with `kiln run`",
+            record.run.path().display()
+        );
+    }
+    let mut sections = vec![training(record)?];
+    if let Some(first) = record.evaluations.first() {
+        sections.push(test_images(&record.evaluations, first)?);
+    }
+    sections.extend(mistakes_section(record, context)?);
+    sections.push(model(record)?);
+    sections.extend(record.parity.as_ref().map(agreement));
+    sections.push(origin(record));
+    Ok(Page {
+        title: record.recipe.name.clone(),
+        lead: record.recipe.description.clone().unwrap_or_default(),
+        highlights: highlights(record)?,
+        sections,
+        footer: footer(),
+    })
+}
+
+fn highlights(record: &RunRecord) -> anyhow::Result<Vec<(String, String)>> {
+    let test = record.evaluations.first().map(|measured| &measured.evaluation);
+    let test = test.map(|evaluation| {
+        [fact("Test accuracy", percent(evaluation.accuracy)), fact("Test loss", format!("{:.4}", evaluation.loss))]
+    });
+    let best = record.history.best();
+    let validation = best.map(|best| fact("Validation accuracy", percent(best.val_accuracy)));
+    let parameters = thousands(record.recipe.model()?.counts().total());
+    let rest = [fact("Parameters", parameters), fact("Training time", duration(record.seconds()))];
+    Ok(test.into_iter().flatten().chain(validation).chain(rest).collect())
+}
+
+fn training(record: &RunRecord) -> anyhow::Result<Section> {
+    let (epochs, best) = curves(&record.history);
+    let mut blocks = Vec::new();
+    if let Some(epoch) = record.history.best() {
+        blocks.push(Block::Text(format!(
+            "Epoch {} of {} has the lowest validation loss, {:.4}, with an accuracy of {}; its weights were kept.",
+            epoch.epoch,
+            record.history.epochs.len(),
+            epoch.val_loss,
+            percent(epoch.val_accuracy),
+        )));
+    }
+    let figure = |curve: Curve, caption: &str| -> anyhow::Result<Figure> {
+        Ok(Figure { svg: curve_svg(curve, &epochs, best)?, caption: caption.into() })
+    };
+    blocks.push(Block::Figures(vec![
+        figure(Curve::Loss, "Loss (mean cross-entropy) by epoch")?,
+        figure(Curve::Accuracy, "Share of images classified correctly by epoch")?,
+    ]));
+    Ok(Section { title: "Training".into(), blocks })
+}
+
+fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow::Result<Section> {
+    let evaluation = &first.evaluation;
+    let (confusion, labels) = (&evaluation.confusion, evaluation.labels());
+    let correct = format!(
+        "{} of {} images of {} are classified correctly: {}.",
+        thousands(confusion.correct() as usize),
+        thousands(evaluation.images as usize),
+        first.data,
+        percent(evaluation.accuracy),
+    );
+    let figure = |normalised, caption: &str| -> anyhow::Result<Figure> {
+        let svg = confusion_svg(confusion, &labels, normalised)?;
+        Ok(Figure { svg, caption: caption.into() })
+    };
+    let engines = all.iter().map(|measured| {
+        let rate = thousands(measured.images_per_second.round() as usize);
+        let MeasuredRecord { runtime, evaluation, .. } = measured;
+        [runtime.describe(), percent(evaluation.accuracy), format!("{:.4}", evaluation.loss), rate]
+    });
+    let blocks = vec![
+        Block::Text(correct),
+        Block::Figures(vec![
+            figure(false, "Confusion matrix: number of images")?,
+            figure(true, "Confusion matrix: share of the true class")?,
+        ]),
+        Block::Table { table: classification_table(evaluation), links: Vec::new() },
+        Block::Table { table: Table::new(["engine", "accuracy", "loss", "images/s"], engines, 1), links: Vec::new() },
+    ];
+    Ok(Section { title: "Test images".into(), blocks })
+}
+
+fn mistakes_section(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<Section>> {
+    let Some(mistakes) = mistakes(record, context)? else { return Ok(None) };
+    let text = match (mistakes.count, mistakes.cards.len()) {
+        (0, _) => "There are none.".into(),
+        (count, shown) if shown == count => format!("All {count} of them, the surest first."),
+        (count, shown) => {
+            format!("{shown} of {}: those with the highest probability of the wrong class.", thousands(count))
+        }
+    };
+    let blocks = vec![Block::Text(text), Block::Cards(mistakes.cards)];
+    Ok(Some(Section { title: "Most confident mistakes".into(), blocks }))
+}
+
+fn model(record: &RunRecord) -> anyhow::Result<Section> {
+    let model = record.recipe.model()?;
+    let counts = model.counts();
+    let facts = vec![
+        fact("Total parameters", thousands(counts.total())),
+        fact("Trainable", thousands(counts.trainable)),
+        fact("Not trainable", thousands(counts.non_trainable)),
+    ];
+    let blocks = vec![Block::Table { table: layer_table(&model), links: Vec::new() }, Block::Facts(facts)];
+    Ok(Section { title: "Model".into(), blocks })
+}
+
+fn agreement(parity: &Parity) -> Section {
+    let verdict = if parity.passed { "agree" } else { "do not agree" };
+    let text = format!(
+        "The same images through every implementation: they {verdict}. Scores may differ by {:.0e}, or by {:.0e} of their \
+         size; the top class must be the same for every image.",
+        parity.tolerance.absolute, parity.tolerance.relative,
+    );
+    let rows = parity.comparisons.iter().map(|comparison| {
+        let agreement = &comparison.agreement;
+        [
+            format!("{} and {}", comparison.reference, comparison.other),
+            if comparison.passed { "yes".to_string() } else { "no".to_string() },
+            comparison.batch_size.to_string(),
+            format!("{} of {}", thousands(agreement.same_top as usize), thousands(agreement.images as usize)),
+            format!("{:.1e}", agreement.max_absolute),
+        ]
+    });
+    let header = ["implementations", "agree", "batch", "same top class", "largest difference"];
+    let mut blocks = vec![Block::Text(text), Block::Table { table: Table::new(header, rows, 2), links: Vec::new() }];
+    blocks.extend(parity.first_differences.iter().map(|difference| Block::Text(difference.to_string())));
+    Section { title: "Agreement of the implementations".into(), blocks }
+}
+
+fn origin(record: &RunRecord) -> Section {
+    let recipe = &record.recipe;
+    let validation = match recipe.data.validation {
+        Validation::Split(share) => format!("{} of the training images", percent(share)),
+        Validation::Subset(_) => "the test images".into(),
+    };
+    let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
+    let mut facts = vec![
+        fact("Data set", recipe.data.dataset.as_str()),
+        fact("Validated on", validation),
+        fact("Epochs", recipe.training.epochs().to_string()),
+        fact("Batch size", recipe.training.batch_size.to_string()),
+        fact("Optimizer", optimizers.join("; then ")),
+        fact("Seed", recipe.training.seed.to_string()),
+    ];
+    if let Some(environment) = &record.environment {
+        facts.extend([
+            fact("kiln", &environment.kiln),
+            fact("Trained on", &environment.device),
+            fact("Threads", environment.threads.to_string()),
+            fact("Platform", &environment.platform),
+        ]);
+    }
+    facts.extend(record.evaluations.iter().map(|measured| fact("Evaluated with", measured.runtime.describe())));
+    let source = Block::Source { title: "Resolved recipe".into(), text: recipe.to_toml() };
+    Section { title: "How it was made".into(), blocks: vec![Block::Facts(facts), source] }
+}
+
+fn optimizer(phase: &Phase) -> String {
+    let name = match phase.optimizer.kind {
+        OptimizerKind::Adam(_) => "Adam",
+        OptimizerKind::AdamW { .. } => "AdamW",
+        OptimizerKind::Sgd { .. } => "SGD",
+    };
+    format!("{name}, learning rate {}", phase.optimizer.learning_rate)
+}

@@ -1,0 +1,129 @@
+//! A sweep's combinations and what became of them.
+
+mod csv;
+mod figures;
+mod groups;
+mod tables;
+
+use kiln_run::{RunDir, SweepDir};
+use kiln_spec::{Reference, Setting, Sweep};
+use serde::{Deserialize, Serialize};
+
+use crate::record::RunRecord;
+pub use csv::csv;
+pub use figures::{Figures, Metric};
+pub use groups::{Group, groups};
+pub use tables::{runs_table, seeds_table};
+
+/// `sweep.json`: the combinations in the recipe's order, and which run is whose.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepRecord {
+    pub name: String,
+    pub description: Option<String>,
+    /// Where reference figures come from.
+    pub reference: Option<String>,
+    pub sort_by: Metric,
+    pub combinations: Vec<Entry>,
+}
+
+/// A combination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    pub label: String,
+    pub settings: Vec<Setting>,
+    pub reference: Option<Reference>,
+    /// The run's folder within the sweep's, once it is complete.
+    pub run: Option<String>,
+    /// Why there is none, where it failed.
+    pub error: Option<String>,
+}
+
+impl SweepRecord {
+    /// Nothing has been run yet.
+    pub fn new(sweep: &Sweep, sort_by: Metric) -> Self {
+        let entry = |combination: &kiln_spec::Combination| Entry {
+            label: combination.label.clone(),
+            settings: combination.settings.clone(),
+            reference: combination.reference,
+            run: None,
+            error: None,
+        };
+        Self {
+            name: sweep.name.clone(),
+            description: sweep.description.clone(),
+            reference: sweep.reference.clone(),
+            sort_by,
+            combinations: sweep.combinations.iter().map(entry).collect(),
+        }
+    }
+}
+
+/// A sweep with the figures of its runs.
+pub struct Results {
+    pub name: String,
+    pub description: Option<String>,
+    pub reference: Option<String>,
+    pub sort_by: Metric,
+    /// In the recipe's order.
+    pub rows: Vec<Row>,
+}
+
+/// A combination with its run's figures.
+pub struct Row {
+    pub entry: Entry,
+    /// Absent where there is no complete run.
+    pub figures: Option<Figures>,
+}
+
+impl Row {
+    /// Whether it has been run, in a word.
+    pub fn state(&self) -> &'static str {
+        match (&self.figures, &self.entry.error) {
+            (Some(_), _) => "done",
+            (None, Some(_)) => "failed",
+            (None, None) => "not run",
+        }
+    }
+}
+
+impl Results {
+    /// Reads the sweep's record and its runs.
+    pub fn read(folder: &SweepDir) -> anyhow::Result<Self> {
+        let SweepRecord { name, description, reference, sort_by, combinations } = folder.record()?;
+        let row = |entry: Entry| -> anyhow::Result<Row> {
+            let figures = match &entry.run {
+                Some(run) => Figures::of(&RunRecord::read(RunDir::open(&folder.path().join(run))?)?),
+                None => None,
+            };
+            Ok(Row { entry, figures })
+        };
+        let rows = combinations.into_iter().map(row).collect::<anyhow::Result<_>>()?;
+        Ok(Self { name, description, reference, sort_by, rows })
+    }
+
+    /// The rows by the metric, the best first; those without figures last.
+    pub fn sorted(&self) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_by(|a, b| self.sort_by.best_first(a.figures.as_ref(), b.figures.as_ref()));
+        rows
+    }
+
+    /// The best row by the metric.
+    pub fn best(&self) -> Option<(&Row, &Figures)> {
+        let row = self.sorted().into_iter().next()?;
+        Some((row, row.figures.as_ref()?))
+    }
+
+    /// The number of complete runs.
+    pub fn complete(&self) -> usize {
+        self.rows.iter().filter(|row| row.figures.is_some()).count()
+    }
+
+    /// The names of what is varied.
+    pub fn setting_names(&self) -> Vec<&str> {
+        self.rows.first().map_or_else(Vec::new, |row| row.entry.settings.iter().map(|s| s.name.as_str()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Runs side by side.
+
+use kiln_eval::{Spread, Table};
+use kiln_spec::Reference;
+
+use super::{Figures, Group, Metric, Results, Row, groups};
+use crate::terminal::{duration, percent, thousands};
+
+/// What stands where there is no figure.
+const NOTHING: &str = "–";
+
+/// One line per run, in the order given.
+pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {
+    let settings = results.setting_names();
+    let reference = reference_name(results);
+    let all_done = results.rows.iter().all(|row| row.figures.is_some());
+    // The reference stands beside what it is compared with.
+    let header = settings.iter().copied().chain(["test accuracy"]).chain(reference);
+    let header = header.chain(["test loss", "val accuracy", "val loss", "params", "epochs", "time"]);
+    let header = header.chain((!all_done).then_some("state"));
+    let cells = rows.iter().map(|row| {
+        let settings = row.entry.settings.iter().map(|setting| setting.value.clone());
+        let figures = row.figures.as_ref();
+        let cell = |text: fn(&Figures) -> String| figures.map_or_else(|| NOTHING.into(), text);
+        settings
+            .chain([cell(|f| percent(f.test_accuracy))])
+            .chain(reference.map(|_| reference_text(row.entry.reference)))
+            .chain([
+                cell(|f| format!("{:.4}", f.test_loss)),
+                cell(|f| percent(f.val_accuracy)),
+                cell(|f| format!("{:.4}", f.val_loss)),
+                cell(|f| thousands(f.parameters)),
+                cell(|f| f.epochs.to_string()),
+                cell(|f| duration(f.seconds)),
+            ])
+            .chain((!all_done).then(|| row.state().to_string()))
+            .collect::<Vec<_>>()
+    });
+    Table::new(header, cells, settings.len())
+}
+
+/// Mean and spread over the seeds, one line per group, the best mean first; nothing if no group has several runs.
+pub fn seeds_table(results: &Results) -> Option<Table> {
+    let mut groups = groups(results);
+    if groups.iter().all(|group| group.rows.len() < 2) {
+        return None;
+    }
+    let mean = |group: &Group<'_>| group.spread(results.sort_by).map(|spread| spread.mean);
+    groups.sort_by(|a, b| results.sort_by.order(mean(a), mean(b)));
+    let reference = reference_name(results);
+    let settings: Vec<&str> = groups[0].settings.iter().map(|setting| setting.name.as_str()).collect();
+    let first_number = settings.len().max(1);
+    // Where nothing but the seed is varied, the recipe names the only line.
+    let unnamed = settings.is_empty();
+    let header = settings.into_iter().chain(unnamed.then_some("recipe"));
+    let header = header.chain(["runs", "test accuracy"]).chain(reference);
+    let header = header.chain(["min – max", "test loss", "val accuracy", "params", "time"]);
+    let cells = groups.iter().map(|group| {
+        let names = group.settings.iter().map(|setting| setting.value.clone());
+        let mean = |metric: Metric, text: fn(f64) -> String| {
+            group.spread(metric).map_or_else(|| NOTHING.into(), |spread| text(spread.mean))
+        };
+        let deviation = |metric: Metric, text: fn(&Spread) -> String| {
+            group.spread(metric).as_ref().map_or_else(|| NOTHING.into(), text)
+        };
+        names
+            .chain(unnamed.then(|| results.name.clone()))
+            .chain([
+                format!("{} of {}", group.figures().len(), group.rows.len()),
+                deviation(Metric::TestAccuracy, accuracy),
+            ])
+            .chain(reference.map(|_| reference_text(group.rows[0].entry.reference)))
+            .chain([
+                deviation(Metric::TestAccuracy, |s| format!("{} – {}", percent(s.min), percent(s.max))),
+                deviation(Metric::TestLoss, loss),
+                deviation(Metric::ValAccuracy, accuracy),
+                mean(Metric::Parameters, |count| thousands(count.round() as usize)),
+                mean(Metric::Seconds, duration),
+            ])
+            .collect::<Vec<_>>()
+    });
+    Some(Table::new(header, cells, first_number))
+}
+
+/// `99.12 ± 0.05 %`.
+fn accuracy(spread: &Spread) -> String {
+    match spread.deviation {
+        Some(deviation) => format!("{:.2} ± {}", spread.mean * 100.0, percent(deviation)),
+        None => percent(spread.mean),
+    }
+}
+
+fn loss(spread: &Spread) -> String {
+    match spread.deviation {
+        Some(deviation) => format!("{:.4} ± {deviation:.4}", spread.mean),
+        None => format!("{:.4}", spread.mean),
+    }
+}
+
+/// The heading of the references' column, where there are any.
+fn reference_name(results: &Results) -> Option<&str> {
+    let any = results.rows.iter().any(|row| row.entry.reference.is_some());
+    any.then(|| results.reference.as_deref().unwrap_or("reference"))
+}
+
+fn reference_text(reference: Option<Reference>) -> String {
+    let Some(Reference { test_accuracy, test_loss }) = reference else { return NOTHING.into() };
+    let accuracy = test_accuracy.map(percent);
+    let loss = test_loss.map(|loss| format!("loss {loss:.4}"));
+    let figures: Vec<String> = accuracy.into_iter().chain(loss).collect();
+    if figures.is_empty() { NOTHING.into() } else { figures.join(", ") }
+}

@@ -1,0 +1,173 @@
+//! The page in HTML.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{Block, Card, Figure, Page, Section};
+use crate::Table;
+
+const STYLE: &str = include_str!("style.css");
+
+/// Lets the page load nothing at all, so that it shows the same everywhere and forever.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+pub(super) fn page(page: &Page) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="color-scheme" content="light dark";
+                title { (page.title) }
+                // An icon of its own, or browsers ask for one.
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (page.title) }
+                    @if !page.lead.is_empty() { p.lead { (page.lead) } }
+                    @if !page.highlights.is_empty() {
+                        dl.highlights {
+                            @for (name, value) in &page.highlights { div { dt { (name) } dd { (value) } } }
+                        }
+                    }
+                }
+                main { @for part in &page.sections { (section(part)) } }
+                footer { p { (page.footer) } }
+            }
+        }
+    }
+}
+
+fn section(section: &Section) -> Markup {
+    html! {
+        section {
+            h2 { (section.title) }
+            @for part in &section.blocks { (block(part)) }
+        }
+    }
+}
+
+fn block(block: &Block) -> Markup {
+    match block {
+        Block::Text(text) => html! { p { (text) } },
+        Block::Facts(facts) => html! {
+            dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
+        },
+        Block::Table { table, links } => self::table(table, links),
+        Block::Figures(figures) => html! { div.figures { @for picture in figures { (figure(picture)) } } },
+        Block::Cards(cards) => html! { div.tiles { @for picture in cards { (card(picture)) } } },
+        Block::Source { title, text } => html! { details { summary { (title) } pre { code { (text) } } } },
+    }
+}
+
+fn table(table: &Table, links: &[Option<String>]) -> Markup {
+    let class = |column: usize| (column >= table.first_number).then_some("number");
+    let is_gap = |row: &[String]| row.iter().all(String::is_empty);
+    let rows: Vec<_> = table.rows.iter().enumerate().collect();
+    html! {
+        // Wide tables scroll by themselves; those who use the keyboard must be able to reach them for that.
+        div.wide tabindex="0" role="region" aria-label="table" {
+            table {
+                thead { tr { @for (column, cell) in table.header.iter().enumerate() {
+                    th scope="col" class=[class(column)] { (cell) }
+                } } }
+                @for part in rows.split(|(_, row)| is_gap(row)).filter(|part| !part.is_empty()) {
+                    tbody { @for (at, row) in part {
+                        @let link = links.get(*at).and_then(Option::as_ref);
+                        tr { @for (column, cell) in row.iter().enumerate() {
+                            td class=[class(column)] {
+                                @match link {
+                                    Some(link) if column == 0 => a href=(link) { (cell) },
+                                    _ => (cell),
+                                }
+                            }
+                        } }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+fn figure(figure: &Figure) -> Markup {
+    // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
+    let limits =
+        width(&figure.svg).map(|width| format!("min-width: {}px; max-width: {}px", width * 13 / 20, width * 5 / 4));
+    html! {
+        figure {
+            div.wide role="img" aria-label=(figure.caption) {
+                div.picture style=[limits] { (PreEscaped(&figure.svg)) }
+            }
+            figcaption { (figure.caption) }
+        }
+    }
+}
+
+/// The width in pixels that an SVG document gives itself.
+fn width(svg: &str) -> Option<u32> {
+    svg.strip_prefix("<svg width=\"")?.split('"').next()?.parse().ok()
+}
+
+fn card(card: &Card) -> Markup {
+    html! {
+        figure {
+            img src={ "data:image/png;base64," (STANDARD.encode(&card.png)) } alt=(card.description);
+            figcaption { @for line in &card.lines { span { (line) } } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole() -> String {
+        let nasty = "<script>alert(\"1\")</script>&".to_string();
+        let table = Table::new(
+            [nasty.clone(), "n".into()],
+            [[nasty.clone(), "1".into()], [const { String::new() }; 2], ["b".into(), "2".into()]],
+            1,
+        );
+        let blocks = vec![
+            Block::Text(nasty.clone()),
+            Block::Facts(vec![(nasty.clone(), nasty.clone())]),
+            Block::Table { table, links: vec![None, None, Some("run/report.html?\"".into())] },
+            Block::Figures(vec![Figure { svg: "<svg width=\"500\"></svg>".into(), caption: nasty.clone() }]),
+            Block::Cards(vec![Card { png: vec![1, 2, 3], description: nasty.clone(), lines: vec![nasty.clone()] }]),
+            Block::Source { title: nasty.clone(), text: nasty.clone() },
+        ];
+        let highlights = vec![(nasty.clone(), nasty.clone())];
+        let sections = vec![Section { title: nasty.clone(), blocks }];
+        Page { title: nasty.clone(), lead: nasty.clone(), highlights, sections, footer: nasty }.to_html()
+    }
+
+    #[test]
+    fn whatever_is_text_is_escaped() {
+        let page = whole();
+        assert!(!page.contains("<script>") && !page.contains("href=\"run/report.html?\"\""), "{page}");
+        assert_eq!(page.matches("&lt;script&gt;").count(), 18);
+    }
+
+    #[test]
+    fn pictures_are_inside_and_nothing_else_is_referred_to() {
+        let page = whole();
+        assert!(page.contains("<img src=\"data:image/png;base64,AQID\""), "{page}");
+        assert!(page.contains("min-width: 325px; max-width: 625px\"><svg width=\"500\"></svg>"), "{page}");
+        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("), "{page}");
+    }
+
+    #[test]
+    fn an_empty_row_parts_a_table_and_links_keep_their_rows() {
+        let page = whole();
+        assert_eq!(page.matches("<tbody>").count(), 2);
+        assert!(
+            page.contains("<td><a href=\"run/report.html?&quot;\">b</a></td><td class=\"number\">2</td>"),
+            "{page}"
+        );
+    }
+}

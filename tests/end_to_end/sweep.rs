@@ -1,0 +1,158 @@
+//! Several runs of one recipe, and their comparison.
+
+use std::fs;
+use std::path::Path;
+
+use crate::kiln::{Ended, error, kiln, mnist, ok, path, run};
+
+const RECIPE: &str = r#"description = "One layer"
+layers = [{ type = "flatten" }, { type = "dense", units = 10 }]
+
+[data]
+limit = 300
+test_limit = 200
+
+[training]
+epochs = 2
+optimizer = { type = "adam" }
+
+[sweep]
+reference = "a paper"
+"#;
+
+/// A folder with the recipe `small.toml`.
+fn folder(sweep: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.toml"), format!("{RECIPE}{sweep}")).unwrap();
+    folder
+}
+
+fn sweep(folder: &Path, more: &[&str]) -> Ended {
+    mnist();
+    let (recipe, runs) = (path(folder, "small.toml"), path(folder, "runs"));
+    run(&mut kiln(&[&["sweep", &recipe, "--runs", &runs], more].concat()))
+}
+
+fn lines(folder: &Path, file: &str) -> Vec<String> {
+    let text = fs::read_to_string(folder.join("runs/small-sweep").join(file)).unwrap();
+    text.lines().map(str::to_string).collect()
+}
+
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder.join("runs/small-sweep")).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn one_that_fails_does_not_stop_the_others_and_what_is_complete_is_reused() {
+    // So high a rate makes the loss infinite.
+    let folder = folder("\"training.optimizer.learning_rate\" = [1e30, 0.01]\n");
+    let folder = folder.path();
+    let ended = sweep(folder, &[]);
+    assert_eq!(ended.code, Some(1), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("1/2: learning_rate 1e30: ") && ended.stderr.contains("lower"), "{}", ended.stderr);
+    let table: Vec<&str> = ended.stdout.lines().skip(2).take(2).collect();
+    assert!(table[0].contains("0.01") && table[0].contains('%') && table[0].trim_end().ends_with("done"), "{table:?}");
+    assert!(table[1].contains("1e30") && table[1].trim_end().ends_with("failed"), "{table:?}");
+    let results = lines(folder, "results.csv");
+    assert_eq!(results.len(), 3);
+    assert!(results[1].starts_with(",failed,1e30,,") && results[2].starts_with("learning_rate-0.01,done,0.01,7850,2,"));
+    let page = lines(folder, "report.html").join("\n");
+    assert!(page.contains("href=\"learning_rate-0.01/report.html\"") && page.contains("no result"));
+    assert!(folder.join("runs/small-sweep/learning_rate-0.01/report.html").is_file());
+
+    // The complete one stays as it is; the other is tried once more, with another value.
+    let model = folder.join("runs/small-sweep/learning_rate-0.01/model.onnx");
+    let modified = fs::metadata(&model).unwrap().modified().unwrap();
+    let ended = sweep(folder, &["--set", "sweep.training.optimizer.learning_rate=[0.02, 0.01]"]);
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("Reusing 2/2: learning_rate 0.01"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Running 1/2: learning_rate 0.02"), "{}", ended.stderr);
+    assert_eq!(fs::metadata(&model).unwrap().modified().unwrap(), modified);
+    assert!(!ended.stdout.contains("state"), "{}", ended.stdout);
+
+    // Another recipe makes other runs, and never overwrites.
+    let ended =
+        sweep(folder, &["--set", "sweep.training.optimizer.learning_rate=[0.01]", "--set", "training.epochs=1"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let expected = ["learning_rate-0.01", "learning_rate-0.01-2", "learning_rate-0.02", "learning_rate-1e30"];
+    assert_eq!(folders(folder), expected);
+}
+
+#[test]
+fn variants_stand_beside_their_reference_and_seeds_are_averaged() {
+    let folder = folder(
+        "\"training.seed\" = [0, 1]\n[[sweep.variants]]\nname = \"plain\"\nreference = { test_accuracy = 0.9 }\n\
+         [[sweep.variants]]\nname = \"slow\"\nset = { training.optimizer.learning_rate = 1e-4 }\n",
+    );
+    let ended = sweep(folder.path(), &["--json", "--sort-by", "test_accuracy"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let runs = json["runs"].as_array().unwrap();
+    let accuracies: Vec<f64> = runs.iter().map(|run| run["figures"]["test_accuracy"].as_f64().unwrap()).collect();
+    assert!(accuracies.len() == 4 && accuracies.is_sorted_by(|a, b| a >= b), "{accuracies:?}");
+    for run in runs {
+        let eval = fs::read_to_string(Path::new(run["run"].as_str().unwrap()).join("eval.json")).unwrap();
+        let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+        assert_eq!(run["figures"]["test_accuracy"], eval[0]["accuracy"]);
+    }
+    let plain = &json["groups"][0];
+    assert_eq!((&plain["label"], &plain["test_accuracy"]["count"]), (&"plain".into(), &2.into()));
+    let of_plain: Vec<f64> = runs
+        .iter()
+        .filter(|run| run["label"].as_str().unwrap().starts_with("plain"))
+        .map(|run| run["figures"]["test_accuracy"].as_f64().unwrap())
+        .collect();
+    let mean = plain["test_accuracy"]["mean"].as_f64().unwrap();
+    assert!((mean - f64::midpoint(of_plain[0], of_plain[1])).abs() < 1e-12, "{mean} of {of_plain:?}");
+
+    let sweep = folder.path().join("runs/small-sweep");
+    let page = fs::read_to_string(sweep.join("report.html")).unwrap();
+    assert!(page.contains("90.00 %") && page.contains("a paper") && page.contains("Over the seeds"));
+    let elsewhere = path(folder.path(), "elsewhere.html");
+    ok(&["report", sweep.to_str().unwrap(), "-o", &elsewhere]);
+    assert!(!fs::read_to_string(elsewhere).unwrap().contains("/report.html"), "links that lead nowhere");
+}
+
+#[test]
+fn mistakes_are_found_before_anything_starts() {
+    let folder = folder("layers.dense.units = [10, 11]\n");
+    let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
+    let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs]));
+    assert!(message.contains("the last layer gives 11 scores") && message.contains("`units 11`"), "{message}");
+    let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs, "--set", "sweep.data.limit=[300, 1]"]));
+    assert!(message.contains("the last layer"), "{message}");
+    let only = ["--set", "sweep.layers=", "--set", "sweep.data.limit=[300, 1]"];
+    let message = error(&mut kiln(&[&["sweep", &recipe, "--runs", &runs], &only[..]].concat()));
+    assert!(message.contains("combination `limit 1`: there are no validation images"), "{message}");
+    let message = error(&mut kiln(&["run", &recipe, "--runs", &runs]));
+    assert!(message.contains("small.toml:12: this recipe has a `[sweep]`"), "{message}");
+    let message = error(&mut kiln(&["sweep", "models/quickstart.toml", "--runs", &runs]));
+    assert!(message.contains("has no `[sweep]`"), "{message}");
+    assert!(!Path::new(&runs).exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_sweep_goes_on_with_the_same_command() {
+    use std::io::{BufRead, BufReader};
+    mnist();
+    let folder = folder("\"training.seed\" = [0, 1]\n");
+    let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
+    let args = ["sweep", &recipe, "--runs", &runs, "--set", "sweep.training.epochs=[1, 100000]"];
+    let mut command = kiln(&args);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(messages.any(|line| line.contains("Epoch") && line.contains("1/100000")));
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let rest: Vec<String> = messages.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(rest.last().unwrap().contains("with 1 of 4 runs complete: the same command goes on"), "{rest:?}");
+    let ended = sweep(folder.path(), &["--set", "sweep.training.epochs=[1]"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Reusing 1/2") && ended.stderr.contains("Running 2/2"), "{}", ended.stderr);
+}
