@@ -1,5 +1,6 @@
 //! Folders and lists of images, augmentation, and `kiln data`.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -8,6 +9,9 @@ use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA};
 use kiln_data::Subset;
 
 use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run};
+
+/// 5 by 4 squares of 8 pixels, written by Pillow.
+const CMYK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/end_to_end/images/cmyk.jpg");
 
 const LAYERS: &str = r#"
 [[layers]]
@@ -44,10 +48,10 @@ fn digits() -> &'static Path {
             let (kind, file) = (*count % 15, format!("digits/d{label}/{count:02}.png"));
             fs::create_dir_all(folder.join(format!("digits/d{label}"))).unwrap();
             as_kind(image, kind).save(folder.join(&file)).unwrap();
-            list += &format!("{file},d{label}\n");
+            writeln!(list, "{file},d{label}").unwrap();
             *count += 1;
         }
-        fs::copy("../../tests/end_to_end/images/cmyk.jpg", folder.join("digits/d3/cmyk.jpg")).unwrap();
+        fs::copy(CMYK, folder.join("digits/d3/cmyk.jpg")).unwrap();
         fs::write(folder.join("digits/d7/broken.png"), b"\x89PNG\r\n\x1a\n, and no more").unwrap();
         fs::write(folder.join("digits/d7/notes.txt"), "no image").unwrap();
         list += "digits/d3/cmyk.jpg,d3\ndigits/d7/broken.png,d7\n";
@@ -130,6 +134,15 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
     assert!(message.contains("1 of 482 images") && message.contains("--skip-bad"), "{message}");
     let message = error(&mut kiln(&["eval", &model, "--data", "mnist:test"]));
     assert!(message.contains("the model has the classes [\"d0\""), "{message}");
+}
+
+#[test]
+fn a_cmyk_jpeg_has_the_colours_that_pillow_gives_it() {
+    let image = kiln_preprocess::open(CMYK).unwrap().into_rgb8();
+    assert_eq!(image.dimensions(), (40, 32));
+    for (x, y, expected) in [(0, 0, [255, 228, 34]), (39, 0, [187, 150, 81]), (0, 31, [31, 95, 108])] {
+        assert_eq!(image.get_pixel(x, y).0, expected, "{x} {y}");
+    }
 }
 
 #[test]

@@ -164,7 +164,8 @@ pub struct EvalArgs {
     /// Model file
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// Data set: mnist:test, mnist:train, a folder of images for each class, or a CSV file with the columns path and label
+    /// Data set: mnist:test, mnist:train, a folder of images for each class, or a CSV file with the columns path and
+    /// label
     #[arg(long, value_name = "DATA")]
     pub data: String,
     #[command(flatten)]
@@ -175,8 +176,8 @@ pub struct EvalArgs {
     /// Write the figures as JSON; `-` for standard output, in place of the tables
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write one line per image as CSV: index, the path of its file if it has one, label, predicted, probability, and the probability of each class; `-` for
-    /// standard output, in place of the tables
+    /// Write one line per image as CSV: index, the path of its file if it has one, label, predicted, probability, and the
+    /// probability of each class; `-` for standard output, in place of the tables
     #[arg(long, value_name = "FILE.csv")]
     pub predictions: Option<PathBuf>,
 }

@@ -4,7 +4,6 @@ mod counts;
 mod tiles;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::bail;
 use kiln_data::View;
@@ -85,8 +84,7 @@ fn of_data(data: &Path, context: &Context<'_>) -> anyhow::Result<(String, Vec<(&
     let whole = subsets.validation.is_none() && subsets.test.is_none();
     let train = if whole { "images" } else { "train" };
     let subsets = [(train, Some(subsets.train)), ("validation", subsets.validation), ("test", subsets.test)];
-    let views =
-        subsets.into_iter().filter_map(|(name, dataset)| Some((name, View::all(Arc::clone(dataset.as_ref()?)))));
+    let views = subsets.into_iter().filter_map(|(name, dataset)| Some((name, View::all(dataset?))));
     Ok((text.into(), views.collect()))
 }
 

@@ -24,8 +24,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Prediction>, csv::Error> {
     csv::Reader::from_reader(bytes).deserialize().collect()
 }
 
-/// `index,label,predicted,probability` and the probability of each class, named after it. Behind the index of an image of
-/// a file comes the file's `path`.
+/// `index,label,predicted,probability` and the probability of each class, named after it; for images of files, the
+/// file's `path` behind the index.
 pub fn csv(measured: &Measured, view: &View, classes: &[String]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let path = |index| view.dataset().path(index).map(|path| path.display().to_string());
