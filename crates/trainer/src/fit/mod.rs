@@ -5,23 +5,24 @@ mod loss;
 mod metrics;
 mod observer;
 mod optimizer;
+mod rates;
 mod schedule;
 
 use std::time::Instant;
 
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
-use burn::module::{Module, ParamGroup};
+use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Bytes;
 use kiln_data::{Batch, Loader, Order, Samples};
 use kiln_run::{Epoch, History, Weights};
-use kiln_spec::{Layers, Model, Phase, Training};
+use kiln_spec::{Model, Phase, Training};
 
 use crate::network::{Draws, Network, values};
 use crate::{Device, TrainError, frozen};
 use loss::Loss;
 use metrics::Running;
 pub use observer::{BatchReport, Control, Observer, Snapshot};
+use rates::Rates;
 use schedule::Position;
 
 /// What is trained, from where, on what, how and where.
@@ -184,7 +185,7 @@ impl<'a> State<'a> {
         let start = Instant::now();
         let Some(train) = self.train(epoch, history, observer)? else { return Ok(None) };
         let Some(val) = self.validate(epoch, observer)? else { return Ok(None) };
-        let learning_rate = self.rates.current;
+        let learning_rate = self.rates.current();
         if !val.loss().is_finite() {
             return Err(TrainError::ValidationDiverged { epoch, learning_rate, loss: val.loss() });
         }
@@ -220,7 +221,7 @@ impl<'a> State<'a> {
             let labels = batch.labels.clone();
             let (loss, logits) = self.step(batch)?;
             if !loss.is_finite() {
-                let learning_rate = self.rates.current;
+                let learning_rate = self.rates.current();
                 return Err(TrainError::Diverged { epoch, step: step + 1, learning_rate, loss });
             }
             running.push(loss, &logits, &labels);
@@ -241,7 +242,7 @@ impl<'a> State<'a> {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         // Taken, not cloned: parameters that nothing else holds are updated where they lie.
         let network = std::mem::take(&mut self.network);
-        self.network = self.optimizer.step(self.rates.all.clone(), network, gradients);
+        self.network = self.optimizer.step(self.rates.all(), network, gradients);
         Ok((f64::from(values(loss)?[0]), values(logits)?))
     }
 
@@ -263,50 +264,4 @@ impl<'a> State<'a> {
         }
         Ok(Some(running))
     }
-}
-
-/// The learning rates of a phase, as the schedule has them at the moment.
-struct Rates {
-    /// The optimizer's.
-    base: f64,
-    /// Those of layers that have one of their own.
-    groups: Vec<(ParamGroup, f64)>,
-    /// The optimizer's, scheduled.
-    current: f64,
-    all: ModuleLearningRate,
-}
-
-impl Rates {
-    fn new(task: &Task<'_>, network: &Network) -> Self {
-        let layers = task.model.layers();
-        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        let mut groups = Vec::new();
-        for (pattern, rate) in &task.phase.learning_rates {
-            let selected =
-                Layers::Named(vec![pattern.clone()]).select(&names).expect("a recipe's patterns are checked");
-            for (name, _) in names.iter().zip(selected).filter(|(_, selected)| *selected) {
-                groups.extend(network.group(name).map(|group| (group, *rate)));
-            }
-        }
-        let base = task.phase.optimizer.learning_rate;
-        let all = scaled(base, &groups, 1.0);
-        Self { base, groups, current: base, all }
-    }
-
-    /// Those of the next step.
-    fn advance(&mut self, task: &Task<'_>, at: Position<'_>) {
-        let factor = schedule::factor(&task.phase.schedule, task.history.monitor, self.base, at);
-        if factor.to_bits() != (self.current / self.base).to_bits() {
-            self.current = self.base * factor;
-            self.all = scaled(self.base, &self.groups, factor);
-        }
-    }
-}
-
-fn scaled(base: f64, groups: &[(ParamGroup, f64)], factor: f64) -> ModuleLearningRate {
-    let scheduler = ModuleLrScheduler::new(base * factor);
-    let with_group = |scheduler: ModuleLrScheduler, (group, rate): &(ParamGroup, f64)| {
-        scheduler.with_group(group.clone(), rate * factor)
-    };
-    groups.iter().fold(scheduler, with_group).step()
 }
