@@ -147,8 +147,9 @@ fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity:
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         writeln!(
             text,
-            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}).",
-            worst.agreement.max_absolute, TOLERANCE.absolute
+            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}, or {:.0e} of an \
+             image's largest score).",
+            worst.agreement.max_absolute, TOLERANCE.absolute, TOLERANCE.relative
         )?;
     }
     writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;

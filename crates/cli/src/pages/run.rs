@@ -129,8 +129,8 @@ fn model(record: &RunRecord) -> anyhow::Result<Section> {
 fn agreement(parity: &Parity) -> Section {
     let verdict = if parity.passed { "agree" } else { "do not agree" };
     let text = format!(
-        "The same images through every implementation: they {verdict}. Scores may differ by {:.0e}, or by {:.0e} of their \
-         size; the top class must be the same for every image.",
+        "The same images through every implementation: they {verdict}. Scores may differ by {:.0e}, or by {:.0e} of \
+         an image's largest; the top class must be the same for every image.",
         parity.tolerance.absolute, parity.tolerance.relative,
     );
     let rows = parity.comparisons.iter().map(|comparison| {
