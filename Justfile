@@ -33,13 +33,17 @@ sanitize:
 bench-training *args:
     scripts/bench-training/run {{ args }}
 
-# Each kernel against Burn's own operation
+# Each kernel against Burn's own operation; of the whole workspace, so that Burn is not built again
 bench-kernels:
-    cargo bench -p kiln-kernels --features burn
+    cargo bench --workspace --features kiln-kernels/burn --bench operations
 
 # A network that is not VGG16, compiled in as a backbone
 check-backbone:
     scripts/check-backbone/run
+
+# That the build and the tests ask for the same features of every dependency
+check-features:
+    scripts/check-features/run
 
 # The API documentation
 doc:
