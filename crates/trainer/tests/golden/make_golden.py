@@ -108,4 +108,5 @@ def main() -> None:
     path.write_text(f"[\n{lines}\n]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
