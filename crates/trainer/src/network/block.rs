@@ -45,12 +45,11 @@ impl Block {
                     ..module
                 })
             }
-            LayerKind::MaxPool(pool) => Self::MaxPool(match imported {
-                Some(Imported::MaxPool2d(module)) => module,
-                _ => {
-                    let config = MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
-                    config.with_padding(explicit(pool.pads(size(layer)))).init()
-                }
+            LayerKind::MaxPool(pool) => Self::MaxPool(if let Some(Imported::MaxPool2d(module)) = imported {
+                module
+            } else {
+                let config = MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
+                config.with_padding(explicit(pool.pads(size(layer)))).init()
             }),
             LayerKind::AvgPool(pool) => {
                 let config = AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
