@@ -127,6 +127,9 @@ pub struct ReportArgs {
     /// File to write [default: report.html in the folder]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Also write every picture of the page into this folder, as PNG and as SVG
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -132,14 +132,14 @@ pub enum EvalError {
         /// Number of bytes found.
         found: usize,
     },
-    /// A grid of pictures that is too large.
-    #[error("the grid has {width}x{height} pixels: expected at most {max} in all: draw fewer or smaller pictures")]
-    GridSize {
-        /// Width of the grid.
+    /// A picture that is too large.
+    #[error("the picture has {width}x{height} pixels: expected at most {max} in all: draw less in it")]
+    PictureSize {
+        /// Width of the picture.
         width: u64,
-        /// Height of the grid.
+        /// Height of the picture.
         height: u64,
-        /// Most pixels that a grid may have.
+        /// Most pixels that a picture may have.
         max: u64,
     },
     /// The plotting library gave up.

@@ -1,7 +1,7 @@
 //! Numbers to tables and plots: what came out of a model, measured and shown.
 //!
 //! Pure functions over slices: no files, no terminal, no other crate of kiln. Logits go in, batch by batch; out come
-//! plain data that serde can write, tables as text, plots as SVG, and pages of them as HTML.
+//! plain data that serde can write, tables as text, plots as SVG or PNG, and pages of them as HTML.
 //!
 //! ```
 //! use kiln_eval::{Evaluator, classification_report};
@@ -18,8 +18,9 @@
 //! | --- | --- |
 //! | accuracy, loss, precision, recall, F1, confusion counts | `metrics` |
 //! | tables as text | `tables` |
-//! | plots as SVG | `plots` |
+//! | plots | `plots` |
 //! | grids of captioned images | `grid` |
+//! | how pictures become SVG and PNG | `picture` |
 //! | HTML pages | `page` |
 //! | mean and spread of several runs | `spread` |
 
@@ -33,6 +34,7 @@ mod latency;
 mod logits;
 mod metrics;
 mod page;
+mod picture;
 mod plots;
 mod spread;
 mod tables;
@@ -40,11 +42,12 @@ mod text;
 
 pub use agreement::{Agreement, Tolerance};
 pub use error::EvalError;
-pub use grid::{Tile, grid_png, grid_svg};
+pub use grid::{Tile, grid};
 pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
 pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
 pub use page::{Block, Card, Figure, Page, Section};
-pub use plots::{Compared, Comparison, Curve, EpochMetrics, comparison_svg, confusion_svg, curve_svg, curves_svg};
+pub use picture::Picture;
+pub use plots::{Compared, Comparison, Curve, EpochMetrics, plot_comparison, plot_confusion, plot_curve, plot_curves};
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};

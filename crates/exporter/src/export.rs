@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
-use kiln_spec::{Activation, Interpolation, LayerKind, Model, Shape};
+use kiln_spec::{Activation, Interpolation, LayerKind, Model, Pads, Shape};
 
 use crate::lower::{Op, Step, steps};
 use crate::{ExportError, fold};
@@ -114,17 +114,14 @@ fn emit(
     match step.op {
         Op::Conv(conv) => {
             let (weight, bias) = parameters(graph, step, conv.use_bias, weights)?;
-            let Shape::Image { height, width, .. } = step.layer.input else {
-                unreachable!("a checked model gives a convolution images")
-            };
-            let pads = conv.pads([height, width]);
+            let pads = conv.pads(size(step));
             let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
             graph
                 .node("Conv", node, &inputs, output)
                 .ints("dilations", conv.dilation_rate.map(|n| n as i64))
                 .int("group", conv.groups as i64)
                 .ints("kernel_shape", conv.kernel_size.map(|n| n as i64))
-                .ints("pads", [pads.top, pads.left, pads.bottom, pads.right].map(|n| n as i64))
+                .ints("pads", begins_and_ends(pads))
                 .ints("strides", conv.strides.map(|n| n as i64));
         }
         Op::Gemm { bias } => {
@@ -145,10 +142,13 @@ fn emit(
         }
         Op::MaxPool(pool) | Op::AveragePool(pool) => {
             let op = if matches!(step.op, Op::MaxPool(_)) { "MaxPool" } else { "AveragePool" };
-            graph
-                .node(op, node, &[input], output)
-                .ints("kernel_shape", pool.pool_size.map(|n| n as i64))
-                .ints("strides", pool.strides.map(|n| n as i64));
+            let pads = pool.pads(size(step));
+            let node = &mut graph.node(op, node, &[input], output);
+            node.ints("kernel_shape", pool.pool_size.map(|n| n as i64)).ints("strides", pool.strides.map(|n| n as i64));
+            // ONNX's defaults: no padding, and means that leave it out.
+            if pads != Pads::default() {
+                node.ints("pads", begins_and_ends(pads));
+            }
         }
         Op::GlobalMaxPool => {
             graph.node("GlobalMaxPool", node, &[input], output);
@@ -185,6 +185,19 @@ fn emit(
         Op::Activation(activation) => activate(graph, activation, node, input, output),
     }
     Ok(())
+}
+
+/// Height and width of the images that reach a step's layer.
+fn size(step: &Step<'_>) -> [usize; 2] {
+    let Shape::Image { height, width, .. } = step.layer.input else {
+        unreachable!("a checked model gives convolutions and poolings images")
+    };
+    [height, width]
+}
+
+/// Pads in ONNX's order.
+fn begins_and_ends(Pads { top, left, bottom, right }: Pads) -> [i64; 4] {
+    [top, left, bottom, right].map(|n| n as i64)
 }
 
 /// Writes an activation; opset 18 has neither `Gelu` nor `Silu`, which are written out.

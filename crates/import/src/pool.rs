@@ -1,6 +1,6 @@
 //! A pooling layer.
 
-use kiln_spec::{LayerKind, Pool};
+use kiln_spec::{LayerKind, Padding, Pool};
 
 use crate::chain::Chain;
 use crate::error::GraphError;
@@ -18,6 +18,6 @@ pub fn take<'a>(chain: &mut Chain<'a>) -> Result<Found<'a>, GraphError> {
         // SAME would take in the last row and column of an image of odd size.
         auto_pad => place.require("auto_pad", "VALID", auto_pad)?,
     }
-    let kind = LayerKind::MaxPool(Pool { pool_size, strides });
+    let kind = LayerKind::MaxPool(Pool { pool_size, strides, padding: Padding::Valid });
     Ok(Found { node: place.0, kind, channels: None, values: Vec::new() })
 }

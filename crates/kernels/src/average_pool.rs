@@ -1,7 +1,7 @@
 use crate::norm_pool::NormPoolShape;
 use crate::parallel::{self, Shared, share};
 
-/// Average pooling.
+/// Average pooling: the mean of what of a window lies in the image.
 ///
 /// - `input`: `[batch, height, width, channels]`
 /// - `output`: `[batch, output rows, output columns, channels]`, overwritten
@@ -12,14 +12,14 @@ use crate::parallel::{self, Shared, share};
 pub fn average_pool_forward(shape: &NormPoolShape, input: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), shape.input_len(), "average pool: input");
     assert_eq!(output.len(), shape.output_len(), "average pool: output");
-    let offsets = shape.offsets();
-    let factor = 1.0 / offsets.len() as f32;
+    let windows = shape.windows();
     for_each_image(shape, output, shape.image_out(), |image, output| {
         let input = &input[image * shape.image_in()..][..shape.image_in()];
-        for (window, output) in shape.windows().zip(output.chunks_exact_mut(shape.channels)) {
+        for ((first, offsets), output) in windows.iter().zip(output.chunks_exact_mut(shape.channels)) {
+            let factor = 1.0 / offsets.len() as f32;
             output.fill(0.0);
-            for offset in &offsets {
-                output.iter_mut().zip(&input[window + offset..]).for_each(|(sum, x)| *sum += x);
+            for offset in offsets {
+                output.iter_mut().zip(&input[first + offset..]).for_each(|(sum, x)| *sum += x);
             }
             for sum in output {
                 *sum *= factor;
@@ -36,14 +36,14 @@ pub fn average_pool_forward(shape: &NormPoolShape, input: &[f32], output: &mut [
 pub fn average_pool_backward(shape: &NormPoolShape, gradient: &[f32], to_input: &mut [f32]) {
     assert_eq!(gradient.len(), shape.output_len(), "average pool: output gradient");
     assert_eq!(to_input.len(), shape.input_len(), "average pool: input gradient");
-    let offsets = shape.offsets();
-    let factor = 1.0 / offsets.len() as f32;
+    let windows = shape.windows();
     for_each_image(shape, to_input, shape.image_in(), |image, to_input| {
         to_input.fill(0.0);
         let gradient = &gradient[image * shape.image_out()..][..shape.image_out()];
-        for (window, gradient) in shape.windows().zip(gradient.chunks_exact(shape.channels)) {
-            for offset in &offsets {
-                to_input[window + offset..].iter_mut().zip(gradient).for_each(|(to, g)| *to += g * factor);
+        for ((first, offsets), gradient) in windows.iter().zip(gradient.chunks_exact(shape.channels)) {
+            let factor = 1.0 / offsets.len() as f32;
+            for offset in offsets {
+                to_input[first + offset..].iter_mut().zip(gradient).for_each(|(to, g)| *to += g * factor);
             }
         }
     });

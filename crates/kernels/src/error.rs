@@ -34,6 +34,18 @@ pub enum ShapeError {
         /// The input with its padding.
         size: usize,
     },
+    /// A pooling window could lie in the padding alone.
+    #[error("{operation}: a padding of {padding} {axis} must be less than the window of {window}; use less padding")]
+    PoolPadding {
+        /// The operation.
+        operation: &'static str,
+        /// `"rows"` or `"columns"`.
+        axis: &'static str,
+        /// The window.
+        window: usize,
+        /// The padding on one side.
+        padding: usize,
+    },
     /// More elements than memory can hold.
     #[error("{operation}: a tensor of this shape has more elements than memory can address; use a smaller shape")]
     TooLarge {

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 const EPSILON: f32 = 1e-3;
 
-/// The elements of each output's window, in scan order.
+/// The elements of each output's window that lie in the image, in scan order.
 fn windows(s: &NormPoolShape) -> Vec<Vec<usize>> {
     let [rows, columns] = s.output();
     let mut windows = Vec::new();
@@ -22,7 +22,11 @@ fn windows(s: &NormPoolShape) -> Vec<Vec<usize>> {
                 let element = |y: usize, x: usize| ((n * s.height + y) * s.width + x) * s.channels + c;
                 let [down, across] = s.pool.stride;
                 let all = (0..s.pool.window[0]).flat_map(|y| (0..s.pool.window[1]).map(move |x| (y, x)));
-                windows.push(all.map(|(y, x)| element(oy * down + y, ox * across + x)).collect());
+                let [top, left, ..] = s.pool.padding;
+                let places = all
+                    .map(|(y, x)| (oy * down + y, ox * across + x))
+                    .filter(|(y, x)| (top..top + s.height).contains(y) && (left..left + s.width).contains(x));
+                windows.push(places.map(|(y, x)| element(y - top, x - left)).collect());
             }
         }
     }
@@ -124,10 +128,11 @@ impl Case {
 
 fn any_shape() -> impl Strategy<Value = NormPoolShape> {
     let sizes = (1_usize..5, 1_usize..12, 1_usize..12, 1_usize..40);
-    (sizes, [1_usize..4, 1..4], [1_usize..4, 1..4]).prop_filter_map(
+    let padding = prop_oneof![Just([0; 4]), [0_usize..3, 0..3, 0..3, 0..3]];
+    (sizes, [1_usize..4, 1..4], [1_usize..4, 1..4], padding).prop_filter_map(
         "fits",
-        |((batch, height, width, channels), window, stride)| {
-            NormPool { batch, height, width, channels, pool: Pool2d { window, stride } }.checked().ok()
+        |((batch, height, width, channels), window, stride, padding)| {
+            NormPool { batch, height, width, channels, pool: Pool2d { window, stride, padding } }.checked().ok()
         },
     )
 }
@@ -186,6 +191,13 @@ proptest! {
         assert_close("output", &output, &expected.0);
         assert_close("input gradient", &to_input, &expected.1);
     }
+}
+
+#[test]
+fn a_window_of_padding_alone_is_refused() {
+    let pool = Pool2d { padding: [0, 2, 0, 0], ..Pool2d::square(2) };
+    let error = NormPool { batch: 1, height: 4, width: 4, channels: 1, pool }.checked().unwrap_err();
+    assert!(error.to_string().contains("a padding of 2 columns must be less than the window of 2"), "{error}");
 }
 
 fn small() -> NormPoolShape {

@@ -48,7 +48,7 @@ impl Base {
                     activation: Some(Activation::Relu),
                 }),
             }));
-            let pool = Pool { pool_size: [2, 2], strides: [2, 2] };
+            let pool = Pool { pool_size: [2, 2], strides: [2, 2], padding: Padding::Valid };
             layers.push(LayerSpec { name: Some(format!("block{block}_pool")), kind: LayerKind::MaxPool(pool) });
         }
         Self { name: "vgg16".into(), channels: 3, weights: Some("vgg16".into()), layers }

@@ -159,13 +159,24 @@ pub enum Interpolation {
     Bilinear,
 }
 
-/// Settings of a pooling layer; windows that do not fit are left out, as with Keras's `padding="valid"`.
+/// Settings of a pooling layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pool {
     /// Height and width of the window.
     pub pool_size: [usize; 2],
     /// Step in height and width.
     pub strides: [usize; 2],
+    /// Whether windows may reach over the edge, where what is outside counts for nothing; else those that do not fit are left
+    /// out.
+    #[serde(skip_serializing_if = "Padding::is_valid")]
+    pub padding: Padding,
+}
+
+impl Pool {
+    /// Rows and columns that the windows reach over an image of this height and width.
+    pub fn pads(&self, size: [usize; 2]) -> Pads {
+        self.padding.pads(size, self.pool_size, self.strides)
+    }
 }
 
 /// Settings of batch normalisation.
@@ -190,18 +201,18 @@ pub struct Dense {
     pub activation: Option<Activation>,
 }
 
-/// How a convolution treats the border.
+/// How a convolution or pooling treats the border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// No padding: the output shrinks.
     Valid,
-    /// Zeros such that the output has `ceil(input / stride)` rows and columns; an odd one goes below and to the right,
+    /// Padded such that the output has `ceil(input / stride)` rows and columns; an odd one goes below and to the right,
     /// as TensorFlow places it.
     Same,
 }
 
-/// Zeros around an image, in rows and columns.
+/// What is put around an image, in rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pads {
     /// Rows above.
@@ -214,8 +225,20 @@ pub struct Pads {
     pub right: usize,
 }
 
+impl Pads {
+    /// Height and width of an image of this size with them.
+    pub fn around(&self, [height, width]: [usize; 2]) -> [usize; 2] {
+        [height + self.top + self.bottom, width + self.left + self.right]
+    }
+}
+
 impl Padding {
-    /// The zeros put around an image of `height` by `width`.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_valid(&self) -> bool {
+        *self == Self::Valid
+    }
+
+    /// What is put around an image of `height` by `width`.
     ///
     /// `Same`, per axis (TensorFlow's `tf.nn.convolution`): `out = ceil(n / stride)`,
     /// `total = max((out - 1) * stride + kernel - n, 0)`, half of it (rounded down) before, the rest after.

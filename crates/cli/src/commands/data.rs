@@ -1,20 +1,19 @@
 //! `kiln data`: counts by class, and pictures of samples.
 
 mod counts;
-mod tiles;
 
 use std::path::Path;
 
 use anyhow::bail;
 use kiln_data::View;
-use kiln_eval::{Tile, grid_png, grid_svg};
+use kiln_eval::Picture;
 use kiln_run::{check_writable, write_atomically};
 use kiln_spec::{DataSource, Recipe};
 
 use super::Context;
 use crate::args::{DataArgs, RecipeArgs};
 use crate::dataset::Named;
-use crate::{Outcome, dataset, recipe};
+use crate::{Outcome, dataset, picture, recipe};
 use counts::Counts;
 
 pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
@@ -37,12 +36,10 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     };
     let first = &views[0].1;
     if let Some(path) = &args.samples {
-        let (tiles, columns) = tiles::samples(first)?;
-        write_picture(path, &tiles, columns)?;
+        write_picture(path, &picture::samples(first)?)?;
     }
     if let Some((path, recipe)) = augmented {
-        let (tiles, columns) = tiles::augmented(first, recipe)?;
-        write_picture(path, &tiles, columns)?;
+        write_picture(path, &picture::augmented(first, recipe)?)?;
     }
     let counts = Counts::new(name, &views);
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&counts)?) } else { counts.table() };
@@ -99,7 +96,7 @@ fn check_picture(path: &Path) -> anyhow::Result<()> {
     Ok(check_writable(path)?)
 }
 
-fn write_picture(path: &Path, tiles: &[Tile], columns: usize) -> anyhow::Result<()> {
-    let bytes = if is_svg(path) { grid_svg(tiles, columns)?.into_bytes() } else { grid_png(tiles, columns)? };
+fn write_picture(path: &Path, picture: &Picture) -> anyhow::Result<()> {
+    let bytes = if is_svg(path) { picture.to_svg().into_bytes() } else { picture.to_png()? };
     Ok(write_atomically(path, &bytes)?)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use kiln_data::{Loader, Order, Samples, View};
-use kiln_eval::{confusion_svg, text_table};
+use kiln_eval::{plot_confusion, text_table};
 use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
 use kiln_run::{RunDir, RunFile};
 use kiln_spec::Recipe;
@@ -85,7 +85,7 @@ fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<
     if let Some((_, first)) = measured.first() {
         run.write_json(RunFile::Evaluation, &evaluations)?;
         let confusion = &first.evaluation.confusion;
-        run.write(RunFile::Confusion, confusion_svg(confusion, &trained.labels, false)?.as_bytes())?;
+        run.write(RunFile::Confusion, plot_confusion(confusion, &trained.labels, false)?.to_svg().as_bytes())?;
         run.write(RunFile::Predictions, &predictions::csv(first, &images, &trained.labels)?)?;
     }
     let page = pages::run(&RunRecord::read(run.clone())?, context)?;

@@ -152,7 +152,7 @@ fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context
 
 fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
     let (epochs, best) = curves(history);
-    Ok(run.write(RunFile::Curves, kiln_eval::curves_svg(&epochs, best)?.as_bytes())?)
+    Ok(run.write(RunFile::Curves, kiln_eval::plot_curves(&epochs, best)?.to_svg().as_bytes())?)
 }
 
 /// A history as the plots take it, with its best epoch.

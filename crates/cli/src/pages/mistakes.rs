@@ -39,11 +39,9 @@ pub fn mistakes(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Opt
             bail!("{}: found image {at}, expected 0 to {last}: run the recipe again", path.display());
         }
         let Prediction { index, label, predicted, probability } = mistake;
-        Ok(Card {
-            png: thumbnail(images, *index, label)?.to_png()?,
-            description: format!("image {index}: {label}, taken for {predicted}"),
-            lines: vec![format!("true {label}"), format!("{predicted}: {}", percent(*probability))],
-        })
+        let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
+        let description = format!("image {index}: {label}, taken for {predicted}");
+        Ok(Card { tile: thumbnail(images, *index, &caption)?, description })
     };
     Ok(Some(Mistakes { count, cards: wrong.iter().map(card).collect::<anyhow::Result<_>>()? }))
 }

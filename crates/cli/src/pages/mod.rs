@@ -1,5 +1,6 @@
 //! Runs and sweeps as pages.
 
+mod images;
 mod mistakes;
 mod run;
 mod sweep;

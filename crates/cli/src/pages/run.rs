@@ -1,8 +1,9 @@
 //! The page of a run.
 
-use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, confusion_svg, curve_svg};
+use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_confusion, plot_curve};
 use kiln_spec::{OptimizerKind, Phase, Validation};
 
+use super::images::images;
 use super::mistakes::mistakes;
 use super::{fact, footer};
 use crate::commands::Context;
@@ -23,7 +24,11 @@ pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
     if let Some(first) = record.evaluations.first() {
         sections.push(test_images(&record.evaluations, first)?);
     }
-    sections.extend(mistakes_section(record, context)?);
+    if let Some(mistakes) = mistakes_section(record, context)? {
+        sections.push(mistakes);
+        // Of a run that was not evaluated a page needs no images, and is made without them.
+        sections.push(images(record, context)?);
+    }
     sections.push(model(record)?);
     sections.extend(record.parity.as_ref().map(agreement));
     sections.push(origin(record));
@@ -61,7 +66,8 @@ fn training(record: &RunRecord) -> anyhow::Result<Section> {
         )));
     }
     let figure = |curve: Curve, caption: &str| -> anyhow::Result<Figure> {
-        Ok(Figure { svg: curve_svg(curve, &epochs, best)?, caption: caption.into() })
+        let (name, picture) = (curve.name().into(), plot_curve(curve, &epochs, best)?);
+        Ok(Figure { name, picture, caption: caption.into() })
     };
     blocks.push(Block::Figures(vec![
         figure(Curve::Loss, "Loss (mean cross-entropy) by epoch")?,
@@ -80,9 +86,9 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
         first.data,
         percent(evaluation.accuracy),
     );
-    let figure = |normalised, caption: &str| -> anyhow::Result<Figure> {
-        let svg = confusion_svg(confusion, &labels, normalised)?;
-        Ok(Figure { svg, caption: caption.into() })
+    let figure = |name: &str, normalised, caption: &str| -> anyhow::Result<Figure> {
+        let picture = plot_confusion(confusion, &labels, normalised)?;
+        Ok(Figure { name: name.into(), picture, caption: caption.into() })
     };
     let engines = all.iter().map(|measured| {
         let rate = thousands(measured.images_per_second.round() as usize);
@@ -92,8 +98,8 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
     let blocks = vec![
         Block::Text(correct),
         Block::Figures(vec![
-            figure(false, "Confusion matrix: number of images")?,
-            figure(true, "Confusion matrix: share of the true class")?,
+            figure("confusion", false, "Confusion matrix: number of images")?,
+            figure("confusion-normalised", true, "Confusion matrix: share of the true class")?,
         ]),
         Block::Table { table: classification_table(evaluation), links: Vec::new() },
         Block::Table { table: Table::new(["engine", "accuracy", "loss", "images/s"], engines, 1), links: Vec::new() },
@@ -110,7 +116,7 @@ fn mistakes_section(record: &RunRecord, context: &Context<'_>) -> anyhow::Result
             format!("{shown} of {}: those with the highest probability of the wrong class.", thousands(count))
         }
     };
-    let blocks = vec![Block::Text(text), Block::Cards(mistakes.cards)];
+    let blocks = vec![Block::Text(text), Block::Cards { name: "mistakes".into(), cards: mistakes.cards }];
     Ok(Some(Section { title: "Most confident mistakes".into(), blocks }))
 }
 

@@ -1,6 +1,6 @@
 //! The page of a sweep.
 
-use kiln_eval::{Block, Compared, Comparison, Figure, Page, Section, comparison_svg};
+use kiln_eval::{Block, Compared, Comparison, Figure, Page, Section, plot_comparison};
 use kiln_run::RunFile;
 
 use super::{fact, footer};
@@ -56,9 +56,10 @@ fn comparison(results: &Results) -> anyhow::Result<Section> {
         })
         .collect();
     let reference = Some(results.reference.as_deref().unwrap_or("reference"));
-    let svg = comparison_svg(&Comparison { axis: "test accuracy, %", possible: 0.0..=100.0, reference, rows: &rows })?;
+    let axis = "test accuracy, %";
+    let picture = plot_comparison(&Comparison { axis, possible: 0.0..=100.0, reference, rows: &rows })?;
     let caption = "Share of the test images that each run's exported model classifies correctly".to_string();
-    let figure = Figure { svg, caption };
+    let figure = Figure { name: "comparison".into(), picture, caption };
     Ok(Section { title: "Comparison".into(), blocks: vec![Block::Figures(vec![figure])] })
 }
 

@@ -77,12 +77,16 @@ fn a_file_that_computes_something_else_fails_and_names_the_first_layer() {
 
 /// Every kind of layer, with settings at which implementations tend to differ: uneven padding, windows that do not fit,
 /// sizes that do not divide.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 25] = [
     r#"{ type = "conv2d", filters = 3, kernel_size = [3, 4], strides = 2, padding = "same" }"#,
     r#"{ type = "conv2d", filters = 4, kernel_size = [2, 3], dilation_rate = [2, 3], padding = "same" }"#,
     r#"{ type = "conv2d", filters = 6, kernel_size = 2, groups = 3, dilation_rate = 2 }"#,
     r#"{ type = "max_pool", pool_size = [3, 2], strides = [2, 3] }"#,
     r#"{ type = "avg_pool", pool_size = [3, 2], strides = [2, 3] }"#,
+    r#"{ type = "max_pool", pool_size = [3, 2], strides = [2, 3], padding = "same" }"#,
+    r#"{ type = "max_pool", pool_size = 3, strides = 1, padding = "same" }"#,
+    r#"{ type = "avg_pool", pool_size = [3, 2], strides = [2, 3], padding = "same" }"#,
+    r#"{ type = "avg_pool", pool_size = 4, strides = 2, padding = "same" }"#,
     r#"{ type = "global_max_pool" }"#,
     r#"{ type = "global_avg_pool" }"#,
     r#"{ type = "channel_max" }"#,

@@ -1,7 +1,6 @@
 //! Where in a grid everything is.
 
 use super::Tile;
-use super::letters::{HEIGHT as TEXT, WIDTH as LETTER};
 use crate::EvalError;
 use crate::text::shown;
 
@@ -11,7 +10,13 @@ const SIDE: u32 = 112;
 const GAP: u32 = 12;
 /// Between a picture and its caption.
 const CAPTION_GAP: u32 = 3;
-/// Most pixels in a grid's picture: 64 megapixels, 192 MB.
+/// Height of a line of a caption in pixels.
+const TEXT: u32 = 16;
+/// How far below the baseline letters reach.
+const DESCENT: u32 = 4;
+/// About how wide a letter of a caption is.
+const LETTER: u32 = 7;
+/// Most pixels in a grid: 64 megapixels.
 const MAX_PIXELS: u64 = 1 << 26;
 
 /// A grid of cells of one size, as large as the largest picture needs.
@@ -21,6 +26,8 @@ pub(super) struct Layout {
     columns: u32,
     /// Room for a picture.
     picture: [u32; 2],
+    /// Room for a caption.
+    caption: u32,
     /// The letters that fit below one.
     letters: usize,
 }
@@ -31,9 +38,8 @@ pub(super) struct Place {
     pub at: [u32; 2],
     /// Pixels of the grid that a pixel of the picture takes along each side.
     pub scale: u32,
-    /// Left and top of the caption.
-    pub text_at: [u32; 2],
-    pub text: String,
+    /// The caption's lines, each with its middle, on its baseline.
+    pub lines: Vec<([u32; 2], String)>,
 }
 
 impl Layout {
@@ -47,29 +53,30 @@ impl Layout {
         let rows = (tiles.len() as u32).div_ceil(columns);
         let largest = |side: fn(&Tile) -> u32| tiles.iter().map(|tile| side(tile) * scale(tile)).max().unwrap_or(SIDE);
         let picture = [largest(|tile| tile.width).max(SIDE / 2), largest(|tile| tile.height)];
+        let lines = tiles.iter().map(|tile| tile.caption.lines().count()).max().unwrap_or(0).max(1);
+        let caption = CAPTION_GAP + TEXT * lines as u32;
         let side = |cells: u32, cell: u32| u64::from(cells) * u64::from(cell + GAP) + u64::from(GAP);
-        let (width, height) = (side(columns, picture[0]), side(rows, picture[1] + CAPTION_GAP + TEXT));
+        let (width, height) = (side(columns, picture[0]), side(rows, picture[1] + caption));
         if width * height > MAX_PIXELS {
-            return Err(EvalError::GridSize { width, height, max: MAX_PIXELS });
+            return Err(EvalError::PictureSize { width, height, max: MAX_PIXELS });
         }
         let letters = (picture[0] / LETTER) as usize;
-        Ok(Self { width: width as u32, height: height as u32, columns, picture, letters })
+        Ok(Self { width: width as u32, height: height as u32, columns, picture, caption, letters })
     }
 
     /// The place of a tile, by its number.
     pub fn place(&self, number: usize, tile: &Tile) -> Place {
         let [width, height] = self.picture;
         let (column, row) = (number as u32 % self.columns, number as u32 / self.columns);
-        let [left, top] = [GAP + column * (width + GAP), GAP + row * (height + CAPTION_GAP + TEXT + GAP)];
-        let text = shown(&tile.caption, self.letters);
+        let [left, top] = [GAP + column * (width + GAP), GAP + row * (height + self.caption + GAP)];
+        let below = (top + height + CAPTION_GAP + TEXT - DESCENT..).step_by(TEXT as usize);
+        let lines = tile.caption.lines().zip(below);
         let scale = scale(tile);
-        let text_width = text.chars().count() as u32 * LETTER;
         Place {
             // In the middle of the cell, upon its caption.
             at: [left + (width - tile.width * scale) / 2, top + height - tile.height * scale],
             scale,
-            text_at: [left + (width - text_width.min(width)) / 2, top + height + CAPTION_GAP],
-            text,
+            lines: lines.map(|(line, y)| ([left + width / 2, y], shown(line, self.letters))).collect(),
         }
     }
 }

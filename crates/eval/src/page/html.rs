@@ -60,7 +60,7 @@ fn block(block: &Block) -> Markup {
         },
         Block::Table { table, links } => self::table(table, links),
         Block::Figures(figures) => html! { div.figures { @for picture in figures { (figure(picture)) } } },
-        Block::Cards(cards) => html! { div.tiles { @for picture in cards { (card(picture)) } } },
+        Block::Cards { cards, .. } => html! { div.tiles { @for picture in cards { (card(picture)) } } },
         Block::Source { title, text } => html! { details { summary { (title) } pre { code { (text) } } } },
     }
 }
@@ -96,28 +96,26 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
 
 fn figure(figure: &Figure) -> Markup {
     // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
-    let limits =
-        width(&figure.svg).map(|width| format!("min-width: {}px; max-width: {}px", width * 13 / 20, width * 5 / 4));
+    let width = figure.picture.width();
+    let limits = format!("min-width: {}px; max-width: {}px", width * 13 / 20, width * 5 / 4);
+    // Plots can be turned to light on dark; photographs cannot.
+    let class = if figure.picture.has_images() { "picture photographs" } else { "picture" };
     html! {
         figure {
             div.wide role="img" aria-label=(figure.caption) {
-                div.picture style=[limits] { (PreEscaped(&figure.svg)) }
+                div class=(class) style=(limits) { (PreEscaped(figure.picture.to_svg())) }
             }
             figcaption { (figure.caption) }
         }
     }
 }
 
-/// The width in pixels that an SVG document gives itself.
-fn width(svg: &str) -> Option<u32> {
-    svg.strip_prefix("<svg width=\"")?.split('"').next()?.parse().ok()
-}
-
 fn card(card: &Card) -> Markup {
+    let png = card.tile.to_png().expect("a tile has as many bytes as its size says");
     html! {
         figure {
-            img src={ "data:image/png;base64," (STANDARD.encode(&card.png)) } alt=(card.description);
-            figcaption { @for line in &card.lines { span { (line) } } }
+            img src={ "data:image/png;base64," (STANDARD.encode(png)) } alt=(card.description);
+            figcaption { @for line in card.tile.caption.lines() { span { (line) } } }
         }
     }
 }
@@ -125,45 +123,62 @@ fn card(card: &Card) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Picture, Tile};
 
-    fn whole() -> String {
+    fn whole() -> Page {
         let nasty = "<script>alert(\"1\")</script>&".to_string();
         let table = Table::new(
             [nasty.clone(), "n".into()],
             [[nasty.clone(), "1".into()], [const { String::new() }; 2], ["b".into(), "2".into()]],
             1,
         );
+        let picture = Picture::new([500, 9], 1, Vec::new());
+        let tile = Tile { pixels: vec![1, 2, 3], width: 1, height: 1, caption: format!("{nasty}\nbelow") };
         let blocks = vec![
             Block::Text(nasty.clone()),
             Block::Facts(vec![(nasty.clone(), nasty.clone())]),
             Block::Table { table, links: vec![None, None, Some("run/report.html?\"".into())] },
-            Block::Figures(vec![Figure { svg: "<svg width=\"500\"></svg>".into(), caption: nasty.clone() }]),
-            Block::Cards(vec![Card { png: vec![1, 2, 3], description: nasty.clone(), lines: vec![nasty.clone()] }]),
+            Block::Figures(vec![Figure { name: "blank".into(), picture, caption: nasty.clone() }]),
+            Block::Cards { name: "cards".into(), cards: vec![Card { tile, description: nasty.clone() }] },
             Block::Source { title: nasty.clone(), text: nasty.clone() },
         ];
         let highlights = vec![(nasty.clone(), nasty.clone())];
         let sections = vec![Section { title: nasty.clone(), blocks }];
-        Page { title: nasty.clone(), lead: nasty.clone(), highlights, sections, footer: nasty }.to_html()
+        Page { title: nasty.clone(), lead: nasty.clone(), highlights, sections, footer: nasty }
+    }
+
+    fn html() -> String {
+        whole().to_html()
     }
 
     #[test]
     fn whatever_is_text_is_escaped() {
-        let page = whole();
+        let page = html();
         assert!(!page.contains("<script>") && !page.contains("href=\"run/report.html?\"\""), "{page}");
         assert_eq!(page.matches("&lt;script&gt;").count(), 18);
     }
 
     #[test]
     fn pictures_are_inside_and_nothing_else_is_referred_to() {
-        let page = whole();
-        assert!(page.contains("<img src=\"data:image/png;base64,AQID\""), "{page}");
-        assert!(page.contains("min-width: 325px; max-width: 625px\"><svg width=\"500\"></svg>"), "{page}");
+        let page = html();
+        assert!(page.contains("<img src=\"data:image/png;base64,iVBORw0KGgo"), "{page}");
+        assert!(page.contains("</span><span>below</span>"), "{page}");
+        assert!(page.contains("min-width: 325px; max-width: 625px\"><svg width=\"500\""), "{page}");
+        let page = page.replace("http://www.w3.org/2000/svg", "the name of a vocabulary");
         assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("), "{page}");
     }
 
     #[test]
-    fn an_empty_row_parts_a_table_and_links_keep_their_rows() {
+    fn every_picture_has_a_name() {
         let page = whole();
+        let pictures = page.pictures().unwrap();
+        assert_eq!(pictures.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["blank", "cards"]);
+        assert!(pictures[1].1.to_svg().contains(">below</text>"));
+    }
+
+    #[test]
+    fn an_empty_row_parts_a_table_and_links_keep_their_rows() {
+        let page = html();
         assert_eq!(page.matches("<tbody>").count(), 2);
         assert!(
             page.contains("<td><a href=\"run/report.html?&quot;\">b</a></td><td class=\"number\">2</td>"),

@@ -1,8 +1,9 @@
 //! A page of tables and pictures as one HTML file: no script, nothing fetched, readable on paper and on a phone.
 
 mod html;
+mod pictures;
 
-use crate::Table;
+use crate::{Picture, Table, Tile};
 
 /// What a page shows. Whatever is text is escaped.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +46,12 @@ pub enum Block {
     /// Pictures, side by side where there is room.
     Figures(Vec<Figure>),
     /// Small images, as many side by side as fit.
-    Cards(Vec<Card>),
+    Cards {
+        /// What the images are called together, as a file's name.
+        name: String,
+        /// In order.
+        cards: Vec<Card>,
+    },
     /// Text as it is, folded away.
     Source {
         /// What it is.
@@ -55,11 +61,13 @@ pub enum Block {
     },
 }
 
-/// A picture drawn by this crate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A picture with a caption.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// The SVG document that a function of this crate gave; it is not escaped.
-    pub svg: String,
+    /// What it is called as a file, without an ending.
+    pub name: String,
+    /// The picture.
+    pub picture: Picture,
     /// What it shows, for those who cannot see it and as its caption.
     pub caption: String,
 }
@@ -67,12 +75,10 @@ pub struct Figure {
 /// A small image with a line or two below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
-    /// The image as a PNG file.
-    pub png: Vec<u8>,
+    /// The image and the lines.
+    pub tile: Tile,
     /// What it shows, for those who cannot see it.
     pub description: String,
-    /// The lines below it.
-    pub lines: Vec<String>,
 }
 
 impl Page {

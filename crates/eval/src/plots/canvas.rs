@@ -1,15 +1,16 @@
-//! The drawing surface: one SVG document, one font, and text of sizes in pixels.
+//! The drawing surface: one picture, one font, and text of sizes in pixels.
 
-use std::io;
+use std::convert::Infallible;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::EvalError;
+use crate::picture::{Picture, Recorder};
 
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
+pub(super) type Area<'a> = DrawingArea<Recorder<'a>, Shift>;
+pub(super) type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
 
 /// Text, axes and frames.
 pub(super) const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
@@ -21,20 +22,22 @@ pub(super) const GRID: RGBColor = RGBColor(0xe3, 0xe3, 0xe3);
 /// Height in pixels of ordinary text.
 pub(super) const TEXT: f64 = 13.0;
 
-/// Draws on a white ground of `size` pixels and returns the SVG document.
-pub(super) fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, EvalError> {
-    let mut document = String::new();
-    let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
-    let drawn = area.fill(&WHITE).and_then(|()| draw(&area)).and_then(|()| area.present());
+/// Pixels of a PNG file for each of a plot's.
+const DENSITY: u32 = 2;
+
+/// Draws a picture of `size` pixels.
+pub(super) fn picture(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Picture, EvalError> {
+    let mut shapes = Vec::new();
+    let area = Recorder::new(size.into(), &mut shapes).into_drawing_area();
+    let drawn = draw(&area);
     drop(area);
     drawn.map_err(|error| EvalError::Drawing { reason: error.to_string() })?;
-    Ok(document)
+    Ok(Picture::new(size.into(), DENSITY, shapes))
 }
 
 /// The style of text `pixels` high, anchored as told.
 pub(super) fn text(pixels: f64, color: RGBColor, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    // The SVG backend divides sizes by 1.24 (a quirk it shares with the bitmap backend's font metrics).
-    ("sans-serif", pixels * 1.24).into_font().color(&color).pos(Pos::new(horizontal, vertical))
+    ("sans-serif", pixels).into_font().color(&color).pos(Pos::new(horizontal, vertical))
 }
 
 /// About how wide text `pixels` high will be, in pixels. The viewer chooses the font, so nobody knows exactly.
@@ -49,10 +52,10 @@ mod tests {
 
     #[test]
     fn a_document_is_closed_and_escaped() {
-        let document = svg((40, 20), |area| area.draw_text("<a & b>", &text(TEXT, INK, HPos::Left, VPos::Top), (0, 0)));
-        let document = document.unwrap();
+        let draw = |area: &Area<'_>| area.draw_text("<a & b>", &text(TEXT, INK, HPos::Left, VPos::Top), (0, 0));
+        let document = picture((40, 20), draw).unwrap().to_svg();
         assert!(document.starts_with("<svg width=\"40\" height=\"20\""), "{document}");
         assert!(document.trim_end().ends_with("</svg>"), "{document}");
-        assert!(document.contains("font-size=\"13") && document.contains("&lt;a &amp; b&gt;"), "{document}");
+        assert!(document.contains("font-size=\"13\"") && document.contains(">&lt;a &amp; b&gt;<"), "{document}");
     }
 }

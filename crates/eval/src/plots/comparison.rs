@@ -7,11 +7,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, roomy};
-use super::canvas::{Area, Drawn, FAINT, GRID, INK, TEXT, svg, text, width};
+use super::canvas::{Area, Drawn, FAINT, GRID, INK, TEXT, picture, text, width};
 use super::mark::Mark;
 use super::ticks::Ticks;
 use crate::text::shown;
-use crate::{EvalError, Spread};
+use crate::{EvalError, Picture, Spread};
 
 /// Longest label of a row, in characters.
 const MAX_LABEL: usize = 36;
@@ -61,15 +61,15 @@ fn drawable(value: f64) -> bool {
     value.abs() <= f64::from(f32::MAX)
 }
 
-/// Points on a common axis, one row per label, as an SVG document; of several values also the mean and a line from the
-/// smallest to the largest, and reference figures as diamonds.
-pub fn comparison_svg(comparison: &Comparison<'_>) -> Result<String, EvalError> {
+/// Points on a common axis, one row per label; of several values also the mean and a line from the smallest to the
+/// largest, and reference figures as diamonds.
+pub fn plot_comparison(comparison: &Comparison<'_>) -> Result<Picture, EvalError> {
     if comparison.rows.is_empty() {
         return Err(EvalError::Empty { what: "rows to compare" });
     }
     let plot = Plot::new(comparison);
     let size = (plot.right + MARGIN, plot.bottom() + AXIS_HEIGHT);
-    svg((size.0 as u32, size.1 as u32), |root| {
+    picture((size.0 as u32, size.1 as u32), |root| {
         plot.draw_legend(root)?;
         plot.draw_axis(root)?;
         plot.rows.iter().enumerate().try_for_each(|(at, row)| plot.draw_row(root, at as i32, row))
@@ -189,7 +189,7 @@ mod tests {
 
     fn draw(rows: &[Compared], reference: Option<&str>) -> String {
         let comparison = Comparison { axis: "test accuracy, %", possible: 0.0..=100.0, reference, rows };
-        comparison_svg(&comparison).unwrap()
+        plot_comparison(&comparison).unwrap().to_svg()
     }
 
     fn row(values: &[f64], reference: Option<f64>) -> Compared {
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn nothing_to_compare_is_an_error() {
         let nothing = Comparison { axis: "", possible: 0.0..=1.0, reference: None, rows: &[] };
-        assert_eq!(comparison_svg(&nothing), Err(EvalError::Empty { what: "rows to compare" }));
+        assert_eq!(plot_comparison(&nothing), Err(EvalError::Empty { what: "rows to compare" }));
     }
 
     proptest! {

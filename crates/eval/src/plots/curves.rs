@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Drawn, INK, TEXT, svg, text, width};
+use super::canvas::{Area, Drawn, INK, TEXT, picture, text, width};
 use super::history::EpochMetrics;
 use super::mark::Mark;
 use super::panel::{Panel, Points, dashed_line};
-use crate::EvalError;
+use crate::{EvalError, Picture};
 
 /// Width and height of one panel.
 const PANEL: (u32, u32) = (500, 356);
@@ -49,19 +49,19 @@ impl Curve {
     }
 }
 
-/// Loss and accuracy by epoch, side by side, for training and validation, as an SVG document of 1000 x 400 pixels.
+/// Loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
 ///
 /// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and infinite values leave a gap.
-pub fn curves_svg(epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
+pub fn plot_curves(epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, EvalError> {
     draw(&[Curve::Loss, Curve::Accuracy], epochs, best)
 }
 
-/// One half of [`curves_svg`], 500 x 400 pixels: to be shown where a page may be narrow.
-pub fn curve_svg(curve: Curve, epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
+/// One half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
+pub fn plot_curve(curve: Curve, epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, EvalError> {
     draw(&[curve], epochs, best)
 }
 
-fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<String, EvalError> {
+fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, EvalError> {
     let numbers = || epochs.iter().map(|e| e.epoch);
     let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
         return Err(EvalError::Empty { what: "epochs" });
@@ -84,7 +84,7 @@ fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<
     marks.sort();
     marks.dedup();
     let size = (PANEL.0 * panels.len() as u32, PANEL.1 + LEGEND_HEIGHT as u32);
-    svg(size, |root| {
+    picture(size, |root| {
         legend(root, &marks, best)?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
         below.split_evenly((1, panels.len())).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
@@ -144,13 +144,17 @@ mod tests {
         }
     }
 
+    fn svg(epochs: &[EpochMetrics], best: Option<u32>) -> String {
+        plot_curves(epochs, best).unwrap().to_svg()
+    }
+
     fn count(document: &str, what: &str) -> usize {
         document.matches(what).count()
     }
 
     #[test]
     fn one_epoch_draws_points() {
-        let document = curves_svg(&[epoch(1, 0.5)], Some(1)).unwrap();
+        let document = svg(&[epoch(1, 0.5)], Some(1));
         // One disc per panel and one in the legend.
         assert_eq!(count(&document, "<circle"), 3);
         assert!(document.contains("best epoch: 1"), "{document}");
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn one_curve_is_half_of_both() {
-        let loss = curve_svg(Curve::Loss, &[epoch(1, 0.5), epoch(2, 0.25)], None).unwrap();
+        let loss = plot_curve(Curve::Loss, &[epoch(1, 0.5), epoch(2, 0.25)], None).unwrap().to_svg();
         assert!(loss.starts_with("<svg width=\"500\" height=\"400\"") && loss.contains("loss"), "{loss}");
         assert!(!loss.contains("accuracy"));
     }
@@ -166,7 +170,7 @@ mod tests {
     #[test]
     fn values_that_are_not_finite_leave_a_gap() {
         let epochs = [epoch(1, 0.5), epoch(2, f64::NAN), epoch(3, f64::INFINITY), epoch(4, 0.25)];
-        let document = curves_svg(&epochs, None).unwrap();
+        let document = svg(&epochs, None);
         assert_eq!(count(&document, "<circle"), 5);
         assert!(!document.contains("NaN") && !document.contains("inf") && !document.contains("best"), "{document}");
     }
@@ -174,23 +178,23 @@ mod tests {
     #[test]
     fn without_validation_the_legend_names_none() {
         let epochs = [EpochMetrics { val_loss: None, val_accuracy: None, ..epoch(1, 0.5) }];
-        let document = curves_svg(&epochs, None).unwrap();
+        let document = svg(&epochs, None);
         assert!(document.contains("training") && !document.contains("validation"), "{document}");
     }
 
     #[test]
     fn without_any_value_the_panels_say_so() {
-        let document = curves_svg(&[epoch(1, f64::NAN)], Some(7)).unwrap();
+        let document = svg(&[epoch(1, f64::NAN)], Some(7));
         assert_eq!(count(&document, "no finite values"), 2);
         assert!(!document.contains("best epoch") && !document.contains("training"));
-        assert_eq!(curves_svg(&[], None), Err(EvalError::Empty { what: "epochs" }));
+        assert_eq!(plot_curves(&[], None), Err(EvalError::Empty { what: "epochs" }));
     }
 
     proptest! {
         #[test]
         fn any_history_can_be_drawn(history in prop::collection::vec((any::<u32>(), any::<f64>()), 1..60)) {
             let epochs: Vec<_> = history.into_iter().map(|(number, value)| epoch(number, value)).collect();
-            let document = curves_svg(&epochs, Some(epochs[0].epoch)).unwrap();
+            let document = svg(&epochs, Some(epochs[0].epoch));
             prop_assert!(document.trim_end().ends_with("</svg>"));
         }
     }

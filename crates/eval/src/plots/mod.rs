@@ -1,4 +1,4 @@
-//! Plots as SVG: white ground, colours that colour-blind readers can tell apart, fonts left to the viewer.
+//! Plots: white ground, colours that colour-blind readers can tell apart.
 
 mod axis;
 mod canvas;
@@ -12,7 +12,7 @@ mod panel;
 mod shades;
 mod ticks;
 
-pub use comparison::{Compared, Comparison, comparison_svg};
-pub use confusion::confusion_svg;
-pub use curves::{Curve, curve_svg, curves_svg};
+pub use comparison::{Compared, Comparison, plot_comparison};
+pub use confusion::plot_confusion;
+pub use curves::{Curve, plot_curve, plot_curves};
 pub use history::EpochMetrics;

@@ -113,7 +113,7 @@ fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(u32, f64)>> {
         .collect()
 }
 
-/// A dashed vertical line; the SVG backend has none of its own.
+/// A dashed vertical line; the plotting library has none of its own.
 pub(super) fn dashed_line(area: &Area<'_>, x: i32, down: Range<i32>) -> Drawn {
     down.clone()
         .step_by(7)

@@ -56,7 +56,7 @@ fn small_base() -> Base {
         ("norm_1", LayerKind::BatchNorm(BatchNorm { momentum: 0.99, epsilon: 0.001 })),
         // The node's name is taken.
         ("relu", LayerKind::Relu {}),
-        ("pool", LayerKind::MaxPool(Pool { pool_size: [3, 2], strides: [2, 2] })),
+        ("pool", LayerKind::MaxPool(Pool { pool_size: [3, 2], strides: [2, 2], padding: Padding::Valid })),
         ("layer_input", conv(5, [1, 1], [2, 2], Padding::Valid, true, Some(Activation::Relu))),
     ];
     let layers = layers.map(|(name, kind)| LayerSpec { name: Some(name.into()), kind });

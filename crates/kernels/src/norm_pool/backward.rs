@@ -2,6 +2,7 @@ use super::forward::lanes;
 use super::shape::NormPoolShape;
 use super::state::{DROPPED, NormPoolState};
 use super::statistics::sum_images;
+use super::windows::Windows;
 use crate::level::{Level, multiversioned};
 use crate::parallel::{self, Shared, share};
 use crate::scratch::Scratch;
@@ -17,7 +18,7 @@ pub struct NormPoolGradient<'a> {
     input: &'a [f32],
     state: &'a NormPoolState,
     gradient: &'a [f32],
-    offsets: Vec<usize>,
+    windows: Windows,
     sums: Vec<f64>,
     /// `scale * (d - constant - (x - mean) * slope)` by channel, or `d` alone without normalisation.
     coefficients: Option<Coefficients>,
@@ -49,8 +50,8 @@ impl<'a> NormPoolGradient<'a> {
         let normalized = if gamma.is_some() { shape.output_len() } else { 0 };
         assert_eq!(state.maxima.len(), normalized, "batch norm: state");
         assert_eq!(state.mean.len(), gamma.map_or(0, <[f32]>::len), "batch norm: state");
-        let offsets = shape.offsets();
-        let mut this = Self { shape: *shape, input, state, gradient, offsets, sums: Vec::new(), coefficients: None };
+        let windows = shape.windows();
+        let mut this = Self { shape: *shape, input, state, gradient, windows, sums: Vec::new(), coefficients: None };
         if let Some(gamma) = gamma {
             assert_eq!(gamma.len(), shape.channels, "batch norm: gamma");
             this.sums = this.reduce();
@@ -178,15 +179,15 @@ fn scatter_body(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: 
     to.fill(0.0);
     let channels = this.shape.channels;
     let pixels = gradient.chunks_exact(channels).zip(winners.chunks_exact(channels));
-    for (window, (gradient, winners)) in this.shape.windows().zip(pixels) {
-        let to = &mut to[window..];
+    for ((first, offsets), (gradient, winners)) in this.windows.iter().zip(pixels) {
+        let to = &mut to[first..];
         let mut channel = 0;
         while channel + 16 <= channels {
-            scatter_lanes::<16>(this, channel, gradient, winners, to);
+            scatter_lanes::<16>(this, offsets, channel, gradient, winners, to);
             channel += 16;
         }
         while channel < channels {
-            scatter_lanes::<1>(this, channel, gradient, winners, to);
+            scatter_lanes::<1>(this, offsets, channel, gradient, winners, to);
             channel += 1;
         }
     }
@@ -195,13 +196,14 @@ fn scatter_body(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: 
 #[inline(always)]
 fn scatter_lanes<const L: usize>(
     this: &NormPoolGradient,
+    offsets: &[usize],
     channel: usize,
     gradient: &[f32],
     winners: &[u16],
     to: &mut [f32],
 ) {
     let (gradient, winner) = passed::<L>(this.state.scale, channel, gradient, winners);
-    for (place, &offset) in this.offsets.iter().enumerate() {
+    for (place, &offset) in offsets.iter().enumerate() {
         let to = &mut to[offset + channel..][..L];
         for l in 0..L {
             to[l] += if winner[l] == place as u32 { gradient[l] } else { 0.0 };

@@ -1,5 +1,6 @@
 use super::shape::NormPoolShape;
 use super::state::{Affine, DROPPED, Norm, NormPoolState};
+use super::windows::Windows;
 use crate::dropout::Dropout;
 use crate::level::{Level, multiversioned};
 use crate::parallel::{self, Shared, share};
@@ -33,7 +34,7 @@ pub fn norm_pool_forward(
     let kept = if norm.is_some() { shape.image_out() } else { 0 };
     state.maxima.resize(shape.batch * kept, 0.0);
 
-    let offsets = shape.offsets();
+    let windows = shape.windows();
     let (image_in, image_out) = (shape.image_in(), shape.image_out());
     let (output, winners, maxima) =
         (Shared::new(output), Shared::new(&mut state.winners), Shared::new(&mut state.maxima));
@@ -49,7 +50,7 @@ pub fn norm_pool_forward(
                     maxima: maxima.slice(image * kept, kept),
                 }
             };
-            forward_image(level, shape, &offsets, &affine, &input[image * image_in..][..image_in], &mut to);
+            forward_image(level, shape.channels, &windows, &affine, &input[image * image_in..][..image_in], &mut to);
             if let Some(dropout) = dropout {
                 let first = dropout.draw(level, start, image_out, &mut bits);
                 drop_image(level, dropout, &bits[first..], to.output, to.winners);
@@ -67,8 +68,8 @@ struct Written<'a> {
 
 multiversioned! {
     fn forward_image(
-        shape: &NormPoolShape,
-        offsets: &[usize],
+        channels: usize,
+        windows: &Windows,
         affine: &Affine,
         input: &[f32],
         to: &mut Written,
@@ -76,12 +77,11 @@ multiversioned! {
 }
 
 #[inline(always)]
-fn forward_image_body(shape: &NormPoolShape, offsets: &[usize], affine: &Affine, input: &[f32], to: &mut Written) {
-    let channels = shape.channels;
+fn forward_image_body(channels: usize, windows: &Windows, affine: &Affine, input: &[f32], to: &mut Written) {
     let pixels = to.output.chunks_exact_mut(channels).zip(to.winners.chunks_exact_mut(channels));
     let mut maxima = to.maxima.chunks_exact_mut(channels);
-    for (window, (output, winners)) in shape.windows().zip(pixels) {
-        let input = &input[window..];
+    for ((first, offsets), (output, winners)) in windows.iter().zip(pixels) {
+        let input = &input[first..];
         let mut pixel = Written { output, winners, maxima: maxima.next().unwrap_or_default() };
         let mut channel = 0;
         while channel + 16 <= channels {

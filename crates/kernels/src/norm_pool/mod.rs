@@ -5,6 +5,7 @@ mod forward;
 mod shape;
 mod state;
 mod statistics;
+mod windows;
 
 pub use backward::NormPoolGradient;
 pub use forward::norm_pool_forward;

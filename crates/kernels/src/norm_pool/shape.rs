@@ -1,19 +1,24 @@
-use crate::error::{ShapeError, elements};
 use std::ops::Deref;
 
-/// A pooling window and its steps, each down and across; no padding.
+use super::windows::Windows;
+use crate::error::{ShapeError, elements};
+
+/// A pooling window and its steps, each down and across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pool2d {
     /// Rows and columns of the window.
     pub window: [usize; 2],
     /// Steps from window to window.
     pub stride: [usize; 2],
+    /// Rows above, columns to the left, rows below and columns to the right that windows reach over the edge. What is there is
+    /// no part of a window: a maximum is of what lies in the image, and so is a mean.
+    pub padding: [usize; 4],
 }
 
 impl Pool2d {
     /// Square windows side by side.
     pub fn square(size: usize) -> Self {
-        Self { window: [size; 2], stride: [size; 2] }
+        Self { window: [size; 2], stride: [size; 2], padding: [0; 4] }
     }
 }
 
@@ -47,7 +52,7 @@ const MOST_ELEMENTS: usize = 1 << 15;
 impl NormPool {
     /// Checks that the sizes fit together.
     pub fn checked(self) -> Result<NormPoolShape, ShapeError> {
-        let Pool2d { window, stride } = self.pool;
+        let Pool2d { window, stride, padding } = self.pool;
         let named = [
             ("batch", self.batch),
             ("height", self.height),
@@ -61,17 +66,24 @@ impl NormPool {
         if let Some(&(name, _)) = named.iter().find(|(_, size)| *size == 0) {
             return Err(ShapeError::Zero { operation: OPERATION, name });
         }
-        for (axis, window, size) in [("rows", window[0], self.height), ("columns", window[1], self.width)] {
-            if window > size {
-                return Err(ShapeError::Window { operation: OPERATION, axis, window, size });
+        let mut output = [0; 2];
+        for (axis, (name, size)) in [("rows", self.height), ("columns", self.width)].into_iter().enumerate() {
+            let (window, before, after) = (window[axis], padding[axis], padding[axis + 2]);
+            if before.max(after) >= window {
+                let padding = before.max(after);
+                return Err(ShapeError::PoolPadding { operation: OPERATION, axis: name, window, padding });
             }
+            let size = size.saturating_add(before).saturating_add(after);
+            if window > size {
+                return Err(ShapeError::Window { operation: OPERATION, axis: name, window, size });
+            }
+            output[axis] = (size - window) / stride[axis] + 1;
         }
         elements(OPERATION, &[self.batch, self.height, self.width, self.channels])?;
         let elements = window[0] * window[1];
         if elements > MOST_ELEMENTS {
             return Err(ShapeError::WindowElements { operation: OPERATION, elements, most: MOST_ELEMENTS });
         }
-        let output = [(self.height - window[0]) / stride[0] + 1, (self.width - window[1]) / stride[1] + 1];
         Ok(NormPoolShape { sizes: self, output })
     }
 }
@@ -102,17 +114,9 @@ impl NormPoolShape {
         self.output[0] * self.output[1] * self.channels
     }
 
-    /// For each output pixel of an image: its first element in the input image.
-    pub(crate) fn windows(&self) -> impl Iterator<Item = usize> + use<> {
-        let Self { sizes, output: [rows, columns] } = *self;
-        let [down, across] = sizes.pool.stride;
-        (0..rows).flat_map(move |y| (0..columns).map(move |x| (y * down * sizes.width + x * across) * sizes.channels))
-    }
-
-    /// For each element of a window, in scan order: its distance from the first in the input.
-    pub(crate) fn offsets(&self) -> Vec<usize> {
-        let [rows, columns] = self.pool.window;
-        (0..rows).flat_map(|y| (0..columns).map(move |x| (y * self.width + x) * self.channels)).collect()
+    /// Where the windows of an image lie.
+    pub(crate) fn windows(&self) -> Windows {
+        Windows::new(self)
     }
 }
 

@@ -125,14 +125,14 @@ fn output(kind: &LayerKind, input: Shape) -> Result<Shape, String> {
             if conv.strides != [1, 1] && conv.dilation_rate != [1, 1] {
                 return Err("strides and dilation_rate above 1 exclude each other, as in Keras: keep one".into());
             }
-            let pads = conv.pads([height, width]);
-            let padded = [height + pads.top + pads.bottom, width + pads.left + pads.right];
+            let padded = conv.pads([height, width]).around([height, width]);
             let [height, width] = windows("kernel", padded, conv.window(), conv.strides)?;
             Shape::Image { channels: conv.filters, height, width }
         }
         LayerKind::MaxPool(pool) | LayerKind::AvgPool(pool) => {
             let (channels, height, width) = image(kind.type_name())?;
-            let [height, width] = windows("window", [height, width], pool.pool_size, pool.strides)?;
+            let [height, width] =
+                windows("window", pool.pads([height, width]).around([height, width]), pool.pool_size, pool.strides)?;
             Shape::Image { channels, height, width }
         }
         LayerKind::GlobalMaxPool {} | LayerKind::GlobalAvgPool {} => Shape::Vector(image(kind.type_name())?.0),

@@ -26,7 +26,7 @@ fn batch_norm() -> LayerSpec {
 }
 
 fn max_pool() -> LayerSpec {
-    layer(LayerKind::MaxPool(Pool { pool_size: [2; 2], strides: [2; 2] }))
+    layer(LayerKind::MaxPool(Pool { pool_size: [2; 2], strides: [2; 2], padding: Padding::Valid }))
 }
 
 fn dense(units: usize, activation: Option<Activation>) -> LayerSpec {

@@ -16,6 +16,9 @@ pub struct Optimizer {
     /// Each value of the gradient is clipped to plus or minus this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clipvalue: Option<f64>,
+    /// All gradients together are scaled down to this Euclidean norm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub global_clipnorm: Option<f64>,
 }
 
 /// The rule that makes a step of a gradient.
@@ -66,12 +69,12 @@ impl Default for Optimizer {
     /// Keras's Adam.
     fn default() -> Self {
         let kind = OptimizerKind::Adam(Betas::default());
-        Self { kind, learning_rate: 1e-3, clipnorm: None, clipvalue: None }
+        Self { kind, learning_rate: 1e-3, clipnorm: None, clipvalue: None, global_clipnorm: None }
     }
 }
 
 /// How the learning rate changes during a phase: a factor for all its rates.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Schedule {
     /// The curve.
     #[serde(flatten)]
@@ -82,7 +85,7 @@ pub struct Schedule {
 }
 
 /// The curve of a schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ScheduleKind {
     /// The same all the time.
@@ -104,6 +107,13 @@ pub enum ScheduleKind {
     Cosine {
         /// What is left at the end, as a share.
         alpha: f64,
+    },
+    /// A rate for each stretch of epochs (Keras's `PiecewiseConstantDecay`, and `LearningRateScheduler` with a table).
+    PiecewiseConstant {
+        /// After so many epochs the next value counts; ascending, one less than values.
+        boundaries: Vec<usize>,
+        /// Learning rates, in place of the optimizer's.
+        values: Vec<f64>,
     },
     /// Up and down again (Smith, 2018; PyTorch's `OneCycleLR`): from `1 / div_factor` to 1 over the first `pct_start` of the
     /// phase's steps, then down to `1 / (div_factor * final_div_factor)`, both as half a cosine.

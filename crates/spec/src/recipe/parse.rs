@@ -216,8 +216,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "activation",
         ],
     ),
-    ("max_pool", &["type", "name", "pool_size", "strides"]),
-    ("avg_pool", &["type", "name", "pool_size", "strides"]),
+    ("max_pool", &["type", "name", "pool_size", "strides", "padding"]),
+    ("avg_pool", &["type", "name", "pool_size", "strides", "padding"]),
     ("global_max_pool", &["type", "name"]),
     ("global_avg_pool", &["type", "name"]),
     ("channel_max", &["type", "name"]),
@@ -241,11 +241,7 @@ fn layer(field: &Field<'_>) -> Result<LayerSpec, RecipeError> {
             filters: section.need("filters")?.integer(1..=MANY)?,
             kernel_size: section.need("kernel_size")?.pair(1..=MANY)?,
             strides: section.get("strides").map_or(Ok([1, 1]), |strides| strides.pair(1..=MANY))?,
-            padding: section.choice_or(
-                "padding",
-                Padding::Valid,
-                &[("valid", Padding::Valid), ("same", Padding::Same)],
-            )?,
+            padding: padding(&section)?,
             dilation_rate: section.get("dilation_rate").map_or(Ok([1, 1]), |rate| rate.pair(1..=MANY))?,
             groups: section.integer_or("groups", 1, 1..=MANY)?,
             use_bias: section.boolean_or("use_bias", true)?,
@@ -311,7 +307,11 @@ fn layer_name(section: &Section<'_>) -> Result<Option<String>, RecipeError> {
 fn pool(section: &Section<'_>) -> Result<Pool, RecipeError> {
     let pool_size = section.get("pool_size").map_or(Ok([2, 2]), |size| size.pair(1..=MANY))?;
     let strides = section.get("strides").map_or(Ok(pool_size), |strides| strides.pair(1..=MANY))?;
-    Ok(Pool { pool_size, strides })
+    Ok(Pool { pool_size, strides, padding: padding(section)? })
+}
+
+fn padding(section: &Section<'_>) -> Result<Padding, RecipeError> {
+    section.choice_or("padding", Padding::Valid, &[("valid", Padding::Valid), ("same", Padding::Same)])
 }
 
 fn activation(section: &Section<'_>) -> Result<Option<Activation>, RecipeError> {

@@ -36,7 +36,13 @@ fn defaults_are_keras_s() {
     assert_eq!(recipe.name, "small");
     assert_eq!(recipe.data.validation, Validation::Split(0.1));
     let betas = Betas { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 };
-    let adam = Optimizer { kind: OptimizerKind::Adam(betas), learning_rate: 1e-3, clipnorm: None, clipvalue: None };
+    let adam = Optimizer {
+        kind: OptimizerKind::Adam(betas),
+        learning_rate: 1e-3,
+        clipnorm: None,
+        clipvalue: None,
+        global_clipnorm: None,
+    };
     assert_eq!(recipe.training.phases[0].optimizer, adam);
     let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
     assert_eq!((conv.kernel_size, conv.strides, conv.use_bias), ([3, 3], [1, 1], true));
@@ -221,6 +227,9 @@ fn optimizers_schedules_and_the_like_are_read_and_written() {
         "training.schedule={type=\"step\", step_size=3}",
         "training.schedule={type=\"exponential\", gamma=0.9}",
         "training.schedule={type=\"cosine\", alpha=0.1, warmup_steps=5}",
+        "training.optimizer={type=\"adam\", global_clipnorm=1}",
+        "training.schedule={type=\"piecewise_constant\", boundaries=[2, 5], values=[0.1, 0.01, 0.001]}",
+        "training.schedule={type=\"piecewise_constant\", values=[0.1, 0.01]}",
         "training.schedule={type=\"one_cycle\"}",
         "training.schedule={type=\"reduce_on_plateau\", patience=2, min_lr=1e-5}",
         "training.early_stopping={patience=3, min_delta=0.001}",
@@ -243,10 +252,15 @@ fn what_does_not_make_sense_in_training_is_refused() {
         ("training.optimizer={type=\"sgd\", nesterov=true}", "`nesterov` needs a `momentum` above 0"),
         (
             "training.optimizer={type=\"adam\", clipnorm=1, clipvalue=1}",
-            "`clipnorm` and `clipvalue` exclude each other",
+            "`clipnorm`, `clipvalue` and `global_clipnorm` exclude one another",
         ),
         ("training.optimizer={type=\"adam\", weight_decay=0.1}", "unknown key `weight_decay`"),
         ("training.schedule={type=\"linear\"}", "`training.schedule.type` cannot be \"linear\""),
+        ("training.optimizer={type=\"sgd\", clipnorm=1, global_clipnorm=1}", "exclude one another"),
+        ("training.schedule={type=\"piecewise_constant\", values=[]}", "`values` has no rate"),
+        ("training.schedule={type=\"piecewise_constant\", values=[1, 0]}", "a number above 0"),
+        ("training.schedule={type=\"piecewise_constant\", boundaries=[3], values=[1]}", "1 epochs for 1 values"),
+        ("training.schedule={type=\"piecewise_constant\", boundaries=[3, 3], values=[1, 2, 3]}", "must ascend"),
         ("training.schedule={type=\"exponential\"}", "`gamma`"),
         ("training.schedule={type=\"one_cycle\", warmup_steps=5}", "unknown key `warmup_steps`"),
         ("training.early_stopping={}", "`patience`"),

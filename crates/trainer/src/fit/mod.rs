@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod clipping;
 mod improvement;
 mod loss;
 mod metrics;
@@ -240,6 +241,10 @@ impl<'a> State<'a> {
         let logits = self.network.forward(input, draws)?.into_vector();
         let loss = self.loss.forward(logits.clone(), &batch.labels, &self.device.burn);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let gradients = match self.task.phase.optimizer.global_clipnorm {
+            Some(most) => clipping::by_global_norm(&self.network, gradients, most)?,
+            None => gradients,
+        };
         // Taken, not cloned: parameters that nothing else holds are updated where they lie.
         let network = std::mem::take(&mut self.network);
         self.network = self.optimizer.step(self.rates.all(), network, gradients);

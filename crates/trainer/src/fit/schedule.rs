@@ -29,13 +29,17 @@ pub fn factor(schedule: &Schedule, monitor: Monitor, learning_rate: f64, at: Pos
     }
     let epoch = at.step / at.epoch_steps.max(1);
     let total = at.epoch_steps * at.epochs as u64;
-    match schedule.kind {
+    match &schedule.kind {
         ScheduleKind::Constant => 1.0,
-        ScheduleKind::Step { step_size, gamma } => power(gamma, epoch / step_size as u64),
-        ScheduleKind::Exponential { gamma } => power(gamma, epoch),
+        ScheduleKind::Step { step_size, gamma } => power(*gamma, epoch / *step_size as u64),
+        ScheduleKind::Exponential { gamma } => power(*gamma, epoch),
         ScheduleKind::Cosine { alpha } => {
             let done = (at.step - warmup) as f64 / total.saturating_sub(warmup).max(1) as f64;
-            between(1.0, alpha, done)
+            between(1.0, *alpha, done)
+        }
+        ScheduleKind::PiecewiseConstant { boundaries, values } => {
+            let stretch = boundaries.iter().filter(|&&boundary| boundary as u64 <= epoch).count();
+            values[stretch] / learning_rate
         }
         ScheduleKind::OneCycle { pct_start, div_factor, final_div_factor } => {
             // As PyTorch counts: the first step is at the beginning, the last one at the end.
@@ -49,8 +53,8 @@ pub fn factor(schedule: &Schedule, monitor: Monitor, learning_rate: f64, at: Pos
             }
         }
         ScheduleKind::ReduceOnPlateau { factor, patience, min_delta, cooldown, min_lr } => {
-            let reductions = plateaus(monitor, at.history, patience, min_delta, cooldown);
-            power(factor, reductions).max((min_lr / learning_rate).min(1.0))
+            let reductions = plateaus(monitor, at.history, *patience, *min_delta, *cooldown);
+            power(*factor, reductions).max((min_lr / learning_rate).min(1.0))
         }
     }
 }
@@ -105,9 +109,9 @@ mod tests {
         losses.iter().enumerate().map(epoch).collect()
     }
 
-    fn at(kind: ScheduleKind, warmup_steps: u64, step: u64) -> f64 {
+    fn at(kind: &ScheduleKind, warmup_steps: u64, step: u64) -> f64 {
         let position = Position { step, epoch_steps: 10, epochs: 10, history: &[] };
-        factor(&Schedule { kind, warmup_steps }, Monitor::ValLoss, 0.1, position)
+        factor(&Schedule { kind: kind.clone(), warmup_steps }, Monitor::ValLoss, 0.1, position)
     }
 
     #[track_caller]
@@ -119,22 +123,31 @@ mod tests {
     fn steps_and_exponentials_count_epochs() {
         let step = ScheduleKind::Step { step_size: 3, gamma: 0.5 };
         for (after, factor) in [(0, 1.0), (29, 1.0), (30, 0.5), (60, 0.25)] {
-            assert_near(at(step, 0, after), factor);
+            assert_near(at(&step, 0, after), factor);
         }
-        assert_near(at(ScheduleKind::Exponential { gamma: 0.9 }, 0, 25), 0.81);
-        assert_near(at(ScheduleKind::Constant, 0, 99), 1.0);
+        assert_near(at(&ScheduleKind::Exponential { gamma: 0.9 }, 0, 25), 0.81);
+        assert_near(at(&ScheduleKind::Constant, 0, 99), 1.0);
+    }
+
+    #[test]
+    fn a_table_gives_its_rates() {
+        let table = ScheduleKind::PiecewiseConstant { boundaries: vec![1, 4], values: vec![0.1, 0.02, 0.5] };
+        // The optimizer's rate is 0.1.
+        for (step, factor) in [(0, 1.0), (9, 1.0), (10, 0.2), (39, 0.2), (40, 5.0), (99, 5.0)] {
+            assert_near(at(&table, 0, step), factor);
+        }
     }
 
     #[test]
     fn a_cosine_ends_at_its_share_after_the_warm_up() {
         let cosine = ScheduleKind::Cosine { alpha: 0.1 };
-        assert_near(at(cosine, 0, 0), 1.0);
-        assert_near(at(cosine, 0, 50), 0.55);
-        assert_near(at(cosine, 0, 100), 0.1);
+        assert_near(at(&cosine, 0, 0), 1.0);
+        assert_near(at(&cosine, 0, 50), 0.55);
+        assert_near(at(&cosine, 0, 100), 0.1);
         // Keras's: step (n + 1) of the warm-up, then the decay over the other steps.
-        assert_near(at(cosine, 20, 0), 0.05);
-        assert_near(at(cosine, 20, 19), 1.0);
-        assert_near(at(cosine, 20, 60), 0.55);
+        assert_near(at(&cosine, 20, 0), 0.05);
+        assert_near(at(&cosine, 20, 19), 1.0);
+        assert_near(at(&cosine, 20, 60), 0.55);
     }
 
     #[test]
@@ -144,7 +157,7 @@ mod tests {
         for (step, expected) in
             [(0, 0.04), (10, 0.295_163_948), (29, 1.0), (30, 0.999_496_535), (64, 0.500_002), (99, 4e-6)]
         {
-            let found = at(cycle, 0, step);
+            let found = at(&cycle, 0, step);
             assert!((found - expected).abs() < 1e-8, "step {step}: {found} instead of {expected}");
         }
     }

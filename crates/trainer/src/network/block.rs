@@ -45,12 +45,17 @@ impl Block {
                     ..module
                 })
             }
-            LayerKind::MaxPool(pool) => Self::MaxPool(match imported {
-                Some(Imported::MaxPool2d(module)) => module,
-                _ => MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init(),
+            LayerKind::MaxPool(pool) => Self::MaxPool(if let Some(Imported::MaxPool2d(module)) = imported {
+                module
+            } else {
+                let config = MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
+                config.with_padding(explicit(pool.pads(size(layer)))).init()
             }),
             LayerKind::AvgPool(pool) => {
-                Self::AvgPool(AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides).init())
+                let config = AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
+                // As in Keras, the mean is of what lies in the image.
+                let config = config.with_padding(explicit(pool.pads(size(layer)))).with_count_include_pad(false);
+                Self::AvgPool(config.init())
             }
             LayerKind::Resize(Resize2d { height, width, interpolation: Interpolation::Bilinear }) => {
                 let config = Interpolate2dConfig::new().with_output_size(Some([*height, *width]));
@@ -190,17 +195,26 @@ fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
 
 /// A convolution with weights of no meaning.
 fn conv2d(layer: &Layer, conv: &kiln_spec::Conv2d, device: &Device) -> Conv2d {
-    let Shape::Image { channels, height, width } = layer.input else {
-        unreachable!("a checked model gives a convolution images")
-    };
-    let Pads { top, left, bottom, right } = conv.pads([height, width]);
+    let channels = layer.input.dims()[0];
     Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
         .with_stride(conv.strides)
-        .with_padding(PaddingConfig2d::Explicit(top, left, bottom, right))
+        .with_padding(explicit(conv.pads(size(layer))))
         .with_dilation(conv.dilation_rate)
         .with_groups(conv.groups)
         .with_bias(conv.use_bias)
         .init(device)
+}
+
+/// Height and width of the images that reach a layer.
+fn size(layer: &Layer) -> [usize; 2] {
+    let Shape::Image { height, width, .. } = layer.input else {
+        unreachable!("a checked model gives convolutions and poolings images")
+    };
+    [height, width]
+}
+
+fn explicit(Pads { top, left, bottom, right }: Pads) -> PaddingConfig2d {
+    PaddingConfig2d::Explicit(top, left, bottom, right)
 }
 
 fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {

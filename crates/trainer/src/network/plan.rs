@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use kiln_kernels::{Activation as Fused, Conv2d, NormPool, Pool2d};
-use kiln_spec::{Activation, Layer, LayerKind, Shape};
+use kiln_spec::{Activation, Layer, LayerKind, Pads, Shape};
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined by `+`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -168,8 +168,11 @@ fn relu(layer: &Layer) -> Option<()> {
 }
 
 fn pool(layer: &Layer) -> Option<Pool2d> {
-    match &layer.kind {
-        LayerKind::MaxPool(pool) => Some(Pool2d { window: pool.pool_size, stride: pool.strides }),
+    match (&layer.kind, layer.input) {
+        (LayerKind::MaxPool(pool), Shape::Image { height, width, .. }) => {
+            let Pads { top, left, bottom, right } = pool.pads([height, width]);
+            Some(Pool2d { window: pool.pool_size, stride: pool.strides, padding: [top, left, bottom, right] })
+        }
         _ => None,
     }
 }

@@ -127,10 +127,13 @@ fn body() -> impl Strategy<Value = String> {
     let other = prop_oneof![
         4 => conv,
         2 => Just("{ type = \"batch_norm\", momentum = 0.8 },".to_string()),
-        2 => (1_usize..4, 1_usize..3)
-            .prop_map(|(size, stride)| format!("{{ type = \"max_pool\", pool_size = {size}, strides = {stride} }},")),
+        2 => (1_usize..4, 1_usize..3, any::<bool>()).prop_map(|(size, stride, same)| {
+            let padding = if same { "same" } else { "valid" };
+            format!("{{ type = \"max_pool\", pool_size = {size}, strides = {stride}, padding = \"{padding}\" }},")
+        }),
         1 => Just("{ type = \"relu\" },".to_string()),
         1 => Just("{ type = \"avg_pool\" },".to_string()),
+        1 => Just("{ type = \"avg_pool\", pool_size = 3, strides = 2, padding = \"same\" },".to_string()),
         1 => Just("{ type = \"dropout\", rate = 0 },".to_string()),
     ];
     proptest::collection::vec(other, 0..6).prop_map(|layers| layers.concat())

@@ -28,6 +28,14 @@ CASES = [
     ('{ type = "conv2d", filters = 2, kernel_size = 3, activation = "gelu" }', layers.Conv2D(2, 3, activation="gelu")),
     ('{ type = "max_pool", pool_size = [3, 2], strides = [2, 3] }', layers.MaxPooling2D((3, 2), (2, 3))),
     ('{ type = "avg_pool", pool_size = [3, 2], strides = [2, 3] }', layers.AveragePooling2D((3, 2), (2, 3))),
+    ('{ type = "max_pool", pool_size = [3, 2], strides = [2, 3], padding = "same" }',
+     layers.MaxPooling2D((3, 2), (2, 3), padding="same")),
+    ('{ type = "max_pool", pool_size = 4, strides = 2, padding = "same" }',
+     layers.MaxPooling2D(4, 2, padding="same")),
+    ('{ type = "avg_pool", pool_size = [3, 2], strides = [2, 3], padding = "same" }',
+     layers.AveragePooling2D((3, 2), (2, 3), padding="same")),
+    ('{ type = "avg_pool", pool_size = 4, strides = 2, padding = "same" }',
+     layers.AveragePooling2D(4, 2, padding="same")),
     ('{ type = "global_max_pool" }', layers.GlobalMaxPooling2D()),
     ('{ type = "global_avg_pool" }', layers.GlobalAveragePooling2D()),
     ('{ type = "channel_max" }', layers.Lambda(lambda x: ops.max(x, axis=-1, keepdims=True))),
@@ -100,4 +108,5 @@ def main() -> None:
     path.write_text(f"[\n{lines}\n]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -7,9 +7,22 @@ use crate::recipe::{Betas, EarlyStopping, Optimizer, OptimizerKind, Schedule, Sc
 
 /// Each optimizer with its keys.
 const OPTIMIZERS: &[(&str, &[&str])] = &[
-    ("adam", &["type", "learning_rate", "clipnorm", "clipvalue", "beta_1", "beta_2", "epsilon"]),
-    ("adamw", &["type", "learning_rate", "clipnorm", "clipvalue", "beta_1", "beta_2", "epsilon", "weight_decay"]),
-    ("sgd", &["type", "learning_rate", "clipnorm", "clipvalue", "momentum", "nesterov"]),
+    ("adam", &["type", "learning_rate", "clipnorm", "clipvalue", "global_clipnorm", "beta_1", "beta_2", "epsilon"]),
+    (
+        "adamw",
+        &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "beta_1",
+            "beta_2",
+            "epsilon",
+            "weight_decay",
+        ],
+    ),
+    ("sgd", &["type", "learning_rate", "clipnorm", "clipvalue", "global_clipnorm", "momentum", "nesterov"]),
 ];
 
 /// Each schedule with its keys.
@@ -18,6 +31,7 @@ const SCHEDULES: &[(&str, &[&str])] = &[
     ("step", &["type", "warmup_steps", "step_size", "gamma"]),
     ("exponential", &["type", "warmup_steps", "gamma"]),
     ("cosine", &["type", "warmup_steps", "alpha"]),
+    ("piecewise_constant", &["type", "boundaries", "values"]),
     ("one_cycle", &["type", "pct_start", "div_factor", "final_div_factor"]),
     ("reduce_on_plateau", &["type", "warmup_steps", "factor", "patience", "min_delta", "cooldown", "min_lr"]),
 ];
@@ -56,13 +70,15 @@ pub fn optimizer(field: &Field<'_>) -> Result<Optimizer, RecipeError> {
     if let OptimizerKind::Sgd { momentum: 0.0, nesterov: true } = kind {
         return Err(section.error("`nesterov` needs a `momentum` above 0: add one, such as `momentum = 0.9`"));
     }
-    let clip = |key| section.get(key).map(|field| field.number(Bound::Positive)).transpose();
-    let (clipnorm, clipvalue) = (clip("clipnorm")?, clip("clipvalue")?);
-    if let (Some(_), Some(_), Some(field)) = (clipnorm, clipvalue, section.get("clipvalue")) {
-        return Err(field.error("`clipnorm` and `clipvalue` exclude each other: keep one"));
+    let clips = ["clipnorm", "clipvalue", "global_clipnorm"].map(|key| section.get(key));
+    if let Some(second) = clips.iter().flatten().nth(1) {
+        return Err(second.error("`clipnorm`, `clipvalue` and `global_clipnorm` exclude one another: keep one"));
     }
+    let [clipnorm, clipvalue, global_clipnorm] =
+        clips.map(|field| field.map(|field| field.number(Bound::Positive)).transpose());
+    let (clipnorm, clipvalue, global_clipnorm) = (clipnorm?, clipvalue?, global_clipnorm?);
     let learning_rate = section.number_or("learning_rate", learning_rate, Bound::Positive)?;
-    Ok(Optimizer { kind, learning_rate, clipnorm, clipvalue })
+    Ok(Optimizer { kind, learning_rate, clipnorm, clipvalue, global_clipnorm })
 }
 
 pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
@@ -75,6 +91,7 @@ pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
         },
         "exponential" => ScheduleKind::Exponential { gamma: section.need("gamma")?.number(Bound::Positive)? },
         "cosine" => ScheduleKind::Cosine { alpha: section.number_or("alpha", 0.0, Bound::Fraction)? },
+        "piecewise_constant" => piecewise_constant(&section)?,
         "one_cycle" => ScheduleKind::OneCycle {
             pct_start: section.number_or("pct_start", 0.3, Bound::OpenFraction)?,
             div_factor: section.number_or("div_factor", 25.0, Bound::Positive)?,
@@ -90,10 +107,38 @@ pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
         other => unreachable!("{other} is in SCHEDULES"),
     };
     let warmup_steps = match kind {
-        ScheduleKind::OneCycle { .. } => 0,
+        ScheduleKind::OneCycle { .. } | ScheduleKind::PiecewiseConstant { .. } => 0,
         _ => section.integer_or("warmup_steps", 0, 0..=MANY)?,
     };
     Ok(Schedule { kind, warmup_steps })
+}
+
+/// Without boundaries, one value for each epoch.
+fn piecewise_constant(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    let field = section.need("values")?;
+    let values = field.array()?.iter().map(|value| value.number(Bound::Positive)).collect::<Result<Vec<_>, _>>()?;
+    let Some(last) = values.len().checked_sub(1) else {
+        return Err(field.error("`values` has no rate: give one for each stretch of epochs"));
+    };
+    let boundaries = match section.get("boundaries") {
+        None => (1..=last).collect(),
+        Some(field) => {
+            let boundaries =
+                field.array()?.iter().map(|epoch| epoch.integer(1..=MANY)).collect::<Result<Vec<usize>, _>>()?;
+            if !boundaries.is_sorted_by(|a, b| a < b) {
+                return Err(field.error("`boundaries` must ascend: they are the epochs after which the rate changes"));
+            }
+            if boundaries.len() != last {
+                return Err(field.error(format!(
+                    "`boundaries` has {} epochs for {} values: expected one less than values, as in Keras",
+                    boundaries.len(),
+                    values.len()
+                )));
+            }
+            boundaries
+        }
+    };
+    Ok(ScheduleKind::PiecewiseConstant { boundaries, values })
 }
 
 pub fn early_stopping(field: &Field<'_>) -> Result<EarlyStopping, RecipeError> {

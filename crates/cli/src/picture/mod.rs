@@ -1,9 +1,13 @@
 //! Images of a data set as small pictures.
 
+mod samples;
+
 use kiln_data::Dataset;
 use kiln_eval::Tile;
 use kiln_preprocess::{Preprocessor, RawImage};
 use kiln_spec::{Channels, Preprocessing, Resize};
+
+pub use samples::{augmented, samples};
 
 /// Longest side, to which larger images are shrunk.
 const SIDE: u32 = 112;
@@ -23,7 +27,7 @@ pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> anyhow::Resu
 }
 
 /// Planes of values of 0 to 255, one or three, as a picture.
-pub fn tile(values: &[f32], [channels, height, width]: [usize; 3], caption: String) -> Tile {
+fn tile(values: &[f32], [channels, height, width]: [usize; 3], caption: String) -> Tile {
     let area = height * width;
     let byte = |pixel: usize, channel: usize| values[channel.min(channels - 1) * area + pixel].round() as u8;
     let pixels = (0..area).flat_map(|pixel| [0, 1, 2].map(|channel| byte(pixel, channel))).collect();

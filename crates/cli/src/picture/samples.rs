@@ -1,13 +1,13 @@
-//! Images of a data set as pictures with captions.
+//! Samples of a data set, and what augmentation makes of them.
 
 use std::sync::Arc;
 
 use kiln_data::{Batch, Loader, Order, Samples, View};
-use kiln_eval::Tile;
+use kiln_eval::{Picture, Tile, grid};
 use kiln_preprocess::Preprocessor;
 use kiln_spec::{Channels, Preprocessing, Recipe};
 
-use crate::picture::{thumbnail, tile};
+use super::{thumbnail, tile};
 
 /// Samples of a class, where each class has a row.
 const PER_CLASS: usize = 8;
@@ -22,8 +22,8 @@ const AUGMENTED: usize = 6;
 /// of the image as it is and in so many epochs.
 const EPOCHS: u64 = 7;
 
-/// Images of every class, and the number of columns: a row for each class, or one image each where there are many.
-pub fn samples(view: &View) -> anyhow::Result<(Vec<Tile>, usize)> {
+/// Images of every class: a row for each class, or one image each where there are many.
+pub fn samples(view: &View) -> anyhow::Result<Picture> {
     let classes = view.dataset().classes();
     let mut members = vec![Vec::new(); classes.len()];
     for (&index, label) in view.indices().iter().zip(view.labels()) {
@@ -40,7 +40,7 @@ pub fn samples(view: &View) -> anyhow::Result<(Vec<Tile>, usize)> {
             });
         }
     }
-    Ok((tiles, columns))
+    Ok(grid(&tiles, columns)?)
 }
 
 /// A white tile, which keeps the rows in step.
@@ -49,7 +49,7 @@ fn blank() -> Tile {
 }
 
 /// Training images, each in a row: as the model would see it unchanged, and in each of the first epochs.
-pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<(Vec<Tile>, usize)> {
+pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
     let record = recipe.preprocessing();
     // Colours in the order that pictures have.
     let channels = if record.channels == Channels::Gray { Channels::Gray } else { Channels::Rgb };
@@ -77,5 +77,5 @@ pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<(Vec<Tile>, us
             tiles.push(tile(&batch.values[at * size..][..size], [channels, height, width], caption));
         }
     }
-    Ok((tiles, columns))
+    Ok(grid(&tiles, columns)?)
 }

@@ -1,0 +1,75 @@
+"""Trains a network of two dense layers in Keras, a step an epoch, by each optimizer with each kind of clipping, and writes
+weights and images as optimizers.json, in kiln's layouts.
+
+venv/bin/python make_optimizers.py, in the environment of make_golden.py
+"""
+
+import json
+import os
+import pathlib
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras  # noqa: E402
+import numpy  # noqa: E402
+from keras import layers, optimizers  # noqa: E402
+from make_golden import rounded  # noqa: E402
+
+HEIGHT, WIDTH, IMAGES, CLASSES, STEPS = 3, 2, 12, 10, 5
+
+# The optimizer and schedule in a recipe, and in Keras, whose schedules count steps: one is an epoch here.
+CASES = [
+    ('optimizer = { type = "sgd", learning_rate = 0.05 }', lambda: optimizers.SGD(0.05)),
+    ('optimizer = { type = "sgd", learning_rate = 0.05, clipnorm = 0.4 }', lambda: optimizers.SGD(0.05, clipnorm=0.4)),
+    ('optimizer = { type = "sgd", learning_rate = 0.05, clipvalue = 0.1 }', lambda: optimizers.SGD(0.05, clipvalue=0.1)),
+    ('optimizer = { type = "sgd", learning_rate = 0.05, global_clipnorm = 0.7 }',
+     lambda: optimizers.SGD(0.05, global_clipnorm=0.7)),
+    ('optimizer = { type = "sgd", learning_rate = 0.05, momentum = 0.9, nesterov = true, global_clipnorm = 1.5 }',
+     lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True, global_clipnorm=1.5)),
+    ('optimizer = { type = "adam", learning_rate = 0.02, clipnorm = 0.4 }', lambda: optimizers.Adam(0.02, clipnorm=0.4)),
+    ('optimizer = { type = "adam", learning_rate = 0.02, clipvalue = 0.1 }',
+     lambda: optimizers.Adam(0.02, clipvalue=0.1)),
+    ('optimizer = { type = "adam", learning_rate = 0.02, global_clipnorm = 1.5 }',
+     lambda: optimizers.Adam(0.02, global_clipnorm=1.5)),
+    ('optimizer = { type = "adamw", learning_rate = 0.02, weight_decay = 0.1, global_clipnorm = 1.5 }',
+     lambda: optimizers.AdamW(0.02, weight_decay=0.1, global_clipnorm=1.5)),
+    # More than any norm: nothing is clipped.
+    ('optimizer = { type = "adam", learning_rate = 0.02, global_clipnorm = 1000 }', lambda: optimizers.Adam(0.02)),
+    ('optimizer = { type = "sgd" }, schedule = { type = "piecewise_constant", boundaries = [1, 3], '
+     'values = [0.05, 0.01, 0.1] }',
+     lambda: optimizers.SGD(optimizers.schedules.PiecewiseConstantDecay([0, 2], [0.05, 0.01, 0.1]))),
+]  # fmt: skip
+
+
+def main() -> None:
+    random = numpy.random.default_rng(2)
+    images = random.integers(0, 4, (IMAGES, HEIGHT, WIDTH, 1)).astype(numpy.uint8)
+    labels = numpy.arange(IMAGES) % CLASSES
+    shapes = {
+        "dense.weight": (5, HEIGHT * WIDTH), "dense.bias": (5,), "dense_1.weight": (CLASSES, 5), "dense_1.bias": (CLASSES,),
+    }  # fmt: skip
+    start = {name: random.uniform(-1, 1, shape).astype(numpy.float32) for name, shape in shapes.items()}
+    cases = []
+    for recipe, optimizer in CASES:
+        model = keras.Sequential([layers.Flatten(), layers.Dense(5, activation="silu"), layers.Dense(CLASSES)])
+        model.build((None, HEIGHT, WIDTH, 1))
+        for variable, value in zip(model.trainable_variables, start.values()):
+            variable.assign(value.T)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=optimizer(), loss=loss)
+        for _ in range(STEPS):
+            model.train_on_batch(images.astype(numpy.float32), labels)
+        ends = [keras.ops.convert_to_numpy(variable).T for variable in model.trainable_variables]
+        cases.append({"training": recipe, "weights": {name: rounded(end) for name, end in zip(start, ends)}})
+    golden = {
+        "size": [HEIGHT, WIDTH],
+        "images": images.ravel().tolist(),
+        "labels": labels.tolist(),
+        "epochs": STEPS,
+        "start": {name: {"shape": value.shape, "data": rounded(value)} for name, value in start.items()},
+        "cases": cases,
+    }
+    (pathlib.Path(__file__).parent / "optimizers.json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+main()
