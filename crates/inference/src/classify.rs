@@ -52,9 +52,9 @@ impl Model {
         let scores = self.run(&pixels, images.len())?;
         let inference = scores.inference / u32::try_from(images.len().max(1)).unwrap_or(u32::MAX);
         let probabilities = scores.probabilities();
-        let rows = probabilities.chunks_exact(scores.classes).zip(preprocess);
-        let predict = |(row, preprocess): (&[f32], _)| {
-            Prediction::new(Arc::clone(&self.labels), row.to_vec(), Timings { preprocess, inference })
+        let rows = scores.rows().zip(probabilities.chunks_exact(scores.classes)).zip(preprocess);
+        let predict = |((scores, row), preprocess): ((&[f32], &[f32]), _)| {
+            Prediction::new(Arc::clone(&self.labels), scores, row.to_vec(), Timings { preprocess, inference })
         };
         Ok(rows.map(predict).collect())
     }

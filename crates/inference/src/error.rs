@@ -138,4 +138,10 @@ pub enum RunError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The system refuses a thread.
+    #[error("cannot start a thread: {reason}: ask for fewer, or check the limits on processes and memory")]
+    Thread {
+        /// What the system says.
+        reason: io::Error,
+    },
 }

@@ -10,6 +10,8 @@
 //! A [`Model`] takes everything it needs from the file: preprocessing, labels, what the output is. It is `Send + Sync`
 //! and all of its methods take `&self`, so one model serves every thread.
 //!
+//! [`Model::stream`] takes any number of images through a model in flat memory, with every core at work.
+//!
 //! Two engines compute the graph. **tract** is pure Rust and the default. **ONNX Runtime** is faster on most machines
 //! and is a shared library that is found at run time; see [`Options`] for where it is looked for. Each is a cargo
 //! feature (`tract`, `ort`), both on by default.
@@ -30,6 +32,7 @@ mod prediction;
 mod receipt;
 mod run;
 mod scores;
+mod stream;
 
 pub use engine::{EngineError, NamedTensor, probe_ort};
 pub use error::{LoadError, LoadErrorKind, RunError};
@@ -40,3 +43,4 @@ pub use options::{Device, EngineChoice, Options, UnknownWord};
 pub use prediction::{Prediction, Ranked, Timings};
 pub use receipt::{Library, Receipt};
 pub use scores::Scores;
+pub use stream::{Classified, StreamOptions, StreamSummary};

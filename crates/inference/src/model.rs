@@ -19,6 +19,8 @@ pub struct Model {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) labels: Arc<[String]>,
     pub(crate) output_kind: OutputKind,
+    /// The graph's batch size, where it is fixed.
+    pub(crate) batch: Option<usize>,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
     pub(crate) pool: Option<rayon::ThreadPool>,
@@ -50,8 +52,8 @@ impl Model {
         let source =
             engine::Source { bytes, proto: &proto, shape: contract.preprocessor.shape(), batch: contract.batch };
         let engine = engine::load(&source, options, threads)?;
-        let Contract { preprocessor, labels, output_kind, .. } = contract;
-        Ok(Self { preprocessor, labels: labels.into(), output_kind, engine, pool })
+        let Contract { preprocessor, labels, output_kind, batch } = contract;
+        Ok(Self { preprocessor, labels: labels.into(), output_kind, batch, engine, pool })
     }
 
     /// The names of the classes, in the order of the output.

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Prediction {
     /// The most probable class.
     pub label: String,
-    /// Its place among the labels, from 0. Of equally probable classes the first.
+    /// Its place among the labels, from 0. Of equal scores the first.
     pub index: usize,
     /// Its probability, 0 to 1.
     pub probability: f32,
@@ -40,11 +40,12 @@ pub struct Ranked<'a> {
 }
 
 impl Prediction {
-    /// `probabilities` has one value per label, at least one.
-    pub(crate) fn new(labels: Arc<[String]>, probabilities: Vec<f32>, timings: Timings) -> Self {
+    /// `scores` and `probabilities` have one value per label, at least one. The class is that of the largest score: rounding
+    /// can make two probabilities equal.
+    pub(crate) fn new(labels: Arc<[String]>, scores: &[f32], probabilities: Vec<f32>, timings: Timings) -> Self {
         let mut index = 0;
-        for (i, p) in probabilities.iter().enumerate() {
-            if *p > probabilities[index] {
+        for (i, score) in scores.iter().enumerate() {
+            if *score > scores[index] {
                 index = i;
             }
         }
@@ -52,12 +53,17 @@ impl Prediction {
         Self { label, index, probability, probabilities, timings, labels }
     }
 
-    /// The `k` most probable classes, most probable first; of equals the one with the lower index first.
+    /// The `k` most probable classes, the predicted one first, then by probability; of equals the one with the lower index
+    /// first.
     pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
         let all = self.labels.iter().zip(&self.probabilities).enumerate();
         let mut ranked: Vec<_> =
             all.map(|(index, (label, &probability))| Ranked { label, index, probability }).collect();
-        ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        let key = |class: &Ranked<'_>| (class.probability, class.index == self.index);
+        ranked.sort_by(|a, b| {
+            let ((a, a_first), (b, b_first)) = (key(a), key(b));
+            b.total_cmp(&a).then(b_first.cmp(&a_first))
+        });
         ranked.truncate(k);
         ranked
     }
@@ -69,7 +75,7 @@ mod tests {
 
     fn prediction(probabilities: &[f32]) -> Prediction {
         let labels = ["cat", "dog", "emu"].map(str::to_owned);
-        Prediction::new(labels.into(), probabilities.to_vec(), Timings::default())
+        Prediction::new(labels.into(), probabilities, probabilities.to_vec(), Timings::default())
     }
 
     #[test]
@@ -77,6 +83,14 @@ mod tests {
         let dog = prediction(&[0.2, 0.5, 0.3]);
         assert_eq!((dog.label.as_str(), dog.index, dog.probability), ("dog", 1, 0.5));
         assert_eq!(prediction(&[0.4, 0.2, 0.4]).label, "cat");
+    }
+
+    #[test]
+    fn where_probabilities_are_equal_scores_decide() {
+        let labels = ["cat", "dog", "emu"].map(str::to_owned);
+        let prediction = Prediction::new(labels.into(), &[30.0, 31.0, 0.0], vec![0.5, 0.5, 0.0], Timings::default());
+        let ranked: Vec<_> = prediction.top_k(3).iter().map(|ranked| ranked.label).collect();
+        assert_eq!((prediction.label.as_str(), ranked), ("dog", vec!["dog", "cat", "emu"]));
     }
 
     #[test]

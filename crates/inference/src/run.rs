@@ -1,11 +1,11 @@
 //! Running a batch of prepared inputs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
 use crate::chunks::{Chunk, concatenate};
-use crate::engine::{EngineError, NamedTensor};
+use crate::engine::{EngineError, Lane, NamedTensor};
 use crate::error::RunError;
 use crate::model::Model;
 use crate::scores::Scores;
@@ -15,7 +15,22 @@ impl Model {
     pub fn run(&self, pixels: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.run_named(pixels, images)?;
-        let inference = start.elapsed();
+        self.scores(outputs, images, start.elapsed())
+    }
+
+    /// The same on a lane: on this thread, and those of the lane if it has any.
+    pub(crate) fn run_on(&self, lane: &mut dyn Lane, pixels: &[f32], images: usize) -> Result<Scores, RunError> {
+        self.check_input(pixels, images)?;
+        let start = Instant::now();
+        let mut parts = Vec::new();
+        for chunk in lane.chunks(images) {
+            parts.push(self.run_chunk(pixels, &chunk, |input, batch| lane.run(input, batch))?);
+        }
+        self.scores(concatenate(parts)?, images, start.elapsed())
+    }
+
+    /// The first output, checked.
+    fn scores(&self, outputs: Vec<NamedTensor>, images: usize, inference: Duration) -> Result<Scores, RunError> {
         let classes = self.labels.len();
         let Some(scores) = outputs.into_iter().next() else {
             return Ok(Scores { data: Vec::new(), classes, kind: self.output_kind, inference });
@@ -33,35 +48,45 @@ impl Model {
     /// Every output of the graph for `images` prepared images, in the graph's order, to compare layer by layer.
     /// Each has the batch as its first axis. No images, no outputs.
     pub fn run_named(&self, pixels: &[f32], images: usize) -> Result<Vec<NamedTensor>, RunError> {
+        self.check_input(pixels, images)?;
+        let chunks = self.engine.chunks(images);
+        let run = |chunk: &Chunk| self.run_chunk(pixels, chunk, |input, batch| self.engine.run(input, batch));
+        let parts = if let [only] = chunks.as_slice() {
+            vec![run(only)?]
+        } else {
+            self.on_threads(|| chunks.par_iter().map(run).collect::<Result<Vec<_>, _>>())?
+        };
+        Ok(concatenate(parts)?)
+    }
+
+    fn check_input(&self, pixels: &[f32], images: usize) -> Result<(), RunError> {
         let (size, shape) = (self.preprocessor.len(), self.preprocessor.shape());
         let expected = images.saturating_mul(size);
         if pixels.len() != expected {
             return Err(RunError::InputLength { images, shape, expected, found: pixels.len() });
         }
-        if let Some(at) = pixels.iter().position(|value| !value.is_finite()) {
-            return Err(RunError::InputValue { index: at / size, value: pixels[at] });
+        match pixels.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(RunError::InputValue { index: at / size, value: pixels[at] }),
+            None => Ok(()),
         }
-        let chunks = self.engine.chunks(images);
-        let mut parts = if let [only] = chunks.as_slice() {
-            vec![self.run_chunk(pixels, only)?]
-        } else {
-            let run = |chunk: &Chunk| self.run_chunk(pixels, chunk);
-            self.on_threads(|| chunks.par_iter().map(run).collect::<Result<Vec<_>, _>>())?
-        };
-        Ok(if parts.len() == 1 { parts.remove(0) } else { concatenate(parts)? })
     }
 
     /// One run of the engine, with zeros in place of the images that the chunk has too few.
-    fn run_chunk(&self, pixels: &[f32], chunk: &Chunk) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run_chunk(
+        &self,
+        pixels: &[f32],
+        chunk: &Chunk,
+        mut run: impl FnMut(&[f32], usize) -> Result<Vec<NamedTensor>, EngineError>,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
         let size = self.preprocessor.len();
         let input = &pixels[chunk.start * size..][..chunk.images * size];
         if chunk.images == chunk.batch {
-            let outputs = self.engine.run(input, chunk.batch)?;
+            let outputs = run(input, chunk.batch)?;
             return outputs.into_iter().map(|output| output.keep(chunk)).collect();
         }
         let mut padded = vec![0.0; chunk.batch * size];
         padded[..input.len()].copy_from_slice(input);
-        let outputs = self.engine.run(&padded, chunk.batch)?;
+        let outputs = run(&padded, chunk.batch)?;
         outputs.into_iter().map(|output| output.keep(chunk)).collect()
     }
 }

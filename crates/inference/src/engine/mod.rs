@@ -44,6 +44,21 @@ pub trait Engine: Send + Sync {
 
     /// What the engine runs on.
     fn receipt(&self) -> &Receipt;
+
+    /// How many runs at a time this engine gains from, where each has a lane of its own: at least 1.
+    fn lanes(&self) -> usize;
+
+    /// A lane; there are never more than [`lanes`](Self::lanes) at a time.
+    fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError>;
+}
+
+/// What runs a graph on the thread that calls it, beside other lanes of the same engine.
+pub trait Lane: Send {
+    /// How this lane wants a batch of `images` to be cut.
+    fn chunks(&self, images: usize) -> Vec<Chunk>;
+
+    /// As [`Engine::run`].
+    fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
 }
 
 /// A model for an engine to load.

@@ -6,6 +6,7 @@ mod embedding;
 mod model;
 mod naive;
 mod refusals;
+mod stream;
 
 use kiln_inference::{EngineChoice, Options, probe_ort};
 

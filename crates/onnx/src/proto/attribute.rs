@@ -26,10 +26,10 @@ pub struct AttributeProto {
     #[prost(message, optional, tag = "6")]
     pub g: Option<GraphProto>,
     /// Floats.
-    #[prost(float, repeated, tag = "7")]
+    #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,
     /// Integers.
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     /// Strings, UTF-8.
     #[prost(bytes = "vec", repeated, tag = "9")]
@@ -85,4 +85,20 @@ pub enum AttributeType {
     TypeProto = 13,
     /// Types, not decoded here.
     TypeProtos = 14,
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn lists_are_not_packed() {
+        let attribute = AttributeProto { ints: vec![1, 2], floats: vec![0.0], ..AttributeProto::default() };
+        // Field 7 with a fixed 32-bit value, then field 8 with a varint, twice.
+        assert_eq!(attribute.encode_to_vec(), [0x3D, 0, 0, 0, 0, 0x40, 1, 0x40, 2]);
+        let packed = [0x42, 2, 1, 2];
+        assert_eq!(AttributeProto::decode(&packed[..]).unwrap().ints, [1, 2]);
+    }
 }

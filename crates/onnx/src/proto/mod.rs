@@ -2,7 +2,8 @@
 //!
 //! Field numbers are those of `onnx/onnx-ml.proto` of ONNX 1.22 (IR version 13); numbers never change between versions.
 //! A field that is not listed is skipped when reading, as protobuf prescribes, and so is lost when the message is
-//! written again. Written by hand: the handful of messages needs no `protoc` and no build script.
+//! written again. Lists of numbers are packed where `onnx.proto` says so and nowhere else: some readers, such as rten's,
+//! take no other form. Written by hand: the handful of messages needs no `protoc` and no build script.
 
 mod attribute;
 mod graph;

@@ -7,7 +7,7 @@ use super::StringStringEntryProto;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
     /// Shape; empty for a scalar.
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     /// Element type: a [`DataType`].
     #[prost(enumeration = "DataType", tag = "2")]

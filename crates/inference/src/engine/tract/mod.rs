@@ -9,7 +9,7 @@ use tract_onnx::prelude::*;
 use self::guard::guarded;
 use self::operators::check_operators;
 use self::plan::Plans;
-use super::{Engine, EngineError, NamedTensor, Source};
+use super::{Engine, EngineError, Lane, NamedTensor, Source};
 use crate::chunks::{self, Chunk};
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
@@ -66,12 +66,18 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
     }))
 }
 
-impl Engine for Tract {
-    fn chunks(&self, images: usize) -> Vec<Chunk> {
+impl Tract {
+    fn chunks_for(&self, images: usize, threads: usize) -> Vec<Chunk> {
         match self.batch {
             Some(batch) => chunks::fixed(images, batch),
-            None => chunks::among(images, self.receipt.threads, &CHUNK_SIZES),
+            None => chunks::among(images, threads, &CHUNK_SIZES),
         }
+    }
+}
+
+impl Engine for Tract {
+    fn chunks(&self, images: usize) -> Vec<Chunk> {
+        self.chunks_for(images, self.receipt.threads)
     }
 
     fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
@@ -84,6 +90,27 @@ impl Engine for Tract {
 
     fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    fn lanes(&self) -> usize {
+        self.receipt.threads
+    }
+
+    fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError> {
+        Ok(Box::new(OneThread(self)))
+    }
+}
+
+/// A run at a time: its plans and weights are those of the engine.
+struct OneThread<'a>(&'a Tract);
+
+impl Lane for OneThread<'_> {
+    fn chunks(&self, images: usize) -> Vec<Chunk> {
+        self.0.chunks_for(images, 1)
+    }
+
+    fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+        self.0.run(input, batch)
     }
 }
 

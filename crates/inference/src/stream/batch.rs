@@ -1,0 +1,116 @@
+//! One batch: its images prepared, the graph run.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::lanes::Lanes;
+use crate::error::RunError;
+use crate::model::Model;
+use crate::prediction::Timings;
+use crate::scores::Scores;
+
+/// The scores of the images of a batch that could be prepared.
+#[derive(Debug, Default)]
+pub struct Batch {
+    scores: Vec<f32>,
+    probabilities: Vec<f32>,
+    images: u32,
+    /// Time in preparing, all threads together.
+    pub prepare: Duration,
+    /// Time in the graph.
+    pub inference: Duration,
+}
+
+/// The inputs of a batch, and what came of preparing each.
+pub type Items<T, E> = Vec<(T, Result<(), E>)>;
+
+/// What is done with each batch.
+pub struct Work<'a, P> {
+    pub model: &'a Model,
+    pub prepare: &'a P,
+}
+
+impl<P> Work<'_, P> {
+    /// On this thread and a lane; `pixels` is kept for the next batch.
+    pub fn on_lane<T, E>(
+        &self,
+        items: Vec<T>,
+        lanes: &Lanes<'_>,
+        pixels: &mut Vec<f32>,
+    ) -> Result<(Items<T, E>, Batch), RunError>
+    where
+        P: Fn(&T, &mut [f32]) -> Result<(), E>,
+    {
+        let size = self.model.preprocessor.len();
+        pixels.resize(items.len() * size, 0.0);
+        let start = Instant::now();
+        let prepared: Vec<_> =
+            items.iter().zip(pixels.chunks_exact_mut(size)).map(|(item, out)| (self.prepare)(item, out)).collect();
+        let prepare = start.elapsed();
+        let images = compact(pixels, size, &prepared);
+        let items = items.into_iter().zip(prepared).collect();
+        if images == 0 {
+            return Ok((items, Batch { prepare, ..Batch::default() }));
+        }
+        let scores = self.model.run_on(&mut **lanes.take()?, &pixels[..images * size], images)?;
+        Ok((items, Batch::new(scores, images, prepare)))
+    }
+
+    /// Prepared on all of the model's threads, and run as a whole.
+    pub fn at_once<T, E>(&self, items: Vec<T>) -> Result<(Items<T, E>, Batch), RunError>
+    where
+        T: Send + Sync,
+        E: Send,
+        P: Fn(&T, &mut [f32]) -> Result<(), E> + Sync,
+    {
+        let size = self.model.preprocessor.len();
+        let mut pixels = vec![0.0; items.len() * size];
+        let start = Instant::now();
+        let prepared: Vec<_> = self.model.on_threads(|| {
+            items
+                .par_iter()
+                .zip(pixels.par_chunks_exact_mut(size))
+                .map(|(item, out)| (self.prepare)(item, out))
+                .collect()
+        });
+        let prepare = start.elapsed();
+        let images = compact(&mut pixels, size, &prepared);
+        let items = items.into_iter().zip(prepared).collect();
+        if images == 0 {
+            return Ok((items, Batch { prepare, ..Batch::default() }));
+        }
+        let scores = self.model.run(&pixels[..images * size], images)?;
+        Ok((items, Batch::new(scores, images, prepare)))
+    }
+}
+
+/// Moves the images that were prepared to the front and counts them.
+fn compact<E>(pixels: &mut [f32], size: usize, prepared: &[Result<(), E>]) -> usize {
+    let mut images = 0;
+    for (at, _) in prepared.iter().enumerate().filter(|(_, result)| result.is_ok()) {
+        if at != images {
+            pixels.copy_within(at * size..(at + 1) * size, images * size);
+        }
+        images += 1;
+    }
+    images
+}
+
+impl Batch {
+    fn new(scores: Scores, images: usize, prepare: Duration) -> Self {
+        let (probabilities, inference) = (scores.probabilities(), scores.inference);
+        Self { scores: scores.data, probabilities, images: images as u32, prepare, inference }
+    }
+
+    /// Scores and probabilities of each image.
+    pub fn rows(&self, classes: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
+        self.scores.chunks_exact(classes).zip(self.probabilities.chunks_exact(classes))
+    }
+
+    /// Each image's share of the time.
+    pub fn timings(&self) -> Timings {
+        let images = self.images.max(1);
+        Timings { preprocess: self.prepare / images, inference: self.inference / images }
+    }
+}

@@ -1,0 +1,240 @@
+//! Any number of images through a model: prepared and computed on every thread, delivered in order, in flat memory.
+
+mod batch;
+mod feed;
+mod lanes;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use self::batch::{Batch, Work};
+use self::feed::Feed;
+use self::lanes::Lanes;
+use crate::error::RunError;
+use crate::model::Model;
+use crate::prediction::Prediction;
+
+/// Most images of a batch whose size was not given: more make no engine faster.
+const LARGEST_BATCH: usize = 64;
+
+/// Most bytes of a batch's input where its size was not given, so that large images take smaller batches.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How [`Model::stream`] works.
+#[derive(Debug, Clone, Default)]
+pub struct StreamOptions {
+    /// Images per batch, at least 1; where not given, 64, or as many as have 8 MiB of input, if that is fewer. Each thread
+    /// works on a batch of its own, so memory grows with this number times that of the threads, and with nothing else. A graph
+    /// whose batch size is fixed runs at that size.
+    pub batch_size: Option<usize>,
+    /// Runs a batch of zeros on every lane before the clock starts, since engines plan and allocate at their first run.
+    pub warm_up: bool,
+}
+
+/// What the model says about an image of a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Classified<'a> {
+    /// What the graph gave for each class, all finite.
+    pub scores: &'a [f32],
+    /// The probability of each class.
+    pub probabilities: &'a [f32],
+    batch: &'a Batch,
+    model: &'a Model,
+}
+
+impl Classified<'_> {
+    /// The same on its own.
+    pub fn prediction(&self) -> Prediction {
+        let timings = self.batch.timings();
+        Prediction::new(self.model.labels.clone(), self.scores, self.probabilities.to_vec(), timings)
+    }
+}
+
+/// What a stream did, and where the time went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamSummary {
+    /// Images that were classified.
+    pub images: u64,
+    /// Images that could not be prepared.
+    pub failed: u64,
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Runs of the graph at a time.
+    pub lanes: usize,
+    /// From the first batch to the last, without the warm-up.
+    pub elapsed: Duration,
+    /// Loading and warming up the lanes.
+    pub warm_up: Duration,
+    /// Time in `prepare`, all threads together.
+    pub prepare: Duration,
+    /// Time in the graph, all lanes together.
+    pub inference: Duration,
+}
+
+impl Model {
+    /// Classifies every input, in order, with flat memory however many there are.
+    ///
+    /// Each of the model's threads takes the next batch of `inputs`, has `prepare` write the model's input of each image
+    /// (`[channels, height, width]`, see [`preprocessor`](Self::preprocessor)), and runs the graph. `each` is called on this
+    /// thread with every input and its result, in the order of `inputs`: the scores, or the error of `prepare`, which ends
+    /// nothing. Where `each` breaks, the stream ends.
+    ///
+    /// An engine that gains from it runs several graphs at a time, each on a lane of its own: tract shares its plans between
+    /// them, ONNX Runtime takes a session for each, as long as copies of the model take no more than 256 MiB. Inputs that end
+    /// within the first batch run as [`classify_batch`](Self::classify_batch) does, without them.
+    ///
+    /// ```no_run
+    /// use std::ops::ControlFlow;
+    ///
+    /// use kiln_inference::{Model, StreamOptions, open_image};
+    ///
+    /// let model = Model::load("model.onnx")?;
+    /// let paths = std::fs::read_dir("photos")?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    /// let prepare = |path: &std::path::PathBuf, out: &mut [f32]| model.preprocessor().image(&open_image(path)?, out);
+    /// let ended = model.stream(paths.into_iter(), &StreamOptions::default(), prepare, |path, result| {
+    ///     match result {
+    ///         Ok(classified) => println!("{}: {}", path.display(), classified.prediction().label),
+    ///         Err(error) => eprintln!("{error}"),
+    ///     }
+    ///     ControlFlow::<()>::Continue(())
+    /// })?;
+    /// if let ControlFlow::Continue(summary) = ended {
+    ///     println!("{} images in {:?}", summary.images, summary.elapsed);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream<T, E, B>(
+        &self,
+        mut inputs: impl Iterator<Item = T> + Send,
+        options: &StreamOptions,
+        prepare: impl Fn(&T, &mut [f32]) -> Result<(), E> + Sync,
+        each: impl FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, StreamSummary>, RunError>
+    where
+        T: Send + Sync,
+        E: Send,
+    {
+        let batch_size = self.batch_size(options);
+        let mut delivery =
+            Delivery { model: self, each, summary: StreamSummary { batch_size, ..StreamSummary::default() } };
+        let start = Instant::now();
+        let first: Vec<T> = inputs.by_ref().take(batch_size).collect();
+        let work = Work { model: self, prepare: &prepare };
+        if first.len() < batch_size && !options.warm_up {
+            delivery.summary.lanes = 1;
+            let (items, batch) = work.at_once(first)?;
+            if let ControlFlow::Break(value) = delivery.deliver(items, &batch) {
+                return Ok(ControlFlow::Break(value));
+            }
+            return Ok(ControlFlow::Continue(StreamSummary { elapsed: start.elapsed(), ..delivery.summary }));
+        }
+        let ended = delivery.through_lanes(first.into_iter().chain(inputs), options.warm_up, &work)?;
+        Ok(match ended {
+            ControlFlow::Break(value) => ControlFlow::Break(value),
+            ControlFlow::Continue(()) => ControlFlow::Continue(delivery.summary),
+        })
+    }
+
+    fn batch_size(&self, options: &StreamOptions) -> usize {
+        let fitting = BATCH_BYTES / (self.preprocessor.len() * size_of::<f32>());
+        options.batch_size.unwrap_or_else(|| self.batch.unwrap_or(fitting.min(LARGEST_BATCH))).max(1)
+    }
+}
+
+/// Hands results to the caller and counts them.
+struct Delivery<'a, F> {
+    model: &'a Model,
+    each: F,
+    summary: StreamSummary,
+}
+
+impl<F> Delivery<'_, F> {
+    /// Runs all inputs on threads and lanes.
+    fn through_lanes<T, E, B, P>(
+        &mut self,
+        inputs: impl Iterator<Item = T> + Send,
+        warm_up: bool,
+        work: &Work<'_, P>,
+    ) -> Result<ControlFlow<B>, RunError>
+    where
+        T: Send,
+        E: Send,
+        P: Fn(&T, &mut [f32]) -> Result<(), E> + Sync,
+        F: FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
+    {
+        let (threads, batch_size) = (self.model.receipt().threads, self.summary.batch_size);
+        let lanes = Lanes::new(self.model.engine.as_ref(), threads);
+        self.summary.lanes = lanes.limit();
+        let start = Instant::now();
+        if warm_up {
+            lanes.warm_up(self.model, batch_size)?;
+            self.summary.warm_up = start.elapsed();
+        }
+        // Where lanes are fewer, threads must be left to prepare images while those wait for the graph.
+        let workers = if lanes.limit() < threads { threads + lanes.limit() } else { threads };
+        let start = Instant::now();
+        let feed = Feed::new(inputs, batch_size, 2 * workers);
+        let ended = std::thread::scope(|scope| {
+            // Ends the workers when this closure ends, in whichever way.
+            let _stop = feed.stop_on_drop();
+            let (sender, receiver) = sync_channel(workers);
+            for worker in 0..workers {
+                let (sender, feed, lanes) = (sender.clone(), &feed, &lanes);
+                let run = move || {
+                    let _stop = feed.stop_on_panic();
+                    let mut pixels = Vec::new();
+                    while let Some((place, items)) = feed.take() {
+                        let batch = work.on_lane(items, lanes, &mut pixels);
+                        if sender.send((place, batch)).is_err() {
+                            return;
+                        }
+                    }
+                };
+                let thread = std::thread::Builder::new().name(format!("kiln-stream-{worker}"));
+                thread.spawn_scoped(scope, run).map_err(|reason| RunError::Thread { reason })?;
+            }
+            drop(sender);
+            let (mut waiting, mut next) = (BTreeMap::new(), 0);
+            for (place, batch) in &receiver {
+                waiting.insert(place, batch);
+                while let Some(batch) = waiting.remove(&next) {
+                    let (items, batch) = batch?;
+                    if let ControlFlow::Break(value) = self.deliver(items, &batch) {
+                        return Ok(ControlFlow::Break(value));
+                    }
+                    next += 1;
+                    feed.delivered();
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        self.summary.elapsed = start.elapsed();
+        ended
+    }
+
+    fn deliver<T, E, B>(&mut self, items: Vec<(T, Result<(), E>)>, batch: &Batch) -> ControlFlow<B>
+    where
+        F: FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
+    {
+        self.summary.prepare += batch.prepare;
+        self.summary.inference += batch.inference;
+        let mut rows = batch.rows(self.model.labels.len());
+        for (item, prepared) in items {
+            let result = match prepared {
+                Ok(()) => {
+                    self.summary.images += 1;
+                    let (scores, probabilities) = rows.next().expect("a row for each image that was prepared");
+                    Ok(Classified { scores, probabilities, batch, model: self.model })
+                }
+                Err(error) => {
+                    self.summary.failed += 1;
+                    Err(error)
+                }
+            };
+            (self.each)(item, result)?;
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Many images through a model.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kiln_inference::{Model, Options, StreamOptions, StreamSummary};
+use kiln_onnx::{Dim, encode};
+
+use crate::engines;
+use crate::model::{IMAGE, bytes, finish, graph, noise};
+
+const IMAGES: u32 = 103;
+
+/// Every seventh image cannot be prepared.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as a stream calls it")]
+fn prepare(seed: &u32, out: &mut [f32]) -> Result<(), String> {
+    if seed % 7 == 3 {
+        return Err(format!("no {seed}"));
+    }
+    out.copy_from_slice(&noise(*seed, IMAGE));
+    Ok(())
+}
+
+/// An input and its scores.
+type Delivered = (u32, Result<Vec<f32>, String>);
+
+/// What each image gave, in the order in which it was delivered.
+fn collect(model: &Model, options: &StreamOptions) -> (Vec<Delivered>, StreamSummary) {
+    let mut found = Vec::new();
+    let each = |seed, result: Result<kiln_inference::Classified<'_>, String>| {
+        found.push((seed, result.map(|classified| classified.scores.to_vec())));
+        ControlFlow::<()>::Continue(())
+    };
+    let ControlFlow::Continue(summary) = model.stream(0..IMAGES, options, prepare, each).unwrap() else {
+        panic!("nothing breaks")
+    };
+    (found, summary)
+}
+
+fn check(model: &Model, options: &StreamOptions) -> StreamSummary {
+    let (found, summary) = collect(model, options);
+    assert_eq!(found.len(), IMAGES as usize);
+    for ((seed, result), expected) in found.iter().zip(0..) {
+        assert_eq!(*seed, expected, "{options:?}");
+        let mut pixels = vec![0.0; IMAGE];
+        match (prepare(seed, &mut pixels), result) {
+            (Err(expected), Err(found)) => assert_eq!(&expected, found),
+            (Ok(()), Ok(found)) => {
+                for (found, expected) in found.iter().zip(model.run(&pixels, 1).unwrap().data) {
+                    assert!((found - expected).abs() < 1e-5, "image {seed}: {found} {expected}");
+                }
+            }
+            (expected, found) => panic!("image {seed}: {expected:?} {found:?}"),
+        }
+    }
+    assert_eq!((summary.images, summary.failed), (88, 15));
+    summary
+}
+
+#[test]
+fn every_image_comes_in_order_with_its_own_scores() {
+    for engine in engines() {
+        for threads in [1, 3] {
+            let model =
+                Model::from_bytes(&bytes(), &Options { engine, threads: Some(threads), ..Options::default() }).unwrap();
+            for batch_size in [Some(1), Some(5), None, Some(1000)] {
+                for warm_up in [false, true] {
+                    let summary = check(&model, &StreamOptions { batch_size, warm_up });
+                    assert_eq!(summary.batch_size, batch_size.unwrap_or(64));
+                    assert!(summary.lanes <= threads && summary.inference > std::time::Duration::ZERO);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fixed_batch_size_is_kept_to() {
+    let file = encode(&finish(graph(&Dim::Fixed(4))));
+    for engine in engines() {
+        let model = Model::from_bytes(&file, &Options { engine, threads: Some(2), ..Options::default() }).unwrap();
+        assert_eq!(check(&model, &StreamOptions::default()).batch_size, 4);
+        check(&model, &StreamOptions { batch_size: Some(6), ..StreamOptions::default() });
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_a_break_ends_endless_inputs() {
+    for engine in engines() {
+        let model = Model::from_bytes(&bytes(), &Options { engine, threads: Some(2), ..Options::default() }).unwrap();
+        let taken = AtomicUsize::new(0);
+        let mut delivered = 0;
+        let inputs = (0_u32..).inspect(|_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+        });
+        let prepare = |_: &u32, out: &mut [f32]| -> Result<(), String> {
+            out.fill(0.5);
+            Ok(())
+        };
+        let ended = model.stream(inputs, &StreamOptions { batch_size: Some(2), warm_up: false }, prepare, |seed, _| {
+            // At most four batches are handed out and not delivered.
+            assert!(taken.load(Ordering::Relaxed) <= delivered / 2 * 2 + 4 * 2, "{delivered}");
+            delivered += 1;
+            if seed == 40 { ControlFlow::Break(seed) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(ended.unwrap(), ControlFlow::Break(40)));
+    }
+}
+
+#[test]
+#[should_panic(expected = "a scoped thread panicked")]
+fn a_panic_ends_the_stream() {
+    let model = Model::from_bytes(&bytes(), &Options { threads: Some(2), ..Options::default() }).unwrap();
+    let prepare = |seed: &u32, _: &mut [f32]| -> Result<(), String> {
+        assert!(*seed != 5, "this one");
+        Ok(())
+    };
+    let options = StreamOptions { batch_size: Some(1), warm_up: false };
+    let _ = model.stream(0.., &options, prepare, |_, _| ControlFlow::<()>::Continue(()));
+}
+
+#[test]
+fn no_inputs_are_no_error() {
+    let model = Model::from_bytes(&bytes(), &Options::default()).unwrap();
+    for warm_up in [false, true] {
+        let options = StreamOptions { warm_up, ..StreamOptions::default() };
+        let ended = model.stream(0..0, &options, prepare, |_, _| ControlFlow::<()>::Continue(())).unwrap();
+        assert!(matches!(ended, ControlFlow::Continue(StreamSummary { images: 0, failed: 0, .. })));
+    }
+}
