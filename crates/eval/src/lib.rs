@@ -48,3 +48,4 @@ pub use page::{Block, Card, Figure, Page, Section};
 pub use plots::{Compared, Comparison, Curve, EpochMetrics, comparison_svg, confusion_svg, curve_svg, curves_svg};
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};
+pub use text::shown;

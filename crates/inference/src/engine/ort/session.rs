@@ -79,8 +79,8 @@ impl Engine for Ort {
     }
 
     fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        let [c, h, w] = self.shape;
-        let input = TensorRef::from_array_view(([batch, c, h, w], input)).map_err(run_error)?;
+        let [a, b, c] = self.shape;
+        let input = TensorRef::from_array_view(([batch, a, b, c], input)).map_err(run_error)?;
         // A run that panicked leaves nothing half-done in the session that the next one would use.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(::ort::inputs![input]).map_err(run_error)?;
