@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use kiln_inference::{Device, EngineChoice};
 
+use crate::declare::DeclarationArgs;
 use crate::sweep::Metric;
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -51,6 +52,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Show what a model takes, computes and gives, and write that into a copy
+    Describe(DescribeArgs),
     /// Count a data set's images by class, and draw samples
     Data(DataArgs),
     /// Show a recipe's layers, output shapes and parameters
@@ -148,7 +151,7 @@ pub struct ExportArgs {
     pub head_only: bool,
 }
 
-/// What a model runs on.
+/// What a model runs on, and what is said about it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {
     /// What computes the graph: tract (built in) or ort (ONNX Runtime)
@@ -160,6 +163,8 @@ pub struct EngineArgs {
     /// ONNX Runtime's shared library [default: `KILN_ORT_LIB`, the cache, the system]
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
+    #[command(flatten)]
+    pub declared: DeclarationArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -200,6 +205,32 @@ pub struct PredictArgs {
     pub top_k: u16,
     /// Print one JSON object per line
     #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DescribeArgs {
+    /// Model file
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// Say something about the model, such as `preprocess=torch`, `labels=labels.txt` or `layout=nhwc`; the keys are those
+    /// of a sidecar
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// File that says the same [default: the model's name ending in .toml, where it is there]
+    #[arg(long, value_name = "FILE.toml")]
+    pub sidecar: Option<PathBuf>,
+    /// Write a copy whose metadata say all of it; never the model itself
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub output: Option<PathBuf>,
+    /// Write the preprocessing for Hugging Face's transformers, as `preprocessor_config.json`
+    #[arg(long, value_name = "FILE.json")]
+    pub huggingface: Option<PathBuf>,
+    /// Write the model's configuration for NVIDIA Triton, as config.pbtxt, and the labels beside it as labels.txt
+    #[arg(long, value_name = "FILE.pbtxt")]
+    pub triton: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long, conflicts_with_all = ["output", "huggingface", "triton"])]
     pub json: bool,
 }
 

@@ -8,6 +8,7 @@ use kiln_inference::{Device, EngineChoice, Model, Options, Receipt, probe_ort};
 use serde::{Deserialize, Serialize};
 
 use crate::args::EngineArgs;
+use crate::declare::Declared;
 
 /// Options with nothing asked for but threads: the library is looked for in the cache too.
 pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
@@ -15,16 +16,18 @@ pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
 }
 
 fn options(args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> Options {
-    let EngineArgs { engine, device, ort_lib } = args.clone();
+    let EngineArgs { engine, device, ort_lib, .. } = args.clone();
     Options { engine, device, ort_library: ort_lib, ..default_options(threads, cache) }
 }
 
-/// Loads a model.
+/// Loads a model, with what the command line and a sidecar say about it.
 pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> anyhow::Result<Model> {
     if args.engine == EngineChoice::Tract && args.device == Device::Cuda {
         anyhow::bail!("tract has no CUDA: use --engine ort with --device cuda");
     }
-    Ok(Model::load_with(path, &options(args, threads, cache))?)
+    let declared = Declared::by_options(path, &args.declared)?;
+    let options = Options { declared: declared.declaration(), ..options(args, threads, cache) };
+    Model::load_with(path, &options).map_err(|error| declared.explain(error))
 }
 
 /// The engines that work on this machine, tract first. A library that was asked for by name must work.

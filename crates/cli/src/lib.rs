@@ -9,6 +9,7 @@ mod args;
 mod assets;
 mod commands;
 mod dataset;
+mod declare;
 mod engines;
 mod interrupt;
 mod pages;

@@ -51,3 +51,4 @@ pub use picture::Picture;
 pub use plots::{Compared, Comparison, Curve, EpochMetrics, plot_comparison, plot_confusion, plot_curve, plot_curves};
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};
+pub use text::shown;

@@ -4,7 +4,7 @@
 ///
 /// Control characters, those that turn the direction of the text around, and the two code points that XML forbids
 /// become U+FFFD; a cut label ends with `…`.
-pub(crate) fn shown(label: &str, max: usize) -> String {
+pub fn shown(label: &str, max: usize) -> String {
     let mut text: String = label.chars().map(|c| if is_unsafe(c) { '\u{fffd}' } else { c }).take(max).collect();
     if label.chars().nth(max).is_some() {
         text.pop();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
-use kiln_spec::{Activation, Interpolation, LayerKind, Model, Pads, Shape};
+use kiln_spec::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Shape};
 
 use crate::lower::{Op, Step, steps};
 use crate::{ExportError, fold};
@@ -74,6 +74,7 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     proto.set_metadata(&Metadata {
         preprocessing: whole.then(|| model.preprocessing().clone()),
         labels: Some(options.labels.clone()),
+        layout: whole.then_some(Layout::Nchw),
         output: Some(if options.softmax { OutputKind::Probabilities } else { OutputKind::Logits }),
         provenance: options.provenance.clone(),
     });

@@ -1,10 +1,8 @@
 //! What can go wrong when a model is loaded or run.
 
-use std::io;
-
-use kiln_onnx::{DecodeError, MAX_FILE_BYTES, MetadataError};
+use kiln_onnx::{DecodeError, MetadataError, ReadError};
 use kiln_preprocess::PreprocessError;
-use kiln_spec::PreprocessingError;
+use kiln_spec::DeclarationError;
 
 use crate::engine::EngineError;
 
@@ -22,23 +20,17 @@ pub struct LoadError {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadErrorKind {
     /// The file cannot be read.
-    #[error("{0}: check the path")]
-    Read(io::Error),
-    /// The path names a folder, a device or a pipe.
-    #[error("this is no ordinary file: check the path")]
-    NotAFile,
-    /// The file is longer than protobuf can hold.
-    #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path")]
-    TooLong(u64),
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The bytes are no ONNX model that can be used.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// A preprocessing record given in the options does not fit itself.
+    /// What is declared about the preprocessing does not fit together.
     #[error("the preprocessing given: {0}")]
-    Preprocessing(#[from] PreprocessingError),
+    Preprocessing(#[from] DeclarationError),
     /// Something that the file does not say and that was not given.
     #[error(
         "the file does not say the {what} (metadata key `{key}`) and none was given: \

@@ -34,12 +34,13 @@ mod run;
 mod scores;
 mod stream;
 
+pub use contract::{Contract, Origin, Origins};
 pub use engine::{EngineError, NamedTensor, probe_ort};
 pub use error::{LoadError, LoadErrorKind, RunError};
-pub use kiln_onnx::OutputKind;
 pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, open as open_image};
+pub use kiln_spec::{Channels, Declaration, Layout, OutputKind, Preprocess, Preprocessing, UnknownWord};
 pub use model::Model;
-pub use options::{Device, EngineChoice, Options, UnknownWord};
+pub use options::{Device, EngineChoice, Options};
 pub use prediction::{Prediction, Ranked, Timings};
 pub use receipt::{Library, Receipt};
 pub use scores::Scores;

@@ -1,12 +1,10 @@
 //! A loaded model.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_onnx::{MAX_FILE_BYTES, OutputKind};
 use kiln_preprocess::Preprocessor;
-use kiln_spec::Preprocessing;
+use kiln_spec::{DeclarationError, OutputKind, Preprocessing};
 
 use crate::contract::Contract;
 use crate::engine::{self, Engine};
@@ -18,9 +16,7 @@ use crate::receipt::Receipt;
 pub struct Model {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) labels: Arc<[String]>,
-    pub(crate) output_kind: OutputKind,
-    /// The graph's batch size, where it is fixed.
-    pub(crate) batch: Option<usize>,
+    contract: Contract,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
     pub(crate) pool: Option<rayon::ThreadPool>,
@@ -35,7 +31,7 @@ impl Model {
     /// Loads a file.
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let model = read(path).and_then(|bytes| Self::new(&bytes, options));
+        let model = kiln_onnx::read(path).map_err(LoadErrorKind::from).and_then(|bytes| Self::new(&bytes, options));
         model.map_err(|kind| LoadError { origin: format!("`{}`", path.display()), kind })
     }
 
@@ -46,14 +42,19 @@ impl Model {
 
     fn new(bytes: &[u8], options: &Options) -> Result<Self, LoadErrorKind> {
         let proto = kiln_onnx::decode(bytes)?;
-        let contract = Contract::new(&proto, options)?;
+        let contract = Contract::new(&proto, &options.declared)?;
+        let preprocessor = Preprocessor::new(contract.preprocessing.clone()).map_err(DeclarationError::from)?;
         let pool = options.threads.map(thread_pool).transpose()?;
         let threads = pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads);
-        let source =
-            engine::Source { bytes, proto: &proto, shape: contract.preprocessor.shape(), batch: contract.batch };
+        let shape = contract.layout.image_shape(preprocessor.shape());
+        let source = engine::Source { bytes, proto: &proto, shape, batch: contract.batch };
         let engine = engine::load(&source, options, threads)?;
-        let Contract { preprocessor, labels, output_kind, batch } = contract;
-        Ok(Self { preprocessor, labels: labels.into(), output_kind, batch, engine, pool })
+        Ok(Self { preprocessor, labels: contract.labels.clone().into(), contract, engine, pool })
+    }
+
+    /// What goes into the graph and what comes out, and who says so.
+    pub const fn contract(&self) -> &Contract {
+        &self.contract
     }
 
     /// The names of the classes, in the order of the output.
@@ -73,7 +74,7 @@ impl Model {
 
     /// What the output is.
     pub const fn output_kind(&self) -> OutputKind {
-        self.output_kind
+        self.contract.output
     }
 
     /// What the model runs on.
@@ -94,21 +95,8 @@ impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("Model");
         debug.field("preprocessing", self.preprocessing()).field("labels", &self.labels);
-        debug.field("output_kind", &self.output_kind).field("receipt", self.receipt()).finish_non_exhaustive()
+        debug.field("output_kind", &self.output_kind()).field("receipt", self.receipt()).finish_non_exhaustive()
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, LoadErrorKind> {
-    let metadata = fs::metadata(path).map_err(LoadErrorKind::Read)?;
-    // A device or a pipe may have no end.
-    if !metadata.is_file() {
-        return Err(LoadErrorKind::NotAFile);
-    }
-    let bytes = metadata.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(LoadErrorKind::TooLong(bytes));
-    }
-    fs::read(path).map_err(LoadErrorKind::Read)
 }
 
 fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadErrorKind> {

@@ -1,11 +1,8 @@
 //! How a model is loaded.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use kiln_onnx::OutputKind;
-use kiln_spec::Preprocessing;
+use kiln_spec::{Declaration, words};
 
 /// What computes the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -15,19 +12,6 @@ pub enum EngineChoice {
     Tract,
     /// ONNX Runtime: a shared library found at run time.
     Ort,
-}
-
-impl EngineChoice {
-    /// Every engine.
-    pub const ALL: [Self; 2] = [Self::Tract, Self::Ort];
-
-    /// The word used on the command line and in results.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tract => "tract",
-            Self::Ort => "ort",
-        }
-    }
 }
 
 /// Where the graph is computed.
@@ -42,50 +26,8 @@ pub enum Device {
     Auto,
 }
 
-impl Device {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Cuda, Self::Auto];
-
-    /// The word used on the command line and in results.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Auto => "auto",
-        }
-    }
-}
-
-/// A word that is no engine or no device.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of {expected}, found `{found}`: use one of these words")]
-pub struct UnknownWord {
-    expected: String,
-    found: String,
-}
-
-macro_rules! words {
-    ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-
-            fn from_str(word: &str) -> Result<Self, Self::Err> {
-                Self::ALL.into_iter().find(|choice| choice.as_str() == word).ok_or_else(|| UnknownWord {
-                    expected: Self::ALL.map(|choice| format!("`{choice}`")).join(", "),
-                    found: word.to_owned(),
-                })
-            }
-        }
-    )*};
-}
-
-words!(EngineChoice, Device);
+words!(EngineChoice { Tract = "tract", Ort = "ort" });
+words!(Device { Cpu = "cpu", Cuda = "cuda", Auto = "auto" });
 
 /// How a model is loaded. The default is tract on the processor, with what the file says.
 ///
@@ -104,13 +46,16 @@ pub struct Options {
     pub ort_library: Option<PathBuf>,
     /// File or folder where a downloaded ONNX Runtime library is kept.
     pub library_cache: Option<PathBuf>,
-    /// Preprocessing, in place of what the file says.
-    pub preprocessing: Option<Preprocessing>,
-    /// Names of the classes in the order of the output, in place of what the file says.
-    pub labels: Option<Vec<String>>,
-    /// What the output is, in place of what the file says. Where neither says it, a graph that ends in a softmax gives
-    /// probabilities, any other logits.
-    pub output: Option<OutputKind>,
+    /// What the caller says about preprocessing, labels, layout and output: it goes before what the file says, and is
+    /// needed for files that say nothing, such as those of other exporters.
+    ///
+    /// ```
+    /// use kiln_inference::{Declaration, Options, Preprocess};
+    ///
+    /// let declared = Declaration { preprocess: Some(Preprocess::Torch), ..Declaration::default() };
+    /// let options = Options { declared, ..Options::default() };
+    /// ```
+    pub declared: Declaration,
 }
 
 #[cfg(test)]

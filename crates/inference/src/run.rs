@@ -1,7 +1,9 @@
 //! Running a batch of prepared inputs.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use kiln_spec::Layout;
 use rayon::prelude::*;
 
 use crate::chunks::{Chunk, concatenate};
@@ -32,17 +34,19 @@ impl Model {
     /// The first output, checked.
     fn scores(&self, outputs: Vec<NamedTensor>, images: usize, inference: Duration) -> Result<Scores, RunError> {
         let classes = self.labels.len();
+        let kind = self.output_kind();
         let Some(scores) = outputs.into_iter().next() else {
-            return Ok(Scores { data: Vec::new(), classes, kind: self.output_kind, inference });
+            return Ok(Scores { data: Vec::new(), classes, kind, inference });
         };
         let NamedTensor { name, shape, data } = scores;
-        if shape != [images, classes] {
+        if !matches!(shape.as_slice(), [n, c, rest @ ..] if [*n, *c] == [images, classes] && rest.iter().all(|&n| n == 1))
+        {
             return Err(RunError::OutputShape { name, expected: [images, classes], found: shape });
         }
         if let Some(at) = data.iter().position(|value| !value.is_finite()) {
             return Err(RunError::OutputValue { name, index: at / classes, value: data[at] });
         }
-        Ok(Scores { data, classes, kind: self.output_kind, inference })
+        Ok(Scores { data, classes, kind, inference })
     }
 
     /// Every output of the graph for `images` prepared images, in the graph's order, to compare layer by layer.
@@ -79,14 +83,42 @@ impl Model {
         mut run: impl FnMut(&[f32], usize) -> Result<Vec<NamedTensor>, EngineError>,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         let size = self.preprocessor.len();
-        let input = &pixels[chunk.start * size..][..chunk.images * size];
-        if chunk.images == chunk.batch {
-            let outputs = run(input, chunk.batch)?;
-            return outputs.into_iter().map(|output| output.keep(chunk)).collect();
+        let mut input = Cow::Borrowed(&pixels[chunk.start * size..][..chunk.images * size]);
+        if self.contract().layout == Layout::Nhwc {
+            input = Cow::Owned(channels_last(&input, self.preprocessor.shape()));
         }
-        let mut padded = vec![0.0; chunk.batch * size];
-        padded[..input.len()].copy_from_slice(input);
-        let outputs = run(&padded, chunk.batch)?;
+        if chunk.images < chunk.batch {
+            input.to_mut().resize(chunk.batch * size, 0.0);
+        }
+        let outputs = run(&input, chunk.batch)?;
         outputs.into_iter().map(|output| output.keep(chunk)).collect()
+    }
+}
+
+/// From `[images, channels, height, width]` to `[images, height, width, channels]`.
+fn channels_last(images: &[f32], [channels, height, width]: [usize; 3]) -> Vec<f32> {
+    let area = height * width;
+    let mut out = vec![0.0; images.len()];
+    for (image, out) in images.chunks_exact(channels * area).zip(out.chunks_exact_mut(channels * area)) {
+        for (channel, plane) in image.chunks_exact(area).enumerate() {
+            for (pixel, &value) in out.chunks_exact_mut(channels).zip(plane) {
+                pixel[channel] = value;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_go_last_image_by_image() {
+        let images: Vec<f32> = (0..24_u8).map(f32::from).collect();
+        let out = channels_last(&images, [3, 2, 2]);
+        let first = [0.0, 4.0, 8.0, 1.0, 5.0, 9.0, 2.0, 6.0, 10.0, 3.0, 7.0, 11.0];
+        assert_eq!(out[..12], first);
+        assert_eq!(out[12..], first.map(|value| value + 12.0));
     }
 }

@@ -38,24 +38,30 @@ pub enum DecodeError {
     Structure(#[from] StructureError),
 }
 
+/// A file whose bytes cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system cannot read it.
+    #[error("{0}: check the path")]
+    System(#[from] std::io::Error),
+    /// The path names a folder, a device or a pipe.
+    #[error("this is no ordinary file: check the path")]
+    NotAFile,
+    /// The file is longer than protobuf can hold.
+    #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path")]
+    TooLong(u64),
+}
+
 /// A file that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read `{}`: {reason}: check the path", path.display())]
+    #[error("cannot read `{}`: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        reason: std::io::Error,
-    },
-    /// The file is longer than protobuf can hold.
-    #[error("`{}` has {bytes} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        bytes: u64,
+        /// Why.
+        reason: ReadError,
     },
     /// The contents cannot be used.
     #[error("cannot load `{}`: {reason}", path.display())]
@@ -70,13 +76,21 @@ pub enum LoadError {
 /// Reads a model from a file and checks it as [`decode`] does.
 pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
     let path = path.as_ref();
-    let read_error = |reason| LoadError::Read { path: path.to_owned(), reason };
-    let bytes = std::fs::metadata(path).map_err(read_error)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(LoadError::TooLong { path: path.to_owned(), bytes });
-    }
-    let bytes = std::fs::read(path).map_err(read_error)?;
+    let bytes = read(path).map_err(|reason| LoadError::Read { path: path.to_owned(), reason })?;
     decode(&bytes).map_err(|reason| LoadError::Decode { path: path.to_owned(), reason })
+}
+
+/// Reads the bytes of an ordinary file no longer than protobuf can hold.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
+    let metadata = std::fs::metadata(&path)?;
+    // A device or a pipe may have no end.
+    if !metadata.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(ReadError::TooLong(metadata.len()));
+    }
+    Ok(std::fs::read(path)?)
 }
 
 /// Reads a model and checks that it is whole: a graph that hangs together, an operator set, all weights inside.

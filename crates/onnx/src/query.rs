@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::dim::Dim;
-use crate::proto::{DataType, ModelProto, TypeValue, ValueInfoProto};
+use crate::proto::{DataType, ModelProto, TensorProto, TypeValue, ValueInfoProto};
 
 /// Name, element type and shape of a graph's input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,19 @@ impl ModelProto {
         own.map_or(0, |set| set.version)
     }
 
+    /// Number of floating-point values among the constants, in initializers and in `Constant` nodes: weights, running
+    /// statistics, and whatever else the exporter folded.
+    pub fn parameters(&self) -> usize {
+        let Some(graph) = &self.graph else { return 0 };
+        let constants = graph.node.iter().filter(|node| node.op_type == "Constant").flat_map(|node| &node.attribute);
+        let tensors = graph.initializer.iter().chain(constants.filter_map(|attribute| attribute.t.as_ref()));
+        let float = |tensor: &&TensorProto| {
+            use DataType::{Bfloat16, Double, Float, Float16};
+            DataType::try_from(tensor.data_type).is_ok_and(|found| matches!(found, Float | Float16 | Bfloat16 | Double))
+        };
+        tensors.filter(float).filter_map(|tensor| tensor.element_count().ok()).fold(0, usize::saturating_add)
+    }
+
     /// How often each operator is used; those of other domains as `domain::Operator`. Subgraphs are not counted.
     pub fn operators(&self) -> BTreeMap<String, usize> {
         let mut histogram = BTreeMap::new();
@@ -65,7 +78,7 @@ impl ModelProto {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dimension, DimensionValue, GraphBuilder, TensorProto};
+    use crate::{Dimension, DimensionValue, GraphBuilder};
 
     fn model() -> ModelProto {
         let mut graph = GraphBuilder::new("g");
@@ -95,6 +108,18 @@ mod tests {
         let mut model = model();
         model.graph.as_mut().unwrap().node[1].domain = "com.example".into();
         assert_eq!(model.operators(), [("Relu".into(), 1), ("com.example::Relu".into(), 1)].into());
+    }
+
+    #[test]
+    fn parameters_are_floats_wherever_they_stand() {
+        let mut model = model();
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.push(TensorProto::from_f32("w", &[2, 3], &[0.0; 6]));
+        graph.initializer.push(TensorProto::from_i64("shape", &[2], &[1, 2]));
+        let scalar = crate::AttributeProto { t: Some(TensorProto::from_f32("", &[], &[1.0])), ..Default::default() };
+        graph.node[0].op_type = "Constant".into();
+        graph.node[0].attribute.push(scalar);
+        assert_eq!(model.parameters(), 7);
     }
 
     #[test]

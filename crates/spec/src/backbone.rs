@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::recipe::RecipeError;
+use crate::document::RecipeError;
 use crate::{Activation, Conv2d, LayerKind, LayerSpec, Padding, Pool, recipe};
 
 /// `[backbone]`: a pretrained base in front of the recipe's own layers.

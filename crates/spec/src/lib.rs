@@ -8,24 +8,32 @@
 
 mod augmentation;
 mod backbone;
+mod declaration;
+mod document;
 mod freeze;
+mod interface;
 mod layer;
 mod model;
 mod preprocessing;
 mod recipe;
 mod shape;
+mod words;
 
 pub use augmentation::{Augmentation, FillMode};
 pub use backbone::{Backbone, Base};
+pub use declaration::{Declaration, DeclarationError, parse_number, parse_numbers, parse_size};
+pub use document::RecipeError;
 pub use freeze::Layers;
+pub use interface::{Layout, OutputKind};
 pub use layer::{
     Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool, Resize2d,
 };
 pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
-pub use preprocessing::{Channels, Preprocessing, PreprocessingError, Resize};
+pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     Betas, ClassWeight, Combination, Data, DataSource, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer,
-    OptimizerKind, Phase, Preprocess, Recipe, RecipeError, Reference, Schedule, ScheduleKind, Setting, Sweep, Training,
-    Validation, ValidationSubset,
+    OptimizerKind, Phase, Recipe, Reference, Schedule, ScheduleKind, Setting, Sweep, Training, Validation,
+    ValidationSubset,
 };
 pub use shape::Shape;
+pub use words::UnknownWord;

@@ -13,7 +13,7 @@ use kiln_run::{check_writable, write_atomically};
 use super::Context;
 use crate::args::EvalArgs;
 use crate::terminal::{percent, thousands};
-use crate::{Outcome, dataset, engines};
+use crate::{Outcome, dataset, declare, engines};
 pub use measure::{Measured, MeasuredRecord, measure};
 pub use predictions::Prediction;
 
@@ -27,6 +27,7 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     // Before the work, not after it.
     outputs().filter(|path| !is_stdout(path)).try_for_each(|path| check_writable(path))?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
+    declare::note_numbers(&model, context.terminal);
     let dataset = dataset::labelled(&source, model.labels(), context)?;
     let (view, classes) = (View::all(dataset), model.labels());
     if let Some(fallback) = &model.receipt().fallback {

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod data;
+mod describe;
 mod eval;
 mod export;
 mod fetch;
@@ -51,6 +52,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Export(args) => export::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Predict(args) => predict::run(&args, &context),
+        Command::Describe(args) => describe::run(&args, &context),
         Command::Data(args) => data::run(&args, &context),
         Command::Summary(args) => summary::run(&args, &context),
         Command::Fetch(args) => fetch::run(&args, &context),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::args::PredictArgs;
 use crate::terminal::percent;
-use crate::{Outcome, engines, interrupt};
+use crate::{Outcome, declare, engines, interrupt};
 use inputs::Input;
 
 /// Images decoded at a time: enough for the engines to share out, few enough that memory stays flat.
@@ -35,6 +35,7 @@ struct Top<'a> {
 pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let inputs = inputs::expand(&args.images)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
+    declare::note_numbers(&model, context.terminal);
     for batch in inputs.chunks(BATCH) {
         if interrupt::requested() {
             return Ok(Outcome::Interrupted);

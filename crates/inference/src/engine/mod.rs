@@ -38,7 +38,7 @@ pub trait Engine: Send + Sync {
     /// How this engine wants a batch of `images` to be cut.
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
-    /// Computes every output for `input`, `[batch, channels, height, width]` in row-major order; `batch` is that of a
+    /// Computes every output for `input`, a batch of [`Source::shape`] in row-major order; `batch` is that of a
     /// chunk that [`chunks`](Self::chunks) returned. Outputs are in the graph's order.
     fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
 
@@ -68,7 +68,7 @@ pub struct Source<'a> {
     /// The same, decoded and checked.
     #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime reads the bytes only"))]
     pub proto: &'a ModelProto,
-    /// Shape of one image, `[channels, height, width]`.
+    /// Shape of one image in the order of the graph's axes.
     pub shape: [usize; 3],
     /// The graph's batch size, where it is fixed.
     pub batch: Option<usize>,

@@ -1,7 +1,7 @@
 //! From images to predictions.
 
 use image::{DynamicImage, Rgb, RgbImage};
-use kiln_inference::{Device, Model, Options, OutputKind, RawImage, RunError};
+use kiln_inference::{Declaration, Device, Model, Options, OutputKind, RawImage, RunError};
 
 use crate::engines;
 use crate::model::{CLASSES, SHAPE, bytes, expected};
@@ -53,7 +53,8 @@ fn raw_pixels_give_what_the_image_gives() {
 #[test]
 fn probabilities_are_left_as_they_are() {
     for engine in engines() {
-        let options = Options { engine, output: Some(OutputKind::Probabilities), ..Options::default() };
+        let declared = Declaration { output: Some(OutputKind::Probabilities), ..Declaration::default() };
+        let options = Options { engine, declared, ..Options::default() };
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         let image = picture(1);
         let scores = model.run(&prepared(&image), 1).unwrap();

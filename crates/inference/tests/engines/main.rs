@@ -3,6 +3,7 @@
 mod agreement;
 mod classify;
 mod embedding;
+mod layout;
 mod model;
 mod naive;
 mod refusals;

@@ -1,14 +1,15 @@
 //! What kiln writes beside the graph, so that the file alone is enough to classify an image correctly.
 
+mod edit;
 mod error;
-mod output;
 
+pub use edit::replace_metadata;
 pub use error::MetadataError;
-pub use output::OutputKind;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
-use kiln_spec::Preprocessing;
+use kiln_spec::{Layout, OutputKind, Preprocessing, UnknownWord};
 use serde::de::DeserializeOwned;
 
 use crate::proto::{ModelProto, StringStringEntryProto};
@@ -19,8 +20,12 @@ pub const KEY_PREFIX: &str = "kiln.";
 const FORMAT: &str = "kiln.format";
 const PREPROCESSING: &str = "kiln.preprocessing";
 const LABELS: &str = "kiln.labels";
+const LAYOUT: &str = "kiln.layout";
 const OUTPUT: &str = "kiln.output";
 const PROVENANCE: &str = "kiln.provenance";
+
+/// Every key that [`Metadata`] covers.
+const OWN: [&str; 6] = [FORMAT, PREPROCESSING, LABELS, LAYOUT, OUTPUT, PROVENANCE];
 
 /// The version of the keys that this code reads and writes.
 const FORMAT_VERSION: u32 = 1;
@@ -33,6 +38,7 @@ const FORMAT_VERSION: u32 = 1;
 /// | `kiln.format` | `1` |
 /// | `kiln.preprocessing` | JSON of [`Preprocessing`] |
 /// | `kiln.labels` | JSON array of strings, in the order of the classes |
+/// | `kiln.layout` | `nchw` or `nhwc`: the order of the input's axes |
 /// | `kiln.output` | `logits` or `probabilities` |
 /// | `kiln.provenance` | JSON object of strings |
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,6 +47,8 @@ pub struct Metadata {
     pub preprocessing: Option<Preprocessing>,
     /// The names of the classes, in the order of the output; at least one.
     pub labels: Option<Vec<String>>,
+    /// The order of the axes of the graph's input.
+    pub layout: Option<Layout>,
     /// What the output is.
     pub output: Option<OutputKind>,
     /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is said.
@@ -62,9 +70,9 @@ impl Metadata {
         if labels.as_ref().is_some_and(Vec::is_empty) {
             return Err(MetadataError::value(LABELS, "there are no labels"));
         }
-        let output = find(props, OUTPUT)?.map(str::parse).transpose()?;
+        let (layout, output) = (word(props, LAYOUT)?, word(props, OUTPUT)?);
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();
-        Ok(Self { preprocessing, labels, output, provenance })
+        Ok(Self { preprocessing, labels, layout, output, provenance })
     }
 
     /// The key-value pairs, `kiln.format` first; parts that are not set are left out.
@@ -76,6 +84,9 @@ impl Metadata {
         }
         if let Some(labels) = &self.labels {
             props.push(entry(LABELS, to_json(labels)));
+        }
+        if let Some(layout) = self.layout {
+            props.push(entry(LAYOUT, layout.to_string()));
         }
         if let Some(output) = self.output {
             props.push(entry(OUTPUT, output.to_string()));
@@ -95,8 +106,7 @@ impl ModelProto {
 
     /// Replaces the metadata that [`Metadata`] covers; other keys stay.
     pub fn set_metadata(&mut self, metadata: &Metadata) {
-        let own = [FORMAT, PREPROCESSING, LABELS, OUTPUT, PROVENANCE];
-        self.metadata_props.retain(|entry| !own.contains(&entry.key.as_str()));
+        self.metadata_props.retain(|entry| !OWN.contains(&entry.key.as_str()));
         self.metadata_props.extend(metadata.to_props());
     }
 }
@@ -115,6 +125,13 @@ fn find<'a>(props: &'a [StringStringEntryProto], key: &'static str) -> Result<Op
         (Some(_), Some(_)) => Err(MetadataError::value(key, "the key is there twice")),
         (entry, _) => Ok(entry.map(|entry| entry.value.as_str())),
     }
+}
+
+fn word<T: FromStr<Err = UnknownWord>>(
+    props: &[StringStringEntryProto],
+    key: &'static str,
+) -> Result<Option<T>, MetadataError> {
+    find(props, key)?.map(str::parse).transpose().map_err(|error| MetadataError::value(key, error))
 }
 
 fn json<T: DeserializeOwned>(props: &[StringStringEntryProto], key: &'static str) -> Result<Option<T>, MetadataError> {

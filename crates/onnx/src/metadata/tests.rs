@@ -7,6 +7,7 @@ fn full() -> Metadata {
     Metadata {
         preprocessing: Some(Preprocessing::unit(28, 28, Channels::Gray)),
         labels: Some(vec!["zero".into(), "é \"quoted\"".into()]),
+        layout: Some(Layout::Nhwc),
         output: Some(OutputKind::Logits),
         provenance: [("seed".to_owned(), "7".to_owned())].into(),
     }
@@ -38,7 +39,7 @@ fn setting_replaces_own_keys_and_keeps_others() {
     model.set_metadata(&Metadata { labels: None, ..full() });
     assert_eq!(model.metadata(), Ok(Metadata { labels: None, ..full() }));
     assert_eq!(model.metadata_props[0].key, "author");
-    assert_eq!(model.metadata_props.len(), 5);
+    assert_eq!(model.metadata_props.len(), 6);
 }
 
 #[test]
@@ -58,7 +59,8 @@ fn errors_name_the_key() {
         ("kiln.labels", "[1]", "invalid type: integer `1`, expected a string"),
         ("kiln.labels", "[]", "there are no labels"),
         ("kiln.labels", "[\"a\"", "EOF while parsing"),
-        ("kiln.output", "softmax", "expected `logits` or `probabilities`, found `softmax`"),
+        ("kiln.output", "softmax", "expected one of `logits`, `probabilities`, found `softmax`"),
+        ("kiln.layout", "NHWC", "expected one of `nchw`, `nhwc`, found `NHWC`"),
         ("kiln.preprocessing", "{}", "missing field `height`"),
         ("kiln.provenance", "[]", "invalid type"),
     ] {
@@ -95,7 +97,7 @@ proptest! {
 
     #[test]
     fn any_value_is_read_or_refused_without_panic(value in any::<String>()) {
-        for key in [FORMAT, PREPROCESSING, LABELS, OUTPUT, PROVENANCE] {
+        for key in OWN {
             let _ = Metadata::from_props(&props(key, &value));
         }
     }

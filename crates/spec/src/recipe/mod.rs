@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 
 mod data;
-mod document;
-mod error;
 mod optimization;
 mod parse;
-mod section;
 mod sweep;
 mod write;
 
 use serde::Serialize;
 
-use crate::{Augmentation, Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
+use crate::document::RecipeError;
+use crate::{
+    Augmentation, Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocess, Preprocessing, Resize,
+};
 
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
-pub use error::RecipeError;
 pub use optimization::{Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind};
 pub(crate) use parse::base;
 pub use sweep::{Combination, Reference, Setting, Sweep};
@@ -60,22 +59,6 @@ pub struct Input {
     pub preprocess: Preprocess,
     /// Whether shrinking an image weighs every source pixel.
     pub antialias: bool,
-}
-
-/// A preprocessing by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preprocess {
-    /// 0 to 255, as they are.
-    Raw,
-    /// 0 to 1 (Keras's `Rescaling(1/255)`).
-    Unit,
-    /// Blue, green, red; minus ImageNet's mean of each (Keras's `preprocess_input` of VGG16).
-    Caffe,
-    /// 0 to 1, then ImageNet's mean and standard deviation of each channel (torchvision's).
-    Torch,
-    /// -1 to 1 (Keras's `preprocess_input` of MobileNet and others).
-    Tf,
 }
 
 /// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
@@ -140,6 +123,11 @@ impl Recipe {
         name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
     }
 
+    /// Whether a text is meant to be a recipe, rather than some other TOML: it has layers.
+    pub fn is_recipe(text: &str) -> bool {
+        toml::de::DeTable::parse(text).is_ok_and(|table| table.get_ref().contains_key("layers"))
+    }
+
     /// Reads a recipe and checks it whole, its layers included.
     ///
     /// `origin` is the file's name for messages; `name` is used where the recipe gives none; each of `overrides` is a
@@ -170,13 +158,7 @@ impl Recipe {
     /// The preprocessing record.
     pub fn preprocessing(&self) -> Preprocessing {
         let Input { height, width, channels, preprocess, antialias } = self.input;
-        let record = match preprocess {
-            Preprocess::Raw => Preprocessing::raw(height, width, channels),
-            Preprocess::Unit => Preprocessing::unit(height, width, channels),
-            Preprocess::Caffe => Preprocessing::caffe(height, width),
-            Preprocess::Torch => Preprocessing::torch(height, width),
-            Preprocess::Tf => Preprocessing::tf(height, width, channels),
-        };
+        let record = preprocess.record(height, width, channels);
         Preprocessing { resize: Resize { antialias }, ..record }
     }
 

@@ -6,13 +6,11 @@ mod optimization;
 pub mod sweep;
 mod training;
 
-use super::document::{self, Node};
-use super::error::RecipeError;
-use super::section::{Bound, Field, Section};
-use super::{Export, Input, Preprocess, Recipe};
+use super::{Export, Input, Recipe};
+use crate::document::{self, Bound, Field, Node, RecipeError, Section};
 use crate::{
     Activation, Backbone, Base, BatchNorm, Channels, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Model,
-    Padding, Pool, Preprocessing, Resize2d,
+    Padding, Pool, Preprocess, Preprocessing, Resize2d,
 };
 
 /// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
@@ -164,27 +162,12 @@ fn check_size(recipe: &Recipe, root: &Section<'_>, fields: &[Field<'_>]) -> Resu
 fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
     let section = root.sub("input", &["height", "width", "channels", "preprocess", "antialias"])?;
     let side = 1..=i64::from(Preprocessing::MAX_SIDE);
-    let preprocess = section.choice_or(
-        "preprocess",
-        Preprocess::Unit,
-        &[
-            ("unit", Preprocess::Unit),
-            ("raw", Preprocess::Raw),
-            ("caffe", Preprocess::Caffe),
-            ("torch", Preprocess::Torch),
-            ("tf", Preprocess::Tf),
-        ],
-    )?;
-    // These two have a mean for each colour, in an order of their own.
-    let (default, fixed) = match preprocess {
-        Preprocess::Caffe => (Channels::Bgr, Some("bgr")),
-        Preprocess::Torch => (Channels::Rgb, Some("rgb")),
-        Preprocess::Unit | Preprocess::Raw | Preprocess::Tf => (Channels::Gray, None),
-    };
-    let words = [("gray", Channels::Gray), ("rgb", Channels::Rgb), ("bgr", Channels::Bgr)];
-    let channels = section.choice_or("channels", default, &words)?;
-    if let (Some(word), true, Some(field)) = (fixed, channels != default, section.get("channels")) {
-        return Err(field.error(format!("this `preprocess` is for the channels {word}: leave out `channels`")));
+    let preprocess = section.choice_or("preprocess", Preprocess::Unit, &Preprocess::WORDS)?;
+    // Some have a mean for each colour, in an order of their own.
+    let fixed = preprocess.channels();
+    let channels = section.choice_or("channels", fixed.unwrap_or(Channels::Gray), &Channels::WORDS)?;
+    if let (Some(fixed), Some(field)) = (fixed.filter(|fixed| *fixed != channels), section.get("channels")) {
+        return Err(field.error(format!("this `preprocess` is for the channels {fixed}: leave out `channels`")));
     }
     Ok(Input {
         height: section.integer_or("height", 28, side.clone())?,

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Recipe, RecipeError, parse};
-use crate::Base;
+use super::{Recipe, parse};
+use crate::{Base, RecipeError};
 
 /// A recipe's `[sweep]` with every combination of its values made into a recipe of its own.
 ///

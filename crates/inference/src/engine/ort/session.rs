@@ -143,8 +143,8 @@ impl Lane for Run {
     }
 
     fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        let [c, h, w] = self.shape;
-        let input = TensorRef::from_array_view(([batch, c, h, w], input)).map_err(run_error)?;
+        let [a, b, c] = self.shape;
+        let input = TensorRef::from_array_view(([batch, a, b, c], input)).map_err(run_error)?;
         let outputs = self.session.run(::ort::inputs![input]).map_err(run_error)?;
         outputs.iter().map(|(name, value)| named(name, &value)).collect()
     }

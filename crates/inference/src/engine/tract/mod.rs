@@ -82,8 +82,8 @@ impl Engine for Tract {
 
     fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
         let plan = self.plans.get(batch)?;
-        let [c, h, w] = self.shape;
-        let outputs = guarded(|| plan.run(tvec!(Tensor::from_shape(&[batch, c, h, w], input)?.into_tvalue())));
+        let [a, b, c] = self.shape;
+        let outputs = guarded(|| plan.run(tvec!(Tensor::from_shape(&[batch, a, b, c], input)?.into_tvalue())));
         let outputs = outputs.map_err(run_error)?;
         self.outputs.iter().zip(&outputs).map(|(name, value)| named(name, value)).collect()
     }

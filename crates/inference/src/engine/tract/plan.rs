@@ -33,9 +33,9 @@ impl Plans {
     }
 
     fn make(&self, batch: usize) -> Result<Plan, EngineError> {
-        let [c, h, w] = self.shape;
+        let [a, b, c] = self.shape;
         let plan = guarded(|| {
-            let graph = self.graph.clone().with_input_fact(0, f32::fact([batch, c, h, w]).into())?;
+            let graph = self.graph.clone().with_input_fact(0, f32::fact([batch, a, b, c]).into())?;
             graph.into_optimized()?.into_runnable()
         });
         plan.map_err(load_error)

@@ -1,7 +1,6 @@
 //! `[augmentation]`.
 
-use crate::recipe::error::RecipeError;
-use crate::recipe::section::{Bound, Field, Section};
+use crate::document::{Bound, Field, RecipeError, Section};
 use crate::{Augmentation, FillMode, Preprocessing};
 
 const KEYS: &[&str] = &[

@@ -1,8 +1,7 @@
 //! `[data]`.
 
 use super::MANY;
-use crate::recipe::error::RecipeError;
-use crate::recipe::section::{Bound, Field, Section};
+use crate::document::{Bound, Field, RecipeError, Section};
 use crate::recipe::{Data, DataSource, DatasetName, Validation, ValidationSubset};
 
 const KEYS: &[&str] =

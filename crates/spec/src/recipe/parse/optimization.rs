@@ -1,8 +1,7 @@
 //! Optimizer, schedule and early stopping.
 
 use super::MANY;
-use crate::recipe::error::RecipeError;
-use crate::recipe::section::{Bound, Field, Section};
+use crate::document::{Bound, Field, RecipeError, Section};
 use crate::recipe::{Betas, EarlyStopping, Optimizer, OptimizerKind, Schedule, ScheduleKind};
 
 /// Each optimizer with its keys.

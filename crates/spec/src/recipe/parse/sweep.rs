@@ -2,9 +2,7 @@
 
 use super::{ROOT, file_name, folder_name, recipe_of};
 use crate::Base;
-use crate::recipe::document::{self, Node, Value};
-use crate::recipe::error::{Place, RecipeError};
-use crate::recipe::section::{Bound, Field, Section, unknown};
+use crate::document::{self, Bound, Field, Node, Place, RecipeError, Section, Value, unknown};
 use crate::recipe::{Combination, Reference, Setting, Sweep};
 
 /// The keys of `[sweep]` that are not those of values to vary.

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::MANY;
 use super::optimization;
 use crate::Layers;
-use crate::recipe::error::RecipeError;
-use crate::recipe::section::{Bound, Field, Section};
+use crate::document::{Bound, Field, RecipeError, Section};
 use crate::recipe::{ClassWeight, Monitor, Optimizer, Phase, Schedule, Training};
 
 const KEYS: &[&str] = &[

@@ -1,12 +1,18 @@
-//! The recipe as a tree of values that remember where they were written: a line, or a `--set` argument.
+//! TOML that people write, a recipe or a sidecar, as a tree of values that remember where they were written: a line, or a
+//! `--set` argument.
+
+mod error;
+mod section;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::error::{Place, RecipeError};
+pub(crate) use error::Place;
+pub use error::RecipeError;
+pub(crate) use section::{Bound, Field, Section, unknown};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub value: Value,
     pub place: Place,
 }
@@ -22,9 +28,9 @@ impl Node {
     }
 }
 
-/// The values that recipes are made of.
+/// The values that documents are made of.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Boolean(bool),
     Integer(i64),
     Float(f64),
@@ -69,7 +75,7 @@ impl Value {
 }
 
 /// Parses TOML and applies the overrides, in order.
-pub(super) fn read(text: &str, origin: &str, overrides: &[String]) -> Result<Node, RecipeError> {
+pub(crate) fn read(text: &str, origin: &str, overrides: &[String]) -> Result<Node, RecipeError> {
     let lines = Lines::new(text);
     let table = DeTable::parse(text).map_err(|error| {
         let place = error.span().map_or(Place::Whole, |span| lines.place(span.start));
@@ -153,7 +159,7 @@ fn set(root: &mut Node, argument: &str) -> Result<(), String> {
 }
 
 /// The keys along a path such as `layers.conv2d_1.filters`.
-pub(super) fn keys(path: &str) -> Result<Vec<&str>, String> {
+pub(crate) fn keys(path: &str) -> Result<Vec<&str>, String> {
     let keys: Vec<&str> = path.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
         return Err("the key has an empty part: write it as training.epochs".into());
@@ -162,7 +168,7 @@ pub(super) fn keys(path: &str) -> Result<Vec<&str>, String> {
 }
 
 /// Puts a value where the keys lead; tables on the way are made if they are not there.
-pub(super) fn assign(root: &mut Node, keys: &[&str], new: Node) -> Result<(), String> {
+pub(crate) fn assign(root: &mut Node, keys: &[&str], new: Node) -> Result<(), String> {
     let mut node = root;
     for (depth, key) in keys.iter().enumerate() {
         node = match &mut node.value {

@@ -3,6 +3,10 @@
 //! There is one record for training and for serving. It is written into every exported file, so that the two cannot
 //! drift apart. `kiln-preprocess` carries it out.
 
+mod preset;
+
+pub use preset::Preprocess;
+
 use serde::{Deserialize, Serialize};
 
 /// How an image becomes the `[channels, height, width]` f32 tensor that a model takes.
@@ -38,6 +42,8 @@ pub enum Channels {
     /// Blue, green, red, as networks converted from Caffe expect.
     Bgr,
 }
+
+crate::words!(Channels { Gray = "gray", Rgb = "rgb", Bgr = "bgr" });
 
 impl Channels {
     /// Number of channels.

@@ -2,11 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::document::{Node, Value};
-use super::error::{Place, RecipeError};
+use super::{Node, Place, RecipeError, Value};
 
 /// A table of which only known keys may be used.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     origin: &'a str,
     path: String,
     place: Place,
@@ -15,7 +14,7 @@ pub(super) struct Section<'a> {
 }
 
 /// A value with its key.
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     origin: &'a str,
     path: String,
     node: &'a Node,
@@ -90,7 +89,7 @@ impl<'a> Section<'a> {
 
 /// What a number must satisfy.
 #[derive(Clone, Copy)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     /// More than 0.
     Positive,
     /// 0 or more.
@@ -101,6 +100,8 @@ pub(super) enum Bound {
     OpenFraction,
     /// 0 to this, both included.
     UpTo(f64),
+    /// Any number that is one.
+    Finite,
 }
 
 impl<'a> Field<'a> {
@@ -125,7 +126,7 @@ impl<'a> Field<'a> {
     }
 
     fn mismatch(&self, expected: &str) -> RecipeError {
-        let what = if self.path.is_empty() { "the recipe".into() } else { format!("`{}`", self.path) };
+        let what = if self.path.is_empty() { "the document".into() } else { format!("`{}`", self.path) };
         self.error(format!("{what} must be {expected}, found {}", self.node.value.describe()))
     }
 
@@ -215,6 +216,7 @@ impl<'a> Field<'a> {
             Bound::Fraction => "a number of at least 0 and below 1",
             Bound::OpenFraction => "a number above 0 and below 1",
             Bound::UpTo(max) => &format!("a number from 0 to {max}"),
+            Bound::Finite => "a number",
         };
         let x = match self.node.value {
             Value::Float(x) => x,
@@ -228,6 +230,8 @@ impl<'a> Field<'a> {
             Bound::Fraction => x >= 0.0 && (x as f32) < 1.0,
             Bound::OpenFraction => x > 0.0 && (x as f32) < 1.0,
             Bound::UpTo(max) => (0.0..=max).contains(&x),
+            // Computed with in f32.
+            Bound::Finite => (x as f32).is_finite(),
         };
         if ok { Ok(x) } else { Err(self.mismatch(expected)) }
     }
@@ -285,7 +289,7 @@ fn list(words: &[&str]) -> String {
 }
 
 /// The message for a key that is not valid here.
-pub(super) fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
+pub(crate) fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
     let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
     format!("unknown key `{key}`{place}{} Valid keys: {}", did_you_mean(key, keys), list(keys))
 }

@@ -4,16 +4,16 @@ use std::fmt;
 
 /// Where a value stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// A line of the file, from 1.
     Line(usize),
     /// A `--set` argument.
     Override(String),
-    /// The recipe as a whole.
+    /// The document as a whole.
     Whole,
 }
 
-/// A recipe that cannot be used: the file, the line, what was expected, what was found and what to do.
+/// A recipe or a sidecar that cannot be used: the file, the line, what was expected, what was found and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeError {
     origin: String,
@@ -22,19 +22,19 @@ pub struct RecipeError {
 }
 
 impl RecipeError {
-    pub(super) fn new(origin: &str, place: Place, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(origin: &str, place: Place, problem: impl Into<String>) -> Self {
         Self { origin: origin.into(), place, problem: problem.into() }
     }
 
     /// The same error with more to say.
-    pub(super) fn and(mut self, more: &str) -> Self {
+    pub(crate) fn and(mut self, more: &str) -> Self {
         self.problem.push_str(more);
         self
     }
 
     /// Says in which combination of a sweep it came up.
     #[must_use]
-    pub(super) fn in_combination(mut self, label: &str) -> Self {
+    pub(crate) fn in_combination(mut self, label: &str) -> Self {
         self.problem = format!("{} (in the sweep's combination `{label}`)", self.problem);
         self
     }

@@ -1,0 +1,72 @@
+//! `kiln describe`.
+
+mod copy;
+mod huggingface;
+mod resolved;
+mod shown;
+mod text;
+mod triton;
+
+use std::path::Path;
+
+use kiln_inference::{Contract, LoadError};
+use kiln_run::{check_writable, write_atomically};
+
+use super::Context;
+use crate::Outcome;
+use crate::args::DescribeArgs;
+use crate::declare::Declared;
+use shown::Description;
+
+pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let DescribeArgs { model: path, settings, sidecar, output, huggingface, triton, json } = args;
+    let outputs = || [output, huggingface, triton].into_iter().flatten();
+    for output in outputs() {
+        refuse_model(path, output)?;
+        check_writable(output)?;
+    }
+    let declared = Declared::by_settings(path, sidecar.as_deref(), settings)?;
+    let origin = format!("`{}`", path.display());
+    let fail = |kind| LoadError { origin: origin.clone(), kind };
+    let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
+    let model = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
+    let contract = Contract::new(&model, &declared.declaration());
+    if outputs().next().is_none() {
+        let contract = contract.map_err(|kind| declared.explain(fail(kind)).to_string());
+        let description = Description::new(path, &bytes, &model, &contract, &declared);
+        let text =
+            if *json { format!("{}\n", serde_json::to_string_pretty(&description)?) } else { text::text(&description) };
+        context.terminal.print(&text)?;
+        return Ok(Outcome::Done);
+    }
+    let contract = contract.map_err(|kind| declared.explain(fail(kind)))?;
+    // All of it before any of it is written.
+    let mut files = Vec::new();
+    if let Some(output) = output {
+        files.push((output.clone(), copy::with_metadata(&bytes, &model, &contract)?));
+    }
+    if let Some(output) = huggingface {
+        files.push((output.clone(), huggingface::config(&contract, context.terminal)?));
+    }
+    if let Some(output) = triton {
+        files.extend(triton::files(&model, &contract, output));
+    }
+    for (file, bytes) in files {
+        refuse_model(path, &file)?;
+        write_atomically(&file, &bytes)?;
+        context.terminal.print(&format!("{}\n", file.display()))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Files that are named are replaced, as everywhere; the model that is described is not.
+fn refuse_model(model: &Path, output: &Path) -> anyhow::Result<()> {
+    let same = std::fs::canonicalize(model).ok().zip(std::fs::canonicalize(output).ok());
+    if same.is_some_and(|(model, output)| model == output) {
+        anyhow::bail!(
+            "`{}` is the model itself, which is never changed in place: write to another file",
+            output.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The preprocessing as Hugging Face's transformers read it.
+
+use anyhow::bail;
+use kiln_inference::{Channels, Contract, Layout};
+use serde_json::json;
+
+use super::resolved::divisor;
+
+use crate::terminal::Terminal;
+
+/// Pillow's number for bilinear.
+const BILINEAR: u32 = 2;
+
+/// `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor - image_mean) / image_std`.
+pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8>> {
+    let record = &contract.preprocessing;
+    if record.channels == Channels::Bgr {
+        bail!(
+            "Hugging Face's ViTImageProcessor gives channels in the order rgb, this model takes bgr: \
+             leave out --huggingface, or export the model with its channels in the order rgb"
+        );
+    }
+    if !record.resize.antialias {
+        let text = "transformers antialias when an image shrinks, this model does not: such images differ slightly";
+        terminal.status("Note", text);
+    }
+    if contract.layout == Layout::Nhwc {
+        terminal
+            .status("Note", "this model takes channels last: call the processor with data_format=\"channels_last\"");
+    }
+    let config = json!({
+        "image_processor_type": "ViTImageProcessor",
+        "do_convert_rgb": record.channels == Channels::Rgb,
+        "do_resize": true,
+        "size": { "height": record.height, "width": record.width },
+        "resample": BILINEAR,
+        "do_rescale": true,
+        "rescale_factor": divisor(record.scale).map_or_else(|| shortest(record.scale), |by| 1.0 / f64::from(by)),
+        "do_normalize": true,
+        "image_mean": record.mean.iter().copied().map(shortest).collect::<Vec<_>>(),
+        "image_std": record.std.iter().copied().map(shortest).collect::<Vec<_>>(),
+    });
+    let mut bytes = serde_json::to_vec_pretty(&config)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// A number as it was most likely written: 0.485 rather than 0.48500001430511475.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
+}

@@ -1,0 +1,128 @@
+//! What kiln does with an image, and who says so.
+
+use kiln_inference::{Channels, Contract, Origin, Preprocess};
+use serde::Serialize;
+
+use crate::declare::{Declared, Says};
+
+/// One thing that is known about the model.
+#[derive(Debug, Serialize)]
+pub struct Item {
+    /// Its name.
+    pub name: &'static str,
+    /// In words.
+    pub value: String,
+    /// Who says so: an option, a sidecar, the metadata, the graph, or nobody.
+    pub from: String,
+}
+
+const PREPROCESS: Says = ("preprocess", |said| said.preprocess.is_some());
+
+/// All of them.
+pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
+    let (record, origins) = (&contract.preprocessing, &contract.origins);
+    let item = |name, value, origin: Origin, keys: &[Says]| Item { name, value, from: declared.describe(origin, keys) };
+    let preset_channels: Says = ("preprocess", |said| said.preprocess.and_then(Preprocess::channels).is_some());
+    let antialias = if record.resize.antialias { "bilinear, antialiased" } else { "bilinear" };
+    vec![
+        item(
+            "size",
+            format!("{}x{}", record.height, record.width),
+            origins.size,
+            &[("size", |said| said.size.is_some())],
+        ),
+        item("resize", antialias.into(), origins.antialias, &[("antialias", |said| said.antialias.is_some())]),
+        item(
+            "channels",
+            channels(record.channels).into(),
+            origins.channels,
+            &[("channels", |said| said.channels.is_some()), preset_channels],
+        ),
+        item(
+            "values",
+            values(contract),
+            origins.normalization,
+            &[
+                PREPROCESS,
+                ("scale", |said| said.scale.is_some()),
+                ("mean", |said| said.mean.is_some()),
+                ("std", |said| said.std.is_some()),
+            ],
+        ),
+        item("layout", contract.layout.to_string(), origins.layout, &[("layout", |said| said.layout.is_some())]),
+        item("output", contract.output.to_string(), origins.output, &[("output", |said| said.output.is_some())]),
+        item("labels", labels(contract), origins.labels, &[("labels", |said| said.labels.is_some())]),
+    ]
+}
+
+const fn channels(channels: Channels) -> &'static str {
+    match channels {
+        Channels::Gray => "gray",
+        Channels::Rgb => "rgb",
+        Channels::Bgr => "bgr",
+    }
+}
+
+/// What a pixel value `p` becomes.
+fn values(contract: &Contract) -> String {
+    let record = &contract.preprocessing;
+    let list = |values: &[f32]| {
+        let same = values.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
+        let shown = if same { &values[..1] } else { values };
+        let words: Vec<String> = shown.iter().map(ToString::to_string).collect();
+        if same { words.concat() } else { format!("[{}]", words.join(", ")) }
+    };
+    let mut text = match (record.scale, divisor(record.scale)) {
+        (1.0, _) => "p".to_owned(),
+        (_, Some(divisor)) => format!("p / {divisor}"),
+        (scale, None) => format!("p * {scale}"),
+    };
+    let all = |values: &[f32], neutral: f32| values.iter().all(|value| value.to_bits() == neutral.to_bits());
+    if !all(&record.mean, 0.0) {
+        text = format!("{text} - {}", list(&record.mean));
+    }
+    if !all(&record.std, 1.0) {
+        text = if text.contains(" - ") { format!("({text})") } else { text };
+        text = format!("{text} / {}", list(&record.std));
+    }
+    text
+}
+
+/// The whole number that a scale divides by, where it is one: 255 for 0.003921569.
+pub fn divisor(scale: f32) -> Option<f32> {
+    let inverse = (1.0 / scale).round();
+    ((1.0 / inverse).to_bits() == scale.to_bits()).then_some(inverse)
+}
+
+fn labels(contract: &Contract) -> String {
+    const SHOWN: usize = 8;
+    let labels = &contract.labels;
+    let known = if contract.origins.labels == Origin::Default { "not named, numbers from 0: " } else { "" };
+    let more = if labels.len() > SHOWN { ", …" } else { "" };
+    let first: Vec<String> = labels.iter().take(SHOWN).map(|label| kiln_eval::shown(label, 32)).collect();
+    format!("{} {known}{}{more}", labels.len(), first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_inference::Preprocessing;
+    use kiln_onnx::{Dim, GraphBuilder};
+
+    use super::*;
+
+    fn values_of(record: Preprocessing) -> String {
+        let mut graph = GraphBuilder::new("g");
+        graph.input("x", Dim::batched(record.shape())).output("y", Dim::batched([2]));
+        graph.node("Identity", "n", &["x"], "y");
+        values(&Contract::new(&graph.finish().unwrap(), &record.into()).unwrap())
+    }
+
+    #[test]
+    fn values_are_a_formula() {
+        assert_eq!(values_of(Preprocessing::raw(1, 1, Channels::Rgb)), "p");
+        assert_eq!(values_of(Preprocessing::unit(1, 1, Channels::Rgb)), "p / 255");
+        assert_eq!(values_of(Preprocessing::tf(1, 1, Channels::Rgb)), "p * 0.007843138 - 1");
+        assert_eq!(values_of(Preprocessing::caffe(1, 1)), "p - [103.939, 116.779, 123.68]");
+        assert_eq!(values_of(Preprocessing::torch(1, 1)), "(p / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]");
+    }
+}

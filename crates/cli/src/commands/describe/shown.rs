@@ -1,0 +1,120 @@
+//! What there is to say about a model.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kiln_inference::{Contract, Preprocessing};
+use kiln_onnx::{Dim, ModelProto, TensorInfo};
+use serde::Serialize;
+
+use super::resolved::{Item, items};
+use crate::declare::Declared;
+
+/// What there is to say about a model.
+#[derive(Debug, Serialize)]
+pub struct Description<'a> {
+    pub file: String,
+    pub bytes: usize,
+    pub parameters: usize,
+    pub ir_version: i64,
+    /// Versions by domain; ONNX's own is `ai.onnx`.
+    pub opsets: BTreeMap<String, i64>,
+    pub producer: &'a str,
+    pub producer_version: &'a str,
+    pub inputs: Vec<Tensor>,
+    pub outputs: Vec<Tensor>,
+    pub operators: BTreeMap<String, usize>,
+    pub metadata: BTreeMap<&'a str, &'a str>,
+    /// What kiln does with an image; none where it cannot do anything.
+    pub image: Option<Image<'a>>,
+    /// Why not.
+    pub problem: Option<&'a str>,
+}
+
+/// What kiln does with an image.
+#[derive(Debug, Serialize)]
+pub struct Image<'a> {
+    pub preprocessing: &'a Preprocessing,
+    pub layout: &'static str,
+    pub output: &'static str,
+    /// The graph's batch size, where it is fixed.
+    pub batch: Option<usize>,
+    pub labels: &'a [String],
+    /// Whether the labels are names; else they are the classes' numbers.
+    pub labels_known: bool,
+    pub items: Vec<Item>,
+}
+
+/// An input or an output.
+#[derive(Debug, Serialize)]
+pub struct Tensor {
+    pub name: String,
+    pub r#type: String,
+    /// A number or a symbol for each axis, nothing where the file leaves it open; none where the rank is unknown.
+    pub shape: Option<Vec<Axis>>,
+}
+
+/// One axis of a shape.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Axis {
+    Fixed(usize),
+    Symbol(String),
+    Open(Option<()>),
+}
+
+impl<'a> Description<'a> {
+    pub fn new(
+        path: &Path,
+        file: &[u8],
+        model: &'a ModelProto,
+        contract: &'a Result<Contract, String>,
+        declared: &Declared,
+    ) -> Self {
+        let domain = |domain: &str| if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() };
+        Self {
+            file: path.display().to_string(),
+            bytes: file.len(),
+            parameters: model.parameters(),
+            ir_version: model.ir_version,
+            opsets: model.opset_import.iter().map(|set| (domain(&set.domain), set.version)).collect(),
+            producer: &model.producer_name,
+            producer_version: &model.producer_version,
+            inputs: model.inputs().into_iter().map(Tensor::from).collect(),
+            outputs: model.outputs().into_iter().map(Tensor::from).collect(),
+            operators: model.operators(),
+            metadata: model.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect(),
+            image: contract.as_ref().ok().map(|contract| Image::new(contract, declared)),
+            problem: contract.as_ref().err().map(String::as_str),
+        }
+    }
+}
+
+impl<'a> Image<'a> {
+    fn new(contract: &'a Contract, declared: &Declared) -> Self {
+        Self {
+            preprocessing: &contract.preprocessing,
+            layout: contract.layout.as_str(),
+            output: contract.output.as_str(),
+            batch: contract.batch,
+            labels: &contract.labels,
+            labels_known: contract.origins.labels != kiln_inference::Origin::Default,
+            items: items(contract, declared),
+        }
+    }
+}
+
+impl From<TensorInfo> for Tensor {
+    fn from(info: TensorInfo) -> Self {
+        let axis = |dim| match dim {
+            Dim::Fixed(size) => Axis::Fixed(size),
+            Dim::Symbol(name) => Axis::Symbol(name),
+            Dim::Unknown => Axis::Open(None),
+        };
+        Self {
+            name: info.name,
+            r#type: info.data_type.map_or_else(|| "unknown".into(), |found| format!("{found:?}").to_lowercase()),
+            shape: info.shape.map(|shape| shape.into_iter().map(axis).collect()),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The model as NVIDIA Triton serves it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use kiln_inference::{Contract, Layout, Origin};
+use kiln_onnx::ModelProto;
+
+/// Most images that Triton may put together, where the graph leaves the batch open.
+const MAX_BATCH: usize = 64;
+
+/// The name of the file of labels, beside the configuration.
+const LABELS: &str = "labels.txt";
+
+/// The configuration (`ModelConfig` in protobuf's text format), and the labels if there are names. The model's name is
+/// left to its folder in Triton's repository.
+pub fn files(model: &ModelProto, contract: &Contract, path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let named = contract.origins.labels != Origin::Default;
+    let mut files = vec![(path.to_owned(), config(model, contract, named).into_bytes())];
+    if named {
+        // A name of several lines would be several labels.
+        let lines = contract.labels.iter().map(|label| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n");
+        files.push((path.with_file_name(LABELS), lines.collect::<String>().into_bytes()));
+    }
+    files
+}
+
+fn config(model: &ModelProto, contract: &Contract, named: bool) -> String {
+    let image = contract.layout.image_shape(contract.preprocessing.shape());
+    // Triton's own batching needs an open first axis, which the dimensions then leave out.
+    let (max_batch, fixed) = match contract.batch {
+        None => (MAX_BATCH, None),
+        Some(batch) => (0, Some(batch)),
+    };
+    let dims = |axes: &[usize]| {
+        let axes: Vec<String> = fixed.iter().chain(axes).map(ToString::to_string).collect();
+        format!("[ {} ]", axes.join(", "))
+    };
+    let format = match contract.layout {
+        Layout::Nchw => "FORMAT_NCHW",
+        Layout::Nhwc => "FORMAT_NHWC",
+    };
+    let name = |names: Vec<kiln_onnx::TensorInfo>| names.into_iter().next().map_or_else(String::new, |info| info.name);
+    let mut text = format!("platform: \"onnxruntime_onnx\"\nmax_batch_size: {max_batch}\n");
+    let _ = write!(text, "input [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n", quoted(&name(model.inputs())));
+    if fixed.is_none() {
+        let _ = writeln!(text, "    format: {format}");
+    }
+    let _ = write!(text, "    dims: {}\n  }}\n]\n", dims(&image));
+    let _ = write!(text, "output [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n", quoted(&name(model.outputs())));
+    let _ = writeln!(text, "    dims: {}", dims(&scores(model, contract)));
+    if named {
+        let _ = writeln!(text, "    label_filename: {}", quoted(LABELS));
+    }
+    text.push_str("  }\n]\n");
+    if fixed.is_none() {
+        text.push_str("dynamic_batching { }\n");
+    }
+    text
+}
+
+/// The shape of the scores of one image: axes of 1 may follow.
+fn scores(model: &ModelProto, contract: &Contract) -> Vec<usize> {
+    let rank = model.outputs().first().and_then(|output| output.shape.as_ref().map(Vec::len)).unwrap_or(2);
+    let ones = std::iter::repeat_n(1, rank.saturating_sub(2));
+    std::iter::once(contract.labels.len()).chain(ones).collect()
+}
+
+/// A string of protobuf's text format.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            0x20..0x7f => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\{byte:03o}");
+            }
+        }
+    }
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped() {
+        assert_eq!(quoted("serving_default:0"), "\"serving_default:0\"");
+        assert_eq!(quoted("a\"\\\né"), "\"a\\\"\\\\\\012\\303\\251\"");
+    }
+}

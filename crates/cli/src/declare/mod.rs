@@ -1,0 +1,115 @@
+//! What is said about a model outside of its file: by options, and by a sidecar beside it.
+
+mod args;
+mod labels;
+mod sidecar;
+
+use std::path::{Path, PathBuf};
+
+use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
+
+use crate::terminal::{Terminal, thousands};
+pub use args::DeclarationArgs;
+
+/// A key, and whether a declaration has it.
+pub type Says = (&'static str, fn(&Declaration) -> bool);
+
+/// What is said about a model outside of its file. Options go before the sidecar.
+pub struct Declared {
+    options: Declaration,
+    /// The sidecar, and what to call it.
+    sidecar: Option<(PathBuf, Declaration)>,
+    /// How an option is written: `--size`, or `--set size`.
+    prefix: &'static str,
+    /// Where a sidecar is looked for.
+    beside: PathBuf,
+}
+
+impl Declared {
+    /// By the options of a command that runs a model.
+    pub fn by_options(model: &Path, args: &DeclarationArgs) -> anyhow::Result<Self> {
+        let options = Declaration {
+            preprocess: args.preprocess,
+            size: args.size,
+            channels: args.channels,
+            antialias: args.antialias.then_some(true),
+            scale: args.scale,
+            mean: args.mean.clone(),
+            std: args.std.clone(),
+            labels: args.labels.as_deref().map(labels::read).transpose().map_err(anyhow::Error::msg)?,
+            layout: args.layout,
+            output: args.output,
+        };
+        Self::new(model, args.sidecar.as_deref(), options, "--")
+    }
+
+    /// By `key=value` settings.
+    pub fn by_settings(model: &Path, sidecar: Option<&Path>, settings: &[String]) -> anyhow::Result<Self> {
+        // Paths on the command line are relative to the working directory.
+        let options = Declaration::parse("", "--set", settings, |file| labels::read(Path::new(file)))?;
+        Self::new(model, sidecar, options, "--set ")
+    }
+
+    fn new(model: &Path, sidecar: Option<&Path>, options: Declaration, prefix: &'static str) -> anyhow::Result<Self> {
+        let beside = model.with_extension("toml");
+        Ok(Self { options, sidecar: sidecar::find(sidecar, &beside)?, prefix, beside })
+    }
+
+    /// All of it as one.
+    pub fn declaration(&self) -> Declaration {
+        let sidecar = self.sidecar.as_ref().map(|(_, declaration)| declaration.clone());
+        self.options.clone().over(sidecar.unwrap_or_default())
+    }
+
+    /// In words, who says something that `says` finds in a declaration, and that has these keys.
+    pub fn describe(&self, origin: Origin, keys: &[Says]) -> String {
+        if origin != Origin::Declared {
+            return match origin {
+                Origin::Metadata => "metadata",
+                Origin::Graph => "graph",
+                _ => "default",
+            }
+            .into();
+        }
+        let options =
+            keys.iter().filter(|(_, says)| says(&self.options)).map(|(key, _)| format!("{}{key}", self.prefix));
+        let options: Vec<String> = options.collect();
+        let sidecar = self.sidecar.iter().filter(|(_, said)| keys.iter().any(|(_, says)| says(said)));
+        // A name for the preprocessing stands for all that it comprises.
+        let hidden = self.options.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");
+        let sidecar = sidecar.filter(|_| !hidden).map(|(path, _)| path.display().to_string());
+        options.into_iter().chain(sidecar).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Says what to do where a model's file does not say what it needs.
+    pub fn explain(&self, error: LoadError) -> anyhow::Error {
+        let LoadErrorKind::NotSaid { what, .. } = error.kind else { return error.into() };
+        self.not_said(&error.origin, what)
+    }
+
+    /// Says what to do where nothing says `what` of the model.
+    pub fn not_said(&self, model: &str, what: &str) -> anyhow::Error {
+        let (option, values) = match what {
+            "labels" => ("labels", "FILE.txt"),
+            "size of the images" => ("size", "N"),
+            _ => ("preprocess", "raw|caffe|torch|tf|unit"),
+        };
+        let prefix = self.prefix;
+        let gap = if prefix == "--" { ' ' } else { '=' };
+        anyhow::anyhow!(
+            "{model} does not say the {what}: give {prefix}{option}{gap}{values}, or write it in {} (docs/third-party.md)",
+            self.beside.display()
+        )
+    }
+}
+
+/// Says so where the classes have no names.
+pub fn note_numbers(model: &Model, terminal: &Terminal) {
+    if model.contract().origins.labels == Origin::Default {
+        let classes = thousands(model.labels().len());
+        terminal.status("Note", &format!("the model does not name its {classes} classes: they are called by their numbers from 0 (--labels FILE.txt)"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The graph's input against the preprocessing record.
+
+use kiln_onnx::{DataType, Dim, TensorInfo};
+use kiln_spec::{Channels, Layout, Preprocessing};
+
+use super::{describe, describe_shape, join};
+use crate::error::LoadErrorKind;
+
+/// Most values of a batch that a graph may ask for: 1 GiB of them.
+const MAX_VALUES: usize = 1 << 28;
+
+/// The axes of an image in a graph's input.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// `[channels, height, width]`, each where it is fixed.
+    shape: [Option<usize>; 3],
+}
+
+impl Image {
+    /// The axes by their places.
+    pub fn new([_, a, b, c]: &[Dim; 4], layout: Layout) -> Self {
+        let [channels, height, width] = match layout {
+            Layout::Nchw => [a, b, c],
+            Layout::Nhwc => [c, a, b],
+        };
+        Self { shape: [channels.fixed(), height.fixed(), width.fixed()] }
+    }
+
+    /// Height and width, where both are fixed.
+    pub fn size(&self) -> Option<[u32; 2]> {
+        let [_, height, width] = self.shape;
+        Some([u32::try_from(height?).ok()?, u32::try_from(width?).ok()?])
+    }
+
+    /// What this number of channels usually is, where it is fixed.
+    pub fn channels(&self) -> Option<Channels> {
+        match self.shape[0] {
+            Some(1) => Some(Channels::Gray),
+            Some(3) => Some(Channels::Rgb),
+            _ => None,
+        }
+    }
+}
+
+/// The shape of the only input; none where the file does not say it.
+pub fn shape(inputs: &[TensorInfo]) -> Result<Option<[Dim; 4]>, LoadErrorKind> {
+    let refuse = |advice| error("[batch, channels, height, width]".into(), inputs, advice);
+    let [input] = inputs else { return Err(refuse("kiln runs models with a single input")) };
+    if input.data_type.is_some_and(|found| found != DataType::Float) {
+        return Err(refuse("convert the model to float32"));
+    }
+    let Some(shape) = &input.shape else { return Ok(None) };
+    let shape = shape.clone().try_into();
+    shape.map(Some).map_err(|_| refuse("kiln runs models that take images: four axes, in this order or channels last"))
+}
+
+/// The order of the axes by where the channels are, and whether the shape says so: where it could be either, the first
+/// is taken.
+pub fn detect([_, first, _, last]: &[Dim; 4], channels: Option<usize>) -> (Layout, bool) {
+    let are_channels = |dim: &Dim| dim.fixed().is_some_and(|n| channels.map_or(n == 1 || n == 3, |known| n == known));
+    match (are_channels(first), are_channels(last)) {
+        (false, true) => (Layout::Nhwc, true),
+        (true, false) => (Layout::Nchw, true),
+        (true, true) | (false, false) => (Layout::Nchw, false),
+    }
+}
+
+/// Checks that images of this record fit; returns the batch size if it is fixed.
+pub fn check(inputs: &[TensorInfo], layout: Layout, record: &Preprocessing) -> Result<Option<usize>, LoadErrorKind> {
+    let Some(shape) = shape(inputs)? else { return Ok(None) };
+    let image = layout.image_shape(record.shape());
+    let [batch, axes @ ..] = &shape;
+    let refuse = |advice| error(describe_shape(&Dim::batched(image)), inputs, advice);
+    if axes.iter().zip(image).any(|(axis, size)| axis.fixed().is_some_and(|found| found != size)) {
+        return Err(refuse("correct the size, the channels or the layout of the preprocessing"));
+    }
+    match batch.fixed() {
+        Some(0) => Err(refuse("a batch of 0 images gives nothing; export the model again")),
+        Some(images) if images.saturating_mul(record.len()) > MAX_VALUES => {
+            Err(refuse("a batch takes over 1 GiB; export the model with a smaller or an open batch"))
+        }
+        batch => Ok(batch),
+    }
+}
+
+fn error(expected: String, inputs: &[TensorInfo], advice: &'static str) -> LoadErrorKind {
+    let found = if inputs.is_empty() { "none".to_owned() } else { join(inputs.iter().map(describe)) };
+    LoadErrorKind::Input { expected, found, advice }
+}

@@ -1,0 +1,115 @@
+//! What goes into a graph and what comes out: said by the caller, by the file's metadata, or by the graph itself.
+
+mod input;
+mod origin;
+mod output;
+
+pub use origin::{Origin, Origins};
+
+use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
+use kiln_spec::{Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocessing};
+
+use crate::error::LoadErrorKind;
+
+/// What goes into a graph and what comes out, and who says so.
+///
+/// Of several who say something the first counts: what is declared, the file's metadata (`kiln.` keys), the graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contract {
+    /// How an image becomes the model's input.
+    pub preprocessing: Preprocessing,
+    /// The names of the classes, in the order of the output; their numbers from 0 where nobody names them.
+    pub labels: Vec<String>,
+    /// The order of the axes of the graph's input.
+    pub layout: Layout,
+    /// What the output is.
+    pub output: OutputKind,
+    /// The graph's batch size, where it is fixed.
+    pub batch: Option<usize>,
+    /// Who says each of these.
+    pub origins: Origins,
+}
+
+impl Contract {
+    /// Puts together what is said and checks that the graph fits it.
+    pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
+        let file = in_file(model)?;
+        let said = declared.clone().over(file.clone());
+        let shape = input::shape(&model.inputs())?;
+        let (layout, layout_by_graph) = match (said.layout, &shape) {
+            (Some(layout), _) => (layout, false),
+            (None, Some(shape)) => input::detect(shape, said.said_channels().map(Channels::count)),
+            (None, None) => (Layout::Nchw, false),
+        };
+        let graph = shape.as_ref().map_or_else(input::Image::default, |shape| input::Image::new(shape, layout));
+        let preprocessing = said.preprocessing(graph.size(), graph.channels().unwrap_or(Channels::Rgb));
+        let preprocessing = preprocessing.map_err(not_said)?;
+        let batch = input::check(&model.inputs(), layout, &preprocessing)?;
+        let outputs = model.outputs();
+        let labels = match said.labels.filter(|labels| !labels.is_empty()) {
+            Some(labels) => labels,
+            None => output::numbers(outputs.first())?,
+        };
+        output::check(outputs.first(), labels.len())?;
+        let output_by_graph = output::kind(model);
+        let origins = Origins {
+            size: Origin::first(declared.size.is_some(), file.size.is_some(), true),
+            channels: Origin::first(
+                declared.said_channels().is_some(),
+                file.channels.is_some(),
+                graph.channels().is_some(),
+            ),
+            normalization: Origin::first(declared.says_normalization(), true, false),
+            antialias: Origin::first(declared.antialias.is_some(), file.antialias.is_some(), false),
+            labels: Origin::first(declared.labels.is_some(), file.labels.is_some(), false),
+            layout: Origin::first(declared.layout.is_some(), file.layout.is_some(), layout_by_graph),
+            output: Origin::first(declared.output.is_some(), file.output.is_some(), output_by_graph.is_some()),
+        };
+        let output = said.output.or(output_by_graph).unwrap_or(OutputKind::Logits);
+        Ok(Self { preprocessing, labels, layout, output, batch, origins })
+    }
+
+    /// The same as metadata, with the provenance that the file has: a file with it needs no declaration.
+    pub fn to_metadata(&self, file: &Metadata) -> Metadata {
+        Metadata {
+            preprocessing: Some(self.preprocessing.clone()),
+            labels: (self.origins.labels != Origin::Default).then(|| self.labels.clone()),
+            layout: Some(self.layout),
+            output: Some(self.output),
+            ..file.clone()
+        }
+    }
+}
+
+/// What the file's metadata declares.
+fn in_file(model: &ModelProto) -> Result<Declaration, LoadErrorKind> {
+    let Metadata { preprocessing, labels, layout, output, .. } = model.metadata()?;
+    let record = preprocessing.map(Declaration::from).unwrap_or_default();
+    Ok(Declaration { labels, layout, output, ..record })
+}
+
+fn not_said(error: DeclarationError) -> LoadErrorKind {
+    let key = "kiln.preprocessing";
+    match error {
+        DeclarationError::NoNormalization => LoadErrorKind::NotSaid { what: "preprocessing", key },
+        DeclarationError::NoSize => LoadErrorKind::NotSaid { what: "size of the images", key },
+        DeclarationError::Channels { .. } | DeclarationError::Record(_) => LoadErrorKind::Preprocessing(error),
+    }
+}
+
+fn describe(info: &TensorInfo) -> String {
+    let data_type = info.data_type.map_or_else(|| "unknown type".to_owned(), |found| format!("{found:?}"));
+    let shape = info.shape.as_deref().map_or_else(|| "of unknown rank".to_owned(), describe_shape);
+    format!("`{}` {} {shape}", info.name, data_type.to_lowercase())
+}
+
+fn describe_shape(shape: &[Dim]) -> String {
+    format!("[{}]", join(shape.iter().map(Dim::to_string)))
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Who says what.
+
+/// Who says something about a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller: [`Options::declared`](crate::Options::declared).
+    Declared,
+    /// The file's metadata.
+    Metadata,
+    /// The graph: its shapes or its last operator.
+    Graph,
+    /// Nobody: what is usual.
+    Default,
+}
+
+impl Origin {
+    /// The first that says something.
+    pub(super) const fn first(declared: bool, metadata: bool, graph: bool) -> Self {
+        match (declared, metadata, graph) {
+            (true, _, _) => Self::Declared,
+            (_, true, _) => Self::Metadata,
+            (_, _, true) => Self::Graph,
+            _ => Self::Default,
+        }
+    }
+}
+
+/// Who says each part of a [`Contract`](crate::Contract).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origins {
+    /// Height and width.
+    pub size: Origin,
+    /// Channels and their order; `Default` is RGB. That the graph has three channels does not say in which order: RGB
+    /// then too.
+    pub channels: Origin,
+    /// Scale, mean and standard deviation, or some of them; the others are neutral.
+    pub normalization: Origin,
+    /// Whether shrinking an image weighs every source pixel.
+    pub antialias: Origin,
+    /// Names of the classes; `Default` are their numbers.
+    pub labels: Origin,
+    /// Order of the input's axes.
+    pub layout: Origin,
+    /// Logits or probabilities.
+    pub output: Origin,
+}

@@ -1,0 +1,52 @@
+//! The graph's first output against the labels.
+
+use kiln_onnx::{DataType, Dim, ModelProto, TensorInfo};
+use kiln_spec::OutputKind;
+
+use super::describe;
+use crate::error::LoadErrorKind;
+
+/// Most classes that are called by their numbers. A file can claim any number; names have to be given.
+const MAX_NUMBERS: usize = 1 << 20;
+
+/// The classes' numbers as their names.
+pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind> {
+    let classes = match output.and_then(|output| output.shape.as_deref()) {
+        Some([_, classes, ..]) => classes.fixed().filter(|classes| (1..=MAX_NUMBERS).contains(classes)),
+        _ => None,
+    };
+    let classes = classes.ok_or(LoadErrorKind::NotSaid { what: "labels", key: "kiln.labels" })?;
+    Ok((0..classes).map(|class| class.to_string()).collect())
+}
+
+/// Checks that the scores can be `[batch, labels]` of floats; axes of 1 may follow.
+pub fn check(output: Option<&TensorInfo>, labels: usize) -> Result<(), LoadErrorKind> {
+    let error = |found| LoadErrorKind::Output { labels, found };
+    let output = output.ok_or_else(|| error("none".to_owned()))?;
+    let float = output.data_type.is_none_or(|found| found == DataType::Float);
+    let can_be = |dim: &Dim, size| dim.fixed().is_none_or(|found| found == size);
+    let fits = match output.shape.as_deref() {
+        Some([_, classes, rest @ ..]) => can_be(classes, labels) && rest.iter().all(|dim| can_be(dim, 1)),
+        Some(_) => false,
+        None => true,
+    };
+    if float && fits { Ok(()) } else { Err(error(describe(output))) }
+}
+
+/// Probabilities where the graph ends in a softmax; operators that only move values may follow it.
+pub fn kind(model: &ModelProto) -> Option<OutputKind> {
+    let graph = model.graph.as_ref()?;
+    let mut value = graph.output.first()?.name.as_str();
+    // Nodes are in topological order: what makes a value stands before what takes it.
+    for node in graph.node.iter().rev().filter(|node| matches!(node.domain.as_str(), "" | "ai.onnx")) {
+        if node.output.first().is_none_or(|output| output != value) {
+            continue;
+        }
+        match node.op_type.as_str() {
+            "Softmax" => return Some(OutputKind::Probabilities),
+            "Identity" | "Reshape" | "Flatten" | "Squeeze" => value = node.input.first()?,
+            _ => return None,
+        }
+    }
+    None
+}
