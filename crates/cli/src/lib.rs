@@ -10,6 +10,7 @@ mod assets;
 mod commands;
 mod dataset;
 mod engines;
+mod golden;
 mod interrupt;
 mod pages;
 mod parity;

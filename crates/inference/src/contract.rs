@@ -1,9 +1,10 @@
 //! What goes into the graph and what comes out, checked against the labels and the preprocessing record.
 
-use kiln_onnx::{DataType, Dim, Metadata, ModelProto, OutputKind, TensorInfo};
+use kiln_onnx::{DataType, Dim, Golden, Metadata, ModelProto, OutputKind, TensorInfo};
 use kiln_preprocess::Preprocessor;
 
 use crate::error::LoadErrorKind;
+use crate::input::InputKind;
 use crate::options::Options;
 
 /// What goes into the graph and what comes out.
@@ -11,6 +12,8 @@ pub struct Contract {
     pub preprocessor: Preprocessor,
     pub labels: Vec<String>,
     pub output_kind: OutputKind,
+    pub golden: Option<Golden>,
+    pub input: InputKind,
     /// The graph's batch size, where it is fixed.
     pub batch: Option<usize>,
 }
@@ -25,9 +28,13 @@ impl Contract {
         let labels = labels.ok_or(LoadErrorKind::NotSaid { what: "labels", key: "kiln.labels" })?;
         let output_kind = options.output.or(metadata.output).unwrap_or_else(|| output_kind(model));
         let preprocessor = Preprocessor::new(record)?;
-        let batch = check_input(&model.inputs(), preprocessor.shape())?;
+        let input = InputKind::of(&model.inputs());
+        if input == InputKind::Pixels && !preprocessor.record().keeps_pixels() {
+            return Err(LoadErrorKind::Pixels);
+        }
+        let batch = check_input(&model.inputs(), input, preprocessor.shape())?;
         check_output(model.outputs().first(), labels.len())?;
-        Ok(Self { preprocessor, labels, output_kind, batch })
+        Ok(Self { preprocessor, labels, output_kind, golden: metadata.golden, input, batch })
     }
 }
 
@@ -41,16 +48,17 @@ fn output_kind(model: &ModelProto) -> OutputKind {
     if ends_in_softmax { OutputKind::Probabilities } else { OutputKind::Logits }
 }
 
-/// Checks that the only input is `[batch, channels, height, width]` of floats; returns the batch size if it is fixed.
-fn check_input(inputs: &[TensorInfo], shape: [usize; 3]) -> Result<Option<usize>, LoadErrorKind> {
-    let expected = Dim::batched(shape);
+/// Checks that the only input takes images of this shape, `[channels, height, width]`; returns the batch size if it is
+/// fixed.
+fn check_input(inputs: &[TensorInfo], kind: InputKind, shape: [usize; 3]) -> Result<Option<usize>, LoadErrorKind> {
+    let shape = kind.axes(shape);
     let error = |advice| LoadErrorKind::Input {
-        expected: describe_shape(&expected),
+        expected: format!("{} input {}", kind.type_name(), describe_shape(&Dim::batched(shape))),
         found: if inputs.is_empty() { "none".to_owned() } else { join(inputs.iter().map(describe)) },
         advice,
     };
     let [input] = inputs else { return Err(error("kiln runs models with a single input")) };
-    if input.data_type.is_some_and(|found| found != DataType::Float) {
+    if input.data_type.is_some_and(|found| found != kind.data_type()) {
         return Err(error("convert the model to float32"));
     }
     let Some(found) = &input.shape else { return Ok(None) };
@@ -59,7 +67,10 @@ fn check_input(inputs: &[TensorInfo], shape: [usize; 3]) -> Result<Option<usize>
         [batch, image @ ..] if image.len() == 3 && image.iter().zip(&shape).all(fits) && batch.fixed() != Some(0) => {
             Ok(batch.fixed())
         }
-        _ => Err(error("correct the preprocessing's size and channels; images are NCHW, not NHWC")),
+        _ => Err(error(match kind {
+            InputKind::Values => "correct the preprocessing's size and channels; images are NCHW, not NHWC",
+            InputKind::Pixels => "correct the preprocessing's size and channels; pixels are NHWC, not NCHW",
+        })),
     }
 }
 

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_onnx::{MAX_FILE_BYTES, OutputKind};
+use kiln_onnx::{Golden, MAX_FILE_BYTES, OutputKind};
 use kiln_preprocess::Preprocessor;
 use kiln_spec::Preprocessing;
 
 use crate::contract::Contract;
 use crate::engine::{self, Engine};
 use crate::error::{LoadError, LoadErrorKind};
+use crate::input::InputKind;
 use crate::options::Options;
 use crate::receipt::Receipt;
 
@@ -19,6 +20,8 @@ pub struct Model {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) labels: Arc<[String]>,
     pub(crate) output_kind: OutputKind,
+    pub(crate) golden: Option<Golden>,
+    pub(crate) input: InputKind,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
     pub(crate) pool: Option<rayon::ThreadPool>,
@@ -47,11 +50,10 @@ impl Model {
         let contract = Contract::new(&proto, options)?;
         let pool = options.threads.map(thread_pool).transpose()?;
         let threads = pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads);
-        let source =
-            engine::Source { bytes, proto: &proto, shape: contract.preprocessor.shape(), batch: contract.batch };
+        let Contract { preprocessor, labels, output_kind, golden, input, batch } = contract;
+        let source = engine::Source { bytes, proto: &proto, input, shape: input.axes(preprocessor.shape()), batch };
         let engine = engine::load(&source, options, threads)?;
-        let Contract { preprocessor, labels, output_kind, .. } = contract;
-        Ok(Self { preprocessor, labels: labels.into(), output_kind, engine, pool })
+        Ok(Self { preprocessor, labels: labels.into(), output_kind, golden, input, engine, pool })
     }
 
     /// The names of the classes, in the order of the output.

@@ -11,7 +11,9 @@ use crate::model::Model;
 use crate::scores::Scores;
 
 impl Model {
-    /// The scores of `images` prepared images: `pixels` is `[images, channels, height, width]` in row-major order.
+    /// The scores of `images` prepared images: `pixels` is `[images, channels, height, width]` in row-major order, as
+    /// [`preprocessor`](Self::preprocessor) gives it. For a graph that takes uint8, it is rounded and put into the graph's
+    /// order here.
     pub fn run(&self, pixels: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.run_named(pixels, images)?;
@@ -56,12 +58,16 @@ impl Model {
         let size = self.preprocessor.len();
         let input = &pixels[chunk.start * size..][..chunk.images * size];
         if chunk.images == chunk.batch {
-            let outputs = self.engine.run(input, chunk.batch)?;
+            let outputs = self.run_engine(input, chunk.batch)?;
             return outputs.into_iter().map(|output| output.keep(chunk)).collect();
         }
         let mut padded = vec![0.0; chunk.batch * size];
         padded[..input.len()].copy_from_slice(input);
-        let outputs = self.engine.run(&padded, chunk.batch)?;
+        let outputs = self.run_engine(&padded, chunk.batch)?;
         outputs.into_iter().map(|output| output.keep(chunk)).collect()
+    }
+
+    fn run_engine(&self, pixels: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+        self.engine.run(&self.input.of_values(pixels, self.preprocessor.shape()), batch)
     }
 }

@@ -28,7 +28,7 @@ pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
 pub use dim::Dim;
 pub use file::{DecodeError, LoadError, MAX_FILE_BYTES, decode, encode, load};
-pub use metadata::{KEY_PREFIX, Metadata, MetadataError, OutputKind};
+pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, OutputKind};
 pub use proto::{
     AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto, ModelProto,
     NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,

@@ -90,3 +90,19 @@ fn as_many_labels_as_classes() {
     let flat = model(Dim::batched([1, 2, 2]), Dim::batched([]), "Identity");
     assert!(error(&flat, &options()).contains("found `scores` float [batch]"));
 }
+
+#[test]
+fn pixels_are_nhwc_and_nothing_else_is_done_to_them() {
+    let pixels = |shape: [usize; 3]| {
+        let mut graph = GraphBuilder::new("g");
+        graph.input_of(DataType::Uint8, "input", Dim::batched(shape)).output("scores", Dim::batched([2]));
+        graph.node("Cast", "last", &["input"], "scores").int("to", DataType::Float as i64);
+        graph.finish().unwrap()
+    };
+    let raw = Options { preprocessing: Some(Preprocessing::raw(2, 3, Channels::Rgb)), ..options() };
+    assert_eq!(Contract::new(&pixels([2, 3, 3]), &raw).unwrap().input, InputKind::Pixels);
+    let message = error(&pixels([3, 2, 3]), &raw);
+    assert!(message.contains("expected one uint8 input [batch, 2, 3, 3], found `input` uint8 [batch, 3,"), "{message}");
+    let scaled = Options { preprocessing: Some(Preprocessing::unit(2, 3, Channels::Rgb)), ..options() };
+    assert!(error(&pixels([2, 3, 3]), &scaled).contains("takes uint8 pixels, but the preprocessing scales or shifts"));
+}

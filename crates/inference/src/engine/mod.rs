@@ -19,6 +19,7 @@ pub use ort::probe_ort;
 use kiln_onnx::ModelProto;
 
 use crate::chunks::Chunk;
+use crate::input::{Input, InputKind};
 use crate::options::{EngineChoice, Options};
 use crate::receipt::Receipt;
 
@@ -38,9 +39,9 @@ pub trait Engine: Send + Sync {
     /// How this engine wants a batch of `images` to be cut.
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
-    /// Computes every output for `input`, `[batch, channels, height, width]` in row-major order; `batch` is that of a
-    /// chunk that [`chunks`](Self::chunks) returned. Outputs are in the graph's order.
-    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
+    /// Computes every output for `input`, `[batch, ...]` with the axes of [`Source::shape`] in row-major order; `batch` is
+    /// that of a chunk that [`chunks`](Self::chunks) returned. Outputs are in the graph's order.
+    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
 
     /// What the engine runs on.
     fn receipt(&self) -> &Receipt;
@@ -53,7 +54,10 @@ pub struct Source<'a> {
     /// The same, decoded and checked.
     #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime reads the bytes only"))]
     pub proto: &'a ModelProto,
-    /// Shape of one image, `[channels, height, width]`.
+    /// What the graph takes.
+    #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime finds out itself"))]
+    pub input: InputKind,
+    /// The input's axes behind the batch, in the graph's order.
     pub shape: [usize; 3],
     /// The graph's batch size, where it is fixed.
     pub batch: Option<usize>,

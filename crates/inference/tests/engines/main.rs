@@ -3,9 +3,11 @@
 mod agreement;
 mod classify;
 mod embedding;
+mod hammer;
 mod model;
 mod naive;
 mod refusals;
+mod verify;
 
 use kiln_inference::{EngineChoice, Options, probe_ort};
 

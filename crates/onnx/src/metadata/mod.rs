@@ -1,9 +1,11 @@
 //! What kiln writes beside the graph, so that the file alone is enough to classify an image correctly.
 
 mod error;
+mod golden;
 mod output;
 
 pub use error::MetadataError;
+pub use golden::{Golden, GoldenVector};
 pub use output::OutputKind;
 
 use std::collections::BTreeMap;
@@ -21,8 +23,12 @@ const PREPROCESSING: &str = "kiln.preprocessing";
 const LABELS: &str = "kiln.labels";
 const OUTPUT: &str = "kiln.output";
 const PROVENANCE: &str = "kiln.provenance";
+const GOLDEN: &str = "kiln.golden";
 
 /// The version of the keys that this code reads and writes.
+///
+/// It is raised when a reader that knows only the older keys would run a model wrongly: when a key changes its meaning, or
+/// a new one must not be passed over. A key that can be passed over is added without.
 const FORMAT_VERSION: u32 = 1;
 
 /// The metadata of a model, as kept in `metadata_props` of the file. Each part is optional: models made elsewhere have
@@ -35,6 +41,9 @@ const FORMAT_VERSION: u32 = 1;
 /// | `kiln.labels` | JSON array of strings, in the order of the classes |
 /// | `kiln.output` | `logits` or `probabilities` |
 /// | `kiln.provenance` | JSON object of strings |
+/// | `kiln.golden` | JSON of [`Golden`] |
+///
+/// `docs/metadata.schema.json` is their JSON Schema.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metadata {
     /// How an image becomes the model's input.
@@ -45,6 +54,8 @@ pub struct Metadata {
     pub output: Option<OutputKind>,
     /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is said.
     pub provenance: BTreeMap<String, String>,
+    /// Inputs with the scores that the model gives for them.
+    pub golden: Option<Golden>,
 }
 
 impl Metadata {
@@ -64,7 +75,11 @@ impl Metadata {
         }
         let output = find(props, OUTPUT)?.map(str::parse).transpose()?;
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();
-        Ok(Self { preprocessing, labels, output, provenance })
+        let golden: Option<Golden> = json(props, GOLDEN)?;
+        if let Some(golden) = &golden {
+            golden.check().map_err(|reason| MetadataError::value(GOLDEN, reason))?;
+        }
+        Ok(Self { preprocessing, labels, output, provenance, golden })
     }
 
     /// The key-value pairs, `kiln.format` first; parts that are not set are left out.
@@ -83,6 +98,9 @@ impl Metadata {
         if !self.provenance.is_empty() {
             props.push(entry(PROVENANCE, to_json(&self.provenance)));
         }
+        if let Some(golden) = &self.golden {
+            props.push(entry(GOLDEN, to_json(golden)));
+        }
         props
     }
 }
@@ -95,7 +113,7 @@ impl ModelProto {
 
     /// Replaces the metadata that [`Metadata`] covers; other keys stay.
     pub fn set_metadata(&mut self, metadata: &Metadata) {
-        let own = [FORMAT, PREPROCESSING, LABELS, OUTPUT, PROVENANCE];
+        let own = [FORMAT, PREPROCESSING, LABELS, OUTPUT, PROVENANCE, GOLDEN];
         self.metadata_props.retain(|entry| !own.contains(&entry.key.as_str()));
         self.metadata_props.extend(metadata.to_props());
     }

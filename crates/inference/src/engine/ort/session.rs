@@ -9,6 +9,7 @@ use ::ort::value::TensorRef;
 use super::runtime::{self, Runtime};
 use crate::chunks::{self, Chunk};
 use crate::engine::{Engine, EngineError, NamedTensor, Source};
+use crate::input::Input;
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
 
@@ -78,9 +79,14 @@ impl Engine for Ort {
         }
     }
 
-    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        let [c, h, w] = self.shape;
-        let input = TensorRef::from_array_view(([batch, c, h, w], input)).map_err(run_error)?;
+    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+        let [a, b, c] = self.shape;
+        let shape = [batch, a, b, c];
+        let input = match input {
+            Input::F32(values) => TensorRef::from_array_view((shape, *values)).map(TensorRef::into_dyn),
+            Input::U8(pixels) => TensorRef::from_array_view((shape, pixels.as_slice())).map(TensorRef::into_dyn),
+        };
+        let input = input.map_err(run_error)?;
         // A run that panicked leaves nothing half-done in the session that the next one would use.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(::ort::inputs![input]).map_err(run_error)?;
