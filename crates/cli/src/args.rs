@@ -139,6 +139,16 @@ pub struct ExportArgs {
     /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, or head.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub form: ExportForm,
+    /// Leave test images and their scores out of the file: `kiln verify` then cannot check it
+    #[arg(long)]
+    pub no_golden: bool,
+}
+
+/// What the exported graph begins and ends with.
+#[derive(Debug, clap::Args)]
+pub struct ExportForm {
     /// End the graph in a softmax: probabilities in place of logits
     #[arg(long)]
     pub softmax: bool,
@@ -148,9 +158,6 @@ pub struct ExportArgs {
     /// Put the preprocessing into the graph: uint8 pixels NHWC in, probabilities out
     #[arg(long, conflicts_with = "head_only")]
     pub uint8_input: bool,
-    /// Leave test images and their scores out of the file: `kiln verify` then cannot check it
-    #[arg(long)]
-    pub no_golden: bool,
 }
 
 /// What a model runs on.

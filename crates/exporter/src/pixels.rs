@@ -23,12 +23,12 @@ pub fn prepare(graph: &mut GraphBuilder, record: &Preprocessing) -> &'static str
     let factors: Vec<f32> = deviations().map(|std| (f64::from(record.scale) / std) as f32).collect();
     let offsets: Vec<f32> =
         deviations().zip(&record.mean).map(|(std, &mean)| (-f64::from(mean) / std) as f32).collect();
-    if factors.iter().any(|&factor| factor != 1.0) {
+    if factors != vec![1.0; channels] {
         graph.initializer("input.factor", &[channels, 1, 1], factors);
         graph.node("Mul", "input.scale", &[value, "input.factor"], "input.scaled");
         value = "input.scaled";
     }
-    if offsets.iter().any(|&offset| offset != 0.0) {
+    if offsets != vec![0.0; channels] {
         graph.initializer("input.offset", &[channels, 1, 1], offsets);
         graph.node("Add", "input.shift", &[value, "input.offset"], "input.shifted");
         value = "input.shifted";

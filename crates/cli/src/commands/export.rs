@@ -9,33 +9,34 @@ use kiln_run::{Environment, RunDir, RunFile, Weights, check_writable, write_atom
 use kiln_spec::{Model, Recipe};
 
 use super::Context;
-use crate::args::ExportArgs;
+use crate::args::{ExportArgs, ExportForm};
 use crate::terminal::bytes;
 use crate::{Outcome, dataset, golden};
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
     let mut recipe = run.recipe(kiln_trainer::bases())?;
-    recipe.export.softmax |= args.softmax || args.uint8_input;
+    let form = &args.form;
+    recipe.export.softmax |= form.softmax || form.uint8_input;
     recipe.export.golden &= !args.no_golden;
     // What was verified and measured is the run's own file: a variant of it gets another name.
-    let default = match args {
-        ExportArgs { head_only: true, .. } => RunFile::HeadModel,
-        ExportArgs { uint8_input: true, .. } => RunFile::Uint8Model,
-        ExportArgs { softmax: true, .. } => RunFile::SoftmaxModel,
+    let default = match *form {
+        ExportForm { head_only: true, .. } => RunFile::HeadModel,
+        ExportForm { uint8_input: true, .. } => RunFile::Uint8Model,
+        ExportForm { softmax: true, .. } => RunFile::SoftmaxModel,
         _ => RunFile::Model,
     };
     let path = args.output.clone().unwrap_or_else(|| run.file(default));
     check_writable(&path)?;
     let mut trained = Trained::open(&run, recipe)?;
-    if args.head_only {
+    if form.head_only {
         trained.behind_the_frozen_layers()?;
     }
-    if args.uint8_input {
+    if form.uint8_input {
         trained.of_pixels()?;
     }
     // What goes into the layers behind the frozen ones is no image.
-    if trained.recipe.export.golden && !args.head_only {
+    if trained.recipe.export.golden && !form.head_only {
         trained.golden = golden_vectors(&trained, context)?;
     }
     write(&trained, &path, context)?;
@@ -129,7 +130,7 @@ impl Trained {
     }
 
     /// Puts the preprocessing into the graph, and says in the provenance which one it is.
-    fn of_pixels(&mut self) -> anyhow::Result<()> {
+    pub fn of_pixels(&mut self) -> anyhow::Result<()> {
         self.uint8_input = true;
         self.provenance.insert("preprocessing_in_graph".into(), serde_json::to_string(self.model.preprocessing())?);
         Ok(())

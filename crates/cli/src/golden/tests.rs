@@ -43,7 +43,11 @@ fn trained(input: &str, uint8_input: bool) -> Trained {
     for tensor in weights.0.values_mut() {
         tensor.data.iter_mut().for_each(|x| *x *= strength);
     }
-    Trained { uint8_input, ..Trained::new(recipe, model, weights) }
+    let mut trained = Trained::new(recipe, model, weights);
+    if uint8_input {
+        trained.of_pixels().unwrap();
+    }
+    trained
 }
 
 fn load(trained: &Trained, images: &View) -> Model {

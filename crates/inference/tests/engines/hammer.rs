@@ -27,7 +27,7 @@ fn eight_threads_give_the_answers_of_one() {
     for engine in engines() {
         let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
         // Batches of every size, in turns: what a run is cut into must not matter to the last bit.
-        let batch = |run: usize| &images[run % 7..][..1 + run * 5 % 16];
+        let batch = |run: usize| &images[run % 7..][..=run * 5 % 16];
         let expected: Vec<_> = (0..RUNS).map(|run| probabilities(model.classify_batch(batch(run)).unwrap())).collect();
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
