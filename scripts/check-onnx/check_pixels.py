@@ -1,18 +1,23 @@
 """Runs a file that kiln exported with --uint8-input in plain Python onnxruntime: no preprocessing, no softmax, no kiln.
 
-usage: check_pixels.py MODEL.onnx PREDICTIONS.csv IMAGES
+usage: check_pixels.py MODEL.onnx PREDICTIONS.csv IMAGES SCHEMA
 
 IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is what `kiln eval --predictions` wrote for it, of the same run
-exported without --uint8-input.
+exported without --uint8-input; SCHEMA is docs/metadata.schema.json.
 """
 
 import csv
+import json
 import sys
 
 import numpy as np
 import onnxruntime as ort
 
-model_path, predictions_path, images_path = sys.argv[1:]
+from check import check_file, check_metadata
+
+model_path, predictions_path, images_path, schema_path = sys.argv[1:]
+metadata = check_metadata(check_file(model_path), json.load(open(schema_path)))
+assert (metadata["kiln.output"], metadata["kiln.preprocessing"]["scale"]) == ("probabilities", 1)
 pixels = np.frombuffer(open(images_path, "rb").read()[16:], np.uint8).reshape(-1, 28, 28, 1)
 session = ort.InferenceSession(model_path, providers=["CPUExecutionProvider"])
 (probabilities,) = session.run(["probabilities"], {"input": pixels})

@@ -19,6 +19,11 @@
 #[cfg(not(any(feature = "tract", feature = "ort")))]
 compile_error!("kiln-inference needs an engine: turn on its feature `tract`, `ort` or both");
 
+/// The examples in the documentation are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;
+
 mod chunks;
 mod classify;
 mod contract;
@@ -36,7 +41,7 @@ mod verify;
 pub use engine::{EngineError, NamedTensor, probe_ort};
 pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
 pub use kiln_onnx::OutputKind;
-pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, open as open_image};
+pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image};
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options, UnknownWord};
 pub use prediction::{Prediction, Ranked, Timings};

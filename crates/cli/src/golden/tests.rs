@@ -100,11 +100,8 @@ fn a_graph_of_pixels_gives_what_the_graph_of_values_gives() {
         for (a, b) in values.iter().zip(&pixels).flat_map(|(a, b)| a.probabilities.iter().zip(&b.probabilities)) {
             assert!((a - b).abs() < 1e-5, "{input}: {a} {b}");
         }
-        // A softmax that says the same for all would hide what happens before it.
-        assert!(
-            values[0].probabilities.iter().any(|p| (0.2..0.999).contains(p)),
-            "{input}: {:?}",
-            values[0].probabilities
-        );
+        // Answers that are the same whatever goes in would hide what happens to it.
+        let changed = values[0].probabilities.iter().zip(&values[1].probabilities).any(|(a, b)| (a - b).abs() > 1e-3);
+        assert!(changed && values[0].probability < 0.9999, "{input}: {values:?}");
     }
 }
