@@ -29,3 +29,5 @@ mod summary;
 mod sweep;
 #[path = "end_to_end/transfer.rs"]
 mod transfer;
+#[path = "end_to_end/verify.rs"]
+mod verify;

@@ -1,14 +1,17 @@
 """Checks ONNX files that kiln exported with the Python packages `onnx` and `onnxruntime`, which share no code with kiln.
 
-usage: check.py MODEL.onnx PREDICTIONS.csv IMAGES
+usage: check.py MODEL.onnx PREDICTIONS.csv IMAGES SCHEMA
 
-IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is what `kiln eval --predictions` wrote for it.
+IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is what `kiln eval --predictions` wrote for it; SCHEMA is
+docs/metadata.schema.json.
 """
 
+import base64
 import csv
 import json
 import sys
 
+import jsonschema
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -29,6 +32,38 @@ def check_file(path):
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
+def check_metadata(metadata, schema):
+    """The metadata are what the schema says, which does refuse what is wrong. Returns their values."""
+    values = {key: value if key == "kiln.output" else json.loads(value) for key, value in metadata.items()}
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    assert set(values) == set(schema["properties"]), f"a file of kiln's has every key, this one {sorted(values)}"
+    validator.validate(values)
+    for key, wrong in [
+        ("kiln.format", 2),
+        ("kiln.labels", []),
+        ("kiln.output", "scores"),
+        ("kiln.provenance", {"data:x": "no checksum"}),
+        ("kiln.preprocessing", {**values["kiln.preprocessing"], "mean": [0, 0, 0]}),
+        ("kiln.preprocessing", {**values["kiln.preprocessing"], "new": 1}),
+        ("kiln.golden", {**values["kiln.golden"], "vectors": []}),
+    ]:
+        assert not validator.is_valid({**values, key: wrong}), f"the schema lets {key} be {wrong}"
+    return values
+
+
+def check_golden(golden, record, run):
+    """The golden vectors, replayed without kiln. `run` gives the graph's first output."""
+    worst = 0.0
+    for vector in golden["vectors"]:
+        shape = [vector[side] for side in ("height", "width", "channels")]
+        pixels = np.frombuffer(base64.b64decode(vector["pixels"]), np.uint8).reshape(shape)
+        difference = np.abs(run(prepare(pixels[None, :, :, 0], record))[0] - np.array(vector["scores"])).max()
+        assert difference <= vector["tolerance"], f"{vector['source']}: a score differs by {difference}"
+        worst = max(worst, difference)
+    return worst
+
+
 def prepare(images, record):
     """The preprocessing record, carried out without kiln; the images have the model's size already."""
     assert (record["height"], record["width"], record["channels"]) == (28, 28, "gray")
@@ -37,18 +72,21 @@ def prepare(images, record):
 
 
 def main():
-    model_path, predictions_path, images_path = sys.argv[1:]
-    metadata = check_file(model_path)
+    model_path, predictions_path, images_path, schema_path = sys.argv[1:]
+    metadata = check_metadata(check_file(model_path), json.load(open(schema_path)))
     images = np.frombuffer(open(images_path, "rb").read()[16:], np.uint8).reshape(-1, 28, 28)
-    inputs = prepare(images, json.loads(metadata["kiln.preprocessing"]))
-    labels = json.loads(metadata["kiln.labels"])
+    record, labels = metadata["kiln.preprocessing"], metadata["kiln.labels"]
+    inputs = prepare(images, record)
 
     session = ort.InferenceSession(model_path, providers=["CPUExecutionProvider"])
     output = session.get_outputs()[0]
     assert output.name == metadata["kiln.output"]
 
+    def first_output(batch):
+        return session.run(None, {"input": batch})[0]
+
     def probabilities(batch):
-        (scores,) = session.run(None, {"input": batch})
+        scores = first_output(batch)
         if metadata["kiln.output"] == "logits":
             scores = np.exp(scores - scores.max(1, keepdims=True))
             scores /= scores.sum(1, keepdims=True)
@@ -66,7 +104,12 @@ def main():
     assert difference < 1e-4, f"kiln's probabilities differ from onnxruntime's by {difference}"
     same = sum(row["predicted"] == labels[at] for row, at in zip(rows, whole.argmax(1)))
     assert same == len(rows), f"only {same} of {len(rows)} classes are the same"
-    print(f"{model_path}: valid; {same} of {len(rows)} classes as in Python, largest difference {difference:.1e}")
+    worst = check_golden(metadata["kiln.golden"], record, first_output)
+    print(
+        f"{model_path}: valid; {same} of {len(rows)} classes as in Python, largest difference {difference:.1e}; "
+        f"{len(metadata['kiln.golden']['vectors'])} golden vectors, largest difference {worst:.1e}"
+    )
 
 
-main()
+if __name__ == "__main__":
+    main()

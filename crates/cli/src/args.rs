@@ -48,6 +48,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Write a run's best weights as ONNX
     Export(ExportArgs),
+    /// Replay the golden vectors inside a model file on each engine
+    Verify(VerifyArgs),
     /// Measure a model on a data set
     Eval(EvalArgs),
     /// Classify images
@@ -140,15 +142,28 @@ pub struct ExportArgs {
     /// Run directory, such as runs/quickstart
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, or head.onnx]
+    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, or head.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub form: ExportForm,
+    /// Leave test images and their scores out of the file: `kiln verify` then cannot check it
+    #[arg(long)]
+    pub no_golden: bool,
+}
+
+/// What the exported graph begins and ends with.
+#[derive(Debug, clap::Args)]
+pub struct ExportForm {
     /// End the graph in a softmax: probabilities in place of logits
     #[arg(long)]
     pub softmax: bool,
     /// Write only the layers behind the frozen ones: input `features`, what the last frozen layer gives
     #[arg(long)]
     pub head_only: bool,
+    /// Put the preprocessing into the graph: uint8 pixels NHWC in, probabilities out
+    #[arg(long, conflicts_with = "head_only")]
+    pub uint8_input: bool,
 }
 
 /// What a model runs on, and what is said about it.
@@ -165,6 +180,25 @@ pub struct EngineArgs {
     pub ort_lib: Option<PathBuf>,
     #[command(flatten)]
     pub declared: DeclarationArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// Model file
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// Engine to check; can be given twice [default: all that are there]
+    #[arg(long, value_name = "tract|ort")]
+    pub engine: Vec<EngineChoice>,
+    /// Where it is computed; cuda is ONNX Runtime's and never falls back, auto may and says so
+    #[arg(long, default_value_t = Device::Cpu, value_name = "cpu|cuda|auto")]
+    pub device: Device,
+    /// ONNX Runtime's shared library [default: `KILN_ORT_LIB`, the cache, the system]
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,6 +11,7 @@ mod commands;
 mod dataset;
 mod declare;
 mod engines;
+mod golden;
 mod interrupt;
 mod pages;
 mod parity;

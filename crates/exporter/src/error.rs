@@ -20,6 +20,9 @@ pub enum ExportError {
     /// A first layer behind the last one.
     #[error("there is no layer {0} to begin with: give the number of one of the model's layers, counted from 0")]
     NoLayers(usize),
+    /// Pixels as input of a graph whose input is no image.
+    #[error("the graph begins with layer {0}, whose input is no image: pixels go into the first layer only")]
+    PixelsBehind(usize),
     /// The graph does not hang together: a mistake in this crate.
     #[error("the exported graph is not valid: {0}. This is a bug in kiln, please report it with the recipe")]
     Graph(#[from] kiln_onnx::BuildError),

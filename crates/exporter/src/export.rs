@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind};
+use kiln_onnx::{Dim, Golden, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
-use kiln_spec::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Shape};
+use kiln_spec::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Preprocessing, Shape};
 
 use crate::lower::{Op, Step, steps};
-use crate::{ExportError, fold};
+use crate::{ExportError, fold, pixels};
 
 /// What the file is to contain besides the network.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,18 @@ pub struct Options {
     /// The layer to begin with, counted from 0. Behind the first one, the input is `features`, what the layers before it
     /// give, and the file says nothing of preprocessing.
     pub first_layer: usize,
+    /// Take pixels, uint8 `[batch, height, width, channels]`, and prepare them inside the graph: images of the model's size
+    /// as they are decoded are then all that it needs.
+    pub uint8_input: bool,
+    /// Inputs with the scores that this graph gives for them.
+    pub golden: Option<Golden>,
+}
+
+impl Options {
+    /// What is left to do outside the graph.
+    pub fn preprocessing(&self, model: &Model) -> Preprocessing {
+        if self.uint8_input { model.preprocessing().pixels_only() } else { model.preprocessing().clone() }
+    }
 }
 
 /// An exported model.
@@ -33,7 +45,7 @@ pub struct Exported {
 }
 
 /// Writes a model with its weights, or its layers from one on, as ONNX: opset 18, IR version 8, input `input`
-/// `[batch, C, H, W]` f32, output `logits` `[batch, classes]`.
+/// `[batch, C, H, W]` f32 unless it is to take pixels, output `logits` `[batch, classes]`.
 pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exported, ExportError> {
     weights.check(model)?;
     if let Some((name, _)) = weights.0.iter().find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite())) {
@@ -47,8 +59,15 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     let layers_to_write = model.layers().get(options.first_layer..).unwrap_or_default();
     let Some(first) = layers_to_write.first() else { return Err(ExportError::NoLayers(options.first_layer)) };
     let whole = options.first_layer == 0;
-    let mut value = if whole { "input" } else { "features" }.to_string();
-    graph.input(&value, Dim::batched(first.input.dims()));
+    let mut value = match (whole, options.uint8_input) {
+        (true, true) => pixels::prepare(&mut graph, model.preprocessing()).to_string(),
+        (false, true) => return Err(ExportError::PixelsBehind(options.first_layer)),
+        (_, false) => {
+            let name = if whole { "input" } else { "features" };
+            graph.input(name, Dim::batched(first.input.dims()));
+            name.to_string()
+        }
+    };
     // The class scores are the first output, whatever else is one.
     let classes = Dim::batched([model.classes()]);
     graph.output(if options.softmax { "probabilities" } else { "logits" }, &classes);
@@ -72,11 +91,12 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     }
     let mut proto = graph.finish()?;
     proto.set_metadata(&Metadata {
-        preprocessing: whole.then(|| model.preprocessing().clone()),
+        preprocessing: whole.then(|| options.preprocessing(model)),
         labels: Some(options.labels.clone()),
-        layout: whole.then_some(Layout::Nchw),
+        layout: whole.then_some(if options.uint8_input { Layout::Nhwc } else { Layout::Nchw }),
         output: Some(if options.softmax { OutputKind::Probabilities } else { OutputKind::Logits }),
         provenance: options.provenance.clone(),
+        golden: options.golden.clone(),
     });
     Ok(Exported { proto, layers })
 }

@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod fold;
 mod lower;
+mod pixels;
 
 pub use error::ExportError;
 pub use export::{Exported, Options, export};

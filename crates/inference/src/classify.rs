@@ -33,6 +33,23 @@ impl Model {
         images: &[T],
         prepare: impl Fn(&T, &mut [f32]) -> Result<(), PreprocessError> + Sync,
     ) -> Result<Vec<Prediction>, RunError> {
+        let (pixels, preprocess) = self.prepare(images, prepare)?;
+        let scores = self.run(&pixels, images.len())?;
+        let inference = scores.inference / u32::try_from(images.len().max(1)).unwrap_or(u32::MAX);
+        let probabilities = scores.probabilities();
+        let rows = scores.rows().zip(probabilities.chunks_exact(scores.classes)).zip(preprocess);
+        let predict = |((scores, row), preprocess): ((&[f32], &[f32]), _)| {
+            Prediction::new(Arc::clone(&self.labels), scores, row.to_vec(), Timings { preprocess, inference })
+        };
+        Ok(rows.map(predict).collect())
+    }
+
+    /// The model's input for a batch of images, and how long each took.
+    pub(crate) fn prepare<T: Sync>(
+        &self,
+        images: &[T],
+        prepare: impl Fn(&T, &mut [f32]) -> Result<(), PreprocessError> + Sync,
+    ) -> Result<(Vec<f32>, Vec<Duration>), RunError> {
         let size = self.preprocessor.len();
         let mut pixels = vec![0.0; images.len() * size];
         let timed = |(index, (image, out)): (usize, (&T, &mut [f32]))| {
@@ -49,13 +66,6 @@ impl Model {
         };
         // The first error by place in the batch, not by time.
         let preprocess = preprocess.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let scores = self.run(&pixels, images.len())?;
-        let inference = scores.inference / u32::try_from(images.len().max(1)).unwrap_or(u32::MAX);
-        let probabilities = scores.probabilities();
-        let rows = scores.rows().zip(probabilities.chunks_exact(scores.classes)).zip(preprocess);
-        let predict = |((scores, row), preprocess): ((&[f32], &[f32]), _)| {
-            Prediction::new(Arc::clone(&self.labels), scores, row.to_vec(), Timings { preprocess, inference })
-        };
-        Ok(rows.map(predict).collect())
+        Ok((pixels, preprocess))
     }
 }

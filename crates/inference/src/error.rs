@@ -43,15 +43,21 @@ pub enum LoadErrorKind {
         key: &'static str,
     },
     /// The graph's inputs are not those of an image classifier.
-    #[error("expected one float32 input {expected}, found {found}: {advice}")]
+    #[error("expected one {expected}, found {found}: {advice}")]
     Input {
-        /// The shape by the preprocessing record.
+        /// Type and shape by the preprocessing record.
         expected: String,
         /// What the graph declares.
         found: String,
         /// What to do.
         advice: &'static str,
     },
+    /// A graph of pixels with preprocessing that leaves none.
+    #[error(
+        "the graph takes uint8 pixels, but the preprocessing scales or shifts them: give one that leaves pixels as they \
+         are, since the graph does the rest"
+    )]
+    Pixels,
     /// The graph's first output does not fit the labels.
     #[error(
         "expected the first output to be float32 [batch, {labels}] for {labels} labels, found {found}: \
@@ -134,6 +140,30 @@ pub enum RunError {
     #[error("cannot start a thread: {reason}: ask for fewer, or check the limits on processes and memory")]
     Thread {
         /// What the system says.
-        reason: io::Error,
+        reason: std::io::Error,
     },
+}
+
+/// Golden vectors that cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The file has none.
+    #[error(
+        "the file has no golden vectors (metadata key `kiln.golden`): export it with kiln where the recipe's data set is \
+         at hand, or compare its predictions with those of a file that is known to be right"
+    )]
+    NoVectors,
+    /// As many scores as the model has no classes.
+    #[error("the golden vector of {image} has {found} scores, the model {classes} labels: give the file's own labels")]
+    Classes {
+        /// Where the vector's image comes from.
+        image: String,
+        /// Number of scores.
+        found: usize,
+        /// Number of labels.
+        classes: usize,
+    },
+    /// A vector's image cannot be prepared, or the engine failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
 }

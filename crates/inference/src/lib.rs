@@ -21,11 +21,17 @@
 #[cfg(not(any(feature = "tract", feature = "ort")))]
 compile_error!("kiln-inference needs an engine: turn on its feature `tract`, `ort` or both");
 
+/// The examples in the documentation are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;
+
 mod chunks;
 mod classify;
 mod contract;
 mod engine;
 mod error;
+mod input;
 mod model;
 mod options;
 mod prediction;
@@ -33,11 +39,13 @@ mod receipt;
 mod run;
 mod scores;
 mod stream;
+mod verify;
 
 pub use contract::{Contract, Origin, Origins};
 pub use engine::{EngineError, NamedTensor, probe_ort};
-pub use error::{LoadError, LoadErrorKind, RunError};
-pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, open as open_image};
+pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
+pub use input::InputKind;
+pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image};
 pub use kiln_spec::{Channels, Declaration, Layout, OutputKind, Preprocess, Preprocessing, UnknownWord};
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options};
@@ -45,3 +53,4 @@ pub use prediction::{Prediction, Ranked, Timings};
 pub use receipt::{Library, Receipt};
 pub use scores::Scores;
 pub use stream::{Classified, StreamOptions, StreamSummary};
+pub use verify::{Replay, Verification};

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kiln_onnx::Golden;
 use kiln_preprocess::Preprocessor;
 use kiln_spec::{DeclarationError, OutputKind, Preprocessing};
 
@@ -17,6 +18,7 @@ pub struct Model {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) labels: Arc<[String]>,
     contract: Contract,
+    pub(crate) golden: Option<Golden>,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
     pub(crate) pool: Option<rayon::ThreadPool>,
@@ -47,9 +49,10 @@ impl Model {
         let pool = options.threads.map(thread_pool).transpose()?;
         let threads = pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads);
         let shape = contract.layout.image_shape(preprocessor.shape());
-        let source = engine::Source { bytes, proto: &proto, shape, batch: contract.batch };
+        let source = engine::Source { bytes, proto: &proto, input: contract.input, shape, batch: contract.batch };
         let engine = engine::load(&source, options, threads)?;
-        Ok(Self { preprocessor, labels: contract.labels.clone().into(), contract, engine, pool })
+        let golden = proto.metadata()?.golden;
+        Ok(Self { preprocessor, labels: contract.labels.clone().into(), contract, golden, engine, pool })
     }
 
     /// What goes into the graph and what comes out, and who says so.

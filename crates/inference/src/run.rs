@@ -3,17 +3,20 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use kiln_spec::Layout;
 use rayon::prelude::*;
 
 use crate::chunks::{Chunk, concatenate};
+use crate::contract::Contract;
 use crate::engine::{EngineError, Lane, NamedTensor};
 use crate::error::RunError;
+use crate::input::Input;
 use crate::model::Model;
 use crate::scores::Scores;
 
 impl Model {
-    /// The scores of `images` prepared images: `pixels` is `[images, channels, height, width]` in row-major order.
+    /// The scores of `images` prepared images: `pixels` is `[images, channels, height, width]` in row-major order, as
+    /// [`preprocessor`](Self::preprocessor) gives it. For a graph that takes uint8, it is rounded and put into the graph's
+    /// order here.
     pub fn run(&self, pixels: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.run_named(pixels, images)?;
@@ -80,45 +83,15 @@ impl Model {
         &self,
         pixels: &[f32],
         chunk: &Chunk,
-        mut run: impl FnMut(&[f32], usize) -> Result<Vec<NamedTensor>, EngineError>,
+        mut run: impl FnMut(&Input<'_>, usize) -> Result<Vec<NamedTensor>, EngineError>,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         let size = self.preprocessor.len();
         let mut input = Cow::Borrowed(&pixels[chunk.start * size..][..chunk.images * size]);
-        if self.contract().layout == Layout::Nhwc {
-            input = Cow::Owned(channels_last(&input, self.preprocessor.shape()));
-        }
         if chunk.images < chunk.batch {
             input.to_mut().resize(chunk.batch * size, 0.0);
         }
-        let outputs = run(&input, chunk.batch)?;
+        let Contract { input: kind, layout, .. } = *self.contract();
+        let outputs = run(&kind.of_values(input, self.preprocessor.shape(), layout), chunk.batch)?;
         outputs.into_iter().map(|output| output.keep(chunk)).collect()
-    }
-}
-
-/// From `[images, channels, height, width]` to `[images, height, width, channels]`.
-fn channels_last(images: &[f32], [channels, height, width]: [usize; 3]) -> Vec<f32> {
-    let area = height * width;
-    let mut out = vec![0.0; images.len()];
-    for (image, out) in images.chunks_exact(channels * area).zip(out.chunks_exact_mut(channels * area)) {
-        for (channel, plane) in image.chunks_exact(area).enumerate() {
-            for (pixel, &value) in out.chunks_exact_mut(channels).zip(plane) {
-                pixel[channel] = value;
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn channels_go_last_image_by_image() {
-        let images: Vec<f32> = (0..24_u8).map(f32::from).collect();
-        let out = channels_last(&images, [3, 2, 2]);
-        let first = [0.0, 4.0, 8.0, 1.0, 5.0, 9.0, 2.0, 6.0, 10.0, 3.0, 7.0, 11.0];
-        assert_eq!(out[..12], first);
-        assert_eq!(out[12..], first.map(|value| value + 12.0));
     }
 }

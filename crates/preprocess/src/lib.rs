@@ -15,6 +15,8 @@
 //! 5. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has decided on.
 //! 6. **Normalise**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
 //!
+//! For a graph that normalises by itself, [`to_pixels`] takes the place of the last step.
+//!
 //! ```
 //! use kiln_preprocess::{Preprocessor, RawImage};
 //! use kiln_spec::{Channels, Preprocessing};
@@ -31,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+mod bytes;
 mod decode;
 mod error;
 mod luma;
@@ -42,6 +45,7 @@ mod resize;
 mod source;
 mod transform;
 
+pub use bytes::to_pixels;
 pub use decode::{ENDINGS, decode, is_image_name, open};
 pub use error::PreprocessError;
 pub use pixels::Pixels;

@@ -32,6 +32,8 @@ pub enum RunFile {
     Model,
     /// A variant of the model that ends in a softmax.
     SoftmaxModel,
+    /// A variant of the model that takes pixels.
+    Uint8Model,
     /// The layers behind the frozen ones alone.
     HeadModel,
     /// Agreement of the implementations.
@@ -62,6 +64,7 @@ impl RunFile {
             Self::Frozen => "frozen.json",
             Self::Model => "model.onnx",
             Self::SoftmaxModel => "model-softmax.onnx",
+            Self::Uint8Model => "model-uint8.onnx",
             Self::HeadModel => "head.onnx",
             Self::Parity => "parity.json",
             Self::Evaluation => "eval.json",

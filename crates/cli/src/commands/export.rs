@@ -4,34 +4,61 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_exporter::{Exported, Options, export};
-use kiln_run::{RunDir, RunFile, Weights, check_writable, write_atomically};
+use kiln_onnx::Golden;
+use kiln_run::{Environment, RunDir, RunFile, Weights, check_writable, write_atomically};
 use kiln_spec::{Model, Recipe};
 
 use super::Context;
-use crate::Outcome;
-use crate::args::ExportArgs;
+use crate::args::{ExportArgs, ExportForm};
 use crate::terminal::bytes;
+use crate::{Outcome, dataset, golden};
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
     let mut recipe = run.recipe(kiln_trainer::bases())?;
-    recipe.export.softmax |= args.softmax;
+    let form = &args.form;
+    recipe.export.softmax |= form.softmax || form.uint8_input;
+    recipe.export.golden &= !args.no_golden;
     // What was verified and measured is the run's own file: a variant of it gets another name.
-    let default = match (args.head_only, args.softmax) {
-        (true, _) => RunFile::HeadModel,
-        (false, true) => RunFile::SoftmaxModel,
-        (false, false) => RunFile::Model,
+    let default = match *form {
+        ExportForm { head_only: true, .. } => RunFile::HeadModel,
+        ExportForm { uint8_input: true, .. } => RunFile::Uint8Model,
+        ExportForm { softmax: true, .. } => RunFile::SoftmaxModel,
+        _ => RunFile::Model,
     };
     let path = args.output.clone().unwrap_or_else(|| run.file(default));
     check_writable(&path)?;
     let mut trained = Trained::open(&run, recipe)?;
-    if args.head_only {
+    if form.head_only {
         trained.behind_the_frozen_layers()?;
+    }
+    if form.uint8_input {
+        trained.of_pixels()?;
+    }
+    // What goes into the layers behind the frozen ones is no image.
+    if trained.recipe.export.golden && !form.head_only {
+        trained.golden = golden_vectors(&trained, context)?;
     }
     write(&trained, &path, context)?;
     context.terminal.print(&format!("{}\n", path.display()))?;
     Ok(Outcome::Done)
 }
+
+/// Golden vectors, where the recipe's data set is at hand: exporting fetches nothing. Says so where it is not.
+fn golden_vectors(trained: &Trained, context: &Context<'_>) -> anyhow::Result<Option<Golden>> {
+    let source = &trained.recipe.data.dataset;
+    if let Some(gap) = dataset::gap(source, context) {
+        context
+            .terminal
+            .status("Without", &format!("golden vectors, so that `kiln verify` cannot check the file: {gap}"));
+        return Ok(None);
+    }
+    let images = dataset::test(&trained.recipe, context)?;
+    golden::vectors(trained, &images, &dataset::test_name(&trained.recipe)).map(Some)
+}
+
+/// What the keys of data files' checksums begin with.
+const DATA: &str = "data:";
 
 /// What the keys of frozen tensors' checksums begin with.
 const FROZEN: &str = "frozen:";
@@ -42,6 +69,10 @@ pub struct Trained {
     pub model: Model,
     pub weights: Weights,
     pub labels: Vec<String>,
+    /// Whether the graph takes pixels.
+    pub uint8_input: bool,
+    /// What goes into the file for `kiln verify`.
+    pub golden: Option<Golden>,
     /// The first layer that is exported.
     first_layer: usize,
     provenance: BTreeMap<String, String>,
@@ -61,6 +92,10 @@ impl Trained {
         let monitor = recipe.training.monitor;
         let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
         trained.labels = run.labels()?;
+        if let Some(Environment { platform, device, data, .. }) = run.read_json(RunFile::Environment)? {
+            trained.provenance.extend([("platform".into(), platform), ("device".into(), device)]);
+            trained.provenance.extend(data.into_iter().map(|(file, checksum)| (format!("{DATA}{file}"), checksum)));
+        }
         for (tensor, checksum) in run.frozen()? {
             trained.provenance.insert(format!("{FROZEN}{tensor}"), checksum);
         }
@@ -80,7 +115,7 @@ impl Trained {
             ("dataset".to_string(), recipe.data.dataset.as_str().to_string()),
             ("seed".to_string(), recipe.training.seed.to_string()),
         ]);
-        Self { recipe, model, weights, labels, first_layer: 0, provenance }
+        Self { recipe, model, weights, labels, uint8_input: false, golden: None, first_layer: 0, provenance }
     }
 
     /// Leaves out the layers that no phase of the training changed, and says in the provenance where the others begin.
@@ -94,6 +129,13 @@ impl Trained {
         Ok(())
     }
 
+    /// Puts the preprocessing into the graph, and says in the provenance which one it is.
+    pub fn of_pixels(&mut self) -> anyhow::Result<()> {
+        self.uint8_input = true;
+        self.provenance.insert("preprocessing_in_graph".into(), serde_json::to_string(self.model.preprocessing())?);
+        Ok(())
+    }
+
     /// The model as ONNX.
     pub fn export(&self) -> anyhow::Result<Exported> {
         let options = Options {
@@ -101,6 +143,8 @@ impl Trained {
             provenance: self.provenance.clone(),
             softmax: self.recipe.export.softmax,
             first_layer: self.first_layer,
+            uint8_input: self.uint8_input,
+            golden: self.golden.clone(),
         };
         Ok(export(&self.model, &self.weights, &options)?)
     }

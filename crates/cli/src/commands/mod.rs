@@ -11,6 +11,7 @@ mod run;
 mod summary;
 mod sweep;
 mod train;
+mod verify;
 
 pub use eval::{MeasuredRecord, Prediction, predictions};
 pub use export::Trained;
@@ -50,6 +51,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Sweep(args) => sweep::run(&args, &context),
         Command::Report(args) => report::run(&args, &context),
         Command::Export(args) => export::run(&args, &context),
+        Command::Verify(args) => verify::run(&args, &context),
         Command::Eval(args) => eval::run(&args, &context),
         Command::Predict(args) => predict::run(&args, &context),
         Command::Describe(args) => describe::run(&args, &context),

@@ -16,7 +16,7 @@ use crate::args::{RunArgs, TrainingArgs};
 use crate::parity::{self, Parity, TOLERANCE};
 use crate::record::RunRecord;
 use crate::terminal::{percent, thousands};
-use crate::{Outcome, dataset, engines, pages};
+use crate::{Outcome, dataset, engines, golden, pages};
 
 /// Images per batch when the test images are evaluated.
 const BATCH: usize = 256;
@@ -62,9 +62,12 @@ pub fn whole(args: &TrainingArgs, recipe: Recipe, context: &Context<'_>) -> anyh
 
 /// Exports, verifies, evaluates and reports what was trained; nothing if the user stopped it.
 fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
-    let trained = Trained::open(&run, recipe)?;
-    export::write(&trained, &run.file(RunFile::Model), context)?;
+    let mut trained = Trained::open(&run, recipe)?;
     let images = dataset::test(&trained.recipe, context)?;
+    if trained.recipe.export.golden {
+        trained.golden = Some(golden::vectors(&trained, &images, &dataset::test_name(&trained.recipe))?);
+    }
+    export::write(&trained, &run.file(RunFile::Model), context)?;
     let (models, mut parity) = verify(&trained, &run, &images, context)?;
     let mut measured = Vec::new();
     if parity.passed {

@@ -43,6 +43,19 @@ pub fn load(name: DatasetName, subset: Subset, context: &Context<'_>) -> anyhow:
     }
 }
 
+/// What stands in the way of loading a data set without fetching it.
+pub fn gap(source: &DataSource, context: &Context<'_>) -> Option<String> {
+    match source {
+        DataSource::Named(DatasetName::Mnist) => {
+            let missing = context.assets.cache.lookup(&Asset::mnist()).is_none();
+            missing.then(|| "MNIST is not in the cache; `kiln fetch mnist` brings it".into())
+        }
+        DataSource::Folder(path) | DataSource::Csv(path) => {
+            (!Path::new(path).exists()).then(|| format!("the data set `{path}` is not there"))
+        }
+    }
+}
+
 /// SHA-256 of each file of a data set that has few, of each subset of one that has many.
 pub fn checksums(source: &DataSource, context: &Context<'_>) -> anyhow::Result<BTreeMap<String, String>> {
     if let DataSource::Named(DatasetName::Mnist) = source {

@@ -166,3 +166,41 @@ fn weights_or_labels_that_do_not_fit_are_refused() {
     missing.0.remove("dense.weight");
     assert!(export(&model, &missing, &options()).is_err());
 }
+
+fn of_pixels(preprocess: &str) -> Exported {
+    let head = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n";
+    let input = format!("[input]\nheight = 4\nwidth = 5\npreprocess = \"{preprocess}\"");
+    let model = Recipe::parse(&format!("{head}{input}"), "test.toml", "test", &[]).unwrap().model().unwrap();
+    export(&model, &weights(&model), &Options { uint8_input: true, softmax: true, ..options() }).unwrap()
+}
+
+#[test]
+fn pixels_are_prepared_in_as_few_nodes_as_there_are_things_to_do() {
+    let operators = |preprocess: &str| -> Vec<String> {
+        let names = nodes(&of_pixels(preprocess)).into_iter().map(|(op, _, _)| op);
+        names.take_while(|op| op != "Flatten").collect()
+    };
+    assert_eq!(operators("raw"), ["Cast", "Transpose"]);
+    assert_eq!(operators("unit"), ["Cast", "Transpose", "Mul"]);
+    assert_eq!(operators("caffe"), ["Cast", "Transpose", "Gather", "Add"]);
+    assert_eq!(operators("torch"), ["Cast", "Transpose", "Mul", "Add"]);
+}
+
+#[test]
+fn a_graph_of_pixels_says_that_it_takes_them() {
+    let exported = of_pixels("caffe");
+    let [input] = exported.proto.inputs().try_into().unwrap();
+    assert_eq!((input.name.as_str(), input.data_type), ("input", Some(kiln_onnx::DataType::Uint8)));
+    assert_eq!(input.shape, Some(Dim::batched([4, 5, 3])));
+    let metadata = exported.proto.metadata().unwrap();
+    assert_eq!(metadata.preprocessing, Some(Preprocessing::raw(4, 5, kiln_spec::Channels::Rgb)));
+    assert_eq!(metadata.output, Some(OutputKind::Probabilities));
+}
+
+#[test]
+fn features_are_no_pixels() {
+    let model = model(REPORT);
+    let options = Options { first_layer: 4, uint8_input: true, ..options() };
+    let error = export(&model, &weights(&model), &options).unwrap_err().to_string();
+    assert!(error.contains("begins with layer 4"), "{error}");
+}

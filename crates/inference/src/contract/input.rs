@@ -1,10 +1,11 @@
 //! The graph's input against the preprocessing record.
 
-use kiln_onnx::{DataType, Dim, TensorInfo};
+use kiln_onnx::{Dim, TensorInfo};
 use kiln_spec::{Channels, Layout, Preprocessing};
 
 use super::{describe, describe_shape, join};
 use crate::error::LoadErrorKind;
+use crate::input::InputKind;
 
 /// Most values of a batch that a graph may ask for: 1 GiB of them.
 const MAX_VALUES: usize = 1 << 28;
@@ -44,9 +45,9 @@ impl Image {
 
 /// The shape of the only input; none where the file does not say it.
 pub fn shape(inputs: &[TensorInfo]) -> Result<Option<[Dim; 4]>, LoadErrorKind> {
-    let refuse = |advice| error("[batch, channels, height, width]".into(), inputs, advice);
+    let refuse = |advice| error("[batch, channels, height, width]", inputs, advice);
     let [input] = inputs else { return Err(refuse("kiln runs models with a single input")) };
-    if input.data_type.is_some_and(|found| found != DataType::Float) {
+    if input.data_type.is_some_and(|found| found != InputKind::of(inputs).data_type()) {
         return Err(refuse("convert the model to float32"));
     }
     let Some(shape) = &input.shape else { return Ok(None) };
@@ -70,7 +71,7 @@ pub fn check(inputs: &[TensorInfo], layout: Layout, record: &Preprocessing) -> R
     let Some(shape) = shape(inputs)? else { return Ok(None) };
     let image = layout.image_shape(record.shape());
     let [batch, axes @ ..] = &shape;
-    let refuse = |advice| error(describe_shape(&Dim::batched(image)), inputs, advice);
+    let refuse = |advice| error(&describe_shape(&Dim::batched(image)), inputs, advice);
     if axes.iter().zip(image).any(|(axis, size)| axis.fixed().is_some_and(|found| found != size)) {
         return Err(refuse("correct the size, the channels or the layout of the preprocessing"));
     }
@@ -83,7 +84,8 @@ pub fn check(inputs: &[TensorInfo], layout: Layout, record: &Preprocessing) -> R
     }
 }
 
-fn error(expected: String, inputs: &[TensorInfo], advice: &'static str) -> LoadErrorKind {
+fn error(shape: &str, inputs: &[TensorInfo], advice: &'static str) -> LoadErrorKind {
+    let expected = format!("{} input {shape}", InputKind::of(inputs).type_name());
     let found = if inputs.is_empty() { "none".to_owned() } else { join(inputs.iter().map(describe)) };
     LoadErrorKind::Input { expected, found, advice }
 }

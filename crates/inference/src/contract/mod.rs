@@ -7,9 +7,10 @@ mod output;
 pub use origin::{Origin, Origins};
 
 use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
-use kiln_spec::{Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocessing};
+use kiln_spec::{Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing};
 
 use crate::error::LoadErrorKind;
+use crate::input::InputKind;
 
 /// What goes into a graph and what comes out, and who says so.
 ///
@@ -20,6 +21,8 @@ pub struct Contract {
     pub preprocessing: Preprocessing,
     /// The names of the classes, in the order of the output; their numbers from 0 where nobody names them.
     pub labels: Vec<String>,
+    /// What the elements of the graph's input are.
+    pub input: InputKind,
     /// The order of the axes of the graph's input.
     pub layout: Layout,
     /// What the output is.
@@ -34,8 +37,13 @@ impl Contract {
     /// Puts together what is said and checks that the graph fits it.
     pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
-        let said = declared.clone().over(file.clone());
-        let shape = input::shape(&model.inputs())?;
+        let mut said = declared.clone().over(file.clone());
+        let inputs = model.inputs();
+        let input = InputKind::of(&inputs);
+        if input == InputKind::Pixels && !said.says_normalization() {
+            said.preprocess = Some(Preprocess::Raw);
+        }
+        let shape = input::shape(&inputs)?;
         let (layout, layout_by_graph) = match (said.layout, &shape) {
             (Some(layout), _) => (layout, false),
             (None, Some(shape)) => input::detect(shape, said.said_channels().map(Channels::count)),
@@ -44,7 +52,10 @@ impl Contract {
         let graph = shape.as_ref().map_or_else(input::Image::default, |shape| input::Image::new(shape, layout));
         let preprocessing = said.preprocessing(graph.size(), graph.channels().unwrap_or(Channels::Rgb));
         let preprocessing = preprocessing.map_err(not_said)?;
-        let batch = input::check(&model.inputs(), layout, &preprocessing)?;
+        if input == InputKind::Pixels && !preprocessing.keeps_pixels() {
+            return Err(LoadErrorKind::Pixels);
+        }
+        let batch = input::check(&inputs, layout, &preprocessing)?;
         let outputs = model.outputs();
         let labels = match said.labels.filter(|labels| !labels.is_empty()) {
             Some(labels) => labels,
@@ -59,14 +70,14 @@ impl Contract {
                 file.channels.is_some(),
                 graph.channels().is_some(),
             ),
-            normalization: Origin::first(declared.says_normalization(), true, false),
+            normalization: Origin::first(declared.says_normalization(), file.says_normalization(), true),
             antialias: Origin::first(declared.antialias.is_some(), file.antialias.is_some(), false),
             labels: Origin::first(declared.labels.is_some(), file.labels.is_some(), false),
             layout: Origin::first(declared.layout.is_some(), file.layout.is_some(), layout_by_graph),
             output: Origin::first(declared.output.is_some(), file.output.is_some(), output_by_graph.is_some()),
         };
         let output = said.output.or(output_by_graph).unwrap_or(OutputKind::Logits);
-        Ok(Self { preprocessing, labels, layout, output, batch, origins })
+        Ok(Self { preprocessing, labels, input, layout, output, batch, origins })
     }
 
     /// The same as metadata, with the provenance that the file has: a file with it needs no declaration.

@@ -1,4 +1,4 @@
-use kiln_onnx::GraphBuilder;
+use kiln_onnx::{DataType, GraphBuilder};
 use kiln_spec::Preprocess;
 
 use super::*;
@@ -157,4 +157,22 @@ fn as_many_labels_as_classes() {
     assert!(error(&flat, &declared()).contains("found `scores` float [batch]"));
     let pooled = model(Dim::batched([1, 2, 2]), Dim::batched([2, 1, 1]), "Identity");
     assert!(Contract::new(&pooled, &declared()).is_ok());
+}
+
+#[test]
+fn pixels_take_what_the_graph_says_and_nothing_else_is_done_to_them() {
+    let pixels = |shape: [usize; 3]| {
+        let mut graph = GraphBuilder::new("g");
+        graph.input_of(DataType::Uint8, "input", Dim::batched(shape)).output("scores", Dim::batched([2]));
+        graph.node("Cast", "last", &["input"], "scores").int("to", DataType::Float as i64);
+        graph.finish().unwrap()
+    };
+    let contract = Contract::new(&pixels([2, 4, 3]), &Declaration::default()).unwrap();
+    assert_eq!((contract.input, contract.layout), (InputKind::Pixels, Layout::Nhwc));
+    assert_eq!(contract.preprocessing, Preprocessing::raw(2, 4, Channels::Rgb));
+    let raw = Preprocessing::raw(2, 3, Channels::Rgb).into();
+    let message = error(&pixels([3, 2, 3]), &Declaration { layout: Some(Layout::Nhwc), ..raw });
+    assert!(message.contains("expected one uint8 input [batch, 2, 3, 3], found `input` uint8 [batch, 3,"), "{message}");
+    let scaled = Preprocessing::unit(2, 3, Channels::Rgb).into();
+    assert!(error(&pixels([2, 3, 3]), &scaled).contains("takes uint8 pixels, but the preprocessing scales or shifts"));
 }

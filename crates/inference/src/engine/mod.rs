@@ -19,6 +19,7 @@ pub use ort::probe_ort;
 use kiln_onnx::ModelProto;
 
 use crate::chunks::Chunk;
+use crate::input::{Input, InputKind};
 use crate::options::{EngineChoice, Options};
 use crate::receipt::Receipt;
 
@@ -40,7 +41,7 @@ pub trait Engine: Send + Sync {
 
     /// Computes every output for `input`, a batch of [`Source::shape`] in row-major order; `batch` is that of a
     /// chunk that [`chunks`](Self::chunks) returned. Outputs are in the graph's order.
-    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
+    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
 
     /// What the engine runs on.
     fn receipt(&self) -> &Receipt;
@@ -58,7 +59,7 @@ pub trait Lane: Send {
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
     /// As [`Engine::run`].
-    fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
+    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
 }
 
 /// A model for an engine to load.
@@ -68,6 +69,9 @@ pub struct Source<'a> {
     /// The same, decoded and checked.
     #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime reads the bytes only"))]
     pub proto: &'a ModelProto,
+    /// What the graph takes.
+    #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime finds out itself"))]
+    pub input: InputKind,
     /// Shape of one image in the order of the graph's axes.
     pub shape: [usize; 3],
     /// The graph's batch size, where it is fixed.

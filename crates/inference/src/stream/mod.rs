@@ -139,7 +139,7 @@ impl Model {
 
     fn batch_size(&self, options: &StreamOptions) -> usize {
         let fitting = BATCH_BYTES / (self.preprocessor.len() * size_of::<f32>());
-        options.batch_size.unwrap_or_else(|| self.batch.unwrap_or(fitting.min(LARGEST_BATCH))).max(1)
+        options.batch_size.unwrap_or_else(|| self.contract().batch.unwrap_or(fitting.min(LARGEST_BATCH))).max(1)
     }
 }
 

@@ -3,11 +3,13 @@
 mod agreement;
 mod classify;
 mod embedding;
+mod hammer;
 mod layout;
 mod model;
 mod naive;
 mod refusals;
 mod stream;
+mod verify;
 
 use kiln_inference::{EngineChoice, Options, probe_ort};
 

@@ -78,6 +78,12 @@ impl GraphBuilder {
         self
     }
 
+    /// Adds a graph input of another type.
+    pub fn input_of(&mut self, data_type: DataType, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
+        self.graph.input.push(value_of(data_type, name, shape.as_ref()));
+        self
+    }
+
     /// Adds a graph output of 32-bit floats.
     pub fn output(&mut self, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
         self.graph.output.push(float_value(name, shape.as_ref()));
@@ -149,7 +155,11 @@ impl GraphBuilder {
 }
 
 fn float_value(name: &str, shape: &[Dim]) -> ValueInfoProto {
-    let tensor = TensorTypeProto { elem_type: DataType::Float as i32, shape: Some(Dim::to_shape(shape)) };
+    value_of(DataType::Float, name, shape)
+}
+
+fn value_of(data_type: DataType, name: &str, shape: &[Dim]) -> ValueInfoProto {
+    let tensor = TensorTypeProto { elem_type: data_type as i32, shape: Some(Dim::to_shape(shape)) };
     let r#type = TypeProto { value: Some(TypeValue::TensorType(tensor)), ..Default::default() };
     ValueInfoProto { name: name.to_owned(), r#type: Some(r#type), ..Default::default() }
 }

@@ -2,9 +2,11 @@
 
 mod edit;
 mod error;
+mod golden;
 
 pub use edit::replace_metadata;
 pub use error::MetadataError;
+pub use golden::{Golden, GoldenVector};
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -23,11 +25,15 @@ const LABELS: &str = "kiln.labels";
 const LAYOUT: &str = "kiln.layout";
 const OUTPUT: &str = "kiln.output";
 const PROVENANCE: &str = "kiln.provenance";
+const GOLDEN: &str = "kiln.golden";
 
 /// Every key that [`Metadata`] covers.
-const OWN: [&str; 6] = [FORMAT, PREPROCESSING, LABELS, LAYOUT, OUTPUT, PROVENANCE];
+const OWN: [&str; 7] = [FORMAT, PREPROCESSING, LABELS, LAYOUT, OUTPUT, PROVENANCE, GOLDEN];
 
 /// The version of the keys that this code reads and writes.
+///
+/// It is raised when a reader that knows only the older keys would run a model wrongly: when a key changes its meaning, or
+/// a new one must not be passed over. A key that can be passed over is added without.
 const FORMAT_VERSION: u32 = 1;
 
 /// The metadata of a model, as kept in `metadata_props` of the file. Each part is optional: models made elsewhere have
@@ -41,6 +47,9 @@ const FORMAT_VERSION: u32 = 1;
 /// | `kiln.layout` | `nchw` or `nhwc`: the order of the input's axes |
 /// | `kiln.output` | `logits` or `probabilities` |
 /// | `kiln.provenance` | JSON object of strings |
+/// | `kiln.golden` | JSON of [`Golden`] |
+///
+/// `docs/metadata.schema.json` is their JSON Schema.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metadata {
     /// How an image becomes the model's input.
@@ -53,6 +62,8 @@ pub struct Metadata {
     pub output: Option<OutputKind>,
     /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is said.
     pub provenance: BTreeMap<String, String>,
+    /// Inputs with the scores that the model gives for them.
+    pub golden: Option<Golden>,
 }
 
 impl Metadata {
@@ -72,7 +83,11 @@ impl Metadata {
         }
         let (layout, output) = (word(props, LAYOUT)?, word(props, OUTPUT)?);
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();
-        Ok(Self { preprocessing, labels, layout, output, provenance })
+        let golden: Option<Golden> = json(props, GOLDEN)?;
+        if let Some(golden) = &golden {
+            golden.check().map_err(|reason| MetadataError::value(GOLDEN, reason))?;
+        }
+        Ok(Self { preprocessing, labels, layout, output, provenance, golden })
     }
 
     /// The key-value pairs, `kiln.format` first; parts that are not set are left out.
@@ -93,6 +108,9 @@ impl Metadata {
         }
         if !self.provenance.is_empty() {
             props.push(entry(PROVENANCE, to_json(&self.provenance)));
+        }
+        if let Some(golden) = &self.golden {
+            props.push(entry(GOLDEN, to_json(golden)));
         }
         props
     }

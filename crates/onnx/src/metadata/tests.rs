@@ -10,7 +10,22 @@ fn full() -> Metadata {
         layout: Some(Layout::Nhwc),
         output: Some(OutputKind::Logits),
         provenance: [("seed".to_owned(), "7".to_owned())].into(),
+        golden: Some(golden()),
     }
+}
+
+fn golden() -> Golden {
+    let vector = GoldenVector {
+        source: "made up".into(),
+        height: 1,
+        width: 2,
+        channels: 1,
+        pixels: vec![0, 255],
+        scores: vec![0.1, -3.5e-7],
+        label: "zero".into(),
+        tolerance: 1e-4,
+    };
+    Golden { computed_by: "hand".into(), vectors: vec![vector] }
 }
 
 fn props(key: &str, value: &str) -> Vec<StringStringEntryProto> {
@@ -80,6 +95,30 @@ fn a_record_that_does_not_fit_itself_is_refused() {
 }
 
 #[test]
+fn golden_vectors_that_cannot_be_replayed_are_refused() {
+    let broken = |change: fn(&mut GoldenVector)| {
+        let mut golden = golden();
+        change(&mut golden.vectors[0]);
+        Metadata::from_props(&Metadata { golden: Some(golden), ..full() }.to_props()).unwrap_err().to_string()
+    };
+    let start = "metadata key `kiln.golden`: vector 0: ";
+    for (message, reason) in [
+        (broken(|v| v.height = 2), "2 bytes of pixels are no image of 2x2 with 1 channels"),
+        (broken(|v| (v.height, v.width, v.pixels) = (0, 0, Vec::new())), "0 bytes of pixels are no image of 0x0"),
+        (broken(|v| (v.height, v.width, v.channels) = (u32::MAX, u32::MAX, 4)), "are no image of 4294967295x"),
+        (broken(|v| v.scores.clear()), "expected one finite score per class"),
+        (broken(|v| v.tolerance = 0.0), "the tolerance is 0: expected a number above 0"),
+    ] {
+        assert!(message.starts_with(start) && message.contains(reason), "{message}");
+    }
+    let none = Metadata { golden: Some(Golden { vectors: Vec::new(), ..golden() }), ..full() };
+    assert!(Metadata::from_props(&none.to_props()).unwrap_err().to_string().contains("there are no vectors"));
+    let text = serde_json::to_string(&golden()).unwrap();
+    assert!(text.contains("\"pixels\":\"AP8=\""), "{text}");
+    assert!(message("kiln.golden", &text.replace("AP8=", "A*8=")).contains("no base64"));
+}
+
+#[test]
 fn a_key_that_is_there_twice_is_refused() {
     let twice = [props("kiln.output", "logits"), props("kiln.output", "probabilities")].concat();
     assert!(Metadata::from_props(&twice).unwrap_err().to_string().contains("the key is there twice"));
@@ -92,6 +131,17 @@ proptest! {
         provenance in prop::collection::btree_map(any::<String>(), any::<String>(), 0..4),
     ) {
         let metadata = Metadata { labels: Some(labels), provenance, ..full() };
+        prop_assert_eq!(Metadata::from_props(&metadata.to_props()), Ok(metadata));
+    }
+
+    #[test]
+    fn any_score_and_pixel_survives(
+        scores in prop::collection::vec(any::<f32>().prop_filter("finite", |x| x.is_finite()), 1..5),
+        pixels in prop::collection::vec(any::<u8>(), 1..50),
+    ) {
+        let mut golden = golden();
+        golden.vectors[0] = GoldenVector { width: pixels.len() as u32, pixels, scores, ..golden.vectors[0].clone() };
+        let metadata = Metadata { golden: Some(golden), ..full() };
         prop_assert_eq!(Metadata::from_props(&metadata.to_props()), Ok(metadata));
     }
 

@@ -134,6 +134,19 @@ impl Preprocessing {
         Self { scale: 1.0 / 127.5, mean: vec![1.0; channels.count()], ..record }
     }
 
+    /// What is left to do for a graph that takes pixels and does the rest itself: the same size and resizing, the channels
+    /// in the order in which images are decoded, values of 0 to 255 as they are.
+    #[must_use]
+    pub fn pixels_only(&self) -> Self {
+        let channels = if self.channels == Channels::Gray { Channels::Gray } else { Channels::Rgb };
+        Self { resize: self.resize, ..Self::raw(self.height, self.width, channels) }
+    }
+
+    /// Whether pixel values are left as they are: nothing is scaled, subtracted or divided.
+    pub fn keeps_pixels(&self) -> bool {
+        *self == Self { resize: self.resize, ..Self::raw(self.height, self.width, self.channels) }
+    }
+
     /// The tensor's shape for one image: `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         [self.channels.count(), self.height as usize, self.width as usize]
@@ -171,5 +184,22 @@ impl Preprocessing {
             }
         }
         value("scale", self.scale, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_graph_of_pixels_leaves_to_do_is_size_and_channels() {
+        let record = Preprocessing { resize: Resize { antialias: true }, ..Preprocessing::caffe(4, 5) };
+        let left = record.pixels_only();
+        assert_eq!((left.channels, left.resize, left.shape()), (Channels::Rgb, record.resize, [3, 4, 5]));
+        assert!(left.keeps_pixels() && !record.keeps_pixels());
+        assert_eq!(Preprocessing::unit(2, 2, Channels::Gray).pixels_only().channels, Channels::Gray);
+        for record in [Preprocessing::unit(2, 2, Channels::Gray), Preprocessing::tf(2, 2, Channels::Rgb)] {
+            assert!(!record.keeps_pixels());
+        }
     }
 }

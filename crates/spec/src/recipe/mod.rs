@@ -113,6 +113,9 @@ impl Training {
 pub struct Export {
     /// Whether the graph ends in a softmax, giving probabilities in place of logits.
     pub softmax: bool,
+    /// Whether test images go into the file with the scores that Burn gives for them, for `kiln verify`.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub golden: bool,
 }
 
 impl Recipe {

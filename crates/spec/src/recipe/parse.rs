@@ -179,7 +179,8 @@ fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
 }
 
 fn export(root: &Section<'_>) -> Result<Export, RecipeError> {
-    Ok(Export { softmax: root.sub("export", &["softmax"])?.boolean_or("softmax", false)? })
+    let section = root.sub("export", &["softmax", "golden"])?;
+    Ok(Export { softmax: section.boolean_or("softmax", false)?, golden: section.boolean_or("golden", true)? })
 }
 
 /// Each layer type with its keys, besides `type` and `name`, which all have.

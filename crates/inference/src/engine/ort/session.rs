@@ -9,6 +9,7 @@ use ::ort::value::TensorRef;
 use super::runtime::{self, Runtime};
 use crate::chunks::{self, Chunk};
 use crate::engine::{Engine, EngineError, Lane, NamedTensor, Source};
+use crate::input::Input;
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
 
@@ -92,7 +93,7 @@ impl Engine for Ort {
         self.session().chunks(images)
     }
 
-    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
         self.session().run(input, batch)
     }
 
@@ -129,7 +130,7 @@ impl Lane for Shared<'_> {
         self.0.chunks(images)
     }
 
-    fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
         Engine::run(self.0, input, batch)
     }
 }
@@ -142,10 +143,14 @@ impl Lane for Run {
         }
     }
 
-    fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
         let [a, b, c] = self.shape;
-        let input = TensorRef::from_array_view(([batch, a, b, c], input)).map_err(run_error)?;
-        let outputs = self.session.run(::ort::inputs![input]).map_err(run_error)?;
+        let shape = [batch, a, b, c];
+        let input = match input {
+            Input::F32(values) => TensorRef::from_array_view((shape, &values[..])).map(TensorRef::into_dyn),
+            Input::U8(pixels) => TensorRef::from_array_view((shape, &pixels[..])).map(TensorRef::into_dyn),
+        };
+        let outputs = self.session.run(::ort::inputs![input.map_err(run_error)?]).map_err(run_error)?;
         outputs.iter().map(|(name, value)| named(name, &value)).collect()
     }
 }

@@ -11,6 +11,7 @@ use self::operators::check_operators;
 use self::plan::Plans;
 use super::{Engine, EngineError, Lane, NamedTensor, Source};
 use crate::chunks::{self, Chunk};
+use crate::input::{Input, InputKind};
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
 
@@ -47,7 +48,11 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
     });
     let graph = graph.map_err(load_error)?;
     let sizes = source.batch.map_or_else(|| CHUNK_SIZES.to_vec(), |batch| vec![batch]);
-    let plans = Plans::new(graph, source.shape, &sizes);
+    let datum_type = match source.input {
+        InputKind::Values => f32::datum_type(),
+        InputKind::Pixels => u8::datum_type(),
+    };
+    let plans = Plans::new(graph, datum_type, source.shape, &sizes);
     plans.get(source.batch.unwrap_or(1))?;
     Ok(Box::new(Tract {
         plans,
@@ -80,10 +85,17 @@ impl Engine for Tract {
         self.chunks_for(images, self.receipt.threads)
     }
 
-    fn run(&self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
         let plan = self.plans.get(batch)?;
         let [a, b, c] = self.shape;
-        let outputs = guarded(|| plan.run(tvec!(Tensor::from_shape(&[batch, a, b, c], input)?.into_tvalue())));
+        let shape = [batch, a, b, c];
+        let outputs = guarded(|| {
+            let input = match input {
+                Input::F32(values) => Tensor::from_shape(&shape, values)?,
+                Input::U8(pixels) => Tensor::from_shape(&shape, pixels)?,
+            };
+            plan.run(tvec!(input.into_tvalue()))
+        });
         let outputs = outputs.map_err(run_error)?;
         self.outputs.iter().zip(&outputs).map(|(name, value)| named(name, value)).collect()
     }
@@ -109,7 +121,7 @@ impl Lane for OneThread<'_> {
         self.0.chunks_for(images, 1)
     }
 
-    fn run(&mut self, input: &[f32], batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
         self.0.run(input, batch)
     }
 }

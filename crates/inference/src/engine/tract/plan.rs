@@ -14,14 +14,15 @@ pub type Plan = Arc<TypedRunnableModel>;
 /// The plans of a graph. tract optimises for fixed shapes, so each batch size takes a plan of its own.
 pub struct Plans {
     graph: InferenceModel,
+    datum_type: DatumType,
     shape: [usize; 3],
     by_size: Vec<(usize, OnceLock<Result<Plan, EngineError>>)>,
 }
 
 impl Plans {
-    /// Plans for runs of the batch sizes `sizes`, none of them made yet.
-    pub fn new(graph: InferenceModel, shape: [usize; 3], sizes: &[usize]) -> Self {
-        Self { graph, shape, by_size: sizes.iter().map(|&size| (size, OnceLock::new())).collect() }
+    /// Plans for runs of the batch sizes `sizes`, none of them made yet, of an input `[batch, shape...]`.
+    pub fn new(graph: InferenceModel, datum_type: DatumType, shape: [usize; 3], sizes: &[usize]) -> Self {
+        Self { graph, datum_type, shape, by_size: sizes.iter().map(|&size| (size, OnceLock::new())).collect() }
     }
 
     /// The plan for a batch size. The first to ask makes it, others wait.
@@ -35,7 +36,7 @@ impl Plans {
     fn make(&self, batch: usize) -> Result<Plan, EngineError> {
         let [a, b, c] = self.shape;
         let plan = guarded(|| {
-            let graph = self.graph.clone().with_input_fact(0, f32::fact([batch, a, b, c]).into())?;
+            let graph = self.graph.clone().with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
             graph.into_optimized()?.into_runnable()
         });
         plan.map_err(load_error)

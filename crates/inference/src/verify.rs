@@ -1,0 +1,130 @@
+//! Replaying the golden vectors of a file.
+
+use std::fmt;
+
+use kiln_onnx::GoldenVector;
+use kiln_preprocess::RawImage;
+
+use crate::engine::NamedTensor;
+use crate::error::{RunError, VerifyError};
+use crate::model::Model;
+
+/// Most values prepared at a time, so that memory stays bounded whatever a file holds: 64 MiB.
+const VALUES: usize = 1 << 24;
+
+/// What a model gave for the golden vectors of its file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verification {
+    /// One per vector, in the file's order; at least one.
+    pub replays: Vec<Replay>,
+    /// What computed the scores in the file.
+    pub computed_by: String,
+}
+
+/// What a model gave for one golden vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// Where the image comes from.
+    pub source: String,
+    /// Largest difference of a score from the one in the file; infinite where the engine gave no finite number.
+    pub difference: f64,
+    /// Largest difference that passes.
+    pub tolerance: f64,
+    /// The class with the largest expected score, as it was called when the scores were computed.
+    pub label: String,
+    /// The same class, as the model calls it.
+    pub named: String,
+}
+
+impl Model {
+    /// Replays the golden vectors of the file from raw pixels to scores: proves that this machine, with this engine,
+    /// prepares images and computes the graph as the program did that trained the model.
+    ///
+    /// ```no_run
+    /// let model = kiln_inference::Model::load("model.onnx")?;
+    /// let verification = model.verify()?;
+    /// assert!(verification.passed(), "{verification}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify(&self) -> Result<Verification, VerifyError> {
+        let golden = self.golden.as_ref().ok_or(VerifyError::NoVectors)?;
+        let classes = self.labels.len();
+        if let Some(vector) = golden.vectors.iter().find(|vector| vector.scores.len() != classes) {
+            return Err(VerifyError::Classes { image: vector.source.clone(), found: vector.scores.len(), classes });
+        }
+        let at_once = (VALUES / self.preprocessor.len()).max(1);
+        let mut replays = Vec::with_capacity(golden.vectors.len());
+        for vectors in golden.vectors.chunks(at_once) {
+            let images: Vec<RawImage<'_>> = vectors.iter().map(raw).collect();
+            let (pixels, _) = self.prepare(&images, |image, out| self.preprocessor.raw(*image, out))?;
+            // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
+            let NamedTensor { name, shape, data } = self.run_named(&pixels, images.len())?.swap_remove(0);
+            let expected = [images.len(), classes];
+            if !shape.starts_with(&expected) || data.len() != images.len() * classes {
+                return Err(RunError::OutputShape { name, expected, found: shape }.into());
+            }
+            let compared = vectors.iter().zip(data.chunks_exact(classes));
+            replays.extend(compared.map(|(vector, found)| self.compare(vector, found)));
+        }
+        Ok(Verification { replays, computed_by: golden.computed_by.clone() })
+    }
+
+    fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
+        let pairs = vector.scores.iter().zip(found);
+        let differences = pairs.map(|(&expected, &found)| {
+            let difference = (f64::from(expected) - f64::from(found)).abs();
+            if difference.is_nan() { f64::INFINITY } else { difference }
+        });
+        let best = (0..found.len()).rev().max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
+        Replay {
+            source: vector.source.clone(),
+            difference: differences.fold(0.0, f64::max),
+            tolerance: vector.tolerance,
+            label: vector.label.clone(),
+            named: best.map(|class| self.labels[class].clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn raw(vector: &GoldenVector) -> RawImage<'_> {
+    let GoldenVector { height, width, channels, ref pixels, .. } = *vector;
+    RawImage { pixels, height, width, channels }
+}
+
+impl Replay {
+    /// Whether the scores are within the tolerance and the class has its name.
+    pub fn passed(&self) -> bool {
+        self.difference <= self.tolerance && self.named == self.label
+    }
+}
+
+impl Verification {
+    /// Whether every vector passed.
+    pub fn passed(&self) -> bool {
+        self.replays.iter().all(Replay::passed)
+    }
+
+    /// The vector that lies farthest off, measured by its tolerance.
+    pub fn worst(&self) -> &Replay {
+        let share = |replay: &Replay| replay.difference / replay.tolerance;
+        let worst = self.replays.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
+        worst.expect("a golden record has a vector")
+    }
+}
+
+impl fmt::Display for Verification {
+    /// One line, such as `10 golden vectors, largest difference 2.1e-6 (allowed 1.0e-4)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Replay { source, difference, tolerance, .. } = self.worst();
+        let count = self.replays.len();
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "{count} golden vector{plural}, largest difference {difference:.1e} (allowed {tolerance:.1e})")?;
+        if difference > tolerance {
+            write!(f, " for {source}")?;
+        }
+        if let Some(Replay { label, named, source, .. }) = self.replays.iter().find(|r| r.named != r.label) {
+            write!(f, ", {source} is of class `{label}`, which the model calls `{named}`")?;
+        }
+        Ok(())
+    }
+}
