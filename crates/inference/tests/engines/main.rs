@@ -3,6 +3,7 @@
 mod agreement;
 mod classify;
 mod embedding;
+mod hostile;
 mod layout;
 mod model;
 mod naive;
