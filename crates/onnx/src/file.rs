@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::check::{StructureError, check_structure};
+use crate::external::external_tensor;
 use crate::proto::ModelProto;
 
 /// Longest file that protobuf can hold: 2 GiB less one byte.
@@ -106,11 +107,9 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));
     }
-    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-    for tensor in graph.initializer.iter().chain(attributes.filter_map(|attribute| attribute.t.as_ref())) {
-        if let Some(location) = tensor.external_location() {
-            return Err(DecodeError::ExternalData { tensor: tensor.name.clone(), location: location.to_owned() });
-        }
+    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
+    if let Some((tensor, location)) = external_tensor(&model).map_err(malformed)? {
+        return Err(DecodeError::ExternalData { tensor, location });
     }
     check_structure(graph)?;
     Ok(model)

@@ -18,6 +18,7 @@
 mod builder;
 mod check;
 mod dim;
+mod external;
 mod file;
 mod metadata;
 mod proto;

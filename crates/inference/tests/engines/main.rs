@@ -4,6 +4,7 @@ mod agreement;
 mod classify;
 mod embedding;
 mod hammer;
+mod hostile;
 mod layout;
 mod model;
 mod naive;
