@@ -71,9 +71,9 @@ impl Model {
 
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
         let pairs = vector.scores.iter().zip(found);
-        let differences = pairs.map(|(&expected, &found)| match found.is_finite() {
-            true => (f64::from(expected) - f64::from(found)).abs(),
-            false => f64::INFINITY,
+        let differences = pairs.map(|(&expected, &found)| {
+            // `max` would pass over NaN.
+            if found.is_finite() { (f64::from(expected) - f64::from(found)).abs() } else { f64::INFINITY }
         });
         let best = (0..found.len()).rev().max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
         Replay {
