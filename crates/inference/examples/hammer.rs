@@ -1,8 +1,7 @@
 //! Hammers one loaded model from many threads and compares every answer with that of one thread:
 //! `cargo run --release --example hammer -- MODEL.onnx [SECONDS] [THREADS]`
 //!
-//! Prints, for each engine that is there: images, answers that differ, and by how much the memory in use grew after the
-//! first tenth of the time, in which engines and the allocator reach what they need.
+//! Prints, for each engine that is there: images, answers that differ, and the memory in use at each fifth of the time.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -48,7 +47,7 @@ fn hammer(model: &Model, time: Duration, threads: usize) -> Result<u64, Box<dyn 
 
     let (count, wrong) = (AtomicU64::new(0), AtomicU64::new(0));
     let start = Instant::now();
-    let mut early = None;
+    let mut memory = Vec::new();
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let (expected, count, wrong, answers) = (&expected, &count, &wrong, &answers);
@@ -67,20 +66,18 @@ fn hammer(model: &Model, time: Duration, threads: usize) -> Result<u64, Box<dyn 
                 }
             });
         }
-        std::thread::sleep(time / 10);
-        early = resident();
+        for fifth in 1..=5 {
+            std::thread::sleep((time * fifth / 5).saturating_sub(start.elapsed()));
+            memory.extend(resident());
+        }
     });
     let (count, wrong) = (count.into_inner(), wrong.into_inner());
     let receipt = model.receipt();
     println!(
-        "{} {}: {threads} threads, {:.0} s, {count} images, {wrong} different answers, resident memory {}",
+        "{} {}: {threads} threads, {:.0} s, {count} images, {wrong} different answers, resident memory in kB {memory:?}",
         receipt.engine,
         receipt.version.as_deref().unwrap_or("?"),
         start.elapsed().as_secs_f64(),
-        match (early, resident()) {
-            (Some(early), Some(late)) => format!("{early} kB after a tenth of it, {late} kB at the end"),
-            _ => "unknown on this system".into(),
-        }
     );
     Ok(wrong)
 }

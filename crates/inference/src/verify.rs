@@ -72,8 +72,8 @@ impl Model {
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
         let pairs = vector.scores.iter().zip(found);
         let differences = pairs.map(|(&expected, &found)| {
-            let difference = (f64::from(expected) - f64::from(found)).abs();
-            if difference.is_nan() { f64::INFINITY } else { difference }
+            // `max` would pass over NaN.
+            if found.is_finite() { (f64::from(expected) - f64::from(found)).abs() } else { f64::INFINITY }
         });
         let best = (0..found.len()).rev().max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
         Replay {
