@@ -436,6 +436,7 @@ fn recipes_with_files_and_augmentation_read_back_as_themselves() {
         vec![
             "augmentation.zoom_range=[0.9, 1.3]",
             "augmentation.brightness_range=[0.5, 1]",
+            "augmentation.channel_shift_range=30",
             "augmentation.cval=7",
             "augmentation.fill_mode=constant",
             "augmentation.horizontal_flip=true",
