@@ -233,6 +233,7 @@ fn optimizers_schedules_and_the_like_are_read_and_written() {
         "training.schedule={type=\"one_cycle\"}",
         "training.schedule={type=\"reduce_on_plateau\", patience=2, min_lr=1e-5}",
         "training.early_stopping={patience=3, min_delta=0.001}",
+        "training.early_stopping={patience=0, start_from_epoch=5, baseline=0.1}",
         "training.monitor=val_accuracy",
         "training.label_smoothing=0.1",
         "training.class_weight=balanced",
