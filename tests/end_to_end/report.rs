@@ -17,11 +17,16 @@ fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn every_picture_is_inside_and_nothing_is_fetched() {
     let page = page();
-    assert_eq!(page.matches("<svg ").count(), 4, "loss, accuracy, two confusion matrices");
+    assert_eq!(page.matches("<svg ").count(), 5, "loss, accuracy, two confusion matrices, samples");
     let images = attributes(&page, "src");
     assert!(!images.is_empty() && images.len() <= 24, "{}", images.len());
     assert!(images.iter().all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")), "{images:?}");
-    assert_eq!(attributes(&page, "href"), ["data:,"]);
+    let addresses = attributes(&page, "href");
+    assert_eq!(addresses[0], "data:,");
+    // Eight of each digit; of 460 images there are fewer of some.
+    let samples = &addresses[1..];
+    assert!((70..=80).contains(&samples.len()), "{}", samples.len());
+    assert!(samples.iter().all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")), "{samples:?}");
     assert!(!page.contains("<script") && !page.contains("url(") && !page.contains("@import"));
     // What is left are the names of the SVG documents' vocabulary.
     let addresses = page.matches("http").count();
@@ -67,6 +72,40 @@ fn a_page_is_written_again_from_the_run_s_files() {
     let ended = ok(&["report", trained().to_str().unwrap(), "-o", &file]);
     assert_eq!(ended.stdout.trim(), file);
     assert_eq!(fs::read_to_string(&file).unwrap(), page());
+}
+
+#[test]
+fn every_picture_of_the_page_is_written_as_png_and_svg() {
+    let folder = tempfile::tempdir().unwrap();
+    let (page, pictures) = (path(folder.path(), "page.html"), path(folder.path(), "a/pictures"));
+    let ended = ok(&["report", trained().to_str().unwrap(), "-o", &page, "--pictures", &pictures]);
+    let names = ["loss", "accuracy", "confusion", "confusion-normalised", "mistakes", "samples"];
+    let files = names.iter().flat_map(|name| ["png", "svg"].map(|ending| format!("{pictures}/{name}.{ending}")));
+    let expected: Vec<String> = std::iter::once(page).chain(files).collect();
+    assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), expected);
+    let size = |name: &str| {
+        let image = image::open(path(pictures.as_ref(), name)).unwrap().into_rgb8();
+        assert!(image.pixels().any(|pixel| pixel.0 != image.get_pixel(0, 0).0), "{name} is blank");
+        image.dimensions()
+    };
+    // Plots have two pixels for each of the SVG's, image grids one.
+    assert_eq!([size("loss.png"), size("accuracy.png")], [(1000, 800); 2]);
+    assert_eq!(size("samples.png"), (8 * 124 + 12, 10 * 143 + 12));
+    assert_eq!(size("mistakes.png"), (6 * 124 + 12, 4 * 159 + 12));
+    assert_eq!(size("confusion.png"), size("confusion-normalised.png"));
+    let mistakes = fs::read_to_string(path(pictures.as_ref(), "mistakes.svg")).unwrap();
+    // The surest one, by the predictions of the run.
+    let predictions = fs::read_to_string(trained().join("predictions.csv")).unwrap();
+    let wrong = predictions.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let probability = |cells: &Vec<&str>| cells[3].parse::<f64>().unwrap();
+    let wrong = wrong.filter(|cells| cells[1] != cells[2]);
+    let surest = wrong.max_by(|a, b| probability(a).total_cmp(&probability(b))).unwrap();
+    let text = |line: String| mistakes.find(&format!(">{line}</text>")).unwrap_or_else(|| panic!("no {line}"));
+    let first = text(format!("{}: {:.2} %", surest[2], probability(&surest) * 100.0));
+    assert!(mistakes[..first].matches("<image").count() == 1 && text(format!("true {}", surest[1])) < first);
+    let file = path(pictures.as_ref(), "mistakes.svg");
+    let message = error(&mut kiln(&["report", trained().to_str().unwrap(), "--pictures", &file]));
+    assert!(message.contains("mistakes.svg") && message.contains("cannot write"), "{message}");
 }
 
 #[test]

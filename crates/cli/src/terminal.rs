@@ -84,13 +84,16 @@ pub fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-/// `3.4 s`, `2 min 5 s`.
+/// `3.4 s`, `2 min 5 s`, `1 h 30 min`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1} s")
-    } else {
+    } else if seconds < 3600.0 {
         let whole = seconds.round() as u64;
         format!("{} min {} s", whole / 60, whole % 60)
+    } else {
+        let whole = (seconds / 60.0).round() as u64;
+        format!("{} h {} min", whole / 60, whole % 60)
     }
 }
 
@@ -107,6 +110,7 @@ mod tests {
     fn numbers_are_easy_to_read() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(percent(0.987_34), "98.73 %");
-        assert_eq!([3.44, 59.94, 125.2].map(duration), ["3.4 s", "59.9 s", "2 min 5 s"]);
+        let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);
+        assert_eq!(durations, ["3.4 s", "59.9 s", "2 min 5 s", "1 h 31 min"]);
     }
 }

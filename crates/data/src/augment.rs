@@ -23,6 +23,7 @@ pub(crate) fn draw(augmentation: &Augmentation, seed: u64, epoch: u64, index: u3
     let [mirrored, upside_down] = [within(0.0, 1.0) < 0.5, within(0.0, 1.0) < 0.5];
     let [low, high] = augmentation.brightness_range.unwrap_or([1.0, 1.0]);
     let brightness = within(low, high) as f32;
+    let channel_shift = (within(-1.0, 1.0) * augmentation.channel_shift_range) as f32;
     Transform {
         rotation,
         shift: [down, across],
@@ -30,6 +31,7 @@ pub(crate) fn draw(augmentation: &Augmentation, seed: u64, epoch: u64, index: u3
         zoom,
         horizontal_flip: augmentation.horizontal_flip && mirrored,
         vertical_flip: augmentation.vertical_flip && upside_down,
+        channel_shift,
         brightness: augmentation.brightness_range.map(|_| brightness),
         fill_mode: augmentation.fill_mode,
         cval: augmentation.cval.unwrap_or(0.0),
@@ -73,13 +75,14 @@ mod tests {
         fn draws_stay_within_their_ranges(seed: u64, epoch: u32, index: u32) {
             let augmentation = Augmentation {
                 rotation_range: 20.0, width_shift_range: 0.25, height_shift_range: 3.0, shear_range: 5.0,
-                zoom_range: [0.8, 1.5], brightness_range: Some([0.5, 0.75]), ..Augmentation::default()
+                zoom_range: [0.8, 1.5], channel_shift_range: 40.0, brightness_range: Some([0.5, 0.75]), ..Augmentation::default()
             };
             let transform = draw(&augmentation, seed, epoch.into(), index, [10, 40]);
             prop_assert!(transform.rotation.abs() <= 20.0 && transform.shear.abs() <= 5.0);
             prop_assert!(transform.shift[0].abs() <= 3.0 && transform.shift[1].abs() <= 10.0);
             prop_assert!(transform.zoom.iter().all(|zoom| (0.8..=1.5).contains(zoom)));
             prop_assert!((0.5..=0.75).contains(&transform.brightness.unwrap()));
+            prop_assert!(transform.channel_shift.abs() <= 40.0);
             prop_assert!(!transform.horizontal_flip && !transform.vertical_flip);
         }
     }

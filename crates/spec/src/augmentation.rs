@@ -5,8 +5,8 @@ use serde::Serialize;
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of Keras's
 /// `ImageDataGenerator`. Every image is changed anew in every epoch; validation and test images never are.
 ///
-/// In this order an image is turned, moved, sheared and zoomed about its centre in one bilinear step, flipped, and made
-/// brighter or darker. That happens at the model's size, on pixel values of 0 to 255, before they are normalised.
+/// In this order an image is turned, moved, sheared and zoomed about its centre in one bilinear step, flipped, its values
+/// shifted, and made brighter or darker. That happens at the model's size, on pixel values of 0 to 255, before they are normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Turned by up to this many degrees to either side, 0 to 180.
@@ -24,6 +24,10 @@ pub struct Augmentation {
     pub horizontal_flip: bool,
     /// Mirrored top to bottom, half of the time.
     pub vertical_flip: bool,
+    /// Every value of an image is shifted up or down by the same amount, at most this, 0 to 255; it stays between the
+    /// smallest and the largest value that there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub channel_shift_range: f64,
     /// Lowest and highest factor of the brightness, 0 to 255; 1 leaves it as it is. As in Keras the result is cut to whole
     /// numbers of 0 to 255.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,11 +65,17 @@ impl Default for Augmentation {
             zoom_range: [1.0, 1.0],
             horizontal_flip: false,
             vertical_flip: false,
+            channel_shift_range: 0.0,
             brightness_range: None,
             fill_mode: FillMode::Nearest,
             cval: None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(range: &f64) -> bool {
+    *range == 0.0
 }
 
 impl Augmentation {

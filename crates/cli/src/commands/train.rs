@@ -2,6 +2,7 @@
 
 mod backbone;
 mod features;
+mod live;
 mod phases;
 mod progress;
 mod start;

@@ -1,7 +1,6 @@
 //! The page of a run.
 
 use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_confusion, plot_curve};
-use kiln_spec::{OptimizerKind, Phase, Validation};
 
 use super::images::images;
 use super::mistakes::mistakes;
@@ -116,6 +115,10 @@ fn mistakes_section(record: &RunRecord, context: &Context<'_>) -> anyhow::Result
             format!("{shown} of {}: those with the highest probability of the wrong class.", thousands(count))
         }
     };
+    let text = match mistakes.count {
+        0 => text,
+        _ => format!("{text} Below each its true class, and the class that it was taken for with its probability."),
+    };
     let blocks = vec![Block::Text(text), Block::Cards { name: "mistakes".into(), cards: mistakes.cards }];
     Ok(Some(Section { title: "Most confident mistakes".into(), blocks }))
 }
@@ -156,38 +159,6 @@ fn agreement(parity: &Parity) -> Section {
 }
 
 fn origin(record: &RunRecord) -> Section {
-    let recipe = &record.recipe;
-    let validation = match recipe.data.validation {
-        Validation::Split(share) => format!("{} of the training images", percent(share)),
-        Validation::Subset(_) => "the test images".into(),
-    };
-    let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
-    let mut facts = vec![
-        fact("Data set", recipe.data.dataset.as_str()),
-        fact("Validated on", validation),
-        fact("Epochs", recipe.training.epochs().to_string()),
-        fact("Batch size", recipe.training.batch_size.to_string()),
-        fact("Optimizer", optimizers.join("; then ")),
-        fact("Seed", recipe.training.seed.to_string()),
-    ];
-    if let Some(environment) = &record.environment {
-        facts.extend([
-            fact("kiln", &environment.kiln),
-            fact("Trained on", &environment.device),
-            fact("Threads", environment.threads.to_string()),
-            fact("Platform", &environment.platform),
-        ]);
-    }
-    facts.extend(record.evaluations.iter().map(|measured| fact("Evaluated with", measured.runtime.describe())));
-    let source = Block::Source { title: "Resolved recipe".into(), text: recipe.to_toml() };
-    Section { title: "How it was made".into(), blocks: vec![Block::Facts(facts), source] }
-}
-
-fn optimizer(phase: &Phase) -> String {
-    let name = match phase.optimizer.kind {
-        OptimizerKind::Adam(_) => "Adam",
-        OptimizerKind::AdamW { .. } => "AdamW",
-        OptimizerKind::Sgd { .. } => "SGD",
-    };
-    format!("{name}, learning rate {}", phase.optimizer.learning_rate)
+    let source = Block::Source { title: "Resolved recipe".into(), text: record.recipe.to_toml() };
+    Section { title: "How it was made".into(), blocks: vec![Block::Facts(record.origin()), source] }
 }

@@ -22,6 +22,10 @@ pub fn sweep(results: &Results, linked: bool) -> anyhow::Result<Page> {
     if !failed.is_empty() {
         sections.push(Section { title: "Failed".into(), blocks: vec![Block::Facts(failed)] });
     }
+    let origin = origin(results);
+    if !origin.is_empty() {
+        sections.push(Section { title: "How the runs were made".into(), blocks: vec![Block::Facts(origin)] });
+    }
     Ok(Page {
         title: format!("{}: sweep", results.name),
         lead: results.description.clone().unwrap_or_default(),
@@ -29,6 +33,19 @@ pub fn sweep(results: &Results, linked: bool) -> anyhow::Result<Page> {
         sections,
         footer: footer(),
     })
+}
+
+/// What is said of the runs, once where they agree and side by side where they do not.
+fn origin(results: &Results) -> Vec<(String, String)> {
+    let mut facts: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, value) in results.rows.iter().flat_map(|row| &row.origin) {
+        match facts.iter_mut().find(|(known, _)| known == name) {
+            Some((_, values)) if values.contains(value) => {}
+            Some((_, values)) => values.push(value.clone()),
+            None => facts.push((name.clone(), vec![value.clone()])),
+        }
+    }
+    facts.into_iter().map(|(name, values)| (name, values.join("; "))).collect()
 }
 
 fn highlights(results: &Results) -> Vec<(String, String)> {

@@ -73,6 +73,8 @@ pub struct Row {
     pub entry: Entry,
     /// Absent where there is no complete run.
     pub figures: Option<Figures>,
+    /// How the run was made, each with its name; empty where there is none.
+    pub origin: Vec<(String, String)>,
 }
 
 impl Row {
@@ -91,11 +93,9 @@ impl Results {
     pub fn read(folder: &SweepDir) -> anyhow::Result<Self> {
         let SweepRecord { name, description, reference, sort_by, combinations } = folder.record()?;
         let row = |entry: Entry| -> anyhow::Result<Row> {
-            let figures = match &entry.run {
-                Some(run) => Figures::of(&RunRecord::read(RunDir::open(&folder.path().join(run))?)?),
-                None => None,
-            };
-            Ok(Row { entry, figures })
+            let Some(run) = &entry.run else { return Ok(Row { entry, figures: None, origin: Vec::new() }) };
+            let record = RunRecord::read(RunDir::open(&folder.path().join(run))?)?;
+            Ok(Row { entry, figures: Figures::of(&record), origin: record.origin() })
         };
         let rows = combinations.into_iter().map(row).collect::<anyhow::Result<_>>()?;
         Ok(Self { name, description, reference, sort_by, rows })

@@ -96,10 +96,11 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
 
 fn figure(figure: &Figure) -> Markup {
     // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
-    let width = figure.picture.width();
-    let limits = format!("min-width: {}px; max-width: {}px", width * 13 / 20, width * 5 / 4);
-    // Plots can be turned to light on dark; photographs cannot.
-    let class = if figure.picture.has_images() { "picture photographs" } else { "picture" };
+    // In twentieths of its width. Images are known when they are small, letters only when they are large enough.
+    let ([least, most], class) =
+        if figure.picture.has_images() { ([7, 12], "picture images") } else { ([13, 25], "picture") };
+    let [least, most] = [least, most].map(|twentieths| figure.picture.width() * twentieths / 20);
+    let limits = format!("min-width: {least}px; max-width: {most}px");
     html! {
         figure {
             div.wide role="img" aria-label=(figure.caption) {

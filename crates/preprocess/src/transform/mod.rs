@@ -2,18 +2,20 @@
 
 mod affine;
 mod brightness;
+mod channel_shift;
 mod fill;
 
 use kiln_spec::FillMode;
 
 use affine::Affine;
 use brightness::brighten;
+use channel_shift::shift;
 
 /// What is done to one image: all of it decided, nothing random.
 ///
 /// As by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared and zoomed about the
-/// centre, by one bilinear interpolation (`scipy.ndimage.affine_transform` of order 1); flipped; made brighter or darker. Two
-/// things follow Keras's documentation in place of its code: `shift` has the axes that it says, which Keras swaps, and the
+/// centre, by one bilinear interpolation (`scipy.ndimage.affine_transform` of order 1); flipped; its values shifted; made brighter
+/// or darker. Two things follow Keras's documentation in place of its code: `shift` has the axes that it says, which Keras swaps, and the
 /// centre of images that are not square is theirs. Square images that are shifted alike along both axes are the same
 /// either way.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Transform {
     pub horizontal_flip: bool,
     /// Mirrored top to bottom.
     pub vertical_flip: bool,
+    /// What is added to every value; the result stays between the image's smallest and largest value.
+    pub channel_shift: f32,
     /// Factor of the brightness; with one, values are cut to whole numbers of 0 to 255.
     pub brightness: Option<f32>,
     /// What lies outside of the image.
@@ -48,6 +52,7 @@ impl Default for Transform {
             zoom: [1.0; 2],
             horizontal_flip: false,
             vertical_flip: false,
+            channel_shift: 0.0,
             brightness: None,
             fill_mode: FillMode::Nearest,
             cval: 0.0,
@@ -76,6 +81,9 @@ impl Transform {
                     }
                 }
             }
+        }
+        if self.channel_shift != 0.0 {
+            shift(out, self.channel_shift);
         }
         if let Some(factor) = self.brightness {
             for value in out {

@@ -24,6 +24,7 @@ struct Case {
     zoom: [f64; 2],
     horizontal_flip: bool,
     vertical_flip: bool,
+    channel_shift: f32,
     brightness: Option<f32>,
     pixels: Vec<u8>,
     expected: Vec<f32>,
@@ -32,7 +33,7 @@ struct Case {
 #[test]
 fn transforms_are_those_of_keras() {
     let golden: Golden = serde_json::from_str(include_str!("golden.json")).expect("golden.json is complete");
-    assert_eq!(golden.cases.len(), 19);
+    assert_eq!(golden.cases.len(), 21);
     for (number, case) in golden.cases.iter().enumerate() {
         let fill_mode = match case.fill_mode.as_str() {
             "nearest" => FillMode::Nearest,
@@ -48,6 +49,7 @@ fn transforms_are_those_of_keras() {
             zoom: case.zoom,
             horizontal_flip: case.horizontal_flip,
             vertical_flip: case.vertical_flip,
+            channel_shift: case.channel_shift,
             brightness: case.brightness,
             fill_mode,
             cval: case.cval,

@@ -28,6 +28,7 @@ def parameters(rng, kind):
         "zoom": rng.uniform(0.6, 1.7, 2).tolist(),
         "horizontal_flip": bool(rng.integers(2)),
         "vertical_flip": bool(rng.integers(2)),
+        "channel_shift": rng.uniform(-90, 90),
         "brightness": rng.uniform(0.3, 1.8),
     }
     none = {
@@ -37,6 +38,7 @@ def parameters(rng, kind):
         "zoom": [1.0, 1.0],
         "horizontal_flip": False,
         "vertical_flip": False,
+        "channel_shift": 0.0,
         "brightness": None,
     }
     return everything if kind == "all" else none | {kind: True if "flip" in kind else everything[kind]}
@@ -57,6 +59,7 @@ def case(rng, side, channels, kind, mode):
             "zy": chosen["zoom"][0],
             "flip_horizontal": chosen["horizontal_flip"],
             "flip_vertical": chosen["vertical_flip"],
+            "channel_shift_intensity": chosen["channel_shift"] or None,
             "brightness": chosen["brightness"],
         },
     )
@@ -75,9 +78,10 @@ def case(rng, side, channels, kind, mode):
 
 def main():
     rng = np.random.default_rng(4)
-    single = ["rotation", "shift", "shear", "zoom", "horizontal_flip", "vertical_flip", "brightness"]
+    single = ["rotation", "shift", "shear", "zoom", "horizontal_flip", "vertical_flip", "channel_shift", "brightness"]
     cases = [case(rng, 5, 1, kind, "nearest") for kind in single]
     cases += [case(rng, side, channels, "all", mode) for mode in MODES for side, channels in [(6, 1), (7, 3)]]
+    cases += [case(rng, 4, 3, "channel_shift", "nearest")]
     # Far beyond the edges.
     cases += [case(rng, 3, 1, "shift", mode) for mode in MODES]
     versions = {m.__name__: m.__version__ for m in (keras, np, PIL, scipy)}

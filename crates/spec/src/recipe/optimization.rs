@@ -159,6 +159,17 @@ pub struct EarlyStopping {
     pub patience: usize,
     /// What counts as an improvement of the monitored figure.
     pub min_delta: f64,
+    /// Epochs at the beginning of the phase that do not count.
+    #[serde(skip_serializing_if = "is_none")]
+    pub start_from_epoch: usize,
+    /// A figure that must be beaten too before the waiting begins anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<f64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(epochs: &usize) -> bool {
+    *epochs == 0
 }
 
 /// The figure that says which epoch is best.

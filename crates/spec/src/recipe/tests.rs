@@ -233,6 +233,7 @@ fn optimizers_schedules_and_the_like_are_read_and_written() {
         "training.schedule={type=\"one_cycle\"}",
         "training.schedule={type=\"reduce_on_plateau\", patience=2, min_lr=1e-5}",
         "training.early_stopping={patience=3, min_delta=0.001}",
+        "training.early_stopping={patience=0, start_from_epoch=5, baseline=0.1}",
         "training.monitor=val_accuracy",
         "training.label_smoothing=0.1",
         "training.class_weight=balanced",
@@ -436,6 +437,7 @@ fn recipes_with_files_and_augmentation_read_back_as_themselves() {
         vec![
             "augmentation.zoom_range=[0.9, 1.3]",
             "augmentation.brightness_range=[0.5, 1]",
+            "augmentation.channel_shift_range=30",
             "augmentation.cval=7",
             "augmentation.fill_mode=constant",
             "augmentation.horizontal_flip=true",

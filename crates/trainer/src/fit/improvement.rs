@@ -5,25 +5,39 @@ use kiln_spec::{EarlyStopping, Monitor};
 
 /// Whether an epoch's figure is better than another's by more than `delta`.
 pub fn better_by(monitor: Monitor, epoch: &Epoch, than: &Epoch, delta: f64) -> bool {
+    beats(monitor, epoch, figure(monitor, than), delta)
+}
+
+fn figure(monitor: Monitor, epoch: &Epoch) -> f64 {
     match monitor {
-        Monitor::ValLoss => epoch.val_loss < than.val_loss - delta,
-        Monitor::ValAccuracy => epoch.val_accuracy > than.val_accuracy + delta,
+        Monitor::ValLoss => epoch.val_loss,
+        Monitor::ValAccuracy => epoch.val_accuracy,
+    }
+}
+
+fn beats(monitor: Monitor, epoch: &Epoch, than: f64, delta: f64) -> bool {
+    match monitor {
+        Monitor::ValLoss => epoch.val_loss < than - delta,
+        Monitor::ValAccuracy => epoch.val_accuracy > than + delta,
     }
 }
 
 /// Whether a phase that had these epochs is to end, as Keras's `EarlyStopping` would.
 pub fn is_over(stopping: EarlyStopping, monitor: Monitor, epochs: &[Epoch]) -> bool {
-    let mut best: Option<&Epoch> = None;
-    let mut waited = 0;
-    for epoch in epochs {
-        if best.is_none_or(|best| better_by(monitor, epoch, best, stopping.min_delta)) {
+    let EarlyStopping { patience, min_delta, start_from_epoch, baseline } = stopping;
+    let (mut best, mut waited, mut over): (Option<&Epoch>, _, _) = (None, 0, false);
+    for epoch in epochs.iter().skip(start_from_epoch) {
+        waited += 1;
+        let improved = best.is_none_or(|best| better_by(monitor, epoch, best, min_delta));
+        if improved {
             best = Some(epoch);
-            waited = 0;
-        } else {
-            waited += 1;
+            if baseline.is_none_or(|baseline| beats(monitor, epoch, baseline, min_delta)) {
+                waited = 0;
+            }
         }
+        over = !improved && waited >= patience;
     }
-    waited >= stopping.patience
+    over
 }
 
 #[cfg(test)]
@@ -43,18 +57,44 @@ mod tests {
         accuracies.iter().enumerate().map(epoch).collect()
     }
 
+    const STOPPING: EarlyStopping = EarlyStopping { patience: 1, min_delta: 0.0, start_from_epoch: 0, baseline: None };
+
     #[test]
     fn a_phase_ends_after_so_many_epochs_without_improvement() {
         for monitor in [Monitor::ValLoss, Monitor::ValAccuracy] {
             let over = |accuracies: &[f64], patience, min_delta| {
-                is_over(EarlyStopping { patience, min_delta }, monitor, &epochs(accuracies))
+                is_over(EarlyStopping { patience, min_delta, ..STOPPING }, monitor, &epochs(accuracies))
             };
             assert!(!over(&[0.5], 1, 0.0));
             assert!(over(&[0.5, 0.5], 1, 0.0));
+            assert!(over(&[0.5, 0.5], 0, 0.0));
             assert!(!over(&[0.5, 0.4, 0.6], 2, 0.0));
             assert!(over(&[0.5, 0.4, 0.3], 2, 0.0));
             assert!(over(&[0.5, 0.505, 0.508], 2, 0.01));
             assert!(!over(&[0.5, 0.505, 0.52], 2, 0.01));
         }
+    }
+
+    #[test]
+    fn the_first_epochs_may_be_left_out() {
+        let over = |accuracies: &[f64]| {
+            is_over(EarlyStopping { start_from_epoch: 2, ..STOPPING }, Monitor::ValLoss, &epochs(accuracies))
+        };
+        assert!(!over(&[0.9, 0.5]));
+        // The first that counts is the best so far, whatever was before.
+        assert!(!over(&[0.9, 0.5, 0.4]));
+        assert!(over(&[0.9, 0.5, 0.4, 0.3]));
+    }
+
+    #[test]
+    fn a_baseline_must_be_beaten_before_the_waiting_begins_anew() {
+        let over = |accuracies: &[f64]| {
+            let stopping = EarlyStopping { patience: 3, baseline: Some(0.8), ..STOPPING };
+            is_over(stopping, Monitor::ValAccuracy, &epochs(accuracies))
+        };
+        // An improvement never ends a phase, but below the baseline it is waited for.
+        assert!(!over(&[0.5, 0.6, 0.7, 0.75]));
+        assert!(over(&[0.5, 0.6, 0.7, 0.7]));
+        assert!(!over(&[0.5, 0.6, 0.9, 0.7]));
     }
 }

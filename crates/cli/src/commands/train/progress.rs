@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
 use kiln_spec::{Model, Phase};
 use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
 
+use super::live::Live;
 use crate::interrupt;
 use crate::terminal::{Terminal, duration, percent, thousands};
 
 /// Without a terminal, a sign of life is given this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// Draws the bar of the current epoch, prints a line per epoch, writes history and checkpoints.
+/// Shows how the current epoch goes, prints a line per epoch, writes history and checkpoints.
 pub struct TrainingProgress<'a> {
     run: &'a RunDir,
     terminal: &'a Terminal,
@@ -25,7 +25,7 @@ pub struct TrainingProgress<'a> {
     history: History,
     /// The trained weights after the best epoch.
     best: Weights,
-    bar: Option<ProgressBar>,
+    live: Live<'a>,
     epoch_start: Instant,
     /// Training images per second in the current epoch, validation left out.
     rate: f64,
@@ -43,7 +43,7 @@ impl<'a> TrainingProgress<'a> {
             before: 0,
             history,
             best,
-            bar: None,
+            live: Live::new(terminal, epochs),
             epoch_start: Instant::now(),
             rate: 0.0,
             last_sign: Instant::now(),
@@ -61,25 +61,15 @@ impl<'a> TrainingProgress<'a> {
         self.last_sign = Instant::now();
     }
 
-    /// Takes the bar off the screen.
+    /// Takes what is drawn off the screen.
     pub fn finish(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.live.clear();
     }
 
     fn show(&mut self, report: BatchReport, phase: &str) {
+        self.live.show(phase, report, &self.history, self.epoch_start.elapsed());
         let epochs = self.epochs;
-        let bar = self.bar.get_or_insert_with(|| {
-            let width = epochs.to_string().len();
-            self.terminal.bar(
-                report.total as u64,
-                &format!("{:>12} {:>width$}/{epochs} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left  {{msg}}", phase, report.epoch),
-            )
-        });
-        bar.set_position(report.done as u64);
-        bar.set_message(format!("loss {:.4}  accuracy {}", report.loss, percent(report.accuracy)));
-        if bar.is_hidden() && self.last_sign.elapsed() >= SIGN_OF_LIFE {
+        if self.live.is_hidden() && self.last_sign.elapsed() >= SIGN_OF_LIFE {
             self.last_sign = Instant::now();
             self.terminal.detail(&format!(
                 "epoch {}/{epochs}: {} of {} images, loss {:.4}, accuracy {}",
@@ -89,9 +79,6 @@ impl<'a> TrainingProgress<'a> {
                 report.loss,
                 percent(report.accuracy)
             ));
-        }
-        if report.done >= report.total {
-            self.finish();
         }
     }
 }
@@ -142,7 +129,7 @@ impl Observer for TrainingProgress<'_> {
         self.terminal.status(
             "Epoch",
             &format!(
-                "{:>width$}/{}  loss {:.4}  accuracy {}  val_loss {:.4}  val_accuracy {}  {}  {} images/s",
+                "{:>width$}/{}  loss {:.4}  accuracy {}  val_loss {:.4}  val_accuracy {}  {}  {} images/s{}",
                 epoch.epoch,
                 self.epochs,
                 epoch.train_loss,
@@ -151,6 +138,7 @@ impl Observer for TrainingProgress<'_> {
                 percent(epoch.val_accuracy),
                 duration(epoch.seconds),
                 thousands(self.rate.round() as usize),
+                if best { "  best" } else { "" },
             ),
         );
         Ok(())

@@ -141,9 +141,11 @@ fn piecewise_constant(section: &Section<'_>) -> Result<ScheduleKind, RecipeError
 }
 
 pub fn early_stopping(field: &Field<'_>) -> Result<EarlyStopping, RecipeError> {
-    let section = field.section(&["patience", "min_delta"])?;
+    let section = field.section(&["patience", "min_delta", "start_from_epoch", "baseline"])?;
     Ok(EarlyStopping {
-        patience: section.need("patience")?.integer(1..=MANY)?,
+        patience: section.need("patience")?.integer(0..=MANY)?,
         min_delta: section.number_or("min_delta", 0.0, Bound::NonNegative)?,
+        start_from_epoch: section.integer_or("start_from_epoch", 0, 0..=MANY)?,
+        baseline: section.get("baseline").map(|field| field.number(Bound::NonNegative)).transpose()?,
     })
 }

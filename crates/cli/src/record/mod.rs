@@ -1,5 +1,7 @@
 //! What a run's files say about it.
 
+mod origin;
+
 use kiln_run::{Environment, History, RunDir, RunFile};
 use kiln_spec::Recipe;
 

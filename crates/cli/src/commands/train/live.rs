@@ -1,0 +1,146 @@
+//! What is seen of a training on a terminal while it runs: the epoch, the whole run, and how it goes.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use kiln_run::History;
+use kiln_trainer::BatchReport;
+
+use crate::terminal::{Terminal, duration, percent};
+
+/// Most epochs in the line of validation losses.
+const DRAWN: usize = 24;
+/// Epochs that tell how long the next one takes.
+const RECENT: usize = 5;
+
+/// Three lines that are drawn anew again and again. Without a terminal nothing is drawn.
+pub struct Live<'a> {
+    terminal: &'a Terminal,
+    /// Of the whole run.
+    epochs: usize,
+    bar: Option<ProgressBar>,
+}
+
+impl<'a> Live<'a> {
+    pub fn new(terminal: &'a Terminal, epochs: usize) -> Self {
+        Self { terminal, epochs, bar: None }
+    }
+
+    /// Draws where the training is. `phase` is what is being done, `elapsed` the time since the epoch began.
+    pub fn show(&mut self, phase: &str, report: BatchReport, history: &History, elapsed: Duration) {
+        let epochs = self.epochs;
+        let bar = self.bar.get_or_insert_with(|| {
+            let width = epochs.to_string().len();
+            let first = format!("{phase:>12} {:>width$}/{epochs}", report.epoch);
+            let of = "{human_pos}/{human_len}";
+            self.terminal.bar(
+                report.total as u64,
+                &format!("{first} {{wide_bar:.green}} {of} {{per_sec}} {{eta}} left\n{{prefix}}\n{{msg}}"),
+            )
+        });
+        bar.set_position(report.done as u64);
+        bar.set_prefix(format!("{:>12} loss {:.4}  accuracy {}", "", report.loss, percent(report.accuracy)));
+        bar.set_message(whole(report, epochs, history, elapsed));
+        if report.done >= report.total {
+            self.clear();
+        }
+    }
+
+    /// Whether nobody sees it.
+    pub fn is_hidden(&self) -> bool {
+        self.bar.as_ref().is_some_and(ProgressBar::is_hidden)
+    }
+
+    /// Takes it off the screen.
+    pub fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The line about the whole run.
+fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> String {
+    let left = format!("{:>12} {} left", "Run", duration(left(report, epochs, history, elapsed)));
+    let Some(best) = history.best() else { return left };
+    let losses: Vec<f64> = history.epochs.iter().map(|epoch| epoch.val_loss).collect();
+    let losses = spark_line(&losses[losses.len().saturating_sub(DRAWN)..]);
+    let (loss, accuracy) = (best.val_loss, percent(best.val_accuracy));
+    format!("{left}  best epoch {}: val_loss {loss:.4}, val_accuracy {accuracy}  {losses}", best.epoch)
+}
+
+/// Seconds that the run will take if the epochs to come are as long as the last ones, or as this one so far.
+fn left(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> f64 {
+    let elapsed = elapsed.as_secs_f64();
+    let recent = &history.epochs[history.epochs.len().saturating_sub(RECENT)..];
+    let epoch = if recent.is_empty() {
+        elapsed * report.total as f64 / report.done.max(1) as f64
+    } else {
+        recent.iter().map(|epoch| epoch.seconds).sum::<f64>() / recent.len() as f64
+    };
+    (epoch - elapsed).max(0.0) + epoch * epochs.saturating_sub(report.epoch) as f64
+}
+
+/// Values as a line of blocks, the lowest as the lowest block; one that is not finite leaves a gap.
+fn spark_line(values: &[f64]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let finite = || values.iter().copied().filter(|value| value.is_finite());
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let block = |&value: &f64| match value {
+        value if !value.is_finite() => ' ',
+        _ if high <= low => BLOCKS[0],
+        value => BLOCKS[((value - low) / (high - low) * 7.0).round() as usize],
+    };
+    values.iter().map(block).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_run::Epoch;
+    use kiln_spec::Monitor;
+
+    use super::*;
+
+    fn history(losses: &[f64]) -> History {
+        let epoch = |(at, &val_loss): (usize, &f64)| Epoch {
+            epoch: at + 1,
+            train_loss: 1.0,
+            train_accuracy: 0.5,
+            val_loss,
+            val_accuracy: 0.75,
+            learning_rate: 1.0,
+            seconds: 20.0,
+        };
+        History { epochs: losses.iter().enumerate().map(epoch).collect(), monitor: Monitor::ValLoss }
+    }
+
+    fn report(epoch: usize, done: usize) -> BatchReport {
+        BatchReport { epoch, done, total: 100, loss: 0.5, accuracy: 0.9 }
+    }
+
+    #[test]
+    fn a_line_of_blocks_follows_the_values() {
+        assert_eq!(spark_line(&[8.0, 4.0, 1.0, f64::NAN, 2.0]), "█▄▁ ▂");
+        assert_eq!(spark_line(&[3.0, 3.0]), "▁▁");
+        assert_eq!(spark_line(&[f64::INFINITY]), " ");
+        assert_eq!(spark_line(&[]), "");
+    }
+
+    #[test]
+    fn what_is_left_follows_from_this_epoch_and_then_from_the_last_ones() {
+        let seconds =
+            |report, history: &History, elapsed| left(report, 4, history, Duration::from_secs(elapsed)) as u64;
+        // A quarter of the first of four epochs took 10 s.
+        assert_eq!(seconds(report(1, 25), &history(&[]), 10), 30 + 3 * 40);
+        assert_eq!(seconds(report(3, 50), &history(&[1.0, 0.5]), 12), 8 + 20);
+        // Longer than the others: nothing is left of it.
+        assert_eq!(seconds(report(4, 50), &history(&[1.0, 0.5, 0.4]), 60), 0);
+    }
+
+    #[test]
+    fn the_run_s_line_names_the_best_epoch() {
+        let line = whole(report(4, 1), 4, &history(&[1.0, 0.25, 0.5]), Duration::ZERO);
+        assert_eq!(line, "         Run 20.0 s left  best epoch 2: val_loss 0.2500, val_accuracy 75.00 %  █▁▃");
+        assert!(whole(report(1, 1), 4, &history(&[]), Duration::ZERO).ends_with("left"));
+    }
+}
