@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use kiln_inference::{Device, EngineChoice};
 
+use crate::speed::Length;
 use crate::sweep::Metric;
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -51,12 +53,18 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Measure a model's latency and throughput
+    Bench(BenchArgs),
+    /// Compare two models on a data set, to decide whether one may replace the other
+    Compare(CompareArgs),
     /// Count a data set's images by class, and draw samples
     Data(DataArgs),
     /// Show a recipe's layers, output shapes and parameters
     Summary(SummaryArgs),
     /// Bring data sets, weights and libraries into the cache
     Fetch(FetchArgs),
+    /// Show what this machine can do, what is missing, and how to get it
+    Doctor(DoctorArgs),
 }
 
 /// A recipe with changes.
@@ -196,6 +204,98 @@ pub struct PredictArgs {
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub top_k: u16,
     /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Model file
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// What computes the graph, repeated for several [default: every engine that is present]
+    #[arg(long, value_name = "tract|ort")]
+    pub engine: Vec<EngineChoice>,
+    /// Where it is computed; cuda is for --engine ort and never falls back, auto may and says so
+    #[arg(long, default_value_t = Device::Cpu, value_name = "cpu|cuda|auto")]
+    pub device: Device,
+    /// ONNX Runtime's shared library [default: `KILN_ORT_LIB`, the cache, the system]
+    #[arg(long, value_name = "FILE")]
+    pub ort_lib: Option<PathBuf>,
+    /// Images per batch, several separated by commas
+    #[arg(
+        long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32,128",
+        value_parser = clap::value_parser!(u32).range(1..=65536)
+    )]
+    pub batch_size: Vec<u32>,
+    /// How many seconds the runs of each engine at each batch size take together
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    pub duration: f64,
+    /// Number of runs of each engine at each batch size, in place of a duration
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub runs: Option<u32>,
+    /// Write the figures as JSON; `-` for standard output, in place of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Draw throughput and latency by batch size; `-` for standard output, in place of the table
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    /// How long is measured at each batch size.
+    pub fn length(&self) -> Length {
+        self.runs.map_or(Length::Time(Duration::from_secs_f64(self.duration)), Length::Runs)
+    }
+}
+
+/// A number of seconds, more than none and at most an hour.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
+        _ => Err("expected a number of seconds above 0, at most 3600".into()),
+    }
+}
+
+/// A share of images.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1, such as 0.001 for one image in a thousand".into()),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// The model in use
+    #[arg(value_name = "A.onnx")]
+    pub first: PathBuf,
+    /// The model that may replace it
+    #[arg(value_name = "B.onnx")]
+    pub second: PathBuf,
+    /// Data set: mnist:test, mnist:train, a folder of images for each class, or a CSV file with the columns path and
+    /// label
+    #[arg(long, value_name = "DATA")]
+    pub data: String,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Images per batch
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch_size: u32,
+    /// Number of images to show on which the models differ
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub show: usize,
+    /// Exit with 1 if B's accuracy is lower than A's by more than this, such as 0.001 for one image in a thousand
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub max_drop: Option<f64>,
+    /// Write all of it as JSON, every image on which the models differ included; `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Print as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -11,11 +11,14 @@ mod commands;
 mod dataset;
 mod engines;
 mod interrupt;
+mod output;
 mod pages;
 mod parity;
 mod picture;
+mod receipt;
 mod recipe;
 mod record;
+mod speed;
 mod sweep;
 mod terminal;
 

@@ -22,6 +22,8 @@
 //! | grids of captioned images | `grid` |
 //! | HTML pages | `page` |
 //! | mean and spread of several runs | `spread` |
+//! | durations of calls | `latency` |
+//! | two models on the same images | `paired` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare with results that are exact"))]
@@ -33,6 +35,7 @@ mod latency;
 mod logits;
 mod metrics;
 mod page;
+mod paired;
 mod plots;
 mod spread;
 mod tables;
@@ -45,6 +48,9 @@ pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
 pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
 pub use page::{Block, Card, Figure, Page, Section};
-pub use plots::{Compared, Comparison, Curve, EpochMetrics, comparison_svg, confusion_svg, curve_svg, curves_svg};
+pub use paired::Paired;
+pub use plots::{
+    Compared, Comparison, Curve, EpochMetrics, Speed, comparison_svg, confusion_svg, curve_svg, curves_svg, speed_svg,
+};
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};

@@ -38,5 +38,5 @@ pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, open as open_
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options, UnknownWord};
 pub use prediction::{Prediction, Ranked, Timings};
-pub use receipt::{Library, Receipt};
+pub use receipt::{Library, ProviderNodes, Receipt};
 pub use scores::Scores;

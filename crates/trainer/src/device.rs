@@ -25,6 +25,15 @@ impl Device {
     }
 }
 
+/// The instruction set that kiln's kernels use on this processor.
+pub fn kernel_instructions() -> &'static str {
+    match kiln_kernels::Level::detect() {
+        kiln_kernels::Level::Portable => "the target's baseline",
+        kiln_kernels::Level::Avx2 => "AVX2 and FMA",
+        kiln_kernels::Level::Avx512 => "AVX-512",
+    }
+}
+
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.kernels { "cpu (flex, kiln's kernels)" } else { "cpu (flex, stock kernels)" })
