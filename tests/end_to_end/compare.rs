@@ -48,10 +48,8 @@ fn two_models_are_told_apart_image_by_image() {
         (json(&ended.stdout)["accuracy"].as_f64().unwrap(), cells.collect::<Vec<_>>())
     });
     let [(a, a_lines), (b, b_lines)] = evaluated;
-    assert_eq!(
-        [&record["models"][0]["accuracy"], &record["models"][1]["accuracy"]],
-        [a, b].map(|v| v.into()).each_ref()
-    );
+    let accuracy = |at: usize| record["models"][at]["accuracy"].as_f64().unwrap();
+    assert_eq!([accuracy(0), accuracy(1)].map(f64::to_bits), [a, b].map(f64::to_bits));
     assert!((record["accuracy_change"].as_f64().unwrap() - (b - a)).abs() < 1e-12 && b < a - 0.01, "{a} {b}");
     let differences = record["differences"].as_array().unwrap();
     let differ: Vec<usize> = (0..10_000).filter(|&at| a_lines[at][2] != b_lines[at][2]).collect();

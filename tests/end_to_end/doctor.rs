@@ -16,7 +16,8 @@ fn find(findings: &[serde_json::Value], name: &str) -> serde_json::Value {
 
 #[test]
 fn a_machine_with_everything_is_well() {
-    (mnist(), onnxruntime());
+    mnist();
+    onnxruntime();
     let ended = run(&mut kiln(&["doctor", "--json"]));
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     let found = findings(&ended.stdout);
