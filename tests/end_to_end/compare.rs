@@ -1,15 +1,31 @@
 //! `kiln compare`.
 
 use std::fs;
+use std::path::Path;
 
-use crate::kiln::{error, kiln, ok, path, run, trained};
+use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
+
+const IMAGES: usize = 400;
+
+/// The first test images as a folder for each class.
+fn digits(folder: &Path) -> String {
+    let read = |name| fs::read(mnist().join(name)).unwrap();
+    let (images, labels) = (read("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte"));
+    for (at, (pixels, label)) in images[16..].chunks_exact(28 * 28).zip(&labels[8..]).take(IMAGES).enumerate() {
+        let class = folder.join(format!("digits/{label}"));
+        fs::create_dir_all(&class).unwrap();
+        let image = image::GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
+        image.save(class.join(format!("{at:03}.png"))).unwrap();
+    }
+    path(folder, "digits")
+}
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("valid JSON")
 }
 
-/// A model with fewer epochs behind it than [`trained`].
-fn worse(folder: &std::path::Path) -> String {
+/// Another model than [`trained`].
+fn other(folder: &Path) -> String {
     let runs = folder.to_str().unwrap();
     let set = ["--set", "training.epochs=1", "--set", "data.limit=256"];
     ok(&[&["train", "models/quickstart.toml", "--runs", runs][..], &set].concat());
@@ -19,8 +35,9 @@ fn worse(folder: &std::path::Path) -> String {
 
 #[test]
 fn a_model_is_as_good_as_itself() {
-    let model = path(trained(), "model.onnx");
-    let ended = ok(&["compare", &model, &model, "--data", "mnist:test", "--max-drop", "0", "--json", "-"]);
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (path(trained(), "model.onnx"), digits(folder.path()));
+    let ended = ok(&["compare", &model, &model, "--data", &data, "--max-drop", "0", "--json", "-"]);
     let record = json(&ended.stdout);
     assert_eq!((&record["agreement"], &record["p_value"], &record["passed"]), (&1.0.into(), &1.0.into(), &true.into()));
     assert_eq!(record["differences"], serde_json::json!([]));
@@ -29,50 +46,63 @@ fn a_model_is_as_good_as_itself() {
 #[test]
 fn two_models_are_told_apart_image_by_image() {
     let folder = tempfile::tempdir().unwrap();
-    let (better, worse, file) = (path(trained(), "model.onnx"), worse(folder.path()), path(folder.path(), "c.json"));
-    let args = ["compare", &better, &worse, "--data", "mnist:test", "--show", "3", "--json", &file];
+    let (first, second, data) = (path(trained(), "model.onnx"), other(folder.path()), digits(folder.path()));
+    let file = path(folder.path(), "compared.json");
+    let args = ["compare", &first, &second, "--data", &data, "--batch-size", "64", "--show", "3", "--json", &file];
     let ended = ok(&args);
-    for word in ["only A", "only B", "p = ", "the first 3 of", "margin of A", "images/s at 1"] {
+    for word in ["only A", "only B", "p = ", "the first 3 of", "margin of A", "images/s at 1", "at 64", "digits/"] {
         assert!(ended.stdout.contains(word), "{word}\n{}", ended.stdout);
     }
     let record = json(&fs::read_to_string(&file).unwrap());
-    let count = |key: &str| record[key].as_u64().unwrap();
-    assert_eq!(["both_right", "only_first", "only_second", "both_wrong"].map(count).iter().sum::<u64>(), 10_000);
+    let counts = ["both_right", "only_first", "only_second", "both_wrong"].map(|key| record[key].as_u64().unwrap());
+    assert_eq!(counts.iter().sum::<u64>(), IMAGES as u64);
+    let batches = |at: usize| record["models"][at]["speed"].as_array().unwrap().clone();
+    assert_eq!(
+        [batches(0), batches(1)].concat().iter().map(|speed| &speed["batch"]).collect::<Vec<_>>(),
+        [1, 64, 1, 64]
+    );
 
-    // The same figures as from evaluating each.
-    let evaluated = [&better, &worse].map(|model| {
-        let csv = path(folder.path(), "p.csv");
-        let ended = ok(&["eval", model, "--data", "mnist:test", "--json", "-", "--predictions", &csv]);
+    // The same figures and classes as from evaluating each.
+    let evaluated = [&first, &second].map(|model| {
+        let csv = path(folder.path(), "predictions.csv");
+        let ended = ok(&["eval", model, "--data", &data, "--json", "-", "--predictions", &csv]);
         let lines = fs::read_to_string(csv).unwrap();
-        let cells = lines.lines().skip(1).map(|line| line.split(',').map(String::from).collect::<Vec<_>>());
-        (json(&ended.stdout)["accuracy"].as_f64().unwrap(), cells.collect::<Vec<_>>())
+        // Path, label, predicted.
+        let cells = lines.lines().skip(1).map(|line| line.split(',').skip(1).take(3).map(String::from).collect());
+        (json(&ended.stdout)["accuracy"].as_f64().unwrap(), cells.collect::<Vec<Vec<String>>>())
     });
     let [(a, a_lines), (b, b_lines)] = evaluated;
     let accuracy = |at: usize| record["models"][at]["accuracy"].as_f64().unwrap();
     assert_eq!([accuracy(0), accuracy(1)].map(f64::to_bits), [a, b].map(f64::to_bits));
-    assert!((record["accuracy_change"].as_f64().unwrap() - (b - a)).abs() < 1e-12 && b < a - 0.01, "{a} {b}");
+    assert!((record["accuracy_change"].as_f64().unwrap() - (b - a)).abs() < 1e-12 && (b - a).abs() > 0.002);
     let differences = record["differences"].as_array().unwrap();
-    let differ: Vec<usize> = (0..10_000).filter(|&at| a_lines[at][2] != b_lines[at][2]).collect();
-    assert_eq!(differences.len(), differ.len());
+    let differing = (0..IMAGES).filter(|&at| a_lines[at][2] != b_lines[at][2]).count();
+    assert!(differences.len() == differing && differing > 3, "{differing} {}", differences.len());
     for difference in differences {
         let at = difference["index"].as_u64().unwrap() as usize;
-        let said = [&difference["label"], &difference["first"]["predicted"], &difference["second"]["predicted"]];
-        let cells = [&a_lines[at][1], &a_lines[at][2], &b_lines[at][2]];
+        let said = [
+            &difference["path"],
+            &difference["label"],
+            &difference["first"]["predicted"],
+            &difference["second"]["predicted"],
+        ];
+        let cells = [&a_lines[at][0], &a_lines[at][1], &a_lines[at][2], &b_lines[at][2]];
         assert_eq!(said.map(|value| value.as_str().unwrap()), cells.map(String::as_str));
     }
-    let margin = |d: &serde_json::Value| {
-        ["first", "second"].map(|m| d[m]["margin"].as_f64().unwrap()).into_iter().fold(2.0, f64::min)
+    let margin = |difference: &serde_json::Value| {
+        ["first", "second"].map(|model| difference[model]["margin"].as_f64().unwrap()).into_iter().fold(2.0, f64::min)
     };
     assert!(differences.windows(2).all(|pair| margin(&pair[0]) >= margin(&pair[1])) && margin(&differences[0]) > 0.0);
 
     // More is lost than may be: exit code 1, after all is said.
-    let ended = run(&mut kiln(&[&args[..5], &["--max-drop", "0.001"]].concat()));
+    let limited = |first: &str, second: &str| {
+        run(&mut kiln(&["compare", first, second, "--data", &data, "--batch-size", "1", "--max-drop", "0.001"]))
+    };
+    let (better, worse) = if a > b { (first, second) } else { (second, first) };
+    let ended = limited(&better, &worse);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stdout.contains("FAILED: at most 0.10 points"), "{}", ended.stdout);
-    assert_eq!(
-        run(&mut kiln(&["compare", &worse, &better, "--data", "mnist:test", "--max-drop", "0.001"])).code,
-        Some(0)
-    );
+    assert_eq!(limited(&worse, &better).code, Some(0));
 }
 
 #[test]

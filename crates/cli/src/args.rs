@@ -165,6 +165,9 @@ pub struct EngineArgs {
     /// ONNX Runtime's shared library [default: `KILN_ORT_LIB`, the cache, the system]
     #[arg(long, value_name = "FILE")]
     pub ort_lib: Option<PathBuf>,
+    /// Runs that ONNX Runtime computes at a time; for commands that call a model from several threads.
+    #[arg(skip)]
+    pub parallel_runs: Option<usize>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -234,6 +237,13 @@ pub struct BenchArgs {
     /// Number of runs of each engine at each batch size, in place of a duration
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub runs: Option<u32>,
+    /// Number of threads that call the model at the same time, as in a server
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub callers: u16,
+    /// Runs that ONNX Runtime computes at a time, with its threads shared out among them; further callers wait [default:
+    /// one for each caller, at most one for each thread]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub parallel_runs: Option<u16>,
     /// Write the figures as JSON; `-` for standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -246,6 +256,17 @@ impl BenchArgs {
     /// How long is measured at each batch size.
     pub fn length(&self) -> Length {
         self.runs.map_or(Length::Time(Duration::from_secs_f64(self.duration)), Length::Runs)
+    }
+
+    /// How an engine is loaded.
+    pub fn engine_args(&self, engine: EngineChoice) -> EngineArgs {
+        let callers = usize::from(self.callers).min(rayon::current_num_threads());
+        EngineArgs {
+            engine,
+            device: self.device,
+            ort_lib: self.ort_lib.clone(),
+            parallel_runs: Some(self.parallel_runs.map_or(callers, usize::from)),
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
 }
 
 fn options(args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> Options {
-    let EngineArgs { engine, device, ort_lib } = args.clone();
-    Options { engine, device, ort_library: ort_lib, ..default_options(threads, cache) }
+    let EngineArgs { engine, device, ort_lib, parallel_runs } = args.clone();
+    Options { engine, device, ort_library: ort_lib, parallel_runs, ..default_options(threads, cache) }
 }
 
 /// Loads a model.

@@ -8,10 +8,10 @@ use kiln_eval::{Latency, Speed, latency_table, speed_svg};
 use kiln_inference::EngineChoice;
 
 use super::Context;
-use crate::args::{BenchArgs, EngineArgs};
+use crate::args::BenchArgs;
 use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
-use crate::speed::{self, Contestant};
+use crate::speed::{self, Contestant, Plan};
 use crate::terminal::{bytes, thousands};
 use crate::{Outcome, engines};
 use record::Record;
@@ -19,8 +19,7 @@ use record::Record;
 pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let outputs = Outputs::check([("--json", &args.json), ("--plot", &args.plot)])?;
     let load = |engine: EngineChoice| {
-        let options = EngineArgs { engine, device: args.device, ort_lib: args.ort_lib.clone() };
-        Contestant::load(engines::title(engine).into(), &args.model, &options, context)
+        Contestant::load(engines::title(engine).into(), &args.model, &args.engine_args(engine), context)
     };
     let mut contestants = engines(args, context)?.into_iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
     for contestant in &contestants {
@@ -34,9 +33,11 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut batch_sizes = args.batch_size.clone();
     batch_sizes.sort_unstable();
     batch_sizes.dedup();
+    let plan =
+        |batch_size: u32| Plan { batch_size: batch_size as usize, callers: args.callers.into(), length: args.length() };
     let _polling = Polling::begin();
     for batch_size in batch_sizes {
-        speed::measure(&mut contestants, batch_size as usize, args.length(), context.terminal)?;
+        speed::measure(&mut contestants, &plan(batch_size), context.terminal)?;
         if interrupt::requested() {
             context.terminal.status("Stopped", "before all batch sizes were measured: nothing was written");
             return Ok(Outcome::Interrupted);
@@ -83,6 +84,9 @@ fn report(record: &Record<'_>, contestants: &[Contestant]) -> anyhow::Result<Str
     writeln!(text, "{}, {}, images of {channels} x {height} x {width}", model.path.display(), bytes(model.bytes))?;
     for contestant in contestants {
         writeln!(text, "{}", contestant.receipt().line())?;
+    }
+    if record.callers > 1 {
+        writeln!(text, "{} callers at the same time", record.callers)?;
     }
     writeln!(text, "\nWarm-up in milliseconds, not in the table:")?;
     for contestant in contestants {

@@ -16,7 +16,7 @@ use super::Context;
 use crate::args::CompareArgs;
 use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
-use crate::speed::{self, Contestant, Length};
+use crate::speed::{self, Contestant, Length, Plan};
 use crate::terminal::{bytes, percent, thousands};
 use crate::{Outcome, dataset, engines};
 use pass::Pass;
@@ -40,7 +40,8 @@ pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     let mut batch_sizes = vec![1, args.batch_size as usize];
     batch_sizes.dedup();
     for batch_size in batch_sizes {
-        speed::measure(&mut contestants, batch_size, MEASURED, context.terminal)?;
+        let plan = Plan { batch_size, callers: 1, length: MEASURED };
+        speed::measure(&mut contestants, &plan, context.terminal)?;
     }
     let (Some(pass), false) = (pass, interrupt::requested()) else {
         context.terminal.status("Stopped", "before the models were compared: nothing was written");

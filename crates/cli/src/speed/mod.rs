@@ -6,4 +6,4 @@ mod turns;
 
 pub use contestant::{Contestant, Measurement, ms};
 pub use input::SEED;
-pub use turns::{Length, measure};
+pub use turns::{Length, Plan, measure};

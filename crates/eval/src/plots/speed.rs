@@ -52,7 +52,7 @@ pub fn speed_svg(series: &[Speed<'_>]) -> Result<String, EvalError> {
         let throughput = panel(&left, "images per second");
         let (axis, widest) = throughput.linear_axis();
         throughput.draw(axis, widest, |latency| [drawable(latency.images_per_second); 2])?;
-        let duration = panel(&right, "milliseconds per batch: median to 99th percentile");
+        let duration = panel(&right, "ms per batch: median, line to p99");
         let axis = Logarithmic::around(duration.values(|latency| [latency.p50_ms, latency.p99_ms].map(positive)));
         let widest = axis.labels().map(|label| width(label, TEXT)).max().unwrap_or(0);
         duration.draw(axis, widest, |latency| [latency.p50_ms, latency.p99_ms].map(positive))

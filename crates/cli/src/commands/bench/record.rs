@@ -17,6 +17,8 @@ pub struct Record<'a> {
     cores: usize,
     pub model: ModelRecord<'a>,
     pub input: InputRecord,
+    /// Number of threads that called the model at the same time.
+    pub callers: u16,
     engines: Vec<EngineRecord<'a>>,
 }
 
@@ -64,6 +66,7 @@ impl<'a> Record<'a> {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             model: ModelRecord { path: &args.model, bytes: std::fs::metadata(&args.model)?.len() },
             input: InputRecord { shape, seed: SEED },
+            callers: args.callers,
             engines: contestants.iter().map(engine).collect(),
         })
     }
