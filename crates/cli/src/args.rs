@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use kiln_inference::{Device, EngineChoice};
+use kiln_trainer::DeviceKind;
 
 use crate::speed::Length;
 use crate::sweep::Metric;
@@ -99,6 +100,9 @@ pub struct TrainingArgs {
     /// Folder for run directories
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+    /// Where to train; cuda and wgpu are GPUs, for builds with these features, and never fall back
+    #[arg(long, default_value_t = DeviceKind::Cpu, value_name = "cpu|cuda|wgpu")]
+    pub device: DeviceKind,
     /// Train by Burn's own operations alone, without kiln's kernels: slower, for comparison
     #[arg(long)]
     pub stock_kernels: bool,

@@ -104,8 +104,8 @@ mod tests {
         // scipy.stats.binomtest(k, n, 0.5).pvalue, SciPy 1.16
         let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-11;
         assert!(near(differing(5, 1).p_value(), 0.21875));
-        assert!(near(differing(2, 10).p_value(), 0.03857421875));
-        assert!(near(differing(0, 20).p_value(), 1.9073486328125e-06));
+        assert!(near(differing(2, 10).p_value(), 0.038_574_218_75));
+        assert!(near(differing(0, 20).p_value(), 1.907_348_632_812_5e-6));
         assert!([(0, 0), (1, 1), (7, 7), (8, 7)].iter().all(|&(a, b)| near(differing(a, b).p_value(), 1.0)));
     }
 

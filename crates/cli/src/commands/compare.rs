@@ -113,9 +113,9 @@ fn report(args: &CompareArgs, both: &[Contestant; 2], pass: &Pass, record: &Reco
     )?;
     writeln!(
         text,
-        "B's accuracy less A's: {:+.2} points; models of equal accuracy differ so much with p = {:.3}",
+        "B's accuracy less A's: {:+.2} points; models of equal accuracy differ so much with {}",
         record.accuracy_change * 100.0,
-        record.p_value
+        if record.p_value < 0.001 { "p < 0.001".to_owned() } else { format!("p = {:.3}", record.p_value) }
     )?;
     if let (Some(passed), Some(most)) = (record.passed, args.max_drop) {
         let verdict = if passed { "passed" } else { "FAILED" };

@@ -1,9 +1,26 @@
 //! What trains models.
 
-use super::finding::Finding;
+use kiln_trainer::{DeviceKind, kernel_instructions};
 
-/// The devices of this build.
+use super::finding::Finding;
+use crate::commands::train::silently;
+
+/// The devices that training can be asked for.
 pub fn findings() -> Vec<Finding> {
-    let kernels = format!("built in: flex, with kiln's kernels for {}", kiln_trainer::kernel_instructions());
-    vec![Finding::ok("cpu", kernels)]
+    DeviceKind::ALL.map(finding).to_vec()
+}
+
+fn finding(kind: DeviceKind) -> Finding {
+    match silently(kind) {
+        Ok(_) if kind == DeviceKind::Cpu => {
+            Finding::ok(kind.as_str(), format!("flex, with kiln's kernels for {}", kernel_instructions()))
+        }
+        Ok(_) => Finding::ok(kind.as_str(), "works"),
+        Err(kiln_trainer::TrainError::DeviceNotBuilt { .. }) => Finding::missing(
+            kind.as_str(),
+            "not part of this build",
+            format!("cargo build --release -p kiln-cli --features {kind}"),
+        ),
+        Err(error) => Finding::missing(kind.as_str(), error.to_string(), "kiln train --device cpu"),
+    }
 }
