@@ -60,7 +60,8 @@ pub fn begin(recipe: &Recipe, args: &TrainingArgs, context: &Context<'_>) -> any
     Ok((run, outcome))
 }
 
-fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
+/// The device that was asked for, which must work.
+pub fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
     let device = silently(args.device)?;
     Ok(if args.stock_kernels { device.stock() } else { device })
 }

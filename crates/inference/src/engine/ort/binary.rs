@@ -68,6 +68,10 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
     let (start, size, count) = (number(32, 8), number(54, 2), number(56, 2));
     let (Some(start), Some(size), Some(count)) = (start, size, count) else { return Err(cut()) };
     for header in (0..count).map(|index| start.saturating_add(index * size)) {
+        let end = header.saturating_add(size);
+        if end > length {
+            return Err(cut());
+        }
         let field = |offset| number(header.saturating_add(offset), 8);
         // A table of segments beyond what was read is unusual, and left to the loader.
         let (Some(offset), Some(bytes)) = (field(8), field(32)) else { break };

@@ -1,5 +1,6 @@
 //! The loaded library: one per process, because ONNX Runtime keeps its state in globals.
 
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -78,7 +79,10 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 /// The same without the path, which is named already, nor what only `ort`'s users can do.
 fn reason(error: &LoadDynamicError) -> String {
     match error {
-        LoadDynamicError::Dlopen { error, .. } => error.to_string(),
+        // `libloading` keeps what the system says in the error's source.
+        LoadDynamicError::Dlopen { error, .. } => {
+            error.source().map_or_else(|| error.to_string(), |source| source.to_string().replace('\n', " "))
+        }
         LoadDynamicError::MissingApi { .. } => {
             "this is not ONNX Runtime's library: it does not export `OrtGetApiBase`".to_owned()
         }
