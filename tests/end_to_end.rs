@@ -7,8 +7,16 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/bench.rs"]
+mod bench;
+#[path = "end_to_end/compare.rs"]
+mod compare;
 #[path = "end_to_end/data.rs"]
 mod data;
+#[path = "end_to_end/device.rs"]
+mod device;
+#[path = "end_to_end/doctor.rs"]
+mod doctor;
 #[path = "end_to_end/fetch.rs"]
 mod fetch;
 #[path = "end_to_end/flow.rs"]

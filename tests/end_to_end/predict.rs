@@ -31,7 +31,9 @@ fn files_give_what_the_data_set_gives() {
         .map(|line| line.split(',').nth(2).unwrap().to_string())
         .collect();
     let ended = ok(&["predict", &model, folder.path().to_str().unwrap(), "--json"]);
-    let lines: Vec<serde_json::Value> = ended.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let mut lines: Vec<serde_json::Value> = ended.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    // What it ran on comes first.
+    assert_eq!(lines.remove(0)["runtime"]["engine"], "tract");
     let found: Vec<&str> = lines.iter().map(|line| line["label"].as_str().unwrap()).collect();
     assert_eq!(found, expected);
     assert!(lines[3]["image"].as_str().unwrap().ends_with("003.png"));

@@ -1,14 +1,14 @@
 //! Loading models on engines.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use kiln_assets::{Asset, Cache};
-use kiln_inference::{Device, EngineChoice, Model, Options, Receipt, probe_ort};
-use serde::{Deserialize, Serialize};
+use kiln_inference::{Device, EngineChoice, Model, Options, probe_ort};
 
 use crate::args::EngineArgs;
 use crate::declare::Declared;
+use crate::receipt::ReceiptRecord;
+use crate::terminal::Terminal;
 
 /// Options with nothing asked for but threads: the library is looked for in the cache too.
 pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
@@ -16,8 +16,8 @@ pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
 }
 
 fn options(args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> Options {
-    let EngineArgs { engine, device, ort_lib, .. } = args.clone();
-    Options { engine, device, ort_library: ort_lib, ..default_options(threads, cache) }
+    let EngineArgs { engine, device, ort_lib, parallel_runs, .. } = args.clone();
+    Options { engine, device, ort_library: ort_lib, parallel_runs, ..default_options(threads, cache) }
 }
 
 /// Loads a model, with what the command line and a sidecar say about it.
@@ -30,12 +30,36 @@ pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache)
     Model::load_with(path, &options).map_err(|error| declared.explain(error))
 }
 
+/// Says what a model runs on, and why not on what was asked for.
+pub fn announce(receipt: &ReceiptRecord, terminal: &Terminal) {
+    if let Some(fallback) = receipt.fallback() {
+        terminal.status("Falling back", &format!("to the CPU: {fallback}"));
+    }
+    terminal.status("Running", &format!("on {}", receipt.line()));
+}
+
+/// Loads ONNX Runtime's library if the engine needs it, so that loading a model no longer has to.
+pub fn load_library(args: &EngineArgs, cache: &Cache) -> anyhow::Result<()> {
+    if args.engine == EngineChoice::Ort {
+        probe_ort(&options(args, None, cache))?;
+    }
+    Ok(())
+}
+
 /// The engines that work on this machine, tract first. A library that was asked for by name must work.
 pub fn present(cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
-    let named = std::env::var_os("KILN_ORT_LIB").is_some_and(|value| !value.is_empty());
-    match probe_ort(&default_options(None, cache)) {
+    present_for(Device::Cpu, None, cache)
+}
+
+/// Those that can use a device, with this library.
+pub fn present_for(device: Device, ort_lib: Option<&Path>, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
+    let named = ort_lib.is_some() || std::env::var_os("KILN_ORT_LIB").is_some_and(|value| !value.is_empty());
+    let options = Options { ort_library: ort_lib.map(Path::to_owned), ..default_options(None, cache) };
+    match probe_ort(&options) {
+        // tract has no CUDA, and leaves nothing to try where that is asked for.
+        Ok(_) if device == Device::Cuda => Ok(vec![EngineChoice::Ort]),
         Ok(_) => Ok(vec![EngineChoice::Tract, EngineChoice::Ort]),
-        Err(error) if named => Err(error.into()),
+        Err(error) if named || device == Device::Cuda => Err(error.into()),
         Err(_) => Ok(vec![EngineChoice::Tract]),
     }
 }
@@ -51,42 +75,4 @@ pub const fn title(engine: EngineChoice) -> &'static str {
 fn cached_library(cache: &Cache) -> Option<std::path::PathBuf> {
     let asset = Asset::named("onnxruntime").ok()?;
     cache.lookup(&asset)?.into_iter().next()
-}
-
-/// A receipt as it is written into results.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ReceiptRecord {
-    engine: Cow<'static, str>,
-    version: Option<String>,
-    requested_device: Cow<'static, str>,
-    device: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fallback: Option<String>,
-    threads: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    library: Option<String>,
-}
-
-impl ReceiptRecord {
-    /// The engine with its version and device, for people.
-    pub fn describe(&self) -> String {
-        let name = EngineChoice::ALL.iter().find(|engine| engine.as_str() == self.engine);
-        let name = name.map_or(self.engine.as_ref(), |engine| title(*engine));
-        let version = self.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
-        format!("{name}{version} ({})", self.device)
-    }
-}
-
-impl From<&Receipt> for ReceiptRecord {
-    fn from(receipt: &Receipt) -> Self {
-        Self {
-            engine: receipt.engine.as_str().into(),
-            version: receipt.version.clone(),
-            requested_device: receipt.requested.as_str().into(),
-            device: receipt.device.as_str().into(),
-            fallback: receipt.fallback.clone(),
-            threads: receipt.threads,
-            library: receipt.library.as_ref().map(|library| library.path.display().to_string()),
-        }
-    }
 }

@@ -13,11 +13,14 @@ mod declare;
 mod engines;
 mod golden;
 mod interrupt;
+mod output;
 mod pages;
 mod parity;
 mod picture;
+mod receipt;
 mod recipe;
 mod record;
+mod speed;
 mod sweep;
 mod terminal;
 

@@ -142,6 +142,14 @@ pub enum EvalError {
         /// Most pixels that a picture may have.
         max: u64,
     },
+    /// More series than a plot can tell apart.
+    #[error("found {found} series to draw, expected at most {most}: draw fewer in one plot")]
+    TooManySeries {
+        /// Number of series found.
+        found: usize,
+        /// Most that the plot can tell apart.
+        most: usize,
+    },
     /// The plotting library gave up.
     #[error("cannot draw the plot: {reason}; please report this with the data that was plotted")]
     Drawing {

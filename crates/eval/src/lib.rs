@@ -23,6 +23,8 @@
 //! | how pictures become SVG and PNG | `picture` |
 //! | HTML pages | `page` |
 //! | mean and spread of several runs | `spread` |
+//! | durations of calls | `latency` |
+//! | two models on the same images | `paired` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare with results that are exact"))]
@@ -34,6 +36,7 @@ mod latency;
 mod logits;
 mod metrics;
 mod page;
+mod paired;
 mod picture;
 mod plots;
 mod spread;
@@ -47,8 +50,12 @@ pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
 pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
 pub use page::{Block, Card, Figure, Page, Section};
+pub use paired::Paired;
 pub use picture::Picture;
-pub use plots::{Compared, Comparison, Curve, EpochMetrics, plot_comparison, plot_confusion, plot_curve, plot_curves};
+pub use plots::{
+    Compared, Comparison, Curve, EpochMetrics, Speed, plot_comparison, plot_confusion, plot_curve, plot_curves,
+    plot_speed,
+};
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};
 pub use text::shown;

@@ -34,6 +34,7 @@ mod error;
 mod input;
 mod model;
 mod options;
+mod pool;
 mod prediction;
 mod receipt;
 mod run;
@@ -50,7 +51,7 @@ pub use kiln_spec::{Channels, Declaration, Layout, OutputKind, Preprocess, Prepr
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options};
 pub use prediction::{Prediction, Ranked, Timings};
-pub use receipt::{Library, Receipt};
+pub use receipt::{Library, ProviderNodes, Receipt};
 pub use scores::Scores;
 pub use stream::{Classified, StreamOptions, StreamSummary};
 pub use verify::{Replay, Verification};

@@ -42,6 +42,10 @@ pub struct Options {
     pub device: Device,
     /// Number of threads; as many as there are cores if not given.
     pub threads: Option<usize>,
+    /// How many runs callers can have at a time on ONNX Runtime, which shares `threads` out among them; further callers
+    /// wait. One if not given: each run has all threads, which is best for one caller with batches. As many as threads is
+    /// best for many callers with single images, and takes the memory of the weights and of a run once for each.
+    pub parallel_runs: Option<usize>,
     /// ONNX Runtime's library, or the folder that it is in.
     pub ort_library: Option<PathBuf>,
     /// File or folder where a downloaded ONNX Runtime library is kept.

@@ -67,6 +67,26 @@ pub enum TrainError {
     /// An optimizer's state that cannot be kept or taken up.
     #[error("the optimizer's state cannot be read or written: {0}; train again from the beginning")]
     Optimizer(String),
+    /// The device is not part of this build.
+    #[error(
+        "this build of kiln cannot train on `{device}`: build it with `cargo build --release -p kiln-cli --features \
+         {device}`, or train with --device cpu"
+    )]
+    DeviceNotBuilt {
+        /// The device asked for.
+        device: crate::DeviceKind,
+    },
+    /// The device does not work on this machine.
+    #[error(
+        "the device `{device}` does not work here: {reason}: `kiln doctor` shows what is missing; --device cpu trains on \
+         the processor"
+    )]
+    DeviceUnusable {
+        /// The device asked for.
+        device: crate::DeviceKind,
+        /// What went wrong.
+        reason: String,
+    },
     /// The device gave up.
     #[error("the device failed: {0}")]
     Device(String),

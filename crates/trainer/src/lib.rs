@@ -17,7 +17,7 @@ mod network;
 mod predictor;
 
 pub use backbone::backbone_weights;
-pub use device::Device;
+pub use device::{Device, DeviceKind, kernel_instructions};
 pub use error::TrainError;
 pub use features::{compute_features, feature_key};
 pub use fit::{BatchReport, Control, Fitted, Observer, Resume, Snapshot, Task, fit};

@@ -6,8 +6,6 @@ use std::path::Path;
 
 use anyhow::bail;
 use kiln_data::View;
-use kiln_eval::Picture;
-use kiln_run::{check_writable, write_atomically};
 use kiln_spec::{DataSource, Recipe};
 
 use super::Context;
@@ -28,7 +26,7 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     };
     // Before the work, not after it.
     for path in [&args.samples, &args.augmented].into_iter().flatten() {
-        check_picture(path)?;
+        picture::check(path)?;
     }
     let (name, views) = match &recipe {
         Some(recipe) => (recipe.data.dataset.to_string(), of_recipe(recipe, context)?),
@@ -36,10 +34,10 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     };
     let first = &views[0].1;
     if let Some(path) = &args.samples {
-        write_picture(path, &picture::samples(first)?)?;
+        picture::write(path, &picture::samples(first)?)?;
     }
     if let Some((path, recipe)) = augmented {
-        write_picture(path, &picture::augmented(first, recipe)?)?;
+        picture::write(path, &picture::augmented(first, recipe)?)?;
     }
     let counts = Counts::new(name, &views);
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&counts)?) } else { counts.table() };
@@ -83,20 +81,4 @@ fn of_data(data: &Path, context: &Context<'_>) -> anyhow::Result<(String, Vec<(&
     let subsets = [(train, Some(subsets.train)), ("validation", subsets.validation), ("test", subsets.test)];
     let views = subsets.into_iter().filter_map(|(name, dataset)| Some((name, View::all(dataset?))));
     Ok((text.into(), views.collect()))
-}
-
-fn is_svg(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"))
-}
-
-fn check_picture(path: &Path) -> anyhow::Result<()> {
-    if !is_svg(path) && path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
-        bail!("`{}`: expected a file name that ends in .png or .svg", path.display());
-    }
-    Ok(check_writable(path)?)
-}
-
-fn write_picture(path: &Path, picture: &Picture) -> anyhow::Result<()> {
-    let bytes = if is_svg(path) { picture.to_svg().into_bytes() } else { picture.to_png()? };
-    Ok(write_atomically(path, &bytes)?)
 }

@@ -3,15 +3,13 @@
 mod measure;
 pub mod predictions;
 
-use std::path::{Path, PathBuf};
-
-use anyhow::bail;
 use kiln_data::View;
 use kiln_eval::{classification_report, confusion_table};
-use kiln_run::{check_writable, write_atomically};
 
 use super::Context;
 use crate::args::EvalArgs;
+use crate::output::{self, Outputs};
+use crate::receipt::ReceiptRecord;
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, dataset, declare, engines};
 pub use measure::{Measured, MeasuredRecord, measure};
@@ -19,46 +17,26 @@ pub use predictions::Prediction;
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let source = dataset::parse(&args.data)?;
-    let is_stdout = |path: &&PathBuf| path.as_path() == Path::new("-");
-    let outputs = || [&args.json, &args.predictions].into_iter().flatten();
-    if outputs().filter(is_stdout).count() > 1 {
-        bail!("--json and --predictions cannot both be `-`: write one of them to a file");
-    }
-    // Before the work, not after it.
-    outputs().filter(|path| !is_stdout(path)).try_for_each(|path| check_writable(path))?;
+    let outputs = Outputs::check([("--json", &args.json), ("--predictions", &args.predictions)])?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
     let dataset = dataset::labelled(&source, model.labels(), context)?;
     let (view, classes) = (View::all(dataset), model.labels());
-    if let Some(fallback) = &model.receipt().fallback {
-        context.terminal.status("Falling back", &format!("to the CPU: {fallback}"));
-    }
+    engines::announce(&ReceiptRecord::from(model.receipt()), context.terminal);
     let Some(measured) = measure(&model, &view, args.batch_size as usize, context)? else {
         context.terminal.status("Stopped", "before all images were evaluated: nothing was written");
         return Ok(Outcome::Interrupted);
     };
     if let Some(path) = &args.predictions {
-        write(path, predictions::csv(&measured, &view, classes)?, context)?;
+        output::write(path, predictions::csv(&measured, &view, classes)?, context.terminal)?;
     }
     if let Some(path) = &args.json {
-        let mut json = serde_json::to_vec_pretty(&measured.record(&args.data))?;
-        json.push(b'\n');
-        write(path, json, context)?;
+        output::write_json(path, &measured.record(&args.data), context.terminal)?;
     }
-    if !outputs().any(|path| is_stdout(&path)) {
+    if !outputs.take_stdout() {
         context.terminal.print(&report(&measured, classes)?)?;
     }
     Ok(Outcome::Done)
-}
-
-/// To a file, or to standard output for `-`.
-fn write(path: &Path, bytes: Vec<u8>, context: &Context<'_>) -> anyhow::Result<()> {
-    if path == Path::new("-") {
-        context.terminal.print(&String::from_utf8(bytes)?)?;
-    } else {
-        write_atomically(path, &bytes)?;
-    }
-    Ok(())
 }
 
 fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {

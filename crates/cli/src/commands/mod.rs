@@ -1,7 +1,10 @@
 //! One module per command.
 
+mod bench;
+mod compare;
 mod data;
 mod describe;
+mod doctor;
 mod eval;
 mod export;
 mod fetch;
@@ -55,9 +58,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
         Command::Eval(args) => eval::run(&args, &context),
         Command::Predict(args) => predict::run(&args, &context),
         Command::Describe(args) => describe::run(&args, &context),
+        Command::Bench(args) => bench::run(&args, &context),
+        Command::Compare(args) => compare::run(&args, &context),
         Command::Data(args) => data::run(&args, &context),
         Command::Summary(args) => summary::run(&args, &context),
         Command::Fetch(args) => fetch::run(&args, &context),
+        Command::Doctor(args) => doctor::run(&args, &context),
     };
     context.files.list_skipped(terminal);
     outcome

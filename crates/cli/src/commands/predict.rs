@@ -9,12 +9,19 @@ use serde::Serialize;
 
 use super::Context;
 use crate::args::PredictArgs;
+use crate::receipt::ReceiptRecord;
 use crate::terminal::percent;
 use crate::{Outcome, declare, engines, interrupt};
 use inputs::Input;
 
 /// Images decoded at a time: enough for the engines to share out, few enough that memory stays flat.
 const BATCH: usize = 64;
+
+/// The first line: what all others were computed on.
+#[derive(Serialize)]
+struct Header {
+    runtime: ReceiptRecord,
+}
 
 #[derive(Serialize)]
 struct Record<'a> {
@@ -36,6 +43,13 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     let inputs = inputs::expand(&args.images)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
+    let header = Header { runtime: ReceiptRecord::from(model.receipt()) };
+    if header.runtime.fallback().is_some() {
+        engines::announce(&header.runtime, context.terminal);
+    }
+    if args.json {
+        context.terminal.print(&format!("{}\n", serde_json::to_string(&header)?))?;
+    }
     for batch in inputs.chunks(BATCH) {
         if interrupt::requested() {
             return Ok(Outcome::Interrupted);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::run::whole;
+use super::train::device;
 use crate::args::{SweepArgs, TrainingArgs};
 use crate::interrupt::{self, Polling};
 use crate::record::RunRecord;
@@ -18,7 +19,7 @@ use crate::{Outcome, dataset, engines, pages, recipe};
 
 pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let sweep = recipe::read_sweep(&args.recipe)?;
-    check(&sweep, context)?;
+    check(&sweep, args, context)?;
     let folder = SweepDir::of(&args.training.runs, &sweep.name)?;
     let stopped = run_all(&sweep, args, &folder, context)?;
     let results = Results::read(&folder)?;
@@ -33,8 +34,9 @@ pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     Ok(if complete == total { Outcome::Done } else { Outcome::CheckFailed })
 }
 
-/// What would make a combination fail for want of data or engines, before the first one is trained.
-fn check(sweep: &Sweep, context: &Context<'_>) -> anyhow::Result<()> {
+/// What would make a combination fail for want of a device, data or engines, before the first one is trained.
+fn check(sweep: &Sweep, args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<()> {
+    device(&args.training)?;
     for Combination { label, recipe, .. } in &sweep.combinations {
         dataset::sets(recipe, context).map_err(|error| anyhow::anyhow!("combination `{label}`: {error}"))?;
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use kiln_run::{Environment, Epoch, History, RunDir, RunFile};
 use kiln_spec::{Recipe, Validation, ValidationSubset};
-use kiln_trainer::Device;
+use kiln_trainer::{Device, DeviceKind, TrainError};
 
 use super::Context;
 use crate::args::{TrainArgs, TrainingArgs};
@@ -35,7 +35,7 @@ pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir,
         (Some(path), _) => {
             let run = RunDir::open(path)?;
             let recipe = run.recipe(kiln_trainer::bases())?;
-            let outcome = resume(&recipe, &run, &device(&args.training), context)?;
+            let outcome = resume(&recipe, &run, &device(&args.training)?, context)?;
             (run, recipe, outcome)
         }
         (None, Some(path)) => {
@@ -50,7 +50,7 @@ pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir,
 
 /// Trains into a new run directory.
 pub fn begin(recipe: &Recipe, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<(RunDir, Outcome)> {
-    let device = &device(args);
+    let device = &device(args)?;
     let sets = sets(recipe, context)?;
     let start = Start::first(recipe, context)?;
     let run = RunDir::create(&args.runs, recipe)?;
@@ -61,8 +61,19 @@ pub fn begin(recipe: &Recipe, args: &TrainingArgs, context: &Context<'_>) -> any
     Ok((run, outcome))
 }
 
-fn device(args: &TrainingArgs) -> Device {
-    if args.stock_kernels { Device::stock_cpu() } else { Device::cpu() }
+/// The device that was asked for, which must work.
+pub fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
+    let device = silently(args.device)?;
+    Ok(if args.stock_kernels { device.stock() } else { device })
+}
+
+/// A device for training. A GPU's driver that is missing is a panic in Burn, which becomes an error: one message is enough.
+pub fn silently(kind: DeviceKind) -> Result<Device, TrainError> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let device = Device::new(kind);
+    std::panic::set_hook(hook);
+    device
 }
 
 /// Goes on where the run stood after its last whole epoch.

@@ -9,7 +9,8 @@ use super::Context;
 use crate::Outcome;
 use crate::args::{EngineArgs, VerifyArgs};
 use crate::declare::DeclarationArgs;
-use crate::engines::{self, ReceiptRecord};
+use crate::engines;
+use crate::receipt::ReceiptRecord;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -42,7 +43,7 @@ pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let mut verified = Vec::new();
     for engine in engines_of(args, context)? {
         let (ort_lib, declared) = (args.ort_lib.clone(), DeclarationArgs::default());
-        let engine = EngineArgs { engine, device: args.device, ort_lib, declared };
+        let engine = EngineArgs { engine, device: args.device, ort_lib, parallel_runs: None, declared };
         let model = engines::load(&args.model, &engine, context.threads, &context.assets.cache)?;
         let verification = verify(&model, args)?;
         if let Some(fallback) = &model.receipt().fallback {

@@ -1,5 +1,6 @@
-//! Images of a data set as small pictures.
+//! Pictures: images of a data set as small ones, and the files that pictures are written to.
 
+mod file;
 mod samples;
 
 use kiln_data::Dataset;
@@ -7,6 +8,7 @@ use kiln_eval::Tile;
 use kiln_preprocess::{Preprocessor, RawImage};
 use kiln_spec::{Channels, Preprocessing, Resize};
 
+pub use file::{check, write};
 pub use samples::{augmented, samples};
 
 /// Longest side, to which larger images are shrunk.

@@ -2,18 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
-
-use super::canvas::{Area, Drawn, INK, TEXT, picture, text, width};
+use super::canvas::picture;
 use super::history::EpochMetrics;
+use super::legend::{LEGEND_HEIGHT, legend};
 use super::mark::Mark;
-use super::panel::{Panel, Points, dashed_line};
+use super::panel::{Panel, Points};
 use crate::{EvalError, Picture};
 
 /// Width and height of one panel.
 const PANEL: (u32, u32) = (500, 356);
-const LEGEND_HEIGHT: i32 = 44;
 
 /// What is drawn by epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +80,11 @@ fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<
     let mut marks: Vec<Mark> = series.iter().flatten().filter(has_values).map(|(mark, _)| *mark).collect();
     marks.sort();
     marks.dedup();
+    let best_epoch = best.map(|epoch| (None, format!("best epoch: {epoch}")));
+    let entries: Vec<_> = marks.iter().map(|mark| (Some(*mark), mark.name().to_owned())).chain(best_epoch).collect();
     let size = (PANEL.0 * panels.len() as u32, PANEL.1 + LEGEND_HEIGHT as u32);
     picture(size, |root| {
-        legend(root, &marks, best)?;
+        legend(root, &entries)?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
         below.split_evenly((1, panels.len())).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
     })
@@ -101,30 +100,6 @@ fn series(
     let drawable = |value: &f64| value.abs() <= f64::from(f32::MAX);
     [(Mark::Training, training), (Mark::Validation, validation)]
         .map(|(mark, value)| (mark, epochs.iter().map(|e| (e.epoch, value(e).filter(drawable))).collect()))
-}
-
-/// One legend for all panels, centred above them.
-fn legend(root: &Area<'_>, marks: &[Mark], best: Option<u32>) -> Drawn {
-    const SWATCH: i32 = 38;
-    const GAP: i32 = 28;
-    let best = best.map(|epoch| (None, format!("best epoch: {epoch}")));
-    let entries: Vec<_> = marks.iter().map(|mark| (Some(*mark), mark.name().to_owned())).chain(best).collect();
-    let widths: i32 = entries.iter().map(|(_, name)| SWATCH + width(name, TEXT) + GAP).sum();
-    let total = widths - GAP;
-    let mut x = (root.dim_in_pixel().0 as i32 - total) / 2;
-    let y = LEGEND_HEIGHT / 2;
-    for (mark, name) in entries {
-        match mark {
-            Some(mark) => {
-                root.draw(&PathElement::new([(x, y), (x + 30, y)], mark.color().stroke_width(2)))?;
-                mark.draw(root, (x + 15, y))?;
-            }
-            None => dashed_line(root, x + 15, y - 10..y + 10)?,
-        }
-        root.draw_text(&name, &text(TEXT, INK, HPos::Left, VPos::Center), (x + SWATCH, y))?;
-        x += SWATCH + width(&name, TEXT) + GAP;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,12 +7,16 @@ mod confusion;
 mod curves;
 mod heat_map;
 mod history;
+mod legend;
 mod mark;
 mod panel;
+mod scales;
 mod shades;
+mod speed;
 mod ticks;
 
 pub use comparison::{Compared, Comparison, plot_comparison};
 pub use confusion::plot_confusion;
 pub use curves::{Curve, plot_curve, plot_curves};
 pub use history::EpochMetrics;
+pub use speed::{Speed, plot_speed};

@@ -18,8 +18,8 @@ pub enum EngineError {
         /// The device asked for.
         device: Device,
     },
-    /// ONNX Runtime's library was not found.
-    #[error("ONNX Runtime's library was not found; tried\n{}run `kiln fetch onnxruntime`, or set KILN_ORT_LIB to the file", list(.tried))]
+    /// ONNX Runtime's library is not there, or cannot be used.
+    #[error("no ONNX Runtime library can be loaded; tried\n{}run `kiln fetch onnxruntime`, or set KILN_ORT_LIB to the file", list(.tried))]
     Library {
         /// What was tried: the path and where it comes from, and why it failed.
         tried: Vec<(String, String)>,

@@ -62,13 +62,29 @@ fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
 #[test]
 fn threads_share_a_model() {
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
-        std::thread::scope(|scope| {
-            for seed in 1..5 {
-                let model = &model;
-                scope.spawn(move || (1..8).for_each(|images| check(model, images, seed)));
-            }
-        });
+        for parallel_runs in [None, Some(1), Some(3)] {
+            let options = Options { engine, threads: Some(2), parallel_runs, ..Options::default() };
+            let model = Model::from_bytes(&bytes(), &options).unwrap();
+            std::thread::scope(|scope| {
+                for seed in 1..9 {
+                    let model = &model;
+                    scope.spawn(move || (1..8).for_each(|images| check(model, images, seed)));
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn runs_at_a_time_change_no_bit() {
+    for engine in engines() {
+        let scores = |parallel_runs| {
+            let options = Options { engine, threads: Some(4), parallel_runs, ..Options::default() };
+            let model = Model::from_bytes(&bytes(), &options).unwrap();
+            let scores = |seed| model.run(&noise(seed, 20 * IMAGE), 20).unwrap().data;
+            (1..5).flat_map(scores).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(scores(Some(1)), scores(Some(4)), "{engine}");
     }
 }
 
@@ -90,5 +106,13 @@ fn the_receipt_says_what_runs() {
         assert_eq!((receipt.engine, receipt.threads), (engine, 2));
         assert_eq!(receipt.library.is_some(), engine == EngineChoice::Ort);
         assert!(receipt.version.is_some());
+        if engine == EngineChoice::Ort {
+            // Six operators, of which ONNX Runtime may have merged some before it shared them out.
+            let [share] = receipt.nodes.as_slice() else { panic!("{receipt:?}") };
+            assert_eq!((share.provider.as_str(), receipt.parallel_runs), ("CPUExecutionProvider", Some(1)));
+            assert!((3..=6).contains(&share.nodes), "{receipt:?}");
+            let providers = &receipt.library.as_ref().unwrap().providers;
+            assert_eq!(providers.last().map(String::as_str), Some("CPUExecutionProvider"));
+        }
     }
 }

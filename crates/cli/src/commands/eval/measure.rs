@@ -10,8 +10,8 @@ use kiln_inference::{Model, OutputKind, Preprocessor};
 use serde::{Deserialize, Serialize};
 
 use super::super::Context;
-use crate::engines::ReceiptRecord;
 use crate::interrupt::{self, Polling};
+use crate::receipt::ReceiptRecord;
 
 /// What a model made of a data set.
 pub struct Measured {

@@ -4,6 +4,7 @@ use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::runtime;
@@ -129,6 +130,19 @@ pub fn version(path: &Path) -> Option<String> {
     (numeric && version.contains('.')).then(|| version.to_owned())
 }
 
+/// The version of the symbols that a library exports, where its build gave them one: `VERS_1.31.1` in the table of names,
+/// which is near the beginning of a file for Linux.
+pub fn symbol_version(path: &Path) -> Option<String> {
+    const NEAR: u64 = 1 << 20;
+    let mut head = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(NEAR).read_to_end(&mut head)).ok()?;
+    let tag = b"\0VERS_";
+    let start = head.windows(tag.len()).position(|window| window == tag)? + tag.len();
+    let version: Vec<u8> = head[start..].iter().copied().take_while(|byte| *byte != 0).take(20).collect();
+    let version = String::from_utf8(version).ok()?;
+    (numbers(&version).len() == version.split('.').count() && version.contains('.')).then_some(version)
+}
+
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
@@ -167,5 +181,19 @@ mod tests {
         assert_eq!(version("libonnxruntime.so"), None);
         assert_eq!(version("libonnxruntime.so.1"), None);
         assert_eq!(version("libonnxruntime_providers_cuda.so"), None);
+    }
+
+    #[test]
+    fn versions_are_read_from_symbols() {
+        let folder = tempfile::tempdir().unwrap();
+        let version = |bytes: &[u8]| {
+            let path = folder.path().join("onnxruntime.so");
+            fs::write(&path, bytes).unwrap();
+            symbol_version(&path)
+        };
+        assert_eq!(version(b"\x7fELF\0OrtGetApiBase\0VERS_1.31.1\0libdl.so.2\0").as_deref(), Some("1.31.1"));
+        assert_eq!(version(b"\x7fELF\0OrtGetApiBase\0VERS_new\0"), None);
+        assert_eq!(version(b"\x7fELF\0VERS_1.3"), Some("1.3".to_owned()));
+        assert_eq!(version(b"\x7fELF\0OrtGetApiBase\0"), None);
     }
 }

@@ -1,10 +1,15 @@
 //! The loaded library: one per process, because ONNX Runtime keeps its state in globals.
 
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use ::ort::LoadDynamicError;
 use ::ort::environment::Environment;
 
-use super::library::{Candidate, Origin, candidates, mapped, version};
+use super::library::{Candidate, Origin, candidates, mapped, symbol_version, version};
+use super::{binary, providers};
 use crate::engine::EngineError;
 use crate::options::{EngineChoice, Options};
 use crate::receipt::Library;
@@ -38,9 +43,12 @@ pub fn get(options: &Options) -> Result<&'static Runtime, EngineError> {
 fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
     let mut tried = Vec::new();
     for candidate in candidates {
-        let loaded = candidate.resolve().and_then(|path| match ::ort::init_from(&path) {
-            Ok(environment) => Ok((path, environment)),
-            Err(error) => Err(error.to_string()),
+        let loaded = candidate.resolve().and_then(|path| {
+            if candidate.origin != Origin::System {
+                binary::check(&path)?;
+            }
+            let environment = guarded(|| ::ort::init_from(&path).map_err(|error| reason(&error)))?;
+            Ok((path, environment))
         });
         let (path, environment) = match loaded {
             Ok(loaded) => loaded,
@@ -50,14 +58,46 @@ fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
             }
         };
         // From here on the library stays loaded: there is no next one to try.
-        let environment = environment.with_name("kiln").with_telemetry(false).build();
-        let environment =
-            environment.map_err(|error| EngineError::Load { engine: EngineChoice::Ort, reason: error.to_string() })?;
+        let environment = environment.with_name("kiln").with_telemetry(false);
+        let environment = match guarded(|| environment.build().map_err(|error| error.to_string())) {
+            Ok(environment) => environment,
+            Err(why) => return Err(EngineError::Library { tried: vec![(candidate.to_string(), why)] }),
+        };
         let path = if candidate.origin == Origin::System { mapped().unwrap_or(path) } else { path };
-        let library = Library { version: version(&path), path, build: ::ort::info().to_owned() };
+        let library = describe(&path).map_err(|reason| EngineError::Load { engine: EngineChoice::Ort, reason })?;
         return Ok(Runtime { environment, library });
     }
     Err(EngineError::Library { tried })
+}
+
+/// `ort` panics where a library with the right name and version lacks the interface that belongs to them.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let broken = |_| Err("it is broken: it does not give the interface of its version".to_owned());
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)
+}
+
+/// The same without the path, which is named already, nor what only `ort`'s users can do.
+fn reason(error: &LoadDynamicError) -> String {
+    match error {
+        // `libloading` keeps what the system says in the error's source.
+        LoadDynamicError::Dlopen { error, .. } => {
+            error.source().map_or_else(|| error.to_string(), |source| source.to_string().replace('\n', " "))
+        }
+        LoadDynamicError::MissingApi { .. } => {
+            "this is not ONNX Runtime's library: it does not export `OrtGetApiBase`".to_owned()
+        }
+        LoadDynamicError::InvalidVersionString => "it does not say its version".to_owned(),
+        LoadDynamicError::BadVersion { version_str, .. } => {
+            format!("it is ONNX Runtime {version_str}, and kiln needs 1.{} or newer", ::ort::MINOR_VERSION)
+        }
+    }
+}
+
+/// What a loaded library says about itself.
+fn describe(path: &Path) -> Result<Library, String> {
+    let providers = providers::available().map_err(|error| error.to_string())?;
+    let version = version(path).or_else(|| symbol_version(path));
+    Ok(Library { version, path: path.to_owned(), build: ::ort::info().to_owned(), providers })
 }
 
 /// Refuses a library named by the user that is not the loaded one.

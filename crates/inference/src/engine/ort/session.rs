@@ -1,17 +1,20 @@
 //! A model in ONNX Runtime.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
 
 use ::ort::ep::{self, ExecutionProvider};
-use ::ort::session::Session;
+use ::ort::logging::LogLevel;
+use ::ort::session::{RunOptions, Session};
 use ::ort::value::TensorRef;
 
+use super::placement::Placement;
 use super::runtime::{self, Runtime};
 use crate::chunks::{self, Chunk};
 use crate::engine::{Engine, EngineError, Lane, NamedTensor, Source};
 use crate::input::Input;
 use crate::options::{Device, EngineChoice, Options};
-use crate::receipt::Receipt;
+use crate::pool::Pool;
+use crate::receipt::{ProviderNodes, Receipt};
 
 /// Largest batch of one run where the graph leaves it open: beyond it speed no longer grows, memory does.
 const LARGEST_RUN: usize = 256;
@@ -19,20 +22,21 @@ const LARGEST_RUN: usize = 256;
 /// Most bytes of models in lanes: beyond, there are fewer lanes with more threads each.
 const LANES_BYTES: usize = 256 << 20;
 
-/// A session whose runs take turns: each uses every thread. For streams more sessions are made, since `ort` runs one graph at
-/// a time per session; a thread for each graph is faster than many threads for one.
+/// A model's sessions. A session computes one run at a time, so there is one for each run that may go on at a time. For streams
+/// more sessions are made: a thread for each graph is faster than many threads for one.
 struct Ort {
-    session: Mutex<Run>,
-    runtime: &'static Runtime,
+    runs: Pool<Run>,
     lanes: usize,
-    /// Of the file, where there is more than one lane.
-    bytes: Vec<u8>,
+    /// What the session of a lane is made of, where there is more than one lane.
+    wanted: Wanted<'static>,
     receipt: Receipt,
 }
 
 /// A session and the shape of what it takes.
 struct Run {
     session: Session,
+    /// Keeps the runs from being as talkative as loading was.
+    quiet: RunOptions,
     shape: [usize; 3],
     batch: Option<usize>,
 }
@@ -40,61 +44,111 @@ struct Run {
 /// Loads a model.
 pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
     let runtime = runtime::get(options)?;
-    let (session, device, fallback) = match options.device {
-        Device::Cpu => (on_cpu(runtime, source.bytes, threads)?, Device::Cpu, None),
-        Device::Cuda => (on_cuda(runtime, source, threads)?, Device::Cuda, None),
-        Device::Auto => match on_cuda(runtime, source, threads) {
-            Ok(session) => (session, Device::Cuda, None),
-            Err(error) => (on_cpu(runtime, source.bytes, threads)?, Device::Cpu, Some(error.to_string())),
+    let parallel_runs = options.parallel_runs.unwrap_or(1).max(1);
+    let wanted = Wanted {
+        runtime,
+        bytes: source.bytes.into(),
+        threads: (threads / parallel_runs).max(1),
+        shape: source.shape,
+        batch: source.batch,
+    };
+    let (first, device, fallback) = match options.device {
+        Device::Cpu => (wanted.on_cpu()?, Device::Cpu, None),
+        Device::Cuda => (wanted.on_cuda()?, Device::Cuda, None),
+        Device::Auto => match wanted.on_cuda() {
+            Ok(loaded) => (loaded, Device::Cuda, None),
+            Err(error) => (wanted.on_cpu()?, Device::Cpu, Some(error.to_string())),
         },
     };
+    let Loaded { run, nodes } = first;
+    let mut runs = vec![run];
+    for _ in 1..parallel_runs {
+        let another = if device == Device::Cuda { wanted.on_cuda() } else { wanted.on_cpu() };
+        runs.push(another?.run);
+    }
     let lanes = if device == Device::Cpu { (LANES_BYTES / source.bytes.len().max(1)).clamp(1, threads) } else { 1 };
+    let kept = if lanes > 1 { source.bytes.to_vec() } else { Vec::new() };
+    let wanted = Wanted { bytes: kept.into(), threads: threads / lanes, ..wanted };
     Ok(Box::new(Ort {
-        runtime,
-        session: Mutex::new(Run { session, shape: source.shape, batch: source.batch }),
+        runs: Pool::new(runs),
         lanes,
-        bytes: if lanes > 1 { source.bytes.to_vec() } else { Vec::new() },
+        wanted,
         receipt: Receipt {
             engine: EngineChoice::Ort,
             version: runtime.library.version.clone(),
             requested: options.device,
             device,
             fallback,
-            threads,
+            threads: threads.max(parallel_runs),
+            parallel_runs: Some(parallel_runs),
             library: Some(runtime.library.clone()),
+            nodes,
         },
     }))
 }
 
-fn on_cpu(runtime: &Runtime, bytes: &[u8], threads: usize) -> Result<Session, EngineError> {
-    let builder = Session::builder(&runtime.environment).map_err(load_error)?;
-    let builder = builder.with_intra_threads(threads).map_err(load_error)?;
-    // Threads that spin while they wait take the cores from those that prepare images.
-    let mut builder = builder.with_intra_op_spinning(false).map_err(load_error)?;
-    builder.commit_from_memory(bytes).map_err(load_error)
+/// A session to be made.
+struct Wanted<'a> {
+    runtime: &'static Runtime,
+    bytes: Cow<'a, [u8]>,
+    threads: usize,
+    shape: [usize; 3],
+    batch: Option<usize>,
 }
 
-fn on_cuda(runtime: &Runtime, source: &Source<'_>, threads: usize) -> Result<Session, EngineError> {
-    let cuda_error = |reason: &dyn std::fmt::Display| EngineError::Cuda(one_line(reason));
-    if !ep::CUDA::is_available().map_err(|error| cuda_error(&error))? {
-        return Err(cuda_error(&format_args!("`{}` is built without CUDA", runtime.library.path.display())));
+/// A session and what computes its nodes.
+struct Loaded {
+    run: Run,
+    nodes: Vec<ProviderNodes>,
+}
+
+impl Wanted<'_> {
+    fn on_cpu(&self) -> Result<Loaded, EngineError> {
+        self.load(None)
     }
-    // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from those on the processor
-    // in the third digit.
-    let cuda = ep::CUDA::default().with_tf32(false).build().error_on_failure();
-    let builder = Session::builder(&runtime.environment).map_err(load_error)?;
-    let builder = builder.with_intra_threads(threads).map_err(load_error)?;
-    let mut builder = builder.with_execution_providers([cuda]).map_err(|error| cuda_error(&error))?;
-    builder.commit_from_memory(source.bytes).map_err(load_error)
+
+    fn on_cuda(&self) -> Result<Loaded, EngineError> {
+        let cuda_error = |reason: &dyn std::fmt::Display| EngineError::Cuda(one_line(reason));
+        if !ep::CUDA::is_available().map_err(|error| cuda_error(&error))? {
+            return Err(cuda_error(&format_args!("`{}` is built without CUDA", self.runtime.library.path.display())));
+        }
+        // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from those on the
+        // processor in the third digit.
+        let loaded = self.load(Some(ep::CUDA::default().with_tf32(false).build().error_on_failure()))?;
+        // A provider may be there and take nothing.
+        if !loaded.nodes.is_empty() && loaded.nodes.iter().all(|share| share.provider != ep::CUDA::NAME) {
+            return Err(cuda_error(&"it took none of the graph's nodes"));
+        }
+        Ok(loaded)
+    }
+
+    fn load(&self, provider: Option<ep::ExecutionProviderDispatch>) -> Result<Loaded, EngineError> {
+        let placement = Placement::default();
+        let builder = Session::builder(&self.runtime.environment).map_err(load_error)?;
+        let builder = builder.with_logger(placement.logger()).map_err(load_error)?;
+        let builder = builder.with_log_level(LogLevel::Verbose).map_err(load_error)?;
+        // Threads that spin while they wait take the cores from those that prepare images.
+        let builder = builder.with_intra_op_spinning(false).map_err(load_error)?;
+        let mut builder = builder.with_intra_threads(self.threads).map_err(load_error)?;
+        if let Some(provider) = provider {
+            let builder_with = builder.with_execution_providers([provider]);
+            builder = builder_with.map_err(|error| EngineError::Cuda(one_line(&error)))?;
+        }
+        let session = builder.commit_from_memory(&self.bytes).map_err(load_error)?;
+        let mut quiet = RunOptions::new().map_err(load_error)?;
+        quiet.set_log_level(LogLevel::Fatal).map_err(load_error)?;
+        let run = Run { session, quiet, shape: self.shape, batch: self.batch };
+        Ok(Loaded { run, nodes: placement.heard() })
+    }
 }
 
 impl Engine for Ort {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
-        self.session().chunks(images)
+        chunks_of(images, self.wanted.batch)
     }
 
     fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        self.session().run(input, batch)
+        self.runs.take().run(input, batch)
     }
 
     fn receipt(&self) -> &Receipt {
@@ -106,19 +160,7 @@ impl Engine for Ort {
     }
 
     fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError> {
-        if self.lanes == 1 {
-            return Ok(Box::new(Shared(self)));
-        }
-        let session = on_cpu(self.runtime, &self.bytes, self.receipt.threads / self.lanes)?;
-        let Run { shape, batch, .. } = *self.session();
-        Ok(Box::new(Run { session, shape, batch }))
-    }
-}
-
-impl Ort {
-    fn session(&self) -> MutexGuard<'_, Run> {
-        // A run that panicked leaves nothing half-done in the session that the next one would use.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        if self.lanes == 1 { Ok(Box::new(Shared(self))) } else { Ok(Box::new(self.wanted.on_cpu()?.run)) }
     }
 }
 
@@ -137,10 +179,7 @@ impl Lane for Shared<'_> {
 
 impl Lane for Run {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
-        match self.batch {
-            Some(batch) => chunks::fixed(images, batch),
-            None => chunks::at_most(images, LARGEST_RUN),
-        }
+        chunks_of(images, self.batch)
     }
 
     fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
@@ -150,8 +189,16 @@ impl Lane for Run {
             Input::F32(values) => TensorRef::from_array_view((shape, &values[..])).map(TensorRef::into_dyn),
             Input::U8(pixels) => TensorRef::from_array_view((shape, &pixels[..])).map(TensorRef::into_dyn),
         };
-        let outputs = self.session.run(::ort::inputs![input.map_err(run_error)?]).map_err(run_error)?;
+        let inputs = ::ort::inputs![input.map_err(run_error)?];
+        let outputs = self.session.run_with_options(inputs, &self.quiet).map_err(run_error)?;
         outputs.iter().map(|(name, value)| named(name, &value)).collect()
+    }
+}
+
+fn chunks_of(images: usize, batch: Option<usize>) -> Vec<Chunk> {
+    match batch {
+        Some(batch) => chunks::fixed(images, batch),
+        None => chunks::at_most(images, LARGEST_RUN),
     }
 }
 

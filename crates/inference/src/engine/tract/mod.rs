@@ -66,7 +66,9 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
             device: Device::Cpu,
             fallback,
             threads,
+            parallel_runs: None,
             library: None,
+            nodes: Vec::new(),
         },
     }))
 }

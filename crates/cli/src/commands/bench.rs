@@ -1,0 +1,102 @@
+//! `kiln bench`: latency and throughput by engine and batch size.
+
+mod record;
+
+use std::fmt::Write;
+
+use kiln_eval::{Latency, Picture, Speed, latency_table, plot_speed};
+use kiln_inference::EngineChoice;
+
+use super::Context;
+use crate::args::BenchArgs;
+use crate::interrupt::{self, Polling};
+use crate::output::{self, Outputs};
+use crate::speed::{self, Contestant, Plan};
+use crate::terminal::{bytes, thousands};
+use crate::{Outcome, engines, picture};
+use record::Record;
+
+pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let outputs = Outputs::check([("--json", &args.json)])?;
+    args.plot.iter().try_for_each(|path| picture::check(path))?;
+    let load = |engine: EngineChoice| {
+        Contestant::load(engines::title(engine).into(), &args.model, &args.engine_args(engine), context)
+    };
+    let mut contestants = engines(args, context)?.into_iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
+    for contestant in &contestants {
+        context
+            .terminal
+            .status("Loaded", &format!("{}, in {:.1} ms", contestant.receipt().line(), speed::ms(contestant.load)));
+        if let Some(fallback) = contestant.receipt().fallback() {
+            context.terminal.status("Falling back", &format!("to the CPU: {fallback}"));
+        }
+    }
+    let mut batch_sizes = args.batch_size.clone();
+    batch_sizes.sort_unstable();
+    batch_sizes.dedup();
+    let plan =
+        |batch_size: u32| Plan { batch_size: batch_size as usize, callers: args.callers.into(), length: args.length() };
+    let _polling = Polling::begin();
+    for batch_size in batch_sizes {
+        speed::measure(&mut contestants, &plan(batch_size), context.terminal)?;
+        if interrupt::requested() {
+            context.terminal.status("Stopped", "before all batch sizes were measured: nothing was written");
+            return Ok(Outcome::Interrupted);
+        }
+        for contestant in &contestants {
+            let Some(Latency { p50_ms, images_per_second, .. }) = contestant.latencies().pop() else { continue };
+            let rate = thousands(images_per_second.round() as usize);
+            let text = format!("batch {batch_size} on {}: {p50_ms:.3} ms, {rate} images/s", contestant.title);
+            context.terminal.status("Measured", &text);
+        }
+    }
+    let record = Record::new(args, &contestants)?;
+    if let Some(path) = &args.json {
+        output::write_json(path, &record, context.terminal)?;
+    }
+    if let Some(path) = &args.plot {
+        picture::write(path, &plot(&contestants)?)?;
+    }
+    if !outputs.take_stdout() {
+        context.terminal.print(&report(&record, &contestants)?)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The engines asked for, each once; all that are present if none was.
+fn engines(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Vec<EngineChoice>> {
+    if args.engine.is_empty() {
+        return engines::present_for(args.device, args.ort_lib.as_deref(), &context.assets.cache);
+    }
+    Ok(EngineChoice::ALL.into_iter().filter(|engine| args.engine.contains(engine)).collect())
+}
+
+fn plot(contestants: &[Contestant]) -> anyhow::Result<Picture> {
+    let names: Vec<_> = contestants.iter().map(|contestant| contestant.receipt().describe()).collect();
+    let latencies: Vec<_> = contestants.iter().map(Contestant::latencies).collect();
+    let series: Vec<_> = names.iter().zip(&latencies).map(|(name, latencies)| Speed { name, latencies }).collect();
+    Ok(plot_speed(&series)?)
+}
+
+/// What it ran on, how long it took to get going, and the table.
+fn report(record: &Record<'_>, contestants: &[Contestant]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let (model, [channels, height, width]) = (&record.model, record.input.shape);
+    writeln!(text, "{}, {}, images of {channels} x {height} x {width}", model.path.display(), bytes(model.bytes))?;
+    for contestant in contestants {
+        writeln!(text, "{}", contestant.receipt().line())?;
+    }
+    if record.callers > 1 {
+        writeln!(text, "{} callers at the same time", record.callers)?;
+    }
+    writeln!(text, "\nWarm-up in milliseconds, not in the table:")?;
+    for contestant in contestants {
+        writeln!(text, "{}: {}", contestant.title, contestant.warm_up())?;
+    }
+    let rows: Vec<_> = contestants
+        .iter()
+        .flat_map(|contestant| contestant.latencies().into_iter().map(|latency| (&contestant.title, latency)))
+        .collect();
+    writeln!(text, "\n{}", latency_table(&rows))?;
+    Ok(text)
+}

@@ -1,0 +1,26 @@
+//! What trains models.
+
+use kiln_trainer::{DeviceKind, kernel_instructions};
+
+use super::finding::Finding;
+use crate::commands::train::silently;
+
+/// The devices that training can be asked for.
+pub fn findings() -> Vec<Finding> {
+    DeviceKind::ALL.map(finding).to_vec()
+}
+
+fn finding(kind: DeviceKind) -> Finding {
+    match silently(kind) {
+        Ok(_) if kind == DeviceKind::Cpu => {
+            Finding::ok(kind.as_str(), format!("flex, with kiln's kernels for {}", kernel_instructions()))
+        }
+        Ok(_) => Finding::ok(kind.as_str(), "works"),
+        Err(kiln_trainer::TrainError::DeviceNotBuilt { .. }) => Finding::missing(
+            kind.as_str(),
+            "not part of this build",
+            format!("cargo build --release -p kiln-cli --features {kind}"),
+        ),
+        Err(error) => Finding::missing(kind.as_str(), error.to_string(), "kiln train --device cpu"),
+    }
+}

@@ -1,0 +1,120 @@
+//! `kiln compare`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
+
+const IMAGES: usize = 400;
+
+/// The first test images as a folder for each class.
+fn digits(folder: &Path) -> String {
+    let read = |name| fs::read(mnist().join(name)).unwrap();
+    let (images, labels) = (read("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte"));
+    for (at, (pixels, label)) in images[16..].chunks_exact(28 * 28).zip(&labels[8..]).take(IMAGES).enumerate() {
+        let class = folder.join(format!("digits/{label}"));
+        fs::create_dir_all(&class).unwrap();
+        let image = image::GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
+        image.save(class.join(format!("{at:03}.png"))).unwrap();
+    }
+    path(folder, "digits")
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("valid JSON")
+}
+
+/// Another model than [`trained`].
+fn other(folder: &Path) -> String {
+    let runs = folder.to_str().unwrap();
+    let set = ["--set", "training.epochs=1", "--set", "data.limit=256"];
+    ok(&[&["train", "models/quickstart.toml", "--runs", runs][..], &set].concat());
+    ok(&["export", &path(folder, "quickstart")]);
+    path(&folder.join("quickstart"), "model.onnx")
+}
+
+#[test]
+fn a_model_is_as_good_as_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (path(trained(), "model.onnx"), digits(folder.path()));
+    let ended = ok(&["compare", &model, &model, "--data", &data, "--max-drop", "0", "--json", "-"]);
+    let record = json(&ended.stdout);
+    assert_eq!((&record["agreement"], &record["p_value"], &record["passed"]), (&1.0.into(), &1.0.into(), &true.into()));
+    assert_eq!(record["differences"], serde_json::json!([]));
+}
+
+#[test]
+fn two_models_are_told_apart_image_by_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second, data) = (path(trained(), "model.onnx"), other(folder.path()), digits(folder.path()));
+    let file = path(folder.path(), "compared.json");
+    let args = ["compare", &first, &second, "--data", &data, "--batch-size", "64", "--show", "3", "--json", &file];
+    let ended = ok(&args);
+    for word in ["only A", "only B", "with p ", "the first 3 of", "margin of A", "images/s at 1", "at 64", ".png"] {
+        assert!(ended.stdout.contains(word), "{word}\n{}", ended.stdout);
+    }
+    let record = json(&fs::read_to_string(&file).unwrap());
+    let counts = ["both_right", "only_first", "only_second", "both_wrong"].map(|key| record[key].as_u64().unwrap());
+    assert_eq!(counts.iter().sum::<u64>(), IMAGES as u64);
+    let batches = |at: usize| record["models"][at]["speed"].as_array().unwrap().clone();
+    assert_eq!(
+        [batches(0), batches(1)].concat().iter().map(|speed| &speed["batch"]).collect::<Vec<_>>(),
+        [1, 64, 1, 64]
+    );
+
+    // The same figures and classes as from evaluating each.
+    let evaluated = [&first, &second].map(|model| {
+        let csv = path(folder.path(), "predictions.csv");
+        let ended = ok(&["eval", model, "--data", &data, "--json", "-", "--predictions", &csv]);
+        let lines = fs::read_to_string(csv).unwrap();
+        // Path, label, predicted.
+        let cells = lines.lines().skip(1).map(|line| line.split(',').skip(1).take(3).map(String::from).collect());
+        (json(&ended.stdout)["accuracy"].as_f64().unwrap(), cells.collect::<Vec<Vec<String>>>())
+    });
+    let [(a, a_lines), (b, b_lines)] = evaluated;
+    let accuracy = |at: usize| record["models"][at]["accuracy"].as_f64().unwrap();
+    assert_eq!([accuracy(0), accuracy(1)].map(f64::to_bits), [a, b].map(f64::to_bits));
+    assert!((record["accuracy_change"].as_f64().unwrap() - (b - a)).abs() < 1e-12 && (b - a).abs() > 0.002);
+    let differences = record["differences"].as_array().unwrap();
+    let differing = (0..IMAGES).filter(|&at| a_lines[at][2] != b_lines[at][2]).count();
+    assert!(differences.len() == differing && differing > 3, "{differing} {}", differences.len());
+    for difference in differences {
+        let at = difference["index"].as_u64().unwrap() as usize;
+        let said = [
+            &difference["path"],
+            &difference["label"],
+            &difference["first"]["predicted"],
+            &difference["second"]["predicted"],
+        ];
+        let cells = [&a_lines[at][0], &a_lines[at][1], &a_lines[at][2], &b_lines[at][2]];
+        assert_eq!(said.map(|value| value.as_str().unwrap()), cells.map(String::as_str));
+    }
+    let margin = |difference: &serde_json::Value| {
+        ["first", "second"].map(|model| difference[model]["margin"].as_f64().unwrap()).into_iter().fold(2.0, f64::min)
+    };
+    assert!(differences.windows(2).all(|pair| margin(&pair[0]) >= margin(&pair[1])) && margin(&differences[0]) > 0.0);
+
+    // More is lost than may be: exit code 1, after all is said.
+    let limited = |first: &str, second: &str| {
+        run(&mut kiln(&["compare", first, second, "--data", &data, "--batch-size", "1", "--max-drop", "0.001"]))
+    };
+    let (better, worse) = if a > b { (first, second) } else { (second, first) };
+    let ended = limited(&better, &worse);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stdout.contains("FAILED: at most 0.10 points"), "{}", ended.stdout);
+    assert_eq!(limited(&worse, &better).code, Some(0));
+}
+
+#[test]
+fn models_of_other_classes_are_refused_with_the_first_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = path(trained(), "model.onnx");
+    let bytes = fs::read(&model).unwrap();
+    let mut other = kiln_onnx::decode(&bytes).unwrap();
+    let labels = other.metadata_props.iter_mut().find(|entry| entry.key == "kiln.labels").unwrap();
+    labels.value = labels.value.replace("\"3\"", "\"three\"");
+    let file = path(folder.path(), "other.onnx");
+    fs::write(&file, kiln_onnx::encode(&other)).unwrap();
+    let message = error(&mut kiln(&["compare", &model, &file, "--data", "mnist:test"]));
+    assert!(message.contains("class 3 of ") && message.contains("is `3`") && message.contains("`three`"), "{message}");
+}
