@@ -9,6 +9,8 @@
 mod bad_input;
 #[path = "end_to_end/data.rs"]
 mod data;
+#[path = "end_to_end/describe.rs"]
+mod describe;
 #[path = "end_to_end/fetch.rs"]
 mod fetch;
 #[path = "end_to_end/flow.rs"]
