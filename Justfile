@@ -25,6 +25,10 @@ lint:
 check-onnx:
     scripts/check-onnx/run
 
+# Classifiers of other exporters, by kiln and by Python's onnxruntime
+check-third-party:
+    scripts/check-third-party/run
+
 # The kernels' tests under AddressSanitizer
 sanitize:
     scripts/sanitize/run

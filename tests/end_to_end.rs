@@ -13,6 +13,8 @@ mod bench;
 mod compare;
 #[path = "end_to_end/data.rs"]
 mod data;
+#[path = "end_to_end/describe.rs"]
+mod describe;
 #[path = "end_to_end/device.rs"]
 mod device;
 #[path = "end_to_end/doctor.rs"]

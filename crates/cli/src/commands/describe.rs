@@ -49,7 +49,11 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
         files.push((output.clone(), huggingface::config(&contract, context.terminal)?));
     }
     if let Some(output) = triton {
-        files.extend(triton::files(&model, &contract, output));
+        files.push((output.clone(), triton::config(&model, &contract)));
+        if let Some((labels, text)) = triton::labels(&contract, output) {
+            refuse_other(&labels, &text)?;
+            files.push((labels, text));
+        }
     }
     for (file, bytes) in files {
         refuse_model(path, &file)?;
@@ -57,6 +61,19 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
         context.terminal.print(&format!("{}\n", file.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// A file that nobody named is not replaced.
+fn refuse_other(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    match std::fs::read(file) {
+        Ok(found) if found != bytes => {
+            anyhow::bail!(
+                "`{}` is there already and holds something else: move it, or write to another folder",
+                file.display()
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Files that are named are replaced, as everywhere; the model that is described is not.

@@ -12,20 +12,21 @@ const MAX_BATCH: usize = 64;
 /// The name of the file of labels, beside the configuration.
 const LABELS: &str = "labels.txt";
 
-/// The configuration (`ModelConfig` in protobuf's text format), and the labels if there are names. The model's name is
-/// left to its folder in Triton's repository.
-pub fn files(model: &ModelProto, contract: &Contract, path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let named = contract.origins.labels != Origin::Default;
-    let mut files = vec![(path.to_owned(), config(model, contract, named).into_bytes())];
-    if named {
-        // A name of several lines would be several labels.
-        let lines = contract.labels.iter().map(|label| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n");
-        files.push((path.with_file_name(LABELS), lines.collect::<String>().into_bytes()));
-    }
-    files
+/// The names of the classes, for a file beside the configuration; none where they have none.
+pub fn labels(contract: &Contract, config: &Path) -> Option<(PathBuf, Vec<u8>)> {
+    // A name of several lines would be several labels.
+    let line = |label: &String| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
+    let text = || contract.labels.iter().map(line).collect::<String>().into_bytes();
+    named(contract).then(|| (config.with_file_name(LABELS), text()))
 }
 
-fn config(model: &ModelProto, contract: &Contract, named: bool) -> String {
+fn named(contract: &Contract) -> bool {
+    contract.origins.labels != Origin::Default
+}
+
+/// The configuration (`ModelConfig` in protobuf's text format). The model's name is left to its folder in Triton's
+/// repository.
+pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
     let image = contract.layout.image_shape(contract.preprocessing.shape());
     // Triton's own batching needs an open first axis, which the dimensions then leave out.
     let (max_batch, fixed) = match contract.batch {
@@ -49,14 +50,14 @@ fn config(model: &ModelProto, contract: &Contract, named: bool) -> String {
     let _ = write!(text, "    dims: {}\n  }}\n]\n", dims(&image));
     let _ = write!(text, "output [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n", quoted(&name(model.outputs())));
     let _ = writeln!(text, "    dims: {}", dims(&scores(model, contract)));
-    if named {
+    if named(contract) {
         let _ = writeln!(text, "    label_filename: {}", quoted(LABELS));
     }
     text.push_str("  }\n]\n");
     if fixed.is_none() {
         text.push_str("dynamic_batching { }\n");
     }
-    text
+    text.into_bytes()
 }
 
 /// The shape of the scores of one image: axes of 1 may follow.

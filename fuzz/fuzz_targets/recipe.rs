@@ -1,0 +1,11 @@
+//! Any text is a recipe or an error, and a recipe is written and read again as it was.
+#![no_main]
+
+use kiln_spec::Recipe;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(recipe) = Recipe::parse(text, "recipe.toml", "recipe", &[]) {
+        assert_eq!(Recipe::parse(&recipe.to_toml(), "recipe.toml", "recipe", &[]), Ok(recipe));
+    }
+});

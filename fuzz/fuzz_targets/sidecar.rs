@@ -1,0 +1,13 @@
+//! Any text is a sidecar or an error.
+#![no_main]
+
+use kiln_spec::{Channels, Declaration};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(said) = Declaration::parse(text, "model.toml", &[], |file| Ok(vec![file.to_owned()])) {
+        if let Ok(record) = said.over(Declaration::default()).preprocessing(Some([28, 28]), Channels::Gray) {
+            assert_eq!(record.check(), Ok(()));
+        }
+    }
+});
