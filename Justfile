@@ -25,6 +25,10 @@ lint:
 check-onnx:
     scripts/check-onnx/run
 
+# The pages of a run and a sweep in Chromium; with a folder, screenshots too
+check-report *args:
+    scripts/check-report/run {{ args }}
+
 # The kernels' tests under AddressSanitizer
 sanitize:
     scripts/sanitize/run
