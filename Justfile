@@ -29,6 +29,10 @@ check-onnx:
 check-third-party:
     scripts/check-third-party/run
 
+# The pages of a run and a sweep in Chromium; with a folder, screenshots too
+check-report *args:
+    scripts/check-report/run {{ args }}
+
 # The kernels' tests under AddressSanitizer
 sanitize:
     scripts/sanitize/run

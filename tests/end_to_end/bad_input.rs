@@ -183,3 +183,50 @@ fn usage_errors_come_from_the_argument_parser() {
     assert!(message.contains("unknown data set `cifar`"), "{message}");
     assert!(ok(&["--version"]).stdout.starts_with("kiln "));
 }
+
+#[test]
+fn a_bad_recipe_fails_before_training_starts() {
+    mnist();
+    let folder = tempfile::tempdir().unwrap();
+    let runs = path(folder.path(), "runs");
+    for (set, expected) in [
+        ("layers.dropout.rate=1.5", "must be a number of at least 0 and below 1, found 1.5"),
+        ("training.label_smoothing=2", "must be a number of at least 0 and below 1, found 2"),
+        ("training.schedule={type=\"linear\"}", "cannot be \"linear\". Valid values: constant, step,"),
+        (
+            "training.schedule={type=\"piecewise_constant\", boundaries=[2], values=[1]}",
+            "expected one less than values",
+        ),
+        ("training.optimizer={type=\"adam\", clipnorm=1, global_clipnorm=1}", "exclude one another"),
+        ("data.validation_split=0", "must be a number above 0 and below 1, found 0"),
+        ("data.limit=1", "there are no"),
+        ("layers.max_pool.padding=sam", "did you mean `same`?"),
+        ("augmentation.channel_shift_range=300", "must be a number from 0 to 255, found 300"),
+    ] {
+        let message = error(&mut kiln(&["train", "models/quickstart.toml", "--runs", &runs, "--set", set]));
+        assert!(message.contains(expected), "{set}: {message}");
+        assert!(!Path::new(&runs).exists(), "{set}");
+    }
+    for class in ["images/cat", "images/dog"] {
+        fs::create_dir_all(folder.path().join(class)).unwrap();
+    }
+    image::GrayImage::new(8, 8).save(folder.path().join("images/cat/1.png")).unwrap();
+    let images = format!("data.folder={}", path(folder.path(), "images"));
+    let set = ["--set", "data.dataset=", "--set", &images, "--set", "layers.dense_1.units=2"];
+    let message = error(&mut kiln(&[&["train", "models/quickstart.toml", "--runs", &runs], &set[..]].concat()));
+    assert!(message.contains("class `dog` of") && message.contains("has no image"), "{message}");
+    assert!(!Path::new(&runs).exists());
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_with_epoch_step_and_rate() {
+    mnist();
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["train", "models/quickstart.toml", "--runs", folder.path().to_str().unwrap()];
+    let set = ["--set", "training.optimizer={type=\"sgd\", learning_rate=1e30}", "--set", "data.limit=500"];
+    let ended = crate::kiln::run(&mut kiln(&[&args[..], &set].concat()));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);
+    let error = ended.stderr.lines().last().unwrap();
+    assert!(error.starts_with("error: the loss became ") && error.contains(" at step 2 of epoch 1 with"), "{error}");
+    assert!(error.contains("learning rate 1000000000") && error.contains("lower"), "{error}");
+}

@@ -35,7 +35,7 @@ fn figures(run: &str) -> Vec<String> {
 
 #[test]
 fn a_training_that_was_killed_ends_with_the_same_weights() {
-    for optimizer in ["{type=\"adam\"}", "{type=\"sgd\", momentum=0.9, nesterov=true}"] {
+    for optimizer in ["{type=\"adam\", global_clipnorm=0.5}", "{type=\"sgd\", momentum=0.9, nesterov=true}"] {
         let folder = tempfile::tempdir().unwrap();
         let optimizer = format!("training.optimizer={optimizer}");
         let args = train(folder.path(), &["--set", &optimizer]);

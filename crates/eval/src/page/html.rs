@@ -98,7 +98,7 @@ fn figure(figure: &Figure) -> Markup {
     // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
     // In twentieths of its width. Images are known when they are small, letters only when they are large enough.
     let ([least, most], class) =
-        if figure.picture.has_images() { ([7, 12], "picture images") } else { ([13, 25], "picture") };
+        if figure.picture.has_images() { ([7, 12], "picture images") } else { ([10, 25], "picture") };
     let [least, most] = [least, most].map(|twentieths| figure.picture.width() * twentieths / 20);
     let limits = format!("min-width: {least}px; max-width: {most}px");
     html! {
@@ -164,7 +164,7 @@ mod tests {
         let page = html();
         assert!(page.contains("<img src=\"data:image/png;base64,iVBORw0KGgo"), "{page}");
         assert!(page.contains("</span><span>below</span>"), "{page}");
-        assert!(page.contains("min-width: 325px; max-width: 625px\"><svg width=\"500\""), "{page}");
+        assert!(page.contains("min-width: 250px; max-width: 625px\"><svg width=\"500\""), "{page}");
         let page = page.replace("http://www.w3.org/2000/svg", "the name of a vocabulary");
         assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("), "{page}");
     }
