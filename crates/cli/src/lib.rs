@@ -7,13 +7,16 @@
 
 mod args;
 mod assets;
+mod batch;
 mod commands;
 mod dataset;
 mod engines;
+mod inputs;
 mod interrupt;
 mod pages;
 mod parity;
 mod picture;
+mod predictions;
 mod recipe;
 mod record;
 mod sweep;

@@ -16,7 +16,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | accuracy, loss, precision, recall, F1, confusion counts | `metrics` |
+//! | accuracy, loss, precision, recall, F1, confusion counts, calibration | `metrics` |
 //! | tables as text | `tables` |
 //! | plots as SVG | `plots` |
 //! | grids of captioned images | `grid` |
@@ -43,7 +43,10 @@ pub use error::EvalError;
 pub use grid::{Tile, grid_png, grid_svg};
 pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
-pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
+pub use metrics::{
+    Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES,
+    MostConfident, TOP_K, TopK,
+};
 pub use page::{Block, Card, Figure, Page, Section};
 pub use plots::{Compared, Comparison, Curve, EpochMetrics, comparison_svg, confusion_svg, curve_svg, curves_svg};
 pub use spread::Spread;

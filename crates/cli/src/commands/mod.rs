@@ -11,7 +11,7 @@ mod summary;
 mod sweep;
 mod train;
 
-pub use eval::{MeasuredRecord, Prediction, predictions};
+pub use eval::MeasuredRecord;
 pub use export::Trained;
 pub use summary::layer_table;
 pub use train::curves;

@@ -43,7 +43,7 @@ pub fn is_idx(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     let mut content = BufReader::new(file);
     match content.fill_buf() {
-        Ok(bytes) if bytes.starts_with(&[0x1F, 0x8B]) => start(Box::new(MultiGzDecoder::new(content))),
+        Ok([0x1F, 0x8B, ..]) => start(Box::new(MultiGzDecoder::new(content))),
         Ok(_) => start(Box::new(content)),
         Err(_) => false,
     }
