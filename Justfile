@@ -33,6 +33,10 @@ sanitize:
 bench-training *args:
     scripts/bench-training/run {{ args }}
 
+# kiln's eval against Python's onnxruntime and rten, in turns, on this machine
+bench-inference *args:
+    scripts/bench-inference/run {{ args }}
+
 # Each kernel against Burn's own operation
 bench-kernels:
     cargo bench -p kiln-kernels --features burn
