@@ -41,6 +41,10 @@ sanitize:
 bench-training *args:
     scripts/bench-training/run {{ args }}
 
+# kiln's eval against Python's onnxruntime and rten, in turns, on this machine
+bench-inference *args:
+    scripts/bench-inference/run {{ args }}
+
 # Each kernel against Burn's own operation; of the whole workspace, so that Burn is not built again
 bench-kernels:
     cargo bench --workspace --features kiln-kernels/burn --bench operations

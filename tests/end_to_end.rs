@@ -7,6 +7,8 @@
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
+#[path = "end_to_end/batch.rs"]
+mod batch;
 #[path = "end_to_end/bench.rs"]
 mod bench;
 #[path = "end_to_end/compare.rs"]

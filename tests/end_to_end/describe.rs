@@ -56,8 +56,8 @@ fn options_stand_in_for_metadata() {
 #[test]
 fn a_sidecar_is_found_beside_the_model_and_options_go_before_it() {
     let (folder, bare, digit) = third_party();
-    let names = (0..10).map(|class| format!("class {class}\n")).collect::<String>();
-    fs::write(folder.path().join("names.txt"), names).unwrap();
+    let classes: Vec<_> = (0..10).map(|class| format!("class {class}\n")).collect();
+    fs::write(folder.path().join("names.txt"), classes.concat()).unwrap();
     fs::write(folder.path().join("bare.toml"), "preprocess = \"raw\"\nlabels = \"names.txt\"\n").unwrap();
     let found = predict(&bare, &digit, &["--preprocess", "unit"]);
     let expected = predict(&path(trained(), "model.onnx"), &digit, &[]);

@@ -7,16 +7,19 @@
 
 mod args;
 mod assets;
+mod batch;
 mod commands;
 mod dataset;
 mod declare;
 mod engines;
 mod golden;
+mod inputs;
 mod interrupt;
 mod output;
 mod pages;
 mod parity;
 mod picture;
+mod predictions;
 mod receipt;
 mod recipe;
 mod record;

@@ -29,7 +29,8 @@ impl<'a> Outputs<'a> {
     }
 }
 
-fn is_stdout(path: &Path) -> bool {
+/// Whether this stands for standard output.
+pub fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 

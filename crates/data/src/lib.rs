@@ -47,8 +47,10 @@ mod view;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use features::{FeatureError, FeatureKey, FeatureWriter, Features};
-pub use files::{FilesError, Folder, Listing, ReadFiles, folder, list, list_checksum};
-pub use idx::{IdxArray, IdxError, read_idx};
+pub use files::{
+    FilesError, Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list, list_checksum,
+};
+pub use idx::{IdxArray, IdxError, is_idx, read_idx};
 pub use image::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mnist::{Subset, mnist};

@@ -16,7 +16,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | accuracy, loss, precision, recall, F1, confusion counts | `metrics` |
+//! | accuracy, loss, precision, recall, F1, confusion counts, calibration | `metrics` |
 //! | tables as text | `tables` |
 //! | plots | `plots` |
 //! | grids of captioned images | `grid` |
@@ -48,7 +48,10 @@ pub use error::EvalError;
 pub use grid::{Tile, grid};
 pub use latency::Latency;
 pub use logits::{argmax, softmax, top_k};
-pub use metrics::{Average, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES, TOP_K};
+pub use metrics::{
+    Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES,
+    MostConfident, TOP_K, TopK,
+};
 pub use page::{Block, Card, Figure, Page, Section};
 pub use paired::Paired;
 pub use picture::Picture;

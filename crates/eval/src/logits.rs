@@ -55,10 +55,18 @@ pub(crate) fn rank(row: &[f32], class: usize) -> usize {
 /// With the largest logit `m` taken out it is `(m - x[class]) + ln_1p(sum of the other exp(x - m))`, which neither
 /// overflows nor loses a loss far below 1. In f64. `predicted` is the class of the largest logit.
 pub(crate) fn cross_entropy(row: &[f32], class: usize, predicted: usize) -> f64 {
+    (f64::from(row[predicted]) - f64::from(row[class])) + others(row, predicted).ln_1p()
+}
+
+/// The probability of the class of the largest of one image's finite logits. In f64.
+pub(crate) fn confidence(row: &[f32], predicted: usize) -> f64 {
+    1.0 / (1.0 + others(row, predicted))
+}
+
+/// Sum of `exp(x - m)` over all logits but the largest, `m`.
+fn others(row: &[f32], predicted: usize) -> f64 {
     let largest = f64::from(row[predicted]);
-    let others: f64 =
-        row.iter().enumerate().filter(|&(c, _)| c != predicted).map(|(_, &x)| (f64::from(x) - largest).exp()).sum();
-    (largest - f64::from(row[class])) + others.ln_1p()
+    row.iter().enumerate().filter(|&(c, _)| c != predicted).map(|(_, &x)| (f64::from(x) - largest).exp()).sum()
 }
 
 #[cfg(test)]
@@ -116,6 +124,8 @@ mod tests {
             let class = pick.index(row.len());
             let naive: f64 = row.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln() - f64::from(row[class]);
             let predicted = argmax(&row).unwrap();
+            let probability = f64::from(softmax(&row)[predicted]);
+            prop_assert!((confidence(&row, predicted) - probability).abs() < 1e-6);
             prop_assert!((cross_entropy(&row, class, predicted) - naive).abs() < 1e-12 * naive.abs().max(64.0));
         }
 

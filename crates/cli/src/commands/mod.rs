@@ -16,7 +16,7 @@ mod sweep;
 mod train;
 mod verify;
 
-pub use eval::{MeasuredRecord, Prediction, predictions};
+pub use eval::MeasuredRecord;
 pub use export::Trained;
 pub use summary::layer_table;
 pub use train::curves;

@@ -1,23 +1,22 @@
 //! `kiln predict`.
 
-mod inputs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
-use std::fmt::Write;
-
-use kiln_inference::{Model, Prediction};
+use anyhow::bail;
+use kiln_inference::{Classified, Prediction, StreamOptions};
 use serde::Serialize;
 
 use super::Context;
 use crate::args::PredictArgs;
+use crate::batch::{self, Ended};
+use crate::inputs::{self, Input, Inputs};
+use crate::predictions::{Columns, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
-use crate::terminal::percent;
-use crate::{Outcome, declare, engines, interrupt};
-use inputs::Input;
+use crate::terminal::{percent, thousands};
+use crate::{Outcome, declare, engines};
 
-/// Images decoded at a time: enough for the engines to share out, few enough that memory stays flat.
-const BATCH: usize = 64;
-
-/// The first line: what all others were computed on.
+/// The first line of JSON: what all others were computed on.
 #[derive(Serialize)]
 struct Header {
     runtime: ReceiptRecord,
@@ -39,38 +38,103 @@ struct Top<'a> {
     probability: f32,
 }
 
+/// Where results go.
+enum Output {
+    /// Lines for people, or JSON.
+    Lines { out: BufWriter<std::io::Stdout>, json: bool, top_k: usize, waiting: u32 },
+    /// Rows of predictions.
+    Rows(PredictionsFile),
+}
+
 pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let inputs = inputs::expand(&args.images)?;
+    let stdout = PathBuf::from("-");
+    let path = args.batch.predictions.as_ref().or_else(|| args.csv.then_some(&stdout));
+    if args.batch.resume && path == Some(&stdout) {
+        bail!("--resume goes on with a file: give --predictions one in place of `-`");
+    }
+    if args.json && path == Some(&stdout) {
+        bail!("--json and --predictions cannot both write to standard output: give --predictions a file");
+    }
+    let mut inputs = inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
     let header = Header { runtime: ReceiptRecord::from(model.receipt()) };
     if header.runtime.fallback().is_some() {
         engines::announce(&header.runtime, context.terminal);
     }
-    if args.json {
-        context.terminal.print(&format!("{}\n", serde_json::to_string(&header)?))?;
-    }
-    for batch in inputs.chunks(BATCH) {
-        if interrupt::requested() {
-            return Ok(Outcome::Interrupted);
-        }
-        let mut text = String::new();
-        for (input, prediction) in batch.iter().zip(classify(&model, batch)?) {
-            let top_k = usize::from(args.top_k);
+    let mut output = match path {
+        None => {
+            let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
             if args.json {
-                writeln!(text, "{}", serde_json::to_string(&record(input.name(), &prediction, top_k))?)?;
-            } else {
-                writeln!(text, "{}", line(input.name(), &prediction, top_k))?;
+                writeln!(out, "{}", serde_json::to_string(&header)?)?;
             }
+            Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0 }
         }
-        context.terminal.print(&text)?;
-    }
-    Ok(Outcome::Done)
+        Some(path) => {
+            let opened = predictions(args, path, inputs, model.labels(), context)?;
+            inputs = opened.1;
+            Output::Rows(opened.0)
+        }
+    };
+    let options = StreamOptions { batch_size: args.batch.batch_size.map(|size| size as usize), warm_up: false };
+    let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, model.labels());
+    let ended = batch::run(&model, inputs, &options, context, write);
+    // Also what was done before an error.
+    output.finish()?;
+    Ok(match ended? {
+        Ended::Done(_) => Outcome::Done,
+        Ended::Interrupted => Outcome::Interrupted,
+    })
 }
 
-fn classify(model: &Model, batch: &[Input]) -> anyhow::Result<Vec<Prediction>> {
-    let images = batch.iter().map(Input::read).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(model.classify_batch(&images)?)
+/// The file of predictions, and the images that are not in it yet.
+fn predictions(
+    args: &PredictArgs,
+    path: &Path,
+    inputs: Inputs,
+    classes: &[String],
+    context: &Context<'_>,
+) -> anyhow::Result<(PredictionsFile, Inputs)> {
+    let shard = args.batch.shard.map(|shard| shard.to_string());
+    let origin = Origin::new(&args.model, &inputs.name, shard, Columns::of(&inputs, classes))?;
+    let (file, kept) = PredictionsFile::open(path, &origin, args.batch.resume, &mut |_| Ok(()))?;
+    let Some((last, name)) = &kept.last else { return Ok((file, inputs)) };
+    context
+        .terminal
+        .status("Resuming", &format!("behind {} images of {}", thousands(kept.lines as usize), path.display()));
+    Ok((file, inputs.skip_to(*last, name.as_deref())?))
+}
+
+impl Output {
+    fn write(&mut self, input: &Input, classified: &Classified<'_>, classes: &[String]) -> anyhow::Result<()> {
+        match self {
+            Self::Rows(file) => file.write(&Row::new(input, classified, classes))?,
+            Self::Lines { out, json, top_k, waiting } => {
+                let prediction = classified.prediction();
+                let name = input.path().unwrap_or_else(|| input.index.to_string().into());
+                if *json {
+                    serde_json::to_writer(&mut *out, &record(&name, &prediction, *top_k))
+                        .map_err(std::io::Error::from)?;
+                    out.write_all(b"\n")?;
+                } else {
+                    writeln!(out, "{}", line(&name, &prediction, *top_k))?;
+                }
+                *waiting += 1;
+                if *waiting == 64 {
+                    *waiting = 0;
+                    out.flush()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Lines { out, .. } => out.flush(),
+            Self::Rows(file) => file.finish(),
+        }
+    }
 }
 
 /// `digit.png: 7 (99.98 %)`, with more classes after commas.

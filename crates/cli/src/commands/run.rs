@@ -9,17 +9,19 @@ use kiln_run::{RunDir, RunFile};
 use kiln_spec::Recipe;
 use serde::Serialize;
 
-use super::eval::{Measured, MeasuredRecord, measure, predictions};
+use super::eval::{Measured, MeasuredRecord, Tally, measure};
 use super::export::{self, Trained};
 use super::{Context, train};
 use crate::args::{RunArgs, TrainingArgs};
+use crate::inputs::Inputs;
 use crate::parity::{self, Parity, TOLERANCE};
+use crate::predictions::{Columns, Format, Row, Writer};
 use crate::record::RunRecord;
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, dataset, engines, golden, pages};
 
-/// Images per batch when the test images are evaluated.
-const BATCH: usize = 256;
+/// Images per batch when the engines are compared on all test images.
+const PARITY_BATCH: usize = 64;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -69,14 +71,19 @@ fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<
     }
     export::write(&trained, &run.file(RunFile::Model), context)?;
     let (models, mut parity) = verify(&trained, &run, &images, context)?;
-    let mut measured = Vec::new();
+    let (mut measured, mut predictions) = (Vec::new(), Vec::new());
     if parity.passed {
+        let mut scores = Vec::new();
         for (engine, model) in &models {
-            let Some(result) = measure(model, &images, BATCH, context)? else { return Ok(None) };
-            measured.push((engines::title(*engine), result));
+            let name = engines::title(*engine);
+            let Some(ran) = over(model, &images, context)? else { return Ok(None) };
+            measured.push((name, ran.measured));
+            scores.push((name, ran.scores));
+            if predictions.is_empty() {
+                predictions = ran.predictions;
+            }
         }
-        let scores: Vec<_> = measured.iter().map(|(name, result)| (*name, result.scores.clone())).collect();
-        parity.comparisons.extend(parity::compare(&scores, BATCH, trained.model.classes())?);
+        parity.comparisons.extend(parity::compare(&scores, PARITY_BATCH, trained.model.classes())?);
         parity.passed = parity.comparisons.iter().all(|comparison| comparison.passed);
     }
     run.write_json(RunFile::Parity, &parity)?;
@@ -89,11 +96,35 @@ fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<
         run.write_json(RunFile::Evaluation, &evaluations)?;
         let confusion = &first.evaluation.confusion;
         run.write(RunFile::Confusion, plot_confusion(confusion, &trained.labels, false)?.to_svg().as_bytes())?;
-        run.write(RunFile::Predictions, &predictions::csv(first, &images, &trained.labels)?)?;
+        run.write(RunFile::Predictions, &predictions)?;
     }
     let page = pages::run(&RunRecord::read(run.clone())?, context)?;
     run.write(RunFile::Report, page.to_html().as_bytes())?;
     Ok(Some(Finished { recipe: trained.recipe, run, measured, parity }))
+}
+
+/// What an engine made of the test images.
+struct Ran {
+    measured: Measured,
+    /// What the graph gave, `[images, classes]` row-major.
+    scores: Vec<f32>,
+    /// One line per image, as CSV.
+    predictions: Vec<u8>,
+}
+
+/// Runs a model over the test images; nothing if the user stopped it.
+fn over(model: &Model, images: &View, context: &Context<'_>) -> anyhow::Result<Option<Ran>> {
+    let (inputs, classes) = (Inputs::of_view(images), model.labels());
+    let (mut scores, mut predictions) = (Vec::new(), Vec::new());
+    let mut lines = Writer::new(&mut predictions, Format::Csv, Columns::of(&inputs, classes), true)?;
+    let tally = Tally::new(classes, None, 0)?;
+    let measured = measure(model, inputs, Some(PARITY_BATCH), tally, context, |input, classified| {
+        scores.extend_from_slice(classified.scores);
+        Ok(lines.write(&Row::new(input, classified, classes))?)
+    })?;
+    lines.finish()?;
+    drop(lines);
+    Ok(measured.map(|measured| Ran { measured, scores, predictions }))
 }
 
 /// Loads the exported file on every engine present and compares them with Burn on one training batch's worth of test

@@ -14,18 +14,32 @@ use crate::commands::Context;
 use crate::terminal::{Terminal, duration, thousands};
 
 /// How many skipped images are listed; the others are counted.
-const LISTED: usize = 20;
+pub const LISTED: usize = 20;
 
 /// The data sets of files that a command has read, however often it asks for them, and the images that it skipped.
 pub struct FileSets {
     skip_bad: bool,
     subsets: RefCell<BTreeMap<DataSource, Subsets>>,
-    skipped: RefCell<Vec<String>>,
+    /// How many, and what is wrong with the first few.
+    skipped: RefCell<(u64, Vec<String>)>,
 }
 
 impl FileSets {
     pub fn new(skip_bad: bool) -> Self {
         Self { skip_bad, subsets: RefCell::default(), skipped: RefCell::default() }
+    }
+
+    /// Whether images that cannot be read are left out.
+    pub fn skip_bad(&self) -> bool {
+        self.skip_bad
+    }
+
+    /// Takes note of so many images that were left out, with what is wrong with the first of them.
+    pub fn skipped(&self, count: u64, reasons: impl IntoIterator<Item = String>) {
+        let (all, listed) = &mut *self.skipped.borrow_mut();
+        *all += count;
+        let room = LISTED.saturating_sub(listed.len());
+        listed.extend(reasons.into_iter().take(room));
     }
 
     /// The subsets of a folder or a list, all read.
@@ -58,19 +72,21 @@ impl FileSets {
         let read = read?;
         let time = duration(start.elapsed().as_secs_f64());
         context.terminal.status("Read", &format!("{} images of {name} in {time}", thousands(count)));
-        self.skipped.borrow_mut().extend(read.bad.iter().map(ToString::to_string));
+        self.skipped(read.bad.len() as u64, read.bad.iter().map(ToString::to_string));
         Ok(Arc::new(read.dataset))
     }
 
     /// Lists the images that were skipped, if any were.
     pub fn list_skipped(&self, terminal: &Terminal) {
-        let skipped = self.skipped.borrow();
-        if skipped.is_empty() {
+        let (count, listed) = &*self.skipped.borrow();
+        if *count == 0 {
             return;
         }
-        terminal.status("Skipped", &format!("{} images that cannot be read:", thousands(skipped.len())));
-        skipped.iter().take(LISTED).for_each(|reason| terminal.detail(reason));
-        if let Some(more) = skipped.len().checked_sub(LISTED).filter(|&more| more > 0) {
+        terminal.status("Skipped", &format!("{} images that cannot be read:", thousands(*count as usize)));
+        for reason in listed {
+            terminal.detail(reason);
+        }
+        if let Some(more) = (*count as usize).checked_sub(listed.len()).filter(|&more| more > 0) {
             terminal.detail(&format!("and {} more", thousands(more)));
         }
     }

@@ -12,7 +12,7 @@ use kiln_data::{Dataset, Folder, Subset, View, list_checksum, mnist};
 use kiln_spec::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
 
 use crate::commands::Context;
-pub use files::FileSets;
+pub use files::{FileSets, LISTED};
 
 /// The subsets that a data set comes in.
 #[derive(Clone)]

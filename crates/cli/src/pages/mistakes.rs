@@ -4,9 +4,10 @@ use anyhow::bail;
 use kiln_eval::Card;
 use kiln_run::RunFile;
 
-use crate::commands::{Context, Prediction, predictions};
+use crate::commands::Context;
 use crate::dataset;
 use crate::picture::thumbnail;
+use crate::predictions::{self, Prediction};
 use crate::record::RunRecord;
 use crate::terminal::percent;
 

@@ -83,6 +83,15 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
     Ok(listing)
 }
 
+/// The images in and below a folder, at any depth, each folder's sorted by name: the order of [`folder`]'s files. Found as they
+/// are asked for.
+pub fn images_below(root: &Path) -> impl Iterator<Item = Result<PathBuf, FilesError>> + use<> {
+    let image = |entry: &walkdir::DirEntry| entry.file_type().is_file() && is_image_name(entry.path());
+    visible(root, usize::MAX)
+        .filter(move |entry| entry.as_ref().map_or(true, image))
+        .map(|entry| entry.map(walkdir::DirEntry::into_path))
+}
+
 /// The folders in a folder, sorted by name.
 fn folders(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
     let mut folders = Vec::new();
@@ -107,7 +116,7 @@ fn images_in(path: &Path) -> Result<Option<PathBuf>, FilesError> {
 }
 
 /// What is below a folder and not hidden, sorted by name; links are followed.
-fn visible(path: &Path, depth: usize) -> impl Iterator<Item = Result<walkdir::DirEntry, FilesError>> {
+fn visible(path: &Path, depth: usize) -> impl Iterator<Item = Result<walkdir::DirEntry, FilesError>> + use<> {
     let entries = WalkDir::new(path).min_depth(1).max_depth(depth).follow_links(true).sort_by_file_name();
     let entries = entries
         .into_iter()

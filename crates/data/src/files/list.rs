@@ -1,6 +1,8 @@
 //! A list of images with labels.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -8,41 +10,98 @@ use sha2::{Digest, Sha256};
 use super::{FilesError, Listing};
 use crate::hex::Hex;
 
-/// Reads a list: a CSV file in UTF-8 whose first line names the columns, among them `path`, relative to the list, and
-/// `label`, the name of the class. Other columns are passed over. Classes are sorted by name, files as they are listed.
-pub fn list(path: &Path) -> Result<Listing, FilesError> {
-    let line = |line: u64, problem: String| FilesError::Line { path: path.into(), line, problem };
-    let bytes = read(path)?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&bytes[..]);
-    let fail = |error: &csv::Error| {
-        let at = error.position().map_or(1, csv::Position::line);
-        line(at, format!("{error}: expected CSV in UTF-8 with a line `path,label` at the top"))
-    };
-    let header = reader.headers().map_err(|error| fail(&error))?.clone();
-    let column = |name: &str| {
-        header.iter().position(|column| column == name).ok_or_else(|| {
+/// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns, among them `path`, and
+/// `label`, the name of the class, if it has labels. Other columns are passed over. However long the list, memory is flat.
+pub struct ListReader<R> {
+    /// What messages call the list.
+    name: PathBuf,
+    reader: csv::Reader<R>,
+    path_column: usize,
+    label_column: Option<usize>,
+    record: csv::StringRecord,
+}
+
+/// A line of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The path as it stands there.
+    pub path: PathBuf,
+    /// The name of the class; none where the list has no labels.
+    pub label: Option<String>,
+    /// The line, from 1.
+    pub line: u64,
+}
+
+impl ListReader<BufReader<File>> {
+    /// The list in a file.
+    pub fn open(path: &Path) -> Result<Self, FilesError> {
+        let file = File::open(path).map_err(|reason| FilesError::Read { path: path.into(), reason })?;
+        Self::new(path, BufReader::new(file))
+    }
+}
+
+impl<R: Read> ListReader<R> {
+    /// A list from any source; messages call it by this name.
+    pub fn new(name: &Path, content: R) -> Result<Self, FilesError> {
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
+        let header = reader.headers().map_err(|error| fail(name, &error))?.clone();
+        let column = |name: &str| header.iter().position(|column| column == name);
+        let Some(path_column) = column("path") else {
             let found: Vec<&str> = header.iter().collect();
-            line(1, format!("expected the columns `path` and `label`, found `{}`: add the line", found.join(",")))
-        })
-    };
-    let (path_column, label_column) = (column("path")?, column("label")?);
+            let problem = format!("expected the columns `path` and `label`, found `{}`: add the line", found.join(","));
+            return Err(line(name, 1, problem));
+        };
+        let label_column = column("label");
+        Ok(Self { name: name.into(), reader, path_column, label_column, record: csv::StringRecord::new() })
+    }
+
+    /// Whether the list has labels.
+    pub fn has_labels(&self) -> bool {
+        self.label_column.is_some()
+    }
+
+    fn read(&mut self) -> Result<Option<Listed>, FilesError> {
+        if !self.reader.read_record(&mut self.record).map_err(|error| fail(&self.name, &error))? {
+            return Ok(None);
+        }
+        let at = self.record.position().map_or(0, csv::Position::line);
+        let (path, label) = (&self.record[self.path_column], self.label_column.map(|column| &self.record[column]));
+        if path.is_empty() || label.is_some_and(str::is_empty) {
+            let problem = "expected a path and a label, found one of them empty: fill it in".to_owned();
+            return Err(line(&self.name, at, problem));
+        }
+        Ok(Some(Listed { path: path.into(), label: label.map(str::to_owned), line: at }))
+    }
+}
+
+impl<R: Read> Iterator for ListReader<R> {
+    type Item = Result<Listed, FilesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// Reads a list with labels whole; paths are relative to it. Classes are sorted by name, files as they are listed.
+pub fn list(path: &Path) -> Result<Listing, FilesError> {
+    let entries = ListReader::open(path)?;
+    if !entries.has_labels() {
+        let problem = "expected the columns `path` and `label`, found no `label`: add it".to_owned();
+        return Err(line(path, 1, problem));
+    }
     let (mut files, mut names) = (Vec::new(), Vec::new());
     let mut lines = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| fail(&error))?;
-        let at = record.position().map_or(0, csv::Position::line);
-        let (file, name) = (&record[path_column], &record[label_column]);
-        if file.is_empty() || name.is_empty() {
-            return Err(line(at, "expected a path and a label, found one of them empty: fill it in".into()));
+    for entry in entries {
+        let Listed { path: file, label, line: at } = entry?;
+        if let Some(before) = lines.insert(file.clone(), at) {
+            let problem = format!("`{}` is in line {before} already: remove one of them", file.display());
+            return Err(line(path, at, problem));
         }
-        if let Some(before) = lines.insert(file.to_string(), at) {
-            return Err(line(at, format!("`{file}` is in line {before} already: remove one of them")));
-        }
-        files.push(PathBuf::from(file));
-        names.push(name.to_string());
+        files.push(file);
+        names.push(label.unwrap_or_default());
     }
     if files.is_empty() {
-        return Err(line(1, "the list is empty: expected a line for each image".into()));
+        return Err(line(path, 1, "the list is empty: expected a line for each image".into()));
     }
     let classes: Vec<String> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
     let labels = names.iter().map(|name| classes.partition_point(|class| class < name) as u32).collect();
@@ -52,9 +111,15 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
 
 /// The SHA-256 of a list itself, and so of the labels in it.
 pub fn list_checksum(path: &Path) -> Result<String, FilesError> {
-    Ok(Hex(&Sha256::digest(read(path)?)).to_string())
+    let bytes = std::fs::read(path).map_err(|reason| FilesError::Read { path: path.into(), reason })?;
+    Ok(Hex(&Sha256::digest(bytes)).to_string())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FilesError> {
-    std::fs::read(path).map_err(|reason| FilesError::Read { path: path.into(), reason })
+fn line(path: &Path, line: u64, problem: String) -> FilesError {
+    FilesError::Line { path: path.into(), line, problem }
+}
+
+fn fail(path: &Path, error: &csv::Error) -> FilesError {
+    let at = error.position().map_or(1, csv::Position::line);
+    line(path, at, format!("{error}: expected CSV in UTF-8 with a line `path,label` at the top"))
 }

@@ -37,6 +37,16 @@ impl Listing {
         self.files.iter().map(PathBuf::as_path)
     }
 
+    /// What the files' paths are relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The files with their labels, indices into [`classes`](Self::classes).
+    pub fn into_files(self) -> impl ExactSizeIterator<Item = (PathBuf, u32)> {
+        self.files.into_iter().zip(self.labels)
+    }
+
     /// The name of each class; sorted, unless they were given.
     pub fn classes(&self) -> &[String] {
         &self.classes

@@ -9,8 +9,8 @@ mod listing;
 mod read;
 
 pub use error::FilesError;
-pub use folder::{Folder, folder};
-pub use list::{list, list_checksum};
+pub use folder::{Folder, folder, images_below};
+pub use list::{ListReader, Listed, list, list_checksum};
 pub use listing::Listing;
 pub use read::ReadFiles;
 

@@ -7,4 +7,4 @@ mod header;
 mod read;
 
 pub use error::IdxError;
-pub use read::{IdxArray, read_idx};
+pub use read::{IdxArray, is_idx, read_idx};

@@ -34,6 +34,21 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray, IdxError> {
     }
 }
 
+/// Whether a file begins as an IDX file of images does, plain or gzip: three or four axes of unsigned bytes.
+pub fn is_idx(path: &Path) -> bool {
+    let start = |mut content: Box<dyn Read>| {
+        let mut bytes = [0; 4];
+        content.read_exact(&mut bytes).is_ok_and(|()| matches!(bytes, [0, 0, 8, 3 | 4]))
+    };
+    let Ok(file) = File::open(path) else { return false };
+    let mut content = BufReader::new(file);
+    match content.fill_buf() {
+        Ok([0x1F, 0x8B, ..]) => start(Box::new(MultiGzDecoder::new(content))),
+        Ok(_) => start(Box::new(content)),
+        Err(_) => false,
+    }
+}
+
 /// Reads the array from `content`, which has `length` bytes if that is known.
 fn read(path: &Path, mut content: impl Read, length: Option<u64>) -> Result<IdxArray, IdxError> {
     let io = |reason| IdxError::Read { path: path.into(), reason };
@@ -97,6 +112,18 @@ mod tests {
         let expected = Ok(IdxArray { dims: vec![2, 3], data: vec![1, 2, 3, 4, 5, 6] });
         assert_eq!(read_file(&bytes), expected);
         assert_eq!(read_file(&gzip(&bytes)), expected);
+    }
+
+    #[test]
+    fn files_of_images_are_known_by_their_content() {
+        let known = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            is_idx(file.path())
+        };
+        let (images, labels) = (file(&[1, 1, 1], &[7]), file(&[1], &[7]));
+        assert!(known(&images) && known(&gzip(&images)));
+        assert!(!known(&labels) && !known(b"") && !known(b"path,label\n") && !known(&[0x1F, 0x8B]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Average, ClassMetrics, ConfusionMatrix};
+use super::{Average, Calibration, ClassMetrics, ConfusionMatrix};
 
 /// What a classifier reached on a data set; made by [`Evaluator`](crate::Evaluator).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Evaluation {
     /// Share of images whose class is among the [`TOP_K`](crate::TOP_K) largest outputs, 0 to 1; `None` where there
     /// are no more classes than that, since then it says nothing.
     pub top5_accuracy: Option<f64>,
+    /// The same for another number of outputs, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<TopK>,
     /// Mean cross-entropy in nats, as Keras's and PyTorch's loss.
     pub loss: f64,
     /// Scores of each class, in the order of the model's outputs.
@@ -24,6 +27,18 @@ pub struct Evaluation {
     pub weighted_average: Average,
     /// Counts by true and predicted class.
     pub confusion: ConfusionMatrix,
+    /// How far confidence lies from accuracy; absent in files of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// Accuracy where several guesses are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TopK {
+    /// How many guesses.
+    pub k: usize,
+    /// Share of images whose class is among the `k` largest outputs, 0 to 1.
+    pub accuracy: f64,
 }
 
 impl Evaluation {

@@ -1,9 +1,10 @@
 //! Counting, batch by batch.
 
+use super::calibration::CalibrationSums;
 use super::classes::class_metrics;
-use super::{Average, ConfusionMatrix, Evaluation};
+use super::{Average, ConfusionMatrix, Evaluation, TopK};
 use crate::EvalError;
-use crate::logits::{argmax, cross_entropy, rank};
+use crate::logits::{argmax, confidence, cross_entropy, rank};
 
 /// The `k` of [`Evaluation::top5_accuracy`].
 pub const TOP_K: usize = 5;
@@ -23,6 +24,9 @@ pub struct Evaluator {
     confusion: ConfusionMatrix,
     images: u64,
     top_k_hits: u64,
+    /// Another `k`, and its hits.
+    asked: Option<(usize, u64)>,
+    calibration: CalibrationSums,
     loss_sum: f64,
 }
 
@@ -37,7 +41,14 @@ impl Evaluator {
     /// For a model with one output per label; `labels` are the classes' names, in the order of the outputs.
     pub fn new(labels: Vec<String>) -> Result<Self, EvalError> {
         let confusion = ConfusionMatrix::zeros(labels.len())?;
-        Ok(Self { labels, confusion, images: 0, top_k_hits: 0, loss_sum: 0.0 })
+        let calibration = CalibrationSums::default();
+        Ok(Self { labels, confusion, images: 0, top_k_hits: 0, asked: None, calibration, loss_sum: 0.0 })
+    }
+
+    /// Has accuracy among the `k` largest outputs counted too; to be said before the first batch.
+    #[must_use]
+    pub fn with_top_k(self, k: usize) -> Self {
+        Self { asked: Some((k, 0)), ..self }
     }
 
     /// Adds a batch: `logits` is row-major `[images, classes]`, all finite; `truth` has one class index per image.
@@ -56,9 +67,14 @@ impl Evaluator {
 
     /// Adds what another evaluator of the same classes has seen, as if its batches had been given to this one.
     pub fn merge(&mut self, other: &Self) -> Result<(), EvalError> {
-        if self.labels != other.labels {
+        let k = |evaluator: &Self| evaluator.asked.map(|(k, _)| k);
+        if self.labels != other.labels || k(self) != k(other) {
             return Err(EvalError::DifferentClasses);
         }
+        if let (Some((_, hits)), Some((_, more))) = (&mut self.asked, other.asked) {
+            *hits += more;
+        }
+        self.calibration.add(&other.calibration);
         self.confusion.add(&other.confusion);
         self.images += other.images;
         self.top_k_hits += other.top_k_hits;
@@ -77,11 +93,13 @@ impl Evaluator {
             images: self.images,
             accuracy: self.confusion.correct() as f64 / images,
             top5_accuracy: (self.labels.len() > TOP_K).then(|| self.top_k_hits as f64 / images),
+            top_k: self.asked.map(|(k, hits)| TopK { k, accuracy: hits as f64 / images }),
             loss: self.loss_sum / images,
             macro_average: Average::unweighted(&classes),
             weighted_average: Average::by_support(&classes),
             classes,
             confusion: self.confusion.clone(),
+            calibration: Some(self.calibration.finish()),
         })
     }
 
@@ -108,14 +126,21 @@ impl Evaluator {
         let predicted = argmax(row).unwrap_or_default();
         self.images += 1;
         self.confusion.record(truth, predicted);
-        self.top_k_hits += u64::from(rank(row, truth) < TOP_K);
-        self.loss_sum += match kind {
-            Output::Logits => cross_entropy(row, truth, predicted),
+        let rank = rank(row, truth);
+        self.top_k_hits += u64::from(rank < TOP_K);
+        if let Some((k, hits)) = &mut self.asked {
+            *hits += u64::from(rank < *k);
+        }
+        let (loss, confidence) = match kind {
+            Output::Logits => (cross_entropy(row, truth, predicted), confidence(row, predicted)),
             Output::Probabilities => {
                 let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
-                -(f64::from(row[truth]) / sum).clamp(CLIP, 1.0 - CLIP).ln()
+                let share = |class: usize| f64::from(row[class]) / sum;
+                (-share(truth).clamp(CLIP, 1.0 - CLIP).ln(), share(predicted))
             }
         };
+        self.loss_sum += loss;
+        self.calibration.record(confidence, predicted == truth);
     }
 }
 

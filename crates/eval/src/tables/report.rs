@@ -25,6 +25,7 @@ pub fn classification_table(evaluation: &Evaluation) -> Table {
     let summary = [row(String::new(), [None; 3], None), accuracy("accuracy", evaluation.accuracy)]
         .into_iter()
         .chain(evaluation.top5_accuracy.map(|value| accuracy("top-5 accuracy", value)))
+        .chain(evaluation.top_k.map(|top| accuracy(&format!("top-{} accuracy", top.k), top.accuracy)))
         .chain([
             average("macro avg", &evaluation.macro_average),
             average("weighted avg", &evaluation.weighted_average),

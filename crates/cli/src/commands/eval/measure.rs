@@ -1,30 +1,44 @@
-//! Running a model over a data set.
+//! Running a model over labelled images.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use kiln_data::{Loader, Order, Samples, View};
-use kiln_eval::{Evaluation, Evaluator};
-use kiln_inference::{Model, OutputKind, Preprocessor};
+use kiln_eval::{Evaluation, Evaluator, MostConfident, argmax};
+use kiln_inference::{Classified, Model, OutputKind, StreamOptions, StreamSummary};
 use serde::{Deserialize, Serialize};
 
 use super::super::Context;
-use crate::interrupt::{self, Polling};
+use crate::batch::{self, Ended};
+use crate::inputs::{Input, Inputs};
+use crate::predictions::Row;
 use crate::receipt::ReceiptRecord;
 
 /// What a model made of a data set.
 pub struct Measured {
     /// Metrics.
     pub evaluation: Evaluation,
-    /// What the graph gave, `[images, classes]` row-major.
-    pub scores: Vec<f32>,
-    /// Probabilities, laid out likewise.
-    pub probabilities: Vec<f32>,
+    /// The images that it was surest about and got wrong.
+    pub mistakes: Vec<Mistake>,
+    /// How many are wrong in all.
+    pub wrong: u64,
     receipt: ReceiptRecord,
-    batch_size: usize,
-    seconds: f64,
-    model_seconds: f64,
+    summary: StreamSummary,
+    resumed: u64,
+}
+
+/// An image that was taken for another class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Place of the image among all images of the source, from 0.
+    pub index: u64,
+    /// The path of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its class.
+    pub label: String,
+    /// The class it was taken for.
+    pub predicted: String,
+    /// How sure the model was, 0 to 1.
+    pub probability: f32,
 }
 
 /// The figures as they are written.
@@ -35,24 +49,39 @@ pub struct MeasuredRecord<'a> {
     /// What it ran on.
     pub runtime: Cow<'a, ReceiptRecord>,
     batch_size: usize,
+    /// Images of predictions that were there already, if any; no time is counted for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    resumed: u64,
+    /// Images that could not be read, if any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    skipped: u64,
     seconds: f64,
-    /// Preprocessing included.
+    /// Reading, decoding and preprocessing included.
     pub images_per_second: f64,
     model_images_per_second: f64,
     /// Metrics.
     #[serde(flatten)]
     pub evaluation: Cow<'a, Evaluation>,
+    /// The images that the model was surest about and got wrong.
+    #[serde(default)]
+    mistakes: Cow<'a, [Mistake]>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Measured {
-    /// Preprocessing included; not so the decoding of files that were read and kept before.
+    /// Reading, decoding and preprocessing included.
     pub fn images_per_second(&self) -> f64 {
-        self.evaluation.images as f64 / self.seconds
+        self.summary.images as f64 / self.summary.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// The graph only.
+    /// The graph only: what its lanes reach together while they are at work.
     pub fn model_images_per_second(&self) -> f64 {
-        self.evaluation.images as f64 / self.model_seconds
+        let lanes = self.summary.lanes.max(1) as f64;
+        self.summary.images as f64 * lanes / self.summary.inference.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// For JSON.
@@ -60,67 +89,108 @@ impl Measured {
         MeasuredRecord {
             data: data.into(),
             runtime: Cow::Borrowed(&self.receipt),
-            batch_size: self.batch_size,
-            seconds: self.seconds,
+            batch_size: self.summary.batch_size,
+            resumed: self.resumed,
+            skipped: self.summary.failed,
+            seconds: self.summary.elapsed.as_secs_f64(),
             images_per_second: self.images_per_second(),
             model_images_per_second: self.model_images_per_second(),
             evaluation: Cow::Borrowed(&self.evaluation),
+            mistakes: Cow::Borrowed(&self.mistakes),
         }
     }
 }
 
-/// Runs the model over all images; nothing if the user stopped it.
-///
-/// The first batch is run once before the clock starts: engines plan and allocate at their first run.
+/// What is counted while images go by, in memory that does not grow with them.
+pub struct Tally<'a> {
+    classes: &'a [String],
+    evaluator: Evaluator,
+    mistakes: MostConfident<Mistake>,
+    resumed: u64,
+}
+
+impl<'a> Tally<'a> {
+    /// Nothing counted yet; keeps so many mistakes.
+    pub fn new(classes: &'a [String], top_k: Option<u16>, mistakes: u16) -> anyhow::Result<Self> {
+        let mut evaluator = Evaluator::new(classes.to_vec())?;
+        if let Some(k) = top_k {
+            evaluator = evaluator.with_top_k(k.into());
+        }
+        Ok(Self { classes, evaluator, mistakes: MostConfident::new(mistakes.into()), resumed: 0 })
+    }
+
+    /// Names of the classes.
+    pub const fn classes(&self) -> &'a [String] {
+        self.classes
+    }
+
+    /// Counts an image of predictions that were there already. Its loss is that of its probabilities.
+    pub fn resume(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
+        let name = row.label.as_deref().unwrap_or_default();
+        let Some(label) = self.classes.iter().position(|class| class == name) else {
+            anyhow::bail!(
+                "the predictions to resume have the label `{name}` in the line of image {}: begin anew",
+                row.index
+            )
+        };
+        self.evaluator.push_probabilities(&row.probabilities, &[label as u32])?;
+        self.resumed += 1;
+        self.mistake(row.index, row.path.as_deref(), name, &row.predicted, row.probability);
+        Ok(())
+    }
+
+    fn count(&mut self, input: &Input, classified: &Classified<'_>, kind: OutputKind) -> anyhow::Result<()> {
+        let Some(label) = input.label else { anyhow::bail!("image {} has no label", input.index) };
+        match kind {
+            OutputKind::Logits => self.evaluator.push(classified.scores, &[label])?,
+            OutputKind::Probabilities => self.evaluator.push_probabilities(classified.scores, &[label])?,
+        }
+        let predicted = argmax(classified.scores).expect("the model gives finite scores");
+        let classes = self.classes;
+        if predicted != label as usize {
+            let names = [label as usize, predicted].map(|class| classes[class].as_str());
+            let probability = classified.probabilities[predicted];
+            self.mistake(input.index, input.path().as_deref(), names[0], names[1], probability);
+        }
+        Ok(())
+    }
+
+    fn mistake(&mut self, index: u64, path: Option<&str>, label: &str, predicted: &str, probability: f32) {
+        if label != predicted {
+            self.mistakes.push(probability, || Mistake {
+                index,
+                path: path.map(str::to_owned),
+                label: label.to_owned(),
+                predicted: predicted.to_owned(),
+                probability,
+            });
+        }
+    }
+}
+
+/// Runs the model over all images, counts them, and shows each to `each`; nothing if the user stopped it.
 pub fn measure(
     model: &Model,
-    view: &View,
-    batch_size: usize,
+    inputs: Inputs,
+    batch_size: Option<usize>,
+    mut tally: Tally<'_>,
     context: &Context<'_>,
+    mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<Measured>> {
-    let mut evaluator = Evaluator::new(model.labels().to_vec())?;
-    let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-    let loader = Loader::new(Samples::images(view.clone(), preprocessor), batch_size, Order::Sequential)?;
-    if let Some(first) = loader.iter().next() {
-        let first = first?;
-        model.run(&first.values, first.labels.len())?;
-    }
-    let (mut scores, mut probabilities) = (Vec::new(), Vec::new());
-    let mut model_time = Duration::ZERO;
-    let bar = context.terminal.bar(
-        view.len() as u64,
-        &format!(
-            "  Evaluating {} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left",
-            model.receipt().engine
-        ),
-    );
-    let _polling = Polling::begin();
-    let start = Instant::now();
-    for batch in &loader {
-        if interrupt::requested() {
-            bar.finish_and_clear();
-            return Ok(None);
-        }
-        let batch = batch?;
-        let output = model.run(&batch.values, batch.labels.len())?;
-        model_time += output.inference;
-        match output.kind {
-            OutputKind::Logits => evaluator.push(&output.data, &batch.labels)?,
-            OutputKind::Probabilities => evaluator.push_probabilities(&output.data, &batch.labels)?,
-        }
-        probabilities.extend(output.probabilities());
-        scores.extend(output.data);
-        bar.inc(batch.labels.len() as u64);
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    bar.finish_and_clear();
+    let options = StreamOptions { batch_size, warm_up: true };
+    let kind = model.output_kind();
+    let ended = batch::run(model, inputs, &options, context, |input, classified| {
+        tally.count(input, classified, kind)?;
+        each(input, classified)
+    })?;
+    let Ended::Done(summary) = ended else { return Ok(None) };
+    let wrong = tally.mistakes.seen();
     Ok(Some(Measured {
-        evaluation: evaluator.finish()?,
-        scores,
-        probabilities,
+        evaluation: tally.evaluator.finish()?,
+        mistakes: tally.mistakes.into_sorted(),
+        wrong,
         receipt: ReceiptRecord::from(model.receipt()),
-        batch_size,
-        seconds,
-        model_seconds: model_time.as_secs_f64(),
+        summary,
+        resumed: tally.resumed,
     }))
 }

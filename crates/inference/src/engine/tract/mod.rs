@@ -1,8 +1,10 @@
 //! tract: pure Rust, one thread per run, so a batch is cut into runs for the cores.
 
+mod fuse;
 mod guard;
 mod operators;
 mod plan;
+mod pool;
 
 use tract_onnx::prelude::*;
 

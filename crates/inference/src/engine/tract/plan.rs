@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tract_onnx::prelude::*;
 
+use super::fuse::fuse;
 use super::guard::guarded;
 use super::load_error;
 use crate::engine::EngineError;
@@ -37,7 +38,7 @@ impl Plans {
         let [a, b, c] = self.shape;
         let plan = guarded(|| {
             let graph = self.graph.clone().with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
-            graph.into_optimized()?.into_runnable()
+            fuse(graph.into_typed()?.into_decluttered()?)?.into_optimized()?.into_runnable()
         });
         plan.map_err(load_error)
     }

@@ -1,0 +1,97 @@
+//! Any number of images through a model, with progress, with those that cannot be read set aside.
+
+use std::ops::ControlFlow;
+
+use kiln_data::FilesError;
+use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
+
+use crate::commands::Context;
+use crate::inputs::{Input, Inputs};
+use crate::interrupt::{self, Polling};
+
+/// What was done.
+pub enum Ended {
+    /// Every image was delivered, or set aside.
+    Done(StreamSummary),
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// Why the stream broke off.
+enum Stop {
+    Interrupted,
+    Failed(anyhow::Error),
+}
+
+/// Runs the model over all inputs; `each` gets those that can be read, in order.
+///
+/// What cannot be read is counted and, with `--skip-bad`, listed when the command ends; without, it is an error, but only when
+/// all else is done.
+pub fn run(
+    model: &Model,
+    inputs: Inputs,
+    options: &StreamOptions,
+    context: &Context<'_>,
+    mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Ended> {
+    let name = inputs.name.clone();
+    let engine = model.receipt().engine;
+    let bar = match inputs.count {
+        Some(count) => context.terminal.bar(
+            count,
+            &format!(
+                "  Evaluating {engine} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left"
+            ),
+        ),
+        None => context.terminal.spinner(&format!("  Evaluating {engine} {{human_pos:>7}} {{per_sec:>12}}")),
+    };
+    // The inputs themselves may fail, such as a list halfway: that error comes with the input and not from preparing it.
+    let prepare = |input: &anyhow::Result<Input>, out: &mut [f32]| match input {
+        Ok(input) => input.prepare(model.preprocessor(), out).map_err(Some),
+        Err(_) => Err(None),
+    };
+    let mut bad = Vec::new();
+    let mut bad_count: u64 = 0;
+    let polling = Polling::begin();
+    let ended = model.stream(inputs, options, prepare, |input, result| {
+        if interrupt::requested() {
+            return ControlFlow::Break(Stop::Interrupted);
+        }
+        bar.inc(1);
+        let input = match input {
+            Ok(input) => input,
+            Err(error) => return ControlFlow::Break(Stop::Failed(error)),
+        };
+        match result {
+            Ok(classified) => match each(&input, &classified) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Stop::Failed(error)),
+            },
+            Err(reason) => {
+                bad_count += 1;
+                if let Some(reason) = reason.filter(|_| bad.len() < crate::dataset::LISTED) {
+                    bad.push(reason.to_string());
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    });
+    drop(polling);
+    bar.finish_and_clear();
+    let summary = match ended? {
+        ControlFlow::Break(Stop::Interrupted) => return Ok(Ended::Interrupted),
+        ControlFlow::Break(Stop::Failed(error)) => return Err(error),
+        ControlFlow::Continue(summary) => summary,
+    };
+    if bad_count > 0 && !context.files.skip_bad() {
+        let examples = bad.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+        return Err(
+            FilesError::Unreadable { name, bad: bad_count, total: summary.images + summary.failed, examples }.into()
+        );
+    }
+    if let (0, Some(first)) = (summary.images, bad.first()) {
+        return Err(FilesError::NothingReadable { name, example: first.clone() }.into());
+    }
+    context.files.skipped(bad_count, bad);
+    Ok(Ended::Done(summary))
+}

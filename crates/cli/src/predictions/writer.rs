@@ -1,0 +1,198 @@
+//! One line per image.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use kiln_eval::argmax;
+use kiln_inference::Classified;
+use serde::{Deserialize, Serialize};
+
+use crate::inputs::{Input, Inputs};
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A header and lines of `index`, `path`, `label`, `predicted`, `probability` and the probability of each class.
+    Csv,
+    /// A JSON object a line, with the same names; `probabilities` in the order of the classes.
+    JsonLines,
+}
+
+impl Format {
+    /// By the ending of a file's name.
+    pub fn of(path: &Path) -> Self {
+        let lines = |ending: &std::ffi::OsStr| ["jsonl", "ndjson"].iter().any(|name| ending.eq_ignore_ascii_case(name));
+        if path.extension().is_some_and(lines) { Self::JsonLines } else { Self::Csv }
+    }
+}
+
+/// Which columns there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Whether images have paths.
+    pub path: bool,
+    /// Whether images have labels.
+    pub label: bool,
+    /// Names of the classes, in the order of the model's output.
+    pub classes: Vec<String>,
+}
+
+impl Columns {
+    /// Those of a source and a model.
+    pub fn of(inputs: &Inputs, classes: &[String]) -> Self {
+        Self { path: inputs.has_paths, label: inputs.has_labels, classes: classes.to_vec() }
+    }
+
+    /// The header of a CSV file.
+    pub fn header(&self) -> Vec<String> {
+        let fixed = [Some("index"), self.path.then_some("path"), self.label.then_some("label"), Some("predicted")];
+        let fixed = fixed.into_iter().flatten().chain(["probability"]).map(String::from);
+        fixed.chain(self.classes.iter().map(|class| format!("p_{class}"))).collect()
+    }
+}
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row<'a> {
+    /// Place of the image among all images of the source, from 0.
+    pub index: u64,
+    /// The path of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<std::borrow::Cow<'a, str>>,
+    /// Its class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<std::borrow::Cow<'a, str>>,
+    /// The class it was taken for.
+    pub predicted: std::borrow::Cow<'a, str>,
+    /// How sure the model was, 0 to 1.
+    pub probability: f32,
+    /// The probability of each class.
+    pub probabilities: std::borrow::Cow<'a, [f32]>,
+}
+
+impl<'a> Row<'a> {
+    /// The line of an image; `classes` are the model's.
+    pub fn new(input: &'a Input, classified: &Classified<'a>, classes: &'a [String]) -> Self {
+        // By score, as the metrics are: rounding can make two probabilities equal.
+        let predicted = argmax(classified.scores).expect("the model gives finite scores");
+        Self {
+            index: input.index,
+            path: input.path(),
+            label: input.label.map(|label| classes[label as usize].as_str().into()),
+            predicted: classes[predicted].as_str().into(),
+            probability: classified.probabilities[predicted],
+            probabilities: classified.probabilities.into(),
+        }
+    }
+}
+
+/// Writes lines; what it has is flushed every few dozen, and at the end by [`finish`](Self::finish).
+pub struct Writer<W: Write> {
+    format: Format,
+    columns: Columns,
+    out: io::BufWriter<W>,
+    /// Lines since the last flush.
+    waiting: u32,
+}
+
+impl<W: Write> Writer<W> {
+    /// Lines written to `out`, below a header unless there is one already.
+    pub fn new(out: W, format: Format, columns: Columns, header: bool) -> io::Result<Self> {
+        let mut writer = Self { format, columns, out: io::BufWriter::with_capacity(1 << 16, out), waiting: 0 };
+        if header && format == Format::Csv {
+            let header = writer.columns.header();
+            writer.record(header.iter().map(String::as_str))?;
+        }
+        Ok(writer)
+    }
+
+    /// Writes a line.
+    pub fn write(&mut self, row: &Row<'_>) -> io::Result<()> {
+        match self.format {
+            Format::JsonLines => {
+                serde_json::to_writer(&mut self.out, row)?;
+                self.out.write_all(b"\n")?;
+            }
+            Format::Csv => {
+                let index = row.index.to_string();
+                let path = self.columns.path.then(|| row.path.as_deref().unwrap_or_default());
+                let label = self.columns.label.then(|| row.label.as_deref().unwrap_or_default());
+                let probability = row.probability.to_string();
+                let probabilities: Vec<String> = row.probabilities.iter().map(ToString::to_string).collect();
+                let fixed = [Some(index.as_str()), path, label, Some(&row.predicted), Some(probability.as_str())];
+                self.record(fixed.into_iter().flatten().chain(probabilities.iter().map(String::as_str)))?;
+            }
+        }
+        self.waiting += 1;
+        if self.waiting >= 64 {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was not yet.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.waiting = 0;
+        self.out.flush()
+    }
+
+    fn record<'a>(&mut self, fields: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        // Fields go through csv's own quoting; the writer has nothing of its own left when it is dropped.
+        let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
+        line.write_record(fields)?;
+        self.out.write_all(&line.into_inner().map_err(csv::IntoInnerError::into_error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Columns {
+        Columns { path: true, label: true, classes: vec!["a,b".into(), "c".into()] }
+    }
+
+    fn row() -> Row<'static> {
+        Row {
+            index: 7,
+            path: Some("x \"y\".png".into()),
+            label: Some("c".into()),
+            predicted: "a,b".into(),
+            probability: 0.75,
+            probabilities: vec![0.75, 0.25].into(),
+        }
+    }
+
+    fn written(format: Format, columns: Columns) -> String {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, format, columns, true).unwrap();
+        writer.write(&row()).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn lines_have_the_columns_of_the_header() {
+        let expected =
+            "index,path,label,predicted,probability,\"p_a,b\",p_c\n7,\"x \"\"y\"\".png\",c,\"a,b\",0.75,0.75,0.25\n";
+        assert_eq!(written(Format::Csv, columns()), expected);
+        let bare = Columns { path: false, label: false, ..columns() };
+        assert_eq!(written(Format::Csv, bare).lines().last(), Some("7,\"a,b\",0.75,0.75,0.25"));
+    }
+
+    #[test]
+    fn json_lines_are_read_back() {
+        let text = written(Format::JsonLines, columns());
+        assert_eq!(text.matches('\n').count(), 1);
+        assert_eq!(serde_json::from_str::<Row<'_>>(&text).unwrap(), row());
+    }
+
+    #[test]
+    fn the_ending_says_the_format() {
+        for (name, format) in [("a.jsonl", Format::JsonLines), ("a.NDJSON", Format::JsonLines), ("a.csv", Format::Csv)]
+        {
+            assert_eq!(Format::of(Path::new(name)), format);
+        }
+    }
+}

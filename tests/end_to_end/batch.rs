@@ -1,0 +1,279 @@
+//! Many images: every kind of source, shards, resuming, and images that cannot be read.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
+
+/// Number of images, more than fit in one batch for each thread.
+const IMAGES: usize = 300;
+
+/// The first test images of MNIST in every form: `digits/<class>/*.png`, `list.csv`, `paths.txt`, and IDX files.
+fn sources() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let pixels = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap()[16..].to_vec();
+        let labels = fs::read(mnist().join("t10k-labels-idx1-ubyte")).unwrap()[8..].to_vec();
+        let (mut images, mut numbers) = (Vec::new(), Vec::new());
+        let (mut list, mut paths) = ("path,label\n".to_owned(), String::new());
+        // In the order of the folder, so that all forms have the same images in the same order.
+        for class in 0..10_u8 {
+            fs::create_dir_all(folder.join(format!("digits/{class}"))).unwrap();
+            for at in (0..IMAGES).filter(|&at| labels[at] == class) {
+                let image = &pixels[at * 784..][..784];
+                let file = format!("digits/{class}/{at:05}.png");
+                image::GrayImage::from_raw(28, 28, image.to_vec()).unwrap().save(folder.join(&file)).unwrap();
+                writeln!(list, "{file},{class}").unwrap();
+                writeln!(paths, "{}", path(&folder, &file)).unwrap();
+                images.extend_from_slice(image);
+                numbers.push(class);
+            }
+        }
+        let count = (IMAGES as u32).to_be_bytes();
+        let header = [&[0, 0, 8, 3][..], &count, &28_u32.to_be_bytes(), &28_u32.to_be_bytes()].concat();
+        fs::write(folder.join("some-images-idx3-ubyte"), [header, images].concat()).unwrap();
+        fs::write(folder.join("some-labels-idx1-ubyte"), [&[0, 0, 8, 1][..], &count, &numbers].concat()).unwrap();
+        fs::write(folder.join("list.csv"), list).unwrap();
+        fs::write(folder.join("paths.txt"), paths).unwrap();
+        folder
+    })
+}
+
+fn model() -> String {
+    path(trained(), "model.onnx")
+}
+
+/// The lines of CSV with only these columns.
+fn columns(csv: &str, names: &[&str]) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let at: Vec<usize> = names.iter().map(|name| header.iter().position(|column| column == *name).unwrap()).collect();
+    reader.records().map(|record| at.iter().map(|&at| record.as_ref().unwrap()[at].to_owned()).collect()).collect()
+}
+
+#[test]
+fn every_source_gives_the_same_in_eval_and_predict() {
+    let folder = sources();
+    let (digits, list, idx) =
+        (path(folder, "digits"), path(folder, "list.csv"), path(folder, "some-images-idx3-ubyte"));
+    let glob = path(folder, "digits/*/*.png");
+    let eval = |data: &str| {
+        let csv = path(folder, &format!("{}.predictions.csv", data.len()));
+        let ended = ok(&["eval", &model(), "--data", data, "--predictions", &csv, "--json", "-", "--top-k", "3"]);
+        let figures: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        (columns(&fs::read_to_string(csv).unwrap(), &["index", "predicted", "probability"]), figures)
+    };
+    let (expected, figures) = eval(&digits);
+    assert_eq!((expected.len(), &figures["images"]), (IMAGES, &IMAGES.into()));
+    let accuracy = figures["accuracy"].as_f64().unwrap();
+    let top_k = figures["top_k"]["accuracy"].as_f64().unwrap();
+    assert!(
+        figures["top_k"]["k"] == 3 && accuracy < top_k && top_k < figures["top5_accuracy"].as_f64().unwrap() + 1e-12
+    );
+    let bins = figures["calibration"]["bins"].as_array().unwrap();
+    assert_eq!(bins.iter().map(|bin| bin["images"].as_u64().unwrap()).sum::<u64>(), IMAGES as u64);
+    let mistakes = figures["mistakes"].as_array().unwrap();
+    let sureness: Vec<f64> = mistakes.iter().map(|mistake| mistake["probability"].as_f64().unwrap()).collect();
+    assert!(mistakes.len() == 5 && sureness.is_sorted_by(|a, b| a >= b), "{mistakes:?}");
+    assert!(mistakes.iter().all(|m| m["label"] != m["predicted"] && m["path"].as_str().unwrap().contains(".png")));
+    for data in [&list, &glob, &idx] {
+        let (found, other) = eval(data);
+        assert!(found == expected, "{data}");
+        for figure in ["accuracy", "loss", "confusion", "calibration"] {
+            assert_eq!(other[figure], figures[figure], "{figure} of {data}");
+        }
+    }
+    let paths = path(folder, "paths.txt");
+    for images in [vec![&digits], vec![&list], vec![&glob], vec![&idx], vec![&String::from("--list"), &paths]] {
+        let args: Vec<&str> = images.iter().map(|image| image.as_str()).collect();
+        let ended = ok(&[&["predict", &model(), "--csv"], args.as_slice()].concat());
+        assert!(columns(&ended.stdout, &["index", "predicted", "probability"]) == expected, "{images:?}");
+    }
+    let lines = ok(&["predict", &model(), &digits, "--json", "--batch-size", "7"]).stdout;
+    let labels: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["label"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(labels, expected.iter().map(|row| row[1].clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn lists_may_come_from_standard_input() {
+    let folder = sources();
+    let piped = |args: &[&str], from: &str| {
+        let mut command = kiln(args);
+        let child = command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&fs::read(folder.join(from)).unwrap()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let figures = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["confusion"].clone();
+    let from_file = ok(&["eval", &model(), "--data", &path(folder, "list.csv"), "--json", "-"]).stdout;
+    assert_eq!(figures(&piped(&["eval", &model(), "--data", "-", "--json", "-"], "list.csv")), figures(&from_file));
+    let lines = piped(&["predict", &model(), "--list", "-"], "paths.txt");
+    assert_eq!(lines, ok(&["predict", &model(), "--list", &path(folder, "paths.txt")]).stdout);
+    assert_eq!(lines.lines().count(), IMAGES);
+}
+
+#[test]
+fn shards_together_are_the_whole() {
+    let folder = sources();
+    let work = tempfile::tempdir().unwrap();
+    let rows = |extra: &[&str], name: &str| {
+        let file = path(work.path(), name);
+        let data = path(folder, "digits");
+        ok(&[&["eval", &model(), "--data", &data, "--predictions", &file, "--json", "-"], extra].concat());
+        fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<String>>()
+    };
+    let whole = rows(&[], "whole.jsonl");
+    let mut all: Vec<String> = Vec::new();
+    for (shard, count) in [("1/7", 43), ("2/7", 43), ("3/7", 43), ("4/7", 43), ("5/7", 43), ("6/7", 43), ("7/7", 42)] {
+        let part = rows(&["--shard", shard, "--batch-size", "5"], "part.jsonl");
+        assert_eq!(part.len(), count, "{shard}");
+        all.extend(part);
+    }
+    let index = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["index"].as_u64().unwrap();
+    all.sort_by_key(index);
+    // Probabilities depend in the last digits on how an engine cuts a batch.
+    let what = |lines: &[String]| -> Vec<[String; 3]> {
+        let values = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        values.map(|row| ["path", "label", "predicted"].map(|key| row[key].to_string())).collect()
+    };
+    assert_eq!(what(&all), what(&whole));
+    assert!(error(&mut kiln(&["eval", &model(), "--data", "mnist", "--shard", "0/4"])).contains("i from 1 to n"));
+}
+
+#[test]
+fn predictions_that_were_cut_off_are_gone_on_with() {
+    let folder = sources();
+    let work = tempfile::tempdir().unwrap();
+    for name in ["p.csv", "p.jsonl"] {
+        let file = path(work.path(), name);
+        let list = path(folder, "list.csv");
+        let args = ["eval", &model(), "--data", &list, "--predictions", &file, "--json", "-", "--batch-size", "1"];
+        let resume = |more: &[&str]| ok(&[&args[..], &["--resume"], more].concat());
+        let figures = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        // Nothing there yet is no error: a job is given the same command every time.
+        let first = figures(&resume(&[]).stdout);
+        let whole = fs::read(&file).unwrap();
+        for length in [10, whole.len() / 3, whole.len() / 2, whole.len() - 1, whole.len()] {
+            fs::write(&file, &whole[..length]).unwrap();
+            let ended = resume(&[]);
+            assert!(fs::read(&file).unwrap() == whole, "{name} cut at {length}");
+            let again = figures(&ended.stdout);
+            for figure in ["images", "accuracy", "confusion", "mistakes"] {
+                assert_eq!(again[figure], first[figure], "{figure} of {name} cut at {length}");
+            }
+            let [loss, expected] = [&again, &first].map(|figures| figures["loss"].as_f64().unwrap());
+            assert!((loss - expected).abs() < 1e-5, "{loss} {expected}");
+            if length == whole.len() / 2 {
+                let resumed = again["resumed"].as_u64().unwrap();
+                assert!((100..200).contains(&resumed), "{resumed}");
+                assert!(ended.stderr.contains(&format!("behind {resumed} images of")), "{}", ended.stderr);
+            }
+        }
+        let other = path(folder, "digits");
+        let message = error(&mut kiln(&["predict", &model(), &other, "--predictions", &file, "--resume"]));
+        assert!(message.contains("it has the columns"), "{message}");
+    }
+    let message = error(&mut kiln(&["predict", &model(), "x.png", "--csv", "--resume"]));
+    assert!(message.contains("--predictions"), "{message}");
+}
+
+#[test]
+fn other_images_are_not_resumed_with() {
+    let folder = sources();
+    let work = tempfile::tempdir().unwrap();
+    let (file, list) = (path(work.path(), "p.csv"), path(work.path(), "list.txt"));
+    let paths = fs::read_to_string(folder.join("paths.txt")).unwrap();
+    let lines: Vec<&str> = paths.lines().take(20).collect();
+    fs::write(&list, lines.join("\n")).unwrap();
+    let args = ["predict", &model(), "--list", &list, "--predictions", &file, "--resume"];
+    assert_eq!(ok(&args).stdout, "");
+    fs::write(&list, [&lines[..19], &["other.png", "more.png"]].concat().join("\n")).unwrap();
+    let message = error(&mut kiln(&args));
+    assert!(message.contains("image 19 is `") && message.contains("but `other.png` in `"), "{message}");
+    fs::write(&list, lines[..10].join("\n")).unwrap();
+    assert!(error(&mut kiln(&args)).contains("has no image 19"));
+}
+
+#[test]
+fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
+    let folder = sources();
+    let work = tempfile::tempdir().unwrap();
+    let broken = path(work.path(), "broken.png");
+    fs::write(&broken, b"\x89PNG\r\n\x1a\n, and no more").unwrap();
+    let lines: Vec<String> = fs::read_to_string(folder.join("paths.txt")).unwrap().lines().map(str::to_owned).collect();
+    let list = path(work.path(), "list.txt");
+    let with_bad =
+        [&lines[..100], std::slice::from_ref(&broken), &lines[100..200], &["missing.png".to_owned()]].concat();
+    fs::write(&list, with_bad.join("\n")).unwrap();
+    let file = path(work.path(), "p.csv");
+    let args = ["predict", &model(), "--list", &list, "--predictions", &file];
+    let message = error(&mut kiln(&args));
+    assert!(message.contains("2 of 202 images") && message.contains("broken.png") && message.contains("--skip-bad"));
+    let rows = columns(&fs::read_to_string(&file).unwrap(), &["index"]);
+    assert_eq!((rows.len(), rows[100][0].as_str()), (200, "101"), "all that can be read is written");
+    let ended = ok(&[&args[..], &["--skip-bad"]].concat());
+    assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
+    assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);
+}
+
+/// A PNG of a few hundred bytes that claims to be of this size, with a valid header.
+fn claiming(size: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::GrayImage::new(1, 1).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    let mut bytes = bytes.into_inner();
+    bytes[16..20].copy_from_slice(&size.to_be_bytes());
+    bytes[20..24].copy_from_slice(&size.to_be_bytes());
+    let crc = !bytes[12..29].iter().fold(!0_u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xEDB8_8320 } else { c >> 1 })
+    });
+    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn an_image_that_unpacks_to_gigabytes_is_an_error_and_takes_no_memory() {
+    let work = tempfile::tempdir().unwrap();
+    for size in [60_000, 32_768, 25_000] {
+        let file = path(work.path(), "bomb.png");
+        fs::write(&file, claiming(size)).unwrap();
+        // Address space for the model and its threads, and not for what the image claims.
+        let mut shell = std::process::Command::new("sh");
+        let script = format!("ulimit -v 4000000; exec {} predict {} {file}", env!("CARGO_BIN_EXE_kiln"), model());
+        let message = error(shell.args(["-c", &script]));
+        assert!(message.contains("bomb.png") && message.contains("is too large"), "{size}: {message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_leaves_lines_to_go_on_with() {
+    let work = tempfile::tempdir().unwrap();
+    let file = path(work.path(), "p.csv");
+    mnist();
+    let args = ["eval", &model(), "--data", "mnist:train", "--predictions", &file, "--json", "-"];
+    let mut child = kiln(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while fs::metadata(&file).map_or(0, |metadata| metadata.len()) < 100_000 {
+        assert!(child.try_wait().unwrap().is_none(), "it should take longer than this");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let cut = fs::read_to_string(&file).unwrap();
+    let whole = &cut[..=cut.rfind('\n').unwrap()];
+    let rows = columns(whole, &["index", "label", "predicted", "p_9"]);
+    assert!(rows.iter().zip(0..).all(|(row, index)| row[0] == format!("{index}")), "every line up to there is whole");
+    let ended = run(kiln(&args).args(["--resume"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let all = columns(&fs::read_to_string(&file).unwrap(), &["index", "label", "predicted", "p_9"]);
+    assert!(all.len() == 60_000 && all[..rows.len()] == rows);
+}
