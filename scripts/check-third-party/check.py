@@ -90,7 +90,8 @@ def kiln_probabilities(kiln, model, file, paths, engine, flags):
     command = [kiln, "--quiet", "predict", file, *paths, "--engine", engine, "--json"]
     command += ["--top-k", str(len(model.labels)), *flags]
     output = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout
-    records = [json.loads(line) for line in output.splitlines()]
+    # The first line says what the others were computed on.
+    _, *records = [json.loads(line) for line in output.splitlines()]
     assert [record["image"] for record in records] == [str(path) for path in paths]
     probabilities = np.full((len(paths), len(model.labels)), np.nan)
     for row, record in zip(probabilities, records):

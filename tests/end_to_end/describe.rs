@@ -22,7 +22,8 @@ fn third_party() -> (tempfile::TempDir, String, String) {
 #[track_caller]
 fn predict(model: &str, digit: &str, more: &[&str]) -> serde_json::Value {
     let ended = ok(&[&["predict", model, digit, "--json"], more].concat());
-    serde_json::from_str(&ended.stdout).unwrap()
+    // Behind the line that says what it ran on.
+    serde_json::from_str(ended.stdout.lines().nth(1).unwrap()).unwrap()
 }
 
 fn items(description: &serde_json::Value) -> Vec<(String, String, String)> {

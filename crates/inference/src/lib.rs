@@ -14,7 +14,7 @@
 //!
 //! Two engines compute the graph. **tract** is pure Rust and the default. **ONNX Runtime** is faster on most machines
 //! and is a shared library that is found at run time; see [`Options`] for where it is looked for. Each is a cargo
-//! feature (`tract`, `ort`), both on by default.
+//! feature: `tract`, on by default, and `ort`.
 
 #![forbid(unsafe_code)]
 
