@@ -36,9 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The handler: an image file's bytes to an answer.
 fn classify(model: &Model, bytes: &[u8]) -> Result<String, Box<dyn std::error::Error>> {
     let prediction = model.classify(&decode_image(bytes)?)?;
-    let top = prediction.top_k(3);
-    let lines: Vec<_> = top.iter().map(|class| format!("{}\t{:.4}\n", class.label, class.probability)).collect();
-    Ok(lines.concat())
+    let top = prediction.top_k(3).into_iter();
+    let lines: Vec<String> = top.map(|class| format!("{}\t{:.4}", class.label, class.probability)).collect();
+    Ok(lines.join("\n") + "\n")
 }
 
 /// One request and its answer.
