@@ -57,8 +57,8 @@ fn options_stand_in_for_metadata() {
 #[test]
 fn a_sidecar_is_found_beside_the_model_and_options_go_before_it() {
     let (folder, bare, digit) = third_party();
-    let classes: Vec<_> = (0..10).map(|class| format!("class {class}\n")).collect();
-    fs::write(folder.path().join("names.txt"), classes.concat()).unwrap();
+    let names: Vec<String> = (0..10).map(|class| format!("class {class}")).collect();
+    fs::write(folder.path().join("names.txt"), names.join("\n")).unwrap();
     fs::write(folder.path().join("bare.toml"), "preprocess = \"raw\"\nlabels = \"names.txt\"\n").unwrap();
     let found = predict(&bare, &digit, &["--preprocess", "unit"]);
     let expected = predict(&path(trained(), "model.onnx"), &digit, &[]);
@@ -71,8 +71,8 @@ fn a_sidecar_is_found_beside_the_model_and_options_go_before_it() {
     fs::write(folder.path().join("bare.toml"), "preproces = \"unit\"").unwrap();
     let message = error(&mut kiln(&["predict", &bare, &digit]));
     assert!(message.contains("bare.toml:1: unknown key `preproces`: did you mean `preprocess`?"), "{message}");
-    let named = path(folder.path(), "names.txt");
-    let message = error(&mut kiln(&["predict", &bare, &digit, "--sidecar", &named]));
+    let text = path(folder.path(), "names.txt");
+    let message = error(&mut kiln(&["predict", &bare, &digit, "--sidecar", &text]));
     assert!(message.contains("names.txt:1: not valid TOML"), "{message}");
 }
 
@@ -134,4 +134,9 @@ fn other_servers_get_files_of_their_own() {
     assert!(triton.contains("dims: [ 1, 28, 28 ]") && triton.contains("label_filename: \"labels.txt\""), "{triton}");
     assert_eq!(fs::read_to_string(at("labels.txt")).unwrap().lines().count(), 10);
     assert_eq!(fs::read_dir(Path::new(folder.path())).unwrap().count(), 3);
+    // What was named is replaced, what was not is kept.
+    fs::write(at("labels.txt"), "shopping list").unwrap();
+    let message = error(&mut kiln(&["describe", &model, "--triton", &at("config.pbtxt")]));
+    assert!(message.contains("labels.txt` is there already and holds something else"), "{message}");
+    assert_eq!(fs::read_to_string(at("labels.txt")).unwrap(), "shopping list");
 }

@@ -86,8 +86,11 @@ fn a_name_goes_before_all_that_it_comprises() {
     let named = |text| read(text, &[]).unwrap().over(file.clone()).preprocessing(None, Channels::Gray).unwrap();
     assert_eq!(named("preprocess = \"torch\""), Preprocessing::torch(5, 6));
     assert_eq!(named("preprocess = \"unit\""), Preprocessing::unit(5, 6, Channels::Bgr));
-    assert_eq!(named("antialias = true").scale.to_bits(), 9.0_f32.to_bits());
-    assert!(named("antialias = true").resize.antialias);
+    let resize = Resize { antialias: true };
+    assert_eq!(
+        named("antialias = true"),
+        Preprocessing { scale: 9.0, resize, ..Preprocessing::raw(5, 6, Channels::Bgr) }
+    );
 }
 
 proptest! {
