@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use console::{Style, Term};
+use console::{Style, Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Standard error and standard output. Nothing but errors is shown when quiet; colours and bars only on a terminal.
@@ -31,6 +31,12 @@ impl Terminal {
         if !self.quiet {
             self.line(&format!("{:>12} {text}", ""));
         }
+    }
+
+    /// Whether a line with a verb fits into the terminal; without a terminal any does.
+    pub fn fits(&self, text: &str) -> bool {
+        // The verb takes twelve columns and a space.
+        self.stderr.size_checked().is_none_or(|(_, columns)| 13 + measure_text_width(text) <= usize::from(columns))
     }
 
     /// An error.

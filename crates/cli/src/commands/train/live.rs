@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use kiln_run::History;
+use kiln_run::{Epoch, History};
+use kiln_spec::Monitor;
 use kiln_trainer::BatchReport;
 
-use crate::terminal::{Terminal, duration, percent};
+use crate::terminal::{Terminal, duration, percent, thousands};
 
-/// Most epochs in the line of validation losses.
-const DRAWN: usize = 24;
+/// Most epochs in the line of blocks.
+const DRAWN: usize = 20;
 /// Epochs that tell how long the next one takes.
 const RECENT: usize = 5;
 
@@ -35,11 +36,13 @@ impl<'a> Live<'a> {
             let of = "{human_pos}/{human_len}";
             self.terminal.bar(
                 report.total as u64,
-                &format!("{first} {{wide_bar:.green}} {of} {{per_sec}} {{eta}} left\n{{prefix}}\n{{msg}}"),
+                &format!("{first} {{wide_bar:.green}} {of} {{eta}} left\n{{prefix}}\n{{msg}}"),
             )
         });
         bar.set_position(report.done as u64);
-        bar.set_prefix(format!("{:>12} loss {:.4}  accuracy {}", "", report.loss, percent(report.accuracy)));
+        let (loss, accuracy) = (report.loss, percent(report.accuracy));
+        let rate = thousands(bar.per_sec().round() as usize);
+        bar.set_prefix(format!("{:>12} loss {loss:.4}  accuracy {accuracy}  {rate} images/s", ""));
         bar.set_message(whole(report, epochs, history, elapsed));
         if report.done >= report.total {
             self.clear();
@@ -63,10 +66,17 @@ impl<'a> Live<'a> {
 fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> String {
     let left = format!("{:>12} {} left", "Run", duration(left(report, epochs, history, elapsed)));
     let Some(best) = history.best() else { return left };
-    let losses: Vec<f64> = history.epochs.iter().map(|epoch| epoch.val_loss).collect();
-    let losses = spark_line(&losses[losses.len().saturating_sub(DRAWN)..]);
-    let (loss, accuracy) = (best.val_loss, percent(best.val_accuracy));
-    format!("{left}  best epoch {}: val_loss {loss:.4}, val_accuracy {accuracy}  {losses}", best.epoch)
+    let (name, figure): (_, fn(&Epoch) -> f64) = match history.monitor {
+        Monitor::ValLoss => ("val_loss", |epoch| epoch.val_loss),
+        Monitor::ValAccuracy => ("val_accuracy", |epoch| epoch.val_accuracy),
+    };
+    let shown = match history.monitor {
+        Monitor::ValLoss => format!("{:.4}", best.val_loss),
+        Monitor::ValAccuracy => percent(best.val_accuracy),
+    };
+    let figures: Vec<f64> = history.epochs.iter().map(figure).collect();
+    let blocks = spark_line(&figures[figures.len().saturating_sub(DRAWN)..]);
+    format!("{left}  best {name} {shown} in epoch {}  {blocks}", best.epoch)
 }
 
 /// Seconds that the run will take if the epochs to come are as long as the last ones, or as this one so far.
@@ -138,9 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn the_run_s_line_names_the_best_epoch() {
+    fn the_line_of_the_run_names_the_best_epoch() {
         let line = whole(report(4, 1), 4, &history(&[1.0, 0.25, 0.5]), Duration::ZERO);
-        assert_eq!(line, "         Run 20.0 s left  best epoch 2: val_loss 0.2500, val_accuracy 75.00 %  █▁▃");
+        assert_eq!(line, "         Run 20.0 s left  best val_loss 0.2500 in epoch 2  █▁▃");
+        let by_accuracy = History { monitor: Monitor::ValAccuracy, ..history(&[1.0, 0.25]) };
+        let line = whole(report(4, 1), 4, &by_accuracy, Duration::ZERO);
+        assert_eq!(line, "         Run 20.0 s left  best val_accuracy 75.00 % in epoch 1  ▁▁");
         assert!(whole(report(1, 1), 4, &history(&[]), Duration::ZERO).ends_with("left"));
     }
 }

@@ -126,21 +126,18 @@ impl Observer for TrainingProgress<'_> {
         self.last_sign = Instant::now();
         self.epoch_start = Instant::now();
         let width = self.epochs.to_string().len();
-        self.terminal.status(
-            "Epoch",
-            &format!(
-                "{:>width$}/{}  loss {:.4}  accuracy {}  val_loss {:.4}  val_accuracy {}  {}  {} images/s{}",
-                epoch.epoch,
-                self.epochs,
-                epoch.train_loss,
-                percent(epoch.train_accuracy),
-                epoch.val_loss,
-                percent(epoch.val_accuracy),
-                duration(epoch.seconds),
-                thousands(self.rate.round() as usize),
-                if best { "  best" } else { "" },
-            ),
-        );
+        let number = format!("{:>width$}/{}", epoch.epoch, self.epochs);
+        let train = format!("loss {:.4}  accuracy {}", epoch.train_loss, percent(epoch.train_accuracy));
+        let validation = format!("val_loss {:.4}  val_accuracy {}", epoch.val_loss, percent(epoch.val_accuracy));
+        let time = format!("{}  {} images/s", duration(epoch.seconds), thousands(self.rate.round() as usize));
+        let mark = if best { "  best" } else { "" };
+        let line = format!("{number}  {train}  {validation}  {time}{mark}");
+        if self.terminal.fits(&line) {
+            self.terminal.status("Epoch", &line);
+        } else {
+            self.terminal.status("Epoch", &format!("{number}  {train}  {time}"));
+            self.terminal.detail(&format!("{:width$}  {validation}{mark}", "", width = number.len()));
+        }
         Ok(())
     }
 }
