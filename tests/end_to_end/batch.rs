@@ -59,7 +59,8 @@ fn columns(csv: &str, names: &[&str]) -> Vec<Vec<String>> {
 #[test]
 fn every_source_gives_the_same_in_eval_and_predict() {
     let folder = sources();
-    let (digits, list, idx) = (path(folder, "digits"), path(folder, "list.csv"), path(folder, "some-images-idx3-ubyte"));
+    let (digits, list, idx) =
+        (path(folder, "digits"), path(folder, "list.csv"), path(folder, "some-images-idx3-ubyte"));
     let glob = path(folder, "digits/*/*.png");
     let eval = |data: &str| {
         let csv = path(folder, &format!("{}.predictions.csv", data.len()));
@@ -71,7 +72,9 @@ fn every_source_gives_the_same_in_eval_and_predict() {
     assert_eq!((expected.len(), &figures["images"]), (IMAGES, &IMAGES.into()));
     let accuracy = figures["accuracy"].as_f64().unwrap();
     let top_k = figures["top_k"]["accuracy"].as_f64().unwrap();
-    assert!(figures["top_k"]["k"] == 3 && accuracy < top_k && top_k < figures["top5_accuracy"].as_f64().unwrap() + 1e-12);
+    assert!(
+        figures["top_k"]["k"] == 3 && accuracy < top_k && top_k < figures["top5_accuracy"].as_f64().unwrap() + 1e-12
+    );
     let bins = figures["calibration"]["bins"].as_array().unwrap();
     assert_eq!(bins.iter().map(|bin| bin["images"].as_u64().unwrap()).sum::<u64>(), IMAGES as u64);
     let mistakes = figures["mistakes"].as_array().unwrap();
@@ -217,6 +220,14 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     assert!(message.contains("2 of 202 images") && message.contains("broken.png") && message.contains("--skip-bad"));
     let rows = columns(&fs::read_to_string(&file).unwrap(), &["index"]);
     assert_eq!((rows.len(), rows[100][0].as_str()), (200, "101"), "all that can be read is written");
+    let message = error(&mut kiln(&[&args[..], &["--resume"]].concat()));
+    assert!(message.contains("1 images of") && message.contains("have no line in the predictions"), "{message}");
+    let resumed = ok(&[&args[..], &["--resume", "--skip-bad"]].concat());
+    assert!(
+        resumed.stderr.contains("Skipped 1 images") && resumed.stderr.contains("missing.png"),
+        "{}",
+        resumed.stderr
+    );
     let ended = ok(&[&args[..], &["--skip-bad"]].concat());
     assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
     assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);

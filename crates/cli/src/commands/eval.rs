@@ -88,7 +88,7 @@ fn predictions(
     context
         .terminal
         .status("Resuming", &format!("behind {} images of {}", thousands(kept.lines as usize), path.display()));
-    Ok((file, inputs.skip_to(*last, name.as_deref())?))
+    Ok((file, inputs.resume(kept.lines, *last, name.as_deref(), context.files.skip_bad())?))
 }
 
 fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {

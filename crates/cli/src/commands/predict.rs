@@ -87,7 +87,7 @@ fn predictions(
     context
         .terminal
         .status("Resuming", &format!("behind {} images of {}", thousands(kept.lines as usize), path.display()));
-    Ok((file, inputs.skip_to(*last, name.as_deref())?))
+    Ok((file, inputs.resume(kept.lines, *last, name.as_deref(), context.files.skip_bad())?))
 }
 
 impl Output {

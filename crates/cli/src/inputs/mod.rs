@@ -123,24 +123,35 @@ impl Inputs {
         self
     }
 
-    /// Only the images behind one, which must have this path; they are found up to there, not read.
-    pub fn skip_to(mut self, last: u64, path: Option<&str>) -> anyhow::Result<Self> {
+    /// Only the images behind the last of so many lines of predictions, whose image must have this path; those up to there are
+    /// found, not read. There must be a line for each of them, unless `gaps` says that some may have been left out.
+    pub fn resume(mut self, lines: u64, last: u64, path: Option<&str>, gaps: bool) -> anyhow::Result<Self> {
+        let mut passed = 0;
         for input in self.images.by_ref() {
             let input = input?;
+            passed += 1;
             self.count = self.count.map(|count| count.saturating_sub(1));
             if input.index < last {
                 continue;
             }
             let found = input.path();
-            if input.index == last && (path.is_none() || found.as_deref() == path) {
-                return Ok(self);
+            if input.index != last || (path.is_some() && found.as_deref() != path) {
+                anyhow::bail!(
+                    "image {last} is `{}` in the predictions, but `{}` in `{}`: resume with the same images in the same order",
+                    path.unwrap_or_default(),
+                    found.unwrap_or_default(),
+                    self.name
+                );
             }
-            anyhow::bail!(
-                "image {last} is `{}` in the predictions, but `{}` in `{}`: resume with the same images in the same order",
-                path.unwrap_or_default(),
-                found.unwrap_or_default(),
-                self.name
-            );
+            if passed > lines && !gaps {
+                anyhow::bail!(
+                    "{} images of `{}` before image {last} have no line in the predictions: they could not be read. Repair \
+                     them and leave out --resume to begin anew, or leave them out with --skip-bad",
+                    passed - lines,
+                    self.name
+                );
+            }
+            return Ok(self);
         }
         anyhow::bail!("`{}` has no image {last}, which the predictions have: resume with the same images", self.name)
     }
