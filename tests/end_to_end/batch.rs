@@ -80,7 +80,7 @@ fn every_source_gives_the_same_in_eval_and_predict() {
     let mistakes = figures["mistakes"].as_array().unwrap();
     let sureness: Vec<f64> = mistakes.iter().map(|mistake| mistake["probability"].as_f64().unwrap()).collect();
     assert!(mistakes.len() == 5 && sureness.is_sorted_by(|a, b| a >= b), "{mistakes:?}");
-    assert!(mistakes.iter().all(|m| m["label"] != m["predicted"] && m["path"].as_str().unwrap().ends_with(".png")));
+    assert!(mistakes.iter().all(|m| m["label"] != m["predicted"] && m["path"].as_str().unwrap().contains(".png")));
     for data in [&list, &glob, &idx] {
         let (found, other) = eval(data);
         assert!(found == expected, "{data}");
@@ -212,7 +212,8 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     fs::write(&broken, b"\x89PNG\r\n\x1a\n, and no more").unwrap();
     let lines: Vec<String> = fs::read_to_string(folder.join("paths.txt")).unwrap().lines().map(str::to_owned).collect();
     let list = path(work.path(), "list.txt");
-    let with_bad = [&lines[..100], &[broken.clone()], &lines[100..200], &["missing.png".to_owned()]].concat();
+    let with_bad =
+        [&lines[..100], std::slice::from_ref(&broken), &lines[100..200], &["missing.png".to_owned()]].concat();
     fs::write(&list, with_bad.join("\n")).unwrap();
     let file = path(work.path(), "p.csv");
     let args = ["predict", &model(), "--list", &list, "--predictions", &file];
@@ -221,7 +222,7 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     let rows = columns(&fs::read_to_string(&file).unwrap(), &["index"]);
     assert_eq!((rows.len(), rows[100][0].as_str()), (200, "101"), "all that can be read is written");
     let message = error(&mut kiln(&[&args[..], &["--resume"]].concat()));
-    assert!(message.contains("1 images of") && message.contains("have no line in the predictions"), "{message}");
+    assert!(message.contains("1 of the images of") && message.contains("have no line in the predictions"), "{message}");
     let resumed = ok(&[&args[..], &["--resume", "--skip-bad"]].concat());
     assert!(
         resumed.stderr.contains("Skipped 1 images") && resumed.stderr.contains("missing.png"),

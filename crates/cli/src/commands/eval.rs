@@ -10,8 +10,8 @@ use kiln_run::{check_writable, write_atomically};
 
 use super::Context;
 use crate::args::EvalArgs;
-use crate::inputs::{self, Inputs};
-use crate::predictions::{Columns, Origin, PredictionsFile, Row};
+use crate::inputs;
+use crate::predictions::{self, PredictionsFile, Row};
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, engines};
 pub use measure::{Measured, MeasuredRecord, Tally, measure};
@@ -21,9 +21,6 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let outputs = || [&args.json, &args.batch.predictions].into_iter().flatten();
     if outputs().filter(is_stdout).count() > 1 {
         bail!("--json and --predictions cannot both be `-`: write one of them to a file");
-    }
-    if args.batch.resume && args.batch.predictions.iter().any(|path| is_stdout(&path)) {
-        bail!("--resume goes on with a file: give --predictions one in place of `-`");
     }
     // Before the work, not after it.
     outputs().filter(|path| !is_stdout(path)).try_for_each(|path| check_writable(path))?;
@@ -36,9 +33,11 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
     let mut file = None;
     if let Some(path) = &args.batch.predictions {
-        let opened = predictions(args, path, inputs, &mut tally, context)?;
-        inputs = opened.1;
-        file = Some(opened.0);
+        let begun = (args.model.as_path(), classes);
+        let (opened, left) =
+            predictions::begin(path, begun, inputs, &args.batch, context, &mut |row| tally.resume(row))?;
+        inputs = left;
+        file = Some(opened);
     }
     let batch_size = args.batch.batch_size.map(|size| size as usize);
     let measured = measure(&model, inputs, batch_size, tally, context, |input, classified| {
@@ -70,25 +69,6 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         context.terminal.print(&report(&measured, classes)?)?;
     }
     Ok(Outcome::Done)
-}
-
-/// The file of predictions, and the images that are not in it yet.
-fn predictions(
-    args: &EvalArgs,
-    path: &Path,
-    inputs: Inputs,
-    tally: &mut Tally<'_>,
-    context: &Context<'_>,
-) -> anyhow::Result<(PredictionsFile, Inputs)> {
-    let columns = Columns::of(&inputs, tally.classes());
-    let shard = args.batch.shard.map(|shard| shard.to_string());
-    let origin = Origin::new(&args.model, &args.data, shard, columns)?;
-    let (file, kept) = PredictionsFile::open(path, &origin, args.batch.resume, &mut |row| tally.resume(row))?;
-    let Some((last, name)) = &kept.last else { return Ok((file, inputs)) };
-    context
-        .terminal
-        .status("Resuming", &format!("behind {} images of {}", thousands(kept.lines as usize), path.display()));
-    Ok((file, inputs.resume(kept.lines, *last, name.as_deref(), context.files.skip_bad())?))
 }
 
 fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {

@@ -145,7 +145,7 @@ impl Inputs {
             }
             if passed > lines && !gaps {
                 anyhow::bail!(
-                    "{} images of `{}` before image {last} have no line in the predictions: they could not be read. Repair \
+                    "{} of the images of `{}` before image {last} have no line in the predictions: they could not be read. Repair \
                      them and leave out --resume to begin anew, or leave them out with --skip-bad",
                     passed - lines,
                     self.name
