@@ -89,6 +89,8 @@ pub struct Inputs {
     pub has_paths: bool,
     /// Whether they have labels.
     pub has_labels: bool,
+    /// How many more stand in front of these that have their predictions already.
+    pub resumed: u64,
     images: Box<dyn Iterator<Item = anyhow::Result<Input>> + Send>,
 }
 
@@ -96,7 +98,7 @@ impl Inputs {
     fn new(name: String, count: Option<u64>, images: impl Iterator<Item = Found> + Send + 'static) -> Self {
         let number = |(index, found): (u64, Found)| found.map(|(image, label)| Input { index, label, image });
         let images = Box::new((0..).zip(images).map(number));
-        Self { name, count, has_paths: true, has_labels: false, images }
+        Self { name, count, has_paths: true, has_labels: false, resumed: 0, images }
     }
 
     /// The images of a view; each has the place that it has in the data set.
@@ -109,7 +111,7 @@ impl Inputs {
             let label = Some(dataset.labels()[index as usize]);
             Ok(Input { index: index.into(), label, image: Image::Loaded { dataset: Arc::clone(&dataset), index } })
         });
-        Self { name, count, has_paths, has_labels: true, images: Box::new(images) }
+        Self { name, count, has_paths, has_labels: true, resumed: 0, images: Box::new(images) }
     }
 
     /// Only the images of a shard.
@@ -151,7 +153,7 @@ impl Inputs {
                     self.name
                 );
             }
-            return Ok(self);
+            return Ok(Self { resumed: lines, ..self });
         }
         anyhow::bail!("`{}` has no image {last}, which the predictions have: resume with the same images", self.name)
     }
