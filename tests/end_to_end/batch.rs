@@ -221,6 +221,14 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     assert!(message.contains("2 of 202 images") && message.contains("broken.png") && message.contains("--skip-bad"));
     let rows = columns(&fs::read_to_string(&file).unwrap(), &["index"]);
     assert_eq!((rows.len(), rows[100][0].as_str()), (200, "101"), "all that can be read is written");
+    let message = error(&mut kiln(&[&args[..], &["--resume"]].concat()));
+    assert!(message.contains("1 of the images of") && message.contains("have no line in the predictions"), "{message}");
+    let resumed = ok(&[&args[..], &["--resume", "--skip-bad"]].concat());
+    assert!(
+        resumed.stderr.contains("Skipped 1 images") && resumed.stderr.contains("missing.png"),
+        "{}",
+        resumed.stderr
+    );
     let ended = ok(&[&args[..], &["--skip-bad"]].concat());
     assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
     assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);

@@ -34,7 +34,7 @@ pub fn run(
     context: &Context<'_>,
     mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Ended> {
-    let name = inputs.name.clone();
+    let (name, resumed) = (inputs.name.clone(), inputs.resumed);
     let engine = model.receipt().engine;
     let bar = match inputs.count {
         Some(count) => context.terminal.bar(
@@ -89,7 +89,7 @@ pub fn run(
             FilesError::Unreadable { name, bad: bad_count, total: summary.images + summary.failed, examples }.into()
         );
     }
-    if let (0, Some(first)) = (summary.images, bad.first()) {
+    if let (0, Some(first)) = (summary.images + resumed, bad.first()) {
         return Err(FilesError::NothingReadable { name, example: first.clone() }.into());
     }
     context.files.skipped(bad_count, bad);

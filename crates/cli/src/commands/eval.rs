@@ -2,16 +2,13 @@
 
 mod measure;
 
-use std::path::Path;
-
-use anyhow::bail;
 use kiln_eval::{classification_report, confusion_table, text_table};
 
 use super::Context;
 use crate::args::EvalArgs;
-use crate::inputs::{self, Inputs};
+use crate::inputs;
 use crate::output::{self, Outputs};
-use crate::predictions::{Columns, Origin, PredictionsFile, Row};
+use crate::predictions::{self, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, declare, engines};
@@ -19,10 +16,6 @@ pub use measure::{Measured, MeasuredRecord, Tally, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let outputs = Outputs::check([("--json", &args.json), ("--predictions", &args.batch.predictions)])?;
-    let file_of_predictions = args.batch.predictions.as_ref().filter(|path| !output::is_stdout(path));
-    if args.batch.resume && file_of_predictions.is_none() {
-        bail!("--resume goes on with a file: give --predictions one in place of `-`");
-    }
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
     let classes = model.labels();
@@ -31,9 +24,11 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
     let mut file = None;
     if let Some(path) = &args.batch.predictions {
-        let opened = predictions(args, path, inputs, &mut tally, context)?;
-        inputs = opened.1;
-        file = Some(opened.0);
+        let begun = (args.model.as_path(), classes);
+        let (opened, left) =
+            predictions::begin(path, begun, inputs, &args.batch, context, &mut |row| tally.resume(row))?;
+        inputs = left;
+        file = Some(opened);
     }
     let batch_size = args.batch.batch_size.map(|size| size as usize);
     let measured = measure(&model, inputs, batch_size, tally, context, |input, classified| {
@@ -45,9 +40,9 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     // Also what was done before an error.
     file.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
     let Some(measured) = measured? else {
-        let left = match file_of_predictions {
-            Some(path) => format!(": `--resume` goes on with {}", path.display()),
-            None => ": there are no figures".to_owned(),
+        let left = match &args.batch.predictions {
+            Some(path) if !output::is_stdout(path) => format!(": `--resume` goes on with {}", path.display()),
+            _ => ": there are no figures".to_owned(),
         };
         context.terminal.status("Stopped", &format!("before all images were evaluated{left}"));
         return Ok(Outcome::Interrupted);
@@ -59,25 +54,6 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         context.terminal.print(&report(&measured, classes)?)?;
     }
     Ok(Outcome::Done)
-}
-
-/// The file of predictions, and the images that are not in it yet.
-fn predictions(
-    args: &EvalArgs,
-    path: &Path,
-    inputs: Inputs,
-    tally: &mut Tally<'_>,
-    context: &Context<'_>,
-) -> anyhow::Result<(PredictionsFile, Inputs)> {
-    let columns = Columns::of(&inputs, tally.classes());
-    let shard = args.batch.shard.map(|shard| shard.to_string());
-    let origin = Origin::new(&args.model, &args.data, shard, columns)?;
-    let (file, kept) = PredictionsFile::open(path, &origin, args.batch.resume, &mut |row| tally.resume(row))?;
-    let Some((last, name)) = &kept.last else { return Ok((file, inputs)) };
-    context
-        .terminal
-        .status("Resuming", &format!("behind {} images of {}", thousands(kept.lines as usize), path.display()));
-    Ok((file, inputs.skip_to(*last, name.as_deref())?))
 }
 
 fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {

@@ -1,7 +1,7 @@
 //! `kiln predict`.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use kiln_inference::{Classified, Prediction, StreamOptions};
@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::Context;
 use crate::args::PredictArgs;
 use crate::batch::{self, Ended};
-use crate::inputs::{self, Input, Inputs};
-use crate::predictions::{Columns, Origin, PredictionsFile, Row};
+use crate::inputs::{self, Input};
+use crate::predictions::{self, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
-use crate::terminal::{percent, thousands};
+use crate::terminal::percent;
 use crate::{Outcome, declare, engines};
 
 /// The first line of JSON: what all others were computed on.
@@ -49,9 +49,6 @@ enum Output {
 pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let stdout = PathBuf::from("-");
     let path = args.batch.predictions.as_ref().or_else(|| args.csv.then_some(&stdout));
-    if args.batch.resume && path == Some(&stdout) {
-        bail!("--resume goes on with a file: give --predictions one in place of `-`");
-    }
     if args.json && path == Some(&stdout) {
         bail!("--json and --predictions cannot both write to standard output: give --predictions a file");
     }
@@ -71,9 +68,10 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
             Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0 }
         }
         Some(path) => {
-            let opened = predictions(args, path, inputs, model.labels(), context)?;
-            inputs = opened.1;
-            Output::Rows(opened.0)
+            let begun = (args.model.as_path(), model.labels());
+            let (file, left) = predictions::begin(path, begun, inputs, &args.batch, context, &mut |_| Ok(()))?;
+            inputs = left;
+            Output::Rows(file)
         }
     };
     let options = StreamOptions { batch_size: args.batch.batch_size.map(|size| size as usize), warm_up: false };
@@ -85,24 +83,6 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
         Ended::Done(_) => Outcome::Done,
         Ended::Interrupted => Outcome::Interrupted,
     })
-}
-
-/// The file of predictions, and the images that are not in it yet.
-fn predictions(
-    args: &PredictArgs,
-    path: &Path,
-    inputs: Inputs,
-    classes: &[String],
-    context: &Context<'_>,
-) -> anyhow::Result<(PredictionsFile, Inputs)> {
-    let shard = args.batch.shard.map(|shard| shard.to_string());
-    let origin = Origin::new(&args.model, &inputs.name, shard, Columns::of(&inputs, classes))?;
-    let (file, kept) = PredictionsFile::open(path, &origin, args.batch.resume, &mut |_| Ok(()))?;
-    let Some((last, name)) = &kept.last else { return Ok((file, inputs)) };
-    context
-        .terminal
-        .status("Resuming", &format!("behind {} images of {}", thousands(kept.lines as usize), path.display()));
-    Ok((file, inputs.skip_to(*last, name.as_deref())?))
 }
 
 impl Output {

@@ -89,6 +89,8 @@ pub struct Inputs {
     pub has_paths: bool,
     /// Whether they have labels.
     pub has_labels: bool,
+    /// How many more stand in front of these that have their predictions already.
+    pub resumed: u64,
     images: Box<dyn Iterator<Item = anyhow::Result<Input>> + Send>,
 }
 
@@ -96,7 +98,7 @@ impl Inputs {
     fn new(name: String, count: Option<u64>, images: impl Iterator<Item = Found> + Send + 'static) -> Self {
         let number = |(index, found): (u64, Found)| found.map(|(image, label)| Input { index, label, image });
         let images = Box::new((0..).zip(images).map(number));
-        Self { name, count, has_paths: true, has_labels: false, images }
+        Self { name, count, has_paths: true, has_labels: false, resumed: 0, images }
     }
 
     /// The images of a view; each has the place that it has in the data set.
@@ -109,7 +111,7 @@ impl Inputs {
             let label = Some(dataset.labels()[index as usize]);
             Ok(Input { index: index.into(), label, image: Image::Loaded { dataset: Arc::clone(&dataset), index } })
         });
-        Self { name, count, has_paths, has_labels: true, images: Box::new(images) }
+        Self { name, count, has_paths, has_labels: true, resumed: 0, images: Box::new(images) }
     }
 
     /// Only the images of a shard.
@@ -123,24 +125,35 @@ impl Inputs {
         self
     }
 
-    /// Only the images behind one, which must have this path; they are found up to there, not read.
-    pub fn skip_to(mut self, last: u64, path: Option<&str>) -> anyhow::Result<Self> {
+    /// Only the images behind the last of so many lines of predictions, whose image must have this path; those up to there are
+    /// found, not read. There must be a line for each of them, unless `gaps` says that some may have been left out.
+    pub fn resume(mut self, lines: u64, last: u64, path: Option<&str>, gaps: bool) -> anyhow::Result<Self> {
+        let mut passed = 0;
         for input in self.images.by_ref() {
             let input = input?;
+            passed += 1;
             self.count = self.count.map(|count| count.saturating_sub(1));
             if input.index < last {
                 continue;
             }
             let found = input.path();
-            if input.index == last && (path.is_none() || found.as_deref() == path) {
-                return Ok(self);
+            if input.index != last || (path.is_some() && found.as_deref() != path) {
+                anyhow::bail!(
+                    "image {last} is `{}` in the predictions, but `{}` in `{}`: resume with the same images in the same order",
+                    path.unwrap_or_default(),
+                    found.unwrap_or_default(),
+                    self.name
+                );
             }
-            anyhow::bail!(
-                "image {last} is `{}` in the predictions, but `{}` in `{}`: resume with the same images in the same order",
-                path.unwrap_or_default(),
-                found.unwrap_or_default(),
-                self.name
-            );
+            if passed > lines && !gaps {
+                anyhow::bail!(
+                    "{} of the images of `{}` before image {last} have no line in the predictions: they could not be read. Repair \
+                     them and leave out --resume to begin anew, or leave them out with --skip-bad",
+                    passed - lines,
+                    self.name
+                );
+            }
+            return Ok(Self { resumed: lines, ..self });
         }
         anyhow::bail!("`{}` has no image {last}, which the predictions have: resume with the same images", self.name)
     }

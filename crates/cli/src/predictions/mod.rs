@@ -1,10 +1,12 @@
 //! What each image was taken for, line by line: written as it is known, read again, and gone on with.
 
+mod begin;
 mod file;
 mod origin;
 mod read;
 mod writer;
 
+pub use begin::begin;
 pub use file::PredictionsFile;
 pub use origin::Origin;
 pub use read::{Prediction, read};

@@ -34,8 +34,12 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray, IdxError> {
     }
 }
 
-/// Whether a file begins as an IDX file of images does, plain or gzip: three or four axes of unsigned bytes.
+/// Whether a file begins as an IDX file of images does, plain or gzip: three or four axes of unsigned bytes. Pipes are not
+/// touched.
 pub fn is_idx(path: &Path) -> bool {
+    if !path.is_file() {
+        return false;
+    }
     let start = |mut content: Box<dyn Read>| {
         let mut bytes = [0; 4];
         content.read_exact(&mut bytes).is_ok_and(|()| matches!(bytes, [0, 0, 8, 3 | 4]))

@@ -119,11 +119,6 @@ impl<'a> Tally<'a> {
         Ok(Self { classes, evaluator, mistakes: MostConfident::new(mistakes.into()), resumed: 0 })
     }
 
-    /// Names of the classes.
-    pub const fn classes(&self) -> &'a [String] {
-        self.classes
-    }
-
     /// Counts an image of predictions that were there already. Its loss is that of its probabilities.
     pub fn resume(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
         let name = row.label.as_deref().unwrap_or_default();
