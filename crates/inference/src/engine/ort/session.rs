@@ -13,7 +13,7 @@ use crate::engine::{Engine, EngineError, NamedTensor, Source};
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::{ProviderNodes, Receipt};
 
-/// Largest batch of one run where the graph leaves it open: beyond it speed no longer grows, memory does.
+/// Largest batch of one run where neither the graph nor the options say it: beyond it speed no longer grows, memory does.
 const LARGEST_RUN: usize = 256;
 
 /// A model's sessions. A session computes one run at a time, so there is one for each run that may go on at a time.
@@ -23,6 +23,8 @@ struct Ort {
     quiet: RunOptions,
     shape: [usize; 3],
     batch: Option<usize>,
+    /// Largest batch of one run where the graph leaves it open.
+    max_batch: usize,
     receipt: Receipt,
 }
 
@@ -52,6 +54,7 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         quiet,
         shape: source.shape,
         batch: source.batch,
+        max_batch: options.max_batch.unwrap_or(LARGEST_RUN).max(1),
         receipt: Receipt {
             engine: EngineChoice::Ort,
             version: runtime.library.version.clone(),
@@ -118,7 +121,7 @@ impl Engine for Ort {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         match self.batch {
             Some(batch) => chunks::fixed(images, batch),
-            None => chunks::at_most(images, LARGEST_RUN),
+            None => chunks::at_most(images, self.max_batch),
         }
     }
 

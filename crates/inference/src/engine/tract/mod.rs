@@ -30,6 +30,8 @@ struct Tract {
     outputs: Vec<String>,
     shape: [usize; 3],
     batch: Option<usize>,
+    /// Batch sizes of runs where the graph leaves it open, descending to 1.
+    sizes: Vec<usize>,
     receipt: Receipt,
 }
 
@@ -46,7 +48,9 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut &*source.bytes)
     });
     let graph = graph.map_err(load_error)?;
-    let sizes = source.batch.map_or_else(|| CHUNK_SIZES.to_vec(), |batch| vec![batch]);
+    let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX).max(1);
+    let open = || CHUNK_SIZES.into_iter().filter(allowed).collect();
+    let sizes = source.batch.map_or_else(open, |batch| vec![batch]);
     let plans = Plans::new(graph, source.shape, &sizes);
     plans.get(source.batch.unwrap_or(1))?;
     Ok(Box::new(Tract {
@@ -54,6 +58,7 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         outputs: source.proto.outputs().into_iter().map(|output| output.name).collect(),
         shape: source.shape,
         batch: source.batch,
+        sizes,
         receipt: Receipt {
             engine: EngineChoice::Tract,
             version: Some(VERSION.to_owned()),
@@ -72,7 +77,7 @@ impl Engine for Tract {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         match self.batch {
             Some(batch) => chunks::fixed(images, batch),
-            None => chunks::among(images, self.receipt.threads, &CHUNK_SIZES),
+            None => chunks::among(images, self.receipt.threads, &self.sizes),
         }
     }
 
