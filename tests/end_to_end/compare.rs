@@ -105,16 +105,35 @@ fn two_models_are_told_apart_image_by_image() {
     assert_eq!(limited(&worse, &better).code, Some(0));
 }
 
+/// A copy of [`trained`]'s model with some of its metadata replaced.
+fn changed(folder: &Path, key: &str, from: &str, to: &str) -> String {
+    let mut model = kiln_onnx::load(trained().join("model.onnx")).unwrap();
+    let entry = model.metadata_props.iter_mut().find(|entry| entry.key == key).unwrap();
+    assert!(entry.value.contains(from), "{}", entry.value);
+    entry.value = entry.value.replace(from, to);
+    let file = path(folder, "changed.onnx");
+    fs::write(&file, kiln_onnx::encode(&model)).unwrap();
+    file
+}
+
+#[test]
+fn each_model_prepares_images_in_its_own_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (path(trained(), "model.onnx"), digits(folder.path()));
+    let other = changed(folder.path(), "kiln.preprocessing", "\"mean\":[0.0]", "\"mean\":[1.0]");
+    let record = json(&ok(&["compare", &model, &other, "--data", &data, "--json", "-"]).stdout);
+    for (at, file) in [&model, &other].into_iter().enumerate() {
+        let evaluated = json(&ok(&["eval", file, "--data", &data, "--json", "-"]).stdout);
+        assert_eq!(record["models"][at]["accuracy"], evaluated["accuracy"]);
+    }
+    assert!(record["agreement"].as_f64().unwrap() < 1.0);
+}
+
 #[test]
 fn models_of_other_classes_are_refused_with_the_first_difference() {
     let folder = tempfile::tempdir().unwrap();
     let model = path(trained(), "model.onnx");
-    let bytes = fs::read(&model).unwrap();
-    let mut other = kiln_onnx::decode(&bytes).unwrap();
-    let labels = other.metadata_props.iter_mut().find(|entry| entry.key == "kiln.labels").unwrap();
-    labels.value = labels.value.replace("\"3\"", "\"three\"");
-    let file = path(folder.path(), "other.onnx");
-    fs::write(&file, kiln_onnx::encode(&other)).unwrap();
+    let file = changed(folder.path(), "kiln.labels", "\"3\"", "\"three\"");
     let message = error(&mut kiln(&["compare", &model, &file, "--data", "mnist:test"]));
     assert!(message.contains("class 3 of ") && message.contains("is `3`") && message.contains("`three`"), "{message}");
 }

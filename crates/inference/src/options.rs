@@ -46,6 +46,10 @@ pub struct Options {
     /// wait. One if not given: each run has all threads, which is best for one caller with batches. As many as threads is
     /// best for many callers with single images, and takes the memory of the weights and of a run once for each.
     pub parallel_runs: Option<usize>,
+    /// Most images of one run of the graph: a larger batch is cut into several, so that the memory for what lies between
+    /// the layers stays bounded. If not given 256 on ONNX Runtime, and 16 on tract, which takes no more. A graph whose
+    /// batch size is fixed keeps to that.
+    pub max_batch: Option<usize>,
     /// ONNX Runtime's library, or the folder that it is in.
     pub ort_library: Option<PathBuf>,
     /// File or folder where a downloaded ONNX Runtime library is kept.

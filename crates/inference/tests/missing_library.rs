@@ -99,3 +99,20 @@ fn a_library_that_is_too_old_is_named_with_its_version() {
     let message = message(&stub::library(folder.path(), "1.16.3"));
     assert!(message.contains("it is ONNX Runtime 1.16.3, and kiln needs 1.18 or newer"), "{message}");
 }
+
+/// What only the system's loader can know is shown as it says it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_library_that_needs_another_names_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = stub::library(folder.path(), "gone");
+    let library = folder.path().join("libonnxruntime.so.1.31.1");
+    let linked = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"])
+        .args([&library, &gone])
+        .status();
+    assert!(linked.unwrap().success());
+    std::fs::remove_file(&gone).unwrap();
+    let message = message(&library);
+    assert!(message.contains("libonnxruntime.so.gone: cannot open shared object file"), "{message}");
+}

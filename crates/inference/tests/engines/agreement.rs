@@ -47,6 +47,16 @@ fn any_batch_size_and_any_number_of_threads() {
 }
 
 #[test]
+fn a_bound_on_the_batch_changes_no_result() {
+    for engine in engines() {
+        for max_batch in [Some(0), Some(1), Some(5), Some(1000)] {
+            let options = Options { engine, max_batch, ..Options::default() };
+            check(&Model::from_bytes(&bytes(), &options).unwrap(), 33, 3);
+        }
+    }
+}
+
+#[test]
 fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
     for engine in engines() {
         for batch in [1, 4] {

@@ -16,7 +16,7 @@ use crate::options::{Device, EngineChoice, Options};
 use crate::pool::Pool;
 use crate::receipt::{ProviderNodes, Receipt};
 
-/// Largest batch of one run where the graph leaves it open: beyond it speed no longer grows, memory does.
+/// Largest batch of one run where neither the graph nor the options say it: beyond it speed no longer grows, memory does.
 const LARGEST_RUN: usize = 256;
 
 /// Most bytes of models in lanes: beyond, there are fewer lanes with more threads each.
@@ -39,6 +39,8 @@ struct Run {
     quiet: RunOptions,
     shape: [usize; 3],
     batch: Option<usize>,
+    /// Largest batch of one run where the graph leaves it open.
+    max_batch: usize,
 }
 
 /// Loads a model.
@@ -51,6 +53,7 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         threads: (threads / parallel_runs).max(1),
         shape: source.shape,
         batch: source.batch,
+        max_batch: options.max_batch.unwrap_or(LARGEST_RUN).max(1),
     };
     let (first, device, fallback) = match options.device {
         Device::Cpu => (wanted.on_cpu()?, Device::Cpu, None),
@@ -94,6 +97,7 @@ struct Wanted<'a> {
     threads: usize,
     shape: [usize; 3],
     batch: Option<usize>,
+    max_batch: usize,
 }
 
 /// A session and what computes its nodes.
@@ -137,14 +141,15 @@ impl Wanted<'_> {
         let session = builder.commit_from_memory(&self.bytes).map_err(load_error)?;
         let mut quiet = RunOptions::new().map_err(load_error)?;
         quiet.set_log_level(LogLevel::Fatal).map_err(load_error)?;
-        let run = Run { session, quiet, shape: self.shape, batch: self.batch };
+        let Self { shape, batch, max_batch, .. } = *self;
+        let run = Run { session, quiet, shape, batch, max_batch };
         Ok(Loaded { run, nodes: placement.heard() })
     }
 }
 
 impl Engine for Ort {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
-        chunks_of(images, self.wanted.batch)
+        chunks_of(images, self.wanted.batch, self.wanted.max_batch)
     }
 
     fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
@@ -179,7 +184,7 @@ impl Lane for Shared<'_> {
 
 impl Lane for Run {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
-        chunks_of(images, self.batch)
+        chunks_of(images, self.batch, self.max_batch)
     }
 
     fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
@@ -195,10 +200,10 @@ impl Lane for Run {
     }
 }
 
-fn chunks_of(images: usize, batch: Option<usize>) -> Vec<Chunk> {
+fn chunks_of(images: usize, batch: Option<usize>, max_batch: usize) -> Vec<Chunk> {
     match batch {
         Some(batch) => chunks::fixed(images, batch),
-        None => chunks::at_most(images, LARGEST_RUN),
+        None => chunks::at_most(images, max_batch),
     }
 }
 

@@ -33,6 +33,8 @@ struct Tract {
     outputs: Vec<String>,
     shape: [usize; 3],
     batch: Option<usize>,
+    /// Batch sizes of runs where the graph leaves it open, descending to 1.
+    sizes: Vec<usize>,
     receipt: Receipt,
 }
 
@@ -49,7 +51,9 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut &*source.bytes)
     });
     let graph = graph.map_err(load_error)?;
-    let sizes = source.batch.map_or_else(|| CHUNK_SIZES.to_vec(), |batch| vec![batch]);
+    let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX).max(1);
+    let open = || CHUNK_SIZES.into_iter().filter(allowed).collect();
+    let sizes = source.batch.map_or_else(open, |batch| vec![batch]);
     let datum_type = match source.input {
         InputKind::Values => f32::datum_type(),
         InputKind::Pixels => u8::datum_type(),
@@ -61,6 +65,7 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         outputs: source.proto.outputs().into_iter().map(|output| output.name).collect(),
         shape: source.shape,
         batch: source.batch,
+        sizes,
         receipt: Receipt {
             engine: EngineChoice::Tract,
             version: Some(VERSION.to_owned()),
@@ -79,7 +84,7 @@ impl Tract {
     fn chunks_for(&self, images: usize, threads: usize) -> Vec<Chunk> {
         match self.batch {
             Some(batch) => chunks::fixed(images, batch),
-            None => chunks::among(images, threads, &CHUNK_SIZES),
+            None => chunks::among(images, threads, &self.sizes),
         }
     }
 }
