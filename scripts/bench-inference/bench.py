@@ -1,4 +1,8 @@
-"""Runs the contenders one after another, in turns, and prints medians, ratios and peak memory as Markdown."""
+"""Runs the contenders one after another, in turns, and prints medians, ratios, processor time and peak memory as Markdown.
+
+Rates are of the work alone: without loading, and after a first run. Processor time is of the whole process, the least of all
+rounds; on a machine that is shared with others it says more than rates do.
+"""
 
 import argparse
 import csv
@@ -20,8 +24,8 @@ RTEN = pathlib.Path("target/bench-inference-rten/release/with-rten")
 RECIPE = "models/mnist-cnn-5x5x64.toml"
 
 
-def run(command: list) -> tuple[str, int]:
-    """Standard output and peak memory in MiB of a command."""
+def run(command: list) -> tuple[str, int, float]:
+    """Standard output of a command, its peak memory in MiB, and the seconds that it and its children kept processors busy."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
@@ -29,7 +33,7 @@ def run(command: list) -> tuple[str, int]:
         err.seek(0)
         if status != 0:
             sys.exit(f"{' '.join(map(str, command))} failed:\n{err.read()}")
-        return out.read(), usage.ru_maxrss // 1024
+        return out.read(), usage.ru_maxrss // 1024, usage.ru_utime + usage.ru_stime
 
 
 class Bench:
@@ -37,35 +41,37 @@ class Bench:
         self.args, self.work = args, work
         self.idx = next(path for path in run([KILN, "--quiet", "fetch", "mnist"])[0].split() if "t10k-images" in path)
         run([KILN, "--quiet", "fetch", "onnxruntime"])
-        trained, _ = run([KILN, "--quiet", "train", RECIPE, "--set", "training.epochs=1", "--runs", work / "runs"])
+        trained, *_ = run([KILN, "--quiet", "train", RECIPE, "--set", "training.epochs=1", "--runs", work / "runs"])
         self.model = run([KILN, "--quiet", "export", trained.split()[-1], "-o", work / "model.onnx"])[0].split()[-1]
 
-    def kiln(self, engine: str, data, *options) -> tuple[float, int]:
+    def kiln(self, engine: str, data, *options) -> tuple[float, int, float]:
         """Reading, decoding and preprocessing included; loading and a first run of each lane are not, as elsewhere."""
         command = [KILN, "--threads", self.args.threads, "eval", self.model, "--data", data, "--engine", engine, "--json", "-"]
-        output, memory = run([*command, *options])
-        return json.loads(output)["images_per_second"], memory
+        output, memory, busy = run([*command, *options])
+        return json.loads(output)["images_per_second"], memory, busy
 
-    def python(self, script: str, *arguments) -> tuple[float, int]:
-        output, memory = run([sys.executable, HERE / f"with_{script}.py", *arguments, "--threads", self.args.threads])
-        return float(output.split()[-1]), memory
+    def python(self, script: str, *arguments) -> tuple[float, int, float]:
+        output, memory, busy = run([sys.executable, HERE / f"with_{script}.py", *arguments, "--threads", self.args.threads])
+        return float(output.split()[-1]), memory, busy
 
     def turns(self, title: str, contenders: dict, ours: list[str]) -> None:
         """All contenders once, then all again; ratios are of one turn, so that a machine that slows down slows both."""
-        rates, memory = {name: [] for name in contenders}, {}
+        rates, memory, busy = {name: [] for name in contenders}, {}, {name: [] for name in contenders}
         for turn in range(self.args.rounds):
             for name, contender in contenders.items():
-                rate, memory[name] = contender()
+                rate, memory[name], seconds = contender()
                 rates[name].append(rate)
+                busy[name].append(seconds)
                 print(f"{title} {turn + 1}/{self.args.rounds} {name}: {rate:,.0f} images/s", file=sys.stderr)
         others = [name for name in contenders if name not in ours]
         best = [max(turn) for turn in zip(*(rates[name] for name in others))]
-        print(f"\n### {title}\n\n| | images/s | spread | against the best other | peak MiB |\n| --- | --: | --: | --: | --: |")
+        print(f"\n### {title}\n\n| | images/s | spread | against the best other | processor s | peak MiB |")
+        print("| --- | --: | --: | --: | --: | --: |")
         for name, values in rates.items():
             ratios = [a / b for a, b in zip(values, best)]
             ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if name in ours else ""
             spread = f"{min(values):,.0f}–{max(values):,.0f}"
-            print(f"| {name} | {statistics.median(values):,.0f} | {spread} | {ratio} | {memory[name]:,} |", flush=True)
+            print(f"| {name} | {statistics.median(values):,.0f} | {spread} | {ratio} | {min(busy[name]):.2f} | {memory[name]:,} |", flush=True)
 
     def folder(self) -> pathlib.Path:
         """The test images as PNG files in class folders."""
@@ -110,7 +116,7 @@ class Bench:
     def rten(self) -> None:
         for batch in (32, 250):
             command = [RTEN, self.model, self.idx, self.args.threads, 1, batch]
-            rten = lambda: (lambda ran: (float(ran[0].split()[-1]), ran[1]))(run(command))
+            rten = lambda: (lambda ran: (float(ran[0].split()[-1]), *ran[1:]))(run(command))
             contenders = {"rten": rten, "kiln, tract": lambda: self.kiln("tract", "mnist:test", "--batch-size", batch)}
             self.turns(f"pure Rust, batch {batch}", contenders, ["kiln, tract"])
 
@@ -125,7 +131,7 @@ class Bench:
                 for _ in range(times):
                     file.writelines(f"{path},{path.parent.name}\n" for path in files)
             for engine in ("tract", "ort"):
-                rate, peak = self.kiln(engine, listing, "--predictions", self.work / "memory.csv")
+                rate, peak, _ = self.kiln(engine, listing, "--predictions", self.work / "memory.csv")
                 print(f"| kiln, {engine} | {times * len(files):,} | {rate:,.0f} | {peak:,} |", flush=True)
 
 
