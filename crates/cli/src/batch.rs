@@ -8,6 +8,7 @@ use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 use crate::commands::Context;
 use crate::inputs::{Input, Inputs};
 use crate::interrupt::{self, Polling};
+use crate::sign_of_life::SignOfLife;
 
 /// What was done.
 pub enum Ended {
@@ -50,6 +51,7 @@ pub fn run(
         Ok(input) => input.prepare(model.preprocessor(), out).map_err(Some),
         Err(_) => Err(None),
     };
+    let mut sign_of_life = SignOfLife::new();
     let mut bad = Vec::new();
     let mut bad_count: u64 = 0;
     let polling = Polling::begin();
@@ -58,6 +60,7 @@ pub fn run(
             return ControlFlow::Break(Stop::Interrupted);
         }
         bar.inc(1);
+        sign_of_life.follow(&bar, context.terminal);
         let input = match input {
             Ok(input) => input,
             Err(error) => return ControlFlow::Break(Stop::Failed(error)),

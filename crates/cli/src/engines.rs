@@ -5,7 +5,7 @@ use std::path::Path;
 use kiln_assets::{Asset, Cache};
 use kiln_inference::{Device, EngineChoice, Model, Options, probe_ort};
 
-use crate::args::EngineArgs;
+use crate::args::{EngineArgs, PlaceArgs};
 use crate::declare::Declared;
 use crate::receipt::ReceiptRecord;
 use crate::terminal::Terminal;
@@ -16,13 +16,13 @@ pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
 }
 
 fn options(args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> Options {
-    let EngineArgs { engine, device, ort_lib, parallel_runs, .. } = args.clone();
+    let EngineArgs { engine, place: PlaceArgs { device, ort_lib }, parallel_runs, .. } = args.clone();
     Options { engine, device, ort_library: ort_lib, parallel_runs, ..default_options(threads, cache) }
 }
 
 /// Loads a model, with what the command line and a sidecar say about it.
 pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> anyhow::Result<Model> {
-    if args.engine == EngineChoice::Tract && args.device == Device::Cuda {
+    if args.engine == EngineChoice::Tract && args.place.device == Device::Cuda {
         anyhow::bail!("tract has no CUDA: use --engine ort with --device cuda");
     }
     let declared = Declared::by_options(path, &args.declared)?;
@@ -51,8 +51,16 @@ pub fn present(cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
     present_for(Device::Cpu, None, cache)
 }
 
+/// Those named, each once, tract first; where none is, those that are there and can use the device.
+pub fn wanted(named: &[EngineChoice], place: &PlaceArgs, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
+    if named.is_empty() {
+        return present_for(place.device, place.ort_lib.as_deref(), cache);
+    }
+    Ok(EngineChoice::ALL.into_iter().filter(|engine| named.contains(engine)).collect())
+}
+
 /// Those that can use a device, with this library.
-pub fn present_for(device: Device, ort_lib: Option<&Path>, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
+fn present_for(device: Device, ort_lib: Option<&Path>, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
     let named = ort_lib.is_some() || std::env::var_os("KILN_ORT_LIB").is_some_and(|value| !value.is_empty());
     let options = Options { ort_library: ort_lib.map(Path::to_owned), ..default_options(None, cache) };
     match probe_ort(&options) {

@@ -23,6 +23,7 @@ mod predictions;
 mod receipt;
 mod recipe;
 mod record;
+mod sign_of_life;
 mod speed;
 mod sweep;
 mod terminal;

@@ -22,7 +22,10 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let load = |engine: EngineChoice| {
         Contestant::load(engines::title(engine).into(), &args.model, &args.engine_args(engine), context)
     };
-    let mut contestants = engines(args, context)?.into_iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut contestants = engines::wanted(&args.engine, &args.place, &context.assets.cache)?
+        .into_iter()
+        .map(load)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     for contestant in &contestants {
         context
             .terminal
@@ -61,14 +64,6 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         context.terminal.print(&report(&record, &contestants)?)?;
     }
     Ok(Outcome::Done)
-}
-
-/// The engines asked for, each once; all that are present if none was.
-fn engines(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Vec<EngineChoice>> {
-    if args.engine.is_empty() {
-        return engines::present_for(args.device, args.ort_lib.as_deref(), &context.assets.cache);
-    }
-    Ok(EngineChoice::ALL.into_iter().filter(|engine| args.engine.contains(engine)).collect())
 }
 
 fn plot(contestants: &[Contestant]) -> anyhow::Result<Picture> {

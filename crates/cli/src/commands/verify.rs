@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kiln_inference::{Device, EngineChoice, Model, Replay, Verification};
+use kiln_inference::{Model, Replay, Verification};
 use serde::Serialize;
 
 use super::Context;
@@ -41,9 +41,9 @@ struct VectorRecord<'a> {
 
 pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut verified = Vec::new();
-    for engine in engines_of(args, context)? {
-        let (ort_lib, declared) = (args.ort_lib.clone(), DeclarationArgs::default());
-        let engine = EngineArgs { engine, device: args.device, ort_lib, parallel_runs: None, declared };
+    for engine in engines::wanted(&args.engine, &args.place, &context.assets.cache)? {
+        let (place, declared) = (args.place.clone(), DeclarationArgs::default());
+        let engine = EngineArgs { engine, place, parallel_runs: None, declared };
         let model = engines::load(&args.model, &engine, context.threads, &context.assets.cache)?;
         let verification = verify(&model, args)?;
         if let Some(fallback) = &model.receipt().fallback {
@@ -54,23 +54,6 @@ pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let passed = verified.iter().all(|(_, verification)| verification.passed());
     context.terminal.print(&if args.json { json(args, &verified)? } else { lines(&verified)? })?;
     Ok(if passed { Outcome::Done } else { Outcome::CheckFailed })
-}
-
-/// Those named, else those that are there and have the device.
-fn engines_of(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Vec<EngineChoice>> {
-    if !args.engine.is_empty() {
-        let mut engines = args.engine.clone();
-        engines.sort_by_key(|engine| *engine == EngineChoice::Ort);
-        engines.dedup();
-        return Ok(engines);
-    }
-    if args.device == Device::Cuda {
-        return Ok(vec![EngineChoice::Ort]);
-    }
-    if args.ort_lib.is_some() {
-        return Ok(EngineChoice::ALL.to_vec());
-    }
-    engines::present(&context.assets.cache)
 }
 
 fn verify(model: &Model, args: &VerifyArgs) -> anyhow::Result<Verification> {

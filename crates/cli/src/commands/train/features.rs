@@ -12,6 +12,7 @@ use kiln_trainer::{Control, Device, compute_features, feature_key};
 use super::super::Context;
 use crate::dataset::Sets;
 use crate::interrupt;
+use crate::sign_of_life::SignOfLife;
 use crate::terminal::{bytes, duration, thousands};
 
 /// The samples of both sets as the layer `first_layer` takes them.
@@ -79,7 +80,7 @@ fn features(
     let what = format!("features of {} images behind {last}", thousands(view.len()));
     let size = bytes((view.len() * values * 4) as u64);
     let start = Instant::now();
-    let mut bar = None;
+    let (mut bar, mut sign_of_life) = (None, SignOfLife::new());
     let features = compute_features(layers, weights, samples, key, &path, device, &mut |done, total| {
         let bar = bar.get_or_insert_with(|| {
             terminal.status("Computing", &format!("{what} once ({size}), into {}", path.display()));
@@ -93,6 +94,7 @@ fn features(
             bar
         });
         bar.set_position(done as u64);
+        sign_of_life.follow(bar, terminal);
         if interrupt::requested() { Control::Stop } else { Control::Continue }
     })?;
     match (&bar, &features) {

@@ -1,6 +1,6 @@
 //! What is shown and kept while training runs.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
 use kiln_spec::{Model, Phase};
@@ -8,10 +8,8 @@ use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
 
 use super::live::Live;
 use crate::interrupt;
+use crate::sign_of_life::SignOfLife;
 use crate::terminal::{Terminal, duration, percent, thousands};
-
-/// Without a terminal, a sign of life is given this often.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// Shows how the current epoch goes, prints a line per epoch, writes history and checkpoints.
 pub struct TrainingProgress<'a> {
@@ -29,7 +27,7 @@ pub struct TrainingProgress<'a> {
     epoch_start: Instant,
     /// Training images per second in the current epoch, validation left out.
     rate: f64,
-    last_sign: Instant,
+    sign_of_life: SignOfLife,
 }
 
 impl<'a> TrainingProgress<'a> {
@@ -46,7 +44,7 @@ impl<'a> TrainingProgress<'a> {
             live: Live::new(terminal, epochs),
             epoch_start: Instant::now(),
             rate: 0.0,
-            last_sign: Instant::now(),
+            sign_of_life: SignOfLife::new(),
         }
     }
 
@@ -58,7 +56,7 @@ impl<'a> TrainingProgress<'a> {
             self.terminal.status("Phase", &format!("{}/{}: training {trainable} parameters", number + 1, phases.len()));
         }
         self.epoch_start = Instant::now();
-        self.last_sign = Instant::now();
+        self.sign_of_life.said();
     }
 
     /// Takes what is drawn off the screen.
@@ -69,8 +67,7 @@ impl<'a> TrainingProgress<'a> {
     fn show(&mut self, report: BatchReport, phase: &str) {
         self.live.show(phase, report, &self.history, self.epoch_start.elapsed());
         let epochs = self.epochs;
-        if self.live.is_hidden() && self.last_sign.elapsed() >= SIGN_OF_LIFE {
-            self.last_sign = Instant::now();
+        if self.live.is_hidden() && self.sign_of_life.is_due() {
             self.terminal.detail(&format!(
                 "epoch {}/{epochs}: {} of {} images, loss {:.4}, accuracy {}",
                 report.epoch,
@@ -123,7 +120,7 @@ impl Observer for TrainingProgress<'_> {
             self.run.write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
         };
         keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
-        self.last_sign = Instant::now();
+        self.sign_of_life.said();
         self.epoch_start = Instant::now();
         let width = self.epochs.to_string().len();
         let number = format!("{:>width$}/{}", epoch.epoch, self.epochs);

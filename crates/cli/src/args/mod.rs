@@ -1,0 +1,76 @@
+//! The command line as typed.
+
+mod data;
+mod images;
+mod model;
+mod speed;
+mod training;
+
+use clap::{Parser, Subcommand};
+
+pub use data::{DataArgs, FetchArgs, RecipeArgs, SummaryArgs};
+pub use images::{BatchArgs, EvalArgs, PredictArgs};
+pub use model::{DescribeArgs, DoctorArgs, EngineArgs, ExportArgs, ExportForm, PlaceArgs, VerifyArgs};
+pub use speed::{BenchArgs, CompareArgs};
+pub use training::{ReportArgs, RunArgs, SweepArgs, TrainArgs, TrainingArgs};
+
+/// Train image classifiers, export them as ONNX, and run them.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Use only what is in the cache (or set `KILN_OFFLINE=1`)
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Leave out images of a data set that cannot be read, and list them at the end
+    #[arg(long, global = true)]
+    pub skip_bad: bool,
+    /// Number of threads [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train, export, verify and evaluate a recipe
+    Run(RunArgs),
+    /// Train a recipe
+    Train(TrainArgs),
+    /// Run every combination of a recipe's `[sweep]` and compare them
+    Sweep(SweepArgs),
+    /// Write a run or a sweep as one HTML page
+    Report(ReportArgs),
+    /// Write a run's best weights as ONNX
+    Export(ExportArgs),
+    /// Replay the golden vectors inside a model file on each engine
+    Verify(VerifyArgs),
+    /// Measure a model on a data set
+    Eval(EvalArgs),
+    /// Classify images
+    Predict(PredictArgs),
+    /// Show what a model takes, computes and gives, and write that into a copy
+    Describe(DescribeArgs),
+    /// Measure a model's latency and throughput
+    Bench(BenchArgs),
+    /// Compare two models on a data set, to decide whether one may replace the other
+    Compare(CompareArgs),
+    /// Count a data set's images by class, and draw samples
+    Data(DataArgs),
+    /// Show a recipe's layers, output shapes and parameters
+    Summary(SummaryArgs),
+    /// Bring data sets, weights and libraries into the cache
+    Fetch(FetchArgs),
+    /// Show what this machine can do, what is missing, and how to get it
+    Doctor(DoctorArgs),
+}
