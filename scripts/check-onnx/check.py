@@ -34,7 +34,8 @@ def check_file(path):
 
 def check_metadata(metadata, schema):
     """The metadata are what the schema says, which does refuse what is wrong. Returns their values."""
-    values = {key: value if key == "kiln.output" else json.loads(value) for key, value in metadata.items()}
+    words = ("kiln.layout", "kiln.output")
+    values = {key: value if key in words else json.loads(value) for key, value in metadata.items()}
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     assert set(values) == set(schema["properties"]), f"a file of kiln's has every key, this one {sorted(values)}"
@@ -42,6 +43,7 @@ def check_metadata(metadata, schema):
     for key, wrong in [
         ("kiln.format", 2),
         ("kiln.labels", []),
+        ("kiln.layout", "hwc"),
         ("kiln.output", "scores"),
         ("kiln.provenance", {"data:x": "no checksum"}),
         ("kiln.preprocessing", {**values["kiln.preprocessing"], "mean": [0, 0, 0]}),

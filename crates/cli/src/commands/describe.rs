@@ -43,7 +43,7 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
     // All of it before any of it is written.
     let mut files = Vec::new();
     if let Some(output) = output {
-        files.push((output.clone(), copy::with_metadata(&bytes, &model, &contract)?));
+        files.push((output.clone(), copy::with_metadata(&bytes, &model, &contract, context.terminal)?));
     }
     if let Some(output) = huggingface {
         files.push((output.clone(), huggingface::config(&contract, context.terminal)?));

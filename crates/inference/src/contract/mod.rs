@@ -80,14 +80,18 @@ impl Contract {
         Ok(Self { preprocessing, labels, input, layout, output, batch, origins })
     }
 
-    /// The same as metadata, with the provenance that the file has: a file with it needs no declaration.
+    /// The same as metadata, with the provenance that the file has: a file with it needs no declaration. The file's golden
+    /// vectors are images with scores and names, and hold only as long as images are prepared and classes called as they were.
     pub fn to_metadata(&self, file: &Metadata) -> Metadata {
+        let holds =
+            file.preprocessing.as_ref() == Some(&self.preprocessing) && file.labels.as_ref() == Some(&self.labels);
         Metadata {
             preprocessing: Some(self.preprocessing.clone()),
             labels: (self.origins.labels != Origin::Default).then(|| self.labels.clone()),
             layout: Some(self.layout),
             output: Some(self.output),
-            ..file.clone()
+            provenance: file.provenance.clone(),
+            golden: file.golden.clone().filter(|_| holds),
         }
     }
 }

@@ -29,6 +29,20 @@ fn torch() -> Declaration {
     Declaration { preprocess: Some(Preprocess::Torch), ..Declaration::default() }
 }
 
+fn golden() -> kiln_onnx::Golden {
+    let vector = kiln_onnx::GoldenVector {
+        source: "a picture".into(),
+        height: 1,
+        width: 1,
+        channels: 1,
+        pixels: vec![7],
+        scores: vec![0.5, 1.5],
+        label: "b".into(),
+        tolerance: 1e-4,
+    };
+    kiln_onnx::Golden { computed_by: "hand".into(), vectors: vec![vector] }
+}
+
 fn error(model: &ModelProto, declared: &Declaration) -> String {
     Contract::new(model, declared).err().map(|error| error.to_string()).unwrap_or_default()
 }
@@ -102,6 +116,17 @@ fn what_is_put_together_is_enough_in_the_file() {
     model.set_metadata(&metadata);
     let second = Contract::new(&model, &Declaration::default()).unwrap();
     assert_eq!(Contract { origins: first.origins, ..second }, first);
+    // Golden vectors go where images are prepared otherwise, or classes called otherwise.
+    let golden = golden();
+    let file = Metadata { golden: Some(golden.clone()), ..metadata };
+    assert_eq!(first.to_metadata(&file).golden, Some(golden));
+    for other in
+        [Declaration { antialias: Some(true), ..torch() }, Declaration { labels: declared().labels, ..torch() }]
+    {
+        let labels = other.labels.map(|labels| labels.into_iter().rev().collect());
+        let changed = Contract::new(&model, &Declaration { labels, ..other }).unwrap();
+        assert_eq!(changed.to_metadata(&file).golden, None);
+    }
     // Numbers are not written as if they were names.
     let nameless = Contract::new(&third_party([4, 5, 3]), &torch()).unwrap();
     assert_eq!(nameless.to_metadata(&Metadata::default()).labels, None);

@@ -1,11 +1,10 @@
 //! The preprocessing as Hugging Face's transformers read it.
 
 use anyhow::bail;
-use kiln_inference::{Channels, Contract, Layout};
+use kiln_inference::{Channels, Contract, InputKind, Layout};
 use serde_json::json;
 
 use super::resolved::divisor;
-
 use crate::terminal::Terminal;
 
 /// Pillow's number for bilinear.
@@ -14,6 +13,12 @@ const BILINEAR: u32 = 2;
 /// `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor - image_mean) / image_std`.
 pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8>> {
     let record = &contract.preprocessing;
+    if contract.input == InputKind::Pixels {
+        bail!(
+            "this model takes uint8 pixels and prepares them itself, Hugging Face's processors give prepared values: \
+             leave out --huggingface"
+        );
+    }
     if record.channels == Channels::Bgr {
         bail!(
             "Hugging Face's ViTImageProcessor gives channels in the order rgb, this model takes bgr: \

@@ -1,6 +1,6 @@
 //! What kiln does with an image, and who says so.
 
-use kiln_inference::{Channels, Contract, Origin, Preprocess};
+use kiln_inference::{Contract, Origin, Preprocess};
 use serde::Serialize;
 
 use crate::declare::{Declared, Says};
@@ -34,7 +34,7 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
         item("resize", antialias.into(), origins.antialias, &[("antialias", |said| said.antialias.is_some())]),
         item(
             "channels",
-            channels(record.channels).into(),
+            record.channels.to_string(),
             origins.channels,
             &[("channels", |said| said.channels.is_some()), preset_channels],
         ),
@@ -53,14 +53,6 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
         item("output", contract.output.to_string(), origins.output, &[("output", |said| said.output.is_some())]),
         item("labels", labels(contract), origins.labels, &[("labels", |said| said.labels.is_some())]),
     ]
-}
-
-const fn channels(channels: Channels) -> &'static str {
-    match channels {
-        Channels::Gray => "gray",
-        Channels::Rgb => "rgb",
-        Channels::Bgr => "bgr",
-    }
 }
 
 /// What a pixel value `p` becomes.
@@ -105,7 +97,7 @@ fn labels(contract: &Contract) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kiln_inference::Preprocessing;
+    use kiln_inference::{Channels, Preprocessing};
     use kiln_onnx::{Dim, GraphBuilder};
 
     use super::*;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Contract, Layout, Origin};
+use kiln_inference::{Contract, InputKind, Layout, Origin};
 use kiln_onnx::ModelProto;
 
 /// Most images that Triton may put together, where the graph leaves the batch open.
@@ -43,7 +43,11 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
     };
     let name = |names: Vec<kiln_onnx::TensorInfo>| names.into_iter().next().map_or_else(String::new, |info| info.name);
     let mut text = format!("platform: \"onnxruntime_onnx\"\nmax_batch_size: {max_batch}\n");
-    let _ = write!(text, "input [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n", quoted(&name(model.inputs())));
+    let data_type = match contract.input {
+        InputKind::Values => "TYPE_FP32",
+        InputKind::Pixels => "TYPE_UINT8",
+    };
+    let _ = write!(text, "input [\n  {{\n    name: {}\n    data_type: {data_type}\n", quoted(&name(model.inputs())));
     if fixed.is_none() {
         let _ = writeln!(text, "    format: {format}");
     }
