@@ -11,7 +11,7 @@ use kiln_spec::Preprocessing;
 use kiln_trainer::{Device, Predictor};
 
 use crate::commands::Trained;
-use crate::parity::TOLERANCE;
+use crate::parity::tolerance;
 
 /// Most images of a file: one of each class where there are not more.
 const MOST: usize = 10;
@@ -27,6 +27,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
     let device = Device::cpu();
     let burn = Predictor::new(&trained.model, &trained.weights, &device)?;
     let preparation = Preparation::new(trained)?;
+    let tolerance = tolerance(&trained.model);
     let mut vectors: Vec<GoldenVector> = Vec::new();
     let mut bytes = 0;
     for index in first_of_each_class(images) {
@@ -47,7 +48,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             channels: image.channels,
             pixels: image.pixels.into_owned(),
             label: trained.labels[best].clone(),
-            tolerance: TOLERANCE.absolute.max(TOLERANCE.relative * largest),
+            tolerance: tolerance.absolute.max(tolerance.relative * largest),
             scores,
         });
     }

@@ -14,7 +14,7 @@ use super::export::{self, Trained};
 use super::{Context, train};
 use crate::args::{RunArgs, TrainingArgs};
 use crate::inputs::Inputs;
-use crate::parity::{self, Parity, TOLERANCE};
+use crate::parity::{self, Parity};
 use crate::predictions::{Columns, Format, Row, Writer};
 use crate::record::RunRecord;
 use crate::terminal::{percent, thousands};
@@ -83,7 +83,7 @@ fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<
                 predictions = ran.predictions;
             }
         }
-        parity.comparisons.extend(parity::compare(&scores, PARITY_BATCH, trained.model.classes())?);
+        parity.comparisons.extend(parity::compare(&scores, PARITY_BATCH, trained.model.classes(), parity.tolerance)?);
         parity.passed = parity.comparisons.iter().all(|comparison| comparison.passed);
     }
     run.write_json(RunFile::Parity, &parity)?;
@@ -181,9 +181,9 @@ fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity:
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         writeln!(
             text,
-            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}, or {:.0e} of an \
+            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}, or {:.1e} of an \
              image's largest score).",
-            worst.agreement.max_absolute, TOLERANCE.absolute, TOLERANCE.relative
+            worst.agreement.max_absolute, parity.tolerance.absolute, parity.tolerance.relative
         )?;
     }
     writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;

@@ -7,7 +7,7 @@ use kiln_inference::{EngineChoice, Model, Options};
 use kiln_trainer::Predictor;
 use serde::{Deserialize, Serialize};
 
-use super::TOLERANCE;
+use super::tolerance;
 use crate::commands::Trained;
 use crate::engines;
 
@@ -46,12 +46,13 @@ pub fn first_difference(
     let images = pixels.len() / trained.model.preprocessing().len();
     let outputs = model.run_named(pixels, images)?;
     let values = trained.export()?.layers;
+    let tolerance = tolerance(&trained.model);
     for expected in burn.layer_outputs(pixels)? {
         // Dropout, and a layer whose normalisation is folded into it, have no value of their own.
         let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else { continue };
         let Some(found) = outputs.iter().find(|output| output.name == *value) else { continue };
         let agreement = super::agreement(&expected.data, &found.data, expected.data.len() / images)?;
-        if !agreement.passes(TOLERANCE) {
+        if !agreement.passes(tolerance) {
             let (engine, max_absolute) = (Cow::Borrowed(engines::title(engine)), agreement.max_absolute);
             return Ok(Some(LayerDifference { engine, layer: expected.name, max_absolute }));
         }

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn every_pair_is_compared_and_judged() {
     let outputs = vec![("a", vec![1.0, 2.0]), ("b", vec![1.0, 2.00001]), ("c", vec![1.0, 2.1])];
-    let compared = compare(&outputs, 1, 2).unwrap();
+    let compared = compare(&outputs, 1, 2, TOLERANCE).unwrap();
     let found: Vec<_> = compared.iter().map(|c| (c.reference.as_ref(), c.other.as_ref(), c.passed)).collect();
     assert_eq!(found, [("a", "b", true), ("a", "c", false), ("b", "c", false)]);
 }
@@ -15,8 +15,10 @@ fn every_pair_is_compared_and_judged() {
 #[test]
 fn another_top_class_fails_however_close() {
     let outputs = vec![("a", vec![1.0, 1.000_01]), ("b", vec![1.000_01, 1.0])];
-    assert!(!compare(&outputs, 1, 2).unwrap()[0].passed);
+    assert!(!compare(&outputs, 1, 2, TOLERANCE).unwrap()[0].passed);
 }
+
+const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-5 };
 
 const RECIPE: &str = r#"layers = [
     { type = "conv2d", filters = 2, kernel_size = 3, strides = 2, padding = "same", activation = "relu" },
