@@ -31,7 +31,7 @@ pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8
     }
     if contract.layout == Layout::Nhwc {
         terminal
-            .status("Note", "this model takes channels last: call the processor with data_format=\"channels_last\"");
+            .status("Note", "this model takes channels last, transformers give them first: transpose what they give");
     }
     let config = json!({
         "image_processor_type": "ViTImageProcessor",
