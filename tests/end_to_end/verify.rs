@@ -178,7 +178,8 @@ fn a_graph_that_takes_pixels_gives_the_same_answers() {
     image::RgbImage::from_fn(61, 40, pixel).save(&picture).unwrap();
     let predict = |model: &str, engine: &str| {
         let ended = ok(&["predict", model, &picture, "--engine", engine, "--json"]);
-        let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+        // Behind the line that says what it ran on.
+        let found: Value = serde_json::from_str(ended.stdout.lines().nth(1).unwrap()).unwrap();
         (found["label"].clone(), found["probability"].as_f64().unwrap())
     };
     let (label, probability) = predict(&pixels, "tract");

@@ -54,7 +54,7 @@ fn setting_replaces_own_keys_and_keeps_others() {
     model.set_metadata(&Metadata { labels: None, ..full() });
     assert_eq!(model.metadata(), Ok(Metadata { labels: None, ..full() }));
     assert_eq!(model.metadata_props[0].key, "author");
-    assert_eq!(model.metadata_props.len(), 6);
+    assert_eq!(model.metadata_props.len(), 7);
 }
 
 #[test]
