@@ -33,6 +33,10 @@ check-third-party:
 check-report *args:
     scripts/check-report/run {{ args }}
 
+# What reads files, fed with what a fuzzer makes up, a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
+fuzz *args:
+    scripts/fuzz/run {{ args }}
+
 # The kernels' tests under AddressSanitizer
 sanitize:
     scripts/sanitize/run
