@@ -42,7 +42,7 @@ mod tests {
         let unit = 2.0_f64.powi(-23);
         assert!((layers("") - unit * 784_f64.sqrt()).abs() < 1e-12);
         let conv = "{ type = \"conv2d\", filters = 4, kernel_size = 3 }, { type = \"batch_norm\" },";
-        let terms = (9 + 4 * 26 * 26) as f64;
+        let terms = f64::from(9 + 4 * 26 * 26);
         assert!((layers(conv) - unit * terms.sqrt()).abs() < 1e-12);
     }
 }
