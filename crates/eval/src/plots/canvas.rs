@@ -10,7 +10,8 @@ use crate::EvalError;
 use crate::picture::{Picture, Recorder};
 
 pub(super) type Area<'a> = DrawingArea<Recorder<'a>, Shift>;
-pub(super) type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
+pub(super) type DrawError = DrawingAreaErrorKind<Infallible>;
+pub(super) type Drawn = Result<(), DrawError>;
 
 /// Text, axes and frames.
 pub(super) const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);

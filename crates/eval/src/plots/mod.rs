@@ -1,5 +1,6 @@
 //! Plots: white ground, colours that colour-blind readers can tell apart.
 
+mod axes;
 mod axis;
 mod canvas;
 mod comparison;

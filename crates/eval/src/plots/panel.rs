@@ -5,8 +5,9 @@ use std::ops::{Range, RangeInclusive};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::axes::axes;
 use super::axis::{Axis, roomy};
-use super::canvas::{Area, Drawn, FAINT, GRID, INK, TEXT, text, width};
+use super::canvas::{Area, Drawn, FAINT, TEXT, text, width};
 use super::mark::Mark;
 use super::ticks::Ticks;
 
@@ -36,24 +37,7 @@ impl Panel<'_> {
         let bottom = y.range.start;
         let widest = y.ticks.at.iter().map(|&tick| width(&y.ticks.label(tick), TEXT)).max().unwrap_or(0);
 
-        let mut chart = ChartBuilder::on(area)
-            .margin_left(8)
-            .margin_right(16)
-            .margin_bottom(8)
-            .x_label_area_size(46)
-            .y_label_area_size(widest + 34)
-            .build_cartesian_2d(x, y)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .axis_style(INK)
-            .label_style(text(TEXT, INK, HPos::Center, VPos::Center))
-            .axis_desc_style(text(TEXT + 1.0, INK, HPos::Center, VPos::Center))
-            .x_desc("epoch")
-            .y_desc(self.name)
-            .draw()?;
+        let chart = axes(area, (x, "epoch"), (y, self.name), widest)?;
 
         // From here on in pixels of the whole document.
         let (screen, plot) = (area.use_screen_coord(), chart.plotting_area());

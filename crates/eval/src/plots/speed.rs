@@ -2,10 +2,10 @@
 
 use plotters::coord::ranged1d::{NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, VPos};
 
+use super::axes::axes;
 use super::axis::Axis;
-use super::canvas::{Area, Drawn, GRID, INK, TEXT, picture, text, width};
+use super::canvas::{Area, Drawn, TEXT, picture, width};
 use super::legend::{LEGEND_HEIGHT, legend};
 use super::mark::Mark;
 use super::scales::{Categories, Logarithmic};
@@ -102,24 +102,7 @@ impl Panel<'_, '_> {
         Y: Ranged<ValueType = f64, FormatOption = NoDefaultFormatting> + ValueFormatter<f64>,
     {
         let names = Categories(self.batches.iter().map(u64::to_string).collect());
-        let mut chart = ChartBuilder::on(self.area)
-            .margin_left(8)
-            .margin_right(16)
-            .margin_bottom(8)
-            .x_label_area_size(46)
-            .y_label_area_size(widest + 34)
-            .build_cartesian_2d(names, y)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .axis_style(INK)
-            .label_style(text(TEXT, INK, HPos::Center, VPos::Center))
-            .axis_desc_style(text(TEXT + 1.0, INK, HPos::Center, VPos::Center))
-            .x_desc("batch size")
-            .y_desc(self.name)
-            .draw()?;
+        let chart = axes(self.area, (names, "batch size"), (y, self.name), widest)?;
         let screen = self.area.use_screen_coord();
         for (at, line) in self.lines.iter().enumerate() {
             let color = line.mark.color();
