@@ -57,6 +57,22 @@ fn columns(csv: &str, names: &[&str]) -> Vec<Vec<String>> {
 }
 
 #[test]
+fn an_evaluation_is_drawn() {
+    let (data, folder) = (path(sources(), "digits"), tempfile::tempdir().unwrap());
+    let pictures = path(folder.path(), "a/b");
+    let eval = |pictures: &str| kiln(&["eval", &model(), "--data", &data, "--pictures", pictures]);
+    assert!(run(&mut eval(&pictures)).stderr.contains("6 pictures to"));
+    for name in ["confusion", "confusion-normalised", "reliability"] {
+        let image = image::open(path(pictures.as_ref(), &format!("{name}.png"))).unwrap().into_rgb8();
+        assert!(image.pixels().any(|pixel| pixel != image.get_pixel(0, 0)), "{name} is blank");
+        assert!(fs::read_to_string(path(pictures.as_ref(), &format!("{name}.svg"))).unwrap().starts_with("<svg"));
+    }
+    // Before the images are read.
+    let message = error(&mut eval(&path(pictures.as_ref(), "reliability.svg")));
+    assert!(message.contains("cannot write") && message.contains("another folder"), "{message}");
+}
+
+#[test]
 fn every_source_gives_the_same_in_eval_and_predict() {
     let folder = sources();
     let (digits, list, idx) =

@@ -79,7 +79,7 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
     let folder = tempfile::tempdir().unwrap();
     let (page, pictures) = (path(folder.path(), "page.html"), path(folder.path(), "a/pictures"));
     let ended = ok(&["report", trained().to_str().unwrap(), "-o", &page, "--pictures", &pictures]);
-    let names = ["loss", "accuracy", "confusion", "confusion-normalised", "mistakes", "samples"];
+    let names = ["loss", "accuracy", "confusion", "confusion-normalised", "reliability", "mistakes", "samples"];
     let files = names.iter().flat_map(|name| ["png", "svg"].map(|ending| format!("{pictures}/{name}.{ending}")));
     let expected: Vec<String> = std::iter::once(page).chain(files).collect();
     assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), expected);
@@ -90,6 +90,7 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
     };
     // Plots have two pixels for each of the SVG's, image grids one.
     assert_eq!([size("loss.png"), size("accuracy.png")], [(1000, 800); 2]);
+    assert_eq!(size("reliability.png"), (1760, 928));
     assert_eq!(size("samples.png"), (8 * 124 + 12, 10 * 143 + 12));
     assert_eq!(size("mistakes.png"), (6 * 124 + 12, 4 * 159 + 12));
     assert_eq!(size("confusion.png").1, size("confusion-normalised.png").1);

@@ -57,7 +57,7 @@ pub use paired::Paired;
 pub use picture::Picture;
 pub use plots::{
     Compared, Comparison, Curve, EpochMetrics, Speed, plot_comparison, plot_confusion, plot_curve, plot_curves,
-    plot_speed,
+    plot_reliability, plot_speed,
 };
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};

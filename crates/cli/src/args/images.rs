@@ -43,6 +43,9 @@ pub struct EvalArgs {
     /// List so many of the images that the model was surest about and got wrong
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub mistakes: u16,
+    /// Draw the confusion matrix and the reliability diagram, each as PNG and SVG, into this folder
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
     /// Write the figures as JSON; `-` for standard output, in place of the tables
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

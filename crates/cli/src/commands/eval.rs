@@ -11,11 +11,12 @@ use crate::output::{self, Outputs};
 use crate::predictions::{self, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::{percent, thousands};
-use crate::{Outcome, declare, engines};
+use crate::{Outcome, declare, engines, picture};
 pub use measure::{Measured, MeasuredRecord, Tally, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let outputs = Outputs::check([("--json", &args.json), ("--predictions", &args.batch.predictions)])?;
+    args.pictures.as_deref().map_or(Ok(()), picture::prepare_folder)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
     let classes = model.labels();
@@ -49,6 +50,12 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     };
     if let Some(path) = &args.json {
         output::write_json(path, &measured.record(&args.data), context.terminal)?;
+    }
+    if let Some(folder) = &args.pictures {
+        let figures = picture::evaluation(&measured.evaluation)?;
+        let figures = figures.iter().map(|figure| (figure.name.as_str(), &figure.picture));
+        let written = picture::write_all(folder, figures)?;
+        context.terminal.status("Wrote", &format!("{} pictures to {}", written.len(), folder.display()));
     }
     if !outputs.take_stdout() {
         context.terminal.print(&report(&measured, classes)?)?;

@@ -1,6 +1,6 @@
 //! The page of a run.
 
-use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_confusion, plot_curve};
+use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
 
 use super::images::images;
 use super::mistakes::mistakes;
@@ -8,6 +8,7 @@ use super::{fact, footer};
 use crate::commands::Context;
 use crate::commands::{MeasuredRecord, curves, layer_table};
 use crate::parity::Parity;
+use crate::picture;
 use crate::record::RunRecord;
 use crate::terminal::{duration, percent, thousands};
 
@@ -77,18 +78,13 @@ fn training(record: &RunRecord) -> anyhow::Result<Section> {
 
 fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow::Result<Section> {
     let evaluation = &first.evaluation;
-    let (confusion, labels) = (&evaluation.confusion, evaluation.labels());
     let correct = format!(
         "{} of {} images of {} are classified correctly: {}.",
-        thousands(confusion.correct() as usize),
+        thousands(evaluation.confusion.correct() as usize),
         thousands(evaluation.images as usize),
         first.data,
         percent(evaluation.accuracy),
     );
-    let figure = |name: &str, normalised, caption: &str| -> anyhow::Result<Figure> {
-        let picture = plot_confusion(confusion, &labels, normalised)?;
-        Ok(Figure { name: name.into(), picture, caption: caption.into() })
-    };
     let engines = all.iter().map(|measured| {
         let rate = thousands(measured.images_per_second.round() as usize);
         let MeasuredRecord { runtime, evaluation, .. } = measured;
@@ -96,10 +92,7 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
     });
     let blocks = vec![
         Block::Text(correct),
-        Block::Figures(vec![
-            figure("confusion", false, "Confusion matrix: number of images")?,
-            figure("confusion-normalised", true, "Confusion matrix: share of the true class")?,
-        ]),
+        Block::Figures(picture::evaluation(evaluation)?),
         Block::Table { table: classification_table(evaluation), links: Vec::new() },
         Block::Table { table: Table::new(["engine", "accuracy", "loss", "images/s"], engines, 1), links: Vec::new() },
     ];

@@ -1,8 +1,8 @@
 //! Pictures into files of the kind that their name says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use kiln_eval::Picture;
 use kiln_run::{check_writable, write_atomically};
 
@@ -18,6 +18,28 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
 pub fn write(path: &Path, picture: &Picture) -> anyhow::Result<()> {
     let bytes = if is_svg(path) { picture.to_svg().into_bytes() } else { picture.to_png()? };
     Ok(write_atomically(path, &bytes)?)
+}
+
+/// Makes a folder that pictures can be written to, before the work that they show.
+pub fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| anyhow!("cannot write {}: {error}: name another folder", folder.display()))
+}
+
+/// Writes each picture into that folder twice, as PNG and SVG, and gives the files.
+pub fn write_all<'a>(
+    folder: &Path,
+    pictures: impl IntoIterator<Item = (&'a str, &'a Picture)>,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for (name, picture) in pictures {
+        for ending in ["png", "svg"] {
+            let path = folder.join(format!("{name}.{ending}"));
+            write(&path, picture)?;
+            written.push(path);
+        }
+    }
+    Ok(written)
 }
 
 fn is_svg(path: &Path) -> bool {

@@ -1,5 +1,6 @@
 //! Pictures: images of a data set as small ones, and the files that pictures are written to.
 
+mod evaluation;
 mod file;
 mod samples;
 
@@ -8,7 +9,8 @@ use kiln_eval::Tile;
 use kiln_preprocess::{Preprocessor, RawImage};
 use kiln_spec::{Channels, Preprocessing, Resize};
 
-pub use file::{check, write};
+pub use evaluation::evaluation;
+pub use file::{check, prepare_folder, write, write_all};
 pub use samples::{augmented, samples};
 
 /// Longest side, to which larger images are shrunk.

@@ -47,6 +47,21 @@ pub(super) fn width(text: &str, pixels: f64) -> i32 {
     (ems * pixels).ceil() as i32
 }
 
+/// A dashed line from here to there; the plotting library has none of its own.
+pub(super) fn dashed(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Drawn {
+    const DASH: f64 = 4.0;
+    const PERIOD: usize = 7;
+    let (across, down) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
+    let length = across.hypot(down);
+    let at = |way: f64| {
+        let share = way.min(length) / length;
+        (from.0 + (across * share).round() as i32, from.1 + (down * share).round() as i32)
+    };
+    (0..length.ceil() as usize)
+        .step_by(PERIOD)
+        .try_for_each(|way| area.draw(&PathElement::new([at(way as f64), at(way as f64 + DASH)], FAINT)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,8 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Drawn, INK, TEXT, text, width};
+use super::canvas::{Area, Drawn, INK, TEXT, dashed, text, width};
 use super::mark::Mark;
-use super::panel::dashed_line;
 
 /// Height in pixels that a plot leaves for its legend.
 pub(super) const LEGEND_HEIGHT: i32 = 44;
@@ -24,7 +23,7 @@ pub(super) fn legend(root: &Area<'_>, entries: &[(Option<Mark>, String)]) -> Dra
                 root.draw(&PathElement::new([(x, y), (x + 30, y)], mark.color().stroke_width(2)))?;
                 mark.draw(root, (x + 15, y))?;
             }
-            None => dashed_line(root, x + 15, y - 10..y + 10)?,
+            None => dashed(root, (x + 15, y - 10), (x + 15, y + 10))?,
         }
         root.draw_text(name, &text(TEXT, INK, HPos::Left, VPos::Center), (x + SWATCH, y))?;
         x += SWATCH + width(name, TEXT) + GAP;

@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::axes;
 use super::axis::{Axis, roomy};
-use super::canvas::{Area, Drawn, FAINT, TEXT, text, width};
+use super::canvas::{Area, Drawn, FAINT, TEXT, dashed, text, width};
 use super::mark::Mark;
 use super::ticks::Ticks;
 
@@ -43,7 +43,8 @@ impl Panel<'_> {
         let (screen, plot) = (area.use_screen_coord(), chart.plotting_area());
         let (across, down) = plot.get_pixel_range();
         if let Some(best) = self.best.filter(|best| self.epochs.contains(best)) {
-            dashed_line(&screen, chart.backend_coord(&(f64::from(best), bottom)).0, down.clone())?;
+            let x = chart.backend_coord(&(f64::from(best), bottom)).0;
+            dashed(&screen, (x, down.start), (x, down.end))?;
         }
         for (mark, points) in self.series {
             for run in runs(points) {
@@ -95,13 +96,6 @@ fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(u32, f64)>> {
         .map(|run| run.iter().filter_map(|&(epoch, value)| Some((epoch, value?))).collect())
         .filter(|run: &Vec<_>| !run.is_empty())
         .collect()
-}
-
-/// A dashed vertical line; the plotting library has none of its own.
-pub(super) fn dashed_line(area: &Area<'_>, x: i32, down: Range<i32>) -> Drawn {
-    down.clone()
-        .step_by(7)
-        .try_for_each(|top| area.draw(&PathElement::new([(x, top), (x, (top + 4).min(down.end))], FAINT)))
 }
 
 #[cfg(test)]
