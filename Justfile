@@ -61,6 +61,10 @@ check-backbone:
 check-features:
     scripts/check-features/run
 
+# Training on wgpu against training on the processor; builds wgpu, a quarter of an hour
+check-gpu:
+    scripts/check-gpu/run
+
 # The API documentation
 doc:
     cargo doc --workspace --no-deps --open

@@ -51,7 +51,7 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
     let training = TrainingArgs { runs: folder.path().into(), ..args.training.clone() };
     // Those that are there count at once, so that the page is whole however the sweep ends.
     for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
-        entry.run = complete(folder, combination);
+        entry.run = complete(folder, combination, context)?;
     }
     write(&record, folder)?;
     let total = sweep.combinations.len();
@@ -83,11 +83,19 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
     Ok(false)
 }
 
-/// A complete run of exactly this combination.
-fn complete(folder: &SweepDir, combination: &Combination) -> Option<String> {
-    let runs = RunDir::of(folder.path(), &combination.recipe).into_iter();
-    let mut complete = runs.filter(|run| RunRecord::read(run.clone()).is_ok_and(|record| record.is_complete()));
-    complete.find_map(|run| name_of(&run))
+/// A complete run of exactly this combination on the images that are there now.
+fn complete(folder: &SweepDir, combination: &Combination, context: &Context<'_>) -> anyhow::Result<Option<String>> {
+    let runs = RunDir::of(folder.path(), &combination.recipe);
+    if runs.is_empty() {
+        return Ok(None);
+    }
+    let data = dataset::checksums(&combination.recipe.data.dataset, context)?;
+    let mut complete = runs.into_iter().filter(|run| {
+        RunRecord::read(run.clone()).is_ok_and(|record| {
+            record.is_complete() && record.environment.is_some_and(|environment| environment.data == data)
+        })
+    });
+    Ok(complete.find_map(|run| name_of(&run)))
 }
 
 /// A run's folder within the sweep's.

@@ -67,11 +67,14 @@ pub fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
     Ok(if args.stock_kernels { device.stock() } else { device })
 }
 
+/// Set to 1, lets training run on a "GPU" that is a program on the processor, to try out `wgpu` where there is no GPU.
+const SOFTWARE: &str = "KILN_SOFTWARE_GPU";
+
 /// A device for training. A GPU's driver that is missing is a panic in Burn, which becomes an error: one message is enough.
 pub fn silently(kind: DeviceKind) -> Result<Device, TrainError> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let device = Device::new(kind);
+    let device = Device::new(kind, std::env::var_os(SOFTWARE).is_some_and(|value| value == "1"));
     std::panic::set_hook(hook);
     device
 }

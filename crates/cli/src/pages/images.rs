@@ -1,11 +1,24 @@
 //! What the model was trained on.
 
 use kiln_eval::{Block, Figure, Section};
+use kiln_spec::DataSource;
 
 use crate::commands::Context;
 use crate::record::RunRecord;
 use crate::terminal::thousands;
 use crate::{dataset, picture};
+
+/// Why the images that the run's figures are of cannot be shown, if they cannot: numbers of images would mean others.
+pub fn hidden(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<String>> {
+    let source = &record.recipe.data.dataset;
+    // A named data set is fetched if need be.
+    if let (DataSource::Folder(_) | DataSource::Csv(_), Some(gap)) = (source, dataset::gap(source, context)) {
+        return Ok(Some(gap));
+    }
+    let Some(environment) = &record.environment else { return Ok(None) };
+    let changed = environment.data != dataset::checksums(source, context)?;
+    Ok(changed.then(|| format!("the images of `{source}` have changed since it was trained")))
+}
 
 /// Samples of the training images, as they are and as augmentation changes them.
 pub fn images(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Section> {

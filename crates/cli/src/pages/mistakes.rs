@@ -14,14 +14,15 @@ use crate::terminal::percent;
 /// Most that are shown.
 const SHOWN: usize = 24;
 
-/// All mistakes on the test images, and pictures of the surest ones.
+/// All mistakes on the test images.
 pub struct Mistakes {
-    pub count: usize,
-    pub cards: Vec<Card>,
+    count: usize,
+    /// The surest first.
+    surest: Vec<Prediction>,
 }
 
 /// Of a run that has predictions; nothing of others.
-pub fn mistakes(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<Mistakes>> {
+pub fn mistakes(record: &RunRecord) -> anyhow::Result<Option<Mistakes>> {
     let path = record.run.file(RunFile::Predictions);
     if !path.exists() {
         return Ok(None);
@@ -32,17 +33,35 @@ pub fn mistakes(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Opt
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     let count = wrong.len();
     wrong.truncate(SHOWN);
-    let images = dataset::test(&record.recipe, context)?;
-    let images = images.dataset();
-    let card = |mistake: &Prediction| {
-        if mistake.index >= images.len() {
-            let (at, last) = (mistake.index, images.len() - 1);
-            bail!("{}: found image {at}, expected 0 to {last}: run the recipe again", path.display());
-        }
-        let Prediction { index, label, predicted, probability } = mistake;
-        let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
-        let description = format!("image {index}: {label}, taken for {predicted}");
-        Ok(Card { tile: thumbnail(images, *index, &caption)?, description })
-    };
-    Ok(Some(Mistakes { count, cards: wrong.iter().map(card).collect::<anyhow::Result<_>>()? }))
+    Ok(Some(Mistakes { count, surest: wrong }))
+}
+
+impl Mistakes {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many of them [`cards`](Self::cards) shows.
+    pub fn shown(&self) -> usize {
+        self.surest.len()
+    }
+
+    /// The surest ones with their images.
+    pub fn cards(&self, record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Vec<Card>> {
+        let images = dataset::test(&record.recipe, context)?;
+        let images = images.dataset();
+        let card = |mistake: &Prediction| {
+            if mistake.index >= images.len() {
+                let (at, last) = (mistake.index, images.len() - 1);
+                let path = record.run.file(RunFile::Predictions);
+                bail!("{}: found image {at}, expected 0 to {last}: run the recipe again", path.display());
+            }
+            let Prediction { index, label, predicted, probability } = mistake;
+            let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
+            let description = format!("image {index}: {label}, taken for {predicted}");
+            Ok(Card { tile: thumbnail(images, *index, &caption)?, description })
+        };
+        self.surest.iter().map(card).collect()
+    }
 }

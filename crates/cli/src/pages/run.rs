@@ -2,8 +2,10 @@
 
 use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
 
-use super::images::images;
-use super::mistakes::mistakes;
+use kiln_spec::Monitor;
+
+use super::images::{hidden, images};
+use super::mistakes::{Mistakes, mistakes};
 use super::{fact, footer};
 use crate::commands::Context;
 use crate::commands::{MeasuredRecord, curves, layer_table};
@@ -24,10 +26,16 @@ pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
     if let Some(first) = record.evaluations.first() {
         sections.push(test_images(&record.evaluations, first)?);
     }
-    if let Some(mistakes) = mistakes_section(record, context)? {
-        sections.push(mistakes);
-        // Of a run that was not evaluated a page needs no images, and is made without them.
-        sections.push(images(record, context)?);
+    // Of a run that was not evaluated a page needs no images, and is made without them.
+    if let Some(mistakes) = mistakes(record)? {
+        let hidden = hidden(record, context)?;
+        if let Some(reason) = &hidden {
+            context.terminal.status("Note", &format!("the page is without images: {reason}"));
+        }
+        sections.push(mistakes_section(&mistakes, record, hidden.as_deref(), context)?);
+        if hidden.is_none() {
+            sections.push(images(record, context)?);
+        }
     }
     sections.push(model(record)?);
     sections.extend(record.parity.as_ref().map(agreement));
@@ -58,11 +66,21 @@ fn training(record: &RunRecord) -> anyhow::Result<Section> {
     let mut blocks = Vec::new();
     if let Some(epoch) = record.history.best() {
         blocks.push(Block::Text(format!(
-            "Epoch {} of {} has the lowest validation loss, {:.4}, with an accuracy of {}; its weights were kept.",
+            "Epoch {} of {} has {}; its weights were kept.",
             epoch.epoch,
             record.history.epochs.len(),
-            epoch.val_loss,
-            percent(epoch.val_accuracy),
+            match record.history.monitor {
+                Monitor::ValLoss => format!(
+                    "the lowest validation loss, {:.4}, with an accuracy of {}",
+                    epoch.val_loss,
+                    percent(epoch.val_accuracy)
+                ),
+                Monitor::ValAccuracy => format!(
+                    "the highest validation accuracy, {}, with a loss of {:.4}",
+                    percent(epoch.val_accuracy),
+                    epoch.val_loss
+                ),
+            },
         )));
     }
     let figure = |curve: Curve, caption: &str| -> anyhow::Result<Figure> {
@@ -99,21 +117,28 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
     Ok(Section { title: "Test images".into(), blocks })
 }
 
-fn mistakes_section(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<Section>> {
-    let Some(mistakes) = mistakes(record, context)? else { return Ok(None) };
-    let text = match (mistakes.count, mistakes.cards.len()) {
+fn mistakes_section(
+    mistakes: &Mistakes,
+    record: &RunRecord,
+    hidden: Option<&str>,
+    context: &Context<'_>,
+) -> anyhow::Result<Section> {
+    let (count, shown) = (mistakes.count(), mistakes.shown());
+    let text = match (count, hidden) {
         (0, _) => "There are none.".into(),
-        (count, shown) if shown == count => format!("All {count} of them, the surest first."),
-        (count, shown) => {
-            format!("{shown} of {}: those with the highest probability of the wrong class.", thousands(count))
+        (_, Some(reason)) => format!("{} of them, not shown: {reason}.", thousands(count)),
+        _ => {
+            let which = if shown == count {
+                format!("All {count} of them, the surest first.")
+            } else {
+                format!("{shown} of {}: those with the highest probability of the wrong class.", thousands(count))
+            };
+            format!("{which} Below each its true class, and the class that it was taken for with its probability.")
         }
     };
-    let text = match mistakes.count {
-        0 => text,
-        _ => format!("{text} Below each its true class, and the class that it was taken for with its probability."),
-    };
-    let blocks = vec![Block::Text(text), Block::Cards { name: "mistakes".into(), cards: mistakes.cards }];
-    Ok(Some(Section { title: "Most confident mistakes".into(), blocks }))
+    let cards = if hidden.is_some() { Vec::new() } else { mistakes.cards(record, context)? };
+    let blocks = vec![Block::Text(text), Block::Cards { name: "mistakes".into(), cards }];
+    Ok(Section { title: "Most confident mistakes".into(), blocks })
 }
 
 fn model(record: &RunRecord) -> anyhow::Result<Section> {

@@ -1,6 +1,6 @@
 //! How a run was made, in words.
 
-use kiln_spec::{OptimizerKind, Phase, Validation};
+use kiln_spec::{Data, OptimizerKind, Phase, Validation, ValidationSubset};
 
 use super::RunRecord;
 use crate::terminal::percent;
@@ -11,7 +11,11 @@ impl RunRecord {
         let recipe = &self.recipe;
         let validation = match recipe.data.validation {
             Validation::Split(share) => format!("{} of the training images", percent(share)),
-            Validation::Subset(_) => "the test images".into(),
+            Validation::Subset(ValidationSubset::Test) => "the test images".into(),
+            Validation::Subset(ValidationSubset::Val) => "the data set's validation images".into(),
+            Validation::Subset(ValidationSubset::Auto) => {
+                format!("the data set's validation images, or {} of the others without", percent(Data::DEFAULT_SPLIT))
+            }
         };
         let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
         let mut facts = vec![

@@ -19,7 +19,7 @@ use kiln_run::{Epoch, History, Weights};
 use kiln_spec::{Model, Phase, Training};
 
 use crate::network::{Draws, Network, values};
-use crate::{Device, TrainError, frozen};
+use crate::{Device, TrainError, device, frozen};
 use loss::Loss;
 use metrics::Running;
 pub use observer::{BatchReport, Control, Observer, Snapshot};
@@ -81,7 +81,14 @@ pub struct Fitted {
 pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
     // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep and wake it up again,
     // which costs as much as some of the loops.
-    rayon::scope(|_| epochs(task, observer))
+    rayon::scope(|_| {
+        if task.device.is_gpu() {
+            // What was kept by the observer stays: a training can be resumed from its last whole epoch.
+            device::caught(|| Ok(epochs(task, observer))).map_err(TrainError::Device)?
+        } else {
+            epochs(task, observer)
+        }
+    })
 }
 
 fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {

@@ -1,6 +1,6 @@
 //! What trains models.
 
-use kiln_trainer::{DeviceKind, kernel_instructions};
+use kiln_trainer::{DeviceKind, TrainError, kernel_instructions};
 
 use super::finding::Finding;
 use crate::commands::train::silently;
@@ -15,12 +15,15 @@ fn finding(kind: DeviceKind) -> Finding {
         Ok(_) if kind == DeviceKind::Cpu => {
             Finding::ok(kind.as_str(), format!("flex, with kiln's kernels for {}", kernel_instructions()))
         }
-        Ok(_) => Finding::ok(kind.as_str(), "works"),
-        Err(kiln_trainer::TrainError::DeviceNotBuilt { .. }) => Finding::missing(
+        Ok(device) => Finding::ok(kind.as_str(), format!("works: {device}")),
+        Err(TrainError::DeviceNotBuilt { .. }) => Finding::missing(
             kind.as_str(),
             "not part of this build",
             format!("cargo build --release -p kiln-cli --features {kind}"),
         ),
+        Err(TrainError::DeviceUnusable { reason, .. }) => {
+            Finding::missing(kind.as_str(), reason, "kiln train --device cpu")
+        }
         Err(error) => Finding::missing(kind.as_str(), error.to_string(), "kiln train --device cpu"),
     }
 }

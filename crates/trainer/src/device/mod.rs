@@ -1,0 +1,199 @@
+//! Where tensors live, and what computes on them.
+
+#[cfg(feature = "wgpu")]
+mod wgpu;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
+
+#[cfg(any(feature = "cuda", feature = "wgpu", test))]
+use burn::tensor::{Tensor, TensorData};
+
+use crate::TrainError;
+
+/// A kind of device that training can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceKind {
+    /// The processor, with kiln's kernels.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU, by CUDA: the cargo feature `cuda`.
+    Cuda,
+    /// The GPU that the system prefers, by Vulkan, Metal or DirectX: the cargo feature `wgpu`.
+    Wgpu,
+}
+
+impl DeviceKind {
+    /// Every kind, whether or not this build has it.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Cuda, Self::Wgpu];
+
+    /// The word used on the command line and in results; that of a GPU is its cargo feature too.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DeviceKind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
+        found.ok_or_else(|| "expected one of `cpu`, `cuda`, `wgpu`".to_owned())
+    }
+}
+
+/// A device that Burn computes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    pub(crate) burn: burn::tensor::Device,
+    kind: DeviceKind,
+    /// The driver's name of a GPU, where it says one.
+    adapter: Option<String>,
+    /// Whether kiln's kernels run the sequences of layers that they know.
+    pub(crate) kernels: bool,
+}
+
+impl Device {
+    /// A device that works: a GPU computes two sums first. There is no fallback.
+    ///
+    /// A driver may offer a "GPU" that is a program on the processor, such as Mesa's llvmpipe. It is refused unless `software`:
+    /// it is slower than [`DeviceKind::Cpu`], and llvmpipe leaves a loop after 65,535 rounds, which makes long sums wrong
+    /// without a word. With `software` small models can be tried out where there is no GPU.
+    ///
+    /// Some of Burn's GPU backends panic where a driver is missing. That is caught here, but the panic's message goes to
+    /// standard error unless the program has set a hook.
+    pub fn new(kind: DeviceKind, software: bool) -> Result<Self, TrainError> {
+        let unusable = |reason: String| TrainError::DeviceUnusable { device: kind, reason };
+        match kind {
+            DeviceKind::Cpu => Ok(Self::cpu()),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => {
+                let burn = burn::tensor::Device::cuda(0);
+                check(&burn, true).map_err(unusable)?;
+                Ok(Self { burn, kind, adapter: None, kernels: false })
+            }
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => {
+                let opened = caught(wgpu::open).map_err(unusable)?;
+                if opened.software && !software {
+                    return Err(unusable(format!(
+                        "there is only {}, a program on the processor and no GPU",
+                        opened.name
+                    )));
+                }
+                check(&opened.device, !opened.software).map_err(unusable)?;
+                Ok(Self { burn: opened.device, kind, adapter: Some(opened.name), kernels: false })
+            }
+            #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
+            _ => {
+                let _ = (software, unusable);
+                Err(TrainError::DeviceNotBuilt { device: kind })
+            }
+        }
+    }
+
+    /// Whether it is a GPU, on which Burn may panic: where memory runs out, or the driver gives up.
+    pub(crate) fn is_gpu(&self) -> bool {
+        self.kind != DeviceKind::Cpu
+    }
+
+    /// The processor: Burn's flex backend with kiln's kernels.
+    pub fn cpu() -> Self {
+        Self { burn: burn::tensor::Device::flex(), kind: DeviceKind::Cpu, adapter: None, kernels: true }
+    }
+
+    /// The processor, by Burn's own operations alone.
+    pub fn stock_cpu() -> Self {
+        Self::cpu().stock()
+    }
+
+    /// The same device without kiln's kernels.
+    #[must_use]
+    pub fn stock(self) -> Self {
+        Self { kernels: false, ..self }
+    }
+
+    /// The same device with gradients.
+    pub(crate) fn autodiff(&self) -> Self {
+        Self { burn: self.burn.clone().autodiff(), ..self.clone() }
+    }
+}
+
+/// Whether sums computed there are right. A `long` one is of 2^20 ones: all its partial sums are exact, in whatever order.
+#[cfg(any(feature = "cuda", feature = "wgpu", test))]
+fn check(device: &burn::tensor::Device, long: bool) -> Result<(), String> {
+    let count = if long { 1 << 20 } else { 4 };
+    let sum = caught(|| {
+        let ones = Tensor::<1>::from_data(TensorData::new(vec![1.0_f32; count], [count]), device);
+        ones.sum().try_into_vec_as::<f32>().map_err(|error| error.to_string())
+    })?;
+    if sum == [count as f32] { Ok(()) } else { Err(format!("it finds that {count} ones add up to {sum:?}")) }
+}
+
+/// What is done on a device, with its panic as an error.
+pub(crate) fn caught<T>(compute: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(message.lines().next().unwrap_or_default().to_owned())
+    })
+}
+
+/// The instruction set that kiln's kernels use on this processor.
+pub fn kernel_instructions() -> &'static str {
+    match kiln_kernels::Level::detect() {
+        kiln_kernels::Level::Portable => "the target's baseline",
+        kiln_kernels::Level::Avx2 => "AVX2 and FMA",
+        kiln_kernels::Level::Avx512 => "AVX-512",
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.kernels, &self.adapter) {
+            (DeviceKind::Cpu, true, _) => f.write_str("cpu (flex, kiln's kernels)"),
+            (DeviceKind::Cpu, false, _) => f.write_str("cpu (flex, stock kernels)"),
+            (kind, _, None) => write!(f, "{kind} (Burn's own kernels)"),
+            (kind, _, Some(adapter)) => write!(f, "{kind} ({adapter}, Burn's own kernels)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_always_works_and_words_are_read_back() {
+        assert_eq!(Device::new(DeviceKind::Cpu, false).unwrap(), Device::cpu());
+        check(&burn::tensor::Device::flex(), true).unwrap();
+        for kind in DeviceKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("gpu".parse::<DeviceKind>().is_err());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_device_that_is_not_built_in_says_how_to_build_it() {
+        let message = Device::new(DeviceKind::Cuda, false).unwrap_err().to_string();
+        assert!(message.contains("--features cuda") && message.contains("--device cpu"), "{message}");
+    }
+
+    #[test]
+    fn a_panic_on_a_device_is_an_error() {
+        assert_eq!(caught(|| Ok(1)), Ok(1));
+        assert_eq!(caught::<()>(|| panic!("out of memory\nand more")), Err("out of memory".to_owned()));
+    }
+}

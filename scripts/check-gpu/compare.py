@@ -1,0 +1,17 @@
+"""Compares the losses of two trainings that differ in nothing but rounding."""
+
+import csv
+import sys
+
+TOLERANCE = 2e-4  # of a loss: rounding grows from step to step
+
+
+def losses(path):
+    with open(path, newline="") as file:
+        return [(float(row["train_loss"]), float(row["val_loss"])) for row in csv.DictReader(file)]
+
+
+one, other = (losses(path) for path in sys.argv[1:])
+largest = max(abs(a - b) / b for x, y in zip(one, other, strict=True) for a, b in zip(x, y))
+print(f"{len(one)} epochs on both devices: the largest difference of a loss is {largest:.1e} of it, allowed {TOLERANCE:.0e}")
+sys.exit(not one or largest > TOLERANCE)
