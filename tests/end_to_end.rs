@@ -11,6 +11,8 @@ mod bad_input;
 mod batch;
 #[path = "end_to_end/bench.rs"]
 mod bench;
+#[path = "end_to_end/changed.rs"]
+mod changed;
 #[path = "end_to_end/compare.rs"]
 mod compare;
 #[path = "end_to_end/data.rs"]
