@@ -47,7 +47,7 @@ pub use agreement::{Agreement, Tolerance};
 pub use error::EvalError;
 pub use grid::{Tile, grid};
 pub use latency::Latency;
-pub use logits::{argmax, softmax, top_k};
+pub use logits::{argmax, softmax};
 pub use metrics::{
     Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES,
     MostConfident, TOP_K, TopK,

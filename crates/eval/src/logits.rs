@@ -27,23 +27,8 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|(class, _)| class)
 }
 
-/// Classes of the `k` largest values, largest first; of equal ones the lowest class first. All classes if there are
-/// fewer than `k`.
-///
-/// `None` if the row is empty or holds a NaN, since then it has no order.
-pub fn top_k(row: &[f32], k: usize) -> Option<Vec<usize>> {
-    if row.is_empty() || row.iter().any(|v| v.is_nan()) {
-        return None;
-    }
-    let mut order: Vec<usize> = (0..row.len()).collect();
-    // Adding 0 turns -0 into +0, which `total_cmp` would put in order though they are equal. The sort is stable.
-    let key = |class: usize| row[class] + 0.0;
-    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
-    order.truncate(k);
-    Some(order)
-}
-
-/// How many classes come before `class` in the order of [`top_k`]. The row must hold no NaN.
+/// How many classes come before `class` when they are sorted by value, largest first, and of equal ones the lowest class first.
+/// The row must hold no NaN.
 pub(crate) fn rank(row: &[f32], class: usize) -> usize {
     let own = row[class];
     let (lower, higher) = row.split_at(class);
@@ -90,14 +75,13 @@ mod tests {
     fn equal_values_go_to_the_lowest_class() {
         assert_eq!(argmax(&[1.0, 7.0, 7.0]), Some(1));
         assert_eq!(argmax(&[-0.0, 0.0]), Some(0));
-        assert_eq!(top_k(&[-0.0, 0.0, 3.0, 0.0], 3), Some(vec![2, 0, 1]));
-        assert_eq!(top_k(&[1.0], 5), Some(vec![0]));
+        assert_eq!([0, 1, 2, 3].map(|class| rank(&[-0.0, 0.0, 3.0, 0.0], class)), [1, 2, 0, 3]);
     }
 
     #[test]
     fn there_is_no_largest_among_nothing_or_nan() {
         for row in [&[][..], &[1.0, f32::NAN]] {
-            assert_eq!((argmax(row), top_k(row, 2)), (None, None));
+            assert_eq!(argmax(row), None);
         }
         assert_eq!(argmax(&[f32::NEG_INFINITY, f32::NEG_INFINITY]), Some(0));
     }
@@ -130,9 +114,10 @@ mod tests {
         }
 
         #[test]
-        fn rank_argmax_and_top_k_agree(row in prop::collection::vec(-3i8..3, 1..20)) {
+        fn ranks_are_those_of_a_stable_sort(row in prop::collection::vec(-3i8..3, 1..20)) {
+            let mut order: Vec<usize> = (0..row.len()).collect();
+            order.sort_by_key(|&class| std::cmp::Reverse(row[class]));
             let row: Vec<f32> = row.into_iter().map(f32::from).collect();
-            let order = top_k(&row, row.len()).unwrap();
             prop_assert_eq!(argmax(&row), Some(order[0]));
             for (place, &class) in order.iter().enumerate() {
                 prop_assert_eq!(rank(&row, class), place);

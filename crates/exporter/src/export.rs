@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_onnx::{Dim, Golden, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
-use kiln_spec::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Preprocessing, Shape};
+use kiln_spec::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Preprocessing};
 
 use crate::lower::{Op, Step, steps};
 use crate::{ExportError, fold, pixels};
@@ -135,7 +135,7 @@ fn emit(
     match step.op {
         Op::Conv(conv) => {
             let (weight, bias) = parameters(graph, step, conv.use_bias, weights)?;
-            let pads = conv.pads(size(step));
+            let pads = conv.pads(step.layer.image_size());
             let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
             graph
                 .node("Conv", node, &inputs, output)
@@ -163,7 +163,7 @@ fn emit(
         }
         Op::MaxPool(pool) | Op::AveragePool(pool) => {
             let op = if matches!(step.op, Op::MaxPool(_)) { "MaxPool" } else { "AveragePool" };
-            let pads = pool.pads(size(step));
+            let pads = pool.pads(step.layer.image_size());
             let node = &mut graph.node(op, node, &[input], output);
             node.ints("kernel_shape", pool.pool_size.map(|n| n as i64)).ints("strides", pool.strides.map(|n| n as i64));
             // ONNX's defaults: no padding, and means that leave it out.
@@ -206,14 +206,6 @@ fn emit(
         Op::Activation(activation) => activate(graph, activation, node, input, output),
     }
     Ok(())
-}
-
-/// Height and width of the images that reach a step's layer.
-fn size(step: &Step<'_>) -> [usize; 2] {
-    let Shape::Image { height, width, .. } = step.layer.input else {
-        unreachable!("a checked model gives convolutions and poolings images")
-    };
-    [height, width]
 }
 
 /// Pads in ONNX's order.

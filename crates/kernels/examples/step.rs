@@ -1,6 +1,6 @@
 //! Times the kernels of a training step of the four small CNNs, VGG16's forward pass, and the micro-kernel's peak.
 //!
-//! `cargo run --release -p kiln-kernels --example step [SECONDS [LEVEL]]`: each operation runs for so long (default 1), and the
+//! `cargo run --release --example step [SECONDS [LEVEL]]`: each operation runs for so long (default 1), and the
 //! least of its times counts. LEVEL is `portable`, `avx2` or `avx512` (default: the processor's best). `RAYON_NUM_THREADS`
 //! bounds the threads.
 

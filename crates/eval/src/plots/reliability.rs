@@ -14,7 +14,7 @@ use crate::{Calibration, EvalError, Picture};
 const PANEL: (u32, u32) = (440, 420);
 
 /// The reliability diagram of Guo et al. 2017, 880 x 464 pixels. Left, for each bin of confidence that has images, their
-/// accuracy at their mean confidence, and a line to where a model lies that is exactly as sure as it is right: points below
+/// accuracy at their mean confidence, and a line to perfect calibration, where a model is exactly as sure as it is right: points below
 /// the diagonal are of one that is too sure. Right, the share of all images in each bin.
 pub fn plot_reliability(calibration: &Calibration) -> Result<Picture, EvalError> {
     let images: u64 = calibration.bins.iter().map(|bin| bin.images).sum();
@@ -22,7 +22,7 @@ pub fn plot_reliability(calibration: &Calibration) -> Result<Picture, EvalError>
         return Err(EvalError::Empty { what: "images" });
     }
     picture((PANEL.0 * 2, PANEL.1 + LEGEND_HEIGHT as u32), |root| {
-        legend(root, &[(Some(Mark::Training), "accuracy".into()), (None, "as sure as right".into())])?;
+        legend(root, &[(Some(Mark::Training), "accuracy".into()), (None, "perfect calibration".into())])?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
         let (left, right) = below.split_horizontally(PANEL.0 as i32);
         accuracies(&left, calibration)?;

@@ -38,6 +38,18 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Height and width in pixels of the images that go in.
+    ///
+    /// # Panics
+    ///
+    /// When it takes vectors; a checked model gives convolutions and poolings images.
+    pub fn image_size(&self) -> [usize; 2] {
+        match self.input {
+            Shape::Image { height, width, .. } => [height, width],
+            Shape::Vector(_) => panic!("layer {} takes vectors", self.name),
+        }
+    }
+
     /// Number of values in all parameters.
     pub fn count(&self) -> usize {
         self.params.iter().map(Param::len).sum()

@@ -5,7 +5,6 @@ mod wgpu;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::str::FromStr;
 
 #[cfg(any(feature = "cuda", feature = "wgpu", test))]
 use burn::tensor::{Tensor, TensorData};
@@ -24,34 +23,8 @@ pub enum DeviceKind {
     Wgpu,
 }
 
-impl DeviceKind {
-    /// Every kind, whether or not this build has it.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Cuda, Self::Wgpu];
-
-    /// The word used on the command line and in results; that of a GPU is its cargo feature too.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Wgpu => "wgpu",
-        }
-    }
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for DeviceKind {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
-        found.ok_or_else(|| "expected one of `cpu`, `cuda`, `wgpu`".to_owned())
-    }
-}
+// The word of a GPU is its cargo feature too.
+kiln_spec::words!(DeviceKind { Cpu = "cpu", Cuda = "cuda", Wgpu = "wgpu" });
 
 /// A device that Burn computes on.
 #[derive(Debug, Clone, PartialEq)]

@@ -49,12 +49,12 @@ impl Block {
                 module
             } else {
                 let config = MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
-                config.with_padding(explicit(pool.pads(size(layer)))).init()
+                config.with_padding(explicit(pool.pads(layer.image_size()))).init()
             }),
             LayerKind::AvgPool(pool) => {
                 let config = AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
                 // As in Keras, the mean is of what lies in the image.
-                let config = config.with_padding(explicit(pool.pads(size(layer)))).with_count_include_pad(false);
+                let config = config.with_padding(explicit(pool.pads(layer.image_size()))).with_count_include_pad(false);
                 Self::AvgPool(config.init())
             }
             LayerKind::Resize(Resize2d { height, width, interpolation: Interpolation::Bilinear }) => {
@@ -198,19 +198,11 @@ fn conv2d(layer: &Layer, conv: &kiln_spec::Conv2d, device: &Device) -> Conv2d {
     let channels = layer.input.dims()[0];
     Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
         .with_stride(conv.strides)
-        .with_padding(explicit(conv.pads(size(layer))))
+        .with_padding(explicit(conv.pads(layer.image_size())))
         .with_dilation(conv.dilation_rate)
         .with_groups(conv.groups)
         .with_bias(conv.use_bias)
         .init(device)
-}
-
-/// Height and width of the images that reach a layer.
-fn size(layer: &Layer) -> [usize; 2] {
-    let Shape::Image { height, width, .. } = layer.input else {
-        unreachable!("a checked model gives convolutions and poolings images")
-    };
-    [height, width]
 }
 
 fn explicit(Pads { top, left, bottom, right }: Pads) -> PaddingConfig2d {
