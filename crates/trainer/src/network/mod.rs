@@ -36,9 +36,9 @@ pub struct Network {
 /// What the masks of dropout depend on, where kiln's kernels draw them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Draws {
-    /// The training's seed.
+    /// The seed of the phase.
     pub seed: u64,
-    /// The step, counted from the beginning of the training.
+    /// The step, counted from the beginning of the phase.
     pub step: u64,
 }
 
