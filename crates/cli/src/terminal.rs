@@ -85,6 +85,11 @@ pub fn thousands(n: usize) -> String {
     groups.join(",")
 }
 
+/// `1 image`, `1,234 images`: something whose plural ends in s.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(n as usize), if n == 1 { "" } else { "s" })
+}
+
 /// `98.73 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
@@ -115,6 +120,7 @@ mod tests {
     #[test]
     fn numbers_are_easy_to_read() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "image")), ["0 images", "1 image", "2,000 images"]);
         assert_eq!(percent(0.987_34), "98.73 %");
         let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);
         assert_eq!(durations, ["3.4 s", "59.9 s", "2 min 5 s", "1 h 31 min"]);

@@ -25,16 +25,16 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
     let mut file = None;
     if let Some(path) = &args.batch.predictions {
-        let begun = (args.model.as_path(), classes);
+        let made_with = (args.model.as_path(), &model);
         let (opened, left) =
-            predictions::begin(path, begun, inputs, &args.batch, context, &mut |row| tally.resume(row))?;
+            predictions::begin(path, made_with, inputs, &args.batch, context, &mut |row| tally.resume(row))?;
         inputs = left;
         file = Some(opened);
     }
     let batch_size = args.batch.batch_size.map(|size| size as usize);
     let measured = measure(&model, inputs, batch_size, tally, context, |input, classified| {
         if let Some(file) = &mut file {
-            file.write(&Row::new(input, classified, classes))?;
+            file.write(&Row::new(input, classified, &model))?;
         }
         Ok(())
     });
@@ -42,7 +42,7 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     file.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
     let Some(measured) = measured? else {
         let left = match &args.batch.predictions {
-            Some(path) if !output::is_stdout(path) => format!(": `--resume` goes on with {}", path.display()),
+            Some(path) if !output::is_stdout(path) => format!(": `--resume` resumes {}", path.display()),
             _ => ": there are no figures".to_owned(),
         };
         context.terminal.status("Stopped", &format!("before all images were evaluated{left}"));

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use kiln_inference::{Classified, Prediction, StreamOptions};
+use kiln_inference::{Classified, Model, Prediction, StreamOptions};
 use serde::Serialize;
 
 use super::Context;
@@ -68,14 +68,14 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
             Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0 }
         }
         Some(path) => {
-            let begun = (args.model.as_path(), model.labels());
-            let (file, left) = predictions::begin(path, begun, inputs, &args.batch, context, &mut |_| Ok(()))?;
+            let made_with = (args.model.as_path(), &model);
+            let (file, left) = predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| Ok(()))?;
             inputs = left;
             Output::Rows(file)
         }
     };
     let options = StreamOptions { batch_size: args.batch.batch_size.map(|size| size as usize), warm_up: false };
-    let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, model.labels());
+    let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
     let ended = batch::run(&model, inputs, &options, context, write);
     // Also what was done before an error.
     output.finish()?;
@@ -86,9 +86,9 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
 }
 
 impl Output {
-    fn write(&mut self, input: &Input, classified: &Classified<'_>, classes: &[String]) -> anyhow::Result<()> {
+    fn write(&mut self, input: &Input, classified: &Classified<'_>, model: &Model) -> anyhow::Result<()> {
         match self {
-            Self::Rows(file) => file.write(&Row::new(input, classified, classes))?,
+            Self::Rows(file) => file.write(&Row::new(input, classified, model))?,
             Self::Lines { out, json, top_k, waiting } => {
                 let prediction = classified.prediction();
                 let name = input.path().unwrap_or_else(|| input.index.to_string().into());

@@ -116,11 +116,11 @@ struct Ran {
 fn over(model: &Model, images: &View, context: &Context<'_>) -> anyhow::Result<Option<Ran>> {
     let (inputs, classes) = (Inputs::of_view(images), model.labels());
     let (mut scores, mut predictions) = (Vec::new(), Vec::new());
-    let mut lines = Writer::new(&mut predictions, Format::Csv, Columns::of(&inputs, classes), true)?;
+    let mut lines = Writer::new(&mut predictions, Format::Csv, Columns::of(&inputs, model), true)?;
     let tally = Tally::new(classes, None, 0)?;
     let measured = measure(model, inputs, Some(PARITY_BATCH), tally, context, |input, classified| {
         scores.extend_from_slice(classified.scores);
-        Ok(lines.write(&Row::new(input, classified, classes))?)
+        Ok(lines.write(&Row::new(input, classified, model))?)
     })?;
     lines.finish()?;
     drop(lines);

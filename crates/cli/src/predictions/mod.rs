@@ -1,4 +1,4 @@
-//! What each image was taken for, line by line: written as it is known, read again, and gone on with.
+//! What each image was taken for, line by line: written as it is known, read again, and resumed.
 
 mod begin;
 mod file;
