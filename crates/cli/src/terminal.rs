@@ -1,6 +1,6 @@
 //! What people see: status lines, bars and errors on standard error, results on standard output.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use console::{Style, Term, measure_text_width};
@@ -50,12 +50,15 @@ impl Terminal {
         let _ = writeln!(&self.stderr, "{text}");
     }
 
-    /// A result. A reader that has gone away is an error that ends the program quietly.
+    /// A result. Where its reader has gone away, as `head` does, nothing is wrong and nothing changes: neither the work that is
+    /// still to do nor how the command ends.
     #[expect(clippy::unused_self, reason = "everything that people see goes through the terminal")]
     pub fn print(&self, text: &str) -> std::io::Result<()> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     /// A bar of `total` steps. Hidden when quiet or when standard error is no terminal.
