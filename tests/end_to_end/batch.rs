@@ -264,7 +264,10 @@ fn other_images_are_not_resumed_with() {
 fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
     let work = tempfile::tempdir().unwrap();
     let resume = |file: &str, data: &str, more: &[&str]| {
-        kiln(&[&["eval", &model(), "--data", data, "--predictions", file, "--json", "-", "--resume", "--quiet"], more].concat())
+        kiln(
+            &[&["eval", &model(), "--data", data, "--predictions", file, "--json", "-", "--resume", "--quiet"], more]
+                .concat(),
+        )
     };
     // Every image has a line already, so that what is accepted has nothing left to do.
     let file = path(work.path(), "p.csv");
@@ -333,6 +336,40 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     let ended = ok(&[&args[..], &["--skip-bad"]].concat());
     assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
     assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_a_command_reads_is_not_replaced_by_what_it_writes() {
+    let work = tempfile::tempdir().unwrap();
+    let file = |name: &str| path(work.path(), name);
+    let (copy, list, paths) = (file("model.onnx"), file("list.csv"), file("paths.txt"));
+    fs::copy(model(), &copy).unwrap();
+    fs::write(&list, "path,label\nx.png,1\n").unwrap();
+    fs::write(&paths, "x.png\n").unwrap();
+    let before = [&copy, &list, &paths].map(|file| fs::read(file).unwrap());
+    let around = format!("{}/../{}/list.csv", work.path().display(), work.path().file_name().unwrap().display());
+    let eval = ["eval", &copy, "--data", &list];
+    let predict = ["predict", &copy, "--list", &paths];
+    let bench = ["bench", &copy, "--runs", "1"];
+    let compare = ["compare", &copy, &copy, "--data", &list];
+    for (command, option, taken) in [
+        (&eval[..], "--predictions", &list),
+        (&eval, "--predictions", &around),
+        (&eval, "--predictions", &copy),
+        (&eval, "--json", &copy),
+        (&predict, "--predictions", &paths),
+        (&predict, "--predictions", &copy),
+        (&bench, "--json", &copy),
+        (&compare, "--json", &list),
+    ] {
+        let message = error(&mut kiln(&[command, &[option, taken]].concat()));
+        assert!(message.contains(&format!("{option} would replace `{taken}`")), "{message}");
+    }
+    let message = error(&mut kiln(&[&eval[..], &["--json", &file("a"), "--predictions", &file("a")]].concat()));
+    assert!(message.contains("--json and --predictions are the same file"), "{message}");
+    let beside = ["--predictions", &file("a"), "--json", &file("a.origin.json")];
+    assert!(error(&mut kiln(&[&eval[..], &beside].concat())).contains("are the same file"));
+    assert!([&copy, &list, &paths].map(|file| fs::read(file).unwrap()) == before);
 }
 
 /// A PNG of a few hundred bytes that claims to be of this size, with a valid header.

@@ -37,7 +37,8 @@ pub struct ExportArgs {
     /// Run directory, such as runs/quickstart
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, or head.onnx]
+    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, head.onnx, or
+    /// model-no-golden.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]

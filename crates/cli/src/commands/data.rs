@@ -11,6 +11,7 @@ use kiln_spec::{DataSource, Recipe};
 use super::Context;
 use crate::args::{DataArgs, RecipeArgs};
 use crate::dataset::Named;
+use crate::output::Outputs;
 use crate::{Outcome, dataset, picture, recipe};
 use counts::Counts;
 
@@ -25,6 +26,10 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         (Some(_), None) => bail!("--augmented draws what a recipe says: name a recipe in place of a data set"),
     };
     // Before the work, not after it.
+    Outputs::check(
+        [("--samples", args.samples.as_deref()), ("--augmented", args.augmented.as_deref())],
+        &[&args.data],
+    )?;
     for path in [&args.samples, &args.augmented].into_iter().flatten() {
         picture::check(path)?;
     }

@@ -8,14 +8,20 @@ use super::Context;
 use crate::args::EvalArgs;
 use crate::inputs;
 use crate::output::{self, Outputs};
-use crate::predictions::{self, PredictionsFile, Row};
+use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, declare, engines, picture};
 pub use measure::{Measured, MeasuredRecord, Tally, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let outputs = Outputs::check([("--json", &args.json), ("--predictions", &args.batch.predictions)])?;
+    let predictions = args.batch.predictions.as_deref();
+    let inputs = [declare::files(&args.model, &args.engine.declared), vec![args.data.as_str().into()]].concat();
+    let origin = Origin::beside(predictions);
+    let outputs = Outputs::check(
+        [("--json", args.json.as_deref()), ("--predictions", predictions), (ORIGIN, origin.as_deref())],
+        &inputs,
+    )?;
     args.pictures.as_deref().map_or(Ok(()), picture::prepare_folder)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);

@@ -11,7 +11,8 @@ use super::Context;
 use crate::args::PredictArgs;
 use crate::batch::{self, Ended};
 use crate::inputs::{self, Input};
-use crate::predictions::{self, PredictionsFile, Row};
+use crate::output::Outputs;
+use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::percent;
 use crate::{Outcome, declare, engines};
@@ -52,6 +53,10 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     if args.json && path == Some(&stdout) {
         bail!("--json and --predictions cannot both write to standard output: give --predictions a file");
     }
+    let read = args.images.iter().map(PathBuf::from).chain(args.list.clone());
+    let read: Vec<_> = declare::files(&args.model, &args.engine.declared).into_iter().chain(read).collect();
+    let (predictions, origin) = (path.map(PathBuf::as_path), Origin::beside(path.map(PathBuf::as_path)));
+    Outputs::check([("--predictions", predictions), (ORIGIN, origin.as_deref())], &read)?;
     let mut inputs = inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);

@@ -103,6 +103,13 @@ impl Declared {
     }
 }
 
+/// The files that a model is read from, and what is said about it.
+pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
+    let DeclarationArgs { labels, sidecar, .. } = args;
+    let named = [labels, sidecar].into_iter().flatten().cloned();
+    [model.to_path_buf(), model.with_extension("toml")].into_iter().chain(named).collect()
+}
+
 /// Says so where the classes have no names.
 pub fn note_numbers(model: &Model, terminal: &Terminal) {
     if model.contract().origins.labels == Origin::Default {

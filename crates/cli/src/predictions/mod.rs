@@ -8,6 +8,6 @@ mod writer;
 
 pub use begin::begin;
 pub use file::PredictionsFile;
-pub use origin::Origin;
+pub use origin::{ORIGIN, Origin};
 pub use read::{Prediction, read};
 pub use writer::{Columns, Format, Row, Writer};

@@ -11,6 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::Columns;
 use crate::inputs::{Inputs, Shard, quoted};
+use crate::output::is_stdout;
+
+/// What messages call the file that it is kept in.
+pub const ORIGIN: &str = "what is kept beside --predictions";
 
 /// What predictions come from. They are resumed only if it is the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +50,11 @@ impl Origin {
             shard: shard.map(|shard| shard.to_string()),
             columns: Columns::of(inputs, model),
         })
+    }
+
+    /// Where it will be kept, of predictions that go to a file.
+    pub fn beside(predictions: Option<&Path>) -> Option<PathBuf> {
+        predictions.filter(|path| !is_stdout(path)).map(Self::path)
     }
 
     /// Where it is kept for predictions in a file.
