@@ -158,7 +158,7 @@ fn verify(
         let difference = worst.agreement.max_absolute;
         context.terminal.status(
             "Verified",
-            &format!("{names} agree: largest difference {difference:.1e} at batch 1, 2 and {batch_size}{hint}"),
+            &format!("{names} agree: largest difference {difference:.1e} at batch {}{hint}", parity.batch_sizes()),
         );
     }
     Ok((models, parity))
@@ -181,9 +181,10 @@ fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity:
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         writeln!(
             text,
-            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}, or {:.1e} of an \
-             image's largest score).",
-            worst.agreement.max_absolute, parity.tolerance.absolute, parity.tolerance.relative
+            "All implementations agree: {}; scores differ by at most {:.1e} (allowed {}).",
+            parity.top_classes(),
+            worst.agreement.max_absolute,
+            parity.allowed(),
         )?;
     }
     writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;
