@@ -50,12 +50,12 @@ pub fn is_stdout(path: &Path) -> bool {
 
 /// Whether two paths lead to one ordinary file, there or not yet. What is no file, such as a terminal, can be written to twice.
 pub fn same_file(first: &Path, second: &Path) -> bool {
-    let file = |path: &Path| match fs::metadata(path) {
-        Ok(metadata) => fs::canonicalize(path).ok().filter(|_| metadata.is_file()),
-        Err(_) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
+    let file = |path: &Path| {
+        if let Ok(metadata) = fs::metadata(path) {
+            return fs::canonicalize(path).ok().filter(|_| metadata.is_file());
         }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
     };
     file(first).is_some_and(|first| file(second) == Some(first))
 }

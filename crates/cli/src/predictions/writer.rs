@@ -128,10 +128,12 @@ impl<'a> Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether there is a value for each class.
+    /// Whether it has what these columns say, and nothing else.
     pub fn fits(&self, columns: &Columns) -> bool {
         let classes = columns.classes.len();
-        self.probabilities.len() == classes && self.logits.len() == if columns.logits { classes } else { 0 }
+        let logits = if columns.logits { classes } else { 0 };
+        let present = (self.path.is_some(), self.label.is_some());
+        present == (columns.path, columns.label) && [self.probabilities.len(), self.logits.len()] == [classes, logits]
     }
 }
 
