@@ -113,6 +113,44 @@ fn labels_that_changed_places_are_found() {
 }
 
 #[test]
+fn what_a_file_says_cannot_command_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let clear = "\u{1b}[2J\u{9b}1A\r\n\u{202e}";
+    let file = changed(folder.path(), "labels.onnx", |model| {
+        change_metadata(model, |metadata| {
+            metadata.labels.iter_mut().flatten().for_each(|label| label.insert_str(0, clear));
+            metadata
+                .golden
+                .iter_mut()
+                .flat_map(|golden| &mut golden.vectors)
+                .for_each(|vector| vector.source = clear.into());
+        });
+    });
+    let digits = folder.path().join("digits");
+    fs::create_dir_all(&digits).unwrap();
+    image::GrayImage::new(28, 28).save(digits.join("0.png")).unwrap();
+    let list = path(folder.path(), "list.csv");
+    // Every label, so that some are mistakes.
+    let lines = (0..10).map(|class| format!("digits/0.png,\"{clear}{class}\"\n"));
+    fs::write(&list, format!("path,label\n{}", lines.collect::<String>())).unwrap();
+    let unknown = path(folder.path(), "unknown.csv");
+    fs::write(&unknown, format!("path,label\ndigits/0.png,\"{clear}x\"\n")).unwrap();
+    for (args, code) in [
+        (&["verify", &file, "--engine", "tract"][..], 1),
+        (&["predict", &file, digits.to_str().unwrap(), "--top-k", "10"], 0),
+        (&["eval", &file, "--data", &list], 0),
+        (&["eval", &file, "--data", &unknown], 2),
+        (&["describe", &file], 0),
+    ] {
+        let ended = run(&mut kiln(args));
+        assert_eq!(ended.code, Some(code), "{args:?} {ended:?}");
+        let unsafe_char = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        let text = [ended.stdout, ended.stderr].concat();
+        assert!(!text.contains(unsafe_char) && text.contains('\u{fffd}'), "{args:?} {text:?}");
+    }
+}
+
+#[test]
 fn a_weight_that_is_no_number_is_a_difference() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "nan.onnx", |model| {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use console::{Style, Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kiln_data::Thousands;
+use kiln_eval::printable;
 
-/// Standard error and standard output. Nothing but errors is shown when quiet; colours and bars only on a terminal.
+/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing but errors is shown when quiet; colours and bars only on a terminal.
 #[derive(Debug)]
 pub struct Terminal {
     quiet: bool,
@@ -22,14 +24,14 @@ impl Terminal {
     pub fn status(&self, verb: &str, text: &str) {
         if !self.quiet {
             let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
-            self.line(&format!("{verb} {text}"));
+            self.line(&format!("{verb} {}", printable(text)));
         }
     }
 
     /// A line without a verb, in line with the text of the others.
     pub fn detail(&self, text: &str) {
         if !self.quiet {
-            self.line(&format!("{:>12} {text}", ""));
+            self.line(&format!("{:>12} {}", "", printable(text)));
         }
     }
 
@@ -42,7 +44,7 @@ impl Terminal {
     /// An error.
     pub fn error(&self, text: &str) {
         let word = Style::new().for_stderr().red().bold().apply_to("error");
-        self.line(&format!("{word}: {text}"));
+        self.line(&format!("{word}: {}", printable(text)));
     }
 
     fn line(&self, text: &str) {
@@ -82,10 +84,7 @@ impl Terminal {
 
 /// `12,345`.
 pub fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
-    groups.join(",")
+    Thousands(n as u64).to_string()
 }
 
 /// `1 image`, `1,234 images`: something whose plural ends in s.
@@ -122,7 +121,6 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0, 1, 2000].map(|n| counted(n, "image")), ["0 images", "1 image", "2,000 images"]);
         assert_eq!(percent(0.987_34), "98.73 %");
         let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);

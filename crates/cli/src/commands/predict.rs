@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::bail;
+use kiln_eval::shown;
 use kiln_inference::{Classified, Model, Prediction, StreamOptions};
 use serde::Serialize;
 
@@ -125,9 +126,10 @@ impl Output {
 /// `digit.png: 7 (99.98 %)`, with more classes after commas.
 fn line(image: &str, prediction: &Prediction, top_k: usize) -> String {
     let classes = prediction.top_k(top_k);
+    let whole = |text: &str| shown(text, usize::MAX);
     let classes: Vec<String> =
-        classes.iter().map(|class| format!("{} ({})", class.label, percent(class.probability.into()))).collect();
-    format!("{image}: {}", classes.join(", "))
+        classes.iter().map(|class| format!("{} ({})", whole(class.label), percent(class.probability.into()))).collect();
+    format!("{}: {}", whole(image), classes.join(", "))
 }
 
 fn record<'a>(image: &'a str, prediction: &'a Prediction, top_k: usize) -> Record<'a> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
+use kiln_data::Hex;
 use kiln_inference::{Model, Preprocessing};
 use kiln_run::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -39,10 +40,9 @@ impl Origin {
     /// That of a model, of its file and loaded, and some images.
     pub fn new((file, model): (&Path, &Model), inputs: &Inputs, shard: Option<Shard>) -> anyhow::Result<Self> {
         let bytes = fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
-        let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let contract = model.contract();
         Ok(Self {
-            model_sha256: hex.concat(),
+            model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
             preprocessing: contract.preprocessing.clone(),
             layout: contract.layout.to_string(),
             output: contract.output.to_string(),
@@ -74,13 +74,13 @@ impl Origin {
     /// That the predictions in a file have this origin. The images themselves are compared as they are gone through.
     pub fn check(&self, predictions: &Path) -> anyhow::Result<()> {
         let (file, path) = (predictions.display(), Self::path(predictions));
-        let anew = "write to another file, or leave out --resume to begin anew";
+        let over = "write to another file, or leave out --resume to start over";
         let text =
-            fs::read(&path).map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {anew}", path.display()))?;
+            fs::read(&path).map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {over}", path.display()))?;
         let found: Self = serde_json::from_slice(&text)
-            .map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {anew}", path.display()))?;
+            .map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {over}", path.display()))?;
         match found.difference(self)? {
-            Some(difference) => bail!("cannot resume {file}: {difference}: {anew}"),
+            Some(difference) => bail!("cannot resume {file}: {difference}: {over}"),
             None => Ok(()),
         }
     }
