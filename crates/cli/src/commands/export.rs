@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use kiln_exporter::{Exported, Options, export};
-use kiln_onnx::Golden;
+use kiln_onnx::{Golden, Metadata};
 use kiln_run::{Environment, RunDir, RunFile, Weights, write_atomically};
 use kiln_spec::{Model, Recipe};
 
@@ -69,6 +69,15 @@ fn golden_vectors(trained: &Trained, context: &Context<'_>) -> anyhow::Result<Go
 fn has_golden(path: &Path) -> bool {
     let metadata = kiln_onnx::load(path).ok().and_then(|model| model.metadata().ok());
     metadata.is_some_and(|metadata| metadata.golden.is_some())
+}
+
+/// The key of the layer whose output a file's input is, where that is no image.
+const FEATURES: &str = "features";
+
+/// The layer whose output a file takes, where it was written with `--head-only`.
+pub fn behind_layer(metadata: &Metadata) -> Option<&str> {
+    let no_image = metadata.preprocessing.is_none();
+    metadata.provenance.get(FEATURES).filter(|_| no_image).map(String::as_str)
 }
 
 /// What the keys of data files' checksums begin with.
@@ -139,7 +148,7 @@ impl Trained {
             anyhow::bail!("no layer of `{}` is frozen: leave out --head-only", self.recipe.name);
         };
         self.provenance.retain(|key, _| !key.starts_with(FROZEN));
-        self.provenance.insert("features".into(), self.model.layers()[last].name.clone());
+        self.provenance.insert(FEATURES.into(), self.model.layers()[last].name.clone());
         Ok(())
     }
 
