@@ -17,7 +17,7 @@ fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
 #[test]
 fn every_picture_is_inside_and_nothing_is_fetched() {
     let page = page();
-    assert_eq!(page.matches("<svg ").count(), 5, "loss, accuracy, two confusion matrices, samples");
+    assert_eq!(page.matches("<svg ").count(), 6, "loss, accuracy, two confusion matrices, reliability, samples");
     let images = attributes(&page, "src");
     assert!(!images.is_empty() && images.len() <= 24, "{}", images.len());
     assert!(images.iter().all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")), "{images:?}");
