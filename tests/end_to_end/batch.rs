@@ -329,7 +329,7 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     assert!(message.contains("1 image of `") && message.contains("have no line in the predictions"), "{message}");
     let resumed = ok(&[&args[..], &["--resume", "--skip-bad"]].concat());
     assert!(
-        resumed.stderr.contains("Skipped 1 images") && resumed.stderr.contains("missing.png"),
+        resumed.stderr.contains("Skipped 1 image that cannot be read:") && resumed.stderr.contains("missing.png"),
         "{}",
         resumed.stderr
     );

@@ -54,7 +54,7 @@ pub struct ExportForm {
     /// End the graph in a softmax: probabilities in place of logits
     #[arg(long)]
     pub softmax: bool,
-    /// Write only the layers behind the frozen ones: input `features`, what the last frozen layer gives
+    /// Write only the layers behind the frozen ones: the input, `features`, is the output of the last frozen layer
     #[arg(long)]
     pub head_only: bool,
     /// Put the preprocessing into the graph: uint8 pixels NHWC in, probabilities out

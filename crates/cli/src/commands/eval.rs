@@ -48,7 +48,7 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     file.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
     let Some(measured) = measured? else {
         let left = match &args.batch.predictions {
-            Some(path) if !output::is_stdout(path) => format!(": `--resume` resumes {}", path.display()),
+            Some(path) if !output::is_stdout(path) => format!(": `--resume` completes {}", path.display()),
             _ => ": there are no figures".to_owned(),
         };
         context.terminal.status("Stopped", &format!("before all images were evaluated{left}"));

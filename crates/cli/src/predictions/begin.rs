@@ -37,7 +37,7 @@ pub fn begin(
         if inputs.passed > 0 && !context.files.skip_bad() {
             bail!(
                 "{} of {} before image {last} have no line in the predictions, because they could not be read: repair them \
-                 and leave out --resume to begin anew, or leave them out with --skip-bad",
+                 and leave out --resume to start over, or leave them out with --skip-bad",
                 counted(inputs.passed, "image"),
                 inputs.source,
             );

@@ -107,7 +107,7 @@ fn json_lines(
 
 fn damaged(path: &Path, line: u64) -> anyhow::Error {
     anyhow!(
-        "cannot resume {}: line {line} is no prediction: remove it and all lines below, or leave out --resume to begin anew",
+        "cannot resume {}: line {line} is not a prediction: remove it and all lines below, or leave out --resume to start over",
         path.display()
     )
 }
@@ -205,7 +205,7 @@ mod tests {
         );
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\n1,", "\nx,")).unwrap();
-        assert!(open(&origin()).contains("line 3 is no prediction"));
+        assert!(open(&origin()).contains("line 3 is not a prediction"));
         std::fs::remove_file(Origin::path(&path)).unwrap();
         assert!(open(&origin()).contains("p.csv.origin.json"));
     }

@@ -124,7 +124,8 @@ impl<'a> Tally<'a> {
         let name = row.label.as_deref().unwrap_or_default();
         let Some(label) = self.classes.iter().position(|class| class == name) else {
             anyhow::bail!(
-                "the predictions to resume have the label `{name}` in the line of image {}: begin anew",
+                "the predictions to resume have the label `{name}` in the line of image {}, which the model does not \
+                 have: leave out --resume to start over",
                 row.index
             )
         };
