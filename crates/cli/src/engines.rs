@@ -6,7 +6,6 @@ use kiln_assets::{Asset, Cache};
 use kiln_inference::{Device, EngineChoice, Model, Options, probe_ort};
 
 use crate::args::{EngineArgs, PlaceArgs};
-use crate::commands::behind_layer;
 use crate::declare::Declared;
 use crate::receipt::ReceiptRecord;
 use crate::terminal::Terminal;
@@ -28,18 +27,8 @@ pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache)
     }
     let declared = Declared::by_options(path, &args.declared)?;
     let options = Options { declared: declared.declaration(), ..options(args, threads, cache) };
-    Model::load_with(path, &options).map_err(|error| head_only(path).unwrap_or_else(|| declared.explain(error)))
-}
-
-/// What to say of a file that cannot be loaded because it is part of a model.
-fn head_only(path: &Path) -> Option<anyhow::Error> {
-    let metadata = kiln_onnx::load(path).ok()?.metadata().ok()?;
-    let layer = behind_layer(&metadata)?;
-    Some(anyhow::anyhow!(
-        "`{}` holds only the layers behind `{layer}` (`kiln export --head-only`) and takes the output of that layer, not images: \
-         name the file of the whole model",
-        path.display()
-    ))
+    let metadata = || kiln_onnx::load(path).ok()?.metadata().ok();
+    Model::load_with(path, &options).map_err(|error| declared.explain(error, metadata))
 }
 
 /// Says what a model runs on, and why not on what was asked for.

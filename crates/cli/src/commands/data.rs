@@ -70,7 +70,7 @@ fn of_recipe(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Vec<(&'st
 
 /// A data set's name and the subsets that it comes in.
 fn of_data(data: &Path, context: &Context<'_>) -> anyhow::Result<(String, Vec<(&'static str, View)>)> {
-    let Some(text) = data.to_str() else { bail!("`{}` is no path in UTF-8: rename it", data.display()) };
+    let Some(text) = data.to_str() else { bail!("the path `{}` is not UTF-8: rename it", data.display()) };
     let source = match dataset::parse(text)? {
         Named::Files(source) => source,
         // Without a subset, all of them.

@@ -32,16 +32,17 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
     let fail = |kind| LoadError { origin: origin.clone(), kind };
     let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
     let model = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
+    let metadata = || model.metadata().ok();
     let contract = Contract::new(&model, &declared.declaration());
     if outputs().next().is_none() {
-        let contract = contract.map_err(|kind| declared.explain(fail(kind)).to_string());
+        let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
         let description = Description::new(path, &bytes, &model, &contract, &declared);
         let text =
             if *json { format!("{}\n", serde_json::to_string_pretty(&description)?) } else { text::text(&description) };
         context.terminal.print(&text)?;
         return Ok(Outcome::Done);
     }
-    let contract = contract.map_err(|kind| declared.explain(fail(kind)))?;
+    let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata))?;
     // All of it before any of it is written.
     let mut files = Vec::new();
     if let Some(output) = output {
