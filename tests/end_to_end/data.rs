@@ -102,7 +102,11 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
     assert_eq!(report["parity"]["passed"], true);
     assert_eq!(report["evaluations"][0]["images"], 48, "a tenth of 481 for testing");
     let last = ended.stderr.lines().last().unwrap();
-    assert!(ended.stderr.contains("Skipped 1 images") && last.contains("broken.png"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Skipped 1 image that cannot be read:") && last.contains("broken.png"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(ended.stderr.matches("Read ").count(), 1, "read once: {}", ended.stderr);
 
     let run_dir = runs.path().join("digits");
@@ -150,7 +154,7 @@ fn subsets_and_classes_that_do_not_fit_are_told() {
     let folder = digits();
     let recipe = path(folder, "digits.toml");
     for (set, expected) in [
-        ("layers.dense.units=3", "the last layer gives 3 scores, but `"),
+        ("layers.dense.units=3", "the last layer outputs 3 scores, but `"),
         ("data.validation=val", "has no folder `val` beside `train`"),
         ("data.folder=nowhere", "nowhere`"),
     ] {

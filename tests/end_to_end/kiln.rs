@@ -44,6 +44,14 @@ pub fn error(command: &mut Command) -> String {
     ended.stderr
 }
 
+/// Runs a command whose reader goes away before there is anything to read; how it ended, and what it said about it.
+pub fn unread(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), String::from_utf8(output.stderr).expect("output is UTF-8"))
+}
+
 /// The repository's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

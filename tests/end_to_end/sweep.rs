@@ -122,7 +122,7 @@ fn mistakes_are_found_before_anything_starts() {
     let folder = folder("layers.dense.units = [10, 11]\n");
     let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
     let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs]));
-    assert!(message.contains("the last layer gives 11 scores") && message.contains("`units 11`"), "{message}");
+    assert!(message.contains("the last layer outputs 11 scores") && message.contains("`units 11`"), "{message}");
     let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs, "--set", "sweep.data.limit=[300, 1]"]));
     assert!(message.contains("the last layer"), "{message}");
     let only = ["--set", "sweep.layers=", "--set", "sweep.data.limit=[300, 1]"];
@@ -151,7 +151,7 @@ fn an_interrupted_sweep_goes_on_with_the_same_command() {
     assert!(killed.success());
     let rest: Vec<String> = messages.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(rest.last().unwrap().contains("with 1 of 4 runs complete: the same command goes on"), "{rest:?}");
+    assert!(rest.last().unwrap().contains("with 1 of 4 runs complete: the same command runs the others"), "{rest:?}");
     let ended = sweep(folder.path(), &["--set", "sweep.training.epochs=[1]"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("Reusing 1/2") && ended.stderr.contains("Running 2/2"), "{}", ended.stderr);

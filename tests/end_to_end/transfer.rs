@@ -48,6 +48,12 @@ fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
 
     let head = ok(&["export", first.stdout.trim(), "--head-only"]).stdout;
     assert!(head.trim().ends_with("head.onnx"), "{head}");
+    let described = ok(&["describe", head.trim()]).stdout;
+    assert!(described.contains("head.onnx` holds only the layers behind `flatten`"), "{described}");
+    for command in [&["verify", head.trim()][..], &["predict", head.trim(), "x.png"]] {
+        let message = error(&mut kiln(command));
+        assert!(message.contains("head.onnx` holds only the layers behind `flatten`"), "{message}");
+    }
     let (whole, head) = (kiln_onnx::load(&model).unwrap(), kiln_onnx::load(head.trim()).unwrap());
     let metadata = head.metadata().unwrap();
     assert_eq!((metadata.preprocessing, metadata.provenance["features"].as_str()), (None, "flatten"));

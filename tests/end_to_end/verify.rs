@@ -6,7 +6,7 @@ use std::path::Path;
 use kiln_onnx::{Metadata, ModelProto, TensorProto};
 use serde_json::Value;
 
-use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained};
+use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained, unread};
 
 fn model() -> String {
     onnxruntime();
@@ -86,6 +86,10 @@ fn a_weight_that_changed_is_found() {
     assert_eq!((ended.code, ended.stdout.matches("FAILED").count()), (Some(1), 2), "{}{}", ended.stdout, ended.stderr);
     let (code, report) = report(&file);
     assert_eq!((code, &report["passed"]), (Some(1), &Value::Bool(false)));
+    // Whether or not anyone reads why.
+    assert_eq!(unread(&mut kiln(&["verify", &file])), (Some(1), String::new()));
+    assert_eq!(unread(&mut kiln(&["verify", &file, "--json"])).0, Some(1));
+    assert_eq!(unread(&mut kiln(&["verify", &model()])).0, Some(0));
 }
 
 #[test]
@@ -106,6 +110,44 @@ fn labels_that_changed_places_are_found() {
     let ended = run(&mut kiln(&["verify", &file, "--engine", "tract"]));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.contains("which the model calls"), "{}", ended.stdout);
+}
+
+#[test]
+fn what_a_file_says_cannot_command_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let clear = "\u{1b}[2J\u{9b}1A\r\n\u{202e}";
+    let file = changed(folder.path(), "labels.onnx", |model| {
+        change_metadata(model, |metadata| {
+            metadata.labels.iter_mut().flatten().for_each(|label| label.insert_str(0, clear));
+            metadata
+                .golden
+                .iter_mut()
+                .flat_map(|golden| &mut golden.vectors)
+                .for_each(|vector| vector.source = clear.into());
+        });
+    });
+    let digits = folder.path().join("digits");
+    fs::create_dir_all(&digits).unwrap();
+    image::GrayImage::new(28, 28).save(digits.join("0.png")).unwrap();
+    let list = path(folder.path(), "list.csv");
+    // Every label, so that some are mistakes.
+    let lines = (0..10).map(|class| format!("digits/0.png,\"{clear}{class}\"\n"));
+    fs::write(&list, format!("path,label\n{}", lines.collect::<String>())).unwrap();
+    let unknown = path(folder.path(), "unknown.csv");
+    fs::write(&unknown, format!("path,label\ndigits/0.png,\"{clear}x\"\n")).unwrap();
+    for (args, code) in [
+        (&["verify", &file, "--engine", "tract"][..], 1),
+        (&["predict", &file, digits.to_str().unwrap(), "--top-k", "10"], 0),
+        (&["eval", &file, "--data", &list], 0),
+        (&["eval", &file, "--data", &unknown], 2),
+        (&["describe", &file], 0),
+    ] {
+        let ended = run(&mut kiln(args));
+        assert_eq!(ended.code, Some(code), "{args:?} {ended:?}");
+        let unsafe_char = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        let text = [ended.stdout, ended.stderr].concat();
+        assert!(!text.contains(unsafe_char) && text.contains('\u{fffd}'), "{args:?} {text:?}");
+    }
 }
 
 #[test]
@@ -137,6 +179,41 @@ fn a_file_without_golden_vectors_cannot_be_verified() {
     assert!(ended.stderr.contains("kiln fetch mnist"), "{}", ended.stderr);
     assert!(fs::read(&file).unwrap() == fs::read(other).unwrap());
     assert!(fs::read(&file).unwrap() != fs::read(model()).unwrap());
+}
+
+#[test]
+fn a_verified_file_is_not_replaced_by_one_that_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_dir = folder.path().join("run");
+    fs::create_dir(&run_dir).unwrap();
+    model();
+    for entry in fs::read_dir(trained()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), run_dir.join(entry.file_name())).unwrap();
+    }
+    let (dir, verified) = (run_dir.to_str().unwrap(), fs::read(run_dir.join("model.onnx")).unwrap());
+    let weights = fs::read(run_dir.join("weights.safetensors")).unwrap();
+    let printed = ok(&["export", dir, "--no-golden"]).stdout;
+    assert!(printed.trim_end().ends_with("model-no-golden.onnx"), "{printed}");
+    assert!(run(&mut kiln(&["verify", printed.trim_end()])).stderr.contains("kiln.golden"));
+    // Without the data set, the vectors cannot be made again.
+    let mut command = kiln(&["export", dir]);
+    let message = error(command.env("KILN_CACHE", folder.path().join("cache")));
+    assert!(message.contains("model.onnx has golden vectors") && message.contains("kiln fetch mnist"), "{message}");
+    ok(&["export", dir, "--softmax"]);
+    let message = error(&mut kiln(&["export", dir, "--softmax", "--no-golden"]));
+    assert!(message.contains("model-softmax.onnx has golden vectors") && message.contains("-o"), "{message}");
+    for taken in ["weights.safetensors", "model.onnx"] {
+        let file = path(&run_dir, taken);
+        let message = error(&mut kiln(&["export", dir, "--softmax", "-o", &file]));
+        assert!(message.contains("--output would replace `") && message.contains(taken), "{message}");
+    }
+    let message = error(&mut kiln(&["report", dir, "-o", &path(&run_dir, "weights.safetensors")]));
+    assert!(message.contains("--output would replace `"), "{message}");
+    assert!(fs::read(run_dir.join("model.onnx")).unwrap() == verified);
+    assert!(fs::read(run_dir.join("weights.safetensors")).unwrap() == weights);
+    // With it they are the same again.
+    ok(&["export", dir]);
+    assert!(fs::read(run_dir.join("model.onnx")).unwrap() == verified);
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub enum FetchError {
         by_hand: Box<ByHand>,
     },
     /// The user stopped it.
-    #[error("getting {asset} was stopped: run the same command again to go on")]
+    #[error("getting {asset} was stopped: run the same command again to resume")]
     Cancelled {
         /// The asset's name.
         asset: String,

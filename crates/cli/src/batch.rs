@@ -35,7 +35,7 @@ pub fn run(
     context: &Context<'_>,
     mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Ended> {
-    let (name, resumed) = (inputs.name.clone(), inputs.resumed);
+    let (name, resumed) = (inputs.source.to_string(), inputs.resumed);
     let engine = model.receipt().engine;
     let bar = match inputs.count {
         Some(count) => context.terminal.bar(

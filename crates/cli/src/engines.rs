@@ -27,7 +27,8 @@ pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache)
     }
     let declared = Declared::by_options(path, &args.declared)?;
     let options = Options { declared: declared.declaration(), ..options(args, threads, cache) };
-    Model::load_with(path, &options).map_err(|error| declared.explain(error))
+    let metadata = || kiln_onnx::load(path).ok()?.metadata().ok();
+    Model::load_with(path, &options).map_err(|error| declared.explain(error, metadata))
 }
 
 /// Says what a model runs on, and why not on what was asked for.

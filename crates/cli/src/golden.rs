@@ -39,8 +39,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
         }
         let logits = burn.logits(&preparation.run(image.borrow())?)?;
         let scores = if trained.recipe.export.softmax { softmax(&logits) } else { logits };
-        let best = argmax(&scores).ok_or_else(|| anyhow::anyhow!("Burn gives scores that are no numbers"))?;
-        let largest = scores.iter().fold(1.0, |largest, &score| f64::from(score).abs().max(largest));
+        let best = argmax(&scores).ok_or_else(|| anyhow::anyhow!("Burn computes scores that are not numbers"))?;
         vectors.push(GoldenVector {
             source: format!("{data}, image {index}{}", if cut { ", its middle" } else { "" }),
             height: image.height,
@@ -48,7 +47,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             channels: image.channels,
             pixels: image.pixels.into_owned(),
             label: trained.labels[best].clone(),
-            tolerance: tolerance.absolute.max(tolerance.relative * largest),
+            tolerance: tolerance.of(&scores),
             scores,
         });
     }

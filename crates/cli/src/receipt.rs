@@ -7,6 +7,7 @@ use kiln_inference::{EngineChoice, Receipt};
 use serde::{Deserialize, Serialize};
 
 use crate::engines::title;
+use crate::terminal::counted;
 
 /// A receipt as it is written into results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +41,14 @@ impl ReceiptRecord {
 
     /// All of it in one line.
     pub fn line(&self) -> String {
-        let mut parts = vec![self.describe(), counted(self.threads, "thread")];
+        let mut parts = vec![self.describe(), counted(self.threads as u64, "thread")];
         match self.parallel_runs {
             None | Some(1) => {}
             Some(runs) => parts.push(format!("{runs} runs at a time")),
         }
-        parts.extend(self.nodes.iter().map(|(provider, nodes)| format!("{} on {provider}", counted(*nodes, "node"))));
+        parts.extend(
+            self.nodes.iter().map(|(provider, nodes)| format!("{} on {provider}", counted(*nodes as u64, "node"))),
+        );
         parts.extend(self.library.clone());
         parts.join(", ")
     }
@@ -54,10 +57,6 @@ impl ReceiptRecord {
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
     }
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 impl From<&Receipt> for ReceiptRecord {

@@ -1,12 +1,14 @@
 //! What people see: status lines, bars and errors on standard error, results on standard output.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use console::{Style, Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kiln_data::Thousands;
+use kiln_eval::printable;
 
-/// Standard error and standard output. Nothing but errors is shown when quiet; colours and bars only on a terminal.
+/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing but errors is shown when quiet; colours and bars only on a terminal.
 #[derive(Debug)]
 pub struct Terminal {
     quiet: bool,
@@ -22,14 +24,14 @@ impl Terminal {
     pub fn status(&self, verb: &str, text: &str) {
         if !self.quiet {
             let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
-            self.line(&format!("{verb} {text}"));
+            self.line(&format!("{verb} {}", printable(text)));
         }
     }
 
     /// A line without a verb, in line with the text of the others.
     pub fn detail(&self, text: &str) {
         if !self.quiet {
-            self.line(&format!("{:>12} {text}", ""));
+            self.line(&format!("{:>12} {}", "", printable(text)));
         }
     }
 
@@ -42,7 +44,7 @@ impl Terminal {
     /// An error.
     pub fn error(&self, text: &str) {
         let word = Style::new().for_stderr().red().bold().apply_to("error");
-        self.line(&format!("{word}: {text}"));
+        self.line(&format!("{word}: {}", printable(text)));
     }
 
     fn line(&self, text: &str) {
@@ -50,12 +52,15 @@ impl Terminal {
         let _ = writeln!(&self.stderr, "{text}");
     }
 
-    /// A result. A reader that has gone away is an error that ends the program quietly.
+    /// A result. Where its reader has gone away, as `head` does, nothing is wrong and nothing changes: neither the work that is
+    /// still to do nor how the command ends.
     #[expect(clippy::unused_self, reason = "everything that people see goes through the terminal")]
     pub fn print(&self, text: &str) -> std::io::Result<()> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     /// A bar of `total` steps. Hidden when quiet or when standard error is no terminal.
@@ -79,10 +84,12 @@ impl Terminal {
 
 /// `12,345`.
 pub fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
-    groups.join(",")
+    Thousands(n as u64).to_string()
+}
+
+/// `1 image`, `1,234 images`: something whose plural ends in s.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(n as usize), if n == 1 { "" } else { "s" })
 }
 
 /// `98.73 %`.
@@ -114,7 +121,7 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "image")), ["0 images", "1 image", "2,000 images"]);
         assert_eq!(percent(0.987_34), "98.73 %");
         let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);
         assert_eq!(durations, ["3.4 s", "59.9 s", "2 min 5 s", "1 h 31 min"]);

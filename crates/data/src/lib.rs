@@ -50,9 +50,11 @@ pub use features::{FeatureError, FeatureKey, FeatureWriter, Features};
 pub use files::{
     FilesError, Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list, list_checksum,
 };
+pub use hex::Hex;
 pub use idx::{IdxArray, IdxError, is_idx, read_idx};
 pub use image::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mnist::{Subset, mnist};
 pub use samples::Samples;
+pub use thousands::Thousands;
 pub use view::View;

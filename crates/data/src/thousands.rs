@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// Displays with a comma between groups of three digits: `47,040,016`.
-pub(crate) struct Thousands(pub(crate) u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thousands(pub u64);
 
 impl fmt::Display for Thousands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,10 +6,20 @@ use crate::EvalError;
 use crate::logits::argmax;
 
 /// How far the outputs of two implementations lie apart; empty at first, filled batch by batch.
+///
+/// Each image is judged by its own scores: it agrees if none of them differs by more than [`Tolerance::of`] these scores. Its top
+/// class may then still be another one, if two of its scores are nearly equal: with `t` the tolerance, the reference's scores of
+/// the two classes are at most `2 t` apart, a tie as far as either implementation can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Agreement {
     /// Number of images compared.
     pub images: u64,
+    /// Number of images that agree; 0 in files of early versions.
+    #[serde(default)]
+    pub agreeing: u64,
+    /// Number of images that agree and of which the top class is another one all the same: ties within the tolerance.
+    #[serde(default)]
+    pub ties: u64,
     /// Number of images of which both have the same largest output (of equal ones the lowest class).
     pub same_top: u64,
     /// Largest `|a - b|` over all outputs.
@@ -33,22 +43,36 @@ pub struct Agreement {
 pub struct Tolerance {
     /// Largest absolute difference that passes, in the unit of the outputs.
     pub absolute: f64,
-    /// Largest relative difference that passes even if the absolute one is larger: rounding grows with the scores.
+    /// Largest difference that passes as a share of the image's largest score, where that is more than the absolute one:
+    /// rounding grows with the scores.
     pub relative: f64,
+}
+
+impl Tolerance {
+    /// How far the scores of an image may lie apart: `max(absolute, relative * m)`, `m` being the largest absolute value among
+    /// these scores, those of one implementation or of both, and at least 1.
+    pub fn of<'a>(self, scores: impl IntoIterator<Item = &'a f32>) -> f64 {
+        self.absolute.max(self.relative * largest(scores))
+    }
+}
+
+/// The largest absolute value, at least 1.
+fn largest<'a>(scores: impl IntoIterator<Item = &'a f32>) -> f64 {
+    scores.into_iter().fold(1.0, |largest, &score| f64::from(score).abs().max(largest))
 }
 
 impl Agreement {
     /// Compares two outputs of the same images, each row-major `[images, classes]`, all finite.
-    pub fn between(a: &[f32], b: &[f32], classes: usize) -> Result<Self, EvalError> {
+    pub fn between(a: &[f32], b: &[f32], classes: usize, tolerance: Tolerance) -> Result<Self, EvalError> {
         let mut agreement = Self::default();
-        agreement.push(a, b, classes)?;
+        agreement.push(a, b, classes, tolerance)?;
         Ok(agreement)
     }
 
     /// Adds a batch: two outputs of the same images, each row-major `[images, classes]`, all finite.
     ///
     /// A batch that is refused leaves no trace.
-    pub fn push(&mut self, a: &[f32], b: &[f32], classes: usize) -> Result<(), EvalError> {
+    pub fn push(&mut self, a: &[f32], b: &[f32], classes: usize, tolerance: Tolerance) -> Result<(), EvalError> {
         if classes == 0 {
             return Err(EvalError::Classes { found: 0 });
         }
@@ -60,7 +84,7 @@ impl Agreement {
         }
         let mut next = *self;
         for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
-            next.push_image(a, b)?;
+            next.push_image(a, b, tolerance)?;
         }
         *self = next;
         Ok(())
@@ -75,24 +99,33 @@ impl Agreement {
         }
         self.max_relative = self.max_relative.max(later.max_relative);
         self.images = self.images.saturating_add(later.images);
+        self.agreeing = self.agreeing.saturating_add(later.agreeing);
+        self.ties = self.ties.saturating_add(later.ties);
         self.same_top = self.same_top.saturating_add(later.same_top);
     }
 
-    /// Whether images were compared and none differs by more than the tolerance.
-    pub fn passes(&self, tolerance: Tolerance) -> bool {
-        self.images > 0 && (self.max_absolute <= tolerance.absolute || self.max_relative <= tolerance.relative)
+    /// Whether images were compared and all of them agree.
+    pub fn passes(&self) -> bool {
+        self.images > 0 && self.agreeing == self.images
     }
 
     /// The worst that there is: of images for which one implementation gave no number.
     pub fn none(images: u64) -> Self {
         let worst = f64::MAX;
-        Self { images, same_top: 0, max_absolute: worst, max_relative: worst, worst_image: Some(0) }
+        Self {
+            images,
+            agreeing: 0,
+            ties: 0,
+            same_top: 0,
+            max_absolute: worst,
+            max_relative: worst,
+            worst_image: Some(0),
+        }
     }
 
-    fn push_image(&mut self, a: &[f32], b: &[f32]) -> Result<(), EvalError> {
+    fn push_image(&mut self, a: &[f32], b: &[f32], tolerance: Tolerance) -> Result<(), EvalError> {
         let image = self.images;
-        let largest = a.iter().chain(b).fold(1.0_f64, |largest, &value| largest.max(f64::from(value).abs()));
-        let mut own = Self { images: 1, same_top: u64::from(argmax(a) == argmax(b)), ..Self::default() };
+        let mut own = Self { images: 1, ..Self::default() };
         for (class, (&x, &y)) in a.iter().zip(b).enumerate() {
             if let Some(value) = [x, y].into_iter().find(|value| !value.is_finite()) {
                 return Err(EvalError::NotFinite { image, class, value });
@@ -104,7 +137,11 @@ impl Agreement {
                 own.worst_image = Some(0);
             }
         }
-        own.max_relative = own.max_absolute / largest;
+        let (agrees, same_top) = (own.max_absolute <= tolerance.of(a.iter().chain(b)), argmax(a) == argmax(b));
+        own.max_relative = own.max_absolute / largest(a.iter().chain(b));
+        own.agreeing = u64::from(agrees);
+        own.same_top = u64::from(same_top);
+        own.ties = u64::from(agrees && !same_top);
         self.merge(&own);
         Ok(())
     }
@@ -116,64 +153,79 @@ mod tests {
 
     use super::*;
 
+    const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-5 };
+
+    fn between(a: &[f32], b: &[f32], classes: usize) -> Agreement {
+        Agreement::between(a, b, classes, TOLERANCE).unwrap()
+    }
+
     #[test]
     fn finds_the_worst_image() {
         let a = [1.0, 2.0, 3.0, 1.0, 0.0, 0.0];
         let b = [1.0, 2.25, 3.0, 4.0, 0.0, 0.0];
-        let found = Agreement::between(&a, &b, 2).unwrap();
-        let expected =
-            Agreement { images: 3, same_top: 2, max_absolute: 3.0, max_relative: 0.75, worst_image: Some(1) };
-        assert_eq!(found, expected);
-        assert!(found.passes(Tolerance { absolute: 3.0, relative: 0.0 }));
-        assert!(!found.passes(Tolerance { absolute: 2.9, relative: 0.0 }));
+        let expected = Agreement {
+            images: 3,
+            agreeing: 1,
+            ties: 0,
+            same_top: 2,
+            max_absolute: 3.0,
+            max_relative: 0.75,
+            worst_image: Some(1),
+        };
+        assert_eq!(between(&a, &b, 2), expected);
+        let passes = |absolute| Agreement::between(&a, &b, 2, Tolerance { absolute, relative: 0.0 }).unwrap().passes();
+        assert!(passes(3.0) && !passes(2.9));
     }
 
     #[test]
     fn logits_near_zero_do_not_dominate_the_relative_difference() {
-        let found = Agreement::between(&[1e-7, 10.0], &[-1e-7, 10.5], 2).unwrap();
-        assert_eq!(found.max_relative, 0.5 / 10.5);
+        assert_eq!(between(&[1e-7, 10.0], &[-1e-7, 10.5], 2).max_relative, 0.5 / 10.5);
     }
 
     #[test]
-    fn differences_are_relative_to_the_scores_of_the_same_image() {
-        // As between tract and ONNX Runtime on the fine-tuned VGG16: rounding, beside an image's score of 27.5.
-        let one = [27.5, 1.5];
-        let other = [27.5, 1.5 + 1.42e-4];
-        let found = Agreement::between(&one, &other, 2).unwrap();
-        assert!(found.max_absolute > 1.4e-4 && found.max_relative < 5.2e-6, "{found:?}");
+    fn each_image_is_judged_by_its_own_scores() {
+        // As between tract and ONNX Runtime on the fine-tuned VGG16: rounding, beside an image's largest score.
+        let large = ([40.0, 1.5], [40.0, 1.5 + 1.5e-4]);
+        let small = ([5.0, 1.5], [5.0, 1.5 + 8e-5]);
+        let both = |[a, b]: [([f32; 2], [f32; 2]); 2]| between(&[a.0, b.0].concat(), &[a.1, b.1].concat(), 2);
+        // Beyond 1e-4 and within 1e-5 of the largest score; the other is beyond 1e-5 of it and within 1e-4.
+        let found = both([large, small]);
+        assert!(found.max_absolute > TOLERANCE.absolute && found.max_relative > TOLERANCE.relative, "{found:?}");
+        assert!(found.passes() && between(&large.0, &large.1, 2).passes() && between(&small.0, &small.1, 2).passes());
         // Large scores of another image excuse nothing.
-        let found =
-            Agreement::between(&[&one[..], &[3.0, 1.5]].concat(), &[&one[..], &[3.0, 1.5 + 1.42e-4]].concat(), 2);
-        let found = found.unwrap();
-        assert!(found.max_relative > 4.7e-5, "{found:?}");
-        assert!(!found.passes(Tolerance { absolute: 1e-4, relative: 1e-5 }));
+        let off = ([3.0, 1.5], [3.0, 1.5 + 1.5e-4]);
+        let found = both([large, off]);
+        assert!(!found.passes() && found.agreeing == 1, "{found:?}");
     }
 
     #[test]
-    fn large_values_may_differ_by_more() {
-        let found = Agreement::between(&[1000.0], &[1000.004], 1).unwrap();
-        assert!(!found.passes(Tolerance { absolute: 1e-4, relative: 1e-6 }));
-        assert!(found.passes(Tolerance { absolute: 1e-4, relative: 1e-5 }));
+    fn another_top_class_is_a_tie_within_the_tolerance_and_a_difference_beyond_it() {
+        let tie = between(&[1.0, 1.000_01, 0.0], &[1.000_01, 1.0, 0.0], 3);
+        assert!(tie.passes() && (tie.same_top, tie.ties) == (0, 1), "{tie:?}");
+        let other = between(&[1.0, 1.001, 0.0], &[1.001, 1.0, 0.0], 3);
+        assert!(!other.passes() && (other.same_top, other.ties) == (0, 0), "{other:?}");
     }
 
     #[test]
     fn nothing_compared_does_not_pass() {
-        assert!(!Agreement::default().passes(Tolerance { absolute: 1.0, relative: 0.0 }));
-        let equal = Agreement::between(&[1.0], &[1.0], 1).unwrap();
-        assert!(equal.passes(Tolerance { absolute: 0.0, relative: 0.0 }));
-        assert!(!equal.passes(Tolerance { absolute: f64::NAN, relative: f64::NAN }));
-        assert_eq!(equal.worst_image, None);
+        assert!(!Agreement::default().passes());
+        let equal =
+            |absolute, relative| Agreement::between(&[1.0], &[1.0], 1, Tolerance { absolute, relative }).unwrap();
+        assert!(equal(0.0, 0.0).passes());
+        assert!(!equal(f64::NAN, f64::NAN).passes());
+        assert_eq!(equal(0.0, 0.0).worst_image, None);
+        assert!(!Agreement::none(1).passes());
     }
 
     #[test]
     fn refused_batches_leave_no_trace() {
-        let mut agreement = Agreement::between(&[1.0, 2.0], &[1.0, 2.5], 2).unwrap();
+        let mut agreement = between(&[1.0, 2.0], &[1.0, 2.5], 2);
         let before = agreement;
         let errors = [
-            agreement.push(&[1.0; 4], &[9.0, 1.0, f32::INFINITY, 1.0], 2),
-            agreement.push(&[1.0], &[1.0, 2.0], 2),
-            agreement.push(&[1.0], &[1.0], 2),
-            agreement.push(&[], &[], 0),
+            agreement.push(&[1.0; 4], &[9.0, 1.0, f32::INFINITY, 1.0], 2, TOLERANCE),
+            agreement.push(&[1.0], &[1.0, 2.0], 2, TOLERANCE),
+            agreement.push(&[1.0], &[1.0], 2, TOLERANCE),
+            agreement.push(&[], &[], 0, TOLERANCE),
         ];
         let expected = [
             EvalError::NotFinite { image: 2, class: 0, value: f32::INFINITY },
@@ -185,24 +237,54 @@ mod tests {
         assert_eq!(agreement, before);
     }
 
+    /// Two outputs of a few images of three classes: scores that are large or small, some of them nearly equal, that differ by
+    /// about as much as is allowed.
+    fn outputs() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
+        let image = (prop::array::uniform3(-1.0f32..1.0), 0..3_i8, 0..2_i8).prop_map(|(scores, scale, close)| {
+            let spread = if close == 1 { 1e-4 } else { 1.0 };
+            scores.map(|score| (1.0 + score * spread) * 10_f32.powi(scale.into()))
+        });
+        let pair = (image, prop::array::uniform3(-2e-4f32..2e-4))
+            .prop_map(|(scores, noise)| (scores, std::array::from_fn::<_, 3, _>(|class| scores[class] + noise[class])));
+        prop::collection::vec(pair, 1..12).prop_map(|pairs| {
+            let (a, b): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+            (a.concat(), b.concat())
+        })
+    }
+
     proptest! {
         #[test]
-        fn is_symmetric_and_merges(
-            pairs in prop::collection::vec((-50.0f32..50.0, -50.0f32..50.0), 0..30).prop_map(|mut p| {
-                p.truncate(p.len() / 3 * 3);
-                p
-            }),
-            cut: prop::sample::Index,
-        ) {
-            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let whole = Agreement::between(&a, &b, 3).unwrap();
-            prop_assert_eq!(whole, Agreement::between(&b, &a, 3).unwrap());
+        fn is_symmetric_and_merges((a, b) in outputs(), cut: prop::sample::Index) {
+            let whole = between(&a, &b, 3);
+            prop_assert_eq!(whole, between(&b, &a, 3));
             prop_assert!(whole.max_relative <= whole.max_absolute && whole.same_top <= whole.images);
 
             let at = cut.index(a.len() / 3 + 1) * 3;
-            let mut merged = Agreement::between(&a[..at], &b[..at], 3).unwrap();
-            merged.merge(&Agreement::between(&a[at..], &b[at..], 3).unwrap());
+            let mut merged = between(&a[..at], &b[..at], 3);
+            merged.merge(&between(&a[at..], &b[at..], 3));
             prop_assert_eq!(merged, whole);
+        }
+
+        #[test]
+        fn all_images_pass_exactly_if_each_of_them_does((a, b) in outputs()) {
+            let images = a.chunks_exact(3).zip(b.chunks_exact(3));
+            let each: Vec<bool> = images.map(|(a, b)| between(a, b, 3).passes()).collect();
+            let whole = between(&a, &b, 3);
+            prop_assert_eq!(whole.passes(), each.iter().all(|&passes| passes));
+            prop_assert_eq!(whole.agreeing, each.iter().filter(|&&passes| passes).count() as u64);
+        }
+
+        #[test]
+        fn where_images_agree_another_top_class_is_a_tie((a, b) in outputs()) {
+            for (a, b) in a.chunks_exact(3).zip(b.chunks_exact(3)) {
+                let (found, allowed) = (between(a, b, 3), TOLERANCE.of(a.iter().chain(b)));
+                let largest = a.iter().chain(b).fold(1.0_f64, |largest, &score| largest.max(f64::from(score).abs()));
+                prop_assert_eq!(found.passes(), found.max_absolute <= 1e-4_f64.max(1e-5 * largest));
+                let [first, second] = [a, b].map(|scores| argmax(scores).unwrap());
+                let gap = f64::from(a[first]) - f64::from(a[second]);
+                prop_assert!(!found.passes() || gap <= 2.0 * allowed, "{} {}", gap, allowed);
+                prop_assert_eq!(found.ties == 1, found.passes() && first != second);
+            }
         }
     }
 }

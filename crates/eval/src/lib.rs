@@ -61,4 +61,4 @@ pub use plots::{
 };
 pub use spread::Spread;
 pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};
-pub use text::shown;
+pub use text::{printable, shown};

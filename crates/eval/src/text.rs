@@ -13,6 +13,11 @@ pub fn shown(label: &str, max: usize) -> String {
     text
 }
 
+/// Copies text of several lines without what would mislead a terminal: as [`shown`], but whole, and with its line breaks and tabs.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if is_unsafe(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+}
+
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }
@@ -28,5 +33,10 @@ mod tests {
         assert_eq!(shown("a\nb\u{1b}[31m", 20), "a\u{fffd}b\u{fffd}[31m");
         assert_eq!(shown("\u{202e}gpj", 9), "\u{fffd}gpj");
         assert_eq!(shown("", 3), "");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(printable("a\tb\n\u{1b}]0;x\u{7}\r\u{9b}1A"), "a\tb\n\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}1A");
     }
 }

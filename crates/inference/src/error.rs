@@ -60,8 +60,9 @@ pub enum LoadErrorKind {
     Pixels,
     /// The graph's first output does not fit the labels.
     #[error(
-        "expected the first output to be float32 [batch, {labels}] for {labels} labels, found {found}: \
-         give as many labels as the model has classes"
+        "expected the first output to be float32 [batch, {labels}] for {labels} label{}, found {found}: \
+         give as many labels as the model has classes",
+        if *labels == 1 { "" } else { "s" }
     )]
     Output {
         /// Number of labels.

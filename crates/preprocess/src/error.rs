@@ -29,7 +29,7 @@ pub enum PreprocessError {
         found: String,
     },
     /// The content starts like an image but cannot be decoded.
-    #[error("{image} cannot be decoded: {reason}: the file may be damaged, cut short or of a rare kind; write it anew")]
+    #[error("{image} cannot be decoded: {reason}: the file may be damaged, cut short or of a rare kind; save it again")]
     Damaged {
         /// The image's name.
         image: String,

@@ -30,6 +30,8 @@ pub enum RunFile {
     Frozen,
     /// The exported model.
     Model,
+    /// The same model without golden vectors.
+    PlainModel,
     /// A variant of the model that ends in a softmax.
     SoftmaxModel,
     /// A variant of the model that takes pixels.
@@ -51,6 +53,29 @@ pub enum RunFile {
 }
 
 impl RunFile {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Recipe,
+        Self::Environment,
+        Self::Labels,
+        Self::History,
+        Self::LastCheckpoint,
+        Self::BestCheckpoint,
+        Self::Weights,
+        Self::Frozen,
+        Self::Model,
+        Self::PlainModel,
+        Self::SoftmaxModel,
+        Self::Uint8Model,
+        Self::HeadModel,
+        Self::Parity,
+        Self::Evaluation,
+        Self::Curves,
+        Self::Confusion,
+        Self::Predictions,
+        Self::Report,
+    ];
+
     /// Path within the run directory.
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,6 +88,7 @@ impl RunFile {
             Self::Weights => "weights.safetensors",
             Self::Frozen => "frozen.json",
             Self::Model => "model.onnx",
+            Self::PlainModel => "model-no-golden.onnx",
             Self::SoftmaxModel => "model-softmax.onnx",
             Self::Uint8Model => "model-uint8.onnx",
             Self::HeadModel => "head.onnx",
@@ -132,6 +158,11 @@ impl RunDir {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where all files of the run are or will be, but one.
+    pub fn files_but(&self, one: RunFile) -> Vec<PathBuf> {
+        RunFile::ALL.into_iter().filter(|&file| file != one).map(|file| self.file(file)).collect()
     }
 
     /// Where a file of the run is or will be.

@@ -1,8 +1,8 @@
 //! Proof that frozen layers stayed as they were.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
+use kiln_data::Hex;
 use kiln_run::{Tensor, Weights};
 use kiln_spec::Model;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,9 @@ use crate::TrainError;
 /// SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of the shape as 64-bit
 /// and the values as 32-bit little-endian numbers.
 pub fn frozen_checksums(model: &Model, weights: &Weights) -> BTreeMap<String, String> {
-    frozen(model).filter_map(|name| Some((name.to_string(), hex(&checksum(weights.0.get(name)?))))).collect()
+    frozen(model)
+        .filter_map(|name| Some((name.to_string(), Hex(&checksum(weights.0.get(name)?)).to_string())))
+        .collect()
 }
 
 /// Whether the frozen tensors are the same, bit for bit.
@@ -45,13 +47,6 @@ pub fn checksum(tensor: &Tensor) -> [u8; 32] {
         hash.update(&bytes);
     }
     hash.finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ pub struct BatchArgs {
     /// Take only every n-th image, from the i-th on: `1/4` to `4/4` are all images, for four processes
     #[arg(long, value_name = "i/n")]
     pub shard: Option<Shard>,
-    /// Write one line per image, as it is known: index, path, label, predicted, probability, and the probability of each class.
+    /// Write one line per image, as it is known: index, path, label, predicted, probability, the probability of each class,
+    /// and where the model outputs logits, these.
     /// A file ending in .jsonl gets JSON lines, any other CSV; `-` is standard output, in place of all else
     #[arg(long, value_name = "FILE.csv|.jsonl")]
     pub predictions: Option<PathBuf>,
-    /// Go on with a file of predictions that was cut off; images that are in it are not read again
+    /// Resume a file of predictions that was cut off, with the same images and model; images that are in it are not read again
     #[arg(long, requires = "predictions")]
     pub resume: bool,
 }
@@ -37,7 +38,7 @@ pub struct EvalArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub batch: BatchArgs,
-    /// Give accuracy among the K most probable classes too
+    /// Report accuracy among the K most probable classes too
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     pub top_k: Option<u16>,
     /// List so many of the images that the model was surest about and got wrong

@@ -59,7 +59,7 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
-    /// Show what a model takes, computes and gives, and write that into a copy
+    /// Show a model's inputs, operators, outputs and preprocessing, and write them into a copy
     Describe(DescribeArgs),
     /// Measure a model's latency and throughput
     Bench(BenchArgs),

@@ -37,7 +37,8 @@ pub struct ExportArgs {
     /// Run directory, such as runs/quickstart
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, or head.onnx]
+    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, head.onnx, or
+    /// model-no-golden.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -53,7 +54,7 @@ pub struct ExportForm {
     /// End the graph in a softmax: probabilities in place of logits
     #[arg(long)]
     pub softmax: bool,
-    /// Write only the layers behind the frozen ones: input `features`, what the last frozen layer gives
+    /// Write only the layers behind the frozen ones: the input, `features`, is the output of the last frozen layer
     #[arg(long)]
     pub head_only: bool,
     /// Put the preprocessing into the graph: uint8 pixels NHWC in, probabilities out

@@ -15,7 +15,7 @@ pub struct TrainArgs {
     /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub overrides: Vec<String>,
-    /// Go on with a training that was stopped, from the end of its last whole epoch
+    /// Resume a training that was stopped, from the end of its last whole epoch
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
     #[command(flatten)]

@@ -13,11 +13,12 @@ use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Plan};
 use crate::terminal::{bytes, thousands};
-use crate::{Outcome, engines, picture};
+use crate::{Outcome, declare, engines, picture};
 use record::Record;
 
 pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let outputs = Outputs::check([("--json", &args.json)])?;
+    let named = [("--json", args.json.as_deref()), ("--plot", args.plot.as_deref())];
+    let outputs = Outputs::check(named, &declare::files(&args.model, &args.declared))?;
     args.plot.iter().try_for_each(|path| picture::check(path))?;
     let load = |engine: EngineChoice| {
         Contestant::load(engines::title(engine).into(), &args.model, &args.engine_args(engine), context)

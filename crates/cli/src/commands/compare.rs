@@ -18,7 +18,7 @@ use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Length, Plan};
 use crate::terminal::{bytes, percent, thousands};
-use crate::{Outcome, dataset, engines};
+use crate::{Outcome, dataset, declare, engines};
 use pass::Pass;
 use record::Record;
 
@@ -27,7 +27,9 @@ const MEASURED: Length = Length::Time(Duration::from_secs(1));
 
 pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let source = dataset::parse(&args.data)?;
-    let outputs = Outputs::check([("--json", &args.json)])?;
+    let files = |model: &Path| declare::files(model, &args.engine.declared);
+    let inputs = [files(&args.first), files(&args.second), vec![args.data.as_str().into()]].concat();
+    let outputs = Outputs::check([("--json", args.json.as_deref())], &inputs)?;
     let load = |title: &str, path: &Path| Contestant::load(title.into(), path, &args.engine, context);
     let mut contestants = [load("A", &args.first)?, load("B", &args.second)?];
     let [a, b] = &contestants;

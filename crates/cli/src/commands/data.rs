@@ -11,6 +11,7 @@ use kiln_spec::{DataSource, Recipe};
 use super::Context;
 use crate::args::{DataArgs, RecipeArgs};
 use crate::dataset::Named;
+use crate::output::Outputs;
 use crate::{Outcome, dataset, picture, recipe};
 use counts::Counts;
 
@@ -25,6 +26,10 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         (Some(_), None) => bail!("--augmented draws what a recipe says: name a recipe in place of a data set"),
     };
     // Before the work, not after it.
+    Outputs::check(
+        [("--samples", args.samples.as_deref()), ("--augmented", args.augmented.as_deref())],
+        &[&args.data],
+    )?;
     for path in [&args.samples, &args.augmented].into_iter().flatten() {
         picture::check(path)?;
     }
@@ -65,7 +70,7 @@ fn of_recipe(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Vec<(&'st
 
 /// A data set's name and the subsets that it comes in.
 fn of_data(data: &Path, context: &Context<'_>) -> anyhow::Result<(String, Vec<(&'static str, View)>)> {
-    let Some(text) = data.to_str() else { bail!("`{}` is no path in UTF-8: rename it", data.display()) };
+    let Some(text) = data.to_str() else { bail!("the path `{}` is not UTF-8: rename it", data.display()) };
     let source = match dataset::parse(text)? {
         Named::Files(source) => source,
         // Without a subset, all of them.

@@ -10,36 +10,39 @@ mod triton;
 use std::path::Path;
 
 use kiln_inference::{Contract, LoadError};
-use kiln_run::{check_writable, write_atomically};
+use kiln_run::write_atomically;
 
 use super::Context;
 use crate::Outcome;
 use crate::args::DescribeArgs;
 use crate::declare::Declared;
+use crate::output::{Outputs, same_file};
 use shown::Description;
 
 pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let DescribeArgs { model: path, settings, sidecar, output, huggingface, triton, json } = args;
     let outputs = || [output, huggingface, triton].into_iter().flatten();
-    for output in outputs() {
-        refuse_model(path, output)?;
-        check_writable(output)?;
-    }
+    outputs().try_for_each(|output| refuse_model(path, output))?;
+    let named =
+        [("--output", output.as_deref()), ("--huggingface", huggingface.as_deref()), ("--triton", triton.as_deref())];
+    let sidecar_file = sidecar.clone().unwrap_or_else(|| path.with_extension("toml"));
+    Outputs::check(named, &[sidecar_file])?;
     let declared = Declared::by_settings(path, sidecar.as_deref(), settings)?;
     let origin = format!("`{}`", path.display());
     let fail = |kind| LoadError { origin: origin.clone(), kind };
     let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
     let model = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
+    let metadata = || model.metadata().ok();
     let contract = Contract::new(&model, &declared.declaration());
     if outputs().next().is_none() {
-        let contract = contract.map_err(|kind| declared.explain(fail(kind)).to_string());
+        let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
         let description = Description::new(path, &bytes, &model, &contract, &declared);
         let text =
             if *json { format!("{}\n", serde_json::to_string_pretty(&description)?) } else { text::text(&description) };
         context.terminal.print(&text)?;
         return Ok(Outcome::Done);
     }
-    let contract = contract.map_err(|kind| declared.explain(fail(kind)))?;
+    let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata))?;
     // All of it before any of it is written.
     let mut files = Vec::new();
     if let Some(output) = output {
@@ -78,8 +81,7 @@ fn refuse_other(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Files that are named are replaced, as everywhere; the model that is described is not.
 fn refuse_model(model: &Path, output: &Path) -> anyhow::Result<()> {
-    let same = std::fs::canonicalize(model).ok().zip(std::fs::canonicalize(output).ok());
-    if same.is_some_and(|(model, output)| model == output) {
+    if same_file(model, output) {
         anyhow::bail!(
             "`{}` is the model itself, which is never changed in place: write to another file",
             output.display()

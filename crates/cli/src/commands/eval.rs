@@ -8,14 +8,20 @@ use super::Context;
 use crate::args::EvalArgs;
 use crate::inputs;
 use crate::output::{self, Outputs};
-use crate::predictions::{self, PredictionsFile, Row};
+use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::{percent, thousands};
 use crate::{Outcome, declare, engines, picture};
 pub use measure::{Measured, MeasuredRecord, Tally, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let outputs = Outputs::check([("--json", &args.json), ("--predictions", &args.batch.predictions)])?;
+    let predictions = args.batch.predictions.as_deref();
+    let inputs = [declare::files(&args.model, &args.engine.declared), vec![args.data.as_str().into()]].concat();
+    let origin = Origin::beside(predictions);
+    let outputs = Outputs::check(
+        [("--json", args.json.as_deref()), ("--predictions", predictions), (ORIGIN, origin.as_deref())],
+        &inputs,
+    )?;
     args.pictures.as_deref().map_or(Ok(()), picture::prepare_folder)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
@@ -25,16 +31,16 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
     let mut file = None;
     if let Some(path) = &args.batch.predictions {
-        let begun = (args.model.as_path(), classes);
+        let made_with = (args.model.as_path(), &model);
         let (opened, left) =
-            predictions::begin(path, begun, inputs, &args.batch, context, &mut |row| tally.resume(row))?;
+            predictions::begin(path, made_with, inputs, &args.batch, context, &mut |row| tally.resume(row))?;
         inputs = left;
         file = Some(opened);
     }
     let batch_size = args.batch.batch_size.map(|size| size as usize);
     let measured = measure(&model, inputs, batch_size, tally, context, |input, classified| {
         if let Some(file) = &mut file {
-            file.write(&Row::new(input, classified, classes))?;
+            file.write(&Row::new(input, classified, &model))?;
         }
         Ok(())
     });
@@ -42,7 +48,7 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     file.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
     let Some(measured) = measured? else {
         let left = match &args.batch.predictions {
-            Some(path) if !output::is_stdout(path) => format!(": `--resume` goes on with {}", path.display()),
+            Some(path) if !output::is_stdout(path) => format!(": `--resume` completes {}", path.display()),
             _ => ": there are no figures".to_owned(),
         };
         context.terminal.status("Stopped", &format!("before all images were evaluated{left}"));

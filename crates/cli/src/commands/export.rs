@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use kiln_exporter::{Exported, Options, export};
-use kiln_onnx::Golden;
-use kiln_run::{Environment, RunDir, RunFile, Weights, check_writable, write_atomically};
+use kiln_onnx::{Golden, Metadata};
+use kiln_run::{Environment, RunDir, RunFile, Weights, write_atomically};
 use kiln_spec::{Model, Recipe};
 
 use super::Context;
 use crate::args::{ExportArgs, ExportForm};
+use crate::output::Outputs;
 use crate::terminal::bytes;
 use crate::{Outcome, dataset, golden};
 
@@ -18,16 +20,18 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let mut recipe = run.recipe(kiln_trainer::bases())?;
     let form = &args.form;
     recipe.export.softmax |= form.softmax || form.uint8_input;
+    let without_golden = recipe.export.golden && args.no_golden;
     recipe.export.golden &= !args.no_golden;
     // What was verified and measured is the run's own file: a variant of it gets another name.
     let default = match *form {
         ExportForm { head_only: true, .. } => RunFile::HeadModel,
         ExportForm { uint8_input: true, .. } => RunFile::Uint8Model,
         ExportForm { softmax: true, .. } => RunFile::SoftmaxModel,
+        _ if without_golden => RunFile::PlainModel,
         _ => RunFile::Model,
     };
     let path = args.output.clone().unwrap_or_else(|| run.file(default));
-    check_writable(&path)?;
+    Outputs::check([("--output", Some(path.as_path()))], &run.files_but(default))?;
     let mut trained = Trained::open(&run, recipe)?;
     if form.head_only {
         trained.behind_the_frozen_layers()?;
@@ -37,24 +41,43 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     }
     // What goes into the layers behind the frozen ones is no image.
     if trained.recipe.export.golden && !form.head_only {
-        trained.golden = golden_vectors(&trained, context)?;
+        match dataset::gap(&trained.recipe.data.dataset, context) {
+            None => trained.golden = Some(golden_vectors(&trained, context)?),
+            Some(gap) if args.output.is_none() && has_golden(&path) => bail!(
+                "{} has golden vectors, which cannot be made again: {gap}; or write another file with -o",
+                path.display()
+            ),
+            Some(gap) => context
+                .terminal
+                .status("Without", &format!("golden vectors, so that `kiln verify` cannot check the file: {gap}")),
+        }
+    } else if args.output.is_none() && has_golden(&path) {
+        bail!("{} has golden vectors, and this file would have none: write another file with -o", path.display());
     }
     write(&trained, &path, context)?;
     context.terminal.print(&format!("{}\n", path.display()))?;
     Ok(Outcome::Done)
 }
 
-/// Golden vectors, where the recipe's data set is at hand: exporting fetches nothing. Says so where it is not.
-fn golden_vectors(trained: &Trained, context: &Context<'_>) -> anyhow::Result<Option<Golden>> {
-    let source = &trained.recipe.data.dataset;
-    if let Some(gap) = dataset::gap(source, context) {
-        context
-            .terminal
-            .status("Without", &format!("golden vectors, so that `kiln verify` cannot check the file: {gap}"));
-        return Ok(None);
-    }
+/// Golden vectors of the recipe's data set, which must be at hand: exporting fetches nothing.
+fn golden_vectors(trained: &Trained, context: &Context<'_>) -> anyhow::Result<Golden> {
     let images = dataset::test(&trained.recipe, context)?;
-    golden::vectors(trained, &images, &dataset::test_name(&trained.recipe)).map(Some)
+    golden::vectors(trained, &images, &dataset::test_name(&trained.recipe))
+}
+
+/// Whether there is a model with golden vectors in a file.
+fn has_golden(path: &Path) -> bool {
+    let metadata = kiln_onnx::load(path).ok().and_then(|model| model.metadata().ok());
+    metadata.is_some_and(|metadata| metadata.golden.is_some())
+}
+
+/// The key of the layer whose output a file's input is, where that is no image.
+const FEATURES: &str = "features";
+
+/// The layer whose output a file takes, where it was written with `--head-only`.
+pub fn behind_layer(metadata: &Metadata) -> Option<&str> {
+    let no_image = metadata.preprocessing.is_none();
+    metadata.provenance.get(FEATURES).filter(|_| no_image).map(String::as_str)
 }
 
 /// What the keys of data files' checksums begin with.
@@ -125,7 +148,7 @@ impl Trained {
             anyhow::bail!("no layer of `{}` is frozen: leave out --head-only", self.recipe.name);
         };
         self.provenance.retain(|key, _| !key.starts_with(FROZEN));
-        self.provenance.insert("features".into(), self.model.layers()[last].name.clone());
+        self.provenance.insert(FEATURES.into(), self.model.layers()[last].name.clone());
         Ok(())
     }
 

@@ -17,7 +17,7 @@ mod train;
 mod verify;
 
 pub use eval::MeasuredRecord;
-pub use export::Trained;
+pub use export::{Trained, behind_layer};
 pub use summary::layer_table;
 pub use train::curves;
 

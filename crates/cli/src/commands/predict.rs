@@ -4,14 +4,16 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use kiln_inference::{Classified, Prediction, StreamOptions};
+use kiln_eval::shown;
+use kiln_inference::{Classified, Model, Prediction, StreamOptions};
 use serde::Serialize;
 
 use super::Context;
 use crate::args::PredictArgs;
 use crate::batch::{self, Ended};
 use crate::inputs::{self, Input};
-use crate::predictions::{self, PredictionsFile, Row};
+use crate::output::Outputs;
+use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::percent;
 use crate::{Outcome, declare, engines};
@@ -52,6 +54,10 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     if args.json && path == Some(&stdout) {
         bail!("--json and --predictions cannot both write to standard output: give --predictions a file");
     }
+    let read = args.images.iter().map(PathBuf::from).chain(args.list.clone());
+    let read: Vec<_> = declare::files(&args.model, &args.engine.declared).into_iter().chain(read).collect();
+    let (predictions, origin) = (path.map(PathBuf::as_path), Origin::beside(path.map(PathBuf::as_path)));
+    Outputs::check([("--predictions", predictions), (ORIGIN, origin.as_deref())], &read)?;
     let mut inputs = inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_numbers(&model, context.terminal);
@@ -68,14 +74,14 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
             Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0 }
         }
         Some(path) => {
-            let begun = (args.model.as_path(), model.labels());
-            let (file, left) = predictions::begin(path, begun, inputs, &args.batch, context, &mut |_| Ok(()))?;
+            let made_with = (args.model.as_path(), &model);
+            let (file, left) = predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| Ok(()))?;
             inputs = left;
             Output::Rows(file)
         }
     };
     let options = StreamOptions { batch_size: args.batch.batch_size.map(|size| size as usize), warm_up: false };
-    let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, model.labels());
+    let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
     let ended = batch::run(&model, inputs, &options, context, write);
     // Also what was done before an error.
     output.finish()?;
@@ -86,9 +92,9 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
 }
 
 impl Output {
-    fn write(&mut self, input: &Input, classified: &Classified<'_>, classes: &[String]) -> anyhow::Result<()> {
+    fn write(&mut self, input: &Input, classified: &Classified<'_>, model: &Model) -> anyhow::Result<()> {
         match self {
-            Self::Rows(file) => file.write(&Row::new(input, classified, classes))?,
+            Self::Rows(file) => file.write(&Row::new(input, classified, model))?,
             Self::Lines { out, json, top_k, waiting } => {
                 let prediction = classified.prediction();
                 let name = input.path().unwrap_or_else(|| input.index.to_string().into());
@@ -120,9 +126,10 @@ impl Output {
 /// `digit.png: 7 (99.98 %)`, with more classes after commas.
 fn line(image: &str, prediction: &Prediction, top_k: usize) -> String {
     let classes = prediction.top_k(top_k);
+    let whole = |text: &str| shown(text, usize::MAX);
     let classes: Vec<String> =
-        classes.iter().map(|class| format!("{} ({})", class.label, percent(class.probability.into()))).collect();
-    format!("{image}: {}", classes.join(", "))
+        classes.iter().map(|class| format!("{} ({})", whole(class.label), percent(class.probability.into()))).collect();
+    format!("{}: {}", whole(image), classes.join(", "))
 }
 
 fn record<'a>(image: &'a str, prediction: &'a Prediction, top_k: usize) -> Record<'a> {

@@ -1,24 +1,29 @@
 //! `kiln report`.
 
-use kiln_run::{RunDir, RunFile, SweepDir, SweepFile, check_writable, write_atomically};
+use kiln_run::{RunDir, RunFile, SweepDir, SweepFile, write_atomically};
 
 use super::Context;
 use crate::args::ReportArgs;
+use crate::output::Outputs;
 use crate::record::RunRecord;
 use crate::sweep::Results;
 use crate::{Outcome, pages, picture};
 
 pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let (page, default) = if SweepDir::is_one(&args.folder) {
+    let (page, default, others) = if SweepDir::is_one(&args.folder) {
         let folder = SweepDir::open(&args.folder)?;
-        (pages::sweep(&Results::read(&folder)?, args.output.is_none())?, folder.file(SweepFile::Report))
+        (
+            pages::sweep(&Results::read(&folder)?, args.output.is_none())?,
+            folder.file(SweepFile::Report),
+            vec![folder.file(SweepFile::Record), folder.file(SweepFile::Results)],
+        )
     } else {
         let run = RunDir::open(&args.folder)?;
-        let path = run.file(RunFile::Report);
-        (pages::run(&RunRecord::read(run)?, context)?, path)
+        let (path, others) = (run.file(RunFile::Report), run.files_but(RunFile::Report));
+        (pages::run(&RunRecord::read(run)?, context)?, path, others)
     };
     let path = args.output.clone().unwrap_or(default);
-    check_writable(&path)?;
+    Outputs::check([("--output", Some(path.as_path()))], &others)?;
     write_atomically(&path, page.to_html().as_bytes())?;
     let mut written = vec![path];
     if let Some(folder) = &args.pictures {

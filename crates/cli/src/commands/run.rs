@@ -116,11 +116,11 @@ struct Ran {
 fn over(model: &Model, images: &View, context: &Context<'_>) -> anyhow::Result<Option<Ran>> {
     let (inputs, classes) = (Inputs::of_view(images), model.labels());
     let (mut scores, mut predictions) = (Vec::new(), Vec::new());
-    let mut lines = Writer::new(&mut predictions, Format::Csv, Columns::of(&inputs, classes), true)?;
+    let mut lines = Writer::new(&mut predictions, Format::Csv, Columns::of(&inputs, model), true)?;
     let tally = Tally::new(classes, None, 0)?;
     let measured = measure(model, inputs, Some(PARITY_BATCH), tally, context, |input, classified| {
         scores.extend_from_slice(classified.scores);
-        Ok(lines.write(&Row::new(input, classified, classes))?)
+        Ok(lines.write(&Row::new(input, classified, model))?)
     })?;
     lines.finish()?;
     drop(lines);
@@ -158,7 +158,7 @@ fn verify(
         let difference = worst.agreement.max_absolute;
         context.terminal.status(
             "Verified",
-            &format!("{names} agree: largest difference {difference:.1e} at batch 1, 2 and {batch_size}{hint}"),
+            &format!("{names} agree: largest difference {difference:.1e} at batch {}{hint}", parity.batch_sizes()),
         );
     }
     Ok((models, parity))
@@ -181,9 +181,10 @@ fn summary(recipe: &Recipe, run: &RunDir, measured: &[(&str, Measured)], parity:
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         writeln!(
             text,
-            "All implementations agree on every class; scores differ by at most {:.1e} (allowed {:.0e}, or {:.1e} of an \
-             image's largest score).",
-            worst.agreement.max_absolute, parity.tolerance.absolute, parity.tolerance.relative
+            "All implementations agree: {}; scores differ by at most {:.1e} (allowed {}).",
+            parity.top_classes(),
+            worst.agreement.max_absolute,
+            parity.allowed(),
         )?;
     }
     writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;

@@ -27,7 +27,7 @@ pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     context.terminal.print(&output)?;
     let (complete, total) = (results.complete(), results.rows.len());
     if stopped {
-        let text = format!("with {complete} of {total} runs complete: the same command goes on with the others");
+        let text = format!("with {complete} of {total} runs complete: the same command runs the others");
         context.terminal.status("Stopped", &text);
         return Ok(Outcome::Interrupted);
     }

@@ -85,11 +85,14 @@ fn resume(recipe: &Recipe, run: &RunDir, device: &Device, context: &Context<'_>)
     let before = run.environment()?;
     let now = environment(recipe, device, context)?;
     if before.data != now.data {
-        anyhow::bail!("{} was trained on other data: its checksums differ; train anew", run.path().display());
+        anyhow::bail!(
+            "{} was trained on other data: its checksums differ; train it again from the start",
+            run.path().display()
+        );
     }
     if (before.threads, &before.device) != (now.threads, &now.device) {
         context.terminal.detail(&format!(
-            "it began with {} threads on {}, and goes on with {} on {}: rounding will differ",
+            "it began with {} threads on {}, and resumes with {} on {}: rounding will differ",
             before.threads, before.device, now.threads, now.device
         ));
     }
@@ -130,7 +133,7 @@ fn go_on(
             0 => "before the first epoch was done".into(),
             n => format!("after epoch {n}; `kiln export {path}` takes the best weights so far"),
         };
-        context.terminal.status("Stopped", &format!("{text}; `kiln train --resume {path}` goes on"));
+        context.terminal.status("Stopped", &format!("{text}; `kiln train --resume {path}` resumes it"));
         return Ok(Outcome::Interrupted);
     }
     if let Some(best) = history.best() {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use kiln_eval::shown;
 use kiln_inference::{Model, Replay, Verification};
 use serde::Serialize;
 
@@ -65,7 +66,8 @@ fn lines(verified: &[(ReceiptRecord, Verification)]) -> anyhow::Result<String> {
     let mut text = String::new();
     for (runtime, verification) in verified {
         let verdict = if verification.passed() { "passed" } else { "FAILED" };
-        writeln!(text, "{}: {verification}: {verdict}", runtime.describe())?;
+        // Labels and the images' origins are the file's.
+        writeln!(text, "{}: {}: {verdict}", runtime.describe(), shown(&verification.to_string(), usize::MAX))?;
     }
     Ok(text)
 }

@@ -11,7 +11,7 @@ use kiln_spec::DataSource;
 
 use super::Subsets;
 use crate::commands::Context;
-use crate::terminal::{Terminal, duration, thousands};
+use crate::terminal::{Terminal, counted, duration, thousands};
 
 /// How many skipped images are listed; the others are counted.
 pub const LISTED: usize = 20;
@@ -82,7 +82,7 @@ impl FileSets {
         if *count == 0 {
             return;
         }
-        terminal.status("Skipped", &format!("{} images that cannot be read:", thousands(*count as usize)));
+        terminal.status("Skipped", &format!("{} that cannot be read:", counted(*count, "image")));
         for reason in listed {
             terminal.detail(reason);
         }

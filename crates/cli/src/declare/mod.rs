@@ -7,7 +7,9 @@ mod sidecar;
 use std::path::{Path, PathBuf};
 
 use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
+use kiln_onnx::Metadata;
 
+use crate::commands::behind_layer;
 use crate::terminal::{Terminal, thousands};
 pub use args::DeclarationArgs;
 
@@ -81,8 +83,18 @@ impl Declared {
         options.into_iter().chain(sidecar).collect::<Vec<_>>().join(", ")
     }
 
-    /// Says what to do where a model's file does not say what it needs.
-    pub fn explain(&self, error: LoadError) -> anyhow::Error {
+    /// Says what to do where a model's file does not say what it needs, or what the file is, where it is part of a model by its
+    /// metadata.
+    pub fn explain(&self, error: LoadError, metadata: impl FnOnce() -> Option<Metadata>) -> anyhow::Error {
+        if matches!(error.kind, LoadErrorKind::NotSaid { .. } | LoadErrorKind::Input { .. })
+            && let Some(layer) = metadata().as_ref().and_then(behind_layer)
+        {
+            return anyhow::anyhow!(
+                "{} holds only the layers behind `{layer}` (`kiln export --head-only`) and takes the output of that layer, not \
+                 images: name the file of the whole model",
+                error.origin
+            );
+        }
         let LoadErrorKind::NotSaid { what, .. } = error.kind else { return error.into() };
         self.not_said(&error.origin, what)
     }
@@ -101,6 +113,13 @@ impl Declared {
             self.beside.display()
         )
     }
+}
+
+/// The files that a model is read from, and what is said about it.
+pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
+    let DeclarationArgs { labels, sidecar, .. } = args;
+    let named = [labels, sidecar].into_iter().flatten().cloned();
+    [model.to_path_buf(), model.with_extension("toml")].into_iter().chain(named).collect()
 }
 
 /// Says so where the classes have no names.

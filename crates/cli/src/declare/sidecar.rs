@@ -31,7 +31,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let fail = |error: std::io::Error| anyhow!("cannot read the sidecar {}: {error}: check the path", path.display());
     let metadata = std::fs::metadata(path).map_err(fail)?;
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        bail!("the sidecar {} is no text file of at most 16 MiB: check the path", path.display());
+        bail!("the sidecar {} is not a text file of at most 16 MiB: check the path", path.display());
     }
     let bytes = std::fs::read(path).map_err(fail)?;
     String::from_utf8(bytes).map_err(|_| anyhow!("the sidecar {} is not UTF-8 text: write it as TOML", path.display()))

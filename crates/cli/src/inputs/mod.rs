@@ -4,8 +4,10 @@
 mod labels;
 mod open;
 mod shard;
+mod source;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use kiln_preprocess::{Pixels, PreprocessError};
 pub use labels::Labels;
 pub use open::{labelled, unlabelled};
 pub use shard::Shard;
+pub use source::{Source, quoted};
 
 /// Most bytes read from standard input: 256 MiB.
 const MAX_STDIN: u64 = 256 << 20;
@@ -81,8 +84,8 @@ type Found = anyhow::Result<(Image, Option<u32>)>;
 
 /// Images, one after another.
 pub struct Inputs {
-    /// What messages call the source.
-    pub name: String,
+    /// What they come from.
+    pub source: Source,
     /// How many there are, if that is known before they are found.
     pub count: Option<u64>,
     /// Whether they have paths.
@@ -91,27 +94,29 @@ pub struct Inputs {
     pub has_labels: bool,
     /// How many more stand in front of these that have their predictions already.
     pub resumed: u64,
+    /// How many [`take_at`](Self::take_at) passed over.
+    pub passed: u64,
     images: Box<dyn Iterator<Item = anyhow::Result<Input>> + Send>,
 }
 
 impl Inputs {
-    fn new(name: String, count: Option<u64>, images: impl Iterator<Item = Found> + Send + 'static) -> Self {
+    fn new(source: Source, count: Option<u64>, images: impl Iterator<Item = Found> + Send + 'static) -> Self {
         let number = |(index, found): (u64, Found)| found.map(|(image, label)| Input { index, label, image });
         let images = Box::new((0..).zip(images).map(number));
-        Self { name, count, has_paths: true, has_labels: false, resumed: 0, images }
+        Self { source, count, has_paths: true, has_labels: false, resumed: 0, passed: 0, images }
     }
 
     /// The images of a view; each has the place that it has in the data set.
     pub fn of_view(view: &View) -> Self {
         let dataset = Arc::clone(view.dataset());
-        let (name, count) = (dataset.name().to_owned(), Some(view.len() as u64));
+        let (source, count) = (Source::named(dataset.name()), Some(view.len() as u64));
         let has_paths = dataset.path(0).is_some();
         let indices = view.indices().to_vec();
         let images = indices.into_iter().map(move |index| {
             let label = Some(dataset.labels()[index as usize]);
             Ok(Input { index: index.into(), label, image: Image::Loaded { dataset: Arc::clone(&dataset), index } })
         });
-        Self { name, count, has_paths, has_labels: true, resumed: 0, images: Box::new(images) }
+        Self { source, count, has_paths, has_labels: true, resumed: 0, passed: 0, images: Box::new(images) }
     }
 
     /// Only the images of a shard.
@@ -125,37 +130,22 @@ impl Inputs {
         self
     }
 
-    /// Only the images behind the last of so many lines of predictions, whose image must have this path; those up to there are
-    /// found, not read. There must be a line for each of them, unless `gaps` says that some may have been left out.
-    pub fn resume(mut self, lines: u64, last: u64, path: Option<&str>, gaps: bool) -> anyhow::Result<Self> {
-        let mut passed = 0;
+    /// Takes the image that has this place, and passes over those before it, which are found, not read. They must be in order.
+    pub fn take_at(&mut self, index: u64) -> anyhow::Result<Input> {
         for input in self.images.by_ref() {
             let input = input?;
-            passed += 1;
             self.count = self.count.map(|count| count.saturating_sub(1));
-            if input.index < last {
-                continue;
+            match input.index.cmp(&index) {
+                Ordering::Less => self.passed += 1,
+                Ordering::Equal => return Ok(input),
+                Ordering::Greater => anyhow::bail!(
+                    "the predictions have image {index} where {} has image {}: resume with the same images in the same order",
+                    self.source,
+                    input.index
+                ),
             }
-            let found = input.path();
-            if input.index != last || (path.is_some() && found.as_deref() != path) {
-                anyhow::bail!(
-                    "image {last} is `{}` in the predictions, but `{}` in `{}`: resume with the same images in the same order",
-                    path.unwrap_or_default(),
-                    found.unwrap_or_default(),
-                    self.name
-                );
-            }
-            if passed > lines && !gaps {
-                anyhow::bail!(
-                    "{} of the images of `{}` before image {last} have no line in the predictions: they could not be read. Repair \
-                     them and leave out --resume to begin anew, or leave them out with --skip-bad",
-                    passed - lines,
-                    self.name
-                );
-            }
-            return Ok(Self { resumed: lines, ..self });
         }
-        anyhow::bail!("`{}` has no image {last}, which the predictions have: resume with the same images", self.name)
+        anyhow::bail!("{} has no image {index}, which the predictions have: resume with the same images", self.source)
     }
 }
 

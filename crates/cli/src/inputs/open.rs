@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 use kiln_data::{Dataset, Folder, ListReader, Listed, Listing, View, folder, images_below, is_idx};
 use kiln_preprocess::ENDINGS;
 
-use super::{Found, Image, Inputs, Labels};
+use super::{Found, Image, Inputs, Labels, Source};
 use crate::commands::Context;
 use crate::dataset::{self, Named};
 
@@ -20,7 +20,7 @@ pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow
     let (path, labels) = (Path::new(data), Labels::new(classes));
     if data == "-" {
         let list = ListReader::new(Path::new("standard input"), std::io::stdin())?;
-        return list_with_labels(list, "standard input".into(), Path::new(""), labels);
+        return list_with_labels(list, Source::named("standard input"), Path::new(""), labels);
     }
     if path.is_dir() {
         let listing = match folder(path)? {
@@ -35,20 +35,19 @@ pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow
     if is_idx(path) {
         let labels = labels_beside(path)?;
         let dataset = Dataset::from_idx(data, path, &labels, classes.to_vec())?;
-        return Ok(Inputs::of_view(&View::all(Arc::new(dataset))));
+        return Ok(Inputs { source: Source::at(path), ..Inputs::of_view(&View::all(Arc::new(dataset))) });
     }
     if path.is_file() {
-        return list_with_labels(ListReader::open(path)?, data.to_owned(), parent(path), labels);
+        return list_with_labels(ListReader::open(path)?, Source::at(path), parent(path), labels);
     }
     if is_pattern(path.as_os_str()) {
-        let name = data.to_owned();
         let images = pattern(data)?.map(move |path| {
             let path = path?;
             let class = path.parent().and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
             let label = labels.number(class, &format!("`{}`", path.display()))?;
             Ok((file(path), Some(label)))
         });
-        return Ok(Inputs { has_labels: true, ..Inputs::new(name, None, images) });
+        return Ok(Inputs { has_labels: true, ..Inputs::new(Source::file(path), None, images) });
     }
     let Named::Subset(name, subset) = dataset::parse(data)? else { bail!("`{data}` went away while it was opened") };
     let dataset = dataset::labelled(&Named::Subset(name, subset), classes, context)?;
@@ -75,36 +74,34 @@ pub fn unlabelled(
     if let Some(list) = list {
         parts.push(paths_in(list)?);
     }
-    let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-    let name = match names.as_slice() {
-        [only] => (*only).to_owned(),
-        [first, ..] => format!("{first}` and {} more, `{}", names.len() - 1, names[names.len() - 1]),
-        [] => bail!("there is nothing to classify: name images, or a list of them with --list"),
-    };
+    if parts.is_empty() {
+        bail!("there is nothing to classify: name images, or a list of them with --list");
+    }
+    let source = Source::several(parts.iter().map(|part| part.source.clone()));
     let count = parts.iter().try_fold(0, |sum, part| Some(sum + part.count?));
     let has_paths = parts.iter().all(|part| part.has_paths);
     let images = parts.into_iter().flatten().map(|input| input.map(|input| (input.image, None)));
-    Ok(Inputs { has_paths, ..Inputs::new(name, count, images) })
+    Ok(Inputs { has_paths, ..Inputs::new(source, count, images) })
 }
 
 fn argument_images(argument: &OsStr, context: &Context<'_>) -> anyhow::Result<Inputs> {
     let path = Path::new(argument);
     let name = path.display().to_string();
-    let one = |image: Image| Inputs::new(name.clone(), Some(1), std::iter::once(Ok((image, None))));
+    let one = |source, image: Image| Inputs::new(source, Some(1), std::iter::once(Ok((image, None))));
     if argument == "-" {
-        return Ok(one(Image::Stdin));
+        return Ok(one(Source::named("standard input"), Image::Stdin));
     }
     if path.is_dir() {
         let mut images = images_below(path).peekable();
         if images.peek().is_none() {
             bail!("there is no image in {}: expected files ending in {}", path.display(), ENDINGS.join(", "));
         }
-        return Ok(Inputs::new(name, None, images.map(|path| Ok((file(path?), None)))));
+        return Ok(Inputs::new(Source::at(path), None, images.map(|path| Ok((file(path?), None)))));
     }
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) && path.is_file() {
         let (list, root) = (ListReader::open(path)?, Arc::from(parent(path)));
         let image = move |Listed { path, .. }| Image::File { root: Arc::clone(&root), path };
-        return Ok(Inputs::new(name, None, list.map(move |entry| Ok((image(entry?), None)))));
+        return Ok(Inputs::new(Source::at(path), None, list.map(move |entry| Ok((image(entry?), None)))));
     }
     if is_idx(path) {
         let pixels = kiln_data::read_idx(path)?;
@@ -114,62 +111,63 @@ fn argument_images(argument: &OsStr, context: &Context<'_>) -> anyhow::Result<In
         let shape = [height, width, channels.first().copied().unwrap_or(1)];
         let nothing = vec![0; count as usize];
         let dataset = Dataset::new(name, pixels.data, shape, nothing, vec![String::new()])?;
-        return Ok(Inputs::of_view(&View::all(Arc::new(dataset))));
+        return Ok(Inputs { source: Source::at(path), ..Inputs::of_view(&View::all(Arc::new(dataset))) });
     }
     if is_pattern(argument) {
         let text = argument.to_str().ok_or_else(|| anyhow!("`{name}` is not UTF-8: name the files"))?;
-        return Ok(Inputs::new(name, None, pattern(text)?.map(|path| Ok((file(path?), None)))));
+        return Ok(Inputs::new(Source::file(path), None, pattern(text)?.map(|path| Ok((file(path?), None)))));
     }
     // A name such as mnist:test; anything else is a file, which may turn out not to be there.
     match argument.to_str().filter(|_| !path.exists()).map(dataset::parse) {
         Some(Ok(Named::Subset(name, subset))) => Ok(Inputs::of_view(&View::all(dataset::load(name, subset, context)?))),
-        _ => Ok(one(file(path.into()))),
+        _ => Ok(one(Source::file(path), file(path.into()))),
     }
 }
 
 /// The paths in a file, one a line.
 fn paths_in(list: &Path) -> anyhow::Result<Inputs> {
-    let content: Box<dyn Read + Send> = if list == Path::new("-") {
-        Box::new(std::io::stdin())
+    let (source, content): (_, Box<dyn Read + Send>) = if list == Path::new("-") {
+        (Source::named("standard input"), Box::new(std::io::stdin()))
     } else {
         let open = std::fs::File::open(list);
-        Box::new(open.map_err(|error| anyhow!("cannot read the list {}: {error}: check the path", list.display()))?)
+        let content =
+            open.map_err(|error| anyhow!("cannot read the list {}: {error}: check the path", list.display()))?;
+        (Source::at(list), Box::new(content))
     };
-    let name = list.display().to_string();
-    let shown = name.clone();
+    let shown = source.to_string();
     let lines = BufReader::new(content).lines().filter(|line| !line.as_ref().is_ok_and(String::is_empty));
     let images = lines.map(move |line| {
         let line = line.map_err(|error| anyhow!("cannot read the list {shown}: {error}: expected paths in UTF-8"))?;
         Ok((file(line.into()), None))
     });
-    Ok(Inputs::new(name, None, images))
+    Ok(Inputs::new(source, None, images))
 }
 
 fn list_with_labels(
     list: ListReader<impl Read + Send + 'static>,
-    name: String,
+    source: Source,
     root: &Path,
     labels: Labels,
 ) -> anyhow::Result<Inputs> {
     if !list.has_labels() {
-        bail!("`{name}` has no column `label`: expected a line `path,label` at the top: add it");
+        bail!("{source} has no column `label`: expected a line `path,label` at the top: add it");
     }
     let root: Arc<Path> = root.into();
-    let shown = format!("`{name}`");
+    let shown = source.to_string();
     let image = move |entry: Result<Listed, kiln_data::FilesError>| -> Found {
         let Listed { path, label, .. } = entry?;
         let label = labels.number(&label.unwrap_or_default(), &shown)?;
         Ok((Image::File { root: Arc::clone(&root), path }, Some(label)))
     };
-    Ok(Inputs { has_labels: true, ..Inputs::new(name, None, list.map(image)) })
+    Ok(Inputs { has_labels: true, ..Inputs::new(source, None, list.map(image)) })
 }
 
 fn listed(listing: Listing) -> Inputs {
-    let (name, count) = (listing.name().to_owned(), Some(listing.len() as u64));
+    let (source, count) = (Source::at(listing.root()), Some(listing.len() as u64));
     let root: Arc<Path> = listing.root().into();
     let images =
         listing.into_files().map(move |(path, label)| Ok((Image::File { root: Arc::clone(&root), path }, Some(label))));
-    Inputs { has_labels: true, ..Inputs::new(name, count, images) }
+    Inputs { has_labels: true, ..Inputs::new(source, count, images) }
 }
 
 fn file(path: PathBuf) -> Image {

@@ -156,9 +156,9 @@ fn model(record: &RunRecord) -> anyhow::Result<Section> {
 fn agreement(parity: &Parity) -> Section {
     let verdict = if parity.passed { "agree" } else { "do not agree" };
     let text = format!(
-        "The same images through every implementation: they {verdict}. Scores may differ by {:.0e}, or by {:.0e} of \
-         an image's largest; the top class must be the same for every image.",
-        parity.tolerance.absolute, parity.tolerance.relative,
+        "The same images through every implementation: they {verdict}. They agree if no score of any image differs by more \
+         than {}. Where scores agree, another top class is a tie within the tolerance.",
+        parity.allowed(),
     );
     let rows = parity.comparisons.iter().map(|comparison| {
         let agreement = &comparison.agreement;

@@ -51,8 +51,8 @@ pub fn first_difference(
         // Dropout, and a layer whose normalisation is folded into it, have no value of their own.
         let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else { continue };
         let Some(found) = outputs.iter().find(|output| output.name == *value) else { continue };
-        let agreement = super::agreement(&expected.data, &found.data, expected.data.len() / images)?;
-        if !agreement.passes(tolerance) {
+        let agreement = super::agreement(&expected.data, &found.data, expected.data.len() / images, tolerance)?;
+        if !agreement.passes() {
             let (engine, max_absolute) = (Cow::Borrowed(engines::title(engine)), agreement.max_absolute);
             return Ok(Some(LayerDifference { engine, layer: expected.name, max_absolute }));
         }

@@ -6,7 +6,8 @@ use kiln_spec::Model;
 /// Half the distance from 1 to the next f32.
 const UNIT_ROUNDOFF: f64 = 1.0 / (1 << 24) as f64;
 
-/// Largest difference of scores (logits, or probabilities where the file gives these) that passes for a model.
+/// How far the scores of an image (logits, or probabilities where the file has these) may lie apart for a model: the absolute
+/// one, or the relative one of the image's largest score where that is more ([`Tolerance::of`]).
 ///
 /// The absolute one is far below what could change a decision that is not a coin's toss. The relative one counts where an
 /// image's scores are large, and is what rounding gives. Two implementations add up a layer's terms in different orders;

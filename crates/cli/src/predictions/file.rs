@@ -10,40 +10,28 @@ use kiln_run::check_writable;
 use super::read::row;
 use super::{Columns, Format, Origin, Row, Writer};
 
-/// Lines that stand in a file already.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Kept {
-    /// How many.
-    pub lines: u64,
-    /// The last one's image: its place and its path.
-    pub last: Option<(u64, Option<String>)>,
-}
-
 /// Where predictions are written to.
 pub type PredictionsFile = Writer<Box<dyn std::io::Write>>;
 
 impl PredictionsFile {
     /// To a file or, for `-`, to standard output, anew; or, to `resume`, behind the whole lines that are there, each of which
-    /// `each` hears of. A last line that was cut off is dropped.
+    /// `each` hears of. A last line that was cut off is dropped. Returns how many lines are there already too.
     pub fn open(
         path: &Path,
         origin: &Origin,
         resume: bool,
         each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(Self, Kept)> {
+    ) -> anyhow::Result<(Self, u64)> {
         let (format, columns) = (Format::of(path), origin.columns.clone());
         if path == Path::new("-") {
-            return Ok((Self::new(Box::new(std::io::stdout()), format, columns, true)?, Kept::default()));
+            return Ok((Self::new(Box::new(std::io::stdout()), format, columns, true)?, 0));
         }
         check_writable(path)?;
         let fail = |error: std::io::Error| anyhow!("cannot write {}: {error}: check the path", path.display());
         let begun = resume && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
         if !begun {
             origin.write(path)?;
-            return Ok((
-                Self::new(Box::new(File::create(path).map_err(fail)?), format, columns, true)?,
-                Kept::default(),
-            ));
+            return Ok((Self::new(Box::new(File::create(path).map_err(fail)?), format, columns, true)?, 0));
         }
         origin.check(path)?;
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
@@ -51,12 +39,12 @@ impl PredictionsFile {
         let length = whole_lines(&mut file).map_err(fail)?;
         file.set_len(length).map_err(fail)?;
         file.rewind().map_err(fail)?;
-        let kept = match format {
+        let lines = match format {
             Format::Csv => csv_lines(path, &file, &columns, each)?,
             Format::JsonLines => json_lines(path, &file, &columns, each)?,
         };
         file.seek(SeekFrom::End(0)).map_err(fail)?;
-        Ok((Self::new(Box::new(file), format, columns, length == 0)?, kept))
+        Ok((Self::new(Box::new(file), format, columns, length == 0)?, lines))
     }
 }
 
@@ -77,21 +65,14 @@ fn whole_lines(file: &mut File) -> std::io::Result<u64> {
     Ok(0)
 }
 
-impl Kept {
-    fn count(&mut self, row: &Row<'_>) {
-        self.lines += 1;
-        self.last = Some((row.index, row.path.as_deref().map(str::to_owned)));
-    }
-}
-
 fn csv_lines(
     path: &Path,
     file: &File,
     columns: &Columns,
     each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<Kept> {
+) -> anyhow::Result<u64> {
     let mut reader = csv::Reader::from_reader(BufReader::new(file));
-    let (mut record, mut kept) = (csv::StringRecord::new(), Kept::default());
+    let (mut record, mut lines) = (csv::StringRecord::new(), 0);
     let header = reader.headers()?;
     if !header.is_empty() && header.iter().ne(columns.header()) {
         bail!("cannot resume {}: its header is not that of these predictions: write to another file", path.display());
@@ -100,9 +81,9 @@ fn csv_lines(
         let line = record.position().map_or(0, csv::Position::line);
         let row = row(&record, columns).ok_or_else(|| damaged(path, line))?;
         each(&row)?;
-        kept.count(&row);
+        lines += 1;
     }
-    Ok(kept)
+    Ok(lines)
 }
 
 fn json_lines(
@@ -110,54 +91,73 @@ fn json_lines(
     file: &File,
     columns: &Columns,
     each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<Kept> {
-    let mut kept = Kept::default();
+) -> anyhow::Result<u64> {
+    let mut lines = 0;
     for (line, text) in (1..).zip(BufReader::new(file).lines()) {
         let text = text.map_err(|error| anyhow!("cannot resume {}: {error}", path.display()))?;
         let row: Row<'_> = serde_json::from_str(&text).map_err(|_| damaged(path, line))?;
-        if row.probabilities.len() != columns.classes.len() {
+        if !row.fits(columns) {
             return Err(damaged(path, line));
         }
         each(&row)?;
-        kept.count(&row);
+        lines += 1;
     }
-    Ok(kept)
+    Ok(lines)
 }
 
 fn damaged(path: &Path, line: u64) -> anyhow::Error {
     anyhow!(
-        "cannot resume {}: line {line} is no prediction: remove it and all lines below, or leave out --resume to begin anew",
+        "cannot resume {}: line {line} is not a prediction: remove it and all lines below, or leave out --resume to start over",
         path.display()
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use kiln_inference::{Channels, Preprocessing};
+
     use super::*;
 
     fn origin() -> Origin {
-        let columns = Columns { path: true, label: false, classes: vec!["a".into(), "b".into()] };
-        Origin { model_sha256: "0".into(), data: "d".into(), shard: None, columns }
+        let columns = Columns { path: true, label: false, classes: vec!["a".into(), "b".into()], logits: true };
+        Origin {
+            model_sha256: "0".into(),
+            preprocessing: Preprocessing::unit(28, 28, Channels::Gray),
+            layout: "nchw".into(),
+            output: "logits".into(),
+            data: vec!["/d".into()],
+            shard: None,
+            columns,
+        }
     }
 
-    fn write(path: &Path, resume: bool, indices: std::ops::Range<u64>) -> anyhow::Result<(Kept, Vec<u64>)> {
+    fn write(path: &Path, resume: bool, indices: std::ops::Range<u64>) -> anyhow::Result<Vec<(u64, String)>> {
         let mut heard = Vec::new();
         let mut each = |row: &Row<'_>| {
-            heard.push(row.index);
+            heard.push((row.index, row.path.as_deref().unwrap_or_default().to_owned()));
             Ok(())
         };
-        let (mut file, kept) = PredictionsFile::open(path, &origin(), resume, &mut each)?;
+        let (mut file, lines) = PredictionsFile::open(path, &origin(), resume, &mut each)?;
+        assert_eq!(lines, heard.len() as u64);
         for index in indices {
-            let probabilities = vec![0.25, 0.75].into();
+            let (probabilities, logits) = (vec![0.25, 0.75].into(), vec![0.1, 1.2].into());
             let path = Some(format!("{index}.png").into());
-            file.write(&Row { index, path, label: None, predicted: "b".into(), probability: 0.75, probabilities })?;
+            file.write(&Row {
+                index,
+                path,
+                label: None,
+                predicted: "b".into(),
+                probability: 0.75,
+                probabilities,
+                logits,
+            })?;
         }
         file.finish()?;
-        Ok((kept, heard))
+        Ok(heard)
     }
 
     #[test]
-    fn a_file_cut_anywhere_is_gone_on_with() {
+    fn a_file_cut_anywhere_is_resumed() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["p.csv", "p.jsonl"] {
             let path = folder.path().join(name);
@@ -165,10 +165,9 @@ mod tests {
             let whole = std::fs::read(&path).unwrap();
             for length in 0..=whole.len() {
                 std::fs::write(&path, &whole[..length]).unwrap();
-                let (kept, heard) = write(&path, true, 0..0).unwrap();
-                let next = kept.last.as_ref().map_or(0, |(index, _)| index + 1);
-                assert_eq!((kept.lines, heard), (next, (0..next).collect()));
-                assert!(kept.last.is_none_or(|(index, path)| path.unwrap() == format!("{index}.png")));
+                let heard = write(&path, true, 0..0).unwrap();
+                let next = heard.len() as u64;
+                assert!(heard.into_iter().eq((0..next).map(|index| (index, format!("{index}.png")))));
                 write(&path, true, next..5).unwrap();
                 assert_eq!(std::fs::read(&path).unwrap(), whole, "{name} cut at {length}");
             }
@@ -191,10 +190,22 @@ mod tests {
         assert!(
             other(|origin| origin.shard = Some("1/2".into())).contains("it holds all images, asked for is shard 1/2")
         );
+        assert!(
+            other(|origin| origin.data = vec!["/e".into()]).contains("images of `/d`, asked for are those of `/e`")
+        );
+        assert!(
+            other(|origin| origin.preprocessing = Preprocessing::raw(28, 28, Channels::Gray))
+                .contains("the preprocessing {\"height\":28")
+        );
+        assert!(other(|origin| origin.layout = "nhwc".into()).contains("the layout nchw, this one is nhwc"));
+        assert!(other(|origin| origin.output = "probabilities".into()).contains("the output logits, this one is prob"));
         assert!(other(|origin| origin.columns.label = true).contains("it has the columns index,path,predicted"));
+        assert!(
+            other(|origin| origin.columns.classes[1] = "c".into()).contains("class 1 is `b`, that of this model `c`")
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\n1,", "\nx,")).unwrap();
-        assert!(open(&origin()).contains("line 3 is no prediction"));
+        assert!(open(&origin()).contains("line 3 is not a prediction"));
         std::fs::remove_file(Origin::path(&path)).unwrap();
         assert!(open(&origin()).contains("p.csv.origin.json"));
     }

@@ -1,4 +1,4 @@
-//! What each image was taken for, line by line: written as it is known, read again, and gone on with.
+//! What each image was taken for, line by line: written as it is known, read again, and resumed.
 
 mod begin;
 mod file;
@@ -8,6 +8,6 @@ mod writer;
 
 pub use begin::begin;
 pub use file::PredictionsFile;
-pub use origin::Origin;
+pub use origin::{ORIGIN, Origin};
 pub use read::{Prediction, read};
 pub use writer::{Columns, Format, Row, Writer};

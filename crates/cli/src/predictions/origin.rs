@@ -4,19 +4,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
+use kiln_data::Hex;
+use kiln_inference::{Model, Preprocessing};
 use kiln_run::write_atomically;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Columns;
+use crate::inputs::{Inputs, Shard, quoted};
+use crate::output::is_stdout;
 
-/// What predictions come from. They are gone on with only if it is the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What messages call the file that it is kept in.
+pub const ORIGIN: &str = "what is kept beside --predictions";
+
+/// What predictions come from. They are resumed only if it is the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// SHA-256 of the model's file.
     pub model_sha256: String,
-    /// The images.
-    pub data: String,
+    /// How an image becomes the model's input, whoever says so.
+    pub preprocessing: Preprocessing,
+    /// The order of the axes of the model's input.
+    pub layout: String,
+    /// What the model's output is.
+    pub output: String,
+    /// Data sets, and absolute paths of folders and lists, that the images are taken from.
+    pub data: Vec<String>,
     /// Which share of them, such as `1/4`.
     pub shard: Option<String>,
     /// What the lines hold.
@@ -24,12 +37,24 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// That of a model's file and some images.
-    pub fn new(model: &Path, data: &str, shard: Option<String>, columns: Columns) -> anyhow::Result<Self> {
-        let bytes = fs::read(model).map_err(|error| anyhow!("cannot read {}: {error}", model.display()))?;
-        let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let model_sha256 = hex.concat();
-        Ok(Self { model_sha256, data: data.to_owned(), shard, columns })
+    /// That of a model, of its file and loaded, and some images.
+    pub fn new((file, model): (&Path, &Model), inputs: &Inputs, shard: Option<Shard>) -> anyhow::Result<Self> {
+        let bytes = fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
+        let contract = model.contract();
+        Ok(Self {
+            model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
+            preprocessing: contract.preprocessing.clone(),
+            layout: contract.layout.to_string(),
+            output: contract.output.to_string(),
+            data: inputs.source.places().to_vec(),
+            shard: shard.map(|shard| shard.to_string()),
+            columns: Columns::of(inputs, model),
+        })
+    }
+
+    /// Where it will be kept, of predictions that go to a file.
+    pub fn beside(predictions: Option<&Path>) -> Option<PathBuf> {
+        predictions.filter(|path| !is_stdout(path)).map(Self::path)
     }
 
     /// Where it is kept for predictions in a file.
@@ -46,31 +71,41 @@ impl Origin {
         Ok(write_atomically(&Self::path(predictions), &json)?)
     }
 
-    /// That the predictions in a file have this origin. The images are compared as they are gone through.
+    /// That the predictions in a file have this origin. The images themselves are compared as they are gone through.
     pub fn check(&self, predictions: &Path) -> anyhow::Result<()> {
         let (file, path) = (predictions.display(), Self::path(predictions));
-        let anew = "write to another file, or leave out --resume to begin anew";
+        let over = "write to another file, or leave out --resume to start over";
         let text =
-            fs::read(&path).map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {anew}", path.display()))?;
+            fs::read(&path).map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {over}", path.display()))?;
         let found: Self = serde_json::from_slice(&text)
-            .map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {anew}", path.display()))?;
-        if found.model_sha256 != self.model_sha256 {
-            bail!(
-                "cannot resume {file}: it was made with another model (SHA-256 {}, this one is {}): {anew}",
-                found.model_sha256,
-                self.model_sha256
-            );
+            .map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {over}", path.display()))?;
+        match found.difference(self)? {
+            Some(difference) => bail!("cannot resume {file}: {difference}: {over}"),
+            None => Ok(()),
         }
-        if found.shard != self.shard {
-            let name = |shard: &Option<String>| {
-                shard.clone().map_or("all images".to_owned(), |shard| format!("shard {shard}"))
-            };
-            bail!("cannot resume {file}: it holds {}, asked for is {}: {anew}", name(&found.shard), name(&self.shard));
-        }
-        if found.columns != self.columns {
-            let columns = |origin: &Self| origin.columns.header().join(",");
-            bail!("cannot resume {file}: it has the columns {}, expected {}: {anew}", columns(&found), columns(self));
-        }
-        Ok(())
+    }
+
+    /// The first difference between the origin of a file and what is asked for now.
+    fn difference(&self, now: &Self) -> anyhow::Result<Option<String>> {
+        let shard =
+            |origin: &Self| origin.shard.as_ref().map_or("all images".to_owned(), |shard| format!("shard {shard}"));
+        let json = |origin: &Self| serde_json::to_string(&origin.preprocessing);
+        Ok(Some(if self.model_sha256 != now.model_sha256 {
+            format!("it was made with another model (SHA-256 {}, this one is {})", self.model_sha256, now.model_sha256)
+        } else if self.data != now.data {
+            format!("it holds images of {}, asked for are those of {}", quoted(&self.data), quoted(&now.data))
+        } else if self.shard != now.shard {
+            format!("it holds {}, asked for is {}", shard(self), shard(now))
+        } else if self.preprocessing != now.preprocessing {
+            format!("it was made with the preprocessing {}, this one is {}", json(self)?, json(now)?)
+        } else if self.layout != now.layout {
+            format!("it was made with the layout {}, this one is {}", self.layout, now.layout)
+        } else if self.output != now.output {
+            format!("it was made with the output {}, this one is {}", self.output, now.output)
+        } else if let Some(difference) = self.columns.difference(&now.columns) {
+            difference
+        } else {
+            return Ok(None);
+        }))
     }
 }

@@ -32,9 +32,12 @@ pub fn row<'a>(record: &'a csv::StringRecord, columns: &Columns) -> Option<Row<'
         |present: bool| if present { fields.next().map(|text| Some(Cow::Borrowed(text))) } else { Some(None) };
     let (path, label, predicted) = (text(columns.path)?, text(columns.label)?, text(true)??);
     let probability = fields.next()?.parse().ok()?;
-    let probabilities = fields.map(|field| field.parse().ok()).collect::<Option<Vec<f32>>>()?;
-    let whole = probabilities.len() == columns.classes.len();
-    whole.then_some(Row { index, path, label, predicted, probability, probabilities: probabilities.into() })
+    let mut probabilities = fields.map(|field| field.parse().ok()).collect::<Option<Vec<f32>>>()?;
+    let classes = columns.classes.len();
+    let logits = probabilities.split_off(classes.min(probabilities.len()));
+    let row =
+        Row { index, path, label, predicted, probability, probabilities: probabilities.into(), logits: logits.into() };
+    row.fits(columns).then_some(row)
 }
 
 #[cfg(test)]
@@ -51,10 +54,11 @@ mod tests {
 
     #[test]
     fn rows_need_every_column() {
-        let columns = Columns { path: false, label: true, classes: vec!["a".into(), "b".into()] };
+        let columns = Columns { path: false, label: true, classes: vec!["a".into(), "b".into()], logits: true };
         let row = |fields: &[&str]| row(&csv::StringRecord::from(fields.to_vec()), &columns).map(|row| row.index);
-        assert_eq!(row(&["3", "a", "b", "0.75", "0.25", "0.75"]), Some(3));
-        for bad in [&["3", "a", "b", "0.75", "0.25"][..], &["x", "a", "b", "0.75", "0.25", "0.75"], &["3"], &[]] {
+        assert_eq!(row(&["3", "a", "b", "0.75", "0.25", "0.75", "0", "1"]), Some(3));
+        let without = &["3", "a", "b", "0.75", "0.25", "0.75"];
+        for bad in [&without[..5], without, &["x", "a", "b", "0.75", "0.25", "0.75", "0", "1"], &["3"], &[]] {
             assert_eq!(row(bad), None, "{bad:?}");
         }
     }

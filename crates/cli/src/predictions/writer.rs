@@ -3,18 +3,22 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use kiln_eval::argmax;
-use kiln_inference::Classified;
+use kiln_eval::{argmax, shown};
+use kiln_inference::{Classified, Model, OutputKind};
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::{Input, Inputs};
 
+/// Longest part of a class's name in a message.
+const LONGEST: usize = 40;
+
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A header and lines of `index`, `path`, `label`, `predicted`, `probability` and the probability of each class.
+    /// A header and lines of `index`, `path`, `label`, `predicted`, `probability`, the probability of each class (`p_…`) and, of a
+    /// model that outputs logits, these (`logit_…`).
     Csv,
-    /// A JSON object a line, with the same names; `probabilities` in the order of the classes.
+    /// A JSON object a line, with the same names; `probabilities` and `logits` in the order of the classes.
     JsonLines,
 }
 
@@ -35,19 +39,49 @@ pub struct Columns {
     pub label: bool,
     /// Names of the classes, in the order of the model's output.
     pub classes: Vec<String>,
+    /// Whether lines hold logits, which probabilities alone cannot be turned back into.
+    pub logits: bool,
 }
 
 impl Columns {
     /// Those of a source and a model.
-    pub fn of(inputs: &Inputs, classes: &[String]) -> Self {
-        Self { path: inputs.has_paths, label: inputs.has_labels, classes: classes.to_vec() }
+    pub fn of(inputs: &Inputs, model: &Model) -> Self {
+        Self {
+            path: inputs.has_paths,
+            label: inputs.has_labels,
+            classes: model.labels().to_vec(),
+            logits: model.output_kind() == OutputKind::Logits,
+        }
     }
 
     /// The header of a CSV file.
     pub fn header(&self) -> Vec<String> {
-        let fixed = [Some("index"), self.path.then_some("path"), self.label.then_some("label"), Some("predicted")];
-        let fixed = fixed.into_iter().flatten().chain(["probability"]).map(String::from);
-        fixed.chain(self.classes.iter().map(|class| format!("p_{class}"))).collect()
+        let classes = |prefix| self.classes.iter().map(move |class| format!("{prefix}_{class}"));
+        let logits = self.logits.then(|| classes("logit")).into_iter().flatten();
+        self.fixed().map(String::from).chain(classes("p")).chain(logits).collect()
+    }
+
+    /// The first difference between the columns of a file and these.
+    pub fn difference(&self, expected: &Self) -> Option<String> {
+        let fixed = |columns: &Self| columns.fixed().collect::<Vec<_>>().join(",");
+        if (self.path, self.label) != (expected.path, expected.label) {
+            return Some(format!("it has the columns {}, expected {}", fixed(self), fixed(expected)));
+        }
+        let mut pairs = self.classes.iter().zip(&expected.classes);
+        if let Some(at) = pairs.position(|(found, expected)| found != expected) {
+            let [found, expected] = [self, expected].map(|columns| shown(&columns.classes[at], LONGEST));
+            return Some(format!("its class {at} is `{found}`, that of this model `{expected}`"));
+        }
+        if self.classes.len() != expected.classes.len() {
+            return Some(format!("it has {} classes, this model {}", self.classes.len(), expected.classes.len()));
+        }
+        (self.logits != expected.logits).then(|| "only one of it and this model has logits".to_owned())
+    }
+
+    /// The columns in front of those of the classes.
+    fn fixed(&self) -> impl Iterator<Item = &'static str> {
+        let columns = [Some("index"), self.path.then_some("path"), self.label.then_some("label"), Some("predicted")];
+        columns.into_iter().flatten().chain(["probability"])
     }
 }
 
@@ -68,11 +102,17 @@ pub struct Row<'a> {
     pub probability: f32,
     /// The probability of each class.
     pub probabilities: std::borrow::Cow<'a, [f32]>,
+    /// The score of each class where the model outputs logits; empty where it outputs probabilities. What is measured from
+    /// these again is what was measured from them at first, to the last bit.
+    #[serde(default, skip_serializing_if = "<[f32]>::is_empty")]
+    pub logits: std::borrow::Cow<'a, [f32]>,
 }
 
 impl<'a> Row<'a> {
-    /// The line of an image; `classes` are the model's.
-    pub fn new(input: &'a Input, classified: &Classified<'a>, classes: &'a [String]) -> Self {
+    /// The line of an image.
+    pub fn new(input: &'a Input, classified: &Classified<'a>, model: &'a Model) -> Self {
+        let classes = model.labels();
+        let logits = if model.output_kind() == OutputKind::Logits { classified.scores } else { &[] };
         // By score, as the metrics are: rounding can make two probabilities equal.
         let predicted = argmax(classified.scores).expect("the model gives finite scores");
         Self {
@@ -82,7 +122,18 @@ impl<'a> Row<'a> {
             predicted: classes[predicted].as_str().into(),
             probability: classified.probabilities[predicted],
             probabilities: classified.probabilities.into(),
+            logits: logits.into(),
         }
+    }
+}
+
+impl Row<'_> {
+    /// Whether it has what these columns say, and nothing else.
+    pub fn fits(&self, columns: &Columns) -> bool {
+        let classes = columns.classes.len();
+        let logits = if columns.logits { classes } else { 0 };
+        let present = (self.path.is_some(), self.label.is_some());
+        present == (columns.path, columns.label) && [self.probabilities.len(), self.logits.len()] == [classes, logits]
     }
 }
 
@@ -118,9 +169,10 @@ impl<W: Write> Writer<W> {
                 let path = self.columns.path.then(|| row.path.as_deref().unwrap_or_default());
                 let label = self.columns.label.then(|| row.label.as_deref().unwrap_or_default());
                 let probability = row.probability.to_string();
-                let probabilities: Vec<String> = row.probabilities.iter().map(ToString::to_string).collect();
+                let values: Vec<String> =
+                    row.probabilities.iter().chain(&*row.logits).map(ToString::to_string).collect();
                 let fixed = [Some(index.as_str()), path, label, Some(&row.predicted), Some(probability.as_str())];
-                self.record(fixed.into_iter().flatten().chain(probabilities.iter().map(String::as_str)))?;
+                self.record(fixed.into_iter().flatten().chain(values.iter().map(String::as_str)))?;
             }
         }
         self.waiting += 1;
@@ -149,7 +201,7 @@ mod tests {
     use super::*;
 
     fn columns() -> Columns {
-        Columns { path: true, label: true, classes: vec!["a,b".into(), "c".into()] }
+        Columns { path: true, label: true, classes: vec!["a,b".into(), "c".into()], logits: true }
     }
 
     fn row() -> Row<'static> {
@@ -160,6 +212,7 @@ mod tests {
             predicted: "a,b".into(),
             probability: 0.75,
             probabilities: vec![0.75, 0.25].into(),
+            logits: vec![2.5, -1.0].into(),
         }
     }
 
@@ -174,11 +227,10 @@ mod tests {
 
     #[test]
     fn lines_have_the_columns_of_the_header() {
-        let expected =
-            "index,path,label,predicted,probability,\"p_a,b\",p_c\n7,\"x \"\"y\"\".png\",c,\"a,b\",0.75,0.75,0.25\n";
+        let expected = "index,path,label,predicted,probability,\"p_a,b\",p_c,\"logit_a,b\",logit_c\n7,\"x \"\"y\"\".png\",c,\"a,b\",0.75,0.75,0.25,2.5,-1\n";
         assert_eq!(written(Format::Csv, columns()), expected);
         let bare = Columns { path: false, label: false, ..columns() };
-        assert_eq!(written(Format::Csv, bare).lines().last(), Some("7,\"a,b\",0.75,0.75,0.25"));
+        assert_eq!(written(Format::Csv, bare).lines().last(), Some("7,\"a,b\",0.75,0.75,0.25,2.5,-1"));
     }
 
     #[test]

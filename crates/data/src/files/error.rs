@@ -79,11 +79,11 @@ pub enum FilesError {
     },
     /// Images that cannot be read, where all must be.
     #[error(
-        "{} of {} images of `{name}` cannot be read: {examples}. Repair or remove them, or leave them out with --skip-bad",
+        "{} of {} images of {name} cannot be read: {examples}. Repair or remove them, or leave them out with --skip-bad",
         Thousands(*bad), Thousands(*total)
     )]
     Unreadable {
-        /// The data set.
+        /// What messages call the data set: its name in backquotes, or several.
         name: String,
         /// Number of images that cannot be read.
         bad: u64,
@@ -93,9 +93,9 @@ pub enum FilesError {
         examples: String,
     },
     /// No image is left.
-    #[error("no image of `{name}` can be read: {example}")]
+    #[error("no image of {name} can be read: {example}")]
     NothingReadable {
-        /// The data set.
+        /// What messages call the data set: its name in backquotes, or several.
         name: String,
         /// What is wrong with the first.
         example: String,

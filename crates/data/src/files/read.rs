@@ -45,10 +45,16 @@ impl Listing {
         if !bad.is_empty() && !skip_bad {
             let examples: Vec<String> = bad.iter().take(EXAMPLES).map(ToString::to_string).collect();
             let (bad, total) = (bad.len() as u64, self.files.len() as u64);
-            return Err(FilesError::Unreadable { name, bad, total, examples: examples.join("; ") }.into());
+            return Err(FilesError::Unreadable {
+                name: format!("`{name}`"),
+                bad,
+                total,
+                examples: examples.join("; "),
+            }
+            .into());
         }
         if let (true, Some(first)) = (files.is_empty(), bad.first()) {
-            return Err(FilesError::NothingReadable { name, example: first.to_string() }.into());
+            return Err(FilesError::NothingReadable { name: format!("`{name}`"), example: first.to_string() }.into());
         }
         let dataset = Dataset::from_files(name, ImageFiles::new(self.root, files), labels, self.classes)?;
         Ok(ReadFiles { dataset, bad })

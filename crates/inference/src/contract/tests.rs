@@ -177,7 +177,7 @@ fn several_inputs_are_refused() {
 #[test]
 fn as_many_labels_as_classes() {
     let message = error(&classifier(), &Declaration { labels: Some(vec!["only".into()]), ..declared() });
-    assert!(message.contains("[batch, 1] for 1 labels, found `scores` float [batch, 2]"), "{message}");
+    assert!(message.contains("[batch, 1] for 1 label, found `scores` float [batch, 2]"), "{message}");
     let flat = model(Dim::batched([1, 2, 2]), Dim::batched([]), "Identity");
     assert!(error(&flat, &declared()).contains("found `scores` float [batch]"));
     let pooled = model(Dim::batched([1, 2, 2]), Dim::batched([2, 1, 1]), "Identity");

@@ -75,6 +75,6 @@ mod base64_bytes {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text).map_err(|error| de::Error::custom(format_args!("no base64: {error}")))
+        BASE64_STANDARD.decode(text).map_err(|error| de::Error::custom(format_args!("expected base64: {error}")))
     }
 }

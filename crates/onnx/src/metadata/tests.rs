@@ -115,7 +115,7 @@ fn golden_vectors_that_cannot_be_replayed_are_refused() {
     assert!(Metadata::from_props(&none.to_props()).unwrap_err().to_string().contains("there are no vectors"));
     let text = serde_json::to_string(&golden()).unwrap();
     assert!(text.contains("\"pixels\":\"AP8=\""), "{text}");
-    assert!(message("kiln.golden", &text.replace("AP8=", "A*8=")).contains("no base64"));
+    assert!(message("kiln.golden", &text.replace("AP8=", "A*8=")).contains("expected base64"));
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, Mo
             index: layers.len() - 1,
             name: last.name.clone(),
             problem: format!(
-                "the last layer must give one score per class, at least 2; this gives {}: end with `flatten` and `dense`",
+                "the last layer must output one score per class, at least 2; this one outputs {}: end with `flatten` and `dense`",
                 last.output
             ),
         }),

@@ -116,10 +116,10 @@ fn layers_that_do_not_follow_each_other_are_refused() {
         (vec![dense(10, None)], "layer 1 (`dense`): dense needs a vector [N], found [1, 28, 28]"),
         (vec![flatten(), conv(8, 3), dense(10, None)], "layer 2 (`conv2d`): conv2d needs an image"),
         (vec![flatten(), max_pool()], "layer 2 (`max_pool`): max_pool needs an image"),
-        (vec![conv(8, 3)], "layer 1 (`conv2d`): the last layer must give one score per class"),
+        (vec![conv(8, 3)], "layer 1 (`conv2d`): the last layer must output one score per class"),
         (
             vec![flatten(), dense(1, None)],
-            "layer 2 (`dense`): the last layer must give one score per class, at least 2",
+            "layer 2 (`dense`): the last layer must output one score per class, at least 2",
         ),
         (vec![flatten(), dense(10, Some(Activation::Softmax)), dense(10, None)], "softmax turns logits"),
         (vec![], "the model has no layers"),

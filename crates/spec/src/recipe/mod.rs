@@ -169,7 +169,7 @@ impl Recipe {
     pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
         (scores != classes).then(|| {
             format!(
-                "the last layer gives {scores} scores, but `{}` has {classes} classes: give the last dense layer \
+                "the last layer outputs {scores} scores, but `{}` has {classes} classes: give the last dense layer \
                  `units = {classes}`",
                 self.data.dataset
             )

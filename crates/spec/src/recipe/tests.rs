@@ -85,7 +85,7 @@ fn every_mistake_names_its_line_and_what_to_do() {
         ),
         ("kernel_size = 3", "kernel_size = 29", "small.toml:4: layer 1 (`conv2d`): a 29x29 kernel does not fit"),
         ("filters = 4\n", "", "small.toml:4: `filters` is missing in `layers.1`: add it"),
-        ("units = 10", "units = 12", "small.toml:12: the last layer gives 12 scores, but `mnist` has 10 classes"),
+        ("units = 10", "units = 12", "small.toml:12: the last layer outputs 12 scores, but `mnist` has 10 classes"),
         ("units = 10", "units = 10\nname = \"a.b\"", "small.toml:15: a layer's name is letters"),
         ("type = \"flatten\"", "", "small.toml:9: `layers.2` has no `type`"),
         (

@@ -15,13 +15,13 @@ pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8
     let record = &contract.preprocessing;
     if contract.input == InputKind::Pixels {
         bail!(
-            "this model takes uint8 pixels and prepares them itself, Hugging Face's processors give prepared values: \
+            "this model takes uint8 pixels and prepares them itself, Hugging Face's processors return prepared values: \
              leave out --huggingface"
         );
     }
     if record.channels == Channels::Bgr {
         bail!(
-            "Hugging Face's ViTImageProcessor gives channels in the order rgb, this model takes bgr: \
+            "Hugging Face's ViTImageProcessor returns channels in the order rgb, this model takes bgr: \
              leave out --huggingface, or export the model with its channels in the order rgb"
         );
     }
@@ -31,7 +31,7 @@ pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8
     }
     if contract.layout == Layout::Nhwc {
         terminal
-            .status("Note", "this model takes channels last, transformers give them first: transpose what they give");
+            .status("Note", "this model takes channels last, transformers returns them first: transpose its output");
     }
     let config = json!({
         "image_processor_type": "ViTImageProcessor",

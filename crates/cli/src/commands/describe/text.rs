@@ -41,7 +41,7 @@ pub fn text(description: &Description<'_>) -> String {
     if let Some(image) = image {
         let rows =
             image.items.iter().map(|item| [item.name.to_owned(), item.value.clone(), shown(&item.from, LONGEST)]);
-        paragraph(&mut text, &text_table(["an image", "is used so", "by"], rows, 3));
+        paragraph(&mut text, &text_table(["setting", "value", "source"], rows, 3));
         if let Some(batch) = image.batch {
             let _ = writeln!(text, "The graph takes exactly {batch} images at a time; kiln fills up what is missing.");
         }

@@ -31,7 +31,7 @@ pub fn findings() -> Vec<Finding> {
                 "install NVIDIA's driver, such as by `sudo ubuntu-drivers install`",
             )
         } else {
-            ("no NVIDIA device, no driver", "nothing: kiln runs on the processor (--device cpu)")
+            ("no NVIDIA device, no driver", "none needed: kiln runs on the processor (--device cpu)")
         };
         return vec![Finding::missing("NVIDIA", found, cure)];
     };

@@ -119,16 +119,21 @@ impl<'a> Tally<'a> {
         Ok(Self { classes, evaluator, mistakes: MostConfident::new(mistakes.into()), resumed: 0 })
     }
 
-    /// Counts an image of predictions that were there already. Its loss is that of its probabilities.
+    /// Counts an image of predictions that were there already, as it was counted at first.
     pub fn resume(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
         let name = row.label.as_deref().unwrap_or_default();
         let Some(label) = self.classes.iter().position(|class| class == name) else {
             anyhow::bail!(
-                "the predictions to resume have the label `{name}` in the line of image {}: begin anew",
+                "the predictions to resume have the label `{name}` in the line of image {}, which the model does not \
+                 have: leave out --resume to start over",
                 row.index
             )
         };
-        self.evaluator.push_probabilities(&row.probabilities, &[label as u32])?;
+        if row.logits.is_empty() {
+            self.evaluator.push_probabilities(&row.probabilities, &[label as u32])?;
+        } else {
+            self.evaluator.push(&row.logits, &[label as u32])?;
+        }
         self.resumed += 1;
         self.mistake(row.index, row.path.as_deref(), name, &row.predicted, row.probability);
         Ok(())

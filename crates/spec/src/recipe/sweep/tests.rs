@@ -128,7 +128,7 @@ fn every_mistake_names_its_line_and_what_to_do() {
         ("\"training..seed\" = [1]", "small.toml:19: the key has an empty part"),
         ("layers.1.filtres = [1, 2]", "small.toml:19: unknown key `filtres` in `layers.1`: did you mean `filters`?"),
         ("layers.9.units = [1]", "small.toml:19: `layers` has no entry `9`"),
-        ("layers.dense.units = [10, 12]", "small.toml:14: the last layer gives 12 scores"),
+        ("layers.dense.units = [10, 12]", "small.toml:14: the last layer outputs 12 scores"),
         ("\"training.seed\" = [1]\ntraining.seed = [2]", "small.toml:20: `sweep.training.seed` is given twice"),
         ("variant = []", "small.toml:19: `sweep.variant` is empty"),
         ("variant = [1]", "small.toml:19: unknown key `variant` in `sweep`: did you mean `variants`?"),
