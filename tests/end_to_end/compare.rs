@@ -130,6 +130,28 @@ fn each_model_prepares_images_in_its_own_way() {
 }
 
 #[test]
+fn every_source_and_images_that_cannot_be_read_are_as_in_eval() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, other, data) = (path(trained(), "model.onnx"), other(folder.path()), digits(folder.path()));
+    let compare = |data: &str, more: &[&str]| {
+        kiln(&[&["compare", &model, &other, "--data", data, "--batch-size", "16", "--json", "-"], more].concat())
+    };
+    let whole = json(&run(&mut compare(&data, &[])).stdout);
+    let globbed = json(&run(&mut compare(&format!("{data}/*/*.png"), &[])).stdout);
+    for key in ["images", "both_right", "only_first", "only_second", "both_wrong"] {
+        assert_eq!(globbed[key], whole[key], "{key}");
+    }
+    for class in ["0", "5"] {
+        fs::write(path(data.as_ref(), &format!("{class}/broken.png")), "no image").unwrap();
+    }
+    let message = error(&mut compare(&data, &["--quiet"]));
+    assert!(message.contains(&format!("2 of {} images", IMAGES + 2)) && message.contains("--skip-bad"), "{message}");
+    let skipped = run(&mut compare(&data, &["--skip-bad"]));
+    assert!(skipped.stderr.contains("Skipped 2 images"), "{}", skipped.stderr);
+    assert_eq!(json(&skipped.stdout)["only_first"], whole["only_first"]);
+}
+
+#[test]
 fn models_of_other_classes_are_refused_with_the_first_difference() {
     let folder = tempfile::tempdir().unwrap();
     let model = path(trained(), "model.onnx");

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use kiln_data::FilesError;
 use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 
 use crate::commands::Context;
 use crate::inputs::{Input, Inputs};
 use crate::interrupt::{self, Polling};
 use crate::sign_of_life::SignOfLife;
+use crate::unreadable::Unreadable;
 
 /// What was done.
 pub enum Ended {
@@ -35,7 +35,7 @@ pub fn run(
     context: &Context<'_>,
     mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Ended> {
-    let (name, resumed) = (inputs.source.to_string(), inputs.resumed);
+    let (source, resumed) = (inputs.source.clone(), inputs.resumed);
     let engine = model.receipt().engine;
     let bar = match inputs.count {
         Some(count) => context.terminal.bar(
@@ -52,8 +52,7 @@ pub fn run(
         Err(_) => Err(None),
     };
     let mut sign_of_life = SignOfLife::new();
-    let mut bad = Vec::new();
-    let mut bad_count: u64 = 0;
+    let mut unreadable = Unreadable::default();
     let polling = Polling::begin();
     let ended = model.stream(inputs, options, prepare, |input, result| {
         if interrupt::requested() {
@@ -71,9 +70,8 @@ pub fn run(
                 Err(error) => ControlFlow::Break(Stop::Failed(error)),
             },
             Err(reason) => {
-                bad_count += 1;
-                if let Some(reason) = reason.filter(|_| bad.len() < crate::dataset::LISTED) {
-                    bad.push(reason.to_string());
+                if let Some(reason) = reason {
+                    unreadable.push(reason);
                 }
                 ControlFlow::Continue(())
             }
@@ -86,15 +84,6 @@ pub fn run(
         ControlFlow::Break(Stop::Failed(error)) => return Err(error),
         ControlFlow::Continue(summary) => summary,
     };
-    if bad_count > 0 && !context.files.skip_bad() {
-        let examples = bad.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
-        return Err(
-            FilesError::Unreadable { name, bad: bad_count, total: summary.images + summary.failed, examples }.into()
-        );
-    }
-    if let (0, Some(first)) = (summary.images + resumed, bad.first()) {
-        return Err(FilesError::NothingReadable { name, example: first.clone() }.into());
-    }
-    context.files.skipped(bad_count, bad);
+    unreadable.settle(&source, summary.images, resumed, context)?;
     Ok(Ended::Done(summary))
 }

@@ -27,6 +27,7 @@ mod sign_of_life;
 mod speed;
 mod sweep;
 mod terminal;
+mod unreadable;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;

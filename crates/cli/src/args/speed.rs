@@ -74,8 +74,7 @@ pub struct CompareArgs {
     /// The model that may replace it
     #[arg(value_name = "B.onnx")]
     pub second: PathBuf,
-    /// Data set: mnist:test, mnist:train, a folder of images for each class, or a CSV file with the columns path and
-    /// label
+    /// Data set: what `kiln eval --data` takes
     #[arg(long, value_name = "DATA")]
     pub data: String,
     #[command(flatten)]

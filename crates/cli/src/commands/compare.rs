@@ -2,6 +2,7 @@
 
 mod differences;
 mod pass;
+mod prepared;
 mod record;
 
 use std::fmt::Write;
@@ -9,7 +10,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use kiln_data::View;
 use kiln_eval::{Latency, text_table};
 
 use super::Context;
@@ -18,7 +18,7 @@ use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Length, Plan};
 use crate::terminal::{bytes, percent, thousands};
-use crate::{Outcome, dataset, declare, engines};
+use crate::{Outcome, declare, engines, inputs};
 use pass::Pass;
 use record::Record;
 
@@ -26,19 +26,17 @@ use record::Record;
 const MEASURED: Length = Length::Time(Duration::from_secs(1));
 
 pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let source = dataset::parse(&args.data)?;
     let files = |model: &Path| declare::files(model, &args.engine.declared);
-    let inputs = [files(&args.first), files(&args.second), vec![args.data.as_str().into()]].concat();
-    let outputs = Outputs::check([("--json", args.json.as_deref())], &inputs)?;
+    let read = [files(&args.first), files(&args.second), vec![args.data.as_str().into()]].concat();
+    let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
     let load = |title: &str, path: &Path| Contestant::load(title.into(), path, &args.engine, context);
     let mut contestants = [load("A", &args.first)?, load("B", &args.second)?];
     let [a, b] = &contestants;
     same_labels(args, a.model().labels(), b.model().labels())?;
     engines::announce(a.receipt(), context.terminal);
-    let classes = a.model().labels().to_vec();
-    let view = View::all(dataset::labelled(&source, &classes, context)?);
+    let inputs = inputs::labelled(&args.data, a.model().labels(), context)?;
     let _polling = Polling::begin();
-    let pass = Pass::run([a.model(), b.model()], &view, args.batch_size as usize, context.terminal)?;
+    let pass = Pass::run([a.model(), b.model()], inputs, args.batch_size as usize, context)?;
     let mut batch_sizes = vec![1, args.batch_size as usize];
     batch_sizes.dedup();
     for batch_size in batch_sizes {
@@ -49,7 +47,7 @@ pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
         context.terminal.status("Stopped", "before the models were compared: nothing was written");
         return Ok(Outcome::Interrupted);
     };
-    let record = Record::new(args, &contestants, &pass, &view)?;
+    let record = Record::new(args, &contestants, &pass)?;
     if let Some(path) = &args.json {
         output::write_json(path, &record, context.terminal)?;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use kiln_assets::Asset;
-use kiln_data::{Dataset, Folder, Subset, View, list_checksum, mnist};
+use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
 use kiln_spec::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
 
 use crate::commands::Context;
@@ -202,32 +202,6 @@ pub fn parse(text: &str) -> anyhow::Result<Named> {
         "train" => Ok(Named::Subset(mnist, Subset::Train)),
         _ => bail!("`{name}` has no subset `{subset}`: use {name}:test or {name}:train"),
     }
-}
-
-/// Loads images with labels that count these classes: of a folder with subsets its test images.
-pub fn labelled(data: &Named, classes: &[String], context: &Context<'_>) -> anyhow::Result<Arc<Dataset>> {
-    let source = match data {
-        Named::Files(source) => source,
-        Named::Subset(name, subset) => {
-            let dataset = load(*name, *subset, context)?;
-            if dataset.classes() != classes {
-                bail!(
-                    "the model has the classes {classes:?}, but {} has {:?}: evaluate on the data set that it was trained for",
-                    dataset.name(),
-                    dataset.classes(),
-                );
-            }
-            return Ok(dataset);
-        }
-    };
-    let listing = match files::find(source)? {
-        Folder::Whole(all) => all,
-        Folder::Divided { test: Some(test), .. } => test,
-        Folder::Divided { test: None, .. } => {
-            bail!("`{source}` has no folder `test` beside `train`: name the folder to evaluate, such as {source}/train")
-        }
-    };
-    context.files.read(listing.with_classes(classes)?, context)
 }
 
 #[cfg(test)]

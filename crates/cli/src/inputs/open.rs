@@ -50,7 +50,14 @@ pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow
         return Ok(Inputs { has_labels: true, ..Inputs::new(Source::file(path), None, images) });
     }
     let Named::Subset(name, subset) = dataset::parse(data)? else { bail!("`{data}` went away while it was opened") };
-    let dataset = dataset::labelled(&Named::Subset(name, subset), classes, context)?;
+    let dataset = dataset::load(name, subset, context)?;
+    if dataset.classes() != classes {
+        bail!(
+            "the model has the classes {classes:?}, but {} has {:?}: evaluate on the data set that it was trained for",
+            dataset.name(),
+            dataset.classes(),
+        );
+    }
     Ok(Inputs::of_view(&View::all(dataset)))
 }
 

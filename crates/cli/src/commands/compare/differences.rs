@@ -1,19 +1,18 @@
 //! The images that the models put into different classes.
 
-use kiln_data::View;
 use kiln_eval::text_table;
 use serde::Serialize;
 
-use super::pass::{Choice, Pass};
+use super::pass::{Choice, Differing, Pass};
 use crate::terminal::thousands;
 
 /// One image, for JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference<'a> {
-    /// Which image of the data set's subset, counted from 0.
-    index: usize,
+    /// Place of the image among all images of the data, from 0.
+    index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
+    path: Option<&'a str>,
     label: &'a str,
     first: Chosen<'a>,
     second: Chosen<'a>,
@@ -36,18 +35,16 @@ impl Difference<'_> {
 }
 
 /// All of them, those first of which both models are sure.
-pub fn sorted<'a>(pass: &Pass, view: &'a View, classes: &'a [String]) -> Vec<Difference<'a>> {
-    let labels: Vec<u32> = view.labels().collect();
+pub fn sorted<'a>(pass: &'a Pass, classes: &'a [String]) -> Vec<Difference<'a>> {
     let chosen = |choice: Choice| Chosen {
         predicted: classes[choice.class].as_str(),
         probability: choice.probability,
         margin: choice.margin,
     };
-    let difference = |differing: &super::pass::Differing| {
-        let index = view.indices()[differing.at] as usize;
+    let difference = |differing: &'a Differing| {
         let [first, second] = differing.choices.map(chosen);
-        let path = view.dataset().path(index).map(|path| path.display().to_string());
-        Difference { index, path, label: &classes[labels[differing.at] as usize], first, second }
+        let (path, label) = (differing.path.as_deref(), &classes[differing.label as usize]);
+        Difference { index: differing.index, path, label, first, second }
     };
     let mut all: Vec<_> = pass.differing.iter().map(difference).collect();
     all.sort_by(|a, b| b.margin().total_cmp(&a.margin()));
@@ -62,7 +59,7 @@ pub fn table(all: &[Difference<'_>], show: usize) -> String {
             let right = if chosen.predicted == difference.label { "right" } else { "" };
             [chosen.predicted.to_owned(), format!("{:.4}", chosen.margin), right.to_owned()]
         };
-        let image = difference.path.clone().unwrap_or_else(|| difference.index.to_string());
+        let image = difference.path.map_or_else(|| difference.index.to_string(), str::to_owned);
         let [[a, a_margin, a_right], [b, b_margin, b_right]] = [said(&difference.first), said(&difference.second)];
         [image, difference.label.to_owned(), a, a_right, b, b_right, a_margin, b_margin]
     });

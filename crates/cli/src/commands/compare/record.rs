@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use kiln_data::View;
 use kiln_eval::{Latency, Paired};
 use serde::Serialize;
 
@@ -48,7 +47,7 @@ pub struct ModelRecord<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub fn new(args: &'a CompareArgs, both: &'a [Contestant; 2], pass: &Pass, view: &'a View) -> anyhow::Result<Self> {
+    pub fn new(args: &'a CompareArgs, both: &'a [Contestant; 2], pass: &'a Pass) -> anyhow::Result<Self> {
         let paths = [&args.first, &args.second];
         let models = both.iter().zip(paths).zip(&pass.evaluations).map(|((contestant, path), evaluation)| {
             Ok(ModelRecord {
@@ -75,7 +74,7 @@ impl<'a> Record<'a> {
             p_value: paired.p_value(),
             max_drop: args.max_drop,
             passed: args.max_drop.map(|most| -change <= most),
-            differences: differences::sorted(pass, view, both[0].model().labels()),
+            differences: differences::sorted(pass, both[0].model().labels()),
         })
     }
 }
