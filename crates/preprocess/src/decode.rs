@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::error::ImageError;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
+use crate::jpeg::is_cut_off;
 use crate::{PreprocessError, RawImage};
 
 /// Most memory that a decoder may use: a photograph of 170 megapixels fits, a file that unpacks to gigabytes does not.
@@ -56,6 +57,15 @@ fn read(content: impl BufRead + Seek, name: &str) -> Result<DynamicImage, Prepro
         }
         None => return Err(PreprocessError::Format { image: image(), found: "no known format".to_owned() }),
     }
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        let mut content = reader.into_inner();
+        let cut_off = is_cut_off(&mut content).and_then(|cut_off| content.rewind().map(|()| cut_off));
+        if cut_off.map_err(|reason| PreprocessError::Read { image: image(), reason })? {
+            let reason = "the file ends before the image does, as after a download that was broken off".to_owned();
+            return Err(PreprocessError::Damaged { image: image(), reason });
+        }
+        reader = ImageReader::with_format(content, ImageFormat::Jpeg);
+    }
     reader.limits(limits());
     reader.decode().map_err(|error| match error {
         ImageError::Limits(_) => PreprocessError::TooLarge { image: image() },
@@ -73,7 +83,6 @@ fn limits() -> Limits {
 
 #[cfg(test)]
 mod tests {
-    use image::ImageFormat;
     use proptest::prelude::*;
 
     use super::*;
@@ -153,6 +162,18 @@ mod tests {
         }
         let error = decode(&png_header(32_768, 5_000)).unwrap_err();
         assert!(matches!(error, PreprocessError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn images_that_were_cut_off_are_damaged() {
+        for format in FORMATS {
+            let bytes = encode(format);
+            let error = decode(&bytes[..bytes.len() * 9 / 10]).unwrap_err();
+            assert!(matches!(error, PreprocessError::Damaged { .. }), "{format:?}: {error}");
+        }
+        let bytes = encode(ImageFormat::Jpeg);
+        let error = decode(&bytes[..bytes.len() - 1]).unwrap_err().to_string();
+        assert!(error.contains("the file ends before the image does"), "{error}");
     }
 
     proptest! {

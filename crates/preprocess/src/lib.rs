@@ -36,6 +36,7 @@ mod bits;
 mod bytes;
 mod decode;
 mod error;
+mod jpeg;
 mod luma;
 mod normalize;
 mod pixels;
