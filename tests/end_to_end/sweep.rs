@@ -156,3 +156,37 @@ fn an_interrupted_sweep_goes_on_with_the_same_command() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("Reusing 1/2") && ended.stderr.contains("Running 2/2"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_run_that_was_killed_in_a_sweep_is_resumed_by_the_same_command() {
+    mnist();
+    let folder = folder("\"training.seed\" = [3]\n");
+    let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
+    let set = ["--set", "training.epochs=40", "--set", "data.limit=6000", "--threads", "2"];
+    let args = [&["sweep", &recipe, "--runs", &runs][..], &set].concat();
+    let mut child = kiln(&args).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let broken_off = folder.path().join("runs/small-sweep/seed-3");
+    let start = std::time::Instant::now();
+    while !broken_off.join("checkpoints/last.safetensors").exists() {
+        assert!(start.elapsed() < std::time::Duration::from_mins(2), "no epoch was done");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    // Nobody else may write there meanwhile.
+    let resume = ["train", "--resume", broken_off.to_str().unwrap()];
+    for other in [&args[..], &resume] {
+        let message = error(&mut kiln(&[other, &["--quiet"]].concat()));
+        assert!(message.contains("another kiln is at work in"), "{message}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!broken_off.join("weights.safetensors").exists(), "it was done before it was killed");
+
+    let ended = run(&mut kiln(&args));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Resuming after epoch "), "{}", ended.stderr);
+    assert_eq!(folders(folder.path()), ["seed-3"]);
+    let whole = [&["train", &recipe, "--runs", &runs, "--set", "sweep=", "--set", "training.seed=3"][..], &set].concat();
+    let whole = ok(&whole).stdout.trim().to_owned();
+    let weights = |run: &Path| fs::read(run.join("weights.safetensors")).unwrap();
+    assert!(weights(&broken_off) == weights(whole.as_ref()), "other weights");
+}

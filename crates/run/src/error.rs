@@ -21,6 +21,12 @@ pub enum RunError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Another process writes to the folder.
+    #[error("another kiln is at work in {}: wait for it, or stop it", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder is no run directory.
     #[error(
         "{} is not a run directory: it has no `{missing}`. Name a folder that `kiln train` made, such as \

@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod history;
 mod json;
+mod lock;
 mod sweep;
 mod weights;
 
@@ -21,5 +22,6 @@ pub use directory::{RunDir, RunFile};
 pub use environment::Environment;
 pub use error::RunError;
 pub use history::{Epoch, History};
+pub use lock::Lock;
 pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

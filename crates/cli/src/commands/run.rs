@@ -9,10 +9,11 @@ use kiln_run::{RunDir, RunFile};
 use kiln_spec::Recipe;
 use serde::Serialize;
 
+use super::Context;
 use super::eval::{Measured, MeasuredRecord, Tally, measure};
 use super::export::{self, Trained};
-use super::{Context, train};
-use crate::args::{RunArgs, TrainingArgs};
+use super::train::{self, Attempt};
+use crate::args::RunArgs;
 use crate::inputs::Inputs;
 use crate::parity::{self, Parity};
 use crate::predictions::{Columns, Format, Row, Writer};
@@ -31,11 +32,8 @@ struct Report<'a> {
 }
 
 pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let (run, recipe, outcome) = train::train(&args.train, context)?;
-    if outcome != Outcome::Done {
-        return Ok(outcome);
-    }
-    let Some(finished) = finish(recipe, run, context)? else { return Ok(Outcome::Interrupted) };
+    let attempt = train::train(&args.train, context)?;
+    let Some(finished) = finish(attempt, context)? else { return Ok(Outcome::Interrupted) };
     let Finished { recipe, run, measured, parity } = &finished;
     let output = if args.json {
         let data = dataset::test_name(recipe);
@@ -56,14 +54,12 @@ pub struct Finished {
     pub parity: Parity,
 }
 
-/// Trains, exports, verifies, evaluates and reports into a new run directory; nothing if the user stopped it.
-pub fn whole(args: &TrainingArgs, recipe: Recipe, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
-    let (run, outcome) = train::begin(&recipe, args, context)?;
-    if outcome == Outcome::Done { finish(recipe, run, context) } else { Ok(None) }
-}
-
 /// Exports, verifies, evaluates and reports what was trained; nothing if the user stopped it.
-fn finish(recipe: Recipe, run: RunDir, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
+pub fn finish(attempt: Attempt, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
+    let Attempt { recipe, run, outcome, lock: _lock } = attempt;
+    if outcome != Outcome::Done {
+        return Ok(None);
+    }
     let mut trained = Trained::open(&run, recipe)?;
     let images = dataset::test(&trained.recipe, context)?;
     if trained.recipe.export.golden {

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use kiln_run::{RunDir, SweepDir, SweepFile};
+use kiln_run::{Lock, RunDir, SweepDir, SweepFile};
 use kiln_spec::{Combination, Sweep};
 use serde::Serialize;
 
 use super::Context;
-use super::run::whole;
-use super::train::device;
+use super::run::{Finished, finish};
+use super::train::{self, device};
 use crate::args::{SweepArgs, TrainingArgs};
 use crate::interrupt::{self, Polling};
 use crate::record::RunRecord;
@@ -21,6 +21,7 @@ pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let sweep = recipe::read_sweep(&args.recipe)?;
     check(&sweep, args, context)?;
     let folder = SweepDir::of(&args.training.runs, &sweep.name)?;
+    let _lock = Lock::of(folder.path())?;
     let stopped = run_all(&sweep, args, &folder, context)?;
     let results = Results::read(&folder)?;
     let output = if args.json { json(&results, &folder)? } else { summary(&results, &folder)? };
@@ -51,7 +52,9 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
     let training = TrainingArgs { runs: folder.path().into(), ..args.training.clone() };
     // Those that are there count at once, so that the page is whole however the sweep ends.
     for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
-        entry.run = complete(folder, combination, context)?;
+        if let Some(Found::Complete(run)) = find(folder, combination, &training, context)? {
+            entry.run = name_of(&run);
+        }
     }
     write(&record, folder)?;
     let total = sweep.combinations.len();
@@ -65,7 +68,7 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
             return Ok(true);
         }
         context.terminal.status("Running", &label);
-        let outcome = whole(&training, combination.recipe.clone(), context);
+        let outcome = whole(folder, combination, &training, context);
         let entry = &mut record.combinations[at];
         match outcome {
             Ok(Some(finished)) if finished.parity.passed => entry.run = name_of(&finished.run),
@@ -83,19 +86,51 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
     Ok(false)
 }
 
-/// A complete run of exactly this combination on the images that are there now.
-fn complete(folder: &SweepDir, combination: &Combination, context: &Context<'_>) -> anyhow::Result<Option<String>> {
+/// Trains, exports, verifies, evaluates and reports, into a run that was broken off if there is one; nothing if the user stopped it.
+fn whole(
+    folder: &SweepDir,
+    combination: &Combination,
+    args: &TrainingArgs,
+    context: &Context<'_>,
+) -> anyhow::Result<Option<Finished>> {
+    let recipe = combination.recipe.clone();
+    let attempt = match find(folder, combination, args, context)? {
+        Some(Found::BrokenOff(run)) => train::resume(recipe, run, args, context)?,
+        _ => train::begin(recipe, args, context)?,
+    };
+    finish(attempt, context)
+}
+
+/// A run of exactly a combination, on the images that are there now.
+enum Found {
+    Complete(RunDir),
+    /// By the same kiln, on the same device with as many threads: going on gives what it would have given.
+    BrokenOff(RunDir),
+}
+
+/// The first that is complete, else the last that was broken off.
+fn find(
+    folder: &SweepDir,
+    combination: &Combination,
+    args: &TrainingArgs,
+    context: &Context<'_>,
+) -> anyhow::Result<Option<Found>> {
     let runs = RunDir::of(folder.path(), &combination.recipe);
     if runs.is_empty() {
         return Ok(None);
     }
-    let data = dataset::checksums(&combination.recipe.data.dataset, context)?;
-    let mut complete = runs.into_iter().filter(|run| {
-        RunRecord::read(run.clone()).is_ok_and(|record| {
-            record.is_complete() && record.environment.is_some_and(|environment| environment.data == data)
-        })
-    });
-    Ok(complete.find_map(|run| name_of(&run)))
+    let now = train::environment(&combination.recipe, &device(args)?, context)?;
+    let mut broken_off = None;
+    for run in runs {
+        let Ok(record) = RunRecord::read(run.clone()) else { continue };
+        let complete = record.is_complete();
+        match record.environment {
+            Some(environment) if complete && environment.data == now.data => return Ok(Some(Found::Complete(run))),
+            Some(environment) if record.parity.is_none() && environment == now => broken_off = Some(run),
+            _ => {}
+        }
+    }
+    Ok(broken_off.map(Found::BrokenOff))
 }
 
 /// A run's folder within the sweep's.

@@ -9,7 +9,7 @@ mod start;
 
 use std::time::Instant;
 
-use kiln_run::{Environment, Epoch, History, RunDir, RunFile};
+use kiln_run::{Environment, Epoch, History, Lock, RunDir, RunFile};
 use kiln_spec::{Recipe, Validation, ValidationSubset};
 use kiln_trainer::{Device, DeviceKind, TrainError};
 
@@ -22,43 +22,46 @@ use phases::{Trained, phases};
 use start::Start;
 
 pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let (run, _, outcome) = train(args, context)?;
+    let Attempt { run, outcome, .. } = train(args, context)?;
     if outcome == Outcome::Done {
         context.terminal.print(&format!("{}\n", run.path().display()))?;
     }
     Ok(outcome)
 }
 
+/// A training that went to its end, or was stopped.
+pub struct Attempt {
+    pub recipe: Recipe,
+    pub run: RunDir,
+    pub outcome: Outcome,
+    /// The run is this process's until it is dropped.
+    pub lock: Lock,
+}
+
 /// Trains a recipe into a new run directory, or goes on in one.
-pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<(RunDir, Recipe, Outcome)> {
-    let (run, recipe, outcome) = match (&args.resume, &args.path) {
+pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Attempt> {
+    match (&args.resume, &args.path) {
         (Some(path), _) => {
             let run = RunDir::open(path)?;
-            let recipe = run.recipe(kiln_trainer::bases())?;
-            let outcome = resume(&recipe, &run, &device(&args.training)?, context)?;
-            (run, recipe, outcome)
+            resume(run.recipe(kiln_trainer::bases())?, run, &args.training, context)
         }
-        (None, Some(path)) => {
-            let recipe = recipe::read_file(path, &args.overrides)?;
-            let (run, outcome) = begin(&recipe, &args.training, context)?;
-            (run, recipe, outcome)
-        }
+        (None, Some(path)) => begin(recipe::read_file(path, &args.overrides)?, &args.training, context),
         (None, None) => unreachable!("the command line asks for one of them"),
-    };
-    Ok((run, recipe, outcome))
+    }
 }
 
 /// Trains into a new run directory.
-pub fn begin(recipe: &Recipe, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<(RunDir, Outcome)> {
+pub fn begin(recipe: Recipe, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<Attempt> {
     let device = &device(args)?;
-    let sets = sets(recipe, context)?;
-    let start = Start::first(recipe, context)?;
-    let run = RunDir::create(&args.runs, recipe)?;
-    run.write_json(RunFile::Environment, &environment(recipe, device, context)?)?;
+    let sets = sets(&recipe, context)?;
+    let start = Start::first(&recipe, context)?;
+    let run = RunDir::create(&args.runs, &recipe)?;
+    let lock = Lock::of(run.path())?;
+    run.write_json(RunFile::Environment, &environment(&recipe, device, context)?)?;
     run.write_json(RunFile::Labels, &sets.train.dataset().classes())?;
-    announce(recipe, &run, &sets, device, context)?;
-    let outcome = go_on(recipe, &start, &sets, &run, device, context)?;
-    Ok((run, outcome))
+    announce(&recipe, &run, &sets, device, context)?;
+    let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
+    Ok(Attempt { recipe, run, outcome, lock })
 }
 
 /// The device that was asked for, which must work.
@@ -80,10 +83,12 @@ pub fn silently(kind: DeviceKind) -> Result<Device, TrainError> {
 }
 
 /// Goes on where the run stood after its last whole epoch.
-fn resume(recipe: &Recipe, run: &RunDir, device: &Device, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let sets = sets(recipe, context)?;
+pub fn resume(recipe: Recipe, run: RunDir, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<Attempt> {
+    let device = &device(args)?;
+    let sets = sets(&recipe, context)?;
+    let lock = Lock::of(run.path())?;
     let before = run.environment()?;
-    let now = environment(recipe, device, context)?;
+    let now = environment(&recipe, device, context)?;
     if before.data != now.data {
         anyhow::bail!(
             "{} was trained on other data: its checksums differ; train it again from the start",
@@ -96,11 +101,12 @@ fn resume(recipe: &Recipe, run: &RunDir, device: &Device, context: &Context<'_>)
             before.threads, before.device, now.threads, now.device
         ));
     }
-    let start = Start::of(run, recipe, context)?;
-    announce(recipe, run, &sets, device, context)?;
+    let start = Start::of(&run, &recipe, context)?;
+    announce(&recipe, &run, &sets, device, context)?;
     let done = start.history.epochs.len();
     context.terminal.status("Resuming", &format!("after epoch {done} of {}", recipe.training.epochs()));
-    go_on(recipe, &start, &sets, run, device, context)
+    let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
+    Ok(Attempt { recipe, run, outcome, lock })
 }
 
 /// The images, whose classes must be as many as the model's.
@@ -185,7 +191,8 @@ pub fn curves(history: &History) -> (Vec<kiln_eval::EpochMetrics>, Option<u32>) 
     (history.epochs.iter().map(metrics).collect(), history.best().map(|epoch| epoch.epoch as u32))
 }
 
-fn environment(recipe: &Recipe, device: &Device, context: &Context<'_>) -> anyhow::Result<Environment> {
+/// What a run that begins now is made with.
+pub fn environment(recipe: &Recipe, device: &Device, context: &Context<'_>) -> anyhow::Result<Environment> {
     Ok(Environment {
         kiln: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
