@@ -8,6 +8,7 @@ mod hostile;
 mod layout;
 mod model;
 mod naive;
+mod outputs;
 mod refusals;
 mod stream;
 mod verify;

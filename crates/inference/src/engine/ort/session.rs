@@ -10,7 +10,7 @@ use ::ort::value::TensorRef;
 use super::placement::Placement;
 use super::runtime::{self, Runtime};
 use crate::chunks::{self, Chunk};
-use crate::engine::{Engine, EngineError, Lane, NamedTensor, Source};
+use crate::engine::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
 use crate::input::Input;
 use crate::options::{Device, EngineChoice, Options};
 use crate::pool::Pool;
@@ -152,8 +152,8 @@ impl Engine for Ort {
         chunks_of(images, self.wanted.batch, self.wanted.max_batch)
     }
 
-    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        self.runs.take().run(input, batch)
+    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+        self.runs.take().run(input, batch, outputs)
     }
 
     fn receipt(&self) -> &Receipt {
@@ -177,8 +177,8 @@ impl Lane for Shared<'_> {
         self.0.chunks(images)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        Engine::run(self.0, input, batch)
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+        Engine::run(self.0, input, batch, outputs)
     }
 }
 
@@ -187,7 +187,7 @@ impl Lane for Run {
         chunks_of(images, self.batch, self.max_batch)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
         let [a, b, c] = self.shape;
         let shape = [batch, a, b, c];
         let input = match input {
@@ -195,8 +195,8 @@ impl Lane for Run {
             Input::U8(pixels) => TensorRef::from_array_view((shape, &pixels[..])).map(TensorRef::into_dyn),
         };
         let inputs = ::ort::inputs![input.map_err(run_error)?];
-        let outputs = self.session.run_with_options(inputs, &self.quiet).map_err(run_error)?;
-        outputs.iter().map(|(name, value)| named(name, &value)).collect()
+        let computed = self.session.run_with_options(inputs, &self.quiet).map_err(run_error)?;
+        computed.iter().take(outputs.limit()).map(|(name, value)| named(name, &value)).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use tract_onnx::prelude::*;
 use self::guard::guarded;
 use self::operators::check_operators;
 use self::plan::Plans;
-use super::{Engine, EngineError, Lane, NamedTensor, Source};
+use super::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
 use crate::chunks::{self, Chunk};
 use crate::input::{Input, InputKind};
 use crate::options::{Device, EngineChoice, Options};
@@ -94,19 +94,19 @@ impl Engine for Tract {
         self.chunks_for(images, self.receipt.threads)
     }
 
-    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
         let plan = self.plans.get(batch)?;
         let [a, b, c] = self.shape;
         let shape = [batch, a, b, c];
-        let outputs = guarded(|| {
+        let computed = guarded(|| {
             let input = match input {
                 Input::F32(values) => Tensor::from_shape(&shape, values)?,
                 Input::U8(pixels) => Tensor::from_shape(&shape, pixels)?,
             };
             plan.run(tvec!(input.into_tvalue()))
         });
-        let outputs = outputs.map_err(run_error)?;
-        self.outputs.iter().zip(&outputs).map(|(name, value)| named(name, value)).collect()
+        let computed = computed.map_err(run_error)?;
+        self.outputs.iter().zip(&computed).take(outputs.limit()).map(|(name, value)| named(name, value)).collect()
     }
 
     fn receipt(&self) -> &Receipt {
@@ -130,8 +130,8 @@ impl Lane for OneThread<'_> {
         self.0.chunks_for(images, 1)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        self.0.run(input, batch)
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+        self.0.run(input, batch, outputs)
     }
 }
 
