@@ -69,6 +69,18 @@ pub enum LoadErrorKind {
         /// What the graph declares.
         found: String,
     },
+    /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it is always 1.
+    #[error(
+        "the model gives one score for each image, expected one for each of at least 2 classes: export it with an output \
+         for each class, such as two units and a softmax in place of one and a sigmoid"
+    )]
+    OneScore,
+    /// The graph ends in a sigmoid, and nobody says what its scores are.
+    #[error(
+        "the graph ends in a sigmoid, so its scores are not logits, and need not sum to 1: give the output in the options, \
+         `Probabilities` to use them as they are, or `Logits` to apply a softmax"
+    )]
+    Sigmoid,
     /// The thread pool cannot be made.
     #[error("cannot start {threads} threads: {reason}: ask for fewer")]
     Threads {

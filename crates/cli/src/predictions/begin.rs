@@ -24,6 +24,7 @@ pub fn begin(
     let shard = args.shard.map(|shard| shard.to_string());
     let origin = Origin::new(model, &inputs.name, shard, Columns::of(&inputs, classes))?;
     let (file, kept) = PredictionsFile::open(path, &origin, args.resume, each)?;
+    let file = file.flush_every(args.flush_every());
     let Some((last, name)) = &kept.last else { return Ok((file, inputs)) };
     let inputs = inputs.resume(kept.lines, *last, name.as_deref(), context.files.skip_bad())?;
     let lines = thousands(kept.lines as usize);

@@ -6,6 +6,8 @@ mod output;
 
 pub use origin::{Origin, Origins};
 
+use output::End;
+
 use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
 use kiln_spec::{Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing};
 
@@ -62,7 +64,11 @@ impl Contract {
             None => output::numbers(outputs.first())?,
         };
         output::check(outputs.first(), labels.len())?;
-        let output_by_graph = output::kind(model);
+        let output_by_graph = match output::end(model) {
+            Some(End::Sigmoid) if said.output.is_none() => return Err(LoadErrorKind::Sigmoid),
+            Some(End::Softmax) => Some(OutputKind::Probabilities),
+            Some(End::Sigmoid) | None => None,
+        };
         let origins = Origins {
             size: Origin::first(declared.size.is_some(), file.size.is_some(), true),
             channels: Origin::first(
