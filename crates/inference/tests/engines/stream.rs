@@ -107,6 +107,30 @@ fn memory_is_bounded_and_a_break_ends_endless_inputs() {
     }
 }
 
+/// As from a program that writes the next path when it has read the result of the last.
+#[test]
+fn results_do_not_wait_for_a_slow_source() {
+    const INPUTS: u32 = 40;
+    for engine in engines() {
+        let model = Model::from_bytes(&bytes(), &Options { engine, threads: Some(3), ..Options::default() }).unwrap();
+        let (sender, delivered) = std::sync::mpsc::channel();
+        let inputs = (0..INPUTS).map_while(move |seed| {
+            let is_delivered = seed == 0 || delivered.recv_timeout(std::time::Duration::from_secs(10)).is_ok();
+            is_delivered.then_some(seed)
+        });
+        let options = StreamOptions { batch_size: Some(1), warm_up: false };
+        let mut count = 0;
+        let ended = model.stream(inputs, &options, prepare, |_, _| {
+            count += 1;
+            // Nobody listens any more behind the last input.
+            let _ = sender.send(());
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(ended.is_ok());
+        assert_eq!(count, INPUTS, "{engine}");
+    }
+}
+
 #[test]
 #[should_panic(expected = "a scoped thread panicked")]
 fn a_panic_ends_the_stream() {
