@@ -81,6 +81,12 @@ pub enum LoadErrorKind {
          `Probabilities` to use them as they are, or `Logits` to apply a softmax"
     )]
     Sigmoid,
+    /// A number among the options that has to be at least 1.
+    #[error("the option `{option}` is 0: give at least 1, or leave it out")]
+    Zero {
+        /// Its name.
+        option: &'static str,
+    },
     /// The thread pool cannot be made.
     #[error("cannot start {threads} threads: {reason}: ask for fewer")]
     Threads {
@@ -144,6 +150,12 @@ pub enum RunError {
         index: usize,
         /// The value.
         value: f32,
+    },
+    /// A number among the options that has to be at least 1.
+    #[error("the option `{option}` is 0: give at least 1, or leave it out")]
+    Zero {
+        /// Its name.
+        option: &'static str,
     },
     /// The engine failed.
     #[error(transparent)]

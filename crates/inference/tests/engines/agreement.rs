@@ -49,7 +49,7 @@ fn any_batch_size_and_any_number_of_threads() {
 #[test]
 fn a_bound_on_the_batch_changes_no_result() {
     for engine in engines() {
-        for max_batch in [Some(0), Some(1), Some(5), Some(1000)] {
+        for max_batch in [Some(1), Some(5), Some(1000)] {
             let options = Options { engine, max_batch, ..Options::default() };
             check(&Model::from_bytes(&bytes(), &options).unwrap(), 33, 3);
         }

@@ -67,10 +67,41 @@ fn every_image_comes_in_order_with_its_own_scores() {
                 for warm_up in [false, true] {
                     let summary = check(&model, &StreamOptions { batch_size, warm_up });
                     assert_eq!(summary.batch_size, batch_size.unwrap_or(64));
-                    assert!(summary.lanes <= threads && summary.inference > std::time::Duration::ZERO);
+                    // Of more lanes than batches some had nothing to do.
+                    let batches = (IMAGES as usize).div_ceil(summary.batch_size);
+                    assert_eq!(summary.lanes, threads.min(batches), "{engine}: {batch_size:?}, {warm_up}");
+                    assert!(summary.inference > std::time::Duration::ZERO);
                 }
             }
         }
+    }
+}
+
+/// Sessions for runs at a time are the lanes of a stream too.
+#[test]
+fn a_stream_may_take_the_sessions_that_there_are() {
+    for engine in engines() {
+        let options = Options { engine, threads: Some(3), parallel_runs: Some(3), ..Options::default() };
+        let model = Model::from_bytes(&bytes(), &options).unwrap();
+        for warm_up in [false, true] {
+            assert_eq!(check(&model, &StreamOptions { batch_size: Some(5), warm_up }).lanes, 3);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_preparing_is_that_of_all_threads_together() {
+    const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
+    let model = Model::from_bytes(&bytes(), &Options { threads: Some(3), ..Options::default() }).unwrap();
+    let slow = |seed: &u32, out: &mut [f32]| {
+        std::thread::sleep(WAIT);
+        prepare(seed, out)
+    };
+    for (batch_size, warm_up) in [(Some(4), false), (Some(4), true), (Some(64), false)] {
+        let options = StreamOptions { batch_size, warm_up };
+        let ended = model.stream(0..24, &options, slow, |_, _| ControlFlow::<()>::Continue(())).unwrap();
+        let ControlFlow::Continue(summary) = ended else { panic!("nothing breaks") };
+        assert!(summary.prepare >= WAIT * 24, "{summary:?}");
     }
 }
 

@@ -51,7 +51,7 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut &*source.bytes)
     });
     let graph = graph.map_err(load_error)?;
-    let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX).max(1);
+    let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX);
     let open = || CHUNK_SIZES.into_iter().filter(allowed).collect();
     let sizes = source.batch.map_or_else(open, |batch| vec![batch]);
     let datum_type = match source.input {
