@@ -1,6 +1,7 @@
 //! What computes a graph.
 
 mod error;
+mod one_line;
 // Each engine has a twin with the same signatures for builds without it.
 #[cfg(feature = "ort")]
 mod ort;

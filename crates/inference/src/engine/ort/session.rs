@@ -10,6 +10,7 @@ use ::ort::value::TensorRef;
 use super::placement::Placement;
 use super::runtime::{self, Runtime};
 use crate::chunks::{self, Chunk};
+use crate::engine::one_line::one_line;
 use crate::engine::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
 use crate::input::Input;
 use crate::options::{Device, EngineChoice, Options};
@@ -237,10 +238,6 @@ fn load_error(error: impl std::fmt::Display) -> EngineError {
 
 fn run_error(error: impl std::fmt::Display) -> EngineError {
     EngineError::Run { engine: EngineChoice::Ort, reason: one_line(&error) }
-}
-
-fn one_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

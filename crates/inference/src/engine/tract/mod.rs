@@ -17,7 +17,7 @@ use crate::input::{Input, InputKind};
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
 
-/// The version of tract that is built in; Cargo.lock pins it.
+/// The version of tract that is built in, as far as it is known here: an embedding program's Cargo.lock has the rest of it.
 const VERSION: &str = "0.23";
 
 /// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence few.
@@ -147,4 +147,16 @@ fn load_error(reason: String) -> EngineError {
 
 fn run_error(reason: String) -> EngineError {
     EngineError::Run { engine: EngineChoice::Tract, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VERSION;
+
+    #[test]
+    fn the_version_is_that_of_the_dependency() {
+        let lock = include_str!("../../../../../Cargo.lock");
+        let (_, entry) = lock.split_once("name = \"tract-onnx\"\nversion = \"").unwrap();
+        assert!(entry.starts_with(&format!("{VERSION}.")), "{}", entry.lines().next().unwrap());
+    }
 }
