@@ -67,7 +67,7 @@ fn an_image_may_come_from_standard_input() {
 /// A line of standard output, which comes soon.
 #[cfg(unix)]
 fn next_line(lines: &std::sync::mpsc::Receiver<String>) -> String {
-    lines.recv_timeout(Duration::from_secs(60)).expect("a result without waiting for more images")
+    lines.recv_timeout(Duration::from_mins(1)).expect("a result without waiting for more images")
 }
 
 #[cfg(unix)]
@@ -99,7 +99,7 @@ fn a_slow_list_has_its_results_at_once_and_ctrl_c_ends_it() {
         assert!(killed.success());
         let (ended, has_ended) = std::sync::mpsc::channel();
         let waiting = std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
-        let output = has_ended.recv_timeout(Duration::from_secs(60));
+        let output = has_ended.recv_timeout(Duration::from_mins(1));
         drop(stdin);
         let output = output.expect("the first Ctrl-C ends it");
         waiting.join().unwrap().unwrap();

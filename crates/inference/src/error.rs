@@ -18,6 +18,7 @@ pub struct LoadError {
 
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadErrorKind {
     /// The file cannot be read.
     #[error(transparent)]
@@ -102,6 +103,7 @@ pub enum LoadErrorKind {
 
 /// An image or a batch that cannot be classified.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// An image cannot be turned into the model's input.
     #[error("image {index} of the batch: {reason}")]
@@ -170,6 +172,7 @@ pub enum RunError {
 
 /// Golden vectors that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
     /// The file has none.
     #[error(
@@ -177,7 +180,7 @@ pub enum VerifyError {
          at hand, or compare its predictions with those of a file that is known to be right"
     )]
     NoVectors,
-    /// As many scores as the model has no classes.
+    /// A golden vector has more or fewer scores than the model has classes.
     #[error("the golden vector of {image} has {found} scores, the model {classes} labels: give the file's own labels")]
     Classes {
         /// Where the vector's image comes from.

@@ -36,7 +36,8 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// Puts together what is said and checks that the graph fits it.
+    /// Puts together what is said and checks that the graph fits it. For `kiln describe`: a model has its contract ready.
+    #[doc(hidden)]
     pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
         let mut said = declared.clone().over(file.clone());
@@ -88,6 +89,7 @@ impl Contract {
 
     /// The same as metadata, with the provenance that the file has: a file with it needs no declaration. The file's golden
     /// vectors are images with scores and names, and hold only as long as images are prepared and classes called as they were.
+    #[doc(hidden)]
     pub fn to_metadata(&self, file: &Metadata) -> Metadata {
         let holds =
             file.preprocessing.as_ref() == Some(&self.preprocessing) && file.labels.as_ref() == Some(&self.labels);

@@ -62,7 +62,7 @@ pub fn end(model: &ModelProto) -> Option<End> {
             "Softmax" => return Some(End::Softmax),
             "Sigmoid" => return Some(End::Sigmoid),
             "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" => {
-                value = node.input.first()?
+                value = node.input.first()?;
             }
             _ => return None,
         }

@@ -73,8 +73,8 @@ impl<P> Work<'_, P> {
         };
         let timed: Vec<_> =
             self.model.on_threads(|| items.par_iter().zip(pixels.par_chunks_exact_mut(size)).map(timed).collect());
-        let (prepared, times): (Vec<_>, Vec<Duration>) = timed.into_iter().unzip();
-        let prepare = times.into_iter().sum();
+        let (prepared, durations): (Vec<_>, Vec<Duration>) = timed.into_iter().unzip();
+        let prepare = durations.into_iter().sum();
         let images = compact(&mut pixels, size, &prepared);
         let items = items.into_iter().zip(prepared).collect();
         if images == 0 {

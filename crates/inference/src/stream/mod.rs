@@ -48,7 +48,7 @@ impl Classified<'_> {
     /// The same on its own.
     pub fn prediction(&self) -> Prediction {
         let timings = self.batch.timings();
-        Prediction::new(self.model.labels.clone(), self.scores, self.probabilities.to_vec(), timings)
+        Prediction::new(self.model.labels.clone(), self.scores.to_vec(), self.probabilities.to_vec(), timings)
     }
 }
 
@@ -83,8 +83,8 @@ impl Model {
     ///
     /// An engine that gains from it runs several graphs at a time, each on a lane of its own: tract shares its plans between
     /// them, ONNX Runtime takes a session for each, as long as copies of the model take no more than 256 MiB, or those of
-    /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs that end
-    /// within the first batch run as [`classify_batch`](Self::classify_batch) does, without them.
+    /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs that end within the first batch
+    /// run as [`classify_batch`](Self::classify_batch) does, without lanes.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
