@@ -49,9 +49,43 @@ fn options_stand_in_for_metadata() {
     assert_eq!(predict(&bare, &digit, &parts), found);
     let noted = run(&mut kiln(&["predict", &bare, &digit, "--preprocess", "unit"])).stderr;
     assert!(noted.contains("called by their numbers from 0 (--labels FILE.txt)"), "{noted}");
+    assert!(noted.contains("taken for logits (--output logits|probabilities)"), "{noted}");
+    let said = run(&mut kiln(&["predict", &bare, &digit, "--preprocess", "unit", "--output", "logits"])).stderr;
+    assert!(!said.contains("taken for logits"), "{said}");
     let wrong = error(&mut kiln(&["predict", &bare, &digit, "--preprocess", "unit", "--size", "32"]));
     assert!(wrong.contains("expected one float32 input [batch, 1, 32, 32], found `input`"), "{wrong}");
     assert!(error(&mut kiln(&["predict", &bare, &digit, "--preprocess", "torhc"])).contains("expected one of `raw`"));
+}
+
+#[test]
+fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_not_guessed() {
+    let (folder, bare, digit) = third_party();
+    let output = |more: &[&str]| {
+        let found = items(&describe(&[&[bare.as_str(), "--set", "preprocess=unit"], more].concat()));
+        found.into_iter().find(|item| item.0 == "output").map(|item| (item.1, item.2)).unwrap()
+    };
+    assert_eq!(output(&[]), ("logits, a guess: nobody says it".into(), "default".into()));
+    assert_eq!(output(&["--set", "output=logits"]), ("logits".into(), "--set output".into()));
+    let copy = path(folder.path(), "copy.onnx");
+    let noted = ok(&["describe", &bare, "--set", "preprocess=unit", "-o", &copy]).stderr;
+    assert!(noted.contains("written as logits (--set output=probabilities)"), "{noted}");
+
+    let mut model = kiln_onnx::load(&bare).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let scores = graph.output[0].name.clone();
+    graph.output[0].name = "sigmoid".into();
+    graph.node.push(kiln_onnx::NodeProto {
+        op_type: "Sigmoid".into(),
+        input: vec![scores],
+        output: vec!["sigmoid".into()],
+        ..Default::default()
+    });
+    let model_path = path(folder.path(), "sigmoid.onnx");
+    fs::write(&model_path, kiln_onnx::encode(&model)).unwrap();
+    let message = error(&mut kiln(&["predict", &model_path, &digit, "--preprocess", "unit"]));
+    assert!(message.contains("give --output probabilities to use them as they are"), "{message}");
+    let said = predict(&model_path, &digit, &["--preprocess", "unit", "--output", "probabilities"]);
+    assert_eq!(said["index"], predict(&bare, &digit, &["--preprocess", "unit"])["index"]);
 }
 
 #[test]

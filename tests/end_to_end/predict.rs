@@ -2,7 +2,11 @@
 
 use std::fs;
 use std::io::Write;
+#[cfg(unix)]
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+#[cfg(unix)]
+use std::time::Duration;
 
 use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
 
@@ -58,6 +62,51 @@ fn an_image_may_come_from_standard_input() {
     assert!(from_stdin.starts_with("-: "), "{from_stdin}");
     assert_eq!(classes(&from_stdin), classes(&from_file));
     assert_eq!(from_file.matches('%').count(), 3);
+}
+
+/// A line of standard output, which comes soon.
+#[cfg(unix)]
+fn next_line(lines: &std::sync::mpsc::Receiver<String>) -> String {
+    lines.recv_timeout(Duration::from_mins(1)).expect("a result without waiting for more images")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_slow_list_has_its_results_at_once_and_ctrl_c_ends_it() {
+    let folder = digits(3);
+    let model = path(trained(), "model.onnx");
+    let image = |at: usize| path(folder.path(), &format!("{at:03}.png"));
+    for more in [&[][..], &["--predictions", "-"]] {
+        let args = [&["predict", &model, "--list", "-", "--batch-size", "1"], more].concat();
+        let mut child =
+            kiln(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        let reading = std::thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.unwrap())));
+        let mut stdin = child.stdin.take().unwrap();
+        for at in 0..3 {
+            writeln!(stdin, "{}", image(at)).unwrap();
+            if at == 0 && !more.is_empty() {
+                assert!(next_line(&lines).starts_with("index,path,"));
+            }
+            let line = next_line(&lines);
+            assert!(line.contains(&image(at)), "{line}");
+        }
+        // Half a path is not taken for one, and standard input stays open.
+        write!(stdin, "{}/0", folder.path().display()).unwrap();
+        stdin.flush().unwrap();
+        let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+        let output = has_ended.recv_timeout(Duration::from_mins(1));
+        drop(stdin);
+        let output = output.expect("the first Ctrl-C ends it");
+        waiting.join().unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+        reading.join().unwrap().unwrap();
+        assert!(lines.try_recv().is_err(), "a line of an image that was not there");
+    }
 }
 
 #[test]

@@ -185,7 +185,8 @@ fn a_run_that_was_killed_in_a_sweep_is_resumed_by_the_same_command() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("Resuming after epoch "), "{}", ended.stderr);
     assert_eq!(folders(folder.path()), ["seed-3"]);
-    let whole = [&["train", &recipe, "--runs", &runs, "--set", "sweep=", "--set", "training.seed=3"][..], &set].concat();
+    let whole =
+        [&["train", &recipe, "--runs", &runs, "--set", "sweep=", "--set", "training.seed=3"][..], &set].concat();
     let whole = ok(&whole).stdout.trim().to_owned();
     let weights = |run: &Path| fs::read(run.join("weights.safetensors")).unwrap();
     assert!(weights(&broken_off) == weights(whole.as_ref()), "other weights");

@@ -39,7 +39,7 @@ impl Model {
         let probabilities = scores.probabilities();
         let rows = scores.rows().zip(probabilities.chunks_exact(scores.classes)).zip(preprocess);
         let predict = |((scores, row), preprocess): ((&[f32], &[f32]), _)| {
-            Prediction::new(Arc::clone(&self.labels), scores, row.to_vec(), Timings { preprocess, inference })
+            Prediction::new(Arc::clone(&self.labels), scores.to_vec(), row.to_vec(), Timings { preprocess, inference })
         };
         Ok(rows.map(predict).collect())
     }

@@ -18,6 +18,7 @@ pub struct LoadError {
 
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadErrorKind {
     /// The file cannot be read.
     #[error(transparent)]
@@ -70,6 +71,24 @@ pub enum LoadErrorKind {
         /// What the graph declares.
         found: String,
     },
+    /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it is always 1.
+    #[error(
+        "the model gives one score for each image, expected one for each of at least 2 classes: export it with an output \
+         for each class, such as two units and a softmax in place of one and a sigmoid"
+    )]
+    OneScore,
+    /// The graph ends in a sigmoid, and nobody says what its scores are.
+    #[error(
+        "the graph ends in a sigmoid, so its scores are not logits, and need not sum to 1: give the output in the options, \
+         `Probabilities` to use them as they are, or `Logits` to apply a softmax"
+    )]
+    Sigmoid,
+    /// A number among the options that has to be at least 1.
+    #[error("the option `{option}` is 0: give at least 1, or leave it out")]
+    Zero {
+        /// Its name.
+        option: &'static str,
+    },
     /// The thread pool cannot be made.
     #[error("cannot start {threads} threads: {reason}: ask for fewer")]
     Threads {
@@ -85,6 +104,7 @@ pub enum LoadErrorKind {
 
 /// An image or a batch that cannot be classified.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// An image cannot be turned into the model's input.
     #[error("image {index} of the batch: {reason}")]
@@ -134,6 +154,12 @@ pub enum RunError {
         /// The value.
         value: f32,
     },
+    /// A number among the options that has to be at least 1.
+    #[error("the option `{option}` is 0: give at least 1, or leave it out")]
+    Zero {
+        /// Its name.
+        option: &'static str,
+    },
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -147,6 +173,7 @@ pub enum RunError {
 
 /// Golden vectors that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
     /// The file has none.
     #[error(
@@ -154,7 +181,7 @@ pub enum VerifyError {
          at hand, or compare its predictions with those of a file that is known to be right"
     )]
     NoVectors,
-    /// As many scores as the model has no classes.
+    /// A golden vector has more or fewer scores than the model has classes.
     #[error("the golden vector of {image} has {found} scores, the model {classes} labels: give the file's own labels")]
     Classes {
         /// Where the vector's image comes from.

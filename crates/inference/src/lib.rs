@@ -45,9 +45,16 @@ mod verify;
 pub use contract::{Contract, Origin, Origins};
 pub use engine::{EngineError, NamedTensor, probe_ort};
 pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
+/// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes, in the version that it takes.
+pub use image;
 pub use input::InputKind;
+/// What [`LoadErrorKind`] says of a file.
+pub use kiln_onnx::{DecodeError, MetadataError, ReadError, StructureError};
 pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image};
-pub use kiln_spec::{Channels, Declaration, Layout, OutputKind, Preprocess, Preprocessing, UnknownWord};
+pub use kiln_spec::{
+    Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing, PreprocessingError,
+    UnknownWord,
+};
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options};
 pub use prediction::{Prediction, Ranked, Timings};

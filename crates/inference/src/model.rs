@@ -43,6 +43,7 @@ impl Model {
     }
 
     fn new(bytes: &[u8], options: &Options) -> Result<Self, LoadErrorKind> {
+        options.check()?;
         let proto = kiln_onnx::decode(bytes)?;
         let contract = Contract::new(&proto, &options.declared)?;
         let preprocessor = Preprocessor::new(contract.preprocessing.clone()).map_err(DeclarationError::from)?;
@@ -103,10 +104,6 @@ impl std::fmt::Debug for Model {
 }
 
 fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadErrorKind> {
-    // rayon takes 0 as "as many as there are cores"; here that is said by giving no number.
-    let error = |reason: String| LoadErrorKind::Threads { threads, reason };
-    if threads == 0 {
-        return Err(error("at least one is needed".to_owned()));
-    }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|reason| error(reason.to_string()))
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|reason| LoadErrorKind::Threads { threads, reason: reason.to_string() })
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kiln_spec::{Declaration, words};
 
+use crate::error::LoadErrorKind;
+
 /// What computes the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum EngineChoice {
@@ -29,7 +31,7 @@ pub enum Device {
 words!(EngineChoice { Tract = "tract", Ort = "ort" });
 words!(Device { Cpu = "cpu", Cuda = "cuda", Auto = "auto" });
 
-/// How a model is loaded. The default is tract on the processor, with what the file says.
+/// How a model is loaded. The default is tract on the processor, with what the file says. Numbers are at least 1.
 ///
 /// ONNX Runtime's library is looked for in this order: [`ort_library`](Self::ort_library), the environment variable
 /// `KILN_ORT_LIB`, [`library_cache`](Self::library_cache), beside the program, the system. The first two are orders
@@ -42,8 +44,8 @@ pub struct Options {
     pub device: Device,
     /// Number of threads; as many as there are cores if not given.
     pub threads: Option<usize>,
-    /// How many runs callers can have at a time on ONNX Runtime, which shares `threads` out among them; further callers
-    /// wait. One if not given: each run has all threads, which is best for one caller with batches. As many as threads is
+    /// How many runs callers can have at a time on ONNX Runtime, which shares `threads` out among them, so that there are no
+    /// more than those; further callers wait. One if not given: each run has all threads, which is best for one caller with batches. As many as threads is
     /// best for many callers with single images, and takes the memory of the weights and of a run once for each.
     pub parallel_runs: Option<usize>,
     /// Most images of one run of the graph: a larger batch is cut into several, so that the memory for what lies between
@@ -64,6 +66,17 @@ pub struct Options {
     /// let options = Options { declared, ..Options::default() };
     /// ```
     pub declared: Declaration,
+}
+
+impl Options {
+    /// Refuses 0, which would be taken for "as many as there are" by some and for 1 by others: no number says that here.
+    pub(crate) fn check(&self) -> Result<(), LoadErrorKind> {
+        let numbers = [("threads", self.threads), ("parallel_runs", self.parallel_runs), ("max_batch", self.max_batch)];
+        match numbers.into_iter().find(|(_, number)| *number == Some(0)) {
+            Some((option, _)) => Err(LoadErrorKind::Zero { option }),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

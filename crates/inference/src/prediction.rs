@@ -14,6 +14,10 @@ pub struct Prediction {
     pub probability: f32,
     /// The probability of every class, in the order of the labels.
     pub probabilities: Vec<f32>,
+    /// What the graph gave for every class, in the same order: logits or probabilities, as [`Model::output_kind`] says.
+    ///
+    /// [`Model::output_kind`]: crate::Model::output_kind
+    pub scores: Vec<f32>,
     /// Where the time went.
     pub timings: Timings,
     labels: Arc<[String]>,
@@ -42,7 +46,7 @@ pub struct Ranked<'a> {
 impl Prediction {
     /// `scores` and `probabilities` have one value per label, at least one. The class is that of the largest score: rounding
     /// can make two probabilities equal.
-    pub(crate) fn new(labels: Arc<[String]>, scores: &[f32], probabilities: Vec<f32>, timings: Timings) -> Self {
+    pub(crate) fn new(labels: Arc<[String]>, scores: Vec<f32>, probabilities: Vec<f32>, timings: Timings) -> Self {
         let mut index = 0;
         for (i, score) in scores.iter().enumerate() {
             if *score > scores[index] {
@@ -50,7 +54,7 @@ impl Prediction {
             }
         }
         let (label, probability) = (labels[index].clone(), probabilities[index]);
-        Self { label, index, probability, probabilities, timings, labels }
+        Self { label, index, probability, probabilities, scores, timings, labels }
     }
 
     /// The `k` most probable classes, the predicted one first, then by probability; of equals the one with the lower index
@@ -75,7 +79,7 @@ mod tests {
 
     fn prediction(probabilities: &[f32]) -> Prediction {
         let labels = ["cat", "dog", "emu"].map(str::to_owned);
-        Prediction::new(labels.into(), probabilities, probabilities.to_vec(), Timings::default())
+        Prediction::new(labels.into(), probabilities.to_vec(), probabilities.to_vec(), Timings::default())
     }
 
     #[test]
@@ -88,7 +92,7 @@ mod tests {
     #[test]
     fn where_probabilities_are_equal_scores_decide() {
         let labels = ["cat", "dog", "emu"].map(str::to_owned);
-        let prediction = Prediction::new(labels.into(), &[30.0, 31.0, 0.0], vec![0.5, 0.5, 0.0], Timings::default());
+        let prediction = Prediction::new(labels.into(), vec![30.0, 31.0, 0.0], vec![0.5, 0.5, 0.0], Timings::default());
         let ranked: Vec<_> = prediction.top_k(3).iter().map(|ranked| ranked.label).collect();
         assert_eq!((prediction.label.as_str(), ranked), ("dog", vec!["dog", "cat", "emu"]));
     }

@@ -7,29 +7,29 @@ use rayon::prelude::*;
 
 use crate::chunks::{Chunk, concatenate};
 use crate::contract::Contract;
-use crate::engine::{EngineError, Lane, NamedTensor};
+use crate::engine::{EngineError, Lane, NamedTensor, Outputs};
 use crate::error::RunError;
 use crate::input::Input;
 use crate::model::Model;
 use crate::scores::Scores;
 
 impl Model {
-    /// The scores of `images` prepared images: `pixels` is `[images, channels, height, width]` in row-major order, as
+    /// The scores of `images` prepared images: `values` is `[images, channels, height, width]` in row-major order, as
     /// [`preprocessor`](Self::preprocessor) gives it. For a graph that takes uint8, it is rounded and put into the graph's
     /// order here.
-    pub fn run(&self, pixels: &[f32], images: usize) -> Result<Scores, RunError> {
+    pub fn run(&self, values: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
-        let outputs = self.run_named(pixels, images)?;
+        let outputs = self.outputs(values, images, Outputs::First)?;
         self.scores(outputs, images, start.elapsed())
     }
 
     /// The same on a lane: on this thread, and those of the lane if it has any.
-    pub(crate) fn run_on(&self, lane: &mut dyn Lane, pixels: &[f32], images: usize) -> Result<Scores, RunError> {
-        self.check_input(pixels, images)?;
+    pub(crate) fn run_on(&self, lane: &mut dyn Lane, values: &[f32], images: usize) -> Result<Scores, RunError> {
+        self.check_input(values, images)?;
         let start = Instant::now();
         let mut parts = Vec::new();
         for chunk in lane.chunks(images) {
-            parts.push(self.run_chunk(pixels, &chunk, |input, batch| lane.run(input, batch))?);
+            parts.push(self.run_chunk(values, &chunk, |input, batch| lane.run(input, batch, Outputs::First))?);
         }
         self.scores(concatenate(parts)?, images, start.elapsed())
     }
@@ -54,10 +54,20 @@ impl Model {
 
     /// Every output of the graph for `images` prepared images, in the graph's order, to compare layer by layer.
     /// Each has the batch as its first axis. No images, no outputs.
-    pub fn run_named(&self, pixels: &[f32], images: usize) -> Result<Vec<NamedTensor>, RunError> {
-        self.check_input(pixels, images)?;
+    pub fn run_named(&self, values: &[f32], images: usize) -> Result<Vec<NamedTensor>, RunError> {
+        self.outputs(values, images, Outputs::All)
+    }
+
+    /// These outputs of the graph.
+    pub(crate) fn outputs(
+        &self,
+        values: &[f32],
+        images: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, RunError> {
+        self.check_input(values, images)?;
         let chunks = self.engine.chunks(images);
-        let run = |chunk: &Chunk| self.run_chunk(pixels, chunk, |input, batch| self.engine.run(input, batch));
+        let run = |chunk: &Chunk| self.run_chunk(values, chunk, |input, batch| self.engine.run(input, batch, outputs));
         let parts = if let [only] = chunks.as_slice() {
             vec![run(only)?]
         } else {
@@ -66,14 +76,14 @@ impl Model {
         Ok(concatenate(parts)?)
     }
 
-    fn check_input(&self, pixels: &[f32], images: usize) -> Result<(), RunError> {
+    fn check_input(&self, values: &[f32], images: usize) -> Result<(), RunError> {
         let (size, shape) = (self.preprocessor.len(), self.preprocessor.shape());
         let expected = images.saturating_mul(size);
-        if pixels.len() != expected {
-            return Err(RunError::InputLength { images, shape, expected, found: pixels.len() });
+        if values.len() != expected {
+            return Err(RunError::InputLength { images, shape, expected, found: values.len() });
         }
-        match pixels.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(RunError::InputValue { index: at / size, value: pixels[at] }),
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(RunError::InputValue { index: at / size, value: values[at] }),
             None => Ok(()),
         }
     }
@@ -81,12 +91,12 @@ impl Model {
     /// One run of the engine, with zeros in place of the images that the chunk has too few.
     fn run_chunk(
         &self,
-        pixels: &[f32],
+        values: &[f32],
         chunk: &Chunk,
         mut run: impl FnMut(&Input<'_>, usize) -> Result<Vec<NamedTensor>, EngineError>,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         let size = self.preprocessor.len();
-        let mut input = Cow::Borrowed(&pixels[chunk.start * size..][..chunk.images * size]);
+        let mut input = Cow::Borrowed(&values[chunk.start * size..][..chunk.images * size]);
         if chunk.images < chunk.batch {
             input.to_mut().resize(chunk.batch * size, 0.0);
         }

@@ -18,16 +18,17 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// The scores of each image.
+    /// The scores of each image; none where `classes` was set to 0.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.data.chunks_exact(self.classes)
+        let data = if self.classes == 0 { &[][..] } else { &self.data };
+        data.chunks_exact(self.classes.max(1))
     }
 
     /// Probabilities `[images, classes]` in row-major order: the scores, after a softmax where they are logits.
     pub fn probabilities(&self) -> Vec<f32> {
         let mut data = self.data.clone();
         if self.kind == OutputKind::Logits {
-            data.chunks_exact_mut(self.classes).for_each(softmax);
+            data.chunks_exact_mut(self.classes.max(1)).for_each(softmax);
         }
         data
     }
@@ -70,6 +71,12 @@ mod tests {
     fn extreme_logits_do_not_overflow() {
         assert_eq!(probabilities(&[f32::MAX, f32::MIN], OutputKind::Logits), [1.0, 0.0]);
         assert_eq!(probabilities(&[f32::MIN, f32::MIN], OutputKind::Logits), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn scores_of_no_classes_have_no_rows() {
+        let scores = Scores { data: vec![1.0, 2.0], classes: 0, kind: OutputKind::Logits, inference: Duration::ZERO };
+        assert_eq!((scores.rows().len(), scores.probabilities().len()), (0, 2));
     }
 
     proptest! {

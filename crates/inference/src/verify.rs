@@ -5,7 +5,7 @@ use std::fmt;
 use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
 
-use crate::engine::NamedTensor;
+use crate::engine::{NamedTensor, Outputs};
 use crate::error::{RunError, VerifyError};
 use crate::model::Model;
 
@@ -58,7 +58,7 @@ impl Model {
             let images: Vec<RawImage<'_>> = vectors.iter().map(raw).collect();
             let (pixels, _) = self.prepare(&images, |image, out| self.preprocessor.raw(*image, out))?;
             // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
-            let NamedTensor { name, shape, data } = self.run_named(&pixels, images.len())?.swap_remove(0);
+            let NamedTensor { name, shape, data } = self.outputs(&pixels, images.len(), Outputs::First)?.swap_remove(0);
             let expected = [images.len(), classes];
             if !shape.starts_with(&expected) || data.len() != images.len() * classes {
                 return Err(RunError::OutputShape { name, expected, found: shape }.into());

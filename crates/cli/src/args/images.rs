@@ -9,7 +9,8 @@ use crate::inputs::Shard;
 /// How many images are gone through.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BatchArgs {
-    /// Images per batch; every thread works on one of its own [default: 64, fewer of large images]
+    /// Images per batch; every thread works on one of its own [default: 64, fewer of large images]. With 1 each image of a slow
+    /// list has its result at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub batch_size: Option<u32>,
     /// Take only every n-th image, from the i-th on: `1/4` to `4/4` are all images, for four processes
@@ -23,6 +24,14 @@ pub struct BatchArgs {
     /// Resume a file of predictions that was cut off, with the same images and model; images that are in it are not read again
     #[arg(long, requires = "predictions")]
     pub resume: bool,
+}
+
+impl BatchArgs {
+    /// Lines from one flush of what is written to the next: a batch, so that what is computed does not wait for more, but no
+    /// more than few dozen.
+    pub fn flush_every(&self) -> u32 {
+        self.batch_size.map_or(64, |size| size.min(64))
+    }
 }
 
 #[derive(Debug, clap::Args)]

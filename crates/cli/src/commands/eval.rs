@@ -24,7 +24,7 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     )?;
     args.pictures.as_deref().map_or(Ok(()), picture::prepare_folder)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
-    declare::note_numbers(&model, context.terminal);
+    declare::note_defaults(&model, context.terminal);
     let classes = model.labels();
     let mut inputs = inputs::labelled(&args.data, classes, context)?.shard(args.batch.shard);
     engines::announce(&ReceiptRecord::from(model.receipt()), context.terminal);

@@ -43,7 +43,7 @@ struct Top<'a> {
 /// Where results go.
 enum Output {
     /// Lines for people, or JSON.
-    Lines { out: BufWriter<std::io::Stdout>, json: bool, top_k: usize, waiting: u32 },
+    Lines { out: BufWriter<std::io::Stdout>, json: bool, top_k: usize, waiting: u32, flush_every: u32 },
     /// Rows of predictions.
     Rows(PredictionsFile),
 }
@@ -60,7 +60,7 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     Outputs::check([("--predictions", predictions), (ORIGIN, origin.as_deref())], &read)?;
     let mut inputs = inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
-    declare::note_numbers(&model, context.terminal);
+    declare::note_defaults(&model, context.terminal);
     let header = Header { runtime: ReceiptRecord::from(model.receipt()) };
     if header.runtime.fallback().is_some() {
         engines::announce(&header.runtime, context.terminal);
@@ -71,7 +71,8 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
             if args.json {
                 writeln!(out, "{}", serde_json::to_string(&header)?)?;
             }
-            Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0 }
+            let flush_every = args.batch.flush_every();
+            Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0, flush_every }
         }
         Some(path) => {
             let made_with = (args.model.as_path(), &model);
@@ -95,7 +96,7 @@ impl Output {
     fn write(&mut self, input: &Input, classified: &Classified<'_>, model: &Model) -> anyhow::Result<()> {
         match self {
             Self::Rows(file) => file.write(&Row::new(input, classified, model))?,
-            Self::Lines { out, json, top_k, waiting } => {
+            Self::Lines { out, json, top_k, waiting, flush_every } => {
                 let prediction = classified.prediction();
                 let name = input.path().unwrap_or_else(|| input.index.to_string().into());
                 if *json {
@@ -106,7 +107,7 @@ impl Output {
                     writeln!(out, "{}", line(&name, &prediction, *top_k))?;
                 }
                 *waiting += 1;
-                if *waiting == 64 {
+                if *waiting >= *flush_every {
                     *waiting = 0;
                     out.flush()?;
                 }

@@ -95,23 +95,37 @@ impl Declared {
                 error.origin
             );
         }
-        let LoadErrorKind::NotSaid { what, .. } = error.kind else { return error.into() };
-        self.not_said(&error.origin, what)
+        match error.kind {
+            LoadErrorKind::NotSaid { what, .. } => self.not_said(&error.origin, what),
+            LoadErrorKind::Sigmoid => anyhow::anyhow!(
+                "{} ends in a sigmoid, so its scores are not logits, and need not sum to 1: give {} to use them as they are, \
+                 {} to apply a softmax, or write it in {} (docs/third-party.md)",
+                error.origin,
+                self.setting("output", "probabilities"),
+                self.setting("output", "logits"),
+                self.beside.display()
+            ),
+            _ => error.into(),
+        }
     }
 
     /// Says what to do where nothing says `what` of the model.
     pub fn not_said(&self, model: &str, what: &str) -> anyhow::Error {
-        let (option, values) = match what {
-            "labels" => ("labels", "FILE.txt"),
-            "size of the images" => ("size", "N"),
-            _ => ("preprocess", "raw|caffe|torch|tf|unit"),
+        let setting = match what {
+            "labels" => self.setting("labels", "FILE.txt"),
+            "size of the images" => self.setting("size", "N"),
+            _ => self.setting("preprocess", "raw|caffe|torch|tf|unit"),
         };
-        let prefix = self.prefix;
-        let gap = if prefix == "--" { ' ' } else { '=' };
         anyhow::anyhow!(
-            "{model} does not say the {what}: give {prefix}{option}{gap}{values}, or write it in {} (docs/third-party.md)",
+            "{model} does not say the {what}: give {setting}, or write it in {} (docs/third-party.md)",
             self.beside.display()
         )
+    }
+
+    /// How a key is given on the command line.
+    fn setting(&self, key: &str, value: &str) -> String {
+        let gap = if self.prefix == "--" { ' ' } else { '=' };
+        format!("{}{key}{gap}{value}", self.prefix)
     }
 }
 
@@ -122,11 +136,18 @@ pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
     [model.to_path_buf(), model.with_extension("toml")].into_iter().chain(named).collect()
 }
 
-/// Says so where the classes have no names.
-pub fn note_numbers(model: &Model, terminal: &Terminal) {
-    if model.contract().origins.labels == Origin::Default {
+/// Says so where the classes have no names, or nobody says what the output is.
+pub fn note_defaults(model: &Model, terminal: &Terminal) {
+    let origins = &model.contract().origins;
+    if origins.labels == Origin::Default {
         let classes = thousands(model.labels().len());
         terminal.status("Note", &format!("the model does not name its {classes} classes: they are called by their numbers from 0 (--labels FILE.txt)"));
+    }
+    if origins.output == Origin::Default {
+        terminal.status(
+            "Note",
+            "the model does not say what its output is: it is taken for logits (--output logits|probabilities)",
+        );
     }
 }
 

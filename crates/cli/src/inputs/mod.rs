@@ -5,6 +5,7 @@ mod labels;
 mod open;
 mod shard;
 mod source;
+mod stdin;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -20,6 +21,7 @@ pub use labels::Labels;
 pub use open::{labelled, unlabelled};
 pub use shard::Shard;
 pub use source::{Source, quoted};
+use stdin::Stdin;
 
 /// Most bytes read from standard input: 256 MiB.
 const MAX_STDIN: u64 = 256 << 20;
@@ -71,7 +73,7 @@ impl Input {
             }
             Image::Stdin => {
                 let (name, mut bytes) = ("standard input", Vec::new());
-                std::io::stdin().lock().take(MAX_STDIN).read_to_end(&mut bytes).map_err(|reason| read(reason, name))?;
+                Stdin::default().take(MAX_STDIN).read_to_end(&mut bytes).map_err(|reason| read(reason, name))?;
                 preprocessor.raw(Pixels::decode(&bytes, name)?.as_raw(), out)
             }
             Image::Loaded { dataset, index } => preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out),

@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 use kiln_data::{Dataset, Folder, ListReader, Listed, Listing, View, folder, images_below, is_idx};
 use kiln_preprocess::ENDINGS;
 
-use super::{Found, Image, Inputs, Labels, Source};
+use super::{Found, Image, Inputs, Labels, Source, Stdin};
 use crate::commands::Context;
 use crate::dataset::{self, Named};
 
@@ -19,7 +19,7 @@ use crate::dataset::{self, Named};
 pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow::Result<Inputs> {
     let (path, labels) = (Path::new(data), Labels::new(classes));
     if data == "-" {
-        let list = ListReader::new(Path::new("standard input"), std::io::stdin())?;
+        let list = ListReader::new(Path::new("standard input"), Stdin::default())?;
         return list_with_labels(list, Source::named("standard input"), Path::new(""), labels);
     }
     if path.is_dir() {
@@ -134,7 +134,7 @@ fn argument_images(argument: &OsStr, context: &Context<'_>) -> anyhow::Result<In
 /// The paths in a file, one a line.
 fn paths_in(list: &Path) -> anyhow::Result<Inputs> {
     let (source, content): (_, Box<dyn Read + Send>) = if list == Path::new("-") {
-        (Source::named("standard input"), Box::new(std::io::stdin()))
+        (Source::named("standard input"), Box::new(Stdin::default()))
     } else {
         let open = std::fs::File::open(list);
         let content =

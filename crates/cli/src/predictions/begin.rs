@@ -33,6 +33,7 @@ pub fn begin(
         each(row)
     };
     let (opened, lines) = PredictionsFile::open(path, &origin, args.resume, &mut follow)?;
+    let opened = opened.flush_every(args.flush_every());
     if lines > 0 {
         if inputs.passed > 0 && !context.files.skip_bad() {
             bail!(

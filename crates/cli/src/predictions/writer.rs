@@ -137,24 +137,34 @@ impl Row<'_> {
     }
 }
 
-/// Writes lines; what it has is flushed every few dozen, and at the end by [`finish`](Self::finish).
+/// Writes lines; what it has is flushed every few dozen lines or, with [`flush_every`](Self::flush_every), more often, and at the
+/// end by [`finish`](Self::finish).
 pub struct Writer<W: Write> {
     format: Format,
     columns: Columns,
     out: io::BufWriter<W>,
     /// Lines since the last flush.
     waiting: u32,
+    /// Lines from one flush to the next.
+    flush_every: u32,
 }
 
 impl<W: Write> Writer<W> {
     /// Lines written to `out`, below a header unless there is one already.
     pub fn new(out: W, format: Format, columns: Columns, header: bool) -> io::Result<Self> {
-        let mut writer = Self { format, columns, out: io::BufWriter::with_capacity(1 << 16, out), waiting: 0 };
+        let mut writer =
+            Self { format, columns, out: io::BufWriter::with_capacity(1 << 16, out), waiting: 0, flush_every: 64 };
         if header && format == Format::Csv {
             let header = writer.columns.header();
             writer.record(header.iter().map(String::as_str))?;
         }
         Ok(writer)
+    }
+
+    /// The same, flushed after so many lines.
+    #[must_use]
+    pub fn flush_every(self, lines: u32) -> Self {
+        Self { flush_every: lines, ..self }
     }
 
     /// Writes a line.
@@ -176,7 +186,7 @@ impl<W: Write> Writer<W> {
             }
         }
         self.waiting += 1;
-        if self.waiting >= 64 {
+        if self.waiting >= self.flush_every {
             self.finish()?;
         }
         Ok(())

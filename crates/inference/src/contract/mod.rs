@@ -6,6 +6,8 @@ mod output;
 
 pub use origin::{Origin, Origins};
 
+use output::End;
+
 use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
 use kiln_spec::{Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing};
 
@@ -34,7 +36,8 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// Puts together what is said and checks that the graph fits it.
+    /// Puts together what is said and checks that the graph fits it. For `kiln describe`: a model has its contract ready.
+    #[doc(hidden)]
     pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
         let mut said = declared.clone().over(file.clone());
@@ -62,7 +65,11 @@ impl Contract {
             None => output::numbers(outputs.first())?,
         };
         output::check(outputs.first(), labels.len())?;
-        let output_by_graph = output::kind(model);
+        let output_by_graph = match output::end(model) {
+            Some(End::Sigmoid) if said.output.is_none() => return Err(LoadErrorKind::Sigmoid),
+            Some(End::Softmax) => Some(OutputKind::Probabilities),
+            Some(End::Sigmoid) | None => None,
+        };
         let origins = Origins {
             size: Origin::first(declared.size.is_some(), file.size.is_some(), true),
             channels: Origin::first(
@@ -82,6 +89,7 @@ impl Contract {
 
     /// The same as metadata, with the provenance that the file has: a file with it needs no declaration. The file's golden
     /// vectors are images with scores and names, and hold only as long as images are prepared and classes called as they were.
+    #[doc(hidden)]
     pub fn to_metadata(&self, file: &Metadata) -> Metadata {
         let holds =
             file.preprocessing.as_ref() == Some(&self.preprocessing) && file.labels.as_ref() == Some(&self.labels);

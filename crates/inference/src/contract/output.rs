@@ -1,13 +1,21 @@
 //! The graph's first output against the labels.
 
 use kiln_onnx::{DataType, Dim, ModelProto, TensorInfo};
-use kiln_spec::OutputKind;
 
 use super::describe;
 use crate::error::LoadErrorKind;
 
 /// Most classes that are called by their numbers. A file can claim any number; names have to be given.
 const MAX_NUMBERS: usize = 1 << 20;
+
+/// What a graph ends in, where that says something about its scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Probabilities that sum to 1.
+    Softmax,
+    /// A probability for each class on its own.
+    Sigmoid,
+}
 
 /// The classes' numbers as their names.
 pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind> {
@@ -19,22 +27,30 @@ pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind
     Ok((0..classes).map(|class| class.to_string()).collect())
 }
 
-/// Checks that the scores can be `[batch, labels]` of floats; axes of 1 may follow.
+/// Checks that the scores can be `[batch, labels]` of floats, of at least two labels; axes of 1 may follow.
 pub fn check(output: Option<&TensorInfo>, labels: usize) -> Result<(), LoadErrorKind> {
     let error = |found| LoadErrorKind::Output { labels, found };
     let output = output.ok_or_else(|| error("none".to_owned()))?;
     let float = output.data_type.is_none_or(|found| found == DataType::Float);
     let can_be = |dim: &Dim, size| dim.fixed().is_none_or(|found| found == size);
     let fits = match output.shape.as_deref() {
+        // Said before labels are asked for: no number of them would do.
+        Some([_, Dim::Fixed(1), rest @ ..]) if rest.iter().all(|dim| can_be(dim, 1)) => {
+            return Err(LoadErrorKind::OneScore);
+        }
         Some([_, classes, rest @ ..]) => can_be(classes, labels) && rest.iter().all(|dim| can_be(dim, 1)),
         Some(_) => false,
         None => true,
     };
-    if float && fits { Ok(()) } else { Err(error(describe(output))) }
+    match (float && fits, labels) {
+        (false, _) => Err(error(describe(output))),
+        (true, 0 | 1) => Err(LoadErrorKind::OneScore),
+        (true, _) => Ok(()),
+    }
 }
 
-/// Probabilities where the graph ends in a softmax; operators that only move values may follow it.
-pub fn kind(model: &ModelProto) -> Option<OutputKind> {
+/// What the graph ends in; operators that only move or convert values may follow it.
+pub fn end(model: &ModelProto) -> Option<End> {
     let graph = model.graph.as_ref()?;
     let mut value = graph.output.first()?.name.as_str();
     // Nodes are in topological order: what makes a value stands before what takes it.
@@ -43,8 +59,11 @@ pub fn kind(model: &ModelProto) -> Option<OutputKind> {
             continue;
         }
         match node.op_type.as_str() {
-            "Softmax" => return Some(OutputKind::Probabilities),
-            "Identity" | "Reshape" | "Flatten" | "Squeeze" => value = node.input.first()?,
+            "Softmax" => return Some(End::Softmax),
+            "Sigmoid" => return Some(End::Sigmoid),
+            "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" => {
+                value = node.input.first()?;
+            }
             _ => return None,
         }
     }

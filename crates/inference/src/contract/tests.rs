@@ -146,6 +146,53 @@ fn a_last_softmax_means_probabilities() {
 }
 
 #[test]
+fn what_only_moves_or_converts_values_may_follow_a_softmax() {
+    for op in ["Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"] {
+        let mut graph = GraphBuilder::new("g");
+        graph.input("input", Dim::batched([1, 2, 2])).output("scores", Dim::batched([2]));
+        graph.node("Softmax", "softmax", &["input"], "p");
+        graph.node(op, "after", &["p"], "scores");
+        let contract = Contract::new(&graph.finish().unwrap(), &declared()).unwrap();
+        assert_eq!((contract.output, contract.origins.output), (OutputKind::Probabilities, Origin::Graph), "{op}");
+    }
+}
+
+#[test]
+fn a_last_sigmoid_needs_it_said_what_the_output_is() {
+    for after in [None, Some("Cast")] {
+        let mut graph = GraphBuilder::new("g");
+        graph.input("input", Dim::batched([1, 2, 2])).output("scores", Dim::batched([2]));
+        graph.node("Sigmoid", "sigmoid", &["input"], if after.is_some() { "p" } else { "scores" });
+        if let Some(op) = after {
+            graph.node(op, "after", &["p"], "scores");
+        }
+        let mut model = graph.finish().unwrap();
+        let message = error(&model, &declared());
+        assert!(message.contains("ends in a sigmoid") && message.contains("`Probabilities`"), "{message}");
+        for kind in OutputKind::ALL {
+            let said = Declaration { output: Some(kind), ..declared() };
+            assert_eq!(Contract::new(&model, &said).unwrap().output, kind);
+        }
+        model.set_metadata(&Metadata { output: Some(OutputKind::Logits), ..Metadata::default() });
+        assert_eq!(Contract::new(&model, &declared()).unwrap().output, OutputKind::Logits);
+    }
+}
+
+#[test]
+fn one_score_is_no_classifier() {
+    let binary = model(Dim::batched([1, 2, 2]), Dim::batched([1]), "Sigmoid");
+    let labels = |labels: &[&str]| Some(labels.iter().map(|&label| label.to_owned()).collect());
+    let probabilities = Some(OutputKind::Probabilities);
+    // However many labels are given, and whatever the output is said to be.
+    for labels in [None, labels(&["yes"]), labels(&["no", "yes"])] {
+        let message = error(&binary, &Declaration { labels, output: probabilities, ..declared() });
+        assert!(message.contains("one score for each image, expected one for each of at least 2 classes"), "{message}");
+    }
+    let open = model(Dim::batched([1, 2, 2]), vec![Dim::Unknown, Dim::Unknown], "Identity");
+    assert!(error(&open, &Declaration { labels: labels(&["yes"]), ..declared() }).contains("at least 2 classes"));
+}
+
+#[test]
 fn a_fixed_batch_is_found_and_bounded() {
     let fixed = |batch| model([batch, 1, 2, 2].map(Dim::Fixed).to_vec(), Dim::batched([2]), "Identity");
     assert_eq!(Contract::new(&fixed(4), &declared()).unwrap().batch, Some(4));

@@ -6,6 +6,7 @@ use crate::options::{Device, EngineChoice};
 
 /// An engine that is not there, refuses a model or fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The engine is not part of this build.
     #[error("the engine `{0}` is not part of this build: build kiln-inference with its feature `{0}`")]

@@ -1,6 +1,7 @@
 //! What computes a graph.
 
 mod error;
+mod one_line;
 // Each engine has a twin with the same signatures for builds without it.
 #[cfg(feature = "ort")]
 mod ort;
@@ -34,14 +35,33 @@ pub struct NamedTensor {
     pub data: Vec<f32>,
 }
 
+/// Which of a graph's outputs a run returns. What is not returned need not be float32, nor begin with the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// The first: the scores.
+    First,
+    /// All of them.
+    All,
+}
+
+impl Outputs {
+    /// Their number at most.
+    const fn limit(self) -> usize {
+        match self {
+            Self::First => 1,
+            Self::All => usize::MAX,
+        }
+    }
+}
+
 /// What computes a graph.
 pub trait Engine: Send + Sync {
     /// How this engine wants a batch of `images` to be cut.
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
-    /// Computes every output for `input`, a batch of [`Source::shape`] in row-major order; `batch` is that of a
-    /// chunk that [`chunks`](Self::chunks) returned. Outputs are in the graph's order.
-    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
+    /// Computes `outputs` for `input`, a batch of [`Source::shape`] in row-major order; `batch` is that of a
+    /// chunk that [`chunks`](Self::chunks) returned. They are in the graph's order.
+    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError>;
 
     /// What the engine runs on.
     fn receipt(&self) -> &Receipt;
@@ -59,7 +79,7 @@ pub trait Lane: Send {
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
     /// As [`Engine::run`].
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError>;
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError>;
 }
 
 /// A model for an engine to load.

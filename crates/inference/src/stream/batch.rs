@@ -66,15 +66,15 @@ impl<P> Work<'_, P> {
     {
         let size = self.model.preprocessor.len();
         let mut pixels = vec![0.0; items.len() * size];
-        let start = Instant::now();
-        let prepared: Vec<_> = self.model.on_threads(|| {
-            items
-                .par_iter()
-                .zip(pixels.par_chunks_exact_mut(size))
-                .map(|(item, out)| (self.prepare)(item, out))
-                .collect()
-        });
-        let prepare = start.elapsed();
+        let timed = |(item, out): (&T, &mut [f32])| {
+            let start = Instant::now();
+            let prepared = (self.prepare)(item, out);
+            (prepared, start.elapsed())
+        };
+        let timed: Vec<_> =
+            self.model.on_threads(|| items.par_iter().zip(pixels.par_chunks_exact_mut(size)).map(timed).collect());
+        let (prepared, durations): (Vec<_>, Vec<Duration>) = timed.into_iter().unzip();
+        let prepare = durations.into_iter().sum();
         let images = compact(&mut pixels, size, &prepared);
         let items = items.into_iter().zip(prepared).collect();
         if images == 0 {
@@ -101,6 +101,11 @@ impl Batch {
     fn new(scores: Scores, images: usize, prepare: Duration) -> Self {
         let (probabilities, inference) = (scores.probabilities(), scores.inference);
         Self { scores: scores.data, probabilities, images: images as u32, prepare, inference }
+    }
+
+    /// Whether there was anything to run the graph for.
+    pub const fn has_images(&self) -> bool {
+        self.images > 0
     }
 
     /// Scores and probabilities of each image.

@@ -3,56 +3,66 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Inputs, and how far they have got.
+///
+/// The two have a lock each: whoever waits for a slow source holds that of the inputs, and results must go on being delivered
+/// meanwhile.
 pub struct Feed<I> {
-    state: Mutex<State<I>>,
-    /// Told when a batch was delivered and when the feed ends.
+    /// Taken away at their end. Whoever holds this is the next to take a batch.
+    inputs: Mutex<Option<I>>,
+    progress: Mutex<Progress>,
+    /// Told when a batch was delivered and when the feed is stopped.
     room: Condvar,
     batch_size: usize,
     /// Most batches that are handed out and not delivered.
     window: usize,
 }
 
-struct State<I> {
-    /// Taken away at their end.
-    inputs: Option<I>,
+#[derive(Default)]
+struct Progress {
     /// Batches handed out.
     taken: usize,
     /// Batches delivered.
     delivered: usize,
+    /// Nothing more is handed out.
+    stopped: bool,
 }
 
 impl<I: Iterator> Feed<I> {
     pub fn new(inputs: I, batch_size: usize, window: usize) -> Self {
-        let state = State { inputs: Some(inputs), taken: 0, delivered: 0 };
-        Self { state: Mutex::new(state), room: Condvar::new(), batch_size, window }
+        let (inputs, progress) = (Mutex::new(Some(inputs)), Mutex::default());
+        Self { inputs, progress, room: Condvar::new(), batch_size, window }
     }
 
     /// The next batch and its place in the order, once there is room for it; nothing at the end.
     pub fn take(&self) -> Option<(usize, Vec<I::Item>)> {
-        let full = |state: &mut State<I>| state.inputs.is_some() && state.taken - state.delivered >= self.window;
-        let mut state = self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
-        let state = &mut *state;
-        let batch: Vec<I::Item> = state.inputs.as_mut()?.by_ref().take(self.batch_size).collect();
-        if batch.len() < self.batch_size {
-            state.inputs = None;
-            self.room.notify_all();
-        }
-        if batch.is_empty() {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |progress: &mut Progress| {
+            !progress.stopped && inputs.is_some() && progress.taken - progress.delivered >= self.window
+        };
+        if self.room.wait_while(self.progress(), full).unwrap_or_else(PoisonError::into_inner).stopped {
             return None;
         }
-        state.taken += 1;
-        Some((state.taken - 1, batch))
+        let batch: Vec<I::Item> = inputs.as_mut()?.by_ref().take(self.batch_size).collect();
+        if batch.len() < self.batch_size {
+            *inputs = None;
+        }
+        let mut progress = self.progress();
+        if batch.is_empty() || progress.stopped {
+            return None;
+        }
+        progress.taken += 1;
+        Some((progress.taken - 1, batch))
     }
 
     /// Makes room for another batch.
     pub fn delivered(&self) {
-        self.lock().delivered += 1;
+        self.progress().delivered += 1;
         self.room.notify_one();
     }
 
-    /// Hands out nothing more.
+    /// Hands out nothing more. Does not wait for the source.
     fn stop(&self) {
-        self.lock().inputs = None;
+        self.progress().stopped = true;
         self.room.notify_all();
     }
 
@@ -66,9 +76,8 @@ impl<I: Iterator> Feed<I> {
         Stop { feed: self, always: false }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<I>> {
-        // An iterator that panicked has ended.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,6 +104,31 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| feed.take()).collect();
         assert_eq!(taken, [(0, vec![0, 1]), (1, vec![2, 3]), (2, vec![4])]);
         assert!(feed.take().is_none());
+    }
+
+    #[test]
+    fn neither_delivery_nor_a_stop_waits_for_a_slow_source() {
+        let (wake, asleep) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let slow = std::iter::from_fn(move || {
+            begun.send(()).unwrap();
+            asleep.recv().ok()
+        });
+        let feed = Feed::new(slow, 1, 9);
+        std::thread::scope(|scope| {
+            let taking = scope.spawn(|| feed.take());
+            begins.recv().unwrap();
+            let (done, is_done) = std::sync::mpsc::channel();
+            let feed = &feed;
+            scope.spawn(move || {
+                feed.delivered();
+                drop(feed.stop_on_drop());
+                done.send(()).unwrap();
+            });
+            let done = is_done.recv_timeout(std::time::Duration::from_secs(5));
+            wake.send(()).unwrap();
+            assert_eq!((done, taking.join().unwrap()), (Ok(()), None));
+        });
     }
 
     #[test]

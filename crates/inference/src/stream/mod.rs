@@ -48,7 +48,7 @@ impl Classified<'_> {
     /// The same on its own.
     pub fn prediction(&self) -> Prediction {
         let timings = self.batch.timings();
-        Prediction::new(self.model.labels.clone(), self.scores, self.probabilities.to_vec(), timings)
+        Prediction::new(self.model.labels.clone(), self.scores.to_vec(), self.probabilities.to_vec(), timings)
     }
 }
 
@@ -61,7 +61,7 @@ pub struct StreamSummary {
     pub failed: u64,
     /// Images per batch.
     pub batch_size: usize,
-    /// Runs of the graph at a time.
+    /// Runs of the graph at a time, at most: the engine's lanes, or the batches where those are fewer.
     pub lanes: usize,
     /// From the first batch to the last, without the warm-up.
     pub elapsed: Duration,
@@ -82,8 +82,9 @@ impl Model {
     /// nothing. Where `each` breaks, the stream ends.
     ///
     /// An engine that gains from it runs several graphs at a time, each on a lane of its own: tract shares its plans between
-    /// them, ONNX Runtime takes a session for each, as long as copies of the model take no more than 256 MiB. Inputs that end
-    /// within the first batch run as [`classify_batch`](Self::classify_batch) does, without them.
+    /// them, ONNX Runtime takes a session for each, as long as copies of the model take no more than 256 MiB, or those of
+    /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs that end within the first batch
+    /// run as [`classify_batch`](Self::classify_batch) does, without lanes.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
@@ -116,9 +117,9 @@ impl Model {
         T: Send + Sync,
         E: Send,
     {
-        let batch_size = self.batch_size(options);
-        let mut delivery =
-            Delivery { model: self, each, summary: StreamSummary { batch_size, ..StreamSummary::default() } };
+        let batch_size = self.batch_size(options)?;
+        let summary = StreamSummary { batch_size, ..StreamSummary::default() };
+        let mut delivery = Delivery { model: self, each, summary, runs: 0 };
         let start = Instant::now();
         let first: Vec<T> = inputs.by_ref().take(batch_size).collect();
         let work = Work { model: self, prepare: &prepare };
@@ -137,9 +138,13 @@ impl Model {
         })
     }
 
-    fn batch_size(&self, options: &StreamOptions) -> usize {
+    fn batch_size(&self, options: &StreamOptions) -> Result<usize, RunError> {
         let fitting = BATCH_BYTES / (self.preprocessor.len() * size_of::<f32>());
-        options.batch_size.unwrap_or_else(|| self.contract().batch.unwrap_or(fitting.min(LARGEST_BATCH))).max(1)
+        let usual = || self.contract().batch.unwrap_or(fitting.clamp(1, LARGEST_BATCH));
+        match options.batch_size {
+            Some(0) => Err(RunError::Zero { option: "batch_size" }),
+            given => Ok(given.unwrap_or_else(usual)),
+        }
     }
 }
 
@@ -148,6 +153,8 @@ struct Delivery<'a, F> {
     model: &'a Model,
     each: F,
     summary: StreamSummary,
+    /// Batches that the graph was run for.
+    runs: usize,
 }
 
 impl<F> Delivery<'_, F> {
@@ -166,7 +173,6 @@ impl<F> Delivery<'_, F> {
     {
         let (threads, batch_size) = (self.model.receipt().threads, self.summary.batch_size);
         let lanes = Lanes::new(self.model.engine.as_ref(), threads);
-        self.summary.lanes = lanes.limit();
         let start = Instant::now();
         if warm_up {
             lanes.warm_up(self.model, batch_size)?;
@@ -211,6 +217,7 @@ impl<F> Delivery<'_, F> {
             Ok(ControlFlow::Continue(()))
         });
         self.summary.elapsed = start.elapsed();
+        self.summary.lanes = lanes.limit().min(self.runs);
         ended
     }
 
@@ -220,6 +227,7 @@ impl<F> Delivery<'_, F> {
     {
         self.summary.prepare += batch.prepare;
         self.summary.inference += batch.inference;
+        self.runs += usize::from(batch.has_images());
         let mut rows = batch.rows(self.model.labels.len());
         for (item, prepared) in items {
             let result = match prepared {

@@ -33,6 +33,10 @@ fn predictions_are_the_softmax_of_the_logits() {
             let best = (0..CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
             assert_eq!((prediction.index, prediction.label.clone()), (best, format!("class {best}")));
             assert_eq!(prediction.top_k(1)[0].label, prediction.label);
+            for (found, logit) in prediction.scores.iter().zip(&logits) {
+                assert!((f64::from(*found) - logit).abs() < 1e-5);
+            }
+            assert_eq!(prediction.scores.len(), CLASSES);
             let alone = model.classify(image).unwrap();
             assert_eq!(alone.index, prediction.index);
         }

@@ -1,6 +1,9 @@
 //! What a program that embeds a model relies on.
 
-use kiln_inference::{LoadError, Model, Options, Prediction, RunError, Verification, VerifyError};
+use kiln_inference::image::{DynamicImage, GrayImage};
+use kiln_inference::{
+    DecodeError, LoadError, LoadErrorKind, Model, Options, Prediction, RunError, Verification, VerifyError,
+};
 
 use crate::engines;
 
@@ -13,6 +16,16 @@ fn models_and_results_cross_threads() {
     crosses::<RunError>();
     crosses::<Verification>();
     crosses::<VerifyError>();
+}
+
+#[test]
+fn images_and_reasons_can_be_named_without_further_dependencies() {
+    let model = Model::from_bytes(include_bytes!("../../examples/digits.onnx"), &Options::default()).unwrap();
+    let image = DynamicImage::from(GrayImage::new(28, 28));
+    let prediction = model.classify(&image).unwrap();
+    assert_eq!((prediction.scores.len(), prediction.probabilities.len()), (10, 10));
+    let error = Model::from_bytes(&[], &Options::default()).unwrap_err();
+    assert!(matches!(error.kind, LoadErrorKind::Decode(DecodeError::Empty)), "{error}");
 }
 
 /// The model that the example compiles in was trained, exported and given its golden vectors by kiln.

@@ -8,21 +8,42 @@ mod hostile;
 mod layout;
 mod model;
 mod naive;
+mod outputs;
 mod refusals;
 mod stream;
 mod verify;
 
-use kiln_inference::{EngineChoice, Options, probe_ort};
+use kiln_inference::EngineChoice;
 
-/// The engines to test: ONNX Runtime only where its library is installed.
+/// The engines to test.
 fn engines() -> Vec<EngineChoice> {
     let mut engines = Vec::new();
     if cfg!(feature = "tract") {
         engines.push(EngineChoice::Tract);
     }
-    match probe_ort(&Options::default()) {
-        Ok(_) => engines.push(EngineChoice::Ort),
-        Err(error) => eprintln!("note: ONNX Runtime is not tested: {error}"),
+    #[cfg(feature = "ort")]
+    {
+        static LOADED: std::sync::Once = std::sync::Once::new();
+        LOADED.call_once(load_onnxruntime);
+        engines.push(EngineChoice::Ort);
     }
     engines
+}
+
+/// Loads ONNX Runtime's library for all models of this process: the one that is installed, or else that of kiln's cache, into
+/// which it is fetched if need be. To pass without it would say nothing.
+#[cfg(feature = "ort")]
+fn load_onnxruntime() {
+    use kiln_assets::{Asset, Cache, Fetcher, Silent};
+    use kiln_inference::{Options, probe_ort};
+
+    if probe_ort(&Options::default()).is_ok() {
+        return;
+    }
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    let asset = Asset::named("onnxruntime").unwrap_or_else(|error| panic!("{error}"));
+    let fetched = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel).fetch(&asset);
+    let library = fetched.unwrap_or_else(|error| panic!("{error}")).files.remove(0).path;
+    let options = Options { ort_library: Some(library), ..Options::default() };
+    probe_ort(&options).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -1,6 +1,6 @@
 //! Models that cannot be used are refused with a reason.
 
-use kiln_inference::{Device, EngineChoice, EngineError, LoadErrorKind, Model, Options, RunError};
+use kiln_inference::{Device, EngineChoice, EngineError, LoadErrorKind, Model, Options, RunError, StreamOptions};
 use kiln_onnx::{Dim, GraphBuilder, encode};
 
 use crate::engines;
@@ -117,19 +117,39 @@ fn a_device_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn zero_threads_are_refused() {
+fn zero_is_no_number_of_anything() {
     for engine in engines() {
-        let options = Options { engine, threads: Some(0), ..Options::default() };
-        let error = Model::from_bytes(&bytes(), &options).unwrap_err();
-        assert!(matches!(error.kind, LoadErrorKind::Threads { threads: 0, .. }), "{error}");
+        let [threads, parallel_runs, max_batch] = [
+            Options { threads: Some(0), ..Options::default() },
+            Options { parallel_runs: Some(0), ..Options::default() },
+            Options { max_batch: Some(0), ..Options::default() },
+        ];
+        for (options, name) in [(threads, "threads"), (parallel_runs, "parallel_runs"), (max_batch, "max_batch")] {
+            let error = Model::from_bytes(&bytes(), &Options { engine, ..options }).unwrap_err();
+            assert!(matches!(error.kind, LoadErrorKind::Zero { option } if option == name), "{error}");
+        }
+        let model = load(&bytes(), engine).unwrap();
+        let options = StreamOptions { batch_size: Some(0), warm_up: false };
+        let prepare = |_: &u32, _: &mut [f32]| -> Result<(), String> { Ok(()) };
+        let ended = model.stream(0..3, &options, prepare, |_, _| std::ops::ControlFlow::<()>::Continue(()));
+        assert!(matches!(ended, Err(RunError::Zero { option: "batch_size" })));
     }
 }
 
 #[test]
+#[cfg(feature = "ort")]
+fn there_are_no_more_sessions_than_threads() {
+    engines();
+    let engine = EngineChoice::Ort;
+    let options = Options { engine, threads: Some(2), parallel_runs: Some(8), ..Options::default() };
+    let model = Model::from_bytes(&bytes(), &options).unwrap();
+    assert_eq!((model.receipt().threads, model.receipt().parallel_runs), (2, Some(2)));
+}
+
+#[test]
+#[cfg(feature = "ort")]
 fn a_second_library_is_refused() {
-    if !engines().contains(&EngineChoice::Ort) {
-        return;
-    }
+    engines();
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("libonnxruntime.so");
     std::fs::write(&other, "another file").unwrap();

@@ -67,10 +67,41 @@ fn every_image_comes_in_order_with_its_own_scores() {
                 for warm_up in [false, true] {
                     let summary = check(&model, &StreamOptions { batch_size, warm_up });
                     assert_eq!(summary.batch_size, batch_size.unwrap_or(64));
-                    assert!(summary.lanes <= threads && summary.inference > std::time::Duration::ZERO);
+                    // Of more lanes than batches some had nothing to do.
+                    let batches = (IMAGES as usize).div_ceil(summary.batch_size);
+                    assert_eq!(summary.lanes, threads.min(batches), "{engine}: {batch_size:?}, {warm_up}");
+                    assert!(summary.inference > std::time::Duration::ZERO);
                 }
             }
         }
+    }
+}
+
+/// Sessions for runs at a time are the lanes of a stream too.
+#[test]
+fn a_stream_may_take_the_sessions_that_there_are() {
+    for engine in engines() {
+        let options = Options { engine, threads: Some(3), parallel_runs: Some(3), ..Options::default() };
+        let model = Model::from_bytes(&bytes(), &options).unwrap();
+        for warm_up in [false, true] {
+            assert_eq!(check(&model, &StreamOptions { batch_size: Some(5), warm_up }).lanes, 3);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_preparing_is_that_of_all_threads_together() {
+    const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
+    let model = Model::from_bytes(&bytes(), &Options { threads: Some(3), ..Options::default() }).unwrap();
+    let slow = |seed: &u32, out: &mut [f32]| {
+        std::thread::sleep(WAIT);
+        prepare(seed, out)
+    };
+    for (batch_size, warm_up) in [(Some(4), false), (Some(4), true), (Some(64), false)] {
+        let options = StreamOptions { batch_size, warm_up };
+        let ended = model.stream(0..24, &options, slow, |_, _| ControlFlow::<()>::Continue(())).unwrap();
+        let ControlFlow::Continue(summary) = ended else { panic!("nothing breaks") };
+        assert!(summary.prepare >= WAIT * 24, "{summary:?}");
     }
 }
 
@@ -104,6 +135,30 @@ fn memory_is_bounded_and_a_break_ends_endless_inputs() {
             if seed == 40 { ControlFlow::Break(seed) } else { ControlFlow::Continue(()) }
         });
         assert!(matches!(ended.unwrap(), ControlFlow::Break(40)));
+    }
+}
+
+/// As from a program that writes the next path when it has read the result of the last.
+#[test]
+fn results_do_not_wait_for_a_slow_source() {
+    const INPUTS: u32 = 40;
+    for engine in engines() {
+        let model = Model::from_bytes(&bytes(), &Options { engine, threads: Some(3), ..Options::default() }).unwrap();
+        let (sender, delivered) = std::sync::mpsc::channel();
+        let inputs = (0..INPUTS).map_while(move |seed| {
+            let is_delivered = seed == 0 || delivered.recv_timeout(std::time::Duration::from_secs(10)).is_ok();
+            is_delivered.then_some(seed)
+        });
+        let options = StreamOptions { batch_size: Some(1), warm_up: false };
+        let mut count = 0;
+        let ended = model.stream(inputs, &options, prepare, |_, _| {
+            count += 1;
+            // Nobody listens any more behind the last input.
+            let _ = sender.send(());
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(ended.is_ok());
+        assert_eq!(count, INPUTS, "{engine}");
     }
 }
 

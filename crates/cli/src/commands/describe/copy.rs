@@ -1,6 +1,6 @@
 //! A copy that needs nothing beside it.
 
-use kiln_inference::Contract;
+use kiln_inference::{Contract, Origin};
 use kiln_onnx::ModelProto;
 
 use crate::terminal::Terminal;
@@ -16,6 +16,9 @@ pub fn with_metadata(
     let metadata = contract.to_metadata(&found);
     if found.golden.is_some() && metadata.golden.is_none() {
         terminal.status("Note", "the golden vectors are left out: they were made with other preprocessing or labels");
+    }
+    if contract.origins.output == Origin::Default {
+        terminal.status("Note", "nobody says what the output is: it is written as logits (--set output=probabilities)");
     }
     Ok(kiln_onnx::replace_metadata(file, &metadata)?)
 }

@@ -50,7 +50,7 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
             ],
         ),
         item("layout", contract.layout.to_string(), origins.layout, &[("layout", |said| said.layout.is_some())]),
-        item("output", contract.output.to_string(), origins.output, &[("output", |said| said.output.is_some())]),
+        item("output", output(contract), origins.output, &[("output", |said| said.output.is_some())]),
         item("labels", labels(contract), origins.labels, &[("labels", |said| said.labels.is_some())]),
     ]
 }
@@ -84,6 +84,11 @@ fn values(contract: &Contract) -> String {
 pub fn divisor(scale: f32) -> Option<f32> {
     let inverse = (1.0 / scale).round();
     ((1.0 / inverse).to_bits() == scale.to_bits()).then_some(inverse)
+}
+
+fn output(contract: &Contract) -> String {
+    let guess = if contract.origins.output == Origin::Default { ", a guess: nobody says it" } else { "" };
+    format!("{}{guess}", contract.output)
 }
 
 fn labels(contract: &Contract) -> String {

@@ -10,7 +10,8 @@ use ::ort::value::TensorRef;
 use super::placement::Placement;
 use super::runtime::{self, Runtime};
 use crate::chunks::{self, Chunk};
-use crate::engine::{Engine, EngineError, Lane, NamedTensor, Source};
+use crate::engine::one_line::one_line;
+use crate::engine::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
 use crate::input::Input;
 use crate::options::{Device, EngineChoice, Options};
 use crate::pool::Pool;
@@ -19,15 +20,15 @@ use crate::receipt::{ProviderNodes, Receipt};
 /// Largest batch of one run where neither the graph nor the options say it: beyond it speed no longer grows, memory does.
 const LARGEST_RUN: usize = 256;
 
-/// Most bytes of models in lanes: beyond, there are fewer lanes with more threads each.
+/// Most bytes of models in lanes that have sessions of their own: beyond, there are fewer lanes with more threads each.
 const LANES_BYTES: usize = 256 << 20;
 
 /// A model's sessions. A session computes one run at a time, so there is one for each run that may go on at a time. For streams
 /// more sessions are made: a thread for each graph is faster than many threads for one.
 struct Ort {
     runs: Pool<Run>,
-    lanes: usize,
-    /// What the session of a lane is made of, where there is more than one lane.
+    lanes: Lanes,
+    /// What the session of a lane is made of, where lanes have their own.
     wanted: Wanted<'static>,
     receipt: Receipt,
 }
@@ -46,14 +47,15 @@ struct Run {
 /// Loads a model.
 pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
     let runtime = runtime::get(options)?;
-    let parallel_runs = options.parallel_runs.unwrap_or(1).max(1);
+    // A session needs a thread.
+    let parallel_runs = options.parallel_runs.unwrap_or(1).min(threads);
     let wanted = Wanted {
         runtime,
         bytes: source.bytes.into(),
-        threads: (threads / parallel_runs).max(1),
+        threads: threads / parallel_runs,
         shape: source.shape,
         batch: source.batch,
-        max_batch: options.max_batch.unwrap_or(LARGEST_RUN).max(1),
+        max_batch: options.max_batch.unwrap_or(LARGEST_RUN),
     };
     let (first, device, fallback) = match options.device {
         Device::Cpu => (wanted.on_cpu()?, Device::Cpu, None),
@@ -69,9 +71,9 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         let another = if device == Device::Cuda { wanted.on_cuda() } else { wanted.on_cpu() };
         runs.push(another?.run);
     }
-    let lanes = if device == Device::Cpu { (LANES_BYTES / source.bytes.len().max(1)).clamp(1, threads) } else { 1 };
-    let kept = if lanes > 1 { source.bytes.to_vec() } else { Vec::new() };
-    let wanted = Wanted { bytes: kept.into(), threads: threads / lanes, ..wanted };
+    let lanes = Lanes::of(source.bytes.len(), device, threads, parallel_runs);
+    let kept = if lanes.own { source.bytes.to_vec() } else { Vec::new() };
+    let wanted = Wanted { bytes: kept.into(), threads: threads / lanes.count, ..wanted };
     Ok(Box::new(Ort {
         runs: Pool::new(runs),
         lanes,
@@ -82,12 +84,28 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
             requested: options.device,
             device,
             fallback,
-            threads: threads.max(parallel_runs),
+            threads,
             parallel_runs: Some(parallel_runs),
             library: Some(runtime.library.clone()),
             nodes,
         },
     }))
+}
+
+/// The lanes of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lanes {
+    count: usize,
+    /// Whether each has a session of its own; else they take those that there are for runs at a time.
+    own: bool,
+}
+
+impl Lanes {
+    /// Sessions of their own on the processor, as many as have room in memory, unless there are as many already.
+    fn of(bytes: usize, device: Device, threads: usize, parallel_runs: usize) -> Self {
+        let own = if device == Device::Cpu { (LANES_BYTES / bytes.max(1)).min(threads) } else { 0 };
+        Self { count: own.max(parallel_runs), own: own > parallel_runs }
+    }
 }
 
 /// A session to be made.
@@ -152,8 +170,8 @@ impl Engine for Ort {
         chunks_of(images, self.wanted.batch, self.wanted.max_batch)
     }
 
-    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        self.runs.take().run(input, batch)
+    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+        self.runs.take().run(input, batch, outputs)
     }
 
     fn receipt(&self) -> &Receipt {
@@ -161,15 +179,15 @@ impl Engine for Ort {
     }
 
     fn lanes(&self) -> usize {
-        self.lanes
+        self.lanes.count
     }
 
     fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError> {
-        if self.lanes == 1 { Ok(Box::new(Shared(self))) } else { Ok(Box::new(self.wanted.on_cpu()?.run)) }
+        if self.lanes.own { Ok(Box::new(self.wanted.on_cpu()?.run)) } else { Ok(Box::new(Shared(self))) }
     }
 }
 
-/// The only lane.
+/// A lane that takes a session for each run.
 struct Shared<'a>(&'a Ort);
 
 impl Lane for Shared<'_> {
@@ -177,8 +195,8 @@ impl Lane for Shared<'_> {
         self.0.chunks(images)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        Engine::run(self.0, input, batch)
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+        Engine::run(self.0, input, batch, outputs)
     }
 }
 
@@ -187,7 +205,7 @@ impl Lane for Run {
         chunks_of(images, self.batch, self.max_batch)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
         let [a, b, c] = self.shape;
         let shape = [batch, a, b, c];
         let input = match input {
@@ -195,8 +213,8 @@ impl Lane for Run {
             Input::U8(pixels) => TensorRef::from_array_view((shape, &pixels[..])).map(TensorRef::into_dyn),
         };
         let inputs = ::ort::inputs![input.map_err(run_error)?];
-        let outputs = self.session.run_with_options(inputs, &self.quiet).map_err(run_error)?;
-        outputs.iter().map(|(name, value)| named(name, &value)).collect()
+        let computed = self.session.run_with_options(inputs, &self.quiet).map_err(run_error)?;
+        computed.iter().take(outputs.limit()).map(|(name, value)| named(name, &value)).collect()
     }
 }
 
@@ -222,6 +240,20 @@ fn run_error(error: impl std::fmt::Display) -> EngineError {
     EngineError::Run { engine: EngineChoice::Ort, reason: one_line(&error) }
 }
 
-fn one_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_as_many_as_there_are_sessions_or_room_for_more() {
+        const MIB: usize = 1 << 20;
+        let lanes = |mib: usize, parallel_runs| {
+            let Lanes { count, own } = Lanes::of(mib * MIB, Device::Cpu, 8, parallel_runs);
+            (count, own)
+        };
+        assert_eq!([lanes(1, 1), lanes(100, 1), lanes(300, 1)], [(8, true), (2, true), (1, false)]);
+        assert_eq!([lanes(1, 8), lanes(100, 8), lanes(300, 8)], [(8, false); 3]);
+        assert_eq!(lanes(1, 3), (8, true));
+        assert_eq!(Lanes::of(MIB, Device::Cuda, 8, 2), Lanes { count: 2, own: false });
+    }
 }

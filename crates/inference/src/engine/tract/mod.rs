@@ -11,13 +11,13 @@ use tract_onnx::prelude::*;
 use self::guard::guarded;
 use self::operators::check_operators;
 use self::plan::Plans;
-use super::{Engine, EngineError, Lane, NamedTensor, Source};
+use super::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
 use crate::chunks::{self, Chunk};
 use crate::input::{Input, InputKind};
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
 
-/// The version of tract that is built in; Cargo.lock pins it.
+/// The version of tract that is built in, as far as it is known here: an embedding program's Cargo.lock has the rest of it.
 const VERSION: &str = "0.23";
 
 /// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence few.
@@ -51,7 +51,7 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
         tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut &*source.bytes)
     });
     let graph = graph.map_err(load_error)?;
-    let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX).max(1);
+    let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX);
     let open = || CHUNK_SIZES.into_iter().filter(allowed).collect();
     let sizes = source.batch.map_or_else(open, |batch| vec![batch]);
     let datum_type = match source.input {
@@ -94,19 +94,19 @@ impl Engine for Tract {
         self.chunks_for(images, self.receipt.threads)
     }
 
-    fn run(&self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
         let plan = self.plans.get(batch)?;
         let [a, b, c] = self.shape;
         let shape = [batch, a, b, c];
-        let outputs = guarded(|| {
+        let computed = guarded(|| {
             let input = match input {
                 Input::F32(values) => Tensor::from_shape(&shape, values)?,
                 Input::U8(pixels) => Tensor::from_shape(&shape, pixels)?,
             };
             plan.run(tvec!(input.into_tvalue()))
         });
-        let outputs = outputs.map_err(run_error)?;
-        self.outputs.iter().zip(&outputs).map(|(name, value)| named(name, value)).collect()
+        let computed = computed.map_err(run_error)?;
+        self.outputs.iter().zip(&computed).take(outputs.limit()).map(|(name, value)| named(name, value)).collect()
     }
 
     fn receipt(&self) -> &Receipt {
@@ -130,8 +130,8 @@ impl Lane for OneThread<'_> {
         self.0.chunks_for(images, 1)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize) -> Result<Vec<NamedTensor>, EngineError> {
-        self.0.run(input, batch)
+    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+        self.0.run(input, batch, outputs)
     }
 }
 
@@ -147,4 +147,16 @@ fn load_error(reason: String) -> EngineError {
 
 fn run_error(reason: String) -> EngineError {
     EngineError::Run { engine: EngineChoice::Tract, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VERSION;
+
+    #[test]
+    fn the_version_is_that_of_the_dependency() {
+        let lock = include_str!("../../../../../Cargo.lock");
+        let (_, entry) = lock.split_once("name = \"tract-onnx\"\nversion = \"").unwrap();
+        assert!(entry.starts_with(&format!("{VERSION}.")), "{}", entry.lines().next().unwrap());
+    }
 }
