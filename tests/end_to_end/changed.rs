@@ -40,10 +40,20 @@ fn a_page_says_what_was_validated_on_and_by_what_the_epoch_was_chosen() {
         fs::read_to_string(format!("{runs}/squares/report.html")).unwrap()
     };
     let split = page("a", &[]);
-    assert!(split.contains("validation images, or 10.00 % of the others without"), "{split}");
+    assert!(split.contains(">10.00 % of the training images<"), "{split}");
     assert!(split.contains("has the lowest validation loss, ") && !split.contains("the test images</dd>"), "{split}");
     let test = page("b", &["--set", "data.validation=test", "--set", "training.monitor=val_accuracy"]);
     assert!(test.contains("has the highest validation accuracy, ") && test.contains(">the test images<"), "{test}");
+    let squares = folder.path().join("squares");
+    for class in ["dark", "light"] {
+        for (at, entry) in fs::read_dir(squares.join(class)).unwrap().map(Result::unwrap).enumerate() {
+            let to = squares.join(if at < 4 { "val" } else { "train" }).join(class);
+            fs::create_dir_all(&to).unwrap();
+            fs::rename(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        fs::remove_dir(squares.join(class)).unwrap();
+    }
+    assert!(page("c", &[]).contains(">the images in `val`<"));
 }
 
 #[test]

@@ -144,6 +144,19 @@ pub enum RunError {
         /// The shape found.
         found: Vec<usize>,
     },
+    /// A score that is no probability, of an output that is said to hold some.
+    #[error(
+        "output `{name}` has the value {value} for image {index} of the batch, but it is said to hold probabilities, 0 to 1: declare \
+         `logits` if it holds those"
+    )]
+    NoProbability {
+        /// The output's name.
+        name: String,
+        /// Place of the image in the batch, from 0.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
     /// The scores hold NaN or an infinity.
     #[error("output `{name}` has the value {value} for image {index} of the batch: the model's weights are unusable")]
     OutputValue {

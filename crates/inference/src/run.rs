@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use kiln_spec::OutputKind;
 use rayon::prelude::*;
 
 use crate::chunks::{Chunk, concatenate};
@@ -12,6 +13,9 @@ use crate::error::RunError;
 use crate::input::Input;
 use crate::model::Model;
 use crate::scores::Scores;
+
+/// How far rounding, in half precision too, takes a probability out of 0 to 1.
+const ROUNDING: f32 = 0.01;
 
 impl Model {
     /// The scores of `images` prepared images: `values` is `[images, channels, height, width]` in row-major order, as
@@ -48,6 +52,10 @@ impl Model {
         }
         if let Some(at) = data.iter().position(|value| !value.is_finite()) {
             return Err(RunError::OutputValue { name, index: at / classes, value: data[at] });
+        }
+        let no_probability = |value: &f32| !(-ROUNDING..=1.0 + ROUNDING).contains(value);
+        if let (OutputKind::Probabilities, Some(at)) = (kind, data.iter().position(no_probability)) {
+            return Err(RunError::NoProbability { name, index: at / classes, value: data[at] });
         }
         Ok(Scores { data, classes, kind, inference })
     }

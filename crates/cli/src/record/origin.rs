@@ -9,13 +9,15 @@ impl RunRecord {
     /// Data, settings, versions and device, each with its name.
     pub fn origin(&self) -> Vec<(String, String)> {
         let recipe = &self.recipe;
+        let own = || {
+            self.environment.as_ref().is_some_and(|environment| environment.data.keys().any(|k| k.ends_with("/val")))
+        };
+        let split = |share| format!("{} of the training images", percent(share));
         let validation = match recipe.data.validation {
-            Validation::Split(share) => format!("{} of the training images", percent(share)),
+            Validation::Split(share) => split(share),
             Validation::Subset(ValidationSubset::Test) => "the test images".into(),
-            Validation::Subset(ValidationSubset::Val) => "the data set's validation images".into(),
-            Validation::Subset(ValidationSubset::Auto) => {
-                format!("the data set's validation images, or {} of the others without", percent(Data::DEFAULT_SPLIT))
-            }
+            Validation::Subset(ValidationSubset::Auto) if !own() => split(Data::DEFAULT_SPLIT),
+            Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "the images in `val`".into(),
         };
         let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
         let mut facts = vec![

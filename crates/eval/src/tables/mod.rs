@@ -11,3 +11,6 @@ pub use latency::latency_table;
 pub use report::{classification_report, classification_table};
 pub use style::text_table;
 pub use table::Table;
+
+/// Most classes whose confusion matrix fits on a terminal, and whose scores are all listed there.
+const FEW_CLASSES: usize = 20;

@@ -1,21 +1,29 @@
 //! Scores by class, as scikit-learn's `classification_report`.
 
-use super::Table;
 use super::style::MAX_LABEL;
+use super::{FEW_CLASSES, Table};
 use crate::text::shown;
-use crate::{Average, Evaluation};
+use crate::{Average, ClassMetrics, Evaluation};
 
 /// Precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
 ///
-/// Laid out as scikit-learn's `classification_report(..., digits=4)`.
+/// Laid out as scikit-learn's `classification_report(..., digits=4)`. Of more than 20 classes, those that no image is of and none
+/// was taken for are left out; the averages are over all.
 pub fn classification_report(evaluation: &Evaluation) -> String {
-    classification_table(evaluation).to_text()
+    let predicted = evaluation.confusion.predicted();
+    let all = evaluation.classes.len() <= FEW_CLASSES;
+    table(evaluation, |at, class| all || class.support > 0 || predicted[at] > 0).to_text()
 }
 
-/// What [`classification_report`] writes.
+/// The same of every class, however many there are.
 pub fn classification_table(evaluation: &Evaluation) -> Table {
+    table(evaluation, |_, _| true)
+}
+
+fn table(evaluation: &Evaluation, is_shown: impl Fn(usize, &ClassMetrics) -> bool) -> Table {
     let header = ["class", "precision", "recall", "f1-score", "support"];
-    let classes = evaluation.classes.iter().map(|c| {
+    let classes = evaluation.classes.iter().enumerate().filter(|(at, class)| is_shown(*at, class));
+    let classes = classes.map(|(_, c)| {
         let label = shown(&c.label, MAX_LABEL);
         row(label, [Some(c.precision), Some(c.recall), Some(c.f1)], Some(c.support))
     });
@@ -59,5 +67,21 @@ mod tests {
  macro avg         0.7500   0.7500     0.6667         3
  weighted avg      0.8333   0.6667     0.6667         3";
         assert_eq!(format!("\n{report}"), expected, "\n{report}");
+    }
+
+    #[test]
+    fn of_many_classes_those_that_do_not_occur_are_left_out() {
+        let mut evaluator = Evaluator::new((0..30).map(|class| format!("c{class}")).collect()).unwrap();
+        let mut scores = vec![0.0; 60];
+        (scores[4], scores[30 + 7]) = (1.0, 1.0);
+        evaluator.push(&scores, &[4, 9]).unwrap();
+        let evaluation = evaluator.finish().unwrap();
+        let report = classification_report(&evaluation);
+        let names: Vec<&str> = report.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(names[2..5], ["c4", "c7", "c9"]);
+        assert_eq!(
+            classification_table(&evaluation).to_text().lines().filter(|line| line.starts_with(" c")).count(),
+            31
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use image::{DynamicImage, Rgb, RgbImage};
 use kiln_inference::{Declaration, Device, Model, Options, OutputKind, RawImage, RunError};
+use kiln_onnx::NodeProto;
 
 use crate::engines;
 use crate::model::{CLASSES, SHAPE, bytes, expected};
@@ -59,10 +60,29 @@ fn probabilities_are_left_as_they_are() {
     for engine in engines() {
         let declared = Declaration { output: Some(OutputKind::Probabilities), ..Declaration::default() };
         let options = Options { engine, declared, ..Options::default() };
-        let model = Model::from_bytes(&bytes(), &options).unwrap();
+        let mut model = kiln_onnx::decode(&bytes()).unwrap();
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        let last = nodes.last_mut().unwrap();
+        let output = std::mem::replace(&mut last.output[0], "scores".into());
+        let softmax = NodeProto { op_type: "Softmax".into(), ..NodeProto::default() };
+        nodes.push(NodeProto { input: vec!["scores".into()], output: vec![output], ..softmax });
+        let model = Model::from_bytes(&kiln_onnx::encode(&model), &options).unwrap();
         let image = picture(1);
         let scores = model.run(&prepared(&image), 1).unwrap();
+        assert!((scores.data.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         assert_eq!(model.classify(&image).unwrap().probabilities, scores.data);
+    }
+}
+
+#[test]
+fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
+    for engine in engines() {
+        let declared = Declaration { output: Some(OutputKind::Probabilities), ..Declaration::default() };
+        let options = Options { engine, declared, ..Options::default() };
+        let model = Model::from_bytes(&bytes(), &options).unwrap();
+        let error = model.classify(&picture(1)).unwrap_err();
+        assert!(matches!(error, RunError::NoProbability { index: 0, .. }), "{error}");
+        assert!(error.to_string().contains("declare `logits`"), "{error}");
     }
 }
 
