@@ -126,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn the_orientation_of_a_photograph_is_ignored() {
+        use image::ImageDecoder;
+
+        // A little-endian TIFF header and a directory of one entry: Orientation (0x112), one SHORT, 6 for a quarter turn.
+        let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let plain = encode(ImageFormat::Jpeg);
+        let mut turned = plain[..2].to_vec();
+        turned.extend([0xFF, 0xE1, 0, exif.len() as u8 + 2]);
+        turned.extend(exif);
+        turned.extend(&plain[2..]);
+        let mut decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(&turned)).unwrap();
+        assert_eq!(decoder.orientation().unwrap(), image::metadata::Orientation::Rotate90);
+        assert_eq!(decode(&turned).unwrap(), decode(&plain).unwrap());
+    }
+
+    #[test]
     fn names_of_images_end_like_images_and_are_not_hidden() {
         for (name, expected) in
             [("a.png", true), ("A.JPEG", true), ("._a.png", false), ("a.txt", false), ("png", false), (".png", false)]
