@@ -38,7 +38,11 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             break;
         }
         let logits = burn.logits(&preparation.run(image.borrow())?)?;
-        let scores = if trained.recipe.export.softmax { softmax(&logits) } else { logits };
+        // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by both.
+        let (tolerance, scores) = match (tolerance.of(&logits), trained.recipe.export.softmax) {
+            (tolerance, true) => (2.0 * tolerance, softmax(&logits)),
+            (tolerance, false) => (tolerance, logits),
+        };
         let best = argmax(&scores).ok_or_else(|| anyhow::anyhow!("Burn computes scores that are not numbers"))?;
         vectors.push(GoldenVector {
             source: format!("{data}, image {index}{}", if cut { ", its middle" } else { "" }),
@@ -47,7 +51,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             channels: image.channels,
             pixels: image.pixels.into_owned(),
             label: trained.labels[best].clone(),
-            tolerance: tolerance.of(&scores),
+            tolerance,
             scores,
         });
     }

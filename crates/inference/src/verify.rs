@@ -4,6 +4,7 @@ use std::fmt;
 
 use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
+use kiln_spec::OutputKind;
 
 use crate::engine::{NamedTensor, Outputs};
 use crate::error::{RunError, VerifyError};
@@ -11,6 +12,9 @@ use crate::model::Model;
 
 /// Most values prepared at a time, so that memory stays bounded whatever a file holds: 64 MiB.
 const VALUES: usize = 1 << 24;
+
+/// What smaller probabilities are taken for: those near the end of f32's range are rounded to zero by some engines.
+const LEAST: f64 = 1e-30;
 
 /// What a model gave for the golden vectors of its file.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +30,9 @@ pub struct Verification {
 pub struct Replay {
     /// Where the image comes from.
     pub source: String,
-    /// Largest difference of a score from the one in the file; infinite where the engine gave no finite number.
+    /// Largest difference of a score from the one in the file; infinite where the engine gave no finite number. Of probabilities
+    /// it is that of their natural logarithms, any below 1e-30 taken for that: where one class has nearly all of it, the
+    /// probabilities themselves would hide whatever is wrong.
     pub difference: f64,
     /// Largest difference that passes.
     pub tolerance: f64,
@@ -70,10 +76,14 @@ impl Model {
     }
 
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
+        let value = |score: f32| match self.output_kind() {
+            OutputKind::Logits => f64::from(score),
+            OutputKind::Probabilities => f64::from(score).max(LEAST).ln(),
+        };
         let pairs = vector.scores.iter().zip(found);
         let differences = pairs.map(|(&expected, &found)| {
             // `max` would pass over NaN.
-            if found.is_finite() { (f64::from(expected) - f64::from(found)).abs() } else { f64::INFINITY }
+            if found.is_finite() { (value(expected) - value(found)).abs() } else { f64::INFINITY }
         });
         let best = (0..found.len()).rev().max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
         Replay {

@@ -1,8 +1,8 @@
 //! Golden vectors are replayed from raw pixels to scores.
 
 use kiln_inference::{EngineChoice, Model, Options, Verification, VerifyError};
-use kiln_onnx::{Dim, Golden, GoldenVector, Metadata, encode};
-use kiln_spec::{Channels, Preprocessing};
+use kiln_onnx::{Dim, Golden, GoldenVector, Metadata, NodeProto, TensorProto, encode};
+use kiln_spec::{Channels, OutputKind, Preprocessing};
 
 use crate::engines;
 use crate::model::{CLASSES, SHAPE, expected, finish, graph, metadata};
@@ -118,4 +118,42 @@ fn what_cannot_be_replayed_is_an_error() {
         (vector.height, vector.width, vector.channels, vector.pixels) = (40_000, 1, 1, vec![0; 40_000]);
     });
     assert!(matches!(huge, Err(VerifyError::Run(_))));
+}
+
+/// The model with its scores times `factor` and then a softmax.
+fn sure(engine: EngineChoice, factor: f32, golden: Golden) -> Model {
+    let mut model = finish(graph(&Dim::Symbol("batch".into())));
+    model.set_metadata(&Metadata { golden: Some(golden), output: Some(OutputKind::Probabilities), ..metadata() });
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer.push(TensorProto::from_f32("factor", &[1], &[factor]));
+    let producer = graph.node.iter_mut().find(|node| node.output[0] == "logits").unwrap();
+    producer.output[0] = "scores".into();
+    let mut node = |op: &str, inputs: &[&str], output: &str| {
+        let input = inputs.iter().map(|&name| name.to_owned()).collect();
+        graph.node.push(NodeProto { op_type: op.into(), input, output: vec![output.into()], ..NodeProto::default() });
+    };
+    node("Mul", &["scores", "factor"], "scaled");
+    node("Softmax", &["scaled"], "logits");
+    Model::from_bytes(&encode(&model), &Options { engine, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn what_a_sure_model_gives_is_compared_by_logarithms() {
+    const FACTOR: f32 = 8.0;
+    let mut vectors: Vec<GoldenVector> = (0..7).map(vector).collect();
+    for vector in &mut vectors {
+        let scaled = vector.scores.iter().map(|&score| f64::from(score * FACTOR));
+        let largest = scaled.clone().fold(f64::NEG_INFINITY, f64::max);
+        let exponentials: Vec<f64> = scaled.map(|score| (score - largest).exp()).collect();
+        vector.scores = exponentials.iter().map(|value| (value / exponentials.iter().sum::<f64>()) as f32).collect();
+        vector.tolerance = 1e-3;
+        assert!(vector.scores.iter().all(|&p| !(1e-5..1.0 - 1e-5).contains(&p)), "not sure: {:?}", vector.scores);
+        assert!(vector.scores.iter().any(|&p| (1e-25..1e-5).contains(&p)), "too sure: {:?}", vector.scores);
+    }
+    for engine in engines() {
+        let right = sure(engine, FACTOR, golden(vectors.clone())).verify().unwrap();
+        assert!(right.passed(), "{engine}: {right}");
+        let wrong = sure(engine, FACTOR * 1.01, golden(vectors.clone())).verify().unwrap();
+        assert!(wrong.replays.iter().all(|replay| !replay.passed()), "{engine}: {wrong}");
+    }
 }
