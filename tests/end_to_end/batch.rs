@@ -336,6 +336,9 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     let ended = ok(&[&args[..], &["--skip-bad"]].concat());
     assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
     assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);
+    // What is missing from a result is said whoever reads it.
+    let quiet = ok(&[&args[..], &["--skip-bad", "--quiet"]].concat()).stderr;
+    assert!(quiet.contains("Skipped 2 images") && quiet.lines().count() == 3, "{quiet}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kiln_data::Thousands;
 use kiln_eval::printable;
 
-/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing but errors is shown when quiet; colours and bars only on a terminal.
+/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing but errors, and what results leave out, is shown when quiet; colours and bars only on a terminal.
 #[derive(Debug)]
 pub struct Terminal {
     quiet: bool,
@@ -23,9 +23,21 @@ impl Terminal {
     /// A line such as `    Fetching mnist`, the way cargo does.
     pub fn status(&self, verb: &str, text: &str) {
         if !self.quiet {
-            let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
-            self.line(&format!("{verb} {}", printable(text)));
+            self.verb(verb, text);
         }
+    }
+
+    /// What a result leaves out, with lines that tell more: part of the result, and shown even when quiet.
+    pub fn left_out(&self, verb: &str, text: &str, more: &[String]) {
+        self.verb(verb, text);
+        for line in more {
+            self.line(&format!("{:>12} {}", "", printable(line)));
+        }
+    }
+
+    fn verb(&self, verb: &str, text: &str) {
+        let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
+        self.line(&format!("{verb} {}", printable(text)));
     }
 
     /// A line without a verb, in line with the text of the others.

@@ -82,13 +82,10 @@ impl FileSets {
         if *count == 0 {
             return;
         }
-        terminal.status("Skipped", &format!("{} that cannot be read:", counted(*count, "image")));
-        for reason in listed {
-            terminal.detail(reason);
-        }
-        if let Some(more) = (*count as usize).checked_sub(listed.len()).filter(|&more| more > 0) {
-            terminal.detail(&format!("and {} more", thousands(more)));
-        }
+        let more = (*count as usize).checked_sub(listed.len()).filter(|&more| more > 0);
+        let more = more.map(|more| format!("and {} more", thousands(more)));
+        let lines: Vec<String> = listed.iter().cloned().chain(more).collect();
+        terminal.left_out("Skipped", &format!("{} that cannot be read:", counted(*count, "image")), &lines);
     }
 }
 
