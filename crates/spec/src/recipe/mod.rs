@@ -165,8 +165,14 @@ impl Recipe {
         Preprocessing { resize: Resize { antialias }, ..record }
     }
 
-    /// What is wrong where the model gives another number of scores than the data set has classes.
+    /// What is wrong where the data set has a single class, or the model outputs another number of scores than it has classes.
     pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
+        if classes == 1 {
+            return Some(format!(
+                "`{}` has one class only: a classifier needs two or more: add images of the others",
+                self.data.dataset
+            ));
+        }
         (scores != classes).then(|| {
             format!(
                 "the last layer outputs {scores} scores, but `{}` has {classes} classes: give the last dense layer \
