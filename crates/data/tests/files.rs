@@ -119,7 +119,14 @@ fn lists_name_images_and_classes() {
     assert_eq!((dataset.labels(), dataset.classes()), (&[1, 0, 1][..], &["ant", "zebra"].map(String::from)[..]));
     assert_eq!(dataset.image(0).expect("readable").as_raw().pixels[0], 3);
     for (text, expected) in [
-        ("file,class\na,b\n", "list.csv:1: expected the columns `path` and `label`, found `file,class`"),
+        (
+            "filename,class\na,b\n",
+            "list.csv:1: expected the columns `path` and `label`, found `filename,class`: rename the columns",
+        ),
+        ("path;label\na;b\n", "found `path;label`: separate the columns by commas"),
+        ("path\tlabel\na\tb\n", "found `path\tlabel`: separate the columns by commas"),
+        ("a.png,cat\nb.png,dog\n", "found `a.png,cat`: add the line `path,label` at the top"),
+        ("path,class\na,b\n", "found no `label`: rename the column of the classes, or add one"),
         ("path,label\n", "list.csv:1: the list is empty"),
         ("", "list.csv:1: expected the columns"),
         ("path,label\na,b\nc\n", "list.csv:3: "),

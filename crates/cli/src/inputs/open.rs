@@ -157,7 +157,7 @@ fn list_with_labels(
     labels: Labels,
 ) -> anyhow::Result<Inputs> {
     if !list.has_labels() {
-        bail!("{source} has no column `label`: expected a line `path,label` at the top: add it");
+        bail!("{source} has no column `label`: rename the column of the classes, or add one");
     }
     let root: Arc<Path> = root.into();
     let shown = source.to_string();
