@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use kiln_run::check_writable;
 
+use super::named::Named;
 use super::read::row;
 use super::{Columns, Format, Origin, Row, Writer};
 
@@ -24,14 +25,17 @@ impl PredictionsFile {
     ) -> anyhow::Result<(Self, u64)> {
         let (format, columns) = (Format::of(path), origin.columns.clone());
         if path == Path::new("-") {
-            return Ok((Self::new(Box::new(std::io::stdout()), format, columns, true)?, 0));
+            let out = Box::new(Named::new("standard output", std::io::stdout()));
+            return Ok((Self::new(out, format, columns, true)?, 0));
         }
         check_writable(path)?;
         let fail = |error: std::io::Error| anyhow!("cannot write {}: {error}: check the path", path.display());
+        let named = |file: File| Box::new(Named::new(path.display().to_string(), file));
         let begun = resume && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
         if !begun {
             origin.write(path)?;
-            return Ok((Self::new(Box::new(File::create(path).map_err(fail)?), format, columns, true)?, 0));
+            let file = File::create(path).map_err(fail)?;
+            return Ok((Self::new(named(file), format, columns, true)?, 0));
         }
         origin.check(path)?;
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
@@ -44,7 +48,7 @@ impl PredictionsFile {
             Format::JsonLines => json_lines(path, &file, &columns, each)?,
         };
         file.seek(SeekFrom::End(0)).map_err(fail)?;
-        Ok((Self::new(Box::new(file), format, columns, length == 0)?, lines))
+        Ok((Self::new(named(file), format, columns, length == 0)?, lines))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod begin;
 mod file;
+mod named;
 mod origin;
 mod read;
 mod writer;
