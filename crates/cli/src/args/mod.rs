@@ -44,8 +44,10 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train, export, verify and evaluate a recipe
+    #[command(override_usage = "kiln run [OPTIONS] <RECIPE>\n       kiln run [OPTIONS] --resume <RUN>")]
     Run(RunArgs),
     /// Train a recipe
+    #[command(override_usage = "kiln train [OPTIONS] <RECIPE>\n       kiln train [OPTIONS] --resume <RUN>")]
     Train(TrainArgs),
     /// Run every combination of a recipe's `[sweep]` and compare them
     Sweep(SweepArgs),
@@ -97,6 +99,17 @@ mod tests {
             }
         }
         sections
+    }
+
+    #[test]
+    fn a_recipe_and_a_run_to_resume_are_two_usages() {
+        for command in ["run", "train"] {
+            let args = ["kiln", command, "--resume", "runs/x", "recipe.toml"];
+            let message = Args::command().try_get_matches_from(args).unwrap_err().to_string();
+            assert!(message.contains("cannot be used with"), "{message}");
+            assert!(message.contains(&format!("Usage: kiln {command} [OPTIONS] <RECIPE>\n")), "{message}");
+            assert!(!message.contains("<RUN> [RECIPE]"), "{message}");
+        }
     }
 
     #[test]

@@ -119,11 +119,15 @@ pub struct Export {
 }
 
 impl Recipe {
-    /// Whether a recipe can be called so, and a backbone: letters, digits, `-`, `_` and `.`, starting with a letter or
-    /// digit, which can be a folder on any system.
+    /// Whether a recipe can be called so, and a backbone: letters and digits of any script, `-`, `_` and `.`, starting with a
+    /// letter or digit, which can be a folder on any system.
     pub fn is_name(name: &str) -> bool {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+        name.starts_with(char::is_alphanumeric) && name.chars().all(Self::is_in_names)
+    }
+
+    /// Whether names can have this character: also the accents that file systems keep apart from their letters.
+    fn is_in_names(c: char) -> bool {
+        c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '\u{300}'..='\u{36f}')
     }
 
     /// Whether a text is meant to be a recipe, rather than some other TOML: it has layers.
