@@ -1,24 +1,32 @@
 //! Output whose failures say what could not be written.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Stdout, Write};
+use std::path::Path;
 
 /// A writer with a name for messages. Errors keep their kind, by which a reader that went away is known.
 pub struct Named<W> {
     name: String,
+    /// What to do where the disk is full.
+    advice: &'static str,
     to: W,
 }
 
-impl<W: Write> Named<W> {
-    /// Writes there, under this name.
-    pub fn new(name: impl Into<String>, to: W) -> Self {
-        Self { name: name.into(), to }
+impl Named<Stdout> {
+    /// Standard output.
+    pub fn stdout() -> Self {
+        Self { name: "standard output".into(), advice: "make room", to: io::stdout() }
+    }
+}
+
+impl<W> Named<W> {
+    /// A file of predictions, which can be resumed.
+    pub fn predictions(path: &Path, to: W) -> Self {
+        Self { name: path.display().to_string(), advice: "make room, and use --resume or begin again", to }
     }
 
     fn fail(&self, error: &io::Error) -> io::Error {
-        let advice = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room, and begin again or use --resume",
-            _ => "",
-        };
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let advice = if full { format!(": {}", self.advice) } else { String::new() };
         io::Error::new(error.kind(), format!("cannot write {}: {error}{advice}", self.name))
     }
 }
@@ -41,21 +49,25 @@ mod tests {
 
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
+            Err(ErrorKind::StorageFull.into())
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
+            Err(ErrorKind::BrokenPipe.into())
         }
     }
 
     #[test]
     fn a_failure_names_what_it_is_about_and_keeps_its_kind() {
-        let mut out = Named::new("p.csv", Full);
+        let mut out = Named::predictions(Path::new("p.csv"), Full);
         let error = out.write_all(b"x").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
         let message = error.to_string();
-        assert!(message.starts_with("cannot write p.csv: ") && message.ends_with("--resume"), "{message}");
-        assert_eq!(out.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert!(
+            message.starts_with("cannot write p.csv: ")
+                && message.ends_with(": make room, and use --resume or begin again"),
+            "{message}"
+        );
+        assert_eq!(out.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -53,11 +53,9 @@ fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder).map_err(without_path)
 }
 
-/// The system's reason alone: the temporary file's name, which it comes with, means nothing to anyone.
+/// The reason alone: the temporary file's name, which it comes with, means nothing to anyone.
 fn without_path(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.source());
-    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-    code.map_or(error, io::Error::from_raw_os_error)
+    if error.get_ref().is_some() { error.kind().into() } else { error }
 }
 
 fn folder_of(path: &Path) -> &Path {

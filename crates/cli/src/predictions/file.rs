@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use kiln_run::check_writable;
 
-use super::named::Named;
 use super::read::row;
 use super::{Columns, Format, Origin, Row, Writer};
+use crate::named::Named;
 
 /// Where predictions are written to.
 pub type PredictionsFile = Writer<Box<dyn std::io::Write>>;
@@ -23,14 +23,14 @@ impl PredictionsFile {
         resume: bool,
         each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<(Self, u64)> {
-        let (format, columns) = (Format::of(path), origin.columns.clone());
+        let (format, columns) = (Format::of(path).map_err(anyhow::Error::msg)?, origin.columns.clone());
         if path == Path::new("-") {
-            let out = Box::new(Named::new("standard output", std::io::stdout()));
+            let out = Box::new(Named::stdout());
             return Ok((Self::new(out, format, columns, true)?, 0));
         }
         check_writable(path)?;
         let fail = |error: std::io::Error| anyhow!("cannot write {}: {error}: check the path", path.display());
-        let named = |file: File| Box::new(Named::new(path.display().to_string(), file));
+        let named = |file: File| Box::new(Named::predictions(path, file));
         let begun = resume && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
         if !begun {
             origin.write(path)?;

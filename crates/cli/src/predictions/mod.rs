@@ -2,7 +2,6 @@
 
 mod begin;
 mod file;
-mod named;
 mod origin;
 mod read;
 mod writer;
