@@ -42,8 +42,13 @@ fn folders_are_classes_sorted_by_name() {
     write(root.path(), "dog/._a.png", 9);
     fs::write(root.path().join("dog/notes.txt"), "no image").expect("written");
     fs::write(root.path().join("README.md"), "no image").expect("written");
+    for name in ["cat/x.gif", "cat/deep/y.GIF", "dog/Makefile"] {
+        fs::write(root.path().join(name), "no image").expect("written");
+    }
     let listing = whole(root.path());
     assert_eq!(listing.classes(), ["cat", "dog"]);
+    let passed_over: Vec<_> = listing.passed_over().iter().map(|(ending, count)| (ending.as_str(), *count)).collect();
+    assert_eq!(passed_over, [("", 1), ("gif", 2), ("txt", 1)]);
     let dataset = read(listing);
     assert_eq!(dataset.labels(), [0, 0, 1, 1]);
     let values: Vec<u8> = (0..4).map(|index| dataset.image(index).expect("readable").as_raw().pixels[0]).collect();

@@ -1,6 +1,6 @@
 //! A list of images with labels.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let classes: Vec<String> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
     let labels = names.iter().map(|name| classes.partition_point(|class| class < name) as u32).collect();
     let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    Ok(Listing { name: path.display().to_string(), root, files, labels, classes })
+    Ok(Listing { name: path.display().to_string(), root, files, labels, classes, passed_over: BTreeMap::new() })
 }
 
 /// The SHA-256 of a list itself, and so of the labels in it.
