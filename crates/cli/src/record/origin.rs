@@ -45,5 +45,5 @@ fn optimizer(phase: &Phase) -> String {
         OptimizerKind::AdamW { .. } => "AdamW",
         OptimizerKind::Sgd { .. } => "SGD",
     };
-    format!("{name}, learning rate {}", phase.optimizer.learning_rate)
+    format!("{name}, learning rate {:?}", phase.optimizer.learning_rate)
 }
