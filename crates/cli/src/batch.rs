@@ -74,7 +74,7 @@ pub fn run(
             },
             Err(reason) => {
                 if let Some(reason) = reason {
-                    unreadable.push(reason);
+                    unreadable.push(&reason);
                 }
                 ControlFlow::Continue(())
             }

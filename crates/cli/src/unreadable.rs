@@ -15,7 +15,7 @@ pub struct Unreadable {
 
 impl Unreadable {
     /// Takes note of one.
-    pub fn push(&mut self, reason: impl ToString) {
+    pub fn push(&mut self, reason: &impl ToString) {
         self.count += 1;
         if self.reasons.len() < LISTED {
             self.reasons.push(reason.to_string());
