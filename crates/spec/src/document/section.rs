@@ -180,9 +180,16 @@ impl<'a> Field<'a> {
             }
             (Value::Table(entries), Some(name)) if !entries.iter().any(|(key, _)| key == "type") => {
                 let keys = keys_of(name).unwrap_or_default();
-                let section = self.section(keys);
-                let section = section.map_err(|error| error.and(&format!(". Without a `type` it is `{name}`")));
-                Ok((name.to_owned(), section?))
+                match entries.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
+                    // It may be a key of another type as well as a slip.
+                    Some((key, node)) => {
+                        let (path, types) = (as_written(&self.path, &node.place), list(types));
+                        let problem =
+                            format!("`{key}` is no key of `{name}`, and `{path}` has no `type`: it is one of {types}");
+                        Err(RecipeError::new(self.origin, node.place.clone(), problem))
+                    }
+                    None => Ok((name.to_owned(), self.section(keys)?)),
+                }
             }
             _ => self.tagged(keys_of, types),
         }

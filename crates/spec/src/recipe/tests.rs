@@ -150,7 +150,8 @@ fn overrides_name_themselves_in_errors() {
         ),
         (
             "training.optimizer.momentum=0.9",
-            "--set training.optimizer.momentum=0.9: unknown key `momentum` in `training.optimizer`. Valid keys: type, learning_rate",
+            "--set training.optimizer.momentum=0.9: `momentum` is no key of `adam`, and `training.optimizer` has no `type`: \
+             it is one of adam, adamw, sgd",
         ),
         (
             "training.optimizer=3",
