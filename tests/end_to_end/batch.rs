@@ -121,6 +121,36 @@ fn every_source_gives_the_same_in_eval_and_predict() {
 }
 
 #[test]
+fn long_names_of_classes_do_not_make_tables_wide() {
+    let work = tempfile::tempdir().unwrap();
+    let name = |class: &str| format!("{class} {}", "a long name of a class ".repeat(5).trim());
+    let labels: Vec<String> = (0..10).map(|class| name(&class.to_string())).collect();
+    let (names, list) = (path(work.path(), "labels.txt"), path(work.path(), "list.csv"));
+    fs::write(&names, labels.join("\n")).unwrap();
+    let mut text = "path,label\n".to_owned();
+    // Those that are an 8 are mistakes, at least.
+    for class in ["3", "8"] {
+        for image in fs::read_dir(sources().join("digits").join(class)).unwrap().map(|entry| entry.unwrap().path()) {
+            let copy = format!("{class}-{}", image.file_name().unwrap().to_str().unwrap());
+            fs::copy(&image, work.path().join(&copy)).unwrap();
+            writeln!(text, "{copy},{}", name("3")).unwrap();
+        }
+    }
+    fs::write(&list, text).unwrap();
+    let columns = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    let report = ok(&["eval", &model(), "--data", &list, "--labels", &names]).stdout;
+    let mistakes = report.split_once("surest of ").unwrap().1;
+    assert!(columns(mistakes) < 120, "{report}");
+    let folder = work.path().join("folder");
+    for class in 0..2 {
+        fs::create_dir_all(folder.join(name(&class.to_string()))).unwrap();
+        image::GrayImage::new(2, 2).save(folder.join(name(&class.to_string())).join("1.png")).unwrap();
+    }
+    let table = ok(&["data", folder.to_str().unwrap()]).stdout;
+    assert!(columns(table.split_once('\n').unwrap().1) < 80, "{table}");
+}
+
+#[test]
 fn lists_may_come_from_standard_input() {
     let folder = sources();
     let piped = |args: &[&str], from: &str| {
@@ -236,6 +266,9 @@ fn predictions_that_were_cut_off_are_resumed() {
                 assert!(ended.stderr.contains(&format!("behind {resumed} images of")), "{}", ended.stderr);
             }
         }
+        // Nothing was left to do: there is no speed to tell.
+        let complete = ok(&["eval", &model(), "--data", &list, "--predictions", &file, "--resume"]).stdout;
+        assert!(complete.contains(" of 300 images), loss ") && !complete.contains("images/s"), "{complete}");
         let message = error(&mut kiln(&["predict", &model(), &list, "--predictions", &file, "--resume"]));
         assert!(message.contains("it has the columns"), "{message}");
     }
@@ -336,6 +369,9 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     let ended = ok(&[&args[..], &["--skip-bad"]].concat());
     assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
     assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);
+    // What is missing from a result is said whoever reads it.
+    let quiet = ok(&[&args[..], &["--skip-bad", "--quiet"]].concat()).stderr;
+    assert!(quiet.contains("Skipped 2 images") && quiet.lines().count() == 3, "{quiet}");
 }
 
 #[test]

@@ -80,13 +80,30 @@ fn several_callers_share_a_model() {
     onnxruntime();
     let model = path(trained(), "model.onnx");
     let args =
-        ["bench", &model, "--batch-size", "1", "--runs", "60", "--callers", "3", "--threads", "2", "--json", "-"];
+        ["bench", &model, "--batch-size", "1", "--runs", "61", "--callers", "3", "--threads", "2", "--json", "-"];
     let record = json(&ok(&args).stdout);
     assert_eq!(record["callers"], 3);
     let [tract, ort] = record["engines"].as_array().unwrap().as_slice() else { panic!("{record}") };
-    assert_eq!([&tract["batches"][0]["calls"], &ort["batches"][0]["calls"]], [60, 60]);
+    assert_eq!([&tract["batches"][0]["calls"], &ort["batches"][0]["calls"]], [61, 61]);
     // One run at a time for each thread; tract's runs are on the callers' threads.
     assert_eq!((&ort["runtime"]["parallel_runs"], &tract["runtime"]["parallel_runs"]), (&2.into(), &().into()));
+}
+
+#[test]
+fn a_model_that_says_nothing_about_images_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = path(folder.path(), "bare.onnx");
+    let mut proto = kiln_onnx::load(trained().join("model.onnx")).unwrap();
+    proto.metadata_props.clear();
+    fs::write(&model, kiln_onnx::encode(&proto)).unwrap();
+    let args = ["bench", &model, "--engine", "tract", "--batch-size", "1", "--runs", "2"];
+    let ended = ok(&args);
+    assert!(ended.stderr.contains("nothing says how images are prepared"), "{}", ended.stderr);
+    // What is said of it counts.
+    let told = ok(&[&args[..], &["--scale", "1/255"]].concat());
+    assert!(!told.stderr.contains("nothing says"), "{}", told.stderr);
+    let message = error(&mut kiln(&["predict", &model, "x.png"]));
+    assert!(message.contains("does not say the preprocessing"), "{message}");
 }
 
 #[test]

@@ -50,7 +50,16 @@ fn two_models_are_told_apart_image_by_image() {
     let file = path(folder.path(), "compared.json");
     let args = ["compare", &first, &second, "--data", &data, "--batch-size", "64", "--show", "3", "--json", &file];
     let ended = ok(&args);
-    for word in ["only A", "only B", "with p ", "the first 3 of", "margin of A", "images/s at 1", "at 64", ".png"] {
+    for word in [
+        "only A",
+        "only B",
+        "exact test of equal accuracy: p ",
+        "the first 3 of",
+        "margin of A",
+        "images/s at 1",
+        "at 64",
+        ".png",
+    ] {
         assert!(ended.stdout.contains(word), "{word}\n{}", ended.stdout);
     }
     let record = json(&fs::read_to_string(&file).unwrap());

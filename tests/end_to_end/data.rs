@@ -108,6 +108,7 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
         ended.stderr
     );
     assert_eq!(ended.stderr.matches("Read ").count(), 1, "read once: {}", ended.stderr);
+    assert!(ended.stderr.contains(" 1 other file passed over: .txt 1\n"), "{}", ended.stderr);
 
     let run_dir = runs.path().join("digits");
     let classes: Vec<String> = (0..10).map(|label| format!("d{label}")).collect();
@@ -135,6 +136,7 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
         assert_eq!(evaluate(data, engine), confusion, "{data} on {engine}");
     }
     let message = run(&mut kiln(&["eval", &model, "--data", &path(folder, "digits")])).stderr;
+    assert!(message.contains("1 other file passed over: .txt 1"), "{message}");
     assert!(message.contains("1 of 482 images") && message.contains("--skip-bad"), "{message}");
     let message = error(&mut kiln(&["eval", &model, "--data", "mnist:test"]));
     assert!(message.contains("the model has the classes [\"d0\""), "{message}");
@@ -162,6 +164,20 @@ fn subsets_and_classes_that_do_not_fit_are_told() {
         assert_eq!(ended.code, Some(2), "{set}: {}", ended.stderr);
         assert!(ended.stderr.contains(expected), "{set}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn one_class_is_too_few() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("one/cat")).unwrap();
+    for at in 0..20 {
+        GrayImage::new(8, 8).save(folder.path().join(format!("one/cat/{at}.png"))).unwrap();
+    }
+    let set = format!("data.folder={}", path(folder.path(), "one"));
+    let table = ok(&["data", &path(folder.path(), "one")]).stdout;
+    assert!(table.lines().next().unwrap().ends_with("one: 1 class"), "{table}");
+    let message = run(&mut kiln(&["train", &path(digits(), "digits.toml"), "--set", &set])).stderr;
+    assert!(message.contains("has one class only: a classifier needs two or more"), "{message}");
 }
 
 #[test]

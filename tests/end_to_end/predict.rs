@@ -118,7 +118,8 @@ fn an_image_that_is_none_is_one_clear_error() {
     let message = error(&mut kiln(&["predict", &model, &text]));
     assert!(message.contains("letter.png") && message.contains("PNG, JPEG, BMP, WebP, TIFF"), "{message}");
     let message = error(&mut kiln(&["predict", &model, &path(folder.path(), "nothing.png")]));
-    assert!(message.contains("nothing.png"), "{message}");
+    assert!(message.starts_with("error: cannot read `") && message.contains("nothing.png`: "), "{message}");
+    assert_eq!(message.matches("nothing.png").count(), 1, "{message}");
 }
 
 #[test]
@@ -132,4 +133,98 @@ fn a_reader_that_stops_early_is_no_error() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert!(output.status.success());
     assert_eq!(run(&mut kiln(&["predict", &model])).code, Some(2), "no image is wrong usage");
+}
+
+/// Runs a command with this on standard input.
+fn piped(args: &[&str], input: &[u8]) -> crate::kiln::Ended {
+    let mut command = kiln(args);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    crate::kiln::Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[test]
+fn json_is_printed_beside_a_file_of_predictions() {
+    let folder = digits(3);
+    let (model, images) = (path(trained(), "model.onnx"), folder.path().to_str().unwrap().to_owned());
+    let csv = path(folder.path(), "p.csv");
+    let both = ok(&["predict", &model, &images, "--json", "--predictions", &csv]).stdout;
+    assert_eq!(both, ok(&["predict", &model, &images, "--json"]).stdout);
+    let alone = path(folder.path(), "alone.csv");
+    assert_eq!(ok(&["predict", &model, &images, "--predictions", &alone]).stdout, "");
+    let rows = fs::read_to_string(&csv).unwrap();
+    assert_eq!((rows.lines().count(), &rows), (4, &fs::read_to_string(&alone).unwrap()));
+    assert!(rows.starts_with("index,path,predicted,"), "{rows}");
+}
+
+#[test]
+fn a_file_of_predictions_is_what_its_ending_says() {
+    let folder = digits(1);
+    let (model, file) = (path(trained(), "model.onnx"), path(folder.path(), "z.json"));
+    let message = error(&mut kiln(&["predict", &model, folder.path().to_str().unwrap(), "--predictions", &file]));
+    assert!(message.contains("z.json") && message.contains("neither .csv nor .jsonl"), "{message}");
+    assert!(!std::path::Path::new(&file).exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    let folder = digits(1);
+    let (model, file) = (path(trained(), "model.onnx"), path(folder.path(), "p.csv"));
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let message = error(&mut kiln(&["predict", &model, &path(folder.path(), "000.png"), "--predictions", &file]));
+    assert!(message.contains(&format!("cannot write {file}: ")) && message.contains("make room"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_cannot_be_printed_are_an_error_that_says_so() {
+    let folder = digits(1);
+    let (model, image) = (path(trained(), "model.onnx"), path(folder.path(), "000.png"));
+    for args in [&["predict", &model, &image][..], &["predict", &model, &image, "--csv"], &["describe", &model]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = kiln(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("error: cannot write standard output: No space left"), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn nothing_to_classify_is_said() {
+    let folder = digits(2);
+    let model = path(trained(), "model.onnx");
+    let ended = piped(&["predict", &model, "--list", "-", "--quiet"], b"\n\n");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
+    assert!(ended.stderr.contains("there is no image in `standard input`"), "{}", ended.stderr);
+    let images = folder.path().to_str().unwrap();
+    let ended = ok(&["predict", &model, images, "--shard", "3/3"]);
+    assert!(ended.stderr.contains("there is no image in shard 3/3 of `"), "{}", ended.stderr);
+    let csv = path(folder.path(), "p.csv");
+    for _ in 0..2 {
+        // The second time every image has its line already.
+        let ended = ok(&["predict", &model, images, "--predictions", &csv, "--resume"]);
+        assert!(!ended.stderr.contains("there is no image"), "{}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_of_files_need_not_be_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = digits(2);
+    let model = path(trained(), "model.onnx");
+    let odd = folder.path().join(OsStr::from_bytes(b"\xff.png"));
+    fs::rename(folder.path().join("001.png"), &odd).unwrap();
+    let whole = path(folder.path(), "000.png");
+    let list = [whole.as_bytes(), b"\r\n", odd.as_os_str().as_bytes(), b"\n"].concat();
+    let ended = piped(&["predict", &model, "--list", "-"], &list);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines.len() == 2 && lines[1].contains("/\u{fffd}.png: "), "{lines:?}");
+    assert!(ended.stderr.contains("1 path not in UTF-8"), "{}", ended.stderr);
 }

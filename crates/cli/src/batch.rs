@@ -8,6 +8,7 @@ use crate::commands::Context;
 use crate::inputs::{Input, Inputs};
 use crate::interrupt::{self, Polling};
 use crate::sign_of_life::SignOfLife;
+use crate::terminal::counted;
 use crate::unreadable::Unreadable;
 
 /// What was done.
@@ -53,6 +54,7 @@ pub fn run(
     };
     let mut sign_of_life = SignOfLife::new();
     let mut unreadable = Unreadable::default();
+    let mut lossy = 0;
     let polling = Polling::begin();
     let ended = model.stream(inputs, options, prepare, |input, result| {
         if interrupt::requested() {
@@ -64,6 +66,7 @@ pub fn run(
             Ok(input) => input,
             Err(error) => return ControlFlow::Break(Stop::Failed(error)),
         };
+        lossy += u64::from(input.is_lossy());
         match result {
             Ok(classified) => match each(&input, &classified) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -71,7 +74,7 @@ pub fn run(
             },
             Err(reason) => {
                 if let Some(reason) = reason {
-                    unreadable.push(reason);
+                    unreadable.push(&reason);
                 }
                 ControlFlow::Continue(())
             }
@@ -79,6 +82,10 @@ pub fn run(
     });
     drop(polling);
     bar.finish_and_clear();
+    if lossy > 0 {
+        let text = format!("{} not in UTF-8: the results have � for what is not", counted(lossy, "path"));
+        context.terminal.status("Note", &text);
+    }
     let summary = match ended? {
         ControlFlow::Break(Stop::Interrupted) => return Ok(Ended::Interrupted),
         ControlFlow::Break(Stop::Failed(error)) => return Err(error),

@@ -15,6 +15,7 @@ mod engines;
 mod golden;
 mod inputs;
 mod interrupt;
+mod named;
 mod output;
 mod pages;
 mod parity;

@@ -8,7 +8,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kiln_data::Thousands;
 use kiln_eval::printable;
 
-/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing but errors is shown when quiet; colours and bars only on a terminal.
+use crate::named::Named;
+
+/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing
+/// but errors, and what results leave out, is shown when quiet; colours and bars only on a terminal.
 #[derive(Debug)]
 pub struct Terminal {
     quiet: bool,
@@ -23,9 +26,21 @@ impl Terminal {
     /// A line such as `    Fetching mnist`, the way cargo does.
     pub fn status(&self, verb: &str, text: &str) {
         if !self.quiet {
-            let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
-            self.line(&format!("{verb} {}", printable(text)));
+            self.verb(verb, text);
         }
+    }
+
+    /// What a result leaves out, with lines that tell more: part of the result, and shown even when quiet.
+    pub fn left_out(&self, verb: &str, text: &str, more: &[String]) {
+        self.verb(verb, text);
+        for line in more {
+            self.line(&format!("{:>12} {}", "", printable(line)));
+        }
+    }
+
+    fn verb(&self, verb: &str, text: &str) {
+        let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
+        self.line(&format!("{verb} {}", printable(text)));
     }
 
     /// A line without a verb, in line with the text of the others.
@@ -56,7 +71,7 @@ impl Terminal {
     /// still to do nor how the command ends.
     #[expect(clippy::unused_self, reason = "everything that people see goes through the terminal")]
     pub fn print(&self, text: &str) -> std::io::Result<()> {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = Named::stdout();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => written,
@@ -87,9 +102,14 @@ pub fn thousands(n: usize) -> String {
     Thousands(n as u64).to_string()
 }
 
-/// `1 image`, `1,234 images`: something whose plural ends in s.
+/// `1 image`, `1,234 images`, `2 classes`: something whose plural ends in s.
 pub fn counted(n: u64, what: &str) -> String {
-    format!("{} {what}{}", thousands(n as usize), if n == 1 { "" } else { "s" })
+    let plural = match (n, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {what}{plural}", thousands(n as usize))
 }
 
 /// `98.73 %`.
@@ -122,6 +142,7 @@ mod tests {
     #[test]
     fn numbers_are_easy_to_read() {
         assert_eq!([0, 1, 2000].map(|n| counted(n, "image")), ["0 images", "1 image", "2,000 images"]);
+        assert_eq!([1, 2].map(|n| counted(n, "class")), ["1 class", "2 classes"]);
         assert_eq!(percent(0.987_34), "98.73 %");
         let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);
         assert_eq!(durations, ["3.4 s", "59.9 s", "2 min 5 s", "1 h 31 min"]);

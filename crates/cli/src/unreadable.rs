@@ -1,5 +1,6 @@
 //! Images that could not be read while a model went through many.
 
+use anyhow::bail;
 use kiln_data::FilesError;
 
 use crate::commands::Context;
@@ -14,7 +15,7 @@ pub struct Unreadable {
 
 impl Unreadable {
     /// Takes note of one.
-    pub fn push(&mut self, reason: impl ToString) {
+    pub fn push(&mut self, reason: &impl ToString) {
         self.count += 1;
         if self.reasons.len() < LISTED {
             self.reasons.push(reason.to_string());
@@ -25,6 +26,11 @@ impl Unreadable {
     /// or with `--skip-bad` listed when the command ends. That there are no others is an error in any case.
     pub fn settle(self, source: &impl ToString, read: u64, resumed: u64, context: &Context<'_>) -> anyhow::Result<()> {
         let name = source.to_string();
+        if let (1, 0, Some(only)) = (self.count, read + resumed, self.reasons.first())
+            && !context.files.skip_bad()
+        {
+            bail!("{only}");
+        }
         if self.count > 0 && !context.files.skip_bad() {
             let examples = self.reasons[..self.reasons.len().min(3)].join("; ");
             return Err(FilesError::Unreadable { name, bad: self.count, total: read + self.count, examples }.into());

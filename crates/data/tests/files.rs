@@ -42,8 +42,13 @@ fn folders_are_classes_sorted_by_name() {
     write(root.path(), "dog/._a.png", 9);
     fs::write(root.path().join("dog/notes.txt"), "no image").expect("written");
     fs::write(root.path().join("README.md"), "no image").expect("written");
+    for name in ["cat/x.gif", "cat/deep/y.GIF", "dog/Makefile"] {
+        fs::write(root.path().join(name), "no image").expect("written");
+    }
     let listing = whole(root.path());
     assert_eq!(listing.classes(), ["cat", "dog"]);
+    let passed_over: Vec<_> = listing.passed_over().iter().map(|(ending, count)| (ending.as_str(), *count)).collect();
+    assert_eq!(passed_over, [("", 1), ("gif", 2), ("txt", 1)]);
     let dataset = read(listing);
     assert_eq!(dataset.labels(), [0, 0, 1, 1]);
     let values: Vec<u8> = (0..4).map(|index| dataset.image(index).expect("readable").as_raw().pixels[0]).collect();
@@ -119,7 +124,14 @@ fn lists_name_images_and_classes() {
     assert_eq!((dataset.labels(), dataset.classes()), (&[1, 0, 1][..], &["ant", "zebra"].map(String::from)[..]));
     assert_eq!(dataset.image(0).expect("readable").as_raw().pixels[0], 3);
     for (text, expected) in [
-        ("file,class\na,b\n", "list.csv:1: expected the columns `path` and `label`, found `file,class`"),
+        (
+            "filename,class\na,b\n",
+            "list.csv:1: expected the columns `path` and `label`, found `filename,class`: rename the columns",
+        ),
+        ("path;label\na;b\n", "found `path;label`: separate the columns by commas"),
+        ("path\tlabel\na\tb\n", "found `path\tlabel`: separate the columns by commas"),
+        ("a.png,cat\nb.png,dog\n", "found `a.png,cat`: add the line `path,label` at the top"),
+        ("path,class\na,b\n", "found no `label`: rename the column of the classes, or add one"),
         ("path,label\n", "list.csv:1: the list is empty"),
         ("", "list.csv:1: expected the columns"),
         ("path,label\na,b\nc\n", "list.csv:3: "),

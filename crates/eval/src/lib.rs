@@ -60,5 +60,5 @@ pub use plots::{
     plot_reliability, plot_speed,
 };
 pub use spread::Spread;
-pub use tables::{Table, classification_report, classification_table, confusion_table, latency_table, text_table};
+pub use tables::{MAX_LABEL, Table, classification_report, classification_table, confusion_table, text_table};
 pub use text::{printable, shown};

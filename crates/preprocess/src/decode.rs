@@ -26,7 +26,7 @@ pub(crate) fn decode_as(bytes: &[u8], name: &str) -> Result<DynamicImage, Prepro
 }
 
 /// Endings, in small letters, of the files that are taken for images where a folder is searched for them.
-pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff"];
+pub const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp", "tif", "tiff"];
 
 /// Whether a file's name is that of an image: one of [`ENDINGS`], and no dot in front, as hidden files have it.
 pub fn is_image_name(path: &Path) -> bool {
@@ -143,9 +143,16 @@ mod tests {
 
     #[test]
     fn names_of_images_end_like_images_and_are_not_hidden() {
-        for (name, expected) in
-            [("a.png", true), ("A.JPEG", true), ("._a.png", false), ("a.txt", false), ("png", false), (".png", false)]
-        {
+        for (name, expected) in [
+            ("a.png", true),
+            ("A.JPEG", true),
+            ("a.jfif", true),
+            ("a.jpe", true),
+            ("._a.png", false),
+            ("a.txt", false),
+            ("png", false),
+            (".png", false),
+        ] {
             assert_eq!(is_image_name(Path::new(name)), expected, "{name}");
         }
     }

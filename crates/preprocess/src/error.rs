@@ -29,7 +29,10 @@ pub enum PreprocessError {
         found: String,
     },
     /// The content starts like an image but cannot be decoded.
-    #[error("{image} cannot be decoded: {reason}: the file may be damaged, cut short or of a rare kind; save it again")]
+    #[error(
+        "{image} cannot be decoded: {}: the file may be damaged, cut short or of a rare kind; save it again",
+        one_line(reason)
+    )]
     Damaged {
         /// The image's name.
         image: String,
@@ -96,4 +99,20 @@ pub enum PreprocessError {
         /// Length of the output.
         found: usize,
     },
+}
+
+/// A decoder's words without their line breaks.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line() {
+        let error = PreprocessError::Damaged { image: "`a.jpg`".into(), reason: "bad\n  marker 153\n".into() };
+        assert!(error.to_string().starts_with("`a.jpg` cannot be decoded: bad marker 153: the file"), "{error}");
+    }
 }

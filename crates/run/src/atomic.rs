@@ -22,7 +22,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
         file.persist(&target).map_err(|error| error.error)?;
         Ok(())
     };
-    write().map_err(|source| RunError::Write { path: path.into(), source })
+    write().map_err(|source| failed(path, source))
 }
 
 /// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result is written.
@@ -32,7 +32,15 @@ pub fn check_writable(path: &Path) -> Result<(), RunError> {
         Ok(metadata) if !metadata.is_file() => Ok(()),
         _ => temporary(folder_of(path)).map(drop),
     };
-    check().map_err(|source| RunError::Write { path: path.into(), source })
+    check().map_err(|source| failed(path, source))
+}
+
+fn failed(path: &Path, source: io::Error) -> RunError {
+    let folder = folder_of(path);
+    match source.kind() {
+        io::ErrorKind::NotFound if !folder.exists() => RunError::NoFolder { path: path.into(), folder: folder.into() },
+        _ => RunError::Write { path: path.into(), source },
+    }
 }
 
 /// A file that goes away unless it is kept.
@@ -42,7 +50,12 @@ fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     // Readable as any other file of the user: the temporary file's own mode would be 0600.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(without_path)
+}
+
+/// The reason alone: the temporary file's name, which it comes with, means nothing to anyone.
+fn without_path(error: io::Error) -> io::Error {
+    if error.get_ref().is_some() { error.kind().into() } else { error }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -96,6 +109,14 @@ mod tests {
         check_writable(&folder.path().join("new")).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         assert!(check_writable(folder.path()).is_err());
-        assert!(check_writable(&folder.path().join("no/such/folder")).is_err());
+        let missing = folder.path().join("no/such");
+        let message = check_writable(&missing.join("file")).unwrap_err().to_string();
+        assert!(message.contains(&format!("the folder {} does not exist: make it", missing.display())), "{message}");
+        let message = write_atomically(&missing.join("file"), b"x").unwrap_err().to_string();
+        assert!(message.contains("does not exist") && !message.contains(".kiln-"), "{message}");
+        // A file where a folder should be: the system's own reason.
+        fs::write(folder.path().join("file"), "").unwrap();
+        let message = check_writable(&folder.path().join("file/below")).unwrap_err().to_string();
+        assert!(message.contains("cannot write") && !message.contains(".kiln-"), "{message}");
     }
 }

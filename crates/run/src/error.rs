@@ -13,6 +13,17 @@ pub enum RunError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The folder of a file to write is not there.
+    #[error(
+        "cannot write {}: the folder {} does not exist: make it, or name another",
+        path.display(), folder.display()
+    )]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// Reading failed.
     #[error("cannot read {}: {source}", path.display())]
     Read {

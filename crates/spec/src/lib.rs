@@ -12,6 +12,7 @@ mod declaration;
 mod document;
 mod freeze;
 mod interface;
+mod labels;
 mod layer;
 mod model;
 mod preprocessing;
@@ -25,6 +26,7 @@ pub use declaration::{Declaration, DeclarationError, parse_number, parse_numbers
 pub use document::RecipeError;
 pub use freeze::Layers;
 pub use interface::{Layout, OutputKind};
+pub use labels::repeated_label;
 pub use layer::{
     Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool, Resize2d,
 };

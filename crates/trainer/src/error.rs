@@ -14,7 +14,7 @@ pub enum TrainError {
     Empty(&'static str),
     /// The loss is not a number any more.
     #[error(
-        "the loss became {loss} at step {step} of epoch {epoch} with learning rate {learning_rate}: lower \
+        "the loss became {loss} at step {step} of epoch {epoch} with learning rate {learning_rate:?}: lower \
          `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
     )]
     Diverged {
@@ -29,7 +29,7 @@ pub enum TrainError {
     },
     /// The loss on the validation samples is not a number any more.
     #[error(
-        "the validation loss became {loss} after epoch {epoch} with learning rate {learning_rate}: lower \
+        "the validation loss became {loss} after epoch {epoch} with learning rate {learning_rate:?}: lower \
          `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
     )]
     ValidationDiverged {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::EngineArgs;
 use crate::inputs::Shard;
+use crate::predictions::Format;
 
 /// How many images are gone through.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,9 +17,9 @@ pub struct BatchArgs {
     /// Take only every n-th image, from the i-th on: `1/4` to `4/4` are all images, for four processes
     #[arg(long, value_name = "i/n")]
     pub shard: Option<Shard>,
-    /// Write one line per image, as it is known: index, path, label, predicted, probability, the probability of each class,
-    /// and where the model outputs logits, these.
-    /// A file ending in .jsonl gets JSON lines, any other CSV; `-` is standard output, in place of all else
+    /// Write one line per image, as it is known: index, path where images have one, label where they have one (eval), predicted,
+    /// probability, the probability of each class, and where the model outputs logits, these.
+    /// A file ending in .jsonl gets JSON lines, one in .csv CSV; `-` is standard output, in place of all else
     #[arg(long, value_name = "FILE.csv|.jsonl")]
     pub predictions: Option<PathBuf>,
     /// Resume a file of predictions that was cut off, with the same images and model; images that are in it are not read again
@@ -31,6 +32,11 @@ impl BatchArgs {
     /// more than few dozen.
     pub fn flush_every(&self) -> u32 {
         self.batch_size.map_or(64, |size| size.min(64))
+    }
+
+    /// That the file of predictions ends as what it is to be.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.predictions.as_deref().map(Format::of).transpose().map(drop).map_err(anyhow::Error::msg)
     }
 }
 
@@ -80,7 +86,7 @@ pub struct PredictArgs {
     /// Number of classes to show for each image
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub top_k: u16,
-    /// Print one JSON object per line
+    /// Print one JSON object per line; with --predictions too, for each image that is added there
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
     /// Print CSV, with the columns of --predictions

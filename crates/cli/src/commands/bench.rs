@@ -4,11 +4,12 @@ mod record;
 
 use std::fmt::Write;
 
-use kiln_eval::{Latency, Picture, Speed, latency_table, plot_speed};
-use kiln_inference::EngineChoice;
+use kiln_eval::{Latency, Picture, Speed, plot_speed};
+use kiln_inference::{EngineChoice, Preprocess};
 
 use super::Context;
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, EngineArgs};
+use crate::declare::{DeclarationArgs, Declared};
 use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Plan};
@@ -20,8 +21,10 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let named = [("--json", args.json.as_deref()), ("--plot", args.plot.as_deref())];
     let outputs = Outputs::check(named, &declare::files(&args.model, &args.declared))?;
     args.plot.iter().try_for_each(|path| picture::check(path))?;
+    let declared = declared(args, context)?;
     let load = |engine: EngineChoice| {
-        Contestant::load(engines::title(engine).into(), &args.model, &args.engine_args(engine), context)
+        let engine_args = EngineArgs { declared: declared.clone(), ..args.engine_args(engine) };
+        Contestant::load(engines::title(engine).into(), &args.model, &engine_args, context)
     };
     let mut contestants = engines::wanted(&args.engine, &args.place, &context.assets.cache)?
         .into_iter()
@@ -67,6 +70,22 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// What is said about the model. The values of pixels make no difference to its speed: where nothing says what becomes of them,
+/// they stay what they are.
+fn declared(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<DeclarationArgs> {
+    let mut declared = args.declared.clone();
+    if Declared::by_options(&args.model, &declared)?.declaration().says_normalization() {
+        return Ok(declared);
+    }
+    // What is wrong with a file is said when it is loaded.
+    let metadata = kiln_onnx::load(&args.model).ok().and_then(|model| model.metadata().ok());
+    if metadata.is_some_and(|metadata| metadata.preprocessing.is_none()) {
+        declared.preprocess = Some(Preprocess::Raw);
+        context.terminal.status("Note", "nothing says how images are prepared: the model gets values of 0 to 255");
+    }
+    Ok(declared)
+}
+
 fn plot(contestants: &[Contestant]) -> anyhow::Result<Picture> {
     let names: Vec<_> = contestants.iter().map(|contestant| contestant.receipt().describe()).collect();
     let latencies: Vec<_> = contestants.iter().map(Contestant::latencies).collect();
@@ -93,6 +112,6 @@ fn report(record: &Record<'_>, contestants: &[Contestant]) -> anyhow::Result<Str
         .iter()
         .flat_map(|contestant| contestant.latencies().into_iter().map(|latency| (&contestant.title, latency)))
         .collect();
-    writeln!(text, "\n{}", latency_table(&rows))?;
+    writeln!(text, "\n{}", speed::latency_table(&rows))?;
     Ok(text)
 }

@@ -17,7 +17,7 @@ use crate::args::CompareArgs;
 use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Length, Plan};
-use crate::terminal::{bytes, percent, thousands};
+use crate::terminal::{bytes, counted, percent, thousands};
 use crate::{Outcome, declare, engines, inputs};
 use pass::Pass;
 use record::Record;
@@ -69,8 +69,8 @@ fn same_labels(args: &CompareArgs, first: &[String], second: &[String]) -> anyho
     }
     if first.len() != second.len() {
         bail!(
-            "{a} has {} classes, {b} has {}: compare models with the same classes in the same order",
-            first.len(),
+            "{a} has {}, {b} has {}: compare models with the same classes in the same order",
+            counted(first.len() as u64, "class"),
             second.len()
         );
     }
@@ -113,7 +113,7 @@ fn report(args: &CompareArgs, both: &[Contestant; 2], pass: &Pass, record: &Reco
     )?;
     writeln!(
         text,
-        "B's accuracy less A's: {:+.2} points; models of equal accuracy differ so much with {}",
+        "B's accuracy less A's: {:+.2} points; McNemar's exact test of equal accuracy: {}",
         record.accuracy_change * 100.0,
         if record.p_value < 0.001 { "p < 0.001".to_owned() } else { format!("p = {:.3}", record.p_value) }
     )?;

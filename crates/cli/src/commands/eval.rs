@@ -2,7 +2,7 @@
 
 mod measure;
 
-use kiln_eval::{classification_report, confusion_table, text_table};
+use kiln_eval::{MAX_LABEL, classification_report, confusion_table, shown, text_table};
 
 use super::Context;
 use crate::args::EvalArgs;
@@ -22,6 +22,7 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         [("--json", args.json.as_deref()), ("--predictions", predictions), (ORIGIN, origin.as_deref())],
         &inputs,
     )?;
+    args.batch.check()?;
     args.pictures.as_deref().map_or(Ok(()), picture::prepare_folder)?;
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_defaults(&model, context.terminal);
@@ -74,7 +75,7 @@ fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {
     let calibration =
         evaluation.calibration.as_ref().map_or(String::new(), |c| format!(", calibration error {:.4}", c.ece));
     Ok(format!(
-        "{}\n\n{}\n{}\naccuracy {} ({} of {} images), loss {:.4}{calibration}, {} images/s ({} in the model)\n",
+        "{}\n\n{}\n{}\naccuracy {} ({} of {} images), loss {:.4}{calibration}{}\n",
         classification_report(evaluation).trim_end(),
         confusion_table(&evaluation.confusion, classes)?.trim_end(),
         mistakes(measured),
@@ -82,9 +83,18 @@ fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {
         thousands(evaluation.confusion.correct() as usize),
         thousands(evaluation.images as usize),
         evaluation.loss,
-        thousands(measured.images_per_second().round() as usize),
-        thousands(measured.model_images_per_second().round() as usize),
+        speed(measured),
     ))
+}
+
+/// How fast it was, behind a comma; nothing where all images had their predictions already.
+fn speed(measured: &Measured) -> String {
+    if measured.computed() == 0 {
+        return String::new();
+    }
+    let rates = [measured.images_per_second(), measured.model_images_per_second()];
+    let [all, model] = rates.map(|rate| thousands(rate.round() as usize));
+    format!(", {all} images/s ({model} in the model)")
 }
 
 /// A table of the surest mistakes between empty lines; nothing where there are none.
@@ -95,7 +105,7 @@ fn mistakes(measured: &Measured) -> String {
     let rows = measured.mistakes.iter().map(|mistake| {
         let name = mistake.path.clone().unwrap_or_else(|| format!("image {}", mistake.index));
         let probability = percent(mistake.probability.into());
-        [name, mistake.label.clone(), mistake.predicted.clone(), probability]
+        [name, shown(&mistake.label, MAX_LABEL), shown(&mistake.predicted, MAX_LABEL), probability]
     });
     let header = [
         format!("surest of {} mistakes", thousands(measured.wrong as usize)),

@@ -12,6 +12,7 @@ use super::Context;
 use crate::args::PredictArgs;
 use crate::batch::{self, Ended};
 use crate::inputs::{self, Input};
+use crate::named::Named;
 use crate::output::Outputs;
 use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
@@ -40,12 +41,20 @@ struct Top<'a> {
     probability: f32,
 }
 
-/// Where results go.
-enum Output {
-    /// Lines for people, or JSON.
-    Lines { out: BufWriter<std::io::Stdout>, json: bool, top_k: usize, waiting: u32, flush_every: u32 },
+/// Where results go: one of these, or both.
+struct Output {
+    lines: Option<Lines>,
     /// Rows of predictions.
-    Rows(PredictionsFile),
+    rows: Option<PredictionsFile>,
+}
+
+/// Lines on standard output, for people or as JSON.
+struct Lines {
+    out: BufWriter<Named<std::io::Stdout>>,
+    json: bool,
+    top_k: usize,
+    waiting: u32,
+    flush_every: u32,
 }
 
 pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
@@ -58,6 +67,7 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     let read: Vec<_> = declare::files(&args.model, &args.engine.declared).into_iter().chain(read).collect();
     let (predictions, origin) = (path.map(PathBuf::as_path), Origin::beside(path.map(PathBuf::as_path)));
     Outputs::check([("--predictions", predictions), (ORIGIN, origin.as_deref())], &read)?;
+    args.batch.check()?;
     let mut inputs = inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
     let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
     declare::note_defaults(&model, context.terminal);
@@ -65,62 +75,72 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     if header.runtime.fallback().is_some() {
         engines::announce(&header.runtime, context.terminal);
     }
-    let mut output = match path {
-        None => {
-            let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
-            if args.json {
-                writeln!(out, "{}", serde_json::to_string(&header)?)?;
-            }
-            let flush_every = args.batch.flush_every();
-            Output::Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0, flush_every }
+    let mut output = Output { lines: None, rows: None };
+    if let Some(path) = path {
+        let made_with = (args.model.as_path(), &model);
+        let (file, left) = predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| Ok(()))?;
+        inputs = left;
+        output.rows = Some(file);
+    }
+    let flush_every = args.batch.flush_every();
+    if path.is_none() || args.json {
+        let mut out = BufWriter::with_capacity(1 << 16, Named::stdout());
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string(&header)?)?;
         }
-        Some(path) => {
-            let made_with = (args.model.as_path(), &model);
-            let (file, left) = predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| Ok(()))?;
-            inputs = left;
-            Output::Rows(file)
-        }
-    };
+        output.lines = Some(Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0, flush_every });
+    }
+    let (source, resumed) = (inputs.source.clone(), inputs.resumed);
     let options = StreamOptions { batch_size: args.batch.batch_size.map(|size| size as usize), warm_up: false };
     let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
     let ended = batch::run(&model, inputs, &options, context, write);
     // Also what was done before an error.
     output.finish()?;
     Ok(match ended? {
-        Ended::Done(_) => Outcome::Done,
+        Ended::Done(summary) => {
+            if summary.images + summary.failed + resumed == 0 {
+                let share = args.batch.shard.map_or_else(String::new, |shard| format!("shard {shard} of "));
+                let text = format!("to classify: there is no image in {share}{source}");
+                context.terminal.left_out("Nothing", &text, &[]);
+            }
+            Outcome::Done
+        }
         Ended::Interrupted => Outcome::Interrupted,
     })
 }
 
 impl Output {
     fn write(&mut self, input: &Input, classified: &Classified<'_>, model: &Model) -> anyhow::Result<()> {
-        match self {
-            Self::Rows(file) => file.write(&Row::new(input, classified, model))?,
-            Self::Lines { out, json, top_k, waiting, flush_every } => {
-                let prediction = classified.prediction();
-                let name = input.path().unwrap_or_else(|| input.index.to_string().into());
-                if *json {
-                    serde_json::to_writer(&mut *out, &record(&name, &prediction, *top_k))
-                        .map_err(std::io::Error::from)?;
-                    out.write_all(b"\n")?;
-                } else {
-                    writeln!(out, "{}", line(&name, &prediction, *top_k))?;
-                }
-                *waiting += 1;
-                if *waiting >= *flush_every {
-                    *waiting = 0;
-                    out.flush()?;
-                }
-            }
+        if let Some(file) = &mut self.rows {
+            file.write(&Row::new(input, classified, model))?;
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.write(input, &classified.prediction())?;
         }
         Ok(())
     }
 
     fn finish(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Lines { out, .. } => out.flush(),
-            Self::Rows(file) => file.finish(),
+        self.rows.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
+        self.lines.as_mut().map_or(Ok(()), |lines| lines.out.flush())
+    }
+}
+
+impl Lines {
+    fn write(&mut self, input: &Input, prediction: &Prediction) -> std::io::Result<()> {
+        let name = input.path().unwrap_or_else(|| input.index.to_string().into());
+        if self.json {
+            serde_json::to_writer(&mut self.out, &record(&name, prediction, self.top_k))?;
+            self.out.write_all(b"\n")?;
+        } else {
+            writeln!(self.out, "{}", line(&name, prediction, self.top_k))?;
         }
+        self.waiting += 1;
+        if self.waiting >= self.flush_every {
+            self.waiting = 0;
+            self.out.flush()?;
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use kiln_trainer::{Device, DeviceKind, TrainError};
 use super::Context;
 use crate::args::{TrainArgs, TrainingArgs};
 use crate::dataset::Sets;
-use crate::terminal::{duration, percent, thousands};
+use crate::terminal::{counted, duration, percent, thousands};
 use crate::{Outcome, dataset, recipe};
 use phases::{Trained, phases};
 use start::Start;
@@ -97,8 +97,11 @@ pub fn resume(recipe: Recipe, run: RunDir, args: &TrainingArgs, context: &Contex
     }
     if (before.threads, &before.device) != (now.threads, &now.device) {
         context.terminal.detail(&format!(
-            "it began with {} threads on {}, and resumes with {} on {}: rounding will differ",
-            before.threads, before.device, now.threads, now.device
+            "it began with {} on {}, and resumes with {} on {}: rounding will differ",
+            counted(before.threads as u64, "thread"),
+            before.device,
+            now.threads,
+            now.device
         ));
     }
     let start = Start::of(&run, &recipe, context)?;

@@ -67,11 +67,15 @@ impl FileSets {
         let (name, count, start) = (listing.name().to_string(), listing.len(), Instant::now());
         let template = "     Reading {bar:24.green} {human_pos:>7}/{human_len} {per_sec:>12} {eta:>4} left";
         let bar = context.terminal.bar(count as u64, template);
+        let others = passed_over(&listing);
         let read = listing.read(self.skip_bad, &|| bar.inc(1));
         bar.finish_and_clear();
         let read = read?;
         let time = duration(start.elapsed().as_secs_f64());
-        context.terminal.status("Read", &format!("{} images of {name} in {time}", thousands(count)));
+        context.terminal.status("Read", &format!("{} of {name} in {time}", counted(count as u64, "image")));
+        if let Some(others) = others {
+            context.terminal.detail(&others);
+        }
         self.skipped(read.bad.len() as u64, read.bad.iter().map(ToString::to_string));
         Ok(Arc::new(read.dataset))
     }
@@ -82,14 +86,29 @@ impl FileSets {
         if *count == 0 {
             return;
         }
-        terminal.status("Skipped", &format!("{} that cannot be read:", counted(*count, "image")));
-        for reason in listed {
-            terminal.detail(reason);
-        }
-        if let Some(more) = (*count as usize).checked_sub(listed.len()).filter(|&more| more > 0) {
-            terminal.detail(&format!("and {} more", thousands(more)));
-        }
+        let more = (*count as usize).checked_sub(listed.len()).filter(|&more| more > 0);
+        let more = more.map(|more| format!("and {} more", thousands(more)));
+        let lines: Vec<String> = listed.iter().cloned().chain(more).collect();
+        terminal.left_out("Skipped", &format!("{} that cannot be read:", counted(*count, "image")), &lines);
     }
+}
+
+/// Most endings that are named.
+const MOST_ENDINGS: usize = 10;
+
+/// `3 other files passed over: .txt 2, .gif 1`, if there are any, those first of which there are most.
+pub fn passed_over(listing: &Listing) -> Option<String> {
+    let mut endings: Vec<(&str, u64)> =
+        listing.passed_over().iter().map(|(ending, count)| (ending.as_str(), *count)).collect();
+    endings.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let all: u64 = endings.iter().map(|(_, count)| count).sum();
+    let named = endings.iter().take(MOST_ENDINGS).map(|(ending, count)| match *ending {
+        "" => format!("without an ending {}", thousands(*count as usize)),
+        ending => format!(".{ending} {}", thousands(*count as usize)),
+    });
+    let more = if endings.len() > MOST_ENDINGS { ", …" } else { "" };
+    let named = named.collect::<Vec<_>>().join(", ");
+    (all > 0).then(|| format!("{} passed over: {named}{more}", counted(all, "other file")))
 }
 
 /// Finds the images of a folder or a list.

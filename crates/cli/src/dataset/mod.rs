@@ -12,7 +12,7 @@ use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
 use kiln_spec::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
 
 use crate::commands::Context;
-pub use files::{FileSets, LISTED};
+pub use files::{FileSets, LISTED, passed_over};
 
 /// The subsets that a data set comes in.
 #[derive(Clone)]

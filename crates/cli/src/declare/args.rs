@@ -4,41 +4,43 @@ use std::path::PathBuf;
 
 use kiln_spec::{Channels, Layout, OutputKind, Preprocess, parse_number, parse_size};
 
+/// Each option has the heading itself: one for the struct would hold for all that a command declares after it.
+const HEADING: &str = "Models of other exporters (docs/third-party.md)";
+
 /// What a model takes and gives, for files that do not say it.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Models of other exporters (docs/third-party.md)")]
 pub struct DeclarationArgs {
     /// How pixel values become numbers, by a name
-    #[arg(long, value_name = "raw|caffe|torch|tf|unit")]
+    #[arg(help_heading = HEADING, long, value_name = "raw|caffe|torch|tf|unit")]
     pub preprocess: Option<Preprocess>,
     /// Size of the images [default: the graph's]
-    #[arg(long, value_name = "N|HxW", value_parser = parse_size)]
+    #[arg(help_heading = HEADING, long, value_name = "N|HxW", value_parser = parse_size)]
     pub size: Option<[u32; 2]>,
     /// Channels and their order [default: those of --preprocess, or gray or rgb by the graph]
-    #[arg(long, value_name = "gray|rgb|bgr")]
+    #[arg(help_heading = HEADING, long, value_name = "gray|rgb|bgr")]
     pub channels: Option<Channels>,
     /// Factor applied to pixel values of 0 to 255, such as 1/255
-    #[arg(long, value_name = "X", value_parser = parse_number, allow_hyphen_values = true)]
+    #[arg(help_heading = HEADING, long, value_name = "X", value_parser = parse_number, allow_hyphen_values = true)]
     pub scale: Option<f32>,
     /// Subtracted from each channel after scaling: one value, or one per channel
-    #[arg(long, value_name = "A,B,C", value_parser = parse_number, value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(help_heading = HEADING, long, value_name = "A,B,C", value_parser = parse_number, value_delimiter = ',', allow_hyphen_values = true)]
     pub mean: Option<Vec<f32>>,
     /// Divides each channel last: one value, or one per channel
-    #[arg(long, value_name = "A,B,C", value_parser = parse_number, value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(help_heading = HEADING, long, value_name = "A,B,C", value_parser = parse_number, value_delimiter = ',', allow_hyphen_values = true)]
     pub std: Option<Vec<f32>>,
     /// Weigh every source pixel when an image is shrunk
-    #[arg(long)]
+    #[arg(help_heading = HEADING, long)]
     pub antialias: bool,
     /// Names of the classes, one a line, in the order of the output [default: their numbers]
-    #[arg(long, value_name = "FILE.txt")]
+    #[arg(help_heading = HEADING, long, value_name = "FILE.txt")]
     pub labels: Option<PathBuf>,
     /// Order of the axes of the graph's input [default: where its shape has the channels]
-    #[arg(long, value_name = "nchw|nhwc")]
+    #[arg(help_heading = HEADING, long, value_name = "nchw|nhwc")]
     pub layout: Option<Layout>,
     /// What the output is [default: probabilities where the graph ends in a softmax]
-    #[arg(long = "output", id = "output_kind", value_name = "logits|probabilities")]
+    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities")]
     pub output: Option<OutputKind>,
     /// File that says the same as these options [default: the model's name ending in .toml, where it is there]
-    #[arg(long, value_name = "FILE.toml")]
+    #[arg(help_heading = HEADING, long, value_name = "FILE.toml")]
     pub sidecar: Option<PathBuf>,
 }

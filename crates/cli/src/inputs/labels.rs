@@ -9,9 +9,9 @@ use anyhow::bail;
 pub struct Labels(HashMap<String, u32>);
 
 impl Labels {
-    /// Of two classes of the same name the first counts.
+    /// By names that are all different, as those of a model are.
     pub fn new(classes: &[String]) -> Self {
-        Self(classes.iter().enumerate().rev().map(|(number, class)| (class.clone(), number as u32)).collect())
+        Self(classes.iter().enumerate().map(|(number, class)| (class.clone(), number as u32)).collect())
     }
 
     /// The number of a class that an image has by this source.

@@ -61,6 +61,11 @@ impl Input {
         }
     }
 
+    /// Whether its path is not UTF-8, so that [`path`](Self::path) has replacement characters in it.
+    pub fn is_lossy(&self) -> bool {
+        matches!(self.path(), Some(Cow::Owned(_)))
+    }
+
     /// Reads and decodes the image and writes the model's input.
     pub fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
         let read = |reason, name: &str| PreprocessError::Read { image: name.to_owned(), reason };

@@ -30,6 +30,9 @@ pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow
                 bail!("`{data}` has no folder `test` beside `train`: name the folder to evaluate, such as {data}/train")
             }
         };
+        if let Some(others) = dataset::passed_over(&listing) {
+            context.terminal.status("Note", &format!("in `{data}`: {others}"));
+        }
         return Ok(listed(listing.with_classes(classes)?));
     }
     if is_idx(path) {
@@ -142,12 +145,35 @@ fn paths_in(list: &Path) -> anyhow::Result<Inputs> {
         (Source::at(list), Box::new(content))
     };
     let shown = source.to_string();
-    let lines = BufReader::new(content).lines().filter(|line| !line.as_ref().is_ok_and(String::is_empty));
-    let images = lines.map(move |line| {
-        let line = line.map_err(|error| anyhow!("cannot read the list {shown}: {error}: expected paths in UTF-8"))?;
-        Ok((file(line.into()), None))
+    let lines = BufReader::new(content).split(b'\n').map(|line| line.map(without_return));
+    let images = lines.filter(|line| !line.as_ref().is_ok_and(Vec::is_empty)).map(move |line| {
+        let line = line.map_err(|error| anyhow!("cannot read the list {shown}: {error}: check the file"))?;
+        Ok((
+            file(path_of(line).ok_or_else(|| anyhow!("the list {shown} has a path that is not UTF-8: rename it"))?),
+            None,
+        ))
     });
     Ok(Inputs::new(source, None, images))
+}
+
+/// A line without the carriage return that it may end in.
+fn without_return(mut line: Vec<u8>) -> Vec<u8> {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    line
+}
+
+/// Names of files are any bytes on Unix.
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere not every line is a path")]
+fn path_of(line: Vec<u8>) -> Option<PathBuf> {
+    Some(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(line).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(line: Vec<u8>) -> Option<PathBuf> {
+    String::from_utf8(line).ok().map(PathBuf::from)
 }
 
 fn list_with_labels(
@@ -157,7 +183,7 @@ fn list_with_labels(
     labels: Labels,
 ) -> anyhow::Result<Inputs> {
     if !list.has_labels() {
-        bail!("{source} has no column `label`: expected a line `path,label` at the top: add it");
+        bail!("{source} has no column `label`: rename the column of the classes, or add one");
     }
     let root: Arc<Path> = root.into();
     let shown = source.to_string();

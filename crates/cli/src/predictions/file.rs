@@ -9,6 +9,7 @@ use kiln_run::check_writable;
 
 use super::read::row;
 use super::{Columns, Format, Origin, Row, Writer};
+use crate::named::Named;
 
 /// Where predictions are written to.
 pub type PredictionsFile = Writer<Box<dyn std::io::Write>>;
@@ -22,16 +23,19 @@ impl PredictionsFile {
         resume: bool,
         each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<(Self, u64)> {
-        let (format, columns) = (Format::of(path), origin.columns.clone());
+        let (format, columns) = (Format::of(path).map_err(anyhow::Error::msg)?, origin.columns.clone());
         if path == Path::new("-") {
-            return Ok((Self::new(Box::new(std::io::stdout()), format, columns, true)?, 0));
+            let out = Box::new(Named::stdout());
+            return Ok((Self::new(out, format, columns, true)?, 0));
         }
         check_writable(path)?;
         let fail = |error: std::io::Error| anyhow!("cannot write {}: {error}: check the path", path.display());
+        let named = |file: File| Box::new(Named::predictions(path, file));
         let begun = resume && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
         if !begun {
             origin.write(path)?;
-            return Ok((Self::new(Box::new(File::create(path).map_err(fail)?), format, columns, true)?, 0));
+            let file = File::create(path).map_err(fail)?;
+            return Ok((Self::new(named(file), format, columns, true)?, 0));
         }
         origin.check(path)?;
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
@@ -44,7 +48,7 @@ impl PredictionsFile {
             Format::JsonLines => json_lines(path, &file, &columns, each)?,
         };
         file.seek(SeekFrom::End(0)).map_err(fail)?;
-        Ok((Self::new(Box::new(file), format, columns, length == 0)?, lines))
+        Ok((Self::new(named(file), format, columns, length == 0)?, lines))
     }
 }
 

@@ -8,6 +8,7 @@ use kiln_inference::{Classified, Model, OutputKind};
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::{Input, Inputs};
+use crate::terminal::counted;
 
 /// Longest part of a class's name in a message.
 const LONGEST: usize = 40;
@@ -23,10 +24,15 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the ending of a file's name.
-    pub fn of(path: &Path) -> Self {
-        let lines = |ending: &std::ffi::OsStr| ["jsonl", "ndjson"].iter().any(|name| ending.eq_ignore_ascii_case(name));
-        if path.extension().is_some_and(lines) { Self::JsonLines } else { Self::Csv }
+    /// By the ending of a file's name; CSV where there is none, as of devices and pipes. Another ending is an error, since the
+    /// file would not be what it is called.
+    pub fn of(path: &Path) -> Result<Self, String> {
+        let Some(ending) = path.extension() else { return Ok(Self::Csv) };
+        match ending.to_string_lossy().to_lowercase().as_str() {
+            "jsonl" | "ndjson" => Ok(Self::JsonLines),
+            "csv" | "txt" => Ok(Self::Csv),
+            _ => Err(format!("`{}` ends in neither .csv nor .jsonl: end it in one of them", path.display())),
+        }
     }
 }
 
@@ -73,7 +79,8 @@ impl Columns {
             return Some(format!("its class {at} is `{found}`, that of this model `{expected}`"));
         }
         if self.classes.len() != expected.classes.len() {
-            return Some(format!("it has {} classes, this model {}", self.classes.len(), expected.classes.len()));
+            let classes = counted(self.classes.len() as u64, "class");
+            return Some(format!("it has {classes}, this model {}", expected.classes.len()));
         }
         (self.logits != expected.logits).then(|| "only one of it and this model has logits".to_owned())
     }
@@ -254,7 +261,11 @@ mod tests {
     fn the_ending_says_the_format() {
         for (name, format) in [("a.jsonl", Format::JsonLines), ("a.NDJSON", Format::JsonLines), ("a.csv", Format::Csv)]
         {
-            assert_eq!(Format::of(Path::new(name)), format);
+            assert_eq!(Format::of(Path::new(name)), Ok(format));
+        }
+        assert_eq!(Format::of(Path::new("/dev/stdout")), Ok(Format::Csv));
+        for name in ["z.json", "z.tsv", "z.csv.gz"] {
+            assert!(Format::of(Path::new(name)).unwrap_err().contains("neither .csv nor .jsonl"), "{name}");
         }
     }
 }

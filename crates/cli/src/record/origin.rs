@@ -47,5 +47,5 @@ fn optimizer(phase: &Phase) -> String {
         OptimizerKind::AdamW { .. } => "AdamW",
         OptimizerKind::Sgd { .. } => "SGD",
     };
-    format!("{name}, learning rate {}", phase.optimizer.learning_rate)
+    format!("{name}, learning rate {:?}", phase.optimizer.learning_rate)
 }

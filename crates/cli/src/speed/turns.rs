@@ -1,5 +1,6 @@
 //! Measuring in turns, so that what else the machine does hits all contestants alike.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kiln_eval::Latency;
@@ -23,7 +24,7 @@ const FEWEST: usize = 3;
 pub enum Length {
     /// Until the turns of each contestant together have taken this long.
     Time(Duration),
-    /// This many runs of each contestant, or a few more where several callers share them out.
+    /// This many runs of each contestant, shared out among its callers.
     Runs(u32),
 }
 
@@ -50,7 +51,7 @@ pub fn measure(contestants: &mut [Contestant], plan: &Plan, terminal: &Terminal)
     for (contestant, input) in contestants.iter().zip(&inputs) {
         bar.set_message(format!("batch {batch}, warm-up of {}", contestant.title));
         firsts.push(contestant.run(input)?);
-        Runs::default().turn(plan.callers, |calls| calls.time >= WARM_UP, || contestant.run(input))?;
+        Runs::default().turn(plan.callers, &Share::Time(WARM_UP), || contestant.run(input))?;
     }
     let mut runs: Vec<Runs> = contestants.iter().map(|_| Runs::default()).collect();
     while !interrupt::requested() && runs.iter().any(|runs| !runs.are_enough(plan.length)) {
@@ -58,7 +59,7 @@ pub fn measure(contestants: &mut [Contestant], plan: &Plan, terminal: &Terminal)
             bar.set_message(format!("batch {batch} on {}", contestant.title));
             if !runs.are_enough(plan.length) {
                 let share = runs.share(plan);
-                runs.turn(plan.callers, |calls| share.is_reached(calls), || contestant.run(input))?;
+                runs.turn(plan.callers, &share, || contestant.run(input))?;
             }
             bar.inc(1);
         }
@@ -73,23 +74,26 @@ pub fn measure(contestants: &mut [Contestant], plan: &Plan, terminal: &Terminal)
     Ok(())
 }
 
-/// How far a caller has come in a turn.
-struct Calls {
-    number: usize,
-    time: Duration,
-}
-
-/// What a caller does in a turn.
+/// What the callers do in a turn.
 enum Share {
+    /// Each calls, at least once, until the turn has taken this long.
     Time(Duration),
-    Calls(usize),
+    /// So many calls are left to all of them together.
+    Calls(AtomicUsize),
 }
 
 impl Share {
-    fn is_reached(&self, calls: &Calls) -> bool {
+    fn calls(number: usize) -> Self {
+        Self::Calls(AtomicUsize::new(number))
+    }
+
+    /// Whether a caller that has made so many calls since the turn began is to make another, which then counts as made.
+    fn take(&self, made: usize, start: Instant) -> bool {
         match self {
-            Self::Time(time) => calls.time >= *time,
-            Self::Calls(number) => calls.number >= *number,
+            Self::Time(time) => made == 0 || start.elapsed() < *time,
+            Self::Calls(left) => {
+                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            }
         }
     }
 }
@@ -110,34 +114,31 @@ impl Runs {
         }
     }
 
-    /// A tenth of all that is wanted, by each caller, or what is left of it.
+    /// A tenth of all that is wanted, and of calls no fewer than there are callers, or what is left of it.
     fn share(&self, plan: &Plan) -> Share {
         match plan.length {
             Length::Time(time) => Share::Time(time / TURNS),
             Length::Runs(runs) => {
                 let left = (runs as usize).saturating_sub(self.durations.len());
-                Share::Calls((runs.div_ceil(TURNS) as usize).min(left).div_ceil(plan.callers))
+                Share::calls((runs.div_ceil(TURNS) as usize).max(plan.callers).min(left))
             }
         }
     }
 
-    /// Lets all callers call until each has enough, at least once.
+    /// Lets all callers call until their share is done.
     fn turn(
         &mut self,
         callers: usize,
-        is_enough: impl Fn(&Calls) -> bool + Sync,
+        share: &Share,
         run: impl Fn() -> anyhow::Result<Duration> + Sync,
     ) -> anyhow::Result<()> {
         let start = Instant::now();
         let caller = || -> anyhow::Result<Vec<Duration>> {
             let mut durations = Vec::new();
-            loop {
+            while !interrupt::requested() && share.take(durations.len(), start) {
                 durations.push(run()?);
-                let calls = Calls { number: durations.len(), time: start.elapsed() };
-                if is_enough(&calls) || interrupt::requested() {
-                    return Ok(durations);
-                }
             }
+            Ok(durations)
         };
         if callers == 1 {
             self.durations.extend(caller()?);
@@ -164,8 +165,6 @@ impl Runs {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     fn turns(plan: Plan, each: Duration) -> Vec<usize> {
@@ -176,7 +175,7 @@ mod tests {
                 std::thread::sleep(each);
                 Ok(each)
             };
-            runs.turn(plan.callers, |calls| share.is_reached(calls), run).unwrap();
+            runs.turn(plan.callers, &share, run).unwrap();
             turns.push(runs.durations.len() - before);
         }
         turns
@@ -188,7 +187,8 @@ mod tests {
         assert_eq!(runs(25, 1), [3, 3, 3, 3, 3, 3, 3, 3, 1]);
         assert_eq!(runs(1, 1), [1]);
         assert_eq!(runs(60, 3), [6; 10]);
-        assert_eq!(runs(5, 4), [4, 4]);
+        assert_eq!(runs(5, 4), [4, 1]);
+        assert_eq!(runs(3, 4), [3]);
         // Runs longer than a turn: one each, and at least three.
         let length = Length::Time(Duration::from_millis(10));
         assert_eq!(turns(Plan { batch_size: 1, callers: 1, length }, Duration::from_millis(20)), [1; 3]);
@@ -204,7 +204,7 @@ mod tests {
             inside.fetch_sub(1, Ordering::SeqCst);
             Ok(Duration::from_millis(20))
         };
-        runs.turn(4, |calls| calls.number == 5, run).unwrap();
+        runs.turn(4, &Share::calls(20), run).unwrap();
         assert!(most.into_inner() > 1, "no two calls at a time");
         let latency = runs.latency(2).unwrap();
         assert_eq!(latency.calls, 20);

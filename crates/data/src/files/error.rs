@@ -79,8 +79,8 @@ pub enum FilesError {
     },
     /// Images that cannot be read, where all must be.
     #[error(
-        "{} of {} images of {name} cannot be read: {examples}. Repair or remove them, or leave them out with --skip-bad",
-        Thousands(*bad), Thousands(*total)
+        "{} of {} images of {name} cannot be read: {examples}. Repair or remove {them}, or leave {them} out with --skip-bad",
+        Thousands(*bad), Thousands(*total), them = if *bad == 1 { "it" } else { "them" }
     )]
     Unreadable {
         /// What messages call the data set: its name in backquotes, or several.

@@ -1,5 +1,6 @@
 //! A folder of images for each class.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::is_image_name;
@@ -27,8 +28,8 @@ pub enum Folder {
 /// Finds the images of a folder: those in a folder for each class, at any depth, or in such folders within `train`, `val`
 /// and `test`.
 ///
-/// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, and hidden files and folders, are passed
-/// over. Classes are sorted by name, files by path. A folder `train` divides the data set unless images lie in it directly: then it is a
+/// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, which are counted
+/// ([`Listing::passed_over`]), and hidden files and folders, are passed over. Classes are sorted by name, files by path. A folder `train` divides the data set unless images lie in it directly: then it is a
 /// class like the others.
 pub fn folder(root: &Path) -> Result<Folder, FilesError> {
     let folders = folders(root)?;
@@ -62,6 +63,7 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
         files: Vec::new(),
         labels: Vec::new(),
         classes: Vec::new(),
+        passed_over: BTreeMap::new(),
     };
     for (label, folder) in folders(root)?.into_iter().enumerate() {
         let Some(class) = folder.file_name().and_then(|name| name.to_str()) else {
@@ -69,10 +71,16 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
         };
         for entry in visible(&folder, usize::MAX) {
             let entry = entry?;
-            if entry.file_type().is_file() && is_image_name(entry.path()) {
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            if is_image_name(entry.path()) {
                 let path = entry.path().strip_prefix(root).expect("what is found in a folder is below it");
                 listing.files.push(path.into());
                 listing.labels.push(label as u32);
+            } else {
+                let ending = entry.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
+                *listing.passed_over.entry(ending).or_default() += 1;
             }
         }
         listing.classes.push(class.into());

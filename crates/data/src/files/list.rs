@@ -1,10 +1,11 @@
 //! A list of images with labels.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use kiln_preprocess::is_image_name;
 use sha2::{Digest, Sha256};
 
 use super::{FilesError, Listing};
@@ -47,9 +48,7 @@ impl<R: Read> ListReader<R> {
         let header = reader.headers().map_err(|error| fail(name, &error))?.clone();
         let column = |name: &str| header.iter().position(|column| column == name);
         let Some(path_column) = column("path") else {
-            let found: Vec<&str> = header.iter().collect();
-            let problem = format!("expected the columns `path` and `label`, found `{}`: add the line", found.join(","));
-            return Err(line(name, 1, problem));
+            return Err(line(name, 1, no_columns(&header)));
         };
         let label_column = column("label");
         Ok(Self { name: name.into(), reader, path_column, label_column, record: csv::StringRecord::new() })
@@ -86,8 +85,9 @@ impl<R: Read> Iterator for ListReader<R> {
 pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let entries = ListReader::open(path)?;
     if !entries.has_labels() {
-        let problem = "expected the columns `path` and `label`, found no `label`: add it".to_owned();
-        return Err(line(path, 1, problem));
+        let problem =
+            "expected the columns `path` and `label`, found no `label`: rename the column of the classes, or add one";
+        return Err(line(path, 1, problem.to_owned()));
     }
     let (mut files, mut names) = (Vec::new(), Vec::new());
     let mut lines = HashMap::new();
@@ -106,13 +106,26 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let classes: Vec<String> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
     let labels = names.iter().map(|name| classes.partition_point(|class| class < name) as u32).collect();
     let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    Ok(Listing { name: path.display().to_string(), root, files, labels, classes })
+    Ok(Listing { name: path.display().to_string(), root, files, labels, classes, passed_over: BTreeMap::new() })
 }
 
 /// The SHA-256 of a list itself, and so of the labels in it.
 pub fn list_checksum(path: &Path) -> Result<String, FilesError> {
     let bytes = std::fs::read(path).map_err(|reason| FilesError::Read { path: path.into(), reason })?;
     Ok(Hex(&Sha256::digest(bytes)).to_string())
+}
+
+/// What is wrong with a first line that has no column `path`, and what to do: it may be that of an image already.
+fn no_columns(header: &csv::StringRecord) -> String {
+    let found = header.iter().collect::<Vec<_>>().join(",");
+    let advice = if header.iter().any(|field| is_image_name(Path::new(field))) || found.is_empty() {
+        "add the line `path,label` at the top"
+    } else if header.len() == 1 && found.contains([';', '\t']) {
+        "separate the columns by commas"
+    } else {
+        "rename the columns"
+    };
+    format!("expected the columns `path` and `label`, found `{found}`: {advice}")
 }
 
 fn line(path: &Path, line: u64, problem: String) -> FilesError {

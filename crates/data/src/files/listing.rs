@@ -1,5 +1,6 @@
 //! Image files that were found, with their labels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::FilesError;
@@ -14,6 +15,7 @@ pub struct Listing {
     /// One for each file.
     pub(super) labels: Vec<u32>,
     pub(super) classes: Vec<String>,
+    pub(super) passed_over: BTreeMap<String, u64>,
 }
 
 impl Listing {
@@ -50,6 +52,12 @@ impl Listing {
     /// The name of each class; sorted, unless they were given.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Files in class folders that are no images by their names: how many of each ending, which is in small letters without its
+    /// dot, and empty for names without one. Hidden files do not count, and a list has none.
+    pub const fn passed_over(&self) -> &BTreeMap<String, u64> {
+        &self.passed_over
     }
 
     /// The same files with labels that count these classes, which include all that are in use.

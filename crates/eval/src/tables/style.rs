@@ -6,8 +6,8 @@ use crate::text::shown;
 
 const LOOK: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// Longest label that a table shows.
-pub(super) const MAX_LABEL: usize = 32;
+/// Longest label that a table shows, in characters; [`shown`] cuts it.
+pub const MAX_LABEL: usize = 32;
 
 /// A table of words and numbers as text: the columns from number `first_number` on, counted from 0, are right-aligned,
 /// those before left-aligned. No trailing blanks, no line break at the end. What would break a line or mislead a terminal is

@@ -73,6 +73,7 @@ fn errors_name_the_key() {
     for (key, value, reason) in [
         ("kiln.labels", "[1]", "invalid type: integer `1`, expected a string"),
         ("kiln.labels", "[]", "there are no labels"),
+        ("kiln.labels", "[\"a\", \"b\", \"a\"]", "classes 0 and 2 have the same name"),
         ("kiln.labels", "[\"a\"", "EOF while parsing"),
         ("kiln.output", "softmax", "expected one of `logits`, `probabilities`, found `softmax`"),
         ("kiln.layout", "NHWC", "expected one of `nchw`, `nhwc`, found `NHWC`"),
@@ -127,10 +128,10 @@ fn a_key_that_is_there_twice_is_refused() {
 proptest! {
     #[test]
     fn any_labels_and_provenance_survive(
-        labels in prop::collection::vec(any::<String>(), 1..5),
+        labels in prop::collection::hash_set(any::<String>(), 1..5),
         provenance in prop::collection::btree_map(any::<String>(), any::<String>(), 0..4),
     ) {
-        let metadata = Metadata { labels: Some(labels), provenance, ..full() };
+        let metadata = Metadata { labels: Some(labels.into_iter().collect()), provenance, ..full() };
         prop_assert_eq!(Metadata::from_props(&metadata.to_props()), Ok(metadata));
     }
 

@@ -10,6 +10,9 @@ pub(crate) use error::Place;
 pub use error::RecipeError;
 pub(crate) use section::{Bound, Field, Section, unknown};
 
+/// Tables for which a string may stand: it is then their `type`.
+const TYPED: [&str; 2] = ["optimizer", "schedule"];
+
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -18,6 +21,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Makes a string the table that it stands for, so that there is room for other keys.
+    fn spell_out(&mut self) {
+        if let Value::String(word) = &mut self.value {
+            let kind = Self { value: Value::String(std::mem::take(word)), place: self.place.clone() };
+            self.value = Value::Table(vec![("type".into(), kind)]);
+        }
+    }
+
     /// The string that a table has under a key.
     fn text(&self, key: &str) -> Option<&str> {
         let Value::Table(entries) = &self.value else { return None };
@@ -46,7 +57,9 @@ impl Value {
         match self {
             Self::Boolean(b) => b.to_string(),
             Self::Integer(i) => i.to_string(),
-            Self::Float(x) => x.to_string(),
+            // With an exponent where zeros would be many; a whole number without a point.
+            Self::Float(x) if x.abs() < 1e15 && x.fract() == 0.0 => x.to_string(),
+            Self::Float(x) => format!("{x:?}"),
             Self::String(s) => format!("{s:?}"),
             Self::Datetime => "a date".into(),
             Self::Array(_) => "an array".into(),
@@ -147,6 +160,9 @@ impl Converter<'_> {
     }
 }
 
+/// Most layers that a message names.
+const MOST_NAMES: usize = 40;
+
 /// Applies one `key=value`; `key=` takes the key away.
 fn set(root: &mut Node, argument: &str) -> Result<(), String> {
     let (path, value) = argument.split_once('=').ok_or("expected KEY=VALUE, such as training.epochs=3")?;
@@ -171,6 +187,9 @@ pub(crate) fn keys(path: &str) -> Result<Vec<&str>, String> {
 pub(crate) fn assign(root: &mut Node, keys: &[&str], new: Node) -> Result<(), String> {
     let mut node = root;
     for (depth, key) in keys.iter().enumerate() {
+        if keys[..depth].last().is_some_and(|name| TYPED.contains(name)) {
+            node.spell_out();
+        }
         node = match &mut node.value {
             Value::Table(entries) => {
                 let at = entries.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
@@ -181,13 +200,7 @@ pub(crate) fn assign(root: &mut Node, keys: &[&str], new: Node) -> Result<(), St
                 &mut entries[at].1
             }
             Value::Array(items) => {
-                let at = find(items, key).ok_or_else(|| {
-                    format!(
-                        "`{}` has no entry `{key}`: use its number, from 1 to {}",
-                        keys[..depth].join("."),
-                        items.len()
-                    )
-                })?;
+                let at = find(items, key).ok_or_else(|| no_entry(&keys[..depth].join("."), key, items))?;
                 &mut items[at]
             }
             other => return Err(format!("`{}` is {}, it has no keys", keys[..depth].join("."), other.describe())),
@@ -231,8 +244,25 @@ fn find(items: &[Node], key: &str) -> Option<usize> {
     if let Ok(number) = key.parse::<usize>() {
         return number.checked_sub(1).filter(|&at| at < items.len());
     }
+    names(items).iter().position(|name| name == key)
+}
+
+/// The names that layers have or get.
+fn names(items: &[Node]) -> Vec<String> {
     let names: Vec<_> = items.iter().map(|item| (item.text("type").unwrap_or_default(), item.text("name"))).collect();
-    crate::model::layer_names(&names).iter().position(|name| name == key)
+    crate::model::layer_names(&names)
+}
+
+/// The message for an entry that is not there.
+fn no_entry(path: &str, key: &str, items: &[Node]) -> String {
+    let numbers = format!("`{path}` has no entry `{key}`: use its number, from 1 to {}", items.len());
+    if items.iter().any(|item| item.text("type").is_none()) {
+        return numbers;
+    }
+    let names = names(items);
+    let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let more = if names.len() > shown.len() { ", …" } else { "" };
+    format!("{numbers}, or its name: {}{more}", shown.join(", "))
 }
 
 /// The value of an override: TOML where it is TOML, else a string, so that quotes may be left out.

@@ -125,8 +125,13 @@ impl<'a> Field<'a> {
         RecipeError::new(self.origin, self.node.place.clone(), problem)
     }
 
+    /// The path for messages.
+    fn path(&self) -> String {
+        as_written(&self.path, &self.node.place)
+    }
+
     fn mismatch(&self, expected: &str) -> RecipeError {
-        let what = if self.path.is_empty() { "the document".into() } else { format!("`{}`", self.path) };
+        let what = if self.path.is_empty() { "the document".into() } else { format!("`{}`", self.path()) };
         self.error(format!("{what} must be {expected}, found {}", self.node.value.describe()))
     }
 
@@ -134,7 +139,8 @@ impl<'a> Field<'a> {
     pub fn section(&self, keys: &'static [&'static str]) -> Result<Section<'a>, RecipeError> {
         let Value::Table(entries) = &self.node.value else { return Err(self.mismatch("a table")) };
         if let Some((key, node)) = entries.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
-            return Err(RecipeError::new(self.origin, node.place.clone(), unknown(key, &self.path, keys)));
+            let path = as_written(&self.path, &node.place);
+            return Err(RecipeError::new(self.origin, node.place.clone(), unknown(key, &path, keys)));
         }
         let place = self.node.place.clone();
         Ok(Section { origin: self.origin, path: self.path.clone(), place, entries, keys })
@@ -148,14 +154,45 @@ impl<'a> Field<'a> {
     ) -> Result<(String, Section<'a>), RecipeError> {
         let Value::Table(entries) = &self.node.value else { return Err(self.mismatch("a table with a `type`")) };
         let Some((_, kind)) = entries.iter().find(|(key, _)| key == "type") else {
-            return Err(self.error(format!("`{}` has no `type`: it is one of {}", self.path, list(types))));
+            return Err(self.error(format!("`{}` has no `type`: it is one of {}", self.path(), list(types))));
         };
         let kind = Field { origin: self.origin, path: join(&self.path, "type"), node: kind };
         let name = kind.string()?;
         let Some(keys) = keys_of(name) else {
-            return Err(kind.error(unknown_value(&kind.path, name, types)));
+            return Err(kind.error(unknown_value(&kind.path(), name, types)));
         };
         Ok((name.to_string(), self.section(keys)?))
+    }
+
+    /// As [`tagged`](Self::tagged), but a string alone is the `type`, as in Keras, and a table without one has the type `default`,
+    /// where there is one.
+    pub fn tagged_or_word(
+        &self,
+        keys_of: impl Fn(&str) -> Option<&'static [&'static str]>,
+        types: &[&str],
+        default: Option<&str>,
+    ) -> Result<(String, Section<'a>), RecipeError> {
+        match (&self.node.value, default) {
+            (Value::String(name), _) => {
+                let keys = keys_of(name).ok_or_else(|| self.error(unknown_value(&self.path(), name, types)))?;
+                let (origin, path, place) = (self.origin, self.path.clone(), self.node.place.clone());
+                Ok((name.clone(), Section { origin, path, place, entries: &[], keys }))
+            }
+            (Value::Table(entries), Some(name)) if !entries.iter().any(|(key, _)| key == "type") => {
+                let keys = keys_of(name).unwrap_or_default();
+                match entries.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
+                    // It may be a key of another type as well as a slip.
+                    Some((key, node)) => {
+                        let (path, types) = (as_written(&self.path, &node.place), list(types));
+                        let problem =
+                            format!("`{key}` is no key of `{name}`, and `{path}` has no `type`: it is one of {types}");
+                        Err(RecipeError::new(self.origin, node.place.clone(), problem))
+                    }
+                    None => Ok((name.to_owned(), self.section(keys)?)),
+                }
+            }
+            _ => self.tagged(keys_of, types),
+        }
     }
 
     /// A table with any keys: each with its value.
@@ -240,11 +277,11 @@ impl<'a> Field<'a> {
     pub fn range(&self, bound: Bound) -> Result<[f64; 2], RecipeError> {
         let items = self.array().map_err(|_| self.mismatch("[low, high]"))?;
         let [low, high] = items.as_slice() else {
-            return Err(self.error(format!("`{}` must be [low, high], found {} numbers", self.path, items.len())));
+            return Err(self.error(format!("`{}` must be [low, high], found {} numbers", self.path(), items.len())));
         };
         let (low, high) = (low.number(bound)?, high.number(bound)?);
         if low > high {
-            return Err(self.error(format!("`{}` must be [low, high], found {low} before {high}", self.path)));
+            return Err(self.error(format!("`{}` must be [low, high], found {low} before {high}", self.path())));
         }
         Ok([low, high])
     }
@@ -259,7 +296,7 @@ impl<'a> Field<'a> {
         let found = self.string()?;
         of.iter().find(|(word, _)| *word == found).map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<&str> = of.iter().map(|(word, _)| *word).collect();
-            self.error(unknown_value(&self.path, found, &words))
+            self.error(unknown_value(&self.path(), found, &words))
         })
     }
 
@@ -270,7 +307,7 @@ impl<'a> Field<'a> {
                 [height, width] => Ok([height.integer(range.clone())?, width.integer(range)?]),
                 _ => Err(self.error(format!(
                     "`{}` must be one number or [height, width], found {} numbers",
-                    self.path,
+                    self.path(),
                     items.len()
                 ))),
             },
@@ -278,6 +315,21 @@ impl<'a> Field<'a> {
             _ => Err(self.mismatch("a whole number or [height, width]")),
         }
     }
+}
+
+/// A path with the names by which a `--set` argument calls what has a number in it: `layers.conv2d.filters`.
+fn as_written(path: &str, place: &Place) -> String {
+    let Place::Override(argument) = place else { return path.into() };
+    let mut written = argument.split('=').next().unwrap_or_default().split('.').map(str::trim);
+    let mut agree = true;
+    let parts = path.split('.').map(|part| match written.next().filter(|_| agree) {
+        Some(name) if name == part || part.parse::<usize>().is_ok() => name,
+        _ => {
+            agree = false;
+            part
+        }
+    });
+    parts.collect::<Vec<_>>().join(".")
 }
 
 fn join(path: &str, key: &str) -> String {

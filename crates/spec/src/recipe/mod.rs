@@ -119,11 +119,15 @@ pub struct Export {
 }
 
 impl Recipe {
-    /// Whether a recipe can be called so, and a backbone: letters, digits, `-`, `_` and `.`, starting with a letter or
-    /// digit, which can be a folder on any system.
+    /// Whether a recipe can be called so, and a backbone: letters and digits of any script, `-`, `_` and `.`, starting with a
+    /// letter or digit, which can be a folder on any system.
     pub fn is_name(name: &str) -> bool {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+        name.starts_with(char::is_alphanumeric) && name.chars().all(Self::is_in_names)
+    }
+
+    /// Whether names can have this character: also the accents that file systems keep apart from their letters.
+    fn is_in_names(c: char) -> bool {
+        c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '\u{300}'..='\u{36f}')
     }
 
     /// Whether a text is meant to be a recipe, rather than some other TOML: it has layers.
@@ -165,8 +169,14 @@ impl Recipe {
         Preprocessing { resize: Resize { antialias }, ..record }
     }
 
-    /// What is wrong where the model gives another number of scores than the data set has classes.
+    /// What is wrong where the data set has a single class, or the model outputs another number of scores than it has classes.
     pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
+        if classes == 1 {
+            return Some(format!(
+                "`{}` has one class only: a classifier needs two or more: add images of the others",
+                self.data.dataset
+            ));
+        }
         (scores != classes).then(|| {
             format!(
                 "the last layer outputs {scores} scores, but `{}` has {classes} classes: give the last dense layer \

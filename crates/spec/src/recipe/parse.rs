@@ -130,9 +130,9 @@ fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
 
 /// A recipe file's name made into one that can be a folder on any system.
 fn folder_name(stem: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let plain = |c: char| if Recipe::is_in_names(c) { c } else { '-' };
     let name: String = stem.chars().map(plain).collect();
-    let name = name.trim_start_matches(['-', '_', '.']);
+    let name = name.trim_start_matches(|c: char| !c.is_alphanumeric());
     if name.is_empty() { "recipe".into() } else { name.into() }
 }
 

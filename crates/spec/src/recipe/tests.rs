@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use crate::{
-    Augmentation, Base, Betas, DataSource, FillMode, LayerKind, Optimizer, OptimizerKind, Recipe, Sweep, Validation,
-    ValidationSubset,
+    Augmentation, Base, Betas, DataSource, FillMode, LayerKind, Optimizer, OptimizerKind, Recipe, ScheduleKind, Sweep,
+    Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -133,14 +133,59 @@ fn overrides_name_themselves_in_errors() {
         ("training.epoch=3", "--set training.epoch=3: unknown key `epoch` in `training`: did you mean `epochs`?"),
         ("training.epochs=0", "--set training.epochs=0: `training.epochs` must be a whole number from 1"),
         ("training.epochs", "--set training.epochs: expected KEY=VALUE"),
-        ("layers.9.units=3", "--set layers.9.units=3: `layers` has no entry `9`: use its number, from 1 to 3"),
-        ("layers.conv2d.rate=1", "--set layers.conv2d.rate=1: unknown key `rate` in `layers.1`"),
+        (
+            "layers.9.units=3",
+            "--set layers.9.units=3: `layers` has no entry `9`: use its number, from 1 to 3, or its name: conv2d, flatten, dense",
+        ),
+        ("layers.conv2d.rate=1", "--set layers.conv2d.rate=1: unknown key `rate` in `layers.conv2d`"),
+        ("layers.conv2d.filters=0", "--set layers.conv2d.filters=0: `layers.conv2d.filters` must be a whole number"),
+        ("layers.1.filters=0", "--set layers.1.filters=0: `layers.1.filters` must be a whole number"),
+        (
+            "layers.conv2d.kernel_size=[3, 0]",
+            "--set layers.conv2d.kernel_size=[3, 0]: `layers.conv2d.kernel_size.2` must",
+        ),
+        (
+            "training.optimizer=sgdd",
+            "--set training.optimizer=sgdd: `training.optimizer` cannot be \"sgdd\": did you mean `sgd`?",
+        ),
+        (
+            "training.optimizer.momentum=0.9",
+            "--set training.optimizer.momentum=0.9: `momentum` is no key of `adam`, and `training.optimizer` has no `type`: \
+             it is one of adam, adamw, sgd",
+        ),
+        (
+            "training.optimizer=3",
+            "--set training.optimizer=3: `training.optimizer` must be a table with a `type`, found 3",
+        ),
+        (
+            "training.optimizer={learning_rate=-1e30}",
+            "--set training.optimizer={learning_rate=-1e30}: `training.optimizer.learning_rate` must be a number above 0, found -1e30",
+        ),
         ("data.dataset.x=1", "--set data.dataset.x=1: `data.dataset` is \"mnist\", it has no keys"),
         ("training..epochs=1", "--set training..epochs=1: the key has an empty part"),
     ] {
         let error = with(SMALL, &[argument]).unwrap_err();
         assert!(error.starts_with(expected), "\nfound    {error}\nexpected {expected}");
     }
+}
+
+#[test]
+fn an_optimizer_may_be_a_word_and_its_type_left_out() {
+    let optimizer = |set: &[&str]| with(SMALL, set).unwrap().training.phases[0].optimizer;
+    let table = optimizer(&["training.optimizer={type=\"sgd\"}"]);
+    assert_eq!(optimizer(&["training.optimizer=sgd"]), table);
+    let word = SMALL.replace("[data]", "[training]\noptimizer = \"sgd\"\n[data]");
+    assert_eq!(parse(&word).unwrap().training.phases[0].optimizer, table);
+    // Another key beside the word.
+    let momentum = with(&word, &["training.optimizer.momentum=0.9"]).unwrap().training.phases[0].optimizer;
+    assert_eq!(momentum, optimizer(&["training.optimizer={type=\"sgd\", momentum=0.9}"]));
+    let slow = optimizer(&["training.optimizer.learning_rate=1e-4"]);
+    assert_eq!(slow, Optimizer { learning_rate: 1e-4, ..Optimizer::default() });
+    let schedule = with(SMALL, &["training.schedule=cosine"]).unwrap().training.phases[0].schedule.clone();
+    assert_eq!(schedule.kind, ScheduleKind::Cosine { alpha: 0.0 });
+    // A phase's optimizer could as well be meant to have the type of the others.
+    let phases = "[training]\noptimizer = \"sgd\"\n[[training.phases]]\noptimizer.learning_rate = 0.1\n[data]";
+    assert!(parse(&SMALL.replace("[data]", phases)).unwrap_err().contains("has no `type`"));
 }
 
 #[test]
@@ -202,7 +247,15 @@ fn automatic_names_are_those_of_the_summary() {
 #[test]
 fn a_file_name_becomes_a_folder_name() {
     let name = |stem: &str| Recipe::parse(SMALL, "x", stem, &[]).unwrap().name;
-    assert_eq!(["my model", "..", "größe", "ok-1.2"].map(name), ["my-model", "recipe", "gr--e", "ok-1.2"]);
+    assert_eq!(["my model", "..", "größe", "ok-1.2"].map(name), ["my-model", "recipe", "größe", "ok-1.2"]);
+    // Accents apart from their letters, as macOS writes them; what turns text around is no part of a name.
+    assert_eq!(
+        ["u\u{308}ni\u{308}", "模型", "-ünï", "a\u{202e}b"].map(name),
+        ["u\u{308}ni\u{308}", "模型", "ünï", "a-b"]
+    );
+    // A run's own recipe, which has the name inside, is read again.
+    let recipe = Recipe::parse(SMALL, "x", "ünï", &[]).unwrap();
+    assert_eq!(parse(&recipe.to_toml()), Ok(recipe));
 }
 
 #[test]

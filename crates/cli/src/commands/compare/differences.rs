@@ -1,6 +1,6 @@
 //! The images that the models put into different classes.
 
-use kiln_eval::text_table;
+use kiln_eval::{MAX_LABEL, shown as cut, text_table};
 use serde::Serialize;
 
 use super::pass::{Choice, Differing, Pass};
@@ -57,11 +57,11 @@ pub fn table(all: &[Difference<'_>], show: usize) -> String {
     let rows = shown.iter().map(|difference| {
         let said = |chosen: &Chosen<'_>| {
             let right = if chosen.predicted == difference.label { "right" } else { "" };
-            [chosen.predicted.to_owned(), format!("{:.4}", chosen.margin), right.to_owned()]
+            [cut(chosen.predicted, MAX_LABEL), format!("{:.4}", chosen.margin), right.to_owned()]
         };
         let image = difference.path.map_or_else(|| difference.index.to_string(), str::to_owned);
         let [[a, a_margin, a_right], [b, b_margin, b_right]] = [said(&difference.first), said(&difference.second)];
-        [image, difference.label.to_owned(), a, a_right, b, b_right, a_margin, b_margin]
+        [image, cut(difference.label, MAX_LABEL), a, a_right, b, b_right, a_margin, b_margin]
     });
     let header = ["image", "label", "A", "", "B", "", "margin of A", "of B"];
     let (all, heading) = (all.len(), text_table(header, rows, 6));

@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use super::files::{text, value};
 use super::finding::Finding;
-use crate::terminal::bytes;
+use crate::terminal::{bytes, counted};
 
 /// Instruction sets that the kernels of kiln, tract or ONNX Runtime have paths for, by the names that Linux has for them.
 const FEATURES: [&str; 13] = [
@@ -55,7 +55,10 @@ fn cores() -> Finding {
         (Some(all), quota) if all != usable => {
             let why =
                 quota.map_or("affinity".to_owned(), |quota| format!("the control group, {quota:.1} cores of time"));
-            format!("{usable} of {all}, limited by {why}: kiln uses {usable} threads unless told by --threads")
+            format!(
+                "{usable} of {all}, limited by {why}: kiln uses {} unless told by --threads",
+                counted(usable as u64, "thread")
+            )
         }
         _ => format!("{usable}"),
     };

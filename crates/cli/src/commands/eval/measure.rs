@@ -73,6 +73,11 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Measured {
+    /// How many images went through the model, rather than having their predictions already.
+    pub fn computed(&self) -> u64 {
+        self.summary.images
+    }
+
     /// Reading, decoding and preprocessing included.
     pub fn images_per_second(&self) -> f64 {
         self.summary.images as f64 / self.summary.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)

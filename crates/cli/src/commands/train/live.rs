@@ -14,6 +14,9 @@ const DRAWN: usize = 20;
 /// Epochs that tell how long the next one takes.
 const RECENT: usize = 5;
 
+/// What is measured for less than this says nothing.
+const MEASURED: Duration = Duration::from_millis(500);
+
 /// Three lines that are drawn anew again and again. Without a terminal nothing is drawn.
 pub struct Live<'a> {
     terminal: &'a Terminal,
@@ -34,16 +37,14 @@ impl<'a> Live<'a> {
             let width = epochs.to_string().len();
             let first = format!("{phase:>12} {:>width$}/{epochs}", report.epoch);
             let of = "{human_pos}/{human_len}";
-            self.terminal.bar(
-                report.total as u64,
-                &format!("{first} {{wide_bar:.green}} {of} {{eta}} left\n{{prefix}}\n{{msg}}"),
-            )
+            self.terminal.bar(report.total as u64, &format!("{first} {{wide_bar:.green}} {of}{{prefix}}\n{{msg}}"))
         });
         bar.set_position(report.done as u64);
+        let (left, rate) = speed(bar.elapsed(), bar.eta(), bar.per_sec());
+        bar.set_prefix(left);
         let (loss, accuracy) = (report.loss, percent(report.accuracy));
-        let rate = thousands(bar.per_sec().round() as usize);
-        bar.set_prefix(format!("{:>12} loss {loss:.4}  accuracy {accuracy}  {rate} images/s", ""));
-        bar.set_message(whole(report, epochs, history, elapsed));
+        let figures = format!("{:>12} loss {loss:.4}  accuracy {accuracy}{rate}", "");
+        bar.set_message(format!("{figures}\n{}", whole(report, epochs, history, elapsed)));
         if report.done >= report.total {
             self.clear();
         }
@@ -62,9 +63,22 @@ impl<'a> Live<'a> {
     }
 }
 
+/// What is left of the epoch and the rate, each with the space before it; nothing while there is hardly anything to measure.
+fn speed(elapsed: Duration, left: Duration, rate: f64) -> (String, String) {
+    if elapsed < MEASURED {
+        return (String::new(), String::new());
+    }
+    let left = format!(" {} left", duration(left.as_secs_f64()));
+    (left, format!("  {} images/s", thousands(rate.round() as usize)))
+}
+
 /// The line about the whole run.
 fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> String {
-    let left = format!("{:>12} {} left", "Run", duration(left(report, epochs, history, elapsed)));
+    let left = if history.epochs.is_empty() && elapsed < MEASURED {
+        format!("{:>12} begins", "Run")
+    } else {
+        format!("{:>12} {} left", "Run", duration(left(report, epochs, history, elapsed)))
+    };
     let Some(best) = history.best() else { return left };
     let (name, figure): (_, fn(&Epoch) -> f64) = match history.monitor {
         Monitor::ValLoss => ("val_loss", |epoch| epoch.val_loss),
@@ -148,12 +162,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_of_speed_before_there_is_something_to_measure() {
+        let speed = |millis| speed(Duration::from_millis(millis), Duration::from_secs(7), 5_220_723.0);
+        assert_eq!(speed(1), (String::new(), String::new()));
+        assert_eq!(speed(500), (" 7.0 s left".into(), "  5,220,723 images/s".into()));
+        assert_eq!(whole(report(1, 1), 4, &history(&[]), Duration::from_millis(1)), "         Run begins");
+    }
+
+    #[test]
     fn the_line_of_the_run_names_the_best_epoch() {
         let line = whole(report(4, 1), 4, &history(&[1.0, 0.25, 0.5]), Duration::ZERO);
         assert_eq!(line, "         Run 20.0 s left  best val_loss 0.2500 in epoch 2  █▁▃");
         let by_accuracy = History { monitor: Monitor::ValAccuracy, ..history(&[1.0, 0.25]) };
         let line = whole(report(4, 1), 4, &by_accuracy, Duration::ZERO);
         assert_eq!(line, "         Run 20.0 s left  best val_accuracy 75.00 % in epoch 1  ▁▁");
-        assert!(whole(report(1, 1), 4, &history(&[]), Duration::ZERO).ends_with("left"));
+        assert!(whole(report(1, 1), 4, &history(&[]), MEASURED).ends_with("left"));
     }
 }

@@ -35,17 +35,19 @@ const SCHEDULES: &[(&str, &[&str])] = &[
     ("reduce_on_plateau", &["type", "warmup_steps", "factor", "patience", "min_delta", "cooldown", "min_lr"]),
 ];
 
-/// A table whose `type` is one of these.
+/// A table whose `type` is one of these, or that type alone; `default` is it where it is left out.
 fn tagged<'a>(
     field: &Field<'a>,
     known: &'static [(&'static str, &'static [&'static str])],
+    default: Option<&str>,
 ) -> Result<(String, Section<'a>), RecipeError> {
     let types: Vec<&str> = known.iter().map(|(kind, _)| *kind).collect();
-    field.tagged(|kind| known.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys), &types)
+    field.tagged_or_word(|kind| known.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys), &types, default)
 }
 
-pub fn optimizer(field: &Field<'_>) -> Result<Optimizer, RecipeError> {
-    let (kind, section) = tagged(field, OPTIMIZERS)?;
+/// `default` is its type where it has none.
+pub fn optimizer(field: &Field<'_>, default: Option<&str>) -> Result<Optimizer, RecipeError> {
+    let (kind, section) = tagged(field, OPTIMIZERS, default)?;
     let betas = || -> Result<Betas, RecipeError> {
         let default = Betas::default();
         Ok(Betas {
@@ -81,7 +83,7 @@ pub fn optimizer(field: &Field<'_>) -> Result<Optimizer, RecipeError> {
 }
 
 pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
-    let (kind, section) = tagged(field, SCHEDULES)?;
+    let (kind, section) = tagged(field, SCHEDULES, None)?;
     let kind = match kind.as_str() {
         "constant" => ScheduleKind::Constant,
         "step" => ScheduleKind::Step {

@@ -26,14 +26,17 @@ const KEYS: &[&str] = &[
 /// What a phase says; without phases, `[training]` says it.
 const PHASE: &[&str] = &["epochs", "optimizer", "schedule", "early_stopping", "unfreeze", "learning_rates"];
 
+/// The type of an optimizer without one. A phase's must have one: it could as well be meant to be that of `[training]`.
+const ADAM: &str = "adam";
+
 pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
     let section = root.sub("training", KEYS)?;
     let optimizer = match section.get("optimizer") {
-        Some(field) => optimization::optimizer(&field)?,
+        Some(field) => optimization::optimizer(&field, Some(ADAM))?,
         None => Optimizer::default(),
     };
     let phases = match section.get("phases") {
-        None => vec![phase(&section, optimizer)?],
+        None => vec![phase(&section, optimizer, Some(ADAM))?],
         Some(phases) => {
             for key in ["epochs", "schedule", "early_stopping", "unfreeze", "learning_rates"] {
                 if let Some(field) = section.get(key) {
@@ -42,7 +45,7 @@ pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
                     );
                 }
             }
-            let read = |field: &Field<'_>| phase(&field.section(PHASE)?, optimizer);
+            let read = |field: &Field<'_>| phase(&field.section(PHASE)?, optimizer, None);
             let read = phases.array()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
             if read.is_empty() {
                 return Err(phases.error("`training.phases` is empty: leave it out, or give at least one phase"));
@@ -65,13 +68,14 @@ pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
     })
 }
 
-fn phase(section: &Section<'_>, default: Optimizer) -> Result<Phase, RecipeError> {
+/// `kind` is the type of an optimizer that has none.
+fn phase(section: &Section<'_>, default: Optimizer, kind: Option<&str>) -> Result<Phase, RecipeError> {
     let rates = |field: Field<'_>| -> Result<BTreeMap<String, f64>, RecipeError> {
         field.entries()?.iter().map(|(key, rate)| Ok(((*key).to_string(), rate.number(Bound::Positive)?))).collect()
     };
     Ok(Phase {
         epochs: section.integer_or("epochs", 10, 1..=MANY)?,
-        optimizer: section.get("optimizer").map_or(Ok(default), |field| optimization::optimizer(&field))?,
+        optimizer: section.get("optimizer").map_or(Ok(default), |field| optimization::optimizer(&field, kind))?,
         schedule: section.get("schedule").map_or(Ok(Schedule::default()), |field| optimization::schedule(&field))?,
         early_stopping: section.get("early_stopping").map(|field| optimization::early_stopping(&field)).transpose()?,
         unfreeze: section.get("unfreeze").map_or(Ok(Layers::Named(Vec::new())), |field| layers(&field))?,
