@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use kiln_spec::repeated_label;
-
 /// Longest file of labels: 16 MiB.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -29,15 +27,7 @@ fn parse(text: &str) -> Result<Vec<String>, String> {
     if let Some(line) = names.iter().position(String::is_empty) {
         return Err(format!("line {} is empty: every class needs a name", line + 1));
     }
-    match repeated_label(&names) {
-        Some([before, line]) => Err(format!(
-            "line {} is `{}`, as line {} is: give each class a name of its own",
-            line + 1,
-            names[line],
-            before + 1
-        )),
-        None => Ok(names),
-    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -49,8 +39,6 @@ mod tests {
         assert_eq!(parse("\u{feff}cat\r\nhot dog \n\n"), Ok(vec!["cat".into(), "hot dog".into()]));
         assert!(parse(" \n").unwrap_err().contains("the file is empty"));
         assert_eq!(parse("a\n\nb"), Err("line 2 is empty: every class needs a name".into()));
-        let twice = "line 3 is `blue`, as line 1 is: give each class a name of its own".into();
-        assert_eq!(parse("blue\nred\n blue\n"), Err(twice));
     }
 
     #[test]

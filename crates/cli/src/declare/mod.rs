@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
 use kiln_onnx::Metadata;
+use kiln_spec::repeated_label;
 
 use crate::commands::behind_layer;
 use crate::terminal::{Terminal, thousands};
@@ -142,6 +143,11 @@ pub fn note_defaults(model: &Model, terminal: &Terminal) {
     if origins.labels == Origin::Default {
         let classes = thousands(model.labels().len());
         terminal.status("Note", &format!("the model does not name its {classes} classes: they are called by their numbers from 0 (--labels FILE.txt)"));
+    }
+    // As in ImageNet's list of short names.
+    if let Some([first, second]) = repeated_label(model.labels()) {
+        let name = &model.labels()[first];
+        terminal.status("Note", &format!("classes {first} and {second} are both called `{name}`: results cannot tell them apart by name (--labels FILE.txt)"));
     }
     if origins.output == Origin::Default {
         terminal.status(

@@ -11,7 +11,7 @@ pub use golden::{Golden, GoldenVector};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use kiln_spec::{Layout, OutputKind, Preprocessing, UnknownWord, repeated_label};
+use kiln_spec::{Layout, OutputKind, Preprocessing, UnknownWord};
 use serde::de::DeserializeOwned;
 
 use crate::proto::{ModelProto, StringStringEntryProto};
@@ -80,10 +80,6 @@ impl Metadata {
         let labels: Option<Vec<String>> = json(props, LABELS)?;
         if labels.as_ref().is_some_and(Vec::is_empty) {
             return Err(MetadataError::value(LABELS, "there are no labels"));
-        }
-        if let Some([before, at]) = labels.as_deref().and_then(repeated_label) {
-            let reason = format_args!("classes {before} and {at} have the same name");
-            return Err(MetadataError::value(LABELS, reason));
         }
         let (layout, output) = (word(props, LAYOUT)?, word(props, OUTPUT)?);
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();

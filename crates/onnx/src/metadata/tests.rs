@@ -73,7 +73,6 @@ fn errors_name_the_key() {
     for (key, value, reason) in [
         ("kiln.labels", "[1]", "invalid type: integer `1`, expected a string"),
         ("kiln.labels", "[]", "there are no labels"),
-        ("kiln.labels", "[\"a\", \"b\", \"a\"]", "classes 0 and 2 have the same name"),
         ("kiln.labels", "[\"a\"", "EOF while parsing"),
         ("kiln.output", "softmax", "expected one of `logits`, `probabilities`, found `softmax`"),
         ("kiln.layout", "NHWC", "expected one of `nchw`, `nhwc`, found `NHWC`"),

@@ -2,7 +2,7 @@
 
 use super::Declaration;
 use crate::document::{self, Bound, Field, RecipeError, Section};
-use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing, repeated_label};
+use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing};
 
 const KEYS: &[&str] =
     &["preprocess", "size", "channels", "antialias", "scale", "mean", "std", "labels", "layout", "output"];
@@ -23,15 +23,7 @@ impl Declaration {
         let labels = |field: Field<'_>| {
             if field.is_array() {
                 let names = field.array()?;
-                let labels =
-                    names.iter().map(|name| name.string().map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
-                return match repeated_label(&labels) {
-                    Some([before, at]) => Err(names[at].error(format!(
-                        "`labels` has `{}` for class {at} and for class {before}: give each class a name of its own",
-                        labels[at]
-                    ))),
-                    None => Ok(labels),
-                };
+                return names.iter().map(|name| name.string().map(str::to_owned)).collect();
             }
             read_labels(field.string()?).map_err(|problem| field.error(problem))
         };
