@@ -5,7 +5,7 @@ use std::path::Path;
 use kiln_assets::{Asset, Cache};
 use kiln_inference::{Device, EngineChoice, Model, Options, probe_ort};
 
-use crate::args::{EngineArgs, PlaceArgs};
+use crate::args::{EngineArgs, EnginesArgs, PlaceArgs};
 use crate::declare::Declared;
 use crate::receipt::ReceiptRecord;
 use crate::terminal::Terminal;
@@ -53,11 +53,11 @@ pub fn present(cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
 }
 
 /// Those named, each once, tract first; where none is, those that are there and can use the device.
-pub fn wanted(named: &[EngineChoice], place: &PlaceArgs, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
-    if named.is_empty() {
-        return present_for(place.device, place.ort_lib.as_deref(), cache);
+pub fn wanted(args: &EnginesArgs, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
+    if args.engine.is_empty() {
+        return present_for(args.place.device, args.place.ort_lib.as_deref(), cache);
     }
-    Ok(EngineChoice::ALL.into_iter().filter(|engine| named.contains(engine)).collect())
+    Ok(EngineChoice::ALL.into_iter().filter(|engine| args.engine.contains(engine)).collect())
 }
 
 /// Those that can use a device, with this library.

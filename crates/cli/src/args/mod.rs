@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 pub use data::{DataArgs, FetchArgs, RecipeArgs, SummaryArgs};
 pub use images::{BatchArgs, EvalArgs, PredictArgs};
-pub use model::{DescribeArgs, DoctorArgs, EngineArgs, ExportArgs, ExportForm, PlaceArgs, VerifyArgs};
+pub use model::{DescribeArgs, DoctorArgs, EngineArgs, EnginesArgs, ExportArgs, ExportForm, PlaceArgs, VerifyArgs};
 pub use speed::{BenchArgs, CompareArgs};
 pub use training::{ReportArgs, RunArgs, SweepArgs, TrainArgs, TrainingArgs};
 

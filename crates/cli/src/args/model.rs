@@ -17,6 +17,16 @@ pub struct PlaceArgs {
     pub ort_lib: Option<PathBuf>,
 }
 
+/// The engines that a model runs on one after the other, and where.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EnginesArgs {
+    /// What computes the graph, repeated for several [default: every engine that is present]
+    #[arg(long, value_name = "tract|ort")]
+    pub engine: Vec<EngineChoice>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
 /// What a model runs on, and what is said about it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {
@@ -67,11 +77,8 @@ pub struct VerifyArgs {
     /// Model file
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// Engine to check; can be given twice [default: all that are there]
-    #[arg(long, value_name = "tract|ort")]
-    pub engine: Vec<EngineChoice>,
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub engines: EnginesArgs,
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kiln_inference::EngineChoice;
 
-use super::{EngineArgs, PlaceArgs};
+use super::{EngineArgs, EnginesArgs};
 use crate::declare::DeclarationArgs;
 use crate::speed::Length;
 
@@ -14,11 +14,8 @@ pub struct BenchArgs {
     /// Model file
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// What computes the graph, repeated for several [default: every engine that is present]
-    #[arg(long, value_name = "tract|ort")]
-    pub engine: Vec<EngineChoice>,
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub engines: EnginesArgs,
     /// Images per batch, several separated by commas
     #[arg(
         long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32,128",
@@ -59,7 +56,7 @@ impl BenchArgs {
         let callers = usize::from(self.callers).min(rayon::current_num_threads());
         EngineArgs {
             engine,
-            place: self.place.clone(),
+            place: self.engines.place.clone(),
             parallel_runs: Some(self.parallel_runs.map_or(callers, usize::from)),
             declared: self.declared.clone(),
         }

@@ -26,7 +26,7 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         let engine_args = EngineArgs { declared: declared.clone(), ..args.engine_args(engine) };
         Contestant::load(engines::title(engine).into(), &args.model, &engine_args, context)
     };
-    let mut contestants = engines::wanted(&args.engine, &args.place, &context.assets.cache)?
+    let mut contestants = engines::wanted(&args.engines, &context.assets.cache)?
         .into_iter()
         .map(load)
         .collect::<anyhow::Result<Vec<_>>>()?;

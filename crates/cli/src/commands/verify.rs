@@ -42,8 +42,8 @@ struct VectorRecord<'a> {
 
 pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut verified = Vec::new();
-    for engine in engines::wanted(&args.engine, &args.place, &context.assets.cache)? {
-        let (place, declared) = (args.place.clone(), DeclarationArgs::default());
+    for engine in engines::wanted(&args.engines, &context.assets.cache)? {
+        let (place, declared) = (args.engines.place.clone(), DeclarationArgs::default());
         let engine = EngineArgs { engine, place, parallel_runs: None, declared };
         let model = engines::load(&args.model, &engine, context.threads, &context.assets.cache)?;
         let verification = verify(&model, args)?;
