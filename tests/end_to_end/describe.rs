@@ -38,7 +38,7 @@ fn describe(args: &[&str]) -> serde_json::Value {
 
 #[test]
 fn options_stand_in_for_metadata() {
-    let (_folder, bare, digit) = third_party();
+    let (folder, bare, digit) = third_party();
     let message = error(&mut kiln(&["predict", &bare, &digit]));
     assert!(message.contains("does not say the preprocessing: give --preprocess raw|caffe|torch|tf|unit"), "{message}");
     let expected = predict(&path(trained(), "model.onnx"), &digit, &[]);
@@ -52,6 +52,10 @@ fn options_stand_in_for_metadata() {
     assert!(noted.contains("taken for logits (--output logits|probabilities)"), "{noted}");
     let said = run(&mut kiln(&["predict", &bare, &digit, "--preprocess", "unit", "--output", "logits"])).stderr;
     assert!(!said.contains("taken for logits"), "{said}");
+    let labels = path(folder.path(), "twice.txt");
+    fs::write(&labels, "0\n1\n2\n3\n4\n5\n6\n7\n8\n3\n").unwrap();
+    let noted = run(&mut kiln(&["predict", &bare, &digit, "--preprocess", "unit", "--labels", &labels])).stderr;
+    assert!(noted.contains("classes 3 and 9 are both called `3`"), "{noted}");
     let wrong = error(&mut kiln(&["predict", &bare, &digit, "--preprocess", "unit", "--size", "32"]));
     assert!(wrong.contains("expected one float32 input [batch, 1, 32, 32], found `input`"), "{wrong}");
     assert!(error(&mut kiln(&["predict", &bare, &digit, "--preprocess", "torhc"])).contains("expected one of `raw`"));

@@ -51,10 +51,6 @@ fn mistakes_have_a_line_and_a_suggestion() {
         ("size = 0", "`size` must be a whole number from 1 to 8192, found 0"),
         ("scale = \"a lot\"", "expected a number, or a fraction such as 1/255, found `a lot`"),
         ("mean = [1, true]", "`mean.2` must be a number, found true"),
-        (
-            "\nlabels = [\"a\", \"b\", \"a\"]",
-            "model.toml:2: `labels` has `a` for class 2 and for class 0: give each class",
-        ),
         ("\nlabels = \"none.txt\"", "model.toml:2: cannot read none.txt"),
     ] {
         let message = read(text, &[]).unwrap_err();
