@@ -38,15 +38,7 @@ pub fn run(
 ) -> anyhow::Result<Ended> {
     let (source, resumed) = (inputs.source.clone(), inputs.resumed);
     let engine = model.receipt().engine;
-    let bar = match inputs.count {
-        Some(count) => context.terminal.bar(
-            count,
-            &format!(
-                "  Evaluating {engine} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left"
-            ),
-        ),
-        None => context.terminal.spinner(&format!("  Evaluating {engine} {{human_pos:>7}} {{per_sec:>12}}")),
-    };
+    let bar = context.terminal.progress(&format!("  Evaluating {engine}"), inputs.count);
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and not from preparing it.
     let prepare = |input: &anyhow::Result<Input>, out: &mut [f32]| match input {
         Ok(input) => input.prepare(model.preprocessor(), out).map_err(Some),

@@ -6,7 +6,7 @@ use kiln_assets::{Asset, Cache};
 use kiln_inference::{Device, EngineChoice, Model, Options, probe_ort};
 
 use crate::args::{EngineArgs, EnginesArgs, PlaceArgs};
-use crate::declare::Declared;
+use crate::declare::{self, Declared};
 use crate::receipt::ReceiptRecord;
 use crate::terminal::Terminal;
 
@@ -27,8 +27,7 @@ pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache)
     }
     let declared = Declared::by_options(path, &args.declared)?;
     let options = Options { declared: declared.declaration(), ..options(args, threads, cache) };
-    let metadata = || kiln_onnx::load(path).ok()?.metadata().ok();
-    Model::load_with(path, &options).map_err(|error| declared.explain(error, metadata))
+    Model::load_with(path, &options).map_err(|error| declared.explain(error, || declare::metadata(path)))
 }
 
 /// Says what a model runs on, and why not on what was asked for.

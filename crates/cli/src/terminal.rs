@@ -78,6 +78,17 @@ impl Terminal {
         }
     }
 
+    /// Progress through images, with their rate: a bar where it is known how many there are.
+    pub fn progress(&self, title: &str, count: Option<u64>) -> ProgressBar {
+        match count {
+            Some(count) => self.bar(
+                count,
+                &format!("{title} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left"),
+            ),
+            None => self.spinner(&format!("{title} {{human_pos:>7}} {{per_sec:>12}}")),
+        }
+    }
+
     /// A bar of `total` steps. Hidden when quiet or when standard error is no terminal.
     pub fn bar(&self, total: u64, template: &str) -> ProgressBar {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };

@@ -77,9 +77,7 @@ fn declared(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Declarati
     if Declared::by_options(&args.model, &declared)?.declaration().says_normalization() {
         return Ok(declared);
     }
-    // What is wrong with a file is said when it is loaded.
-    let metadata = kiln_onnx::load(&args.model).ok().and_then(|model| model.metadata().ok());
-    if metadata.is_some_and(|metadata| metadata.preprocessing.is_none()) {
+    if declare::metadata(&args.model).is_some_and(|metadata| metadata.preprocessing.is_none()) {
         declared.preprocess = Some(Preprocess::Raw);
         context.terminal.status("Note", "nothing says how images are prepared: the model gets values of 0 to 255");
     }

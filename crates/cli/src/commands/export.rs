@@ -13,7 +13,7 @@ use super::Context;
 use crate::args::{ExportArgs, ExportForm};
 use crate::output::Outputs;
 use crate::terminal::bytes;
-use crate::{Outcome, dataset, golden};
+use crate::{Outcome, dataset, declare, golden};
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
@@ -67,8 +67,7 @@ fn golden_vectors(trained: &Trained, context: &Context<'_>) -> anyhow::Result<Go
 
 /// Whether there is a model with golden vectors in a file.
 fn has_golden(path: &Path) -> bool {
-    let metadata = kiln_onnx::load(path).ok().and_then(|model| model.metadata().ok());
-    metadata.is_some_and(|metadata| metadata.golden.is_some())
+    declare::metadata(path).is_some_and(|metadata| metadata.golden.is_some())
 }
 
 /// The key of the layer whose output a file's input is, where that is no image.

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use kiln_run::{Lock, RunDir, SweepDir, SweepFile};
-use kiln_spec::{Combination, Sweep};
+use kiln_spec::{Combination, Recipe, Sweep};
+use kiln_trainer::Device;
 use serde::Serialize;
 
 use super::Context;
@@ -50,11 +51,18 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
     let _polling = Polling::begin();
     let mut record = SweepRecord::new(sweep, args.sort_by);
     let training = TrainingArgs { runs: folder.path().into(), ..args.training.clone() };
+    let device = device(&training)?;
     // Those that are there count at once, so that the page is whole however the sweep ends.
+    let mut broken_off = Vec::with_capacity(sweep.combinations.len());
     for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
-        if let Some(Found::Complete(run)) = find(folder, combination, &training, context)? {
-            entry.run = name_of(&run);
-        }
+        broken_off.push(match find(folder, combination, &device, context)? {
+            Some(Found::Complete(run)) => {
+                entry.run = name_of(&run);
+                None
+            }
+            Some(Found::BrokenOff(run)) => Some(run),
+            None => None,
+        });
     }
     write(&record, folder)?;
     let total = sweep.combinations.len();
@@ -68,7 +76,7 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
             return Ok(true);
         }
         context.terminal.status("Running", &label);
-        let outcome = whole(folder, combination, &training, context);
+        let outcome = whole(combination.recipe.clone(), broken_off[at].take(), &training, context);
         let entry = &mut record.combinations[at];
         match outcome {
             Ok(Some(finished)) if finished.parity.passed => entry.run = name_of(&finished.run),
@@ -88,15 +96,14 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
 
 /// Trains, exports, verifies, evaluates and reports, into a run that was broken off if there is one; nothing if the user stopped it.
 fn whole(
-    folder: &SweepDir,
-    combination: &Combination,
+    recipe: Recipe,
+    broken_off: Option<RunDir>,
     args: &TrainingArgs,
     context: &Context<'_>,
 ) -> anyhow::Result<Option<Finished>> {
-    let recipe = combination.recipe.clone();
-    let attempt = match find(folder, combination, args, context)? {
-        Some(Found::BrokenOff(run)) => train::resume(recipe, run, args, context)?,
-        _ => train::begin(recipe, args, context)?,
+    let attempt = match broken_off {
+        Some(run) => train::resume(recipe, run, args, context)?,
+        None => train::begin(recipe, args, context)?,
     };
     finish(attempt, context)
 }
@@ -112,14 +119,14 @@ enum Found {
 fn find(
     folder: &SweepDir,
     combination: &Combination,
-    args: &TrainingArgs,
+    device: &Device,
     context: &Context<'_>,
 ) -> anyhow::Result<Option<Found>> {
     let runs = RunDir::of(folder.path(), &combination.recipe);
     if runs.is_empty() {
         return Ok(None);
     }
-    let now = train::environment(&combination.recipe, &device(args)?, context)?;
+    let now = train::environment(&combination.recipe, device, context)?;
     let mut broken_off = None;
     for run in runs {
         let Ok(record) = RunRecord::read(run.clone()) else { continue };

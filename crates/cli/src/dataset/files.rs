@@ -65,8 +65,7 @@ impl FileSets {
     /// Reads the images of a listing.
     pub fn read(&self, listing: Listing, context: &Context<'_>) -> anyhow::Result<Arc<Dataset>> {
         let (name, count, start) = (listing.name().to_string(), listing.len(), Instant::now());
-        let template = "     Reading {bar:24.green} {human_pos:>7}/{human_len} {per_sec:>12} {eta:>4} left";
-        let bar = context.terminal.bar(count as u64, template);
+        let bar = context.terminal.progress("     Reading", Some(count as u64));
         let others = passed_over(&listing);
         let read = listing.read(self.skip_bad, &|| bar.inc(1));
         bar.finish_and_clear();

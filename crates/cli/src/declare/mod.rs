@@ -137,6 +137,11 @@ pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
     [model.to_path_buf(), model.with_extension("toml")].into_iter().chain(named).collect()
 }
 
+/// What a model's file says about it; nothing where it cannot be read, which loading it says better.
+pub fn metadata(model: &Path) -> Option<Metadata> {
+    kiln_onnx::load(model).ok()?.metadata().ok()
+}
+
 /// Says so where the classes have no names, or nobody says what the output is.
 pub fn note_defaults(model: &Model, terminal: &Terminal) {
     let origins = &model.contract().origins;

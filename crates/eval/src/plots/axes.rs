@@ -1,23 +1,25 @@
 //! The two axes of a panel with their names, labels and grid.
 
-use plotters::coord::ranged1d::{NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::ranged1d::{BoldPoints, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, DrawError, GRID, INK, TEXT, text};
+use super::canvas::{Area, DrawError, GRID, INK, TEXT, text, width};
 use crate::picture::Recorder;
 
-/// Draws the axes, each with its name; `widest` is the width in pixels of the widest label of `y`.
+/// Draws the axes, each with its name; those of `y` get as much room as the widest label takes.
 pub(super) fn axes<'a, 'b, X, Y>(
     area: &'a Area<'b>,
     (x, x_name): (X, &str),
     (y, y_name): (Y, &str),
-    widest: i32,
 ) -> Result<ChartContext<'a, Recorder<'b>, Cartesian2d<X, Y>>, DrawError>
 where
     X: Ranged<ValueType = f64, FormatOption = NoDefaultFormatting> + ValueFormatter<f64>,
     Y: Ranged<ValueType = f64, FormatOption = NoDefaultFormatting> + ValueFormatter<f64>,
 {
+    // However many there may be: the axes have ticks of their own choice.
+    let ticks = y.key_points(BoldPoints(usize::MAX));
+    let widest = ticks.iter().map(|tick| width(&y.format_ext(tick), TEXT)).max().unwrap_or(0);
     let mut chart = ChartBuilder::on(area)
         .margin_left(8)
         .margin_right(16)

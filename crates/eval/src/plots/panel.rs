@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::axes;
 use super::axis::{Axis, roomy};
-use super::canvas::{Area, Drawn, FAINT, TEXT, dashed, text, width};
+use super::canvas::{Area, Drawn, FAINT, TEXT, dashed, text};
 use super::mark::Mark;
 use super::ticks::Ticks;
 
@@ -35,9 +35,8 @@ impl Panel<'_> {
     pub fn draw(&self, area: &Area<'_>) -> Drawn {
         let (x, y) = (self.x_axis(), self.y_axis());
         let bottom = y.range.start;
-        let widest = y.ticks.at.iter().map(|&tick| width(&y.ticks.label(tick), TEXT)).max().unwrap_or(0);
 
-        let chart = axes(area, (x, "epoch"), (y, self.name), widest)?;
+        let chart = axes(area, (x, "epoch"), (y, self.name))?;
 
         // From here on in pixels of the whole document.
         let (screen, plot) = (area.use_screen_coord(), chart.plotting_area());

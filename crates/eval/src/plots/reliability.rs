@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::axes::axes;
 use super::axis::Axis;
-use super::canvas::{Area, Drawn, FAINT, TEXT, dashed, picture, width};
+use super::canvas::{Area, Drawn, FAINT, dashed, picture};
 use super::legend::{LEGEND_HEIGHT, legend};
 use super::mark::Mark;
 use super::ticks::Ticks;
@@ -35,14 +35,8 @@ fn unit() -> Axis {
     Axis { range: -0.02..1.02, ticks: Ticks::new(0.0, 1.0, 6) }
 }
 
-fn widest(axis: &Axis) -> i32 {
-    axis.ticks.at.iter().map(|&tick| width(&axis.ticks.label(tick), TEXT)).max().unwrap_or(0)
-}
-
 fn accuracies(area: &Area<'_>, calibration: &Calibration) -> Drawn {
-    let y = unit();
-    let widest = widest(&y);
-    let chart = axes(area, (unit(), "confidence"), (y, "accuracy"), widest)?;
+    let chart = axes(area, (unit(), "confidence"), (unit(), "accuracy"))?;
     let screen = area.use_screen_coord();
     dashed(&screen, chart.backend_coord(&(0.0, 0.0)), chart.backend_coord(&(1.0, 1.0)))?;
     for bin in calibration.bins.iter().filter(|bin| bin.images > 0) {
@@ -58,9 +52,7 @@ fn shares(area: &Area<'_>, calibration: &Calibration, images: f64) -> Drawn {
     let largest = calibration.bins.iter().map(|bin| share(bin.images)).fold(0.0, f64::max);
     let range = 0.0..largest * 1.08;
     let ticks = Ticks::new(range.start, range.end, 6);
-    let y = Axis { range, ticks };
-    let widest = widest(&y);
-    let chart = axes(area, (unit(), "confidence"), (y, "share of all images"), widest)?;
+    let chart = axes(area, (unit(), "confidence"), (Axis { range, ticks }, "share of all images"))?;
     let screen = area.use_screen_coord();
     let bins = calibration.bins.len() as f64;
     for (at, bin) in calibration.bins.iter().enumerate().filter(|(_, bin)| bin.images > 0) {

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use super::axes::axes;
 use super::axis::Axis;
-use super::canvas::{Area, Drawn, TEXT, picture, width};
+use super::canvas::{Area, Drawn, picture};
 use super::legend::{LEGEND_HEIGHT, legend};
 use super::mark::Mark;
 use super::scales::{Categories, Logarithmic};
@@ -50,12 +50,10 @@ pub fn plot_speed(series: &[Speed<'_>]) -> Result<Picture, EvalError> {
         let (left, right) = below.split_horizontally(PANEL.0 as i32);
         let panel = |area, name| Panel { area, name, batches: &batches, lines: &lines };
         let throughput = panel(&left, "images per second");
-        let (axis, widest) = throughput.linear_axis();
-        throughput.draw(axis, widest, |latency| [drawable(latency.images_per_second); 2])?;
+        throughput.draw(throughput.linear_axis(), |latency| [drawable(latency.images_per_second); 2])?;
         let duration = panel(&right, "ms per batch: median, line to p99");
         let axis = Logarithmic::around(duration.values(|latency| [latency.p50_ms, latency.p99_ms].map(positive)));
-        let widest = axis.labels().map(|label| width(label, TEXT)).max().unwrap_or(0);
-        duration.draw(axis, widest, |latency| [latency.p50_ms, latency.p99_ms].map(positive))
+        duration.draw(axis, |latency| [latency.p50_ms, latency.p99_ms].map(positive))
     })
 }
 
@@ -87,22 +85,21 @@ impl Panel<'_, '_> {
         self.lines.iter().flat_map(|line| line.speed.latencies).flat_map(of)
     }
 
-    /// An axis for throughput, from zero, and the width of its widest label.
-    fn linear_axis(&self) -> (Axis, i32) {
+    /// An axis for throughput, from zero.
+    fn linear_axis(&self) -> Axis {
         let largest = self.values(|latency| [drawable(latency.images_per_second)]).fold(0.0, f64::max).max(1e-9);
         let range = 0.0..largest * 1.08;
         let ticks = Ticks::new(range.start, range.end, 6);
-        let widest = ticks.at.iter().map(|&tick| width(&ticks.label(tick), TEXT)).max().unwrap_or(0);
-        (Axis { range, ticks }, widest)
+        Axis { range, ticks }
     }
 
     /// Draws the first of two values as points with a line through them, and a line from it to the second.
-    fn draw<Y>(&self, y: Y, widest: i32, of: impl Fn(&Latency) -> [f64; 2]) -> Drawn
+    fn draw<Y>(&self, y: Y, of: impl Fn(&Latency) -> [f64; 2]) -> Drawn
     where
         Y: Ranged<ValueType = f64, FormatOption = NoDefaultFormatting> + ValueFormatter<f64>,
     {
         let names = Categories(self.batches.iter().map(u64::to_string).collect());
-        let chart = axes(self.area, (names, "batch size"), (y, self.name), widest)?;
+        let chart = axes(self.area, (names, "batch size"), (y, self.name))?;
         let screen = self.area.use_screen_coord();
         for (at, line) in self.lines.iter().enumerate() {
             let color = line.mark.color();

@@ -49,12 +49,7 @@ impl Pass {
         let mut evaluators = [new(models[0])?, new(models[1])?];
         let (mut paired, mut differing, mut unreadable) = (Paired::default(), Vec::new(), Unreadable::default());
         let source = inputs.source.clone();
-        let bar = match inputs.count {
-            Some(count) => context
-                .terminal
-                .bar(count, "   Comparing {bar:24.green} {human_pos:>7}/{human_len} {per_sec:>12} {eta:>4} left"),
-            None => context.terminal.spinner("   Comparing {human_pos:>7} {per_sec:>12}"),
-        };
+        let bar = context.terminal.progress("   Comparing", inputs.count);
         let mut batch = Prepared::next(&mut inputs, batch_size, models)?;
         while !batch.is_end() {
             if interrupt::requested() {

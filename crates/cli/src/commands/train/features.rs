@@ -84,10 +84,7 @@ fn features(
     let features = compute_features(layers, weights, samples, key, &path, device, &mut |done, total| {
         let bar = bar.get_or_insert_with(|| {
             terminal.status("Computing", &format!("{what} once ({size}), into {}", path.display()));
-            let bar = terminal.bar(
-                total as u64,
-                "    Features {bar:24.green} {human_pos:>7}/{human_len} {per_sec:>12} {eta:>4} left",
-            );
+            let bar = terminal.progress("    Features", Some(total as u64));
             // What was there already does not count for the speed.
             bar.set_position(done as u64);
             bar.reset_eta();
