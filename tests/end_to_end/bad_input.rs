@@ -17,7 +17,8 @@ fn recipe(folder: &Path, from: &str, to: &str) -> String {
 fn own_cache() -> tempfile::TempDir {
     let cache = tempfile::tempdir().unwrap();
     let from = mnist().to_str().unwrap();
-    let ended = crate::kiln::run(kiln(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path()));
+    let ended =
+        crate::kiln::run(kiln(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path()));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     cache
 }
@@ -26,10 +27,18 @@ fn own_cache() -> tempfile::TempDir {
 fn a_recipe_with_a_wrong_key_names_the_line_and_the_nearest_key() {
     let folder = tempfile::tempdir().unwrap();
     let file = recipe(folder.path(), "filters = 32", "filtres = 32");
-    let line = fs::read_to_string(&file).unwrap().lines().position(|l| l.contains("filtres")).unwrap() + 1;
+    let line = fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .position(|l| l.contains("filtres"))
+        .unwrap()
+        + 1;
     let runs = path(folder.path(), "runs");
     let message = error(&mut kiln(&["run", &file, "--runs", &runs]));
-    assert!(message.contains(&format!("recipe.toml:{line}: unknown key `filtres`")), "{message}");
+    assert!(
+        message.contains(&format!("recipe.toml:{line}: unknown key `filtres`")),
+        "{message}"
+    );
     assert!(message.contains("did you mean `filters`?"), "{message}");
     assert!(!Path::new(&runs).exists());
 }
@@ -39,7 +48,10 @@ fn a_layer_that_does_not_fit_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = recipe(folder.path(), "pool_size = 2", "pool_size = 30");
     let message = error(&mut kiln(&["train", &file]));
-    assert!(message.contains("(`max_pool`): a 30x30 window does not fit"), "{message}");
+    assert!(
+        message.contains("(`max_pool`): a 30x30 window does not fit"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -58,9 +70,18 @@ fn a_damaged_data_file_is_fetched_anew_or_refused() {
         let cache = own_cache();
         let file = find(cache.path(), "t10k-labels-idx1-ubyte");
         damage(&file);
-        let mut command = kiln(&["eval", &path(trained(), "model.onnx"), "--data", "mnist:test", "--offline"]);
+        let mut command = kiln(&[
+            "eval",
+            &path(trained(), "model.onnx"),
+            "--data",
+            "mnist:test",
+            "--offline",
+        ]);
         let message = error(command.env("KILN_CACHE", cache.path()));
-        assert!(message.contains("t10k-labels-idx1-ubyte") && message.contains("--from"), "{message}");
+        assert!(
+            message.contains("t10k-labels-idx1-ubyte") && message.contains("--from"),
+            "{message}"
+        );
     }
 }
 
@@ -76,13 +97,17 @@ fn corrupt(file: &Path) {
 }
 
 fn find(folder: &Path, name: &str) -> std::path::PathBuf {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     entries
-        .filter_map(
-            |path| {
-                if path.is_dir() { Some(find(&path, name)) } else { (path.file_name()? == name).then_some(path) }
-            },
-        )
+        .filter_map(|path| {
+            if path.is_dir() {
+                Some(find(&path, name))
+            } else {
+                (path.file_name()? == name).then_some(path)
+            }
+        })
         .find(|path| !path.as_os_str().is_empty())
         .unwrap_or_default()
 }
@@ -99,7 +124,14 @@ fn a_model_file_that_is_no_model() {
         let file = path(folder.path(), name);
         fs::write(&file, bytes).unwrap();
         for engine in ["tract", "ort"] {
-            let message = error(&mut kiln(&["eval", &file, "--data", "mnist:test", "--engine", engine]));
+            let message = error(&mut kiln(&[
+                "eval",
+                &file,
+                "--data",
+                "mnist:test",
+                "--engine",
+                engine,
+            ]));
             assert!(message.contains(name), "{message}");
         }
     }
@@ -112,12 +144,24 @@ fn an_operator_that_no_engine_knows_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut model = kiln_onnx::load(trained().join("model.onnx")).unwrap();
     let graph = model.graph.as_mut().unwrap();
-    graph.node.iter_mut().find(|node| node.op_type == "Relu").unwrap().op_type = "Frobnicate".into();
+    graph
+        .node
+        .iter_mut()
+        .find(|node| node.op_type == "Relu")
+        .unwrap()
+        .op_type = "Frobnicate".into();
     let file = path(folder.path(), "odd.onnx");
     fs::write(&file, kiln_onnx::encode(&model)).unwrap();
     crate::kiln::onnxruntime();
     for engine in ["tract", "ort"] {
-        let message = error(&mut kiln(&["eval", &file, "--data", "mnist:test", "--engine", engine]));
+        let message = error(&mut kiln(&[
+            "eval",
+            &file,
+            "--data",
+            "mnist:test",
+            "--engine",
+            engine,
+        ]));
         assert!(message.contains("Frobnicate"), "{engine}: {message}");
     }
 }
@@ -130,12 +174,25 @@ fn a_library_that_is_missing_lists_the_places_tried() {
     let message = error(kiln(&args).env("KILN_CACHE", cache.path()));
     assert!(message.contains("kiln fetch onnxruntime"), "{message}");
     // A library that was asked for by name is never passed over.
-    let quick = ["run", "models/quickstart.toml", "--runs", cache.path().to_str().unwrap()];
-    let quick = [&quick[..], &["--set", "data.limit=128", "--set", "training.epochs=1"]].concat();
+    let quick = [
+        "run",
+        "models/quickstart.toml",
+        "--runs",
+        cache.path().to_str().unwrap(),
+    ];
+    let quick = [
+        &quick[..],
+        &["--set", "data.limit=128", "--set", "training.epochs=1"],
+    ]
+    .concat();
     for args in [&args[..], &quick] {
         let ended = crate::kiln::run(kiln(args).env("KILN_ORT_LIB", "/no/such/libonnxruntime.so"));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
-        assert!(ended.stderr.contains("/no/such/libonnxruntime.so"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("/no/such/libonnxruntime.so"),
+            "{}",
+            ended.stderr
+        );
     }
     let text = path(cache.path(), "libonnxruntime.so");
     fs::write(&text, "not a library").unwrap();
@@ -151,12 +208,31 @@ fn an_output_that_cannot_be_written_leaves_nothing() {
     mnist();
     // Below a file there can be no folder, whoever runs the test; permissions do not stop root.
     let below = path(folder.path(), "file/runs");
-    let message = error(&mut kiln(&["train", "models/quickstart.toml", "--runs", &below]));
+    let message = error(&mut kiln(&[
+        "train",
+        "models/quickstart.toml",
+        "--runs",
+        &below,
+    ]));
     assert!(message.contains("cannot write"), "{message}");
-    let message = error(&mut kiln(&["export", trained().to_str().unwrap(), "-o", &path(folder.path(), "file/m.onnx")]));
+    let message = error(&mut kiln(&[
+        "export",
+        trained().to_str().unwrap(),
+        "-o",
+        &path(folder.path(), "file/m.onnx"),
+    ]));
     assert!(message.contains("cannot write"), "{message}");
     let (model, csv) = (path(trained(), "model.onnx"), path(folder.path(), "p.csv"));
-    let args = ["eval", &model, "--data", "mnist:test", "--predictions", &csv, "--json", &below];
+    let args = [
+        "eval",
+        &model,
+        "--data",
+        "mnist:test",
+        "--predictions",
+        &csv,
+        "--json",
+        &below,
+    ];
     let message = error(&mut kiln(&args));
     assert!(message.contains("cannot write"), "{message}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -167,19 +243,41 @@ fn a_run_that_is_none_or_unfinished() {
     let folder = tempfile::tempdir().unwrap();
     let message = error(&mut kiln(&["export", folder.path().to_str().unwrap()]));
     assert!(message.contains("is not a run directory"), "{message}");
-    fs::copy(trained().join("recipe.toml"), folder.path().join("recipe.toml")).unwrap();
+    fs::copy(
+        trained().join("recipe.toml"),
+        folder.path().join("recipe.toml"),
+    )
+    .unwrap();
     let message = error(&mut kiln(&["export", folder.path().to_str().unwrap()]));
     assert!(message.contains("its training did not finish"), "{message}");
     fs::write(folder.path().join("weights.safetensors"), "nonsense").unwrap();
     let message = error(&mut kiln(&["export", folder.path().to_str().unwrap()]));
-    assert!(message.contains("weights.safetensors: not a safetensors file"), "{message}");
+    assert!(
+        message.contains("weights.safetensors: not a safetensors file"),
+        "{message}"
+    );
 }
 
 #[test]
 fn usage_errors_come_from_the_argument_parser() {
-    let message = error(&mut kiln(&["eval", "model.onnx", "--data", "mnist", "--engine", "tensorrt"]));
-    assert!(message.contains("tract") && message.contains("ort"), "{message}");
-    let message = error(&mut kiln(&["eval", &path(trained(), "model.onnx"), "--data", "cifar"]));
+    let message = error(&mut kiln(&[
+        "eval",
+        "model.onnx",
+        "--data",
+        "mnist",
+        "--engine",
+        "tensorrt",
+    ]));
+    assert!(
+        message.contains("tract") && message.contains("ort"),
+        "{message}"
+    );
+    let message = error(&mut kiln(&[
+        "eval",
+        &path(trained(), "model.onnx"),
+        "--data",
+        "cifar",
+    ]));
     assert!(message.contains("unknown data set `cifar`"), "{message}");
     assert!(ok(&["--version"]).stdout.starts_with("kiln "));
 }
@@ -190,31 +288,74 @@ fn a_bad_recipe_fails_before_training_starts() {
     let folder = tempfile::tempdir().unwrap();
     let runs = path(folder.path(), "runs");
     for (set, expected) in [
-        ("layers.dropout.rate=1.5", "must be a number of at least 0 and below 1, found 1.5"),
-        ("training.label_smoothing=2", "must be a number of at least 0 and below 1, found 2"),
-        ("training.schedule={type=\"linear\"}", "cannot be \"linear\". Valid values: constant, step,"),
+        (
+            "layers.dropout.rate=1.5",
+            "must be a number of at least 0 and below 1, found 1.5",
+        ),
+        (
+            "training.label_smoothing=2",
+            "must be a number of at least 0 and below 1, found 2",
+        ),
+        (
+            "training.schedule={type=\"linear\"}",
+            "cannot be \"linear\". Valid values: constant, step,",
+        ),
         (
             "training.schedule={type=\"piecewise_constant\", boundaries=[2], values=[1]}",
             "expected one less than values",
         ),
-        ("training.optimizer={type=\"adam\", clipnorm=1, global_clipnorm=1}", "exclude one another"),
-        ("data.validation_split=0", "must be a number above 0 and below 1, found 0"),
+        (
+            "training.optimizer={type=\"adam\", clipnorm=1, global_clipnorm=1}",
+            "exclude one another",
+        ),
+        (
+            "data.validation_split=0",
+            "must be a number above 0 and below 1, found 0",
+        ),
         ("data.limit=1", "there are no"),
         ("layers.max_pool.padding=sam", "did you mean `same`?"),
-        ("augmentation.channel_shift_range=300", "must be a number from 0 to 255, found 300"),
+        (
+            "augmentation.channel_shift_range=300",
+            "must be a number from 0 to 255, found 300",
+        ),
     ] {
-        let message = error(&mut kiln(&["train", "models/quickstart.toml", "--runs", &runs, "--set", set]));
+        let message = error(&mut kiln(&[
+            "train",
+            "models/quickstart.toml",
+            "--runs",
+            &runs,
+            "--set",
+            set,
+        ]));
         assert!(message.contains(expected), "{set}: {message}");
         assert!(!Path::new(&runs).exists(), "{set}");
     }
     for class in ["images/cat", "images/dog"] {
         fs::create_dir_all(folder.path().join(class)).unwrap();
     }
-    image::GrayImage::new(8, 8).save(folder.path().join("images/cat/1.png")).unwrap();
+    image::GrayImage::new(8, 8)
+        .save(folder.path().join("images/cat/1.png"))
+        .unwrap();
     let images = format!("data.folder={}", path(folder.path(), "images"));
-    let set = ["--set", "data.dataset=", "--set", &images, "--set", "layers.dense_1.units=2"];
-    let message = error(&mut kiln(&[&["train", "models/quickstart.toml", "--runs", &runs], &set[..]].concat()));
-    assert!(message.contains("class `dog` of") && message.contains("has no image"), "{message}");
+    let set = [
+        "--set",
+        "data.dataset=",
+        "--set",
+        &images,
+        "--set",
+        "layers.dense_1.units=2",
+    ];
+    let message = error(&mut kiln(
+        &[
+            &["train", "models/quickstart.toml", "--runs", &runs],
+            &set[..],
+        ]
+        .concat(),
+    ));
+    assert!(
+        message.contains("class `dog` of") && message.contains("has no image"),
+        "{message}"
+    );
     assert!(!Path::new(&runs).exists());
 }
 
@@ -222,11 +363,33 @@ fn a_bad_recipe_fails_before_training_starts() {
 fn a_loss_that_is_no_number_stops_with_epoch_step_and_rate() {
     mnist();
     let folder = tempfile::tempdir().unwrap();
-    let args = ["train", "models/quickstart.toml", "--runs", folder.path().to_str().unwrap()];
-    let set = ["--set", "training.optimizer={type=\"sgd\", learning_rate=1e30}", "--set", "data.limit=500"];
+    let args = [
+        "train",
+        "models/quickstart.toml",
+        "--runs",
+        folder.path().to_str().unwrap(),
+    ];
+    let set = [
+        "--set",
+        "training.optimizer={type=\"sgd\", learning_rate=1e30}",
+        "--set",
+        "data.limit=500",
+    ];
     let ended = crate::kiln::run(&mut kiln(&[&args[..], &set].concat()));
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(2), ""),
+        "{}",
+        ended.stderr
+    );
     let error = ended.stderr.lines().last().unwrap();
-    assert!(error.starts_with("error: the loss became ") && error.contains(" at step 2 of epoch 1 with"), "{error}");
-    assert!(error.contains("learning rate 1e30: ") && error.contains("lower"), "{error}");
+    assert!(
+        error.starts_with("error: the loss became ")
+            && error.contains(" at step 2 of epoch 1 with"),
+        "{error}"
+    );
+    assert!(
+        error.contains("learning rate 1e30: ") && error.contains("lower"),
+        "{error}"
+    );
 }

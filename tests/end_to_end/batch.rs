@@ -27,7 +27,10 @@ fn sources() -> &'static Path {
             for at in (0..IMAGES).filter(|&at| labels[at] == class) {
                 let image = &pixels[at * 784..][..784];
                 let file = format!("digits/{class}/{at:05}.png");
-                image::GrayImage::from_raw(28, 28, image.to_vec()).unwrap().save(folder.join(&file)).unwrap();
+                image::GrayImage::from_raw(28, 28, image.to_vec())
+                    .unwrap()
+                    .save(folder.join(&file))
+                    .unwrap();
                 writeln!(list, "{file},{class}").unwrap();
                 writeln!(paths, "{}", path(&folder, &file)).unwrap();
                 images.extend_from_slice(image);
@@ -35,9 +38,23 @@ fn sources() -> &'static Path {
             }
         }
         let count = (IMAGES as u32).to_be_bytes();
-        let header = [&[0, 0, 8, 3][..], &count, &28_u32.to_be_bytes(), &28_u32.to_be_bytes()].concat();
-        fs::write(folder.join("some-images-idx3-ubyte"), [header, images].concat()).unwrap();
-        fs::write(folder.join("some-labels-idx1-ubyte"), [&[0, 0, 8, 1][..], &count, &numbers].concat()).unwrap();
+        let header = [
+            &[0, 0, 8, 3][..],
+            &count,
+            &28_u32.to_be_bytes(),
+            &28_u32.to_be_bytes(),
+        ]
+        .concat();
+        fs::write(
+            folder.join("some-images-idx3-ubyte"),
+            [header, images].concat(),
+        )
+        .unwrap();
+        fs::write(
+            folder.join("some-labels-idx1-ubyte"),
+            [&[0, 0, 8, 1][..], &count, &numbers].concat(),
+        )
+        .unwrap();
         fs::write(folder.join("list.csv"), list).unwrap();
         fs::write(folder.join("paths.txt"), paths).unwrap();
         folder
@@ -52,8 +69,18 @@ fn model() -> String {
 fn columns(csv: &str, names: &[&str]) -> Vec<Vec<String>> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let header = reader.headers().unwrap().clone();
-    let at: Vec<usize> = names.iter().map(|name| header.iter().position(|column| column == *name).unwrap()).collect();
-    reader.records().map(|record| at.iter().map(|&at| record.as_ref().unwrap()[at].to_owned()).collect()).collect()
+    let at: Vec<usize> = names
+        .iter()
+        .map(|name| header.iter().position(|column| column == *name).unwrap())
+        .collect();
+    reader
+        .records()
+        .map(|record| {
+            at.iter()
+                .map(|&at| record.as_ref().unwrap()[at].to_owned())
+                .collect()
+        })
+        .collect()
 }
 
 #[test]
@@ -63,40 +90,92 @@ fn an_evaluation_is_drawn() {
     let eval = |pictures: &str| kiln(&["eval", &model(), "--data", &data, "--pictures", pictures]);
     assert!(run(&mut eval(&pictures)).stderr.contains("6 pictures to"));
     for name in ["confusion", "confusion-normalised", "reliability"] {
-        let image = image::open(path(pictures.as_ref(), &format!("{name}.png"))).unwrap().into_rgb8();
-        assert!(image.pixels().any(|pixel| pixel != image.get_pixel(0, 0)), "{name} is blank");
-        assert!(fs::read_to_string(path(pictures.as_ref(), &format!("{name}.svg"))).unwrap().starts_with("<svg"));
+        let image = image::open(path(pictures.as_ref(), &format!("{name}.png")))
+            .unwrap()
+            .into_rgb8();
+        assert!(
+            image.pixels().any(|pixel| pixel != image.get_pixel(0, 0)),
+            "{name} is blank"
+        );
+        assert!(
+            fs::read_to_string(path(pictures.as_ref(), &format!("{name}.svg")))
+                .unwrap()
+                .starts_with("<svg")
+        );
     }
     // Before the images are read.
     let message = error(&mut eval(&path(pictures.as_ref(), "reliability.svg")));
-    assert!(message.contains("cannot write") && message.contains("another folder"), "{message}");
+    assert!(
+        message.contains("cannot write") && message.contains("another folder"),
+        "{message}"
+    );
 }
 
 #[test]
 fn every_source_gives_the_same_in_eval_and_predict() {
     let folder = sources();
-    let (digits, list, idx) =
-        (path(folder, "digits"), path(folder, "list.csv"), path(folder, "some-images-idx3-ubyte"));
+    let (digits, list, idx) = (
+        path(folder, "digits"),
+        path(folder, "list.csv"),
+        path(folder, "some-images-idx3-ubyte"),
+    );
     let glob = path(folder, "digits/*/*.png");
     let eval = |data: &str| {
         let csv = path(folder, &format!("{}.predictions.csv", data.len()));
-        let ended = ok(&["eval", &model(), "--data", data, "--predictions", &csv, "--json", "-", "--top-k", "3"]);
+        let ended = ok(&[
+            "eval",
+            &model(),
+            "--data",
+            data,
+            "--predictions",
+            &csv,
+            "--json",
+            "-",
+            "--top-k",
+            "3",
+        ]);
         let figures: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-        (columns(&fs::read_to_string(csv).unwrap(), &["index", "predicted", "probability"]), figures)
+        (
+            columns(
+                &fs::read_to_string(csv).unwrap(),
+                &["index", "predicted", "probability"],
+            ),
+            figures,
+        )
     };
     let (expected, figures) = eval(&digits);
-    assert_eq!((expected.len(), &figures["images"]), (IMAGES, &IMAGES.into()));
+    assert_eq!(
+        (expected.len(), &figures["images"]),
+        (IMAGES, &IMAGES.into())
+    );
     let accuracy = figures["accuracy"].as_f64().unwrap();
     let top_k = figures["top_k"]["accuracy"].as_f64().unwrap();
     assert!(
-        figures["top_k"]["k"] == 3 && accuracy < top_k && top_k < figures["top5_accuracy"].as_f64().unwrap() + 1e-12
+        figures["top_k"]["k"] == 3
+            && accuracy < top_k
+            && top_k < figures["top5_accuracy"].as_f64().unwrap() + 1e-12
     );
     let bins = figures["calibration"]["bins"].as_array().unwrap();
-    assert_eq!(bins.iter().map(|bin| bin["images"].as_u64().unwrap()).sum::<u64>(), IMAGES as u64);
+    assert_eq!(
+        bins.iter()
+            .map(|bin| bin["images"].as_u64().unwrap())
+            .sum::<u64>(),
+        IMAGES as u64
+    );
     let mistakes = figures["mistakes"].as_array().unwrap();
-    let sureness: Vec<f64> = mistakes.iter().map(|mistake| mistake["probability"].as_f64().unwrap()).collect();
-    assert!(mistakes.len() == 5 && sureness.is_sorted_by(|a, b| a >= b), "{mistakes:?}");
-    assert!(mistakes.iter().all(|m| m["label"] != m["predicted"] && m["path"].as_str().unwrap().contains(".png")));
+    let sureness: Vec<f64> = mistakes
+        .iter()
+        .map(|mistake| mistake["probability"].as_f64().unwrap())
+        .collect();
+    assert!(
+        mistakes.len() == 5 && sureness.is_sorted_by(|a, b| a >= b),
+        "{mistakes:?}"
+    );
+    assert!(
+        mistakes
+            .iter()
+            .all(|m| m["label"] != m["predicted"] && m["path"].as_str().unwrap().contains(".png"))
+    );
     for data in [&list, &glob, &idx] {
         let (found, other) = eval(data);
         assert!(found == expected, "{data}");
@@ -105,19 +184,39 @@ fn every_source_gives_the_same_in_eval_and_predict() {
         }
     }
     let paths = path(folder, "paths.txt");
-    for images in [vec![&digits], vec![&list], vec![&glob], vec![&idx], vec![&String::from("--list"), &paths]] {
+    for images in [
+        vec![&digits],
+        vec![&list],
+        vec![&glob],
+        vec![&idx],
+        vec![&String::from("--list"), &paths],
+    ] {
         let args: Vec<&str> = images.iter().map(|image| image.as_str()).collect();
         let ended = ok(&[&["predict", &model(), "--csv"], args.as_slice()].concat());
-        assert!(columns(&ended.stdout, &["index", "predicted", "probability"]) == expected, "{images:?}");
+        assert!(
+            columns(&ended.stdout, &["index", "predicted", "probability"]) == expected,
+            "{images:?}"
+        );
     }
     let lines = ok(&["predict", &model(), &digits, "--json", "--batch-size", "7"]).stdout;
     let labels: Vec<String> = lines
         .lines()
         // What it ran on comes first.
         .skip(1)
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["label"].as_str().unwrap().to_owned())
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["label"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
-    assert_eq!(labels, expected.iter().map(|row| row[1].clone()).collect::<Vec<_>>());
+    assert_eq!(
+        labels,
+        expected
+            .iter()
+            .map(|row| row[1].clone())
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -125,12 +224,18 @@ fn long_names_of_classes_do_not_make_tables_wide() {
     let work = tempfile::tempdir().unwrap();
     let name = |class: &str| format!("{class} {}", "a long name of a class ".repeat(5).trim());
     let labels: Vec<String> = (0..10).map(|class| name(&class.to_string())).collect();
-    let (names, list) = (path(work.path(), "labels.txt"), path(work.path(), "list.csv"));
+    let (names, list) = (
+        path(work.path(), "labels.txt"),
+        path(work.path(), "list.csv"),
+    );
     fs::write(&names, labels.join("\n")).unwrap();
     let mut text = "path,label\n".to_owned();
     // Those that are an 8 are mistakes, at least.
     for class in ["3", "8"] {
-        for image in fs::read_dir(sources().join("digits").join(class)).unwrap().map(|entry| entry.unwrap().path()) {
+        for image in fs::read_dir(sources().join("digits").join(class))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
             let copy = format!("{class}-{}", image.file_name().unwrap().to_str().unwrap());
             fs::copy(&image, work.path().join(&copy)).unwrap();
             writeln!(text, "{copy},{}", name("3")).unwrap();
@@ -144,7 +249,9 @@ fn long_names_of_classes_do_not_make_tables_wide() {
     let folder = work.path().join("folder");
     for class in 0..2 {
         fs::create_dir_all(folder.join(name(&class.to_string()))).unwrap();
-        image::GrayImage::new(2, 2).save(folder.join(name(&class.to_string())).join("1.png")).unwrap();
+        image::GrayImage::new(2, 2)
+            .save(folder.join(name(&class.to_string())).join("1.png"))
+            .unwrap();
     }
     let table = ok(&["data", folder.to_str().unwrap()]).stdout;
     assert!(columns(table.split_once('\n').unwrap().1) < 80, "{table}");
@@ -155,18 +262,49 @@ fn lists_may_come_from_standard_input() {
     let folder = sources();
     let piped = |args: &[&str], from: &str| {
         let mut command = kiln(args);
-        let child = command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(&fs::read(folder.join(from)).unwrap()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(&fs::read(folder.join(from)).unwrap())
+            .unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     };
-    let figures = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["confusion"].clone();
-    let from_file = ok(&["eval", &model(), "--data", &path(folder, "list.csv"), "--json", "-"]).stdout;
-    assert_eq!(figures(&piped(&["eval", &model(), "--data", "-", "--json", "-"], "list.csv")), figures(&from_file));
+    let figures =
+        |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["confusion"].clone();
+    let from_file = ok(&[
+        "eval",
+        &model(),
+        "--data",
+        &path(folder, "list.csv"),
+        "--json",
+        "-",
+    ])
+    .stdout;
+    assert_eq!(
+        figures(&piped(
+            &["eval", &model(), "--data", "-", "--json", "-"],
+            "list.csv"
+        )),
+        figures(&from_file)
+    );
     let lines = piped(&["predict", &model(), "--list", "-"], "paths.txt");
-    assert_eq!(lines, ok(&["predict", &model(), "--list", &path(folder, "paths.txt")]).stdout);
+    assert_eq!(
+        lines,
+        ok(&["predict", &model(), "--list", &path(folder, "paths.txt")]).stdout
+    );
     assert_eq!(lines.lines().count(), IMAGES);
 }
 
@@ -177,30 +315,81 @@ fn shards_together_are_the_whole() {
     let rows = |extra: &[&str], name: &str| {
         let file = path(work.path(), name);
         let data = path(folder, "digits");
-        ok(&[&["eval", &model(), "--data", &data, "--predictions", &file, "--json", "-"], extra].concat());
-        fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<String>>()
+        ok(&[
+            &[
+                "eval",
+                &model(),
+                "--data",
+                &data,
+                "--predictions",
+                &file,
+                "--json",
+                "-",
+            ],
+            extra,
+        ]
+        .concat());
+        fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
     };
     let whole = rows(&[], "whole.jsonl");
     let mut all: Vec<String> = Vec::new();
-    for (shard, count) in [("1/7", 43), ("2/7", 43), ("3/7", 43), ("4/7", 43), ("5/7", 43), ("6/7", 43), ("7/7", 42)] {
+    for (shard, count) in [
+        ("1/7", 43),
+        ("2/7", 43),
+        ("3/7", 43),
+        ("4/7", 43),
+        ("5/7", 43),
+        ("6/7", 43),
+        ("7/7", 42),
+    ] {
         let part = rows(&["--shard", shard, "--batch-size", "5"], "part.jsonl");
         assert_eq!(part.len(), count, "{shard}");
         all.extend(part);
     }
-    let index = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["index"].as_u64().unwrap();
+    let index = |line: &String| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["index"]
+            .as_u64()
+            .unwrap()
+    };
     all.sort_by_key(index);
     // Probabilities depend in the last digits on how an engine cuts a batch.
     let what = |lines: &[String]| -> Vec<[String; 3]> {
-        let values = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        values.map(|row| ["path", "label", "predicted"].map(|key| row[key].to_string())).collect()
+        let values = lines
+            .iter()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        values
+            .map(|row| ["path", "label", "predicted"].map(|key| row[key].to_string()))
+            .collect()
     };
     assert_eq!(what(&all), what(&whole));
-    assert!(error(&mut kiln(&["eval", &model(), "--data", "mnist", "--shard", "0/4"])).contains("i from 1 to n"));
+    assert!(
+        error(&mut kiln(&[
+            "eval",
+            &model(),
+            "--data",
+            "mnist",
+            "--shard",
+            "0/4"
+        ]))
+        .contains("i from 1 to n")
+    );
 }
 
 /// What a resumed evaluation must give exactly as one that was not interrupted.
-const FIGURES: [&str; 8] =
-    ["images", "accuracy", "top5_accuracy", "top_k", "loss", "calibration", "confusion", "mistakes"];
+const FIGURES: [&str; 8] = [
+    "images",
+    "accuracy",
+    "top5_accuracy",
+    "top_k",
+    "loss",
+    "calibration",
+    "confusion",
+    "mistakes",
+];
 
 #[test]
 fn a_resumed_evaluation_is_the_uninterrupted_one_however_sure_the_mistakes() {
@@ -210,20 +399,44 @@ fn a_resumed_evaluation_is_the_uninterrupted_one_however_sure_the_mistakes() {
     let mut proto = kiln_onnx::load(trained().join("model.onnx")).unwrap();
     let initializers = proto.graph.as_mut().unwrap().initializer.iter_mut();
     for tensor in initializers.filter(|tensor| tensor.name.starts_with("dense")) {
-        let values: Vec<f32> = tensor.to_f32().unwrap().iter().map(|value| value * 30.0).collect();
-        *tensor = kiln_onnx::TensorProto::from_f32(&tensor.name.clone(), &tensor.shape().unwrap(), &values);
+        let values: Vec<f32> = tensor
+            .to_f32()
+            .unwrap()
+            .iter()
+            .map(|value| value * 30.0)
+            .collect();
+        *tensor = kiln_onnx::TensorProto::from_f32(
+            &tensor.name.clone(),
+            &tensor.shape().unwrap(),
+            &values,
+        );
     }
     fs::write(&sure, kiln_onnx::encode(&proto)).unwrap();
     let lines = fs::read_to_string(sources().join("list.csv")).unwrap();
-    let wrong = lines.lines().skip(1).map(|line| line.split_once(',').unwrap()).map(|(file, label)| {
-        let label: u32 = label.parse().unwrap();
-        format!("{file},{}\n", (label + 1) % 10)
-    });
+    let wrong = lines
+        .lines()
+        .skip(1)
+        .map(|line| line.split_once(',').unwrap())
+        .map(|(file, label)| {
+            let label: u32 = label.parse().unwrap();
+            format!("{file},{}\n", (label + 1) % 10)
+        });
     fs::write(&list, format!("path,label\n{}", wrong.collect::<String>())).unwrap();
     let figures = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     for name in ["p.csv", "p.jsonl"] {
         let file = path(work.path(), name);
-        let args = ["eval", &sure, "--data", &list, "--predictions", &file, "--json", "-", "--batch-size", "1"];
+        let args = [
+            "eval",
+            &sure,
+            "--data",
+            &list,
+            "--predictions",
+            &file,
+            "--json",
+            "-",
+            "--batch-size",
+            "1",
+        ];
         let resume = || figures(&ok(&[&args[..], &["--top-k", "3", "--resume"]].concat()).stdout);
         let first = resume();
         assert!(first["loss"].as_f64().unwrap() > 30.0, "{}", first["loss"]);
@@ -233,7 +446,10 @@ fn a_resumed_evaluation_is_the_uninterrupted_one_however_sure_the_mistakes() {
             let again = resume();
             assert!(again["resumed"].as_u64().unwrap() > 100);
             for figure in FIGURES {
-                assert_eq!(again[figure], first[figure], "{figure} of {name} cut at {length}");
+                assert_eq!(
+                    again[figure], first[figure],
+                    "{figure} of {name} cut at {length}"
+                );
             }
         }
     }
@@ -246,33 +462,84 @@ fn predictions_that_were_cut_off_are_resumed() {
     for name in ["p.csv", "p.jsonl"] {
         let file = path(work.path(), name);
         let list = path(folder, "list.csv");
-        let args = ["eval", &model(), "--data", &list, "--predictions", &file, "--json", "-", "--batch-size", "1"];
+        let args = [
+            "eval",
+            &model(),
+            "--data",
+            &list,
+            "--predictions",
+            &file,
+            "--json",
+            "-",
+            "--batch-size",
+            "1",
+        ];
         let resume = |more: &[&str]| ok(&[&args[..], &["--resume"], more].concat());
         let figures = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         // Nothing there yet is no error: a job is given the same command every time.
         let first = figures(&resume(&[]).stdout);
         let whole = fs::read(&file).unwrap();
-        for length in [10, whole.len() / 3, whole.len() / 2, whole.len() - 1, whole.len()] {
+        for length in [
+            10,
+            whole.len() / 3,
+            whole.len() / 2,
+            whole.len() - 1,
+            whole.len(),
+        ] {
             fs::write(&file, &whole[..length]).unwrap();
             let ended = resume(&[]);
             assert!(fs::read(&file).unwrap() == whole, "{name} cut at {length}");
             let again = figures(&ended.stdout);
             for figure in FIGURES {
-                assert_eq!(again[figure], first[figure], "{figure} of {name} cut at {length}");
+                assert_eq!(
+                    again[figure], first[figure],
+                    "{figure} of {name} cut at {length}"
+                );
             }
             if length == whole.len() / 2 {
                 let resumed = again["resumed"].as_u64().unwrap();
                 assert!((100..200).contains(&resumed), "{resumed}");
-                assert!(ended.stderr.contains(&format!("behind {resumed} images of")), "{}", ended.stderr);
+                assert!(
+                    ended
+                        .stderr
+                        .contains(&format!("behind {resumed} images of")),
+                    "{}",
+                    ended.stderr
+                );
             }
         }
         // Nothing was left to do: there is no speed to tell.
-        let complete = ok(&["eval", &model(), "--data", &list, "--predictions", &file, "--resume"]).stdout;
-        assert!(complete.contains(" of 300 images), loss ") && !complete.contains("images/s"), "{complete}");
-        let message = error(&mut kiln(&["predict", &model(), &list, "--predictions", &file, "--resume"]));
+        let complete = ok(&[
+            "eval",
+            &model(),
+            "--data",
+            &list,
+            "--predictions",
+            &file,
+            "--resume",
+        ])
+        .stdout;
+        assert!(
+            complete.contains(" of 300 images), loss ") && !complete.contains("images/s"),
+            "{complete}"
+        );
+        let message = error(&mut kiln(&[
+            "predict",
+            &model(),
+            &list,
+            "--predictions",
+            &file,
+            "--resume",
+        ]));
         assert!(message.contains("it has the columns"), "{message}");
     }
-    let message = error(&mut kiln(&["predict", &model(), "x.png", "--csv", "--resume"]));
+    let message = error(&mut kiln(&[
+        "predict",
+        &model(),
+        "x.png",
+        "--csv",
+        "--resume",
+    ]));
     assert!(message.contains("--predictions"), "{message}");
 }
 
@@ -284,11 +551,28 @@ fn other_images_are_not_resumed_with() {
     let paths = fs::read_to_string(folder.join("paths.txt")).unwrap();
     let lines: Vec<&str> = paths.lines().take(20).collect();
     fs::write(&list, lines.join("\n")).unwrap();
-    let args = ["predict", &model(), "--list", &list, "--predictions", &file, "--resume"];
+    let args = [
+        "predict",
+        &model(),
+        "--list",
+        &list,
+        "--predictions",
+        &file,
+        "--resume",
+    ];
     assert_eq!(ok(&args).stdout, "");
-    fs::write(&list, [&lines[..19], &["other.png", "more.png"]].concat().join("\n")).unwrap();
+    fs::write(
+        &list,
+        [&lines[..19], &["other.png", "more.png"]]
+            .concat()
+            .join("\n"),
+    )
+    .unwrap();
     let message = error(&mut kiln(&args));
-    assert!(message.contains("image 19 is `") && message.contains("but `other.png` in `"), "{message}");
+    assert!(
+        message.contains("image 19 is `") && message.contains("but `other.png` in `"),
+        "{message}"
+    );
     fs::write(&list, lines[..10].join("\n")).unwrap();
     assert!(error(&mut kiln(&args)).contains("has no image 10"));
 }
@@ -298,35 +582,82 @@ fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
     let work = tempfile::tempdir().unwrap();
     let resume = |file: &str, data: &str, more: &[&str]| {
         kiln(
-            &[&["eval", &model(), "--data", data, "--predictions", file, "--json", "-", "--resume", "--quiet"], more]
-                .concat(),
+            &[
+                &[
+                    "eval",
+                    &model(),
+                    "--data",
+                    data,
+                    "--predictions",
+                    file,
+                    "--json",
+                    "-",
+                    "--resume",
+                    "--quiet",
+                ],
+                more,
+            ]
+            .concat(),
         )
     };
     // Every image has a line already, so that what is accepted has nothing left to do.
     let file = path(work.path(), "p.csv");
     assert_eq!(run(&mut resume(&file, "mnist:test", &[])).code, Some(0));
     let message = error(&mut resume(&file, "mnist:train", &[]));
-    assert!(message.contains("holds images of `mnist:test`, asked for are those of `mnist:train`"), "{message}");
+    assert!(
+        message.contains("holds images of `mnist:test`, asked for are those of `mnist:train`"),
+        "{message}"
+    );
     let message = error(&mut resume(&file, "mnist:test", &["--preprocess", "raw"]));
-    assert!(message.contains("it was made with the preprocessing {"), "{message}");
-    let message = error(&mut resume(&file, "mnist:test", &["--output", "probabilities"]));
-    assert!(message.contains("the output logits, this one is probabilities"), "{message}");
-    assert_eq!(run(&mut resume(&file, "mnist", &[])).code, Some(0), "the same under another name");
+    assert!(
+        message.contains("it was made with the preprocessing {"),
+        "{message}"
+    );
+    let message = error(&mut resume(
+        &file,
+        "mnist:test",
+        &["--output", "probabilities"],
+    ));
+    assert!(
+        message.contains("the output logits, this one is probabilities"),
+        "{message}"
+    );
+    assert_eq!(
+        run(&mut resume(&file, "mnist", &[])).code,
+        Some(0),
+        "the same under another name"
+    );
     // Two folders with files of the same names.
     let (file, ours) = (path(work.path(), "q.csv"), sources().join("digits"));
     let theirs = work.path().join("digits");
-    for class in fs::read_dir(&ours).unwrap().map(|entry| entry.unwrap().path()) {
+    for class in fs::read_dir(&ours)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
         let copy = theirs.join(class.file_name().unwrap());
         fs::create_dir_all(&copy).unwrap();
-        for image in fs::read_dir(&class).unwrap().map(|entry| entry.unwrap().path()) {
+        for image in fs::read_dir(&class)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
             fs::copy(&image, copy.join(image.file_name().unwrap())).unwrap();
         }
     }
-    assert_eq!(run(&mut resume(&file, ours.to_str().unwrap(), &[])).code, Some(0));
+    assert_eq!(
+        run(&mut resume(&file, ours.to_str().unwrap(), &[])).code,
+        Some(0)
+    );
     let message = error(&mut resume(&file, theirs.to_str().unwrap(), &[]));
-    assert!(message.contains(ours.to_str().unwrap()) && message.contains(theirs.to_str().unwrap()), "{message}");
+    assert!(
+        message.contains(ours.to_str().unwrap()) && message.contains(theirs.to_str().unwrap()),
+        "{message}"
+    );
     let mut relative = resume(&file, "./digits", &[]);
-    assert_eq!(run(relative.current_dir(sources())).code, Some(0), "the same by another path");
+    assert_eq!(
+        run(relative.current_dir(sources())).code,
+        Some(0),
+        "the same by another path"
+    );
     // A list whose labels were changed in the meantime.
     let (file, list) = (path(work.path(), "r.csv"), path(sources(), "corrected.csv"));
     fs::copy(sources().join("list.csv"), &list).unwrap();
@@ -337,7 +668,10 @@ fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
     let other = if label == "5" { "6" } else { "5" };
     fs::write(&list, text.replace(line, &format!("{image},{other}"))).unwrap();
     let message = error(&mut resume(&file, &list, &[]));
-    let expected = format!("image {} has the label `{label}` in the predictions, but `{other}` in", at - 1);
+    let expected = format!(
+        "image {} has the label `{label}` in the predictions, but `{other}` in",
+        at - 1
+    );
     assert!(message.contains(&expected), "{message}");
 }
 
@@ -347,31 +681,64 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     let work = tempfile::tempdir().unwrap();
     let broken = path(work.path(), "broken.png");
     fs::write(&broken, b"\x89PNG\r\n\x1a\n, and no more").unwrap();
-    let lines: Vec<String> = fs::read_to_string(folder.join("paths.txt")).unwrap().lines().map(str::to_owned).collect();
+    let lines: Vec<String> = fs::read_to_string(folder.join("paths.txt"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     let list = path(work.path(), "list.txt");
-    let with_bad =
-        [&lines[..100], std::slice::from_ref(&broken), &lines[100..200], &["missing.png".to_owned()]].concat();
+    let with_bad = [
+        &lines[..100],
+        std::slice::from_ref(&broken),
+        &lines[100..200],
+        &["missing.png".to_owned()],
+    ]
+    .concat();
     fs::write(&list, with_bad.join("\n")).unwrap();
     let file = path(work.path(), "p.csv");
     let args = ["predict", &model(), "--list", &list, "--predictions", &file];
     let message = error(&mut kiln(&args));
-    assert!(message.contains("2 of 202 images") && message.contains("broken.png") && message.contains("--skip-bad"));
+    assert!(
+        message.contains("2 of 202 images")
+            && message.contains("broken.png")
+            && message.contains("--skip-bad")
+    );
     let rows = columns(&fs::read_to_string(&file).unwrap(), &["index"]);
-    assert_eq!((rows.len(), rows[100][0].as_str()), (200, "101"), "all that can be read is written");
+    assert_eq!(
+        (rows.len(), rows[100][0].as_str()),
+        (200, "101"),
+        "all that can be read is written"
+    );
     let message = error(&mut kiln(&[&args[..], &["--resume"]].concat()));
-    assert!(message.contains("1 image of `") && message.contains("have no line in the predictions"), "{message}");
+    assert!(
+        message.contains("1 image of `") && message.contains("have no line in the predictions"),
+        "{message}"
+    );
     let resumed = ok(&[&args[..], &["--resume", "--skip-bad"]].concat());
     assert!(
-        resumed.stderr.contains("Skipped 1 image that cannot be read:") && resumed.stderr.contains("missing.png"),
+        resumed
+            .stderr
+            .contains("Skipped 1 image that cannot be read:")
+            && resumed.stderr.contains("missing.png"),
         "{}",
         resumed.stderr
     );
     let ended = ok(&[&args[..], &["--skip-bad"]].concat());
-    assert_eq!(columns(&fs::read_to_string(&file).unwrap(), &["index"]), rows);
-    assert!(ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"), "{}", ended.stderr);
+    assert_eq!(
+        columns(&fs::read_to_string(&file).unwrap(), &["index"]),
+        rows
+    );
+    assert!(
+        ended.stderr.contains("Skipped 2 images") && ended.stderr.contains("missing.png"),
+        "{}",
+        ended.stderr
+    );
     // What is missing from a result is said whoever reads it.
     let quiet = ok(&[&args[..], &["--skip-bad", "--quiet"]].concat()).stderr;
-    assert!(quiet.contains("Skipped 2 images") && quiet.lines().count() == 3, "{quiet}");
+    assert!(
+        quiet.contains("Skipped 2 images") && quiet.lines().count() == 3,
+        "{quiet}"
+    );
 }
 
 #[test]
@@ -383,7 +750,11 @@ fn what_a_command_reads_is_not_replaced_by_what_it_writes() {
     fs::write(&list, "path,label\nx.png,1\n").unwrap();
     fs::write(&paths, "x.png\n").unwrap();
     let before = [&copy, &list, &paths].map(|file| fs::read(file).unwrap());
-    let around = format!("{}/../{}/list.csv", work.path().display(), work.path().file_name().unwrap().display());
+    let around = format!(
+        "{}/../{}/list.csv",
+        work.path().display(),
+        work.path().file_name().unwrap().display()
+    );
     let eval = ["eval", &copy, "--data", &list];
     let predict = ["predict", &copy, "--list", &paths];
     let bench = ["bench", &copy, "--runs", "1"];
@@ -399,11 +770,28 @@ fn what_a_command_reads_is_not_replaced_by_what_it_writes() {
         (&compare, "--json", &list),
     ] {
         let message = error(&mut kiln(&[command, &[option, taken]].concat()));
-        assert!(message.contains(&format!("{option} would replace `{taken}`")), "{message}");
+        assert!(
+            message.contains(&format!("{option} would replace `{taken}`")),
+            "{message}"
+        );
     }
-    let message = error(&mut kiln(&[&eval[..], &["--json", &file("a"), "--predictions", &file("a")]].concat()));
-    assert!(message.contains("--json and --predictions are the same file"), "{message}");
-    let beside = ["--predictions", &file("a"), "--json", &file("a.origin.json")];
+    let message = error(&mut kiln(
+        &[
+            &eval[..],
+            &["--json", &file("a"), "--predictions", &file("a")],
+        ]
+        .concat(),
+    ));
+    assert!(
+        message.contains("--json and --predictions are the same file"),
+        "{message}"
+    );
+    let beside = [
+        "--predictions",
+        &file("a"),
+        "--json",
+        &file("a.origin.json"),
+    ];
     assert!(error(&mut kiln(&[&eval[..], &beside].concat())).contains("are the same file"));
     assert!([&copy, &list, &paths].map(|file| fs::read(file).unwrap()) == before);
 }
@@ -411,12 +799,20 @@ fn what_a_command_reads_is_not_replaced_by_what_it_writes() {
 /// A PNG of a few hundred bytes that claims to be of this size, with a valid header.
 fn claiming(size: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    image::GrayImage::new(1, 1).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    image::GrayImage::new(1, 1)
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
     let mut bytes = bytes.into_inner();
     bytes[16..20].copy_from_slice(&size.to_be_bytes());
     bytes[20..24].copy_from_slice(&size.to_be_bytes());
     let crc = !bytes[12..29].iter().fold(!0_u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xEDB8_8320 } else { c >> 1 })
+        (0..8).fold(crc ^ u32::from(byte), |c, _| {
+            if c & 1 == 1 {
+                (c >> 1) ^ 0xEDB8_8320
+            } else {
+                c >> 1
+            }
+        })
     });
     bytes[29..33].copy_from_slice(&crc.to_be_bytes());
     bytes
@@ -430,9 +826,16 @@ fn an_image_that_unpacks_to_gigabytes_is_an_error_and_takes_no_memory() {
         fs::write(&file, claiming(size)).unwrap();
         // Address space for the model and its threads, and not for what the image claims.
         let mut shell = std::process::Command::new("sh");
-        let script = format!("ulimit -v 4000000; exec {} predict {} {file}", env!("CARGO_BIN_EXE_kiln"), model());
+        let script = format!(
+            "ulimit -v 4000000; exec {} predict {} {file}",
+            env!("CARGO_BIN_EXE_kiln"),
+            model()
+        );
         let message = error(shell.args(["-c", &script]));
-        assert!(message.contains("bomb.png") && message.contains("is too large"), "{size}: {message}");
+        assert!(
+            message.contains("bomb.png") && message.contains("is too large"),
+            "{size}: {message}"
+        );
     }
 }
 
@@ -442,10 +845,26 @@ fn a_run_that_is_killed_leaves_lines_to_go_on_with() {
     let work = tempfile::tempdir().unwrap();
     let file = path(work.path(), "p.csv");
     mnist();
-    let args = ["eval", &model(), "--data", "mnist:train", "--predictions", &file, "--json", "-"];
-    let mut child = kiln(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let args = [
+        "eval",
+        &model(),
+        "--data",
+        "mnist:train",
+        "--predictions",
+        &file,
+        "--json",
+        "-",
+    ];
+    let mut child = kiln(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     while fs::metadata(&file).map_or(0, |metadata| metadata.len()) < 100_000 {
-        assert!(child.try_wait().unwrap().is_none(), "it should take longer than this");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it should take longer than this"
+        );
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     child.kill().unwrap();
@@ -453,9 +872,17 @@ fn a_run_that_is_killed_leaves_lines_to_go_on_with() {
     let cut = fs::read_to_string(&file).unwrap();
     let whole = &cut[..=cut.rfind('\n').unwrap()];
     let rows = columns(whole, &["index", "label", "predicted", "p_9"]);
-    assert!(rows.iter().zip(0..).all(|(row, index)| row[0] == format!("{index}")), "every line up to there is whole");
+    assert!(
+        rows.iter()
+            .zip(0..)
+            .all(|(row, index)| row[0] == format!("{index}")),
+        "every line up to there is whole"
+    );
     let ended = run(kiln(&args).args(["--resume"]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let all = columns(&fs::read_to_string(&file).unwrap(), &["index", "label", "predicted", "p_9"]);
+    let all = columns(
+        &fs::read_to_string(&file).unwrap(),
+        &["index", "label", "predicted", "p_9"],
+    );
     assert!(all.len() == 60_000 && all[..rows.len()] == rows);
 }

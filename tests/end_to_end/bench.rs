@@ -12,36 +12,82 @@ fn json(text: &str) -> serde_json::Value {
 fn every_engine_present_is_measured_at_every_batch_size() {
     onnxruntime();
     let folder = tempfile::tempdir().unwrap();
-    let (model, file, plot) =
-        (path(trained(), "model.onnx"), path(folder.path(), "bench.json"), path(folder.path(), "bench.svg"));
-    let args =
-        ["bench", &model, "--batch-size", "4,1", "--runs", "12", "--json", &file, "--plot", &plot, "--threads", "2"];
+    let (model, file, plot) = (
+        path(trained(), "model.onnx"),
+        path(folder.path(), "bench.json"),
+        path(folder.path(), "bench.svg"),
+    );
+    let args = [
+        "bench",
+        &model,
+        "--batch-size",
+        "4,1",
+        "--runs",
+        "12",
+        "--json",
+        &file,
+        "--plot",
+        &plot,
+        "--threads",
+        "2",
+    ];
     let ended = ok(&args);
-    for word in ["tract", "ONNX Runtime", "p99", "images/s", "first run", "2 threads", "CPUExecutionProvider"] {
+    for word in [
+        "tract",
+        "ONNX Runtime",
+        "p99",
+        "images/s",
+        "first run",
+        "2 threads",
+        "CPUExecutionProvider",
+    ] {
         assert!(ended.stdout.contains(word), "{word}\n{}", ended.stdout);
     }
-    assert!(ended.stderr.contains("Measured batch 1 on tract"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Measured batch 1 on tract"),
+        "{}",
+        ended.stderr
+    );
 
     let record = json(&fs::read_to_string(file).unwrap());
     assert_eq!(record["input"]["shape"], serde_json::json!([1, 28, 28]));
-    assert_eq!(record["model"]["bytes"].as_u64(), Some(fs::metadata(&model).unwrap().len()));
+    assert_eq!(
+        record["model"]["bytes"].as_u64(),
+        Some(fs::metadata(&model).unwrap().len())
+    );
     let engines = record["engines"].as_array().unwrap();
-    let names: Vec<_> = engines.iter().map(|engine| engine["runtime"]["engine"].as_str().unwrap()).collect();
+    let names: Vec<_> = engines
+        .iter()
+        .map(|engine| engine["runtime"]["engine"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["tract", "ort"]);
     for engine in engines {
         assert_eq!(engine["runtime"]["threads"], 2);
         assert!(engine["load_ms"].as_f64().unwrap() > 0.0);
         let batches = engine["batches"].as_array().unwrap();
-        assert_eq!(batches.iter().map(|batch| batch["batch"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(
+            batches
+                .iter()
+                .map(|batch| batch["batch"].as_u64().unwrap())
+                .collect::<Vec<_>>(),
+            [1, 4]
+        );
         for batch in batches {
-            let value = |key: &str| batch[key].as_f64().unwrap_or_else(|| panic!("{key} in {batch}"));
+            let value = |key: &str| {
+                batch[key]
+                    .as_f64()
+                    .unwrap_or_else(|| panic!("{key} in {batch}"))
+            };
             assert_eq!(batch["calls"], 12);
             let ordered = ["min_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"].map(value);
             assert!(ordered.is_sorted() && ordered[0] > 0.0, "{batch}");
             assert!(value("first_run_ms") > 0.0);
             // One caller: the time between its runs is short.
             let rate = value("batch") / value("mean_ms") * 1e3;
-            assert!((0.5..1.001).contains(&(value("images_per_second") / rate)), "{batch}");
+            assert!(
+                (0.5..1.001).contains(&(value("images_per_second") / rate)),
+                "{batch}"
+            );
         }
     }
     let ort = &engines[1]["runtime"];
@@ -51,7 +97,9 @@ fn every_engine_present_is_measured_at_every_batch_size() {
     );
 
     let plot = fs::read_to_string(plot).unwrap();
-    assert!(plot.starts_with("<svg") && plot.contains("batch size") && plot.contains("ONNX Runtime"));
+    assert!(
+        plot.starts_with("<svg") && plot.contains("batch size") && plot.contains("ONNX Runtime")
+    );
 }
 
 #[test]
@@ -79,14 +127,37 @@ fn an_engine_may_be_chosen_and_json_is_all_there_is() {
 fn several_callers_share_a_model() {
     onnxruntime();
     let model = path(trained(), "model.onnx");
-    let args =
-        ["bench", &model, "--batch-size", "1", "--runs", "61", "--callers", "3", "--threads", "2", "--json", "-"];
+    let args = [
+        "bench",
+        &model,
+        "--batch-size",
+        "1",
+        "--runs",
+        "61",
+        "--callers",
+        "3",
+        "--threads",
+        "2",
+        "--json",
+        "-",
+    ];
     let record = json(&ok(&args).stdout);
     assert_eq!(record["callers"], 3);
-    let [tract, ort] = record["engines"].as_array().unwrap().as_slice() else { panic!("{record}") };
-    assert_eq!([&tract["batches"][0]["calls"], &ort["batches"][0]["calls"]], [61, 61]);
+    let [tract, ort] = record["engines"].as_array().unwrap().as_slice() else {
+        panic!("{record}")
+    };
+    assert_eq!(
+        [&tract["batches"][0]["calls"], &ort["batches"][0]["calls"]],
+        [61, 61]
+    );
     // One run at a time for each thread; tract's runs are on the callers' threads.
-    assert_eq!((&ort["runtime"]["parallel_runs"], &tract["runtime"]["parallel_runs"]), (&2.into(), &().into()));
+    assert_eq!(
+        (
+            &ort["runtime"]["parallel_runs"],
+            &tract["runtime"]["parallel_runs"]
+        ),
+        (&2.into(), &().into())
+    );
 }
 
 #[test]
@@ -96,14 +167,32 @@ fn a_model_that_says_nothing_about_images_is_measured() {
     let mut proto = kiln_onnx::load(trained().join("model.onnx")).unwrap();
     proto.metadata_props.clear();
     fs::write(&model, kiln_onnx::encode(&proto)).unwrap();
-    let args = ["bench", &model, "--engine", "tract", "--batch-size", "1", "--runs", "2"];
+    let args = [
+        "bench",
+        &model,
+        "--engine",
+        "tract",
+        "--batch-size",
+        "1",
+        "--runs",
+        "2",
+    ];
     let ended = ok(&args);
-    assert!(ended.stderr.contains("nothing says how images are prepared"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("nothing says how images are prepared"),
+        "{}",
+        ended.stderr
+    );
     // What is said of it counts.
     let told = ok(&[&args[..], &["--scale", "1/255"]].concat());
     assert!(!told.stderr.contains("nothing says"), "{}", told.stderr);
     let message = error(&mut kiln(&["predict", &model, "x.png"]));
-    assert!(message.contains("does not say the preprocessing"), "{message}");
+    assert!(
+        message.contains("does not say the preprocessing"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -113,7 +202,9 @@ fn what_cannot_be_measured_is_said_before_the_work() {
     let with = |more: &[&str]| error(&mut kiln(&[&args[..], more].concat()));
     assert!(with(&["--batch-size", "0"]).contains("0 is not in 1..=65536"));
     assert!(with(&["--duration", "0"]).contains("above 0"));
-    assert!(with(&["--plot", "plot.pdf"]).contains("expected a file name that ends in .png or .svg"));
+    assert!(
+        with(&["--plot", "plot.pdf"]).contains("expected a file name that ends in .png or .svg")
+    );
     assert!(with(&["--json", "/dev/null/x.json"]).contains("/dev/null/x.json"));
     assert!(with(&["--device", "cuda"]).contains("tract has no CUDA"));
 }

@@ -11,13 +11,27 @@ fn a_device_that_is_not_built_in_is_an_error_before_anything_is_made() {
     let runs = path(folder.path(), "runs");
     for command in ["train", "run", "sweep"] {
         for device in ["cuda", "wgpu"] {
-            let mut recipe = vec![command, "models/quickstart.toml", "--runs", &runs, "--device", device];
+            let mut recipe = vec![
+                command,
+                "models/quickstart.toml",
+                "--runs",
+                &runs,
+                "--device",
+                device,
+            ];
             if command == "sweep" {
                 recipe.extend(["--set", "sweep.training.seed=[0, 1]"]);
             }
             let message = error(&mut kiln(&recipe));
-            assert!(message.contains(&format!("cannot train on `{device}`")), "{message}");
-            assert!(message.contains(&format!("--features {device}")) && message.contains("--device cpu"), "{message}");
+            assert!(
+                message.contains(&format!("cannot train on `{device}`")),
+                "{message}"
+            );
+            assert!(
+                message.contains(&format!("--features {device}"))
+                    && message.contains("--device cpu"),
+                "{message}"
+            );
         }
     }
     assert!(!folder.path().join("runs/quickstart").exists());
@@ -27,13 +41,22 @@ fn a_device_that_is_not_built_in_is_an_error_before_anything_is_made() {
 fn the_device_is_recorded_as_it_was() {
     mnist();
     let folder = tempfile::tempdir().unwrap();
-    let args = ["train", "models/quickstart.toml", "--runs", folder.path().to_str().unwrap(), "--device", "cpu"];
+    let args = [
+        "train",
+        "models/quickstart.toml",
+        "--runs",
+        folder.path().to_str().unwrap(),
+        "--device",
+        "cpu",
+    ];
     let set = ["--set", "training.epochs=1", "--set", "data.limit=64"];
-    for (more, expected) in
-        [(None, "cpu (flex, kiln's kernels)"), (Some("--stock-kernels"), "cpu (flex, stock kernels)")]
-    {
+    for (more, expected) in [
+        (None, "cpu (flex, kiln's kernels)"),
+        (Some("--stock-kernels"), "cpu (flex, stock kernels)"),
+    ] {
         let run = ok(&args.into_iter().chain(set).chain(more).collect::<Vec<_>>()).stdout;
-        let environment = fs::read_to_string(path(run.trim().as_ref(), "environment.json")).unwrap();
+        let environment =
+            fs::read_to_string(path(run.trim().as_ref(), "environment.json")).unwrap();
         let environment: serde_json::Value = serde_json::from_str(&environment).unwrap();
         assert_eq!(environment["device"], expected);
     }

@@ -7,11 +7,18 @@ use crate::kiln::{kiln, mnist, onnxruntime, path, run};
 fn findings(text: &str) -> Vec<serde_json::Value> {
     let report: serde_json::Value = serde_json::from_str(text).expect("valid JSON");
     let sections = report["sections"].as_array().unwrap().clone();
-    sections.iter().flat_map(|section| section["findings"].as_array().unwrap().clone()).collect()
+    sections
+        .iter()
+        .flat_map(|section| section["findings"].as_array().unwrap().clone())
+        .collect()
 }
 
 fn find(findings: &[serde_json::Value], name: &str) -> serde_json::Value {
-    findings.iter().find(|finding| finding["name"] == name).unwrap_or_else(|| panic!("{name} in {findings:?}")).clone()
+    findings
+        .iter()
+        .find(|finding| finding["name"] == name)
+        .unwrap_or_else(|| panic!("{name} in {findings:?}"))
+        .clone()
 }
 
 #[test]
@@ -21,14 +28,37 @@ fn a_machine_with_everything_is_well() {
     let ended = run(&mut kiln(&["doctor", "--json"]));
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     let found = findings(&ended.stdout);
-    for name in ["tract", "ONNX Runtime", "cpu", "processor", "cores", "memory", "folder", "mnist", "onnxruntime"] {
+    for name in [
+        "tract",
+        "ONNX Runtime",
+        "cpu",
+        "processor",
+        "cores",
+        "memory",
+        "folder",
+        "mnist",
+        "onnxruntime",
+    ] {
         assert_eq!(find(&found, name)["state"], "ok", "{name}");
     }
-    assert!(find(&found, "ONNX Runtime")["found"].as_str().unwrap().contains("CPUExecutionProvider"));
+    assert!(
+        find(&found, "ONNX Runtime")["found"]
+            .as_str()
+            .unwrap()
+            .contains("CPUExecutionProvider")
+    );
     // Whatever is missing says what to do.
-    assert!(found.iter().all(|finding| finding["state"] == "ok" || finding["cure"].is_string()), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|finding| finding["state"] == "ok" || finding["cure"].is_string()),
+        "{found:?}"
+    );
     let text = run(&mut kiln(&["doctor"])).stdout;
-    assert!(text.contains("  ok       tract") && text.contains("Nothing that kiln needs is broken."), "{text}");
+    assert!(
+        text.contains("  ok       tract") && text.contains("Nothing that kiln needs is broken."),
+        "{text}"
+    );
 }
 
 #[test]
@@ -39,22 +69,47 @@ fn an_empty_cache_is_no_fault_and_a_damaged_file_is() {
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     let finding = find(&findings(&ended.stdout), "mnist");
     assert_eq!(finding["state"], "missing");
-    assert!(finding["cure"].as_str().unwrap().starts_with("kiln fetch mnist"));
-    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0, "looking leaves nothing behind");
+    assert!(
+        finding["cure"]
+            .as_str()
+            .unwrap()
+            .starts_with("kiln fetch mnist")
+    );
+    assert_eq!(
+        fs::read_dir(cache.path()).unwrap().count(),
+        0,
+        "looking leaves nothing behind"
+    );
 
     let from = mnist().to_str().unwrap();
-    assert_eq!(run(kiln(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path())).code, Some(0));
+    assert_eq!(
+        run(kiln(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path())).code,
+        Some(0)
+    );
     let file = cache.path().join("mnist/1/t10k-labels-idx1-ubyte");
     let modified = fs::metadata(&file).unwrap().modified().unwrap();
     let mut bytes = fs::read(&file).unwrap();
     bytes[100] ^= 1;
     fs::write(&file, bytes).unwrap();
-    fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
     let ended = doctor();
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
     let finding = find(&findings(&ended.stdout), "mnist");
-    assert_eq!((&finding["state"], &finding["cure"]), (&"broken".into(), &"kiln fetch mnist".into()));
-    assert!(finding["found"].as_str().unwrap().contains("t10k-labels-idx1-ubyte"));
+    assert_eq!(
+        (&finding["state"], &finding["cure"]),
+        (&"broken".into(), &"kiln fetch mnist".into())
+    );
+    assert!(
+        finding["found"]
+            .as_str()
+            .unwrap()
+            .contains("t10k-labels-idx1-ubyte")
+    );
 }
 
 #[test]
@@ -64,7 +119,11 @@ fn a_library_that_was_named_must_work() {
     fs::write(&file, "Dear reader, this is no library.").unwrap();
     let ended = run(kiln(&["doctor"]).env("KILN_ORT_LIB", &file));
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-    assert!(ended.stdout.contains("BROKEN   ONNX Runtime") && ended.stdout.contains(&file), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("BROKEN   ONNX Runtime") && ended.stdout.contains(&file),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
@@ -74,5 +133,9 @@ fn a_cache_that_cannot_be_written_is_a_fault() {
     fs::write(&file, "").unwrap();
     let ended = run(kiln(&["doctor"]).env("KILN_CACHE", path(folder.path(), "file/cache")));
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-    assert!(ended.stdout.contains("BROKEN   folder") && ended.stdout.contains("KILN_CACHE"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("BROKEN   folder") && ended.stdout.contains("KILN_CACHE"),
+        "{}",
+        ended.stdout
+    );
 }

@@ -9,7 +9,11 @@ fn what_is_there_is_shown() {
     mnist();
     let ended = run(&mut kiln(&["fetch"]));
     assert_eq!(ended.code, Some(0));
-    let line = ended.stdout.lines().find(|line| line.contains("mnist")).unwrap();
+    let line = ended
+        .stdout
+        .lines()
+        .find(|line| line.contains("mnist"))
+        .unwrap();
     assert!(line.contains("yes"), "{}", ended.stdout);
 }
 
@@ -17,7 +21,8 @@ fn what_is_there_is_shown() {
 fn a_folder_of_files_can_be_supplied_offline() {
     let cache = tempfile::tempdir().unwrap();
     let from = mnist().to_str().unwrap();
-    let ended = run(kiln(&["fetch", "mnist", "--from", from, "--offline"]).env("KILN_CACHE", cache.path()));
+    let ended =
+        run(kiln(&["fetch", "mnist", "--from", from, "--offline"]).env("KILN_CACHE", cache.path()));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout.lines().count(), 4);
     assert!(ended.stdout.lines().all(|file| fs::metadata(file).is_ok()));
@@ -32,15 +37,25 @@ fn a_wrong_checksum_is_refused_and_names_both() {
     let file = path(folder.path(), name);
     fs::write(&file, bytes).unwrap();
     let message = error(kiln(&["fetch", "mnist", "--from", &file]).env("KILN_CACHE", cache.path()));
-    assert!(message.contains(name) && message.contains("SHA-256"), "{message}");
+    assert!(
+        message.contains(name) && message.contains("SHA-256"),
+        "{message}"
+    );
 }
 
 #[test]
 fn offline_says_how_to_supply_the_files() {
     let cache = tempfile::tempdir().unwrap();
     let mut command = kiln(&["train", "models/quickstart.toml"]);
-    let message = error(command.env("KILN_CACHE", cache.path()).env("KILN_OFFLINE", "1"));
-    assert!(message.contains("offline") && message.contains("kiln fetch mnist --from"), "{message}");
+    let message = error(
+        command
+            .env("KILN_CACHE", cache.path())
+            .env("KILN_OFFLINE", "1"),
+    );
+    assert!(
+        message.contains("offline") && message.contains("kiln fetch mnist --from"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -7,7 +7,11 @@ use std::sync::OnceLock;
 /// A command line that runs in the repository's root.
 pub fn kiln(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-    command.args(args).current_dir(root()).stdin(Stdio::null()).env_remove("KILN_ORT_LIB");
+    command
+        .args(args)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .env_remove("KILN_ORT_LIB");
     command
 }
 
@@ -20,16 +24,30 @@ pub struct Ended {
 }
 
 pub fn run(command: &mut Command) -> Ended {
-    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    Ended {
+        code: status.code(),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    }
 }
 
 /// Runs a command that must succeed.
 #[track_caller]
 pub fn ok(args: &[&str]) -> Ended {
     let ended = run(&mut kiln(args));
-    assert_eq!(ended.code, Some(0), "{args:?}\n{}\n{}", ended.stdout, ended.stderr);
+    assert_eq!(
+        ended.code,
+        Some(0),
+        "{args:?}\n{}\n{}",
+        ended.stdout,
+        ended.stderr
+    );
     ended
 }
 
@@ -40,16 +58,27 @@ pub fn error(command: &mut Command) -> String {
     assert_eq!(ended.code, Some(2), "{}\n{}", ended.stdout, ended.stderr);
     assert_eq!(ended.stdout, "", "an error gives no results");
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-    assert!(ended.stderr.starts_with("error: ") && !ended.stderr.contains("\nerror: "), "one error: {}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("error: ") && !ended.stderr.contains("\nerror: "),
+        "one error: {}",
+        ended.stderr
+    );
     ended.stderr
 }
 
 /// Runs a command whose reader goes away before there is anything to read; how it ended, and what it said about it.
 pub fn unread(command: &mut Command) -> (Option<i32>, String) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
-    (output.status.code(), String::from_utf8(output.stderr).expect("output is UTF-8"))
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).expect("output is UTF-8"),
+    )
 }
 
 /// The repository's root.
@@ -62,8 +91,15 @@ pub fn mnist() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let fetched = ok(&["fetch", "mnist"]);
-        let first = fetched.stdout.lines().next().expect("fetch prints the files' paths");
-        Path::new(first).parent().expect("a file has a folder").to_path_buf()
+        let first = fetched
+            .stdout
+            .lines()
+            .next()
+            .expect("fetch prints the files' paths");
+        Path::new(first)
+            .parent()
+            .expect("a file has a folder")
+            .to_path_buf()
     })
 }
 
@@ -80,7 +116,16 @@ pub fn trained() -> &'static Path {
         onnxruntime();
         let runs = tempfile::tempdir().expect("a temporary folder").keep();
         let runs = runs.to_str().expect("UTF-8");
-        ok(&["run", "models/quickstart.toml", "--runs", runs, "--set", "training.epochs=2", "--set", "data.limit=512"]);
+        ok(&[
+            "run",
+            "models/quickstart.toml",
+            "--runs",
+            runs,
+            "--set",
+            "training.epochs=2",
+            "--set",
+            "data.limit=512",
+        ]);
         Path::new(runs).join("quickstart")
     })
 }

@@ -16,7 +16,9 @@ fn digits(n: usize) -> tempfile::TempDir {
     let idx = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap();
     for (at, pixels) in idx[16..].chunks_exact(28 * 28).take(n).enumerate() {
         let image = image::GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
-        image.save(folder.path().join(format!("{at:03}.png"))).unwrap();
+        image
+            .save(folder.path().join(format!("{at:03}.png")))
+            .unwrap();
     }
     folder
 }
@@ -26,7 +28,14 @@ fn files_give_what_the_data_set_gives() {
     let folder = digits(20);
     let model = path(trained(), "model.onnx");
     let csv = path(folder.path(), "predictions.csv");
-    ok(&["eval", &model, "--data", "mnist:test", "--predictions", &csv]);
+    ok(&[
+        "eval",
+        &model,
+        "--data",
+        "mnist:test",
+        "--predictions",
+        &csv,
+    ]);
     let expected: Vec<String> = fs::read_to_string(csv)
         .unwrap()
         .lines()
@@ -35,10 +44,17 @@ fn files_give_what_the_data_set_gives() {
         .map(|line| line.split(',').nth(2).unwrap().to_string())
         .collect();
     let ended = ok(&["predict", &model, folder.path().to_str().unwrap(), "--json"]);
-    let mut lines: Vec<serde_json::Value> = ended.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let mut lines: Vec<serde_json::Value> = ended
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     // What it ran on comes first.
     assert_eq!(lines.remove(0)["runtime"]["engine"], "tract");
-    let found: Vec<&str> = lines.iter().map(|line| line["label"].as_str().unwrap()).collect();
+    let found: Vec<&str> = lines
+        .iter()
+        .map(|line| line["label"].as_str().unwrap())
+        .collect();
     assert_eq!(found, expected);
     assert!(lines[3]["image"].as_str().unwrap().ends_with("003.png"));
 }
@@ -53,11 +69,23 @@ fn an_image_may_come_from_standard_input() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&fs::read(folder.path().join("000.png")).unwrap()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&fs::read(folder.path().join("000.png")).unwrap())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let from_stdin = String::from_utf8(output.stdout).unwrap();
-    let from_file = ok(&["predict", &model, &path(folder.path(), "000.png"), "--top-k", "3"]).stdout;
+    let from_file = ok(&[
+        "predict",
+        &model,
+        &path(folder.path(), "000.png"),
+        "--top-k",
+        "3",
+    ])
+    .stdout;
     let classes = |line: &str| line.split_once(": ").unwrap().1.to_string();
     assert!(from_stdin.starts_with("-: "), "{from_stdin}");
     assert_eq!(classes(&from_stdin), classes(&from_file));
@@ -67,7 +95,9 @@ fn an_image_may_come_from_standard_input() {
 /// A line of standard output, which comes soon.
 #[cfg(unix)]
 fn next_line(lines: &std::sync::mpsc::Receiver<String>) -> String {
-    lines.recv_timeout(Duration::from_mins(1)).expect("a result without waiting for more images")
+    lines
+        .recv_timeout(Duration::from_mins(1))
+        .expect("a result without waiting for more images")
 }
 
 #[cfg(unix)]
@@ -77,12 +107,24 @@ fn a_slow_list_has_its_results_at_once_and_ctrl_c_ends_it() {
     let model = path(trained(), "model.onnx");
     let image = |at: usize| path(folder.path(), &format!("{at:03}.png"));
     for more in [&[][..], &["--predictions", "-"]] {
-        let args = [&["predict", &model, "--list", "-", "--batch-size", "1"], more].concat();
-        let mut child =
-            kiln(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let args = [
+            &["predict", &model, "--list", "-", "--batch-size", "1"],
+            more,
+        ]
+        .concat();
+        let mut child = kiln(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = std::sync::mpsc::channel();
-        let reading = std::thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.unwrap())));
+        let reading = std::thread::spawn(move || {
+            stdout
+                .lines()
+                .try_for_each(|line| sender.send(line.unwrap()))
+        });
         let mut stdin = child.stdin.take().unwrap();
         for at in 0..3 {
             writeln!(stdin, "{}", image(at)).unwrap();
@@ -95,7 +137,10 @@ fn a_slow_list_has_its_results_at_once_and_ctrl_c_ends_it() {
         // Half a path is not taken for one, and standard input stays open.
         write!(stdin, "{}/0", folder.path().display()).unwrap();
         stdin.flush().unwrap();
-        let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let killed = std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
         let (ended, has_ended) = std::sync::mpsc::channel();
         let waiting = std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
@@ -103,9 +148,17 @@ fn a_slow_list_has_its_results_at_once_and_ctrl_c_ends_it() {
         drop(stdin);
         let output = output.expect("the first Ctrl-C ends it");
         waiting.join().unwrap().unwrap();
-        assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(130),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         reading.join().unwrap().unwrap();
-        assert!(lines.try_recv().is_err(), "a line of an image that was not there");
+        assert!(
+            lines.try_recv().is_err(),
+            "a line of an image that was not there"
+        );
     }
 }
 
@@ -116,9 +169,19 @@ fn an_image_that_is_none_is_one_clear_error() {
     let text = path(folder.path(), "letter.png");
     fs::write(&text, "Dear reader, this is no picture.").unwrap();
     let message = error(&mut kiln(&["predict", &model, &text]));
-    assert!(message.contains("letter.png") && message.contains("PNG, JPEG, BMP, WebP, TIFF"), "{message}");
-    let message = error(&mut kiln(&["predict", &model, &path(folder.path(), "nothing.png")]));
-    assert!(message.starts_with("error: cannot read `") && message.contains("nothing.png`: "), "{message}");
+    assert!(
+        message.contains("letter.png") && message.contains("PNG, JPEG, BMP, WebP, TIFF"),
+        "{message}"
+    );
+    let message = error(&mut kiln(&[
+        "predict",
+        &model,
+        &path(folder.path(), "nothing.png"),
+    ]));
+    assert!(
+        message.starts_with("error: cannot read `") && message.contains("nothing.png`: "),
+        "{message}"
+    );
     assert_eq!(message.matches("nothing.png").count(), 1, "{message}");
 }
 
@@ -127,35 +190,61 @@ fn a_reader_that_stops_early_is_no_error() {
     let folder = digits(2);
     let model = path(trained(), "model.onnx");
     let mut child = kiln(&["predict", &model, folder.path().to_str().unwrap()]);
-    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = child
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert!(output.status.success());
-    assert_eq!(run(&mut kiln(&["predict", &model])).code, Some(2), "no image is wrong usage");
+    assert_eq!(
+        run(&mut kiln(&["predict", &model])).code,
+        Some(2),
+        "no image is wrong usage"
+    );
 }
 
 /// Runs a command with this on standard input.
 fn piped(args: &[&str], input: &[u8]) -> crate::kiln::Ended {
     let mut command = kiln(args);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    crate::kiln::Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    crate::kiln::Ended {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 #[test]
 fn json_is_printed_beside_a_file_of_predictions() {
     let folder = digits(3);
-    let (model, images) = (path(trained(), "model.onnx"), folder.path().to_str().unwrap().to_owned());
+    let (model, images) = (
+        path(trained(), "model.onnx"),
+        folder.path().to_str().unwrap().to_owned(),
+    );
     let csv = path(folder.path(), "p.csv");
     let both = ok(&["predict", &model, &images, "--json", "--predictions", &csv]).stdout;
     assert_eq!(both, ok(&["predict", &model, &images, "--json"]).stdout);
     let alone = path(folder.path(), "alone.csv");
-    assert_eq!(ok(&["predict", &model, &images, "--predictions", &alone]).stdout, "");
+    assert_eq!(
+        ok(&["predict", &model, &images, "--predictions", &alone]).stdout,
+        ""
+    );
     let rows = fs::read_to_string(&csv).unwrap();
-    assert_eq!((rows.lines().count(), &rows), (4, &fs::read_to_string(&alone).unwrap()));
+    assert_eq!(
+        (rows.lines().count(), &rows),
+        (4, &fs::read_to_string(&alone).unwrap())
+    );
     assert!(rows.starts_with("index,path,predicted,"), "{rows}");
 }
 
@@ -163,8 +252,17 @@ fn json_is_printed_beside_a_file_of_predictions() {
 fn a_file_of_predictions_is_what_its_ending_says() {
     let folder = digits(1);
     let (model, file) = (path(trained(), "model.onnx"), path(folder.path(), "z.json"));
-    let message = error(&mut kiln(&["predict", &model, folder.path().to_str().unwrap(), "--predictions", &file]));
-    assert!(message.contains("z.json") && message.contains("neither .csv nor .jsonl"), "{message}");
+    let message = error(&mut kiln(&[
+        "predict",
+        &model,
+        folder.path().to_str().unwrap(),
+        "--predictions",
+        &file,
+    ]));
+    assert!(
+        message.contains("z.json") && message.contains("neither .csv nor .jsonl"),
+        "{message}"
+    );
     assert!(!std::path::Path::new(&file).exists());
 }
 
@@ -174,21 +272,47 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let folder = digits(1);
     let (model, file) = (path(trained(), "model.onnx"), path(folder.path(), "p.csv"));
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
-    let message = error(&mut kiln(&["predict", &model, &path(folder.path(), "000.png"), "--predictions", &file]));
-    assert!(message.contains(&format!("cannot write {file}: ")) && message.contains("make room"), "{message}");
+    let message = error(&mut kiln(&[
+        "predict",
+        &model,
+        &path(folder.path(), "000.png"),
+        "--predictions",
+        &file,
+    ]));
+    assert!(
+        message.contains(&format!("cannot write {file}: ")) && message.contains("make room"),
+        "{message}"
+    );
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn results_that_cannot_be_printed_are_an_error_that_says_so() {
     let folder = digits(1);
-    let (model, image) = (path(trained(), "model.onnx"), path(folder.path(), "000.png"));
-    for args in [&["predict", &model, &image][..], &["predict", &model, &image, "--csv"], &["describe", &model]] {
-        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let output = kiln(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let (model, image) = (
+        path(trained(), "model.onnx"),
+        path(folder.path(), "000.png"),
+    );
+    for args in [
+        &["predict", &model, &image][..],
+        &["predict", &model, &image, "--csv"],
+        &["describe", &model],
+    ] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = kiln(args)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{message}");
-        assert!(message.contains("error: cannot write standard output: No space left"), "{args:?}: {message}");
+        assert!(
+            message.contains("error: cannot write standard output: No space left"),
+            "{args:?}: {message}"
+        );
     }
 }
 
@@ -198,15 +322,29 @@ fn nothing_to_classify_is_said() {
     let model = path(trained(), "model.onnx");
     let ended = piped(&["predict", &model, "--list", "-", "--quiet"], b"\n\n");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
-    assert!(ended.stderr.contains("there is no image in `standard input`"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("there is no image in `standard input`"),
+        "{}",
+        ended.stderr
+    );
     let images = folder.path().to_str().unwrap();
     let ended = ok(&["predict", &model, images, "--shard", "3/3"]);
-    assert!(ended.stderr.contains("there is no image in shard 3/3 of `"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("there is no image in shard 3/3 of `"),
+        "{}",
+        ended.stderr
+    );
     let csv = path(folder.path(), "p.csv");
     for _ in 0..2 {
         // The second time every image has its line already.
         let ended = ok(&["predict", &model, images, "--predictions", &csv, "--resume"]);
-        assert!(!ended.stderr.contains("there is no image"), "{}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("there is no image"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -225,6 +363,13 @@ fn names_of_files_need_not_be_utf8() {
     let ended = piped(&["predict", &model, "--list", "-"], &list);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let lines: Vec<&str> = ended.stdout.lines().collect();
-    assert!(lines.len() == 2 && lines[1].contains("/\u{fffd}.png: "), "{lines:?}");
-    assert!(ended.stderr.contains("1 path not in UTF-8"), "{}", ended.stderr);
+    assert!(
+        lines.len() == 2 && lines[1].contains("/\u{fffd}.png: "),
+        "{lines:?}"
+    );
+    assert!(
+        ended.stderr.contains("1 path not in UTF-8"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -11,28 +11,46 @@ fn page() -> String {
 /// The values of an attribute, wherever it occurs.
 fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!(" {name}=\"");
-    page.split(&start).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+    page.split(&start)
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect()
 }
 
 #[test]
 fn every_picture_is_inside_and_nothing_is_fetched() {
     let page = page();
-    assert_eq!(page.matches("<svg ").count(), 6, "loss, accuracy, two confusion matrices, reliability, samples");
+    assert_eq!(
+        page.matches("<svg ").count(),
+        6,
+        "loss, accuracy, two confusion matrices, reliability, samples"
+    );
     let images = attributes(&page, "src");
     assert!(!images.is_empty() && images.len() <= 24, "{}", images.len());
-    assert!(images.iter().all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")), "{images:?}");
+    assert!(
+        images
+            .iter()
+            .all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")),
+        "{images:?}"
+    );
     let addresses = attributes(&page, "href");
     assert_eq!(addresses[0], "data:,");
     // Eight of each digit; of 460 images there are fewer of some.
     let samples = &addresses[1..];
     assert!((70..=80).contains(&samples.len()), "{}", samples.len());
-    assert!(samples.iter().all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")), "{samples:?}");
+    assert!(
+        samples
+            .iter()
+            .all(|image| image.starts_with("data:image/png;base64,iVBORw0KGgo")),
+        "{samples:?}"
+    );
     assert!(!page.contains("<script") && !page.contains("url(") && !page.contains("@import"));
     // What is left are the names of the SVG documents' vocabulary.
     let addresses = page.matches("http").count();
     assert_eq!(
         addresses,
-        page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count() + page.matches("http-equiv").count()
+        page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count()
+            + page.matches("http-equiv").count()
     );
 }
 
@@ -42,27 +60,56 @@ fn the_figures_are_those_of_the_run() {
     let json: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(trained().join("eval.json")).unwrap()).unwrap();
     let tract = &json[0];
-    let accuracy = format!("<dt>Test accuracy</dt><dd>{:.2} %</dd>", tract["accuracy"].as_f64().unwrap() * 100.0);
-    let loss = format!("<dt>Test loss</dt><dd>{:.4}</dd>", tract["loss"].as_f64().unwrap());
-    assert!(page.contains(&accuracy) && page.contains(&loss), "{accuracy} {loss}");
+    let accuracy = format!(
+        "<dt>Test accuracy</dt><dd>{:.2} %</dd>",
+        tract["accuracy"].as_f64().unwrap() * 100.0
+    );
+    let loss = format!(
+        "<dt>Test loss</dt><dd>{:.4}</dd>",
+        tract["loss"].as_f64().unwrap()
+    );
+    assert!(
+        page.contains(&accuracy) && page.contains(&loss),
+        "{accuracy} {loss}"
+    );
     for class in tract["classes"].as_array().unwrap() {
-        let [precision, recall, f1] = ["precision", "recall", "f1"].map(|score| class[score].as_f64().unwrap());
+        let [precision, recall, f1] =
+            ["precision", "recall", "f1"].map(|score| class[score].as_f64().unwrap());
         let (label, support) = (class["label"].as_str().unwrap(), &class["support"]);
         let cell = "</td><td class=\"number\">";
-        let row = format!("<td>{label}{cell}{precision:.4}{cell}{recall:.4}{cell}{f1:.4}{cell}{support}</td>");
+        let row = format!(
+            "<td>{label}{cell}{precision:.4}{cell}{recall:.4}{cell}{f1:.4}{cell}{support}</td>"
+        );
         assert!(page.contains(&row), "{row}");
     }
     let wrong: u64 = 10_000 - (tract["accuracy"].as_f64().unwrap() * 10_000.0).round() as u64;
     let thousands = format!("{},{:03}", wrong / 1000, wrong % 1000);
-    assert!(page.contains(&format!(" of {}", thousands.trim_start_matches("0,"))), "{wrong} mistakes");
-    let counts = tract["confusion"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
+    assert!(
+        page.contains(&format!(" of {}", thousands.trim_start_matches("0,"))),
+        "{wrong} mistakes"
+    );
+    let counts = tract["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap());
     for count in counts {
-        assert!(page.contains(&format!(">{count}</text>")), "{count} is not in the confusion matrix");
+        assert!(
+            page.contains(&format!(">{count}</text>")),
+            "{count} is not in the confusion matrix"
+        );
     }
-    assert!(page.contains("113,642") && page.contains("conv2d_1 (conv2d)"), "the parameter table");
+    assert!(
+        page.contains("113,642") && page.contains("conv2d_1 (conv2d)"),
+        "the parameter table"
+    );
     let parity = fs::read_to_string(trained().join("parity.json")).unwrap();
     let rows = parity.matches("\"reference\"").count();
-    assert_eq!(page.matches("Burn and tract</td>").count(), 3, "{rows} comparisons");
+    assert_eq!(
+        page.matches("Burn and tract</td>").count(),
+        3,
+        "{rows} comparisons"
+    );
 }
 
 #[test]
@@ -77,15 +124,42 @@ fn a_page_is_written_again_from_the_run_s_files() {
 #[test]
 fn every_picture_of_the_page_is_written_as_png_and_svg() {
     let folder = tempfile::tempdir().unwrap();
-    let (page, pictures) = (path(folder.path(), "page.html"), path(folder.path(), "a/pictures"));
-    let ended = ok(&["report", trained().to_str().unwrap(), "-o", &page, "--pictures", &pictures]);
-    let names = ["loss", "accuracy", "confusion", "confusion-normalised", "reliability", "mistakes", "samples"];
-    let files = names.iter().flat_map(|name| ["png", "svg"].map(|ending| format!("{pictures}/{name}.{ending}")));
+    let (page, pictures) = (
+        path(folder.path(), "page.html"),
+        path(folder.path(), "a/pictures"),
+    );
+    let ended = ok(&[
+        "report",
+        trained().to_str().unwrap(),
+        "-o",
+        &page,
+        "--pictures",
+        &pictures,
+    ]);
+    let names = [
+        "loss",
+        "accuracy",
+        "confusion",
+        "confusion-normalised",
+        "reliability",
+        "mistakes",
+        "samples",
+    ];
+    let files = names
+        .iter()
+        .flat_map(|name| ["png", "svg"].map(|ending| format!("{pictures}/{name}.{ending}")));
     let expected: Vec<String> = std::iter::once(page).chain(files).collect();
     assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), expected);
     let size = |name: &str| {
-        let image = image::open(path(pictures.as_ref(), name)).unwrap().into_rgb8();
-        assert!(image.pixels().any(|pixel| pixel.0 != image.get_pixel(0, 0).0), "{name} is blank");
+        let image = image::open(path(pictures.as_ref(), name))
+            .unwrap()
+            .into_rgb8();
+        assert!(
+            image
+                .pixels()
+                .any(|pixel| pixel.0 != image.get_pixel(0, 0).0),
+            "{name} is blank"
+        );
         image.dimensions()
     };
     // Plots have two pixels for each of the SVG's, image grids one.
@@ -97,16 +171,40 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
     let mistakes = fs::read_to_string(path(pictures.as_ref(), "mistakes.svg")).unwrap();
     // The surest one, by the predictions of the run.
     let predictions = fs::read_to_string(trained().join("predictions.csv")).unwrap();
-    let wrong = predictions.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let wrong = predictions
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect::<Vec<_>>());
     let probability = |cells: &Vec<&str>| cells[3].parse::<f64>().unwrap();
     let wrong = wrong.filter(|cells| cells[1] != cells[2]);
-    let surest = wrong.max_by(|a, b| probability(a).total_cmp(&probability(b))).unwrap();
-    let text = |line: String| mistakes.find(&format!(">{line}</text>")).unwrap_or_else(|| panic!("no {line}"));
-    let first = text(format!("{}: {:.2} %", surest[2], probability(&surest) * 100.0));
-    assert!(mistakes[..first].matches("<image").count() == 1 && text(format!("true {}", surest[1])) < first);
+    let surest = wrong
+        .max_by(|a, b| probability(a).total_cmp(&probability(b)))
+        .unwrap();
+    let text = |line: String| {
+        mistakes
+            .find(&format!(">{line}</text>"))
+            .unwrap_or_else(|| panic!("no {line}"))
+    };
+    let first = text(format!(
+        "{}: {:.2} %",
+        surest[2],
+        probability(&surest) * 100.0
+    ));
+    assert!(
+        mistakes[..first].matches("<image").count() == 1
+            && text(format!("true {}", surest[1])) < first
+    );
     let file = path(pictures.as_ref(), "mistakes.svg");
-    let message = error(&mut kiln(&["report", trained().to_str().unwrap(), "--pictures", &file]));
-    assert!(message.contains("mistakes.svg") && message.contains("cannot write"), "{message}");
+    let message = error(&mut kiln(&[
+        "report",
+        trained().to_str().unwrap(),
+        "--pictures",
+        &file,
+    ]));
+    assert!(
+        message.contains("mistakes.svg") && message.contains("cannot write"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -114,9 +212,18 @@ fn what_is_no_run_or_has_no_epoch_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let message = error(&mut kiln(&["report", folder.path().to_str().unwrap()]));
     assert!(message.contains("is not a run directory"), "{message}");
-    fs::copy(trained().join("recipe.toml"), folder.path().join("recipe.toml")).unwrap();
+    fs::copy(
+        trained().join("recipe.toml"),
+        folder.path().join("recipe.toml"),
+    )
+    .unwrap();
     let message = error(&mut kiln(&["report", folder.path().to_str().unwrap()]));
     assert!(message.contains("has no epoch to report"), "{message}");
-    let message = error(&mut kiln(&["report", trained().to_str().unwrap(), "-o", folder.path().to_str().unwrap()]));
+    let message = error(&mut kiln(&[
+        "report",
+        trained().to_str().unwrap(),
+        "-o",
+        folder.path().to_str().unwrap(),
+    ]));
     assert!(message.contains("cannot write"), "{message}");
 }

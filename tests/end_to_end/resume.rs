@@ -23,19 +23,35 @@ const SET: [&str; 12] = [
 
 fn train(runs: &Path, more: &[&str]) -> Vec<String> {
     mnist();
-    let args = [&["train", "models/quickstart.toml", "--runs", runs.to_str().unwrap()], &SET[..], more].concat();
+    let args = [
+        &[
+            "train",
+            "models/quickstart.toml",
+            "--runs",
+            runs.to_str().unwrap(),
+        ],
+        &SET[..],
+        more,
+    ]
+    .concat();
     args.into_iter().map(String::from).collect()
 }
 
 /// The figures of a history without its times.
 fn figures(run: &str) -> Vec<String> {
     let history = fs::read_to_string(path(run.as_ref(), "history.csv")).unwrap();
-    history.lines().map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect()
+    history
+        .lines()
+        .map(|line| line.rsplit_once(',').unwrap().0.to_string())
+        .collect()
 }
 
 #[test]
 fn a_training_that_was_killed_ends_with_the_same_weights() {
-    for optimizer in ["{type=\"adam\", global_clipnorm=0.5}", "{type=\"sgd\", momentum=0.9, nesterov=true}"] {
+    for optimizer in [
+        "{type=\"adam\", global_clipnorm=0.5}",
+        "{type=\"sgd\", momentum=0.9, nesterov=true}",
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let optimizer = format!("training.optimizer={optimizer}");
         let args = train(folder.path(), &["--set", &optimizer]);
@@ -46,7 +62,10 @@ fn a_training_that_was_killed_ends_with_the_same_weights() {
         let cut = path(folder.path(), "quickstart-2");
         let start = Instant::now();
         while !Path::new(&path(cut.as_ref(), "checkpoints/last.safetensors")).exists() {
-            assert!(start.elapsed() < Duration::from_mins(2), "no epoch was done");
+            assert!(
+                start.elapsed() < Duration::from_mins(2),
+                "no epoch was done"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -57,37 +76,66 @@ fn a_training_that_was_killed_ends_with_the_same_weights() {
 
         ok(&["train", "--resume", &cut, "--threads", "2"]);
         assert_eq!(figures(&cut), figures(&whole));
-        assert!(weights(&cut).unwrap() == weights(&whole).unwrap(), "other weights");
+        assert!(
+            weights(&cut).unwrap() == weights(&whole).unwrap(),
+            "other weights"
+        );
         // Once more: there is nothing left to do, and nothing changes.
         ok(&["train", "--resume", &cut, "--threads", "2"]);
-        assert!(weights(&cut).unwrap() == weights(&whole).unwrap(), "other weights");
+        assert!(
+            weights(&cut).unwrap() == weights(&whole).unwrap(),
+            "other weights"
+        );
     }
 }
 
 #[test]
 fn what_cannot_be_resumed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let message = error(&mut kiln(&["train", "--resume", folder.path().to_str().unwrap()]));
+    let message = error(&mut kiln(&[
+        "train",
+        "--resume",
+        folder.path().to_str().unwrap(),
+    ]));
     assert!(message.contains("is not a run directory"), "{message}");
-    let message = error(&mut kiln(&["train", "models/quickstart.toml", "--resume", "runs/x"]));
+    let message = error(&mut kiln(&[
+        "train",
+        "models/quickstart.toml",
+        "--resume",
+        "runs/x",
+    ]));
     assert!(message.contains("cannot be used with"), "{message}");
 
-    let args = train(folder.path(), &["--set", "training.epochs=1", "--set", "data.limit=300"]);
+    let args = train(
+        folder.path(),
+        &["--set", "training.epochs=1", "--set", "data.limit=300"],
+    );
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = ok(&args).stdout.trim().to_string();
     let checkpoint = path(done.as_ref(), "checkpoints/last.safetensors");
     let bytes = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
     let message = error(&mut kiln(&["train", "--resume", &done]));
-    assert!(message.contains("last.safetensors") && message.contains("truncated"), "{message}");
+    assert!(
+        message.contains("last.safetensors") && message.contains("truncated"),
+        "{message}"
+    );
 }
 
 #[test]
 fn early_stopping_ends_a_phase_and_keeps_the_best() {
     let folder = tempfile::tempdir().unwrap();
     // No step is an improvement of a whole nat: the second epoch without one is the last.
-    let set = ["--set", "training.early_stopping={patience=2, min_delta=10}", "--set", "training.epochs=9"];
-    let args = train(folder.path(), &[&set[..], &["--set", "data.limit=300"]].concat());
+    let set = [
+        "--set",
+        "training.early_stopping={patience=2, min_delta=10}",
+        "--set",
+        "training.epochs=9",
+    ];
+    let args = train(
+        folder.path(),
+        &[&set[..], &["--set", "data.limit=300"]].concat(),
+    );
     let mut command = kiln(&args.iter().map(String::as_str).collect::<Vec<_>>());
     let ended = run(&mut command);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

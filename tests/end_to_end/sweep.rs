@@ -30,7 +30,9 @@ fn folder(sweep: &str) -> tempfile::TempDir {
 fn sweep(folder: &Path, more: &[&str]) -> Ended {
     mnist();
     let (recipe, runs) = (path(folder, "small.toml"), path(folder, "runs"));
-    run(&mut kiln(&[&["sweep", &recipe, "--runs", &runs], more].concat()))
+    run(&mut kiln(
+        &[&["sweep", &recipe, "--runs", &runs], more].concat(),
+    ))
 }
 
 fn lines(folder: &Path, file: &str) -> Vec<String> {
@@ -39,9 +41,13 @@ fn lines(folder: &Path, file: &str) -> Vec<String> {
 }
 
 fn folders(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder.join("runs/small-sweep")).unwrap().map(Result::unwrap);
+    let entries = fs::read_dir(folder.join("runs/small-sweep"))
+        .unwrap()
+        .map(Result::unwrap);
     let folders = entries.filter(|entry| entry.path().is_dir());
-    let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = folders
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -53,32 +59,77 @@ fn one_that_fails_does_not_stop_the_others_and_what_is_complete_is_reused() {
     let folder = folder.path();
     let ended = sweep(folder, &[]);
     assert_eq!(ended.code, Some(1), "{}\n{}", ended.stdout, ended.stderr);
-    assert!(ended.stderr.contains("1/2: learning_rate 1e38: ") && ended.stderr.contains("lower"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("1/2: learning_rate 1e38: ") && ended.stderr.contains("lower"),
+        "{}",
+        ended.stderr
+    );
     let table: Vec<&str> = ended.stdout.lines().skip(2).take(2).collect();
-    assert!(table[0].contains("0.01") && table[0].contains('%') && table[0].trim_end().ends_with("done"), "{table:?}");
-    assert!(table[1].contains("1e38") && table[1].trim_end().ends_with("failed"), "{table:?}");
+    assert!(
+        table[0].contains("0.01")
+            && table[0].contains('%')
+            && table[0].trim_end().ends_with("done"),
+        "{table:?}"
+    );
+    assert!(
+        table[1].contains("1e38") && table[1].trim_end().ends_with("failed"),
+        "{table:?}"
+    );
     let results = lines(folder, "results.csv");
     assert_eq!(results.len(), 3);
-    assert!(results[1].starts_with(",failed,1e38,,") && results[2].starts_with("learning_rate-0.01,done,0.01,7850,2,"));
+    assert!(
+        results[1].starts_with(",failed,1e38,,")
+            && results[2].starts_with("learning_rate-0.01,done,0.01,7850,2,")
+    );
     let page = lines(folder, "report.html").join("\n");
     assert!(page.contains("href=\"learning_rate-0.01/report.html\"") && page.contains("no result"));
-    assert!(folder.join("runs/small-sweep/learning_rate-0.01/report.html").is_file());
+    assert!(
+        folder
+            .join("runs/small-sweep/learning_rate-0.01/report.html")
+            .is_file()
+    );
 
     // The complete one stays as it is; the other is tried once more, with another value.
     let model = folder.join("runs/small-sweep/learning_rate-0.01/model.onnx");
     let modified = fs::metadata(&model).unwrap().modified().unwrap();
-    let ended = sweep(folder, &["--set", "sweep.training.optimizer.learning_rate=[0.02, 0.01]"]);
+    let ended = sweep(
+        folder,
+        &[
+            "--set",
+            "sweep.training.optimizer.learning_rate=[0.02, 0.01]",
+        ],
+    );
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
-    assert!(ended.stderr.contains("Reusing 2/2: learning_rate 0.01"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("Running 1/2: learning_rate 0.02"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Reusing 2/2: learning_rate 0.01"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("Running 1/2: learning_rate 0.02"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(fs::metadata(&model).unwrap().modified().unwrap(), modified);
     assert!(!ended.stdout.contains("state"), "{}", ended.stdout);
 
     // Another recipe makes other runs, and never overwrites.
-    let ended =
-        sweep(folder, &["--set", "sweep.training.optimizer.learning_rate=[0.01]", "--set", "training.epochs=1"]);
+    let ended = sweep(
+        folder,
+        &[
+            "--set",
+            "sweep.training.optimizer.learning_rate=[0.01]",
+            "--set",
+            "training.epochs=1",
+        ],
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let expected = ["learning_rate-0.01", "learning_rate-0.01-2", "learning_rate-0.02", "learning_rate-1e38"];
+    let expected = [
+        "learning_rate-0.01",
+        "learning_rate-0.01-2",
+        "learning_rate-0.02",
+        "learning_rate-1e38",
+    ];
     assert_eq!(folders(folder), expected);
 }
 
@@ -92,45 +143,96 @@ fn variants_stand_beside_their_reference_and_seeds_are_averaged() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let runs = json["runs"].as_array().unwrap();
-    let accuracies: Vec<f64> = runs.iter().map(|run| run["figures"]["test_accuracy"].as_f64().unwrap()).collect();
-    assert!(accuracies.len() == 4 && accuracies.is_sorted_by(|a, b| a >= b), "{accuracies:?}");
+    let accuracies: Vec<f64> = runs
+        .iter()
+        .map(|run| run["figures"]["test_accuracy"].as_f64().unwrap())
+        .collect();
+    assert!(
+        accuracies.len() == 4 && accuracies.is_sorted_by(|a, b| a >= b),
+        "{accuracies:?}"
+    );
     for run in runs {
-        let eval = fs::read_to_string(Path::new(run["run"].as_str().unwrap()).join("eval.json")).unwrap();
+        let eval =
+            fs::read_to_string(Path::new(run["run"].as_str().unwrap()).join("eval.json")).unwrap();
         let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
         assert_eq!(run["figures"]["test_accuracy"], eval[0]["accuracy"]);
     }
     let plain = &json["groups"][0];
-    assert_eq!((&plain["label"], &plain["test_accuracy"]["count"]), (&"plain".into(), &2.into()));
+    assert_eq!(
+        (&plain["label"], &plain["test_accuracy"]["count"]),
+        (&"plain".into(), &2.into())
+    );
     let of_plain: Vec<f64> = runs
         .iter()
         .filter(|run| run["label"].as_str().unwrap().starts_with("plain"))
         .map(|run| run["figures"]["test_accuracy"].as_f64().unwrap())
         .collect();
     let mean = plain["test_accuracy"]["mean"].as_f64().unwrap();
-    assert!((mean - f64::midpoint(of_plain[0], of_plain[1])).abs() < 1e-12, "{mean} of {of_plain:?}");
+    assert!(
+        (mean - f64::midpoint(of_plain[0], of_plain[1])).abs() < 1e-12,
+        "{mean} of {of_plain:?}"
+    );
 
     let sweep = folder.path().join("runs/small-sweep");
     let page = fs::read_to_string(sweep.join("report.html")).unwrap();
-    assert!(page.contains("90.00 %") && page.contains("a paper") && page.contains("Over the seeds"));
+    assert!(
+        page.contains("90.00 %") && page.contains("a paper") && page.contains("Over the seeds")
+    );
     let elsewhere = path(folder.path(), "elsewhere.html");
     ok(&["report", sweep.to_str().unwrap(), "-o", &elsewhere]);
-    assert!(!fs::read_to_string(elsewhere).unwrap().contains("/report.html"), "links that lead nowhere");
+    assert!(
+        !fs::read_to_string(elsewhere)
+            .unwrap()
+            .contains("/report.html"),
+        "links that lead nowhere"
+    );
 }
 
 #[test]
 fn mistakes_are_found_before_anything_starts() {
     let folder = folder("layers.dense.units = [10, 11]\n");
-    let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
+    let (recipe, runs) = (
+        path(folder.path(), "small.toml"),
+        path(folder.path(), "runs"),
+    );
     let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs]));
-    assert!(message.contains("the last layer outputs 11 scores") && message.contains("`units 11`"), "{message}");
-    let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs, "--set", "sweep.data.limit=[300, 1]"]));
+    assert!(
+        message.contains("the last layer outputs 11 scores") && message.contains("`units 11`"),
+        "{message}"
+    );
+    let message = error(&mut kiln(&[
+        "sweep",
+        &recipe,
+        "--runs",
+        &runs,
+        "--set",
+        "sweep.data.limit=[300, 1]",
+    ]));
     assert!(message.contains("the last layer"), "{message}");
-    let only = ["--set", "sweep.layers=", "--set", "sweep.data.limit=[300, 1]"];
-    let message = error(&mut kiln(&[&["sweep", &recipe, "--runs", &runs], &only[..]].concat()));
-    assert!(message.contains("combination `limit 1`: there are no validation images"), "{message}");
+    let only = [
+        "--set",
+        "sweep.layers=",
+        "--set",
+        "sweep.data.limit=[300, 1]",
+    ];
+    let message = error(&mut kiln(
+        &[&["sweep", &recipe, "--runs", &runs], &only[..]].concat(),
+    ));
+    assert!(
+        message.contains("combination `limit 1`: there are no validation images"),
+        "{message}"
+    );
     let message = error(&mut kiln(&["run", &recipe, "--runs", &runs]));
-    assert!(message.contains("small.toml:12: this recipe has a `[sweep]`"), "{message}");
-    let message = error(&mut kiln(&["sweep", "models/quickstart.toml", "--runs", &runs]));
+    assert!(
+        message.contains("small.toml:12: this recipe has a `[sweep]`"),
+        "{message}"
+    );
+    let message = error(&mut kiln(&[
+        "sweep",
+        "models/quickstart.toml",
+        "--runs",
+        &runs,
+    ]));
     assert!(message.contains("has no `[sweep]`"), "{message}");
     assert!(!Path::new(&runs).exists());
 }
@@ -141,34 +243,78 @@ fn an_interrupted_sweep_goes_on_with_the_same_command() {
     use std::io::{BufRead, BufReader};
     mnist();
     let folder = folder("\"training.seed\" = [0, 1]\n");
-    let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
-    let args = ["sweep", &recipe, "--runs", &runs, "--set", "sweep.training.epochs=[1, 100000]"];
+    let (recipe, runs) = (
+        path(folder.path(), "small.toml"),
+        path(folder.path(), "runs"),
+    );
+    let args = [
+        "sweep",
+        &recipe,
+        "--runs",
+        &runs,
+        "--set",
+        "sweep.training.epochs=[1, 100000]",
+    ];
     let mut command = kiln(&args);
-    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let mut messages = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     assert!(messages.any(|line| line.contains("Epoch") && line.contains("1/100000")));
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     let rest: Vec<String> = messages.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(rest.last().unwrap().contains("with 1 of 4 runs complete: the same command runs the others"), "{rest:?}");
+    assert!(
+        rest.last()
+            .unwrap()
+            .contains("with 1 of 4 runs complete: the same command runs the others"),
+        "{rest:?}"
+    );
     let ended = sweep(folder.path(), &["--set", "sweep.training.epochs=[1]"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("Reusing 1/2") && ended.stderr.contains("Running 2/2"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Reusing 1/2") && ended.stderr.contains("Running 2/2"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn a_run_that_was_killed_in_a_sweep_is_resumed_by_the_same_command() {
     mnist();
     let folder = folder("\"training.seed\" = [3]\n");
-    let (recipe, runs) = (path(folder.path(), "small.toml"), path(folder.path(), "runs"));
-    let set = ["--set", "training.epochs=40", "--set", "data.limit=6000", "--threads", "2"];
+    let (recipe, runs) = (
+        path(folder.path(), "small.toml"),
+        path(folder.path(), "runs"),
+    );
+    let set = [
+        "--set",
+        "training.epochs=40",
+        "--set",
+        "data.limit=6000",
+        "--threads",
+        "2",
+    ];
     let args = [&["sweep", &recipe, "--runs", &runs][..], &set].concat();
-    let mut child = kiln(&args).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = kiln(&args)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let broken_off = folder.path().join("runs/small-sweep/seed-3");
     let start = std::time::Instant::now();
     while !broken_off.join("checkpoints/last.safetensors").exists() {
-        assert!(start.elapsed() < std::time::Duration::from_mins(2), "no epoch was done");
+        assert!(
+            start.elapsed() < std::time::Duration::from_mins(2),
+            "no epoch was done"
+        );
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     // Nobody else may write there meanwhile.
@@ -179,15 +325,37 @@ fn a_run_that_was_killed_in_a_sweep_is_resumed_by_the_same_command() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!broken_off.join("weights.safetensors").exists(), "it was done before it was killed");
+    assert!(
+        !broken_off.join("weights.safetensors").exists(),
+        "it was done before it was killed"
+    );
 
     let ended = run(&mut kiln(&args));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("Resuming after epoch "), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Resuming after epoch "),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(folders(folder.path()), ["seed-3"]);
-    let whole =
-        [&["train", &recipe, "--runs", &runs, "--set", "sweep=", "--set", "training.seed=3"][..], &set].concat();
+    let whole = [
+        &[
+            "train",
+            &recipe,
+            "--runs",
+            &runs,
+            "--set",
+            "sweep=",
+            "--set",
+            "training.seed=3",
+        ][..],
+        &set,
+    ]
+    .concat();
     let whole = ok(&whole).stdout.trim().to_owned();
     let weights = |run: &Path| fs::read(run.join("weights.safetensors")).unwrap();
-    assert!(weights(&broken_off) == weights(whole.as_ref()), "other weights");
+    assert!(
+        weights(&broken_off) == weights(whole.as_ref()),
+        "other weights"
+    );
 }

@@ -15,7 +15,10 @@ fn model() -> String {
 
 fn report(file: &str) -> (Option<i32>, Value) {
     let ended = run(&mut kiln(&["verify", file, "--json"]));
-    (ended.code, serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr)))
+    (
+        ended.code,
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr)),
+    )
 }
 
 /// The model's file with a change.
@@ -38,33 +41,58 @@ fn a_file_is_replayed_on_every_engine() {
     let (code, report) = report(&model());
     assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)));
     let engines = report["engines"].as_array().unwrap();
-    assert_eq!(engines.iter().map(|e| e["runtime"]["engine"].as_str().unwrap()).collect::<Vec<_>>(), ["tract", "ort"]);
+    assert_eq!(
+        engines
+            .iter()
+            .map(|e| e["runtime"]["engine"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["tract", "ort"]
+    );
     for engine in engines {
         assert!(engine["computed_by"].as_str().unwrap().contains("Burn"));
         let vectors = engine["vectors"].as_array().unwrap();
         assert_eq!(vectors.len(), 10);
         for vector in vectors {
             // Three implementations that agreed to the last bit would be one.
-            let (difference, tolerance) =
-                (vector["difference"].as_f64().unwrap(), vector["tolerance"].as_f64().unwrap());
-            assert!(difference <= tolerance && (1e-4..1e-3).contains(&tolerance), "{vector}");
+            let (difference, tolerance) = (
+                vector["difference"].as_f64().unwrap(),
+                vector["tolerance"].as_f64().unwrap(),
+            );
+            assert!(
+                difference <= tolerance && (1e-4..1e-3).contains(&tolerance),
+                "{vector}"
+            );
         }
     }
     let ended = ok(&["verify", &model(), "--engine", "ort"]);
     let line = ended.stdout.trim_end();
     assert!(
-        line.starts_with("ONNX Runtime 1.") && line.contains("(cpu): 10 golden vectors, largest difference "),
+        line.starts_with("ONNX Runtime 1.")
+            && line.contains("(cpu): 10 golden vectors, largest difference "),
         "{line}"
     );
-    assert!(line.ends_with(": passed") && line.lines().count() == 1, "{line}");
+    assert!(
+        line.ends_with(": passed") && line.lines().count() == 1,
+        "{line}"
+    );
 }
 
 #[test]
 fn golden_inputs_are_the_data_sets_own_pixels() {
     let images = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap();
-    let golden = kiln_onnx::load(model()).unwrap().metadata().unwrap().golden.unwrap();
+    let golden = kiln_onnx::load(model())
+        .unwrap()
+        .metadata()
+        .unwrap()
+        .golden
+        .unwrap();
     for vector in &golden.vectors {
-        let number: usize = vector.source.strip_prefix("mnist:test, image ").unwrap().parse().unwrap();
+        let number: usize = vector
+            .source
+            .strip_prefix("mnist:test, image ")
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_eq!(vector.pixels, images[16 + number * 784..][..784]);
         assert_eq!([vector.height, vector.width, vector.channels], [28, 28, 1]);
     }
@@ -75,19 +103,33 @@ fn a_weight_that_changed_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "weight.onnx", |model| {
         let initializers = &mut model.graph.as_mut().unwrap().initializer;
-        let tensor = initializers.iter_mut().find(|tensor| tensor.name == "dense.weight").unwrap();
+        let tensor = initializers
+            .iter_mut()
+            .find(|tensor| tensor.name == "dense.weight")
+            .unwrap();
         let (mut values, shape) = (tensor.to_f32().unwrap(), tensor.shape().unwrap());
         // One of some hundred thousand; of a row that matters, whatever the training made of it.
-        let largest = (0..values.len()).max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs())).unwrap();
+        let largest = (0..values.len())
+            .max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs()))
+            .unwrap();
         values[largest] += 0.5;
         *tensor = TensorProto::from_f32("dense.weight", &shape, &values);
     });
     let ended = run(&mut kiln(&["verify", &file]));
-    assert_eq!((ended.code, ended.stdout.matches("FAILED").count()), (Some(1), 2), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(
+        (ended.code, ended.stdout.matches("FAILED").count()),
+        (Some(1), 2),
+        "{}{}",
+        ended.stdout,
+        ended.stderr
+    );
     let (code, report) = report(&file);
     assert_eq!((code, &report["passed"]), (Some(1), &Value::Bool(false)));
     // Whether or not anyone reads why.
-    assert_eq!(unread(&mut kiln(&["verify", &file])), (Some(1), String::new()));
+    assert_eq!(
+        unread(&mut kiln(&["verify", &file])),
+        (Some(1), String::new())
+    );
     assert_eq!(unread(&mut kiln(&["verify", &file, "--json"])).0, Some(1));
     assert_eq!(unread(&mut kiln(&["verify", &model()])).0, Some(0));
 }
@@ -96,7 +138,9 @@ fn a_weight_that_changed_is_found() {
 fn preprocessing_that_changed_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "scale.onnx", |model| {
-        change_metadata(model, |metadata| metadata.preprocessing.as_mut().unwrap().scale = 1.0 / 256.0);
+        change_metadata(model, |metadata| {
+            metadata.preprocessing.as_mut().unwrap().scale = 1.0 / 256.0
+        });
     });
     assert_eq!(report(&file).0, Some(1));
 }
@@ -105,11 +149,17 @@ fn preprocessing_that_changed_is_found() {
 fn labels_that_changed_places_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "labels.onnx", |model| {
-        change_metadata(model, |metadata| metadata.labels.as_mut().unwrap().reverse());
+        change_metadata(model, |metadata| {
+            metadata.labels.as_mut().unwrap().reverse()
+        });
     });
     let ended = run(&mut kiln(&["verify", &file, "--engine", "tract"]));
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stdout.contains("which the model calls"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("which the model calls"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
@@ -118,7 +168,11 @@ fn what_a_file_says_cannot_command_the_terminal() {
     let clear = "\u{1b}[2J\u{9b}1A\r\n\u{202e}";
     let file = changed(folder.path(), "labels.onnx", |model| {
         change_metadata(model, |metadata| {
-            metadata.labels.iter_mut().flatten().for_each(|label| label.insert_str(0, clear));
+            metadata
+                .labels
+                .iter_mut()
+                .flatten()
+                .for_each(|label| label.insert_str(0, clear));
             metadata
                 .golden
                 .iter_mut()
@@ -128,7 +182,9 @@ fn what_a_file_says_cannot_command_the_terminal() {
     });
     let digits = folder.path().join("digits");
     fs::create_dir_all(&digits).unwrap();
-    image::GrayImage::new(28, 28).save(digits.join("0.png")).unwrap();
+    image::GrayImage::new(28, 28)
+        .save(digits.join("0.png"))
+        .unwrap();
     let list = path(folder.path(), "list.csv");
     // Every label, so that some are mistakes.
     let lines = (0..10).map(|class| format!("digits/0.png,\"{clear}{class}\"\n"));
@@ -137,7 +193,10 @@ fn what_a_file_says_cannot_command_the_terminal() {
     fs::write(&unknown, format!("path,label\ndigits/0.png,\"{clear}x\"\n")).unwrap();
     for (args, code) in [
         (&["verify", &file, "--engine", "tract"][..], 1),
-        (&["predict", &file, digits.to_str().unwrap(), "--top-k", "10"], 0),
+        (
+            &["predict", &file, digits.to_str().unwrap(), "--top-k", "10"],
+            0,
+        ),
         (&["eval", &file, "--data", &list], 0),
         (&["eval", &file, "--data", &unknown], 2),
         (&["describe", &file], 0),
@@ -146,7 +205,10 @@ fn what_a_file_says_cannot_command_the_terminal() {
         assert_eq!(ended.code, Some(code), "{args:?} {ended:?}");
         let unsafe_char = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         let text = [ended.stdout, ended.stderr].concat();
-        assert!(!text.contains(unsafe_char) && text.contains('\u{fffd}'), "{args:?} {text:?}");
+        assert!(
+            !text.contains(unsafe_char) && text.contains('\u{fffd}'),
+            "{args:?} {text:?}"
+        );
     }
 }
 
@@ -155,7 +217,10 @@ fn a_weight_that_is_no_number_is_a_difference() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "nan.onnx", |model| {
         let initializers = &mut model.graph.as_mut().unwrap().initializer;
-        let tensor = initializers.iter_mut().find(|tensor| tensor.name == "conv2d.bias").unwrap();
+        let tensor = initializers
+            .iter_mut()
+            .find(|tensor| tensor.name == "conv2d.bias")
+            .unwrap();
         let (mut values, shape) = (tensor.to_f32().unwrap(), tensor.shape().unwrap());
         values[0] = f32::NAN;
         *tensor = TensorProto::from_f32("conv2d.bias", &shape, &values);
@@ -168,15 +233,28 @@ fn a_weight_that_is_no_number_is_a_difference() {
 fn a_file_without_golden_vectors_cannot_be_verified() {
     let folder = tempfile::tempdir().unwrap();
     let file = path(folder.path(), "plain.onnx");
-    ok(&["export", trained().to_str().unwrap(), "--no-golden", "-o", &file]);
+    ok(&[
+        "export",
+        trained().to_str().unwrap(),
+        "--no-golden",
+        "-o",
+        &file,
+    ]);
     let message = error(&mut kiln(&["verify", &file]));
-    assert!(message.contains("plain.onnx") && message.contains("kiln.golden"), "{message}");
+    assert!(
+        message.contains("plain.onnx") && message.contains("kiln.golden"),
+        "{message}"
+    );
     // Exporting fetches nothing: where the data set is not at hand, it says what that means.
     let other = path(folder.path(), "other.onnx");
     let mut command = kiln(&["export", trained().to_str().unwrap(), "-o", &other]);
     let ended = run(command.env("KILN_CACHE", folder.path().join("cache")));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("kiln fetch mnist"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("kiln fetch mnist"),
+        "{}",
+        ended.stderr
+    );
     assert!(fs::read(&file).unwrap() == fs::read(other).unwrap());
     assert!(fs::read(&file).unwrap() != fs::read(model()).unwrap());
 }
@@ -187,27 +265,55 @@ fn a_verified_file_is_not_replaced_by_one_that_is_not() {
     let run_dir = folder.path().join("run");
     fs::create_dir(&run_dir).unwrap();
     model();
-    for entry in fs::read_dir(trained()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+    for entry in fs::read_dir(trained())
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_file())
+    {
         fs::copy(entry.path(), run_dir.join(entry.file_name())).unwrap();
     }
-    let (dir, verified) = (run_dir.to_str().unwrap(), fs::read(run_dir.join("model.onnx")).unwrap());
+    let (dir, verified) = (
+        run_dir.to_str().unwrap(),
+        fs::read(run_dir.join("model.onnx")).unwrap(),
+    );
     let weights = fs::read(run_dir.join("weights.safetensors")).unwrap();
     let printed = ok(&["export", dir, "--no-golden"]).stdout;
-    assert!(printed.trim_end().ends_with("model-no-golden.onnx"), "{printed}");
-    assert!(run(&mut kiln(&["verify", printed.trim_end()])).stderr.contains("kiln.golden"));
+    assert!(
+        printed.trim_end().ends_with("model-no-golden.onnx"),
+        "{printed}"
+    );
+    assert!(
+        run(&mut kiln(&["verify", printed.trim_end()]))
+            .stderr
+            .contains("kiln.golden")
+    );
     // Without the data set, the vectors cannot be made again.
     let mut command = kiln(&["export", dir]);
     let message = error(command.env("KILN_CACHE", folder.path().join("cache")));
-    assert!(message.contains("model.onnx has golden vectors") && message.contains("kiln fetch mnist"), "{message}");
+    assert!(
+        message.contains("model.onnx has golden vectors") && message.contains("kiln fetch mnist"),
+        "{message}"
+    );
     ok(&["export", dir, "--softmax"]);
     let message = error(&mut kiln(&["export", dir, "--softmax", "--no-golden"]));
-    assert!(message.contains("model-softmax.onnx has golden vectors") && message.contains("-o"), "{message}");
+    assert!(
+        message.contains("model-softmax.onnx has golden vectors") && message.contains("-o"),
+        "{message}"
+    );
     for taken in ["weights.safetensors", "model.onnx"] {
         let file = path(&run_dir, taken);
         let message = error(&mut kiln(&["export", dir, "--softmax", "-o", &file]));
-        assert!(message.contains("--output would replace `") && message.contains(taken), "{message}");
+        assert!(
+            message.contains("--output would replace `") && message.contains(taken),
+            "{message}"
+        );
     }
-    let message = error(&mut kiln(&["report", dir, "-o", &path(&run_dir, "weights.safetensors")]));
+    let message = error(&mut kiln(&[
+        "report",
+        dir,
+        "-o",
+        &path(&run_dir, "weights.safetensors"),
+    ]));
     assert!(message.contains("--output would replace `"), "{message}");
     assert!(fs::read(run_dir.join("model.onnx")).unwrap() == verified);
     assert!(fs::read(run_dir.join("weights.safetensors")).unwrap() == weights);
@@ -218,13 +324,30 @@ fn a_verified_file_is_not_replaced_by_one_that_is_not() {
 
 #[test]
 fn the_file_says_where_it_comes_from() {
-    let environment: Value = serde_json::from_slice(&fs::read(trained().join("environment.json")).unwrap()).unwrap();
-    let provenance = kiln_onnx::load(model()).unwrap().metadata().unwrap().provenance;
-    for key in ["kiln", "recipe", "dataset", "seed", "epoch", "val_accuracy", "platform", "device"] {
+    let environment: Value =
+        serde_json::from_slice(&fs::read(trained().join("environment.json")).unwrap()).unwrap();
+    let provenance = kiln_onnx::load(model())
+        .unwrap()
+        .metadata()
+        .unwrap()
+        .provenance;
+    for key in [
+        "kiln",
+        "recipe",
+        "dataset",
+        "seed",
+        "epoch",
+        "val_accuracy",
+        "platform",
+        "device",
+    ] {
         assert!(provenance.contains_key(key), "{key}: {provenance:?}");
     }
     for (file, checksum) in environment["data"].as_object().unwrap() {
-        assert_eq!(Some(provenance[&format!("data:{file}")].as_str()), checksum.as_str());
+        assert_eq!(
+            Some(provenance[&format!("data:{file}")].as_str()),
+            checksum.as_str()
+        );
     }
 }
 
@@ -232,48 +355,106 @@ fn the_file_says_where_it_comes_from() {
 fn a_graph_that_takes_pixels_gives_the_same_answers() {
     let folder = tempfile::tempdir().unwrap();
     let [pixels, values] = ["pixels.onnx", "values.onnx"].map(|name| path(folder.path(), name));
-    ok(&["export", trained().to_str().unwrap(), "--uint8-input", "-o", &pixels]);
-    ok(&["export", trained().to_str().unwrap(), "--softmax", "-o", &values]);
+    ok(&[
+        "export",
+        trained().to_str().unwrap(),
+        "--uint8-input",
+        "-o",
+        &pixels,
+    ]);
+    ok(&[
+        "export",
+        trained().to_str().unwrap(),
+        "--softmax",
+        "-o",
+        &values,
+    ]);
     assert_eq!(report(&pixels).0, Some(0));
     let rows = |model: &str, engine: &str| -> Vec<(String, Vec<f64>)> {
-        let ended = ok(&["eval", model, "--data", "mnist:test", "--engine", engine, "--predictions", "-"]);
+        let ended = ok(&[
+            "eval",
+            model,
+            "--data",
+            "mnist:test",
+            "--engine",
+            engine,
+            "--predictions",
+            "-",
+        ]);
         let mut reader = csv(&ended.stdout).into_iter();
         reader.next();
-        reader.map(|row| (row[2].clone(), row[4..].iter().map(|p| p.parse().unwrap()).collect())).collect()
+        reader
+            .map(|row| {
+                (
+                    row[2].clone(),
+                    row[4..].iter().map(|p| p.parse().unwrap()).collect(),
+                )
+            })
+            .collect()
     };
     let expected = rows(&values, "ort");
     assert_eq!(expected.len(), 10_000);
     for engine in ["tract", "ort"] {
-        for ((class, found), (expected_class, expected)) in rows(&pixels, engine).iter().zip(&expected) {
+        for ((class, found), (expected_class, expected)) in
+            rows(&pixels, engine).iter().zip(&expected)
+        {
             assert_eq!(class, expected_class);
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+            assert!(
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| (a - b).abs() < 1e-5),
+                "{found:?} {expected:?}"
+            );
         }
     }
     // An image of another size and with colours, which kiln brings to what the graph takes.
     let picture = path(folder.path(), "picture.png");
     let pixel = |x: u32, y: u32| image::Rgb([(x * 3) as u8, (y * 5) as u8, 0]);
-    image::RgbImage::from_fn(61, 40, pixel).save(&picture).unwrap();
+    image::RgbImage::from_fn(61, 40, pixel)
+        .save(&picture)
+        .unwrap();
     let predict = |model: &str, engine: &str| {
         let ended = ok(&["predict", model, &picture, "--engine", engine, "--json"]);
         // Behind the line that says what it ran on.
         let found: Value = serde_json::from_str(ended.stdout.lines().nth(1).unwrap()).unwrap();
-        (found["label"].clone(), found["probability"].as_f64().unwrap())
+        (
+            found["label"].clone(),
+            found["probability"].as_f64().unwrap(),
+        )
     };
     let (label, probability) = predict(&pixels, "tract");
     let other = predict(&pixels, "ort");
-    assert!(other.0 == label && (other.1 - probability).abs() < 1e-5, "{other:?} {probability}");
+    assert!(
+        other.0 == label && (other.1 - probability).abs() < 1e-5,
+        "{other:?} {probability}"
+    );
     // Resized pixels are rounded to 8 bits: half of 1/255 here and there.
     let exact = predict(&values, "tract");
-    assert!(exact.0 == label && (exact.1 - probability).abs() < 0.02, "{exact:?} {probability}");
+    assert!(
+        exact.0 == label && (exact.1 - probability).abs() < 0.02,
+        "{exact:?} {probability}"
+    );
 }
 
 fn csv(text: &str) -> Vec<Vec<String>> {
-    text.lines().map(|line| line.split(',').map(String::from).collect()).collect()
+    text.lines()
+        .map(|line| line.split(',').map(String::from).collect())
+        .collect()
 }
 
 #[test]
 fn features_are_not_pixels() {
-    let ended = run(&mut kiln(&["export", "runs/x", "--uint8-input", "--head-only"]));
+    let ended = run(&mut kiln(&[
+        "export",
+        "runs/x",
+        "--uint8-input",
+        "--head-only",
+    ]));
     assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("cannot be used with"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cannot be used with"),
+        "{}",
+        ended.stderr
+    );
 }

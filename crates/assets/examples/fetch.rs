@@ -11,7 +11,10 @@ struct Lines;
 
 impl Progress for Lines {
     fn begin(&self, what: &str, total: Option<u64>) {
-        eprintln!("{what}, {}", total.map_or("size unknown".into(), |bytes| format!("{bytes} bytes")));
+        eprintln!(
+            "{what}, {}",
+            total.map_or("size unknown".into(), |bytes| format!("{bytes} bytes"))
+        );
     }
     fn advance(&self, _bytes: u64) {}
     fn finish(&self) {}
@@ -25,10 +28,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let into_cache = Fetcher::new(Cache::from_env()?, &Lines, &cancel);
     for name in std::env::args().skip(1) {
         let start = Instant::now();
-        match Asset::named(&name).map_err(Box::<dyn Error>::from).and_then(|asset| Ok(into_cache.fetch(&asset)?)) {
+        match Asset::named(&name)
+            .map_err(Box::<dyn Error>::from)
+            .and_then(|asset| Ok(into_cache.fetch(&asset)?))
+        {
             Ok(fetched) => {
                 for file in &fetched.files {
-                    println!("{} ({} bytes, from {})", file.path.display(), file.size, file.origin);
+                    println!(
+                        "{} ({} bytes, from {})",
+                        file.path.display(),
+                        file.size,
+                        file.origin
+                    );
                 }
                 println!("{name}: {:.2} s", start.elapsed().as_secs_f64());
             }

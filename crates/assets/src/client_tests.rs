@@ -5,7 +5,11 @@ use super::*;
 use crate::testing::script;
 
 fn npm() -> Source {
-    Source::Npm { package: "toy".into(), version: "1.0.0".into(), members: vec!["package/a".into()] }
+    Source::Npm {
+        package: "toy".into(),
+        version: "1.0.0".into(),
+        members: vec!["package/a".into()],
+    }
 }
 
 fn pip(platform: Option<&str>) -> Source {
@@ -24,20 +28,32 @@ fn attempt(source: &Source, programs: &[(&str, &str)]) -> Result<String, String>
     for (name, body) in programs {
         script(bin.path(), name, body);
     }
-    let result = archive(source, &Clients::on(bin.path()), parent.path(), &AtomicBool::new(false));
+    let result = archive(
+        source,
+        &Clients::on(bin.path()),
+        parent.path(),
+        &AtomicBool::new(false),
+    );
     let outcome = match result {
         Ok((archive, _work)) => Ok(fs::read_to_string(archive).unwrap()),
         Err(Failure::Source(error)) => Err(error.to_string()),
         Err(other) => panic!("{other:?}"),
     };
-    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "temporary folders are removed");
+    assert_eq!(
+        fs::read_dir(parent.path()).unwrap().count(),
+        0,
+        "temporary folders are removed"
+    );
     outcome
 }
 
 #[test]
 fn npm_is_asked_for_the_exact_version() {
     let arguments = attempt(&npm(), &[("npm", r#"echo "$@" > toy-1.0.0.tgz"#)]).unwrap();
-    assert_eq!(arguments, "pack --ignore-scripts --loglevel=error toy@1.0.0\n");
+    assert_eq!(
+        arguments,
+        "pack --ignore-scripts --loglevel=error toy@1.0.0\n"
+    );
 }
 
 #[test]
@@ -45,18 +61,33 @@ fn pip_is_asked_for_the_exact_wheel() {
     let print = [("pip", r#"echo "$@" > toy.whl"#)];
     let any = attempt(&pip(None), &print).unwrap();
     assert!(any.starts_with("download --no-input "), "{any}");
-    assert!(any.ends_with("--no-deps --only-binary=:all: --python-version 3.11 --dest . toy==1.0\n"), "{any}");
+    assert!(
+        any.ends_with("--no-deps --only-binary=:all: --python-version 3.11 --dest . toy==1.0\n"),
+        "{any}"
+    );
     let mac = attempt(&pip(Some("macosx_14_0_arm64")), &print).unwrap();
-    assert!(mac.ends_with("--implementation cp --platform macosx_14_0_arm64 toy==1.0\n"), "{mac}");
+    assert!(
+        mac.ends_with("--implementation cp --platform macosx_14_0_arm64 toy==1.0\n"),
+        "{mac}"
+    );
 }
 
 #[test]
 fn python_stands_in_for_a_pip_that_is_missing_or_cannot_start() {
     let python = ("python3", r#"echo "$1 $2 $3" > toy.whl"#);
     assert_eq!(attempt(&pip(None), &[python]).unwrap(), "-m pip download\n");
-    assert_eq!(attempt(&pip(None), &[python, ("pip", "exit 127")]).unwrap(), "-m pip download\n");
-    let no_module = ("pip3", "echo 'ModuleNotFoundError: No module named pip' >&2; exit 1");
-    assert_eq!(attempt(&pip(None), &[python, no_module]).unwrap(), "-m pip download\n");
+    assert_eq!(
+        attempt(&pip(None), &[python, ("pip", "exit 127")]).unwrap(),
+        "-m pip download\n"
+    );
+    let no_module = (
+        "pip3",
+        "echo 'ModuleNotFoundError: No module named pip' >&2; exit 1",
+    );
+    assert_eq!(
+        attempt(&pip(None), &[python, no_module]).unwrap(),
+        "-m pip download\n"
+    );
 }
 
 #[test]
@@ -69,12 +100,18 @@ fn a_pip_that_works_and_fails_is_not_repeated_under_another_name() {
 #[test]
 fn a_missing_client_is_named() {
     assert_eq!(attempt(&npm(), &[]).unwrap_err(), "npm: not found on PATH");
-    assert_eq!(attempt(&pip(None), &[]).unwrap_err(), "pip, pip3, python3 -m pip: not found on PATH");
+    assert_eq!(
+        attempt(&pip(None), &[]).unwrap_err(),
+        "pip, pip3, python3 -m pip: not found on PATH"
+    );
 }
 
 #[test]
 fn a_client_that_leaves_no_archive_or_several_is_not_believed() {
-    assert_eq!(attempt(&npm(), &[("npm", "exit 0")]).unwrap_err(), "npm: it left no archive");
+    assert_eq!(
+        attempt(&npm(), &[("npm", "exit 0")]).unwrap_err(),
+        "npm: it left no archive"
+    );
     let two = attempt(&npm(), &[("npm", "echo > a; echo > b")]).unwrap_err();
     assert_eq!(two, "npm: it left 2 files instead of one archive");
 }
@@ -84,7 +121,12 @@ fn a_stop_kills_the_client() {
     let (bin, parent) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     script(bin.path(), "npm", "exec sleep 600");
     let start = Instant::now();
-    let result = archive(&npm(), &Clients::on(bin.path()), parent.path(), &AtomicBool::new(true));
+    let result = archive(
+        &npm(),
+        &Clients::on(bin.path()),
+        parent.path(),
+        &AtomicBool::new(true),
+    );
     assert!(matches!(result, Err(Failure::Cancelled)));
     // Not a question of speed: without the kill it would take ten minutes.
     assert!(start.elapsed() < Duration::from_mins(5));
@@ -95,13 +137,19 @@ fn the_line_that_explains_is_found() {
     let failed = ExitStatus::from_raw(256);
     let npm = "npm error code ETARGET\nnpm error notarget No matching version found for toy@9.\nnpm error notarget In most \
                cases you are wrong.\nnpm error A complete log of this run can be found in: /x\n";
-    assert_eq!(explain(npm, failed), ("notarget No matching version found for toy@9.".into(), false));
-    let old =
-        "npm ERR! code ENOTFOUND\nnpm ERR! syscall getaddrinfo\nnpm ERR! errno ENOTFOUND\nnpm ERR! network failed\n";
+    assert_eq!(
+        explain(npm, failed),
+        (
+            "notarget No matching version found for toy@9.".into(),
+            false
+        )
+    );
+    let old = "npm ERR! code ENOTFOUND\nnpm ERR! syscall getaddrinfo\nnpm ERR! errno ENOTFOUND\nnpm ERR! network failed\n";
     assert_eq!(explain(old, failed).0, "network failed");
     let pip = "WARNING: Retrying (Retry(total=0)) after connection broken by 'X'\nERROR: Could not find a version\n\
                ERROR: No matching distribution found for toy==1\n\n";
-    let reason = "cannot reach the package index (ERROR: No matching distribution found for toy==1)";
+    let reason =
+        "cannot reach the package index (ERROR: No matching distribution found for toy==1)";
     assert_eq!(explain(pip, failed).0, reason);
     assert_eq!(explain("something\n  odd  \n\n", failed).0, "odd");
     assert_eq!(explain("", failed).0, "exit status: 1");

@@ -10,7 +10,11 @@ pub struct Clients {
 }
 
 /// What a program's file name ends in. Windows has npm as a batch file.
-const ENDINGS: &[&str] = if cfg!(windows) { &[".exe", ".cmd"] } else { &[""] };
+const ENDINGS: &[&str] = if cfg!(windows) {
+    &[".exe", ".cmd"]
+} else {
+    &[""]
+};
 
 impl Clients {
     /// The clients on the `PATH` of this process.
@@ -20,15 +24,20 @@ impl Clients {
 
     /// The clients on a given `PATH`; on an empty one there are none.
     pub fn on(path: impl AsRef<OsStr>) -> Self {
-        Self { path: path.as_ref().to_owned() }
+        Self {
+            path: path.as_ref().to_owned(),
+        }
     }
 
     /// The first file of this name that can be run. Relative folders are left out: they depend on where the program is
     /// started, and clients are started in a temporary folder.
     pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
         let folders = std::env::split_paths(&self.path).filter(|folder| folder.is_absolute());
-        let candidates =
-            folders.flat_map(|folder| ENDINGS.iter().map(move |end| folder.join(format!("{program}{end}"))));
+        let candidates = folders.flat_map(|folder| {
+            ENDINGS
+                .iter()
+                .map(move |end| folder.join(format!("{program}{end}")))
+        });
         candidates.into_iter().find(|file| runnable(file))
     }
 }
@@ -36,7 +45,8 @@ impl Clients {
 #[cfg(unix)]
 fn runnable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(not(unix))]
@@ -57,7 +67,10 @@ mod tests {
         fs::write(first.path().join("npm"), "not runnable").unwrap();
         script(second.path(), "npm", "exit 0");
         let path = std::env::join_paths([Path::new("."), first.path(), second.path()]).unwrap();
-        assert_eq!(Clients::on(path).find("npm"), Some(second.path().join("npm")));
+        assert_eq!(
+            Clients::on(path).find("npm"),
+            Some(second.path().join("npm"))
+        );
         assert_eq!(Clients::on("").find("npm"), None);
     }
 }

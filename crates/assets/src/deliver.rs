@@ -6,7 +6,10 @@ use std::path::Path;
 use crate::error::Failure;
 use crate::http::{self, Download};
 use crate::progress::Step;
-use crate::{Asset, AssetFile, CacheError, Fetcher, Source, SourceError, client, extract, install, leftovers, stamp};
+use crate::{
+    Asset, AssetFile, CacheError, Fetcher, Source, SourceError, client, extract, install,
+    leftovers, stamp,
+};
 
 impl Fetcher<'_> {
     /// Downloads the missing files one by one.
@@ -20,9 +23,20 @@ impl Fetcher<'_> {
     ) -> Result<(), Failure> {
         let agent = http::agent();
         for file in missing.iter().map(|&index| &asset.files[index]) {
-            let remote = if gzip { format!("{}.gz", file.name) } else { file.name.clone() };
+            let remote = if gzip {
+                format!("{}.gz", file.name)
+            } else {
+                file.name.clone()
+            };
             let part = folder.join(format!(".{remote}{}", leftovers::PART));
-            let (url, limit) = (format!("{base}{remote}"), if gzip { compressed_limit(file.size) } else { file.size });
+            let (url, limit) = (
+                format!("{base}{remote}"),
+                if gzip {
+                    compressed_limit(file.size)
+                } else {
+                    file.size
+                },
+            );
             let download = Download {
                 agent: &agent,
                 url: &url,
@@ -71,12 +85,22 @@ impl Fetcher<'_> {
         extract::extract(&archive, budget(asset), &wanted, &mut |index, content| {
             install::install(content, &asset.files[index], folder, self.cancel)
         })?;
-        let absent = missing.iter().find(|&&index| !stamp::verified(folder, &asset.files[index]));
+        let absent = missing
+            .iter()
+            .find(|&&index| !stamp::verified(folder, &asset.files[index]));
         match absent {
             None => Ok(()),
             Some(&index) => {
-                let member = source.members().get(index).cloned().unwrap_or_else(|| asset.files[index].name.clone());
-                Err(SourceError::Missing { container: "the archive".into(), member }.into())
+                let member = source
+                    .members()
+                    .get(index)
+                    .cloned()
+                    .unwrap_or_else(|| asset.files[index].name.clone());
+                Err(SourceError::Missing {
+                    container: "the archive".into(),
+                    member,
+                }
+                .into())
             }
         }
     }

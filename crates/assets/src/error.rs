@@ -9,7 +9,9 @@ use crate::{Asset, AssetFile, CacheError, SourceError};
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The asset is not in the cache, and looking elsewhere is forbidden.
-    #[error("{asset} is not in the cache, and offline mode forbids getting it: leave offline mode, or {by_hand}")]
+    #[error(
+        "{asset} is not in the cache, and offline mode forbids getting it: leave offline mode, or {by_hand}"
+    )]
     Offline {
         /// The asset's name.
         asset: String,
@@ -80,7 +82,11 @@ impl fmt::Display for AllSourcesFailed {
         for FailedSource { source, reason } in &self.failed {
             writeln!(f, "  {source}\n    {reason}")?;
         }
-        write!(f, "Go online or install a package client named above and try again, or {}", self.by_hand)
+        write!(
+            f,
+            "Go online or install a package client named above and try again, or {}",
+            self.by_hand
+        )
     }
 }
 
@@ -102,7 +108,12 @@ impl ByHand {
     pub(crate) fn new(asset: &Asset, folder: PathBuf, wanted: impl Fn(&AssetFile) -> bool) -> Self {
         Self {
             asset: asset.name.clone(),
-            files: asset.files.iter().filter(|file| wanted(file)).cloned().collect(),
+            files: asset
+                .files
+                .iter()
+                .filter(|file| wanted(file))
+                .cloned()
+                .collect(),
             folder,
             single: asset.files.len() == 1,
         }
@@ -118,12 +129,19 @@ impl fmt::Display for ByHand {
                 "run `kiln fetch {name} --from FILE` with this file, or an archive (.gz, .tgz, .zip, .whl) of it:"
             )?;
         } else {
-            write!(f, "run `kiln fetch {name} --from FOLDER` with a folder, or an archive (.tgz, .zip), of:")?;
+            write!(
+                f,
+                "run `kiln fetch {name} --from FOLDER` with a folder, or an archive (.tgz, .zip), of:"
+            )?;
         }
         for AssetFile { name, size, sha256 } in &self.files {
             write!(f, "\n  {name}, {size} bytes, SHA-256 {sha256}")?;
         }
-        write!(f, "\nWhat is supplied is checked and stored in {}", self.folder.display())
+        write!(
+            f,
+            "\nWhat is supplied is checked and stored in {}",
+            self.folder.display()
+        )
     }
 }
 

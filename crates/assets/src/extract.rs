@@ -36,9 +36,15 @@ pub(crate) fn kind(path: &Path) -> io::Result<Kind> {
     }
     let mut block = Vec::with_capacity(512);
     // A torn file is told when it is read in earnest.
-    let _ = MultiGzDecoder::new(reader).take(512).read_to_end(&mut block);
+    let _ = MultiGzDecoder::new(reader)
+        .take(512)
+        .read_to_end(&mut block);
     let magic = block.get(257..262);
-    Ok(if magic == Some(b"ustar") { Kind::TarGz } else { Kind::Single })
+    Ok(if magic == Some(b"ustar") {
+        Kind::TarGz
+    } else {
+        Kind::Single
+    })
 }
 
 /// Hands every member of an archive that `select` gives a number to `sink`, with that number. Nothing is written, so
@@ -54,9 +60,11 @@ pub(crate) fn extract(
     match kind(archive).map_err(|error| unreadable(archive, &error))? {
         Kind::Zip => zip(archive, select, sink),
         Kind::TarGz => tar_gz(archive, budget, select, sink),
-        Kind::Single => {
-            Err(SourceError::Read { what: archive.display().to_string(), reason: "it is no archive".into() }.into())
+        Kind::Single => Err(SourceError::Read {
+            what: archive.display().to_string(),
+            reason: "it is no archive".into(),
         }
+        .into()),
     }
 }
 
@@ -66,12 +74,19 @@ fn zip(
     sink: &mut dyn FnMut(usize, &mut dyn Read) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| unreadable(path, &error))?;
+    let mut archive =
+        zip::ZipArchive::new(BufReader::new(file)).map_err(|error| unreadable(path, &error))?;
     for index in 0..archive.len() {
         // A name that is no text cannot be one that is wanted.
-        let Some(Ok(name)) = archive.name_for_index(index) else { continue };
-        let Some(number) = (!name.ends_with('/')).then(|| select(&name)).flatten() else { continue };
-        let mut member = archive.by_index(index).map_err(|error| unreadable(path, &error))?;
+        let Some(Ok(name)) = archive.name_for_index(index) else {
+            continue;
+        };
+        let Some(number) = (!name.ends_with('/')).then(|| select(&name)).flatten() else {
+            continue;
+        };
+        let mut member = archive
+            .by_index(index)
+            .map_err(|error| unreadable(path, &error))?;
         sink(number, &mut member)?;
     }
     Ok(())
@@ -86,7 +101,10 @@ fn tar_gz(
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let plain = MultiGzDecoder::new(BufReader::new(file)).take(budget);
     let mut archive = tar::Archive::new(plain);
-    for entry in archive.entries().map_err(|error| unreadable(path, &error))? {
+    for entry in archive
+        .entries()
+        .map_err(|error| unreadable(path, &error))?
+    {
         let mut entry = entry.map_err(|error| unreadable(path, &error))?;
         if !entry.header().entry_type().is_file() {
             continue;
@@ -100,7 +118,10 @@ fn tar_gz(
 }
 
 fn unreadable(path: &Path, error: &dyn std::error::Error) -> SourceError {
-    SourceError::Read { what: path.display().to_string(), reason: error.to_string() }
+    SourceError::Read {
+        what: path.display().to_string(),
+        reason: error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -122,10 +143,17 @@ mod tests {
         extract(
             &path,
             budget,
-            &|name| ["data/a", "data/b"].iter().position(|wanted| *wanted == name),
+            &|name| {
+                ["data/a", "data/b"]
+                    .iter()
+                    .position(|wanted| *wanted == name)
+            },
             &mut |n, reader| {
                 let mut content = Vec::new();
-                reader.take(1000).read_to_end(&mut content).map_err(|error| unreadable(&path, &error))?;
+                reader
+                    .take(1000)
+                    .read_to_end(&mut content)
+                    .map_err(|error| unreadable(&path, &error))?;
                 found.push((n, content));
                 Ok(())
             },
@@ -162,7 +190,10 @@ mod tests {
         let zeros = vec![0; 5_000_000];
         let bomb = make_tar_gz(&[("padding", zeros.as_slice()), ("data/a", b"A")]);
         assert!(bomb.len() < 50_000);
-        assert!(matches!(names_and_contents(&bomb, 1 << 20), Err(Failure::Source(SourceError::Read { .. }))));
+        assert!(matches!(
+            names_and_contents(&bomb, 1 << 20),
+            Err(Failure::Source(SourceError::Read { .. }))
+        ));
         assert_eq!(names_and_contents(&bomb, 1 << 23).unwrap().len(), 1);
     }
 

@@ -39,7 +39,9 @@ pub enum Origin {
 impl Fetched {
     /// Size of all files in bytes.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+        self.files
+            .iter()
+            .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
     /// Where the files came from, each origin once.

@@ -97,7 +97,11 @@ impl Download<'_> {
                     remove(self.part)?;
                 }
                 Err(Broken::Connection { reason, .. }) => return Err(self.broken(&reason).into()),
-                Err(Broken::Misfit) => return Err(self.broken("the server sends a range nobody asked for").into()),
+                Err(Broken::Misfit) => {
+                    return Err(self
+                        .broken("the server sends a range nobody asked for")
+                        .into());
+                }
             }
         }
     }
@@ -111,18 +115,35 @@ impl Download<'_> {
         }
         let response = match request.call() {
             Ok(response) => response,
-            Err(error) => return Err(Broken::Connection { new: 0, reason: explain(&error) }),
+            Err(error) => {
+                return Err(Broken::Connection {
+                    new: 0,
+                    reason: explain(&error),
+                });
+            }
         };
         let offset = match response.status() {
             StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if present > 0 && range_start(&response) == Some(present) => present,
+            StatusCode::PARTIAL_CONTENT
+                if present > 0 && range_start(&response) == Some(present) =>
+            {
+                present
+            }
             // Nothing after what is there: it is whole, if the sizes agree.
-            StatusCode::RANGE_NOT_SATISFIABLE if present > 0 && range_total(&response) == Some(present) => {
+            StatusCode::RANGE_NOT_SATISFIABLE
+                if present > 0 && range_total(&response) == Some(present) =>
+            {
                 return Ok(true);
             }
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => return Err(Broken::Misfit),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                return Err(Broken::Misfit);
+            }
             status => {
-                return Err(SourceError::Status { file: self.name.into(), status: status.as_u16() }.into());
+                return Err(SourceError::Status {
+                    file: self.name.into(),
+                    status: status.as_u16(),
+                }
+                .into());
             }
         };
         let length = response.body().content_length();
@@ -146,7 +167,11 @@ impl Download<'_> {
     fn receive(&self, body: Body, offset: u64, step: &Step<'_>) -> Result<u64, Broken> {
         let (path, action) = (self.part, "write");
         let mut options = File::options();
-        options.create(true).write(true).append(offset > 0).truncate(offset == 0);
+        options
+            .create(true)
+            .write(true)
+            .append(offset > 0)
+            .truncate(offset == 0);
         let mut part = options.open(path).map_err(CacheError::at(action, path))?;
         let mut body = body.into_reader();
         let mut chunk = vec![0; digest::CHUNK];
@@ -159,25 +184,37 @@ impl Download<'_> {
                 Ok(0) => return Ok(end),
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Broken::Connection { new: end - offset, reason: error.to_string() }),
+                Err(error) => {
+                    return Err(Broken::Connection {
+                        new: end - offset,
+                        reason: error.to_string(),
+                    });
+                }
             };
             if end + n as u64 > self.limit {
                 drop(part);
                 remove(path)?;
                 return Err(self.too_large().into());
             }
-            part.write_all(&chunk[..n]).map_err(CacheError::at(action, path))?;
+            part.write_all(&chunk[..n])
+                .map_err(CacheError::at(action, path))?;
             end += n as u64;
             step.advance(n as u64);
         }
     }
 
     fn too_large(&self) -> SourceError {
-        SourceError::TooLarge { file: self.name.into(), limit: self.limit }
+        SourceError::TooLarge {
+            file: self.name.into(),
+            limit: self.limit,
+        }
     }
 
     fn broken(&self, reason: &str) -> SourceError {
-        SourceError::Connection { file: self.name.into(), reason: reason.into() }
+        SourceError::Connection {
+            file: self.name.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -192,23 +229,41 @@ fn explain(error: &ureq::Error) -> String {
 /// Removes a part that is of no use; that there is none is fine.
 pub(crate) fn remove(part: &Path) -> Result<(), CacheError> {
     match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CacheError::at("remove", part)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(CacheError::at("remove", part)(error))
+        }
         _ => Ok(()),
     }
 }
 
 /// The first byte's number in `Content-Range: bytes 100-199/200`.
 fn range_start(response: &Response<Body>) -> Option<u64> {
-    content_range(response)?.split_once('-')?.0.trim().parse().ok()
+    content_range(response)?
+        .split_once('-')?
+        .0
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// The whole size in `Content-Range: bytes */200`.
 fn range_total(response: &Response<Body>) -> Option<u64> {
-    content_range(response)?.split_once('/')?.1.trim().parse().ok()
+    content_range(response)?
+        .split_once('/')?
+        .1
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn content_range(response: &Response<Body>) -> Option<&str> {
-    response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes")
+    response
+        .headers()
+        .get(header::CONTENT_RANGE)?
+        .to_str()
+        .ok()?
+        .trim()
+        .strip_prefix("bytes")
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ impl Place {
         if let Some(bytes) = part {
             fs::write(&path, bytes).unwrap();
         }
-        Self { _folder: folder, part: path }
+        Self {
+            _folder: folder,
+            part: path,
+        }
     }
 
     fn download(&self, server: &Server, limit: u64) -> Result<bool, Failure> {
@@ -31,9 +34,16 @@ impl Place {
     fn download_by(&self, agent: &Agent, server: &Server, limit: u64) -> Result<bool, Failure> {
         let (url, progress) = (format!("{}file", server.base()), Recorder::default());
         let cancel = AtomicBool::new(false);
-        let result =
-            Download { agent, url: &url, name: "file", part: &self.part, limit, progress: &progress, cancel: &cancel }
-                .run();
+        let result = Download {
+            agent,
+            url: &url,
+            name: "file",
+            part: &self.part,
+            limit,
+            progress: &progress,
+            cancel: &cancel,
+        }
+        .run();
         // Also checks that every step has finished.
         let _ = progress.bytes();
         result
@@ -57,7 +67,14 @@ fn a_part_is_continued() {
     let place = Place::with(Some(b"0123"));
     assert!(place.download(&server, 10).unwrap());
     assert_eq!(place.content(), BODY);
-    assert_eq!(server.requests().iter().map(|request| request.from).collect::<Vec<_>>(), [Some(4)]);
+    assert_eq!(
+        server
+            .requests()
+            .iter()
+            .map(|request| request.from)
+            .collect::<Vec<_>>(),
+        [Some(4)]
+    );
 }
 
 #[test]
@@ -82,15 +99,33 @@ fn a_server_without_ranges_sends_it_all_again() {
 
 #[test]
 fn a_server_that_sends_another_range_is_asked_once_more_and_then_given_up() {
-    let confused = || answer("206 Partial Content", "Content-Range: bytes 7-9/10\r\n", b"789", 3);
-    let server = Server::start(move |request| if request.from.is_some() { confused() } else { ok(BODY) });
+    let confused = || {
+        answer(
+            "206 Partial Content",
+            "Content-Range: bytes 7-9/10\r\n",
+            b"789",
+            3,
+        )
+    };
+    let server = Server::start(move |request| {
+        if request.from.is_some() {
+            confused()
+        } else {
+            ok(BODY)
+        }
+    });
     let place = Place::with(Some(b"0123"));
     assert!(!place.download(&server, 10).unwrap());
     assert_eq!(place.content(), BODY);
 
     let server = Server::start(move |_| confused());
     let error = reason(Place::with(Some(b"0123")).download(&server, 10));
-    assert!(error.to_string().ends_with("the server sends a range nobody asked for"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with("the server sends a range nobody asked for"),
+        "{error}"
+    );
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -100,13 +135,21 @@ fn a_connection_that_breaks_is_made_anew_while_it_gets_further() {
     let server = Server::start(|request| {
         let from = request.from.unwrap_or(0);
         let range = format!("Content-Range: bytes {from}-9/10\r\n");
-        let status = if from == 0 { "200 OK" } else { "206 Partial Content" };
+        let status = if from == 0 {
+            "200 OK"
+        } else {
+            "206 Partial Content"
+        };
         answer(status, &range, &BODY[from..(from + 3).min(10)], 10 - from)
     });
     let place = Place::with(None);
     assert!(place.download(&server, 10).unwrap());
     assert_eq!(place.content(), BODY);
-    let asked: Vec<_> = server.requests().iter().map(|request| request.from).collect();
+    let asked: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.from)
+        .collect();
     assert_eq!(asked, [None, Some(3), Some(6), Some(9)]);
 }
 
@@ -124,11 +167,18 @@ fn a_download_that_never_ends_well_keeps_its_part() {
 fn too_much_is_refused_whether_announced_or_not() {
     let announced = Server::start(|_| ok(BODY));
     let place = Place::with(None);
-    assert!(matches!(reason(place.download(&announced, 9)), SourceError::TooLarge { limit: 9, .. }));
+    assert!(matches!(
+        reason(place.download(&announced, 9)),
+        SourceError::TooLarge { limit: 9, .. }
+    ));
     assert!(!place.part.exists());
 
-    let unannounced = Server::start(|_| [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", BODY].concat());
-    assert!(matches!(reason(place.download(&unannounced, 9)), SourceError::TooLarge { limit: 9, .. }));
+    let unannounced =
+        Server::start(|_| [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", BODY].concat());
+    assert!(matches!(
+        reason(place.download(&unannounced, 9)),
+        SourceError::TooLarge { limit: 9, .. }
+    ));
     assert!(!place.part.exists());
     assert!(!place.download(&unannounced, 10).unwrap());
 }
@@ -137,7 +187,13 @@ fn too_much_is_refused_whether_announced_or_not() {
 fn a_status_other_than_success_is_told_without_asking_again() {
     let server = Server::start(|_| answer("404 Not Found", "", b"no", 2));
     let error = reason(Place::with(None).download(&server, 10));
-    assert_eq!(error, SourceError::Status { file: "file".into(), status: 404 });
+    assert_eq!(
+        error,
+        SourceError::Status {
+            file: "file".into(),
+            status: 404
+        }
+    );
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -156,9 +212,17 @@ fn redirects_are_followed() {
 fn nobody_listening_is_told_at_once() {
     let server = Server::start(|_| Vec::new());
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let url = format!("http://127.0.0.1:{port}/file");
-    let (place, progress, cancel) = (Place::with(None), Recorder::default(), AtomicBool::new(false));
+    let (place, progress, cancel) = (
+        Place::with(None),
+        Recorder::default(),
+        AtomicBool::new(false),
+    );
     let agent = agent();
     let download = Download {
         agent: &agent,
@@ -169,9 +233,15 @@ fn nobody_listening_is_told_at_once() {
         progress: &progress,
         cancel: &cancel,
     };
-    assert!(matches!(reason(download.run()), SourceError::Connection { .. }));
+    assert!(matches!(
+        reason(download.run()),
+        SourceError::Connection { .. }
+    ));
     // And a server that hangs up without a word.
-    assert!(matches!(reason(place.download(&server, 10)), SourceError::Connection { .. }));
+    assert!(matches!(
+        reason(place.download(&server, 10)),
+        SourceError::Connection { .. }
+    ));
 }
 
 #[test]
@@ -181,7 +251,8 @@ fn a_stop_keeps_the_part() {
         fn begin(&self, _: &str, _: Option<u64>) {}
         fn advance(&self, bytes: u64) {
             self.0.fetch_add(bytes as usize, Ordering::Relaxed);
-            self.1.store(self.0.load(Ordering::Relaxed) > 0, Ordering::Relaxed);
+            self.1
+                .store(self.0.load(Ordering::Relaxed) > 0, Ordering::Relaxed);
         }
         fn finish(&self) {}
         fn message(&self, _: &str) {}
@@ -209,7 +280,11 @@ fn a_stop_keeps_the_part() {
 fn a_server_that_falls_silent_is_left() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file", listener.local_addr().unwrap());
-    let (place, progress, cancel) = (Place::with(None), Recorder::default(), AtomicBool::new(false));
+    let (place, progress, cancel) = (
+        Place::with(None),
+        Recorder::default(),
+        AtomicBool::new(false),
+    );
     // Nobody accepts: the connection stands, and nothing ever comes.
     let agent = limited(CONNECT, Duration::from_millis(500));
     let download = Download {
@@ -221,7 +296,11 @@ fn a_server_that_falls_silent_is_left() {
         progress: &progress,
         cancel: &cancel,
     };
-    assert!(reason(download.run()).to_string().starts_with("file: timeout"));
+    assert!(
+        reason(download.run())
+            .to_string()
+            .starts_with("file: timeout")
+    );
 }
 
 #[test]
@@ -230,13 +309,19 @@ fn a_server_that_falls_silent_in_the_middle_is_asked_to_go_on() {
     let held = std::sync::Mutex::new(Vec::new());
     let server = Server::talking(move |request, stream| {
         if request.from.is_none() {
-            stream.write_all(&answer("200 OK", "", b"0123", 10)).unwrap();
+            stream
+                .write_all(&answer("200 OK", "", b"0123", 10))
+                .unwrap();
             held.lock().unwrap().push(stream.try_clone().unwrap());
         } else {
             stream.write_all(&ranged(request, BODY)).unwrap();
         }
     });
     let place = Place::with(None);
-    assert!(place.download_by(&limited(CONNECT, Duration::from_millis(500)), &server, 10).unwrap());
+    assert!(
+        place
+            .download_by(&limited(CONNECT, Duration::from_millis(500)), &server, 10)
+            .unwrap()
+    );
     assert_eq!(place.content(), BODY);
 }

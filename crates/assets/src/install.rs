@@ -18,22 +18,39 @@ pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// another name first, and renamed when size and checksum are right and it has reached the disk.
 ///
 /// Never writes more than `file.size` bytes, whatever `reader` has.
-pub(crate) fn install(reader: impl Read, file: &AssetFile, folder: &Path, cancel: &AtomicBool) -> Result<(), Failure> {
+pub(crate) fn install(
+    reader: impl Read,
+    file: &AssetFile,
+    folder: &Path,
+    cancel: &AtomicBool,
+) -> Result<(), Failure> {
     let mut reader = BufReader::with_capacity(digest::CHUNK, reader);
-    let unreadable = |error: io::Error| SourceError::Read { what: file.name.clone(), reason: error.to_string() };
+    let unreadable = |error: io::Error| SourceError::Read {
+        what: file.name.clone(),
+        reason: error.to_string(),
+    };
     if reader.fill_buf().map_err(unreadable)?.starts_with(&GZIP) {
         return copy(MultiGzDecoder::new(reader), file, folder, cancel);
     }
     copy(reader, file, folder, cancel)
 }
 
-fn copy(mut reader: impl Read, file: &AssetFile, folder: &Path, cancel: &AtomicBool) -> Result<(), Failure> {
+fn copy(
+    mut reader: impl Read,
+    file: &AssetFile,
+    folder: &Path,
+    cancel: &AtomicBool,
+) -> Result<(), Failure> {
     let path = folder.join(&file.name);
     let mut target = temporary(folder).map_err(CacheError::at("write into", folder))?;
     let mut hasher = Sha256::new();
     let mut written: u64 = 0;
     let mut chunk = vec![0; digest::CHUNK];
-    let wrong_size = |found: String| SourceError::Size { file: file.name.clone(), expected: file.size, found };
+    let wrong_size = |found: String| SourceError::Size {
+        file: file.name.clone(),
+        expected: file.size,
+        found,
+    };
     loop {
         if cancel.load(Ordering::Relaxed) {
             return Err(Failure::Cancelled);
@@ -43,7 +60,11 @@ fn copy(mut reader: impl Read, file: &AssetFile, folder: &Path, cancel: &AtomicB
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(SourceError::Read { what: file.name.clone(), reason: error.to_string() }.into());
+                return Err(SourceError::Read {
+                    what: file.name.clone(),
+                    reason: error.to_string(),
+                }
+                .into());
             }
         };
         written += n as u64;
@@ -51,7 +72,9 @@ fn copy(mut reader: impl Read, file: &AssetFile, folder: &Path, cancel: &AtomicB
             return Err(wrong_size("more".into()).into());
         }
         hasher.update(&chunk[..n]);
-        target.write_all(&chunk[..n]).map_err(CacheError::at("write", &path))?;
+        target
+            .write_all(&chunk[..n])
+            .map_err(CacheError::at("write", &path))?;
     }
     if written != file.size {
         return Err(wrong_size(written.to_string()).into());
@@ -59,10 +82,20 @@ fn copy(mut reader: impl Read, file: &AssetFile, folder: &Path, cancel: &AtomicB
     let found = digest::hex(hasher);
     if found != file.sha256 {
         let (file, expected) = (file.name.clone(), file.sha256.clone());
-        return Err(SourceError::Checksum { file, expected, found }.into());
+        return Err(SourceError::Checksum {
+            file,
+            expected,
+            found,
+        }
+        .into());
     }
-    target.as_file().sync_all().map_err(CacheError::at("write", &path))?;
-    let stored = target.persist(&path).map_err(|error| CacheError::at("write", &path)(error.error))?;
+    target
+        .as_file()
+        .sync_all()
+        .map_err(CacheError::at("write", &path))?;
+    let stored = target
+        .persist(&path)
+        .map_err(|error| CacheError::at("write", &path)(error.error))?;
     if let Ok(metadata) = stored.metadata() {
         stamp::write(folder, file, &metadata);
     }
@@ -121,7 +154,11 @@ mod tests {
         assert_eq!(message(b""), "a: expected 7 bytes, found 0");
         assert_eq!(
             message(b"contenT"),
-            format!("a: expected SHA-256 {}, found {}", wanted.sha256, digest::sha256(&b"contenT"[..]).unwrap())
+            format!(
+                "a: expected SHA-256 {}, found {}",
+                wanted.sha256,
+                digest::sha256(&b"contenT"[..]).unwrap()
+            )
         );
         let bomb = gzip(&vec![0; 10_000_000]);
         assert_eq!(message(&bomb), "a: expected 7 bytes, found more");
@@ -132,15 +169,32 @@ mod tests {
     #[test]
     fn a_stop_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let result = install(&b"content"[..], &file("a", b"content"), folder.path(), &AtomicBool::new(true));
+        let result = install(
+            &b"content"[..],
+            &file("a", b"content"),
+            folder.path(),
+            &AtomicBool::new(true),
+        );
         assert!(matches!(result, Err(Failure::Cancelled)));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_is_named() {
-        let result = install(&b""[..], &file("a", b""), Path::new("/nowhere/at all"), &AtomicBool::new(false));
-        let Err(Failure::Cache(error)) = result else { panic!("{result:?}") };
-        assert!(error.to_string().starts_with("cannot write into /nowhere/at all: "), "{error}");
+        let result = install(
+            &b""[..],
+            &file("a", b""),
+            Path::new("/nowhere/at all"),
+            &AtomicBool::new(false),
+        );
+        let Err(Failure::Cache(error)) = result else {
+            panic!("{result:?}")
+        };
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot write into /nowhere/at all: "),
+            "{error}"
+        );
     }
 }

@@ -11,7 +11,9 @@ pub(crate) const PART: &str = ".part";
 
 /// Removes temporary files and folders. They are nobody's while the asset's lock is held.
 pub(crate) fn remove_temporary(folder: &Path) {
-    remove(folder, |name| TEMPORARY.iter().any(|start| name.starts_with(start)));
+    remove(folder, |name| {
+        TEMPORARY.iter().any(|start| name.starts_with(start))
+    });
 }
 
 /// Removes unfinished downloads, of no use once the asset is complete.
@@ -24,7 +26,11 @@ fn remove(folder: &Path, which: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(&which) {
             let path = entry.path();
-            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            let _ = if path.is_dir() {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            };
         }
     }
 }
@@ -42,7 +48,9 @@ mod tests {
         fs::create_dir_all(folder.path().join(".client-1/archive")).unwrap();
         let names = || {
             let entries = fs::read_dir(folder.path()).unwrap();
-            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            let mut names: Vec<_> = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
             names.sort();
             names
         };

@@ -28,14 +28,28 @@ pub(crate) fn acquire(
     cancel: &AtomicBool,
 ) -> Result<Lock, Failure> {
     let path = folder.join(".lock");
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(CacheError::at("write", &path))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(CacheError::at("write", &path))?;
     let mut told = false;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Lock { _file: file, exclusive: true }),
+            Ok(()) => {
+                return Ok(Lock {
+                    _file: file,
+                    exclusive: true,
+                });
+            }
             // Renaming keeps the files whole all the same; at worst two processes download the same thing.
-            Err(TryLockError::Error(_)) => return Ok(Lock { _file: file, exclusive: false }),
+            Err(TryLockError::Error(_)) => {
+                return Ok(Lock {
+                    _file: file,
+                    exclusive: false,
+                });
+            }
             Err(TryLockError::WouldBlock) => {}
         }
         if cancel.load(Ordering::Relaxed) {
@@ -61,14 +75,18 @@ mod tests {
         let first = acquire(folder.path(), "mnist", &recorder, &cancel).unwrap();
         assert_eq!(recorder.messages(), Vec::<String>::new());
         thread::scope(|scope| {
-            let second = scope.spawn(|| acquire(folder.path(), "mnist", &recorder, &cancel).map(drop));
+            let second =
+                scope.spawn(|| acquire(folder.path(), "mnist", &recorder, &cancel).map(drop));
             while recorder.messages().is_empty() {
                 thread::sleep(Duration::from_millis(1));
             }
             cancel.store(true, Ordering::Relaxed);
             assert!(matches!(second.join().unwrap(), Err(Failure::Cancelled)));
         });
-        assert_eq!(recorder.messages(), ["waiting for another kiln that is getting mnist"]);
+        assert_eq!(
+            recorder.messages(),
+            ["waiting for another kiln that is getting mnist"]
+        );
         cancel.store(false, Ordering::Relaxed);
         drop(first);
         assert!(acquire(folder.path(), "mnist", &recorder, &cancel).is_ok());

@@ -20,7 +20,13 @@ pub enum Platform {
 
 impl Platform {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::LinuxX64, Self::LinuxArm64, Self::MacArm64, Self::WindowsX64, Self::WindowsArm64];
+    pub const ALL: [Self; 5] = [
+        Self::LinuxX64,
+        Self::LinuxArm64,
+        Self::MacArm64,
+        Self::WindowsX64,
+        Self::WindowsArm64,
+    ];
 
     /// The platform that this program was built for; `None` where ONNX Runtime has no package.
     pub fn current() -> Option<Self> {
@@ -38,7 +44,11 @@ impl Platform {
 
     /// The operating system and architecture that this program was built for, whether or not there is a package.
     pub(crate) fn describe() -> String {
-        let musl = if cfg!(target_env = "musl") { "-musl" } else { "" };
+        let musl = if cfg!(target_env = "musl") {
+            "-musl"
+        } else {
+            ""
+        };
         format!("{OS}-{ARCH}{musl}")
     }
 

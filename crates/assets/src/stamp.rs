@@ -10,14 +10,20 @@ use crate::{AssetFile, digest};
 /// has been hashed before. A file that cannot be read does not count as there.
 pub(crate) fn verified(folder: &Path, file: &AssetFile) -> bool {
     let path = folder.join(&file.name);
-    let Ok(metadata) = fs::metadata(&path) else { return false };
+    let Ok(metadata) = fs::metadata(&path) else {
+        return false;
+    };
     if !metadata.is_file() || metadata.len() != file.size {
         return false;
     }
-    if fs::read_to_string(stamp_path(folder, file)).is_ok_and(|stamp| stamp == text(&file.sha256, &metadata)) {
+    if fs::read_to_string(stamp_path(folder, file))
+        .is_ok_and(|stamp| stamp == text(&file.sha256, &metadata))
+    {
         return true;
     }
-    let right = File::open(&path).and_then(digest::sha256).is_ok_and(|found| found == file.sha256);
+    let right = File::open(&path)
+        .and_then(digest::sha256)
+        .is_ok_and(|found| found == file.sha256);
     if right {
         // Of the file as it was before it was hashed: if it changed meanwhile, the stamp does not fit it.
         write(folder, file, &metadata);
@@ -37,8 +43,15 @@ fn stamp_path(folder: &Path, file: &AssetFile) -> PathBuf {
 
 /// Checksum, size in bytes and modification time in nanoseconds since 1970.
 fn text(sha256: &str, metadata: &Metadata) -> String {
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    format!("{sha256} {} {}\n", metadata.len(), modified.map_or(0, |since| since.as_nanos()))
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!(
+        "{sha256} {} {}\n",
+        metadata.len(),
+        modified.map_or(0, |since| since.as_nanos())
+    )
 }
 
 #[cfg(test)]
@@ -58,10 +71,20 @@ mod tests {
         // The content changes behind the stamp's back: only a stamp that is believed can miss it.
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         fs::write(&path, "wrong").unwrap();
-        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(modified)
+            .unwrap();
         assert!(verified(folder.path(), &wanted));
 
-        File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(UNIX_EPOCH)
+            .unwrap();
         assert!(!verified(folder.path(), &wanted));
         fs::write(&path, "longer").unwrap();
         assert!(!verified(folder.path(), &wanted));

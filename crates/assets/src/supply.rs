@@ -41,14 +41,28 @@ impl Fetcher<'_> {
         if taken.is_empty() {
             let wanted: Vec<&str> = asset.files.iter().map(|file| file.name.as_str()).collect();
             let container = path.display().to_string();
-            return Err(refused(SourceError::Missing { container, member: wanted.join(" nor ") }));
+            return Err(refused(SourceError::Missing {
+                container,
+                member: wanted.join(" nor "),
+            }));
         }
         if !self.missing(asset).is_empty() {
-            let taken = taken.iter().map(|&index| asset.files[index].name.clone()).collect();
+            let taken = taken
+                .iter()
+                .map(|&index| asset.files[index].name.clone())
+                .collect();
             let by_hand = Box::new(self.by_hand(asset));
-            return Err(FetchError::SuppliedInPart { asset: name(), path: path.to_owned(), taken, by_hand });
+            return Err(FetchError::SuppliedInPart {
+                asset: name(),
+                path: path.to_owned(),
+                taken,
+                by_hand,
+            });
         }
-        let origins: Vec<_> = taken.iter().map(|&index| (index, Origin::Supplied(path.to_owned()))).collect();
+        let origins: Vec<_> = taken
+            .iter()
+            .map(|&index| (index, Origin::Supplied(path.to_owned())))
+            .collect();
         Ok(self.fetched(asset, &origins))
     }
 }
@@ -62,8 +76,12 @@ fn take(
     let read = |path: &Path| File::open(path).map_err(|error| unreadable(path, &error));
     if path.is_dir() {
         for index in 0..asset.files.len() {
-            let names = asset.names(index).flat_map(|name| [name.to_owned(), format!("{name}.gz")]);
-            let found = names.map(|name| path.join(name)).find(|candidate| candidate.is_file());
+            let names = asset
+                .names(index)
+                .flat_map(|name| [name.to_owned(), format!("{name}.gz")]);
+            let found = names
+                .map(|name| path.join(name))
+                .find(|candidate| candidate.is_file());
             if let Some(file) = found {
                 sink(index, &mut read(&file)?)?;
             }
@@ -71,9 +89,13 @@ fn take(
         return Ok(());
     }
     match extract::kind(path).map_err(|error| unreadable(path, &error))? {
-        Kind::Zip | Kind::TarGz => extract::extract(path, budget(asset), &|member| asset.position(member), sink),
+        Kind::Zip | Kind::TarGz => {
+            extract::extract(path, budget(asset), &|member| asset.position(member), sink)
+        }
         Kind::Single => {
-            let named = path.file_name().and_then(|name| asset.position(&name.to_string_lossy()));
+            let named = path
+                .file_name()
+                .and_then(|name| asset.position(&name.to_string_lossy()));
             match named.or((asset.files.len() == 1).then_some(0)) {
                 Some(index) => sink(index, &mut read(path)?),
                 None => Ok(()),
@@ -83,7 +105,10 @@ fn take(
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> SourceError {
-    SourceError::Read { what: path.display().to_string(), reason: error.to_string() }
+    SourceError::Read {
+        what: path.display().to_string(),
+        reason: error.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,11 @@ use flate2::write::GzEncoder;
 use crate::{Asset, AssetFile, Progress, Source, digest};
 
 pub(crate) fn file(name: &str, content: &[u8]) -> AssetFile {
-    AssetFile { name: name.into(), size: content.len() as u64, sha256: digest::sha256(content).unwrap() }
+    AssetFile {
+        name: name.into(),
+        size: content.len() as u64,
+        sha256: digest::sha256(content).unwrap(),
+    }
 }
 
 pub(crate) fn asset(files: &[(&str, &[u8])], sources: Vec<Source>) -> Asset {
@@ -20,7 +24,10 @@ pub(crate) fn asset(files: &[(&str, &[u8])], sources: Vec<Source>) -> Asset {
         version: "1".into(),
         licence: "none".into(),
         origin: "a test".into(),
-        files: files.iter().map(|(name, content)| file(name, content)).collect(),
+        files: files
+            .iter()
+            .map(|(name, content)| file(name, content))
+            .collect(),
         sources,
     }
 }
@@ -48,7 +55,9 @@ pub(crate) fn tar_gz(members: &[(&str, &[u8])]) -> Vec<u8> {
 pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, content) in members {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer
+            .start_file(*name, zip::write::SimpleFileOptions::default())
+            .unwrap();
         writer.write_all(content).unwrap();
     }
     writer.finish().unwrap().into_inner()
@@ -146,7 +155,9 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let Some(request) = read_request(&mut stream) else { continue };
+                let Some(request) = read_request(&mut stream) else {
+                    continue;
+                };
                 seen.lock().unwrap().push(request.clone());
                 talk(&request, &mut stream);
             }
@@ -171,13 +182,23 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).ok()?.to_lowercase();
-    let from = head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
-    Some(Request { path: head.split(' ').nth(1)?.into(), from })
+    let from = head.lines().find_map(|line| {
+        line.strip_prefix("range: bytes=")?
+            .strip_suffix('-')?
+            .parse()
+            .ok()
+    });
+    Some(Request {
+        path: head.split(' ').nth(1)?.into(),
+        from,
+    })
 }
 
 /// An answer with a status line, headers and a body; the length is that of `whole`, so that a shorter body is a torn one.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8], length: usize) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+    let head = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -191,9 +212,23 @@ pub(crate) fn ranged(request: &Request, body: &[u8]) -> Vec<u8> {
     match request.from {
         None => ok(body),
         Some(from) if from < body.len() => {
-            let range = format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
-            answer("206 Partial Content", &range, &body[from..], body.len() - from)
+            let range = format!(
+                "Content-Range: bytes {from}-{}/{}\r\n",
+                body.len() - 1,
+                body.len()
+            );
+            answer(
+                "206 Partial Content",
+                &range,
+                &body[from..],
+                body.len() - from,
+            )
         }
-        Some(_) => answer("416 Range Not Satisfiable", &format!("Content-Range: bytes */{}\r\n", body.len()), b"", 0),
+        Some(_) => answer(
+            "416 Range Not Satisfiable",
+            &format!("Content-Range: bytes */{}\r\n", body.len()),
+            b"",
+            0,
+        ),
     }
 }

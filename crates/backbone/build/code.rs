@@ -26,7 +26,10 @@ pub fn write(name: &str, bases: &[Base]) -> Result<(), Box<dyn Error>> {
         burn_code(base, &folder, &module)?;
         fs::write(folder.join(&module).with_extension("toml"), description)?;
         let own = into_modules(base);
-        writeln!(modules, "pub mod {module} {{\n    include!(\"{name}/{module}.rs\");\n\n{own}}}\n")?;
+        writeln!(
+            modules,
+            "pub mod {module} {{\n    include!(\"{name}/{module}.rs\");\n\n{own}}}\n"
+        )?;
         writeln!(
             compiled,
             "    Compiled {{\n        description: include_str!(\"{name}/{module}.toml\"),\n        \
@@ -41,9 +44,18 @@ pub fn write(name: &str, bases: &[Base]) -> Result<(), Box<dyn Error>> {
 fn burn_code(base: &Base, folder: &Path, module: &str) -> Result<(), Box<dyn Error>> {
     let onnx = folder.join(module).with_extension("onnx");
     fs::write(&onnx, encode(&graph(base)?))?;
-    let input = onnx.to_str().ok_or("the path of the target folder is not UTF-8: move it")?;
-    let output = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    ModelGen::new().input(input).out_dir(output).load_strategy(LoadStrategy::None).run_from_script();
+    let input = onnx
+        .to_str()
+        .ok_or("the path of the target folder is not UTF-8: move it")?;
+    let output = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    ModelGen::new()
+        .input(input)
+        .out_dir(output)
+        .load_strategy(LoadStrategy::None)
+        .run_from_script();
     // Megabytes of zeros: only the shapes were of interest, the weights themselves are read at run time.
     fs::remove_file(onnx.with_extension("bpk"))?;
     Ok(fs::remove_file(onnx)?)
@@ -65,7 +77,10 @@ fn into_modules(base: &Base) -> String {
     };
     let entries = base.layers.iter().filter_map(|layer| {
         let name = layer.name.as_deref().unwrap_or_default();
-        Some(format!("                ({name:?}, {}),\n", field(&layer.kind)?))
+        Some(format!(
+            "                ({name:?}, {}),\n",
+            field(&layer.kind)?
+        ))
     });
     let entries: String = entries.collect();
     format!(

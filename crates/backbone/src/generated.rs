@@ -16,7 +16,10 @@ pub struct Compiled {
 /// The backbones that recipes can name.
 pub mod backbones {
     #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
-    #![allow(dead_code, reason = "the whole network's `forward` is for tests; training goes layer by layer")]
+    #![allow(
+        dead_code,
+        reason = "the whole network's `forward` is for tests; training goes layer by layer"
+    )]
 
     use super::Compiled;
 

@@ -33,11 +33,17 @@ pub fn bases() -> &'static [Base] {
 
 /// The generated layers of the network of this name, by the names of its layers; none if it is not compiled in.
 pub fn modules(name: &str, device: &Device) -> HashMap<&'static str, Imported> {
-    let compiled = BASES.iter().zip(COMPILED).find(|(base, _)| base.name == name);
-    compiled.map(|(_, compiled)| (compiled.modules)(device).into_iter().collect()).unwrap_or_default()
+    let compiled = BASES
+        .iter()
+        .zip(COMPILED)
+        .find(|(base, _)| base.name == name);
+    compiled
+        .map(|(_, compiled)| (compiled.modules)(device).into_iter().collect())
+        .unwrap_or_default()
 }
 
 /// The base that the build script described.
 pub(crate) fn base(compiled: &Compiled) -> Base {
-    Base::parse(compiled.description, "the build script's description").expect("the build script wrote it")
+    Base::parse(compiled.description, "the build script's description")
+        .expect("the build script wrote it")
 }

@@ -5,7 +5,9 @@ use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use kiln_import::Parameter;
 use kiln_onnx::{Dim, ModelProto, ValueInfoProto};
 use kiln_spec::{Activation, Base, LayerKind};
-use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec};
+use tract_onnx::prelude::{
+    Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
+};
 
 use crate::generated::{Compiled, backbones, fixture};
 use crate::imported::base;
@@ -17,7 +19,11 @@ struct Load<'a>(std::slice::Iter<'a, Parameter>);
 impl ModuleMapper for Load<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        let Parameter { name, shape, values } = self.0.next().expect("as many parameters as the model has");
+        let Parameter {
+            name,
+            shape,
+            values,
+        } = self.0.next().expect("as many parameters as the model has");
         assert_eq!(tensor.dims(), shape.as_slice(), "{name}");
         let data = TensorData::new(values.clone(), shape.clone());
         Param::from_mapped_value(id, Tensor::from_data(data, &tensor.device()), mapper)
@@ -27,7 +33,10 @@ impl ModuleMapper for Load<'_> {
         param
     }
 
-    fn map_bool<const D: usize>(&mut self, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
         param
     }
 }
@@ -50,13 +59,22 @@ fn vgg16_parameters() -> Vec<Parameter> {
     let mut channels = 3;
     let mut parameters = Vec::new();
     for layer in Base::vgg16().layers {
-        let (Some(name), LayerKind::Conv2d(conv)) = (layer.name, layer.kind) else { continue };
+        let (Some(name), LayerKind::Conv2d(conv)) = (layer.name, layer.kind) else {
+            continue;
+        };
         let bound = (6.0 / (channels * 9) as f32).sqrt();
-        for (parameter, shape, bound) in
-            [("weight", vec![conv.filters, channels, 3, 3], bound), ("bias", vec![conv.filters], 0.1)]
-        {
-            let values = (0..shape.iter().product()).map(|_| bound * uniform()).collect();
-            parameters.push(Parameter { name: format!("{name}.{parameter}"), shape, values });
+        for (parameter, shape, bound) in [
+            ("weight", vec![conv.filters, channels, 3, 3], bound),
+            ("bias", vec![conv.filters], 0.1),
+        ] {
+            let values = (0..shape.iter().product())
+                .map(|_| bound * uniform())
+                .collect();
+            parameters.push(Parameter {
+                name: format!("{name}.{parameter}"),
+                shape,
+                values,
+            });
         }
         channels = conv.filters;
     }
@@ -64,7 +82,11 @@ fn vgg16_parameters() -> Vec<Parameter> {
 }
 
 fn small() -> ModelProto {
-    kiln_onnx::load(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/small/small.onnx")).unwrap()
+    kiln_onnx::load(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/small/small.onnx"
+    ))
+    .unwrap()
 }
 
 /// What the imported layers give one after the other.
@@ -86,9 +108,15 @@ fn compose(compiled: &Compiled, parameters: &[Parameter], image: Tensor<4>) -> T
         match (module, layer.kind) {
             (Imported::Conv2d(module), LayerKind::Conv2d(conv)) => {
                 let value = load(module, next(1 + usize::from(conv.use_bias))).forward(value);
-                if conv.activation == Some(Activation::Relu) { relu(value) } else { value }
+                if conv.activation == Some(Activation::Relu) {
+                    relu(value)
+                } else {
+                    value
+                }
             }
-            (Imported::BatchNorm(module), LayerKind::BatchNorm(_)) => load(module, next(4)).forward(value),
+            (Imported::BatchNorm(module), LayerKind::BatchNorm(_)) => {
+                load(module, next(4)).forward(value)
+            }
             (Imported::MaxPool2d(module), LayerKind::MaxPool(_)) => module.forward(value),
             (module, kind) => panic!("{name} is {kind:?}, found {module:?}"),
         }
@@ -98,7 +126,10 @@ fn compose(compiled: &Compiled, parameters: &[Parameter], image: Tensor<4>) -> T
 /// Several values of a map that is not all zeros.
 fn assert_alive(features: &TensorData) {
     let values = features.as_slice::<f32>().unwrap();
-    assert!(values.iter().filter(|value| value.abs() > 0.01).count() > values.len() / 4, "the features vanished");
+    assert!(
+        values.iter().filter(|value| value.abs() > 0.01).count() > values.len() / 4,
+        "the features vanished"
+    );
 }
 
 #[test]
@@ -110,7 +141,10 @@ fn vgg16s_layers_compose_to_the_generated_network() {
     let expected = model.forward(image.clone());
     assert_eq!(expected.dims(), [2, 512, 2, 1]);
     let expected = expected.into_data();
-    assert_eq!(compose(&backbones::COMPILED[0], &parameters, image).into_data(), expected);
+    assert_eq!(
+        compose(&backbones::COMPILED[0], &parameters, image).into_data(),
+        expected
+    );
     assert_alive(&expected);
 }
 
@@ -120,7 +154,9 @@ fn a_small_networks_layers_compose_to_the_generated_network() {
     let parameters = kiln_import::weights(&base(compiled), &small()).unwrap();
     let device = Device::default();
     let image = Tensor::<4>::random([3, 1, 33, 28], Distribution::Uniform(0.0, 1.0), &device);
-    let expected = load(fixture::base0::Model::new(&device), &parameters).forward(image.clone()).into_data();
+    let expected = load(fixture::base0::Model::new(&device), &parameters)
+        .forward(image.clone())
+        .into_data();
     assert_eq!(compose(compiled, &parameters, image).into_data(), expected);
     assert_alive(&expected);
 }
@@ -129,31 +165,66 @@ fn a_small_networks_layers_compose_to_the_generated_network() {
 fn features(mut model: ModelProto, images: &TensorData) -> TractResult<Vec<f32>> {
     // The file itself, cut before its classifier.
     let graph = model.graph.as_mut().unwrap();
-    let head = graph.node.iter().position(|node| node.op_type == "Flatten").unwrap();
-    graph.output = vec![ValueInfoProto { name: graph.node[head].input[0].clone(), ..Default::default() }];
+    let head = graph
+        .node
+        .iter()
+        .position(|node| node.op_type == "Flatten")
+        .unwrap();
+    graph.output = vec![ValueInfoProto {
+        name: graph.node[head].input[0].clone(),
+        ..Default::default()
+    }];
     graph.node.truncate(head);
-    let images = tract_onnx::prelude::Tensor::from_shape(images.shape(), images.as_slice::<f32>().unwrap())?;
+    let images =
+        tract_onnx::prelude::Tensor::from_shape(images.shape(), images.as_slice::<f32>().unwrap())?;
     let model = tract_onnx::onnx().model_for_read(&mut kiln_onnx::encode(&model).as_slice())?;
-    let features = model.into_optimized()?.into_runnable()?.run(tvec!(images.into_tvalue()))?;
-    Ok(features[0].to_plain_array_view::<f32>()?.iter().copied().collect())
+    let features = model
+        .into_optimized()?
+        .into_runnable()?
+        .run(tvec!(images.into_tvalue()))?;
+    Ok(features[0]
+        .to_plain_array_view::<f32>()?
+        .iter()
+        .copied()
+        .collect())
 }
 
 #[test]
 fn a_small_network_gives_what_tract_makes_of_its_file() {
     let compiled = &fixture::COMPILED[0];
     let base = base(compiled);
-    let kinds: Vec<_> = base.layers.iter().map(|layer| layer.kind.type_name()).collect();
-    assert_eq!(kinds, ["conv2d", "batch_norm", "max_pool", "conv2d", "max_pool", "relu", "conv2d"]);
+    let kinds: Vec<_> = base
+        .layers
+        .iter()
+        .map(|layer| layer.kind.type_name())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "conv2d",
+            "batch_norm",
+            "max_pool",
+            "conv2d",
+            "max_pool",
+            "relu",
+            "conv2d"
+        ]
+    );
     assert_eq!(small().inputs()[0].shape, Some(Dim::batched([1, 28, 28])));
     let parameters = kiln_import::weights(&base, &small()).unwrap();
     let device = Device::default();
     let image = Tensor::<4>::random([4, 1, 28, 28], Distribution::Uniform(0.0, 1.0), &device);
     let expected = features(small(), &image.to_data()).unwrap();
-    let found = load(fixture::base0::Model::new(&device), &parameters).forward(image).into_data();
+    let found = load(fixture::base0::Model::new(&device), &parameters)
+        .forward(image)
+        .into_data();
     let found = found.as_slice::<f32>().unwrap();
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
-        assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+            "{found} is not {expected}"
+        );
     }
 }
 
@@ -164,11 +235,17 @@ fn the_layers_have_vgg16s_settings() {
     for layer in &bases()[0].layers {
         match layers.remove(layer.name.as_deref().unwrap()) {
             Some(Imported::Conv2d(conv)) => {
-                assert_eq!((conv.kernel_size, conv.stride, conv.dilation, conv.groups), ([3; 2], [1; 2], [1; 2], 1));
+                assert_eq!(
+                    (conv.kernel_size, conv.stride, conv.dilation, conv.groups),
+                    ([3; 2], [1; 2], [1; 2], 1)
+                );
                 assert_eq!(conv.padding, PaddingConfig2d::Same);
             }
             Some(Imported::MaxPool2d(pool)) => {
-                assert_eq!((pool.kernel_size, pool.stride, pool.ceil_mode), ([2, 2], [2, 2], false));
+                assert_eq!(
+                    (pool.kernel_size, pool.stride, pool.ceil_mode),
+                    ([2, 2], [2, 2], false)
+                );
                 assert_eq!(pool.padding, PaddingConfig2d::Valid);
             }
             other => panic!("{:?} is {other:?}", layer.name),

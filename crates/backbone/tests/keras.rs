@@ -19,9 +19,13 @@ fn statistics(values: &[f32]) -> (f64, f32, f32) {
 fn the_fetched_file_holds_keras_weights() {
     let cancel = AtomicBool::new(false);
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
-    let folder = fetcher.fetch(&Asset::vgg16()).unwrap_or_else(|error| panic!("{error}")).folder;
+    let folder = fetcher
+        .fetch(&Asset::vgg16())
+        .unwrap_or_else(|error| panic!("{error}"))
+        .folder;
     let model = kiln_onnx::load(folder.join("vgg16.onnx")).unwrap();
-    let parameters = kiln_import::weights(&Base::vgg16(), &model).unwrap_or_else(|error| panic!("{error}"));
+    let parameters =
+        kiln_import::weights(&Base::vgg16(), &model).unwrap_or_else(|error| panic!("{error}"));
     let bias = parameters.last().unwrap();
     assert_eq!(bias.name, "block5_conv3.bias");
     // Of `keras.applications.VGG16(include_top=False)`, layer `block5_conv3`.
@@ -31,6 +35,7 @@ fn the_fetched_file_holds_keras_weights() {
 
     // Read as a network of its own, tf2onnx's names of nodes and NHWC head included, it is the VGG16 that is built in.
     let base = kiln_import::base("keras", &model).unwrap_or_else(|error| panic!("{error}"));
-    let kinds = |base: Base| -> Vec<_> { base.layers.into_iter().map(|layer| layer.kind).collect() };
+    let kinds =
+        |base: Base| -> Vec<_> { base.layers.into_iter().map(|layer| layer.kind).collect() };
     assert_eq!((base.channels, kinds(base)), (3, kinds(Base::vgg16())));
 }

@@ -18,20 +18,36 @@ pub struct Assets<'a> {
 
 impl<'a> Assets<'a> {
     pub fn new(global: &Global, terminal: &'a Terminal) -> anyhow::Result<Self> {
-        let variable = std::env::var_os("KILN_OFFLINE").is_some_and(|value| !value.is_empty() && value != "0");
-        let bars = Bars { terminal, bar: Mutex::new(None) };
-        Ok(Self { cache: Cache::from_env()?, offline: global.offline || variable, bars })
+        let variable =
+            std::env::var_os("KILN_OFFLINE").is_some_and(|value| !value.is_empty() && value != "0");
+        let bars = Bars {
+            terminal,
+            bar: Mutex::new(None),
+        };
+        Ok(Self {
+            cache: Cache::from_env()?,
+            offline: global.offline || variable,
+            bars,
+        })
     }
 
     pub fn fetcher(&self) -> Fetcher<'_> {
         let fetcher = Fetcher::new(self.cache.clone(), &self.bars, interrupt::flag());
-        Fetcher { offline: self.offline, ..fetcher }
+        Fetcher {
+            offline: self.offline,
+            ..fetcher
+        }
     }
 
     /// Makes sure that an asset is there; says something only if it was not.
     pub fn need(&self, asset: &Asset) -> anyhow::Result<Fetched> {
         if self.cache.lookup(asset).is_none() && !self.offline {
-            let text = format!("{} ({}, {})", asset.name, bytes(asset.size()), asset.licence);
+            let text = format!(
+                "{} ({}, {})",
+                asset.name,
+                bytes(asset.size()),
+                asset.licence
+            );
             self.bars.terminal.status("Fetching", &text);
         }
         let _polling = Polling::begin();
@@ -42,13 +58,19 @@ impl<'a> Assets<'a> {
 
     /// Says where the files came from, for those that were not there.
     pub fn report(&self, fetched: &Fetched) {
-        let new = fetched.origins().into_iter().filter_map(|origin| match origin {
-            Origin::Cache => None,
-            other => Some(other.to_string()),
-        });
+        let new = fetched
+            .origins()
+            .into_iter()
+            .filter_map(|origin| match origin {
+                Origin::Cache => None,
+                other => Some(other.to_string()),
+            });
         let new: Vec<String> = new.collect();
         if !new.is_empty() {
-            self.bars.terminal.status("Fetched", &format!("{} from {}", fetched.folder.display(), new.join(", ")));
+            self.bars.terminal.status(
+                "Fetched",
+                &format!("{} from {}", fetched.folder.display(), new.join(", ")),
+            );
         }
     }
 }
@@ -61,7 +83,12 @@ struct Bars<'a> {
 
 impl Bars<'_> {
     fn with(&self, change: impl FnOnce(&mut Option<ProgressBar>)) {
-        change(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        change(
+            &mut self
+                .bar
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
     }
 }
 

@@ -38,7 +38,9 @@ pub fn run(
 ) -> anyhow::Result<Ended> {
     let (source, resumed) = (inputs.source.clone(), inputs.resumed);
     let engine = model.receipt().engine;
-    let bar = context.terminal.progress(&format!("  Evaluating {engine}"), inputs.count);
+    let bar = context
+        .terminal
+        .progress(&format!("  Evaluating {engine}"), inputs.count);
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and not from preparing it.
     let prepare = |input: &anyhow::Result<Input>, out: &mut [f32]| match input {
         Ok(input) => input.prepare(model.preprocessor(), out).map_err(Some),
@@ -75,7 +77,10 @@ pub fn run(
     drop(polling);
     bar.finish_and_clear();
     if lossy > 0 {
-        let text = format!("{} not in UTF-8: the results have � for what is not", counted(lossy, "path"));
+        let text = format!(
+            "{} not in UTF-8: the results have � for what is not",
+            counted(lossy, "path")
+        );
         context.terminal.status("Note", &text);
     }
     let summary = match ended? {

@@ -12,22 +12,46 @@ use crate::terminal::Terminal;
 
 /// Options with nothing asked for but threads: the library is looked for in the cache too.
 pub fn default_options(threads: Option<u16>, cache: &Cache) -> Options {
-    Options { threads: threads.map(usize::from), library_cache: cached_library(cache), ..Options::default() }
+    Options {
+        threads: threads.map(usize::from),
+        library_cache: cached_library(cache),
+        ..Options::default()
+    }
 }
 
 fn options(args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> Options {
-    let EngineArgs { engine, place: PlaceArgs { device, ort_lib }, parallel_runs, .. } = args.clone();
-    Options { engine, device, ort_library: ort_lib, parallel_runs, ..default_options(threads, cache) }
+    let EngineArgs {
+        engine,
+        place: PlaceArgs { device, ort_lib },
+        parallel_runs,
+        ..
+    } = args.clone();
+    Options {
+        engine,
+        device,
+        ort_library: ort_lib,
+        parallel_runs,
+        ..default_options(threads, cache)
+    }
 }
 
 /// Loads a model, with what the command line and a sidecar say about it.
-pub fn load(path: &Path, args: &EngineArgs, threads: Option<u16>, cache: &Cache) -> anyhow::Result<Model> {
+pub fn load(
+    path: &Path,
+    args: &EngineArgs,
+    threads: Option<u16>,
+    cache: &Cache,
+) -> anyhow::Result<Model> {
     if args.engine == EngineChoice::Tract && args.place.device == Device::Cuda {
         anyhow::bail!("tract has no CUDA: use --engine ort with --device cuda");
     }
     let declared = Declared::by_options(path, &args.declared)?;
-    let options = Options { declared: declared.declaration(), ..options(args, threads, cache) };
-    Model::load_with(path, &options).map_err(|error| declared.explain(error, || declare::metadata(path)))
+    let options = Options {
+        declared: declared.declaration(),
+        ..options(args, threads, cache)
+    };
+    Model::load_with(path, &options)
+        .map_err(|error| declared.explain(error, || declare::metadata(path)))
 }
 
 /// Says what a model runs on, and why not on what was asked for.
@@ -56,13 +80,24 @@ pub fn wanted(args: &EnginesArgs, cache: &Cache) -> anyhow::Result<Vec<EngineCho
     if args.engine.is_empty() {
         return present_for(args.place.device, args.place.ort_lib.as_deref(), cache);
     }
-    Ok(EngineChoice::ALL.into_iter().filter(|engine| args.engine.contains(engine)).collect())
+    Ok(EngineChoice::ALL
+        .into_iter()
+        .filter(|engine| args.engine.contains(engine))
+        .collect())
 }
 
 /// Those that can use a device, with this library.
-fn present_for(device: Device, ort_lib: Option<&Path>, cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
-    let named = ort_lib.is_some() || std::env::var_os("KILN_ORT_LIB").is_some_and(|value| !value.is_empty());
-    let options = Options { ort_library: ort_lib.map(Path::to_owned), ..default_options(None, cache) };
+fn present_for(
+    device: Device,
+    ort_lib: Option<&Path>,
+    cache: &Cache,
+) -> anyhow::Result<Vec<EngineChoice>> {
+    let named = ort_lib.is_some()
+        || std::env::var_os("KILN_ORT_LIB").is_some_and(|value| !value.is_empty());
+    let options = Options {
+        ort_library: ort_lib.map(Path::to_owned),
+        ..default_options(None, cache)
+    };
     match probe_ort(&options) {
         // tract has no CUDA, and leaves nothing to try where that is asked for.
         Ok(_) if device == Device::Cuda => Ok(vec![EngineChoice::Ort]),

@@ -43,9 +43,13 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             (tolerance, true) => (2.0 * tolerance, softmax(&logits)),
             (tolerance, false) => (tolerance, logits),
         };
-        let best = argmax(&scores).ok_or_else(|| anyhow::anyhow!("Burn computes scores that are not numbers"))?;
+        let best = argmax(&scores)
+            .ok_or_else(|| anyhow::anyhow!("Burn computes scores that are not numbers"))?;
         vectors.push(GoldenVector {
-            source: format!("{data}, image {index}{}", if cut { ", its middle" } else { "" }),
+            source: format!(
+                "{data}, image {index}{}",
+                if cut { ", its middle" } else { "" }
+            ),
             height: image.height,
             width: image.width,
             channels: image.channels,
@@ -55,7 +59,10 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             scores,
         });
     }
-    Ok(Golden { computed_by: format!("kiln {}, Burn, {device}", env!("CARGO_PKG_VERSION")), vectors })
+    Ok(Golden {
+        computed_by: format!("kiln {}, Burn, {device}", env!("CARGO_PKG_VERSION")),
+        vectors,
+    })
 }
 
 /// Numbers in the data set of the first image of each class, in the view's order.
@@ -76,8 +83,14 @@ struct Preparation {
 impl Preparation {
     fn new(trained: &Trained) -> anyhow::Result<Self> {
         let record: &Preprocessing = trained.model.preprocessing();
-        let pixels = trained.uint8_input.then(|| Preprocessor::new(record.pixels_only())).transpose()?;
-        Ok(Self { model: Preprocessor::new(record.clone())?, pixels })
+        let pixels = trained
+            .uint8_input
+            .then(|| Preprocessor::new(record.pixels_only()))
+            .transpose()?;
+        Ok(Self {
+            model: Preprocessor::new(record.clone())?,
+            pixels,
+        })
     }
 
     fn run(&self, image: RawImage<'_>) -> anyhow::Result<Vec<f32>> {
@@ -91,7 +104,15 @@ impl Preparation {
         preprocessor.raw(image, &mut resized)?;
         let pixels = to_pixels(&resized, preprocessor.shape());
         let [channels, height, width] = preprocessor.shape().map(|size| size as u32);
-        self.model.raw(RawImage { pixels: &pixels, height, width, channels }, &mut input)?;
+        self.model.raw(
+            RawImage {
+                pixels: &pixels,
+                height,
+                width,
+                channels,
+            },
+            &mut input,
+        )?;
         Ok(input)
     }
 }
@@ -106,24 +127,56 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn borrow(&self) -> RawImage<'_> {
-        let Self { pixels, height, width, channels } = self;
-        RawImage { pixels, height: *height, width: *width, channels: *channels }
+        let Self {
+            pixels,
+            height,
+            width,
+            channels,
+        } = self;
+        RawImage {
+            pixels,
+            height: *height,
+            width: *width,
+            channels: *channels,
+        }
     }
 }
 
 /// The middle of an image, at most `SIDE` pixels high and wide, and whether that is not all of it.
 fn middle(image: RawImage<'_>) -> (Part<'_>, bool) {
-    let RawImage { pixels, channels, .. } = image;
+    let RawImage {
+        pixels, channels, ..
+    } = image;
     let [height, width] = [image.height, image.width].map(|size| size.min(SIDE));
     if (height, width) == (image.height, image.width) {
-        return (Part { pixels: Cow::Borrowed(pixels), height, width, channels }, false);
+        return (
+            Part {
+                pixels: Cow::Borrowed(pixels),
+                height,
+                width,
+                channels,
+            },
+            false,
+        );
     }
-    let [top, left] = [(image.height - height) / 2, (image.width - width) / 2].map(|skipped| skipped as usize);
+    let [top, left] =
+        [(image.height - height) / 2, (image.width - width) / 2].map(|skipped| skipped as usize);
     let channels_of = |pixels: u32| pixels as usize * channels as usize;
-    let rows = pixels.chunks_exact(channels_of(image.width)).skip(top).take(height as usize);
+    let rows = pixels
+        .chunks_exact(channels_of(image.width))
+        .skip(top)
+        .take(height as usize);
     let row = |row: &'_ [u8]| row[left * channels as usize..][..channels_of(width)].to_vec();
     let pixels: Vec<u8> = rows.flat_map(row).collect();
-    (Part { pixels: Cow::Owned(pixels), height, width, channels }, true)
+    (
+        Part {
+            pixels: Cow::Owned(pixels),
+            height,
+            width,
+            channels,
+        },
+        true,
+    )
 }
 
 #[cfg(test)]

@@ -14,20 +14,38 @@ pub struct Named<W> {
 impl Named<Stdout> {
     /// Standard output.
     pub fn stdout() -> Self {
-        Self { name: "standard output".into(), advice: "make room", to: io::stdout() }
+        Self {
+            name: "standard output".into(),
+            advice: "make room",
+            to: io::stdout(),
+        }
     }
 }
 
 impl<W> Named<W> {
     /// A file of predictions, which can be resumed.
     pub fn predictions(path: &Path, to: W) -> Self {
-        Self { name: path.display().to_string(), advice: "make room, and use --resume or begin again", to }
+        Self {
+            name: path.display().to_string(),
+            advice: "make room, and use --resume or begin again",
+            to,
+        }
     }
 
     fn fail(&self, error: &io::Error) -> io::Error {
-        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-        let advice = if full { format!(": {}", self.advice) } else { String::new() };
-        io::Error::new(error.kind(), format!("cannot write {}: {error}{advice}", self.name))
+        let full = matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        );
+        let advice = if full {
+            format!(": {}", self.advice)
+        } else {
+            String::new()
+        };
+        io::Error::new(
+            error.kind(),
+            format!("cannot write {}: {error}{advice}", self.name),
+        )
     }
 }
 

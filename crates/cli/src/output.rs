@@ -19,21 +19,39 @@ impl<'a> Outputs<'a> {
         named: [(&'static str, Option<&'a Path>); N],
         inputs: &[impl AsRef<Path>],
     ) -> anyhow::Result<Self> {
-        let outputs: Vec<_> = named.into_iter().filter_map(|(option, path)| Some((option, path?))).collect();
-        let stdout: Vec<_> = outputs.iter().filter(|(_, path)| is_stdout(path)).map(|(option, _)| *option).collect();
+        let outputs: Vec<_> = named
+            .into_iter()
+            .filter_map(|(option, path)| Some((option, path?)))
+            .collect();
+        let stdout: Vec<_> = outputs
+            .iter()
+            .filter(|(_, path)| is_stdout(path))
+            .map(|(option, _)| *option)
+            .collect();
         if let [first, second, ..] = stdout.as_slice() {
             bail!("{first} and {second} cannot both be `-`: write one of them to a file");
         }
-        let files: Vec<_> = outputs.iter().filter(|(_, path)| !is_stdout(path)).collect();
+        let files: Vec<_> = outputs
+            .iter()
+            .filter(|(_, path)| !is_stdout(path))
+            .collect();
         for (at, (option, path)) in files.iter().enumerate() {
             if inputs.iter().any(|input| same_file(input.as_ref(), path)) {
-                bail!("{option} would replace `{}`, which the command works from: name another file", path.display());
+                bail!(
+                    "{option} would replace `{}`, which the command works from: name another file",
+                    path.display()
+                );
             }
             if let Some((other, _)) = files[..at].iter().find(|(_, other)| same_file(other, path)) {
-                bail!("{other} and {option} are the same file `{}`: give each one of its own", path.display());
+                bail!(
+                    "{other} and {option} are the same file `{}`: give each one of its own",
+                    path.display()
+                );
             }
         }
-        files.iter().try_for_each(|(_, path)| check_writable(path))?;
+        files
+            .iter()
+            .try_for_each(|(_, path)| check_writable(path))?;
         Ok(Self(outputs))
     }
 
@@ -54,7 +72,10 @@ pub fn same_file(first: &Path, second: &Path) -> bool {
         if let Ok(metadata) = fs::metadata(path) {
             return fs::canonicalize(path).ok().filter(|_| metadata.is_file());
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
     };
     file(first).is_some_and(|first| file(second) == Some(first))
@@ -88,15 +109,31 @@ mod tests {
         fs::write(file("model.onnx"), "m").unwrap();
         fs::create_dir(file("other")).unwrap();
         let check = |json: &Path, plot: &Path| {
-            let named = [("--json", Some(json)), ("--plot", Some(plot)), ("--none", None)];
-            Outputs::check(named, &[file("model.onnx"), file("list.csv")]).map(drop).map_err(|error| error.to_string())
+            let named = [
+                ("--json", Some(json)),
+                ("--plot", Some(plot)),
+                ("--none", None),
+            ];
+            Outputs::check(named, &[file("model.onnx"), file("list.csv")])
+                .map(drop)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(check(&file("a.json"), &file("a.svg")), Ok(()));
         let message = check(&file("other/../model.onnx"), &file("a.svg")).unwrap_err();
-        assert!(message.contains("--json would replace `") && message.contains("model.onnx"), "{message}");
+        assert!(
+            message.contains("--json would replace `") && message.contains("model.onnx"),
+            "{message}"
+        );
         let message = check(&file("a.json"), &file("other/../a.json")).unwrap_err();
-        assert!(message.contains("--json and --plot are the same file"), "{message}");
-        assert!(check(Path::new("-"), Path::new("-")).unwrap_err().contains("cannot both be `-`"));
+        assert!(
+            message.contains("--json and --plot are the same file"),
+            "{message}"
+        );
+        assert!(
+            check(Path::new("-"), Path::new("-"))
+                .unwrap_err()
+                .contains("cannot both be `-`")
+        );
         assert_eq!(fs::read(file("model.onnx")).unwrap(), b"m");
     }
 

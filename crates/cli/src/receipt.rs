@@ -33,9 +33,14 @@ pub struct ReceiptRecord {
 impl ReceiptRecord {
     /// The engine with its version and device, for people.
     pub fn describe(&self) -> String {
-        let name = EngineChoice::ALL.iter().find(|engine| engine.as_str() == self.engine);
+        let name = EngineChoice::ALL
+            .iter()
+            .find(|engine| engine.as_str() == self.engine);
         let name = name.map_or(self.engine.as_ref(), |engine| title(*engine));
-        let version = self.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
+        let version = self
+            .version
+            .as_ref()
+            .map_or(String::new(), |version| format!(" {version}"));
         format!("{name}{version} ({})", self.device)
     }
 
@@ -47,7 +52,9 @@ impl ReceiptRecord {
             Some(runs) => parts.push(format!("{runs} runs at a time")),
         }
         parts.extend(
-            self.nodes.iter().map(|(provider, nodes)| format!("{} on {provider}", counted(*nodes as u64, "node"))),
+            self.nodes.iter().map(|(provider, nodes)| {
+                format!("{} on {provider}", counted(*nodes as u64, "node"))
+            }),
         );
         parts.extend(self.library.clone());
         parts.join(", ")
@@ -72,7 +79,11 @@ impl From<&Receipt> for ReceiptRecord {
             parallel_runs: receipt.parallel_runs,
             library: library.map(|library| library.path.display().to_string()),
             library_build: library.map(|library| library.build.clone()),
-            nodes: receipt.nodes.iter().map(|share| (share.provider.clone(), share.nodes)).collect(),
+            nodes: receipt
+                .nodes
+                .iter()
+                .map(|share| (share.provider.clone(), share.nodes))
+                .collect(),
         }
     }
 }
@@ -84,7 +95,10 @@ mod tests {
     use super::*;
 
     fn receipt() -> Receipt {
-        let nodes = |provider: &str, nodes| ProviderNodes { provider: provider.into(), nodes };
+        let nodes = |provider: &str, nodes| ProviderNodes {
+            provider: provider.into(),
+            nodes,
+        };
         Receipt {
             engine: EngineChoice::Ort,
             version: Some("1.31.1".into()),
@@ -99,7 +113,10 @@ mod tests {
                 build: "Release".into(),
                 providers: Vec::new(),
             }),
-            nodes: vec![nodes("CPUExecutionProvider", 1), nodes("CUDAExecutionProvider", 12)],
+            nodes: vec![
+                nodes("CPUExecutionProvider", 1),
+                nodes("CUDAExecutionProvider", 12),
+            ],
         }
     }
 
@@ -114,8 +131,14 @@ mod tests {
     fn it_is_read_back_and_so_are_those_of_older_runs() {
         let record = ReceiptRecord::from(&receipt());
         let json = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<ReceiptRecord>(&json).unwrap(), record);
+        assert_eq!(
+            serde_json::from_str::<ReceiptRecord>(&json).unwrap(),
+            record
+        );
         let old = r#"{"engine":"tract","version":"0.23","requested_device":"cpu","device":"cpu","threads":2}"#;
-        assert_eq!(serde_json::from_str::<ReceiptRecord>(old).unwrap().line(), "tract 0.23 (cpu), 2 threads");
+        assert_eq!(
+            serde_json::from_str::<ReceiptRecord>(old).unwrap().line(),
+            "tract 0.23 (cpu), 2 threads"
+        );
     }
 }

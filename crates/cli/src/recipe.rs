@@ -31,8 +31,20 @@ fn parse<T>(path: &Path, overrides: &[String], parse: Parser<T>) -> anyhow::Resu
             path.display()
         )
     })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| anyhow::anyhow!("the recipe {} is not UTF-8 text: recipes are TOML files", path.display()))?;
-    let name = path.file_stem().map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy());
-    Ok(parse(&text, &path.display().to_string(), &name, overrides, kiln_trainer::bases())?)
+    let text = String::from_utf8(bytes).map_err(|_| {
+        anyhow::anyhow!(
+            "the recipe {} is not UTF-8 text: recipes are TOML files",
+            path.display()
+        )
+    })?;
+    let name = path
+        .file_stem()
+        .map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy());
+    Ok(parse(
+        &text,
+        &path.display().to_string(),
+        &name,
+        overrides,
+        kiln_trainer::bases(),
+    )?)
 }

@@ -18,7 +18,9 @@ pub struct SignOfLife {
 impl SignOfLife {
     /// Something was said just now.
     pub fn new() -> Self {
-        Self { last: Instant::now() }
+        Self {
+            last: Instant::now(),
+        }
     }
 
     /// The same again.
@@ -49,7 +51,10 @@ fn far(bar: &ProgressBar) -> String {
     match bar.length() {
         Some(total) => {
             let left = duration(bar.eta().as_secs_f64());
-            format!("{done} of {} images, {left} left", thousands(total as usize))
+            format!(
+                "{done} of {} images, {left} left",
+                thousands(total as usize)
+            )
         }
         None => format!("{done} images"),
     }
@@ -73,7 +78,10 @@ mod tests {
         bar.set_length(60_000);
         bar.set_position(12_345);
         let text = far(&bar);
-        assert!(text.starts_with("12,345 of 60,000 images, ") && text.ends_with(" left"), "{text}");
+        assert!(
+            text.starts_with("12,345 of 60,000 images, ") && text.ends_with(" left"),
+            "{text}"
+        );
         bar.unset_length();
         assert_eq!(far(&bar), "12,345 images");
     }

@@ -20,7 +20,10 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, stderr: Term::stderr() }
+        Self {
+            quiet,
+            stderr: Term::stderr(),
+        }
     }
 
     /// A line such as `    Fetching mnist`, the way cargo does.
@@ -39,7 +42,11 @@ impl Terminal {
     }
 
     fn verb(&self, verb: &str, text: &str) {
-        let verb = Style::new().for_stderr().green().bold().apply_to(format!("{verb:>12}"));
+        let verb = Style::new()
+            .for_stderr()
+            .green()
+            .bold()
+            .apply_to(format!("{verb:>12}"));
         self.line(&format!("{verb} {}", printable(text)));
     }
 
@@ -53,7 +60,9 @@ impl Terminal {
     /// Whether a line with a verb fits into the terminal; without a terminal any does.
     pub fn fits(&self, text: &str) -> bool {
         // The verb takes twelve columns and a space.
-        self.stderr.size_checked().is_none_or(|(_, columns)| 13 + measure_text_width(text) <= usize::from(columns))
+        self.stderr
+            .size_checked()
+            .is_none_or(|(_, columns)| 13 + measure_text_width(text) <= usize::from(columns))
     }
 
     /// An error.
@@ -69,10 +78,16 @@ impl Terminal {
 
     /// A result. Where its reader has gone away, as `head` does, nothing is wrong and nothing changes: neither the work that is
     /// still to do nor how the command ends.
-    #[expect(clippy::unused_self, reason = "everything that people see goes through the terminal")]
+    #[expect(
+        clippy::unused_self,
+        reason = "everything that people see goes through the terminal"
+    )]
     pub fn print(&self, text: &str) -> std::io::Result<()> {
         let mut stdout = Named::stdout();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => written,
         }
@@ -91,7 +106,11 @@ impl Terminal {
 
     /// A bar of `total` steps. Hidden when quiet or when standard error is no terminal.
     pub fn bar(&self, total: u64, template: &str) -> ProgressBar {
-        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let target = if self.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr_with_hz(10)
+        };
         let style = ProgressStyle::with_template(template).expect("templates are literals");
         let bar = ProgressBar::with_draw_target(Some(total), target);
         bar.set_style(style.progress_chars("━╸─"));
@@ -100,7 +119,11 @@ impl Terminal {
 
     /// Shows a spinner's life while nothing can be counted.
     pub fn spinner(&self, template: &str) -> ProgressBar {
-        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let target = if self.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr_with_hz(10)
+        };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template(template).expect("templates are literals"));
         bar.enable_steady_tick(Duration::from_millis(100));
@@ -152,8 +175,14 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!([0, 1, 2000].map(|n| counted(n, "image")), ["0 images", "1 image", "2,000 images"]);
-        assert_eq!([1, 2].map(|n| counted(n, "class")), ["1 class", "2 classes"]);
+        assert_eq!(
+            [0, 1, 2000].map(|n| counted(n, "image")),
+            ["0 images", "1 image", "2,000 images"]
+        );
+        assert_eq!(
+            [1, 2].map(|n| counted(n, "class")),
+            ["1 class", "2 classes"]
+        );
         assert_eq!(percent(0.987_34), "98.73 %");
         let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);
         assert_eq!(durations, ["3.4 s", "59.9 s", "2 min 5 s", "1 h 31 min"]);

@@ -24,7 +24,13 @@ impl Unreadable {
 
     /// At the end, when `read` images of the source could be read, and `resumed` more had their predictions already: an error,
     /// or with `--skip-bad` listed when the command ends. That there are no others is an error in any case.
-    pub fn settle(self, source: &impl ToString, read: u64, resumed: u64, context: &Context<'_>) -> anyhow::Result<()> {
+    pub fn settle(
+        self,
+        source: &impl ToString,
+        read: u64,
+        resumed: u64,
+        context: &Context<'_>,
+    ) -> anyhow::Result<()> {
         let name = source.to_string();
         if let (1, 0, Some(only)) = (self.count, read + resumed, self.reasons.first())
             && !context.files.skip_bad()
@@ -33,10 +39,20 @@ impl Unreadable {
         }
         if self.count > 0 && !context.files.skip_bad() {
             let examples = self.reasons[..self.reasons.len().min(3)].join("; ");
-            return Err(FilesError::Unreadable { name, bad: self.count, total: read + self.count, examples }.into());
+            return Err(FilesError::Unreadable {
+                name,
+                bad: self.count,
+                total: read + self.count,
+                examples,
+            }
+            .into());
         }
         if let (0, Some(first)) = (read + resumed, self.reasons.first()) {
-            return Err(FilesError::NothingReadable { name, example: first.clone() }.into());
+            return Err(FilesError::NothingReadable {
+                name,
+                example: first.clone(),
+            }
+            .into());
         }
         context.files.skipped(self.count, self.reasons);
         Ok(())

@@ -10,7 +10,13 @@ use crate::random::{Use, generator};
 /// asks and whatever it asked before.
 ///
 /// Every number is drawn whether or not the augmentation has a use for it, so that a setting leaves the others' alone.
-pub(crate) fn draw(augmentation: &Augmentation, seed: u64, epoch: u64, index: u32, size: [usize; 2]) -> Transform {
+pub(crate) fn draw(
+    augmentation: &Augmentation,
+    seed: u64,
+    epoch: u64,
+    index: u32,
+    size: [usize; 2],
+) -> Transform {
     let mut rng = generator(seed, Use::Augmentation { epoch, index });
     let mut share = || rng.random::<f64>();
     let mut within = |low: f64, high: f64| low + (high - low) * share();
@@ -40,7 +46,11 @@ pub(crate) fn draw(augmentation: &Augmentation, seed: u64, epoch: u64, index: u3
 
 /// A range of shifts in pixels: below 1 it is a share of the side.
 fn pixels(range: f64, side: usize) -> f64 {
-    if range < 1.0 { range * side as f64 } else { range }
+    if range < 1.0 {
+        range * side as f64
+    } else {
+        range
+    }
 }
 
 #[cfg(test)]
@@ -51,21 +61,43 @@ mod tests {
 
     #[test]
     fn seed_epoch_and_image_make_a_difference_and_nothing_else() {
-        let augmentation = Augmentation { rotation_range: 10.0, ..Augmentation::default() };
-        let rotation = |seed, epoch, index| draw(&augmentation, seed, epoch, index, [8, 8]).rotation.to_bits();
-        let all = [rotation(1, 1, 1), rotation(2, 1, 1), rotation(1, 2, 1), rotation(1, 1, 2), rotation(1, 1, 0)];
+        let augmentation = Augmentation {
+            rotation_range: 10.0,
+            ..Augmentation::default()
+        };
+        let rotation = |seed, epoch, index| {
+            draw(&augmentation, seed, epoch, index, [8, 8])
+                .rotation
+                .to_bits()
+        };
+        let all = [
+            rotation(1, 1, 1),
+            rotation(2, 1, 1),
+            rotation(1, 2, 1),
+            rotation(1, 1, 2),
+            rotation(1, 1, 0),
+        ];
         for (i, one) in all.iter().enumerate() {
             assert!(!all[..i].contains(one), "{all:?}");
         }
         assert_eq!(rotation(1, 1, 1), all[0]);
-        let more = Augmentation { zoom_range: [0.5, 2.0], horizontal_flip: true, ..augmentation };
+        let more = Augmentation {
+            zoom_range: [0.5, 2.0],
+            horizontal_flip: true,
+            ..augmentation
+        };
         assert_eq!(draw(&more, 1, 1, 1, [8, 8]).rotation.to_bits(), all[0]);
     }
 
     #[test]
     fn flips_come_half_of_the_time() {
-        let augmentation = Augmentation { horizontal_flip: true, ..Augmentation::default() };
-        let flips = (0..10_000).filter(|&index| draw(&augmentation, 3, 1, index, [8, 8]).horizontal_flip).count();
+        let augmentation = Augmentation {
+            horizontal_flip: true,
+            ..Augmentation::default()
+        };
+        let flips = (0..10_000)
+            .filter(|&index| draw(&augmentation, 3, 1, index, [8, 8]).horizontal_flip)
+            .count();
         // Five standard deviations.
         assert!(flips.abs_diff(5_000) < 250, "{flips}");
     }

@@ -46,21 +46,48 @@ impl Dataset {
         let name = name.into();
         let [height, width, channels] = shape;
         let bytes = images.len();
-        let stride = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side as usize));
+        let stride = shape
+            .iter()
+            .try_fold(1usize, |product, &side| product.checked_mul(side as usize));
         let stride = match stride {
             Some(stride) if stride > 0 && channels <= 4 && bytes.is_multiple_of(stride) => stride,
-            _ => return Err(DataError::Shape { name, height, width, channels, found: bytes as u64 }),
+            _ => {
+                return Err(DataError::Shape {
+                    name,
+                    height,
+                    width,
+                    channels,
+                    found: bytes as u64,
+                });
+            }
         };
         let count = bytes / stride;
         if count == 0 || u32::try_from(count).is_err() || classes.is_empty() {
-            return Err(DataError::Extent { name, images: count as u64, classes: classes.len() });
+            return Err(DataError::Extent {
+                name,
+                images: count as u64,
+                classes: classes.len(),
+            });
         }
         let place = || format!("data set `{name}`");
         if labels.len() != count {
-            return Err(DataError::Counts { place: place(), images: count as u64, labels: labels.len() as u64 });
+            return Err(DataError::Counts {
+                place: place(),
+                images: count as u64,
+                labels: labels.len() as u64,
+            });
         }
         check_labels(&labels, classes.len(), place)?;
-        Ok(Self { name, images: Images::Memory { pixels: images, shape, stride }, labels, classes })
+        Ok(Self {
+            name,
+            images: Images::Memory {
+                pixels: images,
+                shape,
+                stride,
+            },
+            labels,
+            classes,
+        })
     }
 
     /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width, channels]`, and labels, `[n]`.
@@ -74,7 +101,13 @@ impl Dataset {
         let (count, shape) = match pixels.dims[..] {
             [count, height, width] => (count, [height, width, 1]),
             [count, height, width, channels] => (count, [height, width, channels]),
-            _ => return Err(axes(images, "images (n, height, width) or (n, height, width, channels)", pixels.dims)),
+            _ => {
+                return Err(axes(
+                    images,
+                    "images (n, height, width) or (n, height, width, channels)",
+                    pixels.dims,
+                ));
+            }
         };
         let values = read_idx(labels)?;
         let [label_count] = values.dims[..] else {
@@ -82,7 +115,11 @@ impl Dataset {
         };
         if count != label_count {
             let place = format!("`{}` with `{}`", images.display(), labels.display());
-            return Err(DataError::Counts { place, images: count.into(), labels: label_count.into() });
+            return Err(DataError::Counts {
+                place,
+                images: count.into(),
+                labels: label_count.into(),
+            });
         }
         let values: Vec<u32> = values.data.into_iter().map(u32::from).collect();
         check_labels(&values, classes.len(), || format!("`{}`", labels.display()))?;
@@ -97,9 +134,18 @@ impl Dataset {
         classes: Vec<String>,
     ) -> Result<Self, DataError> {
         if labels.is_empty() || u32::try_from(labels.len()).is_err() {
-            return Err(DataError::Extent { name, images: labels.len() as u64, classes: classes.len() });
+            return Err(DataError::Extent {
+                name,
+                images: labels.len() as u64,
+                classes: classes.len(),
+            });
         }
-        Ok(Self { name, images: Images::Files(files), labels, classes })
+        Ok(Self {
+            name,
+            images: Images::Files(files),
+            labels,
+            classes,
+        })
     }
 
     /// The name, as in "mnist:train", or the path of the files.
@@ -120,9 +166,18 @@ impl Dataset {
     /// If there is no such image.
     pub fn image(&self, index: usize) -> Result<Image<'_>, PreprocessError> {
         match &self.images {
-            Images::Memory { pixels, shape: [height, width, channels], stride } => {
+            Images::Memory {
+                pixels,
+                shape: [height, width, channels],
+                stride,
+            } => {
                 let pixels = &pixels[index * stride..][..*stride];
-                Ok(Image::Borrowed(RawImage { pixels, height: *height, width: *width, channels: *channels }))
+                Ok(Image::Borrowed(RawImage {
+                    pixels,
+                    height: *height,
+                    width: *width,
+                    channels: *channels,
+                }))
             }
             Images::Files(files) => files.image(index),
         }
@@ -180,12 +235,25 @@ impl fmt::Debug for Dataset {
 }
 
 fn axes(path: &Path, expected: &'static str, found: Vec<u32>) -> DataError {
-    DataError::Axes { path: path.into(), expected, found }
+    DataError::Axes {
+        path: path.into(),
+        expected,
+        found,
+    }
 }
 
-fn check_labels(labels: &[u32], classes: usize, place: impl FnOnce() -> String) -> Result<(), DataError> {
+fn check_labels(
+    labels: &[u32],
+    classes: usize,
+    place: impl FnOnce() -> String,
+) -> Result<(), DataError> {
     match labels.iter().position(|&label| label as usize >= classes) {
-        Some(index) => Err(DataError::Label { place: place(), index, found: labels[index], classes }),
+        Some(index) => Err(DataError::Label {
+            place: place(),
+            index,
+            found: labels[index],
+            classes,
+        }),
         None => Ok(()),
     }
 }
@@ -200,19 +268,33 @@ mod tests {
 
     #[test]
     fn images_lie_one_after_another() {
-        let dataset = Dataset::new("d", (0..12).collect(), [1, 2, 3], vec![1, 0], classes(2)).unwrap();
+        let dataset =
+            Dataset::new("d", (0..12).collect(), [1, 2, 3], vec![1, 0], classes(2)).unwrap();
         assert_eq!((dataset.len(), dataset.labels()), (2, &[1, 0][..]));
-        let expected = RawImage { pixels: &[6, 7, 8, 9, 10, 11], height: 1, width: 2, channels: 3 };
+        let expected = RawImage {
+            pixels: &[6, 7, 8, 9, 10, 11],
+            height: 1,
+            width: 2,
+            channels: 3,
+        };
         assert_eq!(dataset.image(1).unwrap(), Image::Borrowed(expected));
-        assert_eq!((dataset.identity(1), dataset.path(1)), (expected.pixels, None));
+        assert_eq!(
+            (dataset.identity(1), dataset.path(1)),
+            (expected.pixels, None)
+        );
     }
 
     #[test]
     fn parts_that_do_not_fit_are_refused() {
         let error = |bytes, shape, labels: &[u32], n| {
-            Dataset::new("d", vec![0; bytes], shape, labels.to_vec(), classes(n)).unwrap_err().to_string()
+            Dataset::new("d", vec![0; bytes], shape, labels.to_vec(), classes(n))
+                .unwrap_err()
+                .to_string()
         };
-        assert!(error(5, [1, 2, 1], &[0, 0], 1).contains("5 bytes of pixels: expected a multiple of 1x2x1"));
+        assert!(
+            error(5, [1, 2, 1], &[0, 0], 1)
+                .contains("5 bytes of pixels: expected a multiple of 1x2x1")
+        );
         assert!(error(4, [0, 2, 1], &[0], 1).contains("0x2x1"));
         assert!(error(5, [1, 1, 5], &[0], 1).contains("1 to 4 channels"));
         assert!(error(4, [u32::MAX, u32::MAX, u32::MAX], &[0], 1).contains("4294967295x"));

@@ -121,7 +121,9 @@ pub enum DataError {
         reason: PreprocessError,
     },
     /// An image of which no features were computed.
-    #[error("there are no features of image {index} of data set `{name}`: compute them for all images that are used")]
+    #[error(
+        "there are no features of image {index} of data set `{name}`: compute them for all images that are used"
+    )]
     NoFeatures {
         /// The data set.
         name: String,
@@ -129,7 +131,9 @@ pub enum DataError {
         index: u32,
     },
     /// A batch beyond what can be allocated.
-    #[error("a batch of {images} images of {values} values each does not fit in memory: use smaller batches or images")]
+    #[error(
+        "a batch of {images} images of {values} values each does not fit in memory: use smaller batches or images"
+    )]
     Memory {
         /// Number of images in the batch.
         images: usize,
@@ -137,7 +141,9 @@ pub enum DataError {
         values: usize,
     },
     /// The system refuses a thread.
-    #[error("cannot start the thread that prepares batches: {reason}: check the limits on processes and memory")]
+    #[error(
+        "cannot start the thread that prepares batches: {reason}: check the limits on processes and memory"
+    )]
     Thread {
         /// What the operating system says.
         reason: io::Error,

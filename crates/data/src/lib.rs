@@ -48,7 +48,8 @@ pub use dataset::Dataset;
 pub use error::DataError;
 pub use features::{FeatureError, FeatureKey, FeatureWriter, Features};
 pub use files::{
-    FilesError, Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list, list_checksum,
+    FilesError, Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list,
+    list_checksum,
 };
 pub use hex::Hex;
 pub use idx::{IdxArray, IdxError, is_idx, read_idx};

@@ -39,7 +39,12 @@ pub fn mnist(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
     let images = find(folder, &format!("{}-images-idx3-ubyte", subset.prefix()))?;
     let labels = find(folder, &format!("{}-labels-idx1-ubyte", subset.prefix()))?;
     let classes = (0..10).map(|digit| digit.to_string()).collect();
-    Dataset::from_idx(format!("mnist:{}", subset.name()), &images, &labels, classes)
+    Dataset::from_idx(
+        format!("mnist:{}", subset.name()),
+        &images,
+        &labels,
+        classes,
+    )
 }
 
 /// The file of this name, or the compressed one.
@@ -47,5 +52,8 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf, DataError> {
     [folder.join(name), folder.join(format!("{name}.gz"))]
         .into_iter()
         .find(|path| path.exists())
-        .ok_or_else(|| DataError::Missing { folder: folder.into(), name: name.into() })
+        .ok_or_else(|| DataError::Missing {
+            folder: folder.into(),
+            name: name.into(),
+        })
 }

@@ -34,7 +34,11 @@ pub enum Samples {
 impl Samples {
     /// Images of a view.
     pub fn images(view: View, preprocessor: Arc<Preprocessor>) -> Self {
-        Self::Images { view, preprocessor, augmentation: None }
+        Self::Images {
+            view,
+            preprocessor,
+            augmentation: None,
+        }
     }
 
     /// The same images, changed at random when they come [shuffled](crate::Order::Shuffled), that is, in training; the
@@ -51,7 +55,9 @@ impl Samples {
     /// Whether preparing a sample takes so much longer than copying it that more than one thread should.
     pub(crate) fn is_slow(&self) -> bool {
         match self {
-            Self::Images { view, augmentation, .. } => augmentation.is_some() || !view.dataset().is_in_memory(),
+            Self::Images {
+                view, augmentation, ..
+            } => augmentation.is_some() || !view.dataset().is_in_memory(),
             Self::Features { .. } => false,
         }
     }
@@ -87,10 +93,19 @@ impl Samples {
     }
 
     /// Writes one sample, by its number in the data set; `shuffled` are the seed and the epoch of shuffled samples.
-    pub(crate) fn prepare(&self, index: u32, shuffled: Option<(u64, u64)>, out: &mut [f32]) -> Result<(), DataError> {
+    pub(crate) fn prepare(
+        &self,
+        index: u32,
+        shuffled: Option<(u64, u64)>,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
         let dataset = self.view().dataset();
         match self {
-            Self::Images { preprocessor, augmentation, .. } => {
+            Self::Images {
+                preprocessor,
+                augmentation,
+                ..
+            } => {
                 let mut prepare = || {
                     let image = dataset.image(index as usize)?;
                     let (Some(augmentation), Some((seed, epoch))) = (augmentation, shuffled) else {
@@ -100,10 +115,17 @@ impl Samples {
                     let transform = draw(augmentation, seed, epoch, index, [height, width]);
                     preprocessor.transformed(image.as_raw(), &transform, out)
                 };
-                prepare().map_err(|reason| DataError::Image { name: dataset.name().to_owned(), index, reason })
+                prepare().map_err(|reason| DataError::Image {
+                    name: dataset.name().to_owned(),
+                    index,
+                    reason,
+                })
             }
             Self::Features { features, rows, .. } => {
-                let missing = |_| DataError::NoFeatures { name: dataset.name().to_owned(), index };
+                let missing = |_| DataError::NoFeatures {
+                    name: dataset.name().to_owned(),
+                    index,
+                };
                 features.row(rows.binary_search(&index).map_err(missing)?, out);
                 Ok(())
             }

@@ -30,7 +30,10 @@ pub(crate) fn stratify(labels: &[u32], classes: usize, n: usize, seed: u64) -> V
 fn quotas(sizes: &[usize], n: usize) -> Vec<usize> {
     let total = sizes.iter().sum::<usize>().max(1) as u128;
     let share = |size: usize| n as u128 * size as u128;
-    let mut quotas: Vec<usize> = sizes.iter().map(|&size| (share(size) / total) as usize).collect();
+    let mut quotas: Vec<usize> = sizes
+        .iter()
+        .map(|&size| (share(size) / total) as usize)
+        .collect();
     let mut by_remainder: Vec<usize> = (0..sizes.len()).collect();
     // Stable, so that the lower label comes first.
     by_remainder.sort_by_key(|&class| std::cmp::Reverse(share(sizes[class]) % total));

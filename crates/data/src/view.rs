@@ -41,7 +41,9 @@ impl View {
 
     /// The label of each sample, in the view's order.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = u32> {
-        self.indices.iter().map(|&index| self.dataset.labels()[index as usize])
+        self.indices
+            .iter()
+            .map(|&index| self.dataset.labels()[index as usize])
     }
 
     /// Number of samples of each class, in the order of the data set's classes.
@@ -60,7 +62,9 @@ impl View {
     /// only on the labels, the fraction and the seed. The fraction is at least 0 and less than 1.
     pub fn split(&self, validation_fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
         if !(0.0..1.0).contains(&validation_fraction) {
-            return Err(DataError::Fraction { found: validation_fraction });
+            return Err(DataError::Fraction {
+                found: validation_fraction,
+            });
         }
         let n = (self.len() as f64 * validation_fraction).round() as usize;
         let chosen = self.choose(n, seed);
@@ -79,7 +83,10 @@ impl View {
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         let indices = self.indices.iter().skip(count).copied().collect();
-        Self { dataset: Arc::clone(&self.dataset), indices }
+        Self {
+            dataset: Arc::clone(&self.dataset),
+            indices,
+        }
     }
 
     fn choose(&self, n: usize, seed: u64) -> Vec<bool> {
@@ -89,8 +96,17 @@ impl View {
 
     /// The samples marked with `mark`.
     fn keep(&self, marks: &[bool], mark: bool) -> Self {
-        let indices = self.indices.iter().zip(marks).filter(|&(_, &m)| m == mark).map(|(&index, _)| index).collect();
-        Self { dataset: Arc::clone(&self.dataset), indices }
+        let indices = self
+            .indices
+            .iter()
+            .zip(marks)
+            .filter(|&(_, &m)| m == mark)
+            .map(|(&index, _)| index)
+            .collect();
+        Self {
+            dataset: Arc::clone(&self.dataset),
+            indices,
+        }
     }
 }
 
@@ -102,7 +118,9 @@ mod tests {
 
     fn view(labels: Vec<u32>) -> View {
         let classes = (0..5).map(|i| i.to_string()).collect();
-        View::all(Arc::new(Dataset::new("d", vec![0; labels.len()], [1, 1, 1], labels, classes).unwrap()))
+        View::all(Arc::new(
+            Dataset::new("d", vec![0; labels.len()], [1, 1, 1], labels, classes).unwrap(),
+        ))
     }
 
     #[test]

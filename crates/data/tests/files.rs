@@ -14,7 +14,9 @@ use kiln_spec::{Augmentation, Channels, Preprocessing};
 fn write(root: &Path, path: &str, value: u8) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    GrayImage::from_pixel(2, 2, Luma([value])).save(path).expect("written");
+    GrayImage::from_pixel(2, 2, Luma([value]))
+        .save(path)
+        .expect("written");
 }
 
 fn whole(root: &Path) -> Listing {
@@ -35,7 +37,12 @@ fn error(root: &Path) -> String {
 #[test]
 fn folders_are_classes_sorted_by_name() {
     let root = tempfile::tempdir().expect("a folder");
-    for (path, value) in [("dog/b.png", 3), ("cat/deep/z.bmp", 2), ("cat/a.png", 1), ("dog/a.png", 4)] {
+    for (path, value) in [
+        ("dog/b.png", 3),
+        ("cat/deep/z.bmp", 2),
+        ("cat/a.png", 1),
+        ("dog/a.png", 4),
+    ] {
         write(root.path(), path, value);
     }
     write(root.path(), ".git/x.png", 9);
@@ -47,11 +54,17 @@ fn folders_are_classes_sorted_by_name() {
     }
     let listing = whole(root.path());
     assert_eq!(listing.classes(), ["cat", "dog"]);
-    let passed_over: Vec<_> = listing.passed_over().iter().map(|(ending, count)| (ending.as_str(), *count)).collect();
+    let passed_over: Vec<_> = listing
+        .passed_over()
+        .iter()
+        .map(|(ending, count)| (ending.as_str(), *count))
+        .collect();
     assert_eq!(passed_over, [("", 1), ("gif", 2), ("txt", 1)]);
     let dataset = read(listing);
     assert_eq!(dataset.labels(), [0, 0, 1, 1]);
-    let values: Vec<u8> = (0..4).map(|index| dataset.image(index).expect("readable").as_raw().pixels[0]).collect();
+    let values: Vec<u8> = (0..4)
+        .map(|index| dataset.image(index).expect("readable").as_raw().pixels[0])
+        .collect();
     assert_eq!(values, [1, 2, 4, 3]);
     assert_eq!(dataset.path(1), Some(Path::new("cat/deep/z.bmp")));
 }
@@ -59,11 +72,20 @@ fn folders_are_classes_sorted_by_name() {
 #[test]
 fn subsets_have_the_classes_of_train() {
     let root = tempfile::tempdir().expect("a folder");
-    for path in ["train/a/1.png", "train/b/1.png", "train/c/1.png", "valid/c/1.png", "test/b/1.png"] {
+    for path in [
+        "train/a/1.png",
+        "train/b/1.png",
+        "train/c/1.png",
+        "valid/c/1.png",
+        "test/b/1.png",
+    ] {
         write(root.path(), path, 1);
     }
-    let Folder::Divided { train, validation: Some(validation), test: Some(test) } =
-        folder(root.path()).expect("a data set")
+    let Folder::Divided {
+        train,
+        validation: Some(validation),
+        test: Some(test),
+    } = folder(root.path()).expect("a data set")
     else {
         panic!("three subsets")
     };
@@ -93,8 +115,14 @@ fn what_is_no_data_set_is_told() {
     assert!(error(root.path()).contains("has no folders with images"));
     write(root.path(), "cat/1.png", 1);
     fs::create_dir(root.path().join("dog")).expect("made");
-    let empty = whole(root.path()).check_classes().expect_err("an empty class").to_string();
-    assert!(empty.contains("class `dog` of") && empty.contains("has no image"), "{empty}");
+    let empty = whole(root.path())
+        .check_classes()
+        .expect_err("an empty class")
+        .to_string();
+    assert!(
+        empty.contains("class `dog` of") && empty.contains("has no image"),
+        "{empty}"
+    );
     write(root.path(), "1.png", 1);
     assert!(error(root.path()).contains("1.png` is in no class folder"));
 }
@@ -106,10 +134,23 @@ fn labels_follow_the_classes_asked_for() {
         write(root.path(), path, 1);
     }
     let classes = ["dog", "owl", "cat"].map(String::from);
-    let dataset = read(whole(root.path()).with_classes(&classes).expect("known classes"));
-    assert_eq!((dataset.labels(), dataset.classes()), (&[2, 0][..], &classes[..]));
-    let error = whole(root.path()).with_classes(&classes[..2]).expect_err("no cat").to_string();
-    assert!(error.contains("has the class `cat`: expected only dog, owl"), "{error}");
+    let dataset = read(
+        whole(root.path())
+            .with_classes(&classes)
+            .expect("known classes"),
+    );
+    assert_eq!(
+        (dataset.labels(), dataset.classes()),
+        (&[2, 0][..], &classes[..])
+    );
+    let error = whole(root.path())
+        .with_classes(&classes[..2])
+        .expect_err("no cat")
+        .to_string();
+    assert!(
+        error.contains("has the class `cat`: expected only dog, owl"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -119,31 +160,64 @@ fn lists_name_images_and_classes() {
         write(root.path(), path, value);
     }
     let file = root.path().join("list.csv");
-    fs::write(&file, "id,path,label\n7, y.png ,zebra\n8,x/1.png,ant\n9,\"x/2, old.png\",zebra\n").expect("written");
+    fs::write(
+        &file,
+        "id,path,label\n7, y.png ,zebra\n8,x/1.png,ant\n9,\"x/2, old.png\",zebra\n",
+    )
+    .expect("written");
     let dataset = read(list(&file).expect("a list"));
-    assert_eq!((dataset.labels(), dataset.classes()), (&[1, 0, 1][..], &["ant", "zebra"].map(String::from)[..]));
+    assert_eq!(
+        (dataset.labels(), dataset.classes()),
+        (&[1, 0, 1][..], &["ant", "zebra"].map(String::from)[..])
+    );
     assert_eq!(dataset.image(0).expect("readable").as_raw().pixels[0], 3);
     for (text, expected) in [
         (
             "filename,class\na,b\n",
             "list.csv:1: expected the columns `path` and `label`, found `filename,class`: rename the columns",
         ),
-        ("path;label\na;b\n", "found `path;label`: separate the columns by commas"),
-        ("path\tlabel\na\tb\n", "found `path\tlabel`: separate the columns by commas"),
-        ("a.png,cat\nb.png,dog\n", "found `a.png,cat`: add the line `path,label` at the top"),
-        ("path,class\na,b\n", "found no `label`: rename the column of the classes, or add one"),
+        (
+            "path;label\na;b\n",
+            "found `path;label`: separate the columns by commas",
+        ),
+        (
+            "path\tlabel\na\tb\n",
+            "found `path\tlabel`: separate the columns by commas",
+        ),
+        (
+            "a.png,cat\nb.png,dog\n",
+            "found `a.png,cat`: add the line `path,label` at the top",
+        ),
+        (
+            "path,class\na,b\n",
+            "found no `label`: rename the column of the classes, or add one",
+        ),
         ("path,label\n", "list.csv:1: the list is empty"),
         ("", "list.csv:1: expected the columns"),
         ("path,label\na,b\nc\n", "list.csv:3: "),
-        ("path,label\na,\n", "list.csv:2: expected a path and a label"),
-        ("path,label\na,b\na,c\n", "list.csv:3: `a` is in line 2 already"),
+        (
+            "path,label\na,\n",
+            "list.csv:2: expected a path and a label",
+        ),
+        (
+            "path,label\na,b\na,c\n",
+            "list.csv:3: `a` is in line 2 already",
+        ),
     ] {
         fs::write(&file, text).expect("written");
         let error = list(&file).expect_err("no list").to_string();
-        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
     fs::write(&file, b"path,label\n\xff,b\n").expect("written");
-    assert!(list(&file).expect_err("no text").to_string().contains("list.csv:2: "));
+    assert!(
+        list(&file)
+            .expect_err("no text")
+            .to_string()
+            .contains("list.csv:2: ")
+    );
 }
 
 #[test]
@@ -157,11 +231,19 @@ fn what_cannot_be_read_is_an_error_or_left_out() {
     let progress = || {
         seen.fetch_add(1, Ordering::Relaxed);
     };
-    let error = whole(root.path()).read(false, &progress).expect_err("one is bad").to_string();
+    let error = whole(root.path())
+        .read(false, &progress)
+        .expect_err("one is bad")
+        .to_string();
     assert_eq!(seen.into_inner(), 4);
     assert!(error.starts_with("1 of 4 images of `"), "{error}");
-    assert!(error.contains("bad.png` is not an image") && error.ends_with("--skip-bad"), "{error}");
-    let read = whole(root.path()).read(true, &|| ()).expect("three are good");
+    assert!(
+        error.contains("bad.png` is not an image") && error.ends_with("--skip-bad"),
+        "{error}"
+    );
+    let read = whole(root.path())
+        .read(true, &|| ())
+        .expect("three are good");
     assert_eq!((read.dataset.labels(), read.bad.len()), (&[0, 0, 1][..], 1));
 }
 
@@ -179,9 +261,15 @@ fn the_checksum_is_that_of_sha256sums_output() {
     #[cfg(target_os = "linux")]
     {
         let script = "sha256sum a/1.png b/1.png | sha256sum";
-        let run = std::process::Command::new("sh").args(["-c", script]).current_dir(root.path()).output();
+        let run = std::process::Command::new("sh")
+            .args(["-c", script])
+            .current_dir(root.path())
+            .output();
         let printed = String::from_utf8(run.expect("sha256sum runs").stdout).expect("text");
-        assert_eq!(printed.split(' ').next().map(String::from), read(whole(root.path())).checksum());
+        assert_eq!(
+            printed.split(' ').next().map(String::from),
+            read(whole(root.path())).checksum()
+        );
     }
 }
 
@@ -189,23 +277,46 @@ fn the_checksum_is_that_of_sha256sums_output() {
 fn batches_of_files_come_in_order_and_do_not_depend_on_the_threads() {
     let root = tempfile::tempdir().expect("a folder");
     for number in 0..40 {
-        write(root.path(), &format!("{}/{number:02}.png", number % 2), number * 6);
+        write(
+            root.path(),
+            &format!("{}/{number:02}.png", number % 2),
+            number * 6,
+        );
     }
     let view = View::all(Arc::new(read(whole(root.path()))));
-    let preprocessor = Arc::new(Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray)).expect("valid"));
-    let augmentation = Augmentation { brightness_range: Some([0.5, 1.5]), ..Augmentation::default() };
+    let preprocessor =
+        Arc::new(Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray)).expect("valid"));
+    let augmentation = Augmentation {
+        brightness_range: Some([0.5, 1.5]),
+        ..Augmentation::default()
+    };
     let samples = Samples::images(view.clone(), preprocessor).augmented(Some(augmentation));
     let values = |batch_size, order| -> Vec<f32> {
         let loader = Loader::new(samples.clone(), batch_size, order).expect("valid");
-        loader.iter().flat_map(|batch| batch.expect("readable").values).collect()
+        loader
+            .iter()
+            .flat_map(|batch| batch.expect("readable").values)
+            .collect()
     };
     let plain: Vec<f32> = view
         .indices()
         .iter()
-        .flat_map(|&i| [f32::from(view.dataset().image(i as usize).expect("readable").as_raw().pixels[0]); 4])
+        .flat_map(|&i| {
+            [f32::from(
+                view.dataset()
+                    .image(i as usize)
+                    .expect("readable")
+                    .as_raw()
+                    .pixels[0],
+            ); 4]
+        })
         .collect();
     for batch_size in [1, 3, 40, 100] {
-        assert_eq!(values(batch_size, Order::Sequential), plain, "not augmented, and in order");
+        assert_eq!(
+            values(batch_size, Order::Sequential),
+            plain,
+            "not augmented, and in order"
+        );
     }
     let order = Order::Shuffled { seed: 1, epoch: 1 };
     let shuffled = values(1, order);
@@ -223,5 +334,8 @@ fn images_that_are_kept_need_no_file() {
     write(root.path(), "a/1.png", 1);
     let dataset = read(whole(root.path()));
     fs::remove_file(root.path().join("a/1.png")).expect("removed");
-    assert_eq!(dataset.image(0).expect("kept in memory").as_raw().pixels, [1; 4]);
+    assert_eq!(
+        dataset.image(0).expect("kept in memory").as_raw().pixels,
+        [1; 4]
+    );
 }

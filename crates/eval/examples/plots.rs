@@ -7,16 +7,25 @@ use kiln_eval::{Compared, Comparison, ConfusionMatrix, EpochMetrics, Picture};
 use kiln_eval::{plot_comparison, plot_confusion, plot_curves};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder: PathBuf = std::env::args_os().nth(1).ok_or("give the folder to write to")?.into();
+    let folder: PathBuf = std::env::args_os()
+        .nth(1)
+        .ok_or("give the folder to write to")?
+        .into();
     std::fs::create_dir_all(&folder)?;
     let write = |name: &str, picture: &Picture| -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(folder.join(format!("{name}.svg")), picture.to_svg())?;
-        Ok(std::fs::write(folder.join(format!("{name}.png")), picture.to_png()?)?)
+        Ok(std::fs::write(
+            folder.join(format!("{name}.png")),
+            picture.to_png()?,
+        )?)
     };
 
     for epochs in [1, 3, 10, 100] {
         let history: Vec<_> = (1..=epochs).map(epoch).collect();
-        write(&format!("curves-{epochs}"), &plot_curves(&history, Some(epochs))?)?;
+        write(
+            &format!("curves-{epochs}"),
+            &plot_curves(&history, Some(epochs))?,
+        )?;
     }
     let mut gaps: Vec<_> = (1..=12).map(epoch).collect();
     for (broken, value) in [(3, f64::NAN), (4, f64::INFINITY), (9, f64::NAN)] {
@@ -27,14 +36,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     write("curves-gaps", &plot_curves(&gaps, Some(1))?)?;
 
-    for (classes, label) in
-        [(2, "melanoma"), (10, ""), (10, "handwritten "), (20, "class "), (30, "species "), (100, "n")]
-    {
-        let labels: Vec<_> = (0..classes).map(|class| format!("{label}{class}")).collect();
+    for (classes, label) in [
+        (2, "melanoma"),
+        (10, ""),
+        (10, "handwritten "),
+        (20, "class "),
+        (30, "species "),
+        (100, "n"),
+    ] {
+        let labels: Vec<_> = (0..classes)
+            .map(|class| format!("{label}{class}"))
+            .collect();
         for normalised in [false, true] {
             let kind = if normalised { "shares" } else { "counts" };
             let name = format!("confusion-{classes}-{}-{kind}", label.trim());
-            write(&name, &plot_confusion(&confusion(classes)?, &labels, normalised)?)?;
+            write(
+                &name,
+                &plot_confusion(&confusion(classes)?, &labels, normalised)?,
+            )?;
         }
     }
 
@@ -45,7 +64,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let rows = [row(3, &[98.9, 99.0, 99.05]), row(5, &[99.21]), row(7, &[])];
     let (axis, reference) = ("test accuracy, %", Some("the paper"));
-    write("comparison", &plot_comparison(&Comparison { axis, possible: 0.0..=100.0, reference, rows: &rows })?)?;
+    write(
+        "comparison",
+        &plot_comparison(&Comparison {
+            axis,
+            possible: 0.0..=100.0,
+            reference,
+            rows: &rows,
+        })?,
+    )?;
     Ok(())
 }
 
@@ -66,6 +93,10 @@ fn confusion(classes: usize) -> Result<ConfusionMatrix, kiln_eval::EvalError> {
         0 => 900 + (truth * 37 % 200) as u64,
         distance => ((truth * 31 + predicted * 17) % 23 / distance * 3) as u64,
     };
-    let row = |truth| (0..classes).map(|predicted| count(truth, predicted)).collect();
+    let row = |truth| {
+        (0..classes)
+            .map(|predicted| count(truth, predicted))
+            .collect()
+    };
     ConfusionMatrix::try_from((0..classes).map(row).collect::<Vec<Vec<u64>>>())
 }

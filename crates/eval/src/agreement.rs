@@ -58,12 +58,19 @@ impl Tolerance {
 
 /// The largest absolute value, at least 1.
 fn largest<'a>(scores: impl IntoIterator<Item = &'a f32>) -> f64 {
-    scores.into_iter().fold(1.0, |largest, &score| f64::from(score).abs().max(largest))
+    scores
+        .into_iter()
+        .fold(1.0, |largest, &score| f64::from(score).abs().max(largest))
 }
 
 impl Agreement {
     /// Compares two outputs of the same images, each row-major `[images, classes]`, all finite.
-    pub fn between(a: &[f32], b: &[f32], classes: usize, tolerance: Tolerance) -> Result<Self, EvalError> {
+    pub fn between(
+        a: &[f32],
+        b: &[f32],
+        classes: usize,
+        tolerance: Tolerance,
+    ) -> Result<Self, EvalError> {
         let mut agreement = Self::default();
         agreement.push(a, b, classes, tolerance)?;
         Ok(agreement)
@@ -72,15 +79,27 @@ impl Agreement {
     /// Adds a batch: two outputs of the same images, each row-major `[images, classes]`, all finite.
     ///
     /// A batch that is refused leaves no trace.
-    pub fn push(&mut self, a: &[f32], b: &[f32], classes: usize, tolerance: Tolerance) -> Result<(), EvalError> {
+    pub fn push(
+        &mut self,
+        a: &[f32],
+        b: &[f32],
+        classes: usize,
+        tolerance: Tolerance,
+    ) -> Result<(), EvalError> {
         if classes == 0 {
             return Err(EvalError::Classes { found: 0 });
         }
         if a.len() != b.len() {
-            return Err(EvalError::Lengths { left: a.len(), right: b.len() });
+            return Err(EvalError::Lengths {
+                left: a.len(),
+                right: b.len(),
+            });
         }
         if !a.len().is_multiple_of(classes) {
-            return Err(EvalError::PartialRow { values: a.len(), classes });
+            return Err(EvalError::PartialRow {
+                values: a.len(),
+                classes,
+            });
         }
         let mut next = *self;
         for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
@@ -95,7 +114,9 @@ impl Agreement {
         // The first of equally bad images stays the worst.
         if later.max_absolute > self.max_absolute {
             self.max_absolute = later.max_absolute;
-            self.worst_image = later.worst_image.map(|image| self.images.saturating_add(image));
+            self.worst_image = later
+                .worst_image
+                .map(|image| self.images.saturating_add(image));
         }
         self.max_relative = self.max_relative.max(later.max_relative);
         self.images = self.images.saturating_add(later.images);
@@ -125,10 +146,17 @@ impl Agreement {
 
     fn push_image(&mut self, a: &[f32], b: &[f32], tolerance: Tolerance) -> Result<(), EvalError> {
         let image = self.images;
-        let mut own = Self { images: 1, ..Self::default() };
+        let mut own = Self {
+            images: 1,
+            ..Self::default()
+        };
         for (class, (&x, &y)) in a.iter().zip(b).enumerate() {
             if let Some(value) = [x, y].into_iter().find(|value| !value.is_finite()) {
-                return Err(EvalError::NotFinite { image, class, value });
+                return Err(EvalError::NotFinite {
+                    image,
+                    class,
+                    value,
+                });
             }
             let (x, y) = (f64::from(x), f64::from(y));
             let difference = (x - y).abs();
@@ -137,7 +165,10 @@ impl Agreement {
                 own.worst_image = Some(0);
             }
         }
-        let (agrees, same_top) = (own.max_absolute <= tolerance.of(a.iter().chain(b)), argmax(a) == argmax(b));
+        let (agrees, same_top) = (
+            own.max_absolute <= tolerance.of(a.iter().chain(b)),
+            argmax(a) == argmax(b),
+        );
         own.max_relative = own.max_absolute / largest(a.iter().chain(b));
         own.agreeing = u64::from(agrees);
         own.same_top = u64::from(same_top);
@@ -153,7 +184,10 @@ mod tests {
 
     use super::*;
 
-    const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-5 };
+    const TOLERANCE: Tolerance = Tolerance {
+        absolute: 1e-4,
+        relative: 1e-5,
+    };
 
     fn between(a: &[f32], b: &[f32], classes: usize) -> Agreement {
         Agreement::between(a, b, classes, TOLERANCE).unwrap()
@@ -173,13 +207,28 @@ mod tests {
             worst_image: Some(1),
         };
         assert_eq!(between(&a, &b, 2), expected);
-        let passes = |absolute| Agreement::between(&a, &b, 2, Tolerance { absolute, relative: 0.0 }).unwrap().passes();
+        let passes = |absolute| {
+            Agreement::between(
+                &a,
+                &b,
+                2,
+                Tolerance {
+                    absolute,
+                    relative: 0.0,
+                },
+            )
+            .unwrap()
+            .passes()
+        };
         assert!(passes(3.0) && !passes(2.9));
     }
 
     #[test]
     fn logits_near_zero_do_not_dominate_the_relative_difference() {
-        assert_eq!(between(&[1e-7, 10.0], &[-1e-7, 10.5], 2).max_relative, 0.5 / 10.5);
+        assert_eq!(
+            between(&[1e-7, 10.0], &[-1e-7, 10.5], 2).max_relative,
+            0.5 / 10.5
+        );
     }
 
     #[test]
@@ -187,11 +236,20 @@ mod tests {
         // As between tract and ONNX Runtime on the fine-tuned VGG16: rounding, beside an image's largest score.
         let large = ([40.0, 1.5], [40.0, 1.5 + 1.5e-4]);
         let small = ([5.0, 1.5], [5.0, 1.5 + 8e-5]);
-        let both = |[a, b]: [([f32; 2], [f32; 2]); 2]| between(&[a.0, b.0].concat(), &[a.1, b.1].concat(), 2);
+        let both = |[a, b]: [([f32; 2], [f32; 2]); 2]| {
+            between(&[a.0, b.0].concat(), &[a.1, b.1].concat(), 2)
+        };
         // Beyond 1e-4 and within 1e-5 of the largest score; the other is beyond 1e-5 of it and within 1e-4.
         let found = both([large, small]);
-        assert!(found.max_absolute > TOLERANCE.absolute && found.max_relative > TOLERANCE.relative, "{found:?}");
-        assert!(found.passes() && between(&large.0, &large.1, 2).passes() && between(&small.0, &small.1, 2).passes());
+        assert!(
+            found.max_absolute > TOLERANCE.absolute && found.max_relative > TOLERANCE.relative,
+            "{found:?}"
+        );
+        assert!(
+            found.passes()
+                && between(&large.0, &large.1, 2).passes()
+                && between(&small.0, &small.1, 2).passes()
+        );
         // Large scores of another image excuse nothing.
         let off = ([3.0, 1.5], [3.0, 1.5 + 1.5e-4]);
         let found = both([large, off]);
@@ -201,16 +259,23 @@ mod tests {
     #[test]
     fn another_top_class_is_a_tie_within_the_tolerance_and_a_difference_beyond_it() {
         let tie = between(&[1.0, 1.000_01, 0.0], &[1.000_01, 1.0, 0.0], 3);
-        assert!(tie.passes() && (tie.same_top, tie.ties) == (0, 1), "{tie:?}");
+        assert!(
+            tie.passes() && (tie.same_top, tie.ties) == (0, 1),
+            "{tie:?}"
+        );
         let other = between(&[1.0, 1.001, 0.0], &[1.001, 1.0, 0.0], 3);
-        assert!(!other.passes() && (other.same_top, other.ties) == (0, 0), "{other:?}");
+        assert!(
+            !other.passes() && (other.same_top, other.ties) == (0, 0),
+            "{other:?}"
+        );
     }
 
     #[test]
     fn nothing_compared_does_not_pass() {
         assert!(!Agreement::default().passes());
-        let equal =
-            |absolute, relative| Agreement::between(&[1.0], &[1.0], 1, Tolerance { absolute, relative }).unwrap();
+        let equal = |absolute, relative| {
+            Agreement::between(&[1.0], &[1.0], 1, Tolerance { absolute, relative }).unwrap()
+        };
         assert!(equal(0.0, 0.0).passes());
         assert!(!equal(f64::NAN, f64::NAN).passes());
         assert_eq!(equal(0.0, 0.0).worst_image, None);
@@ -228,9 +293,16 @@ mod tests {
             agreement.push(&[], &[], 0, TOLERANCE),
         ];
         let expected = [
-            EvalError::NotFinite { image: 2, class: 0, value: f32::INFINITY },
+            EvalError::NotFinite {
+                image: 2,
+                class: 0,
+                value: f32::INFINITY,
+            },
             EvalError::Lengths { left: 1, right: 2 },
-            EvalError::PartialRow { values: 1, classes: 2 },
+            EvalError::PartialRow {
+                values: 1,
+                classes: 2,
+            },
             EvalError::Classes { found: 0 },
         ];
         assert_eq!(errors, expected.map(Err));
@@ -240,12 +312,18 @@ mod tests {
     /// Two outputs of a few images of three classes: scores that are large or small, some of them nearly equal, that differ by
     /// about as much as is allowed.
     fn outputs() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
-        let image = (prop::array::uniform3(-1.0f32..1.0), 0..3_i8, 0..2_i8).prop_map(|(scores, scale, close)| {
-            let spread = if close == 1 { 1e-4 } else { 1.0 };
-            scores.map(|score| (1.0 + score * spread) * 10_f32.powi(scale.into()))
+        let image = (prop::array::uniform3(-1.0f32..1.0), 0..3_i8, 0..2_i8).prop_map(
+            |(scores, scale, close)| {
+                let spread = if close == 1 { 1e-4 } else { 1.0 };
+                scores.map(|score| (1.0 + score * spread) * 10_f32.powi(scale.into()))
+            },
+        );
+        let pair = (image, prop::array::uniform3(-2e-4f32..2e-4)).prop_map(|(scores, noise)| {
+            (
+                scores,
+                std::array::from_fn::<_, 3, _>(|class| scores[class] + noise[class]),
+            )
         });
-        let pair = (image, prop::array::uniform3(-2e-4f32..2e-4))
-            .prop_map(|(scores, noise)| (scores, std::array::from_fn::<_, 3, _>(|class| scores[class] + noise[class])));
         prop::collection::vec(pair, 1..12).prop_map(|pairs| {
             let (a, b): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
             (a.concat(), b.concat())

@@ -8,7 +8,9 @@ use crate::metrics::MAX_CLASSES;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EvalError {
     /// No classes, or more than a confusion matrix can be kept for.
-    #[error("found {found} classes, expected 1 to {MAX_CLASSES}: give one label per class of the model's output")]
+    #[error(
+        "found {found} classes, expected 1 to {MAX_CLASSES}: give one label per class of the model's output"
+    )]
     Classes {
         /// Number of classes found.
         found: usize,
@@ -28,7 +30,9 @@ pub enum EvalError {
         classes: usize,
     },
     /// The number of values is no multiple of the number of classes.
-    #[error("found {values} values, expected a multiple of {classes}: give one row of {classes} values per image")]
+    #[error(
+        "found {values} values, expected a multiple of {classes}: give one row of {classes} values per image"
+    )]
     PartialRow {
         /// Number of values found.
         values: usize,
@@ -36,7 +40,9 @@ pub enum EvalError {
         classes: usize,
     },
     /// Two outputs to be compared have different lengths.
-    #[error("found {left} values on one side and {right} on the other: compare outputs of the same images and classes")]
+    #[error(
+        "found {left} values on one side and {right} on the other: compare outputs of the same images and classes"
+    )]
     Lengths {
         /// Number of values on the first side.
         left: usize,
@@ -57,7 +63,9 @@ pub enum EvalError {
         classes: usize,
     },
     /// NaN or an infinity in a model's output.
-    #[error("image {image}, class {class}: the model's output is {value}, expected a finite number: check the weights")]
+    #[error(
+        "image {image}, class {class}: the model's output is {value}, expected a finite number: check the weights"
+    )]
     NotFinite {
         /// The image, counted from 0.
         image: u64,
@@ -108,7 +116,9 @@ pub enum EvalError {
     #[error("the evaluations to merge have different classes: merge only evaluations of one model")]
     DifferentClasses,
     /// A confusion matrix with a row of another length.
-    #[error("row {row} of the confusion matrix has {found} counts, expected {expected}: give as many columns as rows")]
+    #[error(
+        "row {row} of the confusion matrix has {found} counts, expected {expected}: give as many columns as rows"
+    )]
     NotSquare {
         /// The row, counted from 0.
         row: usize,
@@ -118,7 +128,10 @@ pub enum EvalError {
         found: usize,
     },
     /// Counts whose sum does not fit.
-    #[error("the counts of the confusion matrix add up to more than {}: check where they come from", u64::MAX)]
+    #[error(
+        "the counts of the confusion matrix add up to more than {}: check where they come from",
+        u64::MAX
+    )]
     CountOverflow,
     /// A picture with more or fewer bytes than its size says.
     #[error(
@@ -133,7 +146,9 @@ pub enum EvalError {
         found: usize,
     },
     /// A picture that is too large.
-    #[error("the picture has {width}x{height} pixels: expected at most {max} in all: draw less in it")]
+    #[error(
+        "the picture has {width}x{height} pixels: expected at most {max} in all: draw less in it"
+    )]
     PictureSize {
         /// Width of the picture.
         width: u64,

@@ -40,7 +40,9 @@ impl Latency {
         let mut ms: Vec<f64> = durations.iter().map(|d| d.as_secs_f64() * 1e3).collect();
         ms.sort_by(f64::total_cmp);
         let (Some(&min_ms), Some(&max_ms)) = (ms.first(), ms.last()) else {
-            return Err(EvalError::Empty { what: "timed calls" });
+            return Err(EvalError::Empty {
+                what: "timed calls",
+            });
         };
         let calls = ms.len() as f64;
         let total_ms: f64 = ms.iter().sum();
@@ -79,20 +81,45 @@ mod tests {
     #[test]
     fn equals_numpy() {
         // numpy.percentile([1, 2, 3, 4, 10], [50, 90, 95, 99]) = 3, 7.6, 8.8, 9.76
-        let found = Latency::from_durations(&[3, 1, 10, 2, 4].map(Duration::from_millis), 8).unwrap();
+        let found =
+            Latency::from_durations(&[3, 1, 10, 2, 4].map(Duration::from_millis), 8).unwrap();
         let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
         assert_eq!((found.calls, found.batch), (5, 8));
-        assert!(near(found.mean_ms, 4.0) && near(found.min_ms, 1.0) && near(found.max_ms, 10.0), "{found:?}");
-        assert!(near(found.p50_ms, 3.0) && near(found.p90_ms, 7.6), "{found:?}");
-        assert!(near(found.p95_ms, 8.8) && near(found.p99_ms, 9.76), "{found:?}");
+        assert!(
+            near(found.mean_ms, 4.0) && near(found.min_ms, 1.0) && near(found.max_ms, 10.0),
+            "{found:?}"
+        );
+        assert!(
+            near(found.p50_ms, 3.0) && near(found.p90_ms, 7.6),
+            "{found:?}"
+        );
+        assert!(
+            near(found.p95_ms, 8.8) && near(found.p99_ms, 9.76),
+            "{found:?}"
+        );
         assert!(near(found.images_per_second, 2000.0), "{found:?}");
     }
 
     #[test]
     fn none_is_an_error_and_zero_stays_finite() {
-        assert_eq!(Latency::from_durations(&[], 1), Err(EvalError::Empty { what: "timed calls" }));
-        assert!(Latency::from_durations(&[Duration::ZERO], 1).unwrap().images_per_second.is_finite());
-        assert!(Latency::from_durations(&[Duration::MAX; 3], u64::MAX).unwrap().mean_ms.is_finite());
+        assert_eq!(
+            Latency::from_durations(&[], 1),
+            Err(EvalError::Empty {
+                what: "timed calls"
+            })
+        );
+        assert!(
+            Latency::from_durations(&[Duration::ZERO], 1)
+                .unwrap()
+                .images_per_second
+                .is_finite()
+        );
+        assert!(
+            Latency::from_durations(&[Duration::MAX; 3], u64::MAX)
+                .unwrap()
+                .mean_ms
+                .is_finite()
+        );
     }
 
     proptest! {

@@ -27,7 +27,13 @@
 //! | two models on the same images | `paired` |
 
 #![forbid(unsafe_code)]
-#![cfg_attr(test, expect(clippy::float_cmp, reason = "tests compare with results that are exact"))]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::float_cmp,
+        reason = "tests compare with results that are exact"
+    )
+)]
 
 mod agreement;
 mod error;
@@ -49,16 +55,18 @@ pub use grid::{Tile, grid};
 pub use latency::Latency;
 pub use logits::{argmax, softmax};
 pub use metrics::{
-    Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation, Evaluator, MAX_CLASSES,
-    MostConfident, TOP_K, TopK,
+    Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation,
+    Evaluator, MAX_CLASSES, MostConfident, TOP_K, TopK,
 };
 pub use page::{Block, Card, Figure, Page, Section};
 pub use paired::Paired;
 pub use picture::Picture;
 pub use plots::{
-    Compared, Comparison, Curve, EpochMetrics, Speed, plot_comparison, plot_confusion, plot_curve, plot_curves,
-    plot_reliability, plot_speed,
+    Compared, Comparison, Curve, EpochMetrics, Speed, plot_comparison, plot_confusion, plot_curve,
+    plot_curves, plot_reliability, plot_speed,
 };
 pub use spread::Spread;
-pub use tables::{MAX_LABEL, Table, classification_report, classification_table, confusion_table, text_table};
+pub use tables::{
+    MAX_LABEL, Table, classification_report, classification_table, confusion_table, text_table,
+};
 pub use text::{printable, shown};

@@ -6,7 +6,10 @@
 /// every probability NaN.
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exps: Vec<f64> = logits.iter().map(|&x| (f64::from(x) - f64::from(largest)).exp()).collect();
+    let exps: Vec<f64> = logits
+        .iter()
+        .map(|&x| (f64::from(x) - f64::from(largest)).exp())
+        .collect();
     let sum: f64 = exps.iter().sum();
     exps.into_iter().map(|e| (e / sum) as f32).collect()
 }
@@ -32,7 +35,8 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
 pub(crate) fn rank(row: &[f32], class: usize) -> usize {
     let own = row[class];
     let (lower, higher) = row.split_at(class);
-    lower.iter().filter(|&&value| value >= own).count() + higher.iter().filter(|&&value| value > own).count()
+    lower.iter().filter(|&&value| value >= own).count()
+        + higher.iter().filter(|&&value| value > own).count()
 }
 
 /// Cross-entropy in nats of one image's finite logits against its true class: `log(sum(exp(x))) - x[class]`.
@@ -51,7 +55,11 @@ pub(crate) fn confidence(row: &[f32], predicted: usize) -> f64 {
 /// Sum of `exp(x - m)` over all logits but the largest, `m`.
 fn others(row: &[f32], predicted: usize) -> f64 {
     let largest = f64::from(row[predicted]);
-    row.iter().enumerate().filter(|&(c, _)| c != predicted).map(|(_, &x)| (f64::from(x) - largest).exp()).sum()
+    row.iter()
+        .enumerate()
+        .filter(|&(c, _)| c != predicted)
+        .map(|(_, &x)| (f64::from(x) - largest).exp())
+        .sum()
 }
 
 #[cfg(test)]
@@ -75,7 +83,10 @@ mod tests {
     fn equal_values_go_to_the_lowest_class() {
         assert_eq!(argmax(&[1.0, 7.0, 7.0]), Some(1));
         assert_eq!(argmax(&[-0.0, 0.0]), Some(0));
-        assert_eq!([0, 1, 2, 3].map(|class| rank(&[-0.0, 0.0, 3.0, 0.0], class)), [1, 2, 0, 3]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|class| rank(&[-0.0, 0.0, 3.0, 0.0], class)),
+            [1, 2, 0, 3]
+        );
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl Paired {
         let n = self.only_first + self.only_second;
         let fewer = self.only_first.min(self.only_second);
         // ln(n choose fewer), then the sum of the binomials below it relative to that one, largest first.
-        let largest: f64 = (0..fewer).map(|i| ((n - i) as f64 / (i + 1) as f64).ln()).sum();
+        let largest: f64 = (0..fewer)
+            .map(|i| ((n - i) as f64 / (i + 1) as f64).ln())
+            .sum();
         let (mut sum, mut term) = (1.0, 1.0);
         for i in (1..=fewer).rev() {
             term *= i as f64 / (n - i + 1) as f64;
@@ -85,7 +87,11 @@ mod tests {
     use super::*;
 
     fn differing(only_first: u64, only_second: u64) -> Paired {
-        Paired { only_first, only_second, ..Paired::default() }
+        Paired {
+            only_first,
+            only_second,
+            ..Paired::default()
+        }
     }
 
     #[test]
@@ -94,9 +100,22 @@ mod tests {
         for (first, second) in [(0, 0), (0, 0), (0, 1), (2, 0), (2, 2), (1, 2)] {
             paired.push(0, first, second);
         }
-        let expected = Paired { both_right: 2, only_first: 1, only_second: 1, both_wrong: 2, same_class: 3 };
+        let expected = Paired {
+            both_right: 2,
+            only_first: 1,
+            only_second: 1,
+            both_wrong: 2,
+            same_class: 3,
+        };
         assert_eq!((paired, paired.images()), (expected, 6));
-        assert_eq!([paired.first_accuracy(), paired.second_accuracy(), paired.agreement()], [0.5; 3]);
+        assert_eq!(
+            [
+                paired.first_accuracy(),
+                paired.second_accuracy(),
+                paired.agreement()
+            ],
+            [0.5; 3]
+        );
     }
 
     #[test]
@@ -106,7 +125,11 @@ mod tests {
         assert!(near(differing(5, 1).p_value(), 0.21875));
         assert!(near(differing(2, 10).p_value(), 0.038_574_218_75));
         assert!(near(differing(0, 20).p_value(), 1.907_348_632_812_5e-6));
-        assert!([(0, 0), (1, 1), (7, 7), (8, 7)].iter().all(|&(a, b)| near(differing(a, b).p_value(), 1.0)));
+        assert!(
+            [(0, 0), (1, 1), (7, 7), (8, 7)]
+                .iter()
+                .all(|&(a, b)| near(differing(a, b).p_value(), 1.0))
+        );
     }
 
     #[test]

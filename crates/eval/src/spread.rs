@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn the_deviation_is_that_of_a_sample() {
         let spread = Spread::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
-        assert_eq!((spread.count, spread.mean, spread.min, spread.max), (8, 5.0, 2.0, 9.0));
+        assert_eq!(
+            (spread.count, spread.mean, spread.min, spread.max),
+            (8, 5.0, 2.0, 9.0)
+        );
         assert_eq!(spread.deviation, Some((32.0_f64 / 7.0).sqrt()));
         assert_eq!(Spread::of(&[0.1; 3]).unwrap().deviation, Some(0.0));
         assert_eq!(Spread::of(&[3.0]).unwrap().deviation, None);

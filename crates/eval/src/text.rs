@@ -5,7 +5,11 @@
 /// Control characters, those that turn the direction of the text around, and the two code points that XML forbids
 /// become U+FFFD; a cut label ends with `…`.
 pub fn shown(label: &str, max: usize) -> String {
-    let mut text: String = label.chars().map(|c| if is_unsafe(c) { '\u{fffd}' } else { c }).take(max).collect();
+    let mut text: String = label
+        .chars()
+        .map(|c| if is_unsafe(c) { '\u{fffd}' } else { c })
+        .take(max)
+        .collect();
     if label.chars().nth(max).is_some() {
         text.pop();
         text.push('…');
@@ -15,11 +19,20 @@ pub fn shown(label: &str, max: usize) -> String {
 
 /// Copies text of several lines without what would mislead a terminal: as [`shown`], but whole, and with its line breaks and tabs.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if is_unsafe(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if is_unsafe(c) && !matches!(c, '\n' | '\t') {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
+    c.is_control()
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -37,6 +50,9 @@ mod tests {
 
     #[test]
     fn lines_stay_lines() {
-        assert_eq!(printable("a\tb\n\u{1b}]0;x\u{7}\r\u{9b}1A"), "a\tb\n\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}1A");
+        assert_eq!(
+            printable("a\tb\n\u{1b}]0;x\u{7}\r\u{9b}1A"),
+            "a\tb\n\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}1A"
+        );
     }
 }

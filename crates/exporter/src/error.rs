@@ -7,10 +7,14 @@ pub enum ExportError {
     #[error(transparent)]
     Weights(#[from] kiln_run::WeightsError),
     /// A weight that is no number.
-    #[error("tensor `{0}` holds a value that is not finite: the training diverged; lower the learning rate")]
+    #[error(
+        "tensor `{0}` holds a value that is not finite: the training diverged; lower the learning rate"
+    )]
     NotFinite(String),
     /// Another number of labels than of classes.
-    #[error("the model has {classes} classes, but there are {labels} labels: give one label per class")]
+    #[error(
+        "the model has {classes} classes, but there are {labels} labels: give one label per class"
+    )]
     Labels {
         /// The model's.
         classes: usize,
@@ -18,12 +22,18 @@ pub enum ExportError {
         labels: usize,
     },
     /// A first layer behind the last one.
-    #[error("there is no layer {0} to begin with: give the number of one of the model's layers, counted from 0")]
+    #[error(
+        "there is no layer {0} to begin with: give the number of one of the model's layers, counted from 0"
+    )]
     NoLayers(usize),
     /// Pixels as input of a graph whose input is no image.
-    #[error("the graph begins with layer {0}, whose input is no image: pixels go into the first layer only")]
+    #[error(
+        "the graph begins with layer {0}, whose input is no image: pixels go into the first layer only"
+    )]
     PixelsBehind(usize),
     /// The graph does not hang together: a mistake in this crate.
-    #[error("the exported graph is not valid: {0}. This is a bug in kiln, please report it with the recipe")]
+    #[error(
+        "the exported graph is not valid: {0}. This is a bug in kiln, please report it with the recipe"
+    )]
     Graph(#[from] kiln_onnx::BuildError),
 }

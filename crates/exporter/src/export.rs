@@ -31,7 +31,11 @@ pub struct Options {
 impl Options {
     /// What is left to do outside the graph.
     pub fn preprocessing(&self, model: &Model) -> Preprocessing {
-        if self.uint8_input { model.preprocessing().pixels_only() } else { model.preprocessing().clone() }
+        if self.uint8_input {
+            model.preprocessing().pixels_only()
+        } else {
+            model.preprocessing().clone()
+        }
     }
 }
 
@@ -46,18 +50,34 @@ pub struct Exported {
 
 /// Writes a model with its weights, or its layers from one on, as ONNX: opset 18, IR version 8, input `input`
 /// `[batch, C, H, W]` f32 unless it is to take pixels, output `logits` `[batch, classes]`.
-pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exported, ExportError> {
+pub fn export(
+    model: &Model,
+    weights: &Weights,
+    options: &Options,
+) -> Result<Exported, ExportError> {
     weights.check(model)?;
-    if let Some((name, _)) = weights.0.iter().find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite())) {
+    if let Some((name, _)) = weights
+        .0
+        .iter()
+        .find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite()))
+    {
         return Err(ExportError::NotFinite(name.clone()));
     }
     if options.labels.len() != model.classes() {
-        return Err(ExportError::Labels { classes: model.classes(), labels: options.labels.len() });
+        return Err(ExportError::Labels {
+            classes: model.classes(),
+            labels: options.labels.len(),
+        });
     }
     let mut graph = GraphBuilder::new("kiln");
     let mut layers = Vec::new();
-    let layers_to_write = model.layers().get(options.first_layer..).unwrap_or_default();
-    let Some(first) = layers_to_write.first() else { return Err(ExportError::NoLayers(options.first_layer)) };
+    let layers_to_write = model
+        .layers()
+        .get(options.first_layer..)
+        .unwrap_or_default();
+    let Some(first) = layers_to_write.first() else {
+        return Err(ExportError::NoLayers(options.first_layer));
+    };
     let whole = options.first_layer == 0;
     let mut value = match (whole, options.uint8_input) {
         (true, true) => pixels::prepare(&mut graph, model.preprocessing()).to_string(),
@@ -70,10 +90,21 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     };
     // The class scores are the first output, whatever else is one.
     let classes = Dim::batched([model.classes()]);
-    graph.output(if options.softmax { "probabilities" } else { "logits" }, &classes);
+    graph.output(
+        if options.softmax {
+            "probabilities"
+        } else {
+            "logits"
+        },
+        &classes,
+    );
     let steps = steps(layers_to_write);
     for (at, step) in steps.iter().enumerate() {
-        let output = if at + 1 == steps.len() { "logits".into() } else { value_name(step) };
+        let output = if at + 1 == steps.len() {
+            "logits".into()
+        } else {
+            value_name(step)
+        };
         let node = node_name(step);
         emit(&mut graph, step, &node, &value, &output, weights)?;
         if let Some(name) = gives(step) {
@@ -87,14 +118,24 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
     }
     if options.softmax {
         graph.value_info("logits", &classes);
-        graph.node("Softmax", "probabilities", &["logits"], "probabilities").int("axis", 1);
+        graph
+            .node("Softmax", "probabilities", &["logits"], "probabilities")
+            .int("axis", 1);
     }
     let mut proto = graph.finish()?;
     proto.set_metadata(&Metadata {
         preprocessing: whole.then(|| options.preprocessing(model)),
         labels: Some(options.labels.clone()),
-        layout: whole.then_some(if options.uint8_input { Layout::Nhwc } else { Layout::Nchw }),
-        output: Some(if options.softmax { OutputKind::Probabilities } else { OutputKind::Logits }),
+        layout: whole.then_some(if options.uint8_input {
+            Layout::Nhwc
+        } else {
+            Layout::Nchw
+        }),
+        output: Some(if options.softmax {
+            OutputKind::Probabilities
+        } else {
+            OutputKind::Logits
+        }),
         provenance: options.provenance.clone(),
         golden: options.golden.clone(),
     });
@@ -103,7 +144,9 @@ pub fn export(model: &Model, weights: &Weights, options: &Options) -> Result<Exp
 
 /// The layer whose output a step gives, where it gives one.
 fn gives<'a>(step: &Step<'a>) -> Option<&'a str> {
-    step.folded.or(step.completes.then_some(step.layer)).map(|layer| layer.name.as_str())
+    step.folded
+        .or(step.completes.then_some(step.layer))
+        .map(|layer| layer.name.as_str())
 }
 
 /// A node is called after its layer; the second one of a layer has a suffix.
@@ -113,7 +156,9 @@ fn node_name(step: &Step<'_>) -> String {
         (Op::Activation(activation), LayerKind::Conv2d(_) | LayerKind::Dense(_)) => {
             format!("{name}.{}", activation.as_str())
         }
-        (Op::Flatten, LayerKind::GlobalMaxPool {} | LayerKind::GlobalAvgPool {}) => format!("{name}.flatten"),
+        (Op::Flatten, LayerKind::GlobalMaxPool {} | LayerKind::GlobalAvgPool {}) => {
+            format!("{name}.flatten")
+        }
         _ => name.clone(),
     }
 }
@@ -136,7 +181,10 @@ fn emit(
         Op::Conv(conv) => {
             let (weight, bias) = parameters(graph, step, conv.use_bias, weights)?;
             let pads = conv.pads(step.layer.image_size());
-            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
+            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect();
             graph
                 .node("Conv", node, &inputs, output)
                 .ints("dilations", conv.dilation_rate.map(|n| n as i64))
@@ -147,7 +195,10 @@ fn emit(
         }
         Op::Gemm { bias } => {
             let (weight, bias) = parameters(graph, step, bias, weights)?;
-            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()].into_iter().flatten().collect();
+            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect();
             graph.node("Gemm", node, &inputs, output).int("transB", 1);
         }
         Op::BatchNormalization { epsilon } => {
@@ -159,13 +210,20 @@ fn emit(
                 inputs.push(name);
             }
             let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-            graph.node("BatchNormalization", node, &inputs, output).float("epsilon", epsilon as f32);
+            graph
+                .node("BatchNormalization", node, &inputs, output)
+                .float("epsilon", epsilon as f32);
         }
         Op::MaxPool(pool) | Op::AveragePool(pool) => {
-            let op = if matches!(step.op, Op::MaxPool(_)) { "MaxPool" } else { "AveragePool" };
+            let op = if matches!(step.op, Op::MaxPool(_)) {
+                "MaxPool"
+            } else {
+                "AveragePool"
+            };
             let pads = pool.pads(step.layer.image_size());
             let node = &mut graph.node(op, node, &[input], output);
-            node.ints("kernel_shape", pool.pool_size.map(|n| n as i64)).ints("strides", pool.strides.map(|n| n as i64));
+            node.ints("kernel_shape", pool.pool_size.map(|n| n as i64))
+                .ints("strides", pool.strides.map(|n| n as i64));
             // ONNX's defaults: no padding, and means that leave it out.
             if pads != Pads::default() {
                 node.ints("pads", begins_and_ends(pads));
@@ -180,24 +238,36 @@ fn emit(
         Op::ReduceMax => {
             let axes = format!("{node}.axes");
             graph.initializer(&axes, &[1], vec![1_i64]);
-            graph.node("ReduceMax", node, &[input, &axes], output).int("keepdims", 1);
+            graph
+                .node("ReduceMax", node, &[input, &axes], output)
+                .int("keepdims", 1);
         }
         Op::Reshape(dims) => {
             let shape = format!("{node}.shape");
             // 0: the batch stays what it is.
-            let values: Vec<i64> = std::iter::once(0).chain(dims.iter().map(|&dim| dim as i64)).collect();
+            let values: Vec<i64> = std::iter::once(0)
+                .chain(dims.iter().map(|&dim| dim as i64))
+                .collect();
             graph.initializer(&shape, &[values.len()], values);
             graph.node("Reshape", node, &[input, &shape], output);
         }
         Op::Resize(resize) => {
             let sizes = format!("{node}.sizes");
-            graph.initializer(&sizes, &[2], vec![resize.height as i64, resize.width as i64]);
+            graph.initializer(
+                &sizes,
+                &[2],
+                vec![resize.height as i64, resize.width as i64],
+            );
             let resized = &mut graph.node("Resize", node, &[input, "", "", &sizes], output);
-            resized.ints("axes", [2, 3]).string("coordinate_transformation_mode", "half_pixel");
+            resized
+                .ints("axes", [2, 3])
+                .string("coordinate_transformation_mode", "half_pixel");
             match resize.interpolation {
                 Interpolation::Bilinear => resized.string("mode", "linear"),
                 // The area in which the point lies: TensorFlow's rule.
-                Interpolation::Nearest => resized.string("mode", "nearest").string("nearest_mode", "round_prefer_ceil"),
+                Interpolation::Nearest => resized
+                    .string("mode", "nearest")
+                    .string("nearest_mode", "round_prefer_ceil"),
             };
         }
         Op::Flatten => {
@@ -209,19 +279,34 @@ fn emit(
 }
 
 /// Pads in ONNX's order.
-fn begins_and_ends(Pads { top, left, bottom, right }: Pads) -> [i64; 4] {
+fn begins_and_ends(
+    Pads {
+        top,
+        left,
+        bottom,
+        right,
+    }: Pads,
+) -> [i64; 4] {
     [top, left, bottom, right].map(|n| n as i64)
 }
 
 /// Writes an activation; opset 18 has neither `Gelu` nor `Silu`, which are written out.
-fn activate(graph: &mut GraphBuilder, activation: Activation, node: &str, input: &str, output: &str) {
+fn activate(
+    graph: &mut GraphBuilder,
+    activation: Activation,
+    node: &str,
+    input: &str,
+    output: &str,
+) {
     let part = |name: &str| format!("{node}.{name}");
     match activation {
         Activation::Relu => {
             graph.node("Relu", node, &[input], output);
         }
         Activation::LeakyRelu => {
-            graph.node("LeakyRelu", node, &[input], output).float("alpha", Activation::LEAKY_RELU_SLOPE as f32);
+            graph
+                .node("LeakyRelu", node, &[input], output)
+                .float("alpha", Activation::LEAKY_RELU_SLOPE as f32);
         }
         Activation::Sigmoid => {
             graph.node("Sigmoid", node, &[input], output);
@@ -235,13 +320,32 @@ fn activate(graph: &mut GraphBuilder, activation: Activation, node: &str, input:
         }
         Activation::Gelu => {
             // x/2 · (1 + erf(x / √2))
-            for (name, value) in [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)] {
+            for (name, value) in [
+                ("root", std::f32::consts::SQRT_2),
+                ("one", 1.0),
+                ("half", 0.5),
+            ] {
                 graph.initializer(&part(name), &[], vec![value]);
             }
-            graph.node("Div", &part("div"), &[input, &part("root")], &part("scaled"));
+            graph.node(
+                "Div",
+                &part("div"),
+                &[input, &part("root")],
+                &part("scaled"),
+            );
             graph.node("Erf", &part("erf"), &[&part("scaled")], &part("erf"));
-            graph.node("Add", &part("add"), &[&part("erf"), &part("one")], &part("sum"));
-            graph.node("Mul", &part("mul"), &[input, &part("half")], &part("halved"));
+            graph.node(
+                "Add",
+                &part("add"),
+                &[&part("erf"), &part("one")],
+                &part("sum"),
+            );
+            graph.node(
+                "Mul",
+                &part("mul"),
+                &[input, &part("half")],
+                &part("halved"),
+            );
             graph.node("Mul", node, &[&part("halved"), &part("sum")], output);
         }
         Activation::Softmax => unreachable!("a softmax is no step"),

@@ -15,24 +15,55 @@ pub fn weight_and_bias(
     norm: Option<&Layer>,
 ) -> Result<(Tensor, Option<Tensor>), WeightsError> {
     let weight = weights.get(&format!("{}.weight", layer.name))?.clone();
-    let bias = if use_bias { Some(weights.get(&format!("{}.bias", layer.name))?.clone()) } else { None };
-    let Some(norm) = norm else { return Ok((weight, bias)) };
-    let LayerKind::BatchNorm(settings) = &norm.kind else { unreachable!("only batch normalisation is folded") };
-    let values = |parameter: &str| weights.get(&format!("{}.{parameter}", norm.name)).map(|tensor| &tensor.data);
-    let (gamma, beta, mean, variance) =
-        (values("weight")?, values("bias")?, values("running_mean")?, values("running_var")?);
+    let bias = if use_bias {
+        Some(weights.get(&format!("{}.bias", layer.name))?.clone())
+    } else {
+        None
+    };
+    let Some(norm) = norm else {
+        return Ok((weight, bias));
+    };
+    let LayerKind::BatchNorm(settings) = &norm.kind else {
+        unreachable!("only batch normalisation is folded")
+    };
+    let values = |parameter: &str| {
+        weights
+            .get(&format!("{}.{parameter}", norm.name))
+            .map(|tensor| &tensor.data)
+    };
+    let (gamma, beta, mean, variance) = (
+        values("weight")?,
+        values("bias")?,
+        values("running_mean")?,
+        values("running_var")?,
+    );
     let factor: Vec<f64> = gamma
         .iter()
         .zip(variance)
-        .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + settings.epsilon).sqrt())
+        .map(|(&gamma, &variance)| {
+            f64::from(gamma) / (f64::from(variance) + settings.epsilon).sqrt()
+        })
         .collect();
     let per_channel = weight.data.len() / factor.len();
     let scaled = weight.data.chunks_exact(per_channel).zip(&factor);
-    let data = scaled.flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32)).collect();
+    let data = scaled
+        .flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32))
+        .collect();
     let shifted = (0..factor.len()).map(|channel| {
-        let old = bias.as_ref().map_or(0.0, |bias| f64::from(bias.data[channel]));
+        let old = bias
+            .as_ref()
+            .map_or(0.0, |bias| f64::from(bias.data[channel]));
         ((old - f64::from(mean[channel])) * factor[channel] + f64::from(beta[channel])) as f32
     });
-    let bias = Tensor { shape: vec![factor.len()], data: shifted.collect() };
-    Ok((Tensor { shape: weight.shape, data }, Some(bias)))
+    let bias = Tensor {
+        shape: vec![factor.len()],
+        data: shifted.collect(),
+    };
+    Ok((
+        Tensor {
+            shape: weight.shape,
+            data,
+        },
+        Some(bias),
+    ))
 }

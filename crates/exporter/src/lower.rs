@@ -57,7 +57,12 @@ pub fn steps(layers: &[Layer]) -> Vec<Step<'_>> {
         }
         let ops = ops(layer);
         let count = ops.len();
-        let step = |(at, op)| Step { layer, op, completes: at + 1 == count, folded: None };
+        let step = |(at, op)| Step {
+            layer,
+            op,
+            completes: at + 1 == count,
+            folded: None,
+        };
         steps.extend(ops.into_iter().enumerate().map(step));
     }
     steps
@@ -66,11 +71,18 @@ pub fn steps(layers: &[Layer]) -> Vec<Step<'_>> {
 fn ops(layer: &Layer) -> Vec<Op<'_>> {
     let activated = |op, activation: Option<Activation>| {
         let activation = activation.filter(|activation| *activation != Activation::Softmax);
-        std::iter::once(op).chain(activation.map(Op::Activation)).collect()
+        std::iter::once(op)
+            .chain(activation.map(Op::Activation))
+            .collect()
     };
     match &layer.kind {
         LayerKind::Conv2d(conv) => activated(Op::Conv(conv), conv.activation),
-        LayerKind::Dense(dense) => activated(Op::Gemm { bias: dense.use_bias }, dense.activation),
+        LayerKind::Dense(dense) => activated(
+            Op::Gemm {
+                bias: dense.use_bias,
+            },
+            dense.activation,
+        ),
         LayerKind::MaxPool(pool) => vec![Op::MaxPool(pool)],
         LayerKind::AvgPool(pool) => vec![Op::AveragePool(pool)],
         LayerKind::GlobalMaxPool {} => vec![Op::GlobalMaxPool, Op::Flatten],
@@ -78,13 +90,17 @@ fn ops(layer: &Layer) -> Vec<Op<'_>> {
         LayerKind::ChannelMax {} => vec![Op::ReduceMax],
         LayerKind::Reshape { target_shape } => vec![Op::Reshape(target_shape)],
         LayerKind::Resize(resize) => vec![Op::Resize(resize)],
-        LayerKind::BatchNorm(norm) => vec![Op::BatchNormalization { epsilon: norm.epsilon }],
+        LayerKind::BatchNorm(norm) => vec![Op::BatchNormalization {
+            epsilon: norm.epsilon,
+        }],
         LayerKind::Flatten {} => match layer.input {
             Shape::Image { .. } => vec![Op::Flatten],
             Shape::Vector(_) => Vec::new(),
         },
         LayerKind::Relu {} => vec![Op::Activation(Activation::Relu)],
-        LayerKind::Activation { activation: Activation::Softmax }
+        LayerKind::Activation {
+            activation: Activation::Softmax,
+        }
         | LayerKind::Dropout { .. }
         | LayerKind::Softmax {} => Vec::new(),
         LayerKind::Activation { activation } => vec![Op::Activation(*activation)],

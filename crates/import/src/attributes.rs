@@ -13,19 +13,30 @@ pub struct Place<'a>(pub &'a NodeProto);
 impl<'a> Place<'a> {
     /// An integer attribute; a default where the node has none.
     pub fn int(self, name: &str, default: i64) -> i64 {
-        self.attribute(name).map_or(default, |attribute| attribute.i.unwrap_or(0))
+        self.attribute(name)
+            .map_or(default, |attribute| attribute.i.unwrap_or(0))
     }
 
     /// A list of integers, where the node has it.
     pub fn ints(self, name: &str) -> Option<&'a [i64]> {
-        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+        self.attribute(name)
+            .map(|attribute| attribute.ints.as_slice())
     }
 
     /// Two sizes of at least 1, for rows and columns; a default where the node has none.
-    pub fn pair(self, name: &'static str, default: Option<[usize; 2]>) -> Result<[usize; 2], GraphError> {
+    pub fn pair(
+        self,
+        name: &'static str,
+        default: Option<[usize; 2]>,
+    ) -> Result<[usize; 2], GraphError> {
         let found = self.ints(name);
-        let pair = found.map_or(default, |sizes| <[usize; 2]>::try_from(sizes_of(sizes)?).ok());
-        pair.map_or_else(|| self.mismatch(name, "two sizes of at least 1", found.unwrap_or_default()), Ok)
+        let pair = found.map_or(default, |sizes| {
+            <[usize; 2]>::try_from(sizes_of(sizes)?).ok()
+        });
+        pair.map_or_else(
+            || self.mismatch(name, "two sizes of at least 1", found.unwrap_or_default()),
+            Ok,
+        )
     }
 
     /// A string; a default where the node has none.
@@ -38,7 +49,8 @@ impl<'a> Place<'a> {
 
     /// A float; a default where the node has none.
     pub fn float(self, name: &str, default: f32) -> f32 {
-        self.attribute(name).map_or(default, |attribute| attribute.f.unwrap_or(0.0))
+        self.attribute(name)
+            .map_or(default, |attribute| attribute.f.unwrap_or(0.0))
     }
 
     /// Refuses the node unless a setting is what kiln's layers have.
@@ -48,11 +60,20 @@ impl<'a> Place<'a> {
         expected: &T,
         found: &T,
     ) -> Result<(), GraphError> {
-        if expected == found { Ok(()) } else { self.mismatch(setting, &format!("{expected:?}"), found) }
+        if expected == found {
+            Ok(())
+        } else {
+            self.mismatch(setting, &format!("{expected:?}"), found)
+        }
     }
 
     /// Refuses the node for a setting.
-    pub fn mismatch<T>(self, setting: &'static str, expected: &str, found: impl Debug) -> Result<T, GraphError> {
+    pub fn mismatch<T>(
+        self,
+        setting: &'static str,
+        expected: &str,
+        found: impl Debug,
+    ) -> Result<T, GraphError> {
         Err(GraphError::Setting {
             node: describe(self.0),
             setting,
@@ -63,20 +84,32 @@ impl<'a> Place<'a> {
 
     /// The error about an input that the node lacks.
     pub fn left_out(self, what: &'static str) -> GraphError {
-        GraphError::NotConstant { node: describe(self.0), what, found: "none".to_owned() }
+        GraphError::NotConstant {
+            node: describe(self.0),
+            what,
+            found: "none".to_owned(),
+        }
     }
 
     /// The error about a tensor of the node that cannot be read.
     pub fn tensor(self, source: TensorError) -> GraphError {
-        GraphError::Tensor { node: describe(self.0), source: source.into() }
+        GraphError::Tensor {
+            node: describe(self.0),
+            source: source.into(),
+        }
     }
 
     fn attribute(self, name: &str) -> Option<&'a AttributeProto> {
-        self.0.attribute.iter().find(|attribute| attribute.name == name)
+        self.0
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == name)
     }
 }
 
 /// Dimensions as sizes; none if one of them is below 1.
 pub fn sizes_of(dims: &[i64]) -> Option<Vec<usize>> {
-    dims.iter().map(|&size| usize::try_from(size).ok().filter(|&size| size > 0)).collect()
+    dims.iter()
+        .map(|&size| usize::try_from(size).ok().filter(|&size| size > 0))
+        .collect()
 }

@@ -42,7 +42,11 @@ impl<'a> Chain<'a> {
                 [] => return Ok(None),
                 [node] if is(node, "Identity") => self.step(node),
                 [node] => return Ok(Some(node)),
-                nodes => return Err(GraphError::Branch { nodes: nodes.iter().map(|node| describe(node)).collect() }),
+                nodes => {
+                    return Err(GraphError::Branch {
+                        nodes: nodes.iter().map(|node| describe(node)).collect(),
+                    });
+                }
             }
         }
     }
@@ -50,7 +54,9 @@ impl<'a> Chain<'a> {
     /// The next node, if it is of this operator and takes the image as its first input.
     pub fn take_if(&mut self, operator: &str) -> Result<Option<Place<'a>>, GraphError> {
         let next = self.peek()?;
-        let node = next.filter(|node| is(node, operator) && node.input.first().is_some_and(|name| name == self.value));
+        let node = next.filter(|node| {
+            is(node, operator) && node.input.first().is_some_and(|name| name == self.value)
+        });
         if let Some(node) = node {
             self.step(node);
         }
@@ -67,7 +73,9 @@ impl<'a> Chain<'a> {
 
     /// The error about the next node where another was expected.
     pub fn unexpected(&mut self, expected: &'static str) -> Result<GraphError, GraphError> {
-        let found = self.peek()?.map_or_else(|| "the end of the graph".to_owned(), describe);
+        let found = self
+            .peek()?
+            .map_or_else(|| "the end of the graph".to_owned(), describe);
         Ok(GraphError::Operator { expected, found })
     }
 

@@ -17,9 +17,16 @@ pub struct Constants<'a> {
 impl<'a> Constants<'a> {
     /// Indexes a graph whose structure has been checked: values are defined once, and before they are used.
     pub fn new(graph: &'a GraphProto) -> Self {
-        let outputs = graph.node.iter().flat_map(|node| node.output.iter().map(move |value| (value.as_str(), node)));
+        let outputs = graph
+            .node
+            .iter()
+            .flat_map(|node| node.output.iter().map(move |value| (value.as_str(), node)));
         Self {
-            initializers: graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
+            initializers: graph
+                .initializer
+                .iter()
+                .map(|tensor| (tensor.name.as_str(), tensor))
+                .collect(),
             producers: outputs.collect(),
         }
     }
@@ -62,16 +69,24 @@ impl<'a> Constants<'a> {
             match (producer.op_type.as_str(), producer.input.first()) {
                 ("Identity", Some(input)) => name = input,
                 ("DequantizeLinear", _) => {
-                    return Err(GraphError::Quantized { node, found: describe(producer) });
-                }
-                _ => {
-                    let value = producer.attribute.iter().find(|attribute| attribute.name == "value");
-                    let value = value.and_then(|attribute| attribute.t.as_ref());
-                    return value.filter(|_| producer.op_type == "Constant").ok_or_else(|| GraphError::NotConstant {
+                    return Err(GraphError::Quantized {
                         node,
-                        what,
                         found: describe(producer),
                     });
+                }
+                _ => {
+                    let value = producer
+                        .attribute
+                        .iter()
+                        .find(|attribute| attribute.name == "value");
+                    let value = value.and_then(|attribute| attribute.t.as_ref());
+                    return value
+                        .filter(|_| producer.op_type == "Constant")
+                        .ok_or_else(|| GraphError::NotConstant {
+                            node,
+                            what,
+                            found: describe(producer),
+                        });
                 }
             }
         }

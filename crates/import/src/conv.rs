@@ -17,15 +17,29 @@ pub fn take<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Foun
         None => None,
     };
     let place = chain.take("Conv")?;
-    let weight = constants.input(place, 1, "weight")?.ok_or_else(|| place.left_out("weight"))?;
+    let weight = constants
+        .input(place, 1, "weight")?
+        .ok_or_else(|| place.left_out("weight"))?;
     place.require("group", &1, &place.int("group", 1))?;
     let sizes = sizes_of(&weight.dims).and_then(|sizes| <[usize; 4]>::try_from(sizes).ok());
     let Some([filters, channels, rows, columns]) = sizes else {
-        return place.mismatch("a weight of shape", "[filters, channels, rows, columns]", &weight.dims);
+        return place.mismatch(
+            "a weight of shape",
+            "[filters, channels, rows, columns]",
+            &weight.dims,
+        );
     };
     let kernel_size = [rows, columns];
-    place.require("kernel_shape", &kernel_size, &place.pair("kernel_shape", Some(kernel_size))?)?;
-    place.require("dilations", &[1, 1], &place.pair("dilations", Some([1, 1]))?)?;
+    place.require(
+        "kernel_shape",
+        &kernel_size,
+        &place.pair("kernel_shape", Some(kernel_size))?,
+    )?;
+    place.require(
+        "dilations",
+        &[1, 1],
+        &place.pair("dilations", Some([1, 1]))?,
+    )?;
     let strides = place.pair("strides", Some([1, 1]))?;
     let padding = padding::of_conv(place, before, kernel_size, strides)?;
     let bias = match constants.input(place, 2, "bias")? {
@@ -36,8 +50,16 @@ pub fn take<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Foun
         None => added(chain, constants, filters)?,
     };
     let activation = chain.take_if("Relu")?.map(|_| Activation::Relu);
-    let weight = Values { parameter: "weight", shape: vec![filters, channels, rows, columns], tensor: weight };
-    let bias = bias.map(|tensor| Values { parameter: "bias", shape: vec![filters], tensor });
+    let weight = Values {
+        parameter: "weight",
+        shape: vec![filters, channels, rows, columns],
+        tensor: weight,
+    };
+    let bias = bias.map(|tensor| Values {
+        parameter: "bias",
+        shape: vec![filters],
+        tensor,
+    });
     let use_bias = bias.is_some();
     Ok(Found {
         node: place.0,
@@ -63,12 +85,18 @@ fn added<'a>(
     filters: usize,
 ) -> Result<Option<&'a TensorProto>, GraphError> {
     // Where the network branches, what comes next is not for this layer to say.
-    let Ok(Some(node)) = chain.peek() else { return Ok(None) };
+    let Ok(Some(node)) = chain.peek() else {
+        return Ok(None);
+    };
     if !is(node, "Add") {
         return Ok(None);
     }
     let place = Place(node);
-    let name = node.input.iter().find(|name| *name != chain.value()).ok_or_else(|| place.left_out("bias"))?;
+    let name = node
+        .input
+        .iter()
+        .find(|name| *name != chain.value())
+        .ok_or_else(|| place.left_out("bias"))?;
     let bias = constants.resolve(place, name, "bias")?;
     // Shapes that broadcast over the images, rows and columns of NCHW.
     if bias.dims != dims(&[1, filters, 1, 1]) {

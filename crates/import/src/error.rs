@@ -59,7 +59,9 @@ pub enum GraphError {
         found: String,
     },
     /// Quantised weights.
-    #[error("{node} has quantised weights ({found}): take the float32 model that this one was made from")]
+    #[error(
+        "{node} has quantised weights ({found}): take the float32 model that this one was made from"
+    )]
     Quantized {
         /// The node.
         node: String,
@@ -179,7 +181,11 @@ pub enum BaseError {
 
 /// A node in an error: its name, or its output's where it has none, and its operator.
 pub fn describe(node: &NodeProto) -> String {
-    let name = if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name };
+    let name = if node.name.is_empty() {
+        node.output.first().map_or("", String::as_str)
+    } else {
+        &node.name
+    };
     match node.domain.as_str() {
         "" | "ai.onnx" => format!("node `{name}` ({})", node.op_type),
         domain => format!("node `{name}` ({domain}::{})", node.op_type),

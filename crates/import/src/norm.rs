@@ -27,18 +27,32 @@ pub fn take<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Foun
     let mut values = Vec::with_capacity(PARAMETERS.len());
     let mut expected = None;
     for (index, parameter) in PARAMETERS.into_iter().enumerate() {
-        let tensor = constants.input(place, index + 1, parameter)?.ok_or_else(|| place.left_out(parameter))?;
+        let tensor = constants
+            .input(place, index + 1, parameter)?
+            .ok_or_else(|| place.left_out(parameter))?;
         let shape = sizes_of(&tensor.dims).filter(|sizes| sizes.len() == 1);
-        let Some(shape) = shape.filter(|shape| *shape == *expected.get_or_insert_with(|| shape.clone())) else {
-            let expected = expected.map_or_else(|| "one size of at least 1".to_owned(), |shape| format!("{shape:?}"));
+        let Some(shape) =
+            shape.filter(|shape| *shape == *expected.get_or_insert_with(|| shape.clone()))
+        else {
+            let expected = expected.map_or_else(
+                || "one size of at least 1".to_owned(),
+                |shape| format!("{shape:?}"),
+            );
             return place.mismatch("a parameter of shape", &expected, &tensor.dims);
         };
-        values.push(Values { parameter, shape, tensor });
+        values.push(Values {
+            parameter,
+            shape,
+            tensor,
+        });
     }
     let channels = values[0].shape[0];
     Ok(Found {
         node: place.0,
-        kind: LayerKind::BatchNorm(BatchNorm { momentum: decimal(momentum), epsilon: decimal(epsilon) }),
+        kind: LayerKind::BatchNorm(BatchNorm {
+            momentum: decimal(momentum),
+            epsilon: decimal(epsilon),
+        }),
         channels: Some([channels; 2]),
         values,
     })

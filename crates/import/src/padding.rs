@@ -25,7 +25,8 @@ pub fn of_conv(
     let own = match place.string("auto_pad", "NOTSET").as_str() {
         "NOTSET" => {
             let pads = place.ints("pads").unwrap_or(&[0; 4]);
-            pads.try_into().or_else(|_| place.mismatch("pads", "4 sizes", pads))?
+            pads.try_into()
+                .or_else(|_| place.mismatch("pads", "4 sizes", pads))?
         }
         "VALID" => [0; 4],
         "SAME_UPPER" | "SAME_LOWER" if pointwise && before.is_none() => [0; 4],
@@ -33,13 +34,27 @@ pub fn of_conv(
         // Where as much goes before as after, the two modes agree.
         "SAME_LOWER" if before.is_none() && odd && strides == [1, 1] => return Ok(Padding::Same),
         other => {
-            let found = if before.is_some() { format!("{other} after a Pad") } else { other.to_owned() };
+            let found = if before.is_some() {
+                format!("{other} after a Pad")
+            } else {
+                other.to_owned()
+            };
             return place.mismatch("auto_pad", EXPECTED, found);
         }
     };
-    let total: Vec<_> = before.unwrap_or_default().iter().zip(own).map(|(pad, own)| pad.saturating_add(own)).collect();
+    let total: Vec<_> = before
+        .unwrap_or_default()
+        .iter()
+        .zip(own)
+        .map(|(pad, own)| pad.saturating_add(own))
+        .collect();
     let [rows, columns] = kernel.map(|size| size as i64 - 1);
-    let same = [rows / 2, columns / 2, rows - rows / 2, columns - columns / 2];
+    let same = [
+        rows / 2,
+        columns / 2,
+        rows - rows / 2,
+        columns - columns / 2,
+    ];
     match total.as_slice() {
         [0, 0, 0, 0] => Ok(Padding::Valid),
         total if total == same && strides == [1, 1] => Ok(Padding::Same),
@@ -51,11 +66,17 @@ pub fn of_conv(
 /// are refused.
 pub fn of_pad(place: Place<'_>, constants: &Constants<'_>) -> Result<Pads, GraphError> {
     place.require("mode", "constant", &place.string("mode", "constant"))?;
-    let sizes = ints(place, constants, 1, "pads")?.or_else(|| place.ints("pads").map(<[i64]>::to_vec));
+    let sizes =
+        ints(place, constants, 1, "pads")?.or_else(|| place.ints("pads").map(<[i64]>::to_vec));
     let sizes = sizes.ok_or_else(|| place.left_out("pads"))?;
     let axes = ints(place, constants, 3, "axes")?.unwrap_or_else(|| vec![0, 1, 2, 3]);
     let value = match constants.input(place, 2, "constant_value")? {
-        Some(tensor) => tensor.to_f32().map_err(|source| place.tensor(source))?.first().copied().unwrap_or(0.0),
+        Some(tensor) => tensor
+            .to_f32()
+            .map_err(|source| place.tensor(source))?
+            .first()
+            .copied()
+            .unwrap_or(0.0),
         None => place.float("value", 0.0),
     };
     place.require("value", &0.0, &value)?;
@@ -66,14 +87,25 @@ pub fn of_pad(place: Place<'_>, constants: &Constants<'_>) -> Result<Pads, Graph
     let mut all = [[0; 2]; 4];
     for ((axis, &begin), &end) in axes.iter().zip(begins).zip(ends) {
         // Negative ones count from the last.
-        let index = if *axis < 0 { axis.saturating_add(4) } else { *axis };
-        let Some(pads) = usize::try_from(index).ok().and_then(|index| all.get_mut(index)) else {
+        let index = if *axis < 0 {
+            axis.saturating_add(4)
+        } else {
+            *axis
+        };
+        let Some(pads) = usize::try_from(index)
+            .ok()
+            .and_then(|index| all.get_mut(index))
+        else {
             return place.mismatch("axes", "axes of a batch of images", axes);
         };
         *pads = [begin, end];
     }
     let [batch, channels, [top, bottom], [left, right]] = all;
-    place.require("padding of batch and channels", &[[0; 2]; 2], &[batch, channels])?;
+    place.require(
+        "padding of batch and channels",
+        &[[0; 2]; 2],
+        &[batch, channels],
+    )?;
     Ok([top, left, bottom, right])
 }
 
@@ -85,7 +117,9 @@ fn ints(
     what: &'static str,
 ) -> Result<Option<Vec<i64>>, GraphError> {
     let tensor = constants.input(place, index, what)?;
-    tensor.map(|tensor| tensor.to_i64().map_err(|source| place.tensor(source))).transpose()
+    tensor
+        .map(|tensor| tensor.to_i64().map_err(|source| place.tensor(source)))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -99,10 +133,24 @@ mod tests {
     /// What is read of a convolution with these pads.
     fn read(pads: Pads, kernel: [usize; 2], strides: [usize; 2]) -> Result<Padding, GraphError> {
         let mut graph = GraphBuilder::new("conv");
-        graph.input("x", Dim::batched([1, 9, 9])).output("y", [Dim::Unknown]);
-        let Pads { top, left, bottom, right } = pads;
-        graph.node("Conv", "conv", &["x"], "y").ints("pads", [top, left, bottom, right].map(|pad| pad as i64));
-        of_conv(Place(&graph.finish().unwrap().graph.unwrap().node[0]), None, kernel, strides)
+        graph
+            .input("x", Dim::batched([1, 9, 9]))
+            .output("y", [Dim::Unknown]);
+        let Pads {
+            top,
+            left,
+            bottom,
+            right,
+        } = pads;
+        graph
+            .node("Conv", "conv", &["x"], "y")
+            .ints("pads", [top, left, bottom, right].map(|pad| pad as i64));
+        of_conv(
+            Place(&graph.finish().unwrap().graph.unwrap().node[0]),
+            None,
+            kernel,
+            strides,
+        )
     }
 
     proptest! {

@@ -10,7 +10,15 @@ use crate::error::GraphError;
 use crate::{conv, norm, pool, transpose};
 
 /// Operators with which a classifier begins.
-const HEAD: [&str; 7] = ["Flatten", "Reshape", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Gemm"];
+const HEAD: [&str; 7] = [
+    "Flatten",
+    "Reshape",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "ReduceMean",
+    "ReduceMax",
+    "Gemm",
+];
 
 /// A layer found in a graph.
 #[derive(Debug)]
@@ -51,20 +59,33 @@ impl<'a> Reader<'a> {
         let graph = model.graph.as_ref().ok_or(GraphError::NoGraph)?;
         check_structure(graph)?;
         let constants = Constants::new(graph);
-        let mut inputs =
-            graph.input.iter().map(|input| input.name.as_str()).filter(|name| !constants.initialized(name));
+        let mut inputs = graph
+            .input
+            .iter()
+            .map(|input| input.name.as_str())
+            .filter(|name| !constants.initialized(name));
         let (Some(input), None) = (inputs.next(), inputs.next()) else {
-            let found = model.inputs().into_iter().map(|input| format!("`{}`", input.name)).collect();
+            let found = model
+                .inputs()
+                .into_iter()
+                .map(|input| format!("`{}`", input.name))
+                .collect();
             return Err(GraphError::Inputs { found });
         };
         let mut chain = Chain::new(graph, input);
         transpose::to_nchw(&mut chain)?;
-        Ok(Self { chain, constants, channels: None })
+        Ok(Self {
+            chain,
+            constants,
+            channels: None,
+        })
     }
 
     /// The next layer; none at the end of the graph.
     pub fn next(&mut self) -> Result<Option<Found<'a>>, GraphError> {
-        let Some(node) = self.chain.peek()? else { return Ok(None) };
+        let Some(node) = self.chain.peek()? else {
+            return Ok(None);
+        };
         let found = if is(node, "Conv") || is(node, "Pad") {
             conv::take(&mut self.chain, &self.constants)?
         } else if is(node, "BatchNormalization") {
@@ -72,9 +93,16 @@ impl<'a> Reader<'a> {
         } else if is(node, "MaxPool") {
             pool::take(&mut self.chain)?
         } else if let Some(Place(node)) = self.chain.take_if("Relu")? {
-            Found { node, kind: LayerKind::Relu {}, channels: None, values: Vec::new() }
+            Found {
+                node,
+                kind: LayerKind::Relu {},
+                channels: None,
+                values: Vec::new(),
+            }
         } else {
-            return Err(self.chain.unexpected("Conv, BatchNormalization, Relu or MaxPool")?);
+            return Err(self
+                .chain
+                .unexpected("Conv, BatchNormalization, Relu or MaxPool")?);
         };
         if let Some([takes, gives]) = found.channels {
             let image = self.channels.unwrap_or(takes);

@@ -11,13 +11,17 @@ pub fn to_nchw(chain: &mut Chain<'_>) -> Result<(), GraphError> {
     while let Some(place) = chain.take_if("Transpose")? {
         // ONNX: without `perm` the axes are reversed.
         let perm = place.ints("perm").unwrap_or(&[3, 2, 1, 0]);
-        let moved = perm.iter().map(|&axis| axes.get(usize::try_from(axis).ok()?).copied());
+        let moved = perm
+            .iter()
+            .map(|&axis| axes.get(usize::try_from(axis).ok()?).copied());
         let moved: Option<Vec<i64>> = moved.collect();
         axes = moved.unwrap_or_else(|| perm.to_vec());
         last = Some(place);
     }
     match last {
-        Some(place) if axes != [0, 1, 2, 3] => place.require("perm", &[0, 3, 1, 2][..], axes.as_slice()),
+        Some(place) if axes != [0, 1, 2, 3] => {
+            place.require("perm", &[0, 3, 1, 2][..], axes.as_slice())
+        }
         _ => Ok(()),
     }
 }

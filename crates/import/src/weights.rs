@@ -22,7 +22,10 @@ pub struct Parameter {
 /// Without the values, which are millions.
 impl fmt::Debug for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parameter").field("name", &self.name).field("shape", &self.shape).finish_non_exhaustive()
+        f.debug_struct("Parameter")
+            .field("name", &self.name)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,28 +53,49 @@ pub fn weights(base: &Base, model: &ModelProto) -> Result<Vec<Parameter>, Weight
 }
 
 /// A base's layers in a model, each with its name; the values of their parameters are not looked at.
-pub fn find<'a>(base: &'a Base, model: &'a ModelProto) -> Result<Vec<(&'a str, Found<'a>)>, WeightsError> {
+pub fn find<'a>(
+    base: &'a Base,
+    model: &'a ModelProto,
+) -> Result<Vec<(&'a str, Found<'a>)>, WeightsError> {
     let mut reader = Reader::new(model)?;
     let mut layers = Vec::with_capacity(base.layers.len());
     let mut channels = Some(base.channels);
     for (at, LayerSpec { name, kind }) in base.layers.iter().enumerate() {
         let layer = name.as_deref().unwrap_or_default();
-        let different = |found: String| WeightsError::Kind { layer: layer.into(), expected: kind.type_name(), found };
+        let different = |found: String| WeightsError::Kind {
+            layer: layer.into(),
+            expected: kind.type_name(),
+            found,
+        };
         let found = match reader.next() {
             Ok(Some(found)) => found,
             // Cut off before the last pooling, as for style transfer.
-            Ok(None) if base.layers[at..].iter().all(|layer| !has_weights(&layer.kind)) => break,
+            Ok(None)
+                if base.layers[at..]
+                    .iter()
+                    .all(|layer| !has_weights(&layer.kind)) =>
+            {
+                break;
+            }
             Ok(None) => return Err(different("the end of the graph".into())),
             Err(GraphError::Operator { found, .. }) => return Err(different(found)),
-            Err(source) => return Err(WeightsError::At { layer: layer.into(), source }),
+            Err(source) => {
+                return Err(WeightsError::At {
+                    layer: layer.into(),
+                    source,
+                });
+            }
         };
         if std::mem::discriminant(kind) != std::mem::discriminant(&found.kind) {
             return Err(different(describe(found.node)));
         }
-        let image =
-            found.channels.and_then(|[found, _]| Some(("channels", channels.take()?.to_string(), found.to_string())));
+        let image = found.channels.and_then(|[found, _]| {
+            Some(("channels", channels.take()?.to_string(), found.to_string()))
+        });
         let settings = image.into_iter().chain(settings(kind, &found.kind));
-        if let Some((setting, expected, found_setting)) = settings.into_iter().find(|(_, a, b)| a != b) {
+        if let Some((setting, expected, found_setting)) =
+            settings.into_iter().find(|(_, a, b)| a != b)
+        {
             return Err(WeightsError::Setting {
                 layer: layer.into(),
                 node: describe(found.node),
@@ -86,16 +110,32 @@ pub fn find<'a>(base: &'a Base, model: &'a ModelProto) -> Result<Vec<(&'a str, F
 }
 
 fn read(layer: &str, found: &Found<'_>, values: &Values<'_>) -> Result<Parameter, WeightsError> {
-    let Values { parameter, shape, tensor } = values;
+    let Values {
+        parameter,
+        shape,
+        tensor,
+    } = values;
     let node = describe(found.node);
     let name = format!("{layer}.{parameter}");
     let values = tensor.to_f32().map_err(|source| WeightsError::At {
         layer: layer.into(),
-        source: GraphError::Tensor { node: node.clone(), source: source.into() },
+        source: GraphError::Tensor {
+            node: node.clone(),
+            source: source.into(),
+        },
     })?;
     match values.iter().find(|value| !value.is_finite()) {
-        None => Ok(Parameter { name, shape: shape.clone(), values }),
-        Some(&value) => Err(WeightsError::NotFinite { layer: layer.into(), node, tensor: tensor.name.clone(), value }),
+        None => Ok(Parameter {
+            name,
+            shape: shape.clone(),
+            values,
+        }),
+        Some(&value) => Err(WeightsError::NotFinite {
+            layer: layer.into(),
+            node,
+            tensor: tensor.name.clone(),
+            value,
+        }),
     }
 }
 
@@ -103,16 +143,40 @@ fn read(layer: &str, found: &Found<'_>, values: &Values<'_>) -> Result<Parameter
 fn settings(expected: &LayerKind, found: &LayerKind) -> Vec<(&'static str, String, String)> {
     match (expected, found) {
         (LayerKind::Conv2d(a), LayerKind::Conv2d(b)) => vec![
-            ("kernel_size", format!("{:?}", a.kernel_size), format!("{:?}", b.kernel_size)),
+            (
+                "kernel_size",
+                format!("{:?}", a.kernel_size),
+                format!("{:?}", b.kernel_size),
+            ),
             ("filters", a.filters.to_string(), b.filters.to_string()),
-            ("strides", format!("{:?}", a.strides), format!("{:?}", b.strides)),
-            ("padding", padding(a.padding).into(), padding(b.padding).into()),
+            (
+                "strides",
+                format!("{:?}", a.strides),
+                format!("{:?}", b.strides),
+            ),
+            (
+                "padding",
+                padding(a.padding).into(),
+                padding(b.padding).into(),
+            ),
             ("use_bias", a.use_bias.to_string(), b.use_bias.to_string()),
-            ("activation", activation(a.activation).into(), activation(b.activation).into()),
+            (
+                "activation",
+                activation(a.activation).into(),
+                activation(b.activation).into(),
+            ),
         ],
         (LayerKind::MaxPool(a), LayerKind::MaxPool(b)) => vec![
-            ("pool_size", format!("{:?}", a.pool_size), format!("{:?}", b.pool_size)),
-            ("strides", format!("{:?}", a.strides), format!("{:?}", b.strides)),
+            (
+                "pool_size",
+                format!("{:?}", a.pool_size),
+                format!("{:?}", b.pool_size),
+            ),
+            (
+                "strides",
+                format!("{:?}", a.strides),
+                format!("{:?}", b.strides),
+            ),
         ],
         // The momentum matters only to training.
         (LayerKind::BatchNorm(a), LayerKind::BatchNorm(b)) => {
@@ -124,7 +188,10 @@ fn settings(expected: &LayerKind, found: &LayerKind) -> Vec<(&'static str, Strin
 
 /// Whether a layer of this type has parameters.
 const fn has_weights(kind: &LayerKind) -> bool {
-    matches!(kind, LayerKind::Conv2d(_) | LayerKind::BatchNorm(_) | LayerKind::Dense(_))
+    matches!(
+        kind,
+        LayerKind::Conv2d(_) | LayerKind::BatchNorm(_) | LayerKind::Dense(_)
+    )
 }
 
 const fn padding(padding: Padding) -> &'static str {

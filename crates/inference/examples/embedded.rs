@@ -10,7 +10,8 @@ use kiln_inference::{Model, Options, open_image};
 /// Loaded when it is first used; shared by every thread from then on.
 static DIGITS: LazyLock<Model> = LazyLock::new(|| {
     let bytes = include_bytes!("digits.onnx");
-    Model::from_bytes(bytes, &Options::default()).expect("the file was tested when the program was built")
+    Model::from_bytes(bytes, &Options::default())
+        .expect("the file was tested when the program was built")
 });
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +23,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     eprintln!("{verification}");
     for path in std::env::args().skip(1) {
         let prediction = DIGITS.classify(&open_image(&path)?)?;
-        println!("{path}: {} ({:.1} %)", prediction.label, prediction.probability * 100.0);
+        println!(
+            "{path}: {} ({:.1} %)",
+            prediction.label,
+            prediction.probability * 100.0
+        );
     }
     Ok(())
 }

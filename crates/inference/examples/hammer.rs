@@ -18,28 +18,58 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut wrong = 0;
     for engine in EngineChoice::ALL {
         if let (EngineChoice::Ort, Err(reason)) = (engine, probe_ort(&Options::default())) {
-            println!("ort: left out: {}", reason.to_string().lines().next().unwrap_or_default());
+            println!(
+                "ort: left out: {}",
+                reason.to_string().lines().next().unwrap_or_default()
+            );
             continue;
         }
-        let model = Model::load_with(&path, &Options { engine, ..Options::default() })?;
+        let model = Model::load_with(
+            &path,
+            &Options {
+                engine,
+                ..Options::default()
+            },
+        )?;
         wrong += hammer(&model, Duration::from_secs(seconds), threads)?;
     }
-    if wrong == 0 { Ok(()) } else { Err(format!("{wrong} answers differ").into()) }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(format!("{wrong} answers differ").into())
+    }
 }
 
 /// Returns the number of answers that differ from those of one thread.
-fn hammer(model: &Model, time: Duration, threads: usize) -> Result<u64, Box<dyn std::error::Error>> {
+fn hammer(
+    model: &Model,
+    time: Duration,
+    threads: usize,
+) -> Result<u64, Box<dyn std::error::Error>> {
     let [channels, height, width] = model.preprocessor().shape().map(|size| size as u32);
     let size = (channels * height * width) as usize;
-    let noise: Vec<u8> = (0..IMAGES * size).map(|i| (i * i % 65_521 * 31 % 251) as u8).collect();
-    let images: Vec<RawImage<'_>> =
-        noise.chunks_exact(size).map(|pixels| RawImage { pixels, height, width, channels }).collect();
+    let noise: Vec<u8> = (0..IMAGES * size)
+        .map(|i| (i * i % 65_521 * 31 % 251) as u8)
+        .collect();
+    let images: Vec<RawImage<'_>> = noise
+        .chunks_exact(size)
+        .map(|pixels| RawImage {
+            pixels,
+            height,
+            width,
+            channels,
+        })
+        .collect();
     // Each answer twice: in a batch, and alone. How a batch is cut may change the last bit, so that each is compared with
     // its own kind.
     let batch = |at: usize| &images[at * 16 % IMAGES..][..16];
     let alone = |at: usize| &images[at % IMAGES..][..1];
     let answers = |images: &[RawImage<'_>]| -> Result<Vec<Vec<f32>>, kiln_inference::RunError> {
-        Ok(model.classify_raw_batch(images)?.into_iter().map(|prediction| prediction.probabilities).collect())
+        Ok(model
+            .classify_raw_batch(images)?
+            .into_iter()
+            .map(|prediction| prediction.probabilities)
+            .collect())
     };
     let expected: Vec<_> = (0..IMAGES)
         .map(|at| Ok([answers(batch(at))?, answers(alone(at))?]))
@@ -56,9 +86,14 @@ fn hammer(model: &Model, time: Duration, threads: usize) -> Result<u64, Box<dyn 
                     if start.elapsed() >= time {
                         break;
                     }
-                    for (images, expected) in [batch(at), alone(at)].into_iter().zip(&expected[at]) {
+                    for (images, expected) in [batch(at), alone(at)].into_iter().zip(&expected[at])
+                    {
                         let differ = answers(images).map_or(images.len(), |found| {
-                            found.iter().zip(expected).filter(|(found, expected)| found != expected).count()
+                            found
+                                .iter()
+                                .zip(expected)
+                                .filter(|(found, expected)| found != expected)
+                                .count()
                         });
                         wrong.fetch_add(differ as u64, Relaxed);
                         count.fetch_add(images.len() as u64, Relaxed);

@@ -17,7 +17,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..threads {
             scope.spawn(|| {
                 // The lock is held while waiting for a path, not while classifying.
-                while let Ok(path) = { receiver.lock().unwrap_or_else(PoisonError::into_inner).recv() } {
+                while let Ok(path) = {
+                    receiver
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv()
+                } {
                     match classify(&model, &path) {
                         Ok(label) => println!("{path}\t{label}"),
                         Err(error) => eprintln!("{path}: {error}"),

@@ -37,7 +37,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn classify(model: &Model, bytes: &[u8]) -> Result<String, Box<dyn std::error::Error>> {
     let prediction = model.classify(&decode_image(bytes)?)?;
     let top = prediction.top_k(3).into_iter();
-    let lines: Vec<String> = top.map(|class| format!("{}\t{:.4}", class.label, class.probability)).collect();
+    let lines: Vec<String> = top
+        .map(|class| format!("{}\t{:.4}", class.label, class.probability))
+        .collect();
     Ok(lines.join("\n") + "\n")
 }
 
@@ -53,7 +55,9 @@ fn serve(model: &Model, stream: &TcpStream) -> io::Result<()> {
         },
     };
     let length = text.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n");
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"
+    );
     (&mut &*stream).write_all(format!("{head}Connection: close\r\n\r\n{text}").as_bytes())
 }
 
@@ -71,7 +75,9 @@ fn body(stream: &TcpStream) -> io::Result<Result<Vec<u8>, &'static str>> {
             return Ok(Err("the request ends in its head\n"));
         }
         match line.trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok(),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().ok()
+            }
             Some(_) => {}
             None => break,
         }

@@ -15,7 +15,14 @@ pub struct Chunk {
 
 /// Runs of exactly `batch` images, the last one padded.
 pub fn fixed(images: usize, batch: usize) -> Vec<Chunk> {
-    (0..images).step_by(batch).map(|start| Chunk { start, images: batch.min(images - start), batch }).collect()
+    (0..images)
+        .step_by(batch)
+        .map(|start| Chunk {
+            start,
+            images: batch.min(images - start),
+            batch,
+        })
+        .collect()
 }
 
 /// Runs of at most `limit` images.
@@ -37,8 +44,16 @@ pub fn among(images: usize, threads: usize, sizes: &[usize]) -> Vec<Chunk> {
     let mut start = 0;
     while start < images {
         let room = share.min(images - start);
-        let images = sizes.iter().copied().find(|&size| size <= room).unwrap_or(1);
-        chunks.push(Chunk { start, images, batch: images });
+        let images = sizes
+            .iter()
+            .copied()
+            .find(|&size| size <= room)
+            .unwrap_or(1);
+        chunks.push(Chunk {
+            start,
+            images,
+            batch: images,
+        });
         start += images;
     }
     chunks
@@ -51,7 +66,10 @@ pub fn concatenate(parts: Vec<Vec<NamedTensor>>) -> Result<Vec<NamedTensor>, Eng
     for part in parts {
         for (all, more) in whole.iter_mut().zip(part) {
             if all.shape[1..] != more.shape[1..] {
-                return Err(EngineError::Ragged { output: more.name, shapes: [all.shape.clone(), more.shape] });
+                return Err(EngineError::Ragged {
+                    output: more.name,
+                    shapes: [all.shape.clone(), more.shape],
+                });
             }
             all.shape[0] += more.shape[0];
             all.data.extend_from_slice(&more.data);
@@ -63,10 +81,17 @@ pub fn concatenate(parts: Vec<Vec<NamedTensor>>) -> Result<Vec<NamedTensor>, Eng
 impl NamedTensor {
     /// Checks that the first axis is the run's batch, and drops what padding gave.
     pub(crate) fn keep(mut self, chunk: &Chunk) -> Result<Self, EngineError> {
-        if self.shape.first() != Some(&chunk.batch) || self.data.len() != self.shape.iter().product::<usize>() {
-            return Err(EngineError::NotBatched { output: self.name, batch: chunk.batch, shape: self.shape });
+        if self.shape.first() != Some(&chunk.batch)
+            || self.data.len() != self.shape.iter().product::<usize>()
+        {
+            return Err(EngineError::NotBatched {
+                output: self.name,
+                batch: chunk.batch,
+                shape: self.shape,
+            });
         }
-        self.data.truncate(self.data.len() / chunk.batch * chunk.images);
+        self.data
+            .truncate(self.data.len() / chunk.batch * chunk.images);
         self.shape[0] = chunk.images;
         Ok(self)
     }
@@ -79,7 +104,11 @@ mod tests {
     use super::*;
 
     fn tensor(shape: &[usize], data: &[f32]) -> NamedTensor {
-        NamedTensor { name: "y".into(), shape: shape.to_vec(), data: data.to_vec() }
+        NamedTensor {
+            name: "y".into(),
+            shape: shape.to_vec(),
+            data: data.to_vec(),
+        }
     }
 
     fn check(chunks: &[Chunk], images: usize) -> Result<(), TestCaseError> {
@@ -125,17 +154,42 @@ mod tests {
 
     #[test]
     fn outputs_are_joined_along_the_batch() {
-        let parts = vec![vec![tensor(&[2, 1], &[1.0, 2.0])], vec![tensor(&[1, 1], &[3.0])]];
-        assert_eq!(concatenate(parts).unwrap(), [tensor(&[3, 1], &[1.0, 2.0, 3.0])]);
-        let ragged = vec![vec![tensor(&[1, 1], &[1.0])], vec![tensor(&[1, 2], &[3.0, 4.0])]];
-        assert!(matches!(concatenate(ragged), Err(EngineError::Ragged { .. })));
+        let parts = vec![
+            vec![tensor(&[2, 1], &[1.0, 2.0])],
+            vec![tensor(&[1, 1], &[3.0])],
+        ];
+        assert_eq!(
+            concatenate(parts).unwrap(),
+            [tensor(&[3, 1], &[1.0, 2.0, 3.0])]
+        );
+        let ragged = vec![
+            vec![tensor(&[1, 1], &[1.0])],
+            vec![tensor(&[1, 2], &[3.0, 4.0])],
+        ];
+        assert!(matches!(
+            concatenate(ragged),
+            Err(EngineError::Ragged { .. })
+        ));
     }
 
     #[test]
     fn padding_is_dropped() {
-        let chunk = Chunk { start: 0, images: 1, batch: 2 };
-        assert_eq!(tensor(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).keep(&chunk).unwrap(), tensor(&[1, 2], &[1.0, 2.0]));
-        assert!(matches!(tensor(&[1, 2], &[1.0, 2.0]).keep(&chunk), Err(EngineError::NotBatched { .. })));
-        assert!(matches!(tensor(&[], &[1.0]).keep(&chunk), Err(EngineError::NotBatched { .. })));
+        let chunk = Chunk {
+            start: 0,
+            images: 1,
+            batch: 2,
+        };
+        assert_eq!(
+            tensor(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).keep(&chunk).unwrap(),
+            tensor(&[1, 2], &[1.0, 2.0])
+        );
+        assert!(matches!(
+            tensor(&[1, 2], &[1.0, 2.0]).keep(&chunk),
+            Err(EngineError::NotBatched { .. })
+        ));
+        assert!(matches!(
+            tensor(&[], &[1.0]).keep(&chunk),
+            Err(EngineError::NotBatched { .. })
+        ));
     }
 }

@@ -15,7 +15,10 @@ impl Model {
     /// Classifies an image.
     pub fn classify(&self, image: &DynamicImage) -> Result<Prediction, RunError> {
         let predictions = self.classify_batch(std::slice::from_ref(image))?;
-        Ok(predictions.into_iter().next().expect("one image gives one prediction"))
+        Ok(predictions
+            .into_iter()
+            .next()
+            .expect("one image gives one prediction"))
     }
 
     /// Classifies a batch of images; the predictions are in the order of the images.
@@ -37,9 +40,20 @@ impl Model {
         let scores = self.run(&pixels, images.len())?;
         let inference = scores.inference / u32::try_from(images.len().max(1)).unwrap_or(u32::MAX);
         let probabilities = scores.probabilities();
-        let rows = scores.rows().zip(probabilities.chunks_exact(scores.classes)).zip(preprocess);
+        let rows = scores
+            .rows()
+            .zip(probabilities.chunks_exact(scores.classes))
+            .zip(preprocess);
         let predict = |((scores, row), preprocess): ((&[f32], &[f32]), _)| {
-            Prediction::new(Arc::clone(&self.labels), scores.to_vec(), row.to_vec(), Timings { preprocess, inference })
+            Prediction::new(
+                Arc::clone(&self.labels),
+                scores.to_vec(),
+                row.to_vec(),
+                Timings {
+                    preprocess,
+                    inference,
+                },
+            )
         };
         Ok(rows.map(predict).collect())
     }
@@ -61,7 +75,14 @@ impl Model {
             // Without the detour over another thread.
             vec![timed((0, (image, &mut pixels)))]
         } else {
-            let work = || images.par_iter().zip(pixels.par_chunks_mut(size)).enumerate().map(timed).collect();
+            let work = || {
+                images
+                    .par_iter()
+                    .zip(pixels.par_chunks_mut(size))
+                    .enumerate()
+                    .map(timed)
+                    .collect()
+            };
             self.on_threads(work)
         };
         // The first error by place in the batch, not by time.

@@ -115,7 +115,9 @@ pub enum RunError {
         reason: PreprocessError,
     },
     /// The input has another length than the batch asks for.
-    #[error("input of {found} values for {images} images of {shape:?} (CHW): give {expected} values")]
+    #[error(
+        "input of {found} values for {images} images of {shape:?} (CHW): give {expected} values"
+    )]
     InputLength {
         /// Number of images.
         images: usize,
@@ -127,7 +129,9 @@ pub enum RunError {
         found: usize,
     },
     /// The input holds NaN or an infinity.
-    #[error("input value {value} in image {index} of the batch: every value must be finite; check how it was prepared")]
+    #[error(
+        "input value {value} in image {index} of the batch: every value must be finite; check how it was prepared"
+    )]
     InputValue {
         /// Place of the image in the batch, from 0.
         index: usize,
@@ -135,7 +139,9 @@ pub enum RunError {
         value: f32,
     },
     /// The scores have another shape than the labels ask for.
-    #[error("output `{name}` has shape {found:?}, expected {expected:?}: give as many labels as the model has classes")]
+    #[error(
+        "output `{name}` has shape {found:?}, expected {expected:?}: give as many labels as the model has classes"
+    )]
     OutputShape {
         /// The output's name.
         name: String,
@@ -158,7 +164,9 @@ pub enum RunError {
         value: f32,
     },
     /// The scores hold NaN or an infinity.
-    #[error("output `{name}` has the value {value} for image {index} of the batch: the model's weights are unusable")]
+    #[error(
+        "output `{name}` has the value {value} for image {index} of the batch: the model's weights are unusable"
+    )]
     OutputValue {
         /// The output's name.
         name: String,
@@ -177,7 +185,9 @@ pub enum RunError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The system refuses a thread.
-    #[error("cannot start a thread: {reason}: ask for fewer, or check the limits on processes and memory")]
+    #[error(
+        "cannot start a thread: {reason}: ask for fewer, or check the limits on processes and memory"
+    )]
     Thread {
         /// What the system says.
         reason: std::io::Error,
@@ -195,7 +205,9 @@ pub enum VerifyError {
     )]
     NoVectors,
     /// A golden vector has more or fewer scores than the model has classes.
-    #[error("the golden vector of {image} has {found} scores, the model {classes} labels: give the file's own labels")]
+    #[error(
+        "the golden vector of {image} has {found} scores, the model {classes} labels: give the file's own labels"
+    )]
     Classes {
         /// Where the vector's image comes from.
         image: String,

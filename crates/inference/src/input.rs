@@ -28,7 +28,12 @@ impl InputKind {
     /// What a graph with these inputs takes.
     pub(crate) fn of(inputs: &[TensorInfo]) -> Self {
         match inputs {
-            [TensorInfo { data_type: Some(DataType::Uint8), .. }] => Self::Pixels,
+            [
+                TensorInfo {
+                    data_type: Some(DataType::Uint8),
+                    ..
+                },
+            ] => Self::Pixels,
             _ => Self::Values,
         }
     }
@@ -50,13 +55,20 @@ impl InputKind {
     }
 
     /// The input for images `[images, channels, height, width]` of this shape.
-    pub(crate) fn of_values(self, values: Cow<'_, [f32]>, shape: [usize; 3], layout: Layout) -> Input<'_> {
+    pub(crate) fn of_values(
+        self,
+        values: Cow<'_, [f32]>,
+        shape: [usize; 3],
+        layout: Layout,
+    ) -> Input<'_> {
         match (self, layout) {
             (Self::Values, Layout::Nchw) => Input::F32(values),
             (Self::Values, Layout::Nhwc) => Input::F32(channels_last(&values, shape).into()),
             (Self::Pixels, Layout::Nhwc) => Input::U8(to_pixels(&values, shape)),
             // One row of one channel: their order stays.
-            (Self::Pixels, Layout::Nchw) => Input::U8(to_pixels(&values, [1, 1, values.len().max(1)])),
+            (Self::Pixels, Layout::Nchw) => {
+                Input::U8(to_pixels(&values, [1, 1, values.len().max(1)]))
+            }
         }
     }
 }
@@ -65,7 +77,10 @@ impl InputKind {
 fn channels_last(images: &[f32], [channels, height, width]: [usize; 3]) -> Vec<f32> {
     let area = height * width;
     let mut out = vec![0.0; images.len()];
-    for (image, out) in images.chunks_exact(channels * area).zip(out.chunks_exact_mut(channels * area)) {
+    for (image, out) in images
+        .chunks_exact(channels * area)
+        .zip(out.chunks_exact_mut(channels * area))
+    {
         for (channel, plane) in image.chunks_exact(area).enumerate() {
             for (pixel, &value) in out.chunks_exact_mut(channels).zip(plane) {
                 pixel[channel] = value;

@@ -50,10 +50,12 @@ pub use image;
 pub use input::InputKind;
 /// What [`LoadErrorKind`] says of a file.
 pub use kiln_onnx::{DecodeError, MetadataError, ReadError, StructureError};
-pub use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image};
+pub use kiln_preprocess::{
+    PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image,
+};
 pub use kiln_spec::{
-    Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing, PreprocessingError,
-    UnknownWord,
+    Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing,
+    PreprocessingError, UnknownWord,
 };
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options};

@@ -33,27 +33,52 @@ impl Model {
     /// Loads a file.
     pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let model = kiln_onnx::read(path).map_err(LoadErrorKind::from).and_then(|bytes| Self::new(&bytes, options));
-        model.map_err(|kind| LoadError { origin: format!("`{}`", path.display()), kind })
+        let model = kiln_onnx::read(path)
+            .map_err(LoadErrorKind::from)
+            .and_then(|bytes| Self::new(&bytes, options));
+        model.map_err(|kind| LoadError {
+            origin: format!("`{}`", path.display()),
+            kind,
+        })
     }
 
     /// Loads the bytes of a file.
     pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<Self, LoadError> {
-        Self::new(bytes, options).map_err(|kind| LoadError { origin: "the model in memory".to_owned(), kind })
+        Self::new(bytes, options).map_err(|kind| LoadError {
+            origin: "the model in memory".to_owned(),
+            kind,
+        })
     }
 
     fn new(bytes: &[u8], options: &Options) -> Result<Self, LoadErrorKind> {
         options.check()?;
         let proto = kiln_onnx::decode(bytes)?;
         let contract = Contract::new(&proto, &options.declared)?;
-        let preprocessor = Preprocessor::new(contract.preprocessing.clone()).map_err(DeclarationError::from)?;
+        let preprocessor =
+            Preprocessor::new(contract.preprocessing.clone()).map_err(DeclarationError::from)?;
         let pool = options.threads.map(thread_pool).transpose()?;
-        let threads = pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads);
+        let threads = pool.as_ref().map_or_else(
+            rayon::current_num_threads,
+            rayon::ThreadPool::current_num_threads,
+        );
         let shape = contract.layout.image_shape(preprocessor.shape());
-        let source = engine::Source { bytes, proto: &proto, input: contract.input, shape, batch: contract.batch };
+        let source = engine::Source {
+            bytes,
+            proto: &proto,
+            input: contract.input,
+            shape,
+            batch: contract.batch,
+        };
         let engine = engine::load(&source, options, threads)?;
         let golden = proto.metadata()?.golden;
-        Ok(Self { preprocessor, labels: contract.labels.clone().into(), contract, golden, engine, pool })
+        Ok(Self {
+            preprocessor,
+            labels: contract.labels.clone().into(),
+            contract,
+            golden,
+            engine,
+            pool,
+        })
     }
 
     /// What goes into the graph and what comes out, and who says so.
@@ -98,12 +123,20 @@ impl Model {
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("Model");
-        debug.field("preprocessing", self.preprocessing()).field("labels", &self.labels);
-        debug.field("output_kind", &self.output_kind()).field("receipt", self.receipt()).finish_non_exhaustive()
+        debug
+            .field("preprocessing", self.preprocessing())
+            .field("labels", &self.labels);
+        debug
+            .field("output_kind", &self.output_kind())
+            .field("receipt", self.receipt())
+            .finish_non_exhaustive()
     }
 }
 
 fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadErrorKind> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|reason| LoadErrorKind::Threads { threads, reason: reason.to_string() })
+    pool.map_err(|reason| LoadErrorKind::Threads {
+        threads,
+        reason: reason.to_string(),
+    })
 }

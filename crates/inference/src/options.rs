@@ -71,7 +71,11 @@ pub struct Options {
 impl Options {
     /// Refuses 0, which would be taken for "as many as there are" by some and for 1 by others: no number says that here.
     pub(crate) fn check(&self) -> Result<(), LoadErrorKind> {
-        let numbers = [("threads", self.threads), ("parallel_runs", self.parallel_runs), ("max_batch", self.max_batch)];
+        let numbers = [
+            ("threads", self.threads),
+            ("parallel_runs", self.parallel_runs),
+            ("max_batch", self.max_batch),
+        ];
         match numbers.into_iter().find(|(_, number)| *number == Some(0)) {
             Some((option, _)) => Err(LoadErrorKind::Zero { option }),
             None => Ok(()),

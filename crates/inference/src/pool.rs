@@ -21,7 +21,14 @@ struct State<T> {
 impl<T> Pool<T> {
     /// A pool of at most `limit` things, at least one, made when they are first needed.
     pub fn up_to(limit: usize) -> Self {
-        Self { state: Mutex::new(State { free: Vec::new(), made: 0 }), limit: limit.max(1), returned: Condvar::new() }
+        Self {
+            state: Mutex::new(State {
+                free: Vec::new(),
+                made: 0,
+            }),
+            limit: limit.max(1),
+            returned: Condvar::new(),
+        }
     }
 
     /// Most things there may be.
@@ -33,14 +40,23 @@ impl<T> Pool<T> {
     /// back, after a panic too.
     pub fn take_or_make<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<Taken<'_, T>, E> {
         let busy = |state: &mut State<T>| state.free.is_empty() && state.made == self.limit;
-        let mut state = self.returned.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .returned
+            .wait_while(self.lock(), busy)
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(thing) = state.free.pop() {
-            return Ok(Taken { thing: Some(thing), pool: self });
+            return Ok(Taken {
+                thing: Some(thing),
+                pool: self,
+            });
         }
         state.made += 1;
         drop(state);
         // Makes room again if `make` fails or panics.
-        let mut taken = Taken { thing: None, pool: self };
+        let mut taken = Taken {
+            thing: None,
+            pool: self,
+        };
         taken.thing = Some(make()?);
         Ok(taken)
     }
@@ -55,12 +71,18 @@ impl<T> Pool<T> {
     /// A pool of `things`, at least one.
     pub fn new(things: Vec<T>) -> Self {
         let (limit, made) = (things.len(), things.len());
-        Self { state: Mutex::new(State { free: things, made }), limit, returned: Condvar::new() }
+        Self {
+            state: Mutex::new(State { free: things, made }),
+            limit,
+            returned: Condvar::new(),
+        }
     }
 
     /// As [`take_or_make`](Self::take_or_make) where all are made.
     pub fn take(&self) -> Taken<'_, T> {
-        let all_made = || -> Result<T, Infallible> { unreachable!("a pool of things that are there makes none") };
+        let all_made = || -> Result<T, Infallible> {
+            unreachable!("a pool of things that are there makes none")
+        };
         match self.take_or_make(all_made) {
             Ok(taken) => taken,
         }
@@ -133,7 +155,10 @@ mod tests {
         let pool = Pool::up_to(2);
         let failed: Result<Taken<'_, u8>, _> = pool.take_or_make(|| Err("no memory"));
         assert_eq!(failed.err(), Some("no memory"));
-        let (a, b) = (pool.take_or_make(|| Ok::<_, ()>(1)).unwrap(), pool.take_or_make(|| Ok::<_, ()>(2)).unwrap());
+        let (a, b) = (
+            pool.take_or_make(|| Ok::<_, ()>(1)).unwrap(),
+            pool.take_or_make(|| Ok::<_, ()>(2)).unwrap(),
+        );
         assert_eq!((*a, *b, pool.limit()), (1, 2, 2));
         drop(b);
         assert_eq!(pool.take_or_make(|| Err(())).map(|taken| *taken), Ok(2));

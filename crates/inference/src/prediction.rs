@@ -46,7 +46,12 @@ pub struct Ranked<'a> {
 impl Prediction {
     /// `scores` and `probabilities` have one value per label, at least one. The class is that of the largest score: rounding
     /// can make two probabilities equal.
-    pub(crate) fn new(labels: Arc<[String]>, scores: Vec<f32>, probabilities: Vec<f32>, timings: Timings) -> Self {
+    pub(crate) fn new(
+        labels: Arc<[String]>,
+        scores: Vec<f32>,
+        probabilities: Vec<f32>,
+        timings: Timings,
+    ) -> Self {
         let mut index = 0;
         for (i, score) in scores.iter().enumerate() {
             if *score > scores[index] {
@@ -54,15 +59,28 @@ impl Prediction {
             }
         }
         let (label, probability) = (labels[index].clone(), probabilities[index]);
-        Self { label, index, probability, probabilities, scores, timings, labels }
+        Self {
+            label,
+            index,
+            probability,
+            probabilities,
+            scores,
+            timings,
+            labels,
+        }
     }
 
     /// The `k` most probable classes, the predicted one first, then by probability; of equals the one with the lower index
     /// first.
     pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
         let all = self.labels.iter().zip(&self.probabilities).enumerate();
-        let mut ranked: Vec<_> =
-            all.map(|(index, (label, &probability))| Ranked { label, index, probability }).collect();
+        let mut ranked: Vec<_> = all
+            .map(|(index, (label, &probability))| Ranked {
+                label,
+                index,
+                probability,
+            })
+            .collect();
         let key = |class: &Ranked<'_>| (class.probability, class.index == self.index);
         ranked.sort_by(|a, b| {
             let ((a, a_first), (b, b_first)) = (key(a), key(b));
@@ -79,28 +97,54 @@ mod tests {
 
     fn prediction(probabilities: &[f32]) -> Prediction {
         let labels = ["cat", "dog", "emu"].map(str::to_owned);
-        Prediction::new(labels.into(), probabilities.to_vec(), probabilities.to_vec(), Timings::default())
+        Prediction::new(
+            labels.into(),
+            probabilities.to_vec(),
+            probabilities.to_vec(),
+            Timings::default(),
+        )
     }
 
     #[test]
     fn the_most_probable_class_wins_and_the_first_of_equals() {
         let dog = prediction(&[0.2, 0.5, 0.3]);
-        assert_eq!((dog.label.as_str(), dog.index, dog.probability), ("dog", 1, 0.5));
+        assert_eq!(
+            (dog.label.as_str(), dog.index, dog.probability),
+            ("dog", 1, 0.5)
+        );
         assert_eq!(prediction(&[0.4, 0.2, 0.4]).label, "cat");
     }
 
     #[test]
     fn where_probabilities_are_equal_scores_decide() {
         let labels = ["cat", "dog", "emu"].map(str::to_owned);
-        let prediction = Prediction::new(labels.into(), vec![30.0, 31.0, 0.0], vec![0.5, 0.5, 0.0], Timings::default());
-        let ranked: Vec<_> = prediction.top_k(3).iter().map(|ranked| ranked.label).collect();
-        assert_eq!((prediction.label.as_str(), ranked), ("dog", vec!["dog", "cat", "emu"]));
+        let prediction = Prediction::new(
+            labels.into(),
+            vec![30.0, 31.0, 0.0],
+            vec![0.5, 0.5, 0.0],
+            Timings::default(),
+        );
+        let ranked: Vec<_> = prediction
+            .top_k(3)
+            .iter()
+            .map(|ranked| ranked.label)
+            .collect();
+        assert_eq!(
+            (prediction.label.as_str(), ranked),
+            ("dog", vec!["dog", "cat", "emu"])
+        );
     }
 
     #[test]
     fn top_k_is_sorted_and_never_longer_than_the_labels() {
         let prediction = prediction(&[0.2, 0.4, 0.4]);
-        let labels = |k| prediction.top_k(k).iter().map(|ranked| ranked.label).collect::<Vec<_>>();
+        let labels = |k| {
+            prediction
+                .top_k(k)
+                .iter()
+                .map(|ranked| ranked.label)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(labels(2), ["dog", "emu"]);
         assert_eq!(labels(9), ["dog", "emu", "cat"]);
         assert!(labels(0).is_empty());

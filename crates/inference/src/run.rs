@@ -28,36 +28,71 @@ impl Model {
     }
 
     /// The same on a lane: on this thread, and those of the lane if it has any.
-    pub(crate) fn run_on(&self, lane: &mut dyn Lane, values: &[f32], images: usize) -> Result<Scores, RunError> {
+    pub(crate) fn run_on(
+        &self,
+        lane: &mut dyn Lane,
+        values: &[f32],
+        images: usize,
+    ) -> Result<Scores, RunError> {
         self.check_input(values, images)?;
         let start = Instant::now();
         let mut parts = Vec::new();
         for chunk in lane.chunks(images) {
-            parts.push(self.run_chunk(values, &chunk, |input, batch| lane.run(input, batch, Outputs::First))?);
+            parts.push(self.run_chunk(values, &chunk, |input, batch| {
+                lane.run(input, batch, Outputs::First)
+            })?);
         }
         self.scores(concatenate(parts)?, images, start.elapsed())
     }
 
     /// The first output, checked.
-    fn scores(&self, outputs: Vec<NamedTensor>, images: usize, inference: Duration) -> Result<Scores, RunError> {
+    fn scores(
+        &self,
+        outputs: Vec<NamedTensor>,
+        images: usize,
+        inference: Duration,
+    ) -> Result<Scores, RunError> {
         let classes = self.labels.len();
         let kind = self.output_kind();
         let Some(scores) = outputs.into_iter().next() else {
-            return Ok(Scores { data: Vec::new(), classes, kind, inference });
+            return Ok(Scores {
+                data: Vec::new(),
+                classes,
+                kind,
+                inference,
+            });
         };
         let NamedTensor { name, shape, data } = scores;
         if !matches!(shape.as_slice(), [n, c, rest @ ..] if [*n, *c] == [images, classes] && rest.iter().all(|&n| n == 1))
         {
-            return Err(RunError::OutputShape { name, expected: [images, classes], found: shape });
+            return Err(RunError::OutputShape {
+                name,
+                expected: [images, classes],
+                found: shape,
+            });
         }
         if let Some(at) = data.iter().position(|value| !value.is_finite()) {
-            return Err(RunError::OutputValue { name, index: at / classes, value: data[at] });
+            return Err(RunError::OutputValue {
+                name,
+                index: at / classes,
+                value: data[at],
+            });
         }
         let no_probability = |value: &f32| !(-ROUNDING..=1.0 + ROUNDING).contains(value);
-        if let (OutputKind::Probabilities, Some(at)) = (kind, data.iter().position(no_probability)) {
-            return Err(RunError::NoProbability { name, index: at / classes, value: data[at] });
+        if let (OutputKind::Probabilities, Some(at)) = (kind, data.iter().position(no_probability))
+        {
+            return Err(RunError::NoProbability {
+                name,
+                index: at / classes,
+                value: data[at],
+            });
         }
-        Ok(Scores { data, classes, kind, inference })
+        Ok(Scores {
+            data,
+            classes,
+            kind,
+            inference,
+        })
     }
 
     /// Every output of the graph for `images` prepared images, in the graph's order, to compare layer by layer.
@@ -75,7 +110,11 @@ impl Model {
     ) -> Result<Vec<NamedTensor>, RunError> {
         self.check_input(values, images)?;
         let chunks = self.engine.chunks(images);
-        let run = |chunk: &Chunk| self.run_chunk(values, chunk, |input, batch| self.engine.run(input, batch, outputs));
+        let run = |chunk: &Chunk| {
+            self.run_chunk(values, chunk, |input, batch| {
+                self.engine.run(input, batch, outputs)
+            })
+        };
         let parts = if let [only] = chunks.as_slice() {
             vec![run(only)?]
         } else {
@@ -88,10 +127,18 @@ impl Model {
         let (size, shape) = (self.preprocessor.len(), self.preprocessor.shape());
         let expected = images.saturating_mul(size);
         if values.len() != expected {
-            return Err(RunError::InputLength { images, shape, expected, found: values.len() });
+            return Err(RunError::InputLength {
+                images,
+                shape,
+                expected,
+                found: values.len(),
+            });
         }
         match values.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(RunError::InputValue { index: at / size, value: values[at] }),
+            Some(at) => Err(RunError::InputValue {
+                index: at / size,
+                value: values[at],
+            }),
             None => Ok(()),
         }
     }
@@ -108,8 +155,18 @@ impl Model {
         if chunk.images < chunk.batch {
             input.to_mut().resize(chunk.batch * size, 0.0);
         }
-        let Contract { input: kind, layout, .. } = *self.contract();
-        let outputs = run(&kind.of_values(input, self.preprocessor.shape(), layout), chunk.batch)?;
-        outputs.into_iter().map(|output| output.keep(chunk)).collect()
+        let Contract {
+            input: kind,
+            layout,
+            ..
+        } = *self.contract();
+        let outputs = run(
+            &kind.of_values(input, self.preprocessor.shape(), layout),
+            chunk.batch,
+        )?;
+        outputs
+            .into_iter()
+            .map(|output| output.keep(chunk))
+            .collect()
     }
 }

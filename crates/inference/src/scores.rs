@@ -20,7 +20,11 @@ pub struct Scores {
 impl Scores {
     /// The scores of each image; none where `classes` was set to 0.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        let data = if self.classes == 0 { &[][..] } else { &self.data };
+        let data = if self.classes == 0 {
+            &[][..]
+        } else {
+            &self.data
+        };
         data.chunks_exact(self.classes.max(1))
     }
 
@@ -54,7 +58,13 @@ mod tests {
     use super::*;
 
     fn probabilities(data: &[f32], kind: OutputKind) -> Vec<f32> {
-        Scores { data: data.to_vec(), classes: data.len(), kind, inference: Duration::ZERO }.probabilities()
+        Scores {
+            data: data.to_vec(),
+            classes: data.len(),
+            kind,
+            inference: Duration::ZERO,
+        }
+        .probabilities()
     }
 
     #[test]
@@ -64,18 +74,32 @@ mod tests {
         let e = std::f64::consts::E;
         let two = probabilities(&[1.0, 0.0], OutputKind::Logits);
         assert!((f64::from(two[0]) - e / (e + 1.0)).abs() < 1e-7);
-        assert_eq!(probabilities(&[0.25, 0.75], OutputKind::Probabilities), [0.25, 0.75]);
+        assert_eq!(
+            probabilities(&[0.25, 0.75], OutputKind::Probabilities),
+            [0.25, 0.75]
+        );
     }
 
     #[test]
     fn extreme_logits_do_not_overflow() {
-        assert_eq!(probabilities(&[f32::MAX, f32::MIN], OutputKind::Logits), [1.0, 0.0]);
-        assert_eq!(probabilities(&[f32::MIN, f32::MIN], OutputKind::Logits), [0.5, 0.5]);
+        assert_eq!(
+            probabilities(&[f32::MAX, f32::MIN], OutputKind::Logits),
+            [1.0, 0.0]
+        );
+        assert_eq!(
+            probabilities(&[f32::MIN, f32::MIN], OutputKind::Logits),
+            [0.5, 0.5]
+        );
     }
 
     #[test]
     fn scores_of_no_classes_have_no_rows() {
-        let scores = Scores { data: vec![1.0, 2.0], classes: 0, kind: OutputKind::Logits, inference: Duration::ZERO };
+        let scores = Scores {
+            data: vec![1.0, 2.0],
+            classes: 0,
+            kind: OutputKind::Logits,
+            inference: Duration::ZERO,
+        };
         assert_eq!((scores.rows().len(), scores.probabilities().len()), (0, 2));
     }
 

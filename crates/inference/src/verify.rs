@@ -55,24 +55,43 @@ impl Model {
     pub fn verify(&self) -> Result<Verification, VerifyError> {
         let golden = self.golden.as_ref().ok_or(VerifyError::NoVectors)?;
         let classes = self.labels.len();
-        if let Some(vector) = golden.vectors.iter().find(|vector| vector.scores.len() != classes) {
-            return Err(VerifyError::Classes { image: vector.source.clone(), found: vector.scores.len(), classes });
+        if let Some(vector) = golden
+            .vectors
+            .iter()
+            .find(|vector| vector.scores.len() != classes)
+        {
+            return Err(VerifyError::Classes {
+                image: vector.source.clone(),
+                found: vector.scores.len(),
+                classes,
+            });
         }
         let at_once = (VALUES / self.preprocessor.len()).max(1);
         let mut replays = Vec::with_capacity(golden.vectors.len());
         for vectors in golden.vectors.chunks(at_once) {
             let images: Vec<RawImage<'_>> = vectors.iter().map(raw).collect();
-            let (pixels, _) = self.prepare(&images, |image, out| self.preprocessor.raw(*image, out))?;
+            let (pixels, _) =
+                self.prepare(&images, |image, out| self.preprocessor.raw(*image, out))?;
             // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
-            let NamedTensor { name, shape, data } = self.outputs(&pixels, images.len(), Outputs::First)?.swap_remove(0);
+            let NamedTensor { name, shape, data } = self
+                .outputs(&pixels, images.len(), Outputs::First)?
+                .swap_remove(0);
             let expected = [images.len(), classes];
             if !shape.starts_with(&expected) || data.len() != images.len() * classes {
-                return Err(RunError::OutputShape { name, expected, found: shape }.into());
+                return Err(RunError::OutputShape {
+                    name,
+                    expected,
+                    found: shape,
+                }
+                .into());
             }
             let compared = vectors.iter().zip(data.chunks_exact(classes));
             replays.extend(compared.map(|(vector, found)| self.compare(vector, found)));
         }
-        Ok(Verification { replays, computed_by: golden.computed_by.clone() })
+        Ok(Verification {
+            replays,
+            computed_by: golden.computed_by.clone(),
+        })
     }
 
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
@@ -83,22 +102,41 @@ impl Model {
         let pairs = vector.scores.iter().zip(found);
         let differences = pairs.map(|(&expected, &found)| {
             // `max` would pass over NaN.
-            if found.is_finite() { (value(expected) - value(found)).abs() } else { f64::INFINITY }
+            if found.is_finite() {
+                (value(expected) - value(found)).abs()
+            } else {
+                f64::INFINITY
+            }
         });
-        let best = (0..found.len()).rev().max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
+        let best = (0..found.len())
+            .rev()
+            .max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
         Replay {
             source: vector.source.clone(),
             difference: differences.fold(0.0, f64::max),
             tolerance: vector.tolerance,
             label: vector.label.clone(),
-            named: best.map(|class| self.labels[class].clone()).unwrap_or_default(),
+            named: best
+                .map(|class| self.labels[class].clone())
+                .unwrap_or_default(),
         }
     }
 }
 
 fn raw(vector: &GoldenVector) -> RawImage<'_> {
-    let GoldenVector { height, width, channels, ref pixels, .. } = *vector;
-    RawImage { pixels, height, width, channels }
+    let GoldenVector {
+        height,
+        width,
+        channels,
+        ref pixels,
+        ..
+    } = *vector;
+    RawImage {
+        pixels,
+        height,
+        width,
+        channels,
+    }
 }
 
 impl Replay {
@@ -117,7 +155,10 @@ impl Verification {
     /// The vector that lies farthest off, measured by its tolerance.
     pub fn worst(&self) -> &Replay {
         let share = |replay: &Replay| replay.difference / replay.tolerance;
-        let worst = self.replays.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
+        let worst = self
+            .replays
+            .iter()
+            .max_by(|a, b| share(a).total_cmp(&share(b)));
         worst.expect("a golden record has a vector")
     }
 }
@@ -125,15 +166,32 @@ impl Verification {
 impl fmt::Display for Verification {
     /// One line, such as `10 golden vectors, largest difference 2.1e-6 (allowed 1.0e-4)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Replay { source, difference, tolerance, .. } = self.worst();
+        let Replay {
+            source,
+            difference,
+            tolerance,
+            ..
+        } = self.worst();
         let count = self.replays.len();
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} golden vector{plural}, largest difference {difference:.1e} (allowed {tolerance:.1e})")?;
+        write!(
+            f,
+            "{count} golden vector{plural}, largest difference {difference:.1e} (allowed {tolerance:.1e})"
+        )?;
         if difference > tolerance {
             write!(f, " for {source}")?;
         }
-        if let Some(Replay { label, named, source, .. }) = self.replays.iter().find(|r| r.named != r.label) {
-            write!(f, ", {source} is of class `{label}`, which the model calls `{named}`")?;
+        if let Some(Replay {
+            label,
+            named,
+            source,
+            ..
+        }) = self.replays.iter().find(|r| r.named != r.label)
+        {
+            write!(
+                f,
+                ", {source} is of class `{label}`, which the model calls `{named}`"
+            )?;
         }
         Ok(())
     }

@@ -12,12 +12,21 @@ use kiln_inference::{Options, probe_ort};
 
 /// The error for a library, which names the file and the cure, and takes no more than a second.
 fn message(library: &Path) -> String {
-    let options = Options { ort_library: Some(library.to_owned()), ..Options::default() };
+    let options = Options {
+        ort_library: Some(library.to_owned()),
+        ..Options::default()
+    };
     let start = Instant::now();
     let message = probe_ort(&options).unwrap_err().to_string();
     assert!(start.elapsed() < Duration::from_secs(1), "{message}");
-    assert!(message.contains(&format!("`{}`", library.display())), "{message}");
-    assert!(message.ends_with("run `kiln fetch onnxruntime`, or set KILN_ORT_LIB to the file"), "{message}");
+    assert!(
+        message.contains(&format!("`{}`", library.display())),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("run `kiln fetch onnxruntime`, or set KILN_ORT_LIB to the file"),
+        "{message}"
+    );
     message
 }
 
@@ -28,10 +37,16 @@ fn each_attempt_is_listed_with_its_reason() {
     std::fs::write(&text, "this is no library\n").unwrap();
 
     let missing = message(&folder.path().join("nothing.so"));
-    assert!(missing.contains("nothing.so` (named by the options): No such file"), "{missing}");
+    assert!(
+        missing.contains("nothing.so` (named by the options): No such file"),
+        "{missing}"
+    );
     for path in [text.as_path(), folder.path()] {
         let message = message(path);
-        assert!(message.contains("this is no shared library") && !message.contains("No such file"), "{message}");
+        assert!(
+            message.contains("this is no shared library") && !message.contains("No such file"),
+            "{message}"
+        );
     }
     let empty = tempfile::tempdir().unwrap();
     assert!(message(empty.path()).contains("the folder has no "));
@@ -41,15 +56,24 @@ fn each_attempt_is_listed_with_its_reason() {
 #[cfg(target_os = "linux")]
 fn libc() -> std::path::PathBuf {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
-    paths.into_iter().find(|path| path.contains("libc.so")).expect("this test is linked to the C library").into()
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| &line[at..]));
+    paths
+        .into_iter()
+        .find(|path| path.contains("libc.so"))
+        .expect("this test is linked to the C library")
+        .into()
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn another_library_is_refused() {
     let message = message(&libc());
-    assert!(message.contains("this is not ONNX Runtime's library: it does not export `OrtGetApiBase`"), "{message}");
+    assert!(
+        message.contains("this is not ONNX Runtime's library: it does not export `OrtGetApiBase`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -58,12 +82,19 @@ fn a_library_for_another_processor_is_named_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("libonnxruntime.so.1.31.1");
     let mut bytes = std::fs::read(libc()).unwrap();
-    let (number, name) = if cfg!(target_arch = "aarch64") { (62_u16, "x86_64") } else { (183, "aarch64") };
+    let (number, name) = if cfg!(target_arch = "aarch64") {
+        (62_u16, "x86_64")
+    } else {
+        (183, "aarch64")
+    };
     bytes[18..20].copy_from_slice(&number.to_le_bytes());
     std::fs::write(&file, bytes).unwrap();
     let message = message(&file);
     assert!(
-        message.contains(&format!("it is built for {name}, this program for {}", std::env::consts::ARCH)),
+        message.contains(&format!(
+            "it is built for {name}, this program for {}",
+            std::env::consts::ARCH
+        )),
         "{message}"
     );
 }
@@ -78,7 +109,10 @@ fn a_library_that_is_cut_short_is_refused() {
     for length in [100, 5000, bytes.len() / 2] {
         std::fs::write(&file, &bytes[..length]).unwrap();
         let message = message(&file);
-        assert!(message.contains(&format!("the file is cut short: it has {length} bytes")), "{message}");
+        assert!(
+            message.contains(&format!("the file is cut short: it has {length} bytes")),
+            "{message}"
+        );
     }
 }
 
@@ -88,7 +122,13 @@ fn a_library_that_is_cut_short_is_refused() {
 fn a_pipe_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("libonnxruntime.so.1.31.1");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(message(&pipe).contains("this is no ordinary file"));
 }
 
@@ -97,7 +137,10 @@ fn a_pipe_is_not_waited_for() {
 fn a_library_that_is_too_old_is_named_with_its_version() {
     let folder = tempfile::tempdir().unwrap();
     let message = message(&stub::library(folder.path(), "1.16.3"));
-    assert!(message.contains("it is ONNX Runtime 1.16.3, and kiln needs 1.18 or newer"), "{message}");
+    assert!(
+        message.contains("it is ONNX Runtime 1.16.3, and kiln needs 1.18 or newer"),
+        "{message}"
+    );
 }
 
 /// What only the system's loader can know is shown as it says it.
@@ -114,5 +157,8 @@ fn a_library_that_needs_another_names_that() {
     assert!(linked.unwrap().success());
     std::fs::remove_file(&gone).unwrap();
     let message = message(&library);
-    assert!(message.contains("libonnxruntime.so.gone: cannot open shared object file"), "{message}");
+    assert!(
+        message.contains("libonnxruntime.so.gone: cannot open shared object file"),
+        "{message}"
+    );
 }

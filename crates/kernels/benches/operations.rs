@@ -16,16 +16,18 @@ use burn::tensor::{Device, Distribution, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use kiln_kernels::{
-    Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Norm, NormPool, NormPoolGradient, NormPoolShape,
-    NormPoolState, OutputGradient, Pool2d, ShapeError, Statistics, adam, conv2d_backward, conv2d_forward,
-    norm_pool_forward,
+    Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Norm, NormPool,
+    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, Statistics,
+    adam, conv2d_backward, conv2d_forward, norm_pool_forward,
 };
 
 const BATCH: usize = 128;
 
 /// Numbers in [-0.5, 0.5).
 fn numbers(count: usize) -> Vec<f32> {
-    (0..count).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect()
+    (0..count)
+        .map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5)
+        .collect()
 }
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -46,58 +48,123 @@ struct Layer {
 impl Layer {
     fn new(conv: Conv2d) -> Result<Self, ShapeError> {
         let shape = conv.checked()?;
-        let (input, weights, bias) = (numbers(shape.input_len()), numbers(shape.weights_len()), numbers(shape.filters));
+        let (input, weights, bias) = (
+            numbers(shape.input_len()),
+            numbers(shape.weights_len()),
+            numbers(shape.filters),
+        );
         let output = vec![0.0; shape.output_len()];
         let zeros = |values: &Vec<f32>| vec![0.0; values.len()];
-        let gradients = [numbers(output.len()), zeros(&input), zeros(&weights), zeros(&bias)];
-        Ok(Self { shape, input, weights, bias, output, gradients })
+        let gradients = [
+            numbers(output.len()),
+            zeros(&input),
+            zeros(&weights),
+            zeros(&bias),
+        ];
+        Ok(Self {
+            shape,
+            input,
+            weights,
+            bias,
+            output,
+            gradients,
+        })
     }
 
     fn forward(&mut self) {
         let bias = Some(&self.bias[..]);
-        conv2d_forward(&self.shape, &self.input, &self.weights, bias, Activation::Relu, &mut self.output);
+        conv2d_forward(
+            &self.shape,
+            &self.input,
+            &self.weights,
+            bias,
+            Activation::Relu,
+            &mut self.output,
+        );
     }
 
     fn step(&mut self) {
         self.forward();
         let [gradient, input, weights, bias] = &mut self.gradients;
-        let gradients = Conv2dGradients { input: Some(input), weights: Some(weights), bias: Some(bias) };
-        let gradient = OutputGradient::Relu { gradient, output: &self.output };
-        conv2d_backward(&self.shape, &self.input, &self.weights, &gradient, gradients);
+        let gradients = Conv2dGradients {
+            input: Some(input),
+            weights: Some(weights),
+            bias: Some(bias),
+        };
+        let gradient = OutputGradient::Relu {
+            gradient,
+            output: &self.output,
+        };
+        conv2d_backward(
+            &self.shape,
+            &self.input,
+            &self.weights,
+            &gradient,
+            gradients,
+        );
     }
 }
 
-fn convolution(c: &mut Criterion, name: &str, size: usize, channels: usize, filters: usize, kernel: usize) {
+fn convolution(
+    c: &mut Criterion,
+    name: &str,
+    size: usize,
+    channels: usize,
+    filters: usize,
+    kernel: usize,
+) {
     let mut group = group(c, name);
-    let mut ours =
-        Layer::new(Conv2d::new([BATCH, size, size, channels], filters, [kernel; 2])).expect("sizes that fit together");
+    let mut ours = Layer::new(Conv2d::new(
+        [BATCH, size, size, channels],
+        filters,
+        [kernel; 2],
+    ))
+    .expect("sizes that fit together");
     group.bench_function("forward, kernels", |b| b.iter(|| ours.forward()));
     let build = |device: &Device| -> (BurnConv2d, Tensor<4>) {
         let conv = Conv2dConfig::new([channels, filters], [kernel; 2]).init(device);
         (conv, random([BATCH, channels, size, size], device))
     };
     let (conv, input) = build(&Device::flex());
-    group.bench_function("forward, Burn", |b| b.iter(|| black_box(relu(conv.forward(input.clone())))));
+    group.bench_function("forward, Burn", |b| {
+        b.iter(|| black_box(relu(conv.forward(input.clone()))))
+    });
     group.bench_function("step, kernels", |b| b.iter(|| ours.step()));
     let (conv, input) = build(&Device::flex().autodiff());
     let input = input.require_grad();
     let side = size - kernel + 1;
     let gradient = random([BATCH, filters, side, side], &Device::flex().autodiff());
     group.bench_function("step, Burn", |b| {
-        b.iter(|| black_box((relu(conv.forward(input.clone())) * gradient.clone()).sum().backward()));
+        b.iter(|| {
+            black_box(
+                (relu(conv.forward(input.clone())) * gradient.clone())
+                    .sum()
+                    .backward(),
+            )
+        });
     });
 }
 
 fn dense(c: &mut Criterion) {
     let (inputs, outputs) = (1024, 128);
     let mut group = group(c, "dense 1024 to 128, ReLU");
-    let mut ours = Layer::new(Conv2d::dense(BATCH, inputs, outputs)).expect("sizes that fit together");
+    let mut ours =
+        Layer::new(Conv2d::dense(BATCH, inputs, outputs)).expect("sizes that fit together");
     group.bench_function("step, kernels", |b| b.iter(|| ours.step()));
     let device = Device::flex().autodiff();
     let linear = LinearConfig::new(inputs, outputs).init(&device);
-    let (input, gradient) = (random([BATCH, inputs], &device).require_grad(), random([BATCH, outputs], &device));
+    let (input, gradient) = (
+        random([BATCH, inputs], &device).require_grad(),
+        random([BATCH, outputs], &device),
+    );
     group.bench_function("step, Burn", |b| {
-        b.iter(|| black_box((relu(linear.forward(input.clone())) * gradient.clone()).sum().backward()));
+        b.iter(|| {
+            black_box(
+                (relu(linear.forward(input.clone())) * gradient.clone())
+                    .sum()
+                    .backward(),
+            )
+        });
     });
 }
 
@@ -129,18 +196,37 @@ impl Tail {
     }
 
     fn step(&mut self, dropout: &Dropout) {
-        let norm = Norm { gamma: &self.gamma, beta: &self.beta, epsilon: 1e-3, statistics: Statistics::Batch };
+        let norm = Norm {
+            gamma: &self.gamma,
+            beta: &self.beta,
+            epsilon: 1e-3,
+            statistics: Statistics::Batch,
+        };
         let (norm, dropout) = (Some(&norm), Some(dropout));
-        norm_pool_forward(&self.shape, norm, dropout, &self.input, &mut self.output, &mut self.state);
+        norm_pool_forward(
+            &self.shape,
+            norm,
+            dropout,
+            &self.input,
+            &mut self.output,
+            &mut self.state,
+        );
         let gamma = Some(&self.gamma[..]);
-        NormPoolGradient::new(&self.shape, gamma, &self.input, &self.state, &self.gradient).write(&mut self.to_input);
+        NormPoolGradient::new(&self.shape, gamma, &self.input, &self.state, &self.gradient)
+            .write(&mut self.to_input);
     }
 }
 
 fn tail(c: &mut Criterion) {
     let (size, channels) = (26, 32);
     let mut group = group(c, "batch norm, pool, dropout 26x26x32");
-    let pool = NormPool { batch: BATCH, height: size, width: size, channels, pool: Pool2d::square(2) };
+    let pool = NormPool {
+        batch: BATCH,
+        height: size,
+        width: size,
+        channels,
+        pool: Pool2d::square(2),
+    };
     let mut ours = Tail::new(pool).expect("sizes that fit together");
     let mut step = 0;
     group.bench_function("step, kernels", |b| {
@@ -168,7 +254,14 @@ fn optimizer(c: &mut Criterion) {
     let mut group = group(c, "Adam, 1,048,576 parameters");
     let (gradient, mut parameter) = (numbers(COUNT), numbers(COUNT));
     let (mut first, mut second) = (vec![0.0; COUNT], vec![0.0; COUNT]);
-    let mut step = Adam { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay: 0.0, step: 0 };
+    let mut step = Adam {
+        learning_rate: 1e-3,
+        beta_1: 0.9,
+        beta_2: 0.999,
+        epsilon: 1e-7,
+        weight_decay: 0.0,
+        step: 0,
+    };
     group.bench_function("kernels", |b| {
         b.iter(|| {
             step.step += 1;
@@ -180,7 +273,11 @@ fn optimizer(c: &mut Criterion) {
     linear.weight = Param::from_tensor(random([1024, 1024], &device));
     let mut optimizer = AdamConfig::new().init();
     let gradients = linear.weight.val().sum().backward();
-    let gradient = linear.weight.val().grad(&gradients).expect("the parameter is trained");
+    let gradient = linear
+        .weight
+        .val()
+        .grad(&gradients)
+        .expect("the parameter is trained");
     group.bench_function("Burn", |b| {
         b.iter(|| {
             let mut gradients = GradientsParams::new();

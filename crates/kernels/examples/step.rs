@@ -5,22 +5,30 @@
 //! bounds the threads.
 
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Level, Norm, NormPool, NormPoolGradient, NormPoolShape,
-    NormPoolState, OutputGradient, PackedFilters, Pool2d, ShapeError, Statistics, conv2d_backward, conv2d_forward,
-    conv2d_forward_packed, nchw_to_nhwc, nhwc_to_nchw, norm_pool_forward,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Level, Norm, NormPool,
+    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, PackedFilters, Pool2d,
+    ShapeError, Statistics, conv2d_backward, conv2d_forward, conv2d_forward_packed, nchw_to_nhwc,
+    nhwc_to_nchw, norm_pool_forward,
 };
 use std::time::Instant;
 
 fn main() -> Result<(), ShapeError> {
     let mut arguments = std::env::args().skip(1);
-    let seconds = arguments.next().and_then(|seconds| seconds.parse().ok()).unwrap_or(1.0);
+    let seconds = arguments
+        .next()
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(1.0);
     let wanted = arguments.next().unwrap_or_default();
     let named = Level::available().find(|level| format!("{level:?}").to_lowercase() == wanted);
     Level::scope(named.unwrap_or(Level::detect()), || all(seconds))
 }
 
 fn all(seconds: f64) -> Result<(), ShapeError> {
-    println!("{:?}, {} threads, least of {seconds} s each\n", Level::current(), rayon::current_num_threads());
+    println!(
+        "{:?}, {} threads, least of {seconds} s each\n",
+        Level::current(),
+        rayon::current_num_threads()
+    );
     peak(seconds)?;
     for kernel in [3, 5] {
         for filters in [32, 64] {
@@ -56,16 +64,28 @@ fn line(name: &str, milliseconds: f64, multiply_adds: usize) {
 
 /// Numbers in [-0.5, 0.5).
 fn numbers(count: usize) -> Vec<f32> {
-    (0..count).map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5).collect()
+    (0..count)
+        .map(|i| (i * 7919 % 1000) as f32 / 1000.0 - 0.5)
+        .collect()
 }
 
 /// A product small enough for L2, large enough that nothing else counts.
 fn peak(seconds: f64) -> Result<(), ShapeError> {
     let shape = Conv2d::dense(28 * 32, 400, 256).checked()?;
-    let (input, weights) = (numbers(shape.input_len()), PackedFilters::new(&shape, &numbers(shape.weights_len())));
+    let (input, weights) = (
+        numbers(shape.input_len()),
+        PackedFilters::new(&shape, &numbers(shape.weights_len())),
+    );
     let mut output = vec![0.0; shape.output_len()];
     let time = least(seconds, || {
-        conv2d_forward_packed(&shape, &input, &weights, None, Activation::Linear, &mut output);
+        conv2d_forward_packed(
+            &shape,
+            &input,
+            &weights,
+            None,
+            Activation::Linear,
+            &mut output,
+        );
     });
     println!("Peak of the micro-kernel");
     line("896 x 400 x 256", time, shape.multiply_adds());
@@ -87,20 +107,41 @@ struct Layer {
 impl Layer {
     fn new(shape: Conv2d, activation: Activation) -> Result<Self, ShapeError> {
         let shape = shape.checked()?;
-        let weights: Vec<f32> = numbers(shape.weights_len()).iter().map(|x| x * 0.1).collect();
+        let weights: Vec<f32> = numbers(shape.weights_len())
+            .iter()
+            .map(|x| x * 0.1)
+            .collect();
         let (weight_gradient, bias) = (vec![0.0; weights.len()], vec![0.0; shape.filters]);
         let (output, bias_gradient) = (vec![0.0; shape.output_len()], bias.clone());
-        Ok(Self { shape, activation, weights, bias, output, weight_gradient, bias_gradient })
+        Ok(Self {
+            shape,
+            activation,
+            weights,
+            bias,
+            output,
+            weight_gradient,
+            bias_gradient,
+        })
     }
 
     fn forward(&mut self, input: &[f32]) {
-        conv2d_forward(&self.shape, input, &self.weights, Some(&self.bias), self.activation, &mut self.output);
+        conv2d_forward(
+            &self.shape,
+            input,
+            &self.weights,
+            Some(&self.bias),
+            self.activation,
+            &mut self.output,
+        );
     }
 
     fn backward(&mut self, input: &[f32], gradient: &[f32], to_input: &mut [f32]) {
         let gradient = match self.activation {
             Activation::Linear => OutputGradient::Linear { gradient },
-            Activation::Relu => OutputGradient::Relu { gradient, output: &self.output },
+            Activation::Relu => OutputGradient::Relu {
+                gradient,
+                output: &self.output,
+            },
         };
         let gradients = Conv2dGradients {
             input: Some(to_input),
@@ -110,8 +151,16 @@ impl Layer {
         conv2d_backward(&self.shape, input, &self.weights, &gradient, gradients);
     }
 
-    fn backward_norm_pool(&mut self, input: &[f32], gradient: &NormPoolGradient, to_input: Option<&mut [f32]>) {
-        let gradient = OutputGradient::NormPool { gradient, activation: self.activation };
+    fn backward_norm_pool(
+        &mut self,
+        input: &[f32],
+        gradient: &NormPoolGradient,
+        to_input: Option<&mut [f32]>,
+    ) {
+        let gradient = OutputGradient::NormPool {
+            gradient,
+            activation: self.activation,
+        };
         let gradients = Conv2dGradients {
             input: to_input,
             weights: Some(&mut self.weight_gradient),
@@ -135,19 +184,48 @@ struct Block {
 impl Block {
     fn new(conv: &Conv2dShape) -> Result<Self, ShapeError> {
         let ([height, width], channels) = (conv.output(), conv.filters);
-        let shape = NormPool { batch: conv.batch, height, width, channels, pool: Pool2d::square(2) }.checked()?;
+        let shape = NormPool {
+            batch: conv.batch,
+            height,
+            width,
+            channels,
+            pool: Pool2d::square(2),
+        }
+        .checked()?;
         let (gamma, beta) = (vec![1.0; channels], vec![0.0; channels]);
-        let (gamma_gradient, beta_gradient, output) = (beta.clone(), beta.clone(), vec![0.0; shape.output_len()]);
-        Ok(Self { shape, gamma, beta, state: NormPoolState::default(), output, gamma_gradient, beta_gradient })
+        let (gamma_gradient, beta_gradient, output) =
+            (beta.clone(), beta.clone(), vec![0.0; shape.output_len()]);
+        Ok(Self {
+            shape,
+            gamma,
+            beta,
+            state: NormPoolState::default(),
+            output,
+            gamma_gradient,
+            beta_gradient,
+        })
     }
 
     fn forward(&mut self, input: &[f32], dropout: &Dropout) {
-        let norm = Norm { gamma: &self.gamma, beta: &self.beta, epsilon: 1e-3, statistics: Statistics::Batch };
-        norm_pool_forward(&self.shape, Some(&norm), Some(dropout), input, &mut self.output, &mut self.state);
+        let norm = Norm {
+            gamma: &self.gamma,
+            beta: &self.beta,
+            epsilon: 1e-3,
+            statistics: Statistics::Batch,
+        };
+        norm_pool_forward(
+            &self.shape,
+            Some(&norm),
+            Some(dropout),
+            input,
+            &mut self.output,
+            &mut self.state,
+        );
     }
 
     fn backward<'a>(&'a mut self, input: &'a [f32], gradient: &'a [f32]) -> NormPoolGradient<'a> {
-        let gradient = NormPoolGradient::new(&self.shape, Some(&self.gamma), input, &self.state, gradient);
+        let gradient =
+            NormPoolGradient::new(&self.shape, Some(&self.gamma), input, &self.state, gradient);
         gradient.write_parameters(&mut self.gamma_gradient, &mut self.beta_gradient);
         gradient
     }
@@ -156,19 +234,31 @@ impl Block {
 /// Convolution 3×3×32, block, convolution `kernel`×`kernel`×`filters`, block, dense 128, dense 10: all kernels of a step.
 fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), ShapeError> {
     const BATCH: usize = 128;
-    let mut conv1 = Layer::new(Conv2d::new([BATCH, 28, 28, 1], 32, [3, 3]), Activation::Relu)?;
+    let mut conv1 = Layer::new(
+        Conv2d::new([BATCH, 28, 28, 1], 32, [3, 3]),
+        Activation::Relu,
+    )?;
     let mut block1 = Block::new(&conv1.shape)?;
-    let mut conv2 = Layer::new(Conv2d::new([BATCH, 13, 13, 32], filters, [kernel; 2]), Activation::Relu)?;
+    let mut conv2 = Layer::new(
+        Conv2d::new([BATCH, 13, 13, 32], filters, [kernel; 2]),
+        Activation::Relu,
+    )?;
     let mut block2 = Block::new(&conv2.shape)?;
     let pixels = block2.shape.output().iter().product::<usize>();
-    let mut dense1 = Layer::new(Conv2d::dense(BATCH, pixels * filters, 128), Activation::Relu)?;
+    let mut dense1 = Layer::new(
+        Conv2d::dense(BATCH, pixels * filters, 128),
+        Activation::Relu,
+    )?;
     let mut dense2 = Layer::new(Conv2d::dense(BATCH, 128, 10), Activation::Linear)?;
     let images = numbers(conv1.shape.input_len());
     let gradient = numbers(BATCH * 10);
     let mut flat = vec![0.0; block2.output.len()];
     let mut flat_gradient = flat.clone();
     let mut hidden_gradient = vec![0.0; dense1.output.len()];
-    let (mut gradient2, mut gradient1) = (vec![0.0; block2.output.len()], vec![0.0; block1.output.len()]);
+    let (mut gradient2, mut gradient1) = (
+        vec![0.0; block2.output.len()],
+        vec![0.0; block1.output.len()],
+    );
 
     let names = [
         "conv1 forward",
@@ -258,22 +348,46 @@ fn vgg16(seconds: f64) -> Result<(), ShapeError> {
     println!("VGG16 convolutions, forward, 32x32, batch {BATCH}");
     let (mut time, mut work) = (0.0, 0);
     let mut channels = 3;
-    for (block, (size, filters, count)) in
-        [(32, 64, 2), (16, 128, 2), (8, 256, 3), (4, 512, 3), (2, 512, 3)].into_iter().enumerate()
+    for (block, (size, filters, count)) in [
+        (32, 64, 2),
+        (16, 128, 2),
+        (8, 256, 3),
+        (4, 512, 3),
+        (2, 512, 3),
+    ]
+    .into_iter()
+    .enumerate()
     {
         for index in 0..count {
-            let shape = Conv2d::new([BATCH, size, size, channels], filters, [3, 3]).padded(1).checked()?;
+            let shape = Conv2d::new([BATCH, size, size, channels], filters, [3, 3])
+                .padded(1)
+                .checked()?;
             let (input, bias) = (numbers(shape.input_len()), numbers(filters));
             let weights = PackedFilters::new(&shape, &numbers(shape.weights_len()));
             let mut output = vec![0.0; shape.output_len()];
             let milliseconds = least(seconds, || {
-                conv2d_forward_packed(&shape, &input, &weights, Some(&bias), Activation::Relu, &mut output);
+                conv2d_forward_packed(
+                    &shape,
+                    &input,
+                    &weights,
+                    Some(&bias),
+                    Activation::Relu,
+                    &mut output,
+                );
             });
-            line(&format!("block{}_conv{}", block + 1, index + 1), milliseconds, shape.multiply_adds());
+            line(
+                &format!("block{}_conv{}", block + 1, index + 1),
+                milliseconds,
+                shape.multiply_adds(),
+            );
             (time, work, channels) = (time + milliseconds, work + shape.multiply_adds(), filters);
         }
     }
     line("all", time, work);
-    println!("  {:.0} images/s, {:.3} GMAC an image", 1e3 * BATCH as f64 / time, work as f64 / BATCH as f64 / 1e9);
+    println!(
+        "  {:.0} images/s, {:.3} GMAC an image",
+        1e3 * BATCH as f64 / time,
+        work as f64 / BATCH as f64 / 1e9
+    );
     Ok(())
 }

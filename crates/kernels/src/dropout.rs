@@ -26,9 +26,16 @@ impl Dropout {
     /// Give each layer its own seed, and each training step its own `step`.
     pub fn new(rate: f64, seed: u64, step: u64) -> Result<Self, ShapeError> {
         if !(0.0..1.0).contains(&rate) {
-            return Err(ShapeError::Rate { found: rate.to_string() });
+            return Err(ShapeError::Rate {
+                found: rate.to_string(),
+            });
         }
-        Ok(Self { threshold: (rate * 65536.0).round() as u32, scale: (1.0 / (1.0 - rate)) as f32, seed, step })
+        Ok(Self {
+            threshold: (rate * 65536.0).round() as u32,
+            scale: (1.0 / (1.0 - rate)) as f32,
+            seed,
+            step,
+        })
     }
 
     /// What kept elements are multiplied by.
@@ -42,7 +49,13 @@ impl Dropout {
     }
 
     /// The 16 random bits of elements `start..`, in `BLOCK`-aligned order; the first element's are at the returned index.
-    pub(crate) fn draw(&self, level: Level, start: usize, count: usize, bits: &mut Vec<u16>) -> usize {
+    pub(crate) fn draw(
+        &self,
+        level: Level,
+        start: usize,
+        count: usize,
+        bits: &mut Vec<u16>,
+    ) -> usize {
         let (first, last) = (start / BLOCK, (start + count).div_ceil(BLOCK));
         bits.resize((last - first) * BLOCK, 0);
         draw_blocks(level, first as u64, self.seed, self.step, bits);
@@ -92,7 +105,10 @@ fn philox(counters: [u64; 16], step: u64, seed: u64) -> [[u32; 16]; 4] {
             next[3][lane] = a as u32;
         }
         x = next;
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        key = [
+            key[0].wrapping_add(0x9E37_79B9),
+            key[1].wrapping_add(0xBB67_AE85),
+        ];
     }
     x
 }
@@ -109,19 +125,26 @@ pub fn dropout(dropout: &Dropout, input: &[f32], output: &mut [f32]) {
     let level = Level::current();
     let shared = Shared::new(output);
     let pieces = input.len().div_ceil(PIECE);
-    parallel::tasks(parallel::threads_for(input.len()).min(pieces), |task, tasks| {
-        let mut bits = Vec::new();
-        for piece in parallel::share(pieces, task, tasks) {
-            let start = piece * PIECE;
-            let input = &input[start..input.len().min(start + PIECE)];
-            dropout.draw(level, start, input.len(), &mut bits);
-            // SAFETY: each piece is one task's.
-            let output = unsafe { shared.slice(start, input.len()) };
-            for ((to, &from), &bits) in output.iter_mut().zip(input).zip(&bits) {
-                *to = if u32::from(bits) < dropout.threshold { 0.0 } else { from * dropout.scale };
+    parallel::tasks(
+        parallel::threads_for(input.len()).min(pieces),
+        |task, tasks| {
+            let mut bits = Vec::new();
+            for piece in parallel::share(pieces, task, tasks) {
+                let start = piece * PIECE;
+                let input = &input[start..input.len().min(start + PIECE)];
+                dropout.draw(level, start, input.len(), &mut bits);
+                // SAFETY: each piece is one task's.
+                let output = unsafe { shared.slice(start, input.len()) };
+                for ((to, &from), &bits) in output.iter_mut().zip(input).zip(&bits) {
+                    *to = if u32::from(bits) < dropout.threshold {
+                        0.0
+                    } else {
+                        from * dropout.scale
+                    };
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]
@@ -132,10 +155,17 @@ mod tests {
     #[test]
     fn philox_gives_the_published_numbers() {
         let lane = |words: [[u32; 16]; 4]| words.map(|word| word[3]);
-        assert_eq!(lane(philox([0; 16], 0, 0)), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            lane(philox([0; 16], 0, 0)),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
         let ones = lane(philox([u64::MAX; 16], u64::MAX, u64::MAX));
         assert_eq!(ones, [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
-        let pi = lane(philox([0x85a3_08d3_243f_6a88; 16], 0x0370_7344_1319_8a2e, 0x299f_31d0_a409_3822));
+        let pi = lane(philox(
+            [0x85a3_08d3_243f_6a88; 16],
+            0x0370_7344_1319_8a2e,
+            0x299f_31d0_a409_3822,
+        ));
         assert_eq!(pi, [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
     }
 
@@ -156,7 +186,11 @@ mod tests {
         let ones = vec![1.0; 200_000];
         let mut output = vec![0.0; ones.len()];
         for rate in [0.0, 0.2, 0.5] {
-            dropout(&Dropout::new(rate, 1, 2).expect("a valid rate"), &ones, &mut output);
+            dropout(
+                &Dropout::new(rate, 1, 2).expect("a valid rate"),
+                &ones,
+                &mut output,
+            );
             let dropped = output.iter().filter(|&&x| x == 0.0).count() as f64 / ones.len() as f64;
             assert!((dropped - rate).abs() < 0.005, "{rate}: {dropped}");
             let mean = output.iter().map(|&x| f64::from(x)).sum::<f64>() / ones.len() as f64;
@@ -168,7 +202,11 @@ mod tests {
     fn seeds_and_steps_give_other_masks() {
         let mask = |seed, step| {
             let mut output = [0.0; 256];
-            dropout(&Dropout::new(0.5, seed, step).expect("a valid rate"), &[1.0; 256], &mut output);
+            dropout(
+                &Dropout::new(0.5, seed, step).expect("a valid rate"),
+                &[1.0; 256],
+                &mut output,
+            );
             output.map(f32::to_bits)
         };
         assert_eq!(mask(1, 1), mask(1, 1));

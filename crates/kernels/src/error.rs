@@ -11,7 +11,9 @@ pub enum ShapeError {
         name: &'static str,
     },
     /// The groups do not divide the channels or the filters.
-    #[error("conv2d: {groups} groups must divide {channels} channels and {filters} filters; change the groups")]
+    #[error(
+        "conv2d: {groups} groups must divide {channels} channels and {filters} filters; change the groups"
+    )]
     Groups {
         /// Groups asked for.
         groups: usize,
@@ -35,7 +37,9 @@ pub enum ShapeError {
         size: usize,
     },
     /// A pooling window could lie in the padding alone.
-    #[error("{operation}: a padding of {padding} {axis} must be less than the window of {window}; use less padding")]
+    #[error(
+        "{operation}: a padding of {padding} {axis} must be less than the window of {window}; use less padding"
+    )]
     PoolPadding {
         /// The operation.
         operation: &'static str,
@@ -47,13 +51,17 @@ pub enum ShapeError {
         padding: usize,
     },
     /// More elements than memory can hold.
-    #[error("{operation}: a tensor of this shape has more elements than memory can address; use a smaller shape")]
+    #[error(
+        "{operation}: a tensor of this shape has more elements than memory can address; use a smaller shape"
+    )]
     TooLarge {
         /// The operation.
         operation: &'static str,
     },
     /// More elements in a pooling window than a winner's index can say.
-    #[error("{operation}: a window of {elements} elements is larger than {most}; use a smaller window")]
+    #[error(
+        "{operation}: a window of {elements} elements is larger than {most}; use a smaller window"
+    )]
     WindowElements {
         /// The operation.
         operation: &'static str,
@@ -63,7 +71,9 @@ pub enum ShapeError {
         most: usize,
     },
     /// A dropout rate outside [0, 1).
-    #[error("dropout: the rate must be at least 0 and less than 1, found {found}; use a rate such as 0.5")]
+    #[error(
+        "dropout: the rate must be at least 0 and less than 1, found {found}; use a rate such as 0.5"
+    )]
     Rate {
         /// The rate, as text.
         found: String,

@@ -35,7 +35,9 @@ impl Level {
 
     /// All levels that this processor has, slowest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|&level| level <= Self::detect())
+        [Self::Portable, Self::Avx2, Self::Avx512]
+            .into_iter()
+            .filter(|&level| level <= Self::detect())
     }
 
     /// Runs `work` with every call that it makes from this thread at `level`: for tests and comparisons.
@@ -44,7 +46,11 @@ impl Level {
     ///
     /// When the processor lacks `level`.
     pub fn scope<R>(level: Self, work: impl FnOnce() -> R) -> R {
-        assert!(level <= Self::detect(), "this processor has {:?} at best, not {level:?}", Self::detect());
+        assert!(
+            level <= Self::detect(),
+            "this processor has {:?} at best, not {level:?}",
+            Self::detect()
+        );
         let _restore = Restore(FORCED.replace(Some(level)));
         work()
     }
@@ -117,9 +123,12 @@ mod tests {
     #[test]
     fn a_scope_ends_with_its_work() {
         let before = Level::current();
-        Level::scope(Level::Portable, || assert_eq!(Level::current(), Level::Portable));
+        Level::scope(Level::Portable, || {
+            assert_eq!(Level::current(), Level::Portable)
+        });
         assert_eq!(Level::current(), before);
-        let _ = std::panic::catch_unwind(|| Level::scope(Level::Portable, || panic!("work failed")));
+        let _ =
+            std::panic::catch_unwind(|| Level::scope(Level::Portable, || panic!("work failed")));
         assert_eq!(Level::current(), before);
     }
 

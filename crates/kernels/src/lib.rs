@@ -60,7 +60,10 @@
 //! # Ok::<(), kiln_kernels::ShapeError>(())
 //! ```
 
-#![allow(unsafe_code, reason = "SIMD intrinsics, and tasks that write interleaved parts of one slice")]
+#![allow(
+    unsafe_code,
+    reason = "SIMD intrinsics, and tasks that write interleaved parts of one slice"
+)]
 #![allow(
     clippy::inline_always,
     reason = "a body only uses a level's instructions where it is inlined into that level's function"
@@ -82,13 +85,14 @@ mod simd;
 pub use adam::{Adam, adam};
 pub use average_pool::{average_pool_backward, average_pool_forward};
 pub use conv::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters, conv2d_backward, conv2d_forward,
-    conv2d_forward_packed,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters,
+    conv2d_backward, conv2d_forward, conv2d_forward_packed,
 };
 pub use dropout::{Dropout, dropout};
 pub use error::ShapeError;
 pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
 pub use level::Level;
 pub use norm_pool::{
-    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics, norm_pool_forward,
+    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics,
+    norm_pool_forward,
 };

@@ -8,7 +8,11 @@ const WORTH_A_THREAD: usize = 16 * 1024;
 
 /// Threads for work on `elements` elements: 1, or all of the current pool.
 pub(crate) fn threads_for(elements: usize) -> usize {
-    if elements < 2 * WORTH_A_THREAD { 1 } else { rayon::current_num_threads() }
+    if elements < 2 * WORTH_A_THREAD {
+        1
+    } else {
+        rayon::current_num_threads()
+    }
 }
 
 /// Runs `work(task, tasks)` for each of `tasks` tasks.
@@ -46,7 +50,11 @@ unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
+        Self {
+            start: slice.as_mut_ptr(),
+            length: slice.len(),
+            slice: PhantomData,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -59,15 +67,25 @@ impl<'a, T> Shared<'a, T> {
     ///
     /// No two parts in use at the same time may overlap.
     pub(crate) unsafe fn slice(&self, start: usize, length: usize) -> &'a mut [T] {
-        assert!(start <= self.length && length <= self.length - start, "a part must lie inside its slice");
+        assert!(
+            start <= self.length && length <= self.length - start,
+            "a part must lie inside its slice"
+        );
         // SAFETY: inside the slice, which outlives 'a; the caller keeps parts apart.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length) }
     }
 
     /// The part of `length` elements from `start` on, itself shared.
     pub(crate) fn part(&self, start: usize, length: usize) -> Self {
-        assert!(start <= self.length && length <= self.length - start, "a part must lie inside its slice");
-        Self { start: self.start.wrapping_add(start), length, slice: PhantomData }
+        assert!(
+            start <= self.length && length <= self.length - start,
+            "a part must lie inside its slice"
+        );
+        Self {
+            start: self.start.wrapping_add(start),
+            length,
+            slice: PhantomData,
+        }
     }
 
     /// A pointer to element `start`, valid for what the caller may write.

@@ -27,8 +27,12 @@ impl Scratch {
         let lines_needed = length.div_ceil(16);
         let mut lines = FREE.with_borrow_mut(|free| {
             // The smallest that suffices, else the largest, which then grows.
-            let best =
-                (0..free.len()).min_by_key(|&i| (free[i].len() < lines_needed, free[i].len().abs_diff(lines_needed)));
+            let best = (0..free.len()).min_by_key(|&i| {
+                (
+                    free[i].len() < lines_needed,
+                    free[i].len().abs_diff(lines_needed),
+                )
+            });
             best.map(|i| free.swap_remove(i)).unwrap_or_default()
         });
         if lines.len() < lines_needed {

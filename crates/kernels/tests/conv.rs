@@ -4,8 +4,8 @@ mod common;
 
 use common::{assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters, conv2d_backward, conv2d_forward,
-    conv2d_forward_packed,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters,
+    conv2d_backward, conv2d_forward, conv2d_forward_packed,
 };
 use proptest::prelude::*;
 
@@ -17,13 +17,24 @@ fn definition(s: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
         for (oy, ox) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
             for f in 0..s.filters {
                 let output = ((n * rows + oy) * columns + ox) * s.filters + f;
-                for (ky, kx) in (0..s.kernel[0]).flat_map(|y| (0..s.kernel[1]).map(move |x| (y, x))) {
-                    let y = (oy * s.stride[0] + ky * s.dilation[0]).checked_sub(s.padding[0]).filter(|&y| y < s.height);
-                    let x = (ox * s.stride[1] + kx * s.dilation[1]).checked_sub(s.padding[1]).filter(|&x| x < s.width);
+                for (ky, kx) in (0..s.kernel[0]).flat_map(|y| (0..s.kernel[1]).map(move |x| (y, x)))
+                {
+                    let y = (oy * s.stride[0] + ky * s.dilation[0])
+                        .checked_sub(s.padding[0])
+                        .filter(|&y| y < s.height);
+                    let x = (ox * s.stride[1] + kx * s.dilation[1])
+                        .checked_sub(s.padding[1])
+                        .filter(|&x| x < s.width);
                     let (Some(y), Some(x)) = (y, x) else { continue };
                     for c in 0..channels {
-                        let input = ((n * s.height + y) * s.width + x) * s.channels + f / filters * channels + c;
-                        visit(output, input, ((f * channels + c) * s.kernel[0] + ky) * s.kernel[1] + kx);
+                        let input = ((n * s.height + y) * s.width + x) * s.channels
+                            + f / filters * channels
+                            + c;
+                        visit(
+                            output,
+                            input,
+                            ((f * channels + c) * s.kernel[0] + ky) * s.kernel[1] + kx,
+                        );
                     }
                 }
             }
@@ -39,7 +50,9 @@ fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
 
     let mut output = vec![f32::NAN; s.output_len()];
     conv2d_forward(s, &input, &weights, Some(&bias), activation, &mut output);
-    let mut expected: Vec<f64> = (0..output.len()).map(|i| f64::from(bias[i % s.filters])).collect();
+    let mut expected: Vec<f64> = (0..output.len())
+        .map(|i| f64::from(bias[i % s.filters]))
+        .collect();
     // The largest term of each kind of sum: a sum whose terms cancel has the rounding errors of its terms.
     let mut terms = [0.0_f64; 3];
     let most = |term: &mut f64, value: f64| *term = term.max(value.abs());
@@ -57,31 +70,59 @@ fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
     assert_close_sums("output", &output, &expected, terms[0]);
 
     let mut again = vec![f32::NAN; s.output_len()];
-    conv2d_forward_packed(s, &input, &PackedFilters::new(s, &weights), Some(&bias), activation, &mut again);
+    conv2d_forward_packed(
+        s,
+        &input,
+        &PackedFilters::new(s, &weights),
+        Some(&bias),
+        activation,
+        &mut again,
+    );
     assert_eq!(output, again, "packed before and packed inside");
 
-    let masked: Vec<f64> =
-        gradient.iter().zip(&output).map(|(&g, &o)| if relu && o <= 0.0 { 0.0 } else { f64::from(g) }).collect();
+    let masked: Vec<f64> = gradient
+        .iter()
+        .zip(&output)
+        .map(|(&g, &o)| if relu && o <= 0.0 { 0.0 } else { f64::from(g) })
+        .collect();
     let mut to_input = vec![f32::NAN; input.len()];
     let mut to_weights = vec![f32::NAN; weights.len()];
     let mut to_bias = vec![f32::NAN; bias.len()];
     let from = if relu {
-        OutputGradient::Relu { gradient: &gradient, output: &output }
+        OutputGradient::Relu {
+            gradient: &gradient,
+            output: &output,
+        }
     } else {
-        OutputGradient::Linear { gradient: &gradient }
+        OutputGradient::Linear {
+            gradient: &gradient,
+        }
     };
-    let gradients =
-        Conv2dGradients { input: Some(&mut to_input), weights: Some(&mut to_weights), bias: Some(&mut to_bias) };
+    let gradients = Conv2dGradients {
+        input: Some(&mut to_input),
+        weights: Some(&mut to_weights),
+        bias: Some(&mut to_bias),
+    };
     conv2d_backward(s, &input, &weights, &from, gradients);
-    let mut expected = (vec![0.0; input.len()], vec![0.0; weights.len()], vec![0.0; bias.len()]);
+    let mut expected = (
+        vec![0.0; input.len()],
+        vec![0.0; weights.len()],
+        vec![0.0; bias.len()],
+    );
     definition(s, |o, i, w| {
-        let products = (masked[o] * f64::from(weights[w]), masked[o] * f64::from(input[i]));
+        let products = (
+            masked[o] * f64::from(weights[w]),
+            masked[o] * f64::from(input[i]),
+        );
         expected.0[i] += products.0;
         expected.1[w] += products.1;
         most(&mut terms[1], products.0);
         most(&mut terms[2], products.1);
     });
-    masked.iter().enumerate().for_each(|(i, g)| expected.2[i % s.filters] += g);
+    masked
+        .iter()
+        .enumerate()
+        .for_each(|(i, g)| expected.2[i % s.filters] += g);
     assert_close_sums("input gradient", &to_input, &expected.0, terms[1]);
     assert_close_sums("weight gradient", &to_weights, &expected.1, terms[2]);
     assert_close_sums(
@@ -92,34 +133,71 @@ fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
     );
 
     let mut alone = vec![f32::NAN; weights.len()];
-    let gradients = Conv2dGradients { weights: Some(&mut alone), ..Conv2dGradients::default() };
+    let gradients = Conv2dGradients {
+        weights: Some(&mut alone),
+        ..Conv2dGradients::default()
+    };
     conv2d_backward(s, &input, &weights, &from, gradients);
     assert_close_sums("weight gradient alone", &alone, &expected.1, terms[2]);
 }
 
 /// Any convolution of moderate size.
 fn any_conv() -> impl Strategy<Value = Conv2dShape> {
-    let sizes = (1_usize..6, 1_usize..12, 1_usize..12, 1_usize..10, 1_usize..20, 1_usize..4);
+    let sizes = (
+        1_usize..6,
+        1_usize..12,
+        1_usize..12,
+        1_usize..10,
+        1_usize..20,
+        1_usize..4,
+    );
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];
-    let window = (pair(1..5), pair(1..4), [0_usize..5, 0..5, 0..5, 0..5], pair(1..4));
-    (sizes, window).prop_filter_map("the window must fit", |(sizes, (kernel, stride, padding, dilation))| {
-        let (batch, height, width, channels, filters, groups) = sizes;
-        let (channels, filters) = (channels * groups, filters * groups);
-        Conv2d { batch, height, width, channels, filters, kernel, stride, padding, dilation, groups }.checked().ok()
-    })
+    let window = (
+        pair(1..5),
+        pair(1..4),
+        [0_usize..5, 0..5, 0..5, 0..5],
+        pair(1..4),
+    );
+    (sizes, window).prop_filter_map(
+        "the window must fit",
+        |(sizes, (kernel, stride, padding, dilation))| {
+            let (batch, height, width, channels, filters, groups) = sizes;
+            let (channels, filters) = (channels * groups, filters * groups);
+            Conv2d {
+                batch,
+                height,
+                width,
+                channels,
+                filters,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                groups,
+            }
+            .checked()
+            .ok()
+        },
+    )
 }
 
 /// The ordinary kind, wide enough for full tiles.
 fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
     let sizes = ([1_usize..40, 1..9, 1..40], 1_usize..40, 1_usize..70);
-    (sizes, [1_usize..4, 1..4], 0_usize..3).prop_filter_map("the window must fit", |(sizes, kernel, zeros)| {
-        let ([batch, height, width], channels, filters) = sizes;
-        let size = batch * height * width * channels * filters * kernel[0] * kernel[1];
-        if size > 1_000_000 {
-            return None;
-        }
-        Conv2d::new([batch, height, width, channels], filters, kernel).padded(zeros).checked().ok()
-    })
+    (sizes, [1_usize..4, 1..4], 0_usize..3).prop_filter_map(
+        "the window must fit",
+        |(sizes, kernel, zeros)| {
+            let ([batch, height, width], channels, filters) = sizes;
+            let size = batch * height * width * channels * filters * kernel[0] * kernel[1];
+            if size > 1_000_000 {
+                return None;
+            }
+            Conv2d::new([batch, height, width, channels], filters, kernel)
+                .padded(zeros)
+                .checked()
+                .ok()
+        },
+    )
 }
 
 proptest! {
@@ -146,7 +224,10 @@ fn the_networks_convolutions_are_their_definitions() {
         ([3, 4, 4, 128], 64, 3, 1),
         ([15, 1, 1, 100], 10, 1, 0),
     ] {
-        let s = Conv2d::new(input, filters, [kernel; 2]).padded(padding).checked().expect("a valid shape");
+        let s = Conv2d::new(input, filters, [kernel; 2])
+            .padded(padding)
+            .checked()
+            .expect("a valid shape");
         at_each_level(|_| check(&s, Activation::Relu, 7));
         for threads in [1, 3] {
             with_threads(threads, || check(&s, Activation::Relu, 8));
@@ -156,23 +237,50 @@ fn the_networks_convolutions_are_their_definitions() {
 
 #[test]
 fn padding_around_a_tiny_image_gives_only_bias() {
-    let s = Conv2d::new([2, 1, 1, 3], 5, [2, 2]).padded(4).checked().expect("a valid shape");
+    let s = Conv2d::new([2, 1, 1, 3], 5, [2, 2])
+        .padded(4)
+        .checked()
+        .expect("a valid shape");
     at_each_level(|_| check(&s, Activation::Linear, 5));
     let mut output = vec![0.0; s.output_len()];
     let bias = [1.0, 2.0, 3.0, 4.0, 5.0];
-    conv2d_forward(&s, &[1.0; 6], &[1.0; 60], Some(&bias), Activation::Linear, &mut output);
+    conv2d_forward(
+        &s,
+        &[1.0; 6],
+        &[1.0; 60],
+        Some(&bias),
+        Activation::Linear,
+        &mut output,
+    );
     assert_eq!(output[..5], bias);
 }
 
 #[test]
 fn runs_with_as_many_threads_are_equal() {
-    let s = Conv2d::new([9, 13, 13, 8], 24, [3, 3]).padded(1).checked().expect("a valid shape");
-    let (input, weights, gradient) =
-        (numbers(1, s.input_len()), numbers(2, s.weights_len()), numbers(3, s.output_len()));
+    let s = Conv2d::new([9, 13, 13, 8], 24, [3, 3])
+        .padded(1)
+        .checked()
+        .expect("a valid shape");
+    let (input, weights, gradient) = (
+        numbers(1, s.input_len()),
+        numbers(2, s.weights_len()),
+        numbers(3, s.output_len()),
+    );
     let run = || {
         let mut to_weights = vec![0.0; weights.len()];
-        let gradients = Conv2dGradients { weights: Some(&mut to_weights), ..Conv2dGradients::default() };
-        conv2d_backward(&s, &input, &weights, &OutputGradient::Linear { gradient: &gradient }, gradients);
+        let gradients = Conv2dGradients {
+            weights: Some(&mut to_weights),
+            ..Conv2dGradients::default()
+        };
+        conv2d_backward(
+            &s,
+            &input,
+            &weights,
+            &OutputGradient::Linear {
+                gradient: &gradient,
+            },
+            gradients,
+        );
         to_weights
     };
     for threads in [1, 2, 4] {
@@ -185,7 +293,9 @@ fn runs_with_as_many_threads_are_equal() {
 
 #[test]
 fn nan_passes_through_relu() {
-    let s = Conv2d::new([1, 1, 1, 1], 1, [1, 1]).checked().expect("a valid shape");
+    let s = Conv2d::new([1, 1, 1, 1], 1, [1, 1])
+        .checked()
+        .expect("a valid shape");
     at_each_level(|_| {
         let mut output = [0.0];
         conv2d_forward(&s, &[f32::NAN], &[1.0], None, Activation::Relu, &mut output);

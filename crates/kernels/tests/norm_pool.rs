@@ -4,9 +4,9 @@ mod common;
 
 use common::{assert_close, assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Dropout, Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState,
-    OutputGradient, Pool2d, Statistics, average_pool_backward, average_pool_forward, conv2d_backward, dropout,
-    norm_pool_forward,
+    Activation, Conv2d, Conv2dGradients, Dropout, Norm, NormPool, NormPoolGradient, NormPoolShape,
+    NormPoolState, OutputGradient, Pool2d, Statistics, average_pool_backward, average_pool_forward,
+    conv2d_backward, dropout, norm_pool_forward,
 };
 use proptest::prelude::*;
 
@@ -19,13 +19,17 @@ fn windows(s: &NormPoolShape) -> Vec<Vec<usize>> {
     for n in 0..s.batch {
         for (oy, ox) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
             for c in 0..s.channels {
-                let element = |y: usize, x: usize| ((n * s.height + y) * s.width + x) * s.channels + c;
+                let element =
+                    |y: usize, x: usize| ((n * s.height + y) * s.width + x) * s.channels + c;
                 let [down, across] = s.pool.stride;
-                let all = (0..s.pool.window[0]).flat_map(|y| (0..s.pool.window[1]).map(move |x| (y, x)));
+                let all =
+                    (0..s.pool.window[0]).flat_map(|y| (0..s.pool.window[1]).map(move |x| (y, x)));
                 let [top, left, ..] = s.pool.padding;
                 let places = all
                     .map(|(y, x)| (oy * down + y, ox * across + x))
-                    .filter(|(y, x)| (top..top + s.height).contains(y) && (left..left + s.width).contains(x));
+                    .filter(|(y, x)| {
+                        (top..top + s.height).contains(y) && (left..left + s.width).contains(x)
+                    });
                 windows.push(places.map(|(y, x)| element(y - top, x - left)).collect());
             }
         }
@@ -72,32 +76,63 @@ impl Case {
         } else {
             let sums = by_channel(&mut x.iter().copied().enumerate());
             let mean: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
-            let squares = by_channel(&mut x.iter().enumerate().map(|(i, x)| (i, (x - mean[i % channels]).powi(2))));
+            let squares = by_channel(
+                &mut x
+                    .iter()
+                    .enumerate()
+                    .map(|(i, x)| (i, (x - mean[i % channels]).powi(2))),
+            );
             (mean, squares.iter().map(|sum| sum / count).collect())
         };
-        let inverse: Vec<f64> = variance.iter().map(|v| 1.0 / (v + f64::from(EPSILON)).sqrt()).collect();
-        let normal: Vec<f64> =
-            x.iter().enumerate().map(|(i, x)| (x - mean[i % channels]) * inverse[i % channels]).collect();
+        let inverse: Vec<f64> = variance
+            .iter()
+            .map(|v| 1.0 / (v + f64::from(EPSILON)).sqrt())
+            .collect();
+        let normal: Vec<f64> = x
+            .iter()
+            .enumerate()
+            .map(|(i, x)| (x - mean[i % channels]) * inverse[i % channels])
+            .collect();
         let gamma = |i: usize| f64::from(self.gamma[i % channels]);
         let affine = |i: usize| normal[i] * gamma(i) + f64::from(self.beta[i % channels]);
         let mut output = Vec::new();
         let mut d = vec![0.0; x.len()];
         for ((window, &kept), &gradient) in windows(s).iter().zip(&self.kept).zip(&self.gradient) {
-            let best = window.iter().copied().reduce(|best, i| if affine(i) > affine(best) { i } else { best });
+            let best = window
+                .iter()
+                .copied()
+                .reduce(|best, i| if affine(i) > affine(best) { i } else { best });
             let best = best.expect("a window has elements");
             output.push(affine(best) * f64::from(kept));
             d[best] += f64::from(gradient) * f64::from(kept);
         }
         let to_beta = by_channel(&mut d.iter().copied().enumerate());
         let to_gamma = by_channel(&mut d.iter().enumerate().map(|(i, d)| (i, d * normal[i])));
-        let largest = |terms: &mut dyn Iterator<Item = f64>| terms.fold(0.0_f64, |most, term| most.max(term.abs()));
-        let terms = [largest(&mut d.iter().zip(&normal).map(|(d, n)| d * n)), largest(&mut d.iter().copied())];
-        let of_batch = if self.running.is_none() { 1.0 / count } else { 0.0 };
+        let largest = |terms: &mut dyn Iterator<Item = f64>| {
+            terms.fold(0.0_f64, |most, term| most.max(term.abs()))
+        };
+        let terms = [
+            largest(&mut d.iter().zip(&normal).map(|(d, n)| d * n)),
+            largest(&mut d.iter().copied()),
+        ];
+        let of_batch = if self.running.is_none() {
+            1.0 / count
+        } else {
+            0.0
+        };
         let to_input = d.iter().enumerate().map(|(i, d)| {
             let c = i % channels;
             gamma(i) * inverse[c] * (d - of_batch * (to_beta[c] + normal[i] * to_gamma[c]))
         });
-        Expected { to_input: to_input.collect(), mean, variance, output, to_gamma, to_beta, terms }
+        Expected {
+            to_input: to_input.collect(),
+            mean,
+            variance,
+            output,
+            to_gamma,
+            to_beta,
+            terms,
+        }
     }
 
     fn check(&self, drop: Option<&Dropout>) {
@@ -107,7 +142,12 @@ impl Case {
             Some((mean, variance)) => Statistics::Running { mean, variance },
             None => Statistics::Batch,
         };
-        let norm = Norm { gamma: &self.gamma, beta: &self.beta, epsilon: EPSILON, statistics };
+        let norm = Norm {
+            gamma: &self.gamma,
+            beta: &self.beta,
+            epsilon: EPSILON,
+            statistics,
+        };
         let mut state = NormPoolState::default();
         let mut output = vec![f32::NAN; s.output_len()];
         norm_pool_forward(s, Some(&norm), drop, &self.input, &mut output, &mut state);
@@ -115,14 +155,25 @@ impl Case {
         assert_close("variance", &state.variance, &expected.variance);
         assert_close("output", &output, &expected.output);
 
-        let gradient = NormPoolGradient::new(s, Some(&self.gamma), &self.input, &state, &self.gradient);
+        let gradient =
+            NormPoolGradient::new(s, Some(&self.gamma), &self.input, &state, &self.gradient);
         let mut to_input = vec![f32::NAN; s.input_len()];
         let (mut to_gamma, mut to_beta) = (vec![f32::NAN; s.channels], vec![f32::NAN; s.channels]);
         gradient.write(&mut to_input);
         gradient.write_parameters(&mut to_gamma, &mut to_beta);
         assert_close("input gradient", &to_input, &expected.to_input);
-        assert_close_sums("gamma's gradient", &to_gamma, &expected.to_gamma, expected.terms[0]);
-        assert_close_sums("beta's gradient", &to_beta, &expected.to_beta, expected.terms[1]);
+        assert_close_sums(
+            "gamma's gradient",
+            &to_gamma,
+            &expected.to_gamma,
+            expected.terms[0],
+        );
+        assert_close_sums(
+            "beta's gradient",
+            &to_beta,
+            &expected.to_beta,
+            expected.terms[1],
+        );
     }
 }
 
@@ -132,14 +183,30 @@ fn any_shape() -> impl Strategy<Value = NormPoolShape> {
     (sizes, [1_usize..4, 1..4], [1_usize..4, 1..4], padding).prop_filter_map(
         "fits",
         |((batch, height, width, channels), window, stride, padding)| {
-            NormPool { batch, height, width, channels, pool: Pool2d { window, stride, padding } }.checked().ok()
+            NormPool {
+                batch,
+                height,
+                width,
+                channels,
+                pool: Pool2d {
+                    window,
+                    stride,
+                    padding,
+                },
+            }
+            .checked()
+            .ok()
         },
     )
 }
 
 /// All values of a case differ by more than rounding, so that every maximum is sure.
 fn distinct(seed: u64, count: usize) -> Vec<f32> {
-    let mut order: Vec<(u32, usize)> = numbers(seed, count).iter().map(|x| x.to_bits()).zip(0..).collect();
+    let mut order: Vec<(u32, usize)> = numbers(seed, count)
+        .iter()
+        .map(|x| x.to_bits())
+        .zip(0..)
+        .collect();
     order.sort_unstable();
     let mut values = vec![0.0; count];
     for (rank, (_, i)) in order.into_iter().enumerate() {
@@ -195,13 +262,37 @@ proptest! {
 
 #[test]
 fn a_window_of_padding_alone_is_refused() {
-    let pool = Pool2d { padding: [0, 2, 0, 0], ..Pool2d::square(2) };
-    let error = NormPool { batch: 1, height: 4, width: 4, channels: 1, pool }.checked().unwrap_err();
-    assert!(error.to_string().contains("a padding of 2 columns must be less than the window of 2"), "{error}");
+    let pool = Pool2d {
+        padding: [0, 2, 0, 0],
+        ..Pool2d::square(2)
+    };
+    let error = NormPool {
+        batch: 1,
+        height: 4,
+        width: 4,
+        channels: 1,
+        pool,
+    }
+    .checked()
+    .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("a padding of 2 columns must be less than the window of 2"),
+        "{error}"
+    );
 }
 
 fn small() -> NormPoolShape {
-    NormPool { batch: 1, height: 2, width: 2, channels: 1, pool: Pool2d::square(2) }.checked().expect("a valid shape")
+    NormPool {
+        batch: 1,
+        height: 2,
+        width: 2,
+        channels: 1,
+        pool: Pool2d::square(2),
+    }
+    .checked()
+    .expect("a valid shape")
 }
 
 #[test]
@@ -219,17 +310,38 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
 fn a_negative_gamma_makes_the_smallest_input_the_maximum() {
     let (mean, variance) = (&[0.0][..], &[1.0 - EPSILON][..]);
     let statistics = Statistics::Running { mean, variance };
-    let norm = Norm { gamma: &[-2.0], beta: &[1.0], epsilon: EPSILON, statistics };
+    let norm = Norm {
+        gamma: &[-2.0],
+        beta: &[1.0],
+        epsilon: EPSILON,
+        statistics,
+    };
     let (mut output, mut state) = ([0.0], NormPoolState::default());
-    norm_pool_forward(&small(), Some(&norm), None, &[4.0, -3.0, 2.0, 0.0], &mut output, &mut state);
+    norm_pool_forward(
+        &small(),
+        Some(&norm),
+        None,
+        &[4.0, -3.0, 2.0, 0.0],
+        &mut output,
+        &mut state,
+    );
     assert!((output[0] - 7.0).abs() < 1e-5, "{output:?}");
 }
 
 #[test]
 fn values_that_normalisation_rounds_to_the_same_number_keep_their_order() {
-    let statistics = Statistics::Running { mean: &[0.0], variance: &[1.0 - EPSILON] };
-    let norm = Norm { gamma: &[1e-9], beta: &[1.0], epsilon: EPSILON, statistics };
-    let (mut output, mut state, mut to_gamma, mut to_beta) = ([0.0], NormPoolState::default(), [0.0], [0.0]);
+    let statistics = Statistics::Running {
+        mean: &[0.0],
+        variance: &[1.0 - EPSILON],
+    };
+    let norm = Norm {
+        gamma: &[1e-9],
+        beta: &[1.0],
+        epsilon: EPSILON,
+        statistics,
+    };
+    let (mut output, mut state, mut to_gamma, mut to_beta) =
+        ([0.0], NormPoolState::default(), [0.0], [0.0]);
     let input = [1.0, 2.0, 4.0, 3.0];
     at_each_level(|_| {
         norm_pool_forward(&small(), Some(&norm), None, &input, &mut output, &mut state);
@@ -241,9 +353,18 @@ fn values_that_normalisation_rounds_to_the_same_number_keep_their_order() {
 
 #[test]
 fn a_mean_far_from_zero_costs_no_digits() {
-    let shape = NormPool { batch: 4, height: 16, width: 16, channels: 3, pool: Pool2d::square(1) };
+    let shape = NormPool {
+        batch: 4,
+        height: 16,
+        width: 16,
+        channels: 3,
+        pool: Pool2d::square(1),
+    };
     let shape = shape.checked().expect("a valid shape");
-    let input: Vec<f32> = numbers(1, shape.input_len()).iter().map(|x| x + 4096.0).collect();
+    let input: Vec<f32> = numbers(1, shape.input_len())
+        .iter()
+        .map(|x| x + 4096.0)
+        .collect();
     let case = Case {
         gamma: vec![1.0; 3],
         beta: vec![0.0; 3],
@@ -254,39 +375,98 @@ fn a_mean_far_from_zero_costs_no_digits() {
         shape,
     };
     let expected = case.expected();
-    let norm = Norm { gamma: &case.gamma, beta: &case.beta, epsilon: EPSILON, statistics: Statistics::Batch };
+    let norm = Norm {
+        gamma: &case.gamma,
+        beta: &case.beta,
+        epsilon: EPSILON,
+        statistics: Statistics::Batch,
+    };
     let (mut output, mut state) = (vec![0.0; shape.output_len()], NormPoolState::default());
-    norm_pool_forward(&shape, Some(&norm), None, &case.input, &mut output, &mut state);
+    norm_pool_forward(
+        &shape,
+        Some(&norm),
+        None,
+        &case.input,
+        &mut output,
+        &mut state,
+    );
     assert_close("variance", &state.variance, &expected.variance);
 }
 
 #[test]
 fn a_convolution_takes_the_fused_gradient_as_it_would_take_the_written_one() {
-    let conv = Conv2d::new([5, 9, 8, 3], 20, [3, 3]).padded(1).checked().expect("a valid shape");
+    let conv = Conv2d::new([5, 9, 8, 3], 20, [3, 3])
+        .padded(1)
+        .checked()
+        .expect("a valid shape");
     let [height, width] = conv.output();
-    let pool = NormPool { batch: 5, height, width, channels: 20, pool: Pool2d::square(2) };
+    let pool = NormPool {
+        batch: 5,
+        height,
+        width,
+        channels: 20,
+        pool: Pool2d::square(2),
+    };
     let pool = pool.checked().expect("a valid shape");
     let (input, weights) = (numbers(1, conv.input_len()), numbers(2, conv.weights_len()));
-    let output: Vec<f32> = distinct(3, conv.output_len()).iter().map(|x| x.max(0.0)).collect();
-    let (gamma, beta, gradient) = (numbers(4, 20), numbers(5, 20), numbers(6, pool.output_len()));
+    let output: Vec<f32> = distinct(3, conv.output_len())
+        .iter()
+        .map(|x| x.max(0.0))
+        .collect();
+    let (gamma, beta, gradient) = (
+        numbers(4, 20),
+        numbers(5, 20),
+        numbers(6, pool.output_len()),
+    );
     at_each_level(|_| {
-        let norm = Norm { gamma: &gamma, beta: &beta, epsilon: EPSILON, statistics: Statistics::Batch };
+        let norm = Norm {
+            gamma: &gamma,
+            beta: &beta,
+            epsilon: EPSILON,
+            statistics: Statistics::Batch,
+        };
         let drop = Dropout::new(0.5, 1, 2).expect("a valid rate");
         let (mut pooled, mut state) = (vec![0.0; pool.output_len()], NormPoolState::default());
-        norm_pool_forward(&pool, Some(&norm), Some(&drop), &output, &mut pooled, &mut state);
+        norm_pool_forward(
+            &pool,
+            Some(&norm),
+            Some(&drop),
+            &output,
+            &mut pooled,
+            &mut state,
+        );
         let through = NormPoolGradient::new(&pool, Some(&gamma), &output, &state, &gradient);
         let mut written = vec![0.0; output.len()];
         through.write(&mut written);
         let run = |gradient: OutputGradient| {
-            let mut all = (vec![0.0; input.len()], vec![0.0; weights.len()], vec![0.0; 20]);
-            let gradients =
-                Conv2dGradients { input: Some(&mut all.0), weights: Some(&mut all.1), bias: Some(&mut all.2) };
+            let mut all = (
+                vec![0.0; input.len()],
+                vec![0.0; weights.len()],
+                vec![0.0; 20],
+            );
+            let gradients = Conv2dGradients {
+                input: Some(&mut all.0),
+                weights: Some(&mut all.1),
+                bias: Some(&mut all.2),
+            };
             conv2d_backward(&conv, &input, &weights, &gradient, gradients);
             all
         };
-        let fused = run(OutputGradient::NormPool { gradient: &through, activation: Activation::Relu });
-        assert_eq!(fused, run(OutputGradient::Relu { gradient: &written, output: &output }));
-        let fused = run(OutputGradient::NormPool { gradient: &through, activation: Activation::Linear });
+        let fused = run(OutputGradient::NormPool {
+            gradient: &through,
+            activation: Activation::Relu,
+        });
+        assert_eq!(
+            fused,
+            run(OutputGradient::Relu {
+                gradient: &written,
+                output: &output
+            })
+        );
+        let fused = run(OutputGradient::NormPool {
+            gradient: &through,
+            activation: Activation::Linear,
+        });
         assert_eq!(fused, run(OutputGradient::Linear { gradient: &written }));
     });
 }

@@ -8,7 +8,9 @@ use crate::proto::{GraphProto, NodeProto};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StructureError {
     /// Two inputs, weights or node outputs share a name.
-    #[error("{place} defines `{value}`, which is already defined: give every value a name of its own")]
+    #[error(
+        "{place} defines `{value}`, which is already defined: give every value a name of its own"
+    )]
     Redefined {
         /// What defines it for the second time.
         place: String,
@@ -53,8 +55,15 @@ pub fn check_structure(graph: &GraphProto) -> Result<(), StructureError> {
     }
     defined.extend(inputs);
     for node in &graph.node {
-        if let Some(value) = node.input.iter().find(|value| !value.is_empty() && !defined.contains(value.as_str())) {
-            return Err(StructureError::Undefined { node: describe(node), value: value.clone() });
+        if let Some(value) = node
+            .input
+            .iter()
+            .find(|value| !value.is_empty() && !defined.contains(value.as_str()))
+        {
+            return Err(StructureError::Undefined {
+                node: describe(node),
+                value: value.clone(),
+            });
         }
         for value in node.output.iter().filter(|value| !value.is_empty()) {
             define(&mut defined, value, || describe(node))?;
@@ -63,7 +72,11 @@ pub fn check_structure(graph: &GraphProto) -> Result<(), StructureError> {
     if graph.output.is_empty() {
         return Err(StructureError::NoOutputs);
     }
-    match graph.output.iter().find(|output| !defined.contains(output.name.as_str())) {
+    match graph
+        .output
+        .iter()
+        .find(|output| !defined.contains(output.name.as_str()))
+    {
         Some(output) => Err(StructureError::NoProducer(output.name.clone())),
         None => Ok(()),
     }
@@ -80,7 +93,10 @@ fn define<'a>(
     if defined.insert(value) {
         Ok(())
     } else {
-        Err(StructureError::Redefined { place: place(), value: value.to_owned() })
+        Err(StructureError::Redefined {
+            place: place(),
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -98,7 +114,10 @@ mod tests {
     use crate::{TensorProto, ValueInfoProto};
 
     fn value(name: &str) -> ValueInfoProto {
-        ValueInfoProto { name: name.into(), ..Default::default() }
+        ValueInfoProto {
+            name: name.into(),
+            ..Default::default()
+        }
     }
 
     fn relu(name: &str, input: &str, output: &str) -> NodeProto {
@@ -142,15 +161,23 @@ mod tests {
     fn double_definitions_missing_producers_and_empty_names_are_errors() {
         let mut graph = chain();
         graph.node[1].output[0] = "y".into();
-        assert!(matches!(check_structure(&graph), Err(StructureError::Redefined { value, .. }) if value == "y"));
+        assert!(
+            matches!(check_structure(&graph), Err(StructureError::Redefined { value, .. }) if value == "y")
+        );
         let mut graph = chain();
         graph.output.push(value("w"));
-        assert_eq!(check_structure(&graph), Err(StructureError::NoProducer("w".into())));
+        assert_eq!(
+            check_structure(&graph),
+            Err(StructureError::NoProducer("w".into()))
+        );
         let mut graph = chain();
         graph.output.clear();
         assert_eq!(check_structure(&graph), Err(StructureError::NoOutputs));
         let mut graph = chain();
         graph.input.push(value(""));
-        assert_eq!(check_structure(&graph), Err(StructureError::Unnamed("a graph input".into())));
+        assert_eq!(
+            check_structure(&graph),
+            Err(StructureError::Unnamed("a graph input".into()))
+        );
     }
 }

@@ -21,7 +21,9 @@ impl Dim {
 
     /// The symbolic batch axis followed by fixed ones: `[batch, shape...]`.
     pub fn batched(shape: impl IntoIterator<Item = usize>) -> Vec<Self> {
-        std::iter::once(Self::Symbol(Self::BATCH.to_owned())).chain(shape.into_iter().map(Self::Fixed)).collect()
+        std::iter::once(Self::Symbol(Self::BATCH.to_owned()))
+            .chain(shape.into_iter().map(Self::Fixed))
+            .collect()
     }
 
     /// The size, where it is fixed.
@@ -41,13 +43,17 @@ impl Dim {
             },
             denotation: String::new(),
         };
-        TensorShapeProto { dim: dims.iter().map(dimension).collect() }
+        TensorShapeProto {
+            dim: dims.iter().map(dimension).collect(),
+        }
     }
 
     pub(crate) fn from_shape(shape: &TensorShapeProto) -> Vec<Self> {
         let dim = |dimension: &Dimension| match &dimension.value {
             // Some exporters write -1 for a dynamic axis.
-            Some(DimensionValue::DimValue(size)) => usize::try_from(*size).map_or(Self::Unknown, Self::Fixed),
+            Some(DimensionValue::DimValue(size)) => {
+                usize::try_from(*size).map_or(Self::Unknown, Self::Fixed)
+            }
             Some(DimensionValue::DimParam(name)) if !name.is_empty() => Self::Symbol(name.clone()),
             Some(DimensionValue::DimParam(_)) | None => Self::Unknown,
         };

@@ -24,10 +24,14 @@ pub enum DecodeError {
     #[error("not an ONNX file, or a truncated one ({0}): fetch or export the model again")]
     Malformed(String),
     /// A message without a graph or without an operator set.
-    #[error("the file holds no {0}, so it is no ONNX model or a truncated one: fetch or export the model again")]
+    #[error(
+        "the file holds no {0}, so it is no ONNX model or a truncated one: fetch or export the model again"
+    )]
     Missing(&'static str),
     /// Weights in another file.
-    #[error("tensor `{tensor}` keeps its values in another file, `{location}`: save the model as one file")]
+    #[error(
+        "tensor `{tensor}` keeps its values in another file, `{location}`: save the model as one file"
+    )]
     ExternalData {
         /// The tensor's name.
         tensor: String,
@@ -77,8 +81,14 @@ pub enum LoadError {
 /// Reads a model from a file and checks it as [`decode`] does.
 pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
     let path = path.as_ref();
-    let bytes = read(path).map_err(|reason| LoadError::Read { path: path.to_owned(), reason })?;
-    decode(&bytes).map_err(|reason| LoadError::Decode { path: path.to_owned(), reason })
+    let bytes = read(path).map_err(|reason| LoadError::Read {
+        path: path.to_owned(),
+        reason,
+    })?;
+    decode(&bytes).map_err(|reason| LoadError::Decode {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 /// Reads the bytes of an ordinary file no longer than protobuf can hold.
@@ -102,7 +112,8 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if let Some(format) = other_format(bytes) {
         return Err(DecodeError::OtherFormat(format));
     }
-    let model = ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let model =
+        ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     let graph = model.graph.as_ref().ok_or(DecodeError::Missing("graph"))?;
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));
@@ -150,12 +161,20 @@ mod tests {
 
     fn model() -> ModelProto {
         let mut graph = GraphBuilder::new("g");
-        graph.input("x", Dim::batched([2])).output("y", Dim::batched([3]));
+        graph
+            .input("x", Dim::batched([2]))
+            .output("y", Dim::batched([3]));
         graph.initializer("w", &[3, 2], (0..6_u8).map(f32::from).collect::<Vec<_>>());
         graph.initializer("n", &[1], vec![-1_i64]);
-        graph.node("Gemm", "dense", &["x", "w"], "y").int("transB", 1).float("alpha", 1.0);
+        graph
+            .node("Gemm", "dense", &["x", "w"], "y")
+            .int("transB", 1)
+            .float("alpha", 1.0);
         let mut model = graph.finish().unwrap();
-        model.metadata_props.push(StringStringEntryProto { key: "k".into(), value: "v".into() });
+        model.metadata_props.push(StringStringEntryProto {
+            key: "k".into(),
+            value: "v".into(),
+        });
         model
     }
 
@@ -168,7 +187,10 @@ mod tests {
         assert!(message(b"").starts_with("the file is empty"));
         assert!(message(b"\n<!DOCTYPE html>").starts_with("this is HTML or XML"));
         assert!(message(b"{\"error\": 404}").starts_with("this is JSON"));
-        assert!(message(b"version https://git-lfs.github.com/spec/v1\n").starts_with("this is a Git LFS pointer"));
+        assert!(
+            message(b"version https://git-lfs.github.com/spec/v1\n")
+                .starts_with("this is a Git LFS pointer")
+        );
         assert!(message(b"plain text").starts_with("not an ONNX file, or a truncated one"));
         assert!(message(&[8, 8]).starts_with("the file holds no graph"));
     }
@@ -177,10 +199,16 @@ mod tests {
     fn a_model_without_opset_or_with_weights_elsewhere_is_refused() {
         let mut bare = model();
         bare.opset_import.clear();
-        assert_eq!(decode(&encode(&bare)), Err(DecodeError::Missing("operator set")));
+        assert_eq!(
+            decode(&encode(&bare)),
+            Err(DecodeError::Missing("operator set"))
+        );
         let mut outside = model();
-        outside.graph.as_mut().unwrap().initializer[0].data_location = crate::DataLocation::External as i32;
-        assert!(matches!(decode(&encode(&outside)), Err(DecodeError::ExternalData { tensor, .. }) if tensor == "w"));
+        outside.graph.as_mut().unwrap().initializer[0].data_location =
+            crate::DataLocation::External as i32;
+        assert!(
+            matches!(decode(&encode(&outside)), Err(DecodeError::ExternalData { tensor, .. }) if tensor == "w")
+        );
     }
 
     #[test]
@@ -206,21 +234,36 @@ mod tests {
         let mut file = vec![(7 << 3) | 2];
         prost::encode_length_delimiter(bytes.len(), &mut file).unwrap();
         file.extend(&bytes);
-        assert!(message(&file).contains("recursion limit reached"), "{}", message(&file));
+        assert!(
+            message(&file).contains("recursion limit reached"),
+            "{}",
+            message(&file)
+        );
     }
 
     #[test]
     fn errors_name_the_file() {
         let error = load("no/such/file.onnx").unwrap_err().to_string();
-        assert!(error.starts_with("cannot read `no/such/file.onnx`: "), "{error}");
+        assert!(
+            error.starts_with("cannot read `no/such/file.onnx`: "),
+            "{error}"
+        );
     }
 
     #[test]
     fn no_cut_through_the_graph_passes_and_none_panics() {
         let bytes = encode(&model());
-        let graph = encode(&ModelProto { opset_import: vec![], metadata_props: vec![], ..model() }).len();
+        let graph = encode(&ModelProto {
+            opset_import: vec![],
+            metadata_props: vec![],
+            ..model()
+        })
+        .len();
         for end in 0..graph {
-            assert!(decode(&bytes[..end]).is_err(), "passed when cut to {end} bytes");
+            assert!(
+                decode(&bytes[..end]).is_err(),
+                "passed when cut to {end} bytes"
+            );
         }
         for end in graph..bytes.len() {
             let _ = decode(&bytes[..end]);

@@ -32,9 +32,9 @@ pub use file::{DecodeError, LoadError, MAX_FILE_BYTES, ReadError, decode, encode
 pub use kiln_spec::OutputKind;
 pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, replace_metadata};
 pub use proto::{
-    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto, ModelProto,
-    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    TypeValue, ValueInfoProto,
+    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto,
+    ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
 pub use query::TensorInfo;
 pub use tensor::TensorError;

@@ -18,12 +18,17 @@ pub struct TensorInfo {
 
 impl From<&ValueInfoProto> for TensorInfo {
     fn from(info: &ValueInfoProto) -> Self {
-        let tensor = info.r#type.as_ref().and_then(|r#type| r#type.value.as_ref());
+        let tensor = info
+            .r#type
+            .as_ref()
+            .and_then(|r#type| r#type.value.as_ref());
         let tensor = tensor.map(|TypeValue::TensorType(tensor)| tensor);
         Self {
             name: info.name.clone(),
             data_type: tensor.and_then(|tensor| DataType::try_from(tensor.elem_type).ok()),
-            shape: tensor.and_then(|tensor| tensor.shape.as_ref()).map(Dim::from_shape),
+            shape: tensor
+                .and_then(|tensor| tensor.shape.as_ref())
+                .map(Dim::from_shape),
         }
     }
 }
@@ -31,20 +36,36 @@ impl From<&ValueInfoProto> for TensorInfo {
 impl ModelProto {
     /// The graph's inputs that must be fed: those that are not initializers.
     pub fn inputs(&self) -> Vec<TensorInfo> {
-        let Some(graph) = &self.graph else { return Vec::new() };
-        let initializers: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let fed = graph.input.iter().filter(|input| !initializers.contains(input.name.as_str()));
+        let Some(graph) = &self.graph else {
+            return Vec::new();
+        };
+        let initializers: HashSet<&str> = graph
+            .initializer
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect();
+        let fed = graph
+            .input
+            .iter()
+            .filter(|input| !initializers.contains(input.name.as_str()));
         fed.map(TensorInfo::from).collect()
     }
 
     /// The graph's outputs.
     pub fn outputs(&self) -> Vec<TensorInfo> {
-        self.graph.iter().flat_map(|graph| &graph.output).map(TensorInfo::from).collect()
+        self.graph
+            .iter()
+            .flat_map(|graph| &graph.output)
+            .map(TensorInfo::from)
+            .collect()
     }
 
     /// Version of ONNX's own operator set; 0 if the model does not say.
     pub fn opset(&self) -> i64 {
-        let own = self.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+        let own = self
+            .opset_import
+            .iter()
+            .find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
         own.map_or(0, |set| set.version)
     }
 
@@ -52,13 +73,24 @@ impl ModelProto {
     /// statistics, and whatever else the exporter folded.
     pub fn parameters(&self) -> usize {
         let Some(graph) = &self.graph else { return 0 };
-        let constants = graph.node.iter().filter(|node| node.op_type == "Constant").flat_map(|node| &node.attribute);
-        let tensors = graph.initializer.iter().chain(constants.filter_map(|attribute| attribute.t.as_ref()));
+        let constants = graph
+            .node
+            .iter()
+            .filter(|node| node.op_type == "Constant")
+            .flat_map(|node| &node.attribute);
+        let tensors = graph
+            .initializer
+            .iter()
+            .chain(constants.filter_map(|attribute| attribute.t.as_ref()));
         let float = |tensor: &&TensorProto| {
             use DataType::{Bfloat16, Double, Float, Float16};
-            DataType::try_from(tensor.data_type).is_ok_and(|found| matches!(found, Float | Float16 | Bfloat16 | Double))
+            DataType::try_from(tensor.data_type)
+                .is_ok_and(|found| matches!(found, Float | Float16 | Bfloat16 | Double))
         };
-        tensors.filter(float).filter_map(|tensor| tensor.element_count().ok()).fold(0, usize::saturating_add)
+        tensors
+            .filter(float)
+            .filter_map(|tensor| tensor.element_count().ok())
+            .fold(0, usize::saturating_add)
     }
 
     /// How often each operator is used; those of other domains as `domain::Operator`. Subgraphs are not counted.
@@ -82,7 +114,9 @@ mod tests {
 
     fn model() -> ModelProto {
         let mut graph = GraphBuilder::new("g");
-        graph.input("x", Dim::batched([2])).output("y", Dim::batched([2]));
+        graph
+            .input("x", Dim::batched([2]))
+            .output("y", Dim::batched([2]));
         graph.node("Relu", "a", &["x"], "h").output("");
         graph.node("Relu", "b", &["h"], "y");
         graph.finish().unwrap()
@@ -92,8 +126,13 @@ mod tests {
     fn inputs_leave_out_initializers() {
         let mut model = model();
         let graph = model.graph.as_mut().unwrap();
-        graph.initializer.push(TensorProto::from_f32("w", &[1], &[1.0]));
-        graph.input.push(ValueInfoProto { name: "w".into(), ..Default::default() });
+        graph
+            .initializer
+            .push(TensorProto::from_f32("w", &[1], &[1.0]));
+        graph.input.push(ValueInfoProto {
+            name: "w".into(),
+            ..Default::default()
+        });
         let expected = TensorInfo {
             name: "x".into(),
             data_type: Some(DataType::Float),
@@ -107,16 +146,26 @@ mod tests {
     fn operators_are_counted_by_domain() {
         let mut model = model();
         model.graph.as_mut().unwrap().node[1].domain = "com.example".into();
-        assert_eq!(model.operators(), [("Relu".into(), 1), ("com.example::Relu".into(), 1)].into());
+        assert_eq!(
+            model.operators(),
+            [("Relu".into(), 1), ("com.example::Relu".into(), 1)].into()
+        );
     }
 
     #[test]
     fn parameters_are_floats_wherever_they_stand() {
         let mut model = model();
         let graph = model.graph.as_mut().unwrap();
-        graph.initializer.push(TensorProto::from_f32("w", &[2, 3], &[0.0; 6]));
-        graph.initializer.push(TensorProto::from_i64("shape", &[2], &[1, 2]));
-        let scalar = crate::AttributeProto { t: Some(TensorProto::from_f32("", &[], &[1.0])), ..Default::default() };
+        graph
+            .initializer
+            .push(TensorProto::from_f32("w", &[2, 3], &[0.0; 6]));
+        graph
+            .initializer
+            .push(TensorProto::from_i64("shape", &[2], &[1, 2]));
+        let scalar = crate::AttributeProto {
+            t: Some(TensorProto::from_f32("", &[], &[1.0])),
+            ..Default::default()
+        };
         graph.node[0].op_type = "Constant".into();
         graph.node[0].attribute.push(scalar);
         assert_eq!(model.parameters(), 7);
@@ -125,13 +174,24 @@ mod tests {
     #[test]
     fn unusual_dimensions_are_unknown() {
         let mut model = model();
-        let Some(TypeValue::TensorType(tensor)) =
-            model.graph.as_mut().unwrap().input[0].r#type.as_mut().unwrap().value.as_mut()
+        let Some(TypeValue::TensorType(tensor)) = model.graph.as_mut().unwrap().input[0]
+            .r#type
+            .as_mut()
+            .unwrap()
+            .value
+            .as_mut()
         else {
             panic!("the builder writes tensors")
         };
-        let dim = |value| Dimension { value, ..Default::default() };
-        let dims = [None, Some(DimensionValue::DimValue(-1)), Some(DimensionValue::DimParam(String::new()))];
+        let dim = |value| Dimension {
+            value,
+            ..Default::default()
+        };
+        let dims = [
+            None,
+            Some(DimensionValue::DimValue(-1)),
+            Some(DimensionValue::DimParam(String::new())),
+        ];
         tensor.shape.as_mut().unwrap().dim = dims.into_iter().map(dim).collect();
         assert_eq!(model.inputs()[0].shape, Some(vec![Dim::Unknown; 3]));
         assert_eq!(ModelProto::default().inputs(), []);

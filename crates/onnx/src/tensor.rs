@@ -6,7 +6,9 @@ use crate::proto::{DataLocation, DataType, TensorProto};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TensorError {
     /// Another element type than asked for.
-    #[error("tensor `{name}` has element type {found}, expected {expected}: convert the model's weights to {expected}")]
+    #[error(
+        "tensor `{name}` has element type {found}, expected {expected}: convert the model's weights to {expected}"
+    )]
     Type {
         /// The tensor's name.
         name: String,
@@ -24,7 +26,9 @@ pub enum TensorError {
         dims: Vec<i64>,
     },
     /// The data does not fill the shape.
-    #[error("tensor `{name}` of shape {dims:?} needs {expected} values and has {found}: export the model again")]
+    #[error(
+        "tensor `{name}` of shape {dims:?} needs {expected} values and has {found}: export the model again"
+    )]
     Length {
         /// The tensor's name.
         name: String,
@@ -36,7 +40,9 @@ pub enum TensorError {
         found: usize,
     },
     /// The values are in another file.
-    #[error("tensor `{name}` keeps its values in another file, `{location}`: save the model as one file")]
+    #[error(
+        "tensor `{name}` keeps its values in another file, `{location}`: save the model as one file"
+    )]
     External {
         /// The tensor's name.
         name: String,
@@ -58,30 +64,52 @@ impl TensorProto {
 
     /// The values of a `Float` tensor in row-major order: exactly as many as the shape asks for.
     pub fn to_f32(&self) -> Result<Vec<f32>, TensorError> {
-        self.values(DataType::Float, "float32", &self.float_data, f32::from_le_bytes)
+        self.values(
+            DataType::Float,
+            "float32",
+            &self.float_data,
+            f32::from_le_bytes,
+        )
     }
 
     /// The values of an `Int64` tensor in row-major order: exactly as many as the shape asks for.
     pub fn to_i64(&self) -> Result<Vec<i64>, TensorError> {
-        self.values(DataType::Int64, "int64", &self.int64_data, i64::from_le_bytes)
+        self.values(
+            DataType::Int64,
+            "int64",
+            &self.int64_data,
+            i64::from_le_bytes,
+        )
     }
 
     /// The shape as sizes.
     pub fn shape(&self) -> Result<Vec<usize>, TensorError> {
         let sizes: Result<Vec<usize>, _> = self.dims.iter().map(|&d| usize::try_from(d)).collect();
-        sizes.map_err(|_| TensorError::Shape { name: self.name.clone(), dims: self.dims.clone() })
+        sizes.map_err(|_| TensorError::Shape {
+            name: self.name.clone(),
+            dims: self.dims.clone(),
+        })
     }
 
     /// Number of values that the shape asks for.
     pub fn element_count(&self) -> Result<usize, TensorError> {
-        let product = self.shape()?.into_iter().try_fold(1_usize, usize::checked_mul);
-        product.ok_or_else(|| TensorError::Shape { name: self.name.clone(), dims: self.dims.clone() })
+        let product = self
+            .shape()?
+            .into_iter()
+            .try_fold(1_usize, usize::checked_mul);
+        product.ok_or_else(|| TensorError::Shape {
+            name: self.name.clone(),
+            dims: self.dims.clone(),
+        })
     }
 
     /// The file that holds the values, where that is another one.
     pub fn external_location(&self) -> Option<&str> {
         (self.data_location == DataLocation::External as i32).then(|| {
-            let location = self.external_data.iter().find(|entry| entry.key == "location");
+            let location = self
+                .external_data
+                .iter()
+                .find(|entry| entry.key == "location");
             location.map_or("", |entry| entry.value.as_str())
         })
     }
@@ -98,7 +126,13 @@ impl TensorProto {
             chunk.copy_from_slice(&bytes(value));
         }
         let dims = shape.iter().map(|&size| size as i64).collect();
-        Self { name: name.to_owned(), dims, data_type: data_type as i32, raw_data, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            dims,
+            data_type: data_type as i32,
+            raw_data,
+            ..Self::default()
+        }
     }
 
     fn values<T: Copy, const N: usize>(
@@ -109,22 +143,36 @@ impl TensorProto {
         value: fn([u8; N]) -> T,
     ) -> Result<Vec<T>, TensorError> {
         if let Some(location) = self.external_location() {
-            return Err(TensorError::External { name: self.name.clone(), location: location.to_owned() });
+            return Err(TensorError::External {
+                name: self.name.clone(),
+                location: location.to_owned(),
+            });
         }
         if self.data_type != expected as i32 {
             return Err(TensorError::Type {
                 name: self.name.clone(),
                 expected: expected_name,
-                found: DataType::try_from(self.data_type)
-                    .map_or_else(|_| format!("number {}", self.data_type), |found| format!("{found:?}")),
+                found: DataType::try_from(self.data_type).map_or_else(
+                    |_| format!("number {}", self.data_type),
+                    |found| format!("{found:?}"),
+                ),
             });
         }
         let count = self.element_count()?;
         let (chunks, rest) = self.raw_data.as_chunks::<N>();
-        let found = if self.raw_data.is_empty() { typed.len() } else { chunks.len() };
+        let found = if self.raw_data.is_empty() {
+            typed.len()
+        } else {
+            chunks.len()
+        };
         if found != count || !rest.is_empty() {
             let dims = self.dims.clone();
-            return Err(TensorError::Length { name: self.name.clone(), dims, expected: count, found });
+            return Err(TensorError::Length {
+                name: self.name.clone(),
+                dims,
+                expected: count,
+                found,
+            });
         }
         if self.raw_data.is_empty() {
             return Ok(typed.to_vec());
@@ -143,9 +191,16 @@ mod tests {
         let raw = TensorProto::from_f32("w", &[2, 2], &values);
         assert_eq!(raw.raw_data[..4], 1.0_f32.to_le_bytes());
         assert_eq!(raw.to_f32().unwrap(), values);
-        let typed = TensorProto { raw_data: vec![], float_data: values.to_vec(), ..raw };
+        let typed = TensorProto {
+            raw_data: vec![],
+            float_data: values.to_vec(),
+            ..raw
+        };
         assert_eq!(typed.to_f32().unwrap(), values);
-        assert_eq!(TensorProto::from_i64("n", &[], &[-7]).to_i64().unwrap(), [-7]);
+        assert_eq!(
+            TensorProto::from_i64("n", &[], &[-7]).to_i64().unwrap(),
+            [-7]
+        );
     }
 
     #[test]
@@ -155,18 +210,30 @@ mod tests {
             tensor.to_f32().unwrap_err().to_string(),
             "tensor `w` of shape [3] needs 3 values and has 2: export the model again"
         );
-        let odd = TensorProto { raw_data: vec![0; 13], ..tensor.clone() };
+        let odd = TensorProto {
+            raw_data: vec![0; 13],
+            ..tensor.clone()
+        };
         assert!(matches!(odd.to_f32(), Err(TensorError::Length { .. })));
-        let negative = TensorProto { dims: vec![-1], ..tensor.clone() };
+        let negative = TensorProto {
+            dims: vec![-1],
+            ..tensor.clone()
+        };
         assert!(matches!(negative.to_f32(), Err(TensorError::Shape { .. })));
-        let huge = TensorProto { dims: vec![i64::MAX, 4], ..tensor.clone() };
+        let huge = TensorProto {
+            dims: vec![i64::MAX, 4],
+            ..tensor.clone()
+        };
         assert!(matches!(huge.to_f32(), Err(TensorError::Shape { .. })));
         assert!(matches!(tensor.to_i64(), Err(TensorError::Type { .. })));
     }
 
     #[test]
     fn external_data_names_its_file() {
-        let entry = crate::StringStringEntryProto { key: "location".into(), value: "weights.bin".into() };
+        let entry = crate::StringStringEntryProto {
+            key: "location".into(),
+            value: "weights.bin".into(),
+        };
         let tensor = TensorProto {
             name: "w".into(),
             data_location: DataLocation::External as i32,

@@ -19,7 +19,11 @@ pub(crate) fn eight_bit(image: &DynamicImage) -> Result<(Cow<'_, [u8]>, u32), Pr
         DynamicImage::ImageLumaA16(i) => Cow::Owned(high_bytes(i.as_raw())),
         DynamicImage::ImageRgb16(i) => Cow::Owned(high_bytes(i.as_raw())),
         DynamicImage::ImageRgba16(i) => Cow::Owned(high_bytes(i.as_raw())),
-        other => return Err(PreprocessError::PixelType { found: format!("{:?}", other.color()) }),
+        other => {
+            return Err(PreprocessError::PixelType {
+                found: format!("{:?}", other.color()),
+            });
+        }
     };
     Ok((samples, u32::from(image.color().channel_count())))
 }

@@ -9,7 +9,10 @@ pub fn to_pixels(values: &[f32], [channels, height, width]: [usize; 3]) -> Vec<u
     }
     let plane = height * width;
     let mut pixels = vec![0; values.len()];
-    for (image, pixels) in values.chunks_exact(channels * plane).zip(pixels.chunks_exact_mut(channels * plane)) {
+    for (image, pixels) in values
+        .chunks_exact(channels * plane)
+        .zip(pixels.chunks_exact_mut(channels * plane))
+    {
         for (channel, values) in image.chunks_exact(plane).enumerate() {
             for (pixel, &value) in pixels.chunks_exact_mut(channels).zip(values) {
                 pixel[channel] = byte(value);

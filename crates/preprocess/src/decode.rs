@@ -26,12 +26,18 @@ pub(crate) fn decode_as(bytes: &[u8], name: &str) -> Result<DynamicImage, Prepro
 }
 
 /// Endings, in small letters, of the files that are taken for images where a folder is searched for them.
-pub const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp", "tif", "tiff"];
+pub const ENDINGS: [&str; 9] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp", "tif", "tiff",
+];
 
 /// Whether a file's name is that of an image: one of [`ENDINGS`], and no dot in front, as hidden files have it.
 pub fn is_image_name(path: &Path) -> bool {
-    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path
+        .extension()
+        .map(|ending| ending.to_string_lossy().to_lowercase());
     !hidden && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
@@ -41,7 +47,10 @@ pub fn open(path: impl AsRef<Path>) -> Result<DynamicImage, PreprocessError> {
     let name = format!("`{}`", path.display());
     match File::open(path) {
         Ok(file) => read(BufReader::new(file), &name),
-        Err(reason) => Err(PreprocessError::Read { image: name, reason }),
+        Err(reason) => Err(PreprocessError::Read {
+            image: name,
+            reason,
+        }),
     }
 }
 
@@ -49,27 +58,50 @@ fn read(content: impl BufRead + Seek, name: &str) -> Result<DynamicImage, Prepro
     let image = || name.to_owned();
     let mut reader = ImageReader::new(content)
         .with_guessed_format()
-        .map_err(|reason| PreprocessError::Read { image: image(), reason })?;
+        .map_err(|reason| PreprocessError::Read {
+            image: image(),
+            reason,
+        })?;
     match reader.format() {
         Some(format) if format.reading_enabled() => {}
         Some(format) => {
-            return Err(PreprocessError::Format { image: image(), found: format.to_mime_type().to_owned() });
+            return Err(PreprocessError::Format {
+                image: image(),
+                found: format.to_mime_type().to_owned(),
+            });
         }
-        None => return Err(PreprocessError::Format { image: image(), found: "no known format".to_owned() }),
+        None => {
+            return Err(PreprocessError::Format {
+                image: image(),
+                found: "no known format".to_owned(),
+            });
+        }
     }
     if reader.format() == Some(ImageFormat::Jpeg) {
         let mut content = reader.into_inner();
-        let cut_off = is_cut_off(&mut content).and_then(|cut_off| content.rewind().map(|()| cut_off));
-        if cut_off.map_err(|reason| PreprocessError::Read { image: image(), reason })? {
-            let reason = "the file ends before the image does, as after a download that was broken off".to_owned();
-            return Err(PreprocessError::Damaged { image: image(), reason });
+        let cut_off =
+            is_cut_off(&mut content).and_then(|cut_off| content.rewind().map(|()| cut_off));
+        if cut_off.map_err(|reason| PreprocessError::Read {
+            image: image(),
+            reason,
+        })? {
+            let reason =
+                "the file ends before the image does, as after a download that was broken off"
+                    .to_owned();
+            return Err(PreprocessError::Damaged {
+                image: image(),
+                reason,
+            });
         }
         reader = ImageReader::with_format(content, ImageFormat::Jpeg);
     }
     reader.limits(limits());
     reader.decode().map_err(|error| match error {
         ImageError::Limits(_) => PreprocessError::TooLarge { image: image() },
-        other => PreprocessError::Damaged { image: image(), reason: other.to_string() },
+        other => PreprocessError::Damaged {
+            image: image(),
+            reason: other.to_string(),
+        },
     })
 }
 
@@ -87,13 +119,21 @@ mod tests {
 
     use super::*;
 
-    const FORMATS: [ImageFormat; 5] =
-        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff];
+    const FORMATS: [ImageFormat; 5] = [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::Bmp,
+        ImageFormat::WebP,
+        ImageFormat::Tiff,
+    ];
 
     fn encode(format: ImageFormat) -> Vec<u8> {
-        let image = image::RgbImage::from_fn(5, 4, |x, y| image::Rgb([50 * x as u8, 60 * y as u8, 7]));
+        let image =
+            image::RgbImage::from_fn(5, 4, |x, y| image::Rgb([50 * x as u8, 60 * y as u8, 7]));
         let mut bytes = Cursor::new(Vec::new());
-        DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
+        DynamicImage::from(image)
+            .write_to(&mut bytes, format)
+            .unwrap();
         bytes.into_inner()
     }
 
@@ -109,7 +149,13 @@ mod tests {
 
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |crc, &byte| {
-            (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xEDB8_8320 } else { c >> 1 })
+            (0..8).fold(crc ^ u32::from(byte), |c, _| {
+                if c & 1 == 1 {
+                    (c >> 1) ^ 0xEDB8_8320
+                } else {
+                    c >> 1
+                }
+            })
         })
     }
 
@@ -137,7 +183,10 @@ mod tests {
         turned.extend(exif);
         turned.extend(&plain[2..]);
         let mut decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(&turned)).unwrap();
-        assert_eq!(decoder.orientation().unwrap(), image::metadata::Orientation::Rotate90);
+        assert_eq!(
+            decoder.orientation().unwrap(),
+            image::metadata::Orientation::Rotate90
+        );
         assert_eq!(decode(&turned).unwrap(), decode(&plain).unwrap());
     }
 
@@ -162,16 +211,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().join("missing.png"), folder.path().to_owned()] {
             let error = open(&path).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("cannot read `{}`", path.display())), "{error}");
+            assert!(
+                error.starts_with(&format!("cannot read `{}`", path.display())),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn other_content_is_no_image() {
-        for (bytes, found) in [(&b""[..], "no known format"), (b"hello", "no known format"), (b"GIF89a..", "image/gif")]
-        {
+        for (bytes, found) in [
+            (&b""[..], "no known format"),
+            (b"hello", "no known format"),
+            (b"GIF89a..", "image/gif"),
+        ] {
             let error = decode(bytes).unwrap_err().to_string();
-            let start = "the data is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found ";
+            let start =
+                "the data is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found ";
             assert!(error.starts_with(&format!("{start}{found}")), "{error}");
         }
     }
@@ -179,9 +235,17 @@ mod tests {
     #[test]
     fn sizes_beyond_the_limits_are_refused() {
         // 3 channels: 32,768 x 6,000 pixels are more than 512 MiB.
-        for (width, height) in [(32_769, 1), (1, 32_769), (32_768, 6_000), (0x7FFF_FFFF, 0x7FFF_FFFF)] {
+        for (width, height) in [
+            (32_769, 1),
+            (1, 32_769),
+            (32_768, 6_000),
+            (0x7FFF_FFFF, 0x7FFF_FFFF),
+        ] {
             let error = decode(&png_header(width, height)).unwrap_err();
-            assert!(matches!(error, PreprocessError::TooLarge { .. }), "{width}x{height}: {error}");
+            assert!(
+                matches!(error, PreprocessError::TooLarge { .. }),
+                "{width}x{height}: {error}"
+            );
         }
         let error = decode(&png_header(32_768, 5_000)).unwrap_err();
         assert!(matches!(error, PreprocessError::Damaged { .. }), "{error}");
@@ -192,11 +256,17 @@ mod tests {
         for format in FORMATS {
             let bytes = encode(format);
             let error = decode(&bytes[..bytes.len() * 9 / 10]).unwrap_err();
-            assert!(matches!(error, PreprocessError::Damaged { .. }), "{format:?}: {error}");
+            assert!(
+                matches!(error, PreprocessError::Damaged { .. }),
+                "{format:?}: {error}"
+            );
         }
         let bytes = encode(ImageFormat::Jpeg);
         let error = decode(&bytes[..bytes.len() - 1]).unwrap_err().to_string();
-        assert!(error.contains("the file ends before the image does"), "{error}");
+        assert!(
+            error.contains("the file ends before the image does"),
+            "{error}"
+        );
     }
 
     proptest! {

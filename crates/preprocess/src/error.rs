@@ -50,7 +50,9 @@ pub enum PreprocessError {
         image: String,
     },
     /// Floating-point pixels, whose range no format fixes.
-    #[error("expected pixels of 8 or 16 bits, found {found}: convert the image to 8 bits a channel")]
+    #[error(
+        "expected pixels of 8 or 16 bits, found {found}: convert the image to 8 bits a channel"
+    )]
     PixelType {
         /// The pixel type found.
         found: String,
@@ -92,7 +94,9 @@ pub enum PreprocessError {
         found: usize,
     },
     /// The output has another length than the tensor of one image.
-    #[error("output has room for {found} values: expected {expected}: size it by `Preprocessor::len`")]
+    #[error(
+        "output has room for {found} values: expected {expected}: size it by `Preprocessor::len`"
+    )]
     Output {
         /// Number of values of one image.
         expected: usize,
@@ -103,7 +107,11 @@ pub enum PreprocessError {
 
 /// A decoder's words without their line breaks.
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -112,7 +120,15 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line() {
-        let error = PreprocessError::Damaged { image: "`a.jpg`".into(), reason: "bad\n  marker 153\n".into() };
-        assert!(error.to_string().starts_with("`a.jpg` cannot be decoded: bad marker 153: the file"), "{error}");
+        let error = PreprocessError::Damaged {
+            image: "`a.jpg`".into(),
+            reason: "bad\n  marker 153\n".into(),
+        };
+        assert!(
+            error
+                .to_string()
+                .starts_with("`a.jpg` cannot be decoded: bad marker 153: the file"),
+            "{error}"
+        );
     }
 }

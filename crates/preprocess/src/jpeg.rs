@@ -15,7 +15,9 @@ pub fn is_cut_off(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
         // Markers may have more of the byte in front.
         let mut code = MARKER;
         while code == MARKER {
-            let Some(next) = byte(file)? else { return Ok(true) };
+            let Some(next) = byte(file)? else {
+                return Ok(true);
+            };
             code = next;
         }
         match code {
@@ -23,7 +25,9 @@ pub fn is_cut_off(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
             // What stands alone: a byte of a scan that is no marker, restarts, start of image.
             0x00 | 0x01 | 0xD0..=0xD8 => {}
             _ => {
-                let (Some(high), Some(low)) = (byte(file)?, byte(file)?) else { return Ok(true) };
+                let (Some(high), Some(low)) = (byte(file)?, byte(file)?) else {
+                    return Ok(true);
+                };
                 let length = u16::from_be_bytes([high, low]);
                 file.seek(SeekFrom::Current(i64::from(length.saturating_sub(2))))?;
             }
@@ -52,7 +56,9 @@ mod tests {
             image::Rgb([x * 37 % 251, y * 59 % 241, x * y % 239].map(|v| v as u8))
         });
         let mut bytes = Vec::new();
-        JpegEncoder::new_with_quality(&mut bytes, 95).encode_image(&image).unwrap();
+        JpegEncoder::new_with_quality(&mut bytes, 95)
+            .encode_image(&image)
+            .unwrap();
         bytes
     }
 
@@ -77,7 +83,11 @@ mod tests {
         let length = (thumbnail.len() + 2) as u16;
         let segment = [&[0xFF, 0xE1][..], &length.to_be_bytes(), &thumbnail].concat();
         let bytes = [&image[..2], &segment, &image[2..]].concat();
-        assert!(!cut_off(&bytes) && cut_off(&bytes[..bytes.len() - 2]) && cut_off(&bytes[..segment.len() + 2]));
+        assert!(
+            !cut_off(&bytes)
+                && cut_off(&bytes[..bytes.len() - 2])
+                && cut_off(&bytes[..segment.len() + 2])
+        );
     }
 
     proptest! {

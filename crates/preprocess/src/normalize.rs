@@ -14,11 +14,21 @@ pub(crate) struct Normalize {
 impl Normalize {
     /// One normalisation per channel of a record that passed its check.
     pub(crate) fn channels(record: &Preprocessing) -> Vec<Self> {
-        record.mean.iter().zip(&record.std).map(|(&mean, &std)| Self::new(record.scale, mean, std)).collect()
+        record
+            .mean
+            .iter()
+            .zip(&record.std)
+            .map(|(&mean, &std)| Self::new(record.scale, mean, std))
+            .collect()
     }
 
     fn new(scale: f32, mean: f32, std: f32) -> Self {
-        let mut normalize = Self { scale, mean, std, table: [0.0; 256] };
+        let mut normalize = Self {
+            scale,
+            mean,
+            std,
+            table: [0.0; 256],
+        };
         normalize.table = std::array::from_fn(|p| normalize.value(p as f32));
         normalize
     }
@@ -42,8 +52,14 @@ mod tests {
     fn table_and_formula_agree_bit_for_bit() {
         let normalize = Normalize::new(1.0 / 255.0, 0.485, 0.229);
         for p in 0..=255 {
-            assert_eq!(normalize.byte(p).to_bits(), ((f32::from(p) * (1.0 / 255.0) - 0.485) / 0.229).to_bits());
-            assert_eq!(normalize.byte(p).to_bits(), normalize.value(f32::from(p)).to_bits());
+            assert_eq!(
+                normalize.byte(p).to_bits(),
+                ((f32::from(p) * (1.0 / 255.0) - 0.485) / 0.229).to_bits()
+            );
+            assert_eq!(
+                normalize.byte(p).to_bits(),
+                normalize.value(f32::from(p)).to_bits()
+            );
         }
     }
 }

@@ -27,12 +27,22 @@ impl Pixels {
             // Borrowed where they have 8 bits already: then the image's own bytes will do.
             Cow::Borrowed(_) => image.into_bytes(),
         };
-        Ok(Self { samples, height, width, channels })
+        Ok(Self {
+            samples,
+            height,
+            width,
+            channels,
+        })
     }
 
     /// The same pixels, borrowed.
     pub fn as_raw(&self) -> RawImage<'_> {
-        RawImage { pixels: &self.samples, height: self.height, width: self.width, channels: self.channels }
+        RawImage {
+            pixels: &self.samples,
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+        }
     }
 }
 
@@ -54,10 +64,26 @@ mod tests {
     fn samples_of_either_width_are_kept_with_eight_bits() {
         let grey = image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([x as u16 * 0x1234]));
         let pixels = Pixels::decode(&png(&grey.into()), "x").unwrap();
-        assert_eq!(pixels.as_raw(), RawImage { pixels: &[0, 0x12], height: 1, width: 2, channels: 1 });
+        assert_eq!(
+            pixels.as_raw(),
+            RawImage {
+                pixels: &[0, 0x12],
+                height: 1,
+                width: 2,
+                channels: 1
+            }
+        );
         let rgba = image::RgbaImage::from_raw(1, 1, vec![1, 2, 3, 4]).unwrap();
         let pixels = Pixels::decode(&png(&rgba.into()), "x").unwrap();
-        assert_eq!(pixels.as_raw(), RawImage { pixels: &[1, 2, 3, 4], height: 1, width: 1, channels: 4 });
+        assert_eq!(
+            pixels.as_raw(),
+            RawImage {
+                pixels: &[1, 2, 3, 4],
+                height: 1,
+                width: 1,
+                channels: 4
+            }
+        );
     }
 
     #[test]

@@ -27,7 +27,11 @@ impl Preprocessor {
     pub fn new(record: Preprocessing) -> Result<Self, PreprocessingError> {
         record.check()?;
         let raw = Preprocessing::raw(record.height, record.width, record.channels);
-        Ok(Self { normalize: Normalize::channels(&record), identity: Normalize::channels(&raw), record })
+        Ok(Self {
+            normalize: Normalize::channels(&record),
+            identity: Normalize::channels(&raw),
+            record,
+        })
     }
 
     /// The record.
@@ -36,7 +40,10 @@ impl Preprocessor {
     }
 
     /// Number of values of one image.
-    #[expect(clippy::len_without_is_empty, reason = "a checked record has at least one value")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a checked record has at least one value"
+    )]
     pub fn len(&self) -> usize {
         self.record.len()
     }
@@ -49,7 +56,15 @@ impl Preprocessor {
     /// Writes the tensor of a decoded image to `out`, which has [`len`](Self::len) values.
     pub fn image(&self, image: &DynamicImage, out: &mut [f32]) -> Result<(), PreprocessError> {
         let (samples, channels) = eight_bit(image)?;
-        self.raw(RawImage { pixels: &samples, height: image.height(), width: image.width(), channels }, out)
+        self.raw(
+            RawImage {
+                pixels: &samples,
+                height: image.height(),
+                width: image.width(),
+                channels,
+            },
+            out,
+        )
     }
 
     /// Writes the tensor of raw pixels to `out`, which has [`len`](Self::len) values.
@@ -78,10 +93,18 @@ impl Preprocessor {
     }
 
     /// Writes the tensor with these normalisations, one per channel.
-    fn write(&self, image: &RawImage<'_>, normalize: &[Normalize], out: &mut [f32]) -> Result<(), PreprocessError> {
+    fn write(
+        &self,
+        image: &RawImage<'_>,
+        normalize: &[Normalize],
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
         image.check()?;
         if out.len() != self.len() {
-            return Err(PreprocessError::Output { expected: self.len(), found: out.len() });
+            return Err(PreprocessError::Output {
+                expected: self.len(),
+                found: out.len(),
+            });
         }
         let source = Source::new(image, self.record.channels);
         if (image.height, image.width) == (self.record.height, self.record.width) {
@@ -100,20 +123,32 @@ impl Preprocessor {
         out: &'a mut [f32],
     ) -> impl Iterator<Item = (&'a mut [f32], &'a Normalize, usize)> {
         let [_, height, width] = self.shape();
-        out.chunks_exact_mut(height * width).zip(normalize).zip(source.order).map(|((p, n), o)| (p, n, o))
+        out.chunks_exact_mut(height * width)
+            .zip(normalize)
+            .zip(source.order)
+            .map(|((p, n), o)| (p, n, o))
     }
 
     /// The image has the record's size.
     fn copy(&self, source: &Source<'_>, normalize: &[Normalize], out: &mut [f32]) {
         for (plane, normalize, offset) in self.planes(source, normalize, out) {
-            for (value, pixel) in plane.iter_mut().zip(source.pixels.chunks_exact(source.channels)) {
+            for (value, pixel) in plane
+                .iter_mut()
+                .zip(source.pixels.chunks_exact(source.channels))
+            {
                 *value = normalize.byte(pixel[offset]);
             }
         }
     }
 
     /// Each output row is blended from source rows first, all channels together, then resized along its width.
-    fn resize(&self, source: &Source<'_>, image: &RawImage<'_>, normalize: &[Normalize], out: &mut [f32]) {
+    fn resize(
+        &self,
+        source: &Source<'_>,
+        image: &RawImage<'_>,
+        normalize: &[Normalize],
+        out: &mut [f32],
+    ) {
         let [_, height, width] = self.shape();
         let antialias = self.record.resize.antialias;
         let rows = Axis::new(image.height as usize, height, antialias);
@@ -125,7 +160,12 @@ impl Preprocessor {
                 let values = &mut plane[y * width..][..width];
                 for (value, (first, weights)) in values.iter_mut().zip(columns.outputs()) {
                     let pixels = row[first * source.channels..].chunks_exact(source.channels);
-                    *value = normalize.value(pixels.zip(weights).map(|(pixel, weight)| weight * pixel[offset]).sum());
+                    *value = normalize.value(
+                        pixels
+                            .zip(weights)
+                            .map(|(pixel, weight)| weight * pixel[offset])
+                            .sum(),
+                    );
                 }
             }
         }
@@ -147,14 +187,28 @@ mod tests {
     fn run(record: Preprocessing, pixels: &[u8], [height, width, channels]: [u32; 3]) -> Vec<f32> {
         let preprocessor = Preprocessor::new(record).unwrap();
         let mut out = vec![f32::NAN; preprocessor.len()];
-        preprocessor.raw(RawImage { pixels, height, width, channels }, &mut out).unwrap();
+        preprocessor
+            .raw(
+                RawImage {
+                    pixels,
+                    height,
+                    width,
+                    channels,
+                },
+                &mut out,
+            )
+            .unwrap();
         out
     }
 
     #[test]
     fn unit_scale_is_one_product() {
         let pixels: Vec<u8> = (0..=255).collect();
-        let out = run(Preprocessing::unit(16, 16, Channels::Gray), &pixels, [16, 16, 1]);
+        let out = run(
+            Preprocessing::unit(16, 16, Channels::Gray),
+            &pixels,
+            [16, 16, 1],
+        );
         for (value, &p) in out.iter().zip(&pixels) {
             assert_eq!(value.to_bits(), (f32::from(p) * (1.0 / 255.0)).to_bits());
         }
@@ -164,8 +218,14 @@ mod tests {
     fn channels_are_planes_in_the_order_asked_for() {
         let pixels = [1, 2, 3, 4, 5, 6];
         let size = [1, 2, 3];
-        assert_eq!(run(Preprocessing::raw(1, 2, Channels::Rgb), &pixels, size), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        assert_eq!(run(Preprocessing::raw(1, 2, Channels::Bgr), &pixels, size), [3.0, 6.0, 2.0, 5.0, 1.0, 4.0]);
+        assert_eq!(
+            run(Preprocessing::raw(1, 2, Channels::Rgb), &pixels, size),
+            [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+        );
+        assert_eq!(
+            run(Preprocessing::raw(1, 2, Channels::Bgr), &pixels, size),
+            [3.0, 6.0, 2.0, 5.0, 1.0, 4.0]
+        );
     }
 
     #[test]
@@ -181,10 +241,26 @@ mod tests {
 
     #[test]
     fn gray_is_repeated_and_alpha_dropped() {
-        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Rgb), &[9], [1, 1, 1]), [9.0; 3]);
-        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Bgr), &[9, 0], [1, 1, 2]), [9.0; 3]);
-        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Gray), &[9, 0], [1, 1, 2]), [9.0]);
-        assert_eq!(run(Preprocessing::raw(1, 1, Channels::Rgb), &[7, 8, 9, 0], [1, 1, 4]), [7.0, 8.0, 9.0]);
+        assert_eq!(
+            run(Preprocessing::raw(1, 1, Channels::Rgb), &[9], [1, 1, 1]),
+            [9.0; 3]
+        );
+        assert_eq!(
+            run(Preprocessing::raw(1, 1, Channels::Bgr), &[9, 0], [1, 1, 2]),
+            [9.0; 3]
+        );
+        assert_eq!(
+            run(Preprocessing::raw(1, 1, Channels::Gray), &[9, 0], [1, 1, 2]),
+            [9.0]
+        );
+        assert_eq!(
+            run(
+                Preprocessing::raw(1, 1, Channels::Rgb),
+                &[7, 8, 9, 0],
+                [1, 1, 4]
+            ),
+            [7.0, 8.0, 9.0]
+        );
     }
 
     #[test]
@@ -193,7 +269,10 @@ mod tests {
         let mixed: Vec<u8> = (0..4).flat_map(|i| [r[i], g[i], b[i], 255]).collect();
         let out = run(Preprocessing::raw(3, 5, Channels::Rgb), &mixed, [2, 2, 4]);
         for (plane, pixels) in out.chunks(15).zip([r, g, b]) {
-            assert_eq!(plane, run(Preprocessing::raw(3, 5, Channels::Gray), &pixels, [2, 2, 1]));
+            assert_eq!(
+                plane,
+                run(Preprocessing::raw(3, 5, Channels::Gray), &pixels, [2, 2, 1])
+            );
         }
     }
 
@@ -201,8 +280,16 @@ mod tests {
     fn bad_records_and_outputs_are_refused() {
         assert!(Preprocessor::new(Preprocessing::raw(0, 1, Channels::Gray)).is_err());
         let preprocessor = Preprocessor::new(Preprocessing::raw(1, 1, Channels::Rgb)).unwrap();
-        let image = RawImage { pixels: &[0], height: 1, width: 1, channels: 1 };
-        let error = preprocessor.raw(image, &mut [0.0; 2]).unwrap_err().to_string();
+        let image = RawImage {
+            pixels: &[0],
+            height: 1,
+            width: 1,
+            channels: 1,
+        };
+        let error = preprocessor
+            .raw(image, &mut [0.0; 2])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("room for 2 values: expected 3"), "{error}");
     }
 }

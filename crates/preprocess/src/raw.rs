@@ -22,7 +22,12 @@ impl RawImage<'_> {
 
     /// Checks that the parts fit together.
     pub(crate) fn check(&self) -> Result<(), PreprocessError> {
-        let Self { pixels, height, width, channels } = *self;
+        let Self {
+            pixels,
+            height,
+            width,
+            channels,
+        } = *self;
         let side = 1..=Self::MAX_SIDE;
         if !side.contains(&height) || !side.contains(&width) {
             return Err(PreprocessError::Size { height, width });
@@ -32,7 +37,13 @@ impl RawImage<'_> {
         }
         let expected = u64::from(height) * u64::from(width) * u64::from(channels);
         if pixels.len() as u64 != expected {
-            return Err(PreprocessError::PixelCount { height, width, channels, expected, found: pixels.len() });
+            return Err(PreprocessError::PixelCount {
+                height,
+                width,
+                channels,
+                expected,
+                found: pixels.len(),
+            });
         }
         Ok(())
     }
@@ -49,7 +60,14 @@ mod tests {
 
     fn check(length: usize, height: u32, width: u32, channels: u32) -> String {
         let pixels = vec![0; length];
-        RawImage { pixels: &pixels, height, width, channels }.check().map_or_else(|e| e.to_string(), |()| String::new())
+        RawImage {
+            pixels: &pixels,
+            height,
+            width,
+            channels,
+        }
+        .check()
+        .map_or_else(|e| e.to_string(), |()| String::new())
     }
 
     #[test]

@@ -18,7 +18,11 @@ struct Span {
 impl Axis {
     /// The axis that turns `input` into `output` pixels, both at least 1.
     pub(crate) fn new(input: usize, output: usize, antialias: bool) -> Self {
-        if antialias { Self::triangle(input, output) } else { Self::linear(input, output) }
+        if antialias {
+            Self::triangle(input, output)
+        } else {
+            Self::linear(input, output)
+        }
     }
 
     /// The two nearest source pixels, however far apart the output pixels are: `compute_interpolation_weights` with
@@ -52,26 +56,38 @@ impl Axis {
             let center = (x as f32 + 0.5) * inverse_scale;
             let first = ((center - radius - 0.5).ceil() as usize).min(input - 1);
             let last = ((center + radius - 0.5).floor() as usize).min(input - 1);
-            let weight = |source| (1.0 - ((source as f32 + 0.5 - center) * (1.0 / radius)).abs()).max(0.0);
+            let weight =
+                |source| (1.0 - ((source as f32 + 0.5 - center) * (1.0 / radius)).abs()).max(0.0);
             let normalize = 1.0 / (first..=last).map(weight).sum::<f32>();
-            axis.push(first, (first..=last).map(|source| weight(source) * normalize));
+            axis.push(
+                first,
+                (first..=last).map(|source| weight(source) * normalize),
+            );
         }
         axis
     }
 
     fn with_capacity(output: usize, weights: usize) -> Self {
-        Self { spans: Vec::with_capacity(output), weights: Vec::with_capacity(output * weights) }
+        Self {
+            spans: Vec::with_capacity(output),
+            weights: Vec::with_capacity(output * weights),
+        }
     }
 
     fn push(&mut self, first: usize, weights: impl IntoIterator<Item = f32>) {
         let start = self.weights.len();
         self.weights.extend(weights);
-        self.spans.push(Span { first, weights: start..self.weights.len() });
+        self.spans.push(Span {
+            first,
+            weights: start..self.weights.len(),
+        });
     }
 
     /// For each output pixel, its first source pixel and the weights from there on.
     pub(crate) fn outputs(&self) -> impl Iterator<Item = (usize, &[f32])> {
-        self.spans.iter().map(|span| (span.first, &self.weights[span.weights.clone()]))
+        self.spans
+            .iter()
+            .map(|span| (span.first, &self.weights[span.weights.clone()]))
     }
 }
 
@@ -92,18 +108,28 @@ mod tests {
     use super::*;
 
     fn spans(axis: &Axis) -> Vec<(usize, Vec<f32>)> {
-        axis.outputs().map(|(first, weights)| (first, weights.to_vec())).collect()
+        axis.outputs()
+            .map(|(first, weights)| (first, weights.to_vec()))
+            .collect()
     }
 
     #[test]
     fn doubling_weighs_quarters() {
-        let expected = [(0, vec![1.0]), (0, vec![0.75, 0.25]), (0, vec![0.25, 0.75]), (1, vec![1.0])];
+        let expected = [
+            (0, vec![1.0]),
+            (0, vec![0.75, 0.25]),
+            (0, vec![0.25, 0.75]),
+            (1, vec![1.0]),
+        ];
         assert_eq!(spans(&Axis::new(2, 4, false)), expected);
     }
 
     #[test]
     fn halving_averages_pairs() {
-        assert_eq!(spans(&Axis::new(4, 2, false)), [(0, vec![0.5, 0.5]), (2, vec![0.5, 0.5])]);
+        assert_eq!(
+            spans(&Axis::new(4, 2, false)),
+            [(0, vec![0.5, 0.5]), (2, vec![0.5, 0.5])]
+        );
     }
 
     #[test]

@@ -23,12 +23,20 @@ impl<'a> Source<'a> {
         let channels = image.channels as usize;
         let order = match (wanted, image.is_color()) {
             (Channels::Gray, true) => {
-                return Self { pixels: Cow::Owned(luma(image.pixels, channels)), channels: 1, order: [0; 3] };
+                return Self {
+                    pixels: Cow::Owned(luma(image.pixels, channels)),
+                    channels: 1,
+                    order: [0; 3],
+                };
             }
             (Channels::Rgb, true) => [0, 1, 2],
             (Channels::Bgr, true) => [2, 1, 0],
             (_, false) => [0; 3],
         };
-        Self { pixels: Cow::Borrowed(image.pixels), channels, order }
+        Self {
+            pixels: Cow::Borrowed(image.pixels),
+            channels,
+            order,
+        }
     }
 }

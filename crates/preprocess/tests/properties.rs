@@ -13,24 +13,39 @@ fn channels() -> impl Strategy<Value = Channels> {
 }
 
 fn records() -> impl Strategy<Value = Preprocessing> {
-    (1..50u32, 1..50u32, channels(), any::<bool>()).prop_map(|(height, width, channels, antialias)| Preprocessing {
-        resize: Resize { antialias },
-        ..Preprocessing::raw(height, width, channels)
-    })
+    (1..50u32, 1..50u32, channels(), any::<bool>()).prop_map(
+        |(height, width, channels, antialias)| Preprocessing {
+            resize: Resize { antialias },
+            ..Preprocessing::raw(height, width, channels)
+        },
+    )
 }
 
 /// Pixels with their height, width and channels.
 fn images() -> impl Strategy<Value = (Vec<u8>, [u32; 3])> {
     (1..50u32, 1..50u32, 1..=4u32).prop_flat_map(|(height, width, channels)| {
         let length = (height * width * channels) as usize;
-        (prop::collection::vec(any::<u8>(), length), Just([height, width, channels]))
+        (
+            prop::collection::vec(any::<u8>(), length),
+            Just([height, width, channels]),
+        )
     })
 }
 
 fn run(record: Preprocessing, pixels: &[u8], [height, width, channels]: [u32; 3]) -> Vec<f32> {
     let preprocessor = Preprocessor::new(record).expect("a valid record");
     let mut out = vec![f32::NAN; preprocessor.len()];
-    preprocessor.raw(RawImage { pixels, height, width, channels }, &mut out).expect("a valid image");
+    preprocessor
+        .raw(
+            RawImage {
+                pixels,
+                height,
+                width,
+                channels,
+            },
+            &mut out,
+        )
+        .expect("a valid image");
     out
 }
 

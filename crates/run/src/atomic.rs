@@ -14,7 +14,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
         // A link to nothing yet is replaced, as there is nothing to keep.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-            return fs::OpenOptions::new().write(true).open(&target)?.write_all(bytes);
+            return fs::OpenOptions::new()
+                .write(true)
+                .open(&target)?
+                .write_all(bytes);
         }
         let mut file = temporary(folder_of(&target))?;
         file.write_all(bytes)?;
@@ -38,8 +41,14 @@ pub fn check_writable(path: &Path) -> Result<(), RunError> {
 fn failed(path: &Path, source: io::Error) -> RunError {
     let folder = folder_of(path);
     match source.kind() {
-        io::ErrorKind::NotFound if !folder.exists() => RunError::NoFolder { path: path.into(), folder: folder.into() },
-        _ => RunError::Write { path: path.into(), source },
+        io::ErrorKind::NotFound if !folder.exists() => RunError::NoFolder {
+            path: path.into(),
+            folder: folder.into(),
+        },
+        _ => RunError::Write {
+            path: path.into(),
+            source,
+        },
     }
 }
 
@@ -55,7 +64,11 @@ fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 
 /// The reason alone: the temporary file's name, which it comes with, means nothing to anyone.
 fn without_path(error: io::Error) -> io::Error {
-    if error.get_ref().is_some() { error.kind().into() } else { error }
+    if error.get_ref().is_some() {
+        error.kind().into()
+    } else {
+        error
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -76,7 +89,10 @@ mod tests {
         write_atomically(&path, b"one").unwrap();
         write_atomically(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
     }
 
     #[test]
@@ -85,7 +101,10 @@ mod tests {
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).unwrap();
         let error = write_atomically(&taken, b"x").unwrap_err().to_string();
-        assert!(error.contains("cannot write") && error.contains("taken"), "{error}");
+        assert!(
+            error.contains("cannot write") && error.contains("taken"),
+            "{error}"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -110,13 +129,31 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         assert!(check_writable(folder.path()).is_err());
         let missing = folder.path().join("no/such");
-        let message = check_writable(&missing.join("file")).unwrap_err().to_string();
-        assert!(message.contains(&format!("the folder {} does not exist: make it", missing.display())), "{message}");
-        let message = write_atomically(&missing.join("file"), b"x").unwrap_err().to_string();
-        assert!(message.contains("does not exist") && !message.contains(".kiln-"), "{message}");
+        let message = check_writable(&missing.join("file"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(&format!(
+                "the folder {} does not exist: make it",
+                missing.display()
+            )),
+            "{message}"
+        );
+        let message = write_atomically(&missing.join("file"), b"x")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("does not exist") && !message.contains(".kiln-"),
+            "{message}"
+        );
         // A file where a folder should be: the system's own reason.
         fs::write(folder.path().join("file"), "").unwrap();
-        let message = check_writable(&folder.path().join("file/below")).unwrap_err().to_string();
-        assert!(message.contains("cannot write") && !message.contains(".kiln-"), "{message}");
+        let message = check_writable(&folder.path().join("file/below"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("cannot write") && !message.contains(".kiln-"),
+            "{message}"
+        );
     }
 }

@@ -111,7 +111,10 @@ pub struct RunDir {
 impl RunDir {
     /// Makes a new one, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists, and writes the recipe.
     pub fn create(root: &Path, recipe: &Recipe) -> Result<Self, RunError> {
-        let fail = |path: &Path, source| RunError::Write { path: path.into(), source };
+        let fail = |path: &Path, source| RunError::Write {
+            path: path.into(),
+            source,
+        };
         std::fs::create_dir_all(root).map_err(|source| fail(root, source))?;
         for name in Self::names(recipe) {
             let path = root.join(name);
@@ -139,10 +142,16 @@ impl RunDir {
 
     /// Those that [`create`](Self::create) made of exactly this recipe, the oldest first.
     pub fn of(root: &Path, recipe: &Recipe) -> Vec<Self> {
-        let paths = Self::names(recipe).map(|name| root.join(name)).take_while(|path| path.exists());
+        let paths = Self::names(recipe)
+            .map(|name| root.join(name))
+            .take_while(|path| path.exists());
         let runs = paths.filter_map(|path| Self::open(&path).ok());
         let text = recipe.to_toml();
-        runs.filter(|run| run.read_text(RunFile::Recipe).is_ok_and(|found| found == text)).collect()
+        runs.filter(|run| {
+            run.read_text(RunFile::Recipe)
+                .is_ok_and(|found| found == text)
+        })
+        .collect()
     }
 
     /// Opens one that exists.
@@ -151,7 +160,10 @@ impl RunDir {
         if run.file(RunFile::Recipe).is_file() {
             Ok(run)
         } else {
-            Err(RunError::NotARun { path: path.into(), missing: RunFile::Recipe.name() })
+            Err(RunError::NotARun {
+                path: path.into(),
+                missing: RunFile::Recipe.name(),
+            })
         }
     }
 
@@ -162,7 +174,11 @@ impl RunDir {
 
     /// Where all files of the run are or will be, but one.
     pub fn files_but(&self, one: RunFile) -> Vec<PathBuf> {
-        RunFile::ALL.into_iter().filter(|&file| file != one).map(|file| self.file(file)).collect()
+        RunFile::ALL
+            .into_iter()
+            .filter(|&file| file != one)
+            .map(|file| self.file(file))
+            .collect()
     }
 
     /// Where a file of the run is or will be.
@@ -183,7 +199,11 @@ impl RunDir {
     /// Reads what [`write_json`](Self::write_json) wrote; nothing if there is no such file.
     pub fn read_json<T: DeserializeOwned>(&self, file: RunFile) -> Result<Option<T>, RunError> {
         let path = self.file(file);
-        if path.exists() { json::read(&path).map(Some) } else { Ok(None) }
+        if path.exists() {
+            json::read(&path).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Checksums of the tensors that stayed frozen, by name; empty where none were.
@@ -203,14 +223,22 @@ impl RunDir {
     }
 
     fn read_text(&self, file: RunFile) -> Result<String, RunError> {
-        String::from_utf8(self.read(file)?)
-            .map_err(|_| RunError::Content { path: self.file(file), problem: "not UTF-8 text".into() })
+        String::from_utf8(self.read(file)?).map_err(|_| RunError::Content {
+            path: self.file(file),
+            problem: "not UTF-8 text".into(),
+        })
     }
 
     /// The resolved recipe, whose backbone, if it has one, must be among these.
     pub fn recipe(&self, bases: &[Base]) -> Result<Recipe, RunError> {
         let text = self.read_text(RunFile::Recipe)?;
-        Ok(Recipe::parse_with(&text, &self.file(RunFile::Recipe).display().to_string(), "run", &[], bases)?)
+        Ok(Recipe::parse_with(
+            &text,
+            &self.file(RunFile::Recipe).display().to_string(),
+            "run",
+            &[],
+            bases,
+        )?)
     }
 
     /// What the run was begun with.
@@ -223,8 +251,12 @@ impl RunDir {
         if !self.file(RunFile::History).exists() {
             return Ok(History::new(monitor));
         }
-        let history = History::from_csv(&self.read_text(RunFile::History)?)
-            .map_err(|error| RunError::Content { path: self.file(RunFile::History), problem: error.to_string() })?;
+        let history = History::from_csv(&self.read_text(RunFile::History)?).map_err(|error| {
+            RunError::Content {
+                path: self.file(RunFile::History),
+                problem: error.to_string(),
+            }
+        })?;
         Ok(History { monitor, ..history })
     }
 
@@ -235,12 +267,17 @@ impl RunDir {
             return Ok(None);
         }
         let checkpoint = Checkpoint::from_bytes(&self.read(RunFile::LastCheckpoint)?);
-        checkpoint.map(Some).map_err(|source| RunError::Weights { path, source })
+        checkpoint
+            .map(Some)
+            .map_err(|source| RunError::Weights { path, source })
     }
 
     /// Weights from one of the run's files.
     pub fn weights(&self, file: RunFile) -> Result<Weights, RunError> {
-        Weights::from_bytes(&self.read(file)?).map_err(|source| RunError::Weights { path: self.file(file), source })
+        Weights::from_bytes(&self.read(file)?).map_err(|source| RunError::Weights {
+            path: self.file(file),
+            source,
+        })
     }
 }
 
@@ -257,8 +294,16 @@ mod tests {
     fn an_existing_run_is_never_overwritten() {
         let root = tempfile::tempdir().unwrap();
         let runs = root.path().join("runs");
-        let names: Vec<_> =
-            (0..3).map(|_| RunDir::create(&runs, &recipe()).unwrap().path().file_name().unwrap().to_owned()).collect();
+        let names: Vec<_> = (0..3)
+            .map(|_| {
+                RunDir::create(&runs, &recipe())
+                    .unwrap()
+                    .path()
+                    .file_name()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
         assert_eq!(names, ["small", "small-2", "small-3"]);
     }
 
@@ -268,16 +313,27 @@ mod tests {
         let made = RunDir::create(root.path(), &recipe()).unwrap();
         let opened = RunDir::open(made.path()).unwrap();
         assert_eq!(opened.recipe(&[]).unwrap(), recipe());
-        assert_eq!(opened.history(Monitor::default()).unwrap(), History::default());
+        assert_eq!(
+            opened.history(Monitor::default()).unwrap(),
+            History::default()
+        );
     }
 
     #[test]
     fn runs_are_found_by_their_recipe() {
         let root = tempfile::tempdir().unwrap();
-        let other = Recipe { description: Some("other".into()), ..recipe() };
-        let made: Vec<_> =
-            [recipe(), other, recipe()].iter().map(|recipe| RunDir::create(root.path(), recipe).unwrap()).collect();
-        assert_eq!(RunDir::of(root.path(), &recipe()), [made[0].clone(), made[2].clone()]);
+        let other = Recipe {
+            description: Some("other".into()),
+            ..recipe()
+        };
+        let made: Vec<_> = [recipe(), other, recipe()]
+            .iter()
+            .map(|recipe| RunDir::create(root.path(), recipe).unwrap())
+            .collect();
+        assert_eq!(
+            RunDir::of(root.path(), &recipe()),
+            [made[0].clone(), made[2].clone()]
+        );
         assert_eq!(RunDir::of(&root.path().join("none"), &recipe()), []);
     }
 
@@ -285,7 +341,10 @@ mod tests {
     fn a_folder_that_is_no_run_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let error = RunDir::open(root.path()).unwrap_err().to_string();
-        assert!(error.contains("is not a run directory: it has no `recipe.toml`"), "{error}");
+        assert!(
+            error.contains("is not a run directory: it has no `recipe.toml`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -35,7 +35,10 @@ pub struct History {
 impl History {
     /// No epochs yet.
     pub fn new(monitor: Monitor) -> Self {
-        Self { epochs: Vec::new(), monitor }
+        Self {
+            epochs: Vec::new(),
+            monitor,
+        }
     }
 
     /// The epoch with the best monitored figure; the earlier one of equals.
@@ -52,16 +55,23 @@ impl History {
     pub fn to_csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
         for epoch in &self.epochs {
-            writer.serialize(epoch).expect("writing to memory does not fail");
+            writer
+                .serialize(epoch)
+                .expect("writing to memory does not fail");
         }
-        let bytes = writer.into_inner().expect("writing to memory does not fail");
+        let bytes = writer
+            .into_inner()
+            .expect("writing to memory does not fail");
         String::from_utf8(bytes).expect("numbers are UTF-8")
     }
 
     /// Reads what [`to_csv`](Self::to_csv) wrote.
     pub fn from_csv(text: &str) -> Result<Self, csv::Error> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        Ok(Self { epochs: reader.deserialize().collect::<Result<_, _>>()?, monitor: Monitor::default() })
+        Ok(Self {
+            epochs: reader.deserialize().collect::<Result<_, _>>()?,
+            monitor: Monitor::default(),
+        })
     }
 }
 
@@ -83,7 +93,10 @@ mod tests {
 
     #[test]
     fn csv_has_the_documented_columns_and_reads_back() {
-        let history = History { epochs: vec![epoch(1, 0.25), epoch(2, 0.125)], ..History::default() };
+        let history = History {
+            epochs: vec![epoch(1, 0.25), epoch(2, 0.125)],
+            ..History::default()
+        };
         let csv = history.to_csv();
         assert_eq!(
             csv.lines().next(),
@@ -96,7 +109,12 @@ mod tests {
     #[test]
     fn the_best_epoch_is_the_first_of_the_lowest_loss() {
         let mut history = History::new(Monitor::ValLoss);
-        history.epochs = vec![epoch(1, f64::NAN), epoch(2, 0.2), epoch(3, 0.1), epoch(4, 0.1)];
+        history.epochs = vec![
+            epoch(1, f64::NAN),
+            epoch(2, 0.2),
+            epoch(3, 0.1),
+            epoch(4, 0.1),
+        ];
         assert_eq!(history.best().map(|e| e.epoch), Some(3));
         history.monitor = Monitor::ValAccuracy;
         history.epochs[3].val_accuracy = 0.95;

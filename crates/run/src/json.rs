@@ -16,10 +16,16 @@ pub fn write(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
 
 /// Reads what [`write`] wrote.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| RunError::Read {
+        path: path.into(),
+        source,
+    })?;
     serde_json::from_slice(&bytes).map_err(|error| content(path, &error))
 }
 
 fn content(path: &Path, error: &serde_json::Error) -> RunError {
-    RunError::Content { path: path.into(), problem: error.to_string() }
+    RunError::Content {
+        path: path.into(),
+        problem: error.to_string(),
+    }
 }

@@ -15,9 +15,14 @@ pub struct Lock {
 impl Lock {
     /// Of a folder that exists. Where the file system knows no locks, nothing is locked.
     pub fn of(folder: &Path) -> Result<Self, RunError> {
-        let file = open(folder).map_err(|source| RunError::Write { path: folder.into(), source })?;
+        let file = open(folder).map_err(|source| RunError::Write {
+            path: folder.into(),
+            source,
+        })?;
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: folder.into() }),
+            Err(TryLockError::WouldBlock) => Err(RunError::Locked {
+                path: folder.into(),
+            }),
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }
@@ -32,7 +37,10 @@ fn open(folder: &Path) -> io::Result<File> {
 /// What is locked: a file in the folder, since folders cannot be.
 #[cfg(not(unix))]
 fn open(folder: &Path) -> io::Result<File> {
-    File::options().create(true).append(true).open(folder.join(".lock"))
+    File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join(".lock"))
 }
 
 #[cfg(test)]

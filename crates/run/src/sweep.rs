@@ -50,7 +50,10 @@ impl SweepDir {
         if Self::is_one(path) {
             Ok(Self { path: path.into() })
         } else {
-            Err(RunError::NotASweep { path: path.into(), missing: SweepFile::Record.name() })
+            Err(RunError::NotASweep {
+                path: path.into(),
+                missing: SweepFile::Record.name(),
+            })
         }
     }
 
@@ -94,10 +97,22 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let made = SweepDir::of(&root.path().join("runs"), "small").unwrap();
         let error = SweepDir::open(made.path()).unwrap_err().to_string();
-        assert!(error.contains("is not a sweep's folder: it has no `sweep.json`"), "{error}");
+        assert!(
+            error.contains("is not a sweep's folder: it has no `sweep.json`"),
+            "{error}"
+        );
         made.write_record(&vec![1, 2]).unwrap();
-        assert_eq!(SweepDir::of(&root.path().join("runs"), "small").unwrap(), made);
-        assert_eq!(SweepDir::open(made.path()).unwrap().record::<Vec<u8>>().unwrap(), [1, 2]);
+        assert_eq!(
+            SweepDir::of(&root.path().join("runs"), "small").unwrap(),
+            made
+        );
+        assert_eq!(
+            SweepDir::open(made.path())
+                .unwrap()
+                .record::<Vec<u8>>()
+                .unwrap(),
+            [1, 2]
+        );
         let error = made.record::<String>().unwrap_err().to_string();
         assert!(error.contains("sweep.json: invalid type"), "{error}");
     }

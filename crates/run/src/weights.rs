@@ -36,7 +36,9 @@ pub enum WeightsError {
     #[error("tensor `{0}` is missing: the weights belong to another recipe")]
     Missing(String),
     /// A parameter of another shape.
-    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}: the weights belong to another recipe")]
+    #[error(
+        "tensor `{name}` has shape {found:?}, expected {expected:?}: the weights belong to another recipe"
+    )]
     Shape {
         /// The tensor.
         name: String,
@@ -57,42 +59,69 @@ impl Weights {
     }
 
     /// As safetensors with a tensor of bytes and a note beside them.
-    pub(crate) fn to_bytes_with(&self, bytes: Option<(&str, &[u8])>, note: Option<(&str, String)>) -> Vec<u8> {
-        let values: Vec<Vec<u8>> =
-            self.0.values().map(|tensor| tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+    pub(crate) fn to_bytes_with(
+        &self,
+        bytes: Option<(&str, &[u8])>,
+        note: Option<(&str, String)>,
+    ) -> Vec<u8> {
+        let values: Vec<Vec<u8>> = self
+            .0
+            .values()
+            .map(|tensor| tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect())
+            .collect();
         let view = |dtype, shape, bytes| {
-            TensorView::new(dtype, shape, bytes).expect("a tensor has as many values as its shape says")
+            TensorView::new(dtype, shape, bytes)
+                .expect("a tensor has as many values as its shape says")
         };
         let weights = self.0.iter().zip(&values);
-        let weights =
-            weights.map(|((name, tensor), bytes)| (name.as_str(), view(Dtype::F32, tensor.shape.clone(), bytes)));
+        let weights = weights.map(|((name, tensor), bytes)| {
+            (name.as_str(), view(Dtype::F32, tensor.shape.clone(), bytes))
+        });
         let bytes = bytes.map(|(name, bytes)| (name, view(Dtype::U8, vec![bytes.len()], bytes)));
         let note = note.map(|(key, text)| [(key.to_string(), text)].into());
-        safetensors::serialize(weights.chain(bytes), note).expect("tensors of numbers can be serialised")
+        safetensors::serialize(weights.chain(bytes), note)
+            .expect("tensors of numbers can be serialised")
     }
 
     /// Reads safetensors; all tensors must be f32.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
-        let file = SafeTensors::deserialize(bytes).map_err(|error| WeightsError::Format(error.to_string()))?;
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| WeightsError::Format(error.to_string()))?;
         Self::from_views(file.iter())
     }
 
     /// Reads tensors, all of which must be f32.
-    pub(crate) fn from_views<'a>(views: impl Iterator<Item = (&'a str, TensorView<'a>)>) -> Result<Self, WeightsError> {
+    pub(crate) fn from_views<'a>(
+        views: impl Iterator<Item = (&'a str, TensorView<'a>)>,
+    ) -> Result<Self, WeightsError> {
         let tensors = views.map(|(name, view)| {
             if view.dtype() != Dtype::F32 {
-                return Err(WeightsError::Type { name: name.into(), found: format!("{:?}", view.dtype()) });
+                return Err(WeightsError::Type {
+                    name: name.into(),
+                    found: format!("{:?}", view.dtype()),
+                });
             }
             let (values, _) = view.data().as_chunks::<4>();
-            let data = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            Ok((name.to_string(), Tensor { shape: view.shape().to_vec(), data }))
+            let data = values
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect();
+            Ok((
+                name.to_string(),
+                Tensor {
+                    shape: view.shape().to_vec(),
+                    data,
+                },
+            ))
         });
         tensors.collect::<Result<_, _>>().map(Self)
     }
 
     /// The values of a parameter.
     pub fn get(&self, name: &str) -> Result<&Tensor, WeightsError> {
-        self.0.get(name).ok_or_else(|| WeightsError::Missing(name.into()))
+        self.0
+            .get(name)
+            .ok_or_else(|| WeightsError::Missing(name.into()))
     }
 
     /// Whether they are the parameters of this model: all of them, of the right shapes, and no others.
@@ -107,7 +136,11 @@ impl Weights {
                 });
             }
         }
-        match self.0.keys().find(|name| !model.params().any(|param| param.name == **name)) {
+        match self
+            .0
+            .keys()
+            .find(|name| !model.params().any(|param| param.name == **name))
+        {
             Some(unknown) => Err(WeightsError::Unknown(unknown.clone())),
             None => Ok(()),
         }
@@ -129,8 +162,15 @@ mod tests {
             &["input.height=2".into(), "input.width=2".into()],
         );
         let model = recipe.unwrap().model().unwrap();
-        let zeros =
-            |p: &kiln_spec::Param| (p.name.clone(), Tensor { shape: p.shape.clone(), data: vec![0.0; p.len()] });
+        let zeros = |p: &kiln_spec::Param| {
+            (
+                p.name.clone(),
+                Tensor {
+                    shape: p.shape.clone(),
+                    data: vec![0.0; p.len()],
+                },
+            )
+        };
         let weights = Weights(model.params().map(zeros).collect());
         (model, weights)
     }
@@ -146,20 +186,40 @@ mod tests {
         let (model, weights) = small();
         let mut missing = weights.clone();
         missing.0.remove("dense.bias");
-        assert_eq!(missing.check(&model), Err(WeightsError::Missing("dense.bias".into())));
+        assert_eq!(
+            missing.check(&model),
+            Err(WeightsError::Missing("dense.bias".into()))
+        );
         let mut shape = weights.clone();
         shape.0.get_mut("dense.bias").unwrap().shape = vec![9];
-        assert!(matches!(shape.check(&model), Err(WeightsError::Shape { name, .. }) if name == "dense.bias"));
+        assert!(
+            matches!(shape.check(&model), Err(WeightsError::Shape { name, .. }) if name == "dense.bias")
+        );
         let mut unknown = weights;
-        unknown.0.insert("extra".into(), Tensor { shape: vec![0], data: vec![] });
-        assert_eq!(unknown.check(&model), Err(WeightsError::Unknown("extra".into())));
+        unknown.0.insert(
+            "extra".into(),
+            Tensor {
+                shape: vec![0],
+                data: vec![],
+            },
+        );
+        assert_eq!(
+            unknown.check(&model),
+            Err(WeightsError::Unknown("extra".into()))
+        );
     }
 
     #[test]
     fn a_truncated_file_is_refused() {
         let bytes = small().1.to_bytes();
         for length in [0, 7, 8, 20, bytes.len() - 1] {
-            assert!(matches!(Weights::from_bytes(&bytes[..length]), Err(WeightsError::Format(_))), "{length}");
+            assert!(
+                matches!(
+                    Weights::from_bytes(&bytes[..length]),
+                    Err(WeightsError::Format(_))
+                ),
+                "{length}"
+            );
         }
     }
 
@@ -167,7 +227,9 @@ mod tests {
     fn another_number_type_is_refused() {
         let view = TensorView::new(Dtype::F64, vec![1], &[0; 8]).unwrap();
         let bytes = safetensors::serialize([("x", view)], None).unwrap();
-        assert!(matches!(Weights::from_bytes(&bytes), Err(WeightsError::Type { name, .. }) if name == "x"));
+        assert!(
+            matches!(Weights::from_bytes(&bytes), Err(WeightsError::Type { name, .. }) if name == "x")
+        );
     }
 
     proptest! {

@@ -73,7 +73,10 @@ impl Default for Augmentation {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_zero(range: &f64) -> bool {
     *range == 0.0
 }
@@ -81,6 +84,10 @@ fn is_zero(range: &f64) -> bool {
 impl Augmentation {
     /// Whether images stay as they are.
     pub fn is_identity(&self) -> bool {
-        Self { fill_mode: FillMode::Nearest, cval: None, ..*self } == Self::default()
+        Self {
+            fill_mode: FillMode::Nearest,
+            cval: None,
+            ..*self
+        } == Self::default()
     }
 }

@@ -48,10 +48,22 @@ impl Base {
                     activation: Some(Activation::Relu),
                 }),
             }));
-            let pool = Pool { pool_size: [2, 2], strides: [2, 2], padding: Padding::Valid };
-            layers.push(LayerSpec { name: Some(format!("block{block}_pool")), kind: LayerKind::MaxPool(pool) });
+            let pool = Pool {
+                pool_size: [2, 2],
+                strides: [2, 2],
+                padding: Padding::Valid,
+            };
+            layers.push(LayerSpec {
+                name: Some(format!("block{block}_pool")),
+                kind: LayerKind::MaxPool(pool),
+            });
         }
-        Self { name: "vgg16".into(), channels: 3, weights: Some("vgg16".into()), layers }
+        Self {
+            name: "vgg16".into(),
+            channels: 3,
+            weights: Some("vgg16".into()),
+            layers,
+        }
     }
 
     /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin` names the text in
@@ -67,7 +79,13 @@ impl Base {
 }
 
 /// Filters of the convolutions of each block.
-const VGG16: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
+const VGG16: [&[usize]; 5] = [
+    &[64, 64],
+    &[128, 128],
+    &[256, 256, 256],
+    &[512, 512, 512],
+    &[512, 512, 512],
+];
 
 fn name_only<S: Serializer>(base: &Base, serializer: S) -> Result<S::Ok, S::Error> {
     base.name.serialize(serializer)
@@ -88,10 +106,22 @@ mod tests {
         let layer = |name: &str| format!("[[layers]]\ntype = \"relu\"\n{name}");
         for (text, message) in [
             ("channels = 3\nlayers = []".to_string(), "`name` is missing"),
-            ("name = \"a b\"\nchannels = 3\nlayers = []".into(), "`name` names a folder"),
-            ("name = \"a\"\nchannels = 0\nlayers = []".into(), "`channels` must be a whole number from 1"),
-            (format!("name = \"a\"\nchannels = 1\n{}", layer("")), "a base's layers have names: add `name`"),
-            (format!("name = \"a\"\nchannels = 1\n{}", layer("name = \"1\"")), "a layer's name is letters"),
+            (
+                "name = \"a b\"\nchannels = 3\nlayers = []".into(),
+                "`name` names a folder",
+            ),
+            (
+                "name = \"a\"\nchannels = 0\nlayers = []".into(),
+                "`channels` must be a whole number from 1",
+            ),
+            (
+                format!("name = \"a\"\nchannels = 1\n{}", layer("")),
+                "a base's layers have names: add `name`",
+            ),
+            (
+                format!("name = \"a\"\nchannels = 1\n{}", layer("name = \"1\"")),
+                "a layer's name is letters",
+            ),
         ] {
             let error = Base::parse(&text, "a.toml").unwrap_err().to_string();
             assert!(error.contains(message), "{error}");

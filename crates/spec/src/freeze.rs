@@ -17,23 +17,35 @@ impl Layers {
     /// Which of the layers of these names are meant. An error says what matches nothing.
     pub fn select(&self, names: &[&str]) -> Result<Vec<bool>, String> {
         match self {
-            Self::First(count) if *count > names.len() => {
-                Err(format!("there are {} layers, found {count}: use at most as many", names.len()))
-            }
+            Self::First(count) if *count > names.len() => Err(format!(
+                "there are {} layers, found {count}: use at most as many",
+                names.len()
+            )),
             Self::First(count) => Ok((0..names.len()).map(|at| at < *count).collect()),
             Self::Named(patterns) => {
                 let mut selected = vec![false; names.len()];
                 for pattern in patterns {
                     let parsed = glob::Pattern::new(pattern).map_err(|error| {
-                        format!("`{pattern}` is no pattern: {error}; use a layer's name, `*` and `?`")
+                        format!(
+                            "`{pattern}` is no pattern: {error}; use a layer's name, `*` and `?`"
+                        )
                     })?;
                     let block = format!("{pattern}_");
                     let by_name = names.iter().any(|name| parsed.matches(name));
-                    let matches = |name: &str| if by_name { parsed.matches(name) } else { name.starts_with(&block) };
+                    let matches = |name: &str| {
+                        if by_name {
+                            parsed.matches(name)
+                        } else {
+                            name.starts_with(&block)
+                        }
+                    };
                     if !names.iter().any(|name| matches(name)) {
-                        let blocks = names.iter().filter_map(|name| Some(name.split_once('_')?.0));
+                        let blocks = names
+                            .iter()
+                            .filter_map(|name| Some(name.split_once('_')?.0));
                         let near = blocks.chain(names.iter().copied());
-                        let near = near.min_by_key(|name| strsim::damerau_levenshtein(name, pattern));
+                        let near =
+                            near.min_by_key(|name| strsim::damerau_levenshtein(name, pattern));
                         return Err(format!(
                             "`{pattern}` matches no layer: did you mean `{}`?",
                             near.unwrap_or_default()
@@ -53,7 +65,13 @@ impl Layers {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 5] = ["block1_conv1", "block1_pool", "block2_conv1", "dense_1", "dense"];
+    const NAMES: [&str; 5] = [
+        "block1_conv1",
+        "block1_pool",
+        "block2_conv1",
+        "dense_1",
+        "dense",
+    ];
 
     fn named(patterns: &[&str]) -> Result<Vec<bool>, String> {
         Layers::Named(patterns.iter().map(ToString::to_string).collect()).select(&NAMES)
@@ -61,17 +79,41 @@ mod tests {
 
     #[test]
     fn layers_go_by_name_block_pattern_or_number() {
-        assert_eq!(named(&["dense"]).unwrap(), [false, false, false, false, true]);
-        assert_eq!(named(&["block1"]).unwrap(), [true, true, false, false, false]);
-        assert_eq!(named(&["block?_conv*", "dense_?"]).unwrap(), [true, false, true, true, false]);
+        assert_eq!(
+            named(&["dense"]).unwrap(),
+            [false, false, false, false, true]
+        );
+        assert_eq!(
+            named(&["block1"]).unwrap(),
+            [true, true, false, false, false]
+        );
+        assert_eq!(
+            named(&["block?_conv*", "dense_?"]).unwrap(),
+            [true, false, true, true, false]
+        );
         assert_eq!(named(&[]).unwrap(), [false; 5]);
-        assert_eq!(Layers::First(2).select(&NAMES).unwrap(), [true, true, false, false, false]);
+        assert_eq!(
+            Layers::First(2).select(&NAMES).unwrap(),
+            [true, true, false, false, false]
+        );
     }
 
     #[test]
     fn what_matches_nothing_is_an_error() {
-        assert_eq!(named(&["block3"]).unwrap_err(), "`block3` matches no layer: did you mean `block1`?");
-        assert!(named(&["[", "dense"]).unwrap_err().contains("is no pattern"));
-        assert!(Layers::First(6).select(&NAMES).unwrap_err().contains("there are 5 layers, found 6"));
+        assert_eq!(
+            named(&["block3"]).unwrap_err(),
+            "`block3` matches no layer: did you mean `block1`?"
+        );
+        assert!(
+            named(&["[", "dense"])
+                .unwrap_err()
+                .contains("is no pattern")
+        );
+        assert!(
+            Layers::First(6)
+                .select(&NAMES)
+                .unwrap_err()
+                .contains("there are 5 layers, found 6")
+        );
     }
 }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 /// The first class that has the name of another, as the numbers of both from 0, the earlier one first.
 pub fn repeated_label(labels: &[String]) -> Option<[usize; 2]> {
     let mut seen = HashMap::with_capacity(labels.len());
-    labels.iter().enumerate().find_map(|(at, label)| seen.insert(label, at).map(|before| [before, at]))
+    labels
+        .iter()
+        .enumerate()
+        .find_map(|(at, label)| seen.insert(label, at).map(|before| [before, at]))
 }
 
 #[cfg(test)]

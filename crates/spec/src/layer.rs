@@ -120,7 +120,11 @@ pub struct Conv2d {
 impl Conv2d {
     /// Height and width that the kernel covers, the gaps of a dilated one included.
     pub fn window(&self) -> [usize; 2] {
-        [0, 1].map(|axis| (self.kernel_size[axis] - 1).saturating_mul(self.dilation_rate[axis]).saturating_add(1))
+        [0, 1].map(|axis| {
+            (self.kernel_size[axis] - 1)
+                .saturating_mul(self.dilation_rate[axis])
+                .saturating_add(1)
+        })
     }
 
     /// The zeros put around an image of this height and width.
@@ -129,7 +133,10 @@ impl Conv2d {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_one(number: &usize) -> bool {
     *number == 1
 }
@@ -228,12 +235,18 @@ pub struct Pads {
 impl Pads {
     /// Height and width of an image of this size with them.
     pub fn around(&self, [height, width]: [usize; 2]) -> [usize; 2] {
-        [height + self.top + self.bottom, width + self.left + self.right]
+        [
+            height + self.top + self.bottom,
+            width + self.left + self.right,
+        ]
     }
 }
 
 impl Padding {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands over a reference"
+    )]
     fn is_valid(&self) -> bool {
         *self == Self::Valid
     }
@@ -242,13 +255,26 @@ impl Padding {
     ///
     /// `Same`, per axis (TensorFlow's `tf.nn.convolution`): `out = ceil(n / stride)`,
     /// `total = max((out - 1) * stride + kernel - n, 0)`, half of it (rounded down) before, the rest after.
-    pub fn pads(self, [height, width]: [usize; 2], kernel: [usize; 2], strides: [usize; 2]) -> Pads {
+    pub fn pads(
+        self,
+        [height, width]: [usize; 2],
+        kernel: [usize; 2],
+        strides: [usize; 2],
+    ) -> Pads {
         let total = |n: usize, kernel: usize, stride: usize| match self {
             Self::Valid => 0,
             Self::Same => ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n),
         };
-        let (h, w) = (total(height, kernel[0], strides[0]), total(width, kernel[1], strides[1]));
-        Pads { top: h / 2, left: w / 2, bottom: h - h / 2, right: w - w / 2 }
+        let (h, w) = (
+            total(height, kernel[0], strides[0]),
+            total(width, kernel[1], strides[1]),
+        );
+        Pads {
+            top: h / 2,
+            left: w / 2,
+            bottom: h - h / 2,
+            right: w - w / 2,
+        }
     }
 }
 

@@ -28,14 +28,15 @@ pub use freeze::Layers;
 pub use interface::{Layout, OutputKind};
 pub use labels::repeated_label;
 pub use layer::{
-    Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool, Resize2d,
+    Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool,
+    Resize2d,
 };
 pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Betas, ClassWeight, Combination, Data, DataSource, DatasetName, EarlyStopping, Export, Input, Monitor, Optimizer,
-    OptimizerKind, Phase, Recipe, Reference, Schedule, ScheduleKind, Setting, Sweep, Training, Validation,
-    ValidationSubset,
+    Betas, ClassWeight, Combination, Data, DataSource, DatasetName, EarlyStopping, Export, Input,
+    Monitor, Optimizer, OptimizerKind, Phase, Recipe, Reference, Schedule, ScheduleKind, Setting,
+    Sweep, Training, Validation, ValidationSubset,
 };
 pub use shape::Shape;
 pub use words::UnknownWord;

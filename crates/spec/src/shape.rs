@@ -22,7 +22,11 @@ impl Shape {
     /// Number of values in one sample.
     pub fn len(self) -> usize {
         match self {
-            Self::Image { channels, height, width } => channels * height * width,
+            Self::Image {
+                channels,
+                height,
+                width,
+            } => channels * height * width,
             Self::Vector(n) => n,
         }
     }
@@ -35,7 +39,11 @@ impl Shape {
     /// The dimensions in ONNX order, without the batch: `[C, H, W]` or `[N]`.
     pub fn dims(self) -> Vec<usize> {
         match self {
-            Self::Image { channels, height, width } => vec![channels, height, width],
+            Self::Image {
+                channels,
+                height,
+                width,
+            } => vec![channels, height, width],
             Self::Vector(n) => vec![n],
         }
     }
@@ -44,7 +52,11 @@ impl Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Image { channels, height, width } => write!(f, "[{channels}, {height}, {width}]"),
+            Self::Image {
+                channels,
+                height,
+                width,
+            } => write!(f, "[{channels}, {height}, {width}]"),
             Self::Vector(n) => write!(f, "[{n}]"),
         }
     }

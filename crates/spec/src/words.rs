@@ -12,7 +12,10 @@ impl UnknownWord {
     /// The word found, and those that were expected.
     pub fn new(expected: &[&str], found: &str) -> Self {
         let expected: Vec<String> = expected.iter().map(|word| format!("`{word}`")).collect();
-        Self { expected: expected.join(", "), found: found.to_owned() }
+        Self {
+            expected: expected.join(", "),
+            found: found.to_owned(),
+        }
     }
 }
 

@@ -10,15 +10,28 @@ use crate::TrainError;
 
 /// Reads a base's weights, by the names of its layers, from any ONNX file of that network.
 pub fn backbone_weights(base: &Base, path: &Path) -> Result<Weights, TrainError> {
-    let parameters = kiln_import::weights(base, &kiln_onnx::load(path)?).map_err(|source| TrainError::Backbone {
-        path: path.into(),
-        name: base.name.clone(),
-        advice: base
-            .weights
-            .as_ref()
-            .map_or_else(String::new, |asset| format!(", such as `kiln fetch {asset}` brings")),
-        source: source.into(),
+    let parameters = kiln_import::weights(base, &kiln_onnx::load(path)?).map_err(|source| {
+        TrainError::Backbone {
+            path: path.into(),
+            name: base.name.clone(),
+            advice: base.weights.as_ref().map_or_else(String::new, |asset| {
+                format!(", such as `kiln fetch {asset}` brings")
+            }),
+            source: source.into(),
+        }
     })?;
-    let tensor = |Parameter { name, shape, values }| (name, Tensor { shape, data: values });
+    let tensor = |Parameter {
+                      name,
+                      shape,
+                      values,
+                  }| {
+        (
+            name,
+            Tensor {
+                shape,
+                data: values,
+            },
+        )
+    };
     Ok(Weights(parameters.into_iter().map(tensor).collect()))
 }

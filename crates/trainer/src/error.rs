@@ -41,7 +41,9 @@ pub enum TrainError {
         loss: f64,
     },
     /// A frozen tensor is not what it was: a mistake in kiln.
-    #[error("tensor `{0}` is frozen, but training changed it. This is a bug in kiln, please report it with the recipe")]
+    #[error(
+        "tensor `{0}` is frozen, but training changed it. This is a bug in kiln, please report it with the recipe"
+    )]
     FrozenChanged(String),
     /// The file of a pretrained base cannot be read.
     #[error(transparent)]

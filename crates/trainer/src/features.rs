@@ -25,7 +25,10 @@ pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &Vie
     hash.update(IMPLEMENTATION.to_le_bytes());
     hash.update(format!("{:?}", model.preprocessing()));
     for layer in &model.layers()[..layers] {
-        hash.update(format!("{:?} {:?} {:?}", layer.kind, layer.input, layer.output));
+        hash.update(format!(
+            "{:?} {:?} {:?}",
+            layer.kind, layer.input, layer.output
+        ));
         for param in &layer.params {
             if let Some(tensor) = weights.0.get(&param.name) {
                 hash.update(frozen::checksum(tensor));

@@ -13,7 +13,12 @@ use crate::TrainError;
 /// and the values as 32-bit little-endian numbers.
 pub fn frozen_checksums(model: &Model, weights: &Weights) -> BTreeMap<String, String> {
     frozen(model)
-        .filter_map(|name| Some((name.to_string(), Hex(&checksum(weights.0.get(name)?)).to_string())))
+        .filter_map(|name| {
+            Some((
+                name.to_string(),
+                Hex(&checksum(weights.0.get(name)?)).to_string(),
+            ))
+        })
         .collect()
 }
 
@@ -31,7 +36,9 @@ pub fn check(model: &Model, before: &Weights, after: &Weights) -> Result<(), Tra
 
 fn frozen(model: &Model) -> impl Iterator<Item = &str> {
     let layers = model.layers().iter().filter(|layer| layer.frozen);
-    layers.flat_map(|layer| &layer.params).map(|param| param.name.as_str())
+    layers
+        .flat_map(|layer| &layer.params)
+        .map(|param| param.name.as_str())
 }
 
 /// Shape and values of a tensor, hashed.
@@ -58,14 +65,18 @@ mod tests {
 
     fn model() -> Model {
         let text = "layers = [{ type = \"flatten\" }, { type = \"batch_norm\" }, { type = \"dense\", units = 10 }]";
-        Recipe::parse(text, "s.toml", "s", &["training.freeze=2".into()]).unwrap().model().unwrap()
+        Recipe::parse(text, "s.toml", "s", &["training.freeze=2".into()])
+            .unwrap()
+            .model()
+            .unwrap()
     }
 
     #[test]
     fn every_frozen_tensor_has_a_checksum_and_no_other() {
         let weights = initial_weights(&model(), 0);
         let names: Vec<_> = frozen_checksums(&model(), &weights).into_keys().collect();
-        let expected = ["bias", "running_mean", "running_var", "weight"].map(|name| format!("batch_norm.{name}"));
+        let expected = ["bias", "running_mean", "running_var", "weight"]
+            .map(|name| format!("batch_norm.{name}"));
         assert_eq!(names, expected);
     }
 

@@ -14,10 +14,18 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
             Init::Ones => vec![1.0; param.len()],
             Init::GlorotUniform { fan_in, fan_out } => {
                 let limit = (6.0 / (fan_in + fan_out) as f64).sqrt() as f32;
-                (0..param.len()).map(|_| rng.random_range(-limit..limit)).collect()
+                (0..param.len())
+                    .map(|_| rng.random_range(-limit..limit))
+                    .collect()
             }
         };
-        (param.name.clone(), Tensor { shape: param.shape.clone(), data })
+        (
+            param.name.clone(),
+            Tensor {
+                shape: param.shape.clone(),
+                data,
+            },
+        )
     });
     Weights(tensors.collect())
 }
@@ -30,7 +38,10 @@ mod tests {
 
     fn model() -> Model {
         let text = "layers = [{ type = \"flatten\" }, { type = \"batch_norm\" }, { type = \"dense\", units = 10 }]";
-        Recipe::parse(text, "small.toml", "small", &[]).unwrap().model().unwrap()
+        Recipe::parse(text, "small.toml", "small", &[])
+            .unwrap()
+            .model()
+            .unwrap()
     }
 
     #[test]
@@ -48,17 +59,33 @@ mod tests {
         let values = &initial_weights(&model(), 3).0["dense.weight"].data;
         let n = values.len() as f64;
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let deviation = (values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let deviation = (values
+            .iter()
+            .map(|&x| (f64::from(x) - mean).powi(2))
+            .sum::<f64>()
+            / n)
+            .sqrt();
         assert!(values.iter().all(|&x| f64::from(x).abs() <= limit));
         assert!(mean.abs() < limit / 30.0, "{mean}");
-        assert!((deviation - limit / 3_f64.sqrt()).abs() < limit / 50.0, "{deviation}");
+        assert!(
+            (deviation - limit / 3_f64.sqrt()).abs() < limit / 50.0,
+            "{deviation}"
+        );
     }
 
     #[test]
     fn normalisation_starts_as_the_identity() {
         let weights = initial_weights(&model(), 0);
-        for (name, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
-            assert_eq!(weights.0[&format!("batch_norm.{name}")].data, vec![value; 784]);
+        for (name, value) in [
+            ("weight", 1.0),
+            ("bias", 0.0),
+            ("running_mean", 0.0),
+            ("running_var", 1.0),
+        ] {
+            assert_eq!(
+                weights.0[&format!("batch_norm.{name}")].data,
+                vec![value; 784]
+            );
         }
     }
 }

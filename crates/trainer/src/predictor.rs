@@ -28,7 +28,11 @@ impl Predictor {
     pub fn new(model: &Model, weights: &Weights, device: &Device) -> Result<Self, TrainError> {
         weights.check(model)?;
         let network = Network::new(model.layers(), weights, device)?;
-        Ok(Self { network, size: model.preprocessing().len(), device: device.clone() })
+        Ok(Self {
+            network,
+            size: model.preprocessing().len(),
+            device: device.clone(),
+        })
     }
 
     /// Logits `[n, classes]`, row-major, of prepared images `[n, channels, height, width]`.
@@ -50,11 +54,26 @@ impl Predictor {
     /// If `pixels` is not a whole number of images.
     pub fn layer_outputs(&self, pixels: &[f32]) -> Result<Vec<LayerOutput>, TrainError> {
         self.check(pixels);
-        let outputs = self.network.layer_outputs(self.network.input(pixels.to_vec(), &self.device.burn)).into_iter();
-        outputs.map(|(name, flow)| Ok(LayerOutput { name: name.into(), data: flow.into_values()? })).collect()
+        let outputs = self
+            .network
+            .layer_outputs(self.network.input(pixels.to_vec(), &self.device.burn))
+            .into_iter();
+        outputs
+            .map(|(name, flow)| {
+                Ok(LayerOutput {
+                    name: name.into(),
+                    data: flow.into_values()?,
+                })
+            })
+            .collect()
     }
 
     fn check(&self, pixels: &[f32]) {
-        assert_eq!(pixels.len() % self.size, 0, "pixels are whole images of {} values", self.size);
+        assert_eq!(
+            pixels.len() % self.size,
+            0,
+            "pixels are whole images of {} values",
+            self.size
+        );
     }
 }

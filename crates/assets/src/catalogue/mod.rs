@@ -40,9 +40,14 @@ impl Asset {
             "vgg16" => Ok(Self::vgg16()),
             "onnxruntime" => match Platform::current() {
                 Some(platform) => Ok(Self::onnxruntime(platform)),
-                None => Err(AssetError::Platform { version: onnxruntime::VERSION, platform: Platform::describe() }),
+                None => Err(AssetError::Platform {
+                    version: onnxruntime::VERSION,
+                    platform: Platform::describe(),
+                }),
             },
-            _ => Err(AssetError::Unknown { name: name.to_owned() }),
+            _ => Err(AssetError::Unknown {
+                name: name.to_owned(),
+            }),
         }
     }
 }
@@ -60,22 +65,38 @@ mod tests {
 
     /// Names become paths: a separator or a leading dot in one would leave the cache or hide a file.
     fn plain(name: &str) -> bool {
-        !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        !name.starts_with('.')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     }
 
     #[test]
     fn every_entry_is_sound() {
         for asset in all() {
-            assert!(Asset::NAMES.contains(&asset.name.as_str()) && plain(&asset.version), "{asset:?}");
-            assert!(!asset.licence.is_empty() && !asset.origin.is_empty() && !asset.sources.is_empty(), "{asset:?}");
+            assert!(
+                Asset::NAMES.contains(&asset.name.as_str()) && plain(&asset.version),
+                "{asset:?}"
+            );
+            assert!(
+                !asset.licence.is_empty() && !asset.origin.is_empty() && !asset.sources.is_empty(),
+                "{asset:?}"
+            );
             for file in &asset.files {
-                let digits = file.sha256.bytes().filter(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')).count();
+                let digits = file
+                    .sha256
+                    .bytes()
+                    .filter(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                    .count();
                 assert!(plain(&file.name) && file.size > 0, "{file:?}");
                 assert_eq!((digits, file.sha256.len()), (64, 64), "{file:?}");
             }
             for source in &asset.sources {
                 match source {
-                    Source::Http { base, .. } => assert!(base.starts_with("https://") && base.ends_with('/'), "{base}"),
+                    Source::Http { base, .. } => assert!(
+                        base.starts_with("https://") && base.ends_with('/'),
+                        "{base}"
+                    ),
                     _ => assert_eq!(source.members().len(), asset.files.len(), "{source}"),
                 }
             }
@@ -87,7 +108,11 @@ mod tests {
         for name in Asset::NAMES {
             match Asset::named(name) {
                 Ok(asset) => assert_eq!(asset.name, name),
-                Err(error) => assert_eq!((name, Platform::current()), ("onnxruntime", None), "{error}"),
+                Err(error) => assert_eq!(
+                    (name, Platform::current()),
+                    ("onnxruntime", None),
+                    "{error}"
+                ),
             }
         }
     }
@@ -95,6 +120,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let message = Asset::named("cifar").unwrap_err().to_string();
-        assert_eq!(message, "there is no asset `cifar`: choose among mnist, vgg16, onnxruntime");
+        assert_eq!(
+            message,
+            "there is no asset `cifar`: choose among mnist, vgg16, onnxruntime"
+        );
     }
 }

@@ -55,13 +55,22 @@ const fn wheel(platform: Platform) -> Wheel {
 impl Asset {
     /// ONNX Runtime 1.31.1 for one platform: one file, the shared library to load at run time.
     pub fn onnxruntime(platform: Platform) -> Self {
-        let Wheel { tag, library, size, sha256 } = wheel(platform);
+        let Wheel {
+            tag,
+            library,
+            size,
+            sha256,
+        } = wheel(platform);
         Self {
             name: "onnxruntime".into(),
             version: format!("{VERSION}-{platform}"),
             licence: "MIT".into(),
             origin: "Microsoft: ONNX Runtime, https://onnxruntime.ai".into(),
-            files: vec![AssetFile { name: library.into(), size, sha256: sha256.into() }],
+            files: vec![AssetFile {
+                name: library.into(),
+                size,
+                sha256: sha256.into(),
+            }],
             sources: vec![Source::Pip {
                 package: "onnxruntime".into(),
                 version: VERSION.into(),

@@ -36,7 +36,12 @@ impl BatchArgs {
 
     /// That the file of predictions ends as what it is to be.
     pub fn check(&self) -> anyhow::Result<()> {
-        self.predictions.as_deref().map(Format::of).transpose().map(drop).map_err(anyhow::Error::msg)
+        self.predictions
+            .as_deref()
+            .map(Format::of)
+            .transpose()
+            .map(drop)
+            .map_err(anyhow::Error::msg)
     }
 }
 

@@ -10,13 +10,21 @@ use clap::{Parser, Subcommand};
 
 pub use data::{DataArgs, FetchArgs, RecipeArgs, SummaryArgs};
 pub use images::{BatchArgs, EvalArgs, PredictArgs};
-pub use model::{DescribeArgs, DoctorArgs, EngineArgs, EnginesArgs, ExportArgs, ExportForm, PlaceArgs, VerifyArgs};
+pub use model::{
+    DescribeArgs, DoctorArgs, EngineArgs, EnginesArgs, ExportArgs, ExportForm, PlaceArgs,
+    VerifyArgs,
+};
 pub use speed::{BenchArgs, CompareArgs};
 pub use training::{ReportArgs, RunArgs, SweepArgs, TrainArgs, TrainingArgs};
 
 /// Train image classifiers, export them as ONNX, and run them.
 #[derive(Debug, Parser)]
-#[command(name = "kiln", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(
+    name = "kiln",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -44,10 +52,14 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train, export, verify and evaluate a recipe
-    #[command(override_usage = "kiln run [OPTIONS] <RECIPE>\n       kiln run [OPTIONS] --resume <RUN>")]
+    #[command(
+        override_usage = "kiln run [OPTIONS] <RECIPE>\n       kiln run [OPTIONS] --resume <RUN>"
+    )]
     Run(RunArgs),
     /// Train a recipe
-    #[command(override_usage = "kiln train [OPTIONS] <RECIPE>\n       kiln train [OPTIONS] --resume <RUN>")]
+    #[command(
+        override_usage = "kiln train [OPTIONS] <RECIPE>\n       kiln train [OPTIONS] --resume <RUN>"
+    )]
     Train(TrainArgs),
     /// Run every combination of a recipe's `[sweep]` and compare them
     Sweep(SweepArgs),
@@ -86,14 +98,19 @@ mod tests {
     /// The options below each heading of a command's help, without the global ones.
     fn help(name: &str) -> Vec<(String, Vec<String>)> {
         let mut command = Args::command();
-        let text = command.find_subcommand_mut(name).expect("a command").render_help().to_string();
+        let text = command
+            .find_subcommand_mut(name)
+            .expect("a command")
+            .render_help()
+            .to_string();
         let mut sections = Vec::new();
         for line in text.lines() {
             if line.ends_with(':') && !line.starts_with(' ') {
                 sections.push((line.trim_end_matches(':').to_owned(), Vec::new()));
-            } else if let (Some(option), Some((_, options))) =
-                (line.split_whitespace().find(|word| word.starts_with("--")), sections.last_mut())
-                && line.trim_start().starts_with('-')
+            } else if let (Some(option), Some((_, options))) = (
+                line.split_whitespace().find(|word| word.starts_with("--")),
+                sections.last_mut(),
+            ) && line.trim_start().starts_with('-')
             {
                 options.push(option.to_owned());
             }
@@ -105,27 +122,42 @@ mod tests {
     fn a_recipe_and_a_run_to_resume_are_two_usages() {
         for command in ["run", "train"] {
             let args = ["kiln", command, "--resume", "runs/x", "recipe.toml"];
-            let message = Args::command().try_get_matches_from(args).unwrap_err().to_string();
+            let message = Args::command()
+                .try_get_matches_from(args)
+                .unwrap_err()
+                .to_string();
             assert!(message.contains("cannot be used with"), "{message}");
-            assert!(message.contains(&format!("Usage: kiln {command} [OPTIONS] <RECIPE>\n")), "{message}");
+            assert!(
+                message.contains(&format!("Usage: kiln {command} [OPTIONS] <RECIPE>\n")),
+                "{message}"
+            );
             assert!(!message.contains("<RUN> [RECIPE]"), "{message}");
         }
     }
 
     #[test]
     fn only_what_is_said_about_a_model_stands_under_its_heading() {
-        let expected =
-            "--preprocess --size --channels --scale --mean --std --antialias --labels --layout --output --sidecar";
-        for (name, own) in
-            [("eval", "--mistakes"), ("predict", "--csv"), ("compare", "--max-drop"), ("bench", "--plot")]
-        {
+        let expected = "--preprocess --size --channels --scale --mean --std --antialias --labels --layout --output --sidecar";
+        for (name, own) in [
+            ("eval", "--mistakes"),
+            ("predict", "--csv"),
+            ("compare", "--max-drop"),
+            ("bench", "--plot"),
+        ] {
             let sections = help(name);
             let below = |title: &str| {
-                let found = sections.iter().find(|(heading, _)| heading.starts_with(title));
-                found.map(|(_, options)| options.join(" ")).unwrap_or_default()
+                let found = sections
+                    .iter()
+                    .find(|(heading, _)| heading.starts_with(title));
+                found
+                    .map(|(_, options)| options.join(" "))
+                    .unwrap_or_default()
             };
             assert_eq!(below("Models of other exporters"), expected, "{name}");
-            assert!(below("Options").split(' ').any(|option| option == own), "{name}: {sections:?}");
+            assert!(
+                below("Options").split(' ').any(|option| option == own),
+                "{name}: {sections:?}"
+            );
         }
     }
 }

@@ -48,7 +48,10 @@ pub struct BenchArgs {
 impl BenchArgs {
     /// How long is measured at each batch size.
     pub fn length(&self) -> Length {
-        self.runs.map_or(Length::Time(Duration::from_secs_f64(self.duration)), Length::Runs)
+        self.runs.map_or(
+            Length::Time(Duration::from_secs_f64(self.duration)),
+            Length::Runs,
+        )
     }
 
     /// How an engine is loaded.

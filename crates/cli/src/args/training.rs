@@ -10,7 +10,11 @@ use crate::sweep::Metric;
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
     /// Recipe file
-    #[arg(value_name = "RECIPE", required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(
+        value_name = "RECIPE",
+        required_unless_present = "resume",
+        conflicts_with = "resume"
+    )]
     pub path: Option<PathBuf>,
     /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]

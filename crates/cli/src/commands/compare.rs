@@ -27,24 +27,42 @@ const MEASURED: Length = Length::Time(Duration::from_secs(1));
 
 pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let files = |model: &Path| declare::files(model, &args.engine.declared);
-    let read = [files(&args.first), files(&args.second), vec![args.data.as_str().into()]].concat();
+    let read = [
+        files(&args.first),
+        files(&args.second),
+        vec![args.data.as_str().into()],
+    ]
+    .concat();
     let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
-    let load = |title: &str, path: &Path| Contestant::load(title.into(), path, &args.engine, context);
+    let load =
+        |title: &str, path: &Path| Contestant::load(title.into(), path, &args.engine, context);
     let mut contestants = [load("A", &args.first)?, load("B", &args.second)?];
     let [a, b] = &contestants;
     same_labels(args, a.model().labels(), b.model().labels())?;
     engines::announce(a.receipt(), context.terminal);
     let inputs = inputs::labelled(&args.data, a.model().labels(), context)?;
     let _polling = Polling::begin();
-    let pass = Pass::run([a.model(), b.model()], inputs, args.batch_size as usize, context)?;
+    let pass = Pass::run(
+        [a.model(), b.model()],
+        inputs,
+        args.batch_size as usize,
+        context,
+    )?;
     let mut batch_sizes = vec![1, args.batch_size as usize];
     batch_sizes.dedup();
     for batch_size in batch_sizes {
-        let plan = Plan { batch_size, callers: 1, length: MEASURED };
+        let plan = Plan {
+            batch_size,
+            callers: 1,
+            length: MEASURED,
+        };
         speed::measure(&mut contestants, &plan, context.terminal)?;
     }
     let (Some(pass), false) = (pass, interrupt::requested()) else {
-        context.terminal.status("Stopped", "before the models were compared: nothing was written");
+        context.terminal.status(
+            "Stopped",
+            "before the models were compared: nothing was written",
+        );
         return Ok(Outcome::Interrupted);
     };
     let record = Record::new(args, &contestants, &pass)?;
@@ -52,15 +70,25 @@ pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
         output::write_json(path, &record, context.terminal)?;
     }
     if !outputs.take_stdout() {
-        context.terminal.print(&report(args, &contestants, &pass, &record)?)?;
+        context
+            .terminal
+            .print(&report(args, &contestants, &pass, &record)?)?;
     }
-    Ok(if record.passed == Some(false) { Outcome::CheckFailed } else { Outcome::Done })
+    Ok(if record.passed == Some(false) {
+        Outcome::CheckFailed
+    } else {
+        Outcome::Done
+    })
 }
 
 /// The same classes in the same order, or the first difference.
 fn same_labels(args: &CompareArgs, first: &[String], second: &[String]) -> anyhow::Result<()> {
     let (a, b) = (args.first.display(), args.second.display());
-    if let Some(at) = first.iter().zip(second).position(|(first, second)| first != second) {
+    if let Some(at) = first
+        .iter()
+        .zip(second)
+        .position(|(first, second)| first != second)
+    {
         bail!(
             "class {at} of {a} is `{}`, that of {b} `{}`: compare models with the same classes in the same order",
             first[at],
@@ -77,15 +105,29 @@ fn same_labels(args: &CompareArgs, first: &[String], second: &[String]) -> anyho
     Ok(())
 }
 
-fn report(args: &CompareArgs, both: &[Contestant; 2], pass: &Pass, record: &Record<'_>) -> anyhow::Result<String> {
+fn report(
+    args: &CompareArgs,
+    both: &[Contestant; 2],
+    pass: &Pass,
+    record: &Record<'_>,
+) -> anyhow::Result<String> {
     let mut text = String::new();
     writeln!(text, "{}\n", both[0].receipt().line())?;
     let paths = [&args.first, &args.second];
     let at = |contestant: &Contestant, batch: u64| {
-        let found = contestant.latencies().into_iter().find(|latency: &Latency| latency.batch == batch);
-        found.map_or(String::new(), |latency| thousands(latency.images_per_second.round() as usize))
+        let found = contestant
+            .latencies()
+            .into_iter()
+            .find(|latency: &Latency| latency.batch == batch);
+        found.map_or(String::new(), |latency| {
+            thousands(latency.images_per_second.round() as usize)
+        })
     };
-    let rows = both.iter().zip(paths).zip(&record.models).zip(&pass.evaluations);
+    let rows = both
+        .iter()
+        .zip(paths)
+        .zip(&record.models)
+        .zip(&pass.evaluations);
     let rows = rows.map(|(((contestant, path), model), evaluation)| {
         [
             format!("{} {}", contestant.title, path.display()),
@@ -115,11 +157,19 @@ fn report(args: &CompareArgs, both: &[Contestant; 2], pass: &Pass, record: &Reco
         text,
         "B's accuracy less A's: {:+.2} points; McNemar's exact test of equal accuracy: {}",
         record.accuracy_change * 100.0,
-        if record.p_value < 0.001 { "p < 0.001".to_owned() } else { format!("p = {:.3}", record.p_value) }
+        if record.p_value < 0.001 {
+            "p < 0.001".to_owned()
+        } else {
+            format!("p = {:.3}", record.p_value)
+        }
     )?;
     if let (Some(passed), Some(most)) = (record.passed, args.max_drop) {
         let verdict = if passed { "passed" } else { "FAILED" };
-        writeln!(text, "{verdict}: at most {:.2} points may be lost", most * 100.0)?;
+        writeln!(
+            text,
+            "{verdict}: at most {:.2} points may be lost",
+            most * 100.0
+        )?;
     }
     text += &differences::table(&record.differences, args.show);
     Ok(text)

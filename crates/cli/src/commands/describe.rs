@@ -20,16 +20,32 @@ use crate::output::{Outputs, same_file};
 use shown::Description;
 
 pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let DescribeArgs { model: path, settings, sidecar, output, huggingface, triton, json } = args;
+    let DescribeArgs {
+        model: path,
+        settings,
+        sidecar,
+        output,
+        huggingface,
+        triton,
+        json,
+    } = args;
     let outputs = || [output, huggingface, triton].into_iter().flatten();
     outputs().try_for_each(|output| refuse_model(path, output))?;
-    let named =
-        [("--output", output.as_deref()), ("--huggingface", huggingface.as_deref()), ("--triton", triton.as_deref())];
-    let sidecar_file = sidecar.clone().unwrap_or_else(|| path.with_extension("toml"));
+    let named = [
+        ("--output", output.as_deref()),
+        ("--huggingface", huggingface.as_deref()),
+        ("--triton", triton.as_deref()),
+    ];
+    let sidecar_file = sidecar
+        .clone()
+        .unwrap_or_else(|| path.with_extension("toml"));
     Outputs::check(named, &[sidecar_file])?;
     let declared = Declared::by_settings(path, sidecar.as_deref(), settings)?;
     let origin = format!("`{}`", path.display());
-    let fail = |kind| LoadError { origin: origin.clone(), kind };
+    let fail = |kind| LoadError {
+        origin: origin.clone(),
+        kind,
+    };
     let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
     let model = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
     let metadata = || model.metadata().ok();
@@ -37,8 +53,11 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
     if outputs().next().is_none() {
         let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
         let description = Description::new(path, &bytes, &model, &contract, &declared);
-        let text =
-            if *json { format!("{}\n", serde_json::to_string_pretty(&description)?) } else { text::text(&description) };
+        let text = if *json {
+            format!("{}\n", serde_json::to_string_pretty(&description)?)
+        } else {
+            text::text(&description)
+        };
         context.terminal.print(&text)?;
         return Ok(Outcome::Done);
     }
@@ -46,10 +65,16 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
     // All of it before any of it is written.
     let mut files = Vec::new();
     if let Some(output) = output {
-        files.push((output.clone(), copy::with_metadata(&bytes, &model, &contract, context.terminal)?));
+        files.push((
+            output.clone(),
+            copy::with_metadata(&bytes, &model, &contract, context.terminal)?,
+        ));
     }
     if let Some(output) = huggingface {
-        files.push((output.clone(), huggingface::config(&contract, context.terminal)?));
+        files.push((
+            output.clone(),
+            huggingface::config(&contract, context.terminal)?,
+        ));
     }
     if let Some(output) = triton {
         files.push((output.clone(), triton::config(&model, &contract)));

@@ -23,7 +23,15 @@ pub fn run(args: &DoctorArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
         Section::new("Cache", cache::findings(cache)),
     ];
     let report = Report::new(sections);
-    let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() };
+    let text = if args.json {
+        serde_json::to_string_pretty(&report)? + "\n"
+    } else {
+        report.text()
+    };
     context.terminal.print(&text)?;
-    Ok(if report.worst() == State::Broken { Outcome::CheckFailed } else { Outcome::Done })
+    Ok(if report.worst() == State::Broken {
+        Outcome::CheckFailed
+    } else {
+        Outcome::Done
+    })
 }

@@ -24,14 +24,21 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     recipe.export.golden &= !args.no_golden;
     // What was verified and measured is the run's own file: a variant of it gets another name.
     let default = match *form {
-        ExportForm { head_only: true, .. } => RunFile::HeadModel,
-        ExportForm { uint8_input: true, .. } => RunFile::Uint8Model,
+        ExportForm {
+            head_only: true, ..
+        } => RunFile::HeadModel,
+        ExportForm {
+            uint8_input: true, ..
+        } => RunFile::Uint8Model,
         ExportForm { softmax: true, .. } => RunFile::SoftmaxModel,
         _ if without_golden => RunFile::PlainModel,
         _ => RunFile::Model,
     };
     let path = args.output.clone().unwrap_or_else(|| run.file(default));
-    Outputs::check([("--output", Some(path.as_path()))], &run.files_but(default))?;
+    Outputs::check(
+        [("--output", Some(path.as_path()))],
+        &run.files_but(default),
+    )?;
     let mut trained = Trained::open(&run, recipe)?;
     if form.head_only {
         trained.behind_the_frozen_layers()?;
@@ -47,12 +54,16 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
                 "{} has golden vectors, which cannot be made again: {gap}; or write another file with -o",
                 path.display()
             ),
-            Some(gap) => context
-                .terminal
-                .status("Without", &format!("golden vectors, so that `kiln verify` cannot check the file: {gap}")),
+            Some(gap) => context.terminal.status(
+                "Without",
+                &format!("golden vectors, so that `kiln verify` cannot check the file: {gap}"),
+            ),
         }
     } else if args.output.is_none() && has_golden(&path) {
-        bail!("{} has golden vectors, and this file would have none: write another file with -o", path.display());
+        bail!(
+            "{} has golden vectors, and this file would have none: write another file with -o",
+            path.display()
+        );
     }
     write(&trained, &path, context)?;
     context.terminal.print(&format!("{}\n", path.display()))?;
@@ -76,7 +87,11 @@ const FEATURES: &str = "features";
 /// The layer whose output a file takes, where it was written with `--head-only`.
 pub fn behind_layer(metadata: &Metadata) -> Option<&str> {
     let no_image = metadata.preprocessing.is_none();
-    metadata.provenance.get(FEATURES).filter(|_| no_image).map(String::as_str)
+    metadata
+        .provenance
+        .get(FEATURES)
+        .filter(|_| no_image)
+        .map(String::as_str)
 }
 
 /// What the keys of data files' checksums begin with.
@@ -114,47 +129,85 @@ impl Trained {
         let monitor = recipe.training.monitor;
         let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
         trained.labels = run.labels()?;
-        if let Some(Environment { platform, device, data, .. }) = run.read_json(RunFile::Environment)? {
-            trained.provenance.extend([("platform".into(), platform), ("device".into(), device)]);
-            trained.provenance.extend(data.into_iter().map(|(file, checksum)| (format!("{DATA}{file}"), checksum)));
+        if let Some(Environment {
+            platform,
+            device,
+            data,
+            ..
+        }) = run.read_json(RunFile::Environment)?
+        {
+            trained
+                .provenance
+                .extend([("platform".into(), platform), ("device".into(), device)]);
+            trained.provenance.extend(
+                data.into_iter()
+                    .map(|(file, checksum)| (format!("{DATA}{file}"), checksum)),
+            );
         }
         for (tensor, checksum) in run.frozen()? {
-            trained.provenance.insert(format!("{FROZEN}{tensor}"), checksum);
+            trained
+                .provenance
+                .insert(format!("{FROZEN}{tensor}"), checksum);
         }
         if let Some(best) = run.history(monitor)?.best() {
-            trained.provenance.insert("epoch".into(), best.epoch.to_string());
-            trained.provenance.insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
+            trained
+                .provenance
+                .insert("epoch".into(), best.epoch.to_string());
+            trained
+                .provenance
+                .insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
         }
         Ok(trained)
     }
 
     /// Puts together what belongs together; classes are called by their numbers.
     pub fn new(recipe: Recipe, model: Model, weights: Weights) -> Self {
-        let labels = (0..model.classes()).map(|class| class.to_string()).collect();
+        let labels = (0..model.classes())
+            .map(|class| class.to_string())
+            .collect();
         let provenance = BTreeMap::from([
             ("kiln".to_string(), env!("CARGO_PKG_VERSION").to_string()),
             ("recipe".to_string(), recipe.name.clone()),
-            ("dataset".to_string(), recipe.data.dataset.as_str().to_string()),
+            (
+                "dataset".to_string(),
+                recipe.data.dataset.as_str().to_string(),
+            ),
             ("seed".to_string(), recipe.training.seed.to_string()),
         ]);
-        Self { recipe, model, weights, labels, uint8_input: false, golden: None, first_layer: 0, provenance }
+        Self {
+            recipe,
+            model,
+            weights,
+            labels,
+            uint8_input: false,
+            golden: None,
+            first_layer: 0,
+            provenance,
+        }
     }
 
     /// Leaves out the layers that no phase of the training changed, and says in the provenance where the others begin.
     fn behind_the_frozen_layers(&mut self) -> anyhow::Result<()> {
         self.first_layer = self.recipe.fixed_prefix()?;
         let Some(last) = self.first_layer.checked_sub(1) else {
-            anyhow::bail!("no layer of `{}` is frozen: leave out --head-only", self.recipe.name);
+            anyhow::bail!(
+                "no layer of `{}` is frozen: leave out --head-only",
+                self.recipe.name
+            );
         };
         self.provenance.retain(|key, _| !key.starts_with(FROZEN));
-        self.provenance.insert(FEATURES.into(), self.model.layers()[last].name.clone());
+        self.provenance
+            .insert(FEATURES.into(), self.model.layers()[last].name.clone());
         Ok(())
     }
 
     /// Puts the preprocessing into the graph, and says in the provenance which one it is.
     pub fn of_pixels(&mut self) -> anyhow::Result<()> {
         self.uint8_input = true;
-        self.provenance.insert("preprocessing_in_graph".into(), serde_json::to_string(self.model.preprocessing())?);
+        self.provenance.insert(
+            "preprocessing_in_graph".into(),
+            serde_json::to_string(self.model.preprocessing())?,
+        );
         Ok(())
     }
 
@@ -176,6 +229,9 @@ impl Trained {
 pub fn write(trained: &Trained, path: &Path, context: &Context<'_>) -> anyhow::Result<PathBuf> {
     let file = kiln_onnx::encode(&trained.export()?.proto);
     write_atomically(path, &file)?;
-    context.terminal.status("Exported", &format!("{} ({})", path.display(), bytes(file.len() as u64)));
+    context.terminal.status(
+        "Exported",
+        &format!("{} ({})", path.display(), bytes(file.len() as u64)),
+    );
     Ok(path.into())
 }

@@ -13,9 +13,16 @@ pub fn run(args: &FetchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         return list(context);
     }
     // Names first, so that a typing error in the last one does not come after minutes.
-    let assets = args.assets.iter().map(|name| Asset::named(name)).collect::<Result<Vec<_>, _>>()?;
+    let assets = args
+        .assets
+        .iter()
+        .map(|name| Asset::named(name))
+        .collect::<Result<Vec<_>, _>>()?;
     if args.from.is_some() && assets.len() > 1 {
-        anyhow::bail!("--from is for one asset at a time: run `kiln fetch {} --from …` first", assets[0].name);
+        anyhow::bail!(
+            "--from is for one asset at a time: run `kiln fetch {} --from …` first",
+            assets[0].name
+        );
     }
     for asset in &assets {
         let fetched = match &args.from {
@@ -27,7 +34,9 @@ pub fn run(args: &FetchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
             None => context.assets.need(asset)?,
         };
         for file in &fetched.files {
-            context.terminal.print(&format!("{}\n", file.path.display()))?;
+            context
+                .terminal
+                .print(&format!("{}\n", file.path.display()))?;
         }
     }
     Ok(Outcome::Done)
@@ -37,13 +46,28 @@ fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
     let cache = &context.assets.cache;
     let rows = Asset::NAMES.map(|name| match Asset::named(name) {
         Ok(asset) => {
-            let there = if cache.lookup(&asset).is_some() { "yes" } else { "no" };
-            [name.into(), asset.licence.clone(), there.into(), bytes(asset.size())]
+            let there = if cache.lookup(&asset).is_some() {
+                "yes"
+            } else {
+                "no"
+            };
+            [
+                name.into(),
+                asset.licence.clone(),
+                there.into(),
+                bytes(asset.size()),
+            ]
         }
         // Not for this platform.
         Err(error) => [name.into(), error.to_string(), "no".into(), String::new()],
     });
-    context.terminal.print(&format!("{}\n", text_table(["asset", "licence", "cached", "size"], rows, 3)))?;
-    context.terminal.detail(&format!("Cache: {} (KILN_CACHE names another)", cache.root().display()));
+    context.terminal.print(&format!(
+        "{}\n",
+        text_table(["asset", "licence", "cached", "size"], rows, 3)
+    ))?;
+    context.terminal.detail(&format!(
+        "Cache: {} (KILN_CACHE names another)",
+        cache.root().display()
+    ));
     Ok(Outcome::Done)
 }

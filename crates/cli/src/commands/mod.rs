@@ -40,7 +40,9 @@ pub struct Context<'a> {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
     interrupt::listen();
     if let Some(threads) = args.global.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global()?;
     }
     let context = Context {
         terminal,

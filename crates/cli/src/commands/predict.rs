@@ -59,26 +59,59 @@ struct Lines {
 
 pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let stdout = PathBuf::from("-");
-    let path = args.batch.predictions.as_ref().or_else(|| args.csv.then_some(&stdout));
+    let path = args
+        .batch
+        .predictions
+        .as_ref()
+        .or_else(|| args.csv.then_some(&stdout));
     if args.json && path == Some(&stdout) {
-        bail!("--json and --predictions cannot both write to standard output: give --predictions a file");
+        bail!(
+            "--json and --predictions cannot both write to standard output: give --predictions a file"
+        );
     }
-    let read = args.images.iter().map(PathBuf::from).chain(args.list.clone());
-    let read: Vec<_> = declare::files(&args.model, &args.engine.declared).into_iter().chain(read).collect();
-    let (predictions, origin) = (path.map(PathBuf::as_path), Origin::beside(path.map(PathBuf::as_path)));
-    Outputs::check([("--predictions", predictions), (ORIGIN, origin.as_deref())], &read)?;
+    let read = args
+        .images
+        .iter()
+        .map(PathBuf::from)
+        .chain(args.list.clone());
+    let read: Vec<_> = declare::files(&args.model, &args.engine.declared)
+        .into_iter()
+        .chain(read)
+        .collect();
+    let (predictions, origin) = (
+        path.map(PathBuf::as_path),
+        Origin::beside(path.map(PathBuf::as_path)),
+    );
+    Outputs::check(
+        [("--predictions", predictions), (ORIGIN, origin.as_deref())],
+        &read,
+    )?;
     args.batch.check()?;
-    let mut inputs = inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
-    let model = engines::load(&args.model, &args.engine, context.threads, &context.assets.cache)?;
+    let mut inputs =
+        inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
+    let model = engines::load(
+        &args.model,
+        &args.engine,
+        context.threads,
+        &context.assets.cache,
+    )?;
     declare::note_defaults(&model, context.terminal);
-    let header = Header { runtime: ReceiptRecord::from(model.receipt()) };
+    let header = Header {
+        runtime: ReceiptRecord::from(model.receipt()),
+    };
     if header.runtime.fallback().is_some() {
         engines::announce(&header.runtime, context.terminal);
     }
-    let mut output = Output { lines: None, rows: None };
+    let mut output = Output {
+        lines: None,
+        rows: None,
+    };
     if let Some(path) = path {
         let made_with = (args.model.as_path(), &model);
-        let (file, left) = predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| Ok(()))?;
+        let (file, left) =
+            predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| {
+                Ok(())
+            })?;
         inputs = left;
         output.rows = Some(file);
     }
@@ -88,18 +121,31 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
         if args.json {
             writeln!(out, "{}", serde_json::to_string(&header)?)?;
         }
-        output.lines = Some(Lines { out, json: args.json, top_k: args.top_k.into(), waiting: 0, flush_every });
+        output.lines = Some(Lines {
+            out,
+            json: args.json,
+            top_k: args.top_k.into(),
+            waiting: 0,
+            flush_every,
+        });
     }
     let (source, resumed) = (inputs.source.clone(), inputs.resumed);
-    let options = StreamOptions { batch_size: args.batch.batch_size.map(|size| size as usize), warm_up: false };
-    let write = |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
+    let options = StreamOptions {
+        batch_size: args.batch.batch_size.map(|size| size as usize),
+        warm_up: false,
+    };
+    let write =
+        |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
     let ended = batch::run(&model, inputs, &options, context, write);
     // Also what was done before an error.
     output.finish()?;
     Ok(match ended? {
         Ended::Done(summary) => {
             if summary.images + summary.failed + resumed == 0 {
-                let share = args.batch.shard.map_or_else(String::new, |shard| format!("shard {shard} of "));
+                let share = args
+                    .batch
+                    .shard
+                    .map_or_else(String::new, |shard| format!("shard {shard} of "));
                 let text = format!("to classify: there is no image in {share}{source}");
                 context.terminal.left_out("Nothing", &text, &[]);
             }
@@ -110,7 +156,12 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
 }
 
 impl Output {
-    fn write(&mut self, input: &Input, classified: &Classified<'_>, model: &Model) -> anyhow::Result<()> {
+    fn write(
+        &mut self,
+        input: &Input,
+        classified: &Classified<'_>,
+        model: &Model,
+    ) -> anyhow::Result<()> {
         if let Some(file) = &mut self.rows {
             file.write(&Row::new(input, classified, model))?;
         }
@@ -122,13 +173,17 @@ impl Output {
 
     fn finish(&mut self) -> std::io::Result<()> {
         self.rows.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
-        self.lines.as_mut().map_or(Ok(()), |lines| lines.out.flush())
+        self.lines
+            .as_mut()
+            .map_or(Ok(()), |lines| lines.out.flush())
     }
 }
 
 impl Lines {
     fn write(&mut self, input: &Input, prediction: &Prediction) -> std::io::Result<()> {
-        let name = input.path().unwrap_or_else(|| input.index.to_string().into());
+        let name = input
+            .path()
+            .unwrap_or_else(|| input.index.to_string().into());
         if self.json {
             serde_json::to_writer(&mut self.out, &record(&name, prediction, self.top_k))?;
             self.out.write_all(b"\n")?;
@@ -148,8 +203,16 @@ impl Lines {
 fn line(image: &str, prediction: &Prediction, top_k: usize) -> String {
     let classes = prediction.top_k(top_k);
     let whole = |text: &str| shown(text, usize::MAX);
-    let classes: Vec<String> =
-        classes.iter().map(|class| format!("{} ({})", whole(class.label), percent(class.probability.into()))).collect();
+    let classes: Vec<String> = classes
+        .iter()
+        .map(|class| {
+            format!(
+                "{} ({})",
+                whole(class.label),
+                percent(class.probability.into())
+            )
+        })
+        .collect();
     format!("{}: {}", whole(image), classes.join(", "))
 }
 
@@ -160,6 +223,12 @@ fn record<'a>(image: &'a str, prediction: &'a Prediction, top_k: usize) -> Recor
         label: &prediction.label,
         index: prediction.index,
         probability: prediction.probability,
-        top: top.map(|class| Top { label: class.label, index: class.index, probability: class.probability }).collect(),
+        top: top
+            .map(|class| Top {
+                label: class.label,
+                index: class.index,
+                probability: class.probability,
+            })
+            .collect(),
     }
 }

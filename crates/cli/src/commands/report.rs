@@ -15,7 +15,10 @@ pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
         (
             pages::sweep(&Results::read(&folder)?, args.output.is_none())?,
             folder.file(SweepFile::Report),
-            vec![folder.file(SweepFile::Record), folder.file(SweepFile::Results)],
+            vec![
+                folder.file(SweepFile::Record),
+                folder.file(SweepFile::Results),
+            ],
         )
     } else {
         let run = RunDir::open(&args.folder)?;
@@ -28,7 +31,12 @@ pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let mut written = vec![path];
     if let Some(folder) = &args.pictures {
         picture::prepare_folder(folder)?;
-        written.extend(picture::write_all(folder, page.pictures()?.iter().map(|(name, picture)| (*name, picture)))?);
+        written.extend(picture::write_all(
+            folder,
+            page.pictures()?
+                .iter()
+                .map(|(name, picture)| (*name, picture)),
+        )?);
     }
     for path in &written {
         context.terminal.print(&format!("{}\n", path.display()))?;

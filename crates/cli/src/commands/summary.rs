@@ -66,11 +66,26 @@ pub fn layer_table(model: &Model) -> Table {
     let rows = summary.layers.iter().map(|row| {
         let dims: Vec<String> = row.output_shape.iter().map(ToString::to_string).collect();
         let name = format!("{} ({})", row.name, row.r#type);
-        let frozen = any_frozen.then(|| if row.frozen { "frozen".into() } else { String::new() });
-        let numbers = [format!("[batch, {}]", dims.join(", ")), thousands(row.parameters)];
-        std::iter::once(name).chain(frozen).chain(numbers).collect::<Vec<_>>()
+        let frozen = any_frozen.then(|| {
+            if row.frozen {
+                "frozen".into()
+            } else {
+                String::new()
+            }
+        });
+        let numbers = [
+            format!("[batch, {}]", dims.join(", ")),
+            thousands(row.parameters),
+        ];
+        std::iter::once(name)
+            .chain(frozen)
+            .chain(numbers)
+            .collect::<Vec<_>>()
     });
-    let header = ["Layer (type)"].into_iter().chain(any_frozen.then_some("Frozen")).chain(["Output shape", "Param #"]);
+    let header = ["Layer (type)"]
+        .into_iter()
+        .chain(any_frozen.then_some("Frozen"))
+        .chain(["Output shape", "Param #"]);
     Table::new(header, rows, if any_frozen { 3 } else { 2 })
 }
 

@@ -14,7 +14,9 @@ use super::train::{self, device};
 use crate::args::{SweepArgs, TrainingArgs};
 use crate::interrupt::{self, Polling};
 use crate::record::RunRecord;
-use crate::sweep::{Figures, Group, Metric, Results, Row, SweepRecord, csv, groups, runs_table, seeds_table};
+use crate::sweep::{
+    Figures, Group, Metric, Results, Row, SweepRecord, csv, groups, runs_table, seeds_table,
+};
 use crate::terminal::percent;
 use crate::{Outcome, dataset, engines, pages, recipe};
 
@@ -25,32 +27,50 @@ pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let _lock = Lock::of(folder.path())?;
     let stopped = run_all(&sweep, args, &folder, context)?;
     let results = Results::read(&folder)?;
-    let output = if args.json { json(&results, &folder)? } else { summary(&results, &folder)? };
+    let output = if args.json {
+        json(&results, &folder)?
+    } else {
+        summary(&results, &folder)?
+    };
     context.terminal.print(&output)?;
     let (complete, total) = (results.complete(), results.rows.len());
     if stopped {
-        let text = format!("with {complete} of {total} runs complete: the same command runs the others");
+        let text =
+            format!("with {complete} of {total} runs complete: the same command runs the others");
         context.terminal.status("Stopped", &text);
         return Ok(Outcome::Interrupted);
     }
-    Ok(if complete == total { Outcome::Done } else { Outcome::CheckFailed })
+    Ok(if complete == total {
+        Outcome::Done
+    } else {
+        Outcome::CheckFailed
+    })
 }
 
 /// What would make a combination fail for want of a device, data or engines, before the first one is trained.
 fn check(sweep: &Sweep, args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<()> {
     device(&args.training)?;
     for Combination { label, recipe, .. } in &sweep.combinations {
-        dataset::sets(recipe, context).map_err(|error| anyhow::anyhow!("combination `{label}`: {error}"))?;
+        dataset::sets(recipe, context)
+            .map_err(|error| anyhow::anyhow!("combination `{label}`: {error}"))?;
     }
     engines::present(&context.assets.cache)?;
     Ok(())
 }
 
 /// Runs what is not complete yet, and keeps the sweep's files up to date. Whether the user stopped it.
-fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context<'_>) -> anyhow::Result<bool> {
+fn run_all(
+    sweep: &Sweep,
+    args: &SweepArgs,
+    folder: &SweepDir,
+    context: &Context<'_>,
+) -> anyhow::Result<bool> {
     let _polling = Polling::begin();
     let mut record = SweepRecord::new(sweep, args.sort_by);
-    let training = TrainingArgs { runs: folder.path().into(), ..args.training.clone() };
+    let training = TrainingArgs {
+        runs: folder.path().into(),
+        ..args.training.clone()
+    };
     let device = device(&training)?;
     // Those that are there count at once, so that the page is whole however the sweep ends.
     let mut broken_off = Vec::with_capacity(sweep.combinations.len());
@@ -69,14 +89,22 @@ fn run_all(sweep: &Sweep, args: &SweepArgs, folder: &SweepDir, context: &Context
     for (at, combination) in sweep.combinations.iter().enumerate() {
         let label = format!("{}/{total}: {}", at + 1, combination.label);
         if let Some(run) = &record.combinations[at].run {
-            context.terminal.status("Reusing", &format!("{label}, complete in {}", folder.path().join(run).display()));
+            context.terminal.status(
+                "Reusing",
+                &format!("{label}, complete in {}", folder.path().join(run).display()),
+            );
             continue;
         }
         if interrupt::requested() {
             return Ok(true);
         }
         context.terminal.status("Running", &label);
-        let outcome = whole(combination.recipe.clone(), broken_off[at].take(), &training, context);
+        let outcome = whole(
+            combination.recipe.clone(),
+            broken_off[at].take(),
+            &training,
+            context,
+        );
         let entry = &mut record.combinations[at];
         match outcome {
             Ok(Some(finished)) if finished.parity.passed => entry.run = name_of(&finished.run),
@@ -129,11 +157,17 @@ fn find(
     let now = train::environment(&combination.recipe, device, context)?;
     let mut broken_off = None;
     for run in runs {
-        let Ok(record) = RunRecord::read(run.clone()) else { continue };
+        let Ok(record) = RunRecord::read(run.clone()) else {
+            continue;
+        };
         let complete = record.is_complete();
         match record.environment {
-            Some(environment) if complete && environment.data == now.data => return Ok(Some(Found::Complete(run))),
-            Some(environment) if record.parity.is_none() && environment == now => broken_off = Some(run),
+            Some(environment) if complete && environment.data == now.data => {
+                return Ok(Some(Found::Complete(run)));
+            }
+            Some(environment) if record.parity.is_none() && environment == now => {
+                broken_off = Some(run)
+            }
             _ => {}
         }
     }
@@ -149,7 +183,10 @@ fn write(record: &SweepRecord, folder: &SweepDir) -> anyhow::Result<()> {
     folder.write_record(record)?;
     let results = Results::read(folder)?;
     folder.write(SweepFile::Results, &csv(&results)?)?;
-    folder.write(SweepFile::Report, pages::sweep(&results, true)?.to_html().as_bytes())?;
+    folder.write(
+        SweepFile::Report,
+        pages::sweep(&results, true)?.to_html().as_bytes(),
+    )?;
     Ok(())
 }
 
@@ -158,10 +195,18 @@ fn summary(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
     if let Some(table) = seeds_table(results) {
         writeln!(text, "{}\n", table.to_text())?;
     }
-    writeln!(text, "{}\n", runs_table(results, &results.sorted()).to_text())?;
+    writeln!(
+        text,
+        "{}\n",
+        runs_table(results, &results.sorted()).to_text()
+    )?;
     if let Some((row, figures)) = results.best() {
         let (label, accuracy) = (&row.entry.label, percent(figures.test_accuracy));
-        writeln!(text, "Best {}: {label}, {accuracy} of the test images", results.sort_by.title())?;
+        writeln!(
+            text,
+            "Best {}: {label}, {accuracy} of the test images",
+            results.sort_by.title()
+        )?;
     }
     writeln!(text, "Report: {}", folder.file(SweepFile::Report).display())?;
     Ok(text)
@@ -190,7 +235,9 @@ struct RunJson<'a> {
 }
 
 fn json(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
-    let run = |row: &Row| -> Option<std::path::PathBuf> { Some(folder.path().join(row.entry.run.as_ref()?)) };
+    let run = |row: &Row| -> Option<std::path::PathBuf> {
+        Some(folder.path().join(row.entry.run.as_ref()?))
+    };
     let runs = results.sorted().into_iter().map(|row| RunJson {
         label: &row.entry.label,
         state: row.state(),

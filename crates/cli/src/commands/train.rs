@@ -24,7 +24,9 @@ use start::Start;
 pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let Attempt { run, outcome, .. } = train(args, context)?;
     if outcome == Outcome::Done {
-        context.terminal.print(&format!("{}\n", run.path().display()))?;
+        context
+            .terminal
+            .print(&format!("{}\n", run.path().display()))?;
     }
     Ok(outcome)
 }
@@ -43,31 +45,56 @@ pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Attempt>
     match (&args.resume, &args.path) {
         (Some(path), _) => {
             let run = RunDir::open(path)?;
-            resume(run.recipe(kiln_trainer::bases())?, run, &args.training, context)
+            resume(
+                run.recipe(kiln_trainer::bases())?,
+                run,
+                &args.training,
+                context,
+            )
         }
-        (None, Some(path)) => begin(recipe::read_file(path, &args.overrides)?, &args.training, context),
+        (None, Some(path)) => begin(
+            recipe::read_file(path, &args.overrides)?,
+            &args.training,
+            context,
+        ),
         (None, None) => unreachable!("the command line asks for one of them"),
     }
 }
 
 /// Trains into a new run directory.
-pub fn begin(recipe: Recipe, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<Attempt> {
+pub fn begin(
+    recipe: Recipe,
+    args: &TrainingArgs,
+    context: &Context<'_>,
+) -> anyhow::Result<Attempt> {
     let device = &device(args)?;
     let sets = sets(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
     let run = RunDir::create(&args.runs, &recipe)?;
     let lock = Lock::of(run.path())?;
-    run.write_json(RunFile::Environment, &environment(&recipe, device, context)?)?;
+    run.write_json(
+        RunFile::Environment,
+        &environment(&recipe, device, context)?,
+    )?;
     run.write_json(RunFile::Labels, &sets.train.dataset().classes())?;
     announce(&recipe, &run, &sets, device, context)?;
     let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
-    Ok(Attempt { recipe, run, outcome, lock })
+    Ok(Attempt {
+        recipe,
+        run,
+        outcome,
+        lock,
+    })
 }
 
 /// The device that was asked for, which must work.
 pub fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
     let device = silently(args.device)?;
-    Ok(if args.stock_kernels { device.stock() } else { device })
+    Ok(if args.stock_kernels {
+        device.stock()
+    } else {
+        device
+    })
 }
 
 /// Set to 1, lets training run on a "GPU" that is a program on the processor, to try out `wgpu` where there is no GPU.
@@ -77,13 +104,21 @@ const SOFTWARE: &str = "KILN_SOFTWARE_GPU";
 pub fn silently(kind: DeviceKind) -> Result<Device, TrainError> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let device = Device::new(kind, std::env::var_os(SOFTWARE).is_some_and(|value| value == "1"));
+    let device = Device::new(
+        kind,
+        std::env::var_os(SOFTWARE).is_some_and(|value| value == "1"),
+    );
     std::panic::set_hook(hook);
     device
 }
 
 /// Goes on where the run stood after its last whole epoch.
-pub fn resume(recipe: Recipe, run: RunDir, args: &TrainingArgs, context: &Context<'_>) -> anyhow::Result<Attempt> {
+pub fn resume(
+    recipe: Recipe,
+    run: RunDir,
+    args: &TrainingArgs,
+    context: &Context<'_>,
+) -> anyhow::Result<Attempt> {
     let device = &device(args)?;
     let sets = sets(&recipe, context)?;
     let lock = Lock::of(run.path())?;
@@ -107,15 +142,26 @@ pub fn resume(recipe: Recipe, run: RunDir, args: &TrainingArgs, context: &Contex
     let start = Start::of(&run, &recipe, context)?;
     announce(&recipe, &run, &sets, device, context)?;
     let done = start.history.epochs.len();
-    context.terminal.status("Resuming", &format!("after epoch {done} of {}", recipe.training.epochs()));
+    context.terminal.status(
+        "Resuming",
+        &format!("after epoch {done} of {}", recipe.training.epochs()),
+    );
     let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
-    Ok(Attempt { recipe, run, outcome, lock })
+    Ok(Attempt {
+        recipe,
+        run,
+        outcome,
+        lock,
+    })
 }
 
 /// The images, whose classes must be as many as the model's.
 fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     let sets = dataset::sets(recipe, context)?;
-    match recipe.class_mismatch(recipe.model()?.classes(), sets.train.dataset().classes().len()) {
+    match recipe.class_mismatch(
+        recipe.model()?.classes(),
+        sets.train.dataset().classes().len(),
+    ) {
         Some(problem) => anyhow::bail!("{problem}"),
         None => Ok(sets),
     }
@@ -131,7 +177,11 @@ fn go_on(
     context: &Context<'_>,
 ) -> anyhow::Result<Outcome> {
     let start = Instant::now();
-    let Trained { weights, history, stopped } = phases(recipe, from, sets, run, device, context)?;
+    let Trained {
+        weights,
+        history,
+        stopped,
+    } = phases(recipe, from, sets, run, device, context)?;
     if !history.epochs.is_empty() {
         run.write(RunFile::Weights, &weights.to_bytes())?;
         write_curves(run, &history)?;
@@ -142,28 +192,52 @@ fn go_on(
             0 => "before the first epoch was done".into(),
             n => format!("after epoch {n}; `kiln export {path}` takes the best weights so far"),
         };
-        context.terminal.status("Stopped", &format!("{text}; `kiln train --resume {path}` resumes it"));
+        context.terminal.status(
+            "Stopped",
+            &format!("{text}; `kiln train --resume {path}` resumes it"),
+        );
         return Ok(Outcome::Interrupted);
     }
     if let Some(best) = history.best() {
-        let Epoch { epoch, val_loss, val_accuracy, .. } = best;
-        let (time, accuracy) = (duration(start.elapsed().as_secs_f64()), percent(*val_accuracy));
-        let text = format!("in {time}; best is epoch {epoch}: val_loss {val_loss:.4}, val_accuracy {accuracy}");
+        let Epoch {
+            epoch,
+            val_loss,
+            val_accuracy,
+            ..
+        } = best;
+        let (time, accuracy) = (
+            duration(start.elapsed().as_secs_f64()),
+            percent(*val_accuracy),
+        );
+        let text = format!(
+            "in {time}; best is epoch {epoch}: val_loss {val_loss:.4}, val_accuracy {accuracy}"
+        );
         context.terminal.status("Trained", &text);
     }
     Ok(Outcome::Done)
 }
 
-fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context: &Context<'_>) -> anyhow::Result<()> {
+fn announce(
+    recipe: &Recipe,
+    run: &RunDir,
+    sets: &Sets,
+    device: &Device,
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
     let from = match recipe.data.validation {
-        Validation::Split(_) | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
+        Validation::Split(_)
+        | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
         Validation::Subset(ValidationSubset::Test) => "test images ",
     };
     let counts = recipe.model()?.counts();
     let parameters = if counts.trainable == counts.total() {
         format!("{} parameters", thousands(counts.total()))
     } else {
-        format!("{} of {} parameters", thousands(counts.trainable), thousands(counts.total()))
+        format!(
+            "{} of {} parameters",
+            thousands(counts.trainable),
+            thousands(counts.total())
+        )
     };
     context.terminal.status(
         "Training",
@@ -179,7 +253,10 @@ fn announce(recipe: &Recipe, run: &RunDir, sets: &Sets, device: &Device, context
 
 fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
     let (epochs, best) = curves(history);
-    Ok(run.write(RunFile::Curves, kiln_eval::plot_curves(&epochs, best)?.to_svg().as_bytes())?)
+    Ok(run.write(
+        RunFile::Curves,
+        kiln_eval::plot_curves(&epochs, best)?.to_svg().as_bytes(),
+    )?)
 }
 
 /// A history as the plots take it, with its best epoch.
@@ -191,11 +268,18 @@ pub fn curves(history: &History) -> (Vec<kiln_eval::EpochMetrics>, Option<u32>) 
         val_loss: Some(epoch.val_loss),
         val_accuracy: Some(epoch.val_accuracy),
     };
-    (history.epochs.iter().map(metrics).collect(), history.best().map(|epoch| epoch.epoch as u32))
+    (
+        history.epochs.iter().map(metrics).collect(),
+        history.best().map(|epoch| epoch.epoch as u32),
+    )
 }
 
 /// What a run that begins now is made with.
-pub fn environment(recipe: &Recipe, device: &Device, context: &Context<'_>) -> anyhow::Result<Environment> {
+pub fn environment(
+    recipe: &Recipe,
+    device: &Device,
+    context: &Context<'_>,
+) -> anyhow::Result<Environment> {
     Ok(Environment {
         kiln: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),

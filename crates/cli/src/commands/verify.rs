@@ -44,30 +44,58 @@ pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let mut verified = Vec::new();
     for engine in engines::wanted(&args.engines, &context.assets.cache)? {
         let (place, declared) = (args.engines.place.clone(), DeclarationArgs::default());
-        let engine = EngineArgs { engine, place, parallel_runs: None, declared };
+        let engine = EngineArgs {
+            engine,
+            place,
+            parallel_runs: None,
+            declared,
+        };
         let model = engines::load(&args.model, &engine, context.threads, &context.assets.cache)?;
         let verification = verify(&model, args)?;
         if let Some(fallback) = &model.receipt().fallback {
-            context.terminal.status("Falling back", &format!("to the CPU: {fallback}"));
+            context
+                .terminal
+                .status("Falling back", &format!("to the CPU: {fallback}"));
         }
         verified.push((ReceiptRecord::from(model.receipt()), verification));
     }
-    let passed = verified.iter().all(|(_, verification)| verification.passed());
-    context.terminal.print(&if args.json { json(args, &verified)? } else { lines(&verified)? })?;
-    Ok(if passed { Outcome::Done } else { Outcome::CheckFailed })
+    let passed = verified
+        .iter()
+        .all(|(_, verification)| verification.passed());
+    context.terminal.print(&if args.json {
+        json(args, &verified)?
+    } else {
+        lines(&verified)?
+    })?;
+    Ok(if passed {
+        Outcome::Done
+    } else {
+        Outcome::CheckFailed
+    })
 }
 
 fn verify(model: &Model, args: &VerifyArgs) -> anyhow::Result<Verification> {
-    model.verify().map_err(|reason| anyhow::anyhow!("cannot verify `{}`: {reason}", args.model.display()))
+    model
+        .verify()
+        .map_err(|reason| anyhow::anyhow!("cannot verify `{}`: {reason}", args.model.display()))
 }
 
 /// `tract 0.23 (cpu): 10 golden vectors, largest difference 2.1e-6 (allowed 1.0e-4): passed`.
 fn lines(verified: &[(ReceiptRecord, Verification)]) -> anyhow::Result<String> {
     let mut text = String::new();
     for (runtime, verification) in verified {
-        let verdict = if verification.passed() { "passed" } else { "FAILED" };
+        let verdict = if verification.passed() {
+            "passed"
+        } else {
+            "FAILED"
+        };
         // Labels and the images' origins are the file's.
-        writeln!(text, "{}: {}: {verdict}", runtime.describe(), shown(&verification.to_string(), usize::MAX))?;
+        writeln!(
+            text,
+            "{}: {}: {verdict}",
+            runtime.describe(),
+            shown(&verification.to_string(), usize::MAX)
+        )?;
     }
     Ok(text)
 }
@@ -79,8 +107,14 @@ fn json(args: &VerifyArgs, verified: &[(ReceiptRecord, Verification)]) -> anyhow
         computed_by: &verification.computed_by,
         vectors: verification.replays.iter().map(record).collect(),
     });
-    let passed = verified.iter().all(|(_, verification)| verification.passed());
-    let report = Report { model: args.model.display().to_string(), passed, engines: engines.collect() };
+    let passed = verified
+        .iter()
+        .all(|(_, verification)| verification.passed());
+    let report = Report {
+        model: args.model.display().to_string(),
+        passed,
+        engines: engines.collect(),
+    };
     Ok(format!("{}\n", serde_json::to_string_pretty(&report)?))
 }
 

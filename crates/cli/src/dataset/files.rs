@@ -26,7 +26,11 @@ pub struct FileSets {
 
 impl FileSets {
     pub fn new(skip_bad: bool) -> Self {
-        Self { skip_bad, subsets: RefCell::default(), skipped: RefCell::default() }
+        Self {
+            skip_bad,
+            subsets: RefCell::default(),
+            skipped: RefCell::default(),
+        }
     }
 
     /// Whether images that cannot be read are left out.
@@ -49,7 +53,11 @@ impl FileSets {
         }
         let (train, validation, test) = match find(source)? {
             Folder::Whole(all) => (all, None, None),
-            Folder::Divided { train, validation, test } => (train, validation, test),
+            Folder::Divided {
+                train,
+                validation,
+                test,
+            } => (train, validation, test),
         };
         train.check_classes()?;
         let read = |listing| self.read(listing, context);
@@ -58,24 +66,34 @@ impl FileSets {
             validation: validation.map(read).transpose()?,
             test: test.map(read).transpose()?,
         };
-        self.subsets.borrow_mut().insert(source.clone(), subsets.clone());
+        self.subsets
+            .borrow_mut()
+            .insert(source.clone(), subsets.clone());
         Ok(subsets)
     }
 
     /// Reads the images of a listing.
     pub fn read(&self, listing: Listing, context: &Context<'_>) -> anyhow::Result<Arc<Dataset>> {
         let (name, count, start) = (listing.name().to_string(), listing.len(), Instant::now());
-        let bar = context.terminal.progress("     Reading", Some(count as u64));
+        let bar = context
+            .terminal
+            .progress("     Reading", Some(count as u64));
         let others = passed_over(&listing);
         let read = listing.read(self.skip_bad, &|| bar.inc(1));
         bar.finish_and_clear();
         let read = read?;
         let time = duration(start.elapsed().as_secs_f64());
-        context.terminal.status("Read", &format!("{} of {name} in {time}", counted(count as u64, "image")));
+        context.terminal.status(
+            "Read",
+            &format!("{} of {name} in {time}", counted(count as u64, "image")),
+        );
         if let Some(others) = others {
             context.terminal.detail(&others);
         }
-        self.skipped(read.bad.len() as u64, read.bad.iter().map(ToString::to_string));
+        self.skipped(
+            read.bad.len() as u64,
+            read.bad.iter().map(ToString::to_string),
+        );
         Ok(Arc::new(read.dataset))
     }
 
@@ -85,10 +103,16 @@ impl FileSets {
         if *count == 0 {
             return;
         }
-        let more = (*count as usize).checked_sub(listed.len()).filter(|&more| more > 0);
+        let more = (*count as usize)
+            .checked_sub(listed.len())
+            .filter(|&more| more > 0);
         let more = more.map(|more| format!("and {} more", thousands(more)));
         let lines: Vec<String> = listed.iter().cloned().chain(more).collect();
-        terminal.left_out("Skipped", &format!("{} that cannot be read:", counted(*count, "image")), &lines);
+        terminal.left_out(
+            "Skipped",
+            &format!("{} that cannot be read:", counted(*count, "image")),
+            &lines,
+        );
     }
 }
 
@@ -97,15 +121,25 @@ const MOST_ENDINGS: usize = 10;
 
 /// `3 other files passed over: .txt 2, .gif 1`, if there are any, those first of which there are most.
 pub fn passed_over(listing: &Listing) -> Option<String> {
-    let mut endings: Vec<(&str, u64)> =
-        listing.passed_over().iter().map(|(ending, count)| (ending.as_str(), *count)).collect();
+    let mut endings: Vec<(&str, u64)> = listing
+        .passed_over()
+        .iter()
+        .map(|(ending, count)| (ending.as_str(), *count))
+        .collect();
     endings.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let all: u64 = endings.iter().map(|(_, count)| count).sum();
-    let named = endings.iter().take(MOST_ENDINGS).map(|(ending, count)| match *ending {
-        "" => format!("without an ending {}", thousands(*count as usize)),
-        ending => format!(".{ending} {}", thousands(*count as usize)),
-    });
-    let more = if endings.len() > MOST_ENDINGS { ", …" } else { "" };
+    let named = endings
+        .iter()
+        .take(MOST_ENDINGS)
+        .map(|(ending, count)| match *ending {
+            "" => format!("without an ending {}", thousands(*count as usize)),
+            ending => format!(".{ending} {}", thousands(*count as usize)),
+        });
+    let more = if endings.len() > MOST_ENDINGS {
+        ", …"
+    } else {
+        ""
+    };
     let named = named.collect::<Vec<_>>().join(", ");
     (all > 0).then(|| format!("{} passed over: {named}{more}", counted(all, "other file")))
 }

@@ -27,14 +27,22 @@ pub fn subsets(source: &DataSource, context: &Context<'_>) -> anyhow::Result<Sub
     match source {
         DataSource::Named(name) => {
             let load = |subset| load(*name, subset, context);
-            Ok(Subsets { train: load(Subset::Train)?, validation: None, test: Some(load(Subset::Test)?) })
+            Ok(Subsets {
+                train: load(Subset::Train)?,
+                validation: None,
+                test: Some(load(Subset::Test)?),
+            })
         }
         DataSource::Folder(_) | DataSource::Csv(_) => context.files.subsets(source, context),
     }
 }
 
 /// Loads a subset of a data set, fetching it first if need be.
-pub fn load(name: DatasetName, subset: Subset, context: &Context<'_>) -> anyhow::Result<Arc<Dataset>> {
+pub fn load(
+    name: DatasetName,
+    subset: Subset,
+    context: &Context<'_>,
+) -> anyhow::Result<Arc<Dataset>> {
     match name {
         DatasetName::Mnist => {
             let fetched = context.assets.need(&Asset::mnist())?;
@@ -57,14 +65,26 @@ pub fn gap(source: &DataSource, context: &Context<'_>) -> Option<String> {
 }
 
 /// SHA-256 of each file of a data set that has few, of each subset of one that has many.
-pub fn checksums(source: &DataSource, context: &Context<'_>) -> anyhow::Result<BTreeMap<String, String>> {
+pub fn checksums(
+    source: &DataSource,
+    context: &Context<'_>,
+) -> anyhow::Result<BTreeMap<String, String>> {
     if let DataSource::Named(DatasetName::Mnist) = source {
-        return Ok(Asset::mnist().files.into_iter().map(|file| (file.name, file.sha256)).collect());
+        return Ok(Asset::mnist()
+            .files
+            .into_iter()
+            .map(|file| (file.name, file.sha256))
+            .collect());
     }
-    let Subsets { train, validation, test } = subsets(source, context)?;
+    let Subsets {
+        train,
+        validation,
+        test,
+    } = subsets(source, context)?;
     let sets = [Some(train), validation, test].into_iter().flatten();
-    let mut checksums: BTreeMap<String, String> =
-        sets.filter_map(|set| Some((format!("images of {}", set.name()), set.checksum()?))).collect();
+    let mut checksums: BTreeMap<String, String> = sets
+        .filter_map(|set| Some((format!("images of {}", set.name()), set.checksum()?)))
+        .collect();
     if let DataSource::Csv(path) = source {
         // The labels are in the list.
         checksums.insert(path.clone(), list_checksum(Path::new(path))?);
@@ -83,7 +103,11 @@ pub struct Sets {
 /// Loads what a recipe asks for.
 pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     let (data, seed) = (&recipe.data, recipe.training.seed);
-    let Parts { mut train, validation, test } = parts(recipe, context)?;
+    let Parts {
+        mut train,
+        validation,
+        test,
+    } = parts(recipe, context)?;
     if let Some(limit) = data.limit {
         train = train.take(limit, seed);
     }
@@ -94,7 +118,11 @@ pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     };
     let split = |all: View, fraction| -> anyhow::Result<Sets> {
         let (train, validation) = all.split(fraction, seed)?;
-        Ok(Sets { train, validation, sources: vec![all] })
+        Ok(Sets {
+            train,
+            validation,
+            sources: vec![all],
+        })
     };
     let sets = match (data.validation, validation) {
         (Validation::Split(fraction), None) => split(train, fraction)?,
@@ -103,7 +131,9 @@ pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
             data.dataset
         ),
         (Validation::Subset(ValidationSubset::Test), _) => two(train, limited(test, recipe)),
-        (Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto), Some(own)) => two(train, own),
+        (Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto), Some(own)) => {
+            two(train, own)
+        }
         (Validation::Subset(ValidationSubset::Auto), None) => split(train, Data::DEFAULT_SPLIT)?,
         (Validation::Subset(ValidationSubset::Val), None) => bail!(
             "`{}` has no folder `val` beside `train`: leave out `data.validation`, or set `data.validation_split`",
@@ -120,7 +150,11 @@ pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     }
     // Images that cannot be read may have been the only ones of their class.
     let counts = sets.train.class_counts();
-    if let Some(empty) = counts.iter().position(|&count| count == 0).filter(|_| data.limit.is_none()) {
+    if let Some(empty) = counts
+        .iter()
+        .position(|&count| count == 0)
+        .filter(|_| data.limit.is_none())
+    {
         bail!(
             "class `{}` of `{}` has no training image: expected at least one for each class: add some, or remove the class",
             sets.train.dataset().classes()[empty],
@@ -156,19 +190,40 @@ struct Parts {
 
 fn parts(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Parts> {
     let data = &recipe.data;
-    let Subsets { train, validation, test } = subsets(&data.dataset, context)?;
+    let Subsets {
+        train,
+        validation,
+        test,
+    } = subsets(&data.dataset, context)?;
     let (train, validation) = (View::all(train), validation.map(View::all));
     match (test, data.test_split) {
-        (Some(test), None) => Ok(Parts { train, validation, test: View::all(test) }),
+        (Some(test), None) => Ok(Parts {
+            train,
+            validation,
+            test: View::all(test),
+        }),
         (Some(_), Some(_)) => {
-            bail!("`{}` has test images of its own: leave out `data.test_split`, or move them away", data.dataset)
+            bail!(
+                "`{}` has test images of its own: leave out `data.test_split`, or move them away",
+                data.dataset
+            )
         }
         (None, fraction) => {
-            let (train, test) = train.split(fraction.unwrap_or(Data::DEFAULT_SPLIT), recipe.training.seed)?;
+            let (train, test) = train.split(
+                fraction.unwrap_or(Data::DEFAULT_SPLIT),
+                recipe.training.seed,
+            )?;
             if test.is_empty() {
-                bail!("there are no test images: raise `data.test_split`, or add images to `{}`", data.dataset);
+                bail!(
+                    "there are no test images: raise `data.test_split`, or add images to `{}`",
+                    data.dataset
+                );
             }
-            Ok(Parts { train, validation, test })
+            Ok(Parts {
+                train,
+                validation,
+                test,
+            })
         }
     }
 }
@@ -210,17 +265,36 @@ mod tests {
 
     #[test]
     fn a_data_set_is_named_with_or_without_its_subset() {
-        assert_eq!(parse("mnist").unwrap(), Named::Subset(DatasetName::Mnist, Subset::Test));
-        assert_eq!(parse("mnist:train").unwrap(), Named::Subset(DatasetName::Mnist, Subset::Train));
-        assert!(parse("cifar").unwrap_err().to_string().contains("unknown data set `cifar`"));
-        assert!(parse("mnist:val").unwrap_err().to_string().contains("has no subset `val`"));
+        assert_eq!(
+            parse("mnist").unwrap(),
+            Named::Subset(DatasetName::Mnist, Subset::Test)
+        );
+        assert_eq!(
+            parse("mnist:train").unwrap(),
+            Named::Subset(DatasetName::Mnist, Subset::Train)
+        );
+        assert!(
+            parse("cifar")
+                .unwrap_err()
+                .to_string()
+                .contains("unknown data set `cifar`")
+        );
+        assert!(
+            parse("mnist:val")
+                .unwrap_err()
+                .to_string()
+                .contains("has no subset `val`")
+        );
     }
 
     #[test]
     fn a_data_set_is_a_folder_or_a_file_that_exists() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
-        assert_eq!(parse(path).unwrap(), Named::Files(DataSource::Folder(path.into())));
+        assert_eq!(
+            parse(path).unwrap(),
+            Named::Files(DataSource::Folder(path.into()))
+        );
         let file = format!("{path}/list.csv");
         assert!(parse(&file).is_err());
         std::fs::write(&file, "").unwrap();

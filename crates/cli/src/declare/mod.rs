@@ -39,7 +39,12 @@ impl Declared {
             scale: args.scale,
             mean: args.mean.clone(),
             std: args.std.clone(),
-            labels: args.labels.as_deref().map(labels::read).transpose().map_err(anyhow::Error::msg)?,
+            labels: args
+                .labels
+                .as_deref()
+                .map(labels::read)
+                .transpose()
+                .map_err(anyhow::Error::msg)?,
             layout: args.layout,
             output: args.output,
         };
@@ -47,20 +52,38 @@ impl Declared {
     }
 
     /// By `key=value` settings.
-    pub fn by_settings(model: &Path, sidecar: Option<&Path>, settings: &[String]) -> anyhow::Result<Self> {
+    pub fn by_settings(
+        model: &Path,
+        sidecar: Option<&Path>,
+        settings: &[String],
+    ) -> anyhow::Result<Self> {
         // Paths on the command line are relative to the working directory.
-        let options = Declaration::parse("", "--set", settings, |file| labels::read(Path::new(file)))?;
+        let options =
+            Declaration::parse("", "--set", settings, |file| labels::read(Path::new(file)))?;
         Self::new(model, sidecar, options, "--set ")
     }
 
-    fn new(model: &Path, sidecar: Option<&Path>, options: Declaration, prefix: &'static str) -> anyhow::Result<Self> {
+    fn new(
+        model: &Path,
+        sidecar: Option<&Path>,
+        options: Declaration,
+        prefix: &'static str,
+    ) -> anyhow::Result<Self> {
         let beside = model.with_extension("toml");
-        Ok(Self { options, sidecar: sidecar::find(sidecar, &beside)?, prefix, beside })
+        Ok(Self {
+            options,
+            sidecar: sidecar::find(sidecar, &beside)?,
+            prefix,
+            beside,
+        })
     }
 
     /// All of it as one.
     pub fn declaration(&self) -> Declaration {
-        let sidecar = self.sidecar.as_ref().map(|(_, declaration)| declaration.clone());
+        let sidecar = self
+            .sidecar
+            .as_ref()
+            .map(|(_, declaration)| declaration.clone());
         self.options.clone().over(sidecar.unwrap_or_default())
     }
 
@@ -74,21 +97,39 @@ impl Declared {
             }
             .into();
         }
-        let options =
-            keys.iter().filter(|(_, says)| says(&self.options)).map(|(key, _)| format!("{}{key}", self.prefix));
+        let options = keys
+            .iter()
+            .filter(|(_, says)| says(&self.options))
+            .map(|(key, _)| format!("{}{key}", self.prefix));
         let options: Vec<String> = options.collect();
-        let sidecar = self.sidecar.iter().filter(|(_, said)| keys.iter().any(|(_, says)| says(said)));
+        let sidecar = self
+            .sidecar
+            .iter()
+            .filter(|(_, said)| keys.iter().any(|(_, says)| says(said)));
         // A name for the preprocessing stands for all that it comprises.
-        let hidden = self.options.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");
-        let sidecar = sidecar.filter(|_| !hidden).map(|(path, _)| path.display().to_string());
-        options.into_iter().chain(sidecar).collect::<Vec<_>>().join(", ")
+        let hidden =
+            self.options.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");
+        let sidecar = sidecar
+            .filter(|_| !hidden)
+            .map(|(path, _)| path.display().to_string());
+        options
+            .into_iter()
+            .chain(sidecar)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Says what to do where a model's file does not say what it needs, or what the file is, where it is part of a model by its
     /// metadata.
-    pub fn explain(&self, error: LoadError, metadata: impl FnOnce() -> Option<Metadata>) -> anyhow::Error {
-        if matches!(error.kind, LoadErrorKind::NotSaid { .. } | LoadErrorKind::Input { .. })
-            && let Some(layer) = metadata().as_ref().and_then(behind_layer)
+    pub fn explain(
+        &self,
+        error: LoadError,
+        metadata: impl FnOnce() -> Option<Metadata>,
+    ) -> anyhow::Error {
+        if matches!(
+            error.kind,
+            LoadErrorKind::NotSaid { .. } | LoadErrorKind::Input { .. }
+        ) && let Some(layer) = metadata().as_ref().and_then(behind_layer)
         {
             return anyhow::anyhow!(
                 "{} holds only the layers behind `{layer}` (`kiln export --head-only`) and takes the output of that layer, not \
@@ -132,9 +173,14 @@ impl Declared {
 
 /// The files that a model is read from, and what is said about it.
 pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
-    let DeclarationArgs { labels, sidecar, .. } = args;
+    let DeclarationArgs {
+        labels, sidecar, ..
+    } = args;
     let named = [labels, sidecar].into_iter().flatten().cloned();
-    [model.to_path_buf(), model.with_extension("toml")].into_iter().chain(named).collect()
+    [model.to_path_buf(), model.with_extension("toml")]
+        .into_iter()
+        .chain(named)
+        .collect()
 }
 
 /// What a model's file says about it; nothing where it cannot be read, which loading it says better.

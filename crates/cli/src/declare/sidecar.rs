@@ -22,17 +22,31 @@ pub fn find(named: Option<&Path>, beside: &Path) -> anyhow::Result<Option<(PathB
         return Ok(None);
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    let declaration =
-        Declaration::parse(&text, &path.display().to_string(), &[], |file| labels::read(&folder.join(file)))?;
+    let declaration = Declaration::parse(&text, &path.display().to_string(), &[], |file| {
+        labels::read(&folder.join(file))
+    })?;
     Ok(Some((path.into(), declaration)))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let fail = |error: std::io::Error| anyhow!("cannot read the sidecar {}: {error}: check the path", path.display());
+    let fail = |error: std::io::Error| {
+        anyhow!(
+            "cannot read the sidecar {}: {error}: check the path",
+            path.display()
+        )
+    };
     let metadata = std::fs::metadata(path).map_err(fail)?;
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        bail!("the sidecar {} is not a text file of at most 16 MiB: check the path", path.display());
+        bail!(
+            "the sidecar {} is not a text file of at most 16 MiB: check the path",
+            path.display()
+        );
     }
     let bytes = std::fs::read(path).map_err(fail)?;
-    String::from_utf8(bytes).map_err(|_| anyhow!("the sidecar {} is not UTF-8 text: write it as TOML", path.display()))
+    String::from_utf8(bytes).map_err(|_| {
+        anyhow!(
+            "the sidecar {} is not UTF-8 text: write it as TOML",
+            path.display()
+        )
+    })
 }

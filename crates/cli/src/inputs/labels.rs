@@ -21,11 +21,18 @@ impl Labels {
     /// The number of a class that an image has by this source.
     pub fn number(&self, class: &str, source: &str) -> anyhow::Result<u32> {
         let Some(&[number, last]) = self.0.get(class) else {
-            let mut known: Vec<(u32, &str)> =
-                self.0.iter().map(|(class, number)| (number[0], class.as_str())).collect();
+            let mut known: Vec<(u32, &str)> = self
+                .0
+                .iter()
+                .map(|(class, number)| (number[0], class.as_str()))
+                .collect();
             known.sort_unstable();
             let shown: Vec<&str> = known.iter().take(20).map(|(_, class)| *class).collect();
-            let more = if known.len() > shown.len() { ", …" } else { "" };
+            let more = if known.len() > shown.len() {
+                ", …"
+            } else {
+                ""
+            };
             bail!(
                 "{source} has the class `{class}`: the model has {}{more}: check the names, or the data set",
                 shown.join(", ")
@@ -49,9 +56,13 @@ mod tests {
     fn a_name_of_two_classes_is_no_label() {
         let labels = Labels::new(&["crane", "cat", "crane"].map(String::from));
         assert_eq!(labels.number("cat", "`list.csv`").unwrap(), 1);
-        let message = labels.number("crane", "`list.csv`").unwrap_err().to_string();
+        let message = labels
+            .number("crane", "`list.csv`")
+            .unwrap_err()
+            .to_string();
         assert!(
-            message.contains("classes 0 and 2 of the model are both called") && message.contains("--labels"),
+            message.contains("classes 0 and 2 of the model are both called")
+                && message.contains("--labels"),
             "{message}"
         );
     }

@@ -57,7 +57,9 @@ impl Input {
         match &self.image {
             Image::File { path, .. } => Some(path.to_string_lossy()),
             Image::Stdin => Some("-".into()),
-            Image::Loaded { dataset, index } => dataset.path(*index as usize).map(Path::to_string_lossy),
+            Image::Loaded { dataset, index } => {
+                dataset.path(*index as usize).map(Path::to_string_lossy)
+            }
         }
     }
 
@@ -67,8 +69,15 @@ impl Input {
     }
 
     /// Reads and decodes the image and writes the model's input.
-    pub fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
-        let read = |reason, name: &str| PreprocessError::Read { image: name.to_owned(), reason };
+    pub fn prepare(
+        &self,
+        preprocessor: &Preprocessor,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        let read = |reason, name: &str| PreprocessError::Read {
+            image: name.to_owned(),
+            reason,
+        };
         match &self.image {
             Image::File { root, path } => {
                 let path = root.join(path);
@@ -78,10 +87,15 @@ impl Input {
             }
             Image::Stdin => {
                 let (name, mut bytes) = ("standard input", Vec::new());
-                Stdin::default().take(MAX_STDIN).read_to_end(&mut bytes).map_err(|reason| read(reason, name))?;
+                Stdin::default()
+                    .take(MAX_STDIN)
+                    .read_to_end(&mut bytes)
+                    .map_err(|reason| read(reason, name))?;
                 preprocessor.raw(Pixels::decode(&bytes, name)?.as_raw(), out)
             }
-            Image::Loaded { dataset, index } => preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out),
+            Image::Loaded { dataset, index } => {
+                preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out)
+            }
         }
     }
 }
@@ -107,10 +121,28 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    fn new(source: Source, count: Option<u64>, images: impl Iterator<Item = Found> + Send + 'static) -> Self {
-        let number = |(index, found): (u64, Found)| found.map(|(image, label)| Input { index, label, image });
+    fn new(
+        source: Source,
+        count: Option<u64>,
+        images: impl Iterator<Item = Found> + Send + 'static,
+    ) -> Self {
+        let number = |(index, found): (u64, Found)| {
+            found.map(|(image, label)| Input {
+                index,
+                label,
+                image,
+            })
+        };
         let images = Box::new((0..).zip(images).map(number));
-        Self { source, count, has_paths: true, has_labels: false, resumed: 0, passed: 0, images }
+        Self {
+            source,
+            count,
+            has_paths: true,
+            has_labels: false,
+            resumed: 0,
+            passed: 0,
+            images,
+        }
     }
 
     /// The images of a view; each has the place that it has in the data set.
@@ -121,9 +153,24 @@ impl Inputs {
         let indices = view.indices().to_vec();
         let images = indices.into_iter().map(move |index| {
             let label = Some(dataset.labels()[index as usize]);
-            Ok(Input { index: index.into(), label, image: Image::Loaded { dataset: Arc::clone(&dataset), index } })
+            Ok(Input {
+                index: index.into(),
+                label,
+                image: Image::Loaded {
+                    dataset: Arc::clone(&dataset),
+                    index,
+                },
+            })
         });
-        Self { source, count, has_paths, has_labels: true, resumed: 0, passed: 0, images: Box::new(images) }
+        Self {
+            source,
+            count,
+            has_paths,
+            has_labels: true,
+            resumed: 0,
+            passed: 0,
+            images: Box::new(images),
+        }
     }
 
     /// Only the images of a shard.
@@ -131,8 +178,10 @@ impl Inputs {
     pub fn shard(mut self, shard: Option<Shard>) -> Self {
         if let Some(shard) = shard {
             self.count = self.count.map(|count| shard.count(count));
-            self.images =
-                Box::new(self.images.filter(move |input| input.as_ref().map_or(true, |i| shard.has(i.index))));
+            self.images = Box::new(
+                self.images
+                    .filter(move |input| input.as_ref().map_or(true, |i| shard.has(i.index))),
+            );
         }
         self
     }
@@ -152,7 +201,10 @@ impl Inputs {
                 ),
             }
         }
-        anyhow::bail!("{} has no image {index}, which the predictions have: resume with the same images", self.source)
+        anyhow::bail!(
+            "{} has no image {index}, which the predictions have: resume with the same images",
+            self.source
+        )
     }
 }
 

@@ -32,12 +32,18 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').map(|(number, of)| (number.parse::<u64>(), of.parse::<u64>()));
+        let parts = text
+            .split_once('/')
+            .map(|(number, of)| (number.parse::<u64>(), of.parse::<u64>()));
         match parts {
-            Some((Ok(number), Ok(of))) if (1..=of).contains(&number) && u32::try_from(of).is_ok() => {
+            Some((Ok(number), Ok(of)))
+                if (1..=of).contains(&number) && u32::try_from(of).is_ok() =>
+            {
                 Ok(Self { number, of })
             }
-            _ => Err("expected i/n with i from 1 to n, such as 1/4 for the first of four".to_owned()),
+            _ => {
+                Err("expected i/n with i from 1 to n, such as 1/4 for the first of four".to_owned())
+            }
         }
     }
 }
@@ -49,10 +55,17 @@ mod tests {
     #[test]
     fn shards_are_disjoint_and_together_everything() {
         for of in 1..=5 {
-            let shards: Vec<Shard> = (1..=of).map(|number| format!("{number}/{of}").parse().unwrap()).collect();
+            let shards: Vec<Shard> = (1..=of)
+                .map(|number| format!("{number}/{of}").parse().unwrap())
+                .collect();
             for images in 0..12 {
-                let held = |shard: &Shard| (0..images).filter(|&index| shard.has(index)).count() as u64;
-                assert!(shards.iter().all(|shard| shard.count(images) == held(shard)));
+                let held =
+                    |shard: &Shard| (0..images).filter(|&index| shard.has(index)).count() as u64;
+                assert!(
+                    shards
+                        .iter()
+                        .all(|shard| shard.count(images) == held(shard))
+                );
                 assert_eq!(shards.iter().map(held).sum::<u64>(), images);
             }
         }
@@ -61,7 +74,10 @@ mod tests {
     #[test]
     fn numbers_go_from_one() {
         for text in ["0/4", "5/4", "1", "1/0", "a/b", "-1/2", "1/2/3", ""] {
-            assert!(text.parse::<Shard>().unwrap_err().contains("from 1 to n"), "{text}");
+            assert!(
+                text.parse::<Shard>().unwrap_err().contains("from 1 to n"),
+                "{text}"
+            );
         }
     }
 }

@@ -16,12 +16,18 @@ impl Source {
     /// What has the same name wherever it is used: a data set, or standard input.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
-        Self { places: vec![name.clone()], names: vec![name] }
+        Self {
+            places: vec![name.clone()],
+            names: vec![name],
+        }
     }
 
     /// A folder, a list or a file of many images, by its path.
     pub fn at(path: &Path) -> Self {
-        Self { names: vec![path.display().to_string()], places: vec![place(path)] }
+        Self {
+            names: vec![path.display().to_string()],
+            places: vec![place(path)],
+        }
     }
 
     /// A single image, or a pattern of them. The place is its folder: their paths are looked at one by one.
@@ -30,7 +36,10 @@ impl Source {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        Self { names: vec![path.display().to_string()], places: vec![place(folder)] }
+        Self {
+            names: vec![path.display().to_string()],
+            places: vec![place(folder)],
+        }
     }
 
     /// Several, one after another.
@@ -70,7 +79,10 @@ pub fn quoted(names: &[String]) -> String {
 /// A path whichever way it was written; what is not there cannot be a link.
 fn place(path: &Path) -> String {
     let absolute = |_| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    path.canonicalize().unwrap_or_else(absolute).display().to_string()
+    path.canonicalize()
+        .unwrap_or_else(absolute)
+        .display()
+        .to_string()
 }
 
 #[cfg(test)]
@@ -79,7 +91,9 @@ mod tests {
 
     #[test]
     fn messages_name_few() {
-        let source = |names: &[&str]| Source::several(names.iter().map(|name| Source::named(*name))).to_string();
+        let source = |names: &[&str]| {
+            Source::several(names.iter().map(|name| Source::named(*name))).to_string()
+        };
         assert_eq!(source(&["a"]), "`a`");
         assert_eq!(source(&["a", "b"]), "`a` and `b`");
         assert_eq!(source(&["a", "b", "c", "d"]), "`a`, …, `d` (4 in all)");

@@ -62,6 +62,8 @@ fn start() -> io::Result<Receiver<io::Result<Vec<u8>>>> {
             }
         }
     };
-    std::thread::Builder::new().name("kiln-stdin".into()).spawn(read)?;
+    std::thread::Builder::new()
+        .name("kiln-stdin".into())
+        .spawn(read)?;
     Ok(receiver)
 }

@@ -12,10 +12,14 @@ use crate::{dataset, picture};
 pub fn hidden(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<String>> {
     let source = &record.recipe.data.dataset;
     // A named data set is fetched if need be.
-    if let (DataSource::Folder(_) | DataSource::Csv(_), Some(gap)) = (source, dataset::gap(source, context)) {
+    if let (DataSource::Folder(_) | DataSource::Csv(_), Some(gap)) =
+        (source, dataset::gap(source, context))
+    {
         return Ok(Some(gap));
     }
-    let Some(environment) = &record.environment else { return Ok(None) };
+    let Some(environment) = &record.environment else {
+        return Ok(None);
+    };
     let changed = environment.data != dataset::checksums(source, context)?;
     Ok(changed.then(|| format!("the images of `{source}` have changed since it was trained")))
 }
@@ -30,11 +34,26 @@ pub fn images(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Secti
         thousands(sets.train.len()),
         thousands(sets.validation.len()),
     );
-    let figure = |name: &str, picture, caption: &str| Figure { name: name.into(), picture, caption: caption.into() };
-    let mut figures = vec![figure("samples", picture::samples(&sets.train)?, "Images of every class")];
+    let figure = |name: &str, picture, caption: &str| Figure {
+        name: name.into(),
+        picture,
+        caption: caption.into(),
+    };
+    let mut figures = vec![figure(
+        "samples",
+        picture::samples(&sets.train)?,
+        "Images of every class",
+    )];
     if recipe.augmentation.is_some() {
         let picture = picture::augmented(&sets.train, recipe)?;
-        figures.push(figure("augmented", picture, "Images as they are, and as the first epochs see them"));
+        figures.push(figure(
+            "augmented",
+            picture,
+            "Images as they are, and as the first epochs see them",
+        ));
     }
-    Ok(Section { title: "Training images".into(), blocks: vec![Block::Text(text), Block::Figures(figures)] })
+    Ok(Section {
+        title: "Training images".into(),
+        blocks: vec![Block::Text(text), Block::Figures(figures)],
+    })
 }

@@ -29,11 +29,17 @@ pub fn mistakes(record: &RunRecord) -> anyhow::Result<Option<Mistakes>> {
     }
     let predictions = predictions::read(&record.run.read(RunFile::Predictions)?)
         .map_err(|error| anyhow::anyhow!("{}: {error}: run the recipe again", path.display()))?;
-    let mut wrong: Vec<Prediction> = predictions.into_iter().filter(|p| p.label != p.predicted).collect();
+    let mut wrong: Vec<Prediction> = predictions
+        .into_iter()
+        .filter(|p| p.label != p.predicted)
+        .collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     let count = wrong.len();
     wrong.truncate(SHOWN);
-    Ok(Some(Mistakes { count, surest: wrong }))
+    Ok(Some(Mistakes {
+        count,
+        surest: wrong,
+    }))
 }
 
 impl Mistakes {
@@ -55,12 +61,23 @@ impl Mistakes {
             if mistake.index >= images.len() {
                 let (at, last) = (mistake.index, images.len() - 1);
                 let path = record.run.file(RunFile::Predictions);
-                bail!("{}: found image {at}, expected 0 to {last}: run the recipe again", path.display());
+                bail!(
+                    "{}: found image {at}, expected 0 to {last}: run the recipe again",
+                    path.display()
+                );
             }
-            let Prediction { index, label, predicted, probability } = mistake;
+            let Prediction {
+                index,
+                label,
+                predicted,
+                probability,
+            } = mistake;
             let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
             let description = format!("image {index}: {label}, taken for {predicted}");
-            Ok(Card { tile: thumbnail(images, *index, &caption)?, description })
+            Ok(Card {
+                tile: thumbnail(images, *index, &caption)?,
+                description,
+            })
         };
         self.surest.iter().map(card).collect()
     }

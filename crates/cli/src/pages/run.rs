@@ -30,9 +30,16 @@ pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
     if let Some(mistakes) = mistakes(record)? {
         let hidden = hidden(record, context)?;
         if let Some(reason) = &hidden {
-            context.terminal.status("Note", &format!("the page is without images: {reason}"));
+            context
+                .terminal
+                .status("Note", &format!("the page is without images: {reason}"));
         }
-        sections.push(mistakes_section(&mistakes, record, hidden.as_deref(), context)?);
+        sections.push(mistakes_section(
+            &mistakes,
+            record,
+            hidden.as_deref(),
+            context,
+        )?);
         if hidden.is_none() {
             sections.push(images(record, context)?);
         }
@@ -50,15 +57,29 @@ pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
 }
 
 fn highlights(record: &RunRecord) -> anyhow::Result<Vec<(String, String)>> {
-    let test = record.evaluations.first().map(|measured| &measured.evaluation);
+    let test = record
+        .evaluations
+        .first()
+        .map(|measured| &measured.evaluation);
     let test = test.map(|evaluation| {
-        [fact("Test accuracy", percent(evaluation.accuracy)), fact("Test loss", format!("{:.4}", evaluation.loss))]
+        [
+            fact("Test accuracy", percent(evaluation.accuracy)),
+            fact("Test loss", format!("{:.4}", evaluation.loss)),
+        ]
     });
     let best = record.history.best();
     let validation = best.map(|best| fact("Validation accuracy", percent(best.val_accuracy)));
     let parameters = thousands(record.recipe.model()?.counts().total());
-    let rest = [fact("Parameters", parameters), fact("Training time", duration(record.seconds()))];
-    Ok(test.into_iter().flatten().chain(validation).chain(rest).collect())
+    let rest = [
+        fact("Parameters", parameters),
+        fact("Training time", duration(record.seconds())),
+    ];
+    Ok(test
+        .into_iter()
+        .flatten()
+        .chain(validation)
+        .chain(rest)
+        .collect())
 }
 
 fn training(record: &RunRecord) -> anyhow::Result<Section> {
@@ -85,13 +106,23 @@ fn training(record: &RunRecord) -> anyhow::Result<Section> {
     }
     let figure = |curve: Curve, caption: &str| -> anyhow::Result<Figure> {
         let (name, picture) = (curve.name().into(), plot_curve(curve, &epochs, best)?);
-        Ok(Figure { name, picture, caption: caption.into() })
+        Ok(Figure {
+            name,
+            picture,
+            caption: caption.into(),
+        })
     };
     blocks.push(Block::Figures(vec![
         figure(Curve::Loss, "Loss (mean cross-entropy) by epoch")?,
-        figure(Curve::Accuracy, "Share of images classified correctly by epoch")?,
+        figure(
+            Curve::Accuracy,
+            "Share of images classified correctly by epoch",
+        )?,
     ]));
-    Ok(Section { title: "Training".into(), blocks })
+    Ok(Section {
+        title: "Training".into(),
+        blocks,
+    })
 }
 
 fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow::Result<Section> {
@@ -105,16 +136,34 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
     );
     let engines = all.iter().map(|measured| {
         let rate = thousands(measured.images_per_second.round() as usize);
-        let MeasuredRecord { runtime, evaluation, .. } = measured;
-        [runtime.describe(), percent(evaluation.accuracy), format!("{:.4}", evaluation.loss), rate]
+        let MeasuredRecord {
+            runtime,
+            evaluation,
+            ..
+        } = measured;
+        [
+            runtime.describe(),
+            percent(evaluation.accuracy),
+            format!("{:.4}", evaluation.loss),
+            rate,
+        ]
     });
     let blocks = vec![
         Block::Text(correct),
         Block::Figures(picture::evaluation(evaluation)?),
-        Block::Table { table: classification_table(evaluation), links: Vec::new() },
-        Block::Table { table: Table::new(["engine", "accuracy", "loss", "images/s"], engines, 1), links: Vec::new() },
+        Block::Table {
+            table: classification_table(evaluation),
+            links: Vec::new(),
+        },
+        Block::Table {
+            table: Table::new(["engine", "accuracy", "loss", "images/s"], engines, 1),
+            links: Vec::new(),
+        },
     ];
-    Ok(Section { title: "Test images".into(), blocks })
+    Ok(Section {
+        title: "Test images".into(),
+        blocks,
+    })
 }
 
 fn mistakes_section(
@@ -131,14 +180,32 @@ fn mistakes_section(
             let which = if shown == count {
                 format!("All {count} of them, the surest first.")
             } else {
-                format!("{shown} of {}: those with the highest probability of the wrong class.", thousands(count))
+                format!(
+                    "{shown} of {}: those with the highest probability of the wrong class.",
+                    thousands(count)
+                )
             };
-            format!("{which} Below each its true class, and the class that it was taken for with its probability.")
+            format!(
+                "{which} Below each its true class, and the class that it was taken for with its probability."
+            )
         }
     };
-    let cards = if hidden.is_some() { Vec::new() } else { mistakes.cards(record, context)? };
-    let blocks = vec![Block::Text(text), Block::Cards { name: "mistakes".into(), cards }];
-    Ok(Section { title: "Most confident mistakes".into(), blocks })
+    let cards = if hidden.is_some() {
+        Vec::new()
+    } else {
+        mistakes.cards(record, context)?
+    };
+    let blocks = vec![
+        Block::Text(text),
+        Block::Cards {
+            name: "mistakes".into(),
+            cards,
+        },
+    ];
+    Ok(Section {
+        title: "Most confident mistakes".into(),
+        blocks,
+    })
 }
 
 fn model(record: &RunRecord) -> anyhow::Result<Section> {
@@ -149,12 +216,25 @@ fn model(record: &RunRecord) -> anyhow::Result<Section> {
         fact("Trainable", thousands(counts.trainable)),
         fact("Not trainable", thousands(counts.non_trainable)),
     ];
-    let blocks = vec![Block::Table { table: layer_table(&model), links: Vec::new() }, Block::Facts(facts)];
-    Ok(Section { title: "Model".into(), blocks })
+    let blocks = vec![
+        Block::Table {
+            table: layer_table(&model),
+            links: Vec::new(),
+        },
+        Block::Facts(facts),
+    ];
+    Ok(Section {
+        title: "Model".into(),
+        blocks,
+    })
 }
 
 fn agreement(parity: &Parity) -> Section {
-    let verdict = if parity.passed { "agree" } else { "do not agree" };
+    let verdict = if parity.passed {
+        "agree"
+    } else {
+        "do not agree"
+    };
     let text = format!(
         "The same images through every implementation: they {verdict}. They agree if no score of any image differs by more \
          than {}. Where scores agree, another top class is a tie within the tolerance.",
@@ -164,19 +244,53 @@ fn agreement(parity: &Parity) -> Section {
         let agreement = &comparison.agreement;
         [
             format!("{} and {}", comparison.reference, comparison.other),
-            if comparison.passed { "yes".to_string() } else { "no".to_string() },
+            if comparison.passed {
+                "yes".to_string()
+            } else {
+                "no".to_string()
+            },
             comparison.batch_size.to_string(),
-            format!("{} of {}", thousands(agreement.same_top as usize), thousands(agreement.images as usize)),
+            format!(
+                "{} of {}",
+                thousands(agreement.same_top as usize),
+                thousands(agreement.images as usize)
+            ),
             format!("{:.1e}", agreement.max_absolute),
         ]
     });
-    let header = ["implementations", "agree", "batch", "same top class", "largest difference"];
-    let mut blocks = vec![Block::Text(text), Block::Table { table: Table::new(header, rows, 2), links: Vec::new() }];
-    blocks.extend(parity.first_differences.iter().map(|difference| Block::Text(difference.to_string())));
-    Section { title: "Agreement of the implementations".into(), blocks }
+    let header = [
+        "implementations",
+        "agree",
+        "batch",
+        "same top class",
+        "largest difference",
+    ];
+    let mut blocks = vec![
+        Block::Text(text),
+        Block::Table {
+            table: Table::new(header, rows, 2),
+            links: Vec::new(),
+        },
+    ];
+    blocks.extend(
+        parity
+            .first_differences
+            .iter()
+            .map(|difference| Block::Text(difference.to_string())),
+    );
+    Section {
+        title: "Agreement of the implementations".into(),
+        blocks,
+    }
 }
 
 fn origin(record: &RunRecord) -> Section {
-    let source = Block::Source { title: "Resolved recipe".into(), text: record.recipe.to_toml() };
-    Section { title: "How it was made".into(), blocks: vec![Block::Facts(record.origin()), source] }
+    let source = Block::Source {
+        title: "Resolved recipe".into(),
+        text: record.recipe.to_toml(),
+    };
+    Section {
+        title: "How it was made".into(),
+        blocks: vec![Block::Facts(record.origin()), source],
+    }
 }

@@ -42,19 +42,41 @@ pub fn first_difference(
     engine: EngineChoice,
     options: &Options,
 ) -> anyhow::Result<Option<LayerDifference>> {
-    let model = Model::from_bytes(&with_all_outputs(file)?, &Options { engine, ..options.clone() })?;
+    let model = Model::from_bytes(
+        &with_all_outputs(file)?,
+        &Options {
+            engine,
+            ..options.clone()
+        },
+    )?;
     let images = pixels.len() / trained.model.preprocessing().len();
     let outputs = model.run_named(pixels, images)?;
     let values = trained.export()?.layers;
     let tolerance = tolerance(&trained.model);
     for expected in burn.layer_outputs(pixels)? {
         // Dropout, and a layer whose normalisation is folded into it, have no value of their own.
-        let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else { continue };
-        let Some(found) = outputs.iter().find(|output| output.name == *value) else { continue };
-        let agreement = super::agreement(&expected.data, &found.data, expected.data.len() / images, tolerance)?;
+        let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else {
+            continue;
+        };
+        let Some(found) = outputs.iter().find(|output| output.name == *value) else {
+            continue;
+        };
+        let agreement = super::agreement(
+            &expected.data,
+            &found.data,
+            expected.data.len() / images,
+            tolerance,
+        )?;
         if !agreement.passes() {
-            let (engine, max_absolute) = (Cow::Borrowed(engines::title(engine)), agreement.max_absolute);
-            return Ok(Some(LayerDifference { engine, layer: expected.name, max_absolute }));
+            let (engine, max_absolute) = (
+                Cow::Borrowed(engines::title(engine)),
+                agreement.max_absolute,
+            );
+            return Ok(Some(LayerDifference {
+                engine,
+                layer: expected.name,
+                max_absolute,
+            }));
         }
     }
     Ok(None)

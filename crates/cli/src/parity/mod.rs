@@ -49,7 +49,11 @@ pub struct Comparison {
 impl Parity {
     /// The comparison whose scores lie farthest apart.
     pub fn worst(&self) -> Option<&Comparison> {
-        self.comparisons.iter().max_by(|a, b| a.agreement.max_absolute.total_cmp(&b.agreement.max_absolute))
+        self.comparisons.iter().max_by(|a, b| {
+            a.agreement
+                .max_absolute
+                .total_cmp(&b.agreement.max_absolute)
+        })
     }
 
     /// One line per failure, for people.
@@ -68,7 +72,9 @@ impl Parity {
                 count(agreement.same_top),
             )
         });
-        comparisons.chain(self.first_differences.iter().map(ToString::to_string)).collect()
+        comparisons
+            .chain(self.first_differences.iter().map(ToString::to_string))
+            .collect()
     }
 
     /// What an image's scores may differ by, such as `1e-4, or 6.7e-6 of the image's largest score where that is more`.
@@ -79,8 +85,18 @@ impl Parity {
 
     /// On how many images all implementations that agree have the same top class, in words.
     pub fn top_classes(&self) -> String {
-        match self.comparisons.iter().map(|comparison| &comparison.agreement).max_by_key(|agreement| agreement.ties) {
-            Some(Agreement { images, same_top, ties, .. }) if *ties > 0 => format!(
+        match self
+            .comparisons
+            .iter()
+            .map(|comparison| &comparison.agreement)
+            .max_by_key(|agreement| agreement.ties)
+        {
+            Some(Agreement {
+                images,
+                same_top,
+                ties,
+                ..
+            }) if *ties > 0 => format!(
                 "the top class is the same for {} of {}, with {} within the tolerance",
                 thousands(*same_top as usize),
                 counted(*images, "image"),
@@ -92,11 +108,17 @@ impl Parity {
 
     /// The batch sizes that were compared: `1, 2 and 128`.
     pub fn batch_sizes(&self) -> String {
-        let mut sizes: Vec<_> = self.comparisons.iter().map(|comparison| comparison.batch_size).collect();
+        let mut sizes: Vec<_> = self
+            .comparisons
+            .iter()
+            .map(|comparison| comparison.batch_size)
+            .collect();
         sizes.dedup();
         let words: Vec<_> = sizes.iter().map(ToString::to_string).collect();
         match words.as_slice() {
-            [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+            [others @ .., last] if !others.is_empty() => {
+                format!("{} and {last}", others.join(", "))
+            }
             _ => words.concat(),
         }
     }
@@ -123,16 +145,27 @@ pub fn check(
     batch_sizes.dedup();
     for batch_size in batch_sizes {
         let chunks = || pixels.chunks(batch_size * size);
-        let reference: Vec<f32> = chunks().map(|chunk| burn.logits(chunk)).collect::<Result<Vec<_>, _>>()?.concat();
+        let reference: Vec<f32> = chunks()
+            .map(|chunk| burn.logits(chunk))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
         let reference = if trained.recipe.export.softmax {
-            reference.chunks_exact(classes).flat_map(kiln_eval::softmax).collect()
+            reference
+                .chunks_exact(classes)
+                .flat_map(kiln_eval::softmax)
+                .collect()
         } else {
             reference
         };
         let mut outputs = vec![("Burn", reference)];
         for (engine, model) in models {
             // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
-            let runs = chunks().map(|chunk| Ok(model.run_named(chunk, chunk.len() / size)?.swap_remove(0).data));
+            let runs = chunks().map(|chunk| {
+                Ok(model
+                    .run_named(chunk, chunk.len() / size)?
+                    .swap_remove(0)
+                    .data)
+            });
             let scores = runs.collect::<anyhow::Result<Vec<_>>>()?.concat();
             outputs.push((engines::title(*engine), scores));
         }
@@ -141,15 +174,27 @@ pub fn check(
     for (engine, _) in models {
         let failed = |c: &Comparison| !c.passed && c.other == engines::title(*engine);
         if comparisons.iter().any(failed) {
-            first_differences.extend(layers::first_difference(trained, file, &burn, pixels, *engine, options)?);
+            first_differences.extend(layers::first_difference(
+                trained, file, &burn, pixels, *engine, options,
+            )?);
         }
     }
     let passed = comparisons.iter().all(|comparison| comparison.passed);
-    Ok(Parity { passed, tolerance, comparisons, first_differences })
+    Ok(Parity {
+        passed,
+        tolerance,
+        comparisons,
+        first_differences,
+    })
 }
 
 /// How far two outputs lie apart; as far as can be where one has values that are no numbers.
-fn agreement(a: &[f32], b: &[f32], values: usize, tolerance: Tolerance) -> Result<Agreement, EvalError> {
+fn agreement(
+    a: &[f32],
+    b: &[f32],
+    values: usize,
+    tolerance: Tolerance,
+) -> Result<Agreement, EvalError> {
     match Agreement::between(a, b, values, tolerance) {
         Err(EvalError::NotFinite { .. }) => Ok(Agreement::none((a.len() / values) as u64)),
         other => other,
@@ -169,7 +214,13 @@ pub fn compare(
             let agreement = agreement(a, b, classes, tolerance)?;
             let passed = agreement.passes();
             let (reference, other) = (Cow::Borrowed(*reference), Cow::Borrowed(*other));
-            comparisons.push(Comparison { reference, other, batch_size, agreement, passed });
+            comparisons.push(Comparison {
+                reference,
+                other,
+                batch_size,
+                agreement,
+                passed,
+            });
         }
     }
     Ok(comparisons)

@@ -6,28 +6,52 @@ use super::*;
 
 #[test]
 fn every_pair_is_compared_and_judged() {
-    let outputs = vec![("a", vec![1.0, 2.0]), ("b", vec![1.0, 2.00001]), ("c", vec![1.0, 2.1])];
+    let outputs = vec![
+        ("a", vec![1.0, 2.0]),
+        ("b", vec![1.0, 2.00001]),
+        ("c", vec![1.0, 2.1]),
+    ];
     let compared = compare(&outputs, 1, 2, TOLERANCE).unwrap();
-    let found: Vec<_> = compared.iter().map(|c| (c.reference.as_ref(), c.other.as_ref(), c.passed)).collect();
-    assert_eq!(found, [("a", "b", true), ("a", "c", false), ("b", "c", false)]);
+    let found: Vec<_> = compared
+        .iter()
+        .map(|c| (c.reference.as_ref(), c.other.as_ref(), c.passed))
+        .collect();
+    assert_eq!(
+        found,
+        [("a", "b", true), ("a", "c", false), ("b", "c", false)]
+    );
 }
 
 fn parity(outputs: &[(&'static str, Vec<f32>)]) -> Parity {
     let comparisons = compare(outputs, 2, 2, TOLERANCE).unwrap();
     let passed = comparisons.iter().all(|comparison| comparison.passed);
-    Parity { passed, tolerance: TOLERANCE, comparisons, first_differences: Vec::new() }
+    Parity {
+        passed,
+        tolerance: TOLERANCE,
+        comparisons,
+        first_differences: Vec::new(),
+    }
 }
 
 #[test]
 fn another_top_class_is_a_tie_where_scores_agree() {
-    let parity = parity(&[("a", vec![1.0, 1.000_01, 3.0, 1.0]), ("b", vec![1.000_01, 1.0, 3.0, 1.0])]);
+    let parity = parity(&[
+        ("a", vec![1.0, 1.000_01, 3.0, 1.0]),
+        ("b", vec![1.000_01, 1.0, 3.0, 1.0]),
+    ]);
     assert!(parity.passed && parity.failures().is_empty());
-    assert_eq!(parity.top_classes(), "the top class is the same for 1 of 2 images, with 1 tie within the tolerance");
+    assert_eq!(
+        parity.top_classes(),
+        "the top class is the same for 1 of 2 images, with 1 tie within the tolerance"
+    );
 }
 
 #[test]
 fn another_top_class_fails_where_scores_differ() {
-    let parity = parity(&[("a", vec![1.0, 1.001, 40.0, 1.0]), ("b", vec![1.001, 1.0, 40.0003, 1.0])]);
+    let parity = parity(&[
+        ("a", vec![1.0, 1.001, 40.0, 1.0]),
+        ("b", vec![1.001, 1.0, 40.0003, 1.0]),
+    ]);
     assert!(!parity.passed);
     let expected = "b and a differ at batch 2: 1 of 2 images differ by more than 1e-4, or 1.0e-5 of the image's largest \
                     score where that is more, by up to 1.000e-3 or 1.0e-3 of an image's largest score; the top class is \
@@ -38,14 +62,22 @@ fn another_top_class_fails_where_scores_differ() {
 #[test]
 fn batch_sizes_are_named_once() {
     let trained = trained("export.softmax=false");
-    let parity = gate(&trained, &kiln_onnx::encode(&trained.export().unwrap().proto));
+    let parity = gate(
+        &trained,
+        &kiln_onnx::encode(&trained.export().unwrap().proto),
+    );
     assert_eq!(parity.batch_sizes(), "1, 2 and 5");
-    let one =
-        Parity { comparisons: compare(&[("a", vec![1.0]), ("b", vec![1.0])], 1, 1, TOLERANCE).unwrap(), ..parity };
+    let one = Parity {
+        comparisons: compare(&[("a", vec![1.0]), ("b", vec![1.0])], 1, 1, TOLERANCE).unwrap(),
+        ..parity
+    };
     assert_eq!(one.batch_sizes(), "1");
 }
 
-const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-5 };
+const TOLERANCE: Tolerance = Tolerance {
+    absolute: 1e-4,
+    relative: 1e-5,
+};
 
 const RECIPE: &str = r#"layers = [
     { type = "conv2d", filters = 2, kernel_size = 3, strides = 2, padding = "same", activation = "relu" },
@@ -66,15 +98,24 @@ fn trained(change: &str) -> Trained {
     // As if trained: normalisation that does nothing would hide mistakes.
     for (name, tensor) in &mut weights.0 {
         if name.starts_with("batch_norm") {
-            tensor.data.iter_mut().enumerate().for_each(|(at, x)| *x += 0.3 + 0.1 * at as f32);
+            tensor
+                .data
+                .iter_mut()
+                .enumerate()
+                .for_each(|(at, x)| *x += 0.3 + 0.1 * at as f32);
         }
     }
     Trained::new(recipe, model, weights)
 }
 
 fn gate(trained: &Trained, file: &[u8]) -> Parity {
-    let pixels: Vec<f32> = (0..5 * 28 * 28).map(|i| (i * 31 % 257) as f32 / 257.0).collect();
-    let models = vec![(EngineChoice::Tract, Model::from_bytes(file, &Options::default()).unwrap())];
+    let pixels: Vec<f32> = (0..5 * 28 * 28)
+        .map(|i| (i * 31 % 257) as f32 / 257.0)
+        .collect();
+    let models = vec![(
+        EngineChoice::Tract,
+        Model::from_bytes(file, &Options::default()).unwrap(),
+    )];
     check(trained, file, &models, &pixels, &Options::default()).unwrap()
 }
 
@@ -82,25 +123,58 @@ fn gate(trained: &Trained, file: &[u8]) -> Parity {
 fn an_honest_export_passes_at_every_batch_size() {
     for change in ["export.softmax=false", "export.softmax=true"] {
         let trained = trained(change);
-        let parity = gate(&trained, &kiln_onnx::encode(&trained.export().unwrap().proto));
+        let parity = gate(
+            &trained,
+            &kiln_onnx::encode(&trained.export().unwrap().proto),
+        );
         assert!(parity.passed, "{change}: {:?}", parity.failures());
-        assert_eq!(parity.comparisons.iter().map(|c| c.batch_size).collect::<Vec<_>>(), [1, 2, 5]);
+        assert_eq!(
+            parity
+                .comparisons
+                .iter()
+                .map(|c| c.batch_size)
+                .collect::<Vec<_>>(),
+            [1, 2, 5]
+        );
     }
 }
 
 #[test]
 fn a_file_that_computes_something_else_fails_and_names_the_first_layer() {
     let trained = trained("export.softmax=false");
-    for (tensor, layer) in [("conv2d.weight", "conv2d"), ("second.weight", "batch_norm_1"), ("dense.bias", "dense")] {
+    for (tensor, layer) in [
+        ("conv2d.weight", "conv2d"),
+        ("second.weight", "batch_norm_1"),
+        ("dense.bias", "dense"),
+    ] {
         let mut proto = trained.export().unwrap().proto;
-        let initializer = proto.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == tensor).unwrap();
-        let values: Vec<f32> = initializer.to_f32().unwrap().iter().map(|x| x + 0.05).collect();
+        let initializer = proto
+            .graph
+            .as_mut()
+            .unwrap()
+            .initializer
+            .iter_mut()
+            .find(|t| t.name == tensor)
+            .unwrap();
+        let values: Vec<f32> = initializer
+            .to_f32()
+            .unwrap()
+            .iter()
+            .map(|x| x + 0.05)
+            .collect();
         let shape = initializer.shape().unwrap();
         *initializer = kiln_onnx::TensorProto::from_f32(tensor, &shape, &values);
         let parity = gate(&trained, &kiln_onnx::encode(&proto));
         assert!(!parity.passed);
         assert_eq!(parity.first_differences[0].layer, layer);
-        assert!(parity.failures().iter().any(|line| line.contains(&format!("`{layer}`"))), "{:?}", parity.failures());
+        assert!(
+            parity
+                .failures()
+                .iter()
+                .any(|line| line.contains(&format!("`{layer}`"))),
+            "{:?}",
+            parity.failures()
+        );
     }
 }
 
@@ -139,27 +213,49 @@ fn every_layer_gives_the_same_on_every_implementation() {
     let cancel = std::sync::atomic::AtomicBool::new(false);
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
     let asset = Asset::named("onnxruntime").unwrap();
-    let library = fetcher.fetch(&asset).unwrap_or_else(|error| panic!("{error}")).files.remove(0);
+    let library = fetcher
+        .fetch(&asset)
+        .unwrap_or_else(|error| panic!("{error}"))
+        .files
+        .remove(0);
     for layer in LAYERS {
         let vector = layer.contains("global") || layer.contains("[297]");
-        let rest = if vector { "" } else { r#"{ type = "flatten" },"# };
+        let rest = if vector {
+            ""
+        } else {
+            r#"{ type = "flatten" },"#
+        };
         let text = format!(
             "layers = [{layer}, {rest} {{ type = \"dense\", units = 10, activation = \"softmax\" }}]\n\
              input = {{ height = 11, width = 9, channels = \"rgb\" }}"
         );
-        let recipe =
-            Recipe::parse(&text, "layer.toml", "layer", &[]).unwrap_or_else(|error| panic!("{layer}: {error}"));
+        let recipe = Recipe::parse(&text, "layer.toml", "layer", &[])
+            .unwrap_or_else(|error| panic!("{layer}: {error}"));
         let model = recipe.model().unwrap();
         let mut weights = initial_weights(&model, 2);
-        for tensor in weights.0.values_mut().filter(|tensor| tensor.shape.len() == 1) {
-            tensor.data.iter_mut().enumerate().for_each(|(at, x)| *x += 0.3 + 0.1 * at as f32);
+        for tensor in weights
+            .0
+            .values_mut()
+            .filter(|tensor| tensor.shape.len() == 1)
+        {
+            tensor
+                .data
+                .iter_mut()
+                .enumerate()
+                .for_each(|(at, x)| *x += 0.3 + 0.1 * at as f32);
         }
         let trained = Trained::new(recipe, model, weights);
         let file = kiln_onnx::encode(&trained.export().unwrap().proto);
-        let pixels: Vec<f32> = (0..5 * 3 * 11 * 9).map(|i| (i * 31 % 257) as f32 / 128.0 - 1.0).collect();
-        let ort = Options { engine: EngineChoice::Ort, ort_library: Some(library.path.clone()), ..Options::default() };
-        let models =
-            [Options::default(), ort].map(|options| (options.engine, Model::from_bytes(&file, &options).unwrap()));
+        let pixels: Vec<f32> = (0..5 * 3 * 11 * 9)
+            .map(|i| (i * 31 % 257) as f32 / 128.0 - 1.0)
+            .collect();
+        let ort = Options {
+            engine: EngineChoice::Ort,
+            ort_library: Some(library.path.clone()),
+            ..Options::default()
+        };
+        let models = [Options::default(), ort]
+            .map(|options| (options.engine, Model::from_bytes(&file, &options).unwrap()));
         let parity = check(&trained, &file, &models, &pixels, &Options::default()).unwrap();
         assert!(parity.passed, "{layer}: {:?}", parity.failures());
         assert_eq!(parity.comparisons.len(), 9, "{layer}");

@@ -22,9 +22,14 @@ const UNIT_ROUNDOFF: f64 = 1.0 / (1 << 24) as f64;
 pub fn tolerance(model: &Model) -> Tolerance {
     // The terms of one output: a weight is `[outputs, ...]`; what has one axis multiplies a value by itself.
     let params = model.layers().iter().flat_map(|layer| &layer.params);
-    let terms = params.filter(|param| param.shape.len() > 1).map(|param| param.shape[1..].iter().product::<usize>());
+    let terms = params
+        .filter(|param| param.shape.len() > 1)
+        .map(|param| param.shape[1..].iter().product::<usize>());
     let relative = 2.0 * UNIT_ROUNDOFF * (terms.sum::<usize>() as f64).sqrt();
-    Tolerance { absolute: 1e-4, relative }
+    Tolerance {
+        absolute: 1e-4,
+        relative,
+    }
 }
 
 #[cfg(test)]
@@ -37,12 +42,14 @@ mod tests {
     fn it_grows_with_the_root_of_the_terms() {
         let layers = |more: &str| {
             let dense = "{ type = \"flatten\" }, { type = \"dense\", units = 10 }";
-            let recipe = Recipe::parse(&format!("layers = [{more} {dense}]"), "t.toml", "t", &[]).unwrap();
+            let recipe =
+                Recipe::parse(&format!("layers = [{more} {dense}]"), "t.toml", "t", &[]).unwrap();
             tolerance(&recipe.model().unwrap()).relative
         };
         let unit = 2.0_f64.powi(-23);
         assert!((layers("") - unit * 784_f64.sqrt()).abs() < 1e-12);
-        let conv = "{ type = \"conv2d\", filters = 4, kernel_size = 3 }, { type = \"batch_norm\" },";
+        let conv =
+            "{ type = \"conv2d\", filters = 4, kernel_size = 3 }, { type = \"batch_norm\" },";
         let terms = f64::from(9 + 4 * 26 * 26);
         assert!((layers(conv) - unit * terms.sqrt()).abs() < 1e-12);
     }

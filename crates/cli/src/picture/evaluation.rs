@@ -7,11 +7,19 @@ pub fn evaluation(evaluation: &Evaluation) -> anyhow::Result<Vec<Figure>> {
     let labels = evaluation.labels();
     let confusion = |name: &str, normalised, caption: &str| -> anyhow::Result<Figure> {
         let picture = plot_confusion(&evaluation.confusion, &labels, normalised)?;
-        Ok(Figure { name: name.into(), picture, caption: caption.into() })
+        Ok(Figure {
+            name: name.into(),
+            picture,
+            caption: caption.into(),
+        })
     };
     let mut figures = vec![
         confusion("confusion", false, "Confusion matrix: number of images")?,
-        confusion("confusion-normalised", true, "Confusion matrix: share of the true class")?,
+        confusion(
+            "confusion-normalised",
+            true,
+            "Confusion matrix: share of the true class",
+        )?,
     ];
     if let Some(calibration) = &evaluation.calibration {
         figures.push(Figure {

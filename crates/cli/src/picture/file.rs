@@ -8,22 +8,37 @@ use kiln_run::{check_writable, write_atomically};
 
 /// Whether a picture can be written there, before the work that it shows.
 pub fn check(path: &Path) -> anyhow::Result<()> {
-    if !is_svg(path) && path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
-        bail!("`{}`: expected a file name that ends in .png or .svg", path.display());
+    if !is_svg(path)
+        && path
+            .extension()
+            .is_none_or(|ending| !ending.eq_ignore_ascii_case("png"))
+    {
+        bail!(
+            "`{}`: expected a file name that ends in .png or .svg",
+            path.display()
+        );
     }
     Ok(check_writable(path)?)
 }
 
 /// As SVG or PNG.
 pub fn write(path: &Path, picture: &Picture) -> anyhow::Result<()> {
-    let bytes = if is_svg(path) { picture.to_svg().into_bytes() } else { picture.to_png()? };
+    let bytes = if is_svg(path) {
+        picture.to_svg().into_bytes()
+    } else {
+        picture.to_png()?
+    };
     Ok(write_atomically(path, &bytes)?)
 }
 
 /// Makes a folder that pictures can be written to, before the work that they show.
 pub fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| anyhow!("cannot write {}: {error}: name another folder", folder.display()))
+    std::fs::create_dir_all(folder).map_err(|error| {
+        anyhow!(
+            "cannot write {}: {error}: name another folder",
+            folder.display()
+        )
+    })
 }
 
 /// Writes each picture into that folder twice, as PNG and SVG, and gives the files.
@@ -43,5 +58,6 @@ pub fn write_all<'a>(
 }
 
 fn is_svg(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"))
+    path.extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("svg"))
 }

@@ -29,7 +29,11 @@ pub fn samples(view: &View) -> anyhow::Result<Picture> {
     for (&index, label) in view.indices().iter().zip(view.labels()) {
         members[label as usize].push(index);
     }
-    let (columns, each) = if classes.len() <= MAX_ROWS { (PER_CLASS, PER_CLASS) } else { (COLUMNS, 1) };
+    let (columns, each) = if classes.len() <= MAX_ROWS {
+        (PER_CLASS, PER_CLASS)
+    } else {
+        (COLUMNS, 1)
+    };
     let mut tiles = Vec::new();
     for (class, members) in classes.iter().zip(members).take(MAX_CLASSES) {
         for number in 0..each {
@@ -45,18 +49,31 @@ pub fn samples(view: &View) -> anyhow::Result<Picture> {
 
 /// A white tile, which keeps the rows in step.
 fn blank() -> Tile {
-    Tile { pixels: vec![255; 3], width: 1, height: 1, caption: String::new() }
+    Tile {
+        pixels: vec![255; 3],
+        width: 1,
+        height: 1,
+        caption: String::new(),
+    }
 }
 
 /// Training images, each in a row: as the model would see it unchanged, and in each of the first epochs.
 pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
     let record = recipe.preprocessing();
     // Colours in the order that pictures have.
-    let channels = if record.channels == Channels::Gray { Channels::Gray } else { Channels::Rgb };
-    let raw = Preprocessing { resize: record.resize, ..Preprocessing::raw(record.height, record.width, channels) };
+    let channels = if record.channels == Channels::Gray {
+        Channels::Gray
+    } else {
+        Channels::Rgb
+    };
+    let raw = Preprocessing {
+        resize: record.resize,
+        ..Preprocessing::raw(record.height, record.width, channels)
+    };
     let seed = recipe.training.seed;
     let view = train.take(AUGMENTED, seed);
-    let samples = Samples::images(view.clone(), Arc::new(Preprocessor::new(raw)?)).augmented(recipe.augmentation);
+    let samples = Samples::images(view.clone(), Arc::new(Preprocessor::new(raw)?))
+        .augmented(recipe.augmentation);
     let batch = |order| -> anyhow::Result<Batch> {
         let mut batches = Loader::new(samples.clone(), view.len(), order)?.iter();
         Ok(batches.next().transpose()?.expect("a batch of all images"))
@@ -69,12 +86,23 @@ pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
     let mut tiles = Vec::new();
     for (index, label) in view.indices().iter().zip(view.labels()) {
         for (epoch, batch) in batches.iter().enumerate() {
-            let at = batch.indices.iter().position(|other| other == index).expect("every batch has all images");
+            let at = batch
+                .indices
+                .iter()
+                .position(|other| other == index)
+                .expect("every batch has all images");
             let [_, channels, height, width] = batch.shape;
             let size = channels * height * width;
-            let caption =
-                if epoch == 0 { view.dataset().classes()[label as usize].clone() } else { format!("epoch {epoch}") };
-            tiles.push(tile(&batch.values[at * size..][..size], [channels, height, width], caption));
+            let caption = if epoch == 0 {
+                view.dataset().classes()[label as usize].clone()
+            } else {
+                format!("epoch {epoch}")
+            };
+            tiles.push(tile(
+                &batch.values[at * size..][..size],
+                [channels, height, width],
+                caption,
+            ));
         }
     }
     Ok(grid(&tiles, columns)?)

@@ -44,7 +44,10 @@ pub fn begin(
             );
         }
         let images = counted(lines, "image");
-        context.terminal.status("Resuming", &format!("behind {images} of {}", path.display()));
+        context.terminal.status(
+            "Resuming",
+            &format!("behind {images} of {}", path.display()),
+        );
     }
     inputs.resumed = lines;
     Ok((opened, inputs))
@@ -53,10 +56,14 @@ pub fn begin(
 /// Takes the image that a line is of, and checks that it is the one that the line names.
 fn same_image(row: &Row<'_>, inputs: &mut Inputs, classes: &[String]) -> anyhow::Result<()> {
     let input = inputs.take_at(row.index)?;
-    let label = input.label.filter(|_| inputs.has_labels).map(|label| classes[label as usize].as_str());
-    for (what, expected, found) in
-        [("is", row.path.as_deref(), input.path().as_deref()), ("has the label", row.label.as_deref(), label)]
-    {
+    let label = input
+        .label
+        .filter(|_| inputs.has_labels)
+        .map(|label| classes[label as usize].as_str());
+    for (what, expected, found) in [
+        ("is", row.path.as_deref(), input.path().as_deref()),
+        ("has the label", row.label.as_deref(), label),
+    ] {
         if let (Some(expected), Some(found)) = (expected, found)
             && expected != found
         {

@@ -23,13 +23,18 @@ impl PredictionsFile {
         resume: bool,
         each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<(Self, u64)> {
-        let (format, columns) = (Format::of(path).map_err(anyhow::Error::msg)?, origin.columns.clone());
+        let (format, columns) = (
+            Format::of(path).map_err(anyhow::Error::msg)?,
+            origin.columns.clone(),
+        );
         if path == Path::new("-") {
             let out = Box::new(Named::stdout());
             return Ok((Self::new(out, format, columns, true)?, 0));
         }
         check_writable(path)?;
-        let fail = |error: std::io::Error| anyhow!("cannot write {}: {error}: check the path", path.display());
+        let fail = |error: std::io::Error| {
+            anyhow!("cannot write {}: {error}: check the path", path.display())
+        };
         let named = |file: File| Box::new(Named::predictions(path, file));
         let begun = resume && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
         if !begun {
@@ -38,7 +43,11 @@ impl PredictionsFile {
             return Ok((Self::new(named(file), format, columns, true)?, 0));
         }
         origin.check(path)?;
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(fail)?;
         // Not even the header may be whole.
         let length = whole_lines(&mut file).map_err(fail)?;
         file.set_len(length).map_err(fail)?;
@@ -79,9 +88,15 @@ fn csv_lines(
     let (mut record, mut lines) = (csv::StringRecord::new(), 0);
     let header = reader.headers()?;
     if !header.is_empty() && header.iter().ne(columns.header()) {
-        bail!("cannot resume {}: its header is not that of these predictions: write to another file", path.display());
+        bail!(
+            "cannot resume {}: its header is not that of these predictions: write to another file",
+            path.display()
+        );
     }
-    while reader.read_record(&mut record).map_err(|error| anyhow!("cannot resume {}: {error}", path.display()))? {
+    while reader
+        .read_record(&mut record)
+        .map_err(|error| anyhow!("cannot resume {}: {error}", path.display()))?
+    {
         let line = record.position().map_or(0, csv::Position::line);
         let row = row(&record, columns).ok_or_else(|| damaged(path, line))?;
         each(&row)?;
@@ -123,7 +138,12 @@ mod tests {
     use super::*;
 
     fn origin() -> Origin {
-        let columns = Columns { path: true, label: false, classes: vec!["a".into(), "b".into()], logits: true };
+        let columns = Columns {
+            path: true,
+            label: false,
+            classes: vec!["a".into(), "b".into()],
+            logits: true,
+        };
         Origin {
             model_sha256: "0".into(),
             preprocessing: Preprocessing::unit(28, 28, Channels::Gray),
@@ -135,10 +155,17 @@ mod tests {
         }
     }
 
-    fn write(path: &Path, resume: bool, indices: std::ops::Range<u64>) -> anyhow::Result<Vec<(u64, String)>> {
+    fn write(
+        path: &Path,
+        resume: bool,
+        indices: std::ops::Range<u64>,
+    ) -> anyhow::Result<Vec<(u64, String)>> {
         let mut heard = Vec::new();
         let mut each = |row: &Row<'_>| {
-            heard.push((row.index, row.path.as_deref().unwrap_or_default().to_owned()));
+            heard.push((
+                row.index,
+                row.path.as_deref().unwrap_or_default().to_owned(),
+            ));
             Ok(())
         };
         let (mut file, lines) = PredictionsFile::open(path, &origin(), resume, &mut each)?;
@@ -171,9 +198,17 @@ mod tests {
                 std::fs::write(&path, &whole[..length]).unwrap();
                 let heard = write(&path, true, 0..0).unwrap();
                 let next = heard.len() as u64;
-                assert!(heard.into_iter().eq((0..next).map(|index| (index, format!("{index}.png")))));
+                assert!(
+                    heard
+                        .into_iter()
+                        .eq((0..next).map(|index| (index, format!("{index}.png"))))
+                );
                 write(&path, true, next..5).unwrap();
-                assert_eq!(std::fs::read(&path).unwrap(), whole, "{name} cut at {length}");
+                assert_eq!(
+                    std::fs::read(&path).unwrap(),
+                    whole,
+                    "{name} cut at {length}"
+                );
             }
         }
     }
@@ -183,29 +218,48 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.csv");
         write(&path, false, 0..3).unwrap();
-        let open =
-            |origin: &Origin| PredictionsFile::open(&path, origin, true, &mut |_| Ok(())).err().unwrap().to_string();
+        let open = |origin: &Origin| {
+            PredictionsFile::open(&path, origin, true, &mut |_| Ok(()))
+                .err()
+                .unwrap()
+                .to_string()
+        };
         let other = |change: fn(&mut Origin)| {
             let mut origin = origin();
             change(&mut origin);
             open(&origin)
         };
-        assert!(other(|origin| origin.model_sha256 = "1".into()).contains("another model (SHA-256 0, this one is 1)"));
         assert!(
-            other(|origin| origin.shard = Some("1/2".into())).contains("it holds all images, asked for is shard 1/2")
+            other(|origin| origin.model_sha256 = "1".into())
+                .contains("another model (SHA-256 0, this one is 1)")
         );
         assert!(
-            other(|origin| origin.data = vec!["/e".into()]).contains("images of `/d`, asked for are those of `/e`")
+            other(|origin| origin.shard = Some("1/2".into()))
+                .contains("it holds all images, asked for is shard 1/2")
+        );
+        assert!(
+            other(|origin| origin.data = vec!["/e".into()])
+                .contains("images of `/d`, asked for are those of `/e`")
         );
         assert!(
             other(|origin| origin.preprocessing = Preprocessing::raw(28, 28, Channels::Gray))
                 .contains("the preprocessing {\"height\":28")
         );
-        assert!(other(|origin| origin.layout = "nhwc".into()).contains("the layout nchw, this one is nhwc"));
-        assert!(other(|origin| origin.output = "probabilities".into()).contains("the output logits, this one is prob"));
-        assert!(other(|origin| origin.columns.label = true).contains("it has the columns index,path,predicted"));
         assert!(
-            other(|origin| origin.columns.classes[1] = "c".into()).contains("class 1 is `b`, that of this model `c`")
+            other(|origin| origin.layout = "nhwc".into())
+                .contains("the layout nchw, this one is nhwc")
+        );
+        assert!(
+            other(|origin| origin.output = "probabilities".into())
+                .contains("the output logits, this one is prob")
+        );
+        assert!(
+            other(|origin| origin.columns.label = true)
+                .contains("it has the columns index,path,predicted")
+        );
+        assert!(
+            other(|origin| origin.columns.classes[1] = "c".into())
+                .contains("class 1 is `b`, that of this model `c`")
         );
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\n1,", "\nx,")).unwrap();

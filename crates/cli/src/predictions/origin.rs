@@ -38,8 +38,13 @@ pub struct Origin {
 
 impl Origin {
     /// That of a model, of its file and loaded, and some images.
-    pub fn new((file, model): (&Path, &Model), inputs: &Inputs, shard: Option<Shard>) -> anyhow::Result<Self> {
-        let bytes = fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
+    pub fn new(
+        (file, model): (&Path, &Model),
+        inputs: &Inputs,
+        shard: Option<Shard>,
+    ) -> anyhow::Result<Self> {
+        let bytes =
+            fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
         let contract = model.contract();
         Ok(Self {
             model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
@@ -75,10 +80,12 @@ impl Origin {
     pub fn check(&self, predictions: &Path) -> anyhow::Result<()> {
         let (file, path) = (predictions.display(), Self::path(predictions));
         let over = "write to another file, or leave out --resume to start over";
-        let text =
-            fs::read(&path).map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {over}", path.display()))?;
-        let found: Self = serde_json::from_slice(&text)
-            .map_err(|error| anyhow!("cannot resume {file}: {}: {error}: {over}", path.display()))?;
+        let text = fs::read(&path).map_err(|error| {
+            anyhow!("cannot resume {file}: {}: {error}: {over}", path.display())
+        })?;
+        let found: Self = serde_json::from_slice(&text).map_err(|error| {
+            anyhow!("cannot resume {file}: {}: {error}: {over}", path.display())
+        })?;
         match found.difference(self)? {
             Some(difference) => bail!("cannot resume {file}: {difference}: {over}"),
             None => Ok(()),
@@ -87,21 +94,42 @@ impl Origin {
 
     /// The first difference between the origin of a file and what is asked for now.
     fn difference(&self, now: &Self) -> anyhow::Result<Option<String>> {
-        let shard =
-            |origin: &Self| origin.shard.as_ref().map_or("all images".to_owned(), |shard| format!("shard {shard}"));
+        let shard = |origin: &Self| {
+            origin
+                .shard
+                .as_ref()
+                .map_or("all images".to_owned(), |shard| format!("shard {shard}"))
+        };
         let json = |origin: &Self| serde_json::to_string(&origin.preprocessing);
         Ok(Some(if self.model_sha256 != now.model_sha256 {
-            format!("it was made with another model (SHA-256 {}, this one is {})", self.model_sha256, now.model_sha256)
+            format!(
+                "it was made with another model (SHA-256 {}, this one is {})",
+                self.model_sha256, now.model_sha256
+            )
         } else if self.data != now.data {
-            format!("it holds images of {}, asked for are those of {}", quoted(&self.data), quoted(&now.data))
+            format!(
+                "it holds images of {}, asked for are those of {}",
+                quoted(&self.data),
+                quoted(&now.data)
+            )
         } else if self.shard != now.shard {
             format!("it holds {}, asked for is {}", shard(self), shard(now))
         } else if self.preprocessing != now.preprocessing {
-            format!("it was made with the preprocessing {}, this one is {}", json(self)?, json(now)?)
+            format!(
+                "it was made with the preprocessing {}, this one is {}",
+                json(self)?,
+                json(now)?
+            )
         } else if self.layout != now.layout {
-            format!("it was made with the layout {}, this one is {}", self.layout, now.layout)
+            format!(
+                "it was made with the layout {}, this one is {}",
+                self.layout, now.layout
+            )
         } else if self.output != now.output {
-            format!("it was made with the output {}, this one is {}", self.output, now.output)
+            format!(
+                "it was made with the output {}, this one is {}",
+                self.output, now.output
+            )
         } else if let Some(difference) = self.columns.difference(&now.columns) {
             difference
         } else {

@@ -27,11 +27,16 @@ impl Format {
     /// By the ending of a file's name; CSV where there is none, as of devices and pipes. Another ending is an error, since the
     /// file would not be what it is called.
     pub fn of(path: &Path) -> Result<Self, String> {
-        let Some(ending) = path.extension() else { return Ok(Self::Csv) };
+        let Some(ending) = path.extension() else {
+            return Ok(Self::Csv);
+        };
         match ending.to_string_lossy().to_lowercase().as_str() {
             "jsonl" | "ndjson" => Ok(Self::JsonLines),
             "csv" | "txt" => Ok(Self::Csv),
-            _ => Err(format!("`{}` ends in neither .csv nor .jsonl: end it in one of them", path.display())),
+            _ => Err(format!(
+                "`{}` ends in neither .csv nor .jsonl: end it in one of them",
+                path.display()
+            )),
         }
     }
 }
@@ -62,32 +67,56 @@ impl Columns {
 
     /// The header of a CSV file.
     pub fn header(&self) -> Vec<String> {
-        let classes = |prefix| self.classes.iter().map(move |class| format!("{prefix}_{class}"));
+        let classes = |prefix| {
+            self.classes
+                .iter()
+                .map(move |class| format!("{prefix}_{class}"))
+        };
         let logits = self.logits.then(|| classes("logit")).into_iter().flatten();
-        self.fixed().map(String::from).chain(classes("p")).chain(logits).collect()
+        self.fixed()
+            .map(String::from)
+            .chain(classes("p"))
+            .chain(logits)
+            .collect()
     }
 
     /// The first difference between the columns of a file and these.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         let fixed = |columns: &Self| columns.fixed().collect::<Vec<_>>().join(",");
         if (self.path, self.label) != (expected.path, expected.label) {
-            return Some(format!("it has the columns {}, expected {}", fixed(self), fixed(expected)));
+            return Some(format!(
+                "it has the columns {}, expected {}",
+                fixed(self),
+                fixed(expected)
+            ));
         }
         let mut pairs = self.classes.iter().zip(&expected.classes);
         if let Some(at) = pairs.position(|(found, expected)| found != expected) {
-            let [found, expected] = [self, expected].map(|columns| shown(&columns.classes[at], LONGEST));
-            return Some(format!("its class {at} is `{found}`, that of this model `{expected}`"));
+            let [found, expected] =
+                [self, expected].map(|columns| shown(&columns.classes[at], LONGEST));
+            return Some(format!(
+                "its class {at} is `{found}`, that of this model `{expected}`"
+            ));
         }
         if self.classes.len() != expected.classes.len() {
             let classes = counted(self.classes.len() as u64, "class");
-            return Some(format!("it has {classes}, this model {}", expected.classes.len()));
+            return Some(format!(
+                "it has {classes}, this model {}",
+                expected.classes.len()
+            ));
         }
-        (self.logits != expected.logits).then(|| "only one of it and this model has logits".to_owned())
+        (self.logits != expected.logits)
+            .then(|| "only one of it and this model has logits".to_owned())
     }
 
     /// The columns in front of those of the classes.
     fn fixed(&self) -> impl Iterator<Item = &'static str> {
-        let columns = [Some("index"), self.path.then_some("path"), self.label.then_some("label"), Some("predicted")];
+        let columns = [
+            Some("index"),
+            self.path.then_some("path"),
+            self.label.then_some("label"),
+            Some("predicted"),
+        ];
         columns.into_iter().flatten().chain(["probability"])
     }
 }
@@ -119,13 +148,19 @@ impl<'a> Row<'a> {
     /// The line of an image.
     pub fn new(input: &'a Input, classified: &Classified<'a>, model: &'a Model) -> Self {
         let classes = model.labels();
-        let logits = if model.output_kind() == OutputKind::Logits { classified.scores } else { &[] };
+        let logits = if model.output_kind() == OutputKind::Logits {
+            classified.scores
+        } else {
+            &[]
+        };
         // By score, as the metrics are: rounding can make two probabilities equal.
         let predicted = argmax(classified.scores).expect("the model gives finite scores");
         Self {
             index: input.index,
             path: input.path(),
-            label: input.label.map(|label| classes[label as usize].as_str().into()),
+            label: input
+                .label
+                .map(|label| classes[label as usize].as_str().into()),
             predicted: classes[predicted].as_str().into(),
             probability: classified.probabilities[predicted],
             probabilities: classified.probabilities.into(),
@@ -140,7 +175,8 @@ impl Row<'_> {
         let classes = columns.classes.len();
         let logits = if columns.logits { classes } else { 0 };
         let present = (self.path.is_some(), self.label.is_some());
-        present == (columns.path, columns.label) && [self.probabilities.len(), self.logits.len()] == [classes, logits]
+        present == (columns.path, columns.label)
+            && [self.probabilities.len(), self.logits.len()] == [classes, logits]
     }
 }
 
@@ -159,8 +195,13 @@ pub struct Writer<W: Write> {
 impl<W: Write> Writer<W> {
     /// Lines written to `out`, below a header unless there is one already.
     pub fn new(out: W, format: Format, columns: Columns, header: bool) -> io::Result<Self> {
-        let mut writer =
-            Self { format, columns, out: io::BufWriter::with_capacity(1 << 16, out), waiting: 0, flush_every: 64 };
+        let mut writer = Self {
+            format,
+            columns,
+            out: io::BufWriter::with_capacity(1 << 16, out),
+            waiting: 0,
+            flush_every: 64,
+        };
         if header && format == Format::Csv {
             let header = writer.columns.header();
             writer.record(header.iter().map(String::as_str))?;
@@ -171,7 +212,10 @@ impl<W: Write> Writer<W> {
     /// The same, flushed after so many lines.
     #[must_use]
     pub fn flush_every(self, lines: u32) -> Self {
-        Self { flush_every: lines, ..self }
+        Self {
+            flush_every: lines,
+            ..self
+        }
     }
 
     /// Writes a line.
@@ -183,13 +227,34 @@ impl<W: Write> Writer<W> {
             }
             Format::Csv => {
                 let index = row.index.to_string();
-                let path = self.columns.path.then(|| row.path.as_deref().unwrap_or_default());
-                let label = self.columns.label.then(|| row.label.as_deref().unwrap_or_default());
+                let path = self
+                    .columns
+                    .path
+                    .then(|| row.path.as_deref().unwrap_or_default());
+                let label = self
+                    .columns
+                    .label
+                    .then(|| row.label.as_deref().unwrap_or_default());
                 let probability = row.probability.to_string();
-                let values: Vec<String> =
-                    row.probabilities.iter().chain(&*row.logits).map(ToString::to_string).collect();
-                let fixed = [Some(index.as_str()), path, label, Some(&row.predicted), Some(probability.as_str())];
-                self.record(fixed.into_iter().flatten().chain(values.iter().map(String::as_str)))?;
+                let values: Vec<String> = row
+                    .probabilities
+                    .iter()
+                    .chain(&*row.logits)
+                    .map(ToString::to_string)
+                    .collect();
+                let fixed = [
+                    Some(index.as_str()),
+                    path,
+                    label,
+                    Some(&row.predicted),
+                    Some(probability.as_str()),
+                ];
+                self.record(
+                    fixed
+                        .into_iter()
+                        .flatten()
+                        .chain(values.iter().map(String::as_str)),
+                )?;
             }
         }
         self.waiting += 1;
@@ -209,7 +274,8 @@ impl<W: Write> Writer<W> {
         // Fields go through csv's own quoting; the writer has nothing of its own left when it is dropped.
         let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
         line.write_record(fields)?;
-        self.out.write_all(&line.into_inner().map_err(csv::IntoInnerError::into_error)?)
+        self.out
+            .write_all(&line.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }
 }
 
@@ -218,7 +284,12 @@ mod tests {
     use super::*;
 
     fn columns() -> Columns {
-        Columns { path: true, label: true, classes: vec!["a,b".into(), "c".into()], logits: true }
+        Columns {
+            path: true,
+            label: true,
+            classes: vec!["a,b".into(), "c".into()],
+            logits: true,
+        }
     }
 
     fn row() -> Row<'static> {
@@ -246,8 +317,15 @@ mod tests {
     fn lines_have_the_columns_of_the_header() {
         let expected = "index,path,label,predicted,probability,\"p_a,b\",p_c,\"logit_a,b\",logit_c\n7,\"x \"\"y\"\".png\",c,\"a,b\",0.75,0.75,0.25,2.5,-1\n";
         assert_eq!(written(Format::Csv, columns()), expected);
-        let bare = Columns { path: false, label: false, ..columns() };
-        assert_eq!(written(Format::Csv, bare).lines().last(), Some("7,\"a,b\",0.75,0.75,0.25,2.5,-1"));
+        let bare = Columns {
+            path: false,
+            label: false,
+            ..columns()
+        };
+        assert_eq!(
+            written(Format::Csv, bare).lines().last(),
+            Some("7,\"a,b\",0.75,0.75,0.25,2.5,-1")
+        );
     }
 
     #[test]
@@ -259,13 +337,21 @@ mod tests {
 
     #[test]
     fn the_ending_says_the_format() {
-        for (name, format) in [("a.jsonl", Format::JsonLines), ("a.NDJSON", Format::JsonLines), ("a.csv", Format::Csv)]
-        {
+        for (name, format) in [
+            ("a.jsonl", Format::JsonLines),
+            ("a.NDJSON", Format::JsonLines),
+            ("a.csv", Format::Csv),
+        ] {
             assert_eq!(Format::of(Path::new(name)), Ok(format));
         }
         assert_eq!(Format::of(Path::new("/dev/stdout")), Ok(Format::Csv));
         for name in ["z.json", "z.tsv", "z.csv.gz"] {
-            assert!(Format::of(Path::new(name)).unwrap_err().contains("neither .csv nor .jsonl"), "{name}");
+            assert!(
+                Format::of(Path::new(name))
+                    .unwrap_err()
+                    .contains("neither .csv nor .jsonl"),
+                "{name}"
+            );
         }
     }
 }

@@ -10,14 +10,18 @@ impl RunRecord {
     pub fn origin(&self) -> Vec<(String, String)> {
         let recipe = &self.recipe;
         let own = || {
-            self.environment.as_ref().is_some_and(|environment| environment.data.keys().any(|k| k.ends_with("/val")))
+            self.environment
+                .as_ref()
+                .is_some_and(|environment| environment.data.keys().any(|k| k.ends_with("/val")))
         };
         let split = |share| format!("{} of the training images", percent(share));
         let validation = match recipe.data.validation {
             Validation::Split(share) => split(share),
             Validation::Subset(ValidationSubset::Test) => "the test images".into(),
             Validation::Subset(ValidationSubset::Auto) if !own() => split(Data::DEFAULT_SPLIT),
-            Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "the images in `val`".into(),
+            Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => {
+                "the images in `val`".into()
+            }
         };
         let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
         let mut facts = vec![
@@ -36,8 +40,15 @@ impl RunRecord {
                 ("Platform", environment.platform.clone()),
             ]);
         }
-        facts.extend(self.evaluations.iter().map(|measured| ("Evaluated with", measured.runtime.describe())));
-        facts.into_iter().map(|(name, value)| (name.into(), value)).collect()
+        facts.extend(
+            self.evaluations
+                .iter()
+                .map(|measured| ("Evaluated with", measured.runtime.describe())),
+        );
+        facts
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect()
     }
 }
 

@@ -34,14 +34,25 @@ pub struct Contestant {
 
 impl Contestant {
     /// Loads a model. ONNX Runtime's library is loaded before the clock starts: once for all models of a process.
-    pub fn load(title: String, path: &Path, args: &EngineArgs, context: &Context<'_>) -> anyhow::Result<Self> {
+    pub fn load(
+        title: String,
+        path: &Path,
+        args: &EngineArgs,
+        context: &Context<'_>,
+    ) -> anyhow::Result<Self> {
         let cache = &context.assets.cache;
         engines::load_library(args, cache)?;
         let start = Instant::now();
         let model = engines::load(path, args, context.threads, cache)?;
         let load = start.elapsed();
         let receipt = ReceiptRecord::from(model.receipt());
-        Ok(Self { title, model, receipt, load, measurements: Vec::new() })
+        Ok(Self {
+            title,
+            model,
+            receipt,
+            load,
+            measurements: Vec::new(),
+        })
     }
 
     /// One run, and how long it took.
@@ -60,14 +71,21 @@ impl Contestant {
     }
 
     pub fn latencies(&self) -> Vec<Latency> {
-        self.measurements.iter().map(|measurement| measurement.latency).collect()
+        self.measurements
+            .iter()
+            .map(|measurement| measurement.latency)
+            .collect()
     }
 
     /// `loading 4.1; first run 5.2 at batch 1, 6.3 at batch 8`.
     pub fn warm_up(&self) -> String {
         let first = |m: &Measurement| format!("{:.1} at batch {}", ms(m.first), m.latency.batch);
         let firsts: Vec<_> = self.measurements.iter().map(first).collect();
-        format!("loading {:.1}; first run {}", ms(self.load), firsts.join(", "))
+        format!(
+            "loading {:.1}; first run {}",
+            ms(self.load),
+            firsts.join(", ")
+        )
     }
 }
 

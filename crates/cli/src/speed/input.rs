@@ -41,7 +41,15 @@ impl Input {
         for out in values.chunks_exact_mut(size) {
             random.fill_bytes(&mut pixels);
             let (height, width, channels) = (height as u32, width as u32, channels as u32);
-            preprocessor.raw(RawImage { pixels: &pixels, height, width, channels }, out)?;
+            preprocessor.raw(
+                RawImage {
+                    pixels: &pixels,
+                    height,
+                    width,
+                    channels,
+                },
+                out,
+            )?;
         }
         Ok(Self { values, images })
     }

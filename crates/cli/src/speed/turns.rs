@@ -39,8 +39,14 @@ pub struct Plan {
 }
 
 /// Measures all contestants. What was measured before Ctrl-C is left out.
-pub fn measure(contestants: &mut [Contestant], plan: &Plan, terminal: &Terminal) -> anyhow::Result<()> {
-    let inputs = contestants.iter().map(|contestant| Input::random(contestant.model(), plan.batch_size));
+pub fn measure(
+    contestants: &mut [Contestant],
+    plan: &Plan,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let inputs = contestants
+        .iter()
+        .map(|contestant| Input::random(contestant.model(), plan.batch_size));
     let inputs = inputs.collect::<anyhow::Result<Vec<_>>>()?;
     let batch = plan.batch_size as u64;
     let bar = terminal.bar(
@@ -51,7 +57,9 @@ pub fn measure(contestants: &mut [Contestant], plan: &Plan, terminal: &Terminal)
     for (contestant, input) in contestants.iter().zip(&inputs) {
         bar.set_message(format!("batch {batch}, warm-up of {}", contestant.title));
         firsts.push(contestant.run(input)?);
-        Runs::default().turn(plan.callers, &Share::Time(WARM_UP), || contestant.run(input))?;
+        Runs::default().turn(plan.callers, &Share::Time(WARM_UP), || {
+            contestant.run(input)
+        })?;
     }
     let mut runs: Vec<Runs> = contestants.iter().map(|_| Runs::default()).collect();
     while !interrupt::requested() && runs.iter().any(|runs| !runs.are_enough(plan.length)) {
@@ -69,7 +77,10 @@ pub fn measure(contestants: &mut [Contestant], plan: &Plan, terminal: &Terminal)
         return Ok(());
     }
     for ((contestant, runs), first) in contestants.iter_mut().zip(&runs).zip(firsts) {
-        contestant.measurements.push(Measurement { first, latency: runs.latency(batch)? });
+        contestant.measurements.push(Measurement {
+            first,
+            latency: runs.latency(batch)?,
+        });
     }
     Ok(())
 }
@@ -91,9 +102,11 @@ impl Share {
     fn take(&self, made: usize, start: Instant) -> bool {
         match self {
             Self::Time(time) => made == 0 || start.elapsed() < *time,
-            Self::Calls(left) => {
-                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
-            }
+            Self::Calls(left) => left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok(),
         }
     }
 }
@@ -145,7 +158,10 @@ impl Runs {
         } else {
             let all = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..callers).map(|_| scope.spawn(caller)).collect();
-                threads.into_iter().map(|thread| thread.join().expect("runs do not panic")).collect::<Vec<_>>()
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().expect("runs do not panic"))
+                    .collect::<Vec<_>>()
             });
             for durations in all {
                 self.durations.extend(durations?);
@@ -159,7 +175,10 @@ impl Runs {
     fn latency(&self, batch: u64) -> anyhow::Result<Latency> {
         let latency = Latency::from_durations(&self.durations, batch)?;
         let images = batch as f64 * self.durations.len() as f64;
-        Ok(Latency { images_per_second: images / self.time.as_secs_f64().max(1e-9), ..latency })
+        Ok(Latency {
+            images_per_second: images / self.time.as_secs_f64().max(1e-9),
+            ..latency
+        })
     }
 }
 
@@ -183,7 +202,16 @@ mod tests {
 
     #[test]
     fn turns_share_out_what_was_asked_for() {
-        let runs = |runs, callers| turns(Plan { batch_size: 1, callers, length: Length::Runs(runs) }, Duration::ZERO);
+        let runs = |runs, callers| {
+            turns(
+                Plan {
+                    batch_size: 1,
+                    callers,
+                    length: Length::Runs(runs),
+                },
+                Duration::ZERO,
+            )
+        };
         assert_eq!(runs(25, 1), [3, 3, 3, 3, 3, 3, 3, 3, 1]);
         assert_eq!(runs(1, 1), [1]);
         assert_eq!(runs(60, 3), [6; 10]);
@@ -191,7 +219,17 @@ mod tests {
         assert_eq!(runs(3, 4), [3]);
         // Runs longer than a turn: one each, and at least three.
         let length = Length::Time(Duration::from_millis(10));
-        assert_eq!(turns(Plan { batch_size: 1, callers: 1, length }, Duration::from_millis(20)), [1; 3]);
+        assert_eq!(
+            turns(
+                Plan {
+                    batch_size: 1,
+                    callers: 1,
+                    length
+                },
+                Duration::from_millis(20)
+            ),
+            [1; 3]
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub struct Figures {
 impl Figures {
     /// Of a run; nothing if it is not complete.
     pub fn of(record: &RunRecord) -> Option<Self> {
-        let (best, evaluation) = (record.history.best()?, &record.evaluations.first()?.evaluation);
+        let (best, evaluation) = (
+            record.history.best()?,
+            &record.evaluations.first()?.evaluation,
+        );
         record.is_complete().then_some(())?;
         Some(Self {
             parameters: record.recipe.model().ok()?.counts().total(),
@@ -86,13 +89,18 @@ impl Metric {
 
     /// The order of two runs: the better first, then those without figures.
     pub fn best_first(self, a: Option<&Figures>, b: Option<&Figures>) -> Ordering {
-        self.order(a.map(|figures| self.of(figures)), b.map(|figures| self.of(figures)))
+        self.order(
+            a.map(|figures| self.of(figures)),
+            b.map(|figures| self.of(figures)),
+        )
     }
 
     /// The order of two of its values likewise.
     pub fn order(self, a: Option<f64>, b: Option<f64>) -> Ordering {
         match (a, b) {
-            (Some(a), Some(b)) if matches!(self, Self::ValAccuracy | Self::TestAccuracy) => b.total_cmp(&a),
+            (Some(a), Some(b)) if matches!(self, Self::ValAccuracy | Self::TestAccuracy) => {
+                b.total_cmp(&a)
+            }
             (Some(a), Some(b)) => a.total_cmp(&b),
             (a, b) => a.is_none().cmp(&b.is_none()),
         }

@@ -45,24 +45,43 @@ impl Group<'_> {
 pub fn groups(results: &Results) -> Vec<Group<'_>> {
     let mut groups: Vec<(Vec<&Setting>, Vec<&Row>)> = Vec::new();
     for row in &results.rows {
-        let settings: Vec<&Setting> = row.entry.settings.iter().filter(|setting| !setting.is_seed()).collect();
+        let settings: Vec<&Setting> = row
+            .entry
+            .settings
+            .iter()
+            .filter(|setting| !setting.is_seed())
+            .collect();
         match groups.iter_mut().find(|(others, _)| *others == settings) {
             Some((_, rows)) => rows.push(row),
             None => groups.push((settings, vec![row])),
         }
     }
-    groups.into_iter().map(|(settings, rows)| group(results, settings, rows)).collect()
+    groups
+        .into_iter()
+        .map(|(settings, rows)| group(results, settings, rows))
+        .collect()
 }
 
 fn group<'a>(results: &Results, settings: Vec<&'a Setting>, rows: Vec<&'a Row>) -> Group<'a> {
     let spread = |metric: Metric| {
-        let values: Vec<f64> = rows.iter().filter_map(|row| Some(metric.of(row.figures.as_ref()?))).collect();
+        let values: Vec<f64> = rows
+            .iter()
+            .filter_map(|row| Some(metric.of(row.figures.as_ref()?)))
+            .collect();
         Spread::of(&values)
     };
-    let label = settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let label = settings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     Group {
         // Where nothing but the seed is varied.
-        label: if label.is_empty() { results.name.clone() } else { label },
+        label: if label.is_empty() {
+            results.name.clone()
+        } else {
+            label
+        },
         val_accuracy: spread(Metric::ValAccuracy),
         val_loss: spread(Metric::ValLoss),
         test_accuracy: spread(Metric::TestAccuracy),

@@ -91,20 +91,48 @@ impl Row {
 impl Results {
     /// Reads the sweep's record and its runs.
     pub fn read(folder: &SweepDir) -> anyhow::Result<Self> {
-        let SweepRecord { name, description, reference, sort_by, combinations } = folder.record()?;
+        let SweepRecord {
+            name,
+            description,
+            reference,
+            sort_by,
+            combinations,
+        } = folder.record()?;
         let row = |entry: Entry| -> anyhow::Result<Row> {
-            let Some(run) = &entry.run else { return Ok(Row { entry, figures: None, origin: Vec::new() }) };
+            let Some(run) = &entry.run else {
+                return Ok(Row {
+                    entry,
+                    figures: None,
+                    origin: Vec::new(),
+                });
+            };
             let record = RunRecord::read(RunDir::open(&folder.path().join(run))?)?;
-            Ok(Row { entry, figures: Figures::of(&record), origin: record.origin() })
+            Ok(Row {
+                entry,
+                figures: Figures::of(&record),
+                origin: record.origin(),
+            })
         };
-        let rows = combinations.into_iter().map(row).collect::<anyhow::Result<_>>()?;
-        Ok(Self { name, description, reference, sort_by, rows })
+        let rows = combinations
+            .into_iter()
+            .map(row)
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self {
+            name,
+            description,
+            reference,
+            sort_by,
+            rows,
+        })
     }
 
     /// The rows by the metric, the best first; those without figures last.
     pub fn sorted(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.iter().collect();
-        rows.sort_by(|a, b| self.sort_by.best_first(a.figures.as_ref(), b.figures.as_ref()));
+        rows.sort_by(|a, b| {
+            self.sort_by
+                .best_first(a.figures.as_ref(), b.figures.as_ref())
+        });
         rows
     }
 
@@ -121,7 +149,9 @@ impl Results {
 
     /// The names of what is varied.
     pub fn setting_names(&self) -> Vec<&str> {
-        self.rows.first().map_or_else(Vec::new, |row| row.entry.settings.iter().map(|s| s.name.as_str()).collect())
+        self.rows.first().map_or_else(Vec::new, |row| {
+            row.entry.settings.iter().map(|s| s.name.as_str()).collect()
+        })
     }
 }
 

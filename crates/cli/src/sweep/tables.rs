@@ -15,11 +15,26 @@ pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {
     let reference = reference_name(results);
     let all_done = results.rows.iter().all(|row| row.figures.is_some());
     // The reference stands beside what it is compared with.
-    let header = settings.iter().copied().chain(["test accuracy"]).chain(reference);
-    let header = header.chain(["test loss", "val accuracy", "val loss", "params", "epochs", "time"]);
+    let header = settings
+        .iter()
+        .copied()
+        .chain(["test accuracy"])
+        .chain(reference);
+    let header = header.chain([
+        "test loss",
+        "val accuracy",
+        "val loss",
+        "params",
+        "epochs",
+        "time",
+    ]);
     let header = header.chain((!all_done).then_some("state"));
     let cells = rows.iter().map(|row| {
-        let settings = row.entry.settings.iter().map(|setting| setting.value.clone());
+        let settings = row
+            .entry
+            .settings
+            .iter()
+            .map(|setting| setting.value.clone());
         let figures = row.figures.as_ref();
         let cell = |text: fn(&Figures) -> String| figures.map_or_else(|| NOTHING.into(), text);
         settings
@@ -48,7 +63,11 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
     let mean = |group: &Group<'_>| group.spread(results.sort_by).map(|spread| spread.mean);
     groups.sort_by(|a, b| results.sort_by.order(mean(a), mean(b)));
     let reference = reference_name(results);
-    let settings: Vec<&str> = groups[0].settings.iter().map(|setting| setting.name.as_str()).collect();
+    let settings: Vec<&str> = groups[0]
+        .settings
+        .iter()
+        .map(|setting| setting.name.as_str())
+        .collect();
     let first_number = settings.len().max(1);
     // Where nothing but the seed is varied, the recipe names the only line.
     let unnamed = settings.is_empty();
@@ -58,10 +77,15 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
     let cells = groups.iter().map(|group| {
         let names = group.settings.iter().map(|setting| setting.value.clone());
         let mean = |metric: Metric, text: fn(f64) -> String| {
-            group.spread(metric).map_or_else(|| NOTHING.into(), |spread| text(spread.mean))
+            group
+                .spread(metric)
+                .map_or_else(|| NOTHING.into(), |spread| text(spread.mean))
         };
         let deviation = |metric: Metric, text: fn(&Spread) -> String| {
-            group.spread(metric).as_ref().map_or_else(|| NOTHING.into(), text)
+            group
+                .spread(metric)
+                .as_ref()
+                .map_or_else(|| NOTHING.into(), text)
         };
         names
             .chain(unnamed.then(|| results.name.clone()))
@@ -71,10 +95,15 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
             ])
             .chain(reference.map(|_| reference_text(group.rows[0].entry.reference)))
             .chain([
-                deviation(Metric::TestAccuracy, |s| format!("{} – {}", percent(s.min), percent(s.max))),
+                deviation(Metric::TestAccuracy, |s| {
+                    format!("{} – {}", percent(s.min), percent(s.max))
+                }),
                 deviation(Metric::TestLoss, loss),
                 deviation(Metric::ValAccuracy, accuracy),
-                mean(Metric::Parameters, |count| thousands(count.round() as usize)),
+                mean(
+                    Metric::Parameters,
+                    |count| thousands(count.round() as usize),
+                ),
                 mean(Metric::Seconds, duration),
             ])
             .collect::<Vec<_>>()
@@ -104,9 +133,19 @@ fn reference_name(results: &Results) -> Option<&str> {
 }
 
 fn reference_text(reference: Option<Reference>) -> String {
-    let Some(Reference { test_accuracy, test_loss }) = reference else { return NOTHING.into() };
+    let Some(Reference {
+        test_accuracy,
+        test_loss,
+    }) = reference
+    else {
+        return NOTHING.into();
+    };
     let accuracy = test_accuracy.map(percent);
     let loss = test_loss.map(|loss| format!("loss {loss:.4}"));
     let figures: Vec<String> = accuracy.into_iter().chain(loss).collect();
-    if figures.is_empty() { NOTHING.into() } else { figures.join(", ") }
+    if figures.is_empty() {
+        NOTHING.into()
+    } else {
+        figures.join(", ")
+    }
 }

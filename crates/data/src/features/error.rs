@@ -17,6 +17,10 @@ pub struct FeatureError {
 
 impl FeatureError {
     pub(super) fn io(action: &'static str, path: &Path, reason: io::Error) -> Self {
-        Self { action, path: path.into(), reason }
+        Self {
+            action,
+            path: path.into(),
+            reason,
+        }
     }
 }

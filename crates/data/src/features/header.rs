@@ -54,7 +54,12 @@ impl Header {
         let (numbers, _) = numbers.as_chunks::<8>();
         let [rows, width, done] = [0, 1, 2].map(|at| u64::from_le_bytes(numbers[at]));
         let key = FeatureKey(key.try_into().expect("32 bytes were split off"));
-        Ok((magic == MAGIC).then_some(Self { key, rows, width, done }))
+        Ok((magic == MAGIC).then_some(Self {
+            key,
+            rows,
+            width,
+            done,
+        }))
     }
 
     /// Writes the header.

@@ -30,26 +30,47 @@ pub struct Features {
 
 impl Features {
     /// Opens a file if it is there, complete, and has this key and size; else there is nothing to open.
-    pub fn open(path: &Path, key: FeatureKey, rows: usize, width: usize) -> Result<Option<Self>, FeatureError> {
-        let wanted = Header { key, rows: rows as u64, width: width as u64, done: rows as u64 };
+    pub fn open(
+        path: &Path,
+        key: FeatureKey,
+        rows: usize,
+        width: usize,
+    ) -> Result<Option<Self>, FeatureError> {
+        let wanted = Header {
+            key,
+            rows: rows as u64,
+            width: width as u64,
+            done: rows as u64,
+        };
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(FeatureError::io("open", path, error)),
         };
-        file.lock_shared().map_err(|error| FeatureError::io("lock", path, error))?;
-        if Header::read(&file).map_err(|error| FeatureError::io("read", path, error))? != Some(wanted) {
+        file.lock_shared()
+            .map_err(|error| FeatureError::io("lock", path, error))?;
+        if Header::read(&file).map_err(|error| FeatureError::io("read", path, error))?
+            != Some(wanted)
+        {
             return Ok(None);
         }
-        let length = file.metadata().map_err(|error| FeatureError::io("read", path, error))?.len();
+        let length = file
+            .metadata()
+            .map_err(|error| FeatureError::io("read", path, error))?
+            .len();
         if length != wanted.length() {
             return Ok(None);
         }
         #[expect(unsafe_code, reason = "memory-mapping is unsafe by nature")]
         // SAFETY: the file must not be truncated while it is mapped. kiln writes these files under an exclusive lock,
         // which the shared lock held as long as the map rules out.
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| FeatureError::io("map", path, error))?;
-        Ok(Some(Self { map, header: wanted, _file: file }))
+        let map =
+            unsafe { Mmap::map(&file) }.map_err(|error| FeatureError::io("map", path, error))?;
+        Ok(Some(Self {
+            map,
+            header: wanted,
+            _file: file,
+        }))
     }
 
     /// Number of rows.

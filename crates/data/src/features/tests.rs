@@ -16,7 +16,10 @@ fn rows_read_back_and_an_interrupted_file_goes_on() {
     let mut writer = FeatureWriter::open(&path, KEY, 3, 2).unwrap();
     writer.append(&[1.0, 2.0]).unwrap();
     drop(writer);
-    assert!(Features::open(&path, KEY, 3, 2).unwrap().is_none(), "incomplete");
+    assert!(
+        Features::open(&path, KEY, 3, 2).unwrap().is_none(),
+        "incomplete"
+    );
     let mut writer = FeatureWriter::open(&path, KEY, 3, 2).unwrap();
     assert_eq!(writer.done(), 1);
     writer.append(&[3.0, 4.0, 5.0, f32::NAN]).unwrap();
@@ -34,11 +37,19 @@ fn rows_read_back_and_an_interrupted_file_goes_on() {
 fn another_key_or_size_starts_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = path(&folder);
-    FeatureWriter::open(&path, KEY, 1, 1).unwrap().append(&[1.0]).unwrap();
+    FeatureWriter::open(&path, KEY, 1, 1)
+        .unwrap()
+        .append(&[1.0])
+        .unwrap();
     for (key, rows, width) in [(FeatureKey([8; 32]), 1, 1), (KEY, 2, 1), (KEY, 1, 2)] {
         assert!(Features::open(&path, key, rows, width).unwrap().is_none());
     }
-    assert_eq!(FeatureWriter::open(&path, FeatureKey([8; 32]), 1, 1).unwrap().done(), 0);
+    assert_eq!(
+        FeatureWriter::open(&path, FeatureKey([8; 32]), 1, 1)
+            .unwrap()
+            .done(),
+        0
+    );
 }
 
 #[test]
@@ -62,7 +73,9 @@ fn rows_that_did_not_reach_the_disk_are_not_counted() {
 fn a_place_that_cannot_be_written_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
-    let error = FeatureWriter::open(&folder.path().join("file/features"), KEY, 1, 1).unwrap_err().to_string();
+    let error = FeatureWriter::open(&folder.path().join("file/features"), KEY, 1, 1)
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("cannot write"), "{error}");
 }
 

@@ -18,14 +18,29 @@ pub struct FeatureWriter {
 impl FeatureWriter {
     /// Opens the file for writing. Rows of the same key and size that are there already are kept, anything else is
     /// replaced. Waits while another process writes the same file.
-    pub fn open(path: &Path, key: FeatureKey, rows: usize, width: usize) -> Result<Self, FeatureError> {
+    pub fn open(
+        path: &Path,
+        key: FeatureKey,
+        rows: usize,
+        width: usize,
+    ) -> Result<Self, FeatureError> {
         let open = || -> io::Result<Self> {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
             file.lock()?;
-            let mut header = Header { key, rows: rows as u64, width: width as u64, done: 0 };
+            let mut header = Header {
+                key,
+                rows: rows as u64,
+                width: width as u64,
+                done: 0,
+            };
             if let Some(found) = Header::read(&file)?
                 && (found.key, found.rows, found.width) == (header.key, header.rows, header.width)
                 && found.done <= found.rows
@@ -35,7 +50,11 @@ impl FeatureWriter {
             }
             header.write(&file)?;
             file.set_len(header.end(header.done))?;
-            Ok(Self { file, path: path.into(), header })
+            Ok(Self {
+                file,
+                path: path.into(),
+                header,
+            })
         };
         open().map_err(|error| FeatureError::io("write", path, error))
     }
@@ -52,12 +71,23 @@ impl FeatureWriter {
     /// If the values are no whole rows, or more than are still wanted.
     pub fn append(&mut self, values: &[f32]) -> Result<(), FeatureError> {
         let width = self.header.width as usize;
-        assert!(values.len().is_multiple_of(width), "whole rows of {width} values");
+        assert!(
+            values.len().is_multiple_of(width),
+            "whole rows of {width} values"
+        );
         let done = self.header.done + (values.len() / width) as u64;
-        assert!(done <= self.header.rows, "at most {} rows", self.header.rows);
+        assert!(
+            done <= self.header.rows,
+            "at most {} rows",
+            self.header.rows
+        );
         let mut write = || -> io::Result<()> {
-            self.file.seek(SeekFrom::Start(self.header.end(self.header.done)))?;
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.file
+                .seek(SeekFrom::Start(self.header.end(self.header.done)))?;
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
             self.file.write_all(&bytes)?;
             // In this order: the count must never be ahead of the rows.
             self.file.sync_data()?;

@@ -34,7 +34,9 @@ pub enum Folder {
 pub fn folder(root: &Path) -> Result<Folder, FilesError> {
     let folders = folders(root)?;
     let train = root.join("train");
-    let divided = folders.contains(&train) && images_in(&train)?.is_none() && !self::folders(&train)?.is_empty();
+    let divided = folders.contains(&train)
+        && images_in(&train)?.is_none()
+        && !self::folders(&train)?.is_empty();
     if !divided {
         return Ok(Folder::Whole(classes(root)?));
     }
@@ -49,7 +51,11 @@ pub fn folder(root: &Path) -> Result<Folder, FilesError> {
         };
         *subset = Some(classes(&path)?.with_classes(&train.classes)?);
     }
-    Ok(Folder::Divided { train, validation, test })
+    Ok(Folder::Divided {
+        train,
+        validation,
+        test,
+    })
 }
 
 /// `root/<class>/*`.
@@ -75,11 +81,19 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
                 continue;
             }
             if is_image_name(entry.path()) {
-                let path = entry.path().strip_prefix(root).expect("what is found in a folder is below it");
+                let path = entry
+                    .path()
+                    .strip_prefix(root)
+                    .expect("what is found in a folder is below it");
                 listing.files.push(path.into());
                 listing.labels.push(label as u32);
             } else {
-                let ending = entry.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
+                let ending = entry
+                    .path()
+                    .extension()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .to_lowercase();
                 *listing.passed_over.entry(ending).or_default() += 1;
             }
         }
@@ -94,7 +108,8 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
 /// The images in and below a folder, at any depth, each folder's sorted by name: the order of [`folder`]'s files. Found as they
 /// are asked for.
 pub fn images_below(root: &Path) -> impl Iterator<Item = Result<PathBuf, FilesError>> + use<> {
-    let image = |entry: &walkdir::DirEntry| entry.file_type().is_file() && is_image_name(entry.path());
+    let image =
+        |entry: &walkdir::DirEntry| entry.file_type().is_file() && is_image_name(entry.path());
     visible(root, usize::MAX)
         .filter(move |entry| entry.as_ref().map_or(true, image))
         .map(|entry| entry.map(walkdir::DirEntry::into_path))
@@ -124,11 +139,18 @@ fn images_in(path: &Path) -> Result<Option<PathBuf>, FilesError> {
 }
 
 /// What is below a folder and not hidden, sorted by name; links are followed.
-fn visible(path: &Path, depth: usize) -> impl Iterator<Item = Result<walkdir::DirEntry, FilesError>> + use<> {
-    let entries = WalkDir::new(path).min_depth(1).max_depth(depth).follow_links(true).sort_by_file_name();
-    let entries = entries
-        .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b"."));
+fn visible(
+    path: &Path,
+    depth: usize,
+) -> impl Iterator<Item = Result<walkdir::DirEntry, FilesError>> + use<> {
+    let entries = WalkDir::new(path)
+        .min_depth(1)
+        .max_depth(depth)
+        .follow_links(true)
+        .sort_by_file_name();
+    let entries = entries.into_iter().filter_entry(|entry| {
+        entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+    });
     let path = path.to_path_buf();
     entries.map(move |entry| {
         entry.map_err(|error| FilesError::Read {

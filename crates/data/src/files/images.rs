@@ -37,7 +37,9 @@ impl Room {
     /// Takes so many bytes if there are as many left.
     fn take(&self, bytes: u64) -> bool {
         let left = |left: u64| left.checked_sub(bytes);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+            .is_ok()
     }
 }
 
@@ -45,8 +47,14 @@ impl ImageFile {
     /// Reads and decodes a file, and keeps the pixels if there is room in memory.
     pub fn read(root: &Path, path: &Path, memory: &Room) -> Result<Self, PreprocessError> {
         let (bytes, pixels) = read(&root.join(path))?;
-        let kept = memory.take(pixels.as_raw().pixels.len() as u64).then_some(pixels);
-        Ok(Self { path: path.into(), sha256: Sha256::digest(bytes).into(), kept })
+        let kept = memory
+            .take(pixels.as_raw().pixels.len() as u64)
+            .then_some(pixels);
+        Ok(Self {
+            path: path.into(),
+            sha256: Sha256::digest(bytes).into(),
+            kept,
+        })
     }
 }
 
@@ -86,7 +94,12 @@ fn read(path: &Path) -> Result<(Vec<u8>, Pixels), PreprocessError> {
     let name = format!("`{}`", path.display());
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(reason) => return Err(PreprocessError::Read { image: name, reason }),
+        Err(reason) => {
+            return Err(PreprocessError::Read {
+                image: name,
+                reason,
+            });
+        }
     };
     let pixels = Pixels::decode(&bytes, &name)?;
     Ok((bytes, pixels))
@@ -105,7 +118,10 @@ mod tests {
     #[test]
     fn images_without_room_are_decoded_every_time() {
         let folder = tempfile::tempdir().unwrap();
-        image::GrayImage::from_raw(2, 1, vec![3, 4]).unwrap().save(folder.path().join("a.png")).unwrap();
+        image::GrayImage::from_raw(2, 1, vec![3, 4])
+            .unwrap()
+            .save(folder.path().join("a.png"))
+            .unwrap();
         for (room, kept) in [(Room::new(), true), (Room(AtomicU64::new(1)), false)] {
             let file = ImageFile::read(folder.path(), Path::new("a.png"), &room).unwrap();
             assert_eq!(file.kept.is_some(), kept);

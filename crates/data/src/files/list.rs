@@ -36,7 +36,10 @@ pub struct Listed {
 impl ListReader<BufReader<File>> {
     /// The list in a file.
     pub fn open(path: &Path) -> Result<Self, FilesError> {
-        let file = File::open(path).map_err(|reason| FilesError::Read { path: path.into(), reason })?;
+        let file = File::open(path).map_err(|reason| FilesError::Read {
+            path: path.into(),
+            reason,
+        })?;
         Self::new(path, BufReader::new(file))
     }
 }
@@ -44,14 +47,25 @@ impl ListReader<BufReader<File>> {
 impl<R: Read> ListReader<R> {
     /// A list from any source; messages call it by this name.
     pub fn new(name: &Path, content: R) -> Result<Self, FilesError> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
-        let header = reader.headers().map_err(|error| fail(name, &error))?.clone();
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(content);
+        let header = reader
+            .headers()
+            .map_err(|error| fail(name, &error))?
+            .clone();
         let column = |name: &str| header.iter().position(|column| column == name);
         let Some(path_column) = column("path") else {
             return Err(line(name, 1, no_columns(&header)));
         };
         let label_column = column("label");
-        Ok(Self { name: name.into(), reader, path_column, label_column, record: csv::StringRecord::new() })
+        Ok(Self {
+            name: name.into(),
+            reader,
+            path_column,
+            label_column,
+            record: csv::StringRecord::new(),
+        })
     }
 
     /// Whether the list has labels.
@@ -60,16 +74,28 @@ impl<R: Read> ListReader<R> {
     }
 
     fn read(&mut self) -> Result<Option<Listed>, FilesError> {
-        if !self.reader.read_record(&mut self.record).map_err(|error| fail(&self.name, &error))? {
+        if !self
+            .reader
+            .read_record(&mut self.record)
+            .map_err(|error| fail(&self.name, &error))?
+        {
             return Ok(None);
         }
         let at = self.record.position().map_or(0, csv::Position::line);
-        let (path, label) = (&self.record[self.path_column], self.label_column.map(|column| &self.record[column]));
+        let (path, label) = (
+            &self.record[self.path_column],
+            self.label_column.map(|column| &self.record[column]),
+        );
         if path.is_empty() || label.is_some_and(str::is_empty) {
-            let problem = "expected a path and a label, found one of them empty: fill it in".to_owned();
+            let problem =
+                "expected a path and a label, found one of them empty: fill it in".to_owned();
             return Err(line(&self.name, at, problem));
         }
-        Ok(Some(Listed { path: path.into(), label: label.map(str::to_owned), line: at }))
+        Ok(Some(Listed {
+            path: path.into(),
+            label: label.map(str::to_owned),
+            line: at,
+        }))
     }
 }
 
@@ -85,33 +111,61 @@ impl<R: Read> Iterator for ListReader<R> {
 pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let entries = ListReader::open(path)?;
     if !entries.has_labels() {
-        let problem =
-            "expected the columns `path` and `label`, found no `label`: rename the column of the classes, or add one";
+        let problem = "expected the columns `path` and `label`, found no `label`: rename the column of the classes, or add one";
         return Err(line(path, 1, problem.to_owned()));
     }
     let (mut files, mut names) = (Vec::new(), Vec::new());
     let mut lines = HashMap::new();
     for entry in entries {
-        let Listed { path: file, label, line: at } = entry?;
+        let Listed {
+            path: file,
+            label,
+            line: at,
+        } = entry?;
         if let Some(before) = lines.insert(file.clone(), at) {
-            let problem = format!("`{}` is in line {before} already: remove one of them", file.display());
+            let problem = format!(
+                "`{}` is in line {before} already: remove one of them",
+                file.display()
+            );
             return Err(line(path, at, problem));
         }
         files.push(file);
         names.push(label.unwrap_or_default());
     }
     if files.is_empty() {
-        return Err(line(path, 1, "the list is empty: expected a line for each image".into()));
+        return Err(line(
+            path,
+            1,
+            "the list is empty: expected a line for each image".into(),
+        ));
     }
-    let classes: Vec<String> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
-    let labels = names.iter().map(|name| classes.partition_point(|class| class < name) as u32).collect();
+    let classes: Vec<String> = names
+        .iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .cloned()
+        .collect();
+    let labels = names
+        .iter()
+        .map(|name| classes.partition_point(|class| class < name) as u32)
+        .collect();
     let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    Ok(Listing { name: path.display().to_string(), root, files, labels, classes, passed_over: BTreeMap::new() })
+    Ok(Listing {
+        name: path.display().to_string(),
+        root,
+        files,
+        labels,
+        classes,
+        passed_over: BTreeMap::new(),
+    })
 }
 
 /// The SHA-256 of a list itself, and so of the labels in it.
 pub fn list_checksum(path: &Path) -> Result<String, FilesError> {
-    let bytes = std::fs::read(path).map_err(|reason| FilesError::Read { path: path.into(), reason })?;
+    let bytes = std::fs::read(path).map_err(|reason| FilesError::Read {
+        path: path.into(),
+        reason,
+    })?;
     Ok(Hex(&Sha256::digest(bytes)).to_string())
 }
 
@@ -129,10 +183,18 @@ fn no_columns(header: &csv::StringRecord) -> String {
 }
 
 fn line(path: &Path, line: u64, problem: String) -> FilesError {
-    FilesError::Line { path: path.into(), line, problem }
+    FilesError::Line {
+        path: path.into(),
+        line,
+        problem,
+    }
 }
 
 fn fail(path: &Path, error: &csv::Error) -> FilesError {
     let at = error.position().map_or(1, csv::Position::line);
-    line(path, at, format!("{error}: expected CSV in UTF-8 with a line `path,label` at the top"))
+    line(
+        path,
+        at,
+        format!("{error}: expected CSV in UTF-8 with a line `path,label` at the top"),
+    )
 }

@@ -64,11 +64,13 @@ impl Listing {
     pub fn with_classes(mut self, classes: &[String]) -> Result<Self, FilesError> {
         let numbers = self.classes.iter().map(|class| {
             let number = classes.iter().position(|known| known == class);
-            number.map(|number| number as u32).ok_or_else(|| FilesError::UnknownClass {
-                name: self.name.clone(),
-                class: class.clone(),
-                expected: classes.to_vec(),
-            })
+            number
+                .map(|number| number as u32)
+                .ok_or_else(|| FilesError::UnknownClass {
+                    name: self.name.clone(),
+                    class: class.clone(),
+                    expected: classes.to_vec(),
+                })
         });
         let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
         for label in &mut self.labels {
@@ -85,7 +87,10 @@ impl Listing {
             used[label as usize] = true;
         }
         match self.classes.iter().zip(used).find(|(_, used)| !used) {
-            Some((class, _)) => Err(FilesError::EmptyClass { name: self.name.clone(), class: class.clone() }),
+            Some((class, _)) => Err(FilesError::EmptyClass {
+                name: self.name.clone(),
+                class: class.clone(),
+            }),
             None => Ok(()),
         }
     }

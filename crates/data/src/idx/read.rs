@@ -23,7 +23,10 @@ pub struct IdxArray {
 /// The file must hold exactly what its header announces. No more memory is taken than the file fills.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray, IdxError> {
     let path = path.as_ref();
-    let io = |reason| IdxError::Read { path: path.into(), reason };
+    let io = |reason| IdxError::Read {
+        path: path.into(),
+        reason,
+    };
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     let mut content = BufReader::new(file);
@@ -42,9 +45,13 @@ pub fn is_idx(path: &Path) -> bool {
     }
     let start = |mut content: Box<dyn Read>| {
         let mut bytes = [0; 4];
-        content.read_exact(&mut bytes).is_ok_and(|()| matches!(bytes, [0, 0, 8, 3 | 4]))
+        content
+            .read_exact(&mut bytes)
+            .is_ok_and(|()| matches!(bytes, [0, 0, 8, 3 | 4]))
     };
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
     let mut content = BufReader::new(file);
     match content.fill_buf() {
         Ok([0x1F, 0x8B, ..]) => start(Box::new(MultiGzDecoder::new(content))),
@@ -55,13 +62,27 @@ pub fn is_idx(path: &Path) -> bool {
 
 /// Reads the array from `content`, which has `length` bytes if that is known.
 fn read(path: &Path, mut content: impl Read, length: Option<u64>) -> Result<IdxArray, IdxError> {
-    let io = |reason| IdxError::Read { path: path.into(), reason };
-    let Header { dims, length: header, values } = Header::read(path, &mut content)?;
+    let io = |reason| IdxError::Read {
+        path: path.into(),
+        reason,
+    };
+    let Header {
+        dims,
+        length: header,
+        values,
+    } = Header::read(path, &mut content)?;
     let check = |found: u64| {
         let expected = header + values;
         match found {
-            found if found < expected => Err(IdxError::Truncated { path: path.into(), expected, found }),
-            found if found > expected => Err(IdxError::Trailing { path: path.into(), expected }),
+            found if found < expected => Err(IdxError::Truncated {
+                path: path.into(),
+                expected,
+                found,
+            }),
+            found if found > expected => Err(IdxError::Trailing {
+                path: path.into(),
+                expected,
+            }),
             _ => Ok(()),
         }
     };
@@ -69,10 +90,14 @@ fn read(path: &Path, mut content: impl Read, length: Option<u64>) -> Result<IdxA
     // A header is believed, and memory reserved, only if the file is as long as it says.
     if let Some(length) = length {
         check(length)?;
-        data.try_reserve_exact(values as usize).map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
+        data.try_reserve_exact(values as usize)
+            .map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
     }
     // One byte more, to find bytes left over and to have gzip verify its checksum at the end.
-    content.take(values + 1).read_to_end(&mut data).map_err(io)?;
+    content
+        .take(values + 1)
+        .read_to_end(&mut data)
+        .map_err(io)?;
     check(header + data.len() as u64)?;
     Ok(IdxArray { dims, data })
 }
@@ -113,7 +138,10 @@ mod tests {
     #[test]
     fn plain_and_gzip_give_the_same() {
         let bytes = file(&[2, 3], &[1, 2, 3, 4, 5, 6]);
-        let expected = Ok(IdxArray { dims: vec![2, 3], data: vec![1, 2, 3, 4, 5, 6] });
+        let expected = Ok(IdxArray {
+            dims: vec![2, 3],
+            data: vec![1, 2, 3, 4, 5, 6],
+        });
         assert_eq!(read_file(&bytes), expected);
         assert_eq!(read_file(&gzip(&bytes)), expected);
     }
@@ -136,7 +164,10 @@ mod tests {
         let long = file(&[2], &[1, 2, 3]);
         for (short, long) in [(short.clone(), long.clone()), (gzip(&short), gzip(&long))] {
             let error = read_file(&short).unwrap_err();
-            assert!(error.contains("expected 47,040,016 bytes, found 10,000"), "{error}");
+            assert!(
+                error.contains("expected 47,040,016 bytes, found 10,000"),
+                "{error}"
+            );
             let error = read_file(&long).unwrap_err();
             assert!(error.contains("expected 10 bytes, found more"), "{error}");
         }

@@ -18,7 +18,11 @@ pub struct Batch {
 
 impl Batch {
     /// The batch of the samples with these numbers in the data set; the order says only whether they are for training.
-    pub(super) fn prepare(samples: &Samples, indices: &[u32], order: Order) -> Result<Self, DataError> {
+    pub(super) fn prepare(
+        samples: &Samples,
+        indices: &[u32],
+        order: Order,
+    ) -> Result<Self, DataError> {
         let shuffled = match order {
             Order::Sequential => None,
             Order::Shuffled { seed, epoch } => Some((seed, epoch)),
@@ -33,7 +37,10 @@ impl Batch {
         Ok(Self {
             values,
             shape: [indices.len(), channels, height, width],
-            labels: indices.iter().map(|&index| labels[index as usize]).collect(),
+            labels: indices
+                .iter()
+                .map(|&index| labels[index as usize])
+                .collect(),
             indices: indices.to_vec(),
         })
     }
@@ -42,8 +49,12 @@ impl Batch {
 /// Room for a batch. Its size comes from a recipe, so too large a size must not end the program.
 fn zeros(images: usize, values: usize) -> Result<Vec<f32>, DataError> {
     let mut pixels = Vec::new();
-    let length = images.checked_mul(values).ok_or(DataError::Memory { images, values })?;
-    pixels.try_reserve_exact(length).map_err(|_| DataError::Memory { images, values })?;
+    let length = images
+        .checked_mul(values)
+        .ok_or(DataError::Memory { images, values })?;
+    pixels
+        .try_reserve_exact(length)
+        .map_err(|_| DataError::Memory { images, values })?;
     pixels.resize(length, 0.0);
     Ok(pixels)
 }
@@ -55,7 +66,10 @@ mod tests {
     #[test]
     fn batches_beyond_memory_are_an_error() {
         for (images, values) in [(usize::MAX, 2), (usize::MAX / 4, 1)] {
-            assert!(matches!(zeros(images, values), Err(DataError::Memory { .. })));
+            assert!(matches!(
+                zeros(images, values),
+                Err(DataError::Memory { .. })
+            ));
         }
     }
 }

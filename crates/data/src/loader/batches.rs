@@ -38,12 +38,26 @@ struct Worker {
 
 impl Batches {
     /// Starts the threads that prepare batches of the samples with these indices.
-    pub(super) fn start(samples: &Samples, batch_size: usize, indices: Vec<u32>, order: Order) -> Self {
-        let threads =
-            if samples.is_slow() { available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS) } else { 1 };
+    pub(super) fn start(
+        samples: &Samples,
+        batch_size: usize,
+        indices: Vec<u32>,
+        order: Order,
+    ) -> Self {
+        let threads = if samples.is_slow() {
+            available_parallelism()
+                .map_or(1, NonZero::get)
+                .min(MAX_THREADS)
+        } else {
+            1
+        };
         let threads = threads.min(indices.len().div_ceil(batch_size)).max(1);
         let indices: Arc<[u32]> = indices.into();
-        let mut batches = Self { workers: Vec::with_capacity(threads), next: 0, refused: None };
+        let mut batches = Self {
+            workers: Vec::with_capacity(threads),
+            next: 0,
+            refused: None,
+        };
         for first in 0..threads {
             let (samples, indices) = (samples.clone(), Arc::clone(&indices));
             let (sender, receiver) = sync_channel(READY.div_ceil(threads));
@@ -58,7 +72,10 @@ impl Batches {
                 }
             };
             match Builder::new().name("kiln-loader".to_owned()).spawn(work) {
-                Ok(thread) => batches.workers.push(Worker { receiver: Some(receiver), thread: Some(thread) }),
+                Ok(thread) => batches.workers.push(Worker {
+                    receiver: Some(receiver),
+                    thread: Some(thread),
+                }),
                 Err(reason) => batches.refused = Some(DataError::Thread { reason }),
             }
         }
@@ -123,8 +140,10 @@ mod tests {
 
     /// Batches of a data set of one pixel, resized to squares of this side.
     fn start(side: u32, batch_size: usize, indices: Vec<u32>) -> Batches {
-        let dataset = Dataset::new("one", vec![0], [1, 1, 1], vec![0], vec!["a".to_owned()]).unwrap();
-        let preprocessor = Preprocessor::new(Preprocessing::raw(side, side, Channels::Rgb)).unwrap();
+        let dataset =
+            Dataset::new("one", vec![0], [1, 1, 1], vec![0], vec!["a".to_owned()]).unwrap();
+        let preprocessor =
+            Preprocessor::new(Preprocessing::raw(side, side, Channels::Rgb)).unwrap();
         let samples = Samples::images(View::all(Arc::new(dataset)), Arc::new(preprocessor));
         Batches::start(&samples, batch_size, indices, Order::Sequential)
     }
@@ -133,7 +152,13 @@ mod tests {
     fn errors_reach_the_consumer_and_end_the_batches() {
         // A batch of 240 TB.
         let mut batches = start(8192, 300_000, vec![0; 600_000]);
-        assert!(matches!(batches.next(), Some(Err(DataError::Memory { images: 300_000, .. }))));
+        assert!(matches!(
+            batches.next(),
+            Some(Err(DataError::Memory {
+                images: 300_000,
+                ..
+            }))
+        ));
         assert!(batches.next().is_none());
     }
 

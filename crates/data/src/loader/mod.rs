@@ -30,7 +30,11 @@ impl Loader {
         if let Some(first) = samples.view().indices().get(..1) {
             Batch::prepare(&samples, first, order)?;
         }
-        Ok(Self { samples, batch_size, order })
+        Ok(Self {
+            samples,
+            batch_size,
+            order,
+        })
     }
 
     /// The samples.

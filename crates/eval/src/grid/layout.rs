@@ -45,38 +45,81 @@ pub(super) struct Place {
 impl Layout {
     /// The layout of tiles, row by row, in so many columns.
     pub fn new(tiles: &[Tile], columns: usize) -> Result<Self, EvalError> {
-        let fits = |tile: &&Tile| u64::from(tile.width) * u64::from(tile.height) * 3 == tile.pixels.len() as u64;
-        if let Some(tile) = tiles.iter().find(|tile| !fits(tile) || tile.pixels.is_empty()) {
-            return Err(EvalError::Tile { width: tile.width, height: tile.height, found: tile.pixels.len() });
+        let fits = |tile: &&Tile| {
+            u64::from(tile.width) * u64::from(tile.height) * 3 == tile.pixels.len() as u64
+        };
+        if let Some(tile) = tiles
+            .iter()
+            .find(|tile| !fits(tile) || tile.pixels.is_empty())
+        {
+            return Err(EvalError::Tile {
+                width: tile.width,
+                height: tile.height,
+                found: tile.pixels.len(),
+            });
         }
         let columns = columns.clamp(1, tiles.len().max(1)) as u32;
         let rows = (tiles.len() as u32).div_ceil(columns);
-        let largest = |side: fn(&Tile) -> u32| tiles.iter().map(|tile| side(tile) * scale(tile)).max().unwrap_or(SIDE);
-        let picture = [largest(|tile| tile.width).max(SIDE / 2), largest(|tile| tile.height)];
-        let lines = tiles.iter().map(|tile| tile.caption.lines().count()).max().unwrap_or(0).max(1);
+        let largest = |side: fn(&Tile) -> u32| {
+            tiles
+                .iter()
+                .map(|tile| side(tile) * scale(tile))
+                .max()
+                .unwrap_or(SIDE)
+        };
+        let picture = [
+            largest(|tile| tile.width).max(SIDE / 2),
+            largest(|tile| tile.height),
+        ];
+        let lines = tiles
+            .iter()
+            .map(|tile| tile.caption.lines().count())
+            .max()
+            .unwrap_or(0)
+            .max(1);
         let caption = CAPTION_GAP + TEXT * lines as u32;
-        let side = |cells: u32, cell: u32| u64::from(cells) * u64::from(cell + GAP) + u64::from(GAP);
+        let side =
+            |cells: u32, cell: u32| u64::from(cells) * u64::from(cell + GAP) + u64::from(GAP);
         let (width, height) = (side(columns, picture[0]), side(rows, picture[1] + caption));
         if width * height > MAX_PIXELS {
-            return Err(EvalError::PictureSize { width, height, max: MAX_PIXELS });
+            return Err(EvalError::PictureSize {
+                width,
+                height,
+                max: MAX_PIXELS,
+            });
         }
         let letters = (picture[0] / LETTER) as usize;
-        Ok(Self { width: width as u32, height: height as u32, columns, picture, caption, letters })
+        Ok(Self {
+            width: width as u32,
+            height: height as u32,
+            columns,
+            picture,
+            caption,
+            letters,
+        })
     }
 
     /// The place of a tile, by its number.
     pub fn place(&self, number: usize, tile: &Tile) -> Place {
         let [width, height] = self.picture;
         let (column, row) = (number as u32 % self.columns, number as u32 / self.columns);
-        let [left, top] = [GAP + column * (width + GAP), GAP + row * (height + self.caption + GAP)];
+        let [left, top] = [
+            GAP + column * (width + GAP),
+            GAP + row * (height + self.caption + GAP),
+        ];
         let below = (top + height + CAPTION_GAP + TEXT - DESCENT..).step_by(TEXT as usize);
         let lines = tile.caption.lines().zip(below);
         let scale = scale(tile);
         Place {
             // In the middle of the cell, upon its caption.
-            at: [left + (width - tile.width * scale) / 2, top + height - tile.height * scale],
+            at: [
+                left + (width - tile.width * scale) / 2,
+                top + height - tile.height * scale,
+            ],
             scale,
-            lines: lines.map(|(line, y)| ([left + width / 2, y], shown(line, self.letters))).collect(),
+            lines: lines
+                .map(|(line, y)| ([left + width / 2, y], shown(line, self.letters)))
+                .collect(),
         }
     }
 }

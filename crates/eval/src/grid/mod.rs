@@ -35,10 +35,23 @@ pub fn grid(tiles: &[Tile], columns: usize) -> Result<Picture, EvalError> {
     let mut shapes = Vec::new();
     for (number, tile) in tiles.iter().enumerate() {
         let Place { at, scale, lines } = layout.place(number, tile);
-        shapes.push(Shape::Image { at, scale, size: [tile.width, tile.height], pixels: tile.pixels.clone() });
+        shapes.push(Shape::Image {
+            at,
+            scale,
+            size: [tile.width, tile.height],
+            pixels: tile.pixels.clone(),
+        });
         shapes.extend(lines.into_iter().map(|([x, y], line)| {
             let (at, anchor) = ([x as f32, y as f32], Anchor::Middle);
-            Shape::Text(Text { line, at, drop: 0.0, anchor, size: LETTERS, color: [0; 3], turned: false })
+            Shape::Text(Text {
+                line,
+                at,
+                drop: 0.0,
+                anchor,
+                size: LETTERS,
+                color: [0; 3],
+                turned: false,
+            })
         }));
     }
     Ok(Picture::new([layout.width, layout.height], 1, shapes))

@@ -71,9 +71,13 @@ impl CalibrationSums {
             },
         };
         let bins: Vec<CalibrationBin> = self.bins.iter().map(mean).collect();
-        let gap =
-            |bin: &CalibrationBin| bin.images as f64 / total.max(1) as f64 * (bin.accuracy - bin.confidence).abs();
-        Calibration { ece: bins.iter().map(gap).sum(), bins }
+        let gap = |bin: &CalibrationBin| {
+            bin.images as f64 / total.max(1) as f64 * (bin.accuracy - bin.confidence).abs()
+        };
+        Calibration {
+            ece: bins.iter().map(gap).sum(),
+            bins,
+        }
     }
 }
 
@@ -88,7 +92,16 @@ mod tests {
 
     #[test]
     fn bins_have_their_upper_ends() {
-        let found = [0.0, 0.5 / 15.0, 1.0 / 15.0, 1.01 / 15.0, 3.0 / 15.0, 14.5 / 15.0, 1.0].map(bin);
+        let found = [
+            0.0,
+            0.5 / 15.0,
+            1.0 / 15.0,
+            1.01 / 15.0,
+            3.0 / 15.0,
+            14.5 / 15.0,
+            1.0,
+        ]
+        .map(bin);
         assert_eq!(found, [0, 0, 0, 1, 2, 14, 14]);
     }
 
@@ -101,7 +114,10 @@ mod tests {
         }
         let calibration = sums.finish();
         assert!((calibration.ece - (0.75 * (0.9 - 2.0 / 3.0) + 0.25 * 0.5)).abs() < 1e-12);
-        assert_eq!(calibration.bins.iter().map(|bin| bin.images).sum::<u64>(), 4);
+        assert_eq!(
+            calibration.bins.iter().map(|bin| bin.images).sum::<u64>(),
+            4
+        );
         assert_eq!(calibration.bins[13].accuracy, 2.0 / 3.0);
     }
 }

@@ -63,9 +63,19 @@ impl Average {
     fn weighted_by(classes: &[ClassMetrics], weight: impl Fn(&ClassMetrics) -> f64) -> Self {
         let total: f64 = classes.iter().map(&weight).sum();
         let average = |score: fn(&ClassMetrics) -> f64| {
-            ratio(classes.iter().map(|class| weight(class) * score(class)).sum(), total)
+            ratio(
+                classes
+                    .iter()
+                    .map(|class| weight(class) * score(class))
+                    .sum(),
+                total,
+            )
         };
-        Self { precision: average(|c| c.precision), recall: average(|c| c.recall), f1: average(|c| c.f1) }
+        Self {
+            precision: average(|c| c.precision),
+            recall: average(|c| c.recall),
+            f1: average(|c| c.f1),
+        }
     }
 }
 
@@ -81,10 +91,21 @@ mod tests {
     #[test]
     fn a_class_without_images_or_predictions_scores_zero() {
         // Class 1 is never predicted, class 2 never occurs.
-        let confusion = ConfusionMatrix::try_from(vec![vec![3, 0, 1], vec![2, 0, 0], vec![0, 0, 0]]).unwrap();
+        let confusion =
+            ConfusionMatrix::try_from(vec![vec![3, 0, 1], vec![2, 0, 0], vec![0, 0, 0]]).unwrap();
         let classes = class_metrics(&confusion, &["a".into(), "b".into(), "c".into()]);
-        let scores: Vec<_> = classes.iter().map(|c| (c.precision, c.recall, c.f1, c.support)).collect();
-        assert_eq!(scores, [(0.6, 0.75, 6.0 / 9.0, 4), (0.0, 0.0, 0.0, 2), (0.0, 0.0, 0.0, 0)]);
+        let scores: Vec<_> = classes
+            .iter()
+            .map(|c| (c.precision, c.recall, c.f1, c.support))
+            .collect();
+        assert_eq!(
+            scores,
+            [
+                (0.6, 0.75, 6.0 / 9.0, 4),
+                (0.0, 0.0, 0.0, 2),
+                (0.0, 0.0, 0.0, 0)
+            ]
+        );
         assert_eq!(Average::unweighted(&classes).recall, 0.25);
         assert_eq!(Average::by_support(&classes).recall, 0.5);
     }

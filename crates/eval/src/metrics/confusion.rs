@@ -34,7 +34,10 @@ impl ConfusionMatrix {
         if !(1..=MAX_CLASSES).contains(&classes) {
             return Err(EvalError::Classes { found: classes });
         }
-        Ok(Self { classes, counts: vec![0; classes * classes] })
+        Ok(Self {
+            classes,
+            counts: vec![0; classes * classes],
+        })
     }
 
     /// Number of classes: of rows and of columns.
@@ -71,7 +74,9 @@ impl ConfusionMatrix {
     pub fn predicted(&self) -> Vec<u64> {
         let mut sums = vec![0; self.classes];
         for row in self.rows() {
-            sums.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, count)| *sum += count);
         }
         sums
     }
@@ -82,7 +87,13 @@ impl ConfusionMatrix {
             .rows()
             .enumerate()
             .flat_map(|(truth, row)| {
-                row.iter().enumerate().map(move |(predicted, &count)| Confusion { truth, predicted, count })
+                row.iter()
+                    .enumerate()
+                    .map(move |(predicted, &count)| Confusion {
+                        truth,
+                        predicted,
+                        count,
+                    })
             })
             .filter(|c| c.truth != c.predicted && c.count > 0)
             .collect();
@@ -99,7 +110,10 @@ impl ConfusionMatrix {
     /// Adds the counts of a matrix of as many classes.
     pub(crate) fn add(&mut self, other: &Self) {
         debug_assert_eq!(self.classes, other.classes);
-        self.counts.iter_mut().zip(&other.counts).for_each(|(own, count)| *own += count);
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(own, count)| *own += count);
     }
 }
 
@@ -112,12 +126,19 @@ impl TryFrom<Vec<Vec<u64>>> for ConfusionMatrix {
         matrix.counts.clear();
         for (row, counts) in rows.iter().enumerate() {
             if counts.len() != rows.len() {
-                return Err(EvalError::NotSquare { row, expected: rows.len(), found: counts.len() });
+                return Err(EvalError::NotSquare {
+                    row,
+                    expected: rows.len(),
+                    found: counts.len(),
+                });
             }
             matrix.counts.extend(counts);
         }
         // From here on no sum over a part of the matrix can overflow.
-        let total = matrix.counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
+        let total = matrix
+            .counts
+            .iter()
+            .try_fold(0u64, |sum, &count| sum.checked_add(count));
         total.map(|_| matrix).ok_or(EvalError::CountOverflow)
     }
 }
@@ -145,13 +166,20 @@ mod tests {
         assert_eq!(m, matrix(&[&[0, 2], &[0, 1]]).unwrap());
         assert_eq!((m.total(), m.correct()), (3, 1));
         assert_eq!((m.support(), m.predicted()), (vec![2, 1], vec![0, 3]));
-        assert_eq!((m.get(0, 1), m.get(0, 2), m.get(2, 0)), (Some(2), None, None));
+        assert_eq!(
+            (m.get(0, 1), m.get(0, 2), m.get(2, 0)),
+            (Some(2), None, None)
+        );
     }
 
     #[test]
     fn mistakes_are_ordered_by_count_then_class() {
         let m = matrix(&[&[9, 1, 4], &[4, 9, 0], &[0, 7, 9]]).unwrap();
-        let found: Vec<_> = m.most_confused(3).iter().map(|c| (c.truth, c.predicted, c.count)).collect();
+        let found: Vec<_> = m
+            .most_confused(3)
+            .iter()
+            .map(|c| (c.truth, c.predicted, c.count))
+            .collect();
         assert_eq!(found, [(2, 1, 7), (0, 2, 4), (1, 0, 4)]);
         assert_eq!(m.most_confused(99).len(), 4);
     }
@@ -159,9 +187,22 @@ mod tests {
     #[test]
     fn refuses_what_is_no_matrix() {
         assert_eq!(matrix(&[]), Err(EvalError::Classes { found: 0 }));
-        assert_eq!(matrix(&[&[1, 2], &[3]]), Err(EvalError::NotSquare { row: 1, expected: 2, found: 1 }));
-        assert_eq!(matrix(&[&[u64::MAX, 0], &[0, 1]]), Err(EvalError::CountOverflow));
-        assert_eq!(ConfusionMatrix::zeros(usize::MAX), Err(EvalError::Classes { found: usize::MAX }));
+        assert_eq!(
+            matrix(&[&[1, 2], &[3]]),
+            Err(EvalError::NotSquare {
+                row: 1,
+                expected: 2,
+                found: 1
+            })
+        );
+        assert_eq!(
+            matrix(&[&[u64::MAX, 0], &[0, 1]]),
+            Err(EvalError::CountOverflow)
+        );
+        assert_eq!(
+            ConfusionMatrix::zeros(usize::MAX),
+            Err(EvalError::Classes { found: usize::MAX })
+        );
     }
 
     #[test]
@@ -170,6 +211,11 @@ mod tests {
         let json = serde_json::to_string(&m).unwrap();
         assert_eq!(json, "[[1,2],[3,4]]");
         assert_eq!(serde_json::from_str::<ConfusionMatrix>(&json).unwrap(), m);
-        assert!(serde_json::from_str::<ConfusionMatrix>("[[1,2]]").unwrap_err().to_string().contains("row 0"));
+        assert!(
+            serde_json::from_str::<ConfusionMatrix>("[[1,2]]")
+                .unwrap_err()
+                .to_string()
+                .contains("row 0")
+        );
     }
 }

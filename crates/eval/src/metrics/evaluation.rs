@@ -44,6 +44,9 @@ pub struct TopK {
 impl Evaluation {
     /// The classes' names, in the order of the model's outputs.
     pub fn labels(&self) -> Vec<&str> {
-        self.classes.iter().map(|class| class.label.as_str()).collect()
+        self.classes
+            .iter()
+            .map(|class| class.label.as_str())
+            .collect()
     }
 }

@@ -42,13 +42,24 @@ impl Evaluator {
     pub fn new(labels: Vec<String>) -> Result<Self, EvalError> {
         let confusion = ConfusionMatrix::zeros(labels.len())?;
         let calibration = CalibrationSums::default();
-        Ok(Self { labels, confusion, images: 0, top_k_hits: 0, asked: None, calibration, loss_sum: 0.0 })
+        Ok(Self {
+            labels,
+            confusion,
+            images: 0,
+            top_k_hits: 0,
+            asked: None,
+            calibration,
+            loss_sum: 0.0,
+        })
     }
 
     /// Has accuracy among the `k` largest outputs counted too; to be said before the first batch.
     #[must_use]
     pub fn with_top_k(self, k: usize) -> Self {
-        Self { asked: Some((k, 0)), ..self }
+        Self {
+            asked: Some((k, 0)),
+            ..self
+        }
     }
 
     /// Adds a batch: `logits` is row-major `[images, classes]`, all finite; `truth` has one class index per image.
@@ -61,7 +72,11 @@ impl Evaluator {
     ///
     /// The loss follows Keras: rows are divided by their sum and clipped to `1e-7..=1 - 1e-7`, so that one image's
     /// loss is at most 16.1. From logits the loss has no such limit and is exact.
-    pub fn push_probabilities(&mut self, probabilities: &[f32], truth: &[u32]) -> Result<(), EvalError> {
+    pub fn push_probabilities(
+        &mut self,
+        probabilities: &[f32],
+        truth: &[u32],
+    ) -> Result<(), EvalError> {
         self.push_batch(probabilities, truth, Output::Probabilities)
     }
 
@@ -93,7 +108,10 @@ impl Evaluator {
             images: self.images,
             accuracy: self.confusion.correct() as f64 / images,
             top5_accuracy: (self.labels.len() > TOP_K).then(|| self.top_k_hits as f64 / images),
-            top_k: self.asked.map(|(k, hits)| TopK { k, accuracy: hits as f64 / images }),
+            top_k: self.asked.map(|(k, hits)| TopK {
+                k,
+                accuracy: hits as f64 / images,
+            }),
             loss: self.loss_sum / images,
             macro_average: Average::unweighted(&classes),
             weighted_average: Average::by_support(&classes),
@@ -103,14 +121,30 @@ impl Evaluator {
         })
     }
 
-    fn push_batch(&mut self, outputs: &[f32], truth: &[u32], kind: Output) -> Result<(), EvalError> {
+    fn push_batch(
+        &mut self,
+        outputs: &[f32],
+        truth: &[u32],
+        kind: Output,
+    ) -> Result<(), EvalError> {
         let classes = self.labels.len();
         if truth.len().checked_mul(classes) != Some(outputs.len()) {
-            return Err(EvalError::Shape { values: outputs.len(), images: truth.len(), classes });
+            return Err(EvalError::Shape {
+                values: outputs.len(),
+                images: truth.len(),
+                classes,
+            });
         }
-        for ((image, row), &label) in (self.images..).zip(outputs.chunks_exact(classes)).zip(truth) {
+        for ((image, row), &label) in (self.images..)
+            .zip(outputs.chunks_exact(classes))
+            .zip(truth)
+        {
             if label as usize >= classes {
-                return Err(EvalError::Label { image, label, classes });
+                return Err(EvalError::Label {
+                    image,
+                    label,
+                    classes,
+                });
             }
             check_row(row, image, kind)?;
         }
@@ -132,7 +166,10 @@ impl Evaluator {
             *hits += u64::from(rank < *k);
         }
         let (loss, confidence) = match kind {
-            Output::Logits => (cross_entropy(row, truth, predicted), confidence(row, predicted)),
+            Output::Logits => (
+                cross_entropy(row, truth, predicted),
+                confidence(row, predicted),
+            ),
             Output::Probabilities => {
                 let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
                 let share = |class: usize| f64::from(row[class]) / sum;
@@ -147,14 +184,26 @@ impl Evaluator {
 /// Refuses a row that cannot be ranked, or that claims to be probabilities and is not.
 fn check_row(row: &[f32], image: u64, kind: Output) -> Result<(), EvalError> {
     if let Some((class, &value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        return Err(EvalError::NotFinite { image, class, value });
+        return Err(EvalError::NotFinite {
+            image,
+            class,
+            value,
+        });
     }
     if matches!(kind, Output::Logits) {
         return Ok(());
     }
     let allowed = 0.0..=1.0 + PROBABILITY_SLACK as f32;
-    if let Some((class, &value)) = row.iter().enumerate().find(|(_, value)| !allowed.contains(*value)) {
-        return Err(EvalError::Probability { image, class, value });
+    if let Some((class, &value)) = row
+        .iter()
+        .enumerate()
+        .find(|(_, value)| !allowed.contains(*value))
+    {
+        return Err(EvalError::Probability {
+            image,
+            class,
+            value,
+        });
     }
     let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
     if (sum - 1.0).abs() > PROBABILITY_SLACK {

@@ -23,16 +23,27 @@ struct Entry<T> {
 impl<T> MostConfident<T> {
     /// Keeps nothing yet.
     pub fn new(limit: usize) -> Self {
-        Self { limit, kept: BinaryHeap::new(), seen: 0 }
+        Self {
+            limit,
+            kept: BinaryHeap::new(),
+            seen: 0,
+        }
     }
 
     /// Shows a thing, which is made only if it is kept.
     pub fn push(&mut self, probability: f32, value: impl FnOnce() -> T) {
         let place = self.seen;
         self.seen += 1;
-        let better = self.kept.peek().is_none_or(|Reverse(least)| probability.total_cmp(&least.probability).is_gt());
+        let better = self
+            .kept
+            .peek()
+            .is_none_or(|Reverse(least)| probability.total_cmp(&least.probability).is_gt());
         if self.kept.len() < self.limit || (better && self.limit > 0) {
-            self.kept.push(Reverse(Entry { probability, place, value: value() }));
+            self.kept.push(Reverse(Entry {
+                probability,
+                place,
+                value: value(),
+            }));
             if self.kept.len() > self.limit {
                 self.kept.pop();
             }
@@ -47,13 +58,19 @@ impl<T> MostConfident<T> {
     /// Those that were kept, the surest first.
     pub fn into_sorted(self) -> Vec<T> {
         // Ascending by `Reverse`, which is descending.
-        self.kept.into_sorted_vec().into_iter().map(|Reverse(entry)| entry.value).collect()
+        self.kept
+            .into_sorted_vec()
+            .into_iter()
+            .map(|Reverse(entry)| entry.value)
+            .collect()
     }
 }
 
 impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.probability.total_cmp(&other.probability).then(other.place.cmp(&self.place))
+        self.probability
+            .total_cmp(&other.probability)
+            .then(other.place.cmp(&self.place))
     }
 }
 

@@ -59,9 +59,15 @@ fn block(block: &Block) -> Markup {
             dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
         },
         Block::Table { table, links } => self::table(table, links),
-        Block::Figures(figures) => html! { div.figures { @for picture in figures { (figure(picture)) } } },
-        Block::Cards { cards, .. } => html! { div.tiles { @for picture in cards { (card(picture)) } } },
-        Block::Source { title, text } => html! { details { summary { (title) } pre { code { (text) } } } },
+        Block::Figures(figures) => {
+            html! { div.figures { @for picture in figures { (figure(picture)) } } }
+        }
+        Block::Cards { cards, .. } => {
+            html! { div.tiles { @for picture in cards { (card(picture)) } } }
+        }
+        Block::Source { title, text } => {
+            html! { details { summary { (title) } pre { code { (text) } } } }
+        }
     }
 }
 
@@ -97,8 +103,11 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
 fn figure(figure: &Figure) -> Markup {
     // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
     // In twentieths of its width. Images are known when they are small, letters only when they are large enough.
-    let ([least, most], class) =
-        if figure.picture.has_images() { ([7, 12], "picture images") } else { ([10, 25], "picture") };
+    let ([least, most], class) = if figure.picture.has_images() {
+        ([7, 12], "picture images")
+    } else {
+        ([10, 25], "picture")
+    };
     let [least, most] = [least, most].map(|twentieths| figure.picture.width() * twentieths / 20);
     let limits = format!("min-width: {least}px; max-width: {most}px");
     html! {
@@ -112,7 +121,10 @@ fn figure(figure: &Figure) -> Markup {
 }
 
 fn card(card: &Card) -> Markup {
-    let png = card.tile.to_png().expect("a tile has as many bytes as its size says");
+    let png = card
+        .tile
+        .to_png()
+        .expect("a tile has as many bytes as its size says");
     html! {
         figure {
             img src={ "data:image/png;base64," (STANDARD.encode(png)) } alt=(card.description);
@@ -130,22 +142,56 @@ mod tests {
         let nasty = "<script>alert(\"1\")</script>&".to_string();
         let table = Table::new(
             [nasty.clone(), "n".into()],
-            [[nasty.clone(), "1".into()], [const { String::new() }; 2], ["b".into(), "2".into()]],
+            [
+                [nasty.clone(), "1".into()],
+                [const { String::new() }; 2],
+                ["b".into(), "2".into()],
+            ],
             1,
         );
         let picture = Picture::new([500, 9], 1, Vec::new());
-        let tile = Tile { pixels: vec![1, 2, 3], width: 1, height: 1, caption: format!("{nasty}\nbelow") };
+        let tile = Tile {
+            pixels: vec![1, 2, 3],
+            width: 1,
+            height: 1,
+            caption: format!("{nasty}\nbelow"),
+        };
         let blocks = vec![
             Block::Text(nasty.clone()),
             Block::Facts(vec![(nasty.clone(), nasty.clone())]),
-            Block::Table { table, links: vec![None, None, Some("run/report.html?\"".into())] },
-            Block::Figures(vec![Figure { name: "blank".into(), picture, caption: nasty.clone() }]),
-            Block::Cards { name: "cards".into(), cards: vec![Card { tile, description: nasty.clone() }] },
-            Block::Source { title: nasty.clone(), text: nasty.clone() },
+            Block::Table {
+                table,
+                links: vec![None, None, Some("run/report.html?\"".into())],
+            },
+            Block::Figures(vec![Figure {
+                name: "blank".into(),
+                picture,
+                caption: nasty.clone(),
+            }]),
+            Block::Cards {
+                name: "cards".into(),
+                cards: vec![Card {
+                    tile,
+                    description: nasty.clone(),
+                }],
+            },
+            Block::Source {
+                title: nasty.clone(),
+                text: nasty.clone(),
+            },
         ];
         let highlights = vec![(nasty.clone(), nasty.clone())];
-        let sections = vec![Section { title: nasty.clone(), blocks }];
-        Page { title: nasty.clone(), lead: nasty.clone(), highlights, sections, footer: nasty }
+        let sections = vec![Section {
+            title: nasty.clone(),
+            blocks,
+        }];
+        Page {
+            title: nasty.clone(),
+            lead: nasty.clone(),
+            highlights,
+            sections,
+            footer: nasty,
+        }
     }
 
     fn html() -> String {
@@ -155,25 +201,40 @@ mod tests {
     #[test]
     fn whatever_is_text_is_escaped() {
         let page = html();
-        assert!(!page.contains("<script>") && !page.contains("href=\"run/report.html?\"\""), "{page}");
+        assert!(
+            !page.contains("<script>") && !page.contains("href=\"run/report.html?\"\""),
+            "{page}"
+        );
         assert_eq!(page.matches("&lt;script&gt;").count(), 18);
     }
 
     #[test]
     fn pictures_are_inside_and_nothing_else_is_referred_to() {
         let page = html();
-        assert!(page.contains("<img src=\"data:image/png;base64,iVBORw0KGgo"), "{page}");
+        assert!(
+            page.contains("<img src=\"data:image/png;base64,iVBORw0KGgo"),
+            "{page}"
+        );
         assert!(page.contains("</span><span>below</span>"), "{page}");
-        assert!(page.contains("min-width: 250px; max-width: 625px\"><svg width=\"500\""), "{page}");
+        assert!(
+            page.contains("min-width: 250px; max-width: 625px\"><svg width=\"500\""),
+            "{page}"
+        );
         let page = page.replace("http://www.w3.org/2000/svg", "the name of a vocabulary");
-        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("), "{page}");
+        assert!(
+            !page.contains("http:") && !page.contains("https:") && !page.contains("url("),
+            "{page}"
+        );
     }
 
     #[test]
     fn every_picture_has_a_name() {
         let page = whole();
         let pictures = page.pictures().unwrap();
-        assert_eq!(pictures.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["blank", "cards"]);
+        assert_eq!(
+            pictures.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["blank", "cards"]
+        );
         assert!(pictures[1].1.to_svg().contains(">below</text>"));
     }
 
@@ -182,7 +243,9 @@ mod tests {
         let page = html();
         assert_eq!(page.matches("<tbody>").count(), 2);
         assert!(
-            page.contains("<td><a href=\"run/report.html?&quot;\">b</a></td><td class=\"number\">2</td>"),
+            page.contains(
+                "<td><a href=\"run/report.html?&quot;\">b</a></td><td class=\"number\">2</td>"
+            ),
             "{page}"
         );
     }

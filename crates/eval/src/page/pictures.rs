@@ -13,14 +13,21 @@ impl Page {
         for block in self.sections.iter().flat_map(|section| &section.blocks) {
             match block {
                 Block::Figures(figures) => {
-                    pictures.extend(figures.iter().map(|figure| (figure.name.as_str(), figure.picture.clone())));
+                    pictures.extend(
+                        figures
+                            .iter()
+                            .map(|figure| (figure.name.as_str(), figure.picture.clone())),
+                    );
                 }
                 Block::Cards { name, cards } if !cards.is_empty() => {
                     let tiles: Vec<Tile> = cards.iter().map(|card| card.tile.clone()).collect();
                     pictures.push((name, grid(&tiles, COLUMNS)?));
                 }
-                Block::Cards { .. } | Block::Text(_) | Block::Facts(_) | Block::Table { .. } | Block::Source { .. } => {
-                }
+                Block::Cards { .. }
+                | Block::Text(_)
+                | Block::Facts(_)
+                | Block::Table { .. }
+                | Block::Source { .. } => {}
             }
         }
         Ok(pictures)

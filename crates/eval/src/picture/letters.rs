@@ -11,7 +11,11 @@ use ttf_parser::{Face, GlyphId, OutlineBuilder};
 pub fn outline(text: &str, size: f32) -> (Option<Path>, f32) {
     let face = face();
     let scale = size / f32::from(face.units_per_em());
-    let mut pen = Pen { path: PathBuilder::new(), scale, x: 0.0 };
+    let mut pen = Pen {
+        path: PathBuilder::new(),
+        scale,
+        x: 0.0,
+    };
     for letter in text.chars() {
         let glyph = face.glyph_index(letter).unwrap_or(GlyphId(0));
         face.outline_glyph(glyph, &mut pen);

@@ -25,7 +25,12 @@ pub struct Picture {
 impl Picture {
     /// A drawing of so many pixels, whose PNG file has `density` times as many along each side.
     pub(crate) fn new([width, height]: [u32; 2], density: u32, shapes: Vec<Shape>) -> Self {
-        Self { width, height, density, shapes }
+        Self {
+            width,
+            height,
+            density,
+            shapes,
+        }
     }
 
     /// Width in pixels.
@@ -40,7 +45,9 @@ impl Picture {
 
     /// Whether images are part of it.
     pub fn has_images(&self) -> bool {
-        self.shapes.iter().any(|shape| matches!(shape, Shape::Image { .. }))
+        self.shapes
+            .iter()
+            .any(|shape| matches!(shape, Shape::Image { .. }))
     }
 
     /// As an SVG document; the viewer chooses the font.

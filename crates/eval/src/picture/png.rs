@@ -15,29 +15,57 @@ const MAX_PIXELS: u64 = 1 << 26;
 
 /// Draws and encodes it. A picture that would have too many pixels has one for each of its own.
 pub fn write(picture: &Picture) -> Result<Vec<u8>, EvalError> {
-    let pixels = |density: u32| [picture.width, picture.height].map(|side| u64::from(side) * u64::from(density));
+    let pixels = |density: u32| {
+        [picture.width, picture.height].map(|side| u64::from(side) * u64::from(density))
+    };
     let fits = |density: u32| pixels(density).iter().product::<u64>() <= MAX_PIXELS;
-    let density = if fits(picture.density) { picture.density } else { 1 };
+    let density = if fits(picture.density) {
+        picture.density
+    } else {
+        1
+    };
     let [width, height] = pixels(density);
-    let ground = fits(density).then(|| Pixmap::new(width as u32, height as u32)).flatten();
-    let Some(mut ground) = ground else { return Err(EvalError::PictureSize { width, height, max: MAX_PIXELS }) };
+    let ground = fits(density)
+        .then(|| Pixmap::new(width as u32, height as u32))
+        .flatten();
+    let Some(mut ground) = ground else {
+        return Err(EvalError::PictureSize {
+            width,
+            height,
+            max: MAX_PIXELS,
+        });
+    };
     ground.fill(tiny_skia::Color::WHITE);
-    let mut canvas = Canvas { ground, scale: density as f32 };
+    let mut canvas = Canvas {
+        ground,
+        scale: density as f32,
+    };
     picture.shapes.iter().for_each(|shape| canvas.draw(shape));
     // Upon a white ground nothing is transparent.
-    let rgb: Vec<u8> = canvas.ground.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+    let rgb: Vec<u8> = canvas
+        .ground
+        .data()
+        .chunks_exact(4)
+        .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
+        .collect();
     encode([width as u32, height as u32], &rgb)
 }
 
 /// Red, green and blue of each pixel, row by row, as a PNG file of that width and height.
 pub(crate) fn encode([width, height]: [u32; 2], pixels: &[u8]) -> Result<Vec<u8>, EvalError> {
     if u64::from(width) * u64::from(height) * 3 != pixels.len() as u64 || pixels.is_empty() {
-        return Err(EvalError::Tile { width, height, found: pixels.len() });
+        return Err(EvalError::Tile {
+            width,
+            height,
+            found: pixels.len(),
+        });
     }
     let mut file = Cursor::new(Vec::new());
     PngEncoder::new(&mut file)
         .write_image(pixels, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| EvalError::Drawing { reason: error.to_string() })?;
+        .map_err(|error| EvalError::Drawing {
+            reason: error.to_string(),
+        })?;
     Ok(file.into_inner())
 }
 
@@ -49,17 +77,39 @@ struct Canvas {
 impl Canvas {
     fn draw(&mut self, shape: &Shape) {
         match shape {
-            Shape::Rectangle { at: [x, y], size: [width, height], paint } => {
+            Shape::Rectangle {
+                at: [x, y],
+                size: [width, height],
+                paint,
+            } => {
                 let rect = Rect::from_xywh(*x as f32, *y as f32, *width as f32, *height as f32);
                 self.paint(rect.map(PathBuilder::from_rect), *paint);
             }
-            Shape::Circle { center: [x, y], radius, paint } => {
-                self.paint(PathBuilder::from_circle(*x as f32, *y as f32, *radius as f32), *paint);
+            Shape::Circle {
+                center: [x, y],
+                radius,
+                paint,
+            } => {
+                self.paint(
+                    PathBuilder::from_circle(*x as f32, *y as f32, *radius as f32),
+                    *paint,
+                );
             }
-            Shape::Line { points, color, width } => self.paint(path(points, false), Paint::Outlined(*color, *width)),
-            Shape::Polygon { points, color } => self.paint(path(points, true), Paint::Filled(*color)),
+            Shape::Line {
+                points,
+                color,
+                width,
+            } => self.paint(path(points, false), Paint::Outlined(*color, *width)),
+            Shape::Polygon { points, color } => {
+                self.paint(path(points, true), Paint::Filled(*color))
+            }
             Shape::Text(text) => self.write(text),
-            Shape::Image { at, scale, size, pixels } => self.enlarge(*at, *scale, *size, pixels),
+            Shape::Image {
+                at,
+                scale,
+                size,
+                pixels,
+            } => self.enlarge(*at, *scale, *size, pixels),
         }
     }
 
@@ -70,27 +120,53 @@ impl Canvas {
             Paint::Filled(color) => self.fill(&path, color, Transform::identity()),
             Paint::Outlined(color, width) => {
                 let (line_cap, line_join) = (LineCap::Butt, LineJoin::Round);
-                let stroke = Stroke { width: width as f32, line_cap, line_join, ..Stroke::default() };
+                let stroke = Stroke {
+                    width: width as f32,
+                    line_cap,
+                    line_join,
+                    ..Stroke::default()
+                };
                 let transform = Transform::from_scale(self.scale, self.scale);
-                self.ground.stroke_path(&path, &solid(color), &stroke, transform, None);
+                self.ground
+                    .stroke_path(&path, &solid(color), &stroke, transform, None);
             }
         }
     }
 
     fn fill(&mut self, path: &Path, color: Color, transform: Transform) {
         let transform = transform.post_scale(self.scale, self.scale);
-        self.ground.fill_path(path, &solid(color), FillRule::Winding, transform, None);
+        self.ground
+            .fill_path(path, &solid(color), FillRule::Winding, transform, None);
     }
 
-    fn write(&mut self, Text { line, at: [x, y], drop, anchor, size, color, turned }: &Text) {
-        let (Some(path), width) = outline(line, *size) else { return };
+    fn write(
+        &mut self,
+        Text {
+            line,
+            at: [x, y],
+            drop,
+            anchor,
+            size,
+            color,
+            turned,
+        }: &Text,
+    ) {
+        let (Some(path), width) = outline(line, *size) else {
+            return;
+        };
         let start = match anchor {
             Anchor::Start => 0.0,
             Anchor::Middle => -width / 2.0,
             Anchor::End => -width,
         };
-        let turn = if *turned { Transform::from_rotate(-90.0) } else { Transform::identity() };
-        let transform = Transform::from_translate(start, drop * size).post_concat(turn).post_translate(*x, *y);
+        let turn = if *turned {
+            Transform::from_rotate(-90.0)
+        } else {
+            Transform::identity()
+        };
+        let transform = Transform::from_translate(start, drop * size)
+            .post_concat(turn)
+            .post_translate(*x, *y);
         self.fill(&path, *color, transform);
     }
 
@@ -102,7 +178,12 @@ impl Canvas {
         for y in 0..(height * side) as usize {
             for x in 0..(width * side) as usize {
                 let from = (y / side as usize * width as usize + x / side as usize) * 3;
-                let color = tiny_skia::ColorU8::from_rgba(pixels[from], pixels[from + 1], pixels[from + 2], 255);
+                let color = tiny_skia::ColorU8::from_rgba(
+                    pixels[from],
+                    pixels[from + 1],
+                    pixels[from + 2],
+                    255,
+                );
                 data[(top + y) * row + left + x] = color.premultiply();
             }
         }

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontTransform,
+    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind,
+    FontTransform,
 };
 
 use super::{Anchor, Color, Paint, Shape, Text};
@@ -32,7 +33,13 @@ impl<'a> Recorder<'a> {
 
 fn paint<S: BackendStyle>(style: &S, fill: bool) -> impl FnOnce(Color) -> Paint + use<S> {
     let width = style.stroke_width();
-    move |color| if fill { Paint::Filled(color) } else { Paint::Outlined(color, width) }
+    move |color| {
+        if fill {
+            Paint::Filled(color)
+        } else {
+            Paint::Outlined(color, width)
+        }
+    }
 }
 
 fn points(path: impl IntoIterator<Item = BackendCoord>) -> Vec<[i32; 2]> {
@@ -56,11 +63,20 @@ impl DrawingBackend for Recorder<'_> {
 
     fn draw_pixel(&mut self, point: BackendCoord, color: BackendColor) -> Done {
         let at = point.into();
-        self.push(color, |color| Shape::Rectangle { at, size: [1, 1], paint: Paint::Filled(color) });
+        self.push(color, |color| Shape::Rectangle {
+            at,
+            size: [1, 1],
+            paint: Paint::Filled(color),
+        });
         Ok(())
     }
 
-    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Done {
+    fn draw_line<S: BackendStyle>(
+        &mut self,
+        from: BackendCoord,
+        to: BackendCoord,
+        style: &S,
+    ) -> Done {
         self.draw_path([from, to], style)
     }
 
@@ -74,32 +90,63 @@ impl DrawingBackend for Recorder<'_> {
         let size = [right.abs_diff(left), bottom.abs_diff(top)];
         let paint = paint(style, fill);
         let at = [left.min(right), top.min(bottom)];
-        self.push(style.color(), |color| Shape::Rectangle { at, size, paint: paint(color) });
+        self.push(style.color(), |color| Shape::Rectangle {
+            at,
+            size,
+            paint: paint(color),
+        });
         Ok(())
     }
 
-    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Done {
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> Done {
         let (points, width) = (points(path), style.stroke_width());
         if width == 0 {
             return Ok(());
         }
-        self.push(style.color(), |color| Shape::Line { points, color, width });
+        self.push(style.color(), |color| Shape::Line {
+            points,
+            color,
+            width,
+        });
         Ok(())
     }
 
-    fn draw_circle<S: BackendStyle>(&mut self, center: BackendCoord, radius: u32, style: &S, fill: bool) -> Done {
+    fn draw_circle<S: BackendStyle>(
+        &mut self,
+        center: BackendCoord,
+        radius: u32,
+        style: &S,
+        fill: bool,
+    ) -> Done {
         let paint = paint(style, fill);
-        self.push(style.color(), |color| Shape::Circle { center: center.into(), radius, paint: paint(color) });
+        self.push(style.color(), |color| Shape::Circle {
+            center: center.into(),
+            radius,
+            paint: paint(color),
+        });
         Ok(())
     }
 
-    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(&mut self, path: I, style: &S) -> Done {
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> Done {
         let points = points(path);
         self.push(style.color(), |color| Shape::Polygon { points, color });
         Ok(())
     }
 
-    fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Done {
+    fn draw_text<S: BackendTextStyle>(
+        &mut self,
+        text: &str,
+        style: &S,
+        (x, y): BackendCoord,
+    ) -> Done {
         let drop = match style.anchor().v_pos {
             VPos::Top => 0.76,
             VPos::Center => 0.26,

@@ -22,25 +22,64 @@ pub fn write(picture: &Picture) -> String {
 
 fn draw(to: &mut String, shape: &Shape) {
     match shape {
-        Shape::Rectangle { at: [x, y], size: [width, height], paint } => {
+        Shape::Rectangle {
+            at: [x, y],
+            size: [width, height],
+            paint,
+        } => {
             let style = Style(*paint);
-            add(to, format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" {style}/>\n"));
+            add(
+                to,
+                format_args!(
+                    "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" {style}/>\n"
+                ),
+            );
         }
-        Shape::Circle { center: [x, y], radius, paint } => {
-            add(to, format_args!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" {}/>\n", Style(*paint)));
+        Shape::Circle {
+            center: [x, y],
+            radius,
+            paint,
+        } => {
+            add(
+                to,
+                format_args!(
+                    "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" {}/>\n",
+                    Style(*paint)
+                ),
+            );
         }
-        Shape::Line { points, color, width } => {
+        Shape::Line {
+            points,
+            color,
+            width,
+        } => {
             let (points, style) = (Points(points), Style(Paint::Outlined(*color, *width)));
-            add(to, format_args!("<polyline points=\"{points}\" {style}/>\n"));
+            add(
+                to,
+                format_args!("<polyline points=\"{points}\" {style}/>\n"),
+            );
         }
         Shape::Polygon { points, color } => {
-            add(to, format_args!("<polygon points=\"{}\" {}/>\n", Points(points), Style(Paint::Filled(*color))));
+            add(
+                to,
+                format_args!(
+                    "<polygon points=\"{}\" {}/>\n",
+                    Points(points),
+                    Style(Paint::Filled(*color))
+                ),
+            );
         }
         Shape::Text(text) => write_text(to, text),
-        Shape::Image { at: [x, y], scale, size, pixels } => {
+        Shape::Image {
+            at: [x, y],
+            scale,
+            size,
+            pixels,
+        } => {
             let [width, height] = size.map(|side| side * scale);
-            let data =
-                BASE64_STANDARD.encode(encode(*size, pixels).expect("an image has as many pixels as its size says"));
+            let data = BASE64_STANDARD.encode(
+                encode(*size, pixels).expect("an image has as many pixels as its size says"),
+            );
             add(
                 to,
                 format_args!(
@@ -52,16 +91,34 @@ fn draw(to: &mut String, shape: &Shape) {
     }
 }
 
-fn write_text(to: &mut String, Text { line, at: [x, y], drop, anchor, size, color, turned }: &Text) {
+fn write_text(
+    to: &mut String,
+    Text {
+        line,
+        at: [x, y],
+        drop,
+        anchor,
+        size,
+        color,
+        turned,
+    }: &Text,
+) {
     let anchor = match anchor {
         Anchor::Start => "start",
         Anchor::Middle => "middle",
         Anchor::End => "end",
     };
     let (color, text) = (Hex(*color), escaped(line));
-    let turn = if *turned { format!(" transform=\"rotate(270, {x}, {y})\"") } else { String::new() };
+    let turn = if *turned {
+        format!(" transform=\"rotate(270, {x}, {y})\"")
+    } else {
+        String::new()
+    };
     // To a hundredth of a pixel.
-    let baseline = (f64::from(*y) + f64::from(drop * size)).mul_add(100.0, 0.5).floor() / 100.0;
+    let baseline = (f64::from(*y) + f64::from(drop * size))
+        .mul_add(100.0, 0.5)
+        .floor()
+        / 100.0;
     add(
         to,
         format_args!(
@@ -77,7 +134,9 @@ fn add(to: &mut String, text: fmt::Arguments<'_>) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 struct Hex(Color);
@@ -97,7 +156,11 @@ impl fmt::Display for Style {
             Paint::Filled(color) => write!(f, "fill=\"{}\"", Hex(color)),
             Paint::Outlined(color, 1) => write!(f, "fill=\"none\" stroke=\"{}\"", Hex(color)),
             Paint::Outlined(color, width) => {
-                write!(f, "fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"", Hex(color))
+                write!(
+                    f,
+                    "fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"",
+                    Hex(color)
+                )
             }
         }
     }

@@ -19,7 +19,11 @@ where
 {
     // However many there may be: the axes have ticks of their own choice.
     let ticks = y.key_points(BoldPoints(usize::MAX));
-    let widest = ticks.iter().map(|tick| width(&y.format_ext(tick), TEXT)).max().unwrap_or(0);
+    let widest = ticks
+        .iter()
+        .map(|tick| width(&y.format_ext(tick), TEXT))
+        .max()
+        .unwrap_or(0);
     let mut chart = ChartBuilder::on(area)
         .margin_left(8)
         .margin_right(16)

@@ -15,13 +15,19 @@ pub(super) struct Axis {
 /// The values with a little room around them; some range where there are none or all are equal. What spans less than
 /// the share `least` of the largest value is given that much, since its ticks would need long labels.
 pub(super) fn roomy(values: impl Iterator<Item = f64>, least: f64) -> Range<f64> {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+        (l.min(v), h.max(v))
+    });
     if low > high {
         return 0.0..1.0;
     }
     let (middle, largest) = (f64::midpoint(low, high), low.abs().max(high.abs()));
     // What is as good as zero has no share to speak of.
-    let least = if largest > 1e-30 { largest * least } else { 1.0 };
+    let least = if largest > 1e-30 {
+        largest * least
+    } else {
+        1.0
+    };
     let half = (high - low).max(least) * 0.56;
     middle - half..middle + half
 }
@@ -37,7 +43,11 @@ impl Ranged for Axis {
 
     fn key_points<H: KeyPointHint>(&self, hint: H) -> Vec<f64> {
         // Light points are the lines between ticks, of which there are none.
-        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.at.clone() }
+        if hint.weight().allow_light_points() {
+            Vec::new()
+        } else {
+            self.ticks.at.clone()
+        }
     }
 
     fn range(&self) -> Range<f64> {

@@ -27,23 +27,39 @@ pub(super) const TEXT: f64 = 13.0;
 const DENSITY: u32 = 2;
 
 /// Draws a picture of `size` pixels.
-pub(super) fn picture(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Picture, EvalError> {
+pub(super) fn picture(
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<Picture, EvalError> {
     let mut shapes = Vec::new();
     let area = Recorder::new(size.into(), &mut shapes).into_drawing_area();
     let drawn = draw(&area);
     drop(area);
-    drawn.map_err(|error| EvalError::Drawing { reason: error.to_string() })?;
+    drawn.map_err(|error| EvalError::Drawing {
+        reason: error.to_string(),
+    })?;
     Ok(Picture::new(size.into(), DENSITY, shapes))
 }
 
 /// The style of text `pixels` high, anchored as told.
-pub(super) fn text(pixels: f64, color: RGBColor, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    ("sans-serif", pixels).into_font().color(&color).pos(Pos::new(horizontal, vertical))
+pub(super) fn text(
+    pixels: f64,
+    color: RGBColor,
+    horizontal: HPos,
+    vertical: VPos,
+) -> TextStyle<'static> {
+    ("sans-serif", pixels)
+        .into_font()
+        .color(&color)
+        .pos(Pos::new(horizontal, vertical))
 }
 
 /// About how wide text `pixels` high will be, in pixels. The viewer chooses the font, so nobody knows exactly.
 pub(super) fn width(text: &str, pixels: f64) -> i32 {
-    let ems: f64 = text.chars().map(|c| if c.is_ascii() { 0.62 } else { 1.0 }).sum();
+    let ems: f64 = text
+        .chars()
+        .map(|c| if c.is_ascii() { 0.62 } else { 1.0 })
+        .sum();
     (ems * pixels).ceil() as i32
 }
 
@@ -55,11 +71,19 @@ pub(super) fn dashed(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Drawn
     let length = across.hypot(down);
     let at = |way: f64| {
         let share = way.min(length) / length;
-        (from.0 + (across * share).round() as i32, from.1 + (down * share).round() as i32)
+        (
+            from.0 + (across * share).round() as i32,
+            from.1 + (down * share).round() as i32,
+        )
     };
     (0..length.ceil() as usize)
         .step_by(PERIOD)
-        .try_for_each(|way| area.draw(&PathElement::new([at(way as f64), at(way as f64 + DASH)], FAINT)))
+        .try_for_each(|way| {
+            area.draw(&PathElement::new(
+                [at(way as f64), at(way as f64 + DASH)],
+                FAINT,
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -68,10 +92,18 @@ mod tests {
 
     #[test]
     fn a_document_is_closed_and_escaped() {
-        let draw = |area: &Area<'_>| area.draw_text("<a & b>", &text(TEXT, INK, HPos::Left, VPos::Top), (0, 0));
+        let draw = |area: &Area<'_>| {
+            area.draw_text("<a & b>", &text(TEXT, INK, HPos::Left, VPos::Top), (0, 0))
+        };
         let document = picture((40, 20), draw).unwrap().to_svg();
-        assert!(document.starts_with("<svg width=\"40\" height=\"20\""), "{document}");
+        assert!(
+            document.starts_with("<svg width=\"40\" height=\"20\""),
+            "{document}"
+        );
         assert!(document.trim_end().ends_with("</svg>"), "{document}");
-        assert!(document.contains("font-size=\"13\"") && document.contains(">&lt;a &amp; b&gt;<"), "{document}");
+        assert!(
+            document.contains("font-size=\"13\"") && document.contains(">&lt;a &amp; b&gt;<"),
+            "{document}"
+        );
     }
 }

@@ -48,7 +48,11 @@ pub struct Compared {
 
 impl Compared {
     fn finite(&self) -> Vec<f64> {
-        self.values.iter().copied().filter(|value| drawable(*value)).collect()
+        self.values
+            .iter()
+            .copied()
+            .filter(|value| drawable(*value))
+            .collect()
     }
 
     fn reference(&self) -> Option<f64> {
@@ -65,14 +69,19 @@ fn drawable(value: f64) -> bool {
 /// largest, and reference figures as diamonds.
 pub fn plot_comparison(comparison: &Comparison<'_>) -> Result<Picture, EvalError> {
     if comparison.rows.is_empty() {
-        return Err(EvalError::Empty { what: "rows to compare" });
+        return Err(EvalError::Empty {
+            what: "rows to compare",
+        });
     }
     let plot = Plot::new(comparison);
     let size = (plot.right + MARGIN, plot.bottom() + AXIS_HEIGHT);
     picture((size.0 as u32, size.1 as u32), |root| {
         plot.draw_legend(root)?;
         plot.draw_axis(root)?;
-        plot.rows.iter().enumerate().try_for_each(|(at, row)| plot.draw_row(root, at as i32, row))
+        plot.rows
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, row)| plot.draw_row(root, at as i32, row))
     })
 }
 
@@ -90,17 +99,25 @@ struct Plot<'a> {
 impl<'a> Plot<'a> {
     fn new(comparison: &Comparison<'a>) -> Self {
         let rows = comparison.rows;
-        let values = rows.iter().flat_map(|row| row.finite().into_iter().chain(row.reference()));
+        let values = rows
+            .iter()
+            .flat_map(|row| row.finite().into_iter().chain(row.reference()));
         // A thousandth of an accuracy is ten images of ten thousand, and worth seeing.
         let range = roomy(values, 1e-3);
         let mut ticks = Ticks::new(range.start, range.end, 6);
         ticks.at.retain(|tick| comparison.possible.contains(tick));
-        let labels = rows.iter().map(|row| width(&shown(&row.label, MAX_LABEL), TEXT)).max().unwrap_or(0);
+        let labels = rows
+            .iter()
+            .map(|row| width(&shown(&row.label, MAX_LABEL), TEXT))
+            .max()
+            .unwrap_or(0);
         let left = labels + 16;
         Self {
             name: comparison.axis,
             rows,
-            reference: comparison.reference.filter(|_| rows.iter().any(|row| row.reference().is_some())),
+            reference: comparison
+                .reference
+                .filter(|_| rows.iter().any(|row| row.reference().is_some())),
             repeated: rows.iter().any(|row| row.finite().len() > 1),
             axis: Axis { range, ticks },
             left,
@@ -122,17 +139,35 @@ impl<'a> Plot<'a> {
             let x = self.x(tick);
             root.draw(&PathElement::new([(x, LEGEND_HEIGHT), (x, bottom)], GRID))?;
             let label = self.axis.ticks.label(tick);
-            root.draw_text(&label, &text(TEXT, INK, HPos::Center, VPos::Top), (x, bottom + 8))?;
+            root.draw_text(
+                &label,
+                &text(TEXT, INK, HPos::Center, VPos::Top),
+                (x, bottom + 8),
+            )?;
         }
-        root.draw(&PathElement::new([(self.left, bottom), (self.right, bottom)], INK))?;
-        let middle = (i32::midpoint(self.left, self.right), bottom + AXIS_HEIGHT - 12);
-        root.draw_text(self.name, &text(TEXT + 1.0, INK, HPos::Center, VPos::Center), middle)
+        root.draw(&PathElement::new(
+            [(self.left, bottom), (self.right, bottom)],
+            INK,
+        ))?;
+        let middle = (
+            i32::midpoint(self.left, self.right),
+            bottom + AXIS_HEIGHT - 12,
+        );
+        root.draw_text(
+            self.name,
+            &text(TEXT + 1.0, INK, HPos::Center, VPos::Center),
+            middle,
+        )
     }
 
     fn draw_row(&self, root: &Area<'_>, at: i32, row: &Compared) -> Drawn {
         let y = LEGEND_HEIGHT + ROW * at + ROW / 2;
         let label = shown(&row.label, MAX_LABEL);
-        root.draw_text(&label, &text(TEXT, INK, HPos::Right, VPos::Center), (self.left - 12, y))?;
+        root.draw_text(
+            &label,
+            &text(TEXT, INK, HPos::Right, VPos::Center),
+            (self.left - 12, y),
+        )?;
         let values = row.finite();
         if let Some(reference) = row.reference().filter(|_| self.reference.is_some()) {
             diamond(root, (self.x(reference), y))?;
@@ -143,10 +178,15 @@ impl<'a> Plot<'a> {
         };
         if values.len() > 1 {
             let ends = [(self.x(spread.min), y), (self.x(spread.max), y)];
-            root.draw(&PathElement::new(ends, Mark::Training.color().stroke_width(1)))?;
+            root.draw(&PathElement::new(
+                ends,
+                Mark::Training.color().stroke_width(1),
+            ))?;
             mean(root, (self.x(spread.mean), y))?;
         }
-        values.iter().try_for_each(|&value| Mark::Training.draw(root, (self.x(value), y)))
+        values
+            .iter()
+            .try_for_each(|&value| Mark::Training.draw(root, (self.x(value), y)))
     }
 
     fn draw_legend(&self, root: &Area<'_>) -> Drawn {
@@ -163,7 +203,11 @@ impl<'a> Plot<'a> {
         for (symbol, name) in entries.into_iter().flatten() {
             let name = shown(name, MAX_LABEL);
             symbol(root, (x, y))?;
-            root.draw_text(&name, &text(TEXT, INK, HPos::Left, VPos::Center), (x + 14, y))?;
+            root.draw_text(
+                &name,
+                &text(TEXT, INK, HPos::Left, VPos::Center),
+                (x + 14, y),
+            )?;
             x += 14 + width(&name, TEXT) + 24;
         }
         Ok(())
@@ -172,13 +216,26 @@ impl<'a> Plot<'a> {
 
 /// The mean of several runs: an upright stroke.
 fn mean(root: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
-    root.draw(&PathElement::new([(x, y - 9), (x, y + 9)], Mark::Training.color().stroke_width(3)))
+    root.draw(&PathElement::new(
+        [(x, y - 9), (x, y + 9)],
+        Mark::Training.color().stroke_width(3),
+    ))
 }
 
 /// A figure of others: a diamond, hollow, so that a point below it is seen.
 fn diamond(root: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
-    let corners = [(x, y - 8), (x + 7, y), (x, y + 8), (x - 7, y), (x, y - 8), (x + 7, y)];
-    root.draw(&PathElement::new(corners, Mark::Validation.color().stroke_width(2)))
+    let corners = [
+        (x, y - 8),
+        (x + 7, y),
+        (x, y + 8),
+        (x - 7, y),
+        (x, y - 8),
+        (x + 7, y),
+    ];
+    root.draw(&PathElement::new(
+        corners,
+        Mark::Validation.color().stroke_width(2),
+    ))
 }
 
 #[cfg(test)]
@@ -188,12 +245,21 @@ mod tests {
     use super::*;
 
     fn draw(rows: &[Compared], reference: Option<&str>) -> String {
-        let comparison = Comparison { axis: "test accuracy, %", possible: 0.0..=100.0, reference, rows };
+        let comparison = Comparison {
+            axis: "test accuracy, %",
+            possible: 0.0..=100.0,
+            reference,
+            rows,
+        };
         plot_comparison(&comparison).unwrap().to_svg()
     }
 
     fn row(values: &[f64], reference: Option<f64>) -> Compared {
-        Compared { label: "<3x3>".into(), values: values.to_vec(), reference }
+        Compared {
+            label: "<3x3>".into(),
+            values: values.to_vec(),
+            reference,
+        }
     }
 
     #[test]
@@ -204,7 +270,11 @@ mod tests {
         assert_eq!(document.matches("<circle").count(), 3);
         assert_eq!(document.matches("#D55E00").count(), 2, "{document}");
         assert_eq!(document.matches("no result").count(), 1);
-        assert!(document.contains("&lt;3x3&gt;") && document.contains("the report") && !document.contains("mean"));
+        assert!(
+            document.contains("&lt;3x3&gt;")
+                && document.contains("the report")
+                && !document.contains("mean")
+        );
         assert!(!draw(&rows, None).contains("#D55E00"));
     }
 
@@ -212,13 +282,25 @@ mod tests {
     fn repetitions_have_a_mean() {
         let document = draw(&[row(&[98.9, 99.0, f64::NAN], None)], None);
         assert_eq!(document.matches("<circle").count(), 3);
-        assert!(document.contains("mean") && document.contains("one run") && !document.contains("NaN"));
+        assert!(
+            document.contains("mean") && document.contains("one run") && !document.contains("NaN")
+        );
     }
 
     #[test]
     fn nothing_to_compare_is_an_error() {
-        let nothing = Comparison { axis: "", possible: 0.0..=1.0, reference: None, rows: &[] };
-        assert_eq!(plot_comparison(&nothing), Err(EvalError::Empty { what: "rows to compare" }));
+        let nothing = Comparison {
+            axis: "",
+            possible: 0.0..=1.0,
+            reference: None,
+            rows: &[],
+        };
+        assert_eq!(
+            plot_comparison(&nothing),
+            Err(EvalError::Empty {
+                what: "rows to compare"
+            })
+        );
     }
 
     proptest! {

@@ -19,9 +19,15 @@ pub fn plot_confusion<S: AsRef<str>>(
     normalised: bool,
 ) -> Result<Picture, EvalError> {
     if labels.len() != confusion.classes() {
-        return Err(EvalError::LabelCount { expected: confusion.classes(), found: labels.len() });
+        return Err(EvalError::LabelCount {
+            expected: confusion.classes(),
+            found: labels.len(),
+        });
     }
-    let labels: Vec<String> = labels.iter().map(|label| shown(label.as_ref(), MAX_LABEL)).collect();
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|label| shown(label.as_ref(), MAX_LABEL))
+        .collect();
     let map = HeatMap::new(confusion, &labels, normalised);
     picture(map.size(), |root| {
         map.draw_cells(root)?;
@@ -35,16 +41,24 @@ mod tests {
     use super::*;
 
     fn matrix(classes: usize, count: impl Fn(usize, usize) -> u64) -> ConfusionMatrix {
-        let rows: Vec<Vec<u64>> = (0..classes).map(|t| (0..classes).map(|p| count(t, p)).collect()).collect();
+        let rows: Vec<Vec<u64>> = (0..classes)
+            .map(|t| (0..classes).map(|p| count(t, p)).collect())
+            .collect();
         ConfusionMatrix::try_from(rows).unwrap()
     }
 
     fn svg(confusion: &ConfusionMatrix, labels: &[&str], normalised: bool) -> String {
-        plot_confusion(confusion, labels, normalised).unwrap().to_svg()
+        plot_confusion(confusion, labels, normalised)
+            .unwrap()
+            .to_svg()
     }
 
     fn texts(document: &str) -> Vec<&str> {
-        document.split("<text").skip(1).filter_map(|t| t.split(['<', '>']).nth(1)).collect()
+        document
+            .split("<text")
+            .skip(1)
+            .filter_map(|t| t.split(['<', '>']).nth(1))
+            .collect()
     }
 
     #[test]
@@ -53,7 +67,10 @@ mod tests {
         let counts = svg(&confusion, &["cat", "dog"], false);
         assert_eq!(texts(&counts)[..6], ["3", "1", "0", "0", "cat", "cat"]);
         let shares = svg(&confusion, &["cat", "dog"], true);
-        assert_eq!(texts(&shares)[..6], ["0.75", "0.25", "0", "0", "cat", "cat"]);
+        assert_eq!(
+            texts(&shares)[..6],
+            ["0.75", "0.25", "0", "0", "cat", "cat"]
+        );
     }
 
     #[test]
@@ -61,7 +78,13 @@ mod tests {
         let confusion = matrix(1, |_, _| 0);
         assert!(svg(&confusion, &["<&>\u{0}"], false).contains("&lt;&amp;&gt;\u{fffd}"));
         let error = plot_confusion::<&str>(&confusion, &[], false).unwrap_err();
-        assert_eq!(error, EvalError::LabelCount { expected: 1, found: 0 });
+        assert_eq!(
+            error,
+            EvalError::LabelCount {
+                expected: 1,
+                found: 0
+            }
+        );
     }
 
     #[test]
@@ -71,7 +94,11 @@ mod tests {
             let confusion = matrix(classes, |t, p| if t == p { u64::MAX / 2000 } else { 0 });
             let document = svg(&confusion, &labels, false);
             assert!(texts(&document).contains(&"0"), "{classes} classes");
-            assert!(document.len() < 1_000_000, "{classes} classes: {} bytes", document.len());
+            assert!(
+                document.len() < 1_000_000,
+                "{classes} classes: {} bytes",
+                document.len()
+            );
         }
     }
 }

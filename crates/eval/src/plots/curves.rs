@@ -54,11 +54,19 @@ pub fn plot_curves(epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture
 }
 
 /// One half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
-pub fn plot_curve(curve: Curve, epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, EvalError> {
+pub fn plot_curve(
+    curve: Curve,
+    epochs: &[EpochMetrics],
+    best: Option<u32>,
+) -> Result<Picture, EvalError> {
     draw(&[curve], epochs, best)
 }
 
-fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, EvalError> {
+fn draw(
+    curves: &[Curve],
+    epochs: &[EpochMetrics],
+    best: Option<u32>,
+) -> Result<Picture, EvalError> {
     let numbers = || epochs.iter().map(|e| e.epoch);
     let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
         return Err(EvalError::Empty { what: "epochs" });
@@ -76,17 +84,34 @@ fn draw(curves: &[Curve], epochs: &[EpochMetrics], best: Option<u32>) -> Result<
             best,
         })
         .collect();
-    let has_values = |(_, points): &&(Mark, Points)| points.iter().any(|(_, value)| value.is_some());
-    let mut marks: Vec<Mark> = series.iter().flatten().filter(has_values).map(|(mark, _)| *mark).collect();
+    let has_values =
+        |(_, points): &&(Mark, Points)| points.iter().any(|(_, value)| value.is_some());
+    let mut marks: Vec<Mark> = series
+        .iter()
+        .flatten()
+        .filter(has_values)
+        .map(|(mark, _)| *mark)
+        .collect();
     marks.sort();
     marks.dedup();
     let best_epoch = best.map(|epoch| (None, format!("best epoch: {epoch}")));
-    let entries: Vec<_> = marks.iter().map(|mark| (Some(*mark), mark.name().to_owned())).chain(best_epoch).collect();
-    let size = (PANEL.0 * panels.len() as u32, PANEL.1 + LEGEND_HEIGHT as u32);
+    let entries: Vec<_> = marks
+        .iter()
+        .map(|mark| (Some(*mark), mark.name().to_owned()))
+        .chain(best_epoch)
+        .collect();
+    let size = (
+        PANEL.0 * panels.len() as u32,
+        PANEL.1 + LEGEND_HEIGHT as u32,
+    );
     picture(size, |root| {
         legend(root, &entries)?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
-        below.split_evenly((1, panels.len())).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
+        below
+            .split_evenly((1, panels.len()))
+            .iter()
+            .zip(&panels)
+            .try_for_each(|(area, panel)| panel.draw(area))
     })
 }
 
@@ -98,8 +123,15 @@ fn series(
 ) -> [(Mark, Points); 2] {
     // Losses are f32; what is beyond them would overflow the axes' arithmetic.
     let drawable = |value: &f64| value.abs() <= f64::from(f32::MAX);
-    [(Mark::Training, training), (Mark::Validation, validation)]
-        .map(|(mark, value)| (mark, epochs.iter().map(|e| (e.epoch, value(e).filter(drawable))).collect()))
+    [(Mark::Training, training), (Mark::Validation, validation)].map(|(mark, value)| {
+        (
+            mark,
+            epochs
+                .iter()
+                .map(|e| (e.epoch, value(e).filter(drawable)))
+                .collect(),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -137,24 +169,44 @@ mod tests {
 
     #[test]
     fn one_curve_is_half_of_both() {
-        let loss = plot_curve(Curve::Loss, &[epoch(1, 0.5), epoch(2, 0.25)], None).unwrap().to_svg();
-        assert!(loss.starts_with("<svg width=\"500\" height=\"400\"") && loss.contains("loss"), "{loss}");
+        let loss = plot_curve(Curve::Loss, &[epoch(1, 0.5), epoch(2, 0.25)], None)
+            .unwrap()
+            .to_svg();
+        assert!(
+            loss.starts_with("<svg width=\"500\" height=\"400\"") && loss.contains("loss"),
+            "{loss}"
+        );
         assert!(!loss.contains("accuracy"));
     }
 
     #[test]
     fn values_that_are_not_finite_leave_a_gap() {
-        let epochs = [epoch(1, 0.5), epoch(2, f64::NAN), epoch(3, f64::INFINITY), epoch(4, 0.25)];
+        let epochs = [
+            epoch(1, 0.5),
+            epoch(2, f64::NAN),
+            epoch(3, f64::INFINITY),
+            epoch(4, 0.25),
+        ];
         let document = svg(&epochs, None);
         assert_eq!(count(&document, "<circle"), 5);
-        assert!(!document.contains("NaN") && !document.contains("inf") && !document.contains("best"), "{document}");
+        assert!(
+            !document.contains("NaN") && !document.contains("inf") && !document.contains("best"),
+            "{document}"
+        );
     }
 
     #[test]
     fn without_validation_the_legend_names_none() {
-        let epochs = [EpochMetrics { val_loss: None, val_accuracy: None, ..epoch(1, 0.5) }];
+        let epochs = [EpochMetrics {
+            val_loss: None,
+            val_accuracy: None,
+            ..epoch(1, 0.5)
+        }];
         let document = svg(&epochs, None);
-        assert!(document.contains("training") && !document.contains("validation"), "{document}");
+        assert!(
+            document.contains("training") && !document.contains("validation"),
+            "{document}"
+        );
     }
 
     #[test]
@@ -162,7 +214,10 @@ mod tests {
         let document = svg(&[epoch(1, f64::NAN)], Some(7));
         assert_eq!(count(&document, "no finite values"), 2);
         assert!(!document.contains("best epoch") && !document.contains("training"));
-        assert_eq!(plot_curves(&[], None), Err(EvalError::Empty { what: "epochs" }));
+        assert_eq!(
+            plot_curves(&[], None),
+            Err(EvalError::Empty { what: "epochs" })
+        );
     }
 
     proptest! {

@@ -47,27 +47,44 @@ impl Panel<'_> {
         }
         for (mark, points) in self.series {
             for run in runs(points) {
-                let pixels: Vec<_> =
-                    run.into_iter().map(|(epoch, value)| chart.backend_coord(&(f64::from(epoch), value))).collect();
+                let pixels: Vec<_> = run
+                    .into_iter()
+                    .map(|(epoch, value)| chart.backend_coord(&(f64::from(epoch), value)))
+                    .collect();
                 if points.len() <= MAX_MARKERS || pixels.len() == 1 {
-                    pixels.iter().try_for_each(|&pixel| mark.draw(&screen, pixel))?;
+                    pixels
+                        .iter()
+                        .try_for_each(|&pixel| mark.draw(&screen, pixel))?;
                 }
                 screen.draw(&PathElement::new(pixels, mark.color().stroke_width(2)))?;
             }
         }
         if self.values().next().is_none() {
-            let middle = (i32::midpoint(across.start, across.end), i32::midpoint(down.start, down.end));
-            screen.draw_text("no finite values", &text(TEXT, FAINT, HPos::Center, VPos::Center), middle)?;
+            let middle = (
+                i32::midpoint(across.start, across.end),
+                i32::midpoint(down.start, down.end),
+            );
+            screen.draw_text(
+                "no finite values",
+                &text(TEXT, FAINT, HPos::Center, VPos::Center),
+                middle,
+            )?;
         }
         Ok(())
     }
 
     fn values(&self) -> impl Iterator<Item = f64> {
-        self.series.iter().flat_map(|(_, points)| points).filter_map(|&(_, value)| value)
+        self.series
+            .iter()
+            .flat_map(|(_, points)| points)
+            .filter_map(|&(_, value)| value)
     }
 
     fn x_axis(&self) -> Axis {
-        let (first, last) = (f64::from(*self.epochs.start()), f64::from(*self.epochs.end()));
+        let (first, last) = (
+            f64::from(*self.epochs.start()),
+            f64::from(*self.epochs.end()),
+        );
         let pad = ((last - first) * 0.04).max(0.5);
         let range = first - pad..last + pad;
         let mut ticks = Ticks::whole(range.start, range.end, 10);
@@ -92,7 +109,11 @@ impl Panel<'_> {
 fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(u32, f64)>> {
     points
         .split(|(_, value)| value.is_none())
-        .map(|run| run.iter().filter_map(|&(epoch, value)| Some((epoch, value?))).collect())
+        .map(|run| {
+            run.iter()
+                .filter_map(|&(epoch, value)| Some((epoch, value?)))
+                .collect()
+        })
         .filter(|run: &Vec<_>| !run.is_empty())
         .collect()
 }
@@ -102,23 +123,44 @@ mod tests {
     use super::*;
 
     fn panel(series: &[(Mark, Points)]) -> Panel<'_> {
-        Panel { name: "loss", epochs: 1..=3, series, possible: 0.0..=f64::INFINITY, best: None }
+        Panel {
+            name: "loss",
+            epochs: 1..=3,
+            series,
+            possible: 0.0..=f64::INFINITY,
+            best: None,
+        }
     }
 
     #[test]
     fn lines_break_at_missing_values() {
-        let points = [(1, Some(1.0)), (2, Some(2.0)), (3, None), (4, None), (5, Some(5.0))];
+        let points = [
+            (1, Some(1.0)),
+            (2, Some(2.0)),
+            (3, None),
+            (4, None),
+            (5, Some(5.0)),
+        ];
         assert_eq!(runs(&points), [vec![(1, 1.0), (2, 2.0)], vec![(5, 5.0)]]);
         assert!(runs(&[(1, None)]).is_empty());
     }
 
     #[test]
     fn ranges_are_never_empty() {
-        for values in [vec![], vec![0.0], vec![7.0, 7.0], vec![-3.0, 1e38], vec![1e-30, 1e-30]] {
+        for values in [
+            vec![],
+            vec![0.0],
+            vec![7.0, 7.0],
+            vec![-3.0, 1e38],
+            vec![1e-30, 1e-30],
+        ] {
             let points: Points = (1..).zip(values.into_iter().map(Some)).collect();
             let series = [(Mark::Training, points)];
             let y = panel(&series).y_range();
-            assert!(y.start < y.end && panel(&series).values().all(|v| y.contains(&v)), "{y:?}");
+            assert!(
+                y.start < y.end && panel(&series).values().all(|v| y.contains(&v)),
+                "{y:?}"
+            );
         }
     }
 }

@@ -22,7 +22,13 @@ pub fn plot_reliability(calibration: &Calibration) -> Result<Picture, EvalError>
         return Err(EvalError::Empty { what: "images" });
     }
     picture((PANEL.0 * 2, PANEL.1 + LEGEND_HEIGHT as u32), |root| {
-        legend(root, &[(Some(Mark::Training), "accuracy".into()), (None, "perfect calibration".into())])?;
+        legend(
+            root,
+            &[
+                (Some(Mark::Training), "accuracy".into()),
+                (None, "perfect calibration".into()),
+            ],
+        )?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
         let (left, right) = below.split_horizontally(PANEL.0 as i32);
         accuracies(&left, calibration)?;
@@ -32,16 +38,27 @@ pub fn plot_reliability(calibration: &Calibration) -> Result<Picture, EvalError>
 
 /// 0 to 1, with a little room for points at the ends.
 fn unit() -> Axis {
-    Axis { range: -0.02..1.02, ticks: Ticks::new(0.0, 1.0, 6) }
+    Axis {
+        range: -0.02..1.02,
+        ticks: Ticks::new(0.0, 1.0, 6),
+    }
 }
 
 fn accuracies(area: &Area<'_>, calibration: &Calibration) -> Drawn {
     let chart = axes(area, (unit(), "confidence"), (unit(), "accuracy"))?;
     let screen = area.use_screen_coord();
-    dashed(&screen, chart.backend_coord(&(0.0, 0.0)), chart.backend_coord(&(1.0, 1.0)))?;
+    dashed(
+        &screen,
+        chart.backend_coord(&(0.0, 0.0)),
+        chart.backend_coord(&(1.0, 1.0)),
+    )?;
     for bin in calibration.bins.iter().filter(|bin| bin.images > 0) {
-        let [point, ideal] = [bin.accuracy, bin.confidence].map(|y| chart.backend_coord(&(bin.confidence, y)));
-        screen.draw(&PathElement::new([point, ideal], Mark::Training.color().stroke_width(2)))?;
+        let [point, ideal] =
+            [bin.accuracy, bin.confidence].map(|y| chart.backend_coord(&(bin.confidence, y)));
+        screen.draw(&PathElement::new(
+            [point, ideal],
+            Mark::Training.color().stroke_width(2),
+        ))?;
         Mark::Training.draw(&screen, point)?;
     }
     Ok(())
@@ -49,13 +66,26 @@ fn accuracies(area: &Area<'_>, calibration: &Calibration) -> Drawn {
 
 fn shares(area: &Area<'_>, calibration: &Calibration, images: f64) -> Drawn {
     let share = |bin: u64| bin as f64 / images;
-    let largest = calibration.bins.iter().map(|bin| share(bin.images)).fold(0.0, f64::max);
+    let largest = calibration
+        .bins
+        .iter()
+        .map(|bin| share(bin.images))
+        .fold(0.0, f64::max);
     let range = 0.0..largest * 1.08;
     let ticks = Ticks::new(range.start, range.end, 6);
-    let chart = axes(area, (unit(), "confidence"), (Axis { range, ticks }, "share of all images"))?;
+    let chart = axes(
+        area,
+        (unit(), "confidence"),
+        (Axis { range, ticks }, "share of all images"),
+    )?;
     let screen = area.use_screen_coord();
     let bins = calibration.bins.len() as f64;
-    for (at, bin) in calibration.bins.iter().enumerate().filter(|(_, bin)| bin.images > 0) {
+    for (at, bin) in calibration
+        .bins
+        .iter()
+        .enumerate()
+        .filter(|(_, bin)| bin.images > 0)
+    {
         let (left, top) = chart.backend_coord(&(at as f64 / bins, share(bin.images)));
         let (right, bottom) = chart.backend_coord(&((at + 1) as f64 / bins, 0.0));
         // A share of one image in thousands is seen too.
@@ -79,21 +109,39 @@ mod tests {
     #[test]
     fn only_bins_with_images_are_drawn() {
         let empty = CalibrationBin::default();
-        let full = |images, confidence, accuracy| CalibrationBin { images, confidence, accuracy };
+        let full = |images, confidence, accuracy| CalibrationBin {
+            images,
+            confidence,
+            accuracy,
+        };
         let some = calibration(vec![empty, full(3, 0.5, 1.0), full(1, 0.9, 0.0)]);
         let document = plot_reliability(&some).unwrap().to_svg();
         // A point each, and one in the legend.
         assert_eq!(document.matches("<circle").count(), 3);
-        assert_eq!(plot_reliability(&calibration(vec![empty])), Err(EvalError::Empty { what: "images" }));
+        assert_eq!(
+            plot_reliability(&calibration(vec![empty])),
+            Err(EvalError::Empty { what: "images" })
+        );
     }
 
     #[test]
     fn a_point_below_the_diagonal_is_of_a_model_that_is_too_sure() {
         let at = |accuracy| {
-            let bin = CalibrationBin { images: 1, confidence: 0.5, accuracy };
+            let bin = CalibrationBin {
+                images: 1,
+                confidence: 0.5,
+                accuracy,
+            };
             let document = plot_reliability(&calibration(vec![bin])).unwrap().to_svg();
             let circle = document.split("<circle").last().unwrap().to_owned();
-            let y = circle.split("cy=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+            let y = circle
+                .split("cy=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .to_owned();
             y.parse::<f64>().unwrap()
         };
         // Pixels are counted from above.

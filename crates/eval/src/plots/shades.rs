@@ -21,7 +21,10 @@ pub(super) fn shade(share: f64) -> RGBColor {
     let below = (position as usize).min(BLUES.len() - 2);
     let part = position - below as f64;
     let [r, g, b] = [0, 1, 2].map(|channel| {
-        let (from, to) = (f64::from(BLUES[below][channel]), f64::from(BLUES[below + 1][channel]));
+        let (from, to) = (
+            f64::from(BLUES[below][channel]),
+            f64::from(BLUES[below + 1][channel]),
+        );
         (from + (to - from) * part).round() as u8
     });
     RGBColor(r, g, b)

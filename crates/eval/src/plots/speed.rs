@@ -34,26 +34,53 @@ pub struct Speed<'a> {
 pub fn plot_speed(series: &[Speed<'_>]) -> Result<Picture, EvalError> {
     const MARKS: [Mark; 2] = [Mark::Training, Mark::Validation];
     if series.is_empty() || series.iter().any(|speed| speed.latencies.is_empty()) {
-        return Err(EvalError::Empty { what: "measurements" });
+        return Err(EvalError::Empty {
+            what: "measurements",
+        });
     }
     if series.len() > MARKS.len() {
-        return Err(EvalError::TooManySeries { found: series.len(), most: MARKS.len() });
+        return Err(EvalError::TooManySeries {
+            found: series.len(),
+            most: MARKS.len(),
+        });
     }
-    let mut batches: Vec<u64> = series.iter().flat_map(|speed| speed.latencies).map(|latency| latency.batch).collect();
+    let mut batches: Vec<u64> = series
+        .iter()
+        .flat_map(|speed| speed.latencies)
+        .map(|latency| latency.batch)
+        .collect();
     batches.sort_unstable();
     batches.dedup();
-    let lines: Vec<Line<'_>> = series.iter().zip(MARKS).map(|(speed, mark)| Line { mark, speed }).collect();
-    let names: Vec<_> = lines.iter().map(|line| (Some(line.mark), shown(line.speed.name, MAX_LABEL))).collect();
+    let lines: Vec<Line<'_>> = series
+        .iter()
+        .zip(MARKS)
+        .map(|(speed, mark)| Line { mark, speed })
+        .collect();
+    let names: Vec<_> = lines
+        .iter()
+        .map(|line| (Some(line.mark), shown(line.speed.name, MAX_LABEL)))
+        .collect();
     picture((PANEL.0 * 2, PANEL.1 + LEGEND_HEIGHT as u32), |root| {
         legend(root, &names)?;
         let (_, below) = root.split_vertically(LEGEND_HEIGHT);
         let (left, right) = below.split_horizontally(PANEL.0 as i32);
-        let panel = |area, name| Panel { area, name, batches: &batches, lines: &lines };
+        let panel = |area, name| Panel {
+            area,
+            name,
+            batches: &batches,
+            lines: &lines,
+        };
         let throughput = panel(&left, "images per second");
-        throughput.draw(throughput.linear_axis(), |latency| [drawable(latency.images_per_second); 2])?;
+        throughput.draw(throughput.linear_axis(), |latency| {
+            [drawable(latency.images_per_second); 2]
+        })?;
         let duration = panel(&right, "ms per batch: median, line to p99");
-        let axis = Logarithmic::around(duration.values(|latency| [latency.p50_ms, latency.p99_ms].map(positive)));
-        duration.draw(axis, |latency| [latency.p50_ms, latency.p99_ms].map(positive))
+        let axis = Logarithmic::around(
+            duration.values(|latency| [latency.p50_ms, latency.p99_ms].map(positive)),
+        );
+        duration.draw(axis, |latency| {
+            [latency.p50_ms, latency.p99_ms].map(positive)
+        })
     })
 }
 
@@ -81,13 +108,22 @@ struct Panel<'a, 'b> {
 }
 
 impl Panel<'_, '_> {
-    fn values<const N: usize>(&self, of: impl Fn(&Latency) -> [f64; N]) -> impl Iterator<Item = f64> {
-        self.lines.iter().flat_map(|line| line.speed.latencies).flat_map(of)
+    fn values<const N: usize>(
+        &self,
+        of: impl Fn(&Latency) -> [f64; N],
+    ) -> impl Iterator<Item = f64> {
+        self.lines
+            .iter()
+            .flat_map(|line| line.speed.latencies)
+            .flat_map(of)
     }
 
     /// An axis for throughput, from zero.
     fn linear_axis(&self) -> Axis {
-        let largest = self.values(|latency| [drawable(latency.images_per_second)]).fold(0.0, f64::max).max(1e-9);
+        let largest = self
+            .values(|latency| [drawable(latency.images_per_second)])
+            .fold(0.0, f64::max)
+            .max(1e-9);
         let range = 0.0..largest * 1.08;
         let ticks = Ticks::new(range.start, range.end, 6);
         Axis { range, ticks }
@@ -103,7 +139,11 @@ impl Panel<'_, '_> {
         let screen = self.area.use_screen_coord();
         for (at, line) in self.lines.iter().enumerate() {
             let color = line.mark.color();
-            let aside = if self.lines.len() == 1 { 0 } else { APART * (2 * at as i32 - 1) };
+            let aside = if self.lines.len() == 1 {
+                0
+            } else {
+                APART * (2 * at as i32 - 1)
+            };
             let mut latencies: Vec<&Latency> = line.speed.latencies.iter().collect();
             latencies.sort_by_key(|latency| latency.batch);
             let mut points = Vec::with_capacity(latencies.len());
@@ -115,7 +155,10 @@ impl Panel<'_, '_> {
                 });
                 if point != end {
                     screen.draw(&PathElement::new([point, end], color.stroke_width(1)))?;
-                    screen.draw(&PathElement::new([(end.0 - 4, end.1), (end.0 + 4, end.1)], color.stroke_width(1)))?;
+                    screen.draw(&PathElement::new(
+                        [(end.0 - 4, end.1), (end.0 + 4, end.1)],
+                        color.stroke_width(1),
+                    ))?;
                 }
                 line.mark.draw(&screen, point)?;
                 points.push(point);
@@ -141,26 +184,55 @@ mod tests {
 
     #[test]
     fn every_measurement_is_a_point_in_both_panels() {
-        let (tract, ort) =
-            ([latency(1, &[300, 400]), latency(32, &[9000])], [latency(32, &[3000]), latency(1, &[200])]);
-        let series = [Speed { name: "tract", latencies: &tract }, Speed { name: "<ort>", latencies: &ort }];
+        let (tract, ort) = (
+            [latency(1, &[300, 400]), latency(32, &[9000])],
+            [latency(32, &[3000]), latency(1, &[200])],
+        );
+        let series = [
+            Speed {
+                name: "tract",
+                latencies: &tract,
+            },
+            Speed {
+                name: "<ort>",
+                latencies: &ort,
+            },
+        ];
         let document = plot_speed(&series).unwrap().to_svg();
         // Discs for the first series, one more in the legend.
         assert_eq!(document.matches("<circle").count(), 5);
-        assert!(document.contains("&lt;ort&gt;") && document.contains("batch size") && document.contains(">32<"));
+        assert!(
+            document.contains("&lt;ort&gt;")
+                && document.contains("batch size")
+                && document.contains(">32<")
+        );
     }
 
     #[test]
     fn too_few_and_too_many_series_are_refused() {
         let one = [latency(1, &[5])];
-        let speed = Speed { name: "", latencies: &one };
-        let nothing = Err(EvalError::Empty { what: "measurements" });
+        let speed = Speed {
+            name: "",
+            latencies: &one,
+        };
+        let nothing = Err(EvalError::Empty {
+            what: "measurements",
+        });
         assert_eq!(
-            [plot_speed(&[]), plot_speed(&[Speed { latencies: &[], ..speed.clone() }])],
+            [
+                plot_speed(&[]),
+                plot_speed(&[Speed {
+                    latencies: &[],
+                    ..speed.clone()
+                }])
+            ],
             [nothing.clone(), nothing]
         );
         let three = [speed.clone(), speed.clone(), speed];
-        assert_eq!(plot_speed(&three), Err(EvalError::TooManySeries { found: 3, most: 2 }));
+        assert_eq!(
+            plot_speed(&three),
+            Err(EvalError::TooManySeries { found: 3, most: 2 })
+        );
     }
 
     proptest! {

@@ -21,9 +21,16 @@ impl Ticks {
     }
 
     fn with_step(low: f64, high: f64, step: f64) -> Self {
-        let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+        let (first, last) = (
+            (low / step - 1e-9).ceil() as i64,
+            (high / step + 1e-9).floor() as i64,
+        );
         let at = (first..=last).map(|i| i as f64 * step).collect();
-        Self { at, step, largest: low.abs().max(high.abs()) }
+        Self {
+            at,
+            step,
+            largest: low.abs().max(high.abs()),
+        }
     }
 
     /// The text of a tick: as many digits as tell it from its neighbours.
@@ -45,7 +52,11 @@ impl Ticks {
 /// The smallest of 1, 2, 5 and 10 times a power of ten that is not below `step`.
 fn nice(step: f64) -> f64 {
     let power = 10f64.powi(step.log10().floor() as i32);
-    [1.0, 2.0, 5.0].into_iter().map(|m| m * power).find(|&s| s >= step * 0.999).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|m| m * power)
+        .find(|&s| s >= step * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 #[cfg(test)]
@@ -60,16 +71,28 @@ mod tests {
 
     #[test]
     fn steps_are_nice() {
-        assert_eq!(labels(&Ticks::new(0.93, 1.001, 5)), ["0.94", "0.96", "0.98", "1.00"]);
-        assert_eq!(labels(&Ticks::new(-0.1, 2.4, 5)), ["0", "0.5", "1.0", "1.5", "2.0"]);
+        assert_eq!(
+            labels(&Ticks::new(0.93, 1.001, 5)),
+            ["0.94", "0.96", "0.98", "1.00"]
+        );
+        assert_eq!(
+            labels(&Ticks::new(-0.1, 2.4, 5)),
+            ["0", "0.5", "1.0", "1.5", "2.0"]
+        );
         assert_eq!(labels(&Ticks::new(0.0, 1135.0, 5)), ["0", "500", "1000"]);
-        assert_eq!(labels(&Ticks::new(0.0, 3e30, 3)), ["0", "1e30", "2e30", "3e30"]);
+        assert_eq!(
+            labels(&Ticks::new(0.0, 3e30, 3)),
+            ["0", "1e30", "2e30", "3e30"]
+        );
     }
 
     #[test]
     fn epochs_are_whole() {
         assert_eq!(labels(&Ticks::whole(0.5, 3.5, 10)), ["1", "2", "3"]);
-        assert_eq!(labels(&Ticks::whole(0.5, 30.5, 10)), ["5", "10", "15", "20", "25", "30"]);
+        assert_eq!(
+            labels(&Ticks::whole(0.5, 30.5, 10)),
+            ["5", "10", "15", "20", "25", "30"]
+        );
         assert_eq!(labels(&Ticks::whole(6.5, 7.5, 10)), ["7"]);
     }
 

@@ -13,15 +13,27 @@ const MISTAKES: usize = 20;
 
 /// Counts by true class (rows) and predicted class (columns); `labels` are the classes' names. For more than 20 classes, which
 /// no terminal is wide enough for, a list of the most frequent mistakes, at most 20; empty where there are none.
-pub fn confusion_table<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> Result<String, EvalError> {
+pub fn confusion_table<S: AsRef<str>>(
+    confusion: &ConfusionMatrix,
+    labels: &[S],
+) -> Result<String, EvalError> {
     if labels.len() != confusion.classes() {
-        return Err(EvalError::LabelCount { expected: confusion.classes(), found: labels.len() });
+        return Err(EvalError::LabelCount {
+            expected: confusion.classes(),
+            found: labels.len(),
+        });
     }
-    Ok(if labels.len() <= FEW_CLASSES { matrix(confusion, labels) } else { mistakes(confusion, labels) })
+    Ok(if labels.len() <= FEW_CLASSES {
+        matrix(confusion, labels)
+    } else {
+        mistakes(confusion, labels)
+    })
 }
 
 fn matrix<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
-    let columns = labels.iter().map(|label| shown(label.as_ref(), MAX_COLUMN_LABEL));
+    let columns = labels
+        .iter()
+        .map(|label| shown(label.as_ref(), MAX_COLUMN_LABEL));
     let header = ["true \\ predicted".to_owned()].into_iter().chain(columns);
     let rows = confusion.rows().zip(labels).map(|(counts, label)| {
         let label = shown(label.as_ref(), MAX_LABEL);
@@ -36,8 +48,18 @@ fn mistakes<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String 
         return String::new();
     }
     let label = |class: usize| shown(labels[class].as_ref(), MAX_LABEL);
-    let rows = most.iter().map(|mistake| [label(mistake.truth), label(mistake.predicted), mistake.count.to_string()]);
-    text_table(["most frequent mistakes: true", "predicted", "images"], rows, 2)
+    let rows = most.iter().map(|mistake| {
+        [
+            label(mistake.truth),
+            label(mistake.predicted),
+            mistake.count.to_string(),
+        ]
+    });
+    text_table(
+        ["most frequent mistakes: true", "predicted", "images"],
+        rows,
+        2,
+    )
 }
 
 #[cfg(test)]
@@ -55,7 +77,13 @@ mod tests {
  wolverine            0      12345";
         assert_eq!(format!("\n{table}"), expected, "\n{table}");
         let error = confusion_table(&confusion, &["cat"]).unwrap_err();
-        assert_eq!(error, EvalError::LabelCount { expected: 2, found: 1 });
+        assert_eq!(
+            error,
+            EvalError::LabelCount {
+                expected: 2,
+                found: 1
+            }
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::text::shown;
 
-const LOOK: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const LOOK: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Longest label that a table shows, in characters; [`shown`] cuts it.
 pub const MAX_LABEL: usize = 32;
@@ -18,9 +19,14 @@ pub fn text_table<H: Into<String>, C: Into<String>>(
     first_number: usize,
 ) -> String {
     let cell = |cell: C| shown(&cell.into(), usize::MAX);
-    let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect::<Vec<String>>());
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_iter().map(cell).collect::<Vec<String>>());
     let mut table = Table::new();
-    table.load_style(LOOK).set_header(header.into_iter().map(Into::into).collect::<Vec<String>>()).add_rows(rows);
+    table
+        .load_style(LOOK)
+        .set_header(header.into_iter().map(Into::into).collect::<Vec<String>>())
+        .add_rows(rows);
     for column in table.column_iter_mut().skip(first_number) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -20,8 +20,14 @@ impl Table {
         rows: impl IntoIterator<Item = impl IntoIterator<Item = C>>,
         first_number: usize,
     ) -> Self {
-        let rows = rows.into_iter().map(|row| row.into_iter().map(Into::into).collect());
-        Self { header: header.into_iter().map(Into::into).collect(), rows: rows.collect(), first_number }
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(Into::into).collect());
+        Self {
+            header: header.into_iter().map(Into::into).collect(),
+            rows: rows.collect(),
+            first_number,
+        }
     }
 
     /// As [`text_table`] writes it.

@@ -23,13 +23,17 @@ struct Case {
 
 #[track_caller]
 fn near(found: f64, expected: f64) {
-    assert!((found - expected).abs() < 1e-14, "found {found}, expected {expected}");
+    assert!(
+        (found - expected).abs() < 1e-14,
+        "found {found}, expected {expected}"
+    );
 }
 
 #[test]
 fn equals_scikit_learn() {
     let case: Case = serde_json::from_str(include_str!("scikit_learn.json")).unwrap();
-    let mut evaluator = Evaluator::new((0..case.classes).map(|class| class.to_string()).collect()).unwrap();
+    let mut evaluator =
+        Evaluator::new((0..case.classes).map(|class| class.to_string()).collect()).unwrap();
     evaluator.push(&case.logits, &case.truth).unwrap();
     let found = evaluator.finish().unwrap();
 
@@ -43,9 +47,17 @@ fn equals_scikit_learn() {
         near(scores.f1, case.f1[class]);
         assert_eq!(scores.support, case.support[class]);
     }
-    for (Average { precision, recall, f1 }, expected) in
-        [(found.macro_average, case.unweighted), (found.weighted_average, case.weighted)]
-    {
+    for (
+        Average {
+            precision,
+            recall,
+            f1,
+        },
+        expected,
+    ) in [
+        (found.macro_average, case.unweighted),
+        (found.weighted_average, case.weighted),
+    ] {
         near(precision, expected[0]);
         near(recall, expected[1]);
         near(f1, expected[2]);

@@ -7,20 +7,32 @@ use super::*;
 
 fn model(layers: &str) -> Model {
     let size = ["input.height=6".to_string(), "input.width=6".to_string()];
-    Recipe::parse(layers, "test.toml", "test", &size).unwrap().model().unwrap()
+    Recipe::parse(layers, "test.toml", "test", &size)
+        .unwrap()
+        .model()
+        .unwrap()
 }
 
 /// Weights that are all different, variances positive.
 fn weights(model: &Model) -> Weights {
     let tensor = |p: &Param| {
         let data = (0..p.len()).map(|i| 0.5 + i as f32 / 64.0).collect();
-        (p.name.clone(), Tensor { shape: p.shape.clone(), data })
+        (
+            p.name.clone(),
+            Tensor {
+                shape: p.shape.clone(),
+                data,
+            },
+        )
     };
     Weights(model.params().map(tensor).collect())
 }
 
 fn options() -> Options {
-    Options { labels: (0..10).map(|digit| digit.to_string()).collect(), ..Options::default() }
+    Options {
+        labels: (0..10).map(|digit| digit.to_string()).collect(),
+        ..Options::default()
+    }
 }
 
 const REPORT: &str = r#"
@@ -46,7 +58,11 @@ activation = "softmax"
 
 fn nodes(exported: &Exported) -> Vec<(String, String, String)> {
     let graph = exported.proto.graph.as_ref().unwrap();
-    graph.node.iter().map(|n| (n.op_type.clone(), n.name.clone(), n.output[0].clone())).collect()
+    graph
+        .node
+        .iter()
+        .map(|n| (n.op_type.clone(), n.name.clone(), n.output[0].clone()))
+        .collect()
 }
 
 fn triple(op: &str, name: &str, output: &str) -> (String, String, String) {
@@ -68,12 +84,19 @@ fn nodes_and_values_carry_the_layers_names() {
             triple("Gemm", "dense", "logits"),
         ]
     );
-    let names: Vec<_> = exported.layers.iter().map(|(layer, value)| (layer.as_str(), value.as_str())).collect();
+    let names: Vec<_> = exported
+        .layers
+        .iter()
+        .map(|(layer, value)| (layer.as_str(), value.as_str()))
+        .collect();
     assert_eq!(names[0], ("conv2d", "conv2d"));
     assert_eq!(names[4], ("dense", "logits"));
     let graph = exported.proto.graph.as_ref().unwrap();
     let initializers: BTreeSet<_> = graph.initializer.iter().map(|t| t.name.clone()).collect();
-    assert_eq!(initializers, model.params().map(|p| p.name.clone()).collect());
+    assert_eq!(
+        initializers,
+        model.params().map(|p| p.name.clone()).collect()
+    );
 }
 
 #[test]
@@ -89,10 +112,31 @@ fn the_file_says_how_to_classify_an_image() {
 #[test]
 fn softmax_is_there_only_when_asked_for() {
     let model = model(REPORT);
-    let exported = export(&model, &weights(&model), &Options { softmax: true, ..options() }).unwrap();
-    assert_eq!(nodes(&exported).last(), Some(&triple("Softmax", "probabilities", "probabilities")));
-    assert_eq!(exported.proto.metadata().unwrap().output, Some(OutputKind::Probabilities));
-    let outputs: Vec<_> = exported.proto.graph.unwrap().output.into_iter().map(|o| o.name).collect();
+    let exported = export(
+        &model,
+        &weights(&model),
+        &Options {
+            softmax: true,
+            ..options()
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        nodes(&exported).last(),
+        Some(&triple("Softmax", "probabilities", "probabilities"))
+    );
+    assert_eq!(
+        exported.proto.metadata().unwrap().output,
+        Some(OutputKind::Probabilities)
+    );
+    let outputs: Vec<_> = exported
+        .proto
+        .graph
+        .unwrap()
+        .output
+        .into_iter()
+        .map(|o| o.name)
+        .collect();
     assert_eq!(outputs, ["probabilities"]);
 }
 
@@ -100,7 +144,14 @@ fn softmax_is_there_only_when_asked_for() {
 fn every_layers_shape_is_written_down() {
     let model = model(REPORT);
     let exported = export(&model, &weights(&model), &options()).unwrap();
-    let shapes: Vec<_> = exported.proto.graph.unwrap().value_info.into_iter().map(|value| value.name).collect();
+    let shapes: Vec<_> = exported
+        .proto
+        .graph
+        .unwrap()
+        .value_info
+        .into_iter()
+        .map(|value| value.name)
+        .collect();
     assert_eq!(shapes, ["conv2d", "batch_norm", "max_pool", "flatten"]);
 }
 
@@ -110,27 +161,52 @@ fn normalisation_is_folded_where_nothing_stands_between() {
     let model = model(layers);
     let weights = weights(&model);
     let exported = export(&model, &weights, &options()).unwrap();
-    assert_eq!(nodes(&exported), [triple("Flatten", "flatten", "flatten"), triple("Gemm", "dense", "logits")]);
-    assert_eq!(exported.layers.last(), Some(&("batch_norm".to_string(), "logits".to_string())));
+    assert_eq!(
+        nodes(&exported),
+        [
+            triple("Flatten", "flatten", "flatten"),
+            triple("Gemm", "dense", "logits")
+        ]
+    );
+    assert_eq!(
+        exported.layers.last(),
+        Some(&("batch_norm".to_string(), "logits".to_string()))
+    );
     // One input, by hand: all ones through the original two layers and through the folded one.
     let graph = exported.proto.graph.unwrap();
     let floats = |name: &str| {
         let tensor = graph.initializer.iter().find(|t| t.name == name).unwrap();
         let (bytes, _) = tensor.raw_data.as_chunks::<4>();
-        bytes.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect::<Vec<_>>()
+        bytes
+            .iter()
+            .map(|b| f64::from(f32::from_le_bytes(*b)))
+            .collect::<Vec<_>>()
     };
     let folded: Vec<f64> = floats("dense.weight")
         .chunks(36)
         .zip(floats("dense.bias"))
         .map(|(row, b)| row.iter().sum::<f64>() + b)
         .collect();
-    let get = |name: &str| weights.0[name].data.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+    let get = |name: &str| {
+        weights.0[name]
+            .data
+            .iter()
+            .map(|&x| f64::from(x))
+            .collect::<Vec<_>>()
+    };
     let (gamma, beta) = (get("batch_norm.weight"), get("batch_norm.bias"));
-    let (mean, var) = (get("batch_norm.running_mean"), get("batch_norm.running_var"));
+    let (mean, var) = (
+        get("batch_norm.running_mean"),
+        get("batch_norm.running_var"),
+    );
     for (at, row) in get("dense.weight").chunks(36).enumerate() {
         let y = row.iter().sum::<f64>();
         let expected = (y - mean[at]) / (var[at] + 1e-3).sqrt() * gamma[at] + beta[at];
-        assert!((folded[at] - expected).abs() < 1e-4, "{} {expected}", folded[at]);
+        assert!(
+            (folded[at] - expected).abs() < 1e-4,
+            "{} {expected}",
+            folded[at]
+        );
     }
 }
 
@@ -139,7 +215,10 @@ fn an_activation_between_keeps_normalisation_apart() {
     let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, activation = \"relu\" }, { type = \"batch_norm\" }]";
     let model = model(layers);
     let exported = export(&model, &weights(&model), &options()).unwrap();
-    assert_eq!(nodes(&exported).last(), Some(&triple("BatchNormalization", "batch_norm", "logits")));
+    assert_eq!(
+        nodes(&exported).last(),
+        Some(&triple("BatchNormalization", "batch_norm", "logits"))
+    );
 }
 
 #[test]
@@ -148,7 +227,11 @@ fn same_padding_is_written_out() {
     let model = model(layers);
     let exported = export(&model, &weights(&model), &options()).unwrap();
     let graph = exported.proto.graph.unwrap();
-    let pads = graph.node[0].attribute.iter().find(|a| a.name == "pads").unwrap();
+    let pads = graph.node[0]
+        .attribute
+        .iter()
+        .find(|a| a.name == "pads")
+        .unwrap();
     assert_eq!(pads.ints, [0, 0, 1, 0]);
 }
 
@@ -158,10 +241,17 @@ fn weights_or_labels_that_do_not_fit_are_refused() {
     let good = weights(&model);
     let mut infinite = good.clone();
     infinite.0.get_mut("conv2d.bias").unwrap().data[0] = f32::INFINITY;
-    let error = export(&model, &infinite, &options()).unwrap_err().to_string();
+    let error = export(&model, &infinite, &options())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("`conv2d.bias`"), "{error}");
-    let error = export(&model, &good, &Options::default()).unwrap_err().to_string();
-    assert!(error.contains("10 classes, but there are 0 labels"), "{error}");
+    let error = export(&model, &good, &Options::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("10 classes, but there are 0 labels"),
+        "{error}"
+    );
     let mut missing = good;
     missing.0.remove("dense.weight");
     assert!(export(&model, &missing, &options()).is_err());
@@ -170,14 +260,28 @@ fn weights_or_labels_that_do_not_fit_are_refused() {
 fn of_pixels(preprocess: &str) -> Exported {
     let head = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n";
     let input = format!("[input]\nheight = 4\nwidth = 5\npreprocess = \"{preprocess}\"");
-    let model = Recipe::parse(&format!("{head}{input}"), "test.toml", "test", &[]).unwrap().model().unwrap();
-    export(&model, &weights(&model), &Options { uint8_input: true, softmax: true, ..options() }).unwrap()
+    let model = Recipe::parse(&format!("{head}{input}"), "test.toml", "test", &[])
+        .unwrap()
+        .model()
+        .unwrap();
+    export(
+        &model,
+        &weights(&model),
+        &Options {
+            uint8_input: true,
+            softmax: true,
+            ..options()
+        },
+    )
+    .unwrap()
 }
 
 #[test]
 fn pixels_are_prepared_in_as_few_nodes_as_there_are_things_to_do() {
     let operators = |preprocess: &str| -> Vec<String> {
-        let names = nodes(&of_pixels(preprocess)).into_iter().map(|(op, _, _)| op);
+        let names = nodes(&of_pixels(preprocess))
+            .into_iter()
+            .map(|(op, _, _)| op);
         names.take_while(|op| op != "Flatten").collect()
     };
     assert_eq!(operators("raw"), ["Cast", "Transpose"]);
@@ -190,17 +294,29 @@ fn pixels_are_prepared_in_as_few_nodes_as_there_are_things_to_do() {
 fn a_graph_of_pixels_says_that_it_takes_them() {
     let exported = of_pixels("caffe");
     let [input] = exported.proto.inputs().try_into().unwrap();
-    assert_eq!((input.name.as_str(), input.data_type), ("input", Some(kiln_onnx::DataType::Uint8)));
+    assert_eq!(
+        (input.name.as_str(), input.data_type),
+        ("input", Some(kiln_onnx::DataType::Uint8))
+    );
     assert_eq!(input.shape, Some(Dim::batched([4, 5, 3])));
     let metadata = exported.proto.metadata().unwrap();
-    assert_eq!(metadata.preprocessing, Some(Preprocessing::raw(4, 5, kiln_spec::Channels::Rgb)));
+    assert_eq!(
+        metadata.preprocessing,
+        Some(Preprocessing::raw(4, 5, kiln_spec::Channels::Rgb))
+    );
     assert_eq!(metadata.output, Some(OutputKind::Probabilities));
 }
 
 #[test]
 fn features_are_no_pixels() {
     let model = model(REPORT);
-    let options = Options { first_layer: 4, uint8_input: true, ..options() };
-    let error = export(&model, &weights(&model), &options).unwrap_err().to_string();
+    let options = Options {
+        first_layer: 4,
+        uint8_input: true,
+        ..options()
+    };
+    let error = export(&model, &weights(&model), &options)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("begins with layer 4"), "{error}");
 }

@@ -11,19 +11,56 @@ use crate::weights::find;
 fn accept(model: &ModelProto) {
     let vgg16 = Base::vgg16();
     let layers = find(&vgg16, model).unwrap_or_else(|error| panic!("{error}"));
-    let convs: Vec<_> = layers.iter().filter(|(_, found)| matches!(found.kind, LayerKind::Conv2d(_))).collect();
-    let channels: Vec<_> = convs.iter().map(|(_, conv)| conv.channels.unwrap()).collect();
+    let convs: Vec<_> = layers
+        .iter()
+        .filter(|(_, found)| matches!(found.kind, LayerKind::Conv2d(_)))
+        .collect();
+    let channels: Vec<_> = convs
+        .iter()
+        .map(|(_, conv)| conv.channels.unwrap())
+        .collect();
     let (c, d, e) = ([256, 256], [512, 512], [256, 512]);
-    assert_eq!(channels, [[3, 64], [64, 64], [64, 128], [128, 128], [128, 256], c, c, e, d, d, d, d, d]);
+    assert_eq!(
+        channels,
+        [
+            [3, 64],
+            [64, 64],
+            [64, 128],
+            [128, 128],
+            [128, 256],
+            c,
+            c,
+            e,
+            d,
+            d,
+            d,
+            d,
+            d
+        ]
+    );
     for (name, conv) in convs {
         let [channels, filters] = conv.channels.unwrap();
-        let shapes: Vec<_> = conv.values.iter().map(|values| values.shape.clone()).collect();
-        assert_eq!(shapes, [vec![filters, channels, 3, 3], vec![filters]], "{name}");
+        let shapes: Vec<_> = conv
+            .values
+            .iter()
+            .map(|values| values.shape.clone())
+            .collect();
+        assert_eq!(
+            shapes,
+            [vec![filters, channels, 3, 3], vec![filters]],
+            "{name}"
+        );
     }
     let base = crate::base("vgg16", model).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(base.channels, 3);
     // All but the last pooling, which a graph may lack.
-    let kinds = |base: Base| -> Vec<LayerKind> { base.layers.into_iter().map(|layer| layer.kind).take(17).collect() };
+    let kinds = |base: Base| -> Vec<LayerKind> {
+        base.layers
+            .into_iter()
+            .map(|layer| layer.kind)
+            .take(17)
+            .collect()
+    };
     assert_eq!(kinds(base), kinds(vgg16));
 }
 
@@ -31,7 +68,13 @@ fn accept(model: &ModelProto) {
 fn exporters_layouts() {
     accept(&Style::TORCHVISION.model());
     accept(&Style::KERAS.model());
-    accept(&Style { between: Between::Identity, ..Style::KERAS }.model());
+    accept(
+        &Style {
+            between: Between::Identity,
+            ..Style::KERAS
+        }
+        .model(),
+    );
 }
 
 #[test]
@@ -43,29 +86,64 @@ fn the_ways_to_pad() {
         Padding::PadAxes,
         Padding::PadAttributes,
     ] {
-        accept(&Style { padding, ..Style::TORCHVISION }.model());
+        accept(
+            &Style {
+                padding,
+                ..Style::TORCHVISION
+            }
+            .model(),
+        );
     }
 }
 
 #[test]
 fn the_places_of_weights() {
-    accept(&Style { weights: Weights::Constant, ..Style::TORCHVISION }.model());
-    accept(&Style { weights: Weights::Identity, ..Style::TORCHVISION }.model());
+    accept(
+        &Style {
+            weights: Weights::Constant,
+            ..Style::TORCHVISION
+        }
+        .model(),
+    );
+    accept(
+        &Style {
+            weights: Weights::Identity,
+            ..Style::TORCHVISION
+        }
+        .model(),
+    );
 }
 
 #[test]
 fn biases_of_their_own() {
-    let mut model = Style { add: true, ..Style::TORCHVISION }.model();
+    let mut model = Style {
+        add: true,
+        ..Style::TORCHVISION
+    }
+    .model();
     accept(&model);
     node(&mut model, "block1_conv1_add").input.reverse();
     accept(&model);
-    accept(&Style { add: true, weights: Weights::Constant, ..Style::KERAS }.model());
+    accept(
+        &Style {
+            add: true,
+            weights: Weights::Constant,
+            ..Style::KERAS
+        }
+        .model(),
+    );
 }
 
 #[test]
 fn what_comes_after_the_last_pooling_does_not_matter() {
     for end in [End::Base, End::NoPool, End::Dense, End::TwoHeads] {
-        accept(&Style { end, ..Style::TORCHVISION }.model());
+        accept(
+            &Style {
+                end,
+                ..Style::TORCHVISION
+            }
+            .model(),
+        );
     }
 }
 
@@ -78,14 +156,19 @@ fn attributes_left_out_are_their_defaults() {
             "MaxPool" => &["kernel_shape", "strides"],
             _ => continue,
         };
-        node.attribute.retain(|attribute| keep.contains(&attribute.name.as_str()));
+        node.attribute
+            .retain(|attribute| keep.contains(&attribute.name.as_str()));
     }
     accept(&model);
 }
 
 #[test]
 fn transposes_may_cancel_each_other() {
-    let mut model = Style { nhwc: true, ..Style::TORCHVISION }.model();
+    let mut model = Style {
+        nhwc: true,
+        ..Style::TORCHVISION
+    }
+    .model();
     let graph = model.graph.as_mut().unwrap();
     let mut back = graph.node[0].clone();
     back.name = "to_nhwc".into();
@@ -104,7 +187,10 @@ fn initializers_may_be_listed_as_inputs() {
     let listed = graph
         .initializer
         .iter()
-        .map(|tensor| kiln_onnx::ValueInfoProto { name: tensor.name.clone(), ..Default::default() });
+        .map(|tensor| kiln_onnx::ValueInfoProto {
+            name: tensor.name.clone(),
+            ..Default::default()
+        });
     graph.input.extend(listed);
     accept(&model);
 }

@@ -20,7 +20,11 @@ fn styles() -> impl Strategy<Value = Style> {
         Padding::PadAxes,
         Padding::PadAttributes,
     ]);
-    let weights = prop::sample::select(vec![Weights::Initializer, Weights::Constant, Weights::Identity]);
+    let weights = prop::sample::select(vec![
+        Weights::Initializer,
+        Weights::Constant,
+        Weights::Identity,
+    ]);
     let between = prop::sample::select(vec![Between::Nothing, Between::Identity]);
     let settings = (any::<bool>(), padding, weights, any::<bool>(), between);
     settings.prop_map(|(nhwc, padding, weights, add, between)| Style {

@@ -25,30 +25,55 @@ fn with(change: impl FnOnce(&mut ModelProto)) -> ModelProto {
 
 fn set(model: &mut ModelProto, name: &str, attribute: &str, ints: &[i64]) {
     let attributes = &mut node(model, name).attribute;
-    attributes.iter_mut().find(|found| found.name == attribute).unwrap().ints = ints.to_vec();
+    attributes
+        .iter_mut()
+        .find(|found| found.name == attribute)
+        .unwrap()
+        .ints = ints.to_vec();
 }
 
 #[test]
 fn no_graph_and_broken_graphs() {
-    assert_eq!(read(&ModelProto::default()), Err(GraphError::NoGraph.into()));
+    assert_eq!(
+        read(&ModelProto::default()),
+        Err(GraphError::NoGraph.into())
+    );
     let cut = with(|model| model.graph.as_mut().unwrap().node.truncate(5));
     let error = read(&cut).unwrap_err();
-    assert!(matches!(error, WeightsError::Graph(GraphError::Structure(StructureError::NoProducer(_)))), "{error}");
+    assert!(
+        matches!(
+            error,
+            WeightsError::Graph(GraphError::Structure(StructureError::NoProducer(_)))
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn other_members_of_the_family() {
     let style = Style::TORCHVISION;
     refuse(
-        &Style { blocks: [2, 2, 4, 4, 4], ..style }.model(),
+        &Style {
+            blocks: [2, 2, 4, 4, 4],
+            ..style
+        }
+        .model(),
         "at block3_pool: expected max_pool, found node `block3_conv4` (Conv)",
     );
     refuse(
-        &Style { blocks: [2, 2, 2, 2, 2], ..style }.model(),
+        &Style {
+            blocks: [2, 2, 2, 2, 2],
+            ..style
+        }
+        .model(),
         "at block3_conv3: expected conv2d, found node `block3_pool` (MaxPool)",
     );
     refuse(
-        &Style { between: Between::BatchNorm, ..style }.model(),
+        &Style {
+            between: Between::BatchNorm,
+            ..style
+        }
+        .model(),
         "at block1_conv1: node `block1_conv1` (Conv) has activation linear, expected relu",
     );
 }
@@ -56,9 +81,14 @@ fn other_members_of_the_family() {
 #[test]
 fn resnet() {
     let mut graph = GraphBuilder::new("resnet");
-    graph.input("input", Dim::batched([3, 224, 224])).output("relu:0", Dim::batched([64, 112, 112]));
+    graph
+        .input("input", Dim::batched([3, 224, 224]))
+        .output("relu:0", Dim::batched([64, 112, 112]));
     graph.initializer("w", &[64, 3, 7, 7], vec![0.0_f32; 64 * 147]);
-    graph.node("Conv", "conv1", &["input", "w"], "conv1:0").ints("strides", [2, 2]).ints("pads", [3; 4]);
+    graph
+        .node("Conv", "conv1", &["input", "w"], "conv1:0")
+        .ints("strides", [2, 2])
+        .ints("pads", [3; 4]);
     graph.node("Relu", "relu", &["conv1:0"], "relu:0");
     refuse(
         &graph.finish().unwrap(),
@@ -74,44 +104,102 @@ fn settings() {
             &[2, 2][..],
             "has padding [1, 1, 1, 1], expected none, auto_pad SAME_UPPER, or what keeps the image's size at strides 1",
         ),
-        ("strides", &[0, 1], "has strides [0, 1], expected two sizes of at least 1"),
-        ("dilations", &[2, 2], "has dilations [2, 2], expected [1, 1]"),
-        ("kernel_shape", &[], "has kernel_shape [], expected two sizes of at least 1"),
+        (
+            "strides",
+            &[0, 1],
+            "has strides [0, 1], expected two sizes of at least 1",
+        ),
+        (
+            "dilations",
+            &[2, 2],
+            "has dilations [2, 2], expected [1, 1]",
+        ),
+        (
+            "kernel_shape",
+            &[],
+            "has kernel_shape [], expected two sizes of at least 1",
+        ),
         ("pads", &[0; 4], "has padding valid, expected same"),
         ("pads", &[1, 1], "has pads [1, 1], expected 4 sizes"),
     ] {
         let model = with(|model| set(model, "block2_conv1", attribute, ints));
-        refuse(&model, &format!("at block2_conv1: node `block2_conv1` (Conv) {message}"));
+        refuse(
+            &model,
+            &format!("at block2_conv1: node `block2_conv1` (Conv) {message}"),
+        );
     }
     for (attribute, ints, message) in [
-        ("kernel_shape", &[3, 3][..], "has pool_size [3, 3], expected [2, 2]"),
+        (
+            "kernel_shape",
+            &[3, 3][..],
+            "has pool_size [3, 3], expected [2, 2]",
+        ),
         ("strides", &[1, 1], "has strides [1, 1], expected [2, 2]"),
-        ("pads", &[0, 0, 1, 1], "has pads [0, 0, 1, 1], expected [0, 0, 0, 0]"),
+        (
+            "pads",
+            &[0, 0, 1, 1],
+            "has pads [0, 0, 1, 1], expected [0, 0, 0, 0]",
+        ),
     ] {
         let model = with(|model| set(model, "block1_pool", attribute, ints));
-        refuse(&model, &format!("at block1_pool: node `block1_pool` (MaxPool) {message}"));
+        refuse(
+            &model,
+            &format!("at block1_pool: node `block1_pool` (MaxPool) {message}"),
+        );
     }
     let grouped = with(|model| node(model, "block1_conv2").attribute[3].i = Some(64));
-    refuse(&grouped, "at block1_conv2: node `block1_conv2` (Conv) has group 64, expected 1");
+    refuse(
+        &grouped,
+        "at block1_conv2: node `block1_conv2` (Conv) has group 64, expected 1",
+    );
 }
 
 #[test]
 fn padding_twice_or_with_something_else() {
     let twice = {
-        let mut model = Style { padding: Padding::PadInputs, ..Style::TORCHVISION }.model();
-        node(&mut model, "block1_conv1").attribute.last_mut().unwrap().s = Some(b"SAME_UPPER".to_vec());
+        let mut model = Style {
+            padding: Padding::PadInputs,
+            ..Style::TORCHVISION
+        }
+        .model();
+        node(&mut model, "block1_conv1")
+            .attribute
+            .last_mut()
+            .unwrap()
+            .s = Some(b"SAME_UPPER".to_vec());
         model
     };
     let message = "has auto_pad \"SAME_UPPER after a Pad\", expected none, auto_pad SAME_UPPER, or what keeps the image's size at strides 1";
-    refuse(&twice, &format!("at block1_conv1: node `block1_conv1` (Conv) {message}"));
-    let mut reflect = Style { padding: Padding::PadAttributes, ..Style::TORCHVISION }.model();
+    refuse(
+        &twice,
+        &format!("at block1_conv1: node `block1_conv1` (Conv) {message}"),
+    );
+    let mut reflect = Style {
+        padding: Padding::PadAttributes,
+        ..Style::TORCHVISION
+    }
+    .model();
     node(&mut reflect, "block1_conv1_pad").attribute[1].s = Some(b"reflect".to_vec());
     let message = "at block1_conv1: node `block1_conv1_pad` (Pad) has mode \"reflect\", expected \"constant\"";
     refuse(&reflect, message);
-    let mut channels = Style { padding: Padding::PadAttributes, ..Style::TORCHVISION }.model();
-    set(&mut channels, "block1_conv1_pad", "pads", &[0, 1, 1, 1, 0, 1, 1, 1]);
+    let mut channels = Style {
+        padding: Padding::PadAttributes,
+        ..Style::TORCHVISION
+    }
+    .model();
+    set(
+        &mut channels,
+        "block1_conv1_pad",
+        "pads",
+        &[0, 1, 1, 1, 0, 1, 1, 1],
+    );
     let error = read(&channels).unwrap_err().to_string();
-    assert!(error.contains("has padding of batch and channels [[0, 0], [1, 1]], expected [[0, 0], [0, 0]]"), "{error}");
+    assert!(
+        error.contains(
+            "has padding of batch and channels [[0, 0], [1, 1]], expected [[0, 0], [0, 0]]"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -125,7 +213,10 @@ fn preprocessing_inside_the_graph() {
         graph.node[0].input[0] = "scaled".into();
         graph.node.insert(0, scale);
     });
-    refuse(&model, "at block1_conv1: expected conv2d, found node `rescale` (Mul)");
+    refuse(
+        &model,
+        "at block1_conv1: expected conv2d, found node `rescale` (Mul)",
+    );
 }
 
 #[test]
@@ -135,7 +226,13 @@ fn other_axes() {
     let message = "node `to_nchw` (Transpose) has perm [0, 3, 2, 1], expected [0, 3, 1, 2]";
     refuse(&model, message);
     set(&mut model, "to_nchw", "perm", &[7, -1]);
-    assert!(matches!(read(&model), Err(WeightsError::Graph(GraphError::Setting { setting: "perm", .. }))));
+    assert!(matches!(
+        read(&model),
+        Err(WeightsError::Graph(GraphError::Setting {
+            setting: "perm",
+            ..
+        }))
+    ));
 }
 
 #[test]
@@ -152,9 +249,15 @@ fn branches_and_several_inputs() {
     );
     let two = with(|model| {
         let graph = model.graph.as_mut().unwrap();
-        graph.input.push(kiln_onnx::ValueInfoProto { name: "mask".into(), ..Default::default() });
+        graph.input.push(kiln_onnx::ValueInfoProto {
+            name: "mask".into(),
+            ..Default::default()
+        });
     });
-    refuse(&two, "the graph has 2 inputs (`input`, `mask`), expected one, the image");
+    refuse(
+        &two,
+        "the graph has 2 inputs (`input`, `mask`), expected one, the image",
+    );
 }
 
 #[test]
@@ -163,35 +266,60 @@ fn operators_of_a_runtime() {
         let node = node(model, "block1_conv1");
         (node.op_type, node.domain) = ("FusedConv".into(), "com.microsoft".into());
     });
-    refuse(&model, "at block1_conv1: expected conv2d, found node `block1_conv1` (com.microsoft::FusedConv)");
+    refuse(
+        &model,
+        "at block1_conv1: expected conv2d, found node `block1_conv1` (com.microsoft::FusedConv)",
+    );
 }
 
 #[test]
 fn weights_that_are_not_there() {
     let absent = with(|model| {
         let graph = model.graph.as_mut().unwrap();
-        graph.initializer.retain(|tensor| tensor.name != "block1_conv2.weight");
+        graph
+            .initializer
+            .retain(|tensor| tensor.name != "block1_conv2.weight");
         graph.node[2].input[1] = "block1_relu1:0".into();
     });
     let error = read(&absent).unwrap_err().to_string();
-    assert!(error.contains("needs its weight as an initializer or a Constant, found node `block1_relu1`"), "{error}");
+    assert!(
+        error.contains(
+            "needs its weight as an initializer or a Constant, found node `block1_relu1`"
+        ),
+        "{error}"
+    );
     let undefined = with(|model| model.graph.as_mut().unwrap().initializer.truncate(3));
-    assert!(matches!(read(&undefined), Err(WeightsError::Graph(GraphError::Structure(_)))));
+    assert!(matches!(
+        read(&undefined),
+        Err(WeightsError::Graph(GraphError::Structure(_)))
+    ));
     let no_bias = with(|model| node(model, "block1_conv1").input.truncate(2));
-    refuse(&no_bias, "at block1_conv1: node `block1_conv1` (Conv) has use_bias false, expected true");
+    refuse(
+        &no_bias,
+        "at block1_conv1: node `block1_conv1` (Conv) has use_bias false, expected true",
+    );
     let shape = with(|model| initializer(model, "block5_conv3.bias").dims = vec![1, 512]);
-    refuse(&shape, "at block5_conv3: node `block5_conv3` (Conv) has a bias of shape [1, 512], expected [512]");
+    refuse(
+        &shape,
+        "at block5_conv3: node `block5_conv3` (Conv) has a bias of shape [1, 512], expected [512]",
+    );
 }
 
 #[test]
 fn weights_of_other_types() {
-    let quantized = Style { weights: Weights::Quantized, ..Style::TORCHVISION }.model();
+    let quantized = Style {
+        weights: Weights::Quantized,
+        ..Style::TORCHVISION
+    }
+    .model();
     refuse(
         &quantized,
         "at block1_conv1: node `block1_conv1` (Conv) has quantised weights (node `block1_conv1.weight/dequantize` \
          (DequantizeLinear)): take the float32 model that this one was made from",
     );
-    let half = with(|model| initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32);
+    let half = with(|model| {
+        initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32
+    });
     refuse(
         &half,
         "at block1_conv1: node `block1_conv1` (Conv): tensor `block1_conv1.weight` has element type Float16, expected float32: convert \
@@ -202,7 +330,24 @@ fn weights_of_other_types() {
 #[test]
 fn weights_without_values() {
     let error = read(&Style::TORCHVISION.model()).unwrap_err();
-    let WeightsError::At { source: GraphError::Tensor { source, .. }, .. } = &error else { panic!("{error}") };
-    let TensorError::Length { name, expected, found, .. } = &**source else { panic!("{error}") };
-    assert_eq!((name.as_str(), *expected, *found), ("block1_conv1.weight", 64 * 27, 0));
+    let WeightsError::At {
+        source: GraphError::Tensor { source, .. },
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    let TensorError::Length {
+        name,
+        expected,
+        found,
+        ..
+    } = &**source
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (name.as_str(), *expected, *found),
+        ("block1_conv1.weight", 64 * 27, 0)
+    );
 }

@@ -83,6 +83,10 @@ impl Style {
         end: End::Dense,
     };
     /// tf2onnx and Keras's `VGG16(include_top=False)`.
-    pub const KERAS: Self =
-        Self { nhwc: true, padding: Padding::Auto("SAME_UPPER"), end: End::Base, ..Self::TORCHVISION };
+    pub const KERAS: Self = Self {
+        nhwc: true,
+        padding: Padding::Auto("SAME_UPPER"),
+        end: End::Base,
+        ..Self::TORCHVISION
+    };
 }

@@ -8,15 +8,27 @@ use super::style::{Between, End, Padding, Style, Weights};
 impl Style {
     /// The model. Layers are called as in Keras: `block1_conv1`, `block1_relu1`, `block1_pool`.
     pub fn model(self) -> ModelProto {
-        let mut writer =
-            Writer { graph: GraphBuilder::new("vgg"), shapes: Vec::new(), value: "input".into(), style: self };
-        let image = if self.nhwc { [224, 224, 3] } else { [3, 224, 224] };
+        let mut writer = Writer {
+            graph: GraphBuilder::new("vgg"),
+            shapes: Vec::new(),
+            value: "input".into(),
+            style: self,
+        };
+        let image = if self.nhwc {
+            [224, 224, 3]
+        } else {
+            [3, 224, 224]
+        };
         writer.graph.input("input", Dim::batched(image));
         if self.nhwc {
-            writer.next("Transpose", "to_nchw", &[]).ints("perm", [0, 3, 1, 2]);
+            writer
+                .next("Transpose", "to_nchw", &[])
+                .ints("perm", [0, 3, 1, 2]);
         }
         let mut channels = 3;
-        for (block, (convs, filters)) in (1..).zip(self.blocks.into_iter().zip([64, 128, 256, 512, 512])) {
+        for (block, (convs, filters)) in
+            (1..).zip(self.blocks.into_iter().zip([64, 128, 256, 512, 512]))
+        {
             for conv in 1..=convs {
                 writer.conv(&format!("block{block}_conv{conv}"), channels, filters);
                 writer.next("Relu", &format!("block{block}_relu{conv}"), &[]);
@@ -24,7 +36,10 @@ impl Style {
             }
             if block < 5 || !matches!(self.end, End::NoPool) {
                 let pool = &mut writer.next("MaxPool", &format!("block{block}_pool"), &[]);
-                pool.ints("kernel_shape", [2, 2]).ints("strides", [2, 2]).ints("pads", [0; 4]).int("ceil_mode", 0);
+                pool.ints("kernel_shape", [2, 2])
+                    .ints("strides", [2, 2])
+                    .ints("pads", [0; 4])
+                    .int("ceil_mode", 0);
             }
         }
         writer.end();
@@ -48,7 +63,8 @@ impl Writer {
         }
         let output = format!("{name}:0");
         let value = std::mem::replace(&mut self.value, output.clone());
-        self.graph.node(op_type, name, &[&[value.as_str()], more].concat(), &output)
+        self.graph
+            .node(op_type, name, &[&[value.as_str()], more].concat(), &output)
     }
 
     /// Adds a tensor of floats without values.
@@ -58,17 +74,33 @@ impl Writer {
         match self.style.weights {
             Weights::Initializer => self.initializer(name, dims),
             Weights::Constant => {
-                let tensor = TensorProto { dims, data_type, ..Default::default() };
-                self.graph.node("Constant", &format!("{name}/constant"), &[], name).tensor("value", tensor);
+                let tensor = TensorProto {
+                    dims,
+                    data_type,
+                    ..Default::default()
+                };
+                self.graph
+                    .node("Constant", &format!("{name}/constant"), &[], name)
+                    .tensor("value", tensor);
             }
             Weights::Identity => {
                 self.initializer(&format!("{name}/shared"), dims);
-                self.graph.node("Identity", &format!("{name}/identity"), &[&format!("{name}/shared")], name);
+                self.graph.node(
+                    "Identity",
+                    &format!("{name}/identity"),
+                    &[&format!("{name}/shared")],
+                    name,
+                );
             }
             Weights::Quantized => {
                 self.initializer(&format!("{name}/bytes"), dims);
                 let bytes = format!("{name}/bytes");
-                self.graph.node("DequantizeLinear", &format!("{name}/dequantize"), &[&bytes, &bytes], name);
+                self.graph.node(
+                    "DequantizeLinear",
+                    &format!("{name}/dequantize"),
+                    &[&bytes, &bytes],
+                    name,
+                );
             }
         }
     }
@@ -79,30 +111,59 @@ impl Writer {
     }
 
     fn conv(&mut self, name: &str, channels: usize, filters: usize) {
-        let (pad, weight, bias) = (format!("{name}_pad"), format!("{name}.weight"), format!("{name}.bias"));
+        let (pad, weight, bias) = (
+            format!("{name}_pad"),
+            format!("{name}.weight"),
+            format!("{name}.bias"),
+        );
         match self.style.padding {
             Padding::Explicit | Padding::Auto(_) => {}
             Padding::PadInputs => {
-                self.graph.initializer(&format!("{pad}s"), &[8], vec![0_i64, 0, 1, 1, 0, 0, 1, 1]);
+                self.graph
+                    .initializer(&format!("{pad}s"), &[8], vec![0_i64, 0, 1, 1, 0, 0, 1, 1]);
                 self.next("Pad", &pad, &[&format!("{pad}s")]);
             }
             Padding::PadAxes => {
-                self.graph.initializer(&format!("{pad}s"), &[4], vec![1_i64; 4]);
-                self.graph.initializer(&format!("{pad}_value"), &[], vec![0.0_f32]);
-                self.graph.initializer(&format!("{pad}_axes"), &[2], vec![-1_i64, -2]);
-                self.next("Pad", &pad, &[&format!("{pad}s"), &format!("{pad}_value"), &format!("{pad}_axes")]);
+                self.graph
+                    .initializer(&format!("{pad}s"), &[4], vec![1_i64; 4]);
+                self.graph
+                    .initializer(&format!("{pad}_value"), &[], vec![0.0_f32]);
+                self.graph
+                    .initializer(&format!("{pad}_axes"), &[2], vec![-1_i64, -2]);
+                self.next(
+                    "Pad",
+                    &pad,
+                    &[
+                        &format!("{pad}s"),
+                        &format!("{pad}_value"),
+                        &format!("{pad}_axes"),
+                    ],
+                );
             }
             Padding::PadAttributes => {
-                self.next("Pad", &pad, &[]).ints("pads", [0, 0, 1, 1, 0, 0, 1, 1]).string("mode", "constant");
+                self.next("Pad", &pad, &[])
+                    .ints("pads", [0, 0, 1, 1, 0, 0, 1, 1])
+                    .string("mode", "constant");
             }
         }
         self.weight(&weight, &[filters, channels, 3, 3]);
         let style = self.style;
-        let bias_shape = if style.add { vec![1, filters, 1, 1] } else { vec![filters] };
+        let bias_shape = if style.add {
+            vec![1, filters, 1, 1]
+        } else {
+            vec![filters]
+        };
         self.weight(&bias, &bias_shape);
-        let own: &[&str] = if style.add { &[&weight] } else { &[&weight, &bias] };
+        let own: &[&str] = if style.add {
+            &[&weight]
+        } else {
+            &[&weight, &bias]
+        };
         let node = &mut self.next("Conv", name, own);
-        node.ints("kernel_shape", [3, 3]).ints("strides", [1, 1]).ints("dilations", [1, 1]).int("group", 1);
+        node.ints("kernel_shape", [3, 3])
+            .ints("strides", [1, 1])
+            .ints("dilations", [1, 1])
+            .int("group", 1);
         match style.padding {
             Padding::Explicit => node.ints("pads", [1; 4]),
             Padding::Auto(mode) => node.string("auto_pad", mode),
@@ -115,7 +176,11 @@ impl Writer {
         if style.between == Between::BatchNorm {
             let statistics = format!("{name}_statistics");
             self.initializer(&statistics, vec![filters as i64]);
-            self.next("BatchNormalization", &format!("{name}_bn"), &[statistics.as_str(); 4]);
+            self.next(
+                "BatchNormalization",
+                &format!("{name}_bn"),
+                &[statistics.as_str(); 4],
+            );
         }
     }
 
@@ -130,7 +195,8 @@ impl Writer {
             End::TwoHeads => {
                 let features = self.value.clone();
                 self.next("GlobalAveragePool", "average", &[]);
-                self.graph.node("GlobalMaxPool", "max", &[&features], "max:0");
+                self.graph
+                    .node("GlobalMaxPool", "max", &[&features], "max:0");
             }
         }
     }
@@ -149,10 +215,24 @@ impl Writer {
 
 /// The node of this name.
 pub fn node<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut NodeProto {
-    model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.name == name).unwrap()
+    model
+        .graph
+        .as_mut()
+        .unwrap()
+        .node
+        .iter_mut()
+        .find(|node| node.name == name)
+        .unwrap()
 }
 
 /// The initializer of this name.
 pub fn initializer<'a>(model: &'a mut ModelProto, name: &str) -> &'a mut TensorProto {
-    model.graph.as_mut().unwrap().initializer.iter_mut().find(|tensor| tensor.name == name).unwrap()
+    model
+        .graph
+        .as_mut()
+        .unwrap()
+        .initializer
+        .iter_mut()
+        .find(|tensor| tensor.name == name)
+        .unwrap()
 }

@@ -24,7 +24,9 @@ impl Image {
             Layout::Nchw => [a, b, c],
             Layout::Nhwc => [c, a, b],
         };
-        Self { shape: [channels.fixed(), height.fixed(), width.fixed()] }
+        Self {
+            shape: [channels.fixed(), height.fixed(), width.fixed()],
+        }
     }
 
     /// Height and width, where both are fixed.
@@ -46,19 +48,31 @@ impl Image {
 /// The shape of the only input; none where the file does not say it.
 pub fn shape(inputs: &[TensorInfo]) -> Result<Option<[Dim; 4]>, LoadErrorKind> {
     let refuse = |advice| error("[batch, channels, height, width]", inputs, advice);
-    let [input] = inputs else { return Err(refuse("kiln runs models with a single input")) };
-    if input.data_type.is_some_and(|found| found != InputKind::of(inputs).data_type()) {
+    let [input] = inputs else {
+        return Err(refuse("kiln runs models with a single input"));
+    };
+    if input
+        .data_type
+        .is_some_and(|found| found != InputKind::of(inputs).data_type())
+    {
         return Err(refuse("convert the model to float32"));
     }
-    let Some(shape) = &input.shape else { return Ok(None) };
+    let Some(shape) = &input.shape else {
+        return Ok(None);
+    };
     let shape = shape.clone().try_into();
-    shape.map(Some).map_err(|_| refuse("kiln runs models that take images: four axes, in this order or channels last"))
+    shape.map(Some).map_err(|_| {
+        refuse("kiln runs models that take images: four axes, in this order or channels last")
+    })
 }
 
 /// The order of the axes by where the channels are, and whether the shape says so: where it could be either, the first
 /// is taken.
 pub fn detect([_, first, _, last]: &[Dim; 4], channels: Option<usize>) -> (Layout, bool) {
-    let are_channels = |dim: &Dim| dim.fixed().is_some_and(|n| channels.map_or(n == 1 || n == 3, |known| n == known));
+    let are_channels = |dim: &Dim| {
+        dim.fixed()
+            .is_some_and(|n| channels.map_or(n == 1 || n == 3, |known| n == known))
+    };
     match (are_channels(first), are_channels(last)) {
         (false, true) => (Layout::Nhwc, true),
         (true, false) => (Layout::Nchw, true),
@@ -67,25 +81,47 @@ pub fn detect([_, first, _, last]: &[Dim; 4], channels: Option<usize>) -> (Layou
 }
 
 /// Checks that images of this record fit; returns the batch size if it is fixed.
-pub fn check(inputs: &[TensorInfo], layout: Layout, record: &Preprocessing) -> Result<Option<usize>, LoadErrorKind> {
-    let Some(shape) = shape(inputs)? else { return Ok(None) };
+pub fn check(
+    inputs: &[TensorInfo],
+    layout: Layout,
+    record: &Preprocessing,
+) -> Result<Option<usize>, LoadErrorKind> {
+    let Some(shape) = shape(inputs)? else {
+        return Ok(None);
+    };
     let image = layout.image_shape(record.shape());
     let [batch, axes @ ..] = &shape;
     let refuse = |advice| error(&describe_shape(&Dim::batched(image)), inputs, advice);
-    if axes.iter().zip(image).any(|(axis, size)| axis.fixed().is_some_and(|found| found != size)) {
-        return Err(refuse("correct the size, the channels or the layout of the preprocessing"));
+    if axes
+        .iter()
+        .zip(image)
+        .any(|(axis, size)| axis.fixed().is_some_and(|found| found != size))
+    {
+        return Err(refuse(
+            "correct the size, the channels or the layout of the preprocessing",
+        ));
     }
     match batch.fixed() {
-        Some(0) => Err(refuse("a batch of 0 images gives nothing; export the model again")),
-        Some(images) if images.saturating_mul(record.len()) > MAX_VALUES => {
-            Err(refuse("a batch takes over 1 GiB; export the model with a smaller or an open batch"))
-        }
+        Some(0) => Err(refuse(
+            "a batch of 0 images gives nothing; export the model again",
+        )),
+        Some(images) if images.saturating_mul(record.len()) > MAX_VALUES => Err(refuse(
+            "a batch takes over 1 GiB; export the model with a smaller or an open batch",
+        )),
         batch => Ok(batch),
     }
 }
 
 fn error(shape: &str, inputs: &[TensorInfo], advice: &'static str) -> LoadErrorKind {
     let expected = format!("{} input {shape}", InputKind::of(inputs).type_name());
-    let found = if inputs.is_empty() { "none".to_owned() } else { join(inputs.iter().map(describe)) };
-    LoadErrorKind::Input { expected, found, advice }
+    let found = if inputs.is_empty() {
+        "none".to_owned()
+    } else {
+        join(inputs.iter().map(describe))
+    };
+    LoadErrorKind::Input {
+        expected,
+        found,
+        advice,
+    }
 }

@@ -9,7 +9,9 @@ pub use origin::{Origin, Origins};
 use output::End;
 
 use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
-use kiln_spec::{Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing};
+use kiln_spec::{
+    Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing,
+};
 
 use crate::error::LoadErrorKind;
 use crate::input::InputKind;
@@ -52,8 +54,11 @@ impl Contract {
             (None, Some(shape)) => input::detect(shape, said.said_channels().map(Channels::count)),
             (None, None) => (Layout::Nchw, false),
         };
-        let graph = shape.as_ref().map_or_else(input::Image::default, |shape| input::Image::new(shape, layout));
-        let preprocessing = said.preprocessing(graph.size(), graph.channels().unwrap_or(Channels::Rgb));
+        let graph = shape.as_ref().map_or_else(input::Image::default, |shape| {
+            input::Image::new(shape, layout)
+        });
+        let preprocessing =
+            said.preprocessing(graph.size(), graph.channels().unwrap_or(Channels::Rgb));
         let preprocessing = preprocessing.map_err(not_said)?;
         if input == InputKind::Pixels && !preprocessing.keeps_pixels() {
             return Err(LoadErrorKind::Pixels);
@@ -77,22 +82,49 @@ impl Contract {
                 file.channels.is_some(),
                 graph.channels().is_some(),
             ),
-            normalization: Origin::first(declared.says_normalization(), file.says_normalization(), true),
-            antialias: Origin::first(declared.antialias.is_some(), file.antialias.is_some(), false),
+            normalization: Origin::first(
+                declared.says_normalization(),
+                file.says_normalization(),
+                true,
+            ),
+            antialias: Origin::first(
+                declared.antialias.is_some(),
+                file.antialias.is_some(),
+                false,
+            ),
             labels: Origin::first(declared.labels.is_some(), file.labels.is_some(), false),
-            layout: Origin::first(declared.layout.is_some(), file.layout.is_some(), layout_by_graph),
-            output: Origin::first(declared.output.is_some(), file.output.is_some(), output_by_graph.is_some()),
+            layout: Origin::first(
+                declared.layout.is_some(),
+                file.layout.is_some(),
+                layout_by_graph,
+            ),
+            output: Origin::first(
+                declared.output.is_some(),
+                file.output.is_some(),
+                output_by_graph.is_some(),
+            ),
         };
-        let output = said.output.or(output_by_graph).unwrap_or(OutputKind::Logits);
-        Ok(Self { preprocessing, labels, input, layout, output, batch, origins })
+        let output = said
+            .output
+            .or(output_by_graph)
+            .unwrap_or(OutputKind::Logits);
+        Ok(Self {
+            preprocessing,
+            labels,
+            input,
+            layout,
+            output,
+            batch,
+            origins,
+        })
     }
 
     /// The same as metadata, with the provenance that the file has: a file with it needs no declaration. The file's golden
     /// vectors are images with scores and names, and hold only as long as images are prepared and classes called as they were.
     #[doc(hidden)]
     pub fn to_metadata(&self, file: &Metadata) -> Metadata {
-        let holds =
-            file.preprocessing.as_ref() == Some(&self.preprocessing) && file.labels.as_ref() == Some(&self.labels);
+        let holds = file.preprocessing.as_ref() == Some(&self.preprocessing)
+            && file.labels.as_ref() == Some(&self.labels);
         Metadata {
             preprocessing: Some(self.preprocessing.clone()),
             labels: (self.origins.labels != Origin::Default).then(|| self.labels.clone()),
@@ -106,23 +138,47 @@ impl Contract {
 
 /// What the file's metadata declares.
 fn in_file(model: &ModelProto) -> Result<Declaration, LoadErrorKind> {
-    let Metadata { preprocessing, labels, layout, output, .. } = model.metadata()?;
+    let Metadata {
+        preprocessing,
+        labels,
+        layout,
+        output,
+        ..
+    } = model.metadata()?;
     let record = preprocessing.map(Declaration::from).unwrap_or_default();
-    Ok(Declaration { labels, layout, output, ..record })
+    Ok(Declaration {
+        labels,
+        layout,
+        output,
+        ..record
+    })
 }
 
 fn not_said(error: DeclarationError) -> LoadErrorKind {
     let key = "kiln.preprocessing";
     match error {
-        DeclarationError::NoNormalization => LoadErrorKind::NotSaid { what: "preprocessing", key },
-        DeclarationError::NoSize => LoadErrorKind::NotSaid { what: "size of the images", key },
-        DeclarationError::Channels { .. } | DeclarationError::Record(_) => LoadErrorKind::Preprocessing(error),
+        DeclarationError::NoNormalization => LoadErrorKind::NotSaid {
+            what: "preprocessing",
+            key,
+        },
+        DeclarationError::NoSize => LoadErrorKind::NotSaid {
+            what: "size of the images",
+            key,
+        },
+        DeclarationError::Channels { .. } | DeclarationError::Record(_) => {
+            LoadErrorKind::Preprocessing(error)
+        }
     }
 }
 
 fn describe(info: &TensorInfo) -> String {
-    let data_type = info.data_type.map_or_else(|| "unknown type".to_owned(), |found| format!("{found:?}"));
-    let shape = info.shape.as_deref().map_or_else(|| "of unknown rank".to_owned(), describe_shape);
+    let data_type = info
+        .data_type
+        .map_or_else(|| "unknown type".to_owned(), |found| format!("{found:?}"));
+    let shape = info
+        .shape
+        .as_deref()
+        .map_or_else(|| "of unknown rank".to_owned(), describe_shape);
     format!("`{}` {} {shape}", info.name, data_type.to_lowercase())
 }
 

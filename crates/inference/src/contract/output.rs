@@ -20,10 +20,15 @@ pub enum End {
 /// The classes' numbers as their names.
 pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind> {
     let classes = match output.and_then(|output| output.shape.as_deref()) {
-        Some([_, classes, ..]) => classes.fixed().filter(|classes| (1..=MAX_NUMBERS).contains(classes)),
+        Some([_, classes, ..]) => classes
+            .fixed()
+            .filter(|classes| (1..=MAX_NUMBERS).contains(classes)),
         _ => None,
     };
-    let classes = classes.ok_or(LoadErrorKind::NotSaid { what: "labels", key: "kiln.labels" })?;
+    let classes = classes.ok_or(LoadErrorKind::NotSaid {
+        what: "labels",
+        key: "kiln.labels",
+    })?;
     Ok((0..classes).map(|class| class.to_string()).collect())
 }
 
@@ -31,14 +36,18 @@ pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind
 pub fn check(output: Option<&TensorInfo>, labels: usize) -> Result<(), LoadErrorKind> {
     let error = |found| LoadErrorKind::Output { labels, found };
     let output = output.ok_or_else(|| error("none".to_owned()))?;
-    let float = output.data_type.is_none_or(|found| found == DataType::Float);
+    let float = output
+        .data_type
+        .is_none_or(|found| found == DataType::Float);
     let can_be = |dim: &Dim, size| dim.fixed().is_none_or(|found| found == size);
     let fits = match output.shape.as_deref() {
         // Said before labels are asked for: no number of them would do.
         Some([_, Dim::Fixed(1), rest @ ..]) if rest.iter().all(|dim| can_be(dim, 1)) => {
             return Err(LoadErrorKind::OneScore);
         }
-        Some([_, classes, rest @ ..]) => can_be(classes, labels) && rest.iter().all(|dim| can_be(dim, 1)),
+        Some([_, classes, rest @ ..]) => {
+            can_be(classes, labels) && rest.iter().all(|dim| can_be(dim, 1))
+        }
         Some(_) => false,
         None => true,
     };
@@ -54,7 +63,12 @@ pub fn end(model: &ModelProto) -> Option<End> {
     let graph = model.graph.as_ref()?;
     let mut value = graph.output.first()?.name.as_str();
     // Nodes are in topological order: what makes a value stands before what takes it.
-    for node in graph.node.iter().rev().filter(|node| matches!(node.domain.as_str(), "" | "ai.onnx")) {
+    for node in graph
+        .node
+        .iter()
+        .rev()
+        .filter(|node| matches!(node.domain.as_str(), "" | "ai.onnx"))
+    {
         if node.output.first().is_none_or(|output| output != value) {
             continue;
         }

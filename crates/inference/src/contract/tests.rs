@@ -16,17 +16,33 @@ fn classifier() -> ModelProto {
 
 /// A model of another exporter, whose input has these axes behind the batch; 0 is an open one.
 fn third_party(axes: [usize; 3]) -> ModelProto {
-    let axes = axes.map(|size| if size == 0 { Dim::Unknown } else { Dim::Fixed(size) });
-    model([vec![Dim::Unknown], axes.to_vec()].concat(), Dim::batched([2]), "Identity")
+    let axes = axes.map(|size| {
+        if size == 0 {
+            Dim::Unknown
+        } else {
+            Dim::Fixed(size)
+        }
+    });
+    model(
+        [vec![Dim::Unknown], axes.to_vec()].concat(),
+        Dim::batched([2]),
+        "Identity",
+    )
 }
 
 fn declared() -> Declaration {
     let labels = Some(vec!["a".into(), "b".into()]);
-    Declaration { labels, ..Preprocessing::unit(2, 2, Channels::Gray).into() }
+    Declaration {
+        labels,
+        ..Preprocessing::unit(2, 2, Channels::Gray).into()
+    }
 }
 
 fn torch() -> Declaration {
-    Declaration { preprocess: Some(Preprocess::Torch), ..Declaration::default() }
+    Declaration {
+        preprocess: Some(Preprocess::Torch),
+        ..Declaration::default()
+    }
 }
 
 fn golden() -> kiln_onnx::Golden {
@@ -40,11 +56,17 @@ fn golden() -> kiln_onnx::Golden {
         label: "b".into(),
         tolerance: 1e-4,
     };
-    kiln_onnx::Golden { computed_by: "hand".into(), vectors: vec![vector] }
+    kiln_onnx::Golden {
+        computed_by: "hand".into(),
+        vectors: vec![vector],
+    }
 }
 
 fn error(model: &ModelProto, declared: &Declaration) -> String {
-    Contract::new(model, declared).err().map(|error| error.to_string()).unwrap_or_default()
+    Contract::new(model, declared)
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -57,30 +79,94 @@ fn what_is_declared_goes_before_the_file() {
         ..Metadata::default()
     });
     let file = Contract::new(&model, &Declaration::default()).unwrap();
-    assert_eq!((file.labels[0].as_str(), file.output, file.batch), ("x", OutputKind::Probabilities, None));
-    let metadata = [file.origins.size, file.origins.channels, file.origins.normalization, file.origins.labels];
-    assert_eq!((metadata, file.origins.layout), ([Origin::Metadata; 4], Origin::Graph));
-    let given = Contract::new(&model, &Declaration { output: Some(OutputKind::Logits), ..declared() }).unwrap();
-    assert_eq!((given.labels[0].as_str(), given.output), ("a", OutputKind::Logits));
-    assert_eq!(given.preprocessing, Preprocessing::unit(2, 2, Channels::Gray));
-    let only_labels = Declaration { labels: Some(vec!["a".into(), "b".into()]), ..Declaration::default() };
+    assert_eq!(
+        (file.labels[0].as_str(), file.output, file.batch),
+        ("x", OutputKind::Probabilities, None)
+    );
+    let metadata = [
+        file.origins.size,
+        file.origins.channels,
+        file.origins.normalization,
+        file.origins.labels,
+    ];
+    assert_eq!(
+        (metadata, file.origins.layout),
+        ([Origin::Metadata; 4], Origin::Graph)
+    );
+    let given = Contract::new(
+        &model,
+        &Declaration {
+            output: Some(OutputKind::Logits),
+            ..declared()
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (given.labels[0].as_str(), given.output),
+        ("a", OutputKind::Logits)
+    );
+    assert_eq!(
+        given.preprocessing,
+        Preprocessing::unit(2, 2, Channels::Gray)
+    );
+    let only_labels = Declaration {
+        labels: Some(vec!["a".into(), "b".into()]),
+        ..Declaration::default()
+    };
     let mixed = Contract::new(&model, &only_labels).unwrap();
-    assert_eq!((mixed.labels[0].as_str(), mixed.preprocessing.scale), ("a", 1.0));
-    assert_eq!((mixed.origins.labels, mixed.origins.normalization), (Origin::Declared, Origin::Metadata));
+    assert_eq!(
+        (mixed.labels[0].as_str(), mixed.preprocessing.scale),
+        ("a", 1.0)
+    );
+    assert_eq!(
+        (mixed.origins.labels, mixed.origins.normalization),
+        (Origin::Declared, Origin::Metadata)
+    );
 }
 
 #[test]
 fn what_nobody_says_is_an_error() {
-    let labels_only = Declaration { labels: declared().labels, ..Declaration::default() };
+    let labels_only = Declaration {
+        labels: declared().labels,
+        ..Declaration::default()
+    };
     let preprocessing = error(&classifier(), &labels_only);
-    assert!(preprocessing.contains("does not say the preprocessing (metadata key `kiln.preprocessing`)"));
-    let open = model(Dim::batched([1, 2, 2]), vec![Dim::Unknown, Dim::Unknown], "Identity");
-    let labels = error(&open, &Declaration { labels: None, ..declared() });
-    assert!(labels.contains("does not say the labels (metadata key `kiln.labels`)"), "{labels}");
+    assert!(
+        preprocessing
+            .contains("does not say the preprocessing (metadata key `kiln.preprocessing`)")
+    );
+    let open = model(
+        Dim::batched([1, 2, 2]),
+        vec![Dim::Unknown, Dim::Unknown],
+        "Identity",
+    );
+    let labels = error(
+        &open,
+        &Declaration {
+            labels: None,
+            ..declared()
+        },
+    );
+    assert!(
+        labels.contains("does not say the labels (metadata key `kiln.labels`)"),
+        "{labels}"
+    );
     let endless = model(Dim::batched([1, 2, 2]), Dim::batched([1 << 40]), "Identity");
-    assert!(error(&endless, &Declaration { labels: None, ..declared() }).contains("does not say the labels"));
+    assert!(
+        error(
+            &endless,
+            &Declaration {
+                labels: None,
+                ..declared()
+            }
+        )
+        .contains("does not say the labels")
+    );
     let size = error(&third_party([3, 0, 0]), &torch());
-    assert!(size.contains("does not say the size of the images"), "{size}");
+    assert!(
+        size.contains("does not say the size of the images"),
+        "{size}"
+    );
 }
 
 #[test]
@@ -91,18 +177,39 @@ fn the_graph_says_what_its_shapes_say() {
         ([3, 4, 3], Layout::Nchw, Origin::Default),
     ] {
         let contract = Contract::new(&third_party(axes), &torch()).unwrap();
-        assert_eq!((contract.layout, contract.origins.layout), (layout, origin), "{axes:?}");
+        assert_eq!(
+            (contract.layout, contract.origins.layout),
+            (layout, origin),
+            "{axes:?}"
+        );
         assert_eq!(layout.image_shape(contract.preprocessing.shape()), axes);
         assert_eq!(contract.labels, ["0", "1"]);
-        let origins = [contract.origins.size, contract.origins.labels, contract.origins.output];
+        let origins = [
+            contract.origins.size,
+            contract.origins.labels,
+            contract.origins.output,
+        ];
         assert_eq!(origins, [Origin::Graph, Origin::Default, Origin::Default]);
     }
-    let open = Declaration { size: Some([4, 5]), layout: Some(Layout::Nhwc), ..torch() };
+    let open = Declaration {
+        size: Some([4, 5]),
+        layout: Some(Layout::Nhwc),
+        ..torch()
+    };
     let contract = Contract::new(&third_party([0, 0, 0]), &open).unwrap();
-    assert_eq!((contract.layout, contract.preprocessing), (Layout::Nhwc, Preprocessing::torch(4, 5)));
-    let unit = Declaration { preprocess: Some(Preprocess::Unit), ..Declaration::default() };
+    assert_eq!(
+        (contract.layout, contract.preprocessing),
+        (Layout::Nhwc, Preprocessing::torch(4, 5))
+    );
+    let unit = Declaration {
+        preprocess: Some(Preprocess::Unit),
+        ..Declaration::default()
+    };
     let gray = Contract::new(&third_party([28, 28, 1]), &unit).unwrap();
-    assert_eq!((gray.preprocessing.channels, gray.layout), (Channels::Gray, Layout::Nhwc));
+    assert_eq!(
+        (gray.preprocessing.channels, gray.layout),
+        (Channels::Gray, Layout::Nhwc)
+    );
 }
 
 #[test]
@@ -111,19 +218,40 @@ fn what_is_put_together_is_enough_in_the_file() {
     let labels = Some(vec!["a".into(), "b".into()]);
     let first = Contract::new(&model, &Declaration { labels, ..torch() }).unwrap();
     let provenance = [("seed".to_owned(), "7".to_owned())].into();
-    let metadata = first.to_metadata(&Metadata { provenance, ..Metadata::default() });
+    let metadata = first.to_metadata(&Metadata {
+        provenance,
+        ..Metadata::default()
+    });
     assert_eq!(metadata.provenance["seed"], "7");
     model.set_metadata(&metadata);
     let second = Contract::new(&model, &Declaration::default()).unwrap();
-    assert_eq!(Contract { origins: first.origins, ..second }, first);
+    assert_eq!(
+        Contract {
+            origins: first.origins,
+            ..second
+        },
+        first
+    );
     // Golden vectors go where images are prepared otherwise, or classes called otherwise.
     let golden = golden();
-    let file = Metadata { golden: Some(golden.clone()), ..metadata };
+    let file = Metadata {
+        golden: Some(golden.clone()),
+        ..metadata
+    };
     assert_eq!(first.to_metadata(&file).golden, Some(golden));
-    for other in
-        [Declaration { antialias: Some(true), ..torch() }, Declaration { labels: declared().labels, ..torch() }]
-    {
-        let labels = other.labels.map(|labels| labels.into_iter().rev().collect());
+    for other in [
+        Declaration {
+            antialias: Some(true),
+            ..torch()
+        },
+        Declaration {
+            labels: declared().labels,
+            ..torch()
+        },
+    ] {
+        let labels = other
+            .labels
+            .map(|labels| labels.into_iter().rev().collect());
         let changed = Contract::new(&model, &Declaration { labels, ..other }).unwrap();
         assert_eq!(changed.to_metadata(&file).golden, None);
     }
@@ -135,25 +263,50 @@ fn what_is_put_together_is_enough_in_the_file() {
 #[test]
 fn a_last_softmax_means_probabilities() {
     let softmax = model(Dim::batched([1, 2, 2]), Dim::batched([2]), "Softmax");
-    assert_eq!(Contract::new(&softmax, &declared()).unwrap().output, OutputKind::Probabilities);
-    assert_eq!(Contract::new(&classifier(), &declared()).unwrap().output, OutputKind::Logits);
+    assert_eq!(
+        Contract::new(&softmax, &declared()).unwrap().output,
+        OutputKind::Probabilities
+    );
+    assert_eq!(
+        Contract::new(&classifier(), &declared()).unwrap().output,
+        OutputKind::Logits
+    );
     let mut graph = GraphBuilder::new("g");
-    graph.input("input", Dim::batched([1, 2, 2])).output("scores", Dim::batched([2]));
+    graph
+        .input("input", Dim::batched([1, 2, 2]))
+        .output("scores", Dim::batched([2]));
     graph.node("Softmax", "softmax", &["input"], "p");
     graph.node("Identity", "rename", &["p"], "scores");
     let renamed = Contract::new(&graph.finish().unwrap(), &declared()).unwrap();
-    assert_eq!((renamed.output, renamed.origins.output), (OutputKind::Probabilities, Origin::Graph));
+    assert_eq!(
+        (renamed.output, renamed.origins.output),
+        (OutputKind::Probabilities, Origin::Graph)
+    );
 }
 
 #[test]
 fn what_only_moves_or_converts_values_may_follow_a_softmax() {
-    for op in ["Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"] {
+    for op in [
+        "Identity",
+        "Cast",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+    ] {
         let mut graph = GraphBuilder::new("g");
-        graph.input("input", Dim::batched([1, 2, 2])).output("scores", Dim::batched([2]));
+        graph
+            .input("input", Dim::batched([1, 2, 2]))
+            .output("scores", Dim::batched([2]));
         graph.node("Softmax", "softmax", &["input"], "p");
         graph.node(op, "after", &["p"], "scores");
         let contract = Contract::new(&graph.finish().unwrap(), &declared()).unwrap();
-        assert_eq!((contract.output, contract.origins.output), (OutputKind::Probabilities, Origin::Graph), "{op}");
+        assert_eq!(
+            (contract.output, contract.origins.output),
+            (OutputKind::Probabilities, Origin::Graph),
+            "{op}"
+        );
     }
 }
 
@@ -161,20 +314,39 @@ fn what_only_moves_or_converts_values_may_follow_a_softmax() {
 fn a_last_sigmoid_needs_it_said_what_the_output_is() {
     for after in [None, Some("Cast")] {
         let mut graph = GraphBuilder::new("g");
-        graph.input("input", Dim::batched([1, 2, 2])).output("scores", Dim::batched([2]));
-        graph.node("Sigmoid", "sigmoid", &["input"], if after.is_some() { "p" } else { "scores" });
+        graph
+            .input("input", Dim::batched([1, 2, 2]))
+            .output("scores", Dim::batched([2]));
+        graph.node(
+            "Sigmoid",
+            "sigmoid",
+            &["input"],
+            if after.is_some() { "p" } else { "scores" },
+        );
         if let Some(op) = after {
             graph.node(op, "after", &["p"], "scores");
         }
         let mut model = graph.finish().unwrap();
         let message = error(&model, &declared());
-        assert!(message.contains("ends in a sigmoid") && message.contains("`Probabilities`"), "{message}");
+        assert!(
+            message.contains("ends in a sigmoid") && message.contains("`Probabilities`"),
+            "{message}"
+        );
         for kind in OutputKind::ALL {
-            let said = Declaration { output: Some(kind), ..declared() };
+            let said = Declaration {
+                output: Some(kind),
+                ..declared()
+            };
             assert_eq!(Contract::new(&model, &said).unwrap().output, kind);
         }
-        model.set_metadata(&Metadata { output: Some(OutputKind::Logits), ..Metadata::default() });
-        assert_eq!(Contract::new(&model, &declared()).unwrap().output, OutputKind::Logits);
+        model.set_metadata(&Metadata {
+            output: Some(OutputKind::Logits),
+            ..Metadata::default()
+        });
+        assert_eq!(
+            Contract::new(&model, &declared()).unwrap().output,
+            OutputKind::Logits
+        );
     }
 }
 
@@ -185,46 +357,114 @@ fn one_score_is_no_classifier() {
     let probabilities = Some(OutputKind::Probabilities);
     // However many labels are given, and whatever the output is said to be.
     for labels in [None, labels(&["yes"]), labels(&["no", "yes"])] {
-        let message = error(&binary, &Declaration { labels, output: probabilities, ..declared() });
-        assert!(message.contains("one score for each image, expected one for each of at least 2 classes"), "{message}");
+        let message = error(
+            &binary,
+            &Declaration {
+                labels,
+                output: probabilities,
+                ..declared()
+            },
+        );
+        assert!(
+            message
+                .contains("one score for each image, expected one for each of at least 2 classes"),
+            "{message}"
+        );
     }
-    let open = model(Dim::batched([1, 2, 2]), vec![Dim::Unknown, Dim::Unknown], "Identity");
-    assert!(error(&open, &Declaration { labels: labels(&["yes"]), ..declared() }).contains("at least 2 classes"));
+    let open = model(
+        Dim::batched([1, 2, 2]),
+        vec![Dim::Unknown, Dim::Unknown],
+        "Identity",
+    );
+    assert!(
+        error(
+            &open,
+            &Declaration {
+                labels: labels(&["yes"]),
+                ..declared()
+            }
+        )
+        .contains("at least 2 classes")
+    );
 }
 
 #[test]
 fn a_fixed_batch_is_found_and_bounded() {
-    let fixed = |batch| model([batch, 1, 2, 2].map(Dim::Fixed).to_vec(), Dim::batched([2]), "Identity");
-    assert_eq!(Contract::new(&fixed(4), &declared()).unwrap().batch, Some(4));
-    assert!(error(&fixed(0), &declared()).contains("[0, 1, 2, 2]: a batch of 0 images gives nothing"));
+    let fixed = |batch| {
+        model(
+            [batch, 1, 2, 2].map(Dim::Fixed).to_vec(),
+            Dim::batched([2]),
+            "Identity",
+        )
+    };
+    assert_eq!(
+        Contract::new(&fixed(4), &declared()).unwrap().batch,
+        Some(4)
+    );
+    assert!(
+        error(&fixed(0), &declared()).contains("[0, 1, 2, 2]: a batch of 0 images gives nothing")
+    );
     assert!(error(&fixed(1 << 40), &declared()).contains("a batch takes over 1 GiB"));
 }
 
 #[test]
 fn an_input_of_another_shape_is_refused() {
     for shape in [vec![3, 2, 2], vec![1, 2, 3], vec![2, 3, 1]] {
-        let message = error(&model(Dim::batched(shape), Dim::batched([2]), "Identity"), &declared());
-        assert!(message.contains("expected one float32 input [batch, ") && message.contains("found `input` float ["));
+        let message = error(
+            &model(Dim::batched(shape), Dim::batched([2]), "Identity"),
+            &declared(),
+        );
+        assert!(
+            message.contains("expected one float32 input [batch, ")
+                && message.contains("found `input` float [")
+        );
     }
-    let message = error(&model(Dim::batched([1, 2, 3]), Dim::batched([2]), "Identity"), &declared());
-    assert!(message.contains("[batch, 1, 2, 2], found `input` float [batch, 1, 2, 3]: correct the size"), "{message}");
-    let message = error(&model(Dim::batched([4]), Dim::batched([2]), "Identity"), &declared());
-    assert!(message.contains("[batch, channels, height, width], found `input` float [batch, 4]: "), "{message}");
+    let message = error(
+        &model(Dim::batched([1, 2, 3]), Dim::batched([2]), "Identity"),
+        &declared(),
+    );
+    assert!(
+        message
+            .contains("[batch, 1, 2, 2], found `input` float [batch, 1, 2, 3]: correct the size"),
+        "{message}"
+    );
+    let message = error(
+        &model(Dim::batched([4]), Dim::batched([2]), "Identity"),
+        &declared(),
+    );
+    assert!(
+        message.contains("[batch, channels, height, width], found `input` float [batch, 4]: "),
+        "{message}"
+    );
 }
 
 #[test]
 fn several_inputs_are_refused() {
     let mut graph = GraphBuilder::new("g");
-    graph.input("a", Dim::batched([1, 2, 2])).input("b", Dim::batched([1])).output("y", Dim::batched([2]));
+    graph
+        .input("a", Dim::batched([1, 2, 2]))
+        .input("b", Dim::batched([1]))
+        .output("y", Dim::batched([2]));
     graph.node("Sum", "sum", &["a", "b"], "y");
     let message = error(&graph.finish().unwrap(), &declared());
-    assert!(message.contains("`a` float [batch, 1, 2, 2], `b` float [batch, 1]: kiln runs models with a single input"));
+    assert!(message.contains(
+        "`a` float [batch, 1, 2, 2], `b` float [batch, 1]: kiln runs models with a single input"
+    ));
 }
 
 #[test]
 fn as_many_labels_as_classes() {
-    let message = error(&classifier(), &Declaration { labels: Some(vec!["only".into()]), ..declared() });
-    assert!(message.contains("[batch, 1] for 1 label, found `scores` float [batch, 2]"), "{message}");
+    let message = error(
+        &classifier(),
+        &Declaration {
+            labels: Some(vec!["only".into()]),
+            ..declared()
+        },
+    );
+    assert!(
+        message.contains("[batch, 1] for 1 label, found `scores` float [batch, 2]"),
+        "{message}"
+    );
     let flat = model(Dim::batched([1, 2, 2]), Dim::batched([]), "Identity");
     assert!(error(&flat, &declared()).contains("found `scores` float [batch]"));
     let pooled = model(Dim::batched([1, 2, 2]), Dim::batched([2, 1, 1]), "Identity");
@@ -235,16 +475,39 @@ fn as_many_labels_as_classes() {
 fn pixels_take_what_the_graph_says_and_nothing_else_is_done_to_them() {
     let pixels = |shape: [usize; 3]| {
         let mut graph = GraphBuilder::new("g");
-        graph.input_of(DataType::Uint8, "input", Dim::batched(shape)).output("scores", Dim::batched([2]));
-        graph.node("Cast", "last", &["input"], "scores").int("to", DataType::Float as i64);
+        graph
+            .input_of(DataType::Uint8, "input", Dim::batched(shape))
+            .output("scores", Dim::batched([2]));
+        graph
+            .node("Cast", "last", &["input"], "scores")
+            .int("to", DataType::Float as i64);
         graph.finish().unwrap()
     };
     let contract = Contract::new(&pixels([2, 4, 3]), &Declaration::default()).unwrap();
-    assert_eq!((contract.input, contract.layout), (InputKind::Pixels, Layout::Nhwc));
-    assert_eq!(contract.preprocessing, Preprocessing::raw(2, 4, Channels::Rgb));
+    assert_eq!(
+        (contract.input, contract.layout),
+        (InputKind::Pixels, Layout::Nhwc)
+    );
+    assert_eq!(
+        contract.preprocessing,
+        Preprocessing::raw(2, 4, Channels::Rgb)
+    );
     let raw = Preprocessing::raw(2, 3, Channels::Rgb).into();
-    let message = error(&pixels([3, 2, 3]), &Declaration { layout: Some(Layout::Nhwc), ..raw });
-    assert!(message.contains("expected one uint8 input [batch, 2, 3, 3], found `input` uint8 [batch, 3,"), "{message}");
+    let message = error(
+        &pixels([3, 2, 3]),
+        &Declaration {
+            layout: Some(Layout::Nhwc),
+            ..raw
+        },
+    );
+    assert!(
+        message
+            .contains("expected one uint8 input [batch, 2, 3, 3], found `input` uint8 [batch, 3,"),
+        "{message}"
+    );
     let scaled = Preprocessing::unit(2, 3, Channels::Rgb).into();
-    assert!(error(&pixels([2, 3, 3]), &scaled).contains("takes uint8 pixels, but the preprocessing scales or shifts"));
+    assert!(
+        error(&pixels([2, 3, 3]), &scaled)
+            .contains("takes uint8 pixels, but the preprocessing scales or shifts")
+    );
 }

@@ -9,10 +9,14 @@ use crate::options::{Device, EngineChoice};
 #[non_exhaustive]
 pub enum EngineError {
     /// The engine is not part of this build.
-    #[error("the engine `{0}` is not part of this build: build kiln-inference with its feature `{0}`")]
+    #[error(
+        "the engine `{0}` is not part of this build: build kiln-inference with its feature `{0}`"
+    )]
     Disabled(EngineChoice),
     /// The device is not one of the engine's.
-    #[error("the engine `{engine}` cannot use the device `{device}`: use the engine `ort`, or the device `cpu`")]
+    #[error(
+        "the engine `{engine}` cannot use the device `{device}`: use the engine `ort`, or the device `cpu`"
+    )]
     Device {
         /// The engine.
         engine: EngineChoice,
@@ -58,7 +62,9 @@ pub enum EngineError {
         operator: String,
     },
     /// The engine refuses the model.
-    #[error("the engine `{engine}` refuses the model: {reason}: use another engine, or export the model again")]
+    #[error(
+        "the engine `{engine}` refuses the model: {reason}: use another engine, or export the model again"
+    )]
     Load {
         /// The engine.
         engine: EngineChoice,
@@ -66,7 +72,9 @@ pub enum EngineError {
         reason: String,
     },
     /// The engine failed to compute the graph.
-    #[error("the engine `{engine}` failed: {reason}: use another engine, or export the model again")]
+    #[error(
+        "the engine `{engine}` failed: {reason}: use another engine, or export the model again"
+    )]
     Run {
         /// The engine.
         engine: EngineChoice,
@@ -74,7 +82,9 @@ pub enum EngineError {
         reason: String,
     },
     /// An output without the batch as its first axis.
-    #[error("output `{output}` has shape {shape:?}, expected {batch} images first: remove the output from the graph")]
+    #[error(
+        "output `{output}` has shape {shape:?}, expected {batch} images first: remove the output from the graph"
+    )]
     NotBatched {
         /// The output's name.
         output: String,
@@ -84,7 +94,9 @@ pub enum EngineError {
         shape: Vec<usize>,
     },
     /// An output whose shape depends on the values.
-    #[error("output `{output}` has shapes {shapes:?} for parts of one batch: remove the output from the graph")]
+    #[error(
+        "output `{output}` has shapes {shapes:?} for parts of one batch: remove the output from the graph"
+    )]
     Ragged {
         /// The output's name.
         output: String,
@@ -94,5 +106,8 @@ pub enum EngineError {
 }
 
 fn list(tried: &[(String, String)]) -> String {
-    tried.iter().flat_map(|(what, why)| ["  ", what, ": ", why, "\n"]).collect()
+    tried
+        .iter()
+        .flat_map(|(what, why)| ["  ", what, ": ", why, "\n"])
+        .collect()
 }

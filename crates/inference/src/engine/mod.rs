@@ -61,7 +61,12 @@ pub trait Engine: Send + Sync {
 
     /// Computes `outputs` for `input`, a batch of [`Source::shape`] in row-major order; `batch` is that of a
     /// chunk that [`chunks`](Self::chunks) returned. They are in the graph's order.
-    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError>;
+    fn run(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError>;
 
     /// What the engine runs on.
     fn receipt(&self) -> &Receipt;
@@ -79,7 +84,12 @@ pub trait Lane: Send {
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
     /// As [`Engine::run`].
-    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError>;
+    fn run(
+        &mut self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError>;
 }
 
 /// A model for an engine to load.
@@ -87,10 +97,16 @@ pub struct Source<'a> {
     /// The file.
     pub bytes: &'a [u8],
     /// The same, decoded and checked.
-    #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime reads the bytes only"))]
+    #[cfg_attr(
+        not(feature = "tract"),
+        expect(dead_code, reason = "ONNX Runtime reads the bytes only")
+    )]
     pub proto: &'a ModelProto,
     /// What the graph takes.
-    #[cfg_attr(not(feature = "tract"), expect(dead_code, reason = "ONNX Runtime finds out itself"))]
+    #[cfg_attr(
+        not(feature = "tract"),
+        expect(dead_code, reason = "ONNX Runtime finds out itself")
+    )]
     pub input: InputKind,
     /// Shape of one image in the order of the graph's axes.
     pub shape: [usize; 3],
@@ -99,7 +115,11 @@ pub struct Source<'a> {
 }
 
 /// Loads a model with the engine that the options name.
-pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+pub fn load(
+    source: &Source<'_>,
+    options: &Options,
+    threads: usize,
+) -> Result<Box<dyn Engine>, EngineError> {
     match options.engine {
         EngineChoice::Tract => tract::load(source, options, threads),
         EngineChoice::Ort => ort::load(source, options, threads),

@@ -7,7 +7,11 @@ const LONGEST: usize = 600;
 
 /// What `message` says without line breaks, cut where it is very long.
 pub fn one_line(message: &dyn Display) -> String {
-    let mut line = message.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = message
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
         line.truncate(end);
         line.push('…');

@@ -45,15 +45,26 @@ impl<P> Work<'_, P> {
         let size = self.model.preprocessor.len();
         pixels.resize(items.len() * size, 0.0);
         let start = Instant::now();
-        let prepared: Vec<_> =
-            items.iter().zip(pixels.chunks_exact_mut(size)).map(|(item, out)| (self.prepare)(item, out)).collect();
+        let prepared: Vec<_> = items
+            .iter()
+            .zip(pixels.chunks_exact_mut(size))
+            .map(|(item, out)| (self.prepare)(item, out))
+            .collect();
         let prepare = start.elapsed();
         let images = compact(pixels, size, &prepared);
         let items = items.into_iter().zip(prepared).collect();
         if images == 0 {
-            return Ok((items, Batch { prepare, ..Batch::default() }));
+            return Ok((
+                items,
+                Batch {
+                    prepare,
+                    ..Batch::default()
+                },
+            ));
         }
-        let scores = self.model.run_on(&mut **lanes.take()?, &pixels[..images * size], images)?;
+        let scores = self
+            .model
+            .run_on(&mut **lanes.take()?, &pixels[..images * size], images)?;
         Ok((items, Batch::new(scores, images, prepare)))
     }
 
@@ -71,14 +82,25 @@ impl<P> Work<'_, P> {
             let prepared = (self.prepare)(item, out);
             (prepared, start.elapsed())
         };
-        let timed: Vec<_> =
-            self.model.on_threads(|| items.par_iter().zip(pixels.par_chunks_exact_mut(size)).map(timed).collect());
+        let timed: Vec<_> = self.model.on_threads(|| {
+            items
+                .par_iter()
+                .zip(pixels.par_chunks_exact_mut(size))
+                .map(timed)
+                .collect()
+        });
         let (prepared, durations): (Vec<_>, Vec<Duration>) = timed.into_iter().unzip();
         let prepare = durations.into_iter().sum();
         let images = compact(&mut pixels, size, &prepared);
         let items = items.into_iter().zip(prepared).collect();
         if images == 0 {
-            return Ok((items, Batch { prepare, ..Batch::default() }));
+            return Ok((
+                items,
+                Batch {
+                    prepare,
+                    ..Batch::default()
+                },
+            ));
         }
         let scores = self.model.run(&pixels[..images * size], images)?;
         Ok((items, Batch::new(scores, images, prepare)))
@@ -88,7 +110,11 @@ impl<P> Work<'_, P> {
 /// Moves the images that were prepared to the front and counts them.
 fn compact<E>(pixels: &mut [f32], size: usize, prepared: &[Result<(), E>]) -> usize {
     let mut images = 0;
-    for (at, _) in prepared.iter().enumerate().filter(|(_, result)| result.is_ok()) {
+    for (at, _) in prepared
+        .iter()
+        .enumerate()
+        .filter(|(_, result)| result.is_ok())
+    {
         if at != images {
             pixels.copy_within(at * size..(at + 1) * size, images * size);
         }
@@ -100,7 +126,13 @@ fn compact<E>(pixels: &mut [f32], size: usize, prepared: &[Result<(), E>]) -> us
 impl Batch {
     fn new(scores: Scores, images: usize, prepare: Duration) -> Self {
         let (probabilities, inference) = (scores.probabilities(), scores.inference);
-        Self { scores: scores.data, probabilities, images: images as u32, prepare, inference }
+        Self {
+            scores: scores.data,
+            probabilities,
+            images: images as u32,
+            prepare,
+            inference,
+        }
     }
 
     /// Whether there was anything to run the graph for.
@@ -110,12 +142,17 @@ impl Batch {
 
     /// Scores and probabilities of each image.
     pub fn rows(&self, classes: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
-        self.scores.chunks_exact(classes).zip(self.probabilities.chunks_exact(classes))
+        self.scores
+            .chunks_exact(classes)
+            .zip(self.probabilities.chunks_exact(classes))
     }
 
     /// Each image's share of the time.
     pub fn timings(&self) -> Timings {
         let images = self.images.max(1);
-        Timings { preprocess: self.prepare / images, inference: self.inference / images }
+        Timings {
+            preprocess: self.prepare / images,
+            inference: self.inference / images,
+        }
     }
 }

@@ -30,16 +30,29 @@ struct Progress {
 impl<I: Iterator> Feed<I> {
     pub fn new(inputs: I, batch_size: usize, window: usize) -> Self {
         let (inputs, progress) = (Mutex::new(Some(inputs)), Mutex::default());
-        Self { inputs, progress, room: Condvar::new(), batch_size, window }
+        Self {
+            inputs,
+            progress,
+            room: Condvar::new(),
+            batch_size,
+            window,
+        }
     }
 
     /// The next batch and its place in the order, once there is room for it; nothing at the end.
     pub fn take(&self) -> Option<(usize, Vec<I::Item>)> {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |progress: &mut Progress| {
-            !progress.stopped && inputs.is_some() && progress.taken - progress.delivered >= self.window
+            !progress.stopped
+                && inputs.is_some()
+                && progress.taken - progress.delivered >= self.window
         };
-        if self.room.wait_while(self.progress(), full).unwrap_or_else(PoisonError::into_inner).stopped {
+        if self
+            .room
+            .wait_while(self.progress(), full)
+            .unwrap_or_else(PoisonError::into_inner)
+            .stopped
+        {
             return None;
         }
         let batch: Vec<I::Item> = inputs.as_mut()?.by_ref().take(self.batch_size).collect();
@@ -68,12 +81,18 @@ impl<I: Iterator> Feed<I> {
 
     /// Stops the feed when dropped.
     pub fn stop_on_drop(&self) -> impl Drop + '_ {
-        Stop { feed: self, always: true }
+        Stop {
+            feed: self,
+            always: true,
+        }
     }
 
     /// Stops the feed when dropped by a panic: the batch that it interrupted is never delivered, and others would wait for it.
     pub fn stop_on_panic(&self) -> impl Drop + '_ {
-        Stop { feed: self, always: false }
+        Stop {
+            feed: self,
+            always: false,
+        }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

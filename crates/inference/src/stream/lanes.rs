@@ -16,7 +16,10 @@ pub struct Lanes<'a> {
 impl<'a> Lanes<'a> {
     /// The lanes of an engine for so many threads.
     pub fn new(engine: &'a dyn Engine, threads: usize) -> Self {
-        Self { engine, pool: Pool::up_to(engine.lanes().clamp(1, threads.max(1))) }
+        Self {
+            engine,
+            pool: Pool::up_to(engine.lanes().clamp(1, threads.max(1))),
+        }
     }
 
     /// Most lanes at a time.
@@ -34,12 +37,19 @@ impl<'a> Lanes<'a> {
         let zeros = vec![0.0; images * model.preprocessor.len()];
         let run = |mut lane: Taken<'_, BoxedLane<'a>>| model.run_on(&mut **lane, &zeros, images);
         // All are taken before the first is given back, so that none is warmed up twice.
-        let taken = (0..self.limit()).map(|_| self.take()).collect::<Result<Vec<_>, _>>()?;
+        let taken = (0..self.limit())
+            .map(|_| self.take())
+            .collect::<Result<Vec<_>, _>>()?;
         std::thread::scope(|scope| {
-            let threads: Vec<_> = taken.into_iter().map(|lane| scope.spawn(move || run(lane).map(drop))).collect();
-            threads
+            let threads: Vec<_> = taken
                 .into_iter()
-                .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|lane| scope.spawn(move || run(lane).map(drop)))
+                .collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
         })
     }
 }

@@ -48,7 +48,12 @@ impl Classified<'_> {
     /// The same on its own.
     pub fn prediction(&self) -> Prediction {
         let timings = self.batch.timings();
-        Prediction::new(self.model.labels.clone(), self.scores.to_vec(), self.probabilities.to_vec(), timings)
+        Prediction::new(
+            self.model.labels.clone(),
+            self.scores.to_vec(),
+            self.probabilities.to_vec(),
+            timings,
+        )
     }
 }
 
@@ -118,20 +123,35 @@ impl Model {
         E: Send,
     {
         let batch_size = self.batch_size(options)?;
-        let summary = StreamSummary { batch_size, ..StreamSummary::default() };
-        let mut delivery = Delivery { model: self, each, summary, runs: 0 };
+        let summary = StreamSummary {
+            batch_size,
+            ..StreamSummary::default()
+        };
+        let mut delivery = Delivery {
+            model: self,
+            each,
+            summary,
+            runs: 0,
+        };
         let start = Instant::now();
         let first: Vec<T> = inputs.by_ref().take(batch_size).collect();
-        let work = Work { model: self, prepare: &prepare };
+        let work = Work {
+            model: self,
+            prepare: &prepare,
+        };
         if first.len() < batch_size && !options.warm_up {
             delivery.summary.lanes = 1;
             let (items, batch) = work.at_once(first)?;
             if let ControlFlow::Break(value) = delivery.deliver(items, &batch) {
                 return Ok(ControlFlow::Break(value));
             }
-            return Ok(ControlFlow::Continue(StreamSummary { elapsed: start.elapsed(), ..delivery.summary }));
+            return Ok(ControlFlow::Continue(StreamSummary {
+                elapsed: start.elapsed(),
+                ..delivery.summary
+            }));
         }
-        let ended = delivery.through_lanes(first.into_iter().chain(inputs), options.warm_up, &work)?;
+        let ended =
+            delivery.through_lanes(first.into_iter().chain(inputs), options.warm_up, &work)?;
         Ok(match ended {
             ControlFlow::Break(value) => ControlFlow::Break(value),
             ControlFlow::Continue(()) => ControlFlow::Continue(delivery.summary),
@@ -140,9 +160,15 @@ impl Model {
 
     fn batch_size(&self, options: &StreamOptions) -> Result<usize, RunError> {
         let fitting = BATCH_BYTES / (self.preprocessor.len() * size_of::<f32>());
-        let usual = || self.contract().batch.unwrap_or(fitting.clamp(1, LARGEST_BATCH));
+        let usual = || {
+            self.contract()
+                .batch
+                .unwrap_or(fitting.clamp(1, LARGEST_BATCH))
+        };
         match options.batch_size {
-            Some(0) => Err(RunError::Zero { option: "batch_size" }),
+            Some(0) => Err(RunError::Zero {
+                option: "batch_size",
+            }),
             given => Ok(given.unwrap_or_else(usual)),
         }
     }
@@ -179,7 +205,11 @@ impl<F> Delivery<'_, F> {
             self.summary.warm_up = start.elapsed();
         }
         // Where lanes are fewer, threads must be left to prepare images while those wait for the graph.
-        let workers = if lanes.limit() < threads { threads + lanes.limit() } else { threads };
+        let workers = if lanes.limit() < threads {
+            threads + lanes.limit()
+        } else {
+            threads
+        };
         let start = Instant::now();
         let feed = Feed::new(inputs, batch_size, 2 * workers);
         let ended = std::thread::scope(|scope| {
@@ -199,7 +229,9 @@ impl<F> Delivery<'_, F> {
                     }
                 };
                 let thread = std::thread::Builder::new().name(format!("kiln-stream-{worker}"));
-                thread.spawn_scoped(scope, run).map_err(|reason| RunError::Thread { reason })?;
+                thread
+                    .spawn_scoped(scope, run)
+                    .map_err(|reason| RunError::Thread { reason })?;
             }
             drop(sender);
             let (mut waiting, mut next) = (BTreeMap::new(), 0);
@@ -233,8 +265,14 @@ impl<F> Delivery<'_, F> {
             let result = match prepared {
                 Ok(()) => {
                     self.summary.images += 1;
-                    let (scores, probabilities) = rows.next().expect("a row for each image that was prepared");
-                    Ok(Classified { scores, probabilities, batch, model: self.model })
+                    let (scores, probabilities) =
+                        rows.next().expect("a row for each image that was prepared");
+                    Ok(Classified {
+                        scores,
+                        probabilities,
+                        batch,
+                        model: self.model,
+                    })
                 }
                 Err(error) => {
                     self.summary.failed += 1;

@@ -13,7 +13,10 @@ fn assert_close(found: &[f32], expected: &[f64], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (&found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (f64::from(found) - expected).abs();
-        assert!(difference < TOLERANCE, "{what}: value {i} is {found}, expected {expected}");
+        assert!(
+            difference < TOLERANCE,
+            "{what}: value {i} is {found}, expected {expected}"
+        );
     }
 }
 
@@ -28,7 +31,13 @@ fn check(model: &Model, images: usize, seed: u32) {
     assert_close(&scores.data, &logits, &what);
     assert_eq!(scores.rows().len(), images);
     let outputs = model.run_named(&pixels, images).unwrap();
-    assert_eq!(outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["logits", "pool"]);
+    assert_eq!(
+        outputs
+            .iter()
+            .map(|output| output.name.as_str())
+            .collect::<Vec<_>>(),
+        ["logits", "pool"]
+    );
     assert_eq!(outputs[0].shape, [images, CLASSES]);
     assert_eq!(outputs[1].shape, [images, FILTERS, 4, 3]);
     assert_close(&outputs[1].data, &pool, &what);
@@ -38,7 +47,15 @@ fn check(model: &Model, images: usize, seed: u32) {
 fn any_batch_size_and_any_number_of_threads() {
     for engine in engines() {
         for threads in [None, Some(1), Some(3)] {
-            let model = Model::from_bytes(&bytes(), &Options { engine, threads, ..Options::default() }).unwrap();
+            let model = Model::from_bytes(
+                &bytes(),
+                &Options {
+                    engine,
+                    threads,
+                    ..Options::default()
+                },
+            )
+            .unwrap();
             for images in [1, 2, 7, 33] {
                 check(&model, images, images as u32);
             }
@@ -50,7 +67,11 @@ fn any_batch_size_and_any_number_of_threads() {
 fn a_bound_on_the_batch_changes_no_result() {
     for engine in engines() {
         for max_batch in [Some(1), Some(5), Some(1000)] {
-            let options = Options { engine, max_batch, ..Options::default() };
+            let options = Options {
+                engine,
+                max_batch,
+                ..Options::default()
+            };
             check(&Model::from_bytes(&bytes(), &options).unwrap(), 33, 3);
         }
     }
@@ -61,7 +82,14 @@ fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
     for engine in engines() {
         for batch in [1, 4] {
             let file = encode(&finish(graph(&Dim::Fixed(batch))));
-            let model = Model::from_bytes(&file, &Options { engine, ..Options::default() }).unwrap();
+            let model = Model::from_bytes(
+                &file,
+                &Options {
+                    engine,
+                    ..Options::default()
+                },
+            )
+            .unwrap();
             for images in [1, 4, 6] {
                 check(&model, images, images as u32);
             }
@@ -73,7 +101,12 @@ fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
 fn threads_share_a_model() {
     for engine in engines() {
         for parallel_runs in [None, Some(1), Some(3)] {
-            let options = Options { engine, threads: Some(2), parallel_runs, ..Options::default() };
+            let options = Options {
+                engine,
+                threads: Some(2),
+                parallel_runs,
+                ..Options::default()
+            };
             let model = Model::from_bytes(&bytes(), &options).unwrap();
             std::thread::scope(|scope| {
                 for seed in 1..9 {
@@ -100,7 +133,10 @@ fn parallel_runs_of_onnx_runtime_change_no_bit() {
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         assert_eq!(model.receipt().parallel_runs, Some(parallel_runs));
         let scores = |seed| model.run(&noise(seed, 20 * IMAGE), 20).unwrap().data;
-        (1..5).flat_map(scores).map(f32::to_bits).collect::<Vec<_>>()
+        (1..5)
+            .flat_map(scores)
+            .map(f32::to_bits)
+            .collect::<Vec<_>>()
     };
     assert_eq!(scores(1), scores(4));
 }
@@ -108,7 +144,14 @@ fn parallel_runs_of_onnx_runtime_change_no_bit() {
 #[test]
 fn no_images_no_scores() {
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         assert!(model.run(&[], 0).unwrap().data.is_empty());
         assert!(model.classify_batch(&[]).unwrap().is_empty());
     }
@@ -117,7 +160,11 @@ fn no_images_no_scores() {
 #[test]
 fn the_receipt_says_what_runs() {
     for engine in engines() {
-        let options = Options { engine, threads: Some(2), ..Options::default() };
+        let options = Options {
+            engine,
+            threads: Some(2),
+            ..Options::default()
+        };
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         let receipt = model.receipt();
         assert_eq!((receipt.engine, receipt.threads), (engine, 2));
@@ -125,11 +172,19 @@ fn the_receipt_says_what_runs() {
         assert!(receipt.version.is_some());
         if engine == EngineChoice::Ort {
             // Six operators, of which ONNX Runtime may have merged some before it shared them out.
-            let [share] = receipt.nodes.as_slice() else { panic!("{receipt:?}") };
-            assert_eq!((share.provider.as_str(), receipt.parallel_runs), ("CPUExecutionProvider", Some(1)));
+            let [share] = receipt.nodes.as_slice() else {
+                panic!("{receipt:?}")
+            };
+            assert_eq!(
+                (share.provider.as_str(), receipt.parallel_runs),
+                ("CPUExecutionProvider", Some(1))
+            );
             assert!((3..=6).contains(&share.nodes), "{receipt:?}");
             let providers = &receipt.library.as_ref().unwrap().providers;
-            assert_eq!(providers.last().map(String::as_str), Some("CPUExecutionProvider"));
+            assert_eq!(
+                providers.last().map(String::as_str),
+                Some("CPUExecutionProvider")
+            );
         }
     }
 }

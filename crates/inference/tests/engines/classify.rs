@@ -9,21 +9,42 @@ use crate::model::{CLASSES, SHAPE, bytes, expected};
 
 /// An image of the model's size, different for each seed.
 fn picture(seed: u8) -> DynamicImage {
-    let pixel = |x: u32, y: u32| Rgb([x as u8 * 31 + seed, y as u8 * 17, seed.wrapping_mul(x as u8)]);
+    let pixel = |x: u32, y: u32| {
+        Rgb([
+            x as u8 * 31 + seed,
+            y as u8 * 17,
+            seed.wrapping_mul(x as u8),
+        ])
+    };
     RgbImage::from_fn(SHAPE[2] as u32, SHAPE[1] as u32, pixel).into()
 }
 
 /// The model's input for an image, computed here: CHW, 0 to 1.
 fn prepared(image: &DynamicImage) -> Vec<f32> {
     let bytes = image.as_bytes();
-    (0..3).flat_map(|c| bytes.iter().skip(c).step_by(3).map(|&p| f32::from(p) * (1.0 / 255.0))).collect()
+    (0..3)
+        .flat_map(|c| {
+            bytes
+                .iter()
+                .skip(c)
+                .step_by(3)
+                .map(|&p| f32::from(p) * (1.0 / 255.0))
+        })
+        .collect()
 }
 
 #[test]
 fn predictions_are_the_softmax_of_the_logits() {
     let images: Vec<_> = (0..5).map(picture).collect();
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let predictions = model.classify_batch(&images).unwrap();
         for (image, prediction) in images.iter().zip(&predictions) {
             let [logits, _] = expected(&prepared(image));
@@ -31,8 +52,13 @@ fn predictions_are_the_softmax_of_the_logits() {
             for (found, logit) in prediction.probabilities.iter().zip(&logits) {
                 assert!((f64::from(*found) - logit.exp() / sum).abs() < 1e-5);
             }
-            let best = (0..CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
-            assert_eq!((prediction.index, prediction.label.clone()), (best, format!("class {best}")));
+            let best = (0..CLASSES)
+                .max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
+                .unwrap();
+            assert_eq!(
+                (prediction.index, prediction.label.clone()),
+                (best, format!("class {best}"))
+            );
             assert_eq!(prediction.top_k(1)[0].label, prediction.label);
             for (found, logit) in prediction.scores.iter().zip(&logits) {
                 assert!((f64::from(*found) - logit).abs() < 1e-5);
@@ -47,25 +73,58 @@ fn predictions_are_the_softmax_of_the_logits() {
 #[test]
 fn raw_pixels_give_what_the_image_gives() {
     let image = picture(9);
-    let raw = RawImage { pixels: image.as_bytes(), height: SHAPE[1] as u32, width: SHAPE[2] as u32, channels: 3 };
+    let raw = RawImage {
+        pixels: image.as_bytes(),
+        height: SHAPE[1] as u32,
+        width: SHAPE[2] as u32,
+        channels: 3,
+    };
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
-        let [from_raw] = model.classify_raw_batch(&[raw]).unwrap().try_into().unwrap();
-        assert_eq!(from_raw.probabilities, model.classify(&image).unwrap().probabilities);
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                ..Options::default()
+            },
+        )
+        .unwrap();
+        let [from_raw] = model
+            .classify_raw_batch(&[raw])
+            .unwrap()
+            .try_into()
+            .unwrap();
+        assert_eq!(
+            from_raw.probabilities,
+            model.classify(&image).unwrap().probabilities
+        );
     }
 }
 
 #[test]
 fn probabilities_are_left_as_they_are() {
     for engine in engines() {
-        let declared = Declaration { output: Some(OutputKind::Probabilities), ..Declaration::default() };
-        let options = Options { engine, declared, ..Options::default() };
+        let declared = Declaration {
+            output: Some(OutputKind::Probabilities),
+            ..Declaration::default()
+        };
+        let options = Options {
+            engine,
+            declared,
+            ..Options::default()
+        };
         let mut model = kiln_onnx::decode(&bytes()).unwrap();
         let nodes = &mut model.graph.as_mut().unwrap().node;
         let last = nodes.last_mut().unwrap();
         let output = std::mem::replace(&mut last.output[0], "scores".into());
-        let softmax = NodeProto { op_type: "Softmax".into(), ..NodeProto::default() };
-        nodes.push(NodeProto { input: vec!["scores".into()], output: vec![output], ..softmax });
+        let softmax = NodeProto {
+            op_type: "Softmax".into(),
+            ..NodeProto::default()
+        };
+        nodes.push(NodeProto {
+            input: vec!["scores".into()],
+            output: vec![output],
+            ..softmax
+        });
         let model = Model::from_bytes(&kiln_onnx::encode(&model), &options).unwrap();
         let image = picture(1);
         let scores = model.run(&prepared(&image), 1).unwrap();
@@ -77,11 +136,21 @@ fn probabilities_are_left_as_they_are() {
 #[test]
 fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
     for engine in engines() {
-        let declared = Declaration { output: Some(OutputKind::Probabilities), ..Declaration::default() };
-        let options = Options { engine, declared, ..Options::default() };
+        let declared = Declaration {
+            output: Some(OutputKind::Probabilities),
+            ..Declaration::default()
+        };
+        let options = Options {
+            engine,
+            declared,
+            ..Options::default()
+        };
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         let error = model.classify(&picture(1)).unwrap_err();
-        assert!(matches!(error, RunError::NoProbability { index: 0, .. }), "{error}");
+        assert!(
+            matches!(error, RunError::NoProbability { index: 0, .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains("declare `logits`"), "{error}");
     }
 }
@@ -89,23 +158,53 @@ fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
 #[test]
 fn bad_input_is_an_error_that_names_the_image() {
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let size: usize = SHAPE.iter().product();
-        assert!(matches!(model.run(&vec![0.0; size], 2), Err(RunError::InputLength { images: 2, .. })));
-        assert!(matches!(model.run(&[], usize::MAX), Err(RunError::InputLength { .. })));
+        assert!(matches!(
+            model.run(&vec![0.0; size], 2),
+            Err(RunError::InputLength { images: 2, .. })
+        ));
+        assert!(matches!(
+            model.run(&[], usize::MAX),
+            Err(RunError::InputLength { .. })
+        ));
         let mut pixels = vec![0.0; 2 * size];
         pixels[size + 1] = f32::NAN;
-        assert!(matches!(model.run(&pixels, 2), Err(RunError::InputValue { index: 1, .. })));
-        let raw = |height| RawImage { pixels: &[0; 3], height, width: 1, channels: 3 };
-        let error = model.classify_raw_batch(&[raw(1), raw(2), raw(3)]).unwrap_err();
-        assert!(matches!(error, RunError::Preprocess { index: 1, .. }), "{error}");
+        assert!(matches!(
+            model.run(&pixels, 2),
+            Err(RunError::InputValue { index: 1, .. })
+        ));
+        let raw = |height| RawImage {
+            pixels: &[0; 3],
+            height,
+            width: 1,
+            channels: 3,
+        };
+        let error = model
+            .classify_raw_batch(&[raw(1), raw(2), raw(3)])
+            .unwrap_err();
+        assert!(
+            matches!(error, RunError::Preprocess { index: 1, .. }),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn auto_falls_back_to_the_processor_and_says_why() {
     for engine in engines() {
-        let options = Options { engine, device: Device::Auto, ..Options::default() };
+        let options = Options {
+            engine,
+            device: Device::Auto,
+            ..Options::default()
+        };
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         let receipt = model.receipt();
         assert_eq!(receipt.requested, Device::Auto);

@@ -35,9 +35,14 @@ fn mutated(seed: u32) -> Vec<u8> {
             1 => file[at] = below(256) as u8,
             2 => file.truncate(at),
             3 => drop(file.drain(at..(at + 1 + below(40)).min(file.len()))),
-            4 => file.splice(at..at, (0..=below(20)).map(|_| 0)).for_each(drop),
+            4 => file
+                .splice(at..at, (0..=below(20)).map(|_| 0))
+                .for_each(drop),
             // Numbers as large as they can be written.
-            5 => file[at..].iter_mut().take(1 + below(10)).for_each(|byte| *byte = 0xff),
+            5 => file[at..]
+                .iter_mut()
+                .take(1 + below(10))
+                .for_each(|byte| *byte = 0xff),
             _ => {
                 let piece = file[at..(at + 1 + below(60)).min(file.len())].to_vec();
                 file.splice(at..at, piece);
@@ -52,7 +57,10 @@ fn read(file: &[u8]) -> Option<Contract> {
     let model = decode(file).ok()?;
     check_structure(model.graph.as_ref()?).ok()?;
     let _ = (model.parameters(), model.operators(), model.outputs());
-    assert!(replace_metadata(file, &Metadata::default()).is_ok(), "what can be decoded can be edited");
+    assert!(
+        replace_metadata(file, &Metadata::default()).is_ok(),
+        "what can be decoded can be edited"
+    );
     let contract = Contract::new(&model, &Declaration::default()).ok()?;
     contract.preprocessing.check().unwrap();
     assert!(!contract.labels.is_empty() && contract.batch != Some(0));
@@ -62,13 +70,23 @@ fn read(file: &[u8]) -> Option<Contract> {
 /// The most memory that this process has taken, where the system says it.
 fn peak_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+    status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse()
+            .ok()
+    })
 }
 
 fn timed<T>(seed: u32, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
-    assert!(start.elapsed() < LONGEST, "seed {seed} took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < LONGEST,
+        "seed {seed} took {:?}",
+        start.elapsed()
+    );
     result
 }
 
@@ -82,8 +100,15 @@ fn ten_thousand_damaged_files_are_read_or_refused() {
         }
     }
     // Damage that hits weights only leaves a model; damage elsewhere does not. The test sees both.
-    assert!(whole > MUTATIONS / 20 && refused > MUTATIONS / 20, "{whole} read, {refused} refused");
-    assert!(peak_kib().is_none_or(|peak| peak < MOST_MEMORY_KIB), "{:?} KiB", peak_kib());
+    assert!(
+        whole > MUTATIONS / 20 && refused > MUTATIONS / 20,
+        "{whole} read, {refused} refused"
+    );
+    assert!(
+        peak_kib().is_none_or(|peak| peak < MOST_MEMORY_KIB),
+        "{:?} KiB",
+        peak_kib()
+    );
 }
 
 #[test]
@@ -92,8 +117,14 @@ fn damaged_files_are_run_or_refused_by_every_engine() {
         let mut run = 0;
         for seed in 0..RUNS {
             timed(seed, || {
-                let options = Options { engine, threads: Some(1), ..Options::default() };
-                let Ok(model) = Model::from_bytes(&mutated(seed), &options) else { return };
+                let options = Options {
+                    engine,
+                    threads: Some(1),
+                    ..Options::default()
+                };
+                let Ok(model) = Model::from_bytes(&mutated(seed), &options) else {
+                    return;
+                };
                 let images = noise(seed, 2 * model.preprocessor().len());
                 if let Ok(scores) = model.run(&images, 2) {
                     assert!(scores.data.iter().all(|score| score.is_finite()));
@@ -102,24 +133,44 @@ fn damaged_files_are_run_or_refused_by_every_engine() {
             });
         }
         assert!(run > 0, "{engine}: no damaged file could be run");
-        assert!(peak_kib().is_none_or(|peak| peak < MOST_MEMORY_KIB), "{engine}: {:?} KiB", peak_kib());
+        assert!(
+            peak_kib().is_none_or(|peak| peak < MOST_MEMORY_KIB),
+            "{engine}: {:?} KiB",
+            peak_kib()
+        );
     }
 }
 
 #[test]
 fn not_a_number_is_refused_wherever_it_comes_in() {
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                ..Options::default()
+            },
+        )
+        .unwrap();
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut pixels = noise(1, 3 * IMAGE);
             pixels[2 * IMAGE] = value;
             let message = model.run(&pixels, 3).unwrap_err().to_string();
-            assert!(message.contains("in image 2 of the batch: every value must be finite"), "{message}");
+            assert!(
+                message.contains("in image 2 of the batch: every value must be finite"),
+                "{message}"
+            );
         }
         assert!(model.run(&[], 0).unwrap().data.is_empty());
     }
-    let mut scale = Options { engine: EngineChoice::Tract, ..Options::default() };
+    let mut scale = Options {
+        engine: EngineChoice::Tract,
+        ..Options::default()
+    };
     scale.declared.scale = Some(f32::NAN);
     let message = Model::from_bytes(&bytes(), &scale).unwrap_err().to_string();
-    assert!(message.contains("`scale` is NaN: it must be a finite number other than 0"), "{message}");
+    assert!(
+        message.contains("`scale` is NaN: it must be a finite number other than 0"),
+        "{message}"
+    );
 }

@@ -26,10 +26,13 @@ fn channels_last(axes: Option<&[Dim; 4]>) -> ModelProto {
     };
     graph.node.insert(0, transpose);
     let mut builder = kiln_onnx::GraphBuilder::new("inputs");
-    builder.input("image", axes.map_or_else(Vec::new, |axes| axes.to_vec())).output("image", vec![]);
+    builder
+        .input("image", axes.map_or_else(Vec::new, |axes| axes.to_vec()))
+        .output("image", vec![]);
     let mut inputs = builder.finish().unwrap().graph.unwrap().input;
     if axes.is_none() {
-        let Some(TypeValue::TensorType(tensor)) = inputs[0].r#type.as_mut().unwrap().value.as_mut() else {
+        let Some(TypeValue::TensorType(tensor)) = inputs[0].r#type.as_mut().unwrap().value.as_mut()
+        else {
             panic!("the builder writes tensors")
         };
         tensor.shape = None;
@@ -39,8 +42,19 @@ fn channels_last(axes: Option<&[Dim; 4]>) -> ModelProto {
 }
 
 fn load(model: &ModelProto, engine: EngineChoice, layout: Option<Layout>) -> Model {
-    let declared = Declaration { layout, ..Declaration::default() };
-    Model::from_bytes(&encode(model), &Options { engine, declared, ..Options::default() }).unwrap()
+    let declared = Declaration {
+        layout,
+        ..Declaration::default()
+    };
+    Model::from_bytes(
+        &encode(model),
+        &Options {
+            engine,
+            declared,
+            ..Options::default()
+        },
+    )
+    .unwrap()
 }
 
 fn check(model: &Model, images: usize) {
@@ -49,7 +63,10 @@ fn check(model: &Model, images: usize) {
     assert_eq!(scores.data.len(), images * CLASSES);
     for (image, row) in pixels.chunks_exact(IMAGE).zip(scores.rows()) {
         for (found, expected) in row.iter().zip(&expected(image)[0]) {
-            assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-5,
+                "{found} {expected}"
+            );
         }
     }
 }
@@ -64,7 +81,10 @@ fn channels_last_is_found_by_the_shape() {
     for engine in engines() {
         for batch in [Dim::Symbol("n".into()), Dim::Fixed(1), Dim::Fixed(4)] {
             let model = load(&channels_last(Some(&axes(batch))), engine, None);
-            assert_eq!((model.contract().layout, model.contract().origins.layout), (Layout::Nhwc, Origin::Graph));
+            assert_eq!(
+                (model.contract().layout, model.contract().origins.layout),
+                (Layout::Nhwc, Origin::Graph)
+            );
             for images in [1, 4, 6] {
                 check(&model, images);
             }
@@ -78,7 +98,11 @@ fn open_axes_and_unknown_shapes_need_it_said() {
     let only_channels = [Dim::Unknown, Dim::Unknown, Dim::Unknown, Dim::Fixed(3)];
     for engine in engines() {
         let nhwc = Some(Layout::Nhwc);
-        for (axes, layout) in [(Some(&open), nhwc), (None, nhwc), (Some(&only_channels), None)] {
+        for (axes, layout) in [
+            (Some(&open), nhwc),
+            (None, nhwc),
+            (Some(&only_channels), None),
+        ] {
             check(&load(&channels_last(axes), engine, layout), 3);
         }
     }
@@ -87,7 +111,10 @@ fn open_axes_and_unknown_shapes_need_it_said() {
 #[test]
 fn the_file_may_say_it() {
     let mut model = channels_last(Some(&[(); 4].map(|()| Dim::Unknown)));
-    let metadata = kiln_onnx::Metadata { layout: Some(Layout::Nhwc), ..model.metadata().unwrap() };
+    let metadata = kiln_onnx::Metadata {
+        layout: Some(Layout::Nhwc),
+        ..model.metadata().unwrap()
+    };
     model.set_metadata(&metadata);
     for engine in engines() {
         let model = load(&model, engine, None);

@@ -43,7 +43,14 @@ fn load_onnxruntime() {
     let cancel = std::sync::atomic::AtomicBool::new(false);
     let asset = Asset::named("onnxruntime").unwrap_or_else(|error| panic!("{error}"));
     let fetched = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel).fetch(&asset);
-    let library = fetched.unwrap_or_else(|error| panic!("{error}")).files.remove(0).path;
-    let options = Options { ort_library: Some(library), ..Options::default() };
+    let library = fetched
+        .unwrap_or_else(|error| panic!("{error}"))
+        .files
+        .remove(0)
+        .path;
+    let options = Options {
+        ort_library: Some(library),
+        ..Options::default()
+    };
     probe_ort(&options).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -25,38 +25,81 @@ pub fn noise(seed: u32, count: usize) -> Vec<f32> {
 }
 
 fn variance() -> Vec<f32> {
-    noise(7, FILTERS).iter().map(|value| value.abs() + 0.5).collect()
+    noise(7, FILTERS)
+        .iter()
+        .map(|value| value.abs() + 0.5)
+        .collect()
 }
 
 /// The model as a graph, with `batch` as first axis.
 pub fn graph(batch: &Dim) -> GraphBuilder {
-    let shape = |rest: &[usize]| [vec![batch.clone()], rest.iter().map(|&size| Dim::Fixed(size)).collect()].concat();
+    let shape = |rest: &[usize]| {
+        [
+            vec![batch.clone()],
+            rest.iter().map(|&size| Dim::Fixed(size)).collect(),
+        ]
+        .concat()
+    };
     let mut graph = GraphBuilder::new("test");
-    graph.input("input", shape(&SHAPE)).output("logits", shape(&[CLASSES])).output("pool", shape(&[FILTERS, 4, 3]));
-    graph.initializer("conv.weight", &[FILTERS, SHAPE[0], 3, 3], noise(1, FILTERS * SHAPE[0] * 9));
+    graph
+        .input("input", shape(&SHAPE))
+        .output("logits", shape(&[CLASSES]))
+        .output("pool", shape(&[FILTERS, 4, 3]));
+    graph.initializer(
+        "conv.weight",
+        &[FILTERS, SHAPE[0], 3, 3],
+        noise(1, FILTERS * SHAPE[0] * 9),
+    );
     graph.initializer("conv.bias", &[FILTERS], noise(2, FILTERS));
     for (seed, name) in [(4, "scale"), (5, "bias"), (6, "mean")] {
         graph.initializer(&format!("bn.{name}"), &[FILTERS], noise(seed, FILTERS));
     }
     graph.initializer("bn.variance", &[FILTERS], variance());
-    graph.initializer("dense.weight", &[CLASSES, FEATURES], noise(8, CLASSES * FEATURES));
+    graph.initializer(
+        "dense.weight",
+        &[CLASSES, FEATURES],
+        noise(8, CLASSES * FEATURES),
+    );
     graph.initializer("dense.bias", &[CLASSES], noise(9, CLASSES));
     graph
-        .node("Conv", "conv", &["input", "conv.weight", "conv.bias"], "conv")
+        .node(
+            "Conv",
+            "conv",
+            &["input", "conv.weight", "conv.bias"],
+            "conv",
+        )
         .ints("kernel_shape", [3, 3])
         .ints("pads", [1, 1, 1, 1]);
     graph.node("Relu", "relu", &["conv"], "relu");
-    graph.node("MaxPool", "pool", &["relu"], "pool").ints("kernel_shape", [2, 2]).ints("strides", [2, 2]);
+    graph
+        .node("MaxPool", "pool", &["relu"], "pool")
+        .ints("kernel_shape", [2, 2])
+        .ints("strides", [2, 2]);
     let inputs = ["pool", "bn.scale", "bn.bias", "bn.mean", "bn.variance"];
-    graph.node("BatchNormalization", "bn", &inputs, "bn").float("epsilon", EPSILON);
-    graph.node("Flatten", "flatten", &["bn"], "flatten").int("axis", 1);
-    graph.node("Gemm", "dense", &["flatten", "dense.weight", "dense.bias"], "logits").int("transB", 1);
+    graph
+        .node("BatchNormalization", "bn", &inputs, "bn")
+        .float("epsilon", EPSILON);
+    graph
+        .node("Flatten", "flatten", &["bn"], "flatten")
+        .int("axis", 1);
+    graph
+        .node(
+            "Gemm",
+            "dense",
+            &["flatten", "dense.weight", "dense.bias"],
+            "logits",
+        )
+        .int("transB", 1);
     graph
 }
 
 pub fn metadata() -> Metadata {
     Metadata {
-        preprocessing: Some(Preprocessing::unit(SHAPE[1] as u32, SHAPE[2] as u32, Channels::Rgb)),
+        preprocessing: Some(Preprocessing::unit(
+            SHAPE[1] as u32,
+            SHAPE[2] as u32,
+            Channels::Rgb,
+        )),
         labels: Some((0..CLASSES).map(|class| format!("class {class}")).collect()),
         output: Some(OutputKind::Logits),
         ..Metadata::default()
@@ -77,10 +120,26 @@ pub fn bytes() -> Vec<u8> {
 /// Logits and pooled activations of one image by the naive operators.
 pub fn expected(image: &[f32]) -> [Vec<f64>; 2] {
     let [channels, height, width] = SHAPE;
-    let image = naive::Image { channels, height, width, data: image.iter().copied().map(f64::from).collect() };
-    let conv = naive::conv3x3(&image, &noise(1, FILTERS * channels * 9), &noise(2, FILTERS));
+    let image = naive::Image {
+        channels,
+        height,
+        width,
+        data: image.iter().copied().map(f64::from).collect(),
+    };
+    let conv = naive::conv3x3(
+        &image,
+        &noise(1, FILTERS * channels * 9),
+        &noise(2, FILTERS),
+    );
     let pool = naive::max_pool(&naive::relu(&conv));
     let (scale, bias, mean) = (noise(4, FILTERS), noise(5, FILTERS), noise(6, FILTERS));
-    let bn = naive::batch_normalization(&pool, [&scale, &bias, &mean, &variance()], f64::from(EPSILON));
-    [naive::gemm(&bn.data, &noise(8, CLASSES * FEATURES), &noise(9, CLASSES)), pool.data]
+    let bn = naive::batch_normalization(
+        &pool,
+        [&scale, &bias, &mean, &variance()],
+        f64::from(EPSILON),
+    );
+    [
+        naive::gemm(&bn.data, &noise(8, CLASSES * FEATURES), &noise(9, CLASSES)),
+        pool.data,
+    ]
 }

@@ -1,22 +1,35 @@
 //! Models that cannot be used are refused with a reason.
 
-use kiln_inference::{Device, EngineChoice, EngineError, LoadErrorKind, Model, Options, RunError, StreamOptions};
+use kiln_inference::{
+    Device, EngineChoice, EngineError, LoadErrorKind, Model, Options, RunError, StreamOptions,
+};
 use kiln_onnx::{Dim, GraphBuilder, encode};
 
 use crate::engines;
 use crate::model::{CLASSES, IMAGE, SHAPE, bytes, finish, graph, noise};
 
 fn load(file: &[u8], engine: EngineChoice) -> Result<Model, LoadErrorKind> {
-    Model::from_bytes(file, &Options { engine, ..Options::default() }).map_err(|error| error.kind)
+    Model::from_bytes(
+        file,
+        &Options {
+            engine,
+            ..Options::default()
+        },
+    )
+    .map_err(|error| error.kind)
 }
 
 /// A graph of one node on the test model's input.
 fn single(op: &str, domain: &str) -> Vec<u8> {
     let mut graph = GraphBuilder::new("single");
-    graph.input("input", Dim::batched(SHAPE)).output("logits", Dim::batched([CLASSES]));
+    graph
+        .input("input", Dim::batched(SHAPE))
+        .output("logits", Dim::batched([CLASSES]));
     graph.node(op, "the node", &["input"], "logits");
     let mut model = finish(graph);
-    model.graph.as_mut().unwrap().node[0].domain.push_str(domain);
+    model.graph.as_mut().unwrap().node[0]
+        .domain
+        .push_str(domain);
     encode(&model)
 }
 
@@ -32,10 +45,16 @@ fn the_file_is_named() {
     for (contents, reason) in [
         (&b"<html></html>"[..], "this is HTML or XML"),
         (&b""[..], "the file is empty"),
-        (&bytes()[..bytes().len() / 2], "not an ONNX file, or a truncated one"),
+        (
+            &bytes()[..bytes().len() / 2],
+            "not an ONNX file, or a truncated one",
+        ),
     ] {
         let message = message(contents);
-        assert!(message.starts_with(&start) && message.contains(reason), "{message}");
+        assert!(
+            message.starts_with(&start) && message.contains(reason),
+            "{message}"
+        );
     }
     let missing = Model::load(folder.path().join("missing.onnx")).unwrap_err();
     assert!(matches!(missing.kind, LoadErrorKind::Read(_)), "{missing}");
@@ -48,7 +67,10 @@ fn an_unknown_operator_is_named_with_its_node() {
     for engine in engines() {
         for (op, domain) in [("Frobnicate", ""), ("Relu", "com.example")] {
             let error = load(&single(op, domain), engine).unwrap_err().to_string();
-            assert!(error.contains(op) && error.contains("the node"), "{engine}: {error}");
+            assert!(
+                error.contains(op) && error.contains("the node"),
+                "{engine}: {error}"
+            );
         }
     }
 }
@@ -58,12 +80,21 @@ fn a_graph_that_contradicts_itself_is_refused_without_panic() {
     for engine in engines() {
         // A convolution whose weight has another number of input channels.
         let mut graph = GraphBuilder::new("bad");
-        graph.input("input", Dim::batched(SHAPE)).output("logits", Dim::batched([CLASSES]));
+        graph
+            .input("input", Dim::batched(SHAPE))
+            .output("logits", Dim::batched([CLASSES]));
         graph.initializer("w", &[2, 8, 3, 3], noise(1, 144));
-        graph.node("Conv", "conv", &["input", "w"], "conv").ints("kernel_shape", [3, 3]);
-        graph.node("Flatten", "flatten", &["conv"], "logits").int("axis", 9);
+        graph
+            .node("Conv", "conv", &["input", "w"], "conv")
+            .ints("kernel_shape", [3, 3]);
+        graph
+            .node("Flatten", "flatten", &["conv"], "logits")
+            .int("axis", 9);
         let error = load(&encode(&finish(graph)), engine).unwrap_err();
-        assert!(matches!(error, LoadErrorKind::Engine(EngineError::Load { .. })), "{error}");
+        assert!(
+            matches!(error, LoadErrorKind::Engine(EngineError::Load { .. })),
+            "{error}"
+        );
     }
 }
 
@@ -86,30 +117,50 @@ fn scores_of_another_shape_or_value_are_errors() {
     for engine in engines() {
         // Declared [batch, classes]; what comes out is [batch, image].
         let mut wide = GraphBuilder::new("wide");
-        wide.input("input", Dim::batched(SHAPE)).output("logits", vec![Dim::Symbol("batch".into()), Dim::Unknown]);
-        wide.node("Flatten", "flatten", &["input"], "logits").int("axis", 1);
+        wide.input("input", Dim::batched(SHAPE))
+            .output("logits", vec![Dim::Symbol("batch".into()), Dim::Unknown]);
+        wide.node("Flatten", "flatten", &["input"], "logits")
+            .int("axis", 1);
         let model = load(&encode(&finish(wide)), engine).unwrap();
         let error = model.run(&noise(1, 2 * IMAGE), 2).unwrap_err();
-        assert!(matches!(&error, RunError::OutputShape { found, .. } if *found == [2, IMAGE]), "{error}");
+        assert!(
+            matches!(&error, RunError::OutputShape { found, .. } if *found == [2, IMAGE]),
+            "{error}"
+        );
 
         let mut model = finish(graph(&Dim::Symbol("batch".into())));
         let weights = &mut model.graph.as_mut().unwrap().initializer;
-        let bias = weights.iter_mut().find(|tensor| tensor.name == "dense.bias").unwrap();
+        let bias = weights
+            .iter_mut()
+            .find(|tensor| tensor.name == "dense.bias")
+            .unwrap();
         bias.raw_data[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
-        let error = load(&encode(&model), engine).unwrap().run(&noise(1, 2 * IMAGE), 2).unwrap_err();
-        assert!(matches!(error, RunError::OutputValue { index: 0, .. }), "{error}");
+        let error = load(&encode(&model), engine)
+            .unwrap()
+            .run(&noise(1, 2 * IMAGE), 2)
+            .unwrap_err();
+        assert!(
+            matches!(error, RunError::OutputValue { index: 0, .. }),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_device_that_is_not_there_is_an_error() {
     for engine in engines() {
-        let options = Options { engine, device: Device::Cuda, ..Options::default() };
+        let options = Options {
+            engine,
+            device: Device::Cuda,
+            ..Options::default()
+        };
         match Model::from_bytes(&bytes(), &options) {
             Ok(model) => assert_eq!(model.receipt().device, Device::Cuda),
             Err(error) => {
-                let kind =
-                    matches!(error.kind, LoadErrorKind::Engine(EngineError::Cuda(_) | EngineError::Device { .. }));
+                let kind = matches!(
+                    error.kind,
+                    LoadErrorKind::Engine(EngineError::Cuda(_) | EngineError::Device { .. })
+                );
                 assert!(kind, "{error}");
             }
         }
@@ -120,19 +171,45 @@ fn a_device_that_is_not_there_is_an_error() {
 fn zero_is_no_number_of_anything() {
     for engine in engines() {
         let [threads, parallel_runs, max_batch] = [
-            Options { threads: Some(0), ..Options::default() },
-            Options { parallel_runs: Some(0), ..Options::default() },
-            Options { max_batch: Some(0), ..Options::default() },
+            Options {
+                threads: Some(0),
+                ..Options::default()
+            },
+            Options {
+                parallel_runs: Some(0),
+                ..Options::default()
+            },
+            Options {
+                max_batch: Some(0),
+                ..Options::default()
+            },
         ];
-        for (options, name) in [(threads, "threads"), (parallel_runs, "parallel_runs"), (max_batch, "max_batch")] {
+        for (options, name) in [
+            (threads, "threads"),
+            (parallel_runs, "parallel_runs"),
+            (max_batch, "max_batch"),
+        ] {
             let error = Model::from_bytes(&bytes(), &Options { engine, ..options }).unwrap_err();
-            assert!(matches!(error.kind, LoadErrorKind::Zero { option } if option == name), "{error}");
+            assert!(
+                matches!(error.kind, LoadErrorKind::Zero { option } if option == name),
+                "{error}"
+            );
         }
         let model = load(&bytes(), engine).unwrap();
-        let options = StreamOptions { batch_size: Some(0), warm_up: false };
+        let options = StreamOptions {
+            batch_size: Some(0),
+            warm_up: false,
+        };
         let prepare = |_: &u32, _: &mut [f32]| -> Result<(), String> { Ok(()) };
-        let ended = model.stream(0..3, &options, prepare, |_, _| std::ops::ControlFlow::<()>::Continue(()));
-        assert!(matches!(ended, Err(RunError::Zero { option: "batch_size" })));
+        let ended = model.stream(0..3, &options, prepare, |_, _| {
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        assert!(matches!(
+            ended,
+            Err(RunError::Zero {
+                option: "batch_size"
+            })
+        ));
     }
 }
 
@@ -141,9 +218,17 @@ fn zero_is_no_number_of_anything() {
 fn there_are_no_more_sessions_than_threads() {
     engines();
     let engine = EngineChoice::Ort;
-    let options = Options { engine, threads: Some(2), parallel_runs: Some(8), ..Options::default() };
+    let options = Options {
+        engine,
+        threads: Some(2),
+        parallel_runs: Some(8),
+        ..Options::default()
+    };
     let model = Model::from_bytes(&bytes(), &options).unwrap();
-    assert_eq!((model.receipt().threads, model.receipt().parallel_runs), (2, Some(2)));
+    assert_eq!(
+        (model.receipt().threads, model.receipt().parallel_runs),
+        (2, Some(2))
+    );
 }
 
 #[test]
@@ -153,7 +238,17 @@ fn a_second_library_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("libonnxruntime.so");
     std::fs::write(&other, "another file").unwrap();
-    let options = Options { engine: EngineChoice::Ort, ort_library: Some(other), ..Options::default() };
+    let options = Options {
+        engine: EngineChoice::Ort,
+        ort_library: Some(other),
+        ..Options::default()
+    };
     let error = Model::from_bytes(&bytes(), &options).unwrap_err();
-    assert!(matches!(error.kind, LoadErrorKind::Engine(EngineError::SecondLibrary { .. })), "{error}");
+    assert!(
+        matches!(
+            error.kind,
+            LoadErrorKind::Engine(EngineError::SecondLibrary { .. })
+        ),
+        "{error}"
+    );
 }

@@ -31,7 +31,8 @@ fn collect(model: &Model, options: &StreamOptions) -> (Vec<Delivered>, StreamSum
         found.push((seed, result.map(|classified| classified.scores.to_vec())));
         ControlFlow::<()>::Continue(())
     };
-    let ControlFlow::Continue(summary) = model.stream(0..IMAGES, options, prepare, each).unwrap() else {
+    let ControlFlow::Continue(summary) = model.stream(0..IMAGES, options, prepare, each).unwrap()
+    else {
         panic!("nothing breaks")
     };
     (found, summary)
@@ -47,7 +48,10 @@ fn check(model: &Model, options: &StreamOptions) -> StreamSummary {
             (Err(expected), Err(found)) => assert_eq!(&expected, found),
             (Ok(()), Ok(found)) => {
                 for (found, expected) in found.iter().zip(model.run(&pixels, 1).unwrap().data) {
-                    assert!((found - expected).abs() < 1e-5, "image {seed}: {found} {expected}");
+                    assert!(
+                        (found - expected).abs() < 1e-5,
+                        "image {seed}: {found} {expected}"
+                    );
                 }
             }
             (expected, found) => panic!("image {seed}: {expected:?} {found:?}"),
@@ -61,15 +65,32 @@ fn check(model: &Model, options: &StreamOptions) -> StreamSummary {
 fn every_image_comes_in_order_with_its_own_scores() {
     for engine in engines() {
         for threads in [1, 3] {
-            let model =
-                Model::from_bytes(&bytes(), &Options { engine, threads: Some(threads), ..Options::default() }).unwrap();
+            let model = Model::from_bytes(
+                &bytes(),
+                &Options {
+                    engine,
+                    threads: Some(threads),
+                    ..Options::default()
+                },
+            )
+            .unwrap();
             for batch_size in [Some(1), Some(5), None, Some(1000)] {
                 for warm_up in [false, true] {
-                    let summary = check(&model, &StreamOptions { batch_size, warm_up });
+                    let summary = check(
+                        &model,
+                        &StreamOptions {
+                            batch_size,
+                            warm_up,
+                        },
+                    );
                     assert_eq!(summary.batch_size, batch_size.unwrap_or(64));
                     // Of more lanes than batches some had nothing to do.
                     let batches = (IMAGES as usize).div_ceil(summary.batch_size);
-                    assert_eq!(summary.lanes, threads.min(batches), "{engine}: {batch_size:?}, {warm_up}");
+                    assert_eq!(
+                        summary.lanes,
+                        threads.min(batches),
+                        "{engine}: {batch_size:?}, {warm_up}"
+                    );
                     assert!(summary.inference > std::time::Duration::ZERO);
                 }
             }
@@ -81,10 +102,25 @@ fn every_image_comes_in_order_with_its_own_scores() {
 #[test]
 fn a_stream_may_take_the_sessions_that_there_are() {
     for engine in engines() {
-        let options = Options { engine, threads: Some(3), parallel_runs: Some(3), ..Options::default() };
+        let options = Options {
+            engine,
+            threads: Some(3),
+            parallel_runs: Some(3),
+            ..Options::default()
+        };
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         for warm_up in [false, true] {
-            assert_eq!(check(&model, &StreamOptions { batch_size: Some(5), warm_up }).lanes, 3);
+            assert_eq!(
+                check(
+                    &model,
+                    &StreamOptions {
+                        batch_size: Some(5),
+                        warm_up
+                    }
+                )
+                .lanes,
+                3
+            );
         }
     }
 }
@@ -92,15 +128,34 @@ fn a_stream_may_take_the_sessions_that_there_are() {
 #[test]
 fn the_time_of_preparing_is_that_of_all_threads_together() {
     const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
-    let model = Model::from_bytes(&bytes(), &Options { threads: Some(3), ..Options::default() }).unwrap();
+    let model = Model::from_bytes(
+        &bytes(),
+        &Options {
+            threads: Some(3),
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let slow = |seed: &u32, out: &mut [f32]| {
         std::thread::sleep(WAIT);
         prepare(seed, out)
     };
     for (batch_size, warm_up) in [(Some(4), false), (Some(4), true), (Some(64), false)] {
-        let options = StreamOptions { batch_size, warm_up };
-        let ended = model.stream(0..24, &options, slow, |_, _| ControlFlow::<()>::Continue(())).unwrap();
-        let ControlFlow::Continue(summary) = ended else { panic!("nothing breaks") };
+        let options = StreamOptions {
+            batch_size,
+            warm_up,
+        };
+        let ended = model
+            .stream(
+                0..24,
+                &options,
+                slow,
+                |_, _| ControlFlow::<()>::Continue(()),
+            )
+            .unwrap();
+        let ControlFlow::Continue(summary) = ended else {
+            panic!("nothing breaks")
+        };
         assert!(summary.prepare >= WAIT * 24, "{summary:?}");
     }
 }
@@ -109,16 +164,38 @@ fn the_time_of_preparing_is_that_of_all_threads_together() {
 fn a_fixed_batch_size_is_kept_to() {
     let file = encode(&finish(graph(&Dim::Fixed(4))));
     for engine in engines() {
-        let model = Model::from_bytes(&file, &Options { engine, threads: Some(2), ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &file,
+            &Options {
+                engine,
+                threads: Some(2),
+                ..Options::default()
+            },
+        )
+        .unwrap();
         assert_eq!(check(&model, &StreamOptions::default()).batch_size, 4);
-        check(&model, &StreamOptions { batch_size: Some(6), ..StreamOptions::default() });
+        check(
+            &model,
+            &StreamOptions {
+                batch_size: Some(6),
+                ..StreamOptions::default()
+            },
+        );
     }
 }
 
 #[test]
 fn memory_is_bounded_and_a_break_ends_endless_inputs() {
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, threads: Some(2), ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                threads: Some(2),
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let taken = AtomicUsize::new(0);
         let mut delivered = 0;
         let inputs = (0_u32..).inspect(|_| {
@@ -128,12 +205,27 @@ fn memory_is_bounded_and_a_break_ends_endless_inputs() {
             out.fill(0.5);
             Ok(())
         };
-        let ended = model.stream(inputs, &StreamOptions { batch_size: Some(2), warm_up: false }, prepare, |seed, _| {
-            // At most four batches are handed out and not delivered.
-            assert!(taken.load(Ordering::Relaxed) <= delivered / 2 * 2 + 4 * 2, "{delivered}");
-            delivered += 1;
-            if seed == 40 { ControlFlow::Break(seed) } else { ControlFlow::Continue(()) }
-        });
+        let ended = model.stream(
+            inputs,
+            &StreamOptions {
+                batch_size: Some(2),
+                warm_up: false,
+            },
+            prepare,
+            |seed, _| {
+                // At most four batches are handed out and not delivered.
+                assert!(
+                    taken.load(Ordering::Relaxed) <= delivered / 2 * 2 + 4 * 2,
+                    "{delivered}"
+                );
+                delivered += 1;
+                if seed == 40 {
+                    ControlFlow::Break(seed)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
         assert!(matches!(ended.unwrap(), ControlFlow::Break(40)));
     }
 }
@@ -143,13 +235,27 @@ fn memory_is_bounded_and_a_break_ends_endless_inputs() {
 fn results_do_not_wait_for_a_slow_source() {
     const INPUTS: u32 = 40;
     for engine in engines() {
-        let model = Model::from_bytes(&bytes(), &Options { engine, threads: Some(3), ..Options::default() }).unwrap();
+        let model = Model::from_bytes(
+            &bytes(),
+            &Options {
+                engine,
+                threads: Some(3),
+                ..Options::default()
+            },
+        )
+        .unwrap();
         let (sender, delivered) = std::sync::mpsc::channel();
         let inputs = (0..INPUTS).map_while(move |seed| {
-            let is_delivered = seed == 0 || delivered.recv_timeout(std::time::Duration::from_secs(10)).is_ok();
+            let is_delivered = seed == 0
+                || delivered
+                    .recv_timeout(std::time::Duration::from_secs(10))
+                    .is_ok();
             is_delivered.then_some(seed)
         });
-        let options = StreamOptions { batch_size: Some(1), warm_up: false };
+        let options = StreamOptions {
+            batch_size: Some(1),
+            warm_up: false,
+        };
         let mut count = 0;
         let ended = model.stream(inputs, &options, prepare, |_, _| {
             count += 1;
@@ -165,21 +271,47 @@ fn results_do_not_wait_for_a_slow_source() {
 #[test]
 #[should_panic(expected = "a scoped thread panicked")]
 fn a_panic_ends_the_stream() {
-    let model = Model::from_bytes(&bytes(), &Options { threads: Some(2), ..Options::default() }).unwrap();
+    let model = Model::from_bytes(
+        &bytes(),
+        &Options {
+            threads: Some(2),
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let prepare = |seed: &u32, _: &mut [f32]| -> Result<(), String> {
         assert!(*seed != 5, "this one");
         Ok(())
     };
-    let options = StreamOptions { batch_size: Some(1), warm_up: false };
-    let _ = model.stream(0.., &options, prepare, |_, _| ControlFlow::<()>::Continue(()));
+    let options = StreamOptions {
+        batch_size: Some(1),
+        warm_up: false,
+    };
+    let _ = model.stream(0.., &options, prepare, |_, _| {
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 #[test]
 fn no_inputs_are_no_error() {
     let model = Model::from_bytes(&bytes(), &Options::default()).unwrap();
     for warm_up in [false, true] {
-        let options = StreamOptions { warm_up, ..StreamOptions::default() };
-        let ended = model.stream(0..0, &options, prepare, |_, _| ControlFlow::<()>::Continue(())).unwrap();
-        assert!(matches!(ended, ControlFlow::Continue(StreamSummary { images: 0, failed: 0, .. })));
+        let options = StreamOptions {
+            warm_up,
+            ..StreamOptions::default()
+        };
+        let ended = model
+            .stream(0..0, &options, prepare, |_, _| {
+                ControlFlow::<()>::Continue(())
+            })
+            .unwrap();
+        assert!(matches!(
+            ended,
+            ControlFlow::Continue(StreamSummary {
+                images: 0,
+                failed: 0,
+                ..
+            })
+        ));
     }
 }

@@ -15,10 +15,16 @@ const struct OrtApiBase *OrtGetApiBase(void) { return &base; }
 
 /// Compiles a library that says it is `version`, with the C compiler that building kiln needs too.
 pub fn library(folder: &Path, version: &str) -> PathBuf {
-    let (source, library) = (folder.join("stub.c"), folder.join(format!("libonnxruntime.so.{version}")));
+    let (source, library) = (
+        folder.join("stub.c"),
+        folder.join(format!("libonnxruntime.so.{version}")),
+    );
     fs::write(&source, SOURCE).unwrap();
     let version = format!("-DVERSION=\"{version}\"");
-    let status = Command::new("cc").args(["-shared", "-fPIC", &version, "-o"]).args([&library, &source]).status();
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", &version, "-o"])
+        .args([&library, &source])
+        .status();
     assert!(status.expect("a C compiler").success());
     library
 }

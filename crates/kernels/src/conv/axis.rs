@@ -37,7 +37,9 @@ pub(crate) struct AxisSizes {
 impl AxisSizes {
     /// The input index that output `o` reads through tap `k`, unless that is padding.
     pub(crate) fn input_at(&self, o: usize, k: usize) -> Option<usize> {
-        (o * self.stride + k * self.dilation).checked_sub(self.padding).filter(|&i| i < self.input)
+        (o * self.stride + k * self.dilation)
+            .checked_sub(self.padding)
+            .filter(|&i| i < self.input)
     }
 
     /// The outputs for which tap `k` reads the input rather than padding: first and count.
@@ -51,26 +53,68 @@ impl AxisSizes {
 impl Axis {
     /// The forward pass: an output reads inputs.
     pub(crate) fn forward(sizes: AxisSizes) -> Self {
-        let AxisSizes { kernel, stride, dilation, output, padding, .. } = sizes;
-        let taps = (0..output).map(|o| (0..kernel).filter_map(|k| Some((k, sizes.input_at(o, k)?))).collect());
+        let AxisSizes {
+            kernel,
+            stride,
+            dilation,
+            output,
+            padding,
+            ..
+        } = sizes;
+        let taps = (0..output).map(|o| {
+            (0..kernel)
+                .filter_map(|k| Some((k, sizes.input_at(o, k)?)))
+                .collect()
+        });
         let padded = (output - 1) * stride + (kernel - 1) * dilation + 1;
-        let sliding = Some(Sliding { before: padding, padded, step: stride, dilation });
-        Self { taps: taps.collect(), kernel, sliding }
+        let sliding = Some(Sliding {
+            before: padding,
+            padded,
+            step: stride,
+            dilation,
+        });
+        Self {
+            taps: taps.collect(),
+            kernel,
+            sliding,
+        }
     }
 
     /// The input gradient: an input reads the outputs that it went into, through the kernel in reverse order.
     pub(crate) fn transposed(sizes: AxisSizes) -> Self {
-        let AxisSizes { kernel, stride, dilation, output, input, padding } = sizes;
+        let AxisSizes {
+            kernel,
+            stride,
+            dilation,
+            output,
+            input,
+            padding,
+        } = sizes;
         let source = |i: usize, k: usize| {
             let from = (i + padding).checked_sub(k * dilation)?;
             (from % stride == 0 && from / stride < output).then_some(from / stride)
         };
         let reversed = |k: usize| kernel - 1 - k;
-        let taps = (0..input).map(|i| (0..kernel).filter_map(|r| Some((r, source(i, reversed(r))?))).collect());
-        let before = ((kernel - 1) * dilation).checked_sub(padding).filter(|_| stride == 1);
+        let taps = (0..input).map(|i| {
+            (0..kernel)
+                .filter_map(|r| Some((r, source(i, reversed(r))?)))
+                .collect()
+        });
+        let before = ((kernel - 1) * dilation)
+            .checked_sub(padding)
+            .filter(|_| stride == 1);
         let padded = input + (kernel - 1) * dilation;
-        let sliding = before.map(|before| Sliding { before, padded, step: 1, dilation });
-        Self { taps: taps.collect(), kernel, sliding }
+        let sliding = before.map(|before| Sliding {
+            before,
+            padded,
+            step: 1,
+            dilation,
+        });
+        Self {
+            taps: taps.collect(),
+            kernel,
+            sliding,
+        }
     }
 }
 
@@ -80,31 +124,58 @@ mod tests {
 
     #[test]
     fn the_transpose_reads_back_what_the_forward_pass_read() {
-        for (input, kernel, stride, dilation, padding) in
-            [(7, 3, 1, 1, 1), (9, 3, 2, 1, 0), (8, 2, 3, 2, 2), (1, 1, 1, 1, 3)]
-        {
+        for (input, kernel, stride, dilation, padding) in [
+            (7, 3, 1, 1, 1),
+            (9, 3, 2, 1, 0),
+            (8, 2, 3, 2, 2),
+            (1, 1, 1, 1, 3),
+        ] {
             let output = (input + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
-            let sizes = AxisSizes { input, output, kernel, stride, dilation, padding };
+            let sizes = AxisSizes {
+                input,
+                output,
+                kernel,
+                stride,
+                dilation,
+                padding,
+            };
             let pairs = |axis: Axis, forward: bool| {
                 let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
                 for (target, taps) in axis.taps.iter().enumerate() {
                     assert!(taps.is_sorted());
                     for &(k, source) in taps {
-                        pairs.push(if forward { (target, source, k) } else { (source, target, kernel - 1 - k) });
+                        pairs.push(if forward {
+                            (target, source, k)
+                        } else {
+                            (source, target, kernel - 1 - k)
+                        });
                     }
                 }
                 pairs.sort_unstable();
                 pairs
             };
-            assert_eq!(pairs(Axis::forward(sizes), true), pairs(Axis::transposed(sizes), false));
+            assert_eq!(
+                pairs(Axis::forward(sizes), true),
+                pairs(Axis::transposed(sizes), false)
+            );
         }
     }
 
     #[test]
     fn padding_wider_than_the_input_leaves_outputs_without_taps() {
-        let sizes = AxisSizes { input: 1, output: 7, kernel: 1, stride: 1, dilation: 1, padding: 3 };
+        let sizes = AxisSizes {
+            input: 1,
+            output: 7,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            padding: 3,
+        };
         let axis = Axis::forward(sizes);
-        assert_eq!(axis.taps.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(
+            axis.taps.iter().map(Vec::len).collect::<Vec<_>>(),
+            [0, 0, 0, 1, 0, 0, 0]
+        );
         assert_eq!(sizes.outputs_of(0), (3, 1));
     }
 }

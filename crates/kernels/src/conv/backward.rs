@@ -42,43 +42,71 @@ pub fn conv2d_backward(
     let level = Level::current();
     let kernels = Kernels::of(level);
 
-    let Conv2dGradients { input: to_input, weights: to_weights, bias: to_bias } = gradients;
+    let Conv2dGradients {
+        input: to_input,
+        weights: to_weights,
+        bias: to_bias,
+    } = gradients;
     let tiles = WeightTiles::new(shape, &kernels);
     let panels = panels::transposed(shape, &kernels);
-    let split =
-        Split::new(input.len() + shape.output_len(), weights.len(), shape.batch, tiles.count().min(panels.count()));
-    let to_input = to_input.map(|to| InputGradient::new(shape, &kernels, weights, panels, &split, to));
-    let layout = to_input.as_ref().map_or(plain_layout(shape), |to| to.plan.layout);
+    let split = Split::new(
+        input.len() + shape.output_len(),
+        weights.len(),
+        shape.batch,
+        tiles.count().min(panels.count()),
+    );
+    let to_input =
+        to_input.map(|to| InputGradient::new(shape, &kernels, weights, panels, &split, to));
+    let layout = to_input
+        .as_ref()
+        .map_or(plain_layout(shape), |to| to.plan.layout);
 
     // Each share of the images has sums of its own; what divides the weights divides one share's sums.
-    let mut weight_sums = Scratch::any(if to_weights.is_some() { tiles.len() * split.images } else { 0 });
+    let mut weight_sums = Scratch::any(if to_weights.is_some() {
+        tiles.len() * split.images
+    } else {
+        0
+    });
     let mut bias_sums = vec![0.0_f64; shape.filters * split.images];
     let all_weight_sums = to_weights.is_some().then(|| Shared::new(&mut weight_sums));
     let all_bias_sums = Shared::new(&mut bias_sums);
 
     let image = input.len() / shape.batch;
     let step = images_at_a_time(image + layout.image, shape.output());
-    let group = to_input.as_ref().map_or(1, |to| to.plan.group(&kernels, shape.batch.div_ceil(split.images))).max(step);
+    let group = to_input
+        .as_ref()
+        .map_or(1, |to| {
+            to.plan.group(&kernels, shape.batch.div_ceil(split.images))
+        })
+        .max(step);
     split.run(|task| {
         let range = task.part_of(tiles.count());
-        let weight_sums = all_weight_sums.map(|all| all.part(task.index * tiles.len(), tiles.len()));
+        let weight_sums =
+            all_weight_sums.map(|all| all.part(task.index * tiles.len(), tiles.len()));
         let mut image_sums = Scratch::any(shape.filters);
         // A panel more: the last pixel's vectors may reach beyond it.
         let mut buffer = Scratch::any(group * layout.image + kernels.columns());
         for first in task.images.clone().step_by(group) {
             let count = group.min(task.images.end - first);
-            for (image, buffer) in (first..first + count).zip(buffer.chunks_exact_mut(layout.image)) {
+            for (image, buffer) in (first..first + count).zip(buffer.chunks_exact_mut(layout.image))
+            {
                 gradient.write_image(level, shape, image, layout, buffer, &mut image_sums);
                 if task.part == 0 {
                     // SAFETY: of the tasks with these images, only this one is part 0.
-                    let sums = unsafe { all_bias_sums.slice(task.index * shape.filters, shape.filters) };
-                    sums.iter_mut().zip(image_sums.iter()).for_each(|(total, &sum)| *total += f64::from(sum));
+                    let sums =
+                        unsafe { all_bias_sums.slice(task.index * shape.filters, shape.filters) };
+                    sums.iter_mut()
+                        .zip(image_sums.iter())
+                        .for_each(|(total, &sum)| *total += f64::from(sum));
                 }
             }
             if let Some(sums) = weight_sums {
                 for offset in (0..count).step_by(step) {
                     let images = step.min(count - offset);
-                    let gradient = LaidOut { values: &buffer[offset * layout.image..], layout };
+                    let gradient = LaidOut {
+                        values: &buffer[offset * layout.image..],
+                        layout,
+                    };
                     let input = &input[(first + offset) * image..];
                     let accumulate = first + offset > task.images.start;
                     // SAFETY: tasks have different images, and sums of their own, or different rows.
@@ -98,7 +126,10 @@ pub fn conv2d_backward(
     if let Some(to) = to_bias {
         assert_eq!(to.len(), shape.filters, "conv2d: bias gradient");
         for (filter, to) in to.iter_mut().enumerate() {
-            *to = bias_sums[filter..].iter().step_by(shape.filters).sum::<f64>() as f32;
+            *to = bias_sums[filter..]
+                .iter()
+                .step_by(shape.filters)
+                .sum::<f64>() as f32;
         }
     }
 }
@@ -107,7 +138,11 @@ pub fn conv2d_backward(
 fn plain_layout(shape: &Conv2dShape) -> Layout {
     let [rows, columns] = shape.output();
     let row = columns * shape.filters;
-    Layout { image: rows * row, row, before: 0 }
+    Layout {
+        image: rows * row,
+        row,
+        before: 0,
+    }
 }
 
 /// Images over which all weight tiles pass at a time: few enough to stay in cache, enough that the sums are long.

@@ -39,7 +39,11 @@ impl PackedFilters {
         let panels = panels::forward(shape, &Kernels::of(level));
         let mut packed = vec![0.0; panels.len()];
         pack_forward(shape, &panels, weights, &mut packed);
-        Self { level, panels, packed }
+        Self {
+            level,
+            panels,
+            packed,
+        }
     }
 }
 
@@ -66,7 +70,15 @@ pub fn conv2d_forward(
     let panels = panels::forward(shape, &kernels);
     let mut packed = Scratch::any(panels.len());
     pack_forward(shape, &panels, weights, &mut packed);
-    run(shape, &kernels, input, (&panels, &packed), bias, activation, output);
+    run(
+        shape,
+        &kernels,
+        input,
+        (&panels, &packed),
+        bias,
+        activation,
+        output,
+    );
 }
 
 /// [`conv2d_forward`] with weights that were packed before, at the level at which they were packed.
@@ -83,8 +95,20 @@ pub fn conv2d_forward_packed(
     output: &mut [f32],
 ) {
     let kernels = Kernels::of(weights.level);
-    assert_eq!(weights.panels, panels::forward(shape, &kernels), "conv2d: packed weights");
-    run(shape, &kernels, input, (&weights.panels, &weights.packed), bias, activation, output);
+    assert_eq!(
+        weights.panels,
+        panels::forward(shape, &kernels),
+        "conv2d: packed weights"
+    );
+    run(
+        shape,
+        &kernels,
+        input,
+        (&weights.panels, &weights.packed),
+        bias,
+        activation,
+        output,
+    );
 }
 
 fn run(
@@ -99,10 +123,20 @@ fn run(
     assert_eq!(input.len(), shape.input_len(), "conv2d: input");
     assert_eq!(output.len(), shape.output_len(), "conv2d: output");
     let bias = bias.map(|bias| pad_bias(bias, shape, panels));
-    let weights = Weights { panels, packed, bias: bias.as_deref(), relu: activation == Activation::Relu };
+    let weights = Weights {
+        panels,
+        packed,
+        bias: bias.as_deref(),
+        relu: activation == Activation::Relu,
+    };
 
     let problem = Problem::forward(shape);
-    let split = Split::new(input.len() + output.len(), packed.len(), shape.batch, panels.count());
+    let split = Split::new(
+        input.len() + output.len(),
+        packed.len(),
+        shape.batch,
+        panels.count(),
+    );
     let plan = Plan::new(&problem, kernels, shape.batch.div_ceil(split.images));
     let image_in = input.len() / shape.batch;
     let output = Shared::new(output);
@@ -110,7 +144,11 @@ fn run(
         let images = &task.images;
         let range = task.part_of(panels.count());
         let group = plan.group(kernels, images.len());
-        let mut buffer = Scratch::any(if plan.buffered { group * plan.layout.image } else { 0 });
+        let mut buffer = Scratch::any(if plan.buffered {
+            group * plan.layout.image
+        } else {
+            0
+        });
         for first in images.clone().step_by(group) {
             let count = group.min(images.end - first);
             let source = &input[first * image_in..(first + count) * image_in];
@@ -121,7 +159,16 @@ fn run(
                 source
             };
             // SAFETY: tasks write different images or panels.
-            unsafe { plan.run(kernels, source, &weights, range.clone(), output, (first, count)) }
+            unsafe {
+                plan.run(
+                    kernels,
+                    source,
+                    &weights,
+                    range.clone(),
+                    output,
+                    (first, count),
+                )
+            }
         }
     });
 }
@@ -130,7 +177,10 @@ fn run(
 fn pad_bias(bias: &[f32], shape: &Conv2dShape, panels: &Panels) -> Scratch {
     assert_eq!(bias.len(), shape.filters, "conv2d: bias");
     let mut padded = Scratch::zeros(panels.padded * panels.groups);
-    for (to, from) in padded.chunks_exact_mut(panels.padded).zip(bias.chunks_exact(panels.columns)) {
+    for (to, from) in padded
+        .chunks_exact_mut(panels.padded)
+        .zip(bias.chunks_exact(panels.columns))
+    {
         to[..panels.columns].copy_from_slice(from);
     }
     padded

@@ -43,7 +43,11 @@ impl OutputGradient<'_> {
                 let pool = gradient.shape();
                 let found = [pool.batch, pool.height, pool.width, pool.channels];
                 let [rows, columns] = shape.output();
-                assert_eq!(found, [shape.batch, rows, columns, shape.filters], "output gradient's shape");
+                assert_eq!(
+                    found,
+                    [shape.batch, rows, columns, shape.filters],
+                    "output gradient's shape"
+                );
             }
         }
     }
@@ -64,13 +68,20 @@ impl OutputGradient<'_> {
         let mut unpooled = None;
         let (gradient, output) = match self {
             Self::Linear { gradient } => (&gradient[image * length..][..length], None),
-            Self::Relu { gradient, output } => {
-                (&gradient[image * length..][..length], Some(&output[image * length..][..length]))
-            }
-            Self::NormPool { gradient, activation } => {
+            Self::Relu { gradient, output } => (
+                &gradient[image * length..][..length],
+                Some(&output[image * length..][..length]),
+            ),
+            Self::NormPool {
+                gradient,
+                activation,
+            } => {
                 let written = unpooled.insert(Scratch::any(length));
                 gradient.write_image(level, image, written);
-                (&written[..], (*activation == Activation::Relu).then(|| gradient.input_image(image)))
+                (
+                    &written[..],
+                    (*activation == Activation::Relu).then(|| gradient.input_image(image)),
+                )
             }
         };
         layout.rows(to, rows, row, |y, to| {
@@ -90,7 +101,10 @@ multiversioned! {
 #[inline(always)]
 fn linear_body(gradient: &[f32], to: &mut [f32], sums: &mut [f32]) {
     let filters = sums.len();
-    for (to, gradient) in to.chunks_exact_mut(filters).zip(gradient.chunks_exact(filters)) {
+    for (to, gradient) in to
+        .chunks_exact_mut(filters)
+        .zip(gradient.chunks_exact(filters))
+    {
         for ((to, sum), &gradient) in to.iter_mut().zip(sums.iter_mut()).zip(gradient) {
             *to = gradient;
             *sum += gradient;
@@ -105,9 +119,13 @@ multiversioned! {
 #[inline(always)]
 fn relu_body(gradient: &[f32], output: &[f32], to: &mut [f32], sums: &mut [f32]) {
     let filters = sums.len();
-    let rows = gradient.chunks_exact(filters).zip(output.chunks_exact(filters));
+    let rows = gradient
+        .chunks_exact(filters)
+        .zip(output.chunks_exact(filters));
     for (to, (gradient, output)) in to.chunks_exact_mut(filters).zip(rows) {
-        for (((to, sum), &gradient), &output) in to.iter_mut().zip(sums.iter_mut()).zip(gradient).zip(output) {
+        for (((to, sum), &gradient), &output) in
+            to.iter_mut().zip(sums.iter_mut()).zip(gradient).zip(output)
+        {
             let passed = if output > 0.0 { gradient } else { 0.0 };
             *to = passed;
             *sum += passed;

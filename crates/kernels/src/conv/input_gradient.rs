@@ -28,8 +28,17 @@ impl<'a> InputGradient<'a> {
         assert_eq!(to.len(), shape.input_len(), "conv2d: input gradient");
         let mut packed = Scratch::any(panels.len());
         pack_transposed(shape, &panels, weights, &mut packed);
-        let plan = Plan::new(&Problem::transposed(shape), kernels, shape.batch.div_ceil(split.images));
-        Self { plan, panels, packed, to: Shared::new(to) }
+        let plan = Plan::new(
+            &Problem::transposed(shape),
+            kernels,
+            shape.batch.div_ceil(split.images),
+        );
+        Self {
+            plan,
+            panels,
+            packed,
+            to: Shared::new(to),
+        }
     }
 
     /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in the plan's layout.
@@ -37,10 +46,24 @@ impl<'a> InputGradient<'a> {
     /// # Safety
     ///
     /// No other task may have the same images and part.
-    pub(super) unsafe fn run(&self, kernels: &Kernels, buffer: &[f32], task: &Share, images: (usize, usize)) {
+    pub(super) unsafe fn run(
+        &self,
+        kernels: &Kernels,
+        buffer: &[f32],
+        task: &Share,
+        images: (usize, usize),
+    ) {
         let range = task.part_of(self.panels.count());
-        let weights = Weights { panels: &self.panels, packed: &self.packed, bias: None, relu: false };
+        let weights = Weights {
+            panels: &self.panels,
+            packed: &self.packed,
+            bias: None,
+            relu: false,
+        };
         // SAFETY: as the caller promises.
-        unsafe { self.plan.run(kernels, buffer, &weights, range, self.to, images) }
+        unsafe {
+            self.plan
+                .run(kernels, buffer, &weights, range, self.to, images)
+        }
     }
 }

@@ -41,7 +41,14 @@ impl Panels {
     pub(crate) fn new(kernels: &Kernels, rows: usize, columns: usize, groups: usize) -> Self {
         let full = kernels.columns();
         let padded = columns.next_multiple_of(kernels.lanes);
-        Self { rows, columns, full, padded, per_group: columns.div_ceil(full), groups }
+        Self {
+            rows,
+            columns,
+            full,
+            padded,
+            per_group: columns.div_ceil(full),
+            groups,
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -57,19 +64,32 @@ impl Panels {
         let (group, column) = (index / self.per_group, index % self.per_group * self.full);
         let columns = self.full.min(self.columns - column);
         let padded = self.full.min(self.padded - column);
-        Panel { group, column, columns, padded, start: self.rows * (group * self.padded + column) }
+        Panel {
+            group,
+            column,
+            columns,
+            padded,
+            start: self.rows * (group * self.padded + column),
+        }
     }
 
     /// Runs `fill(panel, its part of packed)` for each panel, in parallel.
     pub(super) fn fill(&self, packed: &mut [f32], fill: impl Fn(Panel, &mut [f32]) + Sync) {
         assert_eq!(packed.len(), self.len(), "packed weights");
         let packed = Shared::new(packed);
-        parallel::tasks(self.count().min(parallel::threads_for(self.len())), |task, tasks| {
-            for panel in parallel::share(self.count(), task, tasks).map(|index| self.panel(index)) {
-                // SAFETY: panels do not overlap, and each is filled by one task.
-                fill(panel, unsafe { packed.slice(panel.start, self.rows * panel.padded) });
-            }
-        });
+        parallel::tasks(
+            self.count().min(parallel::threads_for(self.len())),
+            |task, tasks| {
+                for panel in
+                    parallel::share(self.count(), task, tasks).map(|index| self.panel(index))
+                {
+                    // SAFETY: panels do not overlap, and each is filled by one task.
+                    fill(panel, unsafe {
+                        packed.slice(panel.start, self.rows * panel.padded)
+                    });
+                }
+            },
+        );
     }
 }
 

@@ -73,9 +73,14 @@ impl Plan {
         } else {
             sliding.padded.max(sliding.before + width)
         };
-        let layout =
-            Layout { image: height * padded * channels, row: padded * channels, before: sliding.before * channels };
-        let across: Vec<(usize, usize)> = (0..problem.x.kernel).map(|k| (k, k * sliding.dilation)).collect();
+        let layout = Layout {
+            image: height * padded * channels,
+            row: padded * channels,
+            before: sliding.before * channels,
+        };
+        let across: Vec<(usize, usize)> = (0..problem.x.kernel)
+            .map(|k| (k, k * sliding.dilation))
+            .collect();
         let mut plan = Self::empty(problem, Order::Pixels, layout, padded != width);
         plan.stride = sliding.step * channels;
         for down in &problem.y.taps {
@@ -91,7 +96,11 @@ impl Plan {
         let plain = height * width * channels;
         // Rows a multiple of 2 KiB apart share two sets of a 32 KiB L1 cache: the lines of 14 of them crowd each other out.
         let skew = if plain.is_multiple_of(512) { 16 } else { 0 };
-        let layout = Layout { image: plain + skew, row: width * channels, before: 0 };
+        let layout = Layout {
+            image: plain + skew,
+            row: width * channels,
+            before: 0,
+        };
         let mut tiles = Self::empty(problem, Order::Images, layout, skew != 0);
         tiles.stride = layout.image;
         for down in &problem.y.taps {
@@ -129,12 +138,18 @@ impl Plan {
                 let a = y * self.layout.row + x * problem.source[2];
                 let b = (ky * problem.x.kernel + kx) * length;
                 match self.runs[start..].last_mut() {
-                    Some(last) if last.a + last.length == a && last.b + last.length == b => last.length += length,
+                    Some(last) if last.a + last.length == a && last.b + last.length == b => {
+                        last.length += length
+                    }
                     _ => self.runs.push(Run { a, b, length }),
                 }
             }
         }
-        let end = self.runs[start..].iter().map(|run| run.a + run.length).max().unwrap_or(0);
+        let end = self.runs[start..]
+            .iter()
+            .map(|run| run.a + run.length)
+            .max()
+            .unwrap_or(0);
         self.reach = self.reach.max(end + (problem.groups - 1) * length);
         self.ranges.push(start..self.runs.len());
     }
@@ -142,7 +157,11 @@ impl Plan {
     /// Images to work on at a time.
     pub(crate) fn group(&self, kernels: &Kernels, images: usize) -> usize {
         let fitting = GROUP_BYTES / (self.layout.image * size_of::<f32>()).max(1);
-        let least = if self.order == Order::Images { kernels.rows } else { 1 };
+        let least = if self.order == Order::Images {
+            kernels.rows
+        } else {
+            1
+        };
         let group = fitting.max(least).min(images).max(1);
         // Groups as even as possible.
         images.div_ceil(images.div_ceil(group).max(1)).max(1)
@@ -162,11 +181,25 @@ impl Plan {
         target: Shared<f32>,
         (first, images): (usize, usize),
     ) {
-        let Weights { panels, packed, bias, relu } = *weights;
+        let Weights {
+            panels,
+            packed,
+            bias,
+            relu,
+        } = *weights;
         let [height, width, channels] = self.target;
-        assert!(packed.len() == panels.len() && panels.rows == self.rows, "packed weights");
-        assert!(bias.is_none_or(|bias| bias.len() == panels.padded * panels.groups), "bias");
-        assert!(source.len() >= (images - 1) * self.layout.image + self.reach, "source");
+        assert!(
+            packed.len() == panels.len() && panels.rows == self.rows,
+            "packed weights"
+        );
+        assert!(
+            bias.is_none_or(|bias| bias.len() == panels.padded * panels.groups),
+            "bias"
+        );
+        assert!(
+            source.len() >= (images - 1) * self.layout.image + self.reach,
+            "source"
+        );
         let length = height * width * channels;
         assert!(target.len() >= (first + images) * length, "target");
         let target = target.pointer(first * length);
@@ -179,8 +212,9 @@ impl Plan {
                     a_stride: self.stride,
                     runs: &self.runs[self.ranges[runs].clone()],
                     b: packed.as_ptr().add(panel.start),
-                    bias: bias
-                        .map_or(std::ptr::null(), |bias| bias[panel.group * panels.padded + panel.column..].as_ptr()),
+                    bias: bias.map_or(std::ptr::null(), |bias| {
+                        bias[panel.group * panels.padded + panel.column..].as_ptr()
+                    }),
                     relu,
                     c: target.add(c + panel.group * panels.columns + panel.column),
                     c_stride,
@@ -203,7 +237,10 @@ impl Plan {
                         for pixel in 0..pixels {
                             for (image, rows) in kernels.tiles(images) {
                                 let c = (image * pixels + pixel) * channels;
-                                kernels.inner(rows, &tile(image * self.layout.image, pixel, c, pixels * channels));
+                                kernels.inner(
+                                    rows,
+                                    &tile(image * self.layout.image, pixel, c, pixels * channels),
+                                );
                             }
                         }
                     }

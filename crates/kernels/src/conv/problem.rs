@@ -38,19 +38,34 @@ impl Problem {
     pub(crate) fn forward(shape: &Conv2dShape) -> Self {
         let [y, x] = [0, 1].map(|axis| Axis::forward(axis_sizes(shape, axis)));
         let (source, target) = Self::ends(shape);
-        Self { y, x, source, target, groups: shape.groups }
+        Self {
+            y,
+            x,
+            source,
+            target,
+            groups: shape.groups,
+        }
     }
 
     /// Gradient of the output to gradient of the input.
     pub(crate) fn transposed(shape: &Conv2dShape) -> Self {
         let [y, x] = [0, 1].map(|axis| Axis::transposed(axis_sizes(shape, axis)));
         let (target, source) = Self::ends(shape);
-        Self { y, x, source, target, groups: shape.groups }
+        Self {
+            y,
+            x,
+            source,
+            target,
+            groups: shape.groups,
+        }
     }
 
     fn ends(shape: &Conv2dShape) -> ([usize; 3], [usize; 3]) {
         let [rows, columns] = shape.output();
-        ([shape.height, shape.width, shape.channels], [rows, columns, shape.filters])
+        (
+            [shape.height, shape.width, shape.channels],
+            [rows, columns, shape.filters],
+        )
     }
 
     /// Copies plain images into `buffer` in `layout`.

@@ -40,7 +40,18 @@ impl Conv2d {
     pub fn new(input: [usize; 4], filters: usize, kernel: [usize; 2]) -> Self {
         let [batch, height, width, channels] = input;
         let (stride, padding, dilation, groups) = ([1; 2], [0; 4], [1; 2], 1);
-        Self { batch, height, width, channels, filters, kernel, stride, padding, dilation, groups }
+        Self {
+            batch,
+            height,
+            width,
+            channels,
+            filters,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+        }
     }
 
     /// A dense layer: a 1×1 convolution of 1×1 images. Input `[batch, inputs]`, weights `[outputs, inputs]` (PyTorch's `Linear`,
@@ -52,7 +63,10 @@ impl Conv2d {
     /// This convolution with the same zeros on all four sides.
     #[must_use]
     pub fn padded(self, zeros: usize) -> Self {
-        Self { padding: [zeros; 4], ..self }
+        Self {
+            padding: [zeros; 4],
+            ..self
+        }
     }
 
     /// Checks that the sizes fit together.
@@ -72,28 +86,70 @@ impl Conv2d {
             ("groups", self.groups),
         ];
         if let Some(&(name, _)) = named.iter().find(|(_, size)| *size == 0) {
-            return Err(ShapeError::Zero { operation: OPERATION, name });
+            return Err(ShapeError::Zero {
+                operation: OPERATION,
+                name,
+            });
         }
-        let Self { channels, filters, groups, .. } = self;
+        let Self {
+            channels,
+            filters,
+            groups,
+            ..
+        } = self;
         if channels % groups != 0 || filters % groups != 0 {
-            return Err(ShapeError::Groups { groups, channels, filters });
+            return Err(ShapeError::Groups {
+                groups,
+                channels,
+                filters,
+            });
         }
-        let output = [self.extent(0, self.height, "rows")?, self.extent(1, self.width, "columns")?];
-        let padded = [self.height + self.padding[0] + self.padding[2], self.width + self.padding[1] + self.padding[3]];
+        let output = [
+            self.extent(0, self.height, "rows")?,
+            self.extent(1, self.width, "columns")?,
+        ];
+        let padded = [
+            self.height + self.padding[0] + self.padding[2],
+            self.width + self.padding[1] + self.padding[3],
+        ];
         elements(OPERATION, &[self.batch, padded[0], padded[1], channels])?;
         elements(OPERATION, &[self.batch, output[0], output[1], filters])?;
-        elements(OPERATION, &[filters.saturating_add(64), channels + 64, self.kernel[0], self.kernel[1]])?;
-        Ok(Conv2dShape { sizes: self, output })
+        elements(
+            OPERATION,
+            &[
+                filters.saturating_add(64),
+                channels + 64,
+                self.kernel[0],
+                self.kernel[1],
+            ],
+        )?;
+        Ok(Conv2dShape {
+            sizes: self,
+            output,
+        })
     }
 
     /// The output's size along one axis.
     fn extent(&self, axis: usize, input: usize, name: &'static str) -> Result<usize, ShapeError> {
-        let too_large = ShapeError::TooLarge { operation: OPERATION };
-        let size = input.checked_add(self.padding[axis]).and_then(|size| size.checked_add(self.padding[axis + 2]));
-        let window = (self.kernel[axis] - 1).checked_mul(self.dilation[axis]).and_then(|span| span.checked_add(1));
-        let (Some(size), Some(window)) = (size, window) else { return Err(too_large) };
+        let too_large = ShapeError::TooLarge {
+            operation: OPERATION,
+        };
+        let size = input
+            .checked_add(self.padding[axis])
+            .and_then(|size| size.checked_add(self.padding[axis + 2]));
+        let window = (self.kernel[axis] - 1)
+            .checked_mul(self.dilation[axis])
+            .and_then(|span| span.checked_add(1));
+        let (Some(size), Some(window)) = (size, window) else {
+            return Err(too_large);
+        };
         if window > size {
-            return Err(ShapeError::Window { operation: OPERATION, axis: name, window, size });
+            return Err(ShapeError::Window {
+                operation: OPERATION,
+                axis: name,
+                window,
+                size,
+            });
         }
         Ok((size - window) / self.stride[axis] + 1)
     }

@@ -37,10 +37,22 @@ impl Split {
     /// otherwise (or where there are too few images) the weights.
     pub(crate) fn new(activations: usize, weights: usize, batch: usize, panels: usize) -> Self {
         let threads = parallel::threads_for(activations.saturating_add(weights));
-        let whole = Self { batch, images: 1, parts: 1 };
-        let by_images = Self { images: threads.min(batch), ..whole };
-        let by_panels = Self { parts: threads.min(panels), ..whole };
-        if by_images.images > by_panels.parts || (by_images.images == by_panels.parts && activations >= weights) {
+        let whole = Self {
+            batch,
+            images: 1,
+            parts: 1,
+        };
+        let by_images = Self {
+            images: threads.min(batch),
+            ..whole
+        };
+        let by_panels = Self {
+            parts: threads.min(panels),
+            ..whole
+        };
+        if by_images.images > by_panels.parts
+            || (by_images.images == by_panels.parts && activations >= weights)
+        {
             by_images
         } else {
             by_panels
@@ -51,7 +63,12 @@ impl Split {
     pub(crate) fn run(&self, work: impl Fn(Share) + Sync) {
         parallel::tasks(self.images * self.parts, |task, _| {
             let (index, part) = (task / self.parts, task % self.parts);
-            work(Share { index, images: share(self.batch, index, self.images), part, parts: self.parts });
+            work(Share {
+                index,
+                images: share(self.batch, index, self.images),
+                part,
+                parts: self.parts,
+            });
         });
     }
 }

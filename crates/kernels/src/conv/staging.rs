@@ -18,7 +18,10 @@ impl Staging {
     /// At least `rows` rows of `length` floats.
     pub(super) fn new(rows: usize, length: usize) -> Self {
         let pitch = length | 1;
-        Self { floats: Scratch::any(rows * pitch), pitch }
+        Self {
+            floats: Scratch::any(rows * pitch),
+            pitch,
+        }
     }
 
     /// The rows.

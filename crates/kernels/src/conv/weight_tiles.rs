@@ -42,9 +42,14 @@ impl WeightTiles {
         let row_length = shape.width * shape.channels;
         // Without padding, dilation or groups, a kernel row meets consecutive floats of the input.
         let whole = (0, width.output);
-        let joined =
-            shape.dilation[1] == 1 && shape.groups == 1 && (0..kernel_columns).all(|k| width.outputs_of(k) == whole);
-        let (across, length) = if joined { (1, kernel_columns * channels) } else { (kernel_columns, channels) };
+        let joined = shape.dilation[1] == 1
+            && shape.groups == 1
+            && (0..kernel_columns).all(|k| width.outputs_of(k) == whole);
+        let (across, length) = if joined {
+            (1, kernel_columns * channels)
+        } else {
+            (kernel_columns, channels)
+        };
         let mut tiles = Vec::new();
         for group in 0..shape.groups {
             for ky in 0..kernel_rows {
@@ -52,16 +57,35 @@ impl WeightTiles {
                 for kx in 0..across {
                     let x = width.outputs_of(kx);
                     let first = height.input_at(y.0, ky).zip(width.input_at(x.0, kx));
-                    let start = first.map_or(0, |(y, x)| y * row_length + x * shape.channels + group * channels);
+                    let start = first.map_or(0, |(y, x)| {
+                        y * row_length + x * shape.channels + group * channels
+                    });
                     for (offset, rows) in kernels.tiles(length) {
                         let row = (ky * kernel_columns + kx) * channels + offset;
-                        tiles.push(WeightTile { group, row, rows, a: start + offset, y, x });
+                        tiles.push(WeightTile {
+                            group,
+                            row,
+                            rows,
+                            a: start + offset,
+                            y,
+                            x,
+                        });
                     }
                 }
             }
         }
-        let input = [shape.height * row_length, shape.stride[0] * row_length, shape.stride[1] * shape.channels];
-        Self { kernels: *kernels, tiles, panels: panels::forward(shape, kernels), input, output: shape.output() }
+        let input = [
+            shape.height * row_length,
+            shape.stride[0] * row_length,
+            shape.stride[1] * shape.channels,
+        ];
+        Self {
+            kernels: *kernels,
+            tiles,
+            panels: panels::forward(shape, kernels),
+            input,
+            output: shape.output(),
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -93,7 +117,10 @@ impl WeightTiles {
         let panels = &self.panels;
         let [image, row, column] = self.input;
         assert!(input.len() >= images * image, "input");
-        assert!(gradient.values.len() >= images * gradient.layout.image + panels.full, "gradient");
+        assert!(
+            gradient.values.len() >= images * gradient.layout.image + panels.full,
+            "gradient"
+        );
         assert!(sums.len() >= panels.len(), "weight gradient");
         for index in 0..panels.per_group {
             let mut packed = None;
@@ -104,10 +131,24 @@ impl WeightTiles {
                 unsafe {
                     let outer = Outer {
                         a: input.as_ptr().add(tile.a),
-                        b: columns.start.add(tile.y.0 * columns.row + tile.x.0 * columns.pixel),
-                        images: Walk { count: images, a: image, b: columns.image },
-                        height: Walk { count: tile.y.1, a: row, b: columns.row },
-                        width: Walk { count: tile.x.1, a: column, b: columns.pixel },
+                        b: columns
+                            .start
+                            .add(tile.y.0 * columns.row + tile.x.0 * columns.pixel),
+                        images: Walk {
+                            count: images,
+                            a: image,
+                            b: columns.image,
+                        },
+                        height: Walk {
+                            count: tile.y.1,
+                            a: row,
+                            b: columns.row,
+                        },
+                        width: Walk {
+                            count: tile.x.1,
+                            a: column,
+                            b: columns.pixel,
+                        },
                         c: sums.pointer(panel.start + tile.row * panel.padded),
                         c_stride: panel.padded,
                         accumulate,
@@ -133,22 +174,39 @@ impl WeightTiles {
         let filters = panels.columns * panels.groups;
         let from = layout.before + panel.group * panels.columns + panel.column;
         if filters <= panels.full {
-            return Columns { start: values[from..].as_ptr(), image: layout.image, row: layout.row, pixel: filters };
+            return Columns {
+                start: values[from..].as_ptr(),
+                image: layout.image,
+                row: layout.row,
+                pixel: filters,
+            };
         }
         let [rows, width] = self.output;
         let (pixel, row) = (panel.padded, width * panel.padded);
-        if packed.as_ref().is_none_or(|(group, _)| *group != panel.group) {
+        if packed
+            .as_ref()
+            .is_none_or(|(group, _)| *group != panel.group)
+        {
             let mut copy = Scratch::any(images * rows * row);
             let mut to = copy.chunks_exact_mut(pixel);
-            for start in (0..images).flat_map(|n| (0..rows).map(move |y| from + n * layout.image + y * layout.row)) {
+            for start in (0..images)
+                .flat_map(|n| (0..rows).map(move |y| from + n * layout.image + y * layout.row))
+            {
                 for (x, to) in (0..width).zip(&mut to) {
                     to.copy_from_slice(&values[start + x * filters..][..pixel]);
                 }
             }
             *packed = Some((panel.group, copy));
         }
-        let start = packed.as_ref().map_or(values.as_ptr(), |(_, copy)| copy.as_ptr());
-        Columns { start, image: rows * row, row, pixel }
+        let start = packed
+            .as_ref()
+            .map_or(values.as_ptr(), |(_, copy)| copy.as_ptr());
+        Columns {
+            start,
+            image: rows * row,
+            row,
+            pixel,
+        }
     }
 
     /// Adds up some copies of the sums in their order, and writes them as `[filters, channels / groups, kernel rows, kernel
@@ -159,26 +217,40 @@ impl WeightTiles {
         let (rows, taps) = (panels.rows, shape.taps());
         let (channels, step) = (rows / taps, Staging::channels(taps));
         let to = Shared::new(to);
-        parallel::tasks(parallel::threads_for(sums.len()).min(panels.count()), |task, tasks| {
-            let mut staging = Staging::new(panels.full, step * taps);
-            for panel in parallel::share(panels.count(), task, tasks).map(|index| panels.panel(index)) {
-                let filter = panel.group * panels.columns + panel.column;
-                // SAFETY: each panel's filters are one task's.
-                let to = unsafe { to.slice(filter * rows, panel.columns * rows) };
-                for first in (0..channels).step_by(step) {
-                    let count = step.min(channels - first);
-                    for (channel, tap) in (0..count).flat_map(|channel| (0..taps).map(move |tap| (channel, tap))) {
-                        let at = panel.start + (tap * channels + first + channel) * panel.padded;
-                        let mut copies = sums.chunks_exact(self.len()).map(|copy| &copy[at..at + panel.columns]);
-                        staging.set_column(channel * taps + tap, copies.next().unwrap_or_default());
-                        copies.for_each(|copy| staging.add_column(channel * taps + tap, copy));
-                    }
-                    for (to, from) in to.chunks_exact_mut(rows).zip(staging.rows()) {
-                        to[first * taps..][..count * taps].copy_from_slice(&from[..count * taps]);
+        parallel::tasks(
+            parallel::threads_for(sums.len()).min(panels.count()),
+            |task, tasks| {
+                let mut staging = Staging::new(panels.full, step * taps);
+                for panel in
+                    parallel::share(panels.count(), task, tasks).map(|index| panels.panel(index))
+                {
+                    let filter = panel.group * panels.columns + panel.column;
+                    // SAFETY: each panel's filters are one task's.
+                    let to = unsafe { to.slice(filter * rows, panel.columns * rows) };
+                    for first in (0..channels).step_by(step) {
+                        let count = step.min(channels - first);
+                        for (channel, tap) in
+                            (0..count).flat_map(|channel| (0..taps).map(move |tap| (channel, tap)))
+                        {
+                            let at =
+                                panel.start + (tap * channels + first + channel) * panel.padded;
+                            let mut copies = sums
+                                .chunks_exact(self.len())
+                                .map(|copy| &copy[at..at + panel.columns]);
+                            staging.set_column(
+                                channel * taps + tap,
+                                copies.next().unwrap_or_default(),
+                            );
+                            copies.for_each(|copy| staging.add_column(channel * taps + tap, copy));
+                        }
+                        for (to, from) in to.chunks_exact_mut(rows).zip(staging.rows()) {
+                            to[first * taps..][..count * taps]
+                                .copy_from_slice(&from[..count * taps]);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile
             let mut a = tile.a.add(run.a);
             let mut b = tile.b.add(run.b * VECTORS * S::LANES);
             for _ in 0..run.length {
-                let row: [S::Vector; VECTORS] = std::array::from_fn(|v| S::load(b.add(v * S::LANES)));
+                let row: [S::Vector; VECTORS] =
+                    std::array::from_fn(|v| S::load(b.add(v * S::LANES)));
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let x = S::splat(a.add(i * stride));
                     for (sum, &b) in sums.iter_mut().zip(&row) {

@@ -74,11 +74,17 @@ const PORTABLE: Kernels = Kernels {
     lanes: 8,
     rows: 2,
     inner: &[
-        [inner::tile::<Portable, 1, 1> as InnerFn, inner::tile::<Portable, 1, 2>],
+        [
+            inner::tile::<Portable, 1, 1> as InnerFn,
+            inner::tile::<Portable, 1, 2>,
+        ],
         [inner::tile::<Portable, 2, 1>, inner::tile::<Portable, 2, 2>],
     ],
     outer: &[
-        [outer::tile::<Portable, 1, 1> as OuterFn, outer::tile::<Portable, 1, 2>],
+        [
+            outer::tile::<Portable, 1, 1> as OuterFn,
+            outer::tile::<Portable, 1, 2>,
+        ],
         [outer::tile::<Portable, 2, 1>, outer::tile::<Portable, 2, 2>],
     ],
 };
@@ -102,7 +108,11 @@ impl Kernels {
 
     /// Vectors that `columns` columns take: 1 or 2.
     pub(crate) fn vectors(&self, columns: usize) -> usize {
-        debug_assert!((1..=self.columns()).contains(&columns), "a panel has 1 to {} columns", self.columns());
+        debug_assert!(
+            (1..=self.columns()).contains(&columns),
+            "a panel has 1 to {} columns",
+            self.columns()
+        );
         if columns <= self.lanes { 1 } else { 2 }
     }
 

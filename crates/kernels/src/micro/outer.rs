@@ -46,7 +46,8 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile
                 let mut a = tile.a.add(n * tile.images.a + y * tile.height.a);
                 let mut b = tile.b.add(n * tile.images.b + y * tile.height.b);
                 for _ in 0..tile.width.count {
-                    let row: [S::Vector; VECTORS] = std::array::from_fn(|v| S::load(b.add(v * S::LANES)));
+                    let row: [S::Vector; VECTORS] =
+                        std::array::from_fn(|v| S::load(b.add(v * S::LANES)));
                     for (i, sums) in sums.iter_mut().enumerate() {
                         let x = S::splat(a.add(i));
                         for (sum, &b) in sums.iter_mut().zip(&row) {
@@ -62,7 +63,14 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile
         for (i, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 let c = tile.c.add(i * tile.c_stride + v * S::LANES);
-                S::store(c, if tile.accumulate { S::add(S::load(c), sum) } else { sum });
+                S::store(
+                    c,
+                    if tile.accumulate {
+                        S::add(S::load(c), sum)
+                    } else {
+                        sum
+                    },
+                );
             }
         }
     }

@@ -45,13 +45,33 @@ impl<'a> NormPoolGradient<'a> {
         gradient: &'a [f32],
     ) -> Self {
         assert_eq!(input.len(), shape.input_len(), "pool2d: input");
-        assert_eq!(gradient.len(), shape.output_len(), "pool2d: output gradient");
+        assert_eq!(
+            gradient.len(),
+            shape.output_len(),
+            "pool2d: output gradient"
+        );
         assert_eq!(state.winners.len(), shape.output_len(), "pool2d: state");
-        let normalized = if gamma.is_some() { shape.output_len() } else { 0 };
+        let normalized = if gamma.is_some() {
+            shape.output_len()
+        } else {
+            0
+        };
         assert_eq!(state.maxima.len(), normalized, "batch norm: state");
-        assert_eq!(state.mean.len(), gamma.map_or(0, <[f32]>::len), "batch norm: state");
+        assert_eq!(
+            state.mean.len(),
+            gamma.map_or(0, <[f32]>::len),
+            "batch norm: state"
+        );
         let windows = shape.windows();
-        let mut this = Self { shape: *shape, input, state, gradient, windows, sums: Vec::new(), coefficients: None };
+        let mut this = Self {
+            shape: *shape,
+            input,
+            state,
+            gradient,
+            windows,
+            sums: Vec::new(),
+            coefficients: None,
+        };
         if let Some(gamma) = gamma {
             assert_eq!(gamma.len(), shape.channels, "batch norm: gamma");
             this.sums = this.reduce();
@@ -67,9 +87,15 @@ impl<'a> NormPoolGradient<'a> {
     /// When there was no normalisation, or a slice is not of that length.
     pub fn write_parameters(&self, gamma: &mut [f32], beta: &mut [f32]) {
         assert!(self.coefficients.is_some(), "batch norm: there was none");
-        assert_eq!((gamma.len(), beta.len()), (self.shape.channels, self.shape.channels), "batch norm: gradients");
+        assert_eq!(
+            (gamma.len(), beta.len()),
+            (self.shape.channels, self.shape.channels),
+            "batch norm: gradients"
+        );
         let (constant, product) = self.sums.split_at(self.shape.channels);
-        beta.iter_mut().zip(constant).for_each(|(to, &sum)| *to = sum as f32);
+        beta.iter_mut()
+            .zip(constant)
+            .for_each(|(to, &sum)| *to = sum as f32);
         for ((to, &sum), &inverse) in gamma.iter_mut().zip(product).zip(&self.state.inverse) {
             *to = (sum * f64::from(inverse)) as f32;
         }
@@ -85,12 +111,15 @@ impl<'a> NormPoolGradient<'a> {
         let level = Level::current();
         let length = self.shape.image_in();
         let to = Shared::new(to);
-        parallel::tasks(parallel::threads_for(self.input.len()).min(self.shape.batch), |task, tasks| {
-            for image in share(self.shape.batch, task, tasks) {
-                // SAFETY: each image is one task's.
-                self.write_image(level, image, unsafe { to.slice(image * length, length) });
-            }
-        });
+        parallel::tasks(
+            parallel::threads_for(self.input.len()).min(self.shape.batch),
+            |task, tasks| {
+                for image in share(self.shape.batch, task, tasks) {
+                    // SAFETY: each image is one task's.
+                    self.write_image(level, image, unsafe { to.slice(image * length, length) });
+                }
+            },
+        );
     }
 
     /// The shape.
@@ -106,9 +135,21 @@ impl<'a> NormPoolGradient<'a> {
     /// Writes one image of the gradient.
     pub(crate) fn write_image(&self, level: Level, image: usize, to: &mut [f32]) {
         let range = image * self.shape.image_out()..(image + 1) * self.shape.image_out();
-        scatter(level, self, &self.gradient[range.clone()], &self.state.winners[range], to);
+        scatter(
+            level,
+            self,
+            &self.gradient[range.clone()],
+            &self.state.winners[range],
+            to,
+        );
         if let Some(coefficients) = &self.coefficients {
-            normalize(level, coefficients, &self.state.mean, self.input_image(image), to);
+            normalize(
+                level,
+                coefficients,
+                &self.state.mean,
+                self.input_image(image),
+                to,
+            );
         }
     }
 
@@ -119,21 +160,49 @@ impl<'a> NormPoolGradient<'a> {
         sum_images(&self.shape, |image, sums| {
             let range = image * length..(image + 1) * length;
             let mut part = Scratch::zeros(2 * channels);
-            let (gradient, winners) = (&self.gradient[range.clone()], &self.state.winners[range.clone()]);
-            reduce_image(level, self.state, gradient, winners, &self.state.maxima[range], &mut part);
-            sums.iter_mut().zip(part.iter()).for_each(|(sum, &part)| *sum += f64::from(part));
+            let (gradient, winners) = (
+                &self.gradient[range.clone()],
+                &self.state.winners[range.clone()],
+            );
+            reduce_image(
+                level,
+                self.state,
+                gradient,
+                winners,
+                &self.state.maxima[range],
+                &mut part,
+            );
+            sums.iter_mut()
+                .zip(part.iter())
+                .for_each(|(sum, &part)| *sum += f64::from(part));
         })
     }
 
     fn coefficients(&self, gamma: &[f32]) -> Coefficients {
         let inverse = &self.state.inverse;
-        let scale = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+        let scale = gamma
+            .iter()
+            .zip(inverse)
+            .map(|(gamma, inverse)| gamma * inverse)
+            .collect();
         let count = (self.shape.batch * self.shape.height * self.shape.width) as f64;
-        let share = if self.state.of_batch { 1.0 / count } else { 0.0 };
+        let share = if self.state.of_batch {
+            1.0 / count
+        } else {
+            0.0
+        };
         let (constant, product) = self.sums.split_at(self.shape.channels);
         let constant = constant.iter().map(|sum| (sum * share) as f32).collect();
-        let slope = product.iter().zip(inverse).map(|(sum, &i)| (sum * share * f64::from(i).powi(2)) as f32).collect();
-        Coefficients { scale, constant, slope }
+        let slope = product
+            .iter()
+            .zip(inverse)
+            .map(|(sum, &i)| (sum * share * f64::from(i).powi(2)) as f32)
+            .collect();
+        Coefficients {
+            scale,
+            constant,
+            slope,
+        }
     }
 }
 
@@ -143,14 +212,31 @@ multiversioned! {
 }
 
 #[inline(always)]
-fn reduce_image_body(state: &NormPoolState, gradient: &[f32], winners: &[u16], maxima: &[f32], sums: &mut [f32]) {
+fn reduce_image_body(
+    state: &NormPoolState,
+    gradient: &[f32],
+    winners: &[u16],
+    maxima: &[f32],
+    sums: &mut [f32],
+) {
     let channels = state.mean.len();
     let (constant, product) = sums.split_at_mut(channels);
-    let pixels = gradient.chunks_exact(channels).zip(winners.chunks_exact(channels)).zip(maxima.chunks_exact(channels));
+    let pixels = gradient
+        .chunks_exact(channels)
+        .zip(winners.chunks_exact(channels))
+        .zip(maxima.chunks_exact(channels));
     for ((gradient, winners), maxima) in pixels {
-        let (constant, product, mean) = (&mut constant[..channels], &mut product[..channels], &state.mean[..channels]);
+        let (constant, product, mean) = (
+            &mut constant[..channels],
+            &mut product[..channels],
+            &state.mean[..channels],
+        );
         for c in 0..channels {
-            let passed = if winners[c] & DROPPED == 0 { gradient[c] * state.scale } else { 0.0 };
+            let passed = if winners[c] & DROPPED == 0 {
+                gradient[c] * state.scale
+            } else {
+                0.0
+            };
             constant[c] += passed;
             product[c] += passed * (maxima[c] - mean[c]);
         }
@@ -159,12 +245,23 @@ fn reduce_image_body(state: &NormPoolState, gradient: &[f32], winners: &[u16], m
 
 /// What dropout lets through of `L` channels' gradients, and which place of the window gets it.
 #[inline(always)]
-fn passed<const L: usize>(scale: f32, channel: usize, gradient: &[f32], winners: &[u16]) -> ([f32; L], [u32; L]) {
+fn passed<const L: usize>(
+    scale: f32,
+    channel: usize,
+    gradient: &[f32],
+    winners: &[u16],
+) -> ([f32; L], [u32; L]) {
     let gradient = lanes::<L>(gradient, channel);
-    let winner: [u16; L] = *winners[channel..].first_chunk().expect("as many winners as gradients");
+    let winner: [u16; L] = *winners[channel..]
+        .first_chunk()
+        .expect("as many winners as gradients");
     let mut passed = [0.0; L];
     for l in 0..L {
-        passed[l] = if winner[l] & DROPPED == 0 { gradient[l] * scale } else { 0.0 };
+        passed[l] = if winner[l] & DROPPED == 0 {
+            gradient[l] * scale
+        } else {
+            0.0
+        };
     }
     (passed, winner.map(|winner| u32::from(winner & !DROPPED)))
 }
@@ -178,7 +275,9 @@ multiversioned! {
 fn scatter_body(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: &mut [f32]) {
     to.fill(0.0);
     let channels = this.shape.channels;
-    let pixels = gradient.chunks_exact(channels).zip(winners.chunks_exact(channels));
+    let pixels = gradient
+        .chunks_exact(channels)
+        .zip(winners.chunks_exact(channels));
     for ((first, offsets), (gradient, winners)) in this.windows.iter().zip(pixels) {
         let to = &mut to[first..];
         let mut channel = 0;
@@ -206,7 +305,11 @@ fn scatter_lanes<const L: usize>(
     for (place, &offset) in offsets.iter().enumerate() {
         let to = &mut to[offset + channel..][..L];
         for l in 0..L {
-            to[l] += if winner[l] == place as u32 { gradient[l] } else { 0.0 };
+            to[l] += if winner[l] == place as u32 {
+                gradient[l]
+            } else {
+                0.0
+            };
         }
     }
 }
@@ -219,9 +322,20 @@ multiversioned! {
 #[inline(always)]
 fn normalize_body(coefficients: &Coefficients, mean: &[f32], input: &[f32], to: &mut [f32]) {
     let channels = mean.len();
-    let Coefficients { scale, constant, slope } = coefficients;
-    let (scale, constant, slope) = (&scale[..channels], &constant[..channels], &slope[..channels]);
-    for (to, input) in to.chunks_exact_mut(channels).zip(input.chunks_exact(channels)) {
+    let Coefficients {
+        scale,
+        constant,
+        slope,
+    } = coefficients;
+    let (scale, constant, slope) = (
+        &scale[..channels],
+        &constant[..channels],
+        &slope[..channels],
+    );
+    for (to, input) in to
+        .chunks_exact_mut(channels)
+        .zip(input.chunks_exact(channels))
+    {
         for c in 0..channels {
             to[c] = scale[c] * (to[c] - constant[c] - (input[c] - mean[c]) * slope[c]);
         }

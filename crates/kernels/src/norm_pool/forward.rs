@@ -36,27 +36,40 @@ pub fn norm_pool_forward(
 
     let windows = shape.windows();
     let (image_in, image_out) = (shape.image_in(), shape.image_out());
-    let (output, winners, maxima) =
-        (Shared::new(output), Shared::new(&mut state.winners), Shared::new(&mut state.maxima));
-    parallel::tasks(parallel::threads_for(input.len()).min(shape.batch), |task, tasks| {
-        let mut bits = Vec::new();
-        for image in share(shape.batch, task, tasks) {
-            let start = image * image_out;
-            // SAFETY: each image is one task's.
-            let mut to = unsafe {
-                Written {
-                    output: output.slice(start, image_out),
-                    winners: winners.slice(start, image_out),
-                    maxima: maxima.slice(image * kept, kept),
+    let (output, winners, maxima) = (
+        Shared::new(output),
+        Shared::new(&mut state.winners),
+        Shared::new(&mut state.maxima),
+    );
+    parallel::tasks(
+        parallel::threads_for(input.len()).min(shape.batch),
+        |task, tasks| {
+            let mut bits = Vec::new();
+            for image in share(shape.batch, task, tasks) {
+                let start = image * image_out;
+                // SAFETY: each image is one task's.
+                let mut to = unsafe {
+                    Written {
+                        output: output.slice(start, image_out),
+                        winners: winners.slice(start, image_out),
+                        maxima: maxima.slice(image * kept, kept),
+                    }
+                };
+                forward_image(
+                    level,
+                    shape.channels,
+                    &windows,
+                    &affine,
+                    &input[image * image_in..][..image_in],
+                    &mut to,
+                );
+                if let Some(dropout) = dropout {
+                    let first = dropout.draw(level, start, image_out, &mut bits);
+                    drop_image(level, dropout, &bits[first..], to.output, to.winners);
                 }
-            };
-            forward_image(level, shape.channels, &windows, &affine, &input[image * image_in..][..image_in], &mut to);
-            if let Some(dropout) = dropout {
-                let first = dropout.draw(level, start, image_out, &mut bits);
-                drop_image(level, dropout, &bits[first..], to.output, to.winners);
             }
-        }
-    });
+        },
+    );
 }
 
 /// What the forward pass writes, of an image or a pixel.
@@ -77,12 +90,25 @@ multiversioned! {
 }
 
 #[inline(always)]
-fn forward_image_body(channels: usize, windows: &Windows, affine: &Affine, input: &[f32], to: &mut Written) {
-    let pixels = to.output.chunks_exact_mut(channels).zip(to.winners.chunks_exact_mut(channels));
+fn forward_image_body(
+    channels: usize,
+    windows: &Windows,
+    affine: &Affine,
+    input: &[f32],
+    to: &mut Written,
+) {
+    let pixels = to
+        .output
+        .chunks_exact_mut(channels)
+        .zip(to.winners.chunks_exact_mut(channels));
     let mut maxima = to.maxima.chunks_exact_mut(channels);
     for ((first, offsets), (output, winners)) in windows.iter().zip(pixels) {
         let input = &input[first..];
-        let mut pixel = Written { output, winners, maxima: maxima.next().unwrap_or_default() };
+        let mut pixel = Written {
+            output,
+            winners,
+            maxima: maxima.next().unwrap_or_default(),
+        };
         let mut channel = 0;
         while channel + 16 <= channels {
             forward_lanes::<16>(channel, offsets, affine, input, &mut pixel);
@@ -97,7 +123,13 @@ fn forward_image_body(channels: usize, windows: &Windows, affine: &Affine, input
 
 /// `L` channels from `channel` on of one window.
 #[inline(always)]
-fn forward_lanes<const L: usize>(channel: usize, offsets: &[usize], affine: &Affine, input: &[f32], to: &mut Written) {
+fn forward_lanes<const L: usize>(
+    channel: usize,
+    offsets: &[usize],
+    affine: &Affine,
+    input: &[f32],
+    to: &mut Written,
+) {
     let sign = lanes::<L>(&affine.sign, channel);
     let mut maximum = lanes::<L>(input, offsets[0] + channel);
     let mut best = [0.0; L];
@@ -115,8 +147,11 @@ fn forward_lanes<const L: usize>(channel: usize, offsets: &[usize], affine: &Aff
             winner[l] = if better { place as u32 } else { winner[l] };
         }
     }
-    let (mean, scale, shift) =
-        (lanes::<L>(&affine.mean, channel), lanes::<L>(&affine.scale, channel), lanes::<L>(&affine.shift, channel));
+    let (mean, scale, shift) = (
+        lanes::<L>(&affine.mean, channel),
+        lanes::<L>(&affine.scale, channel),
+        lanes::<L>(&affine.shift, channel),
+    );
     let output = &mut to.output[channel..channel + L];
     for l in 0..L {
         output[l] = (maximum[l] - mean[l]) * scale[l] + shift[l];
@@ -130,7 +165,9 @@ fn forward_lanes<const L: usize>(channel: usize, offsets: &[usize], affine: &Aff
 /// `L` values from `start` on.
 #[inline(always)]
 pub(super) fn lanes<const L: usize>(values: &[f32], start: usize) -> [f32; L] {
-    *values[start..].first_chunk().expect("a window lies inside its image")
+    *values[start..]
+        .first_chunk()
+        .expect("a window lies inside its image")
 }
 
 multiversioned! {

@@ -18,7 +18,11 @@ pub struct Pool2d {
 impl Pool2d {
     /// Square windows side by side.
     pub fn square(size: usize) -> Self {
-        Self { window: [size; 2], stride: [size; 2], padding: [0; 4] }
+        Self {
+            window: [size; 2],
+            stride: [size; 2],
+            padding: [0; 4],
+        }
     }
 }
 
@@ -52,7 +56,11 @@ const MOST_ELEMENTS: usize = 1 << 15;
 impl NormPool {
     /// Checks that the sizes fit together.
     pub fn checked(self) -> Result<NormPoolShape, ShapeError> {
-        let Pool2d { window, stride, padding } = self.pool;
+        let Pool2d {
+            window,
+            stride,
+            padding,
+        } = self.pool;
         let named = [
             ("batch", self.batch),
             ("height", self.height),
@@ -64,27 +72,53 @@ impl NormPool {
             ("stride across", stride[1]),
         ];
         if let Some(&(name, _)) = named.iter().find(|(_, size)| *size == 0) {
-            return Err(ShapeError::Zero { operation: OPERATION, name });
+            return Err(ShapeError::Zero {
+                operation: OPERATION,
+                name,
+            });
         }
         let mut output = [0; 2];
-        for (axis, (name, size)) in [("rows", self.height), ("columns", self.width)].into_iter().enumerate() {
+        for (axis, (name, size)) in [("rows", self.height), ("columns", self.width)]
+            .into_iter()
+            .enumerate()
+        {
             let (window, before, after) = (window[axis], padding[axis], padding[axis + 2]);
             if before.max(after) >= window {
                 let padding = before.max(after);
-                return Err(ShapeError::PoolPadding { operation: OPERATION, axis: name, window, padding });
+                return Err(ShapeError::PoolPadding {
+                    operation: OPERATION,
+                    axis: name,
+                    window,
+                    padding,
+                });
             }
             let size = size.saturating_add(before).saturating_add(after);
             if window > size {
-                return Err(ShapeError::Window { operation: OPERATION, axis: name, window, size });
+                return Err(ShapeError::Window {
+                    operation: OPERATION,
+                    axis: name,
+                    window,
+                    size,
+                });
             }
             output[axis] = (size - window) / stride[axis] + 1;
         }
-        elements(OPERATION, &[self.batch, self.height, self.width, self.channels])?;
+        elements(
+            OPERATION,
+            &[self.batch, self.height, self.width, self.channels],
+        )?;
         let elements = window[0] * window[1];
         if elements > MOST_ELEMENTS {
-            return Err(ShapeError::WindowElements { operation: OPERATION, elements, most: MOST_ELEMENTS });
+            return Err(ShapeError::WindowElements {
+                operation: OPERATION,
+                elements,
+                most: MOST_ELEMENTS,
+            });
         }
-        Ok(NormPoolShape { sizes: self, output })
+        Ok(NormPoolShape {
+            sizes: self,
+            output,
+        })
     }
 }
 

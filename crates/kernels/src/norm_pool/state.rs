@@ -72,9 +72,17 @@ impl NormPoolState {
     ) -> Affine {
         let channels = shape.channels;
         let Some(norm) = norm else {
-            *self = Self { winners: std::mem::take(&mut self.winners), ..Self::default() };
+            *self = Self {
+                winners: std::mem::take(&mut self.winners),
+                ..Self::default()
+            };
             let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
-            return Affine { sign: ones.clone(), mean: zeros.clone(), scale: ones, shift: zeros };
+            return Affine {
+                sign: ones.clone(),
+                mean: zeros.clone(),
+                scale: ones,
+                shift: zeros,
+            };
         };
         assert_eq!(norm.gamma.len(), channels, "batch norm: gamma");
         assert_eq!(norm.beta.len(), channels, "batch norm: beta");
@@ -83,10 +91,32 @@ impl NormPoolState {
             Statistics::Batch => mean_and_variance(shape, level, input),
             Statistics::Running { mean, variance } => (mean.to_vec(), variance.to_vec()),
         };
-        assert_eq!((self.mean.len(), self.variance.len()), (channels, channels), "batch norm: mean and variance");
-        self.inverse = self.variance.iter().map(|variance| 1.0 / (variance + norm.epsilon).sqrt()).collect();
-        let scale = norm.gamma.iter().zip(&self.inverse).map(|(gamma, inverse)| gamma * inverse).collect();
-        let sign = norm.gamma.iter().map(|&gamma| if gamma == 0.0 { 0.0 } else { gamma.signum() }).collect();
-        Affine { sign, mean: self.mean.clone(), scale, shift: norm.beta.to_vec() }
+        assert_eq!(
+            (self.mean.len(), self.variance.len()),
+            (channels, channels),
+            "batch norm: mean and variance"
+        );
+        self.inverse = self
+            .variance
+            .iter()
+            .map(|variance| 1.0 / (variance + norm.epsilon).sqrt())
+            .collect();
+        let scale = norm
+            .gamma
+            .iter()
+            .zip(&self.inverse)
+            .map(|(gamma, inverse)| gamma * inverse)
+            .collect();
+        let sign = norm
+            .gamma
+            .iter()
+            .map(|&gamma| if gamma == 0.0 { 0.0 } else { gamma.signum() })
+            .collect();
+        Affine {
+            sign,
+            mean: self.mean.clone(),
+            scale,
+            shift: norm.beta.to_vec(),
+        }
     }
 }

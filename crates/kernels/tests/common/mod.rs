@@ -33,7 +33,10 @@ pub fn assert_close_sums(name: &str, found: &[f32], expected: &[f64], term: f64)
     let largest = expected.iter().fold(term, |most, x| most.max(x.abs()));
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(found) - expected).abs();
-        assert!(error <= TOLERANCE * largest, "{name}[{i}]: {found} instead of {expected}, at most {largest}");
+        assert!(
+            error <= TOLERANCE * largest,
+            "{name}[{i}]: {found} instead of {expected}, at most {largest}"
+        );
     }
 }
 
@@ -46,5 +49,9 @@ pub fn at_each_level(mut check: impl FnMut(Level)) {
 
 /// Runs `work` with a pool of `threads` threads.
 pub fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(work)
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .expect("a pool")
+        .install(work)
 }

@@ -6,7 +6,9 @@ use crate::check::StructureError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// An initializer's data does not fill its shape.
-    #[error("initializer `{name}` of shape {shape:?} was given {found} values: give as many as the shape has")]
+    #[error(
+        "initializer `{name}` of shape {shape:?} was given {found} values: give as many as the shape has"
+    )]
     Length {
         /// The initializer's name.
         name: String,

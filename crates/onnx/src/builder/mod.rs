@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use crate::check::check_structure;
 use crate::dim::Dim;
 use crate::proto::{
-    DataType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorTypeProto, TypeProto,
-    TypeValue, ValueInfoProto,
+    DataType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorTypeProto,
+    TypeProto, TypeValue, ValueInfoProto,
 };
 
 /// Builds a [`ModelProto`]: inputs, initializers and nodes in the order of the calls, checked by
@@ -53,7 +53,10 @@ impl GraphBuilder {
     /// An empty graph.
     pub fn new(name: &str) -> Self {
         Self {
-            graph: GraphProto { name: name.to_owned(), ..Default::default() },
+            graph: GraphProto {
+                name: name.to_owned(),
+                ..Default::default()
+            },
             opset: 18,
             ir_version: 8,
             misfit: None,
@@ -79,8 +82,15 @@ impl GraphBuilder {
     }
 
     /// Adds a graph input of another type.
-    pub fn input_of(&mut self, data_type: DataType, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
-        self.graph.input.push(value_of(data_type, name, shape.as_ref()));
+    pub fn input_of(
+        &mut self,
+        data_type: DataType,
+        name: &str,
+        shape: impl AsRef<[Dim]>,
+    ) -> &mut Self {
+        self.graph
+            .input
+            .push(value_of(data_type, name, shape.as_ref()));
         self
     }
 
@@ -92,19 +102,32 @@ impl GraphBuilder {
 
     /// Records the shape of a value in between, for people and tools that look at the file.
     pub fn value_info(&mut self, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
-        self.graph.value_info.push(float_value(name, shape.as_ref()));
+        self.graph
+            .value_info
+            .push(float_value(name, shape.as_ref()));
         self
     }
 
     /// Adds a constant tensor.
-    pub fn initializer(&mut self, name: &str, shape: &[usize], data: impl Into<TensorData>) -> &mut Self {
+    pub fn initializer(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        data: impl Into<TensorData>,
+    ) -> &mut Self {
         let (tensor, found) = match data.into() {
             TensorData::F32(values) => (TensorProto::from_f32(name, shape, &values), values.len()),
             TensorData::I64(values) => (TensorProto::from_i64(name, shape, &values), values.len()),
         };
-        let expected = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        let expected = shape
+            .iter()
+            .try_fold(1_usize, |product, &size| product.checked_mul(size));
         if expected != Some(found) && self.misfit.is_none() {
-            self.misfit = Some(BuildError::Length { name: name.to_owned(), shape: shape.to_vec(), found });
+            self.misfit = Some(BuildError::Length {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                found,
+            });
         }
         self.graph.initializer.push(tensor);
         self
@@ -112,7 +135,13 @@ impl GraphBuilder {
 
     /// Adds a node of ONNX's own operators with one output; an empty input name leaves out an optional input.
     /// Attributes and further outputs are added to what is returned.
-    pub fn node(&mut self, op_type: &str, name: &str, inputs: &[&str], output: &str) -> NodeBuilder<'_> {
+    pub fn node(
+        &mut self,
+        op_type: &str,
+        name: &str,
+        inputs: &[&str],
+        output: &str,
+    ) -> NodeBuilder<'_> {
         let node = NodeProto {
             op_type: op_type.to_owned(),
             name: name.to_owned(),
@@ -132,14 +161,25 @@ impl GraphBuilder {
         let mut names = HashSet::new();
         for node in &self.graph.node {
             if node.name.is_empty() {
-                return Err(BuildError::UnnamedNode { op_type: node.op_type.clone() });
+                return Err(BuildError::UnnamedNode {
+                    op_type: node.op_type.clone(),
+                });
             }
             if !names.insert(node.name.as_str()) {
-                return Err(BuildError::DuplicateNode { name: node.name.clone() });
+                return Err(BuildError::DuplicateNode {
+                    name: node.name.clone(),
+                });
             }
             let mut attributes = HashSet::new();
-            if let Some(twice) = node.attribute.iter().find(|attribute| !attributes.insert(attribute.name.as_str())) {
-                return Err(BuildError::DuplicateAttribute { node: node.name.clone(), attribute: twice.name.clone() });
+            if let Some(twice) = node
+                .attribute
+                .iter()
+                .find(|attribute| !attributes.insert(attribute.name.as_str()))
+            {
+                return Err(BuildError::DuplicateAttribute {
+                    node: node.name.clone(),
+                    attribute: twice.name.clone(),
+                });
             }
         }
         check_structure(&self.graph)?;
@@ -147,7 +187,10 @@ impl GraphBuilder {
             ir_version: self.ir_version,
             producer_name: "kiln".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: self.opset }],
+            opset_import: vec![OperatorSetIdProto {
+                domain: String::new(),
+                version: self.opset,
+            }],
             graph: Some(self.graph),
             ..Default::default()
         })
@@ -159,9 +202,19 @@ fn float_value(name: &str, shape: &[Dim]) -> ValueInfoProto {
 }
 
 fn value_of(data_type: DataType, name: &str, shape: &[Dim]) -> ValueInfoProto {
-    let tensor = TensorTypeProto { elem_type: data_type as i32, shape: Some(Dim::to_shape(shape)) };
-    let r#type = TypeProto { value: Some(TypeValue::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto { name: name.to_owned(), r#type: Some(r#type), ..Default::default() }
+    let tensor = TensorTypeProto {
+        elem_type: data_type as i32,
+        shape: Some(Dim::to_shape(shape)),
+    };
+    let r#type = TypeProto {
+        value: Some(TypeValue::TensorType(tensor)),
+        ..Default::default()
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(r#type),
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]

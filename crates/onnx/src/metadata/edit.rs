@@ -19,11 +19,16 @@ const FIXED32: u64 = 5;
 /// Replaces kiln's metadata in the bytes of a file. All else is kept byte by byte, also what this crate does not decode,
 /// such as quantisation annotations, which would be lost in a round trip through [`ModelProto`].
 pub fn replace_metadata(file: &[u8], metadata: &Metadata) -> Result<Vec<u8>, DecodeError> {
-    let added = ModelProto { metadata_props: metadata.to_props(), ..Default::default() }.encode_to_vec();
+    let added = ModelProto {
+        metadata_props: metadata.to_props(),
+        ..Default::default()
+    }
+    .encode_to_vec();
     let mut out = Vec::with_capacity(file.len() + added.len());
     let mut rest = file;
     while !rest.is_empty() {
-        let (number, field) = next_field(rest).ok_or_else(|| DecodeError::Malformed("a field is cut short".into()))?;
+        let (number, field) = next_field(rest)
+            .ok_or_else(|| DecodeError::Malformed("a field is cut short".into()))?;
         let own = number == METADATA_PROPS && is_own(field);
         if !own {
             out.extend_from_slice(field);
@@ -81,15 +86,23 @@ mod tests {
 
     fn model() -> ModelProto {
         let mut graph = GraphBuilder::new("g");
-        graph.input("x", Dim::batched([2])).output("y", Dim::batched([2]));
+        graph
+            .input("x", Dim::batched([2]))
+            .output("y", Dim::batched([2]));
         graph.node("Relu", "relu", &["x"], "y");
         let mut model = graph.finish().unwrap();
-        model.metadata_props.push(StringStringEntryProto { key: "author".into(), value: "someone".into() });
+        model.metadata_props.push(StringStringEntryProto {
+            key: "author".into(),
+            value: "someone".into(),
+        });
         model
     }
 
     fn labels(name: &str) -> Metadata {
-        Metadata { labels: Some(vec![name.into()]), ..Metadata::default() }
+        Metadata {
+            labels: Some(vec![name.into()]),
+            ..Metadata::default()
+        }
     }
 
     #[test]
@@ -105,10 +118,16 @@ mod tests {
     fn what_is_not_decoded_survives() {
         // Field 20 of the model is `training_info`; field 99 is nobody's.
         let mut file = encode(&model());
-        let unknown = [0xa2, 0x01, 0x02, b'h', b'i', 0x98, 0x06, 0x07, 0x9d, 0x06, 1, 2, 3, 4];
+        let unknown = [
+            0xa2, 0x01, 0x02, b'h', b'i', 0x98, 0x06, 0x07, 0x9d, 0x06, 1, 2, 3, 4,
+        ];
         file.extend(unknown);
         let edited = replace_metadata(&file, &labels("a")).unwrap();
-        assert!(edited.windows(unknown.len()).any(|window| window == unknown));
+        assert!(
+            edited
+                .windows(unknown.len())
+                .any(|window| window == unknown)
+        );
         assert!(edited.starts_with(&encode(&model())));
     }
 

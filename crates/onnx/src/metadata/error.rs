@@ -6,7 +6,9 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// The file was written by a newer kiln.
-    #[error("the model's metadata has format {found}, this kiln reads up to {supported}: update kiln")]
+    #[error(
+        "the model's metadata has format {found}, this kiln reads up to {supported}: update kiln"
+    )]
     Newer {
         /// Format found.
         found: u32,
@@ -25,6 +27,9 @@ pub enum MetadataError {
 
 impl MetadataError {
     pub(super) fn value(key: &'static str, reason: impl fmt::Display) -> Self {
-        Self::Value { key, reason: reason.to_string() }
+        Self::Value {
+            key,
+            reason: reason.to_string(),
+        }
     }
 }

@@ -40,24 +40,43 @@ impl Golden {
         if self.vectors.is_empty() {
             return Err("there are no vectors".into());
         }
-        let checked = self.vectors.iter().enumerate().map(|(at, v)| v.check().map_err(|e| format!("vector {at}: {e}")));
+        let checked = self
+            .vectors
+            .iter()
+            .enumerate()
+            .map(|(at, v)| v.check().map_err(|e| format!("vector {at}: {e}")));
         checked.collect()
     }
 }
 
 impl GoldenVector {
     fn check(&self) -> Result<(), String> {
-        let Self { height, width, channels, .. } = *self;
-        let expected = u64::from(height).checked_mul(width.into()).and_then(|n| n.checked_mul(channels.into()));
-        if !(1..=4).contains(&channels) || expected == Some(0) || expected != Some(self.pixels.len() as u64) {
+        let Self {
+            height,
+            width,
+            channels,
+            ..
+        } = *self;
+        let expected = u64::from(height)
+            .checked_mul(width.into())
+            .and_then(|n| n.checked_mul(channels.into()));
+        if !(1..=4).contains(&channels)
+            || expected == Some(0)
+            || expected != Some(self.pixels.len() as u64)
+        {
             let found = self.pixels.len();
-            return Err(format!("{found} bytes of pixels are no image of {height}x{width} with {channels} channels"));
+            return Err(format!(
+                "{found} bytes of pixels are no image of {height}x{width} with {channels} channels"
+            ));
         }
         if self.scores.is_empty() || self.scores.iter().any(|score| !score.is_finite()) {
             return Err("expected one finite score per class".into());
         }
         if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
-            return Err(format!("the tolerance is {}: expected a number above 0", self.tolerance));
+            return Err(format!(
+                "the tolerance is {}: expected a number above 0",
+                self.tolerance
+            ));
         }
         Ok(())
     }
@@ -75,6 +94,8 @@ mod base64_bytes {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text).map_err(|error| de::Error::custom(format_args!("expected base64: {error}")))
+        BASE64_STANDARD
+            .decode(text)
+            .map_err(|error| de::Error::custom(format_args!("expected base64: {error}")))
     }
 }

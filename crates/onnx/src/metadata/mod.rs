@@ -28,7 +28,15 @@ const PROVENANCE: &str = "kiln.provenance";
 const GOLDEN: &str = "kiln.golden";
 
 /// Every key that [`Metadata`] covers.
-const OWN: [&str; 7] = [FORMAT, PREPROCESSING, LABELS, LAYOUT, OUTPUT, PROVENANCE, GOLDEN];
+const OWN: [&str; 7] = [
+    FORMAT,
+    PREPROCESSING,
+    LABELS,
+    LAYOUT,
+    OUTPUT,
+    PROVENANCE,
+    GOLDEN,
+];
 
 /// The version of the keys that this code reads and writes.
 ///
@@ -75,7 +83,9 @@ impl Metadata {
         }
         let preprocessing: Option<Preprocessing> = json(props, PREPROCESSING)?;
         if let Some(record) = &preprocessing {
-            record.check().map_err(|error| MetadataError::value(PREPROCESSING, error))?;
+            record
+                .check()
+                .map_err(|error| MetadataError::value(PREPROCESSING, error))?;
         }
         let labels: Option<Vec<String>> = json(props, LABELS)?;
         if labels.as_ref().is_some_and(Vec::is_empty) {
@@ -85,14 +95,26 @@ impl Metadata {
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();
         let golden: Option<Golden> = json(props, GOLDEN)?;
         if let Some(golden) = &golden {
-            golden.check().map_err(|reason| MetadataError::value(GOLDEN, reason))?;
+            golden
+                .check()
+                .map_err(|reason| MetadataError::value(GOLDEN, reason))?;
         }
-        Ok(Self { preprocessing, labels, layout, output, provenance, golden })
+        Ok(Self {
+            preprocessing,
+            labels,
+            layout,
+            output,
+            provenance,
+            golden,
+        })
     }
 
     /// The key-value pairs, `kiln.format` first; parts that are not set are left out.
     pub fn to_props(&self) -> Vec<StringStringEntryProto> {
-        let entry = |key: &str, value| StringStringEntryProto { key: key.to_owned(), value };
+        let entry = |key: &str, value| StringStringEntryProto {
+            key: key.to_owned(),
+            value,
+        };
         let mut props = vec![entry(FORMAT, FORMAT_VERSION.to_string())];
         if let Some(record) = &self.preprocessing {
             props.push(entry(PREPROCESSING, to_json(record)));
@@ -124,7 +146,8 @@ impl ModelProto {
 
     /// Replaces the metadata that [`Metadata`] covers; other keys stay.
     pub fn set_metadata(&mut self, metadata: &Metadata) {
-        self.metadata_props.retain(|entry| !OWN.contains(&entry.key.as_str()));
+        self.metadata_props
+            .retain(|entry| !OWN.contains(&entry.key.as_str()));
         self.metadata_props.extend(metadata.to_props());
     }
 }
@@ -132,12 +155,21 @@ impl ModelProto {
 fn check_format(found: &str) -> Result<(), MetadataError> {
     match found.parse::<u32>() {
         Ok(FORMAT_VERSION) => Ok(()),
-        Ok(newer) if newer > FORMAT_VERSION => Err(MetadataError::Newer { found: newer, supported: FORMAT_VERSION }),
-        _ => Err(MetadataError::value(FORMAT, format_args!("expected {FORMAT_VERSION}, found `{found}`"))),
+        Ok(newer) if newer > FORMAT_VERSION => Err(MetadataError::Newer {
+            found: newer,
+            supported: FORMAT_VERSION,
+        }),
+        _ => Err(MetadataError::value(
+            FORMAT,
+            format_args!("expected {FORMAT_VERSION}, found `{found}`"),
+        )),
     }
 }
 
-fn find<'a>(props: &'a [StringStringEntryProto], key: &'static str) -> Result<Option<&'a str>, MetadataError> {
+fn find<'a>(
+    props: &'a [StringStringEntryProto],
+    key: &'static str,
+) -> Result<Option<&'a str>, MetadataError> {
     let mut found = props.iter().filter(|entry| entry.key == key);
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => Err(MetadataError::value(key, "the key is there twice")),
@@ -149,12 +181,22 @@ fn word<T: FromStr<Err = UnknownWord>>(
     props: &[StringStringEntryProto],
     key: &'static str,
 ) -> Result<Option<T>, MetadataError> {
-    find(props, key)?.map(str::parse).transpose().map_err(|error| MetadataError::value(key, error))
+    find(props, key)?
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| MetadataError::value(key, error))
 }
 
-fn json<T: DeserializeOwned>(props: &[StringStringEntryProto], key: &'static str) -> Result<Option<T>, MetadataError> {
-    let Some(text) = find(props, key)? else { return Ok(None) };
-    serde_json::from_str(text).map(Some).map_err(|error| MetadataError::value(key, error))
+fn json<T: DeserializeOwned>(
+    props: &[StringStringEntryProto],
+    key: &'static str,
+) -> Result<Option<T>, MetadataError> {
+    let Some(text) = find(props, key)? else {
+        return Ok(None);
+    };
+    serde_json::from_str(text)
+        .map(Some)
+        .map_err(|error| MetadataError::value(key, error))
 }
 
 /// JSON of strings, numbers, lists and structs, which cannot fail: it is written to memory and has string keys only.

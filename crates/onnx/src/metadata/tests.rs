@@ -25,15 +25,23 @@ fn golden() -> Golden {
         label: "zero".into(),
         tolerance: 1e-4,
     };
-    Golden { computed_by: "hand".into(), vectors: vec![vector] }
+    Golden {
+        computed_by: "hand".into(),
+        vectors: vec![vector],
+    }
 }
 
 fn props(key: &str, value: &str) -> Vec<StringStringEntryProto> {
-    vec![StringStringEntryProto { key: key.into(), value: value.into() }]
+    vec![StringStringEntryProto {
+        key: key.into(),
+        value: value.into(),
+    }]
 }
 
 fn message(key: &str, value: &str) -> String {
-    Metadata::from_props(&props(key, value)).unwrap_err().to_string()
+    Metadata::from_props(&props(key, value))
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -44,15 +52,30 @@ fn everything_survives() {
 
 #[test]
 fn a_third_party_model_has_none() {
-    assert_eq!(Metadata::from_props(&props("author", "someone")), Ok(Metadata::default()));
+    assert_eq!(
+        Metadata::from_props(&props("author", "someone")),
+        Ok(Metadata::default())
+    );
 }
 
 #[test]
 fn setting_replaces_own_keys_and_keeps_others() {
-    let mut model = ModelProto { metadata_props: props("author", "someone"), ..Default::default() };
+    let mut model = ModelProto {
+        metadata_props: props("author", "someone"),
+        ..Default::default()
+    };
     model.set_metadata(&full());
-    model.set_metadata(&Metadata { labels: None, ..full() });
-    assert_eq!(model.metadata(), Ok(Metadata { labels: None, ..full() }));
+    model.set_metadata(&Metadata {
+        labels: None,
+        ..full()
+    });
+    assert_eq!(
+        model.metadata(),
+        Ok(Metadata {
+            labels: None,
+            ..full()
+        })
+    );
     assert_eq!(model.metadata_props[0].key, "author");
     assert_eq!(model.metadata_props.len(), 7);
 }
@@ -60,7 +83,10 @@ fn setting_replaces_own_keys_and_keeps_others() {
 #[test]
 fn a_newer_format_is_refused_before_anything_else() {
     let mut props = props("kiln.labels", "not what it was");
-    props.push(StringStringEntryProto { key: "kiln.format".into(), value: "2".into() });
+    props.push(StringStringEntryProto {
+        key: "kiln.format".into(),
+        value: "2".into(),
+    });
     assert_eq!(
         Metadata::from_props(&props).unwrap_err().to_string(),
         "the model's metadata has format 2, this kiln reads up to 1: update kiln"
@@ -71,16 +97,31 @@ fn a_newer_format_is_refused_before_anything_else() {
 #[test]
 fn errors_name_the_key() {
     for (key, value, reason) in [
-        ("kiln.labels", "[1]", "invalid type: integer `1`, expected a string"),
+        (
+            "kiln.labels",
+            "[1]",
+            "invalid type: integer `1`, expected a string",
+        ),
         ("kiln.labels", "[]", "there are no labels"),
         ("kiln.labels", "[\"a\"", "EOF while parsing"),
-        ("kiln.output", "softmax", "expected one of `logits`, `probabilities`, found `softmax`"),
-        ("kiln.layout", "NHWC", "expected one of `nchw`, `nhwc`, found `NHWC`"),
+        (
+            "kiln.output",
+            "softmax",
+            "expected one of `logits`, `probabilities`, found `softmax`",
+        ),
+        (
+            "kiln.layout",
+            "NHWC",
+            "expected one of `nchw`, `nhwc`, found `NHWC`",
+        ),
         ("kiln.preprocessing", "{}", "missing field `height`"),
         ("kiln.provenance", "[]", "invalid type"),
     ] {
         let message = message(key, value);
-        assert!(message.starts_with(&format!("metadata key `{key}`: ")), "{message}");
+        assert!(
+            message.starts_with(&format!("metadata key `{key}`: ")),
+            "{message}"
+        );
         assert!(message.contains(reason), "{message}");
     }
 }
@@ -89,9 +130,17 @@ fn errors_name_the_key() {
 fn a_record_that_does_not_fit_itself_is_refused() {
     let mut record = Preprocessing::unit(28, 28, Channels::Gray);
     record.std = vec![0.0];
-    let metadata = Metadata { preprocessing: Some(record), ..full() };
-    let error = Metadata::from_props(&metadata.to_props()).unwrap_err().to_string();
-    assert!(error.starts_with("metadata key `kiln.preprocessing`: `std` is 0"), "{error}");
+    let metadata = Metadata {
+        preprocessing: Some(record),
+        ..full()
+    };
+    let error = Metadata::from_props(&metadata.to_props())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("metadata key `kiln.preprocessing`: `std` is 0"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -99,20 +148,57 @@ fn golden_vectors_that_cannot_be_replayed_are_refused() {
     let broken = |change: fn(&mut GoldenVector)| {
         let mut golden = golden();
         change(&mut golden.vectors[0]);
-        Metadata::from_props(&Metadata { golden: Some(golden), ..full() }.to_props()).unwrap_err().to_string()
+        Metadata::from_props(
+            &Metadata {
+                golden: Some(golden),
+                ..full()
+            }
+            .to_props(),
+        )
+        .unwrap_err()
+        .to_string()
     };
     let start = "metadata key `kiln.golden`: vector 0: ";
     for (message, reason) in [
-        (broken(|v| v.height = 2), "2 bytes of pixels are no image of 2x2 with 1 channels"),
-        (broken(|v| (v.height, v.width, v.pixels) = (0, 0, Vec::new())), "0 bytes of pixels are no image of 0x0"),
-        (broken(|v| (v.height, v.width, v.channels) = (u32::MAX, u32::MAX, 4)), "are no image of 4294967295x"),
-        (broken(|v| v.scores.clear()), "expected one finite score per class"),
-        (broken(|v| v.tolerance = 0.0), "the tolerance is 0: expected a number above 0"),
+        (
+            broken(|v| v.height = 2),
+            "2 bytes of pixels are no image of 2x2 with 1 channels",
+        ),
+        (
+            broken(|v| (v.height, v.width, v.pixels) = (0, 0, Vec::new())),
+            "0 bytes of pixels are no image of 0x0",
+        ),
+        (
+            broken(|v| (v.height, v.width, v.channels) = (u32::MAX, u32::MAX, 4)),
+            "are no image of 4294967295x",
+        ),
+        (
+            broken(|v| v.scores.clear()),
+            "expected one finite score per class",
+        ),
+        (
+            broken(|v| v.tolerance = 0.0),
+            "the tolerance is 0: expected a number above 0",
+        ),
     ] {
-        assert!(message.starts_with(start) && message.contains(reason), "{message}");
+        assert!(
+            message.starts_with(start) && message.contains(reason),
+            "{message}"
+        );
     }
-    let none = Metadata { golden: Some(Golden { vectors: Vec::new(), ..golden() }), ..full() };
-    assert!(Metadata::from_props(&none.to_props()).unwrap_err().to_string().contains("there are no vectors"));
+    let none = Metadata {
+        golden: Some(Golden {
+            vectors: Vec::new(),
+            ..golden()
+        }),
+        ..full()
+    };
+    assert!(
+        Metadata::from_props(&none.to_props())
+            .unwrap_err()
+            .to_string()
+            .contains("there are no vectors")
+    );
     let text = serde_json::to_string(&golden()).unwrap();
     assert!(text.contains("\"pixels\":\"AP8=\""), "{text}");
     assert!(message("kiln.golden", &text.replace("AP8=", "A*8=")).contains("expected base64"));
@@ -120,8 +206,17 @@ fn golden_vectors_that_cannot_be_replayed_are_refused() {
 
 #[test]
 fn a_key_that_is_there_twice_is_refused() {
-    let twice = [props("kiln.output", "logits"), props("kiln.output", "probabilities")].concat();
-    assert!(Metadata::from_props(&twice).unwrap_err().to_string().contains("the key is there twice"));
+    let twice = [
+        props("kiln.output", "logits"),
+        props("kiln.output", "probabilities"),
+    ]
+    .concat();
+    assert!(
+        Metadata::from_props(&twice)
+            .unwrap_err()
+            .to_string()
+            .contains("the key is there twice")
+    );
 }
 
 proptest! {

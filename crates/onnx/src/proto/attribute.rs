@@ -95,9 +95,16 @@ mod tests {
 
     #[test]
     fn lists_are_not_packed() {
-        let attribute = AttributeProto { ints: vec![1, 2], floats: vec![0.0], ..AttributeProto::default() };
+        let attribute = AttributeProto {
+            ints: vec![1, 2],
+            floats: vec![0.0],
+            ..AttributeProto::default()
+        };
         // Field 7 with a fixed 32-bit value, then field 8 with a varint, twice.
-        assert_eq!(attribute.encode_to_vec(), [0x3D, 0, 0, 0, 0, 0x40, 1, 0x40, 2]);
+        assert_eq!(
+            attribute.encode_to_vec(),
+            [0x3D, 0, 0, 0, 0, 0x40, 1, 0x40, 2]
+        );
         let packed = [0x42, 2, 1, 2];
         assert_eq!(AttributeProto::decode(&packed[..]).unwrap().ints, [1, 2]);
     }

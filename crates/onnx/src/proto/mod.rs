@@ -17,4 +17,7 @@ pub use graph::GraphProto;
 pub use model::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 pub use node::NodeProto;
 pub use tensor::{DataLocation, DataType, TensorProto};
-pub use value::{Dimension, DimensionValue, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto};
+pub use value::{
+    Dimension, DimensionValue, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue,
+    ValueInfoProto,
+};

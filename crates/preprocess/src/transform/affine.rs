@@ -15,9 +15,16 @@ pub(super) struct Affine {
 impl Affine {
     /// The map of a transform, for images of this height and width; none where it moves nothing.
     pub fn new(transform: &Transform, size: [usize; 2]) -> Option<Self> {
-        let Transform { rotation, shift: [down, across], shear, zoom: [zoom_y, zoom_x], .. } = *transform;
+        let Transform {
+            rotation,
+            shift: [down, across],
+            shear,
+            zoom: [zoom_y, zoom_x],
+            ..
+        } = *transform;
         let still = Transform::default();
-        if (rotation, transform.shift, shear, transform.zoom) == (still.rotation, still.shift, still.shear, still.zoom)
+        if (rotation, transform.shift, shear, transform.zoom)
+            == (still.rotation, still.shift, still.shear, still.zoom)
         {
             return None;
         }
@@ -34,15 +41,24 @@ impl Affine {
             let [x, y] = linear[axis];
             center[axis] + shift[axis] - (x * center[0] + y * center[1])
         });
-        Some(Self { linear, offset, size })
+        Some(Self {
+            linear,
+            offset,
+            size,
+        })
     }
 
     /// The pixels that make an output pixel, given by its row and column; none where nothing of the image is there.
     pub fn taps(&self, [row, column]: [usize; 2], mode: FillMode) -> Option<Taps> {
         let (x, y) = (column as f64, row as f64);
-        let position = |axis: usize| self.linear[axis][0] * x + self.linear[axis][1] * y + self.offset[axis];
+        let position =
+            |axis: usize| self.linear[axis][0] * x + self.linear[axis][1] * y + self.offset[axis];
         let [height, width] = self.size;
-        Some(Taps { y: neighbours(position(1), height, mode)?, x: neighbours(position(0), width, mode)?, width })
+        Some(Taps {
+            y: neighbours(position(1), height, mode)?,
+            x: neighbours(position(0), width, mode)?,
+            width,
+        })
     }
 }
 

@@ -12,8 +12,12 @@ mod tests {
 
     #[test]
     fn values_are_cut_not_rounded() {
-        for (value, factor, expected) in [(0.9, 1.5, 0.0), (10.7, 1.5, 15.0), (200.0, 1.5, 255.0), (3.0, 0.5, 1.0_f32)]
-        {
+        for (value, factor, expected) in [
+            (0.9, 1.5, 0.0),
+            (10.7, 1.5, 15.0),
+            (200.0, 1.5, 255.0),
+            (3.0, 0.5, 1.0_f32),
+        ] {
             assert_eq!(brighten(value, factor).to_bits(), expected.to_bits());
         }
     }

@@ -3,7 +3,11 @@
 /// Adds `by` to every value; the results stay between the smallest and the largest value that there were, of all channels
 /// together, as with Keras's `apply_channel_shift`.
 pub(super) fn shift(values: &mut [f32], by: f32) {
-    let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+    let (low, high) = values
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| {
+            (l.min(v), h.max(v))
+        });
     for value in values {
         *value = (*value + by).clamp(low, high);
     }
@@ -20,7 +24,10 @@ mod tests {
             shift(&mut values, by);
             values.map(|value| value as i32)
         };
-        assert_eq!([shifted(15.0), shifted(-15.0), shifted(500.0)], [[25, 35, 90], [10, 10, 75], [90; 3]]);
+        assert_eq!(
+            [shifted(15.0), shifted(-15.0), shifted(500.0)],
+            [[25, 35, 90], [10, 10, 75], [90; 3]]
+        );
         shift(&mut [], 1.0);
     }
 }

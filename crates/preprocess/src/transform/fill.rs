@@ -17,11 +17,18 @@ pub(super) fn neighbours(position: f64, length: usize, mode: FillMode) -> Option
         FillMode::Nearest => Some(within(position.clamp(0.0, last), length)),
         FillMode::Reflect => {
             let below = position.floor();
-            Some((mirrored(below, length), mirrored(below + 1.0, length), position - below))
+            Some((
+                mirrored(below, length),
+                mirrored(below + 1.0, length),
+                position - below,
+            ))
         }
         // The last pixel lies upon the first one: the image repeats after one pixel less than it has.
         FillMode::Wrap if length == 1 => Some((0, 0, 0.0)),
-        FillMode::Wrap if position < 0.0 => Some(within(position + last * ((-position / last).floor() + 1.0), length)),
+        FillMode::Wrap if position < 0.0 => Some(within(
+            position + last * ((-position / last).floor() + 1.0),
+            length,
+        )),
         FillMode::Wrap => Some(within(position - last * (position / last).floor(), length)),
     }
 }
@@ -36,7 +43,11 @@ fn within(position: f64, length: usize) -> Pair {
 fn mirrored(position: f64, length: usize) -> usize {
     let period = 2.0 * length as f64;
     let position = position.rem_euclid(period) as usize;
-    if position < length { position } else { 2 * length - 1 - position }
+    if position < length {
+        position
+    } else {
+        2 * length - 1 - position
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +59,9 @@ mod tests {
     /// What is seen at whole positions from -5 to 8 of an image `0123`.
     fn seen(mode: FillMode) -> String {
         let pixel = |position: i32| match neighbours(f64::from(position), 4, mode) {
-            Some((below, above, weight)) => char::from(b'0' + if weight < 0.5 { below } else { above } as u8),
+            Some((below, above, weight)) => {
+                char::from(b'0' + if weight < 0.5 { below } else { above } as u8)
+            }
             None => 'k',
         };
         (-5..=8).map(pixel).collect()

@@ -68,14 +68,23 @@ impl Transform {
         let area = height * width;
         for y in 0..height {
             for x in 0..width {
-                let from_y = if self.vertical_flip { height - 1 - y } else { y };
-                let from_x = if self.horizontal_flip { width - 1 - x } else { x };
+                let from_y = if self.vertical_flip {
+                    height - 1 - y
+                } else {
+                    y
+                };
+                let from_x = if self.horizontal_flip {
+                    width - 1 - x
+                } else {
+                    x
+                };
                 let at = y * width + x;
                 match &affine {
                     None => copy(image, from_y * width + from_x, out, at, area),
                     Some(affine) => {
                         let taps = affine.taps([from_y, from_x], self.fill_mode);
-                        for (plane, out) in image.chunks_exact(area).zip(out.chunks_exact_mut(area)) {
+                        for (plane, out) in image.chunks_exact(area).zip(out.chunks_exact_mut(area))
+                        {
                             out[at] = taps.map_or(self.cval, |taps| taps.sum(plane)) as f32;
                         }
                     }

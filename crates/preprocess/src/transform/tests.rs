@@ -10,31 +10,52 @@ fn run(transform: Transform, image: &[f32], size: [usize; 2]) -> Vec<f32> {
 
 /// 0, 1, 2, …: `planes` planes of this height and width.
 fn ramp([height, width]: [usize; 2], planes: usize) -> Vec<f32> {
-    (0..planes * height * width).map(|i| (i % 251) as f32).collect()
+    (0..planes * height * width)
+        .map(|i| (i % 251) as f32)
+        .collect()
 }
 
 #[test]
 fn shifts_go_along_their_own_axis() {
     let image = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
-    let right = Transform { shift: [0.0, 1.0], ..Transform::default() };
+    let right = Transform {
+        shift: [0.0, 1.0],
+        ..Transform::default()
+    };
     assert_eq!(run(right, &image, [2, 3]), [1.0, 2.0, 2.0, 4.0, 5.0, 5.0]);
-    let down = Transform { shift: [1.0, 0.0], ..Transform::default() };
+    let down = Transform {
+        shift: [1.0, 0.0],
+        ..Transform::default()
+    };
     assert_eq!(run(down, &image, [2, 3]), [3.0, 4.0, 5.0, 3.0, 4.0, 5.0]);
 }
 
 #[test]
 fn channels_are_transformed_alike() {
     let size = [4, 6];
-    let transform = Transform { rotation: 20.0, zoom: [0.8, 1.3], horizontal_flip: true, ..Transform::default() };
+    let transform = Transform {
+        rotation: 20.0,
+        zoom: [0.8, 1.3],
+        horizontal_flip: true,
+        ..Transform::default()
+    };
     let image = ramp(size, 3);
-    let one_by_one: Vec<f32> = image.chunks(24).flat_map(|plane| run(transform, plane, size)).collect();
+    let one_by_one: Vec<f32> = image
+        .chunks(24)
+        .flat_map(|plane| run(transform, plane, size))
+        .collect();
     assert_eq!(run(transform, &image, size), one_by_one);
 }
 
 #[test]
 fn an_image_of_one_pixel_stays_one_pixel() {
     for fill_mode in [FillMode::Nearest, FillMode::Reflect, FillMode::Wrap] {
-        let transform = Transform { rotation: 33.0, shift: [0.7, -5.2], fill_mode, ..Transform::default() };
+        let transform = Transform {
+            rotation: 33.0,
+            shift: [0.7, -5.2],
+            fill_mode,
+            ..Transform::default()
+        };
         assert_eq!(run(transform, &[9.0], [1, 1]), [9.0]);
     }
 }

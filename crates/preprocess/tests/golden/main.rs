@@ -54,10 +54,22 @@ fn golden() -> Golden {
 fn run(record: Preprocessing, pixels: &[u8], [height, width, channels]: [u32; 3]) -> Vec<f32> {
     let preprocessor = Preprocessor::new(record).expect("a valid record");
     let mut planes = vec![f32::NAN; preprocessor.len()];
-    preprocessor.raw(RawImage { pixels, height, width, channels }, &mut planes).expect("a valid image");
+    preprocessor
+        .raw(
+            RawImage {
+                pixels,
+                height,
+                width,
+                channels,
+            },
+            &mut planes,
+        )
+        .expect("a valid image");
     let [channels, height, width] = preprocessor.shape();
     let area = height * width;
-    (0..channels * area).map(|i| planes[i % channels * area + i / channels]).collect()
+    (0..channels * area)
+        .map(|i| planes[i % channels * area + i / channels])
+        .collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -68,9 +80,23 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 fn resizing_is_tensorflows() {
     let cases = golden().resize;
     assert_eq!(cases.len(), 8);
-    for ResizeCase { source, size: [height, width], antialias, pixels, expected } in cases {
-        let channels = if source[2] == 1 { Channels::Gray } else { Channels::Rgb };
-        let record = Preprocessing { resize: Resize { antialias }, ..Preprocessing::raw(height, width, channels) };
+    for ResizeCase {
+        source,
+        size: [height, width],
+        antialias,
+        pixels,
+        expected,
+    } in cases
+    {
+        let channels = if source[2] == 1 {
+            Channels::Gray
+        } else {
+            Channels::Rgb
+        };
+        let record = Preprocessing {
+            resize: Resize { antialias },
+            ..Preprocessing::raw(height, width, channels)
+        };
         let found = run(record, &pixels, source);
         assert_eq!(found.len(), expected.len());
         for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -86,21 +112,32 @@ fn resizing_is_tensorflows() {
 #[test]
 fn colour_to_grey_is_pillows() {
     let Luma { pixels, expected } = golden().luma;
-    assert_eq!(run(Preprocessing::raw(8, 8, Channels::Gray), &pixels, [8, 8, 3]), floats(&expected));
+    assert_eq!(
+        run(Preprocessing::raw(8, 8, Channels::Gray), &pixels, [8, 8, 3]),
+        floats(&expected)
+    );
 }
 
 #[test]
 fn alpha_is_dropped_as_by_pillow() {
     let Alpha { pixels, rgb, gray } = golden().alpha;
-    assert_eq!(run(Preprocessing::raw(4, 4, Channels::Rgb), &pixels, [4, 4, 4]), floats(&rgb));
-    assert_eq!(run(Preprocessing::raw(4, 4, Channels::Gray), &pixels, [4, 4, 4]), floats(&gray));
+    assert_eq!(
+        run(Preprocessing::raw(4, 4, Channels::Rgb), &pixels, [4, 4, 4]),
+        floats(&rgb)
+    );
+    assert_eq!(
+        run(Preprocessing::raw(4, 4, Channels::Gray), &pixels, [4, 4, 4]),
+        floats(&gray)
+    );
 }
 
 #[test]
 fn sixteen_bits_become_eight_as_by_tensorflow() {
     let SixteenBit { samples, expected } = golden().sixteen_bit;
-    let image = DynamicImage::ImageLuma16(ImageBuffer::from_raw(8, 8, samples).expect("64 samples"));
-    let preprocessor = Preprocessor::new(Preprocessing::raw(8, 8, Channels::Gray)).expect("a valid record");
+    let image =
+        DynamicImage::ImageLuma16(ImageBuffer::from_raw(8, 8, samples).expect("64 samples"));
+    let preprocessor =
+        Preprocessor::new(Preprocessing::raw(8, 8, Channels::Gray)).expect("a valid record");
     let mut out = vec![f32::NAN; 64];
     preprocessor.image(&image, &mut out).expect("a valid image");
     assert_eq!(out, floats(&expected));

@@ -32,7 +32,8 @@ struct Case {
 
 #[test]
 fn transforms_are_those_of_keras() {
-    let golden: Golden = serde_json::from_str(include_str!("golden.json")).expect("golden.json is complete");
+    let golden: Golden =
+        serde_json::from_str(include_str!("golden.json")).expect("golden.json is complete");
     assert_eq!(golden.cases.len(), 21);
     for (number, case) in golden.cases.iter().enumerate() {
         let fill_mode = match case.fill_mode.as_str() {
@@ -54,11 +55,23 @@ fn transforms_are_those_of_keras() {
             fill_mode,
             cval: case.cval,
         };
-        let channels = if case.channels == 1 { Channels::Gray } else { Channels::Rgb };
-        let preprocessor = Preprocessor::new(Preprocessing::raw(case.side, case.side, channels)).expect("valid");
-        let image = RawImage { pixels: &case.pixels, height: case.side, width: case.side, channels: case.channels };
+        let channels = if case.channels == 1 {
+            Channels::Gray
+        } else {
+            Channels::Rgb
+        };
+        let preprocessor =
+            Preprocessor::new(Preprocessing::raw(case.side, case.side, channels)).expect("valid");
+        let image = RawImage {
+            pixels: &case.pixels,
+            height: case.side,
+            width: case.side,
+            channels: case.channels,
+        };
         let mut planes = vec![f32::NAN; preprocessor.len()];
-        preprocessor.transformed(image, &transform, &mut planes).expect("a valid image");
+        preprocessor
+            .transformed(image, &transform, &mut planes)
+            .expect("a valid image");
         let (count, area) = (case.channels as usize, (case.side * case.side) as usize);
         for (i, expected) in case.expected.iter().enumerate() {
             let found = planes[i % count * area + i / count];

@@ -65,7 +65,9 @@ impl Declaration {
     #[must_use]
     pub fn over(self, other: Self) -> Self {
         let named = self.preprocess.is_some();
-        let with_channels = self.preprocess.is_some_and(|preset| preset.channels().is_some());
+        let with_channels = self
+            .preprocess
+            .is_some_and(|preset| preset.channels().is_some());
         Self {
             preprocess: self.preprocess.or(other.preprocess),
             size: self.size.or(other.size),
@@ -82,27 +84,44 @@ impl Declaration {
 
     /// Whether this says how pixel values become numbers, or part of it.
     pub const fn says_normalization(&self) -> bool {
-        self.preprocess.is_some() || self.scale.is_some() || self.mean.is_some() || self.std.is_some()
+        self.preprocess.is_some()
+            || self.scale.is_some()
+            || self.mean.is_some()
+            || self.std.is_some()
     }
 
     /// The channels said, by name or by the name of the preprocessing.
     pub fn said_channels(&self) -> Option<Channels> {
-        self.channels.or_else(|| self.preprocess.and_then(Preprocess::channels))
+        self.channels
+            .or_else(|| self.preprocess.and_then(Preprocess::channels))
     }
 
     /// The record, with a size and channels for where nothing is said about them.
-    pub fn preprocessing(&self, size: Option<[u32; 2]>, channels: Channels) -> Result<Preprocessing, DeclarationError> {
+    pub fn preprocessing(
+        &self,
+        size: Option<[u32; 2]>,
+        channels: Channels,
+    ) -> Result<Preprocessing, DeclarationError> {
         if !self.says_normalization() {
             return Err(DeclarationError::NoNormalization);
         }
         let preprocess = self.preprocess.unwrap_or(Preprocess::Raw);
         let [height, width] = self.size.or(size).ok_or(DeclarationError::NoSize)?;
         let channels = self.said_channels().unwrap_or(channels);
-        if let Some(expected) = preprocess.channels().filter(|&expected| expected != channels) {
-            return Err(DeclarationError::Channels { preprocess, expected, found: channels });
+        if let Some(expected) = preprocess
+            .channels()
+            .filter(|&expected| expected != channels)
+        {
+            return Err(DeclarationError::Channels {
+                preprocess,
+                expected,
+                found: channels,
+            });
         }
         let mut record = preprocess.record(height, width, channels);
-        record.resize = Resize { antialias: self.antialias.unwrap_or_default() };
+        record.resize = Resize {
+            antialias: self.antialias.unwrap_or_default(),
+        };
         record.scale = self.scale.unwrap_or(record.scale);
         for (values, said) in [(&mut record.mean, &self.mean), (&mut record.std, &self.std)] {
             match said.as_deref() {
@@ -119,7 +138,15 @@ impl Declaration {
 /// Everything that the record says.
 impl From<Preprocessing> for Declaration {
     fn from(record: Preprocessing) -> Self {
-        let Preprocessing { height, width, channels, resize, scale, mean, std } = record;
+        let Preprocessing {
+            height,
+            width,
+            channels,
+            resize,
+            scale,
+            mean,
+            std,
+        } = record;
         Self {
             size: Some([height, width]),
             channels: Some(channels),

@@ -4,8 +4,18 @@ use super::Declaration;
 use crate::document::{self, Bound, Field, RecipeError, Section};
 use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing};
 
-const KEYS: &[&str] =
-    &["preprocess", "size", "channels", "antialias", "scale", "mean", "std", "labels", "layout", "output"];
+const KEYS: &[&str] = &[
+    "preprocess",
+    "size",
+    "channels",
+    "antialias",
+    "scale",
+    "mean",
+    "std",
+    "labels",
+    "layout",
+    "output",
+];
 
 impl Declaration {
     /// Reads a sidecar: TOML with a key for each part.
@@ -23,21 +33,39 @@ impl Declaration {
         let labels = |field: Field<'_>| {
             if field.is_array() {
                 let names = field.array()?;
-                return names.iter().map(|name| name.string().map(str::to_owned)).collect();
+                return names
+                    .iter()
+                    .map(|name| name.string().map(str::to_owned))
+                    .collect();
             }
             read_labels(field.string()?).map_err(|problem| field.error(problem))
         };
         Ok(Self {
-            preprocess: root.get("preprocess").map(|field| field.choice(&Preprocess::WORDS)).transpose()?,
+            preprocess: root
+                .get("preprocess")
+                .map(|field| field.choice(&Preprocess::WORDS))
+                .transpose()?,
             size: root.get("size").map(|field| size(&field)).transpose()?,
-            channels: root.get("channels").map(|field| field.choice(&Channels::WORDS)).transpose()?,
-            antialias: root.get("antialias").map(|field| field.boolean()).transpose()?,
+            channels: root
+                .get("channels")
+                .map(|field| field.choice(&Channels::WORDS))
+                .transpose()?,
+            antialias: root
+                .get("antialias")
+                .map(|field| field.boolean())
+                .transpose()?,
             scale: root.get("scale").map(|field| number(&field)).transpose()?,
             mean: root.get("mean").map(|field| numbers(&field)).transpose()?,
             std: root.get("std").map(|field| numbers(&field)).transpose()?,
             labels: root.get("labels").map(labels).transpose()?,
-            layout: root.get("layout").map(|field| field.choice(&Layout::WORDS)).transpose()?,
-            output: root.get("output").map(|field| field.choice(&OutputKind::WORDS)).transpose()?,
+            layout: root
+                .get("layout")
+                .map(|field| field.choice(&Layout::WORDS))
+                .transpose()?,
+            output: root
+                .get("output")
+                .map(|field| field.choice(&OutputKind::WORDS))
+                .transpose()?,
         })
     }
 }
@@ -45,7 +73,9 @@ impl Declaration {
 fn size(field: &Field<'_>) -> Result<[u32; 2], RecipeError> {
     match field.string() {
         Ok(text) => parse_size(text).map_err(|problem| field.error(problem)),
-        Err(_) => field.pair(1..=i64::from(Preprocessing::MAX_SIDE)).map(|pair| pair.map(|side| side as u32)),
+        Err(_) => field
+            .pair(1..=i64::from(Preprocessing::MAX_SIDE))
+            .map(|pair| pair.map(|side| side as u32)),
     }
 }
 
@@ -68,7 +98,12 @@ fn numbers(field: &Field<'_>) -> Result<Vec<f32>, RecipeError> {
 
 /// A size such as `224`, or `48x192` for height and width.
 pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
-    let side = |text: &str| text.trim().parse().ok().filter(|side| (1..=Preprocessing::MAX_SIDE).contains(side));
+    let side = |text: &str| {
+        text.trim()
+            .parse()
+            .ok()
+            .filter(|side| (1..=Preprocessing::MAX_SIDE).contains(side))
+    };
     let (height, width) = text.split_once('x').unwrap_or((text, text));
     match (side(height), side(width)) {
         (Some(height), Some(width)) => Ok([height, width]),
@@ -83,7 +118,9 @@ pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
 pub fn parse_number(text: &str) -> Result<f32, String> {
     let part = |text: &str| text.trim().parse::<f32>().ok();
     let value = match text.split_once('/') {
-        Some((above, below)) => part(above).zip(part(below)).map(|(above, below)| above / below),
+        Some((above, below)) => part(above)
+            .zip(part(below))
+            .map(|(above, below)| above / below),
         None => part(text),
     };
     value

@@ -12,7 +12,9 @@ fn read(text: &str, overrides: &[&str]) -> Result<Declaration, String> {
 }
 
 fn record(text: &str) -> Result<Preprocessing, DeclarationError> {
-    read(text, &[]).unwrap().preprocessing(Some([2, 2]), Channels::Rgb)
+    read(text, &[])
+        .unwrap()
+        .preprocessing(Some([2, 2]), Channels::Rgb)
 }
 
 #[test]
@@ -32,10 +34,25 @@ fn a_sidecar_says_everything() {
         output: Some(OutputKind::Probabilities),
     };
     assert_eq!(read(text, &[]), Ok(expected.clone()));
-    let set = ["preprocess=raw", "size=48x192", "channels=bgr", "antialias=true", "scale=1/2", "mean=104,117,123"];
-    let more = ["std=2", "labels=labels.txt", "layout=nhwc", "output=probabilities"];
+    let set = [
+        "preprocess=raw",
+        "size=48x192",
+        "channels=bgr",
+        "antialias=true",
+        "scale=1/2",
+        "mean=104,117,123",
+    ];
+    let more = [
+        "std=2",
+        "labels=labels.txt",
+        "layout=nhwc",
+        "output=probabilities",
+    ];
     assert_eq!(read("", &[&set[..], &more].concat()), Ok(expected));
-    assert_eq!(read("labels = [\"a\", \"b\"]", &[]).unwrap().labels, Some(vec!["a".into(), "b".into()]));
+    assert_eq!(
+        read("labels = [\"a\", \"b\"]", &[]).unwrap().labels,
+        Some(vec!["a".into(), "b".into()])
+    );
 }
 
 #[test]
@@ -45,51 +62,112 @@ fn mistakes_have_a_line_and_a_suggestion() {
             "size = 2\nlable = 3",
             "model.toml:2: unknown key `lable`: did you mean `labels`? Valid keys: preprocess, size,",
         ),
-        ("layouts = \"nhwc\"", "model.toml:1: unknown key `layouts`: did you mean `layout`?"),
+        (
+            "layouts = \"nhwc\"",
+            "model.toml:1: unknown key `layouts`: did you mean `layout`?",
+        ),
         ("preprocess = \"tourch\"", "did you mean `torch`?"),
-        ("size = \"2 by 2\"", "expected a size such as 224, or 48x192"),
-        ("size = 0", "`size` must be a whole number from 1 to 8192, found 0"),
-        ("scale = \"a lot\"", "expected a number, or a fraction such as 1/255, found `a lot`"),
+        (
+            "size = \"2 by 2\"",
+            "expected a size such as 224, or 48x192",
+        ),
+        (
+            "size = 0",
+            "`size` must be a whole number from 1 to 8192, found 0",
+        ),
+        (
+            "scale = \"a lot\"",
+            "expected a number, or a fraction such as 1/255, found `a lot`",
+        ),
         ("mean = [1, true]", "`mean.2` must be a number, found true"),
-        ("\nlabels = \"none.txt\"", "model.toml:2: cannot read none.txt"),
+        (
+            "\nlabels = \"none.txt\"",
+            "model.toml:2: cannot read none.txt",
+        ),
     ] {
         let message = read(text, &[]).unwrap_err();
         assert!(message.contains(expected), "{message}");
     }
     let message = read("", &["laout=nhwc"]).unwrap_err();
-    assert!(message.starts_with("--set laout=nhwc: unknown key `laout`: did you mean `layout`?"), "{message}");
+    assert!(
+        message.starts_with("--set laout=nhwc: unknown key `laout`: did you mean `layout`?"),
+        "{message}"
+    );
 }
 
 #[test]
 fn names_are_records_and_values_change_them() {
-    assert_eq!(record("preprocess = \"torch\""), Ok(Preprocessing::torch(2, 2)));
-    assert_eq!(record("preprocess = \"unit\"\nchannels = \"gray\""), Ok(Preprocessing::unit(2, 2, Channels::Gray)));
-    assert_eq!(record("scale = \"1/255\""), Ok(Preprocessing::unit(2, 2, Channels::Rgb)));
-    assert_eq!(record("preprocess = \"raw\"\nmean = 5").unwrap().mean, [5.0; 3]);
-    assert_eq!(record("preprocess = \"torch\"\nsize = 4").unwrap().height, 4);
+    assert_eq!(
+        record("preprocess = \"torch\""),
+        Ok(Preprocessing::torch(2, 2))
+    );
+    assert_eq!(
+        record("preprocess = \"unit\"\nchannels = \"gray\""),
+        Ok(Preprocessing::unit(2, 2, Channels::Gray))
+    );
+    assert_eq!(
+        record("scale = \"1/255\""),
+        Ok(Preprocessing::unit(2, 2, Channels::Rgb))
+    );
+    assert_eq!(
+        record("preprocess = \"raw\"\nmean = 5").unwrap().mean,
+        [5.0; 3]
+    );
+    assert_eq!(
+        record("preprocess = \"torch\"\nsize = 4").unwrap().height,
+        4
+    );
 }
 
 #[test]
 fn what_makes_no_record_is_an_error() {
     assert_eq!(record("size = 3"), Err(DeclarationError::NoNormalization));
-    let unsized_ = read("preprocess = \"raw\"", &[]).unwrap().preprocessing(None, Channels::Rgb);
+    let unsized_ = read("preprocess = \"raw\"", &[])
+        .unwrap()
+        .preprocessing(None, Channels::Rgb);
     assert_eq!(unsized_, Err(DeclarationError::NoSize));
-    let swapped = record("preprocess = \"caffe\"\nchannels = \"rgb\"").unwrap_err().to_string();
-    assert!(swapped.starts_with("`caffe` has a mean for each channel in the order bgr, found the channels rgb"));
-    assert!(matches!(record("mean = [1, 2]"), Err(DeclarationError::Record(PreprocessingError::Length { .. }))));
-    assert!(matches!(record("std = 0"), Err(DeclarationError::Record(PreprocessingError::Value { .. }))));
+    let swapped = record("preprocess = \"caffe\"\nchannels = \"rgb\"")
+        .unwrap_err()
+        .to_string();
+    assert!(swapped.starts_with(
+        "`caffe` has a mean for each channel in the order bgr, found the channels rgb"
+    ));
+    assert!(matches!(
+        record("mean = [1, 2]"),
+        Err(DeclarationError::Record(PreprocessingError::Length { .. }))
+    ));
+    assert!(matches!(
+        record("std = 0"),
+        Err(DeclarationError::Record(PreprocessingError::Value { .. }))
+    ));
 }
 
 #[test]
 fn a_name_goes_before_all_that_it_comprises() {
-    let file = Declaration::from(Preprocessing { scale: 9.0, ..Preprocessing::raw(5, 6, Channels::Bgr) });
-    let named = |text| read(text, &[]).unwrap().over(file.clone()).preprocessing(None, Channels::Gray).unwrap();
+    let file = Declaration::from(Preprocessing {
+        scale: 9.0,
+        ..Preprocessing::raw(5, 6, Channels::Bgr)
+    });
+    let named = |text| {
+        read(text, &[])
+            .unwrap()
+            .over(file.clone())
+            .preprocessing(None, Channels::Gray)
+            .unwrap()
+    };
     assert_eq!(named("preprocess = \"torch\""), Preprocessing::torch(5, 6));
-    assert_eq!(named("preprocess = \"unit\""), Preprocessing::unit(5, 6, Channels::Bgr));
+    assert_eq!(
+        named("preprocess = \"unit\""),
+        Preprocessing::unit(5, 6, Channels::Bgr)
+    );
     let resize = Resize { antialias: true };
     assert_eq!(
         named("antialias = true"),
-        Preprocessing { scale: 9.0, resize, ..Preprocessing::raw(5, 6, Channels::Bgr) }
+        Preprocessing {
+            scale: 9.0,
+            resize,
+            ..Preprocessing::raw(5, 6, Channels::Bgr)
+        }
     );
 }
 

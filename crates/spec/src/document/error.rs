@@ -23,7 +23,11 @@ pub struct RecipeError {
 
 impl RecipeError {
     pub(crate) fn new(origin: &str, place: Place, problem: impl Into<String>) -> Self {
-        Self { origin: origin.into(), place, problem: problem.into() }
+        Self {
+            origin: origin.into(),
+            place,
+            problem: problem.into(),
+        }
     }
 
     /// The same error with more to say.

@@ -24,14 +24,19 @@ impl Node {
     /// Makes a string the table that it stands for, so that there is room for other keys.
     fn spell_out(&mut self) {
         if let Value::String(word) = &mut self.value {
-            let kind = Self { value: Value::String(std::mem::take(word)), place: self.place.clone() };
+            let kind = Self {
+                value: Value::String(std::mem::take(word)),
+                place: self.place.clone(),
+            };
             self.value = Value::Table(vec![("type".into(), kind)]);
         }
     }
 
     /// The string that a table has under a key.
     fn text(&self, key: &str) -> Option<&str> {
-        let Value::Table(entries) = &self.value else { return None };
+        let Value::Table(entries) = &self.value else {
+            return None;
+        };
         entries.iter().find_map(|(name, node)| match &node.value {
             Value::String(text) if name == key => Some(text.as_str()),
             _ => None,
@@ -78,8 +83,10 @@ impl Value {
                 format!("[{}]", items.join(", "))
             }
             Self::Table(entries) => {
-                let entries: Vec<String> =
-                    entries.iter().map(|(key, node)| format!("{key} = {}", node.value.plain())).collect();
+                let entries: Vec<String> = entries
+                    .iter()
+                    .map(|(key, node)| format!("{key} = {}", node.value.plain()))
+                    .collect();
                 format!("{{ {} }}", entries.join(", "))
             }
             other => other.describe(),
@@ -91,14 +98,24 @@ impl Value {
 pub(crate) fn read(text: &str, origin: &str, overrides: &[String]) -> Result<Node, RecipeError> {
     let lines = Lines::new(text);
     let table = DeTable::parse(text).map_err(|error| {
-        let place = error.span().map_or(Place::Whole, |span| lines.place(span.start));
-        RecipeError::new(origin, place, format!("not valid TOML: {}", error.message().trim()))
+        let place = error
+            .span()
+            .map_or(Place::Whole, |span| lines.place(span.start));
+        RecipeError::new(
+            origin,
+            place,
+            format!("not valid TOML: {}", error.message().trim()),
+        )
     })?;
     let converter = Converter { lines, origin };
-    let mut root = Node { value: converter.table(table.get_ref())?, place: Place::Whole };
+    let mut root = Node {
+        value: converter.table(table.get_ref())?,
+        place: Place::Whole,
+    };
     for argument in overrides {
-        set(&mut root, argument)
-            .map_err(|problem| RecipeError::new(origin, Place::Override(argument.clone()), problem))?;
+        set(&mut root, argument).map_err(|problem| {
+            RecipeError::new(origin, Place::Override(argument.clone()), problem)
+        })?;
     }
     Ok(root)
 }
@@ -108,7 +125,11 @@ struct Lines(Vec<usize>);
 
 impl Lines {
     fn new(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+        Self(
+            std::iter::once(0)
+                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
+        )
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -130,15 +151,28 @@ impl Converter<'_> {
         for (key, value) in written {
             // A table's own span may be its header's or empty; the key always has a place.
             let place = self.lines.place(key.span().start);
-            entries.push((key.get_ref().to_string(), Node { value: self.value(value.get_ref(), &place)?, place }));
+            entries.push((
+                key.get_ref().to_string(),
+                Node {
+                    value: self.value(value.get_ref(), &place)?,
+                    place,
+                },
+            ));
         }
         Ok(Value::Table(entries))
     }
 
     fn array(&self, array: &DeArray<'_>, place: &Place) -> Result<Value, RecipeError> {
         let nodes = array.iter().map(|item| {
-            let place = if item.span().is_empty() { place.clone() } else { self.lines.place(item.span().start) };
-            Ok(Node { value: self.value(item.get_ref(), &place)?, place })
+            let place = if item.span().is_empty() {
+                place.clone()
+            } else {
+                self.lines.place(item.span().start)
+            };
+            Ok(Node {
+                value: self.value(item.get_ref(), &place)?,
+                place,
+            })
         });
         nodes.collect::<Result<_, RecipeError>>().map(Value::Array)
     }
@@ -146,11 +180,21 @@ impl Converter<'_> {
     fn value(&self, value: &DeValue<'_>, place: &Place) -> Result<Value, RecipeError> {
         Ok(match value {
             DeValue::Boolean(b) => Value::Boolean(*b),
-            DeValue::Integer(i) => Value::Integer(i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| {
-                RecipeError::new(self.origin, place.clone(), format!("{i} is out of range for a whole number"))
-            })?),
+            DeValue::Integer(i) => {
+                Value::Integer(i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| {
+                    RecipeError::new(
+                        self.origin,
+                        place.clone(),
+                        format!("{i} is out of range for a whole number"),
+                    )
+                })?)
+            }
             DeValue::Float(x) => Value::Float(x.as_str().parse().map_err(|_| {
-                RecipeError::new(self.origin, place.clone(), format!("{x} is out of range for a number"))
+                RecipeError::new(
+                    self.origin,
+                    place.clone(),
+                    format!("{x} is out of range for a number"),
+                )
             })?),
             DeValue::String(s) => Value::String(s.to_string()),
             DeValue::Datetime(_) => Value::Datetime,
@@ -165,13 +209,22 @@ const MOST_NAMES: usize = 40;
 
 /// Applies one `key=value`; `key=` takes the key away.
 fn set(root: &mut Node, argument: &str) -> Result<(), String> {
-    let (path, value) = argument.split_once('=').ok_or("expected KEY=VALUE, such as training.epochs=3")?;
+    let (path, value) = argument
+        .split_once('=')
+        .ok_or("expected KEY=VALUE, such as training.epochs=3")?;
     let place = Place::Override(argument.to_string());
     let keys = keys(path)?;
     if value.trim().is_empty() {
         return remove(root, &keys);
     }
-    assign(root, &keys, Node { value: literal(value.trim(), &place), place })
+    assign(
+        root,
+        &keys,
+        Node {
+            value: literal(value.trim(), &place),
+            place,
+        },
+    )
 }
 
 /// The keys along a path such as `layers.conv2d_1.filters`.
@@ -187,23 +240,39 @@ pub(crate) fn keys(path: &str) -> Result<Vec<&str>, String> {
 pub(crate) fn assign(root: &mut Node, keys: &[&str], new: Node) -> Result<(), String> {
     let mut node = root;
     for (depth, key) in keys.iter().enumerate() {
-        if keys[..depth].last().is_some_and(|name| TYPED.contains(name)) {
+        if keys[..depth]
+            .last()
+            .is_some_and(|name| TYPED.contains(name))
+        {
             node.spell_out();
         }
         node = match &mut node.value {
             Value::Table(entries) => {
-                let at = entries.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
-                    let table = Node { value: Value::Table(Vec::new()), place: new.place.clone() };
-                    entries.push(((*key).to_string(), table));
-                    entries.len() - 1
-                });
+                let at = entries
+                    .iter()
+                    .position(|(name, _)| name == key)
+                    .unwrap_or_else(|| {
+                        let table = Node {
+                            value: Value::Table(Vec::new()),
+                            place: new.place.clone(),
+                        };
+                        entries.push(((*key).to_string(), table));
+                        entries.len() - 1
+                    });
                 &mut entries[at].1
             }
             Value::Array(items) => {
-                let at = find(items, key).ok_or_else(|| no_entry(&keys[..depth].join("."), key, items))?;
+                let at = find(items, key)
+                    .ok_or_else(|| no_entry(&keys[..depth].join("."), key, items))?;
                 &mut items[at]
             }
-            other => return Err(format!("`{}` is {}, it has no keys", keys[..depth].join("."), other.describe())),
+            other => {
+                return Err(format!(
+                    "`{}` is {}, it has no keys",
+                    keys[..depth].join("."),
+                    other.describe()
+                ));
+            }
         };
     }
     *node = new;
@@ -217,7 +286,13 @@ fn remove(root: &mut Node, keys: &[&str]) -> Result<(), String> {
     let mut node = root;
     for key in parents {
         node = match &mut node.value {
-            Value::Table(entries) => &mut entries.iter_mut().find(|(name, _)| name == key).ok_or_else(missing)?.1,
+            Value::Table(entries) => {
+                &mut entries
+                    .iter_mut()
+                    .find(|(name, _)| name == key)
+                    .ok_or_else(missing)?
+                    .1
+            }
             Value::Array(items) => {
                 let at = find(items, key).ok_or_else(missing)?;
                 &mut items[at]
@@ -227,7 +302,10 @@ fn remove(root: &mut Node, keys: &[&str]) -> Result<(), String> {
     }
     match &mut node.value {
         Value::Table(entries) => {
-            let at = entries.iter().position(|(name, _)| name == last).ok_or_else(missing)?;
+            let at = entries
+                .iter()
+                .position(|(name, _)| name == last)
+                .ok_or_else(missing)?;
             entries.remove(at);
         }
         Value::Array(items) => {
@@ -249,28 +327,45 @@ fn find(items: &[Node], key: &str) -> Option<usize> {
 
 /// The names that layers have or get.
 fn names(items: &[Node]) -> Vec<String> {
-    let names: Vec<_> = items.iter().map(|item| (item.text("type").unwrap_or_default(), item.text("name"))).collect();
+    let names: Vec<_> = items
+        .iter()
+        .map(|item| (item.text("type").unwrap_or_default(), item.text("name")))
+        .collect();
     crate::model::layer_names(&names)
 }
 
 /// The message for an entry that is not there.
 fn no_entry(path: &str, key: &str, items: &[Node]) -> String {
-    let numbers = format!("`{path}` has no entry `{key}`: use its number, from 1 to {}", items.len());
+    let numbers = format!(
+        "`{path}` has no entry `{key}`: use its number, from 1 to {}",
+        items.len()
+    );
     if items.iter().any(|item| item.text("type").is_none()) {
         return numbers;
     }
     let names = names(items);
     let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
-    let more = if names.len() > shown.len() { ", …" } else { "" };
+    let more = if names.len() > shown.len() {
+        ", …"
+    } else {
+        ""
+    };
     format!("{numbers}, or its name: {}{more}", shown.join(", "))
 }
 
 /// The value of an override: TOML where it is TOML, else a string, so that quotes may be left out.
 fn literal(text: &str, place: &Place) -> Value {
     let plain = || Value::String(text.to_string());
-    let Ok(value) = DeValue::parse(text) else { return plain() };
-    let converter = Converter { lines: Lines::new(text), origin: "" };
-    let Ok(mut value) = converter.value(value.get_ref(), place) else { return plain() };
+    let Ok(value) = DeValue::parse(text) else {
+        return plain();
+    };
+    let converter = Converter {
+        lines: Lines::new(text),
+        origin: "",
+    };
+    let Ok(mut value) = converter.value(value.get_ref(), place) else {
+        return plain();
+    };
     relocate(&mut value, place);
     value
 }

@@ -88,8 +88,18 @@ impl Model {
     /// Names the layers and infers their shapes; an error names the first layer that does not fit.
     pub fn new(preprocessing: Preprocessing, layers: &[LayerSpec]) -> Result<Self, ModelError> {
         let [channels, height, width] = preprocessing.shape();
-        let layers = infer::layers(Shape::Image { channels, height, width }, layers)?;
-        Ok(Self { preprocessing, layers })
+        let layers = infer::layers(
+            Shape::Image {
+                channels,
+                height,
+                width,
+            },
+            layers,
+        )?;
+        Ok(Self {
+            preprocessing,
+            layers,
+        })
     }
 
     /// The same model, whose first `layers` layers are those of a pretrained base.
@@ -122,10 +132,18 @@ impl Model {
     /// ones, and those that have nothing to train and nothing random. Zero where no layer with parameters is among them.
     pub fn fixed_prefix(&self) -> usize {
         let fixed = |layer: &&Layer| {
-            layer.frozen || (layer.params.is_empty() && !matches!(layer.kind, LayerKind::Dropout { .. }))
+            layer.frozen
+                || (layer.params.is_empty() && !matches!(layer.kind, LayerKind::Dropout { .. }))
         };
         let count = self.layers.iter().take_while(fixed).count();
-        if self.layers[..count].iter().any(|layer| !layer.params.is_empty()) { count } else { 0 }
+        if self.layers[..count]
+            .iter()
+            .any(|layer| !layer.params.is_empty())
+        {
+            count
+        } else {
+            0
+        }
     }
 
     /// How an image becomes the input.
@@ -151,7 +169,11 @@ impl Model {
     /// Numbers of trainable and other parameters.
     pub fn counts(&self) -> Counts {
         self.params().fold(Counts::default(), |mut counts, param| {
-            *(if param.trainable { &mut counts.trainable } else { &mut counts.non_trainable }) += param.len();
+            *(if param.trainable {
+                &mut counts.trainable
+            } else {
+                &mut counts.non_trainable
+            }) += param.len();
             counts
         })
     }

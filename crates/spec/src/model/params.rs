@@ -62,7 +62,13 @@ pub(super) fn of(name: &str, kind: &LayerKind, input: Shape) -> Vec<Param> {
     };
     match (kind, input) {
         (
-            LayerKind::Conv2d(Conv2d { filters, kernel_size: [kh, kw], groups, use_bias, .. }),
+            LayerKind::Conv2d(Conv2d {
+                filters,
+                kernel_size: [kh, kw],
+                groups,
+                use_bias,
+                ..
+            }),
             Shape::Image { channels, .. },
         ) => {
             // Sizes beyond all measure are refused by the caller.
@@ -76,8 +82,16 @@ pub(super) fn of(name: &str, kind: &LayerKind, input: Shape) -> Vec<Param> {
             let bias = use_bias.then(|| param("bias", &[*filters], true, Init::Zeros));
             std::iter::once(weight).chain(bias).collect()
         }
-        (LayerKind::Dense(Dense { units, use_bias, .. }), Shape::Vector(inputs)) => {
-            let init = Init::GlorotUniform { fan_in: inputs, fan_out: *units };
+        (
+            LayerKind::Dense(Dense {
+                units, use_bias, ..
+            }),
+            Shape::Vector(inputs),
+        ) => {
+            let init = Init::GlorotUniform {
+                fan_in: inputs,
+                fan_out: *units,
+            };
             let weight = param("weight", &[*units, inputs], true, init);
             let bias = use_bias.then(|| param("bias", &[*units], true, Init::Zeros));
             std::iter::once(weight).chain(bias).collect()

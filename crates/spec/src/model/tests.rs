@@ -1,7 +1,7 @@
 use crate::Channels;
 use crate::{
-    Activation, BatchNorm, Conv2d, Counts, Dense, Init, LayerKind, LayerSpec, Model, Padding, Pads, Pool,
-    Preprocessing, Shape,
+    Activation, BatchNorm, Conv2d, Counts, Dense, Init, LayerKind, LayerSpec, Model, Padding, Pads,
+    Pool, Preprocessing, Shape,
 };
 
 fn layer(kind: LayerKind) -> LayerSpec {
@@ -22,15 +22,26 @@ fn conv(filters: usize, kernel: usize) -> LayerSpec {
 }
 
 fn batch_norm() -> LayerSpec {
-    layer(LayerKind::BatchNorm(BatchNorm { momentum: 0.99, epsilon: 1e-3 }))
+    layer(LayerKind::BatchNorm(BatchNorm {
+        momentum: 0.99,
+        epsilon: 1e-3,
+    }))
 }
 
 fn max_pool() -> LayerSpec {
-    layer(LayerKind::MaxPool(Pool { pool_size: [2; 2], strides: [2; 2], padding: Padding::Valid }))
+    layer(LayerKind::MaxPool(Pool {
+        pool_size: [2; 2],
+        strides: [2; 2],
+        padding: Padding::Valid,
+    }))
 }
 
 fn dense(units: usize, activation: Option<Activation>) -> LayerSpec {
-    layer(LayerKind::Dense(Dense { units, use_bias: true, activation }))
+    layer(LayerKind::Dense(Dense {
+        units,
+        use_bias: true,
+        activation,
+    }))
 }
 
 fn flatten() -> LayerSpec {
@@ -61,18 +72,32 @@ fn mnist(layers: &[LayerSpec]) -> Result<Model, crate::ModelError> {
 
 #[test]
 fn the_reports_networks_have_the_reports_parameter_counts() {
-    for (kernel, filters, total, trainable) in
-        [(3, 32, 113_642, 113_514), (3, 64, 225_418, 225_226), (5, 32, 93_162, 93_034), (5, 64, 184_458, 184_266)]
-    {
+    for (kernel, filters, total, trainable) in [
+        (3, 32, 113_642, 113_514),
+        (3, 64, 225_418, 225_226),
+        (5, 32, 93_162, 93_034),
+        (5, 64, 184_458, 184_266),
+    ] {
         let counts = mnist(&report(filters, kernel)).unwrap().counts();
-        assert_eq!(counts, Counts { trainable, non_trainable: total - trainable }, "{kernel}x{kernel}x{filters}");
+        assert_eq!(
+            counts,
+            Counts {
+                trainable,
+                non_trainable: total - trainable
+            },
+            "{kernel}x{kernel}x{filters}"
+        );
     }
 }
 
 #[test]
 fn layers_are_named_and_shaped_as_keras_does() {
     let model = mnist(&report(64, 5)).unwrap();
-    let rows: Vec<_> = model.layers().iter().map(|l| (l.name.as_str(), l.output.to_string(), l.count())).collect();
+    let rows: Vec<_> = model
+        .layers()
+        .iter()
+        .map(|l| (l.name.as_str(), l.output.to_string(), l.count()))
+        .collect();
     let expected = [
         ("conv2d", "[32, 26, 26]", 320),
         ("batch_norm", "[32, 26, 26]", 128),
@@ -86,7 +111,10 @@ fn layers_are_named_and_shaped_as_keras_does() {
         ("dense", "[128]", 131_200),
         ("dense_1", "[10]", 1_290),
     ];
-    assert_eq!(rows, expected.map(|(name, shape, count)| (name, shape.to_string(), count)));
+    assert_eq!(
+        rows,
+        expected.map(|(name, shape, count)| (name, shape.to_string(), count))
+    );
     assert_eq!(model.classes(), 10);
 }
 
@@ -94,18 +122,39 @@ fn layers_are_named_and_shaped_as_keras_does() {
 fn glorot_fans_count_the_kernel_window() {
     let model = mnist(&report(64, 5)).unwrap();
     let init = |name: &str| model.params().find(|p| p.name == name).unwrap().init;
-    assert_eq!(init("conv2d_1.weight"), Init::GlorotUniform { fan_in: 32 * 25, fan_out: 64 * 25 });
-    assert_eq!(init("dense.weight"), Init::GlorotUniform { fan_in: 1024, fan_out: 128 });
+    assert_eq!(
+        init("conv2d_1.weight"),
+        Init::GlorotUniform {
+            fan_in: 32 * 25,
+            fan_out: 64 * 25
+        }
+    );
+    assert_eq!(
+        init("dense.weight"),
+        Init::GlorotUniform {
+            fan_in: 1024,
+            fan_out: 128
+        }
+    );
     assert_eq!(init("batch_norm.running_var"), Init::Ones);
 }
 
 #[test]
 fn a_kernel_larger_than_its_image_names_the_layer() {
-    let error = mnist(&[conv(8, 3), max_pool(), conv(8, 14), flatten(), dense(10, None)]).unwrap_err();
+    let error = mnist(&[
+        conv(8, 3),
+        max_pool(),
+        conv(8, 14),
+        flatten(),
+        dense(10, None),
+    ])
+    .unwrap_err();
     assert_eq!(error.index, 2);
     assert_eq!(error.name, "conv2d_1");
     assert!(
-        error.to_string().contains("layer 3 (`conv2d_1`): a 14x14 kernel does not fit into the 13x13 image"),
+        error
+            .to_string()
+            .contains("layer 3 (`conv2d_1`): a 14x14 kernel does not fit into the 13x13 image"),
         "{error}"
     );
 }
@@ -113,15 +162,34 @@ fn a_kernel_larger_than_its_image_names_the_layer() {
 #[test]
 fn layers_that_do_not_follow_each_other_are_refused() {
     for (layers, expected) in [
-        (vec![dense(10, None)], "layer 1 (`dense`): dense needs a vector [N], found [1, 28, 28]"),
-        (vec![flatten(), conv(8, 3), dense(10, None)], "layer 2 (`conv2d`): conv2d needs an image"),
-        (vec![flatten(), max_pool()], "layer 2 (`max_pool`): max_pool needs an image"),
-        (vec![conv(8, 3)], "layer 1 (`conv2d`): the last layer must output one score per class"),
+        (
+            vec![dense(10, None)],
+            "layer 1 (`dense`): dense needs a vector [N], found [1, 28, 28]",
+        ),
+        (
+            vec![flatten(), conv(8, 3), dense(10, None)],
+            "layer 2 (`conv2d`): conv2d needs an image",
+        ),
+        (
+            vec![flatten(), max_pool()],
+            "layer 2 (`max_pool`): max_pool needs an image",
+        ),
+        (
+            vec![conv(8, 3)],
+            "layer 1 (`conv2d`): the last layer must output one score per class",
+        ),
         (
             vec![flatten(), dense(1, None)],
             "layer 2 (`dense`): the last layer must output one score per class, at least 2",
         ),
-        (vec![flatten(), dense(10, Some(Activation::Softmax)), dense(10, None)], "softmax turns logits"),
+        (
+            vec![
+                flatten(),
+                dense(10, Some(Activation::Softmax)),
+                dense(10, None),
+            ],
+            "softmax turns logits",
+        ),
         (vec![], "the model has no layers"),
     ] {
         let error = mnist(&layers).unwrap_err().to_string();
@@ -131,9 +199,17 @@ fn layers_that_do_not_follow_each_other_are_refused() {
 
 #[test]
 fn a_name_may_be_used_once() {
-    let named = |name: &str| LayerSpec { name: Some(name.into()), ..flatten() };
+    let named = |name: &str| LayerSpec {
+        name: Some(name.into()),
+        ..flatten()
+    };
     let error = mnist(&[named("a"), named("a"), dense(10, None)]).unwrap_err();
-    assert!(error.to_string().contains("layer 2 (`a`): the name is taken by layer 1"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("layer 2 (`a`): the name is taken by layer 1"),
+        "{error}"
+    );
     // An automatic name steps aside for a given one, wherever that stands.
     let model = mnist(&[flatten(), named("flatten"), dense(10, None)]).unwrap();
     assert_eq!(model.layers()[0].name, "flatten_1");
@@ -150,16 +226,50 @@ fn sizes_beyond_memory_are_refused_and_do_not_overflow() {
 fn same_padding_is_tensorflows() {
     // tf.nn.conv2d, padding="SAME": 28 wide, kernel 3, stride 2 gives 14 with one column, to the right.
     let pads = Padding::Same.pads([28, 28], [3, 3], [2, 2]);
-    assert_eq!(pads, Pads { top: 0, left: 0, bottom: 1, right: 1 });
-    assert_eq!(Padding::Same.pads([28, 28], [5, 4], [1, 1]), Pads { top: 2, left: 1, bottom: 2, right: 2 });
-    assert_eq!(Padding::Same.pads([28, 28], [1, 1], [3, 3]), Pads::default());
-    assert_eq!(Padding::Valid.pads([28, 28], [5, 5], [1, 1]), Pads::default());
+    assert_eq!(
+        pads,
+        Pads {
+            top: 0,
+            left: 0,
+            bottom: 1,
+            right: 1
+        }
+    );
+    assert_eq!(
+        Padding::Same.pads([28, 28], [5, 4], [1, 1]),
+        Pads {
+            top: 2,
+            left: 1,
+            bottom: 2,
+            right: 2
+        }
+    );
+    assert_eq!(
+        Padding::Same.pads([28, 28], [1, 1], [3, 3]),
+        Pads::default()
+    );
+    assert_eq!(
+        Padding::Valid.pads([28, 28], [5, 5], [1, 1]),
+        Pads::default()
+    );
 }
 
 #[test]
 fn same_padding_keeps_the_size_at_stride_one() {
-    let LayerKind::Conv2d(conv) = conv(4, 6).kind else { unreachable!() };
-    let same = layer(LayerKind::Conv2d(Conv2d { padding: Padding::Same, ..conv }));
+    let LayerKind::Conv2d(conv) = conv(4, 6).kind else {
+        unreachable!()
+    };
+    let same = layer(LayerKind::Conv2d(Conv2d {
+        padding: Padding::Same,
+        ..conv
+    }));
     let model = mnist(&[same, flatten(), dense(10, None)]).unwrap();
-    assert_eq!(model.layers()[0].output, Shape::Image { channels: 4, height: 28, width: 28 });
+    assert_eq!(
+        model.layers()[0].output,
+        Shape::Image {
+            channels: 4,
+            height: 28,
+            width: 28
+        }
+    );
 }

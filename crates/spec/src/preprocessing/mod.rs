@@ -104,18 +104,32 @@ impl Preprocessing {
 
     /// Pixels of 0 to 255 mapped to 0 to 1 (Keras's `Rescaling(1/255)`).
     pub fn unit(height: u32, width: u32, channels: Channels) -> Self {
-        Self { scale: 1.0 / 255.0, ..Self::raw(height, width, channels) }
+        Self {
+            scale: 1.0 / 255.0,
+            ..Self::raw(height, width, channels)
+        }
     }
 
     /// Pixels of 0 to 255 as they are.
     pub fn raw(height: u32, width: u32, channels: Channels) -> Self {
         let n = channels.count();
-        Self { height, width, channels, resize: Resize::default(), scale: 1.0, mean: vec![0.0; n], std: vec![1.0; n] }
+        Self {
+            height,
+            width,
+            channels,
+            resize: Resize::default(),
+            scale: 1.0,
+            mean: vec![0.0; n],
+            std: vec![1.0; n],
+        }
     }
 
     /// As Keras's `preprocess_input` with `mode="caffe"`: blue, green, red, each minus its mean over ImageNet.
     pub fn caffe(height: u32, width: u32) -> Self {
-        Self { mean: vec![103.939, 116.779, 123.68], ..Self::raw(height, width, Channels::Bgr) }
+        Self {
+            mean: vec![103.939, 116.779, 123.68],
+            ..Self::raw(height, width, Channels::Bgr)
+        }
     }
 
     /// As Keras's `preprocess_input` with `mode="torch"` and torchvision's models: red, green, blue from 0 to 1, with
@@ -131,25 +145,44 @@ impl Preprocessing {
     /// As Keras's `preprocess_input` with `mode="tf"`: from -1 to 1.
     pub fn tf(height: u32, width: u32, channels: Channels) -> Self {
         let record = Self::raw(height, width, channels);
-        Self { scale: 1.0 / 127.5, mean: vec![1.0; channels.count()], ..record }
+        Self {
+            scale: 1.0 / 127.5,
+            mean: vec![1.0; channels.count()],
+            ..record
+        }
     }
 
     /// What is left to do for a graph that takes pixels and does the rest itself: the same size and resizing, the channels
     /// in the order in which images are decoded, values of 0 to 255 as they are.
     #[must_use]
     pub fn pixels_only(&self) -> Self {
-        let channels = if self.channels == Channels::Gray { Channels::Gray } else { Channels::Rgb };
-        Self { resize: self.resize, ..Self::raw(self.height, self.width, channels) }
+        let channels = if self.channels == Channels::Gray {
+            Channels::Gray
+        } else {
+            Channels::Rgb
+        };
+        Self {
+            resize: self.resize,
+            ..Self::raw(self.height, self.width, channels)
+        }
     }
 
     /// Whether pixel values are left as they are: nothing is scaled, subtracted or divided.
     pub fn keeps_pixels(&self) -> bool {
-        *self == Self { resize: self.resize, ..Self::raw(self.height, self.width, self.channels) }
+        *self
+            == Self {
+                resize: self.resize,
+                ..Self::raw(self.height, self.width, self.channels)
+            }
     }
 
     /// The tensor's shape for one image: `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
-        [self.channels.count(), self.height as usize, self.width as usize]
+        [
+            self.channels.count(),
+            self.height as usize,
+            self.width as usize,
+        ]
     }
 
     /// Number of values in the tensor of one image.
@@ -166,18 +199,29 @@ impl Preprocessing {
     pub fn check(&self) -> Result<(), PreprocessingError> {
         let side = 1..=Self::MAX_SIDE;
         if !side.contains(&self.height) || !side.contains(&self.width) {
-            return Err(PreprocessingError::Size { height: self.height, width: self.width });
+            return Err(PreprocessingError::Size {
+                height: self.height,
+                width: self.width,
+            });
         }
         let value = |field, value: f32, nonzero| {
             if value.is_finite() && !(nonzero && value == 0.0) {
                 Ok(())
             } else {
-                Err(PreprocessingError::Value { field, value, nonzero })
+                Err(PreprocessingError::Value {
+                    field,
+                    value,
+                    nonzero,
+                })
             }
         };
         for (field, values, nonzero) in [("mean", &self.mean, false), ("std", &self.std, true)] {
             if values.len() != self.channels.count() {
-                return Err(PreprocessingError::Length { field, expected: self.channels.count(), found: values.len() });
+                return Err(PreprocessingError::Length {
+                    field,
+                    expected: self.channels.count(),
+                    found: values.len(),
+                });
             }
             for &v in values {
                 value(field, v, nonzero)?;
@@ -193,12 +237,26 @@ mod tests {
 
     #[test]
     fn what_a_graph_of_pixels_leaves_to_do_is_size_and_channels() {
-        let record = Preprocessing { resize: Resize { antialias: true }, ..Preprocessing::caffe(4, 5) };
+        let record = Preprocessing {
+            resize: Resize { antialias: true },
+            ..Preprocessing::caffe(4, 5)
+        };
         let left = record.pixels_only();
-        assert_eq!((left.channels, left.resize, left.shape()), (Channels::Rgb, record.resize, [3, 4, 5]));
+        assert_eq!(
+            (left.channels, left.resize, left.shape()),
+            (Channels::Rgb, record.resize, [3, 4, 5])
+        );
         assert!(left.keeps_pixels() && !record.keeps_pixels());
-        assert_eq!(Preprocessing::unit(2, 2, Channels::Gray).pixels_only().channels, Channels::Gray);
-        for record in [Preprocessing::unit(2, 2, Channels::Gray), Preprocessing::tf(2, 2, Channels::Rgb)] {
+        assert_eq!(
+            Preprocessing::unit(2, 2, Channels::Gray)
+                .pixels_only()
+                .channels,
+            Channels::Gray
+        );
+        for record in [
+            Preprocessing::unit(2, 2, Channels::Gray),
+            Preprocessing::tf(2, 2, Channels::Rgb),
+        ] {
             assert!(!record.keeps_pixels());
         }
     }

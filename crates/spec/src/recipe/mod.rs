@@ -12,11 +12,14 @@ use serde::Serialize;
 
 use crate::document::RecipeError;
 use crate::{
-    Augmentation, Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocess, Preprocessing, Resize,
+    Augmentation, Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocess,
+    Preprocessing, Resize,
 };
 
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
-pub use optimization::{Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind};
+pub use optimization::{
+    Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind,
+};
 pub(crate) use parse::base;
 pub use sweep::{Combination, Reference, Setting, Sweep};
 
@@ -142,7 +145,12 @@ impl Recipe {
     /// name); `key=` takes a key away.
     ///
     /// The only backbone that such a recipe can name is [`Base::vgg16`]; see [`parse_with`](Self::parse_with).
-    pub fn parse(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+    pub fn parse(
+        text: &str,
+        origin: &str,
+        name: &str,
+        overrides: &[String],
+    ) -> Result<Self, RecipeError> {
         Self::parse_with(text, origin, name, overrides, &[Base::vgg16()])
     }
 
@@ -164,9 +172,18 @@ impl Recipe {
 
     /// The preprocessing record.
     pub fn preprocessing(&self) -> Preprocessing {
-        let Input { height, width, channels, preprocess, antialias } = self.input;
+        let Input {
+            height,
+            width,
+            channels,
+            preprocess,
+            antialias,
+        } = self.input;
         let record = preprocess.record(height, width, channels);
-        Preprocessing { resize: Resize { antialias }, ..record }
+        Preprocessing {
+            resize: Resize { antialias },
+            ..record
+        }
     }
 
     /// What is wrong where the data set has a single class, or the model outputs another number of scores than it has classes.
@@ -188,7 +205,10 @@ impl Recipe {
 
     /// The layers of the backbone, where there is one, and the recipe's own.
     pub fn all_layers(&self) -> Vec<LayerSpec> {
-        let base = self.backbone.as_ref().map_or_else(Vec::new, |backbone| backbone.base.layers.clone());
+        let base = self
+            .backbone
+            .as_ref()
+            .map_or_else(Vec::new, |backbone| backbone.base.layers.clone());
         [base, self.layers.clone()].concat()
     }
 
@@ -206,20 +226,45 @@ impl Recipe {
         if let Some(backbone) = &self.backbone {
             model = model.with_backbone(&backbone.base.name, base_layers);
         }
-        let names: Vec<&str> = model.layers().iter().map(|layer| layer.name.as_str()).collect();
-        let fail = |problem| ModelError { index: 0, name: "training".into(), problem };
+        let names: Vec<&str> = model
+            .layers()
+            .iter()
+            .map(|layer| layer.name.as_str())
+            .collect();
+        let fail = |problem| ModelError {
+            index: 0,
+            name: "training".into(),
+            problem,
+        };
         let default = Layers::First(base_layers);
-        let mut frozen = self.training.freeze.as_ref().unwrap_or(&default).select(&names).map_err(fail)?;
-        let unfrozen = self.training.phases[phase].unfreeze.select(&names).map_err(fail)?;
-        frozen.iter_mut().zip(unfrozen).for_each(|(frozen, unfrozen)| *frozen &= !unfrozen);
+        let mut frozen = self
+            .training
+            .freeze
+            .as_ref()
+            .unwrap_or(&default)
+            .select(&names)
+            .map_err(fail)?;
+        let unfrozen = self.training.phases[phase]
+            .unfreeze
+            .select(&names)
+            .map_err(fail)?;
+        frozen
+            .iter_mut()
+            .zip(unfrozen)
+            .for_each(|(frozen, unfrozen)| *frozen &= !unfrozen);
         Ok(model.frozen(&frozen))
     }
 
     /// How many layers from the beginning give the same output for the same image in all phases:
     /// [`Model::fixed_prefix`] of the phase that leaves the fewest.
     pub fn fixed_prefix(&self) -> Result<usize, ModelError> {
-        let phases = (0..self.training.phases.len()).map(|phase| Ok(self.model_in(phase)?.fixed_prefix()));
-        Ok(phases.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(0))
+        let phases =
+            (0..self.training.phases.len()).map(|phase| Ok(self.model_in(phase)?.fixed_prefix()));
+        Ok(phases
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .min()
+            .unwrap_or(0))
     }
 }
 

@@ -61,7 +61,11 @@ pub struct Betas {
 
 impl Default for Betas {
     fn default() -> Self {
-        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-7,
+        }
     }
 }
 
@@ -69,7 +73,13 @@ impl Default for Optimizer {
     /// Keras's Adam.
     fn default() -> Self {
         let kind = OptimizerKind::Adam(Betas::default());
-        Self { kind, learning_rate: 1e-3, clipnorm: None, clipvalue: None, global_clipnorm: None }
+        Self {
+            kind,
+            learning_rate: 1e-3,
+            clipnorm: None,
+            clipvalue: None,
+            global_clipnorm: None,
+        }
     }
 }
 
@@ -147,7 +157,10 @@ impl Schedule {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_zero(steps: &u64) -> bool {
     *steps == 0
 }
@@ -167,7 +180,10 @@ pub struct EarlyStopping {
     pub baseline: Option<f64>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_none(epochs: &usize) -> bool {
     *epochs == 0
 }

@@ -73,7 +73,11 @@ impl Setting {
 impl fmt::Display for Setting {
     /// As in a combination's label: `kernel_size 3`, and of a variant its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key == Self::VARIANT { f.write_str(&self.value) } else { write!(f, "{} {}", self.name, self.value) }
+        if self.key == Self::VARIANT {
+            f.write_str(&self.value)
+        } else {
+            write!(f, "{} {}", self.name, self.value)
+        }
     }
 }
 
@@ -89,7 +93,12 @@ pub struct Reference {
 impl Sweep {
     /// Reads a recipe that has a `[sweep]`, and checks every combination whole. The arguments are those of
     /// [`Recipe::parse`]; `sweep.training.seed=[0, 1, 2]` as an override adds to the grid.
-    pub fn parse(text: &str, origin: &str, name: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+    pub fn parse(
+        text: &str,
+        origin: &str,
+        name: &str,
+        overrides: &[String],
+    ) -> Result<Self, RecipeError> {
         Self::parse_with(text, origin, name, overrides, &[Base::vgg16()])
     }
 

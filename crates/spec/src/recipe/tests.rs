@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use crate::{
-    Augmentation, Base, Betas, DataSource, FillMode, LayerKind, Optimizer, OptimizerKind, Recipe, ScheduleKind, Sweep,
-    Validation, ValidationSubset,
+    Augmentation, Base, Betas, DataSource, FillMode, LayerKind, Optimizer, OptimizerKind, Recipe,
+    ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -35,7 +35,11 @@ fn defaults_are_keras_s() {
     let recipe = parse(SMALL).unwrap();
     assert_eq!(recipe.name, "small");
     assert_eq!(recipe.data.validation, Validation::Split(0.1));
-    let betas = Betas { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 };
+    let betas = Betas {
+        beta_1: 0.9,
+        beta_2: 0.999,
+        epsilon: 1e-7,
+    };
     let adam = Optimizer {
         kind: OptimizerKind::Adam(betas),
         learning_rate: 1e-3,
@@ -44,8 +48,13 @@ fn defaults_are_keras_s() {
         global_clipnorm: None,
     };
     assert_eq!(recipe.training.phases[0].optimizer, adam);
-    let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
-    assert_eq!((conv.kernel_size, conv.strides, conv.use_bias), ([3, 3], [1, 1], true));
+    let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else {
+        panic!("not a conv2d")
+    };
+    assert_eq!(
+        (conv.kernel_size, conv.strides, conv.use_bias),
+        ([3, 3], [1, 1], true)
+    );
 }
 
 #[test]
@@ -68,11 +77,31 @@ fn a_resolved_recipe_reads_back_as_itself() {
 #[test]
 fn every_mistake_names_its_line_and_what_to_do() {
     for (from, to, expected) in [
-        ("filters = 4", "filtres = 4", "small.toml:6: unknown key `filtres` in `layers.1`: did you mean `filters`?"),
-        ("[data]", "[dta]", "small.toml:1: unknown key `dta`: did you mean `data`?"),
-        ("\"conv2d\"", "\"resnet\"", "small.toml:5: `layers.1.type` cannot be \"resnet\". Valid values: conv2d"),
-        ("\"conv2d\"", "\"con2d\"", "small.toml:5: `layers.1.type` cannot be \"con2d\": did you mean `conv2d`?"),
-        ("filters = 4", "filters = 0", "small.toml:6: `layers.1.filters` must be a whole number from 1 to"),
+        (
+            "filters = 4",
+            "filtres = 4",
+            "small.toml:6: unknown key `filtres` in `layers.1`: did you mean `filters`?",
+        ),
+        (
+            "[data]",
+            "[dta]",
+            "small.toml:1: unknown key `dta`: did you mean `data`?",
+        ),
+        (
+            "\"conv2d\"",
+            "\"resnet\"",
+            "small.toml:5: `layers.1.type` cannot be \"resnet\". Valid values: conv2d",
+        ),
+        (
+            "\"conv2d\"",
+            "\"con2d\"",
+            "small.toml:5: `layers.1.type` cannot be \"con2d\": did you mean `conv2d`?",
+        ),
+        (
+            "filters = 4",
+            "filters = 0",
+            "small.toml:6: `layers.1.filters` must be a whole number from 1 to",
+        ),
         (
             "filters = 4",
             "filters = \"4\"",
@@ -83,11 +112,31 @@ fn every_mistake_names_its_line_and_what_to_do() {
             "kernel_size = [3, 3, 3]",
             "small.toml:7: `layers.1.kernel_size` must be one number or [height, width], found 3",
         ),
-        ("kernel_size = 3", "kernel_size = 29", "small.toml:4: layer 1 (`conv2d`): a 29x29 kernel does not fit"),
-        ("filters = 4\n", "", "small.toml:4: `filters` is missing in `layers.1`: add it"),
-        ("units = 10", "units = 12", "small.toml:12: the last layer outputs 12 scores, but `mnist` has 10 classes"),
-        ("units = 10", "units = 10\nname = \"a.b\"", "small.toml:15: a layer's name is letters"),
-        ("type = \"flatten\"", "", "small.toml:9: `layers.2` has no `type`"),
+        (
+            "kernel_size = 3",
+            "kernel_size = 29",
+            "small.toml:4: layer 1 (`conv2d`): a 29x29 kernel does not fit",
+        ),
+        (
+            "filters = 4\n",
+            "",
+            "small.toml:4: `filters` is missing in `layers.1`: add it",
+        ),
+        (
+            "units = 10",
+            "units = 12",
+            "small.toml:12: the last layer outputs 12 scores, but `mnist` has 10 classes",
+        ),
+        (
+            "units = 10",
+            "units = 10\nname = \"a.b\"",
+            "small.toml:15: a layer's name is letters",
+        ),
+        (
+            "type = \"flatten\"",
+            "",
+            "small.toml:9: `layers.2` has no `type`",
+        ),
         (
             "dataset = \"mnist\"",
             "dataset = \"mnits\"",
@@ -103,13 +152,21 @@ fn every_mistake_names_its_line_and_what_to_do() {
             "validation_split = 0.1\nvalidation = \"test\"",
             "small.toml:3: `validation` and `validation_split` exclude",
         ),
-        ("dataset = \"mnist\"", "dataset = ", "small.toml:2: not valid TOML"),
+        (
+            "dataset = \"mnist\"",
+            "dataset = ",
+            "small.toml:2: not valid TOML",
+        ),
         (
             "[[layers]]\ntype = \"conv2d\"\nfilters = 4\nkernel_size = 3",
             "layers = []",
             "small.toml:4: unknown key `layers` in `data`",
         ),
-        ("[data]", "name = \"../up\"\n[data]", "small.toml:1: `name` names a folder"),
+        (
+            "[data]",
+            "name = \"../up\"\n[data]",
+            "small.toml:1: `name` names a folder",
+        ),
         (
             "[data]",
             "[training]\nseed = -1\n[data]",
@@ -123,23 +180,44 @@ fn every_mistake_names_its_line_and_what_to_do() {
     ] {
         assert!(SMALL.contains(from), "{from}");
         let error = parse(&SMALL.replacen(from, to, 1)).unwrap_err();
-        assert!(error.starts_with(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.starts_with(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
 }
 
 #[test]
 fn overrides_name_themselves_in_errors() {
     for (argument, expected) in [
-        ("training.epoch=3", "--set training.epoch=3: unknown key `epoch` in `training`: did you mean `epochs`?"),
-        ("training.epochs=0", "--set training.epochs=0: `training.epochs` must be a whole number from 1"),
-        ("training.epochs", "--set training.epochs: expected KEY=VALUE"),
+        (
+            "training.epoch=3",
+            "--set training.epoch=3: unknown key `epoch` in `training`: did you mean `epochs`?",
+        ),
+        (
+            "training.epochs=0",
+            "--set training.epochs=0: `training.epochs` must be a whole number from 1",
+        ),
+        (
+            "training.epochs",
+            "--set training.epochs: expected KEY=VALUE",
+        ),
         (
             "layers.9.units=3",
             "--set layers.9.units=3: `layers` has no entry `9`: use its number, from 1 to 3, or its name: conv2d, flatten, dense",
         ),
-        ("layers.conv2d.rate=1", "--set layers.conv2d.rate=1: unknown key `rate` in `layers.conv2d`"),
-        ("layers.conv2d.filters=0", "--set layers.conv2d.filters=0: `layers.conv2d.filters` must be a whole number"),
-        ("layers.1.filters=0", "--set layers.1.filters=0: `layers.1.filters` must be a whole number"),
+        (
+            "layers.conv2d.rate=1",
+            "--set layers.conv2d.rate=1: unknown key `rate` in `layers.conv2d`",
+        ),
+        (
+            "layers.conv2d.filters=0",
+            "--set layers.conv2d.filters=0: `layers.conv2d.filters` must be a whole number",
+        ),
+        (
+            "layers.1.filters=0",
+            "--set layers.1.filters=0: `layers.1.filters` must be a whole number",
+        ),
         (
             "layers.conv2d.kernel_size=[3, 0]",
             "--set layers.conv2d.kernel_size=[3, 0]: `layers.conv2d.kernel_size.2` must",
@@ -161,11 +239,20 @@ fn overrides_name_themselves_in_errors() {
             "training.optimizer={learning_rate=-1e30}",
             "--set training.optimizer={learning_rate=-1e30}: `training.optimizer.learning_rate` must be a number above 0, found -1e30",
         ),
-        ("data.dataset.x=1", "--set data.dataset.x=1: `data.dataset` is \"mnist\", it has no keys"),
-        ("training..epochs=1", "--set training..epochs=1: the key has an empty part"),
+        (
+            "data.dataset.x=1",
+            "--set data.dataset.x=1: `data.dataset` is \"mnist\", it has no keys",
+        ),
+        (
+            "training..epochs=1",
+            "--set training..epochs=1: the key has an empty part",
+        ),
     ] {
         let error = with(SMALL, &[argument]).unwrap_err();
-        assert!(error.starts_with(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.starts_with(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
 }
 
@@ -177,15 +264,37 @@ fn an_optimizer_may_be_a_word_and_its_type_left_out() {
     let word = SMALL.replace("[data]", "[training]\noptimizer = \"sgd\"\n[data]");
     assert_eq!(parse(&word).unwrap().training.phases[0].optimizer, table);
     // Another key beside the word.
-    let momentum = with(&word, &["training.optimizer.momentum=0.9"]).unwrap().training.phases[0].optimizer;
-    assert_eq!(momentum, optimizer(&["training.optimizer={type=\"sgd\", momentum=0.9}"]));
+    let momentum = with(&word, &["training.optimizer.momentum=0.9"])
+        .unwrap()
+        .training
+        .phases[0]
+        .optimizer;
+    assert_eq!(
+        momentum,
+        optimizer(&["training.optimizer={type=\"sgd\", momentum=0.9}"])
+    );
     let slow = optimizer(&["training.optimizer.learning_rate=1e-4"]);
-    assert_eq!(slow, Optimizer { learning_rate: 1e-4, ..Optimizer::default() });
-    let schedule = with(SMALL, &["training.schedule=cosine"]).unwrap().training.phases[0].schedule.clone();
+    assert_eq!(
+        slow,
+        Optimizer {
+            learning_rate: 1e-4,
+            ..Optimizer::default()
+        }
+    );
+    let schedule = with(SMALL, &["training.schedule=cosine"])
+        .unwrap()
+        .training
+        .phases[0]
+        .schedule
+        .clone();
     assert_eq!(schedule.kind, ScheduleKind::Cosine { alpha: 0.0 });
     // A phase's optimizer could as well be meant to have the type of the others.
     let phases = "[training]\noptimizer = \"sgd\"\n[[training.phases]]\noptimizer.learning_rate = 0.1\n[data]";
-    assert!(parse(&SMALL.replace("[data]", phases)).unwrap_err().contains("has no `type`"));
+    assert!(
+        parse(&SMALL.replace("[data]", phases))
+            .unwrap_err()
+            .contains("has no `type`")
+    );
 }
 
 #[test]
@@ -201,35 +310,58 @@ fn sizes_beyond_memory_and_nothing_to_train_are_refused() {
             ],
             "over 2^31",
         ),
-        (vec!["training.freeze=[\"conv2d\", \"dense\"]"], "no layer has parameters that are trained"),
+        (
+            vec!["training.freeze=[\"conv2d\", \"dense\"]"],
+            "no layer has parameters that are trained",
+        ),
         (
             vec!["training.optimizer={type=\"adam\", beta_2=0.99999999999}"],
             "must be a number of at least 0 and below 1",
         ),
     ] {
         let error = with(SMALL, &set).unwrap_err();
-        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
-    let many =
-        SMALL.replace("type = \"flatten\"", "type = \"max_pool\"\npool_size = 26\n[[layers]]\ntype = \"flatten\"");
+    let many = SMALL.replace(
+        "type = \"flatten\"",
+        "type = \"max_pool\"\npool_size = 26\n[[layers]]\ntype = \"flatten\"",
+    );
     let error = with(&many, &["layers.conv2d.filters=100000"]).unwrap_err();
     assert!(
-        error.contains("a batch of 128 images makes layers of 67600000 values each, over 2^31 together"),
+        error.contains(
+            "a batch of 128 images makes layers of 67600000 values each, over 2^31 together"
+        ),
         "{error}"
     );
-    let wide = SMALL.replace("units = 10", "units = 2000000\n[[layers]]\ntype = \"dense\"\nunits = 10");
+    let wide = SMALL.replace(
+        "units = 10",
+        "units = 2000000\n[[layers]]\ntype = \"dense\"\nunits = 10",
+    );
     let error = with(&wide, &[]).unwrap_err();
-    assert!(error.contains("layer 3 (`dense`): ") && error.contains("over 2^"), "{error}");
+    assert!(
+        error.contains("layer 3 (`dense`): ") && error.contains("over 2^"),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_empty_value_takes_the_key_away() {
     let text = format!("{SMALL}name = \"last\"\n");
-    let recipe = with(&text, &["layers.last.name=", "data.dataset=", "layers.conv2d="]).unwrap();
+    let recipe = with(
+        &text,
+        &["layers.last.name=", "data.dataset=", "layers.conv2d="],
+    )
+    .unwrap();
     assert_eq!(recipe.layers.len(), 2);
     assert_eq!(recipe.layers[1].name, None);
     let error = with(SMALL, &["data.validation="]).unwrap_err();
-    assert!(error.contains("`data.validation` is not there to be removed"), "{error}");
+    assert!(
+        error.contains("`data.validation` is not there to be removed"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -247,7 +379,10 @@ fn automatic_names_are_those_of_the_summary() {
 #[test]
 fn a_file_name_becomes_a_folder_name() {
     let name = |stem: &str| Recipe::parse(SMALL, "x", stem, &[]).unwrap().name;
-    assert_eq!(["my model", "..", "größe", "ok-1.2"].map(name), ["my-model", "recipe", "größe", "ok-1.2"]);
+    assert_eq!(
+        ["my model", "..", "größe", "ok-1.2"].map(name),
+        ["my-model", "recipe", "größe", "ok-1.2"]
+    );
     // Accents apart from their letters, as macOS writes them; what turns text around is no part of a name.
     assert_eq!(
         ["u\u{308}ni\u{308}", "模型", "-ünï", "a\u{202e}b"].map(name),
@@ -262,10 +397,16 @@ fn a_file_name_becomes_a_folder_name() {
 fn overrides_take_toml_values_or_plain_words() {
     let recipe = with(
         SMALL,
-        &["layers.conv2d.kernel_size=[5, 3]", "name=other", "training.optimizer={type=\"adam\", learning_rate=0.5}"],
+        &[
+            "layers.conv2d.kernel_size=[5, 3]",
+            "name=other",
+            "training.optimizer={type=\"adam\", learning_rate=0.5}",
+        ],
     )
     .unwrap();
-    let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else { panic!("not a conv2d") };
+    let LayerKind::Conv2d(conv) = &recipe.layers[0].kind else {
+        panic!("not a conv2d")
+    };
     assert_eq!(conv.kernel_size, [5, 3]);
     assert_eq!(recipe.name, "other");
     assert!(recipe.training.phases[0].optimizer.learning_rate.to_bits() == 0.5_f64.to_bits());
@@ -292,39 +433,84 @@ fn optimizers_schedules_and_the_like_are_read_and_written() {
         "training.class_weight=balanced",
         "training.class_weight=[1, 2, 3, 4, 5, 6, 7, 8, 9, 0.5]",
     ] {
-        let recipe = Recipe::parse(SMALL, "small.toml", "small", &[set.to_string()]).unwrap_or_else(|e| panic!("{e}"));
-        assert_ne!(recipe, Recipe::parse(SMALL, "small.toml", "small", &[]).unwrap(), "{set}");
+        let recipe = Recipe::parse(SMALL, "small.toml", "small", &[set.to_string()])
+            .unwrap_or_else(|e| panic!("{e}"));
+        assert_ne!(
+            recipe,
+            Recipe::parse(SMALL, "small.toml", "small", &[]).unwrap(),
+            "{set}"
+        );
         let again = Recipe::parse(&recipe.to_toml(), "small.toml", "small", &[]);
-        assert_eq!(again.unwrap_or_else(|error| panic!("{error}\n{}", recipe.to_toml())), recipe, "{set}");
+        assert_eq!(
+            again.unwrap_or_else(|error| panic!("{error}\n{}", recipe.to_toml())),
+            recipe,
+            "{set}"
+        );
     }
 }
 
 #[test]
 fn what_does_not_make_sense_in_training_is_refused() {
     for (set, expected) in [
-        ("training.optimizer={type=\"adma\"}", "cannot be \"adma\": did you mean `adam`?"),
-        ("training.optimizer={type=\"sgd\", nesterov=true}", "`nesterov` needs a `momentum` above 0"),
+        (
+            "training.optimizer={type=\"adma\"}",
+            "cannot be \"adma\": did you mean `adam`?",
+        ),
+        (
+            "training.optimizer={type=\"sgd\", nesterov=true}",
+            "`nesterov` needs a `momentum` above 0",
+        ),
         (
             "training.optimizer={type=\"adam\", clipnorm=1, clipvalue=1}",
             "`clipnorm`, `clipvalue` and `global_clipnorm` exclude one another",
         ),
-        ("training.optimizer={type=\"adam\", weight_decay=0.1}", "unknown key `weight_decay`"),
-        ("training.schedule={type=\"linear\"}", "`training.schedule.type` cannot be \"linear\""),
-        ("training.optimizer={type=\"sgd\", clipnorm=1, global_clipnorm=1}", "exclude one another"),
-        ("training.schedule={type=\"piecewise_constant\", values=[]}", "`values` has no rate"),
-        ("training.schedule={type=\"piecewise_constant\", values=[1, 0]}", "a number above 0"),
-        ("training.schedule={type=\"piecewise_constant\", boundaries=[3], values=[1]}", "1 epochs for 1 values"),
-        ("training.schedule={type=\"piecewise_constant\", boundaries=[3, 3], values=[1, 2, 3]}", "must ascend"),
+        (
+            "training.optimizer={type=\"adam\", weight_decay=0.1}",
+            "unknown key `weight_decay`",
+        ),
+        (
+            "training.schedule={type=\"linear\"}",
+            "`training.schedule.type` cannot be \"linear\"",
+        ),
+        (
+            "training.optimizer={type=\"sgd\", clipnorm=1, global_clipnorm=1}",
+            "exclude one another",
+        ),
+        (
+            "training.schedule={type=\"piecewise_constant\", values=[]}",
+            "`values` has no rate",
+        ),
+        (
+            "training.schedule={type=\"piecewise_constant\", values=[1, 0]}",
+            "a number above 0",
+        ),
+        (
+            "training.schedule={type=\"piecewise_constant\", boundaries=[3], values=[1]}",
+            "1 epochs for 1 values",
+        ),
+        (
+            "training.schedule={type=\"piecewise_constant\", boundaries=[3, 3], values=[1, 2, 3]}",
+            "must ascend",
+        ),
         ("training.schedule={type=\"exponential\"}", "`gamma`"),
-        ("training.schedule={type=\"one_cycle\", warmup_steps=5}", "unknown key `warmup_steps`"),
+        (
+            "training.schedule={type=\"one_cycle\", warmup_steps=5}",
+            "unknown key `warmup_steps`",
+        ),
         ("training.early_stopping={}", "`patience`"),
         ("training.label_smoothing=1", "at least 0 and below 1"),
-        ("training.class_weight=[1, 2]", "has 2 factors, but there are 10 classes"),
+        (
+            "training.class_weight=[1, 2]",
+            "has 2 factors, but there are 10 classes",
+        ),
         ("training.class_weight=equal", "cannot be \"equal\""),
         ("training.monitor=val_los", "did you mean `val_loss`?"),
     ] {
         let error = with(SMALL, &[set]).unwrap_err();
-        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
 }
 
@@ -354,7 +540,13 @@ fn the_recipes_that_come_with_kiln_are_valid() {
             let origin = path.display().to_string();
             let mut without = Vec::new();
             if text.contains("\n[sweep]") {
-                assert!(Sweep::parse(&text, &origin, "recipe", &[]).unwrap().combinations.len() > 1);
+                assert!(
+                    Sweep::parse(&text, &origin, "recipe", &[])
+                        .unwrap()
+                        .combinations
+                        .len()
+                        > 1
+                );
                 without.push("sweep=".to_string());
             }
             Recipe::parse(&text, &origin, "recipe", &without).unwrap();
@@ -387,7 +579,10 @@ name = "vgg16"
 fn a_frozen_vgg16_has_keras_s_counts() {
     let model = parse(VGG16).unwrap().model().unwrap();
     let counts = model.counts();
-    assert_eq!((counts.total(), counts.trainable, counts.non_trainable), (14_782_154, 67_210, 14_714_944));
+    assert_eq!(
+        (counts.total(), counts.trainable, counts.non_trainable),
+        (14_782_154, 67_210, 14_714_944)
+    );
     // Everything up to and including flatten gives the same features in every epoch.
     assert_eq!(model.fixed_prefix(), 19);
     assert_eq!(model.layers()[18].output.to_string(), "[512]");
@@ -404,14 +599,23 @@ fn phases_move_the_freezing_point() {
     assert_eq!(recipe.model_in(0).unwrap().fixed_prefix(), 19);
     let second = recipe.model_in(1).unwrap();
     assert_eq!(second.fixed_prefix(), 14);
-    assert_eq!(second.counts().trainable, 67_210 + 3 * (512 * 512 * 9 + 512));
-    assert_eq!(Recipe::parse(&recipe.to_toml(), "again.toml", "x", &[]).unwrap(), recipe);
+    assert_eq!(
+        second.counts().trainable,
+        67_210 + 3 * (512 * 512 * 9 + 512)
+    );
+    assert_eq!(
+        Recipe::parse(&recipe.to_toml(), "again.toml", "x", &[]).unwrap(),
+        recipe
+    );
 }
 
 #[test]
 fn freezing_goes_by_number_and_a_model_of_ones_own_can_be_frozen() {
     let recipe = with(SMALL, &["training.freeze=1"]).unwrap();
-    assert_eq!(recipe.model().unwrap().counts().trainable, 4 * 26 * 26 * 10 + 10);
+    assert_eq!(
+        recipe.model().unwrap().counts().trainable,
+        4 * 26 * 26 * 10 + 10
+    );
     let recipe = with(VGG16, &["training.freeze=[\"block1\", \"block2_conv*\"]"]).unwrap();
     assert_eq!(recipe.model().unwrap().fixed_prefix(), 6);
 }
@@ -419,29 +623,51 @@ fn freezing_goes_by_number_and_a_model_of_ones_own_can_be_frozen() {
 #[test]
 fn mistakes_in_freezing_name_their_line() {
     for (set, expected) in [
-        ("training.unfreeze=[\"blok5\"]", "`blok5` matches no layer: did you mean `block"),
+        (
+            "training.unfreeze=[\"blok5\"]",
+            "`blok5` matches no layer: did you mean `block",
+        ),
         ("training.freeze=99", "there are 23 layers, found 99"),
-        ("training.learning_rates={dens=0.1}", "`dens` matches no layer: did you mean `dense`?"),
+        (
+            "training.learning_rates={dens=0.1}",
+            "`dens` matches no layer: did you mean `dense`?",
+        ),
         ("training.phases=[]", "`training.phases` is empty"),
         (
             "backbone.name=vgg19",
             "`backbone.name` cannot be \"vgg19\": did you mean `vgg16`? Valid values: vgg16; any other is",
         ),
-        ("input.channels=gray", "`vgg16` takes images of 3 channels, found 1: set `input.channels`"),
-        ("input.preprocess=caffe", "this `preprocess` is for the channels bgr: leave out `channels`"),
+        (
+            "input.channels=gray",
+            "`vgg16` takes images of 3 channels, found 1: set `input.channels`",
+        ),
+        (
+            "input.preprocess=caffe",
+            "this `preprocess` is for the channels bgr: leave out `channels`",
+        ),
         ("layers.1.units=3", "unknown key `units` in `layers.1`"),
     ] {
         let error = with(VGG16, &[set]).unwrap_err();
-        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
     let error = with(VGG16, &["layers.1.type=max_pool", "layers.1.pool_size=3"]).unwrap_err();
-    assert!(error.contains("layer 19 (`max_pool`): a 3x3 window does not fit into the 1x1 image"), "{error}");
+    assert!(
+        error.contains("layer 19 (`max_pool`): a 3x3 window does not fit into the 1x1 image"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_base_that_is_compiled_in_can_be_named() {
     let relu = r#"{ type = "relu", name = "only" }"#;
-    let base = Base::parse(&format!("name = \"own\"\nchannels = 1\nlayers = [{relu}]"), "own.toml").unwrap();
+    let base = Base::parse(
+        &format!("name = \"own\"\nchannels = 1\nlayers = [{relu}]"),
+        "own.toml",
+    )
+    .unwrap();
     let bases = [Base::vgg16(), base];
     let text = format!("{SMALL}\n[backbone]\nname = \"own\"\nweights = \"own.onnx\"\n");
     let parse = |text: &str| Recipe::parse_with(text, "small.toml", "small", &[], &bases);
@@ -450,43 +676,83 @@ fn a_base_that_is_compiled_in_can_be_named() {
     assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
     let model = recipe.model().unwrap();
     let first = &model.layers()[0];
-    assert_eq!((first.name.as_str(), first.backbone.as_deref(), first.frozen), ("only", Some("own"), true));
+    assert_eq!(
+        (first.name.as_str(), first.backbone.as_deref(), first.frozen),
+        ("only", Some("own"), true)
+    );
     assert_eq!(model.layers()[1].backbone, None);
 
     let without = text.replace("weights = \"own.onnx\"", "");
     let error = parse(&without).unwrap_err().to_string();
-    assert!(error.ends_with("`weights` is missing in `backbone`: add it"), "{error}");
+    assert!(
+        error.ends_with("`weights` is missing in `backbone`: add it"),
+        "{error}"
+    );
     let error = Recipe::parse(&text, "small.toml", "small", &[]).unwrap_err();
     assert_eq!(error.line(), Some(17), "{error}");
 }
 
 #[test]
 fn data_comes_from_one_place() {
-    let data = |text: &str| parse(&SMALL.replace("dataset = \"mnist\"", text)).map(|recipe| recipe.data);
+    let data =
+        |text: &str| parse(&SMALL.replace("dataset = \"mnist\"", text)).map(|recipe| recipe.data);
     let folder = data("folder = \"photos\"").unwrap();
     assert_eq!(folder.dataset, DataSource::Folder("photos".into()));
-    assert_eq!((folder.validation, folder.test_split), (Validation::Subset(ValidationSubset::Auto), None));
+    assert_eq!(
+        (folder.validation, folder.test_split),
+        (Validation::Subset(ValidationSubset::Auto), None)
+    );
     let list = data("csv = \"a.csv\"").unwrap();
     assert_eq!(list.dataset, DataSource::Csv("a.csv".into()));
-    assert_eq!((list.validation, list.test_split), (Validation::Split(0.1), Some(0.1)));
-    assert_eq!(data("validation = \"auto\"").unwrap().validation, Validation::Split(0.1));
+    assert_eq!(
+        (list.validation, list.test_split),
+        (Validation::Split(0.1), Some(0.1))
+    );
+    assert_eq!(
+        data("validation = \"auto\"").unwrap().validation,
+        Validation::Split(0.1)
+    );
     for (text, expected) in [
-        ("dataset = \"mnist\"\nfolder = \"photos\"", "small.toml:3: `dataset`, `folder` and `csv` exclude each other"),
-        ("dataset = \"mnist\"\ntest_split = 0.2", "small.toml:3: `mnist` has test images of its own"),
-        ("csv = \"a.csv\"\nvalidation = \"val\"", "small.toml:3: `a.csv` has no validation images of its own"),
+        (
+            "dataset = \"mnist\"\nfolder = \"photos\"",
+            "small.toml:3: `dataset`, `folder` and `csv` exclude each other",
+        ),
+        (
+            "dataset = \"mnist\"\ntest_split = 0.2",
+            "small.toml:3: `mnist` has test images of its own",
+        ),
+        (
+            "csv = \"a.csv\"\nvalidation = \"val\"",
+            "small.toml:3: `a.csv` has no validation images of its own",
+        ),
         ("folder = \"\"", "small.toml:2: the path is empty"),
-        ("folder = 3", "small.toml:2: `data.folder` must be a string, found 3"),
+        (
+            "folder = 3",
+            "small.toml:2: `data.folder` must be a string, found 3",
+        ),
     ] {
         let error = data(text).unwrap_err();
-        assert!(error.starts_with(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.starts_with(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
 }
 
 #[test]
 fn recipes_with_files_and_augmentation_read_back_as_themselves() {
     for set in [
-        vec!["data.dataset=", "data.folder=photos", "data.validation=val", "data.test_split=0.2"],
-        vec!["data.dataset=", "data.csv=list.csv", "augmentation.rotation_range=10"],
+        vec![
+            "data.dataset=",
+            "data.folder=photos",
+            "data.validation=val",
+            "data.test_split=0.2",
+        ],
+        vec![
+            "data.dataset=",
+            "data.csv=list.csv",
+            "augmentation.rotation_range=10",
+        ],
         vec![
             "augmentation.zoom_range=[0.9, 1.3]",
             "augmentation.brightness_range=[0.5, 1]",
@@ -497,14 +763,25 @@ fn recipes_with_files_and_augmentation_read_back_as_themselves() {
         ],
     ] {
         let recipe = with(SMALL, &set).unwrap();
-        assert_eq!(Recipe::parse(&recipe.to_toml(), "again.toml", "x", &[]).unwrap(), recipe, "{set:?}");
+        assert_eq!(
+            Recipe::parse(&recipe.to_toml(), "again.toml", "x", &[]).unwrap(),
+            recipe,
+            "{set:?}"
+        );
     }
 }
 
 #[test]
 fn augmentation_is_as_in_keras_and_off_by_default() {
     assert_eq!(parse(SMALL).unwrap().augmentation, None);
-    let recipe = with(SMALL, &["augmentation.zoom_range=0.25", "augmentation.fill_mode=constant"]).unwrap();
+    let recipe = with(
+        SMALL,
+        &[
+            "augmentation.zoom_range=0.25",
+            "augmentation.fill_mode=constant",
+        ],
+    )
+    .unwrap();
     let expected = Augmentation {
         zoom_range: [0.75, 1.25],
         fill_mode: FillMode::Constant,
@@ -517,17 +794,44 @@ fn augmentation_is_as_in_keras_and_off_by_default() {
             "augmentation.rotation_rang=10",
             "unknown key `rotation_rang` in `augmentation`: did you mean `rotation_range`?",
         ),
-        ("augmentation.rotation_range=-1", "`augmentation.rotation_range` must be a number from 0 to 180, found -1"),
-        ("augmentation.zoom_range=[1.2, 0.8]", "`augmentation.zoom_range` must be [low, high], found 1.2 before 0.8"),
-        ("augmentation.zoom_range=1", "`augmentation.zoom_range` must be a number of at least 0 and below 1, found 1"),
-        ("augmentation.brightness_range=2", "`augmentation.brightness_range` must be [low, high], found 2"),
-        ("augmentation.brightness_range=[1]", "`augmentation.brightness_range` must be [low, high], found 1 numbers"),
-        ("augmentation.fill_mode=mirror", "`augmentation.fill_mode` cannot be \"mirror\""),
-        ("augmentation.cval=3", "`cval` is for `fill_mode = \"constant\"`"),
+        (
+            "augmentation.rotation_range=-1",
+            "`augmentation.rotation_range` must be a number from 0 to 180, found -1",
+        ),
+        (
+            "augmentation.zoom_range=[1.2, 0.8]",
+            "`augmentation.zoom_range` must be [low, high], found 1.2 before 0.8",
+        ),
+        (
+            "augmentation.zoom_range=1",
+            "`augmentation.zoom_range` must be a number of at least 0 and below 1, found 1",
+        ),
+        (
+            "augmentation.brightness_range=2",
+            "`augmentation.brightness_range` must be [low, high], found 2",
+        ),
+        (
+            "augmentation.brightness_range=[1]",
+            "`augmentation.brightness_range` must be [low, high], found 1 numbers",
+        ),
+        (
+            "augmentation.fill_mode=mirror",
+            "`augmentation.fill_mode` cannot be \"mirror\"",
+        ),
+        (
+            "augmentation.cval=3",
+            "`cval` is for `fill_mode = \"constant\"`",
+        ),
         ("augmentation={}", "`augmentation` changes nothing"),
-        ("augmentation.width_shift_range=nan", "must be a number from 0 to 8192"),
+        (
+            "augmentation.width_shift_range=nan",
+            "must be a number from 0 to 8192",
+        ),
     ] {
         let error = with(SMALL, &[set]).unwrap_err();
-        assert!(error.contains(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
 }

@@ -47,14 +47,22 @@ impl Device {
     /// Some of Burn's GPU backends panic where a driver is missing. That is caught here, but the panic's message goes to
     /// standard error unless the program has set a hook.
     pub fn new(kind: DeviceKind, software: bool) -> Result<Self, TrainError> {
-        let unusable = |reason: String| TrainError::DeviceUnusable { device: kind, reason };
+        let unusable = |reason: String| TrainError::DeviceUnusable {
+            device: kind,
+            reason,
+        };
         match kind {
             DeviceKind::Cpu => Ok(Self::cpu()),
             #[cfg(feature = "cuda")]
             DeviceKind::Cuda => {
                 let burn = burn::tensor::Device::cuda(0);
                 check(&burn, true).map_err(unusable)?;
-                Ok(Self { burn, kind, adapter: None, kernels: false })
+                Ok(Self {
+                    burn,
+                    kind,
+                    adapter: None,
+                    kernels: false,
+                })
             }
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => {
@@ -66,7 +74,12 @@ impl Device {
                     )));
                 }
                 check(&opened.device, !opened.software).map_err(unusable)?;
-                Ok(Self { burn: opened.device, kind, adapter: Some(opened.name), kernels: false })
+                Ok(Self {
+                    burn: opened.device,
+                    kind,
+                    adapter: Some(opened.name),
+                    kernels: false,
+                })
             }
             #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
             _ => {
@@ -83,7 +96,12 @@ impl Device {
 
     /// The processor: Burn's flex backend with kiln's kernels.
     pub fn cpu() -> Self {
-        Self { burn: burn::tensor::Device::flex(), kind: DeviceKind::Cpu, adapter: None, kernels: true }
+        Self {
+            burn: burn::tensor::Device::flex(),
+            kind: DeviceKind::Cpu,
+            adapter: None,
+            kernels: true,
+        }
     }
 
     /// The processor, by Burn's own operations alone.
@@ -94,12 +112,18 @@ impl Device {
     /// The same device without kiln's kernels.
     #[must_use]
     pub fn stock(self) -> Self {
-        Self { kernels: false, ..self }
+        Self {
+            kernels: false,
+            ..self
+        }
     }
 
     /// The same device with gradients.
     pub(crate) fn autodiff(&self) -> Self {
-        Self { burn: self.burn.clone().autodiff(), ..self.clone() }
+        Self {
+            burn: self.burn.clone().autodiff(),
+            ..self.clone()
+        }
     }
 }
 
@@ -109,16 +133,24 @@ fn check(device: &burn::tensor::Device, long: bool) -> Result<(), String> {
     let count = if long { 1 << 20 } else { 4 };
     let sum = caught(|| {
         let ones = Tensor::<1>::from_data(TensorData::new(vec![1.0_f32; count], [count]), device);
-        ones.sum().try_into_vec_as::<f32>().map_err(|error| error.to_string())
+        ones.sum()
+            .try_into_vec_as::<f32>()
+            .map_err(|error| error.to_string())
     })?;
-    if sum == [count as f32] { Ok(()) } else { Err(format!("it finds that {count} ones add up to {sum:?}")) }
+    if sum == [count as f32] {
+        Ok(())
+    } else {
+        Err(format!("it finds that {count} ones add up to {sum:?}"))
+    }
 }
 
 /// What is done on a device, with its panic as an error.
 pub(crate) fn caught<T>(compute: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let message = message
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
         Err(message.lines().next().unwrap_or_default().to_owned())
     })
 }
@@ -160,13 +192,21 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_that_is_not_built_in_says_how_to_build_it() {
-        let message = Device::new(DeviceKind::Cuda, false).unwrap_err().to_string();
-        assert!(message.contains("--features cuda") && message.contains("--device cpu"), "{message}");
+        let message = Device::new(DeviceKind::Cuda, false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("--features cuda") && message.contains("--device cpu"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_panic_on_a_device_is_an_error() {
         assert_eq!(caught(|| Ok(1)), Ok(1));
-        assert_eq!(caught::<()>(|| panic!("out of memory\nand more")), Err("out of memory".to_owned()));
+        assert_eq!(
+            caught::<()>(|| panic!("out of memory\nand more")),
+            Err("out of memory".to_owned())
+        );
     }
 }

@@ -20,7 +20,9 @@ pub(super) fn open() -> Result<Adapter, String> {
     static OPENED: OnceLock<Result<Adapter, String>> = OnceLock::new();
     OPENED
         .get_or_init(|| {
-            let (device, setup) = Device::wgpu_options().init_with_setup().map_err(|error| error.to_string())?;
+            let (device, setup) = Device::wgpu_options()
+                .init_with_setup()
+                .map_err(|error| error.to_string())?;
             let info = setup.adapter.get_info();
             Ok(Adapter {
                 device,

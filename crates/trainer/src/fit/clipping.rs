@@ -9,14 +9,24 @@ use crate::network::{Network, values};
 
 /// Scales the gradients down by one factor where their Euclidean norm, taken as of one vector, is above `most`; Keras's
 /// `global_clipnorm`.
-pub fn by_global_norm(network: &Network, gradients: GradientsParams, most: f64) -> Result<GradientsParams, TrainError> {
-    let mut squares = Squares { gradients: &gradients, sum: Ok(0.0) };
+pub fn by_global_norm(
+    network: &Network,
+    gradients: GradientsParams,
+    most: f64,
+) -> Result<GradientsParams, TrainError> {
+    let mut squares = Squares {
+        gradients: &gradients,
+        sum: Ok(0.0),
+    };
     network.visit(&mut squares);
     let norm = squares.sum?.sqrt();
     if norm <= most {
         return Ok(gradients);
     }
-    let mut scaling = Scaling { gradients, factor: (most / norm) as f32 };
+    let mut scaling = Scaling {
+        gradients,
+        factor: (most / norm) as f32,
+    };
     network.visit(&mut scaling);
     Ok(scaling.gradients)
 }
@@ -29,7 +39,9 @@ struct Squares<'a> {
 
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let (Some(gradient), Ok(sum)) = (self.gradients.get::<D>(param.id), &mut self.sum) else { return };
+        let (Some(gradient), Ok(sum)) = (self.gradients.get::<D>(param.id), &mut self.sum) else {
+            return;
+        };
         match values(gradient.square().sum()) {
             Ok(square) => *sum += f64::from(square[0]),
             Err(error) => self.sum = Err(error),

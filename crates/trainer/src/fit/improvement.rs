@@ -24,7 +24,12 @@ fn beats(monitor: Monitor, epoch: &Epoch, than: f64, delta: f64) -> bool {
 
 /// Whether a phase that had these epochs is to end, as Keras's `EarlyStopping` would.
 pub fn is_over(stopping: EarlyStopping, monitor: Monitor, epochs: &[Epoch]) -> bool {
-    let EarlyStopping { patience, min_delta, start_from_epoch, baseline } = stopping;
+    let EarlyStopping {
+        patience,
+        min_delta,
+        start_from_epoch,
+        baseline,
+    } = stopping;
     let (mut best, mut waited, mut over): (Option<&Epoch>, _, _) = (None, 0, false);
     for epoch in epochs.iter().skip(start_from_epoch) {
         waited += 1;
@@ -57,13 +62,26 @@ mod tests {
         accuracies.iter().enumerate().map(epoch).collect()
     }
 
-    const STOPPING: EarlyStopping = EarlyStopping { patience: 1, min_delta: 0.0, start_from_epoch: 0, baseline: None };
+    const STOPPING: EarlyStopping = EarlyStopping {
+        patience: 1,
+        min_delta: 0.0,
+        start_from_epoch: 0,
+        baseline: None,
+    };
 
     #[test]
     fn a_phase_ends_after_so_many_epochs_without_improvement() {
         for monitor in [Monitor::ValLoss, Monitor::ValAccuracy] {
             let over = |accuracies: &[f64], patience, min_delta| {
-                is_over(EarlyStopping { patience, min_delta, ..STOPPING }, monitor, &epochs(accuracies))
+                is_over(
+                    EarlyStopping {
+                        patience,
+                        min_delta,
+                        ..STOPPING
+                    },
+                    monitor,
+                    &epochs(accuracies),
+                )
             };
             assert!(!over(&[0.5], 1, 0.0));
             assert!(over(&[0.5, 0.5], 1, 0.0));
@@ -78,7 +96,14 @@ mod tests {
     #[test]
     fn the_first_epochs_may_be_left_out() {
         let over = |accuracies: &[f64]| {
-            is_over(EarlyStopping { start_from_epoch: 2, ..STOPPING }, Monitor::ValLoss, &epochs(accuracies))
+            is_over(
+                EarlyStopping {
+                    start_from_epoch: 2,
+                    ..STOPPING
+                },
+                Monitor::ValLoss,
+                &epochs(accuracies),
+            )
         };
         assert!(!over(&[0.9, 0.5]));
         // The first that counts is the best so far, whatever was before.
@@ -89,7 +114,11 @@ mod tests {
     #[test]
     fn a_baseline_must_be_beaten_before_the_waiting_begins_anew() {
         let over = |accuracies: &[f64]| {
-            let stopping = EarlyStopping { patience: 3, baseline: Some(0.8), ..STOPPING };
+            let stopping = EarlyStopping {
+                patience: 3,
+                baseline: Some(0.8),
+                ..STOPPING
+            };
             is_over(stopping, Monitor::ValAccuracy, &epochs(accuracies))
         };
         // An improvement never ends a phase, but below the baseline it is waited for.

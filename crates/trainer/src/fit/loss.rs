@@ -18,13 +18,21 @@ impl Loss {
     pub fn new(training: &Training, counts: &[usize]) -> Self {
         let weights = match &training.class_weight {
             None => Vec::new(),
-            Some(ClassWeight::Factors(factors)) => factors.iter().map(|&factor| factor as f32).collect(),
+            Some(ClassWeight::Factors(factors)) => {
+                factors.iter().map(|&factor| factor as f32).collect()
+            }
             Some(ClassWeight::Balanced) => {
                 let mean = counts.iter().sum::<usize>() as f32 / counts.len() as f32;
-                counts.iter().map(|&count| mean / count.max(1) as f32).collect()
+                counts
+                    .iter()
+                    .map(|&count| mean / count.max(1) as f32)
+                    .collect()
             }
         };
-        Self { smoothing: training.label_smoothing as f32, weights }
+        Self {
+            smoothing: training.label_smoothing as f32,
+            weights,
+        }
     }
 
     /// Of logits `[n, classes]` and their labels: `-1/n Σ_i w(y_i) Σ_k t_ik log softmax(logits_i)_k`, where `t_i` is the label
@@ -56,14 +64,20 @@ mod tests {
     fn loss(set: &[&str], counts: &[usize]) -> f32 {
         let device = Device::flex();
         let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        let recipe =
-            Recipe::parse("layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]", "t", "t", &set);
+        let recipe = Recipe::parse(
+            "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]",
+            "t",
+            "t",
+            &set,
+        );
         let loss = Loss::new(&recipe.unwrap().training, counts);
         values(loss.forward(logits(&device), &LABELS, &device)).unwrap()[0]
     }
 
     fn logits(device: &Device) -> Tensor<2> {
-        let logits = (0..30).map(|i| (i * 7 % 11) as f32 / 4.0 - 1.0).collect::<Vec<_>>();
+        let logits = (0..30)
+            .map(|i| (i * 7 % 11) as f32 / 4.0 - 1.0)
+            .collect::<Vec<_>>();
         Tensor::from_data(TensorData::new(logits, [3, 10]), device)
     }
 
@@ -72,7 +86,9 @@ mod tests {
         let device = Device::flex();
         let labels = Tensor::<1, Int>::from_data([1, 0, 3], &device);
         for smoothing in [0.0_f32, 0.2] {
-            let burn = CrossEntropyLossConfig::new().with_smoothing(Some(smoothing)).init(&device);
+            let burn = CrossEntropyLossConfig::new()
+                .with_smoothing(Some(smoothing))
+                .init(&device);
             let expected = values(burn.forward(logits(&device), labels.clone())).unwrap()[0];
             let found = loss(&[&format!("training.label_smoothing={smoothing}")], &[]);
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
@@ -84,7 +100,10 @@ mod tests {
         let one = |class: usize| {
             let mut factors = ["0.001"; 10];
             factors[class] = "1000";
-            loss(&[&format!("training.class_weight=[{}]", factors.join(", "))], &[]) / 1000.0
+            loss(
+                &[&format!("training.class_weight=[{}]", factors.join(", "))],
+                &[],
+            ) / 1000.0
         };
         let all = loss(&[], &[]);
         assert!((one(0) + one(1) + one(3) - all).abs() < 1e-4 * all);
@@ -92,6 +111,9 @@ mod tests {
         let counts = [10, 40, 10, 10, 10, 10, 10, 10, 10, 10];
         let balanced = loss(&["training.class_weight=balanced"], &counts);
         let expected = 1.3 * (one(0) + one(3) + one(1) / 4.0);
-        assert!((balanced - expected).abs() < 1e-4 * expected, "{balanced} {expected}");
+        assert!(
+            (balanced - expected).abs() < 1e-4 * expected,
+            "{balanced} {expected}"
+        );
     }
 }

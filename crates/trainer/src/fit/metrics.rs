@@ -27,7 +27,13 @@ impl Running {
 
     /// For the observer.
     pub fn report(&self, epoch: usize, total: usize) -> BatchReport {
-        BatchReport { epoch, done: self.images, total, loss: self.loss(), accuracy: self.accuracy() }
+        BatchReport {
+            epoch,
+            done: self.images,
+            total,
+            loss: self.loss(),
+            accuracy: self.accuracy(),
+        }
     }
 
     /// Mean loss in nats.

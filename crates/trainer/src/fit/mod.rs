@@ -99,10 +99,20 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
         }
     }
     let mut state = State::new(task)?;
-    let mut fitted = Fitted { best: task.weights.clone(), history: task.history.clone(), stopped: false };
+    let mut fitted = Fitted {
+        best: task.weights.clone(),
+        history: task.history.clone(),
+        stopped: false,
+    };
     let before = task.before();
     for number in task.history.epochs.len() + 1..=before + task.phase.epochs {
-        let over = |stopping| improvement::is_over(stopping, fitted.history.monitor, &fitted.history.epochs[before..]);
+        let over = |stopping| {
+            improvement::is_over(
+                stopping,
+                fitted.history.monitor,
+                &fitted.history.epochs[before..],
+            )
+        };
         if task.phase.early_stopping.is_some_and(over) {
             break;
         }
@@ -112,7 +122,10 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
         };
         fitted.history.epochs.push(epoch);
         let snapshot = state.snapshot()?;
-        let best = fitted.history.best().is_some_and(|best| best.epoch == number);
+        let best = fitted
+            .history
+            .best()
+            .is_some_and(|best| best.epoch == number);
         observer.epoch(&epoch, &snapshot, best)?;
         if best {
             fitted.best.0.extend(snapshot.weights.0);
@@ -162,13 +175,17 @@ impl<'a> State<'a> {
             weights.0.extend(snapshot.weights.0.clone());
             weights.check(task.model)?;
             let bytes = Bytes::from_bytes_vec(snapshot.optimizer.clone());
-            optimizer = optimizer.from_bytes(bytes).map_err(|error| TrainError::Optimizer(error.to_string()))?;
+            optimizer = optimizer
+                .from_bytes(bytes)
+                .map_err(|error| TrainError::Optimizer(error.to_string()))?;
         }
         let network = Network::new(layers, &weights, &device)?;
         Ok(Self {
             rates: Rates::new(task, &network),
             network,
-            steps: task.resume.map_or(0, |resume| resume.epochs as u64 * task.epoch_steps()),
+            steps: task
+                .resume
+                .map_or(0, |resume| resume.epochs as u64 * task.epoch_steps()),
             optimizer,
             loss: Loss::new(task.training, &task.train.view().class_counts()),
             device,
@@ -178,8 +195,14 @@ impl<'a> State<'a> {
 
     /// What it takes to go on from here.
     fn snapshot(&self) -> Result<Snapshot, TrainError> {
-        let optimizer = self.optimizer.into_bytes().map_err(|error| TrainError::Optimizer(error.to_string()))?;
-        Ok(Snapshot { weights: self.network.weights(), optimizer: optimizer.to_vec() })
+        let optimizer = self
+            .optimizer
+            .into_bytes()
+            .map_err(|error| TrainError::Optimizer(error.to_string()))?;
+        Ok(Snapshot {
+            weights: self.network.weights(),
+            optimizer: optimizer.to_vec(),
+        })
     }
 
     /// One pass over the training samples and one over the validation samples; nothing if the observer stopped it.
@@ -191,11 +214,19 @@ impl<'a> State<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Epoch>, TrainError> {
         let start = Instant::now();
-        let Some(train) = self.train(epoch, history, observer)? else { return Ok(None) };
-        let Some(val) = self.validate(epoch, observer)? else { return Ok(None) };
+        let Some(train) = self.train(epoch, history, observer)? else {
+            return Ok(None);
+        };
+        let Some(val) = self.validate(epoch, observer)? else {
+            return Ok(None);
+        };
         let learning_rate = self.rates.current();
         if !val.loss().is_finite() {
-            return Err(TrainError::ValidationDiverged { epoch, learning_rate, loss: val.loss() });
+            return Err(TrainError::ValidationDiverged {
+                epoch,
+                learning_rate,
+                loss: val.loss(),
+            });
         }
         Ok(Some(Epoch {
             epoch,
@@ -216,21 +247,39 @@ impl<'a> State<'a> {
     ) -> Result<Option<Running>, TrainError> {
         let task = self.task;
         // Anew for every epoch, so that a training that is taken up again draws what it would have drawn.
-        self.device.burn.seed(task.stream().wrapping_add((epoch as u64) << 32));
-        let order = Order::Shuffled { seed: task.training.seed, epoch: epoch as u64 };
+        self.device
+            .burn
+            .seed(task.stream().wrapping_add((epoch as u64) << 32));
+        let order = Order::Shuffled {
+            seed: task.training.seed,
+            epoch: epoch as u64,
+        };
         let total = task.train.view().len();
         let mut running = Running::default();
-        for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?.iter().enumerate() {
+        for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?
+            .iter()
+            .enumerate()
+        {
             let batch = batch?;
             self.rates.advance(
                 task,
-                Position { step: self.steps, epoch_steps: task.epoch_steps(), epochs: task.phase.epochs, history },
+                Position {
+                    step: self.steps,
+                    epoch_steps: task.epoch_steps(),
+                    epochs: task.phase.epochs,
+                    history,
+                },
             );
             let labels = batch.labels.clone();
             let (loss, logits) = self.step(batch)?;
             if !loss.is_finite() {
                 let learning_rate = self.rates.current();
-                return Err(TrainError::Diverged { epoch, step: step + 1, learning_rate, loss });
+                return Err(TrainError::Diverged {
+                    epoch,
+                    step: step + 1,
+                    learning_rate,
+                    loss,
+                });
             }
             running.push(loss, &logits, &labels);
             if observer.trained(running.report(epoch, total)) == Control::Stop {
@@ -242,11 +291,16 @@ impl<'a> State<'a> {
 
     /// Forward, backward, update. Gives the loss and the logits from before the update.
     fn step(&mut self, batch: Batch) -> Result<(f64, Vec<f32>), TrainError> {
-        let draws = Draws { seed: self.task.stream(), step: self.steps };
+        let draws = Draws {
+            seed: self.task.stream(),
+            step: self.steps,
+        };
         self.steps += 1;
         let input = self.network.input(batch.values, &self.device.burn);
         let logits = self.network.forward(input, draws)?.into_vector();
-        let loss = self.loss.forward(logits.clone(), &batch.labels, &self.device.burn);
+        let loss = self
+            .loss
+            .forward(logits.clone(), &batch.labels, &self.device.burn);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         let gradients = match self.task.phase.optimizer.global_clipnorm {
             Some(most) => clipping::by_global_norm(&self.network, gradients, most)?,
@@ -258,7 +312,11 @@ impl<'a> State<'a> {
         Ok((f64::from(values(loss)?[0]), values(logits)?))
     }
 
-    fn validate(&self, epoch: usize, observer: &mut dyn Observer) -> Result<Option<Running>, TrainError> {
+    fn validate(
+        &self,
+        epoch: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Running>, TrainError> {
         let network = self.network.valid();
         let device = &self.task.device.burn;
         let total = self.task.validation.view().len();
@@ -266,7 +324,9 @@ impl<'a> State<'a> {
         let batch_size = self.task.training.batch_size;
         for batch in &Loader::new(self.task.validation.clone(), batch_size, Order::Sequential)? {
             let batch = batch?;
-            let logits = network.forward(network.input(batch.values, device), Draws::default())?.into_vector();
+            let logits = network
+                .forward(network.input(batch.values, device), Draws::default())?
+                .into_vector();
             // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval` gives it.
             let loss = Loss::default().forward(logits.clone(), &batch.labels, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);

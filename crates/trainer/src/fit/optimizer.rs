@@ -11,19 +11,46 @@ use crate::{Device, fused};
 pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
     let built: ModuleOptimizer = match optimizer.kind {
         OptimizerKind::Adam(betas) if device.kernels => adam(betas, 0.0).into(),
-        OptimizerKind::AdamW { betas, weight_decay } if device.kernels => adam(betas, weight_decay).into(),
-        OptimizerKind::Adam(Betas { beta_1, beta_2, epsilon }) => {
-            let config = AdamConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32);
+        OptimizerKind::AdamW {
+            betas,
+            weight_decay,
+        } if device.kernels => adam(betas, weight_decay).into(),
+        OptimizerKind::Adam(Betas {
+            beta_1,
+            beta_2,
+            epsilon,
+        }) => {
+            let config = AdamConfig::new()
+                .with_beta_1(beta_1 as f32)
+                .with_beta_2(beta_2 as f32);
             config.with_epsilon(epsilon as f32).init()
         }
-        OptimizerKind::AdamW { betas: Betas { beta_1, beta_2, epsilon }, weight_decay } => {
-            let config = AdamWConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32);
-            config.with_epsilon(epsilon as f32).with_weight_decay(weight_decay as f32).init()
+        OptimizerKind::AdamW {
+            betas:
+                Betas {
+                    beta_1,
+                    beta_2,
+                    epsilon,
+                },
+            weight_decay,
+        } => {
+            let config = AdamWConfig::new()
+                .with_beta_1(beta_1 as f32)
+                .with_beta_2(beta_2 as f32);
+            config
+                .with_epsilon(epsilon as f32)
+                .with_weight_decay(weight_decay as f32)
+                .init()
         }
         OptimizerKind::Sgd { momentum, nesterov } => {
             // Burn's default dampening would take a tenth off each gradient; Keras's and PyTorch's take nothing.
-            let config = MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov);
-            SgdConfig::new().with_momentum((momentum > 0.0).then_some(config)).init()
+            let config = MomentumConfig::new()
+                .with_momentum(momentum)
+                .with_dampening(0.0)
+                .with_nesterov(nesterov);
+            SgdConfig::new()
+                .with_momentum((momentum > 0.0).then_some(config))
+                .init()
         }
     };
     let clipping = match (optimizer.clipnorm, optimizer.clipvalue) {
@@ -37,6 +64,18 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
     }
 }
 
-fn adam(Betas { beta_1, beta_2, epsilon }: Betas, weight_decay: f64) -> fused::Adam {
-    fused::Adam { beta_1, beta_2, epsilon, weight_decay }
+fn adam(
+    Betas {
+        beta_1,
+        beta_2,
+        epsilon,
+    }: Betas,
+    weight_decay: f64,
+) -> fused::Adam {
+    fused::Adam {
+        beta_1,
+        beta_2,
+        epsilon,
+        weight_decay,
+    }
 }

@@ -25,15 +25,21 @@ impl Rates {
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let mut groups = Vec::new();
         for (pattern, rate) in &task.phase.learning_rates {
-            let selected =
-                Layers::Named(vec![pattern.clone()]).select(&names).expect("a recipe's patterns are checked");
+            let selected = Layers::Named(vec![pattern.clone()])
+                .select(&names)
+                .expect("a recipe's patterns are checked");
             for (name, _) in names.iter().zip(selected).filter(|(_, selected)| *selected) {
                 groups.extend(network.group(name).map(|group| (group, *rate)));
             }
         }
         let base = task.phase.optimizer.learning_rate;
         let all = scaled(base, &groups, 1.0);
-        Self { base, groups, current: base, all }
+        Self {
+            base,
+            groups,
+            current: base,
+            all,
+        }
     }
 
     /// The optimizer's, as the schedule has it.

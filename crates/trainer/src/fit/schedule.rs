@@ -38,10 +38,17 @@ pub fn factor(schedule: &Schedule, monitor: Monitor, learning_rate: f64, at: Pos
             between(1.0, *alpha, done)
         }
         ScheduleKind::PiecewiseConstant { boundaries, values } => {
-            let stretch = boundaries.iter().filter(|&&boundary| boundary as u64 <= epoch).count();
+            let stretch = boundaries
+                .iter()
+                .filter(|&&boundary| boundary as u64 <= epoch)
+                .count();
             values[stretch] / learning_rate
         }
-        ScheduleKind::OneCycle { pct_start, div_factor, final_div_factor } => {
+        ScheduleKind::OneCycle {
+            pct_start,
+            div_factor,
+            final_div_factor,
+        } => {
             // As PyTorch counts: the first step is at the beginning, the last one at the end.
             let last = total.saturating_sub(1).max(1) as f64;
             let top = (pct_start * total as f64 - 1.0).max(1.0);
@@ -49,10 +56,20 @@ pub fn factor(schedule: &Schedule, monitor: Monitor, learning_rate: f64, at: Pos
             if step <= top {
                 between(first, 1.0, step / top)
             } else {
-                between(1.0, first / final_div_factor, (step - top) / (last - top).max(1.0))
+                between(
+                    1.0,
+                    first / final_div_factor,
+                    (step - top) / (last - top).max(1.0),
+                )
             }
         }
-        ScheduleKind::ReduceOnPlateau { factor, patience, min_delta, cooldown, min_lr } => {
+        ScheduleKind::ReduceOnPlateau {
+            factor,
+            patience,
+            min_delta,
+            cooldown,
+            min_lr,
+        } => {
             let reductions = plateaus(monitor, at.history, *patience, *min_delta, *cooldown);
             power(*factor, reductions).max((min_lr / learning_rate).min(1.0))
         }
@@ -69,7 +86,13 @@ fn between(start: f64, end: f64, done: f64) -> f64 {
 }
 
 /// How often Keras's `ReduceLROnPlateau` would have reduced the rate.
-fn plateaus(monitor: Monitor, history: &[Epoch], patience: usize, min_delta: f64, cooldown: usize) -> u64 {
+fn plateaus(
+    monitor: Monitor,
+    history: &[Epoch],
+    patience: usize,
+    min_delta: f64,
+    cooldown: usize,
+) -> u64 {
     let (mut reductions, mut waited, mut cooling) = (0, 0, 0_usize);
     let mut best: Option<&Epoch> = None;
     for epoch in history {
@@ -110,18 +133,37 @@ mod tests {
     }
 
     fn at(kind: &ScheduleKind, warmup_steps: u64, step: u64) -> f64 {
-        let position = Position { step, epoch_steps: 10, epochs: 10, history: &[] };
-        factor(&Schedule { kind: kind.clone(), warmup_steps }, Monitor::ValLoss, 0.1, position)
+        let position = Position {
+            step,
+            epoch_steps: 10,
+            epochs: 10,
+            history: &[],
+        };
+        factor(
+            &Schedule {
+                kind: kind.clone(),
+                warmup_steps,
+            },
+            Monitor::ValLoss,
+            0.1,
+            position,
+        )
     }
 
     #[track_caller]
     fn assert_near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
+        assert!(
+            (found - expected).abs() < 1e-9,
+            "{found} instead of {expected}"
+        );
     }
 
     #[test]
     fn steps_and_exponentials_count_epochs() {
-        let step = ScheduleKind::Step { step_size: 3, gamma: 0.5 };
+        let step = ScheduleKind::Step {
+            step_size: 3,
+            gamma: 0.5,
+        };
         for (after, factor) in [(0, 1.0), (29, 1.0), (30, 0.5), (60, 0.25)] {
             assert_near(at(&step, 0, after), factor);
         }
@@ -131,9 +173,19 @@ mod tests {
 
     #[test]
     fn a_table_gives_its_rates() {
-        let table = ScheduleKind::PiecewiseConstant { boundaries: vec![1, 4], values: vec![0.1, 0.02, 0.5] };
+        let table = ScheduleKind::PiecewiseConstant {
+            boundaries: vec![1, 4],
+            values: vec![0.1, 0.02, 0.5],
+        };
         // The optimizer's rate is 0.1.
-        for (step, factor) in [(0, 1.0), (9, 1.0), (10, 0.2), (39, 0.2), (40, 5.0), (99, 5.0)] {
+        for (step, factor) in [
+            (0, 1.0),
+            (9, 1.0),
+            (10, 0.2),
+            (39, 0.2),
+            (40, 5.0),
+            (99, 5.0),
+        ] {
             assert_near(at(&table, 0, step), factor);
         }
     }
@@ -153,18 +205,32 @@ mod tests {
     #[test]
     fn one_cycle_gives_pytorchs_rates() {
         // torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=100), PyTorch 2.15, at these steps.
-        let cycle = ScheduleKind::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
-        for (step, expected) in
-            [(0, 0.04), (10, 0.295_163_948), (29, 1.0), (30, 0.999_496_535), (64, 0.500_002), (99, 4e-6)]
-        {
+        let cycle = ScheduleKind::OneCycle {
+            pct_start: 0.3,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+        };
+        for (step, expected) in [
+            (0, 0.04),
+            (10, 0.295_163_948),
+            (29, 1.0),
+            (30, 0.999_496_535),
+            (64, 0.500_002),
+            (99, 4e-6),
+        ] {
             let found = at(&cycle, 0, step);
-            assert!((found - expected).abs() < 1e-8, "step {step}: {found} instead of {expected}");
+            assert!(
+                (found - expected).abs() < 1e-8,
+                "step {step}: {found} instead of {expected}"
+            );
         }
     }
 
     #[test]
     fn a_plateau_reduces_after_its_patience_and_cools_down() {
-        let plateau = |losses: &[f64], cooldown| plateaus(Monitor::ValLoss, &epochs(losses), 2, 0.01, cooldown);
+        let plateau = |losses: &[f64], cooldown| {
+            plateaus(Monitor::ValLoss, &epochs(losses), 2, 0.01, cooldown)
+        };
         assert_eq!(plateau(&[1.0, 0.9, 0.895, 0.894], 0), 1);
         assert_eq!(plateau(&[1.0, 0.9, 0.895, 0.8], 0), 0);
         assert_eq!(plateau(&[1.0, 1.0, 1.0, 1.0, 1.0], 0), 2);
@@ -173,10 +239,31 @@ mod tests {
 
     #[test]
     fn a_plateau_never_goes_below_its_least_rate() {
-        let kind =
-            ScheduleKind::ReduceOnPlateau { factor: 0.1, patience: 1, min_delta: 0.0, cooldown: 0, min_lr: 0.002 };
+        let kind = ScheduleKind::ReduceOnPlateau {
+            factor: 0.1,
+            patience: 1,
+            min_delta: 0.0,
+            cooldown: 0,
+            min_lr: 0.002,
+        };
         let history = epochs(&[1.0, 1.0, 1.0, 1.0]);
-        let position = Position { step: 40, epoch_steps: 10, epochs: 10, history: &history };
-        assert_near(factor(&Schedule { kind, warmup_steps: 0 }, Monitor::ValLoss, 0.1, position), 0.02);
+        let position = Position {
+            step: 40,
+            epoch_steps: 10,
+            epochs: 10,
+            history: &history,
+        };
+        assert_near(
+            factor(
+                &Schedule {
+                    kind,
+                    warmup_steps: 0,
+                },
+                Monitor::ValLoss,
+                0.1,
+                position,
+            ),
+            0.02,
+        );
     }
 }

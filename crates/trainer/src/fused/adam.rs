@@ -35,8 +35,23 @@ impl Optimizer for Adam {
             || AdaptiveMomentumState::new(0, tensor.zeros_like(), tensor.zeros_like()),
             |state| state.momentum,
         );
-        let (time, Self { beta_1, beta_2, epsilon, weight_decay }) = (state.time + 1, *self);
-        let step = Step { learning_rate, beta_1, beta_2, epsilon, weight_decay, step: time };
+        let (
+            time,
+            Self {
+                beta_1,
+                beta_2,
+                epsilon,
+                weight_decay,
+            },
+        ) = (state.time + 1, *self);
+        let step = Step {
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay,
+            step: time,
+        };
         let (tensor, moment_1, moment_2) = <Dispatch as AdamOps>::adam(
             tensor.into_dispatch(),
             grad.into_dispatch(),
@@ -45,7 +60,12 @@ impl Optimizer for Adam {
             step,
         );
         let [tensor, moment_1, moment_2] = [tensor, moment_1, moment_2].map(Tensor::from_dispatch);
-        (tensor, Some(AdamState::new(AdaptiveMomentumState::new(time, moment_1, moment_2))))
+        (
+            tensor,
+            Some(AdamState::new(AdaptiveMomentumState::new(
+                time, moment_1, moment_2,
+            ))),
+        )
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
@@ -81,7 +101,13 @@ impl AdamOps for Flex {
         let [mut parameter, gradient, mut moment_1, mut moment_2] =
             [parameter, gradient, moment_1, moment_2].map(|tensor| turn(tensor).to_contiguous());
         // Memory that others still see is copied first.
-        adam(&step, slice(&gradient), parameter.storage_mut(), moment_1.storage_mut(), moment_2.storage_mut());
+        adam(
+            &step,
+            slice(&gradient),
+            parameter.storage_mut(),
+            moment_1.storage_mut(),
+            moment_2.storage_mut(),
+        );
         (turn(parameter), turn(moment_1), turn(moment_2))
     }
 }

@@ -3,7 +3,9 @@
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
-use kiln_kernels::{Activation, Conv2dGradients, NormPoolGradient, OutputGradient, conv2d_backward};
+use kiln_kernels::{
+    Activation, Conv2dGradients, NormPoolGradient, OutputGradient, conv2d_backward,
+};
 
 use super::forward::Saved;
 use super::layout::{channels_first, channels_last, from_vec, slice, transposed};
@@ -34,39 +36,61 @@ impl Saved {
         let gradient = channels_last(gradient);
         let Some(tail) = &self.operation.tail else {
             let gradient = match (self.operation.activation, &self.output) {
-                (Activation::Relu, Some(output)) => {
-                    OutputGradient::Relu { gradient: slice(&gradient), output: slice(output) }
-                }
-                _ => OutputGradient::Linear { gradient: slice(&gradient) },
+                (Activation::Relu, Some(output)) => OutputGradient::Relu {
+                    gradient: slice(&gradient),
+                    output: slice(output),
+                },
+                _ => OutputGradient::Linear {
+                    gradient: slice(&gradient),
+                },
             };
             return self.convolution(&gradient, wanted);
         };
-        let between = self.between.as_ref().expect("an operation with a tail keeps what is between");
-        let from = if self.operation.conv.is_some() { &between.activations } else { slice(&self.input) };
+        let between = self
+            .between
+            .as_ref()
+            .expect("an operation with a tail keeps what is between");
+        let from = if self.operation.conv.is_some() {
+            &between.activations
+        } else {
+            slice(&self.input)
+        };
         let gamma = self.gamma.as_ref().map(slice);
-        let through = NormPoolGradient::new(&tail.shape, gamma, from, &between.state, slice(&gradient));
+        let through =
+            NormPoolGradient::new(&tail.shape, gamma, from, &between.state, slice(&gradient));
         let mut gradients = if self.operation.conv.is_some() {
-            let gradient = OutputGradient::NormPool { gradient: &through, activation: self.operation.activation };
+            let gradient = OutputGradient::NormPool {
+                gradient: &through,
+                activation: self.operation.activation,
+            };
             self.convolution(&gradient, wanted)
         } else {
             let mut to = vec![0.0; if wanted.input { from.len() } else { 0 }];
             if wanted.input {
                 through.write(&mut to);
             }
-            Gradients { input: wanted.input.then(|| self.of_input(to)), ..Gradients::default() }
+            Gradients {
+                input: wanted.input.then(|| self.of_input(to)),
+                ..Gradients::default()
+            }
         };
         if let Some(gamma) = gamma {
             let (mut to_gamma, mut to_beta) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
             through.write_parameters(&mut to_gamma, &mut to_beta);
             let channels = [gamma.len()];
-            (gradients.gamma, gradients.beta) = (Some(from_vec(to_gamma, channels)), Some(from_vec(to_beta, channels)));
+            (gradients.gamma, gradients.beta) = (
+                Some(from_vec(to_gamma, channels)),
+                Some(from_vec(to_beta, channels)),
+            );
         }
         gradients
     }
 
     /// Through the convolution.
     fn convolution(&self, gradient: &OutputGradient, wanted: Wanted) -> Gradients {
-        let (Some(shape), Some(weight)) = (&self.operation.conv, &self.weight) else { return Gradients::default() };
+        let (Some(shape), Some(weight)) = (&self.operation.conv, &self.weight) else {
+            return Gradients::default();
+        };
         let buffer = |wanted: bool, length: usize| wanted.then(|| vec![0.0; length]);
         let mut to_input = buffer(wanted.input, shape.input_len());
         let mut to_weight = buffer(wanted.weight, shape.weights_len());
@@ -76,10 +100,24 @@ impl Saved {
             weights: to_weight.as_deref_mut(),
             bias: to_bias.as_deref_mut(),
         };
-        conv2d_backward(shape, slice(&self.input), slice(weight), gradient, gradients);
+        conv2d_backward(
+            shape,
+            slice(&self.input),
+            slice(weight),
+            gradient,
+            gradients,
+        );
         let of_weight = |values: Vec<f32>| match &weight.shape()[..] {
             &[outputs, inputs] => transposed(from_vec(values, [outputs, inputs])),
-            _ => from_vec(values, [shape.filters, shape.channels / shape.groups, shape.kernel[0], shape.kernel[1]]),
+            _ => from_vec(
+                values,
+                [
+                    shape.filters,
+                    shape.channels / shape.groups,
+                    shape.kernel[0],
+                    shape.kernel[1],
+                ],
+            ),
         };
         Gradients {
             input: to_input.map(|values| self.of_input(values)),

@@ -27,8 +27,16 @@ pub struct Loan {
 impl Buffers {
     /// Buffers of any content and length.
     pub fn lend(&self) -> Loan {
-        let lent = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        Loan { lent, home: self.clone() }
+        let lent = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default();
+        Loan {
+            lent,
+            home: self.clone(),
+        }
     }
 }
 
@@ -49,6 +57,10 @@ impl std::ops::DerefMut for Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         let lent = std::mem::take(&mut self.lent);
-        self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(lent);
+        self.home
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(lent);
     }
 }

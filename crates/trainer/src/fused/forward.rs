@@ -47,9 +47,18 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
     let gamma = parameters.gamma.given().map(contiguous);
     let beta = parameters.beta.given().map(contiguous);
     let convolve = |to: &mut Vec<f32>| {
-        let (Some(shape), Some(weight)) = (&operation.conv, &weight) else { return };
+        let (Some(shape), Some(weight)) = (&operation.conv, &weight) else {
+            return;
+        };
         to.resize(shape.output_len(), 0.0);
-        conv2d_forward(shape, slice(&input), slice(weight), bias.as_ref().map(slice), operation.activation, to);
+        conv2d_forward(
+            shape,
+            slice(&input),
+            slice(weight),
+            bias.as_ref().map(slice),
+            operation.activation,
+            to,
+        );
     };
     let mut moments = [Vec::new(), Vec::new()];
     let (values, dims, between) = if let Some(tail) = &operation.tail {
@@ -62,26 +71,59 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
             statistics: tail.statistics.as_kernel(),
         });
         let between_ref = &mut *between;
-        let from = if operation.conv.is_some() { &between_ref.activations } else { slice(&input) };
+        let from = if operation.conv.is_some() {
+            &between_ref.activations
+        } else {
+            slice(&input)
+        };
         let mut output = vec![0.0; tail.shape.output_len()];
         let state = &mut between_ref.state;
-        norm_pool_forward(&tail.shape, norm.as_ref(), tail.dropout.as_ref(), from, &mut output, state);
+        norm_pool_forward(
+            &tail.shape,
+            norm.as_ref(),
+            tail.dropout.as_ref(),
+            from,
+            &mut output,
+            state,
+        );
         if gamma.is_some() && matches!(tail.statistics, Statistics::Batch) {
             moments = [state.mean.clone(), state.variance.clone()];
         }
         let [height, width] = tail.shape.output();
-        (output, [tail.shape.batch, height, width, tail.shape.channels], Some(between))
+        (
+            output,
+            [tail.shape.batch, height, width, tail.shape.channels],
+            Some(between),
+        )
     } else {
-        let shape = operation.conv.as_ref().expect("an operation has a convolution or a tail");
+        let shape = operation
+            .conv
+            .as_ref()
+            .expect("an operation has a convolution or a tail");
         let mut output = Vec::new();
         convolve(&mut output);
         let [height, width] = shape.output();
         (output, [shape.batch, height, width, shape.filters], None)
     };
     let [n, _, _, c] = dims;
-    let last = if images { from_vec(values, dims) } else { from_vec(values, [n, c]) };
+    let last = if images {
+        from_vec(values, dims)
+    } else {
+        from_vec(values, [n, c])
+    };
     let keeps_output = between.is_none() && operation.activation == Activation::Relu;
-    let saved = Saved { input, weight, gamma, output: keeps_output.then(|| last.clone()), between, operation };
+    let saved = Saved {
+        input,
+        weight,
+        gamma,
+        output: keeps_output.then(|| last.clone()),
+        between,
+        operation,
+    };
     let output = if images { channels_first(last) } else { last };
-    Forward { output, moments, saved }
+    Forward {
+        output,
+        moments,
+        saved,
+    }
 }

@@ -16,7 +16,9 @@ type FlexTensor = FloatTensor<Flex>;
 /// borrowed by [`slice`].
 pub fn channels_last(tensor: FlexTensor) -> FlexTensor {
     let shape = tensor.shape();
-    let &[n, c, h, w] = &shape[..] else { return contiguous(tensor) };
+    let &[n, c, h, w] = &shape[..] else {
+        return contiguous(tensor);
+    };
     let view = Flex::float_permute(tensor, &[0, 2, 3, 1]);
     if view.as_slice::<f32>().is_some() {
         return view;
@@ -39,7 +41,11 @@ pub fn transposed(tensor: FlexTensor) -> FlexTensor {
 
 /// The values in one piece.
 pub fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
+    if tensor.as_slice::<f32>().is_some() {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
 }
 
 /// The values of a tensor from [`contiguous`], [`channels_last`] or [`from_vec`].

@@ -51,7 +51,9 @@ impl Statistics {
     pub fn as_kernel(&self) -> kiln_kernels::Statistics<'_> {
         match self {
             Self::Batch => kiln_kernels::Statistics::Batch,
-            Self::Running { mean, variance } => kiln_kernels::Statistics::Running { mean, variance },
+            Self::Running { mean, variance } => {
+                kiln_kernels::Statistics::Running { mean, variance }
+            }
         }
     }
 }

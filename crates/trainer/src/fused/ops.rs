@@ -78,24 +78,54 @@ pub struct Fused<B: Backend> {
 #[backend_extension(Flex, Autodiff)]
 pub trait KernelOps: Backend {
     /// Runs an [`Operation`] on `[n, channels, height, width]` or `[n, features]`.
-    fn fused(x: FloatTensor<Self>, #[extension_type] parameters: Parameters<Self>, operation: Operation)
-    -> Fused<Self>;
+    fn fused(
+        x: FloatTensor<Self>,
+        #[extension_type] parameters: Parameters<Self>,
+        operation: Operation,
+    ) -> Fused<Self>;
 }
 
 impl KernelOps for Flex {
-    fn fused(x: FloatTensor<Self>, parameters: Parameters<Self>, operation: Operation) -> Fused<Self> {
-        let Forward { output, moments: [mean, variance], .. } = forward(x, parameters, operation);
-        Fused { output, mean, variance }
+    fn fused(
+        x: FloatTensor<Self>,
+        parameters: Parameters<Self>,
+        operation: Operation,
+    ) -> Fused<Self> {
+        let Forward {
+            output,
+            moments: [mean, variance],
+            ..
+        } = forward(x, parameters, operation);
+        Fused {
+            output,
+            mean,
+            variance,
+        }
     }
 }
 
 impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
-    fn fused(x: FloatTensor<Self>, parameters: Parameters<Self>, operation: Operation) -> Fused<Self> {
-        let Parameters { weight, bias, gamma, beta } = parameters;
+    fn fused(
+        x: FloatTensor<Self>,
+        parameters: Parameters<Self>,
+        operation: Operation,
+    ) -> Fused<Self> {
+        let Parameters {
+            weight,
+            bias,
+            gamma,
+            beta,
+        } = parameters;
         // A parameter that is not there stands in the graph as a constant.
         let absent = FloatTensor::<Self>::new(x.primitive().clone());
         let node = |parameter: &Parameter<Self>| parameter.as_ref().unwrap_or(&absent).node();
-        let guards = [x.node(), node(&weight), node(&bias), node(&gamma), node(&beta)];
+        let guards = [
+            x.node(),
+            node(&weight),
+            node(&bias),
+            node(&gamma),
+            node(&beta),
+        ];
         let primitive = |parameter: Parameter<Self>| match parameter {
             Parameter::Given(tensor) => Parameter::Given(tensor.into_parts().0),
             Parameter::Absent => Parameter::Absent,
@@ -106,12 +136,24 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
             gamma: primitive(gamma),
             beta: primitive(beta),
         };
-        let Forward { output, moments: [mean, variance], saved } = forward(x.into_parts().0, parameters, operation);
-        let output = match FusedBackward.prepare::<C>(guards).compute_bound().stateful() {
+        let Forward {
+            output,
+            moments: [mean, variance],
+            saved,
+        } = forward(x.into_parts().0, parameters, operation);
+        let output = match FusedBackward
+            .prepare::<C>(guards)
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish(Arc::new(saved), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         };
-        Fused { output, mean, variance }
+        Fused {
+            output,
+            mean,
+            variance,
+        }
     }
 }
 
@@ -124,7 +166,11 @@ impl Backward<Flex, 5> for FusedBackward {
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node);
         let [input, weight, bias, gamma, beta] = ops.parents;
-        let wanted = Wanted { input: input.is_some(), weight: weight.is_some(), bias: bias.is_some() };
+        let wanted = Wanted {
+            input: input.is_some(),
+            weight: weight.is_some(),
+            bias: bias.is_some(),
+        };
         let found = ops.state.backward(gradient, wanted);
         let all = [
             (input, found.input),
@@ -148,6 +194,10 @@ pub fn fused<const D: usize>(
     parameters: Parameters<Dispatch>,
     operation: Operation,
 ) -> (Tensor<D>, [Vec<f32>; 2]) {
-    let Fused { output, mean, variance } = <Dispatch as KernelOps>::fused(x.into_dispatch(), parameters, operation);
+    let Fused {
+        output,
+        mean,
+        variance,
+    } = <Dispatch as KernelOps>::fused(x.into_dispatch(), parameters, operation);
     (Tensor::from_dispatch(output), [mean, variance])
 }

@@ -49,7 +49,9 @@ impl Flow {
 
     /// Applies an activation. A softmax is left out: it stands at the end only, and the loss contains it.
     pub fn activate(self, activation: Option<Activation>) -> Self {
-        let Some(activation) = activation else { return self };
+        let Some(activation) = activation else {
+            return self;
+        };
         match self {
             Self::Image(image) => Self::Image(activate(image, activation)),
             Self::Vector(vector) => Self::Vector(activate(vector, activation)),
@@ -61,9 +63,11 @@ impl Flow {
         fn to<const D: usize>(values: Tensor<D>, target: Shape) -> Flow {
             let batch = values.dims()[0];
             match target {
-                Shape::Image { channels, height, width } => {
-                    Flow::Image(values.reshape([batch, channels, height, width]))
-                }
+                Shape::Image {
+                    channels,
+                    height,
+                    width,
+                } => Flow::Image(values.reshape([batch, channels, height, width])),
                 Shape::Vector(features) => Flow::Vector(values.reshape([batch, features])),
             }
         }
@@ -88,5 +92,7 @@ fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
 
 /// Waits for a tensor and copies it out.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
-    tensor.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(error.to_string()))
+    tensor
+        .try_into_vec_as::<f32>()
+        .map_err(|error| TrainError::Device(error.to_string()))
 }

@@ -56,14 +56,25 @@ impl Network {
     /// it.
     pub fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
         let base = layers.iter().find_map(|layer| layer.backbone.as_deref());
-        let mut imported = base.map_or_else(HashMap::new, |base| kiln_backbone::modules(base, &device.burn));
+        let mut imported = base.map_or_else(HashMap::new, |base| {
+            kiln_backbone::modules(base, &device.burn)
+        });
         let block = |layer: &Layer| {
             // The recipe's own layers have other names.
-            let block = Block::new(layer, imported.remove(layer.name.as_str()), weights, &device.burn)?;
+            let block = Block::new(
+                layer,
+                imported.remove(layer.name.as_str()),
+                weights,
+                &device.burn,
+            )?;
             let block = block.identified(&layer.name);
             Ok(if layer.frozen { block.freeze() } else { block })
         };
-        let plan = if device.kernels { Plan::fused(layers) } else { Plan::general(layers) };
+        let plan = if device.kernels {
+            Plan::fused(layers)
+        } else {
+            Plan::general(layers)
+        };
         Ok(Self {
             blocks: layers.iter().map(block).collect::<Result<_, _>>()?,
             layers: layers.to_vec(),
@@ -74,12 +85,21 @@ impl Network {
 
     /// The current weights by name.
     pub fn weights(&self) -> Weights {
-        Weights(self.layers.iter().zip(&self.blocks).flat_map(|(layer, block)| block.tensors(&layer.name)).collect())
+        Weights(
+            self.layers
+                .iter()
+                .zip(&self.blocks)
+                .flat_map(|(layer, block)| block.tensors(&layer.name))
+                .collect(),
+        )
     }
 
     /// The parameters of a layer, for an optimizer.
     pub fn group(&self, layer: &str) -> Option<ParamGroup> {
-        let at = self.layers.iter().position(|candidate| candidate.name == layer)?;
+        let at = self
+            .layers
+            .iter()
+            .position(|candidate| candidate.name == layer)?;
         Some(ParamGroup::ids_from_module(self.blocks[at].clone()))
     }
 
@@ -88,11 +108,18 @@ impl Network {
         let shape = self.layers[0].input;
         let samples = values.len() / shape.len();
         match shape {
-            Shape::Image { channels, height, width } => {
+            Shape::Image {
+                channels,
+                height,
+                width,
+            } => {
                 let data = TensorData::new(values, [samples, channels, height, width]);
                 Flow::Image(Tensor::from_data(data, device))
             }
-            Shape::Vector(n) => Flow::Vector(Tensor::from_data(TensorData::new(values, [samples, n]), device)),
+            Shape::Vector(n) => Flow::Vector(Tensor::from_data(
+                TensorData::new(values, [samples, n]),
+                device,
+            )),
         }
     }
 
@@ -103,7 +130,9 @@ impl Network {
         for (step, buffers) in self.plan.steps.iter().zip(&self.buffers) {
             flow = match step {
                 Step::General(at) => self.blocks[*at].forward(&self.layers[*at].kind, flow),
-                Step::Fused(sequence) => sequence::run(sequence, &self.blocks, buffers, flow, draws)?,
+                Step::Fused(sequence) => {
+                    sequence::run(sequence, &self.blocks, buffers, flow, draws)?
+                }
             };
         }
         Ok(flow)

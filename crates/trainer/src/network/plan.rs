@@ -44,7 +44,10 @@ pub(super) struct Sequence {
 impl Plan {
     /// Every layer for itself.
     pub fn general(layers: &[Layer]) -> Self {
-        Self { steps: (0..layers.len()).map(Step::General).collect(), names: names(layers) }
+        Self {
+            steps: (0..layers.len()).map(Step::General).collect(),
+            names: names(layers),
+        }
     }
 
     /// The longest sequences that a fused operation covers, and every other layer for itself.
@@ -52,11 +55,15 @@ impl Plan {
         let mut steps = Vec::new();
         let mut at = 0;
         while at < layers.len() {
-            let step = Sequence::longest(layers, at).map_or(Step::General(at), |found| Step::Fused(Box::new(found)));
+            let step = Sequence::longest(layers, at)
+                .map_or(Step::General(at), |found| Step::Fused(Box::new(found)));
             at = step.layers().end;
             steps.push(step);
         }
-        Self { steps, names: names(layers) }
+        Self {
+            steps,
+            names: names(layers),
+        }
     }
 }
 
@@ -73,7 +80,11 @@ impl Step {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
-            let how = if matches!(step, Step::Fused(_)) { "fused" } else { "general" };
+            let how = if matches!(step, Step::Fused(_)) {
+                "fused"
+            } else {
+                "general"
+            };
             writeln!(f, "{how:8} {}", self.names[step.layers()].join(" + "))?;
         }
         Ok(())
@@ -97,19 +108,34 @@ impl Sequence {
         if then.is_some() {
             rest.layers = &layers[..rest.at];
         }
-        let input = rest.layers.get(rest.at).map_or(Shape::Vector(1), |layer| layer.input);
+        let input = rest
+            .layers
+            .get(rest.at)
+            .map_or(Shape::Vector(1), |layer| layer.input);
         let norm = rest.take(|layer| matches!(layer.kind, LayerKind::BatchNorm(_)).then_some(()));
         let pool = rest.take(pool);
-        let dropout = rest.take(|layer| matches!(layer.kind, LayerKind::Dropout { .. }).then_some(()));
+        let dropout =
+            rest.take(|layer| matches!(layer.kind, LayerKind::Dropout { .. }).then_some(()));
         let tail = (norm.is_some() || pool.is_some() || dropout.is_some()).then(|| {
             let (channels, height, width) = match input {
-                Shape::Image { channels, height, width } => (channels, height, width),
+                Shape::Image {
+                    channels,
+                    height,
+                    width,
+                } => (channels, height, width),
                 Shape::Vector(features) => (features, 1, 1),
             };
-            NormPool { batch: 1, height, width, channels, pool: pool.map_or(Pool2d::square(1), |(_, pool)| pool) }
+            NormPool {
+                batch: 1,
+                height,
+                width,
+                channels,
+                pool: pool.map_or(Pool2d::square(1), |(_, pool)| pool),
+            }
         });
         let conv = conv.map(|(_, conv)| conv.sizes);
-        let known = conv.is_none_or(|conv| conv.checked().is_ok()) && tail.is_none_or(|tail| tail.checked().is_ok());
+        let known = conv.is_none_or(|conv| conv.checked().is_ok())
+            && tail.is_none_or(|tail| tail.checked().is_ok());
         (known && rest.at > first).then(|| Self {
             layers: first..rest.at,
             conv,
@@ -145,7 +171,14 @@ struct Convolution {
 
 fn convolution(layer: &Layer) -> Option<Convolution> {
     match (&layer.kind, layer.input) {
-        (LayerKind::Conv2d(spec), Shape::Image { channels, height, width }) => {
+        (
+            LayerKind::Conv2d(spec),
+            Shape::Image {
+                channels,
+                height,
+                width,
+            },
+        ) => {
             let pads = spec.pads([height, width]);
             let sizes = Conv2d {
                 stride: spec.strides,
@@ -154,11 +187,15 @@ fn convolution(layer: &Layer) -> Option<Convolution> {
                 groups: spec.groups,
                 ..Conv2d::new([1, height, width, channels], spec.filters, spec.kernel_size)
             };
-            Some(Convolution { sizes, activation: spec.activation })
+            Some(Convolution {
+                sizes,
+                activation: spec.activation,
+            })
         }
-        (LayerKind::Dense(spec), Shape::Vector(inputs)) => {
-            Some(Convolution { sizes: Conv2d::dense(1, inputs, spec.units), activation: spec.activation })
-        }
+        (LayerKind::Dense(spec), Shape::Vector(inputs)) => Some(Convolution {
+            sizes: Conv2d::dense(1, inputs, spec.units),
+            activation: spec.activation,
+        }),
         _ => None,
     }
 }
@@ -170,8 +207,17 @@ fn relu(layer: &Layer) -> Option<()> {
 fn pool(layer: &Layer) -> Option<Pool2d> {
     match (&layer.kind, layer.input) {
         (LayerKind::MaxPool(pool), Shape::Image { height, width, .. }) => {
-            let Pads { top, left, bottom, right } = pool.pads([height, width]);
-            Some(Pool2d { window: pool.pool_size, stride: pool.strides, padding: [top, left, bottom, right] })
+            let Pads {
+                top,
+                left,
+                bottom,
+                right,
+            } = pool.pads([height, width]);
+            Some(Pool2d {
+                window: pool.pool_size,
+                stride: pool.strides,
+                padding: [top, left, bottom, right],
+            })
         }
         _ => None,
     }

@@ -42,7 +42,9 @@ fn forward<const D: usize>(
     let tail = |tail| -> Result<Tail, ShapeError> {
         let shape = kiln_kernels::NormPool { batch, ..tail };
         let dropout = sequence.dropout.map(|at| match &blocks[at] {
-            Block::Dropout(dropout) if training && dropout.training.is_enabled() && dropout.prob > 0.0 => {
+            Block::Dropout(dropout)
+                if training && dropout.training.is_enabled() && dropout.prob > 0.0 =>
+            {
                 Dropout::new(dropout.prob, draws.seed_of(at), draws.step).map(Some)
             }
             _ => Ok(None),
@@ -55,19 +57,37 @@ fn forward<const D: usize>(
         })
     };
     let operation = Operation {
-        conv: sequence.conv.map(|conv| kiln_kernels::Conv2d { batch, ..conv }.checked()).transpose()?,
+        conv: sequence
+            .conv
+            .map(|conv| kiln_kernels::Conv2d { batch, ..conv }.checked())
+            .transpose()?,
         activation: sequence.activation,
         tail: sequence.tail.map(tail).transpose()?,
         buffers: buffers.clone(),
     };
     let (weight, bias) = match &blocks[sequence.layers.start] {
-        Block::Conv2d(conv) => (Some(conv.weight.val()).into(), conv.bias.as_ref().map(Param::val).into()),
-        Block::Dense(dense) => (Some(dense.weight.val()).into(), dense.bias.as_ref().map(Param::val).into()),
+        Block::Conv2d(conv) => (
+            Some(conv.weight.val()).into(),
+            conv.bias.as_ref().map(Param::val).into(),
+        ),
+        Block::Dense(dense) => (
+            Some(dense.weight.val()).into(),
+            dense.bias.as_ref().map(Param::val).into(),
+        ),
         _ => (Parameter::Absent, Parameter::Absent),
     };
     let gamma = norm.map(|norm| norm.gamma.val()).into();
     let beta = norm.map(|norm| norm.beta.val()).into();
-    let (output, moments) = fused(x, Parameters { weight, bias, gamma, beta }, operation);
+    let (output, moments) = fused(
+        x,
+        Parameters {
+            weight,
+            bias,
+            gamma,
+            beta,
+        },
+        operation,
+    );
     if let Some(norm) = norm.filter(|norm| training && norm.training.is_enabled()) {
         update(norm, moments);
     }
@@ -79,7 +99,12 @@ fn statistics(norm: &BatchNorm, training: bool) -> Statistics {
     if training && norm.training.is_enabled() {
         return Statistics::Batch;
     }
-    let values = |tensor: Tensor<1>| tensor.try_into_vec_as::<f32>().expect("statistics are f32").into();
+    let values = |tensor: Tensor<1>| {
+        tensor
+            .try_into_vec_as::<f32>()
+            .expect("statistics are f32")
+            .into()
+    };
     Statistics::Running {
         mean: values(norm.running_mean.value_sync()),
         variance: values(norm.running_var.value_sync()),
@@ -88,7 +113,10 @@ fn statistics(norm: &BatchNorm, training: bool) -> Statistics {
 
 /// Moves the running statistics towards the batch's, as [`BatchNorm`] itself does.
 fn update(norm: &BatchNorm, moments: [Vec<f32>; 2]) {
-    for (running, batch) in [&norm.running_mean, &norm.running_var].into_iter().zip(moments) {
+    for (running, batch) in [&norm.running_mean, &norm.running_var]
+        .into_iter()
+        .zip(moments)
+    {
         let value = running.value_sync();
         let batch = Tensor::<1>::from_data(TensorData::from(&batch[..]), &value.device());
         running.update((value * (1.0 - norm.momentum) + batch * norm.momentum).detach());

@@ -17,18 +17,38 @@ const TOLERANCE: f64 = 1e-5;
 const UNITS: f64 = 8.0;
 
 /// Everything that a training step gives, named, in an order that does not depend on the plan.
-fn step(model: &Model, weights: &Weights, device: &Device, pixels: &[f32]) -> Vec<(String, Vec<f32>)> {
+fn step(
+    model: &Model,
+    weights: &Weights,
+    device: &Device,
+    pixels: &[f32],
+) -> Vec<(String, Vec<f32>)> {
     let device = device.autodiff();
     let network = Network::new(model.layers(), weights, &device).unwrap();
     let input = network.input(pixels.to_vec(), &device.burn);
-    let logits = network.forward(input, Draws::default()).unwrap().into_vector();
-    let factors: Vec<f32> = (0..logits.shape().num_elements()).map(|i| (i * 29 % 17) as f32 / 8.0 - 1.0).collect();
+    let logits = network
+        .forward(input, Draws::default())
+        .unwrap()
+        .into_vector();
+    let factors: Vec<f32> = (0..logits.shape().num_elements())
+        .map(|i| (i * 29 % 17) as f32 / 8.0 - 1.0)
+        .collect();
     let factors = Tensor::from_data(TensorData::new(factors, logits.shape()), &device.burn);
-    let gradients = GradientsParams::from_grads((logits.clone() * factors).sum().backward(), &network);
-    let mut all = Gradients { gradients, found: vec![("logits".into(), values(logits).unwrap())] };
+    let gradients =
+        GradientsParams::from_grads((logits.clone() * factors).sum().backward(), &network);
+    let mut all = Gradients {
+        gradients,
+        found: vec![("logits".into(), values(logits).unwrap())],
+    };
     network.visit(&mut all);
-    all.found
-        .extend(network.weights().0.into_iter().filter(|(name, _)| name.contains("running")).map(|(n, t)| (n, t.data)));
+    all.found.extend(
+        network
+            .weights()
+            .0
+            .into_iter()
+            .filter(|(name, _)| name.contains("running"))
+            .map(|(n, t)| (n, t.data)),
+    );
     all.found
 }
 
@@ -40,31 +60,51 @@ struct Gradients {
 impl ModuleVisitor for Gradients {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let number = self.found.len();
-        let gradient = self.gradients.get::<D>(param.id).map(|gradient| values(gradient).unwrap());
-        self.found.push((format!("gradient {number} {:?}", param.val().dims()), gradient.unwrap_or_default()));
+        let gradient = self
+            .gradients
+            .get::<D>(param.id)
+            .map(|gradient| values(gradient).unwrap());
+        self.found.push((
+            format!("gradient {number} {:?}", param.val().dims()),
+            gradient.unwrap_or_default(),
+        ));
     }
 }
 
 fn assert_same(model: &Model, seed: u64, images: usize) {
     let mut weights = initial_weights(model, seed);
     // Nothing at a special value: biases and shifts off zero, scales off one, some of them negative.
-    for (i, value) in weights.0.values_mut().filter(|t| t.shape.len() == 1).flat_map(|t| &mut t.data).enumerate() {
+    for (i, value) in weights
+        .0
+        .values_mut()
+        .filter(|t| t.shape.len() == 1)
+        .flat_map(|t| &mut t.data)
+        .enumerate()
+    {
         *value += (i * 37 % 23) as f32 / 20.0 - 0.4;
         *value += if value.abs() < 0.05 { 0.1 } else { 0.0 };
     }
     for (name, tensor) in &mut weights.0 {
         if name.ends_with("running_var") {
-            tensor.data.iter_mut().for_each(|value| *value = value.abs());
+            tensor
+                .data
+                .iter_mut()
+                .for_each(|value| *value = value.abs());
         }
     }
     let count = images * model.preprocessing().len();
-    let pixels: Vec<f32> = (0..count).map(|i| ((i as u64 * 7919 + seed * 31) % 1009) as f32 / 504.0 - 1.0).collect();
+    let pixels: Vec<f32> = (0..count)
+        .map(|i| ((i as u64 * 7919 + seed * 31) % 1009) as f32 / 504.0 - 1.0)
+        .collect();
     let stock = Device::stock_cpu();
     let expected = step(model, &weights, &stock, &pixels);
     let moved: Vec<_> = (1..4)
         .map(|draw| {
             let mut weights = weights.clone();
-            weights.0.values_mut().for_each(|tensor| move_by_a_unit(&mut tensor.data, draw));
+            weights
+                .0
+                .values_mut()
+                .for_each(|tensor| move_by_a_unit(&mut tensor.data, draw));
             let mut pixels = pixels.clone();
             move_by_a_unit(&mut pixels, draw);
             step(model, &weights, &stock, &pixels)
@@ -73,14 +113,29 @@ fn assert_same(model: &Model, seed: u64, images: usize) {
     let found = step(model, &weights, &Device::cpu(), &pixels);
     assert_eq!(expected.len(), found.len());
     for (at, ((name, expected), (_, found))) in expected.iter().zip(&found).enumerate() {
-        let units = moved.iter().map(|moved| largest(&moved[at].1, expected)).fold(0.0, f64::max);
+        let units = moved
+            .iter()
+            .map(|moved| largest(&moved[at].1, expected))
+            .fold(0.0, f64::max);
         assert_close(name, found, expected, UNITS * units);
     }
     let evaluate = |device: &Device| {
         let network = Network::new(model.layers(), &weights, device).unwrap();
-        network.forward(network.input(pixels.clone(), &device.burn), Draws::default()).unwrap().into_values().unwrap()
+        network
+            .forward(
+                network.input(pixels.clone(), &device.burn),
+                Draws::default(),
+            )
+            .unwrap()
+            .into_values()
+            .unwrap()
     };
-    assert_close("logits in evaluation", &evaluate(&Device::cpu()), &evaluate(&stock), 0.0);
+    assert_close(
+        "logits in evaluation",
+        &evaluate(&Device::cpu()),
+        &evaluate(&stock),
+        0.0,
+    );
 }
 
 /// Moves each value up or down by one unit in its last place, or not at all.
@@ -96,18 +151,26 @@ fn move_by_a_unit(values: &mut [f32], draw: usize) {
 
 /// The largest difference.
 fn largest(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).fold(0.0, |most, (&a, &b)| most.max((f64::from(a) - f64::from(b)).abs()))
+    a.iter().zip(b).fold(0.0, |most, (&a, &b)| {
+        most.max((f64::from(a) - f64::from(b)).abs())
+    })
 }
 
 fn assert_close(name: &str, found: &[f32], expected: &[f32], rounding: f64) {
     assert_eq!(expected.len(), found.len(), "{name}");
     let tolerance = TOLERANCE * largest(expected, &vec![0.0; expected.len()]) + rounding;
     let difference = largest(found, expected);
-    assert!(difference <= tolerance, "{name}: differ by {difference:e}, more than {tolerance:e}");
+    assert!(
+        difference <= tolerance,
+        "{name}: differ by {difference:e}, more than {tolerance:e}"
+    );
 }
 
 fn model(layers: &str, set: &[String]) -> Option<Model> {
-    Recipe::parse(&format!("layers = [{layers}]"), "t.toml", "t", set).ok()?.model().ok()
+    Recipe::parse(&format!("layers = [{layers}]"), "t.toml", "t", set)
+        .ok()?
+        .model()
+        .ok()
 }
 
 /// A convolution, or nothing; then any of what may follow, in any order.
@@ -173,7 +236,9 @@ fn frozen_layers_of_a_fused_sequence_do_not_move() {
     for (name, values) in &given {
         match name.as_str() {
             name if name.contains("running_mean") => assert_eq!(values, &[0.0; 5]),
-            name if name.starts_with("gradient") && !name.contains("10]") => assert!(values.is_empty(), "{name}"),
+            name if name.starts_with("gradient") && !name.contains("10]") => {
+                assert!(values.is_empty(), "{name}")
+            }
             _ => assert!(!values.is_empty(), "{name}"),
         }
     }
@@ -190,7 +255,11 @@ fn dropout_of_the_kernels_follows_seed_and_step_and_keeps_the_mean() {
     let network = Network::new(model.layers(), &weights, &device).unwrap();
     let sums = |seed, step| {
         let input = network.input(vec![1.0; 64 * 784], &device.burn);
-        network.forward(input, Draws { seed, step }).unwrap().into_values().unwrap()
+        network
+            .forward(input, Draws { seed, step })
+            .unwrap()
+            .into_values()
+            .unwrap()
     };
     assert_eq!(sums(1, 2), sums(1, 2));
     assert_ne!(sums(1, 2), sums(1, 3));

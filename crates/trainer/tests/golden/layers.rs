@@ -33,20 +33,35 @@ fn layers_give_what_keras_gives() {
             "layers = [{layers}, {{ type = \"flatten\" }}, {{ type = \"dense\", name = \"end\", units = 10 }}]\n\
              input = {{ height = 11, width = 9, channels = \"rgb\" }}"
         );
-        let recipe = Recipe::parse(&text, "golden.toml", "golden", &[]).unwrap_or_else(|error| panic!("{error}"));
+        let recipe = Recipe::parse(&text, "golden.toml", "golden", &[])
+            .unwrap_or_else(|error| panic!("{error}"));
         let model = recipe.model().unwrap();
         let last = model.layers().len() - 3;
         let mut weights: Weights = initial_weights(&model, 0);
         for (parameter, Values { shape, data }) in case.weights {
-            weights.0.insert(format!("{}.{parameter}", model.layers()[last].name), Tensor { shape, data });
+            weights.0.insert(
+                format!("{}.{parameter}", model.layers()[last].name),
+                Tensor { shape, data },
+            );
         }
-        weights.check(&model).unwrap_or_else(|error| panic!("{layers}: {error}"));
-        let outputs = Predictor::new(&model, &weights, &Device::cpu()).unwrap().layer_outputs(&case.input).unwrap();
+        weights
+            .check(&model)
+            .unwrap_or_else(|error| panic!("{layers}: {error}"));
+        let outputs = Predictor::new(&model, &weights, &Device::cpu())
+            .unwrap()
+            .layer_outputs(&case.input)
+            .unwrap();
         let found = &outputs[last].data;
         assert_eq!(found.len(), case.output.len(), "{layers}");
-        let largest = case.output.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let largest = case
+            .output
+            .iter()
+            .fold(0.0_f32, |most, x| most.max(x.abs()));
         for (at, (found, expected)) in found.iter().zip(&case.output).enumerate() {
-            assert!((found - expected).abs() <= 1e-5 * largest, "{layers} [{at}]: {found}, Keras {expected}");
+            assert!(
+                (found - expected).abs() <= 1e-5 * largest,
+                "{layers} [{at}]: {found}, Keras {expected}"
+            );
         }
     }
 }

@@ -69,12 +69,27 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
     let model = recipe.model().unwrap();
     let classes = (0..10).map(|class| class.to_string()).collect();
     let [height, width] = golden.size;
-    let dataset =
-        Dataset::new("golden", golden.images.clone(), [height, width, 1], golden.labels.clone(), classes).unwrap();
+    let dataset = Dataset::new(
+        "golden",
+        golden.images.clone(),
+        [height, width, 1],
+        golden.labels.clone(),
+        classes,
+    )
+    .unwrap();
     let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone()).unwrap());
     let samples = Samples::images(View::all(Arc::new(dataset)), preprocessor);
-    let tensor = |values: &Values| Tensor { shape: values.shape.clone(), data: values.data.clone() };
-    let weights = Weights(golden.start.iter().map(|(name, values)| (name.clone(), tensor(values))).collect());
+    let tensor = |values: &Values| Tensor {
+        shape: values.shape.clone(),
+        data: values.data.clone(),
+    };
+    let weights = Weights(
+        golden
+            .start
+            .iter()
+            .map(|(name, values)| (name.clone(), tensor(values)))
+            .collect(),
+    );
     let task = Task {
         model: &model,
         first_layer: 0,

@@ -53,18 +53,26 @@ struct BatchRecord {
 
 impl<'a> Record<'a> {
     pub fn new(args: &'a BenchArgs, contestants: &'a [Contestant]) -> anyhow::Result<Self> {
-        let batch = |m: &Measurement| BatchRecord { first_run_ms: ms(m.first), latency: m.latency };
+        let batch = |m: &Measurement| BatchRecord {
+            first_run_ms: ms(m.first),
+            latency: m.latency,
+        };
         let engine = |contestant: &'a Contestant| EngineRecord {
             runtime: contestant.receipt(),
             load_ms: ms(contestant.load),
             batches: contestant.measurements.iter().map(batch).collect(),
         };
-        let shape = contestants.first().map_or([0; 3], |contestant| contestant.model().preprocessor().shape());
+        let shape = contestants.first().map_or([0; 3], |contestant| {
+            contestant.model().preprocessor().shape()
+        });
         Ok(Self {
             kiln: env!("CARGO_PKG_VERSION"),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            model: ModelRecord { path: &args.model, bytes: std::fs::metadata(&args.model)?.len() },
+            model: ModelRecord {
+                path: &args.model,
+                bytes: std::fs::metadata(&args.model)?.len(),
+            },
             input: InputRecord { shape, seed: SEED },
             callers: args.callers,
             engines: contestants.iter().map(engine).collect(),

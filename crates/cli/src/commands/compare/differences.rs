@@ -43,8 +43,17 @@ pub fn sorted<'a>(pass: &'a Pass, classes: &'a [String]) -> Vec<Difference<'a>> 
     };
     let difference = |differing: &'a Differing| {
         let [first, second] = differing.choices.map(chosen);
-        let (path, label) = (differing.path.as_deref(), &classes[differing.label as usize]);
-        Difference { index: differing.index, path, label, first, second }
+        let (path, label) = (
+            differing.path.as_deref(),
+            &classes[differing.label as usize],
+        );
+        Difference {
+            index: differing.index,
+            path,
+            label,
+            first,
+            second,
+        }
     };
     let mut all: Vec<_> = pass.differing.iter().map(difference).collect();
     all.sort_by(|a, b| b.margin().total_cmp(&a.margin()));
@@ -53,18 +62,50 @@ pub fn sorted<'a>(pass: &'a Pass, classes: &'a [String]) -> Vec<Difference<'a>> 
 
 /// The first `show` of them as a table with a heading.
 pub fn table(all: &[Difference<'_>], show: usize) -> String {
-    let Some(shown) = all.get(..show.min(all.len())).filter(|shown| !shown.is_empty()) else { return String::new() };
+    let Some(shown) = all
+        .get(..show.min(all.len()))
+        .filter(|shown| !shown.is_empty())
+    else {
+        return String::new();
+    };
     let rows = shown.iter().map(|difference| {
         let said = |chosen: &Chosen<'_>| {
-            let right = if chosen.predicted == difference.label { "right" } else { "" };
-            [cut(chosen.predicted, MAX_LABEL), format!("{:.4}", chosen.margin), right.to_owned()]
+            let right = if chosen.predicted == difference.label {
+                "right"
+            } else {
+                ""
+            };
+            [
+                cut(chosen.predicted, MAX_LABEL),
+                format!("{:.4}", chosen.margin),
+                right.to_owned(),
+            ]
         };
-        let image = difference.path.map_or_else(|| difference.index.to_string(), str::to_owned);
-        let [[a, a_margin, a_right], [b, b_margin, b_right]] = [said(&difference.first), said(&difference.second)];
-        [image, cut(difference.label, MAX_LABEL), a, a_right, b, b_right, a_margin, b_margin]
+        let image = difference
+            .path
+            .map_or_else(|| difference.index.to_string(), str::to_owned);
+        let [[a, a_margin, a_right], [b, b_margin, b_right]] =
+            [said(&difference.first), said(&difference.second)];
+        [
+            image,
+            cut(difference.label, MAX_LABEL),
+            a,
+            a_right,
+            b,
+            b_right,
+            a_margin,
+            b_margin,
+        ]
     });
     let header = ["image", "label", "A", "", "B", "", "margin of A", "of B"];
     let (all, heading) = (all.len(), text_table(header, rows, 6));
-    let of = if shown.len() == all { String::new() } else { format!("the first {} of ", thousands(shown.len())) };
-    format!("\nDifferent classes: {of}{} images, the surest first\n\n{heading}\n", thousands(all))
+    let of = if shown.len() == all {
+        String::new()
+    } else {
+        format!("the first {} of ", thousands(shown.len()))
+    };
+    format!(
+        "\nDifferent classes: {of}{} images, the surest first\n\n{heading}\n",
+        thousands(all)
+    )
 }

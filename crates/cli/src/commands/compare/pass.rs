@@ -47,7 +47,8 @@ impl Pass {
     ) -> anyhow::Result<Option<Self>> {
         let new = |model: &Model| Evaluator::new(model.labels().to_vec());
         let mut evaluators = [new(models[0])?, new(models[1])?];
-        let (mut paired, mut differing, mut unreadable) = (Paired::default(), Vec::new(), Unreadable::default());
+        let (mut paired, mut differing, mut unreadable) =
+            (Paired::default(), Vec::new(), Unreadable::default());
         let source = inputs.source.clone();
         let bar = context.terminal.progress("   Comparing", inputs.count);
         let mut batch = Prepared::next(&mut inputs, batch_size, models)?;
@@ -57,10 +58,14 @@ impl Pass {
                 return Ok(None);
             }
             bar.inc((batch.images.len() + batch.unreadable.len()) as u64);
-            batch.unreadable.iter().for_each(|reason| unreadable.push(reason));
+            batch
+                .unreadable
+                .iter()
+                .for_each(|reason| unreadable.push(reason));
             let labels = labels(&batch)?;
             let run = || both(models, &batch);
-            let (scores, next) = rayon::join(run, || Prepared::next(&mut inputs, batch_size, models));
+            let (scores, next) =
+                rayon::join(run, || Prepared::next(&mut inputs, batch_size, models));
             if let Some(scores) = scores? {
                 for (evaluator, Scores { data, kind, .. }) in evaluators.iter_mut().zip(&scores) {
                     match kind {
@@ -75,12 +80,20 @@ impl Pass {
         bar.finish_and_clear();
         unreadable.settle(&source, paired.images(), 0, context)?;
         let [first, second] = evaluators;
-        Ok(Some(Self { evaluations: [first.finish()?, second.finish()?], paired, differing }))
+        Ok(Some(Self {
+            evaluations: [first.finish()?, second.finish()?],
+            paired,
+            differing,
+        }))
     }
 }
 
 fn labels(batch: &Prepared) -> anyhow::Result<Vec<u32>> {
-    let label = |image: &Input| image.label.ok_or_else(|| anyhow::anyhow!("image {} has no label", image.index));
+    let label = |image: &Input| {
+        image
+            .label
+            .ok_or_else(|| anyhow::anyhow!("image {} has no label", image.index))
+    };
     batch.images.iter().map(label).collect()
 }
 
@@ -90,7 +103,10 @@ fn both(models: [&Model; 2], batch: &Prepared) -> anyhow::Result<Option<[Scores;
         return Ok(None);
     }
     let [first, second] = batch.values();
-    Ok(Some([models[0].run(first, batch.images.len())?, models[1].run(second, batch.images.len())?]))
+    Ok(Some([
+        models[0].run(first, batch.images.len())?,
+        models[1].run(second, batch.images.len())?,
+    ]))
 }
 
 /// Adds a batch.
@@ -101,7 +117,11 @@ fn compare(
     paired: &mut Paired,
     differing: &mut Vec<Differing>,
 ) {
-    let rows = scores[0].rows().zip(scores[1].rows()).zip(labels).enumerate();
+    let rows = scores[0]
+        .rows()
+        .zip(scores[1].rows())
+        .zip(labels)
+        .enumerate();
     let choices = rows.filter_map(|(at, ((first, second), &label))| {
         // By score: rounding can make two probabilities equal.
         let [a, b] = [first, second].map(|row| argmax(row).expect("the model gives finite scores"));
@@ -116,10 +136,19 @@ fn compare(
     differing.extend(found.into_iter().map(|(at, label, [a, b])| {
         let choice = |model: usize, own: usize, other: usize| {
             let row = &probabilities[model][at * scores[model].classes..][..scores[model].classes];
-            Choice { class: own, probability: row[own], margin: row[own] - row[other] }
+            Choice {
+                class: own,
+                probability: row[own],
+                margin: row[own] - row[other],
+            }
         };
         let (image, choices) = (&images[at], [choice(0, a, b), choice(1, b, a)]);
-        Differing { index: image.index, path: image.path().map(Into::into), label, choices }
+        Differing {
+            index: image.index,
+            path: image.path().map(Into::into),
+            label,
+            choices,
+        }
     }));
 }
 
@@ -139,17 +168,41 @@ mod tests {
             kind: OutputKind::Probabilities,
             inference: std::time::Duration::ZERO,
         };
-        let both = [scores([0.75, 0.25, 0.0, 0.5, 0.25, 0.25]), scores([0.125, 0.625, 0.25, 0.5, 0.5, 0.0])];
+        let both = [
+            scores([0.75, 0.25, 0.0, 0.5, 0.25, 0.25]),
+            scores([0.125, 0.625, 0.25, 0.5, 0.5, 0.0]),
+        ];
         let (mut paired, mut differing) = (Paired::default(), Vec::new());
         let classes = ["a", "b", "c"].map(String::from).to_vec();
         let dataset = Dataset::new("dots", vec![0; 42], [1, 1, 1], vec![0; 42], classes).unwrap();
-        let images: Vec<Input> = Inputs::of_view(&View::all(Arc::new(dataset))).skip(40).map(Result::unwrap).collect();
+        let images: Vec<Input> = Inputs::of_view(&View::all(Arc::new(dataset)))
+            .skip(40)
+            .map(Result::unwrap)
+            .collect();
         compare(&both, &images, &[1, 0], &mut paired, &mut differing);
-        assert_eq!((paired.only_second, paired.both_right, paired.same_class), (1, 1, 1));
-        let [Differing { index: 40, path: None, label: 1, choices }] = differing.as_slice() else {
+        assert_eq!(
+            (paired.only_second, paired.both_right, paired.same_class),
+            (1, 1, 1)
+        );
+        let [
+            Differing {
+                index: 40,
+                path: None,
+                label: 1,
+                choices,
+            },
+        ] = differing.as_slice()
+        else {
             panic!("one image differs")
         };
         let expected = [(0, 0.75, 0.5), (1, 0.625, 0.5)];
-        assert_eq!(*choices, expected.map(|(class, probability, margin)| Choice { class, probability, margin }));
+        assert_eq!(
+            *choices,
+            expected.map(|(class, probability, margin)| Choice {
+                class,
+                probability,
+                margin
+            })
+        );
     }
 }

@@ -23,20 +23,28 @@ impl Prepared {
         let same = models[0].preprocessing() == models[1].preprocessing();
         let images = inputs.take(most).collect::<anyhow::Result<Vec<Input>>>()?;
         let prepare = |input: &Input| {
-            let mut values = [vec![0.0; a.len()], vec![0.0; if same { 0 } else { b.len() }]];
+            let mut values = [
+                vec![0.0; a.len()],
+                vec![0.0; if same { 0 } else { b.len() }],
+            ];
             input.prepare(a, &mut values[0])?;
             if !same {
                 input.prepare(b, &mut values[1])?;
             }
             Ok(values)
         };
-        let prepared: Vec<Result<_, kiln_preprocess::PreprocessError>> = images.par_iter().map(prepare).collect();
+        let prepared: Vec<Result<_, kiln_preprocess::PreprocessError>> =
+            images.par_iter().map(prepare).collect();
         let mut batch = Self::default();
         for (image, prepared) in images.into_iter().zip(prepared) {
             match prepared {
                 Ok(values) => {
                     batch.images.push(image);
-                    batch.values.iter_mut().zip(values).for_each(|(all, image)| all.extend(image));
+                    batch
+                        .values
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(all, image)| all.extend(image));
                 }
                 Err(error) => batch.unreadable.push(error.to_string()),
             }

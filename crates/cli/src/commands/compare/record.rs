@@ -47,22 +47,29 @@ pub struct ModelRecord<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub fn new(args: &'a CompareArgs, both: &'a [Contestant; 2], pass: &'a Pass) -> anyhow::Result<Self> {
+    pub fn new(
+        args: &'a CompareArgs,
+        both: &'a [Contestant; 2],
+        pass: &'a Pass,
+    ) -> anyhow::Result<Self> {
         let paths = [&args.first, &args.second];
-        let models = both.iter().zip(paths).zip(&pass.evaluations).map(|((contestant, path), evaluation)| {
-            Ok(ModelRecord {
-                path,
-                bytes: std::fs::metadata(path)?.len(),
-                runtime: contestant.receipt(),
-                accuracy: evaluation.accuracy,
-                loss: evaluation.loss,
-                load_ms: ms(contestant.load),
-                speed: contestant.latencies(),
-            })
-        });
+        let models = both.iter().zip(paths).zip(&pass.evaluations).map(
+            |((contestant, path), evaluation)| {
+                Ok(ModelRecord {
+                    path,
+                    bytes: std::fs::metadata(path)?.len(),
+                    runtime: contestant.receipt(),
+                    accuracy: evaluation.accuracy,
+                    loss: evaluation.loss,
+                    load_ms: ms(contestant.load),
+                    speed: contestant.latencies(),
+                })
+            },
+        );
         let paired = pass.paired;
         // Of counts, so that nothing is lost to rounding where the difference is just what is allowed.
-        let change = (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64;
+        let change =
+            (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64;
         Ok(Self {
             kiln: env!("CARGO_PKG_VERSION"),
             data: &args.data,

@@ -46,12 +46,24 @@ impl Counts {
         let row = |name: &str, images: &[usize]| -> Vec<String> {
             // With one subset there is nothing to add up.
             let sum = (images.len() > 1).then(|| images.iter().sum());
-            std::iter::once(shown(name, MAX_LABEL)).chain(images.iter().copied().chain(sum).map(thousands)).collect()
+            std::iter::once(shown(name, MAX_LABEL))
+                .chain(images.iter().copied().chain(sum).map(thousands))
+                .collect()
         };
         let all = (self.subsets.len() > 1).then_some("all");
-        let header = ["class"].into_iter().chain(self.subsets.iter().copied()).chain(all);
-        let rows = self.classes.iter().map(|class| row(&class.name, &class.images));
+        let header = ["class"]
+            .into_iter()
+            .chain(self.subsets.iter().copied())
+            .chain(all);
+        let rows = self
+            .classes
+            .iter()
+            .map(|class| row(&class.name, &class.images));
         let table = text_table(header, rows.chain([row("all", &self.totals)]), 1);
-        format!("{}: {}\n{table}\n", self.data, counted(self.classes.len() as u64, "class"))
+        format!(
+            "{}: {}\n{table}\n",
+            self.data,
+            counted(self.classes.len() as u64, "class")
+        )
     }
 }

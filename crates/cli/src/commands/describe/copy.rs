@@ -15,10 +15,16 @@ pub fn with_metadata(
     let found = model.metadata()?;
     let metadata = contract.to_metadata(&found);
     if found.golden.is_some() && metadata.golden.is_none() {
-        terminal.status("Note", "the golden vectors are left out: they were made with other preprocessing or labels");
+        terminal.status(
+            "Note",
+            "the golden vectors are left out: they were made with other preprocessing or labels",
+        );
     }
     if contract.origins.output == Origin::Default {
-        terminal.status("Note", "nobody says what the output is: it is written as logits (--set output=probabilities)");
+        terminal.status(
+            "Note",
+            "nobody says what the output is: it is written as logits (--set output=probabilities)",
+        );
     }
     Ok(kiln_onnx::replace_metadata(file, &metadata)?)
 }

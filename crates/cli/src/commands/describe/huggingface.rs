@@ -30,8 +30,10 @@ pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8
         terminal.status("Note", text);
     }
     if contract.layout == Layout::Nhwc {
-        terminal
-            .status("Note", "this model takes channels last, transformers returns them first: transpose its output");
+        terminal.status(
+            "Note",
+            "this model takes channels last, transformers returns them first: transpose its output",
+        );
     }
     let config = json!({
         "image_processor_type": "ViTImageProcessor",
@@ -52,5 +54,8 @@ pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8
 
 /// A number as it was most likely written: 0.485 rather than 0.48500001430511475.
 fn shortest(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
+    value
+        .to_string()
+        .parse()
+        .unwrap_or_else(|_| f64::from(value))
 }

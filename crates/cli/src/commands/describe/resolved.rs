@@ -21,9 +21,19 @@ const PREPROCESS: Says = ("preprocess", |said| said.preprocess.is_some());
 /// All of them.
 pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
     let (record, origins) = (&contract.preprocessing, &contract.origins);
-    let item = |name, value, origin: Origin, keys: &[Says]| Item { name, value, from: declared.describe(origin, keys) };
-    let preset_channels: Says = ("preprocess", |said| said.preprocess.and_then(Preprocess::channels).is_some());
-    let antialias = if record.resize.antialias { "bilinear, antialiased" } else { "bilinear" };
+    let item = |name, value, origin: Origin, keys: &[Says]| Item {
+        name,
+        value,
+        from: declared.describe(origin, keys),
+    };
+    let preset_channels: Says = ("preprocess", |said| {
+        said.preprocess.and_then(Preprocess::channels).is_some()
+    });
+    let antialias = if record.resize.antialias {
+        "bilinear, antialiased"
+    } else {
+        "bilinear"
+    };
     vec![
         item(
             "size",
@@ -31,12 +41,20 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
             origins.size,
             &[("size", |said| said.size.is_some())],
         ),
-        item("resize", antialias.into(), origins.antialias, &[("antialias", |said| said.antialias.is_some())]),
+        item(
+            "resize",
+            antialias.into(),
+            origins.antialias,
+            &[("antialias", |said| said.antialias.is_some())],
+        ),
         item(
             "channels",
             record.channels.to_string(),
             origins.channels,
-            &[("channels", |said| said.channels.is_some()), preset_channels],
+            &[
+                ("channels", |said| said.channels.is_some()),
+                preset_channels,
+            ],
         ),
         item(
             "values",
@@ -49,9 +67,24 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
                 ("std", |said| said.std.is_some()),
             ],
         ),
-        item("layout", contract.layout.to_string(), origins.layout, &[("layout", |said| said.layout.is_some())]),
-        item("output", output(contract), origins.output, &[("output", |said| said.output.is_some())]),
-        item("labels", labels(contract), origins.labels, &[("labels", |said| said.labels.is_some())]),
+        item(
+            "layout",
+            contract.layout.to_string(),
+            origins.layout,
+            &[("layout", |said| said.layout.is_some())],
+        ),
+        item(
+            "output",
+            output(contract),
+            origins.output,
+            &[("output", |said| said.output.is_some())],
+        ),
+        item(
+            "labels",
+            labels(contract),
+            origins.labels,
+            &[("labels", |said| said.labels.is_some())],
+        ),
     ]
 }
 
@@ -59,22 +92,36 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
 fn values(contract: &Contract) -> String {
     let record = &contract.preprocessing;
     let list = |values: &[f32]| {
-        let same = values.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
+        let same = values
+            .windows(2)
+            .all(|pair| pair[0].to_bits() == pair[1].to_bits());
         let shown = if same { &values[..1] } else { values };
         let words: Vec<String> = shown.iter().map(ToString::to_string).collect();
-        if same { words.concat() } else { format!("[{}]", words.join(", ")) }
+        if same {
+            words.concat()
+        } else {
+            format!("[{}]", words.join(", "))
+        }
     };
     let mut text = match (record.scale, divisor(record.scale)) {
         (1.0, _) => "p".to_owned(),
         (_, Some(divisor)) => format!("p / {divisor}"),
         (scale, None) => format!("p * {scale}"),
     };
-    let all = |values: &[f32], neutral: f32| values.iter().all(|value| value.to_bits() == neutral.to_bits());
+    let all = |values: &[f32], neutral: f32| {
+        values
+            .iter()
+            .all(|value| value.to_bits() == neutral.to_bits())
+    };
     if !all(&record.mean, 0.0) {
         text = format!("{text} - {}", list(&record.mean));
     }
     if !all(&record.std, 1.0) {
-        text = if text.contains(" - ") { format!("({text})") } else { text };
+        text = if text.contains(" - ") {
+            format!("({text})")
+        } else {
+            text
+        };
         text = format!("{text} / {}", list(&record.std));
     }
     text
@@ -87,16 +134,28 @@ pub fn divisor(scale: f32) -> Option<f32> {
 }
 
 fn output(contract: &Contract) -> String {
-    let guess = if contract.origins.output == Origin::Default { ", a guess: nobody says it" } else { "" };
+    let guess = if contract.origins.output == Origin::Default {
+        ", a guess: nobody says it"
+    } else {
+        ""
+    };
     format!("{}{guess}", contract.output)
 }
 
 fn labels(contract: &Contract) -> String {
     const SHOWN: usize = 8;
     let labels = &contract.labels;
-    let known = if contract.origins.labels == Origin::Default { "not named, numbers from 0: " } else { "" };
+    let known = if contract.origins.labels == Origin::Default {
+        "not named, numbers from 0: "
+    } else {
+        ""
+    };
     let more = if labels.len() > SHOWN { ", …" } else { "" };
-    let first: Vec<String> = labels.iter().take(SHOWN).map(|label| kiln_eval::shown(label, 32)).collect();
+    let first: Vec<String> = labels
+        .iter()
+        .take(SHOWN)
+        .map(|label| kiln_eval::shown(label, 32))
+        .collect();
     format!("{} {known}{}{more}", labels.len(), first.join(", "))
 }
 
@@ -109,7 +168,9 @@ mod tests {
 
     fn values_of(record: Preprocessing) -> String {
         let mut graph = GraphBuilder::new("g");
-        graph.input("x", Dim::batched(record.shape())).output("y", Dim::batched([2]));
+        graph
+            .input("x", Dim::batched(record.shape()))
+            .output("y", Dim::batched([2]));
         graph.node("Identity", "n", &["x"], "y");
         values(&Contract::new(&graph.finish().unwrap(), &record.into()).unwrap())
     }
@@ -117,9 +178,21 @@ mod tests {
     #[test]
     fn values_are_a_formula() {
         assert_eq!(values_of(Preprocessing::raw(1, 1, Channels::Rgb)), "p");
-        assert_eq!(values_of(Preprocessing::unit(1, 1, Channels::Rgb)), "p / 255");
-        assert_eq!(values_of(Preprocessing::tf(1, 1, Channels::Rgb)), "p * 0.007843138 - 1");
-        assert_eq!(values_of(Preprocessing::caffe(1, 1)), "p - [103.939, 116.779, 123.68]");
-        assert_eq!(values_of(Preprocessing::torch(1, 1)), "(p / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]");
+        assert_eq!(
+            values_of(Preprocessing::unit(1, 1, Channels::Rgb)),
+            "p / 255"
+        );
+        assert_eq!(
+            values_of(Preprocessing::tf(1, 1, Channels::Rgb)),
+            "p * 0.007843138 - 1"
+        );
+        assert_eq!(
+            values_of(Preprocessing::caffe(1, 1)),
+            "p - [103.939, 116.779, 123.68]"
+        );
+        assert_eq!(
+            values_of(Preprocessing::torch(1, 1)),
+            "(p / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]"
+        );
     }
 }

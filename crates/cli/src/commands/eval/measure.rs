@@ -67,7 +67,10 @@ pub struct MeasuredRecord<'a> {
     mistakes: Cow<'a, [Mistake]>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -86,7 +89,8 @@ impl Measured {
     /// The graph only: what its lanes reach together while they are at work.
     pub fn model_images_per_second(&self) -> f64 {
         let lanes = self.summary.lanes.max(1) as f64;
-        self.summary.images as f64 * lanes / self.summary.inference.as_secs_f64().max(f64::MIN_POSITIVE)
+        self.summary.images as f64 * lanes
+            / self.summary.inference.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// For JSON.
@@ -121,7 +125,12 @@ impl<'a> Tally<'a> {
         if let Some(k) = top_k {
             evaluator = evaluator.with_top_k(k.into());
         }
-        Ok(Self { classes, evaluator, mistakes: MostConfident::new(mistakes.into()), resumed: 0 })
+        Ok(Self {
+            classes,
+            evaluator,
+            mistakes: MostConfident::new(mistakes.into()),
+            resumed: 0,
+        })
     }
 
     /// Counts an image of predictions that were there already, as it was counted at first.
@@ -135,32 +144,61 @@ impl<'a> Tally<'a> {
             )
         };
         if row.logits.is_empty() {
-            self.evaluator.push_probabilities(&row.probabilities, &[label as u32])?;
+            self.evaluator
+                .push_probabilities(&row.probabilities, &[label as u32])?;
         } else {
             self.evaluator.push(&row.logits, &[label as u32])?;
         }
         self.resumed += 1;
-        self.mistake(row.index, row.path.as_deref(), name, &row.predicted, row.probability);
+        self.mistake(
+            row.index,
+            row.path.as_deref(),
+            name,
+            &row.predicted,
+            row.probability,
+        );
         Ok(())
     }
 
-    fn count(&mut self, input: &Input, classified: &Classified<'_>, kind: OutputKind) -> anyhow::Result<()> {
-        let Some(label) = input.label else { anyhow::bail!("image {} has no label", input.index) };
+    fn count(
+        &mut self,
+        input: &Input,
+        classified: &Classified<'_>,
+        kind: OutputKind,
+    ) -> anyhow::Result<()> {
+        let Some(label) = input.label else {
+            anyhow::bail!("image {} has no label", input.index)
+        };
         match kind {
             OutputKind::Logits => self.evaluator.push(classified.scores, &[label])?,
-            OutputKind::Probabilities => self.evaluator.push_probabilities(classified.scores, &[label])?,
+            OutputKind::Probabilities => self
+                .evaluator
+                .push_probabilities(classified.scores, &[label])?,
         }
         let predicted = argmax(classified.scores).expect("the model gives finite scores");
         let classes = self.classes;
         if predicted != label as usize {
             let names = [label as usize, predicted].map(|class| classes[class].as_str());
             let probability = classified.probabilities[predicted];
-            self.mistake(input.index, input.path().as_deref(), names[0], names[1], probability);
+            self.mistake(
+                input.index,
+                input.path().as_deref(),
+                names[0],
+                names[1],
+                probability,
+            );
         }
         Ok(())
     }
 
-    fn mistake(&mut self, index: u64, path: Option<&str>, label: &str, predicted: &str, probability: f32) {
+    fn mistake(
+        &mut self,
+        index: u64,
+        path: Option<&str>,
+        label: &str,
+        predicted: &str,
+        probability: f32,
+    ) {
         if label != predicted {
             self.mistakes.push(probability, || Mistake {
                 index,
@@ -182,13 +220,18 @@ pub fn measure(
     context: &Context<'_>,
     mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<Measured>> {
-    let options = StreamOptions { batch_size, warm_up: true };
+    let options = StreamOptions {
+        batch_size,
+        warm_up: true,
+    };
     let kind = model.output_kind();
     let ended = batch::run(model, inputs, &options, context, |input, classified| {
         tally.count(input, classified, kind)?;
         each(input, classified)
     })?;
-    let Ended::Done(summary) = ended else { return Ok(None) };
+    let Ended::Done(summary) = ended else {
+        return Ok(None);
+    };
     let wrong = tally.mistakes.seen();
     Ok(Some(Measured {
         evaluation: tally.evaluator.finish()?,

@@ -13,7 +13,12 @@ pub fn weights(backbone: &Backbone, assets: &Assets<'_>) -> anyhow::Result<Weigh
     let path = PathBuf::from(&backbone.weights);
     let path = if Asset::NAMES.contains(&backbone.weights.as_str()) && !path.exists() {
         let fetched = assets.need(&Asset::named(&backbone.weights)?)?;
-        fetched.files.into_iter().map(|file| file.path).next().unwrap_or(path)
+        fetched
+            .files
+            .into_iter()
+            .map(|file| file.path)
+            .next()
+            .unwrap_or(path)
     } else {
         path
     };

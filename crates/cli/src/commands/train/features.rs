@@ -26,7 +26,10 @@ impl Prepared {
     /// Images, for the first layer.
     pub fn images(sets: &Sets, preprocessor: &Arc<Preprocessor>) -> Self {
         let images = |view: &View| Samples::images(view.clone(), Arc::clone(preprocessor));
-        Self { first_layer: 0, sources: sets.sources.iter().map(images).collect() }
+        Self {
+            first_layer: 0,
+            sources: sets.sources.iter().map(images).collect(),
+        }
     }
 
     /// The same samples behind more layers of the model, up to `first_layer`, which all are frozen; nothing if the user
@@ -46,19 +49,31 @@ impl Prepared {
                 continue;
             }
             let span = self.first_layer..first_layer;
-            let Some(features) = features(span, samples, model, weights, device, context)? else { return Ok(None) };
+            let Some(features) = features(span, samples, model, weights, device, context)? else {
+                return Ok(None);
+            };
             let view = samples.view().clone();
             let rows = view.indices().into();
-            sources.push(Samples::Features { view, features: Arc::new(features), rows });
+            sources.push(Samples::Features {
+                view,
+                features: Arc::new(features),
+                rows,
+            });
         }
-        Ok(Some(Self { first_layer, sources }))
+        Ok(Some(Self {
+            first_layer,
+            sources,
+        }))
     }
 
     /// Training and validation samples.
     pub fn split(&self, sets: &Sets) -> (Samples, Samples) {
         // One source for both, or one for each.
         let (first, last) = (&self.sources[0], &self.sources[self.sources.len() - 1]);
-        (first.select(sets.train.clone()), last.select(sets.validation.clone()))
+        (
+            first.select(sets.train.clone()),
+            last.select(sets.validation.clone()),
+        )
     }
 }
 
@@ -73,7 +88,12 @@ fn features(
     let terminal = context.terminal;
     let view = samples.view();
     let key = feature_key(model, span.end, weights, view);
-    let path = context.assets.cache.root().join("features").join(format!("{key}.f32"));
+    let path = context
+        .assets
+        .cache
+        .root()
+        .join("features")
+        .join(format!("{key}.f32"));
     let layers = &model.layers()[span];
     let last = layers.last().map_or("", |layer| layer.name.as_str());
     let values = layers.last().map_or(0, |layer| layer.output.len());
@@ -81,24 +101,42 @@ fn features(
     let size = bytes((view.len() * values * 4) as u64);
     let start = Instant::now();
     let (mut bar, mut sign_of_life) = (None, SignOfLife::new());
-    let features = compute_features(layers, weights, samples, key, &path, device, &mut |done, total| {
-        let bar = bar.get_or_insert_with(|| {
-            terminal.status("Computing", &format!("{what} once ({size}), into {}", path.display()));
-            let bar = terminal.progress("    Features", Some(total as u64));
-            // What was there already does not count for the speed.
+    let features = compute_features(
+        layers,
+        weights,
+        samples,
+        key,
+        &path,
+        device,
+        &mut |done, total| {
+            let bar = bar.get_or_insert_with(|| {
+                terminal.status(
+                    "Computing",
+                    &format!("{what} once ({size}), into {}", path.display()),
+                );
+                let bar = terminal.progress("    Features", Some(total as u64));
+                // What was there already does not count for the speed.
+                bar.set_position(done as u64);
+                bar.reset_eta();
+                bar
+            });
             bar.set_position(done as u64);
-            bar.reset_eta();
-            bar
-        });
-        bar.set_position(done as u64);
-        sign_of_life.follow(bar, terminal);
-        if interrupt::requested() { Control::Stop } else { Control::Continue }
-    })?;
+            sign_of_life.follow(bar, terminal);
+            if interrupt::requested() {
+                Control::Stop
+            } else {
+                Control::Continue
+            }
+        },
+    )?;
     match (&bar, &features) {
         (Some(bar), computed) => {
             bar.finish_and_clear();
             if computed.is_some() {
-                terminal.status("Computed", &format!("{what} in {}", duration(start.elapsed().as_secs_f64())));
+                terminal.status(
+                    "Computed",
+                    &format!("{what} in {}", duration(start.elapsed().as_secs_f64())),
+                );
             }
         }
         (None, _) => terminal.status("Reusing", &format!("{what}: {}", path.display())),

@@ -27,7 +27,11 @@ pub struct Live<'a> {
 
 impl<'a> Live<'a> {
     pub fn new(terminal: &'a Terminal, epochs: usize) -> Self {
-        Self { terminal, epochs, bar: None }
+        Self {
+            terminal,
+            epochs,
+            bar: None,
+        }
     }
 
     /// Draws where the training is. `phase` is what is being done, `elapsed` the time since the epoch began.
@@ -37,14 +41,20 @@ impl<'a> Live<'a> {
             let width = epochs.to_string().len();
             let first = format!("{phase:>12} {:>width$}/{epochs}", report.epoch);
             let of = "{human_pos}/{human_len}";
-            self.terminal.bar(report.total as u64, &format!("{first} {{wide_bar:.green}} {of}{{prefix}}\n{{msg}}"))
+            self.terminal.bar(
+                report.total as u64,
+                &format!("{first} {{wide_bar:.green}} {of}{{prefix}}\n{{msg}}"),
+            )
         });
         bar.set_position(report.done as u64);
         let (left, rate) = speed(bar.elapsed(), bar.eta(), bar.per_sec());
         bar.set_prefix(left);
         let (loss, accuracy) = (report.loss, percent(report.accuracy));
         let figures = format!("{:>12} loss {loss:.4}  accuracy {accuracy}{rate}", "");
-        bar.set_message(format!("{figures}\n{}", whole(report, epochs, history, elapsed)));
+        bar.set_message(format!(
+            "{figures}\n{}",
+            whole(report, epochs, history, elapsed)
+        ));
         if report.done >= report.total {
             self.clear();
         }
@@ -69,7 +79,10 @@ fn speed(elapsed: Duration, left: Duration, rate: f64) -> (String, String) {
         return (String::new(), String::new());
     }
     let left = format!(" {} left", duration(left.as_secs_f64()));
-    (left, format!("  {} images/s", thousands(rate.round() as usize)))
+    (
+        left,
+        format!("  {} images/s", thousands(rate.round() as usize)),
+    )
 }
 
 /// The line about the whole run.
@@ -77,9 +90,15 @@ fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duratio
     let left = if history.epochs.is_empty() && elapsed < MEASURED {
         format!("{:>12} begins", "Run")
     } else {
-        format!("{:>12} {} left", "Run", duration(left(report, epochs, history, elapsed)))
+        format!(
+            "{:>12} {} left",
+            "Run",
+            duration(left(report, epochs, history, elapsed))
+        )
     };
-    let Some(best) = history.best() else { return left };
+    let Some(best) = history.best() else {
+        return left;
+    };
     let (name, figure): (_, fn(&Epoch) -> f64) = match history.monitor {
         Monitor::ValLoss => ("val_loss", |epoch| epoch.val_loss),
         Monitor::ValAccuracy => ("val_accuracy", |epoch| epoch.val_accuracy),
@@ -90,7 +109,10 @@ fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duratio
     };
     let figures: Vec<f64> = history.epochs.iter().map(figure).collect();
     let blocks = spark_line(&figures[figures.len().saturating_sub(DRAWN)..]);
-    format!("{left}  best {name} {shown} in epoch {}  {blocks}", best.epoch)
+    format!(
+        "{left}  best {name} {shown} in epoch {}  {blocks}",
+        best.epoch
+    )
 }
 
 /// Seconds that the run will take if the epochs to come are as long as the last ones, or as this one so far.
@@ -109,7 +131,9 @@ fn left(report: BatchReport, epochs: usize, history: &History, elapsed: Duration
 fn spark_line(values: &[f64]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let finite = || values.iter().copied().filter(|value| value.is_finite());
-    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+        (l.min(v), h.max(v))
+    });
     let block = |&value: &f64| match value {
         value if !value.is_finite() => ' ',
         _ if high <= low => BLOCKS[0],
@@ -135,11 +159,20 @@ mod tests {
             learning_rate: 1.0,
             seconds: 20.0,
         };
-        History { epochs: losses.iter().enumerate().map(epoch).collect(), monitor: Monitor::ValLoss }
+        History {
+            epochs: losses.iter().enumerate().map(epoch).collect(),
+            monitor: Monitor::ValLoss,
+        }
     }
 
     fn report(epoch: usize, done: usize) -> BatchReport {
-        BatchReport { epoch, done, total: 100, loss: 0.5, accuracy: 0.9 }
+        BatchReport {
+            epoch,
+            done,
+            total: 100,
+            loss: 0.5,
+            accuracy: 0.9,
+        }
     }
 
     #[test]
@@ -152,8 +185,9 @@ mod tests {
 
     #[test]
     fn what_is_left_follows_from_this_epoch_and_then_from_the_last_ones() {
-        let seconds =
-            |report, history: &History, elapsed| left(report, 4, history, Duration::from_secs(elapsed)) as u64;
+        let seconds = |report, history: &History, elapsed| {
+            left(report, 4, history, Duration::from_secs(elapsed)) as u64
+        };
         // A quarter of the first of four epochs took 10 s.
         assert_eq!(seconds(report(1, 25), &history(&[]), 10), 30 + 3 * 40);
         assert_eq!(seconds(report(3, 50), &history(&[1.0, 0.5]), 12), 8 + 20);
@@ -163,19 +197,40 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_speed_before_there_is_something_to_measure() {
-        let speed = |millis| speed(Duration::from_millis(millis), Duration::from_secs(7), 5_220_723.0);
+        let speed = |millis| {
+            speed(
+                Duration::from_millis(millis),
+                Duration::from_secs(7),
+                5_220_723.0,
+            )
+        };
         assert_eq!(speed(1), (String::new(), String::new()));
-        assert_eq!(speed(500), (" 7.0 s left".into(), "  5,220,723 images/s".into()));
-        assert_eq!(whole(report(1, 1), 4, &history(&[]), Duration::from_millis(1)), "         Run begins");
+        assert_eq!(
+            speed(500),
+            (" 7.0 s left".into(), "  5,220,723 images/s".into())
+        );
+        assert_eq!(
+            whole(report(1, 1), 4, &history(&[]), Duration::from_millis(1)),
+            "         Run begins"
+        );
     }
 
     #[test]
     fn the_line_of_the_run_names_the_best_epoch() {
         let line = whole(report(4, 1), 4, &history(&[1.0, 0.25, 0.5]), Duration::ZERO);
-        assert_eq!(line, "         Run 20.0 s left  best val_loss 0.2500 in epoch 2  █▁▃");
-        let by_accuracy = History { monitor: Monitor::ValAccuracy, ..history(&[1.0, 0.25]) };
+        assert_eq!(
+            line,
+            "         Run 20.0 s left  best val_loss 0.2500 in epoch 2  █▁▃"
+        );
+        let by_accuracy = History {
+            monitor: Monitor::ValAccuracy,
+            ..history(&[1.0, 0.25])
+        };
         let line = whole(report(4, 1), 4, &by_accuracy, Duration::ZERO);
-        assert_eq!(line, "         Run 20.0 s left  best val_accuracy 75.00 % in epoch 1  ▁▁");
+        assert_eq!(
+            line,
+            "         Run 20.0 s left  best val_accuracy 75.00 % in epoch 1  ▁▁"
+        );
         assert!(whole(report(1, 1), 4, &history(&[]), MEASURED).ends_with("left"));
     }
 }

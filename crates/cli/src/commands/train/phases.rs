@@ -34,7 +34,8 @@ pub fn phases(
     let _polling = Polling::begin();
     let (mut weights, mut history) = (from.weights.clone(), from.history.clone());
     let (epochs, trained) = (recipe.training.epochs(), from.trained.clone());
-    let mut progress = TrainingProgress::new(run, epochs, history.clone(), trained, context.terminal);
+    let mut progress =
+        TrainingProgress::new(run, epochs, history.clone(), trained, context.terminal);
     let mut model = recipe.model()?;
     let pretrained = frozen_checksums(&model, &weights);
     // Features behind the layers that stay frozen in all phases serve all phases.
@@ -42,24 +43,53 @@ pub fn phases(
     let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
     let models = models.collect::<Result<Vec<_>, _>>()?;
     // Augmented images are others in every epoch: there is nothing to compute once.
-    let prefix = |layers| if recipe.augmentation.is_some() { 0 } else { layers };
+    let prefix = |layers| {
+        if recipe.augmentation.is_some() {
+            0
+        } else {
+            layers
+        }
+    };
     let common = prefix(recipe.fixed_prefix()?);
     if recipe.augmentation.is_some() && recipe.fixed_prefix()? > 0 {
         let text = "frozen layers run on every image in every epoch: features of augmented images cannot be kept";
         context.terminal.status("Augmenting", text);
     }
     let resume_of = |phase: usize| match &from.snapshot {
-        Some(snapshot) if phase == from.phase => Some(Resume { epochs: from.epochs, snapshot }),
+        Some(snapshot) if phase == from.phase => Some(Resume {
+            epochs: from.epochs,
+            snapshot,
+        }),
         _ => None,
     };
-    let stop = |weights, history| Ok(Trained { weights, history, stopped: true });
+    let stop = |weights, history| {
+        Ok(Trained {
+            weights,
+            history,
+            stopped: true,
+        })
+    };
     let images = Prepared::images(sets, &preprocessor);
     let Some(common) = images.advance(common, &model, &weights, device, context)? else {
         return stop(weights, history);
     };
-    for (number, (phase, phase_model)) in recipe.training.phases.iter().zip(models).enumerate().skip(from.phase) {
+    for (number, (phase, phase_model)) in recipe
+        .training
+        .phases
+        .iter()
+        .zip(models)
+        .enumerate()
+        .skip(from.phase)
+    {
         model = phase_model;
-        let Some(samples) = common.advance(prefix(model.fixed_prefix()), &model, &weights, device, context)? else {
+        let Some(samples) = common.advance(
+            prefix(model.fixed_prefix()),
+            &model,
+            &weights,
+            device,
+            context,
+        )?
+        else {
             return stop(weights, history);
         };
         let (train, validation) = samples.split(sets);
@@ -75,7 +105,12 @@ pub fn phases(
             validation,
             device,
         };
-        progress.start(number, &recipe.training.phases, resume_of(number).map_or(0, |resume| resume.epochs), &model);
+        progress.start(
+            number,
+            &recipe.training.phases,
+            resume_of(number).map_or(0, |resume| resume.epochs),
+            &model,
+        );
         let fitted = fit(&task, &mut progress);
         progress.finish();
         let fitted = fitted?;
@@ -85,7 +120,11 @@ pub fn phases(
         }
     }
     write_frozen(run, &model, &weights, &pretrained)?;
-    Ok(Trained { weights, history, stopped: false })
+    Ok(Trained {
+        weights,
+        history,
+        stopped: false,
+    })
 }
 
 /// Writes the checksums of what stayed frozen to the end. They must be those from before the training.
@@ -97,7 +136,10 @@ fn write_frozen(
 ) -> anyhow::Result<()> {
     let frozen = frozen_checksums(model, weights);
     for (name, checksum) in &frozen {
-        if pretrained.get(name).is_some_and(|before| before != checksum) {
+        if pretrained
+            .get(name)
+            .is_some_and(|before| before != checksum)
+        {
             anyhow::bail!(
                 "tensor `{name}` is frozen, but its checksum changed: this is a bug in kiln, please report it"
             );

@@ -32,7 +32,13 @@ pub struct TrainingProgress<'a> {
 
 impl<'a> TrainingProgress<'a> {
     /// `history` and `best` are what there is of a training that is taken up again.
-    pub fn new(run: &'a RunDir, epochs: usize, history: History, best: Weights, terminal: &'a Terminal) -> Self {
+    pub fn new(
+        run: &'a RunDir,
+        epochs: usize,
+        history: History,
+        best: Weights,
+        terminal: &'a Terminal,
+    ) -> Self {
         Self {
             run,
             terminal,
@@ -53,7 +59,14 @@ impl<'a> TrainingProgress<'a> {
         (self.phase, self.before) = (number, self.history.epochs.len() - done);
         if phases.len() > 1 {
             let trainable = thousands(model.counts().trainable);
-            self.terminal.status("Phase", &format!("{}/{}: training {trainable} parameters", number + 1, phases.len()));
+            self.terminal.status(
+                "Phase",
+                &format!(
+                    "{}/{}: training {trainable} parameters",
+                    number + 1,
+                    phases.len()
+                ),
+            );
         }
         self.epoch_start = Instant::now();
         self.sign_of_life.said();
@@ -65,7 +78,8 @@ impl<'a> TrainingProgress<'a> {
     }
 
     fn show(&mut self, report: BatchReport, phase: &str) {
-        self.live.show(phase, report, &self.history, self.epoch_start.elapsed());
+        self.live
+            .show(phase, report, &self.history, self.epoch_start.elapsed());
         let epochs = self.epochs;
         if self.live.is_hidden() && self.sign_of_life.is_due() {
             self.terminal.detail(&format!(
@@ -81,7 +95,11 @@ impl<'a> TrainingProgress<'a> {
 }
 
 fn control() -> Control {
-    if interrupt::requested() { Control::Stop } else { Control::Continue }
+    if interrupt::requested() {
+        Control::Stop
+    } else {
+        Control::Continue
+    }
 }
 
 impl Observer for TrainingProgress<'_> {
@@ -113,27 +131,47 @@ impl Observer for TrainingProgress<'_> {
         };
         let keep = || {
             if best {
-                self.run.write(RunFile::BestCheckpoint, &self.best.to_bytes())?;
+                self.run
+                    .write(RunFile::BestCheckpoint, &self.best.to_bytes())?;
             }
             // The last one to be written: whoever finds it finds the others.
-            self.run.write(RunFile::History, self.history.to_csv().as_bytes())?;
-            self.run.write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
+            self.run
+                .write(RunFile::History, self.history.to_csv().as_bytes())?;
+            self.run
+                .write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
         };
         keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
         self.sign_of_life.said();
         self.epoch_start = Instant::now();
         let width = self.epochs.to_string().len();
         let number = format!("{:>width$}/{}", epoch.epoch, self.epochs);
-        let train = format!("loss {:.4}  accuracy {}", epoch.train_loss, percent(epoch.train_accuracy));
-        let validation = format!("val_loss {:.4}  val_accuracy {}", epoch.val_loss, percent(epoch.val_accuracy));
-        let time = format!("{}  {} images/s", duration(epoch.seconds), thousands(self.rate.round() as usize));
+        let train = format!(
+            "loss {:.4}  accuracy {}",
+            epoch.train_loss,
+            percent(epoch.train_accuracy)
+        );
+        let validation = format!(
+            "val_loss {:.4}  val_accuracy {}",
+            epoch.val_loss,
+            percent(epoch.val_accuracy)
+        );
+        let time = format!(
+            "{}  {} images/s",
+            duration(epoch.seconds),
+            thousands(self.rate.round() as usize)
+        );
         let mark = if best { "  best" } else { "" };
         let line = format!("{number}  {train}  {validation}  {time}{mark}");
         if self.terminal.fits(&line) {
             self.terminal.status("Epoch", &line);
         } else {
-            self.terminal.status("Epoch", &format!("{number}  {train}  {time}"));
-            self.terminal.detail(&format!("{:width$}  {validation}{mark}", "", width = number.len()));
+            self.terminal
+                .status("Epoch", &format!("{number}  {train}  {time}"));
+            self.terminal.detail(&format!(
+                "{:width$}  {validation}{mark}",
+                "",
+                width = number.len()
+            ));
         }
         Ok(())
     }

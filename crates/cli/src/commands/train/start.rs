@@ -27,24 +27,42 @@ impl Start {
     pub fn first(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
         let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
         if let Some(pretrained) = &recipe.backbone {
-            weights.0.extend(backbone::weights(pretrained, &context.assets)?.0);
+            weights
+                .0
+                .extend(backbone::weights(pretrained, &context.assets)?.0);
         }
         let history = History::new(recipe.training.monitor);
-        Ok(Self { weights, trained: Weights::default(), history, phase: 0, epochs: 0, snapshot: None })
+        Ok(Self {
+            weights,
+            trained: Weights::default(),
+            history,
+            phase: 0,
+            epochs: 0,
+            snapshot: None,
+        })
     }
 
     /// From the end of a run's last whole epoch.
     pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
         let mut start = Self::first(recipe, context)?;
-        let Some(checkpoint) = run.checkpoint()? else { return Ok(start) };
+        let Some(checkpoint) = run.checkpoint()? else {
+            return Ok(start);
+        };
         if run.file(RunFile::BestCheckpoint).exists() {
             start.trained = run.weights(RunFile::BestCheckpoint)?;
         }
         start.weights.0.extend(start.trained.0.clone());
-        let Progress { phase, epochs, history } = checkpoint.progress;
+        let Progress {
+            phase,
+            epochs,
+            history,
+        } = checkpoint.progress;
         start.history.epochs = history.epochs;
         (start.phase, start.epochs) = (phase, epochs);
-        start.snapshot = Some(Snapshot { weights: checkpoint.weights, optimizer: checkpoint.optimizer });
+        start.snapshot = Some(Snapshot {
+            weights: checkpoint.weights,
+            optimizer: checkpoint.optimizer,
+        });
         Ok(start)
     }
 }

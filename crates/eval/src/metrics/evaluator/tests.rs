@@ -16,9 +16,20 @@ fn evaluate(classes: usize, logits: &[f32], truth: &[u32]) -> Evaluation {
 #[test]
 fn two_images_by_hand() {
     let evaluation = evaluate(2, &[2.0, -1.0, 0.5, 0.7], &[0, 0]);
-    assert_eq!((evaluation.images, evaluation.accuracy, evaluation.top5_accuracy), (2, 0.5, None));
+    assert_eq!(
+        (
+            evaluation.images,
+            evaluation.accuracy,
+            evaluation.top5_accuracy
+        ),
+        (2, 0.5, None)
+    );
     // ln(1 + e^-3) and ln(1 + e^0.2), halved.
-    assert!((evaluation.loss - 0.423_363).abs() < 1e-6, "{}", evaluation.loss);
+    assert!(
+        (evaluation.loss - 0.423_363).abs() < 1e-6,
+        "{}",
+        evaluation.loss
+    );
     assert_eq!(evaluation.labels(), ["0", "1"]);
 }
 
@@ -41,15 +52,31 @@ fn refused_batches_leave_no_trace() {
     let mut evaluator = Evaluator::new(labels(2)).unwrap();
     evaluator.push(&[1.0, 0.0], &[0]).unwrap();
     let before = evaluator.clone();
-    let nan = evaluator.push(&[1.0, 0.0, 1.0, f32::NAN], &[0, 0]).unwrap_err();
+    let nan = evaluator
+        .push(&[1.0, 0.0, 1.0, f32::NAN], &[0, 0])
+        .unwrap_err();
     assert_eq!(
         nan.to_string(),
         "image 2, class 1: the model's output is NaN, expected a finite number: check the weights"
     );
     let label = evaluator.push(&[1.0, 0.0], &[2]);
-    assert_eq!(label, Err(EvalError::Label { image: 1, label: 2, classes: 2 }));
+    assert_eq!(
+        label,
+        Err(EvalError::Label {
+            image: 1,
+            label: 2,
+            classes: 2
+        })
+    );
     let shape = evaluator.push(&[1.0, 0.0, 1.0], &[0]);
-    assert_eq!(shape, Err(EvalError::Shape { values: 3, images: 1, classes: 2 }));
+    assert_eq!(
+        shape,
+        Err(EvalError::Shape {
+            values: 3,
+            images: 1,
+            classes: 2
+        })
+    );
     assert_eq!(evaluator, before);
 }
 
@@ -58,10 +85,23 @@ fn logits_are_not_taken_for_probabilities() {
     let mut evaluator = Evaluator::new(labels(2)).unwrap();
     for (row, class) in [([3.0, -2.0], 0), ([0.5, -0.5], 1)] {
         let error = evaluator.push_probabilities(&row, &[0]).unwrap_err();
-        assert_eq!(error, EvalError::Probability { image: 0, class, value: row[class] });
+        assert_eq!(
+            error,
+            EvalError::Probability {
+                image: 0,
+                class,
+                value: row[class]
+            }
+        );
     }
     let sum = evaluator.push_probabilities(&[0.5, 0.25], &[0]);
-    assert_eq!(sum, Err(EvalError::ProbabilitySum { image: 0, sum: 0.75 }));
+    assert_eq!(
+        sum,
+        Err(EvalError::ProbabilitySum {
+            image: 0,
+            sum: 0.75
+        })
+    );
 }
 
 #[test]
@@ -73,19 +113,39 @@ fn certain_and_wrong_is_clipped_as_in_keras() {
 
 #[test]
 fn needs_classes_and_images() {
-    assert_eq!(Evaluator::new(Vec::new()), Err(EvalError::Classes { found: 0 }));
-    assert_eq!(Evaluator::new(labels(3)).unwrap().finish(), Err(EvalError::Empty { what: "images" }));
+    assert_eq!(
+        Evaluator::new(Vec::new()),
+        Err(EvalError::Classes { found: 0 })
+    );
+    assert_eq!(
+        Evaluator::new(labels(3)).unwrap().finish(),
+        Err(EvalError::Empty { what: "images" })
+    );
     let mut evaluator = Evaluator::new(labels(3)).unwrap();
-    assert_eq!(evaluator.merge(&Evaluator::new(labels(2)).unwrap()), Err(EvalError::DifferentClasses));
+    assert_eq!(
+        evaluator.merge(&Evaluator::new(labels(2)).unwrap()),
+        Err(EvalError::DifferentClasses)
+    );
 }
 
 #[test]
 fn is_written_and_read_back() {
-    let evaluation = evaluate(6, &[0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0], &[0, 0]);
-    let read: Evaluation = serde_json::from_str(&serde_json::to_string(&evaluation).unwrap()).unwrap();
+    let evaluation = evaluate(
+        6,
+        &[0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+        &[0, 0],
+    );
+    let read: Evaluation =
+        serde_json::from_str(&serde_json::to_string(&evaluation).unwrap()).unwrap();
     // JSON readers may be off by the last bit of a decimal fraction; everything else is exact.
     assert!((read.loss - evaluation.loss).abs() <= f64::EPSILON * evaluation.loss);
-    assert_eq!(Evaluation { loss: evaluation.loss, ..read }, evaluation);
+    assert_eq!(
+        Evaluation {
+            loss: evaluation.loss,
+            ..read
+        },
+        evaluation
+    );
 }
 
 /// `(classes, logits, truth)`; logits on a coarse grid, so that ties occur.
@@ -93,7 +153,10 @@ fn batches() -> impl Strategy<Value = (usize, Vec<f32>, Vec<u32>)> {
     (1usize..9, 1usize..40).prop_flat_map(|(classes, images)| {
         (
             Just(classes),
-            prop::collection::vec((-40i8..40).prop_map(|x| f32::from(x) / 4.0), classes * images),
+            prop::collection::vec(
+                (-40i8..40).prop_map(|x| f32::from(x) / 4.0),
+                classes * images,
+            ),
             prop::collection::vec(0..classes as u32, images),
         )
     })
@@ -102,10 +165,28 @@ fn batches() -> impl Strategy<Value = (usize, Vec<f32>, Vec<u32>)> {
 #[test]
 fn any_number_of_guesses_can_be_asked_for() {
     let mut evaluator = Evaluator::new(labels(3)).unwrap().with_top_k(2);
-    evaluator.push(&[3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0], &[0, 1, 2, 1]).unwrap();
+    evaluator
+        .push(
+            &[3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0],
+            &[0, 1, 2, 1],
+        )
+        .unwrap();
     let evaluation = evaluator.finish().unwrap();
-    assert_eq!((evaluation.accuracy, evaluation.top_k.unwrap()), (0.25, crate::TopK { k: 2, accuracy: 0.75 }));
-    assert!(evaluator.merge(&Evaluator::new(labels(3)).unwrap()).is_err());
+    assert_eq!(
+        (evaluation.accuracy, evaluation.top_k.unwrap()),
+        (
+            0.25,
+            crate::TopK {
+                k: 2,
+                accuracy: 0.75
+            }
+        )
+    );
+    assert!(
+        evaluator
+            .merge(&Evaluator::new(labels(3)).unwrap())
+            .is_err()
+    );
 }
 
 proptest! {

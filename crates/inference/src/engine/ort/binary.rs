@@ -33,7 +33,11 @@ pub fn check(path: &Path) -> Result<(), String> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
     read.map_err(|error| error.to_string())?;
-    if cfg!(target_os = "linux") { check_elf(&head, metadata.len()) } else { Ok(()) }
+    if cfg!(target_os = "linux") {
+        check_elf(&head, metadata.len())
+    } else {
+        Ok(())
+    }
 }
 
 /// The same of the beginning of a file of `length` bytes, on Linux.
@@ -42,7 +46,9 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
     if !head.starts_with(ELF) {
         return Err(match head {
             [b'M', b'Z', ..] => "this is a program or library for Windows",
-            [0xcf, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => "this is a program or library for macOS",
+            [0xcf, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => {
+                "this is a program or library for macOS"
+            }
             [] => "the file is empty",
             _ => "this is no shared library",
         }
@@ -52,13 +58,23 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
     let number = |at: u64, bytes: usize| -> Option<u64> {
         let field = head.get(usize::try_from(at).ok()?..)?.get(..bytes)?;
         let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        Some(if little { field.iter().rev().fold(0, fold) } else { field.iter().fold(0, fold) })
+        Some(if little {
+            field.iter().rev().fold(0, fold)
+        } else {
+            field.iter().fold(0, fold)
+        })
     };
     let cut = || format!("the file is cut short: it has {length} bytes");
     let machine = number(18, 2).ok_or_else(cut)?;
-    let name = |code: u64| MACHINES.iter().find(|(known, _)| u64::from(*known) == code).map(|(_, name)| *name);
+    let name = |code: u64| {
+        MACHINES
+            .iter()
+            .find(|(known, _)| u64::from(*known) == code)
+            .map(|(_, name)| *name)
+    };
     if MACHINES.iter().any(|(_, name)| *name == ARCH) && name(machine) != Some(ARCH) {
-        let found = name(machine).map_or_else(|| format!("processor number {machine}"), str::to_owned);
+        let found =
+            name(machine).map_or_else(|| format!("processor number {machine}"), str::to_owned);
         return Err(format!("it is built for {found}, this program for {ARCH}"));
     }
     if head.get(4) != Some(&2) {
@@ -66,7 +82,9 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
         return Ok(());
     }
     let (start, size, count) = (number(32, 8), number(54, 2), number(56, 2));
-    let (Some(start), Some(size), Some(count)) = (start, size, count) else { return Err(cut()) };
+    let (Some(start), Some(size), Some(count)) = (start, size, count) else {
+        return Err(cut());
+    };
     for header in (0..count).map(|index| start.saturating_add(index * size)) {
         let end = header.saturating_add(size);
         if end > length {
@@ -74,10 +92,14 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
         }
         let field = |offset| number(header.saturating_add(offset), 8);
         // A table of segments beyond what was read is unusual, and left to the loader.
-        let (Some(offset), Some(bytes)) = (field(8), field(32)) else { break };
+        let (Some(offset), Some(bytes)) = (field(8), field(32)) else {
+            break;
+        };
         let end = offset.saturating_add(bytes);
         if end > length {
-            return Err(format!("the file is cut short: it has {length} bytes of at least {end}"));
+            return Err(format!(
+                "the file is cut short: it has {length} bytes of at least {end}"
+            ));
         }
     }
     Ok(())
@@ -104,16 +126,27 @@ mod tests {
         assert!(message(b"MZ\x90\0").contains("Windows"));
         assert!(message(b"\xcf\xfa\xed\xfe\x0c").contains("macOS"));
         assert!(message(b"\x7fELF").contains("cut short"));
-        assert!(check(Path::new("/dev/null")).unwrap_err().contains("no ordinary file"));
+        assert!(
+            check(Path::new("/dev/null"))
+                .unwrap_err()
+                .contains("no ordinary file")
+        );
     }
 
     #[test]
     fn another_processor_is_named() {
         let mut bytes = own();
-        let other = if ARCH == "aarch64" { (62, "x86_64") } else { (183, "aarch64") };
+        let other = if ARCH == "aarch64" {
+            (62, "x86_64")
+        } else {
+            (183, "aarch64")
+        };
         bytes[18..20].copy_from_slice(&u16::to_le_bytes(other.0));
         let message = check_elf(&bytes, bytes.len() as u64).unwrap_err();
-        assert_eq!(message, format!("it is built for {}, this program for {ARCH}", other.1));
+        assert_eq!(
+            message,
+            format!("it is built for {}, this program for {ARCH}", other.1)
+        );
     }
 
     #[test]
@@ -121,7 +154,12 @@ mod tests {
         let bytes = own();
         for length in [5, 18, 40, 60, 4096, bytes.len() / 2] {
             let head = &bytes[..length.min(HEAD as usize)];
-            assert!(check_elf(head, length as u64).unwrap_err().contains("cut short"), "{length}");
+            assert!(
+                check_elf(head, length as u64)
+                    .unwrap_err()
+                    .contains("cut short"),
+                "{length}"
+            );
         }
     }
 }

@@ -54,20 +54,37 @@ pub fn candidates(options: &Options) -> Vec<Candidate> {
     if let Some(named) = named(options, std::env::var_os(VARIABLE).as_deref()) {
         return vec![named];
     }
-    let cache = options.library_cache.clone().map(|path| Candidate { path, origin: Origin::Cache });
+    let cache = options.library_cache.clone().map(|path| Candidate {
+        path,
+        origin: Origin::Cache,
+    });
     // ONNX Runtime's own soname is `libonnxruntime.so.1`; the name without a version comes with development packages.
     let unversioned = format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}");
-    let names =
-        if cfg!(target_os = "linux") { vec![format!("{unversioned}.1"), unversioned] } else { vec![unversioned] };
-    let system = names.into_iter().map(|name| Candidate { path: name.into(), origin: Origin::System });
+    let names = if cfg!(target_os = "linux") {
+        vec![format!("{unversioned}.1"), unversioned]
+    } else {
+        vec![unversioned]
+    };
+    let system = names.into_iter().map(|name| Candidate {
+        path: name.into(),
+        origin: Origin::System,
+    });
     cache.into_iter().chain(system).collect()
 }
 
 /// What the user named: the option, or the environment variable `variable`.
 pub fn named(options: &Options, variable: Option<&OsStr>) -> Option<Candidate> {
-    let option = options.ort_library.clone().map(|path| Candidate { path, origin: Origin::Option });
+    let option = options.ort_library.clone().map(|path| Candidate {
+        path,
+        origin: Origin::Option,
+    });
     let variable = variable.filter(|value| !value.is_empty());
-    option.or_else(|| variable.map(|value| Candidate { path: value.into(), origin: Origin::Variable }))
+    option.or_else(|| {
+        variable.map(|value| Candidate {
+            path: value.into(),
+            origin: Origin::Variable,
+        })
+    })
 }
 
 impl fmt::Display for Candidate {
@@ -89,7 +106,11 @@ impl Candidate {
             return Ok(self.path.clone());
         }
         let found = fs::metadata(&self.path).map_err(|error| error.to_string())?;
-        let file = if found.is_dir() { newest_in(&self.path)? } else { self.path.clone() };
+        let file = if found.is_dir() {
+            newest_in(&self.path)?
+        } else {
+            self.path.clone()
+        };
         // Absolute, because `ort` would take a relative path as relative to the program.
         fs::canonicalize(file).map_err(|error| error.to_string())
     }
@@ -100,7 +121,8 @@ fn newest_in(folder: &Path) -> Result<PathBuf, String> {
     let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
     let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let libraries = files.filter(|path| is_library(path) && path.is_file());
-    let newest = libraries.max_by_key(|path| (version(path).map(|version| numbers(&version)), path.clone()));
+    let newest =
+        libraries.max_by_key(|path| (version(path).map(|version| numbers(&version)), path.clone()));
     newest.ok_or_else(|| format!("the folder has no {DLL_PREFIX}onnxruntime{DLL_SUFFIX}"))
 }
 
@@ -108,15 +130,22 @@ fn newest_in(folder: &Path) -> Result<PathBuf, String> {
 pub fn mapped() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     // The sixth column; a path may contain spaces.
-    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| Path::new(&line[at..])));
-    paths.into_iter().find(|path| is_library(path)).map(Path::to_owned)
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| Path::new(&line[at..])));
+    paths
+        .into_iter()
+        .find(|path| is_library(path))
+        .map(Path::to_owned)
 }
 
 /// Whether a file is ONNX Runtime's library by its name: `libonnxruntime.so.1.31.1`, `libonnxruntime.1.31.1.dylib`,
 /// `onnxruntime.dll`, but not `libonnxruntime_providers_shared.so`.
 fn is_library(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let rest = name.strip_prefix(DLL_PREFIX).and_then(|name| name.strip_prefix("onnxruntime"));
+    let rest = name
+        .strip_prefix(DLL_PREFIX)
+        .and_then(|name| name.strip_prefix("onnxruntime"));
     rest.is_some_and(|rest| rest.starts_with('.') && rest.contains(DLL_SUFFIX))
 }
 
@@ -135,16 +164,27 @@ pub fn version(path: &Path) -> Option<String> {
 pub fn symbol_version(path: &Path) -> Option<String> {
     const NEAR: u64 = 1 << 20;
     let mut head = Vec::new();
-    fs::File::open(path).and_then(|file| file.take(NEAR).read_to_end(&mut head)).ok()?;
+    fs::File::open(path)
+        .and_then(|file| file.take(NEAR).read_to_end(&mut head))
+        .ok()?;
     let tag = b"\0VERS_";
     let start = head.windows(tag.len()).position(|window| window == tag)? + tag.len();
-    let version: Vec<u8> = head[start..].iter().copied().take_while(|byte| *byte != 0).take(20).collect();
+    let version: Vec<u8> = head[start..]
+        .iter()
+        .copied()
+        .take_while(|byte| *byte != 0)
+        .take(20)
+        .collect();
     let version = String::from_utf8(version).ok()?;
-    (numbers(&version).len() == version.split('.').count() && version.contains('.')).then_some(version)
+    (numbers(&version).len() == version.split('.').count() && version.contains('.'))
+        .then_some(version)
 }
 
 fn numbers(version: &str) -> Vec<u32> {
-    version.split('.').filter_map(|part| part.parse().ok()).collect()
+    version
+        .split('.')
+        .filter_map(|part| part.parse().ok())
+        .collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -153,31 +193,62 @@ mod tests {
 
     #[test]
     fn what_the_user_names_is_the_only_candidate() {
-        let options = Options { ort_library: Some("a.so".into()), ..Options::default() };
-        assert_eq!(named(&options, Some("b.so".as_ref())).unwrap().path, Path::new("a.so"));
+        let options = Options {
+            ort_library: Some("a.so".into()),
+            ..Options::default()
+        };
+        assert_eq!(
+            named(&options, Some("b.so".as_ref())).unwrap().path,
+            Path::new("a.so")
+        );
         let none = Options::default();
-        assert_eq!(named(&none, Some("b.so".as_ref())).unwrap().origin, Origin::Variable);
+        assert_eq!(
+            named(&none, Some("b.so".as_ref())).unwrap().origin,
+            Origin::Variable
+        );
         assert_eq!(named(&none, Some("".as_ref())), None);
     }
 
     #[test]
     fn the_newest_library_of_a_folder_is_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let names = ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so", "x"];
+        let names = [
+            "libonnxruntime.so.1.9.0",
+            "libonnxruntime.so.1.31.1",
+            "libonnxruntime_providers_shared.so",
+            "x",
+        ];
         for name in names {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        let candidate = Candidate { path: folder.path().into(), origin: Origin::Cache };
-        assert!(candidate.resolve().unwrap().ends_with("libonnxruntime.so.1.31.1"));
+        let candidate = Candidate {
+            path: folder.path().into(),
+            origin: Origin::Cache,
+        };
+        assert!(
+            candidate
+                .resolve()
+                .unwrap()
+                .ends_with("libonnxruntime.so.1.31.1")
+        );
         let empty = tempfile::tempdir().unwrap();
-        let candidate = Candidate { path: empty.path().into(), origin: Origin::Cache };
-        assert_eq!(candidate.resolve().unwrap_err(), "the folder has no libonnxruntime.so");
+        let candidate = Candidate {
+            path: empty.path().into(),
+            origin: Origin::Cache,
+        };
+        assert_eq!(
+            candidate.resolve().unwrap_err(),
+            "the folder has no libonnxruntime.so"
+        );
     }
 
     #[test]
     fn versions_are_read_from_names() {
         let version = |name: &str| version(Path::new(name));
-        assert_eq!(version("/a/libonnxruntime.so.1.31.1").as_deref(), Some("1.31.1"));
+        assert_eq!(
+            version("/a/libonnxruntime.so.1.31.1").as_deref(),
+            Some("1.31.1")
+        );
         assert_eq!(version("libonnxruntime.so"), None);
         assert_eq!(version("libonnxruntime.so.1"), None);
         assert_eq!(version("libonnxruntime_providers_cuda.so"), None);
@@ -191,7 +262,10 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             symbol_version(&path)
         };
-        assert_eq!(version(b"\x7fELF\0OrtGetApiBase\0VERS_1.31.1\0libdl.so.2\0").as_deref(), Some("1.31.1"));
+        assert_eq!(
+            version(b"\x7fELF\0OrtGetApiBase\0VERS_1.31.1\0libdl.so.2\0").as_deref(),
+            Some("1.31.1")
+        );
         assert_eq!(version(b"\x7fELF\0OrtGetApiBase\0VERS_new\0"), None);
         assert_eq!(version(b"\x7fELF\0VERS_1.3"), Some("1.3".to_owned()));
         assert_eq!(version(b"\x7fELF\0OrtGetApiBase\0"), None);

@@ -17,11 +17,16 @@ impl Placement {
     /// What to give to the session as its log.
     pub fn logger(&self) -> LoggerFunction {
         let heard = Arc::clone(&self.0);
-        Arc::new(move |_: LogLevel, _: &str, _: &str, _: &str, message: &str| {
-            if let Some(nodes) = read(message) {
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push(nodes);
-            }
-        })
+        Arc::new(
+            move |_: LogLevel, _: &str, _: &str, _: &str, message: &str| {
+                if let Some(nodes) = read(message) {
+                    heard
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(nodes);
+                }
+            },
+        )
     }
 
     /// What was heard, sorted by name; nothing if this version of ONNX Runtime words it otherwise.
@@ -36,7 +41,10 @@ impl Placement {
 fn read(message: &str) -> Option<ProviderNodes> {
     let (_, rest) = message.split_once(" placed on [")?;
     let (provider, rest) = rest.split_once("]. Number of nodes: ")?;
-    Some(ProviderNodes { provider: provider.to_owned(), nodes: rest.trim().parse().ok()? })
+    Some(ProviderNodes {
+        provider: provider.to_owned(),
+        nodes: rest.trim().parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -46,7 +54,9 @@ mod tests {
     #[test]
     fn lines_about_nodes_are_heard_and_others_not() {
         let placement = Placement::default();
-        let say = |line: &str| placement.logger()(LogLevel::Verbose, "onnxruntime", "", "session.cc:1", line);
+        let say = |line: &str| {
+            placement.logger()(LogLevel::Verbose, "onnxruntime", "", "session.cc:1", line)
+        };
         for line in [
             "Node placements",
             " Node(s) placed on [CUDAExecutionProvider]. Number of nodes: 12",
@@ -56,8 +66,17 @@ mod tests {
         ] {
             say(line);
         }
-        let nodes = |provider: &str, nodes| ProviderNodes { provider: provider.into(), nodes };
-        assert_eq!(placement.heard(), [nodes("CPUExecutionProvider", 3), nodes("CUDAExecutionProvider", 12)]);
+        let nodes = |provider: &str, nodes| ProviderNodes {
+            provider: provider.into(),
+            nodes,
+        };
+        assert_eq!(
+            placement.heard(),
+            [
+                nodes("CPUExecutionProvider", 3),
+                nodes("CUDAExecutionProvider", 12)
+            ]
+        );
         say(" All nodes placed on [CPUExecutionProvider]. Number of nodes: 8");
         assert_eq!(placement.heard(), [nodes("CPUExecutionProvider", 8)]);
     }

@@ -61,11 +61,25 @@ fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
         let environment = environment.with_name("kiln").with_telemetry(false);
         let environment = match guarded(|| environment.build().map_err(|error| error.to_string())) {
             Ok(environment) => environment,
-            Err(why) => return Err(EngineError::Library { tried: vec![(candidate.to_string(), why)] }),
+            Err(why) => {
+                return Err(EngineError::Library {
+                    tried: vec![(candidate.to_string(), why)],
+                });
+            }
         };
-        let path = if candidate.origin == Origin::System { mapped().unwrap_or(path) } else { path };
-        let library = describe(&path).map_err(|reason| EngineError::Load { engine: EngineChoice::Ort, reason })?;
-        return Ok(Runtime { environment, library });
+        let path = if candidate.origin == Origin::System {
+            mapped().unwrap_or(path)
+        } else {
+            path
+        };
+        let library = describe(&path).map_err(|reason| EngineError::Load {
+            engine: EngineChoice::Ort,
+            reason,
+        })?;
+        return Ok(Runtime {
+            environment,
+            library,
+        });
     }
     Err(EngineError::Library { tried })
 }
@@ -80,15 +94,19 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 fn reason(error: &LoadDynamicError) -> String {
     match error {
         // `libloading` keeps what the system says in the error's source.
-        LoadDynamicError::Dlopen { error, .. } => {
-            error.source().map_or_else(|| error.to_string(), |source| source.to_string().replace('\n', " "))
-        }
+        LoadDynamicError::Dlopen { error, .. } => error.source().map_or_else(
+            || error.to_string(),
+            |source| source.to_string().replace('\n', " "),
+        ),
         LoadDynamicError::MissingApi { .. } => {
             "this is not ONNX Runtime's library: it does not export `OrtGetApiBase`".to_owned()
         }
         LoadDynamicError::InvalidVersionString => "it does not say its version".to_owned(),
         LoadDynamicError::BadVersion { version_str, .. } => {
-            format!("it is ONNX Runtime {version_str}, and kiln needs 1.{} or newer", ::ort::MINOR_VERSION)
+            format!(
+                "it is ONNX Runtime {version_str}, and kiln needs 1.{} or newer",
+                ::ort::MINOR_VERSION
+            )
         }
     }
 }
@@ -97,15 +115,30 @@ fn reason(error: &LoadDynamicError) -> String {
 fn describe(path: &Path) -> Result<Library, String> {
     let providers = providers::available().map_err(|error| error.to_string())?;
     let version = version(path).or_else(|| symbol_version(path));
-    Ok(Library { version, path: path.to_owned(), build: ::ort::info().to_owned(), providers })
+    Ok(Library {
+        version,
+        path: path.to_owned(),
+        build: ::ort::info().to_owned(),
+        providers,
+    })
 }
 
 /// Refuses a library named by the user that is not the loaded one.
 fn check_same(loaded: &Library, candidates: &[Candidate]) -> Result<(), EngineError> {
-    let Some(named) = candidates.iter().find(|candidate| candidate.origin.is_named()) else { return Ok(()) };
+    let Some(named) = candidates
+        .iter()
+        .find(|candidate| candidate.origin.is_named())
+    else {
+        return Ok(());
+    };
     match named.resolve() {
         Ok(path) if path == loaded.path => Ok(()),
-        Ok(requested) => Err(EngineError::SecondLibrary { loaded: loaded.path.clone(), requested }),
-        Err(why) => Err(EngineError::Library { tried: vec![(named.to_string(), why)] }),
+        Ok(requested) => Err(EngineError::SecondLibrary {
+            loaded: loaded.path.clone(),
+            requested,
+        }),
+        Err(why) => Err(EngineError::Library {
+            tried: vec![(named.to_string(), why)],
+        }),
     }
 }

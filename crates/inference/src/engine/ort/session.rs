@@ -45,7 +45,11 @@ struct Run {
 }
 
 /// Loads a model.
-pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+pub fn load(
+    source: &Source<'_>,
+    options: &Options,
+    threads: usize,
+) -> Result<Box<dyn Engine>, EngineError> {
     let runtime = runtime::get(options)?;
     // A session needs a thread.
     let parallel_runs = options.parallel_runs.unwrap_or(1).min(threads);
@@ -68,12 +72,24 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
     let Loaded { run, nodes } = first;
     let mut runs = vec![run];
     for _ in 1..parallel_runs {
-        let another = if device == Device::Cuda { wanted.on_cuda() } else { wanted.on_cpu() };
+        let another = if device == Device::Cuda {
+            wanted.on_cuda()
+        } else {
+            wanted.on_cpu()
+        };
         runs.push(another?.run);
     }
     let lanes = Lanes::of(source.bytes.len(), device, threads, parallel_runs);
-    let kept = if lanes.own { source.bytes.to_vec() } else { Vec::new() };
-    let wanted = Wanted { bytes: kept.into(), threads: threads / lanes.count, ..wanted };
+    let kept = if lanes.own {
+        source.bytes.to_vec()
+    } else {
+        Vec::new()
+    };
+    let wanted = Wanted {
+        bytes: kept.into(),
+        threads: threads / lanes.count,
+        ..wanted
+    };
     Ok(Box::new(Ort {
         runs: Pool::new(runs),
         lanes,
@@ -103,8 +119,15 @@ struct Lanes {
 impl Lanes {
     /// Sessions of their own on the processor, as many as have room in memory, unless there are as many already.
     fn of(bytes: usize, device: Device, threads: usize, parallel_runs: usize) -> Self {
-        let own = if device == Device::Cpu { (LANES_BYTES / bytes.max(1)).min(threads) } else { 0 };
-        Self { count: own.max(parallel_runs), own: own > parallel_runs }
+        let own = if device == Device::Cpu {
+            (LANES_BYTES / bytes.max(1)).min(threads)
+        } else {
+            0
+        };
+        Self {
+            count: own.max(parallel_runs),
+            own: own > parallel_runs,
+        }
     }
 }
 
@@ -132,13 +155,26 @@ impl Wanted<'_> {
     fn on_cuda(&self) -> Result<Loaded, EngineError> {
         let cuda_error = |reason: &dyn std::fmt::Display| EngineError::Cuda(one_line(reason));
         if !ep::CUDA::is_available().map_err(|error| cuda_error(&error))? {
-            return Err(cuda_error(&format_args!("`{}` is built without CUDA", self.runtime.library.path.display())));
+            return Err(cuda_error(&format_args!(
+                "`{}` is built without CUDA",
+                self.runtime.library.path.display()
+            )));
         }
         // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from those on the
         // processor in the third digit.
-        let loaded = self.load(Some(ep::CUDA::default().with_tf32(false).build().error_on_failure()))?;
+        let loaded = self.load(Some(
+            ep::CUDA::default()
+                .with_tf32(false)
+                .build()
+                .error_on_failure(),
+        ))?;
         // A provider may be there and take nothing.
-        if !loaded.nodes.is_empty() && loaded.nodes.iter().all(|share| share.provider != ep::CUDA::NAME) {
+        if !loaded.nodes.is_empty()
+            && loaded
+                .nodes
+                .iter()
+                .all(|share| share.provider != ep::CUDA::NAME)
+        {
             return Err(cuda_error(&"it took none of the graph's nodes"));
         }
         Ok(loaded)
@@ -147,21 +183,43 @@ impl Wanted<'_> {
     fn load(&self, provider: Option<ep::ExecutionProviderDispatch>) -> Result<Loaded, EngineError> {
         let placement = Placement::default();
         let builder = Session::builder(&self.runtime.environment).map_err(load_error)?;
-        let builder = builder.with_logger(placement.logger()).map_err(load_error)?;
-        let builder = builder.with_log_level(LogLevel::Verbose).map_err(load_error)?;
+        let builder = builder
+            .with_logger(placement.logger())
+            .map_err(load_error)?;
+        let builder = builder
+            .with_log_level(LogLevel::Verbose)
+            .map_err(load_error)?;
         // Threads that spin while they wait take the cores from those that prepare images.
         let builder = builder.with_intra_op_spinning(false).map_err(load_error)?;
-        let mut builder = builder.with_intra_threads(self.threads).map_err(load_error)?;
+        let mut builder = builder
+            .with_intra_threads(self.threads)
+            .map_err(load_error)?;
         if let Some(provider) = provider {
             let builder_with = builder.with_execution_providers([provider]);
             builder = builder_with.map_err(|error| EngineError::Cuda(one_line(&error)))?;
         }
-        let session = builder.commit_from_memory(&self.bytes).map_err(load_error)?;
+        let session = builder
+            .commit_from_memory(&self.bytes)
+            .map_err(load_error)?;
         let mut quiet = RunOptions::new().map_err(load_error)?;
         quiet.set_log_level(LogLevel::Fatal).map_err(load_error)?;
-        let Self { shape, batch, max_batch, .. } = *self;
-        let run = Run { session, quiet, shape, batch, max_batch };
-        Ok(Loaded { run, nodes: placement.heard() })
+        let Self {
+            shape,
+            batch,
+            max_batch,
+            ..
+        } = *self;
+        let run = Run {
+            session,
+            quiet,
+            shape,
+            batch,
+            max_batch,
+        };
+        Ok(Loaded {
+            run,
+            nodes: placement.heard(),
+        })
     }
 }
 
@@ -170,7 +228,12 @@ impl Engine for Ort {
         chunks_of(images, self.wanted.batch, self.wanted.max_batch)
     }
 
-    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
         self.runs.take().run(input, batch, outputs)
     }
 
@@ -183,7 +246,11 @@ impl Engine for Ort {
     }
 
     fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError> {
-        if self.lanes.own { Ok(Box::new(self.wanted.on_cpu()?.run)) } else { Ok(Box::new(Shared(self))) }
+        if self.lanes.own {
+            Ok(Box::new(self.wanted.on_cpu()?.run))
+        } else {
+            Ok(Box::new(Shared(self)))
+        }
     }
 }
 
@@ -195,7 +262,12 @@ impl Lane for Shared<'_> {
         self.0.chunks(images)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(
+        &mut self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
         Engine::run(self.0, input, batch, outputs)
     }
 }
@@ -205,16 +277,32 @@ impl Lane for Run {
         chunks_of(images, self.batch, self.max_batch)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(
+        &mut self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
         let [a, b, c] = self.shape;
         let shape = [batch, a, b, c];
         let input = match input {
-            Input::F32(values) => TensorRef::from_array_view((shape, &values[..])).map(TensorRef::into_dyn),
-            Input::U8(pixels) => TensorRef::from_array_view((shape, &pixels[..])).map(TensorRef::into_dyn),
+            Input::F32(values) => {
+                TensorRef::from_array_view((shape, &values[..])).map(TensorRef::into_dyn)
+            }
+            Input::U8(pixels) => {
+                TensorRef::from_array_view((shape, &pixels[..])).map(TensorRef::into_dyn)
+            }
         };
         let inputs = ::ort::inputs![input.map_err(run_error)?];
-        let computed = self.session.run_with_options(inputs, &self.quiet).map_err(run_error)?;
-        computed.iter().take(outputs.limit()).map(|(name, value)| named(name, &value)).collect()
+        let computed = self
+            .session
+            .run_with_options(inputs, &self.quiet)
+            .map_err(run_error)?;
+        computed
+            .iter()
+            .take(outputs.limit())
+            .map(|(name, value)| named(name, &value))
+            .collect()
     }
 }
 
@@ -228,16 +316,29 @@ fn chunks_of(images: usize, batch: Option<usize>, max_batch: usize) -> Vec<Chunk
 fn named(name: &str, value: &::ort::value::ValueRef<'_>) -> Result<NamedTensor, EngineError> {
     let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_error)?;
     // Sizes of a tensor that exists are not negative.
-    let shape = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
-    Ok(NamedTensor { name: name.to_owned(), shape, data: data.to_vec() })
+    let shape = shape
+        .iter()
+        .map(|&size| usize::try_from(size).unwrap_or(0))
+        .collect();
+    Ok(NamedTensor {
+        name: name.to_owned(),
+        shape,
+        data: data.to_vec(),
+    })
 }
 
 fn load_error(error: impl std::fmt::Display) -> EngineError {
-    EngineError::Load { engine: EngineChoice::Ort, reason: one_line(&error) }
+    EngineError::Load {
+        engine: EngineChoice::Ort,
+        reason: one_line(&error),
+    }
 }
 
 fn run_error(error: impl std::fmt::Display) -> EngineError {
-    EngineError::Run { engine: EngineChoice::Ort, reason: one_line(&error) }
+    EngineError::Run {
+        engine: EngineChoice::Ort,
+        reason: one_line(&error),
+    }
 }
 
 #[cfg(test)]
@@ -251,9 +352,18 @@ mod tests {
             let Lanes { count, own } = Lanes::of(mib * MIB, Device::Cpu, 8, parallel_runs);
             (count, own)
         };
-        assert_eq!([lanes(1, 1), lanes(100, 1), lanes(300, 1)], [(8, true), (2, true), (1, false)]);
+        assert_eq!(
+            [lanes(1, 1), lanes(100, 1), lanes(300, 1)],
+            [(8, true), (2, true), (1, false)]
+        );
         assert_eq!([lanes(1, 8), lanes(100, 8), lanes(300, 8)], [(8, false); 3]);
         assert_eq!(lanes(1, 3), (8, true));
-        assert_eq!(Lanes::of(MIB, Device::Cuda, 8, 2), Lanes { count: 2, own: false });
+        assert_eq!(
+            Lanes::of(MIB, Device::Cuda, 8, 2),
+            Lanes {
+                count: 2,
+                own: false
+            }
+        );
     }
 }

@@ -16,7 +16,9 @@ pub fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
         Ok(result) => result.map_err(|error| one_line(&format_args!("{error:#}"))),
         Err(panic) => {
             let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            let message = message
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
             Err(format!("tract panicked: {}", one_line(&message)))
         }
     }
@@ -30,6 +32,9 @@ mod tests {
     fn panics_become_errors() {
         let none: [u8; 0] = [];
         let error = guarded(|| Ok(none[std::hint::black_box(3)])).unwrap_err();
-        assert!(error.starts_with("tract panicked: index out of bounds"), "{error}");
+        assert!(
+            error.starts_with("tract panicked: index out of bounds"),
+            "{error}"
+        );
     }
 }

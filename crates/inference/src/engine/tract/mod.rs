@@ -41,16 +41,27 @@ struct Tract {
 }
 
 /// Loads a model; a graph that tract cannot run is an error here rather than at the first image.
-pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+pub fn load(
+    source: &Source<'_>,
+    options: &Options,
+    threads: usize,
+) -> Result<Box<dyn Engine>, EngineError> {
     let fallback = match options.device {
         Device::Cpu => None,
         Device::Auto => Some("tract runs on the processor only".to_owned()),
-        Device::Cuda => return Err(EngineError::Device { engine: EngineChoice::Tract, device: options.device }),
+        Device::Cuda => {
+            return Err(EngineError::Device {
+                engine: EngineChoice::Tract,
+                device: options.device,
+            });
+        }
     };
     check_operators(source.proto)?;
     let graph = guarded(|| {
         // What the file says about shapes in between is not needed, and would contradict plans for other batch sizes.
-        tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut &*source.bytes)
+        tract_onnx::onnx()
+            .with_ignore_value_info(true)
+            .model_for_read(&mut &*source.bytes)
     });
     let graph = graph.map_err(load_error)?;
     let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX);
@@ -64,7 +75,12 @@ pub fn load(source: &Source<'_>, options: &Options, threads: usize) -> Result<Bo
     plans.get(source.batch.unwrap_or(1))?;
     Ok(Box::new(Tract {
         plans,
-        outputs: source.proto.outputs().into_iter().map(|output| output.name).collect(),
+        outputs: source
+            .proto
+            .outputs()
+            .into_iter()
+            .map(|output| output.name)
+            .collect(),
         shape: source.shape,
         batch: source.batch,
         sizes,
@@ -96,7 +112,12 @@ impl Engine for Tract {
         self.chunks_for(images, self.receipt.threads)
     }
 
-    fn run(&self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
         let plan = self.plans.get(batch)?;
         let [a, b, c] = self.shape;
         let shape = [batch, a, b, c];
@@ -108,7 +129,12 @@ impl Engine for Tract {
             plan.run(tvec!(input.into_tvalue()))
         });
         let computed = computed.map_err(run_error)?;
-        self.outputs.iter().zip(&computed).take(outputs.limit()).map(|(name, value)| named(name, value)).collect()
+        self.outputs
+            .iter()
+            .zip(&computed)
+            .take(outputs.limit())
+            .map(|(name, value)| named(name, value))
+            .collect()
     }
 
     fn receipt(&self) -> &Receipt {
@@ -132,23 +158,42 @@ impl Lane for OneThread<'_> {
         self.0.chunks_for(images, 1)
     }
 
-    fn run(&mut self, input: &Input<'_>, batch: usize, outputs: Outputs) -> Result<Vec<NamedTensor>, EngineError> {
+    fn run(
+        &mut self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
         self.0.run(input, batch, outputs)
     }
 }
 
 fn named(name: &str, value: &TValue) -> Result<NamedTensor, EngineError> {
-    let value = value.cast_to::<f32>().map_err(|error| run_error(format!("output `{name}`: {error:#}")))?;
-    let view = value.to_plain_array_view::<f32>().map_err(|error| run_error(format!("output `{name}`: {error:#}")))?;
-    Ok(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data: view.iter().copied().collect() })
+    let value = value
+        .cast_to::<f32>()
+        .map_err(|error| run_error(format!("output `{name}`: {error:#}")))?;
+    let view = value
+        .to_plain_array_view::<f32>()
+        .map_err(|error| run_error(format!("output `{name}`: {error:#}")))?;
+    Ok(NamedTensor {
+        name: name.to_owned(),
+        shape: view.shape().to_vec(),
+        data: view.iter().copied().collect(),
+    })
 }
 
 fn load_error(reason: String) -> EngineError {
-    EngineError::Load { engine: EngineChoice::Tract, reason }
+    EngineError::Load {
+        engine: EngineChoice::Tract,
+        reason,
+    }
 }
 
 fn run_error(reason: String) -> EngineError {
-    EngineError::Run { engine: EngineChoice::Tract, reason }
+    EngineError::Run {
+        engine: EngineChoice::Tract,
+        reason,
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +203,13 @@ mod tests {
     #[test]
     fn the_version_is_that_of_the_dependency() {
         let lock = include_str!("../../../../../Cargo.lock");
-        let (_, entry) = lock.split_once("name = \"tract-onnx\"\nversion = \"").unwrap();
-        assert!(entry.starts_with(&format!("{VERSION}.")), "{}", entry.lines().next().unwrap());
+        let (_, entry) = lock
+            .split_once("name = \"tract-onnx\"\nversion = \"")
+            .unwrap();
+        assert!(
+            entry.starts_with(&format!("{VERSION}.")),
+            "{}",
+            entry.lines().next().unwrap()
+        );
     }
 }

@@ -13,10 +13,20 @@ pub fn check_operators(model: &ModelProto) -> Result<(), EngineError> {
         if own && known.contains_key(&node.op_type) {
             continue;
         }
-        let operator = if own { node.op_type.clone() } else { format!("{}::{}", node.domain, node.op_type) };
-        let name = Some(&node.name).filter(|name| !name.is_empty()).or_else(|| node.output.first());
+        let operator = if own {
+            node.op_type.clone()
+        } else {
+            format!("{}::{}", node.domain, node.op_type)
+        };
+        let name = Some(&node.name)
+            .filter(|name| !name.is_empty())
+            .or_else(|| node.output.first());
         let node = name.cloned().unwrap_or_default();
-        return Err(EngineError::Operator { engine: EngineChoice::Tract, node, operator });
+        return Err(EngineError::Operator {
+            engine: EngineChoice::Tract,
+            node,
+            operator,
+        });
     }
     Ok(())
 }

@@ -22,8 +22,18 @@ pub struct Plans {
 
 impl Plans {
     /// Plans for runs of the batch sizes `sizes`, none of them made yet, of an input `[batch, shape...]`.
-    pub fn new(graph: InferenceModel, datum_type: DatumType, shape: [usize; 3], sizes: &[usize]) -> Self {
-        Self { graph, datum_type, shape, by_size: sizes.iter().map(|&size| (size, OnceLock::new())).collect() }
+    pub fn new(
+        graph: InferenceModel,
+        datum_type: DatumType,
+        shape: [usize; 3],
+        sizes: &[usize],
+    ) -> Self {
+        Self {
+            graph,
+            datum_type,
+            shape,
+            by_size: sizes.iter().map(|&size| (size, OnceLock::new())).collect(),
+        }
     }
 
     /// The plan for a batch size. The first to ask makes it, others wait.
@@ -37,8 +47,13 @@ impl Plans {
     fn make(&self, batch: usize) -> Result<Plan, EngineError> {
         let [a, b, c] = self.shape;
         let plan = guarded(|| {
-            let graph = self.graph.clone().with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
-            fuse(graph.into_typed()?.into_decluttered()?)?.into_optimized()?.into_runnable()
+            let graph = self
+                .graph
+                .clone()
+                .with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
+            fuse(graph.into_typed()?.into_decluttered()?)?
+                .into_optimized()?
+                .into_runnable()
         });
         plan.map_err(load_error)
     }

@@ -18,7 +18,9 @@ const KEYS: &[&str] = &[
 ];
 
 pub fn read(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeError> {
-    let Some(field) = root.get("augmentation") else { return Ok(None) };
+    let Some(field) = root.get("augmentation") else {
+        return Ok(None);
+    };
     let section = field.section(KEYS)?;
     let fill_modes = [
         ("nearest", FillMode::Nearest),
@@ -33,7 +35,8 @@ pub fn read(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeError> {
         (Some(field), FillMode::Constant) => Some(field.number(Bound::UpTo(255.0))?),
         (None, FillMode::Constant) => Some(0.0),
         (Some(field), _) => {
-            return Err(field.error("`cval` is for `fill_mode = \"constant\"`: set that, or leave out `cval`"));
+            return Err(field
+                .error("`cval` is for `fill_mode = \"constant\"`: set that, or leave out `cval`"));
         }
         (None, _) => None,
     };
@@ -42,11 +45,16 @@ pub fn read(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeError> {
         width_shift_range: section.number_or("width_shift_range", 0.0, side)?,
         height_shift_range: section.number_or("height_shift_range", 0.0, side)?,
         shear_range: section.number_or("shear_range", 0.0, Bound::UpTo(89.0))?,
-        zoom_range: section.get("zoom_range").map_or(Ok(default.zoom_range), |field| zoom(&field))?,
+        zoom_range: section
+            .get("zoom_range")
+            .map_or(Ok(default.zoom_range), |field| zoom(&field))?,
         horizontal_flip: section.boolean_or("horizontal_flip", false)?,
         vertical_flip: section.boolean_or("vertical_flip", false)?,
         channel_shift_range: section.number_or("channel_shift_range", 0.0, Bound::UpTo(255.0))?,
-        brightness_range: section.get("brightness_range").map(|field| field.range(Bound::UpTo(255.0))).transpose()?,
+        brightness_range: section
+            .get("brightness_range")
+            .map(|field| field.range(Bound::UpTo(255.0)))
+            .transpose()?,
         fill_mode,
         cval,
     };

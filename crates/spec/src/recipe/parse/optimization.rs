@@ -6,7 +6,19 @@ use crate::recipe::{Betas, EarlyStopping, Optimizer, OptimizerKind, Schedule, Sc
 
 /// Each optimizer with its keys.
 const OPTIMIZERS: &[(&str, &[&str])] = &[
-    ("adam", &["type", "learning_rate", "clipnorm", "clipvalue", "global_clipnorm", "beta_1", "beta_2", "epsilon"]),
+    (
+        "adam",
+        &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "beta_1",
+            "beta_2",
+            "epsilon",
+        ],
+    ),
     (
         "adamw",
         &[
@@ -21,7 +33,18 @@ const OPTIMIZERS: &[(&str, &[&str])] = &[
             "weight_decay",
         ],
     ),
-    ("sgd", &["type", "learning_rate", "clipnorm", "clipvalue", "global_clipnorm", "momentum", "nesterov"]),
+    (
+        "sgd",
+        &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "momentum",
+            "nesterov",
+        ],
+    ),
 ];
 
 /// Each schedule with its keys.
@@ -31,8 +54,22 @@ const SCHEDULES: &[(&str, &[&str])] = &[
     ("exponential", &["type", "warmup_steps", "gamma"]),
     ("cosine", &["type", "warmup_steps", "alpha"]),
     ("piecewise_constant", &["type", "boundaries", "values"]),
-    ("one_cycle", &["type", "pct_start", "div_factor", "final_div_factor"]),
-    ("reduce_on_plateau", &["type", "warmup_steps", "factor", "patience", "min_delta", "cooldown", "min_lr"]),
+    (
+        "one_cycle",
+        &["type", "pct_start", "div_factor", "final_div_factor"],
+    ),
+    (
+        "reduce_on_plateau",
+        &[
+            "type",
+            "warmup_steps",
+            "factor",
+            "patience",
+            "min_delta",
+            "cooldown",
+            "min_lr",
+        ],
+    ),
 ];
 
 /// A table whose `type` is one of these, or that type alone; `default` is it where it is left out.
@@ -42,7 +79,16 @@ fn tagged<'a>(
     default: Option<&str>,
 ) -> Result<(String, Section<'a>), RecipeError> {
     let types: Vec<&str> = known.iter().map(|(kind, _)| *kind).collect();
-    field.tagged_or_word(|kind| known.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys), &types, default)
+    field.tagged_or_word(
+        |kind| {
+            known
+                .iter()
+                .find(|(name, _)| *name == kind)
+                .map(|(_, keys)| *keys)
+        },
+        &types,
+        default,
+    )
 }
 
 /// `default` is its type where it has none.
@@ -60,26 +106,50 @@ pub fn optimizer(field: &Field<'_>, default: Option<&str>) -> Result<Optimizer, 
         "adam" => (OptimizerKind::Adam(betas()?), 1e-3),
         "adamw" => {
             let weight_decay = section.number_or("weight_decay", 4e-3, Bound::NonNegative)?;
-            (OptimizerKind::AdamW { betas: betas()?, weight_decay }, 1e-3)
+            (
+                OptimizerKind::AdamW {
+                    betas: betas()?,
+                    weight_decay,
+                },
+                1e-3,
+            )
         }
         "sgd" => {
             let momentum = section.number_or("momentum", 0.0, Bound::Fraction)?;
-            (OptimizerKind::Sgd { momentum, nesterov: section.boolean_or("nesterov", false)? }, 1e-2)
+            (
+                OptimizerKind::Sgd {
+                    momentum,
+                    nesterov: section.boolean_or("nesterov", false)?,
+                },
+                1e-2,
+            )
         }
         other => unreachable!("{other} is in OPTIMIZERS"),
     };
-    if let OptimizerKind::Sgd { momentum: 0.0, nesterov: true } = kind {
-        return Err(section.error("`nesterov` needs a `momentum` above 0: add one, such as `momentum = 0.9`"));
+    if let OptimizerKind::Sgd {
+        momentum: 0.0,
+        nesterov: true,
+    } = kind
+    {
+        return Err(section
+            .error("`nesterov` needs a `momentum` above 0: add one, such as `momentum = 0.9`"));
     }
     let clips = ["clipnorm", "clipvalue", "global_clipnorm"].map(|key| section.get(key));
     if let Some(second) = clips.iter().flatten().nth(1) {
-        return Err(second.error("`clipnorm`, `clipvalue` and `global_clipnorm` exclude one another: keep one"));
+        return Err(second
+            .error("`clipnorm`, `clipvalue` and `global_clipnorm` exclude one another: keep one"));
     }
     let [clipnorm, clipvalue, global_clipnorm] =
         clips.map(|field| field.map(|field| field.number(Bound::Positive)).transpose());
     let (clipnorm, clipvalue, global_clipnorm) = (clipnorm?, clipvalue?, global_clipnorm?);
     let learning_rate = section.number_or("learning_rate", learning_rate, Bound::Positive)?;
-    Ok(Optimizer { kind, learning_rate, clipnorm, clipvalue, global_clipnorm })
+    Ok(Optimizer {
+        kind,
+        learning_rate,
+        clipnorm,
+        clipvalue,
+        global_clipnorm,
+    })
 }
 
 pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
@@ -90,8 +160,12 @@ pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
             step_size: section.need("step_size")?.integer(1..=MANY)?,
             gamma: section.number_or("gamma", 0.1, Bound::Positive)?,
         },
-        "exponential" => ScheduleKind::Exponential { gamma: section.need("gamma")?.number(Bound::Positive)? },
-        "cosine" => ScheduleKind::Cosine { alpha: section.number_or("alpha", 0.0, Bound::Fraction)? },
+        "exponential" => ScheduleKind::Exponential {
+            gamma: section.need("gamma")?.number(Bound::Positive)?,
+        },
+        "cosine" => ScheduleKind::Cosine {
+            alpha: section.number_or("alpha", 0.0, Bound::Fraction)?,
+        },
         "piecewise_constant" => piecewise_constant(&section)?,
         "one_cycle" => ScheduleKind::OneCycle {
             pct_start: section.number_or("pct_start", 0.3, Bound::OpenFraction)?,
@@ -117,17 +191,26 @@ pub fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
 /// Without boundaries, one value for each epoch.
 fn piecewise_constant(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
     let field = section.need("values")?;
-    let values = field.array()?.iter().map(|value| value.number(Bound::Positive)).collect::<Result<Vec<_>, _>>()?;
+    let values = field
+        .array()?
+        .iter()
+        .map(|value| value.number(Bound::Positive))
+        .collect::<Result<Vec<_>, _>>()?;
     let Some(last) = values.len().checked_sub(1) else {
         return Err(field.error("`values` has no rate: give one for each stretch of epochs"));
     };
     let boundaries = match section.get("boundaries") {
         None => (1..=last).collect(),
         Some(field) => {
-            let boundaries =
-                field.array()?.iter().map(|epoch| epoch.integer(1..=MANY)).collect::<Result<Vec<usize>, _>>()?;
+            let boundaries = field
+                .array()?
+                .iter()
+                .map(|epoch| epoch.integer(1..=MANY))
+                .collect::<Result<Vec<usize>, _>>()?;
             if !boundaries.is_sorted_by(|a, b| a < b) {
-                return Err(field.error("`boundaries` must ascend: they are the epochs after which the rate changes"));
+                return Err(field.error(
+                    "`boundaries` must ascend: they are the epochs after which the rate changes",
+                ));
             }
             if boundaries.len() != last {
                 return Err(field.error(format!(
@@ -148,6 +231,9 @@ pub fn early_stopping(field: &Field<'_>) -> Result<EarlyStopping, RecipeError> {
         patience: section.need("patience")?.integer(0..=MANY)?,
         min_delta: section.number_or("min_delta", 0.0, Bound::NonNegative)?,
         start_from_epoch: section.integer_or("start_from_epoch", 0, 0..=MANY)?,
-        baseline: section.get("baseline").map(|field| field.number(Bound::NonNegative)).transpose()?,
+        baseline: section
+            .get("baseline")
+            .map(|field| field.number(Bound::NonNegative))
+            .transpose()?,
     })
 }

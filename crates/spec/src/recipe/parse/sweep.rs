@@ -25,7 +25,13 @@ struct Variant {
     reference: Option<Reference>,
 }
 
-pub fn sweep(text: &str, origin: &str, name: &str, overrides: &[String], bases: &[Base]) -> Result<Sweep, RecipeError> {
+pub fn sweep(
+    text: &str,
+    origin: &str,
+    name: &str,
+    overrides: &[String],
+    bases: &[Base],
+) -> Result<Sweep, RecipeError> {
     let mut document = document::read(text, origin, overrides)?;
     let Some(node) = take(&mut document, "sweep") else {
         let problem = "this recipe has no `[sweep]`: add one, such as `[sweep]` with `\"training.seed\" = [0, 1, 2]`, or \
@@ -36,38 +42,66 @@ pub fn sweep(text: &str, origin: &str, name: &str, overrides: &[String], bases: 
     let (variants, axes) = (variants(&field)?, axes(&field)?);
     check(&field, &variants, &axes)?;
     let root = Section::root(origin, &document, ROOT)?;
-    let expansion = Expansion { document: &document, origin, bases, names: short_names(&axes), axes: &axes };
+    let expansion = Expansion {
+        document: &document,
+        origin,
+        bases,
+        names: short_names(&axes),
+        axes: &axes,
+    };
     Ok(Sweep {
-        name: root.get("name").map_or_else(|| Ok(folder_name(name)), |field| file_name(&field))?,
-        description: root.get("description").map(|field| field.string().map(str::to_string)).transpose()?,
-        reference: own(&field, "reference")?.map(|field| field.string().map(str::to_string)).transpose()?,
+        name: root
+            .get("name")
+            .map_or_else(|| Ok(folder_name(name)), |field| file_name(&field))?,
+        description: root
+            .get("description")
+            .map(|field| field.string().map(str::to_string))
+            .transpose()?,
+        reference: own(&field, "reference")?
+            .map(|field| field.string().map(str::to_string))
+            .transpose()?,
         combinations: expansion.all(&variants)?,
     })
 }
 
 /// Takes an entry out of a table.
 fn take(table: &mut Node, key: &str) -> Option<Node> {
-    let Value::Table(entries) = &mut table.value else { return None };
+    let Value::Table(entries) = &mut table.value else {
+        return None;
+    };
     let at = entries.iter().position(|(name, _)| name == key)?;
     Some(entries.remove(at).1)
 }
 
 fn own<'a>(sweep: &Field<'a>, key: &str) -> Result<Option<Field<'a>>, RecipeError> {
-    Ok(sweep.entries()?.into_iter().find_map(|(name, field)| (name == key).then_some(field)))
+    Ok(sweep
+        .entries()?
+        .into_iter()
+        .find_map(|(name, field)| (name == key).then_some(field)))
 }
 
 fn variants(sweep: &Field<'_>) -> Result<Vec<Variant>, RecipeError> {
-    let Some(field) = own(sweep, "variants")? else { return Ok(Vec::new()) };
+    let Some(field) = own(sweep, "variants")? else {
+        return Ok(Vec::new());
+    };
     let mut variants: Vec<Variant> = Vec::new();
     for field in field.array()? {
         let section = field.section(&["name", "set", "reference"])?;
         let name = section.need("name")?;
         let variant = Variant {
             name: name.string()?.to_string(),
-            set: section.get("set").map_or_else(|| Ok(Vec::new()), |set| leaves(&set))?,
-            reference: section.get("reference").map(|field| reference(&field)).transpose()?,
+            set: section
+                .get("set")
+                .map_or_else(|| Ok(Vec::new()), |set| leaves(&set))?,
+            reference: section
+                .get("reference")
+                .map(|field| reference(&field))
+                .transpose()?,
         };
-        if variants.iter().any(|other| slug(&other.name) == slug(&variant.name)) {
+        if variants
+            .iter()
+            .any(|other| slug(&other.name) == slug(&variant.name))
+        {
             return Err(name.error(format!(
                 "another variant is called {:?}, or names the same folder: give each a name of its own",
                 variant.name
@@ -80,7 +114,12 @@ fn variants(sweep: &Field<'_>) -> Result<Vec<Variant>, RecipeError> {
 
 fn reference(field: &Field<'_>) -> Result<Reference, RecipeError> {
     let section = field.section(&["test_accuracy", "test_loss"])?;
-    let figure = |key, bound| section.get(key).map(|field| field.number(bound)).transpose();
+    let figure = |key, bound| {
+        section
+            .get(key)
+            .map(|field| field.number(bound))
+            .transpose()
+    };
     Ok(Reference {
         test_accuracy: figure("test_accuracy", Bound::UpTo(1.0))?,
         test_loss: figure("test_loss", Bound::Positive)?,
@@ -89,9 +128,18 @@ fn reference(field: &Field<'_>) -> Result<Reference, RecipeError> {
 
 /// The grid: every key of `[sweep]` that is none of its own.
 fn axes(sweep: &Field<'_>) -> Result<Vec<Axis>, RecipeError> {
-    let Value::Table(entries) = &sweep.node().value else { return Ok(Vec::new()) };
-    let grid = entries.iter().filter(|(key, _)| !OWN.contains(&key.as_str())).cloned().collect();
-    let grid = Node { value: Value::Table(grid), place: sweep.node().place.clone() };
+    let Value::Table(entries) = &sweep.node().value else {
+        return Ok(Vec::new());
+    };
+    let grid = entries
+        .iter()
+        .filter(|(key, _)| !OWN.contains(&key.as_str()))
+        .cloned()
+        .collect();
+    let grid = Node {
+        value: Value::Table(grid),
+        place: sweep.node().place.clone(),
+    };
     let mut axes: Vec<Axis> = Vec::new();
     for (path, node) in leaves(&Field::new(sweep.origin(), "sweep", &grid))? {
         let place = node.place.clone();
@@ -103,17 +151,35 @@ fn axes(sweep: &Field<'_>) -> Result<Vec<Axis>, RecipeError> {
             ));
         };
         if values.is_empty() {
-            return fail(format!("`sweep.{path}` is empty: give at least one value, or leave it out"));
+            return fail(format!(
+                "`sweep.{path}` is empty: give at least one value, or leave it out"
+            ));
         }
         for (at, value) in values.iter().enumerate() {
-            if values[..at].iter().any(|other| other.value.plain() == value.value.plain()) {
-                return fail(format!("`sweep.{path}` has {} twice: give each value once", value.value.describe()));
+            if values[..at]
+                .iter()
+                .any(|other| other.value.plain() == value.value.plain())
+            {
+                return fail(format!(
+                    "`sweep.{path}` has {} twice: give each value once",
+                    value.value.describe()
+                ));
             }
         }
         match axes.iter_mut().find(|axis| axis.path == path) {
-            Some(earlier) if matches!(place, Place::Override(_)) => *earlier = Axis { path, values, place },
+            Some(earlier) if matches!(place, Place::Override(_)) => {
+                *earlier = Axis {
+                    path,
+                    values,
+                    place,
+                }
+            }
             Some(_) => return fail(format!("`sweep.{path}` is given twice: keep one of them")),
-            None => axes.push(Axis { path, values, place }),
+            None => axes.push(Axis {
+                path,
+                values,
+                place,
+            }),
         }
     }
     Ok(axes)
@@ -127,7 +193,11 @@ fn leaves(field: &Field<'_>) -> Result<Vec<(String, Node)>, RecipeError> {
         let error = |problem| RecipeError::new(field.origin(), field.node().place.clone(), problem);
         let keys = document::keys(key).map_err(error)?.join(".");
         if matches!(field.node().value, Value::Table(_)) {
-            found.extend(leaves(&field)?.into_iter().map(|(path, node)| (format!("{keys}.{path}"), node)));
+            found.extend(
+                leaves(&field)?
+                    .into_iter()
+                    .map(|(path, node)| (format!("{keys}.{path}"), node)),
+            );
         } else {
             found.push((keys, field.node().clone()));
         }
@@ -141,28 +211,55 @@ fn check(sweep: &Field<'_>, variants: &[Variant], axes: &[Axis]) -> Result<(), R
         let problem = "`sweep` varies nothing: add values, such as `\"training.seed\" = [0, 1, 2]`, or variants";
         return Err(sweep.error(problem));
     }
-    let total = axes.iter().fold(variants.len().max(1), |total, axis| total.saturating_mul(axis.values.len()));
+    let total = axes.iter().fold(variants.len().max(1), |total, axis| {
+        total.saturating_mul(axis.values.len())
+    });
     if total > MAX_COMBINATIONS {
         return Err(sweep.error(format!(
             "`sweep` makes {total} combinations, over {MAX_COMBINATIONS}: leave out some of the values"
         )));
     }
-    let changes = variants.iter().flat_map(|variant| &variant.set).map(|(path, node)| (path, &node.place));
-    for (path, place) in axes.iter().map(|axis| (&axis.path, &axis.place)).chain(changes) {
+    let changes = variants
+        .iter()
+        .flat_map(|variant| &variant.set)
+        .map(|(path, node)| (path, &node.place));
+    for (path, place) in axes
+        .iter()
+        .map(|axis| (&axis.path, &axis.place))
+        .chain(changes)
+    {
         let first = path.split('.').next().unwrap_or_default();
-        let varied: Vec<&str> =
-            ROOT.iter().copied().filter(|key| !matches!(*key, "name" | "description" | "sweep")).collect();
+        let varied: Vec<&str> = ROOT
+            .iter()
+            .copied()
+            .filter(|key| !matches!(*key, "name" | "description" | "sweep"))
+            .collect();
         if !varied.contains(&first) {
             let valid = [varied.as_slice(), OWN].concat();
-            return Err(RecipeError::new(sweep.origin(), place.clone(), unknown(first, "sweep", &valid)));
+            return Err(RecipeError::new(
+                sweep.origin(),
+                place.clone(),
+                unknown(first, "sweep", &valid),
+            ));
         }
     }
-    for axis in axes.iter().filter(|axis| !matches!(axis.place, Place::Override(_))) {
-        let both = variants.iter().find(|variant| variant.set.iter().any(|(path, _)| *path == axis.path));
+    for axis in axes
+        .iter()
+        .filter(|axis| !matches!(axis.place, Place::Override(_)))
+    {
+        let both = variants
+            .iter()
+            .find(|variant| variant.set.iter().any(|(path, _)| *path == axis.path));
         if let Some(variant) = both {
-            let problem =
-                format!("`{}` is varied here and set by the variant {:?}: keep one of them", axis.path, variant.name);
-            return Err(RecipeError::new(sweep.origin(), axis.place.clone(), problem));
+            let problem = format!(
+                "`{}` is varied here and set by the variant {:?}: keep one of them",
+                axis.path, variant.name
+            );
+            return Err(RecipeError::new(
+                sweep.origin(),
+                axis.place.clone(),
+                problem,
+            ));
         }
     }
     Ok(())
@@ -174,8 +271,12 @@ fn short_names(axes: &[Axis]) -> Vec<String> {
         let parts: Vec<&str> = path.split('.').collect();
         parts[parts.len().saturating_sub(keys)..].join(".")
     };
-    let alone =
-        |path: &str, keys: usize| axes.iter().filter(|axis| end(&axis.path, keys) == end(path, keys)).count() == 1;
+    let alone = |path: &str, keys: usize| {
+        axes.iter()
+            .filter(|axis| end(&axis.path, keys) == end(path, keys))
+            .count()
+            == 1
+    };
     let name = |axis: &Axis| {
         let keys = (1..=axis.path.split('.').count()).find(|&keys| alone(&axis.path, keys));
         keys.map_or_else(|| axis.path.clone(), |keys| end(&axis.path, keys))
@@ -195,8 +296,11 @@ struct Expansion<'a> {
 impl Expansion<'_> {
     /// Variant by variant, the first axis changing slowest.
     fn all(&self, variants: &[Variant]) -> Result<Vec<Combination>, RecipeError> {
-        let variants: Vec<Option<&Variant>> =
-            if variants.is_empty() { vec![None] } else { variants.iter().map(Some).collect() };
+        let variants: Vec<Option<&Variant>> = if variants.is_empty() {
+            vec![None]
+        } else {
+            variants.iter().map(Some).collect()
+        };
         let mut combinations: Vec<Combination> = Vec::new();
         for variant in variants {
             for values in self.grid() {
@@ -204,7 +308,10 @@ impl Expansion<'_> {
                 // Values that differ only in what a folder cannot be called.
                 let name = combination.recipe.name.clone();
                 let mut number = 2;
-                while combinations.iter().any(|other| other.recipe.name == combination.recipe.name) {
+                while combinations
+                    .iter()
+                    .any(|other| other.recipe.name == combination.recipe.name)
+                {
                     combination.recipe.name = format!("{name}-v{number}");
                     number += 1;
                 }
@@ -218,31 +325,54 @@ impl Expansion<'_> {
         self.axes.iter().fold(vec![Vec::new()], |grid, axis| {
             let with = |values: &Vec<_>| {
                 let values = values.clone();
-                axis.values.iter().map(move |value| values.iter().copied().chain([value]).collect())
+                axis.values
+                    .iter()
+                    .map(move |value| values.iter().copied().chain([value]).collect())
             };
             grid.iter().flat_map(with).collect()
         })
     }
 
-    fn combination(&self, variant: Option<&Variant>, values: &[&Node]) -> Result<Combination, RecipeError> {
+    fn combination(
+        &self,
+        variant: Option<&Variant>,
+        values: &[&Node],
+    ) -> Result<Combination, RecipeError> {
         let mut document = self.document.clone();
-        let changes = variant.into_iter().flat_map(|variant| &variant.set).map(|(path, node)| (path, node));
-        for (path, node) in changes.chain(self.axes.iter().map(|axis| &axis.path).zip(values.iter().copied())) {
+        let changes = variant
+            .into_iter()
+            .flat_map(|variant| &variant.set)
+            .map(|(path, node)| (path, node));
+        for (path, node) in changes.chain(
+            self.axes
+                .iter()
+                .map(|axis| &axis.path)
+                .zip(values.iter().copied()),
+        ) {
             document::keys(path)
                 .and_then(|keys| document::assign(&mut document, &keys, node.clone()))
                 .map_err(|problem| RecipeError::new(self.origin, node.place.clone(), problem))?;
         }
         let settings = self.settings(variant, values);
-        let label = settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let label = settings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
         let name = slug(&label);
-        let mut recipe =
-            recipe_of(&document, self.origin, &name, self.bases).map_err(|error| error.in_combination(&label))?;
+        let mut recipe = recipe_of(&document, self.origin, &name, self.bases)
+            .map_err(|error| error.in_combination(&label))?;
         recipe.name = name;
         recipe.description = Some(match &recipe.description {
             Some(description) => format!("{description}: {label}"),
             None => label.clone(),
         });
-        Ok(Combination { label, settings, reference: variant.and_then(|variant| variant.reference), recipe })
+        Ok(Combination {
+            label,
+            settings,
+            reference: variant.and_then(|variant| variant.reference),
+            recipe,
+        })
     }
 
     fn settings(&self, variant: Option<&Variant>, values: &[&Node]) -> Vec<Setting> {
@@ -251,11 +381,16 @@ impl Expansion<'_> {
             name: Setting::VARIANT.into(),
             value: variant.name.clone(),
         });
-        let axes = self.axes.iter().zip(&self.names).zip(values).map(|((axis, name), value)| Setting {
-            key: axis.path.clone(),
-            name: name.clone(),
-            value: value.value.plain(),
-        });
+        let axes = self
+            .axes
+            .iter()
+            .zip(&self.names)
+            .zip(values)
+            .map(|((axis, name), value)| Setting {
+                key: axis.path.clone(),
+                name: name.clone(),
+                value: value.value.plain(),
+            });
         variant.into_iter().chain(axes).collect()
     }
 }
@@ -264,5 +399,9 @@ impl Expansion<'_> {
 fn slug(text: &str) -> String {
     let name = folder_name(text);
     let parts: Vec<&str> = name.split('-').filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { folder_name("") } else { parts.join("-") }
+    if parts.is_empty() {
+        folder_name("")
+    } else {
+        parts.join("-")
+    }
 }

@@ -24,7 +24,14 @@ const KEYS: &[&str] = &[
     "phases",
 ];
 /// What a phase says; without phases, `[training]` says it.
-const PHASE: &[&str] = &["epochs", "optimizer", "schedule", "early_stopping", "unfreeze", "learning_rates"];
+const PHASE: &[&str] = &[
+    "epochs",
+    "optimizer",
+    "schedule",
+    "early_stopping",
+    "unfreeze",
+    "learning_rates",
+];
 
 /// The type of an optimizer without one. A phase's must have one: it could as well be meant to be that of `[training]`.
 const ADAM: &str = "adam";
@@ -38,17 +45,29 @@ pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
     let phases = match section.get("phases") {
         None => vec![phase(&section, optimizer, Some(ADAM))?],
         Some(phases) => {
-            for key in ["epochs", "schedule", "early_stopping", "unfreeze", "learning_rates"] {
+            for key in [
+                "epochs",
+                "schedule",
+                "early_stopping",
+                "unfreeze",
+                "learning_rates",
+            ] {
                 if let Some(field) = section.get(key) {
-                    return Err(
-                        field.error(format!("`{key}` belongs to a phase where there are phases: move it there"))
-                    );
+                    return Err(field.error(format!(
+                        "`{key}` belongs to a phase where there are phases: move it there"
+                    )));
                 }
             }
             let read = |field: &Field<'_>| phase(&field.section(PHASE)?, optimizer, None);
-            let read = phases.array()?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            let read = phases
+                .array()?
+                .iter()
+                .map(read)
+                .collect::<Result<Vec<_>, _>>()?;
             if read.is_empty() {
-                return Err(phases.error("`training.phases` is empty: leave it out, or give at least one phase"));
+                return Err(phases.error(
+                    "`training.phases` is empty: leave it out, or give at least one phase",
+                ));
             }
             read
         }
@@ -56,30 +75,60 @@ pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
     Ok(Training {
         batch_size: section.integer_or("batch_size", 128, 1..=1 << 20)?,
         seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
-        freeze: section.get("freeze").map(|field| layers(&field)).transpose()?,
+        freeze: section
+            .get("freeze")
+            .map(|field| layers(&field))
+            .transpose()?,
         monitor: section.choice_or(
             "monitor",
             Monitor::default(),
-            &[("val_loss", Monitor::ValLoss), ("val_accuracy", Monitor::ValAccuracy)],
+            &[
+                ("val_loss", Monitor::ValLoss),
+                ("val_accuracy", Monitor::ValAccuracy),
+            ],
         )?,
         label_smoothing: section.number_or("label_smoothing", 0.0, Bound::Fraction)?,
-        class_weight: section.get("class_weight").map(|field| class_weight(&field)).transpose()?,
+        class_weight: section
+            .get("class_weight")
+            .map(|field| class_weight(&field))
+            .transpose()?,
         phases,
     })
 }
 
 /// `kind` is the type of an optimizer that has none.
-fn phase(section: &Section<'_>, default: Optimizer, kind: Option<&str>) -> Result<Phase, RecipeError> {
+fn phase(
+    section: &Section<'_>,
+    default: Optimizer,
+    kind: Option<&str>,
+) -> Result<Phase, RecipeError> {
     let rates = |field: Field<'_>| -> Result<BTreeMap<String, f64>, RecipeError> {
-        field.entries()?.iter().map(|(key, rate)| Ok(((*key).to_string(), rate.number(Bound::Positive)?))).collect()
+        field
+            .entries()?
+            .iter()
+            .map(|(key, rate)| Ok(((*key).to_string(), rate.number(Bound::Positive)?)))
+            .collect()
     };
     Ok(Phase {
         epochs: section.integer_or("epochs", 10, 1..=MANY)?,
-        optimizer: section.get("optimizer").map_or(Ok(default), |field| optimization::optimizer(&field, kind))?,
-        schedule: section.get("schedule").map_or(Ok(Schedule::default()), |field| optimization::schedule(&field))?,
-        early_stopping: section.get("early_stopping").map(|field| optimization::early_stopping(&field)).transpose()?,
-        unfreeze: section.get("unfreeze").map_or(Ok(Layers::Named(Vec::new())), |field| layers(&field))?,
-        learning_rates: section.get("learning_rates").map_or(Ok(BTreeMap::new()), rates)?,
+        optimizer: section
+            .get("optimizer")
+            .map_or(Ok(default), |field| optimization::optimizer(&field, kind))?,
+        schedule: section
+            .get("schedule")
+            .map_or(Ok(Schedule::default()), |field| {
+                optimization::schedule(&field)
+            })?,
+        early_stopping: section
+            .get("early_stopping")
+            .map(|field| optimization::early_stopping(&field))
+            .transpose()?,
+        unfreeze: section
+            .get("unfreeze")
+            .map_or(Ok(Layers::Named(Vec::new())), |field| layers(&field))?,
+        learning_rates: section
+            .get("learning_rates")
+            .map_or(Ok(BTreeMap::new()), rates)?,
     })
 }
 
@@ -99,10 +148,18 @@ fn layers(field: &Field<'_>) -> Result<Layers, RecipeError> {
 /// Checks that whatever names layers names some.
 pub fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(), RecipeError> {
     let section = root.sub("training", KEYS)?;
-    let check = |field: Field<'_>| layers(&field)?.select(names).map(drop).map_err(|problem| field.error(problem));
+    let check = |field: Field<'_>| {
+        layers(&field)?
+            .select(names)
+            .map(drop)
+            .map_err(|problem| field.error(problem))
+    };
     let rates = |field: Field<'_>| {
         field.entries()?.iter().try_for_each(|(pattern, field)| {
-            Layers::Named(vec![(*pattern).to_string()]).select(names).map(drop).map_err(|problem| field.error(problem))
+            Layers::Named(vec![(*pattern).to_string()])
+                .select(names)
+                .map(drop)
+                .map_err(|problem| field.error(problem))
         })
     };
     let phase = |section: &Section<'_>| {
@@ -112,22 +169,33 @@ pub fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(), Recipe
     section.get("freeze").map_or(Ok(()), check)?;
     match section.get("phases") {
         None => phase(&section),
-        Some(phases) => phases.array()?.iter().try_for_each(|field| phase(&field.section(PHASE)?)),
+        Some(phases) => phases
+            .array()?
+            .iter()
+            .try_for_each(|field| phase(&field.section(PHASE)?)),
     }
 }
 
 /// `"balanced"`, or a factor for each class.
 fn class_weight(field: &Field<'_>) -> Result<ClassWeight, RecipeError> {
     if field.string().is_ok() {
-        return field.choice(&[("balanced", ())]).map(|()| ClassWeight::Balanced);
+        return field
+            .choice(&[("balanced", ())])
+            .map(|()| ClassWeight::Balanced);
     }
-    let factors = field.array()?.iter().map(|factor| factor.number(Bound::Positive)).collect::<Result<_, _>>()?;
+    let factors = field
+        .array()?
+        .iter()
+        .map(|factor| factor.number(Bound::Positive))
+        .collect::<Result<_, _>>()?;
     Ok(ClassWeight::Factors(factors))
 }
 
 /// Checks that there is a factor for each class.
 pub fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(), RecipeError> {
-    let Some(field) = root.sub("training", KEYS)?.get("class_weight") else { return Ok(()) };
+    let Some(field) = root.sub("training", KEYS)?.get("class_weight") else {
+        return Ok(());
+    };
     match class_weight(&field)? {
         ClassWeight::Factors(factors) if factors.len() != classes => Err(field.error(format!(
             "`training.class_weight` has {} factors, but there are {classes} classes: give one for each, or \"balanced\"",

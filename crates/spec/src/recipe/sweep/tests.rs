@@ -24,7 +24,13 @@ units = 10
 
 fn with(sweep: &str, overrides: &[&str]) -> Result<Sweep, String> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-    Sweep::parse(&format!("{RECIPE}{sweep}"), "small.toml", "small", &overrides).map_err(|error| error.to_string())
+    Sweep::parse(
+        &format!("{RECIPE}{sweep}"),
+        "small.toml",
+        "small",
+        &overrides,
+    )
+    .map_err(|error| error.to_string())
 }
 
 fn parse(sweep: &str) -> Sweep {
@@ -32,36 +38,84 @@ fn parse(sweep: &str) -> Sweep {
 }
 
 fn names(sweep: &Sweep) -> Vec<&str> {
-    sweep.combinations.iter().map(|combination| combination.recipe.name.as_str()).collect()
+    sweep
+        .combinations
+        .iter()
+        .map(|combination| combination.recipe.name.as_str())
+        .collect()
 }
 
 fn labels(sweep: &Sweep) -> Vec<&str> {
-    sweep.combinations.iter().map(|combination| combination.label.as_str()).collect()
+    sweep
+        .combinations
+        .iter()
+        .map(|combination| combination.label.as_str())
+        .collect()
 }
 
 #[test]
 fn a_grid_is_every_value_with_every_other() {
-    let sweep = parse("\"layers.conv2d.kernel_size\" = [3, [5, 3]]\n\"layers.conv2d.filters\" = [4, 8]");
+    let sweep =
+        parse("\"layers.conv2d.kernel_size\" = [3, [5, 3]]\n\"layers.conv2d.filters\" = [4, 8]");
     let expected = [
-        ("kernel_size 3, filters 4", "kernel_size-3-filters-4", [3, 3], 4),
-        ("kernel_size 3, filters 8", "kernel_size-3-filters-8", [3, 3], 8),
-        ("kernel_size [5, 3], filters 4", "kernel_size-5-3-filters-4", [5, 3], 4),
-        ("kernel_size [5, 3], filters 8", "kernel_size-5-3-filters-8", [5, 3], 8),
+        (
+            "kernel_size 3, filters 4",
+            "kernel_size-3-filters-4",
+            [3, 3],
+            4,
+        ),
+        (
+            "kernel_size 3, filters 8",
+            "kernel_size-3-filters-8",
+            [3, 3],
+            8,
+        ),
+        (
+            "kernel_size [5, 3], filters 4",
+            "kernel_size-5-3-filters-4",
+            [5, 3],
+            4,
+        ),
+        (
+            "kernel_size [5, 3], filters 8",
+            "kernel_size-5-3-filters-8",
+            [5, 3],
+            8,
+        ),
     ];
-    assert_eq!((sweep.name.as_str(), sweep.combinations.len()), ("small", expected.len()));
-    for (combination, (label, name, kernel_size, filters)) in sweep.combinations.iter().zip(expected) {
-        let LayerKind::Conv2d(conv) = &combination.recipe.layers[0].kind else { panic!("not a conv2d") };
+    assert_eq!(
+        (sweep.name.as_str(), sweep.combinations.len()),
+        ("small", expected.len())
+    );
+    for (combination, (label, name, kernel_size, filters)) in
+        sweep.combinations.iter().zip(expected)
+    {
+        let LayerKind::Conv2d(conv) = &combination.recipe.layers[0].kind else {
+            panic!("not a conv2d")
+        };
         assert_eq!((conv.kernel_size, conv.filters), (kernel_size, filters));
-        assert_eq!((combination.label.as_str(), combination.recipe.name.as_str()), (label, name));
-        assert_eq!(combination.recipe.description, Some(format!("Small: {label}")));
+        assert_eq!(
+            (combination.label.as_str(), combination.recipe.name.as_str()),
+            (label, name)
+        );
+        assert_eq!(
+            combination.recipe.description,
+            Some(format!("Small: {label}"))
+        );
     }
 }
 
 #[test]
 fn keys_may_be_written_with_or_without_quotes() {
     let quoted = parse("\"layers.conv2d.filters\" = [4, 8]\n\"training.seed\" = [0, 1]");
-    assert_eq!(parse("layers.conv2d.filters = [4, 8]\ntraining.seed = [0, 1]"), quoted);
-    assert_eq!(parse("layers = { conv2d = { filters = [4, 8] } }\ntraining = { seed = [0, 1] }"), quoted);
+    assert_eq!(
+        parse("layers.conv2d.filters = [4, 8]\ntraining.seed = [0, 1]"),
+        quoted
+    );
+    assert_eq!(
+        parse("layers = { conv2d = { filters = [4, 8] } }\ntraining = { seed = [0, 1] }"),
+        quoted
+    );
 }
 
 #[test]
@@ -74,7 +128,12 @@ fn variants_are_named_changes_with_reference_figures() {
     assert_eq!(sweep.reference.as_deref(), Some("a report"));
     assert_eq!(
         labels(&sweep),
-        ["with dropout, seed 0", "with dropout, seed 1", "without dropout!, seed 0", "without dropout!, seed 1"]
+        [
+            "with dropout, seed 0",
+            "with dropout, seed 1",
+            "without dropout!, seed 0",
+            "without dropout!, seed 1"
+        ]
     );
     assert_eq!(names(&sweep)[3], "without-dropout-seed-1");
     let rates: Vec<f64> = sweep
@@ -87,25 +146,57 @@ fn variants_are_named_changes_with_reference_figures() {
         .collect();
     assert_eq!(rates, [0.5, 0.5, 0.0, 0.0]);
     let reference = sweep.combinations[1].reference.unwrap();
-    assert_eq!((reference.test_accuracy, reference.test_loss), (Some(0.9933), None));
+    assert_eq!(
+        (reference.test_accuracy, reference.test_loss),
+        (Some(0.9933), None)
+    );
     assert_eq!(sweep.combinations[2].reference, None);
-    assert_eq!(sweep.combinations[3].settings.iter().map(crate::Setting::is_seed).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        sweep.combinations[3]
+            .settings
+            .iter()
+            .map(crate::Setting::is_seed)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
 }
 
 #[test]
 fn overrides_change_the_recipe_and_add_to_the_grid() {
-    let sweep = with("training.seed = [0, 1]", &["training.epochs=3", "sweep.layers.1.filters=[5, 6]"]).unwrap();
-    assert_eq!(labels(&sweep), ["seed 0, filters 5", "seed 0, filters 6", "seed 1, filters 5", "seed 1, filters 6"]);
-    assert!(sweep.combinations.iter().all(|combination| combination.recipe.training.epochs() == 3));
+    let sweep = with(
+        "training.seed = [0, 1]",
+        &["training.epochs=3", "sweep.layers.1.filters=[5, 6]"],
+    )
+    .unwrap();
+    assert_eq!(
+        labels(&sweep),
+        [
+            "seed 0, filters 5",
+            "seed 0, filters 6",
+            "seed 1, filters 5",
+            "seed 1, filters 6"
+        ]
+    );
+    assert!(
+        sweep
+            .combinations
+            .iter()
+            .all(|combination| combination.recipe.training.epochs() == 3)
+    );
     let sweep = with("\"training.seed\" = [0, 1]", &["sweep.training.seed=[7]"]).unwrap();
     assert_eq!(labels(&sweep), ["seed 7"]);
     let variant = "[[sweep.variants]]\nname = \"a\"\nset = { training.seed = 3 }";
-    assert_eq!(labels(&with(variant, &["sweep.training.seed=[7]"]).unwrap()), ["a, seed 7"]);
+    assert_eq!(
+        labels(&with(variant, &["sweep.training.seed=[7]"]).unwrap()),
+        ["a, seed 7"]
+    );
 }
 
 #[test]
 fn names_are_as_long_as_tells_them_apart_and_never_the_same() {
-    let sweep = parse("layers.dropout.rate = [0.1]\nlayers.conv2d.filters = [2]\nlayers.dense.units = [10]");
+    let sweep = parse(
+        "layers.dropout.rate = [0.1]\nlayers.conv2d.filters = [2]\nlayers.dense.units = [10]",
+    );
     assert_eq!(labels(&sweep), ["rate 0.1, filters 2, units 10"]);
     let rates = parse("training.learning_rates.dense = [1e30, 0.01, 1e-7]");
     assert_eq!(names(&rates), ["dense-1e30", "dense-0.01", "dense-1e-7"]);
@@ -119,22 +210,67 @@ fn names_are_as_long_as_tells_them_apart_and_never_the_same() {
 fn every_mistake_names_its_line_and_what_to_do() {
     for (sweep, expected) in [
         ("", "small.toml:18: `sweep` varies nothing"),
-        ("training.seed = 3", "small.toml:19: `sweep.training.seed` must be an array of the values to try"),
-        ("training.seed = []", "small.toml:19: `sweep.training.seed` is empty"),
-        ("training.seed = [1, 2, 1]", "small.toml:19: `sweep.training.seed` has 1 twice"),
-        ("training.seed = [1, -2]", "small.toml:19: `training.seed` must be a whole number of at least 0, found -2"),
-        ("trainin.seed = [1]", "small.toml:19: unknown key `trainin` in `sweep`: did you mean `training`?"),
-        ("name = [\"a\", \"b\"]", "small.toml:19: unknown key `name` in `sweep`"),
-        ("\"training..seed\" = [1]", "small.toml:19: the key has an empty part"),
-        ("layers.1.filtres = [1, 2]", "small.toml:19: unknown key `filtres` in `layers.1`: did you mean `filters`?"),
-        ("layers.9.units = [1]", "small.toml:19: `layers` has no entry `9`"),
-        ("layers.dense.units = [10, 12]", "small.toml:14: the last layer outputs 12 scores"),
-        ("\"training.seed\" = [1]\ntraining.seed = [2]", "small.toml:20: `sweep.training.seed` is given twice"),
+        (
+            "training.seed = 3",
+            "small.toml:19: `sweep.training.seed` must be an array of the values to try",
+        ),
+        (
+            "training.seed = []",
+            "small.toml:19: `sweep.training.seed` is empty",
+        ),
+        (
+            "training.seed = [1, 2, 1]",
+            "small.toml:19: `sweep.training.seed` has 1 twice",
+        ),
+        (
+            "training.seed = [1, -2]",
+            "small.toml:19: `training.seed` must be a whole number of at least 0, found -2",
+        ),
+        (
+            "trainin.seed = [1]",
+            "small.toml:19: unknown key `trainin` in `sweep`: did you mean `training`?",
+        ),
+        (
+            "name = [\"a\", \"b\"]",
+            "small.toml:19: unknown key `name` in `sweep`",
+        ),
+        (
+            "\"training..seed\" = [1]",
+            "small.toml:19: the key has an empty part",
+        ),
+        (
+            "layers.1.filtres = [1, 2]",
+            "small.toml:19: unknown key `filtres` in `layers.1`: did you mean `filters`?",
+        ),
+        (
+            "layers.9.units = [1]",
+            "small.toml:19: `layers` has no entry `9`",
+        ),
+        (
+            "layers.dense.units = [10, 12]",
+            "small.toml:14: the last layer outputs 12 scores",
+        ),
+        (
+            "\"training.seed\" = [1]\ntraining.seed = [2]",
+            "small.toml:20: `sweep.training.seed` is given twice",
+        ),
         ("variant = []", "small.toml:19: `sweep.variant` is empty"),
-        ("variant = [1]", "small.toml:19: unknown key `variant` in `sweep`: did you mean `variants`?"),
-        ("variants = 3", "small.toml:19: `sweep.variants` must be an array, found 3"),
-        ("[[sweep.variants]]\nset = {}", "small.toml:19: `name` is missing in `sweep.variants.1`"),
-        ("[[sweep.variants]]\nname = \"a\"\nsets = {}", "small.toml:21: unknown key `sets`"),
+        (
+            "variant = [1]",
+            "small.toml:19: unknown key `variant` in `sweep`: did you mean `variants`?",
+        ),
+        (
+            "variants = 3",
+            "small.toml:19: `sweep.variants` must be an array, found 3",
+        ),
+        (
+            "[[sweep.variants]]\nset = {}",
+            "small.toml:19: `name` is missing in `sweep.variants.1`",
+        ),
+        (
+            "[[sweep.variants]]\nname = \"a\"\nsets = {}",
+            "small.toml:21: unknown key `sets`",
+        ),
         (
             "[[sweep.variants]]\nname = \"a b\"\n[[sweep.variants]]\nname = \"a, b\"",
             "small.toml:22: another variant is called",
@@ -154,19 +290,39 @@ fn every_mistake_names_its_line_and_what_to_do() {
         ),
     ] {
         let error = with(sweep, &[]).unwrap_err();
-        assert!(error.starts_with(expected), "\nfound    {error}\nexpected {expected}");
+        assert!(
+            error.starts_with(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
     }
     let seeds: Vec<String> = (0..1001).map(|seed| seed.to_string()).collect();
     let error = with(&format!("training.seed = [{}]", seeds.join(", ")), &[]).unwrap_err();
-    assert!(error.contains("makes 1001 combinations, over 1000"), "{error}");
+    assert!(
+        error.contains("makes 1001 combinations, over 1000"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_recipe_is_either_swept_or_run() {
-    let error = crate::Recipe::parse(&format!("{RECIPE}training.seed = [1]"), "small.toml", "small", &[]).unwrap_err();
-    assert!(error.to_string().starts_with("small.toml:18: this recipe has a `[sweep]`"), "{error}");
+    let error = crate::Recipe::parse(
+        &format!("{RECIPE}training.seed = [1]"),
+        "small.toml",
+        "small",
+        &[],
+    )
+    .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("small.toml:18: this recipe has a `[sweep]`"),
+        "{error}"
+    );
     let without = with("training.seed = [1]", &["sweep="]).unwrap_err();
-    assert!(without.contains("this recipe has no `[sweep]`"), "{without}");
+    assert!(
+        without.contains("this recipe has no `[sweep]`"),
+        "{without}"
+    );
 }
 
 proptest! {
