@@ -1,7 +1,7 @@
 //! The whole of kiln through its binary, as a user runs it.
 //!
-//! One test program, so that it is linked once. Training is on a few hundred images: what is tested is that the flow
-//! holds together; full-length figures are in `docs/results.md`.
+//! One test program, so that it is linked once. Training is on a few hundred images: what is tested
+//! is that the flow holds together; full-length figures are in `docs/results.md`.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Any values of kiln's keys are metadata or an error; what is read is written and read again as it was.
+//! Any values of kiln's keys are metadata or an error; what is read is written and read again as it
+//! was.
 #![no_main]
 
 use kiln_onnx::{Metadata, StringStringEntryProto};

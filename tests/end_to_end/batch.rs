@@ -12,7 +12,8 @@ use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
 /// Number of images, more than fit in one batch for each thread.
 const IMAGES: usize = 300;
 
-/// The first test images of MNIST in every form: `digits/<class>/*.png`, `list.csv`, `paths.txt`, and IDX files.
+/// The first test images of MNIST in every form: `digits/<class>/*.png`, `list.csv`, `paths.txt`,
+/// and IDX files.
 fn sources() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -395,7 +396,8 @@ const FIGURES: [&str; 8] = [
 fn a_resumed_evaluation_is_the_uninterrupted_one_however_sure_the_mistakes() {
     let work = tempfile::tempdir().unwrap();
     let (sure, list) = (path(work.path(), "sure.onnx"), path(sources(), "wrong.csv"));
-    // Scores so far apart that probabilities of f32 cannot tell most classes from nothing, and labels that are wrong.
+    // Scores so far apart that probabilities of f32 cannot tell most classes from nothing, and
+    // labels that are wrong.
     let mut proto = kiln_onnx::load(trained().join("model.onnx")).unwrap();
     let initializers = proto.graph.as_mut().unwrap().initializer.iter_mut();
     for tensor in initializers.filter(|tensor| tensor.name.starts_with("dense")) {

@@ -32,8 +32,8 @@ type = "dense"
 units = 10
 "#;
 
-/// A folder `digits` of MNIST's images as files, 30 for the class `d0` to 66 for `d9`, of several sizes and kinds, one of
-/// them broken; a recipe for it; and a list of the same images.
+/// A folder `digits` of MNIST's images as files, 30 for the class `d0` to 66 for `d9`, of several
+/// sizes and kinds, one of them broken; a recipe for it; and a list of the same images.
 fn digits() -> &'static Path {
     static FOLDER: OnceLock<std::path::PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
 
-/// The trained model as another exporter would have written it, and a digit; with the folder that holds both.
+/// The trained model as another exporter would have written it, and a digit; with the folder that
+/// holds both.
 fn third_party() -> (tempfile::TempDir, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut model = kiln_onnx::load(trained().join("model.onnx")).unwrap();

@@ -66,7 +66,8 @@ pub fn error(command: &mut Command) -> String {
     ended.stderr
 }
 
-/// Runs a command whose reader goes away before there is anything to read; how it ended, and what it said about it.
+/// Runs a command whose reader goes away before there is anything to read; how it ended, and what
+/// it said about it.
 pub fn unread(command: &mut Command) -> (Option<i32>, String) {
     let mut child = command
         .stdout(Stdio::piped())

@@ -1,4 +1,5 @@
-//! Fetches the assets named on the command line into the cache and says where they are: `fetch mnist vgg16`.
+//! Fetches the assets named on the command line into the cache and says where they are: `fetch
+//! mnist vgg16`.
 
 use std::error::Error;
 use std::sync::atomic::AtomicBool;

@@ -7,7 +7,8 @@ use std::fmt;
 pub struct Asset {
     /// The name on the command line and in the cache: `mnist`. One plain path component.
     pub name: String,
-    /// Changes when the files change, so that the cache never mixes two of them. One plain path component.
+    /// Changes when the files change, so that the cache never mixes two of them. One plain path
+    /// component.
     pub version: String,
     /// Under which terms the files may be used, and who says so.
     pub licence: String,
@@ -72,8 +73,8 @@ impl Asset {
             .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
-    /// The names under which file number `index` may be found in a folder or an archive that somebody supplies: its
-    /// own, and those that it has in the packages, without folders.
+    /// The names under which file number `index` may be found in a folder or an archive that
+    /// somebody supplies: its own, and those that it has in the packages, without folders.
     pub(crate) fn names(&self, index: usize) -> impl Iterator<Item = &str> {
         let members = self
             .sources
@@ -84,7 +85,8 @@ impl Asset {
             .chain(members.map(|member| base_name(member)))
     }
 
-    /// The number of the file that `path` names, whatever folder it is in and whether or not it ends in `.gz`.
+    /// The number of the file that `path` names, whatever folder it is in and whether or not it
+    /// ends in `.gz`.
     pub(crate) fn position(&self, path: &str) -> Option<usize> {
         let name = base_name(path);
         let plain = name.strip_suffix(".gz").unwrap_or(name);
@@ -119,7 +121,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// The last component of a path in an archive or of a file name; archives made on Windows may use either slash.
+/// The last component of a path in an archive or of a file name; archives made on Windows may use
+/// either slash.
 fn base_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }

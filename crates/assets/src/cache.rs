@@ -47,8 +47,9 @@ impl CacheError {
 }
 
 impl Cache {
-    /// The cache named by the environment variable `KILN_CACHE`, else `kiln` in the user's cache folder: `~/.cache` (or
-    /// `XDG_CACHE_HOME`) on Linux, `~/Library/Caches` on macOS, the local application data on Windows.
+    /// The cache named by the environment variable `KILN_CACHE`, else `kiln` in the user's cache
+    /// folder: `~/.cache` (or `XDG_CACHE_HOME`) on Linux, `~/Library/Caches` on macOS, the local
+    /// application data on Windows.
     pub fn from_env() -> Result<Self, CacheError> {
         Self::resolve(std::env::var_os("KILN_CACHE").as_deref())
     }
@@ -64,7 +65,8 @@ impl Cache {
         }
     }
 
-    /// The cache in this folder, which need not exist yet. A relative path counts from the current folder, now.
+    /// The cache in this folder, which need not exist yet. A relative path counts from the current
+    /// folder, now.
     pub fn at(folder: impl AsRef<Path>) -> Self {
         let folder = folder.as_ref();
         Self {
@@ -84,8 +86,8 @@ impl Cache {
 
     /// The asset's files, in its order, if all are there and right.
     ///
-    /// A file is hashed once; a stamp beside it remembers the checksum with the file's size and modification time, and
-    /// any difference has it hashed again.
+    /// A file is hashed once; a stamp beside it remembers the checksum with the file's size and
+    /// modification time, and any difference has it hashed again.
     pub fn lookup(&self, asset: &Asset) -> Option<Vec<PathBuf>> {
         let folder = self.folder(asset);
         asset

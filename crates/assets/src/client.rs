@@ -15,8 +15,8 @@ use crate::{CacheError, Clients, Source, SourceError, leftovers};
 /// How often a running client is looked at.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Has a package client put the archive of `source` into a new temporary folder under `parent`; gives the archive and
-/// the folder, which is removed when dropped.
+/// Has a package client put the archive of `source` into a new temporary folder under `parent`;
+/// gives the archive and the folder, which is removed when dropped.
 pub(crate) fn archive(
     source: &Source,
     clients: &Clients,
@@ -121,12 +121,14 @@ fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<S
     found.collect()
 }
 
-/// Where the client leaves the archive. Its output and its own temporary files are kept out of there.
+/// Where the client leaves the archive. Its output and its own temporary files are kept out of
+/// there.
 fn download_folder(work: &Path) -> PathBuf {
     work.join("archive")
 }
 
-/// Runs a client to its end. The inner error is the reason and whether the client could not even start its work.
+/// Runs a client to its end. The inner error is the reason and whether the client could not even
+/// start its work.
 fn run(
     client: &str,
     program: &Path,
@@ -177,7 +179,8 @@ fn run(
     Ok(Err(explain(&String::from_utf8_lossy(&text), status)))
 }
 
-/// The line of a failed client's output that says why, and whether the client could not even start its work.
+/// The line of a failed client's output that says why, and whether the client could not even start
+/// its work.
 fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
     let unusable =
         matches!(status.code(), Some(126 | 127)) || stderr.contains("No module named pip");
@@ -197,7 +200,8 @@ fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
             .iter()
             .any(|word| line.starts_with(word))
     });
-    // pip calls an index that it cannot reach a package that does not exist, after warnings that tell the truth.
+    // pip calls an index that it cannot reach a package that does not exist, after warnings that
+    // tell the truth.
     let pip = lines().rfind(|line| line.starts_with("ERROR: "));
     let unreachable = lines().any(|line| line.contains("after connection broken by"));
     let reason = match npm.or(pip) {

@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// The folders in which package clients (`npm`, `pip`, `python3`) are looked for: the value of `PATH`.
+/// The folders in which package clients (`npm`, `pip`, `python3`) are looked for: the value of
+/// `PATH`.
 #[derive(Debug, Clone, Default)]
 pub struct Clients {
     path: OsString,
@@ -29,8 +30,8 @@ impl Clients {
         }
     }
 
-    /// The first file of this name that can be run. Relative folders are left out: they depend on where the program is
-    /// started, and clients are started in a temporary folder.
+    /// The first file of this name that can be run. Relative folders are left out: they depend on
+    /// where the program is started, and clients are started in a temporary folder.
     pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
         let folders = std::env::split_paths(&self.path).filter(|folder| folder.is_absolute());
         let candidates = folders.flat_map(|folder| {

@@ -57,7 +57,8 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// Checks and installs a completed download. It is of no further use, unless that was only stopped.
+    /// Checks and installs a completed download. It is of no further use, unless that was only
+    /// stopped.
     fn install_part(&self, part: &Path, file: &AssetFile, folder: &Path) -> Result<(), Failure> {
         let content = File::open(part).map_err(CacheError::at("read", part))?;
         let result = install::install(content, file, folder, self.cancel);
@@ -106,8 +107,8 @@ impl Fetcher<'_> {
     }
 }
 
-/// The most that `size` bytes can take up as gzip: incompressible data grows by less than a thousandth, and a header may
-/// hold a name and a comment.
+/// The most that `size` bytes can take up as gzip: incompressible data grows by less than a
+/// thousandth, and a header may hold a name and a comment.
 fn compressed_limit(size: u64) -> u64 {
     size.saturating_add(size / 1000).saturating_add(64 * 1024)
 }

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-/// Bytes moved at a time: large enough that a call's overhead does not show, small enough for the cache.
+/// Bytes moved at a time: large enough that a call's overhead does not show, small enough for the
+/// cache.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// The checksum as 64 lower-case digits.

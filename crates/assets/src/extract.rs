@@ -47,10 +47,11 @@ pub(crate) fn kind(path: &Path) -> io::Result<Kind> {
     })
 }
 
-/// Hands every member of an archive that `select` gives a number to `sink`, with that number. Nothing is written, so
-/// that no path in an archive leads anywhere.
+/// Hands every member of an archive that `select` gives a number to `sink`, with that number.
+/// Nothing is written, so that no path in an archive leads anywhere.
 ///
-/// Of a tar archive at most `budget` bytes are decompressed: what is not wanted has to be read over.
+/// Of a tar archive at most `budget` bytes are decompressed: what is not wanted has to be read
+/// over.
 pub(crate) fn extract(
     archive: &Path,
     budget: u64,

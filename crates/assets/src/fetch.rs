@@ -20,8 +20,8 @@ pub struct Fetcher<'a> {
     pub offline: bool,
     /// Told what happens.
     pub progress: &'a dyn Progress,
-    /// Set to true by another thread, it ends a fetch soon: at once in most steps, within 30 seconds where a server has
-    /// fallen silent.
+    /// Set to true by another thread, it ends a fetch soon: at once in most steps, within 30
+    /// seconds where a server has fallen silent.
     pub cancel: &'a AtomicBool,
 }
 
@@ -53,9 +53,11 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    /// Makes sure that the asset is in the cache, and says where. Fetches only the files that are missing or wrong.
+    /// Makes sure that the asset is in the cache, and says where. Fetches only the files that are
+    /// missing or wrong.
     ///
-    /// While another process fetches the same asset into the same cache, this waits and then uses its files.
+    /// While another process fetches the same asset into the same cache, this waits and then uses
+    /// its files.
     pub fn fetch(&self, asset: &Asset) -> Result<Fetched, FetchError> {
         if self.cache.lookup(asset).is_some() {
             return Ok(self.fetched(asset, &[]));
@@ -88,7 +90,8 @@ impl<'a> Fetcher<'a> {
             origins.extend(got.map(|index| (index, Origin::Source(source.clone()))));
             match result {
                 Ok(()) => {}
-                // Ctrl-C in a terminal stops a package client too, which then looks like one that failed.
+                // Ctrl-C in a terminal stops a package client too, which then looks like one that
+                // failed.
                 Err(Failure::Source(_)) if self.cancel.load(Ordering::Relaxed) => {
                     return Err(FetchError::Cancelled {
                         asset: asset.name.clone(),

@@ -84,7 +84,8 @@ impl From<CacheError> for Broken {
 }
 
 impl Download<'_> {
-    /// Completes `part`. Gives whether it was put together from pieces: then a wrong checksum may be an old piece's fault.
+    /// Completes `part`. Gives whether it was put together from pieces: then a wrong checksum may
+    /// be an old piece's fault.
     pub(crate) fn run(&self) -> Result<bool, Failure> {
         let (mut retries, mut afresh) = (0, false);
         loop {

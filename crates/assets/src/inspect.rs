@@ -17,8 +17,8 @@ pub enum FileState {
 }
 
 impl Cache {
-    /// Reads the files of an asset as they are in the cache and compares their checksums; [`lookup`](Self::lookup) believes
-    /// its stamps instead.
+    /// Reads the files of an asset as they are in the cache and compares their checksums;
+    /// [`lookup`](Self::lookup) believes its stamps instead.
     pub fn inspect(&self, asset: &Asset) -> Vec<(PathBuf, FileState)> {
         let folder = self.folder(asset);
         asset

@@ -14,8 +14,9 @@ use crate::{AssetFile, CacheError, SourceError, digest, leftovers, stamp};
 /// The first bytes of everything that gzip makes. No file of an asset begins with them.
 pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Writes what `reader` gives, decompressed if it is gzip, as `file` into `folder`, which exists. It is written to
-/// another name first, and renamed when size and checksum are right and it has reached the disk.
+/// Writes what `reader` gives, decompressed if it is gzip, as `file` into `folder`, which exists.
+/// It is written to another name first, and renamed when size and checksum are right and it has
+/// reached the disk.
 ///
 /// Never writes more than `file.size` bytes, whatever `reader` has.
 pub(crate) fn install(

@@ -1,8 +1,9 @@
 //! Getting data sets, pretrained weights and the ONNX Runtime library onto the machine.
 //!
-//! An [`Asset`] is data: files with a size and a SHA-256 checksum, and a list of [`Source`]s tried in order. A
-//! [`Fetcher`] brings one into a [`Cache`]. Nothing counts as present before its checksum has been compared, and
-//! nothing appears under its final name before that: a file is written beside it and renamed.
+//! An [`Asset`] is data: files with a size and a SHA-256 checksum, and a list of [`Source`]s tried
+//! in order. A [`Fetcher`] brings one into a [`Cache`]. Nothing counts as present before its
+//! checksum has been compared, and nothing appears under its final name before that: a file is
+//! written beside it and renamed.
 //!
 //! ```no_run
 //! use std::sync::atomic::AtomicBool;

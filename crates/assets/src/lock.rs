@@ -12,7 +12,8 @@ use crate::{CacheError, Progress};
 /// How often a waiting process looks again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The right to write into an asset's folder; given up when dropped, or by the operating system when the process ends.
+/// The right to write into an asset's folder; given up when dropped, or by the operating system
+/// when the process ends.
 pub(crate) struct Lock {
     /// Closing it unlocks it.
     _file: File,
@@ -43,7 +44,8 @@ pub(crate) fn acquire(
                     exclusive: true,
                 });
             }
-            // Renaming keeps the files whole all the same; at worst two processes download the same thing.
+            // Renaming keeps the files whole all the same; at worst two processes download the same
+            // thing.
             Err(TryLockError::Error(_)) => {
                 return Ok(Lock {
                     _file: file,

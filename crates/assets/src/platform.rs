@@ -42,7 +42,8 @@ impl Platform {
         }
     }
 
-    /// The operating system and architecture that this program was built for, whether or not there is a package.
+    /// The operating system and architecture that this program was built for, whether or not there
+    /// is a package.
     pub(crate) fn describe() -> String {
         let musl = if cfg!(target_env = "musl") {
             "-musl"

@@ -2,7 +2,8 @@
 
 /// Receives what happens during a fetch. The command line draws bars; a test counts.
 ///
-/// Steps do not nest: every [`begin`](Self::begin) is followed by its [`finish`](Self::finish) before the next.
+/// Steps do not nest: every [`begin`](Self::begin) is followed by its [`finish`](Self::finish)
+/// before the next.
 pub trait Progress: Sync {
     /// A step begins. `total` is its size in bytes where that is known.
     fn begin(&self, what: &str, total: Option<u64>);
@@ -12,8 +13,8 @@ pub trait Progress: Sync {
     fn finish(&self);
     /// One line for the user, between steps.
     fn message(&self, text: &str);
-    /// One line for whoever wants to follow closely: a source that failed while others are left. If all fail, the error
-    /// says it too.
+    /// One line for whoever wants to follow closely: a source that failed while others are left. If
+    /// all fail, the error says it too.
     fn detail(&self, _text: &str) {}
 }
 

@@ -1,6 +1,7 @@
 //! Why one source did not deliver.
 
-/// Why one source did not deliver. The next source is tried, so that none of these ends a fetch by itself.
+/// Why one source did not deliver. The next source is tried, so that none of these ends a fetch by
+/// itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The server could not be reached or the connection broke.

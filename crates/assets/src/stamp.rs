@@ -6,8 +6,9 @@ use std::time::UNIX_EPOCH;
 
 use crate::{AssetFile, digest};
 
-/// Whether `folder` holds `file` with the right size and checksum. Hashes it unless a stamp says that exactly this file
-/// has been hashed before. A file that cannot be read does not count as there.
+/// Whether `folder` holds `file` with the right size and checksum. Hashes it unless a stamp says
+/// that exactly this file has been hashed before. A file that cannot be read does not count as
+/// there.
 pub(crate) fn verified(folder: &Path, file: &AssetFile) -> bool {
     let path = folder.join(&file.name);
     let Ok(metadata) = fs::metadata(&path) else {
@@ -25,14 +26,15 @@ pub(crate) fn verified(folder: &Path, file: &AssetFile) -> bool {
         .and_then(digest::sha256)
         .is_ok_and(|found| found == file.sha256);
     if right {
-        // Of the file as it was before it was hashed: if it changed meanwhile, the stamp does not fit it.
+        // Of the file as it was before it was hashed: if it changed meanwhile, the stamp does not
+        // fit it.
         write(folder, file, &metadata);
     }
     right
 }
 
-/// Writes the stamp of a file that has been checked. A stamp that cannot be written, in a read-only cache, only costs
-/// time later.
+/// Writes the stamp of a file that has been checked. A stamp that cannot be written, in a read-only
+/// cache, only costs time later.
 pub(crate) fn write(folder: &Path, file: &AssetFile, metadata: &Metadata) {
     let _ = fs::write(stamp_path(folder, file), text(&file.sha256, metadata));
 }

@@ -10,11 +10,13 @@ use crate::extract::{self, Kind};
 use crate::{Asset, FetchError, Fetched, Fetcher, Origin, SourceError, install};
 
 impl Fetcher<'_> {
-    /// Brings an asset into the cache from `path`: one of its files, a folder with them, or an archive (`.zip`, `.whl`,
-    /// `.tgz`), each file as it is or as `.gz`. They are checked like any others. Uses no network.
+    /// Brings an asset into the cache from `path`: one of its files, a folder with them, or an
+    /// archive (`.zip`, `.whl`, `.tgz`), each file as it is or as `.gz`. They are checked like any
+    /// others. Uses no network.
     ///
-    /// Files are known by their names, except where the asset has only one. An asset of several files may be supplied
-    /// one by one: each call keeps what it was given, and fails with [`FetchError::SuppliedInPart`] until all are there.
+    /// Files are known by their names, except where the asset has only one. An asset of several
+    /// files may be supplied one by one: each call keeps what it was given, and fails with
+    /// [`FetchError::SuppliedInPart`] until all are there.
     pub fn supply(&self, asset: &Asset, path: &Path) -> Result<Fetched, FetchError> {
         let (folder, _lock) = self.open(asset)?;
         let mut taken = Vec::new();

@@ -194,7 +194,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     })
 }
 
-/// An answer with a status line, headers and a body; the length is that of `whole`, so that a shorter body is a torn one.
+/// An answer with a status line, headers and a body; the length is that of `whole`, so that a
+/// shorter body is a torn one.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8], length: usize) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"

@@ -11,8 +11,8 @@ use kiln_spec::{Base, LayerKind};
 
 use crate::graph::graph;
 
-/// Writes `<name>.rs` to the output folder: a constant `COMPILED` of what `src/generated.rs` calls `Compiled`, one for
-/// each base.
+/// Writes `<name>.rs` to the output folder: a constant `COMPILED` of what `src/generated.rs` calls
+/// `Compiled`, one for each base.
 pub fn write(name: &str, bases: &[Base]) -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::var("OUT_DIR")?).join(name);
     fs::create_dir_all(&folder)?;
@@ -56,7 +56,8 @@ fn burn_code(base: &Base, folder: &Path, module: &str) -> Result<(), Box<dyn Err
         .out_dir(output)
         .load_strategy(LoadStrategy::None)
         .run_from_script();
-    // Megabytes of zeros: only the shapes were of interest, the weights themselves are read at run time.
+    // Megabytes of zeros: only the shapes were of interest, the weights themselves are read at run
+    // time.
     fs::remove_file(onnx.with_extension("bpk"))?;
     Ok(fs::remove_file(onnx)?)
 }

@@ -5,7 +5,8 @@ use kiln_spec::{Activation, Base, Conv2d, LayerKind, Padding};
 
 /// The graph of a base: NCHW images of any size to features.
 ///
-/// The weights are zeros, as initializers: burn-onnx makes modules only of nodes whose weights are in the graph.
+/// The weights are zeros, as initializers: burn-onnx makes modules only of nodes whose weights are
+/// in the graph.
 pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
     let symbol = |name: &str| Dim::Symbol(name.to_owned());
     let mut graph = GraphBuilder::new(&base.name);

@@ -1,4 +1,5 @@
-//! Generates the Burn code of the backbones: VGG16, and those of the ONNX files that `KILN_BACKBONES` lists.
+//! Generates the Burn code of the backbones: VGG16, and those of the ONNX files that
+//! `KILN_BACKBONES` lists.
 
 mod code;
 mod graph;

@@ -12,8 +12,8 @@ use kiln_spec::Base;
 use crate::generated::Compiled;
 use crate::generated::backbones::COMPILED;
 
-/// A layer that burn-onnx generated. Its settings are the network's; its parameters mean nothing until they are given
-/// values, and are initialised only when they are asked for.
+/// A layer that burn-onnx generated. Its settings are the network's; its parameters mean nothing
+/// until they are given values, and are initialised only when they are asked for.
 #[derive(Debug)]
 pub enum Imported {
     /// A convolution.
@@ -31,7 +31,8 @@ pub fn bases() -> &'static [Base] {
     &BASES
 }
 
-/// The generated layers of the network of this name, by the names of its layers; none if it is not compiled in.
+/// The generated layers of the network of this name, by the names of its layers; none if it is not
+/// compiled in.
 pub fn modules(name: &str, device: &Device) -> HashMap<&'static str, Imported> {
     let compiled = BASES
         .iter()

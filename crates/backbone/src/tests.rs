@@ -48,8 +48,8 @@ fn load<M: Module>(model: M, parameters: &[Parameter]) -> M {
     model
 }
 
-/// Weights that keep the size of the values about the same from layer to layer (He's), so that no layer's mistake is lost
-/// on the way.
+/// Weights that keep the size of the values about the same from layer to layer (He's), so that no
+/// layer's mistake is lost on the way.
 fn vgg16_parameters() -> Vec<Parameter> {
     let mut state = 1_u32;
     let mut uniform = || {

@@ -27,8 +27,8 @@ enum Stop {
 
 /// Runs the model over all inputs; `each` gets those that can be read, in order.
 ///
-/// What cannot be read is counted and, with `--skip-bad`, listed when the command ends; without, it is an error, but only when
-/// all else is done.
+/// What cannot be read is counted and, with `--skip-bad`, listed when the command ends; without, it
+/// is an error, but only when all else is done.
 pub fn run(
     model: &Model,
     inputs: Inputs,
@@ -41,7 +41,8 @@ pub fn run(
     let bar = context
         .terminal
         .progress(&format!("  Evaluating {engine}"), inputs.count);
-    // The inputs themselves may fail, such as a list halfway: that error comes with the input and not from preparing it.
+    // The inputs themselves may fail, such as a list halfway: that error comes with the input and
+    // not from preparing it.
     let prepare = |input: &anyhow::Result<Input>, out: &mut [f32]| match input {
         Ok(input) => input.prepare(model.preprocessor(), out).map_err(Some),
         Err(_) => Err(None),

@@ -70,7 +70,8 @@ pub fn load_library(args: &EngineArgs, cache: &Cache) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The engines that work on this machine, tract first. A library that was asked for by name must work.
+/// The engines that work on this machine, tract first. A library that was asked for by name must
+/// work.
 pub fn present(cache: &Cache) -> anyhow::Result<Vec<EngineChoice>> {
     present_for(Device::Cpu, None, cache)
 }

@@ -22,7 +22,8 @@ const SIDE: u32 = 256;
 /// Most bytes of pixels in a file, a third more as base64, beyond the first image.
 const BYTES: usize = 2 * 3 * (SIDE * SIDE) as usize;
 
-/// Computes the golden vectors of a model as it will be exported, from the first test image of each class.
+/// Computes the golden vectors of a model as it will be exported, from the first test image of each
+/// class.
 pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<Golden> {
     let device = Device::cpu();
     let burn = Predictor::new(&trained.model, &trained.weights, &device)?;
@@ -38,7 +39,8 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             break;
         }
         let logits = burn.logits(&preparation.run(image.borrow())?)?;
-        // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by both.
+        // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by
+        // both.
         let (tolerance, scores) = match (tolerance.of(&logits), trained.recipe.export.softmax) {
             (tolerance, true) => (2.0 * tolerance, softmax(&logits)),
             (tolerance, false) => (tolerance, logits),
@@ -99,7 +101,8 @@ impl Preparation {
             self.model.raw(image, &mut input)?;
             return Ok(input);
         };
-        // What goes into the graph has 8 bits, rounded after resizing; the model's own preprocessing does the rest.
+        // What goes into the graph has 8 bits, rounded after resizing; the model's own
+        // preprocessing does the rest.
         let mut resized = vec![0.0; preprocessor.len()];
         preprocessor.raw(image, &mut resized)?;
         let pixels = to_pixels(&resized, preprocessor.shape());

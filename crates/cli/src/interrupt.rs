@@ -1,5 +1,5 @@
-//! Ctrl-C: while work is done that asks for it, the first stops after the current step; else, and the second time, it
-//! ends the program at once.
+//! Ctrl-C: while work is done that asks for it, the first stops after the current step; else, and
+//! the second time, it ends the program at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -1,7 +1,7 @@
 //! The `kiln` command line: arguments, progress, exit codes.
 //!
-//! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a check ran and failed;
-//! 2 wrong usage or bad input; 130 stopped by Ctrl-C.
+//! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a
+//! check ran and failed; 2 wrong usage or bad input; 130 stopped by Ctrl-C.
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +68,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // Whoever read images' results one by one has stopped reading, as `head` does: nothing is wrong.
+        // Whoever read images' results one by one has stopped reading, as `head` does: nothing is
+        // wrong.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error.to_string());

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Training allocates and frees large tensors at every step; the system's allocator returns their pages each time.
+/// Training allocates and frees large tensors at every step; the system's allocator returns their
+/// pages each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

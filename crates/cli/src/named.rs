@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind, Stdout, Write};
 use std::path::Path;
 
-/// A writer with a name for messages. Errors keep their kind, by which a reader that went away is known.
+/// A writer with a name for messages. Errors keep their kind, by which a reader that went away is
+/// known.
 pub struct Named<W> {
     name: String,
     /// What to do where the disk is full.

@@ -13,8 +13,8 @@ use crate::terminal::Terminal;
 pub struct Outputs<'a>(Vec<(&'static str, &'a Path)>);
 
 impl<'a> Outputs<'a> {
-    /// Checks before the work that they can be written after it, that each is a file of its own and none of the `inputs`, which
-    /// the command reads, and that at most one goes to standard output.
+    /// Checks before the work that they can be written after it, that each is a file of its own and
+    /// none of the `inputs`, which the command reads, and that at most one goes to standard output.
     pub fn check<const N: usize>(
         named: [(&'static str, Option<&'a Path>); N],
         inputs: &[impl AsRef<Path>],
@@ -66,7 +66,8 @@ pub fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Whether two paths lead to one ordinary file, there or not yet. What is no file, such as a terminal, can be written to twice.
+/// Whether two paths lead to one ordinary file, there or not yet. What is no file, such as a
+/// terminal, can be written to twice.
 pub fn same_file(first: &Path, second: &Path) -> bool {
     let file = |path: &Path| {
         if let Ok(metadata) = fs::metadata(path) {

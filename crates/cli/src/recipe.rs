@@ -21,7 +21,8 @@ pub fn read_sweep(args: &RecipeArgs) -> anyhow::Result<Sweep> {
     parse(&args.path, &args.overrides, Sweep::parse_with)
 }
 
-/// Makes something of a recipe's text, where it is, its name, changes to it, and the pretrained bases that there are.
+/// Makes something of a recipe's text, where it is, its name, changes to it, and the pretrained
+/// bases that there are.
 type Parser<T> = fn(&str, &str, &str, &[String], &[Base]) -> Result<T, RecipeError>;
 
 fn parse<T>(path: &Path, overrides: &[String], parse: Parser<T>) -> anyhow::Result<T> {

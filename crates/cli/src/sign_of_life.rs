@@ -45,7 +45,8 @@ impl SignOfLife {
     }
 }
 
-/// `12,345 of 60,000 images, 2 min 5 s left`; without the rest where it is not known how many there are.
+/// `12,345 of 60,000 images, 2 min 5 s left`; without the rest where it is not known how many there
+/// are.
 fn far(bar: &ProgressBar) -> String {
     let done = thousands(bar.position() as usize);
     match bar.length() {

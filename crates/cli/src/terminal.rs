@@ -10,8 +10,9 @@ use kiln_eval::printable;
 
 use crate::named::Named;
 
-/// Standard error and standard output. What messages quote from files reaches the terminal without control characters. Nothing
-/// but errors, and what results leave out, is shown when quiet; colours and bars only on a terminal.
+/// Standard error and standard output. What messages quote from files reaches the terminal without
+/// control characters. Nothing but errors, and what results leave out, is shown when quiet; colours
+/// and bars only on a terminal.
 #[derive(Debug)]
 pub struct Terminal {
     quiet: bool,
@@ -33,7 +34,8 @@ impl Terminal {
         }
     }
 
-    /// What a result leaves out, with lines that tell more: part of the result, and shown even when quiet.
+    /// What a result leaves out, with lines that tell more: part of the result, and shown even when
+    /// quiet.
     pub fn left_out(&self, verb: &str, text: &str, more: &[String]) {
         self.verb(verb, text);
         for line in more {
@@ -76,8 +78,8 @@ impl Terminal {
         let _ = writeln!(&self.stderr, "{text}");
     }
 
-    /// A result. Where its reader has gone away, as `head` does, nothing is wrong and nothing changes: neither the work that is
-    /// still to do nor how the command ends.
+    /// A result. Where its reader has gone away, as `head` does, nothing is wrong and nothing
+    /// changes: neither the work that is still to do nor how the command ends.
     #[expect(
         clippy::unused_self,
         reason = "everything that people see goes through the terminal"

@@ -22,8 +22,9 @@ impl Unreadable {
         }
     }
 
-    /// At the end, when `read` images of the source could be read, and `resumed` more had their predictions already: an error,
-    /// or with `--skip-bad` listed when the command ends. That there are no others is an error in any case.
+    /// At the end, when `read` images of the source could be read, and `resumed` more had their
+    /// predictions already: an error, or with `--skip-bad` listed when the command ends. That there
+    /// are no others is an error in any case.
     pub fn settle(
         self,
         source: &impl ToString,

@@ -6,10 +6,11 @@ use rand::RngExt;
 
 use crate::random::{Use, generator};
 
-/// The transform of an image of this height and width in an epoch: it follows from the arguments alone, whichever thread
-/// asks and whatever it asked before.
+/// The transform of an image of this height and width in an epoch: it follows from the arguments
+/// alone, whichever thread asks and whatever it asked before.
 ///
-/// Every number is drawn whether or not the augmentation has a use for it, so that a setting leaves the others' alone.
+/// Every number is drawn whether or not the augmentation has a use for it, so that a setting leaves
+/// the others' alone.
 pub(crate) fn draw(
     augmentation: &Augmentation,
     seed: u64,

@@ -11,8 +11,8 @@ use crate::{DataError, read_idx};
 
 /// Images with a label each.
 ///
-/// Images in memory are kept as the bytes they come in, a quarter of what tensors would take; those of files are decoded
-/// as they are needed.
+/// Images in memory are kept as the bytes they come in, a quarter of what tensors would take; those
+/// of files are decoded as they are needed.
 pub struct Dataset {
     name: String,
     images: Images,
@@ -33,7 +33,8 @@ enum Images {
 }
 
 impl Dataset {
-    /// A data set of images `[n, height, width, channels]` with `n` labels, each an index into `classes`.
+    /// A data set of images `[n, height, width, channels]` with `n` labels, each an index into
+    /// `classes`.
     ///
     /// `shape` is height, width and channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
     pub fn new(
@@ -90,7 +91,8 @@ impl Dataset {
         })
     }
 
-    /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width, channels]`, and labels, `[n]`.
+    /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width,
+    /// channels]`, and labels, `[n]`.
     pub fn from_idx(
         name: impl Into<String>,
         images: &Path,
@@ -126,7 +128,8 @@ impl Dataset {
         Self::new(name, pixels.data, shape, values, classes)
     }
 
-    /// A data set of files that were read, at least one, each with a label that is an index into `classes`.
+    /// A data set of files that were read, at least one, each with a label that is an index into
+    /// `classes`.
     pub(crate) fn from_files(
         name: String,
         files: ImageFiles,
@@ -199,7 +202,8 @@ impl Dataset {
         }
     }
 
-    /// Of a data set of files, the SHA-256 of what `sha256sum` prints for them in their order; none for images in memory.
+    /// Of a data set of files, the SHA-256 of what `sha256sum` prints for them in their order; none
+    /// for images in memory.
     pub fn checksum(&self) -> Option<String> {
         match &self.images {
             Images::Memory { .. } => None,

@@ -1,11 +1,14 @@
 //! Data sets, splits and batches.
 //!
-//! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`]), or in files that are decoded as they are
-//! needed ([`folder`], [`list`](list()), both a [`Listing`] that is [read](Listing::read)). A [`View`] selects some of them: [`View::split`] sets
-//! a validation part aside and [`View::take`] makes a smaller set, both stratified by class. A [`Loader`] turns a view
-//! into [`Batch`]es of f32 tensors on threads of its own, so that the next batch is ready when the last one is used up.
+//! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`]), or in files that are
+//! decoded as they are needed ([`folder`], [`list`](list()), both a [`Listing`] that is
+//! [read](Listing::read)). A [`View`] selects some of them: [`View::split`] sets a validation part
+//! aside and [`View::take`] makes a smaller set, both stratified by class. A [`Loader`] turns a
+//! view into [`Batch`]es of f32 tensors on threads of its own, so that the next batch is ready when
+//! the last one is used up.
 //!
-//! Nothing is fetched here: paths come from the caller. Whatever is random follows from a seed alone.
+//! Nothing is fetched here: paths come from the caller. Whatever is random follows from a seed
+//! alone.
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};

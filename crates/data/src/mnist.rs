@@ -31,10 +31,11 @@ impl Subset {
     }
 }
 
-/// Reads MNIST from its files in `folder`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two that begin
-/// with `t10k`, plain or with `.gz`.
+/// Reads MNIST from its files in `folder`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and
+/// the two that begin with `t10k`, plain or with `.gz`.
 ///
-/// The classes are "0" to "9". The number and size of the images are as the files say, so excerpts work too.
+/// The classes are "0" to "9". The number and size of the images are as the files say, so excerpts
+/// work too.
 pub fn mnist(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
     let images = find(folder, &format!("{}-images-idx3-ubyte", subset.prefix()))?;
     let labels = find(folder, &format!("{}-labels-idx1-ubyte", subset.prefix()))?;

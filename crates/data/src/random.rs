@@ -3,7 +3,8 @@
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-/// What random numbers are for. Each use has a stream of its own, so that uses that share a seed stay independent.
+/// What random numbers are for. Each use has a stream of its own, so that uses that share a seed
+/// stay independent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Use {
     /// Choosing samples for a split or a smaller set.
@@ -27,7 +28,8 @@ const PER_IMAGE: u128 = 64;
 
 /// A generator whose numbers follow from its arguments alone.
 ///
-/// `ChaCha8` is a fixed function of key and position, computed in integers: the same on every platform.
+/// `ChaCha8` is a fixed function of key and position, computed in integers: the same on every
+/// platform.
 pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(match purpose {
@@ -65,7 +67,8 @@ mod tests {
         }
     }
 
-    /// A new version of `rand` that shuffles otherwise would change every training run: this must be noticed.
+    /// A new version of `rand` that shuffles otherwise would change every training run: this must
+    /// be noticed.
     #[test]
     fn shuffling_is_pinned() {
         let mut values: Vec<u32> = (0..10).collect();

@@ -26,7 +26,8 @@ pub enum Samples {
         view: View,
         /// The file.
         features: Arc<Features>,
-        /// The samples that the file has, by their number in the data set, ascending: the order of its rows.
+        /// The samples that the file has, by their number in the data set, ascending: the order of
+        /// its rows.
         rows: Arc<[u32]>,
     },
 }
@@ -41,9 +42,9 @@ impl Samples {
         }
     }
 
-    /// The same images, changed at random when they come [shuffled](crate::Order::Shuffled), that is, in training; the
-    /// change follows from the order's seed and epoch and the image's number in the data set. Features are computed of
-    /// images that do not change: they stay as they are.
+    /// The same images, changed at random when they come [shuffled](crate::Order::Shuffled), that
+    /// is, in training; the change follows from the order's seed and epoch and the image's number
+    /// in the data set. Features are computed of images that do not change: they stay as they are.
     #[must_use]
     pub fn augmented(mut self, wanted: Option<Augmentation>) -> Self {
         if let Self::Images { augmentation, .. } = &mut self {
@@ -52,7 +53,8 @@ impl Samples {
         self
     }
 
-    /// Whether preparing a sample takes so much longer than copying it that more than one thread should.
+    /// Whether preparing a sample takes so much longer than copying it that more than one thread
+    /// should.
     pub(crate) fn is_slow(&self) -> bool {
         match self {
             Self::Images {
@@ -92,7 +94,8 @@ impl Samples {
         }
     }
 
-    /// Writes one sample, by its number in the data set; `shuffled` are the seed and the epoch of shuffled samples.
+    /// Writes one sample, by its number in the data set; `shuffled` are the seed and the epoch of
+    /// shuffled samples.
     pub(crate) fn prepare(
         &self,
         index: u32,

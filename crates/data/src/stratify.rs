@@ -6,9 +6,9 @@ use crate::random::{Use, generator};
 
 /// Marks `n` of the samples with these labels, at random, each class in proportion to its size.
 ///
-/// A class of `c` among `t` samples gets `n * c / t` marks, rounded down or up: up for the largest remainders
-/// (Hamilton's method; of equal ones, the lower label). The marks depend only on the arguments. At most all samples are
-/// marked.
+/// A class of `c` among `t` samples gets `n * c / t` marks, rounded down or up: up for the largest
+/// remainders (Hamilton's method; of equal ones, the lower label). The marks depend only on the
+/// arguments. At most all samples are marked.
 pub(crate) fn stratify(labels: &[u32], classes: usize, n: usize, seed: u64) -> Vec<bool> {
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); classes];
     for (position, &label) in labels.iter().enumerate() {

@@ -55,11 +55,13 @@ impl View {
         counts
     }
 
-    /// Sets a fraction of the samples aside: first the rest, for training, then the fraction, for validation.
+    /// Sets a fraction of the samples aside: first the rest, for training, then the fraction, for
+    /// validation.
     ///
-    /// The validation part has `len * validation_fraction` samples, rounded to the nearest, drawn at random with every
-    /// class in proportion. Each sample is in exactly one part, and both parts keep the view's order. The split depends
-    /// only on the labels, the fraction and the seed. The fraction is at least 0 and less than 1.
+    /// The validation part has `len * validation_fraction` samples, rounded to the nearest, drawn
+    /// at random with every class in proportion. Each sample is in exactly one part, and both parts
+    /// keep the view's order. The split depends only on the labels, the fraction and the seed. The
+    /// fraction is at least 0 and less than 1.
     pub fn split(&self, validation_fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
         if !(0.0..1.0).contains(&validation_fraction) {
             return Err(DataError::Fraction {

@@ -7,9 +7,10 @@ use crate::logits::argmax;
 
 /// How far the outputs of two implementations lie apart; empty at first, filled batch by batch.
 ///
-/// Each image is judged by its own scores: it agrees if none of them differs by more than [`Tolerance::of`] these scores. Its top
-/// class may then still be another one, if two of its scores are nearly equal: with `t` the tolerance, the reference's scores of
-/// the two classes are at most `2 t` apart, a tie as far as either implementation can tell.
+/// Each image is judged by its own scores: it agrees if none of them differs by more than
+/// [`Tolerance::of`] these scores. Its top class may then still be another one, if two of its
+/// scores are nearly equal: with `t` the tolerance, the reference's scores of the two classes are
+/// at most `2 t` apart, a tie as far as either implementation can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Agreement {
     /// Number of images compared.
@@ -17,24 +18,30 @@ pub struct Agreement {
     /// Number of images that agree; 0 in files of early versions.
     #[serde(default)]
     pub agreeing: u64,
-    /// Number of images that agree and of which the top class is another one all the same: ties within the tolerance.
+    /// Number of images that agree and of which the top class is another one all the same: ties
+    /// within the tolerance.
     #[serde(default)]
     pub ties: u64,
-    /// Number of images of which both have the same largest output (of equal ones the lowest class).
+    /// Number of images of which both have the same largest output (of equal ones the lowest
+    /// class).
     pub same_top: u64,
     /// Largest `|a - b|` over all outputs.
     pub max_absolute: f64,
-    /// Largest `|a - b| / max(m, 1)` over all outputs, `m` being the largest `|a|` or `|b|` of the same image.
+    /// Largest `|a - b| / max(m, 1)` over all outputs, `m` being the largest `|a|` or `|b|` of the
+    /// same image.
     ///
-    /// An image's scores are sums of the same activations, so that rounding errors grow with those and are alike for all
-    /// of its scores: a score near zero is what large terms left that cancelled, and a difference relative to it means
-    /// nothing. This is the relative error in the maximum norm, in which the error of a matrix product is bounded
-    /// (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.5).
+    /// An image's scores are sums of the same activations, so that rounding errors grow with those
+    /// and are alike for all of its scores: a score near zero is what large terms left that
+    /// cancelled, and a difference relative to it means nothing. This is the relative error in the
+    /// maximum norm, in which the error of a matrix product is bounded (Higham, *Accuracy and
+    /// Stability of Numerical Algorithms*, section 3.5).
     ///
-    /// One is logits' natural unit: softmax depends on differences of logits, and a difference of 1 is a factor of e.
-    /// Below it the relative difference is therefore the absolute one, and it never exceeds the absolute one.
+    /// One is logits' natural unit: softmax depends on differences of logits, and a difference of 1
+    /// is a factor of e. Below it the relative difference is therefore the absolute one, and it
+    /// never exceeds the absolute one.
     pub max_relative: f64,
-    /// The image, counted from 0, with the largest absolute difference: the first of them; `None` if nothing differs.
+    /// The image, counted from 0, with the largest absolute difference: the first of them; `None`
+    /// if nothing differs.
     pub worst_image: Option<u64>,
 }
 
@@ -43,14 +50,15 @@ pub struct Agreement {
 pub struct Tolerance {
     /// Largest absolute difference that passes, in the unit of the outputs.
     pub absolute: f64,
-    /// Largest difference that passes as a share of the image's largest score, where that is more than the absolute one:
-    /// rounding grows with the scores.
+    /// Largest difference that passes as a share of the image's largest score, where that is more
+    /// than the absolute one: rounding grows with the scores.
     pub relative: f64,
 }
 
 impl Tolerance {
-    /// How far the scores of an image may lie apart: `max(absolute, relative * m)`, `m` being the largest absolute value among
-    /// these scores, those of one implementation or of both, and at least 1.
+    /// How far the scores of an image may lie apart: `max(absolute, relative * m)`, `m` being the
+    /// largest absolute value among these scores, those of one implementation or of both, and at
+    /// least 1.
     pub fn of<'a>(self, scores: impl IntoIterator<Item = &'a f32>) -> f64 {
         self.absolute.max(self.relative * largest(scores))
     }
@@ -76,7 +84,8 @@ impl Agreement {
         Ok(agreement)
     }
 
-    /// Adds a batch: two outputs of the same images, each row-major `[images, classes]`, all finite.
+    /// Adds a batch: two outputs of the same images, each row-major `[images, classes]`, all
+    /// finite.
     ///
     /// A batch that is refused leaves no trace.
     pub fn push(
@@ -233,13 +242,15 @@ mod tests {
 
     #[test]
     fn each_image_is_judged_by_its_own_scores() {
-        // As between tract and ONNX Runtime on the fine-tuned VGG16: rounding, beside an image's largest score.
+        // As between tract and ONNX Runtime on the fine-tuned VGG16: rounding, beside an image's
+        // largest score.
         let large = ([40.0, 1.5], [40.0, 1.5 + 1.5e-4]);
         let small = ([5.0, 1.5], [5.0, 1.5 + 8e-5]);
         let both = |[a, b]: [([f32; 2], [f32; 2]); 2]| {
             between(&[a.0, b.0].concat(), &[a.1, b.1].concat(), 2)
         };
-        // Beyond 1e-4 and within 1e-5 of the largest score; the other is beyond 1e-5 of it and within 1e-4.
+        // Beyond 1e-4 and within 1e-5 of the largest score; the other is beyond 1e-5 of it and
+        // within 1e-4.
         let found = both([large, small]);
         assert!(
             found.max_absolute > TOLERANCE.absolute && found.max_relative > TOLERANCE.relative,
@@ -309,8 +320,8 @@ mod tests {
         assert_eq!(agreement, before);
     }
 
-    /// Two outputs of a few images of three classes: scores that are large or small, some of them nearly equal, that differ by
-    /// about as much as is allowed.
+    /// Two outputs of a few images of three classes: scores that are large or small, some of them
+    /// nearly equal, that differ by about as much as is allowed.
     fn outputs() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
         let image = (prop::array::uniform3(-1.0f32..1.0), 0..3_i8, 0..2_i8).prop_map(
             |(scores, scale, close)| {

@@ -8,8 +8,8 @@ use crate::EvalError;
 
 /// Summary of the durations of calls that ran one after another.
 ///
-/// Percentiles are interpolated linearly between the two nearest durations, numpy's default method: `p` per cent
-/// of `n` sorted durations lies at position `p / 100 * (n - 1)`.
+/// Percentiles are interpolated linearly between the two nearest durations, numpy's default method:
+/// `p` per cent of `n` sorted durations lies at position `p / 100 * (n - 1)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Number of calls, at least 1.
@@ -46,7 +46,8 @@ impl Latency {
         };
         let calls = ms.len() as f64;
         let total_ms: f64 = ms.iter().sum();
-        // A clock cannot tell calls shorter than a nanosecond from none at all; the throughput stays finite.
+        // A clock cannot tell calls shorter than a nanosecond from none at all; the throughput
+        // stays finite.
         let seconds = (total_ms / 1e3).max(1e-9);
         Ok(Self {
             calls: ms.len() as u64,

@@ -1,7 +1,8 @@
 //! Numbers to tables and plots: what came out of a model, measured and shown.
 //!
-//! Pure functions over slices: no files, no terminal, no other crate of kiln. Logits go in, batch by batch; out come
-//! plain data that serde can write, tables as text, plots as SVG or PNG, and pages of them as HTML.
+//! Pure functions over slices: no files, no terminal, no other crate of kiln. Logits go in, batch
+//! by batch; out come plain data that serde can write, tables as text, plots as SVG or PNG, and
+//! pages of them as HTML.
 //!
 //! ```
 //! use kiln_eval::{Evaluator, classification_report};

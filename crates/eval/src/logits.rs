@@ -1,9 +1,10 @@
 //! One image's row of logits: softmax, ranking and cross-entropy, each written once.
 
-/// Probabilities from one image's logits: `exp(x[i]) / sum(exp(x))`, shape `[classes]`, each 0 to 1.
+/// Probabilities from one image's logits: `exp(x[i]) / sum(exp(x))`, shape `[classes]`, each 0 to
+/// 1.
 ///
-/// Stable: the largest logit is subtracted first, so that nothing overflows. Computed in f64. A NaN or `+inf` makes
-/// every probability NaN.
+/// Stable: the largest logit is subtracted first, so that nothing overflows. Computed in f64. A NaN
+/// or `+inf` makes every probability NaN.
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exps: Vec<f64> = logits
@@ -30,8 +31,8 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|(class, _)| class)
 }
 
-/// How many classes come before `class` when they are sorted by value, largest first, and of equal ones the lowest class first.
-/// The row must hold no NaN.
+/// How many classes come before `class` when they are sorted by value, largest first, and of equal
+/// ones the lowest class first. The row must hold no NaN.
 pub(crate) fn rank(row: &[f32], class: usize) -> usize {
     let own = row[class];
     let (lower, higher) = row.split_at(class);
@@ -39,10 +40,12 @@ pub(crate) fn rank(row: &[f32], class: usize) -> usize {
         + higher.iter().filter(|&&value| value > own).count()
 }
 
-/// Cross-entropy in nats of one image's finite logits against its true class: `log(sum(exp(x))) - x[class]`.
+/// Cross-entropy in nats of one image's finite logits against its true class: `log(sum(exp(x))) -
+/// x[class]`.
 ///
-/// With the largest logit `m` taken out it is `(m - x[class]) + ln_1p(sum of the other exp(x - m))`, which neither
-/// overflows nor loses a loss far below 1. In f64. `predicted` is the class of the largest logit.
+/// With the largest logit `m` taken out it is `(m - x[class]) + ln_1p(sum of the other exp(x -
+/// m))`, which neither overflows nor loses a loss far below 1. In f64. `predicted` is the class of
+/// the largest logit.
 pub(crate) fn cross_entropy(row: &[f32], class: usize, predicted: usize) -> f64 {
     (f64::from(row[predicted]) - f64::from(row[class])) + others(row, predicted).ln_1p()
 }
@@ -108,7 +111,8 @@ mod tests {
         fn softmax_sums_to_one_and_ignores_a_shift(row in rows(), shift in -64i8..64) {
             let p = softmax(&row);
             prop_assert!((p.iter().map(|&p| f64::from(p)).sum::<f64>() - 1.0).abs() < 1e-6);
-            // Multiples of 1/256 below 128 add exactly in f32: the shifted logits differ by exactly the shift.
+            // Multiples of 1/256 below 128 add exactly in f32: the shifted logits differ by exactly
+            // the shift.
             let grid: Vec<f32> = row.iter().map(|x| (x * 256.0).round() / 256.0).collect();
             let shifted: Vec<f32> = grid.iter().map(|x| x + f32::from(shift)).collect();
             prop_assert_eq!(softmax(&grid), softmax(&shifted));

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Images by which of two models classified them correctly: McNemar's table.
 ///
-/// Where both are right or both are wrong nothing speaks for either model, so that whether one is better is decided by the
-/// images that only one of them got right.
+/// Where both are right or both are wrong nothing speaks for either model, so that whether one is
+/// better is decided by the images that only one of them got right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Paired {
     /// Images that both classified correctly.
@@ -53,13 +53,16 @@ impl Paired {
         self.share(self.same_class)
     }
 
-    /// How probable it is that models of equal accuracy differ in at least this many images: McNemar's exact test, two-sided.
+    /// How probable it is that models of equal accuracy differ in at least this many images:
+    /// McNemar's exact test, two-sided.
     ///
-    /// Of `n` images that only one model got right, each would be the first's with probability 1/2. It is 1 where `n` is 0.
+    /// Of `n` images that only one model got right, each would be the first's with probability 1/2.
+    /// It is 1 where `n` is 0.
     pub fn p_value(&self) -> f64 {
         let n = self.only_first + self.only_second;
         let fewer = self.only_first.min(self.only_second);
-        // ln(n choose fewer), then the sum of the binomials below it relative to that one, largest first.
+        // ln(n choose fewer), then the sum of the binomials below it relative to that one, largest
+        // first.
         let largest: f64 = (0..fewer)
             .map(|i| ((n - i) as f64 / (i + 1) as f64).ln())
             .sum();

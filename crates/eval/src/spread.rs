@@ -9,7 +9,8 @@ pub struct Spread {
     pub count: usize,
     /// Their mean.
     pub mean: f64,
-    /// Standard deviation of what they are a sample of (divided by `count - 1`); none of a single value.
+    /// Standard deviation of what they are a sample of (divided by `count - 1`); none of a single
+    /// value.
     pub deviation: Option<f64>,
     /// The smallest.
     pub min: f64,

@@ -1,9 +1,11 @@
-//! Labels come from folder names and model files: they are made safe to print before they are shown.
+//! Labels come from folder names and model files: they are made safe to print before they are
+//! shown.
 
-/// Copies a label without what would break a line, a terminal or an XML file, and cuts it to `max` characters.
+/// Copies a label without what would break a line, a terminal or an XML file, and cuts it to `max`
+/// characters.
 ///
-/// Control characters, those that turn the direction of the text around, and the two code points that XML forbids
-/// become U+FFFD; a cut label ends with `…`.
+/// Control characters, those that turn the direction of the text around, and the two code points
+/// that XML forbids become U+FFFD; a cut label ends with `…`.
 pub fn shown(label: &str, max: usize) -> String {
     let mut text: String = label
         .chars()
@@ -17,7 +19,8 @@ pub fn shown(label: &str, max: usize) -> String {
     text
 }
 
-/// Copies text of several lines without what would mislead a terminal: as [`shown`], but whole, and with its line breaks and tabs.
+/// Copies text of several lines without what would mislead a terminal: as [`shown`], but whole, and
+/// with its line breaks and tabs.
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {

@@ -18,11 +18,11 @@ pub struct Options {
     pub provenance: BTreeMap<String, String>,
     /// End in a softmax: the output is then `probabilities` in place of `logits`.
     pub softmax: bool,
-    /// The layer to begin with, counted from 0. Behind the first one, the input is `features`, what the layers before it
-    /// give, and the file says nothing of preprocessing.
+    /// The layer to begin with, counted from 0. Behind the first one, the input is `features`, what
+    /// the layers before it give, and the file says nothing of preprocessing.
     pub first_layer: usize,
-    /// Take pixels, uint8 `[batch, height, width, channels]`, and prepare them inside the graph: images of the model's size
-    /// as they are decoded are then all that it needs.
+    /// Take pixels, uint8 `[batch, height, width, channels]`, and prepare them inside the graph:
+    /// images of the model's size as they are decoded are then all that it needs.
     pub uint8_input: bool,
     /// Inputs with the scores that this graph gives for them.
     pub golden: Option<Golden>,
@@ -44,12 +44,14 @@ impl Options {
 pub struct Exported {
     /// The file's content.
     pub proto: ModelProto,
-    /// For each layer that computes something, in order: its name, and the name of the graph's value that it gives.
+    /// For each layer that computes something, in order: its name, and the name of the graph's
+    /// value that it gives.
     pub layers: Vec<(String, String)>,
 }
 
-/// Writes a model with its weights, or its layers from one on, as ONNX: opset 18, IR version 8, input `input`
-/// `[batch, C, H, W]` f32 unless it is to take pixels, output `logits` `[batch, classes]`.
+/// Writes a model with its weights, or its layers from one on, as ONNX: opset 18, IR version 8,
+/// input `input` `[batch, C, H, W]` f32 unless it is to take pixels, output `logits` `[batch,
+/// classes]`.
 pub fn export(
     model: &Model,
     weights: &Weights,
@@ -163,8 +165,8 @@ fn node_name(step: &Step<'_>) -> String {
     }
 }
 
-/// A layer's output is called after the layer, what comes before its activation `<layer>.linear`. Layer names have no
-/// dot, so that the two cannot meet.
+/// A layer's output is called after the layer, what comes before its activation `<layer>.linear`.
+/// Layer names have no dot, so that the two cannot meet.
 fn value_name(step: &Step<'_>) -> String {
     gives(step).map_or_else(|| format!("{}.linear", step.layer.name), str::to_string)
 }

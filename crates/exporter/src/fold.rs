@@ -5,9 +5,9 @@ use kiln_spec::{Layer, LayerKind};
 
 /// Weight and bias of a layer, with the normalisation that follows folded in where there is one.
 ///
-/// Normalisation computes `(y - mean) / sqrt(var + epsilon) * weight + bias` of each output channel `y`. With
-/// `factor = weight / sqrt(var + epsilon)`, the layer's weights become `w * factor` and its bias
-/// `(b - mean) * factor + bias`. Computed in f64, rounded once.
+/// Normalisation computes `(y - mean) / sqrt(var + epsilon) * weight + bias` of each output channel
+/// `y`. With `factor = weight / sqrt(var + epsilon)`, the layer's weights become `w * factor` and
+/// its bias `(b - mean) * factor + bias`. Computed in f64, rounded once.
 pub fn weight_and_bias(
     weights: &Weights,
     layer: &Layer,

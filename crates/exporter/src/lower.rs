@@ -9,7 +9,8 @@ pub struct Step<'a> {
     pub layer: &'a Layer,
     /// What it does.
     pub op: Op<'a>,
-    /// Whether the layer's output is this node's: its last one, and no batch normalisation folded into it.
+    /// Whether the layer's output is this node's: its last one, and no batch normalisation folded
+    /// into it.
     pub completes: bool,
     /// The batch normalisation that is folded into it.
     pub folded: Option<&'a Layer>,
@@ -39,13 +40,13 @@ pub enum Op<'a> {
     Activation(Activation),
 }
 
-/// The operations of consecutive layers in order. Dropout, which does nothing here, and softmax, which is asked for apart, have
-/// none.
+/// The operations of consecutive layers in order. Dropout, which does nothing here, and softmax,
+/// which is asked for apart, have none.
 pub fn steps(layers: &[Layer]) -> Vec<Step<'_>> {
     let mut steps: Vec<Step<'_>> = Vec::new();
     for layer in layers {
-        // Straight after a convolution or dense layer without activation, normalisation is only another weight and bias.
-        // Past an activation it is not.
+        // Straight after a convolution or dense layer without activation, normalisation is only
+        // another weight and bias. Past an activation it is not.
         if matches!(layer.kind, LayerKind::BatchNorm(_))
             && let Some(last) = steps.last_mut()
             && matches!(last.op, Op::Conv(_) | Op::Gemm { .. })

@@ -3,11 +3,12 @@
 use kiln_onnx::{DataType, Dim, GraphBuilder};
 use kiln_spec::{Channels, Preprocessing};
 
-/// Adds the input `input`, uint8 `[batch, height, width, channels]` as images are decoded (grey, or red, green, blue), and
-/// the nodes that make the first layer's input of it. Returns that value's name.
+/// Adds the input `input`, uint8 `[batch, height, width, channels]` as images are decoded (grey, or
+/// red, green, blue), and the nodes that make the first layer's input of it. Returns that value's
+/// name.
 ///
-/// `(p * scale - mean) / std` becomes a product and a sum per channel, computed in f64 and rounded once; one that would
-/// change nothing is left out.
+/// `(p * scale - mean) / std` becomes a product and a sum per channel, computed in f64 and rounded
+/// once; one that would change nothing is left out.
 pub fn prepare(graph: &mut GraphBuilder, record: &Preprocessing) -> &'static str {
     let [channels, height, width] = record.shape();
     graph.input_of(

@@ -10,8 +10,8 @@ use crate::names::names;
 use crate::reader::Reader;
 use crate::weights::weights;
 
-/// The base of a network, called `name`: its layers from the image on, as far as a classifier or the end of the graph.
-/// Layers are called after the graph's nodes.
+/// The base of a network, called `name`: its layers from the image on, as far as a classifier or
+/// the end of the graph. Layers are called after the graph's nodes.
 pub fn base(name: &str, model: &ModelProto) -> Result<Base, GraphError> {
     let mut reader = Reader::new(model)?;
     let mut found = Vec::new();
@@ -37,8 +37,8 @@ pub fn base(name: &str, model: &ModelProto) -> Result<Base, GraphError> {
     })
 }
 
-/// Reads the base that an ONNX file holds, called after the file, to be known beside `others`. The file must hold weights
-/// as well, though they are not kept.
+/// Reads the base that an ONNX file holds, called after the file, to be known beside `others`. The
+/// file must hold weights as well, though they are not kept.
 pub fn load_base(path: &Path, others: &[Base]) -> Result<Base, BaseError> {
     let model = kiln_onnx::load(path)?;
     let name = path

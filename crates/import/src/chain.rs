@@ -84,12 +84,14 @@ impl<'a> Chain<'a> {
         self.value = node.output.first().map_or("", String::as_str);
     }
 
-    /// Whether the graph ends here, or one of these operators takes the image, also past nodes that only rename or
-    /// transpose it. Of several nodes that take it, one is enough: its size may be asked for besides.
+    /// Whether the graph ends here, or one of these operators takes the image, also past nodes that
+    /// only rename or transpose it. Of several nodes that take it, one is enough: its size may be
+    /// asked for besides.
     pub fn ends_before(&self, operators: &[&str]) -> bool {
         let renames = |node: &NodeProto| is(node, "Identity") || is(node, "Transpose");
         let (mut values, mut ends) = (vec![self.value], true);
-        // Ends, because each value is defined before it is used, and each of these nodes is reached from one value only.
+        // Ends, because each value is defined before it is used, and each of these nodes is reached
+        // from one value only.
         while let Some(value) = values.pop() {
             for node in self.consumers_of(value) {
                 if operators.iter().any(|operator| is(node, operator)) {

@@ -15,7 +15,8 @@ pub struct Constants<'a> {
 }
 
 impl<'a> Constants<'a> {
-    /// Indexes a graph whose structure has been checked: values are defined once, and before they are used.
+    /// Indexes a graph whose structure has been checked: values are defined once, and before they
+    /// are used.
     pub fn new(graph: &'a GraphProto) -> Self {
         let outputs = graph
             .node

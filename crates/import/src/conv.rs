@@ -10,7 +10,8 @@ use crate::error::GraphError;
 use crate::padding;
 use crate::reader::{Found, Values};
 
-/// Takes a convolution: an optional `Pad`, the `Conv`, its bias as an input or as an `Add`, an optional `Relu`.
+/// Takes a convolution: an optional `Pad`, the `Conv`, its bias as an input or as an `Add`, an
+/// optional `Relu`.
 pub fn take<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Found<'a>, GraphError> {
     let before = match chain.take_if("Pad")? {
         Some(place) => Some(padding::of_pad(place, constants)?),
@@ -78,7 +79,8 @@ pub fn take<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Foun
     })
 }
 
-/// The bias of a convolution that has none of its own, where an `Add` of one value per filter follows.
+/// The bias of a convolution that has none of its own, where an `Add` of one value per filter
+/// follows.
 fn added<'a>(
     chain: &mut Chain<'a>,
     constants: &Constants<'a>,

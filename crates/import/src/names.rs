@@ -4,7 +4,8 @@ use kiln_spec::{LayerSpec, layer_names};
 
 use crate::reader::Found;
 
-/// Names for layers: their nodes', made into what a layer can be called; Keras's for those without one of their own.
+/// Names for layers: their nodes', made into what a layer can be called; Keras's for those without
+/// one of their own.
 pub fn names(layers: &[Found<'_>]) -> Vec<String> {
     let mut given: Vec<Option<String>> = Vec::with_capacity(layers.len());
     for layer in layers {
@@ -20,7 +21,8 @@ pub fn names(layers: &[Found<'_>]) -> Vec<String> {
     layer_names(&given)
 }
 
-/// A node's name with `_` for what a layer's name cannot have: `features_0_Conv` for `/features/0/Conv`.
+/// A node's name with `_` for what a layer's name cannot have: `features_0_Conv` for
+/// `/features/0/Conv`.
 fn valid(node: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let parts: Vec<&str> = node

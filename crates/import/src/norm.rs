@@ -58,7 +58,8 @@ pub fn take<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Foun
     })
 }
 
-/// The shortest decimal number that is this one in 32 bits: what its author wrote, 0.001 and not 0.0010000000474974513.
+/// The shortest decimal number that is this one in 32 bits: what its author wrote, 0.001 and not
+/// 0.0010000000474974513.
 fn decimal(x: f32) -> f64 {
     x.to_string().parse().expect("a float's digits are a float")
 }

@@ -62,8 +62,8 @@ pub fn of_conv(
     }
 }
 
-/// The padding that a `Pad` node adds to the rows and columns of an NCHW image. Other axes, and other values than zero,
-/// are refused.
+/// The padding that a `Pad` node adds to the rows and columns of an NCHW image. Other axes, and
+/// other values than zero, are refused.
 pub fn of_pad(place: Place<'_>, constants: &Constants<'_>) -> Result<Pads, GraphError> {
     place.require("mode", "constant", &place.string("mode", "constant"))?;
     let sizes =

@@ -31,16 +31,17 @@ impl fmt::Debug for Parameter {
 
 /// Reads a base's weights out of a model of that network, of whichever exporter.
 ///
-/// The layers are found by following the image from the graph's one input: transposes NHWC to NCHW first, if any; then
-/// each convolution with its bias (its own or a separate `Add`), its padding (its own or a separate `Pad`) and its
-/// `Relu`; each batch normalisation; each pooling. What comes after the base's last layer is ignored; a graph may end
-/// before it where only layers without weights are left. A graph with anything else is refused with the first difference,
-/// since weights of another network would train badly without saying why.
+/// The layers are found by following the image from the graph's one input: transposes NHWC to NCHW
+/// first, if any; then each convolution with its bias (its own or a separate `Add`), its padding
+/// (its own or a separate `Pad`) and its `Relu`; each batch normalisation; each pooling. What comes
+/// after the base's last layer is ignored; a graph may end before it where only layers without
+/// weights are left. A graph with anything else is refused with the first difference, since weights
+/// of another network would train badly without saying why.
 ///
-/// The order of the first convolution's input channels and the range of the pixels are those that the file's network was
-/// trained with; a file does not say which. Keras's VGG16 expects Caffe's preprocessing: BGR, 0 to 255, less the mean
-/// 103.939, 116.779, 123.68. torchvision's expects RGB, 0 to 1, less the mean 0.485, 0.456, 0.406, divided by 0.229,
-/// 0.224, 0.225.
+/// The order of the first convolution's input channels and the range of the pixels are those that
+/// the file's network was trained with; a file does not say which. Keras's VGG16 expects Caffe's
+/// preprocessing: BGR, 0 to 255, less the mean 103.939, 116.779, 123.68. torchvision's expects RGB,
+/// 0 to 1, less the mean 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225.
 pub fn weights(base: &Base, model: &ModelProto) -> Result<Vec<Parameter>, WeightsError> {
     let found = find(base, model)?;
     let mut parameters = Vec::new();
@@ -52,7 +53,8 @@ pub fn weights(base: &Base, model: &ModelProto) -> Result<Vec<Parameter>, Weight
     Ok(parameters)
 }
 
-/// A base's layers in a model, each with its name; the values of their parameters are not looked at.
+/// A base's layers in a model, each with its name; the values of their parameters are not looked
+/// at.
 pub fn find<'a>(
     base: &'a Base,
     model: &'a ModelProto,

@@ -1,4 +1,5 @@
-//! Classifies the images named on the command line: `cargo run --example classify -- model.onnx image.png...`
+//! Classifies the images named on the command line: `cargo run --example classify -- model.onnx
+//! image.png...`
 //!
 //! This is all that it takes to embed a model.
 

@@ -1,7 +1,7 @@
 //! A model inside the program: `cargo run --release --example embedded -- digit.png...`
 //!
-//! Nothing has to be found, installed or kept in step at run time. `digits.onnx` reads handwritten digits; how it was made
-//! is in `digits.toml` beside it.
+//! Nothing has to be found, installed or kept in step at run time. `digits.onnx` reads handwritten
+//! digits; how it was made is in `digits.toml` beside it.
 
 use std::sync::LazyLock;
 

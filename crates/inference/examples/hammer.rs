@@ -1,7 +1,8 @@
 //! Hammers one loaded model from many threads and compares every answer with that of one thread:
 //! `cargo run --release --example hammer -- MODEL.onnx [SECONDS] [THREADS]`
 //!
-//! Prints, for each engine that is there: images, answers that differ, and the memory in use at each fifth of the time.
+//! Prints, for each engine that is there: images, answers that differ, and the memory in use at
+//! each fifth of the time.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -60,8 +61,8 @@ fn hammer(
             channels,
         })
         .collect();
-    // Each answer twice: in a batch, and alone. How a batch is cut may change the last bit, so that each is compared with
-    // its own kind.
+    // Each answer twice: in a batch, and alone. How a batch is cut may change the last bit, so that
+    // each is compared with its own kind.
     let batch = |at: usize| &images[at * 16 % IMAGES..][..16];
     let alone = |at: usize| &images[at % IMAGES..][..1];
     let answers = |images: &[RawImage<'_>]| -> Result<Vec<Vec<f32>>, kiln_inference::RunError> {

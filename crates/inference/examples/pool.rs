@@ -1,6 +1,8 @@
-//! A pool of threads that share one model: `find photos -name '*.jpg' | cargo run --release --example pool -- model.onnx`
+//! A pool of threads that share one model: `find photos -name '*.jpg' | cargo run --release
+//! --example pool -- model.onnx`
 //!
-//! Reads paths from standard input, one a line, and prints a line for each as soon as it is classified.
+//! Reads paths from standard input, one a line, and prints a line for each as soon as it is
+//! classified.
 
 use std::io::BufRead;
 use std::sync::{Mutex, PoisonError, mpsc};

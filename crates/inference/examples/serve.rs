@@ -1,7 +1,9 @@
-//! A web service with the standard library alone: `cargo run --release --example serve -- model.onnx 127.0.0.1:8080`
+//! A web service with the standard library alone: `cargo run --release --example serve --
+//! model.onnx 127.0.0.1:8080`
 //!
-//! `curl --data-binary @digit.png http://127.0.0.1:8080/` answers with the three most probable classes. In a web
-//! framework, `classify` is the handler; where handlers are asynchronous, it belongs on a thread for blocking work.
+//! `curl --data-binary @digit.png http://127.0.0.1:8080/` answers with the three most probable
+//! classes. In a web framework, `classify` is the handler; where handlers are asynchronous, it
+//! belongs on a thread for blocking work.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(&address)?;
     println!("listening on http://{}", listener.local_addr()?);
-    // As many requests at a time as there are cores: what waits, waits in the system's queue and takes no memory.
+    // As many requests at a time as there are cores: what waits, waits in the system's queue and
+    // takes no memory.
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {

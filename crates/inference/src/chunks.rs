@@ -35,8 +35,9 @@ pub fn at_most(images: usize, limit: usize) -> Vec<Chunk> {
     chunks
 }
 
-/// Runs whose sizes are all among `sizes` (descending, down to 1): each takes the largest that is no more than a thread's share
-/// of the images, so that no thread has to compute more than that share while others have nothing.
+/// Runs whose sizes are all among `sizes` (descending, down to 1): each takes the largest that is
+/// no more than a thread's share of the images, so that no thread has to compute more than that
+/// share while others have nothing.
 #[cfg(feature = "tract")]
 pub fn among(images: usize, threads: usize, sizes: &[usize]) -> Vec<Chunk> {
     let share = images.div_ceil(threads.max(1));

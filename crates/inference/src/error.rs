@@ -71,7 +71,8 @@ pub enum LoadErrorKind {
         /// What the graph declares.
         found: String,
     },
-    /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it is always 1.
+    /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it
+    /// is always 1.
     #[error(
         "the model gives one score for each image, expected one for each of at least 2 classes: export it with an output \
          for each class, such as two units and a softmax in place of one and a sigmoid"

@@ -7,14 +7,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Model`] takes everything it needs from the file: preprocessing, labels, what the output is. It is `Send + Sync`
-//! and all of its methods take `&self`, so one model serves every thread.
+//! A [`Model`] takes everything it needs from the file: preprocessing, labels, what the output is.
+//! It is `Send + Sync` and all of its methods take `&self`, so one model serves every thread.
 //!
-//! [`Model::stream`] takes any number of images through a model in flat memory, with every core at work.
+//! [`Model::stream`] takes any number of images through a model in flat memory, with every core at
+//! work.
 //!
-//! Two engines compute the graph. **tract** is pure Rust and the default. **ONNX Runtime** is faster on most machines
-//! and is a shared library that is found at run time; see [`Options`] for where it is looked for. Each is a cargo
-//! feature: `tract`, on by default, and `ort`.
+//! Two engines compute the graph. **tract** is pure Rust and the default. **ONNX Runtime** is
+//! faster on most machines and is a shared library that is found at run time; see [`Options`] for
+//! where it is looked for. Each is a cargo feature: `tract`, on by default, and `ort`.
 
 #![forbid(unsafe_code)]
 
@@ -45,7 +46,8 @@ mod verify;
 pub use contract::{Contract, Origin, Origins};
 pub use engine::{EngineError, NamedTensor, probe_ort};
 pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
-/// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes, in the version that it takes.
+/// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes, in the version
+/// that it takes.
 pub use image;
 pub use input::InputKind;
 /// What [`LoadErrorKind`] says of a file.

@@ -22,20 +22,24 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
-    /// The first NVIDIA GPU, by ONNX Runtime's CUDA execution provider. An error where that does not work.
+    /// The first NVIDIA GPU, by ONNX Runtime's CUDA execution provider. An error where that does
+    /// not work.
     Cuda,
-    /// The GPU where it works, the processor elsewhere; [`Receipt`](crate::Receipt) says which it was, and why.
+    /// The GPU where it works, the processor elsewhere; [`Receipt`](crate::Receipt) says which it
+    /// was, and why.
     Auto,
 }
 
 words!(EngineChoice { Tract = "tract", Ort = "ort" });
 words!(Device { Cpu = "cpu", Cuda = "cuda", Auto = "auto" });
 
-/// How a model is loaded. The default is tract on the processor, with what the file says. Numbers are at least 1.
+/// How a model is loaded. The default is tract on the processor, with what the file says. Numbers
+/// are at least 1.
 ///
-/// ONNX Runtime's library is looked for in this order: [`ort_library`](Self::ort_library), the environment variable
-/// `KILN_ORT_LIB`, [`library_cache`](Self::library_cache), beside the program, the system. The first two are orders
-/// rather than hints: if one is given and does not work, that is an error, and nothing else is tried.
+/// ONNX Runtime's library is looked for in this order: [`ort_library`](Self::ort_library), the
+/// environment variable `KILN_ORT_LIB`, [`library_cache`](Self::library_cache), beside the program,
+/// the system. The first two are orders rather than hints: if one is given and does not work, that
+/// is an error, and nothing else is tried.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// What computes the graph.
@@ -44,20 +48,22 @@ pub struct Options {
     pub device: Device,
     /// Number of threads; as many as there are cores if not given.
     pub threads: Option<usize>,
-    /// How many runs callers can have at a time on ONNX Runtime, which shares `threads` out among them, so that there are no
-    /// more than those; further callers wait. One if not given: each run has all threads, which is best for one caller with batches. As many as threads is
-    /// best for many callers with single images, and takes the memory of the weights and of a run once for each.
+    /// How many runs callers can have at a time on ONNX Runtime, which shares `threads` out among
+    /// them, so that there are no more than those; further callers wait. One if not given: each run
+    /// has all threads, which is best for one caller with batches. As many as threads is best for
+    /// many callers with single images, and takes the memory of the weights and of a run once for
+    /// each.
     pub parallel_runs: Option<usize>,
-    /// Most images of one run of the graph: a larger batch is cut into several, so that the memory for what lies between
-    /// the layers stays bounded. If not given 256 on ONNX Runtime, and 16 on tract, which takes no more. A graph whose
-    /// batch size is fixed keeps to that.
+    /// Most images of one run of the graph: a larger batch is cut into several, so that the memory
+    /// for what lies between the layers stays bounded. If not given 256 on ONNX Runtime, and 16 on
+    /// tract, which takes no more. A graph whose batch size is fixed keeps to that.
     pub max_batch: Option<usize>,
     /// ONNX Runtime's library, or the folder that it is in.
     pub ort_library: Option<PathBuf>,
     /// File or folder where a downloaded ONNX Runtime library is kept.
     pub library_cache: Option<PathBuf>,
-    /// What the caller says about preprocessing, labels, layout and output: it goes before what the file says, and is
-    /// needed for files that say nothing, such as those of other exporters.
+    /// What the caller says about preprocessing, labels, layout and output: it goes before what the
+    /// file says, and is needed for files that say nothing, such as those of other exporters.
     ///
     /// ```
     /// use kiln_inference::{Declaration, Options, Preprocess};
@@ -69,7 +75,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Refuses 0, which would be taken for "as many as there are" by some and for 1 by others: no number says that here.
+    /// Refuses 0, which would be taken for "as many as there are" by some and for 1 by others: no
+    /// number says that here.
     pub(crate) fn check(&self) -> Result<(), LoadErrorKind> {
         let numbers = [
             ("threads", self.threads),

@@ -36,8 +36,8 @@ impl<T> Pool<T> {
         self.limit
     }
 
-    /// One that is free: the one given back last, whose memory is warmest; else a new one; else this waits. Dropping it gives it
-    /// back, after a panic too.
+    /// One that is free: the one given back last, whose memory is warmest; else a new one; else
+    /// this waits. Dropping it gives it back, after a panic too.
     pub fn take_or_make<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<Taken<'_, T>, E> {
         let busy = |state: &mut State<T>| state.free.is_empty() && state.made == self.limit;
         let mut state = self

@@ -14,7 +14,8 @@ pub struct Prediction {
     pub probability: f32,
     /// The probability of every class, in the order of the labels.
     pub probabilities: Vec<f32>,
-    /// What the graph gave for every class, in the same order: logits or probabilities, as [`Model::output_kind`] says.
+    /// What the graph gave for every class, in the same order: logits or probabilities, as
+    /// [`Model::output_kind`] says.
     ///
     /// [`Model::output_kind`]: crate::Model::output_kind
     pub scores: Vec<f32>,
@@ -44,8 +45,8 @@ pub struct Ranked<'a> {
 }
 
 impl Prediction {
-    /// `scores` and `probabilities` have one value per label, at least one. The class is that of the largest score: rounding
-    /// can make two probabilities equal.
+    /// `scores` and `probabilities` have one value per label, at least one. The class is that of
+    /// the largest score: rounding can make two probabilities equal.
     pub(crate) fn new(
         labels: Arc<[String]>,
         scores: Vec<f32>,
@@ -70,8 +71,8 @@ impl Prediction {
         }
     }
 
-    /// The `k` most probable classes, the predicted one first, then by probability; of equals the one with the lower index
-    /// first.
+    /// The `k` most probable classes, the predicted one first, then by probability; of equals the
+    /// one with the lower index first.
     pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
         let all = self.labels.iter().zip(&self.probabilities).enumerate();
         let mut ranked: Vec<_> = all

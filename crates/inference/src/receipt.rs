@@ -19,13 +19,14 @@ pub struct Receipt {
     pub fallback: Option<String>,
     /// Number of threads, of all runs at a time together.
     pub threads: usize,
-    /// Number of runs that callers can have at a time; more of them wait. tract, whose runs take a thread each, sets no
-    /// limit: there it is `None`.
+    /// Number of runs that callers can have at a time; more of them wait. tract, whose runs take a
+    /// thread each, sets no limit: there it is `None`.
     pub parallel_runs: Option<usize>,
     /// The shared library, for ONNX Runtime.
     pub library: Option<Library>,
-    /// Which execution provider computes how many of the graph's nodes, as ONNX Runtime shared them out before it fused
-    /// some. Empty for tract, and where a version of ONNX Runtime does not say it.
+    /// Which execution provider computes how many of the graph's nodes, as ONNX Runtime shared them
+    /// out before it fused some. Empty for tract, and where a version of ONNX Runtime does not say
+    /// it.
     pub nodes: Vec<ProviderNodes>,
 }
 
@@ -43,12 +44,12 @@ pub struct ProviderNodes {
 pub struct Library {
     /// The file.
     pub path: PathBuf,
-    /// Version by the file's name, such as `1.31.1`, or by the version of the symbols that it exports; none where neither
-    /// has one.
+    /// Version by the file's name, such as `1.31.1`, or by the version of the symbols that it
+    /// exports; none where neither has one.
     pub version: Option<String>,
     /// What the library says about how it was built.
     pub build: String,
-    /// The execution providers that it was built with, the preferred first. That one is listed does not mean that it
-    /// works: a GPU's needs a driver and further libraries.
+    /// The execution providers that it was built with, the preferred first. That one is listed does
+    /// not mean that it works: a GPU's needs a driver and further libraries.
     pub providers: Vec<String>,
 }

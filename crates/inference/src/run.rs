@@ -18,9 +18,9 @@ use crate::scores::Scores;
 const ROUNDING: f32 = 0.01;
 
 impl Model {
-    /// The scores of `images` prepared images: `values` is `[images, channels, height, width]` in row-major order, as
-    /// [`preprocessor`](Self::preprocessor) gives it. For a graph that takes uint8, it is rounded and put into the graph's
-    /// order here.
+    /// The scores of `images` prepared images: `values` is `[images, channels, height, width]` in
+    /// row-major order, as [`preprocessor`](Self::preprocessor) gives it. For a graph that takes
+    /// uint8, it is rounded and put into the graph's order here.
     pub fn run(&self, values: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.outputs(values, images, Outputs::First)?;
@@ -95,8 +95,8 @@ impl Model {
         })
     }
 
-    /// Every output of the graph for `images` prepared images, in the graph's order, to compare layer by layer.
-    /// Each has the batch as its first axis. No images, no outputs.
+    /// Every output of the graph for `images` prepared images, in the graph's order, to compare
+    /// layer by layer. Each has the batch as its first axis. No images, no outputs.
     pub fn run_named(&self, values: &[f32], images: usize) -> Result<Vec<NamedTensor>, RunError> {
         self.outputs(values, images, Outputs::All)
     }

@@ -28,7 +28,8 @@ impl Scores {
         data.chunks_exact(self.classes.max(1))
     }
 
-    /// Probabilities `[images, classes]` in row-major order: the scores, after a softmax where they are logits.
+    /// Probabilities `[images, classes]` in row-major order: the scores, after a softmax where they
+    /// are logits.
     pub fn probabilities(&self) -> Vec<f32> {
         let mut data = self.data.clone();
         if self.kind == OutputKind::Logits {
@@ -38,7 +39,8 @@ impl Scores {
     }
 }
 
-/// Softmax in place. The largest value is subtracted first, so that no exponential overflows; the sum is taken in f64.
+/// Softmax in place. The largest value is subtracted first, so that no exponential overflows; the
+/// sum is taken in f64.
 fn softmax(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0_f64;

@@ -13,7 +13,8 @@ use crate::model::Model;
 /// Most values prepared at a time, so that memory stays bounded whatever a file holds: 64 MiB.
 const VALUES: usize = 1 << 24;
 
-/// What smaller probabilities are taken for: those near the end of f32's range are rounded to zero by some engines.
+/// What smaller probabilities are taken for: those near the end of f32's range are rounded to zero
+/// by some engines.
 const LEAST: f64 = 1e-30;
 
 /// What a model gave for the golden vectors of its file.
@@ -30,9 +31,10 @@ pub struct Verification {
 pub struct Replay {
     /// Where the image comes from.
     pub source: String,
-    /// Largest difference of a score from the one in the file; infinite where the engine gave no finite number. Of probabilities
-    /// it is that of their natural logarithms, any below 1e-30 taken for that: where one class has nearly all of it, the
-    /// probabilities themselves would hide whatever is wrong.
+    /// Largest difference of a score from the one in the file; infinite where the engine gave no
+    /// finite number. Of probabilities it is that of their natural logarithms, any below 1e-30
+    /// taken for that: where one class has nearly all of it, the probabilities themselves would
+    /// hide whatever is wrong.
     pub difference: f64,
     /// Largest difference that passes.
     pub tolerance: f64,
@@ -43,8 +45,9 @@ pub struct Replay {
 }
 
 impl Model {
-    /// Replays the golden vectors of the file from raw pixels to scores: proves that this machine, with this engine,
-    /// prepares images and computes the graph as the program did that trained the model.
+    /// Replays the golden vectors of the file from raw pixels to scores: proves that this machine,
+    /// with this engine, prepares images and computes the graph as the program did that trained the
+    /// model.
     ///
     /// ```no_run
     /// let model = kiln_inference::Model::load("model.onnx")?;
@@ -72,7 +75,8 @@ impl Model {
             let images: Vec<RawImage<'_>> = vectors.iter().map(raw).collect();
             let (pixels, _) =
                 self.prepare(&images, |image, out| self.preprocessor.raw(*image, out))?;
-            // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
+            // Not `run`, which refuses scores that are no numbers: those are a difference like any
+            // other.
             let NamedTensor { name, shape, data } = self
                 .outputs(&pixels, images.len(), Outputs::First)?
                 .swap_remove(0);

@@ -1,5 +1,5 @@
-//! A library that says it is new enough and does not give the interface that belongs to its version. In a process of its
-//! own, since it stays loaded.
+//! A library that says it is new enough and does not give the interface that belongs to its
+//! version. In a process of its own, since it stays loaded.
 #![cfg(all(feature = "ort", target_os = "linux"))]
 
 mod stub;

@@ -1,5 +1,5 @@
-//! ONNX Runtime libraries that are not there or cannot be used. Apart from the other tests, because a process that has
-//! loaded a library does not look for another.
+//! ONNX Runtime libraries that are not there or cannot be used. Apart from the other tests, because
+//! a process that has loaded a library does not look for another.
 #![cfg(feature = "ort")]
 
 #[cfg(target_os = "linux")]

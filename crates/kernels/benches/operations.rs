@@ -1,8 +1,8 @@
-//! Each operation at the sizes of the report's largest CNN (5x5, 64 filters, batch 128), by the kernels and by Burn's own
-//! operations: `just bench-kernels`.
+//! Each operation at the sizes of the report's largest CNN (5x5, 64 filters, batch 128), by the
+//! kernels and by Burn's own operations: `just bench-kernels`.
 //!
-//! "forward" keeps nothing for a gradient; "step" is the forward pass and all gradients, by Burn with its autodiff, so
-//! that what autodiff costs is part of what it is compared with.
+//! "forward" keeps nothing for a gradient; "step" is the forward pass and all gradients, by Burn
+//! with its autodiff, so that what autodiff costs is part of what it is compared with.
 
 use std::hint::black_box;
 

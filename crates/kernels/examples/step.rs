@@ -1,8 +1,9 @@
-//! Times the kernels of a training step of the four small CNNs, VGG16's forward pass, and the micro-kernel's peak.
+//! Times the kernels of a training step of the four small CNNs, VGG16's forward pass, and the
+//! micro-kernel's peak.
 //!
-//! `cargo run --release --example step [SECONDS [LEVEL]]`: each operation runs for so long (default 1), and the
-//! least of its times counts. LEVEL is `portable`, `avx2` or `avx512` (default: the processor's best). `RAYON_NUM_THREADS`
-//! bounds the threads.
+//! `cargo run --release --example step [SECONDS [LEVEL]]`: each operation runs for so long (default
+//! 1), and the least of its times counts. LEVEL is `portable`, `avx2` or `avx512` (default: the
+//! processor's best). `RAYON_NUM_THREADS` bounds the threads.
 
 use kiln_kernels::{
     Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Level, Norm, NormPool,
@@ -231,7 +232,8 @@ impl Block {
     }
 }
 
-/// Convolution 3×3×32, block, convolution `kernel`×`kernel`×`filters`, block, dense 128, dense 10: all kernels of a step.
+/// Convolution 3×3×32, block, convolution `kernel`×`kernel`×`filters`, block, dense 128, dense 10:
+/// all kernels of a step.
 fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), ShapeError> {
     const BATCH: usize = 128;
     let mut conv1 = Layer::new(

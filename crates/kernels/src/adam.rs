@@ -12,8 +12,9 @@ pub struct Adam {
     pub beta_2: f64,
     /// Added to the root of the corrected second moment.
     pub epsilon: f64,
-    /// Share of the parameter that is taken away, times the learning rate, apart from the gradient's step ("decoupled":
-    /// `AdamW`, Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019); 0 is none.
+    /// Share of the parameter that is taken away, times the learning rate, apart from the
+    /// gradient's step ("decoupled": `AdamW`, Loshchilov and Hutter, "Decoupled Weight Decay
+    /// Regularization", 2019); 0 is none.
     pub weight_decay: f64,
     /// Number of this step, from 1: the moments begin as zeros, which the first steps make up for.
     pub step: usize,
@@ -66,7 +67,8 @@ pub fn adam(
         beta_2: step.beta_2 as f32,
         rest_1: (1.0 - step.beta_1) as f32,
         rest_2: (1.0 - step.beta_2) as f32,
-        // Both corrections in the step size: m / c1 / (√v / root + ε) = root / c1 · m / (√v + root ε).
+        // Both corrections in the step size: m / c1 / (√v / root + ε) = root / c1 · m / (√v + root
+        // ε).
         epsilon: (step.epsilon * root) as f32,
         rate: (step.learning_rate * root / (1.0 - step.beta_1.powf(number))) as f32,
         kept: (1.0 - step.learning_rate * step.weight_decay) as f32,

@@ -2,12 +2,13 @@ use crate::error::ShapeError;
 use crate::level::{Level, multiversioned};
 use crate::parallel::{self, Shared};
 
-/// A dropout layer's mask: which elements of a tensor are kept is a pure function of seed, step and element.
+/// A dropout layer's mask: which elements of a tensor are kept is a pure function of seed, step and
+/// element.
 ///
-/// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the seed as key and
-/// (block, step) as counter gives 16 bits for each element, so the rate is rounded to a multiple of 1/65,536. Kept elements
-/// are scaled by `1 / (1 - rate)` ("inverted dropout", as in PyTorch and Keras). Nothing depends on the number of threads
-/// or on the [`Level`].
+/// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the seed
+/// as key and (block, step) as counter gives 16 bits for each element, so the rate is rounded to a
+/// multiple of 1/65,536. Kept elements are scaled by `1 / (1 - rate)` ("inverted dropout", as in
+/// PyTorch and Keras). Nothing depends on the number of threads or on the [`Level`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// An element is dropped where its 16 bits are below this.
@@ -48,7 +49,8 @@ impl Dropout {
         self.threshold
     }
 
-    /// The 16 random bits of elements `start..`, in `BLOCK`-aligned order; the first element's are at the returned index.
+    /// The 16 random bits of elements `start..`, in `BLOCK`-aligned order; the first element's are
+    /// at the returned index.
     pub(crate) fn draw(
         &self,
         level: Level,
@@ -67,8 +69,8 @@ multiversioned! {
     fn draw_blocks(first: u64, seed: u64, step: u64, bits: &mut [u16]) = draw_blocks_body
 }
 
-/// Sixteen Philox blocks at a time, one a lane: word `w` of lane `l` gives elements `16 w + l` (low half) and
-/// `64 + 16 w + l` (high half).
+/// Sixteen Philox blocks at a time, one a lane: word `w` of lane `l` gives elements `16 w + l` (low
+/// half) and `64 + 16 w + l` (high half).
 #[inline(always)]
 fn draw_blocks_body(first: u64, seed: u64, step: u64, bits: &mut [u16]) {
     for (block, bits) in (first..).zip(bits.chunks_exact_mut(BLOCK)) {

@@ -1,6 +1,7 @@
 use crate::parallel::{self, Shared, share};
 
-/// `[batch, pixels, channels]` to `[batch, channels, pixels]`: what a `Flatten` in ONNX's order needs before a dense layer.
+/// `[batch, pixels, channels]` to `[batch, channels, pixels]`: what a `Flatten` in ONNX's order
+/// needs before a dense layer.
 ///
 /// # Panics
 ///

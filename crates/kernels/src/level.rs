@@ -5,11 +5,13 @@ use std::sync::OnceLock;
 
 /// An instruction set that the kernels have a path for.
 ///
-/// Every function of this crate uses [`Level::current`], read once on the calling thread: the best one that the processor
-/// has, found at the first call. Results differ between levels only by rounding.
+/// Every function of this crate uses [`Level::current`], read once on the calling thread: the best
+/// one that the processor has, found at the first call. Results differ between levels only by
+/// rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Plain Rust, vectorised by the compiler for the target's baseline (SSE2 on x86-64, NEON on 64-bit Arm).
+    /// Plain Rust, vectorised by the compiler for the target's baseline (SSE2 on x86-64, NEON on
+    /// 64-bit Arm).
     Portable,
     /// x86-64 with AVX2 and FMA: 8 lanes, 16 registers.
     Avx2,
@@ -28,7 +30,8 @@ impl Level {
         *BEST.get_or_init(Self::probe)
     }
 
-    /// The level that the next call from this thread uses: the one of the innermost [`Level::scope`], else the best.
+    /// The level that the next call from this thread uses: the one of the innermost
+    /// [`Level::scope`], else the best.
     pub fn current() -> Self {
         FORCED.get().unwrap_or_else(Self::detect)
     }
@@ -40,7 +43,8 @@ impl Level {
             .filter(|&level| level <= Self::detect())
     }
 
-    /// Runs `work` with every call that it makes from this thread at `level`: for tests and comparisons.
+    /// Runs `work` with every call that it makes from this thread at `level`: for tests and
+    /// comparisons.
     ///
     /// # Panics
     ///
@@ -84,10 +88,11 @@ impl Drop for Restore {
     }
 }
 
-/// Defines `fn name(level, args…)`, which runs `body(args…)` compiled for the level's instruction set.
+/// Defines `fn name(level, args…)`, which runs `body(args…)` compiled for the level's instruction
+/// set.
 ///
-/// `body` must be `#[inline(always)]`: it is the same safe code each time, and the compiler vectorises each copy for the
-/// instructions that the copy may use.
+/// `body` must be `#[inline(always)]`: it is the same safe code each time, and the compiler
+/// vectorises each copy for the instructions that the copy may use.
 macro_rules! multiversioned {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:path) => {
         $(#[$meta])*
@@ -103,7 +108,8 @@ macro_rules! multiversioned {
                 $body($($arg),*);
             }
             match level {
-                // SAFETY: a level comes from `Level::current`, which only gives levels that the processor has.
+                // SAFETY: a level comes from `Level::current`, which only gives levels that the
+                // processor has.
                 #[cfg(target_arch = "x86_64")]
                 $crate::level::Level::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.

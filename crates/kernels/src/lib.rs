@@ -11,14 +11,16 @@
 //! | Adam: the optimizer's step | | [`adam()`] |
 //! | `Flatten` in ONNX's order | [`nhwc_to_nchw`] | [`nchw_to_nhwc`] |
 //!
-//! A dense layer is a convolution of 1×1 images: [`Conv2d::dense`]. Sizes are checked once, by `checked()`, which gives a
-//! shape that the kernels take; after that, only a slice of the wrong length can fail, and panics.
+//! A dense layer is a convolution of 1×1 images: [`Conv2d::dense`]. Sizes are checked once, by
+//! `checked()`, which gives a shape that the kernels take; after that, only a slice of the wrong
+//! length can fail, and panics.
 //!
 //! # Layouts
 //!
-//! Activations are `[batch, height, width, channels]` ("NHWC", channels last), weights `[filters, channels / groups, kernel rows,
-//! kernel columns]` as in ONNX and PyTorch. Channels last makes a row of a convolution's window one piece of memory, so that
-//! the multiplying kernel reads the input where it lies, without a copy of each window ("im2col"):
+//! Activations are `[batch, height, width, channels]` ("NHWC", channels last), weights `[filters,
+//! channels / groups, kernel rows, kernel columns]` as in ONNX and PyTorch. Channels last makes a
+//! row of a convolution's window one piece of memory, so that the multiplying kernel reads the
+//! input where it lies, without a copy of each window ("im2col"):
 //!
 //! ```text
 //! a row of the input      x0          x1          x2          x3          x4
@@ -35,20 +37,23 @@
 //! a tile               14 outputs × 32 filters, in 28 registers:   tile[i][f] = Σ_k  A[i][k] · panel[k][f]
 //! ```
 //!
-//! The input gradient is the same product with the kernel reversed and channels and filters exchanged. The weight gradient is
-//! `Σ_pixels A[pixel][k] · G[pixel][f]`, a tile of it 14 consecutive `k` × 32 filters, both operands again where they lie.
+//! The input gradient is the same product with the kernel reversed and channels and filters
+//! exchanged. The weight gradient is `Σ_pixels A[pixel][k] · G[pixel][f]`, a tile of it 14
+//! consecutive `k` × 32 filters, both operands again where they lie.
 //!
-//! Where the rows of a tile are the same pixel of several images instead of neighbouring pixels, taps that fall on padding are
-//! left out exactly; small images with much padding gain most. The cheaper of the two is chosen from the sizes.
+//! Where the rows of a tile are the same pixel of several images instead of neighbouring pixels,
+//! taps that fall on padding are left out exactly; small images with much padding gain most. The
+//! cheaper of the two is chosen from the sizes.
 //!
 //! # Threads and results
 //!
-//! Work runs in the current rayon pool: bound the threads with `ThreadPool::install`. Each task's share depends only on the number
-//! of threads, and sums over tasks are added in their order, so that equal calls with as many threads give equal bits. Buffers
-//! are kept by the threads from call to call.
+//! Work runs in the current rayon pool: bound the threads with `ThreadPool::install`. Each task's
+//! share depends only on the number of threads, and sums over tasks are added in their order, so
+//! that equal calls with as many threads give equal bits. Buffers are kept by the threads from call
+//! to call.
 //!
-//! All arithmetic is in f32, statistics and sums over a batch partly in f64. The instruction set is chosen at run time:
-//! [`Level`].
+//! All arithmetic is in f32, statistics and sums over a batch partly in f64. The instruction set is
+//! chosen at run time: [`Level`].
 //!
 //! ```
 //! use kiln_kernels::{Activation, Conv2d, conv2d_forward};

@@ -1,4 +1,5 @@
-//! Buffers that a thread keeps from call to call, so that a training step allocates (and page-faults) only the first time.
+//! Buffers that a thread keeps from call to call, so that a training step allocates (and
+//! page-faults) only the first time.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -15,7 +16,8 @@ thread_local! {
 /// Buffers that a thread keeps at most.
 const KEPT: usize = 16;
 
-/// Floats on loan from the current thread's free buffers, aligned to 64 bytes; they go back when it is dropped.
+/// Floats on loan from the current thread's free buffers, aligned to 64 bytes; they go back when it
+/// is dropped.
 pub(crate) struct Scratch {
     lines: Vec<Line>,
     length: usize,

@@ -53,7 +53,8 @@ fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
     let mut expected: Vec<f64> = (0..output.len())
         .map(|i| f64::from(bias[i % s.filters]))
         .collect();
-    // The largest term of each kind of sum: a sum whose terms cancel has the rounding errors of its terms.
+    // The largest term of each kind of sum: a sum whose terms cancel has the rounding errors of its
+    // terms.
     let mut terms = [0.0_f64; 3];
     let most = |term: &mut f64, value: f64| *term = term.max(value.abs());
     definition(s, |o, i, w| {

@@ -220,7 +220,8 @@ proptest! {
     fn the_fused_operation_is_its_definition(
         shape in any_shape(), running: bool, rate in prop_oneof![Just(None), Just(Some(0.5)), Just(Some(0.2))], seed in 1_u64..1000,
     ) {
-        // A variance of next to nothing makes gradients that are differences of nearly equal numbers.
+        // A variance of next to nothing makes gradients that are differences of nearly equal
+        // numbers.
         prop_assume!(running || shape.batch * shape.height * shape.width >= 8);
         let drop = rate.map(|rate| Dropout::new(rate, seed, 3).expect("a valid rate"));
         let mut kept = vec![1.0; shape.output_len()];

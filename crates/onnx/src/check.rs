@@ -39,13 +39,15 @@ pub enum StructureError {
     Unnamed(String),
 }
 
-/// Checks that every value is defined once and before it is used, and that the outputs are produced.
+/// Checks that every value is defined once and before it is used, and that the outputs are
+/// produced.
 ///
-/// These are the rules of the ONNX IR specification, "Graphs": static single assignment and topological order.
-/// Subgraphs of control-flow operators are not looked into.
+/// These are the rules of the ONNX IR specification, "Graphs": static single assignment and
+/// topological order. Subgraphs of control-flow operators are not looked into.
 pub fn check_structure(graph: &GraphProto) -> Result<(), StructureError> {
     let mut defined = HashSet::new();
-    // Before IR version 4 an initializer is also listed as an input: the same value, not a second one.
+    // Before IR version 4 an initializer is also listed as an input: the same value, not a second
+    // one.
     for tensor in &graph.initializer {
         define(&mut defined, &tensor.name, || "an initializer".to_owned())?;
     }

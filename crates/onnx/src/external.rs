@@ -22,8 +22,9 @@ struct Function {
     attribute_proto: Vec<AttributeProto>,
 }
 
-/// The name and the file of a tensor that keeps its values in another file, wherever it stands: in the graph, in the graphs
-/// of control flow below it, or in a function. A runtime would open that file, whose path the model's author chose.
+/// The name and the file of a tensor that keeps its values in another file, wherever it stands: in
+/// the graph, in the graphs of control flow below it, or in a function. A runtime would open that
+/// file, whose path the model's author chose.
 pub fn external_tensor(model: &ModelProto) -> Result<Option<(String, String)>, DecodeError> {
     let functions = model
         .functions

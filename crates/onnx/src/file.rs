@@ -104,7 +104,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
     Ok(std::fs::read(path)?)
 }
 
-/// Reads a model and checks that it is whole: a graph that hangs together, an operator set, all weights inside.
+/// Reads a model and checks that it is whole: a graph that hangs together, an operator set, all
+/// weights inside.
 pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
@@ -131,8 +132,8 @@ pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
 
-/// Recognises what is often found in place of a model. An ONNX file starts with the key of a field of `ModelProto`,
-/// in practice 0x08 (`ir_version`), never with these.
+/// Recognises what is often found in place of a model. An ONNX file starts with the key of a field
+/// of `ModelProto`, in practice 0x08 (`ir_version`), never with these.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
     let text = bytes.trim_ascii_start();
     if bytes.starts_with(b"version https://git-lfs") {

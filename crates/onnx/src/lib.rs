@@ -1,4 +1,5 @@
-//! ONNX files: the protobuf messages, a small graph builder, kiln's metadata keys, and questions to ask of a model.
+//! ONNX files: the protobuf messages, a small graph builder, kiln's metadata keys, and questions to
+//! ask of a model.
 //!
 //! ```
 //! use kiln_onnx::{Dim, GraphBuilder, decode, encode};

@@ -69,8 +69,8 @@ impl ModelProto {
         own.map_or(0, |set| set.version)
     }
 
-    /// Number of floating-point values among the constants, in initializers and in `Constant` nodes: weights, running
-    /// statistics, and whatever else the exporter folded.
+    /// Number of floating-point values among the constants, in initializers and in `Constant`
+    /// nodes: weights, running statistics, and whatever else the exporter folded.
     pub fn parameters(&self) -> usize {
         let Some(graph) = &self.graph else { return 0 };
         let constants = graph
@@ -93,7 +93,8 @@ impl ModelProto {
             .fold(0, usize::saturating_add)
     }
 
-    /// How often each operator is used; those of other domains as `domain::Operator`. Subgraphs are not counted.
+    /// How often each operator is used; those of other domains as `domain::Operator`. Subgraphs are
+    /// not counted.
     pub fn operators(&self) -> BTreeMap<String, usize> {
         let mut histogram = BTreeMap::new();
         for node in self.graph.iter().flat_map(|graph| &graph.node) {

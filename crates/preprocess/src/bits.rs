@@ -6,7 +6,8 @@ use image::DynamicImage;
 
 use crate::PreprocessError;
 
-/// The samples of `image` in HWC order, and the number of channels; borrowed where they have 8 bits already.
+/// The samples of `image` in HWC order, and the number of channels; borrowed where they have 8 bits
+/// already.
 ///
 /// Of a 16-bit sample the high byte is taken.
 pub(crate) fn eight_bit(image: &DynamicImage) -> Result<(Cow<'_, [u8]>, u32), PreprocessError> {

@@ -1,8 +1,8 @@
 //! From a tensor back to pixels.
 
-/// The pixels `[height, width, channels]` of images `[channels, height, width]` with values of 0 to 255, for graphs that
-/// take 8 bits a sample: rounded to the nearest whole number, halves to the even one as by numpy's `rint`, and
-/// kept within 0 to 255.
+/// The pixels `[height, width, channels]` of images `[channels, height, width]` with values of 0 to
+/// 255, for graphs that take 8 bits a sample: rounded to the nearest whole number, halves to the
+/// even one as by numpy's `rint`, and kept within 0 to 255.
 pub fn to_pixels(values: &[f32], [channels, height, width]: [usize; 3]) -> Vec<u8> {
     if channels == 1 {
         return values.iter().copied().map(byte).collect();
@@ -22,8 +22,8 @@ pub fn to_pixels(values: &[f32], [channels, height, width]: [usize; 3]) -> Vec<u
     pixels
 }
 
-/// Rounds by adding 2^23, from where on f32 has no fractions: the sum's last byte is the result. Without a branch or a call
-/// for each value, it takes a twentieth of the time of `f32::round`.
+/// Rounds by adding 2^23, from where on f32 has no fractions: the sum's last byte is the result.
+/// Without a branch or a call for each value, it takes a twentieth of the time of `f32::round`.
 fn byte(value: f32) -> u8 {
     const NO_FRACTIONS: f32 = 8_388_608.0;
     (value.clamp(0.0, 255.0) + NO_FRACTIONS).to_bits() as u8

@@ -10,12 +10,14 @@ use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use crate::jpeg::is_cut_off;
 use crate::{PreprocessError, RawImage};
 
-/// Most memory that a decoder may use: a photograph of 170 megapixels fits, a file that unpacks to gigabytes does not.
+/// Most memory that a decoder may use: a photograph of 170 megapixels fits, a file that unpacks to
+/// gigabytes does not.
 pub(crate) const MAX_DECODED_BYTES: u64 = 512 << 20;
 
 /// Decodes an image in memory. The content says which format it is: PNG, JPEG, BMP, WebP or TIFF.
 ///
-/// Sides of more than [`RawImage::MAX_SIDE`] pixels, and images that need more than 512 MiB, are errors.
+/// Sides of more than [`RawImage::MAX_SIDE`] pixels, and images that need more than 512 MiB, are
+/// errors.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage, PreprocessError> {
     decode_as(bytes, "the data")
 }
@@ -25,12 +27,14 @@ pub(crate) fn decode_as(bytes: &[u8], name: &str) -> Result<DynamicImage, Prepro
     read(Cursor::new(bytes), name)
 }
 
-/// Endings, in small letters, of the files that are taken for images where a folder is searched for them.
+/// Endings, in small letters, of the files that are taken for images where a folder is searched for
+/// them.
 pub const ENDINGS: [&str; 9] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp", "tif", "tiff",
 ];
 
-/// Whether a file's name is that of an image: one of [`ENDINGS`], and no dot in front, as hidden files have it.
+/// Whether a file's name is that of an image: one of [`ENDINGS`], and no dot in front, as hidden
+/// files have it.
 pub fn is_image_name(path: &Path) -> bool {
     let hidden = path
         .file_name()
@@ -175,7 +179,8 @@ mod tests {
     fn the_orientation_of_a_photograph_is_ignored() {
         use image::ImageDecoder;
 
-        // A little-endian TIFF header and a directory of one entry: Orientation (0x112), one SHORT, 6 for a quarter turn.
+        // A little-endian TIFF header and a directory of one entry: Orientation (0x112), one SHORT,
+        // 6 for a quarter turn.
         let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
         let plain = encode(ImageFormat::Jpeg);
         let mut turned = plain[..2].to_vec();

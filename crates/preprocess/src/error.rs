@@ -7,7 +7,8 @@ use crate::decode::MAX_DECODED_BYTES;
 
 /// An image that cannot be turned into a model's input.
 ///
-/// The field `image` says what to call the image: its path in backquotes, or "the data" for bytes in memory.
+/// The field `image` says what to call the image: its path in backquotes, or "the data" for bytes
+/// in memory.
 #[derive(Debug, thiserror::Error)]
 pub enum PreprocessError {
     /// The file cannot be read.

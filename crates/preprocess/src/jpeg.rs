@@ -7,8 +7,9 @@ const MARKER: u8 = 0xFF;
 /// End of image.
 const EOI: u8 = 0xD9;
 
-/// Whether a JPEG file ends before its image does: without the marker `EOI` behind its last scan (ITU T.81, annex B). Goes through
-/// the segments, so that the `EOI` of a thumbnail within one does not count. The reader stands somewhere behind after it.
+/// Whether a JPEG file ends before its image does: without the marker `EOI` behind its last scan
+/// (ITU T.81, annex B). Goes through the segments, so that the `EOI` of a thumbnail within one does
+/// not count. The reader stands somewhere behind after it.
 pub fn is_cut_off(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
     loop {
         file.skip_until(MARKER)?;

@@ -1,18 +1,20 @@
 //! Images or raw pixels to `[channels, height, width]` f32 by a preprocessing record.
 //!
-//! This is the only code of kiln that touches pixels, in training and in serving, so that a model sees the same numbers
-//! in both. The steps, in this order:
+//! This is the only code of kiln that touches pixels, in training and in serving, so that a model
+//! sees the same numbers in both. The steps, in this order:
 //!
-//! 1. **Decode** ([`open`], [`decode`]): PNG, JPEG, BMP, WebP or TIFF, within limits on size. The orientation tag of a
-//!    photograph is not applied: neither Pillow nor `tf.io.decode_image` applies it.
+//! 1. **Decode** ([`open`], [`decode`]): PNG, JPEG, BMP, WebP or TIFF, within limits on size. The
+//!    orientation tag of a photograph is not applied: neither Pillow nor `tf.io.decode_image`
+//!    applies it.
 //! 2. **To 8 bits**: of a 16-bit sample the high byte counts, as in `tf.io.decode_png`.
 //!    (Pillow cuts grey ones off at 255 instead.)
-//! 3. **To the record's channels**: alpha is dropped, not composited, as by `tf.io.decode_image` and Pillow's
-//!    `convert("RGB")`; grey is repeated into every channel; colour becomes grey by ITU-R 601-2 luma, rounded to 8
-//!    bits, as by Pillow's `convert("L")`.
-//! 4. **Resize**: bilinear with half-pixel centres, as `tf.image.resize(method="bilinear")`, with or without
-//!    antialiasing. An image that has the record's size already is left as it is.
-//! 5. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has decided on.
+//! 3. **To the record's channels**: alpha is dropped, not composited, as by `tf.io.decode_image`
+//!    and Pillow's `convert("RGB")`; grey is repeated into every channel; colour becomes grey by
+//!    ITU-R 601-2 luma, rounded to 8 bits, as by Pillow's `convert("L")`.
+//! 4. **Resize**: bilinear with half-pixel centres, as `tf.image.resize(method="bilinear")`, with
+//!    or without antialiasing. An image that has the record's size already is left as it is.
+//! 5. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
+//!    decided on.
 //! 6. **Normalise**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
 //!
 //! For a graph that normalises by itself, [`to_pixels`] takes the place of the last step.

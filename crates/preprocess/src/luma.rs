@@ -2,8 +2,9 @@
 
 /// The grey of each pixel of `channels` (3 or 4) samples, red, green and blue first.
 ///
-/// ITU-R 601-2 luma, `0.299 R + 0.587 G + 0.114 B`, in 16-bit fixed point with rounding: the arithmetic of
-/// Pillow's `convert("L")` (`L24` in its `Convert.c`), so that the bytes are the same.
+/// ITU-R 601-2 luma, `0.299 R + 0.587 G + 0.114 B`, in 16-bit fixed point with rounding: the
+/// arithmetic of Pillow's `convert("L")` (`L24` in its `Convert.c`), so that the bytes are the
+/// same.
 pub(crate) fn luma(pixels: &[u8], channels: usize) -> Vec<u8> {
     pixels
         .chunks_exact(channels)

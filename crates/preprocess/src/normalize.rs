@@ -7,7 +7,8 @@ pub(crate) struct Normalize {
     scale: f32,
     mean: f32,
     std: f32,
-    /// The results for the pixel values 0 to 255, from the same formula: a look-up instead of a division per pixel.
+    /// The results for the pixel values 0 to 255, from the same formula: a look-up instead of a
+    /// division per pixel.
     table: [f32; 256],
 }
 

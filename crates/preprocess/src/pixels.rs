@@ -16,8 +16,8 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Decodes an image in memory, as [`decode`](crate::decode) does; `name` is what messages call it, such as its path
-    /// in backquotes.
+    /// Decodes an image in memory, as [`decode`](crate::decode) does; `name` is what messages call
+    /// it, such as its path in backquotes.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self, PreprocessError> {
         let image = decode_as(bytes, name)?;
         let (height, width) = (image.height(), image.width());

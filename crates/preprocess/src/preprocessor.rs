@@ -72,8 +72,8 @@ impl Preprocessor {
         self.write(&image, &self.normalize, out)
     }
 
-    /// Writes the tensor of raw pixels that are transformed, at the tensor's size and before they are normalised, to
-    /// `out`, which has [`len`](Self::len) values.
+    /// Writes the tensor of raw pixels that are transformed, at the tensor's size and before they
+    /// are normalised, to `out`, which has [`len`](Self::len) values.
     pub fn transformed(
         &self,
         image: RawImage<'_>,
@@ -115,7 +115,8 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// The plane of each channel in `out`, with its normalisation and the offset of its sample in a source pixel.
+    /// The plane of each channel in `out`, with its normalisation and the offset of its sample in a
+    /// source pixel.
     fn planes<'a>(
         &'a self,
         source: &Source<'_>,
@@ -141,7 +142,8 @@ impl Preprocessor {
         }
     }
 
-    /// Each output row is blended from source rows first, all channels together, then resized along its width.
+    /// Each output row is blended from source rows first, all channels together, then resized along
+    /// its width.
     fn resize(
         &self,
         source: &Source<'_>,

@@ -2,7 +2,8 @@
 
 use crate::PreprocessError;
 
-/// Decoded pixels of 8 bits in HWC order: rows from the top, pixels from the left, the channels of a pixel together.
+/// Decoded pixels of 8 bits in HWC order: rows from the top, pixels from the left, the channels of
+/// a pixel together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawImage<'a> {
     /// `height * width * channels` bytes.
@@ -11,13 +12,14 @@ pub struct RawImage<'a> {
     pub height: u32,
     /// Width in pixels, 1 to [`RawImage::MAX_SIDE`].
     pub width: u32,
-    /// 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Alpha is ignored.
+    /// 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Alpha is
+    /// ignored.
     pub channels: u32,
 }
 
 impl RawImage<'_> {
-    /// Longest side in pixels of an image to read: more than cameras make, and few enough that positions within a side
-    /// are exact to 1/256 pixel in f32.
+    /// Longest side in pixels of an image to read: more than cameras make, and few enough that
+    /// positions within a side are exact to 1/256 pixel in f32.
     pub const MAX_SIDE: u32 = 32_768;
 
     /// Checks that the parts fit together.

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-/// How the source pixels along one axis make the output pixels: for each, a few neighbours and their weights.
+/// How the source pixels along one axis make the output pixels: for each, a few neighbours and
+/// their weights.
 ///
-/// Positions are f32 and computed in TensorFlow's order of operations, so that rounding picks the same neighbours.
+/// Positions are f32 and computed in TensorFlow's order of operations, so that rounding picks the
+/// same neighbours.
 pub(crate) struct Axis {
     spans: Vec<Span>,
     weights: Vec<f32>,
@@ -25,8 +27,9 @@ impl Axis {
         }
     }
 
-    /// The two nearest source pixels, however far apart the output pixels are: `compute_interpolation_weights` with
-    /// `HalfPixelScaler` in TensorFlow's `resize_bilinear_op.cc`.
+    /// The two nearest source pixels, however far apart the output pixels are:
+    /// `compute_interpolation_weights` with `HalfPixelScaler` in TensorFlow's
+    /// `resize_bilinear_op.cc`.
     fn linear(input: usize, output: usize) -> Self {
         let scale = input as f32 / output as f32;
         let mut axis = Self::with_capacity(output, 2);
@@ -46,8 +49,9 @@ impl Axis {
         axis
     }
 
-    /// A triangle as wide as two output pixels where the image shrinks and two source pixels where it grows:
-    /// `ComputeSpansCore` with the triangle kernel in TensorFlow's `scale_and_translate_op.cc`.
+    /// A triangle as wide as two output pixels where the image shrinks and two source pixels where
+    /// it grows: `ComputeSpansCore` with the triangle kernel in TensorFlow's
+    /// `scale_and_translate_op.cc`.
     fn triangle(input: usize, output: usize) -> Self {
         let inverse_scale = 1.0 / (output as f32 / input as f32);
         let radius = inverse_scale.max(1.0);
@@ -91,7 +95,8 @@ impl Axis {
     }
 }
 
-/// Writes the weighted sum of as many rows of `pixels` as there are weights to `row`, from row `first` on.
+/// Writes the weighted sum of as many rows of `pixels` as there are weights to `row`, from row
+/// `first` on.
 pub(crate) fn blend_rows(pixels: &[u8], first: usize, weights: &[f32], row: &mut [f32]) {
     row.fill(0.0);
     for (source, &weight) in pixels.chunks_exact(row.len()).skip(first).zip(weights) {

@@ -18,7 +18,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The source for a model with these channels. Colour is turned into grey here, where the model takes grey.
+    /// The source for a model with these channels. Colour is turned into grey here, where the model
+    /// takes grey.
     pub(crate) fn new(image: &RawImage<'a>, wanted: Channels) -> Self {
         let channels = image.channels as usize;
         let order = match (wanted, image.is_color()) {

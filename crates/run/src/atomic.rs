@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::RunError;
 
-/// Writes a file under a temporary name beside it and renames it, so that the file is either the old one or the new
-/// one, whole. A link is followed. What is no ordinary file, such as a pipe or a terminal, is written to as it is. The
-/// folder must be there.
+/// Writes a file under a temporary name beside it and renames it, so that the file is either the
+/// old one or the new one, whole. A link is followed. What is no ordinary file, such as a pipe or a
+/// terminal, is written to as it is. The folder must be there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let write = || -> io::Result<()> {
         // A link to nothing yet is replaced, as there is nothing to keep.
@@ -28,7 +28,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     write().map_err(|source| failed(path, source))
 }
 
-/// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result is written.
+/// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result
+/// is written.
 pub fn check_writable(path: &Path) -> Result<(), RunError> {
     let check = || match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{History, Weights, WeightsError};
 
-/// Where a training stood after an epoch. One file holds all of it, so that it cannot be half an old and half a new one.
+/// Where a training stood after an epoch. One file holds all of it, so that it cannot be half an
+/// old and half a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// The weights of the layers that the phase trains, and of those behind them.
@@ -27,7 +28,8 @@ pub struct Progress {
     pub history: History,
 }
 
-/// As it is written: figures as CSV, which gives them back to the last bit. JSON's reader may be off by one unit.
+/// As it is written: figures as CSV, which gives them back to the last bit. JSON's reader may be
+/// off by one unit.
 #[derive(Serialize, Deserialize)]
 struct Written {
     phase: usize,
@@ -41,7 +43,8 @@ const OPTIMIZER: &str = "optimizer";
 const PROGRESS: &str = "kiln.progress";
 
 impl Checkpoint {
-    /// As safetensors: the weights by name, the optimizer's state as a tensor of bytes, the progress in the metadata.
+    /// As safetensors: the weights by name, the optimizer's state as a tensor of bytes, the
+    /// progress in the metadata.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Progress {
             phase,

@@ -109,7 +109,8 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a new one, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists, and writes the recipe.
+    /// Makes a new one, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists, and
+    /// writes the recipe.
     pub fn create(root: &Path, recipe: &Recipe) -> Result<Self, RunError> {
         let fail = |path: &Path, source| RunError::Write {
             path: path.into(),

@@ -17,6 +17,7 @@ pub struct Environment {
     pub threads: usize,
     /// The recipe's seed.
     pub seed: u64,
-    /// SHA-256 of each data file by name; of a set of image files, of what `sha256sum` prints for them in their order.
+    /// SHA-256 of each data file by name; of a set of image files, of what `sha256sum` prints for
+    /// them in their order.
     pub data: BTreeMap<String, String>,
 }

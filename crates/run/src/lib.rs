@@ -1,7 +1,9 @@
-//! The run directory: the hand-over between training, export and evaluation; and the folder of a sweep's runs.
+//! The run directory: the hand-over between training, export and evaluation; and the folder of a
+//! sweep's runs.
 //!
-//! This is the only place that knows the names of the files in it. Everything is written to a temporary name and
-//! renamed, so that a reader never sees half a file and a full disk loses nothing.
+//! This is the only place that knows the names of the files in it. Everything is written to a
+//! temporary name and renamed, so that a reader never sees half a file and a full disk loses
+//! nothing.
 
 #![forbid(unsafe_code)]
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::RunError;
 
-/// Held while a process writes to a folder; the system lets go of it when the process ends, however it does.
+/// Held while a process writes to a folder; the system lets go of it when the process ends, however
+/// it does.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,

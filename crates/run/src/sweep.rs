@@ -36,7 +36,8 @@ pub struct SweepDir {
 }
 
 impl SweepDir {
-    /// The folder `<root>/<recipe's name>-sweep`, made if it is not there: a sweep goes on where it stopped.
+    /// The folder `<root>/<recipe's name>-sweep`, made if it is not there: a sweep goes on where it
+    /// stopped.
     pub fn of(root: &Path, recipe: &str) -> Result<Self, RunError> {
         let path = root.join(format!("{recipe}-sweep"));
         match std::fs::create_dir_all(&path) {

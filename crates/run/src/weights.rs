@@ -124,7 +124,8 @@ impl Weights {
             .ok_or_else(|| WeightsError::Missing(name.into()))
     }
 
-    /// Whether they are the parameters of this model: all of them, of the right shapes, and no others.
+    /// Whether they are the parameters of this model: all of them, of the right shapes, and no
+    /// others.
     pub fn check(&self, model: &Model) -> Result<(), WeightsError> {
         for param in model.params() {
             let found = self.get(&param.name)?;

@@ -2,34 +2,37 @@
 
 use serde::Serialize;
 
-/// `[augmentation]`: how far training images are changed at random, with the names and meanings of Keras's
-/// `ImageDataGenerator`. Every image is changed anew in every epoch; validation and test images never are.
+/// `[augmentation]`: how far training images are changed at random, with the names and meanings of
+/// Keras's `ImageDataGenerator`. Every image is changed anew in every epoch; validation and test
+/// images never are.
 ///
-/// In this order an image is turned, moved, sheared and zoomed about its centre in one bilinear step, flipped, its values
-/// shifted, and made brighter or darker. That happens at the model's size, on pixel values of 0 to 255, before they are normalised.
+/// In this order an image is turned, moved, sheared and zoomed about its centre in one bilinear
+/// step, flipped, its values shifted, and made brighter or darker. That happens at the model's
+/// size, on pixel values of 0 to 255, before they are normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Turned by up to this many degrees to either side, 0 to 180.
     pub rotation_range: f64,
-    /// Moved to the left or right by up to this share of the width; from 1 on, by up to this many pixels.
+    /// Moved to the left or right by up to this share of the width; from 1 on, by up to this many
+    /// pixels.
     pub width_shift_range: f64,
     /// Moved up or down by up to this share of the height; from 1 on, by up to this many pixels.
     pub height_shift_range: f64,
     /// Sheared by up to this angle in degrees to either side, 0 to 89.
     pub shear_range: f64,
-    /// Lowest and highest zoom, drawn for each axis; 1 leaves the size as it is, more shows more of the surroundings and
-    /// so makes things smaller.
+    /// Lowest and highest zoom, drawn for each axis; 1 leaves the size as it is, more shows more of
+    /// the surroundings and so makes things smaller.
     pub zoom_range: [f64; 2],
     /// Mirrored left to right, half of the time.
     pub horizontal_flip: bool,
     /// Mirrored top to bottom, half of the time.
     pub vertical_flip: bool,
-    /// Every value of an image is shifted up or down by the same amount, at most this, 0 to 255; it stays between the
-    /// smallest and the largest value that there were.
+    /// Every value of an image is shifted up or down by the same amount, at most this, 0 to 255; it
+    /// stays between the smallest and the largest value that there were.
     #[serde(skip_serializing_if = "is_zero")]
     pub channel_shift_range: f64,
-    /// Lowest and highest factor of the brightness, 0 to 255; 1 leaves it as it is. As in Keras the result is cut to whole
-    /// numbers of 0 to 255.
+    /// Lowest and highest factor of the brightness, 0 to 255; 1 leaves it as it is. As in Keras the
+    /// result is cut to whole numbers of 0 to 255.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brightness_range: Option<[f64; 2]>,
     /// What lies outside of the image.
@@ -39,7 +42,8 @@ pub struct Augmentation {
     pub cval: Option<f64>,
 }
 
-/// What is seen where a changed image shows more than there is, by the names of Keras and `scipy.ndimage`.
+/// What is seen where a changed image shows more than there is, by the names of Keras and
+/// `scipy.ndimage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FillMode {

@@ -15,7 +15,8 @@ pub struct Backbone {
     pub weights: String,
 }
 
-/// A convolutional network without its classifier, compiled into the program, whose weights come from a file.
+/// A convolutional network without its classifier, compiled into the program, whose weights come
+/// from a file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Base {
     /// As written in a recipe.
@@ -30,8 +31,8 @@ pub struct Base {
 }
 
 impl Base {
-    /// VGG16 without its dense layers: 13 convolutions in 5 blocks, called as in Keras: `block1_conv1`, …, `block5_pool`.
-    /// Simonyan and Zisserman (2015), configuration D.
+    /// VGG16 without its dense layers: 13 convolutions in 5 blocks, called as in Keras:
+    /// `block1_conv1`, …, `block5_pool`. Simonyan and Zisserman (2015), configuration D.
     pub fn vgg16() -> Self {
         let mut layers = Vec::new();
         for (block, filters) in (1..).zip(VGG16) {
@@ -66,8 +67,8 @@ impl Base {
         }
     }
 
-    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin` names the text in
-    /// messages.
+    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin`
+    /// names the text in messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
         recipe::base(text, origin)
     }

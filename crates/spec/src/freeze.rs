@@ -8,8 +8,8 @@ use serde::Serialize;
 pub enum Layers {
     /// The first so many layers.
     First(usize),
-    /// Layers whose name is one of these, matches one of these with `*` and `?`, or, where no layer has the name itself,
-    /// belongs to one of these blocks (`block5` for `block5_conv1`, …).
+    /// Layers whose name is one of these, matches one of these with `*` and `?`, or, where no layer
+    /// has the name itself, belongs to one of these blocks (`block5` for `block5_conv1`, …).
     Named(Vec<String>),
 }
 

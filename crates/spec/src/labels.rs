@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-/// The first class that has the name of another, as the numbers of both from 0, the earlier one first.
+/// The first class that has the name of another, as the numbers of both from 0, the earlier one
+/// first.
 pub fn repeated_label(labels: &[String]) -> Option<[usize; 2]> {
     let mut seen = HashMap::with_capacity(labels.len());
     labels

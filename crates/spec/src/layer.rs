@@ -5,8 +5,8 @@ use serde::Serialize;
 /// One layer as written in a recipe: its kind and, where given, its name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerSpec {
-    /// The name given in the recipe; without one the layer is called after its type, as Keras does: `conv2d`,
-    /// `conv2d_1`, ….
+    /// The name given in the recipe; without one the layer is called after its type, as Keras does:
+    /// `conv2d`, `conv2d_1`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Type and settings.
@@ -15,10 +15,11 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
-    /// Whether a layer can be called so: letters, digits, `-` and `_`, starting with a letter, and not what values of an
-    /// exported graph are called.
+    /// Whether a layer can be called so: letters, digits, `-` and `_`, starting with a letter, and
+    /// not what values of an exported graph are called.
     pub fn is_name(name: &str) -> bool {
-        // Names are prefixes of tensors' names: a dot would make `a.b` of layer `a` and of layer `a.b` the same.
+        // Names are prefixes of tensors' names: a dot would make `a.b` of layer `a` and of layer
+        // `a.b` the same.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let reserved = matches!(name, "input" | "features" | "logits" | "probabilities");
         name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved
@@ -43,7 +44,8 @@ pub enum LayerKind {
     ChannelMax {},
     /// Batch normalisation over the channels of an image or the features of a vector.
     BatchNorm(BatchNorm),
-    /// Sets a share of the values to zero while training, and scales up the others by `1 / (1 - rate)`.
+    /// Sets a share of the values to zero while training, and scales up the others by `1 / (1 -
+    /// rate)`.
     Dropout {
         /// Share of values set to zero, 0 to less than 1.
         rate: f64,
@@ -173,8 +175,8 @@ pub struct Pool {
     pub pool_size: [usize; 2],
     /// Step in height and width.
     pub strides: [usize; 2],
-    /// Whether windows may reach over the edge, where what is outside counts for nothing; else those that do not fit are left
-    /// out.
+    /// Whether windows may reach over the edge, where what is outside counts for nothing; else
+    /// those that do not fit are left out.
     #[serde(skip_serializing_if = "Padding::is_valid")]
     pub padding: Padding,
 }
@@ -189,8 +191,8 @@ impl Pool {
 /// Settings of batch normalisation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BatchNorm {
-    /// Keras's momentum: share of the running statistics that is kept at each step, 0.99 by default. (PyTorch's and
-    /// Burn's is one minus this.)
+    /// Keras's momentum: share of the running statistics that is kept at each step, 0.99 by
+    /// default. (PyTorch's and Burn's is one minus this.)
     pub momentum: f64,
     /// Added to the variance, 1e-3 by default.
     pub epsilon: f64,
@@ -214,8 +216,8 @@ pub struct Dense {
 pub enum Padding {
     /// No padding: the output shrinks.
     Valid,
-    /// Padded such that the output has `ceil(input / stride)` rows and columns; an odd one goes below and to the right,
-    /// as TensorFlow places it.
+    /// Padded such that the output has `ceil(input / stride)` rows and columns; an odd one goes
+    /// below and to the right, as TensorFlow places it.
     Same,
 }
 
@@ -253,8 +255,8 @@ impl Padding {
 
     /// What is put around an image of `height` by `width`.
     ///
-    /// `Same`, per axis (TensorFlow's `tf.nn.convolution`): `out = ceil(n / stride)`,
-    /// `total = max((out - 1) * stride + kernel - n, 0)`, half of it (rounded down) before, the rest after.
+    /// `Same`, per axis (TensorFlow's `tf.nn.convolution`): `out = ceil(n / stride)`, `total =
+    /// max((out - 1) * stride + kernel - n, 0)`, half of it (rounded down) before, the rest after.
     pub fn pads(
         self,
         [height, width]: [usize; 2],

@@ -1,8 +1,8 @@
 //! What a model is: recipe, layers, shape inference, parameter counts, preprocessing record.
 //!
-//! Plain data and checks, no maths: every other crate can depend on this one. A recipe is read by [`Recipe::parse`],
-//! which gives line-numbered errors; [`Recipe::model`] gives the [`Model`] that the trainer builds and the exporter
-//! writes.
+//! Plain data and checks, no maths: every other crate can depend on this one. A recipe is read by
+//! [`Recipe::parse`], which gives line-numbered errors; [`Recipe::model`] gives the [`Model`] that
+//! the trainer builds and the exporter writes.
 
 #![forbid(unsafe_code)]
 

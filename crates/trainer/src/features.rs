@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::network::{Draws, Network};
 use crate::{Control, Device, TrainError, frozen};
 
-/// Images that go through the layers together: few enough that the largest activations take some hundred MiB.
+/// Images that go through the layers together: few enough that the largest activations take some
+/// hundred MiB.
 const CHUNK: usize = 64;
 /// Chunks that are written together: an interruption loses at most these.
 const CHUNKS_PER_WRITE: usize = 8;
@@ -18,8 +19,8 @@ const CHUNKS_PER_WRITE: usize = 8;
 /// Changes when the same layers and weights give other features, in rounding or otherwise.
 const IMPLEMENTATION: u64 = 1;
 
-/// What the features of images behind the first `layers` layers depend on: the layers and their weights, the
-/// preprocessing, the images.
+/// What the features of images behind the first `layers` layers depend on: the layers and their
+/// weights, the preprocessing, the images.
 pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &View) -> FeatureKey {
     let mut hash = Sha256::new();
     hash.update(IMPLEMENTATION.to_le_bytes());
@@ -41,9 +42,10 @@ pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &Vie
     FeatureKey(hash.finalize().into())
 }
 
-/// Runs samples through some layers and keeps the results in a file of that key; what the file has already is not
-/// computed again. The samples, in ascending order, are what the first of the layers takes: images, or features of the
-/// layers before. `progress` hears of rows done and in all, and may stop it, which gives nothing and loses little.
+/// Runs samples through some layers and keeps the results in a file of that key; what the file has
+/// already is not computed again. The samples, in ascending order, are what the first of the layers
+/// takes: images, or features of the layers before. `progress` hears of rows done and in all, and
+/// may stop it, which gives nothing and loses little.
 pub fn compute_features(
     layers: &[Layer],
     weights: &Weights,

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 
-/// SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of the shape as 64-bit
-/// and the values as 32-bit little-endian numbers.
+/// SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of
+/// the shape as 64-bit and the values as 32-bit little-endian numbers.
 pub fn frozen_checksums(model: &Model, weights: &Weights) -> BTreeMap<String, String> {
     frozen(model)
         .filter_map(|name| {

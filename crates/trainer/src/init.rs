@@ -1,4 +1,5 @@
-//! Initial weights, drawn here rather than by a backend, so that a seed means the same on every device.
+//! Initial weights, drawn here rather than by a backend, so that a seed means the same on every
+//! device.
 
 use kiln_run::{Tensor, Weights};
 use kiln_spec::{Init, Model};
@@ -54,7 +55,8 @@ mod tests {
 
     #[test]
     fn glorot_uniform_fills_its_range() {
-        // 784 inputs, 10 outputs: uniform within ±sqrt(6/794), whose standard deviation is limit/sqrt(3).
+        // 784 inputs, 10 outputs: uniform within ±sqrt(6/794), whose standard deviation is
+        // limit/sqrt(3).
         let limit = (6.0_f64 / 794.0).sqrt();
         let values = &initial_weights(&model(), 3).0["dense.weight"].data;
         let n = values.len() as f64;

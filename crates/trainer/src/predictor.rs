@@ -6,7 +6,8 @@ use kiln_spec::Model;
 use crate::network::{Draws, Network};
 use crate::{Device, TrainError};
 
-/// A model with its weights, in evaluation mode: no dropout, running statistics in batch normalisation.
+/// A model with its weights, in evaluation mode: no dropout, running statistics in batch
+/// normalisation.
 pub struct Predictor {
     network: Network,
     /// Values of one image.
@@ -46,8 +47,8 @@ impl Predictor {
         self.network.forward(input, Draws::default())?.into_values()
     }
 
-    /// What each layer gives for prepared images, its activation included; a softmax is left out. Layer by layer means by
-    /// Burn's own operations.
+    /// What each layer gives for prepared images, its activation included; a softmax is left out.
+    /// Layer by layer means by Burn's own operations.
     ///
     /// # Panics
     ///

@@ -2,8 +2,8 @@
 
 use crate::{Asset, AssetFile, Source};
 
-/// Name, size in bytes and SHA-256 of the four IDX files. Their MD5 sums are those of the official files
-/// (`6bbc9ace898e44ae57da46a324031adb` for the training images).
+/// Name, size in bytes and SHA-256 of the four IDX files. Their MD5 sums are those of the official
+/// files (`6bbc9ace898e44ae57da46a324031adb` for the training images).
 const FILES: [(&str, u64, &str); 4] = [
     (
         "train-images-idx3-ubyte",
@@ -34,7 +34,8 @@ const MIRRORS: [&str; 2] = [
 ];
 
 impl Asset {
-    /// MNIST: the four IDX files, uncompressed, in the order training images, training labels, test images, test labels.
+    /// MNIST: the four IDX files, uncompressed, in the order training images, training labels, test
+    /// images, test labels.
     pub fn mnist() -> Self {
         let mirrors = MIRRORS.map(|base| Source::Http {
             base: base.into(),

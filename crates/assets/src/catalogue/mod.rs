@@ -63,7 +63,8 @@ mod tests {
         assets
     }
 
-    /// Names become paths: a separator or a leading dot in one would leave the cache or hide a file.
+    /// Names become paths: a separator or a leading dot in one would leave the cache or hide a
+    /// file.
     fn plain(name: &str) -> bool {
         !name.starts_with('.')
             && name

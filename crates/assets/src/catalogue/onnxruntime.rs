@@ -74,7 +74,8 @@ impl Asset {
             sources: vec![Source::Pip {
                 package: "onnxruntime".into(),
                 version: VERSION.into(),
-                // The checksums are of this wheel's library; those for other Python versions need not agree.
+                // The checksums are of this wheel's library; those for other Python versions need
+                // not agree.
                 python: "3.11".into(),
                 platform: Some(tag.into()),
                 members: vec![format!("onnxruntime/capi/{library}")],

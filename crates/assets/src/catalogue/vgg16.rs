@@ -5,9 +5,9 @@ use crate::{Asset, AssetFile, Source};
 impl Asset {
     /// VGG16 with Keras's `ImageNet` weights, as an ONNX file (`vgg16.onnx`, opset 13).
     ///
-    /// The file is a classifier of brain scans, trained on top of the frozen base. Its 13 convolutions are Keras's: the
-    /// statistics of their kernels and biases equal the published ones to 7 digits. The head after the last pooling is
-    /// of no use for anything else.
+    /// The file is a classifier of brain scans, trained on top of the frozen base. Its 13
+    /// convolutions are Keras's: the statistics of their kernels and biases equal the published
+    /// ones to 7 digits. The head after the last pooling is of no use for anything else.
     pub fn vgg16() -> Self {
         Self {
             name: "vgg16".into(),

@@ -15,7 +15,8 @@ pub struct RecipeArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct DataArgs {
-    /// Data set (mnist, a folder of images for each class, a CSV file with the columns path and label), or a recipe
+    /// Data set (mnist, a folder of images for each class, a CSV file with the columns path and
+    /// label), or a recipe
     #[arg(value_name = "DATA|RECIPE")]
     pub data: PathBuf,
     /// Change a value of the recipe, such as `data.limit=1000`
@@ -27,7 +28,8 @@ pub struct DataArgs {
     /// Draw images of every class, with their names
     #[arg(long, value_name = "FILE.png|.svg")]
     pub samples: Option<PathBuf>,
-    /// Draw training images as the recipe's augmentation changes them: each in a row, first as it is
+    /// Draw training images as the recipe's augmentation changes them: each in a row, first as it
+    /// is
     #[arg(long, value_name = "FILE.png|.svg")]
     pub augmented: Option<PathBuf>,
 }
@@ -39,7 +41,8 @@ pub struct SummaryArgs {
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
-    /// Print how the layers run on the CPU instead: which sequences kiln's kernels compute in one pass
+    /// Print how the layers run on the CPU instead: which sequences kiln's kernels compute in one
+    /// pass
     #[arg(long, conflicts_with = "json")]
     pub plan: bool,
 }

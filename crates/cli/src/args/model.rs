@@ -35,7 +35,8 @@ pub struct EngineArgs {
     pub engine: EngineChoice,
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// Runs that ONNX Runtime computes at a time; for commands that call a model from several threads.
+    /// Runs that ONNX Runtime computes at a time; for commands that call a model from several
+    /// threads.
     #[arg(skip)]
     pub parallel_runs: Option<usize>,
     #[command(flatten)]
@@ -47,8 +48,8 @@ pub struct ExportArgs {
     /// Run directory, such as runs/quickstart
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// File to write [default: model.onnx in the run directory, model-softmax.onnx, model-uint8.onnx, head.onnx, or
-    /// model-no-golden.onnx]
+    /// File to write [default: model.onnx in the run directory, model-softmax.onnx,
+    /// model-uint8.onnx, head.onnx, or model-no-golden.onnx]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -64,7 +65,8 @@ pub struct ExportForm {
     /// End the graph in a softmax: probabilities in place of logits
     #[arg(long)]
     pub softmax: bool,
-    /// Write only the layers behind the frozen ones: the input, `features`, is the output of the last frozen layer
+    /// Write only the layers behind the frozen ones: the input, `features`, is the output of the
+    /// last frozen layer
     #[arg(long)]
     pub head_only: bool,
     /// Put the preprocessing into the graph: uint8 pixels NHWC in, probabilities out
@@ -89,8 +91,8 @@ pub struct DescribeArgs {
     /// Model file
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// Say something about the model, such as `preprocess=torch`, `labels=labels.txt` or `layout=nhwc`; the keys are those
-    /// of a sidecar
+    /// Say something about the model, such as `preprocess=torch`, `labels=labels.txt` or
+    /// `layout=nhwc`; the keys are those of a sidecar
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
     /// File that says the same [default: the model's name ending in .toml, where it is there]
@@ -102,7 +104,8 @@ pub struct DescribeArgs {
     /// Write the preprocessing for Hugging Face's transformers, as `preprocessor_config.json`
     #[arg(long, value_name = "FILE.json")]
     pub huggingface: Option<PathBuf>,
-    /// Write the model's configuration for NVIDIA Triton, as config.pbtxt, and the labels beside it as labels.txt
+    /// Write the model's configuration for NVIDIA Triton, as config.pbtxt, and the labels beside it
+    /// as labels.txt
     #[arg(long, value_name = "FILE.pbtxt")]
     pub triton: Option<PathBuf>,
     /// Print as JSON

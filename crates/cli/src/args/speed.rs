@@ -31,8 +31,8 @@ pub struct BenchArgs {
     /// Number of threads that call the model at the same time, as in a server
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub callers: u16,
-    /// Runs that ONNX Runtime computes at a time, with its threads shared out among them; further callers wait [default:
-    /// one for each caller, at most one for each thread]
+    /// Runs that ONNX Runtime computes at a time, with its threads shared out among them; further
+    /// callers wait [default: one for each caller, at most one for each thread]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub parallel_runs: Option<u16>,
     /// Write the figures as JSON; `-` for standard output, in place of the table
@@ -85,10 +85,12 @@ pub struct CompareArgs {
     /// Number of images to show on which the models differ
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub show: usize,
-    /// Exit with 1 if B's accuracy is lower than A's by more than this, such as 0.001 for one image in a thousand
+    /// Exit with 1 if B's accuracy is lower than A's by more than this, such as 0.001 for one image
+    /// in a thousand
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub max_drop: Option<f64>,
-    /// Write all of it as JSON, every image on which the models differ included; `-` for standard output
+    /// Write all of it as JSON, every image on which the models differ included; `-` for standard
+    /// output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

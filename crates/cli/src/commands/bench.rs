@@ -104,8 +104,8 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// What is said about the model. The values of pixels make no difference to its speed: where nothing says what becomes of them,
-/// they stay what they are.
+/// What is said about the model. The values of pixels make no difference to its speed: where
+/// nothing says what becomes of them, they stay what they are.
 fn declared(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<DeclarationArgs> {
     let mut declared = args.declared.clone();
     if Declared::by_options(&args.model, &declared)?

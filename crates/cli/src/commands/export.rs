@@ -186,7 +186,8 @@ impl Trained {
         }
     }
 
-    /// Leaves out the layers that no phase of the training changed, and says in the provenance where the others begin.
+    /// Leaves out the layers that no phase of the training changed, and says in the provenance
+    /// where the others begin.
     fn behind_the_frozen_layers(&mut self) -> anyhow::Result<()> {
         self.first_layer = self.recipe.fixed_prefix()?;
         let Some(last) = self.first_layer.checked_sub(1) else {

@@ -192,8 +192,8 @@ fn over(model: &Model, images: &View, context: &Context<'_>) -> anyhow::Result<O
     }))
 }
 
-/// Loads the exported file on every engine present and compares them with Burn on one training batch's worth of test
-/// images.
+/// Loads the exported file on every engine present and compares them with Burn on one training
+/// batch's worth of test images.
 fn verify(
     trained: &Trained,
     run: &RunDir,

@@ -47,7 +47,8 @@ pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     })
 }
 
-/// What would make a combination fail for want of a device, data or engines, before the first one is trained.
+/// What would make a combination fail for want of a device, data or engines, before the first one
+/// is trained.
 fn check(sweep: &Sweep, args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<()> {
     device(&args.training)?;
     for Combination { label, recipe, .. } in &sweep.combinations {
@@ -58,7 +59,8 @@ fn check(sweep: &Sweep, args: &SweepArgs, context: &Context<'_>) -> anyhow::Resu
     Ok(())
 }
 
-/// Runs what is not complete yet, and keeps the sweep's files up to date. Whether the user stopped it.
+/// Runs what is not complete yet, and keeps the sweep's files up to date. Whether the user stopped
+/// it.
 fn run_all(
     sweep: &Sweep,
     args: &SweepArgs,
@@ -122,7 +124,8 @@ fn run_all(
     Ok(false)
 }
 
-/// Trains, exports, verifies, evaluates and reports, into a run that was broken off if there is one; nothing if the user stopped it.
+/// Trains, exports, verifies, evaluates and reports, into a run that was broken off if there is
+/// one; nothing if the user stopped it.
 fn whole(
     recipe: Recipe,
     broken_off: Option<RunDir>,
@@ -139,7 +142,8 @@ fn whole(
 /// A run of exactly a combination, on the images that are there now.
 enum Found {
     Complete(RunDir),
-    /// By the same kiln, on the same device with as many threads: going on gives what it would have given.
+    /// By the same kiln, on the same device with as many threads: going on gives what it would have
+    /// given.
     BrokenOff(RunDir),
 }
 

@@ -97,10 +97,12 @@ pub fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
     })
 }
 
-/// Set to 1, lets training run on a "GPU" that is a program on the processor, to try out `wgpu` where there is no GPU.
+/// Set to 1, lets training run on a "GPU" that is a program on the processor, to try out `wgpu`
+/// where there is no GPU.
 const SOFTWARE: &str = "KILN_SOFTWARE_GPU";
 
-/// A device for training. A GPU's driver that is missing is a panic in Burn, which becomes an error: one message is enough.
+/// A device for training. A GPU's driver that is missing is a panic in Burn, which becomes an
+/// error: one message is enough.
 pub fn silently(kind: DeviceKind) -> Result<Device, TrainError> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -16,7 +16,8 @@ use crate::terminal::{Terminal, counted, duration, thousands};
 /// How many skipped images are listed; the others are counted.
 pub const LISTED: usize = 20;
 
-/// The data sets of files that a command has read, however often it asks for them, and the images that it skipped.
+/// The data sets of files that a command has read, however often it asks for them, and the images
+/// that it skipped.
 pub struct FileSets {
     skip_bad: bool,
     subsets: RefCell<BTreeMap<DataSource, Subsets>>,
@@ -119,7 +120,8 @@ impl FileSets {
 /// Most endings that are named.
 const MOST_ENDINGS: usize = 10;
 
-/// `3 other files passed over: .txt 2, .gif 1`, if there are any, those first of which there are most.
+/// `3 other files passed over: .txt 2, .gif 1`, if there are any, those first of which there are
+/// most.
 pub fn passed_over(listing: &Listing) -> Option<String> {
     let mut endings: Vec<(&str, u64)> = listing
         .passed_over()

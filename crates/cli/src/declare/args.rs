@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use kiln_spec::{Channels, Layout, OutputKind, Preprocess, parse_number, parse_size};
 
-/// Each option has the heading itself: one for the struct would hold for all that a command declares after it.
+/// Each option has the heading itself: one for the struct would hold for all that a command
+/// declares after it.
 const HEADING: &str = "Models of other exporters (docs/third-party.md)";
 
 /// What a model takes and gives, for files that do not say it.
@@ -40,7 +41,8 @@ pub struct DeclarationArgs {
     /// What the output is [default: probabilities where the graph ends in a softmax]
     #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities")]
     pub output: Option<OutputKind>,
-    /// File that says the same as these options [default: the model's name ending in .toml, where it is there]
+    /// File that says the same as these options [default: the model's name ending in .toml, where
+    /// it is there]
     #[arg(help_heading = HEADING, long, value_name = "FILE.toml")]
     pub sidecar: Option<PathBuf>,
 }

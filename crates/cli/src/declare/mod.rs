@@ -119,8 +119,8 @@ impl Declared {
             .join(", ")
     }
 
-    /// Says what to do where a model's file does not say what it needs, or what the file is, where it is part of a model by its
-    /// metadata.
+    /// Says what to do where a model's file does not say what it needs, or what the file is, where
+    /// it is part of a model by its metadata.
     pub fn explain(
         &self,
         error: LoadError,
@@ -183,7 +183,8 @@ pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What a model's file says about it; nothing where it cannot be read, which loading it says better.
+/// What a model's file says about it; nothing where it cannot be read, which loading it says
+/// better.
 pub fn metadata(model: &Path) -> Option<Metadata> {
     kiln_onnx::load(model).ok()?.metadata().ok()
 }

@@ -1,5 +1,5 @@
-//! What a model is run on: images with their place in the order, and their labels where they have any. Nothing is read before
-//! its turn.
+//! What a model is run on: images with their place in the order, and their labels where they have
+//! any. Nothing is read before its turn.
 
 mod labels;
 mod open;
@@ -63,7 +63,8 @@ impl Input {
         }
     }
 
-    /// Whether its path is not UTF-8, so that [`path`](Self::path) has replacement characters in it.
+    /// Whether its path is not UTF-8, so that [`path`](Self::path) has replacement characters in
+    /// it.
     pub fn is_lossy(&self) -> bool {
         matches!(self.path(), Some(Cow::Owned(_)))
     }
@@ -186,7 +187,8 @@ impl Inputs {
         self
     }
 
-    /// Takes the image that has this place, and passes over those before it, which are found, not read. They must be in order.
+    /// Takes the image that has this place, and passes over those before it, which are found, not
+    /// read. They must be in order.
     pub fn take_at(&mut self, index: u64) -> anyhow::Result<Input> {
         for input in self.images.by_ref() {
             let input = input?;

@@ -13,9 +13,9 @@ use super::{Found, Image, Inputs, Labels, Source, Stdin};
 use crate::commands::Context;
 use crate::dataset::{self, Named};
 
-/// Images with labels: a data set by its name, a folder of class folders (of one with subsets its test images), a glob pattern
-/// of images in class folders, a CSV list or one on standard input (`-`), or an IDX file of images with that of its labels
-/// beside it.
+/// Images with labels: a data set by its name, a folder of class folders (of one with subsets its
+/// test images), a glob pattern of images in class folders, a CSV list or one on standard input
+/// (`-`), or an IDX file of images with that of its labels beside it.
 pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow::Result<Inputs> {
     let (path, labels) = (Path::new(data), Labels::new(classes));
     if data == "-" {
@@ -87,9 +87,9 @@ pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow
     Ok(Inputs::of_view(&View::all(dataset)))
 }
 
-/// Images with or without labels, of which only the images count: files, everything in and below folders, what glob patterns
-/// match, CSV lists, IDX files, data sets by their names, and `-` for an image on standard input; then the paths in `list`, one a
-/// line, `-` for standard input.
+/// Images with or without labels, of which only the images count: files, everything in and below
+/// folders, what glob patterns match, CSV lists, IDX files, data sets by their names, and `-` for
+/// an image on standard input; then the paths in `list`, one a line, `-` for standard input.
 pub fn unlabelled(
     arguments: &[std::ffi::OsString],
     list: Option<&Path>,
@@ -342,7 +342,8 @@ fn pattern(
     Ok(std::iter::once(first).chain(files))
 }
 
-/// The labels of an IDX file of images, by MNIST's names: `…-labels-idx1-…` beside `…-images-idx3-…`.
+/// The labels of an IDX file of images, by MNIST's names: `…-labels-idx1-…` beside
+/// `…-images-idx3-…`.
 fn labels_beside(images: &Path) -> anyhow::Result<PathBuf> {
     let name = images
         .file_name()

@@ -30,7 +30,8 @@ impl Source {
         }
     }
 
-    /// A single image, or a pattern of them. The place is its folder: their paths are looked at one by one.
+    /// A single image, or a pattern of them. The place is its folder: their paths are looked at one
+    /// by one.
     pub fn file(path: &Path) -> Self {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -53,8 +54,8 @@ impl Source {
         Self { names, places }
     }
 
-    /// The data sets, and the absolute paths of folders and lists, that the images are taken from. The same whichever way a path
-    /// was written.
+    /// The data sets, and the absolute paths of folders and lists, that the images are taken from.
+    /// The same whichever way a path was written.
     pub fn places(&self) -> &[String] {
         &self.places
     }

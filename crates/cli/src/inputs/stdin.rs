@@ -9,8 +9,8 @@ use crate::interrupt;
 /// How often Ctrl-C is asked for while nothing comes.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Reads standard input on a thread of its own, which may wait there for ever: reading from this fails once the user wants to
-/// stop, also while nothing comes.
+/// Reads standard input on a thread of its own, which may wait there for ever: reading from this
+/// fails once the user wants to stop, also while nothing comes.
 #[derive(Default)]
 pub struct Stdin {
     /// What the thread reads, once it was started.

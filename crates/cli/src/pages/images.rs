@@ -8,7 +8,8 @@ use crate::record::RunRecord;
 use crate::terminal::thousands;
 use crate::{dataset, picture};
 
-/// Why the images that the run's figures are of cannot be shown, if they cannot: numbers of images would mean others.
+/// Why the images that the run's figures are of cannot be shown, if they cannot: numbers of images
+/// would mean others.
 pub fn hidden(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<String>> {
     let source = &record.recipe.data.dataset;
     // A named data set is fetched if need be.

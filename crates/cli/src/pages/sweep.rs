@@ -7,8 +7,8 @@ use super::{fact, footer};
 use crate::sweep::{Metric, Results, groups, runs_table, seeds_table};
 use crate::terminal::{duration, percent, thousands};
 
-/// The comparison of a sweep's runs. `linked` is whether the page lies in the sweep's folder, from where the runs' own
-/// pages can be reached.
+/// The comparison of a sweep's runs. `linked` is whether the page lies in the sweep's folder, from
+/// where the runs' own pages can be reached.
 pub fn sweep(results: &Results, linked: bool) -> anyhow::Result<Page> {
     let mut sections = vec![comparison(results)?];
     if let Some(table) = seeds_table(results) {

@@ -32,8 +32,8 @@ impl fmt::Display for LayerDifference {
     }
 }
 
-/// Runs the file with every layer's value as an output, and compares them with Burn's in order. Nothing if all are
-/// within the tolerance, as when only the softmax after them differs.
+/// Runs the file with every layer's value as an output, and compares them with Burn's in order.
+/// Nothing if all are within the tolerance, as when only the softmax after them differs.
 pub fn first_difference(
     trained: &Trained,
     file: &[u8],

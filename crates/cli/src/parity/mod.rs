@@ -77,7 +77,8 @@ impl Parity {
             .collect()
     }
 
-    /// What an image's scores may differ by, such as `1e-4, or 6.7e-6 of the image's largest score where that is more`.
+    /// What an image's scores may differ by, such as `1e-4, or 6.7e-6 of the image's largest score
+    /// where that is more`.
     pub fn allowed(&self) -> String {
         let Tolerance { absolute, relative } = self.tolerance;
         format!("{absolute:.0e}, or {relative:.1e} of the image's largest score where that is more")
@@ -124,8 +125,9 @@ impl Parity {
     }
 }
 
-/// Runs the same prepared images through Burn and through the exported file on each engine: one by one, in pairs, and
-/// all at once. The models are the file's, loaded with the options, each with its engine.
+/// Runs the same prepared images through Burn and through the exported file on each engine: one by
+/// one, in pairs, and all at once. The models are the file's, loaded with the options, each with
+/// its engine.
 pub fn check(
     trained: &Trained,
     file: &[u8],
@@ -159,7 +161,8 @@ pub fn check(
         };
         let mut outputs = vec![("Burn", reference)];
         for (engine, model) in models {
-            // Not `run`, which refuses scores that are no numbers: those are a difference like any other.
+            // Not `run`, which refuses scores that are no numbers: those are a difference like any
+            // other.
             let runs = chunks().map(|chunk| {
                 Ok(model
                     .run_named(chunk, chunk.len() / size)?

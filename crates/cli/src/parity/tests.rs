@@ -178,8 +178,8 @@ fn a_file_that_computes_something_else_fails_and_names_the_first_layer() {
     }
 }
 
-/// Every kind of layer, with settings at which implementations tend to differ: uneven padding, windows that do not fit,
-/// sizes that do not divide.
+/// Every kind of layer, with settings at which implementations tend to differ: uneven padding,
+/// windows that do not fit, sizes that do not divide.
 const LAYERS: [&str; 25] = [
     r#"{ type = "conv2d", filters = 3, kernel_size = [3, 4], strides = 2, padding = "same" }"#,
     r#"{ type = "conv2d", filters = 4, kernel_size = [2, 3], dilation_rate = [2, 3], padding = "same" }"#,

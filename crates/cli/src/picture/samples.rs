@@ -57,7 +57,8 @@ fn blank() -> Tile {
     }
 }
 
-/// Training images, each in a row: as the model would see it unchanged, and in each of the first epochs.
+/// Training images, each in a row: as the model would see it unchanged, and in each of the first
+/// epochs.
 pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
     let record = recipe.preprocessing();
     // Colours in the order that pictures have.

@@ -11,9 +11,9 @@ use crate::commands::Context;
 use crate::inputs::Inputs;
 use crate::terminal::counted;
 
-/// Opens the predictions of a model, of its file and loaded, on some images: anew or, with `--resume`, behind the lines that are
-/// there, each of which must be of the image that has its place, and of which `each` hears. Returns the images that have no line
-/// yet.
+/// Opens the predictions of a model, of its file and loaded, on some images: anew or, with
+/// `--resume`, behind the lines that are there, each of which must be of the image that has its
+/// place, and of which `each` hears. Returns the images that have no line yet.
 pub fn begin(
     path: &Path,
     (file, model): (&Path, &Model),

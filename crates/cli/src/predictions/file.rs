@@ -15,8 +15,9 @@ use crate::named::Named;
 pub type PredictionsFile = Writer<Box<dyn std::io::Write>>;
 
 impl PredictionsFile {
-    /// To a file or, for `-`, to standard output, anew; or, to `resume`, behind the whole lines that are there, each of which
-    /// `each` hears of. A last line that was cut off is dropped. Returns how many lines are there already too.
+    /// To a file or, for `-`, to standard output, anew; or, to `resume`, behind the whole lines
+    /// that are there, each of which `each` hears of. A last line that was cut off is dropped.
+    /// Returns how many lines are there already too.
     pub fn open(
         path: &Path,
         origin: &Origin,

@@ -76,7 +76,8 @@ impl Origin {
         Ok(write_atomically(&Self::path(predictions), &json)?)
     }
 
-    /// That the predictions in a file have this origin. The images themselves are compared as they are gone through.
+    /// That the predictions in a file have this origin. The images themselves are compared as they
+    /// are gone through.
     pub fn check(&self, predictions: &Path) -> anyhow::Result<()> {
         let (file, path) = (predictions.display(), Self::path(predictions));
         let over = "write to another file, or leave out --resume to start over";

@@ -16,16 +16,17 @@ const LONGEST: usize = 40;
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A header and lines of `index`, `path`, `label`, `predicted`, `probability`, the probability of each class (`p_…`) and, of a
-    /// model that outputs logits, these (`logit_…`).
+    /// A header and lines of `index`, `path`, `label`, `predicted`, `probability`, the probability
+    /// of each class (`p_…`) and, of a model that outputs logits, these (`logit_…`).
     Csv,
-    /// A JSON object a line, with the same names; `probabilities` and `logits` in the order of the classes.
+    /// A JSON object a line, with the same names; `probabilities` and `logits` in the order of the
+    /// classes.
     JsonLines,
 }
 
 impl Format {
-    /// By the ending of a file's name; CSV where there is none, as of devices and pipes. Another ending is an error, since the
-    /// file would not be what it is called.
+    /// By the ending of a file's name; CSV where there is none, as of devices and pipes. Another
+    /// ending is an error, since the file would not be what it is called.
     pub fn of(path: &Path) -> Result<Self, String> {
         let Some(ending) = path.extension() else {
             return Ok(Self::Csv);
@@ -138,8 +139,9 @@ pub struct Row<'a> {
     pub probability: f32,
     /// The probability of each class.
     pub probabilities: std::borrow::Cow<'a, [f32]>,
-    /// The score of each class where the model outputs logits; empty where it outputs probabilities. What is measured from
-    /// these again is what was measured from them at first, to the last bit.
+    /// The score of each class where the model outputs logits; empty where it outputs
+    /// probabilities. What is measured from these again is what was measured from them at first, to
+    /// the last bit.
     #[serde(default, skip_serializing_if = "<[f32]>::is_empty")]
     pub logits: std::borrow::Cow<'a, [f32]>,
 }
@@ -180,8 +182,8 @@ impl Row<'_> {
     }
 }
 
-/// Writes lines; what it has is flushed every few dozen lines or, with [`flush_every`](Self::flush_every), more often, and at the
-/// end by [`finish`](Self::finish).
+/// Writes lines; what it has is flushed every few dozen lines or, with
+/// [`flush_every`](Self::flush_every), more often, and at the end by [`finish`](Self::finish).
 pub struct Writer<W: Write> {
     format: Format,
     columns: Columns,
@@ -271,7 +273,8 @@ impl<W: Write> Writer<W> {
     }
 
     fn record<'a>(&mut self, fields: impl Iterator<Item = &'a str>) -> io::Result<()> {
-        // Fields go through csv's own quoting; the writer has nothing of its own left when it is dropped.
+        // Fields go through csv's own quoting; the writer has nothing of its own left when it is
+        // dropped.
         let mut line = csv::Writer::from_writer(Vec::with_capacity(256));
         line.write_record(fields)?;
         self.out

@@ -33,7 +33,8 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// Loads a model. ONNX Runtime's library is loaded before the clock starts: once for all models of a process.
+    /// Loads a model. ONNX Runtime's library is loaded before the clock starts: once for all models
+    /// of a process.
     pub fn load(
         title: String,
         path: &Path,

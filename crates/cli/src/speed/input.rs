@@ -21,7 +21,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Images of random pixels, prepared as the model prepares images: values are in the range that it was made for.
+    /// Images of random pixels, prepared as the model prepares images: values are in the range that
+    /// it was made for.
     pub fn random(model: &Model, images: usize) -> anyhow::Result<Self> {
         let preprocessor = model.preprocessor();
         let size = preprocessor.len();

@@ -98,7 +98,8 @@ impl Share {
         Self::Calls(AtomicUsize::new(number))
     }
 
-    /// Whether a caller that has made so many calls since the turn began is to make another, which then counts as made.
+    /// Whether a caller that has made so many calls since the turn began is to make another, which
+    /// then counts as made.
     fn take(&self, made: usize, start: Instant) -> bool {
         match self {
             Self::Time(time) => made == 0 || start.elapsed() < *time,
@@ -127,7 +128,8 @@ impl Runs {
         }
     }
 
-    /// A tenth of all that is wanted, and of calls no fewer than there are callers, or what is left of it.
+    /// A tenth of all that is wanted, and of calls no fewer than there are callers, or what is left
+    /// of it.
     fn share(&self, plan: &Plan) -> Share {
         match plan.length {
             Length::Time(time) => Share::Time(time / TURNS),

@@ -54,7 +54,8 @@ pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {
     Table::new(header, cells, settings.len())
 }
 
-/// Mean and spread over the seeds, one line per group, the best mean first; nothing if no group has several runs.
+/// Mean and spread over the seeds, one line per group, the best mean first; nothing if no group has
+/// several runs.
 pub fn seeds_table(results: &Results) -> Option<Table> {
     let mut groups = groups(results);
     if groups.iter().all(|group| group.rows.len() < 2) {

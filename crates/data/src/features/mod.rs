@@ -1,8 +1,9 @@
 //! Features of samples, computed once and kept in a file.
 //!
-//! A file holds a header and then one row of f32 per sample, little-endian, in the order of the samples. The header has
-//! the key that the features were computed by, and how many rows are done; it is brought up to date after the rows have
-//! reached the disk, so that an interruption loses at most the rows of one [`append`](FeatureWriter::append).
+//! A file holds a header and then one row of f32 per sample, little-endian, in the order of the
+//! samples. The header has the key that the features were computed by, and how many rows are done;
+//! it is brought up to date after the rows have reached the disk, so that an interruption loses at
+//! most the rows of one [`append`](FeatureWriter::append).
 
 mod error;
 mod header;
@@ -29,7 +30,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// Opens a file if it is there, complete, and has this key and size; else there is nothing to open.
+    /// Opens a file if it is there, complete, and has this key and size; else there is nothing to
+    /// open.
     pub fn open(
         path: &Path,
         key: FeatureKey,
@@ -62,8 +64,8 @@ impl Features {
             return Ok(None);
         }
         #[expect(unsafe_code, reason = "memory-mapping is unsafe by nature")]
-        // SAFETY: the file must not be truncated while it is mapped. kiln writes these files under an exclusive lock,
-        // which the shared lock held as long as the map rules out.
+        // SAFETY: the file must not be truncated while it is mapped. kiln writes these files under
+        // an exclusive lock, which the shared lock held as long as the map rules out.
         let map =
             unsafe { Mmap::map(&file) }.map_err(|error| FeatureError::io("map", path, error))?;
         Ok(Some(Self {

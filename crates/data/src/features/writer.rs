@@ -16,8 +16,8 @@ pub struct FeatureWriter {
 }
 
 impl FeatureWriter {
-    /// Opens the file for writing. Rows of the same key and size that are there already are kept, anything else is
-    /// replaced. Waits while another process writes the same file.
+    /// Opens the file for writing. Rows of the same key and size that are there already are kept,
+    /// anything else is replaced. Waits while another process writes the same file.
     pub fn open(
         path: &Path,
         key: FeatureKey,

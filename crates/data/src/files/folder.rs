@@ -25,12 +25,13 @@ pub enum Folder {
     },
 }
 
-/// Finds the images of a folder: those in a folder for each class, at any depth, or in such folders within `train`, `val`
-/// and `test`.
+/// Finds the images of a folder: those in a folder for each class, at any depth, or in such folders
+/// within `train`, `val` and `test`.
 ///
 /// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, which are counted
-/// ([`Listing::passed_over`]), and hidden files and folders, are passed over. Classes are sorted by name, files by path. A folder `train` divides the data set unless images lie in it directly: then it is a
-/// class like the others.
+/// ([`Listing::passed_over`]), and hidden files and folders, are passed over. Classes are sorted by
+/// name, files by path. A folder `train` divides the data set unless images lie in it directly:
+/// then it is a class like the others.
 pub fn folder(root: &Path) -> Result<Folder, FilesError> {
     let folders = folders(root)?;
     let train = root.join("train");
@@ -105,8 +106,8 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
     Ok(listing)
 }
 
-/// The images in and below a folder, at any depth, each folder's sorted by name: the order of [`folder`]'s files. Found as they
-/// are asked for.
+/// The images in and below a folder, at any depth, each folder's sorted by name: the order of
+/// [`folder`]'s files. Found as they are asked for.
 pub fn images_below(root: &Path) -> impl Iterator<Item = Result<PathBuf, FilesError>> + use<> {
     let image =
         |entry: &walkdir::DirEntry| entry.file_type().is_file() && is_image_name(entry.path());

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::hex::Hex;
 use crate::image::Image;
 
-/// Bytes of pixels that a data set of files keeps decoded: 1 GiB. Images beyond it are decoded anew every time.
+/// Bytes of pixels that a data set of files keeps decoded: 1 GiB. Images beyond it are decoded anew
+/// every time.
 const KEPT_BYTES: u64 = 1 << 30;
 
 /// Image files that could all be read.

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use super::{FilesError, Listing};
 use crate::hex::Hex;
 
-/// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns, among them `path`, and
-/// `label`, the name of the class, if it has labels. Other columns are passed over. However long the list, memory is flat.
+/// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns,
+/// among them `path`, and `label`, the name of the class, if it has labels. Other columns are
+/// passed over. However long the list, memory is flat.
 pub struct ListReader<R> {
     /// What messages call the list.
     name: PathBuf,
@@ -107,7 +108,8 @@ impl<R: Read> Iterator for ListReader<R> {
     }
 }
 
-/// Reads a list with labels whole; paths are relative to it. Classes are sorted by name, files as they are listed.
+/// Reads a list with labels whole; paths are relative to it. Classes are sorted by name, files as
+/// they are listed.
 pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let entries = ListReader::open(path)?;
     if !entries.has_labels() {
@@ -169,7 +171,8 @@ pub fn list_checksum(path: &Path) -> Result<String, FilesError> {
     Ok(Hex(&Sha256::digest(bytes)).to_string())
 }
 
-/// What is wrong with a first line that has no column `path`, and what to do: it may be that of an image already.
+/// What is wrong with a first line that has no column `path`, and what to do: it may be that of an
+/// image already.
 fn no_columns(header: &csv::StringRecord) -> String {
     let found = header.iter().collect::<Vec<_>>().join(",");
     let advice = if header.iter().any(|field| is_image_name(Path::new(field))) || found.is_empty() {

@@ -54,8 +54,9 @@ impl Listing {
         &self.classes
     }
 
-    /// Files in class folders that are no images by their names: how many of each ending, which is in small letters without its
-    /// dot, and empty for names without one. Hidden files do not count, and a list has none.
+    /// Files in class folders that are no images by their names: how many of each ending, which is
+    /// in small letters without its dot, and empty for names without one. Hidden files do not
+    /// count, and a list has none.
     pub const fn passed_over(&self) -> &BTreeMap<String, u64> {
         &self.passed_over
     }

@@ -1,5 +1,5 @@
-//! Data sets of image files: found ([`Listing`]), then read once as a whole ([`Listing::read`]), then decoded as they
-//! are needed.
+//! Data sets of image files: found ([`Listing`]), then read once as a whole ([`Listing::read`]),
+//! then decoded as they are needed.
 
 mod error;
 mod folder;

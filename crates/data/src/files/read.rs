@@ -20,9 +20,10 @@ pub struct ReadFiles {
 }
 
 impl Listing {
-    /// Reads and decodes every file, on all threads of rayon's pool, so that what cannot be read is known before work
-    /// begins: that is an error unless `skip_bad` says to leave such images out. `progress` hears of every file. The first
-    /// 1 GiB of pixels is kept decoded; memory stays flat beyond.
+    /// Reads and decodes every file, on all threads of rayon's pool, so that what cannot be read is
+    /// known before work begins: that is an error unless `skip_bad` says to leave such images out.
+    /// `progress` hears of every file. The first 1 GiB of pixels is kept decoded; memory stays flat
+    /// beyond.
     pub fn read(
         self,
         skip_bad: bool,

@@ -46,7 +46,8 @@ pub enum IdxError {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Bytes of header and values together, uncompressed; of the header alone where that is cut short.
+        /// Bytes of header and values together, uncompressed; of the header alone where that is cut
+        /// short.
         expected: u64,
         /// Bytes found.
         found: u64,

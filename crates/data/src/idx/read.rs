@@ -20,7 +20,8 @@ pub struct IdxArray {
 
 /// Reads an IDX file of unsigned bytes, plain or gzip; the content tells which, not the name.
 ///
-/// The file must hold exactly what its header announces. No more memory is taken than the file fills.
+/// The file must hold exactly what its header announces. No more memory is taken than the file
+/// fills.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray, IdxError> {
     let path = path.as_ref();
     let io = |reason| IdxError::Read {
@@ -37,8 +38,8 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray, IdxError> {
     }
 }
 
-/// Whether a file begins as an IDX file of images does, plain or gzip: three or four axes of unsigned bytes. Pipes are not
-/// touched.
+/// Whether a file begins as an IDX file of images does, plain or gzip: three or four axes of
+/// unsigned bytes. Pipes are not touched.
 pub fn is_idx(path: &Path) -> bool {
     if !path.is_file() {
         return false;

@@ -17,7 +17,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch of the samples with these numbers in the data set; the order says only whether they are for training.
+    /// The batch of the samples with these numbers in the data set; the order says only whether
+    /// they are for training.
     pub(super) fn prepare(
         samples: &Samples,
         indices: &[u32],

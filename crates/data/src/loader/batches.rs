@@ -9,7 +9,8 @@ use std::thread::{Builder, JoinHandle, available_parallelism};
 use super::{Batch, Order};
 use crate::{DataError, Samples};
 
-/// Number of batches that a thread keeps ready: enough to even out a slow one, few enough to take little memory.
+/// Number of batches that a thread keeps ready: enough to even out a slow one, few enough to take
+/// little memory.
 const READY: usize = 4;
 
 /// Most threads: beyond these, memory for batches grows and a training step no longer does.
@@ -17,8 +18,9 @@ const MAX_THREADS: usize = 8;
 
 /// The batches of a [`Loader`](crate::Loader), in order.
 ///
-/// Threads prepare a few batches ahead: one where samples are copied, one per core where images are decoded or augmented.
-/// After an error there are no more batches. Dropping the iterator ends the threads.
+/// Threads prepare a few batches ahead: one where samples are copied, one per core where images are
+/// decoded or augmented. After an error there are no more batches. Dropping the iterator ends the
+/// threads.
 #[derive(Debug)]
 pub struct Batches {
     /// Thread `i` of `n` prepares batches `i`, `i + n`, `i + 2n`, …
@@ -114,7 +116,8 @@ impl Iterator for Batches {
             }
             return Some(batch);
         }
-        // The thread is done, and with it all are. A panic of it must not look like the end of the data.
+        // The thread is done, and with it all are. A panic of it must not look like the end of the
+        // data.
         let thread = worker.thread.take();
         if let Some(Err(panic)) = thread.map(JoinHandle::join) {
             resume_unwind(panic);

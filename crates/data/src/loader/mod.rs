@@ -22,7 +22,8 @@ pub struct Loader {
 impl Loader {
     /// A loader of batches of `batch_size` samples; the last batch has what is left.
     ///
-    /// The first sample is prepared as a trial, so that images that do not fit the record are found here.
+    /// The first sample is prepared as a trial, so that images that do not fit the record are found
+    /// here.
     pub fn new(samples: Samples, batch_size: usize, order: Order) -> Result<Self, DataError> {
         if batch_size == 0 {
             return Err(DataError::BatchSize);

@@ -9,8 +9,8 @@ use crate::random::{Use, generator};
 pub enum Order {
     /// As in the view: for validation and evaluation. Images are never augmented.
     Sequential,
-    /// A random order (Fisher–Yates) that depends on the seed, the epoch and the number of samples alone, and is the
-    /// same on every platform: the random numbers are a `ChaCha8` stream.
+    /// A random order (Fisher–Yates) that depends on the seed, the epoch and the number of samples
+    /// alone, and is the same on every platform: the random numbers are a `ChaCha8` stream.
     Shuffled {
         /// The seed of the whole training.
         seed: u64,

@@ -29,7 +29,8 @@ impl Tile {
     }
 }
 
-/// Tiles row by row in so many columns. Small ones are enlarged by whole factors, so that every pixel is seen as a square.
+/// Tiles row by row in so many columns. Small ones are enlarged by whole factors, so that every
+/// pixel is seen as a square.
 pub fn grid(tiles: &[Tile], columns: usize) -> Result<Picture, EvalError> {
     let layout = Layout::new(tiles, columns)?;
     let mut shapes = Vec::new();

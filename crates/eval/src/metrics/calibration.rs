@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 /// Number of bins, as in Guo et al. 2017.
 const BINS: usize = 15;
 
-/// How far a model's confidence, the probability of the predicted class, lies from its accuracy: the expected calibration error
-/// of Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", 2017.
+/// How far a model's confidence, the probability of the predicted class, lies from its accuracy:
+/// the expected calibration error of Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern
+/// Neural Networks", 2017.
 ///
-/// Images are put into 15 bins of equal width by their confidence, the m-th from `(m - 1) / 15` (exclusive) to `m / 15`
-/// (inclusive). The error is `sum over bins of n_m / n * |accuracy_m - confidence_m|`.
+/// Images are put into 15 bins of equal width by their confidence, the m-th from `(m - 1) / 15`
+/// (exclusive) to `m / 15` (inclusive). The error is `sum over bins of n_m / n * |accuracy_m -
+/// confidence_m|`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Expected calibration error, 0 to 1.

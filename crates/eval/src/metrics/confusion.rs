@@ -7,7 +7,8 @@ use crate::EvalError;
 /// Most classes that a confusion matrix is kept for: its counts then take 2 GiB.
 pub const MAX_CLASSES: usize = 16_384;
 
-/// Counts of images by true class (row) and predicted class (column), as scikit-learn's `confusion_matrix`.
+/// Counts of images by true class (row) and predicted class (column), as scikit-learn's
+/// `confusion_matrix`.
 ///
 /// Square, with at least one class. Written by serde as a list of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,8 @@ impl ConfusionMatrix {
         self.counts.chunks_exact(self.classes)
     }
 
-    /// Number of images of class `truth` that were predicted as `predicted`; `None` outside the classes.
+    /// Number of images of class `truth` that were predicted as `predicted`; `None` outside the
+    /// classes.
     pub fn get(&self, truth: usize, predicted: usize) -> Option<u64> {
         self.rows().nth(truth)?.get(predicted).copied()
     }
@@ -81,7 +83,8 @@ impl ConfusionMatrix {
         sums
     }
 
-    /// The `n` most frequent mistakes, most frequent first, then by class; those that never happened are left out.
+    /// The `n` most frequent mistakes, most frequent first, then by class; those that never
+    /// happened are left out.
     pub fn most_confused(&self, n: usize) -> Vec<Confusion> {
         let mut mistakes: Vec<Confusion> = self
             .rows()

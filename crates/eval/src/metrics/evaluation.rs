@@ -11,8 +11,8 @@ pub struct Evaluation {
     pub images: u64,
     /// Share of images whose class was predicted, 0 to 1.
     pub accuracy: f64,
-    /// Share of images whose class is among the [`TOP_K`](crate::TOP_K) largest outputs, 0 to 1; `None` where there
-    /// are no more classes than that, since then it says nothing.
+    /// Share of images whose class is among the [`TOP_K`](crate::TOP_K) largest outputs, 0 to 1;
+    /// `None` where there are no more classes than that, since then it says nothing.
     pub top5_accuracy: Option<f64>,
     /// The same for another number of outputs, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,10 +9,12 @@ use crate::logits::{argmax, confidence, cross_entropy, rank};
 /// The `k` of [`Evaluation::top5_accuracy`].
 pub const TOP_K: usize = 5;
 
-/// How far above 1 a probability may be, and how far from 1 a row's sum. Softmax in half precision stays within.
+/// How far above 1 a probability may be, and how far from 1 a row's sum. Softmax in half precision
+/// stays within.
 const PROBABILITY_SLACK: f64 = 1e-2;
 
-/// Probabilities are clipped to `CLIP..=1 - CLIP` before the logarithm, as Keras does (`keras.config.epsilon()`).
+/// Probabilities are clipped to `CLIP..=1 - CLIP` before the logarithm, as Keras does
+/// (`keras.config.epsilon()`).
 const CLIP: f64 = 1e-7;
 
 /// Adds up what a classifier predicts, batch by batch, and makes an [`Evaluation`] of it.
@@ -38,7 +40,8 @@ enum Output {
 }
 
 impl Evaluator {
-    /// For a model with one output per label; `labels` are the classes' names, in the order of the outputs.
+    /// For a model with one output per label; `labels` are the classes' names, in the order of the
+    /// outputs.
     pub fn new(labels: Vec<String>) -> Result<Self, EvalError> {
         let confusion = ConfusionMatrix::zeros(labels.len())?;
         let calibration = CalibrationSums::default();
@@ -62,16 +65,17 @@ impl Evaluator {
         }
     }
 
-    /// Adds a batch: `logits` is row-major `[images, classes]`, all finite; `truth` has one class index per image.
+    /// Adds a batch: `logits` is row-major `[images, classes]`, all finite; `truth` has one class
+    /// index per image.
     pub fn push(&mut self, logits: &[f32], truth: &[u32]) -> Result<(), EvalError> {
         self.push_batch(logits, truth, Output::Logits)
     }
 
-    /// Adds a batch of a model that ends with softmax: `probabilities` is row-major `[images, classes]`, each row
-    /// adding up to 1; `truth` has one class index per image.
+    /// Adds a batch of a model that ends with softmax: `probabilities` is row-major `[images,
+    /// classes]`, each row adding up to 1; `truth` has one class index per image.
     ///
-    /// The loss follows Keras: rows are divided by their sum and clipped to `1e-7..=1 - 1e-7`, so that one image's
-    /// loss is at most 16.1. From logits the loss has no such limit and is exact.
+    /// The loss follows Keras: rows are divided by their sum and clipped to `1e-7..=1 - 1e-7`, so
+    /// that one image's loss is at most 16.1. From logits the loss has no such limit and is exact.
     pub fn push_probabilities(
         &mut self,
         probabilities: &[f32],
@@ -80,7 +84,8 @@ impl Evaluator {
         self.push_batch(probabilities, truth, Output::Probabilities)
     }
 
-    /// Adds what another evaluator of the same classes has seen, as if its batches had been given to this one.
+    /// Adds what another evaluator of the same classes has seen, as if its batches had been given
+    /// to this one.
     pub fn merge(&mut self, other: &Self) -> Result<(), EvalError> {
         let k = |evaluator: &Self| evaluator.asked.map(|(k, _)| k);
         if self.labels != other.labels || k(self) != k(other) {

@@ -3,7 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// Keeps the `limit` things of the highest probability of all that are shown to it; of equals the first.
+/// Keeps the `limit` things of the highest probability of all that are shown to it; of equals the
+/// first.
 #[derive(Debug, Clone)]
 pub struct MostConfident<T> {
     limit: usize,

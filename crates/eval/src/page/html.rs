@@ -76,7 +76,8 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
     let is_gap = |row: &[String]| row.iter().all(String::is_empty);
     let rows: Vec<_> = table.rows.iter().enumerate().collect();
     html! {
-        // Wide tables scroll by themselves; those who use the keyboard must be able to reach them for that.
+        // Wide tables scroll by themselves; those who use the keyboard must be able to reach them
+        // for that.
         div.wide tabindex="0" role="region" aria-label="table" {
             table {
                 thead { tr { @for (column, cell) in table.header.iter().enumerate() {
@@ -101,8 +102,9 @@ fn table(table: &Table, links: &[Option<String>]) -> Markup {
 }
 
 fn figure(figure: &Figure) -> Markup {
-    // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen it does not grow much.
-    // In twentieths of its width. Images are known when they are small, letters only when they are large enough.
+    // On a phone a picture shrinks as far as it can be read, and scrolls beyond; on a large screen
+    // it does not grow much. In twentieths of its width. Images are known when they are small,
+    // letters only when they are large enough.
     let ([least, most], class) = if figure.picture.has_images() {
         ([7, 12], "picture images")
     } else {

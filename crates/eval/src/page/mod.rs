@@ -1,4 +1,5 @@
-//! A page of tables and pictures as one HTML file: no script, nothing fetched, readable on paper and on a phone.
+//! A page of tables and pictures as one HTML file: no script, nothing fetched, readable on paper
+//! and on a phone.
 
 mod html;
 mod pictures;

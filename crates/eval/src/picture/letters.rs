@@ -6,8 +6,8 @@ use epaint_default_fonts::UBUNTU_LIGHT;
 use tiny_skia::{Path, PathBuilder};
 use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
-/// A line of text, from (0, 0) to the right on its baseline, `size` pixels high; and how wide it is. Nothing is drawn of
-/// spaces.
+/// A line of text, from (0, 0) to the right on its baseline, `size` pixels high; and how wide it
+/// is. Nothing is drawn of spaces.
 pub fn outline(text: &str, size: f32) -> (Option<Path>, f32) {
     let face = face();
     let scale = size / f32::from(face.units_per_em());

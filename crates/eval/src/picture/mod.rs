@@ -55,8 +55,9 @@ impl Picture {
         svg::write(self)
     }
 
-    /// As a PNG file. Plots have two pixels for each of the drawing's, so that they are sharp on paper and on dense screens;
-    /// letters are those of a font with Latin, Greek and Cyrillic, others become `?` in a box.
+    /// As a PNG file. Plots have two pixels for each of the drawing's, so that they are sharp on
+    /// paper and on dense screens; letters are those of a font with Latin, Greek and Cyrillic,
+    /// others become `?` in a box.
     pub fn to_png(&self) -> Result<Vec<u8>, EvalError> {
         png::write(self)
     }

@@ -12,7 +12,8 @@ use super::{Anchor, Color, Paint, Shape, Text};
 
 type Done = Result<(), DrawingErrorKind<Infallible>>;
 
-/// A backend of the plotting library that keeps what it is told to draw. It knows no transparency but the whole one.
+/// A backend of the plotting library that keeps what it is told to draw. It knows no transparency
+/// but the whole one.
 pub(crate) struct Recorder<'a> {
     size: [u32; 2],
     shapes: &'a mut Vec<Shape>,

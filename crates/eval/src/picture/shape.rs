@@ -1,4 +1,5 @@
-//! What pictures are made of. Positions are pixels from the upper left corner, to the right and down.
+//! What pictures are made of. Positions are pixels from the upper left corner, to the right and
+//! down.
 
 /// Red, green and blue.
 pub(crate) type Color = [u8; 3];

@@ -12,8 +12,9 @@ pub(super) struct Axis {
     pub ticks: Ticks,
 }
 
-/// The values with a little room around them; some range where there are none or all are equal. What spans less than
-/// the share `least` of the largest value is given that much, since its ticks would need long labels.
+/// The values with a little room around them; some range where there are none or all are equal.
+/// What spans less than the share `least` of the largest value is given that much, since its ticks
+/// would need long labels.
 pub(super) fn roomy(values: impl Iterator<Item = f64>, least: f64) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
         (l.min(v), h.max(v))

@@ -54,7 +54,8 @@ pub(super) fn text(
         .pos(Pos::new(horizontal, vertical))
 }
 
-/// About how wide text `pixels` high will be, in pixels. The viewer chooses the font, so nobody knows exactly.
+/// About how wide text `pixels` high will be, in pixels. The viewer chooses the font, so nobody
+/// knows exactly.
 pub(super) fn width(text: &str, pixels: f64) -> i32 {
     let ems: f64 = text
         .chars()

@@ -65,8 +65,8 @@ fn drawable(value: f64) -> bool {
     value.abs() <= f64::from(f32::MAX)
 }
 
-/// Points on a common axis, one row per label; of several values also the mean and a line from the smallest to the
-/// largest, and reference figures as diamonds.
+/// Points on a common axis, one row per label; of several values also the mean and a line from the
+/// smallest to the largest, and reference figures as diamonds.
 pub fn plot_comparison(comparison: &Comparison<'_>) -> Result<Picture, EvalError> {
     if comparison.rows.is_empty() {
         return Err(EvalError::Empty {

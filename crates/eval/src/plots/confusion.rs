@@ -8,11 +8,13 @@ use crate::{ConfusionMatrix, EvalError, Picture};
 /// Longest label on an axis, in characters.
 const MAX_LABEL: usize = 16;
 
-/// The matrix as a heat map, rows true and columns predicted classes; `labels` are the classes' names.
+/// The matrix as a heat map, rows true and columns predicted classes; `labels` are the classes'
+/// names.
 ///
-/// Cells show counts or, `normalised`, shares of the true class, each row adding up to 1 (a row without images is 0).
-/// Beyond 30 classes there are no numbers, and shades follow the square root of the value, so that rare mistakes are
-/// seen; the scale beside the matrix has the same shades. Beyond about 50 classes not every label is drawn.
+/// Cells show counts or, `normalised`, shares of the true class, each row adding up to 1 (a row
+/// without images is 0). Beyond 30 classes there are no numbers, and shades follow the square root
+/// of the value, so that rare mistakes are seen; the scale beside the matrix has the same shades.
+/// Beyond about 50 classes not every label is drawn.
 pub fn plot_confusion<S: AsRef<str>>(
     confusion: &ConfusionMatrix,
     labels: &[S],

@@ -48,7 +48,8 @@ impl Curve {
 
 /// Loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
 ///
-/// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and infinite values leave a gap.
+/// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and
+/// infinite values leave a gap.
 pub fn plot_curves(epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, EvalError> {
     draw(&[Curve::Loss, Curve::Accuracy], epochs, best)
 }

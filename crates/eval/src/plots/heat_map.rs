@@ -74,7 +74,8 @@ impl<'a> HeatMap<'a> {
         self.labels.len() <= MAX_NUMBERED
     }
 
-    /// The shade of a share of the largest value. Where no number tells, the square root lets rare mistakes be seen.
+    /// The shade of a share of the largest value. Where no number tells, the square root lets rare
+    /// mistakes be seen.
     fn shade(&self, share: f64) -> RGBColor {
         shade(if self.is_numbered() {
             share

@@ -13,9 +13,10 @@ use crate::{Calibration, EvalError, Picture};
 /// Width and height of one panel: the square within has sides of about the same length.
 const PANEL: (u32, u32) = (440, 420);
 
-/// The reliability diagram of Guo et al. 2017, 880 x 464 pixels. Left, for each bin of confidence that has images, their
-/// accuracy at their mean confidence, and a line to perfect calibration, where a model is exactly as sure as it is right: points below
-/// the diagonal are of one that is too sure. Right, the share of all images in each bin.
+/// The reliability diagram of Guo et al. 2017, 880 x 464 pixels. Left, for each bin of confidence
+/// that has images, their accuracy at their mean confidence, and a line to perfect calibration,
+/// where a model is exactly as sure as it is right: points below the diagonal are of one that is
+/// too sure. Right, the share of all images in each bin.
 pub fn plot_reliability(calibration: &Calibration) -> Result<Picture, EvalError> {
     let images: u64 = calibration.bins.iter().map(|bin| bin.images).sum();
     if images == 0 {

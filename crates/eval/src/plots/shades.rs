@@ -1,4 +1,5 @@
-//! From a share of 0 to 1 to a colour: white to dark blue, ordered by lightness, so that it reads in grey too.
+//! From a share of 0 to 1 to a colour: white to dark blue, ordered by lightness, so that it reads
+//! in grey too.
 
 use plotters::style::RGBColor;
 

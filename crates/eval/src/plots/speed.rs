@@ -129,7 +129,8 @@ impl Panel<'_, '_> {
         Axis { range, ticks }
     }
 
-    /// Draws the first of two values as points with a line through them, and a line from it to the second.
+    /// Draws the first of two values as points with a line through them, and a line from it to the
+    /// second.
     fn draw<Y>(&self, y: Y, of: impl Fn(&Latency) -> [f64; 2]) -> Drawn
     where
         Y: Ranged<ValueType = f64, FormatOption = NoDefaultFormatting> + ValueFormatter<f64>,

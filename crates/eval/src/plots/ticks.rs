@@ -10,7 +10,8 @@ pub(super) struct Ticks {
 }
 
 impl Ticks {
-    /// At most about `wanted` ticks from `low` to `high`, which are finite and apart by more than rounding.
+    /// At most about `wanted` ticks from `low` to `high`, which are finite and apart by more than
+    /// rounding.
     pub fn new(low: f64, high: f64, wanted: u32) -> Self {
         Self::with_step(low, high, nice((high - low) / f64::from(wanted)))
     }

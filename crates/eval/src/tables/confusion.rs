@@ -5,14 +5,16 @@ use super::style::{MAX_LABEL, text_table};
 use crate::text::shown;
 use crate::{ConfusionMatrix, EvalError};
 
-/// Longest label above a column: as long as the count of a large data set, so that labels hardly widen the table.
+/// Longest label above a column: as long as the count of a large data set, so that labels hardly
+/// widen the table.
 const MAX_COLUMN_LABEL: usize = 8;
 
 /// Most kinds of mistakes that are listed in place of a matrix.
 const MISTAKES: usize = 20;
 
-/// Counts by true class (rows) and predicted class (columns); `labels` are the classes' names. For more than 20 classes, which
-/// no terminal is wide enough for, a list of the most frequent mistakes, at most 20; empty where there are none.
+/// Counts by true class (rows) and predicted class (columns); `labels` are the classes' names. For
+/// more than 20 classes, which no terminal is wide enough for, a list of the most frequent
+/// mistakes, at most 20; empty where there are none.
 pub fn confusion_table<S: AsRef<str>>(
     confusion: &ConfusionMatrix,
     labels: &[S],

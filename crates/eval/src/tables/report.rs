@@ -7,8 +7,8 @@ use crate::{Average, ClassMetrics, Evaluation};
 
 /// Precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
 ///
-/// Laid out as scikit-learn's `classification_report(..., digits=4)`. Of more than 20 classes, those that no image is of and none
-/// was taken for are left out; the averages are over all.
+/// Laid out as scikit-learn's `classification_report(..., digits=4)`. Of more than 20 classes,
+/// those that no image is of and none was taken for are left out; the averages are over all.
 pub fn classification_report(evaluation: &Evaluation) -> String {
     let predicted = evaluation.confusion.predicted();
     let all = evaluation.classes.len() <= FEW_CLASSES;

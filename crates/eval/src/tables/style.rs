@@ -1,4 +1,5 @@
-//! The one look of all tables: a line under the header and nothing else, as scikit-learn's reports have it.
+//! The one look of all tables: a line under the header and nothing else, as scikit-learn's reports
+//! have it.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
@@ -10,9 +11,9 @@ const LOOK: TableStyle =
 /// Longest label that a table shows, in characters; [`shown`] cuts it.
 pub const MAX_LABEL: usize = 32;
 
-/// A table of words and numbers as text: the columns from number `first_number` on, counted from 0, are right-aligned,
-/// those before left-aligned. No trailing blanks, no line break at the end. What would break a line or mislead a terminal is
-/// replaced, as by [`shown`].
+/// A table of words and numbers as text: the columns from number `first_number` on, counted from 0,
+/// are right-aligned, those before left-aligned. No trailing blanks, no line break at the end. What
+/// would break a line or mislead a terminal is replaced, as by [`shown`].
 pub fn text_table<H: Into<String>, C: Into<String>>(
     header: impl IntoIterator<Item = H>,
     rows: impl IntoIterator<Item = impl IntoIterator<Item = C>>,

@@ -7,7 +7,8 @@ use super::style::text_table;
 pub struct Table {
     /// Names of the columns.
     pub header: Vec<String>,
-    /// As many cells in each row as there are columns; a row of empty cells sets apart what follows.
+    /// As many cells in each row as there are columns; a row of empty cells sets apart what
+    /// follows.
     pub rows: Vec<Vec<String>>,
     /// Columns from this one on, counted from 0, are numbers.
     pub first_number: usize,

@@ -1,5 +1,5 @@
-//! VGG networks as various exporters write them. The weights have shapes and no values: finding them is another matter
-//! than reading them, and 59 MB per test too many.
+//! VGG networks as various exporters write them. The weights have shapes and no values: finding
+//! them is another matter than reading them, and 59 MB per test too many.
 
 use kiln_onnx::{DataType, Dim, GraphBuilder, ModelProto, NodeBuilder, NodeProto, TensorProto};
 

@@ -66,8 +66,8 @@ pub fn shape(inputs: &[TensorInfo]) -> Result<Option<[Dim; 4]>, LoadErrorKind> {
     })
 }
 
-/// The order of the axes by where the channels are, and whether the shape says so: where it could be either, the first
-/// is taken.
+/// The order of the axes by where the channels are, and whether the shape says so: where it could
+/// be either, the first is taken.
 pub fn detect([_, first, _, last]: &[Dim; 4], channels: Option<usize>) -> (Layout, bool) {
     let are_channels = |dim: &Dim| {
         dim.fixed()

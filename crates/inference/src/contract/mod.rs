@@ -1,4 +1,5 @@
-//! What goes into a graph and what comes out: said by the caller, by the file's metadata, or by the graph itself.
+//! What goes into a graph and what comes out: said by the caller, by the file's metadata, or by the
+//! graph itself.
 
 mod input;
 mod origin;
@@ -18,12 +19,14 @@ use crate::input::InputKind;
 
 /// What goes into a graph and what comes out, and who says so.
 ///
-/// Of several who say something the first counts: what is declared, the file's metadata (`kiln.` keys), the graph.
+/// Of several who say something the first counts: what is declared, the file's metadata (`kiln.`
+/// keys), the graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contract {
     /// How an image becomes the model's input.
     pub preprocessing: Preprocessing,
-    /// The names of the classes, in the order of the output; their numbers from 0 where nobody names them.
+    /// The names of the classes, in the order of the output; their numbers from 0 where nobody
+    /// names them.
     pub labels: Vec<String>,
     /// What the elements of the graph's input are.
     pub input: InputKind,
@@ -38,7 +41,8 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// Puts together what is said and checks that the graph fits it. For `kiln describe`: a model has its contract ready.
+    /// Puts together what is said and checks that the graph fits it. For `kiln describe`: a model
+    /// has its contract ready.
     #[doc(hidden)]
     pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
@@ -119,8 +123,9 @@ impl Contract {
         })
     }
 
-    /// The same as metadata, with the provenance that the file has: a file with it needs no declaration. The file's golden
-    /// vectors are images with scores and names, and hold only as long as images are prepared and classes called as they were.
+    /// The same as metadata, with the provenance that the file has: a file with it needs no
+    /// declaration. The file's golden vectors are images with scores and names, and hold only as
+    /// long as images are prepared and classes called as they were.
     #[doc(hidden)]
     pub fn to_metadata(&self, file: &Metadata) -> Metadata {
         let holds = file.preprocessing.as_ref() == Some(&self.preprocessing)

@@ -30,8 +30,8 @@ impl Origin {
 pub struct Origins {
     /// Height and width.
     pub size: Origin,
-    /// Channels and their order; `Default` is RGB. That the graph has three channels does not say in which order: RGB
-    /// then too.
+    /// Channels and their order; `Default` is RGB. That the graph has three channels does not say
+    /// in which order: RGB then too.
     pub channels: Origin,
     /// Scale, mean and standard deviation, or some of them; the others are neutral.
     pub normalization: Origin,

@@ -5,7 +5,8 @@ use kiln_onnx::{DataType, Dim, ModelProto, TensorInfo};
 use super::describe;
 use crate::error::LoadErrorKind;
 
-/// Most classes that are called by their numbers. A file can claim any number; names have to be given.
+/// Most classes that are called by their numbers. A file can claim any number; names have to be
+/// given.
 const MAX_NUMBERS: usize = 1 << 20;
 
 /// What a graph ends in, where that says something about its scores.
@@ -32,7 +33,8 @@ pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind
     Ok((0..classes).map(|class| class.to_string()).collect())
 }
 
-/// Checks that the scores can be `[batch, labels]` of floats, of at least two labels; axes of 1 may follow.
+/// Checks that the scores can be `[batch, labels]` of floats, of at least two labels; axes of 1 may
+/// follow.
 pub fn check(output: Option<&TensorInfo>, labels: usize) -> Result<(), LoadErrorKind> {
     let error = |found| LoadErrorKind::Output { labels, found };
     let output = output.ok_or_else(|| error("none".to_owned()))?;

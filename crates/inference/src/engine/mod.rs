@@ -35,7 +35,8 @@ pub struct NamedTensor {
     pub data: Vec<f32>,
 }
 
-/// Which of a graph's outputs a run returns. What is not returned need not be float32, nor begin with the batch.
+/// Which of a graph's outputs a run returns. What is not returned need not be float32, nor begin
+/// with the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outputs {
     /// The first: the scores.
@@ -59,8 +60,8 @@ pub trait Engine: Send + Sync {
     /// How this engine wants a batch of `images` to be cut.
     fn chunks(&self, images: usize) -> Vec<Chunk>;
 
-    /// Computes `outputs` for `input`, a batch of [`Source::shape`] in row-major order; `batch` is that of a
-    /// chunk that [`chunks`](Self::chunks) returned. They are in the graph's order.
+    /// Computes `outputs` for `input`, a batch of [`Source::shape`] in row-major order; `batch` is
+    /// that of a chunk that [`chunks`](Self::chunks) returned. They are in the graph's order.
     fn run(
         &self,
         input: &Input<'_>,
@@ -71,7 +72,8 @@ pub trait Engine: Send + Sync {
     /// What the engine runs on.
     fn receipt(&self) -> &Receipt;
 
-    /// How many runs at a time this engine gains from, where each has a lane of its own: at least 1.
+    /// How many runs at a time this engine gains from, where each has a lane of its own: at least
+    /// 1.
     fn lanes(&self) -> usize;
 
     /// A lane; there are never more than [`lanes`](Self::lanes) at a time.

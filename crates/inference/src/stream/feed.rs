@@ -4,8 +4,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Inputs, and how far they have got.
 ///
-/// The two have a lock each: whoever waits for a slow source holds that of the inputs, and results must go on being delivered
-/// meanwhile.
+/// The two have a lock each: whoever waits for a slow source holds that of the inputs, and results
+/// must go on being delivered meanwhile.
 pub struct Feed<I> {
     /// Taken away at their end. Whoever holds this is the next to take a batch.
     inputs: Mutex<Option<I>>,
@@ -87,7 +87,8 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Stops the feed when dropped by a panic: the batch that it interrupted is never delivered, and others would wait for it.
+    /// Stops the feed when dropped by a panic: the batch that it interrupted is never delivered,
+    /// and others would wait for it.
     pub fn stop_on_panic(&self) -> impl Drop + '_ {
         Stop {
             feed: self,

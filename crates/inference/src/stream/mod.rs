@@ -1,4 +1,5 @@
-//! Any number of images through a model: prepared and computed on every thread, delivered in order, in flat memory.
+//! Any number of images through a model: prepared and computed on every thread, delivered in order,
+//! in flat memory.
 
 mod batch;
 mod feed;
@@ -19,17 +20,20 @@ use crate::prediction::Prediction;
 /// Most images of a batch whose size was not given: more make no engine faster.
 const LARGEST_BATCH: usize = 64;
 
-/// Most bytes of a batch's input where its size was not given, so that large images take smaller batches.
+/// Most bytes of a batch's input where its size was not given, so that large images take smaller
+/// batches.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// How [`Model::stream`] works.
 #[derive(Debug, Clone, Default)]
 pub struct StreamOptions {
-    /// Images per batch, at least 1; where not given, 64, or as many as have 8 MiB of input, if that is fewer. Each thread
-    /// works on a batch of its own, so memory grows with this number times that of the threads, and with nothing else. A graph
-    /// whose batch size is fixed runs at that size.
+    /// Images per batch, at least 1; where not given, 64, or as many as have 8 MiB of input, if
+    /// that is fewer. Each thread works on a batch of its own, so memory grows with this number
+    /// times that of the threads, and with nothing else. A graph whose batch size is fixed runs at
+    /// that size.
     pub batch_size: Option<usize>,
-    /// Runs a batch of zeros on every lane before the clock starts, since engines plan and allocate at their first run.
+    /// Runs a batch of zeros on every lane before the clock starts, since engines plan and allocate
+    /// at their first run.
     pub warm_up: bool,
 }
 
@@ -66,7 +70,8 @@ pub struct StreamSummary {
     pub failed: u64,
     /// Images per batch.
     pub batch_size: usize,
-    /// Runs of the graph at a time, at most: the engine's lanes, or the batches where those are fewer.
+    /// Runs of the graph at a time, at most: the engine's lanes, or the batches where those are
+    /// fewer.
     pub lanes: usize,
     /// From the first batch to the last, without the warm-up.
     pub elapsed: Duration,
@@ -81,15 +86,18 @@ pub struct StreamSummary {
 impl Model {
     /// Classifies every input, in order, with flat memory however many there are.
     ///
-    /// Each of the model's threads takes the next batch of `inputs`, has `prepare` write the model's input of each image
-    /// (`[channels, height, width]`, see [`preprocessor`](Self::preprocessor)), and runs the graph. `each` is called on this
-    /// thread with every input and its result, in the order of `inputs`: the scores, or the error of `prepare`, which ends
-    /// nothing. Where `each` breaks, the stream ends.
+    /// Each of the model's threads takes the next batch of `inputs`, has `prepare` write the
+    /// model's input of each image (`[channels, height, width]`, see
+    /// [`preprocessor`](Self::preprocessor)), and runs the graph. `each` is called on this thread
+    /// with every input and its result, in the order of `inputs`: the scores, or the error of
+    /// `prepare`, which ends nothing. Where `each` breaks, the stream ends.
     ///
-    /// An engine that gains from it runs several graphs at a time, each on a lane of its own: tract shares its plans between
-    /// them, ONNX Runtime takes a session for each, as long as copies of the model take no more than 256 MiB, or those of
-    /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs that end within the first batch
-    /// run as [`classify_batch`](Self::classify_batch) does, without lanes.
+    /// An engine that gains from it runs several graphs at a time, each on a lane of its own: tract
+    /// shares its plans between them, ONNX Runtime takes a session for each, as long as copies of
+    /// the model take no more than 256 MiB, or those of
+    /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs
+    /// that end within the first batch run as [`classify_batch`](Self::classify_batch) does,
+    /// without lanes.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
@@ -204,7 +212,8 @@ impl<F> Delivery<'_, F> {
             lanes.warm_up(self.model, batch_size)?;
             self.summary.warm_up = start.elapsed();
         }
-        // Where lanes are fewer, threads must be left to prepare images while those wait for the graph.
+        // Where lanes are fewer, threads must be left to prepare images while those wait for the
+        // graph.
         let workers = if lanes.limit() < threads {
             threads + lanes.limit()
         } else {

@@ -6,7 +6,8 @@ use kiln_onnx::{Dim, encode};
 use crate::engines;
 use crate::model::{CLASSES, FILTERS, IMAGE, bytes, expected, finish, graph, noise};
 
-/// Sums of some 50 products of values around 1, in f32: an error of 1e-5 would be 80 units in the last place.
+/// Sums of some 50 products of values around 1, in f32: an error of 1e-5 would be 80 units in the
+/// last place.
 const TOLERANCE: f64 = 1e-5;
 
 fn assert_close(found: &[f32], expected: &[f64], what: &str) {

@@ -39,7 +39,8 @@ fn images_and_reasons_can_be_named_without_further_dependencies() {
     );
 }
 
-/// The model that the example compiles in was trained, exported and given its golden vectors by kiln.
+/// The model that the example compiles in was trained, exported and given its golden vectors by
+/// kiln.
 #[test]
 fn the_model_of_the_examples_verifies_on_every_engine() {
     for engine in engines() {

@@ -16,7 +16,8 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// For the whole test program; the library of ONNX Runtime alone takes a tenth of it.
 const MOST_MEMORY_KIB: u64 = 2 << 20;
 
-/// The test model's file with damage that depends on the seed: one to four changes of bits, bytes and lengths.
+/// The test model's file with damage that depends on the seed: one to four changes of bits, bytes
+/// and lengths.
 fn mutated(seed: u32) -> Vec<u8> {
     let mut file = bytes();
     let mut random = noise(seed, 20).into_iter();

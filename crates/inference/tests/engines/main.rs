@@ -30,8 +30,8 @@ fn engines() -> Vec<EngineChoice> {
     engines
 }
 
-/// Loads ONNX Runtime's library for all models of this process: the one that is installed, or else that of kiln's cache, into
-/// which it is fetched if need be. To pass without it would say nothing.
+/// Loads ONNX Runtime's library for all models of this process: the one that is installed, or else
+/// that of kiln's cache, into which it is fetched if need be. To pass without it would say nothing.
 #[cfg(feature = "ort")]
 fn load_onnxruntime() {
     use kiln_assets::{Asset, Cache, Fetcher, Silent};

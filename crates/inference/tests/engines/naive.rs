@@ -1,4 +1,5 @@
-//! The operators of the test model, written down as ONNX defines them, in f64. Images are `[channels, height, width]`.
+//! The operators of the test model, written down as ONNX defines them, in f64. Images are
+//! `[channels, height, width]`.
 
 /// An image.
 #[derive(Debug, Clone)]

@@ -6,7 +6,8 @@ use kiln_onnx::{DataType, Dim, ModelProto, TypeValue, encode};
 use crate::engines;
 use crate::model::{CLASSES, IMAGE, expected, finish, graph, noise};
 
-/// The test model with the class of each image, int64, and the mean of all scores, a scalar, as further outputs.
+/// The test model with the class of each image, int64, and the mean of all scores, a scalar, as
+/// further outputs.
 fn with_further_outputs() -> ModelProto {
     let mut graph = graph(&Dim::Symbol("batch".into()));
     graph

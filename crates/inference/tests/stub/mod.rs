@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The interface that ONNX Runtime's library is entered by, of a version that knows no newer one: `GetApi` gives nothing.
+/// The interface that ONNX Runtime's library is entered by, of a version that knows no newer one:
+/// `GetApi` gives nothing.
 const SOURCE: &str = r"
 struct OrtApiBase { const void *(*get_api)(unsigned version); const char *(*get_version_string)(void); };
 static const void *get_api(unsigned version) { return 0; }

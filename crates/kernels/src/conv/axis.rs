@@ -1,8 +1,10 @@
-//! Which source rows (or columns) meet which kernel rows (or columns) at each output row (or column).
+//! Which source rows (or columns) meet which kernel rows (or columns) at each output row (or
+//! column).
 
 /// One axis of a convolution or of its transpose.
 pub(crate) struct Axis {
-    /// For each output index: (index into the packed kernel, source index), both ascending; padding is left out.
+    /// For each output index: (index into the packed kernel, source index), both ascending; padding
+    /// is left out.
     pub taps: Vec<Vec<(usize, usize)>>,
     /// Taps of the kernel.
     pub kernel: usize,
@@ -80,7 +82,8 @@ impl Axis {
         }
     }
 
-    /// The input gradient: an input reads the outputs that it went into, through the kernel in reverse order.
+    /// The input gradient: an input reads the outputs that it went into, through the kernel in
+    /// reverse order.
     pub(crate) fn transposed(sizes: AxisSizes) -> Self {
         let AxisSizes {
             kernel,

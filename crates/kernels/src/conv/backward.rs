@@ -23,8 +23,8 @@ pub struct Conv2dGradients<'a> {
 
 /// Gradients of [`conv2d_forward`](crate::conv2d_forward), overwriting what `gradients` names.
 ///
-/// One pass over the images: a group of them at a time is masked by its activation into a buffer that stays in cache for the
-/// bias, weight and input gradients.
+/// One pass over the images: a group of them at a time is masked by its activation into a buffer
+/// that stays in cache for the bias, weight and input gradients.
 ///
 /// # Panics
 ///
@@ -61,7 +61,8 @@ pub fn conv2d_backward(
         .as_ref()
         .map_or(plain_layout(shape), |to| to.plan.layout);
 
-    // Each share of the images has sums of its own; what divides the weights divides one share's sums.
+    // Each share of the images has sums of its own; what divides the weights divides one share's
+    // sums.
     let mut weight_sums = Scratch::any(if to_weights.is_some() {
         tiles.len() * split.images
     } else {
@@ -109,7 +110,8 @@ pub fn conv2d_backward(
                     };
                     let input = &input[(first + offset) * image..];
                     let accumulate = first + offset > task.images.start;
-                    // SAFETY: tasks have different images, and sums of their own, or different rows.
+                    // SAFETY: tasks have different images, and sums of their own, or different
+                    // rows.
                     unsafe { tiles.run(range.clone(), input, gradient, images, sums, accumulate) }
                 }
             }
@@ -145,7 +147,8 @@ fn plain_layout(shape: &Conv2dShape) -> Layout {
     }
 }
 
-/// Images over which all weight tiles pass at a time: few enough to stay in cache, enough that the sums are long.
+/// Images over which all weight tiles pass at a time: few enough to stay in cache, enough that the
+/// sums are long.
 fn images_at_a_time(floats: usize, [rows, columns]: [usize; 2]) -> usize {
     const BYTES: usize = 128 * 1024;
     const PIXELS: usize = 256;

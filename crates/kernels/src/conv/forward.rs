@@ -19,7 +19,8 @@ pub enum Activation {
     Relu,
 }
 
-/// Weights in the order in which the kernels read them: pack once where they do not change between calls.
+/// Weights in the order in which the kernels read them: pack once where they do not change between
+/// calls.
 #[derive(Debug, Clone)]
 pub struct PackedFilters {
     level: Level,
@@ -28,7 +29,8 @@ pub struct PackedFilters {
 }
 
 impl PackedFilters {
-    /// Packs `weights` `[filters, channels / groups, kernel rows, kernel columns]` at the current [`Level`].
+    /// Packs `weights` `[filters, channels / groups, kernel rows, kernel columns]` at the current
+    /// [`Level`].
     ///
     /// # Panics
     ///
@@ -47,7 +49,8 @@ impl PackedFilters {
     }
 }
 
-/// Convolution (cross-correlation) with bias and activation: `output = activation(input ⋆ weights + bias)`.
+/// Convolution (cross-correlation) with bias and activation: `output = activation(input ⋆ weights +
+/// bias)`.
 ///
 /// - `input`: `[batch, height, width, channels]`
 /// - `weights`: `[filters, channels / groups, kernel rows, kernel columns]`

@@ -20,7 +20,8 @@ pub enum OutputGradient<'a> {
         /// What the forward pass gave, of the same shape: the gradient passes where it is positive.
         output: &'a [f32],
     },
-    /// Batch normalisation, max-pooling or dropout follow, and pass their gradient on without writing it out.
+    /// Batch normalisation, max-pooling or dropout follow, and pass their gradient on without
+    /// writing it out.
     NormPool {
         /// Theirs, of which the layer's output was the input.
         gradient: &'a NormPoolGradient<'a>,
@@ -52,7 +53,8 @@ impl OutputGradient<'_> {
         }
     }
 
-    /// Writes one image of the gradient before the activation into `to`, in `layout`, and its sums by filter into `sums`.
+    /// Writes one image of the gradient before the activation into `to`, in `layout`, and its sums
+    /// by filter into `sums`.
     pub(super) fn write_image(
         &self,
         level: Level,

@@ -8,7 +8,8 @@ use crate::micro::Kernels;
 use crate::parallel::Shared;
 use crate::scratch::Scratch;
 
-/// The input gradient: a convolution of the output's gradient with the kernel reversed, channels and filters exchanged.
+/// The input gradient: a convolution of the output's gradient with the kernel reversed, channels
+/// and filters exchanged.
 pub(super) struct InputGradient<'a> {
     pub plan: Plan,
     panels: Panels,
@@ -41,7 +42,8 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in the plan's layout.
+    /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in the
+    /// plan's layout.
     ///
     /// # Safety
     ///

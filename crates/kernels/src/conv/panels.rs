@@ -4,9 +4,11 @@ use super::shape::Conv2dShape;
 use crate::micro::Kernels;
 use crate::parallel::{self, Shared};
 
-/// How the columns of each group are cut into panels of two vectors, the last of one or two, filled up with zeros.
+/// How the columns of each group are cut into panels of two vectors, the last of one or two, filled
+/// up with zeros.
 ///
-/// A panel holds all rows of its columns together, `[rows][columns]`; panels follow one another, then groups.
+/// A panel holds all rows of its columns together, `[rows][columns]`; panels follow one another,
+/// then groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Panels {
     /// Rows: the length of the sum.
@@ -99,7 +101,8 @@ pub(crate) fn forward(shape: &Conv2dShape, kernels: &Kernels) -> Panels {
     Panels::new(kernels, shape.taps() * channels, filters, shape.groups)
 }
 
-/// Panels of the input gradient: rows (kernel row, kernel column, filter) with the kernel reversed, columns channels.
+/// Panels of the input gradient: rows (kernel row, kernel column, filter) with the kernel reversed,
+/// columns channels.
 pub(crate) fn transposed(shape: &Conv2dShape, kernels: &Kernels) -> Panels {
     let (channels, filters) = (shape.channels / shape.groups, shape.filters / shape.groups);
     Panels::new(kernels, shape.taps() * filters, channels, shape.groups)

@@ -12,7 +12,8 @@ use std::ops::Range;
 pub(crate) enum Order {
     /// Neighbouring pixels of one output row. Padding across must be in the source as zeros.
     Pixels,
-    /// The same pixel of several images. Padding is left out of the sums exactly, and costs nothing.
+    /// The same pixel of several images. Padding is left out of the sums exactly, and costs
+    /// nothing.
     Images,
 }
 
@@ -46,7 +47,8 @@ pub(crate) struct Weights<'a> {
     pub relu: bool,
 }
 
-/// Source bytes to work on at a time, so that they stay in a 1 MiB L2 cache beside a panel of weights.
+/// Source bytes to work on at a time, so that they stay in a 1 MiB L2 cache beside a panel of
+/// weights.
 const GROUP_BYTES: usize = 384 * 1024;
 
 /// What a tile costs beside its multiply-adds, in rows: loading B.
@@ -94,7 +96,8 @@ impl Plan {
     pub(crate) fn by_images(problem: &Problem) -> Self {
         let [height, width, channels] = problem.source;
         let plain = height * width * channels;
-        // Rows a multiple of 2 KiB apart share two sets of a 32 KiB L1 cache: the lines of 14 of them crowd each other out.
+        // Rows a multiple of 2 KiB apart share two sets of a 32 KiB L1 cache: the lines of 14 of
+        // them crowd each other out.
         let skew = if plain.is_multiple_of(512) { 16 } else { 0 };
         let layout = Layout {
             image: plain + skew,
@@ -129,7 +132,8 @@ impl Plan {
         }
     }
 
-    /// Adds the runs of one range: taps that are neighbours in source and kernel alike become one run.
+    /// Adds the runs of one range: taps that are neighbours in source and kernel alike become one
+    /// run.
     fn push(&mut self, problem: &Problem, down: &[(usize, usize)], across: &[(usize, usize)]) {
         let start = self.runs.len();
         let length = self.source_channels;
@@ -167,7 +171,8 @@ impl Plan {
         images.div_ceil(images.div_ceil(group).max(1)).max(1)
     }
 
-    /// Computes the panels `range` of `images` images from `source`, in this plan's layout, to image `first` on of `target`.
+    /// Computes the panels `range` of `images` images from `source`, in this plan's layout, to
+    /// image `first` on of `target`.
     ///
     /// # Safety
     ///
@@ -205,7 +210,8 @@ impl Plan {
         let target = target.pointer(first * length);
         let source = source.as_ptr();
         for panel in range.map(|index| panels.panel(index)) {
-            // SAFETY: the slices are as long as asserted; the caller promises that nobody else writes there.
+            // SAFETY: the slices are as long as asserted; the caller promises that nobody else
+            // writes there.
             unsafe {
                 let tile = |a: usize, runs: usize, c: usize, c_stride: usize| Tile {
                     a: source.add(a + panel.group * self.source_channels),

@@ -81,7 +81,8 @@ impl Problem {
 }
 
 impl Layout {
-    /// Calls `fill(y, row)` for each of an image's rows of `length` floats, and writes zeros around it.
+    /// Calls `fill(y, row)` for each of an image's rows of `length` floats, and writes zeros around
+    /// it.
     pub(crate) fn rows(
         &self,
         image: &mut [f32],

@@ -1,7 +1,8 @@
 use crate::error::{ShapeError, elements};
 use std::ops::Deref;
 
-/// The sizes of a two-dimensional convolution (cross-correlation, as ONNX and PyTorch define `Conv`).
+/// The sizes of a two-dimensional convolution (cross-correlation, as ONNX and PyTorch define
+/// `Conv`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2d {
     /// Images.
@@ -54,8 +55,8 @@ impl Conv2d {
         }
     }
 
-    /// A dense layer: a 1×1 convolution of 1×1 images. Input `[batch, inputs]`, weights `[outputs, inputs]` (PyTorch's `Linear`,
-    /// ONNX's `Gemm` with `transB`), output `[batch, outputs]`.
+    /// A dense layer: a 1×1 convolution of 1×1 images. Input `[batch, inputs]`, weights `[outputs,
+    /// inputs]` (PyTorch's `Linear`, ONNX's `Gemm` with `transB`), output `[batch, outputs]`.
     pub fn dense(batch: usize, inputs: usize, outputs: usize) -> Self {
         Self::new([batch, 1, 1, inputs], outputs, [1, 1])
     }

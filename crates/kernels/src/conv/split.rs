@@ -33,8 +33,8 @@ impl Share {
 }
 
 impl Split {
-    /// Divides the images where they are the larger operand, so that each thread reads a share of them and all weights;
-    /// otherwise (or where there are too few images) the weights.
+    /// Divides the images where they are the larger operand, so that each thread reads a share of
+    /// them and all weights; otherwise (or where there are too few images) the weights.
     pub(crate) fn new(activations: usize, weights: usize, batch: usize, panels: usize) -> Self {
         let threads = parallel::threads_for(activations.saturating_add(weights));
         let whole = Self {

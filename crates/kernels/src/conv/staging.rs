@@ -2,8 +2,9 @@ use crate::scratch::Scratch;
 
 /// A small matrix through which weights are transposed.
 ///
-/// A filter's weights are one piece, and filters are often a multiple of 2 KiB apart, at which distance an L1 cache holds few
-/// lines. Pieces of the filters are therefore copied to rows of odd length first.
+/// A filter's weights are one piece, and filters are often a multiple of 2 KiB apart, at which
+/// distance an L1 cache holds few lines. Pieces of the filters are therefore copied to rows of odd
+/// length first.
 pub(super) struct Staging {
     floats: Scratch,
     pitch: usize,

@@ -9,7 +9,8 @@ use crate::parallel::{self, Shared};
 use crate::scratch::Scratch;
 use std::ops::Range;
 
-/// A tile of the weight gradient: consecutive rows (kernel row, kernel column, channel) of one group.
+/// A tile of the weight gradient: consecutive rows (kernel row, kernel column, channel) of one
+/// group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WeightTile {
     group: usize,
@@ -17,7 +18,8 @@ struct WeightTile {
     rows: usize,
     /// First element in an input image.
     a: usize,
-    /// First output pixel that sees the input through the tile's taps, and how many do: (row, rows), (column, columns).
+    /// First output pixel that sees the input through the tile's taps, and how many do: (row,
+    /// rows), (column, columns).
     y: (usize, usize),
     x: (usize, usize),
 }
@@ -99,8 +101,8 @@ impl WeightTiles {
 
     /// Writes the gradient of `images` images to the tiles `range` of `sums`, or adds it.
     ///
-    /// `input` and `gradient` start with those images. Behind the last of the gradient, a full panel more must be readable: a
-    /// pixel's last vector may reach beyond it.
+    /// `input` and `gradient` start with those images. Behind the last of the gradient, a full
+    /// panel more must be readable: a pixel's last vector may reach beyond it.
     ///
     /// # Safety
     ///
@@ -127,7 +129,8 @@ impl WeightTiles {
             for tile in &self.tiles[range.clone()] {
                 let panel = panels.panel(tile.group * panels.per_group + index);
                 let columns = self.columns(gradient, images, panel, &mut packed);
-                // SAFETY: the slices are as long as asserted; the caller promises that nobody else writes there.
+                // SAFETY: the slices are as long as asserted; the caller promises that nobody else
+                // writes there.
                 unsafe {
                     let outer = Outer {
                         a: input.as_ptr().add(tile.a),
@@ -159,10 +162,11 @@ impl WeightTiles {
         }
     }
 
-    /// Where a panel's columns of the gradient lie: in a copy in one piece, unless they already are in one.
+    /// Where a panel's columns of the gradient lie: in a copy in one piece, unless they already are
+    /// in one.
     ///
-    /// They are read once for each tile of rows. In place, they would be short pieces at a distance that is often a power of
-    /// two, of which a cache holds few.
+    /// They are read once for each tile of rows. In place, they would be short pieces at a distance
+    /// that is often a power of two, of which a cache holds few.
     fn columns(
         &self,
         LaidOut { values, layout }: LaidOut,
@@ -209,8 +213,8 @@ impl WeightTiles {
         }
     }
 
-    /// Adds up some copies of the sums in their order, and writes them as `[filters, channels / groups, kernel rows, kernel
-    /// columns]`.
+    /// Adds up some copies of the sums in their order, and writes them as `[filters, channels /
+    /// groups, kernel rows, kernel columns]`.
     pub(crate) fn unpack(&self, shape: &Conv2dShape, sums: &[f32], to: &mut [f32]) {
         assert_eq!(to.len(), shape.weights_len(), "conv2d: weight gradient");
         let panels = &self.panels;

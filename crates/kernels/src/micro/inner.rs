@@ -15,14 +15,15 @@ pub(crate) struct Run {
 
 /// `C[i][j] = Σ_k A[i][k] B[k][j]`, plus bias and activation, for one tile.
 ///
-/// A is read where it lies: row `i` starts at `a + i * a_stride`, and the sum runs over `runs` of it. Rows may overlap: the
-/// windows of neighbouring pixels do, so that a convolution needs no copy of its input (no im2col).
+/// A is read where it lies: row `i` starts at `a + i * a_stride`, and the sum runs over `runs` of
+/// it. Rows may overlap: the windows of neighbouring pixels do, so that a convolution needs no copy
+/// of its input (no im2col).
 ///
 /// # Safety
 ///
-/// For each row and run, `a + i * a_stride + run.a ..+ run.length` must be readable, B must have `run.b + run.length` rows
-/// of 1 or 2 full vectors, `bias` (unless null) as many floats as a row of B, and `c + i * c_stride ..+ columns` must be
-/// writable and no other thread's.
+/// For each row and run, `a + i * a_stride + run.a ..+ run.length` must be readable, B must have
+/// `run.b + run.length` rows of 1 or 2 full vectors, `bias` (unless null) as many floats as a row
+/// of B, and `c + i * c_stride ..+ columns` must be writable and no other thread's.
 pub(crate) struct Tile<'a> {
     pub a: *const f32,
     pub a_stride: usize,

@@ -1,8 +1,9 @@
-//! The two micro-kernels in which all the multiplying happens, and the tables that choose their sizes at run time.
+//! The two micro-kernels in which all the multiplying happens, and the tables that choose their
+//! sizes at run time.
 //!
-//! Both keep a tile of `rows × 2 vectors` of the result in registers while they walk the whole sum, so that the inner loop
-//! only loads operands: per step of the sum, 2 vectors of B and `rows` single floats of A, each of which feeds two fused
-//! multiply-adds.
+//! Both keep a tile of `rows × 2 vectors` of the result in registers while they walk the whole sum,
+//! so that the inner loop only loads operands: per step of the sum, 2 vectors of B and `rows`
+//! single floats of A, each of which feeds two fused multiply-adds.
 //!
 //! | level | registers | tile | in use | FMAs per step | loads per step |
 //! | --- | --- | --- | --- | --- | --- |
@@ -10,11 +11,13 @@
 //! | AVX2 | 16 of 8 floats | 6 × 16 | 12 sums + 2 B + 1 A = 15 | 12 | 8 |
 //! | portable | 16 of 4 floats (SSE2) | 2 × 16 | 8 sums + 4 B + 1 A = 13 | 8 | 6 |
 //!
-//! A processor that starts as many vector loads as FMAs per cycle (Zen 4, Ice Lake and later) is then bound by its
-//! multipliers. An FMA takes 4 cycles, so that 8 independent sums keep two pipes busy: 4 rows suffice for that.
+//! A processor that starts as many vector loads as FMAs per cycle (Zen 4, Ice Lake and later) is
+//! then bound by its multipliers. An FMA takes 4 cycles, so that 8 independent sums keep two pipes
+//! busy: 4 rows suffice for that.
 //!
-//! The B panel of a tile is `sum length × 32` floats: 100 KiB for a 5×5 kernel on 32 channels. It streams from the L2 cache
-//! at 128 bytes in 28 cycles, a seventh of what L2 gives, while A's few rows stay in L1. So no tile is blocked further.
+//! The B panel of a tile is `sum length × 32` floats: 100 KiB for a 5×5 kernel on 32 channels. It
+//! streams from the L2 cache at 128 bytes in 28 cycles, a seventh of what L2 gives, while A's few
+//! rows stay in L1. So no tile is blocked further.
 
 mod inner;
 mod outer;

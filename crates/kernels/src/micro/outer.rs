@@ -2,7 +2,8 @@
 
 use crate::simd::Simd;
 
-/// How to walk the sum of a weight gradient: the same number of steps in A and B, each with its own stride in floats.
+/// How to walk the sum of a weight gradient: the same number of steps in A and B, each with its own
+/// stride in floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Walk {
     pub count: usize,
@@ -10,15 +11,16 @@ pub(crate) struct Walk {
     pub b: usize,
 }
 
-/// `C[i][j] = Σ_p A[p][i] B[p][j]`, or that added to C, for one tile: the sum runs over the pixels `p` of some images.
+/// `C[i][j] = Σ_p A[p][i] B[p][j]`, or that added to C, for one tile: the sum runs over the pixels
+/// `p` of some images.
 ///
-/// Both operands are read where they lie: at each pixel, A's rows are consecutive floats of an image (kernel column, then
-/// channel), B's columns are consecutive filters of the gradient.
+/// Both operands are read where they lie: at each pixel, A's rows are consecutive floats of an
+/// image (kernel column, then channel), B's columns are consecutive filters of the gradient.
 ///
 /// # Safety
 ///
-/// For each step of the three walks, `rows` floats of A and 1 or 2 full vectors of B must be readable; C must have full
-/// vectors of columns, be writable and no other thread's.
+/// For each step of the three walks, `rows` floats of A and 1 or 2 full vectors of B must be
+/// readable; C must have full vectors of columns, be writable and no other thread's.
 pub(crate) struct Outer {
     pub a: *const f32,
     pub b: *const f32,
@@ -59,7 +61,8 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile
                 }
             }
         }
-        // Adding the finished sum, rather than starting from C, keeps the rounding error that of a blocked summation.
+        // Adding the finished sum, rather than starting from C, keeps the rounding error that of a
+        // blocked summation.
         for (i, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 let c = tile.c.add(i * tile.c_stride + v * S::LANES);

@@ -7,11 +7,12 @@ use crate::level::{Level, multiversioned};
 use crate::parallel::{self, Shared, share};
 use crate::scratch::Scratch;
 
-/// The gradient that a [`norm_pool_forward`](crate::norm_pool_forward) passes back to its input, not yet written out.
+/// The gradient that a [`norm_pool_forward`](crate::norm_pool_forward) passes back to its input,
+/// not yet written out.
 ///
-/// Creating one makes the sums that batch normalisation needs over the whole batch. The gradient itself is then made image by
-/// image: by [`NormPoolGradient::write`], or inside [`conv2d_backward`](crate::conv2d_backward), where it never leaves the
-/// cache.
+/// Creating one makes the sums that batch normalisation needs over the whole batch. The gradient
+/// itself is then made image by image: by [`NormPoolGradient::write`], or inside
+/// [`conv2d_backward`](crate::conv2d_backward), where it never leaves the cache.
 #[derive(Debug)]
 pub struct NormPoolGradient<'a> {
     shape: NormPoolShape,
@@ -20,7 +21,8 @@ pub struct NormPoolGradient<'a> {
     gradient: &'a [f32],
     windows: Windows,
     sums: Vec<f64>,
-    /// `scale * (d - constant - (x - mean) * slope)` by channel, or `d` alone without normalisation.
+    /// `scale * (d - constant - (x - mean) * slope)` by channel, or `d` alone without
+    /// normalisation.
     coefficients: Option<Coefficients>,
 }
 
@@ -32,7 +34,8 @@ struct Coefficients {
 }
 
 impl<'a> NormPoolGradient<'a> {
-    /// Takes what the forward pass took and left: `gamma` (if it normalised), `input`, `state`, and the output's `gradient`.
+    /// Takes what the forward pass took and left: `gamma` (if it normalised), `input`, `state`, and
+    /// the output's `gradient`.
     ///
     /// # Panics
     ///

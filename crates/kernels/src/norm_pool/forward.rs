@@ -5,14 +5,15 @@ use crate::dropout::Dropout;
 use crate::level::{Level, multiversioned};
 use crate::parallel::{self, Shared, share};
 
-/// Batch normalisation, max-pooling and dropout in one pass (two with [`Statistics::Batch`](crate::Statistics::Batch)); each is optional.
+/// Batch normalisation, max-pooling and dropout in one pass (two with
+/// [`Statistics::Batch`](crate::Statistics::Batch)); each is optional.
 ///
 /// - `input`: `[batch, height, width, channels]`
 /// - `output`: `[batch, output rows, output columns, channels]`, overwritten
 ///
-/// The maximum is of normalised values, so that a negative gamma is right; it is found before they are rounded. Of equal
-/// maxima, the first in scan order counts.
-/// A NaN is the maximum where it is first in its window, and is otherwise passed over.
+/// The maximum is of normalised values, so that a negative gamma is right; it is found before they
+/// are rounded. Of equal maxima, the first in scan order counts. A NaN is the maximum where it is
+/// first in its window, and is otherwise passed over.
 ///
 /// # Panics
 ///

@@ -10,8 +10,9 @@ pub struct Pool2d {
     pub window: [usize; 2],
     /// Steps from window to window.
     pub stride: [usize; 2],
-    /// Rows above, columns to the left, rows below and columns to the right that windows reach over the edge. What is there is
-    /// no part of a window: a maximum is of what lies in the image, and so is a mean.
+    /// Rows above, columns to the left, rows below and columns to the right that windows reach over
+    /// the edge. What is there is no part of a window: a maximum is of what lies in the image, and
+    /// so is a mean.
     pub padding: [usize; 4],
 }
 
@@ -26,7 +27,8 @@ impl Pool2d {
     }
 }
 
-/// The sizes of a pooling, alone or fused with batch normalisation and dropout. Without pooling, take `Pool2d::square(1)`.
+/// The sizes of a pooling, alone or fused with batch normalisation and dropout. Without pooling,
+/// take `Pool2d::square(1)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormPool {
     /// Images.

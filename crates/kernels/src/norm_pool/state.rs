@@ -29,7 +29,8 @@ pub enum Statistics<'a> {
     },
 }
 
-/// What the backward pass needs of the forward pass. Keep one for each layer: its buffers are used again.
+/// What the backward pass needs of the forward pass. Keep one for each layer: its buffers are used
+/// again.
 #[derive(Debug, Clone, Default)]
 pub struct NormPoolState {
     /// Mean of each channel that was subtracted; empty without normalisation.
@@ -44,8 +45,8 @@ pub struct NormPoolState {
     pub(super) scale: f32,
     /// For each output: the place of the maximum in its window, and [`DROPPED`].
     pub(super) winners: Vec<u16>,
-    /// For each output: the input at that place. Empty without normalisation. A quarter of the input (for 2×2 windows) that the
-    /// backward pass reads instead of the input itself.
+    /// For each output: the input at that place. Empty without normalisation. A quarter of the
+    /// input (for 2×2 windows) that the backward pass reads instead of the input itself.
     pub(super) maxima: Vec<f32>,
 }
 
@@ -54,7 +55,8 @@ pub(super) const DROPPED: u16 = 1 << 15;
 
 /// `(x - mean) * scale + shift` by channel.
 pub(super) struct Affine {
-    /// Of the scale: the largest `x * sign` is the largest after normalisation. 0 where all are equal then.
+    /// Of the scale: the largest `x * sign` is the largest after normalisation. 0 where all are
+    /// equal then.
     pub sign: Vec<f32>,
     pub mean: Vec<f32>,
     pub scale: Vec<f32>,

@@ -43,7 +43,8 @@ pub(super) fn mean_and_variance(
     (mean, variance)
 }
 
-/// Runs `add(image, sums)` for each image, and adds up the tasks' `2 × channels` sums in the tasks' order.
+/// Runs `add(image, sums)` for each image, and adds up the tasks' `2 × channels` sums in the tasks'
+/// order.
 pub(super) fn sum_images(
     shape: &NormPoolShape,
     add: impl Fn(usize, &mut [f64]) + Sync,

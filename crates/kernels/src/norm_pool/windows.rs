@@ -2,10 +2,12 @@
 
 use super::shape::NormPoolShape;
 
-/// Every window of an image, in scan order. Of one that reaches over an edge, only what lies in the image is part.
+/// Every window of an image, in scan order. Of one that reaches over an edge, only what lies in the
+/// image is part.
 #[derive(Debug, Clone)]
 pub(crate) struct Windows {
-    /// For each extent that windows have: the distances of its elements from the first one, in scan order.
+    /// For each extent that windows have: the distances of its elements from the first one, in scan
+    /// order.
     offsets: Vec<Vec<usize>>,
     /// First element in the image, and which of the offsets.
     windows: Vec<(usize, usize)>,

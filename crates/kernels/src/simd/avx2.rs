@@ -7,7 +7,8 @@ use std::arch::x86_64::{
 /// AVX2 with FMA.
 pub(crate) struct Avx2;
 
-// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the pointers are valid.
+// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the
+// pointers are valid.
 impl Simd for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;

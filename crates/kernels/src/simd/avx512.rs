@@ -7,7 +7,8 @@ use std::arch::x86_64::{
 /// AVX-512 F.
 pub(crate) struct Avx512;
 
-// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the pointers are valid.
+// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the
+// pointers are valid.
 impl Simd for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;

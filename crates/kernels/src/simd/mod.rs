@@ -1,4 +1,5 @@
-//! The few vector operations that the micro-kernels need, one implementation per [`Level`](crate::Level).
+//! The few vector operations that the micro-kernels need, one implementation per
+//! [`Level`](crate::Level).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -16,8 +17,8 @@ pub(crate) use portable::Portable;
 ///
 /// # Safety
 ///
-/// All functions may only run on a processor that has the implementation's instructions; pointers must be valid for the
-/// floats that are read or written (no alignment needed).
+/// All functions may only run on a processor that has the implementation's instructions; pointers
+/// must be valid for the floats that are read or written (no alignment needed).
 pub(crate) trait Simd {
     /// One register.
     type Vector: Copy;

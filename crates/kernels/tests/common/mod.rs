@@ -26,8 +26,8 @@ pub fn assert_close(name: &str, found: &[f32], expected: &[f64]) {
     assert_close_sums(name, found, expected, 0.0);
 }
 
-/// [`assert_close`] for sums whose largest term is `term`: terms may cancel to next to nothing, and what is left has the
-/// rounding errors of the terms, not of the sum.
+/// [`assert_close`] for sums whose largest term is `term`: terms may cancel to next to nothing, and
+/// what is left has the rounding errors of the terms, not of the sum.
 #[track_caller]
 pub fn assert_close_sums(name: &str, found: &[f32], expected: &[f64], term: f64) {
     let largest = expected.iter().fold(term, |most, x| most.max(x.abs()));

@@ -133,8 +133,8 @@ impl GraphBuilder {
         self
     }
 
-    /// Adds a node of ONNX's own operators with one output; an empty input name leaves out an optional input.
-    /// Attributes and further outputs are added to what is returned.
+    /// Adds a node of ONNX's own operators with one output; an empty input name leaves out an
+    /// optional input. Attributes and further outputs are added to what is returned.
     pub fn node(
         &mut self,
         op_type: &str,
@@ -152,8 +152,8 @@ impl GraphBuilder {
         NodeBuilder::new(self.graph.node.push_mut(node))
     }
 
-    /// Checks the graph and wraps it into a model: names unique, values defined before use, outputs produced,
-    /// initializers as long as their shape says.
+    /// Checks the graph and wraps it into a model: names unique, values defined before use, outputs
+    /// produced, initializers as long as their shape says.
     pub fn finish(self) -> Result<ModelProto, BuildError> {
         if let Some(misfit) = self.misfit {
             return Err(misfit);

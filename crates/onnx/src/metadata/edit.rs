@@ -16,8 +16,9 @@ const FIXED64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
 const FIXED32: u64 = 5;
 
-/// Replaces kiln's metadata in the bytes of a file. All else is kept byte by byte, also what this crate does not decode,
-/// such as quantisation annotations, which would be lost in a round trip through [`ModelProto`].
+/// Replaces kiln's metadata in the bytes of a file. All else is kept byte by byte, also what this
+/// crate does not decode, such as quantisation annotations, which would be lost in a round trip
+/// through [`ModelProto`].
 pub fn replace_metadata(file: &[u8], metadata: &Metadata) -> Result<Vec<u8>, DecodeError> {
     let added = ModelProto {
         metadata_props: metadata.to_props(),

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Inputs with the scores that a model gives for them, computed by the program that trained it: what proves that another
-/// one prepares images and computes the graph as it should.
+/// Inputs with the scores that a model gives for them, computed by the program that trained it:
+/// what proves that another one prepares images and computes the graph as it should.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Golden {
     /// What computed the scores, such as `Burn, cpu (flex, kiln's kernels)`.
@@ -21,7 +21,8 @@ pub struct GoldenVector {
     pub height: u32,
     /// Width in pixels, at least 1.
     pub width: u32,
-    /// Samples of a pixel: 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha).
+    /// Samples of a pixel: 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue,
+    /// alpha).
     pub channels: u32,
     /// The image before all preprocessing, 8 bits a sample, HWC; base64 in the file.
     #[serde(with = "base64_bytes")]

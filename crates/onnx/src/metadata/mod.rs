@@ -1,4 +1,5 @@
-//! What kiln writes beside the graph, so that the file alone is enough to classify an image correctly.
+//! What kiln writes beside the graph, so that the file alone is enough to classify an image
+//! correctly.
 
 mod edit;
 mod error;
@@ -40,12 +41,13 @@ const OWN: [&str; 7] = [
 
 /// The version of the keys that this code reads and writes.
 ///
-/// It is raised when a reader that knows only the older keys would run a model wrongly: when a key changes its meaning, or
-/// a new one must not be passed over. A key that can be passed over is added without.
+/// It is raised when a reader that knows only the older keys would run a model wrongly: when a key
+/// changes its meaning, or a new one must not be passed over. A key that can be passed over is
+/// added without.
 const FORMAT_VERSION: u32 = 1;
 
-/// The metadata of a model, as kept in `metadata_props` of the file. Each part is optional: models made elsewhere have
-/// none.
+/// The metadata of a model, as kept in `metadata_props` of the file. Each part is optional: models
+/// made elsewhere have none.
 ///
 /// | key | value |
 /// | --- | --- |
@@ -68,7 +70,8 @@ pub struct Metadata {
     pub layout: Option<Layout>,
     /// What the output is.
     pub output: Option<OutputKind>,
-    /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is said.
+    /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is
+    /// said.
     pub provenance: BTreeMap<String, String>,
     /// Inputs with the scores that the model gives for them.
     pub golden: Option<Golden>,
@@ -199,7 +202,8 @@ fn json<T: DeserializeOwned>(
         .map_err(|error| MetadataError::value(key, error))
 }
 
-/// JSON of strings, numbers, lists and structs, which cannot fail: it is written to memory and has string keys only.
+/// JSON of strings, numbers, lists and structs, which cannot fail: it is written to memory and has
+/// string keys only.
 fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

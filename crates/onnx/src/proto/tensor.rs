@@ -2,8 +2,9 @@
 
 use super::StringStringEntryProto;
 
-/// A constant tensor. The values are in `raw_data`, or in the typed field that belongs to `data_type`, or in another
-/// file (`external_data`). [`to_f32`](Self::to_f32) and [`to_i64`](Self::to_i64) read the first two.
+/// A constant tensor. The values are in `raw_data`, or in the typed field that belongs to
+/// `data_type`, or in another file (`external_data`). [`to_f32`](Self::to_f32) and
+/// [`to_i64`](Self::to_i64) read the first two.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
     /// Shape; empty for a scalar.

@@ -1,5 +1,5 @@
-//! Reads `golden.onnx`, written by ONNX's own Python package with every declared field set (see `golden.py`), and
-//! checks that each value is found in its field.
+//! Reads `golden.onnx`, written by ONNX's own Python package with every declared field set (see
+//! `golden.py`), and checks that each value is found in its field.
 
 use kiln_onnx::{
     AttributeProto, AttributeType, DataLocation, DataType, Dim, GraphProto, ModelProto,

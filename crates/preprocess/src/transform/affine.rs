@@ -48,7 +48,8 @@ impl Affine {
         })
     }
 
-    /// The pixels that make an output pixel, given by its row and column; none where nothing of the image is there.
+    /// The pixels that make an output pixel, given by its row and column; none where nothing of the
+    /// image is there.
     pub fn taps(&self, [row, column]: [usize; 2], mode: FillMode) -> Option<Taps> {
         let (x, y) = (column as f64, row as f64);
         let position =

@@ -1,7 +1,7 @@
 //! Brighter and darker.
 
-/// A value of 0 to 255 times a factor, as Keras does it with Pillow's `ImageEnhance.Brightness`: the value is cut to a
-/// whole number first, and so is the result, which ends at 255.
+/// A value of 0 to 255 times a factor, as Keras does it with Pillow's `ImageEnhance.Brightness`:
+/// the value is cut to a whole number first, and so is the result, which ends at 255.
 pub(super) fn brighten(value: f32, factor: f32) -> f32 {
     (value.trunc() * factor).clamp(0.0, 255.0).trunc()
 }

@@ -1,7 +1,7 @@
 //! All values up or down.
 
-/// Adds `by` to every value; the results stay between the smallest and the largest value that there were, of all channels
-/// together, as with Keras's `apply_channel_shift`.
+/// Adds `by` to every value; the results stay between the smallest and the largest value that there
+/// were, of all channels together, as with Keras's `apply_channel_shift`.
 pub(super) fn shift(values: &mut [f32], by: f32) {
     let (low, high) = values
         .iter()

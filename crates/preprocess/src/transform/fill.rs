@@ -5,8 +5,9 @@ use kiln_spec::FillMode;
 /// Two neighbours along an axis, and the weight of the second.
 pub(super) type Pair = (usize, usize, f64);
 
-/// The two pixels, of `length` along an axis, between which a position lies; none where it is beyond the edge and nothing
-/// of the image is there. The rules are those of `map_coordinate` in `ni_interpolation.c` of `scipy.ndimage`.
+/// The two pixels, of `length` along an axis, between which a position lies; none where it is
+/// beyond the edge and nothing of the image is there. The rules are those of `map_coordinate` in
+/// `ni_interpolation.c` of `scipy.ndimage`.
 pub(super) fn neighbours(position: f64, length: usize, mode: FillMode) -> Option<Pair> {
     let last = (length - 1) as f64;
     if (0.0..=last).contains(&position) {
@@ -23,7 +24,8 @@ pub(super) fn neighbours(position: f64, length: usize, mode: FillMode) -> Option
                 position - below,
             ))
         }
-        // The last pixel lies upon the first one: the image repeats after one pixel less than it has.
+        // The last pixel lies upon the first one: the image repeats after one pixel less than it
+        // has.
         FillMode::Wrap if length == 1 => Some((0, 0, 0.0)),
         FillMode::Wrap if position < 0.0 => Some(within(
             position + last * ((-position / last).floor() + 1.0),
@@ -72,7 +74,8 @@ mod tests {
         assert_eq!(seen(FillMode::Nearest), "00000012333333");
         assert_eq!(seen(FillMode::Constant), "kkkkk0123kkkkk");
         assert_eq!(seen(FillMode::Reflect), "33210012332100");
-        // Where the last pixel lies upon the first one, the left shows the last and the right the first.
+        // Where the last pixel lies upon the first one, the left shows the last and the right the
+        // first.
         assert_eq!(seen(FillMode::Wrap), "12312012312012");
     }
 

@@ -13,11 +13,12 @@ use channel_shift::shift;
 
 /// What is done to one image: all of it decided, nothing random.
 ///
-/// As by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared and zoomed about the
-/// centre, by one bilinear interpolation (`scipy.ndimage.affine_transform` of order 1); flipped; its values shifted; made brighter
-/// or darker. Two things follow Keras's documentation in place of its code: `shift` has the axes that it says, which Keras swaps, and the
-/// centre of images that are not square is theirs. Square images that are shifted alike along both axes are the same
-/// either way.
+/// As by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared
+/// and zoomed about the centre, by one bilinear interpolation (`scipy.ndimage.affine_transform` of
+/// order 1); flipped; its values shifted; made brighter or darker. Two things follow Keras's
+/// documentation in place of its code: `shift` has the axes that it says, which Keras swaps, and
+/// the centre of images that are not square is theirs. Square images that are shifted alike along
+/// both axes are the same either way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transform {
     /// Degrees.
@@ -32,7 +33,8 @@ pub struct Transform {
     pub horizontal_flip: bool,
     /// Mirrored top to bottom.
     pub vertical_flip: bool,
-    /// What is added to every value; the result stays between the image's smallest and largest value.
+    /// What is added to every value; the result stays between the image's smallest and largest
+    /// value.
     pub channel_shift: f32,
     /// Factor of the brightness; with one, values are cut to whole numbers of 0 to 255.
     pub brightness: Option<f32>,
@@ -61,8 +63,8 @@ impl Default for Transform {
 }
 
 impl Transform {
-    /// Writes the transformed image to `out`. Both are planes of `height` by `width` values of 0 to 255, one plane a
-    /// channel.
+    /// Writes the transformed image to `out`. Both are planes of `height` by `width` values of 0 to
+    /// 255, one plane a channel.
     pub(crate) fn apply(&self, image: &[f32], [height, width]: [usize; 2], out: &mut [f32]) {
         let affine = Affine::new(self, [height, width]);
         let area = height * width;

@@ -1,4 +1,5 @@
-//! Pixels agree with TensorFlow and Pillow; `make_golden.py` beside this file writes what they make.
+//! Pixels agree with TensorFlow and Pillow; `make_golden.py` beside this file writes what they
+//! make.
 
 use image::{DynamicImage, ImageBuffer};
 use kiln_preprocess::{Preprocessor, RawImage};

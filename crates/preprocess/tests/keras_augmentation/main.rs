@@ -1,4 +1,5 @@
-//! Transformed images agree with Keras's `ImageDataGenerator`; `make_golden.py` beside this file writes what it makes.
+//! Transformed images agree with Keras's `ImageDataGenerator`; `make_golden.py` beside this file
+//! writes what it makes.
 
 use kiln_preprocess::{Preprocessor, RawImage, Transform};
 use kiln_spec::{Channels, FillMode, Preprocessing};

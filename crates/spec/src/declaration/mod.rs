@@ -6,9 +6,11 @@ pub use parse::{parse_number, parse_numbers, parse_size};
 
 use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing, PreprocessingError, Resize};
 
-/// What is said about a model's input and output. Each part may be left open, for another source or the graph to say.
+/// What is said about a model's input and output. Each part may be left open, for another source or
+/// the graph to say.
 ///
-/// A pixel value `p`, 0 to 255, of channel `c` becomes `(p * scale - mean[c]) / std[c]`, as in [`Preprocessing`].
+/// A pixel value `p`, 0 to 255, of channel `c` becomes `(p * scale - mean[c]) / std[c]`, as in
+/// [`Preprocessing`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Declaration {
     /// Channels, scale, mean and standard deviation by a name.
@@ -60,8 +62,9 @@ pub enum DeclarationError {
 }
 
 impl Declaration {
-    /// What this says, and where it leaves something open, what `other` says. A name for the preprocessing stands for all
-    /// that it comprises: `other` is not asked for what this name sets.
+    /// What this says, and where it leaves something open, what `other` says. A name for the
+    /// preprocessing stands for all that it comprises: `other` is not asked for what this name
+    /// sets.
     #[must_use]
     pub fn over(self, other: Self) -> Self {
         let named = self.preprocess.is_some();

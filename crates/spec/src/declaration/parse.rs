@@ -20,8 +20,8 @@ const KEYS: &[&str] = &[
 impl Declaration {
     /// Reads a sidecar: TOML with a key for each part.
     ///
-    /// `origin` is the file's name for messages; each of `overrides` is a `key=value` as of `--set`. `labels` may be an
-    /// array or the name of a file, which `read_labels` reads.
+    /// `origin` is the file's name for messages; each of `overrides` is a `key=value` as of
+    /// `--set`. `labels` may be an array or the name of a file, which `read_labels` reads.
     pub fn parse(
         text: &str,
         origin: &str,

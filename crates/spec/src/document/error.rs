@@ -13,7 +13,8 @@ pub(crate) enum Place {
     Whole,
 }
 
-/// A recipe or a sidecar that cannot be used: the file, the line, what was expected, what was found and what to do.
+/// A recipe or a sidecar that cannot be used: the file, the line, what was expected, what was found
+/// and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeError {
     origin: String,
@@ -43,7 +44,8 @@ impl RecipeError {
         self
     }
 
-    /// The line of the file that is at fault, from 1; none for a mistake in a `--set` argument or of the whole recipe.
+    /// The line of the file that is at fault, from 1; none for a mistake in a `--set` argument or
+    /// of the whole recipe.
     pub fn line(&self) -> Option<usize> {
         match self.place {
             Place::Line(line) => Some(line),

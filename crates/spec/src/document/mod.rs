@@ -1,5 +1,5 @@
-//! TOML that people write, a recipe or a sidecar, as a tree of values that remember where they were written: a line, or a
-//! `--set` argument.
+//! TOML that people write, a recipe or a sidecar, as a tree of values that remember where they were
+//! written: a line, or a `--set` argument.
 
 mod error;
 mod section;

@@ -240,8 +240,8 @@ impl<'a> Field<'a> {
         Ok((name.to_string(), self.section(keys)?))
     }
 
-    /// As [`tagged`](Self::tagged), but a string alone is the `type`, as in Keras, and a table without one has the type `default`,
-    /// where there is one.
+    /// As [`tagged`](Self::tagged), but a string alone is the `type`, as in Keras, and a table
+    /// without one has the type `default`, where there is one.
     pub fn tagged_or_word(
         &self,
         keys_of: impl Fn(&str) -> Option<&'static [&'static str]>,
@@ -432,7 +432,8 @@ impl<'a> Field<'a> {
     }
 }
 
-/// A path with the names by which a `--set` argument calls what has a number in it: `layers.conv2d.filters`.
+/// A path with the names by which a `--set` argument calls what has a number in it:
+/// `layers.conv2d.filters`.
 fn as_written(path: &str, place: &Place) -> String {
     let Place::Override(argument) = place else {
         return path.into();

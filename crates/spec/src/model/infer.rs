@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::{Layer, ModelError, params};
 use crate::{Activation, LayerKind, LayerSpec, Shape};
 
-/// Most values that one sample or one parameter may have: 2³¹, far beyond any network that a CPU can hold, and small
-/// enough that no product of sizes overflows.
+/// Most values that one sample or one parameter may have: 2³¹, far beyond any network that a CPU
+/// can hold, and small enough that no product of sizes overflows.
 const MAX_VALUES: usize = 1 << 31;
 
-/// Most parameters of a model: 2²⁸, 1 GiB, of which training holds four copies. VGG19 with its dense layers has half.
+/// Most parameters of a model: 2²⁸, 1 GiB, of which training holds four copies. VGG19 with its
+/// dense layers has half.
 const MAX_PARAMETERS: usize = 1 << 28;
 
 pub(super) fn layers(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, ModelError> {
@@ -97,8 +98,8 @@ fn names(specs: &[LayerSpec]) -> Result<Vec<String>, ModelError> {
     Ok(names)
 }
 
-/// The given names, and for layers without one Keras's scheme: the type, then the type with `_1`, `_2`, …, passing over
-/// names that are given. Takes type and given name of each layer.
+/// The given names, and for layers without one Keras's scheme: the type, then the type with `_1`,
+/// `_2`, …, passing over names that are given. Takes type and given name of each layer.
 pub fn layer_names(layers: &[(&str, Option<&str>)]) -> Vec<String> {
     let given: Vec<&str> = layers.iter().filter_map(|(_, name)| *name).collect();
     let mut next: HashMap<&str, usize> = HashMap::new();

@@ -10,8 +10,8 @@ pub use params::{Init, Param};
 
 /// A sequence of layers whose shapes fit.
 ///
-/// Built by [`Model::new`] only, so that whoever holds one can rely on unique names, fitting shapes and a vector of
-/// class scores at the end.
+/// Built by [`Model::new`] only, so that whoever holds one can rely on unique names, fitting shapes
+/// and a vector of class scores at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     preprocessing: Preprocessing,
@@ -27,7 +27,8 @@ pub struct Layer {
     pub kind: LayerKind,
     /// The name of the pretrained base that it is part of.
     pub backbone: Option<String>,
-    /// Whether training leaves it as it is: no gradients, no change of running statistics, no dropout.
+    /// Whether training leaves it as it is: no gradients, no change of running statistics, no
+    /// dropout.
     pub frozen: bool,
     /// Shape of one sample that goes in.
     pub input: Shape,
@@ -128,8 +129,9 @@ impl Model {
         self
     }
 
-    /// How many layers from the beginning give the same output for the same image all through the training: frozen
-    /// ones, and those that have nothing to train and nothing random. Zero where no layer with parameters is among them.
+    /// How many layers from the beginning give the same output for the same image all through the
+    /// training: frozen ones, and those that have nothing to train and nothing random. Zero where
+    /// no layer with parameters is among them.
     pub fn fixed_prefix(&self) -> usize {
         let fixed = |layer: &&Layer| {
             layer.frozen

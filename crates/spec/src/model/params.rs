@@ -4,9 +4,9 @@ use crate::{BatchNorm, Conv2d, Dense, LayerKind, Shape};
 
 /// A tensor that belongs to a layer.
 ///
-/// Names and layouts are PyTorch's, which are also ONNX's: `conv2d.weight` is `[filters, channels, height, width]`,
-/// `dense.weight` is `[outputs, inputs]`; batch normalisation has `weight`, `bias`, `running_mean`, `running_var`
-/// (Keras's gamma, beta, moving mean and variance).
+/// Names and layouts are PyTorch's, which are also ONNX's: `conv2d.weight` is `[filters, channels,
+/// height, width]`, `dense.weight` is `[outputs, inputs]`; batch normalisation has `weight`,
+/// `bias`, `running_mean`, `running_var` (Keras's gamma, beta, moving mean and variance).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
     /// `<layer>.<parameter>`.
@@ -26,7 +26,8 @@ pub enum Init {
     Zeros,
     /// All one.
     Ones,
-    /// Glorot (Xavier) uniform: within `±sqrt(6 / (fan_in + fan_out))`. Glorot and Bengio (2010), equation 16.
+    /// Glorot (Xavier) uniform: within `±sqrt(6 / (fan_in + fan_out))`. Glorot and Bengio (2010),
+    /// equation 16.
     GlorotUniform {
         /// Values that each output is computed from.
         fan_in: usize,

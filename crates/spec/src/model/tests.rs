@@ -224,7 +224,8 @@ fn sizes_beyond_memory_are_refused_and_do_not_overflow() {
 
 #[test]
 fn same_padding_is_tensorflows() {
-    // tf.nn.conv2d, padding="SAME": 28 wide, kernel 3, stride 2 gives 14 with one column, to the right.
+    // tf.nn.conv2d, padding="SAME": 28 wide, kernel 3, stride 2 gives 14 with one column, to the
+    // right.
     let pads = Padding::Same.pads([28, 28], [3, 3], [2, 2]);
     assert_eq!(
         pads,

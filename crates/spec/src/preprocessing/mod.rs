@@ -1,7 +1,7 @@
 //! The preprocessing record: how the pixels of an image become the numbers that a model takes.
 //!
-//! There is one record for training and for serving. It is written into every exported file, so that the two cannot
-//! drift apart. `kiln-preprocess` carries it out.
+//! There is one record for training and for serving. It is written into every exported file, so
+//! that the two cannot drift apart. `kiln-preprocess` carries it out.
 
 mod preset;
 
@@ -60,7 +60,8 @@ impl Channels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
-    /// Widen the filter when shrinking, so that every source pixel counts (`antialias=True` of `tf.image.resize`).
+    /// Widen the filter when shrinking, so that every source pixel counts (`antialias=True` of
+    /// `tf.image.resize`).
     #[serde(default)]
     pub antialias: bool,
 }
@@ -124,7 +125,8 @@ impl Preprocessing {
         }
     }
 
-    /// As Keras's `preprocess_input` with `mode="caffe"`: blue, green, red, each minus its mean over ImageNet.
+    /// As Keras's `preprocess_input` with `mode="caffe"`: blue, green, red, each minus its mean
+    /// over ImageNet.
     pub fn caffe(height: u32, width: u32) -> Self {
         Self {
             mean: vec![103.939, 116.779, 123.68],
@@ -132,8 +134,8 @@ impl Preprocessing {
         }
     }
 
-    /// As Keras's `preprocess_input` with `mode="torch"` and torchvision's models: red, green, blue from 0 to 1, with
-    /// ImageNet's mean and standard deviation.
+    /// As Keras's `preprocess_input` with `mode="torch"` and torchvision's models: red, green, blue
+    /// from 0 to 1, with ImageNet's mean and standard deviation.
     pub fn torch(height: u32, width: u32) -> Self {
         Self {
             mean: vec![0.485, 0.456, 0.406],
@@ -152,8 +154,9 @@ impl Preprocessing {
         }
     }
 
-    /// What is left to do for a graph that takes pixels and does the rest itself: the same size and resizing, the channels
-    /// in the order in which images are decoded, values of 0 to 255 as they are.
+    /// What is left to do for a graph that takes pixels and does the rest itself: the same size and
+    /// resizing, the channels in the order in which images are decoded, values of 0 to 255 as they
+    /// are.
     #[must_use]
     pub fn pixels_only(&self) -> Self {
         let channels = if self.channels == Channels::Gray {
@@ -195,7 +198,8 @@ impl Preprocessing {
         self.len() == 0
     }
 
-    /// Checks a record that came from outside: sizes in range, one mean and one deviation per channel, finite values.
+    /// Checks a record that came from outside: sizes in range, one mean and one deviation per
+    /// channel, finite values.
     pub fn check(&self) -> Result<(), PreprocessingError> {
         let side = 1..=Self::MAX_SIDE;
         if !side.contains(&self.height) || !side.contains(&self.width) {

@@ -13,8 +13,9 @@ pub struct Data {
     /// Which images the validation figures come from.
     #[serde(flatten)]
     pub validation: Validation,
-    /// The share of the images that is set aside for testing, drawn with the seed, the same share of each class; without
-    /// it, the data set's own test images, or [`DEFAULT_SPLIT`](Self::DEFAULT_SPLIT) where it has none.
+    /// The share of the images that is set aside for testing, drawn with the seed, the same share
+    /// of each class; without it, the data set's own test images, or
+    /// [`DEFAULT_SPLIT`](Self::DEFAULT_SPLIT) where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_split: Option<f64>,
     /// At most this many training images (before the split), drawn with the seed.
@@ -30,13 +31,15 @@ impl Data {
     pub const DEFAULT_SPLIT: f64 = 0.1;
 }
 
-/// Where images come from. Paths are relative to the working directory, as that of a backbone's weights is.
+/// Where images come from. Paths are relative to the working directory, as that of a backbone's
+/// weights is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum DataSource {
     /// `dataset = "mnist"`.
     #[serde(rename = "dataset")]
     Named(DatasetName),
-    /// `folder = "PATH"`: a folder of images for each class, in `PATH` or in `PATH/train`, `PATH/val` and `PATH/test`.
+    /// `folder = "PATH"`: a folder of images for each class, in `PATH` or in `PATH/train`,
+    /// `PATH/val` and `PATH/test`.
     #[serde(rename = "folder")]
     Folder(String),
     /// `csv = "PATH"`: a list with the columns `path`, relative to the list, and `label`.
@@ -95,7 +98,8 @@ impl DatasetName {
 /// Where validation images come from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub enum Validation {
-    /// `validation_split = 0.1`: this share of the training images, drawn with the seed, the same share of each class.
+    /// `validation_split = 0.1`: this share of the training images, drawn with the seed, the same
+    /// share of each class.
     #[serde(rename = "validation_split")]
     Split(f64),
     /// `validation = "test"` and others: a subset of the data set.
@@ -107,12 +111,12 @@ pub enum Validation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValidationSubset {
-    /// The data set's test images, as many reports do. The best epoch is then chosen on the test set, which flatters the
-    /// test figures.
+    /// The data set's test images, as many reports do. The best epoch is then chosen on the test
+    /// set, which flatters the test figures.
     Test,
     /// The data set's own validation images, such as those in a folder `val`.
     Val,
-    /// [`Val`](Self::Val) where the data set has such images, else [`Data::DEFAULT_SPLIT`] of the training images: what
-    /// counts for a folder unless told otherwise.
+    /// [`Val`](Self::Val) where the data set has such images, else [`Data::DEFAULT_SPLIT`] of the
+    /// training images: what counts for a folder unless told otherwise.
     Auto,
 }

@@ -75,7 +75,8 @@ pub struct Training {
     pub freeze: Option<Layers>,
     /// Which epoch is best.
     pub monitor: Monitor,
-    /// The truth is taken to be so much uncertain: this share of each label is spread over all classes. 0 is none.
+    /// The truth is taken to be so much uncertain: this share of each label is spread over all
+    /// classes. 0 is none.
     pub label_smoothing: f64,
     /// What a mistake counts, by class; without it, the same for all.
     pub class_weight: Option<ClassWeight>,
@@ -83,8 +84,8 @@ pub struct Training {
     pub phases: Vec<Phase>,
 }
 
-/// `[[training.phases]]`: epochs with the same layers frozen. A recipe without phases has one, of the keys in
-/// `[training]`.
+/// `[[training.phases]]`: epochs with the same layers frozen. A recipe without phases has one, of
+/// the keys in `[training]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Phase {
     /// Passes over the training images.
@@ -99,7 +100,8 @@ pub struct Phase {
     pub early_stopping: Option<EarlyStopping>,
     /// Layers that are trained although `freeze` or the backbone says otherwise.
     pub unfreeze: Layers,
-    /// Learning rates of layers, in place of the optimizer's. Of several that name a layer the last one counts.
+    /// Learning rates of layers, in place of the optimizer's. Of several that name a layer the last
+    /// one counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub learning_rates: BTreeMap<String, f64>,
 }
@@ -116,19 +118,21 @@ impl Training {
 pub struct Export {
     /// Whether the graph ends in a softmax, giving probabilities in place of logits.
     pub softmax: bool,
-    /// Whether test images go into the file with the scores that Burn gives for them, for `kiln verify`.
+    /// Whether test images go into the file with the scores that Burn gives for them, for `kiln
+    /// verify`.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub golden: bool,
 }
 
 impl Recipe {
-    /// Whether a recipe can be called so, and a backbone: letters and digits of any script, `-`, `_` and `.`, starting with a
-    /// letter or digit, which can be a folder on any system.
+    /// Whether a recipe can be called so, and a backbone: letters and digits of any script, `-`,
+    /// `_` and `.`, starting with a letter or digit, which can be a folder on any system.
     pub fn is_name(name: &str) -> bool {
         name.starts_with(char::is_alphanumeric) && name.chars().all(Self::is_in_names)
     }
 
-    /// Whether names can have this character: also the accents that file systems keep apart from their letters.
+    /// Whether names can have this character: also the accents that file systems keep apart from
+    /// their letters.
     fn is_in_names(c: char) -> bool {
         c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '\u{300}'..='\u{36f}')
     }
@@ -140,11 +144,12 @@ impl Recipe {
 
     /// Reads a recipe and checks it whole, its layers included.
     ///
-    /// `origin` is the file's name for messages; `name` is used where the recipe gives none; each of `overrides` is a
-    /// `key=value` as of `--set`, such as `training.epochs=3` or `layers.3.rate=0.2` (layers count from 1, or go by
-    /// name); `key=` takes a key away.
+    /// `origin` is the file's name for messages; `name` is used where the recipe gives none; each
+    /// of `overrides` is a `key=value` as of `--set`, such as `training.epochs=3` or
+    /// `layers.3.rate=0.2` (layers count from 1, or go by name); `key=` takes a key away.
     ///
-    /// The only backbone that such a recipe can name is [`Base::vgg16`]; see [`parse_with`](Self::parse_with).
+    /// The only backbone that such a recipe can name is [`Base::vgg16`]; see
+    /// [`parse_with`](Self::parse_with).
     pub fn parse(
         text: &str,
         origin: &str,
@@ -154,7 +159,8 @@ impl Recipe {
         Self::parse_with(text, origin, name, overrides, &[Base::vgg16()])
     }
 
-    /// Reads a recipe that may name one of these bases as its backbone: those compiled into the program.
+    /// Reads a recipe that may name one of these bases as its backbone: those compiled into the
+    /// program.
     pub fn parse_with(
         text: &str,
         origin: &str,
@@ -186,7 +192,8 @@ impl Recipe {
         }
     }
 
-    /// What is wrong where the data set has a single class, or the model outputs another number of scores than it has classes.
+    /// What is wrong where the data set has a single class, or the model outputs another number of
+    /// scores than it has classes.
     pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
         if classes == 1 {
             return Some(format!(
@@ -212,8 +219,8 @@ impl Recipe {
         [base, self.layers.clone()].concat()
     }
 
-    /// The checked model, frozen as in the first phase. Never fails for a recipe that was parsed; may for one that was
-    /// changed afterwards.
+    /// The checked model, frozen as in the first phase. Never fails for a recipe that was parsed;
+    /// may for one that was changed afterwards.
     pub fn model(&self) -> Result<Model, ModelError> {
         self.model_in(0)
     }

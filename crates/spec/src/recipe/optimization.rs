@@ -34,8 +34,8 @@ pub enum OptimizerKind {
         /// Adam's settings.
         #[serde(flatten)]
         betas: Betas,
-        /// Share of each weight that is taken away at each step, times the learning rate. Biases and normalisation decay like
-        /// all others, as in Keras.
+        /// Share of each weight that is taken away at each step, times the learning rate. Biases
+        /// and normalisation decay like all others, as in Keras.
         weight_decay: f64,
     },
     /// Stochastic gradient descent.
@@ -113,20 +113,23 @@ pub enum ScheduleKind {
         /// Factor.
         gamma: f64,
     },
-    /// Half a cosine down to `alpha` times the rate at the end of the phase, step by step (Keras's `CosineDecay`).
+    /// Half a cosine down to `alpha` times the rate at the end of the phase, step by step (Keras's
+    /// `CosineDecay`).
     Cosine {
         /// What is left at the end, as a share.
         alpha: f64,
     },
-    /// A rate for each stretch of epochs (Keras's `PiecewiseConstantDecay`, and `LearningRateScheduler` with a table).
+    /// A rate for each stretch of epochs (Keras's `PiecewiseConstantDecay`, and
+    /// `LearningRateScheduler` with a table).
     PiecewiseConstant {
         /// After so many epochs the next value counts; ascending, one less than values.
         boundaries: Vec<usize>,
         /// Learning rates, in place of the optimizer's.
         values: Vec<f64>,
     },
-    /// Up and down again (Smith, 2018; PyTorch's `OneCycleLR`): from `1 / div_factor` to 1 over the first `pct_start` of the
-    /// phase's steps, then down to `1 / (div_factor * final_div_factor)`, both as half a cosine.
+    /// Up and down again (Smith, 2018; PyTorch's `OneCycleLR`): from `1 / div_factor` to 1 over the
+    /// first `pct_start` of the phase's steps, then down to `1 / (div_factor * final_div_factor)`,
+    /// both as half a cosine.
     OneCycle {
         /// Share of the steps that go up.
         pct_start: f64,
@@ -135,7 +138,8 @@ pub enum ScheduleKind {
         /// The last rate is one over this of the first.
         final_div_factor: f64,
     },
-    /// Times `factor` when the monitored figure has not become better for `patience` epochs (Keras's `ReduceLROnPlateau`).
+    /// Times `factor` when the monitored figure has not become better for `patience` epochs
+    /// (Keras's `ReduceLROnPlateau`).
     ReduceOnPlateau {
         /// Factor.
         factor: f64,

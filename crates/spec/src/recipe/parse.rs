@@ -56,7 +56,8 @@ fn recipe_of(
             "this recipe has a `[sweep]`: train its combinations with `kiln sweep`, or leave it out with `--set sweep=`",
         ));
     }
-    // Sections first: a key that slipped into the wrong one is better reported there than as missing here.
+    // Sections first: a key that slipped into the wrong one is better reported there than as
+    // missing here.
     let (input, data, training, export) = (
         input(&root)?,
         data::read(&root)?,

@@ -21,8 +21,8 @@ use crate::{Base, RecipeError};
 /// reference = { test_accuracy = 0.9884 }
 /// ```
 ///
-/// Keys are those of `--set`. A value that both a variant and the grid give is an error, unless the grid's comes from
-/// `--set`, which counts.
+/// Keys are those of `--set`. A value that both a variant and the grid give is an error, unless the
+/// grid's comes from `--set`, which counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sweep {
     /// The recipe's name.
@@ -40,8 +40,8 @@ pub struct Sweep {
 pub struct Combination {
     /// What makes it different, for people, such as `kernel_size 3, filters 32`.
     pub label: String,
-    /// The same, one by one: the variant first, then the grid in the order of the recipe. Every combination of a sweep
-    /// has the same keys.
+    /// The same, one by one: the variant first, then the grid in the order of the recipe. Every
+    /// combination of a sweep has the same keys.
     pub settings: Vec<Setting>,
     /// Published figures of it.
     pub reference: Option<Reference>,
@@ -64,7 +64,8 @@ impl Setting {
     /// The key of the setting that names a combination's variant.
     pub(super) const VARIANT: &str = "variant";
 
-    /// Whether it only makes chance fall otherwise, so that runs that differ in nothing else can be averaged.
+    /// Whether it only makes chance fall otherwise, so that runs that differ in nothing else can be
+    /// averaged.
     pub fn is_seed(&self) -> bool {
         self.key == "training.seed"
     }
@@ -91,8 +92,8 @@ pub struct Reference {
 }
 
 impl Sweep {
-    /// Reads a recipe that has a `[sweep]`, and checks every combination whole. The arguments are those of
-    /// [`Recipe::parse`]; `sweep.training.seed=[0, 1, 2]` as an override adds to the grid.
+    /// Reads a recipe that has a `[sweep]`, and checks every combination whole. The arguments are
+    /// those of [`Recipe::parse`]; `sweep.training.seed=[0, 1, 2]` as an override adds to the grid.
     pub fn parse(
         text: &str,
         origin: &str,

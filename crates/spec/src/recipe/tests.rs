@@ -383,7 +383,8 @@ fn a_file_name_becomes_a_folder_name() {
         ["my model", "..", "größe", "ok-1.2"].map(name),
         ["my-model", "recipe", "größe", "ok-1.2"]
     );
-    // Accents apart from their letters, as macOS writes them; what turns text around is no part of a name.
+    // Accents apart from their letters, as macOS writes them; what turns text around is no part of
+    // a name.
     assert_eq!(
         ["u\u{308}ni\u{308}", "模型", "-ünï", "a\u{202e}b"].map(name),
         ["u\u{308}ni\u{308}", "模型", "ünï", "a-b"]

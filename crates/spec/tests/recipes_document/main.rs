@@ -1,5 +1,5 @@
-//! docs/recipes.md says what the parser says: its examples parse; its keys, words, ranges and defaults are the parser's, and no
-//! key is missing.
+//! docs/recipes.md says what the parser says: its examples parse; its keys, words, ranges and
+//! defaults are the parser's, and no key is missing.
 
 mod document;
 mod tables;

@@ -1,5 +1,5 @@
-//! The tables of a recipe as the parser knows them, found by asking it: each is given a key that cannot be there, and the error
-//! names those that can.
+//! The tables of a recipe as the parser knows them, found by asking it: each is given a key that
+//! cannot be there, and the error names those that can.
 
 use std::collections::BTreeSet;
 
@@ -115,7 +115,8 @@ impl Table {
             .into()
     }
 
-    /// The resolved recipe, or the error, where the table has these keys and values, and whatever else it requires.
+    /// The resolved recipe, or the error, where the table has these keys and values, and whatever
+    /// else it requires.
     pub fn parse(&self, content: &[(&str, &str)]) -> Result<String, String> {
         self.parse_without(content, None)
     }

@@ -40,12 +40,13 @@ pub struct Device {
 impl Device {
     /// A device that works: a GPU computes two sums first. There is no fallback.
     ///
-    /// A driver may offer a "GPU" that is a program on the processor, such as Mesa's llvmpipe. It is refused unless `software`:
-    /// it is slower than [`DeviceKind::Cpu`], and llvmpipe leaves a loop after 65,535 rounds, which makes long sums wrong
-    /// without a word. With `software` small models can be tried out where there is no GPU.
+    /// A driver may offer a "GPU" that is a program on the processor, such as Mesa's llvmpipe. It
+    /// is refused unless `software`: it is slower than [`DeviceKind::Cpu`], and llvmpipe leaves a
+    /// loop after 65,535 rounds, which makes long sums wrong without a word. With `software` small
+    /// models can be tried out where there is no GPU.
     ///
-    /// Some of Burn's GPU backends panic where a driver is missing. That is caught here, but the panic's message goes to
-    /// standard error unless the program has set a hook.
+    /// Some of Burn's GPU backends panic where a driver is missing. That is caught here, but the
+    /// panic's message goes to standard error unless the program has set a hook.
     pub fn new(kind: DeviceKind, software: bool) -> Result<Self, TrainError> {
         let unusable = |reason: String| TrainError::DeviceUnusable {
             device: kind,
@@ -127,7 +128,8 @@ impl Device {
     }
 }
 
-/// Whether sums computed there are right. A `long` one is of 2^20 ones: all its partial sums are exact, in whatever order.
+/// Whether sums computed there are right. A `long` one is of 2^20 ones: all its partial sums are
+/// exact, in whatever order.
 #[cfg(any(feature = "cuda", feature = "wgpu", test))]
 fn check(device: &burn::tensor::Device, long: bool) -> Result<(), String> {
     let count = if long { 1 << 20 } else { 4 };

@@ -1,4 +1,5 @@
-//! Clipping by the norm of all gradients together. (By value, and by the norm of each, Burn's optimizers do it.)
+//! Clipping by the norm of all gradients together. (By value, and by the norm of each, Burn's
+//! optimizers do it.)
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -7,8 +8,8 @@ use burn::tensor::Tensor;
 use crate::TrainError;
 use crate::network::{Network, values};
 
-/// Scales the gradients down by one factor where their Euclidean norm, taken as of one vector, is above `most`; Keras's
-/// `global_clipnorm`.
+/// Scales the gradients down by one factor where their Euclidean norm, taken as of one vector, is
+/// above `most`; Keras's `global_clipnorm`.
 pub fn by_global_norm(
     network: &Network,
     gradients: GradientsParams,

@@ -1,4 +1,5 @@
-//! The loss: cross-entropy of the softmax of the logits, with what the recipe says of labels and classes.
+//! The loss: cross-entropy of the softmax of the logits, with what the recipe says of labels and
+//! classes.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -35,8 +36,9 @@ impl Loss {
         }
     }
 
-    /// Of logits `[n, classes]` and their labels: `-1/n Σ_i w(y_i) Σ_k t_ik log softmax(logits_i)_k`, where `t_i` is the label
-    /// `y_i`, smoothed. As in Keras, the mean is over the images and not over their weights.
+    /// Of logits `[n, classes]` and their labels: `-1/n Σ_i w(y_i) Σ_k t_ik log
+    /// softmax(logits_i)_k`, where `t_i` is the label `y_i`, smoothed. As in Keras, the mean is
+    /// over the images and not over their weights.
     pub fn forward(&self, logits: Tensor<2>, labels: &[u32], device: &Device) -> Tensor<1> {
         let [images, classes] = logits.dims();
         let mut targets = vec![0.0; images * classes];

@@ -30,11 +30,13 @@ use schedule::Position;
 pub struct Task<'a> {
     /// The model; its frozen layers stay as they are.
     pub model: &'a Model,
-    /// The layer that takes the samples: 0 for images, a later one for what the layers before it made of them.
+    /// The layer that takes the samples: 0 for images, a later one for what the layers before it
+    /// made of them.
     pub first_layer: usize,
     /// The weights to begin with, of the whole model.
     pub weights: &'a Weights,
-    /// The epochs before, if any: numbers go on from there, and a later epoch is the best only if it beats them.
+    /// The epochs before, if any: numbers go on from there, and a later epoch is the best only if
+    /// it beats them.
     pub history: &'a History,
     /// Batch size, seed and loss.
     pub training: &'a Training,
@@ -62,7 +64,8 @@ pub struct Resume<'a> {
 /// What training gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// The whole model's weights after the best epoch; those it began with where no epoch was better.
+    /// The whole model's weights after the best epoch; those it began with where no epoch was
+    /// better.
     pub best: Weights,
     /// All completed epochs, those before included.
     pub history: History,
@@ -72,18 +75,20 @@ pub struct Fitted {
 
 /// Trains.
 ///
-/// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new order every epoch,
-/// fixed by the seed; the weights of the best epoch are kept. The same task gives the same weights, bit for bit, on the
-/// same device with the same number of threads, also if it is taken up again after any of its epochs; only one training
-/// may run in a process at a time, since Burn's generator for dropout is shared.
+/// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new
+/// order every epoch, fixed by the seed; the weights of the best epoch are kept. The same task
+/// gives the same weights, bit for bit, on the same device with the same number of threads, also if
+/// it is taken up again after any of its epochs; only one training may run in a process at a time,
+/// since Burn's generator for dropout is shared.
 ///
 /// That frozen layers have not changed is checked at the end.
 pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
-    // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep and wake it up again,
-    // which costs as much as some of the loops.
+    // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep
+    // and wake it up again, which costs as much as some of the loops.
     rayon::scope(|_| {
         if task.device.is_gpu() {
-            // What was kept by the observer stays: a training can be resumed from its last whole epoch.
+            // What was kept by the observer stays: a training can be resumed from its last whole
+            // epoch.
             device::caught(|| Ok(epochs(task, observer))).map_err(TrainError::Device)?
         } else {
             epochs(task, observer)
@@ -205,8 +210,8 @@ impl<'a> State<'a> {
         })
     }
 
-    /// One pass over the training samples and one over the validation samples; nothing if the observer stopped it.
-    /// `history` are the phase's epochs so far.
+    /// One pass over the training samples and one over the validation samples; nothing if the
+    /// observer stopped it. `history` are the phase's epochs so far.
     fn epoch(
         &mut self,
         epoch: usize,
@@ -246,7 +251,8 @@ impl<'a> State<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Running>, TrainError> {
         let task = self.task;
-        // Anew for every epoch, so that a training that is taken up again draws what it would have drawn.
+        // Anew for every epoch, so that a training that is taken up again draws what it would have
+        // drawn.
         self.device
             .burn
             .seed(task.stream().wrapping_add((epoch as u64) << 32));
@@ -327,7 +333,8 @@ impl<'a> State<'a> {
             let logits = network
                 .forward(network.input(batch.values, device), Draws::default())?
                 .into_vector();
-            // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval` gives it.
+            // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval`
+            // gives it.
             let loss = Loss::default().forward(logits.clone(), &batch.labels, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
             if observer.validated(running.report(epoch, total)) == Control::Stop {

@@ -37,7 +37,8 @@ pub struct Snapshot {
     pub optimizer: Vec<u8>,
 }
 
-/// Hears of progress, keeps results, and may stop the training. It is called on a thread of rayon's pool.
+/// Hears of progress, keeps results, and may stop the training. It is called on a thread of rayon's
+/// pool.
 pub trait Observer: Send {
     /// After every training step.
     fn trained(&mut self, report: BatchReport) -> Control;
@@ -45,7 +46,7 @@ pub trait Observer: Send {
     /// After every validation batch.
     fn validated(&mut self, report: BatchReport) -> Control;
 
-    /// After every epoch: its figures, where the training stands, and whether it is the best so far.
-    /// An error stops the training.
+    /// After every epoch: its figures, where the training stands, and whether it is the best so
+    /// far. An error stops the training.
     fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError>;
 }

@@ -43,7 +43,8 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
                 .init()
         }
         OptimizerKind::Sgd { momentum, nesterov } => {
-            // Burn's default dampening would take a tenth off each gradient; Keras's and PyTorch's take nothing.
+            // Burn's default dampening would take a tenth off each gradient; Keras's and PyTorch's
+            // take nothing.
             let config = MomentumConfig::new()
                 .with_momentum(momentum)
                 .with_dampening(0.0)

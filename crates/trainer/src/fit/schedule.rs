@@ -1,5 +1,5 @@
-//! The learning rate's factor as a pure function of what was done so far, so that a training that is taken up again goes on
-//! exactly where it was.
+//! The learning rate's factor as a pure function of what was done so far, so that a training that
+//! is taken up again goes on exactly where it was.
 
 use std::f64::consts::PI;
 
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn one_cycle_gives_pytorchs_rates() {
-        // torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=100), PyTorch 2.15, at these steps.
+        // torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=100), PyTorch 2.15, at these
+        // steps.
         let cycle = ScheduleKind::OneCycle {
             pct_start: 0.3,
             div_factor: 25.0,

@@ -94,8 +94,8 @@ impl AdamOps for Flex {
         moment_2: FlexTensor,
         step: Step,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        // A dense layer's weights are a transposed view of the kernels' order, and so is their gradient: taken as they lie in
-        // memory, nothing is copied.
+        // A dense layer's weights are a transposed view of the kernels' order, and so is their
+        // gradient: taken as they lie in memory, nothing is copied.
         let turned = parameter.shape().num_dims() == 2 && !parameter.is_contiguous();
         let turn = |tensor: FlexTensor| if turned { transposed(tensor) } else { tensor };
         let [mut parameter, gradient, mut moment_1, mut moment_2] =

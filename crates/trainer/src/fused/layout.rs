@@ -1,7 +1,8 @@
 //! Between Burn's tensors, channels first, and the kernels' slices, channels last.
 //!
-//! An operation's output lies in memory with channels last, and is seen by Burn through a permuted view. The next operation
-//! permutes it back and finds its slice, without a copy; Burn's own operations take the view as it is.
+//! An operation's output lies in memory with channels last, and is seen by Burn through a permuted
+//! view. The next operation permutes it back and finds its slice, without a copy; Burn's own
+//! operations take the view as it is.
 
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
@@ -12,8 +13,8 @@ use kiln_kernels::nchw_to_nhwc;
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// The values of images `[n, c, h, w]` with channels last, or of vectors `[n, features]`: a tensor whose memory can be
-/// borrowed by [`slice`].
+/// The values of images `[n, c, h, w]` with channels last, or of vectors `[n, features]`: a tensor
+/// whose memory can be borrowed by [`slice`].
 pub fn channels_last(tensor: FlexTensor) -> FlexTensor {
     let shape = tensor.shape();
     let &[n, c, h, w] = &shape[..] else {
@@ -34,7 +35,8 @@ pub fn channels_first(tensor: FlexTensor) -> FlexTensor {
     Flex::float_permute(tensor, &[0, 3, 1, 2])
 }
 
-/// A dense layer's weights `[inputs, outputs]` as the kernels take them, `[outputs, inputs]`; or the other way.
+/// A dense layer's weights `[inputs, outputs]` as the kernels take them, `[outputs, inputs]`; or
+/// the other way.
 pub fn transposed(tensor: FlexTensor) -> FlexTensor {
     Flex::float_swap_dims(tensor, 0, 1)
 }

@@ -26,7 +26,8 @@ pub enum Parameter<B: Backend> {
 /// The parameters of an operation's layers, as Burn's modules keep them.
 #[derive(ExtensionType)]
 pub struct Parameters<B: Backend> {
-    /// Of a convolution, `[filters, channels, rows, columns]`, or of a dense layer, `[inputs, outputs]`.
+    /// Of a convolution, `[filters, channels, rows, columns]`, or of a dense layer, `[inputs,
+    /// outputs]`.
     #[extension_type]
     pub weight: Parameter<B>,
     /// `[filters]`.
@@ -70,7 +71,8 @@ pub struct Fused<B: Backend> {
     pub output: FloatTensor<B>,
     /// Means of the batch by channel; empty where the batch was not asked.
     pub mean: Vec<f32>,
-    /// Variances of the batch by channel (divided by the count); empty where the batch was not asked.
+    /// Variances of the batch by channel (divided by the count); empty where the batch was not
+    /// asked.
     pub variance: Vec<f32>,
 }
 
@@ -187,8 +189,8 @@ impl Backward<Flex, 5> for FusedBackward {
     }
 }
 
-/// Runs an operation on a tensor of the CPU, with or without gradients. Gives the output, and mean and variance of the
-/// batch by channel where the operation normalises by them.
+/// Runs an operation on a tensor of the CPU, with or without gradients. Gives the output, and mean
+/// and variance of the batch by channel where the operation normalises by them.
 pub fn fused<const D: usize>(
     x: Tensor<D>,
     parameters: Parameters<Dispatch>,

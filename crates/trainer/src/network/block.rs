@@ -29,7 +29,8 @@ pub enum Block {
 }
 
 impl Block {
-    /// The layer with the given weights, made of the module that was generated of it where there is one.
+    /// The layer with the given weights, made of the module that was generated of it where there is
+    /// one.
     pub fn new(
         layer: &Layer,
         imported: Option<Imported>,
@@ -97,7 +98,8 @@ impl Block {
                     beta: Param::from_tensor(tensor(values("bias")?, device)),
                     running_mean: RunningState::new(tensor(mean, device)),
                     running_var: RunningState::new(tensor(values("running_var")?, device)),
-                    // Keras's and ONNX's momentum is the share that is kept, Burn's the share that is replaced.
+                    // Keras's and ONNX's momentum is the share that is kept, Burn's the share that
+                    // is replaced.
                     momentum: 1.0 - norm.momentum,
                     ..module
                 })
@@ -242,7 +244,8 @@ impl Block {
     }
 }
 
-/// Each pixel is the one in whose area its centre lies. Burn's own nearest neighbour takes the one at its upper left corner.
+/// Each pixel is the one in whose area its centre lies. Burn's own nearest neighbour takes the one
+/// at its upper left corner.
 fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
     let device = image.device();
     let [_, _, height, width] = image.dims();
@@ -287,8 +290,8 @@ fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {
     )
 }
 
-/// The same parameter with an identity that follows from its name, and so is the same in every process: the optimizer's
-/// state goes by it.
+/// The same parameter with an identity that follows from its name, and so is the same in every
+/// process: the optimizer's state goes by it.
 fn identified<const D: usize>(
     param: Param<Tensor<D>>,
     layer: &str,

@@ -47,7 +47,8 @@ impl Flow {
         }
     }
 
-    /// Applies an activation. A softmax is left out: it stands at the end only, and the loss contains it.
+    /// Applies an activation. A softmax is left out: it stands at the end only, and the loss
+    /// contains it.
     pub fn activate(self, activation: Option<Activation>) -> Self {
         let Some(activation) = activation else {
             return self;
@@ -58,7 +59,8 @@ impl Flow {
         }
     }
 
-    /// The same values as images of these channels, rows and columns, or as vectors of so many features.
+    /// The same values as images of these channels, rows and columns, or as vectors of so many
+    /// features.
     pub fn reshape(self, target: Shape) -> Self {
         fn to<const D: usize>(values: Tensor<D>, target: Shape) -> Flow {
             let batch = values.dims()[0];

@@ -51,9 +51,9 @@ impl Draws {
 }
 
 impl Network {
-    /// Builds layers with the given weights, which must have theirs. Frozen layers get no gradients, and neither their
-    /// running statistics nor their dropout are live. Those of a pretrained base are the modules that burn-import made of
-    /// it.
+    /// Builds layers with the given weights, which must have theirs. Frozen layers get no
+    /// gradients, and neither their running statistics nor their dropout are live. Those of a
+    /// pretrained base are the modules that burn-import made of it.
     pub fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
         let base = layers.iter().find_map(|layer| layer.backbone.as_deref());
         let mut imported = base.map_or_else(HashMap::new, |base| {
@@ -123,8 +123,8 @@ impl Network {
         }
     }
 
-    /// What the last layer gives, any softmax left out. With gradients (on a device with autodiff) layers that are not
-    /// frozen behave as in training.
+    /// What the last layer gives, any softmax left out. With gradients (on a device with autodiff)
+    /// layers that are not frozen behave as in training.
     pub fn forward(&self, input: Flow, draws: Draws) -> Result<Flow, ShapeError> {
         let mut flow = input;
         for (step, buffers) in self.plan.steps.iter().zip(&self.buffers) {

@@ -6,7 +6,8 @@ use std::ops::Range;
 use kiln_kernels::{Activation as Fused, Conv2d, NormPool, Pool2d};
 use kiln_spec::{Activation, Layer, LayerKind, Pads, Shape};
 
-/// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined by `+`.
+/// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined
+/// by `+`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     pub(super) steps: Vec<Step>,
@@ -27,7 +28,8 @@ pub(super) enum Step {
 pub(super) struct Sequence {
     /// The layers.
     pub layers: Range<usize>,
-    /// Sizes of the convolution, or of the dense layer as one of 1×1 images. The batch is 1 here and below.
+    /// Sizes of the convolution, or of the dense layer as one of 1×1 images. The batch is 1 here
+    /// and below.
     pub conv: Option<Conv2d>,
     /// Follows the convolution.
     pub activation: Fused,

@@ -1,4 +1,5 @@
-//! The fused plan gives what Burn's own operations give: outputs, every gradient, running statistics.
+//! The fused plan gives what Burn's own operations give: outputs, every gradient, running
+//! statistics.
 
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -11,9 +12,10 @@ use crate::initial_weights;
 
 /// The largest difference, relative to the largest value, that is taken for rounding.
 const TOLERANCE: f64 = 1e-5;
-/// Some results are differences of nearly equal numbers (the gradient of a weight whose scale a batch normalisation takes
-/// out again is even zero). Where Burn's own result moves when every number that goes in moves by one unit in its last
-/// place, a difference of so many times that is taken for rounding, too.
+/// Some results are differences of nearly equal numbers (the gradient of a weight whose scale a
+/// batch normalisation takes out again is even zero). Where Burn's own result moves when every
+/// number that goes in moves by one unit in its last place, a difference of so many times that is
+/// taken for rounding, too.
 const UNITS: f64 = 8.0;
 
 /// Everything that a training step gives, named, in an order that does not depend on the plan.
@@ -73,7 +75,8 @@ impl ModuleVisitor for Gradients {
 
 fn assert_same(model: &Model, seed: u64, images: usize) {
     let mut weights = initial_weights(model, seed);
-    // Nothing at a special value: biases and shifts off zero, scales off one, some of them negative.
+    // Nothing at a special value: biases and shifts off zero, scales off one, some of them
+    // negative.
     for (i, value) in weights
         .0
         .values_mut()
@@ -203,8 +206,8 @@ fn body() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    // The same cases every time: two f32 implementations may see the larger of two nearly equal numbers elsewhere, which no
-    // tolerance covers, and which happens to one case in some thousand.
+    // The same cases every time: two f32 implementations may see the larger of two nearly equal
+    // numbers elsewhere, which no tolerance covers, and which happens to one case in some thousand.
     #![proptest_config(ProptestConfig { cases: 96, max_global_rejects: 10_000, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -217,7 +220,8 @@ proptest! {
         let set = [
             format!("input.height={}", size[0]), format!("input.width={}", size[1]), format!("input.channels={channels}"),
         ];
-        // One image makes the vectors' variance nothing, and gradients that are differences of equal numbers.
+        // One image makes the vectors' variance nothing, and gradients that are differences of
+        // equal numbers.
         let images = images.max(4);
         let Some(model) = model(&format!("{body} {head}"), &set) else { return Err(TestCaseError::reject("does not fit")) };
         assert_same(&model, seed, images);

@@ -1,4 +1,5 @@
-//! The same weights give the same output as in Keras: padding, epsilon, the order of flattening, the edges of pooling.
+//! The same weights give the same output as in Keras: padding, epsilon, the order of flattening,
+//! the edges of pooling.
 //!
 //! `layers.json` is made by `make_golden.py`.
 

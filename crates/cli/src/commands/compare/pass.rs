@@ -33,7 +33,8 @@ pub struct Differing {
 pub struct Choice {
     pub class: usize,
     pub probability: f32,
-    /// By how much the model prefers its own class to the other model's: the difference of their probabilities.
+    /// By how much the model prefers its own class to the other model's: the difference of their
+    /// probabilities.
     pub margin: f32,
 }
 

@@ -67,7 +67,8 @@ impl<'a> Record<'a> {
             },
         );
         let paired = pass.paired;
-        // Of counts, so that nothing is lost to rounding where the difference is just what is allowed.
+        // Of counts, so that nothing is lost to rounding where the difference is just what is
+        // allowed.
         let change =
             (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64;
         Ok(Self {

@@ -10,7 +10,8 @@ use crate::terminal::Terminal;
 /// Pillow's number for bilinear.
 const BILINEAR: u32 = 2;
 
-/// `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor - image_mean) / image_std`.
+/// `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor -
+/// image_mean) / image_std`.
 pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8>> {
     let record = &contract.preprocessing;
     if contract.input == InputKind::Pixels {

@@ -50,7 +50,8 @@ pub struct Image<'a> {
 pub struct Tensor {
     pub name: String,
     pub r#type: String,
-    /// A number or a symbol for each axis, nothing where the file leaves it open; none where the rank is unknown.
+    /// A number or a symbol for each axis, nothing where the file leaves it open; none where the
+    /// rank is unknown.
     pub shape: Option<Vec<Axis>>,
 }
 

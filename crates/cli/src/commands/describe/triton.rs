@@ -31,8 +31,8 @@ fn named(contract: &Contract) -> bool {
     contract.origins.labels != Origin::Default
 }
 
-/// The configuration (`ModelConfig` in protobuf's text format). The model's name is left to its folder in Triton's
-/// repository.
+/// The configuration (`ModelConfig` in protobuf's text format). The model's name is left to its
+/// folder in Triton's repository.
 pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
     let image = contract.layout.image_shape(contract.preprocessing.shape());
     // Triton's own batching needs an open first axis, which the dimensions then leave out.

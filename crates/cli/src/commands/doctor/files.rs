@@ -26,7 +26,8 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A shared library where the system's loader looks for it, without loading it: libraries run code when they are loaded.
+/// A shared library where the system's loader looks for it, without loading it: libraries run code
+/// when they are loaded.
 pub fn library(name: &str) -> Option<PathBuf> {
     let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let named = std::env::split_paths(&variable)

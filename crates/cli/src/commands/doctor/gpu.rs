@@ -1,4 +1,5 @@
-//! NVIDIA's graphics processors, driver and libraries, as far as they can be seen without loading any of it.
+//! NVIDIA's graphics processors, driver and libraries, as far as they can be seen without loading
+//! any of it.
 
 use std::io::Read;
 use std::process::{Command, Stdio};

@@ -6,7 +6,8 @@ use super::files::{text, value};
 use super::finding::Finding;
 use crate::terminal::{bytes, counted};
 
-/// Instruction sets that the kernels of kiln, tract or ONNX Runtime have paths for, by the names that Linux has for them.
+/// Instruction sets that the kernels of kiln, tract or ONNX Runtime have paths for, by the names
+/// that Linux has for them.
 const FEATURES: [&str; 13] = [
     "avx2",
     "fma",

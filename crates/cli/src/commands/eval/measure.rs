@@ -211,7 +211,8 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Runs the model over all images, counts them, and shows each to `each`; nothing if the user stopped it.
+/// Runs the model over all images, counts them, and shows each to `each`; nothing if the user
+/// stopped it.
 pub fn measure(
     model: &Model,
     inputs: Inputs,

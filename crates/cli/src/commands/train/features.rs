@@ -32,8 +32,8 @@ impl Prepared {
         }
     }
 
-    /// The same samples behind more layers of the model, up to `first_layer`, which all are frozen; nothing if the user
-    /// stopped it.
+    /// The same samples behind more layers of the model, up to `first_layer`, which all are frozen;
+    /// nothing if the user stopped it.
     pub fn advance(
         &self,
         first_layer: usize,

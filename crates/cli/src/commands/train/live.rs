@@ -1,4 +1,5 @@
-//! What is seen of a training on a terminal while it runs: the epoch, the whole run, and how it goes.
+//! What is seen of a training on a terminal while it runs: the epoch, the whole run, and how it
+//! goes.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Draws where the training is. `phase` is what is being done, `elapsed` the time since the epoch began.
+    /// Draws where the training is. `phase` is what is being done, `elapsed` the time since the
+    /// epoch began.
     pub fn show(&mut self, phase: &str, report: BatchReport, history: &History, elapsed: Duration) {
         let epochs = self.epochs;
         let bar = self.bar.get_or_insert_with(|| {
@@ -73,7 +75,8 @@ impl<'a> Live<'a> {
     }
 }
 
-/// What is left of the epoch and the rate, each with the space before it; nothing while there is hardly anything to measure.
+/// What is left of the epoch and the rate, each with the space before it; nothing while there is
+/// hardly anything to measure.
 fn speed(elapsed: Duration, left: Duration, rate: f64) -> (String, String) {
     if elapsed < MEASURED {
         return (String::new(), String::new());
@@ -115,7 +118,8 @@ fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duratio
     )
 }
 
-/// Seconds that the run will take if the epochs to come are as long as the last ones, or as this one so far.
+/// Seconds that the run will take if the epochs to come are as long as the last ones, or as this
+/// one so far.
 fn left(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> f64 {
     let elapsed = elapsed.as_secs_f64();
     let recent = &history.epochs[history.epochs.len().saturating_sub(RECENT)..];

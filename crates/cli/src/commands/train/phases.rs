@@ -127,7 +127,8 @@ pub fn phases(
     })
 }
 
-/// Writes the checksums of what stayed frozen to the end. They must be those from before the training.
+/// Writes the checksums of what stayed frozen to the end. They must be those from before the
+/// training.
 fn write_frozen(
     run: &RunDir,
     model: &Model,

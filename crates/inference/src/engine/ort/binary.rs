@@ -1,7 +1,7 @@
 //! What kind of file a library is, before the system's loader sees it.
 //!
-//! The loader waits for ever on a pipe, ends the process on a file that is cut short, and says "no such file" of one for
-//! another processor.
+//! The loader waits for ever on a pipe, ends the process on a file that is cut short, and says "no
+//! such file" of one for another processor.
 
 use std::env::consts::ARCH;
 use std::fs::File;

@@ -58,7 +58,8 @@ pub fn candidates(options: &Options) -> Vec<Candidate> {
         path,
         origin: Origin::Cache,
     });
-    // ONNX Runtime's own soname is `libonnxruntime.so.1`; the name without a version comes with development packages.
+    // ONNX Runtime's own soname is `libonnxruntime.so.1`; the name without a version comes with
+    // development packages.
     let unversioned = format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}");
     let names = if cfg!(target_os = "linux") {
         vec![format!("{unversioned}.1"), unversioned]
@@ -139,8 +140,8 @@ pub fn mapped() -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Whether a file is ONNX Runtime's library by its name: `libonnxruntime.so.1.31.1`, `libonnxruntime.1.31.1.dylib`,
-/// `onnxruntime.dll`, but not `libonnxruntime_providers_shared.so`.
+/// Whether a file is ONNX Runtime's library by its name: `libonnxruntime.so.1.31.1`,
+/// `libonnxruntime.1.31.1.dylib`, `onnxruntime.dll`, but not `libonnxruntime_providers_shared.so`.
 fn is_library(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let rest = name
@@ -159,8 +160,8 @@ pub fn version(path: &Path) -> Option<String> {
     (numeric && version.contains('.')).then(|| version.to_owned())
 }
 
-/// The version of the symbols that a library exports, where its build gave them one: `VERS_1.31.1` in the table of names,
-/// which is near the beginning of a file for Linux.
+/// The version of the symbols that a library exports, where its build gave them one: `VERS_1.31.1`
+/// in the table of names, which is near the beginning of a file for Linux.
 pub fn symbol_version(path: &Path) -> Option<String> {
     const NEAR: u64 = 1 << 20;
     let mut head = Vec::new();

@@ -9,7 +9,8 @@ use crate::receipt::ProviderNodes;
 /// Listens while ONNX Runtime shares out the nodes of a graph.
 ///
 /// It tells this to its log only, at the most talkative level. The interface that returns it
-/// (`Session_GetEpGraphAssignmentInfo`) came with 1.24 and takes unsafe code, and profiling takes a run and a file.
+/// (`Session_GetEpGraphAssignmentInfo`) came with 1.24 and takes unsafe code, and profiling takes a
+/// run and a file.
 #[derive(Clone, Default)]
 pub struct Placement(Arc<Mutex<Vec<ProviderNodes>>>);
 
@@ -37,7 +38,8 @@ impl Placement {
     }
 }
 
-/// Reads ` All nodes placed on [CPUExecutionProvider]. Number of nodes: 8`, or ` Node(s) placed on …` where there are several.
+/// Reads ` All nodes placed on [CPUExecutionProvider]. Number of nodes: 8`, or ` Node(s) placed on
+/// …` where there are several.
 fn read(message: &str) -> Option<ProviderNodes> {
     let (_, rest) = message.split_once(" placed on [")?;
     let (provider, rest) = rest.split_once("]. Number of nodes: ")?;

@@ -3,8 +3,8 @@
 use ::ort::ep::ExecutionProvider;
 use ::ort::session::builder::SessionBuilder;
 
-/// Asks the loaded library for each provider by ONNX Runtime's name for it. `ort` has the question, but only for the
-/// providers that it is compiled for; here they are named, never used.
+/// Asks the loaded library for each provider by ONNX Runtime's name for it. `ort` has the question,
+/// but only for the providers that it is compiled for; here they are named, never used.
 macro_rules! available {
     ($($provider:ident),* $(,)?) => {{
         let mut names = Vec::new();
@@ -27,8 +27,8 @@ macro_rules! available {
     }};
 }
 
-/// Names of the execution providers that the loaded library was built with, in the order in which ONNX Runtime prefers
-/// them.
+/// Names of the execution providers that the loaded library was built with, in the order in which
+/// ONNX Runtime prefers them.
 pub fn available() -> ::ort::Result<Vec<String>> {
     available![
         NvTensorRTRTXExecutionProvider,

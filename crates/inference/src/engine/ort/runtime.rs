@@ -14,7 +14,8 @@ use crate::engine::EngineError;
 use crate::options::{EngineChoice, Options};
 use crate::receipt::Library;
 
-/// The loaded library and its environment, which lives as long as the process: `ort` refuses to make a second one.
+/// The loaded library and its environment, which lives as long as the process: `ort` refuses to
+/// make a second one.
 pub struct Runtime {
     pub environment: Environment,
     pub library: Library,
@@ -38,8 +39,9 @@ pub fn get(options: &Options) -> Result<&'static Runtime, EngineError> {
 
 /// Loads the first library that works.
 ///
-/// `ort` panics when any other part of it is used before a library is loaded, errors included; `init_from` is the one
-/// entry that reports a library that is missing, broken or too old, and leaves nothing behind.
+/// `ort` panics when any other part of it is used before a library is loaded, errors included;
+/// `init_from` is the one entry that reports a library that is missing, broken or too old, and
+/// leaves nothing behind.
 fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
     let mut tried = Vec::new();
     for candidate in candidates {
@@ -84,7 +86,8 @@ fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
     Err(EngineError::Library { tried })
 }
 
-/// `ort` panics where a library with the right name and version lacks the interface that belongs to them.
+/// `ort` panics where a library with the right name and version lacks the interface that belongs to
+/// them.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let broken = |_| Err("it is broken: it does not give the interface of its version".to_owned());
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)

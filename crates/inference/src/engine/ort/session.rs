@@ -17,14 +17,17 @@ use crate::options::{Device, EngineChoice, Options};
 use crate::pool::Pool;
 use crate::receipt::{ProviderNodes, Receipt};
 
-/// Largest batch of one run where neither the graph nor the options say it: beyond it speed no longer grows, memory does.
+/// Largest batch of one run where neither the graph nor the options say it: beyond it speed no
+/// longer grows, memory does.
 const LARGEST_RUN: usize = 256;
 
-/// Most bytes of models in lanes that have sessions of their own: beyond, there are fewer lanes with more threads each.
+/// Most bytes of models in lanes that have sessions of their own: beyond, there are fewer lanes
+/// with more threads each.
 const LANES_BYTES: usize = 256 << 20;
 
-/// A model's sessions. A session computes one run at a time, so there is one for each run that may go on at a time. For streams
-/// more sessions are made: a thread for each graph is faster than many threads for one.
+/// A model's sessions. A session computes one run at a time, so there is one for each run that may
+/// go on at a time. For streams more sessions are made: a thread for each graph is faster than many
+/// threads for one.
 struct Ort {
     runs: Pool<Run>,
     lanes: Lanes,
@@ -112,12 +115,14 @@ pub fn load(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lanes {
     count: usize,
-    /// Whether each has a session of its own; else they take those that there are for runs at a time.
+    /// Whether each has a session of its own; else they take those that there are for runs at a
+    /// time.
     own: bool,
 }
 
 impl Lanes {
-    /// Sessions of their own on the processor, as many as have room in memory, unless there are as many already.
+    /// Sessions of their own on the processor, as many as have room in memory, unless there are as
+    /// many already.
     fn of(bytes: usize, device: Device, threads: usize, parallel_runs: usize) -> Self {
         let own = if device == Device::Cpu {
             (LANES_BYTES / bytes.max(1)).min(threads)
@@ -160,8 +165,8 @@ impl Wanted<'_> {
                 self.runtime.library.path.display()
             )));
         }
-        // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from those on the
-        // processor in the third digit.
+        // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from
+        // those on the processor in the third digit.
         let loaded = self.load(Some(
             ep::CUDA::default()
                 .with_tf32(false)

@@ -1,7 +1,7 @@
 //! Replaces max-pooling, and the batch normalisation in front of it, by [`NormPool`].
 //!
-//! tract computes a batch normalisation as a multiplication and an addition over all of a convolution's output; of the
-//! report's CNN that took half of the time, and pooling an eighth.
+//! tract computes a batch normalisation as a multiplication and an addition over all of a
+//! convolution's output; of the report's CNN that took half of the time, and pooling an eighth.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
@@ -87,8 +87,8 @@ fn find(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(NormPool, O
 
 const NCHW: DataFormat = DataFormat::NCHW;
 
-/// If an outlet is that of an operation between a value and a constant for each channel, and nobody else reads it: the
-/// constant, and the value.
+/// If an outlet is that of an operation between a value and a constant for each channel, and nobody
+/// else reads it: the constant, and the value.
 fn by_channel<B: BinMiniOp>(
     model: &TypedModel,
     outlet: OutletId,

@@ -8,9 +8,10 @@ use crate::engine::one_line::one_line;
 
 /// Runs `work` and says in one line what went wrong.
 ///
-/// tract indexes and unwraps in places that a malformed graph reaches (an axis beyond the rank, say). A file must not
-/// be able to end the process, so a panic becomes an error (its message still goes to the panic hook). Nothing that was under construction is used after one:
-/// results are taken only from `work` that returned.
+/// tract indexes and unwraps in places that a malformed graph reaches (an axis beyond the rank,
+/// say). A file must not be able to end the process, so a panic becomes an error (its message still
+/// goes to the panic hook). Nothing that was under construction is used after one: results are
+/// taken only from `work` that returned.
 pub fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| one_line(&format_args!("{error:#}"))),

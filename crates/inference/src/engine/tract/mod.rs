@@ -17,15 +17,18 @@ use crate::input::{Input, InputKind};
 use crate::options::{Device, EngineChoice, Options};
 use crate::receipt::Receipt;
 
-/// The version of tract that is built in, as far as it is known here: an embedding program's Cargo.lock has the rest of it.
+/// The version of tract that is built in, as far as it is known here: an embedding program's
+/// Cargo.lock has the rest of it.
 const VERSION: &str = "0.23";
 
-/// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence few.
+/// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence
+/// few.
 ///
-/// Convolutions take the same time per image at every size up to 8. Beyond, the columns that tract makes of images (200 kB each for
-/// a layer of 32 to 64 channels, 5x5, on 8x8) outgrow the cache of a core, and two threads of one process come to half their speed
-/// where the system has given them scattered pages, which one cannot know. Wide dense layers gain from larger runs, because
-/// their weights are read once for each; 8 is most of it.
+/// Convolutions take the same time per image at every size up to 8. Beyond, the columns that tract
+/// makes of images (200 kB each for a layer of 32 to 64 channels, 5x5, on 8x8) outgrow the cache of
+/// a core, and two threads of one process come to half their speed where the system has given them
+/// scattered pages, which one cannot know. Wide dense layers gain from larger runs, because their
+/// weights are read once for each; 8 is most of it.
 const CHUNK_SIZES: [usize; 3] = [8, 4, 1];
 
 /// A graph and its plans.
@@ -58,7 +61,8 @@ pub fn load(
     };
     check_operators(source.proto)?;
     let graph = guarded(|| {
-        // What the file says about shapes in between is not needed, and would contradict plans for other batch sizes.
+        // What the file says about shapes in between is not needed, and would contradict plans for
+        // other batch sizes.
         tract_onnx::onnx()
             .with_ignore_value_info(true)
             .model_for_read(&mut &*source.bytes)

@@ -5,7 +5,8 @@ use kiln_onnx::ModelProto;
 use crate::engine::EngineError;
 use crate::options::EngineChoice;
 
-/// Checks that tract knows every operator. It does find out itself, but later, and without naming the node.
+/// Checks that tract knows every operator. It does find out itself, but later, and without naming
+/// the node.
 pub fn check_operators(model: &ModelProto) -> Result<(), EngineError> {
     let known = tract_onnx::onnx().op_register.0;
     for node in model.graph.iter().flat_map(|graph| &graph.node) {

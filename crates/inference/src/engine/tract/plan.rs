@@ -12,7 +12,8 @@ use crate::engine::EngineError;
 /// A graph optimised for one batch size. Threads share it; each run makes its own state.
 pub type Plan = Arc<TypedRunnableModel>;
 
-/// The plans of a graph. tract optimises for fixed shapes, so each batch size takes a plan of its own.
+/// The plans of a graph. tract optimises for fixed shapes, so each batch size takes a plan of its
+/// own.
 pub struct Plans {
     graph: InferenceModel,
     datum_type: DatumType,
@@ -21,7 +22,8 @@ pub struct Plans {
 }
 
 impl Plans {
-    /// Plans for runs of the batch sizes `sizes`, none of them made yet, of an input `[batch, shape...]`.
+    /// Plans for runs of the batch sizes `sizes`, none of them made yet, of an input `[batch,
+    /// shape...]`.
     pub fn new(
         graph: InferenceModel,
         datum_type: DatumType,

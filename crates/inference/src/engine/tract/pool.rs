@@ -6,17 +6,20 @@ use tract_onnx::tract_core::internal::{
 };
 use tract_onnx::tract_core::{args_1, as_op, op_as_typed_op, op_out_of_plan};
 
-/// Max-pooling of NCHW float32 without padding, of what `slope[c] * x + inter[c]` gives for each channel.
+/// Max-pooling of NCHW float32 without padding, of what `slope[c] * x + inter[c]` gives for each
+/// channel.
 ///
-/// The pooling comes first: `max(a x + b)` over a window is `a max(x) + b`, for a negative `a` `a min(x) + b`, to the last
-/// bit, since rounding keeps the order. So the normalisation runs over what is left after pooling.
+/// The pooling comes first: `max(a x + b)` over a window is `a max(x) + b`, for a negative `a` `a
+/// min(x) + b`, to the last bit, since rounding keeps the order. So the normalisation runs over
+/// what is left after pooling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NormPool {
     /// Height and width of the window.
     pub kernel: [usize; 2],
     /// Rows and columns from one window to the next.
     pub strides: [usize; 2],
-    /// Slope and intercept of each channel, if there is a normalisation: float32, one value per channel.
+    /// Slope and intercept of each channel, if there is a normalisation: float32, one value per
+    /// channel.
     pub norm: Option<[Arc<Tensor>; 2]>,
 }
 

@@ -185,8 +185,8 @@ fn axes(sweep: &Field<'_>) -> Result<Vec<Axis>, RecipeError> {
     Ok(axes)
 }
 
-/// The values below a table, each with the path that leads to it: `"a.b" = 1`, `a.b = 1` and `a = { b = 1 }` are the
-/// same.
+/// The values below a table, each with the path that leads to it: `"a.b" = 1`, `a.b = 1` and `a = {
+/// b = 1 }` are the same.
 fn leaves(field: &Field<'_>) -> Result<Vec<(String, Node)>, RecipeError> {
     let mut found = Vec::new();
     for (key, field) in field.entries()? {

@@ -33,7 +33,8 @@ const PHASE: &[&str] = &[
     "learning_rates",
 ];
 
-/// The type of an optimizer without one. A phase's must have one: it could as well be meant to be that of `[training]`.
+/// The type of an optimizer without one. A phase's must have one: it could as well be meant to be
+/// that of `[training]`.
 const ADAM: &str = "adam";
 
 pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
