@@ -1,7 +1,7 @@
 //! Any text is a recipe or an error, and a recipe is written and read again as it was.
 #![no_main]
 
-use kiln_spec::Recipe;
+use kiln_model::Recipe;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

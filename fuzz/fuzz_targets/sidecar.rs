@@ -1,7 +1,7 @@
 //! Any text is a sidecar or an error.
 #![no_main]
 
-use kiln_spec::{Channels, Declaration};
+use kiln_model::{Channels, Declaration};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use burn_import::{LoadStrategy, ModelGen};
+use kiln_model::{Base, LayerKind};
 use kiln_onnx::encode;
-use kiln_spec::{Base, LayerKind};
 
 use crate::graph::graph;
 

@@ -1,7 +1,7 @@
 //! A base as an ONNX graph, which is what burn-onnx takes.
 
+use kiln_model::{Activation, Base, Conv2d, LayerKind, Padding};
 use kiln_onnx::{BuildError, Dim, GraphBuilder, ModelProto};
-use kiln_spec::{Activation, Base, Conv2d, LayerKind, Padding};
 
 /// The graph of a base: NCHW images of any size to features.
 ///

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 
 use kiln_import::load_base;
-use kiln_spec::Base;
+use kiln_model::Base;
 
 /// Paths of ONNX files, separated as in `PATH`; relative ones start at the repository's root.
 const BACKBONES: &str = "KILN_BACKBONES";

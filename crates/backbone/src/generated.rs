@@ -7,7 +7,7 @@ use crate::Imported;
 /// What the build script made of one network.
 #[derive(Debug, Clone, Copy)]
 pub struct Compiled {
-    /// The base, as [`kiln_spec::Base::to_toml`] writes it.
+    /// The base, as [`kiln_model::Base::to_toml`] writes it.
     pub description: &'static str,
     /// Its layers that burn-onnx made modules of, by name, with weights of no meaning.
     pub modules: fn(&Device) -> Vec<(&'static str, Imported)>,

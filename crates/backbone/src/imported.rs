@@ -7,7 +7,7 @@ use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::MaxPool2d;
 use burn::tensor::Device;
-use kiln_spec::Base;
+use kiln_model::Base;
 
 use crate::generated::Compiled;
 use crate::generated::backbones::COMPILED;

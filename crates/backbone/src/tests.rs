@@ -3,8 +3,8 @@ use burn::nn::PaddingConfig2d;
 use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use kiln_import::Parameter;
+use kiln_model::{Activation, Base, LayerKind};
 use kiln_onnx::{Dim, ModelProto, ValueInfoProto};
-use kiln_spec::{Activation, Base, LayerKind};
 use tract_onnx::prelude::{
     Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
 };

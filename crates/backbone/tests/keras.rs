@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use kiln_assets::{Asset, Cache, Fetcher, Silent};
-use kiln_spec::Base;
+use kiln_model::Base;
 
 /// Mean, minimum and maximum.
 fn statistics(values: &[f32]) -> (f64, f32, f32) {

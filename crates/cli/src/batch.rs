@@ -8,8 +8,8 @@ use crate::commands::Context;
 use crate::inputs::{Input, Inputs};
 use crate::interrupt::{self, Polling};
 use crate::sign_of_life::SignOfLife;
-use crate::terminal::counted;
 use crate::unreadable::Unreadable;
+use kiln_util::counted;
 
 /// What was done.
 pub enum Ended {

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use kiln_data::View;
-use kiln_eval::{argmax, softmax};
 use kiln_inference::{Preprocessor, RawImage};
+use kiln_metrics::{argmax, softmax};
+use kiln_model::Preprocessing;
 use kiln_onnx::{Golden, GoldenVector};
 use kiln_preprocess::to_pixels;
-use kiln_spec::Preprocessing;
 use kiln_trainer::{Device, Predictor};
 
 use crate::commands::Trained;

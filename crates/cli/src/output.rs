@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::bail;
-use kiln_run::{check_writable, write_atomically};
+use kiln_util::{check_writable, write_atomically};
 use serde::Serialize;
 
 use crate::terminal::Terminal;

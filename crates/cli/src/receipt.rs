@@ -7,7 +7,7 @@ use kiln_inference::{EngineChoice, Receipt};
 use serde::{Deserialize, Serialize};
 
 use crate::engines::title;
-use crate::terminal::counted;
+use kiln_util::counted;
 
 /// A receipt as it is written into results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_spec::{Base, Recipe, RecipeError, Sweep};
+use kiln_model::{Base, Recipe, RecipeError, Sweep};
 
 use crate::args::RecipeArgs;
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::terminal::{Terminal, duration, thousands};
+use crate::terminal::Terminal;
+use kiln_util::{duration, thousands};
 
 /// How often something is said.
 const EVERY: Duration = Duration::from_secs(30);

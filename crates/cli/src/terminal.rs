@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use console::{Style, Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kiln_data::Thousands;
-use kiln_eval::printable;
+use kiln_util::printable;
 
 use crate::named::Named;
 
@@ -133,60 +132,7 @@ impl Terminal {
     }
 }
 
-/// `12,345`.
-pub fn thousands(n: usize) -> String {
-    Thousands(n as u64).to_string()
-}
-
-/// `1 image`, `1,234 images`, `2 classes`: something whose plural ends in s.
-pub fn counted(n: u64, what: &str) -> String {
-    let plural = match (n, what.ends_with('s')) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
-    format!("{} {what}{plural}", thousands(n as usize))
-}
-
-/// `98.73 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
-}
-
-/// `3.4 s`, `2 min 5 s`, `1 h 30 min`.
-pub fn duration(seconds: f64) -> String {
-    if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else if seconds < 3600.0 {
-        let whole = seconds.round() as u64;
-        format!("{} min {} s", whole / 60, whole % 60)
-    } else {
-        let whole = (seconds / 60.0).round() as u64;
-        format!("{} h {} min", whole / 60, whole % 60)
-    }
-}
-
 /// `443.2 kB`.
 pub fn bytes(n: u64) -> String {
     indicatif::DecimalBytes(n).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_easy_to_read() {
-        assert_eq!(
-            [0, 1, 2000].map(|n| counted(n, "image")),
-            ["0 images", "1 image", "2,000 images"]
-        );
-        assert_eq!(
-            [1, 2].map(|n| counted(n, "class")),
-            ["1 class", "2 classes"]
-        );
-        assert_eq!(percent(0.987_34), "98.73 %");
-        let durations = [3.44, 59.94, 125.2, 5430.0].map(duration);
-        assert_eq!(durations, ["3.4 s", "59.9 s", "2 min 5 s", "1 h 31 min"]);
-    }
 }

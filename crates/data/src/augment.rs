@@ -1,7 +1,7 @@
 //! Which change a training image gets.
 
+use kiln_model::Augmentation;
 use kiln_preprocess::Transform;
-use kiln_spec::Augmentation;
 use rand::RngExt;
 
 use crate::random::{Use, generator};

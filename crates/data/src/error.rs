@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use kiln_preprocess::PreprocessError;
 
-use crate::thousands::Thousands;
 use crate::{FilesError, IdxError};
+use kiln_util::Thousands;
 
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@
 //!
 //! use kiln_data::{Loader, Order, Samples, Subset, View, mnist};
 //! use kiln_preprocess::Preprocessor;
-//! use kiln_spec::{Channels, Preprocessing};
+//! use kiln_model::{Channels, Preprocessing};
 //!
 //! let dataset = mnist(Path::new("mnist"), Subset::Train)?;
 //! let (train, validation) = View::all(Arc::new(dataset)).split(0.1, 42)?;
@@ -36,7 +36,6 @@ mod dataset;
 mod error;
 mod features;
 mod files;
-mod hex;
 mod idx;
 mod image;
 mod loader;
@@ -44,7 +43,6 @@ mod mnist;
 mod random;
 mod samples;
 mod stratify;
-mod thousands;
 mod view;
 
 pub use dataset::Dataset;
@@ -54,11 +52,9 @@ pub use files::{
     FilesError, Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list,
     list_checksum,
 };
-pub use hex::Hex;
 pub use idx::{IdxArray, IdxError, is_idx, read_idx};
 pub use image::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mnist::{Subset, mnist};
 pub use samples::Samples;
-pub use thousands::Thousands;
 pub use view::View;

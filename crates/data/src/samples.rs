@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use kiln_model::Augmentation;
 use kiln_preprocess::Preprocessor;
-use kiln_spec::Augmentation;
 
 use crate::augment::draw;
 use crate::{DataError, Features, View};

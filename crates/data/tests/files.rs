@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{GrayImage, Luma};
 use kiln_data::{Dataset, Folder, Listing, Loader, Order, Samples, View, folder, list};
+use kiln_model::{Augmentation, Channels, Preprocessing};
 use kiln_preprocess::Preprocessor;
-use kiln_spec::{Augmentation, Channels, Preprocessing};
 
 /// An image of 2 by 2 pixels of this value.
 fn write(root: &Path, path: &str, value: u8) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kiln_data::{Batch, DataError, Dataset, Loader, Order, Samples, View};
+use kiln_model::{Channels, Preprocessing};
 use kiln_preprocess::Preprocessor;
-use kiln_spec::{Channels, Preprocessing};
 use proptest::prelude::*;
 
 /// `n` images of 2 by 3 pixels; those of image `i` are all `i % 251`, its label is `i % 3`.

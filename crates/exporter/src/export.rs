@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use kiln_model::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Preprocessing};
 use kiln_onnx::{Dim, Golden, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
-use kiln_spec::{Activation, Interpolation, LayerKind, Layout, Model, Pads, Preprocessing};
 
 use crate::lower::{Op, Step, steps};
 use crate::{ExportError, fold, pixels};

@@ -1,7 +1,7 @@
 //! Batch normalisation folded into the layer before it.
 
+use kiln_model::{Layer, LayerKind};
 use kiln_run::{Tensor, Weights, WeightsError};
-use kiln_spec::{Layer, LayerKind};
 
 /// Weight and bias of a layer, with the normalisation that follows folded in where there is one.
 ///

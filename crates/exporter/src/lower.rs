@@ -1,6 +1,6 @@
 //! From layers to operations: what of a model remains when it only computes.
 
-use kiln_spec::{Activation, Conv2d, Layer, LayerKind, Pool, Resize2d, Shape};
+use kiln_model::{Activation, Conv2d, Layer, LayerKind, Pool, Resize2d, Shape};
 
 /// One ONNX node to be.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! Preprocessing inside the graph: from pixels to what the first layer takes.
 
+use kiln_model::{Channels, Preprocessing};
 use kiln_onnx::{DataType, Dim, GraphBuilder};
-use kiln_spec::{Channels, Preprocessing};
 
 /// Adds the input `input`, uint8 `[batch, height, width, channels]` as images are decoded (grey, or
 /// red, green, blue), and the nodes that make the first layer's input of it. Returns that value's

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use kiln_model::{Base, LayerSpec, Recipe};
 use kiln_onnx::ModelProto;
-use kiln_spec::{Base, LayerSpec, Recipe};
 
 use crate::error::{BaseError, GraphError, WeightsError};
 use crate::names::names;

@@ -1,7 +1,7 @@
 //! A convolution with its padding, bias and `Relu`.
 
+use kiln_model::{Activation, Conv2d, LayerKind};
 use kiln_onnx::TensorProto;
-use kiln_spec::{Activation, Conv2d, LayerKind};
 
 use crate::attributes::{Place, sizes_of};
 use crate::chain::{Chain, is};

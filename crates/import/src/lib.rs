@@ -6,7 +6,7 @@
 //! file of another one with the first difference.
 //!
 //! ```no_run
-//! let vgg16 = kiln_spec::Base::vgg16();
+//! let vgg16 = kiln_model::Base::vgg16();
 //! let parameters = kiln_import::weights(&vgg16, &kiln_onnx::load("vgg16.onnx")?)?;
 //! assert_eq!((parameters[0].name.as_str(), &parameters[0].shape[..]), ("block1_conv1.weight", &[64, 3, 3, 3][..]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

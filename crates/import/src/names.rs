@@ -1,6 +1,6 @@
 //! Names of layers.
 
-use kiln_spec::{LayerSpec, layer_names};
+use kiln_model::{LayerSpec, layer_names};
 
 use crate::reader::Found;
 

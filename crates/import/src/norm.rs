@@ -1,6 +1,6 @@
 //! A batch normalisation.
 
-use kiln_spec::{BatchNorm, LayerKind};
+use kiln_model::{BatchNorm, LayerKind};
 
 use crate::attributes::sizes_of;
 use crate::chain::Chain;

@@ -1,6 +1,6 @@
 //! The zeros around the image that a convolution sees: its own and those of a `Pad` before it.
 
-use kiln_spec::Padding;
+use kiln_model::Padding;
 
 use crate::attributes::Place;
 use crate::constants::Constants;
@@ -124,8 +124,8 @@ fn ints(
 
 #[cfg(test)]
 mod tests {
+    use kiln_model::Pads;
     use kiln_onnx::{Dim, GraphBuilder};
-    use kiln_spec::Pads;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! A pooling layer.
 
-use kiln_spec::{LayerKind, Padding, Pool};
+use kiln_model::{LayerKind, Padding, Pool};
 
 use crate::chain::Chain;
 use crate::error::GraphError;

@@ -1,7 +1,7 @@
 //! Layer by layer through a graph.
 
+use kiln_model::LayerKind;
 use kiln_onnx::{ModelProto, NodeProto, TensorProto, check_structure};
-use kiln_spec::LayerKind;
 
 use crate::attributes::Place;
 use crate::chain::{Chain, is};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use kiln_model::{Activation, Base, LayerKind, LayerSpec, Padding};
 use kiln_onnx::ModelProto;
-use kiln_spec::{Activation, Base, LayerKind, LayerSpec, Padding};
 
 use crate::error::{GraphError, WeightsError, describe};
 use crate::reader::{Found, Reader, Values};

@@ -1,8 +1,8 @@
 //! What can go wrong when a model is loaded or run.
 
+use kiln_model::DeclarationError;
 use kiln_onnx::{DecodeError, MetadataError, ReadError};
 use kiln_preprocess::PreprocessError;
-use kiln_spec::DeclarationError;
 
 use crate::engine::EngineError;
 

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use kiln_model::Layout;
 use kiln_onnx::{DataType, TensorInfo};
 use kiln_preprocess::to_pixels;
-use kiln_spec::Layout;
 
 /// What the elements of a graph's input are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

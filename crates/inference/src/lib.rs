@@ -50,14 +50,14 @@ pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
 /// that it takes.
 pub use image;
 pub use input::InputKind;
+pub use kiln_model::{
+    Channels, Declaration, DeclarationError, Layout, OutputKind, ParseEnumError, Preprocess,
+    Preprocessing, PreprocessingError,
+};
 /// What [`LoadErrorKind`] says of a file.
 pub use kiln_onnx::{DecodeError, MetadataError, ReadError, StructureError};
 pub use kiln_preprocess::{
     PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image,
-};
-pub use kiln_spec::{
-    Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing,
-    PreprocessingError, UnknownWord,
 };
 pub use model::Model;
 pub use options::{Device, EngineChoice, Options};

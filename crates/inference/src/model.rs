@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kiln_model::{DeclarationError, OutputKind, Preprocessing};
 use kiln_onnx::Golden;
 use kiln_preprocess::Preprocessor;
-use kiln_spec::{DeclarationError, OutputKind, Preprocessing};
 
 use crate::contract::Contract;
 use crate::engine::{self, Engine};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_spec::{Declaration, words};
+use kiln_model::Declaration;
 
 use crate::error::LoadErrorKind;
 
@@ -30,8 +30,8 @@ pub enum Device {
     Auto,
 }
 
-words!(EngineChoice { Tract = "tract", Ort = "ort" });
-words!(Device { Cpu = "cpu", Cuda = "cuda", Auto = "auto" });
+kiln_util::str_enum!(EngineChoice { Tract = "tract", Ort = "ort" });
+kiln_util::str_enum!(Device { Cpu = "cpu", Cuda = "cuda", Auto = "auto" });
 
 /// How a model is loaded. The default is tract on the processor, with what the file says. Numbers
 /// are at least 1.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use kiln_spec::OutputKind;
+use kiln_model::OutputKind;
 use rayon::prelude::*;
 
 use crate::chunks::{Chunk, concatenate};

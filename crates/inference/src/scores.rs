@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kiln_spec::OutputKind;
+use kiln_model::OutputKind;
 
 /// The scores of a batch: the graph's first output, as it is.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use kiln_model::OutputKind;
 use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
-use kiln_spec::OutputKind;
 
 use crate::engine::{NamedTensor, Outputs};
 use crate::error::{RunError, VerifyError};

@@ -30,7 +30,7 @@ pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
 pub use dim::Dim;
 pub use file::{DecodeError, LoadError, MAX_FILE_BYTES, ReadError, decode, encode, load, read};
-pub use kiln_spec::OutputKind;
+pub use kiln_model::OutputKind;
 pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, replace_metadata};
 pub use proto::{
     AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto,

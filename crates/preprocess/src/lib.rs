@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use kiln_preprocess::{Preprocessor, RawImage};
-//! use kiln_spec::{Channels, Preprocessing};
+//! use kiln_model::{Channels, Preprocessing};
 //!
 //! let preprocessor = Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray))?;
 //! let mut tensor = vec![0.0; preprocessor.len()];

@@ -1,6 +1,6 @@
 //! Pixel values to the numbers that a model takes.
 
-use kiln_spec::Preprocessing;
+use kiln_model::Preprocessing;
 
 /// The normalisation of one channel: `(p * scale - mean) / std`.
 pub(crate) struct Normalize {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use image::DynamicImage;
-use kiln_spec::{Preprocessing, PreprocessingError};
+use kiln_model::{Preprocessing, PreprocessingError};
 
 use crate::bits::eight_bit;
 use crate::normalize::Normalize;
@@ -182,7 +182,7 @@ impl fmt::Debug for Preprocessor {
 
 #[cfg(test)]
 mod tests {
-    use kiln_spec::Channels;
+    use kiln_model::Channels;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kiln_spec::Channels;
+use kiln_model::Channels;
 
 use crate::RawImage;
 use crate::luma::luma;

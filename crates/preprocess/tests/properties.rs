@@ -1,8 +1,8 @@
 //! What holds for every image.
 
 use image::{DynamicImage, ImageBuffer};
+use kiln_model::{Channels, Preprocessing, Resize};
 use kiln_preprocess::{Preprocessor, RawImage};
-use kiln_spec::{Channels, Preprocessing, Resize};
 use proptest::prelude::*;
 
 /// Roundings of f32 at 255, for sums over as many pixels as these images have a side.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_spec::{Base, Monitor, Recipe};
+use kiln_model::{Base, Monitor, Recipe};
+use kiln_util::{FileError, write_atomically};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Checkpoint, Environment, History, RunError, Weights, json, write_atomically};
+use crate::{Checkpoint, Environment, History, RunError, Weights, json};
 
 /// The files of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl RunDir {
     /// Makes a new one, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists, and
     /// writes the recipe.
     pub fn create(root: &Path, recipe: &Recipe) -> Result<Self, RunError> {
-        let fail = |path: &Path, source| RunError::Write {
+        let fail = |path: &Path, source| FileError::Write {
             path: path.into(),
             source,
         };
@@ -130,7 +131,7 @@ impl RunDir {
                 }
                 // Another process may have made it since: the next name is tried.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(fail(&path, source)),
+                Err(source) => return Err(fail(&path, source).into()),
             }
         }
         unreachable!("there is always a next name")
@@ -189,7 +190,7 @@ impl RunDir {
 
     /// Writes a file whole.
     pub fn write(&self, file: RunFile, bytes: &[u8]) -> Result<(), RunError> {
-        write_atomically(&self.file(file), bytes)
+        Ok(write_atomically(&self.file(file), bytes)?)
     }
 
     /// Writes a value as JSON for people and programs.

@@ -5,25 +5,9 @@ use std::path::PathBuf;
 /// A run directory or a file of it that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Writing failed; nothing was changed.
-    #[error("cannot write {}: {source}. Check that the folder is writable and the disk has room", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The folder of a file to write is not there.
-    #[error(
-        "cannot write {}: the folder {} does not exist: make it, or name another",
-        path.display(), folder.display()
-    )]
-    NoFolder {
-        /// The file.
-        path: PathBuf,
-        /// Its folder.
-        folder: PathBuf,
-    },
+    /// A file cannot be written, or another process uses the folder; nothing was changed.
+    #[error(transparent)]
+    File(#[from] kiln_util::FileError),
     /// Reading failed.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -31,12 +15,6 @@ pub enum RunError {
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
-    },
-    /// Another process writes to the folder.
-    #[error("another kiln is at work in {}: wait for it, or stop it", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
     },
     /// The folder is no run directory.
     #[error(
@@ -72,7 +50,7 @@ pub enum RunError {
     },
     /// The run's recipe is not valid.
     #[error(transparent)]
-    Recipe(#[from] kiln_spec::RecipeError),
+    Recipe(#[from] kiln_model::RecipeError),
     /// The weights do not fit.
     #[error("{}: {source}", path.display())]
     Weights {

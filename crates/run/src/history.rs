@@ -1,6 +1,6 @@
 //! `history.csv`: one line per epoch, as Keras's `CSVLogger` writes it.
 
-use kiln_spec::Monitor;
+use kiln_model::Monitor;
 use serde::{Deserialize, Serialize};
 
 /// What one epoch gave.

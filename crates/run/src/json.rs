@@ -5,13 +5,15 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{RunError, write_atomically};
+use kiln_util::write_atomically;
+
+use crate::RunError;
 
 /// Writes a value for people and programs.
 pub fn write(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
     let mut json = serde_json::to_vec_pretty(value).map_err(|error| content(path, &error))?;
     json.push(b'\n');
-    write_atomically(path, &json)
+    Ok(write_atomically(path, &json)?)
 }
 
 /// Reads what [`write`] wrote.

@@ -7,23 +7,19 @@
 
 #![forbid(unsafe_code)]
 
-mod atomic;
 mod checkpoint;
 mod directory;
 mod environment;
 mod error;
 mod history;
 mod json;
-mod lock;
 mod sweep;
 mod weights;
 
-pub use atomic::{check_writable, write_atomically};
 pub use checkpoint::{Checkpoint, Progress};
 pub use directory::{RunDir, RunFile};
 pub use environment::Environment;
 pub use error::RunError;
 pub use history::{Epoch, History};
-pub use lock::Lock;
 pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

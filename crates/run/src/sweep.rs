@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{RunError, json, write_atomically};
+use kiln_util::{FileError, write_atomically};
+
+use crate::{RunError, json};
 
 /// The files of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl SweepDir {
         let path = root.join(format!("{recipe}-sweep"));
         match std::fs::create_dir_all(&path) {
             Ok(()) => Ok(Self { path }),
-            Err(source) => Err(RunError::Write { path, source }),
+            Err(source) => Err(FileError::Write { path, source }.into()),
         }
     }
 
@@ -75,7 +77,7 @@ impl SweepDir {
 
     /// Writes a file whole.
     pub fn write(&self, file: SweepFile, bytes: &[u8]) -> Result<(), RunError> {
-        write_atomically(&self.file(file), bytes)
+        Ok(write_atomically(&self.file(file), bytes)?)
     }
 
     /// Writes the record.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_spec::Model;
+use kiln_model::Model;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// One tensor: its dimensions and its values in row-major order.
@@ -14,7 +14,7 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
-/// The parameters of a model by name (`conv2d.weight`), laid out as [`kiln_spec::Param`] says.
+/// The parameters of a model by name (`conv2d.weight`), laid out as [`kiln_model::Param`] says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Weights(pub BTreeMap<String, Tensor>);
 
@@ -150,7 +150,7 @@ impl Weights {
 
 #[cfg(test)]
 mod tests {
-    use kiln_spec::Recipe;
+    use kiln_model::Recipe;
     use proptest::prelude::*;
 
     use super::*;
@@ -163,7 +163,7 @@ mod tests {
             &["input.height=2".into(), "input.width=2".into()],
         );
         let model = recipe.unwrap().model().unwrap();
-        let zeros = |p: &kiln_spec::Param| {
+        let zeros = |p: &kiln_model::Param| {
             (
                 p.name.clone(),
                 Tensor {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use kiln_import::Parameter;
+use kiln_model::Base;
 use kiln_run::{Tensor, Weights};
-use kiln_spec::Base;
 
 use crate::TrainError;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use kiln_data::{FeatureKey, FeatureWriter, Features, Loader, Order, Samples, View};
+use kiln_model::{Layer, Model};
 use kiln_run::Weights;
-use kiln_spec::{Layer, Model};
 use sha2::{Digest, Sha256};
 
 use crate::network::{Draws, Network};

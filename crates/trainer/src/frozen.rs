@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kiln_data::Hex;
+use kiln_model::Model;
 use kiln_run::{Tensor, Weights};
-use kiln_spec::Model;
+use kiln_util::Hex;
 use sha2::{Digest, Sha256};
 
 use crate::TrainError;
@@ -58,7 +58,7 @@ pub fn checksum(tensor: &Tensor) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use kiln_spec::Recipe;
+    use kiln_model::Recipe;
 
     use super::*;
     use crate::initial_weights;

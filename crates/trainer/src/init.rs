@@ -1,8 +1,8 @@
 //! Initial weights, drawn here rather than by a backend, so that a seed means the same on every
 //! device.
 
+use kiln_model::{Init, Model};
 use kiln_run::{Tensor, Weights};
-use kiln_spec::{Init, Model};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
@@ -33,7 +33,7 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
 
 #[cfg(test)]
 mod tests {
-    use kiln_spec::Recipe;
+    use kiln_model::Recipe;
 
     use super::*;
 

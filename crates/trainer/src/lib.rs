@@ -1,6 +1,6 @@
 //! Building, training and running the models in Burn. The only crate that knows Burn.
 //!
-//! [`fit`] trains a checked [`kiln_spec::Model`] and hands back [`kiln_run::Weights`] by layer
+//! [`fit`] trains a checked [`kiln_model::Model`] and hands back [`kiln_run::Weights`] by layer
 //! name; [`Predictor`] runs such weights, whole or layer by layer, which is what exported files are
 //! compared with.
 

@@ -1,7 +1,7 @@
 //! Running a trained model in Burn.
 
+use kiln_model::Model;
 use kiln_run::Weights;
-use kiln_spec::Model;
 
 use crate::network::{Draws, Network};
 use crate::{Device, TrainError};

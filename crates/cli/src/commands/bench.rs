@@ -4,8 +4,9 @@ mod record;
 
 use std::fmt::Write;
 
-use kiln_eval::{Latency, Picture, Speed, plot_speed};
 use kiln_inference::{EngineChoice, Preprocess};
+use kiln_metrics::Latency;
+use kiln_report::{Picture, Speed, plot_speed};
 
 use super::Context;
 use crate::args::{BenchArgs, EngineArgs};
@@ -13,8 +14,9 @@ use crate::declare::{DeclarationArgs, Declared};
 use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Plan};
-use crate::terminal::{bytes, thousands};
+use crate::terminal::bytes;
 use crate::{Outcome, declare, engines, picture};
+use kiln_util::thousands;
 use record::Record;
 
 pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {

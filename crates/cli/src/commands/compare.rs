@@ -10,15 +10,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use kiln_eval::{Latency, text_table};
+use kiln_metrics::Latency;
+use kiln_report::text_table;
 
 use super::Context;
 use crate::args::CompareArgs;
 use crate::interrupt::{self, Polling};
 use crate::output::{self, Outputs};
 use crate::speed::{self, Contestant, Length, Plan};
-use crate::terminal::{bytes, counted, percent, thousands};
+use crate::terminal::bytes;
 use crate::{Outcome, declare, engines, inputs};
+use kiln_util::{counted, percent, thousands};
 use pass::Pass;
 use record::Record;
 

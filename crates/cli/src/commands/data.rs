@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use kiln_data::View;
-use kiln_spec::{DataSource, Recipe};
+use kiln_model::{DataSource, Recipe};
 
 use super::Context;
 use crate::args::{DataArgs, RecipeArgs};

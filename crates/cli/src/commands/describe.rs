@@ -10,7 +10,7 @@ mod triton;
 use std::path::Path;
 
 use kiln_inference::{Contract, LoadError};
-use kiln_run::write_atomically;
+use kiln_util::write_atomically;
 
 use super::Context;
 use crate::Outcome;

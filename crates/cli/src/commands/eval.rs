@@ -2,7 +2,8 @@
 
 mod measure;
 
-use kiln_eval::{MAX_LABEL, classification_report, confusion_table, shown, text_table};
+use kiln_report::{MAX_LABEL, classification_report, confusion_table, text_table};
+use kiln_util::shown;
 
 use super::Context;
 use crate::args::EvalArgs;
@@ -10,8 +11,8 @@ use crate::inputs;
 use crate::output::{self, Outputs};
 use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
-use crate::terminal::{percent, thousands};
 use crate::{Outcome, declare, engines, picture};
+use kiln_util::{percent, thousands};
 pub use measure::{Measured, MeasuredRecord, Tally, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {

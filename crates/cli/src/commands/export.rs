@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use kiln_exporter::{Exported, Options, export};
+use kiln_model::{Model, Recipe};
 use kiln_onnx::{Golden, Metadata};
-use kiln_run::{Environment, RunDir, RunFile, Weights, write_atomically};
-use kiln_spec::{Model, Recipe};
+use kiln_run::{Environment, RunDir, RunFile, Weights};
+use kiln_util::write_atomically;
 
 use super::Context;
 use crate::args::{ExportArgs, ExportForm};

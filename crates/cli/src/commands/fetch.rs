@@ -1,7 +1,7 @@
 //! `kiln fetch`.
 
 use kiln_assets::Asset;
-use kiln_eval::text_table;
+use kiln_report::text_table;
 
 use super::Context;
 use crate::Outcome;

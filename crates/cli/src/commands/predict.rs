@@ -4,8 +4,8 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use kiln_eval::shown;
 use kiln_inference::{Classified, Model, Prediction, StreamOptions};
+use kiln_util::shown;
 use serde::Serialize;
 
 use super::Context;
@@ -16,8 +16,8 @@ use crate::named::Named;
 use crate::output::Outputs;
 use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
-use crate::terminal::percent;
 use crate::{Outcome, declare, engines};
+use kiln_util::percent;
 
 /// The first line of JSON: what all others were computed on.
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! `kiln report`.
 
-use kiln_run::{RunDir, RunFile, SweepDir, SweepFile, write_atomically};
+use kiln_run::{RunDir, RunFile, SweepDir, SweepFile};
+use kiln_util::write_atomically;
 
 use super::Context;
 use crate::args::ReportArgs;

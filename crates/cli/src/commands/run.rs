@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use kiln_data::{Loader, Order, Samples, View};
-use kiln_eval::{plot_confusion, text_table};
 use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
+use kiln_model::Recipe;
+use kiln_report::{plot_confusion, text_table};
 use kiln_run::{RunDir, RunFile};
-use kiln_spec::Recipe;
 use serde::Serialize;
 
 use super::Context;
@@ -18,8 +18,8 @@ use crate::inputs::Inputs;
 use crate::parity::{self, Parity};
 use crate::predictions::{Columns, Format, Row, Writer};
 use crate::record::RunRecord;
-use crate::terminal::{percent, thousands};
 use crate::{Outcome, dataset, engines, golden, pages};
+use kiln_util::{percent, thousands};
 
 /// Images per batch when the engines are compared on all test images.
 const PARITY_BATCH: usize = 64;

@@ -1,13 +1,13 @@
 //! `kiln summary`: the table of Keras's `model.summary()`.
 
-use kiln_eval::Table;
-use kiln_spec::Model;
+use kiln_model::Model;
+use kiln_report::Table;
 use serde::Serialize;
 
 use super::Context;
 use crate::args::SummaryArgs;
-use crate::terminal::thousands;
 use crate::{Outcome, recipe};
+use kiln_util::thousands;
 
 #[derive(Serialize)]
 struct Summary<'a> {

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use kiln_run::{Lock, RunDir, SweepDir, SweepFile};
-use kiln_spec::{Combination, Recipe, Sweep};
+use kiln_model::{Combination, Recipe, Sweep};
+use kiln_run::{RunDir, SweepDir, SweepFile};
 use kiln_trainer::Device;
+use kiln_util::Lock;
 use serde::Serialize;
 
 use super::Context;
@@ -17,8 +18,8 @@ use crate::record::RunRecord;
 use crate::sweep::{
     Figures, Group, Metric, Results, Row, SweepRecord, csv, groups, runs_table, seeds_table,
 };
-use crate::terminal::percent;
 use crate::{Outcome, dataset, engines, pages, recipe};
+use kiln_util::percent;
 
 pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let sweep = recipe::read_sweep(&args.recipe)?;
@@ -231,10 +232,10 @@ struct SweepJson<'a> {
 struct RunJson<'a> {
     label: &'a str,
     state: &'static str,
-    settings: &'a [kiln_spec::Setting],
+    settings: &'a [kiln_model::Setting],
     run: Option<std::path::PathBuf>,
     error: Option<&'a str>,
-    reference: Option<kiln_spec::Reference>,
+    reference: Option<kiln_model::Reference>,
     figures: Option<Figures>,
 }
 

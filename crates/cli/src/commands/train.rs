@@ -9,15 +9,16 @@ mod start;
 
 use std::time::Instant;
 
-use kiln_run::{Environment, Epoch, History, Lock, RunDir, RunFile};
-use kiln_spec::{Recipe, Validation, ValidationSubset};
+use kiln_model::{Recipe, Validation, ValidationSubset};
+use kiln_run::{Environment, Epoch, History, RunDir, RunFile};
 use kiln_trainer::{Device, DeviceKind, TrainError};
+use kiln_util::Lock;
 
 use super::Context;
 use crate::args::{TrainArgs, TrainingArgs};
 use crate::dataset::Sets;
-use crate::terminal::{counted, duration, percent, thousands};
 use crate::{Outcome, dataset, recipe};
+use kiln_util::{counted, duration, percent, thousands};
 use phases::{Trained, phases};
 use start::Start;
 
@@ -257,13 +258,13 @@ fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
     let (epochs, best) = curves(history);
     Ok(run.write(
         RunFile::Curves,
-        kiln_eval::plot_curves(&epochs, best)?.to_svg().as_bytes(),
+        kiln_report::plot_curves(&epochs, best)?.to_svg().as_bytes(),
     )?)
 }
 
 /// A history as the plots take it, with its best epoch.
-pub fn curves(history: &History) -> (Vec<kiln_eval::EpochMetrics>, Option<u32>) {
-    let metrics = |epoch: &Epoch| kiln_eval::EpochMetrics {
+pub fn curves(history: &History) -> (Vec<kiln_report::EpochMetrics>, Option<u32>) {
+    let metrics = |epoch: &Epoch| kiln_report::EpochMetrics {
         epoch: epoch.epoch as u32,
         train_loss: epoch.train_loss,
         train_accuracy: epoch.train_accuracy,

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use kiln_eval::shown;
 use kiln_inference::{Model, Replay, Verification};
+use kiln_util::shown;
 use serde::Serialize;
 
 use super::Context;

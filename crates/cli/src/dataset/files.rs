@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{Dataset, Folder, Listing, folder, list};
-use kiln_spec::DataSource;
+use kiln_model::DataSource;
 
 use super::Subsets;
 use crate::commands::Context;
-use crate::terminal::{Terminal, counted, duration, thousands};
+use crate::terminal::Terminal;
+use kiln_util::{counted, duration, thousands};
 
 /// How many skipped images are listed; the others are counted.
 pub const LISTED: usize = 20;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use kiln_assets::Asset;
 use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
-use kiln_spec::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
+use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
 
 use crate::commands::Context;
 pub use files::{FileSets, LISTED, passed_over};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_spec::{Channels, Layout, OutputKind, Preprocess, parse_number, parse_size};
+use kiln_model::{Channels, Layout, OutputKind, Preprocess, parse_number, parse_size};
 
 /// Each option has the heading itself: one for the struct would hold for all that a command
 /// declares after it.

@@ -7,12 +7,13 @@ mod sidecar;
 use std::path::{Path, PathBuf};
 
 use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
+use kiln_model::repeated_label;
 use kiln_onnx::Metadata;
-use kiln_spec::repeated_label;
 
 use crate::commands::behind_layer;
-use crate::terminal::{Terminal, thousands};
+use crate::terminal::Terminal;
 pub use args::DeclarationArgs;
+use kiln_util::thousands;
 
 /// A key, and whether a declaration has it.
 pub type Says = (&'static str, fn(&Declaration) -> bool);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use kiln_spec::{Declaration, Recipe};
+use kiln_model::{Declaration, Recipe};
 
 use super::labels;
 

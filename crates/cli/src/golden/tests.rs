@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kiln_data::Dataset;
 use kiln_inference::{Model, Options};
-use kiln_spec::Recipe;
+use kiln_model::Recipe;
 use kiln_trainer::initial_weights;
 
 use super::*;

@@ -1,12 +1,12 @@
 //! What the model was trained on.
 
-use kiln_eval::{Block, Figure, Section};
-use kiln_spec::DataSource;
+use kiln_model::DataSource;
+use kiln_report::{Block, Figure, Section};
 
 use crate::commands::Context;
 use crate::record::RunRecord;
-use crate::terminal::thousands;
 use crate::{dataset, picture};
+use kiln_util::thousands;
 
 /// Why the images that the run's figures are of cannot be shown, if they cannot: numbers of images
 /// would mean others.

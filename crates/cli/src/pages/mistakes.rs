@@ -1,7 +1,7 @@
 //! The images that the model was surest about and got wrong.
 
 use anyhow::bail;
-use kiln_eval::Card;
+use kiln_report::Card;
 use kiln_run::RunFile;
 
 use crate::commands::Context;
@@ -9,7 +9,7 @@ use crate::dataset;
 use crate::picture::thumbnail;
 use crate::predictions::{self, Prediction};
 use crate::record::RunRecord;
-use crate::terminal::percent;
+use kiln_util::percent;
 
 /// Most that are shown.
 const SHOWN: usize = 24;

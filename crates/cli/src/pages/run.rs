@@ -1,8 +1,8 @@
 //! The page of a run.
 
-use kiln_eval::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
+use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
 
-use kiln_spec::Monitor;
+use kiln_model::Monitor;
 
 use super::images::{hidden, images};
 use super::mistakes::{Mistakes, mistakes};
@@ -12,7 +12,7 @@ use crate::commands::{MeasuredRecord, curves, layer_table};
 use crate::parity::Parity;
 use crate::picture;
 use crate::record::RunRecord;
-use crate::terminal::{duration, percent, thousands};
+use kiln_util::{duration, percent, thousands};
 
 /// Everything that a run's files say, as one page.
 pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {

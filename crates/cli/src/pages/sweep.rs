@@ -1,11 +1,11 @@
 //! The page of a sweep.
 
-use kiln_eval::{Block, Compared, Comparison, Figure, Page, Section, plot_comparison};
+use kiln_report::{Block, Compared, Comparison, Figure, Page, Section, plot_comparison};
 use kiln_run::RunFile;
 
 use super::{fact, footer};
 use crate::sweep::{Metric, Results, groups, runs_table, seeds_table};
-use crate::terminal::{duration, percent, thousands};
+use kiln_util::{duration, percent, thousands};
 
 /// The comparison of a sweep's runs. `linked` is whether the page lies in the sweep's folder, from
 /// where the runs' own pages can be reached.

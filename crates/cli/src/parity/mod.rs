@@ -5,14 +5,15 @@ mod tolerance;
 
 use std::borrow::Cow;
 
-use kiln_eval::{Agreement, EvalError, Tolerance};
 use kiln_inference::{EngineChoice, Model, Options};
+use kiln_metrics::{Agreement, Tolerance};
+use kiln_report::MetricsError;
 use kiln_trainer::{Device, Predictor};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::Trained;
 use crate::engines;
-use crate::terminal::{counted, thousands};
+use kiln_util::{counted, thousands};
 pub use layers::LayerDifference;
 pub use tolerance::tolerance;
 
@@ -154,7 +155,7 @@ pub fn check(
         let reference = if trained.recipe.export.softmax {
             reference
                 .chunks_exact(classes)
-                .flat_map(kiln_eval::softmax)
+                .flat_map(kiln_metrics::softmax)
                 .collect()
         } else {
             reference
@@ -197,9 +198,9 @@ fn agreement(
     b: &[f32],
     values: usize,
     tolerance: Tolerance,
-) -> Result<Agreement, EvalError> {
+) -> Result<Agreement, MetricsError> {
     match Agreement::between(a, b, values, tolerance) {
-        Err(EvalError::NotFinite { .. }) => Ok(Agreement::none((a.len() / values) as u64)),
+        Err(MetricsError::NotFinite { .. }) => Ok(Agreement::none((a.len() / values) as u64)),
         other => other,
     }
 }

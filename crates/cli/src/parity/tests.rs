@@ -1,5 +1,5 @@
 use kiln_assets::{Asset, Cache, Fetcher, Silent};
-use kiln_spec::Recipe;
+use kiln_model::Recipe;
 use kiln_trainer::initial_weights;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! How far two implementations may lie apart.
 
-use kiln_eval::Tolerance;
-use kiln_spec::Model;
+use kiln_metrics::Tolerance;
+use kiln_model::Model;
 
 /// Half the distance from 1 to the next f32.
 const UNIT_ROUNDOFF: f64 = 1.0 / (1 << 24) as f64;
@@ -39,7 +39,7 @@ pub fn tolerance(model: &Model) -> Tolerance {
 
 #[cfg(test)]
 mod tests {
-    use kiln_spec::Recipe;
+    use kiln_model::Recipe;
 
     use super::*;
 

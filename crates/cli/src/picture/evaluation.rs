@@ -1,6 +1,7 @@
 //! What an evaluation looks like.
 
-use kiln_eval::{Evaluation, Figure, plot_confusion, plot_reliability};
+use kiln_metrics::Evaluation;
+use kiln_report::{Figure, plot_confusion, plot_reliability};
 
 /// The confusion matrix in counts and in shares, and the reliability diagram.
 pub fn evaluation(evaluation: &Evaluation) -> anyhow::Result<Vec<Figure>> {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use kiln_eval::Picture;
-use kiln_run::{check_writable, write_atomically};
+use kiln_report::Picture;
+use kiln_util::{check_writable, write_atomically};
 
 /// Whether a picture can be written there, before the work that it shows.
 pub fn check(path: &Path) -> anyhow::Result<()> {

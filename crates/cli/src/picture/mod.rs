@@ -5,9 +5,9 @@ mod file;
 mod samples;
 
 use kiln_data::Dataset;
-use kiln_eval::Tile;
+use kiln_model::{Channels, Preprocessing, Resize};
 use kiln_preprocess::{Preprocessor, RawImage};
-use kiln_spec::{Channels, Preprocessing, Resize};
+use kiln_report::Tile;
 
 pub use evaluation::evaluation;
 pub use file::{check, prepare_folder, write, write_all};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kiln_data::{Batch, Loader, Order, Samples, View};
-use kiln_eval::{Picture, Tile, grid};
+use kiln_model::{Channels, Preprocessing, Recipe};
 use kiln_preprocess::Preprocessor;
-use kiln_spec::{Channels, Preprocessing, Recipe};
+use kiln_report::{Picture, Tile, grid};
 
 use super::{thumbnail, tile};
 

@@ -9,7 +9,7 @@ use super::{Origin, PredictionsFile, Row};
 use crate::args::BatchArgs;
 use crate::commands::Context;
 use crate::inputs::Inputs;
-use crate::terminal::counted;
+use kiln_util::counted;
 
 /// Opens the predictions of a model, of its file and loaded, on some images: anew or, with
 /// `--resume`, behind the lines that are there, each of which must be of the image that has its

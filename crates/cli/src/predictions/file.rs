@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use kiln_run::check_writable;
+use kiln_util::check_writable;
 
 use super::read::row;
 use super::{Columns, Format, Origin, Row, Writer};

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use kiln_data::Hex;
 use kiln_inference::{Model, Preprocessing};
-use kiln_run::write_atomically;
+use kiln_util::Hex;
+use kiln_util::write_atomically;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use kiln_eval::{argmax, shown};
 use kiln_inference::{Classified, Model, OutputKind};
+use kiln_metrics::argmax;
+use kiln_util::shown;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::{Input, Inputs};
-use crate::terminal::counted;
+use kiln_util::counted;
 
 /// Longest part of a class's name in a message.
 const LONGEST: usize = 40;

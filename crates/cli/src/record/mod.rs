@@ -2,8 +2,8 @@
 
 mod origin;
 
+use kiln_model::Recipe;
 use kiln_run::{Environment, History, RunDir, RunFile};
-use kiln_spec::Recipe;
 
 use crate::commands::MeasuredRecord;
 use crate::parity::Parity;

@@ -1,9 +1,9 @@
 //! How a run was made, in words.
 
-use kiln_spec::{Data, OptimizerKind, Phase, Validation, ValidationSubset};
+use kiln_model::{Data, OptimizerKind, Phase, Validation, ValidationSubset};
 
 use super::RunRecord;
-use crate::terminal::percent;
+use kiln_util::percent;
 
 impl RunRecord {
     /// Data, settings, versions and device, each with its name.

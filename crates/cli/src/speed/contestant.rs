@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kiln_eval::Latency;
 use kiln_inference::Model;
+use kiln_metrics::Latency;
 
 use super::input::Input;
 use crate::args::EngineArgs;

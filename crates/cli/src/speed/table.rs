@@ -1,8 +1,10 @@
 //! Latency and throughput, one line per thing measured.
 
-use kiln_eval::{Latency, MAX_LABEL, shown, text_table};
+use kiln_metrics::Latency;
+use kiln_report::{MAX_LABEL, text_table};
+use kiln_util::shown;
 
-use crate::terminal::thousands;
+use kiln_util::thousands;
 
 /// One line per named measurement: batch size, durations in milliseconds, images per second.
 pub fn latency_table<S: AsRef<str>>(measurements: &[(S, Latency)]) -> String {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kiln_eval::Latency;
+use kiln_metrics::Latency;
 
 use super::contestant::{Contestant, Measurement};
 use super::input::Input;

@@ -1,7 +1,7 @@
 //! Runs that differ in nothing but the seed.
 
-use kiln_eval::Spread;
-use kiln_spec::Setting;
+use kiln_metrics::Spread;
+use kiln_model::Setting;
 use serde::Serialize;
 
 use super::{Figures, Metric, Results, Row};

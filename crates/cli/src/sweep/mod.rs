@@ -5,8 +5,8 @@ mod figures;
 mod groups;
 mod tables;
 
+use kiln_model::{Reference, Setting, Sweep};
 use kiln_run::{RunDir, SweepDir};
-use kiln_spec::{Reference, Setting, Sweep};
 use serde::{Deserialize, Serialize};
 
 use crate::record::RunRecord;
@@ -41,7 +41,7 @@ pub struct Entry {
 impl SweepRecord {
     /// Nothing has been run yet.
     pub fn new(sweep: &Sweep, sort_by: Metric) -> Self {
-        let entry = |combination: &kiln_spec::Combination| Entry {
+        let entry = |combination: &kiln_model::Combination| Entry {
             label: combination.label.clone(),
             settings: combination.settings.clone(),
             reference: combination.reference,

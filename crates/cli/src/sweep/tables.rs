@@ -1,10 +1,11 @@
 //! Runs side by side.
 
-use kiln_eval::{Spread, Table};
-use kiln_spec::Reference;
+use kiln_metrics::Spread;
+use kiln_model::Reference;
+use kiln_report::Table;
 
 use super::{Figures, Group, Metric, Results, Row, groups};
-use crate::terminal::{duration, percent, thousands};
+use kiln_util::{duration, percent, thousands};
 
 /// What stands where there is no figure.
 const NOTHING: &str = "–";

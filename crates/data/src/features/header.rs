@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::hex::Hex;
+use kiln_util::Hex;
 
 /// What features were computed by: a checksum of weights, preprocessing and data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::thousands::Thousands;
+use kiln_util::Thousands;
 
 /// Files that do not make a data set.
 #[derive(Debug, thiserror::Error)]

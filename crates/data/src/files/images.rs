@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kiln_preprocess::{Pixels, PreprocessError};
 use sha2::{Digest, Sha256};
 
-use crate::hex::Hex;
 use crate::image::Image;
+use kiln_util::Hex;
 
 /// Bytes of pixels that a data set of files keeps decoded: 1 GiB. Images beyond it are decoded anew
 /// every time.

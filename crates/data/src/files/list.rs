@@ -9,7 +9,7 @@ use kiln_preprocess::is_image_name;
 use sha2::{Digest, Sha256};
 
 use super::{FilesError, Listing};
-use crate::hex::Hex;
+use kiln_util::Hex;
 
 /// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns,
 /// among them `path`, and `label`, the name of the class, if it has labels. Other columns are

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::thousands::Thousands;
+use kiln_util::Thousands;
 
 /// An IDX file that cannot be read.
 #[derive(Debug, thiserror::Error)]

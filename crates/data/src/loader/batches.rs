@@ -135,8 +135,8 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use kiln_model::{Channels, Preprocessing};
     use kiln_preprocess::Preprocessor;
-    use kiln_spec::{Channels, Preprocessing};
 
     use super::*;
     use crate::{Dataset, View};

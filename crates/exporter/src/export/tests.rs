@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
+use kiln_model::{Param, Recipe};
 use kiln_run::Tensor;
-use kiln_spec::{Param, Recipe};
 
 use super::*;
 
@@ -302,7 +302,7 @@ fn a_graph_of_pixels_says_that_it_takes_them() {
     let metadata = exported.proto.metadata().unwrap();
     assert_eq!(
         metadata.preprocessing,
-        Some(Preprocessing::raw(4, 5, kiln_spec::Channels::Rgb))
+        Some(Preprocessing::raw(4, 5, kiln_model::Channels::Rgb))
     );
     assert_eq!(metadata.output, Some(OutputKind::Probabilities));
 }

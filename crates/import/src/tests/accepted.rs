@@ -1,7 +1,7 @@
 //! Every way of writing VGG16 gives the same layers.
 
+use kiln_model::{Base, LayerKind};
 use kiln_onnx::ModelProto;
-use kiln_spec::{Base, LayerKind};
 
 use super::style::{Between, End, Padding, Style, Weights};
 use super::zoo::node;

@@ -1,7 +1,7 @@
 //! Networks that are not VGG16, made into bases, and those that cannot be.
 
+use kiln_model::{Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, Padding, Pool};
 use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode};
-use kiln_spec::{Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, Padding, Pool};
 
 use super::style::{Between, End, Style};
 use super::zoo::{initializer, node};

@@ -1,7 +1,7 @@
 //! Damaged files are refused or read, never a panic.
 
+use kiln_model::Base;
 use kiln_onnx::{ModelProto, decode, encode};
-use kiln_spec::Base;
 use proptest::prelude::*;
 
 use super::style::{Between, Padding, Style, Weights};

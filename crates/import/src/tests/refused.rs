@@ -1,7 +1,7 @@
 //! Networks that are not VGG16, and files that cannot be read, with what is said about them.
 
+use kiln_model::Base;
 use kiln_onnx::{DataType, Dim, GraphBuilder, ModelProto, StructureError, TensorError};
-use kiln_spec::Base;
 
 use super::style::{Between, Padding, Style, Weights};
 use super::zoo::{initializer, node};

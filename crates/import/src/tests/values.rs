@@ -1,7 +1,7 @@
 //! The values themselves.
 
+use kiln_model::Base;
 use kiln_onnx::{ModelProto, TensorProto};
-use kiln_spec::Base;
 
 use super::style::Style;
 use super::zoo::initializer;

@@ -1,7 +1,7 @@
 //! The graph's input against the preprocessing record.
 
+use kiln_model::{Channels, Layout, Preprocessing};
 use kiln_onnx::{Dim, TensorInfo};
-use kiln_spec::{Channels, Layout, Preprocessing};
 
 use super::{describe, describe_shape, join};
 use crate::error::LoadErrorKind;

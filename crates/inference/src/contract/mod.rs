@@ -9,10 +9,10 @@ pub use origin::{Origin, Origins};
 
 use output::End;
 
-use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
-use kiln_spec::{
+use kiln_model::{
     Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing,
 };
+use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
 
 use crate::error::LoadErrorKind;
 use crate::input::InputKind;

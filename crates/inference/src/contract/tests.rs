@@ -1,5 +1,5 @@
+use kiln_model::Preprocess;
 use kiln_onnx::{DataType, GraphBuilder};
-use kiln_spec::Preprocess;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! The test model: a convolution, a rectifier, pooling, batch normalisation and a dense layer.
 
+use kiln_model::{Channels, Preprocessing};
 use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind, encode};
-use kiln_spec::{Channels, Preprocessing};
 
 use crate::naive;
 

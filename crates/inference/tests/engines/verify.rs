@@ -1,8 +1,8 @@
 //! Golden vectors are replayed from raw pixels to scores.
 
 use kiln_inference::{EngineChoice, Model, Options, Verification, VerifyError};
+use kiln_model::{Channels, OutputKind, Preprocessing};
 use kiln_onnx::{Dim, Golden, GoldenVector, Metadata, NodeProto, TensorProto, encode};
-use kiln_spec::{Channels, OutputKind, Preprocessing};
 
 use crate::engines;
 use crate::model::{CLASSES, SHAPE, expected, finish, graph, metadata};

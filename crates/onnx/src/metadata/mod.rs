@@ -12,7 +12,7 @@ pub use golden::{Golden, GoldenVector};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use kiln_spec::{Layout, OutputKind, Preprocessing, UnknownWord};
+use kiln_model::{Layout, OutputKind, ParseEnumError, Preprocessing};
 use serde::de::DeserializeOwned;
 
 use crate::proto::{ModelProto, StringStringEntryProto};
@@ -180,7 +180,7 @@ fn find<'a>(
     }
 }
 
-fn word<T: FromStr<Err = UnknownWord>>(
+fn word<T: FromStr<Err = ParseEnumError>>(
     props: &[StringStringEntryProto],
     key: &'static str,
 ) -> Result<Option<T>, MetadataError> {

@@ -1,4 +1,4 @@
-use kiln_spec::Channels;
+use kiln_model::Channels;
 use proptest::prelude::*;
 
 use super::*;

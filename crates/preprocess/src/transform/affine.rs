@@ -1,6 +1,6 @@
 //! Turning, moving, shearing and zooming.
 
-use kiln_spec::FillMode;
+use kiln_model::FillMode;
 
 use super::Transform;
 use super::fill::{Pair, neighbours};

@@ -1,6 +1,6 @@
 //! Which pixels stand for a place, inside of the image or beyond its edges.
 
-use kiln_spec::FillMode;
+use kiln_model::FillMode;
 
 /// Two neighbours along an axis, and the weight of the second.
 pub(super) type Pair = (usize, usize, f64);

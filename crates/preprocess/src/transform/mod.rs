@@ -5,7 +5,7 @@ mod brightness;
 mod channel_shift;
 mod fill;
 
-use kiln_spec::FillMode;
+use kiln_model::FillMode;
 
 use affine::Affine;
 use brightness::brighten;

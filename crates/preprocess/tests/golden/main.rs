@@ -2,8 +2,8 @@
 //! make.
 
 use image::{DynamicImage, ImageBuffer};
+use kiln_model::{Channels, Preprocessing, Resize};
 use kiln_preprocess::{Preprocessor, RawImage};
-use kiln_spec::{Channels, Preprocessing, Resize};
 use serde::Deserialize;
 
 /// Largest difference allowed, of values of 0 to 255: a few roundings of f32.

@@ -1,8 +1,8 @@
 //! Transformed images agree with Keras's `ImageDataGenerator`; `make_golden.py` beside this file
 //! writes what it makes.
 
+use kiln_model::{Channels, FillMode, Preprocessing};
 use kiln_preprocess::{Preprocessor, RawImage, Transform};
-use kiln_spec::{Channels, FillMode, Preprocessing};
 use serde::Deserialize;
 
 /// Largest difference allowed, of values of 0 to 255: a few roundings of f32.

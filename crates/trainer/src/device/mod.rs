@@ -24,7 +24,7 @@ pub enum DeviceKind {
 }
 
 // The word of a GPU is its cargo feature too.
-kiln_spec::words!(DeviceKind { Cpu = "cpu", Cuda = "cuda", Wgpu = "wgpu" });
+kiln_util::str_enum!(DeviceKind { Cpu = "cpu", Cuda = "cuda", Wgpu = "wgpu" });
 
 /// A device that Burn computes on.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! Whether epochs still get better.
 
+use kiln_model::{EarlyStopping, Monitor};
 use kiln_run::Epoch;
-use kiln_spec::{EarlyStopping, Monitor};
 
 /// Whether an epoch's figure is better than another's by more than `delta`.
 pub fn better_by(monitor: Monitor, epoch: &Epoch, than: &Epoch, delta: f64) -> bool {

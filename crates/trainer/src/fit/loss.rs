@@ -3,7 +3,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use kiln_spec::{ClassWeight, Training};
+use kiln_model::{ClassWeight, Training};
 
 /// Mean cross-entropy over a batch, in nats.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -56,7 +56,7 @@ impl Loss {
 mod tests {
     use burn::nn::loss::CrossEntropyLossConfig;
     use burn::tensor::Int;
-    use kiln_spec::Recipe;
+    use kiln_model::Recipe;
 
     use super::*;
     use crate::network::values;

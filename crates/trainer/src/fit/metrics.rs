@@ -1,6 +1,6 @@
 //! Running means of loss and accuracy over an epoch.
 
-use kiln_eval::argmax;
+use kiln_metrics::argmax;
 
 use super::BatchReport;
 

@@ -15,8 +15,8 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Bytes;
 use kiln_data::{Batch, Loader, Order, Samples};
+use kiln_model::{Model, Phase, Training};
 use kiln_run::{Epoch, History, Weights};
-use kiln_spec::{Model, Phase, Training};
 
 use crate::network::{Draws, Network, values};
 use crate::{Device, TrainError, device, frozen};

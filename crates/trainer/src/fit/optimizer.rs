@@ -3,7 +3,7 @@
 use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
-use kiln_spec::{Betas, Optimizer, OptimizerKind};
+use kiln_model::{Betas, Optimizer, OptimizerKind};
 
 use crate::{Device, fused};
 

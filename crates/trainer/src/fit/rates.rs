@@ -2,7 +2,7 @@
 
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::ParamGroup;
-use kiln_spec::Layers;
+use kiln_model::Layers;
 
 use super::Task;
 use super::schedule::{self, Position};

@@ -3,8 +3,8 @@
 
 use std::f64::consts::PI;
 
+use kiln_model::{Monitor, Schedule, ScheduleKind};
 use kiln_run::Epoch;
-use kiln_spec::{Monitor, Schedule, ScheduleKind};
 
 use super::improvement::better_by;
 

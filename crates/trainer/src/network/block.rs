@@ -9,8 +9,8 @@ use burn::nn::{
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kiln_backbone::Imported;
+use kiln_model::{Activation, Interpolation, Layer, LayerKind, Pads, Resize2d, Shape};
 use kiln_run::{Tensor as Values, Weights, WeightsError};
-use kiln_spec::{Activation, Interpolation, Layer, LayerKind, Pads, Resize2d, Shape};
 use sha2::{Digest, Sha256};
 
 use super::Flow;
@@ -261,7 +261,7 @@ fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
 }
 
 /// A convolution with weights of no meaning.
-fn conv2d(layer: &Layer, conv: &kiln_spec::Conv2d, device: &Device) -> Conv2d {
+fn conv2d(layer: &Layer, conv: &kiln_model::Conv2d, device: &Device) -> Conv2d {
     let channels = layer.input.dims()[0];
     Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
         .with_stride(conv.strides)

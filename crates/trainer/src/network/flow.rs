@@ -1,7 +1,7 @@
 //! What flows from layer to layer.
 
 use burn::tensor::{Tensor, activation};
-use kiln_spec::{Activation, Shape};
+use kiln_model::{Activation, Shape};
 
 use crate::TrainError;
 

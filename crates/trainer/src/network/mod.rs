@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Tensor, TensorData};
 use kiln_kernels::ShapeError;
+use kiln_model::{Layer, Shape};
 use kiln_run::{Weights, WeightsError};
-use kiln_spec::{Layer, Shape};
 
 use crate::Device;
 use crate::fused::Buffers;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use kiln_kernels::{Activation as Fused, Conv2d, NormPool, Pool2d};
-use kiln_spec::{Activation, Layer, LayerKind, Pads, Shape};
+use kiln_model::{Activation, Layer, LayerKind, Pads, Shape};
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined
 /// by `+`.
@@ -231,7 +231,7 @@ fn names(layers: &[Layer]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use kiln_spec::Recipe;
+    use kiln_model::Recipe;
 
     use super::*;
 

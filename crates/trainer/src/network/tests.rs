@@ -3,7 +3,7 @@
 
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use kiln_spec::{Model, Recipe};
+use kiln_model::{Model, Recipe};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use kiln_model::Recipe;
 use kiln_run::{Tensor, Weights};
-use kiln_spec::Recipe;
 use kiln_trainer::{Device, Predictor, initial_weights};
 use serde::Deserialize;
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_data::{Dataset, Samples, View};
+use kiln_model::{Monitor, Recipe};
 use kiln_preprocess::Preprocessor;
 use kiln_run::{Epoch, History, Tensor, Weights};
-use kiln_spec::{Monitor, Recipe};
 use kiln_trainer::{BatchReport, Control, Device, Observer, Snapshot, Task, TrainError, fit};
 use serde::Deserialize;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_eval::Latency;
+use kiln_metrics::Latency;
 use serde::Serialize;
 
 use crate::args::BenchArgs;

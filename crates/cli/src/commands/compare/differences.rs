@@ -1,10 +1,11 @@
 //! The images that the models put into different classes.
 
-use kiln_eval::{MAX_LABEL, shown as cut, text_table};
+use kiln_report::{MAX_LABEL, text_table};
+use kiln_util::shown as cut;
 use serde::Serialize;
 
 use super::pass::{Choice, Differing, Pass};
-use crate::terminal::thousands;
+use kiln_util::thousands;
 
 /// One image, for JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]

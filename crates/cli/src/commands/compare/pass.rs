@@ -1,7 +1,7 @@
 //! Both models over all images, a batch at a time.
 
-use kiln_eval::{Evaluation, Evaluator, Paired, argmax};
 use kiln_inference::{Model, OutputKind, Scores};
+use kiln_metrics::{Evaluation, Evaluator, Paired, argmax};
 
 use super::prepared::Prepared;
 use crate::commands::Context;

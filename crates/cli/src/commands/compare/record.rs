@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_eval::{Latency, Paired};
+use kiln_metrics::{Latency, Paired};
 use serde::Serialize;
 
 use super::differences::{self, Difference};

@@ -1,10 +1,11 @@
 //! How many images each class has.
 
 use kiln_data::View;
-use kiln_eval::{MAX_LABEL, shown, text_table};
+use kiln_report::{MAX_LABEL, text_table};
+use kiln_util::shown;
 use serde::Serialize;
 
-use crate::terminal::{counted, thousands};
+use kiln_util::{counted, thousands};
 
 /// Counts by class and subset.
 #[derive(Serialize)]

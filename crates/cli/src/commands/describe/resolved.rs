@@ -154,7 +154,7 @@ fn labels(contract: &Contract) -> String {
     let first: Vec<String> = labels
         .iter()
         .take(SHOWN)
-        .map(|label| kiln_eval::shown(label, 32))
+        .map(|label| kiln_util::shown(label, 32))
         .collect();
     format!("{} {known}{}{more}", labels.len(), first.join(", "))
 }

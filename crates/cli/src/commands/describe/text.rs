@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
-use kiln_eval::{shown, text_table};
+use kiln_report::text_table;
+use kiln_util::shown;
 
 use super::shown::{Axis, Description, Tensor};
-use crate::terminal::{bytes, thousands};
+use crate::terminal::bytes;
+use kiln_util::thousands;
 
 /// Longest piece of the file's own text that is shown.
 const LONGEST: usize = 100;

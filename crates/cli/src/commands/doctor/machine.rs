@@ -4,7 +4,8 @@ use std::num::NonZero;
 
 use super::files::{text, value};
 use super::finding::Finding;
-use crate::terminal::{bytes, counted};
+use crate::terminal::bytes;
+use kiln_util::counted;
 
 /// Instruction sets that the kernels of kiln, tract or ONNX Runtime have paths for, by the names
 /// that Linux has for them.

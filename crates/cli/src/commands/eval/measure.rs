@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use kiln_eval::{Evaluation, Evaluator, MostConfident, argmax};
 use kiln_inference::{Classified, Model, OutputKind, StreamOptions, StreamSummary};
+use kiln_metrics::{Evaluation, Evaluator, MostConfident, argmax};
 use serde::{Deserialize, Serialize};
 
 use super::super::Context;

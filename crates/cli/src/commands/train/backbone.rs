@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use kiln_assets::Asset;
+use kiln_model::Backbone;
 use kiln_run::Weights;
-use kiln_spec::Backbone;
 
 use crate::assets::Assets;
 

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use kiln_data::{Features, Samples, View};
 use kiln_inference::Preprocessor;
+use kiln_model::Model;
 use kiln_run::Weights;
-use kiln_spec::Model;
 use kiln_trainer::{Control, Device, compute_features, feature_key};
 
 use super::super::Context;
 use crate::dataset::Sets;
 use crate::interrupt;
 use crate::sign_of_life::SignOfLife;
-use crate::terminal::{bytes, duration, thousands};
+use crate::terminal::bytes;
+use kiln_util::{duration, thousands};
 
 /// The samples of both sets as the layer `first_layer` takes them.
 pub struct Prepared {

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use kiln_model::Monitor;
 use kiln_run::{Epoch, History};
-use kiln_spec::Monitor;
 use kiln_trainer::BatchReport;
 
-use crate::terminal::{Terminal, duration, percent, thousands};
+use crate::terminal::Terminal;
+use kiln_util::{duration, percent, thousands};
 
 /// Most epochs in the line of blocks.
 const DRAWN: usize = 20;
@@ -148,8 +149,8 @@ fn spark_line(values: &[f64]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kiln_model::Monitor;
     use kiln_run::Epoch;
-    use kiln_spec::Monitor;
 
     use super::*;
 

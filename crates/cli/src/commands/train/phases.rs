@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_inference::Preprocessor;
+use kiln_model::{Model, Recipe};
 use kiln_run::{History, RunDir, RunFile, Weights};
-use kiln_spec::{Model, Recipe};
 use kiln_trainer::{Device, Resume, Task, fit, frozen_checksums};
 
 use super::features::Prepared;

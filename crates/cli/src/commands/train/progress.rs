@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
+use kiln_model::{Model, Phase};
 use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
-use kiln_spec::{Model, Phase};
 use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
 
 use super::live::Live;
 use crate::interrupt;
 use crate::sign_of_life::SignOfLife;
-use crate::terminal::{Terminal, duration, percent, thousands};
+use crate::terminal::Terminal;
+use kiln_util::{duration, percent, thousands};
 
 /// Shows how the current epoch goes, prints a line per epoch, writes history and checkpoints.
 pub struct TrainingProgress<'a> {

@@ -1,7 +1,7 @@
 //! From where a training goes on.
 
+use kiln_model::Recipe;
 use kiln_run::{History, Progress, RunDir, RunFile, Weights};
-use kiln_spec::Recipe;
 use kiln_trainer::{Snapshot, initial_weights};
 
 use super::backbone;

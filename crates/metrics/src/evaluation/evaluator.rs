@@ -1,0 +1,221 @@
+//! Counting, batch by batch.
+
+use super::calibration::CalibrationSums;
+use super::classes::class_metrics;
+use super::{Average, ConfusionMatrix, Evaluation, TopK};
+use crate::MetricsError;
+use crate::logits::{argmax, confidence, cross_entropy, rank};
+
+/// The `k` of [`Evaluation::top5_accuracy`].
+pub const TOP_K: usize = 5;
+
+/// How far above 1 a probability may be, and how far from 1 a row's sum. Softmax in half precision
+/// stays within.
+const PROBABILITY_SLACK: f64 = 1e-2;
+
+/// Probabilities are clipped to `CLIP..=1 - CLIP` before the logarithm, as Keras does
+/// (`keras.config.epsilon()`).
+const CLIP: f64 = 1e-7;
+
+/// Adds up what a classifier predicts, batch by batch, and makes an [`Evaluation`] of it.
+///
+/// A batch that is refused leaves no trace. Of equal outputs the lowest class is the prediction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluator {
+    labels: Vec<String>,
+    confusion: ConfusionMatrix,
+    images: u64,
+    top_k_hits: u64,
+    /// Another `k`, and its hits.
+    asked: Option<(usize, u64)>,
+    calibration: CalibrationSums,
+    loss_sum: f64,
+}
+
+/// What a model's outputs are.
+#[derive(Clone, Copy)]
+enum Output {
+    Logits,
+    Probabilities,
+}
+
+impl Evaluator {
+    /// For a model with one output per label; `labels` are the classes' names, in the order of the
+    /// outputs.
+    pub fn new(labels: Vec<String>) -> Result<Self, MetricsError> {
+        let confusion = ConfusionMatrix::zeros(labels.len())?;
+        let calibration = CalibrationSums::default();
+        Ok(Self {
+            labels,
+            confusion,
+            images: 0,
+            top_k_hits: 0,
+            asked: None,
+            calibration,
+            loss_sum: 0.0,
+        })
+    }
+
+    /// Has accuracy among the `k` largest outputs counted too; to be said before the first batch.
+    #[must_use]
+    pub fn with_top_k(self, k: usize) -> Self {
+        Self {
+            asked: Some((k, 0)),
+            ..self
+        }
+    }
+
+    /// Adds a batch: `logits` is row-major `[images, classes]`, all finite; `truth` has one class
+    /// index per image.
+    pub fn push(&mut self, logits: &[f32], truth: &[u32]) -> Result<(), MetricsError> {
+        self.push_batch(logits, truth, Output::Logits)
+    }
+
+    /// Adds a batch of a model that ends with softmax: `probabilities` is row-major `[images,
+    /// classes]`, each row adding up to 1; `truth` has one class index per image.
+    ///
+    /// The loss follows Keras: rows are divided by their sum and clipped to `1e-7..=1 - 1e-7`, so
+    /// that one image's loss is at most 16.1. From logits the loss has no such limit and is exact.
+    pub fn push_probabilities(
+        &mut self,
+        probabilities: &[f32],
+        truth: &[u32],
+    ) -> Result<(), MetricsError> {
+        self.push_batch(probabilities, truth, Output::Probabilities)
+    }
+
+    /// Adds what another evaluator of the same classes has seen, as if its batches had been given
+    /// to this one.
+    pub fn merge(&mut self, other: &Self) -> Result<(), MetricsError> {
+        let k = |evaluator: &Self| evaluator.asked.map(|(k, _)| k);
+        if self.labels != other.labels || k(self) != k(other) {
+            return Err(MetricsError::DifferentClasses);
+        }
+        if let (Some((_, hits)), Some((_, more))) = (&mut self.asked, other.asked) {
+            *hits += more;
+        }
+        self.calibration.add(&other.calibration);
+        self.confusion.add(&other.confusion);
+        self.images += other.images;
+        self.top_k_hits += other.top_k_hits;
+        self.loss_sum += other.loss_sum;
+        Ok(())
+    }
+
+    /// The result so far; an error if there were no images.
+    pub fn finish(&self) -> Result<Evaluation, MetricsError> {
+        if self.images == 0 {
+            return Err(MetricsError::Empty { what: "images" });
+        }
+        let images = self.images as f64;
+        let classes = class_metrics(&self.confusion, &self.labels);
+        Ok(Evaluation {
+            images: self.images,
+            accuracy: self.confusion.correct() as f64 / images,
+            top5_accuracy: (self.labels.len() > TOP_K).then(|| self.top_k_hits as f64 / images),
+            top_k: self.asked.map(|(k, hits)| TopK {
+                k,
+                accuracy: hits as f64 / images,
+            }),
+            loss: self.loss_sum / images,
+            macro_average: Average::unweighted(&classes),
+            weighted_average: Average::by_support(&classes),
+            classes,
+            confusion: self.confusion.clone(),
+            calibration: Some(self.calibration.finish()),
+        })
+    }
+
+    fn push_batch(
+        &mut self,
+        outputs: &[f32],
+        truth: &[u32],
+        kind: Output,
+    ) -> Result<(), MetricsError> {
+        let classes = self.labels.len();
+        if truth.len().checked_mul(classes) != Some(outputs.len()) {
+            return Err(MetricsError::Shape {
+                values: outputs.len(),
+                images: truth.len(),
+                classes,
+            });
+        }
+        for ((image, row), &label) in (self.images..)
+            .zip(outputs.chunks_exact(classes))
+            .zip(truth)
+        {
+            if label as usize >= classes {
+                return Err(MetricsError::Label {
+                    image,
+                    label,
+                    classes,
+                });
+            }
+            check_row(row, image, kind)?;
+        }
+        for (row, &label) in outputs.chunks_exact(classes).zip(truth) {
+            self.record(row, label as usize, kind);
+        }
+        Ok(())
+    }
+
+    /// Counts one image whose row and class have been checked.
+    fn record(&mut self, row: &[f32], truth: usize, kind: Output) {
+        // A checked row has at least one value and no NaN, so there is always a largest.
+        let predicted = argmax(row).unwrap_or_default();
+        self.images += 1;
+        self.confusion.record(truth, predicted);
+        let rank = rank(row, truth);
+        self.top_k_hits += u64::from(rank < TOP_K);
+        if let Some((k, hits)) = &mut self.asked {
+            *hits += u64::from(rank < *k);
+        }
+        let (loss, confidence) = match kind {
+            Output::Logits => (
+                cross_entropy(row, truth, predicted),
+                confidence(row, predicted),
+            ),
+            Output::Probabilities => {
+                let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
+                let share = |class: usize| f64::from(row[class]) / sum;
+                (-share(truth).clamp(CLIP, 1.0 - CLIP).ln(), share(predicted))
+            }
+        };
+        self.loss_sum += loss;
+        self.calibration.record(confidence, predicted == truth);
+    }
+}
+
+/// Refuses a row that cannot be ranked, or that claims to be probabilities and is not.
+fn check_row(row: &[f32], image: u64, kind: Output) -> Result<(), MetricsError> {
+    if let Some((class, &value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        return Err(MetricsError::NotFinite {
+            image,
+            class,
+            value,
+        });
+    }
+    if matches!(kind, Output::Logits) {
+        return Ok(());
+    }
+    let allowed = 0.0..=1.0 + PROBABILITY_SLACK as f32;
+    if let Some((class, &value)) = row
+        .iter()
+        .enumerate()
+        .find(|(_, value)| !allowed.contains(*value))
+    {
+        return Err(MetricsError::Probability {
+            image,
+            class,
+            value,
+        });
+    }
+    let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
+    if (sum - 1.0).abs() > PROBABILITY_SLACK {
+        return Err(MetricsError::ProbabilitySum { image, sum });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Figures from a classifier's scores: accuracy, confusion, calibration, latency, agreement.
+//!
+//! Pure functions over slices: no files, no terminal, no drawing. Scores go in batch by batch; plain
+//! data come out that serde can write.
+//!
+//! ```
+//! use kiln_metrics::Evaluator;
+//!
+//! let mut evaluator = Evaluator::new(vec!["cat".into(), "dog".into()])?;
+//! evaluator.push(&[2.0, -1.0, 0.5, 0.7], &[0, 0])?; // two images, row-major [images, classes]
+//! assert_eq!(evaluator.finish()?.accuracy, 0.5);
+//! # Ok::<(), kiln_metrics::MetricsError>(())
+//! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | accuracy, loss, precision, recall, F1, confusion counts, calibration | `evaluation` |
+//! | softmax, argmax, cross-entropy of one row of logits | `logits` |
+//! | whether two implementations compute the same | `agreement` |
+//! | mean and spread of several runs | `spread` |
+//! | durations of calls | `latency` |
+//! | two models on the same images | `paired` |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::float_cmp,
+        reason = "tests compare with results that are exact"
+    )
+)]
+
+mod agreement;
+mod error;
+mod evaluation;
+mod latency;
+mod logits;
+mod paired;
+mod spread;
+
+pub use agreement::{Agreement, Tolerance};
+pub use error::MetricsError;
+pub use evaluation::{
+    Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation,
+    Evaluator, MAX_CLASSES, MostConfident, TOP_K, TopK,
+};
+pub use latency::Latency;
+pub use logits::{argmax, softmax};
+pub use paired::Paired;
+pub use spread::Spread;

@@ -1,0 +1,232 @@
+//! Training curves: loss and accuracy by epoch.
+
+use std::ops::RangeInclusive;
+
+use super::canvas::picture;
+use super::history::EpochMetrics;
+use super::legend::{LEGEND_HEIGHT, legend};
+use super::mark::Mark;
+use super::panel::{Panel, Points};
+use crate::{Picture, ReportError};
+
+/// Width and height of one panel.
+const PANEL: (u32, u32) = (500, 356);
+
+/// What is drawn by epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// Mean cross-entropy.
+    Loss,
+    /// Share of images classified correctly.
+    Accuracy,
+}
+
+impl Curve {
+    /// The metric's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Accuracy => "accuracy",
+        }
+    }
+
+    /// Values that the metric can have.
+    fn possible(self) -> RangeInclusive<f64> {
+        match self {
+            Self::Loss => 0.0..=f64::INFINITY,
+            Self::Accuracy => 0.0..=1.0,
+        }
+    }
+
+    fn series(self, epochs: &[EpochMetrics]) -> [(Mark, Points); 2] {
+        match self {
+            Self::Loss => series(epochs, |e| Some(e.train_loss), |e| e.val_loss),
+            Self::Accuracy => series(epochs, |e| Some(e.train_accuracy), |e| e.val_accuracy),
+        }
+    }
+}
+
+/// Loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
+///
+/// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and
+/// infinite values leave a gap.
+pub fn plot_curves(epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, ReportError> {
+    draw(&[Curve::Loss, Curve::Accuracy], epochs, best)
+}
+
+/// One half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
+pub fn plot_curve(
+    curve: Curve,
+    epochs: &[EpochMetrics],
+    best: Option<u32>,
+) -> Result<Picture, ReportError> {
+    draw(&[curve], epochs, best)
+}
+
+fn draw(
+    curves: &[Curve],
+    epochs: &[EpochMetrics],
+    best: Option<u32>,
+) -> Result<Picture, ReportError> {
+    let numbers = || epochs.iter().map(|e| e.epoch);
+    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
+        return Err(ReportError::Empty { what: "epochs" });
+    };
+    let best = best.filter(|best| numbers().any(|epoch| epoch == *best));
+    let series: Vec<_> = curves.iter().map(|curve| curve.series(epochs)).collect();
+    let panels: Vec<Panel<'_>> = curves
+        .iter()
+        .zip(&series)
+        .map(|(curve, series)| Panel {
+            name: curve.name(),
+            epochs: first..=last,
+            series,
+            possible: curve.possible(),
+            best,
+        })
+        .collect();
+    let has_values =
+        |(_, points): &&(Mark, Points)| points.iter().any(|(_, value)| value.is_some());
+    let mut marks: Vec<Mark> = series
+        .iter()
+        .flatten()
+        .filter(has_values)
+        .map(|(mark, _)| *mark)
+        .collect();
+    marks.sort();
+    marks.dedup();
+    let best_epoch = best.map(|epoch| (None, format!("best epoch: {epoch}")));
+    let entries: Vec<_> = marks
+        .iter()
+        .map(|mark| (Some(*mark), mark.name().to_owned()))
+        .chain(best_epoch)
+        .collect();
+    let size = (
+        PANEL.0 * panels.len() as u32,
+        PANEL.1 + LEGEND_HEIGHT as u32,
+    );
+    picture(size, |root| {
+        legend(root, &entries)?;
+        let (_, below) = root.split_vertically(LEGEND_HEIGHT);
+        below
+            .split_evenly((1, panels.len()))
+            .iter()
+            .zip(&panels)
+            .try_for_each(|(area, panel)| panel.draw(area))
+    })
+}
+
+/// Training and validation, with what cannot be drawn taken out.
+fn series(
+    epochs: &[EpochMetrics],
+    training: fn(&EpochMetrics) -> Option<f64>,
+    validation: fn(&EpochMetrics) -> Option<f64>,
+) -> [(Mark, Points); 2] {
+    // Losses are f32; what is beyond them would overflow the axes' arithmetic.
+    let drawable = |value: &f64| value.abs() <= f64::from(f32::MAX);
+    [(Mark::Training, training), (Mark::Validation, validation)].map(|(mark, value)| {
+        (
+            mark,
+            epochs
+                .iter()
+                .map(|e| (e.epoch, value(e).filter(drawable)))
+                .collect(),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn epoch(epoch: u32, value: f64) -> EpochMetrics {
+        let (loss, accuracy) = (value, value.mul_add(0.5, 0.1));
+        EpochMetrics {
+            epoch,
+            train_loss: loss,
+            train_accuracy: accuracy,
+            val_loss: Some(loss),
+            val_accuracy: Some(accuracy),
+        }
+    }
+
+    fn svg(epochs: &[EpochMetrics], best: Option<u32>) -> String {
+        plot_curves(epochs, best).unwrap().to_svg()
+    }
+
+    fn count(document: &str, what: &str) -> usize {
+        document.matches(what).count()
+    }
+
+    #[test]
+    fn one_epoch_draws_points() {
+        let document = svg(&[epoch(1, 0.5)], Some(1));
+        // One disc per panel and one in the legend.
+        assert_eq!(count(&document, "<circle"), 3);
+        assert!(document.contains("best epoch: 1"), "{document}");
+    }
+
+    #[test]
+    fn one_curve_is_half_of_both() {
+        let loss = plot_curve(Curve::Loss, &[epoch(1, 0.5), epoch(2, 0.25)], None)
+            .unwrap()
+            .to_svg();
+        assert!(
+            loss.starts_with("<svg width=\"500\" height=\"400\"") && loss.contains("loss"),
+            "{loss}"
+        );
+        assert!(!loss.contains("accuracy"));
+    }
+
+    #[test]
+    fn values_that_are_not_finite_leave_a_gap() {
+        let epochs = [
+            epoch(1, 0.5),
+            epoch(2, f64::NAN),
+            epoch(3, f64::INFINITY),
+            epoch(4, 0.25),
+        ];
+        let document = svg(&epochs, None);
+        assert_eq!(count(&document, "<circle"), 5);
+        assert!(
+            !document.contains("NaN") && !document.contains("inf") && !document.contains("best"),
+            "{document}"
+        );
+    }
+
+    #[test]
+    fn without_validation_the_legend_names_none() {
+        let epochs = [EpochMetrics {
+            val_loss: None,
+            val_accuracy: None,
+            ..epoch(1, 0.5)
+        }];
+        let document = svg(&epochs, None);
+        assert!(
+            document.contains("training") && !document.contains("validation"),
+            "{document}"
+        );
+    }
+
+    #[test]
+    fn without_any_value_the_panels_say_so() {
+        let document = svg(&[epoch(1, f64::NAN)], Some(7));
+        assert_eq!(count(&document, "no finite values"), 2);
+        assert!(!document.contains("best epoch") && !document.contains("training"));
+        assert_eq!(
+            plot_curves(&[], None),
+            Err(ReportError::Empty { what: "epochs" })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_can_be_drawn(history in prop::collection::vec((any::<u32>(), any::<f64>()), 1..60)) {
+            let epochs: Vec<_> = history.into_iter().map(|(number, value)| epoch(number, value)).collect();
+            let document = svg(&epochs, Some(epochs[0].epoch));
+            prop_assert!(document.trim_end().ends_with("</svg>"));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Whole files or none, and one process at a time in a folder.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that cannot be written, or a folder that another process uses.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Writing failed; nothing was changed.
+    #[error(
+        "cannot write {}: {source}. Check that the folder is writable and the disk has room",
+        path.display()
+    )]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The folder of a file to write does not exist.
+    #[error(
+        "cannot write {}: the folder {} does not exist: make it, or name another",
+        path.display(), folder.display()
+    )]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// Another process writes to the folder.
+    #[error("another kiln process is using {}: wait for it, or stop it", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Writes a file under a temporary name beside it and renames it, so that the file is either the
+/// old one or the new one, whole. A link is followed. What is no ordinary file, such as a pipe or a
+/// terminal, is written to as it is. The folder must be there.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let write = || -> io::Result<()> {
+        // A link to nothing yet is replaced, as there is nothing to keep.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            return fs::OpenOptions::new()
+                .write(true)
+                .open(&target)?
+                .write_all(bytes);
+        }
+        let mut file = temporary(folder_of(&target))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(&target).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| failed(path, source))
+}
+
+/// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result
+/// is written.
+pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    let check = || match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        _ => temporary(folder_of(path)).map(drop),
+    };
+    check().map_err(|source| failed(path, source))
+}
+
+fn failed(path: &Path, source: io::Error) -> FileError {
+    let folder = folder_of(path);
+    match source.kind() {
+        io::ErrorKind::NotFound if !folder.exists() => FileError::NoFolder {
+            path: path.into(),
+            folder: folder.into(),
+        },
+        _ => FileError::Write {
+            path: path.into(),
+            source,
+        },
+    }
+}
+
+/// A file that goes away unless it is kept.
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".kiln-").suffix(".tmp");
+    // Readable as any other file of the user: the temporary file's own mode would be 0600.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder).map_err(without_path)
+}
+
+/// The reason alone: the temporary file's name, which it comes with, means nothing to anyone.
+fn without_path(error: io::Error) -> io::Error {
+    if error.get_ref().is_some() {
+        error.kind().into()
+    } else {
+        error
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Held while a process writes to a folder; the system lets go of it when the process ends, however
+/// it does.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Of a folder that exists. Where the file system knows no locks, nothing is locked.
+    pub fn of(folder: &Path) -> Result<Self, FileError> {
+        let file = open(folder).map_err(|source| FileError::Write {
+            path: folder.into(),
+            source,
+        })?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(FileError::Locked {
+                path: folder.into(),
+            }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
+        }
+    }
+}
+
+/// What is locked: the folder itself, so that nothing is left in it.
+#[cfg(unix)]
+fn open(folder: &Path) -> io::Result<File> {
+    File::open(folder)
+}
+
+/// What is locked: a file in the folder, since folders cannot be.
+#[cfg(not(unix))]
+fn open(folder: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join(".lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once_and_free_again_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::of(folder.path()).unwrap();
+        let message = Lock::of(folder.path()).unwrap_err().to_string();
+        assert!(
+            message.contains("another kiln process is using"),
+            "{message}"
+        );
+        drop(lock);
+        Lock::of(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.txt");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        let error = write_atomically(&taken, b"x").unwrap_err().to_string();
+        assert!(
+            error.contains("cannot write") && error.contains("taken"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_what_is_no_file_stays_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        write_atomically(Path::new("/dev/null"), b"x").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn a_place_can_be_tried_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        check_writable(&folder.path().join("new")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(check_writable(folder.path()).is_err());
+        let missing = folder.path().join("no/such");
+        let message = check_writable(&missing.join("file"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(&format!(
+                "the folder {} does not exist: make it",
+                missing.display()
+            )),
+            "{message}"
+        );
+        let message = write_atomically(&missing.join("file"), b"x")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("does not exist") && !message.contains(".kiln-"),
+            "{message}"
+        );
+        // A file where a folder should be: the system's own reason.
+        fs::write(folder.path().join("file"), "").unwrap();
+        let message = check_writable(&folder.path().join("file/below"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("cannot write") && !message.contains(".kiln-"),
+            "{message}"
+        );
+    }
+}
