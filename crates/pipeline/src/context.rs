@@ -1,0 +1,62 @@
+//! What every phase gets: where assets come from, who observes, how to stop, how many threads.
+
+use kiln_util::CancelToken;
+
+use crate::assets::AssetProvider;
+use crate::dataset::FileDatasets;
+use crate::event::{Event, Observer, Task, TaskGuard};
+
+/// The surroundings of a pipeline, shared by its phases.
+///
+/// ```no_run
+/// use kiln_pipeline::{CachedAssets, Context, Event};
+///
+/// let assets = CachedAssets::from_env()?;
+/// let observer = |event: &Event<'_>| eprintln!("{event:?}");
+/// let context = Context::new(&assets, &observer);
+/// # Ok::<(), kiln_pipeline::Error>(())
+/// ```
+pub struct Context<'a> {
+    /// Where datasets, pretrained weights and libraries come from.
+    pub assets: &'a dyn AssetProvider,
+    /// Who hears what happens.
+    pub observer: &'a dyn Observer,
+    /// Stops the work after its current step.
+    pub cancel: CancelToken,
+    /// Number of threads that engines use; one per core if `None`. Rayon's global pool, on which
+    /// training runs, is the program's to build.
+    pub threads: Option<usize>,
+    /// Datasets of image files, read at most once.
+    pub files: FileDatasets,
+}
+
+impl<'a> Context<'a> {
+    /// Creates a context that nothing stops, with one thread per core, for which an unreadable
+    /// image is an error.
+    pub fn new(assets: &'a dyn AssetProvider, observer: &'a dyn Observer) -> Self {
+        Self {
+            assets,
+            observer,
+            cancel: CancelToken::new(),
+            threads: None,
+            files: FileDatasets::new(false),
+        }
+    }
+
+    /// Skips images that cannot be read; [`FileDatasets::skipped`] lists them afterwards.
+    #[must_use]
+    pub fn skip_unreadable(mut self, skip: bool) -> Self {
+        self.files = FileDatasets::new(skip);
+        self
+    }
+
+    /// Sends an event to the observer.
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.observer.event(event);
+    }
+
+    /// Begins a task whose progress the observer hears; it ends when the guard is dropped.
+    pub(crate) fn task<'t>(&'t self, task: Task<'t>, total: Option<u64>) -> TaskGuard<'t> {
+        TaskGuard::start(self.observer, task, total)
+    }
+}

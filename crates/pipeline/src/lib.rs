@@ -1,0 +1,58 @@
+//! The workflow as a library: recipe to trained, exported, verified, evaluated and reported model.
+//!
+//! | phase | module | takes | gives |
+//! | --- | --- | --- | --- |
+//! | 1 | [`dataset`] | recipe | training, validation and test images |
+//! | 2 | [`train`] | recipe, images | run directory with the best weights |
+//! | 3 | [`export`](mod@export) | run directory | `model.onnx` with [golden vectors](golden) |
+//! | 4 | [`parity`] | model file, images | agreement of Burn and every engine |
+//! | 5 | [`evaluate`] | model, [images](inputs) | figures, [predictions](predictions) |
+//! | 6 | [`report`] | run directory | HTML page |
+//!
+//! [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`.
+//! [`bench`] times models, [`compare`] decides whether one may replace another, [`overrides`] says
+//! what a file does not say about itself.
+//!
+//! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that hears [`Event`]s,
+//! and a [`CancelToken`]. Phases print nothing, read no command line and end no process. Without the
+//! feature `training`, phases 2 to 4, [`run`] and [`sweep`] are left out, and Burn with them.
+
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod compare;
+pub mod dataset;
+pub mod engines;
+pub mod evaluate;
+pub mod inputs;
+pub mod overrides;
+pub mod predictions;
+pub mod runtime;
+
+#[cfg(feature = "training")]
+pub mod export;
+#[cfg(feature = "training")]
+pub mod golden;
+#[cfg(feature = "training")]
+pub mod parity;
+#[cfg(feature = "training")]
+pub mod recipe;
+#[cfg(feature = "training")]
+pub mod report;
+#[cfg(feature = "training")]
+pub mod run;
+#[cfg(feature = "training")]
+pub mod sweep;
+#[cfg(feature = "training")]
+pub mod train;
+
+mod assets;
+mod context;
+mod error;
+mod event;
+
+pub use assets::{AssetProvider, CachedAssets};
+pub use context::Context;
+pub use error::{Error, Result};
+pub use event::{Event, Observer, Task, TaskGuard};
+pub use kiln_util::CancelToken;
