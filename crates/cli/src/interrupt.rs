@@ -1,42 +1,14 @@
-//! Ctrl-C: while work is done that asks for it, the first stops after the current step; else, and
-//! the second time, it ends the program at once.
+//! Ctrl-C: the first one stops work that watches the token after its current step; without such
+//! work, and the second time, it ends the program at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-static STOP: AtomicBool = AtomicBool::new(false);
-static POLLING: AtomicUsize = AtomicUsize::new(0);
+use kiln_pipeline::CancelToken;
 
 /// Begins to listen. Where the system does not allow it, Ctrl-C just ends the program.
-pub fn listen() {
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) || POLLING.load(Ordering::Relaxed) == 0 {
+pub fn listen(token: CancelToken) {
+    let _ = ctrlc::set_handler(move || {
+        if token.is_cancelled() || !token.is_watched() {
             std::process::exit(130);
         }
+        token.cancel();
     });
-}
-
-/// Work that asks [`requested`] often; as long as this lives, Ctrl-C waits for it.
-pub struct Polling(());
-
-impl Polling {
-    pub fn begin() -> Self {
-        POLLING.fetch_add(1, Ordering::Relaxed);
-        Self(())
-    }
-}
-
-impl Drop for Polling {
-    fn drop(&mut self) {
-        POLLING.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Set once the user wants to stop.
-pub fn flag() -> &'static AtomicBool {
-    &STOP
-}
-
-/// Whether the user wants to stop.
-pub fn requested() -> bool {
-    STOP.load(Ordering::Relaxed)
 }

@@ -1,42 +1,40 @@
-//! The `kiln` command line: arguments, progress, exit codes.
+//! The `kiln` command line: it turns arguments into requests, and events and results into text.
 //!
-//! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a
-//! check ran and failed; 2 wrong usage or bad input; 130 stopped by Ctrl-C.
+//! What kiln does is in `kiln-pipeline`; nothing is computed here. Results go to standard output,
+//! progress and errors to standard error. Exit codes: 0 done; 1 a check ran and failed; 2 wrong usage
+//! or bad input; 130 interrupted by Ctrl-C.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | a command with its arguments | `commands` |
+//! | arguments that several commands share | `args` |
+//! | how events look on a terminal | `observer`, `live` |
+//! | what to do about an error | `hints` |
 
 #![forbid(unsafe_code)]
 
+mod app;
 mod args;
-mod assets;
-mod batch;
 mod commands;
-mod dataset;
-mod declare;
-mod engines;
-mod golden;
-mod inputs;
+mod hints;
 mod interrupt;
+mod live;
 mod named;
+mod observer;
 mod output;
-mod pages;
-mod parity;
 mod picture;
-mod predictions;
-mod receipt;
-mod recipe;
-mod record;
-mod sign_of_life;
-mod speed;
-mod sweep;
 mod terminal;
-mod unreadable;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kiln_pipeline::{CachedAssets, CancelToken, Context};
 
+use app::App;
 use args::Args;
+use observer::TerminalObserver;
 use terminal::Terminal;
 
 /// How a command ended that did not fail.
@@ -44,13 +42,13 @@ use terminal::Terminal;
 enum Outcome {
     /// It did what was asked.
     Done,
-    /// It checked something, which was not so.
+    /// It ran a check, which failed.
     CheckFailed,
-    /// It was stopped by Ctrl-C.
+    /// It was interrupted by Ctrl-C.
     Interrupted,
 }
 
-/// Runs the command line and says how it ended.
+/// Runs the command line and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
@@ -64,7 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let terminal = Terminal::new(args.global.quiet);
-    match commands::run(args, &terminal) {
+    match execute(&args, &terminal) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
@@ -73,13 +71,43 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error.to_string());
+            if let Some(help) = hints::help(&error) {
+                terminal.help(&help);
+            }
             ExitCode::from(2)
         }
     }
 }
 
+fn execute(args: &Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let global = &args.global;
+    let cancel = CancelToken::new();
+    interrupt::listen(cancel.clone());
+    if let Some(threads) = global.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global()?;
+    }
+    let assets = CachedAssets::from_env()?.offline(global.offline);
+    let observer = TerminalObserver::new(terminal);
+    let mut context = Context::new(&assets, &observer).skip_unreadable(global.skip_bad);
+    context.cancel = cancel;
+    context.threads = global.threads.map(usize::from);
+    let app = App {
+        terminal,
+        assets: &assets,
+        context,
+    };
+    let outcome = commands::run(&args.command, &app);
+    terminal.skipped(&app.context.files.skipped());
+    outcome
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    let mut causes = error.chain();
+    causes.any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
 }

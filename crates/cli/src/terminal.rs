@@ -1,11 +1,13 @@
 //! What people see: status lines, bars and errors on standard error, results on standard output.
 
+use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use console::{Style, Term, measure_text_width};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kiln_util::printable;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use kiln_pipeline::dataset::Skipped;
+use kiln_util::{Thousands, counted, duration, printable, thousands};
 
 use crate::named::Named;
 
@@ -72,6 +74,12 @@ impl Terminal {
         self.line(&format!("{word}: {}", printable(text)));
     }
 
+    /// What to do about an error.
+    pub fn help(&self, text: &str) {
+        let word = Style::new().for_stderr().cyan().bold().apply_to("help");
+        self.line(&format!("{word}: {}", printable(text)));
+    }
+
     fn line(&self, text: &str) {
         // There is nowhere left to say that standard error is closed.
         let _ = writeln!(&self.stderr, "{text}");
@@ -94,45 +102,112 @@ impl Terminal {
         }
     }
 
-    /// Progress through images, with their rate: a bar where it is known how many there are.
-    pub fn progress(&self, title: &str, count: Option<u64>) -> ProgressBar {
+    /// Shows progress through images with their rate: a bar if their number is known.
+    pub fn progress(&self, title: &str, unit: &'static str, count: Option<u64>) -> ProgressBar {
         match count {
             Some(count) => self.bar(
                 count,
-                &format!("{title} {{bar:24.green}} {{human_pos:>7}}/{{human_len}} {{per_sec:>12}} {{eta:>4}} left"),
+                &format!(
+                    "{title:>12} {{bar:24.green}} {{human_pos:>7}}/{{human_len}}{{rate}}{{left}}"
+                ),
+                unit,
             ),
-            None => self.spinner(&format!("{title} {{human_pos:>7}} {{per_sec:>12}}")),
+            None => self.spinner(&format!("{title:>12} {{human_pos:>7}}{{rate}}"), unit),
         }
     }
 
-    /// A bar of `total` steps. Hidden when quiet or when standard error is no terminal.
-    pub fn bar(&self, total: u64, template: &str) -> ProgressBar {
-        let target = if self.quiet {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr_with_hz(10)
-        };
-        let style = ProgressStyle::with_template(template).expect("templates are literals");
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        bar.set_style(style.progress_chars("━╸─"));
+    /// Shows a bar of `total` steps. Templates may use `{rate}`, the steps per second in `unit`, and
+    /// `{left}`, the time left, which both are empty while there is hardly anything to measure.
+    /// Hidden when quiet or when standard error is not a terminal.
+    pub fn bar(&self, total: u64, template: &str, unit: &'static str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(total), self.target());
+        bar.set_style(style(template, unit).progress_chars("━╸─"));
         bar
     }
 
-    /// Shows a spinner's life while nothing can be counted.
-    pub fn spinner(&self, template: &str) -> ProgressBar {
-        let target = if self.quiet {
+    /// Shows a spinner while the number of steps is not known.
+    pub fn spinner(&self, template: &str, unit: &'static str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(None, self.target());
+        bar.set_style(style(template, unit));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+
+    fn target(&self) -> ProgressDrawTarget {
+        if self.quiet {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr_with_hz(10)
-        };
-        let bar = ProgressBar::with_draw_target(None, target);
-        bar.set_style(ProgressStyle::with_template(template).expect("templates are literals"));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        }
+    }
+
+    /// Lists the images that were skipped, if there are any: part of the result, shown even when
+    /// quiet.
+    pub fn skipped(&self, skipped: &Skipped) {
+        if skipped.count == 0 {
+            return;
+        }
+        let more = skipped.count.saturating_sub(skipped.reasons.len() as u64);
+        let more = (more > 0).then(|| format!("and {} more", Thousands(more)));
+        let lines: Vec<String> = skipped.reasons.iter().cloned().chain(more).collect();
+        self.left_out(
+            "Skipped",
+            &format!("{} that cannot be read:", counted(skipped.count, "image")),
+            &lines,
+        );
+    }
+}
+
+/// What is measured for less time than this says nothing.
+const MEASURABLE: Duration = Duration::from_millis(500);
+
+fn style(template: &str, unit: &'static str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("templates are literals")
+        .with_key(
+            "rate",
+            move |state: &ProgressState, out: &mut dyn fmt::Write| {
+                if state.elapsed() >= MEASURABLE {
+                    let _ = write!(out, "  {}", rate(state.per_sec(), unit));
+                }
+            },
+        )
+        .with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            if state.elapsed() >= MEASURABLE && state.pos() > 0 {
+                let _ = write!(out, "  {} left", duration(state.eta().as_secs_f64()));
+            }
+        })
+}
+
+/// `263 images/s`, `2.5 images/s`, `1 min 41 s per image`.
+fn rate(per_second: f64, unit: &str) -> String {
+    if unit == "bytes" {
+        return format!("{}/s", bytes(per_second as u64));
+    }
+    if per_second < 1.0 {
+        let one = unit.trim_end_matches('s');
+        format!("{} per {one}", duration(1.0 / per_second.max(f64::MIN_POSITIVE)))
+    } else if per_second < 10.0 {
+        format!("{per_second:.1} {unit}/s")
+    } else {
+        format!("{} {unit}/s", thousands(per_second.round() as usize))
     }
 }
 
 /// `443.2 kB`.
 pub fn bytes(n: u64) -> String {
     indicatif::DecimalBytes(n).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_rounded() {
+        assert_eq!(rate(1_292.038_457_767_263, "images"), "1,292 images/s");
+        assert_eq!(rate(0.009_947_890_902, "images"), "1 min 41 s per image");
+        assert_eq!(rate(2.46, "images"), "2.5 images/s");
+        assert_eq!(rate(1_500_000.0, "bytes"), "1.50 MB/s");
+    }
 }

@@ -1,5 +1,5 @@
 //! Draws the plots with made-up numbers, as SVG and as PNG, to be looked at:
-//! `cargo run --release -p kiln-eval --example plots -- FOLDER`.
+//! `cargo run --release -p kiln-report --example plots -- FOLDER`.
 
 use std::path::PathBuf;
 

@@ -1,29 +1,28 @@
-//! The command line as typed.
+//! The command line as typed: what all commands share. Each command's own arguments are beside it.
 
-mod data;
-mod images;
-mod model;
-mod speed;
-mod training;
+mod batch;
+mod engine;
+mod overrides;
+mod recipe;
 
 use clap::{Parser, Subcommand};
 
-pub use data::{DataArgs, FetchArgs, RecipeArgs, SummaryArgs};
-pub use images::{BatchArgs, EvalArgs, PredictArgs};
-pub use model::{
-    DescribeArgs, DoctorArgs, EngineArgs, EnginesArgs, ExportArgs, ExportForm, PlaceArgs,
-    VerifyArgs,
+pub use batch::BatchArgs;
+pub use engine::{DeviceArgs, EngineArgs, EnginesArgs};
+pub use overrides::OverridesArgs;
+pub use recipe::RecipeArgs;
+
+use crate::commands::{
+    BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EvalArgs, ExportArgs, FetchArgs,
+    PredictArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
-pub use speed::{BenchArgs, CompareArgs};
-pub use training::{ReportArgs, RunArgs, SweepArgs, TrainArgs, TrainingArgs};
 
 /// Train image classifiers, export them as ONNX, and run them.
 #[derive(Debug, Parser)]
 #[command(
     name = "kiln",
     version,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub struct Args {
     #[command(flatten)]
@@ -41,7 +40,7 @@ pub struct Global {
     /// Use only what is in the cache (or set `KILN_OFFLINE=1`)
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Leave out images of a data set that cannot be read, and list them at the end
+    /// Skip images that cannot be read, and list them at the end
     #[arg(long, global = true)]
     pub skip_bad: bool,
     /// Number of threads [default: one per core]
@@ -69,7 +68,7 @@ pub enum Command {
     Export(ExportArgs),
     /// Replay the golden vectors inside a model file on each engine
     Verify(VerifyArgs),
-    /// Measure a model on a data set
+    /// Measure a model on a dataset
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
@@ -77,16 +76,18 @@ pub enum Command {
     Describe(DescribeArgs),
     /// Measure a model's latency and throughput
     Bench(BenchArgs),
-    /// Compare two models on a data set, to decide whether one may replace the other
+    /// Compare two models on a dataset, to decide whether one may replace the other
     Compare(CompareArgs),
-    /// Count a data set's images by class, and draw samples
+    /// Count a dataset's images by class, and draw samples
     Data(DataArgs),
     /// Show a recipe's layers, output shapes and parameters
     Summary(SummaryArgs),
-    /// Bring data sets, weights and libraries into the cache
+    /// Download datasets, weights and libraries into the cache
     Fetch(FetchArgs),
     /// Show what this machine can do, what is missing, and how to get it
     Doctor(DoctorArgs),
+    /// Print a script that completes kiln's commands and options in a shell
+    Completions(CompletionsArgs),
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! One module per command.
+//! One module per command, with its arguments.
 
 mod bench;
 mod compare;
+mod completions;
 mod data;
 mod describe;
 mod doctor;
@@ -16,57 +17,45 @@ mod sweep;
 mod train;
 mod verify;
 
-pub use eval::MeasuredRecord;
-pub use export::{Trained, behind_layer};
-pub use summary::layer_table;
-pub use train::curves;
+pub use bench::BenchArgs;
+pub use compare::CompareArgs;
+pub use completions::CompletionsArgs;
+pub use data::DataArgs;
+pub use describe::DescribeArgs;
+pub use doctor::DoctorArgs;
+pub use eval::EvalArgs;
+pub use export::ExportArgs;
+pub use fetch::FetchArgs;
+pub use predict::PredictArgs;
+pub use report::ReportArgs;
+pub use run::RunArgs;
+pub use summary::SummaryArgs;
+pub use sweep::SweepArgs;
+pub use train::TrainArgs;
+pub use verify::VerifyArgs;
 
-use crate::args::{Args, Command};
-use crate::assets::Assets;
-use crate::dataset::FileSets;
-use crate::terminal::Terminal;
-use crate::{Outcome, interrupt};
+use crate::Outcome;
+use crate::app::App;
+use crate::args::Command;
 
-/// What every command gets.
-pub struct Context<'a> {
-    pub terminal: &'a Terminal,
-    pub assets: Assets<'a>,
-    /// The number of threads asked for.
-    pub threads: Option<u16>,
-    /// Data sets of files that were read.
-    pub files: FileSets,
-}
-
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
-    interrupt::listen();
-    if let Some(threads) = args.global.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global()?;
+/// Runs a command.
+pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Run(args) => run::run(args, app),
+        Command::Train(args) => train::run(args, app),
+        Command::Sweep(args) => sweep::run(args, app),
+        Command::Report(args) => report::run(args, app),
+        Command::Export(args) => export::run(args, app),
+        Command::Verify(args) => verify::run(args, app),
+        Command::Eval(args) => eval::run(args, app),
+        Command::Predict(args) => predict::run(args, app),
+        Command::Describe(args) => describe::run(args, app),
+        Command::Bench(args) => bench::run(args, app),
+        Command::Compare(args) => compare::run(args, app),
+        Command::Data(args) => data::run(args, app),
+        Command::Summary(args) => summary::run(args, app),
+        Command::Fetch(args) => fetch::run(args, app),
+        Command::Doctor(args) => doctor::run(args, app),
+        Command::Completions(args) => completions::run(args, app),
     }
-    let context = Context {
-        terminal,
-        assets: Assets::new(&args.global, terminal)?,
-        threads: args.global.threads,
-        files: FileSets::new(args.global.skip_bad),
-    };
-    let outcome = match args.command {
-        Command::Run(args) => run::run(&args, &context),
-        Command::Train(args) => train::run(&args, &context),
-        Command::Sweep(args) => sweep::run(&args, &context),
-        Command::Report(args) => report::run(&args, &context),
-        Command::Export(args) => export::run(&args, &context),
-        Command::Verify(args) => verify::run(&args, &context),
-        Command::Eval(args) => eval::run(&args, &context),
-        Command::Predict(args) => predict::run(&args, &context),
-        Command::Describe(args) => describe::run(&args, &context),
-        Command::Bench(args) => bench::run(&args, &context),
-        Command::Compare(args) => compare::run(&args, &context),
-        Command::Data(args) => data::run(&args, &context),
-        Command::Summary(args) => summary::run(&args, &context),
-        Command::Fetch(args) => fetch::run(&args, &context),
-        Command::Doctor(args) => doctor::run(&args, &context),
-    };
-    context.files.list_skipped(terminal);
-    outcome
 }
