@@ -10,11 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
+#[cfg(feature = "files")]
 mod files;
 mod str_enum;
 mod text;
 
 pub use cancel::{CancelToken, Watch};
+#[cfg(feature = "files")]
 pub use files::{FileError, Lock, check_writable, write_atomically};
 pub use str_enum::ParseEnumError;
 pub use text::{Hex, Thousands, counted, duration, percent, printable, shown, thousands};
