@@ -3,7 +3,7 @@
 use kiln_util::CancelToken;
 
 use crate::assets::AssetProvider;
-use crate::dataset::FileDatasets;
+use crate::dataset::store::FileDatasets;
 use crate::event::{Event, Observer, Task, TaskGuard};
 
 /// The surroundings of a pipeline, shared by its phases.

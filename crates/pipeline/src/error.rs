@@ -17,10 +17,13 @@ pub enum Error {
     Fetch(#[from] kiln_assets::FetchError),
     /// A dataset does not fit what was asked of it.
     #[error(transparent)]
-    Dataset(#[from] crate::dataset::DatasetError),
+    Dataset(#[from] crate::dataset::error::DatasetError),
     /// Images in memory or in a loader cannot be used.
     #[error(transparent)]
     Data(#[from] kiln_data::DataError),
+    /// An IDX file cannot be used.
+    #[error(transparent)]
+    Idx(#[from] kiln_data::IdxError),
     /// A folder or a list of images cannot be used.
     #[error(transparent)]
     Files(#[from] kiln_data::FilesError),
@@ -50,7 +53,63 @@ pub enum Error {
     /// Figures cannot be drawn.
     #[error(transparent)]
     Report(#[from] kiln_report::ReportError),
+    /// A recipe file cannot be read.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    RecipeFile(#[from] crate::recipe::error::RecipeFileError),
+    /// A run cannot be trained.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    TrainRun(#[from] crate::train::error::TrainRunError),
+    /// A run cannot be exported.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    ExportRun(#[from] crate::export::error::ExportRunError),
+    /// A sweep cannot be run or reported.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    Sweep(#[from] crate::sweep::error::SweepError),
+    /// A run cannot be reported.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    ReportRun(#[from] crate::report::error::ReportRunError),
+    /// An image cannot be prepared.
+    #[error(transparent)]
+    Preprocess(#[from] kiln_preprocess::PreprocessError),
+    /// A record of preprocessing is not valid.
+    #[error(transparent)]
+    Preprocessing(#[from] kiln_model::PreprocessingError),
+    /// A model cannot be run.
+    #[error(transparent)]
+    Inference(#[from] kiln_inference::RunError),
+    /// An ONNX file cannot be decoded.
+    #[error(transparent)]
+    Onnx(#[from] kiln_onnx::DecodeError),
+    /// Images to classify cannot be used.
+    #[error(transparent)]
+    Inputs(#[from] crate::inputs::InputsError),
+    /// Predictions cannot be written, read or resumed.
+    #[error(transparent)]
+    Predictions(#[from] crate::predictions::PredictionsError),
+    /// What is specified about a model cannot be used.
+    #[error(transparent)]
+    Overrides(#[from] crate::overrides::OverridesError),
+    /// A model cannot be loaded as it was asked for.
+    #[error(transparent)]
+    Engines(#[from] crate::engines::EnginesError),
+    /// An engine cannot be loaded, or fails.
+    #[error(transparent)]
+    Engine(#[from] kiln_inference::EngineError),
+    /// Models cannot be timed.
+    #[error(transparent)]
+    Bench(#[from] crate::bench::BenchError),
+    /// Models cannot be compared.
+    #[error(transparent)]
+    Compare(#[from] crate::compare::CompareError),
+    /// A model cannot be described, or written in another form.
+    #[error(transparent)]
+    Describe(#[from] crate::describe::DescribeError),
 }
 
 /// The result of a phase.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -2,6 +2,18 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "training")]
+use std::time::Duration;
+
+#[cfg(feature = "training")]
+use kiln_model::Counts;
+#[cfg(feature = "training")]
+use kiln_run::{Environment, Epoch, History};
+#[cfg(feature = "training")]
+use kiln_trainer::{BatchReport, Device};
+
+use crate::dataset::error::Missing;
+use crate::error::Error;
 
 /// Receives events, from any thread.
 ///
@@ -46,6 +58,8 @@ pub enum Task<'a> {
     Compare,
     /// Timing models, in turns.
     Bench,
+    /// Comparing Burn with the engines, in runs.
+    Verify,
 }
 
 /// Something that happened.
@@ -104,6 +118,216 @@ pub enum Event<'a> {
         /// Files that are not images, by ending, the most frequent first.
         other_files: &'a [(String, u64)],
     },
+    /// A folder of images to evaluate holds other files too.
+    OtherFiles {
+        /// The folder.
+        folder: &'a Path,
+        /// Files that are not images, by ending, the most frequent first.
+        files: &'a [(String, u64)],
+    },
+    /// Predictions are resumed.
+    ResumingPredictions {
+        /// The file.
+        path: &'a Path,
+        /// Number of images that are in it.
+        images: u64,
+    },
+    /// Paths that are not UTF-8: results have replacement characters in them.
+    LossyPaths {
+        /// Number of paths.
+        paths: u64,
+    },
+    /// A model is being timed.
+    Timing {
+        /// What the model is called.
+        target: &'a str,
+        /// Number of images per run.
+        batch_size: usize,
+        /// Whether the runs are not counted yet.
+        warm_up: bool,
+    },
+    /// A model was exported.
+    Exported {
+        /// The file.
+        path: &'a Path,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A model is exported without golden vectors, so that its file cannot be verified.
+    WithoutGolden {
+        /// What would be needed to make them.
+        missing: &'a Missing,
+    },
+    /// Burn and the engines agree on some images.
+    Verified {
+        /// The implementations compared, such as Burn and tract.
+        implementations: &'a [&'static str],
+        /// The largest difference of a score.
+        max_difference: f64,
+        /// The batch sizes compared.
+        batch_sizes: &'a str,
+    },
+    /// Two implementations do not agree.
+    ParityFailed {
+        /// The difference, for people.
+        failure: &'a str,
+    },
+    /// A page is written without images.
+    PageWithoutImages {
+        /// Why they cannot be shown.
+        reason: &'a str,
+    },
+    /// A combination of a sweep is complete already.
+    CombinationReused {
+        /// Its place, from 1.
+        number: usize,
+        /// Number of combinations.
+        total: usize,
+        /// The combination's label.
+        label: &'a str,
+        /// Its run directory.
+        run: &'a Path,
+    },
+    /// A combination of a sweep begins.
+    CombinationStarted {
+        /// Its place, from 1.
+        number: usize,
+        /// Number of combinations.
+        total: usize,
+        /// The combination's label.
+        label: &'a str,
+    },
+    /// A combination of a sweep failed; the others go on.
+    CombinationFailed {
+        /// Its place, from 1.
+        number: usize,
+        /// Number of combinations.
+        total: usize,
+        /// The combination's label.
+        label: &'a str,
+        /// Why it failed.
+        error: &'a Error,
+    },
+    /// A training begins.
+    #[cfg(feature = "training")]
+    TrainingStarted {
+        /// The run directory.
+        run: &'a Path,
+        /// Number of images to train on.
+        train_images: usize,
+        /// Number of images to validate on.
+        validation_images: usize,
+        /// Whether these are the test images.
+        validates_on_test: bool,
+        /// Number of parameters.
+        parameters: Counts,
+        /// The device.
+        device: &'a Device,
+    },
+    /// A training is resumed.
+    #[cfg(feature = "training")]
+    TrainingResumed {
+        /// Number of epochs done.
+        epochs_done: usize,
+        /// Number of epochs of all phases.
+        epochs: usize,
+    },
+    /// A training is resumed on another device or with another number of threads, so that rounding
+    /// will differ.
+    #[cfg(feature = "training")]
+    EnvironmentChanged {
+        /// With what it began.
+        before: &'a Environment,
+        /// With what it goes on.
+        now: &'a Environment,
+    },
+    /// A phase of a training begins or is resumed.
+    #[cfg(feature = "training")]
+    PhaseStarted {
+        /// The phase, from 1.
+        number: usize,
+        /// Number of phases.
+        phases: usize,
+        /// Number of parameters that it trains.
+        trainable: usize,
+    },
+    /// Training or validation advanced by a batch.
+    #[cfg(feature = "training")]
+    Batch {
+        /// Epoch, images done, loss and accuracy so far.
+        report: BatchReport,
+        /// Whether the images are validation images.
+        validating: bool,
+        /// Number of epochs of all phases.
+        epochs: usize,
+        /// The epochs before.
+        history: &'a History,
+        /// Time since the epoch began.
+        elapsed: Duration,
+    },
+    /// An epoch ended.
+    #[cfg(feature = "training")]
+    EpochFinished {
+        /// Its figures.
+        epoch: &'a Epoch,
+        /// Number of epochs of all phases.
+        epochs: usize,
+        /// Training images per second, without validation.
+        images_per_second: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// Work on batches ended for now, whether or not the epoch did.
+    #[cfg(feature = "training")]
+    BatchesFinished,
+    /// A training finished.
+    #[cfg(feature = "training")]
+    TrainingFinished {
+        /// Time it took, in this process.
+        seconds: f64,
+        /// The best epoch, whose weights were kept.
+        best: &'a Epoch,
+    },
+    /// A training was cancelled; its best weights so far are kept.
+    #[cfg(feature = "training")]
+    TrainingStopped {
+        /// The run directory.
+        run: &'a Path,
+        /// Number of epochs done.
+        epochs_done: usize,
+    },
+    /// Images are augmented, so that features of the frozen prefix cannot be kept: it runs on every
+    /// image in every epoch.
+    #[cfg(feature = "training")]
+    FeaturesNotKept,
+    /// Features of the frozen prefix are about to be computed, once.
+    #[cfg(feature = "training")]
+    FeaturesComputing(FeaturesInfo<'a>),
+    /// Features of the frozen prefix were computed.
+    #[cfg(feature = "training")]
+    FeaturesComputed {
+        /// The features.
+        features: FeaturesInfo<'a>,
+        /// Time it took.
+        seconds: f64,
+    },
+    /// Features of the frozen prefix were computed before.
+    #[cfg(feature = "training")]
+    FeaturesReused(FeaturesInfo<'a>),
+}
+
+/// Features of a frozen prefix.
+#[cfg(feature = "training")]
+#[derive(Debug, Clone, Copy)]
+pub struct FeaturesInfo<'a> {
+    /// Number of images.
+    pub images: usize,
+    /// The last layer of the prefix.
+    pub layer: &'a str,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// The file that they are kept in.
+    pub path: &'a Path,
 }
 
 /// A running task. Dropping it ends the task.

@@ -22,11 +22,13 @@
 pub mod bench;
 pub mod compare;
 pub mod dataset;
+pub mod describe;
 pub mod engines;
 pub mod evaluate;
 pub mod inputs;
 pub mod overrides;
 pub mod predictions;
+pub mod provenance;
 pub mod runtime;
 
 #[cfg(feature = "training")]
@@ -42,7 +44,11 @@ pub mod report;
 #[cfg(feature = "training")]
 pub mod run;
 #[cfg(feature = "training")]
+pub mod run_record;
+#[cfg(feature = "training")]
 pub mod sweep;
+#[cfg(feature = "training")]
+mod tolerance;
 #[cfg(feature = "training")]
 pub mod train;
 
@@ -50,9 +56,11 @@ mod assets;
 mod context;
 mod error;
 mod event;
+mod hint;
 
 pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;
 pub use error::{Error, Result};
+pub use hint::Hint;
 pub use event::{Event, Observer, Task, TaskGuard};
 pub use kiln_util::CancelToken;

@@ -1,296 +1,209 @@
-//! `kiln run`: train, export, verify, evaluate, report.
+//! All phases in a row: train, export, verify, evaluate, report.
 
-use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
 
 use kiln_data::{Loader, Order, Samples, View};
-use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
+use kiln_inference::{EngineChoice, Model, Options};
 use kiln_model::Recipe;
-use kiln_report::{plot_confusion, text_table};
+use kiln_preprocess::Preprocessor;
+use kiln_report::plot_confusion;
 use kiln_run::{RunDir, RunFile};
-use serde::Serialize;
 
-use super::Context;
-use super::eval::{Measured, MeasuredRecord, Tally, measure};
-use super::export::{self, Trained};
-use super::train::{self, Attempt};
-use crate::args::RunArgs;
+use crate::context::Context;
+use crate::dataset::{self, DatasetError};
+use crate::engines;
+use crate::error::Result;
+use crate::evaluate::{EvaluateOptions, Evaluated, EvaluationRecord, Tally};
+use crate::event::Event;
+use crate::export::TrainedModel;
+use crate::golden;
 use crate::inputs::Inputs;
 use crate::parity::{self, Parity};
 use crate::predictions::{Columns, Format, Row, Writer};
-use crate::record::RunRecord;
-use crate::{Outcome, dataset, engines, golden, pages};
-use kiln_util::{percent, thousands};
+use crate::report::run_page;
+use crate::run_record::RunRecord;
+use crate::train::{TrainOutcome, TrainRequest, train};
 
-/// Images per batch when the engines are compared on all test images.
+/// Images per batch when the engines are compared on all test images: enough to fill an engine's
+/// largest run, and few enough that a batch of photographs is a few dozen megabytes.
 const PARITY_BATCH: usize = 64;
 
-#[derive(Serialize)]
-struct Report<'a> {
-    run: &'a std::path::Path,
-    parity: &'a Parity,
-    evaluations: Vec<MeasuredRecord<'a>>,
-}
-
-pub fn run(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let attempt = train::train(&args.train, context)?;
-    let Some(finished) = finish(attempt, context)? else {
-        return Ok(Outcome::Interrupted);
-    };
-    let Finished {
-        recipe,
-        run,
-        measured,
-        parity,
-    } = &finished;
-    let output = if args.json {
-        let data = dataset::test_name(recipe);
-        let evaluations = measured
-            .iter()
-            .map(|(_, result)| result.record(&data))
-            .collect();
-        format!(
-            "{}\n",
-            serde_json::to_string_pretty(&Report {
-                run: run.path(),
-                parity,
-                evaluations
-            })?
-        )
-    } else {
-        summary(recipe, run, measured, parity)?
-    };
-    context.terminal.print(&output)?;
-    Ok(if parity.passed {
-        Outcome::Done
-    } else {
-        Outcome::CheckFailed
-    })
-}
-
-/// A recipe that went all the way; without figures if the implementations disagree.
-pub struct Finished {
+/// A recipe that went through all phases; without evaluations if the implementations disagree.
+pub struct RunOutcome {
+    /// The resolved recipe.
     pub recipe: Recipe,
+    /// The run directory.
     pub run: RunDir,
-    pub measured: Vec<(&'static str, Measured)>,
+    /// The test images' name, such as `mnist:test`.
+    pub data: String,
+    /// The evaluation on each engine, by its title.
+    pub evaluations: Vec<(&'static str, Evaluated)>,
+    /// Agreement of Burn and the engines.
     pub parity: Parity,
 }
 
-/// Exports, verifies, evaluates and reports what was trained; nothing if the user stopped it.
-pub fn finish(attempt: Attempt, context: &Context<'_>) -> anyhow::Result<Option<Finished>> {
-    let Attempt {
+/// Trains a recipe into a new run directory, exports, verifies, evaluates and reports it. Returns
+/// `None` if cancelled: the run can be resumed then.
+pub fn run(
+    recipe: Recipe,
+    request: &TrainRequest,
+    context: &Context<'_>,
+) -> Result<Option<RunOutcome>> {
+    finish(train(recipe, request, context)?, context)
+}
+
+/// Exports, verifies, evaluates and reports a training that finished. Returns `None` if it did not,
+/// or if cancelled.
+pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<RunOutcome>> {
+    let TrainOutcome {
         recipe,
         run,
-        outcome,
+        finished,
         lock: _lock,
-    } = attempt;
-    if outcome != Outcome::Done {
+    } = outcome;
+    if !finished {
         return Ok(None);
     }
-    let mut trained = Trained::open(&run, recipe)?;
-    let images = dataset::test(&trained.recipe, context)?;
+    let mut trained = TrainedModel::open(&run, recipe)?;
+    let images = dataset::test_images(&trained.recipe, context)?;
+    let data = dataset::test_name(&trained.recipe);
     if trained.recipe.export.golden {
-        trained.golden = Some(golden::vectors(
-            &trained,
-            &images,
-            &dataset::test_name(&trained.recipe),
-        )?);
+        trained.golden = Some(golden::vectors(&trained, &images, &data)?);
     }
-    export::write(&trained, &run.file(RunFile::Model), context)?;
-    let (models, mut parity) = verify(&trained, &run, &images, context)?;
-    let (mut measured, mut predictions) = (Vec::new(), Vec::new());
+    trained.write(&run.file(RunFile::Model), context)?;
+    let Some((models, mut parity)) = verify(&trained, &run, &images, context)? else {
+        return Ok(None);
+    };
+    let mut evaluations = Vec::new();
+    let mut predictions = Vec::new();
     if parity.passed {
         let mut scores = Vec::new();
         for (engine, model) in &models {
-            let name = engines::title(*engine);
-            let Some(ran) = over(model, &images, context)? else {
+            let title = engines::title(*engine);
+            let Some(run) = evaluate(model, &images, context)? else {
                 return Ok(None);
             };
-            measured.push((name, ran.measured));
-            scores.push((name, ran.scores));
+            evaluations.push((title, run.evaluated));
+            scores.push((title, run.scores));
             if predictions.is_empty() {
-                predictions = ran.predictions;
+                predictions = run.predictions;
             }
         }
-        parity.comparisons.extend(parity::compare(
-            &scores,
-            PARITY_BATCH,
-            trained.model.classes(),
-            parity.tolerance,
-        )?);
-        parity.passed = parity
-            .comparisons
-            .iter()
-            .all(|comparison| comparison.passed);
+        let classes = trained.model.classes();
+        let comparisons = parity::compare(&scores, PARITY_BATCH, classes, parity.tolerance)?;
+        parity.comparisons.extend(comparisons);
+        parity.passed = parity.comparisons.iter().all(|comparison| comparison.passed);
     }
     run.write_json(RunFile::Parity, &parity)?;
     for failure in parity.failures() {
-        context.terminal.error(&failure);
+        context.emit(&Event::ParityFailed { failure: &failure });
     }
-    let data = dataset::test_name(&trained.recipe);
-    let evaluations: Vec<MeasuredRecord<'_>> = measured
-        .iter()
-        .map(|(_, result)| result.record(&data))
-        .collect();
-    if let Some((_, first)) = measured.first() {
-        run.write_json(RunFile::Evaluation, &evaluations)?;
+    if let Some((_, first)) = evaluations.first() {
+        let records = evaluations.iter().map(|(_, result)| result.record(&data));
+        let records: Vec<EvaluationRecord<'_>> = records.collect();
+        run.write_json(RunFile::Evaluation, &records)?;
         let confusion = &first.evaluation.confusion;
-        run.write(
-            RunFile::Confusion,
-            plot_confusion(confusion, &trained.labels, false)?
-                .to_svg()
-                .as_bytes(),
-        )?;
+        let plot = plot_confusion(confusion, &trained.labels, false)?.to_svg();
+        run.write(RunFile::Confusion, plot.as_bytes())?;
         run.write(RunFile::Predictions, &predictions)?;
     }
-    let page = pages::run(&RunRecord::read(run.clone())?, context)?;
+    let page = run_page(&RunRecord::read(run.clone())?, context)?;
     run.write(RunFile::Report, page.to_html().as_bytes())?;
-    Ok(Some(Finished {
+    Ok(Some(RunOutcome {
         recipe: trained.recipe,
         run,
-        measured,
+        data,
+        evaluations,
         parity,
     }))
 }
 
-/// What an engine made of the test images.
-struct Ran {
-    measured: Measured,
-    /// What the graph gave, `[images, classes]` row-major.
+/// A model's run over the test images.
+struct TestRun {
+    evaluated: Evaluated,
+    /// The graph's output, `[images, classes]` row-major.
     scores: Vec<f32>,
     /// One line per image, as CSV.
     predictions: Vec<u8>,
 }
 
-/// Runs a model over the test images; nothing if the user stopped it.
-fn over(model: &Model, images: &View, context: &Context<'_>) -> anyhow::Result<Option<Ran>> {
-    let (inputs, classes) = (Inputs::of_view(images), model.labels());
-    let (mut scores, mut predictions) = (Vec::new(), Vec::new());
-    let mut lines = Writer::new(
-        &mut predictions,
-        Format::Csv,
-        Columns::of(&inputs, model),
-        true,
-    )?;
-    let tally = Tally::new(classes, None, 0)?;
-    let measured = measure(
-        model,
-        inputs,
-        Some(PARITY_BATCH),
-        tally,
-        context,
-        |input, classified| {
-            scores.extend_from_slice(classified.scores);
-            Ok(lines.write(&Row::new(input, classified, model))?)
-        },
-    )?;
+/// Runs a model over the test images. Returns `None` if cancelled.
+fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Option<TestRun>> {
+    let inputs = Inputs::of_view(images);
+    let mut scores = Vec::new();
+    let mut predictions = Vec::new();
+    let columns = Columns::of(&inputs, model);
+    let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true)?;
+    let options = EvaluateOptions {
+        batch_size: Some(PARITY_BATCH),
+        ..EvaluateOptions::default()
+    };
+    let tally = Tally::new(model, &options)?;
+    let evaluated = tally.evaluate(inputs, context, |input, classified| {
+        scores.extend_from_slice(classified.scores);
+        lines.write(&Row::new(input, classified, model))?;
+        Ok(())
+    })?;
     lines.finish()?;
     drop(lines);
-    Ok(measured.map(|measured| Ran {
-        measured,
+    Ok(evaluated.map(|evaluated| TestRun {
+        evaluated,
         scores,
         predictions,
     }))
 }
 
 /// Loads the exported file on every engine present and compares them with Burn on one training
-/// batch's worth of test images.
+/// batch's worth of test images. Returns `None` if cancelled.
 fn verify(
-    trained: &Trained,
+    trained: &TrainedModel,
     run: &RunDir,
     images: &View,
     context: &Context<'_>,
-) -> anyhow::Result<(Vec<(EngineChoice, Model)>, Parity)> {
-    let present = engines::present(&context.assets.cache)?;
-    let options = engines::default_options(context.threads, &context.assets.cache);
-    let path = run.file(RunFile::Model);
-    let file = std::fs::read(&path).map_err(|source| kiln_run::RunError::Read { path, source })?;
-    let preprocessor =
-        std::sync::Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
+) -> Result<Option<(Vec<(EngineChoice, Model)>, Parity)>> {
+    let present = engines::present(context)?;
+    let options = engines::options(context);
+    let file = read(&run.file(RunFile::Model))?;
+    let preprocessor = Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
     let batch_size = trained.recipe.training.batch_size.min(images.len());
-    let mut batches = Loader::new(
-        Samples::images(images.clone(), preprocessor),
-        batch_size,
-        Order::Sequential,
-    )?
-    .iter();
+    let samples = Samples::images(images.clone(), preprocessor);
+    let mut batches = Loader::new(samples, batch_size, Order::Sequential)?.iter();
     let batch = batches
         .next()
         .transpose()?
-        .ok_or_else(|| anyhow::anyhow!("the data set has no test images"))?;
+        .ok_or_else(|| DatasetError::Empty {
+            dataset: trained.recipe.data.dataset.to_string(),
+            subset: "test",
+        })?;
     let models = present.iter().map(|&engine| {
-        let model = Model::from_bytes(
-            &file,
-            &Options {
-                engine,
-                ..options.clone()
-            },
-        )?;
-        Ok((engine, model))
-    });
-    let models = models.collect::<anyhow::Result<Vec<_>>>()?;
-    let parity = parity::check(trained, &file, &models, &batch.values, &options)?;
-    if let (true, Some(worst)) = (parity.passed, parity.worst()) {
-        let (names, hint) = if present.contains(&EngineChoice::Ort) {
-            ("Burn, tract and ONNX Runtime", "")
-        } else {
-            (
-                "Burn and tract",
-                " (`kiln fetch onnxruntime` adds ONNX Runtime)",
-            )
+        let options = Options {
+            engine,
+            ..options.clone()
         };
-        let difference = worst.agreement.max_absolute;
-        context.terminal.status(
-            "Verified",
-            &format!(
-                "{names} agree: largest difference {difference:.1e} at batch {}{hint}",
-                parity.batch_sizes()
-            ),
-        );
-    }
-    Ok((models, parity))
-}
-
-fn summary(
-    recipe: &Recipe,
-    run: &RunDir,
-    measured: &[(&str, Measured)],
-    parity: &Parity,
-) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if let Some((_, first)) = measured.first() {
-        let evaluation = &first.evaluation;
-        writeln!(
-            text,
-            "{}: {} of {} test images, loss {:.4}",
-            recipe.name,
-            percent(evaluation.accuracy),
-            thousands(evaluation.images as usize),
-            evaluation.loss
-        )?;
-        writeln!(text, "\n{}\n", engine_table(measured))?;
-    }
-    if let (true, Some(worst)) = (parity.passed, parity.worst()) {
-        writeln!(
-            text,
-            "All implementations agree: {}; scores differ by at most {:.1e} (allowed {}).",
-            parity.top_classes(),
-            worst.agreement.max_absolute,
-            parity.allowed(),
-        )?;
-    }
-    writeln!(text, "Model: {}", run.file(RunFile::Model).display())?;
-    writeln!(text, "Report: {}", run.file(RunFile::Report).display())?;
-    Ok(text)
-}
-
-fn engine_table(measured: &[(&str, Measured)]) -> String {
-    let rows = measured.iter().map(|(name, result)| {
-        let rate = thousands(result.images_per_second().round() as usize);
-        [
-            (*name).to_string(),
-            percent(result.evaluation.accuracy),
-            rate,
-        ]
+        Ok((engine, Model::from_bytes(&file, &options)?))
     });
-    text_table(["engine", "accuracy", "images/s"], rows, 1)
+    let models = models.collect::<Result<Vec<_>>>()?;
+    let parity = parity::check(trained, &file, &models, &batch.values, &options, context)?;
+    let Some(parity) = parity else {
+        return Ok(None);
+    };
+    if let (true, Some(worst)) = (parity.passed, parity.worst()) {
+        let titles = present.iter().map(|engine| engines::title(*engine));
+        let implementations: Vec<&str> = std::iter::once("Burn").chain(titles).collect();
+        context.emit(&Event::Verified {
+            implementations: &implementations,
+            max_difference: worst.agreement.max_absolute,
+            batch_sizes: &parity.batch_sizes(),
+        });
+    }
+    Ok(Some((models, parity)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(|source| kiln_run::RunError::Read {
+        path: path.into(),
+        source,
+    })?;
+    Ok(bytes)
 }

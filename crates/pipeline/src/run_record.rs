@@ -1,27 +1,32 @@
 //! What a run's files say about it.
 
-mod origin;
-
-use kiln_model::Recipe;
+use kiln_model::{Data, OptimizerKind, Phase, Recipe, Validation, ValidationSubset};
 use kiln_run::{Environment, History, RunDir, RunFile};
+use kiln_util::percent;
 
-use crate::commands::MeasuredRecord;
+use crate::error::Result;
+use crate::evaluate::EvaluationRecord;
 use crate::parity::Parity;
 
 /// A run as its files have it; what was not done yet is absent.
 pub struct RunRecord {
+    /// The run directory.
     pub run: RunDir,
+    /// The resolved recipe.
     pub recipe: Recipe,
+    /// Versions, device and checksums of the data.
     pub environment: Option<Environment>,
+    /// Loss and accuracy by epoch.
     pub history: History,
     /// One per engine, the first being the one whose figures are reported.
-    pub evaluations: Vec<MeasuredRecord<'static>>,
+    pub evaluations: Vec<EvaluationRecord<'static>>,
+    /// Agreement of Burn and the engines.
     pub parity: Option<Parity>,
 }
 
 impl RunRecord {
     /// Reads the files.
-    pub fn read(run: RunDir) -> anyhow::Result<Self> {
+    pub fn read(run: RunDir) -> Result<Self> {
         let recipe = run.recipe(kiln_trainer::bases())?;
         Ok(Self {
             environment: run.read_json(RunFile::Environment)?,
@@ -42,4 +47,58 @@ impl RunRecord {
     pub fn seconds(&self) -> f64 {
         self.history.epochs.iter().map(|epoch| epoch.seconds).sum()
     }
+
+    /// Data, settings, versions and device, each with its name.
+    pub fn origin(&self) -> Vec<(String, String)> {
+        let recipe = &self.recipe;
+        let own = || {
+            self.environment
+                .as_ref()
+                .is_some_and(|environment| environment.data.keys().any(|k| k.ends_with("/val")))
+        };
+        let split = |share| format!("{} of the training images", percent(share));
+        let validation = match recipe.data.validation {
+            Validation::Split(share) => split(share),
+            Validation::Subset(ValidationSubset::Test) => "the test images".into(),
+            Validation::Subset(ValidationSubset::Auto) if !own() => split(Data::DEFAULT_SPLIT),
+            Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => {
+                "the images in `val`".into()
+            }
+        };
+        let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
+        let mut facts = vec![
+            ("Data set", recipe.data.dataset.to_string()),
+            ("Validated on", validation),
+            ("Epochs", recipe.training.epochs().to_string()),
+            ("Batch size", recipe.training.batch_size.to_string()),
+            ("Optimizer", optimizers.join("; then ")),
+            ("Seed", recipe.training.seed.to_string()),
+        ];
+        if let Some(environment) = &self.environment {
+            facts.extend([
+                ("kiln", environment.kiln.clone()),
+                ("Trained on", environment.device.clone()),
+                ("Threads", environment.threads.to_string()),
+                ("Platform", environment.platform.clone()),
+            ]);
+        }
+        facts.extend(
+            self.evaluations
+                .iter()
+                .map(|measured| ("Evaluated with", measured.runtime.describe())),
+        );
+        facts
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect()
+    }
+}
+
+fn optimizer(phase: &Phase) -> String {
+    let name = match phase.optimizer.kind {
+        OptimizerKind::Adam(_) => "Adam",
+        OptimizerKind::AdamW { .. } => "AdamW",
+        OptimizerKind::Sgd { .. } => "SGD",
+    };
+    format!("{name}, learning rate {:?}", phase.optimizer.learning_rate)
 }

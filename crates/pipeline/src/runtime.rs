@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kiln_inference::{EngineChoice, Receipt};
+use kiln_util::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::engines::title;
-use kiln_util::counted;
 
-/// A receipt as it is written into results.
+/// Runtime info as it is written into results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReceiptRecord {
+pub struct RuntimeRecord {
     engine: Cow<'static, str>,
     version: Option<String>,
     requested_device: Cow<'static, str>,
@@ -25,13 +25,13 @@ pub struct ReceiptRecord {
     library: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     library_build: Option<String>,
-    /// Number of nodes by execution provider; absent where the engine does not say it.
+    /// Number of nodes by execution provider; absent where the engine does not tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     nodes: BTreeMap<String, usize>,
 }
 
-impl ReceiptRecord {
-    /// The engine with its version and device, for people.
+impl RuntimeRecord {
+    /// Returns the engine with its version and device, for people.
     pub fn describe(&self) -> String {
         let name = EngineChoice::ALL
             .iter()
@@ -44,12 +44,12 @@ impl ReceiptRecord {
         format!("{name}{version} ({})", self.device)
     }
 
-    /// All of it in one line.
+    /// Returns all of it in one line, for people.
     pub fn line(&self) -> String {
         let mut parts = vec![self.describe(), counted(self.threads as u64, "thread")];
         match self.parallel_runs {
             None | Some(1) => {}
-            Some(runs) => parts.push(format!("{runs} runs at a time")),
+            Some(runs) => parts.push(format!("{runs} concurrent runs")),
         }
         parts.extend(
             self.nodes.iter().map(|(provider, nodes)| {
@@ -60,13 +60,13 @@ impl ReceiptRecord {
         parts.join(", ")
     }
 
-    /// Why it did not run where it should have.
+    /// Returns why it did not run where it should have.
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
     }
 }
 
-impl From<&Receipt> for ReceiptRecord {
+impl From<&Receipt> for RuntimeRecord {
     fn from(receipt: &Receipt) -> Self {
         let library = receipt.library.as_ref();
         Self {
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    fn receipt() -> Receipt {
+    fn info() -> Receipt {
         let nodes = |provider: &str, nodes| ProviderNodes {
             provider: provider.into(),
             nodes,
@@ -122,22 +122,22 @@ mod tests {
 
     #[test]
     fn one_line_says_it_all() {
-        let expected = "ONNX Runtime 1.31.1 (cuda), 8 threads, 2 runs at a time, 1 node on CPUExecutionProvider, \
+        let expected = "ONNX Runtime 1.31.1 (cuda), 8 threads, 2 concurrent runs, 1 node on CPUExecutionProvider, \
                         12 nodes on CUDAExecutionProvider, /lib/libonnxruntime.so";
-        assert_eq!(ReceiptRecord::from(&receipt()).line(), expected);
+        assert_eq!(RuntimeRecord::from(&info()).line(), expected);
     }
 
     #[test]
     fn it_is_read_back_and_so_are_those_of_older_runs() {
-        let record = ReceiptRecord::from(&receipt());
+        let record = RuntimeRecord::from(&info());
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(
-            serde_json::from_str::<ReceiptRecord>(&json).unwrap(),
+            serde_json::from_str::<RuntimeRecord>(&json).unwrap(),
             record
         );
         let old = r#"{"engine":"tract","version":"0.23","requested_device":"cpu","device":"cpu","threads":2}"#;
         assert_eq!(
-            serde_json::from_str::<ReceiptRecord>(old).unwrap().line(),
+            serde_json::from_str::<RuntimeRecord>(old).unwrap().line(),
             "tract 0.23 (cpu), 2 threads"
         );
     }

@@ -1,16 +1,19 @@
-//! Measuring in turns, so that what else the machine does hits all contestants alike.
+//! Measuring in turns, so that what else the machine does hits all targets alike.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kiln_metrics::Latency;
+use kiln_util::CancelToken;
 
-use super::contestant::{Contestant, Measurement};
 use super::input::Input;
-use crate::interrupt;
-use crate::terminal::Terminal;
+use super::target::{BenchTarget, Measurement};
+use super::{BenchLength, BenchPlan};
+use crate::context::Context;
+use crate::error::Result;
+use crate::event::{Event, Task};
 
-/// Number of turns that each contestant has, where its runs are short enough.
+/// Number of turns that each target has, where its runs are short enough.
 const TURNS: u32 = 10;
 
 /// Runs that are not counted, after the first: as many as fit into this time, at least one.
@@ -19,70 +22,56 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// Fewest runs that are counted where a time is given.
 const FEWEST: usize = 3;
 
-/// How long is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
-    /// Until the turns of each contestant together have taken this long.
-    Time(Duration),
-    /// This many runs of each contestant, shared out among its callers.
-    Runs(u32),
-}
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
-    /// Number of images of a run.
-    pub batch_size: usize,
-    /// Number of threads that call a contestant at the same time.
-    pub callers: usize,
-    pub length: Length,
-}
-
-/// Measures all contestants. What was measured before Ctrl-C is left out.
+/// Measures all targets. Returns false if the work was cancelled: what was measured by then is left
+/// out.
 pub fn measure(
-    contestants: &mut [Contestant],
-    plan: &Plan,
-    terminal: &Terminal,
-) -> anyhow::Result<()> {
-    let inputs = contestants
+    targets: &mut [BenchTarget],
+    plan: &BenchPlan,
+    context: &Context<'_>,
+) -> Result<bool> {
+    let inputs = targets
         .iter()
-        .map(|contestant| Input::random(contestant.model(), plan.batch_size));
-    let inputs = inputs.collect::<anyhow::Result<Vec<_>>>()?;
-    let batch = plan.batch_size as u64;
-    let bar = terminal.bar(
-        u64::from(TURNS) * contestants.len() as u64,
-        "   Measuring {msg} {bar:24.green} {pos:>3}/{len} turns {elapsed:>4}",
-    );
-    let mut firsts = Vec::with_capacity(contestants.len());
-    for (contestant, input) in contestants.iter().zip(&inputs) {
-        bar.set_message(format!("batch {batch}, warm-up of {}", contestant.title));
-        firsts.push(contestant.run(input)?);
-        Runs::default().turn(plan.callers, &Share::Time(WARM_UP), || {
-            contestant.run(input)
-        })?;
+        .map(|target| Input::random(target.model(), plan.batch_size));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let cancel = &context.cancel;
+    let _watch = cancel.watch();
+    let task = context.task(Task::Bench, Some(u64::from(TURNS) * targets.len() as u64));
+    let announce = |target: &BenchTarget, warm_up| {
+        context.emit(&Event::Timing {
+            target: target.title(),
+            batch_size: plan.batch_size,
+            warm_up,
+        });
+    };
+    let mut firsts = Vec::with_capacity(targets.len());
+    for (target, input) in targets.iter().zip(&inputs) {
+        announce(target, true);
+        firsts.push(target.run(input)?);
+        let run = || target.run(input);
+        Runs::default().turn(plan.callers, &Share::Time(WARM_UP), cancel, run)?;
     }
-    let mut runs: Vec<Runs> = contestants.iter().map(|_| Runs::default()).collect();
-    while !interrupt::requested() && runs.iter().any(|runs| !runs.are_enough(plan.length)) {
-        for ((contestant, input), runs) in contestants.iter().zip(&inputs).zip(&mut runs) {
-            bar.set_message(format!("batch {batch} on {}", contestant.title));
+    let mut runs: Vec<Runs> = targets.iter().map(|_| Runs::default()).collect();
+    while !cancel.is_cancelled() && runs.iter().any(|runs| !runs.are_enough(plan.length)) {
+        for ((target, input), runs) in targets.iter().zip(&inputs).zip(&mut runs) {
+            announce(target, false);
             if !runs.are_enough(plan.length) {
                 let share = runs.share(plan);
-                runs.turn(plan.callers, &share, || contestant.run(input))?;
+                runs.turn(plan.callers, &share, cancel, || target.run(input))?;
             }
-            bar.inc(1);
+            task.advance(1);
         }
     }
-    bar.finish_and_clear();
-    if interrupt::requested() {
-        return Ok(());
+    drop(task);
+    if cancel.is_cancelled() {
+        return Ok(false);
     }
-    for ((contestant, runs), first) in contestants.iter_mut().zip(&runs).zip(firsts) {
-        contestant.measurements.push(Measurement {
+    for ((target, runs), first) in targets.iter_mut().zip(&runs).zip(firsts) {
+        target.measurements.push(Measurement {
             first,
-            latency: runs.latency(batch)?,
+            latency: runs.latency(plan.batch_size as u64)?,
         });
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What the callers do in a turn.
@@ -94,11 +83,12 @@ enum Share {
 }
 
 impl Share {
+    /// Leaves so many calls to the callers.
     fn calls(number: usize) -> Self {
         Self::Calls(AtomicUsize::new(number))
     }
 
-    /// Whether a caller that has made so many calls since the turn began is to make another, which
+    /// Returns whether a caller that has made so many calls since the turn began is to make another, which
     /// then counts as made.
     fn take(&self, made: usize, start: Instant) -> bool {
         match self {
@@ -112,7 +102,7 @@ impl Share {
     }
 }
 
-/// The runs of one contestant.
+/// The runs of one target.
 #[derive(Default)]
 struct Runs {
     durations: Vec<Duration>,
@@ -121,19 +111,19 @@ struct Runs {
 }
 
 impl Runs {
-    fn are_enough(&self, length: Length) -> bool {
+    fn are_enough(&self, length: BenchLength) -> bool {
         match length {
-            Length::Runs(runs) => self.durations.len() >= runs as usize,
-            Length::Time(time) => self.time >= time && self.durations.len() >= FEWEST,
+            BenchLength::Runs(runs) => self.durations.len() >= runs as usize,
+            BenchLength::Time(time) => self.time >= time && self.durations.len() >= FEWEST,
         }
     }
 
     /// A tenth of all that is wanted, and of calls no fewer than there are callers, or what is left
     /// of it.
-    fn share(&self, plan: &Plan) -> Share {
+    fn share(&self, plan: &BenchPlan) -> Share {
         match plan.length {
-            Length::Time(time) => Share::Time(time / TURNS),
-            Length::Runs(runs) => {
+            BenchLength::Time(time) => Share::Time(time / TURNS),
+            BenchLength::Runs(runs) => {
                 let left = (runs as usize).saturating_sub(self.durations.len());
                 Share::calls((runs.div_ceil(TURNS) as usize).max(plan.callers).min(left))
             }
@@ -145,12 +135,13 @@ impl Runs {
         &mut self,
         callers: usize,
         share: &Share,
-        run: impl Fn() -> anyhow::Result<Duration> + Sync,
-    ) -> anyhow::Result<()> {
+        cancel: &CancelToken,
+        run: impl Fn() -> Result<Duration> + Sync,
+    ) -> Result<()> {
         let start = Instant::now();
-        let caller = || -> anyhow::Result<Vec<Duration>> {
+        let caller = || -> Result<Vec<Duration>> {
             let mut durations = Vec::new();
-            while !interrupt::requested() && share.take(durations.len(), start) {
+            while !cancel.is_cancelled() && share.take(durations.len(), start) {
                 durations.push(run()?);
             }
             Ok(durations)
@@ -162,7 +153,11 @@ impl Runs {
                 let threads: Vec<_> = (0..callers).map(|_| scope.spawn(caller)).collect();
                 threads
                     .into_iter()
-                    .map(|thread| thread.join().expect("runs do not panic"))
+                    .map(|thread| {
+                        thread
+                            .join()
+                            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                    })
                     .collect::<Vec<_>>()
             });
             for durations in all {
@@ -174,7 +169,7 @@ impl Runs {
     }
 
     /// With the throughput of all callers together.
-    fn latency(&self, batch: u64) -> anyhow::Result<Latency> {
+    fn latency(&self, batch: u64) -> Result<Latency> {
         let latency = Latency::from_durations(&self.durations, batch)?;
         let images = batch as f64 * self.durations.len() as f64;
         Ok(Latency {
@@ -188,7 +183,7 @@ impl Runs {
 mod tests {
     use super::*;
 
-    fn turns(plan: Plan, each: Duration) -> Vec<usize> {
+    fn turns(plan: BenchPlan, each: Duration) -> Vec<usize> {
         let (mut runs, mut turns) = (Runs::default(), Vec::new());
         while !runs.are_enough(plan.length) {
             let (before, share) = (runs.durations.len(), runs.share(&plan));
@@ -196,7 +191,8 @@ mod tests {
                 std::thread::sleep(each);
                 Ok(each)
             };
-            runs.turn(plan.callers, &share, run).unwrap();
+            runs.turn(plan.callers, &share, &CancelToken::new(), run)
+                .unwrap();
             turns.push(runs.durations.len() - before);
         }
         turns
@@ -206,11 +202,7 @@ mod tests {
     fn turns_share_out_what_was_asked_for() {
         let runs = |runs, callers| {
             turns(
-                Plan {
-                    batch_size: 1,
-                    callers,
-                    length: Length::Runs(runs),
-                },
+                BenchPlan::new(1, BenchLength::Runs(runs)).callers(callers),
                 Duration::ZERO,
             )
         };
@@ -220,16 +212,9 @@ mod tests {
         assert_eq!(runs(5, 4), [4, 1]);
         assert_eq!(runs(3, 4), [3]);
         // Runs longer than a turn: one each, and at least three.
-        let length = Length::Time(Duration::from_millis(10));
+        let length = BenchLength::Time(Duration::from_millis(10));
         assert_eq!(
-            turns(
-                Plan {
-                    batch_size: 1,
-                    callers: 1,
-                    length
-                },
-                Duration::from_millis(20)
-            ),
+            turns(BenchPlan::new(1, length), Duration::from_millis(20)),
             [1; 3]
         );
     }
@@ -244,7 +229,8 @@ mod tests {
             inside.fetch_sub(1, Ordering::SeqCst);
             Ok(Duration::from_millis(20))
         };
-        runs.turn(4, &Share::calls(20), run).unwrap();
+        runs.turn(4, &Share::calls(20), &CancelToken::new(), run)
+            .unwrap();
         assert!(most.into_inner() > 1, "no two calls at a time");
         let latency = runs.latency(2).unwrap();
         assert_eq!(latency.calls, 20);

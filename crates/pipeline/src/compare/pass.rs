@@ -1,209 +1,227 @@
-//! Both models over all images, a batch at a time.
+//! Both models over all images: what the first has done with an image goes on to the second.
 
-use kiln_inference::{Model, OutputKind, Scores};
-use kiln_metrics::{Evaluation, Evaluator, Paired, argmax};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::prepared::Prepared;
-use crate::commands::Context;
+use kiln_inference::{Classified, Model, StreamOptions};
+use kiln_preprocess::PreprocessError;
+
+use super::collected::{Collected, Said};
+use super::{Comparison, check_classes};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::evaluate::{SkippedImages, check_label};
+use crate::event::{Task, TaskGuard};
 use crate::inputs::{Input, Inputs};
-use crate::interrupt;
-use crate::unreadable::Unreadable;
 
-/// What both models said about all images.
-pub struct Pass {
-    pub evaluations: [Evaluation; 2],
-    pub paired: Paired,
-    /// The images that they put into different classes.
-    pub differing: Vec<Differing>,
-}
+/// Most images of a batch; as many as a stream takes by itself.
+const LARGEST_BATCH: usize = 64;
 
-/// An image that the models put into different classes.
-pub struct Differing {
-    /// Its place among all images of the data.
-    pub index: u64,
-    /// The path of its file.
-    pub path: Option<String>,
-    /// Its class.
-    pub label: u32,
-    pub choices: [Choice; 2],
-}
+/// Most bytes of a batch's input, so that large images take smaller batches.
+const BATCH_BYTES: usize = 8 << 20;
 
-/// What a model said.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Choice {
-    pub class: usize,
-    pub probability: f32,
-    /// By how much the model prefers its own class to the other model's: the difference of their
-    /// probabilities.
-    pub margin: f32,
-}
-
-impl Pass {
-    /// Runs both models, while the next images are read; nothing if the user stopped it.
-    pub fn run(
-        models: [&Model; 2],
-        mut inputs: Inputs,
-        batch_size: usize,
-        context: &Context<'_>,
-    ) -> anyhow::Result<Option<Self>> {
-        let new = |model: &Model| Evaluator::new(model.labels().to_vec());
-        let mut evaluators = [new(models[0])?, new(models[1])?];
-        let (mut paired, mut differing, mut unreadable) =
-            (Paired::default(), Vec::new(), Unreadable::default());
-        let source = inputs.source.clone();
-        let bar = context.terminal.progress("   Comparing", inputs.count);
-        let mut batch = Prepared::next(&mut inputs, batch_size, models)?;
-        while !batch.is_end() {
-            if interrupt::requested() {
-                bar.finish_and_clear();
-                return Ok(None);
-            }
-            bar.inc((batch.images.len() + batch.unreadable.len()) as u64);
-            batch
-                .unreadable
-                .iter()
-                .for_each(|reason| unreadable.push(reason));
-            let labels = labels(&batch)?;
-            let run = || both(models, &batch);
-            let (scores, next) =
-                rayon::join(run, || Prepared::next(&mut inputs, batch_size, models));
-            if let Some(scores) = scores? {
-                for (evaluator, Scores { data, kind, .. }) in evaluators.iter_mut().zip(&scores) {
-                    match kind {
-                        OutputKind::Logits => evaluator.push(data, &labels)?,
-                        OutputKind::Probabilities => evaluator.push_probabilities(data, &labels)?,
-                    }
-                }
-                compare(&scores, &batch.images, &labels, &mut paired, &mut differing);
-            }
-            batch = next?;
-        }
-        bar.finish_and_clear();
-        unreadable.settle(&source, paired.images(), 0, context)?;
-        let [first, second] = evaluators;
-        Ok(Some(Self {
-            evaluations: [first.finish()?, second.finish()?],
-            paired,
-            differing,
-        }))
-    }
-}
-
-fn labels(batch: &Prepared) -> anyhow::Result<Vec<u32>> {
-    let label = |image: &Input| {
-        image
-            .label
-            .ok_or_else(|| anyhow::anyhow!("image {} has no label", image.index))
+/// Runs two models over labeled images, in batches of at most `batch_size`. Returns nothing if the
+/// work was cancelled.
+///
+/// Both run at the same time, each as a [`Model::stream`]. Images are read once if both models
+/// prepare them alike, else once for each model. What cannot be read is treated as in
+/// [`classify`](crate::evaluate::classify).
+pub fn compare(
+    models: [&Model; 2],
+    inputs: Inputs,
+    batch_size: usize,
+    context: &Context<'_>,
+) -> Result<Option<Comparison>> {
+    let [first, second] = models;
+    check_classes(first.labels(), second.labels())?;
+    let source = inputs.source.clone();
+    let _watch = context.cancel.watch();
+    let pass = Pass {
+        models,
+        prepared_alike: first.preprocessing() == second.preprocessing(),
+        task: context.task(Task::Compare, inputs.count),
+        skipped: Mutex::default(),
+        context,
     };
-    batch.images.iter().map(label).collect()
-}
-
-/// What both models say of a batch; nothing where none of its images could be read.
-fn both(models: [&Model; 2], batch: &Prepared) -> anyhow::Result<Option<[Scores; 2]>> {
-    if batch.images.is_empty() {
-        return Ok(None);
-    }
-    let [first, second] = batch.values();
-    Ok(Some([
-        models[0].run(first, batch.images.len())?,
-        models[1].run(second, batch.images.len())?,
-    ]))
-}
-
-/// Adds a batch.
-fn compare(
-    scores: &[Scores; 2],
-    images: &[Input],
-    labels: &[u32],
-    paired: &mut Paired,
-    differing: &mut Vec<Differing>,
-) {
-    let rows = scores[0]
-        .rows()
-        .zip(scores[1].rows())
-        .zip(labels)
-        .enumerate();
-    let choices = rows.filter_map(|(at, ((first, second), &label))| {
-        // By score: rounding can make two probabilities equal.
-        let [a, b] = [first, second].map(|row| argmax(row).expect("the model gives finite scores"));
-        paired.push(label as usize, a, b);
-        (a != b).then_some((at, label, [a, b]))
+    let collected = Collected::new(first.labels(), models.map(Model::output_kind))?;
+    // Few, since each may hold the values of an image.
+    let (sender, receiver) = sync_channel(options(second, batch_size).batch_size.unwrap_or(1));
+    let (ended, collected) = std::thread::scope(|scope| {
+        let pass = &pass;
+        let rest = scope.spawn(move || pass.second(receiver, batch_size, collected));
+        let ended = pass.first(inputs, batch_size, sender);
+        let collected = rest
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (ended, collected)
     });
-    let found: Vec<_> = choices.collect();
-    if found.is_empty() {
-        return;
-    }
-    let probabilities = scores.each_ref().map(Scores::probabilities);
-    differing.extend(found.into_iter().map(|(at, label, [a, b])| {
-        let choice = |model: usize, own: usize, other: usize| {
-            let row = &probabilities[model][at * scores[model].classes..][..scores[model].classes];
-            Choice {
-                class: own,
-                probability: row[own],
-                margin: row[own] - row[other],
+    let is_done = ended?;
+    let collected = collected?;
+    let Pass { task, skipped, .. } = pass;
+    drop(task);
+    let Some(collected) = collected.filter(|_| is_done && !context.cancel.is_cancelled()) else {
+        return Ok(None);
+    };
+    let skipped = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    skipped.settle(&source, collected.images(), 0, context)?;
+    Ok(Some(collected.finish()?))
+}
+
+/// An image on its way to the first model.
+struct Item {
+    input: Result<Input>,
+    /// What the model gets of it, kept for the second model if that gets the same.
+    values: OnceLock<Vec<f32>>,
+}
+
+/// An image that the first model has classified.
+struct Classed {
+    input: Input,
+    values: Option<Vec<f32>>,
+    scores: Vec<f32>,
+    probabilities: Vec<f32>,
+}
+
+/// Why a stream ended early.
+enum Stop {
+    /// The work was cancelled, or the other stream ended.
+    Ended,
+    Failed(Error),
+}
+
+struct Pass<'a> {
+    models: [&'a Model; 2],
+    prepared_alike: bool,
+    task: TaskGuard<'a>,
+    skipped: Mutex<SkippedImages>,
+    context: &'a Context<'a>,
+}
+
+impl Pass<'_> {
+    /// Runs the first model. Returns whether it went through all images.
+    fn first(&self, inputs: Inputs, batch_size: usize, sender: SyncSender<Classed>) -> Result<bool> {
+        let model = self.models[0];
+        let items = inputs.map(|input| Item {
+            input,
+            values: OnceLock::new(),
+        });
+        // The inputs themselves may fail, such as a list halfway: that error comes with the input.
+        let prepare = |item: &Item, out: &mut [f32]| {
+            let input = item.input.as_ref().map_err(|_| None)?;
+            input.prepare(model.preprocessor(), out).map_err(Some)?;
+            if self.prepared_alike {
+                item.values.get_or_init(|| out.to_vec());
+            }
+            Ok(())
+        };
+        let each = move |item: Item, result: Result<Classified<'_>, Option<PreprocessError>>| {
+            if self.context.cancel.is_cancelled() {
+                return ControlFlow::Break(Stop::Ended);
+            }
+            let input = item
+                .input
+                .and_then(|input| check_label(input, model.labels().len()));
+            let input = match input {
+                Ok(input) => input,
+                Err(error) => return ControlFlow::Break(Stop::Failed(error)),
+            };
+            let classified = match result {
+                Ok(classified) => classified,
+                Err(reason) => {
+                    self.skip(reason);
+                    return ControlFlow::Continue(());
+                }
+            };
+            let sent = sender.send(Classed {
+                input,
+                values: item.values.into_inner(),
+                scores: classified.scores.to_vec(),
+                probabilities: classified.probabilities.to_vec(),
+            });
+            // Nobody receives it where the second model has failed.
+            match sent {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(Stop::Ended),
             }
         };
-        let (image, choices) = (&images[at], [choice(0, a, b), choice(1, b, a)]);
-        Differing {
-            index: image.index,
-            path: image.path().map(Into::into),
-            label,
-            choices,
+        match model.stream(items, &options(model, batch_size), prepare, each)? {
+            ControlFlow::Continue(_) => Ok(true),
+            ControlFlow::Break(Stop::Ended) => Ok(false),
+            ControlFlow::Break(Stop::Failed(error)) => Err(error),
         }
-    }));
+    }
+
+    /// Runs the second model over what the first has classified, and collects what both say;
+    /// nothing if the work was cancelled.
+    fn second(
+        &self,
+        receiver: Receiver<Classed>,
+        batch_size: usize,
+        mut collected: Collected,
+    ) -> Result<Option<Collected>> {
+        let model = self.models[1];
+        let prepare = |item: &Classed, out: &mut [f32]| match &item.values {
+            Some(values) => {
+                out.copy_from_slice(values);
+                Ok(())
+            }
+            None => item.input.prepare(model.preprocessor(), out),
+        };
+        let each = |item: Classed, result: Result<Classified<'_>, PreprocessError>| {
+            if self.context.cancel.is_cancelled() {
+                return ControlFlow::Break(Stop::Ended);
+            }
+            let classified = match result {
+                Ok(classified) => classified,
+                Err(reason) => {
+                    self.skip(Some(reason));
+                    return ControlFlow::Continue(());
+                }
+            };
+            self.task.advance(1);
+            let said = [
+                Said {
+                    scores: &item.scores,
+                    probabilities: &item.probabilities,
+                },
+                Said {
+                    scores: classified.scores,
+                    probabilities: classified.probabilities,
+                },
+            ];
+            match collected.push(&item.input, said) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Stop::Failed(error)),
+            }
+        };
+        let ended = model.stream(receiver.into_iter(), &options(model, batch_size), prepare, each)?;
+        match ended {
+            ControlFlow::Continue(_) => Ok(Some(collected)),
+            ControlFlow::Break(Stop::Ended) => Ok(None),
+            ControlFlow::Break(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    fn skip(&self, reason: Option<PreprocessError>) {
+        self.task.advance(1);
+        if let Some(reason) = reason {
+            let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+            skipped.push(reason);
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use kiln_data::{Dataset, View};
-
-    use super::*;
-
-    #[test]
-    fn differing_images_have_the_margin_of_each_choice() {
-        let scores = |data: [f32; 6]| Scores {
-            data: data.to_vec(),
-            classes: 3,
-            kind: OutputKind::Probabilities,
-            inference: std::time::Duration::ZERO,
-        };
-        let both = [
-            scores([0.75, 0.25, 0.0, 0.5, 0.25, 0.25]),
-            scores([0.125, 0.625, 0.25, 0.5, 0.5, 0.0]),
-        ];
-        let (mut paired, mut differing) = (Paired::default(), Vec::new());
-        let classes = ["a", "b", "c"].map(String::from).to_vec();
-        let dataset = Dataset::new("dots", vec![0; 42], [1, 1, 1], vec![0; 42], classes).unwrap();
-        let images: Vec<Input> = Inputs::of_view(&View::all(Arc::new(dataset)))
-            .skip(40)
-            .map(Result::unwrap)
-            .collect();
-        compare(&both, &images, &[1, 0], &mut paired, &mut differing);
-        assert_eq!(
-            (paired.only_second, paired.both_right, paired.same_class),
-            (1, 1, 1)
-        );
-        let [
-            Differing {
-                index: 40,
-                path: None,
-                label: 1,
-                choices,
-            },
-        ] = differing.as_slice()
-        else {
-            panic!("one image differs")
-        };
-        let expected = [(0, 0.75, 0.5), (1, 0.625, 0.5)];
-        assert_eq!(
-            *choices,
-            expected.map(|(class, probability, margin)| Choice {
-                class,
-                probability,
-                margin
-            })
-        );
+/// Batches as a stream chooses them, unless smaller ones are asked for: every thread has one of its
+/// own.
+fn options(model: &Model, batch_size: usize) -> StreamOptions {
+    let bytes = model.preprocessor().len() * size_of::<f32>();
+    let most = (BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH);
+    // A graph whose batch size is fixed runs at that size.
+    let fixed = model.contract().batch;
+    let chosen = fixed.unwrap_or(most.min(batch_size.max(1)));
+    StreamOptions {
+        batch_size: Some(chosen),
+        warm_up: false,
     }
 }

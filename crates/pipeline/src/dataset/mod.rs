@@ -1,29 +1,25 @@
-//! Data sets, by name or path, and the parts that a recipe makes of them.
+//! Phase 1: datasets by name or path, and the subsets that a recipe makes of them.
 
+pub(crate) mod error;
 mod files;
+pub(crate) mod store;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
 use kiln_assets::Asset;
 use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
 use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
 
-use crate::commands::Context;
-pub use files::{FileSets, LISTED, passed_over};
+use crate::context::Context;
+use crate::error::Result;
+pub use error::{DatasetError, Missing};
+pub(crate) use files::other_files;
+pub use store::{FileDatasets, Skipped, Subsets};
 
-/// The subsets that a data set comes in.
-#[derive(Clone)]
-pub struct Subsets {
-    pub train: Arc<Dataset>,
-    pub validation: Option<Arc<Dataset>>,
-    pub test: Option<Arc<Dataset>>,
-}
-
-/// Loads all subsets of a data set, fetching it first if need be.
-pub fn subsets(source: &DataSource, context: &Context<'_>) -> anyhow::Result<Subsets> {
+/// Loads all subsets of a dataset, fetching it first if need be.
+pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
     match source {
         DataSource::Named(name) => {
             let load = |subset| load(*name, subset, context);
@@ -33,42 +29,45 @@ pub fn subsets(source: &DataSource, context: &Context<'_>) -> anyhow::Result<Sub
                 test: Some(load(Subset::Test)?),
             })
         }
-        DataSource::Folder(_) | DataSource::Csv(_) => context.files.subsets(source, context),
+        DataSource::Folder(path) => files::folder_subsets(path, context),
+        DataSource::Csv(path) => files::list_subsets(path, context),
     }
 }
 
-/// Loads a subset of a data set, fetching it first if need be.
+/// Loads a subset of a named dataset, fetching it first if need be.
 pub fn load(
     name: DatasetName,
     subset: Subset,
     context: &Context<'_>,
-) -> anyhow::Result<Arc<Dataset>> {
+) -> Result<Arc<Dataset>> {
     match name {
         DatasetName::Mnist => {
-            let fetched = context.assets.need(&Asset::mnist())?;
+            let fetched = context
+                .assets
+                .require(&Asset::mnist(), context.observer, &context.cancel)?;
             Ok(Arc::new(mnist(&fetched.folder, subset)?))
         }
     }
 }
 
-/// What stands in the way of loading a data set without fetching it.
-pub fn gap(source: &DataSource, context: &Context<'_>) -> Option<String> {
+/// Returns what would have to be there for a dataset to be loaded without fetching anything.
+pub fn missing(source: &DataSource, context: &Context<'_>) -> Option<Missing> {
     match source {
-        DataSource::Named(DatasetName::Mnist) => {
-            let missing = context.assets.cache.lookup(&Asset::mnist()).is_none();
-            missing.then(|| "MNIST is not in the cache; `kiln fetch mnist` brings it".into())
-        }
-        DataSource::Folder(path) | DataSource::Csv(path) => {
-            (!Path::new(path).exists()).then(|| format!("the data set `{path}` is not there"))
-        }
+        DataSource::Named(DatasetName::Mnist) => context
+            .assets
+            .lookup(&Asset::mnist())
+            .is_none()
+            .then_some(Missing::Asset { name: "mnist" }),
+        DataSource::Folder(path) | DataSource::Csv(path) => (!Path::new(path).exists())
+            .then(|| Missing::Path { path: path.clone() }),
     }
 }
 
-/// SHA-256 of each file of a data set that has few, of each subset of one that has many.
+/// Returns the SHA-256 of each file of a dataset that has few, of each subset of one that has many.
 pub fn checksums(
     source: &DataSource,
     context: &Context<'_>,
-) -> anyhow::Result<BTreeMap<String, String>> {
+) -> Result<BTreeMap<String, String>> {
     if let DataSource::Named(DatasetName::Mnist) = source {
         return Ok(Asset::mnist()
             .files
@@ -93,16 +92,40 @@ pub fn checksums(
 }
 
 /// The images that a recipe trains on and those that it validates on.
-pub struct Sets {
+#[derive(Debug, Clone)]
+pub struct Splits {
+    /// Images to train on.
     pub train: View,
+    /// Images to validate on.
     pub validation: View,
-    /// All images that either set draws from, in one or two views: what features are computed of.
+    /// All images that either draws from, in one or two views: what features are computed of.
     pub sources: Vec<View>,
 }
 
-/// Loads what a recipe asks for.
-pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
-    let (data, seed) = (&recipe.data, recipe.training.seed);
+impl Splits {
+    fn separate(train: View, validation: View) -> Self {
+        Self {
+            sources: vec![train.clone(), validation.clone()],
+            train,
+            validation,
+        }
+    }
+
+    fn of_one(all: View, fraction: f64, seed: u64) -> Result<Self> {
+        let (train, validation) = all.split(fraction, seed)?;
+        Ok(Self {
+            train,
+            validation,
+            sources: vec![all],
+        })
+    }
+}
+
+/// Loads the images that a recipe asks for and draws its splits with its seed.
+pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
+    let data = &recipe.data;
+    let seed = recipe.training.seed;
+    let dataset = || data.dataset.to_string();
     let Parts {
         mut train,
         validation,
@@ -111,65 +134,49 @@ pub fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     if let Some(limit) = data.limit {
         train = train.take(limit, seed);
     }
-    let two = |train: View, validation: View| Sets {
-        train: train.clone(),
-        validation: validation.clone(),
-        sources: vec![train, validation],
-    };
-    let split = |all: View, fraction| -> anyhow::Result<Sets> {
-        let (train, validation) = all.split(fraction, seed)?;
-        Ok(Sets {
-            train,
-            validation,
-            sources: vec![all],
-        })
-    };
-    let sets = match (data.validation, validation) {
-        (Validation::Split(fraction), None) => split(train, fraction)?,
-        (Validation::Split(_), Some(_)) => bail!(
-            "`{}` has validation images of its own: leave out `data.validation_split`, or move them away",
-            data.dataset
-        ),
-        (Validation::Subset(ValidationSubset::Test), _) => two(train, limited(test, recipe)),
-        (Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto), Some(own)) => {
-            two(train, own)
+    let splits = match (data.validation, validation) {
+        (Validation::Split(fraction), None) => Splits::of_one(train, fraction, seed)?,
+        (Validation::Split(_), Some(_)) => {
+            return Err(DatasetError::OwnValidation { dataset: dataset() }.into());
         }
-        (Validation::Subset(ValidationSubset::Auto), None) => split(train, Data::DEFAULT_SPLIT)?,
-        (Validation::Subset(ValidationSubset::Val), None) => bail!(
-            "`{}` has no folder `val` beside `train`: leave out `data.validation`, or set `data.validation_split`",
-            data.dataset
-        ),
+        (Validation::Subset(ValidationSubset::Test), _) => {
+            Splits::separate(train, limited(test, recipe))
+        }
+        (Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto), Some(own)) => {
+            Splits::separate(train, own)
+        }
+        (Validation::Subset(ValidationSubset::Auto), None) => {
+            Splits::of_one(train, Data::DEFAULT_SPLIT, seed)?
+        }
+        (Validation::Subset(ValidationSubset::Val), None) => {
+            return Err(DatasetError::NoValidation { dataset: dataset() }.into());
+        }
     };
-    for (view, what) in [(&sets.train, "training"), (&sets.validation, "validation")] {
+    for (view, subset) in [(&splits.train, "training"), (&splits.validation, "validation")] {
         if view.is_empty() {
-            bail!(
-                "there are no {what} images: raise `data.limit`, change `data.validation_split`, or add images to `{}`",
-                data.dataset
-            );
+            let dataset = dataset();
+            return Err(DatasetError::Empty { dataset, subset }.into());
         }
     }
     // Images that cannot be read may have been the only ones of their class.
-    let counts = sets.train.class_counts();
-    if let Some(empty) = counts
-        .iter()
-        .position(|&count| count == 0)
-        .filter(|_| data.limit.is_none())
-    {
-        bail!(
-            "class `{}` of `{}` has no training image: expected at least one for each class: add some, or remove the class",
-            sets.train.dataset().classes()[empty],
-            data.dataset
-        );
+    let counts = splits.train.class_counts();
+    let empty = counts.iter().position(|&count| count == 0);
+    if let Some(empty) = empty.filter(|_| data.limit.is_none()) {
+        return Err(DatasetError::EmptyClass {
+            dataset: dataset(),
+            class: splits.train.dataset().classes()[empty].clone(),
+        }
+        .into());
     }
-    Ok(sets)
+    Ok(splits)
 }
 
-/// The test images that a recipe is measured on.
-pub fn test(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<View> {
+/// Returns the test images that a recipe is evaluated on.
+pub fn test_images(recipe: &Recipe, context: &Context<'_>) -> Result<View> {
     Ok(limited(parts(recipe, context)?.test, recipe))
 }
 
-/// The test images' name, as in `mnist:test`.
+/// Returns the name of the test images, such as `mnist:test`.
 pub fn test_name(recipe: &Recipe) -> String {
     format!("{}:test", recipe.data.dataset)
 }
@@ -181,43 +188,35 @@ fn limited(test: View, recipe: &Recipe) -> View {
     }
 }
 
-/// A data set with test images: its own, or some of those for training.
+/// A dataset with test images: its own, or some of those for training.
 struct Parts {
     train: View,
     validation: Option<View>,
     test: View,
 }
 
-fn parts(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Parts> {
+fn parts(recipe: &Recipe, context: &Context<'_>) -> Result<Parts> {
     let data = &recipe.data;
-    let Subsets {
-        train,
-        validation,
-        test,
-    } = subsets(&data.dataset, context)?;
-    let (train, validation) = (View::all(train), validation.map(View::all));
-    match (test, data.test_split) {
+    let dataset = || data.dataset.to_string();
+    let subsets = subsets(&data.dataset, context)?;
+    let train = View::all(subsets.train);
+    let validation = subsets.validation.map(View::all);
+    match (subsets.test, data.test_split) {
         (Some(test), None) => Ok(Parts {
             train,
             validation,
             test: View::all(test),
         }),
-        (Some(_), Some(_)) => {
-            bail!(
-                "`{}` has test images of its own: leave out `data.test_split`, or move them away",
-                data.dataset
-            )
-        }
+        (Some(_), Some(_)) => Err(DatasetError::OwnTest { dataset: dataset() }.into()),
         (None, fraction) => {
-            let (train, test) = train.split(
-                fraction.unwrap_or(Data::DEFAULT_SPLIT),
-                recipe.training.seed,
-            )?;
+            let fraction = fraction.unwrap_or(Data::DEFAULT_SPLIT);
+            let (train, test) = train.split(fraction, recipe.training.seed)?;
             if test.is_empty() {
-                bail!(
-                    "there are no test images: raise `data.test_split`, or add images to `{}`",
-                    data.dataset
-                );
+                return Err(DatasetError::Empty {
+                    dataset: dataset(),
+                    subset: "test",
+                }
+                .into());
             }
             Ok(Parts {
                 train,
@@ -228,34 +227,36 @@ fn parts(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Parts> {
     }
 }
 
-/// What `--data` names.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Named {
+/// A dataset by name or path, as `--data` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatasetRef {
     /// `mnist`, `mnist:test` or `mnist:train`.
-    Subset(DatasetName, Subset),
+    Named(DatasetName, Subset),
     /// A folder or a list.
     Files(DataSource),
 }
 
-/// A data set by name or path.
-pub fn parse(text: &str) -> anyhow::Result<Named> {
-    let (name, subset) = text.split_once(':').unwrap_or((text, "test"));
-    let mnist = DatasetName::Mnist;
-    if name != mnist.as_str() {
-        let path = Path::new(text);
-        return match (path.is_dir(), path.is_file()) {
-            (true, _) => Ok(Named::Files(DataSource::Folder(text.into()))),
-            (_, true) => Ok(Named::Files(DataSource::Csv(text.into()))),
-            _ => bail!(
-                "unknown data set `{text}`: use mnist:test, mnist:train, or the path of a folder of images or a CSV file \
-                 that exists"
-            ),
-        };
-    }
-    match subset {
-        "test" => Ok(Named::Subset(mnist, Subset::Test)),
-        "train" => Ok(Named::Subset(mnist, Subset::Train)),
-        _ => bail!("`{name}` has no subset `{subset}`: use {name}:test or {name}:train"),
+impl DatasetRef {
+    /// Reads a name or a path. Without a subset, a name stands for the test images.
+    pub fn parse(text: &str) -> Result<Self, DatasetError> {
+        let (name, subset) = text.split_once(':').unwrap_or((text, "test"));
+        let mnist = DatasetName::Mnist;
+        if name != mnist.as_str() {
+            let path = Path::new(text);
+            return match (path.is_dir(), path.is_file()) {
+                (true, _) => Ok(Self::Files(DataSource::Folder(text.into()))),
+                (_, true) => Ok(Self::Files(DataSource::Csv(text.into()))),
+                _ => Err(DatasetError::Unknown { name: text.into() }),
+            };
+        }
+        match subset {
+            "test" => Ok(Self::Named(mnist, Subset::Test)),
+            "train" => Ok(Self::Named(mnist, Subset::Train)),
+            _ => Err(DatasetError::NoSubset {
+                dataset: name.into(),
+                subset: subset.into(),
+            }),
+        }
     }
 }
 
@@ -264,40 +265,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_data_set_is_named_with_or_without_its_subset() {
-        assert_eq!(
-            parse("mnist").unwrap(),
-            Named::Subset(DatasetName::Mnist, Subset::Test)
-        );
-        assert_eq!(
-            parse("mnist:train").unwrap(),
-            Named::Subset(DatasetName::Mnist, Subset::Train)
-        );
-        assert!(
-            parse("cifar")
-                .unwrap_err()
-                .to_string()
-                .contains("unknown data set `cifar`")
-        );
-        assert!(
-            parse("mnist:val")
-                .unwrap_err()
-                .to_string()
-                .contains("has no subset `val`")
-        );
+    fn a_dataset_is_named_with_or_without_its_subset() {
+        let mnist = |subset| Ok(DatasetRef::Named(DatasetName::Mnist, subset));
+        assert_eq!(DatasetRef::parse("mnist"), mnist(Subset::Test));
+        assert_eq!(DatasetRef::parse("mnist:train"), mnist(Subset::Train));
+        let message = |text| DatasetRef::parse(text).unwrap_err().to_string();
+        assert!(message("cifar").contains("unknown dataset `cifar`"));
+        assert!(message("mnist:val").contains("has no subset `val`"));
     }
 
     #[test]
-    fn a_data_set_is_a_folder_or_a_file_that_exists() {
+    fn a_dataset_is_a_folder_or_a_file_that_exists() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
+        let files = |source| Ok(DatasetRef::Files(source));
         assert_eq!(
-            parse(path).unwrap(),
-            Named::Files(DataSource::Folder(path.into()))
+            DatasetRef::parse(path),
+            files(DataSource::Folder(path.into()))
         );
         let file = format!("{path}/list.csv");
-        assert!(parse(&file).is_err());
+        assert!(DatasetRef::parse(&file).is_err());
         std::fs::write(&file, "").unwrap();
-        assert_eq!(parse(&file).unwrap(), Named::Files(DataSource::Csv(file)));
+        assert_eq!(DatasetRef::parse(&file), files(DataSource::Csv(file)));
     }
 }

@@ -1,17 +1,18 @@
-//! The golden vectors of an exported file: test images with the scores that Burn gives for them.
+//! Golden vectors of an exported file: test images with the scores that Burn computes for them.
 
 use std::borrow::Cow;
 
 use kiln_data::View;
-use kiln_inference::{Preprocessor, RawImage};
 use kiln_metrics::{argmax, softmax};
 use kiln_model::Preprocessing;
 use kiln_onnx::{Golden, GoldenVector};
-use kiln_preprocess::to_pixels;
+use kiln_preprocess::{Preprocessor, RawImage, to_pixels};
 use kiln_trainer::{Device, Predictor};
 
-use crate::commands::Trained;
-use crate::parity::tolerance;
+use crate::error::Result;
+use crate::export::TrainedModel;
+use crate::export::error::ExportRunError;
+use crate::tolerance::tolerance;
 
 /// Most images of a file: one of each class where there are not more.
 const MOST: usize = 10;
@@ -24,7 +25,7 @@ const BYTES: usize = 2 * 3 * (SIDE * SIDE) as usize;
 
 /// Computes the golden vectors of a model as it will be exported, from the first test image of each
 /// class.
-pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<Golden> {
+pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Golden> {
     let device = Device::cpu();
     let burn = Predictor::new(&trained.model, &trained.weights, &device)?;
     let preparation = Preparation::new(trained)?;
@@ -46,7 +47,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
             (tolerance, false) => (tolerance, logits),
         };
         let best = argmax(&scores)
-            .ok_or_else(|| anyhow::anyhow!("Burn computes scores that are not numbers"))?;
+            .ok_or(ExportRunError::NotFinite)?;
         vectors.push(GoldenVector {
             source: format!(
                 "{data}, image {index}{}",
@@ -83,7 +84,7 @@ struct Preparation {
 }
 
 impl Preparation {
-    fn new(trained: &Trained) -> anyhow::Result<Self> {
+    fn new(trained: &TrainedModel) -> Result<Self> {
         let record: &Preprocessing = trained.model.preprocessing();
         let pixels = trained
             .uint8_input
@@ -95,7 +96,7 @@ impl Preparation {
         })
     }
 
-    fn run(&self, image: RawImage<'_>) -> anyhow::Result<Vec<f32>> {
+    fn run(&self, image: RawImage<'_>) -> Result<Vec<f32>> {
         let mut input = vec![0.0; self.model.len()];
         let Some(preprocessor) = &self.pixels else {
             self.model.raw(image, &mut input)?;

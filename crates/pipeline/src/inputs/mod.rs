@@ -1,37 +1,51 @@
 //! What a model is run on: images with their place in the order, and their labels where they have
 //! any. Nothing is read before its turn.
+//!
+//! [`labeled`] and [`unlabeled`] open what people name, [`Inputs::from_images`] takes a program's
+//! own images, [`Inputs::of_view`] those of a dataset that is loaded.
 
+mod error;
+mod idx;
+mod kind;
+mod labeled;
 mod labels;
-mod open;
+mod memory;
+mod pattern;
 mod shard;
 mod source;
 mod stdin;
+mod unlabeled;
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_data::{Dataset, View};
 use kiln_inference::Preprocessor;
 use kiln_preprocess::{Pixels, PreprocessError};
 
-pub use labels::Labels;
-pub use open::{labelled, unlabelled};
-pub use shard::Shard;
-pub use source::{Source, quoted};
-use stdin::Stdin;
+use crate::error::{Error, Result};
 
-/// Most bytes read from standard input: 256 MiB.
-const MAX_STDIN: u64 = 256 << 20;
+pub use error::InputsError;
+pub(crate) use kind::check_list;
+pub use labeled::labeled;
+pub use memory::MemoryImage;
+pub use shard::Shard;
+pub use source::Source;
+pub(crate) use source::quoted;
+pub use stdin::Stdin;
+pub use unlabeled::unlabeled;
+
+/// Most bytes of an image that comes from a reader: 256 MiB.
+const MAX_READ: u64 = 256 << 20;
 
 /// One image.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// Its place among all images of the source, from 0, whichever of them are asked for.
     pub index: u64,
-    /// Its class, counted as the model counts.
+    /// Its class, as the model counts.
     pub label: Option<u32>,
     image: Image,
 }
@@ -39,32 +53,55 @@ pub struct Input {
 #[derive(Debug, Clone)]
 enum Image {
     /// A file, by the path that it is shown under.
-    File {
-        root: Arc<Path>,
-        path: PathBuf,
-    },
-    Stdin,
-    /// An image of a data set that is loaded.
-    Loaded {
-        dataset: Arc<Dataset>,
-        index: u32,
-    },
+    File { root: Arc<Path>, path: PathBuf },
+    /// What a reader such as standard input gives.
+    Reader(Arc<Mutex<Content>>),
+    /// An image of a dataset that is loaded.
+    Loaded { dataset: Arc<Dataset>, index: u32 },
+    /// An image of the program's.
+    Memory(MemoryImage),
 }
 
-impl Input {
-    /// What the image is called: its path, or none where it has only a number.
-    pub fn path(&self) -> Option<Cow<'_, str>> {
-        match &self.image {
-            Image::File { path, .. } => Some(path.to_string_lossy()),
-            Image::Stdin => Some("-".into()),
-            Image::Loaded { dataset, index } => {
-                dataset.path(*index as usize).map(Path::to_string_lossy)
-            }
+/// The bytes of a reader, read when they are first needed.
+enum Content {
+    Unread(Box<dyn Read + Send>),
+    Read(Vec<u8>),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content").finish_non_exhaustive()
+    }
+}
+
+impl Image {
+    fn at(path: PathBuf) -> Self {
+        Self::File {
+            root: Path::new("").into(),
+            path,
         }
     }
 
-    /// Whether its path is not UTF-8, so that [`path`](Self::path) has replacement characters in
-    /// it.
+    fn reader(reader: impl Read + Send + 'static) -> Self {
+        Self::Reader(Arc::new(Mutex::new(Content::Unread(Box::new(reader)))))
+    }
+}
+
+impl Input {
+    /// Returns what the image is called: its path, or none where it has only a number.
+    pub fn path(&self) -> Option<Cow<'_, str>> {
+        match &self.image {
+            Image::File { path, .. } => Some(path.to_string_lossy()),
+            Image::Reader(_) => Some("-".into()),
+            Image::Loaded { dataset, index } => {
+                dataset.path(*index as usize).map(Path::to_string_lossy)
+            }
+            Image::Memory(_) => None,
+        }
+    }
+
+    /// Returns whether its path is not UTF-8, so that [`path`](Self::path) has replacement
+    /// characters in it.
     pub fn is_lossy(&self) -> bool {
         matches!(self.path(), Some(Cow::Owned(_)))
     }
@@ -86,23 +123,38 @@ impl Input {
                 let bytes = std::fs::read(path).map_err(|reason| read(reason, &name))?;
                 preprocessor.raw(Pixels::decode(&bytes, &name)?.as_raw(), out)
             }
-            Image::Stdin => {
-                let (name, mut bytes) = ("standard input", Vec::new());
-                Stdin::default()
-                    .take(MAX_STDIN)
-                    .read_to_end(&mut bytes)
-                    .map_err(|reason| read(reason, name))?;
-                preprocessor.raw(Pixels::decode(&bytes, name)?.as_raw(), out)
+            Image::Reader(content) => {
+                let name = "standard input";
+                let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Content::Unread(reader) = &mut *content {
+                    let mut bytes = Vec::new();
+                    reader
+                        .take(MAX_READ)
+                        .read_to_end(&mut bytes)
+                        .map_err(|reason| read(reason, name))?;
+                    *content = Content::Read(bytes);
+                }
+                match &*content {
+                    Content::Read(bytes) => {
+                        preprocessor.raw(Pixels::decode(bytes, name)?.as_raw(), out)
+                    }
+                    Content::Unread(_) => Ok(()),
+                }
             }
             Image::Loaded { dataset, index } => {
                 preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out)
             }
+            Image::Memory(MemoryImage::Encoded(bytes)) => {
+                let name = format!("image {}", self.index);
+                preprocessor.raw(Pixels::decode(bytes, &name)?.as_raw(), out)
+            }
+            Image::Memory(MemoryImage::Decoded(image)) => preprocessor.image(image, out),
         }
     }
 }
 
 /// An image before it has its place.
-type Found = anyhow::Result<(Image, Option<u32>)>;
+type Found = Result<(Image, Option<u32>)>;
 
 /// Images, one after another.
 pub struct Inputs {
@@ -114,14 +166,13 @@ pub struct Inputs {
     pub has_paths: bool,
     /// Whether they have labels.
     pub has_labels: bool,
-    /// How many more stand in front of these that have their predictions already.
-    pub resumed: u64,
-    /// How many [`take_at`](Self::take_at) passed over.
-    pub passed: u64,
-    images: Box<dyn Iterator<Item = anyhow::Result<Input>> + Send>,
+    /// Number of images before these that have their predictions already.
+    pub(crate) resumed: u64,
+    images: Box<dyn Iterator<Item = Result<Input>> + Send>,
 }
 
 impl Inputs {
+    /// Numbers images of a source, which have paths and no labels.
     fn new(
         source: Source,
         count: Option<u64>,
@@ -134,22 +185,21 @@ impl Inputs {
                 image,
             })
         };
-        let images = Box::new((0..).zip(images).map(number));
         Self {
             source,
             count,
             has_paths: true,
             has_labels: false,
             resumed: 0,
-            passed: 0,
-            images,
+            images: Box::new((0..).zip(images).map(number)),
         }
     }
 
-    /// The images of a view; each has the place that it has in the data set.
+    /// Takes the images of a view; each has the place that it has in the dataset.
     pub fn of_view(view: &View) -> Self {
         let dataset = Arc::clone(view.dataset());
-        let (source, count) = (Source::named(dataset.name()), Some(view.len() as u64));
+        let source = Source::named(dataset.name());
+        let count = Some(view.len() as u64);
         let has_paths = dataset.path(0).is_some();
         let indices = view.indices().to_vec();
         let images = indices.into_iter().map(move |index| {
@@ -169,12 +219,11 @@ impl Inputs {
             has_paths,
             has_labels: true,
             resumed: 0,
-            passed: 0,
             images: Box::new(images),
         }
     }
 
-    /// Only the images of a shard.
+    /// Keeps only the images of a shard.
     #[must_use]
     pub fn shard(mut self, shard: Option<Shard>) -> Self {
         if let Some(shard) = shard {
@@ -187,33 +236,66 @@ impl Inputs {
         self
     }
 
-    /// Takes the image that has this place, and passes over those before it, which are found, not
-    /// read. They must be in order.
-    pub fn take_at(&mut self, index: u64) -> anyhow::Result<Input> {
-        for input in self.images.by_ref() {
-            let input = input?;
-            self.count = self.count.map(|count| count.saturating_sub(1));
-            match input.index.cmp(&index) {
-                Ordering::Less => self.passed += 1,
-                Ordering::Equal => return Ok(input),
-                Ordering::Greater => anyhow::bail!(
-                    "the predictions have image {index} where {} has image {}: resume with the same images in the same order",
-                    self.source,
-                    input.index
-                ),
-            }
-        }
-        anyhow::bail!(
-            "{} has no image {index}, which the predictions have: resume with the same images",
-            self.source
-        )
+    /// Number of images that have their predictions already and are not among these.
+    pub const fn resumed(&self) -> u64 {
+        self.resumed
     }
 }
 
 impl Iterator for Inputs {
-    type Item = anyhow::Result<Input>;
+    type Item = Result<Input, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.images.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_inference::image::DynamicImage;
+    use kiln_model::{Channels, Preprocessing};
+
+    use super::*;
+
+    #[test]
+    fn images_in_memory_are_prepared_decoded_or_not() {
+        let image = DynamicImage::new_luma8(2, 2);
+        let mut png = std::io::Cursor::new(Vec::new());
+        image
+            .write_to(&mut png, kiln_inference::image::ImageFormat::Png)
+            .unwrap();
+        let images: [(MemoryImage, _); 3] = [
+            (image.into(), Some(1)),
+            (png.into_inner().into(), Some(0)),
+            (b"nothing".to_vec().into(), None),
+        ];
+        let inputs = Inputs::from_images("mine", images);
+        assert_eq!(inputs.source.to_string(), "`mine`");
+        assert_eq!(
+            (inputs.count, inputs.has_labels, inputs.has_paths),
+            (Some(3), true, false)
+        );
+        let preprocessor = Preprocessor::new(Preprocessing::unit(2, 2, Channels::Gray)).unwrap();
+        let mut out = vec![1.0; preprocessor.len()];
+        let prepared: Vec<_> = inputs
+            .map(|input| input.unwrap().prepare(&preprocessor, &mut out))
+            .collect();
+        assert!(prepared[0].is_ok() && prepared[1].is_ok());
+        let message = prepared[2].as_ref().unwrap_err().to_string();
+        assert!(message.contains("image 2"), "{message}");
+    }
+
+    #[test]
+    fn a_reader_is_read_once_however_often_its_image_is_prepared() {
+        let input = Input {
+            index: 0,
+            label: None,
+            image: Image::reader(&b"nothing"[..]),
+        };
+        let preprocessor = Preprocessor::new(Preprocessing::unit(2, 2, Channels::Gray)).unwrap();
+        let mut out = vec![0.0; preprocessor.len()];
+        let mut prepare = || input.prepare(&preprocessor, &mut out).unwrap_err().to_string();
+        assert_eq!(prepare(), prepare());
+        assert_eq!(input.path().as_deref(), Some("-"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-/// Every n-th image, beginning with the i-th.
+/// Every n-th image, beginning with the i-th: `i/n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     /// From 1.
@@ -11,12 +11,12 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether the image at this place, from 0, is in it.
+    /// Returns whether the image at this place, from 0, is in it.
     pub const fn has(self, index: u64) -> bool {
         index % self.of == self.number - 1
     }
 
-    /// How many of so many images are in it.
+    /// Counts how many of so many images are in it.
     pub const fn count(self, images: u64) -> u64 {
         (images + self.of - self.number) / self.of
     }

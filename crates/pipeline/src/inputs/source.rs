@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What images come from: a data set, a folder, a list, a file, or several of these.
+/// What images come from: a dataset, a folder, a list, a file, or several of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// As they were named, in order.
@@ -13,7 +13,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// What has the same name wherever it is used: a data set, or standard input.
+    /// Creates a source that has the same name wherever it is used: a dataset, or standard input.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
@@ -22,7 +22,7 @@ impl Source {
         }
     }
 
-    /// A folder, a list or a file of many images, by its path.
+    /// Creates the source of a folder, a list or a file of many images, by its path.
     pub fn at(path: &Path) -> Self {
         Self {
             names: vec![path.display().to_string()],
@@ -30,8 +30,8 @@ impl Source {
         }
     }
 
-    /// A single image, or a pattern of them. The place is its folder: their paths are looked at one
-    /// by one.
+    /// Creates the source of a single image, or of a pattern. Its place is the folder: paths are
+    /// compared one by one.
     pub fn file(path: &Path) -> Self {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Several, one after another.
+    /// Joins several, one after another.
     pub fn several(parts: impl IntoIterator<Item = Self>) -> Self {
         let (mut names, mut places) = (Vec::new(), Vec::new());
         for part in parts {
@@ -54,8 +54,8 @@ impl Source {
         Self { names, places }
     }
 
-    /// The data sets, and the absolute paths of folders and lists, that the images are taken from.
-    /// The same whichever way a path was written.
+    /// Returns the datasets, and the absolute paths of folders and lists, that the images are taken
+    /// from; the same whichever way a path was written.
     pub fn places(&self) -> &[String] {
         &self.places
     }
@@ -67,7 +67,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Names for a message, however many there are.
+/// Joins names for a message, however many there are.
 pub fn quoted(names: &[String]) -> String {
     match names {
         [] => "nothing".to_owned(),
@@ -77,7 +77,7 @@ pub fn quoted(names: &[String]) -> String {
     }
 }
 
-/// A path whichever way it was written; what is not there cannot be a link.
+/// Returns a path whichever way it was written; what is not there cannot be a link.
 fn place(path: &Path) -> String {
     let absolute = |_| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     path.canonicalize()

@@ -1,22 +1,34 @@
-//! Standard input, as far as it can be read without keeping Ctrl-C waiting.
+//! Standard input, as far as it can be read without keeping a cancellation waiting.
 
 use std::io::{self, BufRead, Cursor, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use crate::interrupt;
+use kiln_util::CancelToken;
 
-/// How often Ctrl-C is asked for while nothing comes.
+/// How often the token is looked at while nothing comes.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Reads standard input on a thread of its own, which may wait there for ever: reading from this
-/// fails once the user wants to stop, also while nothing comes.
-#[derive(Default)]
+/// fails once the work is cancelled, also while nothing comes.
+#[derive(Debug)]
 pub struct Stdin {
+    cancel: CancelToken,
     /// What the thread reads, once it was started.
     chunks: Option<Receiver<io::Result<Vec<u8>>>>,
     /// What is left of the last chunk.
     rest: Cursor<Vec<u8>>,
+}
+
+impl Stdin {
+    /// Creates a reader that reads nothing before it is asked.
+    pub fn new(cancel: CancelToken) -> Self {
+        Self {
+            cancel,
+            chunks: None,
+            rest: Cursor::default(),
+        }
+    }
 }
 
 impl Read for Stdin {
@@ -26,8 +38,8 @@ impl Read for Stdin {
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
-            if interrupt::requested() {
-                return Err(io::Error::other("stopped by Ctrl-C"));
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other("the work was cancelled"));
             }
             let chunks = match &self.chunks {
                 Some(chunks) => chunks,

@@ -1,212 +1,198 @@
-//! What is said about a model outside of its file: by options, and by a sidecar beside it.
+//! What is specified about a model outside of its file: in a request, and in a sidecar beside it.
 
-mod args;
 mod labels;
+mod notes;
 mod sidecar;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
-use kiln_model::repeated_label;
+use kiln_inference::{Declaration, Origin};
 use kiln_onnx::Metadata;
 
-use crate::commands::behind_layer;
-use crate::terminal::Terminal;
-pub use args::DeclarationArgs;
-use kiln_util::thousands;
+pub use labels::read_labels;
+pub use notes::{Note, notes};
 
-/// A key, and whether a declaration has it.
-pub type Says = (&'static str, fn(&Declaration) -> bool);
+use crate::hint::Hint;
 
-/// What is said about a model outside of its file. Options go before the sidecar.
-pub struct Declared {
-    options: Declaration,
+/// What a request specifies about a model.
+///
+/// ```
+/// use kiln_pipeline::overrides::OverridesRequest;
+///
+/// let settings = ["preprocess=torch".to_owned(), "size=224".to_owned()];
+/// let request = OverridesRequest::parse("the request", &settings)?;
+/// assert_eq!(request.specified.size, Some([224, 224]));
+/// # Ok::<(), kiln_pipeline::overrides::OverridesError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct OverridesRequest {
+    /// What is specified; it goes before the sidecar.
+    pub specified: Declaration,
+    /// The sidecar; if not given, the file with the model's name and the ending `.toml`, where there
+    /// is one.
+    pub sidecar: Option<PathBuf>,
+}
+
+impl OverridesRequest {
+    /// Creates a request.
+    pub const fn new(specified: Declaration, sidecar: Option<PathBuf>) -> Self {
+        Self { specified, sidecar }
+    }
+
+    /// Reads settings `key=value` with the keys of a sidecar. `origin` is what messages call them;
+    /// paths are relative to the working directory.
+    pub fn parse(origin: &str, settings: &[String]) -> Result<Self, OverridesError> {
+        let read = |file: &str| read_labels(Path::new(file)).map_err(|error| error.to_string());
+        let specified = Declaration::parse("", origin, settings, read)?;
+        Ok(Self::new(specified, None))
+    }
+
+    /// Returns the files that a model is read from, with what is specified about it.
+    pub fn files(&self, model: &Path) -> Vec<PathBuf> {
+        [model.to_path_buf(), model.with_extension("toml")]
+            .into_iter()
+            .chain(self.sidecar.clone())
+            .collect()
+    }
+}
+
+/// What is specified about a model, with the sidecar read.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    specified: Declaration,
     /// The sidecar, and what to call it.
     sidecar: Option<(PathBuf, Declaration)>,
-    /// How an option is written: `--size`, or `--set size`.
-    prefix: &'static str,
     /// Where a sidecar is looked for.
     beside: PathBuf,
 }
 
-impl Declared {
-    /// By the options of a command that runs a model.
-    pub fn by_options(model: &Path, args: &DeclarationArgs) -> anyhow::Result<Self> {
-        let options = Declaration {
-            preprocess: args.preprocess,
-            size: args.size,
-            channels: args.channels,
-            antialias: args.antialias.then_some(true),
-            scale: args.scale,
-            mean: args.mean.clone(),
-            std: args.std.clone(),
-            labels: args
-                .labels
-                .as_deref()
-                .map(labels::read)
-                .transpose()
-                .map_err(anyhow::Error::msg)?,
-            layout: args.layout,
-            output: args.output,
-        };
-        Self::new(model, args.sidecar.as_deref(), options, "--")
-    }
+/// A key, and whether overrides have it.
+pub(crate) type Key = (&'static str, fn(&Declaration) -> bool);
 
-    /// By `key=value` settings.
-    pub fn by_settings(
-        model: &Path,
-        sidecar: Option<&Path>,
-        settings: &[String],
-    ) -> anyhow::Result<Self> {
-        // Paths on the command line are relative to the working directory.
-        let options =
-            Declaration::parse("", "--set", settings, |file| labels::read(Path::new(file)))?;
-        Self::new(model, sidecar, options, "--set ")
-    }
+/// Who specifies something about a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Specifier<'a> {
+    /// The request, by this key.
+    Request(&'static str),
+    /// A sidecar.
+    Sidecar(&'a Path),
+    /// The metadata of the file.
+    Metadata,
+    /// The graph.
+    Graph,
+    /// Nobody.
+    Default,
+}
 
-    fn new(
-        model: &Path,
-        sidecar: Option<&Path>,
-        options: Declaration,
-        prefix: &'static str,
-    ) -> anyhow::Result<Self> {
+impl Resolved {
+    /// Reads the sidecar of a model.
+    pub fn new(model: &Path, request: &OverridesRequest) -> Result<Self, OverridesError> {
         let beside = model.with_extension("toml");
         Ok(Self {
-            options,
-            sidecar: sidecar::find(sidecar, &beside)?,
-            prefix,
+            specified: request.specified.clone(),
+            sidecar: sidecar::find(request.sidecar.as_deref(), &beside)?,
             beside,
         })
     }
 
-    /// All of it as one.
-    pub fn declaration(&self) -> Declaration {
+    /// Joins all of it.
+    pub fn all(&self) -> Declaration {
         let sidecar = self
             .sidecar
             .as_ref()
             .map(|(_, declaration)| declaration.clone());
-        self.options.clone().over(sidecar.unwrap_or_default())
+        self.specified.clone().over(sidecar.unwrap_or_default())
     }
 
-    /// In words, who says something that `says` finds in a declaration, and that has these keys.
-    pub fn describe(&self, origin: Origin, keys: &[Says]) -> String {
-        if origin != Origin::Declared {
-            return match origin {
-                Origin::Metadata => "metadata",
-                Origin::Graph => "graph",
-                _ => "default",
-            }
-            .into();
+    /// Where a sidecar is looked for.
+    pub fn beside(&self) -> &Path {
+        &self.beside
+    }
+
+    /// Returns who specifies something of this origin that has these keys.
+    pub(crate) fn specifiers(&self, origin: Origin, keys: &[Key]) -> Vec<Specifier<'_>> {
+        match origin {
+            Origin::Metadata => return vec![Specifier::Metadata],
+            Origin::Graph => return vec![Specifier::Graph],
+            Origin::Default => return vec![Specifier::Default],
+            Origin::Declared => {}
         }
-        let options = keys
+        let requested = keys
             .iter()
-            .filter(|(_, says)| says(&self.options))
-            .map(|(key, _)| format!("{}{key}", self.prefix));
-        let options: Vec<String> = options.collect();
+            .filter(|(_, has)| has(&self.specified))
+            .map(|(key, _)| Specifier::Request(*key));
+        // A name for the preprocessing stands for all that it comprises.
+        let hidden =
+            self.specified.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");
         let sidecar = self
             .sidecar
             .iter()
-            .filter(|(_, said)| keys.iter().any(|(_, says)| says(said)));
-        // A name for the preprocessing stands for all that it comprises.
-        let hidden =
-            self.options.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");
-        let sidecar = sidecar
-            .filter(|_| !hidden)
-            .map(|(path, _)| path.display().to_string());
-        options
-            .into_iter()
-            .chain(sidecar)
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
-
-    /// Says what to do where a model's file does not say what it needs, or what the file is, where
-    /// it is part of a model by its metadata.
-    pub fn explain(
-        &self,
-        error: LoadError,
-        metadata: impl FnOnce() -> Option<Metadata>,
-    ) -> anyhow::Error {
-        if matches!(
-            error.kind,
-            LoadErrorKind::NotSaid { .. } | LoadErrorKind::Input { .. }
-        ) && let Some(layer) = metadata().as_ref().and_then(behind_layer)
-        {
-            return anyhow::anyhow!(
-                "{} holds only the layers behind `{layer}` (`kiln export --head-only`) and takes the output of that layer, not \
-                 images: name the file of the whole model",
-                error.origin
-            );
-        }
-        match error.kind {
-            LoadErrorKind::NotSaid { what, .. } => self.not_said(&error.origin, what),
-            LoadErrorKind::Sigmoid => anyhow::anyhow!(
-                "{} ends in a sigmoid, so its scores are not logits, and need not sum to 1: give {} to use them as they are, \
-                 {} to apply a softmax, or write it in {} (docs/third-party.md)",
-                error.origin,
-                self.setting("output", "probabilities"),
-                self.setting("output", "logits"),
-                self.beside.display()
-            ),
-            _ => error.into(),
-        }
-    }
-
-    /// Says what to do where nothing says `what` of the model.
-    pub fn not_said(&self, model: &str, what: &str) -> anyhow::Error {
-        let setting = match what {
-            "labels" => self.setting("labels", "FILE.txt"),
-            "size of the images" => self.setting("size", "N"),
-            _ => self.setting("preprocess", "raw|caffe|torch|tf|unit"),
-        };
-        anyhow::anyhow!(
-            "{model} does not say the {what}: give {setting}, or write it in {} (docs/third-party.md)",
-            self.beside.display()
-        )
-    }
-
-    /// How a key is given on the command line.
-    fn setting(&self, key: &str, value: &str) -> String {
-        let gap = if self.prefix == "--" { ' ' } else { '=' };
-        format!("{}{key}{gap}{value}", self.prefix)
+            .filter(|(_, found)| !hidden && keys.iter().any(|(_, has)| has(found)))
+            .map(|(path, _)| Specifier::Sidecar(path));
+        requested.chain(sidecar).collect()
     }
 }
 
-/// The files that a model is read from, and what is said about it.
-pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
-    let DeclarationArgs {
-        labels, sidecar, ..
-    } = args;
-    let named = [labels, sidecar].into_iter().flatten().cloned();
-    [model.to_path_buf(), model.with_extension("toml")]
-        .into_iter()
-        .chain(named)
-        .collect()
-}
-
-/// What a model's file says about it; nothing where it cannot be read, which loading it says
-/// better.
+/// Returns what a model's file says about it; nothing where it cannot be read, which loading it
+/// explains better.
 pub fn metadata(model: &Path) -> Option<Metadata> {
     kiln_onnx::load(model).ok()?.metadata().ok()
 }
 
-/// Says so where the classes have no names, or nobody says what the output is.
-pub fn note_defaults(model: &Model, terminal: &Terminal) {
-    let origins = &model.contract().origins;
-    if origins.labels == Origin::Default {
-        let classes = thousands(model.labels().len());
-        terminal.status("Note", &format!("the model does not name its {classes} classes: they are called by their numbers from 0 (--labels FILE.txt)"));
-    }
-    // As in ImageNet's list of short names.
-    if let Some([first, second]) = repeated_label(model.labels()) {
-        let name = &model.labels()[first];
-        terminal.status("Note", &format!("classes {first} and {second} are both called `{name}`: results cannot tell them apart by name (--labels FILE.txt)"));
-    }
-    if origins.output == Origin::Default {
-        terminal.status(
-            "Note",
-            "the model does not say what its output is: it is taken for logits (--output logits|probabilities)",
-        );
+/// What is specified about a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverridesError {
+    /// A file of labels cannot be read.
+    #[error("cannot use the labels `{}`: {source}", path.display())]
+    ReadLabels {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file of labels holds something else.
+    #[error("cannot use the labels `{}`: {problem}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        problem: String,
+    },
+    /// A sidecar cannot be read.
+    #[error("cannot read the sidecar {}: {source}", path.display())]
+    ReadSidecar {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A sidecar is something else.
+    #[error("expected the sidecar {} to be {expected}", path.display())]
+    Sidecar {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A key or value that means nothing.
+    #[error(transparent)]
+    Parse(#[from] kiln_model::RecipeError),
+}
+
+impl OverridesError {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::ReadLabels { .. } | Self::ReadSidecar { .. } | Self::Sidecar { .. } => {
+                Some(Hint::CheckPath)
+            }
+            Self::Labels { .. } => Some(Hint::CheckFile),
+            Self::Parse(_) => None,
+        }
     }
 }
 

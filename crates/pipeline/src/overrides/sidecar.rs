@@ -1,17 +1,19 @@
-//! The file beside a model that says what the model's file does not.
+//! The file beside a model that specifies what the model's file does not.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
 use kiln_model::{Declaration, Recipe};
 
-use super::labels;
+use super::{OverridesError, read_labels};
 
 /// Longest sidecar: 16 MiB, room for very many labels.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the sidecar that was named, or else the one beside the model if there is one.
-pub fn find(named: Option<&Path>, beside: &Path) -> anyhow::Result<Option<(PathBuf, Declaration)>> {
+pub fn find(
+    named: Option<&Path>,
+    beside: &Path,
+) -> Result<Option<(PathBuf, Declaration)>, OverridesError> {
     let path = named.unwrap_or(beside);
     if named.is_none() && !path.is_file() {
         return Ok(None);
@@ -23,30 +25,24 @@ pub fn find(named: Option<&Path>, beside: &Path) -> anyhow::Result<Option<(PathB
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     let declaration = Declaration::parse(&text, &path.display().to_string(), &[], |file| {
-        labels::read(&folder.join(file))
+        read_labels(&folder.join(file)).map_err(|error| error.to_string())
     })?;
     Ok(Some((path.into(), declaration)))
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    let fail = |error: std::io::Error| {
-        anyhow!(
-            "cannot read the sidecar {}: {error}: check the path",
-            path.display()
-        )
+fn read(path: &Path) -> Result<String, OverridesError> {
+    let fail = |source| OverridesError::ReadSidecar {
+        path: path.into(),
+        source,
+    };
+    let wrong = |expected| OverridesError::Sidecar {
+        path: path.into(),
+        expected,
     };
     let metadata = std::fs::metadata(path).map_err(fail)?;
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        bail!(
-            "the sidecar {} is not a text file of at most 16 MiB: check the path",
-            path.display()
-        );
+        return Err(wrong("a text file of at most 16 MiB"));
     }
     let bytes = std::fs::read(path).map_err(fail)?;
-    String::from_utf8(bytes).map_err(|_| {
-        anyhow!(
-            "the sidecar {} is not UTF-8 text: write it as TOML",
-            path.display()
-        )
-    })
+    String::from_utf8(bytes).map_err(|_| wrong("TOML in UTF-8"))
 }

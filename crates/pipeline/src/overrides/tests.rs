@@ -10,46 +10,49 @@ fn sidecar(text: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, model)
 }
 
-fn error(model: &Path, args: &DeclarationArgs) -> String {
-    Declared::by_options(model, args)
+fn error(model: &Path, request: &OverridesRequest) -> String {
+    Resolved::new(model, request)
         .err()
         .map(|error| error.to_string())
         .unwrap_or_default()
 }
 
 #[test]
-fn options_go_before_the_sidecar() {
+fn a_request_goes_before_the_sidecar() {
     let (_folder, model) = sidecar("preprocess = \"caffe\"\nlabels = \"names.txt\"\nsize = 7");
-    let args = DeclarationArgs {
+    let specified = Declaration {
         size: Some([4, 5]),
-        ..DeclarationArgs::default()
+        ..Declaration::default()
     };
-    let declared = Declared::by_options(&model, &args).unwrap();
-    let all = declared.declaration();
+    let resolved = Resolved::new(&model, &OverridesRequest::new(specified, None)).unwrap();
+    let all = resolved.all();
     assert_eq!(
         (all.size, all.labels),
         (Some([4, 5]), Some(vec!["cat".into(), "dog".into()]))
     );
-    let size = declared.describe(Origin::Declared, &[("size", |said| said.size.is_some())]);
-    let preprocess = declared.describe(
-        Origin::Declared,
-        &[("preprocess", |said| said.preprocess.is_some())],
+    let path = model.with_extension("toml");
+    assert_eq!(
+        resolved.specifiers(Origin::Declared, &[("size", |d| d.size.is_some())]),
+        [Specifier::Request("size"), Specifier::Sidecar(&path)]
     );
-    assert!(
-        size.starts_with("--size, ") && preprocess.ends_with("model.toml"),
-        "{size}; {preprocess}"
+    assert_eq!(
+        resolved.specifiers(
+            Origin::Declared,
+            &[("preprocess", |d| d.preprocess.is_some())]
+        ),
+        [Specifier::Sidecar(&path)]
     );
 }
 
 #[test]
 fn a_recipe_beside_the_model_is_no_sidecar() {
     let (folder, model) = sidecar("[[layers]]\ntype = \"flatten\"\n");
-    let found = Declared::by_options(&model, &DeclarationArgs::default()).unwrap();
-    assert_eq!(found.declaration(), Declaration::default());
+    let found = Resolved::new(&model, &OverridesRequest::default()).unwrap();
+    assert_eq!(found.all(), Declaration::default());
     // Unless it is named.
-    let named = DeclarationArgs {
+    let named = OverridesRequest {
         sidecar: Some(folder.path().join("model.toml")),
-        ..DeclarationArgs::default()
+        ..OverridesRequest::default()
     };
     assert!(
         error(&model, &named)
@@ -60,18 +63,18 @@ fn a_recipe_beside_the_model_is_no_sidecar() {
 #[test]
 fn what_is_missing_or_wrong_is_named() {
     let (folder, model) = sidecar("layout = \"hwc\"");
-    let message = error(&model, &DeclarationArgs::default());
+    let message = error(&model, &OverridesRequest::default());
     assert!(
         message.contains("model.toml:1: `layout` cannot be \"hwc\": did you mean `nhwc`?"),
         "{message}"
     );
-    let named = DeclarationArgs {
+    let named = OverridesRequest {
         sidecar: Some(folder.path().join("none.toml")),
-        ..DeclarationArgs::default()
+        ..OverridesRequest::default()
     };
     assert!(error(&model, &named).contains("none.toml: No such file"));
     fs::write(folder.path().join("model.toml"), "labels = \"none.txt\"").unwrap();
-    let message = error(&model, &DeclarationArgs::default());
+    let message = error(&model, &OverridesRequest::default());
     assert!(
         message.contains("model.toml:1: cannot use the labels"),
         "{message}"

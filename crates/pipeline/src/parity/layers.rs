@@ -7,9 +7,10 @@ use kiln_inference::{EngineChoice, Model, Options};
 use kiln_trainer::Predictor;
 use serde::{Deserialize, Serialize};
 
-use super::tolerance;
-use crate::commands::Trained;
 use crate::engines;
+use crate::error::Result;
+use crate::export::TrainedModel;
+use crate::tolerance::tolerance;
 
 /// The first layer whose output differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,13 +36,13 @@ impl fmt::Display for LayerDifference {
 /// Runs the file with every layer's value as an output, and compares them with Burn's in order.
 /// Nothing if all are within the tolerance, as when only the softmax after them differs.
 pub fn first_difference(
-    trained: &Trained,
+    trained: &TrainedModel,
     file: &[u8],
     burn: &Predictor,
     pixels: &[f32],
     engine: EngineChoice,
     options: &Options,
-) -> anyhow::Result<Option<LayerDifference>> {
+) -> Result<Option<LayerDifference>> {
     let model = Model::from_bytes(
         &with_all_outputs(file)?,
         &Options {
@@ -83,7 +84,7 @@ pub fn first_difference(
 }
 
 /// The exporter writes down the shape of every layer's value; that is all an output takes.
-fn with_all_outputs(file: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn with_all_outputs(file: &[u8]) -> Result<Vec<u8>> {
     let mut model = kiln_onnx::decode(file)?;
     if let Some(graph) = &mut model.graph {
         let values = std::mem::take(&mut graph.value_info);

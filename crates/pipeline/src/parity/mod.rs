@@ -1,21 +1,22 @@
-//! The parity gate: Burn and every engine must compute the same from the same weights.
+//! Phase 4, the parity gate: Burn and every engine must compute the same from the same weights.
 
 mod layers;
-mod tolerance;
 
 use std::borrow::Cow;
 
 use kiln_inference::{EngineChoice, Model, Options};
-use kiln_metrics::{Agreement, Tolerance};
-use kiln_metrics::MetricsError;
+use kiln_metrics::{Agreement, MetricsError, Tolerance};
 use kiln_trainer::{Device, Predictor};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::Trained;
+use crate::context::Context;
 use crate::engines;
+use crate::error::Result;
+use crate::event::Task;
+use crate::export::TrainedModel;
+use crate::tolerance::tolerance;
 use kiln_util::{counted, thousands};
 pub use layers::LayerDifference;
-pub use tolerance::tolerance;
 
 /// What the gate found; `parity.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,28 +129,37 @@ impl Parity {
 
 /// Runs the same prepared images through Burn and through the exported file on each engine: one by
 /// one, in pairs, and all at once. The models are the file's, loaded with the options, each with
-/// its engine.
+/// its engine. Returns `None` if cancelled.
 pub fn check(
-    trained: &Trained,
+    trained: &TrainedModel,
     file: &[u8],
     models: &[(EngineChoice, Model)],
     pixels: &[f32],
     options: &Options,
-) -> anyhow::Result<Parity> {
+    context: &Context<'_>,
+) -> Result<Option<Parity>> {
     let size = trained.model.preprocessing().len();
     let classes = trained.model.classes();
     let images = pixels.len() / size;
     let burn = Predictor::new(&trained.model, &trained.weights, &Device::cpu())?;
     let tolerance = tolerance(&trained.model);
+    let _watch = context.cancel.watch();
     let mut comparisons = Vec::new();
     let mut first_differences = Vec::new();
     let mut batch_sizes = vec![1, 2, images];
     batch_sizes.retain(|&size| size <= images);
     batch_sizes.dedup();
+    let runs = batch_sizes.iter().map(|size| images.div_ceil(*size));
+    let steps = runs.sum::<usize>() * (models.len() + 1);
+    let task = context.task(Task::Verify, Some(steps as u64));
     for batch_size in batch_sizes {
         let chunks = || pixels.chunks(batch_size * size);
         let reference: Vec<f32> = chunks()
-            .map(|chunk| burn.logits(chunk))
+            .take_while(|_| !context.cancel.is_cancelled())
+            .map(|chunk| {
+                task.advance(1);
+                burn.logits(chunk)
+            })
             .collect::<Result<Vec<_>, _>>()?
             .concat();
         let reference = if trained.recipe.export.softmax {
@@ -164,14 +174,19 @@ pub fn check(
         for (engine, model) in models {
             // Not `run`, which refuses scores that are no numbers: those are a difference like any
             // other.
-            let runs = chunks().map(|chunk| {
+            let chunks = chunks().take_while(|_| !context.cancel.is_cancelled());
+            let runs = chunks.map(|chunk| {
+                task.advance(1);
                 Ok(model
                     .run_named(chunk, chunk.len() / size)?
                     .swap_remove(0)
                     .data)
             });
-            let scores = runs.collect::<anyhow::Result<Vec<_>>>()?.concat();
+            let scores = runs.collect::<Result<Vec<_>>>()?.concat();
             outputs.push((engines::title(*engine), scores));
+        }
+        if context.cancel.is_cancelled() {
+            return Ok(None);
         }
         comparisons.extend(compare(&outputs, batch_size, classes, tolerance)?);
     }
@@ -184,12 +199,12 @@ pub fn check(
         }
     }
     let passed = comparisons.iter().all(|comparison| comparison.passed);
-    Ok(Parity {
+    Ok(Some(Parity {
         passed,
         tolerance,
         comparisons,
         first_differences,
-    })
+    }))
 }
 
 /// How far two outputs lie apart; as far as can be where one has values that are no numbers.
@@ -211,7 +226,7 @@ pub fn compare(
     batch_size: usize,
     classes: usize,
     tolerance: Tolerance,
-) -> anyhow::Result<Vec<Comparison>> {
+) -> Result<Vec<Comparison>> {
     let mut comparisons = Vec::new();
     for (at, (reference, a)) in outputs.iter().enumerate() {
         for (other, b) in &outputs[at + 1..] {

@@ -1,49 +1,58 @@
 //! A file of predictions that may have been begun before.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
 use kiln_util::check_writable;
 
-use super::read::row;
-use super::{Columns, Format, Origin, Row, Writer};
-use crate::named::Named;
+use super::{Columns, Format, Origin, PredictionsError, Row, Writer};
+use crate::error::Result;
 
-/// Where predictions are written to.
-pub type PredictionsFile = Writer<Box<dyn std::io::Write>>;
+/// A file of predictions.
+pub struct PredictionsFile {
+    path: PathBuf,
+    writer: Writer<Box<dyn Write + Send>>,
+}
 
 impl PredictionsFile {
-    /// To a file or, for `-`, to standard output, anew; or, to `resume`, behind the whole lines
-    /// that are there, each of which `each` hears of. A last line that was cut off is dropped.
-    /// Returns how many lines are there already too.
-    pub fn open(
+    /// Writes to something that is open, which can never be resumed, such as standard output;
+    /// `path` is what messages call it.
+    pub fn on(
+        path: &Path,
+        out: impl Write + Send + 'static,
+        format: Format,
+        columns: Columns,
+    ) -> Result<Self> {
+        Self::begin(path, Box::new(out), format, columns, true)
+    }
+
+    /// Begins a file anew, with its origin beside it.
+    pub fn create(path: &Path, origin: &Origin) -> Result<Self> {
+        let format = Format::of(path)?;
+        check_writable(path)?;
+        origin.write(path)?;
+        let file = File::create(path).map_err(|source| open(path, source))?;
+        Self::begin(path, Box::new(file), format, origin.columns.clone(), true)
+    }
+
+    /// Resumes a file after the whole lines that are there, each of which `each` hears of; a last
+    /// line that was cut off is dropped. What is not there is begun anew. Returns the number of
+    /// lines that are there already too.
+    pub fn resume(
         path: &Path,
         origin: &Origin,
-        resume: bool,
-        each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<(Self, u64)> {
-        let (format, columns) = (
-            Format::of(path).map_err(anyhow::Error::msg)?,
-            origin.columns.clone(),
-        );
-        if path == Path::new("-") {
-            let out = Box::new(Named::stdout());
-            return Ok((Self::new(out, format, columns, true)?, 0));
-        }
-        check_writable(path)?;
-        let fail = |error: std::io::Error| {
-            anyhow!("cannot write {}: {error}: check the path", path.display())
-        };
-        let named = |file: File| Box::new(Named::predictions(path, file));
-        let begun = resume && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
-        if !begun {
-            origin.write(path)?;
-            let file = File::create(path).map_err(fail)?;
-            return Ok((Self::new(named(file), format, columns, true)?, 0));
+        each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<(Self, u64)> {
+        let format = Format::of(path)?;
+        let columns = origin.columns.clone();
+        if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
+            check_writable(path)?;
+        } else {
+            return Ok((Self::create(path, origin)?, 0));
         }
         origin.check(path)?;
+        let fail = |source| open(path, source);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -58,12 +67,57 @@ impl PredictionsFile {
             Format::JsonLines => json_lines(path, &file, &columns, each)?,
         };
         file.seek(SeekFrom::End(0)).map_err(fail)?;
-        Ok((Self::new(named(file), format, columns, length == 0)?, lines))
+        let resumed = Self::begin(path, Box::new(file), format, columns, length == 0)?;
+        Ok((resumed, lines))
+    }
+
+    /// Flushes after this many rows.
+    #[must_use]
+    pub fn flush_every(mut self, rows: u32) -> Self {
+        self.writer = self.writer.flush_every(rows);
+        self
+    }
+
+    /// Writes a row.
+    pub fn write(&mut self, row: &Row<'_>) -> Result<(), PredictionsError> {
+        let Self { path, writer } = self;
+        writer.write(row).map_err(|source| write(path, source))
+    }
+
+    /// Hands over what was not yet.
+    pub fn finish(&mut self) -> Result<(), PredictionsError> {
+        let Self { path, writer } = self;
+        writer.finish().map_err(|source| write(path, source))
+    }
+
+    fn begin(
+        path: &Path,
+        out: Box<dyn Write + Send>,
+        format: Format,
+        columns: Columns,
+        header: bool,
+    ) -> Result<Self> {
+        let writer =
+            Writer::new(out, format, columns, header).map_err(|source| write(path, source))?;
+        Ok(Self {
+            path: path.into(),
+            writer,
+        })
     }
 }
 
-/// The length up to the end of the last whole line.
-fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+fn open(path: &Path, source: io::Error) -> PredictionsError {
+    let path = path.into();
+    PredictionsError::Open { path, source }
+}
+
+fn write(path: &Path, source: io::Error) -> PredictionsError {
+    let path = path.into();
+    PredictionsError::Write { path, source }
+}
+
+/// Returns the length up to the end of the last whole line.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut block = [0; 4096];
     while end > 0 {
@@ -83,23 +137,22 @@ fn csv_lines(
     path: &Path,
     file: &File,
     columns: &Columns,
-    each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<u64> {
+    each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+) -> Result<u64> {
+    let fail = |error: csv::Error| PredictionsError::Read {
+        path: path.into(),
+        reason: error.to_string(),
+    };
     let mut reader = csv::Reader::from_reader(BufReader::new(file));
-    let (mut record, mut lines) = (csv::StringRecord::new(), 0);
-    let header = reader.headers()?;
+    let mut record = csv::StringRecord::new();
+    let mut lines = 0;
+    let header = reader.headers().map_err(fail)?;
     if !header.is_empty() && header.iter().ne(columns.header()) {
-        bail!(
-            "cannot resume {}: its header is not that of these predictions: write to another file",
-            path.display()
-        );
+        return Err(PredictionsError::Header { path: path.into() }.into());
     }
-    while reader
-        .read_record(&mut record)
-        .map_err(|error| anyhow!("cannot resume {}: {error}", path.display()))?
-    {
+    while reader.read_record(&mut record).map_err(fail)? {
         let line = record.position().map_or(0, csv::Position::line);
-        let row = row(&record, columns).ok_or_else(|| damaged(path, line))?;
+        let row = Row::from_csv(&record, columns).ok_or_else(|| damaged(path, line))?;
         each(&row)?;
         lines += 1;
     }
@@ -110,14 +163,17 @@ fn json_lines(
     path: &Path,
     file: &File,
     columns: &Columns,
-    each: &mut dyn FnMut(&Row<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<u64> {
+    each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+) -> Result<u64> {
     let mut lines = 0;
     for (line, text) in (1..).zip(BufReader::new(file).lines()) {
-        let text = text.map_err(|error| anyhow!("cannot resume {}: {error}", path.display()))?;
+        let text = text.map_err(|error| PredictionsError::Read {
+            path: path.into(),
+            reason: error.to_string(),
+        })?;
         let row: Row<'_> = serde_json::from_str(&text).map_err(|_| damaged(path, line))?;
         if !row.fits(columns) {
-            return Err(damaged(path, line));
+            return Err(damaged(path, line).into());
         }
         each(&row)?;
         lines += 1;
@@ -125,11 +181,9 @@ fn json_lines(
     Ok(lines)
 }
 
-fn damaged(path: &Path, line: u64) -> anyhow::Error {
-    anyhow!(
-        "cannot resume {}: line {line} is not a prediction: remove it and all lines below, or leave out --resume to start over",
-        path.display()
-    )
+fn damaged(path: &Path, line: u64) -> PredictionsError {
+    let path = path.into();
+    PredictionsError::Line { path, line }
 }
 
 #[cfg(test)]
@@ -156,11 +210,7 @@ mod tests {
         }
     }
 
-    fn write(
-        path: &Path,
-        resume: bool,
-        indices: std::ops::Range<u64>,
-    ) -> anyhow::Result<Vec<(u64, String)>> {
+    fn resume(path: &Path, indices: std::ops::Range<u64>) -> Result<Vec<(u64, String)>> {
         let mut heard = Vec::new();
         let mut each = |row: &Row<'_>| {
             heard.push((
@@ -169,23 +219,30 @@ mod tests {
             ));
             Ok(())
         };
-        let (mut file, lines) = PredictionsFile::open(path, &origin(), resume, &mut each)?;
+        let (mut file, lines) = PredictionsFile::resume(path, &origin(), &mut each)?;
         assert_eq!(lines, heard.len() as u64);
+        append(&mut file, indices)?;
+        Ok(heard)
+    }
+
+    fn append(file: &mut PredictionsFile, indices: std::ops::Range<u64>) -> Result<()> {
         for index in indices {
-            let (probabilities, logits) = (vec![0.25, 0.75].into(), vec![0.1, 1.2].into());
-            let path = Some(format!("{index}.png").into());
             file.write(&Row {
                 index,
-                path,
+                path: Some(format!("{index}.png").into()),
                 label: None,
                 predicted: "b".into(),
                 probability: 0.75,
-                probabilities,
-                logits,
+                probabilities: vec![0.25, 0.75].into(),
+                logits: vec![0.1, 1.2].into(),
             })?;
         }
-        file.finish()?;
-        Ok(heard)
+        Ok(file.finish()?)
+    }
+
+    fn create(path: &Path, indices: std::ops::Range<u64>) {
+        let mut file = PredictionsFile::create(path, &origin()).unwrap();
+        append(&mut file, indices).unwrap();
     }
 
     #[test]
@@ -193,18 +250,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["p.csv", "p.jsonl"] {
             let path = folder.path().join(name);
-            write(&path, false, 0..5).unwrap();
+            create(&path, 0..5);
             let whole = std::fs::read(&path).unwrap();
             for length in 0..=whole.len() {
                 std::fs::write(&path, &whole[..length]).unwrap();
-                let heard = write(&path, true, 0..0).unwrap();
+                let heard = resume(&path, 0..0).unwrap();
                 let next = heard.len() as u64;
                 assert!(
                     heard
                         .into_iter()
                         .eq((0..next).map(|index| (index, format!("{index}.png"))))
                 );
-                write(&path, true, next..5).unwrap();
+                resume(&path, next..5).unwrap();
                 assert_eq!(
                     std::fs::read(&path).unwrap(),
                     whole,
@@ -218,9 +275,9 @@ mod tests {
     fn other_origins_and_damaged_lines_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.csv");
-        write(&path, false, 0..3).unwrap();
+        create(&path, 0..3);
         let open = |origin: &Origin| {
-            PredictionsFile::open(&path, origin, true, &mut |_| Ok(()))
+            PredictionsFile::resume(&path, origin, &mut |_| Ok(()))
                 .err()
                 .unwrap()
                 .to_string()

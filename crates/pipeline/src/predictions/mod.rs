@@ -1,13 +1,23 @@
-//! What each image was taken for, line by line: written as it is known, read again, and resumed.
+//! The prediction for each image, line by line: written as it is known, read again, and resumed.
 
-mod begin;
+mod columns;
+mod error;
 mod file;
+mod format;
+mod lines;
 mod origin;
 mod read;
+mod resume;
+mod row;
 mod writer;
 
-pub use begin::begin;
+pub use columns::Columns;
+pub use error::PredictionsError;
 pub use file::PredictionsFile;
-pub use origin::{ORIGIN, Origin};
+pub use format::Format;
+pub use lines::LineWriter;
+pub use origin::Origin;
 pub use read::{Prediction, read};
-pub use writer::{Columns, Format, Row, Writer};
+pub use resume::resume;
+pub use row::Row;
+pub use writer::Writer;

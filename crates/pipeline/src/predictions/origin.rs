@@ -3,32 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
 use kiln_inference::{Model, Preprocessing};
-use kiln_util::Hex;
-use kiln_util::write_atomically;
+use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Columns;
+use super::{Columns, PredictionsError};
+use crate::error::Result;
 use crate::inputs::{Inputs, Shard, quoted};
-use crate::output::is_stdout;
-
-/// What messages call the file that it is kept in.
-pub const ORIGIN: &str = "what is kept beside --predictions";
 
 /// What predictions come from. They are resumed only if it is the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// SHA-256 of the model's file.
     pub model_sha256: String,
-    /// How an image becomes the model's input, whoever says so.
+    /// How an image becomes the model's input, whoever specifies it.
     pub preprocessing: Preprocessing,
     /// The order of the axes of the model's input.
     pub layout: String,
     /// What the model's output is.
     pub output: String,
-    /// Data sets, and absolute paths of folders and lists, that the images are taken from.
+    /// Datasets, and absolute paths of folders and lists, that the images are taken from.
     pub data: Vec<String>,
     /// Which share of them, such as `1/4`.
     pub shard: Option<String>,
@@ -37,14 +32,17 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// That of a model, of its file and loaded, and some images.
+    /// Returns the origin of predictions of a model, loaded from `file`, for some images.
     pub fn new(
-        (file, model): (&Path, &Model),
+        file: &Path,
+        model: &Model,
         inputs: &Inputs,
         shard: Option<Shard>,
-    ) -> anyhow::Result<Self> {
-        let bytes =
-            fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
+    ) -> Result<Self, PredictionsError> {
+        let bytes = fs::read(file).map_err(|source| PredictionsError::Model {
+            path: file.into(),
+            source,
+        })?;
         let contract = model.contract();
         Ok(Self {
             model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
@@ -57,12 +55,7 @@ impl Origin {
         })
     }
 
-    /// Where it will be kept, of predictions that go to a file.
-    pub fn beside(predictions: Option<&Path>) -> Option<PathBuf> {
-        predictions.filter(|path| !is_stdout(path)).map(Self::path)
-    }
-
-    /// Where it is kept for predictions in a file.
+    /// Returns where it is kept for predictions in a file.
     pub fn path(predictions: &Path) -> PathBuf {
         let mut path = predictions.as_os_str().to_owned();
         path.push(".origin.json");
@@ -70,39 +63,48 @@ impl Origin {
     }
 
     /// Writes it beside the predictions.
-    pub fn write(&self, predictions: &Path) -> anyhow::Result<()> {
-        let mut json = serde_json::to_vec_pretty(self)?;
+    pub fn write(&self, predictions: &Path) -> Result<()> {
+        let path = Self::path(predictions);
+        let mut json = serde_json::to_vec_pretty(self).map_err(|error| PredictionsError::Write {
+            path: path.clone(),
+            source: error.into(),
+        })?;
         json.push(b'\n');
-        Ok(write_atomically(&Self::path(predictions), &json)?)
+        Ok(write_atomically(&path, &json)?)
     }
 
-    /// That the predictions in a file have this origin. The images themselves are compared as they
-    /// are gone through.
-    pub fn check(&self, predictions: &Path) -> anyhow::Result<()> {
-        let (file, path) = (predictions.display(), Self::path(predictions));
-        let over = "write to another file, or leave out --resume to start over";
-        let text = fs::read(&path).map_err(|error| {
-            anyhow!("cannot resume {file}: {}: {error}: {over}", path.display())
-        })?;
-        let found: Self = serde_json::from_slice(&text).map_err(|error| {
-            anyhow!("cannot resume {file}: {}: {error}: {over}", path.display())
-        })?;
-        match found.difference(self)? {
-            Some(difference) => bail!("cannot resume {file}: {difference}: {over}"),
+    /// Checks that the predictions in a file have this origin. The images themselves are compared
+    /// as they are gone through.
+    pub fn check(&self, predictions: &Path) -> Result<(), PredictionsError> {
+        let path = Self::path(predictions);
+        let fail = |problem: String| PredictionsError::Origin {
+            path: predictions.into(),
+            origin: path.clone(),
+            problem,
+        };
+        let text = fs::read(&path).map_err(|error| fail(error.to_string()))?;
+        let found: Self =
+            serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
+        match found.difference(self) {
+            Some(difference) => Err(PredictionsError::Differs {
+                path: predictions.into(),
+                difference,
+            }),
             None => Ok(()),
         }
     }
 
-    /// The first difference between the origin of a file and what is asked for now.
-    fn difference(&self, now: &Self) -> anyhow::Result<Option<String>> {
+    /// Returns the first difference between the origin of a file and what is asked for now.
+    fn difference(&self, now: &Self) -> Option<String> {
         let shard = |origin: &Self| {
             origin
                 .shard
                 .as_ref()
                 .map_or("all images".to_owned(), |shard| format!("shard {shard}"))
         };
-        let json = |origin: &Self| serde_json::to_string(&origin.preprocessing);
-        Ok(Some(if self.model_sha256 != now.model_sha256 {
+        let json =
+            |origin: &Self| serde_json::to_string(&origin.preprocessing).unwrap_or_default();
+        Some(if self.model_sha256 != now.model_sha256 {
             format!(
                 "it was made with another model (SHA-256 {}, this one is {})",
                 self.model_sha256, now.model_sha256
@@ -118,8 +120,8 @@ impl Origin {
         } else if self.preprocessing != now.preprocessing {
             format!(
                 "it was made with the preprocessing {}, this one is {}",
-                json(self)?,
-                json(now)?
+                json(self),
+                json(now)
             )
         } else if self.layout != now.layout {
             format!(
@@ -134,7 +136,7 @@ impl Origin {
         } else if let Some(difference) = self.columns.difference(&now.columns) {
             difference
         } else {
-            return Ok(None);
-        }))
+            return None;
+        })
     }
 }

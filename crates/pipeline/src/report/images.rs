@@ -1,22 +1,22 @@
 //! What the model was trained on.
 
-use kiln_model::DataSource;
 use kiln_report::{Block, Figure, Section};
 
-use crate::commands::Context;
-use crate::record::RunRecord;
-use crate::{dataset, picture};
 use kiln_util::thousands;
+
+use super::pictures::{augmented, samples};
+use crate::context::Context;
+use crate::dataset::{self, Missing};
+use crate::error::Result;
+use crate::run_record::RunRecord;
 
 /// Why the images that the run's figures are of cannot be shown, if they cannot: numbers of images
 /// would mean others.
-pub fn hidden(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Option<String>> {
+pub fn hidden(record: &RunRecord, context: &Context<'_>) -> Result<Option<String>> {
     let source = &record.recipe.data.dataset;
-    // A named data set is fetched if need be.
-    if let (DataSource::Folder(_) | DataSource::Csv(_), Some(gap)) =
-        (source, dataset::gap(source, context))
-    {
-        return Ok(Some(gap));
+    // A named dataset is fetched if need be.
+    if let Some(Missing::Path { path }) = dataset::missing(source, context) {
+        return Ok(Some(format!("the dataset `{path}` is not there")));
     }
     let Some(environment) = &record.environment else {
         return Ok(None);
@@ -26,14 +26,14 @@ pub fn hidden(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Optio
 }
 
 /// Samples of the training images, as they are and as augmentation changes them.
-pub fn images(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Section> {
+pub fn images(record: &RunRecord, context: &Context<'_>) -> Result<Section> {
     let recipe = &record.recipe;
-    let sets = dataset::sets(recipe, context)?;
+    let splits = dataset::splits(recipe, context)?;
     let text = format!(
         "{}: {} images to train on, and {} to validate each epoch.",
         recipe.data.dataset,
-        thousands(sets.train.len()),
-        thousands(sets.validation.len()),
+        thousands(splits.train.len()),
+        thousands(splits.validation.len()),
     );
     let figure = |name: &str, picture, caption: &str| Figure {
         name: name.into(),
@@ -42,11 +42,11 @@ pub fn images(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Secti
     };
     let mut figures = vec![figure(
         "samples",
-        picture::samples(&sets.train)?,
+        samples(&splits.train)?,
         "Images of every class",
     )];
     if recipe.augmentation.is_some() {
-        let picture = picture::augmented(&sets.train, recipe)?;
+        let picture = augmented(&splits.train, recipe)?;
         figures.push(figure(
             "augmented",
             picture,

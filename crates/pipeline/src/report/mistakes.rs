@@ -1,15 +1,17 @@
 //! The images that the model was surest about and got wrong.
 
-use anyhow::bail;
 use kiln_report::Card;
 use kiln_run::RunFile;
 
-use crate::commands::Context;
-use crate::dataset;
-use crate::picture::thumbnail;
-use crate::predictions::{self, Prediction};
-use crate::record::RunRecord;
 use kiln_util::percent;
+
+use super::error::ReportRunError;
+use super::pictures::thumbnail;
+use crate::context::Context;
+use crate::dataset;
+use crate::error::Result;
+use crate::predictions::{self, Prediction};
+use crate::run_record::RunRecord;
 
 /// Most that are shown.
 const SHOWN: usize = 24;
@@ -22,13 +24,13 @@ pub struct Mistakes {
 }
 
 /// Of a run that has predictions; nothing of others.
-pub fn mistakes(record: &RunRecord) -> anyhow::Result<Option<Mistakes>> {
+pub fn mistakes(record: &RunRecord) -> Result<Option<Mistakes>> {
     let path = record.run.file(RunFile::Predictions);
     if !path.exists() {
         return Ok(None);
     }
-    let predictions = predictions::read(&record.run.read(RunFile::Predictions)?)
-        .map_err(|error| anyhow::anyhow!("{}: {error}: run the recipe again", path.display()))?;
+    let bytes = record.run.read(RunFile::Predictions)?;
+    let predictions = predictions::read(&path.display().to_string(), &bytes)?;
     let mut wrong: Vec<Prediction> = predictions
         .into_iter()
         .filter(|p| p.label != p.predicted)
@@ -54,17 +56,15 @@ impl Mistakes {
     }
 
     /// The surest ones with their images.
-    pub fn cards(&self, record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Vec<Card>> {
-        let images = dataset::test(&record.recipe, context)?;
+    pub fn cards(&self, record: &RunRecord, context: &Context<'_>) -> Result<Vec<Card>> {
+        let images = dataset::test_images(&record.recipe, context)?;
         let images = images.dataset();
         let card = |mistake: &Prediction| {
             if mistake.index >= images.len() {
                 let (at, last) = (mistake.index, images.len() - 1);
                 let path = record.run.file(RunFile::Predictions);
-                bail!(
-                    "{}: found image {at}, expected 0 to {last}: run the recipe again",
-                    path.display()
-                );
+                let problem = format!("found image {at}, expected 0 to {last}");
+                return Err(ReportRunError::Predictions { path, problem }.into());
             }
             let Prediction {
                 index,
@@ -73,7 +73,7 @@ impl Mistakes {
                 probability,
             } = mistake;
             let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
-            let description = format!("image {index}: {label}, taken for {predicted}");
+            let description = format!("image {index}: {label}, predicted {predicted}");
             Ok(Card {
                 tile: thumbnail(images, *index, &caption)?,
                 description,

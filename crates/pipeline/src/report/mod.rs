@@ -1,19 +1,16 @@
-//! Runs and sweeps as pages.
+//! Phase 6: runs and sweeps as HTML pages, made from their files.
 
+pub(crate) mod error;
 mod images;
 mod mistakes;
+mod pictures;
 mod run;
 mod sweep;
+mod tables;
+mod text;
 
-pub use run::run;
-pub use sweep::sweep;
-
-/// The line at a page's end.
-fn footer() -> String {
-    format!("Made by kiln {}.", env!("CARGO_PKG_VERSION"))
-}
-
-/// A name with its value.
-fn fact(name: &str, value: impl Into<String>) -> (String, String) {
-    (name.into(), value.into())
-}
+pub use error::ReportRunError;
+pub use pictures::{augmented, evaluation_figures, samples, thumbnail};
+pub use run::run_page;
+pub use sweep::sweep_page;
+pub use tables::{curves, layer_table};

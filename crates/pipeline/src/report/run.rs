@@ -1,26 +1,27 @@
 //! The page of a run.
 
-use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
-
 use kiln_model::Monitor;
-
-use super::images::{hidden, images};
-use super::mistakes::{Mistakes, mistakes};
-use super::{fact, footer};
-use crate::commands::Context;
-use crate::commands::{MeasuredRecord, curves, layer_table};
-use crate::parity::Parity;
-use crate::picture;
-use crate::record::RunRecord;
+use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
 use kiln_util::{duration, percent, thousands};
 
-/// Everything that a run's files say, as one page.
-pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
+use super::error::ReportRunError;
+use super::images::{hidden, images};
+use super::mistakes::{Mistakes, mistakes};
+use super::pictures::evaluation_figures;
+use super::tables::{curves, layer_table};
+use super::text::{fact, footer};
+use crate::context::Context;
+use crate::error::Result;
+use crate::evaluate::EvaluationRecord;
+use crate::event::Event;
+use crate::parity::Parity;
+use crate::run_record::RunRecord;
+
+/// Makes one page of everything that a run's files say.
+pub fn run_page(record: &RunRecord, context: &Context<'_>) -> Result<Page> {
     if record.history.epochs.is_empty() {
-        anyhow::bail!(
-            "{} has no epoch to report: its training did not finish the first; train again with `kiln run`",
-            record.run.path().display()
-        );
+        let run = record.run.path().to_path_buf();
+        return Err(ReportRunError::NoEpoch { run }.into());
     }
     let mut sections = vec![training(record)?];
     if let Some(first) = record.evaluations.first() {
@@ -30,9 +31,7 @@ pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
     if let Some(mistakes) = mistakes(record)? {
         let hidden = hidden(record, context)?;
         if let Some(reason) = &hidden {
-            context
-                .terminal
-                .status("Note", &format!("the page is without images: {reason}"));
+            context.emit(&Event::PageWithoutImages { reason });
         }
         sections.push(mistakes_section(
             &mistakes,
@@ -56,7 +55,7 @@ pub fn run(record: &RunRecord, context: &Context<'_>) -> anyhow::Result<Page> {
     })
 }
 
-fn highlights(record: &RunRecord) -> anyhow::Result<Vec<(String, String)>> {
+fn highlights(record: &RunRecord) -> Result<Vec<(String, String)>> {
     let test = record
         .evaluations
         .first()
@@ -82,7 +81,7 @@ fn highlights(record: &RunRecord) -> anyhow::Result<Vec<(String, String)>> {
         .collect())
 }
 
-fn training(record: &RunRecord) -> anyhow::Result<Section> {
+fn training(record: &RunRecord) -> Result<Section> {
     let (epochs, best) = curves(&record.history);
     let mut blocks = Vec::new();
     if let Some(epoch) = record.history.best() {
@@ -104,7 +103,7 @@ fn training(record: &RunRecord) -> anyhow::Result<Section> {
             },
         )));
     }
-    let figure = |curve: Curve, caption: &str| -> anyhow::Result<Figure> {
+    let figure = |curve: Curve, caption: &str| -> Result<Figure> {
         let (name, picture) = (curve.name().into(), plot_curve(curve, &epochs, best)?);
         Ok(Figure {
             name,
@@ -125,7 +124,7 @@ fn training(record: &RunRecord) -> anyhow::Result<Section> {
     })
 }
 
-fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow::Result<Section> {
+fn test_images(all: &[EvaluationRecord<'_>], first: &EvaluationRecord<'_>) -> Result<Section> {
     let evaluation = &first.evaluation;
     let correct = format!(
         "{} of {} images of {} are classified correctly: {}.",
@@ -136,7 +135,7 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
     );
     let engines = all.iter().map(|measured| {
         let rate = thousands(measured.images_per_second.round() as usize);
-        let MeasuredRecord {
+        let EvaluationRecord {
             runtime,
             evaluation,
             ..
@@ -150,7 +149,7 @@ fn test_images(all: &[MeasuredRecord<'_>], first: &MeasuredRecord<'_>) -> anyhow
     });
     let blocks = vec![
         Block::Text(correct),
-        Block::Figures(picture::evaluation(evaluation)?),
+        Block::Figures(evaluation_figures(evaluation)?),
         Block::Table {
             table: classification_table(evaluation),
             links: Vec::new(),
@@ -171,14 +170,14 @@ fn mistakes_section(
     record: &RunRecord,
     hidden: Option<&str>,
     context: &Context<'_>,
-) -> anyhow::Result<Section> {
+) -> Result<Section> {
     let (count, shown) = (mistakes.count(), mistakes.shown());
     let text = match (count, hidden) {
         (0, _) => "There are none.".into(),
         (_, Some(reason)) => format!("{} of them, not shown: {reason}.", thousands(count)),
         _ => {
             let which = if shown == count {
-                format!("All {count} of them, the surest first.")
+                format!("All {count} of them, the most confident first.")
             } else {
                 format!(
                     "{shown} of {}: those with the highest probability of the wrong class.",
@@ -186,7 +185,7 @@ fn mistakes_section(
                 )
             };
             format!(
-                "{which} Below each its true class, and the class that it was taken for with its probability."
+                "{which} Below each its true class, and the predicted class with its probability."
             )
         }
     };
@@ -208,7 +207,7 @@ fn mistakes_section(
     })
 }
 
-fn model(record: &RunRecord) -> anyhow::Result<Section> {
+fn model(record: &RunRecord) -> Result<Section> {
     let model = record.recipe.model()?;
     let counts = model.counts();
     let facts = vec![

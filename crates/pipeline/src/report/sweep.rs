@@ -3,13 +3,17 @@
 use kiln_report::{Block, Compared, Comparison, Figure, Page, Section, plot_comparison};
 use kiln_run::RunFile;
 
-use super::{fact, footer};
-use crate::sweep::{Metric, Results, groups, runs_table, seeds_table};
 use kiln_util::{duration, percent, thousands};
 
-/// The comparison of a sweep's runs. `linked` is whether the page lies in the sweep's folder, from
+use super::text::{fact, footer};
+use crate::error::Result;
+use crate::sweep::results::Results;
+use crate::sweep::figures::{Metric, groups};
+use crate::sweep::tables::{runs_table, seeds_table};
+
+/// Makes the page that compares a sweep's runs. `linked` is whether the page lies in the sweep's folder, from
 /// where the runs' own pages can be reached.
-pub fn sweep(results: &Results, linked: bool) -> anyhow::Result<Page> {
+pub fn sweep_page(results: &Results, linked: bool) -> Result<Page> {
     let mut sections = vec![comparison(results)?];
     if let Some(table) = seeds_table(results) {
         let text = "Mean ± standard deviation over the runs that differ in nothing but the seed."
@@ -94,7 +98,7 @@ fn highlights(results: &Results) -> Vec<(String, String)> {
         .collect()
 }
 
-fn comparison(results: &Results) -> anyhow::Result<Section> {
+fn comparison(results: &Results) -> Result<Section> {
     let rows: Vec<Compared> = groups(results)
         .into_iter()
         .map(|group| Compared {

@@ -1,3 +1,5 @@
+use kiln_model::{Reference, Setting};
+
 use super::*;
 
 fn figures(test_accuracy: f64) -> Figures {
@@ -160,7 +162,7 @@ fn where_only_the_seed_is_varied_the_recipe_names_the_line() {
 
 #[test]
 fn the_csv_has_every_figure_unrounded() {
-    let text = String::from_utf8(csv(&seeds()).unwrap()).unwrap();
+    let text = String::from_utf8(results_csv(&seeds()).unwrap()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[0],

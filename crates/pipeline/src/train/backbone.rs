@@ -6,13 +6,18 @@ use kiln_assets::Asset;
 use kiln_model::Backbone;
 use kiln_run::Weights;
 
-use crate::assets::Assets;
+use crate::context::Context;
+use crate::error::Result;
 
 /// Reads the weights from the ONNX file that the recipe names, by path or as an asset.
-pub fn weights(backbone: &Backbone, assets: &Assets<'_>) -> anyhow::Result<Weights> {
+pub fn weights(backbone: &Backbone, context: &Context<'_>) -> Result<Weights> {
     let path = PathBuf::from(&backbone.weights);
     let path = if Asset::NAMES.contains(&backbone.weights.as_str()) && !path.exists() {
-        let fetched = assets.need(&Asset::named(&backbone.weights)?)?;
+        let fetched = context.assets.require(
+            &Asset::named(&backbone.weights)?,
+            context.observer,
+            &context.cancel,
+        )?;
         fetched
             .files
             .into_iter()

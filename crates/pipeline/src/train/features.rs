@@ -4,45 +4,42 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{Features, Samples, View};
-use kiln_inference::Preprocessor;
 use kiln_model::Model;
+use kiln_preprocess::Preprocessor;
 use kiln_run::Weights;
-use kiln_trainer::{Control, Device, compute_features, feature_key};
+use kiln_trainer::{Control, compute_features, feature_key};
 
-use super::super::Context;
-use crate::dataset::Sets;
-use crate::interrupt;
-use crate::sign_of_life::SignOfLife;
-use crate::terminal::bytes;
-use kiln_util::{duration, thousands};
+use super::phases::Training;
+use crate::dataset::Splits;
+use crate::error::Result;
+use crate::event::{Event, FeaturesInfo, Task};
 
 /// The samples of both sets as the layer `first_layer` takes them.
 pub struct Prepared {
     pub first_layer: usize,
-    /// As in [`Sets::sources`].
+    /// As in [`Splits::sources`].
     sources: Vec<Samples>,
 }
 
 impl Prepared {
     /// Images, for the first layer.
-    pub fn images(sets: &Sets, preprocessor: &Arc<Preprocessor>) -> Self {
+    pub fn images(splits: &Splits, preprocessor: &Arc<Preprocessor>) -> Self {
         let images = |view: &View| Samples::images(view.clone(), Arc::clone(preprocessor));
         Self {
             first_layer: 0,
-            sources: sets.sources.iter().map(images).collect(),
+            sources: splits.sources.iter().map(images).collect(),
         }
     }
 
-    /// The same samples behind more layers of the model, up to `first_layer`, which all are frozen;
-    /// nothing if the user stopped it.
+    /// Runs the samples through more layers of the model, up to `first_layer`, which all are frozen.
+    /// Returns `None` if cancelled.
     pub fn advance(
         &self,
         first_layer: usize,
         model: &Model,
         weights: &Weights,
-        device: &Device,
-        context: &Context<'_>,
-    ) -> anyhow::Result<Option<Self>> {
+        training: &Training<'_>,
+    ) -> Result<Option<Self>> {
         let mut sources = Vec::with_capacity(self.sources.len());
         for samples in &self.sources {
             if first_layer == self.first_layer {
@@ -50,7 +47,7 @@ impl Prepared {
                 continue;
             }
             let span = self.first_layer..first_layer;
-            let Some(features) = features(span, samples, model, weights, device, context)? else {
+            let Some(features) = features(span, samples, model, weights, training)? else {
                 return Ok(None);
             };
             let view = samples.view().clone();
@@ -68,79 +65,68 @@ impl Prepared {
     }
 
     /// Training and validation samples.
-    pub fn split(&self, sets: &Sets) -> (Samples, Samples) {
+    pub fn split(&self, splits: &Splits) -> (Samples, Samples) {
         // One source for both, or one for each.
         let (first, last) = (&self.sources[0], &self.sources[self.sources.len() - 1]);
         (
-            first.select(sets.train.clone()),
-            last.select(sets.validation.clone()),
+            first.select(splits.train.clone()),
+            last.select(splits.validation.clone()),
         )
     }
 }
 
+/// Computes features, or finds those that were computed before. Returns `None` if cancelled.
 fn features(
     span: std::ops::Range<usize>,
     samples: &Samples,
     model: &Model,
     weights: &Weights,
-    device: &Device,
-    context: &Context<'_>,
-) -> anyhow::Result<Option<Features>> {
-    let terminal = context.terminal;
+    training: &Training<'_>,
+) -> Result<Option<Features>> {
+    let context = training.context;
     let view = samples.view();
     let key = feature_key(model, span.end, weights, view);
-    let path = context
-        .assets
-        .cache
-        .root()
-        .join("features")
-        .join(format!("{key}.f32"));
+    let folder = context.assets.cache_root().join("features");
+    let path = folder.join(format!("{key}.f32"));
     let layers = &model.layers()[span];
-    let last = layers.last().map_or("", |layer| layer.name.as_str());
-    let values = layers.last().map_or(0, |layer| layer.output.len());
-    let what = format!("features of {} images behind {last}", thousands(view.len()));
-    let size = bytes((view.len() * values * 4) as u64);
+    let last = layers.last();
+    let values = last.map_or(0, |layer| layer.output.len());
+    let info = FeaturesInfo {
+        images: view.len(),
+        layer: last.map_or("", |layer| layer.name.as_str()),
+        bytes: (view.len() * values * 4) as u64,
+        path: &path,
+    };
     let start = Instant::now();
-    let (mut bar, mut sign_of_life) = (None, SignOfLife::new());
-    let features = compute_features(
+    let mut task = None;
+    let computed = compute_features(
         layers,
         weights,
         samples,
         key,
         &path,
-        device,
+        training.device,
         &mut |done, total| {
-            let bar = bar.get_or_insert_with(|| {
-                terminal.status(
-                    "Computing",
-                    &format!("{what} once ({size}), into {}", path.display()),
-                );
-                let bar = terminal.progress("    Features", Some(total as u64));
-                // What was there already does not count for the speed.
-                bar.set_position(done as u64);
-                bar.reset_eta();
-                bar
+            let task = task.get_or_insert_with(|| {
+                context.emit(&Event::FeaturesComputing(info));
+                let task = context.task(Task::Features, Some(total as u64));
+                task.resume(done as u64)
             });
-            bar.set_position(done as u64);
-            sign_of_life.follow(bar, terminal);
-            if interrupt::requested() {
+            task.set(done as u64);
+            if context.cancel.is_cancelled() {
                 Control::Stop
             } else {
                 Control::Continue
             }
         },
     )?;
-    match (&bar, &features) {
-        (Some(bar), computed) => {
-            bar.finish_and_clear();
-            if computed.is_some() {
-                terminal.status(
-                    "Computed",
-                    &format!("{what} in {}", duration(start.elapsed().as_secs_f64())),
-                );
-            }
-        }
-        (None, _) => terminal.status("Reusing", &format!("{what}: {}", path.display())),
+    match (task.take(), &computed) {
+        (Some(_), Some(_)) => context.emit(&Event::FeaturesComputed {
+            features: info,
+            seconds: start.elapsed().as_secs_f64(),
+        }),
+        (Some(_), None) => {}
+        (None, _) => context.emit(&Event::FeaturesReused(info)),
     }
-    Ok(features)
+    Ok(computed)
 }

@@ -1,288 +1,213 @@
-//! `kiln train`.
+//! Phase 2: trains a recipe into a run directory, or resumes a training that was interrupted.
 
 mod backbone;
+pub(crate) mod error;
 mod features;
-mod live;
 mod phases;
 mod progress;
 mod start;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use kiln_model::{Recipe, Validation, ValidationSubset};
-use kiln_run::{Environment, Epoch, History, RunDir, RunFile};
-use kiln_trainer::{Device, DeviceKind, TrainError};
+use kiln_report::plot_curves;
+use kiln_run::{Environment, RunDir, RunFile};
+use kiln_trainer::Device;
 use kiln_util::Lock;
 
-use super::Context;
-use crate::args::{TrainArgs, TrainingArgs};
-use crate::dataset::Sets;
-use crate::{Outcome, dataset, recipe};
-use kiln_util::{counted, duration, percent, thousands};
-use phases::{Trained, phases};
+use crate::context::Context;
+use crate::dataset::{self, DatasetError, Splits};
+use crate::error::Result;
+use crate::event::Event;
+use crate::report::curves;
+pub use error::TrainRunError;
+use phases::{Trained, Training};
 use start::Start;
 
-pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let Attempt { run, outcome, .. } = train(args, context)?;
-    if outcome == Outcome::Done {
-        context
-            .terminal
-            .print(&format!("{}\n", run.path().display()))?;
+/// Where and on what to train.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TrainRequest {
+    /// The folder below which run directories are made.
+    pub runs: PathBuf,
+    /// The device.
+    pub device: Device,
+}
+
+impl Default for TrainRequest {
+    /// On the CPU, into a folder below `runs`.
+    fn default() -> Self {
+        Self::new("runs", Device::cpu())
     }
-    Ok(outcome)
 }
 
-/// A training that went to its end, or was stopped.
-pub struct Attempt {
-    pub recipe: Recipe,
-    pub run: RunDir,
-    pub outcome: Outcome,
-    /// The run is this process's until it is dropped.
-    pub lock: Lock,
-}
-
-/// Trains a recipe into a new run directory, or goes on in one.
-pub fn train(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Attempt> {
-    match (&args.resume, &args.path) {
-        (Some(path), _) => {
-            let run = RunDir::open(path)?;
-            resume(
-                run.recipe(kiln_trainer::bases())?,
-                run,
-                &args.training,
-                context,
-            )
+impl TrainRequest {
+    /// Trains on a device, into a folder below `runs`.
+    pub fn new(runs: impl Into<PathBuf>, device: Device) -> Self {
+        Self {
+            runs: runs.into(),
+            device,
         }
-        (None, Some(path)) => begin(
-            recipe::read_file(path, &args.overrides)?,
-            &args.training,
-            context,
-        ),
-        (None, None) => unreachable!("the command line asks for one of them"),
     }
 }
 
-/// Trains into a new run directory.
-pub fn begin(
-    recipe: Recipe,
-    args: &TrainingArgs,
-    context: &Context<'_>,
-) -> anyhow::Result<Attempt> {
-    let device = &device(args)?;
-    let sets = sets(&recipe, context)?;
+/// A training that finished or was cancelled.
+#[derive(Debug)]
+pub struct TrainOutcome {
+    /// The resolved recipe.
+    pub recipe: Recipe,
+    /// The run directory.
+    pub run: RunDir,
+    /// Whether the training finished; if not, it can be resumed.
+    pub finished: bool,
+    /// Keeps other processes out of the run.
+    pub(crate) lock: Lock,
+}
+
+/// Trains a recipe into a new run directory.
+///
+/// # Errors
+///
+/// If the dataset cannot be loaded or does not have as many classes as the model, if pretrained
+/// weights do not fit, if the run directory cannot be written, or if the loss is not finite.
+pub fn train(recipe: Recipe, request: &TrainRequest, context: &Context<'_>) -> Result<TrainOutcome> {
+    let splits = splits(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
-    let run = RunDir::create(&args.runs, &recipe)?;
+    let run = RunDir::create(&request.runs, &recipe)?;
     let lock = Lock::of(run.path())?;
-    run.write_json(
-        RunFile::Environment,
-        &environment(&recipe, device, context)?,
-    )?;
-    run.write_json(RunFile::Labels, &sets.train.dataset().classes())?;
-    announce(&recipe, &run, &sets, device, context)?;
-    let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
-    Ok(Attempt {
+    let environment = environment(&recipe, &request.device, context)?;
+    run.write_json(RunFile::Environment, &environment)?;
+    run.write_json(RunFile::Labels, &splits.train.dataset().classes())?;
+    announce(&recipe, &run, &splits, &request.device, context)?;
+    let training = Training {
+        recipe: &recipe,
+        splits: &splits,
+        run: &run,
+        device: &request.device,
+        context,
+    };
+    let finished = run_to_end(&training, &start)?;
+    Ok(TrainOutcome {
         recipe,
         run,
-        outcome,
+        finished,
         lock,
     })
 }
 
-/// The device that was asked for, which must work.
-pub fn device(args: &TrainingArgs) -> anyhow::Result<Device> {
-    let device = silently(args.device)?;
-    Ok(if args.stock_kernels {
-        device.stock()
-    } else {
-        device
-    })
-}
-
-/// Set to 1, lets training run on a "GPU" that is a program on the processor, to try out `wgpu`
-/// where there is no GPU.
-const SOFTWARE: &str = "KILN_SOFTWARE_GPU";
-
-/// A device for training. A GPU's driver that is missing is a panic in Burn, which becomes an
-/// error: one message is enough.
-pub fn silently(kind: DeviceKind) -> Result<Device, TrainError> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let device = Device::new(
-        kind,
-        std::env::var_os(SOFTWARE).is_some_and(|value| value == "1"),
-    );
-    std::panic::set_hook(hook);
-    device
-}
-
-/// Goes on where the run stood after its last whole epoch.
-pub fn resume(
-    recipe: Recipe,
-    run: RunDir,
-    args: &TrainingArgs,
-    context: &Context<'_>,
-) -> anyhow::Result<Attempt> {
-    let device = &device(args)?;
-    let sets = sets(&recipe, context)?;
+/// Resumes a training after its last whole epoch. It ends with the same weights as if it had not
+/// been interrupted, bit for bit, on the same device with as many threads.
+///
+/// # Errors
+///
+/// If the run was trained on other data, or for one of the reasons of [`train`].
+pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
+    let recipe = run.recipe(kiln_trainer::bases())?;
+    let splits = splits(&recipe, context)?;
     let lock = Lock::of(run.path())?;
     let before = run.environment()?;
     let now = environment(&recipe, device, context)?;
     if before.data != now.data {
-        anyhow::bail!(
-            "{} was trained on other data: its checksums differ; train it again from the start",
-            run.path().display()
-        );
+        let run = run.path().to_path_buf();
+        return Err(TrainRunError::OtherData { run }.into());
     }
     if (before.threads, &before.device) != (now.threads, &now.device) {
-        context.terminal.detail(&format!(
-            "it began with {} on {}, and resumes with {} on {}: rounding will differ",
-            counted(before.threads as u64, "thread"),
-            before.device,
-            now.threads,
-            now.device
-        ));
+        context.emit(&Event::EnvironmentChanged {
+            before: &before,
+            now: &now,
+        });
     }
     let start = Start::of(&run, &recipe, context)?;
-    announce(&recipe, &run, &sets, device, context)?;
-    let done = start.history.epochs.len();
-    context.terminal.status(
-        "Resuming",
-        &format!("after epoch {done} of {}", recipe.training.epochs()),
-    );
-    let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
-    Ok(Attempt {
+    announce(&recipe, &run, &splits, device, context)?;
+    context.emit(&Event::TrainingResumed {
+        epochs_done: start.history.epochs.len(),
+        epochs: recipe.training.epochs(),
+    });
+    let training = Training {
+        recipe: &recipe,
+        splits: &splits,
+        run: &run,
+        device,
+        context,
+    };
+    let finished = run_to_end(&training, &start)?;
+    Ok(TrainOutcome {
         recipe,
         run,
-        outcome,
+        finished,
         lock,
     })
 }
 
-/// The images, whose classes must be as many as the model's.
-fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
-    let sets = dataset::sets(recipe, context)?;
-    match recipe.class_mismatch(
-        recipe.model()?.classes(),
-        sets.train.dataset().classes().len(),
-    ) {
-        Some(problem) => anyhow::bail!("{problem}"),
-        None => Ok(sets),
+/// Loads the images, whose classes must be as many as the model's.
+fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
+    let splits = dataset::splits(recipe, context)?;
+    let classes = splits.train.dataset().classes().len();
+    match recipe.class_mismatch(recipe.model()?.classes(), classes) {
+        Some(problem) => Err(DatasetError::ClassCount { problem }.into()),
+        None => Ok(splits),
     }
 }
 
-/// Trains to the end, and writes what there is then.
-fn go_on(
-    recipe: &Recipe,
-    from: &Start,
-    sets: &Sets,
-    run: &RunDir,
-    device: &Device,
-    context: &Context<'_>,
-) -> anyhow::Result<Outcome> {
+/// Trains to the end and writes the results. Returns whether it got there.
+fn run_to_end(training: &Training<'_>, from: &Start) -> Result<bool> {
+    let Training { run, context, .. } = training;
     let start = Instant::now();
     let Trained {
         weights,
         history,
-        stopped,
-    } = phases(recipe, from, sets, run, device, context)?;
+        finished,
+    } = training.run(from)?;
     if !history.epochs.is_empty() {
         run.write(RunFile::Weights, &weights.to_bytes())?;
-        write_curves(run, &history)?;
+        let (epochs, best) = curves(&history);
+        let plot = plot_curves(&epochs, best)?.to_svg();
+        run.write(RunFile::Curves, plot.as_bytes())?;
     }
-    if stopped {
-        let path = run.path().display();
-        let text = match history.epochs.len() {
-            0 => "before the first epoch was done".into(),
-            n => format!("after epoch {n}; `kiln export {path}` takes the best weights so far"),
-        };
-        context.terminal.status(
-            "Stopped",
-            &format!("{text}; `kiln train --resume {path}` resumes it"),
-        );
-        return Ok(Outcome::Interrupted);
+    if !finished {
+        context.emit(&Event::TrainingStopped {
+            run: run.path(),
+            epochs_done: history.epochs.len(),
+        });
+    } else if let Some(best) = history.best() {
+        context.emit(&Event::TrainingFinished {
+            seconds: start.elapsed().as_secs_f64(),
+            best,
+        });
     }
-    if let Some(best) = history.best() {
-        let Epoch {
-            epoch,
-            val_loss,
-            val_accuracy,
-            ..
-        } = best;
-        let (time, accuracy) = (
-            duration(start.elapsed().as_secs_f64()),
-            percent(*val_accuracy),
-        );
-        let text = format!(
-            "in {time}; best is epoch {epoch}: val_loss {val_loss:.4}, val_accuracy {accuracy}"
-        );
-        context.terminal.status("Trained", &text);
-    }
-    Ok(Outcome::Done)
+    Ok(finished)
 }
 
 fn announce(
     recipe: &Recipe,
     run: &RunDir,
-    sets: &Sets,
+    splits: &Splits,
     device: &Device,
     context: &Context<'_>,
-) -> anyhow::Result<()> {
-    let from = match recipe.data.validation {
+) -> Result<()> {
+    let validates_on_test = match recipe.data.validation {
+        Validation::Subset(ValidationSubset::Test) => true,
         Validation::Split(_)
-        | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
-        Validation::Subset(ValidationSubset::Test) => "test images ",
+        | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => false,
     };
-    let counts = recipe.model()?.counts();
-    let parameters = if counts.trainable == counts.total() {
-        format!("{} parameters", thousands(counts.total()))
-    } else {
-        format!(
-            "{} of {} parameters",
-            thousands(counts.trainable),
-            thousands(counts.total())
-        )
-    };
-    context.terminal.status(
-        "Training",
-        &format!(
-            "{} on {} images ({} {from}for validation), {parameters}, {device}",
-            run.path().display(),
-            thousands(sets.train.len()),
-            thousands(sets.validation.len()),
-        ),
-    );
+    context.emit(&Event::TrainingStarted {
+        run: run.path(),
+        train_images: splits.train.len(),
+        validation_images: splits.validation.len(),
+        validates_on_test,
+        parameters: recipe.model()?.counts(),
+        device,
+    });
     Ok(())
 }
 
-fn write_curves(run: &RunDir, history: &History) -> anyhow::Result<()> {
-    let (epochs, best) = curves(history);
-    Ok(run.write(
-        RunFile::Curves,
-        kiln_report::plot_curves(&epochs, best)?.to_svg().as_bytes(),
-    )?)
-}
-
-/// A history as the plots take it, with its best epoch.
-pub fn curves(history: &History) -> (Vec<kiln_report::EpochMetrics>, Option<u32>) {
-    let metrics = |epoch: &Epoch| kiln_report::EpochMetrics {
-        epoch: epoch.epoch as u32,
-        train_loss: epoch.train_loss,
-        train_accuracy: epoch.train_accuracy,
-        val_loss: Some(epoch.val_loss),
-        val_accuracy: Some(epoch.val_accuracy),
-    };
-    (
-        history.epochs.iter().map(metrics).collect(),
-        history.best().map(|epoch| epoch.epoch as u32),
-    )
-}
-
-/// What a run that begins now is made with.
-pub fn environment(
+/// Describes the surroundings that a training of a recipe has now.
+pub(crate) fn environment(
     recipe: &Recipe,
     device: &Device,
     context: &Context<'_>,
-) -> anyhow::Result<Environment> {
+) -> Result<Environment> {
     Ok(Environment {
         kiln: env!("CARGO_PKG_VERSION").into(),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),

@@ -1,118 +1,85 @@
-//! What is shown and kept while training runs.
+//! What is reported and kept while training runs.
 
 use std::time::Instant;
 
-use kiln_model::{Model, Phase};
+use kiln_model::Model;
 use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
 use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
 
-use super::live::Live;
-use crate::interrupt;
-use crate::sign_of_life::SignOfLife;
-use crate::terminal::Terminal;
-use kiln_util::{duration, percent, thousands};
+use super::phases::Training;
+use crate::context::Context;
+use crate::event::Event;
 
-/// Shows how the current epoch goes, prints a line per epoch, writes history and checkpoints.
-pub struct TrainingProgress<'a> {
+/// Reports each batch and epoch, and writes history and checkpoints.
+pub struct Recorder<'a> {
     run: &'a RunDir,
-    terminal: &'a Terminal,
+    context: &'a Context<'a>,
+    /// Number of epochs of all phases.
     epochs: usize,
-    /// The phase, counted from 0.
+    /// The phase, from 0.
     phase: usize,
-    /// Epochs of the phases before.
+    /// Number of epochs of the phases before.
     before: usize,
     history: History,
     /// The trained weights after the best epoch.
     best: Weights,
-    live: Live<'a>,
     epoch_start: Instant,
-    /// Training images per second in the current epoch, validation left out.
+    /// Training images per second in the current epoch, without validation.
     rate: f64,
-    sign_of_life: SignOfLife,
 }
 
-impl<'a> TrainingProgress<'a> {
-    /// `history` and `best` are what there is of a training that is taken up again.
-    pub fn new(
-        run: &'a RunDir,
-        epochs: usize,
-        history: History,
-        best: Weights,
-        terminal: &'a Terminal,
-    ) -> Self {
+impl<'a> Recorder<'a> {
+    /// Begins with the history and the best weights of the epochs before, if a training is resumed.
+    pub fn new(training: &Training<'a>, history: History, best: Weights) -> Self {
         Self {
-            run,
-            terminal,
-            epochs,
+            run: training.run,
+            context: training.context,
+            epochs: training.recipe.training.epochs(),
             phase: 0,
             before: 0,
             history,
             best,
-            live: Live::new(terminal, epochs),
             epoch_start: Instant::now(),
             rate: 0.0,
-            sign_of_life: SignOfLife::new(),
         }
     }
 
-    /// A phase begins, or goes on after so many epochs; says so where there are several.
-    pub fn start(&mut self, number: usize, phases: &[Phase], done: usize, model: &Model) {
-        (self.phase, self.before) = (number, self.history.epochs.len() - done);
-        if phases.len() > 1 {
-            let trainable = thousands(model.counts().trainable);
-            self.terminal.status(
-                "Phase",
-                &format!(
-                    "{}/{}: training {trainable} parameters",
-                    number + 1,
-                    phases.len()
-                ),
-            );
-        }
+    /// Begins a phase, or resumes it after `done` epochs.
+    pub fn start(&mut self, number: usize, phases: usize, done: usize, model: &Model) {
+        self.phase = number;
+        self.before = self.history.epochs.len() - done;
+        self.context.emit(&Event::PhaseStarted {
+            number: number + 1,
+            phases,
+            trainable: model.counts().trainable,
+        });
         self.epoch_start = Instant::now();
-        self.sign_of_life.said();
     }
 
-    /// Takes what is drawn off the screen.
-    pub fn finish(&mut self) {
-        self.live.clear();
-    }
-
-    fn show(&mut self, report: BatchReport, phase: &str) {
-        self.live
-            .show(phase, report, &self.history, self.epoch_start.elapsed());
-        let epochs = self.epochs;
-        if self.live.is_hidden() && self.sign_of_life.is_due() {
-            self.terminal.detail(&format!(
-                "epoch {}/{epochs}: {} of {} images, loss {:.4}, accuracy {}",
-                report.epoch,
-                thousands(report.done),
-                thousands(report.total),
-                report.loss,
-                percent(report.accuracy)
-            ));
+    fn batch(&self, report: BatchReport, validating: bool) -> Control {
+        self.context.emit(&Event::Batch {
+            report,
+            validating,
+            epochs: self.epochs,
+            history: &self.history,
+            elapsed: self.epoch_start.elapsed(),
+        });
+        if self.context.cancel.is_cancelled() {
+            Control::Stop
+        } else {
+            Control::Continue
         }
     }
 }
 
-fn control() -> Control {
-    if interrupt::requested() {
-        Control::Stop
-    } else {
-        Control::Continue
-    }
-}
-
-impl Observer for TrainingProgress<'_> {
+impl Observer for Recorder<'_> {
     fn trained(&mut self, report: BatchReport) -> Control {
         self.rate = report.done as f64 / self.epoch_start.elapsed().as_secs_f64();
-        self.show(report, "Epoch");
-        control()
+        self.batch(report, false)
     }
 
     fn validated(&mut self, report: BatchReport) -> Control {
-        self.show(report, "Validating");
-        control()
+        self.batch(report, true)
     }
 
     fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
@@ -142,38 +109,13 @@ impl Observer for TrainingProgress<'_> {
                 .write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
         };
         keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
-        self.sign_of_life.said();
         self.epoch_start = Instant::now();
-        let width = self.epochs.to_string().len();
-        let number = format!("{:>width$}/{}", epoch.epoch, self.epochs);
-        let train = format!(
-            "loss {:.4}  accuracy {}",
-            epoch.train_loss,
-            percent(epoch.train_accuracy)
-        );
-        let validation = format!(
-            "val_loss {:.4}  val_accuracy {}",
-            epoch.val_loss,
-            percent(epoch.val_accuracy)
-        );
-        let time = format!(
-            "{}  {} images/s",
-            duration(epoch.seconds),
-            thousands(self.rate.round() as usize)
-        );
-        let mark = if best { "  best" } else { "" };
-        let line = format!("{number}  {train}  {validation}  {time}{mark}");
-        if self.terminal.fits(&line) {
-            self.terminal.status("Epoch", &line);
-        } else {
-            self.terminal
-                .status("Epoch", &format!("{number}  {train}  {time}"));
-            self.terminal.detail(&format!(
-                "{:width$}  {validation}{mark}",
-                "",
-                width = number.len()
-            ));
-        }
+        self.context.emit(&Event::EpochFinished {
+            epoch,
+            epochs: self.epochs,
+            images_per_second: self.rate,
+            best,
+        });
         Ok(())
     }
 }

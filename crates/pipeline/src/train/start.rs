@@ -1,35 +1,36 @@
-//! From where a training goes on.
+//! From where a training begins or is resumed.
 
 use kiln_model::Recipe;
 use kiln_run::{History, Progress, RunDir, RunFile, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
 use super::backbone;
-use crate::commands::Context;
+use crate::context::Context;
+use crate::error::Result;
 
-/// From where a training goes on.
+/// From where a training begins or is resumed.
 pub struct Start {
-    /// The whole model's, the best so far.
+    /// Weights of the whole model, the best so far.
     pub weights: Weights,
     /// Those of them that were trained.
     pub trained: Weights,
     pub history: History,
-    /// The phase, counted from 0,
+    /// The phase, from 0.
     pub phase: usize,
-    /// how many of its epochs are done,
+    /// Number of epochs of that phase that are done.
     pub epochs: usize,
-    /// and where it stood after them.
+    /// Weights and optimizer after them.
     pub snapshot: Option<Snapshot>,
 }
 
 impl Start {
     /// From the beginning.
-    pub fn first(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
+    pub fn first(recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
         let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
         if let Some(pretrained) = &recipe.backbone {
             weights
                 .0
-                .extend(backbone::weights(pretrained, &context.assets)?.0);
+                .extend(backbone::weights(pretrained, context)?.0);
         }
         let history = History::new(recipe.training.monitor);
         Ok(Self {
@@ -43,7 +44,7 @@ impl Start {
     }
 
     /// From the end of a run's last whole epoch.
-    pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
+    pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
         let mut start = Self::first(recipe, context)?;
         let Some(checkpoint) = run.checkpoint()? else {
             return Ok(start);

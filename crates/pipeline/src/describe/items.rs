@@ -1,32 +1,32 @@
-//! What kiln does with an image, and who says so.
+//! What becomes of an image, and who specifies it.
 
 use kiln_inference::{Contract, Origin, Preprocess};
-use serde::Serialize;
 
-use crate::declare::{Declared, Says};
+use crate::overrides::{Key, Resolved, Specifier};
 
 /// One thing that is known about the model.
-#[derive(Debug, Serialize)]
-pub struct Item {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item<'a> {
     /// Its name.
     pub name: &'static str,
     /// In words.
     pub value: String,
-    /// Who says so: an option, a sidecar, the metadata, the graph, or nobody.
-    pub from: String,
+    /// Who specifies it.
+    pub specifiers: Vec<Specifier<'a>>,
 }
 
-const PREPROCESS: Says = ("preprocess", |said| said.preprocess.is_some());
+const PREPROCESS: Key = ("preprocess", |said| said.preprocess.is_some());
 
-/// All of them.
-pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
-    let (record, origins) = (&contract.preprocessing, &contract.origins);
-    let item = |name, value, origin: Origin, keys: &[Says]| Item {
+/// Lists all of them.
+pub fn items<'a>(spec: &Contract, resolved: &'a Resolved) -> Vec<Item<'a>> {
+    let record = &spec.preprocessing;
+    let origins = &spec.origins;
+    let item = |name, value, origin: Origin, keys: &[Key]| Item {
         name,
         value,
-        from: declared.describe(origin, keys),
+        specifiers: resolved.specifiers(origin, keys),
     };
-    let preset_channels: Says = ("preprocess", |said| {
+    let preset_channels: Key = ("preprocess", |said| {
         said.preprocess.and_then(Preprocess::channels).is_some()
     });
     let antialias = if record.resize.antialias {
@@ -58,7 +58,7 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
         ),
         item(
             "values",
-            values(contract),
+            values(spec),
             origins.normalization,
             &[
                 PREPROCESS,
@@ -69,28 +69,28 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
         ),
         item(
             "layout",
-            contract.layout.to_string(),
+            spec.layout.to_string(),
             origins.layout,
             &[("layout", |said| said.layout.is_some())],
         ),
         item(
             "output",
-            output(contract),
+            output(spec),
             origins.output,
             &[("output", |said| said.output.is_some())],
         ),
         item(
             "labels",
-            labels(contract),
+            labels(spec),
             origins.labels,
             &[("labels", |said| said.labels.is_some())],
         ),
     ]
 }
 
-/// What a pixel value `p` becomes.
-fn values(contract: &Contract) -> String {
-    let record = &contract.preprocessing;
+/// Writes what a pixel value `p` becomes as a formula.
+fn values(spec: &Contract) -> String {
+    let record = &spec.preprocessing;
     let list = |values: &[f32]| {
         let same = values
             .windows(2)
@@ -127,25 +127,25 @@ fn values(contract: &Contract) -> String {
     text
 }
 
-/// The whole number that a scale divides by, where it is one: 255 for 0.003921569.
+/// Returns the whole number that a scale divides by, where it is one: 255 for 0.003921569.
 pub fn divisor(scale: f32) -> Option<f32> {
     let inverse = (1.0 / scale).round();
     ((1.0 / inverse).to_bits() == scale.to_bits()).then_some(inverse)
 }
 
-fn output(contract: &Contract) -> String {
-    let guess = if contract.origins.output == Origin::Default {
-        ", a guess: nobody says it"
+fn output(spec: &Contract) -> String {
+    let guess = if spec.origins.output == Origin::Default {
+        ", a guess: nobody specifies it"
     } else {
         ""
     };
-    format!("{}{guess}", contract.output)
+    format!("{}{guess}", spec.output)
 }
 
-fn labels(contract: &Contract) -> String {
+fn labels(spec: &Contract) -> String {
     const SHOWN: usize = 8;
-    let labels = &contract.labels;
-    let known = if contract.origins.labels == Origin::Default {
+    let labels = &spec.labels;
+    let known = if spec.origins.labels == Origin::Default {
         "not named, numbers from 0: "
     } else {
         ""

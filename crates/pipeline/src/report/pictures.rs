@@ -1,13 +1,14 @@
-//! Samples of a data set, and what augmentation makes of them.
+//! Pictures of a dataset's images and of an evaluation.
 
 use std::sync::Arc;
 
-use kiln_data::{Batch, Loader, Order, Samples, View};
-use kiln_model::{Channels, Preprocessing, Recipe};
-use kiln_preprocess::Preprocessor;
-use kiln_report::{Picture, Tile, grid};
+use kiln_data::{Batch, Dataset, Loader, Order, Samples, View};
+use kiln_metrics::Evaluation;
+use kiln_model::{Channels, Preprocessing, Recipe, Resize};
+use kiln_preprocess::{Preprocessor, RawImage};
+use kiln_report::{Figure, Picture, Tile, grid, plot_confusion, plot_reliability};
 
-use super::{thumbnail, tile};
+use crate::error::Result;
 
 /// Samples of a class, where each class has a row.
 const PER_CLASS: usize = 8;
@@ -23,7 +24,7 @@ const AUGMENTED: usize = 6;
 const EPOCHS: u64 = 7;
 
 /// Images of every class: a row for each class, or one image each where there are many.
-pub fn samples(view: &View) -> anyhow::Result<Picture> {
+pub fn samples(view: &View) -> Result<Picture> {
     let classes = view.dataset().classes();
     let mut members = vec![Vec::new(); classes.len()];
     for (&index, label) in view.indices().iter().zip(view.labels()) {
@@ -59,7 +60,7 @@ fn blank() -> Tile {
 
 /// Training images, each in a row: as the model would see it unchanged, and in each of the first
 /// epochs.
-pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
+pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
     let record = recipe.preprocessing();
     // Colours in the order that pictures have.
     let channels = if record.channels == Channels::Gray {
@@ -75,7 +76,7 @@ pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
     let view = train.take(AUGMENTED, seed);
     let samples = Samples::images(view.clone(), Arc::new(Preprocessor::new(raw)?))
         .augmented(recipe.augmentation);
-    let batch = |order| -> anyhow::Result<Batch> {
+    let batch = |order| -> Result<Batch> {
         let mut batches = Loader::new(samples.clone(), view.len(), order)?.iter();
         Ok(batches.next().transpose()?.expect("a batch of all images"))
     };
@@ -107,4 +108,77 @@ pub fn augmented(train: &View, recipe: &Recipe) -> anyhow::Result<Picture> {
         }
     }
     Ok(grid(&tiles, columns)?)
+}
+
+/// The confusion matrix in counts and in shares, and the reliability diagram.
+pub fn evaluation_figures(evaluation: &Evaluation) -> Result<Vec<Figure>> {
+    let labels = evaluation.labels();
+    let confusion = |name: &str, normalised, caption: &str| -> Result<Figure> {
+        let picture = plot_confusion(&evaluation.confusion, &labels, normalised)?;
+        Ok(Figure {
+            name: name.into(),
+            picture,
+            caption: caption.into(),
+        })
+    };
+    let mut figures = vec![
+        confusion("confusion", false, "Confusion matrix: number of images")?,
+        confusion(
+            "confusion-normalised",
+            true,
+            "Confusion matrix: share of the true class",
+        )?,
+    ];
+    if let Some(calibration) = &evaluation.calibration {
+        figures.push(Figure {
+            name: "reliability".into(),
+            picture: plot_reliability(calibration)?,
+            caption: format!(
+                "Reliability: accuracy by confidence, the probability of the predicted class; expected calibration error {:.4}",
+                calibration.ece
+            ),
+        });
+    }
+    Ok(figures)
+}
+
+/// Longest side, to which larger images are shrunk.
+const SIDE: u32 = 112;
+
+/// An image in its own colours, made smaller where it is large.
+pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile> {
+    let image = dataset.image(index)?;
+    let RawImage { height, width, .. } = image.as_raw();
+    let longest = height.max(width).max(SIDE);
+    let shrunk = |side: u32| (side * SIDE / longest).max(1).min(side);
+    let (height, width) = if longest > SIDE {
+        (shrunk(height), shrunk(width))
+    } else {
+        (height, width)
+    };
+    let resize = Resize { antialias: true };
+    let preprocessor = Preprocessor::new(Preprocessing {
+        resize,
+        ..Preprocessing::raw(height, width, Channels::Rgb)
+    })?;
+    let mut values = vec![0.0; preprocessor.len()];
+    preprocessor.raw(image.as_raw(), &mut values)?;
+    Ok(tile(&values, preprocessor.shape(), caption.into()))
+}
+
+/// Planes of values of 0 to 255, one or three, as a picture.
+fn tile(values: &[f32], [channels, height, width]: [usize; 3], caption: String) -> Tile {
+    let area = height * width;
+    let byte = |pixel: usize, channel: usize| {
+        values[channel.min(channels - 1) * area + pixel].round() as u8
+    };
+    let pixels = (0..area)
+        .flat_map(|pixel| [0, 1, 2].map(|channel| byte(pixel, channel)))
+        .collect();
+    Tile {
+        pixels,
+        width: width as u32,
+        height: height as u32,
+        caption,
+    }
 }

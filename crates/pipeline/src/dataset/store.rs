@@ -1,0 +1,83 @@
+//! Datasets that were read, and images that were skipped.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kiln_data::Dataset;
+use kiln_model::DataSource;
+
+/// At most this many skipped images are described; the others are counted.
+const DESCRIBED: usize = 20;
+
+/// Images that were skipped because they could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Number of images.
+    pub count: u64,
+    /// What is wrong with the first twenty of them.
+    pub reasons: Vec<String>,
+}
+
+/// The subsets that a dataset comes in.
+#[derive(Debug, Clone)]
+pub struct Subsets {
+    /// Images to train on, or all images.
+    pub train: Arc<Dataset>,
+    /// Validation images, if the dataset has some.
+    pub validation: Option<Arc<Dataset>>,
+    /// Test images, if the dataset has some.
+    pub test: Option<Arc<Dataset>>,
+}
+
+/// Datasets of image files that were read, however often they are asked for, and the images that
+/// were skipped.
+#[derive(Debug, Default)]
+pub struct FileDatasets {
+    skip_unreadable: bool,
+    subsets: Mutex<BTreeMap<DataSource, Subsets>>,
+    skipped: Mutex<Skipped>,
+}
+
+impl FileDatasets {
+    /// Creates an empty store. An image that cannot be read is skipped if `skip_unreadable`, else it
+    /// is an error.
+    pub fn new(skip_unreadable: bool) -> Self {
+        Self {
+            skip_unreadable,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether images that cannot be read are skipped.
+    pub fn skips_unreadable(&self) -> bool {
+        self.skip_unreadable
+    }
+
+    /// Returns the images that were skipped so far.
+    pub fn skipped(&self) -> Skipped {
+        lock(&self.skipped).clone()
+    }
+
+    /// Counts images that were skipped, with what is wrong with the first of them.
+    pub(crate) fn skip(&self, count: u64, reasons: impl IntoIterator<Item = String>) {
+        let mut skipped = lock(&self.skipped);
+        skipped.count += count;
+        let room = DESCRIBED.saturating_sub(skipped.reasons.len());
+        skipped.reasons.extend(reasons.into_iter().take(room));
+    }
+
+    /// Returns a dataset that was read before.
+    pub(crate) fn get(&self, source: &DataSource) -> Option<Subsets> {
+        lock(&self.subsets).get(source).cloned()
+    }
+
+    /// Keeps a dataset.
+    pub(crate) fn insert(&self, source: DataSource, subsets: Subsets) {
+        lock(&self.subsets).insert(source, subsets);
+    }
+}
+
+/// A panic while reading leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,89 @@
+//! What a model's file says about itself, what is specified about it, and other forms of that: a
+//! copy with all of it in its metadata, the files of Hugging Face and of NVIDIA Triton.
+
+mod copy;
+mod error;
+mod huggingface;
+mod items;
+mod triton;
+
+use std::path::Path;
+
+use kiln_inference::{Contract, LoadError, LoadErrorKind};
+use kiln_onnx::ModelProto;
+
+use crate::engines::explain;
+use crate::error::Result;
+use crate::overrides::{OverridesRequest, Resolved};
+
+pub use copy::with_metadata;
+pub use error::DescribeError;
+pub use huggingface::huggingface;
+pub use items::Item;
+pub use triton::{TritonFiles, triton};
+
+/// A model's file, decoded, with what is specified about it.
+pub struct Described {
+    /// The file's content.
+    pub bytes: Vec<u8>,
+    /// The file, decoded.
+    pub proto: ModelProto,
+    /// Inputs, outputs, labels and preprocessing; an error where the model cannot classify images.
+    pub spec: Result<Contract>,
+    resolved: Resolved,
+}
+
+/// A file in another form, with what to know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What to know about it.
+    pub notes: Vec<ConversionNote>,
+}
+
+/// What to know about a file in another form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConversionNote {
+    /// The golden vectors are not in the copy: they were made with other preprocessing or labels.
+    GoldenVectorsDropped,
+    /// Nobody specifies what the output is: it is written as logits.
+    AssumedLogits,
+    /// Hugging Face's processors antialias when an image shrinks, this model does not: such images
+    /// differ slightly.
+    Antialiased,
+    /// The model takes channels last, Hugging Face's processors return them first: their output is
+    /// to be transposed.
+    ChannelsFirst,
+}
+
+impl Described {
+    /// Reads a model's file, and a sidecar if there is one.
+    pub fn read(path: &Path, request: &OverridesRequest) -> Result<Self> {
+        let resolved = Resolved::new(path, request)?;
+        let fail = |kind: LoadErrorKind| LoadError {
+            origin: format!("`{}`", path.display()),
+            kind,
+        };
+        let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
+        let proto = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
+        let spec = Contract::new(&proto, &resolved.all())
+            .map_err(|kind| explain(fail(kind), &resolved, || proto.metadata().ok()));
+        Ok(Self {
+            bytes,
+            proto,
+            spec,
+            resolved,
+        })
+    }
+
+    /// Lists what becomes of an image, and who specifies it; nothing where the model cannot
+    /// classify images.
+    pub fn items(&self) -> Vec<Item<'_>> {
+        self.spec
+            .as_ref()
+            .map(|spec| items::items(spec, &self.resolved))
+            .unwrap_or_default()
+    }
+}

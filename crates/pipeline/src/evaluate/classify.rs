@@ -1,0 +1,113 @@
+//! Any number of images through a model, with those that cannot be read set aside.
+
+use std::ops::ControlFlow;
+
+use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
+
+use super::skipped::SkippedImages;
+use crate::context::Context;
+use crate::error::Error;
+use crate::event::{Event, Task};
+use crate::inputs::{Input, Inputs, InputsError};
+
+/// Why a stream ended early.
+enum Stop<E> {
+    Cancelled,
+    Failed(E),
+}
+
+/// Classifies all inputs; `each` gets those that can be read, in order. Returns nothing if the work
+/// was cancelled.
+///
+/// What cannot be read is an error, but only when all else is done; with
+/// [`Context::skip_unreadable`] it is listed in the context.
+///
+/// ```no_run
+/// use kiln_pipeline::evaluate::classify;
+/// use kiln_pipeline::inputs::Inputs;
+/// # use kiln_pipeline::{CachedAssets, Context};
+///
+/// # let (assets, observer) = (CachedAssets::from_env()?, ());
+/// # let context = Context::new(&assets, &observer);
+/// let model = kiln_inference::Model::load("model.onnx").expect("a model");
+/// let paths = Inputs::from_paths("photos", &b"cat.png\ndog.png\n"[..]);
+/// classify(&model, paths, &Default::default(), &context, |input, classified| {
+///     println!("{}: {}", input.path().unwrap_or_default(), classified.prediction().label);
+///     Ok::<_, kiln_pipeline::Error>(())
+/// })?;
+/// # Ok::<(), kiln_pipeline::Error>(())
+/// ```
+pub fn classify<E: From<Error>>(
+    model: &Model,
+    inputs: Inputs,
+    options: &StreamOptions,
+    context: &Context<'_>,
+    mut each: impl FnMut(&Input, &Classified<'_>) -> Result<(), E>,
+) -> Result<Option<StreamSummary>, E> {
+    let (source, resumed) = (inputs.source.clone(), inputs.resumed());
+    let engine = model.receipt().engine.as_str();
+    let classes = model.labels().len();
+    let task = context.task(Task::Evaluate { engine }, inputs.count);
+    // The inputs themselves may fail, such as a list halfway: that error comes with the input and
+    // not from preparing it.
+    let prepare = |input: &Result<Input, Error>, out: &mut [f32]| match input {
+        Ok(input) => input.prepare(model.preprocessor(), out).map_err(Some),
+        Err(_) => Err(None),
+    };
+    let mut skipped = SkippedImages::default();
+    let mut lossy = 0;
+    let watch = context.cancel.watch();
+    let ended = model.stream(inputs, options, prepare, |input, result| {
+        if context.cancel.is_cancelled() {
+            return ControlFlow::Break(Stop::Cancelled);
+        }
+        task.advance(1);
+        let input = match input.and_then(|input| check_label(input, classes)) {
+            Ok(input) => input,
+            Err(error) => return ControlFlow::Break(Stop::Failed(error.into())),
+        };
+        lossy += u64::from(input.is_lossy());
+        match result {
+            Ok(classified) => match each(&input, &classified) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Stop::Failed(error)),
+            },
+            Err(reason) => {
+                if let Some(reason) = reason {
+                    skipped.push(reason);
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    });
+    drop(watch);
+    drop(task);
+    note_lossy(lossy, context);
+    let summary = match ended.map_err(Error::from)? {
+        ControlFlow::Break(Stop::Cancelled) => return Ok(None),
+        ControlFlow::Break(Stop::Failed(error)) => return Err(error),
+        ControlFlow::Continue(summary) => summary,
+    };
+    skipped.settle(&source, summary.images, resumed, context)?;
+    Ok(Some(summary))
+}
+
+/// Refuses a label that is no class of the model.
+pub fn check_label(input: Input, classes: usize) -> Result<Input, Error> {
+    match input.label {
+        Some(label) if label as usize >= classes => Err(InputsError::Label {
+            index: input.index,
+            label,
+            classes,
+        }
+        .into()),
+        _ => Ok(input),
+    }
+}
+
+/// Tells of paths that are not UTF-8, if there are any.
+pub fn note_lossy(paths: u64, context: &Context<'_>) {
+    if paths > 0 {
+        context.emit(&Event::LossyPaths { paths });
+    }
+}

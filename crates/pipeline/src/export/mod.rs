@@ -1,0 +1,252 @@
+//! Phase 3: a run's model with its best weights, written as ONNX.
+
+pub(crate) mod error;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kiln_exporter::{Exported, Options, export};
+use kiln_model::{Model, Recipe};
+use kiln_onnx::Golden;
+use kiln_run::{Environment, RunDir, RunFile, Weights};
+use kiln_util::write_atomically;
+
+use crate::context::Context;
+use crate::dataset;
+use crate::error::Result;
+use crate::event::Event;
+use crate::golden;
+use crate::provenance::{DATA, FEATURES, FROZEN};
+pub use error::ExportRunError;
+
+/// Which form of a run's model is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExportForm {
+    /// As the recipe says.
+    #[default]
+    Model,
+    /// With a softmax at the end.
+    Softmax,
+    /// With the preprocessing in the graph: uint8 pixels in NHWC in, probabilities out.
+    Uint8Input,
+    /// Only the layers after the frozen prefix.
+    HeadOnly,
+}
+
+/// How to export a run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ExportRequest {
+    /// The form.
+    pub form: ExportForm,
+    /// Whether golden vectors are written if the recipe asks for them.
+    pub golden: bool,
+    /// The file to write; one in the run directory if `None`.
+    pub output: Option<PathBuf>,
+}
+
+impl Default for ExportRequest {
+    fn default() -> Self {
+        Self {
+            form: ExportForm::Model,
+            golden: true,
+            output: None,
+        }
+    }
+}
+
+impl ExportRequest {
+    /// Returns the file of the run that is written if no other is named. What was verified and
+    /// evaluated is the run's own model: a variant of it gets another name.
+    pub fn default_file(&self, recipe: &Recipe) -> RunFile {
+        match self.form {
+            ExportForm::HeadOnly => RunFile::HeadModel,
+            ExportForm::Uint8Input => RunFile::Uint8Model,
+            ExportForm::Softmax => RunFile::SoftmaxModel,
+            ExportForm::Model if recipe.export.golden && !self.golden => RunFile::PlainModel,
+            ExportForm::Model => RunFile::Model,
+        }
+    }
+}
+
+/// Exports a run's best weights and returns the file.
+///
+/// Golden vectors are made if the dataset is at hand; nothing is fetched for them.
+pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) -> Result<PathBuf> {
+    let mut recipe = run.recipe(kiln_trainer::bases())?;
+    let path = match &request.output {
+        Some(path) => path.clone(),
+        None => run.file(request.default_file(&recipe)),
+    };
+    recipe.export.softmax |= matches!(
+        request.form,
+        ExportForm::Softmax | ExportForm::Uint8Input
+    );
+    recipe.export.golden &= request.golden;
+    let mut trained = TrainedModel::open(run, recipe)?;
+    match request.form {
+        ExportForm::HeadOnly => trained.keep_head_only()?,
+        ExportForm::Uint8Input => trained.take_pixels(),
+        ExportForm::Model | ExportForm::Softmax => {}
+    }
+    let replaces_golden = request.output.is_none() && has_golden(&path);
+    // The input of a head is no image.
+    if trained.recipe.export.golden && request.form != ExportForm::HeadOnly {
+        match dataset::missing(&trained.recipe.data.dataset, context) {
+            None => {
+                let images = dataset::test_images(&trained.recipe, context)?;
+                let name = dataset::test_name(&trained.recipe);
+                trained.golden = Some(golden::vectors(&trained, &images, &name)?);
+            }
+            Some(missing) if replaces_golden => {
+                return Err(ExportRunError::GoldenLost { path, missing }.into());
+            }
+            Some(missing) => context.emit(&Event::WithoutGolden { missing: &missing }),
+        }
+    } else if replaces_golden {
+        return Err(ExportRunError::GoldenReplaced { path }.into());
+    }
+    trained.write(&path, context)?;
+    Ok(path)
+}
+
+/// Returns whether a file is a model with golden vectors.
+fn has_golden(path: &Path) -> bool {
+    let metadata = kiln_onnx::load(path).ok().and_then(|m| m.metadata().ok());
+    metadata.is_some_and(|metadata| metadata.golden.is_some())
+}
+
+/// A run's model with its best weights and the names of its classes.
+pub struct TrainedModel {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The model.
+    pub model: Model,
+    /// The weights.
+    pub weights: Weights,
+    /// Names of the classes.
+    pub labels: Vec<String>,
+    /// Whether the graph takes pixels.
+    pub uint8_input: bool,
+    /// Golden vectors to write into the file.
+    pub golden: Option<Golden>,
+    /// The first layer that is exported.
+    first_layer: usize,
+    provenance: BTreeMap<String, String>,
+}
+
+impl TrainedModel {
+    /// Reads the best weights of a run, with its recipe, labels and provenance.
+    pub fn open(run: &RunDir, recipe: Recipe) -> Result<Self> {
+        let model = recipe.model()?;
+        if !run.file(RunFile::Weights).is_file() {
+            let run = run.path().to_path_buf();
+            return Err(ExportRunError::NoWeights { run }.into());
+        }
+        let monitor = recipe.training.monitor;
+        let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
+        trained.labels = run.labels()?;
+        if let Some(Environment {
+            platform,
+            device,
+            data,
+            ..
+        }) = run.read_json(RunFile::Environment)?
+        {
+            trained
+                .provenance
+                .extend([("platform".into(), platform), ("device".into(), device)]);
+            trained.provenance.extend(
+                data.into_iter()
+                    .map(|(file, checksum)| (format!("{DATA}{file}"), checksum)),
+            );
+        }
+        for (tensor, checksum) in run.frozen()? {
+            trained
+                .provenance
+                .insert(format!("{FROZEN}{tensor}"), checksum);
+        }
+        if let Some(best) = run.history(monitor)?.best() {
+            trained
+                .provenance
+                .insert("epoch".into(), best.epoch.to_string());
+            trained
+                .provenance
+                .insert("val_accuracy".into(), format!("{:.4}", best.val_accuracy));
+        }
+        Ok(trained)
+    }
+
+    /// Bundles a recipe, its model and weights. Classes are called by their numbers.
+    pub fn new(recipe: Recipe, model: Model, weights: Weights) -> Self {
+        let labels = (0..model.classes())
+            .map(|class| class.to_string())
+            .collect();
+        let provenance = BTreeMap::from([
+            ("kiln".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("recipe".to_string(), recipe.name.clone()),
+            (
+                "dataset".to_string(),
+                recipe.data.dataset.as_str().to_string(),
+            ),
+            ("seed".to_string(), recipe.training.seed.to_string()),
+        ]);
+        Self {
+            recipe,
+            model,
+            weights,
+            labels,
+            uint8_input: false,
+            golden: None,
+            first_layer: 0,
+            provenance,
+        }
+    }
+
+    /// Leaves out the frozen prefix, and notes in the provenance where the rest begins.
+    pub fn keep_head_only(&mut self) -> Result<()> {
+        self.first_layer = self.recipe.fixed_prefix()?;
+        let Some(last) = self.first_layer.checked_sub(1) else {
+            let recipe = self.recipe.name.clone();
+            return Err(ExportRunError::NoFrozenPrefix { recipe }.into());
+        };
+        self.provenance.retain(|key, _| !key.starts_with(FROZEN));
+        self.provenance
+            .insert(FEATURES.into(), self.model.layers()[last].name.clone());
+        Ok(())
+    }
+
+    /// Puts the preprocessing into the graph, and notes it in the provenance.
+    pub fn take_pixels(&mut self) {
+        self.uint8_input = true;
+        let record = serde_json::to_string(self.model.preprocessing());
+        self.provenance.insert(
+            "preprocessing_in_graph".into(),
+            record.expect("a record of plain values is JSON"),
+        );
+    }
+
+    /// Converts the model to ONNX.
+    pub fn export(&self) -> Result<Exported> {
+        let options = Options {
+            labels: self.labels.clone(),
+            provenance: self.provenance.clone(),
+            softmax: self.recipe.export.softmax,
+            first_layer: self.first_layer,
+            uint8_input: self.uint8_input,
+            golden: self.golden.clone(),
+        };
+        Ok(export(&self.model, &self.weights, &options)?)
+    }
+
+    /// Writes the model as an ONNX file, whole or not at all.
+    pub fn write(&self, path: &Path, context: &Context<'_>) -> Result<()> {
+        let file = kiln_onnx::encode(&self.export()?.proto);
+        write_atomically(path, &file)?;
+        context.emit(&Event::Exported {
+            path,
+            bytes: file.len() as u64,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! What to do about an error, as a value: the program says it in the words of its own interface.
+
+use std::path::PathBuf;
+
+/// What to do about an error.
+///
+/// Values name no options and no commands: the command line prints them as `help: …`, a server may
+/// answer with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Check that the path is right and can be read.
+    CheckPath,
+    /// Check the content of the file.
+    CheckFile,
+    /// Check the glob pattern.
+    CheckPattern,
+    /// Check the names of the classes, or use another dataset.
+    CheckClasses,
+    /// Rename the file or folder, so that its path is UTF-8.
+    Rename,
+    /// Write to another file.
+    OtherFile,
+    /// Make room on the disk; then resume where that is possible, or start over.
+    MakeRoom {
+        /// Whether what was written can be resumed.
+        resumable: bool,
+    },
+
+    /// Specify a key of the model overrides, in the request or in the sidecar.
+    Specify {
+        /// `preprocess`, `size` or `labels`.
+        key: &'static str,
+        /// Where a sidecar is looked for.
+        sidecar: PathBuf,
+    },
+    /// Specify what the output is: probabilities to use the scores as they are, logits to apply a
+    /// softmax.
+    SpecifyOutput {
+        /// Where a sidecar is looked for.
+        sidecar: PathBuf,
+    },
+    /// Give each class a name of its own by specifying the labels.
+    UniqueLabels,
+    /// Use the engine that can compute on a GPU.
+    EngineForCuda,
+    /// Load the whole model rather than its head.
+    WholeModel,
+    /// Export the model of a run first.
+    ExportFirst {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Export the model with golden vectors.
+    ExportWithGolden,
+
+    /// Use what `--data` of an evaluation may be: a dataset's name, a folder of class folders, a
+    /// list in CSV.
+    UseDataset,
+    /// Name a subset, since the folder has several and none for testing.
+    UseSubset {
+        /// One of them.
+        example: PathBuf,
+    },
+    /// Evaluate on the dataset that the model was trained for.
+    MatchDataset,
+    /// Name images, or a list of them.
+    GiveImages,
+    /// Name the files, in place of a pattern.
+    GiveFiles,
+    /// Add a column `label` to the list.
+    AddLabels,
+    /// Add the file of labels, or rename the files.
+    AddLabelFile,
+    /// Repair or remove the images that cannot be read, or skip them.
+    SkipUnreadable,
+
+    /// End the file's name in one of these.
+    EndIn {
+        /// `.csv`, `.jsonl`.
+        endings: &'static [&'static str],
+    },
+    /// Write to another file, or start over in place of resuming.
+    StartOver,
+    /// Remove the line and all below it, or start over in place of resuming.
+    RemoveLine,
+    /// Resume with the same images in the same order.
+    SameImages,
+    /// Repair the images and start over, or skip them.
+    RepairAndStartOver,
+
+    /// Use smaller batches.
+    SmallerBatches,
+    /// Compare models with the same classes in the same order.
+    SameClasses,
+    /// Move the file away, or write to another folder.
+    OtherFolder,
+    /// Leave out this format, which cannot express the model.
+    LeaveOutFormat {
+        /// `Hugging Face`.
+        format: &'static str,
+        /// What else would do.
+        or: Option<&'static str>,
+    },
+
+    /// Leave out a key of the recipe, or do something else.
+    LeaveOutKey {
+        /// `data.test_split`.
+        key: &'static str,
+        /// What else would do.
+        or: &'static str,
+    },
+    /// Raise the limit, change the split, or add images.
+    AddImages,
+    /// Add images of the class, or remove the class.
+    AddImagesOrRemoveClass,
+    /// Report the error: it is a bug.
+    ReportBug,
+    /// See the recipes that come with kiln.
+    RecipesInModels,
+    /// Train the recipe again.
+    TrainAgain,
+    /// Resume the training of a run.
+    ResumeTraining {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Export the whole model, since no layer is frozen.
+    WholeExport,
+}

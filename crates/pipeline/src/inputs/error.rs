@@ -1,0 +1,230 @@
+//! What can be wrong with images to classify.
+
+use std::io;
+use std::path::PathBuf;
+
+use kiln_preprocess::ENDINGS;
+
+use crate::hint::Hint;
+
+/// Most classes that a message lists.
+const LISTED: usize = 20;
+
+/// Images that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputsError {
+    /// A folder of subsets without test images.
+    #[error("`{}` has no folder `test` beside `train`", path.display())]
+    NoTest {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something that went away between two looks at it.
+    #[error("`{data}` went away while it was opened")]
+    Vanished {
+        /// What was named.
+        data: String,
+    },
+    /// A file that is no list.
+    #[error("`{}` is {found}: expected a CSV file with the columns path and label, a folder, or a dataset", path.display())]
+    NotAList {
+        /// The file.
+        path: PathBuf,
+        /// What it seems to be.
+        found: &'static str,
+    },
+    /// A class that the model does not have.
+    #[error("{source_name} has the class `{class}`: expected one of the model's, {}", listed(known))]
+    UnknownClass {
+        /// What the images come from.
+        source_name: String,
+        /// The class.
+        class: String,
+        /// The model's classes.
+        known: Vec<String>,
+    },
+    /// A class whose name two classes of the model have.
+    #[error("{source_name} has the class `{class}`, which classes {first} and {last} of the model are both called")]
+    RepeatedClass {
+        /// What the images come from.
+        source_name: String,
+        /// The class.
+        class: String,
+        /// One of the model's classes.
+        first: u32,
+        /// Another one.
+        last: u32,
+    },
+    /// A dataset whose classes are not those of the model.
+    #[error("expected the classes of the model, {}, found those of {dataset}, {}", listed(expected), listed(found))]
+    Classes {
+        /// The dataset's name.
+        dataset: String,
+        /// The model's classes.
+        expected: Vec<String>,
+        /// The dataset's.
+        found: Vec<String>,
+    },
+    /// An image without a label, where one is needed.
+    #[error("image {index} has no label")]
+    Unlabeled {
+        /// Its place among all images.
+        index: u64,
+    },
+    /// A label that is no class of the model.
+    #[error("image {index} has the label {label}: expected a class from 0 to {}", classes.saturating_sub(1))]
+    Label {
+        /// Its place among all images.
+        index: u64,
+        /// The label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Standard input, twice.
+    #[error("`-` was given twice: standard input can be read once")]
+    StdinTwice,
+    /// No images were named.
+    #[error("there is nothing to classify")]
+    Nothing,
+    /// A folder without images.
+    #[error("there is no image in {}: expected files ending in {}", path.display(), ENDINGS.join(", "))]
+    NoImage {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// An IDX file of something else.
+    #[error("expected images with the axes n, height and width in `{}`, found {}", path.display(), axes(found))]
+    NotImages {
+        /// The file.
+        path: PathBuf,
+        /// Its axes.
+        found: Vec<u32>,
+    },
+    /// An IDX file of images without that of their labels.
+    #[error(
+        "`{}` has no file of labels beside it: expected `{expected}`, as `t10k-labels-idx1-ubyte` beside \
+         `t10k-images-idx3-ubyte`",
+        images.display()
+    )]
+    NoLabelFile {
+        /// The file of images.
+        images: PathBuf,
+        /// The name of the file of labels.
+        expected: String,
+    },
+    /// A list without labels, where they are needed.
+    #[error("{list} has no column `label`")]
+    NoLabels {
+        /// What messages call the list.
+        list: String,
+    },
+    /// A list of paths that cannot be read.
+    #[error("cannot read the list {list}: {source}")]
+    ReadList {
+        /// What messages call the list.
+        list: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A path of a list that is no text.
+    #[error("the list {list} has a path that is not UTF-8")]
+    ListedPath {
+        /// What messages call the list.
+        list: String,
+    },
+    /// A pattern that is no text.
+    #[error("`{}` is not UTF-8", path.display())]
+    PatternPath {
+        /// The pattern.
+        path: PathBuf,
+    },
+    /// A pattern that cannot be understood.
+    #[error("`{pattern}` is not a valid pattern: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pattern that nothing matches.
+    #[error("no file matches `{pattern}`")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A folder that a pattern leads into cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    ReadMatch {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl InputsError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::NoTest { path } => Hint::UseSubset {
+                example: path.join("train"),
+            },
+            Self::NotAList { .. } => Hint::UseDataset,
+            Self::UnknownClass { .. } => Hint::CheckClasses,
+            Self::RepeatedClass { .. } => Hint::UniqueLabels,
+            Self::Classes { .. } => Hint::MatchDataset,
+            Self::Nothing => Hint::GiveImages,
+            Self::NotImages { .. } => Hint::CheckFile,
+            Self::NoLabelFile { .. } => Hint::AddLabelFile,
+            Self::NoLabels { .. } => Hint::AddLabels,
+            Self::ReadList { .. } => Hint::CheckPath,
+            Self::ListedPath { .. } => Hint::Rename,
+            Self::PatternPath { .. } => Hint::GiveFiles,
+            Self::NoMatch { .. } => Hint::CheckPattern,
+            Self::Vanished { .. }
+            | Self::Unlabeled { .. }
+            | Self::Label { .. }
+            | Self::StdinTwice
+            | Self::NoImage { .. }
+            | Self::Pattern { .. }
+            | Self::ReadMatch { .. } => return None,
+        })
+    }
+}
+
+/// The first classes, `0, 1, 2, …`.
+fn listed(classes: &[String]) -> String {
+    let more = if classes.len() > LISTED { ", …" } else { "" };
+    let first = &classes[..classes.len().min(LISTED)];
+    format!("{}{more}", first.join(", "))
+}
+
+/// `28 x 28`; `none` where there are none.
+fn axes(found: &[u32]) -> String {
+    let axes: Vec<String> = found.iter().map(ToString::to_string).collect();
+    if axes.is_empty() {
+        "none".to_owned()
+    } else {
+        axes.join(" x ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_listed_as_people_write_them() {
+        let classes = |count: u32| (0..count).map(|class| class.to_string()).collect();
+        let error = InputsError::Classes {
+            dataset: "mnist:test".into(),
+            expected: classes(3),
+            found: classes(21),
+        };
+        let text = error.to_string();
+        assert!(text.starts_with("expected the classes of the model, 0, 1, 2, found those of mnist:test, 0, 1"), "{text}");
+        assert!(text.ends_with("19, …") && !text.contains('['), "{text}");
+    }
+}

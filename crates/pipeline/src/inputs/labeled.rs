@@ -1,0 +1,164 @@
+//! Images with labels.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use kiln_data::{FilesError, Folder, ListReader, Listed, Listing, View, folder, is_idx};
+
+use super::kind::check_list;
+use super::labels::Labels;
+use super::pattern::{self, is_pattern};
+use super::{Found, Image, Inputs, InputsError, Source, Stdin, idx};
+use crate::context::Context;
+use crate::dataset::{self, DatasetRef};
+use crate::error::Result;
+use crate::event::Event;
+
+/// Opens images with labels, of which these are the model's classes: a dataset by its name, a
+/// folder of class folders (of one with subsets its test images), a glob pattern of images in class
+/// folders, a CSV list or one on standard input (`-`), or an IDX file of images with that of its
+/// labels beside it.
+pub fn labeled(data: &str, classes: &[String], context: &Context<'_>) -> Result<Inputs> {
+    let path = Path::new(data);
+    if data == "-" {
+        let stdin = Stdin::new(context.cancel.clone());
+        return Inputs::from_list("standard input", stdin, Path::new(""), classes);
+    }
+    if path.is_dir() {
+        return class_folders(path, classes, context);
+    }
+    if is_idx(path) {
+        return idx::labeled(path, classes);
+    }
+    if path.is_file() {
+        check_list(path)?;
+        let root = path.parent().unwrap_or(Path::new(""));
+        return list(ListReader::open(path)?, Source::at(path), root, classes);
+    }
+    if is_pattern(path.as_os_str()) {
+        let labels = Labels::new(classes);
+        let images = pattern::files(data)?.map(move |path| {
+            let path = path?;
+            let class = path
+                .parent()
+                .and_then(Path::file_name)
+                .and_then(OsStr::to_str)
+                .unwrap_or_default();
+            let label = labels.number(class, &format!("`{}`", path.display()))?;
+            Ok((Image::at(path), Some(label)))
+        });
+        return Ok(Inputs {
+            has_labels: true,
+            ..Inputs::new(Source::file(path), None, images)
+        });
+    }
+    let DatasetRef::Named(name, subset) = DatasetRef::parse(data)? else {
+        return Err(InputsError::Vanished { data: data.into() }.into());
+    };
+    let dataset = dataset::load(name, subset, context)?;
+    if dataset.classes() != classes {
+        return Err(InputsError::Classes {
+            dataset: dataset.name().into(),
+            expected: classes.to_vec(),
+            found: dataset.classes().to_vec(),
+        }
+        .into());
+    }
+    Ok(Inputs::of_view(&View::all(dataset)))
+}
+
+impl Inputs {
+    /// Reads a CSV list with the columns `path` and `label` from any reader: the images lie below
+    /// `root`, and `name` is what messages call the list.
+    pub fn from_list(
+        name: &str,
+        reader: impl Read + Send + 'static,
+        root: &Path,
+        classes: &[String],
+    ) -> Result<Self> {
+        let reader = ListReader::new(Path::new(name), reader)?;
+        list(reader, Source::named(name), root, classes)
+    }
+}
+
+fn class_folders(path: &Path, classes: &[String], context: &Context<'_>) -> Result<Inputs> {
+    let listing = match folder(path)? {
+        Folder::Whole(all) => all,
+        Folder::Divided {
+            test: Some(test), ..
+        } => test,
+        Folder::Divided { test: None, .. } => {
+            return Err(InputsError::NoTest { path: path.into() }.into());
+        }
+    };
+    let files = dataset::other_files(&listing);
+    if !files.is_empty() {
+        context.emit(&Event::OtherFiles {
+            folder: path,
+            files: &files,
+        });
+    }
+    Ok(listed(listing.with_classes(classes)?))
+}
+
+fn list(
+    list: ListReader<impl Read + Send + 'static>,
+    source: Source,
+    root: &Path,
+    classes: &[String],
+) -> Result<Inputs> {
+    let name = source.to_string();
+    if !list.has_labels() {
+        return Err(InputsError::NoLabels { list: name }.into());
+    }
+    let (root, labels): (Arc<Path>, _) = (root.into(), Labels::new(classes));
+    let image = move |entry: Result<Listed, FilesError>| -> Found {
+        let Listed { path, label, .. } = entry?;
+        let label = labels.number(&label.unwrap_or_default(), &name)?;
+        let root = Arc::clone(&root);
+        Ok((Image::File { root, path }, Some(label)))
+    };
+    Ok(Inputs {
+        has_labels: true,
+        ..Inputs::new(source, None, list.map(image))
+    })
+}
+
+fn listed(listing: Listing) -> Inputs {
+    let source = Source::at(listing.root());
+    let count = Some(listing.len() as u64);
+    let root: Arc<Path> = listing.root().into();
+    let images = listing.into_files().map(move |(path, label)| {
+        let root = Arc::clone(&root);
+        Ok((Image::File { root, path }, Some(label)))
+    });
+    Inputs {
+        has_labels: true,
+        ..Inputs::new(source, count, images)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_from_any_reader_has_labels_of_the_model() {
+        let classes = ["cat", "dog"].map(String::from);
+        let read = |text: &'static str| {
+            Inputs::from_list("my list", text.as_bytes(), Path::new("/images"), &classes)
+        };
+        let inputs: Vec<_> = read("path,label\na.png,dog\nb.png,emu\n").unwrap().collect();
+        let first = inputs[0].as_ref().unwrap();
+        assert_eq!((first.label, first.path().as_deref()), (Some(1), Some("a.png")));
+        let message = inputs[1].as_ref().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "`my list` has the class `emu`: expected one of the model's, cat, dog"
+        );
+        let message = read("path\na.png\n").err().unwrap().to_string();
+        assert_eq!(message, "`my list` has no column `label`");
+    }
+}

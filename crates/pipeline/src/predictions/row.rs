@@ -1,0 +1,131 @@
+//! The line of an image.
+
+use std::borrow::Cow;
+
+use kiln_inference::{Classified, Model, OutputKind};
+use kiln_metrics::argmax;
+use serde::{Deserialize, Serialize};
+
+use super::Columns;
+use crate::inputs::Input;
+
+/// The line of an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row<'a> {
+    /// Place of the image among all images of the source, from 0.
+    pub index: u64,
+    /// The path of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Cow<'a, str>>,
+    /// Its class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Cow<'a, str>>,
+    /// The predicted class.
+    pub predicted: Cow<'a, str>,
+    /// The probability of the predicted class, 0 to 1.
+    pub probability: f32,
+    /// The probability of each class.
+    pub probabilities: Cow<'a, [f32]>,
+    /// The score of each class where the model outputs logits; empty where it outputs
+    /// probabilities. What is measured from these again is what was measured from them at first, to
+    /// the last bit.
+    #[serde(default, skip_serializing_if = "<[f32]>::is_empty")]
+    pub logits: Cow<'a, [f32]>,
+}
+
+impl<'a> Row<'a> {
+    /// Makes the line of an image.
+    pub fn new(input: &'a Input, classified: &Classified<'a>, model: &'a Model) -> Self {
+        let classes = model.labels();
+        let logits = if model.output_kind() == OutputKind::Logits {
+            classified.scores
+        } else {
+            &[]
+        };
+        // By score, as the metrics are: rounding can make two probabilities equal.
+        let predicted = argmax(classified.scores).expect("the model gives finite scores");
+        let label = input.label.and_then(|label| classes.get(label as usize));
+        Self {
+            index: input.index,
+            path: input.path(),
+            label: label.map(|label| label.as_str().into()),
+            predicted: classes[predicted].as_str().into(),
+            probability: classified.probabilities[predicted],
+            probabilities: classified.probabilities.into(),
+            logits: logits.into(),
+        }
+    }
+
+    /// Returns whether it has what these columns say, and nothing else.
+    pub fn fits(&self, columns: &Columns) -> bool {
+        let classes = columns.classes.len();
+        let logits = if columns.logits { classes } else { 0 };
+        let present = (self.path.is_some(), self.label.is_some());
+        present == (columns.path, columns.label)
+            && [self.probabilities.len(), self.logits.len()] == [classes, logits]
+    }
+
+    /// Reads a line of a CSV file with these columns; nothing if it is not one.
+    pub(super) fn from_csv(record: &'a csv::StringRecord, columns: &Columns) -> Option<Self> {
+        let mut fields = record.iter();
+        let index = fields.next()?.parse().ok()?;
+        let mut text = |present: bool| {
+            if present {
+                fields.next().map(|text| Some(Cow::Borrowed(text)))
+            } else {
+                Some(None)
+            }
+        };
+        let path = text(columns.path)?;
+        let label = text(columns.label)?;
+        let predicted = text(true)??;
+        let probability = fields.next()?.parse().ok()?;
+        let mut probabilities = fields
+            .map(|field| field.parse().ok())
+            .collect::<Option<Vec<f32>>>()?;
+        let classes = columns.classes.len();
+        let logits = probabilities.split_off(classes.min(probabilities.len()));
+        let row = Row {
+            index,
+            path,
+            label,
+            predicted,
+            probability,
+            probabilities: probabilities.into(),
+            logits: logits.into(),
+        };
+        row.fits(columns).then_some(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_need_every_column() {
+        let columns = Columns {
+            path: false,
+            label: true,
+            classes: vec!["a".into(), "b".into()],
+            logits: true,
+        };
+        let row = |fields: &[&str]| {
+            Row::from_csv(&csv::StringRecord::from(fields.to_vec()), &columns).map(|row| row.index)
+        };
+        assert_eq!(
+            row(&["3", "a", "b", "0.75", "0.25", "0.75", "0", "1"]),
+            Some(3)
+        );
+        let without = &["3", "a", "b", "0.75", "0.25", "0.75"];
+        for bad in [
+            &without[..5],
+            without,
+            &["x", "a", "b", "0.75", "0.25", "0.75", "0", "1"],
+            &["3"],
+            &[],
+        ] {
+            assert_eq!(row(bad), None, "{bad:?}");
+        }
+    }
+}

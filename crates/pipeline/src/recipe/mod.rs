@@ -1,0 +1,49 @@
+//! Recipes from files.
+
+pub(crate) mod error;
+
+use std::path::Path;
+
+use kiln_model::{Recipe, Sweep};
+
+use crate::error::Result;
+pub use error::RecipeFileError;
+
+/// Reads a recipe and applies overrides such as `training.epochs=3`.
+pub fn read(path: &Path, overrides: &[String]) -> Result<Recipe> {
+    let RecipeText { name, path, text } = RecipeText::read(path)?;
+    let bases = kiln_trainer::bases();
+    Ok(Recipe::parse_with(&text, &path, &name, overrides, bases)?)
+}
+
+/// Reads a recipe with a `[sweep]` and applies overrides.
+pub fn read_sweep(path: &Path, overrides: &[String]) -> Result<Sweep> {
+    let RecipeText { name, path, text } = RecipeText::read(path)?;
+    let bases = kiln_trainer::bases();
+    Ok(Sweep::parse_with(&text, &path, &name, overrides, bases)?)
+}
+
+struct RecipeText {
+    /// The file's name without its ending.
+    name: String,
+    /// The path, for messages.
+    path: String,
+    text: String,
+}
+
+impl RecipeText {
+    fn read(path: &Path) -> Result<Self, RecipeFileError> {
+        let bytes = std::fs::read(path).map_err(|source| RecipeFileError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| RecipeFileError::NotText { path: path.into() })?;
+        let stem = path.file_stem();
+        Ok(Self {
+            name: stem.map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy().into()),
+            path: path.display().to_string(),
+            text,
+        })
+    }
+}
