@@ -1,13 +1,15 @@
-//! A base as an ONNX graph, which is what burn-onnx takes.
+//! A base as an ONNX graph, the input of burn-onnx.
 
-use kiln_model::{Activation, Base, Conv2d, LayerKind, Padding};
-use kiln_onnx::{BuildError, Dim, GraphBuilder, ModelProto};
+use std::error::Error;
+
+use kiln_model::{Activation, Base, Conv2d, LayerKind, MaxPool, Padding, ParamRole};
+use kiln_onnx::{Dim, GraphBuilder, ModelProto};
 
 /// The graph of a base: NCHW images of any size to features.
 ///
 /// The weights are zeros, as initializers: burn-onnx makes modules only of nodes whose weights are
 /// in the graph.
-pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
+pub fn graph(base: &Base) -> Result<ModelProto, Box<dyn Error>> {
     let symbol = |name: &str| Dim::Symbol(name.to_owned());
     let mut graph = GraphBuilder::new(&base.name);
     graph.input(
@@ -37,8 +39,13 @@ pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
                 channels = layer.filters;
             }
             LayerKind::BatchNorm(norm) => {
-                let parameters = ["weight", "bias", "running_mean", "running_var"]
-                    .map(|part| format!("{name}.{part}"));
+                let parameters = [
+                    ParamRole::Weight,
+                    ParamRole::Bias,
+                    ParamRole::RunningMean,
+                    ParamRole::RunningVar,
+                ]
+                .map(|role| role.of(name));
                 for parameter in &parameters {
                     graph.initializer(parameter, &[channels], vec![0.0_f32; channels]);
                 }
@@ -51,15 +58,28 @@ pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
                 );
                 node.float("epsilon", norm.epsilon as f32);
             }
-            LayerKind::MaxPool(pool) => {
+            LayerKind::MaxPool(MaxPool(pool)) => {
                 let node = &mut graph.node("MaxPool", name, &[&value], &output);
                 node.ints("kernel_shape", signed(pool.pool_size))
                     .ints("strides", signed(pool.strides));
             }
-            LayerKind::Relu {} => {
+            LayerKind::Relu(_) => {
                 graph.node("Relu", name, &[&value], &output);
             }
-            other => unreachable!("`kiln_import` makes no {} of a graph", other.type_name()),
+            LayerKind::AvgPool(_)
+            | LayerKind::GlobalMaxPool(_)
+            | LayerKind::GlobalAvgPool(_)
+            | LayerKind::ChannelMax(_)
+            | LayerKind::Dropout(_)
+            | LayerKind::Flatten(_)
+            | LayerKind::Dense(_)
+            | LayerKind::Reshape(_)
+            | LayerKind::Resize(_)
+            | LayerKind::Activation(_)
+            | LayerKind::Softmax(_) => {
+                let kind = layer.kind.type_name();
+                return Err(format!("layer `{name}`: a backbone cannot have a `{kind}`").into());
+            }
         }
         value = output;
     }
@@ -72,7 +92,7 @@ pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
             symbol("columns"),
         ],
     );
-    graph.finish()
+    Ok(graph.finish()?)
 }
 
 fn conv(
@@ -90,7 +110,8 @@ fn conv(
         use_bias,
         ..
     } = *layer;
-    let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+    let weight = ParamRole::Weight.of(name);
+    let bias = ParamRole::Bias.of(name);
     graph.initializer(
         &weight,
         &[filters, channels, rows, columns],

@@ -6,36 +6,36 @@
 
 #![forbid(unsafe_code)]
 
-mod augmentation;
 mod backbone;
 mod declaration;
 mod document;
 mod freeze;
 mod interface;
 mod labels;
-mod layer;
+mod layers;
 mod model;
 mod preprocessing;
 mod recipe;
 mod shape;
 
-pub use augmentation::{Augmentation, FillMode};
 pub use backbone::{Backbone, Base};
 pub use declaration::{Declaration, DeclarationError, parse_number, parse_numbers, parse_size};
-pub use document::RecipeError;
+pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
 pub use interface::{Layout, OutputKind};
 pub use kiln_util::ParseEnumError;
 pub use labels::repeated_label;
-pub use layer::{
-    Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool,
-    Resize2d,
+pub use layers::{
+    Activation, ActivationLayer, AvgPool, BatchNorm, ChannelMax, Conv2d, Dense, Dropout, Flatten,
+    GlobalAvgPool, GlobalMaxPool, Init, Interpolation, LayerKind, LayerSpec, MaxPool, Padding,
+    Pads, ParamDef, ParamRole, Pool, Relu, Reshape, Resize2d, Softmax,
 };
-pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
+pub use model::{Counts, Layer, Model, ModelError, Param, layer_names};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Betas, ClassWeight, Combination, Data, DataSource, DatasetName, EarlyStopping, Export, Input,
-    Monitor, Optimizer, OptimizerKind, Phase, Recipe, Reference, Schedule, ScheduleKind, Setting,
-    Sweep, Training, Validation, ValidationSubset,
+    AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
+    EarlyStopping, Export, FillMode, Input, Monitor, Optimizer, OptimizerKind, Phase, Recipe,
+    RecipeFields, Reference, Schedule, ScheduleKind, Setting, Sweep, Training, Validation,
+    ValidationSubset,
 };
-pub use shape::Shape;
+pub use shape::{Shape, ShapeError};

@@ -5,13 +5,16 @@
 //! | numbers for people, untrusted text made safe to print | `text` |
 //! | files written whole or not at all, locks on folders | `files` |
 //! | enums that are words on the command line and in files | [`str_enum!`] |
+//! | the valid word that was meant by a misspelled one | [`closest`] |
 
 #![forbid(unsafe_code)]
 
+mod closest;
 mod files;
 mod str_enum;
 mod text;
 
+pub use closest::{closest, equivalent};
 pub use files::{FileError, Lock, check_writable, write_atomically};
 pub use str_enum::ParseEnumError;
 pub use text::{Hex, Thousands, counted, duration, percent, printable, shown, thousands};

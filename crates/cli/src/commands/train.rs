@@ -162,7 +162,7 @@ pub fn resume(
 fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     let sets = dataset::sets(recipe, context)?;
     match recipe.class_mismatch(
-        recipe.model()?.classes(),
+        recipe.model().classes(),
         sets.train.dataset().classes().len(),
     ) {
         Some(problem) => anyhow::bail!("{problem}"),
@@ -232,7 +232,7 @@ fn announce(
         | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
         Validation::Subset(ValidationSubset::Test) => "test images ",
     };
-    let counts = recipe.model()?.counts();
+    let counts = recipe.model().counts();
     let parameters = if counts.trainable == counts.total() {
         format!("{} parameters", thousands(counts.total()))
     } else {

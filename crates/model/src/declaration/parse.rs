@@ -1,7 +1,7 @@
 //! Declarations as people write them.
 
 use super::Declaration;
-use crate::document::{self, Bound, Field, RecipeError, Section};
+use crate::document::{self, Bound, Field, RecipeError, Section, Source};
 use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing};
 
 const KEYS: &[&str] = &[
@@ -29,7 +29,11 @@ impl Declaration {
         read_labels: impl Fn(&str) -> Result<Vec<String>, String>,
     ) -> Result<Self, RecipeError> {
         let document = document::read(text, origin, overrides)?;
-        let root = Section::root(origin, &document, KEYS)?;
+        let source = Source {
+            origin,
+            sections: &[],
+        };
+        let root = Section::root(source, &document, KEYS)?;
         let labels = |field: Field<'_>| {
             if field.is_array() {
                 let names = field.array()?;

@@ -90,7 +90,7 @@ fn mistakes_have_a_line_and_a_suggestion() {
     }
     let message = read("", &["laout=nhwc"]).unwrap_err();
     assert!(
-        message.starts_with("--set laout=nhwc: unknown key `laout`: did you mean `layout`?"),
+        message.starts_with("override laout=nhwc: unknown key `laout`: did you mean `layout`?"),
         "{message}"
     );
 }
