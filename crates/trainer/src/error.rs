@@ -104,3 +104,28 @@ pub enum TrainError {
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// What to do about a training that cannot start or continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Fetch a file that holds the backbone.
+    FetchBackbone {
+        /// The asset that holds it.
+        asset: String,
+    },
+}
+
+impl TrainError {
+    /// What to do about it, where that is not in the message.
+    pub fn hint(&self) -> Option<Hint> {
+        if let Self::Backbone {
+            asset: Some(asset), ..
+        } = self
+        {
+            let asset = asset.clone();
+            return Some(Hint::FetchBackbone { asset });
+        }
+        None
+    }
+}
