@@ -7,19 +7,18 @@
 #![forbid(unsafe_code)]
 
 mod backbone;
-mod declaration;
 mod document;
 mod freeze;
 mod interface;
 mod labels;
 mod layers;
 mod model;
+mod overrides;
 mod preprocessing;
 mod recipe;
 mod shape;
 
 pub use backbone::{Backbone, Base};
-pub use declaration::{Declaration, DeclarationError, parse_number, parse_numbers, parse_size};
 pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
 pub use interface::{Layout, OutputKind};
@@ -31,6 +30,7 @@ pub use layers::{
     Pads, ParamDef, ParamRole, Pool, Relu, Reshape, Resize2d, Softmax,
 };
 pub use model::{Counts, Layer, Model, ModelError, Param, layer_names};
+pub use overrides::{ModelOverrides, OverridesError, parse_number, parse_numbers, parse_size};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
