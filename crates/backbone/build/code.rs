@@ -67,23 +67,14 @@ fn into_modules(base: &Base) -> String {
     let [mut convs, mut pools, mut norms] = [0; 3];
     // burn-onnx numbers the fields of each type from 1.
     let mut field = |kind: &LayerKind| {
-        let (variant, field, number) = match kind {
-            LayerKind::Conv2d(_) => ("Conv2d", "conv2d", &mut convs),
-            LayerKind::MaxPool(_) => ("MaxPool2d", "maxpool2d", &mut pools),
-            LayerKind::BatchNorm(_) => ("BatchNorm", "batchnormalization", &mut norms),
-            // An activation is code in `forward`, and others are in no backbone.
-            LayerKind::AvgPool(_)
-            | LayerKind::GlobalMaxPool(_)
-            | LayerKind::GlobalAvgPool(_)
-            | LayerKind::ChannelMax(_)
-            | LayerKind::Dropout(_)
-            | LayerKind::Flatten(_)
-            | LayerKind::Dense(_)
-            | LayerKind::Reshape(_)
-            | LayerKind::Resize(_)
-            | LayerKind::Activation(_)
-            | LayerKind::Relu(_)
-            | LayerKind::Softmax(_) => return None,
+        let (variant, field, number) = if let LayerKind::Conv2d(_) = kind {
+            ("Conv2d", "conv2d", &mut convs)
+        } else if let LayerKind::MaxPool(_) = kind {
+            ("MaxPool2d", "maxpool2d", &mut pools)
+        } else if let LayerKind::BatchNorm(_) = kind {
+            ("BatchNorm", "batchnormalization", &mut norms)
+        } else {
+            return None;
         };
         *number += 1;
         Some(format!("Imported::{variant}(self.{field}{number})"))

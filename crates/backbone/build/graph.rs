@@ -25,61 +25,44 @@ pub fn graph(base: &Base) -> Result<ModelProto, Box<dyn Error>> {
     for layer in &base.layers {
         let name = layer.name.as_deref().unwrap_or_default();
         let output = format!("{name}.out");
-        match &layer.kind {
-            LayerKind::Conv2d(layer) => {
-                let sum = if layer.activation.is_some() {
-                    format!("{name}.sum")
-                } else {
-                    output.clone()
-                };
-                conv(&mut graph, name, layer, channels, [&value, &sum]);
-                if layer.activation == Some(Activation::Relu) {
-                    graph.node("Relu", &format!("{name}.relu"), &[&sum], &output);
-                }
-                channels = layer.filters;
+        let kind = &layer.kind;
+        if let LayerKind::Conv2d(layer) = kind {
+            let sum = if layer.activation.is_some() {
+                format!("{name}.sum")
+            } else {
+                output.clone()
+            };
+            conv(&mut graph, name, layer, channels, [&value, &sum]);
+            if layer.activation == Some(Activation::Relu) {
+                graph.node("Relu", &format!("{name}.relu"), &[&sum], &output);
             }
-            LayerKind::BatchNorm(norm) => {
-                let parameters = [
-                    ParamRole::Weight,
-                    ParamRole::Bias,
-                    ParamRole::RunningMean,
-                    ParamRole::RunningVar,
-                ]
-                .map(|role| role.of(name));
-                for parameter in &parameters {
-                    graph.initializer(parameter, &[channels], vec![0.0_f32; channels]);
-                }
-                let [weight, bias, mean, variance] = &parameters;
-                let node = &mut graph.node(
-                    "BatchNormalization",
-                    name,
-                    &[&value, weight, bias, mean, variance],
-                    &output,
-                );
-                node.float("epsilon", norm.epsilon as f32);
+            channels = layer.filters;
+        } else if let LayerKind::BatchNorm(norm) = kind {
+            let parameters = [
+                ParamRole::Weight,
+                ParamRole::Bias,
+                ParamRole::RunningMean,
+                ParamRole::RunningVar,
+            ]
+            .map(|role| role.of(name));
+            for parameter in &parameters {
+                graph.initializer(parameter, &[channels], vec![0.0_f32; channels]);
             }
-            LayerKind::MaxPool(MaxPool(pool)) => {
-                let node = &mut graph.node("MaxPool", name, &[&value], &output);
-                node.ints("kernel_shape", signed(pool.pool_size))
-                    .ints("strides", signed(pool.strides));
-            }
-            LayerKind::Relu(_) => {
-                graph.node("Relu", name, &[&value], &output);
-            }
-            LayerKind::AvgPool(_)
-            | LayerKind::GlobalMaxPool(_)
-            | LayerKind::GlobalAvgPool(_)
-            | LayerKind::ChannelMax(_)
-            | LayerKind::Dropout(_)
-            | LayerKind::Flatten(_)
-            | LayerKind::Dense(_)
-            | LayerKind::Reshape(_)
-            | LayerKind::Resize(_)
-            | LayerKind::Activation(_)
-            | LayerKind::Softmax(_) => {
-                let kind = layer.kind.type_name();
-                return Err(format!("layer `{name}`: a backbone cannot have a `{kind}`").into());
-            }
+            let [weight, bias, mean, variance] = &parameters;
+            let inputs = [&value, weight, bias, mean, variance].map(String::as_str);
+            graph
+                .node("BatchNormalization", name, &inputs, &output)
+                .float("epsilon", norm.epsilon as f32);
+        } else if let LayerKind::MaxPool(MaxPool(pool)) = kind {
+            graph
+                .node("MaxPool", name, &[&value], &output)
+                .ints("kernel_shape", signed(pool.pool_size))
+                .ints("strides", signed(pool.strides));
+        } else if let LayerKind::Relu(_) = kind {
+            graph.node("Relu", name, &[&value], &output);
+        } else {
+            let problem = format!("layer `{name}`: a backbone cannot have a `{kind}`");
+            return Err(problem.into());
         }
         value = output;
     }

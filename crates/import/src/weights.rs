@@ -151,41 +151,30 @@ fn settings(expected: &LayerKind, found: &LayerKind) -> Vec<(&'static str, Strin
         .collect()
 }
 
-/// The settings of a layer that weights depend on, by name.
+/// The settings of a layer that weights depend on, by name; of the types that a graph can be read
+/// as.
 fn settings_of(kind: &LayerKind) -> Vec<(&'static str, String)> {
     let pair = |sizes: [usize; 2]| format!("{sizes:?}");
-    match kind {
-        LayerKind::Conv2d(conv) => vec![
+    if let LayerKind::Conv2d(conv) = kind {
+        let activation = conv.activation.map_or("linear", Activation::as_str);
+        return vec![
             ("kernel_size", pair(conv.kernel_size)),
             ("filters", conv.filters.to_string()),
             ("strides", pair(conv.strides)),
             ("padding", conv.padding.to_string()),
             ("use_bias", conv.use_bias.to_string()),
-            (
-                "activation",
-                conv.activation
-                    .map_or("linear", Activation::as_str)
-                    .to_owned(),
-            ),
-        ],
-        LayerKind::MaxPool(MaxPool(pool)) => vec![
+            ("activation", activation.to_owned()),
+        ];
+    }
+    if let LayerKind::MaxPool(MaxPool(pool)) = kind {
+        return vec![
             ("pool_size", pair(pool.pool_size)),
             ("strides", pair(pool.strides)),
-        ],
-        // The momentum matters only to training.
-        LayerKind::BatchNorm(norm) => vec![("epsilon", norm.epsilon.to_string())],
-        // No graph is read as one of these, or they have no settings.
-        LayerKind::AvgPool(_)
-        | LayerKind::GlobalMaxPool(_)
-        | LayerKind::GlobalAvgPool(_)
-        | LayerKind::ChannelMax(_)
-        | LayerKind::Dropout(_)
-        | LayerKind::Flatten(_)
-        | LayerKind::Dense(_)
-        | LayerKind::Reshape(_)
-        | LayerKind::Resize(_)
-        | LayerKind::Activation(_)
-        | LayerKind::Relu(_)
-        | LayerKind::Softmax(_) => Vec::new(),
+        ];
     }
+    if let LayerKind::BatchNorm(norm) = kind {
+        // The momentum matters only to training.
+        return vec![("epsilon", norm.epsilon.to_string())];
+    }
+    Vec::new()
 }

@@ -1,8 +1,8 @@
 //! What a model is: recipe, layers, shape inference, parameter counts, preprocessing record.
 //!
 //! Plain data and checks, no maths: every other crate can depend on this one. A recipe is read by
-//! [`Recipe::parse`], which gives line-numbered errors; [`Recipe::model`] gives the [`Model`] that
-//! the trainer builds and the exporter writes.
+//! [`Recipe::parse`], whose errors have line numbers; [`Recipe::model`] is the [`Model`] that the
+//! trainer builds and the exporter writes. A kind of layer, [`LayerKind`], is defined in one file.
 
 #![forbid(unsafe_code)]
 
@@ -24,11 +24,8 @@ pub use freeze::Layers;
 pub use interface::{Layout, OutputKind};
 pub use kiln_util::ParseEnumError;
 pub use labels::repeated_label;
-pub use layers::{
-    Activation, ActivationLayer, AvgPool, BatchNorm, ChannelMax, Conv2d, Dense, Dropout, Flatten,
-    GlobalAvgPool, GlobalMaxPool, Init, Interpolation, LayerKind, LayerSpec, MaxPool, Padding,
-    Pads, ParamDef, ParamRole, Pool, Relu, Reshape, Resize2d, Softmax,
-};
+// Every kind of layer with its settings, as `layers` lists them.
+pub use layers::*;
 pub use model::{Counts, Layer, Model, ModelError, Param, layer_names};
 pub use overrides::{ModelOverrides, OverridesError, parse_number, parse_numbers, parse_size};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};

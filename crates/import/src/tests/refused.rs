@@ -318,7 +318,7 @@ fn weights_of_other_types() {
          (DequantizeLinear)): take the float32 model that this one was made from",
     );
     let half = with(|model| {
-        initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32
+        initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32;
     });
     refuse(
         &half,

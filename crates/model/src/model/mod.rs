@@ -3,6 +3,7 @@
 mod infer;
 mod params;
 
+use crate::shape::ImageShape;
 use crate::{LayerKind, LayerSpec, ParamRole, Preprocessing, Shape, ShapeError};
 
 pub use infer::layer_names;
@@ -41,7 +42,7 @@ pub struct Layer {
 impl Layer {
     /// Height and width in pixels of the images that go in; an error for a layer of vectors.
     pub fn image_size(&self) -> Result<[usize; 2], ShapeError> {
-        Shape::only_image(self.kind.type_name(), &[self.input]).map(|image| image.size())
+        Shape::only_image(self.kind.type_name(), &[self.input]).map(ImageShape::size)
     }
 
     /// The parameter of this role, where the layer has one.
