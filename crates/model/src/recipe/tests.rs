@@ -228,7 +228,7 @@ fn overrides_name_themselves_in_errors() {
         ),
         (
             "training.optimizer.momentum=0.9",
-            "override training.optimizer.momentum=0.9: `momentum` is no key of `adam`, and `training.optimizer` has no `type`: \
+            "override training.optimizer.momentum=0.9: `momentum` is not a key of `adam`, and `training.optimizer` has no `type`: \
              it is one of adam, adamw, sgd",
         ),
         (
@@ -846,7 +846,7 @@ fn a_key_in_the_wrong_section_is_shown_where_it_belongs() {
         ),
         (
             "training.optimizer.epochs=3",
-            "`epochs` is no key of `adam`, and `training.optimizer` has no `type`",
+            "`epochs` is not a key of `adam`, and `training.optimizer` has no `type`",
         ),
         (
             "training.optimizer={type=\"sgd\", epochs=3}",
