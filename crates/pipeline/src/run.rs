@@ -29,6 +29,8 @@ use crate::train::{TrainOutcome, TrainRequest, train};
 /// largest run, and few enough that a batch of photographs is a few dozen megabytes.
 const PARITY_BATCH: usize = 64;
 
+const IN_MEMORY: &str = "writing to memory does not fail";
+
 /// A recipe that went through all phases; without evaluations if the implementations disagree.
 pub struct RunOutcome {
     /// The resolved recipe.
@@ -134,7 +136,8 @@ fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Optio
     let mut scores = Vec::new();
     let mut predictions = Vec::new();
     let columns = Columns::of(&inputs, model);
-    let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true)?;
+    let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true)
+        .expect(IN_MEMORY);
     let options = EvaluateOptions {
         batch_size: Some(PARITY_BATCH),
         ..EvaluateOptions::default()
@@ -142,10 +145,12 @@ fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Optio
     let tally = Tally::new(model, &options)?;
     let evaluated = tally.evaluate(inputs, context, |input, classified| {
         scores.extend_from_slice(classified.scores);
-        lines.write(&Row::new(input, classified, model))?;
+        lines
+            .write(&Row::new(input, classified, model))
+            .expect(IN_MEMORY);
         Ok(())
     })?;
-    lines.finish()?;
+    lines.finish().expect(IN_MEMORY);
     drop(lines);
     Ok(evaluated.map(|evaluated| TestRun {
         evaluated,

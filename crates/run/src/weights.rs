@@ -162,7 +162,7 @@ mod tests {
             "small",
             &["input.height=2".into(), "input.width=2".into()],
         );
-        let model = recipe.unwrap().model().unwrap();
+        let model = recipe.unwrap().model().clone();
         let zeros = |p: &kiln_model::Param| {
             (
                 p.name.clone(),

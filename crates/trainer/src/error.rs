@@ -49,20 +49,28 @@ pub enum TrainError {
     #[error(transparent)]
     Onnx(#[from] kiln_onnx::LoadError),
     /// The file holds another network.
-    #[error("{} is not {name}: {source}. Give an ONNX file of {name} in float32{advice}", path.display())]
+    #[error("{} is not {name}: {source}. Give an ONNX file of {name} in float32", path.display())]
     Backbone {
         /// The file.
         path: std::path::PathBuf,
         /// The network that it should hold.
         name: String,
-        /// Where to get one, where kiln knows.
-        advice: String,
+        /// The asset that holds it, where there is one.
+        asset: Option<String>,
         /// The first difference.
         source: Box<kiln_import::WeightsError>,
     },
     /// A file of features.
     #[error(transparent)]
     Features(#[from] kiln_data::FeatureError),
+    /// A layer that takes values of another shape.
+    #[error(transparent)]
+    Shape(#[from] kiln_model::ShapeError),
+    /// A plan that is not one of the network's layers: a mistake in kiln.
+    #[error(
+        "layer {0} is not of the type that the plan expects. This is a bug in kiln, please report it with the recipe"
+    )]
+    Plan(usize),
     /// Sizes that the kernels refuse.
     #[error("{0}: use smaller images or layers")]
     Kernels(#[from] kiln_kernels::ShapeError),
@@ -95,4 +103,29 @@ pub enum TrainError {
     /// The observer refused to go on: it could not keep a result.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What to do about a training that cannot start or continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Fetch a file that holds the backbone.
+    FetchBackbone {
+        /// The asset that holds it.
+        asset: String,
+    },
+}
+
+impl TrainError {
+    /// What to do about it, where that is not in the message.
+    pub fn hint(&self) -> Option<Hint> {
+        if let Self::Backbone {
+            asset: Some(asset), ..
+        } = self
+        {
+            let asset = asset.clone();
+            return Some(Hint::FetchBackbone { asset });
+        }
+        None
+    }
 }

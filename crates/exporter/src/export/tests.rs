@@ -10,7 +10,7 @@ fn model(layers: &str) -> Model {
     Recipe::parse(layers, "test.toml", "test", &size)
         .unwrap()
         .model()
-        .unwrap()
+        .clone()
 }
 
 /// Weights that are all different, variances positive.
@@ -156,7 +156,7 @@ fn every_layers_shape_is_written_down() {
 }
 
 #[test]
-fn normalisation_is_folded_where_nothing_stands_between() {
+fn normalization_is_folded_where_nothing_stands_between() {
     let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, use_bias = false }, { type = \"batch_norm\" }]";
     let model = model(layers);
     let weights = weights(&model);
@@ -211,7 +211,7 @@ fn normalisation_is_folded_where_nothing_stands_between() {
 }
 
 #[test]
-fn an_activation_between_keeps_normalisation_apart() {
+fn an_activation_between_keeps_normalization_apart() {
     let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, activation = \"relu\" }, { type = \"batch_norm\" }]";
     let model = model(layers);
     let exported = export(&model, &weights(&model), &options()).unwrap();
@@ -263,7 +263,7 @@ fn of_pixels(preprocess: &str) -> Exported {
     let model = Recipe::parse(&format!("{head}{input}"), "test.toml", "test", &[])
         .unwrap()
         .model()
-        .unwrap();
+        .clone();
     export(
         &model,
         &weights(&model),

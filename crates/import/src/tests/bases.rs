@@ -1,6 +1,8 @@
 //! Networks that are not VGG16, made into bases, and those that cannot be.
 
-use kiln_model::{Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, Padding, Pool};
+use kiln_model::{
+    Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool, Relu,
+};
 use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode};
 
 use super::style::{Between, End, Style};
@@ -79,14 +81,14 @@ fn small_base() -> Base {
             }),
         ),
         // The node's name is taken.
-        ("relu", LayerKind::Relu {}),
+        ("relu", LayerKind::Relu(Relu {})),
         (
             "pool",
-            LayerKind::MaxPool(Pool {
+            LayerKind::MaxPool(MaxPool(Pool {
                 pool_size: [3, 2],
                 strides: [2, 2],
                 padding: Padding::Valid,
-            }),
+            })),
         ),
         (
             "layer_input",
@@ -181,7 +183,7 @@ fn a_classifier_is_left_out() {
 }
 
 #[test]
-fn vgg16_with_normalisation_is_another_base() {
+fn vgg16_with_normalization_is_another_base() {
     let style = Style {
         between: Between::BatchNorm,
         end: End::Dense,
@@ -228,7 +230,7 @@ fn the_first_node_that_is_no_layer_is_named() {
 }
 
 #[test]
-fn normalisations_that_are_not_ones_for_inference() {
+fn normalizations_that_are_not_ones_for_inference() {
     let with = |change: fn(&mut ModelProto)| {
         let mut model = finish(small(), "f");
         change(&mut model);

@@ -1,12 +1,9 @@
 //! Preprocessing by name.
 
-use serde::Serialize;
-
 use super::{Channels, Preprocessing};
 
 /// A preprocessing by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preprocess {
     /// 0 to 255, as they are.
     Raw,
@@ -20,10 +17,10 @@ pub enum Preprocess {
     Tf,
 }
 
-kiln_util::str_enum!(Preprocess { Raw = "raw", Unit = "unit", Caffe = "caffe", Torch = "torch", Tf = "tf" });
+kiln_util::str_enum!(Preprocess: Serialize { Raw = "raw", Unit = "unit", Caffe = "caffe", Torch = "torch", Tf = "tf" });
 
 impl Preprocess {
-    /// The channels that this is for, where it has a mean for each colour.
+    /// The channels that it needs, where it has a mean for each color.
     pub const fn channels(self) -> Option<Channels> {
         match self {
             Self::Caffe => Some(Channels::Bgr),
@@ -32,7 +29,7 @@ impl Preprocess {
         }
     }
 
-    /// The record. `channels` is passed over where [`channels`](Self::channels) says which.
+    /// Makes the record. `channels` is ignored where [`channels`](Self::channels) has others.
     pub fn record(self, height: u32, width: u32, channels: Channels) -> Preprocessing {
         match self {
             Self::Raw => Preprocessing::raw(height, width, channels),

@@ -1,4 +1,4 @@
-//! docs/recipes.md says what the parser says: its examples parse; its keys, words, ranges and
+//! docs/recipes.md agrees with the parser: its examples parse; its keys, words, ranges and
 //! defaults are the parser's, and no key is missing.
 
 mod document;
@@ -7,6 +7,7 @@ mod tables;
 use std::collections::BTreeSet;
 
 use document::{Row, code, sections};
+use kiln_model::LayerKind;
 use tables::{Known, Table, recipe, sweep, words};
 
 #[test]
@@ -75,6 +76,20 @@ fn it_has_every_key_and_no_other() {
     );
 }
 
+#[test]
+fn it_has_every_kind_of_layer() {
+    let documented = sections();
+    let rows = &documented["layers"];
+    for (kind, expected) in LayerKind::KEYS {
+        let mut found = keys(rows, Some(kind));
+        found.insert("type".into());
+        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "keys of `{kind}` in docs/recipes.md");
+        let described = rows.iter().any(|row| row.types.iter().any(|t| t == kind));
+        assert!(described, "docs/recipes.md has no row for `{kind}`");
+    }
+}
+
 /// Phases have the tables of `[training]`.
 fn section(table: &Table) -> String {
     table.name.replace("training.phases.", "training.")
@@ -120,7 +135,7 @@ fn its_words_and_ranges_are_the_parsers() {
             .iter()
             .any(|word| expected.contains(word))
         {
-            // Counts without a meaningful end are said once, in the introduction.
+            // Counts without a meaningful end are described once, in the introduction.
             let expected = expected
                 .trim_start_matches("a ")
                 .trim_end_matches(" to 2147483648");
@@ -211,7 +226,7 @@ fn places() -> Vec<Place> {
             match known {
                 Known::Keys(_) => places.push(place(table.clone())),
                 Known::Types(_) => {
-                    places.extend(row.types.iter().map(|kind| place(table.of_type(kind))))
+                    places.extend(row.types.iter().map(|kind| place(table.of_type(kind))));
                 }
             }
         }

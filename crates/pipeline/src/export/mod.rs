@@ -73,17 +73,18 @@ impl ExportRequest {
 ///
 /// Golden vectors are made if the dataset is at hand; nothing is fetched for them.
 pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) -> Result<PathBuf> {
-    let mut recipe = run.recipe(kiln_trainer::bases())?;
+    let recipe = run.recipe(kiln_trainer::bases())?;
     let path = match &request.output {
         Some(path) => path.clone(),
         None => run.file(request.default_file(&recipe)),
     };
-    recipe.export.softmax |= matches!(
+    let mut export = recipe.export.clone();
+    export.softmax |= matches!(
         request.form,
         ExportForm::Softmax | ExportForm::Uint8Input
     );
-    recipe.export.golden &= request.golden;
-    let mut trained = TrainedModel::open(run, recipe)?;
+    export.golden &= request.golden;
+    let mut trained = TrainedModel::open(run, recipe.with_export(export))?;
     match request.form {
         ExportForm::HeadOnly => trained.keep_head_only()?,
         ExportForm::Uint8Input => trained.take_pixels(),
@@ -138,7 +139,7 @@ pub struct TrainedModel {
 impl TrainedModel {
     /// Reads the best weights of a run, with its recipe, labels and provenance.
     pub fn open(run: &RunDir, recipe: Recipe) -> Result<Self> {
-        let model = recipe.model()?;
+        let model = recipe.model().clone();
         if !run.file(RunFile::Weights).is_file() {
             let run = run.path().to_path_buf();
             return Err(ExportRunError::NoWeights { run }.into());
@@ -205,7 +206,7 @@ impl TrainedModel {
 
     /// Leaves out the frozen prefix, and notes in the provenance where the rest begins.
     pub fn keep_head_only(&mut self) -> Result<()> {
-        self.first_layer = self.recipe.fixed_prefix()?;
+        self.first_layer = self.recipe.fixed_prefix();
         let Some(last) = self.first_layer.checked_sub(1) else {
             let recipe = self.recipe.name.clone();
             return Err(ExportRunError::NoFrozenPrefix { recipe }.into());

@@ -7,7 +7,7 @@ mod sidecar;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Declaration, Origin};
+use kiln_inference::{ModelOverrides, Origin};
 use kiln_onnx::Metadata;
 
 pub use labels::read_labels;
@@ -29,7 +29,7 @@ use crate::hint::Hint;
 #[non_exhaustive]
 pub struct OverridesRequest {
     /// What is specified; it goes before the sidecar.
-    pub specified: Declaration,
+    pub specified: ModelOverrides,
     /// The sidecar; if not given, the file with the model's name and the ending `.toml`, where there
     /// is one.
     pub sidecar: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub struct OverridesRequest {
 
 impl OverridesRequest {
     /// Creates a request.
-    pub const fn new(specified: Declaration, sidecar: Option<PathBuf>) -> Self {
+    pub const fn new(specified: ModelOverrides, sidecar: Option<PathBuf>) -> Self {
         Self { specified, sidecar }
     }
 
@@ -45,7 +45,7 @@ impl OverridesRequest {
     /// paths are relative to the working directory.
     pub fn parse(origin: &str, settings: &[String]) -> Result<Self, OverridesError> {
         let read = |file: &str| read_labels(Path::new(file)).map_err(|error| error.to_string());
-        let specified = Declaration::parse("", origin, settings, read)?;
+        let specified = ModelOverrides::parse("", origin, settings, read)?;
         Ok(Self::new(specified, None))
     }
 
@@ -61,15 +61,15 @@ impl OverridesRequest {
 /// What is specified about a model, with the sidecar read.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    specified: Declaration,
+    specified: ModelOverrides,
     /// The sidecar, and what to call it.
-    sidecar: Option<(PathBuf, Declaration)>,
+    sidecar: Option<(PathBuf, ModelOverrides)>,
     /// Where a sidecar is looked for.
     beside: PathBuf,
 }
 
 /// A key, and whether overrides have it.
-pub(crate) type Key = (&'static str, fn(&Declaration) -> bool);
+pub(crate) type Key = (&'static str, fn(&ModelOverrides) -> bool);
 
 /// Who specifies something about a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,12 +99,12 @@ impl Resolved {
     }
 
     /// Joins all of it.
-    pub fn all(&self) -> Declaration {
+    pub fn all(&self) -> ModelOverrides {
         let sidecar = self
             .sidecar
             .as_ref()
             .map(|(_, declaration)| declaration.clone());
-        self.specified.clone().over(sidecar.unwrap_or_default())
+        self.specified.clone().or(sidecar.unwrap_or_default())
     }
 
     /// Where a sidecar is looked for.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_model::{Declaration, Recipe};
+use kiln_model::{ModelOverrides, Recipe};
 
 use super::{OverridesError, read_labels};
 
@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 16 << 20;
 pub fn find(
     named: Option<&Path>,
     beside: &Path,
-) -> Result<Option<(PathBuf, Declaration)>, OverridesError> {
+) -> Result<Option<(PathBuf, ModelOverrides)>, OverridesError> {
     let path = named.unwrap_or(beside);
     if named.is_none() && !path.is_file() {
         return Ok(None);
@@ -24,7 +24,7 @@ pub fn find(
         return Ok(None);
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    let declaration = Declaration::parse(&text, &path.display().to_string(), &[], |file| {
+    let declaration = ModelOverrides::parse(&text, &path.display().to_string(), &[], |file| {
         read_labels(&folder.join(file)).map_err(|error| error.to_string())
     })?;
     Ok(Some((path.into(), declaration)))

@@ -20,9 +20,9 @@ fn error(model: &Path, request: &OverridesRequest) -> String {
 #[test]
 fn a_request_goes_before_the_sidecar() {
     let (_folder, model) = sidecar("preprocess = \"caffe\"\nlabels = \"names.txt\"\nsize = 7");
-    let specified = Declaration {
+    let specified = ModelOverrides {
         size: Some([4, 5]),
-        ..Declaration::default()
+        ..ModelOverrides::default()
     };
     let resolved = Resolved::new(&model, &OverridesRequest::new(specified, None)).unwrap();
     let all = resolved.all();
@@ -48,7 +48,7 @@ fn a_request_goes_before_the_sidecar() {
 fn a_recipe_beside_the_model_is_no_sidecar() {
     let (folder, model) = sidecar("[[layers]]\ntype = \"flatten\"\n");
     let found = Resolved::new(&model, &OverridesRequest::default()).unwrap();
-    assert_eq!(found.all(), Declaration::default());
+    assert_eq!(found.all(), ModelOverrides::default());
     // Unless it is named.
     let named = OverridesRequest {
         sidecar: Some(folder.path().join("model.toml")),

@@ -144,7 +144,7 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
 fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
     let splits = dataset::splits(recipe, context)?;
     let classes = splits.train.dataset().classes().len();
-    match recipe.class_mismatch(recipe.model()?.classes(), classes) {
+    match recipe.class_mismatch(recipe.model().classes(), classes) {
         Some(problem) => Err(DatasetError::ClassCount { problem }.into()),
         None => Ok(splits),
     }
@@ -196,7 +196,7 @@ fn announce(
         train_images: splits.train.len(),
         validation_images: splits.validation.len(),
         validates_on_test,
-        parameters: recipe.model()?.counts(),
+        parameters: recipe.model().counts(),
         device,
     });
     Ok(())

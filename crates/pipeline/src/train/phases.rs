@@ -48,16 +48,14 @@ impl Training<'_> {
         let mut weights = from.weights.clone();
         let mut history = from.history.clone();
         let mut recorder = Recorder::new(self, history.clone(), from.trained.clone());
-        let mut model = recipe.model()?;
-        let pretrained = frozen_checksums(&model, &weights);
+        let mut model = recipe.model();
+        let pretrained = frozen_checksums(model, &weights);
         let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-        let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
-        let models = models.collect::<std::result::Result<Vec<_>, _>>()?;
         // Augmented images are others in every epoch: there is nothing to compute once.
         let augmented = recipe.augmentation.is_some();
         let prefix = |layers| if augmented { 0 } else { layers };
         // Features after the layers that stay frozen in all phases serve all phases.
-        let common = recipe.fixed_prefix()?;
+        let common = recipe.fixed_prefix();
         if augmented && common > 0 {
             context.emit(&Event::FeaturesNotKept);
         }
@@ -76,19 +74,19 @@ impl Training<'_> {
             })
         };
         let images = Prepared::images(splits, &preprocessor);
-        let Some(common) = images.advance(prefix(common), &model, &weights, self)? else {
+        let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
             return cancelled(weights, history);
         };
-        let phases = recipe.training.phases.iter().zip(models).enumerate();
+        let phases = recipe.training.phases.iter().zip(recipe.models()).enumerate();
         for (number, (phase, phase_model)) in phases.skip(from.phase) {
             model = phase_model;
             let first_layer = prefix(model.fixed_prefix());
-            let Some(samples) = common.advance(first_layer, &model, &weights, self)? else {
+            let Some(samples) = common.advance(first_layer, model, &weights, self)? else {
                 return cancelled(weights, history);
             };
             let (train, validation) = samples.split(splits);
             let task = Task {
-                model: &model,
+                model,
                 first_layer: samples.first_layer,
                 weights: &weights,
                 history: &history,
@@ -100,7 +98,7 @@ impl Training<'_> {
                 device: self.device,
             };
             let done = resume_of(number).map_or(0, |resume| resume.epochs);
-            recorder.start(number, recipe.training.phases.len(), done, &model);
+            recorder.start(number, recipe.training.phases.len(), done, model);
             let fitted = fit(&task, &mut recorder);
             context.emit(&Event::BatchesFinished);
             let fitted = fitted?;
@@ -110,7 +108,7 @@ impl Training<'_> {
                 return cancelled(weights, history);
             }
         }
-        write_frozen(run, &model, &weights, &pretrained)?;
+        write_frozen(run, model, &weights, &pretrained)?;
         Ok(Trained {
             weights,
             history,

@@ -26,7 +26,7 @@ pub struct Start {
 impl Start {
     /// From the beginning.
     pub fn first(recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
-        let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
+        let mut weights = initial_weights(recipe.model(), recipe.training.seed);
         if let Some(pretrained) = &recipe.backbone {
             weights
                 .0

@@ -1,0 +1,173 @@
+//! `[augmentation]`: random changes of training images.
+
+use serde::Serialize;
+
+use crate::Preprocessing;
+use crate::document::{Bound, Field, RecipeError, Section};
+
+pub(super) const KEYS: &[&str] = &[
+    "rotation_range",
+    "width_shift_range",
+    "height_shift_range",
+    "shear_range",
+    "zoom_range",
+    "horizontal_flip",
+    "vertical_flip",
+    "channel_shift_range",
+    "brightness_range",
+    "fill_mode",
+    "cval",
+];
+
+/// `[augmentation]`: how far training images are changed at random, with the names and meanings of
+/// Keras's `ImageDataGenerator`. Every image is changed again in every epoch; validation and test
+/// images never are.
+///
+/// In this order an image is turned, moved, sheared and zoomed about its center in one bilinear
+/// step, flipped, its values shifted, and made brighter or darker. That happens at the model's
+/// size, on pixel values of 0 to 255, before they are normalized.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Augmentation {
+    /// Turned by up to this many degrees to either side, 0 to 180.
+    pub rotation_range: f64,
+    /// Moved to the left or right by up to this share of the width; from 1 on, by up to this many
+    /// pixels.
+    pub width_shift_range: f64,
+    /// Moved up or down by up to this share of the height; from 1 on, by up to this many pixels.
+    pub height_shift_range: f64,
+    /// Sheared by up to this angle in degrees to either side, 0 to 89.
+    pub shear_range: f64,
+    /// Lowest and highest zoom, drawn for each axis; 1 leaves the size as it is, more shows more of
+    /// the surroundings and so makes things smaller.
+    pub zoom_range: [f64; 2],
+    /// Mirrored left to right, half of the time.
+    pub horizontal_flip: bool,
+    /// Mirrored top to bottom, half of the time.
+    pub vertical_flip: bool,
+    /// Every value of an image is shifted up or down by the same amount, at most this, 0 to 255; it
+    /// stays between the smallest and the largest value that there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub channel_shift_range: f64,
+    /// Lowest and highest factor of the brightness, 0 to 255; 1 leaves it as it is. As in Keras the
+    /// result is cut to whole numbers of 0 to 255.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brightness_range: Option<[f64; 2]>,
+    /// What lies outside of the image.
+    pub fill_mode: FillMode,
+    /// The pixel value, 0 to 255, that `constant` fills with; none for the other modes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cval: Option<f64>,
+}
+
+/// What is seen where a changed image shows more than there is, by the names of Keras and
+/// `scipy.ndimage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FillMode {
+    /// The nearest pixel of the edge: `aaaa|abcd|dddd`.
+    #[default]
+    Nearest,
+    /// One value: `kkkk|abcd|kkkk`.
+    Constant,
+    /// The image mirrored at its edge: `dcba|abcd|dcba`.
+    Reflect,
+    /// The image again, its first pixel upon its last: `bcd|abcd|bcd`.
+    Wrap,
+}
+
+kiln_util::str_enum!(FillMode: Serialize {
+    Nearest = "nearest",
+    Constant = "constant",
+    Reflect = "reflect",
+    Wrap = "wrap",
+});
+
+impl Default for Augmentation {
+    /// Nothing is changed.
+    fn default() -> Self {
+        Self {
+            rotation_range: 0.0,
+            width_shift_range: 0.0,
+            height_shift_range: 0.0,
+            shear_range: 0.0,
+            zoom_range: [1.0, 1.0],
+            horizontal_flip: false,
+            vertical_flip: false,
+            channel_shift_range: 0.0,
+            brightness_range: None,
+            fill_mode: FillMode::Nearest,
+            cval: None,
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_zero(range: &f64) -> bool {
+    *range == 0.0
+}
+
+impl Augmentation {
+    /// Whether images stay as they are.
+    pub fn is_identity(&self) -> bool {
+        Self {
+            fill_mode: FillMode::Nearest,
+            cval: None,
+            ..*self
+        } == Self::default()
+    }
+}
+
+/// Reads `[augmentation]`, where there is one.
+pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeError> {
+    let Some(field) = root.get("augmentation") else {
+        return Ok(None);
+    };
+    let section = field.section(KEYS)?;
+    let side = Bound::UpTo(f64::from(Preprocessing::MAX_SIDE));
+    let default = Augmentation::default();
+    let fill_mode = section.choice_or("fill_mode", default.fill_mode, &FillMode::WORDS)?;
+    let cval = match (section.get("cval"), fill_mode) {
+        (Some(field), FillMode::Constant) => Some(field.number(Bound::UpTo(255.0))?),
+        (None, FillMode::Constant) => Some(0.0),
+        (Some(field), FillMode::Nearest | FillMode::Reflect | FillMode::Wrap) => {
+            return Err(field
+                .error("`cval` is for `fill_mode = \"constant\"`: set that, or leave out `cval`"));
+        }
+        (None, FillMode::Nearest | FillMode::Reflect | FillMode::Wrap) => None,
+    };
+    let augmentation = Augmentation {
+        rotation_range: section.number_or("rotation_range", 0.0, Bound::UpTo(180.0))?,
+        width_shift_range: section.number_or("width_shift_range", 0.0, side)?,
+        height_shift_range: section.number_or("height_shift_range", 0.0, side)?,
+        shear_range: section.number_or("shear_range", 0.0, Bound::UpTo(89.0))?,
+        zoom_range: section
+            .get("zoom_range")
+            .map_or(Ok(default.zoom_range), |field| zoom(&field))?,
+        horizontal_flip: section.boolean_or("horizontal_flip", false)?,
+        vertical_flip: section.boolean_or("vertical_flip", false)?,
+        channel_shift_range: section.number_or("channel_shift_range", 0.0, Bound::UpTo(255.0))?,
+        brightness_range: section
+            .get("brightness_range")
+            .map(|field| field.range(Bound::UpTo(255.0)))
+            .transpose()?,
+        fill_mode,
+        cval,
+    };
+    if augmentation.is_identity() {
+        return Err(field.error(
+            "`augmentation` changes nothing: give it a range or a flip, such as `rotation_range = 10`, or leave it out",
+        ));
+    }
+    Ok(Some(augmentation))
+}
+
+/// `0.2` for `[0.8, 1.2]`, or the range itself.
+fn zoom(field: &Field<'_>) -> Result<[f64; 2], RecipeError> {
+    if field.is_array() {
+        return field.range(Bound::Positive);
+    }
+    let around = field.number(Bound::Fraction)?;
+    Ok([1.0 - around, 1.0 + around])
+}
