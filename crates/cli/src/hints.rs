@@ -3,21 +3,138 @@
 //! Libraries return hints as values, since they know neither commands nor options. Here they become
 //! text: one function for each crate.
 
-use std::error::Error;
+use std::error::Error as StdError;
 
-use kiln_model::RecipeError;
-use kiln_trainer::TrainError;
+use kiln_pipeline::dataset::Missing;
+use kiln_pipeline::{Error, Hint};
 
 /// Returns what to do about an error: the hint of the first in its chain that has one.
 pub fn help(error: &anyhow::Error) -> Option<String> {
     error
         .chain()
-        .find_map(|error| model(error).or_else(|| trainer(error)))
+        .find_map(|cause| match cause.downcast_ref::<Error>() {
+            Some(error) => of(error),
+            None => library(cause),
+        })
+}
+
+/// Returns what to do about an error of the pipeline.
+pub fn of(error: &Error) -> Option<String> {
+    match error.hint() {
+        Some(hint) => Some(pipeline(&hint)),
+        None => library(error.inner()),
+    }
+}
+
+/// Returns what to do about an error of one of the libraries below the pipeline.
+fn library(error: &(dyn StdError + 'static)) -> Option<String> {
+    model(error).or_else(|| trainer(error))
+}
+
+/// Describes a dataset that is not on the machine.
+pub fn missing(missing: &Missing) -> String {
+    match missing {
+        Missing::Asset { name } => {
+            format!("`{name}` is not in the cache; `kiln fetch {name}` downloads it")
+        }
+        Missing::Path { path } => format!("the dataset `{path}` is not there"),
+        // One that is newer than this text.
+        missing => format!("`{}` is not there", missing.name()),
+    }
+}
+
+/// Says how to get the engine that was not compared.
+pub fn absent_engines(present: &[&str]) -> &'static str {
+    if present.contains(&"ONNX Runtime") {
+        ""
+    } else {
+        " (`kiln fetch onnxruntime` adds ONNX Runtime)"
+    }
+}
+
+/// Hints of `kiln_pipeline`.
+fn pipeline(hint: &Hint) -> String {
+    match hint {
+        Hint::CheckPath => "check the path".into(),
+        Hint::CheckFile => "check the file".into(),
+        Hint::CheckPattern => "check the pattern".into(),
+        Hint::CheckClasses => "check the names, or the dataset".into(),
+        Hint::Rename => "rename it".into(),
+        Hint::OtherFile => "name another file".into(),
+        Hint::MakeRoom { resumable: true } => "make room, and use --resume or begin again".into(),
+        Hint::MakeRoom { resumable: false } => "make room".into(),
+        Hint::Specify { key, sidecar } => {
+            let value = match *key {
+                "labels" => "FILE.txt",
+                "size" => "N",
+                _ => "raw|caffe|torch|tf|unit",
+            };
+            format!(
+                "give --{key} {value} (`kiln describe`: --set {key}={value}), or write it in {} \
+                 (docs/third-party.md)",
+                sidecar.display()
+            )
+        }
+        Hint::SpecifyOutput { sidecar } => format!(
+            "give --output probabilities to use the scores as they are, --output logits to apply a \
+             softmax, or write it in {} (docs/third-party.md)",
+            sidecar.display()
+        ),
+        Hint::UniqueLabels => "give each a name of its own with --labels".into(),
+        Hint::EngineForCuda => "use --engine ort with --device cuda".into(),
+        Hint::WholeModel => "name the file of the whole model".into(),
+        Hint::ExportFirst { run } => format!("`kiln export {}` writes its model", run.display()),
+        Hint::ExportWithGolden => {
+            "`kiln export RUN` writes golden vectors if the dataset is at hand".into()
+        }
+        Hint::UseDataset => {
+            "use mnist:test, mnist:train, or the path of a folder of images or a CSV file".into()
+        }
+        Hint::UseSubset { example } => {
+            format!("name the folder to evaluate, such as {}", example.display())
+        }
+        Hint::MatchDataset => "evaluate on the dataset that it was trained for".into(),
+        Hint::GiveImages => "name images, or a list of them with --list".into(),
+        Hint::GiveFiles => "name the files".into(),
+        Hint::AddLabels => "add a column `label` to the list".into(),
+        Hint::AddLabelFile => "add the file of labels, or rename the files".into(),
+        Hint::SkipUnreadable => "repair or remove them, or skip them with --skip-bad".into(),
+        Hint::EndIn { endings } => format!("end its name in {}", endings.join(" or ")),
+        Hint::StartOver => "write to another file, or leave out --resume to start over".into(),
+        Hint::RemoveLine => {
+            "remove the line and all below it, or leave out --resume to start over".into()
+        }
+        Hint::SameImages => "resume with the same images in the same order".into(),
+        Hint::RepairAndStartOver => {
+            "repair them and leave out --resume to start over, or skip them with --skip-bad".into()
+        }
+        Hint::SmallerBatches => "use a smaller --batch-size".into(),
+        Hint::SameClasses => "compare models with the same classes in the same order".into(),
+        Hint::OtherFolder => "move it away, or name another folder".into(),
+        Hint::LeaveOutFormat { format, or } => match or {
+            Some(or) => format!("leave out {format}, or {or}"),
+            None => format!("leave out {format}"),
+        },
+        Hint::LeaveOutKey { key, or } => format!("leave out `{key}`, or {or}"),
+        Hint::AddImages => "raise `data.limit`, change `data.test_split` or \
+                            `data.validation_split`, or add images"
+            .into(),
+        Hint::AddImagesOrRemoveClass => "add some, or remove the class".into(),
+        Hint::ReportBug => "please report it".into(),
+        Hint::RecipesInModels => "the recipes that come with kiln are in models/".into(),
+        Hint::TrainAgain => "train it again with `kiln run`".into(),
+        Hint::ResumeTraining { run } => {
+            format!("`kiln train --resume {}` resumes it", run.display())
+        }
+        Hint::WholeExport => "leave out --head-only".into(),
+        // A hint that is newer than this text.
+        _ => "see the documentation".into(),
+    }
 }
 
 /// Hints of `kiln_model`.
-pub fn model(error: &(dyn Error + 'static)) -> Option<String> {
-    use kiln_model::Hint;
+fn model(error: &(dyn StdError + 'static)) -> Option<String> {
+    use kiln_model::{Hint, RecipeError};
 
     Some(match error.downcast_ref::<RecipeError>()?.hint()? {
         Hint::Sweep => "train its combinations with `kiln sweep`, or leave the sweep out with --set sweep=".into(),
@@ -32,8 +149,8 @@ pub fn model(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// Hints of `kiln_trainer`.
-pub fn trainer(error: &(dyn Error + 'static)) -> Option<String> {
-    use kiln_trainer::Hint;
+fn trainer(error: &(dyn StdError + 'static)) -> Option<String> {
+    use kiln_trainer::{Hint, TrainError};
 
     Some(match error.downcast_ref::<TrainError>()?.hint()? {
         Hint::FetchBackbone { asset } => format!("`kiln fetch {asset}` downloads such a file"),

@@ -1,5 +1,4 @@
-//! What is seen of a training on a terminal while it runs: the epoch, the whole run, and how it
-//! goes.
+//! The live view of a training on a terminal: the epoch, the whole run, and the losses so far.
 
 use std::time::Duration;
 
@@ -7,46 +6,44 @@ use indicatif::ProgressBar;
 use kiln_model::Monitor;
 use kiln_run::{Epoch, History};
 use kiln_trainer::BatchReport;
-
-use crate::terminal::Terminal;
 use kiln_util::{duration, percent, thousands};
 
-/// Most epochs in the line of blocks.
+use crate::terminal::Terminal;
+
+/// At most this many epochs in the line of blocks.
 const DRAWN: usize = 20;
 /// Epochs that tell how long the next one takes.
 const RECENT: usize = 5;
 
-/// What is measured for less than this says nothing.
+/// Less time than this measures nothing.
 const MEASURED: Duration = Duration::from_millis(500);
 
-/// Three lines that are drawn anew again and again. Without a terminal nothing is drawn.
-pub struct Live<'a> {
-    terminal: &'a Terminal,
-    /// Of the whole run.
-    epochs: usize,
+/// Three lines that are redrawn after every batch. Without a terminal nothing is drawn.
+#[derive(Debug, Default)]
+pub struct Live {
     bar: Option<ProgressBar>,
 }
 
-impl<'a> Live<'a> {
-    pub fn new(terminal: &'a Terminal, epochs: usize) -> Self {
-        Self {
-            terminal,
-            epochs,
-            bar: None,
-        }
-    }
-
-    /// Draws where the training is. `phase` is what is being done, `elapsed` the time since the
-    /// epoch began.
-    pub fn show(&mut self, phase: &str, report: BatchReport, history: &History, elapsed: Duration) {
-        let epochs = self.epochs;
+impl Live {
+    /// Draws the progress of the epoch and of the run. `phase` is `Epoch` or `Validating`, `epochs`
+    /// their number in the whole run, `elapsed` the time since the epoch began.
+    pub fn show(
+        &mut self,
+        terminal: &Terminal,
+        phase: &str,
+        report: BatchReport,
+        epochs: usize,
+        history: &History,
+        elapsed: Duration,
+    ) {
         let bar = self.bar.get_or_insert_with(|| {
             let width = epochs.to_string().len();
             let first = format!("{phase:>12} {:>width$}/{epochs}", report.epoch);
             let of = "{human_pos}/{human_len}";
-            self.terminal.bar(
+            terminal.bar(
                 report.total as u64,
                 &format!("{first} {{wide_bar:.green}} {of}{{prefix}}\n{{msg}}"),
+                "images",
             )
         });
         bar.set_position(report.done as u64);
@@ -63,12 +60,12 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Whether nobody sees it.
+    /// Returns whether drawing is disabled.
     pub fn is_hidden(&self) -> bool {
         self.bar.as_ref().is_some_and(ProgressBar::is_hidden)
     }
 
-    /// Takes it off the screen.
+    /// Erases the lines.
     pub fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

@@ -5,9 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use kiln_pipeline::{Event, Observer, Task};
-use kiln_util::{Thousands, counted, duration, thousands};
+use kiln_pipeline::{Event, FeaturesInfo, Observer, Task};
+use kiln_run::Epoch;
+use kiln_util::{Thousands, counted, duration, percent, thousands};
 
+use crate::hints;
+use crate::live::Live;
 use crate::terminal::{Terminal, bytes};
 
 /// How often a task without a visible bar says how far it is.
@@ -22,6 +25,7 @@ pub struct TerminalObserver<'a> {
 
 struct Progress {
     bar: Option<ProgressBar>,
+    live: Live,
     /// When something was last said.
     last: Instant,
 }
@@ -33,6 +37,7 @@ impl<'a> TerminalObserver<'a> {
             terminal,
             progress: Mutex::new(Progress {
                 bar: None,
+                live: Live::default(),
                 last: Instant::now(),
             }),
         }
@@ -65,7 +70,12 @@ impl<'a> TerminalObserver<'a> {
                     .progress(&format!("Evaluating {engine}"), "images", total)
             }
             Task::Compare => self.terminal.progress("Comparing", "images", total),
-            Task::Bench => self.terminal.progress("Measuring", "turns", total),
+            Task::Bench => self.terminal.bar(
+                total.unwrap_or_default(),
+                "   Measuring {msg} {bar:24.green} {pos:>3}/{len} turns {elapsed:>4}{left}",
+                "turns",
+            ),
+            Task::Verify => self.terminal.progress("Verifying", "runs", total),
             _ => self.terminal.progress("Working", "steps", total),
         };
         let mut progress = self.progress();
@@ -126,8 +136,261 @@ impl Observer for TerminalObserver<'_> {
                     terminal.detail(&text);
                 }
             }
+            Event::OtherFiles { folder, files } => {
+                if let Some(text) = skipped_files(files) {
+                    terminal.status("Note", &format!("in `{}`: {text}", folder.display()));
+                }
+            }
+            Event::ResumingPredictions { path, images } => terminal.status(
+                "Resuming",
+                &format!("after {} of {}", counted(*images, "image"), path.display()),
+            ),
+            Event::LossyPaths { paths } => terminal.status(
+                "Note",
+                &format!(
+                    "{} not in UTF-8: the results have � for what is not",
+                    counted(*paths, "path")
+                ),
+            ),
+            Event::Timing {
+                target,
+                batch_size,
+                warm_up,
+            } => {
+                if let Some(bar) = &self.progress().bar {
+                    let on = if *warm_up { ", warm-up of" } else { " on" };
+                    bar.set_message(format!("batch {batch_size}{on} {target}"));
+                }
+            }
+            Event::Exported { path, bytes: size } => {
+                terminal.status("Exported", &format!("{} ({})", path.display(), bytes(*size)));
+            }
+            Event::WithoutGolden { missing } => terminal.status(
+                "Without",
+                &format!(
+                    "golden vectors, so that `kiln verify` cannot check the file: {}",
+                    hints::missing(missing)
+                ),
+            ),
+            Event::Verified {
+                implementations,
+                max_difference,
+                batch_sizes,
+            } => terminal.status(
+                "Verified",
+                &format!(
+                    "{} agree: largest difference {max_difference:.1e} at batch {batch_sizes}{}",
+                    listed(implementations),
+                    hints::absent_engines(implementations)
+                ),
+            ),
+            Event::ParityFailed { failure } => terminal.error(failure),
+            Event::PageWithoutImages { reason } => {
+                terminal.status("Note", &format!("the page is without images: {reason}"));
+            }
+            Event::CombinationReused {
+                number,
+                total,
+                label,
+                run,
+            } => terminal.status(
+                "Reusing",
+                &format!("{number}/{total}: {label}, complete in {}", run.display()),
+            ),
+            Event::CombinationStarted {
+                number,
+                total,
+                label,
+            } => terminal.status("Running", &format!("{number}/{total}: {label}")),
+            Event::CombinationFailed {
+                number,
+                total,
+                label,
+                error,
+            } => {
+                terminal.error(&format!("{number}/{total}: {label}: {error}"));
+                if let Some(help) = hints::of(error) {
+                    terminal.help(&help);
+                }
+            }
+            event => self.training(event),
+        }
+    }
+}
+
+impl TerminalObserver<'_> {
+    /// Draws the events of a training.
+    fn training(&self, event: &Event<'_>) {
+        let terminal = self.terminal;
+        match event {
+            Event::TrainingStarted {
+                run,
+                train_images,
+                validation_images,
+                validates_on_test,
+                parameters,
+                device,
+            } => {
+                let from = if *validates_on_test { "test images " } else { "" };
+                let total = thousands(parameters.total());
+                let trained = if parameters.trainable == parameters.total() {
+                    total
+                } else {
+                    format!("{} of {total}", thousands(parameters.trainable))
+                };
+                terminal.status(
+                    "Training",
+                    &format!(
+                        "{} on {} images ({} {from}for validation), {trained} parameters, {device}",
+                        run.display(),
+                        thousands(*train_images),
+                        thousands(*validation_images),
+                    ),
+                );
+            }
+            Event::TrainingResumed {
+                epochs_done,
+                epochs,
+            } => terminal.status("Resuming", &format!("after epoch {epochs_done} of {epochs}")),
+            Event::EnvironmentChanged { before, now } => terminal.detail(&format!(
+                "it began with {} on {}, and resumes with {} on {}: rounding will differ",
+                counted(before.threads as u64, "thread"),
+                before.device,
+                now.threads,
+                now.device
+            )),
+            Event::PhaseStarted {
+                number,
+                phases,
+                trainable,
+            } => {
+                if *phases > 1 {
+                    let trainable = thousands(*trainable);
+                    terminal.status(
+                        "Phase",
+                        &format!("{number}/{phases}: training {trainable} parameters"),
+                    );
+                }
+                self.progress().last = Instant::now();
+            }
+            Event::Batch {
+                report,
+                validating,
+                epochs,
+                history,
+                elapsed,
+            } => {
+                let mut progress = self.progress();
+                let title = if *validating { "Validating" } else { "Epoch" };
+                let live = &mut progress.live;
+                live.show(terminal, title, *report, *epochs, history, *elapsed);
+                if live.is_hidden() && progress.last.elapsed() >= HEARTBEAT {
+                    progress.last = Instant::now();
+                    terminal.detail(&format!(
+                        "epoch {}/{epochs}: {} of {} images, loss {:.4}, accuracy {}",
+                        report.epoch,
+                        thousands(report.done),
+                        thousands(report.total),
+                        report.loss,
+                        percent(report.accuracy)
+                    ));
+                }
+            }
+            Event::BatchesFinished => self.progress().live.clear(),
+            Event::EpochFinished {
+                epoch,
+                epochs,
+                images_per_second,
+                best,
+            } => {
+                self.progress().last = Instant::now();
+                epoch_line(terminal, epoch, *epochs, *images_per_second, *best);
+            }
+            Event::TrainingFinished { seconds, best } => terminal.status(
+                "Trained",
+                &format!(
+                    "in {}; best is epoch {}: val_loss {:.4}, val_accuracy {}",
+                    duration(*seconds),
+                    best.epoch,
+                    best.val_loss,
+                    percent(best.val_accuracy)
+                ),
+            ),
+            Event::TrainingStopped { run, epochs_done } => {
+                let run = run.display();
+                let text = match epochs_done {
+                    0 => "before the first epoch was done".into(),
+                    n => format!("after epoch {n}; `kiln export {run}` takes the best weights so far"),
+                };
+                terminal.status(
+                    "Stopped",
+                    &format!("{text}; `kiln train --resume {run}` resumes it"),
+                );
+            }
+            Event::FeaturesNotKept => terminal.status(
+                "Augmenting",
+                "frozen layers run on every image in every epoch: features of augmented images \
+                 cannot be kept",
+            ),
+            Event::FeaturesComputing(features) => terminal.status(
+                "Computing",
+                &format!(
+                    "{} once ({}), into {}",
+                    features_of(features),
+                    bytes(features.bytes),
+                    features.path.display()
+                ),
+            ),
+            Event::FeaturesComputed { features, seconds } => terminal.status(
+                "Computed",
+                &format!("{} in {}", features_of(features), duration(*seconds)),
+            ),
+            Event::FeaturesReused(features) => terminal.status(
+                "Reusing",
+                &format!("{}: {}", features_of(features), features.path.display()),
+            ),
+            // An event that is newer than this text.
             _ => {}
         }
+    }
+}
+
+fn features_of(features: &FeaturesInfo<'_>) -> String {
+    let images = thousands(features.images);
+    format!("features of {images} images after {}", features.layer)
+}
+
+fn epoch_line(terminal: &Terminal, epoch: &Epoch, epochs: usize, rate: f64, best: bool) {
+    let width = epochs.to_string().len();
+    let number = format!("{:>width$}/{epochs}", epoch.epoch);
+    let train = format!(
+        "loss {:.4}  accuracy {}",
+        epoch.train_loss,
+        percent(epoch.train_accuracy)
+    );
+    let validation = format!(
+        "val_loss {:.4}  val_accuracy {}",
+        epoch.val_loss,
+        percent(epoch.val_accuracy)
+    );
+    let rate = thousands(rate.round() as usize);
+    let time = format!("{}  {rate} images/s", duration(epoch.seconds));
+    let mark = if best { "  best" } else { "" };
+    let line = format!("{number}  {train}  {validation}  {time}{mark}");
+    if terminal.fits(&line) {
+        terminal.status("Epoch", &line);
+    } else {
+        terminal.status("Epoch", &format!("{number}  {train}  {time}"));
+        let indent = " ".repeat(number.len());
+        terminal.detail(&format!("{indent}  {validation}{mark}"));
+    }
+}
+
+/// `Burn, tract and ONNX Runtime`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        names => names.concat(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Everything that can go wrong in a pipeline.
 
+use crate::hint::Hint;
+
 /// Why a phase failed.
 ///
 /// The variants say which part failed; what to do about it is [`Error::hint`]'s.
@@ -109,7 +111,100 @@ pub enum Error {
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
     Describe(#[from] crate::describe::DescribeError),
+    /// A file is no list of images.
+    #[error(transparent)]
+    NotAList(#[from] crate::list_file::NotAList),
 }
 
 /// The result of a phase.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Returns what to do about it. Errors of libraries below have hints of their own.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Dataset(error) => error.hint(),
+            Self::Inputs(error) => error.hint(),
+            Self::Predictions(error) => error.hint(),
+            Self::Overrides(error) => error.hint(),
+            Self::Engines(error) => error.hint(),
+            Self::Bench(error) => error.hint(),
+            Self::Compare(error) => error.hint(),
+            Self::Describe(error) => error.hint(),
+            Self::NotAList(error) => error.hint(),
+            #[cfg(feature = "training")]
+            Self::RecipeFile(error) => error.hint(),
+            #[cfg(feature = "training")]
+            Self::TrainRun(error) => error.hint(),
+            #[cfg(feature = "training")]
+            Self::ExportRun(error) => error.hint(),
+            #[cfg(feature = "training")]
+            Self::ReportRun(error) => error.hint(),
+            #[cfg(feature = "training")]
+            Self::Train(_) | Self::Export(_) | Self::Sweep(_) => None,
+            Self::Cache(_)
+            | Self::Asset(_)
+            | Self::Fetch(_)
+            | Self::Data(_)
+            | Self::Idx(_)
+            | Self::Files(_)
+            | Self::Recipe(_)
+            | Self::Run(_)
+            | Self::File(_)
+            | Self::Load(_)
+            | Self::Metrics(_)
+            | Self::Report(_)
+            | Self::Preprocess(_)
+            | Self::Preprocessing(_)
+            | Self::Inference(_)
+            | Self::Onnx(_)
+            | Self::Engine(_) => None,
+        }
+    }
+
+    /// Returns the error of the part that failed, whose type says more.
+    pub fn inner(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        match self {
+            Self::Cache(error) => error,
+            Self::Asset(error) => error,
+            Self::Fetch(error) => error,
+            Self::Dataset(error) => error,
+            Self::Data(error) => error,
+            Self::Idx(error) => error,
+            Self::Files(error) => error,
+            Self::Recipe(error) => error,
+            Self::Run(error) => error,
+            Self::File(error) => error,
+            #[cfg(feature = "training")]
+            Self::Train(error) => error,
+            #[cfg(feature = "training")]
+            Self::Export(error) => error,
+            Self::Load(error) => error,
+            Self::Metrics(error) => error,
+            Self::Report(error) => error,
+            #[cfg(feature = "training")]
+            Self::RecipeFile(error) => error,
+            #[cfg(feature = "training")]
+            Self::TrainRun(error) => error,
+            #[cfg(feature = "training")]
+            Self::ExportRun(error) => error,
+            #[cfg(feature = "training")]
+            Self::Sweep(error) => error,
+            #[cfg(feature = "training")]
+            Self::ReportRun(error) => error,
+            Self::Preprocess(error) => error,
+            Self::Preprocessing(error) => error,
+            Self::Inference(error) => error,
+            Self::Onnx(error) => error,
+            Self::Inputs(error) => error,
+            Self::Predictions(error) => error,
+            Self::Overrides(error) => error,
+            Self::Engines(error) => error,
+            Self::Engine(error) => error,
+            Self::Bench(error) => error,
+            Self::Compare(error) => error,
+            Self::Describe(error) => error,
+            Self::NotAList(error) => error,
+        }
+    }
+}

@@ -57,10 +57,14 @@ mod context;
 mod error;
 mod event;
 mod hint;
+mod list_file;
 
 pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;
 pub use error::{Error, Result};
 pub use hint::Hint;
+pub use list_file::NotAList;
 pub use event::{Event, Observer, Task, TaskGuard};
+#[cfg(feature = "training")]
+pub use event::FeaturesInfo;
 pub use kiln_util::CancelToken;

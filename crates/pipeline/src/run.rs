@@ -13,7 +13,7 @@ use kiln_run::{RunDir, RunFile};
 use crate::context::Context;
 use crate::dataset::{self, DatasetError};
 use crate::engines;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateOptions, Evaluated, EvaluationRecord, Tally};
 use crate::event::Event;
 use crate::export::TrainedModel;
@@ -148,7 +148,7 @@ fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Optio
         lines
             .write(&Row::new(input, classified, model))
             .expect(IN_MEMORY);
-        Ok(())
+        Ok::<(), Error>(())
     })?;
     lines.finish().expect(IN_MEMORY);
     drop(lines);

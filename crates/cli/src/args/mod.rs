@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 pub use batch::BatchArgs;
 pub use engine::{DeviceArgs, EngineArgs, EnginesArgs};
 pub use overrides::OverridesArgs;
-pub use recipe::RecipeArgs;
+pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EvalArgs, ExportArgs, FetchArgs,

@@ -1,21 +1,43 @@
 //! `kiln data`: counts by class, and pictures of samples.
 
-mod counts;
-
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use kiln_data::View;
 use kiln_model::{DataSource, Recipe};
+use kiln_pipeline::dataset::{self, DatasetRef};
+use kiln_pipeline::report::{self, samples};
+use kiln_report::{MAX_LABEL, text_table};
+use kiln_util::{counted, shown, thousands};
+use serde::Serialize;
 
-use super::Context;
-use crate::args::{DataArgs, RecipeArgs};
-use crate::dataset::Named;
+use crate::app::App;
 use crate::output::Outputs;
-use crate::{Outcome, dataset, picture, recipe};
-use counts::Counts;
+use crate::{Outcome, picture};
 
-pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+#[derive(Debug, clap::Args)]
+pub struct DataArgs {
+    /// Dataset (mnist, a folder of images for each class, a CSV file with the columns path and
+    /// label), or a recipe
+    #[arg(value_name = "DATA|RECIPE")]
+    data: PathBuf,
+    /// Change a value of the recipe, such as `data.limit=1000`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Draw images of every class, with their names
+    #[arg(long, value_name = "FILE.png|.svg")]
+    samples: Option<PathBuf>,
+    /// Draw training images as the recipe's augmentation changes them: each in a row, first as it
+    /// is
+    #[arg(long, value_name = "FILE.png|.svg")]
+    augmented: Option<PathBuf>,
+}
+
+/// Prints the counts, and draws pictures.
+pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let recipe = read_recipe(args)?;
     let augmented = match (&args.augmented, &recipe) {
         (None, _) => None,
@@ -27,7 +49,7 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
             )
         }
         (Some(_), None) => {
-            bail!("--augmented draws what a recipe says: name a recipe in place of a data set")
+            bail!("--augmented draws what a recipe says: name a recipe in place of a dataset")
         }
     };
     // Before the work, not after it.
@@ -42,15 +64,15 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
         picture::check(path)?;
     }
     let (name, views) = match &recipe {
-        Some(recipe) => (recipe.data.dataset.to_string(), of_recipe(recipe, context)?),
-        None => of_data(&args.data, context)?,
+        Some(recipe) => (recipe.data.dataset.to_string(), of_recipe(recipe, app)?),
+        None => of_data(&args.data, app)?,
     };
     let first = &views[0].1;
     if let Some(path) = &args.samples {
-        picture::write(path, &picture::samples(first)?)?;
+        picture::write(path, &samples(first)?)?;
     }
     if let Some((path, recipe)) = augmented {
-        picture::write(path, &picture::augmented(first, recipe)?)?;
+        picture::write(path, &report::augmented(first, recipe)?)?;
     }
     let counts = Counts::new(name, &views);
     let text = if args.json {
@@ -58,53 +80,52 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     } else {
         counts.table()
     };
-    context.terminal.print(&text)?;
+    app.terminal.print(&text)?;
     Ok(Outcome::Done)
 }
 
-/// The recipe, where the argument is the path of one.
+/// Reads the recipe, if the argument is the path of one.
 fn read_recipe(args: &DataArgs) -> anyhow::Result<Option<Recipe>> {
     if args.data.extension().is_some_and(|ending| ending == "toml") {
-        let args = RecipeArgs {
-            path: args.data.clone(),
-            overrides: args.overrides.clone(),
-        };
-        return Ok(Some(recipe::read(&args)?));
+        return Ok(Some(kiln_pipeline::recipe::read(
+            &args.data,
+            &args.overrides,
+        )?));
     }
     if !args.overrides.is_empty() {
-        bail!("--set changes a recipe: name a recipe in place of a data set, or leave it out");
+        bail!("--set changes a recipe: name a recipe in place of a dataset, or leave it out");
     }
     Ok(None)
 }
 
-/// The parts that a recipe makes of its data set.
-fn of_recipe(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Vec<(&'static str, View)>> {
-    let sets = dataset::sets(recipe, context)?;
+/// Returns the subsets that a recipe makes of its dataset.
+fn of_recipe(recipe: &Recipe, app: &App<'_>) -> anyhow::Result<Vec<(&'static str, View)>> {
+    let splits = dataset::splits(recipe, &app.context)?;
     Ok(vec![
-        ("train", sets.train),
-        ("validation", sets.validation),
-        ("test", dataset::test(recipe, context)?),
+        ("train", splits.train),
+        ("validation", splits.validation),
+        ("test", dataset::test_images(recipe, &app.context)?),
     ])
 }
 
-/// A data set's name and the subsets that it comes in.
+/// Returns a dataset's name and the subsets that it comes in.
 fn of_data(
     data: &Path,
-    context: &Context<'_>,
+    app: &App<'_>,
 ) -> anyhow::Result<(String, Vec<(&'static str, View)>)> {
     let Some(text) = data.to_str() else {
         bail!("the path `{}` is not UTF-8: rename it", data.display())
     };
-    let source = match dataset::parse(text)? {
-        Named::Files(source) => source,
+    let source = match DatasetRef::parse(text)? {
+        DatasetRef::Files(source) => source,
         // Without a subset, all of them.
-        Named::Subset(name, _) if text == name.as_str() => DataSource::Named(name),
-        Named::Subset(name, subset) => {
-            let view = View::all(dataset::load(name, subset, context)?);
+        DatasetRef::Named(name, _) if text == name.as_str() => DataSource::Named(name),
+        DatasetRef::Named(name, subset) => {
+            let view = View::all(dataset::load(name, subset, &app.context)?);
             return Ok((text.into(), vec![(subset.name(), view)]));
         }
     };
-    let subsets = dataset::subsets(&source, context)?;
+    let subsets = dataset::subsets(&source, &app.context)?;
     let whole = subsets.validation.is_none() && subsets.test.is_none();
     let train = if whole { "images" } else { "train" };
     let subsets = [
@@ -116,4 +137,66 @@ fn of_data(
         .into_iter()
         .filter_map(|(name, dataset)| Some((name, View::all(dataset?))));
     Ok((text.into(), views.collect()))
+}
+
+/// Counts by class and subset.
+#[derive(Serialize)]
+pub struct Counts {
+    data: String,
+    subsets: Vec<&'static str>,
+    classes: Vec<Class>,
+    /// Images of each subset.
+    totals: Vec<usize>,
+}
+
+#[derive(Serialize)]
+struct Class {
+    name: String,
+    /// Images in each subset.
+    images: Vec<usize>,
+}
+
+impl Counts {
+    /// Counts the views, at least one, which have the same classes.
+    pub fn new(data: String, views: &[(&'static str, View)]) -> Self {
+        let counts: Vec<Vec<usize>> = views.iter().map(|(_, view)| view.class_counts()).collect();
+        let classes = views[0].1.dataset().classes().iter().enumerate();
+        Self {
+            data,
+            subsets: views.iter().map(|(name, _)| *name).collect(),
+            classes: classes
+                .map(|(at, name)| Class {
+                    name: name.clone(),
+                    images: counts.iter().map(|counts| counts[at]).collect(),
+                })
+                .collect(),
+            totals: views.iter().map(|(_, view)| view.len()).collect(),
+        }
+    }
+
+    /// One line per class and one for all.
+    pub fn table(&self) -> String {
+        let row = |name: &str, images: &[usize]| -> Vec<String> {
+            // With one subset there is nothing to add up.
+            let sum = (images.len() > 1).then(|| images.iter().sum());
+            std::iter::once(shown(name, MAX_LABEL))
+                .chain(images.iter().copied().chain(sum).map(thousands))
+                .collect()
+        };
+        let all = (self.subsets.len() > 1).then_some("all");
+        let header = ["class"]
+            .into_iter()
+            .chain(self.subsets.iter().copied())
+            .chain(all);
+        let rows = self
+            .classes
+            .iter()
+            .map(|class| row(&class.name, &class.images));
+        let table = text_table(header, rows.chain([row("all", &self.totals)]), 1);
+        format!(
+            "{}: {}\n{table}\n",
+            self.data,
+            counted(self.classes.len() as u64, "class")
+        )
+    }
 }

@@ -1,16 +1,29 @@
 //! `kiln fetch`.
 
+use std::path::PathBuf;
+
 use kiln_assets::Asset;
+use kiln_pipeline::AssetProvider;
 use kiln_report::text_table;
 
-use super::Context;
 use crate::Outcome;
-use crate::args::FetchArgs;
+use crate::app::App;
 use crate::terminal::bytes;
 
-pub fn run(args: &FetchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+#[derive(Debug, clap::Args)]
+pub struct FetchArgs {
+    /// Assets to fetch: mnist, vgg16, onnxruntime; without one, lists what is there
+    #[arg(value_name = "ASSET")]
+    assets: Vec<String>,
+    /// Take the asset from this file, folder or archive
+    #[arg(long, value_name = "PATH", requires = "assets")]
+    from: Option<PathBuf>,
+}
+
+/// Fetches the assets and prints their files.
+pub fn run(args: &FetchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if args.assets.is_empty() {
-        return list(context);
+        return list(app);
     }
     // Names first, so that a typing error in the last one does not come after minutes.
     let assets = args
@@ -27,11 +40,15 @@ pub fn run(args: &FetchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     for asset in &assets {
         let fetched = match &args.from {
             Some(path) => {
-                let fetched = context.assets.fetcher().supply(asset, path)?;
-                context.assets.report(&fetched);
-                fetched
+                let context = &app.context;
+                app.assets
+                    .supply(asset, path, context.observer, &context.cancel)?
             }
-            None => context.assets.need(asset)?,
+            None => {
+                let context = &app.context;
+                app.assets
+                    .require(asset, context.observer, &context.cancel)?
+            }
         };
         for file in &fetched.files {
             context
@@ -42,8 +59,8 @@ pub fn run(args: &FetchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let cache = &context.assets.cache;
+fn list(app: &App<'_>) -> anyhow::Result<Outcome> {
+    let cache = app.assets.cache();
     let rows = Asset::NAMES.map(|name| match Asset::named(name) {
         Ok(asset) => {
             let there = if cache.lookup(&asset).is_some() {
@@ -61,11 +78,11 @@ fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
         // Not for this platform.
         Err(error) => [name.into(), error.to_string(), "no".into(), String::new()],
     });
-    context.terminal.print(&format!(
+    app.terminal.print(&format!(
         "{}\n",
         text_table(["asset", "licence", "cached", "size"], rows, 3)
     ))?;
-    context.terminal.detail(&format!(
+    app.terminal.detail(&format!(
         "Cache: {} (KILN_CACHE names another)",
         cache.root().display()
     ));

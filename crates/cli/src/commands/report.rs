@@ -1,20 +1,36 @@
 //! `kiln report`.
 
+use std::path::PathBuf;
+
+use kiln_pipeline::report::{run_page, sweep_page};
+use kiln_pipeline::run_record::RunRecord;
+use kiln_pipeline::sweep::Results;
 use kiln_run::{RunDir, RunFile, SweepDir, SweepFile};
 use kiln_util::write_atomically;
 
-use super::Context;
-use crate::args::ReportArgs;
+use crate::app::App;
 use crate::output::Outputs;
-use crate::record::RunRecord;
-use crate::sweep::Results;
-use crate::{Outcome, pages, picture};
+use crate::{Outcome, picture};
 
-pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Run directory or sweep, such as runs/quickstart or runs/report-sweep
+    #[arg(value_name = "RUN")]
+    folder: PathBuf,
+    /// File to write [default: report.html in the folder]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Also write every picture of the page into this folder, as PNG and as SVG
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+}
+
+/// Writes the page, and prints the files.
+pub fn run(args: &ReportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let (page, default, others) = if SweepDir::is_one(&args.folder) {
         let folder = SweepDir::open(&args.folder)?;
         (
-            pages::sweep(&Results::read(&folder)?, args.output.is_none())?,
+            sweep_page(&Results::read(&folder)?, args.output.is_none())?,
             folder.file(SweepFile::Report),
             vec![
                 folder.file(SweepFile::Record),
@@ -23,8 +39,9 @@ pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
         )
     } else {
         let run = RunDir::open(&args.folder)?;
-        let (path, others) = (run.file(RunFile::Report), run.files_but(RunFile::Report));
-        (pages::run(&RunRecord::read(run)?, context)?, path, others)
+        let path = run.file(RunFile::Report);
+        let others = run.files_but(RunFile::Report);
+        (run_page(&RunRecord::read(run)?, &app.context)?, path, others)
     };
     let path = args.output.clone().unwrap_or(default);
     Outputs::check([("--output", Some(path.as_path()))], &others)?;
@@ -32,15 +49,12 @@ pub fn run(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     let mut written = vec![path];
     if let Some(folder) = &args.pictures {
         picture::prepare_folder(folder)?;
-        written.extend(picture::write_all(
-            folder,
-            page.pictures()?
-                .iter()
-                .map(|(name, picture)| (*name, picture)),
-        )?);
+        let pictures = page.pictures()?;
+        let pictures = pictures.iter().map(|(name, picture)| (*name, picture));
+        written.extend(picture::write_all(folder, pictures)?);
     }
     for path in &written {
-        context.terminal.print(&format!("{}\n", path.display()))?;
+        app.terminal.print(&format!("{}\n", path.display()))?;
     }
     Ok(Outcome::Done)
 }

@@ -1,13 +1,26 @@
 //! `kiln summary`: the table of Keras's `model.summary()`.
 
 use kiln_model::Model;
-use kiln_report::Table;
+use kiln_pipeline::report::layer_table;
+use kiln_util::thousands;
 use serde::Serialize;
 
-use super::Context;
-use crate::args::SummaryArgs;
-use crate::{Outcome, recipe};
-use kiln_util::thousands;
+use crate::Outcome;
+use crate::app::App;
+use crate::args::RecipeArgs;
+
+#[derive(Debug, clap::Args)]
+pub struct SummaryArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print how the layers run on the CPU instead: which sequences kiln's kernels compute in one
+    /// pass
+    #[arg(long, conflicts_with = "json")]
+    plan: bool,
+}
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -27,8 +40,9 @@ struct Row<'a> {
     frozen: bool,
 }
 
-pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let recipe = recipe::read(&args.recipe)?;
+/// Prints the table.
+pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let recipe = args.recipe.read()?;
     let model = recipe.model();
     let text = if args.plan {
         kiln_trainer::Plan::fused(model.layers()).to_string()
@@ -37,7 +51,7 @@ pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     } else {
         format!("Model: {}\n{}", recipe.name, self::text(&model))
     };
-    context.terminal.print(&text)?;
+    app.terminal.print(&text)?;
     Ok(Outcome::Done)
 }
 
@@ -56,37 +70,6 @@ fn summary(model: &Model) -> Summary<'_> {
         trainable_parameters: counts.trainable,
         non_trainable_parameters: counts.non_trainable,
     }
-}
-
-/// One line per layer; what is frozen has a column of its own where anything is.
-pub fn layer_table(model: &Model) -> Table {
-    let summary = summary(model);
-    // As with Keras's `show_trainable`, but only where it says something.
-    let any_frozen = summary.layers.iter().any(|row| row.frozen);
-    let rows = summary.layers.iter().map(|row| {
-        let dims: Vec<String> = row.output_shape.iter().map(ToString::to_string).collect();
-        let name = format!("{} ({})", row.name, row.r#type);
-        let frozen = any_frozen.then(|| {
-            if row.frozen {
-                "frozen".into()
-            } else {
-                String::new()
-            }
-        });
-        let numbers = [
-            format!("[batch, {}]", dims.join(", ")),
-            thousands(row.parameters),
-        ];
-        std::iter::once(name)
-            .chain(frozen)
-            .chain(numbers)
-            .collect::<Vec<_>>()
-    });
-    let header = ["Layer (type)"]
-        .into_iter()
-        .chain(any_frozen.then_some("Frozen"))
-        .chain(["Output shape", "Param #"]);
-    Table::new(header, rows, if any_frozen { 3 } else { 2 })
 }
 
 fn text(model: &Model) -> String {

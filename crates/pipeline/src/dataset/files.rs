@@ -12,6 +12,7 @@ use super::store::Subsets;
 use crate::context::Context;
 use crate::error::Result;
 use crate::event::{Event, Task};
+use crate::list_file::check_list;
 
 /// Returns the subsets of a folder of images.
 pub(super) fn folder_subsets(path: &str, context: &Context<'_>) -> Result<Subsets> {
@@ -23,7 +24,9 @@ pub(super) fn folder_subsets(path: &str, context: &Context<'_>) -> Result<Subset
 /// Returns the images of a CSV list as the training images.
 pub(super) fn list_subsets(path: &str, context: &Context<'_>) -> Result<Subsets> {
     once(DataSource::Csv(path.into()), context, || {
-        Ok(Folder::Whole(list(Path::new(path))?))
+        let path = Path::new(path);
+        check_list(path)?;
+        Ok(Folder::Whole(list(path)?))
     })
 }
 

@@ -93,7 +93,7 @@ pub fn classify<E: From<Error>>(
 }
 
 /// Refuses a label that is no class of the model.
-pub fn check_label(input: Input, classes: usize) -> Result<Input, Error> {
+pub(crate) fn check_label(input: Input, classes: usize) -> Result<Input, Error> {
     match input.label {
         Some(label) if label as usize >= classes => Err(InputsError::Label {
             index: input.index,
@@ -106,7 +106,7 @@ pub fn check_label(input: Input, classes: usize) -> Result<Input, Error> {
 }
 
 /// Tells of paths that are not UTF-8, if there are any.
-pub fn note_lossy(paths: u64, context: &Context<'_>) {
+fn note_lossy(paths: u64, context: &Context<'_>) {
     if paths > 0 {
         context.emit(&Event::LossyPaths { paths });
     }

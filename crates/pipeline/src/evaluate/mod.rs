@@ -16,7 +16,7 @@ use crate::inputs::{Input, Inputs};
 use crate::runtime::RuntimeRecord;
 
 pub use classify::classify;
-pub(crate) use classify::{check_label, note_lossy};
+pub(crate) use classify::check_label;
 pub use record::EvaluationRecord;
 pub(crate) use skipped::SkippedImages;
 pub use tally::Tally;

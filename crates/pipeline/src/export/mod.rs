@@ -25,8 +25,6 @@ pub enum ExportForm {
     /// As the recipe says.
     #[default]
     Model,
-    /// With a softmax at the end.
-    Softmax,
     /// With the preprocessing in the graph: uint8 pixels in NHWC in, probabilities out.
     Uint8Input,
     /// Only the layers after the frozen prefix.
@@ -39,6 +37,9 @@ pub enum ExportForm {
 pub struct ExportRequest {
     /// The form.
     pub form: ExportForm,
+    /// Whether the graph ends in a softmax even if the recipe does not ask for it; a graph that
+    /// takes pixels always does.
+    pub softmax: bool,
     /// Whether golden vectors are written if the recipe asks for them.
     pub golden: bool,
     /// The file to write; one in the run directory if `None`.
@@ -49,6 +50,7 @@ impl Default for ExportRequest {
     fn default() -> Self {
         Self {
             form: ExportForm::Model,
+            softmax: false,
             golden: true,
             output: None,
         }
@@ -62,7 +64,7 @@ impl ExportRequest {
         match self.form {
             ExportForm::HeadOnly => RunFile::HeadModel,
             ExportForm::Uint8Input => RunFile::Uint8Model,
-            ExportForm::Softmax => RunFile::SoftmaxModel,
+            ExportForm::Model if self.softmax => RunFile::SoftmaxModel,
             ExportForm::Model if recipe.export.golden && !self.golden => RunFile::PlainModel,
             ExportForm::Model => RunFile::Model,
         }
@@ -79,16 +81,13 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
         None => run.file(request.default_file(&recipe)),
     };
     let mut export = recipe.export.clone();
-    export.softmax |= matches!(
-        request.form,
-        ExportForm::Softmax | ExportForm::Uint8Input
-    );
+    export.softmax |= request.softmax || request.form == ExportForm::Uint8Input;
     export.golden &= request.golden;
     let mut trained = TrainedModel::open(run, recipe.with_export(export))?;
     match request.form {
         ExportForm::HeadOnly => trained.keep_head_only()?,
         ExportForm::Uint8Input => trained.take_pixels(),
-        ExportForm::Model | ExportForm::Softmax => {}
+        ExportForm::Model => {}
     }
     let replaces_golden = request.output.is_none() && has_golden(&path);
     // The input of a head is no image.

@@ -26,14 +26,6 @@ pub enum InputsError {
         /// What was named.
         data: String,
     },
-    /// A file that is no list.
-    #[error("`{}` is {found}: expected a CSV file with the columns path and label, a folder, or a dataset", path.display())]
-    NotAList {
-        /// The file.
-        path: PathBuf,
-        /// What it seems to be.
-        found: &'static str,
-    },
     /// A class that the model does not have.
     #[error("{source_name} has the class `{class}`: expected one of the model's, {}", listed(known))]
     UnknownClass {
@@ -171,7 +163,6 @@ impl InputsError {
             Self::NoTest { path } => Hint::UseSubset {
                 example: path.join("train"),
             },
-            Self::NotAList { .. } => Hint::UseDataset,
             Self::UnknownClass { .. } => Hint::CheckClasses,
             Self::RepeatedClass { .. } => Hint::UniqueLabels,
             Self::Classes { .. } => Hint::MatchDataset,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use kiln_data::{FilesError, Folder, ListReader, Listed, Listing, View, folder, is_idx};
 
-use super::kind::check_list;
 use super::labels::Labels;
 use super::pattern::{self, is_pattern};
 use super::{Found, Image, Inputs, InputsError, Source, Stdin, idx};
@@ -15,6 +14,7 @@ use crate::context::Context;
 use crate::dataset::{self, DatasetRef};
 use crate::error::Result;
 use crate::event::Event;
+use crate::list_file::check_list;
 
 /// Opens images with labels, of which these are the model's classes: a dataset by its name, a
 /// folder of class folders (of one with subsets its test images), a glob pattern of images in class

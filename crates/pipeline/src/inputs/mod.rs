@@ -6,7 +6,6 @@
 
 mod error;
 mod idx;
-mod kind;
 mod labeled;
 mod labels;
 mod memory;
@@ -28,7 +27,6 @@ use kiln_preprocess::{Pixels, PreprocessError};
 use crate::error::{Error, Result};
 
 pub use error::InputsError;
-pub(crate) use kind::check_list;
 pub use labeled::labeled;
 pub use memory::MemoryImage;
 pub use shard::Shard;

@@ -22,7 +22,7 @@ pub fn files(pattern: &str) -> Result<impl Iterator<Item = Result<PathBuf>> + Se
         Ok(path) => path.is_file().then_some(Ok(path)),
         Err(error) => Some(Err(InputsError::ReadMatch {
             path: error.path().into(),
-            source: error.into_error(),
+            source: error.into(),
         }
         .into())),
     });

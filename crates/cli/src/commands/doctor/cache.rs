@@ -143,11 +143,11 @@ fn clients() -> Finding {
         .filter(|name| program(name).is_some())
         .collect();
     if there.is_empty() {
-        let cure = "sudo apt install python3-pip, or `kiln fetch ASSET --from FILE` with a copy of your own";
+        let fix = "sudo apt install python3-pip, or `kiln fetch ASSET --from FILE` with a copy of your own";
         return Finding::missing(
             "fetching",
             "neither npm nor pip is on the PATH: only web servers are left",
-            cure,
+            fix,
         );
     }
     Finding::ok(

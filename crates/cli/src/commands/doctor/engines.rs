@@ -1,16 +1,15 @@
 //! What runs models.
 
-use kiln_assets::Cache;
 use kiln_inference::probe_ort;
 
 use super::finding::Finding;
-use crate::engines::default_options;
+use crate::app::App;
 
 /// The engines, and what ONNX Runtime's library can do.
-pub fn findings(cache: &Cache) -> Vec<Finding> {
-    let tract = Finding::ok("tract", "built in: pure Rust, on the processor");
+pub fn findings(app: &App<'_>) -> Vec<Finding> {
+    let tract = Finding::ok("tract", "built in: pure Rust, on the CPU");
     let named = std::env::var_os("KILN_ORT_LIB").filter(|value| !value.is_empty());
-    let ort = match (probe_ort(&default_options(None, cache)), named) {
+    let ort = match (probe_ort(&kiln_pipeline::engines::options(&app.context)), named) {
         (Ok(library), _) => {
             let version = library.version.as_deref().unwrap_or("of unknown version");
             let found = format!(

@@ -32,7 +32,7 @@ pub struct Finding {
     found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cure: Option<String>,
+    fix: Option<String>,
 }
 
 impl Finding {
@@ -41,33 +41,33 @@ impl Finding {
             name: name.into(),
             state: State::Ok,
             found: found.into(),
-            cure: None,
+            fix: None,
         }
     }
 
     pub fn missing(
         name: impl Into<String>,
         found: impl Into<String>,
-        cure: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         Self {
             name: name.into(),
             state: State::Missing,
             found: found.into(),
-            cure: Some(cure.into()),
+            fix: Some(fix.into()),
         }
     }
 
     pub fn broken(
         name: impl Into<String>,
         found: impl Into<String>,
-        cure: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         Self {
             name: name.into(),
             state: State::Broken,
             found: found.into(),
-            cure: Some(cure.into()),
+            fix: Some(fix.into()),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Report {
         self.state
     }
 
-    /// For people: a line for each finding, and below it its cure.
+    /// For people: a line for each finding, and below it its fix.
     pub fn text(&self) -> String {
         let findings = || self.sections.iter().flat_map(|section| &section.findings);
         let widest = findings()
@@ -128,7 +128,7 @@ impl Report {
                 name,
                 state,
                 found,
-                cure,
+                fix,
             } in &section.findings
             {
                 // What was found may have lines of its own.
@@ -140,8 +140,8 @@ impl Report {
                         .to_owned(),
                 );
                 lines.extend(
-                    cure.as_ref()
-                        .map(|cure| format!("{:1$}→ {cure}", "", widest + 13)),
+                    fix.as_ref()
+                        .map(|fix| format!("{:1$}→ {fix}", "", widest + 13)),
                 );
             }
         }

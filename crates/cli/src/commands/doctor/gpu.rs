@@ -1,4 +1,4 @@
-//! NVIDIA's graphics processors, driver and libraries, as far as they can be seen without loading
+//! NVIDIA's GPUs, driver and libraries, as far as they can be seen without loading
 //! any of it.
 
 use std::io::Read;
@@ -34,7 +34,7 @@ pub fn findings() -> Vec<Finding> {
     let driver = text("/proc/driver/nvidia/version")
         .or_else(|| library("libcuda.so.1").map(|path| path.display().to_string()));
     let Some(driver) = driver else {
-        let (found, cure) = if present() {
+        let (found, fix) = if present() {
             (
                 "there is an NVIDIA device, but no driver",
                 "install NVIDIA's driver, such as by `sudo ubuntu-drivers install`",
@@ -45,7 +45,7 @@ pub fn findings() -> Vec<Finding> {
                 "none needed: kiln runs on the processor (--device cpu)",
             )
         };
-        return vec![Finding::missing("NVIDIA", found, cure)];
+        return vec![Finding::missing("NVIDIA", found, fix)];
     };
     let mut findings = vec![Finding::ok(
         "NVIDIA driver",
@@ -55,7 +55,7 @@ pub fn findings() -> Vec<Finding> {
         Ok(devices) => Finding::ok("devices", devices),
         Err(why) => Finding::missing("devices", why, "nvidia-smi"),
     });
-    for (name, files, cure) in [("libcuda", &["libcuda.so.1"][..], "sudo ldconfig")]
+    for (name, files, fix) in [("libcuda", &["libcuda.so.1"][..], "sudo ldconfig")]
         .into_iter()
         .chain(LIBRARIES)
     {
@@ -64,7 +64,7 @@ pub fn findings() -> Vec<Finding> {
             None => Finding::missing(
                 name,
                 format!("no {} where the loader looks", files.join(" or ")),
-                format!("{cure}, and its folder in LD_LIBRARY_PATH"),
+                format!("{fix}, and its folder in LD_LIBRARY_PATH"),
             ),
         });
     }

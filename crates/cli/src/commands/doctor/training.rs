@@ -3,7 +3,7 @@
 use kiln_trainer::{DeviceKind, TrainError, kernel_instructions};
 
 use super::finding::Finding;
-use crate::commands::train::silently;
+use crate::args::open_quietly;
 
 /// The devices that training can be asked for.
 pub fn findings() -> Vec<Finding> {
@@ -11,7 +11,7 @@ pub fn findings() -> Vec<Finding> {
 }
 
 fn finding(kind: DeviceKind) -> Finding {
-    match silently(kind) {
+    match open_quietly(kind) {
         Ok(_) if kind == DeviceKind::Cpu => Finding::ok(
             kind.as_str(),
             format!("flex, with kiln's kernels for {}", kernel_instructions()),

@@ -1,4 +1,4 @@
-//! `kiln doctor`: what this machine can do, what is missing, and how to get it.
+//! `kiln doctor`: what this machine can do, what is missing or broken, and how to fix it.
 
 mod cache;
 mod engines;
@@ -8,19 +8,25 @@ mod gpu;
 mod machine;
 mod training;
 
-use super::Context;
 use crate::Outcome;
-use crate::args::DoctorArgs;
+use crate::app::App;
 use finding::{Report, Section, State};
 
-pub fn run(args: &DoctorArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let cache = &context.assets.cache;
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the findings.
+pub fn run(args: &DoctorArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let sections = vec![
-        Section::new("Engines", engines::findings(cache)),
+        Section::new("Engines", engines::findings(app)),
         Section::new("Training", training::findings()),
-        Section::new("Graphics processor", gpu::findings()),
+        Section::new("GPU", gpu::findings()),
         Section::new("Machine", machine::findings()),
-        Section::new("Cache", cache::findings(cache)),
+        Section::new("Cache", cache::findings(app.assets.cache())),
     ];
     let report = Report::new(sections);
     let text = if args.json {
@@ -28,7 +34,7 @@ pub fn run(args: &DoctorArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     } else {
         report.text()
     };
-    context.terminal.print(&text)?;
+    app.terminal.print(&text)?;
     Ok(if report.worst() == State::Broken {
         Outcome::CheckFailed
     } else {

@@ -1,4 +1,4 @@
-//! Files that were named in place of a list.
+//! Files that were named in place of a list of images.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_preprocess::is_image_name;
 
-use super::InputsError;
+use crate::hint::Hint;
 
 /// Endings of files that are known and no lists.
 const OTHERS: [(&str, &str); 8] = [
@@ -21,9 +21,26 @@ const OTHERS: [(&str, &str); 8] = [
     ("gz", "a compressed file"),
 ];
 
+/// A file that was named in place of a list of images.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is {found}: expected a CSV file with the columns path and label, a folder, or a dataset", path.display())]
+pub struct NotAList {
+    /// The file.
+    pub path: PathBuf,
+    /// What it seems to be.
+    pub found: &'static str,
+}
+
+impl NotAList {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        Some(Hint::UseDataset)
+    }
+}
+
 /// Refuses a file that is no list: an image, a recipe, a model, or anything that is not text. What
 /// looks like text is left to the reader of lists.
-pub fn check_list(path: &Path) -> Result<(), InputsError> {
+pub(crate) fn check_list(path: &Path) -> Result<(), NotAList> {
     let ending = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
     let other = OTHERS
         .iter()
@@ -37,7 +54,7 @@ pub fn check_list(path: &Path) -> Result<(), InputsError> {
     } else {
         return Ok(());
     };
-    Err(InputsError::NotAList {
+    Err(NotAList {
         path: PathBuf::from(path),
         found,
     })
@@ -46,12 +63,11 @@ pub fn check_list(path: &Path) -> Result<(), InputsError> {
 /// Whether a regular file begins with a byte that no text has; pipes are not touched.
 fn is_binary(path: &Path) -> bool {
     let mut start = [0; 512];
-    let read = || {
+    let mut read = || {
         let mut file = File::open(path).ok()?;
         file.metadata().ok()?.is_file().then_some(())?;
         file.read(&mut start).ok()
     };
-    let mut read = read;
     let length = read().unwrap_or(0);
     start[..length].contains(&0)
 }

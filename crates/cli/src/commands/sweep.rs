@@ -1,0 +1,135 @@
+//! `kiln sweep`: every combination of a recipe's `[sweep]`, and a comparison.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use kiln_model::{Reference, Setting};
+use kiln_pipeline::recipe::read_sweep;
+use kiln_pipeline::sweep::{
+    Figures, Group, Metric, Results, Row, SweepRequest, groups, runs_table, seeds_table, sweep,
+};
+use kiln_run::{SweepDir, SweepFile};
+use kiln_util::percent;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::app::App;
+use crate::args::{RecipeArgs, TrainingArgs};
+
+#[derive(Debug, clap::Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Metric to sort the table by, the best first
+    #[arg(long, value_name = "METRIC", default_value_t = Metric::ValAccuracy, value_parser = metric())]
+    sort_by: Metric,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads a metric, and names the metrics in the help.
+fn metric() -> impl clap::builder::TypedValueParser<Value = Metric> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(Metric::WORDS.map(|(word, _)| word))
+        .map(|word| word.parse().expect("one of the possible values"))
+}
+
+/// Runs what is not complete, and prints the comparison.
+pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let combinations = read_sweep(&args.recipe.path, &args.recipe.overrides)?;
+    let request = SweepRequest {
+        train: args.training.request()?,
+        sort_by: args.sort_by,
+    };
+    let outcome = sweep(&combinations, &request, &app.context)?;
+    let results = &outcome.results;
+    let output = if args.json {
+        json(results, &outcome.folder)?
+    } else {
+        summary(results, &outcome.folder)?
+    };
+    app.terminal.print(&output)?;
+    let complete = results.complete();
+    let total = results.rows.len();
+    if outcome.cancelled {
+        let text =
+            format!("with {complete} of {total} runs complete: the same command runs the others");
+        app.terminal.status("Stopped", &text);
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(if complete == total {
+        Outcome::Done
+    } else {
+        Outcome::CheckFailed
+    })
+}
+
+fn summary(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Some(table) = seeds_table(results) {
+        writeln!(text, "{}\n", table.to_text())?;
+    }
+    writeln!(
+        text,
+        "{}\n",
+        runs_table(results, &results.sorted()).to_text()
+    )?;
+    if let Some((row, figures)) = results.best() {
+        let (label, accuracy) = (&row.entry.label, percent(figures.test_accuracy));
+        writeln!(
+            text,
+            "Best {}: {label}, {accuracy} of the test images",
+            results.sort_by.title()
+        )?;
+    }
+    writeln!(text, "Report: {}", folder.file(SweepFile::Report).display())?;
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct SweepJson<'a> {
+    sweep: &'a Path,
+    sort_by: Metric,
+    reference: Option<&'a str>,
+    /// The best first.
+    runs: Vec<RunJson<'a>>,
+    /// Over the seeds, in the recipe's order.
+    groups: Vec<Group<'a>>,
+}
+
+#[derive(Serialize)]
+struct RunJson<'a> {
+    label: &'a str,
+    state: &'static str,
+    settings: &'a [Setting],
+    run: Option<PathBuf>,
+    error: Option<&'a str>,
+    reference: Option<Reference>,
+    figures: Option<Figures>,
+}
+
+fn json(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
+    let run = |row: &Row| -> Option<PathBuf> {
+        Some(folder.path().join(row.entry.run.as_ref()?))
+    };
+    let runs = results.sorted().into_iter().map(|row| RunJson {
+        label: &row.entry.label,
+        state: row.state(),
+        settings: &row.entry.settings,
+        run: run(row),
+        error: row.entry.error.as_deref(),
+        reference: row.entry.reference,
+        figures: row.figures,
+    });
+    let json = SweepJson {
+        sweep: folder.path(),
+        sort_by: results.sort_by,
+        reference: results.reference.as_deref(),
+        runs: runs.collect(),
+        groups: groups(results),
+    };
+    Ok(format!("{}\n", serde_json::to_string_pretty(&json)?))
+}

@@ -1,0 +1,56 @@
+//! `kiln train`.
+
+use std::path::PathBuf;
+
+use kiln_pipeline::train::{self, TrainOutcome};
+use kiln_run::RunDir;
+
+use crate::Outcome;
+use crate::app::App;
+use crate::args::TrainingArgs;
+
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Recipe file
+    #[arg(
+        value_name = "RECIPE",
+        required_unless_present = "resume",
+        conflicts_with = "resume"
+    )]
+    path: Option<PathBuf>,
+    /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
+    overrides: Vec<String>,
+    /// Resume a training that was interrupted, after its last whole epoch
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    training: TrainingArgs,
+}
+
+/// Trains, and prints the run directory.
+pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let outcome = train(args, app)?;
+    if !outcome.finished {
+        return Ok(Outcome::Interrupted);
+    }
+    app.terminal
+        .print(&format!("{}\n", outcome.run.path().display()))?;
+    Ok(Outcome::Done)
+}
+
+/// Trains a recipe into a new run directory, or resumes a training.
+pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
+    if let Some(path) = &args.resume {
+        let run = RunDir::open(path)?;
+        let device = args.training.request()?.device;
+        return Ok(train::resume(run, &device, &app.context)?);
+    }
+    let path = args.path.clone().unwrap_or_default();
+    let recipe = kiln_pipeline::recipe::read(&path, &args.overrides)?;
+    Ok(train::train(
+        recipe,
+        &args.training.request()?,
+        &app.context,
+    )?)
+}
