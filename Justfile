@@ -1,4 +1,4 @@
-# What a contributor does daily. `just` lists the recipes.
+# Daily tasks. `just` lists them.
 
 _default:
     @just --list
@@ -7,72 +7,72 @@ _default:
 run recipe="models/quickstart.toml" *args:
     cargo run --release -- run {{ recipe }} {{ args }}
 
-# Type-check one crate quickly, e.g. `just check spec`
+# Type-check one crate quickly, e.g. `just check model`
 check crate:
     cargo check -p kiln-{{ crate }} --all-targets
 
-# All tests; with a crate's name its own, e.g. `just test spec`. Alone, crates with Burn or tract below them would be built
-# with other features, minutes of it; for them all unit tests are run, which takes seconds.
+# All tests, or those of one crate, e.g. `just test model`. Alone, a crate that depends on Burn or tract would be built with other
+# features, for minutes; for such a crate, all unit tests are run, which takes seconds.
 test crate="":
-    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|cli|inference|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
+    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|cli|inference|pipeline|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
 
 # Format and lint
 lint:
     cargo fmt --all
     cargo clippy --release --workspace --all-targets -- -D warnings
 
-# The exported files through Python's onnx and onnxruntime
+# Check exported files with Python's onnx and onnxruntime
 check-onnx:
     scripts/check-onnx/run
 
-# Classifiers of other exporters, by kiln and by Python's onnxruntime
+# Compare classifiers from other exporters in kiln and in Python's onnxruntime
 check-third-party:
     scripts/check-third-party/run
 
-# The pages of a run and a sweep in Chromium; with a folder, screenshots too
+# Check the pages of a run and a sweep in Chromium; with a folder, save screenshots too
 check-report *args:
     scripts/check-report/run {{ args }}
 
-# What reads files, fed with what a fuzzer makes up, a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
+# Fuzz every file reader, for a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
 fuzz *args:
     scripts/fuzz/run {{ args }}
 
-# The kernels' tests under AddressSanitizer
+# Run the kernels' tests under AddressSanitizer
 sanitize:
     scripts/sanitize/run
 
-# kiln against PyTorch and Keras, in turns, on this machine
+# Benchmark training against PyTorch and Keras, in turns, on this machine
 bench-training *args:
     scripts/bench-training/run {{ args }}
 
-# kiln's eval against Python's onnxruntime and rten, in turns, on this machine
+# Benchmark `kiln eval` against Python's onnxruntime and rten, in turns, on this machine
 bench-inference *args:
     scripts/bench-inference/run {{ args }}
 
-# Each kernel against Burn's own operation; of the whole workspace, so that Burn is not built again
+# Benchmark each kernel against Burn's own operation; on the whole workspace, so that Burn is not rebuilt
 bench-kernels:
     cargo bench --workspace --features kiln-kernels/burn --bench operations
 
-# A network that is not VGG16, compiled in as a backbone
+# Check a network other than VGG16 as a compiled-in backbone
 check-backbone:
     scripts/check-backbone/run
 
-# That the build and the tests ask for the same features of every dependency
+# Check that the build and the tests request the same features of every dependency
 check-features:
     scripts/check-features/run
 
-# Training on wgpu against training on the processor; builds wgpu, a quarter of an hour
+# Compare training on wgpu with training on the CPU; builds wgpu, a quarter of an hour
 check-gpu:
     scripts/check-gpu/run
 
-# The API documentation
+# Build and open the API documentation
 doc:
     cargo doc --workspace --no-deps --open
 
-# Licences and advisories of the dependencies (needs cargo-deny)
+# Check licenses and advisories of the dependencies (needs cargo-deny)
 deny:
     cargo deny check
 
-# Exactly what CI runs
+# Run exactly what CI runs
 ci:
     .ci/run

@@ -1,4 +1,4 @@
-//! Any file is an array or an error, and an array is as long as its axes say.
+//! Any file is an array or an error, and an array's length matches its axes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any text is a recipe or an error, and a recipe is written and read again as it was.
+//! Any text is a recipe or an error; a recipe survives a round trip.
 #![no_main]
 
 use kiln_model::Recipe;

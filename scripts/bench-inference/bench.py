@@ -1,7 +1,7 @@
-"""Runs the contenders one after another, in turns, and prints medians, ratios, processor time and peak memory as Markdown.
+"""Runs the candidates one after another, in turns, and prints medians, ratios, CPU time and peak memory as Markdown.
 
-Rates are of the work alone: without loading, and after a first run. Processor time is of the whole process, the least of all
-rounds; on a machine that is shared with others it says more than rates do.
+Rates exclude loading and a first run. CPU time is that of the whole process, the minimum of all rounds; on a shared machine it
+is more meaningful than rates.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RECIPE = "models/mnist-cnn-5x5x64.toml"
 
 
 def run(command: list) -> tuple[str, int, float]:
-    """Standard output of a command, its peak memory in MiB, and the seconds that it and its children kept processors busy."""
+    """Returns a command's standard output, its peak memory in MiB, and the CPU seconds of it and its children."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
@@ -45,7 +45,7 @@ class Bench:
         self.model = run([KILN, "--quiet", "export", trained.split()[-1], "-o", work / "model.onnx"])[0].split()[-1]
 
     def kiln(self, engine: str, data, *options) -> tuple[float, int, float]:
-        """Reading, decoding and preprocessing included; loading and a first run of each lane are not, as elsewhere."""
+        """Includes reading, decoding and preprocessing; excludes loading and a first run of each session, as for the others."""
         command = [KILN, "--threads", self.args.threads, "eval", self.model, "--data", data, "--engine", engine, "--json", "-"]
         output, memory, busy = run([*command, *options])
         return json.loads(output)["images_per_second"], memory, busy
@@ -55,7 +55,7 @@ class Bench:
         return float(output.split()[-1]), memory, busy
 
     def turns(self, title: str, contenders: dict, ours: list[str]) -> None:
-        """All contenders once, then all again; ratios are of one turn, so that a machine that slows down slows both."""
+        """Runs all candidates once, then again; ratios are from one turn, so that a slow phase of the machine affects both."""
         rates, memory, busy = {name: [] for name in contenders}, {}, {name: [] for name in contenders}
         for turn in range(self.args.rounds):
             for name, contender in contenders.items():
@@ -65,7 +65,7 @@ class Bench:
                 print(f"{title} {turn + 1}/{self.args.rounds} {name}: {rate:,.0f} images/s", file=sys.stderr)
         others = [name for name in contenders if name not in ours]
         best = [max(turn) for turn in zip(*(rates[name] for name in others))]
-        print(f"\n### {title}\n\n| | images/s | spread | against the best other | processor s | peak MiB |")
+        print(f"\n### {title}\n\n| | images/s | spread | against the best other | CPU s | peak MiB |")
         print("| --- | --: | --: | --: | --: | --: |")
         for name, values in rates.items():
             ratios = [a / b for a, b in zip(values, best)]
@@ -74,7 +74,7 @@ class Bench:
             print(f"| {name} | {statistics.median(values):,.0f} | {spread} | {ratio} | {min(busy[name]):.2f} | {memory[name]:,} |", flush=True)
 
     def folder(self) -> pathlib.Path:
-        """The test images as PNG files in class folders."""
+        """Writes the test images as PNG files in class folders."""
         folder = self.work / "digits"
         if not folder.exists():
             pixels = numpy.fromfile(self.idx, numpy.uint8, offset=16).reshape(-1, 28, 28)
@@ -103,7 +103,7 @@ class Bench:
         for engine in ("tract", "ort"):
             with open(self.work / f"{engine}.csv") as file:
                 same = sum(expected[row["path"]] == row["predicted"] for row in csv.DictReader(file))
-            print(f"\n{engine}: {same:,} of {len(expected):,} predictions are those of Python.")
+            print(f"\n{engine}: {same:,} of {len(expected):,} predictions are the same as in Python.")
 
     def arrays(self) -> None:
         for batch in (32, 250):
@@ -121,7 +121,7 @@ class Bench:
             self.turns(f"pure Rust, batch {batch}", contenders, ["kiln, tract"])
 
     def memory(self) -> None:
-        """Ten times the images: a list of 100,000 lines."""
+        """Measures memory with ten times the images: a list of 100,000 lines."""
         files = sorted(self.folder().rglob("*.png"))
         print("\n### Memory\n\n| | images | images/s | peak MiB |\n| --- | --: | --: | --: |")
         for times in (1, 10):

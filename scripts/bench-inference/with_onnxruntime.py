@@ -1,4 +1,4 @@
-"""A bare onnxruntime loop over prepared arrays; prints images per second."""
+"""Runs a bare onnxruntime loop over prepared arrays and prints images per second."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""Classifies the PNG files below a folder with Pillow and onnxruntime; prints images per second and writes `path,class`."""
+"""Classifies all PNG files in a folder with Pillow and onnxruntime; prints images per second and writes `path,class`."""
 
 import argparse
 import multiprocessing
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("output")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode, as a DataLoader's; none: serial")
+    parser.add_argument("--workers", type=int, default=0, help="number of decoding processes, as in a DataLoader; 0: serial")
     args = parser.parse_args()
 
     options = onnxruntime.SessionOptions()

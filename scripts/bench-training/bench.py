@@ -1,4 +1,4 @@
-"""Runs the contenders one after another, in turns, and prints the medians, their ratios and peak memory as Markdown."""
+"""Runs the candidates one after another, in turns, and prints medians, ratios and peak memory as Markdown."""
 
 import argparse
 import csv
@@ -24,7 +24,7 @@ PYTORCH = {
 
 
 def run(command: list, environment: dict | None = None) -> tuple[str, str, int]:
-    """Standard output, standard error and peak memory in MiB of a command."""
+    """Returns a command's standard output, standard error and peak memory in MiB."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
@@ -52,7 +52,7 @@ class Bench:
         return float(output.split()[-1]), memory
 
     def train(self, recipe: str, images: int, *options) -> tuple[float, int]:
-        """Images per second of the last epoch of a run as users start it; its validation is 128 images."""
+        """Returns images per second in the last epoch of a run started as users do, with 128 validation images."""
         limits = ["--set", f"data.limit={images}", "--set", "data.test_limit=128", "--runs", self.work]
         output, _, memory = kiln("--threads", self.args.threads, "train", f"models/{recipe}.toml", *limits, *options)
         with open(pathlib.Path(output.split()[-1]) / "history.csv") as file:
@@ -61,7 +61,7 @@ class Bench:
     def contenders(self, network: str) -> dict:
         if network == "vgg16":
             return self.vgg16_contenders()
-        # Long enough that starting up does not count, short enough for several rounds.
+        # Enough to make startup negligible, few enough for several rounds.
         images = {"block5": 8192}.get(network, 19_200)
         count = ["--images", images]
         pytorch = {
@@ -71,7 +71,7 @@ class Bench:
         if network == "block5":
             epochs = ["--set", "training.phases.1.epochs=1", "--set", "training.phases.2.epochs=2", "--set", "training.phases.3.epochs=1"]
             ours = lambda count, *options: self.train("vgg16-finetuned", count, *epochs, *options)
-            # Slow: fewer images do.
+            # Slow: fewer images suffice.
             stock = lambda: ours(images // 8, "--stock-kernels")
             return {**pytorch, "kiln, stock Burn": stock, "kiln": lambda: ours(images)}
         recipe = f"mnist-cnn-{network[0]}x{network}"
@@ -84,7 +84,7 @@ class Bench:
         }
 
     def vgg16_contenders(self) -> dict:
-        """The frozen base: onnxruntime on the exported file, kiln as it computes the features of a training."""
+        """The frozen backbone: onnxruntime on the exported file, kiln as it computes features for training."""
         images = 2048
 
         def onnxruntime():
@@ -95,7 +95,7 @@ class Bench:
             return self.python("onnxruntime", self.vgg16, "--images", images)
 
         def features():
-            # A cache of its own: features that are there are not computed again.
+            # A separate cache: cached features would not be computed again.
             cache = self.work / f"cache-{time.monotonic_ns()}"
             cache.mkdir()
             for asset in self.data.parents[1].iterdir():
@@ -118,7 +118,7 @@ class Bench:
                 rates[name].append(rate)
                 print(f"{network} {turn + 1}/{self.args.rounds} {name}: {rate:,.0f} images/s", file=sys.stderr)
         ours = list(contenders)[-1]
-        # Ratios are of one turn, so that a machine that slows down slows both.
+        # Ratios are from one turn, so that a slow phase of the machine affects both.
         ratio = lambda name: statistics.median(a / b for a, b in zip(rates[ours], rates[name]))
         print(f"\n### {network}\n\n| | images/s | spread | kiln is faster by | peak MiB |\n| --- | --: | --: | --: | --: |")
         for name, values in rates.items():

@@ -1,4 +1,4 @@
-"""MNIST from kiln's cache, as kiln trains on it."""
+"""MNIST from kiln's cache, prepared as in kiln's training."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ import numpy
 
 
 def training(folder: str, count: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The first images, [n, 1, 28, 28] in 0..1, and their labels."""
+    """Returns the first images, [n, 1, 28, 28] in 0..1, and their labels."""
     files = pathlib.Path(folder)
     pixels = numpy.fromfile(files / "train-images-idx3-ubyte", numpy.uint8, offset=16)
     labels = numpy.fromfile(files / "train-labels-idx1-ubyte", numpy.uint8, offset=8)

@@ -1,4 +1,4 @@
-"""Trains one network with Keras on TensorFlow and prints the images per second of the second epoch."""
+"""Trains one network with Keras on TensorFlow and prints images per second in the second epoch."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Trains one network with PyTorch and prints the images per second of the second epoch."""
+"""Trains one network with PyTorch and prints images per second in the second epoch."""
 
 import argparse
 import time
@@ -19,7 +19,7 @@ def cnn(kernel: int, filters: int) -> nn.Module:
 
 
 def block5() -> nn.Module:
-    """VGG16's last block on the features of the others, and the recipe's head."""
+    """VGG16's last block on the features before it, and the recipe's head."""
     convolutions = [layer for _ in range(3) for layer in (nn.Conv2d(512, 512, 3, padding=1), nn.ReLU())]
     return nn.Sequential(
         *convolutions, nn.MaxPool2d(2), nn.Flatten(),
@@ -58,7 +58,7 @@ def main() -> None:
     for epoch in range(2):
         start = time.perf_counter()
         total, correct = 0.0, 0
-        # Whole batches, so that a compiled model is compiled once.
+        # Full batches only, so that a compiled model is compiled once.
         for batch in torch.randperm(len(images)).split(128)[: len(images) // 128]:
             x = images[batch].contiguous(memory_format=layout)
             y = labels[batch]

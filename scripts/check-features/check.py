@@ -5,7 +5,7 @@ import sys
 
 
 def dependencies(path):
-    """Each library that is built, by name, version and whether it is for a build script, with its features."""
+    """Returns each library that is built, by name, version and whether it is for a build script, with its features."""
     with open(path) as file:
         units = json.load(file)["units"]
     found = {}
@@ -24,9 +24,9 @@ def main():
         for missing in features - test.get(key, set()):
             failed = True
             found = sorted(frozenset().union(*test.get(key, set())) ^ missing)
-            print(f"{key[0]} ({key[1]}): built with other features for the tests: {', '.join(found) or 'not built at all'}")
+            print(f"{key[0]} ({key[1]}): built with different features for the tests: {', '.join(found) or 'not built at all'}")
     if failed:
-        sys.exit("ask for the same features in both, as the unused dependencies in Cargo.toml do")
+        sys.exit("request the same features in both, as the unused dependencies in Cargo.toml do")
     print(f"{len(build)} dependencies have the same features in the build and in the tests")
 
 

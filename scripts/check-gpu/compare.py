@@ -1,9 +1,9 @@
-"""Compares the losses of two trainings that differ in nothing but rounding."""
+"""Compares the losses of two training runs that differ only in rounding."""
 
 import csv
 import sys
 
-TOLERANCE = 2e-4  # of a loss: rounding grows from step to step
+TOLERANCE = 2e-4  # relative to the loss: rounding errors grow from step to step
 
 
 def losses(path):
@@ -13,5 +13,5 @@ def losses(path):
 
 one, other = (losses(path) for path in sys.argv[1:])
 largest = max(abs(a - b) / b for x, y in zip(one, other, strict=True) for a, b in zip(x, y))
-print(f"{len(one)} epochs on both devices: the largest difference of a loss is {largest:.1e} of it, allowed {TOLERANCE:.0e}")
+print(f"{len(one)} epochs on both devices: largest relative difference of a loss {largest:.1e}, allowed {TOLERANCE:.0e}")
 sys.exit(not one or largest > TOLERANCE)

@@ -1,8 +1,8 @@
-"""Checks ONNX files that kiln exported with the Python packages `onnx` and `onnxruntime`, which share no code with kiln.
+"""Checks ONNX files from kiln with the Python packages `onnx` and `onnxruntime`, which share no code with kiln.
 
 usage: check.py MODEL.onnx PREDICTIONS.csv IMAGES SCHEMA
 
-IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is what `kiln eval --predictions` wrote for it; SCHEMA is
+IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is its output of `kiln eval --predictions`; SCHEMA is
 docs/metadata.schema.json.
 """
 
@@ -19,26 +19,26 @@ from onnx import shape_inference
 
 
 def check_file(path):
-    """The file is valid, its shapes can be inferred strictly, and nothing but the batch is dynamic."""
+    """Checks that the file is valid, that its shapes can be inferred strictly, and that only the batch is dynamic."""
     onnx.checker.check_model(path, full_check=True)
     model = onnx.load(path)
     inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     for value in [*inferred.graph.input, *inferred.graph.output, *inferred.graph.value_info]:
         dims = value.type.tensor_type.shape.dim
         assert dims[0].dim_param == "batch", f"{value.name}: the first axis is not the symbolic batch"
-        assert all(dim.HasField("dim_value") for dim in dims[1:]), f"{value.name}: an axis besides the batch is dynamic"
+        assert all(dim.HasField("dim_value") for dim in dims[1:]), f"{value.name}: an axis other than the batch is dynamic"
     assert (model.opset_import[0].version, model.ir_version) == (18, 8), "expected opset 18, IR version 8"
     assert not {node.op_type for node in model.graph.node} & {"Shape", "Gather", "Dropout", "Identity"}
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def check_metadata(metadata, schema):
-    """The metadata are what the schema says, which does refuse what is wrong. Returns their values."""
+    """Checks the metadata against the schema, and that the schema rejects wrong values. Returns the metadata's values."""
     words = ("kiln.layout", "kiln.output")
     values = {key: value if key in words else json.loads(value) for key, value in metadata.items()}
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
-    assert set(values) == set(schema["properties"]), f"a file of kiln's has every key, this one {sorted(values)}"
+    assert set(values) == set(schema["properties"]), f"expected every key, found {sorted(values)}"
     validator.validate(values)
     for key, wrong in [
         ("kiln.format", 2),
@@ -50,12 +50,12 @@ def check_metadata(metadata, schema):
         ("kiln.preprocessing", {**values["kiln.preprocessing"], "new": 1}),
         ("kiln.golden", {**values["kiln.golden"], "vectors": []}),
     ]:
-        assert not validator.is_valid({**values, key: wrong}), f"the schema lets {key} be {wrong}"
+        assert not validator.is_valid({**values, key: wrong}), f"the schema accepts {wrong} for {key}"
     return values
 
 
 def check_golden(golden, output, record, run):
-    """The golden vectors, replayed without kiln. `run` gives the graph's first output."""
+    """Replays the golden vectors without kiln. `run` returns the graph's first output."""
     values = np.array if output == "logits" else lambda scores: np.log(np.maximum(np.float64(scores), 1e-30))
     worst = 0.0
     for vector in golden["vectors"]:
@@ -69,7 +69,7 @@ def check_golden(golden, output, record, run):
 
 
 def prepare(images, record):
-    """The preprocessing record, carried out without kiln; the images have the model's size already."""
+    """Applies the preprocessing record without kiln; the images already have the model's size."""
     assert (record["height"], record["width"], record["channels"]) == (28, 28, "gray")
     pixels = images.astype(np.float32)[:, None]
     return (pixels * np.float32(record["scale"]) - np.float32(record["mean"][0])) / np.float32(record["std"][0])
@@ -99,7 +99,7 @@ def main():
     whole = probabilities(inputs)
     for size in (1, 2, 3, 17, 128, 1000):
         difference = np.abs(probabilities(inputs[:size]) - whole[:size]).max()
-        assert difference < 1e-5, f"batch {size} differs from the whole by {difference}"
+        assert difference < 1e-5, f"batch {size} differs from the full batch by {difference}"
 
     rows = list(csv.DictReader(open(predictions_path)))
     assert len(rows) == len(images)
@@ -107,10 +107,10 @@ def main():
     difference = np.abs(kiln - whole).max()
     assert difference < 1e-4, f"kiln's probabilities differ from onnxruntime's by {difference}"
     same = sum(row["predicted"] == labels[at] for row, at in zip(rows, whole.argmax(1)))
-    assert same == len(rows), f"only {same} of {len(rows)} classes are the same"
+    assert same == len(rows), f"only {same} of {len(rows)} predictions agree"
     worst = check_golden(metadata["kiln.golden"], metadata["kiln.output"], record, first_output)
     print(
-        f"{model_path}: valid; {same} of {len(rows)} classes as in Python, largest difference {difference:.1e}; "
+        f"{model_path}: valid; {same} of {len(rows)} predictions as in Python, largest difference {difference:.1e}; "
         f"{len(metadata['kiln.golden']['vectors'])} golden vectors, largest difference {worst:.1e}"
     )
 

@@ -2,7 +2,7 @@
 
 usage: check_pixels.py MODEL.onnx PREDICTIONS.csv IMAGES SCHEMA
 
-IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is what `kiln eval --predictions` wrote for it, of the same run
+IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is its output of `kiln eval --predictions`, for the same run
 exported without --uint8-input; SCHEMA is docs/metadata.schema.json.
 """
 
@@ -29,5 +29,5 @@ kiln = np.array([[float(row[name]) for name in columns] for row in rows])
 difference = np.abs(kiln - probabilities).max()
 assert difference < 1e-5, f"kiln's probabilities differ by {difference}"
 same = sum("p_" + row["predicted"] == columns[at] for row, at in zip(rows, probabilities.argmax(1)))
-assert same == len(rows), f"only {same} of {len(rows)} classes are the same"
-print(f"{model_path}: pixels in; {same} of {len(rows)} classes as kiln's, largest difference {difference:.1e}")
+assert same == len(rows), f"only {same} of {len(rows)} predictions agree"
+print(f"{model_path}: pixels in; {same} of {len(rows)} predictions as in kiln, largest difference {difference:.1e}")

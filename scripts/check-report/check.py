@@ -1,5 +1,5 @@
-"""Opens kiln's pages in Chromium and checks what only a browser knows: that every picture is drawn, that nothing is
-fetched, that the page fits a phone, and that it prints.
+"""Opens kiln's pages in Chromium and checks what only a browser can: that every picture is drawn, that nothing is
+downloaded, that the page fits a phone, and that it prints.
 
 usage: check.py PAGE... [--pictures FOLDER] [--screenshots FOLDER]
 """
@@ -22,10 +22,10 @@ SWITCHES = [
 ]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-# A4 less margins of 10 mm, at 96 pixels an inch.
+# A4 minus margins of 10 mm, at 96 pixels per inch.
 PAPER = {"width": 718, "height": 1047}
 
-# Every picture with what the browser made of it.
+# Every picture, as the browser drew it.
 PICTURES = """async () => Promise.all([...document.querySelectorAll('svg, img')].map(async picture => {
     const box = picture.getBoundingClientRect();
     const outside = [...picture.querySelectorAll('text')].filter(text => {
@@ -46,20 +46,20 @@ PICTURES = """async () => Promise.all([...document.querySelectorAll('svg, img')]
     };
 }))"""
 
-# What is wider than the window, besides what scrolls by itself.
+# Elements wider than the window, except those that scroll.
 TOO_WIDE = """() => [...document.querySelectorAll('body *')]
     .filter(element => !element.parentElement.closest('.wide, pre'))
     .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
     .map(element => element.outerHTML.slice(0, 80))"""
 
-# What is cut off on paper, where nothing scrolls.
+# Elements truncated on paper, where nothing scrolls.
 CUT = """() => [...document.querySelectorAll('.wide, pre')]
     .filter(element => element.scrollWidth > element.clientWidth + 1)
     .map(element => `${element.scrollWidth} > ${element.clientWidth}: ${element.outerHTML.slice(0, 200)}`)"""
 
 
 class Tab:
-    """A page that notes what it should not do."""
+    """A page that records everything it should not do."""
 
     def __init__(self, browser, path, **settings):
         self.context = browser.new_context(**settings)
@@ -92,19 +92,19 @@ def colors(png):
 
 def check_pictures(page):
     pictures = page.evaluate(PICTURES)
-    assert pictures, "the page has no picture"
+    assert pictures, "the page has no pictures"
     for picture in pictures:
         assert picture["drawn"], f"not drawn: {picture}"
-        assert not picture["outside"], f"text is cut off: {picture}"
+        assert not picture["outside"], f"truncated text: {picture}"
     for element in page.query_selector_all("svg, img"):
-        assert colors(element.screenshot()) > 2, f"nothing is seen of {element.inner_html()[:200]}"
+        assert colors(element.screenshot()) > 2, f"invisible: {element.inner_html()[:200]}"
     return len(pictures)
 
 
 def check_links(page, folder):
     for link in page.query_selector_all("a"):
         target = folder / link.get_attribute("href")
-        assert target.is_file(), f"{target} is linked and not there"
+        assert target.is_file(), f"{target} is linked but missing"
 
 
 def check_page(browser, path, shoot):
@@ -129,11 +129,11 @@ def check_page(browser, path, shoot):
         shoot(tab.page, "print")
         pdf = tab.page.pdf(format="A4", margin={side: "10mm" for side in ["top", "right", "bottom", "left"]})
         assert pdf.startswith(b"%PDF-") and pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page>") >= 1
-    print(f"{path}: {count} pictures, all drawn; fits a phone and paper; nothing fetched")
+    print(f"{path}: {count} pictures, all drawn; fits a phone and paper; nothing downloaded")
 
 
 def check_file(browser, path):
-    """A picture on its own opens in the browser and as an image."""
+    """Checks that a picture file opens in the browser and as an image."""
     with Tab(browser, path, viewport=DESKTOP) as tab:
         if path.suffix == ".svg":
             assert tab.page.evaluate("document.documentElement.tagName") == "svg", path
@@ -152,7 +152,7 @@ def main():
     if args.screenshots:
         args.screenshots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        # Without a folder for the user's data, an empty one is made for each start.
+        # Without a user data folder, each start creates an empty one.
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
         for path in args.pages:
             def shoot(page, name, path=path):

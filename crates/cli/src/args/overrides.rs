@@ -1,8 +1,11 @@
-//! What can be said about a model on the command line.
+//! What can be specified about a model on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kiln_model::{Channels, Layout, OutputKind, Preprocess, parse_number, parse_size};
+use kiln_model::{
+    Channels, Layout, ModelOverrides, OutputKind, Preprocess, parse_number, parse_size,
+};
+use kiln_pipeline::overrides::{OverridesRequest, read_labels};
 
 /// Each option has the heading itself: one for the struct would hold for all that a command
 /// declares after it.
@@ -10,7 +13,7 @@ const HEADING: &str = "Models of other exporters (docs/third-party.md)";
 
 /// What a model takes and gives, for files that do not say it.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct DeclarationArgs {
+pub struct OverridesArgs {
     /// How pixel values become numbers, by a name
     #[arg(help_heading = HEADING, long, value_name = "raw|caffe|torch|tf|unit")]
     pub preprocess: Option<Preprocess>,
@@ -41,8 +44,37 @@ pub struct DeclarationArgs {
     /// What the output is [default: probabilities where the graph ends in a softmax]
     #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities")]
     pub output: Option<OutputKind>,
-    /// File that says the same as these options [default: the model's name ending in .toml, where
-    /// it is there]
+    /// File that specifies the same as these options [default: the model's name ending in .toml,
+    /// where it is there]
     #[arg(help_heading = HEADING, long, value_name = "FILE.toml")]
     pub sidecar: Option<PathBuf>,
+}
+
+impl OverridesArgs {
+    /// Reads the labels, and returns what is specified.
+    pub fn request(&self) -> anyhow::Result<OverridesRequest> {
+        let labels = self.labels.as_deref().map(read_labels).transpose();
+        let specified = ModelOverrides {
+            preprocess: self.preprocess,
+            size: self.size,
+            channels: self.channels,
+            antialias: self.antialias.then_some(true),
+            scale: self.scale,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            labels: labels.map_err(kiln_pipeline::Error::from)?,
+            layout: self.layout,
+            output: self.output,
+        };
+        Ok(OverridesRequest::new(specified, self.sidecar.clone()))
+    }
+
+    /// Returns the files that a model is read from, with what is specified about it.
+    pub fn files(&self, model: &Path) -> Vec<PathBuf> {
+        let named = [&self.labels, &self.sidecar].into_iter().flatten().cloned();
+        [model.to_path_buf(), model.with_extension("toml")]
+            .into_iter()
+            .chain(named)
+            .collect()
+    }
 }

@@ -1,112 +1,137 @@
 //! `kiln eval`.
 
-mod measure;
+use std::path::PathBuf;
 
+use kiln_pipeline::evaluate::{EvaluateOptions, Evaluated, Tally};
+use kiln_pipeline::predictions::{PredictionsFile, Row};
+use kiln_pipeline::report::evaluation_figures;
+use kiln_pipeline::runtime::RuntimeRecord;
+use kiln_pipeline::{Error, engines, inputs};
 use kiln_report::{MAX_LABEL, classification_report, confusion_table, text_table};
-use kiln_util::shown;
+use kiln_util::{percent, shown, thousands};
 
-use super::Context;
-use crate::args::EvalArgs;
-use crate::inputs;
+use crate::app::App;
+use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
 use crate::output::{self, Outputs};
-use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
-use crate::receipt::ReceiptRecord;
-use crate::{Outcome, declare, engines, picture};
-use kiln_util::{percent, thousands};
-pub use measure::{Measured, MeasuredRecord, Tally, measure};
+use crate::{Outcome, notes, picture};
 
-pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+#[derive(Debug, clap::Args)]
+pub struct EvalArgs {
+    /// Model file, or run directory
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// Dataset: mnist:test, mnist:train, a folder of images for each class, a glob pattern of
+    /// images in such folders, a CSV file with the columns path and label (`-` for standard input),
+    /// or an IDX file of images beside that of its labels
+    #[arg(long, value_name = "DATA")]
+    data: String,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    batch: BatchArgs,
+    /// Report accuracy among the K most probable classes too
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    top_k: Option<u16>,
+    /// Number of most confident errors to list
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    mistakes: u16,
+    /// Draw the confusion matrix and the reliability diagram, each as PNG and SVG, into this folder
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+    /// Write the figures as JSON; `-` for standard output, in place of the tables
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl EvalArgs {
+    fn options(&self) -> EvaluateOptions {
+        let mut options = EvaluateOptions::default();
+        options.batch_size = self.batch.batch_size();
+        options.top_k = self.top_k.map(usize::from);
+        options.mistakes = self.mistakes.into();
+        options
+    }
+}
+
+/// Evaluates a model, and prints or writes the figures.
+pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let (terminal, context) = (app.terminal, &app.context);
+    let file = engines::model_file(&args.model)?;
     let predictions = args.batch.predictions.as_deref();
-    let inputs = [
-        declare::files(&args.model, &args.engine.declared),
-        vec![args.data.as_str().into()],
-    ]
-    .concat();
-    let origin = Origin::beside(predictions);
-    let outputs = Outputs::check(
-        [
-            ("--json", args.json.as_deref()),
-            ("--predictions", predictions),
-            (ORIGIN, origin.as_deref()),
-        ],
-        &inputs,
-    )?;
+    let origin = origin(predictions);
+    let mut read = args.engine.overrides.files(&file);
+    read.push(args.data.as_str().into());
+    let named = [
+        ("--json", args.json.as_deref()),
+        ("--predictions", predictions),
+        (ORIGIN, origin.as_deref()),
+    ];
+    let outputs = Outputs::check(named, &read)?;
     args.batch.check()?;
     args.pictures
         .as_deref()
         .map_or(Ok(()), picture::prepare_folder)?;
-    let model = engines::load(
-        &args.model,
-        &args.engine,
-        context.threads,
-        &context.assets.cache,
-    )?;
-    declare::note_defaults(&model, context.terminal);
-    let classes = model.labels();
-    let mut inputs = inputs::labelled(&args.data, classes, context)?.shard(args.batch.shard);
-    engines::announce(&ReceiptRecord::from(model.receipt()), context.terminal);
-    let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
-    let mut file = None;
-    if let Some(path) = &args.batch.predictions {
-        let made_with = (args.model.as_path(), &model);
+    let model = engines::load(&file, &args.engine.request()?, context)?;
+    let mut images =
+        inputs::labeled(&args.data, model.labels(), context)?.shard(args.batch.shard);
+    notes::runtime(&RuntimeRecord::from(model.receipt()), terminal);
+    let mut tally = Tally::new(&model, &args.options())?;
+    let mut rows = None;
+    if let Some(path) = predictions {
         let (opened, left) =
-            predictions::begin(path, made_with, inputs, &args.batch, context, &mut |row| {
-                tally.resume(row)
-            })?;
-        inputs = left;
-        file = Some(opened);
+            args.batch
+                .open(path, (&file, &model), images, context, &mut |row| {
+                    tally.resume(row)
+                })?;
+        images = left;
+        rows = Some(opened);
     }
-    let batch_size = args.batch.batch_size.map(|size| size as usize);
-    let measured = measure(
-        &model,
-        inputs,
-        batch_size,
-        tally,
-        context,
-        |input, classified| {
-            if let Some(file) = &mut file {
-                file.write(&Row::new(input, classified, &model))?;
-            }
-            Ok(())
-        },
-    );
+    let evaluated = tally.evaluate(images, context, |input, classified| {
+        if let Some(rows) = &mut rows {
+            rows.write(&Row::new(input, classified, &model))?;
+        }
+        Ok::<_, Error>(())
+    });
     // Also what was done before an error.
-    file.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
-    let Some(measured) = measured? else {
-        let left = match &args.batch.predictions {
+    rows.as_mut()
+        .map_or(Ok(()), PredictionsFile::finish)
+        .map_err(Error::from)?;
+    let Some(evaluated) = evaluated? else {
+        let left = match predictions {
             Some(path) if !output::is_stdout(path) => {
                 format!(": `--resume` completes {}", path.display())
             }
             _ => ": there are no figures".to_owned(),
         };
-        context.terminal.status(
+        terminal.status(
             "Stopped",
             &format!("before all images were evaluated{left}"),
         );
         return Ok(Outcome::Interrupted);
     };
     if let Some(path) = &args.json {
-        output::write_json(path, &measured.record(&args.data), context.terminal)?;
+        output::write_json(path, &evaluated.record(&args.data), terminal)?;
     }
     if let Some(folder) = &args.pictures {
-        let figures = picture::evaluation(&measured.evaluation)?;
+        let figures = evaluation_figures(&evaluated.evaluation)?;
         let figures = figures
             .iter()
             .map(|figure| (figure.name.as_str(), &figure.picture));
         let written = picture::write_all(folder, figures)?;
-        context.terminal.status(
+        terminal.status(
             "Wrote",
             &format!("{} pictures to {}", written.len(), folder.display()),
         );
     }
     if !outputs.take_stdout() {
-        context.terminal.print(&report(&measured, classes)?)?;
+        terminal.print(&report(&evaluated, model.labels())?)?;
     }
+    notes::assumptions(&model, terminal);
     Ok(Outcome::Done)
 }
 
-fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {
-    let evaluation = &measured.evaluation;
+fn report(evaluated: &Evaluated, classes: &[String]) -> anyhow::Result<String> {
+    let evaluation = &evaluated.evaluation;
     let calibration = evaluation.calibration.as_ref().map_or(String::new(), |c| {
         format!(", calibration error {:.4}", c.ece)
     });
@@ -114,34 +139,34 @@ fn report(measured: &Measured, classes: &[String]) -> anyhow::Result<String> {
         "{}\n\n{}\n{}\naccuracy {} ({} of {} images), loss {:.4}{calibration}{}\n",
         classification_report(evaluation).trim_end(),
         confusion_table(&evaluation.confusion, classes)?.trim_end(),
-        mistakes(measured),
+        mistakes(evaluated),
         percent(evaluation.accuracy),
         thousands(evaluation.confusion.correct() as usize),
         thousands(evaluation.images as usize),
         evaluation.loss,
-        speed(measured),
+        speed(evaluated),
     ))
 }
 
-/// How fast it was, behind a comma; nothing where all images had their predictions already.
-fn speed(measured: &Measured) -> String {
-    if measured.computed() == 0 {
+/// Returns how fast it was, after a comma; nothing where all images had their predictions already.
+fn speed(evaluated: &Evaluated) -> String {
+    if evaluated.computed() == 0 {
         return String::new();
     }
     let rates = [
-        measured.images_per_second(),
-        measured.model_images_per_second(),
+        evaluated.images_per_second(),
+        evaluated.model_images_per_second(),
     ];
     let [all, model] = rates.map(|rate| thousands(rate.round() as usize));
     format!(", {all} images/s ({model} in the model)")
 }
 
-/// A table of the surest mistakes between empty lines; nothing where there are none.
-fn mistakes(measured: &Measured) -> String {
-    if measured.mistakes.is_empty() {
+/// Returns a table of the most confident errors between empty lines; nothing where there are none.
+fn mistakes(evaluated: &Evaluated) -> String {
+    if evaluated.mistakes.is_empty() {
         return String::new();
     }
-    let rows = measured.mistakes.iter().map(|mistake| {
+    let rows = evaluated.mistakes.iter().map(|mistake| {
         let name = mistake
             .path
             .clone()
@@ -155,7 +180,10 @@ fn mistakes(measured: &Measured) -> String {
         ]
     });
     let header = [
-        format!("surest of {} mistakes", thousands(measured.wrong as usize)),
+        format!(
+            "most confident of {} errors",
+            thousands(evaluated.wrong as usize)
+        ),
         "true".into(),
         "predicted".into(),
         "probability".into(),

@@ -1,28 +1,56 @@
 //! `kiln predict`.
 
+use std::ffi::OsString;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use kiln_inference::{Classified, Model, Prediction, StreamOptions};
-use kiln_util::shown;
+use kiln_pipeline::evaluate::classify;
+use kiln_pipeline::inputs::{self, Input};
+use kiln_pipeline::predictions::{LineWriter, PredictionsFile, Row};
+use kiln_pipeline::runtime::RuntimeRecord;
+use kiln_pipeline::{Error, engines};
+use kiln_util::{percent, shown};
 use serde::Serialize;
 
-use super::Context;
-use crate::args::PredictArgs;
-use crate::batch::{self, Ended};
-use crate::inputs::{self, Input};
+use crate::app::App;
+use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
 use crate::named::Named;
 use crate::output::Outputs;
-use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
-use crate::receipt::ReceiptRecord;
-use crate::{Outcome, declare, engines};
-use kiln_util::percent;
+use crate::{Outcome, notes};
+
+#[derive(Debug, clap::Args)]
+pub struct PredictArgs {
+    /// Model file, or run directory
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// Images, folders (with all that is below), glob patterns, CSV lists with a column path, IDX
+    /// files, mnist:test, or `-` for an image on standard input
+    #[arg(value_name = "IMAGE", required_unless_present = "list")]
+    images: Vec<OsString>,
+    /// Classify the images whose paths are in this file, one a line; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    batch: BatchArgs,
+    /// Number of classes to show for each image
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    top_k: u16,
+    /// Print one JSON object per line; with --predictions too, for each image that is added there
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV, with the columns of --predictions
+    #[arg(long, conflicts_with = "predictions")]
+    csv: bool,
+}
 
 /// The first line of JSON: what all others were computed on.
 #[derive(Serialize)]
 struct Header {
-    runtime: ReceiptRecord,
+    runtime: RuntimeRecord,
 }
 
 #[derive(Serialize)]
@@ -50,109 +78,92 @@ struct Output {
 
 /// Lines on standard output, for people or as JSON.
 struct Lines {
-    out: BufWriter<Named<std::io::Stdout>>,
+    out: LineWriter<Named<std::io::Stdout>>,
     json: bool,
     top_k: usize,
-    waiting: u32,
-    flush_every: u32,
 }
 
-pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let stdout = PathBuf::from("-");
+/// Classifies images, and prints or writes the results as they are known.
+pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let (terminal, context) = (app.terminal, &app.context);
+    let stdout = Path::new("-");
     let path = args
         .batch
         .predictions
-        .as_ref()
-        .or_else(|| args.csv.then_some(&stdout));
-    if args.json && path == Some(&stdout) {
+        .as_deref()
+        .or_else(|| args.csv.then_some(stdout));
+    if args.json && path == Some(stdout) {
         bail!(
             "--json and --predictions cannot both write to standard output: give --predictions a file"
         );
     }
-    let read = args
-        .images
-        .iter()
-        .map(PathBuf::from)
-        .chain(args.list.clone());
-    let read: Vec<_> = declare::files(&args.model, &args.engine.declared)
-        .into_iter()
-        .chain(read)
-        .collect();
-    let (predictions, origin) = (
-        path.map(PathBuf::as_path),
-        Origin::beside(path.map(PathBuf::as_path)),
-    );
+    let model_file = engines::model_file(&args.model)?;
+    let mut read = args.engine.overrides.files(&model_file);
+    read.extend(args.images.iter().map(PathBuf::from));
+    read.extend(args.list.clone());
+    let origin = origin(path);
     Outputs::check(
-        [("--predictions", predictions), (ORIGIN, origin.as_deref())],
+        [("--predictions", path), (ORIGIN, origin.as_deref())],
         &read,
     )?;
     args.batch.check()?;
-    let mut inputs =
-        inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
-    let model = engines::load(
-        &args.model,
-        &args.engine,
-        context.threads,
-        &context.assets.cache,
-    )?;
-    declare::note_defaults(&model, context.terminal);
+    let mut images =
+        inputs::unlabeled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
+    let model = engines::load(&model_file, &args.engine.request()?, context)?;
     let header = Header {
-        runtime: ReceiptRecord::from(model.receipt()),
+        runtime: RuntimeRecord::from(model.receipt()),
     };
     if header.runtime.fallback().is_some() {
-        engines::announce(&header.runtime, context.terminal);
+        notes::runtime(&header.runtime, terminal);
     }
     let mut output = Output {
         lines: None,
         rows: None,
     };
     if let Some(path) = path {
-        let made_with = (args.model.as_path(), &model);
         let (file, left) =
-            predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| {
-                Ok(())
-            })?;
-        inputs = left;
+            args.batch
+                .open(path, (&model_file, &model), images, context, &mut |_| Ok(()))?;
+        images = left;
         output.rows = Some(file);
     }
-    let flush_every = args.batch.flush_every();
     if path.is_none() || args.json {
-        let mut out = BufWriter::with_capacity(1 << 16, Named::stdout());
-        if args.json {
-            writeln!(out, "{}", serde_json::to_string(&header)?)?;
-        }
-        output.lines = Some(Lines {
+        let out = LineWriter::new(Named::stdout()).flush_every(args.batch.flush_interval());
+        let mut lines = Lines {
             out,
             json: args.json,
             top_k: args.top_k.into(),
-            waiting: 0,
-            flush_every,
-        });
+        };
+        if args.json {
+            lines.write(&header)?;
+        }
+        output.lines = Some(lines);
     }
-    let (source, resumed) = (inputs.source.clone(), inputs.resumed);
+    let (source, resumed) = (images.source.clone(), images.resumed());
     let options = StreamOptions {
-        batch_size: args.batch.batch_size.map(|size| size as usize),
+        batch_size: args.batch.batch_size(),
         warm_up: false,
     };
-    let write =
-        |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
-    let ended = batch::run(&model, inputs, &options, context, write);
+    let classified = classify(&model, images, &options, context, |input, classified| {
+        output.write(input, classified, &model)
+    });
     // Also what was done before an error.
     output.finish()?;
-    Ok(match ended? {
-        Ended::Done(summary) => {
-            if summary.images + summary.failed + resumed == 0 {
-                let share = args
-                    .batch
-                    .shard
-                    .map_or_else(String::new, |shard| format!("shard {shard} of "));
-                let text = format!("to classify: there is no image in {share}{source}");
-                context.terminal.left_out("Nothing", &text, &[]);
-            }
-            Outcome::Done
-        }
-        Ended::Interrupted => Outcome::Interrupted,
-    })
+    let Some(summary) = classified? else {
+        return Ok(Outcome::Interrupted);
+    };
+    if summary.images > 0 {
+        notes::assumptions(&model, terminal);
+    }
+    if summary.images + summary.failed + resumed == 0 {
+        let share = args
+            .batch
+            .shard
+            .map_or_else(String::new, |shard| format!("shard {shard} of "));
+        let text = format!("to classify: there is no image in {share}{source}");
+        terminal.left_out("Nothing", &text, &[]);
+    }
+    Ok(Outcome::Done)
 }
 
 impl Output {
@@ -162,40 +173,44 @@ impl Output {
         classified: &Classified<'_>,
         model: &Model,
     ) -> anyhow::Result<()> {
-        if let Some(file) = &mut self.rows {
-            file.write(&Row::new(input, classified, model))?;
+        if let Some(rows) = &mut self.rows {
+            rows.write(&Row::new(input, classified, model))
+                .map_err(Error::from)?;
         }
         if let Some(lines) = &mut self.lines {
-            lines.write(input, &classified.prediction())?;
+            lines.image(input, &classified.prediction())?;
         }
         Ok(())
     }
 
-    fn finish(&mut self) -> std::io::Result<()> {
-        self.rows.as_mut().map_or(Ok(()), PredictionsFile::finish)?;
-        self.lines
-            .as_mut()
-            .map_or(Ok(()), |lines| lines.out.flush())
+    fn finish(&mut self) -> anyhow::Result<()> {
+        if let Some(rows) = &mut self.rows {
+            rows.finish().map_err(Error::from)?;
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.out.flush()?;
+        }
+        Ok(())
     }
 }
 
 impl Lines {
-    fn write(&mut self, input: &Input, prediction: &Prediction) -> std::io::Result<()> {
+    fn image(&mut self, input: &Input, prediction: &Prediction) -> std::io::Result<()> {
         let name = input
             .path()
             .unwrap_or_else(|| input.index.to_string().into());
         if self.json {
-            serde_json::to_writer(&mut self.out, &record(&name, prediction, self.top_k))?;
-            self.out.write_all(b"\n")?;
+            self.write(&record(&name, prediction, self.top_k))
         } else {
-            writeln!(self.out, "{}", line(&name, prediction, self.top_k))?;
+            let text = line(&name, prediction, self.top_k);
+            self.out.line(|out| out.write_all(text.as_bytes()))
         }
-        self.waiting += 1;
-        if self.waiting >= self.flush_every {
-            self.waiting = 0;
-            self.out.flush()?;
-        }
-        Ok(())
+    }
+
+    /// Writes a JSON object.
+    fn write(&mut self, value: &impl Serialize) -> std::io::Result<()> {
+        let write = |out: &mut BufWriter<_>| Ok(serde_json::to_writer(out, value)?);
+        self.out.line(write)
     }
 }
 

@@ -20,6 +20,8 @@ pub enum PredictionsError {
     Write {
         /// The file.
         path: PathBuf,
+        /// Whether what was written can be resumed.
+        resumable: bool,
         /// The system's reason.
         source: io::Error,
     },
@@ -150,7 +152,11 @@ impl PredictionsError {
             Self::Ending { .. } => Hint::EndIn {
                 endings: &[".csv", ".jsonl"],
             },
-            Self::Write { source, .. } if is_full(source) => Hint::MakeRoom { resumable: true },
+            Self::Write {
+                source, resumable, ..
+            } if is_full(source) => Hint::MakeRoom {
+                resumable: *resumable,
+            },
             Self::Open { .. } | Self::Model { .. } => Hint::CheckPath,
             Self::Origin { .. } | Self::Differs { .. } | Self::Label { .. } => Hint::StartOver,
             Self::Header { .. } => Hint::OtherFile,
@@ -177,6 +183,7 @@ mod tests {
     fn a_full_disk_is_named_and_can_be_resumed() {
         let failed = |kind: ErrorKind| PredictionsError::Write {
             path: "p.csv".into(),
+            resumable: true,
             source: kind.into(),
         };
         let error = failed(ErrorKind::StorageFull);

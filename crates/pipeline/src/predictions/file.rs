@@ -12,6 +12,7 @@ use crate::error::Result;
 /// A file of predictions.
 pub struct PredictionsFile {
     path: PathBuf,
+    resumable: bool,
     writer: Writer<Box<dyn Write + Send>>,
 }
 
@@ -24,7 +25,9 @@ impl PredictionsFile {
         format: Format,
         columns: Columns,
     ) -> Result<Self> {
-        Self::begin(path, Box::new(out), format, columns, true)
+        let mut file = Self::begin(path, Box::new(out), format, columns, true)?;
+        file.resumable = false;
+        Ok(file)
     }
 
     /// Begins a file anew, with its origin beside it.
@@ -80,14 +83,16 @@ impl PredictionsFile {
 
     /// Writes a row.
     pub fn write(&mut self, row: &Row<'_>) -> Result<(), PredictionsError> {
-        let Self { path, writer } = self;
-        writer.write(row).map_err(|source| write(path, source))
+        self.writer
+            .write(row)
+            .map_err(|source| failed(&self.path, self.resumable, source))
     }
 
     /// Hands over what was not yet.
     pub fn finish(&mut self) -> Result<(), PredictionsError> {
-        let Self { path, writer } = self;
-        writer.finish().map_err(|source| write(path, source))
+        self.writer
+            .finish()
+            .map_err(|source| failed(&self.path, self.resumable, source))
     }
 
     fn begin(
@@ -97,10 +102,11 @@ impl PredictionsFile {
         columns: Columns,
         header: bool,
     ) -> Result<Self> {
-        let writer =
-            Writer::new(out, format, columns, header).map_err(|source| write(path, source))?;
+        let writer = Writer::new(out, format, columns, header)
+            .map_err(|source| failed(path, true, source))?;
         Ok(Self {
             path: path.into(),
+            resumable: true,
             writer,
         })
     }
@@ -111,9 +117,12 @@ fn open(path: &Path, source: io::Error) -> PredictionsError {
     PredictionsError::Open { path, source }
 }
 
-fn write(path: &Path, source: io::Error) -> PredictionsError {
-    let path = path.into();
-    PredictionsError::Write { path, source }
+fn failed(path: &Path, resumable: bool, source: io::Error) -> PredictionsError {
+    PredictionsError::Write {
+        path: path.into(),
+        resumable,
+        source,
+    }
 }
 
 /// Returns the length up to the end of the last whole line.

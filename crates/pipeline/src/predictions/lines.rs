@@ -3,7 +3,13 @@
 use std::io::{self, BufWriter, Write};
 
 /// Lines from one flush to the next, where nothing else is asked for.
-pub const FLUSH_EVERY: u32 = 64;
+const FLUSH_EVERY: u32 = 64;
+
+/// Returns the number of lines from one flush to the next for batches of this size: a batch, so
+/// that what is computed does not wait for more, but at most 64.
+pub fn flush_interval(batch_size: Option<u32>) -> u32 {
+    batch_size.map_or(FLUSH_EVERY, |size| size.min(FLUSH_EVERY))
+}
 
 /// Buffers lines, and flushes them every few dozen, so that what reads along does not wait long.
 pub struct LineWriter<W: Write> {
@@ -28,12 +34,6 @@ impl<W: Write> LineWriter<W> {
     pub fn flush_every(mut self, lines: u32) -> Self {
         self.flush_every = lines;
         self
-    }
-
-    /// Returns lines from one flush to the next for batches of this size: a batch, so that what is
-    /// computed does not wait for more, but at most 64.
-    pub fn lines_for(batch_size: Option<u32>) -> u32 {
-        batch_size.map_or(FLUSH_EVERY, |size| size.min(FLUSH_EVERY))
     }
 
     /// Ends a line that `write` writes.
@@ -81,7 +81,7 @@ mod tests {
         lines.flush().unwrap();
         drop(lines);
         assert_eq!(flushed, [8, 8, 4]);
-        assert_eq!(LineWriter::<Vec<u8>>::lines_for(Some(1)), 1);
-        assert_eq!(LineWriter::<Vec<u8>>::lines_for(Some(999)), FLUSH_EVERY);
+        assert_eq!(flush_interval(Some(1)), 1);
+        assert_eq!(flush_interval(Some(999)), FLUSH_EVERY);
     }
 }

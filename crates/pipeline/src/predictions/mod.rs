@@ -15,7 +15,7 @@ pub use columns::Columns;
 pub use error::PredictionsError;
 pub use file::PredictionsFile;
 pub use format::Format;
-pub use lines::LineWriter;
+pub use lines::{LineWriter, flush_interval};
 pub use origin::Origin;
 pub use read::{Prediction, read};
 pub use resume::resume;

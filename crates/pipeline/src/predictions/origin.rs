@@ -67,6 +67,7 @@ impl Origin {
         let path = Self::path(predictions);
         let mut json = serde_json::to_vec_pretty(self).map_err(|error| PredictionsError::Write {
             path: path.clone(),
+            resumable: false,
             source: error.into(),
         })?;
         json.push(b'\n');

@@ -1,4 +1,4 @@
-//! Runs a model with rten over prepared arrays and prints the images per second of each batch size.
+//! Runs a model with rten over prepared arrays and prints images per second for each batch size.
 //!
 //! Usage: `with-rten MODEL.onnx IDX-IMAGES THREADS ROUNDS BATCH...`. The model takes `[batch, 1,
 //! height, width]` of pixel values 0 to 1.
