@@ -21,6 +21,7 @@ mod predict;
 mod recipes;
 mod report;
 mod resume;
+mod snapshots;
 mod summary;
 mod sweep;
 mod transfer;
