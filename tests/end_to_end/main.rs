@@ -22,6 +22,8 @@ mod recipes;
 mod report;
 mod resume;
 mod snapshots;
+#[cfg(unix)]
+mod stop_and_export;
 mod summary;
 mod sweep;
 mod transfer;
