@@ -13,10 +13,7 @@ use crate::kiln::{
 };
 
 /// 5 by 4 squares of 8 pixels, written by Pillow.
-const CMYK: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/end_to_end/images/cmyk.jpg"
-);
+const CMYK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/cmyk.jpg");
 
 const LAYERS: &str = r#"
 [[layers]]

@@ -1,6 +1,7 @@
 //! What commands print where the text is the product, compared with the files in `tests/snapshots`.
 //! `UPDATE_SNAPSHOTS=1` writes them instead.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -102,7 +103,7 @@ fn transcript(args: &[&str]) -> String {
         ("standard error", ended.stderr),
     ] {
         if !printed.is_empty() {
-            text += &format!("--- {stream}\n{printed}");
+            write!(text, "--- {stream}\n{printed}").unwrap();
         }
     }
     let code = ended.code.expect("it was not killed");
