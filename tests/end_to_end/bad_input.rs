@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::kiln::{error, kiln, mnist, ok, path, trained};
+use std::process::Command;
+
+use crate::kiln::{
+    DIGITS, TEST_DIGITS, error, kiln, mnist, ok, online, onnxruntime, path, trained,
+};
 
 fn recipe(folder: &Path, from: &str, to: &str) -> String {
     let text = fs::read_to_string(crate::kiln::root().join("models/quickstart.toml")).unwrap();
@@ -17,8 +21,9 @@ fn recipe(folder: &Path, from: &str, to: &str) -> String {
 fn own_cache() -> tempfile::TempDir {
     let cache = tempfile::tempdir().unwrap();
     let from = mnist().to_str().unwrap();
-    let ended =
-        crate::kiln::run(kiln(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path()));
+    let ended = crate::kiln::run(
+        online(&["fetch", "mnist", "--from", from]).env("KILN_CACHE", cache.path()),
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     cache
 }
@@ -65,12 +70,13 @@ fn a_recipe_that_is_not_there_or_no_text() {
 }
 
 #[test]
+#[ignore = "downloads MNIST"]
 fn a_damaged_data_file_is_fetched_anew_or_refused() {
     for damage in [truncate as fn(&Path), corrupt] {
         let cache = own_cache();
         let file = find(cache.path(), "t10k-labels-idx1-ubyte");
         damage(&file);
-        let mut command = kiln(&[
+        let mut command = online(&[
             "eval",
             &path(trained(), "model.onnx"),
             "--data",
@@ -114,6 +120,19 @@ fn find(folder: &Path, name: &str) -> std::path::PathBuf {
 
 #[test]
 fn a_model_file_that_is_no_model() {
+    refuses_what_is_no_model("tract", kiln);
+    let message = error(&mut kiln(&["eval", "nowhere.onnx", "--data", TEST_DIGITS]));
+    assert!(message.contains("nowhere.onnx"), "{message}");
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
+fn a_model_file_that_is_no_model_on_onnx_runtime() {
+    onnxruntime();
+    refuses_what_is_no_model("ort", online);
+}
+
+fn refuses_what_is_no_model(engine: &str, kiln: fn(&[&str]) -> Command) {
     let folder = tempfile::tempdir().unwrap();
     let whole = fs::read(trained().join("model.onnx")).unwrap();
     for (name, bytes) in [
@@ -123,24 +142,31 @@ fn a_model_file_that_is_no_model() {
     ] {
         let file = path(folder.path(), name);
         fs::write(&file, bytes).unwrap();
-        for engine in ["tract", "ort"] {
-            let message = error(&mut kiln(&[
-                "eval",
-                &file,
-                "--data",
-                "mnist:test",
-                "--engine",
-                engine,
-            ]));
-            assert!(message.contains(name), "{message}");
-        }
+        let message = error(&mut kiln(&[
+            "eval",
+            &file,
+            "--data",
+            TEST_DIGITS,
+            "--engine",
+            engine,
+        ]));
+        assert!(message.contains(name), "{message}");
     }
-    let message = error(&mut kiln(&["eval", "nowhere.onnx", "--data", "mnist:test"]));
-    assert!(message.contains("nowhere.onnx"), "{message}");
 }
 
 #[test]
-fn an_operator_that_no_engine_knows_is_named() {
+fn an_operator_that_tract_does_not_know_is_named() {
+    names_the_operator("tract", kiln);
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
+fn an_operator_that_onnx_runtime_does_not_know_is_named() {
+    onnxruntime();
+    names_the_operator("ort", online);
+}
+
+fn names_the_operator(engine: &str, kiln: fn(&[&str]) -> Command) {
     let folder = tempfile::tempdir().unwrap();
     let mut model = kiln_onnx::load(trained().join("model.onnx")).unwrap();
     let graph = model.graph.as_mut().unwrap();
@@ -152,39 +178,33 @@ fn an_operator_that_no_engine_knows_is_named() {
         .op_type = "Frobnicate".into();
     let file = path(folder.path(), "odd.onnx");
     fs::write(&file, kiln_onnx::encode(&model)).unwrap();
-    crate::kiln::onnxruntime();
-    for engine in ["tract", "ort"] {
-        let message = error(&mut kiln(&[
-            "eval",
-            &file,
-            "--data",
-            "mnist:test",
-            "--engine",
-            engine,
-        ]));
-        assert!(message.contains("Frobnicate"), "{engine}: {message}");
-    }
+    let message = error(&mut kiln(&[
+        "eval",
+        &file,
+        "--data",
+        TEST_DIGITS,
+        "--engine",
+        engine,
+    ]));
+    assert!(message.contains("Frobnicate"), "{engine}: {message}");
 }
 
 #[test]
 fn a_library_that_is_missing_lists_the_places_tried() {
-    let cache = own_cache();
+    let folder = tempfile::tempdir().unwrap();
     let model = path(trained(), "model.onnx");
-    let args = ["eval", &model, "--data", "mnist:test", "--engine", "ort"];
-    let message = error(kiln(&args).env("KILN_CACHE", cache.path()));
+    let args = ["eval", &model, "--data", TEST_DIGITS, "--engine", "ort"];
+    let message = error(&mut kiln(&args));
     assert!(message.contains("kiln fetch onnxruntime"), "{message}");
     // A library that was asked for by name is never passed over.
     let quick = [
         "run",
         "models/quickstart.toml",
         "--runs",
-        cache.path().to_str().unwrap(),
+        folder.path().to_str().unwrap(),
     ];
-    let quick = [
-        &quick[..],
-        &["--set", "data.limit=128", "--set", "training.epochs=1"],
-    ]
-    .concat();
+    let set = ["--set", "data.limit=128", "--set", "training.epochs=1"];
+    let quick = [&quick[..], &DIGITS, &set].concat();
     for args in [&args[..], &quick] {
         let ended = crate::kiln::run(kiln(args).env("KILN_ORT_LIB", "/no/such/libonnxruntime.so"));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
@@ -194,7 +214,7 @@ fn a_library_that_is_missing_lists_the_places_tried() {
             ended.stderr
         );
     }
-    let text = path(cache.path(), "libonnxruntime.so");
+    let text = path(folder.path(), "libonnxruntime.so");
     fs::write(&text, "not a library").unwrap();
     let message = error(&mut kiln(&[&args[..], &["--ort-lib", &text]].concat()));
     assert!(message.contains(&text), "{message}");
@@ -205,15 +225,16 @@ fn an_output_that_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = path(folder.path(), "file");
     fs::write(&file, "").unwrap();
-    mnist();
     // Below a file there can be no folder, whoever runs the test; permissions do not stop root.
     let below = path(folder.path(), "file/runs");
-    let message = error(&mut kiln(&[
+    let train = [
         "train",
         "models/quickstart.toml",
         "--runs",
         &below,
-    ]));
+        "--quiet",
+    ];
+    let message = error(&mut kiln(&[&train[..], &DIGITS].concat()));
     assert!(message.contains("cannot write"), "{message}");
     let message = error(&mut kiln(&[
         "export",
@@ -227,7 +248,7 @@ fn an_output_that_cannot_be_written_leaves_nothing() {
         "eval",
         &model,
         "--data",
-        "mnist:test",
+        TEST_DIGITS,
         "--predictions",
         &csv,
         "--json",
@@ -284,9 +305,9 @@ fn usage_errors_come_from_the_argument_parser() {
 
 #[test]
 fn a_bad_recipe_fails_before_training_starts() {
-    mnist();
     let folder = tempfile::tempdir().unwrap();
     let runs = path(folder.path(), "runs");
+    let train = ["train", "models/quickstart.toml", "--runs", &runs];
     for (set, expected) in [
         (
             "layers.dropout.rate=1.5",
@@ -319,14 +340,9 @@ fn a_bad_recipe_fails_before_training_starts() {
             "must be a number from 0 to 255, found 300",
         ),
     ] {
-        let message = error(&mut kiln(&[
-            "train",
-            "models/quickstart.toml",
-            "--runs",
-            &runs,
-            "--set",
-            set,
-        ]));
+        let message = error(&mut kiln(
+            &[&train[..], &DIGITS, &["--set", set, "--quiet"]].concat(),
+        ));
         assert!(message.contains(expected), "{set}: {message}");
         assert!(!Path::new(&runs).exists(), "{set}");
     }
@@ -345,13 +361,7 @@ fn a_bad_recipe_fails_before_training_starts() {
         "--set",
         "layers.dense_1.units=2",
     ];
-    let message = error(&mut kiln(
-        &[
-            &["train", "models/quickstart.toml", "--runs", &runs],
-            &set[..],
-        ]
-        .concat(),
-    ));
+    let message = error(&mut kiln(&[&train[..], &set].concat()));
     assert!(
         message.contains("class `dog` of") && message.contains("has no image"),
         "{message}"
@@ -361,7 +371,6 @@ fn a_bad_recipe_fails_before_training_starts() {
 
 #[test]
 fn a_loss_that_is_no_number_stops_with_epoch_step_and_rate() {
-    mnist();
     let folder = tempfile::tempdir().unwrap();
     let args = [
         "train",
@@ -372,10 +381,8 @@ fn a_loss_that_is_no_number_stops_with_epoch_step_and_rate() {
     let set = [
         "--set",
         "training.optimizer={type=\"sgd\", learning_rate=1e30}",
-        "--set",
-        "data.limit=500",
     ];
-    let ended = crate::kiln::run(&mut kiln(&[&args[..], &set].concat()));
+    let ended = crate::kiln::run(&mut kiln(&[&args[..], &DIGITS, &set].concat()));
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
         (Some(2), ""),

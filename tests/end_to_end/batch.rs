@@ -7,35 +7,30 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
+use crate::kiln::{digits, error, kiln, mnist, ok, online, path, run, trained};
 
 /// Number of images, more than fit in one batch for each thread.
 const IMAGES: usize = 300;
 
-/// The first test images of MNIST in every form: `digits/<class>/*.png`, `list.csv`, `paths.txt`,
-/// and IDX files.
+/// The first 30 training images of each class in every form: `digits/<class>/*.png`, `list.csv`,
+/// `paths.txt`, and IDX files.
 fn sources() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap().keep();
-        let pixels = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap()[16..].to_vec();
-        let labels = fs::read(mnist().join("t10k-labels-idx1-ubyte")).unwrap()[8..].to_vec();
         let (mut images, mut numbers) = (Vec::new(), Vec::new());
         let (mut list, mut paths) = ("path,label\n".to_owned(), String::new());
         // In the order of the folder, so that all forms have the same images in the same order.
-        for class in 0..10_u8 {
+        for class in 0..10 {
             fs::create_dir_all(folder.join(format!("digits/{class}"))).unwrap();
-            for at in (0..IMAGES).filter(|&at| labels[at] == class) {
-                let image = &pixels[at * 784..][..784];
-                let file = format!("digits/{class}/{at:05}.png");
-                image::GrayImage::from_raw(28, 28, image.to_vec())
-                    .unwrap()
-                    .save(folder.join(&file))
-                    .unwrap();
+            for image in &digits("train", class)[..IMAGES / 10] {
+                let name = image.file_name().unwrap().to_str().unwrap();
+                let file = format!("digits/{class}/{name}");
+                fs::copy(image, folder.join(&file)).unwrap();
                 writeln!(list, "{file},{class}").unwrap();
                 writeln!(paths, "{}", path(&folder, &file)).unwrap();
-                images.extend_from_slice(image);
-                numbers.push(class);
+                images.extend(image::open(image).unwrap().into_luma8().into_raw());
+                numbers.push(class as u8);
             }
         }
         let count = (IMAGES as u32).to_be_bytes();
@@ -579,28 +574,29 @@ fn other_images_are_not_resumed_with() {
     assert!(error(&mut kiln(&args)).contains("has no image 10"));
 }
 
+/// The arguments of an evaluation that resumes a file of predictions.
+fn resuming<'a>(model: &'a str, data: &'a str, file: &'a str) -> [&'a str; 10] {
+    [
+        "eval",
+        model,
+        "--data",
+        data,
+        "--predictions",
+        file,
+        "--json",
+        "-",
+        "--resume",
+        "--quiet",
+    ]
+}
+
 #[test]
-fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
+#[ignore = "downloads MNIST"]
+fn other_data_by_name_or_another_use_of_the_model_is_not_resumed_with() {
     let work = tempfile::tempdir().unwrap();
+    mnist();
     let resume = |file: &str, data: &str, more: &[&str]| {
-        kiln(
-            &[
-                &[
-                    "eval",
-                    &model(),
-                    "--data",
-                    data,
-                    "--predictions",
-                    file,
-                    "--json",
-                    "-",
-                    "--resume",
-                    "--quiet",
-                ],
-                more,
-            ]
-            .concat(),
-        )
+        online(&[&resuming(&model(), data, file)[..], more].concat())
     };
     // Every image has a line already, so that what is accepted has nothing left to do.
     let file = path(work.path(), "p.csv");
@@ -629,6 +625,12 @@ fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
         Some(0),
         "the same under another name"
     );
+}
+
+#[test]
+fn other_data_is_not_resumed_with() {
+    let work = tempfile::tempdir().unwrap();
+    let resume = |file: &str, data: &str| kiln(&resuming(&model(), data, file));
     // Two folders with files of the same names.
     let (file, ours) = (path(work.path(), "q.csv"), sources().join("digits"));
     let theirs = work.path().join("digits");
@@ -646,15 +648,15 @@ fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
         }
     }
     assert_eq!(
-        run(&mut resume(&file, ours.to_str().unwrap(), &[])).code,
+        run(&mut resume(&file, ours.to_str().unwrap())).code,
         Some(0)
     );
-    let message = error(&mut resume(&file, theirs.to_str().unwrap(), &[]));
+    let message = error(&mut resume(&file, theirs.to_str().unwrap()));
     assert!(
         message.contains(ours.to_str().unwrap()) && message.contains(theirs.to_str().unwrap()),
         "{message}"
     );
-    let mut relative = resume(&file, "./digits", &[]);
+    let mut relative = resume(&file, "./digits");
     assert_eq!(
         run(relative.current_dir(sources())).code,
         Some(0),
@@ -663,13 +665,13 @@ fn other_data_or_another_use_of_the_model_is_not_resumed_with() {
     // A list whose labels were changed in the meantime.
     let (file, list) = (path(work.path(), "r.csv"), path(sources(), "corrected.csv"));
     fs::copy(sources().join("list.csv"), &list).unwrap();
-    assert_eq!(run(&mut resume(&file, &list, &[])).code, Some(0));
+    assert_eq!(run(&mut resume(&file, &list)).code, Some(0));
     let text = fs::read_to_string(&list).unwrap();
     let (at, line) = text.lines().enumerate().nth(40).unwrap();
     let (image, label) = line.split_once(',').unwrap();
     let other = if label == "5" { "6" } else { "5" };
     fs::write(&list, text.replace(line, &format!("{image},{other}"))).unwrap();
-    let message = error(&mut resume(&file, &list, &[]));
+    let message = error(&mut resume(&file, &list));
     let expected = format!(
         "image {} has the label `{label}` in the predictions, but `{other}` in",
         at - 1
@@ -846,12 +848,16 @@ fn an_image_that_unpacks_to_gigabytes_is_an_error_and_takes_no_memory() {
 fn a_run_that_is_killed_leaves_lines_to_go_on_with() {
     let work = tempfile::tempdir().unwrap();
     let file = path(work.path(), "p.csv");
-    mnist();
+    // The same images over and over, so that it takes long enough.
+    let list = path(sources(), "long.csv");
+    let lines = fs::read_to_string(sources().join("list.csv")).unwrap();
+    let (header, lines) = lines.split_once('\n').unwrap();
+    fs::write(&list, format!("{header}\n{}", lines.repeat(200))).unwrap();
     let args = [
         "eval",
         &model(),
         "--data",
-        "mnist:train",
+        &list,
         "--predictions",
         &file,
         "--json",

@@ -3,27 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
+use crate::kiln::{DIGITS, TEST_DIGITS, digits, error, kiln, ok, path, run, trained};
 
 const IMAGES: usize = 400;
 
-/// The first test images as a folder for each class.
-fn digits(folder: &Path) -> String {
-    let read = |name| fs::read(mnist().join(name)).unwrap();
-    let (images, labels) = (
-        read("t10k-images-idx3-ubyte"),
-        read("t10k-labels-idx1-ubyte"),
-    );
-    for (at, (pixels, label)) in images[16..]
-        .chunks_exact(28 * 28)
-        .zip(&labels[8..])
-        .take(IMAGES)
-        .enumerate()
-    {
+/// A copy of the training images, a folder for each class.
+fn copied(folder: &Path) -> String {
+    for label in 0..10 {
         let class = folder.join(format!("digits/{label}"));
         fs::create_dir_all(&class).unwrap();
-        let image = image::GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
-        image.save(class.join(format!("{at:03}.png"))).unwrap();
+        for image in digits("train", label) {
+            fs::copy(&image, class.join(image.file_name().unwrap())).unwrap();
+        }
     }
     path(folder, "digits")
 }
@@ -36,11 +27,8 @@ fn json(text: &str) -> serde_json::Value {
 fn other(folder: &Path) -> String {
     let runs = folder.to_str().unwrap();
     let set = ["--set", "training.epochs=1", "--set", "data.limit=256"];
-    ok(&[
-        &["train", "models/quickstart.toml", "--runs", runs][..],
-        &set,
-    ]
-    .concat());
+    let train = ["train", "models/quickstart.toml", "--runs", runs];
+    ok(&[&train[..], &DIGITS, &set].concat());
     ok(&["export", &path(folder, "quickstart")]);
     path(&folder.join("quickstart"), "model.onnx")
 }
@@ -48,7 +36,7 @@ fn other(folder: &Path) -> String {
 #[test]
 fn a_model_is_as_good_as_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, data) = (path(trained(), "model.onnx"), digits(folder.path()));
+    let (model, data) = (path(trained(), "model.onnx"), copied(folder.path()));
     let ended = ok(&[
         "compare",
         &model,
@@ -74,7 +62,7 @@ fn two_models_are_told_apart_image_by_image() {
     let (first, second, data) = (
         path(trained(), "model.onnx"),
         other(folder.path()),
-        digits(folder.path()),
+        copied(folder.path()),
     );
     let file = path(folder.path(), "compared.json");
     let args = [
@@ -239,7 +227,7 @@ fn changed(folder: &Path, key: &str, from: &str, to: &str) -> String {
 #[test]
 fn each_model_prepares_images_in_its_own_way() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, data) = (path(trained(), "model.onnx"), digits(folder.path()));
+    let (model, data) = (path(trained(), "model.onnx"), copied(folder.path()));
     let other = changed(
         folder.path(),
         "kiln.preprocessing",
@@ -260,7 +248,7 @@ fn every_source_and_images_that_cannot_be_read_are_as_in_eval() {
     let (model, other, data) = (
         path(trained(), "model.onnx"),
         other(folder.path()),
-        digits(folder.path()),
+        copied(folder.path()),
     );
     let compare = |data: &str, more: &[&str]| {
         kiln(
@@ -323,7 +311,7 @@ fn models_of_other_classes_are_refused_with_the_first_difference() {
         &model,
         &file,
         "--data",
-        "mnist:test",
+        TEST_DIGITS,
     ]));
     assert!(
         message.contains("class 3 of ")

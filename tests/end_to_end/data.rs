@@ -3,18 +3,17 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA};
-use kiln_data::Subset;
 
-use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run};
+use crate::kiln::{
+    DIGITS, TEST_DIGITS, error, kiln, mnist, ok, online, onnxruntime, path, run, succeed,
+};
 
 /// 5 by 4 squares of 8 pixels, written by Pillow.
-const CMYK: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/end_to_end/images/cmyk.jpg"
-);
+const CMYK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/cmyk.jpg");
 
 const LAYERS: &str = r#"
 [[layers]]
@@ -32,27 +31,22 @@ type = "dense"
 units = 10
 "#;
 
-/// A folder `digits` of MNIST's images as files, 30 for the class `d0` to 66 for `d9`, of several
-/// sizes and kinds, one of them broken; a recipe for it; and a list of the same images.
+/// A folder `digits` of images, 30 for the class `d0` to 48 for `d9`, of several sizes and kinds, one
+/// of them broken; a recipe for it; and a list of the same images.
 fn digits() -> &'static Path {
     static FOLDER: OnceLock<std::path::PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap().keep();
-        let mnist = kiln_data::mnist(mnist(), Subset::Train).unwrap();
         let mut list = String::from("path,label\n");
-        let mut counts = [0; 10];
-        for (index, &label) in mnist.labels().iter().enumerate() {
-            let count = &mut counts[label as usize];
-            if *count == 30 + 4 * label {
-                continue;
-            }
-            let pixels = mnist.image(index).unwrap().as_raw().pixels.to_vec();
-            let image = GrayImage::from_raw(28, 28, pixels).unwrap();
-            let (kind, file) = (*count % 15, format!("digits/d{label}/{count:02}.png"));
+        for label in 0..10 {
             fs::create_dir_all(folder.join(format!("digits/d{label}"))).unwrap();
-            as_kind(image, kind).save(folder.join(&file)).unwrap();
-            writeln!(list, "{file},d{label}").unwrap();
-            *count += 1;
+            let images = ["train", "test"].map(|subset| crate::kiln::digits(subset, label));
+            for (count, image) in images.iter().flatten().take(30 + 2 * label).enumerate() {
+                let image = image::open(image).unwrap().into_luma8();
+                let (kind, file) = (count % 15, format!("digits/d{label}/{count:02}.png"));
+                as_kind(image, kind).save(folder.join(&file)).unwrap();
+                writeln!(list, "{file},d{label}").unwrap();
+            }
         }
         fs::copy(CMYK, folder.join("digits/d3/cmyk.jpg")).unwrap();
         fs::write(
@@ -73,7 +67,7 @@ fn digits() -> &'static Path {
 }
 
 /// Most images as they are; some larger, with alpha, or of 16 bits.
-fn as_kind(image: GrayImage, kind: u32) -> DynamicImage {
+fn as_kind(image: GrayImage, kind: usize) -> DynamicImage {
     match kind {
         0 => image::imageops::resize(&image, 45, 37, image::imageops::FilterType::Triangle).into(),
         1 => {
@@ -100,7 +94,7 @@ fn a_broken_image_stops_the_run_before_it_begins() {
     let ended = run(&mut kiln(&["train", &recipe, "--runs", &runs]));
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("1 of 482 images of") && ended.stderr.contains("broken.png"),
+        ended.stderr.contains("1 of 392 images of") && ended.stderr.contains("broken.png"),
         "{}",
         ended.stderr
     );
@@ -112,24 +106,34 @@ fn a_broken_image_stops_the_run_before_it_begins() {
 }
 
 #[test]
+fn a_folder_trains_exports_and_evaluates() {
+    trains_exports_and_evaluates(&["tract"], kiln);
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
 fn a_folder_trains_exports_and_evaluates_on_every_engine() {
     onnxruntime();
+    trains_exports_and_evaluates(&["tract", "ort"], online);
+}
+
+fn trains_exports_and_evaluates(engines: &[&str], kiln: fn(&[&str]) -> Command) {
     let folder = digits();
     let runs = tempfile::tempdir().unwrap();
     let recipe = path(folder, "digits.toml");
-    let ended = ok(&[
+    let ended = succeed(&mut kiln(&[
         "run",
         &recipe,
         "--skip-bad",
         "--json",
         "--runs",
         runs.path().to_str().unwrap(),
-    ]);
+    ]));
     let report = json(&ended.stdout);
     assert_eq!(report["parity"]["passed"], true);
     assert_eq!(
-        report["evaluations"][0]["images"], 48,
-        "a tenth of 481 for testing"
+        report["evaluations"][0]["images"], 39,
+        "a tenth of 391 for testing"
     );
     let last = ended.stderr.lines().last().unwrap();
     assert!(
@@ -178,7 +182,7 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
             "--json",
             "-",
         ];
-        let ended = ok(&[&args[..], &["--predictions", &csv]].concat());
+        let ended = succeed(&mut kiln(&[&args[..], &["--predictions", &csv]].concat()));
         let csv = fs::read_to_string(csv).unwrap();
         assert!(
             csv.starts_with("index,path,label,predicted,probability,p_d0,"),
@@ -186,16 +190,14 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
         );
         assert!(ended.stderr.contains("broken.png"), "{}", ended.stderr);
         let figures = json(&ended.stdout);
-        assert_eq!(figures["images"], 481);
+        assert_eq!(figures["images"], 391);
         figures["confusion"].clone()
     };
     let confusion = evaluate("digits", "tract");
-    for (data, engine) in [
-        ("digits", "ort"),
-        ("list.csv", "tract"),
-        ("list.csv", "ort"),
-    ] {
-        assert_eq!(evaluate(data, engine), confusion, "{data} on {engine}");
+    for engine in engines {
+        for data in ["digits", "list.csv"] {
+            assert_eq!(evaluate(data, engine), confusion, "{data} on {engine}");
+        }
     }
     let message = run(&mut kiln(&[
         "eval",
@@ -209,12 +211,12 @@ fn a_folder_trains_exports_and_evaluates_on_every_engine() {
         "{message}"
     );
     assert!(
-        message.contains("1 of 482 images") && message.contains("--skip-bad"),
+        message.contains("1 of 392 images") && message.contains("--skip-bad"),
         "{message}"
     );
-    let message = error(&mut kiln(&["eval", &model, "--data", "mnist:test"]));
+    let message = error(&mut kiln(&["eval", &model, "--data", TEST_DIGITS]));
     assert!(
-        message.contains("the model has the classes [\"d0\""),
+        message.contains("has the class `0`: expected only d0, d1,"),
         "{message}"
     );
 }
@@ -280,7 +282,6 @@ fn one_class_is_too_few() {
 
 #[test]
 fn augmentation_follows_from_the_seed() {
-    mnist();
     let runs = tempfile::tempdir().unwrap();
     let train = |more: &[&str]| {
         let args = [
@@ -290,7 +291,7 @@ fn augmentation_follows_from_the_seed() {
             runs.path().to_str().unwrap(),
         ];
         let set = ["--set", "training.epochs=1", "--set", "data.limit=300"];
-        let ended = ok(&[&args[..], &set, more].concat());
+        let ended = ok(&[&args[..], &DIGITS, &set, more].concat());
         fs::read(path(ended.stdout.trim().as_ref(), "weights.safetensors")).unwrap()
     };
     let augment = [
@@ -305,9 +306,10 @@ fn augmentation_follows_from_the_seed() {
 }
 
 #[test]
+#[ignore = "downloads MNIST and VGG16"]
 fn features_of_augmented_images_are_not_kept() {
     mnist();
-    ok(&["fetch", "vgg16"]);
+    succeed(&mut online(&["fetch", "vgg16"]));
     let folder = tempfile::tempdir().unwrap();
     let args = [
         "train",
@@ -322,7 +324,7 @@ fn features_of_augmented_images_are_not_kept() {
         "augmentation.zoom_range=0.1",
     ];
     let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
-    let ended = ok(&[&args[..], &set].concat());
+    let ended = succeed(&mut online(&[&args[..], &set].concat()));
     assert!(
         ended
             .stderr
@@ -339,14 +341,12 @@ fn features_of_augmented_images_are_not_kept() {
 }
 
 #[test]
-fn data_counts_and_draws() {
+#[ignore = "downloads MNIST"]
+fn mnist_is_counted_and_drawn() {
     mnist();
     let folder = tempfile::tempdir().unwrap();
-    let (png, svg) = (
-        path(folder.path(), "samples.png"),
-        path(folder.path(), "samples.svg"),
-    );
-    let table = ok(&["data", "mnist", "--samples", &png]).stdout;
+    let png = path(folder.path(), "samples.png");
+    let table = succeed(&mut online(&["data", "mnist", "--samples", &png])).stdout;
     assert!(
         table.starts_with("mnist: 10 classes\n class    train     test      all\n"),
         "{table}"
@@ -359,6 +359,24 @@ fn data_counts_and_draws() {
         table.ends_with(" all     60,000   10,000   70,000\n"),
         "{table}"
     );
+    let picture = image::open(&png).unwrap();
+    assert!(
+        picture.width() > 900 && picture.height() > 1000,
+        "{} {}",
+        picture.width(),
+        picture.height()
+    );
+}
+
+#[test]
+fn data_counts_and_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let (png, svg) = (
+        path(folder.path(), "samples.png"),
+        path(folder.path(), "samples.svg"),
+    );
+    let table = ok(&["data", "tests/fixtures/digits", "--samples", &png]).stdout;
+    assert!(table.ends_with(" all       400    100   500\n"), "{table}");
     let picture = image::open(&png).unwrap();
     assert!(
         picture.width() > 900 && picture.height() > 1000,
@@ -379,9 +397,9 @@ fn data_counts_and_draws() {
     let counts = json(&counts);
     assert_eq!(
         counts["classes"][3],
-        serde_json::json!({ "name": "d3", "images": [43] })
+        serde_json::json!({ "name": "d3", "images": [37] })
     );
-    assert_eq!(counts["totals"][0], 481);
+    assert_eq!(counts["totals"][0], 391);
     assert!(fs::read_to_string(&svg).unwrap().contains(">d9</text>"));
 
     let recipe = path(digits(), "digits.toml");
@@ -401,14 +419,13 @@ fn data_counts_and_draws() {
 
 #[test]
 fn what_cannot_be_drawn_is_told() {
-    mnist();
     for (args, expected) in [
         (
-            vec!["data", "mnist", "--samples", "grid.gif"],
+            vec!["data", TEST_DIGITS, "--samples", "grid.gif"],
             "expected a file name that ends in .png or .svg",
         ),
         (
-            vec!["data", "mnist", "--augmented", "grid.png"],
+            vec!["data", TEST_DIGITS, "--augmented", "grid.png"],
             "name a recipe in place of a data set",
         ),
         (
@@ -416,12 +433,12 @@ fn what_cannot_be_drawn_is_told() {
             "has no section [augmentation]",
         ),
         (
-            vec!["data", "mnist", "--set", "data.limit=3"],
+            vec!["data", TEST_DIGITS, "--set", "data.limit=3"],
             "--set changes a recipe",
         ),
         (vec!["data", "nowhere"], "unknown data set `nowhere`"),
         (
-            vec!["data", "mnist", "--samples", "/no/such/folder/x.png"],
+            vec!["data", TEST_DIGITS, "--samples", "/no/such/folder/x.png"],
             "cannot write",
         ),
     ] {

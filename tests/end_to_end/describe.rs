@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::kiln::{error, kiln, mnist, ok, path, run, trained};
+use crate::kiln::{digits, error, kiln, ok, path, run, trained};
 
 /// The trained model as another exporter would have written it, and a digit; with the folder that
 /// holds both.
@@ -13,12 +13,8 @@ fn third_party() -> (tempfile::TempDir, String, String) {
     model.metadata_props.clear();
     let file = path(folder.path(), "bare.onnx");
     fs::write(&file, kiln_onnx::encode(&model)).unwrap();
-    let idx = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap();
     let digit = path(folder.path(), "digit.png");
-    image::GrayImage::from_raw(28, 28, idx[16..16 + 784].to_vec())
-        .unwrap()
-        .save(&digit)
-        .unwrap();
+    fs::copy(&digits("test", 7)[0], &digit).unwrap();
     (folder, file, digit)
 }
 

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained};
+use crate::kiln::{
+    DIGITS, TEST_DIGITS, error, kiln, ok, online, onnxruntime, path, run, succeed, trained,
+    trained_on_mnist,
+};
 
 const FILES: [&str; 15] = [
     "checkpoints",
@@ -50,8 +53,28 @@ fn a_run_leaves_every_file_and_nothing_else() {
 }
 
 #[test]
-fn three_implementations_agree_on_the_exported_file() {
+fn two_implementations_agree_on_the_exported_file() {
     let parity = json(&fs::read_to_string(trained().join("parity.json")).unwrap());
+    assert_eq!(parity["passed"], true);
+    let comparisons = parity["comparisons"].as_array().unwrap();
+    let batches: Vec<u64> = comparisons
+        .iter()
+        .filter(|c| c["reference"] == "Burn" && c["other"] == "tract")
+        .map(|c| c["batch_size"].as_u64().unwrap())
+        .collect();
+    assert_eq!(batches, [1, 2, 32]);
+    for comparison in comparisons {
+        assert!(
+            comparison["max_absolute"].as_f64().unwrap() <= 1e-4,
+            "{comparison}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "downloads MNIST and ONNX Runtime"]
+fn three_implementations_agree_on_the_exported_file() {
+    let parity = json(&fs::read_to_string(trained_on_mnist().join("parity.json")).unwrap());
     assert_eq!(parity["passed"], true);
     let comparisons = parity["comparisons"].as_array().unwrap();
     let names = |c: &serde_json::Value| {
@@ -110,7 +133,7 @@ fn the_same_seed_gives_the_same_weights_and_the_same_file() {
             "--set",
             seed,
         ];
-        let ended = ok(&[&args[..], &set[..]].concat());
+        let ended = ok(&[&args[..], &DIGITS, &set].concat());
         fs::read(path(ended.stdout.trim().as_ref(), "weights.safetensors")).unwrap()
     };
     let (first, second, other) = (
@@ -144,10 +167,10 @@ fn training_learns() {
 }
 
 #[test]
+#[ignore = "downloads MNIST and ONNX Runtime"]
 fn both_engines_evaluate_to_the_same_figures_and_predictions() {
-    onnxruntime();
     let folder = tempfile::tempdir().unwrap();
-    let model = path(trained(), "model.onnx");
+    let model = path(trained_on_mnist(), "model.onnx");
     let evaluate = |engine: &str| {
         let (json_file, csv) = (
             path(folder.path(), "eval.json"),
@@ -165,7 +188,7 @@ fn both_engines_evaluate_to_the_same_figures_and_predictions() {
             "--predictions",
             &csv,
         ];
-        let ended = ok(&args);
+        let ended = succeed(&mut online(&args));
         assert!(
             ended.stdout.contains("precision") && ended.stdout.contains("weighted avg"),
             "{}",
@@ -202,8 +225,8 @@ fn both_engines_evaluate_to_the_same_figures_and_predictions() {
 #[test]
 fn json_on_standard_output_is_all_there_is() {
     let model = path(trained(), "model.onnx");
-    let ended = ok(&["eval", &model, "--data", "mnist", "--json", "-"]);
-    assert_eq!(json(&ended.stdout)["images"], 10_000);
+    let ended = ok(&["eval", &model, "--data", TEST_DIGITS, "--json", "-"]);
+    assert_eq!(json(&ended.stdout)["images"], 100);
 }
 
 #[test]
@@ -217,12 +240,12 @@ fn an_exported_softmax_gives_probabilities() {
         "-o",
         &file,
     ]);
-    let ended = ok(&["eval", &file, "--data", "mnist:test", "--json", "-"]);
+    let ended = ok(&["eval", &file, "--data", TEST_DIGITS, "--json", "-"]);
     let logits = ok(&[
         "eval",
         &path(trained(), "model.onnx"),
         "--data",
-        "mnist:test",
+        TEST_DIGITS,
         "--json",
         "-",
     ]);
@@ -232,25 +255,31 @@ fn an_exported_softmax_gives_probabilities() {
 }
 
 #[test]
+#[ignore = "downloads ONNX Runtime"]
 fn a_gpu_that_is_not_there_is_an_error_and_no_fallback() {
     onnxruntime();
     let model = path(trained(), "model.onnx");
-    let message = error(&mut kiln(&[
+    let message = error(&mut online(&[
         "eval",
         &model,
         "--data",
-        "mnist:test",
+        TEST_DIGITS,
         "--engine",
         "ort",
         "--device",
         "cuda",
     ]));
     assert!(message.to_lowercase().contains("cuda"), "{message}");
+}
+
+#[test]
+fn tract_has_no_gpu() {
+    let model = path(trained(), "model.onnx");
     let message = error(&mut kiln(&[
         "eval",
         &model,
         "--data",
-        "mnist:test",
+        TEST_DIGITS,
         "--device",
         "cuda",
     ]));
@@ -264,7 +293,6 @@ fn a_gpu_that_is_not_there_is_an_error_and_no_fallback() {
 #[test]
 fn an_interrupted_training_keeps_the_best_weights() {
     use std::io::{BufRead, BufReader};
-    mnist();
     let runs = tempfile::tempdir().unwrap();
     let args = [
         "train",
@@ -272,8 +300,7 @@ fn an_interrupted_training_keeps_the_best_weights() {
         "--runs",
         runs.path().to_str().unwrap(),
     ];
-    let set = ["--set", "data.limit=1000", "--set", "training.epochs=1000"];
-    let mut command = kiln(&[&args[..], &set[..]].concat());
+    let mut command = kiln(&[&args[..], &DIGITS, &["--set", "training.epochs=1000"]].concat());
     let mut child = command
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
@@ -302,7 +329,6 @@ fn an_interrupted_training_keeps_the_best_weights() {
 
 #[test]
 fn a_run_that_diverges_says_where_and_exits_with_2() {
-    mnist();
     let runs = tempfile::tempdir().unwrap();
     let args = [
         "train",
@@ -310,13 +336,8 @@ fn a_run_that_diverges_says_where_and_exits_with_2() {
         "--runs",
         runs.path().to_str().unwrap(),
     ];
-    let set = [
-        "--set",
-        "data.limit=512",
-        "--set",
-        "training.optimizer.learning_rate=1e30",
-    ];
-    let ended = run(&mut kiln(&[&args[..], &set[..]].concat()));
+    let set = ["--set", "training.optimizer.learning_rate=1e30"];
+    let ended = run(&mut kiln(&[&args[..], &DIGITS, &set].concat()));
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("of epoch 1 with learning rate") && ended.stderr.contains("lower"),

@@ -4,8 +4,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// A command line that runs in the repository's root.
+/// Options that put the images of `tests/fixtures` in place of a recipe's dataset: 400 training and
+/// 100 test images of the classes `0` to `9`.
+pub const DIGITS: [&str; 4] = [
+    "--set",
+    "data.dataset=",
+    "--set",
+    "data.folder=tests/fixtures/digits",
+];
+
+/// The test images of `tests/fixtures`, as an argument.
+pub const TEST_DIGITS: &str = "tests/fixtures/digits/test";
+
+/// Returns a command that runs in the repository's root, without a download: offline, with an empty
+/// cache.
 pub fn kiln(args: &[&str]) -> Command {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    let cache = CACHE.get_or_init(|| tempfile::tempdir().expect("a temporary folder").keep());
+    let mut command = online(args);
+    command.env("KILN_CACHE", cache).env("KILN_OFFLINE", "1");
+    command
+}
+
+/// Returns a command that runs in the repository's root, with the user's cache, and may download.
+/// Tests that need it are ignored unless asked for.
+pub fn online(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
     command
         .args(args)
@@ -39,16 +62,22 @@ pub fn run(command: &mut Command) -> Ended {
 
 /// Runs a command that must succeed.
 #[track_caller]
-pub fn ok(args: &[&str]) -> Ended {
-    let ended = run(&mut kiln(args));
+pub fn succeed(command: &mut Command) -> Ended {
+    let ended = run(command);
     assert_eq!(
         ended.code,
         Some(0),
-        "{args:?}\n{}\n{}",
+        "{command:?}\n{}\n{}",
         ended.stdout,
         ended.stderr
     );
     ended
+}
+
+/// Runs [`kiln`] with arguments that must succeed.
+#[track_caller]
+pub fn ok(args: &[&str]) -> Ended {
+    succeed(&mut kiln(args))
 }
 
 /// Runs a command that must fail with exit code 2 and one clear error, and gives that.
@@ -87,11 +116,32 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The images of a class of `tests/fixtures`, in the order of their names.
+pub fn digits(subset: &str, class: usize) -> Vec<PathBuf> {
+    let folder = root().join(format!("tests/fixtures/digits/{subset}/{class}"));
+    let entries = std::fs::read_dir(folder).expect("the fixture is there");
+    let mut images: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("the folder can be read").path())
+        .collect();
+    images.sort();
+    images
+}
+
+/// A run of the quickstart on the images of `tests/fixtures`, made once for all tests: its folder.
+pub fn trained() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        // 360 images are few steps of the recipe's batches of 128.
+        let batch = ["--set", "training.batch_size=32"];
+        quickstart(kiln, &[&DIGITS[..], &batch].concat())
+    })
+}
+
 /// The folder of the cached MNIST files; fetches them if they are not there.
 pub fn mnist() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let fetched = ok(&["fetch", "mnist"]);
+        let fetched = succeed(&mut online(&["fetch", "mnist"]));
         let first = fetched
             .stdout
             .lines()
@@ -107,28 +157,29 @@ pub fn mnist() -> &'static Path {
 /// ONNX Runtime's library; fetches it if it is not there.
 pub fn onnxruntime() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
-    LIBRARY.get_or_init(|| ok(&["fetch", "onnxruntime"]).stdout.trim().to_string())
+    LIBRARY.get_or_init(|| {
+        let fetched = succeed(&mut online(&["fetch", "onnxruntime"]));
+        fetched.stdout.trim().to_string()
+    })
 }
 
-/// A run of the quickstart on 512 images, made once for all tests: its folder.
-pub fn trained() -> &'static Path {
+/// A run of the quickstart on 512 images of MNIST, made once for all tests, with ONNX Runtime at
+/// hand: its folder.
+pub fn trained_on_mnist() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();
     RUN.get_or_init(|| {
         onnxruntime();
-        let runs = tempfile::tempdir().expect("a temporary folder").keep();
-        let runs = runs.to_str().expect("UTF-8");
-        ok(&[
-            "run",
-            "models/quickstart.toml",
-            "--runs",
-            runs,
-            "--set",
-            "training.epochs=2",
-            "--set",
-            "data.limit=512",
-        ]);
-        Path::new(runs).join("quickstart")
+        quickstart(online, &["--set", "data.limit=512"])
     })
+}
+
+fn quickstart(kiln: fn(&[&str]) -> Command, data: &[&str]) -> PathBuf {
+    let runs = tempfile::tempdir().expect("a temporary folder").keep();
+    let runs = runs.to_str().expect("UTF-8");
+    let args = ["run", "models/quickstart.toml", "--runs", runs];
+    let set = ["--set", "training.epochs=2"];
+    succeed(&mut kiln(&[&args[..], &set, data].concat()));
+    Path::new(runs).join("quickstart")
 }
 
 /// The path of a file as an argument.

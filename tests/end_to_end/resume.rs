@@ -4,15 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::kiln::{error, kiln, mnist, ok, path, run};
+use crate::kiln::{DIGITS, error, kiln, ok, path, run};
 
-const SET: [&str; 12] = [
+const SET: [&str; 10] = [
     "--set",
-    "training.epochs=3",
+    "training.epochs=12",
     "--set",
-    "data.limit=8000",
-    "--set",
-    "data.test_limit=500",
+    "training.batch_size=32",
     "--set",
     "training.schedule={type=\"cosine\", warmup_steps=20}",
     "--threads",
@@ -22,7 +20,6 @@ const SET: [&str; 12] = [
 ];
 
 fn train(runs: &Path, more: &[&str]) -> Vec<String> {
-    mnist();
     let args = [
         &[
             "train",
@@ -30,7 +27,8 @@ fn train(runs: &Path, more: &[&str]) -> Vec<String> {
             "--runs",
             runs.to_str().unwrap(),
         ],
-        &SET[..],
+        &DIGITS[..],
+        &SET,
         more,
     ]
     .concat();
@@ -115,7 +113,7 @@ fn what_cannot_be_resumed_is_refused() {
     let checkpoint = path(done.as_ref(), "checkpoints/last.safetensors");
     let bytes = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
-    let message = error(&mut kiln(&["train", "--resume", &done]));
+    let message = error(&mut kiln(&["train", "--resume", &done, "--quiet"]));
     assert!(
         message.contains("last.safetensors") && message.contains("truncated"),
         "{message}"

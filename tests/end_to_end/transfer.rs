@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::kiln::{error, kiln, mnist, ok, path, run};
+use crate::kiln::{DIGITS, error, kiln, mnist, ok, online, path, run, succeed};
 
 #[test]
 fn the_summary_shows_what_is_frozen() {
@@ -21,11 +21,12 @@ fn the_summary_shows_what_is_frozen() {
 }
 
 #[test]
+#[ignore = "downloads MNIST and VGG16"]
 fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
     // A cache of its own: one without features, which takes up none afterwards.
     let cache = tempfile::tempdir().unwrap();
     let ok = |args: &[&str]| {
-        let ended = run(kiln(args).env("KILN_CACHE", cache.path()));
+        let ended = run(online(args).env("KILN_CACHE", cache.path()));
         assert_eq!(
             ended.code,
             Some(0),
@@ -40,7 +41,7 @@ fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
         "fetch",
         "vgg16",
         "--from",
-        crate::kiln::ok(&["fetch", "vgg16"]).stdout.trim(),
+        succeed(&mut online(&["fetch", "vgg16"])).stdout.trim(),
     ]);
     let runs = tempfile::tempdir().unwrap();
     let args = [
@@ -165,21 +166,13 @@ fn another_network_is_refused_with_the_first_difference() {
     let cnn = path(crate::kiln::trained(), "model.onnx");
     let weights = format!("backbone.weights={cnn}");
     let runs = path(folder.path(), "runs");
-    let message = error(&mut kiln(&[
-        "train",
-        "models/vgg16-frozen.toml",
-        "--runs",
-        &runs,
-        "--set",
-        &weights,
-    ]));
+    let train = ["train", "models/vgg16-frozen.toml", "--runs", &runs];
+    let message = error(&mut kiln(
+        &[&train[..], &DIGITS, &["--set", &weights, "--quiet"]].concat(),
+    ));
     assert!(message.contains("model.onnx is not vgg16: "), "{message}");
-    let message = error(&mut kiln(&[
-        "train",
-        "models/vgg16-frozen.toml",
-        "--set",
-        "backbone.weights=no.onnx",
-    ]));
+    let set = ["--set", "backbone.weights=no.onnx", "--quiet"];
+    let message = error(&mut kiln(&[&train[..], &DIGITS, &set].concat()));
     assert!(message.contains("no.onnx"), "{message}");
     assert!(!std::path::Path::new(&runs).exists());
     let ended = run(&mut kiln(&[

@@ -2,19 +2,26 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use kiln_onnx::{Metadata, ModelProto, TensorProto};
 use serde_json::Value;
 
-use crate::kiln::{error, kiln, mnist, ok, onnxruntime, path, run, trained, unread};
+use crate::kiln::{
+    TEST_DIGITS, digits, error, kiln, mnist, ok, online, onnxruntime, path, run, succeed, trained,
+    trained_on_mnist, unread,
+};
 
 fn model() -> String {
-    onnxruntime();
     path(trained(), "model.onnx")
 }
 
 fn report(file: &str) -> (Option<i32>, Value) {
-    let ended = run(&mut kiln(&["verify", file, "--json"]));
+    report_of(&mut kiln(&["verify", file, "--json"]))
+}
+
+fn report_of(command: &mut Command) -> (Option<i32>, Value) {
+    let ended = run(command);
     (
         ended.code,
         serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr)),
@@ -37,8 +44,34 @@ fn change_metadata(model: &mut ModelProto, change: impl FnOnce(&mut Metadata)) {
 }
 
 #[test]
+fn a_file_is_replayed_on_tract() {
+    let replay = ["verify", &model(), "--json", "--engine", "tract"];
+    replays(&mut kiln(&replay), &["tract"]);
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
 fn a_file_is_replayed_on_every_engine() {
-    let (code, report) = report(&model());
+    onnxruntime();
+    replays(
+        &mut online(&["verify", &model(), "--json"]),
+        &["tract", "ort"],
+    );
+    let ended = succeed(&mut online(&["verify", &model(), "--engine", "ort"]));
+    let line = ended.stdout.trim_end();
+    assert!(
+        line.starts_with("ONNX Runtime 1.")
+            && line.contains("(cpu): 10 golden vectors, largest difference "),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(": passed") && line.lines().count() == 1,
+        "{line}"
+    );
+}
+
+fn replays(command: &mut Command, expected: &[&str]) {
+    let (code, report) = report_of(command);
     assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)));
     let engines = report["engines"].as_array().unwrap();
     assert_eq!(
@@ -46,7 +79,7 @@ fn a_file_is_replayed_on_every_engine() {
             .iter()
             .map(|e| e["runtime"]["engine"].as_str().unwrap())
             .collect::<Vec<_>>(),
-        ["tract", "ort"]
+        expected
     );
     for engine in engines {
         assert!(engine["computed_by"].as_str().unwrap().contains("Burn"));
@@ -64,23 +97,37 @@ fn a_file_is_replayed_on_every_engine() {
             );
         }
     }
-    let ended = ok(&["verify", &model(), "--engine", "ort"]);
-    let line = ended.stdout.trim_end();
-    assert!(
-        line.starts_with("ONNX Runtime 1.")
-            && line.contains("(cpu): 10 golden vectors, largest difference "),
-        "{line}"
-    );
-    assert!(
-        line.ends_with(": passed") && line.lines().count() == 1,
-        "{line}"
-    );
 }
 
 #[test]
-fn golden_inputs_are_the_data_sets_own_pixels() {
-    let images = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap();
+fn golden_inputs_are_the_images_own_pixels() {
     let golden = kiln_onnx::load(model())
+        .unwrap()
+        .metadata()
+        .unwrap()
+        .golden
+        .unwrap();
+    assert_eq!(golden.vectors.len(), 10);
+    for vector in &golden.vectors {
+        let number: usize = vector
+            .source
+            .strip_prefix("tests/fixtures/digits:test, image ")
+            .unwrap_or_else(|| panic!("{}", vector.source))
+            .parse()
+            .unwrap();
+        // Ten of each class.
+        let image = image::open(&digits("test", number / 10)[number % 10]).unwrap();
+        assert_eq!(vector.pixels, image.into_luma8().into_raw());
+        assert_eq!([vector.height, vector.width, vector.channels], [28, 28, 1]);
+    }
+}
+
+#[test]
+#[ignore = "downloads MNIST and ONNX Runtime"]
+fn golden_inputs_are_the_data_sets_own_pixels() {
+    let model = path(trained_on_mnist(), "model.onnx");
+    let images = fs::read(mnist().join("t10k-images-idx3-ubyte")).unwrap();
+    let golden = kiln_onnx::load(&model)
         .unwrap()
         .metadata()
         .unwrap()
@@ -98,10 +145,9 @@ fn golden_inputs_are_the_data_sets_own_pixels() {
     }
 }
 
-#[test]
-fn a_weight_that_changed_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = changed(folder.path(), "weight.onnx", |model| {
+/// The model's file with another weight.
+fn other_weight(folder: &Path) -> String {
+    changed(folder, "weight.onnx", |model| {
         let initializers = &mut model.graph.as_mut().unwrap().initializer;
         let tensor = initializers
             .iter_mut()
@@ -114,15 +160,35 @@ fn a_weight_that_changed_is_found() {
             .unwrap();
         values[largest] += 0.5;
         *tensor = TensorProto::from_f32("dense.weight", &shape, &values);
-    });
-    let ended = run(&mut kiln(&["verify", &file]));
+    })
+}
+
+#[track_caller]
+fn fails_times(command: &mut Command, count: usize) {
+    let ended = run(command);
     assert_eq!(
         (ended.code, ended.stdout.matches("FAILED").count()),
-        (Some(1), 2),
+        (Some(1), count),
         "{}{}",
         ended.stdout,
         ended.stderr
     );
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
+fn a_weight_that_changed_is_found_by_every_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    onnxruntime();
+    let file = other_weight(folder.path());
+    fails_times(&mut online(&["verify", &file]), 2);
+}
+
+#[test]
+fn a_weight_that_changed_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = other_weight(folder.path());
+    fails_times(&mut kiln(&["verify", &file, "--engine", "tract"]), 1);
     let (code, report) = report(&file);
     assert_eq!((code, &report["passed"]), (Some(1), &Value::Bool(false)));
     // Whether or not anyone reads why.
@@ -245,9 +311,19 @@ fn a_file_without_golden_vectors_cannot_be_verified() {
         message.contains("plain.onnx") && message.contains("kiln.golden"),
         "{message}"
     );
+    assert!(fs::read(&file).unwrap() != fs::read(model()).unwrap());
+}
+
+#[test]
+#[ignore = "downloads MNIST and ONNX Runtime"]
+fn without_the_data_set_there_are_no_golden_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "plain.onnx");
+    let run_dir = trained_on_mnist().to_str().unwrap();
+    ok(&["export", run_dir, "--no-golden", "-o", &file]);
     // Exporting fetches nothing: where the data set is not at hand, it says what that means.
     let other = path(folder.path(), "other.onnx");
-    let mut command = kiln(&["export", trained().to_str().unwrap(), "-o", &other]);
+    let mut command = online(&["export", run_dir, "-o", &other]);
     let ended = run(command.env("KILN_CACHE", folder.path().join("cache")));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
@@ -256,16 +332,17 @@ fn a_file_without_golden_vectors_cannot_be_verified() {
         ended.stderr
     );
     assert!(fs::read(&file).unwrap() == fs::read(other).unwrap());
-    assert!(fs::read(&file).unwrap() != fs::read(model()).unwrap());
+    let model = trained_on_mnist().join("model.onnx");
+    assert!(fs::read(&file).unwrap() != fs::read(model).unwrap());
 }
 
 #[test]
+#[ignore = "downloads MNIST and ONNX Runtime"]
 fn a_verified_file_is_not_replaced_by_one_that_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let run_dir = folder.path().join("run");
     fs::create_dir(&run_dir).unwrap();
-    model();
-    for entry in fs::read_dir(trained())
+    for entry in fs::read_dir(trained_on_mnist())
         .unwrap()
         .map(Result::unwrap)
         .filter(|entry| entry.path().is_file())
@@ -277,38 +354,38 @@ fn a_verified_file_is_not_replaced_by_one_that_is_not() {
         fs::read(run_dir.join("model.onnx")).unwrap(),
     );
     let weights = fs::read(run_dir.join("weights.safetensors")).unwrap();
-    let printed = ok(&["export", dir, "--no-golden"]).stdout;
+    let printed = succeed(&mut online(&["export", dir, "--no-golden"])).stdout;
     assert!(
         printed.trim_end().ends_with("model-no-golden.onnx"),
         "{printed}"
     );
     assert!(
-        run(&mut kiln(&["verify", printed.trim_end()]))
+        run(&mut online(&["verify", printed.trim_end()]))
             .stderr
             .contains("kiln.golden")
     );
     // Without the data set, the vectors cannot be made again.
-    let mut command = kiln(&["export", dir]);
+    let mut command = online(&["export", dir]);
     let message = error(command.env("KILN_CACHE", folder.path().join("cache")));
     assert!(
         message.contains("model.onnx has golden vectors") && message.contains("kiln fetch mnist"),
         "{message}"
     );
-    ok(&["export", dir, "--softmax"]);
-    let message = error(&mut kiln(&["export", dir, "--softmax", "--no-golden"]));
+    succeed(&mut online(&["export", dir, "--softmax"]));
+    let message = error(&mut online(&["export", dir, "--softmax", "--no-golden"]));
     assert!(
         message.contains("model-softmax.onnx has golden vectors") && message.contains("-o"),
         "{message}"
     );
     for taken in ["weights.safetensors", "model.onnx"] {
         let file = path(&run_dir, taken);
-        let message = error(&mut kiln(&["export", dir, "--softmax", "-o", &file]));
+        let message = error(&mut online(&["export", dir, "--softmax", "-o", &file]));
         assert!(
             message.contains("--output would replace `") && message.contains(taken),
             "{message}"
         );
     }
-    let message = error(&mut kiln(&[
+    let message = error(&mut online(&[
         "report",
         dir,
         "-o",
@@ -318,7 +395,7 @@ fn a_verified_file_is_not_replaced_by_one_that_is_not() {
     assert!(fs::read(run_dir.join("model.onnx")).unwrap() == verified);
     assert!(fs::read(run_dir.join("weights.safetensors")).unwrap() == weights);
     // With it they are the same again.
-    ok(&["export", dir]);
+    succeed(&mut online(&["export", dir]));
     assert!(fs::read(run_dir.join("model.onnx")).unwrap() == verified);
 }
 
@@ -353,48 +430,70 @@ fn the_file_says_where_it_comes_from() {
 
 #[test]
 fn a_graph_that_takes_pixels_gives_the_same_answers() {
+    takes_pixels(trained(), TEST_DIGITS, 100, &["tract"], kiln);
+}
+
+#[test]
+#[ignore = "downloads MNIST and ONNX Runtime"]
+fn a_graph_that_takes_pixels_gives_the_same_answers_on_every_engine() {
+    let engines = ["ort", "tract"];
+    takes_pixels(trained_on_mnist(), "mnist:test", 10_000, &engines, online);
+}
+
+/// Compares all engines on both graphs with the first of the engines on values.
+fn takes_pixels(
+    trained: &Path,
+    data: &str,
+    images: usize,
+    engines: &[&str],
+    kiln: fn(&[&str]) -> Command,
+) {
+    let ok = |args: &[&str]| succeed(&mut kiln(args));
     let folder = tempfile::tempdir().unwrap();
     let [pixels, values] = ["pixels.onnx", "values.onnx"].map(|name| path(folder.path(), name));
     ok(&[
         "export",
-        trained().to_str().unwrap(),
+        trained.to_str().unwrap(),
         "--uint8-input",
         "-o",
         &pixels,
     ]);
     ok(&[
         "export",
-        trained().to_str().unwrap(),
+        trained.to_str().unwrap(),
         "--softmax",
         "-o",
         &values,
     ]);
-    assert_eq!(report(&pixels).0, Some(0));
+    let (code, _) = report_of(&mut kiln(&["verify", &pixels, "--json"]));
+    assert_eq!(code, Some(0));
     let rows = |model: &str, engine: &str| -> Vec<(String, Vec<f64>)> {
         let ended = ok(&[
             "eval",
             model,
             "--data",
-            "mnist:test",
+            data,
             "--engine",
             engine,
             "--predictions",
             "-",
         ]);
         let mut reader = csv(&ended.stdout).into_iter();
-        reader.next();
+        let header = reader.next().unwrap();
+        let at = |name: &str| header.iter().position(|column| column == name).unwrap();
+        let (predicted, scores) = (at("predicted"), at("p_0"));
         reader
             .map(|row| {
                 (
-                    row[2].clone(),
-                    row[4..].iter().map(|p| p.parse().unwrap()).collect(),
+                    row[predicted].clone(),
+                    row[scores..].iter().map(|p| p.parse().unwrap()).collect(),
                 )
             })
             .collect()
     };
-    let expected = rows(&values, "ort");
-    assert_eq!(expected.len(), 10_000);
-    for engine in ["tract", "ort"] {
+    let expected = rows(&values, engines[0]);
+    assert_eq!(expected.len(), images);
+    for engine in engines {
         for ((class, found), (expected_class, expected)) in
             rows(&pixels, engine).iter().zip(&expected)
         {
@@ -424,7 +523,7 @@ fn a_graph_that_takes_pixels_gives_the_same_answers() {
         )
     };
     let (label, probability) = predict(&pixels, "tract");
-    let other = predict(&pixels, "ort");
+    let other = predict(&pixels, engines[0]);
     assert!(
         other.0 == label && (other.1 - probability).abs() < 1e-5,
         "{other:?} {probability}"

@@ -16,6 +16,7 @@ fn statistics(values: &[f32]) -> (f64, f32, f32) {
 }
 
 #[test]
+#[ignore = "downloads VGG16"]
 fn the_fetched_file_holds_keras_weights() {
     let cancel = AtomicBool::new(false);
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);

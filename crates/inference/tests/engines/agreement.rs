@@ -122,6 +122,7 @@ fn threads_share_a_model() {
 /// Sessions with fewer threads each: only ONNX Runtime has them.
 #[test]
 #[cfg(feature = "ort")]
+#[ignore = "downloads ONNX Runtime"]
 fn parallel_runs_of_onnx_runtime_change_no_bit() {
     engines();
     let scores = |parallel_runs| {

@@ -15,14 +15,14 @@ mod verify;
 
 use kiln_inference::EngineChoice;
 
-/// The engines to test.
+/// The engines to test: tract, and ONNX Runtime where ignored tests are run too, which may download.
 fn engines() -> Vec<EngineChoice> {
     let mut engines = Vec::new();
     if cfg!(feature = "tract") {
         engines.push(EngineChoice::Tract);
     }
     #[cfg(feature = "ort")]
-    {
+    if std::env::args().any(|arg| arg == "--include-ignored" || arg == "--ignored") {
         static LOADED: std::sync::Once = std::sync::Once::new();
         LOADED.call_once(load_onnxruntime);
         engines.push(EngineChoice::Ort);

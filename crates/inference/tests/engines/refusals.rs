@@ -215,6 +215,7 @@ fn zero_is_no_number_of_anything() {
 
 #[test]
 #[cfg(feature = "ort")]
+#[ignore = "downloads ONNX Runtime"]
 fn there_are_no_more_sessions_than_threads() {
     engines();
     let engine = EngineChoice::Ort;
@@ -233,6 +234,7 @@ fn there_are_no_more_sessions_than_threads() {
 
 #[test]
 #[cfg(feature = "ort")]
+#[ignore = "downloads ONNX Runtime"]
 fn a_second_library_is_refused() {
     engines();
     let folder = tempfile::tempdir().unwrap();

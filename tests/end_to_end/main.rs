@@ -1,0 +1,30 @@
+//! The whole of kiln through its binary, as a user runs it.
+//!
+//! One test program, so that it is linked once. Training is on a few hundred images: what is tested
+//! is that the flow holds together; full-length figures are in `docs/results.md`.
+
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod batch;
+mod bench;
+mod changed;
+mod compare;
+mod data;
+mod describe;
+mod device;
+mod doctor;
+mod fetch;
+mod flow;
+mod kiln;
+mod predict;
+mod recipes;
+mod report;
+mod resume;
+mod snapshots;
+#[cfg(unix)]
+mod stop_and_export;
+mod summary;
+mod sweep;
+mod transfer;
+mod verify;
