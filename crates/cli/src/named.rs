@@ -1,14 +1,11 @@
 //! Output whose failures say what could not be written.
 
 use std::io::{self, ErrorKind, Stdout, Write};
-use std::path::Path;
 
 /// A writer with a name for messages. Errors keep their kind, by which a reader that went away is
 /// known.
 pub struct Named<W> {
-    name: String,
-    /// What to do where the disk is full.
-    advice: &'static str,
+    name: &'static str,
     to: W,
 }
 
@@ -16,33 +13,19 @@ impl Named<Stdout> {
     /// Standard output.
     pub fn stdout() -> Self {
         Self {
-            name: "standard output".into(),
-            advice: "make room",
+            name: "standard output",
             to: io::stdout(),
         }
     }
 }
 
 impl<W> Named<W> {
-    /// A file of predictions, which can be resumed.
-    pub fn predictions(path: &Path, to: W) -> Self {
-        Self {
-            name: path.display().to_string(),
-            advice: "make room, and use --resume or begin again",
-            to,
-        }
-    }
-
     fn fail(&self, error: &io::Error) -> io::Error {
         let full = matches!(
             error.kind(),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded
         );
-        let advice = if full {
-            format!(": {}", self.advice)
-        } else {
-            String::new()
-        };
+        let advice = if full { ": make room" } else { "" };
         io::Error::new(
             error.kind(),
             format!("cannot write {}: {error}{advice}", self.name),
@@ -78,13 +61,16 @@ mod tests {
 
     #[test]
     fn a_failure_names_what_it_is_about_and_keeps_its_kind() {
-        let mut out = Named::predictions(Path::new("p.csv"), Full);
+        let mut out = Named {
+            name: "standard output",
+            to: Full,
+        };
         let error = out.write_all(b"x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         let message = error.to_string();
         assert!(
-            message.starts_with("cannot write p.csv: ")
-                && message.ends_with(": make room, and use --resume or begin again"),
+            message.starts_with("cannot write standard output: ")
+                && message.ends_with(": make room"),
             "{message}"
         );
         assert_eq!(out.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);

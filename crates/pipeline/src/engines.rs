@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_assets::Asset;
-use kiln_inference::{
-    Device, EngineChoice, LoadError, LoadErrorKind, Model, Options, probe_ort,
-};
+use kiln_inference::{Device, EngineChoice, LoadError, LoadErrorKind, Model, Options, probe_ort};
 use kiln_onnx::Metadata;
 use kiln_run::{RunDir, RunFile};
 

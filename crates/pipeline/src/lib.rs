@@ -62,9 +62,9 @@ mod list_file;
 pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;
 pub use error::{Error, Result};
-pub use hint::Hint;
-pub use list_file::NotAList;
-pub use event::{Event, Observer, Task, TaskGuard};
 #[cfg(feature = "training")]
 pub use event::FeaturesInfo;
+pub use event::{Event, Observer, Task, TaskGuard};
+pub use hint::Hint;
 pub use kiln_util::CancelToken;
+pub use list_file::NotAList;

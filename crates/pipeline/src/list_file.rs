@@ -41,7 +41,10 @@ impl NotAList {
 /// Refuses a file that is no list: an image, a recipe, a model, or anything that is not text. What
 /// looks like text is left to the reader of lists.
 pub(crate) fn check_list(path: &Path) -> Result<(), NotAList> {
-    let ending = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
+    let ending = path
+        .extension()
+        .and_then(OsStr::to_str)
+        .map(str::to_lowercase);
     let other = OTHERS
         .iter()
         .find(|(known, _)| ending.as_deref() == Some(known));
@@ -87,12 +90,19 @@ mod tests {
         assert_eq!(check("list.csv", b"path,label\n"), Ok(()));
         assert_eq!(check("list", b"path,label\n"), Ok(()));
         for (name, content, found) in [
-            ("recipe.toml", &b"name = \"x\"\n"[..], "is a TOML file: expected a CSV file"),
+            (
+                "recipe.toml",
+                &b"name = \"x\"\n"[..],
+                "is a TOML file: expected a CSV file",
+            ),
             ("cat.PNG", b"", "is an image: expected a CSV file"),
             ("blob", b"\x08\0\0", "is not text: expected a CSV file"),
         ] {
             let message = check(name, content).unwrap_err();
-            assert!(message.contains(name) && message.contains(found), "{message}");
+            assert!(
+                message.contains(name) && message.contains(found),
+                "{message}"
+            );
         }
     }
 }

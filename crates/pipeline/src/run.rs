@@ -95,7 +95,10 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         let classes = trained.model.classes();
         let comparisons = parity::compare(&scores, PARITY_BATCH, classes, parity.tolerance)?;
         parity.comparisons.extend(comparisons);
-        parity.passed = parity.comparisons.iter().all(|comparison| comparison.passed);
+        parity.passed = parity
+            .comparisons
+            .iter()
+            .all(|comparison| comparison.passed);
     }
     run.write_json(RunFile::Parity, &parity)?;
     for failure in parity.failures() {
@@ -136,8 +139,7 @@ fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Optio
     let mut scores = Vec::new();
     let mut predictions = Vec::new();
     let columns = Columns::of(&inputs, model);
-    let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true)
-        .expect(IN_MEMORY);
+    let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true).expect(IN_MEMORY);
     let options = EvaluateOptions {
         batch_size: Some(PARITY_BATCH),
         ..EvaluateOptions::default()

@@ -12,7 +12,7 @@ use crate::terminal::bytes;
 
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
-    /// Assets to fetch: mnist, vgg16, onnxruntime; without one, lists what is there
+    /// What to fetch: mnist, vgg16, onnxruntime; without one, shows what is there
     #[arg(value_name = "ASSET")]
     assets: Vec<String>,
     /// Take the asset from this file, folder or archive
@@ -20,7 +20,7 @@ pub struct FetchArgs {
     from: Option<PathBuf>,
 }
 
-/// Fetches the assets and prints their files.
+/// Fetches assets and prints their files, or lists what is in the cache.
 pub fn run(args: &FetchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if args.assets.is_empty() {
         return list(app);
@@ -37,23 +37,14 @@ pub fn run(args: &FetchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             assets[0].name
         );
     }
+    let (observer, cancel) = (app.context.observer, &app.context.cancel);
     for asset in &assets {
         let fetched = match &args.from {
-            Some(path) => {
-                let context = &app.context;
-                app.assets
-                    .supply(asset, path, context.observer, &context.cancel)?
-            }
-            None => {
-                let context = &app.context;
-                app.assets
-                    .require(asset, context.observer, &context.cancel)?
-            }
+            Some(path) => app.assets.supply(asset, path, observer, cancel)?,
+            None => app.assets.require(asset, observer, cancel)?,
         };
         for file in &fetched.files {
-            context
-                .terminal
-                .print(&format!("{}\n", file.path.display()))?;
+            app.terminal.print(&format!("{}\n", file.path.display()))?;
         }
     }
     Ok(Outcome::Done)
@@ -80,7 +71,7 @@ fn list(app: &App<'_>) -> anyhow::Result<Outcome> {
     });
     app.terminal.print(&format!(
         "{}\n",
-        text_table(["asset", "licence", "cached", "size"], rows, 3)
+        text_table(["asset", "license", "cached", "size"], rows, 3)
     ))?;
     app.terminal.detail(&format!(
         "Cache: {} (KILN_CACHE names another)",

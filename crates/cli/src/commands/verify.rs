@@ -1,17 +1,29 @@
 //! `kiln verify`.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
-use kiln_inference::{Model, Replay, Verification};
+use kiln_inference::{Replay, Verification};
+use kiln_pipeline::engines;
+use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_util::shown;
 use serde::Serialize;
 
-use super::Context;
-use crate::Outcome;
-use crate::args::{EngineArgs, VerifyArgs};
-use crate::declare::DeclarationArgs;
-use crate::engines;
-use crate::receipt::ReceiptRecord;
+use crate::app::App;
+use crate::args::EnginesArgs;
+use crate::{Outcome, notes};
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// Model file, or run directory
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    #[command(flatten)]
+    engines: EnginesArgs,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -22,7 +34,7 @@ struct Report<'a> {
 
 #[derive(Serialize)]
 struct EngineRecord<'a> {
-    runtime: ReceiptRecord,
+    runtime: RuntimeRecord,
     passed: bool,
     /// What computed the expected scores.
     computed_by: &'a str,
@@ -40,30 +52,30 @@ struct VectorRecord<'a> {
     named: &'a str,
 }
 
-pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let mut verified = Vec::new();
-    for engine in engines::wanted(&args.engines, &context.assets.cache)? {
-        let (place, declared) = (args.engines.place.clone(), DeclarationArgs::default());
-        let engine = EngineArgs {
-            engine,
-            place,
-            parallel_runs: None,
-            declared,
-        };
-        let model = engines::load(&args.model, &engine, context.threads, &context.assets.cache)?;
-        let verification = verify(&model, args)?;
-        if let Some(fallback) = &model.receipt().fallback {
-            context
-                .terminal
-                .status("Falling back", &format!("to the CPU: {fallback}"));
-        }
-        verified.push((ReceiptRecord::from(model.receipt()), verification));
+/// Replays the golden vectors of a file on every engine asked for, and prints what came of it.
+pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let context = &app.context;
+    let file = engines::model_file(&args.model)?;
+    let device = &args.engines.device;
+    let wanted = engines::wanted(
+        &args.engines.engine,
+        device.device,
+        device.ort_lib.as_deref(),
+        context,
+    )?;
+    let mut verified = Vec::with_capacity(wanted.len());
+    for engine in wanted {
+        let model = engines::load(&file, &device.request(engine), context)?;
+        let verification = engines::verify(&file, &model)?;
+        let runtime = RuntimeRecord::from(model.receipt());
+        notes::fallback(&runtime, app.terminal);
+        verified.push((runtime, verification));
     }
     let passed = verified
         .iter()
         .all(|(_, verification)| verification.passed());
-    context.terminal.print(&if args.json {
-        json(args, &verified)?
+    app.terminal.print(&if args.json {
+        json(&file, &verified)?
     } else {
         lines(&verified)?
     })?;
@@ -74,14 +86,8 @@ pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
     })
 }
 
-fn verify(model: &Model, args: &VerifyArgs) -> anyhow::Result<Verification> {
-    model
-        .verify()
-        .map_err(|reason| anyhow::anyhow!("cannot verify `{}`: {reason}", args.model.display()))
-}
-
 /// `tract 0.23 (cpu): 10 golden vectors, largest difference 2.1e-6 (allowed 1.0e-4): passed`.
-fn lines(verified: &[(ReceiptRecord, Verification)]) -> anyhow::Result<String> {
+fn lines(verified: &[(RuntimeRecord, Verification)]) -> anyhow::Result<String> {
     let mut text = String::new();
     for (runtime, verification) in verified {
         let verdict = if verification.passed() {
@@ -100,7 +106,7 @@ fn lines(verified: &[(ReceiptRecord, Verification)]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn json(args: &VerifyArgs, verified: &[(ReceiptRecord, Verification)]) -> anyhow::Result<String> {
+fn json(file: &Path, verified: &[(RuntimeRecord, Verification)]) -> anyhow::Result<String> {
     let engines = verified.iter().map(|(runtime, verification)| EngineRecord {
         runtime: runtime.clone(),
         passed: verification.passed(),
@@ -111,7 +117,7 @@ fn json(args: &VerifyArgs, verified: &[(ReceiptRecord, Verification)]) -> anyhow
         .iter()
         .all(|(_, verification)| verification.passed());
     let report = Report {
-        model: args.model.display().to_string(),
+        model: file.display().to_string(),
         passed,
         engines: engines.collect(),
     };

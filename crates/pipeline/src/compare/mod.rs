@@ -128,7 +128,10 @@ mod tests {
         };
         assert_eq!(check("a b", "a b"), Ok(()));
         let message = check("a b", "a c").unwrap_err();
-        assert_eq!(message, "class 1 of the first model is `b`, that of the second `c`");
+        assert_eq!(
+            message,
+            "class 1 of the first model is `b`, that of the second `c`"
+        );
         let message = check("a b", "a").unwrap_err();
         assert_eq!(message, "the first model has 2 classes, the second 1");
     }

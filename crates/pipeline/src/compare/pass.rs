@@ -100,7 +100,12 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Runs the first model. Returns whether it went through all images.
-    fn first(&self, inputs: Inputs, batch_size: usize, sender: SyncSender<Classed>) -> Result<bool> {
+    fn first(
+        &self,
+        inputs: Inputs,
+        batch_size: usize,
+        sender: SyncSender<Classed>,
+    ) -> Result<bool> {
         let model = self.models[0];
         let items = inputs.map(|input| Item {
             input,
@@ -195,7 +200,12 @@ impl Pass<'_> {
                 Err(error) => ControlFlow::Break(Stop::Failed(error)),
             }
         };
-        let ended = model.stream(receiver.into_iter(), &options(model, batch_size), prepare, each)?;
+        let ended = model.stream(
+            receiver.into_iter(),
+            &options(model, batch_size),
+            prepare,
+            each,
+        )?;
         match ended {
             ControlFlow::Continue(_) => Ok(Some(collected)),
             ControlFlow::Break(Stop::Ended) => Ok(None),

@@ -35,16 +35,13 @@ pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
 }
 
 /// Loads a subset of a named dataset, fetching it first if need be.
-pub fn load(
-    name: DatasetName,
-    subset: Subset,
-    context: &Context<'_>,
-) -> Result<Arc<Dataset>> {
+pub fn load(name: DatasetName, subset: Subset, context: &Context<'_>) -> Result<Arc<Dataset>> {
     match name {
         DatasetName::Mnist => {
-            let fetched = context
-                .assets
-                .require(&Asset::mnist(), context.observer, &context.cancel)?;
+            let fetched =
+                context
+                    .assets
+                    .require(&Asset::mnist(), context.observer, &context.cancel)?;
             Ok(Arc::new(mnist(&fetched.folder, subset)?))
         }
     }
@@ -58,16 +55,14 @@ pub fn missing(source: &DataSource, context: &Context<'_>) -> Option<Missing> {
             .lookup(&Asset::mnist())
             .is_none()
             .then_some(Missing::Asset { name: "mnist" }),
-        DataSource::Folder(path) | DataSource::Csv(path) => (!Path::new(path).exists())
-            .then(|| Missing::Path { path: path.clone() }),
+        DataSource::Folder(path) | DataSource::Csv(path) => {
+            (!Path::new(path).exists()).then(|| Missing::Path { path: path.clone() })
+        }
     }
 }
 
 /// Returns the SHA-256 of each file of a dataset that has few, of each subset of one that has many.
-pub fn checksums(
-    source: &DataSource,
-    context: &Context<'_>,
-) -> Result<BTreeMap<String, String>> {
+pub fn checksums(source: &DataSource, context: &Context<'_>) -> Result<BTreeMap<String, String>> {
     if let DataSource::Named(DatasetName::Mnist) = source {
         return Ok(Asset::mnist()
             .files
@@ -152,7 +147,10 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
             return Err(DatasetError::NoValidation { dataset: dataset() }.into());
         }
     };
-    for (view, subset) in [(&splits.train, "training"), (&splits.validation, "validation")] {
+    for (view, subset) in [
+        (&splits.train, "training"),
+        (&splits.validation, "validation"),
+    ] {
         if view.is_empty() {
             let dataset = dataset();
             return Err(DatasetError::Empty { dataset, subset }.into());

@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::inputs::{Input, Inputs};
 use crate::runtime::RuntimeRecord;
 
-pub use classify::classify;
 pub(crate) use classify::check_label;
+pub use classify::classify;
 pub use record::EvaluationRecord;
 pub(crate) use skipped::SkippedImages;
 pub use tally::Tally;

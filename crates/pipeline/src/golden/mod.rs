@@ -46,8 +46,7 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
             (tolerance, true) => (2.0 * tolerance, softmax(&logits)),
             (tolerance, false) => (tolerance, logits),
         };
-        let best = argmax(&scores)
-            .ok_or(ExportRunError::NotFinite)?;
+        let best = argmax(&scores).ok_or(ExportRunError::NotFinite)?;
         vectors.push(GoldenVector {
             source: format!(
                 "{data}, image {index}{}",

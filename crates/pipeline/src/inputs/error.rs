@@ -27,7 +27,10 @@ pub enum InputsError {
         data: String,
     },
     /// A class that the model does not have.
-    #[error("{source_name} has the class `{class}`: expected one of the model's, {}", listed(known))]
+    #[error(
+        "{source_name} has the class `{class}`: expected one of the model's, {}",
+        listed(known)
+    )]
     UnknownClass {
         /// What the images come from.
         source_name: String,
@@ -37,7 +40,9 @@ pub enum InputsError {
         known: Vec<String>,
     },
     /// A class whose name two classes of the model have.
-    #[error("{source_name} has the class `{class}`, which classes {first} and {last} of the model are both called")]
+    #[error(
+        "{source_name} has the class `{class}`, which classes {first} and {last} of the model are both called"
+    )]
     RepeatedClass {
         /// What the images come from.
         source_name: String,
@@ -49,7 +54,11 @@ pub enum InputsError {
         last: u32,
     },
     /// A dataset whose classes are not those of the model.
-    #[error("expected the classes of the model, {}, found those of {dataset}, {}", listed(expected), listed(found))]
+    #[error(
+        "expected the classes of the model, {}, found those of {dataset}, {}",
+        listed(expected),
+        listed(found)
+    )]
     Classes {
         /// The dataset's name.
         dataset: String,
@@ -215,7 +224,12 @@ mod tests {
             found: classes(21),
         };
         let text = error.to_string();
-        assert!(text.starts_with("expected the classes of the model, 0, 1, 2, found those of mnist:test, 0, 1"), "{text}");
+        assert!(
+            text.starts_with(
+                "expected the classes of the model, 0, 1, 2, found those of mnist:test, 0, 1"
+            ),
+            "{text}"
+        );
         assert!(text.ends_with("19, …") && !text.contains('['), "{text}");
     }
 }

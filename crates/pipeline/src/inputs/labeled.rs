@@ -150,9 +150,14 @@ mod tests {
         let read = |text: &'static str| {
             Inputs::from_list("my list", text.as_bytes(), Path::new("/images"), &classes)
         };
-        let inputs: Vec<_> = read("path,label\na.png,dog\nb.png,emu\n").unwrap().collect();
+        let inputs: Vec<_> = read("path,label\na.png,dog\nb.png,emu\n")
+            .unwrap()
+            .collect();
         let first = inputs[0].as_ref().unwrap();
-        assert_eq!((first.label, first.path().as_deref()), (Some(1), Some("a.png")));
+        assert_eq!(
+            (first.label, first.path().as_deref()),
+            (Some(1), Some("a.png"))
+        );
         let message = inputs[1].as_ref().unwrap_err().to_string();
         assert_eq!(
             message,

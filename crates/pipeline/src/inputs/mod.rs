@@ -292,7 +292,12 @@ mod tests {
         };
         let preprocessor = Preprocessor::new(Preprocessing::unit(2, 2, Channels::Gray)).unwrap();
         let mut out = vec![0.0; preprocessor.len()];
-        let mut prepare = || input.prepare(&preprocessor, &mut out).unwrap_err().to_string();
+        let mut prepare = || {
+            input
+                .prepare(&preprocessor, &mut out)
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(prepare(), prepare());
         assert_eq!(input.path().as_deref(), Some("-"));
     }

@@ -44,7 +44,10 @@ mod tests {
         }
         let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let names: Vec<PathBuf> = files(&text("*.png")).unwrap().map(Result::unwrap).collect();
-        assert_eq!(names, ["a.png", "b.png"].map(|name| folder.path().join(name)));
+        assert_eq!(
+            names,
+            ["a.png", "b.png"].map(|name| folder.path().join(name))
+        );
         let message = files(&text("*.gif")).err().unwrap().to_string();
         assert!(message.contains("no file matches"), "{message}");
         assert!(is_pattern(OsStr::new("?.png")) && !is_pattern(folder.path().as_os_str()));

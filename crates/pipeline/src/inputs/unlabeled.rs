@@ -141,7 +141,8 @@ fn paths(source: Source, reader: impl Read + Send + 'static) -> Inputs {
                 list: name.clone(),
                 source,
             })?;
-            let path = path_of(line).ok_or_else(|| InputsError::ListedPath { list: name.clone() })?;
+            let path =
+                path_of(line).ok_or_else(|| InputsError::ListedPath { list: name.clone() })?;
             Ok((Image::at(path), None))
         });
     Inputs::new(source, None, images)

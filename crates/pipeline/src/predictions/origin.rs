@@ -65,11 +65,12 @@ impl Origin {
     /// Writes it beside the predictions.
     pub fn write(&self, predictions: &Path) -> Result<()> {
         let path = Self::path(predictions);
-        let mut json = serde_json::to_vec_pretty(self).map_err(|error| PredictionsError::Write {
-            path: path.clone(),
-            resumable: false,
-            source: error.into(),
-        })?;
+        let mut json =
+            serde_json::to_vec_pretty(self).map_err(|error| PredictionsError::Write {
+                path: path.clone(),
+                resumable: false,
+                source: error.into(),
+            })?;
         json.push(b'\n');
         Ok(write_atomically(&path, &json)?)
     }
@@ -84,8 +85,7 @@ impl Origin {
             problem,
         };
         let text = fs::read(&path).map_err(|error| fail(error.to_string()))?;
-        let found: Self =
-            serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
+        let found: Self = serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
         match found.difference(self) {
             Some(difference) => Err(PredictionsError::Differs {
                 path: predictions.into(),
@@ -103,8 +103,7 @@ impl Origin {
                 .as_ref()
                 .map_or("all images".to_owned(), |shard| format!("shard {shard}"))
         };
-        let json =
-            |origin: &Self| serde_json::to_string(&origin.preprocessing).unwrap_or_default();
+        let json = |origin: &Self| serde_json::to_string(&origin.preprocessing).unwrap_or_default();
         Some(if self.model_sha256 != now.model_sha256 {
             format!(
                 "it was made with another model (SHA-256 {}, this one is {})",

@@ -42,7 +42,9 @@ mod tests {
             probability: 0.75,
         };
         assert_eq!(read("p.csv", bytes).unwrap(), [expected]);
-        let message = read("p.csv", b"index,label\n1,a\n").unwrap_err().to_string();
+        let message = read("p.csv", b"index,label\n1,a\n")
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("p.csv") && message.contains("missing field"),
             "{message}"

@@ -16,6 +16,12 @@ pub fn read(path: &Path, overrides: &[String]) -> Result<Recipe> {
     Ok(Recipe::parse_with(&text, &path, &name, overrides, bases)?)
 }
 
+/// Reads a recipe that is text in a program, with overrides. Runs are named after `name`.
+pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
+    let bases = kiln_trainer::bases();
+    Ok(Recipe::parse_with(text, name, name, overrides, bases)?)
+}
+
 /// Reads a recipe with a `[sweep]` and applies overrides.
 pub fn read_sweep(path: &Path, overrides: &[String]) -> Result<Sweep> {
     let RecipeText { name, path, text } = RecipeText::read(path)?;
@@ -37,8 +43,8 @@ impl RecipeText {
             path: path.into(),
             source,
         })?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| RecipeFileError::NotText { path: path.into() })?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| RecipeFileError::NotText { path: path.into() })?;
         let stem = path.file_stem();
         Ok(Self {
             name: stem.map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy().into()),

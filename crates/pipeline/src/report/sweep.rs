@@ -7,8 +7,8 @@ use kiln_util::{duration, percent, thousands};
 
 use super::text::{fact, footer};
 use crate::error::Result;
-use crate::sweep::results::Results;
 use crate::sweep::figures::{Metric, groups};
+use crate::sweep::results::Results;
 use crate::sweep::tables::{runs_table, seeds_table};
 
 /// Makes the page that compares a sweep's runs. `linked` is whether the page lies in the sweep's folder, from

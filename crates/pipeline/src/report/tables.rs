@@ -11,7 +11,12 @@ pub fn layer_table(model: &Model) -> Table {
     // As with Keras's `show_trainable`, but only where it says something.
     let any_frozen = model.layers().iter().any(|layer| layer.frozen);
     let rows = model.layers().iter().map(|layer| {
-        let dims: Vec<String> = layer.output.dims().iter().map(ToString::to_string).collect();
+        let dims: Vec<String> = layer
+            .output
+            .dims()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let name = format!("{} ({})", layer.name, layer.kind.type_name());
         let frozen = any_frozen.then(|| {
             if layer.frozen {

@@ -118,10 +118,7 @@ impl Results {
                 origin: record.origin(),
             })
         };
-        let rows = combinations
-            .into_iter()
-            .map(row)
-            .collect::<Result<_>>()?;
+        let rows = combinations.into_iter().map(row).collect::<Result<_>>()?;
         Ok(Self {
             name,
             description,

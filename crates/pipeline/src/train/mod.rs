@@ -71,7 +71,11 @@ pub struct TrainOutcome {
 ///
 /// If the dataset cannot be loaded or does not have as many classes as the model, if pretrained
 /// weights do not fit, if the run directory cannot be written, or if the loss is not finite.
-pub fn train(recipe: Recipe, request: &TrainRequest, context: &Context<'_>) -> Result<TrainOutcome> {
+pub fn train(
+    recipe: Recipe,
+    request: &TrainRequest,
+    context: &Context<'_>,
+) -> Result<TrainOutcome> {
     let splits = splits(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
     let run = RunDir::create(&request.runs, &recipe)?;

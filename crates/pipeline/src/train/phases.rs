@@ -77,7 +77,12 @@ impl Training<'_> {
         let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
             return cancelled(weights, history);
         };
-        let phases = recipe.training.phases.iter().zip(recipe.models()).enumerate();
+        let phases = recipe
+            .training
+            .phases
+            .iter()
+            .zip(recipe.models())
+            .enumerate();
         for (number, (phase, phase_model)) in phases.skip(from.phase) {
             model = phase_model;
             let first_layer = prefix(model.fixed_prefix());

@@ -28,9 +28,7 @@ impl Start {
     pub fn first(recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
         let mut weights = initial_weights(recipe.model(), recipe.training.seed);
         if let Some(pretrained) = &recipe.backbone {
-            weights
-                .0
-                .extend(backbone::weights(pretrained, context)?.0);
+            weights.0.extend(backbone::weights(pretrained, context)?.0);
         }
         let history = History::new(recipe.training.monitor);
         Ok(Self {

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use kiln_metrics::Latency;
+use kiln_pipeline::bench::{BenchTarget, Measurement, SEED};
+use kiln_pipeline::runtime::RuntimeRecord;
 use serde::Serialize;
 
-use crate::args::BenchArgs;
-use crate::receipt::ReceiptRecord;
-use crate::speed::{Contestant, Measurement, SEED, ms};
+use super::ms;
 
 /// The whole of it.
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ pub struct InputRecord {
 
 #[derive(Serialize)]
 struct EngineRecord<'a> {
-    runtime: &'a ReceiptRecord,
+    runtime: &'a RuntimeRecord,
     /// From the file to a model that is ready; the engine's library was loaded before.
     load_ms: f64,
     batches: Vec<BatchRecord>,
@@ -52,30 +52,31 @@ struct BatchRecord {
 }
 
 impl<'a> Record<'a> {
-    pub fn new(args: &'a BenchArgs, contestants: &'a [Contestant]) -> anyhow::Result<Self> {
+    /// Collects what was measured of a model's file.
+    pub fn new(file: &'a Path, callers: u16, targets: &'a [BenchTarget]) -> anyhow::Result<Self> {
         let batch = |m: &Measurement| BatchRecord {
             first_run_ms: ms(m.first),
             latency: m.latency,
         };
-        let engine = |contestant: &'a Contestant| EngineRecord {
-            runtime: contestant.receipt(),
-            load_ms: ms(contestant.load),
-            batches: contestant.measurements.iter().map(batch).collect(),
+        let engine = |target: &'a BenchTarget| EngineRecord {
+            runtime: target.runtime(),
+            load_ms: ms(target.load_time()),
+            batches: target.measurements().iter().map(batch).collect(),
         };
-        let shape = contestants.first().map_or([0; 3], |contestant| {
-            contestant.model().preprocessor().shape()
-        });
+        let shape = targets
+            .first()
+            .map_or([0; 3], |target| target.model().preprocessor().shape());
         Ok(Self {
             kiln: env!("CARGO_PKG_VERSION"),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             model: ModelRecord {
-                path: &args.model,
-                bytes: std::fs::metadata(&args.model)?.len(),
+                path: file,
+                bytes: std::fs::metadata(file)?.len(),
             },
             input: InputRecord { shape, seed: SEED },
-            callers: args.callers,
-            engines: contestants.iter().map(engine).collect(),
+            callers,
+            engines: targets.iter().map(engine).collect(),
         })
     }
 }

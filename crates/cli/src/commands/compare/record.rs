@@ -1,15 +1,15 @@
 //! The comparison as it is written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_metrics::{Latency, Paired};
+use kiln_pipeline::bench::BenchTarget;
+use kiln_pipeline::compare::Comparison;
+use kiln_pipeline::runtime::RuntimeRecord;
 use serde::Serialize;
 
-use super::differences::{self, Difference};
-use super::pass::Pass;
-use crate::args::CompareArgs;
-use crate::receipt::ReceiptRecord;
-use crate::speed::{Contestant, ms};
+use super::CompareArgs;
+use super::differences::{self, DifferenceRecord};
 
 /// The whole of it.
 #[derive(Serialize)]
@@ -31,14 +31,14 @@ pub struct Record<'a> {
     /// Whether no more accuracy was lost than may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<bool>,
-    pub differences: Vec<Difference<'a>>,
+    pub differences: Vec<DifferenceRecord<'a>>,
 }
 
 #[derive(Serialize)]
 pub struct ModelRecord<'a> {
     path: &'a Path,
     pub bytes: u64,
-    runtime: &'a ReceiptRecord,
+    runtime: &'a RuntimeRecord,
     accuracy: f64,
     loss: f64,
     load_ms: f64,
@@ -47,30 +47,27 @@ pub struct ModelRecord<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Collects what was measured.
     pub fn new(
         args: &'a CompareArgs,
-        both: &'a [Contestant; 2],
-        pass: &'a Pass,
+        files: &'a [PathBuf; 2],
+        targets: &'a [BenchTarget; 2],
+        comparison: &'a Comparison,
     ) -> anyhow::Result<Self> {
-        let paths = [&args.first, &args.second];
-        let models = both.iter().zip(paths).zip(&pass.evaluations).map(
-            |((contestant, path), evaluation)| {
-                Ok(ModelRecord {
-                    path,
-                    bytes: std::fs::metadata(path)?.len(),
-                    runtime: contestant.receipt(),
-                    accuracy: evaluation.accuracy,
-                    loss: evaluation.loss,
-                    load_ms: ms(contestant.load),
-                    speed: contestant.latencies(),
-                })
-            },
-        );
-        let paired = pass.paired;
-        // Of counts, so that nothing is lost to rounding where the difference is just what is
-        // allowed.
-        let change =
-            (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64;
+        let models = targets.iter().zip(files).zip(&comparison.evaluations);
+        let models = models.map(|((target, path), evaluation)| {
+            Ok(ModelRecord {
+                path,
+                bytes: std::fs::metadata(path)?.len(),
+                runtime: target.runtime(),
+                accuracy: evaluation.accuracy,
+                loss: evaluation.loss,
+                load_ms: target.load_time().as_secs_f64() * 1e3,
+                speed: target.latencies(),
+            })
+        });
+        let paired = comparison.paired;
+        let accuracy_change = comparison.accuracy_change();
         Ok(Self {
             kiln: env!("CARGO_PKG_VERSION"),
             data: &args.data,
@@ -78,11 +75,11 @@ impl<'a> Record<'a> {
             models: models.collect::<anyhow::Result<_>>()?,
             paired,
             agreement: paired.agreement(),
-            accuracy_change: change,
+            accuracy_change,
             p_value: paired.p_value(),
             max_drop: args.max_drop,
-            passed: args.max_drop.map(|most| -change <= most),
-            differences: differences::sorted(pass, both[0].model().labels()),
+            passed: args.max_drop.map(|most| -accuracy_change <= most),
+            differences: differences::records(comparison, targets[0].model().labels()),
         })
     }
 }

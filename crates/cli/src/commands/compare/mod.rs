@@ -1,0 +1,180 @@
+//! `kiln compare`: whether one model may replace another.
+
+mod differences;
+mod record;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, measure};
+use kiln_pipeline::compare::{Comparison, check_classes, compare};
+use kiln_pipeline::{Error, engines, inputs};
+use kiln_report::text_table;
+use kiln_util::{percent, thousands};
+
+use crate::app::App;
+use crate::args::EngineArgs;
+use crate::output::{self, Outputs};
+use crate::terminal::bytes;
+use crate::{Outcome, notes};
+use record::Record;
+
+/// How long the runs of each model take together at a batch size.
+const LENGTH: BenchLength = BenchLength::Time(Duration::from_secs(1));
+
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// The model in use: its file, or run directory
+    #[arg(value_name = "A.onnx")]
+    first: PathBuf,
+    /// The model that may replace it
+    #[arg(value_name = "B.onnx")]
+    second: PathBuf,
+    /// Dataset: what `kiln eval --data` takes
+    #[arg(long, value_name = "DATA")]
+    data: String,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Images per batch, at most, and those of the batches whose speed is measured beside single
+    /// images
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch_size: u32,
+    /// Number of images to show for which the models predict different classes
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    show: usize,
+    /// Exit with 1 if B's accuracy is lower than A's by more than this, such as 0.001 for one image
+    /// in a thousand
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    max_drop: Option<f64>,
+    /// Write all of it as JSON, every image on which the models differ included; `-` for standard
+    /// output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Compares two models, and prints or writes the figures.
+pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let (terminal, context) = (app.terminal, &app.context);
+    let files = [
+        engines::model_file(&args.first)?,
+        engines::model_file(&args.second)?,
+    ];
+    let mut read: Vec<PathBuf> = files
+        .iter()
+        .flat_map(|file| args.engine.overrides.files(file))
+        .collect();
+    read.push(args.data.as_str().into());
+    let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
+    let request = args.engine.request()?;
+    let load = |title, file| BenchTarget::load(title, file, &request, context);
+    let mut targets = [load("A", &files[0])?, load("B", &files[1])?];
+    let [a, b] = &targets;
+    check_classes(a.model().labels(), b.model().labels()).map_err(Error::from)?;
+    notes::runtime(a.runtime(), terminal);
+    let images = inputs::labeled(&args.data, a.model().labels(), context)?;
+    let batch_size = args.batch_size as usize;
+    let comparison = compare([a.model(), b.model()], images, batch_size, context)?;
+    let mut batch_sizes = vec![1, batch_size];
+    batch_sizes.dedup();
+    let mut is_done = comparison.is_some();
+    for batch_size in batch_sizes {
+        let plan = BenchPlan::new(batch_size, LENGTH);
+        is_done = is_done && measure(&mut targets, &plan, context)?;
+    }
+    let Some(comparison) = comparison.filter(|_| is_done) else {
+        terminal.status(
+            "Stopped",
+            "before the models were compared: nothing was written",
+        );
+        return Ok(Outcome::Interrupted);
+    };
+    let record = Record::new(args, &files, &targets, &comparison)?;
+    if let Some(path) = &args.json {
+        output::write_json(path, &record, terminal)?;
+    }
+    if !outputs.take_stdout() {
+        terminal.print(&report(args, &files, &targets, &comparison, &record)?)?;
+    }
+    Ok(if record.passed == Some(false) {
+        Outcome::CheckFailed
+    } else {
+        Outcome::Done
+    })
+}
+
+fn report(
+    args: &CompareArgs,
+    files: &[PathBuf; 2],
+    targets: &[BenchTarget; 2],
+    comparison: &Comparison,
+    record: &Record<'_>,
+) -> anyhow::Result<String> {
+    let mut text = String::new();
+    writeln!(text, "{}\n", targets[0].runtime().line())?;
+    let at = |target: &BenchTarget, batch: u64| {
+        let mut latencies = target.latencies().into_iter();
+        let found = latencies.find(|latency| latency.batch == batch);
+        found.map_or(String::new(), |latency| {
+            thousands(latency.images_per_second.round() as usize)
+        })
+    };
+    let rows = targets
+        .iter()
+        .zip(files)
+        .zip(&record.models)
+        .zip(&comparison.evaluations);
+    let rows = rows.map(|(((target, file), model), evaluation)| {
+        [
+            format!("{} {}", target.title(), file.display()),
+            percent(evaluation.accuracy),
+            format!("{:.4}", evaluation.loss),
+            bytes(model.bytes),
+            at(target, 1),
+            at(target, u64::from(args.batch_size)),
+        ]
+    });
+    let largest = format!("at {}", args.batch_size);
+    let header = ["", "accuracy", "loss", "file", "images/s at 1", &largest];
+    writeln!(text, "{}\n", text_table(header, rows, 1))?;
+    let paired = &comparison.paired;
+    let count = |n: u64| thousands(n as usize);
+    writeln!(
+        text,
+        "{} images: both right {}, only A {}, only B {}, both wrong {}; the same class for {}",
+        count(paired.images()),
+        count(paired.both_right),
+        count(paired.only_first),
+        count(paired.only_second),
+        count(paired.both_wrong),
+        percent(paired.agreement()),
+    )?;
+    writeln!(
+        text,
+        "B's accuracy less A's: {:+.2} points; McNemar's exact test of equal accuracy: {}",
+        record.accuracy_change * 100.0,
+        if record.p_value < 0.001 {
+            "p < 0.001".to_owned()
+        } else {
+            format!("p = {:.3}", record.p_value)
+        }
+    )?;
+    if let (Some(passed), Some(most)) = (record.passed, args.max_drop) {
+        let verdict = if passed { "passed" } else { "FAILED" };
+        writeln!(
+            text,
+            "{verdict}: at most {:.2} points may be lost",
+            most * 100.0
+        )?;
+    }
+    text += &differences::table(&record.differences, args.show);
+    Ok(text)
+}
+
+/// Reads a share of images.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1, such as 0.001 for one image in a thousand".into()),
+    }
+}
