@@ -6,10 +6,9 @@ use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axis::{Axis, roomy};
+use super::axes::{Axis, Ticks, roomy};
 use super::canvas::{Area, Drawn, FAINT, GRID, INK, TEXT, picture, text, width};
 use super::mark::Mark;
-use super::ticks::Ticks;
 use crate::{Picture, ReportError};
 use kiln_metrics::Spread;
 use kiln_util::shown;
