@@ -1,6 +1,7 @@
 //! Everything that can be wrong with the numbers given to this crate.
 
-use crate::evaluation::MAX_CLASSES;
+/// Most classes that a confusion matrix is kept for: its counts then take 2 GiB.
+pub const MAX_CLASSES: usize = 16_384;
 
 /// Numbers that do not fit together or cannot be computed with.
 ///

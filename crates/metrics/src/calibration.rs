@@ -1,4 +1,4 @@
-//! Whether a model is as sure as it is right.
+//! Expected calibration error: how far confidence lies from accuracy.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ pub struct CalibrationBin {
 
 /// Sums over the images so far.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct CalibrationSums {
+pub(crate) struct CalibrationSums {
     bins: [Sums; BINS],
 }
 

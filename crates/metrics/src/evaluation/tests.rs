@@ -14,6 +14,28 @@ fn evaluate(classes: usize, logits: &[f32], truth: &[u32]) -> Evaluation {
 }
 
 #[test]
+fn a_class_without_images_or_predictions_scores_zero() {
+    // Class 1 is never predicted, class 2 never occurs.
+    let confusion =
+        ConfusionMatrix::try_from(vec![vec![3, 0, 1], vec![2, 0, 0], vec![0, 0, 0]]).unwrap();
+    let classes = class_metrics(&confusion, &["a".into(), "b".into(), "c".into()]);
+    let scores: Vec<_> = classes
+        .iter()
+        .map(|c| (c.precision, c.recall, c.f1, c.support))
+        .collect();
+    assert_eq!(
+        scores,
+        [
+            (0.6, 0.75, 6.0 / 9.0, 4),
+            (0.0, 0.0, 0.0, 2),
+            (0.0, 0.0, 0.0, 0)
+        ]
+    );
+    assert_eq!(Average::unweighted(&classes).recall, 0.25);
+    assert_eq!(Average::by_support(&classes).recall, 0.5);
+}
+
+#[test]
 fn two_images_by_hand() {
     let evaluation = evaluate(2, &[2.0, -1.0, 0.5, 0.7], &[0, 0]);
     assert_eq!(

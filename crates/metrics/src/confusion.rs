@@ -1,11 +1,8 @@
-//! The confusion matrix: what was what, and what it was taken for.
+//! The confusion matrix: counts by true and predicted class.
 
 use serde::{Deserialize, Serialize};
 
-use crate::MetricsError;
-
-/// Most classes that a confusion matrix is kept for: its counts then take 2 GiB.
-pub const MAX_CLASSES: usize = 16_384;
+use crate::error::{MAX_CLASSES, MetricsError};
 
 /// Counts of images by true class (row) and predicted class (column), as scikit-learn's
 /// `confusion_matrix`.

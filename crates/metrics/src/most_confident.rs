@@ -1,4 +1,4 @@
-//! The few things that a model was surest about.
+//! The most confident errors: wrong predictions with the highest probability.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
