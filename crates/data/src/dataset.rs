@@ -1,12 +1,11 @@
-//! Labelled images.
+//! Labeled images: a dataset, and MNIST.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kiln_preprocess::{PreprocessError, RawImage};
+use kiln_preprocess::{Pixels, PreprocessError, RawImage};
 
 use crate::files::ImageFiles;
-use crate::image::Image;
 use crate::{DataError, read_idx};
 
 /// Images with a label each.
@@ -260,6 +259,80 @@ fn check_labels(
         }),
         None => Ok(()),
     }
+}
+
+/// The pixels of an image: those that the data set has in memory, or decoded for this use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image<'a> {
+    /// In memory.
+    Borrowed(RawImage<'a>),
+    /// Decoded just now.
+    Owned(Pixels),
+}
+
+impl Image<'_> {
+    /// The pixels.
+    pub fn as_raw(&self) -> RawImage<'_> {
+        match self {
+            Self::Borrowed(image) => *image,
+            Self::Owned(pixels) => pixels.as_raw(),
+        }
+    }
+}
+
+/// Which part of a data set that comes in two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subset {
+    /// For training and validation; 60,000 images in MNIST.
+    Train,
+    /// For the final measurement; 10,000 images in MNIST.
+    Test,
+}
+
+impl Subset {
+    /// The name: "train" or "test".
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+
+    /// How the names of MNIST's files begin.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "t10k",
+        }
+    }
+}
+
+/// Reads MNIST from its files in `folder`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and
+/// the two that begin with `t10k`, plain or with `.gz`.
+///
+/// The classes are "0" to "9". The number and size of the images are as the files say, so excerpts
+/// work too.
+pub fn mnist(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
+    let images = find(folder, &format!("{}-images-idx3-ubyte", subset.prefix()))?;
+    let labels = find(folder, &format!("{}-labels-idx1-ubyte", subset.prefix()))?;
+    let classes = (0..10).map(|digit| digit.to_string()).collect();
+    Dataset::from_idx(
+        format!("mnist:{}", subset.name()),
+        &images,
+        &labels,
+        classes,
+    )
+}
+
+/// The file of this name, or the compressed one.
+fn find(folder: &Path, name: &str) -> Result<PathBuf, DataError> {
+    [folder.join(name), folder.join(format!("{name}.gz"))]
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| DataError::Missing {
+            folder: folder.into(),
+            name: name.into(),
+        })
 }
 
 #[cfg(test)]

@@ -37,24 +37,18 @@ mod error;
 mod features;
 mod files;
 mod idx;
-mod image;
 mod loader;
-mod mnist;
 mod random;
 mod samples;
-mod stratify;
 mod view;
 
-pub use dataset::Dataset;
-pub use error::DataError;
-pub use features::{FeatureError, FeatureKey, FeatureWriter, Features};
+pub use dataset::{Dataset, Image, Subset, mnist};
+pub use error::{DataError, FeatureError, FilesError, IdxError};
+pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
-    FilesError, Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list,
-    list_checksum,
+    Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list, list_checksum,
 };
-pub use idx::{IdxArray, IdxError, is_idx, read_idx};
-pub use image::Image;
+pub use idx::{IdxArray, is_idx, read_idx};
 pub use loader::{Batch, Batches, Loader, Order};
-pub use mnist::{Subset, mnist};
 pub use samples::Samples;
 pub use view::View;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use kiln_preprocess::is_image_name;
 use walkdir::WalkDir;
 
-use super::{FilesError, Listing};
+use super::Listing;
+use crate::error::FilesError;
 
 /// What a folder of images has.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use kiln_preprocess::is_image_name;
 use sha2::{Digest, Sha256};
 
-use super::{FilesError, Listing};
+use super::Listing;
+use crate::error::FilesError;
 use kiln_util::Hex;
 
 /// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns,

@@ -1,4 +1,4 @@
-//! The threads that prepare batches, and the iterator that takes them from there.
+//! Batches, prepared on threads of their own.
 
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -6,8 +6,144 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle, available_parallelism};
 
-use super::{Batch, Order};
+use rand::seq::SliceRandom;
+
+use crate::random::{Use, generator};
 use crate::{DataError, Samples};
+
+/// Turns the samples of a view into batches.
+///
+/// It can be iterated over any number of times, and gives the same batches each time.
+#[derive(Debug)]
+pub struct Loader {
+    samples: Samples,
+    batch_size: usize,
+    order: Order,
+}
+
+impl Loader {
+    /// A loader of batches of `batch_size` samples; the last batch has what is left.
+    ///
+    /// The first sample is prepared as a trial, so that images that do not fit the record are found
+    /// here.
+    pub fn new(samples: Samples, batch_size: usize, order: Order) -> Result<Self, DataError> {
+        if batch_size == 0 {
+            return Err(DataError::BatchSize);
+        }
+        if let Some(first) = samples.view().indices().get(..1) {
+            Batch::prepare(&samples, first, order)?;
+        }
+        Ok(Self {
+            samples,
+            batch_size,
+            order,
+        })
+    }
+
+    /// The samples.
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// Number of batches.
+    pub fn batches(&self) -> usize {
+        self.samples.view().len().div_ceil(self.batch_size)
+    }
+
+    /// Starts preparing batches and gives them in order.
+    pub fn iter(&self) -> Batches {
+        let indices = self.order.apply(self.samples.view().indices());
+        Batches::start(&self.samples, self.batch_size, indices, self.order)
+    }
+}
+
+impl IntoIterator for &Loader {
+    type Item = Result<Batch, DataError>;
+    type IntoIter = Batches;
+
+    fn into_iter(self) -> Batches {
+        self.iter()
+    }
+}
+
+/// In which order samples come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As in the view: for validation and evaluation. Images are never augmented.
+    Sequential,
+    /// A random order (Fisher–Yates) that depends on the seed, the epoch and the number of samples
+    /// alone, and is the same on every platform: the random numbers are a `ChaCha8` stream.
+    Shuffled {
+        /// The seed of the whole training.
+        seed: u64,
+        /// The epoch; each has an order of its own.
+        epoch: u64,
+    },
+}
+
+impl Order {
+    /// These samples in this order.
+    fn apply(self, indices: &[u32]) -> Vec<u32> {
+        let mut indices = indices.to_vec();
+        if let Self::Shuffled { seed, epoch } = self {
+            indices.shuffle(&mut generator(seed, Use::Shuffle { epoch }));
+        }
+        indices
+    }
+}
+
+/// Samples that go through a model together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The tensor's values, in the order of `shape`.
+    pub values: Vec<f32>,
+    /// Samples, channels, height, width; features are all channels.
+    pub shape: [usize; 4],
+    /// The label of each sample.
+    pub labels: Vec<u32>,
+    /// Which sample of the data set each is.
+    pub indices: Vec<u32>,
+}
+
+impl Batch {
+    /// The batch of the samples with these numbers in the data set; the order says only whether
+    /// they are for training.
+    fn prepare(samples: &Samples, indices: &[u32], order: Order) -> Result<Self, DataError> {
+        let shuffled = match order {
+            Order::Sequential => None,
+            Order::Shuffled { seed, epoch } => Some((seed, epoch)),
+        };
+        let labels = samples.view().dataset().labels();
+        let [channels, height, width] = samples.shape();
+        let size = channels * height * width;
+        let mut values = zeros(indices.len(), size)?;
+        for (&index, values) in indices.iter().zip(values.chunks_exact_mut(size)) {
+            samples.prepare(index, shuffled, values)?;
+        }
+        Ok(Self {
+            values,
+            shape: [indices.len(), channels, height, width],
+            labels: indices
+                .iter()
+                .map(|&index| labels[index as usize])
+                .collect(),
+            indices: indices.to_vec(),
+        })
+    }
+}
+
+/// Room for a batch. Its size comes from a recipe, so too large a size must not end the program.
+fn zeros(images: usize, values: usize) -> Result<Vec<f32>, DataError> {
+    let mut pixels = Vec::new();
+    let length = images
+        .checked_mul(values)
+        .ok_or(DataError::Memory { images, values })?;
+    pixels
+        .try_reserve_exact(length)
+        .map_err(|_| DataError::Memory { images, values })?;
+    pixels.resize(length, 0.0);
+    Ok(pixels)
+}
 
 /// Number of batches that a thread keeps ready: enough to even out a slow one, few enough to take
 /// little memory.
@@ -40,12 +176,7 @@ struct Worker {
 
 impl Batches {
     /// Starts the threads that prepare batches of the samples with these indices.
-    pub(super) fn start(
-        samples: &Samples,
-        batch_size: usize,
-        indices: Vec<u32>,
-        order: Order,
-    ) -> Self {
+    fn start(samples: &Samples, batch_size: usize, indices: Vec<u32>, order: Order) -> Self {
         let threads = if samples.is_slow() {
             available_parallelism()
                 .map_or(1, NonZero::get)
@@ -140,6 +271,29 @@ mod tests {
 
     use super::*;
     use crate::{Dataset, View};
+
+    #[test]
+    fn order_follows_from_seed_and_epoch() {
+        let indices: Vec<u32> = (0..50).collect();
+        let shuffled = |seed, epoch| Order::Shuffled { seed, epoch }.apply(&indices);
+        assert_eq!(Order::Sequential.apply(&indices), indices);
+        assert_eq!(shuffled(1, 1), shuffled(1, 1));
+        assert_ne!(shuffled(1, 1), shuffled(1, 2));
+        assert_ne!(shuffled(1, 1), shuffled(2, 1));
+        let mut sorted = shuffled(1, 1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, indices);
+    }
+
+    #[test]
+    fn batches_beyond_memory_are_an_error() {
+        for (images, values) in [(usize::MAX, 2), (usize::MAX / 4, 1)] {
+            assert!(matches!(
+                zeros(images, values),
+                Err(DataError::Memory { .. })
+            ));
+        }
+    }
 
     /// Batches of a data set of one pixel, resized to squares of this side.
     fn start(side: u32, batch_size: usize, indices: Vec<u32>) -> Batches {
