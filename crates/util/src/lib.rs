@@ -3,15 +3,29 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | numbers for people, untrusted text made safe to print | `text` |
-//! | files written whole or not at all, locks on folders | `files` |
+//! | files written whole or not at all | `files` |
+//! | locks between processes | `lock` |
+//! | stopping work from another thread | `cancel` |
+//! | version and platform of the program | `program` |
+//! | SHA-256 (feature `sha256`) | `sha256` |
 //! | enums that are words on the command line and in files | [`str_enum!`] |
 
 #![forbid(unsafe_code)]
 
+mod cancel;
 mod files;
+mod lock;
+mod program;
+#[cfg(feature = "sha256")]
+mod sha256;
 mod str_enum;
 mod text;
 
-pub use files::{FileError, Lock, check_writable, write_atomically};
+pub use cancel::{CancelToken, Watch};
+pub use files::{FileError, check_writable, is_temporary_name, temporary_file, write_atomically};
+pub use lock::Lock;
+pub use program::{VERSION, platform};
+#[cfg(feature = "sha256")]
+pub use sha256::sha256;
 pub use str_enum::ParseEnumError;
 pub use text::{Hex, Thousands, counted, duration, percent, printable, shown, thousands};

@@ -25,7 +25,7 @@ pub fn run(args: &SweepArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let sweep = recipe::read_sweep(&args.recipe)?;
     check(&sweep, args, context)?;
     let folder = SweepDir::of(&args.training.runs, &sweep.name)?;
-    let _lock = Lock::of(folder.path())?;
+    let _lock = Lock::try_lock(folder.path())?;
     let stopped = run_all(&sweep, args, &folder, context)?;
     let results = Results::read(&folder)?;
     let output = if args.json {

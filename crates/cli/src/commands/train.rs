@@ -72,7 +72,7 @@ pub fn begin(
     let sets = sets(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
     let run = RunDir::create(&args.runs, &recipe)?;
-    let lock = Lock::of(run.path())?;
+    let lock = Lock::try_lock(run.path())?;
     run.write_json(
         RunFile::Environment,
         &environment(&recipe, device, context)?,
@@ -124,7 +124,7 @@ pub fn resume(
 ) -> anyhow::Result<Attempt> {
     let device = &device(args)?;
     let sets = sets(&recipe, context)?;
-    let lock = Lock::of(run.path())?;
+    let lock = Lock::try_lock(run.path())?;
     let before = run.environment()?;
     let now = environment(&recipe, device, context)?;
     if before.data != now.data {
