@@ -11,7 +11,7 @@ pub struct Asset {
     /// component.
     pub version: String,
     /// Under which terms the files may be used, and who says so.
-    pub licence: String,
+    pub license: String,
     /// Where the content comes from, whoever hands it out.
     pub origin: String,
     /// The files, all of which are needed.

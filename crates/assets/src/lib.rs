@@ -6,10 +6,10 @@
 //! written beside it and renamed.
 //!
 //! ```no_run
-//! use std::sync::atomic::AtomicBool;
 //! use kiln_assets::{Asset, Cache, Fetcher, Silent};
+//! use kiln_util::CancelToken;
 //!
-//! let cancel = AtomicBool::new(false);
+//! let cancel = CancelToken::new();
 //! let fetcher = Fetcher::new(Cache::from_env()?, &Silent, &cancel);
 //! let mnist = fetcher.fetch(&Asset::mnist())?;
 //! println!("{}", mnist.folder.display());
@@ -20,36 +20,21 @@
 
 mod asset;
 mod cache;
-mod catalogue;
-mod client;
-mod clients;
-mod deliver;
-mod digest;
+mod catalog;
 mod error;
 mod extract;
 mod fetch;
-mod fetched;
 mod http;
-mod inspect;
 mod install;
-mod leftovers;
-mod lock;
-mod platform;
+mod package;
 mod progress;
-mod source_error;
-mod stamp;
 mod supply;
 #[cfg(test)]
 mod testing;
 
 pub use asset::{Asset, AssetFile, Source};
-pub use cache::{Cache, CacheError};
-pub use catalogue::AssetError;
-pub use clients::Clients;
-pub use error::{AllSourcesFailed, ByHand, FailedSource, FetchError};
-pub use fetch::Fetcher;
-pub use fetched::{Fetched, FetchedFile, Origin};
-pub use inspect::FileState;
-pub use platform::Platform;
+pub use cache::{Cache, FileState};
+pub use catalog::{AssetError, Platform};
+pub use error::{CacheError, FailedSource, FetchError, Hint, SourceError, Wanted};
+pub use fetch::{Fetched, FetchedFile, Fetcher, Origin};
 pub use progress::{Progress, Silent};
-pub use source_error::SourceError;

@@ -1,17 +1,21 @@
 //! Ctrl-C: while work is done that asks for it, the first stops after the current step; else, and
 //! the second time, it ends the program at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-static STOP: AtomicBool = AtomicBool::new(false);
+use kiln_util::CancelToken;
+
+static STOP: LazyLock<CancelToken> = LazyLock::new(CancelToken::new);
 static POLLING: AtomicUsize = AtomicUsize::new(0);
 
 /// Begins to listen. Where the system does not allow it, Ctrl-C just ends the program.
 pub fn listen() {
     let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) || POLLING.load(Ordering::Relaxed) == 0 {
+        if STOP.is_cancelled() || POLLING.load(Ordering::Relaxed) == 0 {
             std::process::exit(130);
         }
+        STOP.cancel();
     });
 }
 
@@ -31,12 +35,12 @@ impl Drop for Polling {
     }
 }
 
-/// Set once the user wants to stop.
-pub fn flag() -> &'static AtomicBool {
+/// Cancelled once the user wants to stop.
+pub fn token() -> &'static CancelToken {
     &STOP
 }
 
 /// Whether the user wants to stop.
 pub fn requested() -> bool {
-    STOP.load(Ordering::Relaxed)
+    STOP.is_cancelled()
 }

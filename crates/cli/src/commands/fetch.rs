@@ -53,7 +53,7 @@ fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
             };
             [
                 name.into(),
-                asset.licence.clone(),
+                asset.license.clone(),
                 there.into(),
                 bytes(asset.size()),
             ]
@@ -63,7 +63,7 @@ fn list(context: &Context<'_>) -> anyhow::Result<Outcome> {
     });
     context.terminal.print(&format!(
         "{}\n",
-        text_table(["asset", "licence", "cached", "size"], rows, 3)
+        text_table(["asset", "license", "cached", "size"], rows, 3)
     ))?;
     context.terminal.detail(&format!(
         "Cache: {} (KILN_CACHE names another)",

@@ -1,17 +1,18 @@
-//! Downloading one file over HTTP, going on where an earlier attempt stopped.
+//! Downloading one file over HTTP, resuming where an earlier attempt was interrupted.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kiln_util::CancelToken;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::error::Failure;
+use crate::install::CHUNK;
 use crate::progress::Step;
-use crate::{CacheError, Progress, SourceError, digest};
+use crate::{CacheError, Progress, SourceError};
 
 /// Longest wait for a name to resolve, and for a connection to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ pub(crate) struct Download<'a> {
     /// Size in bytes that the file cannot exceed.
     pub(crate) limit: u64,
     pub(crate) progress: &'a dyn Progress,
-    pub(crate) cancel: &'a AtomicBool,
+    pub(crate) cancel: &'a CancelToken,
 }
 
 /// How an attempt broke off.
@@ -175,10 +176,10 @@ impl Download<'_> {
             .truncate(offset == 0);
         let mut part = options.open(path).map_err(CacheError::at(action, path))?;
         let mut body = body.into_reader();
-        let mut chunk = vec![0; digest::CHUNK];
+        let mut chunk = vec![0; CHUNK];
         let mut end = offset;
         loop {
-            if self.cancel.load(Ordering::Relaxed) {
+            if self.cancel.is_cancelled() {
                 return Err(Failure::Cancelled.into());
             }
             let n = match body.read(&mut chunk) {
@@ -268,5 +269,4 @@ fn content_range(response: &Response<Body>) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

@@ -1,5 +1,5 @@
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -33,7 +33,7 @@ impl Place {
 
     fn download_by(&self, agent: &Agent, server: &Server, limit: u64) -> Result<bool, Failure> {
         let (url, progress) = (format!("{}file", server.base()), Recorder::default());
-        let cancel = AtomicBool::new(false);
+        let cancel = CancelToken::new();
         let result = Download {
             agent,
             url: &url,
@@ -218,11 +218,7 @@ fn nobody_listening_is_told_at_once() {
         .unwrap()
         .port();
     let url = format!("http://127.0.0.1:{port}/file");
-    let (place, progress, cancel) = (
-        Place::with(None),
-        Recorder::default(),
-        AtomicBool::new(false),
-    );
+    let (place, progress, cancel) = (Place::with(None), Recorder::default(), CancelToken::new());
     let agent = agent();
     let download = Download {
         agent: &agent,
@@ -246,21 +242,22 @@ fn nobody_listening_is_told_at_once() {
 
 #[test]
 fn a_stop_keeps_the_part() {
-    struct StopAt(AtomicUsize, AtomicBool);
+    struct StopAt(AtomicUsize, CancelToken);
     impl Progress for StopAt {
         fn begin(&self, _: &str, _: Option<u64>) {}
         fn advance(&self, bytes: u64) {
             self.0.fetch_add(bytes as usize, Ordering::Relaxed);
-            self.1
-                .store(self.0.load(Ordering::Relaxed) > 0, Ordering::Relaxed);
+            if self.0.load(Ordering::Relaxed) > 0 {
+                self.1.cancel();
+            }
         }
         fn finish(&self) {}
         fn message(&self, _: &str) {}
     }
-    let body = vec![7; 3 * digest::CHUNK];
+    let body = vec![7; 3 * CHUNK];
     let server = Server::start(move |_| ok(&body));
     let (place, agent, url) = (Place::with(None), agent(), format!("{}file", server.base()));
-    let progress = StopAt(AtomicUsize::new(0), AtomicBool::new(false));
+    let progress = StopAt(AtomicUsize::new(0), CancelToken::new());
     let download = Download {
         agent: &agent,
         url: &url,
@@ -273,18 +270,14 @@ fn a_stop_keeps_the_part() {
     assert!(matches!(download.run(), Err(Failure::Cancelled)));
     let kept = fs::metadata(&place.part).unwrap().len();
     assert_eq!(kept, progress.0.load(Ordering::Relaxed) as u64);
-    assert!(kept > 0 && kept < 3 * digest::CHUNK as u64);
+    assert!(kept > 0 && kept < 3 * CHUNK as u64);
 }
 
 #[test]
 fn a_server_that_falls_silent_is_left() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file", listener.local_addr().unwrap());
-    let (place, progress, cancel) = (
-        Place::with(None),
-        Recorder::default(),
-        AtomicBool::new(false),
-    );
+    let (place, progress, cancel) = (Place::with(None), Recorder::default(), CancelToken::new());
     // Nobody accepts: the connection stands, and nothing ever comes.
     let agent = limited(CONNECT, Duration::from_millis(500));
     let download = Download {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::Hint;
 use crate::testing::{Recorder, Server, answer, asset, gzip, ok, ranged};
 
 /// A cache of its own, and what was told.
@@ -12,7 +13,7 @@ struct Bench {
     folder: TempDir,
     clients: TempDir,
     recorder: Recorder,
-    cancel: AtomicBool,
+    cancel: CancelToken,
 }
 
 impl Bench {
@@ -22,7 +23,7 @@ impl Bench {
             folder,
             clients,
             recorder: Recorder::default(),
-            cancel: AtomicBool::new(false),
+            cancel: CancelToken::new(),
         }
     }
 
@@ -192,7 +193,7 @@ fn a_wrong_file_is_not_fetched_twice_and_leaves_nothing() {
     let toy = asset(&[("a", b"AAAA")], vec![server(web.base(), false)]);
     assert!(matches!(
         bench.fetch(&toy),
-        Err(FetchError::AllSourcesFailed(_))
+        Err(FetchError::AllSourcesFailed { .. })
     ));
     assert_eq!(web.requests().len(), 1);
     assert_eq!(bench.left(&toy), Vec::<String>::new());
@@ -228,16 +229,16 @@ fn offline_never_asks_anybody() {
     let bench = Bench::new();
     let web = Server::start(|_| ok(b"AAAA"));
     let toy = asset(&[("a", b"AAAA")], vec![server(web.base(), false)]);
-    let offline = Fetcher {
-        offline: true,
-        ..bench.fetcher()
-    };
-    let message = offline.fetch(&toy).unwrap_err().to_string();
-    assert!(
-        message.starts_with("toy is not in the cache, and offline mode forbids getting it"),
-        "{message}"
+    let offline = bench.fetcher().with_offline(true);
+    let error = offline.fetch(&toy).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "toy is not in the cache, and offline mode forbids fetching it"
     );
-    assert!(message.contains("kiln fetch toy --from FILE"), "{message}");
+    let Some(Hint::LeaveOfflineMode(wanted)) = error.hint() else {
+        panic!("{error:?}")
+    };
+    assert_eq!((wanted.files, wanted.single), (toy.files.clone(), true));
     assert_eq!(web.requests(), []);
     assert!(!offline.cache.folder(&toy).exists());
     bench.fetch(&toy).unwrap();
@@ -249,9 +250,7 @@ fn a_stop_is_told_as_one() {
     let bench = Bench::new();
     let web = Server::start(|_| ok(b"AAAA"));
     let toy = asset(&[("a", b"AAAA")], vec![server(web.base(), false)]);
-    bench
-        .cancel
-        .store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.cancel.cancel();
     assert!(matches!(
         bench.fetch(&toy),
         Err(FetchError::Cancelled { .. })
@@ -269,16 +268,15 @@ fn when_nobody_delivers_the_error_says_all() {
         members: vec!["package/a".into()],
     };
     let toy = asset(&[("a", b"AAAA")], vec![server(web.base(), false), npm]);
-    let message = bench.fetch(&toy).unwrap_err().to_string();
+    let error = bench.fetch(&toy).unwrap_err();
     let expected = format!(
         "cannot get toy: no source delivered it\n  {base}\n    a: expected HTTP status 200, found 404\n  npm package \
-         toy-data 1.2\n    npm: not found on PATH\nGo online or install a package client named above and try \
-         again, or run `kiln fetch toy --from FILE` with this file, or an archive (.gz, .tgz, .zip, .whl) of it:\n  a, 4 \
-         bytes, SHA-256 63c1dd951ffedf6f7fd968ad4efa39b8ed584f162f46e715114ee184f8de9201\nWhat is supplied is checked and stored in {folder}",
+         toy-data 1.2\n    npm: not found on PATH",
         base = web.base(),
-        folder = bench.fetcher().cache.folder(&toy).display()
     );
-    assert_eq!(message, expected);
+    assert_eq!(error.to_string(), expected);
+    let wanted = Wanted::new(&toy, bench.fetcher().cache.folder(&toy), |_| true);
+    assert_eq!(error.hint(), Some(Hint::GoOnline(wanted)));
 }
 
 #[test]
@@ -290,18 +288,15 @@ fn a_cache_that_cannot_be_made_is_named() {
         cache: Cache::at(&occupied),
         ..bench.fetcher()
     };
-    let message = fetcher
+    let error = fetcher
         .fetch(&asset(&[("a", b"AAAA")], Vec::new()))
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
+    let message = error.to_string();
     assert!(
         message.starts_with(&format!("cannot create the folder {}", occupied.display())),
         "{message}"
     );
-    assert!(
-        message.ends_with("or set KILN_CACHE to another folder"),
-        "{message}"
-    );
+    assert_eq!(error.hint(), Some(Hint::RepairCache));
 }
 
 #[cfg(unix)]

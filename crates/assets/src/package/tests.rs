@@ -2,7 +2,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
 use super::*;
-use crate::testing::script;
+use crate::testing::{cancelled, script};
 
 fn npm() -> Source {
     Source::Npm {
@@ -32,7 +32,7 @@ fn attempt(source: &Source, programs: &[(&str, &str)]) -> Result<String, String>
         source,
         &Clients::on(bin.path()),
         parent.path(),
-        &AtomicBool::new(false),
+        &CancelToken::new(),
     );
     let outcome = match result {
         Ok((archive, _work)) => Ok(fs::read_to_string(archive).unwrap()),
@@ -125,7 +125,7 @@ fn a_stop_kills_the_client() {
         &npm(),
         &Clients::on(bin.path()),
         parent.path(),
-        &AtomicBool::new(true),
+        &cancelled(),
     );
     assert!(matches!(result, Err(Failure::Cancelled)));
     // Not a question of speed: without the kill it would take ten minutes.
@@ -153,4 +153,17 @@ fn the_line_that_explains_is_found() {
     assert_eq!(explain(pip, failed).0, reason);
     assert_eq!(explain("something\n  odd  \n\n", failed).0, "odd");
     assert_eq!(explain("", failed).0, "exit status: 1");
+}
+
+#[test]
+fn the_first_runnable_one_on_the_path_is_found() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(first.path().join("npm"), "not runnable").unwrap();
+    script(second.path(), "npm", "exit 0");
+    let path = std::env::join_paths([Path::new("."), first.path(), second.path()]).unwrap();
+    assert_eq!(
+        Clients::on(path).find("npm"),
+        Some(second.path().join("npm"))
+    );
+    assert_eq!(Clients::on("").find("npm"), None);
 }

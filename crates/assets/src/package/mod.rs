@@ -1,16 +1,70 @@
-//! Getting a package's archive with npm or pip.
+//! Downloading a package's archive with npm or pip.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use kiln_util::CancelToken;
 use tempfile::TempDir;
 
+use crate::cache::CLIENT_FOLDER;
 use crate::error::Failure;
-use crate::{CacheError, Clients, Source, SourceError, leftovers};
+use crate::{CacheError, Source, SourceError};
+
+/// The folders in which package clients (`npm`, `pip`, `python3`) are looked for: the value of
+/// `PATH`.
+#[derive(Debug, Clone, Default)]
+pub struct Clients {
+    path: OsString,
+}
+
+/// What a program's file name ends in. Windows has npm as a batch file.
+const ENDINGS: &[&str] = if cfg!(windows) {
+    &[".exe", ".cmd"]
+} else {
+    &[""]
+};
+
+impl Clients {
+    /// The clients on the `PATH` of this process.
+    pub fn from_env() -> Self {
+        Self::on(std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// The clients on a given `PATH`; on an empty one there are none.
+    pub fn on(path: impl AsRef<OsStr>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+        }
+    }
+
+    /// The first file of this name that can be run. Relative folders are left out: they depend on
+    /// where the program is started, and clients are started in a temporary folder.
+    fn find(&self, program: &str) -> Option<PathBuf> {
+        let folders = std::env::split_paths(&self.path).filter(|folder| folder.is_absolute());
+        let candidates = folders.flat_map(|folder| {
+            ENDINGS
+                .iter()
+                .map(move |end| folder.join(format!("{program}{end}")))
+        });
+        candidates.into_iter().find(|file| runnable(file))
+    }
+}
+
+#[cfg(unix)]
+fn runnable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn runnable(path: &Path) -> bool {
+    path.is_file()
+}
 
 /// How often a running client is looked at.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -21,14 +75,14 @@ pub(crate) fn archive(
     source: &Source,
     clients: &Clients,
     parent: &Path,
-    cancel: &AtomicBool,
+    cancel: &CancelToken,
 ) -> Result<(PathBuf, TempDir), Failure> {
     let mut last = SourceError::NoClient {
         client: names(source).into(),
     };
     for (client, program, arguments) in candidates(source, clients) {
         let work = tempfile::Builder::new()
-            .prefix(leftovers::TEMPORARY[1])
+            .prefix(CLIENT_FOLDER)
             .tempdir_in(parent);
         let work = work.map_err(CacheError::at("write into", parent))?;
         match run(&client, &program, &arguments, work.path(), cancel)? {
@@ -134,7 +188,7 @@ fn run(
     program: &Path,
     arguments: &[String],
     work: &Path,
-    cancel: &AtomicBool,
+    cancel: &CancelToken,
 ) -> Result<Result<(), (String, bool)>, Failure> {
     let (folder, scratch) = (download_folder(work), work.join("scratch"));
     for path in [&folder, &scratch] {
@@ -162,7 +216,7 @@ fn run(
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if cancel.load(Ordering::Relaxed) => {
+            Ok(None) if cancel.is_cancelled() => {
                 // Failing means that it has ended meanwhile.
                 let _ = child.kill();
                 let _ = child.wait();
@@ -241,5 +295,4 @@ fn failed(client: &str, reason: &str) -> SourceError {
 }
 
 #[cfg(all(test, unix))]
-#[path = "client_tests.rs"]
 mod tests;

@@ -1,0 +1,70 @@
+//! What to do about errors, for the line `help: …`.
+//!
+//! Libraries return hints as values, since they know neither commands nor options. Here they become
+//! text: one function for each crate.
+
+use std::error::Error;
+
+use kiln_assets::{AssetError, AssetFile, CacheError, FetchError, Wanted};
+
+/// Returns what to do about an error: the hint of the first in its chain that has one.
+pub fn help(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(assets)
+}
+
+/// Hints of `kiln_assets`.
+pub fn assets(error: &(dyn Error + 'static)) -> Option<String> {
+    use kiln_assets::Hint;
+
+    let hint = if let Some(error) = error.downcast_ref::<FetchError>() {
+        error.hint()?
+    } else if let Some(error) = error.downcast_ref::<CacheError>() {
+        error.hint()?
+    } else {
+        error.downcast_ref::<AssetError>()?.hint()?
+    };
+    Some(match hint {
+        Hint::LeaveOfflineMode(wanted) => {
+            format!(
+                "leave out --offline and unset KILN_OFFLINE, or {}",
+                supply(&wanted)
+            )
+        }
+        Hint::GoOnline(wanted) => format!(
+            "go online or install a package client named above and try again, or {}",
+            supply(&wanted)
+        ),
+        Hint::Supply(wanted) => supply(&wanted),
+        Hint::FetchAgain => "run the same command again to resume".into(),
+        Hint::NameCache => "set KILN_CACHE to a folder to use instead".into(),
+        Hint::RepairCache => {
+            "free space or grant access there, or set KILN_CACHE to another folder".into()
+        }
+        Hint::InstallOnnxRuntime => {
+            "run with --engine tract, or build or install ONNX Runtime yourself and set KILN_ORT_LIB to its shared library"
+                .into()
+        }
+        // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
+/// Asks for files of an asset. Reads as the end of a sentence.
+fn supply(wanted: &Wanted) -> String {
+    let name = &wanted.asset;
+    let how = if wanted.single {
+        format!(
+            "run `kiln fetch {name} --from FILE` with this file, or an archive (.gz, .tgz, .zip, .whl) of it:"
+        )
+    } else {
+        format!(
+            "run `kiln fetch {name} --from FOLDER` with a folder, or an archive (.tgz, .zip), of:"
+        )
+    };
+    let file = |AssetFile { name, size, sha256 }: &AssetFile| {
+        format!("\n  {name}, {size} bytes, SHA-256 {sha256}")
+    };
+    let files: String = wanted.files.iter().map(file).collect();
+    let folder = wanted.folder.display();
+    format!("{how}{files}\nWhat is supplied is verified and stored in {folder}")
+}
