@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Something that kiln needs and does not contain: a data set, weights or a library.
+/// Something that kiln needs and does not contain: a dataset, weights or a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asset {
     /// The name on the command line and in the cache: `mnist`. One plain path component.

@@ -1,4 +1,4 @@
-//! Getting data sets, pretrained weights and the ONNX Runtime library onto the machine.
+//! Getting datasets, pretrained weights and the ONNX Runtime library onto the machine.
 //!
 //! An [`Asset`] is data: files with a size and a SHA-256 checksum, and a list of [`Source`]s tried
 //! in order. A [`Fetcher`] brings one into a [`Cache`]. Nothing counts as present before its

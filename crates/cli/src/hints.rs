@@ -6,10 +6,13 @@
 use std::error::Error;
 
 use kiln_assets::{AssetError, AssetFile, CacheError, FetchError, Wanted};
+use kiln_data::{DataError, FilesError};
 
 /// Returns what to do about an error: the hint of the first in its chain that has one.
 pub fn help(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(assets)
+    error
+        .chain()
+        .find_map(|error| assets(error).or_else(|| data(error)))
 }
 
 /// Hints of `kiln_assets`.
@@ -45,6 +48,35 @@ pub fn assets(error: &(dyn Error + 'static)) -> Option<String> {
                 .into()
         }
         // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
+/// Hints of `kiln_data`.
+pub fn data(error: &(dyn Error + 'static)) -> Option<String> {
+    use kiln_data::Hint;
+
+    let hint = if let Some(error) = error.downcast_ref::<DataError>() {
+        error.hint()?
+    } else {
+        error.downcast_ref::<FilesError>()?.hint()?
+    };
+    Some(match hint {
+        Hint::SkipUnreadable { images } => {
+            let them = if images == 1 { "it" } else { "them" };
+            format!("repair or remove {them}, or skip {them} with --skip-bad")
+        }
+        Hint::SkipEmptyClasses { classes } => {
+            let (them, folders) = match classes.len() {
+                1 => ("it", "its folder"),
+                _ => ("them", "their folders"),
+            };
+            format!("add images, remove {folders}, or skip {them} with --skip-bad")
+        }
+        Hint::RenameClasses => "give each class a name of its own with --labels".into(),
+        Hint::CompleteDataset => {
+            "name the folder with all files, or fetch the dataset with `kiln fetch`".into()
+        }
         _ => return None,
     })
 }

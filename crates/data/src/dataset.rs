@@ -32,7 +32,7 @@ enum Images {
 }
 
 impl Dataset {
-    /// A data set of images `[n, height, width, channels]` with `n` labels, each an index into
+    /// A dataset of images `[n, height, width, channels]` with `n` labels, each an index into
     /// `classes`.
     ///
     /// `shape` is height, width and channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
@@ -69,7 +69,7 @@ impl Dataset {
                 classes: classes.len(),
             });
         }
-        let place = || format!("data set `{name}`");
+        let place = || format!("dataset `{name}`");
         if labels.len() != count {
             return Err(DataError::Counts {
                 place: place(),
@@ -90,7 +90,7 @@ impl Dataset {
         })
     }
 
-    /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width,
+    /// A dataset from two IDX files: images, `[n, height, width]` or `[n, height, width,
     /// channels]`, and labels, `[n]`.
     pub fn from_idx(
         name: impl Into<String>,
@@ -127,7 +127,7 @@ impl Dataset {
         Self::new(name, pixels.data, shape, values, classes)
     }
 
-    /// A data set of files that were read, at least one, each with a label that is an index into
+    /// A dataset of files that were read, at least one, each with a label that is an index into
     /// `classes`.
     pub(crate) fn from_files(
         name: String,
@@ -156,7 +156,7 @@ impl Dataset {
     }
 
     /// Number of images, at least 1.
-    #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "a dataset is never empty")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -193,7 +193,7 @@ impl Dataset {
         }
     }
 
-    /// The path of an image's file, relative to the data set; none for images in memory.
+    /// The path of an image's file, relative to the dataset; none for images in memory.
     pub fn path(&self, index: usize) -> Option<&Path> {
         match &self.images {
             Images::Memory { .. } => None,
@@ -201,7 +201,7 @@ impl Dataset {
         }
     }
 
-    /// Of a data set of files, the SHA-256 of what `sha256sum` prints for them in their order; none
+    /// Of a dataset of files, the SHA-256 of what `sha256sum` prints for them in their order; none
     /// for images in memory.
     pub fn checksum(&self) -> Option<String> {
         match &self.images {
@@ -261,7 +261,7 @@ fn check_labels(
     }
 }
 
-/// The pixels of an image: those that the data set has in memory, or decoded for this use.
+/// The pixels of an image: those that the dataset has in memory, or decoded for this use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image<'a> {
     /// In memory.
@@ -280,7 +280,7 @@ impl Image<'_> {
     }
 }
 
-/// Which part of a data set that comes in two.
+/// Which part of a dataset that comes in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subset {
     /// For training and validation; 60,000 images in MNIST.

@@ -1,4 +1,4 @@
-//! Data sets, splits and batches.
+//! Datasets, splits and batches.
 //!
 //! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`]), or in files that are
 //! decoded as they are needed ([`folder`], [`list`](list()), both a [`Listing`] that is
@@ -43,10 +43,11 @@ mod samples;
 mod view;
 
 pub use dataset::{Dataset, Image, Subset, mnist};
-pub use error::{DataError, FeatureError, FilesError, IdxError};
+pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
-    Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list, list_checksum,
+    Folder, ListReader, Listed, Listing, ReadFiles, ReadOptions, folder, images_below, list,
+    list_checksum,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use loader::{Batch, Batches, Loader, Order};

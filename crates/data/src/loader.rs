@@ -101,12 +101,12 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The label of each sample.
     pub labels: Vec<u32>,
-    /// Which sample of the data set each is.
+    /// Which sample of the dataset each is.
     pub indices: Vec<u32>,
 }
 
 impl Batch {
-    /// The batch of the samples with these numbers in the data set; the order says only whether
+    /// The batch of the samples with these numbers in the dataset; the order says only whether
     /// they are for training.
     fn prepare(samples: &Samples, indices: &[u32], order: Order) -> Result<Self, DataError> {
         let shuffled = match order {
@@ -295,7 +295,7 @@ mod tests {
         }
     }
 
-    /// Batches of a data set of one pixel, resized to squares of this side.
+    /// Batches of a dataset of one pixel, resized to squares of this side.
     fn start(side: u32, batch_size: usize, indices: Vec<u32>) -> Batches {
         let dataset =
             Dataset::new("one", vec![0], [1, 1, 1], vec![0], vec!["a".to_owned()]).unwrap();

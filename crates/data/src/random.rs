@@ -18,7 +18,7 @@ pub(crate) enum Use {
     Augmentation {
         /// The epoch, below 2⁶³.
         epoch: u64,
-        /// The image's number in the data set.
+        /// The image's number in the dataset.
         index: u32,
     },
 }

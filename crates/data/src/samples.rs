@@ -26,7 +26,7 @@ pub enum Samples {
         view: View,
         /// The file.
         features: Arc<Features>,
-        /// The samples that the file has, by their number in the data set, ascending: the order of
+        /// The samples that the file has, by their number in the dataset, ascending: the order of
         /// its rows.
         rows: Arc<[u32]>,
     },
@@ -44,7 +44,7 @@ impl Samples {
 
     /// The same images, changed at random when they come [shuffled](crate::Order::Shuffled), that
     /// is, in training; the change follows from the order's seed and epoch and the image's number
-    /// in the data set. Features are computed of images that do not change: they stay as they are.
+    /// in the dataset. Features are computed of images that do not change: they stay as they are.
     #[must_use]
     pub fn augmented(mut self, wanted: Option<Augmentation>) -> Self {
         if let Self::Images { augmentation, .. } = &mut self {
@@ -94,7 +94,7 @@ impl Samples {
         }
     }
 
-    /// Writes one sample, by its number in the data set; `shuffled` are the seed and the epoch of
+    /// Writes one sample, by its number in the dataset; `shuffled` are the seed and the epoch of
     /// shuffled samples.
     pub(crate) fn prepare(
         &self,

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use crate::random::{Use, generator};
 use crate::{DataError, Dataset};
 
-/// A selection of a data set's samples, in an order. Cheap to clone.
+/// A selection of a dataset's samples, in an order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct View {
     dataset: Arc<Dataset>,
@@ -15,18 +15,18 @@ pub struct View {
 }
 
 impl View {
-    /// All samples of a data set in its order.
+    /// All samples of a dataset in its order.
     pub fn all(dataset: Arc<Dataset>) -> Self {
         let indices = (0..dataset.len() as u32).collect();
         Self { dataset, indices }
     }
 
-    /// The data set.
+    /// The dataset.
     pub fn dataset(&self) -> &Arc<Dataset> {
         &self.dataset
     }
 
-    /// Which samples of the data set, counted from 0.
+    /// Which samples of the dataset, counted from 0.
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
@@ -48,7 +48,7 @@ impl View {
             .map(|&index| self.dataset.labels()[index as usize])
     }
 
-    /// Number of samples of each class, in the order of the data set's classes.
+    /// Number of samples of each class, in the order of the dataset's classes.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.dataset.classes().len()];
         for label in self.labels() {

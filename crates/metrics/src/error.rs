@@ -52,7 +52,7 @@ pub enum MetricsError {
     },
     /// A true label that no class has.
     #[error(
-        "image {image} has label {label}, expected 0 to {}: check that data set and model have the same classes",
+        "image {image} has label {label}, expected 0 to {}: check that dataset and model have the same classes",
         classes.saturating_sub(1)
     )]
     Label {

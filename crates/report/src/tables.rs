@@ -147,7 +147,7 @@ fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<Stri
     [name].into_iter().chain(scores).chain([support]).collect()
 }
 
-/// Longest label above a column: as long as the count of a large data set, so that labels hardly
+/// Longest label above a column: as long as the count of a large dataset, so that labels hardly
 /// widen the table.
 const MAX_COLUMN_LABEL: usize = 8;
 

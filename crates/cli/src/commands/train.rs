@@ -234,20 +234,20 @@ fn announce(
     };
     let counts = recipe.model()?.counts();
     let parameters = if counts.trainable == counts.total() {
-        format!("{} parameters", thousands(counts.total()))
+        counted(counts.total() as u64, "parameter")
     } else {
         format!(
-            "{} of {} parameters",
+            "{} of {}",
             thousands(counts.trainable),
-            thousands(counts.total())
+            counted(counts.total() as u64, "parameter")
         )
     };
     context.terminal.status(
         "Training",
         &format!(
-            "{} on {} images ({} {from}for validation), {parameters}, {device}",
+            "{} on {} ({} {from}for validation), {parameters}, {device}",
             run.path().display(),
-            thousands(sets.train.len()),
+            counted(sets.train.len() as u64, "image"),
             thousands(sets.validation.len()),
         ),
     );

@@ -31,7 +31,11 @@ fn a_class_without_images_or_predictions_scores_zero() {
             (0.0, 0.0, 0.0, 0)
         ]
     );
-    assert_eq!(Average::unweighted(&classes).recall, 0.25);
+    // Class 2 is nowhere: it does not count. One that is only predicted does.
+    assert_eq!(Average::unweighted(&classes, &confusion).recall, 0.375);
+    let predicted =
+        ConfusionMatrix::try_from(vec![vec![3, 0, 1], vec![2, 0, 0], vec![0, 0, 0]]).unwrap();
+    assert_eq!(predicted.predicted(), [5, 0, 1]);
     assert_eq!(Average::by_support(&classes).recall, 0.5);
 }
 
