@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 use kiln_metrics::{Average, ClassMetrics, ConfusionMatrix, Evaluation};
-use kiln_util::shown;
+use kiln_util::{counted, shown};
 
 use crate::ReportError;
 
@@ -151,12 +151,12 @@ fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<Stri
 /// widen the table.
 const MAX_COLUMN_LABEL: usize = 8;
 
-/// Most kinds of mistakes that are listed in place of a matrix.
-const MISTAKES: usize = 20;
+/// Pairs of classes that are listed in place of a matrix.
+const ERRORS: usize = 20;
 
-/// Counts by true class (rows) and predicted class (columns); `labels` are the classes' names. For
-/// more than 20 classes, which no terminal is wide enough for, a list of the most frequent
-/// mistakes, at most 20; empty where there are none.
+/// Formats counts by true class (rows) and predicted class (columns); `labels` are the classes'
+/// names. Of more than 20 classes, for which no terminal is wide enough, it lists the most frequent
+/// errors instead, at most 20, and says so.
 pub fn confusion_table<S: AsRef<str>>(
     confusion: &ConfusionMatrix,
     labels: &[S],
@@ -170,7 +170,7 @@ pub fn confusion_table<S: AsRef<str>>(
     Ok(if labels.len() <= FEW_CLASSES {
         matrix(confusion, labels)
     } else {
-        mistakes(confusion, labels)
+        frequent_errors(confusion, labels)
     })
 }
 
@@ -186,10 +186,11 @@ fn matrix<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
     text_table(header, rows, 1)
 }
 
-fn mistakes<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
-    let most = confusion.most_confused(MISTAKES);
+fn frequent_errors<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
+    let most = confusion.most_confused(ERRORS);
+    let classes = counted(labels.len() as u64, "class");
     if most.is_empty() {
-        return String::new();
+        return format!("no errors (a confusion matrix of {classes} is too wide to show)");
     }
     let label = |class: usize| shown(labels[class].as_ref(), MAX_LABEL);
     let rows = most.iter().map(|mistake| {
@@ -199,11 +200,8 @@ fn mistakes<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String 
             mistake.count.to_string(),
         ]
     });
-    text_table(
-        ["most frequent mistakes: true", "predicted", "images"],
-        rows,
-        2,
-    )
+    let table = text_table(["true", "predicted", "images"], rows, 2);
+    format!("most frequent errors (a confusion matrix of {classes} is too wide to show):\n{table}")
 }
 
 #[cfg(test)]
@@ -280,17 +278,21 @@ mod tests {
         let labels: Vec<String> = (0..1000).map(|class| format!("class {class}")).collect();
         let mut counts = vec![vec![0; 1000]; 1000];
         let empty = ConfusionMatrix::try_from(counts.clone()).unwrap();
-        assert_eq!(confusion_table(&empty, &labels).unwrap(), "");
+        assert_eq!(
+            confusion_table(&empty, &labels).unwrap(),
+            "no errors (a confusion matrix of 1,000 classes is too wide to show)"
+        );
         for (truth, predicted, count) in [(7, 7, 90), (3, 999, 2), (5, 3, 4)] {
             counts[truth][predicted] = count;
         }
         let confusion = ConfusionMatrix::try_from(counts).unwrap();
         let table = confusion_table(&confusion, &labels).unwrap();
         let expected = "
- most frequent mistakes: true   predicted   images
-───────────────────────────────────────────────────
- class 5                        class 3          4
- class 3                        class 999        2";
+most frequent errors (a confusion matrix of 1,000 classes is too wide to show):
+ true      predicted   images
+──────────────────────────────
+ class 5   class 3          4
+ class 3   class 999        2";
         assert_eq!(format!("\n{table}"), expected, "\n{table}");
     }
 }

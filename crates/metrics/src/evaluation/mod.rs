@@ -249,10 +249,13 @@ impl Evaluator {
             images: self.images,
             accuracy: self.confusion.correct() as f64 / images,
             top5_accuracy: (self.labels.len() > TOP_K).then(|| self.top_k_hits as f64 / images),
-            top_k: self.asked.filter(|(k, _)| *k < self.labels.len()).map(|(k, hits)| TopK {
-                k,
-                accuracy: hits as f64 / images,
-            }),
+            top_k: self
+                .asked
+                .filter(|(k, _)| *k < self.labels.len())
+                .map(|(k, hits)| TopK {
+                    k,
+                    accuracy: hits as f64 / images,
+                }),
             loss: self.loss_sum / images,
             macro_average: Average::unweighted(&classes, &self.confusion),
             weighted_average: Average::by_support(&classes),

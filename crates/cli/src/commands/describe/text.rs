@@ -7,7 +7,7 @@ use kiln_util::shown;
 
 use super::shown::{Axis, Description, Tensor};
 use crate::terminal::bytes;
-use kiln_util::counted;
+use kiln_util::{counted, thousands};
 
 /// Longest piece of the file's own text that is shown.
 const LONGEST: usize = 100;

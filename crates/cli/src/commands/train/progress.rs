@@ -62,11 +62,7 @@ impl<'a> TrainingProgress<'a> {
             let trainable = counted(model.counts().trainable as u64, "parameter");
             self.terminal.status(
                 "Phase",
-                &format!(
-                    "{}/{}: training {trainable}",
-                    number + 1,
-                    phases.len()
-                ),
+                &format!("{}/{}: training {trainable}", number + 1, phases.len()),
             );
         }
         self.epoch_start = Instant::now();
