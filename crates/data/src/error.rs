@@ -20,7 +20,7 @@ pub enum DataError {
     /// Files do not make a dataset.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// A file of a dataset is in its folder neither plain nor compressed.
+    /// A file of a dataset is missing, plain and compressed.
     #[error(
         "`{}` is missing: expected it, or `{name}.gz`, in that folder",
         folder.join(name).display()
@@ -54,7 +54,7 @@ pub enum DataError {
     Label {
         /// The file or the dataset.
         place: String,
-        /// Which image, from 0.
+        /// Index of the image, from 0.
         index: usize,
         found: u32,
         classes: usize,
@@ -84,17 +84,17 @@ pub enum DataError {
         /// Number of bytes of all images.
         found: u64,
     },
-    /// A part of a dataset that is no fraction.
+    /// A validation fraction that is out of range.
     #[error("validation fraction is {found}: expected at least 0 and less than 1, such as 0.1")]
     Fraction { found: f64 },
-    /// A batch of nothing.
+    /// A batch size of zero.
     #[error("batch size is 0: expected at least 1, such as 128")]
     BatchSize,
     /// An image that does not become a tensor.
     #[error("image {index} of dataset `{name}`: {reason}")]
     Image {
         name: String,
-        /// Which image, from 0.
+        /// Index of the image, from 0.
         index: u32,
         reason: PreprocessError,
     },
@@ -104,7 +104,7 @@ pub enum DataError {
     )]
     NoFeatures {
         name: String,
-        /// Which image, from 0.
+        /// Index of the image, from 0.
         index: u32,
     },
     /// A batch beyond what can be allocated.
@@ -184,14 +184,14 @@ pub enum FilesError {
     /// An image beside the class folders.
     #[error("`{}` is in no class folder: move it into the folder of its class, or away", path.display())]
     Outside { path: PathBuf },
-    /// A folder beside `train` that is no subset.
+    /// A folder beside `train` that is not a subset.
     #[error(
         "`{}` stands beside `train`: expected `train`, `val` (or `valid`, `validation`) and `test`, one of each: rename it \
          or move it away",
         path.display()
     )]
     NotASubset { path: PathBuf },
-    /// A class folder whose name is no text.
+    /// A class folder whose name is not UTF-8.
     #[error("the folder `{}` names a class: expected a name in UTF-8: rename it", path.display())]
     ClassName { path: PathBuf },
     /// Classes without images.
@@ -280,7 +280,7 @@ fn listed(examples: &[String], all: u64) -> String {
     let more = all.saturating_sub(examples.len() as u64);
     let more = (more > 0).then(|| format!("and {} more", Thousands(more)));
     let lines = examples.iter().cloned().chain(more);
-    lines.map(|line| format!("\n  {line}")).collect()
+    lines.fold(String::new(), |text, line| text + "\n  " + &line)
 }
 
 /// An IDX file that cannot be read.
@@ -315,7 +315,7 @@ pub enum IdxError {
         expected: u64,
         found: u64,
     },
-    /// The file goes on after its values.
+    /// The file has bytes after its values.
     #[error(
         "`{}` has bytes left over: expected {} bytes, found more: the header does not fit the content, \
          replace the file", path.display(), Thousands(*expected)
@@ -336,7 +336,7 @@ fn hex(bytes: [u8; 4]) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {reason}. Check that the folder is writable and the disk has room", path.display())]
 pub struct FeatureError {
-    /// What was tried.
+    /// What failed: `open`, `write`.
     action: &'static str,
     path: PathBuf,
     reason: io::Error,

@@ -28,6 +28,17 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | datasets in memory, MNIST | `dataset` |
+//! | image files: folders, lists, reading them | `files` |
+//! | the IDX format | `idx` |
+//! | selections, splits by class | `view` |
+//! | images or features as samples | `samples` |
+//! | random changes of images | `augment` |
+//! | batches on threads | `loader` |
+//! | files of features | `features` |
 
 #![deny(unsafe_code)]
 

@@ -60,7 +60,7 @@ fn folders_are_classes_sorted_by_name() {
     let listing = whole(root.path());
     assert_eq!(listing.classes(), ["cat", "dog"]);
     let passed_over: Vec<_> = listing
-        .passed_over()
+        .skipped_files()
         .iter()
         .map(|(ending, count)| (ending.as_str(), *count))
         .collect();

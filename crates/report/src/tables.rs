@@ -22,7 +22,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of these cells.
+    /// Creates a table of these cells.
     pub fn new<H: Into<String>, C: Into<String>>(
         header: impl IntoIterator<Item = H>,
         rows: impl IntoIterator<Item = impl IntoIterator<Item = C>>,
@@ -38,7 +38,7 @@ impl Table {
         }
     }
 
-    /// As [`text_table`] writes it.
+    /// Formats it as [`text_table`] does.
     pub fn to_text(&self) -> String {
         text_table(
             self.header.iter().map(String::as_str),
@@ -54,7 +54,7 @@ const LOOK: TableStyle =
 /// Longest label that a table shows, in characters; [`shown`] cuts it.
 pub const MAX_LABEL: usize = 32;
 
-/// A table of words and numbers as text: the columns from number `first_number` on, counted from 0,
+/// Formats a table of words and numbers: the columns from number `first_number` on, counted from 0,
 /// are right-aligned, those before left-aligned. No trailing blanks, no line break at the end. What
 /// would break a line or mislead a terminal is replaced, as by [`shown`].
 pub fn text_table<H: Into<String>, C: Into<String>>(
@@ -77,10 +77,10 @@ pub fn text_table<H: Into<String>, C: Into<String>>(
     table.trim_fmt()
 }
 
-/// Precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
+/// Formats precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
 ///
 /// Laid out as scikit-learn's `classification_report(..., digits=4)`. Of more than 20 classes,
-/// those that no image is of and none was taken for are left out; the averages are over all.
+/// those that have no image and were never predicted are left out.
 pub fn classification_report(evaluation: &Evaluation) -> String {
     let predicted = evaluation.confusion.predicted();
     let all = evaluation.classes.len() <= FEW_CLASSES;
@@ -90,7 +90,7 @@ pub fn classification_report(evaluation: &Evaluation) -> String {
     .to_text()
 }
 
-/// The same of every class, however many there are.
+/// Returns the same table with every class, however many there are.
 pub fn classification_table(evaluation: &Evaluation) -> Table {
     table(evaluation, |_, _| true)
 }
@@ -193,11 +193,11 @@ fn frequent_errors<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> 
         return format!("no errors (a confusion matrix of {classes} is too wide to show)");
     }
     let label = |class: usize| shown(labels[class].as_ref(), MAX_LABEL);
-    let rows = most.iter().map(|mistake| {
+    let rows = most.iter().map(|error| {
         [
-            label(mistake.truth),
-            label(mistake.predicted),
-            mistake.count.to_string(),
+            label(error.truth),
+            label(error.predicted),
+            error.count.to_string(),
         ]
     });
     let table = text_table(["true", "predicted", "images"], rows, 2);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn many_classes_are_a_list_of_mistakes() {
+    fn many_classes_are_a_list_of_errors() {
         let labels: Vec<String> = (0..1000).map(|class| format!("class {class}")).collect();
         let mut counts = vec![vec![0; 1000]; 1000];
         let empty = ConfusionMatrix::try_from(counts.clone()).unwrap();

@@ -382,7 +382,7 @@ mod packages {
                 zip(&[("toy/a", b"AAAAA"), ("toy/other name", b"B")]),
                 "a: expected 4 bytes, found more",
             ),
-            (b"no archive".to_vec(), "it is no archive"),
+            (b"no archive".to_vec(), "it is not an archive"),
         ] {
             let bench = Bench::new();
             hands_out(&bench, "pip", &content);

@@ -153,7 +153,7 @@ const MOST_ENDINGS: usize = 10;
 /// most.
 pub fn passed_over(listing: &Listing) -> Option<String> {
     let mut endings: Vec<(&str, u64)> = listing
-        .passed_over()
+        .skipped_files()
         .iter()
         .map(|(ending, count)| (ending.as_str(), *count))
         .collect();

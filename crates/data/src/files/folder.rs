@@ -11,11 +11,11 @@ use walkdir::WalkDir;
 use super::Listing;
 use crate::error::FilesError;
 
-/// What a folder of images has.
+/// Images found in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there are never many")]
 pub enum Folder {
-    /// `root/<class>/*`: images that are not divided into subsets.
+    /// `root/<class>/*`: images without subsets.
     Whole(Listing),
     /// `root/train/<class>/*` and its neighbours. All have the classes of `train`.
     Divided {
@@ -32,7 +32,7 @@ pub enum Folder {
 /// within `train`, `val` and `test`.
 ///
 /// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, which are counted
-/// ([`Listing::passed_over`]), and files and folders that are hidden or made by systems (`__MACOSX`,
+/// ([`Listing::skipped_files`]), and files and folders that are hidden or made by systems (`__MACOSX`,
 /// `@eaDir`), are skipped. Classes are sorted by
 /// name, files by path. A folder `train` divides the dataset unless images lie in it directly:
 /// then it is a class like the others.
@@ -74,7 +74,7 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
         files: Vec::new(),
         labels: Vec::new(),
         classes: Vec::new(),
-        passed_over: BTreeMap::new(),
+        skipped_files: BTreeMap::new(),
     };
     for (label, folder) in folders(root)?.into_iter().enumerate() {
         let Some(class) = folder.file_name().and_then(|name| name.to_str()) else {
@@ -99,7 +99,7 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
                     .unwrap_or_default()
                     .to_string_lossy()
                     .to_lowercase();
-                *listing.passed_over.entry(ending).or_default() += 1;
+                *listing.skipped_files.entry(ending).or_default() += 1;
             }
         }
         listing.classes.push(class.into());

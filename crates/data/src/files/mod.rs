@@ -24,56 +24,56 @@ pub use list::{ListReader, Listed, list, list_checksum};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     name: String,
-    /// What the files' paths are relative to.
+    /// Folder that the files' paths are relative to.
     root: PathBuf,
     files: Vec<PathBuf>,
     /// One for each file.
     labels: Vec<u32>,
     classes: Vec<String>,
-    passed_over: BTreeMap<String, u64>,
+    skipped_files: BTreeMap<String, u64>,
 }
 
 impl Listing {
-    /// The dataset's name: its path.
+    /// Returns the dataset's name: its path.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Number of files.
+    /// Returns the number of files.
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Whether there are no files.
+    /// Returns whether there are no files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The files, relative to the folder that was searched or that the list is in.
+    /// Returns the files, relative to the folder that was searched or that the list is in.
     pub fn files(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
     }
 
-    /// What the files' paths are relative to.
+    /// Returns the folder that the files' paths are relative to.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The files with their labels, indices into [`classes`](Self::classes).
+    /// Returns the files with their labels, indices into [`classes`](Self::classes).
     pub fn into_files(self) -> impl ExactSizeIterator<Item = (PathBuf, u32)> {
         self.files.into_iter().zip(self.labels)
     }
 
-    /// The name of each class; sorted, unless they were given.
+    /// Returns the name of each class; sorted, unless they were given.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Files in class folders that are no images by their names: how many of each ending, which is
-    /// in small letters without its dot, and empty for names without one. Hidden files do not
-    /// count, and a list has none.
-    pub const fn passed_over(&self) -> &BTreeMap<String, u64> {
-        &self.passed_over
+    /// Counts the skipped files in class folders, which are not images by their names, by ending: in
+    /// lower case without its dot, and empty for names without one. Hidden files do not count, and a
+    /// list has none.
+    pub const fn skipped_files(&self) -> &BTreeMap<String, u64> {
+        &self.skipped_files
     }
 
     /// Returns the same files with labels that are indices into these classes.
@@ -335,7 +335,7 @@ impl ImageFiles {
         }
     }
 
-    /// The SHA-256 of what `sha256sum` prints for the files in their order, run in the root.
+    /// Computes the SHA-256 of what `sha256sum` prints for the files in their order, run in the root.
     pub fn checksum(&self) -> String {
         let mut hash = Sha256::new();
         for file in &self.files {
@@ -345,7 +345,7 @@ impl ImageFiles {
     }
 }
 
-/// A file's bytes and pixels.
+/// Reads a file's bytes and pixels.
 fn read(path: &Path) -> Result<(Vec<u8>, Pixels), PreprocessError> {
     let name = format!("`{}`", path.display());
     let bytes = match std::fs::read(path) {

@@ -7,15 +7,15 @@ use crate::calibration::{Calibration, CalibrationSums};
 use crate::confusion::ConfusionMatrix;
 use crate::logits::{argmax, confidence, cross_entropy, rank};
 
-/// What a classifier reached on a dataset; made by [`Evaluator`](crate::Evaluator).
+/// Scores of a classifier on a dataset; made by [`Evaluator`](crate::Evaluator).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of images, at least 1.
     pub images: u64,
     /// Share of images whose class was predicted, 0 to 1.
     pub accuracy: f64,
-    /// Share of images whose class is among the [`TOP_K`](crate::TOP_K) largest outputs, 0 to 1;
-    /// `None` where there are no more classes than that, since then it says nothing.
+    /// Share of images whose class is among the 5 largest outputs, 0 to 1;
+    /// `None` where there are no more classes than that, since then it is always 1.
     pub top5_accuracy: Option<f64>,
     /// The same for another number of outputs, if it was asked for and there are more classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Evaluation {
     pub weighted_average: Average,
     /// Counts by true and predicted class.
     pub confusion: ConfusionMatrix,
-    /// How far confidence lies from accuracy; absent in files of early versions.
+    /// Calibration of the confidence; absent in files of early versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
 }
@@ -42,14 +42,14 @@ pub struct Evaluation {
 /// Accuracy where several guesses are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
-    /// How many guesses.
+    /// Number of guesses.
     pub k: usize,
     /// Share of images whose class is among the `k` largest outputs, 0 to 1.
     pub accuracy: f64,
 }
 
 impl Evaluation {
-    /// The classes' names, in the order of the model's outputs.
+    /// Returns the classes' names, in the order of the model's outputs.
     pub fn labels(&self) -> Vec<&str> {
         self.classes
             .iter()
@@ -58,7 +58,7 @@ impl Evaluation {
     }
 }
 
-/// How well one class was recognised.
+/// Scores of one class.
 ///
 /// Where a denominator is zero the score is 0, as with scikit-learn's `zero_division=0`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,9 +143,9 @@ fn ratio(part: f64, whole: f64) -> f64 {
 }
 
 /// The `k` of [`Evaluation::top5_accuracy`].
-pub const TOP_K: usize = 5;
+const TOP_K: usize = 5;
 
-/// How far above 1 a probability may be, and how far from 1 a row's sum. Softmax in half precision
+/// Largest excess of a probability over 1, and largest distance of a row's sum from 1. Softmax in half precision
 /// stays within.
 const PROBABILITY_SLACK: f64 = 1e-2;
 
@@ -168,7 +168,7 @@ pub struct Evaluator {
     loss_sum: f64,
 }
 
-/// What a model's outputs are.
+/// Type of a model's outputs.
 #[derive(Clone, Copy)]
 enum Output {
     Logits,
@@ -176,7 +176,7 @@ enum Output {
 }
 
 impl Evaluator {
-    /// For a model with one output per label; `labels` are the classes' names, in the order of the
+    /// Creates an evaluator for a model with one output per label; `labels` are the classes' names, in the order of the
     /// outputs.
     pub fn new(labels: Vec<String>) -> Result<Self, MetricsError> {
         let confusion = ConfusionMatrix::zeros(labels.len())?;
@@ -192,7 +192,7 @@ impl Evaluator {
         })
     }
 
-    /// Has accuracy among the `k` largest outputs counted too; to be said before the first batch.
+    /// Counts accuracy among the `k` largest outputs too; to be called before the first batch.
     #[must_use]
     pub fn with_top_k(self, k: usize) -> Self {
         Self {
@@ -238,7 +238,7 @@ impl Evaluator {
         Ok(())
     }
 
-    /// The result so far; an error if there were no images.
+    /// Returns the result so far; an error if there were no images.
     pub fn finish(&self) -> Result<Evaluation, MetricsError> {
         if self.images == 0 {
             return Err(MetricsError::Empty { what: "images" });

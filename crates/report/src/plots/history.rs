@@ -14,7 +14,7 @@ use crate::{Picture, ReportError};
 /// Width and height of one panel.
 const PANEL: (u32, u32) = (500, 356);
 
-/// What is drawn by epoch.
+/// A metric drawn by epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Curve {
     /// Mean cross-entropy.
@@ -24,7 +24,7 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// The metric's name.
+    /// Returns the metric's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
@@ -32,7 +32,7 @@ impl Curve {
         }
     }
 
-    /// Values that the metric can have.
+    /// Returns the values that the metric can have.
     fn possible(self) -> RangeInclusive<f64> {
         match self {
             Self::Loss => 0.0..=f64::INFINITY,
@@ -48,15 +48,18 @@ impl Curve {
     }
 }
 
-/// Loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
+/// Draws loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
 ///
 /// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and
 /// infinite values leave a gap.
+///
+/// Where the loss of the first epochs is more than four times as high as the others reach, the axis
+/// ends below it; arrows and a number tell so.
 pub fn plot_curves(epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, ReportError> {
     draw(&[Curve::Loss, Curve::Accuracy], epochs, best)
 }
 
-/// One half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
+/// Draws one half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
 pub fn plot_curve(
     curve: Curve,
     epochs: &[EpochMetrics],
@@ -118,7 +121,7 @@ fn draw(
     })
 }
 
-/// Training and validation, with what cannot be drawn taken out.
+/// Returns training and validation values, without those that cannot be drawn.
 fn series(
     epochs: &[EpochMetrics],
     training: fn(&EpochMetrics) -> Option<f64>,
@@ -149,7 +152,7 @@ const CRUSHED: f64 = 4.0;
 /// A metric's values by epoch; `None` where there is none that can be drawn.
 type Points = Vec<(u32, Option<f64>)>;
 
-/// What the panel shows.
+/// One panel: a metric by epoch.
 struct Panel<'a> {
     /// The metric's name.
     pub name: &'a str,
@@ -334,7 +337,7 @@ fn parts_below(run: &[(u32, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
     parts
 }
 
-/// The stretches without a gap: a line must not cross an epoch whose value is missing.
+/// Splits a series into stretches without a gap: a line must not cross an epoch whose value is missing.
 fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(u32, f64)>> {
     points
         .split(|(_, value)| value.is_none())
