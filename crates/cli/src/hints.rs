@@ -100,3 +100,58 @@ fn supply(wanted: &Wanted) -> String {
     let folder = wanted.folder.display();
     format!("{how}{files}\nWhat is supplied is verified and stored in {folder}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_was_wrapped_keeps_its_hint() {
+        let error = FilesError::Unreadable {
+            name: "`digits`".into(),
+            bad: 2,
+            total: 9,
+            examples: Vec::new(),
+        };
+        let error = anyhow::Error::from(DataError::from(error)).context("while training");
+        let help = help(&error);
+        assert_eq!(
+            help.as_deref(),
+            Some("repair or remove them, or skip them with --skip-bad")
+        );
+    }
+
+    #[test]
+    fn files_to_supply_are_listed_with_their_checksums() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = kiln_assets::Cache::at(folder.path());
+        let cancel = kiln_util::CancelToken::new();
+        let fetcher = kiln_assets::Fetcher::new(cache, &kiln_assets::Silent, &cancel);
+        let error = fetcher
+            .with_offline(true)
+            .fetch(&kiln_assets::Asset::vgg16())
+            .unwrap_err();
+        let help = assets(&error).unwrap();
+        let mut lines = help.lines();
+        assert_eq!(
+            lines.next(),
+            Some(
+                "leave out --offline and unset KILN_OFFLINE, or run `kiln fetch vgg16 --from FILE` with this file, or an \
+                 archive (.gz, .tgz, .zip, .whl) of it:"
+            )
+        );
+        assert!(lines.next().unwrap().contains(" bytes, SHA-256 "), "{help}");
+        assert!(
+            lines
+                .next()
+                .unwrap()
+                .starts_with("What is supplied is verified and stored in "),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn other_errors_have_none() {
+        assert_eq!(help(&anyhow::anyhow!("no such thing")), None);
+    }
+}

@@ -284,8 +284,8 @@ pub fn environment(
     context: &Context<'_>,
 ) -> anyhow::Result<Environment> {
     Ok(Environment {
-        kiln: env!("CARGO_PKG_VERSION").into(),
-        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        kiln: kiln_util::VERSION.into(),
+        platform: kiln_util::platform(),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,

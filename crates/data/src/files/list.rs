@@ -6,11 +6,10 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::is_image_name;
-use sha2::{Digest, Sha256};
 
 use super::Listing;
 use crate::error::FilesError;
-use kiln_util::Hex;
+use kiln_util::{Hex, sha256};
 
 /// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns,
 /// among them `path`, and `label`, the name of the class, if it has labels. Other columns are
@@ -165,11 +164,12 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
 
 /// Computes the SHA-256 of a list itself, and so of the labels in it.
 pub fn list_checksum(path: &Path) -> Result<String, FilesError> {
-    let bytes = std::fs::read(path).map_err(|reason| FilesError::Read {
+    let hash = File::open(path).and_then(sha256);
+    let hash = hash.map_err(|reason| FilesError::Read {
         path: path.into(),
         reason,
     })?;
-    Ok(Hex(&Sha256::digest(bytes)).to_string())
+    Ok(Hex(&hash).to_string())
 }
 
 /// Describes a first line that has no column `path`, and what to do: it may be that of an image
