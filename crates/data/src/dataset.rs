@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use kiln_preprocess::{Pixels, PreprocessError, RawImage};
+use kiln_preprocess::{PreprocessError, RawImage};
 
-use crate::files::ImageFiles;
+use crate::images::{Image, ImageFiles};
 use crate::{DataError, read_idx};
 
 /// Images with a label each.
@@ -258,25 +258,6 @@ fn check_labels(
             classes,
         }),
         None => Ok(()),
-    }
-}
-
-/// The pixels of an image: those that the dataset has in memory, or decoded for this use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image<'a> {
-    /// In memory.
-    Borrowed(RawImage<'a>),
-    /// Decoded for this use.
-    Owned(Pixels),
-}
-
-impl Image<'_> {
-    /// Returns the pixels.
-    pub fn as_raw(&self) -> RawImage<'_> {
-        match self {
-            Self::Borrowed(image) => *image,
-            Self::Owned(pixels) => pixels.as_raw(),
-        }
     }
 }
 

@@ -33,6 +33,7 @@
 //! | --- | --- |
 //! | datasets in memory, MNIST | `dataset` |
 //! | image files: folders, lists, reading them | `files` |
+//! | pixels, kept or decoded as needed | `images` |
 //! | the IDX format | `idx` |
 //! | selections, splits by class | `view` |
 //! | images or features as samples | `samples` |
@@ -48,12 +49,13 @@ mod error;
 mod features;
 mod files;
 mod idx;
+mod images;
 mod loader;
 mod random;
 mod samples;
 mod view;
 
-pub use dataset::{Dataset, Image, Subset, mnist};
+pub use dataset::{Dataset, Subset, mnist};
 pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
@@ -61,6 +63,7 @@ pub use files::{
     list_checksum,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
+pub use images::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use samples::Samples;
 pub use view::View;

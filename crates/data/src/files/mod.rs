@@ -6,16 +6,13 @@ mod list;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_preprocess::{Pixels, PreprocessError};
-use kiln_util::Hex;
+use kiln_preprocess::PreprocessError;
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use crate::Dataset;
-use crate::dataset::Image;
 use crate::error::{DataError, FilesError};
+use crate::images::{ImageFile, ImageFiles, Room};
 
 pub use folder::{Folder, folder, images_below};
 pub use list::{ListReader, Listed, list, list_checksum};
@@ -217,7 +214,7 @@ impl Listing {
         options: ReadOptions,
         progress: &(dyn Fn() + Sync),
     ) -> Result<ReadFiles, DataError> {
-        let room = Room::new(if options.keep_pixels { KEPT_BYTES } else { 0 });
+        let room = Room::new(options.keep_pixels);
         let read = |path| {
             let file = ImageFile::read(&self.root, path, &room);
             progress();
@@ -261,128 +258,5 @@ impl Listing {
             self.classes,
         )?;
         Ok(ReadFiles { dataset, bad })
-    }
-}
-
-/// Bytes of pixels that a dataset of files keeps decoded: 1 GiB. Images beyond it are decoded again
-/// every time.
-const KEPT_BYTES: u64 = 1 << 30;
-
-/// Image files that could all be read.
-pub(crate) struct ImageFiles {
-    root: PathBuf,
-    files: Vec<ImageFile>,
-}
-
-/// One file.
-struct ImageFile {
-    /// Relative to the root.
-    path: PathBuf,
-    sha256: [u8; 32],
-    kept: Option<Pixels>,
-}
-
-/// Room for decoded pixels.
-struct Room(AtomicU64);
-
-impl Room {
-    fn new(bytes: u64) -> Self {
-        Self(AtomicU64::new(bytes))
-    }
-
-    /// Takes so many bytes if there are as many left.
-    fn take(&self, bytes: u64) -> bool {
-        let left = |left: u64| left.checked_sub(bytes);
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
-            .is_ok()
-    }
-}
-
-impl ImageFile {
-    /// Reads and decodes a file, and keeps the pixels if there is room in memory.
-    fn read(root: &Path, path: &Path, memory: &Room) -> Result<Self, PreprocessError> {
-        let (bytes, pixels) = read(&root.join(path))?;
-        let kept = memory
-            .take(pixels.as_raw().pixels.len() as u64)
-            .then_some(pixels);
-        Ok(Self {
-            path: path.into(),
-            sha256: Sha256::digest(bytes).into(),
-            kept,
-        })
-    }
-}
-
-impl ImageFiles {
-    fn new(root: PathBuf, files: Vec<ImageFile>) -> Self {
-        Self { root, files }
-    }
-
-    pub fn path(&self, index: usize) -> &Path {
-        &self.files[index].path
-    }
-
-    pub fn sha256(&self, index: usize) -> &[u8; 32] {
-        &self.files[index].sha256
-    }
-
-    pub fn image(&self, index: usize) -> Result<Image<'_>, PreprocessError> {
-        let file = &self.files[index];
-        match &file.kept {
-            Some(pixels) => Ok(Image::Borrowed(pixels.as_raw())),
-            None => read(&self.root.join(&file.path)).map(|(_, pixels)| Image::Owned(pixels)),
-        }
-    }
-
-    /// Computes the SHA-256 of what `sha256sum` prints for the files in their order, run in the root.
-    pub fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        for file in &self.files {
-            hash.update(format!("{}  {}\n", Hex(&file.sha256), file.path.display()));
-        }
-        Hex(&hash.finalize()).to_string()
-    }
-}
-
-/// Reads a file's bytes and pixels.
-fn read(path: &Path) -> Result<(Vec<u8>, Pixels), PreprocessError> {
-    let name = format!("`{}`", path.display());
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(reason) => {
-            return Err(PreprocessError::Read {
-                image: name,
-                reason,
-            });
-        }
-    };
-    let pixels = Pixels::decode(&bytes, &name)?;
-    Ok((bytes, pixels))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_is_taken_until_there_is_none() {
-        let room = Room::new(KEPT_BYTES);
-        assert!(room.take(KEPT_BYTES - 1) && !room.take(2) && room.take(1) && !room.take(1));
-    }
-
-    #[test]
-    fn images_without_room_are_decoded_every_time() {
-        let folder = tempfile::tempdir().unwrap();
-        image::GrayImage::from_raw(2, 1, vec![3, 4])
-            .unwrap()
-            .save(folder.path().join("a.png"))
-            .unwrap();
-        for (room, kept) in [(Room::new(KEPT_BYTES), true), (Room::new(1), false)] {
-            let file = ImageFile::read(folder.path(), Path::new("a.png"), &room).unwrap();
-            assert_eq!(file.kept.is_some(), kept);
-            let files = ImageFiles::new(folder.path().into(), vec![file]);
-            assert_eq!(files.image(0).unwrap().as_raw().pixels, [3, 4]);
-        }
     }
 }
