@@ -2,10 +2,10 @@
 //! mnist vgg16`.
 
 use std::error::Error;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use kiln_assets::{Asset, Cache, Fetcher, Progress};
+use kiln_util::CancelToken;
 
 /// Prints one line for every step.
 struct Lines;
@@ -25,7 +25,7 @@ impl Progress for Lines {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let cancel = AtomicBool::new(false);
+    let cancel = CancelToken::new();
     let into_cache = Fetcher::new(Cache::from_env()?, &Lines, &cancel);
     for name in std::env::args().skip(1) {
         let start = Instant::now();

@@ -1,15 +1,19 @@
-//! Writing one checked file into the cache.
+//! Writing one verified file into the cache.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use kiln_util::{CancelToken, Hex, temporary_file};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
+use crate::cache::write_stamp;
 use crate::error::Failure;
-use crate::{AssetFile, CacheError, SourceError, digest, leftovers, stamp};
+use crate::{AssetFile, CacheError, SourceError};
+
+/// Bytes moved at once: large enough that a call's overhead does not show, small enough for the
+/// CPU's cache.
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// The first bytes of everything that gzip makes. No file of an asset begins with them.
 pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -23,9 +27,9 @@ pub(crate) fn install(
     reader: impl Read,
     file: &AssetFile,
     folder: &Path,
-    cancel: &AtomicBool,
+    cancel: &CancelToken,
 ) -> Result<(), Failure> {
-    let mut reader = BufReader::with_capacity(digest::CHUNK, reader);
+    let mut reader = BufReader::with_capacity(CHUNK, reader);
     let unreadable = |error: io::Error| SourceError::Read {
         what: file.name.clone(),
         reason: error.to_string(),
@@ -40,20 +44,20 @@ fn copy(
     mut reader: impl Read,
     file: &AssetFile,
     folder: &Path,
-    cancel: &AtomicBool,
+    cancel: &CancelToken,
 ) -> Result<(), Failure> {
     let path = folder.join(&file.name);
-    let mut target = temporary(folder).map_err(CacheError::at("write into", folder))?;
+    let mut target = temporary_file(folder).map_err(CacheError::at("write into", folder))?;
     let mut hasher = Sha256::new();
     let mut written: u64 = 0;
-    let mut chunk = vec![0; digest::CHUNK];
+    let mut chunk = vec![0; CHUNK];
     let wrong_size = |found: String| SourceError::Size {
         file: file.name.clone(),
         expected: file.size,
         found,
     };
     loop {
-        if cancel.load(Ordering::Relaxed) {
+        if cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
         let n = match reader.read(&mut chunk) {
@@ -80,7 +84,7 @@ fn copy(
     if written != file.size {
         return Err(wrong_size(written.to_string()).into());
     }
-    let found = digest::hex(hasher);
+    let found = Hex(&hasher.finalize()).to_string();
     if found != file.sha256 {
         let (file, expected) = (file.name.clone(), file.sha256.clone());
         return Err(SourceError::Checksum {
@@ -98,19 +102,9 @@ fn copy(
         .persist(&path)
         .map_err(|error| CacheError::at("write", &path)(error.error))?;
     if let Ok(metadata) = stored.metadata() {
-        stamp::write(folder, file, &metadata);
+        write_stamp(folder, file, &metadata);
     }
     Ok(())
-}
-
-/// A file in `folder` under a name of its own, removed unless it is renamed.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(leftovers::TEMPORARY[0]);
-    // As the user's umask has it, rather than for the user alone: a cache may be shared.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]
@@ -118,16 +112,17 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::testing::{file, gzip};
+    use crate::cache::verified;
+    use crate::testing::{cancelled, file, gzip, sha256_hex};
 
     /// The content installed, or the source's fault; checks that nothing else is left behind.
     fn attempt(content: &[u8], wanted: &AssetFile) -> Result<Vec<u8>, SourceError> {
         let folder = tempfile::tempdir().unwrap();
-        let result = install(content, wanted, folder.path(), &AtomicBool::new(false));
+        let result = install(content, wanted, folder.path(), &CancelToken::new());
         let visible = fs::read_dir(folder.path()).unwrap().count();
         match result {
             Ok(()) => {
-                assert!(stamp::verified(folder.path(), wanted));
+                assert!(verified(folder.path(), wanted));
                 assert_eq!(visible, 2, "the file and its stamp");
                 Ok(fs::read(folder.path().join(&wanted.name)).unwrap())
             }
@@ -158,7 +153,7 @@ mod tests {
             format!(
                 "a: expected SHA-256 {}, found {}",
                 wanted.sha256,
-                digest::sha256(&b"contenT"[..]).unwrap()
+                sha256_hex(b"contenT")
             )
         );
         let bomb = gzip(&vec![0; 10_000_000]);
@@ -174,7 +169,7 @@ mod tests {
             &b"content"[..],
             &file("a", b"content"),
             folder.path(),
-            &AtomicBool::new(true),
+            &cancelled(),
         );
         assert!(matches!(result, Err(Failure::Cancelled)));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -186,7 +181,7 @@ mod tests {
             &b""[..],
             &file("a", b""),
             Path::new("/nowhere/at all"),
-            &AtomicBool::new(false),
+            &CancelToken::new(),
         );
         let Err(Failure::Cache(error)) = result else {
             panic!("{result:?}")

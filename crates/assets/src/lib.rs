@@ -1,4 +1,4 @@
-//! Getting data sets, pretrained weights and the ONNX Runtime library onto the machine.
+//! Datasets, pretrained weights and the ONNX Runtime library, downloaded and verified.
 //!
 //! An [`Asset`] is data: files with a size and a SHA-256 checksum, and a list of [`Source`]s tried
 //! in order. A [`Fetcher`] brings one into a [`Cache`]. Nothing counts as present before its
@@ -6,50 +6,47 @@
 //! written beside it and renamed.
 //!
 //! ```no_run
-//! use std::sync::atomic::AtomicBool;
 //! use kiln_assets::{Asset, Cache, Fetcher, Silent};
+//! use kiln_util::CancelToken;
 //!
-//! let cancel = AtomicBool::new(false);
+//! let cancel = CancelToken::new();
 //! let fetcher = Fetcher::new(Cache::from_env()?, &Silent, &cancel);
 //! let mnist = fetcher.fetch(&Asset::mnist())?;
 //! println!("{}", mnist.folder.display());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what an asset is | `asset` |
+//! | the assets that kiln knows, and platforms | `catalog` |
+//! | where files are kept, and their verification | `cache` |
+//! | the order of sources, downloads and archives | `fetch` |
+//! | files that the user supplies | `supply` |
+//! | HTTP downloads that resume | `http` |
+//! | npm and pip | `package` |
+//! | archives | `extract` |
+//! | writing one verified file | `install` |
 
 #![forbid(unsafe_code)]
 
 mod asset;
 mod cache;
-mod catalogue;
-mod client;
-mod clients;
-mod deliver;
-mod digest;
+mod catalog;
 mod error;
 mod extract;
 mod fetch;
-mod fetched;
 mod http;
-mod inspect;
 mod install;
-mod leftovers;
-mod lock;
-mod platform;
+mod package;
 mod progress;
-mod source_error;
-mod stamp;
 mod supply;
 #[cfg(test)]
 mod testing;
 
 pub use asset::{Asset, AssetFile, Source};
-pub use cache::{Cache, CacheError};
-pub use catalogue::AssetError;
-pub use clients::Clients;
-pub use error::{AllSourcesFailed, ByHand, FailedSource, FetchError};
-pub use fetch::Fetcher;
-pub use fetched::{Fetched, FetchedFile, Origin};
-pub use inspect::FileState;
-pub use platform::Platform;
+pub use cache::{Cache, FileState};
+pub use catalog::{AssetError, Platform};
+pub use error::{CacheError, FailedSource, FetchError, Hint, SourceError, Wanted};
+pub use fetch::{Fetched, FetchedFile, Fetcher, Origin};
 pub use progress::{Progress, Silent};
-pub use source_error::SourceError;

@@ -8,13 +8,26 @@ use std::thread;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::{Asset, AssetFile, Progress, Source, digest};
+use kiln_util::{CancelToken, Hex};
+
+use crate::{Asset, AssetFile, Progress, Source};
+
+pub(crate) fn sha256_hex(content: &[u8]) -> String {
+    Hex(&kiln_util::sha256(content).unwrap()).to_string()
+}
+
+/// A token that was cancelled already.
+pub(crate) fn cancelled() -> CancelToken {
+    let token = CancelToken::new();
+    token.cancel();
+    token
+}
 
 pub(crate) fn file(name: &str, content: &[u8]) -> AssetFile {
     AssetFile {
         name: name.into(),
         size: content.len() as u64,
-        sha256: digest::sha256(content).unwrap(),
+        sha256: sha256_hex(content),
     }
 }
 
@@ -22,7 +35,7 @@ pub(crate) fn asset(files: &[(&str, &[u8])], sources: Vec<Source>) -> Asset {
     Asset {
         name: "toy".into(),
         version: "1".into(),
-        licence: "none".into(),
+        license: "none".into(),
         origin: "a test".into(),
         files: files
             .iter()

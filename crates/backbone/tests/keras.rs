@@ -1,7 +1,5 @@
 //! Keras's VGG16 and its ImageNet weights, out of the file that `kiln fetch vgg16` brings.
 
-use std::sync::atomic::AtomicBool;
-
 use kiln_assets::{Asset, Cache, Fetcher, Silent};
 use kiln_model::Base;
 
@@ -18,7 +16,7 @@ fn statistics(values: &[f32]) -> (f64, f32, f32) {
 #[test]
 #[ignore = "downloads VGG16"]
 fn the_fetched_file_holds_keras_weights() {
-    let cancel = AtomicBool::new(false);
+    let cancel = kiln_util::CancelToken::new();
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
     let folder = fetcher
         .fetch(&Asset::vgg16())

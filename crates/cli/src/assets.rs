@@ -32,11 +32,7 @@ impl<'a> Assets<'a> {
     }
 
     pub fn fetcher(&self) -> Fetcher<'_> {
-        let fetcher = Fetcher::new(self.cache.clone(), &self.bars, interrupt::flag());
-        Fetcher {
-            offline: self.offline,
-            ..fetcher
-        }
+        Fetcher::new(self.cache.clone(), &self.bars, interrupt::token()).with_offline(self.offline)
     }
 
     /// Makes sure that an asset is there; says something only if it was not.
@@ -46,7 +42,7 @@ impl<'a> Assets<'a> {
                 "{} ({}, {})",
                 asset.name,
                 bytes(asset.size()),
-                asset.licence
+                asset.license
             );
             self.bars.terminal.status("Fetching", &text);
         }

@@ -20,6 +20,7 @@ mod hints;
 mod interrupt;
 mod live;
 mod named;
+mod notes;
 mod observer;
 mod output;
 mod picture;

@@ -162,6 +162,11 @@ impl Observer for TerminalObserver<'_> {
                     bar.set_message(format!("batch {batch_size}{on} {target}"));
                 }
             }
+            Event::EmptyClassesSkipped { dataset, classes } => {
+                let count = counted(classes.len() as u64, "class");
+                let text = format!("{count} of {dataset} without images:");
+                terminal.left_out("Skipped", &text, classes);
+            }
             Event::Exported { path, bytes: size } => {
                 terminal.status("Exported", &format!("{} ({})", path.display(), bytes(*size)));
             }

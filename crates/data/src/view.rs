@@ -1,11 +1,13 @@
-//! Some of the samples of a data set.
+//! Selections of the samples of a dataset.
 
 use std::sync::Arc;
 
-use crate::stratify::stratify;
+use rand::seq::SliceRandom;
+
+use crate::random::{Use, generator};
 use crate::{DataError, Dataset};
 
-/// A selection of a data set's samples, in an order. Cheap to clone.
+/// A selection of a dataset's samples, in an order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct View {
     dataset: Arc<Dataset>,
@@ -13,40 +15,40 @@ pub struct View {
 }
 
 impl View {
-    /// All samples of a data set in its order.
+    /// Selects all samples of a dataset in its order.
     pub fn all(dataset: Arc<Dataset>) -> Self {
         let indices = (0..dataset.len() as u32).collect();
         Self { dataset, indices }
     }
 
-    /// The data set.
+    /// Returns the dataset.
     pub fn dataset(&self) -> &Arc<Dataset> {
         &self.dataset
     }
 
-    /// Which samples of the data set, counted from 0.
+    /// Returns the indices of the samples in the dataset, from 0.
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
 
-    /// Number of samples.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Whether there are no samples.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
 
-    /// The label of each sample, in the view's order.
+    /// Returns the label of each sample, in the view's order.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = u32> {
         self.indices
             .iter()
             .map(|&index| self.dataset.labels()[index as usize])
     }
 
-    /// Number of samples of each class, in the order of the data set's classes.
+    /// Counts the samples of each class, in the order of the dataset's classes.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.dataset.classes().len()];
         for label in self.labels() {
@@ -55,11 +57,11 @@ impl View {
         counts
     }
 
-    /// Sets a fraction of the samples aside: first the rest, for training, then the fraction, for
+    /// Sets a fraction of the samples aside; returns the rest, for training, and the fraction, for
     /// validation.
     ///
-    /// The validation part has `len * validation_fraction` samples, rounded to the nearest, drawn
-    /// at random with every class in proportion. Each sample is in exactly one part, and both parts
+    /// The validation subset has `len * validation_fraction` samples, rounded to the nearest, drawn
+    /// at random with every class in proportion. Each sample is in exactly one subset, and both
     /// keep the view's order. The split depends only on the labels, the fraction and the seed. The
     /// fraction is at least 0 and less than 1.
     pub fn split(&self, validation_fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
@@ -73,7 +75,7 @@ impl View {
         Ok((self.keep(&chosen, false), self.keep(&chosen, true)))
     }
 
-    /// At most `n` samples, drawn at random with every class in proportion, in the view's order.
+    /// Selects at most `n` samples, drawn at random with every class in proportion, in the view's order.
     ///
     /// They depend only on the labels, `n` and the seed.
     #[must_use]
@@ -81,7 +83,7 @@ impl View {
         self.keep(&self.choose(n, seed), true)
     }
 
-    /// All samples but the first ones.
+    /// Selects all samples but the first `count`.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         let indices = self.indices.iter().skip(count).copied().collect();
@@ -96,7 +98,7 @@ impl View {
         stratify(&labels, self.dataset.classes().len(), n, seed)
     }
 
-    /// The samples marked with `mark`.
+    /// Selects the samples marked with `mark`.
     fn keep(&self, marks: &[bool], mark: bool) -> Self {
         let indices = self
             .indices
@@ -110,6 +112,46 @@ impl View {
             indices,
         }
     }
+}
+
+/// Marks `n` of the samples with these labels, at random, each class in proportion to its size.
+///
+/// A class of `c` among `t` samples gets `n * c / t` marks, rounded down or up: up for the largest
+/// remainders (Hamilton's method; of equal ones, the lower label). The marks depend only on the
+/// arguments. At most all samples are marked.
+fn stratify(labels: &[u32], classes: usize, n: usize, seed: u64) -> Vec<bool> {
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); classes];
+    for (position, &label) in labels.iter().enumerate() {
+        members[label as usize].push(position);
+    }
+    let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
+    let mut rng = generator(seed, Use::Selection);
+    let mut marks = vec![false; labels.len()];
+    for (members, quota) in members.iter_mut().zip(quotas(&sizes, n.min(labels.len()))) {
+        members.shuffle(&mut rng);
+        for &position in &members[..quota] {
+            marks[position] = true;
+        }
+    }
+    marks
+}
+
+/// `n`, at most the sum of `sizes`, divided in proportion to `sizes`.
+fn quotas(sizes: &[usize], n: usize) -> Vec<usize> {
+    let total = sizes.iter().sum::<usize>().max(1) as u128;
+    let share = |size: usize| n as u128 * size as u128;
+    let mut quotas: Vec<usize> = sizes
+        .iter()
+        .map(|&size| (share(size) / total) as usize)
+        .collect();
+    let mut by_remainder: Vec<usize> = (0..sizes.len()).collect();
+    // Stable, so that the lower label comes first.
+    by_remainder.sort_by_key(|&class| std::cmp::Reverse(share(sizes[class]) % total));
+    let left = n - quotas.iter().sum::<usize>();
+    for &class in &by_remainder[..left] {
+        quotas[class] += 1;
+    }
+    quotas
 }
 
 #[cfg(test)]
@@ -161,6 +203,28 @@ mod tests {
             let again = view.split(fraction, seed).unwrap();
             prop_assert_eq!(again.0.indices(), train.indices());
             prop_assert_eq!(again.1.indices(), validation.indices());
+        }
+    }
+
+    #[test]
+    fn remainders_go_to_the_largest_then_the_first() {
+        assert_eq!(quotas(&[10, 10, 10], 10), [4, 3, 3]);
+        assert_eq!(quotas(&[7, 2, 1], 5), [4, 1, 0]);
+        assert_eq!(quotas(&[0, 5], 5), [0, 5]);
+        assert_eq!(quotas(&[0, 0], 0), [0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn quotas_add_up_and_keep_proportions(sizes in prop::collection::vec(0..1000usize, 1..20), part in 0.0..=1.0) {
+            let total: usize = sizes.iter().sum();
+            let n = (total as f64 * part) as usize;
+            let quotas = quotas(&sizes, n);
+            prop_assert_eq!(quotas.iter().sum::<usize>(), n);
+            for (&quota, &size) in quotas.iter().zip(&sizes) {
+                prop_assert!(quota <= size);
+                prop_assert!((quota as f64 - n as f64 * size as f64 / total.max(1) as f64).abs() < 1.0);
+            }
         }
     }
 }

@@ -14,7 +14,10 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | accuracy, loss, precision, recall, F1, confusion counts, calibration | `evaluation` |
+//! | accuracy, loss, precision, recall, F1 | `evaluation` |
+//! | counts by true and predicted class | `confusion` |
+//! | expected calibration error | `calibration` |
+//! | the most confident errors | `most_confident` |
 //! | softmax, argmax, cross-entropy of one row of logits | `logits` |
 //! | whether two implementations compute the same | `agreement` |
 //! | mean and spread of several runs | `spread` |
@@ -31,20 +34,23 @@
 )]
 
 mod agreement;
+mod calibration;
+mod confusion;
 mod error;
 mod evaluation;
 mod latency;
 mod logits;
+mod most_confident;
 mod paired;
 mod spread;
 
 pub use agreement::{Agreement, Tolerance};
+pub use calibration::{Calibration, CalibrationBin};
+pub use confusion::{Confusion, ConfusionMatrix};
 pub use error::MetricsError;
-pub use evaluation::{
-    Average, Calibration, CalibrationBin, ClassMetrics, Confusion, ConfusionMatrix, Evaluation,
-    Evaluator, MAX_CLASSES, MostConfident, TOP_K, TopK,
-};
+pub use evaluation::{Average, ClassMetrics, Evaluation, Evaluator, TopK};
 pub use latency::Latency;
 pub use logits::{argmax, softmax};
+pub use most_confident::MostConfident;
 pub use paired::Paired;
 pub use spread::Spread;

@@ -75,10 +75,7 @@ impl CachedAssets {
     }
 
     fn fetcher<'a>(&self, progress: &'a Reporter<'_>, cancel: &'a CancelToken) -> Fetcher<'a> {
-        Fetcher {
-            offline: self.offline,
-            ..Fetcher::new(self.cache.clone(), progress, cancel.flag())
-        }
+        Fetcher::new(self.cache.clone(), progress, cancel).with_offline(self.offline)
     }
 }
 
@@ -93,7 +90,7 @@ impl AssetProvider for CachedAssets {
             observer.event(&Event::Fetching {
                 asset: &asset.name,
                 bytes: asset.size(),
-                license: &asset.licence,
+                license: &asset.license,
             });
         }
         let _watch = cancel.watch();

@@ -146,6 +146,13 @@ pub enum Event<'a> {
         /// Whether the runs are not counted yet.
         warm_up: bool,
     },
+    /// Classes of a dataset without images were skipped.
+    EmptyClassesSkipped {
+        /// The dataset's name.
+        dataset: &'a str,
+        /// The classes.
+        classes: &'a [String],
+    },
     /// A model was exported.
     Exported {
         /// The file.

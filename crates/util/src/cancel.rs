@@ -36,12 +36,6 @@ impl CancelToken {
         self.0.cancelled.load(Ordering::Relaxed)
     }
 
-    /// The flag behind the token.
-    #[doc(hidden)]
-    pub fn flag(&self) -> &AtomicBool {
-        &self.0.cancelled
-    }
-
     /// Announces work that looks at the token often, for as long as the guard lives.
     pub fn watch(&self) -> Watch {
         self.0.watchers.fetch_add(1, Ordering::Relaxed);

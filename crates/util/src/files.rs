@@ -1,8 +1,15 @@
-//! Whole files or none, and one process at a time in a folder.
+//! Files that are written whole or not at all.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Beginning of the names of temporary files.
+const TEMPORARY_PREFIX: &str = ".kiln-";
+/// Ending of the names of temporary files.
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A file that cannot be written, or a folder that another process uses.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +45,8 @@ pub enum FileError {
 }
 
 /// Writes a file under a temporary name beside it and renames it, so that the file is either the
-/// old one or the new one, whole. A link is followed. What is no ordinary file, such as a pipe or a
-/// terminal, is written to as it is. The folder must be there.
+/// old one or the new one, whole. A link is followed. What is not a regular file, such as a pipe or
+/// a terminal, is written to as it is. The folder must be there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let write = || -> io::Result<()> {
         // A link to nothing yet is replaced, as there is nothing to keep.
@@ -50,7 +57,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
                 .open(&target)?
                 .write_all(bytes);
         }
-        let mut file = temporary(folder_of(&target))?;
+        let mut file = temporary_file(folder_of(&target))?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(&target).map_err(|error| error.error)?;
@@ -59,13 +66,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write().map_err(|source| failed(path, source))
 }
 
-/// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result
+/// Checks whether [`write_atomically`] can be expected to work: to be asked before the work whose result
 /// is written.
 pub fn check_writable(path: &Path) -> Result<(), FileError> {
     let check = || match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) if !metadata.is_file() => Ok(()),
-        _ => temporary(folder_of(path)).map(drop),
+        _ => temporary_file(folder_of(path)).map(drop),
     };
     check().map_err(|source| failed(path, source))
 }
@@ -84,17 +91,23 @@ fn failed(path: &Path, source: io::Error) -> FileError {
     }
 }
 
-/// A file that goes away unless it is kept.
-fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// Creates a file in `folder`, under a name of its own, that is removed unless it is persisted.
+pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".kiln-").suffix(".tmp");
-    // Readable as any other file of the user: the temporary file's own mode would be 0600.
+    builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX);
+    // As the user's umask has it, as any other file: the temporary file's own mode would be 0600.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder).map_err(without_path)
 }
 
-/// The reason alone: the temporary file's name, which it comes with, means nothing to anyone.
+/// Returns whether a file of this name is one of [`temporary_file`]'s: left behind by a process
+/// that was killed, if nobody writes to its folder now.
+pub fn is_temporary_name(name: &str) -> bool {
+    name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
+}
+
+/// Returns the reason without the temporary file's name, which means nothing to the user.
 fn without_path(error: io::Error) -> io::Error {
     if error.get_ref().is_some() {
         error.kind().into()
@@ -110,60 +123,9 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Held while a process writes to a folder; the system lets go of it when the process ends, however
-/// it does.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// Of a folder that exists. Where the file system knows no locks, nothing is locked.
-    pub fn of(folder: &Path) -> Result<Self, FileError> {
-        let file = open(folder).map_err(|source| FileError::Write {
-            path: folder.into(),
-            source,
-        })?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(FileError::Locked {
-                path: folder.into(),
-            }),
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
-        }
-    }
-}
-
-/// What is locked: the folder itself, so that nothing is left in it.
-#[cfg(unix)]
-fn open(folder: &Path) -> io::Result<File> {
-    File::open(folder)
-}
-
-/// What is locked: a file in the folder, since folders cannot be.
-#[cfg(not(unix))]
-fn open(folder: &Path) -> io::Result<File> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join(".lock"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_is_locked_once_and_free_again_afterwards() {
-        let folder = tempfile::tempdir().unwrap();
-        let lock = Lock::of(folder.path()).unwrap();
-        let message = Lock::of(folder.path()).unwrap_err().to_string();
-        assert!(
-            message.contains("another kiln process is using"),
-            "{message}"
-        );
-        drop(lock);
-        Lock::of(folder.path()).unwrap();
-    }
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_else_is_left() {
@@ -238,5 +200,17 @@ mod tests {
             message.contains("cannot write") && !message.contains(".kiln-"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn temporary_files_are_known_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = temporary_file(folder.path()).unwrap();
+        assert!(is_temporary_name(
+            file.path().file_name().unwrap().to_str().unwrap()
+        ));
+        assert!(!is_temporary_name(".kiln-notes") && !is_temporary_name("x.tmp"));
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

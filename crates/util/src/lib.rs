@@ -3,8 +3,11 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | numbers for people, untrusted text made safe to print | `text` |
-//! | files written whole or not at all, locks on folders | `files` |
+//! | files written whole or not at all (feature `files`) | `files` |
+//! | locks between processes (feature `files`) | `lock` |
 //! | stopping work from another thread | `cancel` |
+//! | version and platform of the program | `program` |
+//! | SHA-256 (feature `sha256`) | `sha256` |
 //! | enums that are words on the command line and in files | [`str_enum!`] |
 //! | the valid word that was meant by a misspelled one | [`closest`] |
 
@@ -14,12 +17,26 @@ mod cancel;
 mod closest;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(feature = "files")]
+mod lock;
+mod program;
+#[cfg(feature = "sha256")]
+mod sha256;
 mod str_enum;
 mod text;
 
 pub use cancel::{CancelToken, Watch};
 pub use closest::{closest, equivalent};
 #[cfg(feature = "files")]
-pub use files::{FileError, Lock, check_writable, write_atomically};
+pub use files::{
+    FileError, check_writable, is_temporary_name, temporary_file, write_atomically,
+};
+#[cfg(feature = "files")]
+pub use lock::Lock;
+pub use program::{VERSION, platform};
+#[cfg(feature = "sha256")]
+pub use sha256::sha256;
 pub use str_enum::ParseEnumError;
-pub use text::{Hex, Thousands, counted, duration, percent, printable, shown, thousands};
+pub use text::{
+    Hex, Thousands, counted, duration, first_few, percent, printable, shown, thousands,
+};

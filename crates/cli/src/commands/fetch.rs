@@ -61,7 +61,7 @@ fn list(app: &App<'_>) -> anyhow::Result<Outcome> {
             };
             [
                 name.into(),
-                asset.licence.clone(),
+                asset.license.clone(),
                 there.into(),
                 bytes(asset.size()),
             ]

@@ -1,17 +1,262 @@
-//! Data sets of image files: found ([`Listing`]), then read once as a whole ([`Listing::read`]),
-//! then decoded as they are needed.
+//! Datasets of image files: found ([`Listing`]), read once as a whole ([`Listing::read`]), then
+//! decoded as they are needed.
 
-mod error;
 mod folder;
-mod images;
 mod list;
-mod listing;
-mod read;
 
-pub use error::FilesError;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kiln_preprocess::PreprocessError;
+use rayon::prelude::*;
+
+use crate::Dataset;
+use crate::error::{DataError, FilesError};
+use crate::images::{ImageFile, ImageFiles, Room};
+
 pub use folder::{Folder, folder, images_below};
 pub use list::{ListReader, Listed, list, list_checksum};
-pub use listing::Listing;
-pub use read::ReadFiles;
 
-pub(crate) use images::ImageFiles;
+/// Image files with a label each, not yet read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    name: String,
+    /// Folder that the files' paths are relative to.
+    root: PathBuf,
+    files: Vec<PathBuf>,
+    /// One for each file.
+    labels: Vec<u32>,
+    classes: Vec<String>,
+    skipped_files: BTreeMap<String, u64>,
+}
+
+impl Listing {
+    /// Returns the dataset's name: its path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the number of files.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Returns whether there are no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Returns the files, relative to the folder that was searched or that the list is in.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
+    }
+
+    /// Returns the folder that the files' paths are relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the files with their labels, indices into [`classes`](Self::classes).
+    pub fn into_files(self) -> impl ExactSizeIterator<Item = (PathBuf, u32)> {
+        self.files.into_iter().zip(self.labels)
+    }
+
+    /// Returns the name of each class; sorted, unless they were given.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Counts the skipped files in class folders, which are not images by their names, by ending: in
+    /// lower case without its dot, and empty for names without one. Hidden files do not count, and a
+    /// list has none.
+    pub const fn skipped_files(&self) -> &BTreeMap<String, u64> {
+        &self.skipped_files
+    }
+
+    /// Returns the same files with labels that are indices into these classes.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError::UnknownClass`] if the class of an image is not among them,
+    /// [`FilesError::AmbiguousClass`] if it is there twice, so that nothing tells which of the two
+    /// the image belongs to. Classes without images do not count.
+    pub fn with_classes(mut self, classes: &[String]) -> Result<Self, FilesError> {
+        let used = self.used_classes();
+        let mut numbers = vec![0; self.classes.len()];
+        for (at, class) in self.classes.iter().enumerate().filter(|(at, _)| used[*at]) {
+            let mut same = (0..).zip(classes).filter(|(_, known)| *known == class);
+            match (same.next(), same.next()) {
+                (Some((number, _)), None) => numbers[at] = number,
+                (None, _) => {
+                    return Err(FilesError::UnknownClass {
+                        name: self.name,
+                        class: class.clone(),
+                        expected: classes.to_vec(),
+                    });
+                }
+                (Some((first, _)), Some((second, _))) => {
+                    return Err(FilesError::AmbiguousClass {
+                        name: self.name,
+                        class: class.clone(),
+                        numbers: [first, second],
+                    });
+                }
+            }
+        }
+        for label in &mut self.labels {
+            *label = numbers[*label as usize];
+        }
+        self.classes = classes.to_vec();
+        Ok(self)
+    }
+
+    /// Checks that every class has an image, as training needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError::EmptyClasses`] names those that have none.
+    pub fn check_classes(&self) -> Result<(), FilesError> {
+        let used = self.used_classes();
+        let empty = self.classes.iter().zip(used).filter(|(_, used)| !used);
+        let classes: Vec<String> = empty.map(|(class, _)| class.clone()).collect();
+        if classes.is_empty() {
+            return Ok(());
+        }
+        Err(FilesError::EmptyClasses {
+            name: self.name.clone(),
+            classes,
+        })
+    }
+
+    /// Removes the classes that have no image; returns their names too.
+    pub fn without_empty_classes(mut self) -> (Self, Vec<String>) {
+        let mut kept = Vec::new();
+        let mut empty = Vec::new();
+        let mut numbers = Vec::with_capacity(self.classes.len());
+        let used = self.used_classes();
+        for (class, used) in self.classes.drain(..).zip(used) {
+            numbers.push(kept.len() as u32);
+            if used {
+                kept.push(class);
+            } else {
+                empty.push(class);
+            }
+        }
+        for label in &mut self.labels {
+            *label = numbers[*label as usize];
+        }
+        self.classes = kept;
+        (self, empty)
+    }
+
+    /// Returns whether each class has an image.
+    fn used_classes(&self) -> Vec<bool> {
+        let mut used = vec![false; self.classes.len()];
+        for &label in &self.labels {
+            used[label as usize] = true;
+        }
+        used
+    }
+}
+
+/// How the images of a [`Listing`] are read. By default, all must be readable, and up to 1 GiB of
+/// pixels is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadOptions {
+    skip_bad: bool,
+    keep_pixels: bool,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            skip_bad: false,
+            keep_pixels: true,
+        }
+    }
+}
+
+impl ReadOptions {
+    /// Skips images that cannot be read, or has them be an error.
+    #[must_use]
+    pub fn skip_bad(self, skip_bad: bool) -> Self {
+        Self { skip_bad, ..self }
+    }
+
+    /// Keeps pixels for later, or only verifies that they can be decoded: enough for counting, with
+    /// memory that does not grow with the images.
+    #[must_use]
+    pub fn keep_pixels(self, keep_pixels: bool) -> Self {
+        Self {
+            keep_pixels,
+            ..self
+        }
+    }
+}
+
+/// A dataset of files, and the images that were skipped.
+#[derive(Debug)]
+pub struct ReadFiles {
+    /// The images that can be read.
+    pub dataset: Dataset,
+    /// One for each image that cannot, in order; none unless they may be skipped.
+    pub bad: Vec<PreprocessError>,
+}
+
+impl Listing {
+    /// Reads and decodes every file, on all threads of rayon's pool, so that what cannot be read is
+    /// known before work begins: that is an error unless the options say to skip it.
+    ///
+    /// `progress` is called after every file. The first 1 GiB of pixels is kept decoded, unless the
+    /// options say otherwise; memory stays flat beyond.
+    pub fn read(
+        self,
+        options: ReadOptions,
+        progress: &(dyn Fn() + Sync),
+    ) -> Result<ReadFiles, DataError> {
+        let room = Room::new(options.keep_pixels);
+        let read = |path| {
+            let file = ImageFile::read(&self.root, path, &room);
+            progress();
+            file
+        };
+        let results: Vec<_> = self.files.par_iter().map(|path| read(path)).collect();
+        let mut files = Vec::with_capacity(results.len());
+        let mut labels = Vec::with_capacity(results.len());
+        let mut bad = Vec::new();
+        for (result, &label) in results.into_iter().zip(&self.labels) {
+            match result {
+                Ok(file) => {
+                    files.push(file);
+                    labels.push(label);
+                }
+                Err(reason) => bad.push(reason),
+            }
+        }
+        let name = self.name;
+        if !bad.is_empty() && !options.skip_bad {
+            let reasons = bad.iter().take(FilesError::EXAMPLES);
+            return Err(FilesError::Unreadable {
+                name: format!("`{name}`"),
+                bad: bad.len() as u64,
+                total: self.files.len() as u64,
+                examples: reasons.map(ToString::to_string).collect(),
+            }
+            .into());
+        }
+        if let (true, Some(first)) = (files.is_empty(), bad.first()) {
+            return Err(FilesError::NothingReadable {
+                name: format!("`{name}`"),
+                example: first.to_string(),
+            }
+            .into());
+        }
+        let dataset = Dataset::from_files(
+            name,
+            ImageFiles::new(self.root, files),
+            labels,
+            self.classes,
+        )?;
+        Ok(ReadFiles { dataset, bad })
+    }
+}

@@ -40,7 +40,7 @@ fn load_onnxruntime() {
     if probe_ort(&Options::default()).is_ok() {
         return;
     }
-    let cancel = std::sync::atomic::AtomicBool::new(false);
+    let cancel = kiln_util::CancelToken::new();
     let asset = Asset::named("onnxruntime").unwrap_or_else(|error| panic!("{error}"));
     let fetched = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel).fetch(&asset);
     let library = fetched

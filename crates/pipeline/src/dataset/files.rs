@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_data::{Dataset, Folder, Listing, folder, list};
+use kiln_data::{Dataset, Folder, Listing, ReadOptions, folder, list};
 use kiln_model::DataSource;
 
 use super::store::Subsets;
@@ -47,7 +47,27 @@ fn once(
             test,
         } => (train, validation, test),
     };
-    train.check_classes()?;
+    let train = if context.files.skips_unreadable() {
+        let (train, empty) = train.without_empty_classes();
+        if !empty.is_empty() {
+            context.emit(&Event::EmptyClassesSkipped {
+                dataset: train.name(),
+                classes: &empty,
+            });
+        }
+        train
+    } else {
+        train.check_classes()?;
+        train
+    };
+    let classes = train.classes().to_vec();
+    let known = |subset: Option<Listing>| {
+        subset
+            .map(|subset| subset.with_classes(&classes))
+            .transpose()
+    };
+    let validation = known(validation)?;
+    let test = known(test)?;
     let read = |listing| read(listing, context);
     let subsets = Subsets {
         train: read(train)?,
@@ -64,7 +84,10 @@ fn read(listing: Listing, context: &Context<'_>) -> Result<Arc<Dataset>> {
     let images = listing.len() as u64;
     let other_files = other_files(&listing);
     let task = context.task(Task::Read { dataset: &name }, Some(images));
-    let read = listing.read(context.files.skips_unreadable(), &|| task.advance(1));
+    let options = ReadOptions::default()
+        .skip_bad(context.files.skips_unreadable())
+        .keep_pixels(context.files.keeps_pixels());
+    let read = listing.read(options, &|| task.advance(1));
     drop(task);
     let read = read?;
     context.emit(&Event::DatasetRead {
@@ -82,7 +105,7 @@ fn read(listing: Listing, context: &Context<'_>) -> Result<Arc<Dataset>> {
 
 /// Counts the files of a listing that are not images by ending, the most frequent first.
 pub(crate) fn other_files(listing: &Listing) -> Vec<(String, u64)> {
-    let endings = listing.passed_over().iter();
+    let endings = listing.skipped_files().iter();
     let mut endings: Vec<(String, u64)> = endings
         .map(|(ending, count)| (ending.clone(), *count))
         .collect();

@@ -1,6 +1,7 @@
 //! Datasets that were read, and images that were skipped.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_data::Dataset;
@@ -34,6 +35,7 @@ pub struct Subsets {
 #[derive(Debug, Default)]
 pub struct FileDatasets {
     skip_unreadable: bool,
+    forget_pixels: AtomicBool,
     subsets: Mutex<BTreeMap<DataSource, Subsets>>,
     skipped: Mutex<Skipped>,
 }
@@ -51,6 +53,16 @@ impl FileDatasets {
     /// Returns whether images that cannot be read are skipped.
     pub fn skips_unreadable(&self) -> bool {
         self.skip_unreadable
+    }
+
+    /// From here on, only verifies images: their pixels are not used, or only few of them.
+    pub fn forget_pixels(&self) {
+        self.forget_pixels.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether decoded images are kept.
+    pub(crate) fn keeps_pixels(&self) -> bool {
+        !self.forget_pixels.load(Ordering::Relaxed)
     }
 
     /// Returns the images that were skipped so far.

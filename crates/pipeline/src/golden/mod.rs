@@ -62,7 +62,7 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
         });
     }
     Ok(Golden {
-        computed_by: format!("kiln {}, Burn, {device}", env!("CARGO_PKG_VERSION")),
+        computed_by: format!("kiln {}, Burn, {device}", kiln_util::VERSION),
         vectors,
     })
 }

@@ -211,7 +211,7 @@ const LAYERS: [&str; 25] = [
 #[test]
 #[ignore = "downloads ONNX Runtime"]
 fn every_layer_gives_the_same_on_every_implementation() {
-    let cancel = std::sync::atomic::AtomicBool::new(false);
+    let cancel = kiln_util::CancelToken::new();
     let fetcher = Fetcher::new(Cache::from_env().unwrap(), &Silent, &cancel);
     let asset = Asset::named("onnxruntime").unwrap();
     let library = fetcher

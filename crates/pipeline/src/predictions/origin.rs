@@ -1,12 +1,11 @@
 //! What a file of predictions was made of, in a file beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use kiln_inference::{Model, Preprocessing};
-use kiln_util::{Hex, write_atomically};
+use kiln_util::{Hex, sha256, write_atomically};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Columns, PredictionsError};
 use crate::error::Result;
@@ -39,13 +38,15 @@ impl Origin {
         inputs: &Inputs,
         shard: Option<Shard>,
     ) -> Result<Self, PredictionsError> {
-        let bytes = fs::read(file).map_err(|source| PredictionsError::Model {
-            path: file.into(),
-            source,
-        })?;
+        let hash = File::open(file)
+            .and_then(sha256)
+            .map_err(|source| PredictionsError::Model {
+                path: file.into(),
+                source,
+            })?;
         let contract = model.contract();
         Ok(Self {
-            model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
+            model_sha256: Hex(&hash).to_string(),
             preprocessing: contract.preprocessing.clone(),
             layout: contract.layout.to_string(),
             output: contract.output.to_string(),

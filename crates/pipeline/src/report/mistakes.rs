@@ -1,9 +1,10 @@
-//! The images that the model was surest about and got wrong.
+//! The most confident errors on the test images.
 
-use kiln_report::Card;
+use std::path::Path;
+
+use kiln_report::{Card, MAX_LABEL};
 use kiln_run::RunFile;
-
-use kiln_util::percent;
+use kiln_util::{percent, shown};
 
 use super::error::ReportRunError;
 use super::pictures::thumbnail;
@@ -72,8 +73,18 @@ impl Mistakes {
                 predicted,
                 probability,
             } = mistake;
-            let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
-            let description = format!("image {index}: {label}, predicted {predicted}");
+            // Images of IDX files have numbers instead.
+            let file = images.path(*index);
+            let name = file.and_then(Path::file_name).map_or_else(
+                || format!("image {index}"),
+                |name| shown(&name.to_string_lossy(), MAX_LABEL),
+            );
+            let caption = format!(
+                "{name}\ntrue {label}\n{predicted}: {}",
+                percent(*probability)
+            );
+            let path = file.map_or(name, |path| path.display().to_string());
+            let description = format!("{path}: {label}, predicted as {predicted}");
             Ok(Card {
                 tile: thumbnail(images, *index, &caption)?,
                 description,

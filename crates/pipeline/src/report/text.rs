@@ -2,7 +2,7 @@
 
 /// The line at a page's end.
 pub(super) fn footer() -> String {
-    format!("Made by kiln {}.", env!("CARGO_PKG_VERSION"))
+    format!("Made by kiln {}.", kiln_util::VERSION)
 }
 
 /// A name with its value.

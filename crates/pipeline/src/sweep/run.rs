@@ -49,7 +49,7 @@ pub struct SweepOutcome {
 pub fn sweep(sweep: &Sweep, request: &SweepRequest, context: &Context<'_>) -> Result<SweepOutcome> {
     check(sweep, context)?;
     let folder = SweepDir::of(&request.train.runs, &sweep.name)?;
-    let _lock = Lock::of(folder.path())?;
+    let _lock = Lock::try_lock(folder.path())?;
     let cancelled = run_all(sweep, request, &folder, context)?;
     let results = Results::read(&folder)?;
     Ok(SweepOutcome {

@@ -79,7 +79,7 @@ pub fn train(
     let splits = splits(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
     let run = RunDir::create(&request.runs, &recipe)?;
-    let lock = Lock::of(run.path())?;
+    let lock = Lock::try_lock(run.path())?;
     let environment = environment(&recipe, &request.device, context)?;
     run.write_json(RunFile::Environment, &environment)?;
     run.write_json(RunFile::Labels, &splits.train.dataset().classes())?;
@@ -109,7 +109,7 @@ pub fn train(
 pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
     let recipe = run.recipe(kiln_trainer::bases())?;
     let splits = splits(&recipe, context)?;
-    let lock = Lock::of(run.path())?;
+    let lock = Lock::try_lock(run.path())?;
     let before = run.environment()?;
     let now = environment(&recipe, device, context)?;
     if before.data != now.data {
@@ -213,8 +213,8 @@ pub(crate) fn environment(
     context: &Context<'_>,
 ) -> Result<Environment> {
     Ok(Environment {
-        kiln: env!("CARGO_PKG_VERSION").into(),
-        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        kiln: kiln_util::VERSION.into(),
+        platform: kiln_util::platform(),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,

@@ -2,12 +2,10 @@
 
 use plotters::prelude::*;
 
-use super::axes::axes;
-use super::axis::Axis;
+use super::axes::{Axis, Ticks, axes};
 use super::canvas::{Area, Drawn, FAINT, dashed, picture};
 use super::legend::{LEGEND_HEIGHT, legend};
 use super::mark::Mark;
-use super::ticks::Ticks;
 use crate::{Picture, ReportError};
 use kiln_metrics::Calibration;
 

@@ -3,13 +3,10 @@
 use plotters::coord::ranged1d::{NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use super::axes::axes;
-use super::axis::Axis;
+use super::axes::{Axis, Categories, Logarithmic, Ticks, axes};
 use super::canvas::{Area, Drawn, picture};
 use super::legend::{LEGEND_HEIGHT, legend};
 use super::mark::Mark;
-use super::scales::{Categories, Logarithmic};
-use super::ticks::Ticks;
 use crate::{Picture, ReportError};
 use kiln_metrics::Latency;
 use kiln_util::shown;

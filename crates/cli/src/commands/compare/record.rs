@@ -69,7 +69,7 @@ impl<'a> Record<'a> {
         let paired = comparison.paired;
         let accuracy_change = comparison.accuracy_change();
         Ok(Self {
-            kiln: env!("CARGO_PKG_VERSION"),
+            kiln: kiln_util::VERSION,
             data: &args.data,
             images: paired.images(),
             models: models.collect::<anyhow::Result<_>>()?,

