@@ -138,7 +138,7 @@ fn pipeline(hint: &Hint) -> String {
 }
 
 /// Hints of `kiln_assets`.
-fn assets(error: &(dyn StdError + 'static)) -> Option<String> {
+pub fn assets(error: &(dyn StdError + 'static)) -> Option<String> {
     use kiln_assets::Hint;
 
     let hint = if let Some(error) = error.downcast_ref::<FetchError>() {

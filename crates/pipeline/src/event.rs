@@ -360,6 +360,7 @@ impl<'a> TaskGuard<'a> {
     }
 
     /// Counts steps that were done before, which say nothing about the speed.
+    #[cfg(feature = "training")]
     pub(crate) fn resume(mut self, steps: u64) -> Self {
         self.resumed = steps;
         *self.done.get_mut() = steps;
@@ -378,6 +379,7 @@ impl<'a> TaskGuard<'a> {
     }
 
     /// Advances to a number of steps.
+    #[cfg(feature = "training")]
     pub(crate) fn set(&self, done: u64) {
         let before = self.done.load(Ordering::Relaxed);
         self.advance(done.saturating_sub(before));

@@ -8,7 +8,7 @@ mod recipe;
 use clap::{Parser, Subcommand};
 
 pub use batch::{BatchArgs, ORIGIN, origin};
-pub use engine::{DeviceArgs, EngineArgs, EnginesArgs};
+pub use engine::{EngineArgs, EnginesArgs};
 pub use overrides::OverridesArgs;
 pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 

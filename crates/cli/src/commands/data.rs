@@ -64,8 +64,6 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         picture::check(path)?;
     }
     // Counting needs no pixels, and a picture those of a few images.
-    context.files.forget_pixels();
-    // Counting needs no pixels, and a picture those of a few images.
     app.context.files.forget_pixels();
     let (name, views) = match &recipe {
         Some(recipe) => (recipe.data.dataset.to_string(), of_recipe(recipe, app)?),

@@ -8,9 +8,6 @@ use crate::error::{Error, Result};
 /// Most images that are listed.
 const LISTED: usize = 20;
 
-/// Most images that an error lists.
-const EXAMPLES: usize = 3;
-
 /// How many images were skipped, and what is wrong with the first of them.
 #[derive(Debug, Default)]
 pub struct SkippedImages {
@@ -49,7 +46,8 @@ impl SkippedImages {
             if (self.count, others) == (1, 0) {
                 return Err(first);
             }
-            let examples = self.reasons[..self.reasons.len().min(EXAMPLES)].join("; ");
+            let mut examples = self.reasons;
+            examples.truncate(FilesError::EXAMPLES);
             return Err(FilesError::Unreadable {
                 name,
                 bad: self.count,

@@ -44,7 +44,7 @@ fn of_a_large_image_the_middle_is_taken() {
 }
 
 /// A small network whose weights are not those of a beginner.
-fn trained(input: &str, uint8_input: bool) -> Trained {
+fn trained(input: &str, uint8_input: bool) -> TrainedModel {
     let text = format!(
         "layers = [{{ type = \"conv2d\", filters = 3, kernel_size = 3, activation = \"relu\" }}, {{ type = \"flatten\" }}, \
          {{ type = \"dense\", units = 10, activation = \"softmax\" }}]\nexport.softmax = true\n\
@@ -63,14 +63,14 @@ fn trained(input: &str, uint8_input: bool) -> Trained {
     for tensor in weights.0.values_mut() {
         tensor.data.iter_mut().for_each(|x| *x *= strength);
     }
-    let mut trained = Trained::new(recipe, model, weights);
+    let mut trained = TrainedModel::new(recipe, model, weights);
     if uint8_input {
-        trained.of_pixels().unwrap();
+        trained.take_pixels();
     }
     trained
 }
 
-fn load(trained: &Trained, images: &View) -> Model {
+fn load(trained: &TrainedModel, images: &View) -> Model {
     let mut proto = trained.export().unwrap().proto;
     let mut metadata = proto.metadata().unwrap();
     metadata.golden = Some(vectors(trained, images, "made up").unwrap());

@@ -3,11 +3,10 @@
 use std::fmt::Write;
 
 use kiln_report::text_table;
-use kiln_util::{shown, thousands};
+use kiln_util::{counted, shown, thousands};
 
 use super::description::{Axis, Description, Tensor};
 use crate::terminal::bytes;
-use kiln_util::{counted, thousands};
 
 /// Longest piece of the file's own text that is shown.
 const LONGEST: usize = 100;
