@@ -5,7 +5,7 @@ use std::fmt;
 use kiln_model::{Activation, Base, LayerKind, LayerSpec, Padding};
 use kiln_onnx::ModelProto;
 
-use crate::error::{GraphError, WeightsError, describe};
+use crate::error::{GraphError, WeightsError};
 use crate::reader::{Found, Reader, Values};
 
 /// A parameter of a layer with its values.
@@ -89,7 +89,7 @@ pub fn find<'a>(
             }
         };
         if std::mem::discriminant(kind) != std::mem::discriminant(&found.kind) {
-            return Err(different(describe(found.node)));
+            return Err(different(found.node.describe()));
         }
         let image = found.channels.and_then(|[found, _]| {
             Some(("channels", channels.take()?.to_string(), found.to_string()))
@@ -100,7 +100,7 @@ pub fn find<'a>(
         {
             return Err(WeightsError::Setting {
                 layer: layer.into(),
-                node: describe(found.node),
+                node: found.node.describe(),
                 setting,
                 expected: expected.into(),
                 found: found_setting.into(),
@@ -117,7 +117,7 @@ fn read(layer: &str, found: &Found<'_>, values: &Values<'_>) -> Result<Parameter
         shape,
         tensor,
     } = values;
-    let node = describe(found.node);
+    let node = found.node.describe();
     let name = format!("{layer}.{parameter}");
     let values = tensor.to_f32().map_err(|source| WeightsError::At {
         layer: layer.into(),
