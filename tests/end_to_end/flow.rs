@@ -255,7 +255,8 @@ fn a_gpu_that_is_not_there_is_an_error_and_no_fallback() {
         "cuda",
     ]));
     assert!(
-        message.contains("tract has no CUDA: use --engine ort"),
+        message.contains("the engine `tract` cannot use the device `cuda`")
+            && message.contains("help: use --engine ort, or --device cpu"),
         "{message}"
     );
 }

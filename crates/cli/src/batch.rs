@@ -37,7 +37,7 @@ pub fn run(
     mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Ended> {
     let (source, resumed) = (inputs.source.clone(), inputs.resumed);
-    let engine = model.receipt().engine;
+    let engine = model.runtime().engine;
     let bar = context
         .terminal
         .progress(&format!("  Evaluating {engine}"), inputs.count);

@@ -13,6 +13,7 @@ mod dataset;
 mod declare;
 mod engines;
 mod golden;
+mod hints;
 mod inputs;
 mod interrupt;
 mod named;
@@ -73,6 +74,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error.to_string());
+            if let Some(help) = hints::help(&error) {
+                terminal.help(&help);
+            }
             ExitCode::from(2)
         }
     }

@@ -72,6 +72,12 @@ impl Terminal {
         self.line(&format!("{word}: {}", printable(text)));
     }
 
+    /// What to do about an error.
+    pub fn help(&self, text: &str) {
+        let word = Style::new().for_stderr().cyan().bold().apply_to("help");
+        self.line(&format!(" {word}: {}", printable(text)));
+    }
+
     fn line(&self, text: &str) {
         // There is nowhere left to say that standard error is closed.
         let _ = writeln!(&self.stderr, "{text}");

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiln_metrics::argmax;
+
 /// What a model says about one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
@@ -53,12 +55,7 @@ impl Prediction {
         probabilities: Vec<f32>,
         timings: Timings,
     ) -> Self {
-        let mut index = 0;
-        for (i, score) in scores.iter().enumerate() {
-            if *score > scores[index] {
-                index = i;
-            }
-        }
+        let index = argmax(&scores).unwrap_or_default();
         let (label, probability) = (labels[index].clone(), probabilities[index]);
         Self {
             label,

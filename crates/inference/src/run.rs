@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use kiln_model::OutputKind;
 use rayon::prelude::*;
 
-use crate::chunks::{Chunk, concatenate};
-use crate::contract::Contract;
-use crate::engine::{EngineError, Lane, NamedTensor, Outputs};
+use crate::chunks::Chunk;
+use crate::engine::error::EngineError;
+use crate::engine::interface::{Outputs, Session};
 use crate::error::RunError;
 use crate::input::Input;
 use crate::model::Model;
 use crate::scores::Scores;
+use crate::spec::ModelSpec;
+use crate::tensor::{NamedTensor, concatenate};
 
 /// How far rounding, in half precision too, takes a probability out of 0 to 1.
 const ROUNDING: f32 = 0.01;
@@ -27,19 +29,19 @@ impl Model {
         self.scores(outputs, images, start.elapsed())
     }
 
-    /// The same on a lane: on this thread, and those of the lane if it has any.
+    /// The same in a session: on this thread, and those of the session if it has any.
     pub(crate) fn run_on(
         &self,
-        lane: &mut dyn Lane,
+        session: &mut dyn Session,
         values: &[f32],
         images: usize,
     ) -> Result<Scores, RunError> {
         self.check_input(values, images)?;
         let start = Instant::now();
         let mut parts = Vec::new();
-        for chunk in lane.chunks(images) {
+        for chunk in session.chunks(images) {
             parts.push(self.run_chunk(values, &chunk, |input, batch| {
-                lane.run(input, batch, Outputs::First)
+                session.run(input, batch, Outputs::First)
             })?);
         }
         self.scores(concatenate(parts)?, images, start.elapsed())
@@ -155,11 +157,11 @@ impl Model {
         if chunk.images < chunk.batch {
             input.to_mut().resize(chunk.batch * size, 0.0);
         }
-        let Contract {
+        let ModelSpec {
             input: kind,
             layout,
             ..
-        } = *self.contract();
+        } = *self.spec();
         let outputs = run(
             &kind.of_values(input, self.preprocessor.shape(), layout),
             chunk.batch,

@@ -41,6 +41,9 @@ impl Scores {
 
 /// Softmax in place. The largest value is subtracted first, so that no exponential overflows; the
 /// sum is taken in f64.
+///
+/// Not that of `kiln-metrics`, whose exponentials are in f64: files of predictions are compared and
+/// resumed by what this one gives, to the last bit.
 fn softmax(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0_f64;

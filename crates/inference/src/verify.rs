@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use kiln_metrics::argmax;
 use kiln_model::OutputKind;
 use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
 
-use crate::engine::{NamedTensor, Outputs};
+use crate::engine::interface::Outputs;
 use crate::error::{RunError, VerifyError};
 use crate::model::Model;
+use crate::tensor::NamedTensor;
 
 /// Most values prepared at a time, so that memory stays bounded whatever a file holds: 64 MiB.
 const VALUES: usize = 1 << 24;
@@ -112,9 +114,7 @@ impl Model {
                 f64::INFINITY
             }
         });
-        let best = (0..found.len())
-            .rev()
-            .max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
+        let best = argmax(&vector.scores);
         Replay {
             source: vector.source.clone(),
             difference: differences.fold(0.0, f64::max),

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use kiln_inference::{Device, EngineChoice};
+use kiln_inference::{Device, EngineId};
 
 use crate::declare::DeclarationArgs;
+use crate::engines;
 
 /// Where a model is computed.
 #[derive(Debug, Clone, clap::Args)]
@@ -21,8 +22,8 @@ pub struct PlaceArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct EnginesArgs {
     /// What computes the graph, repeated for several [default: every engine that is present]
-    #[arg(long, value_name = "tract|ort")]
-    pub engine: Vec<EngineChoice>,
+    #[arg(long, value_name = engines::NAMES.as_str())]
+    pub engine: Vec<EngineId>,
     #[command(flatten)]
     pub place: PlaceArgs,
 }
@@ -30,15 +31,15 @@ pub struct EnginesArgs {
 /// What a model runs on, and what is said about it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {
-    /// What computes the graph: tract (built in) or ort (ONNX Runtime)
-    #[arg(long, default_value_t = EngineChoice::Tract, value_name = "tract|ort")]
-    pub engine: EngineChoice,
+    /// Engine that computes the graph
+    #[arg(long, default_value_t = EngineId::default(), value_name = engines::NAMES.as_str(), help = engines::HELP.as_str())]
+    pub engine: EngineId,
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// Runs that ONNX Runtime computes at a time; for commands that call a model from several
-    /// threads.
+    /// Maximum number of concurrent runs on ONNX Runtime; for commands that call a model from
+    /// several threads.
     #[arg(skip)]
-    pub parallel_runs: Option<usize>,
+    pub concurrent_runs: Option<usize>,
     #[command(flatten)]
     pub declared: DeclarationArgs,
 }

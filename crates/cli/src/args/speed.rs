@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kiln_inference::EngineChoice;
+use kiln_inference::EngineId;
 
 use super::{EngineArgs, EnginesArgs};
 use crate::declare::DeclarationArgs;
@@ -31,10 +31,10 @@ pub struct BenchArgs {
     /// Number of threads that call the model at the same time, as in a server
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub callers: u16,
-    /// Runs that ONNX Runtime computes at a time, with its threads shared out among them; further
-    /// callers wait [default: one for each caller, at most one for each thread]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub parallel_runs: Option<u16>,
+    /// Maximum number of concurrent runs on ONNX Runtime, with its threads shared out among them;
+    /// further callers wait [default: one for each caller, at most one for each thread]
+    #[arg(long, alias = "parallel-runs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrent_runs: Option<u16>,
     /// Write the figures as JSON; `-` for standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -55,12 +55,12 @@ impl BenchArgs {
     }
 
     /// How an engine is loaded.
-    pub fn engine_args(&self, engine: EngineChoice) -> EngineArgs {
+    pub fn engine_args(&self, engine: EngineId) -> EngineArgs {
         let callers = usize::from(self.callers).min(rayon::current_num_threads());
         EngineArgs {
             engine,
             place: self.engines.place.clone(),
-            parallel_runs: Some(self.parallel_runs.map_or(callers, usize::from)),
+            concurrent_runs: Some(self.concurrent_runs.map_or(callers, usize::from)),
             declared: self.declared.clone(),
         }
     }

@@ -4,7 +4,7 @@ mod record;
 
 use std::fmt::Write;
 
-use kiln_inference::{EngineChoice, Preprocess};
+use kiln_inference::{EngineId, ModelFile, Preprocess};
 use kiln_metrics::Latency;
 use kiln_report::{Picture, Speed, plot_speed};
 
@@ -26,18 +26,14 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     ];
     let outputs = Outputs::check(named, &declare::files(&args.model, &args.declared))?;
     args.plot.iter().try_for_each(|path| picture::check(path))?;
-    let declared = declared(args, context)?;
-    let load = |engine: EngineChoice| {
+    let file = engines::open(&args.model)?;
+    let declared = declared(args, &file, context)?;
+    let load = |engine: EngineId| {
         let engine_args = EngineArgs {
             declared: declared.clone(),
             ..args.engine_args(engine)
         };
-        Contestant::load(
-            engines::title(engine).into(),
-            &args.model,
-            &engine_args,
-            context,
-        )
+        Contestant::load(engine.title().into(), &file, &engine_args, context)
     };
     let mut contestants = engines::wanted(&args.engines, &context.assets.cache)?
         .into_iter()
@@ -108,7 +104,11 @@ pub fn run(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
 
 /// What is said about the model. The values of pixels make no difference to its speed: where
 /// nothing says what becomes of them, they stay what they are.
-fn declared(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<DeclarationArgs> {
+fn declared(
+    args: &BenchArgs,
+    file: &ModelFile,
+    context: &Context<'_>,
+) -> anyhow::Result<DeclarationArgs> {
     let mut declared = args.declared.clone();
     if Declared::by_options(&args.model, &declared)?
         .declaration()
@@ -116,7 +116,10 @@ fn declared(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Declarati
     {
         return Ok(declared);
     }
-    if declare::metadata(&args.model).is_some_and(|metadata| metadata.preprocessing.is_none()) {
+    if file
+        .metadata()
+        .is_some_and(|metadata| metadata.preprocessing.is_none())
+    {
         declared.preprocess = Some(Preprocess::Raw);
         context.terminal.status(
             "Note",

@@ -36,8 +36,9 @@ pub fn run(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     ]
     .concat();
     let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
-    let load =
-        |title: &str, path: &Path| Contestant::load(title.into(), path, &args.engine, context);
+    let load = |title: &str, path: &Path| {
+        Contestant::load(title.into(), &engines::open(path)?, &args.engine, context)
+    };
     let mut contestants = [load("A", &args.first)?, load("B", &args.second)?];
     let [a, b] = &contestants;
     same_labels(args, a.model().labels(), b.model().labels())?;

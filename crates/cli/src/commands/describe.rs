@@ -9,13 +9,14 @@ mod triton;
 
 use std::path::Path;
 
-use kiln_inference::{Contract, LoadError};
+use kiln_inference::{LoadError, ModelSpec};
 use kiln_util::write_atomically;
 
 use super::Context;
 use crate::Outcome;
 use crate::args::DescribeArgs;
 use crate::declare::Declared;
+use crate::engines;
 use crate::output::{Outputs, same_file};
 use shown::Description;
 
@@ -41,18 +42,20 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
         .unwrap_or_else(|| path.with_extension("toml"));
     Outputs::check(named, &[sidecar_file])?;
     let declared = Declared::by_settings(path, sidecar.as_deref(), settings)?;
-    let origin = format!("`{}`", path.display());
+    let file = engines::open(path)?;
     let fail = |kind| LoadError {
-        origin: origin.clone(),
+        origin: file.to_string(),
         kind,
     };
-    let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
-    let model = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
-    let metadata = || model.metadata().ok();
-    let contract = Contract::new(&model, &declared.declaration());
+    let (bytes, model) = (
+        file.bytes(),
+        file.proto().map_err(|error| fail(error.into()))?,
+    );
+    let metadata = || file.metadata();
+    let spec = ModelSpec::new(model, &declared.declaration());
     if outputs().next().is_none() {
-        let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
-        let description = Description::new(path, &bytes, &model, &contract, &declared);
+        let spec = spec.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
+        let description = Description::new(path, bytes, model, &spec, &declared);
         let text = if *json {
             format!("{}\n", serde_json::to_string_pretty(&description)?)
         } else {
@@ -61,24 +64,24 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
         context.terminal.print(&text)?;
         return Ok(Outcome::Done);
     }
-    let contract = contract.map_err(|kind| declared.explain(fail(kind), metadata))?;
+    let spec = spec.map_err(|kind| declared.explain(fail(kind), metadata))?;
     // All of it before any of it is written.
     let mut files = Vec::new();
     if let Some(output) = output {
         files.push((
             output.clone(),
-            copy::with_metadata(&bytes, &model, &contract, context.terminal)?,
+            copy::with_metadata(bytes, model, &spec, context.terminal)?,
         ));
     }
     if let Some(output) = huggingface {
         files.push((
             output.clone(),
-            huggingface::config(&contract, context.terminal)?,
+            huggingface::config(&spec, context.terminal)?,
         ));
     }
     if let Some(output) = triton {
-        files.push((output.clone(), triton::config(&model, &contract)));
-        if let Some((labels, text)) = triton::labels(&contract, output) {
+        files.push((output.clone(), triton::config(model, &spec)));
+        if let Some((labels, text)) = triton::labels(&spec, output) {
             refuse_other(&labels, &text)?;
             files.push((labels, text));
         }

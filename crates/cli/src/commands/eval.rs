@@ -35,8 +35,9 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     args.pictures
         .as_deref()
         .map_or(Ok(()), picture::prepare_folder)?;
+    let model_file = engines::open(&args.model)?;
     let model = engines::load(
-        &args.model,
+        &model_file,
         &args.engine,
         context.threads,
         &context.assets.cache,
@@ -44,11 +45,11 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     declare::note_defaults(&model, context.terminal);
     let classes = model.labels();
     let mut inputs = inputs::labelled(&args.data, classes, context)?.shard(args.batch.shard);
-    engines::announce(&ReceiptRecord::from(model.receipt()), context.terminal);
+    engines::announce(&ReceiptRecord::from(model.runtime()), context.terminal);
     let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
     let mut file = None;
     if let Some(path) = &args.batch.predictions {
-        let made_with = (args.model.as_path(), &model);
+        let made_with = (&model_file, &model);
         let (opened, left) =
             predictions::begin(path, made_with, inputs, &args.batch, context, &mut |row| {
                 tally.resume(row)

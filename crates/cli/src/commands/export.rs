@@ -14,7 +14,7 @@ use super::Context;
 use crate::args::{ExportArgs, ExportForm};
 use crate::output::Outputs;
 use crate::terminal::bytes;
-use crate::{Outcome, dataset, declare, golden};
+use crate::{Outcome, dataset, golden};
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
@@ -79,7 +79,10 @@ fn golden_vectors(trained: &Trained, context: &Context<'_>) -> anyhow::Result<Go
 
 /// Whether there is a model with golden vectors in a file.
 fn has_golden(path: &Path) -> bool {
-    declare::metadata(path).is_some_and(|metadata| metadata.golden.is_some())
+    kiln_onnx::ModelFile::open(path)
+        .ok()
+        .and_then(|file| file.metadata())
+        .is_some_and(|metadata| metadata.golden.is_some())
 }
 
 /// The key of the layer whose output a file's input is, where that is no image.

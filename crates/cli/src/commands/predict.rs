@@ -89,15 +89,16 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
     args.batch.check()?;
     let mut inputs =
         inputs::unlabelled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
+    let model_file = engines::open(&args.model)?;
     let model = engines::load(
-        &args.model,
+        &model_file,
         &args.engine,
         context.threads,
         &context.assets.cache,
     )?;
     declare::note_defaults(&model, context.terminal);
     let header = Header {
-        runtime: ReceiptRecord::from(model.receipt()),
+        runtime: ReceiptRecord::from(model.runtime()),
     };
     if header.runtime.fallback().is_some() {
         engines::announce(&header.runtime, context.terminal);
@@ -107,7 +108,7 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
         rows: None,
     };
     if let Some(path) = path {
-        let made_with = (args.model.as_path(), &model);
+        let made_with = (&model_file, &model);
         let (file, left) =
             predictions::begin(path, made_with, inputs, &args.batch, context, &mut |_| {
                 Ok(())
@@ -130,10 +131,9 @@ pub fn run(args: &PredictArgs, context: &Context<'_>) -> anyhow::Result<Outcome>
         });
     }
     let (source, resumed) = (inputs.source.clone(), inputs.resumed);
-    let options = StreamOptions {
-        batch_size: args.batch.batch_size.map(|size| size as usize),
-        warm_up: false,
-    };
+    let options = StreamOptions::default()
+        .with_batch_size(args.batch.batch_size.map(|size| size as usize))
+        .with_warm_up(false);
     let write =
         |input: &Input, classified: &Classified<'_>| output.write(input, classified, &model);
     let ended = batch::run(&model, inputs, &options, context, write);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use kiln_data::{Loader, Order, Samples, View};
-use kiln_inference::{EngineChoice, Model, Options, Preprocessor};
+use kiln_inference::{EngineId, Model, Preprocessor};
 use kiln_model::Recipe;
 use kiln_report::{plot_confusion, text_table};
 use kiln_run::{RunDir, RunFile};
@@ -101,7 +101,7 @@ pub fn finish(attempt: Attempt, context: &Context<'_>) -> anyhow::Result<Option<
     if parity.passed {
         let mut scores = Vec::new();
         for (engine, model) in &models {
-            let name = engines::title(*engine);
+            let name = engine.title();
             let Some(ran) = over(model, &images, context)? else {
                 return Ok(None);
             };
@@ -199,11 +199,11 @@ fn verify(
     run: &RunDir,
     images: &View,
     context: &Context<'_>,
-) -> anyhow::Result<(Vec<(EngineChoice, Model)>, Parity)> {
+) -> anyhow::Result<(Vec<(EngineId, Model)>, Parity)> {
     let present = engines::present(&context.assets.cache)?;
     let options = engines::default_options(context.threads, &context.assets.cache);
     let path = run.file(RunFile::Model);
-    let file = std::fs::read(&path).map_err(|source| kiln_run::RunError::Read { path, source })?;
+    let file = engines::open(&path)?;
     let preprocessor =
         std::sync::Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
     let batch_size = trained.recipe.training.batch_size.min(images.len());
@@ -218,26 +218,14 @@ fn verify(
         .transpose()?
         .ok_or_else(|| anyhow::anyhow!("the data set has no test images"))?;
     let models = present.iter().map(|&engine| {
-        let model = Model::from_bytes(
-            &file,
-            &Options {
-                engine,
-                ..options.clone()
-            },
-        )?;
+        let model = Model::load(&file, &options.clone().with_engine(engine))?;
         Ok((engine, model))
     });
     let models = models.collect::<anyhow::Result<Vec<_>>>()?;
-    let parity = parity::check(trained, &file, &models, &batch.values, &options)?;
+    let parity = parity::check(trained, file.bytes(), &models, &batch.values, &options)?;
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
-        let (names, hint) = if present.contains(&EngineChoice::Ort) {
-            ("Burn, tract and ONNX Runtime", "")
-        } else {
-            (
-                "Burn and tract",
-                " (`kiln fetch onnxruntime` adds ONNX Runtime)",
-            )
-        };
+        let names = names(&present);
+        let hint = engines::suggestions(&present, &context.assets.cache);
         let difference = worst.agreement.max_absolute;
         context.terminal.status(
             "Verified",
@@ -248,6 +236,17 @@ fn verify(
         );
     }
     Ok((models, parity))
+}
+
+/// `Burn, tract and ONNX Runtime`.
+fn names(engines: &[EngineId]) -> String {
+    match engines.split_last() {
+        Some((last, others)) => {
+            let others = others.iter().map(|engine| format!(", {}", engine.title()));
+            format!("Burn{} and {}", others.collect::<String>(), last.title())
+        }
+        None => "Burn".to_owned(),
+    }
 }
 
 fn summary(

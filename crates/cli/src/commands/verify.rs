@@ -41,23 +41,24 @@ struct VectorRecord<'a> {
 }
 
 pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
+    let file = engines::open(&args.model)?;
     let mut verified = Vec::new();
     for engine in engines::wanted(&args.engines, &context.assets.cache)? {
         let (place, declared) = (args.engines.place.clone(), DeclarationArgs::default());
         let engine = EngineArgs {
             engine,
             place,
-            parallel_runs: None,
+            concurrent_runs: None,
             declared,
         };
-        let model = engines::load(&args.model, &engine, context.threads, &context.assets.cache)?;
+        let model = engines::load(&file, &engine, context.threads, &context.assets.cache)?;
         let verification = verify(&model, args)?;
-        if let Some(fallback) = &model.receipt().fallback {
+        if let Some(fallback) = &model.runtime().fallback {
             context
                 .terminal
                 .status("Falling back", &format!("to the CPU: {fallback}"));
         }
-        verified.push((ReceiptRecord::from(model.receipt()), verification));
+        verified.push((ReceiptRecord::from(model.runtime()), verification));
     }
     let passed = verified
         .iter()
@@ -75,9 +76,10 @@ pub fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
 }
 
 fn verify(model: &Model, args: &VerifyArgs) -> anyhow::Result<Verification> {
-    model
-        .verify()
-        .map_err(|reason| anyhow::anyhow!("cannot verify `{}`: {reason}", args.model.display()))
+    model.verify().map_err(|reason| {
+        let message = format!("cannot verify `{}`: {reason}", args.model.display());
+        anyhow::Error::new(reason).context(message)
+    })
 }
 
 /// `tract 0.23 (cpu): 10 golden vectors, largest difference 2.1e-6 (allowed 1.0e-4): passed`.

@@ -6,7 +6,7 @@ mod sidecar;
 
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
+use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin, Unspecified};
 use kiln_model::repeated_label;
 use kiln_onnx::Metadata;
 
@@ -129,7 +129,7 @@ impl Declared {
     ) -> anyhow::Error {
         if matches!(
             error.kind,
-            LoadErrorKind::NotSaid { .. } | LoadErrorKind::Input { .. }
+            LoadErrorKind::Unspecified(_) | LoadErrorKind::Input { .. }
         ) && let Some(layer) = metadata().as_ref().and_then(behind_layer)
         {
             return anyhow::anyhow!(
@@ -139,7 +139,7 @@ impl Declared {
             );
         }
         match error.kind {
-            LoadErrorKind::NotSaid { what, .. } => self.not_said(&error.origin, what),
+            LoadErrorKind::Unspecified(what) => self.not_said(&error.origin, what),
             LoadErrorKind::Sigmoid => anyhow::anyhow!(
                 "{} ends in a sigmoid, so its scores are not logits, and need not sum to 1: give {} to use them as they are, \
                  {} to apply a softmax, or write it in {} (docs/third-party.md)",
@@ -153,11 +153,12 @@ impl Declared {
     }
 
     /// Says what to do where nothing says `what` of the model.
-    pub fn not_said(&self, model: &str, what: &str) -> anyhow::Error {
+    pub fn not_said(&self, model: &str, what: Unspecified) -> anyhow::Error {
         let setting = match what {
-            "labels" => self.setting("labels", "FILE.txt"),
-            "size of the images" => self.setting("size", "N"),
-            _ => self.setting("preprocess", "raw|caffe|torch|tf|unit"),
+            Unspecified::Labels => self.setting("labels", "FILE.txt"),
+            Unspecified::Size => self.setting("size", "N"),
+            Unspecified::Preprocessing => self.setting("preprocess", "raw|caffe|torch|tf|unit"),
+            Unspecified::Output => self.setting("output", "logits|probabilities"),
         };
         anyhow::anyhow!(
             "{model} does not say the {what}: give {setting}, or write it in {} (docs/third-party.md)",
@@ -184,15 +185,9 @@ pub fn files(model: &Path, args: &DeclarationArgs) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What a model's file says about it; nothing where it cannot be read, which loading it says
-/// better.
-pub fn metadata(model: &Path) -> Option<Metadata> {
-    kiln_onnx::load(model).ok()?.metadata().ok()
-}
-
 /// Says so where the classes have no names, or nobody says what the output is.
 pub fn note_defaults(model: &Model, terminal: &Terminal) {
-    let origins = &model.contract().origins;
+    let origins = &model.spec().origins;
     if origins.labels == Origin::Default {
         let classes = thousands(model.labels().len());
         terminal.status("Note", &format!("the model does not name its {classes} classes: they are called by their numbers from 0 (--labels FILE.txt)"));

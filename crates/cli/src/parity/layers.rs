@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use kiln_inference::{EngineChoice, Model, Options};
+use kiln_inference::{EngineId, Model, Options};
 use kiln_trainer::Predictor;
 use serde::{Deserialize, Serialize};
 
 use super::tolerance;
 use crate::commands::Trained;
-use crate::engines;
 
 /// The first layer whose output differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,15 +38,12 @@ pub fn first_difference(
     file: &[u8],
     burn: &Predictor,
     pixels: &[f32],
-    engine: EngineChoice,
+    engine: EngineId,
     options: &Options,
 ) -> anyhow::Result<Option<LayerDifference>> {
     let model = Model::from_bytes(
         &with_all_outputs(file)?,
-        &Options {
-            engine,
-            ..options.clone()
-        },
+        &options.clone().with_engine(engine),
     )?;
     let images = pixels.len() / trained.model.preprocessing().len();
     let outputs = model.run_named(pixels, images)?;
@@ -68,10 +64,7 @@ pub fn first_difference(
             tolerance,
         )?;
         if !agreement.passes() {
-            let (engine, max_absolute) = (
-                Cow::Borrowed(engines::title(engine)),
-                agreement.max_absolute,
-            );
+            let (engine, max_absolute) = (Cow::Borrowed(engine.title()), agreement.max_absolute);
             return Ok(Some(LayerDifference {
                 engine,
                 layer: expected.name,

@@ -5,14 +5,13 @@ mod tolerance;
 
 use std::borrow::Cow;
 
-use kiln_inference::{EngineChoice, Model, Options};
-use kiln_metrics::{Agreement, Tolerance};
+use kiln_inference::{EngineId, Model, Options};
 use kiln_metrics::MetricsError;
+use kiln_metrics::{Agreement, Tolerance};
 use kiln_trainer::{Device, Predictor};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::Trained;
-use crate::engines;
 use kiln_util::{counted, thousands};
 pub use layers::LayerDifference;
 pub use tolerance::tolerance;
@@ -132,7 +131,7 @@ impl Parity {
 pub fn check(
     trained: &Trained,
     file: &[u8],
-    models: &[(EngineChoice, Model)],
+    models: &[(EngineId, Model)],
     pixels: &[f32],
     options: &Options,
 ) -> anyhow::Result<Parity> {
@@ -171,12 +170,12 @@ pub fn check(
                     .data)
             });
             let scores = runs.collect::<anyhow::Result<Vec<_>>>()?.concat();
-            outputs.push((engines::title(*engine), scores));
+            outputs.push((engine.title(), scores));
         }
         comparisons.extend(compare(&outputs, batch_size, classes, tolerance)?);
     }
     for (engine, _) in models {
-        let failed = |c: &Comparison| !c.passed && c.other == engines::title(*engine);
+        let failed = |c: &Comparison| !c.passed && c.other == engine.title();
         if comparisons.iter().any(failed) {
             first_differences.extend(layers::first_difference(
                 trained, file, &burn, pixels, *engine, options,

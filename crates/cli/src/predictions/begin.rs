@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use kiln_inference::Model;
+use kiln_inference::{Model, ModelFile};
 
 use super::{Origin, PredictionsFile, Row};
 use crate::args::BatchArgs;
@@ -16,7 +16,7 @@ use kiln_util::counted;
 /// place, and of which `each` hears. Returns the images that have no line yet.
 pub fn begin(
     path: &Path,
-    (file, model): (&Path, &Model),
+    (file, model): (&ModelFile, &Model),
     mut inputs: Inputs,
     args: &BatchArgs,
     context: &Context<'_>,

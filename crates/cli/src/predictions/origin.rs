@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use kiln_inference::{Model, Preprocessing};
+use kiln_inference::{Model, ModelFile, Preprocessing};
 use kiln_util::Hex;
 use kiln_util::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -39,18 +39,16 @@ pub struct Origin {
 impl Origin {
     /// That of a model, of its file and loaded, and some images.
     pub fn new(
-        (file, model): (&Path, &Model),
+        (file, model): (&ModelFile, &Model),
         inputs: &Inputs,
         shard: Option<Shard>,
     ) -> anyhow::Result<Self> {
-        let bytes =
-            fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
-        let contract = model.contract();
+        let spec = model.spec();
         Ok(Self {
-            model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
-            preprocessing: contract.preprocessing.clone(),
-            layout: contract.layout.to_string(),
-            output: contract.output.to_string(),
+            model_sha256: Hex(&Sha256::digest(file.bytes())).to_string(),
+            preprocessing: spec.preprocessing.clone(),
+            layout: spec.layout.to_string(),
+            output: spec.output.to_string(),
             data: inputs.source.places().to_vec(),
             shard: shard.map(|shard| shard.to_string()),
             columns: Columns::of(inputs, model),

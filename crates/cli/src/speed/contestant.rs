@@ -1,9 +1,8 @@
 //! A model on one engine, and what was measured of it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kiln_inference::Model;
+use kiln_inference::{Model, ModelFile};
 use kiln_metrics::Latency;
 
 use super::input::Input;
@@ -26,27 +25,28 @@ pub struct Contestant {
     pub title: String,
     model: Model,
     receipt: ReceiptRecord,
-    /// From the file to a model that is ready.
+    /// From the bytes of the file to a model that is ready.
     pub load: Duration,
     /// One for each batch size, in the order in which they were measured.
     pub measurements: Vec<Measurement>,
 }
 
 impl Contestant {
-    /// Loads a model. ONNX Runtime's library is loaded before the clock starts: once for all models
-    /// of a process.
+    /// Loads a model. Its file is read, and ONNX Runtime's library loaded, before the clock starts:
+    /// once for all models of a process.
     pub fn load(
         title: String,
-        path: &Path,
+        file: &ModelFile,
         args: &EngineArgs,
         context: &Context<'_>,
     ) -> anyhow::Result<Self> {
         let cache = &context.assets.cache;
         engines::load_library(args, cache)?;
+        let file = &file.undecoded();
         let start = Instant::now();
-        let model = engines::load(path, args, context.threads, cache)?;
+        let model = engines::load(file, args, context.threads, cache)?;
         let load = start.elapsed();
-        let receipt = ReceiptRecord::from(model.receipt());
+        let receipt = ReceiptRecord::from(model.runtime());
         Ok(Self {
             title,
             model,

@@ -13,21 +13,26 @@ mod refusals;
 mod stream;
 mod verify;
 
-use kiln_inference::EngineChoice;
+use kiln_inference::{EngineId, Options};
 
 /// The engines to test.
-fn engines() -> Vec<EngineChoice> {
-    let mut engines = Vec::new();
-    if cfg!(feature = "tract") {
-        engines.push(EngineChoice::Tract);
-    }
+fn engines() -> Vec<EngineId> {
     #[cfg(feature = "ort")]
     {
         static LOADED: std::sync::Once = std::sync::Once::new();
         LOADED.call_once(load_onnxruntime);
-        engines.push(EngineChoice::Ort);
     }
-    engines
+    EngineId::all().collect()
+}
+
+/// Sets the number of concurrent runs of the engine that has this option.
+fn with_concurrent_runs(options: Options, runs: impl Into<Option<usize>>) -> Options {
+    #[cfg(feature = "ort")]
+    let options =
+        options.with_ort(kiln_inference::OrtOptions::default().with_concurrent_runs(runs));
+    #[cfg(not(feature = "ort"))]
+    let _ = runs;
+    options
 }
 
 /// Loads ONNX Runtime's library for all models of this process: the one that is installed, or else
@@ -35,9 +40,9 @@ fn engines() -> Vec<EngineChoice> {
 #[cfg(feature = "ort")]
 fn load_onnxruntime() {
     use kiln_assets::{Asset, Cache, Fetcher, Silent};
-    use kiln_inference::{Options, probe_ort};
+    use kiln_inference::{OrtOptions, load_library};
 
-    if probe_ort(&Options::default()).is_ok() {
+    if load_library(&Options::default()).is_ok() {
         return;
     }
     let cancel = std::sync::atomic::AtomicBool::new(false);
@@ -48,9 +53,6 @@ fn load_onnxruntime() {
         .files
         .remove(0)
         .path;
-    let options = Options {
-        ort_library: Some(library),
-        ..Options::default()
-    };
-    probe_ort(&options).unwrap_or_else(|error| panic!("{error}"));
+    let options = Options::default().with_ort(OrtOptions::default().with_library(library));
+    load_library(&options).unwrap_or_else(|error| panic!("{error}"));
 }

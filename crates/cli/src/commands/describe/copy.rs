@@ -1,6 +1,6 @@
 //! A copy that needs nothing beside it.
 
-use kiln_inference::{Contract, Origin};
+use kiln_inference::{ModelSpec, Origin};
 use kiln_onnx::ModelProto;
 
 use crate::terminal::Terminal;
@@ -9,18 +9,18 @@ use crate::terminal::Terminal;
 pub fn with_metadata(
     file: &[u8],
     model: &ModelProto,
-    contract: &Contract,
+    spec: &ModelSpec,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<u8>> {
     let found = model.metadata()?;
-    let metadata = contract.to_metadata(&found);
+    let metadata = spec.to_metadata(&found);
     if found.golden.is_some() && metadata.golden.is_none() {
         terminal.status(
             "Note",
             "the golden vectors are left out: they were made with other preprocessing or labels",
         );
     }
-    if contract.origins.output == Origin::Default {
+    if spec.origins.output == Origin::Default {
         terminal.status(
             "Note",
             "nobody says what the output is: it is written as logits (--set output=probabilities)",

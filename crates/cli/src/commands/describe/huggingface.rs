@@ -1,7 +1,7 @@
 //! The preprocessing as Hugging Face's transformers read it.
 
 use anyhow::bail;
-use kiln_inference::{Channels, Contract, InputKind, Layout};
+use kiln_inference::{Channels, InputKind, Layout, ModelSpec};
 use serde_json::json;
 
 use super::resolved::divisor;
@@ -12,9 +12,9 @@ const BILINEAR: u32 = 2;
 
 /// `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor -
 /// image_mean) / image_std`.
-pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8>> {
-    let record = &contract.preprocessing;
-    if contract.input == InputKind::Pixels {
+pub fn config(spec: &ModelSpec, terminal: &Terminal) -> anyhow::Result<Vec<u8>> {
+    let record = &spec.preprocessing;
+    if spec.input == InputKind::Pixels {
         bail!(
             "this model takes uint8 pixels and prepares them itself, Hugging Face's processors return prepared values: \
              leave out --huggingface"
@@ -30,7 +30,7 @@ pub fn config(contract: &Contract, terminal: &Terminal) -> anyhow::Result<Vec<u8
         let text = "transformers antialias when an image shrinks, this model does not: such images differ slightly";
         terminal.status("Note", text);
     }
-    if contract.layout == Layout::Nhwc {
+    if spec.layout == Layout::Nhwc {
         terminal.status(
             "Note",
             "this model takes channels last, transformers returns them first: transpose its output",

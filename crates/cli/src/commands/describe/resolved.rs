@@ -1,6 +1,6 @@
 //! What kiln does with an image, and who says so.
 
-use kiln_inference::{Contract, Origin, Preprocess};
+use kiln_inference::{ModelSpec, Origin, Preprocess};
 use serde::Serialize;
 
 use crate::declare::{Declared, Says};
@@ -19,8 +19,8 @@ pub struct Item {
 const PREPROCESS: Says = ("preprocess", |said| said.preprocess.is_some());
 
 /// All of them.
-pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
-    let (record, origins) = (&contract.preprocessing, &contract.origins);
+pub fn items(spec: &ModelSpec, declared: &Declared) -> Vec<Item> {
+    let (record, origins) = (&spec.preprocessing, &spec.origins);
     let item = |name, value, origin: Origin, keys: &[Says]| Item {
         name,
         value,
@@ -58,7 +58,7 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
         ),
         item(
             "values",
-            values(contract),
+            values(spec),
             origins.normalization,
             &[
                 PREPROCESS,
@@ -69,19 +69,19 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
         ),
         item(
             "layout",
-            contract.layout.to_string(),
+            spec.layout.to_string(),
             origins.layout,
             &[("layout", |said| said.layout.is_some())],
         ),
         item(
             "output",
-            output(contract),
+            output(spec),
             origins.output,
             &[("output", |said| said.output.is_some())],
         ),
         item(
             "labels",
-            labels(contract),
+            labels(spec),
             origins.labels,
             &[("labels", |said| said.labels.is_some())],
         ),
@@ -89,8 +89,8 @@ pub fn items(contract: &Contract, declared: &Declared) -> Vec<Item> {
 }
 
 /// What a pixel value `p` becomes.
-fn values(contract: &Contract) -> String {
-    let record = &contract.preprocessing;
+fn values(spec: &ModelSpec) -> String {
+    let record = &spec.preprocessing;
     let list = |values: &[f32]| {
         let same = values
             .windows(2)
@@ -133,19 +133,19 @@ pub fn divisor(scale: f32) -> Option<f32> {
     ((1.0 / inverse).to_bits() == scale.to_bits()).then_some(inverse)
 }
 
-fn output(contract: &Contract) -> String {
-    let guess = if contract.origins.output == Origin::Default {
+fn output(spec: &ModelSpec) -> String {
+    let guess = if spec.origins.output == Origin::Default {
         ", a guess: nobody says it"
     } else {
         ""
     };
-    format!("{}{guess}", contract.output)
+    format!("{}{guess}", spec.output)
 }
 
-fn labels(contract: &Contract) -> String {
+fn labels(spec: &ModelSpec) -> String {
     const SHOWN: usize = 8;
-    let labels = &contract.labels;
-    let known = if contract.origins.labels == Origin::Default {
+    let labels = &spec.labels;
+    let known = if spec.origins.labels == Origin::Default {
         "not named, numbers from 0: "
     } else {
         ""
@@ -172,7 +172,7 @@ mod tests {
             .input("x", Dim::batched(record.shape()))
             .output("y", Dim::batched([2]));
         graph.node("Identity", "n", &["x"], "y");
-        values(&Contract::new(&graph.finish().unwrap(), &record.into()).unwrap())
+        values(&ModelSpec::new(&graph.finish().unwrap(), &record.into()).unwrap())
     }
 
     #[test]

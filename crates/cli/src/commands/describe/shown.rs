@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiln_inference::{Contract, Preprocessing};
+use kiln_inference::{ModelSpec, Preprocessing};
 use kiln_onnx::{Dim, ModelProto, TensorInfo};
 use serde::Serialize;
 
@@ -69,7 +69,7 @@ impl<'a> Description<'a> {
         path: &Path,
         file: &[u8],
         model: &'a ModelProto,
-        contract: &'a Result<Contract, String>,
+        spec: &'a Result<ModelSpec, String>,
         declared: &Declared,
     ) -> Self {
         let domain = |domain: &str| {
@@ -99,25 +99,22 @@ impl<'a> Description<'a> {
                 .iter()
                 .map(|entry| (entry.key.as_str(), entry.value.as_str()))
                 .collect(),
-            image: contract
-                .as_ref()
-                .ok()
-                .map(|contract| Image::new(contract, declared)),
-            problem: contract.as_ref().err().map(String::as_str),
+            image: spec.as_ref().ok().map(|spec| Image::new(spec, declared)),
+            problem: spec.as_ref().err().map(String::as_str),
         }
     }
 }
 
 impl<'a> Image<'a> {
-    fn new(contract: &'a Contract, declared: &Declared) -> Self {
+    fn new(spec: &'a ModelSpec, declared: &Declared) -> Self {
         Self {
-            preprocessing: &contract.preprocessing,
-            layout: contract.layout.as_str(),
-            output: contract.output.as_str(),
-            batch: contract.batch,
-            labels: &contract.labels,
-            labels_known: contract.origins.labels != kiln_inference::Origin::Default,
-            items: items(contract, declared),
+            preprocessing: &spec.preprocessing,
+            layout: spec.layout.as_str(),
+            output: spec.output.as_str(),
+            batch: spec.batch,
+            labels: &spec.labels,
+            labels_known: spec.origins.labels != kiln_inference::Origin::Default,
+            items: items(spec, declared),
         }
     }
 }

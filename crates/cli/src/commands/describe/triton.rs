@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Contract, InputKind, Layout, Origin};
+use kiln_inference::{InputKind, Layout, ModelSpec, Origin};
 use kiln_onnx::ModelProto;
 
 /// Most images that Triton may put together, where the graph leaves the batch open.
@@ -13,30 +13,29 @@ const MAX_BATCH: usize = 64;
 const LABELS: &str = "labels.txt";
 
 /// The names of the classes, for a file beside the configuration; none where they have none.
-pub fn labels(contract: &Contract, config: &Path) -> Option<(PathBuf, Vec<u8>)> {
+pub fn labels(spec: &ModelSpec, config: &Path) -> Option<(PathBuf, Vec<u8>)> {
     // A name of several lines would be several labels.
     let line = |label: &String| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
     let text = || {
-        contract
-            .labels
+        spec.labels
             .iter()
             .map(line)
             .collect::<String>()
             .into_bytes()
     };
-    named(contract).then(|| (config.with_file_name(LABELS), text()))
+    named(spec).then(|| (config.with_file_name(LABELS), text()))
 }
 
-fn named(contract: &Contract) -> bool {
-    contract.origins.labels != Origin::Default
+fn named(spec: &ModelSpec) -> bool {
+    spec.origins.labels != Origin::Default
 }
 
 /// The configuration (`ModelConfig` in protobuf's text format). The model's name is left to its
 /// folder in Triton's repository.
-pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
-    let image = contract.layout.image_shape(contract.preprocessing.shape());
+pub fn config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
+    let image = spec.layout.image_shape(spec.preprocessing.shape());
     // Triton's own batching needs an open first axis, which the dimensions then leave out.
-    let (max_batch, fixed) = match contract.batch {
+    let (max_batch, fixed) = match spec.batch {
         None => (MAX_BATCH, None),
         Some(batch) => (0, Some(batch)),
     };
@@ -44,7 +43,7 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
         let axes: Vec<String> = fixed.iter().chain(axes).map(ToString::to_string).collect();
         format!("[ {} ]", axes.join(", "))
     };
-    let format = match contract.layout {
+    let format = match spec.layout {
         Layout::Nchw => "FORMAT_NCHW",
         Layout::Nhwc => "FORMAT_NHWC",
     };
@@ -55,7 +54,7 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
             .map_or_else(String::new, |info| info.name)
     };
     let mut text = format!("platform: \"onnxruntime_onnx\"\nmax_batch_size: {max_batch}\n");
-    let data_type = match contract.input {
+    let data_type = match spec.input {
         InputKind::Values => "TYPE_FP32",
         InputKind::Pixels => "TYPE_UINT8",
     };
@@ -73,8 +72,8 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
         "output [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n",
         quoted(&name(model.outputs()))
     );
-    let _ = writeln!(text, "    dims: {}", dims(&scores(model, contract)));
-    if named(contract) {
+    let _ = writeln!(text, "    dims: {}", dims(&scores(model, spec)));
+    if named(spec) {
         let _ = writeln!(text, "    label_filename: {}", quoted(LABELS));
     }
     text.push_str("  }\n]\n");
@@ -85,14 +84,14 @@ pub fn config(model: &ModelProto, contract: &Contract) -> Vec<u8> {
 }
 
 /// The shape of the scores of one image: axes of 1 may follow.
-fn scores(model: &ModelProto, contract: &Contract) -> Vec<usize> {
+fn scores(model: &ModelProto, spec: &ModelSpec) -> Vec<usize> {
     let rank = model
         .outputs()
         .first()
         .and_then(|output| output.shape.as_ref().map(Vec::len))
         .unwrap_or(2);
     let ones = std::iter::repeat_n(1, rank.saturating_sub(2));
-    std::iter::once(contract.labels.len()).chain(ones).collect()
+    std::iter::once(spec.labels.len()).chain(ones).collect()
 }
 
 /// A string of protobuf's text format.

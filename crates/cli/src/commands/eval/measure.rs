@@ -86,10 +86,10 @@ impl Measured {
         self.summary.images as f64 / self.summary.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// The graph only: what its lanes reach together while they are at work.
+    /// The graph only: what its sessions reach together while they are at work.
     pub fn model_images_per_second(&self) -> f64 {
-        let lanes = self.summary.lanes.max(1) as f64;
-        self.summary.images as f64 * lanes
+        let sessions = self.summary.sessions.max(1) as f64;
+        self.summary.images as f64 * sessions
             / self.summary.inference.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
@@ -221,10 +221,9 @@ pub fn measure(
     context: &Context<'_>,
     mut each: impl FnMut(&Input, &Classified<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<Measured>> {
-    let options = StreamOptions {
-        batch_size,
-        warm_up: true,
-    };
+    let options = StreamOptions::default()
+        .with_batch_size(batch_size)
+        .with_warm_up(true);
     let kind = model.output_kind();
     let ended = batch::run(model, inputs, &options, context, |input, classified| {
         tally.count(input, classified, kind)?;
@@ -238,7 +237,7 @@ pub fn measure(
         evaluation: tally.evaluator.finish()?,
         mistakes: tally.mistakes.into_sorted(),
         wrong,
-        receipt: ReceiptRecord::from(model.receipt()),
+        receipt: ReceiptRecord::from(model.runtime()),
         summary,
         resumed: tally.resumed,
     }))

@@ -28,7 +28,7 @@ const MACHINES: [(u16, &str); 9] = [
 pub fn check(path: &Path) -> Result<(), String> {
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("this is no ordinary file".to_owned());
+        return Err("this is not a regular file".to_owned());
     }
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
@@ -129,7 +129,7 @@ mod tests {
         assert!(
             check(Path::new("/dev/null"))
                 .unwrap_err()
-                .contains("no ordinary file")
+                .contains("not a regular file")
         );
     }
 
