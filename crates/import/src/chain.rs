@@ -73,9 +73,10 @@ impl<'a> Chain<'a> {
 
     /// The error about the next node where another was expected.
     pub fn unexpected(&mut self, expected: &'static str) -> Result<GraphError, GraphError> {
-        let found = self
-            .peek()?
-            .map_or_else(|| "the end of the graph".to_owned(), |node| node.describe());
+        let found = self.peek()?.map_or_else(
+            || "the end of the graph".to_owned(),
+            kiln_onnx::NodeProto::describe,
+        );
         Ok(GraphError::Operator { expected, found })
     }
 

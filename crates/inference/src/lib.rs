@@ -26,9 +26,6 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(not(any(feature = "tract", feature = "ort")))]
-compile_error!("kiln-inference needs an engine: turn on its feature `tract`, `ort` or both");
-
 /// The examples in the documentation are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]

@@ -1,11 +1,11 @@
-//! What a model says about one image.
+//! A prediction for one image.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_metrics::argmax;
 
-/// What a model says about one image.
+/// A prediction for one image: class, probabilities, scores and timings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// The most probable class.
@@ -68,7 +68,7 @@ impl Prediction {
         }
     }
 
-    /// The `k` most probable classes, the predicted one first, then by probability; of equals the
+    /// Returns the `k` most probable classes, the predicted one first, then by probability; of equals the
     /// one with the lower index first.
     pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
         let all = self.labels.iter().zip(&self.probabilities).enumerate();

@@ -20,9 +20,15 @@ use crate::tensor::{NamedTensor, concatenate};
 const ROUNDING: f32 = 0.01;
 
 impl Model {
-    /// The scores of `images` prepared images: `values` is `[images, channels, height, width]` in
+    /// Computes the scores of `images` prepared images: `values` is `[images, channels, height, width]` in
     /// row-major order, as [`preprocessor`](Self::preprocessor) gives it. For a graph that takes
     /// uint8, it is rounded and put into the graph's order here.
+    ///
+    /// # Errors
+    ///
+    /// Returns that `values` has another length or holds a value that is not finite, the engine's
+    /// failure, or scores of another shape, that are not finite, or that are not probabilities though
+    /// the model is specified to give some.
     pub fn run(&self, values: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.outputs(values, images, Outputs::First)?;
@@ -47,7 +53,7 @@ impl Model {
         self.scores(concatenate(parts)?, images, start.elapsed())
     }
 
-    /// The first output, checked.
+    /// Returns the first output, checked.
     fn scores(
         &self,
         outputs: Vec<NamedTensor>,
@@ -97,13 +103,17 @@ impl Model {
         })
     }
 
-    /// Every output of the graph for `images` prepared images, in the graph's order, to compare
+    /// Computes every output of the graph for `images` prepared images, in the graph's order, to compare
     /// layer by layer. Each has the batch as its first axis. No images, no outputs.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), but for what concerns the scores.
     pub fn run_named(&self, values: &[f32], images: usize) -> Result<Vec<NamedTensor>, RunError> {
         self.outputs(values, images, Outputs::All)
     }
 
-    /// These outputs of the graph.
+    /// Computes these outputs of the graph.
     pub(crate) fn outputs(
         &self,
         values: &[f32],

@@ -51,8 +51,12 @@ impl Model {
     /// with this engine, prepares images and computes the graph as the program did that trained the
     /// model.
     ///
+    /// # Errors
+    ///
+    /// Returns that the file has no vectors or vectors of other classes, or why one cannot be replayed.
+    ///
     /// ```no_run
-    /// let model = kiln_inference::Model::load("model.onnx")?;
+    /// let model = kiln_inference::Model::open("model.onnx")?;
     /// let verification = model.verify()?;
     /// assert!(verification.passed(), "{verification}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -144,19 +148,19 @@ fn raw(vector: &GoldenVector) -> RawImage<'_> {
 }
 
 impl Replay {
-    /// Whether the scores are within the tolerance and the class has its name.
+    /// Returns whether the scores are within the tolerance and the class has its name.
     pub fn passed(&self) -> bool {
         self.difference <= self.tolerance && self.named == self.label
     }
 }
 
 impl Verification {
-    /// Whether every vector passed.
+    /// Returns whether every vector passed.
     pub fn passed(&self) -> bool {
         self.replays.iter().all(Replay::passed)
     }
 
-    /// The vector that lies farthest off, measured by its tolerance.
+    /// Returns the vector with the largest difference relative to its tolerance.
     pub fn worst(&self) -> &Replay {
         let share = |replay: &Replay| replay.difference / replay.tolerance;
         let worst = self

@@ -112,6 +112,10 @@ pub struct ModelFile {
 
 impl ModelFile {
     /// Reads a file as [`read`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns that it cannot be read, is not a regular file, or is too long.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ReadError> {
         let path = path.into();
         let bytes = read(&path)?;
@@ -141,6 +145,10 @@ impl ModelFile {
     }
 
     /// Returns the model, decoded and checked at the first call as [`decode`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the bytes cannot be used, at every call.
     pub fn proto(&self) -> Result<&ModelProto, DecodeError> {
         let proto = self.proto.get_or_init(|| decode(&self.bytes));
         proto.as_ref().map_err(Clone::clone)

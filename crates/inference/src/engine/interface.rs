@@ -60,7 +60,7 @@ impl std::fmt::Debug for EngineInfo {
 }
 
 /// An engine that works on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Availability {
     /// The engine's version, where it is known.

@@ -44,6 +44,10 @@ pub struct ModelSpec {
 impl ModelSpec {
     /// Resolves what is specified and checks that the graph fits it. For `kiln describe`: a loaded
     /// model has its spec ready.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is not specified, or what of the graph does not fit.
     #[doc(hidden)]
     pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;

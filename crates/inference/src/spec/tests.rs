@@ -149,7 +149,7 @@ fn what_nobody_says_is_an_error() {
         },
     );
     assert!(
-        labels.contains("does not say the labels (metadata key `kiln.labels`)"),
+        labels.contains("does not specify the labels (metadata key `kiln.labels`)"),
         "{labels}"
     );
     let endless = model(Dim::batched([1, 2, 2]), Dim::batched([1 << 40]), "Identity");
@@ -161,11 +161,11 @@ fn what_nobody_says_is_an_error() {
                 ..declared()
             }
         )
-        .contains("does not say the labels")
+        .contains("does not specify the labels")
     );
     let size = error(&third_party([3, 0, 0]), &torch());
     assert!(
-        size.contains("does not say the size of the images"),
+        size.contains("does not specify the size of the images"),
         "{size}"
     );
 }

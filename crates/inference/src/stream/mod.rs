@@ -54,7 +54,7 @@ impl StreamOptions {
     }
 }
 
-/// What the model says about an image of a stream.
+/// Scores and probabilities of an image of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Classified<'a> {
     /// What the graph gave for each class, all finite.
@@ -66,7 +66,7 @@ pub struct Classified<'a> {
 }
 
 impl Classified<'_> {
-    /// The same on its own.
+    /// Returns the same as an owned prediction.
     pub fn prediction(&self) -> Prediction {
         let timings = self.batch.timings();
         Prediction::new(
@@ -116,12 +116,17 @@ impl Model {
     /// that end within the first batch run as [`classify_batch`](Self::classify_batch) does,
     /// without sessions.
     ///
+    /// # Errors
+    ///
+    /// Returns a batch size of 0, a thread that cannot be started, the engine's failure or scores that
+    /// are not usable. What `prepare` returns is not one of these: `each` gets it.
+    ///
     /// ```no_run
     /// use std::ops::ControlFlow;
     ///
     /// use kiln_inference::{Model, StreamOptions, open_image};
     ///
-    /// let model = Model::load("model.onnx")?;
+    /// let model = Model::open("model.onnx")?;
     /// let paths = std::fs::read_dir("photos")?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     /// let prepare = |path: &std::path::PathBuf, out: &mut [f32]| model.preprocessor().image(&open_image(path)?, out);
     /// let ended = model.stream(paths.into_iter(), &StreamOptions::default(), prepare, |path, result| {

@@ -50,7 +50,7 @@ fn only_the_scores_need_be_floats_with_the_batch_first() {
                 );
             }
         }
-        // The same on the lanes of a stream.
+        // The same in the sessions of a stream.
         let options = StreamOptions::default()
             .with_batch_size(2)
             .with_warm_up(true);

@@ -79,7 +79,7 @@ fn every_image_comes_in_order_with_its_own_scores() {
                             .with_warm_up(warm_up),
                     );
                     assert_eq!(summary.batch_size, batch_size.unwrap_or(64));
-                    // Of more lanes than batches some had nothing to do.
+                    // Of more sessions than batches some had nothing to do.
                     let batches = (IMAGES as usize).div_ceil(summary.batch_size);
                     assert_eq!(
                         summary.sessions,
@@ -93,7 +93,7 @@ fn every_image_comes_in_order_with_its_own_scores() {
     }
 }
 
-/// Sessions for runs at a time are the lanes of a stream too.
+/// The sessions of concurrent runs serve a stream too.
 #[test]
 fn a_stream_may_take_the_sessions_that_there_are() {
     for engine in engines() {

@@ -212,7 +212,11 @@ mod tests {
 
     #[test]
     fn the_version_is_that_of_the_dependency() {
-        let lock = include_str!("../../../../../Cargo.lock");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
+        // Outside of kiln's own repository another file, or none, locks the dependency.
+        let Ok(lock) = std::fs::read_to_string(path) else {
+            return;
+        };
         let (_, entry) = lock
             .split_once("name = \"tract-onnx\"\nversion = \"")
             .unwrap();
