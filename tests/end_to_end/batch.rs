@@ -240,7 +240,7 @@ fn long_names_of_classes_do_not_make_tables_wide() {
     fs::write(&list, text).unwrap();
     let columns = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
     let report = ok(&["eval", &model(), "--data", &list, "--labels", &names]).stdout;
-    let mistakes = report.split_once("surest of ").unwrap().1;
+    let mistakes = report.split_once("most confident of ").unwrap().1;
     assert!(columns(mistakes) < 120, "{report}");
     let folder = work.path().join("folder");
     for class in 0..2 {
@@ -499,7 +499,7 @@ fn predictions_that_were_cut_off_are_resumed() {
                 assert!(
                     ended
                         .stderr
-                        .contains(&format!("behind {resumed} images of")),
+                        .contains(&format!("after {resumed} images of")),
                     "{}",
                     ended.stderr
                 );

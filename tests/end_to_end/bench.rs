@@ -227,5 +227,7 @@ fn what_cannot_be_measured_is_said_before_the_work() {
         with(&["--plot", "plot.pdf"]).contains("expected a file name that ends in .png or .svg")
     );
     assert!(with(&["--json", "/dev/null/x.json"]).contains("/dev/null/x.json"));
-    assert!(with(&["--device", "cuda"]).contains("tract has no CUDA"));
+    assert!(
+        with(&["--device", "cuda"]).contains("the engine `tract` cannot use the device `cuda`")
+    );
 }

@@ -151,7 +151,7 @@ fn trains_exports_and_evaluates(engines: &[&str], kiln: fn(&[&str]) -> Command) 
         ended.stderr
     );
     assert!(
-        ended.stderr.contains(" 1 other file passed over: .txt 1\n"),
+        ended.stderr.contains(" 1 other file skipped: .txt 1\n"),
         "{}",
         ended.stderr
     );
@@ -207,7 +207,7 @@ fn trains_exports_and_evaluates(engines: &[&str], kiln: fn(&[&str]) -> Command) 
     ]))
     .stderr;
     assert!(
-        message.contains("1 other file passed over: .txt 1"),
+        message.contains("1 other file skipped: .txt 1"),
         "{message}"
     );
     assert!(

@@ -43,8 +43,8 @@ fn options_stand_in_for_metadata() {
     let (folder, bare, digit) = third_party();
     let message = error(&mut kiln(&["predict", &bare, &digit]));
     assert!(
-        message
-            .contains("does not say the preprocessing: give --preprocess raw|caffe|torch|tf|unit"),
+        message.contains("does not say the preprocessing\n")
+            && message.contains("help: give --preprocess raw|caffe|torch|tf|unit"),
         "{message}"
     );
     let expected = predict(&path(trained(), "model.onnx"), &digit, &[]);
@@ -94,6 +94,14 @@ fn options_stand_in_for_metadata() {
     ]))
     .stderr;
     assert!(!said.contains("taken for logits"), "{said}");
+    // Before an error, what is assumed is of no interest.
+    error(&mut kiln(&[
+        "predict",
+        &bare,
+        &path(folder.path(), "nothing.png"),
+        "--preprocess",
+        "unit",
+    ]));
     let labels = path(folder.path(), "twice.txt");
     fs::write(&labels, "0\n1\n2\n3\n4\n5\n6\n7\n8\n3\n").unwrap();
     let noted = run(&mut kiln(&[
@@ -150,7 +158,7 @@ fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_not_guessed() {
     };
     assert_eq!(
         output(&[]),
-        ("logits, a guess: nobody says it".into(), "default".into())
+        ("logits, a guess: nobody specifies it".into(), "default".into())
     );
     assert_eq!(
         output(&["--set", "output=logits"]),
@@ -183,7 +191,7 @@ fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_not_guessed() {
         "unit",
     ]));
     assert!(
-        message.contains("give --output probabilities to use them as they are"),
+        message.contains("give --output probabilities to use the scores as they are"),
         "{message}"
     );
     let said = predict(
@@ -285,9 +293,9 @@ fn a_copy_with_metadata_needs_nothing_beside_it() {
         &path(folder.path(), "none.onnx"),
     ]));
     assert!(
-        message.contains(
-            "does not say the preprocessing: give --set preprocess=raw|caffe|torch|tf|unit"
-        )
+        message.contains("does not say the preprocessing\n")
+            && message.contains("--set preprocess=raw|caffe|torch|tf|unit"),
+        "{message}"
     );
     assert!(!folder.path().join("none.onnx").exists());
 }

@@ -284,7 +284,8 @@ fn tract_has_no_gpu() {
         "cuda",
     ]));
     assert!(
-        message.contains("tract has no CUDA: use --engine ort"),
+        message.contains("the engine `tract` cannot use the device `cuda`")
+            && message.contains("help: use --engine ort, or --device cpu"),
         "{message}"
     );
 }

@@ -384,3 +384,31 @@ fn names_of_files_need_not_be_utf8() {
         ended.stderr
     );
 }
+
+#[test]
+fn a_run_directory_stands_for_its_model() {
+    let folder = digits(1);
+    let image = path(folder.path(), "000.png");
+    let run = trained().to_str().unwrap();
+    let by_file = ok(&["predict", &path(trained(), "model.onnx"), &image]);
+    assert_eq!(ok(&["predict", run, &image]).stdout, by_file.stdout);
+    ok(&["verify", run, "--engine", "tract"]);
+    let message = error(&mut kiln(&["predict", folder.path().to_str().unwrap(), &image]));
+    assert!(
+        message.contains("expected a model's file or a run directory"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_no_list_is_named_as_what_it_is() {
+    let model = path(trained(), "model.onnx");
+    let recipe = path(trained(), "recipe.toml");
+    for (data, found) in [(&recipe, "is a TOML file"), (&model, "is an ONNX model")] {
+        let message = error(&mut kiln(&["eval", &model, "--data", data]));
+        assert!(
+            message.contains(found) && message.contains("expected a CSV file"),
+            "{message}"
+        );
+    }
+}

@@ -100,7 +100,7 @@ fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
     assert!(head.trim().ends_with("head.onnx"), "{head}");
     let described = ok(&["describe", head.trim()]).stdout;
     assert!(
-        described.contains("head.onnx` holds only the layers behind `flatten`"),
+        described.contains("head.onnx` holds only the layers after `flatten`"),
         "{described}"
     );
     for command in [
@@ -109,7 +109,7 @@ fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
     ] {
         let message = error(&mut kiln(command));
         assert!(
-            message.contains("head.onnx` holds only the layers behind `flatten`"),
+            message.contains("head.onnx` holds only the layers after `flatten`"),
             "{message}"
         );
     }

@@ -34,6 +34,9 @@ fn library(error: &(dyn StdError + 'static)) -> Option<String> {
         .or_else(|| trainer(error))
         .or_else(|| assets(error))
         .or_else(|| data(error))
+        .or_else(|| inference(error))
+        .or_else(|| onnx(error))
+        .or_else(|| preprocess(error))
 }
 
 /// Describes a dataset that is not on the machine.
@@ -221,6 +224,61 @@ fn supply(wanted: &Wanted) -> String {
     let files: String = wanted.files.iter().map(file).collect();
     let folder = wanted.folder.display();
     format!("{how}{files}\nWhat is supplied is verified and stored in {folder}")
+}
+
+/// Hints of `kiln_inference`.
+fn inference(error: &(dyn StdError + 'static)) -> Option<String> {
+    use kiln_inference::{EngineError, Hint, LoadError, RunError, VerifyError};
+
+    let hint = if let Some(error) = error.downcast_ref::<LoadError>() {
+        error.hint()?
+    } else if let Some(error) = error.downcast_ref::<EngineError>() {
+        error.hint()?
+    } else if let Some(error) = error.downcast_ref::<RunError>() {
+        error.hint()?
+    } else {
+        error.downcast_ref::<VerifyError>()?.hint()?
+    };
+    if let Some(command) = install(&hint) {
+        return Some(format!(
+            "run `{command}`, or set KILN_ORT_LIB to the library's file"
+        ));
+    }
+    Some(match hint {
+        Hint::SupportedDevice { engines } => {
+            let engines = engines
+                .iter()
+                .map(|engine| format!("--engine {engine}, or "));
+            format!("use {}--device cpu", engines.collect::<String>())
+        }
+        Hint::InstallCuda => {
+            "use a GPU build of ONNX Runtime with CUDA and cuDNN installed, or --device cpu".into()
+        }
+        Hint::OutputIsLogits => "give --output logits if it holds those".into(),
+        other => other.to_string(),
+    })
+}
+
+/// The command that installs what a hint of `kiln_inference` asks for.
+pub fn install(hint: &kiln_inference::Hint) -> Option<&'static str> {
+    (*hint == kiln_inference::Hint::InstallOnnxRuntime).then_some("kiln fetch onnxruntime")
+}
+
+/// Hints of `kiln_preprocess`.
+fn preprocess(error: &(dyn StdError + 'static)) -> Option<String> {
+    let error = error.downcast_ref::<kiln_preprocess::PreprocessError>()?;
+    Some(error.hint().to_string())
+}
+
+/// Hints of `kiln_onnx`.
+fn onnx(error: &(dyn StdError + 'static)) -> Option<String> {
+    use kiln_onnx::{DecodeError, LoadError};
+
+    let hint = match error.downcast_ref::<LoadError>() {
+        Some(error) => error.hint()?,
+        None => error.downcast_ref::<DecodeError>()?.hint()?,
+    };
+    Some(hint.to_string())
 }
 
 /// Hints of `kiln_model`.

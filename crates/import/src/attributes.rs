@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use kiln_onnx::{AttributeProto, NodeProto, TensorError};
 
-use crate::error::{GraphError, describe};
+use crate::error::GraphError;
 
 /// A node whose settings are read.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +75,7 @@ impl<'a> Place<'a> {
         found: impl Debug,
     ) -> Result<T, GraphError> {
         Err(GraphError::Setting {
-            node: describe(self.0),
+            node: self.0.describe(),
             setting,
             expected: expected.into(),
             found: format!("{found:?}").into(),
@@ -85,7 +85,7 @@ impl<'a> Place<'a> {
     /// The error about an input that the node lacks.
     pub fn left_out(self, what: &'static str) -> GraphError {
         GraphError::NotConstant {
-            node: describe(self.0),
+            node: self.0.describe(),
             what,
             found: "none".to_owned(),
         }
@@ -94,7 +94,7 @@ impl<'a> Place<'a> {
     /// The error about a tensor of the node that cannot be read.
     pub fn tensor(self, source: TensorError) -> GraphError {
         GraphError::Tensor {
-            node: describe(self.0),
+            node: self.0.describe(),
             source: source.into(),
         }
     }

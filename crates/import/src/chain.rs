@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kiln_onnx::{GraphProto, NodeProto};
 
 use crate::attributes::Place;
-use crate::error::{GraphError, describe};
+use crate::error::GraphError;
 
 /// A network as a chain of nodes, and a place in it.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl<'a> Chain<'a> {
                 [node] => return Ok(Some(node)),
                 nodes => {
                     return Err(GraphError::Branch {
-                        nodes: nodes.iter().map(|node| describe(node)).collect(),
+                        nodes: nodes.iter().map(|node| node.describe()).collect(),
                     });
                 }
             }
@@ -73,9 +73,10 @@ impl<'a> Chain<'a> {
 
     /// The error about the next node where another was expected.
     pub fn unexpected(&mut self, expected: &'static str) -> Result<GraphError, GraphError> {
-        let found = self
-            .peek()?
-            .map_or_else(|| "the end of the graph".to_owned(), describe);
+        let found = self.peek()?.map_or_else(
+            || "the end of the graph".to_owned(),
+            kiln_onnx::NodeProto::describe,
+        );
         Ok(GraphError::Operator { expected, found })
     }
 
@@ -114,5 +115,5 @@ impl<'a> Chain<'a> {
 
 /// Whether a node is of one of ONNX's own operators.
 pub fn is(node: &NodeProto, operator: &str) -> bool {
-    matches!(node.domain.as_str(), "" | "ai.onnx") && node.op_type == operator
+    node.is_onnx() && node.op_type == operator
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kiln_onnx::{GraphProto, NodeProto, TensorProto};
 
 use crate::attributes::Place;
-use crate::error::{GraphError, describe};
+use crate::error::GraphError;
 
 /// Where each value of a graph that does not depend on the image can be found.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl<'a> Constants<'a> {
         mut name: &'a str,
         what: &'static str,
     ) -> Result<&'a TensorProto, GraphError> {
-        let node = describe(place.0);
+        let node = place.0.describe();
         // Ends, because each value is defined before it is used.
         loop {
             if let Some(tensor) = self.initializers.get(name) {
@@ -72,7 +72,7 @@ impl<'a> Constants<'a> {
                 ("DequantizeLinear", _) => {
                     return Err(GraphError::Quantized {
                         node,
-                        found: describe(producer),
+                        found: producer.describe(),
                     });
                 }
                 _ => {
@@ -86,7 +86,7 @@ impl<'a> Constants<'a> {
                         .ok_or_else(|| GraphError::NotConstant {
                             node,
                             what,
-                            found: describe(producer),
+                            found: producer.describe(),
                         });
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_onnx::{LoadError, NodeProto, StructureError, TensorError};
+use kiln_onnx::{LoadError, StructureError, TensorError};
 
 /// How to export the right network in a form that is read.
 const SIMPLIFY: &str = "export the model again with constants folded";
@@ -177,17 +177,4 @@ pub enum BaseError {
         /// The number of channels.
         found: usize,
     },
-}
-
-/// A node in an error: its name, or its output's where it has none, and its operator.
-pub fn describe(node: &NodeProto) -> String {
-    let name = if node.name.is_empty() {
-        node.output.first().map_or("", String::as_str)
-    } else {
-        &node.name
-    };
-    match node.domain.as_str() {
-        "" | "ai.onnx" => format!("node `{name}` ({})", node.op_type),
-        domain => format!("node `{name}` ({domain}::{})", node.op_type),
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use kiln_model::{Activation, Base, LayerKind, LayerSpec, MaxPool};
 use kiln_onnx::ModelProto;
 
-use crate::error::{GraphError, WeightsError, describe};
+use crate::error::{GraphError, WeightsError};
 use crate::ops::{Found, Values};
 use crate::reader::Reader;
 
@@ -90,7 +90,7 @@ pub fn find<'a>(
             }
         };
         if std::mem::discriminant(kind) != std::mem::discriminant(&found.kind) {
-            return Err(different(describe(found.node)));
+            return Err(different(found.node.describe()));
         }
         let image = found.channels.and_then(|[found, _]| {
             Some(("channels", channels.take()?.to_string(), found.to_string()))
@@ -101,7 +101,7 @@ pub fn find<'a>(
         {
             return Err(WeightsError::Setting {
                 layer: layer.into(),
-                node: describe(found.node),
+                node: found.node.describe(),
                 setting,
                 expected: expected.into(),
                 found: found_setting.into(),
@@ -118,7 +118,7 @@ fn read(layer: &str, found: &Found<'_>, values: &Values<'_>) -> Result<Parameter
         shape,
         tensor,
     } = values;
-    let node = describe(found.node);
+    let node = found.node.describe();
     let name = role.of(layer);
     let values = tensor.to_f32().map_err(|source| WeightsError::At {
         layer: layer.into(),

@@ -7,7 +7,7 @@ use kiln_inference::{Model, open_image};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = Model::load(
+    let model = Model::open(
         arguments
             .next()
             .ok_or("expected a model and images: name them")?,

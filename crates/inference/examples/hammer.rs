@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use kiln_inference::{EngineChoice, Model, Options, RawImage, probe_ort};
+use kiln_inference::{EngineId, Model, Options, RawImage};
 
 const IMAGES: usize = 64;
 
@@ -17,21 +17,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = arguments.next().map_or(Ok(60), |text| text.parse())?;
     let threads = arguments.next().map_or(Ok(8), |text| text.parse())?;
     let mut wrong = 0;
-    for engine in EngineChoice::ALL {
-        if let (EngineChoice::Ort, Err(reason)) = (engine, probe_ort(&Options::default())) {
+    for engine in EngineId::all() {
+        let options = Options::default().with_engine(engine);
+        if let Err(reason) = engine.info().probe(&options) {
             println!(
-                "ort: left out: {}",
+                "{engine}: skipped: {}",
                 reason.to_string().lines().next().unwrap_or_default()
             );
             continue;
         }
-        let model = Model::load_with(
-            &path,
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )?;
+        let model = Model::open_with(&path, &options)?;
         wrong += hammer(&model, Duration::from_secs(seconds), threads)?;
     }
     if wrong == 0 {
@@ -108,11 +103,11 @@ fn hammer(
         }
     });
     let (count, wrong) = (count.into_inner(), wrong.into_inner());
-    let receipt = model.receipt();
+    let runtime = model.runtime();
     println!(
         "{} {}: {threads} threads, {:.0} s, {count} images, {wrong} different answers, resident memory in kB {memory:?}",
-        receipt.engine,
-        receipt.version.as_deref().unwrap_or("?"),
+        runtime.engine,
+        runtime.version.as_deref().unwrap_or("?"),
         start.elapsed().as_secs_f64(),
     );
     Ok(wrong)

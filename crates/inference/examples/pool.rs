@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use kiln_inference::{Model, open_image};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let model = Model::load(std::env::args().nth(1).ok_or("expected a model: name it")?)?;
+    let model = Model::open(std::env::args().nth(1).ok_or("expected a model: name it")?)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // Short, so that memory does not grow with the number of paths.
     let (sender, receiver) = mpsc::sync_channel::<String>(2 * threads);

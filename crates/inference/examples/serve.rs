@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = Model::load(arguments.next().ok_or("expected a model: name it")?)?;
+    let model = Model::open(arguments.next().ok_or("expected a model: name it")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(&address)?;
     println!("listening on http://{}", listener.local_addr()?);

@@ -13,6 +13,10 @@ use crate::prediction::{Prediction, Timings};
 
 impl Model {
     /// Classifies an image.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the image cannot be prepared, the engine's failure, or scores that are not usable.
     pub fn classify(&self, image: &DynamicImage) -> Result<Prediction, RunError> {
         let predictions = self.classify_batch(std::slice::from_ref(image))?;
         Ok(predictions
@@ -22,11 +26,19 @@ impl Model {
     }
 
     /// Classifies a batch of images; the predictions are in the order of the images.
+    ///
+    /// # Errors
+    ///
+    /// As [`classify`](Self::classify), with the index of the first image at fault.
     pub fn classify_batch(&self, images: &[DynamicImage]) -> Result<Vec<Prediction>, RunError> {
         self.classify_with(images, |image, out| self.preprocessor.image(image, out))
     }
 
     /// Classifies a batch of raw pixels; the predictions are in the order of the images.
+    ///
+    /// # Errors
+    ///
+    /// As [`classify`](Self::classify), with the index of the first image at fault.
     pub fn classify_raw_batch(&self, images: &[RawImage<'_>]) -> Result<Vec<Prediction>, RunError> {
         self.classify_with(images, |image, out| self.preprocessor.raw(*image, out))
     }
@@ -58,7 +70,7 @@ impl Model {
         Ok(rows.map(predict).collect())
     }
 
-    /// The model's input for a batch of images, and how long each took.
+    /// Returns the model's input for a batch of images, and how long each took.
     pub(crate) fn prepare<T: Sync>(
         &self,
         images: &[T],

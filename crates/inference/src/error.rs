@@ -4,7 +4,8 @@ use kiln_model::OverridesError;
 use kiln_onnx::{DecodeError, MetadataError, ReadError};
 use kiln_preprocess::PreprocessError;
 
-use crate::engine::EngineError;
+use crate::engine::error::EngineError;
+use crate::hint::{Hint, Unspecified};
 
 /// A model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +13,15 @@ use crate::engine::EngineError;
 pub struct LoadError {
     /// The file in backquotes, or `the model in memory`.
     pub origin: String,
-    /// What is wrong.
+    /// The cause. Its text is part of this error's, so it is not the `source` too.
     pub kind: LoadErrorKind,
+}
+
+impl LoadError {
+    /// Returns what can be done about it.
+    pub fn hint(&self) -> Option<Hint> {
+        self.kind.hint()
+    }
 }
 
 /// Why a model cannot be loaded.
@@ -23,46 +31,34 @@ pub enum LoadErrorKind {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The bytes are no ONNX model that can be used.
+    /// The bytes are not an ONNX model that can be used.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// What is declared about the preprocessing does not fit together.
+    /// The preprocessing that the caller specifies is inconsistent.
     #[error("the preprocessing given: {0}")]
-    Preprocessing(#[from] OverridesError),
-    /// Something that the file does not say and that was not given.
-    #[error(
-        "the file does not say the {what} (metadata key `{key}`) and none was given: \
-         export the model with kiln, or give the {what} in the options"
-    )]
-    NotSaid {
-        /// What is missing.
-        what: &'static str,
-        /// The key that would say it.
-        key: &'static str,
-    },
+    Preprocessing(OverridesError),
+    /// Something that neither the file nor the caller specifies.
+    #[error("the file does not specify the {0} (metadata key `{key}`) and none was given", key = .0.key())]
+    Unspecified(Unspecified),
     /// The graph's inputs are not those of an image classifier.
-    #[error("expected one {expected}, found {found}: {advice}")]
+    #[error("expected one {expected}, found {found}")]
     Input {
         /// Type and shape by the preprocessing record.
         expected: String,
         /// What the graph declares.
         found: String,
-        /// What to do.
-        advice: &'static str,
+        /// What can be done about it.
+        hint: Hint,
     },
     /// A graph of pixels with preprocessing that leaves none.
-    #[error(
-        "the graph takes uint8 pixels, but the preprocessing scales or shifts them: give one that leaves pixels as they \
-         are, since the graph does the rest"
-    )]
+    #[error("the graph takes uint8 pixels, but the preprocessing scales or shifts them")]
     Pixels,
     /// The graph's first output does not fit the labels.
     #[error(
-        "expected the first output to be float32 [batch, {labels}] for {labels} label{}, found {found}: \
-         give as many labels as the model has classes",
+        "expected the first output to be float32 [batch, {labels}] for {labels} label{}, found {found}",
         if *labels == 1 { "" } else { "s" }
     )]
     Output {
@@ -74,33 +70,55 @@ pub enum LoadErrorKind {
     /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it
     /// is always 1.
     #[error(
-        "the model gives one score for each image, expected one for each of at least 2 classes: export it with an output \
-         for each class, such as two units and a softmax in place of one and a sigmoid"
+        "the model gives one score for each image, expected one for each of at least 2 classes"
     )]
     OneScore,
-    /// The graph ends in a sigmoid, and nobody says what its scores are.
+    /// The graph ends in a sigmoid, and the output is not specified.
     #[error(
-        "the graph ends in a sigmoid, so its scores are not logits, and need not sum to 1: give the output in the options, \
-         `Probabilities` to use them as they are, or `Logits` to apply a softmax"
+        "the graph ends in a sigmoid, so its scores are not logits, and need not sum to 1; the output is not specified"
     )]
     Sigmoid,
     /// A number among the options that has to be at least 1.
-    #[error("the option `{option}` is 0: give at least 1, or leave it out")]
+    #[error("the option `{option}` is 0")]
     Zero {
         /// Its name.
         option: &'static str,
     },
     /// The thread pool cannot be made.
-    #[error("cannot start {threads} threads: {reason}: ask for fewer")]
+    #[error("cannot start {threads} threads: {reason}")]
     Threads {
         /// Number asked for.
         threads: usize,
-        /// What the system says.
+        /// The system's message.
         reason: String,
     },
-    /// The engine refuses the model, or is not there.
+    /// The engine refuses the model, or is not available.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl LoadErrorKind {
+    /// Returns what can be done about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Read(_) => Hint::CheckPath,
+            Self::Decode(error) => match error.hint()? {
+                kiln_onnx::Hint::FetchAgain => Hint::FetchAgain,
+                _ => Hint::ExportAgain,
+            },
+            Self::Metadata(_) => Hint::ExportAgain,
+            Self::Preprocessing(_) => Hint::CheckPreprocessing,
+            Self::Unspecified(what) => Hint::Specify(*what),
+            Self::Input { hint, .. } => hint.clone(),
+            Self::Pixels => Hint::KeepPixels,
+            Self::Output { .. } => Hint::MatchLabels,
+            Self::OneScore => Hint::OutputPerClass,
+            Self::Sigmoid => Hint::Specify(Unspecified::Output),
+            Self::Zero { .. } => Hint::AtLeastOne,
+            Self::Threads { .. } => Hint::FewerThreads,
+            Self::Engine(error) => return error.hint(),
+        })
+    }
 }
 
 /// An image or a batch that cannot be classified.
@@ -110,15 +128,13 @@ pub enum RunError {
     /// An image cannot be turned into the model's input.
     #[error("image {index} of the batch: {reason}")]
     Preprocess {
-        /// Place of the image in the batch, from 0.
+        /// Index of the image in the batch.
         index: usize,
-        /// What is wrong with it.
+        /// The cause. Its text is part of this error's, so it is not the `source` too.
         reason: PreprocessError,
     },
     /// The input has another length than the batch asks for.
-    #[error(
-        "input of {found} values for {images} images of {shape:?} (CHW): give {expected} values"
-    )]
+    #[error("expected {expected} values for {images} images of {shape:?} (CHW), found {found}")]
     InputLength {
         /// Number of images.
         images: usize,
@@ -130,19 +146,15 @@ pub enum RunError {
         found: usize,
     },
     /// The input holds NaN or an infinity.
-    #[error(
-        "input value {value} in image {index} of the batch: every value must be finite; check how it was prepared"
-    )]
+    #[error("input value {value} in image {index} of the batch: every value must be finite")]
     InputValue {
-        /// Place of the image in the batch, from 0.
+        /// Index of the image in the batch.
         index: usize,
         /// The value.
         value: f32,
     },
     /// The scores have another shape than the labels ask for.
-    #[error(
-        "output `{name}` has shape {found:?}, expected {expected:?}: give as many labels as the model has classes"
-    )]
+    #[error("expected output `{name}` of shape {expected:?}, found {found:?}")]
     OutputShape {
         /// The output's name.
         name: String,
@@ -151,15 +163,14 @@ pub enum RunError {
         /// The shape found.
         found: Vec<usize>,
     },
-    /// A score that is no probability, of an output that is said to hold some.
+    /// A score that is not a probability, of an output that is specified to hold some.
     #[error(
-        "output `{name}` has the value {value} for image {index} of the batch, but it is said to hold probabilities, 0 to 1: declare \
-         `logits` if it holds those"
+        "output `{name}` has the value {value} for image {index} of the batch, but is specified to hold probabilities, 0 to 1"
     )]
     NoProbability {
         /// The output's name.
         name: String,
-        /// Place of the image in the batch, from 0.
+        /// Index of the image in the batch.
         index: usize,
         /// The value.
         value: f32,
@@ -171,13 +182,13 @@ pub enum RunError {
     OutputValue {
         /// The output's name.
         name: String,
-        /// Place of the image in the batch, from 0.
+        /// Index of the image in the batch.
         index: usize,
         /// The value.
         value: f32,
     },
     /// A number among the options that has to be at least 1.
-    #[error("the option `{option}` is 0: give at least 1, or leave it out")]
+    #[error("the option `{option}` is 0")]
     Zero {
         /// Its name.
         option: &'static str,
@@ -186,13 +197,27 @@ pub enum RunError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The system refuses a thread.
-    #[error(
-        "cannot start a thread: {reason}: ask for fewer, or check the limits on processes and memory"
-    )]
+    #[error("cannot start a thread: {reason}")]
     Thread {
-        /// What the system says.
+        /// The system's error. Its text is part of this error's, so it is not the `source` too.
         reason: std::io::Error,
     },
+}
+
+impl RunError {
+    /// Returns what can be done about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Preprocess { reason, .. } => Hint::Image(reason.hint()),
+            Self::InputLength { .. } | Self::OutputValue { .. } => return None,
+            Self::InputValue { .. } => Hint::CheckInput,
+            Self::OutputShape { .. } => Hint::MatchLabels,
+            Self::NoProbability { .. } => Hint::OutputIsLogits,
+            Self::Zero { .. } => Hint::AtLeastOne,
+            Self::Engine(error) => return error.hint(),
+            Self::Thread { .. } => Hint::FewerThreads,
+        })
+    }
 }
 
 /// Golden vectors that cannot be replayed.
@@ -200,15 +225,10 @@ pub enum RunError {
 #[non_exhaustive]
 pub enum VerifyError {
     /// The file has none.
-    #[error(
-        "the file has no golden vectors (metadata key `kiln.golden`): export it with kiln where the recipe's data set is \
-         at hand, or compare its predictions with those of a file that is known to be right"
-    )]
+    #[error("the file has no golden vectors (metadata key `kiln.golden`)")]
     NoVectors,
     /// A golden vector has more or fewer scores than the model has classes.
-    #[error(
-        "the golden vector of {image} has {found} scores, the model {classes} labels: give the file's own labels"
-    )]
+    #[error("the golden vector of {image} has {found} scores, the model {classes} labels")]
     Classes {
         /// Where the vector's image comes from.
         image: String,
@@ -220,4 +240,15 @@ pub enum VerifyError {
     /// A vector's image cannot be prepared, or the engine failed.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl VerifyError {
+    /// Returns what can be done about it.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::NoVectors => Some(Hint::AddGolden),
+            Self::Classes { .. } => Some(Hint::FileLabels),
+            Self::Run(error) => error.hint(),
+        }
+    }
 }

@@ -1,51 +1,68 @@
 //! From an `.onnx` file and an image to a prediction.
 //!
 //! ```no_run
-//! let model = kiln_inference::Model::load("model.onnx")?;
+//! let model = kiln_inference::Model::open("model.onnx")?;
 //! let prediction = model.classify(&kiln_inference::open_image("digit.png")?)?;
 //! println!("{} ({:.1} %)", prediction.label, prediction.probability * 100.0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Model`] takes everything it needs from the file: preprocessing, labels, what the output is.
-//! It is `Send + Sync` and all of its methods take `&self`, so one model serves every thread.
+//! A [`Model`] takes everything it needs from the file: preprocessing, labels, kind of output. It is `Send + Sync` and all of its methods take `&self`, so one model serves every thread.
 //!
 //! [`Model::stream`] takes any number of images through a model in flat memory, with every core at
 //! work.
 //!
-//! Two engines compute the graph. **tract** is pure Rust and the default. **ONNX Runtime** is
-//! faster on most machines and is a shared library that is found at run time; see [`Options`] for
-//! where it is looked for. Each is a cargo feature: `tract`, on by default, and `ort`.
+//! [`engines`] lists what can compute the graph, each a Cargo feature. **tract** is pure Rust and the
+//! default. **ONNX Runtime** (`ort`) is faster on most machines and is a shared library that is found
+//! at run time; see `OrtOptions` for where it is searched.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | loading, and what a loaded model is | `model`, `options`, `spec` |
+//! | images to predictions | `classify`, `stream`, `run` |
+//! | golden vectors | `verify` |
+//! | engines | `engine` |
+//! | errors and hints | `error`, `engine::error`, `hint` |
 
 #![forbid(unsafe_code)]
-
-#[cfg(not(any(feature = "tract", feature = "ort")))]
-compile_error!("kiln-inference needs an engine: turn on its feature `tract`, `ort` or both");
 
 /// The examples in the documentation are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]
 struct Embedding;
 
+mod choice;
 mod chunks;
 mod classify;
-mod contract;
 mod engine;
 mod error;
+mod hint;
 mod input;
 mod model;
 mod options;
 mod pool;
 mod prediction;
-mod receipt;
 mod run;
+mod runtime_info;
 mod scores;
+mod spec;
 mod stream;
+mod tensor;
 mod verify;
 
-pub use contract::{Contract, Origin, Origins};
-pub use engine::{EngineError, NamedTensor, probe_ort};
+pub use choice::{Device, EngineId, ParseEngineError};
+pub use engine::engines;
+pub use engine::error::EngineError;
+pub use engine::interface::{Availability, EngineInfo};
+#[cfg(feature = "ort")]
+pub use engine::ort::{
+    error::OrtError,
+    info::{Library, OrtInfo, ProviderNodes},
+    load_library,
+    options::OrtOptions,
+};
 pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
+pub use hint::{Hint, Unspecified};
 /// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes, in the version
 /// that it takes.
 pub use image;
@@ -54,15 +71,17 @@ pub use kiln_model::{
     Channels, Layout, ModelOverrides, OutputKind, OverridesError, ParseEnumError, Preprocess,
     Preprocessing, PreprocessingError,
 };
-/// What [`LoadErrorKind`] says of a file.
-pub use kiln_onnx::{DecodeError, MetadataError, ReadError, StructureError};
+/// A file that several models are loaded from, and the errors of reading one.
+pub use kiln_onnx::{DecodeError, MetadataError, ModelFile, ReadError, StructureError};
 pub use kiln_preprocess::{
     PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image,
 };
 pub use model::Model;
-pub use options::{Device, EngineChoice, Options};
+pub use options::Options;
 pub use prediction::{Prediction, Ranked, Timings};
-pub use receipt::{Library, ProviderNodes, Receipt};
+pub use runtime_info::RuntimeInfo;
 pub use scores::Scores;
+pub use spec::{ModelSpec, Origin, Origins};
 pub use stream::{Classified, StreamOptions, StreamSummary};
+pub use tensor::NamedTensor;
 pub use verify::{Replay, Verification};

@@ -3,21 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_model::{OutputKind, OverridesError, Preprocessing};
-use kiln_onnx::Golden;
+use kiln_model::{OverridesError, OutputKind, Preprocessing};
+use kiln_onnx::{Golden, ModelFile, ModelProto};
 use kiln_preprocess::Preprocessor;
 
-use crate::contract::Contract;
-use crate::engine::{self, Engine};
+use crate::engine;
+use crate::engine::interface::{Engine, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::options::Options;
-use crate::receipt::Receipt;
+use crate::runtime_info::RuntimeInfo;
+use crate::spec::ModelSpec;
 
 /// An image classifier, ready to run. Threads can share one.
 pub struct Model {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) labels: Arc<[String]>,
-    contract: Contract,
+    spec: ModelSpec,
     pub(crate) golden: Option<Golden>,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
@@ -25,90 +26,120 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a file with the default [`Options`].
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::load_with(path, &Options::default())
+    /// Opens a file and loads it with the default [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// Returns why the file cannot be read or used, or the engine is not available.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::open_with(path, &Options::default())
     }
 
-    /// Loads a file.
-    pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, LoadError> {
+    /// Opens a file and loads it.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the file cannot be read or used, or the engine is not available.
+    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let model = kiln_onnx::read(path)
+        let model = ModelFile::open(path)
             .map_err(LoadErrorKind::from)
-            .and_then(|bytes| Self::new(&bytes, options));
+            .and_then(|file| Self::of_file(&file, options));
         model.map_err(|kind| LoadError {
             origin: format!("`{}`", path.display()),
             kind,
         })
     }
 
+    /// Loads a file that is open already, which other models and questions can share.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the file cannot be used, or the engine is not available.
+    pub fn load(file: &ModelFile, options: &Options) -> Result<Self, LoadError> {
+        Self::of_file(file, options).map_err(|kind| LoadError {
+            origin: file.to_string(),
+            kind,
+        })
+    }
+
     /// Loads the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the bytes cannot be used, or the engine is not available.
     pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<Self, LoadError> {
-        Self::new(bytes, options).map_err(|kind| LoadError {
+        let model = kiln_onnx::decode(bytes)
+            .map_err(LoadErrorKind::from)
+            .and_then(|proto| Self::new(bytes, &proto, options));
+        model.map_err(|kind| LoadError {
             origin: "the model in memory".to_owned(),
             kind,
         })
     }
 
-    fn new(bytes: &[u8], options: &Options) -> Result<Self, LoadErrorKind> {
+    fn of_file(file: &ModelFile, options: &Options) -> Result<Self, LoadErrorKind> {
+        Self::new(file.bytes(), file.proto()?, options)
+    }
+
+    fn new(bytes: &[u8], proto: &ModelProto, options: &Options) -> Result<Self, LoadErrorKind> {
         options.check()?;
-        let proto = kiln_onnx::decode(bytes)?;
-        let contract = Contract::new(&proto, &options.declared)?;
-        let preprocessor =
-            Preprocessor::new(contract.preprocessing.clone()).map_err(OverridesError::from)?;
+        let spec = ModelSpec::new(proto, &options.declared)?;
+        let preprocessor = Preprocessor::new(spec.preprocessing.clone())
+            .map_err(|error| LoadErrorKind::Preprocessing(OverridesError::from(error)))?;
         let pool = options.threads.map(thread_pool).transpose()?;
         let threads = pool.as_ref().map_or_else(
             rayon::current_num_threads,
             rayon::ThreadPool::current_num_threads,
         );
-        let shape = contract.layout.image_shape(preprocessor.shape());
-        let source = engine::Source {
+        let shape = spec.layout.image_shape(preprocessor.shape());
+        let source = Source {
             bytes,
-            proto: &proto,
-            input: contract.input,
+            proto,
+            input: spec.input,
             shape,
-            batch: contract.batch,
+            batch: spec.batch,
         };
         let engine = engine::load(&source, options, threads)?;
         let golden = proto.metadata()?.golden;
         Ok(Self {
             preprocessor,
-            labels: contract.labels.clone().into(),
-            contract,
+            labels: spec.labels.clone().into(),
+            spec,
             golden,
             engine,
             pool,
         })
     }
 
-    /// What goes into the graph and what comes out, and who says so.
-    pub const fn contract(&self) -> &Contract {
-        &self.contract
+    /// Returns inputs, outputs, labels and preprocessing, and where each is specified.
+    pub const fn spec(&self) -> &ModelSpec {
+        &self.spec
     }
 
-    /// The names of the classes, in the order of the output.
+    /// Returns the names of the classes, in the order of the output.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// How images become the model's input.
+    /// Returns how images become the model's input.
     pub fn preprocessing(&self) -> &Preprocessing {
         self.preprocessor.record()
     }
 
-    /// What makes the model's input of images.
+    /// Returns what prepares images.
     pub const fn preprocessor(&self) -> &Preprocessor {
         &self.preprocessor
     }
 
-    /// What the output is.
+    /// Returns whether the scores are logits or probabilities.
     pub const fn output_kind(&self) -> OutputKind {
-        self.contract.output
+        self.spec.output
     }
 
-    /// What the model runs on.
-    pub fn receipt(&self) -> &Receipt {
-        self.engine.receipt()
+    /// Returns the engine, version, device and library actually in use.
+    pub fn runtime(&self) -> &RuntimeInfo {
+        self.engine.runtime()
     }
 
     /// Runs `work` where its parallel iterators use this model's threads.
@@ -128,7 +159,7 @@ impl std::fmt::Debug for Model {
             .field("labels", &self.labels);
         debug
             .field("output_kind", &self.output_kind())
-            .field("receipt", self.receipt())
+            .field("runtime", self.runtime())
             .finish_non_exhaustive()
     }
 }

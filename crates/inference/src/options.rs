@@ -1,110 +1,97 @@
 //! How a model is loaded.
 
-use std::path::PathBuf;
-
 use kiln_model::ModelOverrides;
 
+use crate::choice::{Device, EngineId};
+#[cfg(feature = "ort")]
+use crate::engine::ort::options::OrtOptions;
 use crate::error::LoadErrorKind;
 
-/// What computes the graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum EngineChoice {
-    /// tract: pure Rust, CPU only, nothing to install.
-    #[default]
-    Tract,
-    /// ONNX Runtime: a shared library found at run time.
-    Ort,
-}
-
-/// Where the graph is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Device {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The first NVIDIA GPU, by ONNX Runtime's CUDA execution provider. An error where that does
-    /// not work.
-    Cuda,
-    /// The GPU where it works, the processor elsewhere; [`Receipt`](crate::Receipt) says which it
-    /// was, and why.
-    Auto,
-}
-
-kiln_util::str_enum!(EngineChoice { Tract = "tract", Ort = "ort" });
-kiln_util::str_enum!(Device { Cpu = "cpu", Cuda = "cuda", Auto = "auto" });
-
-/// How a model is loaded. The default is tract on the processor, with what the file says. Numbers
-/// are at least 1.
+/// How a model is loaded. The default is the first engine of the build on the CPU, with what the
+/// file specifies. Numbers are at least 1.
 ///
-/// ONNX Runtime's library is looked for in this order: [`ort_library`](Self::ort_library), the
-/// environment variable `KILN_ORT_LIB`, [`library_cache`](Self::library_cache), beside the program,
-/// the system. The first two are orders rather than hints: if one is given and does not work, that
-/// is an error, and nothing else is tried.
+/// ```
+/// use kiln_inference::{ModelOverrides, Options, Preprocess};
+///
+/// let declared = ModelOverrides { preprocess: Some(Preprocess::Torch), ..ModelOverrides::default() };
+/// let options = Options::default().with_threads(2).with_declared(declared);
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// What computes the graph.
-    pub engine: EngineChoice,
+    pub engine: EngineId,
     /// Where it is computed.
     pub device: Device,
     /// Number of threads; as many as there are cores if not given.
     pub threads: Option<usize>,
-    /// How many runs callers can have at a time on ONNX Runtime, which shares `threads` out among
-    /// them, so that there are no more than those; further callers wait. One if not given: each run
-    /// has all threads, which is best for one caller with batches. As many as threads is best for
-    /// many callers with single images, and takes the memory of the weights and of a run once for
-    /// each.
-    pub parallel_runs: Option<usize>,
-    /// Most images of one run of the graph: a larger batch is cut into several, so that the memory
-    /// for what lies between the layers stays bounded. If not given 256 on ONNX Runtime, and 16 on
-    /// tract, which takes no more. A graph whose batch size is fixed keeps to that.
+    /// Maximum number of images in one run of the graph: a larger batch is cut into several, so that
+    /// the memory for what lies between the layers stays bounded. Default 256 on ONNX Runtime, and 8
+    /// on tract, which takes no more. A graph whose batch size is fixed keeps to that.
     pub max_batch: Option<usize>,
-    /// ONNX Runtime's library, or the folder that it is in.
-    pub ort_library: Option<PathBuf>,
-    /// File or folder where a downloaded ONNX Runtime library is kept.
-    pub library_cache: Option<PathBuf>,
-    /// What the caller says about preprocessing, labels, layout and output: it goes before what the
-    /// file says, and is needed for files that say nothing, such as those of other exporters.
-    ///
-    /// ```
-    /// use kiln_inference::{ModelOverrides, Options, Preprocess};
-    ///
-    /// let declared = ModelOverrides { preprocess: Some(Preprocess::Torch), ..ModelOverrides::default() };
-    /// let options = Options { declared, ..Options::default() };
-    /// ```
+    /// What the caller specifies about preprocessing, labels, layout and output: it overrides the
+    /// file, and is needed for files that leave it open, such as those of other exporters.
     pub declared: ModelOverrides,
+    /// What only ONNX Runtime has.
+    #[cfg(feature = "ort")]
+    pub ort: OrtOptions,
 }
 
 impl Options {
-    /// Refuses 0, which would be taken for "as many as there are" by some and for 1 by others: no
-    /// number says that here.
+    /// Sets the engine.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: EngineId) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Sets the device.
+    #[must_use]
+    pub const fn with_device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Sets the number of threads, `None` for as many as there are cores.
+    #[must_use]
+    pub fn with_threads(mut self, threads: impl Into<Option<usize>>) -> Self {
+        self.threads = threads.into();
+        self
+    }
+
+    /// Sets the maximum number of images in one run of the graph, `None` for the engine's default.
+    #[must_use]
+    pub fn with_max_batch(mut self, images: impl Into<Option<usize>>) -> Self {
+        self.max_batch = images.into();
+        self
+    }
+
+    /// Sets what the caller specifies about the model.
+    #[must_use]
+    pub fn with_declared(mut self, declared: ModelOverrides) -> Self {
+        self.declared = declared;
+        self
+    }
+
+    /// Sets what only ONNX Runtime has.
+    #[cfg(feature = "ort")]
+    #[must_use]
+    pub fn with_ort(mut self, ort: OrtOptions) -> Self {
+        self.ort = ort;
+        self
+    }
+
+    /// Refuses 0, which could mean "as many as there are" or 1.
     pub(crate) fn check(&self) -> Result<(), LoadErrorKind> {
         let numbers = [
             ("threads", self.threads),
-            ("parallel_runs", self.parallel_runs),
+            #[cfg(feature = "ort")]
+            ("concurrent_runs", self.ort.concurrent_runs),
             ("max_batch", self.max_batch),
         ];
         match numbers.into_iter().find(|(_, number)| *number == Some(0)) {
             Some((option, _)) => Err(LoadErrorKind::Zero { option }),
             None => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_read_back() {
-        for engine in EngineChoice::ALL {
-            assert_eq!(engine.to_string().parse(), Ok(engine));
-        }
-        for device in Device::ALL {
-            assert_eq!(device.to_string().parse(), Ok(device));
-        }
-        assert_eq!(
-            "gpu".parse::<Device>().unwrap_err().to_string(),
-            "expected one of `cpu`, `cuda`, `auto`; did you mean `cuda`?"
-        );
     }
 }

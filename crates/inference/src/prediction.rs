@@ -1,9 +1,11 @@
-//! What a model says about one image.
+//! A prediction for one image.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a model says about one image.
+use kiln_metrics::argmax;
+
+/// A prediction for one image: class, probabilities, scores and timings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// The most probable class.
@@ -53,12 +55,7 @@ impl Prediction {
         probabilities: Vec<f32>,
         timings: Timings,
     ) -> Self {
-        let mut index = 0;
-        for (i, score) in scores.iter().enumerate() {
-            if *score > scores[index] {
-                index = i;
-            }
-        }
+        let index = argmax(&scores).unwrap_or_default();
         let (label, probability) = (labels[index].clone(), probabilities[index]);
         Self {
             label,
@@ -71,7 +68,7 @@ impl Prediction {
         }
     }
 
-    /// The `k` most probable classes, the predicted one first, then by probability; of equals the
+    /// Returns the `k` most probable classes, the predicted one first, then by probability; of equals the
     /// one with the lower index first.
     pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
         let all = self.labels.iter().zip(&self.probabilities).enumerate();

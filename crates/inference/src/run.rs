@@ -6,46 +6,54 @@ use std::time::{Duration, Instant};
 use kiln_model::OutputKind;
 use rayon::prelude::*;
 
-use crate::chunks::{Chunk, concatenate};
-use crate::contract::Contract;
-use crate::engine::{EngineError, Lane, NamedTensor, Outputs};
+use crate::chunks::Chunk;
+use crate::engine::error::EngineError;
+use crate::engine::interface::{Outputs, Session};
 use crate::error::RunError;
 use crate::input::Input;
 use crate::model::Model;
 use crate::scores::Scores;
+use crate::spec::ModelSpec;
+use crate::tensor::{NamedTensor, concatenate};
 
 /// How far rounding, in half precision too, takes a probability out of 0 to 1.
 const ROUNDING: f32 = 0.01;
 
 impl Model {
-    /// The scores of `images` prepared images: `values` is `[images, channels, height, width]` in
+    /// Computes the scores of `images` prepared images: `values` is `[images, channels, height, width]` in
     /// row-major order, as [`preprocessor`](Self::preprocessor) gives it. For a graph that takes
     /// uint8, it is rounded and put into the graph's order here.
+    ///
+    /// # Errors
+    ///
+    /// Returns that `values` has another length or holds a value that is not finite, the engine's
+    /// failure, or scores of another shape, that are not finite, or that are not probabilities though
+    /// the model is specified to give some.
     pub fn run(&self, values: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.outputs(values, images, Outputs::First)?;
         self.scores(outputs, images, start.elapsed())
     }
 
-    /// The same on a lane: on this thread, and those of the lane if it has any.
+    /// The same in a session: on this thread, and those of the session if it has any.
     pub(crate) fn run_on(
         &self,
-        lane: &mut dyn Lane,
+        session: &mut dyn Session,
         values: &[f32],
         images: usize,
     ) -> Result<Scores, RunError> {
         self.check_input(values, images)?;
         let start = Instant::now();
         let mut parts = Vec::new();
-        for chunk in lane.chunks(images) {
+        for chunk in session.chunks(images) {
             parts.push(self.run_chunk(values, &chunk, |input, batch| {
-                lane.run(input, batch, Outputs::First)
+                session.run(input, batch, Outputs::First)
             })?);
         }
         self.scores(concatenate(parts)?, images, start.elapsed())
     }
 
-    /// The first output, checked.
+    /// Returns the first output, checked.
     fn scores(
         &self,
         outputs: Vec<NamedTensor>,
@@ -95,13 +103,17 @@ impl Model {
         })
     }
 
-    /// Every output of the graph for `images` prepared images, in the graph's order, to compare
+    /// Computes every output of the graph for `images` prepared images, in the graph's order, to compare
     /// layer by layer. Each has the batch as its first axis. No images, no outputs.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), but for what concerns the scores.
     pub fn run_named(&self, values: &[f32], images: usize) -> Result<Vec<NamedTensor>, RunError> {
         self.outputs(values, images, Outputs::All)
     }
 
-    /// These outputs of the graph.
+    /// Computes these outputs of the graph.
     pub(crate) fn outputs(
         &self,
         values: &[f32],
@@ -155,11 +167,11 @@ impl Model {
         if chunk.images < chunk.batch {
             input.to_mut().resize(chunk.batch * size, 0.0);
         }
-        let Contract {
+        let ModelSpec {
             input: kind,
             layout,
             ..
-        } = *self.contract();
+        } = *self.spec();
         let outputs = run(
             &kind.of_values(input, self.preprocessor.shape(), layout),
             chunk.batch,

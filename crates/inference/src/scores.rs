@@ -1,4 +1,4 @@
-//! What the graph says about a batch.
+//! The scores of a batch.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// The scores of each image; none where `classes` was set to 0.
+    /// Returns the scores of each image; none where `classes` was set to 0.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         let data = if self.classes == 0 {
             &[][..]
@@ -28,7 +28,7 @@ impl Scores {
         data.chunks_exact(self.classes.max(1))
     }
 
-    /// Probabilities `[images, classes]` in row-major order: the scores, after a softmax where they
+    /// Returns probabilities `[images, classes]` in row-major order: the scores, after a softmax where they
     /// are logits.
     pub fn probabilities(&self) -> Vec<f32> {
         let mut data = self.data.clone();
@@ -41,6 +41,9 @@ impl Scores {
 
 /// Softmax in place. The largest value is subtracted first, so that no exponential overflows; the
 /// sum is taken in f64.
+///
+/// Not that of `kiln-metrics`, whose exponentials are in f64: files of predictions are compared and
+/// resumed by what this one gives, to the last bit.
 fn softmax(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0_f64;

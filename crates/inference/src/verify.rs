@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use kiln_metrics::argmax;
 use kiln_model::OutputKind;
 use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
 
-use crate::engine::{NamedTensor, Outputs};
+use crate::engine::interface::Outputs;
 use crate::error::{RunError, VerifyError};
 use crate::model::Model;
+use crate::tensor::NamedTensor;
 
 /// Most values prepared at a time, so that memory stays bounded whatever a file holds: 64 MiB.
 const VALUES: usize = 1 << 24;
@@ -49,8 +51,12 @@ impl Model {
     /// with this engine, prepares images and computes the graph as the program did that trained the
     /// model.
     ///
+    /// # Errors
+    ///
+    /// Returns that the file has no vectors or vectors of other classes, or why one cannot be replayed.
+    ///
     /// ```no_run
-    /// let model = kiln_inference::Model::load("model.onnx")?;
+    /// let model = kiln_inference::Model::open("model.onnx")?;
     /// let verification = model.verify()?;
     /// assert!(verification.passed(), "{verification}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -112,9 +118,7 @@ impl Model {
                 f64::INFINITY
             }
         });
-        let best = (0..found.len())
-            .rev()
-            .max_by(|&a, &b| vector.scores[a].total_cmp(&vector.scores[b]));
+        let best = argmax(&vector.scores);
         Replay {
             source: vector.source.clone(),
             difference: differences.fold(0.0, f64::max),
@@ -144,19 +148,19 @@ fn raw(vector: &GoldenVector) -> RawImage<'_> {
 }
 
 impl Replay {
-    /// Whether the scores are within the tolerance and the class has its name.
+    /// Returns whether the scores are within the tolerance and the class has its name.
     pub fn passed(&self) -> bool {
         self.difference <= self.tolerance && self.named == self.label
     }
 }
 
 impl Verification {
-    /// Whether every vector passed.
+    /// Returns whether every vector passed.
     pub fn passed(&self) -> bool {
         self.replays.iter().all(Replay::passed)
     }
 
-    /// The vector that lies farthest off, measured by its tolerance.
+    /// Returns the vector with the largest difference relative to its tolerance.
     pub fn worst(&self) -> &Replay {
         let share = |replay: &Replay| replay.difference / replay.tolerance;
         let worst = self

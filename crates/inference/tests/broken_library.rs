@@ -4,18 +4,15 @@
 
 mod stub;
 
-use kiln_inference::{Options, probe_ort};
+use kiln_inference::{Options, OrtOptions, load_library};
 
 #[test]
 fn a_library_that_does_not_keep_its_promise_is_an_error_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let library = stub::library(folder.path(), "1.99.0");
-    let options = Options {
-        ort_library: Some(library.clone()),
-        ..Options::default()
-    };
+    let options = Options::default().with_ort(OrtOptions::default().with_library(library.clone()));
     for _ in 0..2 {
-        let message = probe_ort(&options).unwrap_err().to_string();
+        let message = load_library(&options).unwrap_err().to_string();
         assert!(
             message.contains("it does not give the interface of its version"),
             "{message}"

@@ -8,25 +8,21 @@ mod stub;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kiln_inference::{Options, probe_ort};
+use kiln_inference::{Hint, Options, OrtOptions, load_library};
 
-/// The error for a library, which names the file and the cure, and takes no more than a second.
+/// The error for a library, which names the file and has a hint, and takes no more than a second.
 fn message(library: &Path) -> String {
-    let options = Options {
-        ort_library: Some(library.to_owned()),
-        ..Options::default()
-    };
+    let options =
+        Options::default().with_ort(OrtOptions::default().with_library(library.to_owned()));
     let start = Instant::now();
-    let message = probe_ort(&options).unwrap_err().to_string();
+    let error = load_library(&options).unwrap_err();
+    let message = error.to_string();
     assert!(start.elapsed() < Duration::from_secs(1), "{message}");
     assert!(
         message.contains(&format!("`{}`", library.display())),
         "{message}"
     );
-    assert!(
-        message.ends_with("run `kiln fetch onnxruntime`, or set KILN_ORT_LIB to the file"),
-        "{message}"
-    );
+    assert_eq!(error.hint(), Some(Hint::InstallOnnxRuntime), "{message}");
     message
 }
 
@@ -129,7 +125,7 @@ fn a_pipe_is_not_waited_for() {
             .unwrap()
             .success()
     );
-    assert!(message(&pipe).contains("this is no ordinary file"));
+    assert!(message(&pipe).contains("this is not a regular file"));
 }
 
 #[test]

@@ -1,16 +1,14 @@
-//! Whether a graph hangs together: what every runtime relies on, and not every runtime checks.
+//! Whether a graph is well formed: what every runtime relies on, and not every runtime checks.
 
 use std::collections::HashSet;
 
-use crate::proto::{GraphProto, NodeProto};
+use crate::proto::GraphProto;
 
-/// A graph that does not hang together.
+/// A malformed graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StructureError {
     /// Two inputs, weights or node outputs share a name.
-    #[error(
-        "{place} defines `{value}`, which is already defined: give every value a name of its own"
-    )]
+    #[error("{place} defines `{value}`, which is already defined")]
     Redefined {
         /// What defines it for the second time.
         place: String,
@@ -18,10 +16,7 @@ pub enum StructureError {
         value: String,
     },
     /// A node takes a value that nothing before it produces.
-    #[error(
-        "{node} takes `{value}`, which no graph input, initializer or earlier node provides: \
-         correct the name, or put the nodes in topological order"
-    )]
+    #[error("{node} takes `{value}`, which no graph input, initializer or earlier node provides")]
     Undefined {
         /// The node.
         node: String,
@@ -29,13 +24,13 @@ pub enum StructureError {
         value: String,
     },
     /// A graph output that nothing produces.
-    #[error("no node produces the graph output `{0}`: correct the name or add the node")]
+    #[error("no node produces the graph output `{0}`")]
     NoProducer(String),
     /// A graph without outputs.
-    #[error("the graph has no outputs: name at least one")]
+    #[error("the graph has no outputs")]
     NoOutputs,
     /// A name that must not be empty is empty.
-    #[error("{0} has an empty name: name it")]
+    #[error("{0} has an empty name")]
     Unnamed(String),
 }
 
@@ -63,12 +58,12 @@ pub fn check_structure(graph: &GraphProto) -> Result<(), StructureError> {
             .find(|value| !value.is_empty() && !defined.contains(value.as_str()))
         {
             return Err(StructureError::Undefined {
-                node: describe(node),
+                node: node.describe(),
                 value: value.clone(),
             });
         }
         for value in node.output.iter().filter(|value| !value.is_empty()) {
-            define(&mut defined, value, || describe(node))?;
+            define(&mut defined, value, || node.describe())?;
         }
     }
     if graph.output.is_empty() {
@@ -102,17 +97,10 @@ fn define<'a>(
     }
 }
 
-fn describe(node: &NodeProto) -> String {
-    if node.name.is_empty() {
-        format!("a node of type {}", node.op_type)
-    } else {
-        format!("node `{}` ({})", node.name, node.op_type)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::NodeProto;
     use crate::{TensorProto, ValueInfoProto};
 
     fn value(name: &str) -> ValueInfoProto {
@@ -154,8 +142,7 @@ mod tests {
         graph.node.reverse();
         assert_eq!(
             check_structure(&graph).unwrap_err().to_string(),
-            "node `b` (Relu) takes `y`, which no graph input, initializer or earlier node provides: \
-             correct the name, or put the nodes in topological order"
+            "node `b` (Relu) takes `y`, which no graph input, initializer or earlier node provides"
         );
     }
 

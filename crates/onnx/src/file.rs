@@ -1,60 +1,73 @@
 //! From bytes to a model and back.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use prost::Message;
 
 use crate::check::{StructureError, check_structure};
 use crate::external::external_tensor;
+use crate::hint::Hint;
+use crate::metadata::Metadata;
 use crate::proto::ModelProto;
 
 /// Longest file that protobuf can hold: 2 GiB less one byte.
 pub const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 
-/// Bytes that are no model which can be used.
+/// Bytes that are not a model which can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No bytes at all.
-    #[error("the file is empty: fetch or export the model again")]
+    #[error("the file is empty")]
     Empty,
     /// Bytes of a well-known other kind.
-    #[error("this is {0}, not an ONNX file: fetch or export the model again")]
+    #[error("this is {0}, not an ONNX file")]
     OtherFormat(&'static str),
-    /// Bytes that are no protobuf message of this kind.
-    #[error("not an ONNX file, or a truncated one ({0}): fetch or export the model again")]
+    /// Bytes that are not a protobuf message of this kind.
+    #[error("not an ONNX file, or a truncated one ({0})")]
     Malformed(String),
     /// A message without a graph or without an operator set.
-    #[error(
-        "the file holds no {0}, so it is no ONNX model or a truncated one: fetch or export the model again"
-    )]
+    #[error("the file holds no {0}, so it is not an ONNX model or a truncated one")]
     Missing(&'static str),
     /// Weights in another file.
-    #[error(
-        "tensor `{tensor}` keeps its values in another file, `{location}`: save the model as one file"
-    )]
+    #[error("tensor `{tensor}` keeps its values in another file, `{location}`")]
     ExternalData {
         /// The tensor's name.
         tensor: String,
         /// The file that holds the values.
         location: String,
     },
-    /// A graph that does not hang together.
+    /// A malformed graph.
     #[error(transparent)]
     Structure(#[from] StructureError),
 }
 
-/// A file whose bytes cannot be had.
+/// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The system cannot read it.
-    #[error("{0}: check the path")]
+    #[error(transparent)]
     System(#[from] std::io::Error),
     /// The path names a folder, a device or a pipe.
-    #[error("this is no ordinary file: check the path")]
+    #[error("this is not a regular file")]
     NotAFile,
     /// The file is longer than protobuf can hold.
-    #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}: check the path")]
+    #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}")]
     TooLong(u64),
+}
+
+impl DecodeError {
+    /// Returns what can be done about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Empty | Self::OtherFormat(_) | Self::Malformed(_) | Self::Missing(_) => {
+                Hint::FetchAgain
+            }
+            Self::ExternalData { .. } => Hint::SaveAsOneFile,
+            Self::Structure(_) => Hint::CorrectGraph,
+        })
+    }
 }
 
 /// A file that cannot be loaded.
@@ -65,7 +78,7 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause. Its text is part of this error's, so it is not the `source` too.
         reason: ReadError,
     },
     /// The contents cannot be used.
@@ -73,9 +86,106 @@ pub enum LoadError {
     Decode {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the contents.
+        /// The cause. Its text is part of this error's, so it is not the `source` too.
         reason: DecodeError,
     },
+}
+
+impl LoadError {
+    /// Returns what can be done about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Read { .. } => Some(Hint::CheckPath),
+            Self::Decode { reason, .. } => reason.hint(),
+        }
+    }
+}
+
+/// A model file, read once: its bytes, and the model in them once somebody asks for it.
+///
+/// It displays as messages call it: its path in backquotes, or `the model in memory`.
+pub struct ModelFile {
+    path: Option<PathBuf>,
+    bytes: Arc<Vec<u8>>,
+    proto: OnceLock<Result<ModelProto, DecodeError>>,
+}
+
+impl ModelFile {
+    /// Reads a file as [`read`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns that it cannot be read, is not a regular file, or is too long.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        let path = path.into();
+        let bytes = read(&path)?;
+        Ok(Self {
+            path: Some(path),
+            ..Self::from_bytes(bytes)
+        })
+    }
+
+    /// Wraps the bytes of a file.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            path: None,
+            bytes: Arc::new(bytes),
+            proto: OnceLock::new(),
+        }
+    }
+
+    /// Returns the path that it was read from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Returns the bytes as they are in the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the model, decoded and checked at the first call as [`decode`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the bytes cannot be used, at every call.
+    pub fn proto(&self) -> Result<&ModelProto, DecodeError> {
+        let proto = self.proto.get_or_init(|| decode(&self.bytes));
+        proto.as_ref().map_err(Clone::clone)
+    }
+
+    /// Returns the same file, not decoded yet, to measure how long that takes.
+    #[must_use]
+    pub fn undecoded(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            bytes: Arc::clone(&self.bytes),
+            proto: OnceLock::new(),
+        }
+    }
+
+    /// Returns kiln's metadata; none where the file or the metadata cannot be used.
+    pub fn metadata(&self) -> Option<Metadata> {
+        self.proto().ok()?.metadata().ok()
+    }
+}
+
+impl fmt::Display for ModelFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "`{}`", path.display()),
+            None => f.write_str("the model in memory"),
+        }
+    }
+}
+
+impl fmt::Debug for ModelFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelFile")
+            .field("path", &self.path)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads a model from a file and checks it as [`decode`] does.
@@ -91,7 +201,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
     })
 }
 
-/// Reads the bytes of an ordinary file no longer than protobuf can hold.
+/// Reads the bytes of a regular file no longer than protobuf can hold.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
     let metadata = std::fs::metadata(&path)?;
     // A device or a pipe may have no end.
@@ -104,8 +214,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
     Ok(std::fs::read(path)?)
 }
 
-/// Reads a model and checks that it is whole: a graph that hangs together, an operator set, all
-/// weights inside.
+/// Reads a model and checks that it is complete: a well-formed graph, an operator set, all weights
+/// inside.
 pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
@@ -240,6 +350,21 @@ mod tests {
             "{}",
             message(&file)
         );
+    }
+
+    #[test]
+    fn a_file_is_read_and_decoded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, encode(&model())).unwrap();
+        let file = ModelFile::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(file.proto().unwrap(), &model());
+        assert!(std::ptr::eq(file.proto().unwrap(), file.proto().unwrap()));
+        assert_eq!(file.to_string(), format!("`{}`", path.display()));
+        let empty = ModelFile::from_bytes(Vec::new());
+        assert_eq!(empty.proto(), Err(DecodeError::Empty));
+        assert_eq!((empty.metadata(), empty.path()), (None, None));
     }
 
     #[test]

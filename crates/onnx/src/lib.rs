@@ -21,6 +21,7 @@ mod check;
 mod dim;
 mod external;
 mod file;
+mod hint;
 mod metadata;
 mod proto;
 mod query;
@@ -29,7 +30,10 @@ mod tensor;
 pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
 pub use dim::Dim;
-pub use file::{DecodeError, LoadError, MAX_FILE_BYTES, ReadError, decode, encode, load, read};
+pub use file::{
+    DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load, read,
+};
+pub use hint::Hint;
 pub use kiln_model::OutputKind;
 pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, replace_metadata};
 pub use proto::{

@@ -62,10 +62,7 @@ impl ModelProto {
 
     /// Version of ONNX's own operator set; 0 if the model does not say.
     pub fn opset(&self) -> i64 {
-        let own = self
-            .opset_import
-            .iter()
-            .find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+        let own = self.opset_import.iter().find(|set| set.is_onnx());
         own.map_or(0, |set| set.version)
     }
 
@@ -98,11 +95,7 @@ impl ModelProto {
     pub fn operators(&self) -> BTreeMap<String, usize> {
         let mut histogram = BTreeMap::new();
         for node in self.graph.iter().flat_map(|graph| &graph.node) {
-            let name = match node.domain.as_str() {
-                "" | "ai.onnx" => node.op_type.clone(),
-                domain => format!("{domain}::{}", node.op_type),
-            };
-            *histogram.entry(name).or_insert(0) += 1;
+            *histogram.entry(node.operator()).or_insert(0) += 1;
         }
         histogram
     }

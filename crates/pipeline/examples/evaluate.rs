@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kiln_pipeline::engines::{EngineRequest, load};
+use kiln_pipeline::engines::{EngineRequest, load, open};
 use kiln_pipeline::evaluate::{EvaluateOptions, evaluate};
 use kiln_pipeline::inputs::Inputs;
 use kiln_pipeline::{CachedAssets, Context, Error};
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let assets = CachedAssets::from_env()?;
     let context = Context::new(&assets, &());
-    let model = load(Path::new(&model), &EngineRequest::default(), &context)?;
+    let model = load(&open(Path::new(&model))?, &EngineRequest::default(), &context)?;
 
     // Encoded images, each with the number of its class, in any order and from anywhere.
     let mut images = Vec::new();

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let file = export_run(&outcome.run, &ExportRequest::default(), &context)?;
     let prediction =
-        kiln_inference::Model::load(&file)?.classify(&kiln_inference::open_image(&image)?)?;
+        kiln_inference::Model::open(&file)?.classify(&kiln_inference::open_image(&image)?)?;
     println!(
         "{}: {} ({:.1} %)",
         file.display(),

@@ -98,7 +98,7 @@ pub enum Error {
     Overrides(#[from] crate::overrides::OverridesError),
     /// A model cannot be loaded as it was asked for.
     #[error(transparent)]
-    Engines(#[from] crate::engines::EnginesError),
+    Engines(#[from] crate::engines::error::EnginesError),
     /// An engine cannot be loaded, or fails.
     #[error(transparent)]
     Engine(#[from] kiln_inference::EngineError),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_data::{Loader, Order, Samples, View};
-use kiln_inference::{EngineChoice, Model, Options};
+use kiln_inference::{EngineId, Model};
 use kiln_model::Recipe;
 use kiln_preprocess::Preprocessor;
 use kiln_report::plot_confusion;
@@ -82,7 +82,7 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     if parity.passed {
         let mut scores = Vec::new();
         for (engine, model) in &models {
-            let title = engines::title(*engine);
+            let title = engine.title();
             let Some(run) = evaluate(model, &images, context)? else {
                 return Ok(None);
             };
@@ -168,7 +168,7 @@ fn verify(
     run: &RunDir,
     images: &View,
     context: &Context<'_>,
-) -> Result<Option<(Vec<(EngineChoice, Model)>, Parity)>> {
+) -> Result<Option<(Vec<(EngineId, Model)>, Parity)>> {
     let present = engines::present(context)?;
     let options = engines::options(context);
     let file = read(&run.file(RunFile::Model))?;
@@ -184,10 +184,7 @@ fn verify(
             subset: "test",
         })?;
     let models = present.iter().map(|&engine| {
-        let options = Options {
-            engine,
-            ..options.clone()
-        };
+        let options = options.clone().with_engine(engine);
         Ok((engine, Model::from_bytes(&file, &options)?))
     });
     let models = models.collect::<Result<Vec<_>>>()?;
@@ -196,7 +193,7 @@ fn verify(
         return Ok(None);
     };
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
-        let titles = present.iter().map(|engine| engines::title(*engine));
+        let titles = present.iter().map(|engine| engine.title());
         let implementations: Vec<&str> = std::iter::once("Burn").chain(titles).collect();
         context.emit(&Event::Verified {
             implementations: &implementations,

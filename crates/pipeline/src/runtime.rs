@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kiln_inference::{EngineChoice, Receipt};
+use kiln_inference::{EngineId, RuntimeInfo};
 use kiln_util::counted;
 use serde::{Deserialize, Serialize};
-
-use crate::engines::title;
 
 /// Runtime info as it is written into results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +31,8 @@ pub struct RuntimeRecord {
 impl RuntimeRecord {
     /// Returns the engine with its version and device, for people.
     pub fn describe(&self) -> String {
-        let name = EngineChoice::ALL
-            .iter()
-            .find(|engine| engine.as_str() == self.engine);
-        let name = name.map_or(self.engine.as_ref(), |engine| title(*engine));
+        let engine = self.engine.parse::<EngineId>();
+        let name = engine.map_or(self.engine.as_ref(), |engine| engine.title());
         let version = self
             .version
             .as_ref()
@@ -44,7 +40,7 @@ impl RuntimeRecord {
         format!("{name}{version} ({})", self.device)
     }
 
-    /// Returns all of it in one line, for people.
+    /// Returns all of it in one line.
     pub fn line(&self) -> String {
         let mut parts = vec![self.describe(), counted(self.threads as u64, "thread")];
         match self.parallel_runs {
@@ -60,28 +56,28 @@ impl RuntimeRecord {
         parts.join(", ")
     }
 
-    /// Returns why it did not run where it should have.
+    /// Returns why it did not run on the device that was asked for.
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
     }
 }
 
-impl From<&Receipt> for RuntimeRecord {
-    fn from(receipt: &Receipt) -> Self {
-        let library = receipt.library.as_ref();
+impl From<&RuntimeInfo> for RuntimeRecord {
+    fn from(runtime: &RuntimeInfo) -> Self {
+        let ort = runtime.ort.as_ref();
+        let library = ort.map(|ort| &ort.library);
+        let nodes = ort.into_iter().flat_map(|ort| &ort.nodes);
         Self {
-            engine: receipt.engine.as_str().into(),
-            version: receipt.version.clone(),
-            requested_device: receipt.requested.as_str().into(),
-            device: receipt.device.as_str().into(),
-            fallback: receipt.fallback.clone(),
-            threads: receipt.threads,
-            parallel_runs: receipt.parallel_runs,
+            engine: runtime.engine.name().into(),
+            version: runtime.version.clone(),
+            requested_device: runtime.requested.as_str().into(),
+            device: runtime.device.as_str().into(),
+            fallback: runtime.fallback.clone(),
+            threads: runtime.threads,
+            parallel_runs: ort.map(|ort| ort.concurrent_runs),
             library: library.map(|library| library.path.display().to_string()),
             library_build: library.map(|library| library.build.clone()),
-            nodes: receipt
-                .nodes
-                .iter()
+            nodes: nodes
                 .map(|share| (share.provider.clone(), share.nodes))
                 .collect(),
         }
@@ -90,33 +86,24 @@ impl From<&Receipt> for RuntimeRecord {
 
 #[cfg(test)]
 mod tests {
-    use kiln_inference::{Device, Library, ProviderNodes};
-
     use super::*;
 
-    fn info() -> Receipt {
-        let nodes = |provider: &str, nodes| ProviderNodes {
-            provider: provider.into(),
-            nodes,
-        };
-        Receipt {
-            engine: EngineChoice::Ort,
+    fn record() -> RuntimeRecord {
+        RuntimeRecord {
+            engine: "ort".into(),
             version: Some("1.31.1".into()),
-            requested: Device::Auto,
-            device: Device::Cuda,
+            requested_device: "auto".into(),
+            device: "cuda".into(),
             fallback: None,
             threads: 8,
             parallel_runs: Some(2),
-            library: Some(Library {
-                path: "/lib/libonnxruntime.so".into(),
-                version: Some("1.31.1".into()),
-                build: "Release".into(),
-                providers: Vec::new(),
-            }),
-            nodes: vec![
-                nodes("CPUExecutionProvider", 1),
-                nodes("CUDAExecutionProvider", 12),
-            ],
+            library: Some("/lib/libonnxruntime.so".into()),
+            library_build: Some("Release".into()),
+            nodes: [
+                ("CPUExecutionProvider".to_owned(), 1),
+                ("CUDAExecutionProvider".to_owned(), 12),
+            ]
+            .into(),
         }
     }
 
@@ -124,12 +111,12 @@ mod tests {
     fn one_line_says_it_all() {
         let expected = "ONNX Runtime 1.31.1 (cuda), 8 threads, 2 concurrent runs, 1 node on CPUExecutionProvider, \
                         12 nodes on CUDAExecutionProvider, /lib/libonnxruntime.so";
-        assert_eq!(RuntimeRecord::from(&info()).line(), expected);
+        assert_eq!(record().line(), expected);
     }
 
     #[test]
     fn it_is_read_back_and_so_are_those_of_older_runs() {
-        let record = RuntimeRecord::from(&info());
+        let record = record();
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(
             serde_json::from_str::<RuntimeRecord>(&json).unwrap(),

@@ -7,16 +7,12 @@ use std::path::Path;
 use image::error::ImageError;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-use crate::jpeg::is_cut_off;
-use crate::{PreprocessError, RawImage};
-
-/// Most memory that a decoder may use: a photograph of 170 megapixels fits, a file that unpacks to
-/// gigabytes does not.
-pub(crate) const MAX_DECODED_BYTES: u64 = 512 << 20;
+use crate::error::{MAX_DECODED_BYTES, MAX_SIDE, PreprocessError};
+use crate::jpeg::is_truncated;
 
 /// Decodes an image in memory. The content says which format it is: PNG, JPEG, BMP, WebP or TIFF.
 ///
-/// Sides of more than [`RawImage::MAX_SIDE`] pixels, and images that need more than 512 MiB, are
+/// Sides of more than [`RawImage::MAX_SIDE`](crate::RawImage::MAX_SIDE) pixels, and images that need more than 512 MiB, are
 /// errors.
 pub fn decode(bytes: &[u8]) -> Result<DynamicImage, PreprocessError> {
     decode_as(bytes, "the data")
@@ -33,8 +29,8 @@ pub const ENDINGS: [&str; 9] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp", "tif", "tiff",
 ];
 
-/// Whether a file's name is that of an image: one of [`ENDINGS`], and no dot in front, as hidden
-/// files have it.
+/// Returns whether a file's name is that of an image: one of [`ENDINGS`], without a leading dot as
+/// hidden files have it.
 pub fn is_image_name(path: &Path) -> bool {
     let hidden = path
         .file_name()
@@ -83,15 +79,14 @@ fn read(content: impl BufRead + Seek, name: &str) -> Result<DynamicImage, Prepro
     }
     if reader.format() == Some(ImageFormat::Jpeg) {
         let mut content = reader.into_inner();
-        let cut_off =
-            is_cut_off(&mut content).and_then(|cut_off| content.rewind().map(|()| cut_off));
-        if cut_off.map_err(|reason| PreprocessError::Read {
+        let truncated =
+            is_truncated(&mut content).and_then(|truncated| content.rewind().map(|()| truncated));
+        if truncated.map_err(|reason| PreprocessError::Read {
             image: image(),
             reason,
         })? {
             let reason =
-                "the file ends before the image does, as after a download that was broken off"
-                    .to_owned();
+                "the file ends before the image does, as after an interrupted download".to_owned();
             return Err(PreprocessError::Damaged {
                 image: image(),
                 reason,
@@ -111,8 +106,8 @@ fn read(content: impl BufRead + Seek, name: &str) -> Result<DynamicImage, Prepro
 
 fn limits() -> Limits {
     let mut limits = Limits::default();
-    limits.max_image_width = Some(RawImage::MAX_SIDE);
-    limits.max_image_height = Some(RawImage::MAX_SIDE);
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     limits
 }
@@ -257,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn images_that_were_cut_off_are_damaged() {
+    fn truncated_images_are_damaged() {
         for format in FORMATS {
             let bytes = encode(format);
             let error = decode(&bytes[..bytes.len() * 9 / 10]).unwrap_err();

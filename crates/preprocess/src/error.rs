@@ -2,27 +2,33 @@
 
 use std::io;
 
-use crate::RawImage;
-use crate::decode::MAX_DECODED_BYTES;
+use crate::hint::Hint;
+
+/// Longest side in pixels of an image to read: more than cameras make, and few enough that
+/// positions within a side are exact to 1/256 pixel in f32.
+pub(crate) const MAX_SIDE: u32 = 32_768;
+
+/// Maximum memory that a decoder may use: a photograph of 170 megapixels fits, a file that unpacks
+/// to gigabytes does not.
+pub(crate) const MAX_DECODED_BYTES: u64 = 512 << 20;
 
 /// An image that cannot be turned into a model's input.
 ///
 /// The field `image` says what to call the image: its path in backquotes, or "the data" for bytes
 /// in memory.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PreprocessError {
     /// The file cannot be read.
-    #[error("cannot read {image}: {reason}: check the path and its permissions")]
+    #[error("cannot read {image}: {reason}")]
     Read {
         /// The image's name.
         image: String,
-        /// What the operating system says.
+        /// The system's error. Its text is part of this error's, so it is not the `source` too.
         reason: io::Error,
     },
     /// The content is of no format that is supported.
-    #[error(
-        "{image} is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found {found}: convert it to one of these"
-    )]
+    #[error("{image} is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found {found}")]
     Format {
         /// The image's name.
         image: String,
@@ -30,10 +36,7 @@ pub enum PreprocessError {
         found: String,
     },
     /// The content starts like an image but cannot be decoded.
-    #[error(
-        "{image} cannot be decoded: {}: the file may be damaged, cut short or of a rare kind; save it again",
-        one_line(reason)
-    )]
+    #[error("{image} cannot be decoded: {}", one_line(reason))]
     Damaged {
         /// The image's name.
         image: String,
@@ -42,8 +45,8 @@ pub enum PreprocessError {
     },
     /// The image would take too much memory.
     #[error(
-        "{image} is too large: expected at most {} pixels a side and {} MiB decoded: make it smaller",
-        RawImage::MAX_SIDE,
+        "{image} is too large: expected at most {} pixels a side and {} MiB decoded",
+        MAX_SIDE,
         MAX_DECODED_BYTES >> 20
     )]
     TooLarge {
@@ -51,17 +54,15 @@ pub enum PreprocessError {
         image: String,
     },
     /// Floating-point pixels, whose range no format fixes.
-    #[error(
-        "expected pixels of 8 or 16 bits, found {found}: convert the image to 8 bits a channel"
-    )]
+    #[error("expected pixels of 8 or 16 bits, found {found}")]
     PixelType {
         /// The pixel type found.
         found: String,
     },
-    /// A raw image without pixels, or with a side beyond [`RawImage::MAX_SIDE`].
+    /// A raw image without pixels, or with a side beyond [`RawImage::MAX_SIDE`](crate::RawImage::MAX_SIDE).
     #[error(
-        "raw image is {height}x{width}: expected each side to be 1 to {}: resize or drop the image",
-        RawImage::MAX_SIDE
+        "raw image is {height}x{width}: expected each side to be 1 to {}",
+        MAX_SIDE
     )]
     Size {
         /// Height found.
@@ -71,17 +72,14 @@ pub enum PreprocessError {
     },
     /// A raw image whose number of channels has no meaning.
     #[error(
-        "raw image has {found} channels: expected 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha): convert it"
+        "raw image has {found} channels: expected 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)"
     )]
     Channels {
         /// Number found.
         found: u32,
     },
     /// A raw image with more or fewer bytes than its size says.
-    #[error(
-        "raw image of {height}x{width}x{channels} has {found} bytes: expected {expected}: \
-         check the size, and that each sample is one byte"
-    )]
+    #[error("raw image of {height}x{width}x{channels} has {found} bytes: expected {expected}")]
     PixelCount {
         /// Height of the image.
         height: u32,
@@ -95,9 +93,7 @@ pub enum PreprocessError {
         found: usize,
     },
     /// The output has another length than the tensor of one image.
-    #[error(
-        "output has room for {found} values: expected {expected}: size it by `Preprocessor::len`"
-    )]
+    #[error("output has room for {found} values: expected {expected}")]
     Output {
         /// Number of values of one image.
         expected: usize,
@@ -106,7 +102,23 @@ pub enum PreprocessError {
     },
 }
 
-/// A decoder's words without their line breaks.
+impl PreprocessError {
+    /// Returns what can be done about it.
+    pub const fn hint(&self) -> Hint {
+        match self {
+            Self::Read { .. } => Hint::CheckPath,
+            Self::Format { .. } => Hint::ConvertFormat,
+            Self::Damaged { .. } => Hint::SaveAgain,
+            Self::TooLarge { .. } | Self::Size { .. } => Hint::Resize,
+            Self::PixelType { .. } => Hint::ConvertToEightBits,
+            Self::Channels { .. } => Hint::ConvertChannels,
+            Self::PixelCount { .. } => Hint::CheckSize,
+            Self::Output { .. } => Hint::SizeOutput,
+        }
+    }
+}
+
+/// Returns a decoder's message without line breaks.
 fn one_line(text: &str) -> String {
     text.lines()
         .map(str::trim)
@@ -128,7 +140,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("`a.jpg` cannot be decoded: bad marker 153: the file"),
+                .starts_with("`a.jpg` cannot be decoded: bad marker 153"),
             "{error}"
         );
     }

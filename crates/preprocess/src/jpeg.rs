@@ -1,4 +1,4 @@
-//! JPEG files that were cut off, which decoders fill up with grey.
+//! Truncated JPEG files, which decoders pad with gray.
 
 use std::io::{self, BufRead, Seek, SeekFrom};
 
@@ -7,10 +7,10 @@ const MARKER: u8 = 0xFF;
 /// End of image.
 const EOI: u8 = 0xD9;
 
-/// Whether a JPEG file ends before its image does: without the marker `EOI` behind its last scan
+/// Returns whether a JPEG file ends before its image does: without the marker `EOI` after its last scan
 /// (ITU T.81, annex B). Goes through the segments, so that the `EOI` of a thumbnail within one does
-/// not count. The reader stands somewhere behind after it.
-pub fn is_cut_off(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
+/// not count. The reader's position afterwards is unspecified.
+pub fn is_truncated(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
     loop {
         file.skip_until(MARKER)?;
         // Markers may have more of the byte in front.
@@ -63,19 +63,19 @@ mod tests {
         bytes
     }
 
-    fn cut_off(bytes: &[u8]) -> bool {
-        is_cut_off(&mut Cursor::new(bytes)).unwrap()
+    fn truncated(bytes: &[u8]) -> bool {
+        is_truncated(&mut Cursor::new(bytes)).unwrap()
     }
 
     #[test]
-    fn whole_files_and_what_follows_them_are_fine_and_every_shorter_one_is_cut_off() {
+    fn complete_files_pass_and_every_shorter_one_is_truncated() {
         let mut bytes = jpeg();
         for length in 0..bytes.len() {
-            assert!(cut_off(&bytes[..length]), "{length} of {}", bytes.len());
+            assert!(truncated(&bytes[..length]), "{length} of {}", bytes.len());
         }
-        assert!(!cut_off(&bytes));
+        assert!(!truncated(&bytes));
         bytes.extend(b"what a camera writes behind");
-        assert!(!cut_off(&bytes));
+        assert!(!truncated(&bytes));
     }
 
     #[test]
@@ -85,16 +85,16 @@ mod tests {
         let segment = [&[0xFF, 0xE1][..], &length.to_be_bytes(), &thumbnail].concat();
         let bytes = [&image[..2], &segment, &image[2..]].concat();
         assert!(
-            !cut_off(&bytes)
-                && cut_off(&bytes[..bytes.len() - 2])
-                && cut_off(&bytes[..segment.len() + 2])
+            !truncated(&bytes)
+                && truncated(&bytes[..bytes.len() - 2])
+                && truncated(&bytes[..segment.len() + 2])
         );
     }
 
     proptest! {
         #[test]
         fn any_bytes_come_to_an_end(bytes: Vec<u8>) {
-            let _ = cut_off(&bytes);
+            let _ = truncated(&bytes);
         }
     }
 }

@@ -7,17 +7,17 @@
 //!    orientation tag of a photograph is not applied: neither Pillow nor `tf.io.decode_image`
 //!    applies it.
 //! 2. **To 8 bits**: of a 16-bit sample the high byte counts, as in `tf.io.decode_png`.
-//!    (Pillow cuts grey ones off at 255 instead.)
+//!    (Pillow cuts gray ones off at 255 instead.)
 //! 3. **To the record's channels**: alpha is dropped, not composited, as by `tf.io.decode_image`
-//!    and Pillow's `convert("RGB")`; grey is repeated into every channel; colour becomes grey by
+//!    and Pillow's `convert("RGB")`; gray is repeated into every channel; color becomes gray by
 //!    ITU-R 601-2 luma, rounded to 8 bits, as by Pillow's `convert("L")`.
-//! 4. **Resize**: bilinear with half-pixel centres, as `tf.image.resize(method="bilinear")`, with
+//! 4. **Resize**: bilinear with half-pixel centers, as `tf.image.resize(method="bilinear")`, with
 //!    or without antialiasing. An image that has the record's size already is left as it is.
 //! 5. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
 //!    decided on.
-//! 6. **Normalise**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
+//! 6. **Normalize**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
 //!
-//! For a graph that normalises by itself, [`to_pixels`] takes the place of the last step.
+//! For a graph that normalizes by itself, [`to_pixels`] takes the place of the last step.
 //!
 //! ```
 //! use kiln_preprocess::{Preprocessor, RawImage};
@@ -34,24 +34,21 @@
 
 #![forbid(unsafe_code)]
 
-mod bits;
-mod bytes;
+mod channels;
 mod decode;
 mod error;
+mod hint;
 mod jpeg;
-mod luma;
 mod normalize;
 mod pixels;
 mod preprocessor;
-mod raw;
 mod resize;
-mod source;
 mod transform;
 
-pub use bytes::to_pixels;
 pub use decode::{ENDINGS, decode, is_image_name, open};
 pub use error::PreprocessError;
-pub use pixels::Pixels;
+pub use hint::Hint;
+pub use normalize::to_pixels;
+pub use pixels::{Pixels, RawImage};
 pub use preprocessor::Preprocessor;
-pub use raw::RawImage;
 pub use transform::Transform;

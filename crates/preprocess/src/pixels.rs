@@ -1,10 +1,64 @@
-//! Decoded pixels that are kept.
+//! Decoded pixels of 8 bits a sample.
 
 use std::borrow::Cow;
 
-use crate::bits::eight_bit;
+use image::DynamicImage;
+
 use crate::decode::decode_as;
-use crate::{PreprocessError, RawImage};
+use crate::error::{MAX_SIDE, PreprocessError};
+
+/// Decoded pixels of 8 bits in HWC order: rows from the top, pixels from the left, the channels of
+/// a pixel together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawImage<'a> {
+    /// `height * width * channels` bytes.
+    pub pixels: &'a [u8],
+    /// Height in pixels, 1 to [`RawImage::MAX_SIDE`].
+    pub height: u32,
+    /// Width in pixels, 1 to [`RawImage::MAX_SIDE`].
+    pub width: u32,
+    /// 1 (gray), 2 (gray, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Alpha is
+    /// ignored.
+    pub channels: u32,
+}
+
+impl RawImage<'_> {
+    /// Longest side in pixels of an image to read.
+    pub const MAX_SIDE: u32 = MAX_SIDE;
+
+    /// Checks that the parts fit together.
+    pub(crate) fn check(&self) -> Result<(), PreprocessError> {
+        let Self {
+            pixels,
+            height,
+            width,
+            channels,
+        } = *self;
+        let side = 1..=Self::MAX_SIDE;
+        if !side.contains(&height) || !side.contains(&width) {
+            return Err(PreprocessError::Size { height, width });
+        }
+        if !(1..=4).contains(&channels) {
+            return Err(PreprocessError::Channels { found: channels });
+        }
+        let expected = u64::from(height) * u64::from(width) * u64::from(channels);
+        if pixels.len() as u64 != expected {
+            return Err(PreprocessError::PixelCount {
+                height,
+                width,
+                channels,
+                expected,
+                found: pixels.len(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether pixels have three colors rather than one gray.
+    pub(crate) fn is_color(&self) -> bool {
+        self.channels >= 3
+    }
+}
 
 /// The pixels of a decoded image, 8 bits a sample, HWC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +100,33 @@ impl Pixels {
     }
 }
 
+/// The samples of `image` in HWC order, and the number of channels; borrowed where they have 8 bits
+/// already.
+///
+/// Of a 16-bit sample the high byte is taken.
+pub(crate) fn eight_bit(image: &DynamicImage) -> Result<(Cow<'_, [u8]>, u32), PreprocessError> {
+    let samples = match image {
+        DynamicImage::ImageLuma8(i) => Cow::Borrowed(i.as_raw().as_slice()),
+        DynamicImage::ImageLumaA8(i) => Cow::Borrowed(i.as_raw().as_slice()),
+        DynamicImage::ImageRgb8(i) => Cow::Borrowed(i.as_raw().as_slice()),
+        DynamicImage::ImageRgba8(i) => Cow::Borrowed(i.as_raw().as_slice()),
+        DynamicImage::ImageLuma16(i) => Cow::Owned(high_bytes(i.as_raw())),
+        DynamicImage::ImageLumaA16(i) => Cow::Owned(high_bytes(i.as_raw())),
+        DynamicImage::ImageRgb16(i) => Cow::Owned(high_bytes(i.as_raw())),
+        DynamicImage::ImageRgba16(i) => Cow::Owned(high_bytes(i.as_raw())),
+        other => {
+            return Err(PreprocessError::PixelType {
+                found: format!("{:?}", other.color()),
+            });
+        }
+    };
+    Ok((samples, u32::from(image.color().channel_count())))
+}
+
+fn high_bytes(samples: &[u16]) -> Vec<u8> {
+    samples.iter().map(|s| (s >> 8) as u8).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -53,6 +134,35 @@ mod tests {
     use image::{DynamicImage, ImageFormat};
 
     use super::*;
+
+    fn check(length: usize, height: u32, width: u32, channels: u32) -> String {
+        let pixels = vec![0; length];
+        RawImage {
+            pixels: &pixels,
+            height,
+            width,
+            channels,
+        }
+        .check()
+        .map_or_else(|e| e.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn sizes_that_fit_pass() {
+        for channels in 1..=4 {
+            assert_eq!(check(6 * channels as usize, 2, 3, channels), "");
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_named() {
+        assert!(check(5, 2, 3, 1).contains("has 5 bytes: expected 6"));
+        assert!(check(0, 0, 3, 1).contains("0x3"));
+        assert!(check(30, 2, 3, 5).contains("5 channels"));
+        assert!(check(0, 2, 3, 0).contains("0 channels"));
+        assert!(check(4, u32::MAX, u32::MAX, 4).contains("1 to 32768"));
+        assert!(check(4, 32_768, 32_768, 4).contains("expected 4294967296"));
+    }
 
     fn png(image: &DynamicImage) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -62,8 +172,8 @@ mod tests {
 
     #[test]
     fn samples_of_either_width_are_kept_with_eight_bits() {
-        let grey = image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([x as u16 * 0x1234]));
-        let pixels = Pixels::decode(&png(&grey.into()), "x").unwrap();
+        let gray = image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([x as u16 * 0x1234]));
+        let pixels = Pixels::decode(&png(&gray.into()), "x").unwrap();
         assert_eq!(
             pixels.as_raw(),
             RawImage {
@@ -90,5 +200,31 @@ mod tests {
     fn messages_use_the_name() {
         let error = Pixels::decode(b"hello", "`a.png`").unwrap_err().to_string();
         assert!(error.starts_with("`a.png` is not an image"), "{error}");
+    }
+
+    #[test]
+    fn bytes_are_borrowed() {
+        for image in [
+            DynamicImage::new_luma8(3, 2),
+            DynamicImage::new_luma_a8(3, 2),
+            DynamicImage::new_rgb8(3, 2),
+            DynamicImage::new_rgba8(3, 2),
+        ] {
+            let (samples, channels) = eight_bit(&image).unwrap();
+            assert!(matches!(samples, Cow::Borrowed(_)));
+            assert_eq!(samples.len(), 6 * channels as usize);
+        }
+    }
+
+    #[test]
+    fn every_widened_byte_comes_back() {
+        let widened: Vec<u16> = (0..=255).map(|b| b * 257).collect();
+        assert_eq!(high_bytes(&widened), (0..=255).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn floats_are_refused() {
+        let error = eight_bit(&DynamicImage::new_rgb32f(1, 1)).unwrap_err();
+        assert!(error.to_string().contains("found Rgb32F"), "{error}");
     }
 }

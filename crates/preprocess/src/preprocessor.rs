@@ -5,11 +5,12 @@ use std::fmt;
 use image::DynamicImage;
 use kiln_model::{Preprocessing, PreprocessingError};
 
-use crate::bits::eight_bit;
+use crate::channels::Source;
+use crate::error::PreprocessError;
 use crate::normalize::Normalize;
+use crate::pixels::{RawImage, eight_bit};
 use crate::resize::{Axis, blend_rows};
-use crate::source::Source;
-use crate::{PreprocessError, RawImage, Transform};
+use crate::transform::Transform;
 
 /// Turns images into the `[channels, height, width]` f32 tensor that a record asks for.
 ///
@@ -73,7 +74,7 @@ impl Preprocessor {
     }
 
     /// Writes the tensor of raw pixels that are transformed, at the tensor's size and before they
-    /// are normalised, to `out`, which has [`len`](Self::len) values.
+    /// are normalized, to `out`, which has [`len`](Self::len) values.
     pub fn transformed(
         &self,
         image: RawImage<'_>,
@@ -92,7 +93,7 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// Writes the tensor with these normalisations, one per channel.
+    /// Writes the tensor with these normalizations, one per channel.
     fn write(
         &self,
         image: &RawImage<'_>,
@@ -115,7 +116,7 @@ impl Preprocessor {
         Ok(())
     }
 
-    /// The plane of each channel in `out`, with its normalisation and the offset of its sample in a
+    /// The plane of each channel in `out`, with its normalization and the offset of its sample in a
     /// source pixel.
     fn planes<'a>(
         &'a self,

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-/// How the source pixels along one axis make the output pixels: for each, a few neighbours and
+/// How the source pixels along one axis make the output pixels: for each, a few neighbors and
 /// their weights.
 ///
 /// Positions are f32 and computed in TensorFlow's order of operations, so that rounding picks the
-/// same neighbours.
+/// same neighbors.
 pub(crate) struct Axis {
     spans: Vec<Span>,
     weights: Vec<f32>,
@@ -162,7 +162,7 @@ mod tests {
         }
 
         #[test]
-        fn neighbours_move_forward_only(input in 1..3000usize, output in 1..3000usize, antialias: bool) {
+        fn neighbors_move_forward_only(input in 1..3000usize, output in 1..3000usize, antialias: bool) {
             let axis = Axis::new(input, output, antialias);
             prop_assert!(axis.outputs().map(|(first, _)| first).is_sorted());
         }

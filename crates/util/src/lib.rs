@@ -6,6 +6,7 @@
 //! | files written whole or not at all (feature `files`) | `files` |
 //! | locks between processes (feature `files`) | `lock` |
 //! | stopping work from another thread | `cancel` |
+//! | panics of other crates as errors | `panic` |
 //! | version and platform of the program | `program` |
 //! | SHA-256 (feature `sha256`) | `sha256` |
 //! | enums that are words on the command line and in files | [`str_enum!`] |
@@ -19,6 +20,7 @@ mod closest;
 mod files;
 #[cfg(feature = "files")]
 mod lock;
+mod panic;
 mod program;
 #[cfg(feature = "sha256")]
 mod sha256;
@@ -33,6 +35,7 @@ pub use files::{
 };
 #[cfg(feature = "files")]
 pub use lock::Lock;
+pub use panic::catch_panic;
 pub use program::{VERSION, platform};
 #[cfg(feature = "sha256")]
 pub use sha256::sha256;

@@ -4,7 +4,7 @@ use std::io::stdout;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use kiln_inference::Model;
+use kiln_inference::{Model, ModelFile};
 use kiln_pipeline::inputs::{Inputs, Shard};
 use kiln_pipeline::predictions::{
     Columns, Format, Origin, PredictionsFile, Row, flush_interval, resume,
@@ -63,7 +63,7 @@ impl BatchArgs {
     pub fn open(
         &self,
         predictions: &Path,
-        (file, model): (&Path, &Model),
+        (file, model): (&ModelFile, &Model),
         inputs: Inputs,
         context: &Context<'_>,
         each: &mut dyn FnMut(&Row<'_>) -> Result<(), Error>,
@@ -77,8 +77,7 @@ impl BatchArgs {
             let opened = PredictionsFile::on(name, stdout(), Format::Csv, columns)?;
             return Ok((opened.flush_every(self.flush_interval()), inputs));
         }
-        let origin =
-            Origin::new(file, model, &inputs, self.shard).map_err(Error::from)?;
+        let origin = Origin::new(file, model, &inputs, self.shard);
         let (opened, left) = if self.resume {
             resume(predictions, &origin, model, inputs, context, each)?
         } else {

@@ -1,16 +1,32 @@
 //! What a model runs on.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
-use kiln_inference::{Device, EngineChoice};
+use kiln_inference::{Device, EngineId};
 use kiln_pipeline::engines::EngineRequest;
 
 use super::OverridesArgs;
 
+/// The names of the engines as the value of an option, such as `tract|ort`.
+static NAMES: LazyLock<String> = LazyLock::new(|| {
+    let names: Vec<_> = EngineId::all().map(EngineId::name).collect();
+    names.join("|")
+});
+
+/// The engines in the help of an option.
+static HELP: LazyLock<String> = LazyLock::new(|| {
+    let engines: Vec<_> = EngineId::all()
+        .map(|engine| format!("{engine} ({})", engine.info().summary))
+        .collect();
+    format!("Inference engine: {}", engines.join(" or "))
+});
+
 /// Where a model is computed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeviceArgs {
-    /// Where it is computed; cuda is for --engine ort and never falls back, auto may and says so
+    /// Device to run on: cuda needs --engine ort and fails if it is unavailable, auto falls back to
+    /// the CPU with a note
     #[arg(long, default_value_t = Device::Cpu, value_name = "cpu|cuda|auto")]
     pub device: Device,
     /// ONNX Runtime's shared library [default: `KILN_ORT_LIB`, the cache, the system]
@@ -20,7 +36,7 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     /// Returns a request for an engine on this device, with what the model's file says.
-    pub fn request(&self, engine: EngineChoice) -> EngineRequest {
+    pub fn request(&self, engine: EngineId) -> EngineRequest {
         let mut request = EngineRequest::new(engine);
         request.device = self.device;
         request.library.clone_from(&self.ort_lib);
@@ -31,9 +47,9 @@ impl DeviceArgs {
 /// The engines that a model runs on one after the other, and where.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EnginesArgs {
-    /// What computes the graph, repeated for several [default: every engine that is present]
-    #[arg(long, value_name = "tract|ort")]
-    pub engine: Vec<EngineChoice>,
+    /// Inference engine, repeated for several [default: every engine that is present]
+    #[arg(long, value_name = NAMES.as_str())]
+    pub engine: Vec<EngineId>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -41,9 +57,9 @@ pub struct EnginesArgs {
 /// What a model runs on, and what is specified about it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {
-    /// What computes the graph: tract (built in) or ort (ONNX Runtime)
-    #[arg(long, default_value_t = EngineChoice::Tract, value_name = "tract|ort")]
-    pub engine: EngineChoice,
+    /// Inference engine
+    #[arg(long, default_value_t = EngineId::default(), value_name = NAMES.as_str(), help = HELP.as_str())]
+    pub engine: EngineId,
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]

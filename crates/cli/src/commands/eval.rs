@@ -71,16 +71,17 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     args.pictures
         .as_deref()
         .map_or(Ok(()), picture::prepare_folder)?;
-    let model = engines::load(&file, &args.engine.request()?, context)?;
+    let model_file = engines::open(&file)?;
+    let model = engines::load(&model_file, &args.engine.request()?, context)?;
     let mut images =
         inputs::labeled(&args.data, model.labels(), context)?.shard(args.batch.shard);
-    notes::runtime(&RuntimeRecord::from(model.receipt()), terminal);
+    notes::runtime(&RuntimeRecord::from(model.runtime()), terminal);
     let mut tally = Tally::new(&model, &args.options())?;
     let mut rows = None;
     if let Some(path) = predictions {
         let (opened, left) =
             args.batch
-                .open(path, (&file, &model), images, context, &mut |row| {
+                .open(path, (&model_file, &model), images, context, &mut |row| {
                     tally.resume(row)
                 })?;
         images = left;

@@ -97,8 +97,8 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             "--json and --predictions cannot both write to standard output: give --predictions a file"
         );
     }
-    let model_file = engines::model_file(&args.model)?;
-    let mut read = args.engine.overrides.files(&model_file);
+    let path_of_model = engines::model_file(&args.model)?;
+    let mut read = args.engine.overrides.files(&path_of_model);
     read.extend(args.images.iter().map(PathBuf::from));
     read.extend(args.list.clone());
     let origin = origin(path);
@@ -109,9 +109,10 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     args.batch.check()?;
     let mut images =
         inputs::unlabeled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
+    let model_file = engines::open(&path_of_model)?;
     let model = engines::load(&model_file, &args.engine.request()?, context)?;
     let header = Header {
-        runtime: RuntimeRecord::from(model.receipt()),
+        runtime: RuntimeRecord::from(model.runtime()),
     };
     if header.runtime.fallback().is_some() {
         notes::runtime(&header.runtime, terminal);
@@ -140,10 +141,7 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         output.lines = Some(lines);
     }
     let (source, resumed) = (images.source.clone(), images.resumed());
-    let options = StreamOptions {
-        batch_size: args.batch.batch_size(),
-        warm_up: false,
-    };
+    let options = StreamOptions::default().with_batch_size(args.batch.batch_size());
     let classified = classify(&model, images, &options, context, |input, classified| {
         output.write(input, classified, &model)
     });

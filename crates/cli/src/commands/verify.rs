@@ -63,11 +63,12 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         device.ort_lib.as_deref(),
         context,
     )?;
+    let model_file = engines::open(&file)?;
     let mut verified = Vec::with_capacity(wanted.len());
     for engine in wanted {
-        let model = engines::load(&file, &device.request(engine), context)?;
+        let model = engines::load(&model_file, &device.request(engine), context)?;
         let verification = engines::verify(&file, &model)?;
-        let runtime = RuntimeRecord::from(model.receipt());
+        let runtime = RuntimeRecord::from(model.runtime());
         notes::fallback(&runtime, app.terminal);
         verified.push((runtime, verification));
     }

@@ -1,90 +1,57 @@
 //! What can go wrong in an engine.
 
-use std::path::PathBuf;
+use std::fmt::Display;
 
-use crate::options::{Device, EngineChoice};
+use crate::choice::{Device, EngineId};
+#[cfg(feature = "ort")]
+use crate::engine::ort::error::OrtError;
+use crate::hint::Hint;
 
-/// An engine that is not there, refuses a model or fails.
+/// Longest message of an engine in characters: a dump of a graph would begin after them.
+const LONGEST: usize = 600;
+
+/// An engine that is not available, refuses a model or fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The engine is not part of this build.
-    #[error(
-        "the engine `{0}` is not part of this build: build kiln-inference with its feature `{0}`"
-    )]
-    Disabled(EngineChoice),
     /// The device is not one of the engine's.
-    #[error(
-        "the engine `{engine}` cannot use the device `{device}`: use the engine `ort`, or the device `cpu`"
-    )]
+    #[error("the engine `{engine}` cannot use the device `{device}`")]
     Device {
         /// The engine.
-        engine: EngineChoice,
+        engine: EngineId,
         /// The device asked for.
         device: Device,
+        /// The engines of this build that can use it.
+        able: Vec<EngineId>,
     },
-    /// ONNX Runtime's library is not there, or cannot be used.
-    #[error("no ONNX Runtime library can be loaded; tried\n{}run `kiln fetch onnxruntime`, or set KILN_ORT_LIB to the file", list(.tried))]
-    Library {
-        /// What was tried: the path and where it comes from, and why it failed.
-        tried: Vec<(String, String)>,
-    },
-    /// Another ONNX Runtime library is in use already.
-    #[error(
-        "ONNX Runtime is already loaded from `{}`, and a process can load it only once: use that library, \
-         or start a new process to use `{}`",
-        loaded.display(),
-        requested.display()
-    )]
-    SecondLibrary {
-        /// The library in use.
-        loaded: PathBuf,
-        /// The library asked for.
-        requested: PathBuf,
-    },
-    /// The GPU cannot be used.
-    #[error(
-        "ONNX Runtime cannot use the GPU: {0}: use a GPU build of ONNX Runtime with CUDA and cuDNN installed, \
-         or the device `cpu`"
-    )]
-    Cuda(String),
     /// The engine does not know an operator.
-    #[error(
-        "node `{node}`: the engine `{engine}` does not know the operator `{operator}`: use another engine, \
-         or export the model without it"
-    )]
+    #[error("node `{node}`: the engine `{engine}` does not know the operator `{operator}`")]
     Operator {
         /// The engine.
-        engine: EngineChoice,
+        engine: EngineId,
         /// The node's name, or that of its first output.
         node: String,
         /// The operator, with its domain where it is not ONNX's own.
         operator: String,
     },
     /// The engine refuses the model.
-    #[error(
-        "the engine `{engine}` refuses the model: {reason}: use another engine, or export the model again"
-    )]
+    #[error("the engine `{engine}` refuses the model: {reason}")]
     Load {
         /// The engine.
-        engine: EngineChoice,
-        /// What the engine says.
+        engine: EngineId,
+        /// The engine's message.
         reason: String,
     },
     /// The engine failed to compute the graph.
-    #[error(
-        "the engine `{engine}` failed: {reason}: use another engine, or export the model again"
-    )]
+    #[error("the engine `{engine}` failed: {reason}")]
     Run {
         /// The engine.
-        engine: EngineChoice,
-        /// What the engine says.
+        engine: EngineId,
+        /// The engine's message.
         reason: String,
     },
     /// An output without the batch as its first axis.
-    #[error(
-        "output `{output}` has shape {shape:?}, expected {batch} images first: remove the output from the graph"
-    )]
+    #[error("output `{output}` has shape {shape:?}, expected {batch} images first")]
     NotBatched {
         /// The output's name.
         output: String,
@@ -94,20 +61,57 @@ pub enum EngineError {
         shape: Vec<usize>,
     },
     /// An output whose shape depends on the values.
-    #[error(
-        "output `{output}` has shapes {shapes:?} for parts of one batch: remove the output from the graph"
-    )]
+    #[error("output `{output}` has shapes {shapes:?} for parts of one batch")]
     Ragged {
         /// The output's name.
         output: String,
         /// Two shapes that do not fit together.
         shapes: [Vec<usize>; 2],
     },
+    /// ONNX Runtime's library or its GPU cannot be used.
+    #[cfg(feature = "ort")]
+    #[error(transparent)]
+    Ort(#[from] OrtError),
 }
 
-fn list(tried: &[(String, String)]) -> String {
-    tried
-        .iter()
-        .flat_map(|(what, why)| ["  ", what, ": ", why, "\n"])
-        .collect()
+impl EngineError {
+    /// Returns what can be done about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Device { able, .. } => Hint::SupportedDevice {
+                engines: able.clone(),
+            },
+            Self::Operator { .. } => Hint::OtherEngineOrOperator,
+            Self::Load { .. } | Self::Run { .. } => Hint::OtherEngine,
+            Self::NotBatched { .. } | Self::Ragged { .. } => Hint::RemoveOutput,
+            #[cfg(feature = "ort")]
+            Self::Ort(error) => error.hint(),
+        })
+    }
+}
+
+/// Returns an engine's message without line breaks, shortened where it is very long.
+pub(crate) fn one_line(message: &dyn Display) -> String {
+    let mut line = message
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_shortened_and_kept_on_one_line() {
+        let line = one_line(&"né\n".repeat(1000));
+        assert_eq!(line.chars().count(), 601);
+        assert!(line.starts_with("né né "));
+    }
 }

@@ -1,129 +1,129 @@
-//! What computes a graph.
+//! The engines of this build: each is a folder, a Cargo feature and an entry of [`ENGINES`].
 
-mod error;
-mod one_line;
-// Each engine has a twin with the same signatures for builds without it.
+pub(crate) mod error;
+pub(crate) mod interface;
 #[cfg(feature = "ort")]
-mod ort;
-#[cfg(not(feature = "ort"))]
-#[path = "ort_disabled.rs"]
-mod ort;
+pub(crate) mod ort;
 #[cfg(feature = "tract")]
 mod tract;
-#[cfg(not(feature = "tract"))]
-#[path = "tract_disabled.rs"]
-mod tract;
 
-pub use error::EngineError;
-pub use ort::probe_ort;
+use std::str::FromStr;
 
-use kiln_onnx::ModelProto;
+use crate::choice::{EngineId, ParseEngineError};
+use crate::options::Options;
+use error::EngineError;
+use interface::{Engine, EngineInfo, Source};
 
-use crate::chunks::Chunk;
-use crate::input::{Input, InputKind};
-use crate::options::{EngineChoice, Options};
-use crate::receipt::Receipt;
+/// The engines of this build. The first is the default.
+const ENGINES: &[EngineInfo] = &[
+    #[cfg(feature = "tract")]
+    tract::INFO,
+    #[cfg(feature = "ort")]
+    ort::INFO,
+];
 
-/// An output of a graph.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedTensor {
-    /// The output's name.
-    pub name: String,
-    /// Shape, the batch first.
-    pub shape: Vec<usize>,
-    /// Values in row-major order.
-    pub data: Vec<f32>,
+/// All engines' features, and whether this build has them.
+const FEATURES: &[(&str, bool)] = &[
+    ("tract", cfg!(feature = "tract")),
+    ("ort", cfg!(feature = "ort")),
+];
+
+const _: () = assert!(
+    !ENGINES.is_empty(),
+    "kiln-inference needs an engine: turn on a feature such as `tract` or `ort`"
+);
+
+/// Returns the engines of this build. The first is the default.
+pub fn engines() -> &'static [EngineInfo] {
+    ENGINES
 }
 
-/// Which of a graph's outputs a run returns. What is not returned need not be float32, nor begin
-/// with the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outputs {
-    /// The first: the scores.
-    First,
-    /// All of them.
-    All,
+impl EngineId {
+    /// Returns the engines of this build in the order of [`engines`].
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        ENGINES.iter().map(|engine| engine.id)
+    }
+
+    /// Returns what is known about the engine before it is started.
+    pub fn info(self) -> &'static EngineInfo {
+        ENGINES
+            .iter()
+            .find(|engine| engine.id == self)
+            .expect("every id is that of an engine of this build")
+    }
 }
 
-impl Outputs {
-    /// Their number at most.
-    const fn limit(self) -> usize {
-        match self {
-            Self::First => 1,
-            Self::All => usize::MAX,
+impl Default for EngineId {
+    /// Returns the first engine of this build: tract, unless it is left out.
+    fn default() -> Self {
+        ENGINES[0].id
+    }
+}
+
+impl FromStr for EngineId {
+    type Err = ParseEngineError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match Self::all().find(|engine| engine.name() == name) {
+            Some(engine) => Ok(engine),
+            None if FEATURES.iter().any(|(feature, _)| *feature == name) => {
+                Err(ParseEngineError::Disabled(name.to_owned()))
+            }
+            None => Err(ParseEngineError::Unknown {
+                expected: Self::all().map(Self::name).collect(),
+                found: name.to_owned(),
+            }),
         }
     }
 }
 
-/// What computes a graph.
-pub trait Engine: Send + Sync {
-    /// How this engine wants a batch of `images` to be cut.
-    fn chunks(&self, images: usize) -> Vec<Chunk>;
-
-    /// Computes `outputs` for `input`, a batch of [`Source::shape`] in row-major order; `batch` is
-    /// that of a chunk that [`chunks`](Self::chunks) returned. They are in the graph's order.
-    fn run(
-        &self,
-        input: &Input<'_>,
-        batch: usize,
-        outputs: Outputs,
-    ) -> Result<Vec<NamedTensor>, EngineError>;
-
-    /// What the engine runs on.
-    fn receipt(&self) -> &Receipt;
-
-    /// How many runs at a time this engine gains from, where each has a lane of its own: at least
-    /// 1.
-    fn lanes(&self) -> usize;
-
-    /// A lane; there are never more than [`lanes`](Self::lanes) at a time.
-    fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError>;
-}
-
-/// What runs a graph on the thread that calls it, beside other lanes of the same engine.
-pub trait Lane: Send {
-    /// How this lane wants a batch of `images` to be cut.
-    fn chunks(&self, images: usize) -> Vec<Chunk>;
-
-    /// As [`Engine::run`].
-    fn run(
-        &mut self,
-        input: &Input<'_>,
-        batch: usize,
-        outputs: Outputs,
-    ) -> Result<Vec<NamedTensor>, EngineError>;
-}
-
-/// A model for an engine to load.
-pub struct Source<'a> {
-    /// The file.
-    pub bytes: &'a [u8],
-    /// The same, decoded and checked.
-    #[cfg_attr(
-        not(feature = "tract"),
-        expect(dead_code, reason = "ONNX Runtime reads the bytes only")
-    )]
-    pub proto: &'a ModelProto,
-    /// What the graph takes.
-    #[cfg_attr(
-        not(feature = "tract"),
-        expect(dead_code, reason = "ONNX Runtime finds out itself")
-    )]
-    pub input: InputKind,
-    /// Shape of one image in the order of the graph's axes.
-    pub shape: [usize; 3],
-    /// The graph's batch size, where it is fixed.
-    pub batch: Option<usize>,
-}
-
 /// Loads a model with the engine that the options name.
-pub fn load(
+pub(crate) fn load(
     source: &Source<'_>,
     options: &Options,
     threads: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
-    match options.engine {
-        EngineChoice::Tract => tract::load(source, options, threads),
-        EngineChoice::Ort => ort::load(source, options, threads),
+    let (engine, device) = (options.engine, options.device);
+    let info = engine.info();
+    if !info.supports(device) {
+        return Err(EngineError::Device {
+            engine,
+            device,
+            able: ENGINES
+                .iter()
+                .filter(|info| info.supports(device))
+                .map(|info| info.id)
+                .collect(),
+        });
+    }
+    (info.load)(source, options, threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_found_by_their_names() {
+        for engine in EngineId::all() {
+            assert_eq!(engine.name().parse(), Ok(engine));
+            assert_eq!(engine.info().id, engine);
+        }
+        let built = FEATURES.iter().filter(|(_, built)| *built);
+        let built: Vec<_> = built.map(|(name, _)| *name).collect();
+        assert_eq!(
+            EngineId::all().map(EngineId::name).collect::<Vec<_>>(),
+            built
+        );
+        let error = "onnx".parse::<EngineId>().unwrap_err().to_string();
+        assert!(error.ends_with(", found `onnx`"), "{error}");
+    }
+
+    #[test]
+    fn an_engine_that_is_left_out_is_named_as_such() {
+        for (name, built) in FEATURES {
+            let expected = (!built).then(|| ParseEngineError::Disabled((*name).to_owned()));
+            assert_eq!(name.parse::<EngineId>().err(), expected);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::lanes::Lanes;
+use super::sessions::Sessions;
 use crate::error::RunError;
 use crate::model::Model;
 use crate::prediction::Timings;
@@ -32,11 +32,11 @@ pub struct Work<'a, P> {
 }
 
 impl<P> Work<'_, P> {
-    /// On this thread and a lane; `pixels` is kept for the next batch.
-    pub fn on_lane<T, E>(
+    /// On this thread and a session; `pixels` is kept for the next batch.
+    pub fn on_session<T, E>(
         &self,
         items: Vec<T>,
-        lanes: &Lanes<'_>,
+        sessions: &Sessions<'_>,
         pixels: &mut Vec<f32>,
     ) -> Result<(Items<T, E>, Batch), RunError>
     where
@@ -62,9 +62,9 @@ impl<P> Work<'_, P> {
                 },
             ));
         }
-        let scores = self
-            .model
-            .run_on(&mut **lanes.take()?, &pixels[..images * size], images)?;
+        let scores =
+            self.model
+                .run_on(&mut **sessions.acquire()?, &pixels[..images * size], images)?;
         Ok((items, Batch::new(scores, images, prepare)))
     }
 

@@ -3,7 +3,7 @@
 
 mod batch;
 mod feed;
-mod lanes;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use self::batch::{Batch, Work};
 use self::feed::Feed;
-use self::lanes::Lanes;
+use self::sessions::Sessions;
 use crate::error::RunError;
 use crate::model::Model;
 use crate::prediction::Prediction;
@@ -26,18 +26,35 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// How [`Model::stream`] works.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct StreamOptions {
     /// Images per batch, at least 1; where not given, 64, or as many as have 8 MiB of input, if
     /// that is fewer. Each thread works on a batch of its own, so memory grows with this number
     /// times that of the threads, and with nothing else. A graph whose batch size is fixed runs at
     /// that size.
     pub batch_size: Option<usize>,
-    /// Runs a batch of zeros on every lane before the clock starts, since engines plan and allocate
+    /// Runs a batch of zeros on every session before the clock starts, since engines plan and allocate
     /// at their first run.
     pub warm_up: bool,
 }
 
-/// What the model says about an image of a stream.
+impl StreamOptions {
+    /// Sets the number of images per batch, `None` for the default.
+    #[must_use]
+    pub fn with_batch_size(mut self, images: impl Into<Option<usize>>) -> Self {
+        self.batch_size = images.into();
+        self
+    }
+
+    /// Sets whether sessions are warmed up first.
+    #[must_use]
+    pub const fn with_warm_up(mut self, warm_up: bool) -> Self {
+        self.warm_up = warm_up;
+        self
+    }
+}
+
+/// Scores and probabilities of an image of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Classified<'a> {
     /// What the graph gave for each class, all finite.
@@ -49,7 +66,7 @@ pub struct Classified<'a> {
 }
 
 impl Classified<'_> {
-    /// The same on its own.
+    /// Returns the same as an owned prediction.
     pub fn prediction(&self) -> Prediction {
         let timings = self.batch.timings();
         Prediction::new(
@@ -70,16 +87,16 @@ pub struct StreamSummary {
     pub failed: u64,
     /// Images per batch.
     pub batch_size: usize,
-    /// Runs of the graph at a time, at most: the engine's lanes, or the batches where those are
+    /// Maximum number of concurrent runs: the engine's sessions, or the batches where those are
     /// fewer.
-    pub lanes: usize,
+    pub sessions: usize,
     /// From the first batch to the last, without the warm-up.
     pub elapsed: Duration,
-    /// Loading and warming up the lanes.
+    /// Opening and warming up the sessions.
     pub warm_up: Duration,
     /// Time in `prepare`, all threads together.
     pub prepare: Duration,
-    /// Time in the graph, all lanes together.
+    /// Time in the graph, all sessions together.
     pub inference: Duration,
 }
 
@@ -92,19 +109,24 @@ impl Model {
     /// with every input and its result, in the order of `inputs`: the scores, or the error of
     /// `prepare`, which ends nothing. Where `each` breaks, the stream ends.
     ///
-    /// An engine that gains from it runs several graphs at a time, each on a lane of its own: tract
+    /// An engine that gains from it runs several graphs at a time, each in a session of its own: tract
     /// shares its plans between them, ONNX Runtime takes a session for each, as long as copies of
     /// the model take no more than 256 MiB, or those of
     /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs
     /// that end within the first batch run as [`classify_batch`](Self::classify_batch) does,
-    /// without lanes.
+    /// without sessions.
+    ///
+    /// # Errors
+    ///
+    /// Returns a batch size of 0, a thread that cannot be started, the engine's failure or scores that
+    /// are not usable. What `prepare` returns is not one of these: `each` gets it.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
     ///
     /// use kiln_inference::{Model, StreamOptions, open_image};
     ///
-    /// let model = Model::load("model.onnx")?;
+    /// let model = Model::open("model.onnx")?;
     /// let paths = std::fs::read_dir("photos")?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     /// let prepare = |path: &std::path::PathBuf, out: &mut [f32]| model.preprocessor().image(&open_image(path)?, out);
     /// let ended = model.stream(paths.into_iter(), &StreamOptions::default(), prepare, |path, result| {
@@ -148,7 +170,7 @@ impl Model {
             prepare: &prepare,
         };
         if first.len() < batch_size && !options.warm_up {
-            delivery.summary.lanes = 1;
+            delivery.summary.sessions = 1;
             let (items, batch) = work.at_once(first)?;
             if let ControlFlow::Break(value) = delivery.deliver(items, &batch) {
                 return Ok(ControlFlow::Break(value));
@@ -159,7 +181,7 @@ impl Model {
             }));
         }
         let ended =
-            delivery.through_lanes(first.into_iter().chain(inputs), options.warm_up, &work)?;
+            delivery.through_sessions(first.into_iter().chain(inputs), options.warm_up, &work)?;
         Ok(match ended {
             ControlFlow::Break(value) => ControlFlow::Break(value),
             ControlFlow::Continue(()) => ControlFlow::Continue(delivery.summary),
@@ -168,11 +190,7 @@ impl Model {
 
     fn batch_size(&self, options: &StreamOptions) -> Result<usize, RunError> {
         let fitting = BATCH_BYTES / (self.preprocessor.len() * size_of::<f32>());
-        let usual = || {
-            self.contract()
-                .batch
-                .unwrap_or(fitting.clamp(1, LARGEST_BATCH))
-        };
+        let usual = || self.spec().batch.unwrap_or(fitting.clamp(1, LARGEST_BATCH));
         match options.batch_size {
             Some(0) => Err(RunError::Zero {
                 option: "batch_size",
@@ -192,8 +210,8 @@ struct Delivery<'a, F> {
 }
 
 impl<F> Delivery<'_, F> {
-    /// Runs all inputs on threads and lanes.
-    fn through_lanes<T, E, B, P>(
+    /// Runs all inputs on threads and sessions.
+    fn through_sessions<T, E, B, P>(
         &mut self,
         inputs: impl Iterator<Item = T> + Send,
         warm_up: bool,
@@ -205,17 +223,17 @@ impl<F> Delivery<'_, F> {
         P: Fn(&T, &mut [f32]) -> Result<(), E> + Sync,
         F: FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
     {
-        let (threads, batch_size) = (self.model.receipt().threads, self.summary.batch_size);
-        let lanes = Lanes::new(self.model.engine.as_ref(), threads);
+        let (threads, batch_size) = (self.model.runtime().threads, self.summary.batch_size);
+        let sessions = Sessions::new(self.model.engine.as_ref(), threads);
         let start = Instant::now();
         if warm_up {
-            lanes.warm_up(self.model, batch_size)?;
+            sessions.warm_up(self.model, batch_size)?;
             self.summary.warm_up = start.elapsed();
         }
-        // Where lanes are fewer, threads must be left to prepare images while those wait for the
+        // Where sessions are fewer, threads must be left to prepare images while those wait for the
         // graph.
-        let workers = if lanes.limit() < threads {
-            threads + lanes.limit()
+        let workers = if sessions.limit() < threads {
+            threads + sessions.limit()
         } else {
             threads
         };
@@ -226,12 +244,12 @@ impl<F> Delivery<'_, F> {
             let _stop = feed.stop_on_drop();
             let (sender, receiver) = sync_channel(workers);
             for worker in 0..workers {
-                let (sender, feed, lanes) = (sender.clone(), &feed, &lanes);
+                let (sender, feed, sessions) = (sender.clone(), &feed, &sessions);
                 let run = move || {
                     let _stop = feed.stop_on_panic();
                     let mut pixels = Vec::new();
                     while let Some((place, items)) = feed.take() {
-                        let batch = work.on_lane(items, lanes, &mut pixels);
+                        let batch = work.on_session(items, sessions, &mut pixels);
                         if sender.send((place, batch)).is_err() {
                             return;
                         }
@@ -258,7 +276,7 @@ impl<F> Delivery<'_, F> {
             Ok(ControlFlow::Continue(()))
         });
         self.summary.elapsed = start.elapsed();
-        self.summary.lanes = lanes.limit().min(self.runs);
+        self.summary.sessions = sessions.limit().min(self.runs);
         ended
     }
 

@@ -1,10 +1,12 @@
 //! Every engine computes what the naive operators compute.
 
-use kiln_inference::{EngineChoice, Model, Options};
+#[cfg(feature = "ort")]
+use kiln_inference::EngineId;
+use kiln_inference::{Model, Options};
 use kiln_onnx::{Dim, encode};
 
-use crate::engines;
 use crate::model::{CLASSES, FILTERS, IMAGE, bytes, expected, finish, graph, noise};
+use crate::{engines, with_concurrent_runs};
 
 /// Sums of some 50 products of values around 1, in f32: an error of 1e-5 would be 80 units in the
 /// last place.
@@ -27,7 +29,7 @@ fn check(model: &Model, images: usize, seed: u32) {
         let all: Vec<_> = pixels.chunks_exact(IMAGE).map(expected).collect();
         [0, 1].map(|i| all.iter().flat_map(|outputs| outputs[i].clone()).collect())
     };
-    let what = format!("{} with {images} images", model.receipt().engine);
+    let what = format!("{} with {images} images", model.runtime().engine);
     let scores = model.run(&pixels, images).unwrap();
     assert_close(&scores.data, &logits, &what);
     assert_eq!(scores.rows().len(), images);
@@ -50,11 +52,7 @@ fn any_batch_size_and_any_number_of_threads() {
         for threads in [None, Some(1), Some(3)] {
             let model = Model::from_bytes(
                 &bytes(),
-                &Options {
-                    engine,
-                    threads,
-                    ..Options::default()
-                },
+                &Options::default().with_engine(engine).with_threads(threads),
             )
             .unwrap();
             for images in [1, 2, 7, 33] {
@@ -68,11 +66,9 @@ fn any_batch_size_and_any_number_of_threads() {
 fn a_bound_on_the_batch_changes_no_result() {
     for engine in engines() {
         for max_batch in [Some(1), Some(5), Some(1000)] {
-            let options = Options {
-                engine,
-                max_batch,
-                ..Options::default()
-            };
+            let options = Options::default()
+                .with_engine(engine)
+                .with_max_batch(max_batch);
             check(&Model::from_bytes(&bytes(), &options).unwrap(), 33, 3);
         }
     }
@@ -83,14 +79,7 @@ fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
     for engine in engines() {
         for batch in [1, 4] {
             let file = encode(&finish(graph(&Dim::Fixed(batch))));
-            let model = Model::from_bytes(
-                &file,
-                &Options {
-                    engine,
-                    ..Options::default()
-                },
-            )
-            .unwrap();
+            let model = Model::from_bytes(&file, &Options::default().with_engine(engine)).unwrap();
             for images in [1, 4, 6] {
                 check(&model, images, images as u32);
             }
@@ -101,13 +90,11 @@ fn a_graph_with_a_fixed_batch_takes_any_number_of_images() {
 #[test]
 fn threads_share_a_model() {
     for engine in engines() {
-        for parallel_runs in [None, Some(1), Some(3)] {
-            let options = Options {
-                engine,
-                threads: Some(2),
-                parallel_runs,
-                ..Options::default()
-            };
+        for concurrent_runs in [None, Some(1), Some(3)] {
+            let options = with_concurrent_runs(
+                Options::default().with_engine(engine).with_threads(2),
+                concurrent_runs,
+            );
             let model = Model::from_bytes(&bytes(), &options).unwrap();
             std::thread::scope(|scope| {
                 for seed in 1..9 {
@@ -123,17 +110,18 @@ fn threads_share_a_model() {
 #[test]
 #[cfg(feature = "ort")]
 #[ignore = "downloads ONNX Runtime"]
-fn parallel_runs_of_onnx_runtime_change_no_bit() {
+fn concurrent_runs_of_onnx_runtime_change_no_bit() {
     engines();
-    let scores = |parallel_runs| {
-        let options = Options {
-            engine: EngineChoice::Ort,
-            threads: Some(4),
-            parallel_runs: Some(parallel_runs),
-            ..Options::default()
-        };
+    let scores = |concurrent_runs| {
+        let options = with_concurrent_runs(
+            Options::default()
+                .with_engine(EngineId::ORT)
+                .with_threads(4),
+            concurrent_runs,
+        );
         let model = Model::from_bytes(&bytes(), &options).unwrap();
-        assert_eq!(model.receipt().parallel_runs, Some(parallel_runs));
+        let ort = model.runtime().ort.as_ref().unwrap();
+        assert_eq!(ort.concurrent_runs, concurrent_runs);
         let scores = |seed| model.run(&noise(seed, 20 * IMAGE), 20).unwrap().data;
         (1..5)
             .flat_map(scores)
@@ -146,45 +134,38 @@ fn parallel_runs_of_onnx_runtime_change_no_bit() {
 #[test]
 fn no_images_no_scores() {
     for engine in engines() {
-        let model = Model::from_bytes(
-            &bytes(),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         assert!(model.run(&[], 0).unwrap().data.is_empty());
         assert!(model.classify_batch(&[]).unwrap().is_empty());
     }
 }
 
 #[test]
-fn the_receipt_says_what_runs() {
+fn the_runtime_info_names_what_is_in_use() {
     for engine in engines() {
-        let options = Options {
-            engine,
-            threads: Some(2),
-            ..Options::default()
-        };
+        let options = Options::default().with_engine(engine).with_threads(2);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
-        let receipt = model.receipt();
-        assert_eq!((receipt.engine, receipt.threads), (engine, 2));
-        assert_eq!(receipt.library.is_some(), engine == EngineChoice::Ort);
-        assert!(receipt.version.is_some());
-        if engine == EngineChoice::Ort {
+        let runtime = model.runtime();
+        assert_eq!((runtime.engine, runtime.threads), (engine, 2));
+        assert!(runtime.version.is_some());
+        #[cfg(feature = "ort")]
+        {
+            let Some(ort) = &runtime.ort else {
+                assert_ne!(engine, EngineId::ORT);
+                continue;
+            };
+            assert_eq!(engine, EngineId::ORT);
             // Six operators, of which ONNX Runtime may have merged some before it shared them out.
-            let [share] = receipt.nodes.as_slice() else {
-                panic!("{receipt:?}")
+            let [share] = ort.nodes.as_slice() else {
+                panic!("{runtime:?}")
             };
             assert_eq!(
-                (share.provider.as_str(), receipt.parallel_runs),
-                ("CPUExecutionProvider", Some(1))
+                (share.provider.as_str(), ort.concurrent_runs),
+                ("CPUExecutionProvider", 1)
             );
-            assert!((3..=6).contains(&share.nodes), "{receipt:?}");
-            let providers = &receipt.library.as_ref().unwrap().providers;
+            assert!((3..=6).contains(&share.nodes), "{runtime:?}");
             assert_eq!(
-                providers.last().map(String::as_str),
+                ort.library.providers.last().map(String::as_str),
                 Some("CPUExecutionProvider")
             );
         }

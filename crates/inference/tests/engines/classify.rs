@@ -37,14 +37,7 @@ fn prepared(image: &DynamicImage) -> Vec<f32> {
 fn predictions_are_the_softmax_of_the_logits() {
     let images: Vec<_> = (0..5).map(picture).collect();
     for engine in engines() {
-        let model = Model::from_bytes(
-            &bytes(),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         let predictions = model.classify_batch(&images).unwrap();
         for (image, prediction) in images.iter().zip(&predictions) {
             let [logits, _] = expected(&prepared(image));
@@ -80,14 +73,7 @@ fn raw_pixels_give_what_the_image_gives() {
         channels: 3,
     };
     for engine in engines() {
-        let model = Model::from_bytes(
-            &bytes(),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         let [from_raw] = model
             .classify_raw_batch(&[raw])
             .unwrap()
@@ -107,11 +93,9 @@ fn probabilities_are_left_as_they_are() {
             output: Some(OutputKind::Probabilities),
             ..ModelOverrides::default()
         };
-        let options = Options {
-            engine,
-            declared,
-            ..Options::default()
-        };
+        let options = Options::default()
+            .with_engine(engine)
+            .with_declared(declared);
         let mut model = kiln_onnx::decode(&bytes()).unwrap();
         let nodes = &mut model.graph.as_mut().unwrap().node;
         let last = nodes.last_mut().unwrap();
@@ -140,11 +124,9 @@ fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
             output: Some(OutputKind::Probabilities),
             ..ModelOverrides::default()
         };
-        let options = Options {
-            engine,
-            declared,
-            ..Options::default()
-        };
+        let options = Options::default()
+            .with_engine(engine)
+            .with_declared(declared);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         let error = model.classify(&picture(1)).unwrap_err();
         assert!(
@@ -158,14 +140,7 @@ fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
 #[test]
 fn bad_input_is_an_error_that_names_the_image() {
     for engine in engines() {
-        let model = Model::from_bytes(
-            &bytes(),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         let size: usize = SHAPE.iter().product();
         assert!(matches!(
             model.run(&vec![0.0; size], 2),
@@ -200,13 +175,11 @@ fn bad_input_is_an_error_that_names_the_image() {
 #[test]
 fn auto_falls_back_to_the_processor_and_says_why() {
     for engine in engines() {
-        let options = Options {
-            engine,
-            device: Device::Auto,
-            ..Options::default()
-        };
+        let options = Options::default()
+            .with_engine(engine)
+            .with_device(Device::Auto);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
-        let receipt = model.receipt();
+        let receipt = model.runtime();
         assert_eq!(receipt.requested, Device::Auto);
         assert_eq!(receipt.device == Device::Cpu, receipt.fallback.is_some());
         model.classify(&picture(3)).unwrap();

@@ -45,14 +45,7 @@ fn images_and_reasons_can_be_named_without_further_dependencies() {
 fn the_model_of_the_examples_verifies_on_every_engine() {
     for engine in engines() {
         let file = include_bytes!("../../examples/digits.onnx");
-        let model = Model::from_bytes(
-            file,
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(file, &Options::default().with_engine(engine)).unwrap();
         let verification = model.verify().unwrap();
         assert!(
             verification.passed() && verification.replays.len() == 10,

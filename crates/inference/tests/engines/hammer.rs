@@ -30,14 +30,7 @@ fn probabilities(predictions: Vec<Prediction>) -> Vec<Vec<f32>> {
 fn eight_threads_give_the_answers_of_one() {
     let images: Vec<_> = (0..24).map(picture).collect();
     for engine in engines() {
-        let model = Model::from_bytes(
-            &bytes(),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         // Batches of every size, in turns: what a run is cut into must not matter to the last bit.
         let batch = |run: usize| &images[run % 7..][..=run * 5 % 16];
         let expected: Vec<_> = (0..RUNS)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_inference::{Contract, EngineChoice, Model, ModelOverrides, Options};
+use kiln_inference::{ModelOverrides, EngineId, Model, ModelSpec, Options};
 use kiln_onnx::{Metadata, check_structure, decode, replace_metadata};
 
 use crate::engines;
@@ -54,7 +54,7 @@ fn mutated(seed: u32) -> Vec<u8> {
 }
 
 /// What kiln reads before an engine sees the file.
-fn read(file: &[u8]) -> Option<Contract> {
+fn read(file: &[u8]) -> Option<ModelSpec> {
     let model = decode(file).ok()?;
     check_structure(model.graph.as_ref()?).ok()?;
     let _ = (model.parameters(), model.operators(), model.outputs());
@@ -62,7 +62,7 @@ fn read(file: &[u8]) -> Option<Contract> {
         replace_metadata(file, &Metadata::default()).is_ok(),
         "what can be decoded can be edited"
     );
-    let contract = Contract::new(&model, &ModelOverrides::default()).ok()?;
+    let contract = ModelSpec::new(&model, &ModelOverrides::default()).ok()?;
     contract.preprocessing.check().unwrap();
     assert!(!contract.labels.is_empty() && contract.batch != Some(0));
     Some(contract)
@@ -118,11 +118,7 @@ fn damaged_files_are_run_or_refused_by_every_engine() {
         let mut run = 0;
         for seed in 0..RUNS {
             timed(seed, || {
-                let options = Options {
-                    engine,
-                    threads: Some(1),
-                    ..Options::default()
-                };
+                let options = Options::default().with_engine(engine).with_threads(1);
                 let Ok(model) = Model::from_bytes(&mutated(seed), &options) else {
                     return;
                 };
@@ -145,14 +141,7 @@ fn damaged_files_are_run_or_refused_by_every_engine() {
 #[test]
 fn not_a_number_is_refused_wherever_it_comes_in() {
     for engine in engines() {
-        let model = Model::from_bytes(
-            &bytes(),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut pixels = noise(1, 3 * IMAGE);
             pixels[2 * IMAGE] = value;
@@ -164,10 +153,7 @@ fn not_a_number_is_refused_wherever_it_comes_in() {
         }
         assert!(model.run(&[], 0).unwrap().data.is_empty());
     }
-    let mut scale = Options {
-        engine: EngineChoice::Tract,
-        ..Options::default()
-    };
+    let mut scale = Options::default().with_engine(EngineId::TRACT);
     scale.declared.scale = Some(f32::NAN);
     let message = Model::from_bytes(&bytes(), &scale).unwrap_err().to_string();
     assert!(

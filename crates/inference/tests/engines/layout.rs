@@ -1,6 +1,6 @@
 //! Graphs that take channels last.
 
-use kiln_inference::{EngineChoice, Layout, Model, ModelOverrides, Options, Origin};
+use kiln_inference::{ModelOverrides, EngineId, Layout, Model, Options, Origin};
 use kiln_onnx::{AttributeProto, AttributeType, Dim, ModelProto, NodeProto, TypeValue, encode};
 
 use crate::engines;
@@ -42,18 +42,16 @@ fn channels_last(axes: Option<&[Dim; 4]>) -> ModelProto {
     model
 }
 
-fn load(model: &ModelProto, engine: EngineChoice, layout: Option<Layout>) -> Model {
+fn load(model: &ModelProto, engine: EngineId, layout: Option<Layout>) -> Model {
     let declared = ModelOverrides {
         layout,
         ..ModelOverrides::default()
     };
     Model::from_bytes(
         &encode(model),
-        &Options {
-            engine,
-            declared,
-            ..Options::default()
-        },
+        &Options::default()
+            .with_engine(engine)
+            .with_declared(declared),
     )
     .unwrap()
 }
@@ -83,7 +81,7 @@ fn channels_last_is_found_by_the_shape() {
         for batch in [Dim::Symbol("n".into()), Dim::Fixed(1), Dim::Fixed(4)] {
             let model = load(&channels_last(Some(&axes(batch))), engine, None);
             assert_eq!(
-                (model.contract().layout, model.contract().origins.layout),
+                (model.spec().layout, model.spec().origins.layout),
                 (Layout::Nhwc, Origin::Graph)
             );
             for images in [1, 4, 6] {
@@ -119,7 +117,7 @@ fn the_file_may_say_it() {
     model.set_metadata(&metadata);
     for engine in engines() {
         let model = load(&model, engine, None);
-        assert_eq!(model.contract().origins.layout, Origin::Metadata);
+        assert_eq!(model.spec().origins.layout, Origin::Metadata);
         check(&model, 2);
     }
 }

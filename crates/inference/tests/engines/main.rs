@@ -13,21 +13,29 @@ mod refusals;
 mod stream;
 mod verify;
 
-use kiln_inference::EngineChoice;
+use kiln_inference::{EngineId, Options};
 
 /// The engines to test: tract, and ONNX Runtime where ignored tests are run too, which may download.
-fn engines() -> Vec<EngineChoice> {
-    let mut engines = Vec::new();
-    if cfg!(feature = "tract") {
-        engines.push(EngineChoice::Tract);
-    }
+fn engines() -> Vec<EngineId> {
+    let downloads = std::env::args().any(|arg| arg == "--include-ignored" || arg == "--ignored");
     #[cfg(feature = "ort")]
-    if std::env::args().any(|arg| arg == "--include-ignored" || arg == "--ignored") {
+    if downloads {
         static LOADED: std::sync::Once = std::sync::Once::new();
         LOADED.call_once(load_onnxruntime);
-        engines.push(EngineChoice::Ort);
     }
-    engines
+    EngineId::all()
+        .filter(|engine| downloads || engine.name() != "ort")
+        .collect()
+}
+
+/// Sets the number of concurrent runs of the engine that has this option.
+fn with_concurrent_runs(options: Options, runs: impl Into<Option<usize>>) -> Options {
+    #[cfg(feature = "ort")]
+    let options =
+        options.with_ort(kiln_inference::OrtOptions::default().with_concurrent_runs(runs));
+    #[cfg(not(feature = "ort"))]
+    let _ = runs;
+    options
 }
 
 /// Loads ONNX Runtime's library for all models of this process: the one that is installed, or else
@@ -35,9 +43,9 @@ fn engines() -> Vec<EngineChoice> {
 #[cfg(feature = "ort")]
 fn load_onnxruntime() {
     use kiln_assets::{Asset, Cache, Fetcher, Silent};
-    use kiln_inference::{Options, probe_ort};
+    use kiln_inference::{OrtOptions, load_library};
 
-    if probe_ort(&Options::default()).is_ok() {
+    if load_library(&Options::default()).is_ok() {
         return;
     }
     let cancel = kiln_util::CancelToken::new();
@@ -48,9 +56,6 @@ fn load_onnxruntime() {
         .files
         .remove(0)
         .path;
-    let options = Options {
-        ort_library: Some(library),
-        ..Options::default()
-    };
-    probe_ort(&options).unwrap_or_else(|error| panic!("{error}"));
+    let options = Options::default().with_ort(OrtOptions::default().with_library(library));
+    load_library(&options).unwrap_or_else(|error| panic!("{error}"));
 }

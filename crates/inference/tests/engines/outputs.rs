@@ -35,11 +35,7 @@ fn only_the_scores_need_be_floats_with_the_batch_first() {
     for engine in engines() {
         let model = Model::from_bytes(
             &file,
-            &Options {
-                engine,
-                threads: Some(2),
-                ..Options::default()
-            },
+            &Options::default().with_engine(engine).with_threads(2),
         )
         .unwrap();
         let values = noise(5, 3 * IMAGE);
@@ -54,11 +50,10 @@ fn only_the_scores_need_be_floats_with_the_batch_first() {
                 );
             }
         }
-        // The same on the lanes of a stream.
-        let options = StreamOptions {
-            batch_size: Some(2),
-            warm_up: true,
-        };
+        // The same in the sessions of a stream.
+        let options = StreamOptions::default()
+            .with_batch_size(2)
+            .with_warm_up(true);
         let mut rows = 0;
         let prepare = |seed: &u32, out: &mut [f32]| -> Result<(), String> {
             out.copy_from_slice(&noise(*seed, IMAGE));

@@ -1,22 +1,19 @@
 //! Models that cannot be used are refused with a reason.
 
 use kiln_inference::{
-    Device, EngineChoice, EngineError, LoadErrorKind, Model, Options, RunError, StreamOptions,
+    Device, EngineError, EngineId, LoadErrorKind, Model, Options, RunError, StreamOptions,
 };
+#[cfg(feature = "ort")]
+use kiln_inference::{OrtError, OrtOptions};
 use kiln_onnx::{Dim, GraphBuilder, encode};
 
 use crate::engines;
 use crate::model::{CLASSES, IMAGE, SHAPE, bytes, finish, graph, noise};
+#[cfg(feature = "ort")]
+use crate::with_concurrent_runs;
 
-fn load(file: &[u8], engine: EngineChoice) -> Result<Model, LoadErrorKind> {
-    Model::from_bytes(
-        file,
-        &Options {
-            engine,
-            ..Options::default()
-        },
-    )
-    .map_err(|error| error.kind)
+fn load(file: &[u8], engine: EngineId) -> Result<Model, LoadErrorKind> {
+    Model::from_bytes(file, &Options::default().with_engine(engine)).map_err(|error| error.kind)
 }
 
 /// A graph of one node on the test model's input.
@@ -39,7 +36,7 @@ fn the_file_is_named() {
     let path = folder.path().join("broken.onnx");
     let message = |contents: &[u8]| {
         std::fs::write(&path, contents).unwrap();
-        Model::load(&path).unwrap_err().to_string()
+        Model::open(&path).unwrap_err().to_string()
     };
     let start = format!("cannot load `{}`: ", path.display());
     for (contents, reason) in [
@@ -56,10 +53,10 @@ fn the_file_is_named() {
             "{message}"
         );
     }
-    let missing = Model::load(folder.path().join("missing.onnx")).unwrap_err();
+    let missing = Model::open(folder.path().join("missing.onnx")).unwrap_err();
     assert!(matches!(missing.kind, LoadErrorKind::Read(_)), "{missing}");
     std::fs::write(&path, bytes()).unwrap();
-    assert_eq!(Model::load(&path).unwrap().labels().len(), CLASSES);
+    assert_eq!(Model::open(&path).unwrap().labels().len(), CLASSES);
 }
 
 #[test]
@@ -149,19 +146,23 @@ fn scores_of_another_shape_or_value_are_errors() {
 #[test]
 fn a_device_that_is_not_there_is_an_error() {
     for engine in engines() {
-        let options = Options {
-            engine,
-            device: Device::Cuda,
-            ..Options::default()
-        };
+        let options = Options::default()
+            .with_engine(engine)
+            .with_device(Device::Cuda);
         match Model::from_bytes(&bytes(), &options) {
-            Ok(model) => assert_eq!(model.receipt().device, Device::Cuda),
+            Ok(model) => assert_eq!(model.runtime().device, Device::Cuda),
             Err(error) => {
-                let kind = matches!(
-                    error.kind,
-                    LoadErrorKind::Engine(EngineError::Cuda(_) | EngineError::Device { .. })
-                );
-                assert!(kind, "{error}");
+                let LoadErrorKind::Engine(kind) = &error.kind else {
+                    panic!("{error}")
+                };
+                let known = match kind {
+                    EngineError::Device { .. } => true,
+                    #[cfg(feature = "ort")]
+                    EngineError::Ort(OrtError::Cuda(_)) => true,
+                    _ => false,
+                };
+                assert!(known, "{error}");
+                assert!(error.hint().is_some(), "{error}");
             }
         }
     }
@@ -170,36 +171,25 @@ fn a_device_that_is_not_there_is_an_error() {
 #[test]
 fn zero_is_no_number_of_anything() {
     for engine in engines() {
-        let [threads, parallel_runs, max_batch] = [
-            Options {
-                threads: Some(0),
-                ..Options::default()
-            },
-            Options {
-                parallel_runs: Some(0),
-                ..Options::default()
-            },
-            Options {
-                max_batch: Some(0),
-                ..Options::default()
-            },
-        ];
         for (options, name) in [
-            (threads, "threads"),
-            (parallel_runs, "parallel_runs"),
-            (max_batch, "max_batch"),
+            (Options::default().with_threads(0), "threads"),
+            #[cfg(feature = "ort")]
+            (
+                with_concurrent_runs(Options::default(), 0),
+                "concurrent_runs",
+            ),
+            (Options::default().with_max_batch(0), "max_batch"),
         ] {
-            let error = Model::from_bytes(&bytes(), &Options { engine, ..options }).unwrap_err();
+            let error = Model::from_bytes(&bytes(), &options.with_engine(engine)).unwrap_err();
             assert!(
                 matches!(error.kind, LoadErrorKind::Zero { option } if option == name),
                 "{error}"
             );
         }
         let model = load(&bytes(), engine).unwrap();
-        let options = StreamOptions {
-            batch_size: Some(0),
-            warm_up: false,
-        };
+        let options = StreamOptions::default()
+            .with_batch_size(0)
+            .with_warm_up(false);
         let prepare = |_: &u32, _: &mut [f32]| -> Result<(), String> { Ok(()) };
         let ended = model.stream(0..3, &options, prepare, |_, _| {
             std::ops::ControlFlow::<()>::Continue(())
@@ -218,16 +208,14 @@ fn zero_is_no_number_of_anything() {
 #[ignore = "downloads ONNX Runtime"]
 fn there_are_no_more_sessions_than_threads() {
     engines();
-    let engine = EngineChoice::Ort;
-    let options = Options {
-        engine,
-        threads: Some(2),
-        parallel_runs: Some(8),
-        ..Options::default()
-    };
+    let engine = EngineId::ORT;
+    let options = with_concurrent_runs(Options::default().with_engine(engine).with_threads(2), 8);
     let model = Model::from_bytes(&bytes(), &options).unwrap();
     assert_eq!(
-        (model.receipt().threads, model.receipt().parallel_runs),
+        (
+            model.runtime().threads,
+            model.runtime().ort.as_ref().map(|ort| ort.concurrent_runs),
+        ),
         (2, Some(2))
     );
 }
@@ -240,16 +228,14 @@ fn a_second_library_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("libonnxruntime.so");
     std::fs::write(&other, "another file").unwrap();
-    let options = Options {
-        engine: EngineChoice::Ort,
-        ort_library: Some(other),
-        ..Options::default()
-    };
+    let options = Options::default()
+        .with_engine(EngineId::ORT)
+        .with_ort(OrtOptions::default().with_library(other));
     let error = Model::from_bytes(&bytes(), &options).unwrap_err();
     assert!(
         matches!(
             error.kind,
-            LoadErrorKind::Engine(EngineError::SecondLibrary { .. })
+            LoadErrorKind::Engine(EngineError::Ort(OrtError::SecondLibrary { .. }))
         ),
         "{error}"
     );

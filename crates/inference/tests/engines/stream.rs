@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kiln_inference::{Model, Options, StreamOptions, StreamSummary};
 use kiln_onnx::{Dim, encode};
 
-use crate::engines;
 use crate::model::{IMAGE, bytes, finish, graph, noise};
+use crate::{engines, with_concurrent_runs};
 
 const IMAGES: u32 = 103;
 
@@ -67,27 +67,22 @@ fn every_image_comes_in_order_with_its_own_scores() {
         for threads in [1, 3] {
             let model = Model::from_bytes(
                 &bytes(),
-                &Options {
-                    engine,
-                    threads: Some(threads),
-                    ..Options::default()
-                },
+                &Options::default().with_engine(engine).with_threads(threads),
             )
             .unwrap();
             for batch_size in [Some(1), Some(5), None, Some(1000)] {
                 for warm_up in [false, true] {
                     let summary = check(
                         &model,
-                        &StreamOptions {
-                            batch_size,
-                            warm_up,
-                        },
+                        &StreamOptions::default()
+                            .with_batch_size(batch_size)
+                            .with_warm_up(warm_up),
                     );
                     assert_eq!(summary.batch_size, batch_size.unwrap_or(64));
-                    // Of more lanes than batches some had nothing to do.
+                    // Of more sessions than batches some had nothing to do.
                     let batches = (IMAGES as usize).div_ceil(summary.batch_size);
                     assert_eq!(
-                        summary.lanes,
+                        summary.sessions,
                         threads.min(batches),
                         "{engine}: {batch_size:?}, {warm_up}"
                     );
@@ -98,27 +93,22 @@ fn every_image_comes_in_order_with_its_own_scores() {
     }
 }
 
-/// Sessions for runs at a time are the lanes of a stream too.
+/// The sessions of concurrent runs serve a stream too.
 #[test]
 fn a_stream_may_take_the_sessions_that_there_are() {
     for engine in engines() {
-        let options = Options {
-            engine,
-            threads: Some(3),
-            parallel_runs: Some(3),
-            ..Options::default()
-        };
+        let options =
+            with_concurrent_runs(Options::default().with_engine(engine).with_threads(3), 3);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
         for warm_up in [false, true] {
             assert_eq!(
                 check(
                     &model,
-                    &StreamOptions {
-                        batch_size: Some(5),
-                        warm_up
-                    }
+                    &StreamOptions::default()
+                        .with_batch_size(5)
+                        .with_warm_up(warm_up)
                 )
-                .lanes,
+                .sessions,
                 3
             );
         }
@@ -128,23 +118,15 @@ fn a_stream_may_take_the_sessions_that_there_are() {
 #[test]
 fn the_time_of_preparing_is_that_of_all_threads_together() {
     const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
-    let model = Model::from_bytes(
-        &bytes(),
-        &Options {
-            threads: Some(3),
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let model = Model::from_bytes(&bytes(), &Options::default().with_threads(3)).unwrap();
     let slow = |seed: &u32, out: &mut [f32]| {
         std::thread::sleep(WAIT);
         prepare(seed, out)
     };
     for (batch_size, warm_up) in [(Some(4), false), (Some(4), true), (Some(64), false)] {
-        let options = StreamOptions {
-            batch_size,
-            warm_up,
-        };
+        let options = StreamOptions::default()
+            .with_batch_size(batch_size)
+            .with_warm_up(warm_up);
         let ended = model
             .stream(
                 0..24,
@@ -166,21 +148,11 @@ fn a_fixed_batch_size_is_kept_to() {
     for engine in engines() {
         let model = Model::from_bytes(
             &file,
-            &Options {
-                engine,
-                threads: Some(2),
-                ..Options::default()
-            },
+            &Options::default().with_engine(engine).with_threads(2),
         )
         .unwrap();
         assert_eq!(check(&model, &StreamOptions::default()).batch_size, 4);
-        check(
-            &model,
-            &StreamOptions {
-                batch_size: Some(6),
-                ..StreamOptions::default()
-            },
-        );
+        check(&model, &StreamOptions::default().with_batch_size(6));
     }
 }
 
@@ -189,11 +161,7 @@ fn memory_is_bounded_and_a_break_ends_endless_inputs() {
     for engine in engines() {
         let model = Model::from_bytes(
             &bytes(),
-            &Options {
-                engine,
-                threads: Some(2),
-                ..Options::default()
-            },
+            &Options::default().with_engine(engine).with_threads(2),
         )
         .unwrap();
         let taken = AtomicUsize::new(0);
@@ -207,10 +175,9 @@ fn memory_is_bounded_and_a_break_ends_endless_inputs() {
         };
         let ended = model.stream(
             inputs,
-            &StreamOptions {
-                batch_size: Some(2),
-                warm_up: false,
-            },
+            &StreamOptions::default()
+                .with_batch_size(2)
+                .with_warm_up(false),
             prepare,
             |seed, _| {
                 // At most four batches are handed out and not delivered.
@@ -237,11 +204,7 @@ fn results_do_not_wait_for_a_slow_source() {
     for engine in engines() {
         let model = Model::from_bytes(
             &bytes(),
-            &Options {
-                engine,
-                threads: Some(3),
-                ..Options::default()
-            },
+            &Options::default().with_engine(engine).with_threads(3),
         )
         .unwrap();
         let (sender, delivered) = std::sync::mpsc::channel();
@@ -252,10 +215,9 @@ fn results_do_not_wait_for_a_slow_source() {
                     .is_ok();
             is_delivered.then_some(seed)
         });
-        let options = StreamOptions {
-            batch_size: Some(1),
-            warm_up: false,
-        };
+        let options = StreamOptions::default()
+            .with_batch_size(1)
+            .with_warm_up(false);
         let mut count = 0;
         let ended = model.stream(inputs, &options, prepare, |_, _| {
             count += 1;
@@ -271,22 +233,14 @@ fn results_do_not_wait_for_a_slow_source() {
 #[test]
 #[should_panic(expected = "a scoped thread panicked")]
 fn a_panic_ends_the_stream() {
-    let model = Model::from_bytes(
-        &bytes(),
-        &Options {
-            threads: Some(2),
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let model = Model::from_bytes(&bytes(), &Options::default().with_threads(2)).unwrap();
     let prepare = |seed: &u32, _: &mut [f32]| -> Result<(), String> {
         assert!(*seed != 5, "this one");
         Ok(())
     };
-    let options = StreamOptions {
-        batch_size: Some(1),
-        warm_up: false,
-    };
+    let options = StreamOptions::default()
+        .with_batch_size(1)
+        .with_warm_up(false);
     let _ = model.stream(0.., &options, prepare, |_, _| {
         ControlFlow::<()>::Continue(())
     });
@@ -296,10 +250,7 @@ fn a_panic_ends_the_stream() {
 fn no_inputs_are_no_error() {
     let model = Model::from_bytes(&bytes(), &Options::default()).unwrap();
     for warm_up in [false, true] {
-        let options = StreamOptions {
-            warm_up,
-            ..StreamOptions::default()
-        };
+        let options = StreamOptions::default().with_warm_up(warm_up);
         let ended = model
             .stream(0..0, &options, prepare, |_, _| {
                 ControlFlow::<()>::Continue(())

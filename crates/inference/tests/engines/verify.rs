@@ -1,6 +1,6 @@
 //! Golden vectors are replayed from raw pixels to scores.
 
-use kiln_inference::{EngineChoice, Model, Options, Verification, VerifyError};
+use kiln_inference::{EngineId, Model, Options, Verification, VerifyError};
 use kiln_model::{Channels, OutputKind, Preprocessing};
 use kiln_onnx::{Dim, Golden, GoldenVector, Metadata, NodeProto, TensorProto, encode};
 
@@ -43,21 +43,14 @@ fn golden(vectors: Vec<GoldenVector>) -> Golden {
     }
 }
 
-fn load(engine: EngineChoice, metadata: &Metadata) -> Model {
+fn load(engine: EngineId, metadata: &Metadata) -> Model {
     let mut model = finish(graph(&Dim::Symbol("batch".into())));
     model.set_metadata(metadata);
-    Model::from_bytes(
-        &encode(&model),
-        &Options {
-            engine,
-            ..Options::default()
-        },
-    )
-    .unwrap()
+    Model::from_bytes(&encode(&model), &Options::default().with_engine(engine)).unwrap()
 }
 
 fn verify(
-    engine: EngineChoice,
+    engine: EngineId,
     change: impl FnOnce(&mut Metadata),
 ) -> Result<Verification, VerifyError> {
     let mut metadata = Metadata {
@@ -174,14 +167,8 @@ fn scores_that_are_no_numbers_are_a_difference() {
             golden: Some(golden(vec![vector(1)])),
             ..metadata()
         });
-        let model = Model::from_bytes(
-            &encode(&model),
-            &Options {
-                engine,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let model =
+            Model::from_bytes(&encode(&model), &Options::default().with_engine(engine)).unwrap();
         let verification = model.verify().unwrap();
         assert!(
             !verification.passed() && verification.worst().difference.is_infinite(),
@@ -214,7 +201,7 @@ fn what_cannot_be_replayed_is_an_error() {
 }
 
 /// The model with its scores times `factor` and then a softmax.
-fn sure(engine: EngineChoice, factor: f32, golden: Golden) -> Model {
+fn sure(engine: EngineId, factor: f32, golden: Golden) -> Model {
     let mut model = finish(graph(&Dim::Symbol("batch".into())));
     model.set_metadata(&Metadata {
         golden: Some(golden),
@@ -242,14 +229,7 @@ fn sure(engine: EngineChoice, factor: f32, golden: Golden) -> Model {
     };
     node("Mul", &["scores", "factor"], "scaled");
     node("Softmax", &["scaled"], "logits");
-    Model::from_bytes(
-        &encode(&model),
-        &Options {
-            engine,
-            ..Options::default()
-        },
-    )
-    .unwrap()
+    Model::from_bytes(&encode(&model), &Options::default().with_engine(engine)).unwrap()
 }
 
 #[test]

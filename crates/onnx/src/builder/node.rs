@@ -16,42 +16,42 @@ impl<'a> NodeBuilder<'a> {
     /// Adds an integer.
     pub fn int(&mut self, name: &str, value: i64) -> &mut Self {
         self.attribute(name, AttributeType::Int, |attribute| {
-            attribute.i = Some(value)
+            attribute.i = Some(value);
         })
     }
 
     /// Adds a list of integers.
     pub fn ints(&mut self, name: &str, values: impl Into<Vec<i64>>) -> &mut Self {
         self.attribute(name, AttributeType::Ints, |attribute| {
-            attribute.ints = values.into()
+            attribute.ints = values.into();
         })
     }
 
     /// Adds a float.
     pub fn float(&mut self, name: &str, value: f32) -> &mut Self {
         self.attribute(name, AttributeType::Float, |attribute| {
-            attribute.f = Some(value)
+            attribute.f = Some(value);
         })
     }
 
     /// Adds a list of floats.
     pub fn floats(&mut self, name: &str, values: impl Into<Vec<f32>>) -> &mut Self {
         self.attribute(name, AttributeType::Floats, |attribute| {
-            attribute.floats = values.into()
+            attribute.floats = values.into();
         })
     }
 
     /// Adds a string.
     pub fn string(&mut self, name: &str, value: &str) -> &mut Self {
         self.attribute(name, AttributeType::String, |attribute| {
-            attribute.s = Some(value.as_bytes().to_vec())
+            attribute.s = Some(value.as_bytes().to_vec());
         })
     }
 
     /// Adds a tensor.
     pub fn tensor(&mut self, name: &str, value: TensorProto) -> &mut Self {
         self.attribute(name, AttributeType::Tensor, |attribute| {
-            attribute.t = Some(value)
+            attribute.t = Some(value);
         })
     }
 

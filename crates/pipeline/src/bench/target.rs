@@ -1,9 +1,8 @@
 //! A model on one engine, and what was measured of it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kiln_inference::Model;
+use kiln_inference::{Model, ModelFile};
 use kiln_metrics::Latency;
 
 use super::input::Input;
@@ -31,21 +30,22 @@ pub struct BenchTarget {
 }
 
 impl BenchTarget {
-    /// Loads a model, which results call `title`. ONNX Runtime's library is loaded before the clock
-    /// starts: once for all models of a process.
+    /// Loads a model, which results call `title`. Its file is read, and ONNX Runtime's library loaded,
+    /// before the clock starts: once for all models of a process.
     pub fn load(
         title: impl Into<String>,
-        path: &Path,
+        file: &ModelFile,
         request: &EngineRequest,
         context: &Context<'_>,
     ) -> Result<Self> {
         engines::load_library(request, context)?;
+        let file = file.undecoded();
         let start = Instant::now();
-        let model = engines::load(path, request, context)?;
+        let model = engines::load(&file, request, context)?;
         let load = start.elapsed();
         Ok(Self {
             title: title.into(),
-            runtime: RuntimeRecord::from(model.receipt()),
+            runtime: RuntimeRecord::from(model.runtime()),
             model,
             load,
             measurements: Vec::new(),

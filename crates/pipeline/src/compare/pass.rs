@@ -228,10 +228,7 @@ fn options(model: &Model, batch_size: usize) -> StreamOptions {
     let bytes = model.preprocessor().len() * size_of::<f32>();
     let most = (BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH);
     // A graph whose batch size is fixed runs at that size.
-    let fixed = model.contract().batch;
+    let fixed = model.spec().batch;
     let chosen = fixed.unwrap_or(most.min(batch_size.max(1)));
-    StreamOptions {
-        batch_size: Some(chosen),
-        warm_up: false,
-    }
+    StreamOptions::default().with_batch_size(chosen)
 }

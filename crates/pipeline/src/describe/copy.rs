@@ -1,6 +1,6 @@
 //! A copy that needs nothing beside it.
 
-use kiln_inference::{Contract, Origin};
+use kiln_inference::{ModelSpec, Origin};
 use kiln_onnx::ModelProto;
 
 use super::{ConversionNote, Converted, DescribeError};
@@ -9,7 +9,7 @@ use super::{ConversionNote, Converted, DescribeError};
 pub fn with_metadata(
     file: &[u8],
     model: &ModelProto,
-    spec: &Contract,
+    spec: &ModelSpec,
 ) -> Result<Converted, DescribeError> {
     let found = model.metadata()?;
     let metadata = spec.to_metadata(&found);

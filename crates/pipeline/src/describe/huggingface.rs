@@ -1,6 +1,6 @@
 //! The preprocessing as Hugging Face's transformers read it.
 
-use kiln_inference::{Channels, Contract, InputKind, Layout};
+use kiln_inference::{Channels, ModelSpec, InputKind, Layout};
 use serde_json::json;
 
 use super::items::divisor;
@@ -11,7 +11,7 @@ const BILINEAR: u32 = 2;
 
 /// Makes `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor -
 /// image_mean) / image_std`.
-pub fn huggingface(spec: &Contract) -> Result<Converted, DescribeError> {
+pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
     let record = &spec.preprocessing;
     if spec.input == InputKind::Pixels {
         return Err(DescribeError::Pixels);

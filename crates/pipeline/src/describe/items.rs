@@ -1,6 +1,6 @@
 //! What becomes of an image, and who specifies it.
 
-use kiln_inference::{Contract, Origin, Preprocess};
+use kiln_inference::{ModelSpec, Origin, Preprocess};
 
 use crate::overrides::{Key, Resolved, Specifier};
 
@@ -18,7 +18,7 @@ pub struct Item<'a> {
 const PREPROCESS: Key = ("preprocess", |said| said.preprocess.is_some());
 
 /// Lists all of them.
-pub fn items<'a>(spec: &Contract, resolved: &'a Resolved) -> Vec<Item<'a>> {
+pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
     let record = &spec.preprocessing;
     let origins = &spec.origins;
     let item = |name, value, origin: Origin, keys: &[Key]| Item {
@@ -89,7 +89,7 @@ pub fn items<'a>(spec: &Contract, resolved: &'a Resolved) -> Vec<Item<'a>> {
 }
 
 /// Writes what a pixel value `p` becomes as a formula.
-fn values(spec: &Contract) -> String {
+fn values(spec: &ModelSpec) -> String {
     let record = &spec.preprocessing;
     let list = |values: &[f32]| {
         let same = values
@@ -133,7 +133,7 @@ pub fn divisor(scale: f32) -> Option<f32> {
     ((1.0 / inverse).to_bits() == scale.to_bits()).then_some(inverse)
 }
 
-fn output(spec: &Contract) -> String {
+fn output(spec: &ModelSpec) -> String {
     let guess = if spec.origins.output == Origin::Default {
         ", a guess: nobody specifies it"
     } else {
@@ -142,7 +142,7 @@ fn output(spec: &Contract) -> String {
     format!("{}{guess}", spec.output)
 }
 
-fn labels(spec: &Contract) -> String {
+fn labels(spec: &ModelSpec) -> String {
     const SHOWN: usize = 8;
     let labels = &spec.labels;
     let known = if spec.origins.labels == Origin::Default {
@@ -172,7 +172,7 @@ mod tests {
             .input("x", Dim::batched(record.shape()))
             .output("y", Dim::batched([2]));
         graph.node("Identity", "n", &["x"], "y");
-        values(&Contract::new(&graph.finish().unwrap(), &record.into()).unwrap())
+        values(&ModelSpec::new(&graph.finish().unwrap(), &record.into()).unwrap())
     }
 
     #[test]

@@ -9,8 +9,8 @@ mod triton;
 
 use std::path::Path;
 
-use kiln_inference::{Contract, LoadError, LoadErrorKind};
-use kiln_onnx::ModelProto;
+use kiln_inference::{ModelSpec, LoadError, LoadErrorKind};
+use kiln_onnx::{ModelFile, ModelProto};
 
 use crate::engines::explain;
 use crate::error::Result;
@@ -24,12 +24,10 @@ pub use triton::{TritonFiles, triton};
 
 /// A model's file, decoded, with what is specified about it.
 pub struct Described {
-    /// The file's content.
-    pub bytes: Vec<u8>,
-    /// The file, decoded.
-    pub proto: ModelProto,
+    /// The file, which can be decoded.
+    file: ModelFile,
     /// Inputs, outputs, labels and preprocessing; an error where the model cannot classify images.
-    pub spec: Result<Contract>,
+    pub spec: Result<ModelSpec>,
     resolved: Resolved,
 }
 
@@ -59,23 +57,37 @@ pub enum ConversionNote {
 }
 
 impl Described {
-    /// Reads a model's file, and a sidecar if there is one.
-    pub fn read(path: &Path, request: &OverridesRequest) -> Result<Self> {
+    /// Decodes a model's file, and reads a sidecar if there is one.
+    pub fn read(file: ModelFile, request: &OverridesRequest) -> Result<Self> {
+        let path = file.path().unwrap_or(Path::new(""));
         let resolved = Resolved::new(path, request)?;
         let fail = |kind: LoadErrorKind| LoadError {
-            origin: format!("`{}`", path.display()),
+            origin: file.to_string(),
             kind,
         };
-        let bytes = kiln_onnx::read(path).map_err(|error| fail(error.into()))?;
-        let proto = kiln_onnx::decode(&bytes).map_err(|error| fail(error.into()))?;
-        let spec = Contract::new(&proto, &resolved.all())
-            .map_err(|kind| explain(fail(kind), &resolved, || proto.metadata().ok()));
+        let proto = file.proto().map_err(|error| fail(error.into()))?;
+        let spec = ModelSpec::new(proto, &resolved.all())
+            .map_err(|kind| explain(fail(kind), &resolved, || file.metadata()));
         Ok(Self {
-            bytes,
-            proto,
+            file,
             spec,
             resolved,
         })
+    }
+
+    /// Returns the file with what is specified about it, or why the model cannot classify images.
+    pub fn into_parts(self) -> Result<(ModelFile, ModelSpec)> {
+        Ok((self.file, self.spec?))
+    }
+
+    /// Returns the file's content.
+    pub fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
+    /// Returns the decoded file.
+    pub fn proto(&self) -> &ModelProto {
+        self.file.proto().expect("it was decoded when it was read")
     }
 
     /// Lists what becomes of an image, and who specifies it; nothing where the model cannot

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kiln_inference::{Contract, InputKind, Layout, Origin};
+use kiln_inference::{ModelSpec, InputKind, Layout, Origin};
 use kiln_onnx::ModelProto;
 
 /// Most images that Triton may put together, where the graph leaves the batch open.
@@ -25,7 +25,7 @@ impl TritonFiles {
 }
 
 /// Makes the files of a model for NVIDIA Triton.
-pub fn triton(model: &ModelProto, spec: &Contract) -> TritonFiles {
+pub fn triton(model: &ModelProto, spec: &ModelSpec) -> TritonFiles {
     // A name of several lines would be several labels.
     let line = |label: &String| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
     let labels = named(spec).then(|| spec.labels.iter().map(line).collect::<String>());
@@ -35,11 +35,11 @@ pub fn triton(model: &ModelProto, spec: &Contract) -> TritonFiles {
     }
 }
 
-fn named(spec: &Contract) -> bool {
+fn named(spec: &ModelSpec) -> bool {
     spec.origins.labels != Origin::Default
 }
 
-fn config(model: &ModelProto, spec: &Contract) -> Vec<u8> {
+fn config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
     let image = spec.layout.image_shape(spec.preprocessing.shape());
     // Triton's own batching needs an open first axis, which the dimensions then leave out.
     let (max_batch, fixed) = match spec.batch {
@@ -91,7 +91,7 @@ fn config(model: &ModelProto, spec: &Contract) -> Vec<u8> {
 }
 
 /// Returns the shape of the scores of one image: axes of 1 may follow.
-fn scores(model: &ModelProto, spec: &Contract) -> Vec<usize> {
+fn scores(model: &ModelProto, spec: &ModelSpec) -> Vec<usize> {
     let rank = model
         .outputs()
         .first()

@@ -45,7 +45,7 @@ pub fn classify<E: From<Error>>(
     mut each: impl FnMut(&Input, &Classified<'_>) -> Result<(), E>,
 ) -> Result<Option<StreamSummary>, E> {
     let (source, resumed) = (inputs.source.clone(), inputs.resumed());
-    let engine = model.receipt().engine.as_str();
+    let engine = model.runtime().engine.name();
     let classes = model.labels().len();
     let task = context.task(Task::Evaluate { engine }, inputs.count);
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and

@@ -82,7 +82,7 @@ impl Evaluated {
     /// Returns images per second of the graph alone: what its sessions reach together while they
     /// are at work.
     pub fn model_images_per_second(&self) -> f64 {
-        let sessions = self.summary.lanes.max(1) as f64;
+        let sessions = self.summary.sessions.max(1) as f64;
         self.summary.images as f64 * sessions
             / self.summary.inference.as_secs_f64().max(f64::MIN_POSITIVE)
     }

@@ -71,10 +71,9 @@ impl<'a> Tally<'a> {
         context: &Context<'_>,
         mut each: impl FnMut(&Input, &Classified<'_>) -> Result<(), E>,
     ) -> Result<Option<Evaluated>, E> {
-        let options = StreamOptions {
-            batch_size: self.batch_size,
-            warm_up: true,
-        };
+        let options = StreamOptions::default()
+            .with_batch_size(self.batch_size)
+            .with_warm_up(true);
         let model = self.model;
         let summary = classify(model, inputs, &options, context, |input, classified| {
             self.count(input, classified)?;
@@ -92,7 +91,7 @@ impl<'a> Tally<'a> {
             evaluation: self.evaluator.finish()?,
             mistakes: self.mistakes.into_sorted(),
             wrong,
-            runtime: RuntimeRecord::from(self.model.receipt()),
+            runtime: RuntimeRecord::from(self.model.runtime()),
             summary,
             resumed: self.resumed,
         })

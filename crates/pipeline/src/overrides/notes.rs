@@ -27,7 +27,7 @@ pub enum Note {
 
 /// Lists what is assumed about a model that classified something.
 pub fn notes(model: &Model) -> Vec<Note> {
-    let origins = &model.contract().origins;
+    let origins = &model.spec().origins;
     let unnamed = (origins.labels == Origin::Default).then(|| Note::UnnamedClasses {
         classes: model.labels().len(),
     });

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use kiln_inference::{EngineChoice, Model, Options};
+use kiln_inference::{EngineId, Model, Options};
 use kiln_trainer::Predictor;
 use serde::{Deserialize, Serialize};
 
-use crate::engines;
 use crate::error::Result;
 use crate::export::TrainedModel;
 use crate::tolerance::tolerance;
@@ -40,15 +39,12 @@ pub fn first_difference(
     file: &[u8],
     burn: &Predictor,
     pixels: &[f32],
-    engine: EngineChoice,
+    engine: EngineId,
     options: &Options,
 ) -> Result<Option<LayerDifference>> {
     let model = Model::from_bytes(
         &with_all_outputs(file)?,
-        &Options {
-            engine,
-            ..options.clone()
-        },
+        &options.clone().with_engine(engine),
     )?;
     let images = pixels.len() / trained.model.preprocessing().len();
     let outputs = model.run_named(pixels, images)?;
@@ -70,7 +66,7 @@ pub fn first_difference(
         )?;
         if !agreement.passes() {
             let (engine, max_absolute) = (
-                Cow::Borrowed(engines::title(engine)),
+                Cow::Borrowed(engine.title()),
                 agreement.max_absolute,
             );
             return Ok(Some(LayerDifference {

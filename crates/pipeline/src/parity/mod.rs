@@ -4,13 +4,12 @@ mod layers;
 
 use std::borrow::Cow;
 
-use kiln_inference::{EngineChoice, Model, Options};
+use kiln_inference::{EngineId, Model, Options};
 use kiln_metrics::{Agreement, MetricsError, Tolerance};
 use kiln_trainer::{Device, Predictor};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::engines;
 use crate::error::Result;
 use crate::event::Task;
 use crate::export::TrainedModel;
@@ -133,7 +132,7 @@ impl Parity {
 pub fn check(
     trained: &TrainedModel,
     file: &[u8],
-    models: &[(EngineChoice, Model)],
+    models: &[(EngineId, Model)],
     pixels: &[f32],
     options: &Options,
     context: &Context<'_>,
@@ -183,7 +182,7 @@ pub fn check(
                     .data)
             });
             let scores = runs.collect::<Result<Vec<_>>>()?.concat();
-            outputs.push((engines::title(*engine), scores));
+            outputs.push((engine.title(), scores));
         }
         if context.cancel.is_cancelled() {
             return Ok(None);
@@ -191,7 +190,7 @@ pub fn check(
         comparisons.extend(compare(&outputs, batch_size, classes, tolerance)?);
     }
     for (engine, _) in models {
-        let failed = |c: &Comparison| !c.passed && c.other == engines::title(*engine);
+        let failed = |c: &Comparison| !c.passed && c.other == engine.title();
         if comparisons.iter().any(failed) {
             first_differences.extend(layers::first_difference(
                 trained, file, &burn, pixels, *engine, options,

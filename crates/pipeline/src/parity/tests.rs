@@ -2,6 +2,8 @@ use kiln_assets::{Asset, Cache, Fetcher, Silent};
 use kiln_model::Recipe;
 use kiln_trainer::initial_weights;
 
+use kiln_inference::OrtOptions;
+
 use super::*;
 use crate::CachedAssets;
 
@@ -113,7 +115,7 @@ fn trained(change: &str) -> TrainedModel {
 fn checked(
     trained: &TrainedModel,
     file: &[u8],
-    models: &[(EngineChoice, Model)],
+    models: &[(EngineId, Model)],
     pixels: &[f32],
 ) -> Parity {
     let assets = CachedAssets::new(Cache::at("no-cache"), true);
@@ -127,7 +129,7 @@ fn gate(trained: &TrainedModel, file: &[u8]) -> Parity {
         .map(|i| (i * 31 % 257) as f32 / 257.0)
         .collect();
     let models = vec![(
-        EngineChoice::Tract,
+        EngineId::TRACT,
         Model::from_bytes(file, &Options::default()).unwrap(),
     )];
     checked(trained, file, &models, &pixels)
@@ -264,11 +266,9 @@ fn every_layer_gives_the_same_on_every_implementation() {
         let pixels: Vec<f32> = (0..5 * 3 * 11 * 9)
             .map(|i| (i * 31 % 257) as f32 / 128.0 - 1.0)
             .collect();
-        let ort = Options {
-            engine: EngineChoice::Ort,
-            ort_library: Some(library.path.clone()),
-            ..Options::default()
-        };
+        let ort = Options::default()
+            .with_engine(EngineId::ORT)
+            .with_ort(OrtOptions::default().with_library(library.path.clone()));
         let models = [Options::default(), ort]
             .map(|options| (options.engine, Model::from_bytes(&file, &options).unwrap()));
         let parity = checked(&trained, &file, &models, &pixels);

@@ -1,11 +1,12 @@
 //! What a file of predictions was made of, in a file beside it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Model, Preprocessing};
-use kiln_util::{Hex, sha256, write_atomically};
+use kiln_inference::{Model, ModelFile, Preprocessing};
+use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Columns, PredictionsError};
 use crate::error::Result;
@@ -33,27 +34,21 @@ pub struct Origin {
 impl Origin {
     /// Returns the origin of predictions of a model, loaded from `file`, for some images.
     pub fn new(
-        file: &Path,
+        file: &ModelFile,
         model: &Model,
         inputs: &Inputs,
         shard: Option<Shard>,
-    ) -> Result<Self, PredictionsError> {
-        let hash = File::open(file)
-            .and_then(sha256)
-            .map_err(|source| PredictionsError::Model {
-                path: file.into(),
-                source,
-            })?;
-        let contract = model.contract();
-        Ok(Self {
-            model_sha256: Hex(&hash).to_string(),
-            preprocessing: contract.preprocessing.clone(),
-            layout: contract.layout.to_string(),
-            output: contract.output.to_string(),
+    ) -> Self {
+        let spec = model.spec();
+        Self {
+            model_sha256: Hex(&Sha256::digest(file.bytes())).to_string(),
+            preprocessing: spec.preprocessing.clone(),
+            layout: spec.layout.to_string(),
+            output: spec.output.to_string(),
             data: inputs.source.places().to_vec(),
             shard: shard.map(|shard| shard.to_string()),
             columns: Columns::of(inputs, model),
-        })
+        }
     }
 
     /// Returns where it is kept for predictions in a file.

@@ -3,7 +3,7 @@
 use kiln_model::FillMode;
 
 use super::Transform;
-use super::fill::{Pair, neighbours};
+use super::fill::{Pair, neighbors};
 
 /// Where in the source each output pixel lies: `position = linear * pixel + offset`, x before y.
 pub(super) struct Affine {
@@ -56,14 +56,14 @@ impl Affine {
             |axis: usize| self.linear[axis][0] * x + self.linear[axis][1] * y + self.offset[axis];
         let [height, width] = self.size;
         Some(Taps {
-            y: neighbours(position(1), height, mode)?,
-            x: neighbours(position(0), width, mode)?,
+            y: neighbors(position(1), height, mode)?,
+            x: neighbors(position(0), width, mode)?,
             width,
         })
     }
 }
 
-/// Four neighbours with their weights.
+/// Four neighbors with their weights.
 #[derive(Clone, Copy)]
 pub(super) struct Taps {
     y: Pair,

@@ -2,13 +2,13 @@
 
 use kiln_model::FillMode;
 
-/// Two neighbours along an axis, and the weight of the second.
+/// Two neighbors along an axis, and the weight of the second.
 pub(super) type Pair = (usize, usize, f64);
 
 /// The two pixels, of `length` along an axis, between which a position lies; none where it is
 /// beyond the edge and nothing of the image is there. The rules are those of `map_coordinate` in
 /// `ni_interpolation.c` of `scipy.ndimage`.
-pub(super) fn neighbours(position: f64, length: usize, mode: FillMode) -> Option<Pair> {
+pub(super) fn neighbors(position: f64, length: usize, mode: FillMode) -> Option<Pair> {
     let last = (length - 1) as f64;
     if (0.0..=last).contains(&position) {
         return Some(within(position, length));
@@ -35,7 +35,7 @@ pub(super) fn neighbours(position: f64, length: usize, mode: FillMode) -> Option
     }
 }
 
-/// The neighbours of a position from the first to the last pixel.
+/// The neighbors of a position from the first to the last pixel.
 fn within(position: f64, length: usize) -> Pair {
     let below = (position as usize).min(length - 1);
     (below, (below + 1).min(length - 1), position - below as f64)
@@ -60,7 +60,7 @@ mod tests {
 
     /// What is seen at whole positions from -5 to 8 of an image `0123`.
     fn seen(mode: FillMode) -> String {
-        let pixel = |position: i32| match neighbours(f64::from(position), 4, mode) {
+        let pixel = |position: i32| match neighbors(f64::from(position), 4, mode) {
             Some((below, above, weight)) => {
                 char::from(b'0' + if weight < 0.5 { below } else { above } as u8)
             }
@@ -83,7 +83,7 @@ mod tests {
         #[test]
         fn every_position_has_pixels_of_the_image(position in -1e6..1e6, length in 1..50usize) {
             for mode in [FillMode::Nearest, FillMode::Constant, FillMode::Reflect, FillMode::Wrap] {
-                let Some((below, above, weight)) = neighbours(position, length, mode) else {
+                let Some((below, above, weight)) = neighbors(position, length, mode) else {
                     prop_assert_eq!(mode, FillMode::Constant);
                     continue;
                 };

@@ -1,23 +1,21 @@
 //! One change of an image, as augmentation makes it.
 
 mod affine;
-mod brightness;
-mod channel_shift;
+mod colors;
 mod fill;
 
 use kiln_model::FillMode;
 
 use affine::Affine;
-use brightness::brighten;
-use channel_shift::shift;
+use colors::{brighten, shift};
 
 /// What is done to one image: all of it decided, nothing random.
 ///
 /// As by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared
-/// and zoomed about the centre, by one bilinear interpolation (`scipy.ndimage.affine_transform` of
+/// and zoomed about the center, by one bilinear interpolation (`scipy.ndimage.affine_transform` of
 /// order 1); flipped; its values shifted; made brighter or darker. Two things follow Keras's
 /// documentation in place of its code: `shift` has the axes that it says, which Keras swaps, and
-/// the centre of images that are not square is theirs. Square images that are shifted alike along
+/// the center of images that are not square is theirs. Square images that are shifted alike along
 /// both axes are the same either way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transform {

@@ -15,8 +15,10 @@ use kiln_util::shown;
 const PANEL: (u32, u32) = (500, 356);
 /// Longest name in the legend, in characters.
 const MAX_LABEL: usize = 32;
-/// Half the way in pixels between the points of two series at one batch size.
-const APART: i32 = 5;
+/// Number of series in one row of the legend.
+const PER_ROW: usize = 3;
+/// Distance in pixels between the points of neighboring series at one batch size.
+const APART: i32 = 10;
 
 /// What was measured under one name.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,18 +30,18 @@ pub struct Speed<'a> {
 }
 
 /// Images per second and the duration of a call by batch size, side by side, 1000 x 400 pixels:
-/// medians as points, and a thin line from each to the 99th percentile. One or two series.
+/// medians as points, and a thin line from each to the 99th percentile. At most six series; more than
+/// three make the picture higher by another row of the legend.
 pub fn plot_speed(series: &[Speed<'_>]) -> Result<Picture, ReportError> {
-    const MARKS: [Mark; 2] = [Mark::Training, Mark::Validation];
     if series.is_empty() || series.iter().any(|speed| speed.latencies.is_empty()) {
         return Err(ReportError::Empty {
             what: "measurements",
         });
     }
-    if series.len() > MARKS.len() {
+    if series.len() > Mark::COUNT {
         return Err(ReportError::TooManySeries {
             found: series.len(),
-            most: MARKS.len(),
+            most: Mark::COUNT,
         });
     }
     let mut batches: Vec<u64> = series
@@ -51,16 +53,25 @@ pub fn plot_speed(series: &[Speed<'_>]) -> Result<Picture, ReportError> {
     batches.dedup();
     let lines: Vec<Line<'_>> = series
         .iter()
-        .zip(MARKS)
-        .map(|(speed, mark)| Line { mark, speed })
+        .enumerate()
+        .map(|(index, speed)| Line {
+            mark: Mark::Series(index),
+            speed,
+        })
         .collect();
     let names: Vec<_> = lines
         .iter()
         .map(|line| (Some(line.mark), shown(line.speed.name, MAX_LABEL)))
         .collect();
-    picture((PANEL.0 * 2, PANEL.1 + LEGEND_HEIGHT as u32), |root| {
-        legend(root, &names)?;
-        let (_, below) = root.split_vertically(LEGEND_HEIGHT);
+    let legend_height = LEGEND_HEIGHT * names.len().div_ceil(PER_ROW) as i32;
+    picture((PANEL.0 * 2, PANEL.1 + legend_height as u32), |root| {
+        let mut below = root.clone();
+        for row in names.chunks(PER_ROW) {
+            let (strip, rest) = below.split_vertically(LEGEND_HEIGHT);
+            // A legend is placed by the whole area's width and its own height.
+            legend(&strip, row)?;
+            below = rest;
+        }
         let (left, right) = below.split_horizontally(PANEL.0 as i32);
         let panel = |area, name| Panel {
             area,
@@ -138,11 +149,7 @@ impl Panel<'_, '_> {
         let screen = self.area.use_screen_coord();
         for (at, line) in self.lines.iter().enumerate() {
             let color = line.mark.color();
-            let aside = if self.lines.len() == 1 {
-                0
-            } else {
-                APART * (2 * at as i32 - 1)
-            };
+            let aside = APART * (2 * at as i32 - (self.lines.len() as i32 - 1)) / 2;
             let mut latencies: Vec<&Latency> = line.speed.latencies.iter().collect();
             latencies.sort_by_key(|latency| latency.batch);
             let mut points = Vec::with_capacity(latencies.len());
@@ -227,10 +234,11 @@ mod tests {
             ],
             [nothing.clone(), nothing]
         );
-        let three = [speed.clone(), speed.clone(), speed];
+        let many = vec![speed; 7];
+        assert!(plot_speed(&many[..6]).is_ok());
         assert_eq!(
-            plot_speed(&three),
-            Err(ReportError::TooManySeries { found: 3, most: 2 })
+            plot_speed(&many),
+            Err(ReportError::TooManySeries { found: 7, most: 6 })
         );
     }
 

@@ -4,7 +4,6 @@
 mod wgpu;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[cfg(any(feature = "cuda", feature = "wgpu", test))]
 use burn::tensor::{Tensor, TensorData};
@@ -148,13 +147,8 @@ fn check(device: &burn::tensor::Device, long: bool) -> Result<(), String> {
 
 /// What is done on a device, with its panic as an error.
 pub(crate) fn caught<T>(compute: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(message.lines().next().unwrap_or_default().to_owned())
-    })
+    kiln_util::catch_panic(compute)
+        .unwrap_or_else(|message| Err(message.lines().next().unwrap_or_default().to_owned()))
 }
 
 /// The instruction set that kiln's kernels use on this processor.

@@ -7,11 +7,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kiln_inference::Preprocess;
+use kiln_inference::{ModelFile, Preprocess};
 use kiln_metrics::Latency;
 use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, Measurement, measure};
 use kiln_pipeline::engines;
-use kiln_pipeline::overrides::{self, OverridesRequest, Resolved};
+use kiln_pipeline::overrides::{OverridesRequest, Resolved};
 use kiln_report::{Picture, Speed, plot_speed};
 use kiln_util::thousands;
 
@@ -86,7 +86,8 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     ];
     let outputs = Outputs::check(named, &args.overrides.files(&file))?;
     args.plot.iter().try_for_each(|path| picture::check(path))?;
-    let overrides = overrides(&file, args.overrides.request()?, terminal)?;
+    let model_file = engines::open(&file)?;
+    let overrides = overrides(&model_file, args.overrides.request()?, terminal)?;
     let device = &args.engines.device;
     let wanted = engines::wanted(
         &args.engines.engine,
@@ -99,7 +100,7 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         let mut request = device.request(engine);
         request.concurrent_runs = Some(args.concurrent_runs());
         request.overrides = overrides.clone();
-        let target = BenchTarget::load(engines::title(engine), &file, &request, context)?;
+        let target = BenchTarget::load(engine.title(), &model_file, &request, context)?;
         terminal.status(
             "Loaded",
             &format!(
@@ -155,18 +156,21 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
 /// Returns what is specified about the model. The values of pixels make no difference to its speed:
 /// where nothing specifies what becomes of them, they stay what they are.
 fn overrides(
-    file: &Path,
+    file: &ModelFile,
     mut request: OverridesRequest,
     terminal: &Terminal,
 ) -> anyhow::Result<OverridesRequest> {
-    let resolved = Resolved::new(file, &request).map_err(kiln_pipeline::Error::from)?;
+    let path = file.path().unwrap_or(Path::new(""));
+    let resolved = Resolved::new(path, &request).map_err(kiln_pipeline::Error::from)?;
     if !resolved.all().specifies_normalization()
-        && overrides::metadata(file).is_some_and(|metadata| metadata.preprocessing.is_none())
+        && file
+            .metadata()
+            .is_some_and(|metadata| metadata.preprocessing.is_none())
     {
         request.specified.preprocess = Some(Preprocess::Raw);
         terminal.status(
             "Note",
-            "nothing says how images are prepared: the model gets values of 0 to 255",
+            "preprocessing is not specified: the model gets raw pixel values (0–255)",
         );
     }
     Ok(request)

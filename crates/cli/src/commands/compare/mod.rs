@@ -67,7 +67,10 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     read.push(args.data.as_str().into());
     let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
     let request = args.engine.request()?;
-    let load = |title, file| BenchTarget::load(title, file, &request, context);
+    let load = |title, file: &PathBuf| -> anyhow::Result<BenchTarget> {
+        let file = engines::open(file)?;
+        Ok(BenchTarget::load(title, &file, &request, context)?)
+    };
     let mut targets = [load("A", &files[0])?, load("B", &files[1])?];
     let [a, b] = &targets;
     check_classes(a.model().labels(), b.model().labels()).map_err(Error::from)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiln_inference::{Contract, Origin, Preprocessing};
+use kiln_inference::{ModelSpec, Origin, Preprocessing};
 use kiln_onnx::{Dim, TensorInfo};
 use kiln_pipeline::Error;
 use kiln_pipeline::describe::{Described, Item};
@@ -78,7 +78,7 @@ pub enum Axis {
 impl<'a> Description<'a> {
     /// Collects what there is to say about a file.
     pub fn new(path: &Path, described: &'a Described) -> Self {
-        let model = &described.proto;
+        let model = described.proto();
         let domain = |domain: &str| {
             if domain.is_empty() {
                 "ai.onnx".to_owned()
@@ -88,7 +88,7 @@ impl<'a> Description<'a> {
         };
         Self {
             file: path.display().to_string(),
-            bytes: described.bytes.len(),
+            bytes: described.bytes().len(),
             parameters: model.parameters(),
             ir_version: model.ir_version,
             opsets: model
@@ -125,7 +125,7 @@ fn problem(error: &Error) -> String {
 }
 
 impl<'a> Image<'a> {
-    fn new(spec: &'a Contract, described: &Described) -> Self {
+    fn new(spec: &'a ModelSpec, described: &Described) -> Self {
         Self {
             preprocessing: &spec.preprocessing,
             layout: spec.layout.as_str(),

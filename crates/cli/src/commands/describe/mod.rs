@@ -64,7 +64,7 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut request =
         OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
     request.sidecar = sidecar;
-    let described = Described::read(&file, &request)?;
+    let described = Described::read(engines::open(&file)?, &request)?;
     if named.iter().any(|(_, output)| output.is_some()) {
         return write(args, &file, described, app.terminal);
     }
@@ -85,14 +85,12 @@ fn write(
     described: Described,
     terminal: &Terminal,
 ) -> anyhow::Result<Outcome> {
-    let Described {
-        bytes, proto, spec, ..
-    } = described;
-    let spec = spec?;
+    let (file, spec) = described.into_parts()?;
+    let proto = file.proto()?;
     let mut files = Vec::new();
     let mut notes = Vec::new();
     if let Some(output) = &args.output {
-        let copy = with_metadata(&bytes, &proto, &spec).map_err(Error::from)?;
+        let copy = with_metadata(file.bytes(), proto, &spec).map_err(Error::from)?;
         notes.extend(copy.notes);
         files.push((output.clone(), copy.bytes));
     }
@@ -102,7 +100,7 @@ fn write(
         files.push((output.clone(), config.bytes));
     }
     if let Some(output) = &args.triton {
-        let made = triton(&proto, &spec);
+        let made = triton(proto, &spec);
         files.push((output.clone(), made.config));
         if let Some(labels) = made.labels {
             let beside = output.with_file_name(TritonFiles::LABELS);

@@ -1,42 +1,46 @@
 //! What runs models.
 
-use kiln_inference::probe_ort;
+use kiln_inference::{Availability, EngineId};
+use kiln_pipeline::engines::options;
 
 use super::finding::Finding;
 use crate::app::App;
+use crate::hints::install;
 
-/// The engines, and what ONNX Runtime's library can do.
+/// The engines, and what they consist of.
 pub fn findings(app: &App<'_>) -> Vec<Finding> {
-    let tract = Finding::ok("tract", "built in: pure Rust, on the CPU");
-    let named = std::env::var_os("KILN_ORT_LIB").filter(|value| !value.is_empty());
-    let ort = match (probe_ort(&kiln_pipeline::engines::options(&app.context)), named) {
-        (Ok(library), _) => {
-            let version = library.version.as_deref().unwrap_or("of unknown version");
-            let found = format!(
-                "{version}, {}\n{}",
-                library.path.display(),
-                library.providers.join(", ")
-            );
-            Finding::ok("ONNX Runtime", found)
-        }
-        (Err(error), Some(named)) => Finding::broken(
-            "ONNX Runtime",
-            error.to_string(),
-            format!(
-                "`unset KILN_ORT_LIB` takes back {}; then `kiln fetch onnxruntime`",
-                named.display()
-            ),
-        ),
-        (Err(error), None) => Finding::missing(
-            "ONNX Runtime",
-            error
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_end_matches("; tried"),
-            "kiln fetch onnxruntime",
-        ),
+    EngineId::all()
+        .map(|engine| finding(engine, app))
+        .collect()
+}
+
+fn finding(engine: EngineId, app: &App<'_>) -> Finding {
+    let info = engine.info();
+    let options = options(&app.context);
+    let error = match info.probe(&options) {
+        Ok(available) => return Finding::ok(engine.title(), found(&available, info.summary)),
+        Err(error) => error,
     };
-    vec![tract, ort]
+    let hint = error.hint();
+    let install = hint.as_ref().and_then(install).unwrap_or("kiln doctor");
+    if !info.is_configured(&options) {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default();
+        return Finding::missing(engine.title(), first.trim_end_matches("; tried"), install);
+    }
+    let variable = std::env::var("KILN_ORT_LIB").unwrap_or_default();
+    Finding::broken(
+        engine.title(),
+        error.to_string(),
+        format!("`unset KILN_ORT_LIB` takes back {variable}; then `{install}`"),
+    )
+}
+
+/// `1.31.1, /lib/libonnxruntime.so` and more lines, or what it is where nothing had to be found.
+fn found(available: &Availability, summary: &str) -> String {
+    let version = available.version.as_deref().unwrap_or("of unknown version");
+    if available.details.is_empty() {
+        return format!("{version}, {summary}");
+    }
+    format!("{version}, {}", available.details.join("\n"))
 }

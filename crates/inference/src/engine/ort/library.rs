@@ -7,18 +7,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::runtime;
-use crate::engine::EngineError;
-use crate::options::Options;
-use crate::receipt::Library;
+use super::options::OrtOptions;
 
 /// The environment variable that names the library.
 const VARIABLE: &str = "KILN_ORT_LIB";
-
-/// Finds and loads ONNX Runtime's library, as loading a model would, and says which it is.
-pub fn probe_ort(options: &Options) -> Result<Library, EngineError> {
-    runtime::get(options).map(|runtime| runtime.library.clone())
-}
 
 /// A place to load the library from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +24,11 @@ pub struct Candidate {
 /// Who asks for a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// [`Options::ort_library`].
+    /// [`OrtOptions::library`].
     Option,
     /// The environment variable.
     Variable,
-    /// [`Options::library_cache`].
+    /// [`OrtOptions::library_cache`].
     Cache,
     /// Nobody: the system's search path.
     System,
@@ -50,8 +42,8 @@ impl Origin {
 }
 
 /// The places to try, in order. What the user named is the only one.
-pub fn candidates(options: &Options) -> Vec<Candidate> {
-    if let Some(named) = named(options, std::env::var_os(VARIABLE).as_deref()) {
+pub fn candidates(options: &OrtOptions) -> Vec<Candidate> {
+    if let Some(named) = named(options) {
         return vec![named];
     }
     let cache = options.library_cache.clone().map(|path| Candidate {
@@ -73,9 +65,13 @@ pub fn candidates(options: &Options) -> Vec<Candidate> {
     cache.into_iter().chain(system).collect()
 }
 
-/// What the user named: the option, or the environment variable `variable`.
-pub fn named(options: &Options, variable: Option<&OsStr>) -> Option<Candidate> {
-    let option = options.ort_library.clone().map(|path| Candidate {
+/// Returns what the user named, by option or environment variable.
+pub fn named(options: &OrtOptions) -> Option<Candidate> {
+    named_by(options, std::env::var_os(VARIABLE).as_deref())
+}
+
+fn named_by(options: &OrtOptions, variable: Option<&OsStr>) -> Option<Candidate> {
+    let option = options.library.clone().map(|path| Candidate {
         path,
         origin: Origin::Option,
     });
@@ -194,20 +190,17 @@ mod tests {
 
     #[test]
     fn what_the_user_names_is_the_only_candidate() {
-        let options = Options {
-            ort_library: Some("a.so".into()),
-            ..Options::default()
-        };
+        let options = OrtOptions::default().with_library(PathBuf::from("a.so"));
         assert_eq!(
-            named(&options, Some("b.so".as_ref())).unwrap().path,
+            named_by(&options, Some("b.so".as_ref())).unwrap().path,
             Path::new("a.so")
         );
-        let none = Options::default();
+        let none = OrtOptions::default();
         assert_eq!(
-            named(&none, Some("b.so".as_ref())).unwrap().origin,
+            named_by(&none, Some("b.so".as_ref())).unwrap().origin,
             Origin::Variable
         );
-        assert_eq!(named(&none, Some("".as_ref())), None);
+        assert_eq!(named_by(&none, Some("".as_ref())), None);
     }
 
     #[test]

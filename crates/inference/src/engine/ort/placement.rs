@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::ort::logging::{LogLevel, LoggerFunction};
 
-use crate::receipt::ProviderNodes;
+use super::info::ProviderNodes;
 
 /// Listens while ONNX Runtime shares out the nodes of a graph.
 ///

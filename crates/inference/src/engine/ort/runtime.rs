@@ -1,18 +1,20 @@
 //! The loaded library: one per process, because ONNX Runtime keeps its state in globals.
 
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ::ort::LoadDynamicError;
 use ::ort::environment::Environment;
+use kiln_util::catch_panic;
 
+use super::error::OrtError;
+use super::info::Library;
 use super::library::{Candidate, Origin, candidates, mapped, symbol_version, version};
+use super::options::OrtOptions;
 use super::{binary, providers};
-use crate::engine::EngineError;
-use crate::options::{EngineChoice, Options};
-use crate::receipt::Library;
+use crate::choice::EngineId;
+use crate::engine::error::EngineError;
 
 /// The loaded library and its environment, which lives as long as the process: `ort` refuses to
 /// make a second one.
@@ -27,11 +29,12 @@ static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static LOADING: Mutex<()> = Mutex::new(());
 
 /// The runtime; loads the library the first time. Later calls may name the same library or none.
-pub fn get(options: &Options) -> Result<&'static Runtime, EngineError> {
+pub fn get(options: &OrtOptions) -> Result<&'static Runtime, EngineError> {
     let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     let candidates = candidates(options);
     if let Some(runtime) = RUNTIME.get() {
-        return check_same(&runtime.library, &candidates).map(|()| runtime);
+        check_same(&runtime.library, &candidates)?;
+        return Ok(runtime);
     }
     let runtime = load(&candidates)?;
     Ok(RUNTIME.get_or_init(|| runtime))
@@ -64,9 +67,10 @@ fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
         let environment = match guarded(|| environment.build().map_err(|error| error.to_string())) {
             Ok(environment) => environment,
             Err(why) => {
-                return Err(EngineError::Library {
+                return Err(OrtError::Library {
                     tried: vec![(candidate.to_string(), why)],
-                });
+                }
+                .into());
             }
         };
         let path = if candidate.origin == Origin::System {
@@ -75,7 +79,7 @@ fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
             path
         };
         let library = describe(&path).map_err(|reason| EngineError::Load {
-            engine: EngineChoice::Ort,
+            engine: EngineId::ORT,
             reason,
         })?;
         return Ok(Runtime {
@@ -83,14 +87,14 @@ fn load(candidates: &[Candidate]) -> Result<Runtime, EngineError> {
             library,
         });
     }
-    Err(EngineError::Library { tried })
+    Err(OrtError::Library { tried }.into())
 }
 
 /// `ort` panics where a library with the right name and version lacks the interface that belongs to
 /// them.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let broken = |_| Err("it is broken: it does not give the interface of its version".to_owned());
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)
+    catch_panic(work).unwrap_or_else(broken)
 }
 
 /// The same without the path, which is named already, nor what only `ort`'s users can do.
@@ -127,7 +131,7 @@ fn describe(path: &Path) -> Result<Library, String> {
 }
 
 /// Refuses a library named by the user that is not the loaded one.
-fn check_same(loaded: &Library, candidates: &[Candidate]) -> Result<(), EngineError> {
+fn check_same(loaded: &Library, candidates: &[Candidate]) -> Result<(), OrtError> {
     let Some(named) = candidates
         .iter()
         .find(|candidate| candidate.origin.is_named())
@@ -136,11 +140,11 @@ fn check_same(loaded: &Library, candidates: &[Candidate]) -> Result<(), EngineEr
     };
     match named.resolve() {
         Ok(path) if path == loaded.path => Ok(()),
-        Ok(requested) => Err(EngineError::SecondLibrary {
+        Ok(requested) => Err(OrtError::SecondLibrary {
             loaded: loaded.path.clone(),
             requested,
         }),
-        Err(why) => Err(EngineError::Library {
+        Err(why) => Err(OrtError::Library {
             tried: vec![(named.to_string(), why)],
         }),
     }

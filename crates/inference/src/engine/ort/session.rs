@@ -4,41 +4,45 @@ use std::borrow::Cow;
 
 use ::ort::ep::{self, ExecutionProvider};
 use ::ort::logging::LogLevel;
-use ::ort::session::{RunOptions, Session};
+use ::ort::session::{RunOptions, Session as OrtSession};
 use ::ort::value::TensorRef;
 
+use super::error::OrtError;
+use super::info::{OrtInfo, ProviderNodes};
 use super::placement::Placement;
 use super::runtime::{self, Runtime};
+use crate::choice::{Device, EngineId};
 use crate::chunks::{self, Chunk};
-use crate::engine::one_line::one_line;
-use crate::engine::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
+use crate::engine::error::{EngineError, one_line};
+use crate::engine::interface::{Engine, Outputs, Session, Source};
 use crate::input::Input;
-use crate::options::{Device, EngineChoice, Options};
-use crate::pool::Pool;
-use crate::receipt::{ProviderNodes, Receipt};
+use crate::options::Options;
+use crate::pool::FullPool;
+use crate::runtime_info::RuntimeInfo;
+use crate::tensor::NamedTensor;
 
 /// Largest batch of one run where neither the graph nor the options say it: beyond it speed no
 /// longer grows, memory does.
 const LARGEST_RUN: usize = 256;
 
-/// Most bytes of models in lanes that have sessions of their own: beyond, there are fewer lanes
-/// with more threads each.
-const LANES_BYTES: usize = 256 << 20;
+/// Maximum bytes of models in sessions made for streams: beyond, there are fewer sessions with more
+/// threads each.
+const SESSIONS_BYTES: usize = 256 << 20;
 
 /// A model's sessions. A session computes one run at a time, so there is one for each run that may
 /// go on at a time. For streams more sessions are made: a thread for each graph is faster than many
 /// threads for one.
 struct Ort {
-    runs: Pool<Run>,
-    lanes: Lanes,
-    /// What the session of a lane is made of, where lanes have their own.
+    runs: FullPool<Run>,
+    sessions: Sessions,
+    /// How to make a session for a stream, where those are its own.
     wanted: Wanted<'static>,
-    receipt: Receipt,
+    info: RuntimeInfo,
 }
 
 /// A session and the shape of what it takes.
 struct Run {
-    session: Session,
+    session: OrtSession,
     /// Keeps the runs from being as talkative as loading was.
     quiet: RunOptions,
     shape: [usize; 3],
@@ -53,13 +57,13 @@ pub fn load(
     options: &Options,
     threads: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
-    let runtime = runtime::get(options)?;
+    let runtime = runtime::get(&options.ort)?;
     // A session needs a thread.
-    let parallel_runs = options.parallel_runs.unwrap_or(1).min(threads);
+    let concurrent_runs = options.ort.concurrent_runs.unwrap_or(1).min(threads);
     let wanted = Wanted {
         runtime,
         bytes: source.bytes.into(),
-        threads: threads / parallel_runs,
+        threads: threads / concurrent_runs,
         shape: source.shape,
         batch: source.batch,
         max_batch: options.max_batch.unwrap_or(LARGEST_RUN),
@@ -74,7 +78,7 @@ pub fn load(
     };
     let Loaded { run, nodes } = first;
     let mut runs = vec![run];
-    for _ in 1..parallel_runs {
+    for _ in 1..concurrent_runs {
         let another = if device == Device::Cuda {
             wanted.on_cuda()
         } else {
@@ -82,56 +86,55 @@ pub fn load(
         };
         runs.push(another?.run);
     }
-    let lanes = Lanes::of(source.bytes.len(), device, threads, parallel_runs);
-    let kept = if lanes.own {
+    let sessions = Sessions::of(source.bytes.len(), device, threads, concurrent_runs);
+    let kept = if sessions.own {
         source.bytes.to_vec()
     } else {
         Vec::new()
     };
     let wanted = Wanted {
         bytes: kept.into(),
-        threads: threads / lanes.count,
+        threads: threads / sessions.count,
         ..wanted
     };
     Ok(Box::new(Ort {
-        runs: Pool::new(runs),
-        lanes,
+        runs: FullPool::new(runs),
+        sessions,
         wanted,
-        receipt: Receipt {
-            engine: EngineChoice::Ort,
+        info: RuntimeInfo {
             version: runtime.library.version.clone(),
-            requested: options.device,
             device,
             fallback,
-            threads,
-            parallel_runs: Some(parallel_runs),
-            library: Some(runtime.library.clone()),
-            nodes,
+            ort: Some(OrtInfo {
+                concurrent_runs,
+                library: runtime.library.clone(),
+                nodes,
+            }),
+            ..RuntimeInfo::new(EngineId::ORT, options.device, threads)
         },
     }))
 }
 
-/// The lanes of a model.
+/// The sessions of a model that a stream has at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Lanes {
+struct Sessions {
     count: usize,
-    /// Whether each has a session of its own; else they take those that there are for runs at a
-    /// time.
+    /// Whether they are made for the stream; else it shares those of the concurrent runs.
     own: bool,
 }
 
-impl Lanes {
+impl Sessions {
     /// Sessions of their own on the processor, as many as have room in memory, unless there are as
     /// many already.
-    fn of(bytes: usize, device: Device, threads: usize, parallel_runs: usize) -> Self {
+    fn of(bytes: usize, device: Device, threads: usize, concurrent_runs: usize) -> Self {
         let own = if device == Device::Cpu {
-            (LANES_BYTES / bytes.max(1)).min(threads)
+            (SESSIONS_BYTES / bytes.max(1)).min(threads)
         } else {
             0
         };
         Self {
-            count: own.max(parallel_runs),
-            own: own > parallel_runs,
+            count: own.max(concurrent_runs),
+            own: own > concurrent_runs,
         }
     }
 }
@@ -158,7 +161,8 @@ impl Wanted<'_> {
     }
 
     fn on_cuda(&self) -> Result<Loaded, EngineError> {
-        let cuda_error = |reason: &dyn std::fmt::Display| EngineError::Cuda(one_line(reason));
+        let cuda_error =
+            |reason: &dyn std::fmt::Display| EngineError::from(OrtError::Cuda(one_line(reason)));
         if !ep::CUDA::is_available().map_err(|error| cuda_error(&error))? {
             return Err(cuda_error(&format_args!(
                 "`{}` is built without CUDA",
@@ -187,7 +191,7 @@ impl Wanted<'_> {
 
     fn load(&self, provider: Option<ep::ExecutionProviderDispatch>) -> Result<Loaded, EngineError> {
         let placement = Placement::default();
-        let builder = Session::builder(&self.runtime.environment).map_err(load_error)?;
+        let builder = OrtSession::builder(&self.runtime.environment).map_err(load_error)?;
         let builder = builder
             .with_logger(placement.logger())
             .map_err(load_error)?;
@@ -201,7 +205,7 @@ impl Wanted<'_> {
             .map_err(load_error)?;
         if let Some(provider) = provider {
             let builder_with = builder.with_execution_providers([provider]);
-            builder = builder_with.map_err(|error| EngineError::Cuda(one_line(&error)))?;
+            builder = builder_with.map_err(|error| OrtError::Cuda(one_line(&error)))?;
         }
         let session = builder
             .commit_from_memory(&self.bytes)
@@ -239,19 +243,19 @@ impl Engine for Ort {
         batch: usize,
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError> {
-        self.runs.take().run(input, batch, outputs)
+        self.runs.acquire().run(input, batch, outputs)
     }
 
-    fn receipt(&self) -> &Receipt {
-        &self.receipt
+    fn runtime(&self) -> &RuntimeInfo {
+        &self.info
     }
 
-    fn lanes(&self) -> usize {
-        self.lanes.count
+    fn max_sessions(&self) -> usize {
+        self.sessions.count
     }
 
-    fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError> {
-        if self.lanes.own {
+    fn session(&self) -> Result<Box<dyn Session + '_>, EngineError> {
+        if self.sessions.own {
             Ok(Box::new(self.wanted.on_cpu()?.run))
         } else {
             Ok(Box::new(Shared(self)))
@@ -259,10 +263,10 @@ impl Engine for Ort {
     }
 }
 
-/// A lane that takes a session for each run.
+/// Acquires one of the pooled sessions for each run.
 struct Shared<'a>(&'a Ort);
 
-impl Lane for Shared<'_> {
+impl Session for Shared<'_> {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         self.0.chunks(images)
     }
@@ -277,7 +281,7 @@ impl Lane for Shared<'_> {
     }
 }
 
-impl Lane for Run {
+impl Session for Run {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         chunks_of(images, self.batch, self.max_batch)
     }
@@ -334,14 +338,14 @@ fn named(name: &str, value: &::ort::value::ValueRef<'_>) -> Result<NamedTensor, 
 
 fn load_error(error: impl std::fmt::Display) -> EngineError {
     EngineError::Load {
-        engine: EngineChoice::Ort,
+        engine: EngineId::ORT,
         reason: one_line(&error),
     }
 }
 
 fn run_error(error: impl std::fmt::Display) -> EngineError {
     EngineError::Run {
-        engine: EngineChoice::Ort,
+        engine: EngineId::ORT,
         reason: one_line(&error),
     }
 }
@@ -351,21 +355,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lanes_are_as_many_as_there_are_sessions_or_room_for_more() {
+    fn sessions_are_as_many_as_there_are_or_room_for_more() {
         const MIB: usize = 1 << 20;
-        let lanes = |mib: usize, parallel_runs| {
-            let Lanes { count, own } = Lanes::of(mib * MIB, Device::Cpu, 8, parallel_runs);
+        let sessions = |mib: usize, concurrent_runs| {
+            let Sessions { count, own } = Sessions::of(mib * MIB, Device::Cpu, 8, concurrent_runs);
             (count, own)
         };
         assert_eq!(
-            [lanes(1, 1), lanes(100, 1), lanes(300, 1)],
+            [sessions(1, 1), sessions(100, 1), sessions(300, 1)],
             [(8, true), (2, true), (1, false)]
         );
-        assert_eq!([lanes(1, 8), lanes(100, 8), lanes(300, 8)], [(8, false); 3]);
-        assert_eq!(lanes(1, 3), (8, true));
         assert_eq!(
-            Lanes::of(MIB, Device::Cuda, 8, 2),
-            Lanes {
+            [sessions(1, 8), sessions(100, 8), sessions(300, 8)],
+            [(8, false); 3]
+        );
+        assert_eq!(sessions(1, 3), (8, true));
+        assert_eq!(
+            Sessions::of(MIB, Device::Cuda, 8, 2),
+            Sessions {
                 count: 2,
                 own: false
             }

@@ -1,10 +1,9 @@
 //! tract's errors and panics as one kind of error.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use kiln_util::catch_panic;
 use tract_onnx::prelude::TractResult;
 
-use crate::engine::one_line::one_line;
+use crate::engine::error::one_line;
 
 /// Runs `work` and says in one line what went wrong.
 ///
@@ -13,15 +12,9 @@ use crate::engine::one_line::one_line;
 /// goes to the panic hook). Nothing that was under construction is used after one: results are
 /// taken only from `work` that returned.
 pub fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match catch_panic(work) {
         Ok(result) => result.map_err(|error| one_line(&format_args!("{error:#}"))),
-        Err(panic) => {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Err(format!("tract panicked: {}", one_line(&message)))
-        }
+        Err(message) => Err(format!("tract panicked: {}", one_line(&message))),
     }
 }
 

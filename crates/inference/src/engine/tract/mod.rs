@@ -11,11 +11,33 @@ use tract_onnx::prelude::*;
 use self::guard::guarded;
 use self::operators::check_operators;
 use self::plan::Plans;
-use super::{Engine, EngineError, Lane, NamedTensor, Outputs, Source};
+use super::error::EngineError;
+use super::interface::{Availability, Engine, EngineInfo, Outputs, Session, Source};
+use crate::choice::{Device, EngineId};
 use crate::chunks::{self, Chunk};
 use crate::input::{Input, InputKind};
-use crate::options::{Device, EngineChoice, Options};
-use crate::receipt::Receipt;
+use crate::options::Options;
+use crate::runtime_info::RuntimeInfo;
+use crate::tensor::NamedTensor;
+
+impl EngineId {
+    /// tract: pure Rust, CPU only, nothing to install.
+    pub const TRACT: Self = Self::new("tract", "tract");
+}
+
+pub const INFO: EngineInfo = EngineInfo {
+    id: EngineId::TRACT,
+    summary: "pure Rust, built in",
+    devices: &[Device::Cpu, Device::Auto],
+    is_configured: |_| false,
+    probe: |_| {
+        Ok(Availability {
+            version: Some(VERSION.to_owned()),
+            details: Vec::new(),
+        })
+    },
+    load,
+};
 
 /// The version of tract that is built in, as far as it is known here: an embedding program's
 /// Cargo.lock has the rest of it.
@@ -40,25 +62,14 @@ struct Tract {
     batch: Option<usize>,
     /// Batch sizes of runs where the graph leaves it open, descending to 1.
     sizes: Vec<usize>,
-    receipt: Receipt,
+    runtime: RuntimeInfo,
 }
 
-/// Loads a model; a graph that tract cannot run is an error here rather than at the first image.
-pub fn load(
+fn load(
     source: &Source<'_>,
     options: &Options,
     threads: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
-    let fallback = match options.device {
-        Device::Cpu => None,
-        Device::Auto => Some("tract runs on the processor only".to_owned()),
-        Device::Cuda => {
-            return Err(EngineError::Device {
-                engine: EngineChoice::Tract,
-                device: options.device,
-            });
-        }
-    };
     check_operators(source.proto)?;
     let graph = guarded(|| {
         // What the file says about shapes in between is not needed, and would contradict plans for
@@ -88,16 +99,11 @@ pub fn load(
         shape: source.shape,
         batch: source.batch,
         sizes,
-        receipt: Receipt {
-            engine: EngineChoice::Tract,
+        runtime: RuntimeInfo {
             version: Some(VERSION.to_owned()),
-            requested: options.device,
-            device: Device::Cpu,
-            fallback,
-            threads,
-            parallel_runs: None,
-            library: None,
-            nodes: Vec::new(),
+            fallback: (options.device == Device::Auto)
+                .then(|| "tract runs on the CPU only".to_owned()),
+            ..RuntimeInfo::new(EngineId::TRACT, options.device, threads)
         },
     }))
 }
@@ -113,7 +119,7 @@ impl Tract {
 
 impl Engine for Tract {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
-        self.chunks_for(images, self.receipt.threads)
+        self.chunks_for(images, self.runtime.threads)
     }
 
     fn run(
@@ -141,15 +147,15 @@ impl Engine for Tract {
             .collect()
     }
 
-    fn receipt(&self) -> &Receipt {
-        &self.receipt
+    fn runtime(&self) -> &RuntimeInfo {
+        &self.runtime
     }
 
-    fn lanes(&self) -> usize {
-        self.receipt.threads
+    fn max_sessions(&self) -> usize {
+        self.runtime.threads
     }
 
-    fn lane(&self) -> Result<Box<dyn Lane + '_>, EngineError> {
+    fn session(&self) -> Result<Box<dyn Session + '_>, EngineError> {
         Ok(Box::new(OneThread(self)))
     }
 }
@@ -157,7 +163,7 @@ impl Engine for Tract {
 /// A run at a time: its plans and weights are those of the engine.
 struct OneThread<'a>(&'a Tract);
 
-impl Lane for OneThread<'_> {
+impl Session for OneThread<'_> {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         self.0.chunks_for(images, 1)
     }
@@ -188,14 +194,14 @@ fn named(name: &str, value: &TValue) -> Result<NamedTensor, EngineError> {
 
 fn load_error(reason: String) -> EngineError {
     EngineError::Load {
-        engine: EngineChoice::Tract,
+        engine: EngineId::TRACT,
         reason,
     }
 }
 
 fn run_error(reason: String) -> EngineError {
     EngineError::Run {
-        engine: EngineChoice::Tract,
+        engine: EngineId::TRACT,
         reason,
     }
 }
@@ -206,7 +212,11 @@ mod tests {
 
     #[test]
     fn the_version_is_that_of_the_dependency() {
-        let lock = include_str!("../../../../../Cargo.lock");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
+        // Outside of kiln's own repository another file, or none, locks the dependency.
+        let Ok(lock) = std::fs::read_to_string(path) else {
+            return;
+        };
         let (_, entry) = lock
             .split_once("name = \"tract-onnx\"\nversion = \"")
             .unwrap();

@@ -7,7 +7,7 @@ use tract_onnx::prelude::*;
 use super::fuse::fuse;
 use super::guard::guarded;
 use super::load_error;
-use crate::engine::EngineError;
+use crate::engine::error::EngineError;
 
 /// A graph optimised for one batch size. Threads share it; each run makes its own state.
 pub type Plan = Arc<TypedRunnableModel>;

@@ -1,6 +1,6 @@
-//! Who says what.
+//! Where something about a model is specified.
 
-/// Who says something about a model.
+/// Where something about a model is specified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The caller: [`Options::declared`](crate::Options::declared).
@@ -9,12 +9,12 @@ pub enum Origin {
     Metadata,
     /// The graph: its shapes or its last operator.
     Graph,
-    /// Nobody: what is usual.
+    /// Nowhere: the usual default.
     Default,
 }
 
 impl Origin {
-    /// The first that says something.
+    /// Returns the first that specifies something.
     pub(super) const fn first(declared: bool, metadata: bool, graph: bool) -> Self {
         match (declared, metadata, graph) {
             (true, _, _) => Self::Declared,
@@ -25,7 +25,7 @@ impl Origin {
     }
 }
 
-/// Who says each part of a [`Contract`](crate::Contract).
+/// Where each part of a [`ModelSpec`](crate::ModelSpec) is specified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origins {
     /// Height and width.

@@ -5,6 +5,7 @@ use kiln_onnx::{Dim, TensorInfo};
 
 use super::{describe, describe_shape, join};
 use crate::error::LoadErrorKind;
+use crate::hint::Hint;
 use crate::input::InputKind;
 
 /// Most values of a batch that a graph may ask for: 1 GiB of them.
@@ -47,23 +48,21 @@ impl Image {
 
 /// The shape of the only input; none where the file does not say it.
 pub fn shape(inputs: &[TensorInfo]) -> Result<Option<[Dim; 4]>, LoadErrorKind> {
-    let refuse = |advice| error("[batch, channels, height, width]", inputs, advice);
+    let refuse = |problem| error("[batch, channels, height, width]", inputs, problem);
     let [input] = inputs else {
-        return Err(refuse("kiln runs models with a single input"));
+        return Err(refuse(Problem::Axes));
     };
     if input
         .data_type
         .is_some_and(|found| found != InputKind::of(inputs).data_type())
     {
-        return Err(refuse("convert the model to float32"));
+        return Err(refuse(Problem::Type));
     }
     let Some(shape) = &input.shape else {
         return Ok(None);
     };
     let shape = shape.clone().try_into();
-    shape.map(Some).map_err(|_| {
-        refuse("kiln runs models that take images: four axes, in this order or channels last")
-    })
+    shape.map(Some).map_err(|_| refuse(Problem::Axes))
 }
 
 /// The order of the axes by where the channels are, and whether the shape says so: where it could
@@ -91,37 +90,50 @@ pub fn check(
     };
     let image = layout.image_shape(record.shape());
     let [batch, axes @ ..] = &shape;
-    let refuse = |advice| error(&describe_shape(&Dim::batched(image)), inputs, advice);
+    let refuse = |problem| error(&describe_shape(&Dim::batched(image)), inputs, problem);
     if axes
         .iter()
         .zip(image)
         .any(|(axis, size)| axis.fixed().is_some_and(|found| found != size))
     {
-        return Err(refuse(
-            "correct the size, the channels or the layout of the preprocessing",
-        ));
+        return Err(refuse(Problem::Size));
     }
     match batch.fixed() {
-        Some(0) => Err(refuse(
-            "a batch of 0 images gives nothing; export the model again",
-        )),
-        Some(images) if images.saturating_mul(record.len()) > MAX_VALUES => Err(refuse(
-            "a batch takes over 1 GiB; export the model with a smaller or an open batch",
-        )),
+        Some(0) => Err(refuse(Problem::EmptyBatch)),
+        Some(images) if images.saturating_mul(record.len()) > MAX_VALUES => {
+            Err(refuse(Problem::LargeBatch))
+        }
         batch => Ok(batch),
     }
 }
 
-fn error(shape: &str, inputs: &[TensorInfo], advice: &'static str) -> LoadErrorKind {
+/// What is wrong with a graph's inputs.
+enum Problem {
+    /// More than one, or not four axes.
+    Axes,
+    Type,
+    Size,
+    EmptyBatch,
+    LargeBatch,
+}
+
+fn error(shape: &str, inputs: &[TensorInfo], problem: Problem) -> LoadErrorKind {
     let expected = format!("{} input {shape}", InputKind::of(inputs).type_name());
     let found = if inputs.is_empty() {
         "none".to_owned()
     } else {
         join(inputs.iter().map(describe))
     };
+    let (why, hint) = match problem {
+        Problem::Axes => ("", Hint::ImageInput),
+        Problem::Type => ("", Hint::ConvertToFloat),
+        Problem::Size => ("", Hint::MatchInput),
+        Problem::EmptyBatch => (": a batch of 0 images", Hint::ExportAgain),
+        Problem::LargeBatch => (": a batch takes over 1 GiB", Hint::SmallerBatch),
+    };
     LoadErrorKind::Input {
         expected,
-        found,
-        advice,
+        found: found + why,
+        hint,
     }
 }

@@ -2,6 +2,7 @@ use kiln_model::Preprocess;
 use kiln_onnx::{DataType, GraphBuilder};
 
 use super::*;
+use crate::hint::Hint;
 
 fn model(input: Vec<Dim>, output: Vec<Dim>, op: &str) -> ModelProto {
     let mut graph = GraphBuilder::new("g");
@@ -63,7 +64,7 @@ fn golden() -> kiln_onnx::Golden {
 }
 
 fn error(model: &ModelProto, declared: &ModelOverrides) -> String {
-    Contract::new(model, declared)
+    ModelSpec::new(model, declared)
         .err()
         .map(|error| error.to_string())
         .unwrap_or_default()
@@ -78,7 +79,7 @@ fn what_is_declared_goes_before_the_file() {
         output: Some(OutputKind::Probabilities),
         ..Metadata::default()
     });
-    let file = Contract::new(&model, &ModelOverrides::default()).unwrap();
+    let file = ModelSpec::new(&model, &ModelOverrides::default()).unwrap();
     assert_eq!(
         (file.labels[0].as_str(), file.output, file.batch),
         ("x", OutputKind::Probabilities, None)
@@ -93,7 +94,7 @@ fn what_is_declared_goes_before_the_file() {
         (metadata, file.origins.layout),
         ([Origin::Metadata; 4], Origin::Graph)
     );
-    let given = Contract::new(
+    let given = ModelSpec::new(
         &model,
         &ModelOverrides {
             output: Some(OutputKind::Logits),
@@ -113,7 +114,7 @@ fn what_is_declared_goes_before_the_file() {
         labels: Some(vec!["a".into(), "b".into()]),
         ..ModelOverrides::default()
     };
-    let mixed = Contract::new(&model, &only_labels).unwrap();
+    let mixed = ModelSpec::new(&model, &only_labels).unwrap();
     assert_eq!(
         (mixed.labels[0].as_str(), mixed.preprocessing.scale),
         ("a", 1.0)
@@ -133,7 +134,7 @@ fn what_nobody_says_is_an_error() {
     let preprocessing = error(&classifier(), &labels_only);
     assert!(
         preprocessing
-            .contains("does not say the preprocessing (metadata key `kiln.preprocessing`)")
+            .contains("does not specify the preprocessing (metadata key `kiln.preprocessing`)")
     );
     let open = model(
         Dim::batched([1, 2, 2]),
@@ -148,7 +149,7 @@ fn what_nobody_says_is_an_error() {
         },
     );
     assert!(
-        labels.contains("does not say the labels (metadata key `kiln.labels`)"),
+        labels.contains("does not specify the labels (metadata key `kiln.labels`)"),
         "{labels}"
     );
     let endless = model(Dim::batched([1, 2, 2]), Dim::batched([1 << 40]), "Identity");
@@ -160,11 +161,11 @@ fn what_nobody_says_is_an_error() {
                 ..declared()
             }
         )
-        .contains("does not say the labels")
+        .contains("does not specify the labels")
     );
     let size = error(&third_party([3, 0, 0]), &torch());
     assert!(
-        size.contains("does not say the size of the images"),
+        size.contains("does not specify the size of the images"),
         "{size}"
     );
 }
@@ -176,19 +177,15 @@ fn the_graph_says_what_its_shapes_say() {
         ([4, 5, 3], Layout::Nhwc, Origin::Graph),
         ([3, 4, 3], Layout::Nchw, Origin::Default),
     ] {
-        let contract = Contract::new(&third_party(axes), &torch()).unwrap();
+        let spec = ModelSpec::new(&third_party(axes), &torch()).unwrap();
         assert_eq!(
-            (contract.layout, contract.origins.layout),
+            (spec.layout, spec.origins.layout),
             (layout, origin),
             "{axes:?}"
         );
-        assert_eq!(layout.image_shape(contract.preprocessing.shape()), axes);
-        assert_eq!(contract.labels, ["0", "1"]);
-        let origins = [
-            contract.origins.size,
-            contract.origins.labels,
-            contract.origins.output,
-        ];
+        assert_eq!(layout.image_shape(spec.preprocessing.shape()), axes);
+        assert_eq!(spec.labels, ["0", "1"]);
+        let origins = [spec.origins.size, spec.origins.labels, spec.origins.output];
         assert_eq!(origins, [Origin::Graph, Origin::Default, Origin::Default]);
     }
     let open = ModelOverrides {
@@ -196,16 +193,16 @@ fn the_graph_says_what_its_shapes_say() {
         layout: Some(Layout::Nhwc),
         ..torch()
     };
-    let contract = Contract::new(&third_party([0, 0, 0]), &open).unwrap();
+    let spec = ModelSpec::new(&third_party([0, 0, 0]), &open).unwrap();
     assert_eq!(
-        (contract.layout, contract.preprocessing),
+        (spec.layout, spec.preprocessing),
         (Layout::Nhwc, Preprocessing::torch(4, 5))
     );
     let unit = ModelOverrides {
         preprocess: Some(Preprocess::Unit),
         ..ModelOverrides::default()
     };
-    let gray = Contract::new(&third_party([28, 28, 1]), &unit).unwrap();
+    let gray = ModelSpec::new(&third_party([28, 28, 1]), &unit).unwrap();
     assert_eq!(
         (gray.preprocessing.channels, gray.layout),
         (Channels::Gray, Layout::Nhwc)
@@ -216,7 +213,7 @@ fn the_graph_says_what_its_shapes_say() {
 fn what_is_put_together_is_enough_in_the_file() {
     let mut model = third_party([4, 5, 3]);
     let labels = Some(vec!["a".into(), "b".into()]);
-    let first = Contract::new(&model, &ModelOverrides { labels, ..torch() }).unwrap();
+    let first = ModelSpec::new(&model, &ModelOverrides { labels, ..torch() }).unwrap();
     let provenance = [("seed".to_owned(), "7".to_owned())].into();
     let metadata = first.to_metadata(&Metadata {
         provenance,
@@ -224,9 +221,9 @@ fn what_is_put_together_is_enough_in_the_file() {
     });
     assert_eq!(metadata.provenance["seed"], "7");
     model.set_metadata(&metadata);
-    let second = Contract::new(&model, &ModelOverrides::default()).unwrap();
+    let second = ModelSpec::new(&model, &ModelOverrides::default()).unwrap();
     assert_eq!(
-        Contract {
+        ModelSpec {
             origins: first.origins,
             ..second
         },
@@ -252,11 +249,11 @@ fn what_is_put_together_is_enough_in_the_file() {
         let labels = other
             .labels
             .map(|labels| labels.into_iter().rev().collect());
-        let changed = Contract::new(&model, &ModelOverrides { labels, ..other }).unwrap();
+        let changed = ModelSpec::new(&model, &ModelOverrides { labels, ..other }).unwrap();
         assert_eq!(changed.to_metadata(&file).golden, None);
     }
     // Numbers are not written as if they were names.
-    let nameless = Contract::new(&third_party([4, 5, 3]), &torch()).unwrap();
+    let nameless = ModelSpec::new(&third_party([4, 5, 3]), &torch()).unwrap();
     assert_eq!(nameless.to_metadata(&Metadata::default()).labels, None);
 }
 
@@ -264,11 +261,11 @@ fn what_is_put_together_is_enough_in_the_file() {
 fn a_last_softmax_means_probabilities() {
     let softmax = model(Dim::batched([1, 2, 2]), Dim::batched([2]), "Softmax");
     assert_eq!(
-        Contract::new(&softmax, &declared()).unwrap().output,
+        ModelSpec::new(&softmax, &declared()).unwrap().output,
         OutputKind::Probabilities
     );
     assert_eq!(
-        Contract::new(&classifier(), &declared()).unwrap().output,
+        ModelSpec::new(&classifier(), &declared()).unwrap().output,
         OutputKind::Logits
     );
     let mut graph = GraphBuilder::new("g");
@@ -277,7 +274,7 @@ fn a_last_softmax_means_probabilities() {
         .output("scores", Dim::batched([2]));
     graph.node("Softmax", "softmax", &["input"], "p");
     graph.node("Identity", "rename", &["p"], "scores");
-    let renamed = Contract::new(&graph.finish().unwrap(), &declared()).unwrap();
+    let renamed = ModelSpec::new(&graph.finish().unwrap(), &declared()).unwrap();
     assert_eq!(
         (renamed.output, renamed.origins.output),
         (OutputKind::Probabilities, Origin::Graph)
@@ -301,9 +298,9 @@ fn what_only_moves_or_converts_values_may_follow_a_softmax() {
             .output("scores", Dim::batched([2]));
         graph.node("Softmax", "softmax", &["input"], "p");
         graph.node(op, "after", &["p"], "scores");
-        let contract = Contract::new(&graph.finish().unwrap(), &declared()).unwrap();
+        let spec = ModelSpec::new(&graph.finish().unwrap(), &declared()).unwrap();
         assert_eq!(
-            (contract.output, contract.origins.output),
+            (spec.output, spec.origins.output),
             (OutputKind::Probabilities, Origin::Graph),
             "{op}"
         );
@@ -329,7 +326,7 @@ fn a_last_sigmoid_needs_it_said_what_the_output_is() {
         let mut model = graph.finish().unwrap();
         let message = error(&model, &declared());
         assert!(
-            message.contains("ends in a sigmoid") && message.contains("`Probabilities`"),
+            message.contains("ends in a sigmoid") && message.contains("not specified"),
             "{message}"
         );
         for kind in OutputKind::ALL {
@@ -337,14 +334,14 @@ fn a_last_sigmoid_needs_it_said_what_the_output_is() {
                 output: Some(kind),
                 ..declared()
             };
-            assert_eq!(Contract::new(&model, &said).unwrap().output, kind);
+            assert_eq!(ModelSpec::new(&model, &said).unwrap().output, kind);
         }
         model.set_metadata(&Metadata {
             output: Some(OutputKind::Logits),
             ..Metadata::default()
         });
         assert_eq!(
-            Contract::new(&model, &declared()).unwrap().output,
+            ModelSpec::new(&model, &declared()).unwrap().output,
             OutputKind::Logits
         );
     }
@@ -398,12 +395,10 @@ fn a_fixed_batch_is_found_and_bounded() {
         )
     };
     assert_eq!(
-        Contract::new(&fixed(4), &declared()).unwrap().batch,
+        ModelSpec::new(&fixed(4), &declared()).unwrap().batch,
         Some(4)
     );
-    assert!(
-        error(&fixed(0), &declared()).contains("[0, 1, 2, 2]: a batch of 0 images gives nothing")
-    );
+    assert!(error(&fixed(0), &declared()).contains("[0, 1, 2, 2]: a batch of 0 images"));
     assert!(error(&fixed(1 << 40), &declared()).contains("a batch takes over 1 GiB"));
 }
 
@@ -424,8 +419,7 @@ fn an_input_of_another_shape_is_refused() {
         &declared(),
     );
     assert!(
-        message
-            .contains("[batch, 1, 2, 2], found `input` float [batch, 1, 2, 3]: correct the size"),
+        message.contains("[batch, 1, 2, 2], found `input` float [batch, 1, 2, 3]"),
         "{message}"
     );
     let message = error(
@@ -433,7 +427,7 @@ fn an_input_of_another_shape_is_refused() {
         &declared(),
     );
     assert!(
-        message.contains("[batch, channels, height, width], found `input` float [batch, 4]: "),
+        message.contains("[batch, channels, height, width], found `input` float [batch, 4]"),
         "{message}"
     );
 }
@@ -446,10 +440,13 @@ fn several_inputs_are_refused() {
         .input("b", Dim::batched([1]))
         .output("y", Dim::batched([2]));
     graph.node("Sum", "sum", &["a", "b"], "y");
-    let message = error(&graph.finish().unwrap(), &declared());
-    assert!(message.contains(
-        "`a` float [batch, 1, 2, 2], `b` float [batch, 1]: kiln runs models with a single input"
-    ));
+    let error = ModelSpec::new(&graph.finish().unwrap(), &declared()).unwrap_err();
+    assert_eq!(error.hint(), Some(Hint::ImageInput));
+    assert!(
+        error
+            .to_string()
+            .contains("expected one float32 input [batch, channels, height, width], found `a` float [batch, 1, 2, 2], `b` float [batch, 1]")
+    );
 }
 
 #[test]
@@ -468,7 +465,7 @@ fn as_many_labels_as_classes() {
     let flat = model(Dim::batched([1, 2, 2]), Dim::batched([]), "Identity");
     assert!(error(&flat, &declared()).contains("found `scores` float [batch]"));
     let pooled = model(Dim::batched([1, 2, 2]), Dim::batched([2, 1, 1]), "Identity");
-    assert!(Contract::new(&pooled, &declared()).is_ok());
+    assert!(ModelSpec::new(&pooled, &declared()).is_ok());
 }
 
 #[test]
@@ -483,15 +480,9 @@ fn pixels_take_what_the_graph_says_and_nothing_else_is_done_to_them() {
             .int("to", DataType::Float as i64);
         graph.finish().unwrap()
     };
-    let contract = Contract::new(&pixels([2, 4, 3]), &ModelOverrides::default()).unwrap();
-    assert_eq!(
-        (contract.input, contract.layout),
-        (InputKind::Pixels, Layout::Nhwc)
-    );
-    assert_eq!(
-        contract.preprocessing,
-        Preprocessing::raw(2, 4, Channels::Rgb)
-    );
+    let spec = ModelSpec::new(&pixels([2, 4, 3]), &ModelOverrides::default()).unwrap();
+    assert_eq!((spec.input, spec.layout), (InputKind::Pixels, Layout::Nhwc));
+    assert_eq!(spec.preprocessing, Preprocessing::raw(2, 4, Channels::Rgb));
     let raw = Preprocessing::raw(2, 3, Channels::Rgb).into();
     let message = error(
         &pixels([3, 2, 3]),

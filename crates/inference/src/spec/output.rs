@@ -4,6 +4,7 @@ use kiln_onnx::{DataType, Dim, ModelProto, TensorInfo};
 
 use super::describe;
 use crate::error::LoadErrorKind;
+use crate::hint::Unspecified;
 
 /// Most classes that are called by their numbers. A file can claim any number; names have to be
 /// given.
@@ -26,10 +27,7 @@ pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind
             .filter(|classes| (1..=MAX_NUMBERS).contains(classes)),
         _ => None,
     };
-    let classes = classes.ok_or(LoadErrorKind::NotSaid {
-        what: "labels",
-        key: "kiln.labels",
-    })?;
+    let classes = classes.ok_or(LoadErrorKind::Unspecified(Unspecified::Labels))?;
     Ok((0..classes).map(|class| class.to_string()).collect())
 }
 
@@ -65,12 +63,7 @@ pub fn end(model: &ModelProto) -> Option<End> {
     let graph = model.graph.as_ref()?;
     let mut value = graph.output.first()?.name.as_str();
     // Nodes are in topological order: what makes a value stands before what takes it.
-    for node in graph
-        .node
-        .iter()
-        .rev()
-        .filter(|node| matches!(node.domain.as_str(), "" | "ai.onnx"))
-    {
+    for node in graph.node.iter().rev().filter(|node| node.is_onnx()) {
         if node.output.first().is_none_or(|output| output != value) {
             continue;
         }

@@ -1,5 +1,5 @@
-//! What goes into a graph and what comes out: said by the caller, by the file's metadata, or by the
-//! graph itself.
+//! Inputs, outputs, labels and preprocessing of a model, resolved from what the caller, the file's
+//! metadata and the graph specify.
 
 mod input;
 mod origin;
@@ -15,18 +15,19 @@ use kiln_model::{
 use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
 
 use crate::error::LoadErrorKind;
+use crate::hint::Unspecified;
 use crate::input::InputKind;
 
-/// What goes into a graph and what comes out, and who says so.
+/// Inputs, outputs, labels and preprocessing of a model, and where each is specified.
 ///
-/// Of several who say something the first counts: what is declared, the file's metadata (`kiln.`
-/// keys), the graph.
+/// The first that specifies something counts: the caller, the file's metadata (`kiln.` keys), the
+/// graph.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Contract {
+pub struct ModelSpec {
     /// How an image becomes the model's input.
     pub preprocessing: Preprocessing,
-    /// The names of the classes, in the order of the output; their numbers from 0 where nobody
-    /// names them.
+    /// The names of the classes, in the order of the output; their numbers from 0 where none are
+    /// specified.
     pub labels: Vec<String>,
     /// What the elements of the graph's input are.
     pub input: InputKind,
@@ -36,13 +37,17 @@ pub struct Contract {
     pub output: OutputKind,
     /// The graph's batch size, where it is fixed.
     pub batch: Option<usize>,
-    /// Who says each of these.
+    /// Where each of these is specified.
     pub origins: Origins,
 }
 
-impl Contract {
-    /// Puts together what is said and checks that the graph fits it. For `kiln describe`: a model
-    /// has its contract ready.
+impl ModelSpec {
+    /// Resolves what is specified and checks that the graph fits it. For `kiln describe`: a loaded
+    /// model has its spec ready.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is not specified, or what of the graph does not fit.
     #[doc(hidden)]
     pub fn new(model: &ModelProto, declared: &ModelOverrides) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
@@ -65,7 +70,7 @@ impl Contract {
         });
         let preprocessing =
             said.preprocessing(graph.size(), graph.channels().unwrap_or(Channels::Rgb));
-        let preprocessing = preprocessing.map_err(not_said)?;
+        let preprocessing = preprocessing.map_err(unspecified)?;
         if input == InputKind::Pixels && !preprocessing.keeps_pixels() {
             return Err(LoadErrorKind::Pixels);
         }
@@ -161,17 +166,10 @@ fn in_file(model: &ModelProto) -> Result<ModelOverrides, LoadErrorKind> {
     })
 }
 
-fn not_said(error: OverridesError) -> LoadErrorKind {
-    let key = "kiln.preprocessing";
+fn unspecified(error: OverridesError) -> LoadErrorKind {
     match error {
-        OverridesError::NoNormalization => LoadErrorKind::NotSaid {
-            what: "preprocessing",
-            key,
-        },
-        OverridesError::NoSize => LoadErrorKind::NotSaid {
-            what: "size of the images",
-            key,
-        },
+        OverridesError::NoNormalization => LoadErrorKind::Unspecified(Unspecified::Preprocessing),
+        OverridesError::NoSize => LoadErrorKind::Unspecified(Unspecified::Size),
         OverridesError::Channels { .. } | OverridesError::Record(_) => {
             LoadErrorKind::Preprocessing(error)
         }

@@ -1,0 +1,234 @@
+//! Loading models on engines.
+
+pub(crate) mod error;
+
+use std::path::{Path, PathBuf};
+
+use kiln_assets::Asset;
+use kiln_inference::{
+    Device, EngineError, EngineId, LoadError, LoadErrorKind, Model, ModelFile, Options, OrtOptions,
+    VerifyError,
+};
+use kiln_onnx::Metadata;
+use kiln_run::{RunDir, RunFile};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::overrides::{OverridesRequest, Resolved};
+use crate::provenance::head_input;
+pub use error::EnginesError;
+
+/// What a model is to run on, and what is specified about it.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct EngineRequest {
+    /// What computes the graph.
+    pub engine: EngineId,
+    /// Where it is computed.
+    pub device: Device,
+    /// ONNX Runtime's shared library; looked for if not given.
+    pub library: Option<PathBuf>,
+    /// Runs that ONNX Runtime computes at the same time, for programs that call a model from
+    /// several threads; one if not given.
+    pub concurrent_runs: Option<usize>,
+    /// What is specified about the model.
+    pub overrides: OverridesRequest,
+}
+
+impl EngineRequest {
+    /// Creates a request for an engine on the CPU, with what the model's file says.
+    pub fn new(engine: EngineId) -> Self {
+        Self {
+            engine,
+            ..Self::default()
+        }
+    }
+
+    fn options(&self, context: &Context<'_>) -> Options {
+        let options = options(context);
+        let ort = options.ort.clone();
+        options
+            .with_engine(self.engine)
+            .with_device(self.device)
+            .with_ort(
+                ort.with_library(self.library.clone())
+                    .with_concurrent_runs(self.concurrent_runs),
+            )
+    }
+}
+
+/// Returns options with which ONNX Runtime's library is looked for in the cache too, and the
+/// context's number of threads.
+pub fn options(context: &Context<'_>) -> Options {
+    let library = Asset::named("onnxruntime")
+        .ok()
+        .and_then(|asset| context.assets.lookup(&asset)?.into_iter().next());
+    Options::default()
+        .with_threads(context.threads)
+        .with_ort(OrtOptions::default().with_library_cache(library))
+}
+
+/// Returns the file of a model: the exported model where the path is a run directory, else the path
+/// itself.
+pub fn model_file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.into());
+    }
+    let Ok(run) = RunDir::open(path) else {
+        return Err(EnginesError::Folder { path: path.into() }.into());
+    };
+    let file = run.file(RunFile::Model);
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(EnginesError::NotExported { run: path.into() }.into())
+    }
+}
+
+/// Opens a model's file, which is read once however many models are loaded from it. A run directory
+/// stands for its exported model.
+pub fn open(path: &Path) -> Result<ModelFile> {
+    let path = model_file(path)?;
+    let file = ModelFile::open(&path).map_err(|error| LoadError {
+        origin: format!("`{}`", path.display()),
+        kind: error.into(),
+    })?;
+    Ok(file)
+}
+
+/// Loads a model from its file, with what is specified about it in the request and in a sidecar.
+pub fn load(file: &ModelFile, request: &EngineRequest, context: &Context<'_>) -> Result<Model> {
+    let path = file.path().unwrap_or(Path::new(""));
+    let resolved = Resolved::new(path, &request.overrides)?;
+    let options = request.options(context).with_declared(resolved.all());
+    Model::load(file, &options).map_err(|error| explain(error, &resolved, || file.metadata()))
+}
+
+/// Loads the engine's shared library if it has one, so that loading a model no longer has to.
+pub fn load_library(request: &EngineRequest, context: &Context<'_>) -> Result<()> {
+    request.engine.info().probe(&request.options(context))?;
+    Ok(())
+}
+
+/// Lists the engines that work on this machine. A library that was given by name must work.
+pub fn present(context: &Context<'_>) -> Result<Vec<EngineId>> {
+    present_for(Device::Cpu, None, context)
+}
+
+/// Lists the engines of a request, each once, in the order of the registry; if it names none, those
+/// that are present and can use the device, with this library.
+pub fn wanted(
+    engines: &[EngineId],
+    device: Device,
+    library: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Vec<EngineId>> {
+    if engines.is_empty() {
+        return present_for(device, library, context);
+    }
+    Ok(EngineId::all()
+        .filter(|engine| engines.contains(engine))
+        .collect())
+}
+
+fn present_for(
+    device: Device,
+    library: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Vec<EngineId>> {
+    let options = options(context);
+    let ort = options.ort.clone();
+    let options = options.with_ort(ort.with_library(library.map(Path::to_owned)));
+    let mut present = Vec::new();
+    let mut absent: Option<EngineError> = None;
+    for engine in EngineId::all() {
+        let info = engine.info();
+        match info.probe(&options) {
+            Err(error) if info.is_configured(&options) => return Err(error.into()),
+            Err(error) if info.supports(device) => absent = absent.or(Some(error)),
+            Ok(_) if info.supports(device) => present.push(engine),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    match absent {
+        Some(error) if present.is_empty() => Err(error.into()),
+        _ => Ok(present),
+    }
+}
+
+/// Turns a loading error into one that says what to specify and where, or what the file is, where
+/// it is part of a model by its metadata.
+pub(crate) fn explain(
+    error: LoadError,
+    resolved: &Resolved,
+    metadata: impl FnOnce() -> Option<Metadata>,
+) -> Error {
+    if matches!(
+        error.kind,
+        LoadErrorKind::Unspecified(_) | LoadErrorKind::Input { .. }
+    ) && let Some(layer) = metadata().as_ref().and_then(head_input)
+    {
+        return EnginesError::HeadOnly {
+            model: error.origin,
+            layer: layer.into(),
+        }
+        .into();
+    }
+    let sidecar = resolved.beside().to_path_buf();
+    match error.kind {
+        LoadErrorKind::Unspecified(what) => EnginesError::NotSpecified {
+            model: error.origin,
+            what,
+            sidecar,
+        }
+        .into(),
+        LoadErrorKind::Sigmoid => EnginesError::Sigmoid {
+            model: error.origin,
+            sidecar,
+        }
+        .into(),
+        _ => error.into(),
+    }
+}
+
+/// Replays the golden vectors of a model that was loaded from a file.
+pub fn verify(path: &Path, model: &Model) -> Result<kiln_inference::Verification> {
+    model.verify().map_err(|source| {
+        match source {
+            VerifyError::NoVectors => EnginesError::NoGolden { path: path.into() },
+            source => EnginesError::Verify {
+                path: path.into(),
+                source,
+            },
+        }
+        .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hint::Hint;
+
+    #[test]
+    fn a_run_directory_stands_for_its_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path();
+        let error = |path: &Path| {
+            let error = model_file(path).unwrap_err();
+            (error.to_string(), error.hint())
+        };
+        let file = run.join("m.onnx");
+        assert_eq!(model_file(&file).unwrap(), file, "there or not");
+        let (message, hint) = error(run);
+        assert!(message.contains("found the folder"), "{message}");
+        assert_eq!(hint, Some(Hint::CheckPath));
+        let recipe = include_str!("../../../../models/quickstart.toml");
+        std::fs::write(run.join("recipe.toml"), recipe).unwrap();
+        let (message, hint) = error(run);
+        assert!(message.contains("has no exported model"), "{message}");
+        assert_eq!(hint, Some(Hint::ExportFirst { run: run.into() }));
+        std::fs::write(run.join("model.onnx"), "").unwrap();
+        assert_eq!(model_file(run).unwrap(), run.join("model.onnx"));
+    }
+}
