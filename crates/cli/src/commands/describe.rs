@@ -17,6 +17,7 @@ use crate::Outcome;
 use crate::args::DescribeArgs;
 use crate::declare::Declared;
 use crate::engines;
+use crate::hints;
 use crate::output::{Outputs, same_file};
 use shown::Description;
 
@@ -54,7 +55,13 @@ pub fn run(args: &DescribeArgs, context: &Context<'_>) -> anyhow::Result<Outcome
     let metadata = || file.metadata();
     let spec = ModelSpec::new(model, &declared.declaration());
     if outputs().next().is_none() {
-        let spec = spec.map_err(|kind| declared.explain(fail(kind), metadata).to_string());
+        let spec = spec.map_err(|kind| {
+            let error = declared.explain(fail(kind), metadata);
+            match hints::help(&error) {
+                Some(help) => format!("{error}: {help}"),
+                None => error.to_string(),
+            }
+        });
         let description = Description::new(path, bytes, model, &spec, &declared);
         let text = if *json {
             format!("{}\n", serde_json::to_string_pretty(&description)?)

@@ -1,7 +1,7 @@
 //! From images to predictions.
 
 use image::{DynamicImage, Rgb, RgbImage};
-use kiln_inference::{Declaration, Device, Model, Options, OutputKind, RawImage, RunError};
+use kiln_inference::{Declaration, Device, Hint, Model, Options, OutputKind, RawImage, RunError};
 use kiln_onnx::NodeProto;
 
 use crate::engines;
@@ -133,7 +133,7 @@ fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
             matches!(error, RunError::NoProbability { index: 0, .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("declare `logits`"), "{error}");
+        assert_eq!(error.hint(), Some(Hint::OutputIsLogits));
     }
 }
 
