@@ -60,17 +60,14 @@ pub fn preprocess(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// Hints of `kiln_onnx`.
 pub fn onnx(error: &(dyn Error + 'static)) -> Option<String> {
-    use kiln_onnx::Hint;
+    use kiln_onnx::{LoadError, MetadataError, TensorError};
 
-    let hint = error.downcast_ref::<kiln_onnx::LoadError>()?.hint()?;
-    Some(match hint {
-        Hint::CheckPath => "check the path".into(),
-        Hint::FetchAgain => "fetch or export the model again".into(),
-        Hint::SaveAsOneFile => "save the model with its weights in one file".into(),
-        Hint::CorrectGraph => {
-            "give every value a name of its own, and put the nodes in topological order".into()
-        }
-        // A hint that is newer than this text.
-        _ => return None,
-    })
+    let hint = if let Some(error) = error.downcast_ref::<LoadError>() {
+        error.hint()?
+    } else if let Some(error) = error.downcast_ref::<MetadataError>() {
+        error.hint()?
+    } else {
+        error.downcast_ref::<TensorError>()?.hint()?
+    };
+    Some(hint.to_string())
 }

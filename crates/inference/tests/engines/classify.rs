@@ -179,9 +179,9 @@ fn auto_falls_back_to_the_processor_and_says_why() {
             .with_engine(engine)
             .with_device(Device::Auto);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
-        let receipt = model.runtime();
-        assert_eq!(receipt.requested, Device::Auto);
-        assert_eq!(receipt.device == Device::Cpu, receipt.fallback.is_some());
+        let runtime = model.runtime();
+        assert_eq!(runtime.requested, Device::Auto);
+        assert_eq!(runtime.device == Device::Cpu, runtime.fallback.is_some());
         model.classify(&picture(3)).unwrap();
     }
 }
