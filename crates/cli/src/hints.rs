@@ -272,11 +272,16 @@ fn preprocess(error: &(dyn StdError + 'static)) -> Option<String> {
 
 /// Hints of `kiln_onnx`.
 fn onnx(error: &(dyn StdError + 'static)) -> Option<String> {
-    use kiln_onnx::{DecodeError, LoadError};
+    use kiln_onnx::{DecodeError, LoadError, MetadataError, TensorError};
 
-    let hint = match error.downcast_ref::<LoadError>() {
-        Some(error) => error.hint()?,
-        None => error.downcast_ref::<DecodeError>()?.hint()?,
+    let hint = if let Some(error) = error.downcast_ref::<LoadError>() {
+        error.hint()?
+    } else if let Some(error) = error.downcast_ref::<DecodeError>() {
+        error.hint()?
+    } else if let Some(error) = error.downcast_ref::<MetadataError>() {
+        error.hint()?
+    } else {
+        error.downcast_ref::<TensorError>()?.hint()?
     };
     Some(hint.to_string())
 }

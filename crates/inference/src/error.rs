@@ -101,12 +101,9 @@ impl LoadErrorKind {
     /// Returns what can be done about it.
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
-            Self::Read(_) => Hint::CheckPath,
-            Self::Decode(error) => match error.hint()? {
-                kiln_onnx::Hint::FetchAgain => Hint::FetchAgain,
-                _ => Hint::ExportAgain,
-            },
-            Self::Metadata(_) => Hint::ExportAgain,
+            Self::Read(_) => Hint::File(kiln_onnx::Hint::CheckPath),
+            Self::Decode(error) => Hint::File(error.hint()?),
+            Self::Metadata(error) => Hint::File(error.hint()?),
             Self::Preprocessing(_) => Hint::CheckPreprocessing,
             Self::Unspecified(what) => Hint::Specify(*what),
             Self::Input { hint, .. } => hint.clone(),

@@ -54,14 +54,12 @@ pub enum Hint {
     FewerThreads,
     /// What can be done about an image.
     Image(kiln_preprocess::Hint),
-    /// Check the path.
-    CheckPath,
+    /// What can be done about a model's file.
+    File(kiln_onnx::Hint),
     /// Check how the input was prepared.
     CheckInput,
     /// Check the values of the preprocessing.
     CheckPreprocessing,
-    /// Fetch or export the file again.
-    FetchAgain,
     /// Export with golden vectors, or compare with a model that is known to be right.
     AddGolden,
 }
@@ -145,10 +143,9 @@ impl fmt::Display for Hint {
             Self::AtLeastOne => "give at least 1, or leave it out",
             Self::FewerThreads => "ask for fewer, or check the limits on processes and memory",
             Self::Image(hint) => return hint.fmt(f),
-            Self::CheckPath => "check the path",
+            Self::File(hint) => return hint.fmt(f),
             Self::CheckInput => "check how it was prepared",
             Self::CheckPreprocessing => "correct the preprocessing",
-            Self::FetchAgain => "fetch or export the model again",
             Self::AddGolden => {
                 "export the model with kiln where the recipe's dataset is available, or compare its predictions with \
                  those of a file that is known to be right"

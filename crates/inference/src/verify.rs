@@ -12,7 +12,7 @@ use crate::error::{RunError, VerifyError};
 use crate::model::Model;
 use crate::tensor::NamedTensor;
 
-/// Most values prepared at a time, so that memory stays bounded whatever a file holds: 64 MiB.
+/// Maximum number of values prepared at once, so that memory stays bounded whatever a file holds: 64 MiB.
 const VALUES: usize = 1 << 24;
 
 /// What smaller probabilities are taken for: those near the end of f32's range are rounded to zero

@@ -40,7 +40,7 @@ fn each_attempt_is_listed_with_its_reason() {
     for path in [text.as_path(), folder.path()] {
         let message = message(path);
         assert!(
-            message.contains("this is no shared library") && !message.contains("No such file"),
+            message.contains("this is not a shared library") && !message.contains("No such file"),
             "{message}"
         );
     }
@@ -74,7 +74,7 @@ fn another_library_is_refused() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_library_for_another_processor_is_named_as_such() {
+fn a_library_for_another_cpu_is_named_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("libonnxruntime.so.1.31.1");
     let mut bytes = std::fs::read(libc()).unwrap();
@@ -95,7 +95,7 @@ fn a_library_for_another_processor_is_named_as_such() {
     );
 }
 
-/// The system's loader maps such a file, and the process ends at the first access behind its end.
+/// The system's loader maps such a file, and the process ends at the first access after its end.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_library_that_is_cut_short_is_refused() {

@@ -1,14 +1,13 @@
 //! Values in and out of a `TensorProto`.
 
+use crate::hint::Hint;
 use crate::proto::{DataLocation, DataType, TensorProto};
 
 /// A tensor whose values cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TensorError {
     /// Another element type than asked for.
-    #[error(
-        "tensor `{name}` has element type {found}, expected {expected}: convert the model's weights to {expected}"
-    )]
+    #[error("tensor `{name}` has element type {found}, expected {expected}")]
     Type {
         /// The tensor's name.
         name: String,
@@ -18,7 +17,7 @@ pub enum TensorError {
         found: String,
     },
     /// A negative size, or a product beyond the address space.
-    #[error("tensor `{name}` has the impossible shape {dims:?}: export the model again")]
+    #[error("tensor `{name}` has the impossible shape {dims:?}")]
     Shape {
         /// The tensor's name.
         name: String,
@@ -26,9 +25,7 @@ pub enum TensorError {
         dims: Vec<i64>,
     },
     /// The data does not fill the shape.
-    #[error(
-        "tensor `{name}` of shape {dims:?} needs {expected} values and has {found}: export the model again"
-    )]
+    #[error("tensor `{name}` of shape {dims:?} needs {expected} values and has {found}")]
     Length {
         /// The tensor's name.
         name: String,
@@ -40,15 +37,24 @@ pub enum TensorError {
         found: usize,
     },
     /// The values are in another file.
-    #[error(
-        "tensor `{name}` keeps its values in another file, `{location}`: save the model as one file"
-    )]
+    #[error("tensor `{name}` keeps its values in another file, `{location}`")]
     External {
         /// The tensor's name.
         name: String,
         /// The file that holds the values.
         location: String,
     },
+}
+
+impl TensorError {
+    /// Returns what can be done about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Type { .. } => Hint::ConvertWeights,
+            Self::Shape { .. } | Self::Length { .. } => Hint::ExportAgain,
+            Self::External { .. } => Hint::SaveAsOneFile,
+        })
+    }
 }
 
 impl TensorProto {

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grey_stays_as_it_is() {
+    fn gray_stays_as_it_is() {
         for v in 0..=255 {
             assert_eq!(luma(&[v, v, v], 3), [v]);
         }

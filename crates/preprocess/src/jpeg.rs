@@ -74,7 +74,7 @@ mod tests {
             assert!(truncated(&bytes[..length]), "{length} of {}", bytes.len());
         }
         assert!(!truncated(&bytes));
-        bytes.extend(b"what a camera writes behind");
+        bytes.extend(b"what a camera appends");
         assert!(!truncated(&bytes));
     }
 

@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn normalising_is_the_formula_on_resized_values(record in records(), (pixels, shape) in images()) {
+    fn normalizing_is_the_formula_on_resized_values(record in records(), (pixels, shape) in images()) {
         let n = record.channels.count();
         let (scale, mean, std) = (1.0 / 255.0, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
         let normalized = Preprocessing { scale, mean: mean[..n].into(), std: std[..n].into(), ..record.clone() };

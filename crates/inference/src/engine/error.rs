@@ -91,6 +91,10 @@ impl EngineError {
 }
 
 /// Returns an engine's message without line breaks, shortened where it is very long.
+#[allow(
+    dead_code,
+    reason = "whether it is used depends on the engines of the build"
+)]
 pub(crate) fn one_line(message: &dyn Display) -> String {
     let mut line = message
         .to_string()

@@ -15,7 +15,7 @@ fn classifier() -> ModelProto {
     model(Dim::batched([1, 2, 2]), Dim::batched([2]), "Identity")
 }
 
-/// A model of another exporter, whose input has these axes behind the batch; 0 is an open one.
+/// A model of another exporter, whose input has these axes after the batch; 0 is an open one.
 fn third_party(axes: [usize; 3]) -> ModelProto {
     let axes = axes.map(|size| {
         if size == 0 {
@@ -126,7 +126,7 @@ fn what_is_declared_goes_before_the_file() {
 }
 
 #[test]
-fn what_nobody_says_is_an_error() {
+fn what_is_not_specified_is_an_error() {
     let labels_only = ModelOverrides {
         labels: declared().labels,
         ..ModelOverrides::default()

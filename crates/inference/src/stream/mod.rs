@@ -109,7 +109,7 @@ impl Model {
     /// with every input and its result, in the order of `inputs`: the scores, or the error of
     /// `prepare`, which ends nothing. Where `each` breaks, the stream ends.
     ///
-    /// An engine that gains from it runs several graphs at a time, each in a session of its own: tract
+    /// An engine that gains from it runs several graphs concurrently, each in a session of its own: tract
     /// shares its plans between them, ONNX Runtime takes a session for each, as long as copies of
     /// the model take no more than 256 MiB, or those of
     /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs

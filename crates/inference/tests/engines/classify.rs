@@ -1,7 +1,7 @@
 //! From images to predictions.
 
 use image::{DynamicImage, Rgb, RgbImage};
-use kiln_inference::{Device, Model, ModelOverrides, Options, OutputKind, RawImage, RunError};
+use kiln_inference::{ModelOverrides, Device, Hint, Model, Options, OutputKind, RawImage, RunError};
 use kiln_onnx::NodeProto;
 
 use crate::engines;
@@ -133,7 +133,7 @@ fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
             matches!(error, RunError::NoProbability { index: 0, .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("declare `logits`"), "{error}");
+        assert_eq!(error.hint(), Some(Hint::OutputIsLogits));
     }
 }
 
@@ -179,9 +179,9 @@ fn auto_falls_back_to_the_processor_and_says_why() {
             .with_engine(engine)
             .with_device(Device::Auto);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
-        let receipt = model.runtime();
-        assert_eq!(receipt.requested, Device::Auto);
-        assert_eq!(receipt.device == Device::Cpu, receipt.fallback.is_some());
+        let runtime = model.runtime();
+        assert_eq!(runtime.requested, Device::Auto);
+        assert_eq!(runtime.device == Device::Cpu, runtime.fallback.is_some());
         model.classify(&picture(3)).unwrap();
     }
 }

@@ -12,7 +12,7 @@ const RUNS: usize = 60;
 
 fn picture(seed: usize) -> DynamicImage {
     let pixel = |x: u32, y: u32| {
-        Rgb([x as u8 * 31, y as u8 * 17, seed as u8].map(|p| p.wrapping_mul(seed as u8 | 1)))
+        Rgb([(x * 31) as u8, (y * 17) as u8, seed as u8].map(|p| p.wrapping_mul(seed as u8 | 1)))
     };
     // Every other image has to be resized.
     let [width, height] = [SHAPE[2], SHAPE[1]].map(|side| (side * (1 + seed % 2)) as u32);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_inference::{ModelOverrides, EngineId, Model, ModelSpec, Options};
+use kiln_inference::{ModelOverrides, Model, ModelSpec, Options};
 use kiln_onnx::{Metadata, check_structure, decode, replace_metadata};
 
 use crate::engines;
@@ -153,7 +153,7 @@ fn not_a_number_is_refused_wherever_it_comes_in() {
         }
         assert!(model.run(&[], 0).unwrap().data.is_empty());
     }
-    let mut scale = Options::default().with_engine(EngineId::TRACT);
+    let mut scale = Options::default();
     scale.declared.scale = Some(f32::NAN);
     let message = Model::from_bytes(&bytes(), &scale).unwrap_err().to_string();
     assert!(

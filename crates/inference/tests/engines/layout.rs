@@ -6,7 +6,7 @@ use kiln_onnx::{AttributeProto, AttributeType, Dim, ModelProto, NodeProto, TypeV
 use crate::engines;
 use crate::model::{CLASSES, IMAGE, SHAPE, expected, finish, graph, noise};
 
-/// The test model behind a transposition, its input declared with these axes; none for an unknown
+/// The test model after a transposition, its input declared with these axes; none for an unknown
 /// shape.
 fn channels_last(axes: Option<&[Dim; 4]>) -> ModelProto {
     let mut model = finish(graph(&axes.map_or(Dim::Unknown, |axes| axes[0].clone())));

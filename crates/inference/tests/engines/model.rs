@@ -1,4 +1,4 @@
-//! The test model: a convolution, a rectifier, pooling, batch normalisation and a dense layer.
+//! The test model: a convolution, a rectifier, pooling, batch normalization and a dense layer.
 
 use kiln_model::{Channels, Preprocessing};
 use kiln_onnx::{Dim, GraphBuilder, Metadata, ModelProto, OutputKind, encode};

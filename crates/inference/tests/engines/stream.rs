@@ -221,7 +221,7 @@ fn results_do_not_wait_for_a_slow_source() {
         let mut count = 0;
         let ended = model.stream(inputs, &options, prepare, |_, _| {
             count += 1;
-            // Nobody listens any more behind the last input.
+            // Nobody listens any more after the last input.
             let _ = sender.send(());
             ControlFlow::<()>::Continue(())
         });

@@ -6,9 +6,7 @@ use crate::check::StructureError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// An initializer's data does not fill its shape.
-    #[error(
-        "initializer `{name}` of shape {shape:?} was given {found} values: give as many as the shape has"
-    )]
+    #[error("initializer `{name}` of shape {shape:?} was given {found} values")]
     Length {
         /// The initializer's name.
         name: String,
@@ -18,26 +16,26 @@ pub enum BuildError {
         found: usize,
     },
     /// A node without a name.
-    #[error("a node of type {op_type} has no name: name it after its layer")]
+    #[error("a node of type {op_type} has no name")]
     UnnamedNode {
         /// The operator.
         op_type: String,
     },
     /// Two nodes with one name.
-    #[error("two nodes are called `{name}`: give each node a name of its own")]
+    #[error("two nodes are called `{name}`")]
     DuplicateNode {
         /// The name.
         name: String,
     },
     /// Two attributes of a node with one name.
-    #[error("node `{node}` has the attribute `{attribute}` twice: set it once")]
+    #[error("node `{node}` has the attribute `{attribute}` twice")]
     DuplicateAttribute {
         /// The node's name.
         node: String,
         /// The attribute's name.
         attribute: String,
     },
-    /// The values do not hang together.
+    /// The graph is malformed.
     #[error(transparent)]
     Structure(#[from] StructureError),
 }

@@ -21,7 +21,7 @@ pub struct GoldenVector {
     pub height: u32,
     /// Width in pixels, at least 1.
     pub width: u32,
-    /// Samples of a pixel: 1 (grey), 2 (grey, alpha), 3 (red, green, blue) or 4 (red, green, blue,
+    /// Samples of a pixel: 1 (gray), 2 (gray, alpha), 3 (red, green, blue) or 4 (red, green, blue,
     /// alpha).
     pub channels: u32,
     /// The image before all preprocessing, 8 bits a sample, HWC; base64 in the file.

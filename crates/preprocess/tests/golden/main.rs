@@ -111,7 +111,7 @@ fn resizing_is_tensorflows() {
 }
 
 #[test]
-fn colour_to_grey_is_pillows() {
+fn color_to_gray_is_pillows() {
     let Luma { pixels, expected } = golden().luma;
     assert_eq!(
         run(Preprocessing::raw(8, 8, Channels::Gray), &pixels, [8, 8, 3]),

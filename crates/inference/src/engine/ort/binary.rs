@@ -14,7 +14,7 @@ use std::path::Path;
 /// Most bytes of a file that are looked at: headers come first.
 const HEAD: u64 = 64 << 10;
 
-/// Processors by their number in an ELF file, with the names that Rust has for them.
+/// CPUs by their number in an ELF file, with the names that Rust has for them.
 const MACHINES: [(u16, &str); 9] = [
     (3, "x86"),
     (20, "powerpc"),
@@ -53,7 +53,7 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
                 "this is a program or library for macOS"
             }
             [] => "the file is empty",
-            _ => "this is no shared library",
+            _ => "this is not a shared library",
         }
         .to_owned());
     }
@@ -76,8 +76,7 @@ fn check_elf(head: &[u8], length: u64) -> Result<(), String> {
             .map(|(_, name)| *name)
     };
     if MACHINES.iter().any(|(_, name)| *name == ARCH) && name(machine) != Some(ARCH) {
-        let found =
-            name(machine).map_or_else(|| format!("processor number {machine}"), str::to_owned);
+        let found = name(machine).map_or_else(|| format!("CPU number {machine}"), str::to_owned);
         return Err(format!("it is built for {found}, this program for {ARCH}"));
     }
     if head.get(4) != Some(&2) {
@@ -125,7 +124,7 @@ mod tests {
     fn files_of_other_kinds_are_named() {
         let message = |head: &[u8]| check_elf(head, head.len() as u64).unwrap_err();
         assert_eq!(message(b""), "the file is empty");
-        assert_eq!(message(b"Dear reader"), "this is no shared library");
+        assert_eq!(message(b"Dear reader"), "this is not a shared library");
         assert!(message(b"MZ\x90\0").contains("Windows"));
         assert!(message(b"\xcf\xfa\xed\xfe\x0c").contains("macOS"));
         assert!(message(b"\x7fELF").contains("cut short"));
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn another_processor_is_named() {
+    fn another_cpu_is_named() {
         let mut bytes = own();
         let other = if ARCH == "aarch64" {
             (62, "x86_64")
@@ -155,8 +154,8 @@ mod tests {
     #[test]
     fn every_cut_is_seen_before_the_loader_maps_the_file() {
         let bytes = own();
-        // A sixteenth: half of a program with debug information may hold all segments.
-        for length in [5, 18, 40, 60, 4096, bytes.len() / 16] {
+        // Not half of it: that of a program with debug information may hold all segments.
+        for length in [5, 18, 40, 60, 4096, 1 << 16] {
             let head = &bytes[..length.min(HEAD as usize)];
             assert!(
                 check_elf(head, length as u64)

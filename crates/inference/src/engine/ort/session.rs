@@ -29,8 +29,8 @@ const LARGEST_RUN: usize = 256;
 /// threads each.
 const SESSIONS_BYTES: usize = 256 << 20;
 
-/// A model's sessions. A session computes one run at a time, so there is one for each run that may
-/// go on at a time. For streams more sessions are made: a thread for each graph is faster than many
+/// A model's sessions. A session computes one run at a time, so there is one for each
+/// concurrent run. For streams more sessions are made: a thread for each graph is faster than many
 /// threads for one.
 struct Ort {
     runs: FullPool<Run>,
@@ -124,7 +124,7 @@ struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions of their own on the processor, as many as have room in memory, unless there are as
+    /// Sessions of their own on the CPU, as many as have room in memory, unless there are as
     /// many already.
     fn of(bytes: usize, device: Device, threads: usize, concurrent_runs: usize) -> Self {
         let own = if device == Device::Cpu {
@@ -170,7 +170,7 @@ impl Wanted<'_> {
             )));
         }
         // TF32 is on by default and rounds inputs to 10 bits of mantissa: results would differ from
-        // those on the processor in the third digit.
+        // those on the CPU in the third digit.
         let loaded = self.load(Some(
             ep::CUDA::default()
                 .with_tf32(false)

@@ -1,6 +1,6 @@
-//! Replaces max-pooling, and the batch normalisation in front of it, by [`NormPool`].
+//! Replaces max-pooling, and the batch normalization before it, by [`NormPool`].
 //!
-//! tract computes a batch normalisation as a multiplication and an addition over all of a
+//! tract computes a batch normalization as a multiplication and an addition over all of a
 //! convolution's output; of the report's CNN that took half of the time, and pooling an eighth.
 
 use tract_onnx::prelude::*;
@@ -135,7 +135,7 @@ mod tests {
         Tensor::from_shape(shape, &values).unwrap()
     }
 
-    /// A batch normalisation with slopes of both signs and zero in front of a max-pooling.
+    /// A batch normalization with slopes of both signs and zero before a max-pooling.
     fn model(
         size: [usize; 4],
         kernel: [usize; 2],
@@ -238,13 +238,13 @@ mod tests {
             0
         );
         let mut shared = model([1, 2, 6, 6], [2, 2], [2, 2], PaddingSpec::Valid, true);
-        let normalised = shared
+        let normalized = shared
             .nodes
             .iter()
             .find(|node| node.op_is::<TypedBinOp>() && node.name == "add")
             .unwrap()
             .id;
-        shared.outputs.push(normalised.into());
+        shared.outputs.push(normalized.into());
         let replaced = fuse(shared).unwrap();
         let pool = replaced
             .nodes

@@ -1,4 +1,4 @@
-//! Batch normalisation and max-pooling in one pass over the activations.
+//! Batch normalization and max-pooling in one pass over the activations.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{
@@ -10,7 +10,7 @@ use tract_onnx::tract_core::{args_1, as_op, op_as_typed_op, op_out_of_plan};
 /// channel.
 ///
 /// The pooling comes first: `max(a x + b)` over a window is `a max(x) + b`, for a negative `a` `a
-/// min(x) + b`, to the last bit, since rounding keeps the order. So the normalisation runs over
+/// min(x) + b`, to the last bit, since rounding keeps the order. So the normalization runs over
 /// what is left after pooling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NormPool {
@@ -18,7 +18,7 @@ pub struct NormPool {
     pub kernel: [usize; 2],
     /// Rows and columns from one window to the next.
     pub strides: [usize; 2],
-    /// Slope and intercept of each channel, if there is a normalisation: float32, one value per
+    /// Slope and intercept of each channel, if there is a normalization: float32, one value per
     /// channel.
     pub norm: Option<[Arc<Tensor>; 2]>,
 }
