@@ -9,7 +9,11 @@ use kiln_assets::{AssetError, AssetFile, CacheError, FetchError, Wanted};
 
 /// Returns what to do about an error: the hint of the first in its chain that has one.
 pub fn help(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(assets)
+    error.chain().find_map(|error| {
+        assets(error)
+            .or_else(|| runs(error))
+            .or_else(|| training(error))
+    })
 }
 
 /// Hints of `kiln_assets`.
@@ -44,6 +48,53 @@ pub fn assets(error: &(dyn Error + 'static)) -> Option<String> {
             "run with --engine tract, or build or install ONNX Runtime yourself and set KILN_ORT_LIB to its shared library"
                 .into()
         }
+        // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
+/// Hints of `kiln_run`.
+pub fn runs(error: &(dyn Error + 'static)) -> Option<String> {
+    use kiln_run::Hint;
+
+    Some(match error.downcast_ref::<kiln_run::RunError>()?.hint()? {
+        Hint::NameRun => "name a folder that `kiln train` made, such as runs/quickstart".into(),
+        Hint::NameSweep => "name a folder that `kiln sweep` made, such as runs/report-sweep".into(),
+        Hint::TrainFromRecipe => {
+            "run `kiln train` with its recipe, which begins again in this folder".into()
+        }
+        Hint::RestoreWeights => "restore the file, or train again".into(),
+        // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
+/// Hints of `kiln_trainer`.
+pub fn training(error: &(dyn Error + 'static)) -> Option<String> {
+    use kiln_trainer::{Hint, TrainError};
+
+    Some(match error.downcast_ref::<TrainError>()?.hint()? {
+        Hint::UseMoreImages => "use more of the dataset, or another validation_split".into(),
+        Hint::LowerLearningRate => {
+            "lower `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
+                .into()
+        }
+        Hint::ReportBug => "this is a bug in kiln, please report it with the recipe".into(),
+        Hint::UseBackboneFile { asset: None } => {
+            "specify an ONNX file of this network in float32".into()
+        }
+        Hint::UseBackboneFile { asset: Some(asset) } => format!(
+            "specify an ONNX file of this network in float32, such as `kiln fetch {asset}` brings"
+        ),
+        Hint::ShrinkModel => "use smaller images or layers".into(),
+        Hint::TrainAgain => "train again from the beginning".into(),
+        Hint::BuildWithDevice(device) => format!(
+            "build it with `cargo build --release -p kiln-cli --features {device}`, or train with --device cpu"
+        ),
+        Hint::UseCpu => {
+            "`kiln doctor` shows what is missing; --device cpu trains on the CPU".into()
+        }
+        Hint::Resume => "`kiln train --resume RUN` continues after the last whole epoch".into(),
         // A hint that is newer than this text.
         _ => return None,
     })

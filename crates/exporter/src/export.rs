@@ -59,7 +59,6 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     weights.check(model)?;
     if let Some((name, _)) = weights
-        .0
         .iter()
         .find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite()))
     {
@@ -207,7 +206,7 @@ fn emit(
             let mut inputs = vec![input.to_string()];
             for parameter in ["weight", "bias", "running_mean", "running_var"] {
                 let name = format!("{}.{parameter}", step.layer.name);
-                let tensor = weights.get(&name)?;
+                let tensor = weights.require(&name)?;
                 graph.initializer(&name, &tensor.shape, tensor.data.clone());
                 inputs.push(name);
             }

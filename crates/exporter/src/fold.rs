@@ -14,9 +14,9 @@ pub fn weight_and_bias(
     use_bias: bool,
     norm: Option<&Layer>,
 ) -> Result<(Tensor, Option<Tensor>), WeightsError> {
-    let weight = weights.get(&format!("{}.weight", layer.name))?.clone();
+    let weight = weights.require(&format!("{}.weight", layer.name))?.clone();
     let bias = if use_bias {
-        Some(weights.get(&format!("{}.bias", layer.name))?.clone())
+        Some(weights.require(&format!("{}.bias", layer.name))?.clone())
     } else {
         None
     };
@@ -28,7 +28,7 @@ pub fn weight_and_bias(
     };
     let values = |parameter: &str| {
         weights
-            .get(&format!("{}.{parameter}", norm.name))
+            .require(&format!("{}.{parameter}", norm.name))
             .map(|tensor| &tensor.data)
     };
     let (gamma, beta, mean, variance) = (

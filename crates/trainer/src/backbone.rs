@@ -14,9 +14,7 @@ pub fn backbone_weights(base: &Base, path: &Path) -> Result<Weights, TrainError>
         TrainError::Backbone {
             path: path.into(),
             name: base.name.clone(),
-            advice: base.weights.as_ref().map_or_else(String::new, |asset| {
-                format!(", such as `kiln fetch {asset}` brings")
-            }),
+            asset: base.weights.clone(),
             source: source.into(),
         }
     })?;
@@ -33,5 +31,5 @@ pub fn backbone_weights(base: &Base, path: &Path) -> Result<Weights, TrainError>
             },
         )
     };
-    Ok(Weights(parameters.into_iter().map(tensor).collect()))
+    Ok(parameters.into_iter().map(tensor).collect())
 }

@@ -31,7 +31,7 @@ pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &Vie
             layer.kind, layer.input, layer.output
         ));
         for param in &layer.params {
-            if let Some(tensor) = weights.0.get(&param.name) {
+            if let Some(tensor) = weights.get(&param.name) {
                 hash.update(frozen::checksum(tensor));
             }
         }

@@ -28,7 +28,7 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
             },
         )
     });
-    Weights(tensors.collect())
+    tensors.collect()
 }
 
 #[cfg(test)]
@@ -58,7 +58,11 @@ mod tests {
         // 784 inputs, 10 outputs: uniform within ±sqrt(6/794), whose standard deviation is
         // limit/sqrt(3).
         let limit = (6.0_f64 / 794.0).sqrt();
-        let values = &initial_weights(&model(), 3).0["dense.weight"].data;
+        let values = initial_weights(&model(), 3)
+            .get("dense.weight")
+            .unwrap()
+            .data
+            .clone();
         let n = values.len() as f64;
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let deviation = (values
@@ -85,7 +89,7 @@ mod tests {
             ("running_var", 1.0),
         ] {
             assert_eq!(
-                weights.0[&format!("batch_norm.{name}")].data,
+                weights.get(&format!("batch_norm.{name}")).unwrap().data,
                 vec![value; 784]
             );
         }

@@ -19,9 +19,9 @@ mod predictor;
 
 pub use backbone::backbone_weights;
 pub use device::{Device, DeviceKind, kernel_instructions};
-pub use error::TrainError;
+pub use error::{Hint, TrainError};
 pub use features::{compute_features, feature_key};
-pub use fit::{BatchReport, Control, Fitted, Observer, Resume, Snapshot, Task, fit};
+pub use fit::{BatchReport, Control, Fitted, Observer, Resume, Snapshot, Task, fit, is_finished};
 pub use frozen::frozen_checksums;
 pub use init::initial_weights;
 pub use kiln_backbone::bases;

@@ -8,9 +8,11 @@ use kiln_exporter::{Exported, Options, export};
 use kiln_model::{Model, Recipe};
 use kiln_onnx::{Golden, Metadata};
 use kiln_run::{Environment, RunDir, RunFile, Weights};
+use kiln_trainer::is_finished;
 use kiln_util::write_atomically;
 
 use super::Context;
+use super::train::initial_weights;
 use crate::args::{ExportArgs, ExportForm};
 use crate::output::Outputs;
 use crate::terminal::bytes;
@@ -40,7 +42,10 @@ pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> 
         [("--output", Some(path.as_path()))],
         &run.files_but(default),
     )?;
-    let mut trained = Trained::open(&run, recipe)?;
+    let mut trained = Trained::open(&run, recipe, context)?;
+    if let Some(text) = &trained.unfinished {
+        context.terminal.status("Unfinished", text);
+    }
     if form.head_only {
         trained.behind_the_frozen_layers()?;
     }
@@ -113,22 +118,44 @@ pub struct Trained {
     pub golden: Option<Golden>,
     /// The first layer that is exported.
     first_layer: usize,
+    /// What to say of a training that did not finish.
+    unfinished: Option<String>,
     provenance: BTreeMap<String, String>,
 }
 
 impl Trained {
-    /// Reads what training left in a run directory.
-    pub fn open(run: &RunDir, recipe: Recipe) -> anyhow::Result<Self> {
+    /// Reads what training left in a run directory: the best weights so far.
+    pub fn open(run: &RunDir, recipe: Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
         let model = recipe.model()?;
-        if !run.file(RunFile::Weights).is_file() {
+        let Some(best) = run.best_weights(recipe.training.monitor)? else {
             anyhow::bail!(
-                "{} has no {}: its training did not finish; train again with `kiln train`",
-                run.path().display(),
-                RunFile::Weights.name()
+                "{0} has no weights to export: its training did not finish its first epoch; resume it with `kiln train \
+                 --resume {0}`",
+                run.path().display()
             );
-        }
-        let monitor = recipe.training.monitor;
-        let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
+        };
+        // A training that was killed leaves those weights alone that it changed.
+        let missing = |weights: &Weights| model.params().any(|p| weights.get(&p.name).is_none());
+        let weights = if best.progress.is_some() && missing(&best.weights) {
+            let mut weights = initial_weights(&recipe, context)?;
+            weights.extend(best.weights);
+            weights
+        } else {
+            best.weights
+        };
+        let unfinished = best
+            .progress
+            .filter(|at| !is_finished(&recipe.training, at));
+        let unfinished = unfinished.map(|at| {
+            format!(
+                "{}: its training was interrupted after epoch {} of {}; these are the best weights so far",
+                run.path().display(),
+                at.history.epochs.len(),
+                recipe.training.epochs()
+            )
+        });
+        let mut trained = Self::new(recipe, model, weights);
+        trained.unfinished = unfinished;
         trained.labels = run.labels()?;
         if let Some(Environment {
             platform,
@@ -150,7 +177,7 @@ impl Trained {
                 .provenance
                 .insert(format!("{FROZEN}{tensor}"), checksum);
         }
-        if let Some(best) = run.history(monitor)?.best() {
+        if let Some(best) = best.epoch {
             trained
                 .provenance
                 .insert("epoch".into(), best.epoch.to_string());
@@ -183,6 +210,7 @@ impl Trained {
             uint8_input: false,
             golden: None,
             first_layer: 0,
+            unfinished: None,
             provenance,
         }
     }

@@ -86,7 +86,7 @@ pub fn finish(attempt: Attempt, context: &Context<'_>) -> anyhow::Result<Option<
     if outcome != Outcome::Done {
         return Ok(None);
     }
-    let mut trained = Trained::open(&run, recipe)?;
+    let mut trained = Trained::open(&run, recipe, context)?;
     let images = dataset::test(&trained.recipe, context)?;
     if trained.recipe.export.golden {
         trained.golden = Some(golden::vectors(

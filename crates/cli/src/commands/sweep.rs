@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use kiln_model::{Combination, Recipe, Sweep};
-use kiln_run::{RunDir, SweepDir, SweepFile};
+use kiln_run::{RunDir, RunState, SweepDir, SweepFile};
 use kiln_trainer::Device;
 use kiln_util::Lock;
 use serde::Serialize;
@@ -173,6 +173,8 @@ fn find(
             Some(environment) if record.parity.is_none() && environment == now => {
                 broken_off = Some(run)
             }
+            // Interrupted before its first epoch: it is begun again in the same folder.
+            _ if run.state() == RunState::Begun => broken_off = Some(run),
             _ => {}
         }
     }

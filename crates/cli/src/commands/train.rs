@@ -10,7 +10,7 @@ mod start;
 use std::time::Instant;
 
 use kiln_model::{Recipe, Validation, ValidationSubset};
-use kiln_run::{Environment, Epoch, History, RunDir, RunFile};
+use kiln_run::{Environment, Epoch, History, RunDir, RunFile, RunState};
 use kiln_trainer::{Device, DeviceKind, TrainError};
 use kiln_util::Lock;
 
@@ -21,6 +21,7 @@ use crate::{Outcome, dataset, recipe};
 use kiln_util::{counted, duration, percent, thousands};
 use phases::{Trained, phases};
 use start::Start;
+pub use start::initial as initial_weights;
 
 pub fn run(args: &TrainArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let Attempt { run, outcome, .. } = train(args, context)?;
@@ -71,13 +72,9 @@ pub fn begin(
     let device = &device(args)?;
     let sets = sets(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
-    let run = RunDir::create(&args.runs, &recipe)?;
-    let lock = Lock::try_lock(run.path())?;
-    run.write_json(
-        RunFile::Environment,
-        &environment(&recipe, device, context)?,
-    )?;
-    run.write_json(RunFile::Labels, &sets.train.dataset().classes())?;
+    let environment = environment(&recipe, device, context)?;
+    let (run, lock) = RunDir::create(&args.runs, &recipe)?;
+    describe(&run, &environment, &sets)?;
     announce(&recipe, &run, &sets, device, context)?;
     let outcome = go_on(&recipe, &start, &sets, &run, device, context)?;
     Ok(Attempt {
@@ -124,9 +121,16 @@ pub fn resume(
 ) -> anyhow::Result<Attempt> {
     let device = &device(args)?;
     let sets = sets(&recipe, context)?;
-    let lock = Lock::try_lock(run.path())?;
-    let before = run.environment()?;
+    let lock = run.lock()?;
     let now = environment(&recipe, device, context)?;
+    let before = match run.state() {
+        // It may have been interrupted before it was described, and has nothing to lose.
+        RunState::Begun => {
+            describe(&run, &now, &sets)?;
+            now.clone()
+        }
+        RunState::Trained => run.environment()?,
+    };
     if before.data != now.data {
         anyhow::bail!(
             "{} was trained on other data: its checksums differ; train it again from the start",
@@ -158,6 +162,12 @@ pub fn resume(
     })
 }
 
+/// Writes what the run is made with and what its classes are.
+fn describe(run: &RunDir, environment: &Environment, sets: &Sets) -> anyhow::Result<()> {
+    run.write_json(RunFile::Environment, environment)?;
+    Ok(run.write_json(RunFile::Labels, &sets.train.dataset().classes())?)
+}
+
 /// The images, whose classes must be as many as the model's.
 fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     let sets = dataset::sets(recipe, context)?;
@@ -186,7 +196,7 @@ fn go_on(
         stopped,
     } = phases(recipe, from, sets, run, device, context)?;
     if !history.epochs.is_empty() {
-        run.write(RunFile::Weights, &weights.to_bytes())?;
+        run.write_weights(&weights)?;
         write_curves(run, &history)?;
     }
     if stopped {

@@ -6,8 +6,8 @@ mod tolerance;
 use std::borrow::Cow;
 
 use kiln_inference::{EngineChoice, Model, Options};
-use kiln_metrics::{Agreement, Tolerance};
 use kiln_metrics::MetricsError;
+use kiln_metrics::{Agreement, Tolerance};
 use kiln_trainer::{Device, Predictor};
 use serde::{Deserialize, Serialize};
 

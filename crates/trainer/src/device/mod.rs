@@ -194,12 +194,10 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_that_is_not_built_in_says_how_to_build_it() {
-        let message = Device::new(DeviceKind::Cuda, false)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("--features cuda") && message.contains("--device cpu"),
-            "{message}"
+        let error = Device::new(DeviceKind::Cuda, false).unwrap_err();
+        assert_eq!(
+            error.hint(),
+            Some(crate::Hint::BuildWithDevice(DeviceKind::Cuda))
         );
     }
 

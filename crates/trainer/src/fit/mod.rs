@@ -20,6 +20,7 @@ use kiln_run::{Epoch, History, Weights};
 
 use crate::network::{Draws, Network, values};
 use crate::{Device, TrainError, device, frozen};
+pub use improvement::is_finished;
 use loss::Loss;
 use metrics::Running;
 pub use observer::{BatchReport, Control, Observer, Snapshot};
@@ -133,7 +134,7 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
             .is_some_and(|best| best.epoch == number);
         observer.epoch(&epoch, &snapshot, best)?;
         if best {
-            fitted.best.0.extend(snapshot.weights.0);
+            fitted.best.extend(snapshot.weights);
         }
     }
     frozen::check(task.model, task.weights, &fitted.best)?;
@@ -177,7 +178,7 @@ impl<'a> State<'a> {
         let mut optimizer = optimizer::build(&task.phase.optimizer, &device);
         let mut weights = task.weights.clone();
         if let Some(Resume { snapshot, .. }) = task.resume {
-            weights.0.extend(snapshot.weights.0.clone());
+            weights.extend(snapshot.weights.clone());
             weights.check(task.model)?;
             let bytes = Bytes::from_bytes_vec(snapshot.optimizer.clone());
             optimizer = optimizer

@@ -37,7 +37,7 @@ impl Block {
         weights: &Weights,
         device: &Device,
     ) -> Result<Self, WeightsError> {
-        let values = |parameter: &str| weights.get(&format!("{}.{parameter}", layer.name));
+        let values = |parameter: &str| weights.require(&format!("{}.{parameter}", layer.name));
         Ok(match &layer.kind {
             LayerKind::Conv2d(conv) => {
                 let module = if let Some(Imported::Conv2d(module)) = imported {

@@ -85,13 +85,11 @@ impl Network {
 
     /// The current weights by name.
     pub fn weights(&self) -> Weights {
-        Weights(
-            self.layers
-                .iter()
-                .zip(&self.blocks)
-                .flat_map(|(layer, block)| block.tensors(&layer.name))
-                .collect(),
-        )
+        self.layers
+            .iter()
+            .zip(&self.blocks)
+            .flat_map(|(layer, block)| block.tensors(&layer.name))
+            .collect()
     }
 
     /// The parameters of a layer, for an optimizer.

@@ -40,7 +40,7 @@ fn layers_give_what_keras_gives() {
         let last = model.layers().len() - 3;
         let mut weights: Weights = initial_weights(&model, 0);
         for (parameter, Values { shape, data }) in case.weights {
-            weights.0.insert(
+            weights.insert(
                 format!("{}.{parameter}", model.layers()[last].name),
                 Tensor { shape, data },
             );

@@ -83,13 +83,11 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
         shape: values.shape.clone(),
         data: values.data.clone(),
     };
-    let weights = Weights(
-        golden
-            .start
-            .iter()
-            .map(|(name, values)| (name.clone(), tensor(values)))
-            .collect(),
-    );
+    let weights: Weights = golden
+        .start
+        .iter()
+        .map(|(name, values)| (name.clone(), tensor(values)))
+        .collect();
     let task = Task {
         model: &model,
         first_layer: 0,

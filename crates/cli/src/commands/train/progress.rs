@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use kiln_model::{Model, Phase};
-use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
+use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, Weights};
 use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
 
 use super::live::Live;
@@ -119,7 +119,7 @@ impl Observer for TrainingProgress<'_> {
         self.history.epochs.push(*epoch);
         if best {
             // Layers that only an earlier phase trained stay in it.
-            self.best.0.extend(snapshot.weights.0.clone());
+            self.best.extend(snapshot.weights.clone());
         }
         let checkpoint = Checkpoint {
             weights: snapshot.weights.clone(),
@@ -130,18 +130,9 @@ impl Observer for TrainingProgress<'_> {
                 history: self.history.clone(),
             },
         };
-        let keep = || {
-            if best {
-                self.run
-                    .write(RunFile::BestCheckpoint, &self.best.to_bytes())?;
-            }
-            // The last one to be written: whoever finds it finds the others.
-            self.run
-                .write(RunFile::History, self.history.to_csv().as_bytes())?;
-            self.run
-                .write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
-        };
-        keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
+        self.run
+            .write_epoch(&checkpoint, best.then_some(&self.best))
+            .map_err(|error| TrainError::Observer(Box::new(error)))?;
         self.sign_of_life.said();
         self.epoch_start = Instant::now();
         let width = self.epochs.to_string().len();

@@ -1,7 +1,7 @@
 //! From where a training goes on.
 
 use kiln_model::Recipe;
-use kiln_run::{History, Progress, RunDir, RunFile, Weights};
+use kiln_run::{History, Progress, Resumption, RunDir, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
 use super::backbone;
@@ -22,15 +22,19 @@ pub struct Start {
     pub snapshot: Option<Snapshot>,
 }
 
+/// The weights that training begins with: a backbone's from its file, the others drawn.
+pub fn initial(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Weights> {
+    let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
+    if let Some(pretrained) = &recipe.backbone {
+        weights.extend(backbone::weights(pretrained, &context.assets)?);
+    }
+    Ok(weights)
+}
+
 impl Start {
     /// From the beginning.
     pub fn first(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
-        let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
-        if let Some(pretrained) = &recipe.backbone {
-            weights
-                .0
-                .extend(backbone::weights(pretrained, &context.assets)?.0);
-        }
+        let weights = initial(recipe, context)?;
         let history = History::new(recipe.training.monitor);
         Ok(Self {
             weights,
@@ -45,13 +49,14 @@ impl Start {
     /// From the end of a run's last whole epoch.
     pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
         let mut start = Self::first(recipe, context)?;
-        let Some(checkpoint) = run.checkpoint()? else {
+        let Some(Resumption {
+            checkpoint, best, ..
+        }) = run.resume(recipe.training.monitor)?
+        else {
             return Ok(start);
         };
-        if run.file(RunFile::BestCheckpoint).exists() {
-            start.trained = run.weights(RunFile::BestCheckpoint)?;
-        }
-        start.weights.0.extend(start.trained.0.clone());
+        start.weights.extend(best.clone());
+        start.trained = best;
         let Progress {
             phase,
             epochs,
