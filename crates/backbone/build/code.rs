@@ -1,4 +1,4 @@
-//! Rust code for bases: burn-onnx's, and what finds it by name.
+//! Rust code for bases: burn-onnx's, and a table of it by name.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ pub fn write(name: &str, bases: &[Base]) -> Result<(), Box<dyn Error>> {
         // Numbers, because a base's name need not be one that Rust takes.
         let module = format!("base{number}");
         let description = base.to_toml();
-        // As the program will do when it runs, where it is too late to complain.
+        // As the program does at run time, when it is too late for an error.
         Base::parse(&description, &base.name)?;
         burn_code(base, &folder, &module)?;
         fs::write(folder.join(&module).with_extension("toml"), description)?;
@@ -67,11 +67,14 @@ fn into_modules(base: &Base) -> String {
     let [mut convs, mut pools, mut norms] = [0; 3];
     // burn-onnx numbers the fields of each type from 1.
     let mut field = |kind: &LayerKind| {
-        let (variant, field, number) = match kind {
-            LayerKind::Conv2d(_) => ("Conv2d", "conv2d", &mut convs),
-            LayerKind::MaxPool(_) => ("MaxPool2d", "maxpool2d", &mut pools),
-            LayerKind::BatchNorm(_) => ("BatchNorm", "batchnormalization", &mut norms),
-            _ => return None,
+        let (variant, field, number) = if let LayerKind::Conv2d(_) = kind {
+            ("Conv2d", "conv2d", &mut convs)
+        } else if let LayerKind::MaxPool(_) = kind {
+            ("MaxPool2d", "maxpool2d", &mut pools)
+        } else if let LayerKind::BatchNorm(_) = kind {
+            ("BatchNorm", "batchnormalization", &mut norms)
+        } else {
+            return None;
         };
         *number += 1;
         Some(format!("Imported::{variant}(self.{field}{number})"))

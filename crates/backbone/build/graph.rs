@@ -1,13 +1,15 @@
-//! A base as an ONNX graph, which is what burn-onnx takes.
+//! A base as an ONNX graph, the input of burn-onnx.
 
-use kiln_model::{Activation, Base, Conv2d, LayerKind, Padding};
-use kiln_onnx::{BuildError, Dim, GraphBuilder, ModelProto};
+use std::error::Error;
+
+use kiln_model::{Activation, Base, Conv2d, LayerKind, MaxPool, Padding, ParamRole};
+use kiln_onnx::{Dim, GraphBuilder, ModelProto};
 
 /// The graph of a base: NCHW images of any size to features.
 ///
 /// The weights are zeros, as initializers: burn-onnx makes modules only of nodes whose weights are
 /// in the graph.
-pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
+pub fn graph(base: &Base) -> Result<ModelProto, Box<dyn Error>> {
     let symbol = |name: &str| Dim::Symbol(name.to_owned());
     let mut graph = GraphBuilder::new(&base.name);
     graph.input(
@@ -23,43 +25,44 @@ pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
     for layer in &base.layers {
         let name = layer.name.as_deref().unwrap_or_default();
         let output = format!("{name}.out");
-        match &layer.kind {
-            LayerKind::Conv2d(layer) => {
-                let sum = if layer.activation.is_some() {
-                    format!("{name}.sum")
-                } else {
-                    output.clone()
-                };
-                conv(&mut graph, name, layer, channels, [&value, &sum]);
-                if layer.activation == Some(Activation::Relu) {
-                    graph.node("Relu", &format!("{name}.relu"), &[&sum], &output);
-                }
-                channels = layer.filters;
+        let kind = &layer.kind;
+        if let LayerKind::Conv2d(layer) = kind {
+            let sum = if layer.activation.is_some() {
+                format!("{name}.sum")
+            } else {
+                output.clone()
+            };
+            conv(&mut graph, name, layer, channels, [&value, &sum]);
+            if layer.activation == Some(Activation::Relu) {
+                graph.node("Relu", &format!("{name}.relu"), &[&sum], &output);
             }
-            LayerKind::BatchNorm(norm) => {
-                let parameters = ["weight", "bias", "running_mean", "running_var"]
-                    .map(|part| format!("{name}.{part}"));
-                for parameter in &parameters {
-                    graph.initializer(parameter, &[channels], vec![0.0_f32; channels]);
-                }
-                let [weight, bias, mean, variance] = &parameters;
-                let node = &mut graph.node(
-                    "BatchNormalization",
-                    name,
-                    &[&value, weight, bias, mean, variance],
-                    &output,
-                );
-                node.float("epsilon", norm.epsilon as f32);
+            channels = layer.filters;
+        } else if let LayerKind::BatchNorm(norm) = kind {
+            let parameters = [
+                ParamRole::Weight,
+                ParamRole::Bias,
+                ParamRole::RunningMean,
+                ParamRole::RunningVar,
+            ]
+            .map(|role| role.of(name));
+            for parameter in &parameters {
+                graph.initializer(parameter, &[channels], vec![0.0_f32; channels]);
             }
-            LayerKind::MaxPool(pool) => {
-                let node = &mut graph.node("MaxPool", name, &[&value], &output);
-                node.ints("kernel_shape", signed(pool.pool_size))
-                    .ints("strides", signed(pool.strides));
-            }
-            LayerKind::Relu {} => {
-                graph.node("Relu", name, &[&value], &output);
-            }
-            other => unreachable!("`kiln_import` makes no {} of a graph", other.type_name()),
+            let [weight, bias, mean, variance] = &parameters;
+            let inputs = [&value, weight, bias, mean, variance].map(String::as_str);
+            graph
+                .node("BatchNormalization", name, &inputs, &output)
+                .float("epsilon", norm.epsilon as f32);
+        } else if let LayerKind::MaxPool(MaxPool(pool)) = kind {
+            graph
+                .node("MaxPool", name, &[&value], &output)
+                .ints("kernel_shape", signed(pool.pool_size))
+                .ints("strides", signed(pool.strides));
+        } else if let LayerKind::Relu(_) = kind {
+            graph.node("Relu", name, &[&value], &output);
+        } else {
+            let problem = format!("layer `{name}`: a backbone cannot have a `{kind}`");
+            return Err(problem.into());
         }
         value = output;
     }
@@ -72,7 +75,7 @@ pub fn graph(base: &Base) -> Result<ModelProto, BuildError> {
             symbol("columns"),
         ],
     );
-    graph.finish()
+    Ok(graph.finish()?)
 }
 
 fn conv(
@@ -90,7 +93,8 @@ fn conv(
         use_bias,
         ..
     } = *layer;
-    let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+    let weight = ParamRole::Weight.of(name);
+    let bias = ParamRole::Bias.of(name);
     graph.initializer(
         &weight,
         &[filters, channels, rows, columns],

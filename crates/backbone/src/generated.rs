@@ -9,7 +9,7 @@ use crate::Imported;
 pub struct Compiled {
     /// The base, as [`kiln_model::Base::to_toml`] writes it.
     pub description: &'static str,
-    /// Its layers that burn-onnx made modules of, by name, with weights of no meaning.
+    /// Its layers that burn-onnx made modules of, by name, with placeholder weights.
     pub modules: fn(&Device) -> Vec<(&'static str, Imported)>,
 }
 

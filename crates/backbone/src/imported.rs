@@ -12,15 +12,15 @@ use kiln_model::Base;
 use crate::generated::Compiled;
 use crate::generated::backbones::COMPILED;
 
-/// A layer that burn-onnx generated. Its settings are the network's; its parameters mean nothing
-/// until they are given values, and are initialised only when they are asked for.
+/// A layer that burn-onnx generated. Its settings are the network's; its parameters are placeholders,
+/// initialized only when they are read.
 #[derive(Debug)]
 pub enum Imported {
     /// A convolution.
     Conv2d(Conv2d),
     /// A max pooling.
     MaxPool2d(MaxPool2d),
-    /// A batch normalisation, whose momentum means nothing either.
+    /// A batch normalization; its momentum is a placeholder, too.
     BatchNorm(BatchNorm),
 }
 

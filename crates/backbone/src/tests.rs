@@ -100,7 +100,7 @@ fn compose(compiled: &Compiled, parameters: &[Parameter], image: Tensor<4>) -> T
         own
     };
     base.layers.into_iter().fold(image, |value, layer| {
-        if let LayerKind::Relu {} = layer.kind {
+        if let LayerKind::Relu(_) = layer.kind {
             return relu(value);
         }
         let (name, module) = modules.next().unwrap();

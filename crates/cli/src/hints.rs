@@ -6,11 +6,13 @@
 use std::error::Error;
 
 use kiln_assets::{AssetError, AssetFile, CacheError, FetchError, Wanted};
+use kiln_model::RecipeError;
 
 /// Returns what to do about an error: the hint of the first in its chain that has one.
 pub fn help(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|error| {
         assets(error)
+            .or_else(|| model(error))
             .or_else(|| runs(error))
             .or_else(|| training(error))
     })
@@ -46,6 +48,22 @@ pub fn assets(error: &(dyn Error + 'static)) -> Option<String> {
         }
         Hint::InstallOnnxRuntime => {
             "run with --engine tract, or build or install ONNX Runtime yourself and set KILN_ORT_LIB to its shared library"
+                .into()
+        }
+        // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
+/// Hints of `kiln_model`.
+pub fn model(error: &(dyn Error + 'static)) -> Option<String> {
+    use kiln_model::Hint;
+
+    Some(match error.downcast_ref::<RecipeError>()?.hint()? {
+        Hint::Sweep => "train its combinations with `kiln sweep`, or leave the sweep out with --set sweep=".into(),
+        Hint::NoSweep => "train it with `kiln run`, or vary something, such as --set 'sweep.training.seed=[0, 1, 2]'".into(),
+        Hint::CompileBackbone => {
+            "other backbones are compiled in: name their ONNX files in KILN_BACKBONES and build kiln again, see docs/backbones.md"
                 .into()
         }
         // A hint that is newer than this text.
@@ -118,4 +136,19 @@ fn supply(wanted: &Wanted) -> String {
     let files: String = wanted.files.iter().map(file).collect();
     let folder = wanted.folder.display();
     format!("{how}{files}\nWhat is supplied is verified and stored in {folder}")
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_model::Recipe;
+
+    use super::*;
+
+    #[test]
+    fn hints_name_commands_and_options() {
+        let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n[sweep]\n";
+        let error = Recipe::parse(text, "r.toml", "r", &[]).unwrap_err();
+        let help = help(&error.into()).unwrap();
+        assert!(help.contains("`kiln sweep`"), "{help}");
+    }
 }

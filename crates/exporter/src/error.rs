@@ -1,4 +1,4 @@
-//! What can go wrong in exporting.
+//! Reasons why an export fails.
 
 /// A model that cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum ExportError {
         "tensor `{0}` holds a value that is not finite: the training diverged; lower the learning rate"
     )]
     NotFinite(String),
-    /// Another number of labels than of classes.
+    /// Not as many labels as classes.
     #[error(
         "the model has {classes} classes, but there are {labels} labels: give one label per class"
     )]
@@ -21,17 +21,20 @@ pub enum ExportError {
         /// Those given.
         labels: usize,
     },
-    /// A first layer behind the last one.
+    /// A first layer after the last one.
     #[error(
         "there is no layer {0} to begin with: give the number of one of the model's layers, counted from 0"
     )]
-    NoLayers(usize),
-    /// Pixels as input of a graph whose input is no image.
+    NoLayer(usize),
+    /// Pixels as input of a graph whose input is not an image.
     #[error(
-        "the graph begins with layer {0}, whose input is no image: pixels go into the first layer only"
+        "the graph begins with layer {0}, whose input is not an image: pixels go into the first layer only"
     )]
-    PixelsBehind(usize),
-    /// The graph does not hang together: a mistake in this crate.
+    PixelsAfter(usize),
+    /// A layer of images that takes vectors.
+    #[error(transparent)]
+    Shape(#[from] kiln_model::ShapeError),
+    /// A malformed graph: a mistake in this crate.
     #[error(
         "the exported graph is not valid: {0}. This is a bug in kiln, please report it with the recipe"
     )]

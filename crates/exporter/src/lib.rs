@@ -1,15 +1,14 @@
-//! Spec and trained weights to an ONNX model.
+//! From a model with trained weights to an ONNX file.
 //!
-//! The graph is the plainest one that says what the model computes: one node per operation under
-//! the layer's name, the batch the only symbolic dimension, dropout gone, batch normalisation in
-//! inference form or folded into the layer before it. Everything a runtime needs to classify an
-//! image is in the file.
+//! The graph is the plainest one that computes the model: one node per operation under the layer's
+//! name, the batch the only symbolic dimension, no dropout, batch normalization in inference form or
+//! folded into the layer before it. Everything a runtime needs to classify an image is in the file.
 
 #![forbid(unsafe_code)]
 
+mod emit;
 mod error;
 mod export;
-mod fold;
 mod lower;
 mod pixels;
 

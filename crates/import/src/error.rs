@@ -1,19 +1,19 @@
-//! Why a file cannot be used.
+//! Reasons why a file cannot be used.
 
 use std::path::PathBuf;
 
 use kiln_onnx::{LoadError, NodeProto, StructureError, TensorError};
 
-/// What to do about a file that holds the right network in a form that is not read.
+/// How to export the right network in a form that is read.
 const SIMPLIFY: &str = "export the model again with constants folded";
 
 /// A graph whose layers cannot be read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum GraphError {
     /// A model without a graph.
-    #[error("the model has no graph, so it is no ONNX model or a truncated one")]
+    #[error("the model has no graph, so it is not an ONNX model or a truncated one")]
     NoGraph,
-    /// A graph that does not hang together.
+    /// A malformed graph.
     #[error(transparent)]
     Structure(#[from] StructureError),
     /// No input or several.
@@ -22,7 +22,7 @@ pub enum GraphError {
         /// Names of the inputs.
         found: Vec<String>,
     },
-    /// An operator that is none of kiln's layers, or not at this place.
+    /// An operator that is not one of kiln's layers, or not at this place.
     #[error("expected {expected}, found {found}")]
     Operator {
         /// The operators expected.
@@ -58,9 +58,9 @@ pub enum GraphError {
         /// Where the value comes from.
         found: String,
     },
-    /// Quantised weights.
+    /// Quantized weights.
     #[error(
-        "{node} has quantised weights ({found}): take the float32 model that this one was made from"
+        "{node} has quantized weights ({found}): take the float32 model that this one was made from"
     )]
     Quantized {
         /// The node.
@@ -76,8 +76,8 @@ pub enum GraphError {
         /// What is wrong with it.
         source: Box<TensorError>,
     },
-    /// Nothing to be pretrained.
-    #[error("expected a convolution or a batch normalisation before the classifier, found none")]
+    /// No layer with weights.
+    #[error("expected a convolution or a batch normalization before the classifier, found none")]
     NoWeights,
 }
 
@@ -157,7 +157,7 @@ pub enum BaseError {
         /// The name.
         name: String,
     },
-    /// A network that kiln's layers cannot say.
+    /// A network of other layers than kiln's.
     #[error(
         "`{}` cannot be a backbone: {source}. A backbone is a chain of Conv, BatchNormalization, Relu and MaxPool up to a \
          Flatten, Reshape, global pooling or Gemm; see docs/backbones.md",
@@ -170,7 +170,7 @@ pub enum BaseError {
         source: Box<WeightsError>,
     },
     /// Images that kiln does not have.
-    #[error("`{}` takes images of {found} channels, expected 1 or 3: train a network for grey or colour images", path.display())]
+    #[error("`{}` takes images of {found} channels, expected 1 or 3: train a network for gray or color images", path.display())]
     Channels {
         /// The file.
         path: PathBuf,

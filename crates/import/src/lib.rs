@@ -18,16 +18,12 @@ mod attributes;
 mod base;
 mod chain;
 mod constants;
-mod conv;
 mod error;
-mod names;
-mod norm;
+mod ops;
 mod padding;
-mod pool;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod transpose;
 mod weights;
 
 pub use base::{base, load_base};

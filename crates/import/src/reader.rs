@@ -1,13 +1,12 @@
 //! Layer by layer through a graph.
 
-use kiln_model::LayerKind;
-use kiln_onnx::{ModelProto, NodeProto, TensorProto, check_structure};
+use kiln_onnx::{ModelProto, check_structure};
 
 use crate::attributes::Place;
-use crate::chain::{Chain, is};
+use crate::chain::Chain;
 use crate::constants::Constants;
 use crate::error::GraphError;
-use crate::{conv, norm, pool, transpose};
+use crate::ops::{self, Found};
 
 /// Operators with which a classifier begins.
 const HEAD: [&str; 7] = [
@@ -19,30 +18,6 @@ const HEAD: [&str; 7] = [
     "ReduceMax",
     "Gemm",
 ];
-
-/// A layer found in a graph.
-#[derive(Debug)]
-pub struct Found<'a> {
-    /// The node that gives it its name.
-    pub node: &'a NodeProto,
-    /// Its type and settings.
-    pub kind: LayerKind,
-    /// Channels that it takes and gives, where it says so itself.
-    pub channels: Option<[usize; 2]>,
-    /// Its parameters, in kiln's order; the values themselves are not looked at.
-    pub values: Vec<Values<'a>>,
-}
-
-/// A parameter found in a graph.
-#[derive(Debug)]
-pub struct Values<'a> {
-    /// kiln's name: `weight`, `bias`, `running_mean`, `running_var`.
-    pub parameter: &'static str,
-    /// kiln's shape, of as many values as the tensor's.
-    pub shape: Vec<usize>,
-    /// The values.
-    pub tensor: &'a TensorProto,
-}
 
 /// A place in the chain of a graph's layers.
 #[derive(Debug)]
@@ -73,7 +48,7 @@ impl<'a> Reader<'a> {
             return Err(GraphError::Inputs { found });
         };
         let mut chain = Chain::new(graph, input);
-        transpose::to_nchw(&mut chain)?;
+        to_nchw(&mut chain)?;
         Ok(Self {
             chain,
             constants,
@@ -86,24 +61,7 @@ impl<'a> Reader<'a> {
         let Some(node) = self.chain.peek()? else {
             return Ok(None);
         };
-        let found = if is(node, "Conv") || is(node, "Pad") {
-            conv::take(&mut self.chain, &self.constants)?
-        } else if is(node, "BatchNormalization") {
-            norm::take(&mut self.chain, &self.constants)?
-        } else if is(node, "MaxPool") {
-            pool::take(&mut self.chain)?
-        } else if let Some(Place(node)) = self.chain.take_if("Relu")? {
-            Found {
-                node,
-                kind: LayerKind::Relu {},
-                channels: None,
-                values: Vec::new(),
-            }
-        } else {
-            return Err(self
-                .chain
-                .unexpected("Conv, BatchNormalization, Relu or MaxPool")?);
-        };
+        let found = ops::take(node, &mut self.chain, &self.constants)?;
         if let Some([takes, gives]) = found.channels {
             let image = self.channels.unwrap_or(takes);
             Place(found.node).require("input channels", &image, &takes)?;
@@ -115,5 +73,29 @@ impl<'a> Reader<'a> {
     /// Whether a classifier comes next, or nothing.
     pub fn at_head(&self) -> bool {
         self.chain.ends_before(&HEAD)
+    }
+}
+
+/// Skips transposes that together keep the axes or turn NHWC into NCHW: exporters from Keras and
+/// TensorFlow take NHWC images.
+fn to_nchw(chain: &mut Chain<'_>) -> Result<(), GraphError> {
+    // Axis `i` is axis `axes[i]` of the input.
+    let mut axes = vec![0, 1, 2, 3];
+    let mut last = None;
+    while let Some(place) = chain.take_if("Transpose")? {
+        // ONNX: without `perm` the axes are reversed.
+        let perm = place.ints("perm").unwrap_or(&[3, 2, 1, 0]);
+        let moved = perm
+            .iter()
+            .map(|&axis| axes.get(usize::try_from(axis).ok()?).copied());
+        let moved: Option<Vec<i64>> = moved.collect();
+        axes = moved.unwrap_or_else(|| perm.to_vec());
+        last = Some(place);
+    }
+    match last {
+        Some(place) if axes != [0, 1, 2, 3] => {
+            place.require("perm", &[0, 3, 1, 2][..], axes.as_slice())
+        }
+        _ => Ok(()),
     }
 }

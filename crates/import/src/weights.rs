@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use kiln_model::{Activation, Base, LayerKind, LayerSpec, Padding};
+use kiln_model::{Activation, Base, LayerKind, LayerSpec, MaxPool};
 use kiln_onnx::ModelProto;
 
 use crate::error::{GraphError, WeightsError, describe};
-use crate::reader::{Found, Reader, Values};
+use crate::ops::{Found, Values};
+use crate::reader::Reader;
 
 /// A parameter of a layer with its values.
 #[derive(Clone, PartialEq)]
@@ -75,7 +76,7 @@ pub fn find<'a>(
             Ok(None)
                 if base.layers[at..]
                     .iter()
-                    .all(|layer| !has_weights(&layer.kind)) =>
+                    .all(|layer| !layer.kind.has_params()) =>
             {
                 break;
             }
@@ -113,12 +114,12 @@ pub fn find<'a>(
 
 fn read(layer: &str, found: &Found<'_>, values: &Values<'_>) -> Result<Parameter, WeightsError> {
     let Values {
-        parameter,
+        role,
         shape,
         tensor,
     } = values;
     let node = describe(found.node);
-    let name = format!("{layer}.{parameter}");
+    let name = role.of(layer);
     let values = tensor.to_f32().map_err(|source| WeightsError::At {
         layer: layer.into(),
         source: GraphError::Tensor {
@@ -143,69 +144,37 @@ fn read(layer: &str, found: &Found<'_>, values: &Values<'_>) -> Result<Parameter
 
 /// The settings of two layers of the same type that weights depend on, by name.
 fn settings(expected: &LayerKind, found: &LayerKind) -> Vec<(&'static str, String, String)> {
-    match (expected, found) {
-        (LayerKind::Conv2d(a), LayerKind::Conv2d(b)) => vec![
-            (
-                "kernel_size",
-                format!("{:?}", a.kernel_size),
-                format!("{:?}", b.kernel_size),
-            ),
-            ("filters", a.filters.to_string(), b.filters.to_string()),
-            (
-                "strides",
-                format!("{:?}", a.strides),
-                format!("{:?}", b.strides),
-            ),
-            (
-                "padding",
-                padding(a.padding).into(),
-                padding(b.padding).into(),
-            ),
-            ("use_bias", a.use_bias.to_string(), b.use_bias.to_string()),
-            (
-                "activation",
-                activation(a.activation).into(),
-                activation(b.activation).into(),
-            ),
-        ],
-        (LayerKind::MaxPool(a), LayerKind::MaxPool(b)) => vec![
-            (
-                "pool_size",
-                format!("{:?}", a.pool_size),
-                format!("{:?}", b.pool_size),
-            ),
-            (
-                "strides",
-                format!("{:?}", a.strides),
-                format!("{:?}", b.strides),
-            ),
-        ],
+    settings_of(expected)
+        .into_iter()
+        .zip(settings_of(found))
+        .map(|((name, expected), (_, found))| (name, expected, found))
+        .collect()
+}
+
+/// The settings of a layer that weights depend on, by name; of the types that a graph can be read
+/// as.
+fn settings_of(kind: &LayerKind) -> Vec<(&'static str, String)> {
+    let pair = |sizes: [usize; 2]| format!("{sizes:?}");
+    if let LayerKind::Conv2d(conv) = kind {
+        let activation = conv.activation.map_or("linear", Activation::as_str);
+        return vec![
+            ("kernel_size", pair(conv.kernel_size)),
+            ("filters", conv.filters.to_string()),
+            ("strides", pair(conv.strides)),
+            ("padding", conv.padding.to_string()),
+            ("use_bias", conv.use_bias.to_string()),
+            ("activation", activation.to_owned()),
+        ];
+    }
+    if let LayerKind::MaxPool(MaxPool(pool)) = kind {
+        return vec![
+            ("pool_size", pair(pool.pool_size)),
+            ("strides", pair(pool.strides)),
+        ];
+    }
+    if let LayerKind::BatchNorm(norm) = kind {
         // The momentum matters only to training.
-        (LayerKind::BatchNorm(a), LayerKind::BatchNorm(b)) => {
-            vec![("epsilon", a.epsilon.to_string(), b.epsilon.to_string())]
-        }
-        _ => Vec::new(),
+        return vec![("epsilon", norm.epsilon.to_string())];
     }
-}
-
-/// Whether a layer of this type has parameters.
-const fn has_weights(kind: &LayerKind) -> bool {
-    matches!(
-        kind,
-        LayerKind::Conv2d(_) | LayerKind::BatchNorm(_) | LayerKind::Dense(_)
-    )
-}
-
-const fn padding(padding: Padding) -> &'static str {
-    match padding {
-        Padding::Valid => "valid",
-        Padding::Same => "same",
-    }
-}
-
-const fn activation(activation: Option<Activation>) -> &'static str {
-    match activation {
-        Some(activation) => activation.as_str(),
-        None => "linear",
-    }
+    Vec::new()
 }

@@ -1,6 +1,6 @@
 //! What can go wrong when a model is loaded or run.
 
-use kiln_model::DeclarationError;
+use kiln_model::OverridesError;
 use kiln_onnx::{DecodeError, MetadataError, ReadError};
 use kiln_preprocess::PreprocessError;
 
@@ -31,7 +31,7 @@ pub enum LoadErrorKind {
     Metadata(#[from] MetadataError),
     /// What is declared about the preprocessing does not fit together.
     #[error("the preprocessing given: {0}")]
-    Preprocessing(#[from] DeclarationError),
+    Preprocessing(#[from] OverridesError),
     /// Something that the file does not say and that was not given.
     #[error(
         "the file does not say the {what} (metadata key `{key}`) and none was given: \

@@ -51,7 +51,7 @@ pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
 pub use image;
 pub use input::InputKind;
 pub use kiln_model::{
-    Channels, Declaration, DeclarationError, Layout, OutputKind, ParseEnumError, Preprocess,
+    Channels, Layout, ModelOverrides, OutputKind, OverridesError, ParseEnumError, Preprocess,
     Preprocessing, PreprocessingError,
 };
 /// What [`LoadErrorKind`] says of a file.

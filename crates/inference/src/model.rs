@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_model::{DeclarationError, OutputKind, Preprocessing};
+use kiln_model::{OutputKind, OverridesError, Preprocessing};
 use kiln_onnx::Golden;
 use kiln_preprocess::Preprocessor;
 
@@ -55,7 +55,7 @@ impl Model {
         let proto = kiln_onnx::decode(bytes)?;
         let contract = Contract::new(&proto, &options.declared)?;
         let preprocessor =
-            Preprocessor::new(contract.preprocessing.clone()).map_err(DeclarationError::from)?;
+            Preprocessor::new(contract.preprocessing.clone()).map_err(OverridesError::from)?;
         let pool = options.threads.map(thread_pool).transpose()?;
         let threads = pool.as_ref().map_or_else(
             rayon::current_num_threads,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_model::Declaration;
+use kiln_model::ModelOverrides;
 
 use crate::error::LoadErrorKind;
 
@@ -66,12 +66,12 @@ pub struct Options {
     /// file says, and is needed for files that say nothing, such as those of other exporters.
     ///
     /// ```
-    /// use kiln_inference::{Declaration, Options, Preprocess};
+    /// use kiln_inference::{ModelOverrides, Options, Preprocess};
     ///
-    /// let declared = Declaration { preprocess: Some(Preprocess::Torch), ..Declaration::default() };
+    /// let declared = ModelOverrides { preprocess: Some(Preprocess::Torch), ..ModelOverrides::default() };
     /// let options = Options { declared, ..Options::default() };
     /// ```
-    pub declared: Declaration,
+    pub declared: ModelOverrides,
 }
 
 impl Options {
@@ -104,7 +104,7 @@ mod tests {
         }
         assert_eq!(
             "gpu".parse::<Device>().unwrap_err().to_string(),
-            "expected one of `cpu`, `cuda`, `auto`, found `gpu`: use one of these words"
+            "expected one of `cpu`, `cuda`, `auto`; did you mean `cuda`?"
         );
     }
 }

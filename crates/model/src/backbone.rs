@@ -3,12 +3,12 @@
 use serde::{Serialize, Serializer};
 
 use crate::document::RecipeError;
-use crate::{Activation, Conv2d, LayerKind, LayerSpec, Padding, Pool, recipe};
+use crate::{Activation, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool, recipe};
 
-/// `[backbone]`: a pretrained base in front of the recipe's own layers.
+/// `[backbone]`: a pretrained base before the recipe's own layers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Backbone {
-    /// Which network; a recipe says its name only.
+    /// The network; a recipe has only its name.
     #[serde(rename = "name", serialize_with = "name_only")]
     pub base: Base,
     /// An asset's name or the path of an ONNX file.
@@ -21,9 +21,9 @@ pub struct Backbone {
 pub struct Base {
     /// As written in a recipe.
     pub name: String,
-    /// Channels of the images that it takes.
+    /// Number of channels of its input images.
     pub channels: usize,
-    /// The asset that holds its weights, where there is one: a recipe need not say where they are.
+    /// The asset that holds its weights, where there is one: the default in a recipe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// Its layers, each with a name.
@@ -56,7 +56,7 @@ impl Base {
             };
             layers.push(LayerSpec {
                 name: Some(format!("block{block}_pool")),
-                kind: LayerKind::MaxPool(pool),
+                kind: LayerKind::MaxPool(MaxPool(pool)),
             });
         }
         Self {

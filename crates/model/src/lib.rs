@@ -1,41 +1,38 @@
 //! What a model is: recipe, layers, shape inference, parameter counts, preprocessing record.
 //!
 //! Plain data and checks, no maths: every other crate can depend on this one. A recipe is read by
-//! [`Recipe::parse`], which gives line-numbered errors; [`Recipe::model`] gives the [`Model`] that
-//! the trainer builds and the exporter writes.
+//! [`Recipe::parse`], whose errors have line numbers; [`Recipe::model`] is the [`Model`] that the
+//! trainer builds and the exporter writes. A kind of layer, [`LayerKind`], is defined in one file.
 
 #![forbid(unsafe_code)]
 
-mod augmentation;
 mod backbone;
-mod declaration;
 mod document;
 mod freeze;
 mod interface;
 mod labels;
-mod layer;
+mod layers;
 mod model;
+mod overrides;
 mod preprocessing;
 mod recipe;
 mod shape;
 
-pub use augmentation::{Augmentation, FillMode};
 pub use backbone::{Backbone, Base};
-pub use declaration::{Declaration, DeclarationError, parse_number, parse_numbers, parse_size};
-pub use document::RecipeError;
+pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
 pub use interface::{Layout, OutputKind};
 pub use kiln_util::ParseEnumError;
 pub use labels::repeated_label;
-pub use layer::{
-    Activation, BatchNorm, Conv2d, Dense, Interpolation, LayerKind, LayerSpec, Padding, Pads, Pool,
-    Resize2d,
-};
-pub use model::{Counts, Init, Layer, Model, ModelError, Param, layer_names};
+// Every kind of layer with its settings, as `layers` lists them.
+pub use layers::*;
+pub use model::{Counts, Layer, Model, ModelError, Param, layer_names};
+pub use overrides::{ModelOverrides, OverridesError, parse_number, parse_numbers, parse_size};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
-    Betas, ClassWeight, Combination, Data, DataSource, DatasetName, EarlyStopping, Export, Input,
-    Monitor, Optimizer, OptimizerKind, Phase, Recipe, Reference, Schedule, ScheduleKind, Setting,
-    Sweep, Training, Validation, ValidationSubset,
+    AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
+    EarlyStopping, Export, FillMode, Input, Monitor, Optimizer, OptimizerKind, Phase, Recipe,
+    RecipeFields, Reference, Schedule, ScheduleKind, Setting, Sweep, Training, Validation,
+    ValidationSubset,
 };
-pub use shape::Shape;
+pub use shape::{Shape, ShapeError};

@@ -1,4 +1,4 @@
-//! Shapes of one sample as it flows through the layers; the batch is never part of them.
+//! Shapes of one sample between the layers; the batch is never part of them.
 
 use std::fmt;
 
@@ -45,6 +45,121 @@ impl Shape {
                 width,
             } => vec![channels, height, width],
             Self::Vector(n) => vec![n],
+        }
+    }
+}
+
+/// Dimensions of an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ImageShape {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl ImageShape {
+    /// Height and width.
+    pub fn size(self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+}
+
+/// Shapes that do not fit a layer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are in the messages")]
+pub enum ShapeError {
+    /// A layer gets more or fewer inputs than it takes.
+    #[error("expected {expected} input{}, found {found}", if *.expected == 1 { "" } else { "s" })]
+    Inputs { expected: usize, found: usize },
+    /// A layer of images gets a vector.
+    #[error("{layer} needs an image [C, H, W], found {found}: put it before `flatten`")]
+    NotImage { layer: &'static str, found: Shape },
+    /// A layer of vectors gets an image.
+    #[error("{layer} needs a vector [N], found {found}: put {before} before it")]
+    NotVector {
+        layer: &'static str,
+        found: Shape,
+        before: &'static str,
+    },
+    /// A convolution ends in a softmax.
+    #[error("softmax needs a vector of logits: use it on the last `dense` layer")]
+    SoftmaxOfImage,
+    /// Groups that do not divide the channels.
+    #[error(
+        "groups = {groups} must divide the {channels} channels that reach it and its {filters} filters: use another number"
+    )]
+    Groups {
+        groups: usize,
+        channels: usize,
+        filters: usize,
+    },
+    /// A convolution that is both strided and dilated.
+    #[error("strides and dilation_rate above 1 exclude each other, as in Keras: keep one")]
+    StridesAndDilation,
+    /// A window that is larger than the padded image.
+    #[error(
+        "a {}x{} {what} does not fit into the {}x{} image that reaches it: make it smaller, or shrink the \
+         image less in the layers before",
+        window[0], window[1], size[0], size[1]
+    )]
+    Window {
+        what: &'static str,
+        window: [usize; 2],
+        size: [usize; 2],
+    },
+    /// Dimensions of another number of values.
+    #[error(
+        "{output} has another number of values than {input}, which reaches it: they must be as many"
+    )]
+    ValueCount { input: Shape, output: Shape },
+}
+
+impl Shape {
+    /// The shape of the only input.
+    pub(crate) fn only(inputs: &[Self]) -> Result<Self, ShapeError> {
+        match inputs {
+            [input] => Ok(*input),
+            _ => Err(ShapeError::Inputs {
+                expected: 1,
+                found: inputs.len(),
+            }),
+        }
+    }
+
+    /// The shape of the only input of a `layer` that takes an image.
+    pub(crate) fn only_image(
+        layer: &'static str,
+        inputs: &[Self],
+    ) -> Result<ImageShape, ShapeError> {
+        match Self::only(inputs)? {
+            Self::Image {
+                channels,
+                height,
+                width,
+            } => Ok(ImageShape {
+                channels,
+                height,
+                width,
+            }),
+            found @ Self::Vector(_) => Err(ShapeError::NotImage { layer, found }),
+        }
+    }
+
+    /// The length of the only input of a `layer` that takes a vector; `before` are the layers that
+    /// make one.
+    pub(crate) fn only_vector(
+        layer: &'static str,
+        before: &'static str,
+        inputs: &[Self],
+    ) -> Result<usize, ShapeError> {
+        match Self::only(inputs)? {
+            Self::Vector(length) => Ok(length),
+            found @ Self::Image { .. } => Err(ShapeError::NotVector {
+                layer,
+                found,
+                before,
+            }),
         }
     }
 }

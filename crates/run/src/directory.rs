@@ -496,10 +496,13 @@ mod tests {
     #[test]
     fn runs_are_found_by_their_recipe() {
         let root = tempfile::tempdir().unwrap();
-        let other = Recipe {
-            description: Some("other".into()),
-            ..recipe()
-        };
+        let other = Recipe::parse(
+            &recipe().to_toml(),
+            "o.toml",
+            "o",
+            &["description=other".into()],
+        )
+        .unwrap();
         let made: Vec<_> = [recipe(), other, recipe()]
             .iter()
             .map(|recipe| RunDir::create(root.path(), recipe).unwrap().0)

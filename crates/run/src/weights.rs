@@ -275,7 +275,7 @@ mod tests {
             "small",
             &["input.height=2".into(), "input.width=2".into()],
         );
-        let model = recipe.unwrap().model().unwrap();
+        let model = recipe.unwrap().model().clone();
         let zeros = |param: &kiln_model::Param| {
             let tensor = Tensor {
                 shape: param.shape.clone(),

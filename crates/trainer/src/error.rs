@@ -64,6 +64,12 @@ pub enum TrainError {
     /// A file of features.
     #[error(transparent)]
     Features(#[from] kiln_data::FeatureError),
+    /// A layer that takes values of another shape.
+    #[error(transparent)]
+    Shape(#[from] kiln_model::ShapeError),
+    /// A plan that is not one of the network's layers: a mistake in kiln.
+    #[error("layer {0} is not of the type that the plan expects")]
+    Plan(usize),
     /// Sizes that the kernels refuse.
     #[error(transparent)]
     Kernels(#[from] kiln_kernels::ShapeError),
@@ -127,7 +133,7 @@ impl TrainError {
             Self::Diverged { .. } | Self::ValidationDiverged { .. } => {
                 Some(Hint::LowerLearningRate)
             }
-            Self::FrozenChanged(_) => Some(Hint::ReportBug),
+            Self::FrozenChanged(_) | Self::Plan(_) => Some(Hint::ReportBug),
             Self::Backbone { asset, .. } => Some(Hint::UseBackboneFile {
                 asset: asset.clone(),
             }),
@@ -139,6 +145,7 @@ impl TrainError {
             Self::Weights(_)
             | Self::Data(_)
             | Self::Onnx(_)
+            | Self::Shape(_)
             | Self::Features(_)
             | Self::Observer(_) => None,
         }

@@ -7,7 +7,7 @@ use kiln_model::{Layer, Model};
 use kiln_run::Weights;
 use sha2::{Digest, Sha256};
 
-use crate::network::{Draws, Network};
+use crate::network::{DropoutKey, Network};
 use crate::{Control, Device, TrainError, frozen};
 
 /// Images that go through the layers together: few enough that the largest activations take some
@@ -82,7 +82,11 @@ fn compute(
         let batch = batch?;
         done += batch.labels.len();
         let input = network.input(batch.values, &device.burn);
-        waiting.extend(network.forward(input, Draws::default())?.into_values()?);
+        waiting.extend(
+            network
+                .forward(input, DropoutKey::default())?
+                .into_values()?,
+        );
         if waiting.len() >= CHUNK * CHUNKS_PER_WRITE * width || done == rows {
             writer.append(&waiting)?;
             waiting.clear();

@@ -68,7 +68,7 @@ mod tests {
         Recipe::parse(text, "s.toml", "s", &["training.freeze=2".into()])
             .unwrap()
             .model()
-            .unwrap()
+            .clone()
     }
 
     #[test]

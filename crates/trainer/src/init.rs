@@ -42,7 +42,7 @@ mod tests {
         Recipe::parse(text, "small.toml", "small", &[])
             .unwrap()
             .model()
-            .unwrap()
+            .clone()
     }
 
     #[test]

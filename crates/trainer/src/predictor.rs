@@ -3,7 +3,7 @@
 use kiln_model::Model;
 use kiln_run::Weights;
 
-use crate::network::{Draws, Network};
+use crate::network::{DropoutKey, Network};
 use crate::{Device, TrainError};
 
 /// A model with its weights, in evaluation mode: no dropout, running statistics in batch
@@ -44,7 +44,9 @@ impl Predictor {
     pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>, TrainError> {
         self.check(pixels);
         let input = self.network.input(pixels.to_vec(), &self.device.burn);
-        self.network.forward(input, Draws::default())?.into_values()
+        self.network
+            .forward(input, DropoutKey::default())?
+            .into_values()
     }
 
     /// What each layer gives for prepared images, its activation included; a softmax is left out.
@@ -57,7 +59,7 @@ impl Predictor {
         self.check(pixels);
         let outputs = self
             .network
-            .layer_outputs(self.network.input(pixels.to_vec(), &self.device.burn))
+            .layer_outputs(self.network.input(pixels.to_vec(), &self.device.burn))?
             .into_iter();
         outputs
             .map(|(name, flow)| {

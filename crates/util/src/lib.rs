@@ -9,10 +9,12 @@
 //! | version and platform of the program | `program` |
 //! | SHA-256 (feature `sha256`) | `sha256` |
 //! | enums that are words on the command line and in files | [`str_enum!`] |
+//! | the valid word that was meant by a misspelled one | [`closest`] |
 
 #![forbid(unsafe_code)]
 
 mod cancel;
+mod closest;
 mod files;
 mod lock;
 mod program;
@@ -22,6 +24,7 @@ mod str_enum;
 mod text;
 
 pub use cancel::{CancelToken, Watch};
+pub use closest::{closest, equivalent};
 pub use files::{FileError, check_writable, is_temporary_name, temporary_file, write_atomically};
 pub use lock::Lock;
 pub use program::{VERSION, platform};

@@ -112,7 +112,7 @@ fn declared(args: &BenchArgs, context: &Context<'_>) -> anyhow::Result<Declarati
     let mut declared = args.declared.clone();
     if Declared::by_options(&args.model, &declared)?
         .declaration()
-        .says_normalization()
+        .specifies_normalization()
     {
         return Ok(declared);
     }

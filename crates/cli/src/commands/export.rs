@@ -20,11 +20,13 @@ use crate::{Outcome, dataset, declare, golden};
 
 pub fn run(args: &ExportArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
-    let mut recipe = run.recipe(kiln_trainer::bases())?;
+    let recipe = run.recipe(kiln_trainer::bases())?;
     let form = &args.form;
-    recipe.export.softmax |= form.softmax || form.uint8_input;
-    let without_golden = recipe.export.golden && args.no_golden;
-    recipe.export.golden &= !args.no_golden;
+    let mut export = recipe.export.clone();
+    export.softmax |= form.softmax || form.uint8_input;
+    let without_golden = export.golden && args.no_golden;
+    export.golden &= !args.no_golden;
+    let recipe = recipe.with_export(export);
     // What was verified and measured is the run's own file: a variant of it gets another name.
     let default = match *form {
         ExportForm {
@@ -126,7 +128,7 @@ pub struct Trained {
 impl Trained {
     /// Reads what training left in a run directory: the best weights so far.
     pub fn open(run: &RunDir, recipe: Recipe, context: &Context<'_>) -> anyhow::Result<Self> {
-        let model = recipe.model()?;
+        let model = recipe.model().clone();
         let Some(best) = run.best_weights(recipe.training.monitor)? else {
             anyhow::bail!(
                 "{0} has no weights to export: its training did not finish its first epoch; resume it with `kiln train \
@@ -218,7 +220,7 @@ impl Trained {
     /// Leaves out the layers that no phase of the training changed, and says in the provenance
     /// where the others begin.
     fn behind_the_frozen_layers(&mut self) -> anyhow::Result<()> {
-        self.first_layer = self.recipe.fixed_prefix()?;
+        self.first_layer = self.recipe.fixed_prefix();
         let Some(last) = self.first_layer.checked_sub(1) else {
             anyhow::bail!(
                 "no layer of `{}` is frozen: leave out --head-only",

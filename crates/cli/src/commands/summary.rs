@@ -29,7 +29,7 @@ struct Row<'a> {
 
 pub fn run(args: &SummaryArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let recipe = recipe::read(&args.recipe)?;
-    let model = recipe.model()?;
+    let model = recipe.model();
     let text = if args.plan {
         kiln_trainer::Plan::fused(model.layers()).to_string()
     } else if args.json {

@@ -172,7 +172,7 @@ fn describe(run: &RunDir, environment: &Environment, sets: &Sets) -> anyhow::Res
 fn sets(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Sets> {
     let sets = dataset::sets(recipe, context)?;
     match recipe.class_mismatch(
-        recipe.model()?.classes(),
+        recipe.model().classes(),
         sets.train.dataset().classes().len(),
     ) {
         Some(problem) => anyhow::bail!("{problem}"),
@@ -242,7 +242,7 @@ fn announce(
         | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => "",
         Validation::Subset(ValidationSubset::Test) => "test images ",
     };
-    let counts = recipe.model()?.counts();
+    let counts = recipe.model().counts();
     let parameters = if counts.trainable == counts.total() {
         format!("{} parameters", thousands(counts.total()))
     } else {

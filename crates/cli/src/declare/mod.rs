@@ -6,7 +6,7 @@ mod sidecar;
 
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Declaration, LoadError, LoadErrorKind, Model, Origin};
+use kiln_inference::{LoadError, LoadErrorKind, Model, ModelOverrides, Origin};
 use kiln_model::repeated_label;
 use kiln_onnx::Metadata;
 
@@ -16,13 +16,13 @@ pub use args::DeclarationArgs;
 use kiln_util::thousands;
 
 /// A key, and whether a declaration has it.
-pub type Says = (&'static str, fn(&Declaration) -> bool);
+pub type Says = (&'static str, fn(&ModelOverrides) -> bool);
 
 /// What is said about a model outside of its file. Options go before the sidecar.
 pub struct Declared {
-    options: Declaration,
+    options: ModelOverrides,
     /// The sidecar, and what to call it.
-    sidecar: Option<(PathBuf, Declaration)>,
+    sidecar: Option<(PathBuf, ModelOverrides)>,
     /// How an option is written: `--size`, or `--set size`.
     prefix: &'static str,
     /// Where a sidecar is looked for.
@@ -32,7 +32,7 @@ pub struct Declared {
 impl Declared {
     /// By the options of a command that runs a model.
     pub fn by_options(model: &Path, args: &DeclarationArgs) -> anyhow::Result<Self> {
-        let options = Declaration {
+        let options = ModelOverrides {
             preprocess: args.preprocess,
             size: args.size,
             channels: args.channels,
@@ -60,14 +60,14 @@ impl Declared {
     ) -> anyhow::Result<Self> {
         // Paths on the command line are relative to the working directory.
         let options =
-            Declaration::parse("", "--set", settings, |file| labels::read(Path::new(file)))?;
+            ModelOverrides::parse("", "--set", settings, |file| labels::read(Path::new(file)))?;
         Self::new(model, sidecar, options, "--set ")
     }
 
     fn new(
         model: &Path,
         sidecar: Option<&Path>,
-        options: Declaration,
+        options: ModelOverrides,
         prefix: &'static str,
     ) -> anyhow::Result<Self> {
         let beside = model.with_extension("toml");
@@ -80,12 +80,12 @@ impl Declared {
     }
 
     /// All of it as one.
-    pub fn declaration(&self) -> Declaration {
+    pub fn declaration(&self) -> ModelOverrides {
         let sidecar = self
             .sidecar
             .as_ref()
             .map(|(_, declaration)| declaration.clone());
-        self.options.clone().over(sidecar.unwrap_or_default())
+        self.options.clone().or(sidecar.unwrap_or_default())
     }
 
     /// In words, who says something that `says` finds in a declaration, and that has these keys.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use kiln_model::{Declaration, Recipe};
+use kiln_model::{ModelOverrides, Recipe};
 
 use super::labels;
 
@@ -11,7 +11,10 @@ use super::labels;
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the sidecar that was named, or else the one beside the model if there is one.
-pub fn find(named: Option<&Path>, beside: &Path) -> anyhow::Result<Option<(PathBuf, Declaration)>> {
+pub fn find(
+    named: Option<&Path>,
+    beside: &Path,
+) -> anyhow::Result<Option<(PathBuf, ModelOverrides)>> {
     let path = named.unwrap_or(beside);
     if named.is_none() && !path.is_file() {
         return Ok(None);
@@ -22,7 +25,7 @@ pub fn find(named: Option<&Path>, beside: &Path) -> anyhow::Result<Option<(PathB
         return Ok(None);
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    let declaration = Declaration::parse(&text, &path.display().to_string(), &[], |file| {
+    let declaration = ModelOverrides::parse(&text, &path.display().to_string(), &[], |file| {
         labels::read(&folder.join(file))
     })?;
     Ok(Some((path.into(), declaration)))

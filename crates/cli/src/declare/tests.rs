@@ -45,7 +45,7 @@ fn options_go_before_the_sidecar() {
 fn a_recipe_beside_the_model_is_no_sidecar() {
     let (folder, model) = sidecar("[[layers]]\ntype = \"flatten\"\n");
     let found = Declared::by_options(&model, &DeclarationArgs::default()).unwrap();
-    assert_eq!(found.declaration(), Declaration::default());
+    assert_eq!(found.declaration(), ModelOverrides::default());
     // Unless it is named.
     let named = DeclarationArgs {
         sidecar: Some(folder.path().join("model.toml")),

@@ -52,7 +52,7 @@ fn trained(input: &str, uint8_input: bool) -> Trained {
     );
     let recipe =
         Recipe::parse(&text, "small.toml", "small", &[]).unwrap_or_else(|error| panic!("{error}"));
-    let model = recipe.model().unwrap();
+    let model = recipe.model().clone();
     let mut weights = initial_weights(&model, 3);
     // Pixels up to 255 would saturate the softmax otherwise, and hide differences.
     let strength = if input.contains("raw") || input.contains("caffe") {

@@ -69,7 +69,7 @@ fn highlights(record: &RunRecord) -> anyhow::Result<Vec<(String, String)>> {
     });
     let best = record.history.best();
     let validation = best.map(|best| fact("Validation accuracy", percent(best.val_accuracy)));
-    let parameters = thousands(record.recipe.model()?.counts().total());
+    let parameters = thousands(record.recipe.model().counts().total());
     let rest = [
         fact("Parameters", parameters),
         fact("Training time", duration(record.seconds())),
@@ -209,7 +209,7 @@ fn mistakes_section(
 }
 
 fn model(record: &RunRecord) -> anyhow::Result<Section> {
-    let model = record.recipe.model()?;
+    let model = record.recipe.model();
     let counts = model.counts();
     let facts = vec![
         fact("Total parameters", thousands(counts.total())),

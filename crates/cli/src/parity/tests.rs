@@ -93,7 +93,7 @@ const RECIPE: &str = r#"layers = [
 
 fn trained(change: &str) -> Trained {
     let recipe = Recipe::parse(RECIPE, "small.toml", "small", &[change.to_string()]).unwrap();
-    let model = recipe.model().unwrap();
+    let model = recipe.model().clone();
     let mut weights = initial_weights(&model, 1);
     // As if trained: normalisation that does nothing would hide mistakes.
     for (name, tensor) in &mut weights {
@@ -231,7 +231,7 @@ fn every_layer_gives_the_same_on_every_implementation() {
         );
         let recipe = Recipe::parse(&text, "layer.toml", "layer", &[])
             .unwrap_or_else(|error| panic!("{layer}: {error}"));
-        let model = recipe.model().unwrap();
+        let model = recipe.model().clone();
         let mut weights = initial_weights(&model, 2);
         for tensor in weights
             .iter_mut()

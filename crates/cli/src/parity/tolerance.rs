@@ -49,7 +49,7 @@ mod tests {
             let dense = "{ type = \"flatten\" }, { type = \"dense\", units = 10 }";
             let recipe =
                 Recipe::parse(&format!("layers = [{more} {dense}]"), "t.toml", "t", &[]).unwrap();
-            tolerance(&recipe.model().unwrap()).relative
+            tolerance(recipe.model()).relative
         };
         let unit = 2.0_f64.powi(-23);
         assert!((layers("") - unit * 784_f64.sqrt()).abs() < 1e-12);

@@ -37,7 +37,7 @@ impl Figures {
         );
         record.is_complete().then_some(())?;
         Some(Self {
-            parameters: record.recipe.model().ok()?.counts().total(),
+            parameters: record.recipe.model().counts().total(),
             epochs: record.history.epochs.len(),
             best_epoch: best.epoch,
             val_accuracy: best.val_accuracy,

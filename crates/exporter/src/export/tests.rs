@@ -10,7 +10,7 @@ fn model(layers: &str) -> Model {
     Recipe::parse(layers, "test.toml", "test", &size)
         .unwrap()
         .model()
-        .unwrap()
+        .clone()
 }
 
 /// Weights that are all different, variances positive.
@@ -265,7 +265,7 @@ fn of_pixels(preprocess: &str) -> Exported {
     let model = Recipe::parse(&format!("{head}{input}"), "test.toml", "test", &[])
         .unwrap()
         .model()
-        .unwrap();
+        .clone();
     export(
         &model,
         &weights(&model),

@@ -1,6 +1,8 @@
 //! Networks that are not VGG16, made into bases, and those that cannot be.
 
-use kiln_model::{Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, Padding, Pool};
+use kiln_model::{
+    Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool, Relu,
+};
 use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode};
 
 use super::style::{Between, End, Style};
@@ -79,14 +81,14 @@ fn small_base() -> Base {
             }),
         ),
         // The node's name is taken.
-        ("relu", LayerKind::Relu {}),
+        ("relu", LayerKind::Relu(Relu {})),
         (
             "pool",
-            LayerKind::MaxPool(Pool {
+            LayerKind::MaxPool(MaxPool(Pool {
                 pool_size: [3, 2],
                 strides: [2, 2],
                 padding: Padding::Valid,
-            }),
+            })),
         ),
         (
             "layer_input",

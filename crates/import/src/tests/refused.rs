@@ -314,11 +314,11 @@ fn weights_of_other_types() {
     .model();
     refuse(
         &quantized,
-        "at block1_conv1: node `block1_conv1` (Conv) has quantised weights (node `block1_conv1.weight/dequantize` \
+        "at block1_conv1: node `block1_conv1` (Conv) has quantized weights (node `block1_conv1.weight/dequantize` \
          (DequantizeLinear)): take the float32 model that this one was made from",
     );
     let half = with(|model| {
-        initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32
+        initializer(model, "block1_conv1.weight").data_type = DataType::Float16 as i32;
     });
     refuse(
         &half,

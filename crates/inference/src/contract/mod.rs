@@ -10,7 +10,7 @@ pub use origin::{Origin, Origins};
 use output::End;
 
 use kiln_model::{
-    Channels, Declaration, DeclarationError, Layout, OutputKind, Preprocess, Preprocessing,
+    Channels, Layout, ModelOverrides, OutputKind, OverridesError, Preprocess, Preprocessing,
 };
 use kiln_onnx::{Dim, Metadata, ModelProto, TensorInfo};
 
@@ -44,18 +44,20 @@ impl Contract {
     /// Puts together what is said and checks that the graph fits it. For `kiln describe`: a model
     /// has its contract ready.
     #[doc(hidden)]
-    pub fn new(model: &ModelProto, declared: &Declaration) -> Result<Self, LoadErrorKind> {
+    pub fn new(model: &ModelProto, declared: &ModelOverrides) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
-        let mut said = declared.clone().over(file.clone());
+        let mut said = declared.clone().or(file.clone());
         let inputs = model.inputs();
         let input = InputKind::of(&inputs);
-        if input == InputKind::Pixels && !said.says_normalization() {
+        if input == InputKind::Pixels && !said.specifies_normalization() {
             said.preprocess = Some(Preprocess::Raw);
         }
         let shape = input::shape(&inputs)?;
         let (layout, layout_by_graph) = match (said.layout, &shape) {
             (Some(layout), _) => (layout, false),
-            (None, Some(shape)) => input::detect(shape, said.said_channels().map(Channels::count)),
+            (None, Some(shape)) => {
+                input::detect(shape, said.specified_channels().map(Channels::count))
+            }
             (None, None) => (Layout::Nchw, false),
         };
         let graph = shape.as_ref().map_or_else(input::Image::default, |shape| {
@@ -82,13 +84,13 @@ impl Contract {
         let origins = Origins {
             size: Origin::first(declared.size.is_some(), file.size.is_some(), true),
             channels: Origin::first(
-                declared.said_channels().is_some(),
+                declared.specified_channels().is_some(),
                 file.channels.is_some(),
                 graph.channels().is_some(),
             ),
             normalization: Origin::first(
-                declared.says_normalization(),
-                file.says_normalization(),
+                declared.specifies_normalization(),
+                file.specifies_normalization(),
                 true,
             ),
             antialias: Origin::first(
@@ -142,7 +144,7 @@ impl Contract {
 }
 
 /// What the file's metadata declares.
-fn in_file(model: &ModelProto) -> Result<Declaration, LoadErrorKind> {
+fn in_file(model: &ModelProto) -> Result<ModelOverrides, LoadErrorKind> {
     let Metadata {
         preprocessing,
         labels,
@@ -150,8 +152,8 @@ fn in_file(model: &ModelProto) -> Result<Declaration, LoadErrorKind> {
         output,
         ..
     } = model.metadata()?;
-    let record = preprocessing.map(Declaration::from).unwrap_or_default();
-    Ok(Declaration {
+    let record = preprocessing.map(ModelOverrides::from).unwrap_or_default();
+    Ok(ModelOverrides {
         labels,
         layout,
         output,
@@ -159,18 +161,18 @@ fn in_file(model: &ModelProto) -> Result<Declaration, LoadErrorKind> {
     })
 }
 
-fn not_said(error: DeclarationError) -> LoadErrorKind {
+fn not_said(error: OverridesError) -> LoadErrorKind {
     let key = "kiln.preprocessing";
     match error {
-        DeclarationError::NoNormalization => LoadErrorKind::NotSaid {
+        OverridesError::NoNormalization => LoadErrorKind::NotSaid {
             what: "preprocessing",
             key,
         },
-        DeclarationError::NoSize => LoadErrorKind::NotSaid {
+        OverridesError::NoSize => LoadErrorKind::NotSaid {
             what: "size of the images",
             key,
         },
-        DeclarationError::Channels { .. } | DeclarationError::Record(_) => {
+        OverridesError::Channels { .. } | OverridesError::Record(_) => {
             LoadErrorKind::Preprocessing(error)
         }
     }

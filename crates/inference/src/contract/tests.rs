@@ -30,18 +30,18 @@ fn third_party(axes: [usize; 3]) -> ModelProto {
     )
 }
 
-fn declared() -> Declaration {
+fn declared() -> ModelOverrides {
     let labels = Some(vec!["a".into(), "b".into()]);
-    Declaration {
+    ModelOverrides {
         labels,
         ..Preprocessing::unit(2, 2, Channels::Gray).into()
     }
 }
 
-fn torch() -> Declaration {
-    Declaration {
+fn torch() -> ModelOverrides {
+    ModelOverrides {
         preprocess: Some(Preprocess::Torch),
-        ..Declaration::default()
+        ..ModelOverrides::default()
     }
 }
 
@@ -62,7 +62,7 @@ fn golden() -> kiln_onnx::Golden {
     }
 }
 
-fn error(model: &ModelProto, declared: &Declaration) -> String {
+fn error(model: &ModelProto, declared: &ModelOverrides) -> String {
     Contract::new(model, declared)
         .err()
         .map(|error| error.to_string())
@@ -78,7 +78,7 @@ fn what_is_declared_goes_before_the_file() {
         output: Some(OutputKind::Probabilities),
         ..Metadata::default()
     });
-    let file = Contract::new(&model, &Declaration::default()).unwrap();
+    let file = Contract::new(&model, &ModelOverrides::default()).unwrap();
     assert_eq!(
         (file.labels[0].as_str(), file.output, file.batch),
         ("x", OutputKind::Probabilities, None)
@@ -95,7 +95,7 @@ fn what_is_declared_goes_before_the_file() {
     );
     let given = Contract::new(
         &model,
-        &Declaration {
+        &ModelOverrides {
             output: Some(OutputKind::Logits),
             ..declared()
         },
@@ -109,9 +109,9 @@ fn what_is_declared_goes_before_the_file() {
         given.preprocessing,
         Preprocessing::unit(2, 2, Channels::Gray)
     );
-    let only_labels = Declaration {
+    let only_labels = ModelOverrides {
         labels: Some(vec!["a".into(), "b".into()]),
-        ..Declaration::default()
+        ..ModelOverrides::default()
     };
     let mixed = Contract::new(&model, &only_labels).unwrap();
     assert_eq!(
@@ -126,9 +126,9 @@ fn what_is_declared_goes_before_the_file() {
 
 #[test]
 fn what_nobody_says_is_an_error() {
-    let labels_only = Declaration {
+    let labels_only = ModelOverrides {
         labels: declared().labels,
-        ..Declaration::default()
+        ..ModelOverrides::default()
     };
     let preprocessing = error(&classifier(), &labels_only);
     assert!(
@@ -142,7 +142,7 @@ fn what_nobody_says_is_an_error() {
     );
     let labels = error(
         &open,
-        &Declaration {
+        &ModelOverrides {
             labels: None,
             ..declared()
         },
@@ -155,7 +155,7 @@ fn what_nobody_says_is_an_error() {
     assert!(
         error(
             &endless,
-            &Declaration {
+            &ModelOverrides {
                 labels: None,
                 ..declared()
             }
@@ -191,7 +191,7 @@ fn the_graph_says_what_its_shapes_say() {
         ];
         assert_eq!(origins, [Origin::Graph, Origin::Default, Origin::Default]);
     }
-    let open = Declaration {
+    let open = ModelOverrides {
         size: Some([4, 5]),
         layout: Some(Layout::Nhwc),
         ..torch()
@@ -201,9 +201,9 @@ fn the_graph_says_what_its_shapes_say() {
         (contract.layout, contract.preprocessing),
         (Layout::Nhwc, Preprocessing::torch(4, 5))
     );
-    let unit = Declaration {
+    let unit = ModelOverrides {
         preprocess: Some(Preprocess::Unit),
-        ..Declaration::default()
+        ..ModelOverrides::default()
     };
     let gray = Contract::new(&third_party([28, 28, 1]), &unit).unwrap();
     assert_eq!(
@@ -216,7 +216,7 @@ fn the_graph_says_what_its_shapes_say() {
 fn what_is_put_together_is_enough_in_the_file() {
     let mut model = third_party([4, 5, 3]);
     let labels = Some(vec!["a".into(), "b".into()]);
-    let first = Contract::new(&model, &Declaration { labels, ..torch() }).unwrap();
+    let first = Contract::new(&model, &ModelOverrides { labels, ..torch() }).unwrap();
     let provenance = [("seed".to_owned(), "7".to_owned())].into();
     let metadata = first.to_metadata(&Metadata {
         provenance,
@@ -224,7 +224,7 @@ fn what_is_put_together_is_enough_in_the_file() {
     });
     assert_eq!(metadata.provenance["seed"], "7");
     model.set_metadata(&metadata);
-    let second = Contract::new(&model, &Declaration::default()).unwrap();
+    let second = Contract::new(&model, &ModelOverrides::default()).unwrap();
     assert_eq!(
         Contract {
             origins: first.origins,
@@ -240,11 +240,11 @@ fn what_is_put_together_is_enough_in_the_file() {
     };
     assert_eq!(first.to_metadata(&file).golden, Some(golden));
     for other in [
-        Declaration {
+        ModelOverrides {
             antialias: Some(true),
             ..torch()
         },
-        Declaration {
+        ModelOverrides {
             labels: declared().labels,
             ..torch()
         },
@@ -252,7 +252,7 @@ fn what_is_put_together_is_enough_in_the_file() {
         let labels = other
             .labels
             .map(|labels| labels.into_iter().rev().collect());
-        let changed = Contract::new(&model, &Declaration { labels, ..other }).unwrap();
+        let changed = Contract::new(&model, &ModelOverrides { labels, ..other }).unwrap();
         assert_eq!(changed.to_metadata(&file).golden, None);
     }
     // Numbers are not written as if they were names.
@@ -333,7 +333,7 @@ fn a_last_sigmoid_needs_it_said_what_the_output_is() {
             "{message}"
         );
         for kind in OutputKind::ALL {
-            let said = Declaration {
+            let said = ModelOverrides {
                 output: Some(kind),
                 ..declared()
             };
@@ -359,7 +359,7 @@ fn one_score_is_no_classifier() {
     for labels in [None, labels(&["yes"]), labels(&["no", "yes"])] {
         let message = error(
             &binary,
-            &Declaration {
+            &ModelOverrides {
                 labels,
                 output: probabilities,
                 ..declared()
@@ -379,7 +379,7 @@ fn one_score_is_no_classifier() {
     assert!(
         error(
             &open,
-            &Declaration {
+            &ModelOverrides {
                 labels: labels(&["yes"]),
                 ..declared()
             }
@@ -456,7 +456,7 @@ fn several_inputs_are_refused() {
 fn as_many_labels_as_classes() {
     let message = error(
         &classifier(),
-        &Declaration {
+        &ModelOverrides {
             labels: Some(vec!["only".into()]),
             ..declared()
         },
@@ -483,7 +483,7 @@ fn pixels_take_what_the_graph_says_and_nothing_else_is_done_to_them() {
             .int("to", DataType::Float as i64);
         graph.finish().unwrap()
     };
-    let contract = Contract::new(&pixels([2, 4, 3]), &Declaration::default()).unwrap();
+    let contract = Contract::new(&pixels([2, 4, 3]), &ModelOverrides::default()).unwrap();
     assert_eq!(
         (contract.input, contract.layout),
         (InputKind::Pixels, Layout::Nhwc)
@@ -495,7 +495,7 @@ fn pixels_take_what_the_graph_says_and_nothing_else_is_done_to_them() {
     let raw = Preprocessing::raw(2, 3, Channels::Rgb).into();
     let message = error(
         &pixels([3, 2, 3]),
-        &Declaration {
+        &ModelOverrides {
             layout: Some(Layout::Nhwc),
             ..raw
         },

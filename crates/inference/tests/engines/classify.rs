@@ -1,7 +1,7 @@
 //! From images to predictions.
 
 use image::{DynamicImage, Rgb, RgbImage};
-use kiln_inference::{Declaration, Device, Model, Options, OutputKind, RawImage, RunError};
+use kiln_inference::{Device, Model, ModelOverrides, Options, OutputKind, RawImage, RunError};
 use kiln_onnx::NodeProto;
 
 use crate::engines;
@@ -103,9 +103,9 @@ fn raw_pixels_give_what_the_image_gives() {
 #[test]
 fn probabilities_are_left_as_they_are() {
     for engine in engines() {
-        let declared = Declaration {
+        let declared = ModelOverrides {
             output: Some(OutputKind::Probabilities),
-            ..Declaration::default()
+            ..ModelOverrides::default()
         };
         let options = Options {
             engine,
@@ -136,9 +136,9 @@ fn probabilities_are_left_as_they_are() {
 #[test]
 fn scores_that_are_no_probabilities_are_an_error_where_they_should_be() {
     for engine in engines() {
-        let declared = Declaration {
+        let declared = ModelOverrides {
             output: Some(OutputKind::Probabilities),
-            ..Declaration::default()
+            ..ModelOverrides::default()
         };
         let options = Options {
             engine,

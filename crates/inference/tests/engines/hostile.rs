@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_inference::{Contract, Declaration, EngineChoice, Model, Options};
+use kiln_inference::{Contract, EngineChoice, Model, ModelOverrides, Options};
 use kiln_onnx::{Metadata, check_structure, decode, replace_metadata};
 
 use crate::engines;
@@ -62,7 +62,7 @@ fn read(file: &[u8]) -> Option<Contract> {
         replace_metadata(file, &Metadata::default()).is_ok(),
         "what can be decoded can be edited"
     );
-    let contract = Contract::new(&model, &Declaration::default()).ok()?;
+    let contract = Contract::new(&model, &ModelOverrides::default()).ok()?;
     contract.preprocessing.check().unwrap();
     assert!(!contract.labels.is_empty() && contract.batch != Some(0));
     Some(contract)

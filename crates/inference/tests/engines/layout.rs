@@ -1,6 +1,6 @@
 //! Graphs that take channels last.
 
-use kiln_inference::{Declaration, EngineChoice, Layout, Model, Options, Origin};
+use kiln_inference::{EngineChoice, Layout, Model, ModelOverrides, Options, Origin};
 use kiln_onnx::{AttributeProto, AttributeType, Dim, ModelProto, NodeProto, TypeValue, encode};
 
 use crate::engines;
@@ -43,9 +43,9 @@ fn channels_last(axes: Option<&[Dim; 4]>) -> ModelProto {
 }
 
 fn load(model: &ModelProto, engine: EngineChoice, layout: Option<Layout>) -> Model {
-    let declared = Declaration {
+    let declared = ModelOverrides {
         layout,
-        ..Declaration::default()
+        ..ModelOverrides::default()
     };
     Model::from_bytes(
         &encode(model),

@@ -7,19 +7,32 @@ use std::fmt;
 pub(crate) enum Place {
     /// A line of the file, from 1.
     Line(usize),
-    /// A `--set` argument.
+    /// An override, `key=value`.
     Override(String),
     /// The document as a whole.
     Whole,
 }
 
-/// A recipe or a sidecar that cannot be used: the file, the line, what was expected, what was found
-/// and what to do.
+/// A recipe or a sidecar that cannot be used: the file, the line, what was expected and what was
+/// found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeError {
     origin: String,
     place: Place,
     problem: String,
+    hint: Option<Hint>,
+}
+
+/// What to do about a recipe that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// The recipe has a `[sweep]`: train its combinations, or leave the sweep out.
+    Sweep,
+    /// The recipe has no `[sweep]`: train it once, or add one.
+    NoSweep,
+    /// Backbones are compiled in: build kiln with the one that is missing.
+    CompileBackbone,
 }
 
 impl RecipeError {
@@ -28,24 +41,31 @@ impl RecipeError {
             origin: origin.into(),
             place,
             problem: problem.into(),
+            hint: None,
         }
     }
 
-    /// The same error with more to say.
-    pub(crate) fn and(mut self, more: &str) -> Self {
-        self.problem.push_str(more);
+    /// The same error with a hint.
+    #[must_use]
+    pub(crate) fn with_hint(mut self, hint: Hint) -> Self {
+        self.hint = Some(hint);
         self
     }
 
-    /// Says in which combination of a sweep it came up.
+    /// What to do about it, where that is not in the message.
+    pub fn hint(&self) -> Option<Hint> {
+        self.hint.clone()
+    }
+
+    /// The same error, in a combination of a sweep.
     #[must_use]
     pub(crate) fn in_combination(mut self, label: &str) -> Self {
         self.problem = format!("{} (in the sweep's combination `{label}`)", self.problem);
         self
     }
 
-    /// The line of the file that is at fault, from 1; none for a mistake in a `--set` argument or
-    /// of the whole recipe.
+    /// The line of the file that is at fault, from 1; none for a mistake in an override or of the
+    /// whole recipe.
     pub fn line(&self) -> Option<usize> {
         match self.place {
             Place::Line(line) => Some(line),
@@ -58,7 +78,7 @@ impl fmt::Display for RecipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Line(line) => write!(f, "{}:{line}: {}", self.origin, self.problem),
-            Place::Override(argument) => write!(f, "--set {argument}: {}", self.problem),
+            Place::Override(argument) => write!(f, "override {argument}: {}", self.problem),
             Place::Whole => write!(f, "{}: {}", self.origin, self.problem),
         }
     }

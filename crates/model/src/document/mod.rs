@@ -7,8 +7,8 @@ mod section;
 use toml::de::{DeArray, DeTable, DeValue};
 
 pub(crate) use error::Place;
-pub use error::RecipeError;
-pub(crate) use section::{Bound, Field, Section, unknown};
+pub use error::{Hint, RecipeError};
+pub(crate) use section::{Bound, Field, MAX_COUNT, Section, Source, Tagged, unknown};
 
 /// Tables for which a string may stand: it is then their `type`.
 const TYPED: [&str; 2] = ["optimizer", "schedule"];

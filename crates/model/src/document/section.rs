@@ -1,12 +1,50 @@
-//! Typed access to the tree: every mismatch says the key, what was expected and what was found.
+//! Typed access to the tree: an error names the key, what was expected and what was found.
 
 use std::ops::RangeInclusive;
 
+use kiln_util::{closest, equivalent};
+
 use super::{Node, Place, RecipeError, Value};
+
+/// Limit of counts, which nobody exceeds on purpose; products of two such counts fit into 64 bits.
+pub(crate) const MAX_COUNT: i64 = 1 << 31;
+
+/// A document, for messages about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// The file's name.
+    pub origin: &'a str,
+    /// Its sections with their keys, to suggest where a misplaced key belongs.
+    pub sections: &'static [(&'static str, &'static [&'static str])],
+}
+
+impl Source<'_> {
+    /// The full path of a key that is in another section than this one.
+    fn elsewhere(&self, key: &str, path: &str) -> Option<String> {
+        if path.starts_with("layers.") {
+            return None;
+        }
+        self.sections.iter().find_map(|(section, keys)| {
+            equivalent(key, keys)
+                .filter(|_| *section != path)
+                .map(|key| join(section, key))
+        })
+    }
+}
+
+/// A kind of thing that a table's `type` chooses.
+pub(crate) struct Tagged<T: 'static> {
+    /// The `type`.
+    pub kind: &'static str,
+    /// Valid keys, `type` included.
+    pub keys: &'static [&'static str],
+    /// Reads the rest of the table.
+    pub parse: fn(&Section<'_>) -> Result<T, RecipeError>,
+}
 
 /// A table of which only known keys may be used.
 pub(crate) struct Section<'a> {
-    origin: &'a str,
+    source: Source<'a>,
     path: String,
     place: Place,
     entries: &'a [(String, Node)],
@@ -15,7 +53,7 @@ pub(crate) struct Section<'a> {
 
 /// A value with its key.
 pub(crate) struct Field<'a> {
-    origin: &'a str,
+    source: Source<'a>,
     path: String,
     node: &'a Node,
 }
@@ -23,12 +61,12 @@ pub(crate) struct Field<'a> {
 impl<'a> Section<'a> {
     /// The document itself.
     pub fn root(
-        origin: &'a str,
+        source: Source<'a>,
         node: &'a Node,
         keys: &'static [&'static str],
     ) -> Result<Self, RecipeError> {
         Field {
-            origin,
+            source,
             path: String::new(),
             node,
         }
@@ -43,7 +81,7 @@ impl<'a> Section<'a> {
         );
         let (_, node) = self.entries.iter().find(|(name, _)| name == key)?;
         Some(Field {
-            origin: self.origin,
+            source: self.source,
             path: join(&self.path, key),
             node,
         })
@@ -59,7 +97,7 @@ impl<'a> Section<'a> {
                 format!(" in `{}`", self.path)
             };
             RecipeError::new(
-                self.origin,
+                self.source.origin,
                 place,
                 format!("`{key}` is missing{of}: add it"),
             )
@@ -75,7 +113,7 @@ impl<'a> Section<'a> {
         match self.get(key) {
             Some(field) => field.section(keys),
             None => Ok(Self {
-                origin: self.origin,
+                source: self.source,
                 path: join(&self.path, key),
                 place: self.place.clone(),
                 entries: &[],
@@ -86,7 +124,7 @@ impl<'a> Section<'a> {
 
     /// An error about the section as a whole.
     pub fn error(&self, problem: impl Into<String>) -> RecipeError {
-        RecipeError::new(self.origin, self.place.clone(), problem)
+        RecipeError::new(self.source.origin, self.place.clone(), problem)
     }
 
     /// A whole number with a default.
@@ -113,6 +151,16 @@ impl<'a> Section<'a> {
         of: &[(&str, T)],
     ) -> Result<T, RecipeError> {
         self.get(key).map_or(Ok(default), |field| field.choice(of))
+    }
+
+    /// One number for both axes, or `[height, width]`, with a default.
+    pub fn pair_or(
+        &self,
+        key: &'static str,
+        default: [usize; 2],
+        range: RangeInclusive<i64>,
+    ) -> Result<[usize; 2], RecipeError> {
+        self.get(key).map_or(Ok(default), |field| field.pair(range))
     }
 
     /// A number with a default.
@@ -146,17 +194,17 @@ pub(crate) enum Bound {
 
 impl<'a> Field<'a> {
     /// A value under a key.
-    pub fn new(origin: &'a str, path: &str, node: &'a Node) -> Self {
+    pub fn new(source: Source<'a>, path: &str, node: &'a Node) -> Self {
         Self {
-            origin,
+            source,
             path: path.into(),
             node,
         }
     }
 
-    /// The file's name for messages.
-    pub fn origin(&self) -> &'a str {
-        self.origin
+    /// The document.
+    pub fn source(&self) -> Source<'a> {
+        self.source
     }
 
     /// The value as it is, with its place.
@@ -166,7 +214,7 @@ impl<'a> Field<'a> {
 
     /// An error about this value.
     pub fn error(&self, problem: impl Into<String>) -> RecipeError {
-        RecipeError::new(self.origin, self.node.place.clone(), problem)
+        RecipeError::new(self.source.origin, self.node.place.clone(), problem)
     }
 
     /// The path for messages.
@@ -197,14 +245,14 @@ impl<'a> Field<'a> {
         {
             let path = as_written(&self.path, &node.place);
             return Err(RecipeError::new(
-                self.origin,
+                self.source.origin,
                 node.place.clone(),
-                unknown(key, &path, keys),
+                unknown(key, &path, keys, &self.source),
             ));
         }
         let place = self.node.place.clone();
         Ok(Section {
-            origin: self.origin,
+            source: self.source,
             path: self.path.clone(),
             place,
             entries,
@@ -212,12 +260,9 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// A table whose `type` chooses which other keys it may have.
-    pub fn tagged(
-        &self,
-        keys_of: impl Fn(&str) -> Option<&'static [&'static str]>,
-        types: &[&str],
-    ) -> Result<(String, Section<'a>), RecipeError> {
+    /// A table whose `type` chooses which other keys it may have; what was read of it, and the
+    /// table for keys that all types have.
+    pub fn tagged<T>(&self, known: &'static [Tagged<T>]) -> Result<(T, Section<'a>), RecipeError> {
         let Value::Table(entries) = &self.node.value else {
             return Err(self.mismatch("a table with a `type`"));
         };
@@ -225,67 +270,70 @@ impl<'a> Field<'a> {
             return Err(self.error(format!(
                 "`{}` has no `type`: it is one of {}",
                 self.path(),
-                list(types)
+                list(&types(known))
             )));
         };
         let kind = Field {
-            origin: self.origin,
+            source: self.source,
             path: join(&self.path, "type"),
             node: kind,
         };
-        let name = kind.string()?;
-        let Some(keys) = keys_of(name) else {
-            return Err(kind.error(unknown_value(&kind.path(), name, types)));
-        };
-        Ok((name.to_string(), self.section(keys)?))
+        let tagged = kind.one_of(known)?;
+        read(tagged, self.section(tagged.keys)?)
     }
 
     /// As [`tagged`](Self::tagged), but a string alone is the `type`, as in Keras, and a table
     /// without one has the type `default`, where there is one.
-    pub fn tagged_or_word(
+    pub fn tagged_or_word<T>(
         &self,
-        keys_of: impl Fn(&str) -> Option<&'static [&'static str]>,
-        types: &[&str],
+        known: &'static [Tagged<T>],
         default: Option<&str>,
-    ) -> Result<(String, Section<'a>), RecipeError> {
+    ) -> Result<(T, Section<'a>), RecipeError> {
+        let default = known.iter().find(|tagged| Some(tagged.kind) == default);
         match (&self.node.value, default) {
-            (Value::String(name), _) => {
-                let keys = keys_of(name)
-                    .ok_or_else(|| self.error(unknown_value(&self.path(), name, types)))?;
-                let (origin, path, place) =
-                    (self.origin, self.path.clone(), self.node.place.clone());
-                Ok((
-                    name.clone(),
-                    Section {
-                        origin,
-                        path,
-                        place,
-                        entries: &[],
-                        keys,
-                    },
-                ))
+            (Value::String(_), _) => {
+                let tagged = self.one_of(known)?;
+                let section = Section {
+                    source: self.source,
+                    path: self.path.clone(),
+                    place: self.node.place.clone(),
+                    entries: &[],
+                    keys: tagged.keys,
+                };
+                read(tagged, section)
             }
-            (Value::Table(entries), Some(name))
+            (Value::Table(entries), Some(tagged))
                 if !entries.iter().any(|(key, _)| key == "type") =>
             {
-                let keys = keys_of(name).unwrap_or_default();
-                match entries
-                    .iter()
-                    .find(|(key, _)| !keys.contains(&key.as_str()))
-                {
+                let valid = |key: &str| tagged.keys.contains(&key);
+                match entries.iter().find(|(key, _)| !valid(key)) {
                     // It may be a key of another type as well as a slip.
                     Some((key, node)) => {
-                        let (path, types) = (as_written(&self.path, &node.place), list(types));
+                        let path = as_written(&self.path, &node.place);
+                        let (name, types) = (tagged.kind, list(&types(known)));
                         let problem = format!(
                             "`{key}` is no key of `{name}`, and `{path}` has no `type`: it is one of {types}"
                         );
-                        Err(RecipeError::new(self.origin, node.place.clone(), problem))
+                        Err(RecipeError::new(
+                            self.source.origin,
+                            node.place.clone(),
+                            problem,
+                        ))
                     }
-                    None => Ok((name.to_owned(), self.section(keys)?)),
+                    None => read(tagged, self.section(tagged.keys)?),
                 }
             }
-            _ => self.tagged(keys_of, types),
+            _ => self.tagged(known),
         }
+    }
+
+    /// The kind that this string names.
+    fn one_of<T>(&self, known: &'static [Tagged<T>]) -> Result<&'static Tagged<T>, RecipeError> {
+        let name = self.string()?;
+        known
+            .iter()
+            .find(|tagged| tagged.kind == name)
+            .ok_or_else(|| self.error(unknown_value(&self.path(), name, &types(known))))
     }
 
     /// A table with any keys: each with its value.
@@ -295,7 +343,7 @@ impl<'a> Field<'a> {
         };
         let field = |(key, node): &'a (String, Node)| {
             let field = Field {
-                origin: self.origin,
+                source: self.source,
                 path: join(&self.path, key),
                 node,
             };
@@ -310,7 +358,7 @@ impl<'a> Field<'a> {
             return Err(self.mismatch("an array"));
         };
         let field = |(at, node): (usize, &'a Node)| Field {
-            origin: self.origin,
+            source: self.source,
             path: format!("{}.{}", self.path, at + 1),
             node,
         };
@@ -469,16 +517,28 @@ fn list(words: &[&str]) -> String {
     words.join(", ")
 }
 
+fn types<T>(known: &[Tagged<T>]) -> Vec<&'static str> {
+    known.iter().map(|tagged| tagged.kind).collect()
+}
+
+fn read<'a, T>(tagged: &Tagged<T>, section: Section<'a>) -> Result<(T, Section<'a>), RecipeError> {
+    Ok(((tagged.parse)(&section)?, section))
+}
+
 /// The message for a key that is not valid here.
-pub(crate) fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
+pub(crate) fn unknown(key: &str, path: &str, keys: &[&str], source: &Source<'_>) -> String {
     let place = if path.is_empty() {
         String::new()
     } else {
         format!(" in `{path}`")
     };
+    let meant = equivalent(key, keys)
+        .map(str::to_owned)
+        .or_else(|| source.elsewhere(key, path))
+        .or_else(|| closest(key, keys).map(str::to_owned));
     format!(
         "unknown key `{key}`{place}{} Valid keys: {}",
-        did_you_mean(key, keys),
+        did_you_mean(meant.as_deref()),
         list(keys)
     )
 }
@@ -487,21 +547,11 @@ pub(crate) fn unknown(key: &str, path: &str, keys: &[&str]) -> String {
 fn unknown_value(path: &str, found: &str, words: &[&str]) -> String {
     format!(
         "`{path}` cannot be {found:?}{} Valid values: {}",
-        did_you_mean(found, words),
+        did_you_mean(closest(found, words)),
         list(words)
     )
 }
 
-/// The nearest valid word, where one is near enough to be meant.
-fn did_you_mean(found: &str, words: &[&str]) -> String {
-    let near = words
-        .iter()
-        .map(|word| (strsim::damerau_levenshtein(found, word), word))
-        .min();
-    match near {
-        Some((distance, word)) if distance <= 1 + word.len() / 3 => {
-            format!(": did you mean `{word}`?")
-        }
-        _ => ".".into(),
-    }
+fn did_you_mean(word: Option<&str>) -> String {
+    word.map_or_else(|| ".".into(), |word| format!(": did you mean `{word}`?"))
 }

@@ -3,15 +3,16 @@
 mod infer;
 mod params;
 
-use crate::{LayerKind, LayerSpec, Preprocessing, Shape};
+use crate::shape::ImageShape;
+use crate::{LayerKind, LayerSpec, ParamRole, Preprocessing, Shape, ShapeError};
 
 pub use infer::layer_names;
-pub use params::{Init, Param};
+pub use params::Param;
 
 /// A sequence of layers whose shapes fit.
 ///
-/// Built by [`Model::new`] only, so that whoever holds one can rely on unique names, fitting shapes
-/// and a vector of class scores at the end.
+/// Built by [`Model::new`] only, which guarantees unique names, fitting shapes and a vector of class
+/// scores at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     preprocessing: Preprocessing,
@@ -27,28 +28,26 @@ pub struct Layer {
     pub kind: LayerKind,
     /// The name of the pretrained base that it is part of.
     pub backbone: Option<String>,
-    /// Whether training leaves it as it is: no gradients, no change of running statistics, no
+    /// Whether training does not change it: no gradients, no change of running statistics, no
     /// dropout.
     pub frozen: bool,
     /// Shape of one sample that goes in.
     pub input: Shape,
     /// Shape of one sample that comes out.
     pub output: Shape,
-    /// Parameters in the order of Keras's summary: those that are trained first.
+    /// Parameters in the order of Keras's summary: trainable ones first.
     pub params: Vec<Param>,
 }
 
 impl Layer {
-    /// Height and width in pixels of the images that go in.
-    ///
-    /// # Panics
-    ///
-    /// When it takes vectors; a checked model gives convolutions and poolings images.
-    pub fn image_size(&self) -> [usize; 2] {
-        match self.input {
-            Shape::Image { height, width, .. } => [height, width],
-            Shape::Vector(_) => panic!("layer {} takes vectors", self.name),
-        }
+    /// Height and width in pixels of the images that go in; an error for a layer of vectors.
+    pub fn image_size(&self) -> Result<[usize; 2], ShapeError> {
+        Shape::only_image(self.kind.type_name(), &[self.input]).map(ImageShape::size)
+    }
+
+    /// The parameter of this role, where the layer has one.
+    pub fn param(&self, role: ParamRole) -> Option<&Param> {
+        self.params.iter().find(|param| param.role == role)
     }
 
     /// Number of values in all parameters.
@@ -65,7 +64,7 @@ pub struct ModelError {
     pub index: usize,
     /// The layer's name, or its type where it has none yet.
     pub name: String,
-    /// What is wrong, what was expected, and what to do.
+    /// What was expected and what was found.
     pub problem: String,
 }
 
@@ -133,10 +132,8 @@ impl Model {
     /// training: frozen ones, and those that have nothing to train and nothing random. Zero where
     /// no layer with parameters is among them.
     pub fn fixed_prefix(&self) -> usize {
-        let fixed = |layer: &&Layer| {
-            layer.frozen
-                || (layer.params.is_empty() && !matches!(layer.kind, LayerKind::Dropout { .. }))
-        };
+        let fixed =
+            |layer: &&Layer| layer.frozen || (layer.params.is_empty() && !layer.kind.is_random());
         let count = self.layers.iter().take_while(fixed).count();
         if self.layers[..count]
             .iter()

@@ -1,7 +1,7 @@
 use crate::Channels;
 use crate::{
-    Activation, BatchNorm, Conv2d, Counts, Dense, Init, LayerKind, LayerSpec, Model, Padding, Pads,
-    Pool, Preprocessing, Shape,
+    Activation, BatchNorm, Conv2d, Counts, Dense, Dropout, Flatten, Init, LayerKind, LayerSpec,
+    MaxPool, Model, Padding, Pool, Preprocessing, Shape,
 };
 
 fn layer(kind: LayerKind) -> LayerSpec {
@@ -29,11 +29,11 @@ fn batch_norm() -> LayerSpec {
 }
 
 fn max_pool() -> LayerSpec {
-    layer(LayerKind::MaxPool(Pool {
+    layer(LayerKind::MaxPool(MaxPool(Pool {
         pool_size: [2; 2],
         strides: [2; 2],
         padding: Padding::Valid,
-    }))
+    })))
 }
 
 fn dense(units: usize, activation: Option<Activation>) -> LayerSpec {
@@ -45,12 +45,12 @@ fn dense(units: usize, activation: Option<Activation>) -> LayerSpec {
 }
 
 fn flatten() -> LayerSpec {
-    layer(LayerKind::Flatten {})
+    layer(LayerKind::Flatten(Flatten {}))
 }
 
 /// The report's CNN; `filters` and `kernel` are those of the second convolution.
 fn report(filters: usize, kernel: usize) -> Vec<LayerSpec> {
-    let dropout = || layer(LayerKind::Dropout { rate: 0.5 });
+    let dropout = || layer(LayerKind::Dropout(Dropout { rate: 0.5 }));
     vec![
         conv(32, 3),
         batch_norm(),
@@ -220,39 +220,6 @@ fn sizes_beyond_memory_are_refused_and_do_not_overflow() {
     let wide = dense(1 << 31, None);
     let error = mnist(&[flatten(), wide.clone(), wide]).unwrap_err();
     assert!(error.to_string().contains("over 2^31 values"), "{error}");
-}
-
-#[test]
-fn same_padding_is_tensorflows() {
-    // tf.nn.conv2d, padding="SAME": 28 wide, kernel 3, stride 2 gives 14 with one column, to the
-    // right.
-    let pads = Padding::Same.pads([28, 28], [3, 3], [2, 2]);
-    assert_eq!(
-        pads,
-        Pads {
-            top: 0,
-            left: 0,
-            bottom: 1,
-            right: 1
-        }
-    );
-    assert_eq!(
-        Padding::Same.pads([28, 28], [5, 4], [1, 1]),
-        Pads {
-            top: 2,
-            left: 1,
-            bottom: 2,
-            right: 2
-        }
-    );
-    assert_eq!(
-        Padding::Same.pads([28, 28], [1, 1], [3, 3]),
-        Pads::default()
-    );
-    assert_eq!(
-        Padding::Valid.pads([28, 28], [5, 5], [1, 1]),
-        Pads::default()
-    );
 }
 
 #[test]

@@ -32,8 +32,7 @@ pub struct Preprocessing {
 }
 
 /// The channels of a model's input and their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channels {
     /// One channel: luma.
     Gray,
@@ -43,7 +42,7 @@ pub enum Channels {
     Bgr,
 }
 
-kiln_util::str_enum!(Channels { Gray = "gray", Rgb = "rgb", Bgr = "bgr" });
+kiln_util::str_enum!(Channels: Serialize + Deserialize { Gray = "gray", Rgb = "rgb", Bgr = "bgr" });
 
 impl Channels {
     /// Number of channels.

@@ -1,12 +1,9 @@
 //! Preprocessing by name.
 
-use serde::Serialize;
-
 use super::{Channels, Preprocessing};
 
 /// A preprocessing by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preprocess {
     /// 0 to 255, as they are.
     Raw,
@@ -20,7 +17,7 @@ pub enum Preprocess {
     Tf,
 }
 
-kiln_util::str_enum!(Preprocess { Raw = "raw", Unit = "unit", Caffe = "caffe", Torch = "torch", Tf = "tf" });
+kiln_util::str_enum!(Preprocess: Serialize { Raw = "raw", Unit = "unit", Caffe = "caffe", Torch = "torch", Tf = "tf" });
 
 impl Preprocess {
     /// The channels that this is for, where it has a mean for each colour.

@@ -1,8 +1,21 @@
-//! `[data]`: what is trained on.
+//! `[data]`: the dataset and its subsets.
 
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section};
+
+pub(super) const KEYS: &[&str] = &[
+    "dataset",
+    "folder",
+    "csv",
+    "validation_split",
+    "validation",
+    "test_split",
+    "limit",
+    "test_limit",
+];
 
 /// `[data]`: what is trained on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -72,25 +85,19 @@ impl fmt::Display for DataSource {
 }
 
 /// A data set that kiln knows by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DatasetName {
     /// Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing.
     Mnist,
 }
+
+kiln_util::str_enum!(DatasetName: Serialize { Mnist = "mnist" });
 
 impl DatasetName {
     /// Number of classes.
     pub const fn classes(self) -> usize {
         match self {
             Self::Mnist => 10,
-        }
-    }
-
-    /// As written in a recipe and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mnist => "mnist",
         }
     }
 }
@@ -108,8 +115,7 @@ pub enum Validation {
 }
 
 /// A ready-made subset to validate on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValidationSubset {
     /// The data set's test images, as many reports do. The best epoch is then chosen on the test
     /// set, which flatters the test figures.
@@ -119,4 +125,79 @@ pub enum ValidationSubset {
     /// [`Val`](Self::Val) where the data set has such images, else [`Data::DEFAULT_SPLIT`] of the
     /// training images: what counts for a folder unless told otherwise.
     Auto,
+}
+
+kiln_util::str_enum!(ValidationSubset: Serialize { Test = "test", Val = "val", Auto = "auto" });
+
+/// Reads `[data]`.
+pub(super) fn parse(root: &Section<'_>) -> Result<Data, RecipeError> {
+    let section = root.sub("data", KEYS)?;
+    let dataset = source(&section)?;
+    let test_split = match (section.get("test_split"), &dataset) {
+        (Some(field), DataSource::Named(name)) => {
+            let name = name.as_str();
+            return Err(field.error(format!(
+                "`{name}` has test images of its own: leave out `test_split`"
+            )));
+        }
+        (Some(field), _) => Some(field.number(Bound::OpenFraction)?),
+        (None, DataSource::Csv(_)) => Some(Data::DEFAULT_SPLIT),
+        (None, _) => None,
+    };
+    Ok(Data {
+        validation: validation(&section, &dataset)?,
+        dataset,
+        test_split,
+        limit: section
+            .get("limit")
+            .map(|field| field.integer(1..=MAX_COUNT))
+            .transpose()?,
+        test_limit: section
+            .get("test_limit")
+            .map(|field| field.integer(1..=MAX_COUNT))
+            .transpose()?,
+    })
+}
+
+fn source(section: &Section<'_>) -> Result<DataSource, RecipeError> {
+    let path = |field: &Field<'_>| match field.string()? {
+        "" => Err(field.error("the path is empty: name the images, or leave the key out")),
+        path => Ok(path.to_string()),
+    };
+    match (
+        section.get("dataset"),
+        section.get("folder"),
+        section.get("csv"),
+    ) {
+        (Some(field), None, None) => Ok(DataSource::Named(field.choice(&DatasetName::WORDS)?)),
+        (None, Some(field), None) => Ok(DataSource::Folder(path(&field)?)),
+        (None, None, Some(field)) => Ok(DataSource::Csv(path(&field)?)),
+        (None, None, None) => Ok(DataSource::Named(DatasetName::Mnist)),
+        (_, Some(field), _) | (_, None, Some(field)) => {
+            Err(field.error("`dataset`, `folder` and `csv` exclude each other: keep one"))
+        }
+    }
+}
+
+fn validation(section: &Section<'_>, dataset: &DataSource) -> Result<Validation, RecipeError> {
+    let subset = match (section.get("validation"), section.get("validation_split")) {
+        (Some(field), Some(_)) => {
+            return Err(
+                field.error("`validation` and `validation_split` exclude each other: keep one")
+            );
+        }
+        (None, Some(field)) => return Ok(Validation::Split(field.number(Bound::OpenFraction)?)),
+        (Some(field), None) => field.choice(&ValidationSubset::WORDS)?,
+        (None, None) => ValidationSubset::Auto,
+    };
+    match (subset, dataset, section.get("validation")) {
+        // Whether a folder has validation images is not known before it is read.
+        (ValidationSubset::Test, ..) | (_, DataSource::Folder(_), _) => {
+            Ok(Validation::Subset(subset))
+        }
+        (ValidationSubset::Val, _, Some(field)) => Err(field.error(format!(
+            "`{dataset}` has no validation images of its own: use `validation_split`"
+        ))),
+        _ => Ok(Validation::Split(Data::DEFAULT_SPLIT)),
+    }
 }

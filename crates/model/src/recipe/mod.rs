@@ -1,127 +1,76 @@
 //! Recipes: everything that a run needs, as TOML.
 
-use std::collections::BTreeMap;
-
+mod augmentation;
 mod data;
+mod export;
+mod input;
 mod optimization;
 mod parse;
 mod sweep;
-mod write;
+mod training;
+
+use std::ops::Deref;
 
 use serde::Serialize;
 
 use crate::document::RecipeError;
-use crate::{
-    Augmentation, Backbone, Base, Channels, LayerSpec, Layers, Model, ModelError, Preprocess,
-    Preprocessing, Resize,
-};
+use crate::{Backbone, Base, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
 
+pub use augmentation::{Augmentation, FillMode};
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
+pub use export::Export;
+pub use input::Input;
 pub use optimization::{
-    Betas, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule, ScheduleKind,
+    AdamParams, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
+    ScheduleKind,
 };
 pub(crate) use parse::base;
 pub use sweep::{Combination, Reference, Setting, Sweep};
+pub use training::{Phase, Training};
 
-/// A recipe with every value filled in, whose layers fit together.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A recipe with every value filled in, whose layers fit together, with the models that they make.
+///
+/// Its values are those of [`RecipeFields`]; they cannot be changed, so that the models stay those of
+/// the values.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
-    /// Names the run directory; the file's stem unless given.
+    fields: RecipeFields,
+    /// One for each phase, at least one.
+    models: Vec<Model>,
+}
+
+/// The values of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RecipeFields {
+    /// Name of the run directory; the file's stem unless given.
     pub name: String,
     /// A sentence for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Size and preprocessing of the images.
     pub input: Input,
-    /// Data set and split.
+    /// Dataset and split.
     pub data: Data,
     /// Random changes of the training images, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
     /// Optimizer and number of steps.
     pub training: Training,
-    /// What the exported file contains.
+    /// Contents of the exported file.
     pub export: Export,
     /// The pretrained base, whose layers come before the recipe's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<Backbone>,
-    /// The network, or what follows the base.
+    /// The network, or its layers after the base.
     pub layers: Vec<LayerSpec>,
 }
 
-/// `[input]`: what the model takes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Input {
-    /// Height in pixels.
-    pub height: u32,
-    /// Width in pixels.
-    pub width: u32,
-    /// Channels and their order.
-    pub channels: Channels,
-    /// How pixel values become numbers.
-    pub preprocess: Preprocess,
-    /// Whether shrinking an image weighs every source pixel.
-    pub antialias: bool,
-}
+impl Deref for Recipe {
+    type Target = RecipeFields;
 
-/// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Training {
-    /// Images per step.
-    pub batch_size: usize,
-    /// Fixes initial weights, split, order and dropout.
-    pub seed: u64,
-    /// The layers that are not trained; without it, those of the backbone.
-    pub freeze: Option<Layers>,
-    /// Which epoch is best.
-    pub monitor: Monitor,
-    /// The truth is taken to be so much uncertain: this share of each label is spread over all
-    /// classes. 0 is none.
-    pub label_smoothing: f64,
-    /// What a mistake counts, by class; without it, the same for all.
-    pub class_weight: Option<ClassWeight>,
-    /// One after the other, at least one; each goes on with the best weights of the one before.
-    pub phases: Vec<Phase>,
-}
-
-/// `[[training.phases]]`: epochs with the same layers frozen. A recipe without phases has one, of
-/// the keys in `[training]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Phase {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// What turns gradients into steps.
-    pub optimizer: Optimizer,
-    /// How the learning rate changes.
-    #[serde(skip_serializing_if = "Schedule::is_default")]
-    pub schedule: Schedule,
-    /// When it ends before the last epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub early_stopping: Option<EarlyStopping>,
-    /// Layers that are trained although `freeze` or the backbone says otherwise.
-    pub unfreeze: Layers,
-    /// Learning rates of layers, in place of the optimizer's. Of several that name a layer the last
-    /// one counts.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub learning_rates: BTreeMap<String, f64>,
-}
-
-impl Training {
-    /// Epochs of all phases.
-    pub fn epochs(&self) -> usize {
-        self.phases.iter().map(|phase| phase.epochs).sum()
+    fn deref(&self) -> &RecipeFields {
+        &self.fields
     }
-}
-
-/// `[export]`: what the exported file contains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Export {
-    /// Whether the graph ends in a softmax, giving probabilities in place of logits.
-    pub softmax: bool,
-    /// Whether test images go into the file with the scores that Burn gives for them, for `kiln
-    /// verify`.
-    #[serde(skip_serializing_if = "Clone::clone")]
-    pub golden: bool,
 }
 
 impl Recipe {
@@ -173,9 +122,50 @@ impl Recipe {
 
     /// The recipe as TOML with every value filled in; reading it gives the same recipe.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a recipe has no value that TOML lacks")
+        toml::to_string(&self.fields).expect("a recipe has no value that TOML lacks")
     }
 
+    /// Checks the values and makes the models of all phases.
+    fn new(fields: RecipeFields) -> Result<Self, ModelError> {
+        let models = fields.models()?;
+        Ok(Self { fields, models })
+    }
+
+    /// The same recipe with another `[export]`, which has no influence on the model.
+    #[must_use]
+    pub fn with_export(mut self, export: Export) -> Self {
+        self.fields.export = export;
+        self
+    }
+
+    /// The checked model, frozen as in the first phase.
+    pub fn model(&self) -> &Model {
+        self.model_in(0)
+    }
+
+    /// The checked model, frozen as in that phase, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many phases.
+    pub fn model_in(&self, phase: usize) -> &Model {
+        &self.models[phase]
+    }
+
+    /// The checked models of all phases, at least one.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// Number of leading layers that give the same output for the same image in all phases: the
+    /// smallest [`Model::fixed_prefix`].
+    pub fn fixed_prefix(&self) -> usize {
+        let prefixes = self.models.iter().map(Model::fixed_prefix);
+        prefixes.min().unwrap_or(0)
+    }
+}
+
+impl RecipeFields {
     /// The preprocessing record.
     pub fn preprocessing(&self) -> Preprocessing {
         let Input {
@@ -192,7 +182,7 @@ impl Recipe {
         }
     }
 
-    /// What is wrong where the data set has a single class, or the model outputs another number of
+    /// What is wrong where the dataset has a single class, or the model outputs another number of
     /// scores than it has classes.
     pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
         if classes == 1 {
@@ -212,66 +202,50 @@ impl Recipe {
 
     /// The layers of the backbone, where there is one, and the recipe's own.
     pub fn all_layers(&self) -> Vec<LayerSpec> {
-        let base = self
-            .backbone
-            .as_ref()
-            .map_or_else(Vec::new, |backbone| backbone.base.layers.clone());
-        [base, self.layers.clone()].concat()
+        let base = self.backbone.as_ref().map(|backbone| &backbone.base.layers);
+        base.into_iter()
+            .flatten()
+            .chain(&self.layers)
+            .cloned()
+            .collect()
     }
 
-    /// The checked model, frozen as in the first phase. Never fails for a recipe that was parsed;
-    /// may for one that was changed afterwards.
-    pub fn model(&self) -> Result<Model, ModelError> {
-        self.model_in(0)
+    /// The model with no layer frozen.
+    fn unfrozen_model(&self) -> Result<Model, ModelError> {
+        let model = Model::new(self.preprocessing(), &self.all_layers())?;
+        Ok(match &self.backbone {
+            Some(Backbone { base, .. }) => model.with_backbone(&base.name, base.layers.len()),
+            None => model,
+        })
     }
 
-    /// The checked model, frozen as in that phase, counted from 0.
-    pub fn model_in(&self, phase: usize) -> Result<Model, ModelError> {
-        let layers = self.all_layers();
-        let base_layers = layers.len() - self.layers.len();
-        let mut model = Model::new(self.preprocessing(), &layers)?;
-        if let Some(backbone) = &self.backbone {
-            model = model.with_backbone(&backbone.base.name, base_layers);
-        }
+    /// The model of each phase.
+    fn models(&self) -> Result<Vec<Model>, ModelError> {
+        let model = self.unfrozen_model()?;
         let names: Vec<&str> = model
             .layers()
             .iter()
             .map(|layer| layer.name.as_str())
             .collect();
-        let fail = |problem| ModelError {
-            index: 0,
-            name: "training".into(),
-            problem,
+        let select = |layers: &Layers| {
+            layers.select(&names).map_err(|problem| ModelError {
+                index: 0,
+                name: "training".into(),
+                problem,
+            })
         };
-        let default = Layers::First(base_layers);
-        let mut frozen = self
-            .training
-            .freeze
-            .as_ref()
-            .unwrap_or(&default)
-            .select(&names)
-            .map_err(fail)?;
-        let unfrozen = self.training.phases[phase]
-            .unfreeze
-            .select(&names)
-            .map_err(fail)?;
-        frozen
-            .iter_mut()
-            .zip(unfrozen)
-            .for_each(|(frozen, unfrozen)| *frozen &= !unfrozen);
-        Ok(model.frozen(&frozen))
-    }
-
-    /// How many layers from the beginning give the same output for the same image in all phases:
-    /// [`Model::fixed_prefix`] of the phase that leaves the fewest.
-    pub fn fixed_prefix(&self) -> Result<usize, ModelError> {
-        let phases =
-            (0..self.training.phases.len()).map(|phase| Ok(self.model_in(phase)?.fixed_prefix()));
-        Ok(phases
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .min()
-            .unwrap_or(0))
+        let default = Layers::First(self.all_layers().len() - self.layers.len());
+        let frozen = select(self.training.freeze.as_ref().unwrap_or(&default))?;
+        let phases = self.training.phases.iter().map(|phase| {
+            let unfrozen = select(&phase.unfreeze)?;
+            let frozen: Vec<bool> = frozen
+                .iter()
+                .zip(unfrozen)
+                .map(|(&frozen, unfrozen)| frozen && !unfrozen)
+                .collect();
+            Ok(model.clone().frozen(&frozen))
+        });
+        phases.collect()
     }
 }
 

@@ -1,14 +1,16 @@
-//! How gradients become steps: optimizer, schedule, when to stop. Names and defaults are Keras's.
+//! How gradients become steps: optimizer, schedule, early stopping. Names and defaults are Keras's.
 
 use serde::Serialize;
+
+use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section, Tagged};
 
 /// An optimizer with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Optimizer {
-    /// Which one.
+    /// The rule and its own settings.
     #[serde(flatten)]
     pub kind: OptimizerKind,
-    /// Size of the steps, before the schedule.
+    /// Size of the steps before the schedule's factor, above 0.
     pub learning_rate: f64,
     /// Each parameter's gradient is scaled down to this Euclidean norm.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,39 +29,39 @@ pub struct Optimizer {
 pub enum OptimizerKind {
     /// Kingma and Ba (2015).
     #[serde(rename = "adam")]
-    Adam(Betas),
+    Adam(AdamParams),
     /// Adam with decoupled weight decay: Loshchilov and Hutter (2019).
     #[serde(rename = "adamw")]
     AdamW {
         /// Adam's settings.
         #[serde(flatten)]
-        betas: Betas,
-        /// Share of each weight that is taken away at each step, times the learning rate. Biases
-        /// and normalisation decay like all others, as in Keras.
+        adam: AdamParams,
+        /// Share of each weight that is subtracted at each step, times the learning rate, 0 or more.
+        /// Biases and normalization decay like all others, as in Keras.
         weight_decay: f64,
     },
     /// Stochastic gradient descent.
     #[serde(rename = "sgd")]
     Sgd {
-        /// Share of the last step that is added to the next one; 0 is none.
+        /// Share of the last step that is added to the next one, 0 (none) to less than 1.
         momentum: f64,
-        /// Whether the gradient is taken as if at the end of the momentum's step.
+        /// Whether the gradient is computed as if after the momentum's step.
         nesterov: bool,
     },
 }
 
-/// Adam's running means.
+/// Settings of Adam.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Betas {
-    /// Decay of the mean of gradients.
+pub struct AdamParams {
+    /// Decay of the mean of gradients, 0 to less than 1.
     pub beta_1: f64,
-    /// Decay of the mean of squared gradients.
+    /// Decay of the mean of squared gradients, 0 to less than 1.
     pub beta_2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the root of the second moment, above 0.
     pub epsilon: f64,
 }
 
-impl Default for Betas {
+impl Default for AdamParams {
     fn default() -> Self {
         Self {
             beta_1: 0.9,
@@ -72,7 +74,7 @@ impl Default for Betas {
 impl Default for Optimizer {
     /// Keras's Adam.
     fn default() -> Self {
-        let kind = OptimizerKind::Adam(Betas::default());
+        let kind = OptimizerKind::Adam(AdamParams::default());
         Self {
             kind,
             learning_rate: 1e-3,
@@ -89,7 +91,7 @@ pub struct Schedule {
     /// The curve.
     #[serde(flatten)]
     pub kind: ScheduleKind,
-    /// Over so many steps the rate rises from nothing; the curve begins after them.
+    /// Number of steps over which the rate rises from 0; the curve begins after them.
     #[serde(skip_serializing_if = "is_zero")]
     pub warmup_steps: u64,
 }
@@ -98,31 +100,31 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ScheduleKind {
-    /// The same all the time.
+    /// The same rate all the time.
     #[default]
     Constant,
     /// Times `gamma` after every `step_size` epochs (PyTorch's `StepLR`).
     Step {
-        /// Epochs.
+        /// Number of epochs between two changes, at least 1.
         step_size: usize,
-        /// Factor.
+        /// Factor of each change, above 0.
         gamma: f64,
     },
     /// Times `gamma` after every epoch (PyTorch's `ExponentialLR`).
     Exponential {
-        /// Factor.
+        /// Factor of each epoch, above 0.
         gamma: f64,
     },
     /// Half a cosine down to `alpha` times the rate at the end of the phase, step by step (Keras's
     /// `CosineDecay`).
     Cosine {
-        /// What is left at the end, as a share.
+        /// Share of the rate that is left at the end, 0 to less than 1.
         alpha: f64,
     },
     /// A rate for each stretch of epochs (Keras's `PiecewiseConstantDecay`, and
     /// `LearningRateScheduler` with a table).
     PiecewiseConstant {
-        /// After so many epochs the next value counts; ascending, one less than values.
+        /// Numbers of epochs after which the next value counts; ascending, one less than values.
         boundaries: Vec<usize>,
         /// Learning rates, in place of the optimizer's.
         values: Vec<f64>,
@@ -131,31 +133,31 @@ pub enum ScheduleKind {
     /// first `pct_start` of the phase's steps, then down to `1 / (div_factor * final_div_factor)`,
     /// both as half a cosine.
     OneCycle {
-        /// Share of the steps that go up.
+        /// Share of the steps with rising rate, between 0 and 1.
         pct_start: f64,
-        /// The first rate is one over this of the highest.
+        /// The highest rate divided by the first one.
         div_factor: f64,
-        /// The last rate is one over this of the first.
+        /// The first rate divided by the last one.
         final_div_factor: f64,
     },
-    /// Times `factor` when the monitored figure has not become better for `patience` epochs
+    /// Times `factor` when the monitored figure has not improved for `patience` epochs
     /// (Keras's `ReduceLROnPlateau`).
     ReduceOnPlateau {
-        /// Factor.
+        /// Factor of each reduction, between 0 and 1.
         factor: f64,
-        /// Epochs.
+        /// Number of epochs without improvement before a reduction, at least 1.
         patience: usize,
-        /// What counts as better.
+        /// Smallest change of the figure that is an improvement, 0 or more.
         min_delta: f64,
-        /// Epochs after a reduction that do not count.
+        /// Number of epochs after a reduction that do not count towards the patience.
         cooldown: usize,
-        /// Never below this rate.
+        /// Lower bound of the rate, 0 or more.
         min_lr: f64,
     },
 }
 
 impl Schedule {
-    /// Whether it is what is meant where nothing is said.
+    /// Whether it is the default: a constant rate without warmup.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -172,14 +174,14 @@ fn is_zero(steps: &u64) -> bool {
 /// Ends a phase early (Keras's `EarlyStopping`). The best weights are always those that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EarlyStopping {
-    /// Epochs without improvement after which it ends.
+    /// Number of epochs without improvement after which it ends.
     pub patience: usize,
-    /// What counts as an improvement of the monitored figure.
+    /// Smallest change of the monitored figure that is an improvement, 0 or more.
     pub min_delta: f64,
-    /// Epochs at the beginning of the phase that do not count.
+    /// Number of epochs at the beginning of the phase that do not count.
     #[serde(skip_serializing_if = "is_none")]
     pub start_from_epoch: usize,
-    /// A figure that must be beaten too before the waiting begins anew.
+    /// Value of the monitored figure that must also be beaten before the waiting begins again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
 }
@@ -193,8 +195,7 @@ fn is_none(epochs: &usize) -> bool {
 }
 
 /// The figure that says which epoch is best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Monitor {
     /// The lowest cross-entropy on the validation images.
     #[default]
@@ -203,7 +204,9 @@ pub enum Monitor {
     ValAccuracy,
 }
 
-/// What a mistake in an image of each class counts (Keras's `class_weight`).
+kiln_util::str_enum!(Monitor: Serialize { ValLoss = "val_loss", ValAccuracy = "val_accuracy" });
+
+/// Weight of each class's images in the loss (Keras's `class_weight`).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClassWeight {
@@ -216,4 +219,268 @@ pub enum ClassWeight {
 
 fn balanced<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str("balanced")
+}
+
+/// Every optimizer, with its default learning rate.
+const OPTIMIZERS: &[Tagged<(OptimizerKind, f64)>] = &[
+    Tagged {
+        kind: "adam",
+        keys: &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "beta_1",
+            "beta_2",
+            "epsilon",
+        ],
+        parse: adam,
+    },
+    Tagged {
+        kind: "adamw",
+        keys: &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "beta_1",
+            "beta_2",
+            "epsilon",
+            "weight_decay",
+        ],
+        parse: adamw,
+    },
+    Tagged {
+        kind: "sgd",
+        keys: &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "momentum",
+            "nesterov",
+        ],
+        parse: sgd,
+    },
+];
+
+/// Keys of every optimizer, to suggest where they belong.
+pub(super) const OPTIMIZER_KEYS: &[&str] = &[
+    "learning_rate",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "beta_1",
+    "beta_2",
+    "weight_decay",
+    "momentum",
+    "nesterov",
+];
+
+/// Reads an optimizer; `default` is its type where it has none.
+pub(super) fn optimizer(
+    field: &Field<'_>,
+    default: Option<&str>,
+) -> Result<Optimizer, RecipeError> {
+    let ((kind, learning_rate), section) = field.tagged_or_word(OPTIMIZERS, default)?;
+    let clips = ["clipnorm", "clipvalue", "global_clipnorm"].map(|key| section.get(key));
+    if let Some(second) = clips.iter().flatten().nth(1) {
+        return Err(second
+            .error("`clipnorm`, `clipvalue` and `global_clipnorm` exclude one another: keep one"));
+    }
+    let [clipnorm, clipvalue, global_clipnorm] =
+        clips.map(|field| field.map(|field| field.number(Bound::Positive)).transpose());
+
+    let learning_rate = section.number_or("learning_rate", learning_rate, Bound::Positive)?;
+    Ok(Optimizer {
+        kind,
+        learning_rate,
+        clipnorm: clipnorm?,
+        clipvalue: clipvalue?,
+        global_clipnorm: global_clipnorm?,
+    })
+}
+
+fn adam(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
+    Ok((OptimizerKind::Adam(AdamParams::parse(section)?), 1e-3))
+}
+
+fn adamw(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
+    let weight_decay = section.number_or("weight_decay", 4e-3, Bound::NonNegative)?;
+    let adam = AdamParams::parse(section)?;
+    Ok((OptimizerKind::AdamW { adam, weight_decay }, 1e-3))
+}
+
+fn sgd(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
+    let momentum = section.number_or("momentum", 0.0, Bound::Fraction)?;
+    let nesterov = section.boolean_or("nesterov", false)?;
+    if nesterov && momentum == 0.0 {
+        return Err(section
+            .error("`nesterov` needs a `momentum` above 0: add one, such as `momentum = 0.9`"));
+    }
+    Ok((OptimizerKind::Sgd { momentum, nesterov }, 1e-2))
+}
+
+impl AdamParams {
+    fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
+        let default = Self::default();
+        Ok(Self {
+            beta_1: section.number_or("beta_1", default.beta_1, Bound::Fraction)?,
+            beta_2: section.number_or("beta_2", default.beta_2, Bound::Fraction)?,
+            epsilon: section.number_or("epsilon", default.epsilon, Bound::Positive)?,
+        })
+    }
+}
+
+/// Every schedule.
+const SCHEDULES: &[Tagged<ScheduleKind>] = &[
+    Tagged {
+        kind: "constant",
+        keys: &["type", "warmup_steps"],
+        parse: |_| Ok(ScheduleKind::Constant),
+    },
+    Tagged {
+        kind: "step",
+        keys: &["type", "warmup_steps", "step_size", "gamma"],
+        parse: step,
+    },
+    Tagged {
+        kind: "exponential",
+        keys: &["type", "warmup_steps", "gamma"],
+        parse: exponential,
+    },
+    Tagged {
+        kind: "cosine",
+        keys: &["type", "warmup_steps", "alpha"],
+        parse: cosine,
+    },
+    Tagged {
+        kind: "piecewise_constant",
+        keys: &["type", "boundaries", "values"],
+        parse: piecewise_constant,
+    },
+    Tagged {
+        kind: "one_cycle",
+        keys: &["type", "pct_start", "div_factor", "final_div_factor"],
+        parse: one_cycle,
+    },
+    Tagged {
+        kind: "reduce_on_plateau",
+        keys: &[
+            "type",
+            "warmup_steps",
+            "factor",
+            "patience",
+            "min_delta",
+            "cooldown",
+            "min_lr",
+        ],
+        parse: reduce_on_plateau,
+    },
+];
+
+/// Reads a schedule.
+pub(super) fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
+    let (kind, section) = field.tagged_or_word(SCHEDULES, None)?;
+    let warmup_steps = match kind {
+        // Their curves have a beginning of their own.
+        ScheduleKind::OneCycle { .. } | ScheduleKind::PiecewiseConstant { .. } => 0,
+        ScheduleKind::Constant
+        | ScheduleKind::Step { .. }
+        | ScheduleKind::Exponential { .. }
+        | ScheduleKind::Cosine { .. }
+        | ScheduleKind::ReduceOnPlateau { .. } => {
+            section.integer_or("warmup_steps", 0, 0..=MAX_COUNT)?
+        }
+    };
+    Ok(Schedule { kind, warmup_steps })
+}
+
+fn step(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    Ok(ScheduleKind::Step {
+        step_size: section.need("step_size")?.integer(1..=MAX_COUNT)?,
+        gamma: section.number_or("gamma", 0.1, Bound::Positive)?,
+    })
+}
+
+fn exponential(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    let gamma = section.need("gamma")?.number(Bound::Positive)?;
+    Ok(ScheduleKind::Exponential { gamma })
+}
+
+fn cosine(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    let alpha = section.number_or("alpha", 0.0, Bound::Fraction)?;
+    Ok(ScheduleKind::Cosine { alpha })
+}
+
+fn one_cycle(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    Ok(ScheduleKind::OneCycle {
+        pct_start: section.number_or("pct_start", 0.3, Bound::OpenFraction)?,
+        div_factor: section.number_or("div_factor", 25.0, Bound::Positive)?,
+        final_div_factor: section.number_or("final_div_factor", 1e4, Bound::Positive)?,
+    })
+}
+
+fn reduce_on_plateau(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    Ok(ScheduleKind::ReduceOnPlateau {
+        factor: section.number_or("factor", 0.1, Bound::OpenFraction)?,
+        patience: section.integer_or("patience", 10, 1..=MAX_COUNT)?,
+        min_delta: section.number_or("min_delta", 1e-4, Bound::NonNegative)?,
+        cooldown: section.integer_or("cooldown", 0, 0..=MAX_COUNT)?,
+        min_lr: section.number_or("min_lr", 0.0, Bound::NonNegative)?,
+    })
+}
+
+/// Without boundaries, one value for each epoch.
+fn piecewise_constant(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {
+    let field = section.need("values")?;
+    let values = field
+        .array()?
+        .iter()
+        .map(|value| value.number(Bound::Positive))
+        .collect::<Result<Vec<_>, _>>()?;
+    let Some(last) = values.len().checked_sub(1) else {
+        return Err(field.error("`values` has no rate: give one for each stretch of epochs"));
+    };
+    let boundaries = match section.get("boundaries") {
+        None => (1..=last).collect(),
+        Some(field) => {
+            let boundaries = field
+                .array()?
+                .iter()
+                .map(|epoch| epoch.integer(1..=MAX_COUNT))
+                .collect::<Result<Vec<usize>, _>>()?;
+            if !boundaries.is_sorted_by(|a, b| a < b) {
+                return Err(field.error(
+                    "`boundaries` must ascend: they are the epochs after which the rate changes",
+                ));
+            }
+            if boundaries.len() != last {
+                return Err(field.error(format!(
+                    "`boundaries` has {} epochs for {} values: expected one less than values, as in Keras",
+                    boundaries.len(),
+                    values.len()
+                )));
+            }
+            boundaries
+        }
+    };
+    Ok(ScheduleKind::PiecewiseConstant { boundaries, values })
+}
+
+/// Reads early stopping.
+pub(super) fn early_stopping(field: &Field<'_>) -> Result<EarlyStopping, RecipeError> {
+    let section = field.section(&["patience", "min_delta", "start_from_epoch", "baseline"])?;
+    Ok(EarlyStopping {
+        patience: section.need("patience")?.integer(0..=MAX_COUNT)?,
+        min_delta: section.number_or("min_delta", 0.0, Bound::NonNegative)?,
+        start_from_epoch: section.integer_or("start_from_epoch", 0, 0..=MAX_COUNT)?,
+        baseline: section
+            .get("baseline")
+            .map(|field| field.number(Bound::NonNegative))
+            .transpose()?,
+    })
 }

@@ -1,22 +1,21 @@
-//! From the tree of values to a recipe: keys, defaults and ranges.
+//! From the tree of values to a checked recipe.
 
-mod augmentation;
-mod data;
-mod optimization;
-pub mod sweep;
-mod training;
+use super::{Recipe, RecipeFields, augmentation, data, export, input, optimization, training};
+use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source};
+use crate::{Backbone, Base, Input, LayerSpec};
 
-use super::{Export, Input, Recipe};
-use crate::document::{self, Bound, Field, Node, RecipeError, Section};
-use crate::{
-    Activation, Backbone, Base, BatchNorm, Channels, Conv2d, Dense, Interpolation, LayerKind,
-    LayerSpec, Model, Padding, Pool, Preprocess, Preprocessing, Resize2d,
-};
+/// Sections and their keys, to suggest where a misplaced key belongs.
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("input", input::KEYS),
+    ("data", data::KEYS),
+    ("augmentation", augmentation::KEYS),
+    ("training", training::KEYS),
+    ("training.optimizer", optimization::OPTIMIZER_KEYS),
+    ("export", export::KEYS),
+];
 
-/// Counts that nobody exceeds on purpose; below it, products of two fit into 64 bits.
-pub(super) const MANY: i64 = 1 << 31;
-
-const ROOT: &[&str] = &[
+/// Keys of the recipe itself.
+pub(super) const ROOT: &[&str] = &[
     "name",
     "description",
     "input",
@@ -44,33 +43,36 @@ pub(super) fn recipe(
     )
 }
 
-fn recipe_of(
+/// Reads and checks a recipe.
+pub(super) fn recipe_of(
     document: &Node,
     origin: &str,
     name: &str,
     bases: &[Base],
 ) -> Result<Recipe, RecipeError> {
-    let root = Section::root(origin, document, ROOT)?;
+    let source = Source {
+        origin,
+        sections: SECTIONS,
+    };
+    let root = Section::root(source, document, ROOT)?;
     if let Some(field) = root.get("sweep") {
-        return Err(field.error(
-            "this recipe has a `[sweep]`: train its combinations with `kiln sweep`, or leave it out with `--set sweep=`",
-        ));
+        return Err(field
+            .error("this recipe has a `[sweep]`")
+            .with_hint(Hint::Sweep));
     }
     // Sections first: a key that slipped into the wrong one is better reported there than as
     // missing here.
-    let (input, data, training, export) = (
-        input(&root)?,
-        data::read(&root)?,
-        training::read(&root)?,
-        export(&root)?,
-    );
-    let augmentation = augmentation::read(&root)?;
+    let input = input::parse(&root)?;
+    let data = data::parse(&root)?;
+    let training = training::parse(&root)?;
+    let export = export::parse(&root)?;
+    let augmentation = augmentation::parse(&root)?;
     let backbone = root
         .get("backbone")
         .map(|field| backbone(&field, bases, &input))
         .transpose()?;
     let fields = root.need("layers")?.array()?;
-    let recipe = Recipe {
+    let read = RecipeFields {
         name: match root.get("name") {
             Some(field) => file_name(&field)?,
             None => folder_name(name),
@@ -85,16 +87,22 @@ fn recipe_of(
         training,
         export,
         backbone,
-        layers: fields.iter().map(layer).collect::<Result<_, _>>()?,
+        layers: fields
+            .iter()
+            .map(LayerSpec::parse)
+            .collect::<Result<_, _>>()?,
     };
-    let all = recipe.all_layers();
-    let model = Model::new(recipe.preprocessing(), &all).map_err(|error| {
-        let own = (error.index + fields.len()).checked_sub(all.len());
+    let backbone_layers = read.all_layers().len() - fields.len();
+    let at_layer = |index: usize, problem: String| {
+        let own = index.checked_sub(backbone_layers);
         match own.and_then(|index| fields.get(index)) {
-            Some(field) => field.error(error.to_string()),
-            None => root.error(error.to_string()),
+            Some(field) => field.error(problem),
+            None => root.error(problem),
         }
-    })?;
+    };
+    let model = read
+        .unfrozen_model()
+        .map_err(|error| at_layer(error.index, error.to_string()))?;
     let names: Vec<&str> = model
         .layers()
         .iter()
@@ -102,7 +110,8 @@ fn recipe_of(
         .collect();
     training::check_selections(&root, &names)?;
     training::check_class_weight(&root, model.classes())?;
-    check_classes(&recipe, &model, &fields)?;
+    let recipe = Recipe::new(read).map_err(|error| root.error(error.to_string()))?;
+    check_classes(&recipe, &fields)?;
     check_size(&recipe, &root, &fields)?;
     Ok(recipe)
 }
@@ -114,9 +123,9 @@ fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone
         .iter()
         .map(|base| (base.name.as_str(), base))
         .collect();
-    let base = name.choice(&known).map_err(|error| {
-        error.and("; any other is compiled in by KILN_BACKBONES when kiln is built, see docs/backbones.md")
-    })?;
+    let base = name
+        .choice(&known)
+        .map_err(|error| error.with_hint(Hint::CompileBackbone))?;
     let found = input.channels.count();
     if base.channels != found {
         let expected = base.channels;
@@ -138,18 +147,22 @@ fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone
 /// A base as the build script describes it.
 pub(crate) fn base(text: &str, origin: &str) -> Result<Base, RecipeError> {
     let document = document::read(text, origin, &[])?;
-    let root = Section::root(
+    let source = Source {
         origin,
+        sections: &[],
+    };
+    let root = Section::root(
+        source,
         &document,
         &["name", "channels", "weights", "layers"],
     )?;
-    let layer = |field: &Field<'_>| match layer(field)? {
+    let layer = |field: &Field<'_>| match LayerSpec::parse(field)? {
         layer if layer.name.is_none() => Err(field.error("a base's layers have names: add `name`")),
         layer => Ok(layer),
     };
     Ok(Base {
         name: file_name(&root.need("name")?)?,
-        channels: root.need("channels")?.integer(1..=MANY)?,
+        channels: root.need("channels")?.integer(1..=MAX_COUNT)?,
         weights: root
             .get("weights")
             .map(|field| field.string().map(str::to_string))
@@ -163,20 +176,19 @@ pub(crate) fn base(text: &str, origin: &str) -> Result<Base, RecipeError> {
     })
 }
 
-fn check_classes(recipe: &Recipe, model: &Model, layers: &[Field<'_>]) -> Result<(), RecipeError> {
-    match recipe
-        .data
-        .dataset
-        .classes()
-        .and_then(|classes| recipe.class_mismatch(model.classes(), classes))
-    {
-        None => Ok(()),
-        Some(problem) => Err(layers.last().expect("a model has layers").error(problem)),
+fn check_classes(recipe: &Recipe, layers: &[Field<'_>]) -> Result<(), RecipeError> {
+    let classes = recipe.data.dataset.classes();
+    let problem =
+        classes.and_then(|classes| recipe.class_mismatch(recipe.model().classes(), classes));
+    match (problem, layers.last()) {
+        (Some(problem), Some(last)) => Err(last.error(problem)),
+        // Without a layer of its own the recipe is refused before.
+        (Some(_), None) | (None, _) => Ok(()),
     }
 }
 
 /// A name that can be a folder on any system.
-fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
+pub(super) fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
     let name = field.string()?;
     if Recipe::is_name(name) {
         Ok(name.to_string())
@@ -188,7 +200,7 @@ fn file_name(field: &Field<'_>) -> Result<String, RecipeError> {
 }
 
 /// A recipe file's name made into one that can be a folder on any system.
-fn folder_name(stem: &str) -> String {
+pub(super) fn folder_name(stem: &str) -> String {
     let plain = |c: char| if Recipe::is_in_names(c) { c } else { '-' };
     let name: String = stem.chars().map(plain).collect();
     let name = name.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -199,20 +211,17 @@ fn folder_name(stem: &str) -> String {
     }
 }
 
-/// Most values that one layer may make of a batch: 2³¹, 8 GiB.
+/// Limit of the values that one layer makes of a batch: 2³¹, 8 GiB.
 const MAX_BATCH_VALUES: usize = 1 << 31;
 
-/// Whether there is something to train and a batch of it can be held in memory.
+/// Checks that there is something to train, and that a batch of it fits into memory.
 fn check_size(
     recipe: &Recipe,
     root: &Section<'_>,
     fields: &[Field<'_>],
 ) -> Result<(), RecipeError> {
     let batch_size = recipe.training.batch_size;
-    for phase in 0..recipe.training.phases.len() {
-        let model = recipe
-            .model_in(phase)
-            .map_err(|error| root.error(error.to_string()))?;
+    for model in &recipe.models {
         if model.counts().trainable == 0 {
             let what =
                 "no layer has parameters that are trained: add a `dense` layer, or unfreeze one";
@@ -234,224 +243,4 @@ fn check_size(
         }
     }
     Ok(())
-}
-
-fn input(root: &Section<'_>) -> Result<Input, RecipeError> {
-    let section = root.sub(
-        "input",
-        &["height", "width", "channels", "preprocess", "antialias"],
-    )?;
-    let side = 1..=i64::from(Preprocessing::MAX_SIDE);
-    let preprocess = section.choice_or("preprocess", Preprocess::Unit, &Preprocess::WORDS)?;
-    // Some have a mean for each colour, in an order of their own.
-    let fixed = preprocess.channels();
-    let channels = section.choice_or(
-        "channels",
-        fixed.unwrap_or(Channels::Gray),
-        &Channels::WORDS,
-    )?;
-    if let (Some(fixed), Some(field)) = (
-        fixed.filter(|fixed| *fixed != channels),
-        section.get("channels"),
-    ) {
-        return Err(field.error(format!(
-            "this `preprocess` is for the channels {fixed}: leave out `channels`"
-        )));
-    }
-    Ok(Input {
-        height: section.integer_or("height", 28, side.clone())?,
-        width: section.integer_or("width", 28, side)?,
-        channels,
-        preprocess,
-        antialias: section.boolean_or("antialias", false)?,
-    })
-}
-
-fn export(root: &Section<'_>) -> Result<Export, RecipeError> {
-    let section = root.sub("export", &["softmax", "golden"])?;
-    Ok(Export {
-        softmax: section.boolean_or("softmax", false)?,
-        golden: section.boolean_or("golden", true)?,
-    })
-}
-
-/// Each layer type with its keys, besides `type` and `name`, which all have.
-const LAYERS: &[(&str, &[&str])] = &[
-    (
-        "conv2d",
-        &[
-            "type",
-            "name",
-            "filters",
-            "kernel_size",
-            "strides",
-            "padding",
-            "dilation_rate",
-            "groups",
-            "use_bias",
-            "activation",
-        ],
-    ),
-    (
-        "max_pool",
-        &["type", "name", "pool_size", "strides", "padding"],
-    ),
-    (
-        "avg_pool",
-        &["type", "name", "pool_size", "strides", "padding"],
-    ),
-    ("global_max_pool", &["type", "name"]),
-    ("global_avg_pool", &["type", "name"]),
-    ("channel_max", &["type", "name"]),
-    ("batch_norm", &["type", "name", "momentum", "epsilon"]),
-    ("dropout", &["type", "name", "rate"]),
-    ("flatten", &["type", "name"]),
-    (
-        "dense",
-        &["type", "name", "units", "use_bias", "activation"],
-    ),
-    ("reshape", &["type", "name", "target_shape"]),
-    (
-        "resize",
-        &["type", "name", "height", "width", "interpolation"],
-    ),
-    ("activation", &["type", "name", "activation"]),
-    ("relu", &["type", "name"]),
-    ("softmax", &["type", "name"]),
-];
-
-fn layer(field: &Field<'_>) -> Result<LayerSpec, RecipeError> {
-    let types: Vec<&str> = LAYERS.iter().map(|(kind, _)| *kind).collect();
-    let keys = |kind: &str| {
-        LAYERS
-            .iter()
-            .find(|(name, _)| *name == kind)
-            .map(|(_, keys)| *keys)
-    };
-    let (kind, section) = field.tagged(keys, &types)?;
-    let kind = match kind.as_str() {
-        "conv2d" => LayerKind::Conv2d(Conv2d {
-            filters: section.need("filters")?.integer(1..=MANY)?,
-            kernel_size: section.need("kernel_size")?.pair(1..=MANY)?,
-            strides: section
-                .get("strides")
-                .map_or(Ok([1, 1]), |strides| strides.pair(1..=MANY))?,
-            padding: padding(&section)?,
-            dilation_rate: section
-                .get("dilation_rate")
-                .map_or(Ok([1, 1]), |rate| rate.pair(1..=MANY))?,
-            groups: section.integer_or("groups", 1, 1..=MANY)?,
-            use_bias: section.boolean_or("use_bias", true)?,
-            activation: activation(&section)?,
-        }),
-        "max_pool" => LayerKind::MaxPool(pool(&section)?),
-        "avg_pool" => LayerKind::AvgPool(pool(&section)?),
-        "global_max_pool" => LayerKind::GlobalMaxPool {},
-        "global_avg_pool" => LayerKind::GlobalAvgPool {},
-        "channel_max" => LayerKind::ChannelMax {},
-        "reshape" => {
-            let dims = section.need("target_shape")?.array()?;
-            let target_shape = dims
-                .iter()
-                .map(|dim| dim.integer(1..=MANY))
-                .collect::<Result<_, _>>()?;
-            LayerKind::Reshape { target_shape }
-        }
-        "resize" => LayerKind::Resize(Resize2d {
-            height: section
-                .need("height")?
-                .integer(1..=i64::from(Preprocessing::MAX_SIDE))?,
-            width: section
-                .need("width")?
-                .integer(1..=i64::from(Preprocessing::MAX_SIDE))?,
-            interpolation: section.choice_or(
-                "interpolation",
-                Interpolation::Bilinear,
-                &[
-                    ("nearest", Interpolation::Nearest),
-                    ("bilinear", Interpolation::Bilinear),
-                ],
-            )?,
-        }),
-        "activation" => {
-            let field = section.need("activation")?;
-            let Some(activation) = activation(&section)? else {
-                return Err(
-                    field.error("a layer of a linear activation does nothing: leave it out")
-                );
-            };
-            LayerKind::Activation { activation }
-        }
-        "batch_norm" => LayerKind::BatchNorm(BatchNorm {
-            momentum: section.number_or("momentum", 0.99, Bound::Fraction)?,
-            epsilon: section.number_or("epsilon", 1e-3, Bound::Positive)?,
-        }),
-        "dropout" => LayerKind::Dropout {
-            rate: section.need("rate")?.number(Bound::Fraction)?,
-        },
-        "flatten" => LayerKind::Flatten {},
-        "dense" => LayerKind::Dense(Dense {
-            units: section.need("units")?.integer(1..=MANY)?,
-            use_bias: section.boolean_or("use_bias", true)?,
-            activation: activation(&section)?,
-        }),
-        "relu" => LayerKind::Relu {},
-        "softmax" => LayerKind::Softmax {},
-        other => unreachable!("{other} is in LAYERS"),
-    };
-    Ok(LayerSpec {
-        name: layer_name(&section)?,
-        kind,
-    })
-}
-
-fn layer_name(section: &Section<'_>) -> Result<Option<String>, RecipeError> {
-    let Some(field) = section.get("name") else {
-        return Ok(None);
-    };
-    let name = field.string()?;
-    if LayerSpec::is_name(name) {
-        Ok(Some(name.to_string()))
-    } else {
-        Err(field.error(format!(
-            "a layer's name is letters, digits, `-` and `_`, starting with a letter, and not `input`, `features`, `logits` or \
-             `probabilities`; found {name:?}"
-        )))
-    }
-}
-
-fn pool(section: &Section<'_>) -> Result<Pool, RecipeError> {
-    let pool_size = section
-        .get("pool_size")
-        .map_or(Ok([2, 2]), |size| size.pair(1..=MANY))?;
-    let strides = section
-        .get("strides")
-        .map_or(Ok(pool_size), |strides| strides.pair(1..=MANY))?;
-    Ok(Pool {
-        pool_size,
-        strides,
-        padding: padding(section)?,
-    })
-}
-
-fn padding(section: &Section<'_>) -> Result<Padding, RecipeError> {
-    section.choice_or(
-        "padding",
-        Padding::Valid,
-        &[("valid", Padding::Valid), ("same", Padding::Same)],
-    )
-}
-
-fn activation(section: &Section<'_>) -> Result<Option<Activation>, RecipeError> {
-    let choices = [
-        ("relu", Some(Activation::Relu)),
-        ("leaky_relu", Some(Activation::LeakyRelu)),
-        ("sigmoid", Some(Activation::Sigmoid)),
-        ("tanh", Some(Activation::Tanh)),
-        ("gelu", Some(Activation::Gelu)),
-        ("silu", Some(Activation::Silu)),
-        ("softmax", Some(Activation::Softmax)),
-        ("linear", None),
-    ];
-    section.choice_or("activation", None, &choices)
 }

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use crate::{
-    Augmentation, Base, Betas, DataSource, FillMode, LayerKind, Optimizer, OptimizerKind, Recipe,
-    ScheduleKind, Sweep, Validation, ValidationSubset,
+    AdamParams, Augmentation, Base, DataSource, Export, FillMode, Hint, LayerKind, Optimizer,
+    OptimizerKind, Recipe, ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -35,7 +35,7 @@ fn defaults_are_keras_s() {
     let recipe = parse(SMALL).unwrap();
     assert_eq!(recipe.name, "small");
     assert_eq!(recipe.data.validation, Validation::Split(0.1));
-    let betas = Betas {
+    let betas = AdamParams {
         beta_1: 0.9,
         beta_2: 0.999,
         epsilon: 1e-7,
@@ -192,60 +192,60 @@ fn overrides_name_themselves_in_errors() {
     for (argument, expected) in [
         (
             "training.epoch=3",
-            "--set training.epoch=3: unknown key `epoch` in `training`: did you mean `epochs`?",
+            "override training.epoch=3: unknown key `epoch` in `training`: did you mean `epochs`?",
         ),
         (
             "training.epochs=0",
-            "--set training.epochs=0: `training.epochs` must be a whole number from 1",
+            "override training.epochs=0: `training.epochs` must be a whole number from 1",
         ),
         (
             "training.epochs",
-            "--set training.epochs: expected KEY=VALUE",
+            "override training.epochs: expected KEY=VALUE",
         ),
         (
             "layers.9.units=3",
-            "--set layers.9.units=3: `layers` has no entry `9`: use its number, from 1 to 3, or its name: conv2d, flatten, dense",
+            "override layers.9.units=3: `layers` has no entry `9`: use its number, from 1 to 3, or its name: conv2d, flatten, dense",
         ),
         (
             "layers.conv2d.rate=1",
-            "--set layers.conv2d.rate=1: unknown key `rate` in `layers.conv2d`",
+            "override layers.conv2d.rate=1: unknown key `rate` in `layers.conv2d`",
         ),
         (
             "layers.conv2d.filters=0",
-            "--set layers.conv2d.filters=0: `layers.conv2d.filters` must be a whole number",
+            "override layers.conv2d.filters=0: `layers.conv2d.filters` must be a whole number",
         ),
         (
             "layers.1.filters=0",
-            "--set layers.1.filters=0: `layers.1.filters` must be a whole number",
+            "override layers.1.filters=0: `layers.1.filters` must be a whole number",
         ),
         (
             "layers.conv2d.kernel_size=[3, 0]",
-            "--set layers.conv2d.kernel_size=[3, 0]: `layers.conv2d.kernel_size.2` must",
+            "override layers.conv2d.kernel_size=[3, 0]: `layers.conv2d.kernel_size.2` must",
         ),
         (
             "training.optimizer=sgdd",
-            "--set training.optimizer=sgdd: `training.optimizer` cannot be \"sgdd\": did you mean `sgd`?",
+            "override training.optimizer=sgdd: `training.optimizer` cannot be \"sgdd\": did you mean `sgd`?",
         ),
         (
             "training.optimizer.momentum=0.9",
-            "--set training.optimizer.momentum=0.9: `momentum` is no key of `adam`, and `training.optimizer` has no `type`: \
+            "override training.optimizer.momentum=0.9: `momentum` is no key of `adam`, and `training.optimizer` has no `type`: \
              it is one of adam, adamw, sgd",
         ),
         (
             "training.optimizer=3",
-            "--set training.optimizer=3: `training.optimizer` must be a table with a `type`, found 3",
+            "override training.optimizer=3: `training.optimizer` must be a table with a `type`, found 3",
         ),
         (
             "training.optimizer={learning_rate=-1e30}",
-            "--set training.optimizer={learning_rate=-1e30}: `training.optimizer.learning_rate` must be a number above 0, found -1e30",
+            "override training.optimizer={learning_rate=-1e30}: `training.optimizer.learning_rate` must be a number above 0, found -1e30",
         ),
         (
             "data.dataset.x=1",
-            "--set data.dataset.x=1: `data.dataset` is \"mnist\", it has no keys",
+            "override data.dataset.x=1: `data.dataset` is \"mnist\", it has no keys",
         ),
         (
             "training..epochs=1",
-            "--set training..epochs=1: the key has an empty part",
+            "override training..epochs=1: the key has an empty part",
         ),
     ] {
         let error = with(SMALL, &[argument]).unwrap_err();
@@ -371,14 +371,14 @@ fn automatic_names_are_those_of_the_summary() {
         "type = \"conv2d\"\nname = \"conv2d\"\nfilters = 3\nkernel_size = 1\n[[layers]]\ntype = \"flatten\"",
     );
     let recipe = with(&text, &["layers.conv2d_1.filters=9"]).unwrap();
-    let model = recipe.model().unwrap();
+    let model = recipe.model();
     assert_eq!(model.layers()[0].name, "conv2d_1");
     assert_eq!(model.layers()[0].output.dims()[0], 9);
 }
 
 #[test]
 fn a_file_name_becomes_a_folder_name() {
-    let name = |stem: &str| Recipe::parse(SMALL, "x", stem, &[]).unwrap().name;
+    let name = |stem: &str| Recipe::parse(SMALL, "x", stem, &[]).unwrap().name.clone();
     assert_eq!(
         ["my model", "..", "größe", "ok-1.2"].map(name),
         ["my-model", "recipe", "größe", "ok-1.2"]
@@ -542,7 +542,7 @@ fn the_recipes_that_come_with_kiln_are_valid() {
             let mut without = Vec::new();
             if text.contains("\n[sweep]") {
                 assert!(
-                    Sweep::parse(&text, &origin, "recipe", &[])
+                    Sweep::parse_with(&text, &origin, "recipe", &[], &[Base::vgg16()])
                         .unwrap()
                         .combinations
                         .len()
@@ -578,7 +578,7 @@ name = "vgg16"
 
 #[test]
 fn a_frozen_vgg16_has_keras_s_counts() {
-    let model = parse(VGG16).unwrap().model().unwrap();
+    let model = parse(VGG16).unwrap().model().clone();
     let counts = model.counts();
     assert_eq!(
         (counts.total(), counts.trainable, counts.non_trainable),
@@ -597,8 +597,8 @@ fn phases_move_the_freezing_point() {
     );
     let recipe = parse(&text).unwrap();
     assert_eq!(recipe.training.epochs(), 5);
-    assert_eq!(recipe.model_in(0).unwrap().fixed_prefix(), 19);
-    let second = recipe.model_in(1).unwrap();
+    assert_eq!(recipe.model_in(0).fixed_prefix(), 19);
+    let second = recipe.model_in(1);
     assert_eq!(second.fixed_prefix(), 14);
     assert_eq!(
         second.counts().trainable,
@@ -613,12 +613,9 @@ fn phases_move_the_freezing_point() {
 #[test]
 fn freezing_goes_by_number_and_a_model_of_ones_own_can_be_frozen() {
     let recipe = with(SMALL, &["training.freeze=1"]).unwrap();
-    assert_eq!(
-        recipe.model().unwrap().counts().trainable,
-        4 * 26 * 26 * 10 + 10
-    );
+    assert_eq!(recipe.model().counts().trainable, 4 * 26 * 26 * 10 + 10);
     let recipe = with(VGG16, &["training.freeze=[\"block1\", \"block2_conv*\"]"]).unwrap();
-    assert_eq!(recipe.model().unwrap().fixed_prefix(), 6);
+    assert_eq!(recipe.model().fixed_prefix(), 6);
 }
 
 #[test]
@@ -636,7 +633,7 @@ fn mistakes_in_freezing_name_their_line() {
         ("training.phases=[]", "`training.phases` is empty"),
         (
             "backbone.name=vgg19",
-            "`backbone.name` cannot be \"vgg19\": did you mean `vgg16`? Valid values: vgg16; any other is",
+            "`backbone.name` cannot be \"vgg19\": did you mean `vgg16`? Valid values: vgg16",
         ),
         (
             "input.channels=gray",
@@ -675,7 +672,7 @@ fn a_base_that_is_compiled_in_can_be_named() {
     let recipe = parse(&text).unwrap();
     assert_eq!(recipe.backbone.as_ref().unwrap().weights, "own.onnx");
     assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
-    let model = recipe.model().unwrap();
+    let model = recipe.model();
     let first = &model.layers()[0];
     assert_eq!(
         (first.name.as_str(), first.backbone.as_deref(), first.frozen),
@@ -695,8 +692,9 @@ fn a_base_that_is_compiled_in_can_be_named() {
 
 #[test]
 fn data_comes_from_one_place() {
-    let data =
-        |text: &str| parse(&SMALL.replace("dataset = \"mnist\"", text)).map(|recipe| recipe.data);
+    let data = |text: &str| {
+        parse(&SMALL.replace("dataset = \"mnist\"", text)).map(|recipe| recipe.data.clone())
+    };
     let folder = data("folder = \"photos\"").unwrap();
     assert_eq!(folder.dataset, DataSource::Folder("photos".into()));
     assert_eq!(
@@ -835,4 +833,66 @@ fn augmentation_is_as_in_keras_and_off_by_default() {
             "\nfound    {error}\nexpected {expected}"
         );
     }
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_shown_where_it_belongs() {
+    for (set, expected) in [
+        ("epochs=5", "did you mean `training.epochs`?"),
+        ("lr=0.1", "did you mean `training.optimizer.learning_rate`?"),
+        (
+            "training.learning_rate=0.1",
+            "did you mean `training.optimizer.learning_rate`?",
+        ),
+        (
+            "training.optimizer.epochs=3",
+            "`epochs` is no key of `adam`, and `training.optimizer` has no `type`",
+        ),
+        (
+            "training.optimizer={type=\"sgd\", epochs=3}",
+            "did you mean `training.epochs`?",
+        ),
+        (
+            "training.optimizer={type=\"sgd\", lr=3}",
+            "unknown key `lr` in `training.optimizer`: did you mean `learning_rate`?",
+        ),
+        ("training.optimizer=AdamW", "did you mean `adamw`?"),
+        ("input.preprocess=imagenet", "did you mean `torch`?"),
+    ] {
+        let error = with(SMALL, &[set]).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn hints_are_values_beside_the_message() {
+    let error = |text: &str, set: &str| {
+        Recipe::parse(text, "small.toml", "small", &[set.to_owned()]).unwrap_err()
+    };
+    let sweep = error(SMALL, "sweep.training.seed=[0, 1]");
+    assert_eq!(sweep.hint(), Some(Hint::Sweep));
+    assert!(sweep.to_string().ends_with("this recipe has a `[sweep]`"));
+    let backbone = error(VGG16, "backbone.name=vgg19");
+    assert_eq!(backbone.hint(), Some(Hint::CompileBackbone));
+    assert_eq!(error(SMALL, "training.epochs=0").hint(), None);
+    let none = Sweep::parse_with(SMALL, "small.toml", "small", &[], &[]).unwrap_err();
+    assert_eq!(none.hint(), Some(Hint::NoSweep));
+}
+
+#[test]
+fn every_phase_has_its_model() {
+    let recipe = with(
+        VGG16,
+        &["training.phases=[{}, { unfreeze = [\"block5\"] }]"],
+    )
+    .unwrap();
+    assert_eq!(recipe.models().len(), 2);
+    assert_eq!(recipe.model(), recipe.model_in(0));
+    assert_eq!(recipe.fixed_prefix(), recipe.model_in(1).fixed_prefix());
+    let exported = recipe.clone().with_export(Export {
+        softmax: true,
+        golden: false,
+    });
+    assert_eq!(exported.models(), recipe.models());
+    assert!(exported.export.softmax);
 }

@@ -7,6 +7,7 @@ mod tables;
 use std::collections::BTreeSet;
 
 use document::{Row, code, sections};
+use kiln_model::LayerKind;
 use tables::{Known, Table, recipe, sweep, words};
 
 #[test]
@@ -73,6 +74,20 @@ fn it_has_every_key_and_no_other() {
         left.is_empty(),
         "docs/recipes.md has tables of keys that no recipe has: {left:?}"
     );
+}
+
+#[test]
+fn it_has_every_kind_of_layer() {
+    let documented = sections();
+    let rows = &documented["layers"];
+    for (kind, expected) in LayerKind::KEYS {
+        let mut found = keys(rows, Some(kind));
+        found.insert("type".into());
+        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "keys of `{kind}` in docs/recipes.md");
+        let described = rows.iter().any(|row| row.types.iter().any(|t| t == kind));
+        assert!(described, "docs/recipes.md has no row for `{kind}`");
+    }
 }
 
 /// Phases have the tables of `[training]`.
@@ -211,7 +226,7 @@ fn places() -> Vec<Place> {
             match known {
                 Known::Keys(_) => places.push(place(table.clone())),
                 Known::Types(_) => {
-                    places.extend(row.types.iter().map(|kind| place(table.of_type(kind))))
+                    places.extend(row.types.iter().map(|kind| place(table.of_type(kind))));
                 }
             }
         }

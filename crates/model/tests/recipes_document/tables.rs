@@ -238,7 +238,7 @@ pub fn recipe(text: &str, overrides: &[String]) -> Result<String, String> {
 
 /// All that a sweep says.
 pub fn sweep(text: &str, overrides: &[String]) -> Result<String, String> {
-    Sweep::parse(text, "r", "r", overrides)
+    Sweep::parse_with(text, "r", "r", overrides, &[])
         .map(|sweep| format!("{sweep:?}"))
         .map_err(|error| error.to_string())
 }

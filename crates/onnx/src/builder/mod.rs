@@ -6,6 +6,7 @@ mod node;
 pub use error::BuildError;
 pub use node::NodeBuilder;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::check::check_structure;
@@ -30,22 +31,34 @@ pub struct GraphBuilder {
 
 /// The values of an initializer, in row-major order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TensorData {
+pub enum TensorData<'a> {
     /// 32-bit floats.
-    F32(Vec<f32>),
+    F32(Cow<'a, [f32]>),
     /// 64-bit integers.
-    I64(Vec<i64>),
+    I64(Cow<'a, [i64]>),
 }
 
-impl From<Vec<f32>> for TensorData {
+impl From<Vec<f32>> for TensorData<'_> {
     fn from(values: Vec<f32>) -> Self {
+        Self::F32(values.into())
+    }
+}
+
+impl<'a> From<&'a [f32]> for TensorData<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self::F32(values.into())
+    }
+}
+
+impl<'a> From<Cow<'a, [f32]>> for TensorData<'a> {
+    fn from(values: Cow<'a, [f32]>) -> Self {
         Self::F32(values)
     }
 }
 
-impl From<Vec<i64>> for TensorData {
+impl From<Vec<i64>> for TensorData<'_> {
     fn from(values: Vec<i64>) -> Self {
-        Self::I64(values)
+        Self::I64(values.into())
     }
 }
 
@@ -109,11 +122,11 @@ impl GraphBuilder {
     }
 
     /// Adds a constant tensor.
-    pub fn initializer(
+    pub fn initializer<'a>(
         &mut self,
         name: &str,
         shape: &[usize],
-        data: impl Into<TensorData>,
+        data: impl Into<TensorData<'a>>,
     ) -> &mut Self {
         let (tensor, found) = match data.into() {
             TensorData::F32(values) => (TensorProto::from_f32(name, shape, &values), values.len()),

@@ -187,7 +187,13 @@ fn word<T: FromStr<Err = ParseEnumError>>(
     find(props, key)?
         .map(str::parse)
         .transpose()
-        .map_err(|error| MetadataError::value(key, error))
+        .map_err(|error: ParseEnumError| {
+            let (expected, found) = (error.expected(), error.found());
+            MetadataError::value(
+                key,
+                format_args!("expected one of {expected}, found `{found}`"),
+            )
+        })
 }
 
 fn json<T: DeserializeOwned>(

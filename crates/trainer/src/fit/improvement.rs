@@ -148,14 +148,14 @@ mod tests {
             "training.phases=[{epochs=2}, {epochs=3, early_stopping={patience=1}}]",
             "training.monitor=\"val_accuracy\"",
         ];
-        let training = Recipe::parse(
+        let recipe = Recipe::parse(
             "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]",
             "small.toml",
             "small",
             &set.map(String::from),
         )
-        .unwrap()
-        .training;
+        .unwrap();
+        let training = &recipe.training;
         let finished = |phase, done, accuracies: &[f64]| {
             let history = History {
                 epochs: epochs(accuracies),
@@ -166,7 +166,7 @@ mod tests {
                 epochs: done,
                 history,
             };
-            is_finished(&training, &progress)
+            is_finished(training, &progress)
         };
         assert!(!finished(0, 2, &[0.5, 0.6]));
         assert!(!finished(1, 2, &[0.5, 0.6, 0.7, 0.8]));

@@ -18,7 +18,7 @@ use kiln_data::{Batch, Loader, Order, Samples};
 use kiln_model::{Model, Phase, Training};
 use kiln_run::{Epoch, History, Weights};
 
-use crate::network::{Draws, Network, values};
+use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
 pub use improvement::is_finished;
 use loss::Loss;
@@ -298,13 +298,13 @@ impl<'a> State<'a> {
 
     /// Forward, backward, update. Gives the loss and the logits from before the update.
     fn step(&mut self, batch: Batch) -> Result<(f64, Vec<f32>), TrainError> {
-        let draws = Draws {
+        let key = DropoutKey {
             seed: self.task.stream(),
             step: self.steps,
         };
         self.steps += 1;
         let input = self.network.input(batch.values, &self.device.burn);
-        let logits = self.network.forward(input, draws)?.into_vector();
+        let logits = self.network.forward(input, key)?.into_vector()?;
         let loss = self
             .loss
             .forward(logits.clone(), &batch.labels, &self.device.burn);
@@ -332,8 +332,8 @@ impl<'a> State<'a> {
         for batch in &Loader::new(self.task.validation.clone(), batch_size, Order::Sequential)? {
             let batch = batch?;
             let logits = network
-                .forward(network.input(batch.values, device), Draws::default())?
-                .into_vector();
+                .forward(network.input(batch.values, device), DropoutKey::default())?
+                .into_vector()?;
             // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval`
             // gives it.
             let loss = Loss::default().forward(logits.clone(), &batch.labels, device);

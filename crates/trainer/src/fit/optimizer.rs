@@ -3,19 +3,19 @@
 use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
-use kiln_model::{Betas, Optimizer, OptimizerKind};
+use kiln_model::{AdamParams, Optimizer, OptimizerKind};
 
 use crate::{Device, fused};
 
 /// Builds it; Adam and `AdamW` by kiln's kernel where the device has it.
 pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
     let built: ModuleOptimizer = match optimizer.kind {
-        OptimizerKind::Adam(betas) if device.kernels => adam(betas, 0.0).into(),
+        OptimizerKind::Adam(params) if device.kernels => adam(params, 0.0).into(),
         OptimizerKind::AdamW {
-            betas,
+            adam: params,
             weight_decay,
-        } if device.kernels => adam(betas, weight_decay).into(),
-        OptimizerKind::Adam(Betas {
+        } if device.kernels => adam(params, weight_decay).into(),
+        OptimizerKind::Adam(AdamParams {
             beta_1,
             beta_2,
             epsilon,
@@ -26,8 +26,8 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
             config.with_epsilon(epsilon as f32).init()
         }
         OptimizerKind::AdamW {
-            betas:
-                Betas {
+            adam:
+                AdamParams {
                     beta_1,
                     beta_2,
                     epsilon,
@@ -66,11 +66,11 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
 }
 
 fn adam(
-    Betas {
+    AdamParams {
         beta_1,
         beta_2,
         epsilon,
-    }: Betas,
+    }: AdamParams,
     weight_decay: f64,
 ) -> fused::Adam {
     fused::Adam {

@@ -1,31 +1,69 @@
-//! One layer as a Burn module: its parameters and how it computes.
+//! One layer as a Burn module: its parameters, its settings and how it computes.
 
 use burn::module::{Module, Param, ParamId, RunningState};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::conv::Conv2dConfig;
 use burn::nn::interpolate::{Interpolate2d, Interpolate2dConfig, InterpolateMode};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use burn::nn::{
-    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Identity, Linear, PaddingConfig2d,
-};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, PaddingConfig2d, conv};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kiln_backbone::Imported;
-use kiln_model::{Activation, Interpolation, Layer, LayerKind, Pads, Resize2d, Shape};
+use kiln_model::{
+    Activation, AvgPool, Interpolation, Layer, LayerKind, MaxPool, Pads, ParamRole, Pool, Resize2d,
+    Shape, ShapeError,
+};
 use kiln_run::{Tensor as Values, Weights, WeightsError};
 use sha2::{Digest, Sha256};
 
-use super::Flow;
+use super::Activations;
+use crate::TrainError;
 
+/// A layer with everything that it computes with.
 #[derive(Module, Debug)]
 pub enum Block {
     Conv2d(Conv2d),
     MaxPool(MaxPool2d),
     AvgPool(AvgPool2d),
-    Resize(Interpolate2d),
+    Bilinear(Interpolate2d),
     BatchNorm(BatchNorm),
     Dropout(Dropout),
-    Dense(Linear),
-    /// Activations, reductions and changes of shape: nothing to keep.
-    Stateless(Identity),
+    Dense(Dense),
+    /// Activations, reductions and changes of shape.
+    Stateless(Stateless),
+}
+
+/// A convolution with the function applied to its result.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    pub conv: conv::Conv2d,
+    #[module(skip)]
+    activation: Option<Activation>,
+}
+
+/// A dense layer with the function applied to its result.
+#[derive(Module, Debug)]
+pub struct Dense {
+    pub linear: Linear,
+    #[module(skip)]
+    activation: Option<Activation>,
+}
+
+/// A layer without parameters that Burn has no module for.
+#[derive(Module, Debug)]
+pub struct Stateless {
+    #[module(skip)]
+    function: Function,
+}
+
+/// What a layer without parameters computes.
+#[derive(Debug, Clone)]
+enum Function {
+    Flatten,
+    GlobalMaxPool,
+    GlobalAvgPool,
+    ChannelMax,
+    Nearest(Resize2d),
+    Reshape(Shape),
+    Activation(Activation),
 }
 
 impl Block {
@@ -36,57 +74,56 @@ impl Block {
         imported: Option<Imported>,
         weights: &Weights,
         device: &Device,
-    ) -> Result<Self, WeightsError> {
-        let values = |parameter: &str| weights.require(&format!("{}.{parameter}", layer.name));
+    ) -> Result<Self, TrainError> {
+        let parameters = Parameters {
+            layer: &layer.name,
+            weights,
+            device,
+        };
+        let stateless = |function| Self::Stateless(Stateless { function });
         Ok(match &layer.kind {
-            LayerKind::Conv2d(conv) => {
-                let module = if let Some(Imported::Conv2d(module)) = imported {
-                    module
-                } else {
-                    conv2d(layer, conv, device)
+            LayerKind::Conv2d(settings) => {
+                let module = match imported {
+                    Some(Imported::Conv2d(module)) => module,
+                    _ => conv2d(layer, settings, device)?,
                 };
                 Self::Conv2d(Conv2d {
-                    weight: Param::from_tensor(tensor(values("weight")?, device)),
-                    bias: module
-                        .bias
-                        .map(|_| Ok(Param::from_tensor(tensor(values("bias")?, device))))
-                        .transpose()?,
-                    ..module
+                    conv: conv::Conv2d {
+                        weight: parameters.read(ParamRole::Weight)?,
+                        bias: parameters.read_if(settings.use_bias, ParamRole::Bias)?,
+                        ..module
+                    },
+                    activation: settings.activation,
                 })
             }
-            LayerKind::MaxPool(pool) => {
-                Self::MaxPool(if let Some(Imported::MaxPool2d(module)) = imported {
-                    module
-                } else {
-                    let config = MaxPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
-                    config
-                        .with_padding(explicit(pool.pads(layer.image_size())))
-                        .init()
-                })
-            }
-            LayerKind::AvgPool(pool) => {
-                let config = AvgPool2dConfig::new(pool.pool_size).with_strides(pool.strides);
-                // As in Keras, the mean is of what lies in the image.
-                let config = config
-                    .with_padding(explicit(pool.pads(layer.image_size())))
-                    .with_count_include_pad(false);
-                Self::AvgPool(config.init())
-            }
-            LayerKind::Resize(Resize2d {
-                height,
-                width,
-                interpolation: Interpolation::Bilinear,
-            }) => {
-                let config = Interpolate2dConfig::new().with_output_size(Some([*height, *width]));
-                Self::Resize(
-                    config
+            LayerKind::MaxPool(MaxPool(pool)) => Self::MaxPool(match imported {
+                Some(Imported::MaxPool2d(module)) => module,
+                _ => MaxPool2dConfig::new(pool.pool_size)
+                    .with_strides(pool.strides)
+                    .with_padding(pool_padding(layer, pool)?)
+                    .init(),
+            }),
+            LayerKind::AvgPool(AvgPool(pool)) => Self::AvgPool(
+                AvgPool2dConfig::new(pool.pool_size)
+                    .with_strides(pool.strides)
+                    .with_padding(pool_padding(layer, pool)?)
+                    // As in Keras, the mean is of the pixels in the image.
+                    .with_count_include_pad(false)
+                    .init(),
+            ),
+            LayerKind::Resize(resize) => match resize.interpolation {
+                Interpolation::Bilinear => Self::Bilinear(
+                    Interpolate2dConfig::new()
+                        .with_output_size(Some([resize.height, resize.width]))
                         .with_mode(InterpolateMode::Linear)
                         .with_align_corners(false)
                         .init(),
-                )
-            }
+                ),
+                Interpolation::Nearest => stateless(Function::Nearest(resize.clone())),
+            },
             LayerKind::BatchNorm(norm) => {
-                let mean = values("running_mean")?;
+                let mean = parameters.values(ParamRole::RunningMean)?;
+                let variance = parameters.values(ParamRole::RunningVar)?;
                 let module = match imported {
                     Some(Imported::BatchNorm(module)) => module,
                     _ => BatchNormConfig::new(mean.data.len())
@@ -94,153 +131,145 @@ impl Block {
                         .init(device),
                 };
                 Self::BatchNorm(BatchNorm {
-                    gamma: Param::from_tensor(tensor(values("weight")?, device)),
-                    beta: Param::from_tensor(tensor(values("bias")?, device)),
+                    gamma: parameters.read(ParamRole::Weight)?,
+                    beta: parameters.read(ParamRole::Bias)?,
                     running_mean: RunningState::new(tensor(mean, device)),
-                    running_var: RunningState::new(tensor(values("running_var")?, device)),
+                    running_var: RunningState::new(tensor(variance, device)),
                     // Keras's and ONNX's momentum is the share that is kept, Burn's the share that
                     // is replaced.
                     momentum: 1.0 - norm.momentum,
                     ..module
                 })
             }
-            LayerKind::Dropout { rate } => Self::Dropout(DropoutConfig::new(*rate).init()),
-            LayerKind::Dense(_) => Self::Dense(Linear {
-                // Burn keeps [inputs, outputs].
-                weight: Param::from_tensor(tensor::<2>(values("weight")?, device).transpose()),
-                bias: match values("bias") {
-                    Ok(bias) => Some(Param::from_tensor(tensor(bias, device))),
-                    Err(_) => None,
-                },
-            }),
-            LayerKind::Flatten {}
-            | LayerKind::GlobalMaxPool {}
-            | LayerKind::GlobalAvgPool {}
-            | LayerKind::ChannelMax {}
-            | LayerKind::Reshape { .. }
-            | LayerKind::Resize(_)
-            | LayerKind::Activation { .. }
-            | LayerKind::Relu {}
-            | LayerKind::Softmax {} => Self::Stateless(Identity::new()),
+            LayerKind::Dropout(dropout) => Self::Dropout(DropoutConfig::new(dropout.rate).init()),
+            LayerKind::Dense(settings) => {
+                let weight = tensor::<2>(parameters.values(ParamRole::Weight)?, device);
+                Self::Dense(Dense {
+                    linear: Linear {
+                        // Burn keeps [inputs, outputs].
+                        weight: parameters.identified(weight.transpose(), ParamRole::Weight),
+                        bias: parameters.read_if(settings.use_bias, ParamRole::Bias)?,
+                    },
+                    activation: settings.activation,
+                })
+            }
+            LayerKind::Flatten(_) => stateless(Function::Flatten),
+            LayerKind::GlobalMaxPool(_) => stateless(Function::GlobalMaxPool),
+            LayerKind::GlobalAvgPool(_) => stateless(Function::GlobalAvgPool),
+            LayerKind::ChannelMax(_) => stateless(Function::ChannelMax),
+            LayerKind::Reshape(reshape) => stateless(Function::Reshape(reshape.target_shape)),
+            LayerKind::Activation(layer) => stateless(Function::Activation(layer.activation)),
+            LayerKind::Relu(_) => stateless(Function::Activation(Activation::Relu)),
+            LayerKind::Softmax(_) => stateless(Function::Activation(Activation::Softmax)),
         })
     }
 
-    /// The same with identities that follow from the layer's name.
-    pub fn identified(self, layer: &str) -> Self {
-        match self {
-            Self::Conv2d(conv) => Self::Conv2d(Conv2d {
-                weight: identified(conv.weight, layer, "weight"),
-                bias: conv.bias.map(|bias| identified(bias, layer, "bias")),
-                ..conv
-            }),
-            Self::Dense(dense) => Self::Dense(Linear {
-                weight: identified(dense.weight, layer, "weight"),
-                bias: dense.bias.map(|bias| identified(bias, layer, "bias")),
-            }),
-            Self::BatchNorm(norm) => Self::BatchNorm(BatchNorm {
-                gamma: identified(norm.gamma, layer, "weight"),
-                beta: identified(norm.beta, layer, "bias"),
-                ..norm
-            }),
-            other @ (Self::MaxPool(_)
-            | Self::AvgPool(_)
-            | Self::Resize(_)
-            | Self::Dropout(_)
-            | Self::Stateless(_)) => other,
-        }
-    }
-
-    /// The layer's parameters by their full names.
+    /// The parameters of the layer of this name, by their full names.
     pub fn tensors(&self, layer: &str) -> Vec<(String, Values)> {
-        let named = |parameter: &str, values: Values| (format!("{layer}.{parameter}"), values);
+        let named = |role: ParamRole, values: Values| (role.of(layer), values);
+        let with_bias = |weight: Values, bias: Option<&Param<Tensor<1>>>| {
+            let bias = bias.map(|bias| named(ParamRole::Bias, values(bias.val())));
+            std::iter::once(named(ParamRole::Weight, weight))
+                .chain(bias)
+                .collect()
+        };
         match self {
-            Self::Conv2d(conv) => std::iter::once(named("weight", values(conv.weight.val())))
-                .chain(
-                    conv.bias
-                        .as_ref()
-                        .map(|bias| named("bias", values(bias.val()))),
-                )
-                .collect(),
-            Self::Dense(dense) => {
-                std::iter::once(named("weight", values(dense.weight.val().transpose())))
-                    .chain(
-                        dense
-                            .bias
-                            .as_ref()
-                            .map(|bias| named("bias", values(bias.val()))),
-                    )
-                    .collect()
+            Self::Conv2d(Conv2d { conv, .. }) => {
+                with_bias(values(conv.weight.val()), conv.bias.as_ref())
             }
+            Self::Dense(Dense { linear, .. }) => with_bias(
+                values(linear.weight.val().transpose()),
+                linear.bias.as_ref(),
+            ),
             Self::BatchNorm(norm) => vec![
-                named("weight", values(norm.gamma.val())),
-                named("bias", values(norm.beta.val())),
+                named(ParamRole::Weight, values(norm.gamma.val())),
+                named(ParamRole::Bias, values(norm.beta.val())),
                 // `value` may lag one step behind.
-                named("running_mean", values(norm.running_mean.value_sync())),
-                named("running_var", values(norm.running_var.value_sync())),
+                named(
+                    ParamRole::RunningMean,
+                    values(norm.running_mean.value_sync()),
+                ),
+                named(ParamRole::RunningVar, values(norm.running_var.value_sync())),
             ],
             Self::MaxPool(_)
             | Self::AvgPool(_)
-            | Self::Resize(_)
+            | Self::Bilinear(_)
             | Self::Dropout(_)
             | Self::Stateless(_) => Vec::new(),
         }
     }
 
-    pub fn forward(&self, kind: &LayerKind, flow: Flow) -> Flow {
-        match (self, kind) {
-            (Self::Conv2d(module), LayerKind::Conv2d(conv)) => {
-                Flow::Image(module.forward(flow.into_image())).activate(conv.activation)
+    /// Computes the layer's output, its activation included, any softmax left out.
+    pub fn forward(&self, input: Activations) -> Result<Activations, ShapeError> {
+        Ok(match self {
+            Self::Conv2d(Conv2d { conv, activation }) => {
+                Activations::Image(conv.forward(input.into_image()?)).activate(*activation)
             }
-            (Self::Dense(module), LayerKind::Dense(dense)) => {
-                Flow::Vector(module.forward(flow.into_vector())).activate(dense.activation)
+            Self::Dense(Dense { linear, activation }) => {
+                Activations::Vector(linear.forward(input.into_vector()?)).activate(*activation)
             }
-            (Self::AvgPool(module), _) => Flow::Image(module.forward(flow.into_image())),
-            (Self::Resize(module), _) => Flow::Image(module.forward(flow.into_image())),
-            (Self::MaxPool(module), _) => Flow::Image(module.forward(flow.into_image())),
-            (Self::BatchNorm(module), _) => match flow {
-                Flow::Image(image) => Flow::Image(module.forward(image)),
-                Flow::Vector(vector) => Flow::Vector(module.forward(vector)),
+            Self::MaxPool(module) => Activations::Image(module.forward(input.into_image()?)),
+            Self::AvgPool(module) => Activations::Image(module.forward(input.into_image()?)),
+            Self::Bilinear(module) => Activations::Image(module.forward(input.into_image()?)),
+            Self::BatchNorm(module) => match input {
+                Activations::Image(image) => Activations::Image(module.forward(image)),
+                Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
             },
-            (Self::Dropout(module), _) => match flow {
-                Flow::Image(image) => Flow::Image(module.forward(image)),
-                Flow::Vector(vector) => Flow::Vector(module.forward(vector)),
+            Self::Dropout(module) => match input {
+                Activations::Image(image) => Activations::Image(module.forward(image)),
+                Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
             },
-            (Self::Stateless(_), LayerKind::Flatten {}) => flow.flatten(),
-            (Self::Stateless(_), LayerKind::GlobalMaxPool {}) => Flow::Vector(
-                flow.into_image()
-                    .flatten::<3>(2, 3)
-                    .max_dim(2)
-                    .squeeze_dim(2),
-            ),
-            (Self::Stateless(_), LayerKind::GlobalAvgPool {}) => Flow::Vector(
-                flow.into_image()
-                    .flatten::<3>(2, 3)
-                    .mean_dim(2)
-                    .squeeze_dim(2),
-            ),
-            (Self::Stateless(_), LayerKind::ChannelMax {}) => {
-                Flow::Image(flow.into_image().max_dim(1))
-            }
-            (Self::Stateless(_), LayerKind::Resize(resize)) => {
-                Flow::Image(nearest(flow.into_image(), resize))
-            }
-            (Self::Stateless(_), LayerKind::Reshape { target_shape }) => {
-                flow.reshape(match target_shape[..] {
-                    [channels, height, width] => Shape::Image {
-                        channels,
-                        height,
-                        width,
-                    },
-                    _ => Shape::Vector(target_shape.iter().product()),
-                })
-            }
-            (Self::Stateless(_), LayerKind::Activation { activation }) => {
-                flow.activate(Some(*activation))
-            }
-            (Self::Stateless(_), LayerKind::Relu {}) => flow.activate(Some(Activation::Relu)),
-            (Self::Stateless(_), LayerKind::Softmax {}) => flow.activate(Some(Activation::Softmax)),
-            _ => unreachable!("a block is built from its layer"),
+            Self::Stateless(Stateless { function }) => function.apply(input)?,
+        })
+    }
+
+    /// The batch normalization, if it is one.
+    pub fn batch_norm(&self) -> Option<&BatchNorm> {
+        match self {
+            Self::BatchNorm(norm) => Some(norm),
+            Self::Conv2d(_)
+            | Self::MaxPool(_)
+            | Self::AvgPool(_)
+            | Self::Bilinear(_)
+            | Self::Dropout(_)
+            | Self::Dense(_)
+            | Self::Stateless(_) => None,
         }
+    }
+
+    /// The dropout, if it is one.
+    pub fn dropout(&self) -> Option<&Dropout> {
+        match self {
+            Self::Dropout(dropout) => Some(dropout),
+            Self::Conv2d(_)
+            | Self::MaxPool(_)
+            | Self::AvgPool(_)
+            | Self::Bilinear(_)
+            | Self::BatchNorm(_)
+            | Self::Dense(_)
+            | Self::Stateless(_) => None,
+        }
+    }
+}
+
+impl Function {
+    fn apply(&self, input: Activations) -> Result<Activations, ShapeError> {
+        let pixels = |image: Tensor<4>| image.flatten::<3>(2, 3);
+        Ok(match self {
+            Self::Flatten => input.flatten(),
+            Self::GlobalMaxPool => {
+                let maxima = pixels(input.into_image()?).max_dim(2);
+                Activations::Vector(maxima.squeeze_dim(2))
+            }
+            Self::GlobalAvgPool => {
+                let means = pixels(input.into_image()?).mean_dim(2);
+                Activations::Vector(means.squeeze_dim(2))
+            }
+            Self::ChannelMax => Activations::Image(input.into_image()?.max_dim(1)),
+            Self::Nearest(resize) => Activations::Image(nearest(input.into_image()?, resize)),
+            Self::Reshape(target) => input.reshape(*target),
+            Self::Activation(activation) => input.activate(Some(*activation)),
+        })
     }
 }
 
@@ -260,16 +289,24 @@ fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
         .select(3, indices(width, resize.width))
 }
 
-/// A convolution with weights of no meaning.
-fn conv2d(layer: &Layer, conv: &kiln_model::Conv2d, device: &Device) -> Conv2d {
+/// A convolution with placeholder weights.
+fn conv2d(
+    layer: &Layer,
+    settings: &kiln_model::Conv2d,
+    device: &Device,
+) -> Result<conv::Conv2d, ShapeError> {
     let channels = layer.input.dims()[0];
-    Conv2dConfig::new([channels, conv.filters], conv.kernel_size)
-        .with_stride(conv.strides)
-        .with_padding(explicit(conv.pads(layer.image_size())))
-        .with_dilation(conv.dilation_rate)
-        .with_groups(conv.groups)
-        .with_bias(conv.use_bias)
-        .init(device)
+    let config = Conv2dConfig::new([channels, settings.filters], settings.kernel_size)
+        .with_stride(settings.strides)
+        .with_padding(explicit(settings.pads(layer.image_size()?)))
+        .with_dilation(settings.dilation_rate)
+        .with_groups(settings.groups)
+        .with_bias(settings.use_bias);
+    Ok(config.init(device))
+}
+
+fn pool_padding(layer: &Layer, pool: &Pool) -> Result<PaddingConfig2d, ShapeError> {
+    layer.image_size().map(|size| explicit(pool.pads(size)))
 }
 
 fn explicit(
@@ -290,17 +327,38 @@ fn tensor<const D: usize>(values: &Values, device: &Device) -> Tensor<D> {
     )
 }
 
-/// The same parameter with an identity that follows from its name, and so is the same in every
-/// process: the optimizer's state goes by it.
-fn identified<const D: usize>(
-    param: Param<Tensor<D>>,
-    layer: &str,
-    parameter: &str,
-) -> Param<Tensor<D>> {
-    let (_, tensor, mapper) = param.consume();
-    let hash = Sha256::digest(format!("{layer}.{parameter}"));
-    let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
-    Param::from_mapped_value(ParamId::from(id), tensor, mapper)
+/// The given parameters of a layer.
+struct Parameters<'a> {
+    layer: &'a str,
+    weights: &'a Weights,
+    device: &'a Device,
+}
+
+impl Parameters<'_> {
+    fn values(&self, role: ParamRole) -> Result<&Values, WeightsError> {
+        self.weights.require(&role.of(self.layer))
+    }
+
+    fn read<const D: usize>(&self, role: ParamRole) -> Result<Param<Tensor<D>>, WeightsError> {
+        Ok(self.identified(tensor(self.values(role)?, self.device), role))
+    }
+
+    fn read_if<const D: usize>(
+        &self,
+        exists: bool,
+        role: ParamRole,
+    ) -> Result<Option<Param<Tensor<D>>>, WeightsError> {
+        exists.then(|| self.read(role)).transpose()
+    }
+
+    /// A parameter with an identity that follows from its name, and so is the same in every
+    /// process: the optimizer's state goes by it.
+    fn identified<const D: usize>(&self, tensor: Tensor<D>, role: ParamRole) -> Param<Tensor<D>> {
+        let (_, tensor, mapper) = Param::from_tensor(tensor).consume();
+        let hash = Sha256::digest(role.of(self.layer));
+        let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
+        Param::from_mapped_value(ParamId::from(id), tensor, mapper)
+    }
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Values {

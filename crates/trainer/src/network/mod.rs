@@ -1,7 +1,7 @@
 //! Layers of a model as a Burn module.
 
+mod activations;
 mod block;
-mod flow;
 mod plan;
 mod sequence;
 
@@ -9,14 +9,14 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Tensor, TensorData};
-use kiln_kernels::ShapeError;
 use kiln_model::{Layer, Shape};
-use kiln_run::{Weights, WeightsError};
+use kiln_run::Weights;
 
-use crate::Device;
 use crate::fused::Buffers;
+use crate::{Device, TrainError};
+pub use activations::{Activations, values};
 use block::Block;
-pub use flow::{Flow, values};
+
 pub use plan::Plan;
 use plan::Step;
 
@@ -33,17 +33,17 @@ pub struct Network {
     buffers: Vec<Buffers>,
 }
 
-/// What the masks of dropout depend on, where kiln's kernels draw them.
+/// Key of dropout's masks, where kiln's kernels draw them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Draws {
+pub struct DropoutKey {
     /// The seed of the phase.
     pub seed: u64,
     /// The step, counted from the beginning of the phase.
     pub step: u64,
 }
 
-impl Draws {
-    /// Another stream for every layer.
+impl DropoutKey {
+    /// The seed of a layer: another stream for each.
     fn seed_of(self, layer: usize) -> u64 {
         // Fibonacci hashing: neighbouring layers' seeds differ in many bits.
         self.seed ^ (layer as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -54,7 +54,7 @@ impl Network {
     /// Builds layers with the given weights, which must have theirs. Frozen layers get no
     /// gradients, and neither their running statistics nor their dropout are live. Those of a
     /// pretrained base are the modules that burn-import made of it.
-    pub fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, WeightsError> {
+    pub fn new(layers: &[Layer], weights: &Weights, device: &Device) -> Result<Self, TrainError> {
         let base = layers.iter().find_map(|layer| layer.backbone.as_deref());
         let mut imported = base.map_or_else(HashMap::new, |base| {
             kiln_backbone::modules(base, &device.burn)
@@ -67,8 +67,7 @@ impl Network {
                 weights,
                 &device.burn,
             )?;
-            let block = block.identified(&layer.name);
-            Ok(if layer.frozen { block.freeze() } else { block })
+            Ok::<_, TrainError>(if layer.frozen { block.freeze() } else { block })
         };
         let plan = if device.kernels {
             Plan::fused(layers)
@@ -83,7 +82,7 @@ impl Network {
         })
     }
 
-    /// The current weights by name.
+    /// Returns the current weights by name.
     pub fn weights(&self) -> Weights {
         self.layers
             .iter()
@@ -92,7 +91,7 @@ impl Network {
             .collect()
     }
 
-    /// The parameters of a layer, for an optimizer.
+    /// Returns the parameters of a layer, for an optimizer.
     pub fn group(&self, layer: &str) -> Option<ParamGroup> {
         let at = self
             .layers
@@ -101,8 +100,8 @@ impl Network {
         Some(ParamGroup::ids_from_module(self.blocks[at].clone()))
     }
 
-    /// Samples in the form that the first layer takes.
-    pub fn input(&self, values: Vec<f32>, device: &burn::tensor::Device) -> Flow {
+    /// Returns samples in the form that the first layer takes.
+    pub fn input(&self, values: Vec<f32>, device: &burn::tensor::Device) -> Activations {
         let shape = self.layers[0].input;
         let samples = values.len() / shape.len();
         match shape {
@@ -112,39 +111,42 @@ impl Network {
                 width,
             } => {
                 let data = TensorData::new(values, [samples, channels, height, width]);
-                Flow::Image(Tensor::from_data(data, device))
+                Activations::Image(Tensor::from_data(data, device))
             }
-            Shape::Vector(n) => Flow::Vector(Tensor::from_data(
+            Shape::Vector(n) => Activations::Vector(Tensor::from_data(
                 TensorData::new(values, [samples, n]),
                 device,
             )),
         }
     }
 
-    /// What the last layer gives, any softmax left out. With gradients (on a device with autodiff)
-    /// layers that are not frozen behave as in training.
-    pub fn forward(&self, input: Flow, draws: Draws) -> Result<Flow, ShapeError> {
-        let mut flow = input;
+    /// Computes the output of the last layer, any softmax left out. With gradients (on a device with
+    /// autodiff) layers that are not frozen behave as in training.
+    pub fn forward(&self, input: Activations, key: DropoutKey) -> Result<Activations, TrainError> {
+        let mut values = input;
         for (step, buffers) in self.plan.steps.iter().zip(&self.buffers) {
-            flow = match step {
-                Step::General(at) => self.blocks[*at].forward(&self.layers[*at].kind, flow),
+            values = match step {
+                Step::General(at) => self.blocks[*at].forward(values)?,
                 Step::Fused(sequence) => {
-                    sequence::run(sequence, &self.blocks, buffers, flow, draws)?
+                    sequence::run(sequence, &self.blocks, buffers, values, key)?
                 }
             };
         }
-        Ok(flow)
+        Ok(values)
     }
 
-    /// What every layer gives, its activation included and softmax left out, in order.
-    pub fn layer_outputs(&self, input: Flow) -> Vec<(&str, Flow)> {
-        let mut flow = input;
+    /// Computes the output of every layer in order, its activation included and softmax left out.
+    pub fn layer_outputs(
+        &self,
+        input: Activations,
+    ) -> Result<Vec<(&str, Activations)>, TrainError> {
+        let mut values = input;
         let mut outputs = Vec::with_capacity(self.layers.len());
         for (layer, block) in self.layers.iter().zip(&self.blocks) {
-            flow = block.forward(&layer.kind, flow);
-            outputs.push((layer.name.as_str(), flow.clone()));
+            values = block.forward(values)?;
+            outputs.push((layer.name.as_str(), values.clone()));
         }
-        outputs
+        Ok(outputs)
     }
 }
 

@@ -1,10 +1,10 @@
-//! Which layers run together.
+//! The plan: which layers run together.
 
 use std::fmt;
 use std::ops::Range;
 
 use kiln_kernels::{Activation as Fused, Conv2d, NormPool, Pool2d};
-use kiln_model::{Activation, Layer, LayerKind, Pads, Shape};
+use kiln_model::{Activation, Layer, LayerKind, MaxPool, Shape};
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined
 /// by `+`.
@@ -31,12 +31,12 @@ pub(super) struct Sequence {
     /// Sizes of the convolution, or of the dense layer as one of 1×1 images. The batch is 1 here
     /// and below.
     pub conv: Option<Conv2d>,
-    /// Follows the convolution.
+    /// Follows the convolution, inside the operation.
     pub activation: Fused,
     /// Follows the convolution by the device's general operations; then nothing else does.
-    pub then: Option<Activation>,
+    pub next: Option<Activation>,
     /// Sizes of what follows, if anything does.
-    pub tail: Option<NormPool>,
+    pub epilogue: Option<NormPool>,
     /// The layer that normalises.
     pub norm: Option<usize>,
     /// The layer that drops.
@@ -98,16 +98,16 @@ impl Sequence {
     fn longest(layers: &[Layer], first: usize) -> Option<Self> {
         let mut rest = Rest { layers, at: first };
         let conv = rest.take(convolution);
-        let (mut activation, mut then) = (Fused::Linear, None);
+        let (mut activation, mut next) = (Fused::Linear, None);
         match conv.and_then(|(_, conv)| conv.activation) {
             Some(Activation::Relu) => activation = Fused::Relu,
             // The loss contains it.
             Some(Activation::Softmax) => {}
-            Some(other) => then = Some(other),
+            Some(other) => next = Some(other),
             None if conv.is_some() && rest.take(relu).is_some() => activation = Fused::Relu,
             None => {}
         }
-        if then.is_some() {
+        if next.is_some() {
             rest.layers = &layers[..rest.at];
         }
         let input = rest
@@ -116,9 +116,8 @@ impl Sequence {
             .map_or(Shape::Vector(1), |layer| layer.input);
         let norm = rest.take(|layer| matches!(layer.kind, LayerKind::BatchNorm(_)).then_some(()));
         let pool = rest.take(pool);
-        let dropout =
-            rest.take(|layer| matches!(layer.kind, LayerKind::Dropout { .. }).then_some(()));
-        let tail = (norm.is_some() || pool.is_some() || dropout.is_some()).then(|| {
+        let dropout = rest.take(|layer| matches!(layer.kind, LayerKind::Dropout(_)).then_some(()));
+        let epilogue = (norm.is_some() || pool.is_some() || dropout.is_some()).then(|| {
             let (channels, height, width) = match input {
                 Shape::Image {
                     channels,
@@ -137,13 +136,13 @@ impl Sequence {
         });
         let conv = conv.map(|(_, conv)| conv.sizes);
         let known = conv.is_none_or(|conv| conv.checked().is_ok())
-            && tail.is_none_or(|tail| tail.checked().is_ok());
+            && epilogue.is_none_or(|epilogue| epilogue.checked().is_ok());
         (known && rest.at > first).then(|| Self {
             layers: first..rest.at,
             conv,
             activation,
-            then,
-            tail,
+            next,
+            epilogue,
             norm: norm.map(|(at, ())| at),
             dropout: dropout.map(|(at, ())| at),
         })
@@ -172,57 +171,52 @@ struct Convolution {
 }
 
 fn convolution(layer: &Layer) -> Option<Convolution> {
-    match (&layer.kind, layer.input) {
-        (
-            LayerKind::Conv2d(spec),
-            Shape::Image {
-                channels,
-                height,
-                width,
-            },
-        ) => {
-            let pads = spec.pads([height, width]);
-            let sizes = Conv2d {
-                stride: spec.strides,
-                padding: [pads.top, pads.left, pads.bottom, pads.right],
-                dilation: spec.dilation_rate,
-                groups: spec.groups,
-                ..Conv2d::new([1, height, width, channels], spec.filters, spec.kernel_size)
-            };
-            Some(Convolution {
-                sizes,
-                activation: spec.activation,
-            })
-        }
-        (LayerKind::Dense(spec), Shape::Vector(inputs)) => Some(Convolution {
-            sizes: Conv2d::dense(1, inputs, spec.units),
-            activation: spec.activation,
-        }),
-        _ => None,
+    if let LayerKind::Conv2d(settings) = &layer.kind
+        && let Shape::Image {
+            channels,
+            height,
+            width,
+        } = layer.input
+    {
+        let pads = settings.pads([height, width]);
+        let input = [1, height, width, channels];
+        let sizes = Conv2d {
+            stride: settings.strides,
+            padding: [pads.top, pads.left, pads.bottom, pads.right],
+            dilation: settings.dilation_rate,
+            groups: settings.groups,
+            ..Conv2d::new(input, settings.filters, settings.kernel_size)
+        };
+        return Some(Convolution {
+            sizes,
+            activation: settings.activation,
+        });
     }
+    if let LayerKind::Dense(settings) = &layer.kind
+        && let Shape::Vector(inputs) = layer.input
+    {
+        return Some(Convolution {
+            sizes: Conv2d::dense(1, inputs, settings.units),
+            activation: settings.activation,
+        });
+    }
+    None
 }
 
 fn relu(layer: &Layer) -> Option<()> {
-    matches!(layer.kind, LayerKind::Relu {}).then_some(())
+    matches!(layer.kind, LayerKind::Relu(_)).then_some(())
 }
 
 fn pool(layer: &Layer) -> Option<Pool2d> {
-    match (&layer.kind, layer.input) {
-        (LayerKind::MaxPool(pool), Shape::Image { height, width, .. }) => {
-            let Pads {
-                top,
-                left,
-                bottom,
-                right,
-            } = pool.pads([height, width]);
-            Some(Pool2d {
-                window: pool.pool_size,
-                stride: pool.strides,
-                padding: [top, left, bottom, right],
-            })
-        }
-        _ => None,
-    }
+    let LayerKind::MaxPool(MaxPool(pool)) = &layer.kind else {
+        return None;
+    };
+    let pads = pool.pads(layer.image_size().ok()?);
+    Some(Pool2d {
+        window: pool.pool_size,
+        stride: pool.strides,
+        padding: [pads.top, pads.left, pads.bottom, pads.right],
+    })
 }
 
 fn names(layers: &[Layer]) -> Vec<String> {
@@ -237,7 +231,7 @@ mod tests {
 
     fn plan(layers: &str) -> String {
         let recipe = Recipe::parse(&format!("layers = [{layers}]"), "t.toml", "t", &[]).unwrap();
-        Plan::fused(recipe.model().unwrap().layers()).to_string()
+        Plan::fused(recipe.model().layers()).to_string()
     }
 
     #[test]

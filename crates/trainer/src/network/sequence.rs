@@ -3,12 +3,13 @@
 use burn::module::Param;
 use burn::nn::BatchNorm;
 use burn::tensor::{Tensor, TensorData};
-use kiln_kernels::{Dropout, ShapeError};
+use kiln_kernels::Dropout;
 
-use super::Draws;
+use super::DropoutKey;
+use super::activations::Activations;
 use super::block::Block;
-use super::flow::Flow;
 use super::plan::Sequence;
+use crate::TrainError;
 use crate::fused::{Buffers, Operation, Parameter, Parameters, Statistics, Tail, fused};
 
 /// Runs the sequence; `blocks` are all of the network's.
@@ -16,14 +17,18 @@ pub fn run(
     sequence: &Sequence,
     blocks: &[Block],
     buffers: &Buffers,
-    flow: Flow,
-    draws: Draws,
-) -> Result<Flow, ShapeError> {
-    let flow = match flow {
-        Flow::Image(image) => Flow::Image(forward(sequence, blocks, buffers, image, draws)?),
-        Flow::Vector(vector) => Flow::Vector(forward(sequence, blocks, buffers, vector, draws)?),
+    input: Activations,
+    key: DropoutKey,
+) -> Result<Activations, TrainError> {
+    let output = match input {
+        Activations::Image(image) => {
+            Activations::Image(forward(sequence, blocks, buffers, image, key)?)
+        }
+        Activations::Vector(vector) => {
+            Activations::Vector(forward(sequence, blocks, buffers, vector, key)?)
+        }
     };
-    Ok(flow.activate(sequence.then))
+    Ok(output.activate(sequence.next))
 }
 
 fn forward<const D: usize>(
@@ -31,29 +36,31 @@ fn forward<const D: usize>(
     blocks: &[Block],
     buffers: &Buffers,
     x: Tensor<D>,
-    draws: Draws,
-) -> Result<Tensor<D>, ShapeError> {
+    key: DropoutKey,
+) -> Result<Tensor<D>, TrainError> {
     let training = x.device().is_autodiff();
     let batch = x.dims()[0];
-    let norm = sequence.norm.map(|at| match &blocks[at] {
-        Block::BatchNorm(norm) => norm,
-        _ => unreachable!("a block is built from its layer"),
-    });
-    let tail = |tail| -> Result<Tail, ShapeError> {
-        let shape = kiln_kernels::NormPool { batch, ..tail };
-        let dropout = sequence.dropout.map(|at| match &blocks[at] {
-            Block::Dropout(dropout)
-                if training && dropout.training.is_enabled() && dropout.prob > 0.0 =>
-            {
-                Dropout::new(dropout.prob, draws.seed_of(at), draws.step).map(Some)
-            }
-            _ => Ok(None),
-        });
+    let norm = sequence
+        .norm
+        .map(|at| blocks[at].batch_norm().ok_or(TrainError::Plan(at)))
+        .transpose()?;
+    let dropout = sequence
+        .dropout
+        .map(|at| {
+            let dropout = blocks[at].dropout().ok_or(TrainError::Plan(at))?;
+            let active = training && dropout.training.is_enabled() && dropout.prob > 0.0;
+            let drawn = active.then(|| Dropout::new(dropout.prob, key.seed_of(at), key.step));
+            Ok::<_, TrainError>(drawn.transpose()?)
+        })
+        .transpose()?
+        .flatten();
+    let epilogue = |sizes| -> Result<Tail, TrainError> {
+        let shape = kiln_kernels::NormPool { batch, ..sizes };
         Ok(Tail {
             shape: shape.checked()?,
             epsilon: norm.map_or(0.0, |norm| norm.epsilon as f32),
             statistics: norm.map_or(Statistics::Batch, |norm| statistics(norm, training)),
-            dropout: dropout.transpose()?.flatten(),
+            dropout,
         })
     };
     let operation = Operation {
@@ -62,19 +69,24 @@ fn forward<const D: usize>(
             .map(|conv| kiln_kernels::Conv2d { batch, ..conv }.checked())
             .transpose()?,
         activation: sequence.activation,
-        tail: sequence.tail.map(tail).transpose()?,
+        tail: sequence.epilogue.map(epilogue).transpose()?,
         buffers: buffers.clone(),
     };
     let (weight, bias) = match &blocks[sequence.layers.start] {
-        Block::Conv2d(conv) => (
-            Some(conv.weight.val()).into(),
-            conv.bias.as_ref().map(Param::val).into(),
+        Block::Conv2d(block) => (
+            Some(block.conv.weight.val()).into(),
+            block.conv.bias.as_ref().map(Param::val).into(),
         ),
-        Block::Dense(dense) => (
-            Some(dense.weight.val()).into(),
-            dense.bias.as_ref().map(Param::val).into(),
+        Block::Dense(block) => (
+            Some(block.linear.weight.val()).into(),
+            block.linear.bias.as_ref().map(Param::val).into(),
         ),
-        _ => (Parameter::Absent, Parameter::Absent),
+        Block::MaxPool(_)
+        | Block::AvgPool(_)
+        | Block::Bilinear(_)
+        | Block::BatchNorm(_)
+        | Block::Dropout(_)
+        | Block::Stateless(_) => (Parameter::Absent, Parameter::Absent),
     };
     let gamma = norm.map(|norm| norm.gamma.val()).into();
     let beta = norm.map(|norm| norm.beta.val()).into();
@@ -94,7 +106,7 @@ fn forward<const D: usize>(
     Ok(output)
 }
 
-/// What a normalisation subtracts and divides by.
+/// The mean and variance that a normalization uses.
 fn statistics(norm: &BatchNorm, training: bool) -> Statistics {
     if training && norm.training.is_enabled() {
         return Statistics::Batch;

@@ -29,9 +29,10 @@ fn step(
     let network = Network::new(model.layers(), weights, &device).unwrap();
     let input = network.input(pixels.to_vec(), &device.burn);
     let logits = network
-        .forward(input, Draws::default())
+        .forward(input, DropoutKey::default())
         .unwrap()
-        .into_vector();
+        .into_vector()
+        .unwrap();
     let factors: Vec<f32> = (0..logits.shape().num_elements())
         .map(|i| (i * 29 % 17) as f32 / 8.0 - 1.0)
         .collect();
@@ -125,7 +126,7 @@ fn assert_same(model: &Model, seed: u64, images: usize) {
         network
             .forward(
                 network.input(pixels.clone(), &device.burn),
-                Draws::default(),
+                DropoutKey::default(),
             )
             .unwrap()
             .into_values()
@@ -168,10 +169,8 @@ fn assert_close(name: &str, found: &[f32], expected: &[f32], rounding: f64) {
 }
 
 fn model(layers: &str, set: &[String]) -> Option<Model> {
-    Recipe::parse(&format!("layers = [{layers}]"), "t.toml", "t", set)
-        .ok()?
-        .model()
-        .ok()
+    let recipe = Recipe::parse(&format!("layers = [{layers}]"), "t.toml", "t", set).ok()?;
+    Some(recipe.model().clone())
 }
 
 /// A convolution, or nothing; then any of what may follow, in any order.
@@ -258,7 +257,7 @@ fn dropout_of_the_kernels_follows_seed_and_step_and_keeps_the_mean() {
     let sums = |seed, step| {
         let input = network.input(vec![1.0; 64 * 784], &device.burn);
         network
-            .forward(input, Draws { seed, step })
+            .forward(input, DropoutKey { seed, step })
             .unwrap()
             .into_values()
             .unwrap()

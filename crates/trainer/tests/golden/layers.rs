@@ -36,7 +36,7 @@ fn layers_give_what_keras_gives() {
         );
         let recipe = Recipe::parse(&text, "golden.toml", "golden", &[])
             .unwrap_or_else(|error| panic!("{error}"));
-        let model = recipe.model().unwrap();
+        let model = recipe.model();
         let last = model.layers().len() - 3;
         let mut weights: Weights = initial_weights(&model, 0);
         for (parameter, Values { shape, data }) in case.weights {

@@ -66,7 +66,7 @@ fn recipe(golden: &Golden, training: &str) -> Recipe {
 /// The weights after all steps.
 fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
     let recipe = recipe(golden, training);
-    let model = recipe.model().unwrap();
+    let model = recipe.model();
     let classes = (0..10).map(|class| class.to_string()).collect();
     let [height, width] = golden.size;
     let dataset = Dataset::new(

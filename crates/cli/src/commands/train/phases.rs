@@ -36,12 +36,10 @@ pub fn phases(
     let (epochs, trained) = (recipe.training.epochs(), from.trained.clone());
     let mut progress =
         TrainingProgress::new(run, epochs, history.clone(), trained, context.terminal);
-    let mut model = recipe.model()?;
-    let pretrained = frozen_checksums(&model, &weights);
+    let mut model = recipe.model();
+    let pretrained = frozen_checksums(model, &weights);
     // Features behind the layers that stay frozen in all phases serve all phases.
     let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-    let models = (0..recipe.training.phases.len()).map(|phase| recipe.model_in(phase));
-    let models = models.collect::<Result<Vec<_>, _>>()?;
     // Augmented images are others in every epoch: there is nothing to compute once.
     let prefix = |layers| {
         if recipe.augmentation.is_some() {
@@ -50,8 +48,8 @@ pub fn phases(
             layers
         }
     };
-    let common = prefix(recipe.fixed_prefix()?);
-    if recipe.augmentation.is_some() && recipe.fixed_prefix()? > 0 {
+    let common = prefix(recipe.fixed_prefix());
+    if recipe.augmentation.is_some() && recipe.fixed_prefix() > 0 {
         let text = "frozen layers run on every image in every epoch: features of augmented images cannot be kept";
         context.terminal.status("Augmenting", text);
     }
@@ -70,21 +68,21 @@ pub fn phases(
         })
     };
     let images = Prepared::images(sets, &preprocessor);
-    let Some(common) = images.advance(common, &model, &weights, device, context)? else {
+    let Some(common) = images.advance(common, model, &weights, device, context)? else {
         return stop(weights, history);
     };
     for (number, (phase, phase_model)) in recipe
         .training
         .phases
         .iter()
-        .zip(models)
+        .zip(recipe.models())
         .enumerate()
         .skip(from.phase)
     {
         model = phase_model;
         let Some(samples) = common.advance(
             prefix(model.fixed_prefix()),
-            &model,
+            model,
             &weights,
             device,
             context,
@@ -94,7 +92,7 @@ pub fn phases(
         };
         let (train, validation) = samples.split(sets);
         let task = Task {
-            model: &model,
+            model,
             first_layer: samples.first_layer,
             weights: &weights,
             history: &history,
@@ -109,7 +107,7 @@ pub fn phases(
             number,
             &recipe.training.phases,
             resume_of(number).map_or(0, |resume| resume.epochs),
-            &model,
+            model,
         );
         let fitted = fit(&task, &mut progress);
         progress.finish();
@@ -119,7 +117,7 @@ pub fn phases(
             return stop(weights, history);
         }
     }
-    write_frozen(run, &model, &weights, &pretrained)?;
+    write_frozen(run, model, &weights, &pretrained)?;
     Ok(Trained {
         weights,
         history,

@@ -24,7 +24,7 @@ pub struct Start {
 
 /// The weights that training begins with: a backbone's from its file, the others drawn.
 pub fn initial(recipe: &Recipe, context: &Context<'_>) -> anyhow::Result<Weights> {
-    let mut weights = initial_weights(&recipe.model()?, recipe.training.seed);
+    let mut weights = initial_weights(recipe.model(), recipe.training.seed);
     if let Some(pretrained) = &recipe.backbone {
         weights.extend(backbone::weights(pretrained, &context.assets)?);
     }

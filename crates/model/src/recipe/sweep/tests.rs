@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::{LayerKind, Sweep};
+use crate::{Dropout, LayerKind, Sweep};
 
 const RECIPE: &str = r#"description = "Small"
 [[layers]]
@@ -24,11 +24,12 @@ units = 10
 
 fn with(sweep: &str, overrides: &[&str]) -> Result<Sweep, String> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-    Sweep::parse(
+    Sweep::parse_with(
         &format!("{RECIPE}{sweep}"),
         "small.toml",
         "small",
         &overrides,
+        &[],
     )
     .map_err(|error| error.to_string())
 }
@@ -140,7 +141,7 @@ fn variants_are_named_changes_with_reference_figures() {
         .combinations
         .iter()
         .map(|combination| match combination.recipe.layers[1].kind {
-            LayerKind::Dropout { rate } => rate,
+            LayerKind::Dropout(Dropout { rate }) => rate,
             _ => panic!("not a dropout"),
         })
         .collect();

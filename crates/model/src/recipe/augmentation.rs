@@ -1,6 +1,23 @@
-//! Random changes of training images.
+//! `[augmentation]`: random changes of training images.
 
 use serde::Serialize;
+
+use crate::Preprocessing;
+use crate::document::{Bound, Field, RecipeError, Section};
+
+pub(super) const KEYS: &[&str] = &[
+    "rotation_range",
+    "width_shift_range",
+    "height_shift_range",
+    "shear_range",
+    "zoom_range",
+    "horizontal_flip",
+    "vertical_flip",
+    "channel_shift_range",
+    "brightness_range",
+    "fill_mode",
+    "cval",
+];
 
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of
 /// Keras's `ImageDataGenerator`. Every image is changed anew in every epoch; validation and test
@@ -44,8 +61,7 @@ pub struct Augmentation {
 
 /// What is seen where a changed image shows more than there is, by the names of Keras and
 /// `scipy.ndimage`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FillMode {
     /// The nearest pixel of the edge: `aaaa|abcd|dddd`.
     #[default]
@@ -57,6 +73,13 @@ pub enum FillMode {
     /// The image again, its first pixel upon its last: `bcd|abcd|bcd`.
     Wrap,
 }
+
+kiln_util::str_enum!(FillMode: Serialize {
+    Nearest = "nearest",
+    Constant = "constant",
+    Reflect = "reflect",
+    Wrap = "wrap",
+});
 
 impl Default for Augmentation {
     /// Nothing is changed.
@@ -94,4 +117,57 @@ impl Augmentation {
             ..*self
         } == Self::default()
     }
+}
+
+/// Reads `[augmentation]`, where there is one.
+pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeError> {
+    let Some(field) = root.get("augmentation") else {
+        return Ok(None);
+    };
+    let section = field.section(KEYS)?;
+    let side = Bound::UpTo(f64::from(Preprocessing::MAX_SIDE));
+    let default = Augmentation::default();
+    let fill_mode = section.choice_or("fill_mode", default.fill_mode, &FillMode::WORDS)?;
+    let cval = match (section.get("cval"), fill_mode) {
+        (Some(field), FillMode::Constant) => Some(field.number(Bound::UpTo(255.0))?),
+        (None, FillMode::Constant) => Some(0.0),
+        (Some(field), FillMode::Nearest | FillMode::Reflect | FillMode::Wrap) => {
+            return Err(field
+                .error("`cval` is for `fill_mode = \"constant\"`: set that, or leave out `cval`"));
+        }
+        (None, FillMode::Nearest | FillMode::Reflect | FillMode::Wrap) => None,
+    };
+    let augmentation = Augmentation {
+        rotation_range: section.number_or("rotation_range", 0.0, Bound::UpTo(180.0))?,
+        width_shift_range: section.number_or("width_shift_range", 0.0, side)?,
+        height_shift_range: section.number_or("height_shift_range", 0.0, side)?,
+        shear_range: section.number_or("shear_range", 0.0, Bound::UpTo(89.0))?,
+        zoom_range: section
+            .get("zoom_range")
+            .map_or(Ok(default.zoom_range), |field| zoom(&field))?,
+        horizontal_flip: section.boolean_or("horizontal_flip", false)?,
+        vertical_flip: section.boolean_or("vertical_flip", false)?,
+        channel_shift_range: section.number_or("channel_shift_range", 0.0, Bound::UpTo(255.0))?,
+        brightness_range: section
+            .get("brightness_range")
+            .map(|field| field.range(Bound::UpTo(255.0)))
+            .transpose()?,
+        fill_mode,
+        cval,
+    };
+    if augmentation.is_identity() {
+        return Err(field.error(
+            "`augmentation` changes nothing: give it a range or a flip, such as `rotation_range = 10`, or leave it out",
+        ));
+    }
+    Ok(Some(augmentation))
+}
+
+/// `0.2` for `[0.8, 1.2]`, or the range itself.
+fn zoom(field: &Field<'_>) -> Result<[f64; 2], RecipeError> {
+    if field.is_array() {
+        return field.range(Bound::Positive);
+    }
+    let around = field.number(Bound::Fraction)?;
+    Ok([1.0 - around, 1.0 + around])
 }

@@ -1,37 +1,51 @@
-//! What flows from layer to layer.
+//! Values between layers.
 
 use burn::tensor::{Tensor, activation};
-use kiln_model::{Activation, Shape};
+use kiln_model::{Activation, Shape, ShapeError};
 
 use crate::TrainError;
 
 /// A batch of images or of vectors.
 #[derive(Debug, Clone)]
-pub enum Flow {
+pub enum Activations {
     /// `[n, channels, height, width]`.
     Image(Tensor<4>),
     /// `[n, features]`.
     Vector(Tensor<2>),
 }
 
-impl Flow {
-    /// The images; shape inference has made sure that they are.
-    pub fn into_image(self) -> Tensor<4> {
+impl Activations {
+    /// Returns the images; an error for vectors.
+    pub fn into_image(self) -> Result<Tensor<4>, ShapeError> {
         match self {
-            Self::Image(image) => image,
-            Self::Vector(_) => unreachable!("a checked model gives this layer images"),
+            Self::Image(image) => Ok(image),
+            Self::Vector(vector) => Err(ShapeError::NotImage {
+                layer: "this layer",
+                found: Shape::Vector(vector.dims()[1]),
+            }),
         }
     }
 
-    /// The vectors; shape inference has made sure that they are.
-    pub fn into_vector(self) -> Tensor<2> {
+    /// Returns the vectors; an error for images.
+    pub fn into_vector(self) -> Result<Tensor<2>, ShapeError> {
         match self {
-            Self::Vector(vector) => vector,
-            Self::Image(_) => unreachable!("a checked model gives this layer vectors"),
+            Self::Vector(vector) => Ok(vector),
+            Self::Image(image) => {
+                let [_, channels, height, width] = image.dims();
+                Err(ShapeError::NotVector {
+                    layer: "this layer",
+                    found: Shape::Image {
+                        channels,
+                        height,
+                        width,
+                    },
+                    before: "`flatten`",
+                })
+            }
         }
     }
 
-    /// The values of the whole batch, row-major, batch first.
+    /// Returns the values of the whole batch, row-major, batch first.
     pub fn into_values(self) -> Result<Vec<f32>, TrainError> {
         match self {
             Self::Image(image) => values(image),
@@ -59,18 +73,17 @@ impl Flow {
         }
     }
 
-    /// The same values as images of these channels, rows and columns, or as vectors of so many
-    /// features.
+    /// Returns the same values as images or vectors of another shape.
     pub fn reshape(self, target: Shape) -> Self {
-        fn to<const D: usize>(values: Tensor<D>, target: Shape) -> Flow {
+        fn to<const D: usize>(values: Tensor<D>, target: Shape) -> Activations {
             let batch = values.dims()[0];
             match target {
                 Shape::Image {
                     channels,
                     height,
                     width,
-                } => Flow::Image(values.reshape([batch, channels, height, width])),
-                Shape::Vector(features) => Flow::Vector(values.reshape([batch, features])),
+                } => Activations::Image(values.reshape([batch, channels, height, width])),
+                Shape::Vector(features) => Activations::Vector(values.reshape([batch, features])),
             }
         }
         match self {

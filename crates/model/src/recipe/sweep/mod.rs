@@ -1,14 +1,150 @@
-//! `[sweep]` and its combinations.
+//! `[sweep]`: one recipe, many runs.
 
-use super::{ROOT, file_name, folder_name, recipe_of};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Recipe;
+use super::parse::{self, ROOT, SECTIONS, file_name, folder_name};
 use crate::Base;
-use crate::document::{self, Bound, Field, Node, Place, RecipeError, Section, Value, unknown};
-use crate::recipe::{Combination, Reference, Setting, Sweep};
+use crate::document::{
+    self, Bound, Field, Hint, Node, Place, RecipeError, Section, Source, Value, unknown,
+};
+
+/// A recipe's `[sweep]` with every combination of its values made into a recipe of its own.
+///
+/// ```toml
+/// [sweep]
+/// reference = "the report"                        # where reference figures come from
+/// "layers.conv2d_1.kernel_size" = [3, 5]          # a grid: every value with every other
+/// "training.seed" = [0, 1, 2]
+///
+/// [[sweep.variants]]                              # named changes, each with the whole grid
+/// name = "without dropout"
+/// set = { "layers.dropout.rate" = 0, "layers.dropout_1.rate" = 0 }
+/// reference = { test_accuracy = 0.9884 }
+/// ```
+///
+/// Keys are those of `--set`. A value that both a variant and the grid give is an error, unless the
+/// grid's comes from `--set`, which counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sweep {
+    /// The recipe's name.
+    pub name: String,
+    /// The recipe's sentence for people.
+    pub description: Option<String>,
+    /// Where the combinations' reference figures come from.
+    pub reference: Option<String>,
+    /// At least one, their names all different.
+    pub combinations: Vec<Combination>,
+}
+
+/// One run of a sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Combination {
+    /// What makes it different, for people, such as `kernel_size 3, filters 32`.
+    pub label: String,
+    /// The same, one by one: the variant first, then the grid in the order of the recipe. Every
+    /// combination of a sweep has the same keys.
+    pub settings: Vec<Setting>,
+    /// Published figures of it.
+    pub reference: Option<Reference>,
+    /// Its recipe, named after what makes it different.
+    pub recipe: Recipe,
+}
+
+/// A value that a sweep varies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The key as for `--set`, or `variant`.
+    pub key: String,
+    /// As much of the key's end as tells it from the sweep's other keys, such as `kernel_size`.
+    pub name: String,
+    /// The value as written, without quotes.
+    pub value: String,
+}
+
+impl Setting {
+    /// The key of the setting that names a combination's variant.
+    pub(super) const VARIANT: &str = "variant";
+
+    /// Whether it only changes random numbers, so that runs that differ in nothing else can be
+    /// averaged.
+    pub fn is_seed(&self) -> bool {
+        self.key == "training.seed"
+    }
+}
+
+impl fmt::Display for Setting {
+    /// As in a combination's label: `kernel_size 3`, and of a variant its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key == Self::VARIANT {
+            f.write_str(&self.value)
+        } else {
+            write!(f, "{} {}", self.name, self.value)
+        }
+    }
+}
+
+/// Figures that others reached on the test images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Share of images classified correctly, 0 to 1.
+    pub test_accuracy: Option<f64>,
+    /// Mean cross-entropy in nats.
+    pub test_loss: Option<f64>,
+}
+
+impl Sweep {
+    /// Reads a recipe that has a `[sweep]`, and checks every combination. The arguments are those of
+    /// [`Recipe::parse_with`]; `sweep.training.seed=[0, 1, 2]` as an override adds to the grid.
+    pub fn parse_with(
+        text: &str,
+        origin: &str,
+        name: &str,
+        overrides: &[String],
+        bases: &[Base],
+    ) -> Result<Self, RecipeError> {
+        let mut document = document::read(text, origin, overrides)?;
+        let Some(node) = take(&mut document, "sweep") else {
+            let problem = "this recipe has no `[sweep]`";
+            return Err(RecipeError::new(origin, Place::Whole, problem).with_hint(Hint::NoSweep));
+        };
+        let source = Source {
+            origin,
+            sections: SECTIONS,
+        };
+        let field = Field::new(source, "sweep", &node);
+        let (variants, axes) = (variants(&field)?, axes(&field)?);
+        check(&field, &variants, &axes)?;
+        let root = Section::root(source, &document, ROOT)?;
+        let expansion = Expansion {
+            document: &document,
+            origin,
+            bases,
+            names: short_names(&axes),
+            axes: &axes,
+        };
+        Ok(Sweep {
+            name: root
+                .get("name")
+                .map_or_else(|| Ok(folder_name(name)), |field| file_name(&field))?,
+            description: root
+                .get("description")
+                .map(|field| field.string().map(str::to_string))
+                .transpose()?,
+            reference: own(&field, "reference")?
+                .map(|field| field.string().map(str::to_string))
+                .transpose()?,
+            combinations: expansion.all(&variants)?,
+        })
+    }
+}
 
 /// The keys of `[sweep]` that are not those of values to vary.
 const OWN: &[&str] = &["reference", "variants"];
 
-/// Most runs that one sweep may have.
+/// Limit of the runs of one sweep.
 const MAX_COMBINATIONS: usize = 1000;
 
 /// A key with the values that it takes one after the other.
@@ -23,45 +159,6 @@ struct Variant {
     name: String,
     set: Vec<(String, Node)>,
     reference: Option<Reference>,
-}
-
-pub fn sweep(
-    text: &str,
-    origin: &str,
-    name: &str,
-    overrides: &[String],
-    bases: &[Base],
-) -> Result<Sweep, RecipeError> {
-    let mut document = document::read(text, origin, overrides)?;
-    let Some(node) = take(&mut document, "sweep") else {
-        let problem = "this recipe has no `[sweep]`: add one, such as `[sweep]` with `\"training.seed\" = [0, 1, 2]`, or \
-                       train it with `kiln run`";
-        return Err(RecipeError::new(origin, Place::Whole, problem));
-    };
-    let field = Field::new(origin, "sweep", &node);
-    let (variants, axes) = (variants(&field)?, axes(&field)?);
-    check(&field, &variants, &axes)?;
-    let root = Section::root(origin, &document, ROOT)?;
-    let expansion = Expansion {
-        document: &document,
-        origin,
-        bases,
-        names: short_names(&axes),
-        axes: &axes,
-    };
-    Ok(Sweep {
-        name: root
-            .get("name")
-            .map_or_else(|| Ok(folder_name(name)), |field| file_name(&field))?,
-        description: root
-            .get("description")
-            .map(|field| field.string().map(str::to_string))
-            .transpose()?,
-        reference: own(&field, "reference")?
-            .map(|field| field.string().map(str::to_string))
-            .transpose()?,
-        combinations: expansion.all(&variants)?,
-    })
 }
 
 /// Takes an entry out of a table.
@@ -141,9 +238,15 @@ fn axes(sweep: &Field<'_>) -> Result<Vec<Axis>, RecipeError> {
         place: sweep.node().place.clone(),
     };
     let mut axes: Vec<Axis> = Vec::new();
-    for (path, node) in leaves(&Field::new(sweep.origin(), "sweep", &grid))? {
+    for (path, node) in leaves(&Field::new(sweep.source(), "sweep", &grid))? {
         let place = node.place.clone();
-        let fail = |problem: String| Err(RecipeError::new(sweep.origin(), place.clone(), problem));
+        let fail = |problem: String| {
+            Err(RecipeError::new(
+                sweep.source().origin,
+                place.clone(),
+                problem,
+            ))
+        };
         let Value::Array(values) = node.value else {
             return fail(format!(
                 "`sweep.{path}` must be an array of the values to try, such as [3, 5], found {}",
@@ -190,7 +293,8 @@ fn axes(sweep: &Field<'_>) -> Result<Vec<Axis>, RecipeError> {
 fn leaves(field: &Field<'_>) -> Result<Vec<(String, Node)>, RecipeError> {
     let mut found = Vec::new();
     for (key, field) in field.entries()? {
-        let error = |problem| RecipeError::new(field.origin(), field.node().place.clone(), problem);
+        let error =
+            |problem| RecipeError::new(field.source().origin, field.node().place.clone(), problem);
         let keys = document::keys(key).map_err(error)?.join(".");
         if matches!(field.node().value, Value::Table(_)) {
             found.extend(
@@ -205,7 +309,7 @@ fn leaves(field: &Field<'_>) -> Result<Vec<(String, Node)>, RecipeError> {
     Ok(found)
 }
 
-/// What can be wrong before anything is combined.
+/// Checks what can be checked before anything is combined.
 fn check(sweep: &Field<'_>, variants: &[Variant], axes: &[Axis]) -> Result<(), RecipeError> {
     if variants.is_empty() && axes.is_empty() {
         let problem = "`sweep` varies nothing: add values, such as `\"training.seed\" = [0, 1, 2]`, or variants";
@@ -237,9 +341,9 @@ fn check(sweep: &Field<'_>, variants: &[Variant], axes: &[Axis]) -> Result<(), R
         if !varied.contains(&first) {
             let valid = [varied.as_slice(), OWN].concat();
             return Err(RecipeError::new(
-                sweep.origin(),
+                sweep.source().origin,
                 place.clone(),
-                unknown(first, "sweep", &valid),
+                unknown(first, "sweep", &valid, &sweep.source()),
             ));
         }
     }
@@ -256,7 +360,7 @@ fn check(sweep: &Field<'_>, variants: &[Variant], axes: &[Axis]) -> Result<(), R
                 axis.path, variant.name
             );
             return Err(RecipeError::new(
-                sweep.origin(),
+                sweep.source().origin,
                 axis.place.clone(),
                 problem,
             ));
@@ -284,7 +388,7 @@ fn short_names(axes: &[Axis]) -> Vec<String> {
     axes.iter().map(name).collect()
 }
 
-/// What combinations are made of.
+/// The parts of every combination.
 struct Expansion<'a> {
     document: &'a Node,
     origin: &'a str,
@@ -312,7 +416,7 @@ impl Expansion<'_> {
                     .iter()
                     .any(|other| other.recipe.name == combination.recipe.name)
                 {
-                    combination.recipe.name = format!("{name}-v{number}");
+                    combination.recipe.fields.name = format!("{name}-v{number}");
                     number += 1;
                 }
                 combinations.push(combination);
@@ -360,10 +464,10 @@ impl Expansion<'_> {
             .collect::<Vec<_>>()
             .join(", ");
         let name = slug(&label);
-        let mut recipe = recipe_of(&document, self.origin, &name, self.bases)
+        let mut recipe = parse::recipe_of(&document, self.origin, &name, self.bases)
             .map_err(|error| error.in_combination(&label))?;
-        recipe.name = name;
-        recipe.description = Some(match &recipe.description {
+        recipe.fields.name = name;
+        recipe.fields.description = Some(match &recipe.description {
             Some(description) => format!("{description}: {label}"),
             None => label.clone(),
         });
@@ -405,3 +509,6 @@ fn slug(text: &str) -> String {
         parts.join("-")
     }
 }
+
+#[cfg(test)]
+mod tests;

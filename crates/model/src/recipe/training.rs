@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::MANY;
-use super::optimization;
-use crate::Layers;
-use crate::document::{Bound, Field, RecipeError, Section};
-use crate::recipe::{ClassWeight, Monitor, Optimizer, Phase, Schedule, Training};
+use serde::{Serialize, Serializer};
 
-const KEYS: &[&str] = &[
+use super::optimization::{self, ClassWeight, EarlyStopping, Monitor, Optimizer, Schedule};
+use crate::Layers;
+use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section};
+
+pub(super) const KEYS: &[&str] = &[
     "epochs",
     "batch_size",
     "seed",
@@ -23,7 +23,7 @@ const KEYS: &[&str] = &[
     "learning_rates",
     "phases",
 ];
-/// What a phase says; without phases, `[training]` says it.
+/// Keys of a phase; without phases, they are in `[training]`.
 const PHASE: &[&str] = &[
     "epochs",
     "optimizer",
@@ -33,11 +33,99 @@ const PHASE: &[&str] = &[
     "learning_rates",
 ];
 
-/// The type of an optimizer without one. A phase's must have one: it could as well be meant to be
-/// that of `[training]`.
+/// The type of an optimizer without one. A phase's must have one: else it could as well be that of
+/// `[training]`.
 const ADAM: &str = "adam";
 
-pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
+/// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    /// Images per step.
+    pub batch_size: usize,
+    /// Seed of initial weights, split, order and dropout.
+    pub seed: u64,
+    /// The layers that are not trained; without it, those of the backbone.
+    pub freeze: Option<Layers>,
+    /// The figure that decides which epoch is best.
+    pub monitor: Monitor,
+    /// Label smoothing factor (Szegedy et al., 2016): share of each label that is spread over all
+    /// classes, 0 (none) to less than 1.
+    pub label_smoothing: f64,
+    /// Weight of each class's images in the loss; without it, the same for all.
+    pub class_weight: Option<ClassWeight>,
+    /// One after the other, at least one; each continues with the best weights of the one before.
+    pub phases: Vec<Phase>,
+}
+
+/// `[[training.phases]]`: epochs with the same layers frozen. A recipe without phases has one, of
+/// the keys in `[training]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Phase {
+    /// Number of passes over the training images, at least 1.
+    pub epochs: usize,
+    /// The rule that makes a step of a gradient.
+    pub optimizer: Optimizer,
+    /// The learning rate's change over the phase.
+    #[serde(skip_serializing_if = "Schedule::is_default")]
+    pub schedule: Schedule,
+    /// When it ends before the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Layers that are trained although `freeze` or the backbone freezes them.
+    pub unfreeze: Layers,
+    /// Learning rates of layers, in place of the optimizer's. Of several that name a layer the last
+    /// one counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub learning_rates: BTreeMap<String, f64>,
+}
+
+impl Training {
+    /// Epochs of all phases.
+    pub fn epochs(&self) -> usize {
+        self.phases.iter().map(|phase| phase.epochs).sum()
+    }
+}
+
+/// A single phase is written in `[training]` itself, as it was most likely read.
+#[derive(Serialize)]
+struct Written<'a> {
+    batch_size: usize,
+    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    freeze: Option<&'a Layers>,
+    monitor: Monitor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_smoothing: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_weight: Option<&'a ClassWeight>,
+    #[serde(flatten)]
+    phase: Option<&'a Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phases: Option<&'a [Phase]>,
+}
+
+impl Serialize for Training {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (phase, phases) = match self.phases.as_slice() {
+            [only] => (Some(only), None),
+            several => (None, Some(several)),
+        };
+        let written = Written {
+            batch_size: self.batch_size,
+            seed: self.seed,
+            freeze: self.freeze.as_ref(),
+            monitor: self.monitor,
+            label_smoothing: (self.label_smoothing > 0.0).then_some(self.label_smoothing),
+            class_weight: self.class_weight.as_ref(),
+            phase,
+            phases,
+        };
+        written.serialize(serializer)
+    }
+}
+
+/// Reads `[training]`.
+pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
     let section = root.sub("training", KEYS)?;
     let optimizer = match section.get("optimizer") {
         Some(field) => optimization::optimizer(&field, Some(ADAM))?,
@@ -80,14 +168,7 @@ pub fn read(root: &Section<'_>) -> Result<Training, RecipeError> {
             .get("freeze")
             .map(|field| layers(&field))
             .transpose()?,
-        monitor: section.choice_or(
-            "monitor",
-            Monitor::default(),
-            &[
-                ("val_loss", Monitor::ValLoss),
-                ("val_accuracy", Monitor::ValAccuracy),
-            ],
-        )?,
+        monitor: section.choice_or("monitor", Monitor::default(), &Monitor::WORDS)?,
         label_smoothing: section.number_or("label_smoothing", 0.0, Bound::Fraction)?,
         class_weight: section
             .get("class_weight")
@@ -111,7 +192,7 @@ fn phase(
             .collect()
     };
     Ok(Phase {
-        epochs: section.integer_or("epochs", 10, 1..=MANY)?,
+        epochs: section.integer_or("epochs", 10, 1..=MAX_COUNT)?,
         optimizer: section
             .get("optimizer")
             .map_or(Ok(default), |field| optimization::optimizer(&field, kind))?,
@@ -135,7 +216,7 @@ fn phase(
 
 /// An array of names and patterns, one of them, or a number of layers.
 fn layers(field: &Field<'_>) -> Result<Layers, RecipeError> {
-    if let Ok(count) = field.integer(0..=MANY) {
+    if let Ok(count) = field.integer(0..=MAX_COUNT) {
         return Ok(Layers::First(count));
     }
     if let Ok(name) = field.string() {
@@ -146,8 +227,8 @@ fn layers(field: &Field<'_>) -> Result<Layers, RecipeError> {
     names.collect::<Result<_, _>>().map(Layers::Named)
 }
 
-/// Checks that whatever names layers names some.
-pub fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(), RecipeError> {
+/// Checks that every name or pattern of layers matches some.
+pub(super) fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(), RecipeError> {
     let section = root.sub("training", KEYS)?;
     let check = |field: Field<'_>| {
         layers(&field)?
@@ -193,7 +274,7 @@ fn class_weight(field: &Field<'_>) -> Result<ClassWeight, RecipeError> {
 }
 
 /// Checks that there is a factor for each class.
-pub fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(), RecipeError> {
+pub(super) fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(), RecipeError> {
     let Some(field) = root.sub("training", KEYS)?.get("class_weight") else {
         return Ok(());
     };
@@ -202,6 +283,6 @@ pub fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(), Reci
             "`training.class_weight` has {} factors, but there are {classes} classes: give one for each, or \"balanced\"",
             factors.len()
         ))),
-        _ => Ok(()),
+        ClassWeight::Factors(_) | ClassWeight::Balanced => Ok(()),
     }
 }

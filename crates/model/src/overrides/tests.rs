@@ -2,16 +2,16 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(text: &str, overrides: &[&str]) -> Result<Declaration, String> {
+fn read(text: &str, overrides: &[&str]) -> Result<ModelOverrides, String> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
     let labels = |name: &str| match name {
         "labels.txt" => Ok(vec!["cat".into(), "dog".into()]),
         _ => Err(format!("cannot read {name}")),
     };
-    Declaration::parse(text, "model.toml", &overrides, labels).map_err(|error| error.to_string())
+    ModelOverrides::parse(text, "model.toml", &overrides, labels).map_err(|error| error.to_string())
 }
 
-fn record(text: &str) -> Result<Preprocessing, DeclarationError> {
+fn record(text: &str) -> Result<Preprocessing, OverridesError> {
     read(text, &[])
         .unwrap()
         .preprocessing(Some([2, 2]), Channels::Rgb)
@@ -21,7 +21,7 @@ fn record(text: &str) -> Result<Preprocessing, DeclarationError> {
 fn a_sidecar_says_everything() {
     let text = "preprocess = \"raw\"\nsize = [48, 192]\nchannels = \"bgr\"\nantialias = true\nscale = 0.5\n\
                 mean = [104, 117, 123]\nstd = 2\nlabels = \"labels.txt\"\nlayout = \"nhwc\"\noutput = \"probabilities\"\n";
-    let expected = Declaration {
+    let expected = ModelOverrides {
         preprocess: Some(Preprocess::Raw),
         size: Some([48, 192]),
         channels: Some(Channels::Bgr),
@@ -90,7 +90,7 @@ fn mistakes_have_a_line_and_a_suggestion() {
     }
     let message = read("", &["laout=nhwc"]).unwrap_err();
     assert!(
-        message.starts_with("--set laout=nhwc: unknown key `laout`: did you mean `layout`?"),
+        message.starts_with("override laout=nhwc: unknown key `laout`: did you mean `layout`?"),
         "{message}"
     );
 }
@@ -121,11 +121,11 @@ fn names_are_records_and_values_change_them() {
 
 #[test]
 fn what_makes_no_record_is_an_error() {
-    assert_eq!(record("size = 3"), Err(DeclarationError::NoNormalization));
+    assert_eq!(record("size = 3"), Err(OverridesError::NoNormalization));
     let unsized_ = read("preprocess = \"raw\"", &[])
         .unwrap()
         .preprocessing(None, Channels::Rgb);
-    assert_eq!(unsized_, Err(DeclarationError::NoSize));
+    assert_eq!(unsized_, Err(OverridesError::NoSize));
     let swapped = record("preprocess = \"caffe\"\nchannels = \"rgb\"")
         .unwrap_err()
         .to_string();
@@ -134,24 +134,24 @@ fn what_makes_no_record_is_an_error() {
     ));
     assert!(matches!(
         record("mean = [1, 2]"),
-        Err(DeclarationError::Record(PreprocessingError::Length { .. }))
+        Err(OverridesError::Record(PreprocessingError::Length { .. }))
     ));
     assert!(matches!(
         record("std = 0"),
-        Err(DeclarationError::Record(PreprocessingError::Value { .. }))
+        Err(OverridesError::Record(PreprocessingError::Value { .. }))
     ));
 }
 
 #[test]
 fn a_name_goes_before_all_that_it_comprises() {
-    let file = Declaration::from(Preprocessing {
+    let file = ModelOverrides::from(Preprocessing {
         scale: 9.0,
         ..Preprocessing::raw(5, 6, Channels::Bgr)
     });
     let named = |text| {
         read(text, &[])
             .unwrap()
-            .over(file.clone())
+            .or(file.clone())
             .preprocessing(None, Channels::Gray)
             .unwrap()
     };
@@ -176,7 +176,7 @@ proptest! {
     fn a_record_survives_as_a_declaration(height in 1_u32..500, width in 1_u32..500, scale in 0.001_f32..10.0) {
         for channels in Channels::ALL {
             let record = Preprocessing { scale, ..Preprocessing::tf(height, width, channels) };
-            let back = Declaration::from(record.clone()).preprocessing(None, Channels::Gray);
+            let back = ModelOverrides::from(record.clone()).preprocessing(None, Channels::Gray);
             prop_assert_eq!(back, Ok(record));
         }
     }

@@ -1,0 +1,146 @@
+//! From a model with its weights to an ONNX file.
+
+use std::collections::BTreeMap;
+
+use kiln_model::{Activation, Layout, Model, Preprocessing};
+use kiln_onnx::{Dim, Golden, GraphBuilder, Metadata, ModelProto, OutputKind};
+use kiln_run::Weights;
+
+use crate::emit::{activation, emit};
+use crate::lower::steps;
+use crate::{ExportError, pixels};
+
+/// Contents of the file besides the network.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Names of the classes, in the order of the output.
+    pub labels: Vec<String>,
+    /// Where the model comes from: recipe, seed, versions.
+    pub provenance: BTreeMap<String, String>,
+    /// Whether the graph ends in a softmax: the output is then `probabilities` in place of `logits`.
+    pub softmax: bool,
+    /// The layer to begin with, counted from 0. After the first one, the input is `features`, the
+    /// output of the layers before it, and the file has no preprocessing record.
+    pub first_layer: usize,
+    /// Whether the input is pixels, uint8 `[batch, height, width, channels]`, that the graph itself
+    /// preprocesses: it then takes decoded images of the model's size.
+    pub uint8_input: bool,
+    /// Inputs with the scores that this graph computes for them.
+    pub golden: Option<Golden>,
+}
+
+impl Options {
+    /// The preprocessing that is left to do outside of the graph.
+    pub fn preprocessing(&self, model: &Model) -> Preprocessing {
+        if self.uint8_input {
+            model.preprocessing().pixels_only()
+        } else {
+            model.preprocessing().clone()
+        }
+    }
+}
+
+/// An exported model.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// The file's content.
+    pub proto: ModelProto,
+    /// For each layer that computes something, in order: its name, and the name of its output in the
+    /// graph.
+    pub layers: Vec<(String, String)>,
+}
+
+/// Writes a model with its weights, or its layers from one on, as ONNX: opset 18, IR version 8,
+/// input `input` `[batch, C, H, W]` f32 unless it is to take pixels, output `logits` `[batch,
+/// classes]`.
+pub fn export(
+    model: &Model,
+    weights: &Weights,
+    options: &Options,
+) -> Result<Exported, ExportError> {
+    weights.check(model)?;
+    if let Some((name, _)) = weights
+        .iter()
+        .find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite()))
+    {
+        return Err(ExportError::NotFinite(name.clone()));
+    }
+    if options.labels.len() != model.classes() {
+        return Err(ExportError::Labels {
+            classes: model.classes(),
+            labels: options.labels.len(),
+        });
+    }
+    let mut graph = GraphBuilder::new("kiln");
+    let mut layers = Vec::new();
+    let layers_to_write = model
+        .layers()
+        .get(options.first_layer..)
+        .unwrap_or_default();
+    let Some(first) = layers_to_write.first() else {
+        return Err(ExportError::NoLayer(options.first_layer));
+    };
+    let whole = options.first_layer == 0;
+    let mut value = match (whole, options.uint8_input) {
+        (true, true) => pixels::prepare(&mut graph, model.preprocessing()).to_string(),
+        (false, true) => return Err(ExportError::PixelsAfter(options.first_layer)),
+        (_, false) => {
+            let name = if whole { "input" } else { "features" };
+            graph.input(name, Dim::batched(first.input.dims()));
+            name.to_string()
+        }
+    };
+    // The class scores are the first output, whatever else is one.
+    let classes = Dim::batched([model.classes()]);
+    graph.output(
+        if options.softmax {
+            "probabilities"
+        } else {
+            "logits"
+        },
+        &classes,
+    );
+    let steps = steps(layers_to_write);
+    for (at, step) in steps.iter().enumerate() {
+        let output = if at + 1 == steps.len() {
+            "logits".into()
+        } else {
+            step.output()
+        };
+        emit(&mut graph, step, &value, &output, weights)?;
+        if let Some(name) = step.completed_layer() {
+            // Declared above if it is the last.
+            if output != "logits" {
+                graph.value_info(&output, Dim::batched(step.layer.output.dims()));
+            }
+            layers.push((name.to_string(), output.clone()));
+        }
+        value = output;
+    }
+    if options.softmax {
+        graph.value_info("logits", &classes);
+        let name = "probabilities";
+        activation(&mut graph, Activation::Softmax, name, "logits", name);
+    }
+    let mut proto = graph.finish()?;
+    proto.set_metadata(&Metadata {
+        preprocessing: whole.then(|| options.preprocessing(model)),
+        labels: Some(options.labels.clone()),
+        layout: whole.then_some(if options.uint8_input {
+            Layout::Nhwc
+        } else {
+            Layout::Nchw
+        }),
+        output: Some(if options.softmax {
+            OutputKind::Probabilities
+        } else {
+            OutputKind::Logits
+        }),
+        provenance: options.provenance.clone(),
+        golden: options.golden.clone(),
+    });
+    Ok(Exported { proto, layers })
+}
+
+#[cfg(test)]
+mod tests;

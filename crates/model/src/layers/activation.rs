@@ -1,0 +1,128 @@
+//! Functions applied to each value, as layers and as the end of other layers.
+
+use serde::Serialize;
+
+use super::LayerDef;
+use crate::document::{RecipeError, Section};
+use crate::{Shape, ShapeError};
+
+/// A function applied to each value of a layer's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(0, x)`.
+    Relu,
+    /// `x` where it is positive, else `0.2 x` (Keras's default slope).
+    LeakyRelu,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x Φ(x)` with the normal distribution's `Φ`, exactly (by erf), as Keras's default.
+    Gelu,
+    /// `x sigmoid(x)`, also called swish.
+    Silu,
+    /// Logits to probabilities; on the last layer only.
+    Softmax,
+}
+
+kiln_util::str_enum!(Activation: Serialize {
+    Relu = "relu",
+    LeakyRelu = "leaky_relu",
+    Sigmoid = "sigmoid",
+    Tanh = "tanh",
+    Gelu = "gelu",
+    Silu = "silu",
+    Softmax = "softmax",
+});
+
+impl Activation {
+    /// Factor that [`Activation::LeakyRelu`] applies to negative values.
+    pub const LEAKY_RELU_SLOPE: f64 = 0.2;
+
+    /// Keras's word for no activation.
+    const LINEAR: &str = "linear";
+
+    /// Reads the key `activation`: none by default.
+    pub(super) fn parse(section: &Section<'_>) -> Result<Option<Self>, RecipeError> {
+        let words: Vec<_> = Self::WORDS
+            .into_iter()
+            .map(|(word, activation)| (word, Some(activation)))
+            .chain([(Self::LINEAR, None)])
+            .collect();
+        section.choice_or("activation", None, &words)
+    }
+}
+
+/// A function applied to each value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ActivationLayer {
+    /// The function.
+    pub activation: Activation,
+}
+
+impl LayerDef for ActivationLayer {
+    const TYPE: &'static str = "activation";
+    const KEYS: &'static [&'static str] = &["type", "name", "activation"];
+
+    fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
+        let field = section.need("activation")?;
+        match Activation::parse(section)? {
+            Some(activation) => Ok(Self { activation }),
+            None => Err(field.error("a layer of a linear activation does nothing: leave it out")),
+        }
+    }
+
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        match self.activation {
+            Activation::Softmax => Softmax {}.output(inputs),
+            Activation::Relu
+            | Activation::LeakyRelu
+            | Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Gelu
+            | Activation::Silu => Shape::only(inputs),
+        }
+    }
+
+    fn is_softmax(&self) -> bool {
+        self.activation == Activation::Softmax
+    }
+}
+
+/// `max(0, x)`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Relu {}
+
+impl LayerDef for Relu {
+    const TYPE: &'static str = "relu";
+    const KEYS: &'static [&'static str] = &["type", "name"];
+
+    fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
+        Ok(Self {})
+    }
+
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        Shape::only(inputs)
+    }
+}
+
+/// Logits to probabilities; the last layer only.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Softmax {}
+
+impl LayerDef for Softmax {
+    const TYPE: &'static str = "softmax";
+    const KEYS: &'static [&'static str] = &["type", "name"];
+
+    fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
+        Ok(Self {})
+    }
+
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        Shape::only_vector(Self::TYPE, "`flatten` and `dense`", inputs).map(Shape::Vector)
+    }
+
+    fn is_softmax(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,58 @@
+//! Fully connected layers.
+
+use serde::Serialize;
+
+use super::{Activation, Init, LayerDef, ParamDef, ParamRole};
+use crate::document::{MAX_COUNT, RecipeError, Section};
+use crate::{Shape, ShapeError};
+
+/// Settings of a fully connected layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Dense {
+    /// Number of outputs.
+    pub units: usize,
+    /// Whether each output has a bias.
+    pub use_bias: bool,
+    /// Function applied to the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+}
+
+impl LayerDef for Dense {
+    const TYPE: &'static str = "dense";
+    const KEYS: &'static [&'static str] = &["type", "name", "units", "use_bias", "activation"];
+    const HAS_PARAMS: bool = true;
+
+    fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
+        Ok(Self {
+            units: section.need("units")?.integer(1..=MAX_COUNT)?,
+            use_bias: section.boolean_or("use_bias", true)?,
+            activation: Activation::parse(section)?,
+        })
+    }
+
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        Shape::only_vector(Self::TYPE, "`flatten`", inputs).map(|_| Shape::Vector(self.units))
+    }
+
+    fn params(&self, inputs: &[Shape]) -> Result<Vec<ParamDef>, ShapeError> {
+        let inputs = Shape::only_vector(Self::TYPE, "`flatten`", inputs)?;
+        let init = Init::GlorotUniform {
+            fan_in: inputs,
+            fan_out: self.units,
+        };
+        let mut params = vec![ParamDef::new(
+            ParamRole::Weight,
+            &[self.units, inputs],
+            init,
+        )];
+        if self.use_bias {
+            params.push(ParamDef::new(ParamRole::Bias, &[self.units], Init::Zeros));
+        }
+        Ok(params)
+    }
+
+    fn is_softmax(&self) -> bool {
+        self.activation == Some(Activation::Softmax)
+    }
+}

@@ -1,0 +1,277 @@
+//! The kinds of layers, one file for each kind or family: settings, recipe keys, shape rule and
+//! parameters. Names and defaults are Keras's.
+
+mod activation;
+mod batch_norm;
+mod conv2d;
+mod dense;
+mod dropout;
+mod padding;
+mod params;
+mod pool;
+mod reshape;
+mod resize2d;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::document::{Field, RecipeError, Section, Tagged};
+use crate::{Shape, ShapeError};
+
+pub use activation::{Activation, ActivationLayer, Relu, Softmax};
+pub use batch_norm::BatchNorm;
+pub use conv2d::Conv2d;
+pub use dense::Dense;
+pub use dropout::Dropout;
+pub use padding::{Padding, Pads};
+pub use params::{Init, ParamDef, ParamRole};
+pub use pool::{AvgPool, ChannelMax, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool};
+pub use reshape::{Flatten, Reshape};
+pub use resize2d::{Interpolation, Resize2d};
+
+/// What a kind of layer is: everything that recipes, shape inference and parameter counts need to
+/// know of it, implemented by its settings.
+pub(crate) trait LayerDef: Sized {
+    /// The `type` in a recipe, and the name of a layer that has none.
+    const TYPE: &'static str;
+
+    /// The keys in a recipe, `type` and `name` included.
+    const KEYS: &'static [&'static str];
+
+    /// Whether there are settings with which it has parameters.
+    const HAS_PARAMS: bool = false;
+
+    /// Reads the settings from a layer's table, in which only [`KEYS`](Self::KEYS) are left.
+    fn parse(section: &Section<'_>) -> Result<Self, RecipeError>;
+
+    /// Computes the shape of one output sample from those of the input samples.
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError>;
+
+    /// Lists the parameters, trainable ones first, as Keras's summary does; needs
+    /// [`HAS_PARAMS`](Self::HAS_PARAMS).
+    fn params(&self, _inputs: &[Shape]) -> Result<Vec<ParamDef>, ShapeError> {
+        Ok(Vec::new())
+    }
+
+    /// Whether the output is a probability distribution, after which no layer may follow.
+    fn is_softmax(&self) -> bool {
+        false
+    }
+
+    /// Whether the output is random while training.
+    fn is_random(&self) -> bool {
+        false
+    }
+}
+
+/// Declares [`LayerKind`] with a variant for each kind of layer.
+macro_rules! layers {
+    ($($(#[$doc:meta])* $kind:ident($settings:ty)),+ $(,)?) => {
+        /// The type of a layer with its settings.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum LayerKind {
+            $($(#[$doc])* $kind($settings)),+
+        }
+
+        impl LayerKind {
+            /// Every `type` in a recipe with its keys, `type` and `name` included.
+            pub const KEYS: &[(&str, &[&str])] =
+                &[$((<$settings as LayerDef>::TYPE, <$settings as LayerDef>::KEYS)),+];
+
+            /// Every `type` in a recipe with what reads its settings.
+            const TAGGED: &[Tagged<Self>] = &[
+                $(Tagged {
+                    kind: <$settings as LayerDef>::TYPE,
+                    keys: <$settings as LayerDef>::KEYS,
+                    parse: |section| <$settings as LayerDef>::parse(section).map(Self::$kind),
+                }),+
+            ];
+
+            /// The `type` in a recipe, and the name of a layer that has none.
+            pub const fn type_name(&self) -> &'static str {
+                match self {
+                    $(Self::$kind(_) => <$settings as LayerDef>::TYPE),+
+                }
+            }
+
+            /// Computes the shape of one output sample from those of the input samples.
+            pub fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+                match self {
+                    $(Self::$kind(settings) => settings.output(inputs)),+
+                }
+            }
+
+            /// Lists the parameters, trainable ones first, as Keras's summary does.
+            pub fn params(&self, inputs: &[Shape]) -> Result<Vec<ParamDef>, ShapeError> {
+                let params = match self {
+                    $(Self::$kind(settings) => settings.params(inputs)?),+
+                };
+                debug_assert!(self.has_params() || params.is_empty());
+                Ok(params)
+            }
+
+            /// Whether layers of this type have parameters.
+            pub const fn has_params(&self) -> bool {
+                match self {
+                    $(Self::$kind(_) => <$settings as LayerDef>::HAS_PARAMS),+
+                }
+            }
+
+            /// Whether the output is a probability distribution, after which no layer may follow.
+            pub fn is_softmax(&self) -> bool {
+                match self {
+                    $(Self::$kind(settings) => settings.is_softmax()),+
+                }
+            }
+
+            /// Whether the output is random while training.
+            pub fn is_random(&self) -> bool {
+                match self {
+                    $(Self::$kind(settings) => settings.is_random()),+
+                }
+            }
+        }
+
+        impl Serialize for LayerKind {
+            /// As in a recipe: the settings with their `type`.
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$kind(settings) => Typed {
+                        r#type: self.type_name(),
+                        settings,
+                    }.serialize(serializer)),+
+                }
+            }
+        }
+
+        $(
+            impl From<$settings> for LayerKind {
+                fn from(settings: $settings) -> Self {
+                    Self::$kind(settings)
+                }
+            }
+        )+
+    };
+}
+
+layers! {
+    /// Two-dimensional convolution (cross-correlation, as everywhere in this field).
+    Conv2d(Conv2d),
+    /// Maximum over windows of each channel.
+    MaxPool(MaxPool),
+    /// Mean over windows of each channel.
+    AvgPool(AvgPool),
+    /// Maximum of each channel: image to vector.
+    GlobalMaxPool(GlobalMaxPool),
+    /// Mean of each channel: image to vector.
+    GlobalAvgPool(GlobalAvgPool),
+    /// Maximum over the channels at each pixel: an image of one channel.
+    ChannelMax(ChannelMax),
+    /// Batch normalization over the channels of an image or the features of a vector.
+    BatchNorm(BatchNorm),
+    /// Sets a random share of the values to zero while training.
+    Dropout(Dropout),
+    /// Image to vector, in ONNX order (channels, height, width).
+    Flatten(Flatten),
+    /// Fully connected layer.
+    Dense(Dense),
+    /// Other dimensions for the same values, in ONNX order.
+    Reshape(Reshape),
+    /// An image of another size.
+    Resize(Resize2d),
+    /// A function applied to each value.
+    Activation(ActivationLayer),
+    /// `max(0, x)`.
+    Relu(Relu),
+    /// Logits to probabilities; the last layer only.
+    Softmax(Softmax),
+}
+
+/// Settings beside their `type`.
+#[derive(Serialize)]
+struct Typed<'a, T> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    settings: &'a T,
+}
+
+/// One layer as written in a recipe: its kind and, where given, its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerSpec {
+    /// The name given in the recipe; without one the layer is called after its type, as Keras does:
+    /// `conv2d`, `conv2d_1`, ….
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Type and settings.
+    #[serde(flatten)]
+    pub kind: LayerKind,
+}
+
+impl LayerSpec {
+    /// Whether a layer can have this name: letters, digits, `-` and `_`, starting with a letter, and
+    /// not the name of an exported graph's input or output.
+    pub fn is_name(name: &str) -> bool {
+        // Names are prefixes of tensors' names: a dot would make `a.b` of layer `a` and of layer
+        // `a.b` the same.
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let reserved = matches!(name, "input" | "features" | "logits" | "probabilities");
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved
+    }
+
+    /// Reads a layer's table.
+    pub(crate) fn parse(field: &Field<'_>) -> Result<Self, RecipeError> {
+        let (kind, section) = field.tagged(LayerKind::TAGGED)?;
+        let name = section.get("name").map(|field| {
+            let name = field.string()?;
+            if Self::is_name(name) {
+                Ok(name.to_owned())
+            } else {
+                Err(field.error(format!(
+                    "a layer's name is letters, digits, `-` and `_`, starting with a letter, and not `input`, \
+                     `features`, `logits` or `probabilities`; found {name:?}"
+                )))
+            }
+        });
+        Ok(Self {
+            name: name.transpose()?,
+            kind,
+        })
+    }
+}
+
+impl fmt::Display for LayerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.type_name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_takes_one_input() {
+        let vector = Shape::Vector(4);
+        let kinds: [LayerKind; 3] = [
+            Relu {}.into(),
+            Flatten {}.into(),
+            Dropout { rate: 0.5 }.into(),
+        ];
+        for kind in kinds {
+            assert_eq!(kind.output(&[vector]), Ok(vector));
+            for inputs in [&[][..], &[vector; 2]] {
+                let found = inputs.len();
+                let expected = ShapeError::Inputs { expected: 1, found };
+                assert_eq!(kind.output(inputs), Err(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_type_and_a_name() {
+        for (kind, keys) in LayerKind::KEYS {
+            assert_eq!(keys[..2], ["type", "name"], "{kind}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Other dimensions for the same values.
+
+use serde::Serialize;
+
+use super::LayerDef;
+use crate::document::{MAX_COUNT, RecipeError, Section};
+use crate::{Shape, ShapeError};
+
+/// Image to vector, in ONNX order (channels, height, width).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Flatten {}
+
+impl LayerDef for Flatten {
+    const TYPE: &'static str = "flatten";
+    const KEYS: &'static [&'static str] = &["type", "name"];
+
+    fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
+        Ok(Self {})
+    }
+
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        Shape::only(inputs).map(|input| Shape::Vector(input.len()))
+    }
+}
+
+/// Other dimensions for the same values, in ONNX order: three make an image, one a vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reshape {
+    /// Shape of one output sample.
+    pub target_shape: Shape,
+}
+
+impl Serialize for Reshape {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut table = serializer.serialize_struct("Reshape", 1)?;
+        table.serialize_field("target_shape", &self.target_shape.dims())?;
+        table.end()
+    }
+}
+
+impl LayerDef for Reshape {
+    const TYPE: &'static str = "reshape";
+    const KEYS: &'static [&'static str] = &["type", "name", "target_shape"];
+
+    fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
+        let field = section.need("target_shape")?;
+        let dims = field.array()?;
+        let dims = dims
+            .iter()
+            .map(|dim| dim.integer(1..=MAX_COUNT))
+            .collect::<Result<Vec<_>, _>>()?;
+        let target_shape = match dims[..] {
+            [channels, height, width] => Shape::Image {
+                channels,
+                height,
+                width,
+            },
+            [features] => Shape::Vector(features),
+            _ => {
+                return Err(field.error(
+                    "target_shape is [channels, height, width] or [features]: give three numbers or one",
+                ));
+            }
+        };
+        Ok(Self { target_shape })
+    }
+
+    fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        let input = Shape::only(inputs)?;
+        let product = self
+            .target_shape
+            .dims()
+            .iter()
+            .try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+        if product == Some(input.len()) {
+            Ok(self.target_shape)
+        } else {
+            Err(ShapeError::ValueCount {
+                input,
+                output: self.target_shape,
+            })
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What options, a sidecar or metadata specify about a model.
+
+use crate::document::{self, Bound, Field, RecipeError, Section, Source};
+use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing, PreprocessingError, Resize};
+
+const KEYS: &[&str] = &[
+    "preprocess",
+    "size",
+    "channels",
+    "antialias",
+    "scale",
+    "mean",
+    "std",
+    "labels",
+    "layout",
+    "output",
+];
+
+/// What one source specifies about a model's input and output. Each part may be left to another
+/// source or the graph.
+///
+/// A pixel value `p`, 0 to 255, of channel `c` becomes `(p * scale - mean[c]) / std[c]`, as in
+/// [`Preprocessing`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ModelOverrides {
+    /// Name that stands for channels, scale, mean and standard deviation.
+    pub preprocess: Option<Preprocess>,
+    /// Height and width in pixels.
+    pub size: Option<[u32; 2]>,
+    /// The channels and their order, which is also that of `mean` and `std`.
+    pub channels: Option<Channels>,
+    /// Whether shrinking an image weighs every source pixel; `false` unless specified.
+    pub antialias: Option<bool>,
+    /// Factor applied to pixel values of 0 to 255.
+    pub scale: Option<f32>,
+    /// Subtracted after scaling: one value per channel, or one for all.
+    pub mean: Option<Vec<f32>>,
+    /// Divides last: one value per channel, or one for all.
+    pub std: Option<Vec<f32>>,
+    /// The names of the classes, in the order of the output.
+    pub labels: Option<Vec<String>>,
+    /// The order of the axes of the graph's input.
+    pub layout: Option<Layout>,
+    /// Whether the output is logits or probabilities.
+    pub output: Option<OutputKind>,
+}
+
+/// Overrides that make no preprocessing record.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OverridesError {
+    /// No source specifies how pixel values become numbers.
+    #[error("nothing says how pixel values become numbers")]
+    NoNormalization,
+    /// No source specifies the size, and the graph leaves it open.
+    #[error("nothing says the size of the images, and the graph leaves it open")]
+    NoSize,
+    /// A name that is for other channels.
+    #[error(
+        "`{preprocess}` has a mean for each channel in the order {expected}, found the channels {found}: leave them out"
+    )]
+    Channels {
+        /// The name.
+        preprocess: Preprocess,
+        /// The channels that it is for.
+        expected: Channels,
+        /// The channels specified.
+        found: Channels,
+    },
+    /// Values that do not fit together.
+    #[error(transparent)]
+    Record(#[from] PreprocessingError),
+}
+
+impl ModelOverrides {
+    /// Reads a sidecar: TOML with a key for each part.
+    ///
+    /// `origin` is the file's name for messages; each of `overrides` is a `key=value` as of
+    /// `--set`. `labels` may be an array or the name of a file, which `read_labels` reads.
+    pub fn parse(
+        text: &str,
+        origin: &str,
+        overrides: &[String],
+        read_labels: impl Fn(&str) -> Result<Vec<String>, String>,
+    ) -> Result<Self, RecipeError> {
+        let document = document::read(text, origin, overrides)?;
+        let source = Source {
+            origin,
+            sections: &[],
+        };
+        let root = Section::root(source, &document, KEYS)?;
+        let labels = |field: Field<'_>| {
+            if field.is_array() {
+                let names = field.array()?;
+                return names
+                    .iter()
+                    .map(|name| name.string().map(str::to_owned))
+                    .collect();
+            }
+            read_labels(field.string()?).map_err(|problem| field.error(problem))
+        };
+        Ok(Self {
+            preprocess: root
+                .get("preprocess")
+                .map(|field| field.choice(&Preprocess::WORDS))
+                .transpose()?,
+            size: root.get("size").map(|field| size(&field)).transpose()?,
+            channels: root
+                .get("channels")
+                .map(|field| field.choice(&Channels::WORDS))
+                .transpose()?,
+            antialias: root
+                .get("antialias")
+                .map(|field| field.boolean())
+                .transpose()?,
+            scale: root.get("scale").map(|field| number(&field)).transpose()?,
+            mean: root.get("mean").map(|field| numbers(&field)).transpose()?,
+            std: root.get("std").map(|field| numbers(&field)).transpose()?,
+            labels: root.get("labels").map(labels).transpose()?,
+            layout: root
+                .get("layout")
+                .map(|field| field.choice(&Layout::WORDS))
+                .transpose()?,
+            output: root
+                .get("output")
+                .map(|field| field.choice(&OutputKind::WORDS))
+                .transpose()?,
+        })
+    }
+
+    /// Returns these overrides, completed by `other`. A name for the preprocessing stands for all
+    /// that it comprises: what it sets is not taken from `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let named = self.preprocess.is_some();
+        let with_channels = self
+            .preprocess
+            .is_some_and(|preset| preset.channels().is_some());
+        Self {
+            preprocess: self.preprocess.or(other.preprocess),
+            size: self.size.or(other.size),
+            channels: self.channels.or(other.channels.filter(|_| !with_channels)),
+            antialias: self.antialias.or(other.antialias),
+            scale: self.scale.or(other.scale.filter(|_| !named)),
+            mean: self.mean.or(other.mean.filter(|_| !named)),
+            std: self.std.or(other.std.filter(|_| !named)),
+            labels: self.labels.or(other.labels),
+            layout: self.layout.or(other.layout),
+            output: self.output.or(other.output),
+        }
+    }
+
+    /// Whether this specifies how pixel values become numbers, or part of it.
+    pub const fn specifies_normalization(&self) -> bool {
+        self.preprocess.is_some()
+            || self.scale.is_some()
+            || self.mean.is_some()
+            || self.std.is_some()
+    }
+
+    /// Returns the channels specified, by name or by the name of the preprocessing.
+    pub fn specified_channels(&self) -> Option<Channels> {
+        self.channels
+            .or_else(|| self.preprocess.and_then(Preprocess::channels))
+    }
+
+    /// Makes the preprocessing record; size and channels are used where they are not specified.
+    pub fn preprocessing(
+        &self,
+        size: Option<[u32; 2]>,
+        channels: Channels,
+    ) -> Result<Preprocessing, OverridesError> {
+        if !self.specifies_normalization() {
+            return Err(OverridesError::NoNormalization);
+        }
+        let preprocess = self.preprocess.unwrap_or(Preprocess::Raw);
+        let [height, width] = self.size.or(size).ok_or(OverridesError::NoSize)?;
+        let channels = self.specified_channels().unwrap_or(channels);
+        if let Some(expected) = preprocess
+            .channels()
+            .filter(|&expected| expected != channels)
+        {
+            return Err(OverridesError::Channels {
+                preprocess,
+                expected,
+                found: channels,
+            });
+        }
+        let mut record = preprocess.record(height, width, channels);
+        record.resize = Resize {
+            antialias: self.antialias.unwrap_or_default(),
+        };
+        record.scale = self.scale.unwrap_or(record.scale);
+        for (values, specified) in [(&mut record.mean, &self.mean), (&mut record.std, &self.std)] {
+            match specified.as_deref() {
+                None => {}
+                Some(&[one]) => values.fill(one),
+                Some(several) => *values = several.to_vec(),
+            }
+        }
+        record.check()?;
+        Ok(record)
+    }
+}
+
+/// Everything that the record specifies.
+impl From<Preprocessing> for ModelOverrides {
+    fn from(record: Preprocessing) -> Self {
+        let Preprocessing {
+            height,
+            width,
+            channels,
+            resize,
+            scale,
+            mean,
+            std,
+        } = record;
+        Self {
+            size: Some([height, width]),
+            channels: Some(channels),
+            antialias: Some(resize.antialias),
+            scale: Some(scale),
+            mean: Some(mean),
+            std: Some(std),
+            ..Self::default()
+        }
+    }
+}
+
+fn size(field: &Field<'_>) -> Result<[u32; 2], RecipeError> {
+    match field.string() {
+        Ok(text) => parse_size(text).map_err(|problem| field.error(problem)),
+        Err(_) => field
+            .pair(1..=i64::from(Preprocessing::MAX_SIDE))
+            .map(|pair| pair.map(|side| side as u32)),
+    }
+}
+
+fn number(field: &Field<'_>) -> Result<f32, RecipeError> {
+    match field.string() {
+        Ok(text) => parse_number(text).map_err(|problem| field.error(problem)),
+        Err(_) => field.number(Bound::Finite).map(|value| value as f32),
+    }
+}
+
+fn numbers(field: &Field<'_>) -> Result<Vec<f32>, RecipeError> {
+    if field.is_array() {
+        return field.array()?.iter().map(number).collect();
+    }
+    match field.string() {
+        Ok(text) => parse_numbers(text).map_err(|problem| field.error(problem)),
+        Err(_) => number(field).map(|value| vec![value]),
+    }
+}
+
+/// Reads a size such as `224`, or `48x192` for height and width.
+pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
+    let side = |text: &str| {
+        text.trim()
+            .parse()
+            .ok()
+            .filter(|side| (1..=Preprocessing::MAX_SIDE).contains(side))
+    };
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (side(height), side(width)) {
+        (Some(height), Some(width)) => Ok([height, width]),
+        _ => Err(format!(
+            "expected a size such as 224, or 48x192 for height and width, each 1 to {}, found `{text}`",
+            Preprocessing::MAX_SIDE
+        )),
+    }
+}
+
+/// Reads a number such as `0.0039`, or `1/255`.
+pub fn parse_number(text: &str) -> Result<f32, String> {
+    let part = |text: &str| text.trim().parse::<f32>().ok();
+    let value = match text.split_once('/') {
+        Some((above, below)) => part(above)
+            .zip(part(below))
+            .map(|(above, below)| above / below),
+        None => part(text),
+    };
+    value
+        .filter(|value| value.is_finite())
+        .ok_or_else(|| format!("expected a number, or a fraction such as 1/255, found `{text}`"))
+}
+
+/// Reads numbers with commas between them.
+pub fn parse_numbers(text: &str) -> Result<Vec<f32>, String> {
+    text.split(',').map(parse_number).collect()
+}
+
+#[cfg(test)]
+mod tests;
