@@ -1,3 +1,5 @@
+//! Why sizes are refused, before any kernel runs.
+
 /// Why a shape is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -58,7 +60,7 @@ pub enum ShapeError {
         /// The operation.
         operation: &'static str,
     },
-    /// More elements in a pooling window than a winner's index can say.
+    /// More elements in a pooling window than fit into the 15 bits of a place in it.
     #[error(
         "{operation}: a window of {elements} elements is larger than {most}; use a smaller window"
     )]

@@ -185,12 +185,12 @@ impl RunDir {
         let file = self.file(RunFile::BestCheckpoint);
         let (mut weights, number) = if file.exists() {
             let bytes = self.read(RunFile::BestCheckpoint)?;
-            let fail = |source| RunError::Weights {
+            let malformed = |source| RunError::Weights {
                 path: file.clone(),
                 source,
             };
-            let weights = Weights::from_bytes(&bytes).map_err(fail)?;
-            (Some(weights), read_note(&bytes, EPOCH).map_err(fail)?)
+            let weights = Weights::from_bytes(&bytes).map_err(malformed)?;
+            (Some(weights), read_note(&bytes, EPOCH).map_err(malformed)?)
         } else {
             (None, None)
         };
@@ -280,14 +280,14 @@ mod tests {
             shape: vec![1],
             data: vec![value],
         };
-        let named = names
+        let tensors = names
             .iter()
             .map(|name| ((*name).to_owned(), tensor.clone()));
-        named.collect()
+        tensors.collect()
     }
 
-    fn value(weights: &Weights, name: &str) -> f32 {
-        weights.get(name).unwrap().data[0]
+    fn value(weights: &Weights, name: &str) -> i64 {
+        weights.get(name).unwrap().data[0] as i64
     }
 
     /// What happens to a training.
@@ -413,13 +413,13 @@ mod tests {
                 return;
             };
             let found = found.unwrap();
-            assert_eq!(value(&found.weights, "head.weight"), best.epoch as f32);
+            assert_eq!(value(&found.weights, "head.weight"), best.epoch as i64);
             assert_eq!(found.epoch.as_ref(), Some(best));
             assert_eq!(found.progress.unwrap().history, self.history);
             assert_eq!(found.weights.get("base.weight").is_some(), self.whole);
             // Nor does a file say anything else to whoever reads it without this crate.
             if let Some(whole) = self.run.weights_of(RunFile::Weights).unwrap() {
-                assert_eq!(value(&whole, "head.weight"), best.epoch as f32);
+                assert_eq!(value(&whole, "head.weight"), best.epoch as i64);
             }
         }
 
@@ -434,7 +434,7 @@ mod tests {
             assert_eq!(found.best, self.best);
             assert_eq!(found.checkpoint.progress.history, self.history);
             let file = self.run.weights(RunFile::BestCheckpoint).unwrap();
-            assert_eq!(value(&file, "head.weight"), best.epoch as f32);
+            assert_eq!(value(&file, "head.weight"), best.epoch as i64);
             assert_eq!(self.run.history(Monitor::default()).unwrap(), self.history);
         }
     }
@@ -498,7 +498,7 @@ mod tests {
         // The last checkpoint has the head alone.
         training.happens(Event::Killed(true, 2));
         let best = training.run.best_weights(Monitor::default()).unwrap();
-        assert_eq!(value(&best.unwrap().weights, "neck.weight"), 7.0);
+        assert_eq!(value(&best.unwrap().weights, "neck.weight"), 7);
     }
 
     #[test]
@@ -514,8 +514,8 @@ mod tests {
         old.extend(weights(&["head.weight"], 1.0));
         run.write_weights(&old).unwrap();
         let best = run.best_weights(Monitor::default()).unwrap().unwrap();
-        assert_eq!(value(&best.weights, "head.weight"), 2.0);
-        assert_eq!(value(&best.weights, "base.weight"), -1.0);
+        assert_eq!(value(&best.weights, "head.weight"), 2);
+        assert_eq!(value(&best.weights, "base.weight"), -1);
         assert_eq!(best.epoch.unwrap().epoch, 2);
         // Resuming adds the number.
         assert_eq!(

@@ -159,10 +159,10 @@ pub(crate) fn caught<T>(compute: impl FnOnce() -> Result<T, String>) -> Result<T
 
 /// The instruction set that kiln's kernels use on this processor.
 pub fn kernel_instructions() -> &'static str {
-    match kiln_kernels::Level::detect() {
-        kiln_kernels::Level::Portable => "the target's baseline",
-        kiln_kernels::Level::Avx2 => "AVX2 and FMA",
-        kiln_kernels::Level::Avx512 => "AVX-512",
+    match kiln_kernels::SimdLevel::detect() {
+        kiln_kernels::SimdLevel::Portable => "the target's baseline",
+        kiln_kernels::SimdLevel::Avx2 => "AVX2 and FMA",
+        kiln_kernels::SimdLevel::Avx512 => "AVX-512",
     }
 }
 
