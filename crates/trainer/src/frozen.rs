@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 
-/// SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of
+/// Returns the SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of
 /// the shape as 64-bit and the values as 32-bit little-endian numbers.
 pub fn frozen_checksums(model: &Model, weights: &Weights) -> BTreeMap<String, String> {
     frozen(model)
@@ -22,7 +22,7 @@ pub fn frozen_checksums(model: &Model, weights: &Weights) -> BTreeMap<String, St
         .collect()
 }
 
-/// Whether the frozen tensors are the same, bit for bit.
+/// Checks that the frozen tensors are the same, bit for bit.
 pub fn check(model: &Model, before: &Weights, after: &Weights) -> Result<(), TrainError> {
     let same = |name: &&str| match (before.get(name), after.get(name)) {
         (Some(a), Some(b)) => checksum(a) == checksum(b),
@@ -41,7 +41,7 @@ fn frozen(model: &Model) -> impl Iterator<Item = &str> {
         .map(|param| param.name.as_str())
 }
 
-/// Shape and values of a tensor, hashed.
+/// Returns the checksum of a tensor's shape and values.
 pub fn checksum(tensor: &Tensor) -> [u8; 32] {
     let mut hash = Sha256::new();
     for dim in &tensor.shape {

@@ -6,7 +6,7 @@ use kiln_run::{Tensor, Weights};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-/// The weights of a model before training; the same seed gives the same weights on every machine.
+/// Draws the weights of a model before training; the same seed gives the same weights on every machine.
 pub fn initial_weights(model: &Model, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let tensors = model.params().map(|param| {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn normalisation_starts_as_the_identity() {
+    fn normalization_starts_as_the_identity() {
         let weights = initial_weights(&model(), 0);
         for (name, value) in [
             ("weight", 1.0),

@@ -1,9 +1,9 @@
-//! Whether epochs still get better.
+//! Whether epochs still get better, and a training is finished.
 
 use kiln_model::{EarlyStopping, Monitor, Training};
 use kiln_run::{Epoch, Progress};
 
-/// Whether an epoch's figure is better than another's by more than `delta`.
+/// Returns whether an epoch's figure is better than another's by more than `delta`.
 pub fn better_by(monitor: Monitor, epoch: &Epoch, than: &Epoch, delta: f64) -> bool {
     beats(monitor, epoch, figure(monitor, than), delta)
 }
@@ -22,7 +22,7 @@ fn beats(monitor: Monitor, epoch: &Epoch, than: f64, delta: f64) -> bool {
     }
 }
 
-/// Whether a phase that had these epochs is to end, as Keras's `EarlyStopping` would.
+/// Returns whether a phase that had these epochs is to end, as Keras's `EarlyStopping` would.
 pub fn is_over(stopping: EarlyStopping, monitor: Monitor, epochs: &[Epoch]) -> bool {
     let EarlyStopping {
         patience,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_must_be_beaten_before_the_waiting_begins_anew() {
+    fn a_baseline_must_be_beaten_before_the_waiting_begins_again() {
         let over = |accuracies: &[f64]| {
             let stopping = EarlyStopping {
                 patience: 3,

@@ -7,7 +7,7 @@ use kiln_data::{Features, Samples, View};
 use kiln_inference::Preprocessor;
 use kiln_model::Model;
 use kiln_run::Weights;
-use kiln_trainer::{Control, Device, compute_features, feature_key};
+use kiln_trainer::{Device, FeatureTask, compute_features, feature_key};
 
 use super::super::Context;
 use crate::dataset::Sets;
@@ -103,12 +103,15 @@ fn features(
     let start = Instant::now();
     let (mut bar, mut sign_of_life) = (None, SignOfLife::new());
     let features = compute_features(
-        layers,
-        weights,
-        samples,
-        key,
-        &path,
-        device,
+        &FeatureTask {
+            layers,
+            weights,
+            samples,
+            key,
+            path: &path,
+            device,
+            cancel: interrupt::token(),
+        },
         &mut |done, total| {
             let bar = bar.get_or_insert_with(|| {
                 terminal.status(
@@ -123,11 +126,6 @@ fn features(
             });
             bar.set_position(done as u64);
             sign_of_life.follow(bar, terminal);
-            if interrupt::requested() {
-                Control::Stop
-            } else {
-                Control::Continue
-            }
         },
     )?;
     match (&bar, &features) {

@@ -13,7 +13,7 @@ use super::progress::TrainingProgress;
 use super::start::Start;
 use crate::commands::Context;
 use crate::dataset::Sets;
-use crate::interrupt::Polling;
+use crate::interrupt::{self, Polling};
 
 /// What training gave, also if the user stopped it.
 pub struct Trained {
@@ -102,6 +102,7 @@ pub fn phases(
             train: train.augmented(recipe.augmentation),
             validation,
             device,
+            cancel: interrupt::token(),
         };
         progress.start(
             number,

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use kiln_model::{Model, Phase};
 use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, Weights};
-use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
+use kiln_trainer::{BatchReport, Observer, Snapshot, TrainError};
 
 use super::live::Live;
-use crate::interrupt;
 use crate::sign_of_life::SignOfLife;
 use crate::terminal::Terminal;
 use kiln_util::{duration, percent, thousands};
@@ -32,7 +31,7 @@ pub struct TrainingProgress<'a> {
 }
 
 impl<'a> TrainingProgress<'a> {
-    /// `history` and `best` are what there is of a training that is taken up again.
+    /// `history` and `best` are what there is of a training that is resumed.
     pub fn new(
         run: &'a RunDir,
         epochs: usize,
@@ -95,24 +94,14 @@ impl<'a> TrainingProgress<'a> {
     }
 }
 
-fn control() -> Control {
-    if interrupt::requested() {
-        Control::Stop
-    } else {
-        Control::Continue
-    }
-}
-
 impl Observer for TrainingProgress<'_> {
-    fn trained(&mut self, report: BatchReport) -> Control {
+    fn step(&mut self, report: BatchReport) {
         self.rate = report.done as f64 / self.epoch_start.elapsed().as_secs_f64();
         self.show(report, "Epoch");
-        control()
     }
 
-    fn validated(&mut self, report: BatchReport) -> Control {
+    fn validation_step(&mut self, report: BatchReport) {
         self.show(report, "Validating");
-        control()
     }
 
     fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
