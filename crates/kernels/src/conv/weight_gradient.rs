@@ -114,7 +114,7 @@ impl WeightTiles {
 
     /// Writes the gradient of `images` images to the tiles `range` of `sums`, or adds it.
     ///
-    /// `input` and `gradient` start with those images. Behind the last of the gradient, a full
+    /// `input` and `gradient` start with those images. After the last of the gradient, a full
     /// panel more must be readable: a pixel's last vector may reach beyond it.
     ///
     /// # Safety

@@ -25,7 +25,7 @@ use super::state::{Affine, DROPPED, Norm, NormPoolState};
 ///
 /// The maximum is of normalized values, so that a negative gamma is right; it is found before they
 /// are rounded. Of equal maxima, the first in scan order counts. A NaN is the maximum where it is
-/// first in its window, and is otherwise passed over.
+/// first in its window, and is otherwise skipped.
 ///
 /// # Panics
 ///

@@ -351,3 +351,6 @@ impl<'a> State<'a> {
         Ok(Some(running))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Buffers that a layer sequence uses again at every step.
 //!
-//! Activations of a batch are megabytes: allocated anew, each would cost page faults at every step.
+//! Activations of a batch take megabytes: allocating them at every step would cost page faults.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
