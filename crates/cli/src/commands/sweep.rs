@@ -174,7 +174,7 @@ fn find(
                 broken_off = Some(run)
             }
             // Interrupted before its first epoch: it is begun again in the same folder.
-            _ if run.state() == RunState::Begun => broken_off = Some(run),
+            _ if broken_off.is_none() && run.state() == RunState::Begun => broken_off = Some(run),
             _ => {}
         }
     }

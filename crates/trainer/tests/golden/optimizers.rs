@@ -82,7 +82,7 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
         .map(|(name, values)| (name.clone(), tensor(values)))
         .collect();
     let task = Task {
-        model: &model,
+        model,
         first_layer: 0,
         weights: &weights,
         history: &History::new(Monitor::default()),
