@@ -6,7 +6,7 @@ pub enum ExportError {
     /// Weights that are not the model's.
     #[error(transparent)]
     Weights(#[from] kiln_run::WeightsError),
-    /// A weight that is no number.
+    /// A weight that is infinite or not a number.
     #[error(
         "tensor `{0}` holds a value that is not finite: the training diverged; lower the learning rate"
     )]

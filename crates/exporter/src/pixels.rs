@@ -3,7 +3,7 @@
 use kiln_model::{Channels, Preprocessing};
 use kiln_onnx::{DataType, Dim, GraphBuilder};
 
-/// Adds the input `input`, uint8 `[batch, height, width, channels]` as images are decoded (grey, or
+/// Adds the input `input`, uint8 `[batch, height, width, channels]` as images are decoded (gray, or
 /// red, green, blue), and the nodes that make the first layer's input of it. Returns that value's
 /// name.
 ///

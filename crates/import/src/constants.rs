@@ -50,7 +50,7 @@ impl<'a> Constants<'a> {
         }
     }
 
-    /// The constant of this name. `what` says in errors what it is to the node.
+    /// The constant of this name. `what` is its role at the node, for errors.
     pub fn resolve(
         &self,
         place: Place<'a>,

@@ -1,9 +1,9 @@
 //! Pretrained networks out of ONNX files: their layers, and their weights by layer.
 //!
 //! A file is read by structure, by following the image from node to node, and not by one exporter's
-//! names. [`load_base`] says which layers a network has, for the build of a program that is to know
-//! it; [`weights`] reads the weights of a network that is known from any file of it, and refuses a
-//! file of another one with the first difference.
+//! names. [`load_base`] reads the layers of a network, for the build of a program that compiles it
+//! in; [`weights`] reads the weights of a known network from any file of it, and refuses a file of
+//! another one with the first difference.
 //!
 //! ```no_run
 //! let vgg16 = kiln_model::Base::vgg16();

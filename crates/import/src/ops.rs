@@ -18,9 +18,9 @@ pub struct Found<'a> {
     pub node: &'a NodeProto,
     /// Its type and settings.
     pub kind: LayerKind,
-    /// Channels that it takes and gives, where it says so itself.
+    /// Numbers of input and output channels, where its parameters have them.
     pub channels: Option<[usize; 2]>,
-    /// Its parameters, in kiln's order; the values themselves are not looked at.
+    /// Its parameters, in kiln's order; their values are not checked yet.
     pub values: Vec<Values<'a>>,
 }
 
@@ -169,14 +169,14 @@ const PARAMETERS: [ParamRole; 4] = [
     ParamRole::RunningVar,
 ];
 
-/// Takes a batch normalisation in its form for inference.
+/// Takes a batch normalization in its form for inference.
 fn batch_norm<'a>(
     chain: &mut Chain<'a>,
     constants: &Constants<'a>,
 ) -> Result<Found<'a>, GraphError> {
     let place = chain.take("BatchNormalization")?;
     place.require("training_mode", &0, &place.int("training_mode", 0))?;
-    // Of the versions before 9; 0 was a normalisation of every pixel by itself.
+    // Of the versions before 9; 0 was a normalization of every pixel by itself.
     place.require("spatial", &1, &place.int("spatial", 1))?;
     let (epsilon, momentum) = (place.float("epsilon", 1e-5), place.float("momentum", 0.9));
     if !(epsilon > 0.0 && epsilon.is_finite()) {

@@ -24,7 +24,7 @@ const HEAD: [&str; 7] = [
 pub struct Reader<'a> {
     chain: Chain<'a>,
     constants: Constants<'a>,
-    /// Channels of the image, once a layer has said so.
+    /// Number of channels of the image, once a layer with parameters was read.
     channels: Option<usize>,
 }
 

@@ -34,7 +34,7 @@ impl fmt::Debug for Parameter {
 ///
 /// The layers are found by following the image from the graph's one input: transposes NHWC to NCHW
 /// first, if any; then each convolution with its bias (its own or a separate `Add`), its padding
-/// (its own or a separate `Pad`) and its `Relu`; each batch normalisation; each pooling. What comes
+/// (its own or a separate `Pad`) and its `Relu`; each batch normalization; each pooling. What comes
 /// after the base's last layer is ignored; a graph may end before it where only layers without
 /// weights are left. A graph with anything else is refused with the first difference, since weights
 /// of another network would train badly without saying why.

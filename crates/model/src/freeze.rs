@@ -1,4 +1,4 @@
-//! Which layers are trained.
+//! Selections of layers.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Layers {
-    /// The first so many layers.
+    /// As many layers from the beginning.
     First(usize),
     /// Layers whose name is one of these, matches one of these with `*` and `?`, or, where no layer
     /// has the name itself, belongs to one of these blocks (`block5` for `block5_conv1`, …).
@@ -14,7 +14,8 @@ pub enum Layers {
 }
 
 impl Layers {
-    /// Which of the layers of these names are meant. An error says what matches nothing.
+    /// Returns a flag for each of the layers of these names. A pattern that matches nothing is an
+    /// error.
     pub fn select(&self, names: &[&str]) -> Result<Vec<bool>, String> {
         match self {
             Self::First(count) if *count > names.len() => Err(format!(
@@ -27,7 +28,7 @@ impl Layers {
                 for pattern in patterns {
                     let parsed = glob::Pattern::new(pattern).map_err(|error| {
                         format!(
-                            "`{pattern}` is no pattern: {error}; use a layer's name, `*` and `?`"
+                            "`{pattern}` is not a pattern: {error}; use a layer's name, `*` and `?`"
                         )
                     })?;
                     let block = format!("{pattern}_");
@@ -107,7 +108,7 @@ mod tests {
         assert!(
             named(&["[", "dense"])
                 .unwrap_err()
-                .contains("is no pattern")
+                .contains("is not a pattern")
         );
         assert!(
             Layers::First(6)

@@ -10,7 +10,6 @@ mod backbone;
 mod document;
 mod freeze;
 mod interface;
-mod labels;
 mod layers;
 mod model;
 mod overrides;
@@ -21,9 +20,8 @@ mod shape;
 pub use backbone::{Backbone, Base};
 pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
-pub use interface::{Layout, OutputKind};
+pub use interface::{Layout, OutputKind, repeated_label};
 pub use kiln_util::ParseEnumError;
-pub use labels::repeated_label;
 // Every kind of layer with its settings, as `layers` lists them.
 pub use layers::*;
 pub use model::{Counts, Layer, Model, ModelError, Param, layer_names};

@@ -156,7 +156,7 @@ fn every_layers_shape_is_written_down() {
 }
 
 #[test]
-fn normalisation_is_folded_where_nothing_stands_between() {
+fn normalization_is_folded_where_nothing_stands_between() {
     let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, use_bias = false }, { type = \"batch_norm\" }]";
     let model = model(layers);
     let weights = weights(&model);
@@ -213,7 +213,7 @@ fn normalisation_is_folded_where_nothing_stands_between() {
 }
 
 #[test]
-fn an_activation_between_keeps_normalisation_apart() {
+fn an_activation_between_keeps_normalization_apart() {
     let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10, activation = \"relu\" }, { type = \"batch_norm\" }]";
     let model = model(layers);
     let exported = export(&model, &weights(&model), &options()).unwrap();

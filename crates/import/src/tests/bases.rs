@@ -183,7 +183,7 @@ fn a_classifier_is_left_out() {
 }
 
 #[test]
-fn vgg16_with_normalisation_is_another_base() {
+fn vgg16_with_normalization_is_another_base() {
     let style = Style {
         between: Between::BatchNorm,
         end: End::Dense,
@@ -230,7 +230,7 @@ fn the_first_node_that_is_no_layer_is_named() {
 }
 
 #[test]
-fn normalisations_that_are_not_ones_for_inference() {
+fn normalizations_that_are_not_ones_for_inference() {
     let with = |change: fn(&mut ModelProto)| {
         let mut model = finish(small(), "f");
         change(&mut model);

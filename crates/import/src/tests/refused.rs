@@ -1,4 +1,4 @@
-//! Networks that are not VGG16, and files that cannot be read, with what is said about them.
+//! Networks that are not VGG16, and files that cannot be read, with their errors.
 
 use kiln_model::Base;
 use kiln_onnx::{DataType, Dim, GraphBuilder, ModelProto, StructureError, TensorError};

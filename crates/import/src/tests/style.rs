@@ -54,7 +54,7 @@ pub enum Between {
     Nothing,
     /// `Identity` nodes.
     Identity,
-    /// Batch normalisation after each convolution.
+    /// Batch normalization after each convolution.
     BatchNorm,
 }
 

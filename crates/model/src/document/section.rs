@@ -6,7 +6,7 @@ use kiln_util::{closest, equivalent};
 
 use super::{Node, Place, RecipeError, Value};
 
-/// Limit of counts, which nobody exceeds on purpose; products of two such counts fit into 64 bits.
+/// Limit of counts, beyond all networks; products of two such counts fit into 64 bits.
 pub(crate) const MAX_COUNT: i64 = 1 << 31;
 
 /// A document, for messages about it.
@@ -312,7 +312,7 @@ impl<'a> Field<'a> {
                         let path = as_written(&self.path, &node.place);
                         let (name, types) = (tagged.kind, list(&types(known)));
                         let problem = format!(
-                            "`{key}` is no key of `{name}`, and `{path}` has no `type`: it is one of {types}"
+                            "`{key}` is not a key of `{name}`, and `{path}` has no `type`: it is one of {types}"
                         );
                         Err(RecipeError::new(
                             self.source.origin,

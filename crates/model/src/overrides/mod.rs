@@ -49,10 +49,10 @@ pub struct ModelOverrides {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OverridesError {
     /// No source specifies how pixel values become numbers.
-    #[error("nothing says how pixel values become numbers")]
+    #[error("how pixel values become numbers is not specified")]
     NoNormalization,
     /// No source specifies the size, and the graph leaves it open.
-    #[error("nothing says the size of the images, and the graph leaves it open")]
+    #[error("the size of the images is not specified, and the graph leaves it open")]
     NoSize,
     /// A name that is for other channels.
     #[error(
@@ -228,7 +228,9 @@ impl From<Preprocessing> for ModelOverrides {
 
 fn size(field: &Field<'_>) -> Result<[u32; 2], RecipeError> {
     match field.string() {
-        Ok(text) => parse_size(text).map_err(|problem| field.error(problem)),
+        Ok(text) => {
+            parse_size(text).map_err(|expected| field.error(format!("{expected}, found `{text}`")))
+        }
         Err(_) => field
             .pair(1..=i64::from(Preprocessing::MAX_SIDE))
             .map(|pair| pair.map(|side| side as u32)),
@@ -237,7 +239,8 @@ fn size(field: &Field<'_>) -> Result<[u32; 2], RecipeError> {
 
 fn number(field: &Field<'_>) -> Result<f32, RecipeError> {
     match field.string() {
-        Ok(text) => parse_number(text).map_err(|problem| field.error(problem)),
+        Ok(text) => parse_number(text)
+            .map_err(|expected| field.error(format!("{expected}, found `{text}`"))),
         Err(_) => field.number(Bound::Finite).map(|value| value as f32),
     }
 }
@@ -247,12 +250,13 @@ fn numbers(field: &Field<'_>) -> Result<Vec<f32>, RecipeError> {
         return field.array()?.iter().map(number).collect();
     }
     match field.string() {
-        Ok(text) => parse_numbers(text).map_err(|problem| field.error(problem)),
+        Ok(text) => parse_numbers(text)
+            .map_err(|expected| field.error(format!("{expected}, found `{text}`"))),
         Err(_) => number(field).map(|value| vec![value]),
     }
 }
 
-/// Reads a size such as `224`, or `48x192` for height and width.
+/// Reads a size such as `224`, or `48x192` for height and width. The error is what was expected.
 pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
     let side = |text: &str| {
         text.trim()
@@ -264,13 +268,13 @@ pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
     match (side(height), side(width)) {
         (Some(height), Some(width)) => Ok([height, width]),
         _ => Err(format!(
-            "expected a size such as 224, or 48x192 for height and width, each 1 to {}, found `{text}`",
+            "expected a size such as 224, or 48x192 for height and width, each 1 to {}",
             Preprocessing::MAX_SIDE
         )),
     }
 }
 
-/// Reads a number such as `0.0039`, or `1/255`.
+/// Reads a number such as `0.0039`, or `1/255`. The error is what was expected.
 pub fn parse_number(text: &str) -> Result<f32, String> {
     let part = |text: &str| text.trim().parse::<f32>().ok();
     let value = match text.split_once('/') {
@@ -281,7 +285,7 @@ pub fn parse_number(text: &str) -> Result<f32, String> {
     };
     value
         .filter(|value| value.is_finite())
-        .ok_or_else(|| format!("expected a number, or a fraction such as 1/255, found `{text}`"))
+        .ok_or_else(|| "expected a number, or a fraction such as 1/255".into())
 }
 
 /// Reads numbers with commas between them.

@@ -19,7 +19,7 @@ pub struct Preprocessing {
     pub height: u32,
     /// Width in pixels that images are resized to.
     pub width: u32,
-    /// Which channels, in which order.
+    /// The channels and their order.
     pub channels: Channels,
     /// How images of another size are resized.
     pub resize: Resize,
@@ -36,7 +36,7 @@ pub struct Preprocessing {
 pub enum Channels {
     /// One channel: luma.
     Gray,
-    /// Red, green, blue. A grey image is repeated into all three.
+    /// Red, green, blue. A gray image is repeated into all three.
     Rgb,
     /// Blue, green, red, as networks converted from Caffe expect.
     Bgr,
@@ -54,7 +54,7 @@ impl Channels {
     }
 }
 
-/// How an image is resized: bilinear, with half-pixel centres, without keeping the aspect ratio
+/// How an image is resized: bilinear, with half-pixel centers, without keeping the aspect ratio
 /// (`tf.image.resize` with its defaults).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +65,7 @@ pub struct Resize {
     pub antialias: bool,
 }
 
-/// A record that does not fit itself.
+/// An inconsistent record.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PreprocessingError {
     /// Height or width is zero or beyond [`Preprocessing::MAX_SIDE`].
@@ -153,9 +153,8 @@ impl Preprocessing {
         }
     }
 
-    /// What is left to do for a graph that takes pixels and does the rest itself: the same size and
-    /// resizing, the channels in the order in which images are decoded, values of 0 to 255 as they
-    /// are.
+    /// Returns the preprocessing for a graph that takes pixels: the same size and resizing, the
+    /// channels in the order in which images are decoded, values of 0 to 255 as they are.
     #[must_use]
     pub fn pixels_only(&self) -> Self {
         let channels = if self.channels == Channels::Gray {

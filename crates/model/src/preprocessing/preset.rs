@@ -20,7 +20,7 @@ pub enum Preprocess {
 kiln_util::str_enum!(Preprocess: Serialize { Raw = "raw", Unit = "unit", Caffe = "caffe", Torch = "torch", Tf = "tf" });
 
 impl Preprocess {
-    /// The channels that this is for, where it has a mean for each colour.
+    /// The channels that it needs, where it has a mean for each color.
     pub const fn channels(self) -> Option<Channels> {
         match self {
             Self::Caffe => Some(Channels::Bgr),
@@ -29,7 +29,7 @@ impl Preprocess {
         }
     }
 
-    /// The record. `channels` is passed over where [`channels`](Self::channels) says which.
+    /// Makes the record. `channels` is ignored where [`channels`](Self::channels) has others.
     pub fn record(self, height: u32, width: u32, channels: Channels) -> Preprocessing {
         match self {
             Self::Raw => Preprocessing::raw(height, width, channels),

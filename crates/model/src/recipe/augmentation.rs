@@ -20,12 +20,12 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of
-/// Keras's `ImageDataGenerator`. Every image is changed anew in every epoch; validation and test
+/// Keras's `ImageDataGenerator`. Every image is changed again in every epoch; validation and test
 /// images never are.
 ///
-/// In this order an image is turned, moved, sheared and zoomed about its centre in one bilinear
+/// In this order an image is turned, moved, sheared and zoomed about its center in one bilinear
 /// step, flipped, its values shifted, and made brighter or darker. That happens at the model's
-/// size, on pixel values of 0 to 255, before they are normalised.
+/// size, on pixel values of 0 to 255, before they are normalized.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Turned by up to this many degrees to either side, 0 to 180.

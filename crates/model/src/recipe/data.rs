@@ -20,14 +20,14 @@ pub(super) const KEYS: &[&str] = &[
 /// `[data]`: what is trained on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Data {
-    /// The data set.
+    /// The dataset.
     #[serde(flatten)]
     pub dataset: DataSource,
-    /// Which images the validation figures come from.
+    /// Images that the validation figures are computed from.
     #[serde(flatten)]
     pub validation: Validation,
     /// The share of the images that is set aside for testing, drawn with the seed, the same share
-    /// of each class; without it, the data set's own test images, or
+    /// of each class; without it, the dataset's own test images, or
     /// [`DEFAULT_SPLIT`](Self::DEFAULT_SPLIT) where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_split: Option<f64>,
@@ -40,7 +40,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// The share that is set aside for validation, and for testing, where nothing else is said.
+    /// Default share that is set aside for validation, and for testing.
     pub const DEFAULT_SPLIT: f64 = 0.1;
 }
 
@@ -84,10 +84,10 @@ impl fmt::Display for DataSource {
     }
 }
 
-/// A data set that kiln knows by name.
+/// A dataset that kiln knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DatasetName {
-    /// Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing.
+    /// Handwritten digits, 28x28 gray, 60,000 for training and 10,000 for testing.
     Mnist,
 }
 
@@ -109,7 +109,7 @@ pub enum Validation {
     /// share of each class.
     #[serde(rename = "validation_split")]
     Split(f64),
-    /// `validation = "test"` and others: a subset of the data set.
+    /// `validation = "test"` and others: a subset of the dataset.
     #[serde(rename = "validation")]
     Subset(ValidationSubset),
 }
@@ -117,13 +117,13 @@ pub enum Validation {
 /// A ready-made subset to validate on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValidationSubset {
-    /// The data set's test images, as many reports do. The best epoch is then chosen on the test
-    /// set, which flatters the test figures.
+    /// The dataset's test images, as many reports do. The best epoch is then chosen on the test
+    /// images, which makes the test figures too good.
     Test,
-    /// The data set's own validation images, such as those in a folder `val`.
+    /// The dataset's own validation images, such as those in a folder `val`.
     Val,
-    /// [`Val`](Self::Val) where the data set has such images, else [`Data::DEFAULT_SPLIT`] of the
-    /// training images: what counts for a folder unless told otherwise.
+    /// [`Val`](Self::Val) where the dataset has such images, else [`Data::DEFAULT_SPLIT`] of the
+    /// training images: the default for a folder.
     Auto,
 }
 

@@ -27,7 +27,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Input, RecipeError> {
     let section = root.sub("input", KEYS)?;
     let side = 1..=i64::from(Preprocessing::MAX_SIDE);
     let preprocess = section.choice_or("preprocess", Preprocess::Unit, &Preprocess::WORDS)?;
-    // Some have a mean for each colour, in an order of their own.
+    // Some have a mean for each color, in an order of their own.
     let fixed = preprocess.channels();
     let channels = section.choice_or(
         "channels",

@@ -194,7 +194,7 @@ fn is_none(epochs: &usize) -> bool {
     *epochs == 0
 }
 
-/// The figure that says which epoch is best.
+/// The figure that decides which epoch is best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Monitor {
     /// The lowest cross-entropy on the validation images.

@@ -75,6 +75,7 @@ fn a_resolved_recipe_reads_back_as_itself() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of mistakes")]
 fn every_mistake_names_its_line_and_what_to_do() {
     for (from, to, expected) in [
         (
@@ -228,7 +229,7 @@ fn overrides_name_themselves_in_errors() {
         ),
         (
             "training.optimizer.momentum=0.9",
-            "override training.optimizer.momentum=0.9: `momentum` is no key of `adam`, and `training.optimizer` has no `type`: \
+            "override training.optimizer.momentum=0.9: `momentum` is not a key of `adam`, and `training.optimizer` has no `type`: \
              it is one of adam, adamw, sgd",
         ),
         (
@@ -846,7 +847,7 @@ fn a_key_in_the_wrong_section_is_shown_where_it_belongs() {
         ),
         (
             "training.optimizer.epochs=3",
-            "`epochs` is no key of `adam`, and `training.optimizer` has no `type`",
+            "`epochs` is not a key of `adam`, and `training.optimizer` has no `type`",
         ),
         (
             "training.optimizer={type=\"sgd\", epochs=3}",

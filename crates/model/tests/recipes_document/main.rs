@@ -1,4 +1,4 @@
-//! docs/recipes.md says what the parser says: its examples parse; its keys, words, ranges and
+//! docs/recipes.md agrees with the parser: its examples parse; its keys, words, ranges and
 //! defaults are the parser's, and no key is missing.
 
 mod document;
@@ -135,7 +135,7 @@ fn its_words_and_ranges_are_the_parsers() {
             .iter()
             .any(|word| expected.contains(word))
         {
-            // Counts without a meaningful end are said once, in the introduction.
+            // Counts without a meaningful end are described once, in the introduction.
             let expected = expected
                 .trim_start_matches("a ")
                 .trim_end_matches(" to 2147483648");

@@ -273,7 +273,7 @@ impl Function {
     }
 }
 
-/// Each pixel is the one in whose area its centre lies. Burn's own nearest neighbour takes the one
+/// Each pixel is the one in whose area its center lies. Burn's own nearest neighbor takes the one
 /// at its upper left corner.
 fn nearest(image: Tensor<4>, resize: &Resize2d) -> Tensor<4> {
     let device = image.device();

@@ -45,7 +45,7 @@ pub struct DropoutKey {
 impl DropoutKey {
     /// The seed of a layer: another stream for each.
     fn seed_of(self, layer: usize) -> u64 {
-        // Fibonacci hashing: neighbouring layers' seeds differ in many bits.
+        // Fibonacci hashing: neighboring layers' seeds differ in many bits.
         self.seed ^ (layer as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }

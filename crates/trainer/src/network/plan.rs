@@ -37,7 +37,7 @@ pub(super) struct Sequence {
     pub next: Option<Activation>,
     /// Sizes of what follows, if anything does.
     pub epilogue: Option<NormPool>,
-    /// The layer that normalises.
+    /// The layer that normalizes.
     pub norm: Option<usize>,
     /// The layer that drops.
     pub dropout: Option<usize>,

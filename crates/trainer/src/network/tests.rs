@@ -13,7 +13,7 @@ use crate::initial_weights;
 /// The largest difference, relative to the largest value, that is taken for rounding.
 const TOLERANCE: f64 = 1e-5;
 /// Some results are differences of nearly equal numbers (the gradient of a weight whose scale a
-/// batch normalisation takes out again is even zero). Where Burn's own result moves when every
+/// batch normalization takes out again is even zero). Where Burn's own result moves when every
 /// number that goes in moves by one unit in its last place, a difference of so many times that is
 /// taken for rounding, too.
 const UNITS: f64 = 8.0;
