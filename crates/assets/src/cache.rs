@@ -22,7 +22,7 @@ impl Cache {
     /// Environment variable that names the cache.
     pub const VARIABLE: &str = "KILN_CACHE";
 
-    /// The cache named by the environment variable `KILN_CACHE`, else `kiln` in the user's cache
+    /// Returns the cache named by the environment variable `KILN_CACHE`, else `kiln` in the user's cache
     /// folder: `~/.cache` (or `XDG_CACHE_HOME`) on Linux, `~/Library/Caches` on macOS, the local
     /// application data on Windows.
     pub fn from_env() -> Result<Self, CacheError> {
@@ -40,8 +40,8 @@ impl Cache {
         }
     }
 
-    /// The cache in this folder, which need not exist yet. A relative path counts from the current
-    /// folder, now.
+    /// Returns the cache in this folder, which need not exist yet. A relative path counts from the
+    /// folder that is current now.
     pub fn at(folder: impl AsRef<Path>) -> Self {
         let folder = folder.as_ref();
         Self {
@@ -49,17 +49,17 @@ impl Cache {
         }
     }
 
-    /// The cache's own folder.
+    /// Returns the folder of the cache.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder of an asset's files, whether or not they are there.
+    /// Returns the folder of an asset's files, whether or not they are there.
     pub fn folder(&self, asset: &Asset) -> PathBuf {
         self.root.join(&asset.name).join(&asset.version)
     }
 
-    /// The asset's files, in its order, if all are there and right.
+    /// Returns the asset's files, in its order, if all are there and right.
     ///
     /// A file is hashed once; a stamp beside it remembers the checksum with the file's size and
     /// modification time, and any difference has it hashed again.
@@ -73,14 +73,14 @@ impl Cache {
     }
 }
 
-/// How a file of an asset is in the cache.
+/// State of an asset's file in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileState {
-    /// It is not there.
+    /// The cache has no such file.
     Missing,
-    /// It is there, with the right checksum.
+    /// Its checksum is right.
     Right,
-    /// It is there and is not what it should be: why.
+    /// Its size or checksum is wrong, or it cannot be read: the reason.
     Damaged(String),
 }
 
@@ -124,7 +124,7 @@ fn inspect(path: &Path, file: &AssetFile) -> FileState {
     }
 }
 
-/// Whether `folder` holds `file` with the right size and checksum. Hashes it unless a stamp says
+/// Returns whether `folder` holds `file` with the right size and checksum. Hashes it unless a stamp says
 /// that exactly this file has been hashed before. A file that cannot be read does not count as
 /// there.
 pub(crate) fn verified(folder: &Path, file: &AssetFile) -> bool {
@@ -183,10 +183,10 @@ pub(crate) const CLIENT_FOLDER: &str = ".client-";
 /// Ending of the names of unfinished downloads.
 pub(crate) const PART: &str = ".part";
 
-/// Removes temporary files and folders. They are nobody's while the asset's lock is held.
+/// Removes temporary files and folders. While the asset's lock is held, no process uses them.
 pub(crate) fn remove_temporary(folder: &Path) {
     remove(folder, |name| {
-        // `.tmp-` is what versions before 0.3 left behind.
+        // `.tmp-` is what earlier versions left.
         is_temporary_name(name)
             || [CLIENT_FOLDER, ".tmp-"]
                 .iter()
@@ -199,7 +199,7 @@ pub(crate) fn remove_parts(folder: &Path) {
     remove(folder, |name| name.starts_with('.') && name.ends_with(PART));
 }
 
-/// What cannot be removed only takes up space.
+/// Removes entries; one that cannot be removed only takes up space.
 fn remove(folder: &Path, which: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(&which) {
@@ -283,7 +283,7 @@ mod tests {
         fs::write(&path, "right").unwrap();
         assert!(verified(folder.path(), &wanted));
 
-        // The content changes behind the stamp's back: only a stamp that is believed can miss it.
+        // The content changes and the stamp does not show it: only a stamp that is believed can miss it.
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         fs::write(&path, "wrong").unwrap();
         File::options()

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::Hint;
 use crate::{Asset, AssetFile, Source};
 
-/// A name or a platform for which there is no asset.
+/// There is no asset of this name, or for this platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssetError {
@@ -40,10 +40,10 @@ impl AssetError {
 }
 
 impl Asset {
-    /// The names that [`named`](Self::named) takes.
+    /// Names that [`named`](Self::named) takes.
     pub const NAMES: [&str; 3] = ["mnist", "vgg16", "onnxruntime"];
 
-    /// The asset of this name, for the platform that the program runs on.
+    /// Returns the asset of this name, for the platform that the program runs on.
     pub fn named(name: &str) -> Result<Self, AssetError> {
         match name {
             "mnist" => Ok(Self::mnist()),
@@ -156,7 +156,7 @@ impl Asset {
 /// The version of ONNX Runtime.
 const ONNX_RUNTIME_VERSION: &str = "1.31.1";
 
-/// What the wheel for one platform holds.
+/// The library in the wheel for one platform.
 struct Wheel {
     /// Platform tag.
     tag: &'static str,
@@ -235,7 +235,7 @@ impl Asset {
     }
 }
 
-/// An operating system and processor architecture with an ONNX Runtime package.
+/// An operating system and CPU architecture with an ONNX Runtime package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Platform {
     /// Linux with glibc 2.28 or newer on x86-64.
@@ -251,7 +251,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// All of them.
+    /// Every platform.
     pub const ALL: [Self; 5] = [
         Self::LinuxX64,
         Self::LinuxArm64,
@@ -260,7 +260,7 @@ impl Platform {
         Self::WindowsArm64,
     ];
 
-    /// The platform that this program was built for; `None` where ONNX Runtime has no package.
+    /// Returns the platform that this program was built for; `None` where ONNX Runtime has no package.
     pub fn current() -> Option<Self> {
         match (OS, ARCH) {
             // The packages need glibc; a program linked with musl cannot load them.
@@ -285,7 +285,7 @@ impl Platform {
         format!("{}{musl}", kiln_util::platform())
     }
 
-    /// All platforms in one line.
+    /// Lists all platforms in one line.
     fn list() -> String {
         Self::ALL.map(|platform| platform.to_string()).join(", ")
     }

@@ -10,7 +10,7 @@ use crate::SourceError;
 use crate::error::Failure;
 use crate::install::GZIP;
 
-/// What a file is, by its first bytes; its name may lie.
+/// Type of a file by its first bytes, since its name may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A zip archive; a Python wheel is one.
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Single,
 }
 
-/// Looks at the beginning of a file.
+/// Determines the type of a file.
 pub(crate) fn kind(path: &Path) -> io::Result<Kind> {
     let mut head = [0; 4];
     let mut reader = BufReader::new(File::open(path)?);
@@ -63,7 +63,7 @@ pub(crate) fn extract(
         Kind::TarGz => tar_gz(archive, budget, select, sink),
         Kind::Single => Err(SourceError::Read {
             what: archive.display().to_string(),
-            reason: "it is no archive".into(),
+            reason: "it is not an archive".into(),
         }
         .into()),
     }
@@ -78,7 +78,7 @@ fn zip(
     let mut archive =
         zip::ZipArchive::new(BufReader::new(file)).map_err(|error| unreadable(path, &error))?;
     for index in 0..archive.len() {
-        // A name that is no text cannot be one that is wanted.
+        // A name that is not UTF-8 cannot be one that is wanted.
         let Some(Ok(name)) = archive.name_for_index(index) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! Getting data sets, pretrained weights and the ONNX Runtime library onto the machine.
+//! Datasets, pretrained weights and the ONNX Runtime library, downloaded and verified.
 //!
 //! An [`Asset`] is data: files with a size and a SHA-256 checksum, and a list of [`Source`]s tried
 //! in order. A [`Fetcher`] brings one into a [`Cache`]. Nothing counts as present before its
@@ -15,6 +15,18 @@
 //! println!("{}", mnist.folder.display());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what an asset is | `asset` |
+//! | the assets that kiln knows, and platforms | `catalog` |
+//! | where files are kept, and their verification | `cache` |
+//! | the order of sources, downloads and archives | `fetch` |
+//! | files that the user supplies | `supply` |
+//! | HTTP downloads that resume | `http` |
+//! | npm and pip | `package` |
+//! | archives | `extract` |
+//! | writing one verified file | `install` |
 
 #![forbid(unsafe_code)]
 

@@ -1,24 +1,24 @@
-//! What a fetch tells while it runs.
+//! Progress of a fetch.
 
-/// Receives what happens during a fetch. The command line draws bars; a test counts.
+/// Receives the progress of a fetch. The command line draws bars; a test counts.
 ///
 /// Steps do not nest: every [`begin`](Self::begin) is followed by its [`finish`](Self::finish)
 /// before the next.
 pub trait Progress: Sync {
-    /// A step begins. `total` is its size in bytes where that is known.
+    /// Begins a step. `total` is its size in bytes where that is known.
     fn begin(&self, what: &str, total: Option<u64>);
-    /// `bytes` more are done.
+    /// Advances the step by `bytes`.
     fn advance(&self, bytes: u64);
-    /// The step has ended, well or not.
+    /// Ends the step, whether or not it succeeded.
     fn finish(&self);
-    /// One line for the user, between steps.
+    /// Shows a line to the user, between steps.
     fn message(&self, text: &str);
-    /// One line for whoever wants to follow closely: a source that failed while others are left. If
-    /// all fail, the error says it too.
+    /// Shows a line of detail: a source that failed while others are left. If all fail, the error
+    /// lists it too.
     fn detail(&self, _text: &str) {}
 }
 
-/// Says nothing.
+/// Reports nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -29,7 +29,7 @@ impl Progress for Silent {
     fn message(&self, _text: &str) {}
 }
 
-/// A step that finishes when it goes out of scope, also by way of an error.
+/// A step that finishes when it is dropped, also because of an error.
 pub(crate) struct Step<'a>(&'a dyn Progress);
 
 impl<'a> Step<'a> {

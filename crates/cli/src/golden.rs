@@ -62,7 +62,7 @@ pub fn vectors(trained: &Trained, images: &View, data: &str) -> anyhow::Result<G
         });
     }
     Ok(Golden {
-        computed_by: format!("kiln {}, Burn, {device}", env!("CARGO_PKG_VERSION")),
+        computed_by: format!("kiln {}, Burn, {device}", kiln_util::VERSION),
         vectors,
     })
 }

@@ -6,12 +6,15 @@
 use std::error::Error;
 
 use kiln_assets::{AssetError, AssetFile, CacheError, FetchError, Wanted};
+use kiln_data::{DataError, FilesError};
 use kiln_model::RecipeError;
+use kiln_trainer::TrainError;
 
 /// Returns what to do about an error: the hint of the first in its chain that has one.
 pub fn help(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|error| {
         assets(error)
+            .or_else(|| data(error))
             .or_else(|| model(error))
             .or_else(|| runs(error))
             .or_else(|| training(error))
@@ -89,9 +92,14 @@ pub fn runs(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// Hints of `kiln_trainer`.
 pub fn training(error: &(dyn Error + 'static)) -> Option<String> {
-    use kiln_trainer::{Hint, TrainError};
+    use kiln_trainer::Hint;
 
-    Some(match error.downcast_ref::<TrainError>()?.hint()? {
+    let error = error.downcast_ref::<TrainError>()?;
+    // An error that is passed on as it is does not stand in the chain.
+    if let TrainError::Data(error) = error {
+        return data(error);
+    }
+    Some(match error.hint()? {
         Hint::UseMoreImages => "use more of the dataset, or another validation_split".into(),
         Hint::LowerLearningRate => {
             "lower `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
@@ -114,6 +122,35 @@ pub fn training(error: &(dyn Error + 'static)) -> Option<String> {
         }
         Hint::Resume => "`kiln train --resume RUN` continues after the last whole epoch".into(),
         // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
+/// Hints of `kiln_data`.
+pub fn data(error: &(dyn Error + 'static)) -> Option<String> {
+    use kiln_data::Hint;
+
+    let hint = if let Some(error) = error.downcast_ref::<DataError>() {
+        error.hint()?
+    } else {
+        error.downcast_ref::<FilesError>()?.hint()?
+    };
+    Some(match hint {
+        Hint::SkipUnreadable { images } => {
+            let them = if images == 1 { "it" } else { "them" };
+            format!("repair or remove {them}, or skip {them} with --skip-bad")
+        }
+        Hint::SkipEmptyClasses { classes } => {
+            let (them, folders) = match classes.len() {
+                1 => ("it", "its folder"),
+                _ => ("them", "their folders"),
+            };
+            format!("add images, remove {folders}, or skip {them} with --skip-bad")
+        }
+        Hint::RenameClasses => "give each class a name of its own with --labels".into(),
+        Hint::CompleteDataset => {
+            "name the folder with all files, or fetch the dataset with `kiln fetch`".into()
+        }
         _ => return None,
     })
 }
@@ -150,5 +187,66 @@ mod tests {
         let error = Recipe::parse(text, "r.toml", "r", &[]).unwrap_err();
         let help = help(&error.into()).unwrap();
         assert!(help.contains("`kiln sweep`"), "{help}");
+    }
+
+    #[test]
+    fn a_device_that_is_not_built_in_says_how_to_build_it() {
+        let device = kiln_trainer::DeviceKind::Cuda;
+        let error = TrainError::DeviceNotBuilt { device };
+        let help = help(&error.into()).unwrap();
+        assert!(
+            help.contains("--features cuda") && help.contains("--device cpu"),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn an_error_that_was_wrapped_keeps_its_hint() {
+        let error = FilesError::Unreadable {
+            name: "`digits`".into(),
+            bad: 2,
+            total: 9,
+            examples: Vec::new(),
+        };
+        let error = anyhow::Error::from(DataError::from(error)).context("while training");
+        let help = help(&error);
+        assert_eq!(
+            help.as_deref(),
+            Some("repair or remove them, or skip them with --skip-bad")
+        );
+    }
+
+    #[test]
+    fn files_to_supply_are_listed_with_their_checksums() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = kiln_assets::Cache::at(folder.path());
+        let cancel = kiln_util::CancelToken::new();
+        let fetcher = kiln_assets::Fetcher::new(cache, &kiln_assets::Silent, &cancel);
+        let error = fetcher
+            .with_offline(true)
+            .fetch(&kiln_assets::Asset::vgg16())
+            .unwrap_err();
+        let help = assets(&error).unwrap();
+        let mut lines = help.lines();
+        assert_eq!(
+            lines.next(),
+            Some(
+                "leave out --offline and unset KILN_OFFLINE, or run `kiln fetch vgg16 --from FILE` with this file, or an \
+                 archive (.gz, .tgz, .zip, .whl) of it:"
+            )
+        );
+        assert!(lines.next().unwrap().contains(" bytes, SHA-256 "), "{help}");
+        assert!(
+            lines
+                .next()
+                .unwrap()
+                .starts_with("What is supplied is verified and stored in "),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn other_errors_have_none() {
+        assert_eq!(help(&anyhow::anyhow!("no such thing")), None);
     }
 }

@@ -39,7 +39,8 @@ impl Unreadable {
             bail!("{only}");
         }
         if self.count > 0 && !context.files.skip_bad() {
-            let examples = self.reasons[..self.reasons.len().min(3)].join("; ");
+            let mut examples = self.reasons;
+            examples.truncate(FilesError::EXAMPLES);
             return Err(FilesError::Unreadable {
                 name,
                 bad: self.count,

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use kiln_preprocess::{Pixels, PreprocessError, RawImage};
+use kiln_preprocess::{PreprocessError, RawImage};
 
-use crate::files::ImageFiles;
+use crate::images::{Image, ImageFiles};
 use crate::{DataError, read_idx};
 
 /// Images with a label each.
@@ -32,10 +32,10 @@ enum Images {
 }
 
 impl Dataset {
-    /// A data set of images `[n, height, width, channels]` with `n` labels, each an index into
+    /// Creates a dataset of images `[n, height, width, channels]` with `n` labels, each an index into
     /// `classes`.
     ///
-    /// `shape` is height, width and channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+    /// `shape` is height, width and channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
     pub fn new(
         name: impl Into<String>,
         images: Vec<u8>,
@@ -69,7 +69,7 @@ impl Dataset {
                 classes: classes.len(),
             });
         }
-        let place = || format!("data set `{name}`");
+        let place = || format!("dataset `{name}`");
         if labels.len() != count {
             return Err(DataError::Counts {
                 place: place(),
@@ -90,7 +90,7 @@ impl Dataset {
         })
     }
 
-    /// A data set from two IDX files: images, `[n, height, width]` or `[n, height, width,
+    /// Reads a dataset from two IDX files: images, `[n, height, width]` or `[n, height, width,
     /// channels]`, and labels, `[n]`.
     pub fn from_idx(
         name: impl Into<String>,
@@ -127,7 +127,7 @@ impl Dataset {
         Self::new(name, pixels.data, shape, values, classes)
     }
 
-    /// A data set of files that were read, at least one, each with a label that is an index into
+    /// Creates a dataset of files that were read, at least one, each with a label that is an index into
     /// `classes`.
     pub(crate) fn from_files(
         name: String,
@@ -150,18 +150,18 @@ impl Dataset {
         })
     }
 
-    /// The name, as in "mnist:train", or the path of the files.
+    /// Returns the name, as in "mnist:train", or the path of the files.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Number of images, at least 1.
-    #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    /// Returns the number of images, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a dataset is never empty")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// An image, counted from 0; of a file that is not in memory, read and decoded.
+    /// Returns an image, counted from 0; of a file that is not in memory, reads and decodes it.
     ///
     /// # Panics
     ///
@@ -185,7 +185,7 @@ impl Dataset {
         }
     }
 
-    /// Bytes that tell an image from others: its pixels, or the SHA-256 of its file.
+    /// Returns bytes that tell an image from others: its pixels, or the SHA-256 of its file.
     pub fn identity(&self, index: usize) -> &[u8] {
         match &self.images {
             Images::Memory { pixels, stride, .. } => &pixels[index * stride..][..*stride],
@@ -193,7 +193,7 @@ impl Dataset {
         }
     }
 
-    /// The path of an image's file, relative to the data set; none for images in memory.
+    /// Returns the path of an image's file, relative to the dataset; none for images in memory.
     pub fn path(&self, index: usize) -> Option<&Path> {
         match &self.images {
             Images::Memory { .. } => None,
@@ -201,8 +201,8 @@ impl Dataset {
         }
     }
 
-    /// Of a data set of files, the SHA-256 of what `sha256sum` prints for them in their order; none
-    /// for images in memory.
+    /// Computes, of a dataset of files, the SHA-256 of what `sha256sum` prints for them in their
+    /// order; none for images in memory.
     pub fn checksum(&self) -> Option<String> {
         match &self.images {
             Images::Memory { .. } => None,
@@ -210,17 +210,17 @@ impl Dataset {
         }
     }
 
-    /// Whether an image is in memory in any case, and not a file that may have to be decoded.
+    /// Returns whether images are always in memory, and not files that may have to be decoded.
     pub(crate) fn is_in_memory(&self) -> bool {
         matches!(self.images, Images::Memory { .. })
     }
 
-    /// The label of each image: an index into [`classes`](Self::classes).
+    /// Returns the label of each image: an index into [`classes`](Self::classes).
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The name of each class.
+    /// Returns the name of each class.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
@@ -261,26 +261,7 @@ fn check_labels(
     }
 }
 
-/// The pixels of an image: those that the data set has in memory, or decoded for this use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image<'a> {
-    /// In memory.
-    Borrowed(RawImage<'a>),
-    /// Decoded just now.
-    Owned(Pixels),
-}
-
-impl Image<'_> {
-    /// The pixels.
-    pub fn as_raw(&self) -> RawImage<'_> {
-        match self {
-            Self::Borrowed(image) => *image,
-            Self::Owned(pixels) => pixels.as_raw(),
-        }
-    }
-}
-
-/// Which part of a data set that comes in two.
+/// A subset of a dataset that comes in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subset {
     /// For training and validation; 60,000 images in MNIST.
@@ -290,7 +271,7 @@ pub enum Subset {
 }
 
 impl Subset {
-    /// The name: "train" or "test".
+    /// Returns the name: "train" or "test".
     pub const fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -298,7 +279,7 @@ impl Subset {
         }
     }
 
-    /// How the names of MNIST's files begin.
+    /// Returns the beginning of the names of MNIST's files.
     const fn prefix(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -324,7 +305,7 @@ pub fn mnist(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
     )
 }
 
-/// The file of this name, or the compressed one.
+/// Finds the file of this name, or the compressed one.
 fn find(folder: &Path, name: &str) -> Result<PathBuf, DataError> {
     [folder.join(name), folder.join(format!("{name}.gz"))]
         .into_iter()

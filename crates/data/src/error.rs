@@ -4,39 +4,36 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::PreprocessError;
-use kiln_util::Thousands;
+use kiln_util::{Hex, Thousands, first_few};
+
+/// Names of classes that a message lists.
+const NAMED: usize = 10;
 
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the messages say")]
+#[non_exhaustive]
 pub enum DataError {
     /// An IDX file cannot be read.
     #[error(transparent)]
     Idx(#[from] IdxError),
-    /// Files do not make a data set.
+    /// Files do not make a dataset.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// A file of a data set is in its folder neither plain nor compressed.
+    /// A file of a dataset is missing, plain and compressed.
     #[error(
-        "`{}` is missing: expected it, or `{name}.gz`, in that folder: fetch the data set or check the folder",
+        "`{}` is missing: expected it, or `{name}.gz`, in that folder",
         folder.join(name).display()
     )]
-    Missing {
-        /// The folder looked in.
-        folder: PathBuf,
-        /// The file's name without `.gz`.
-        name: String,
-    },
+    Missing { folder: PathBuf, name: String },
     /// An IDX file has another number of axes than its role asks for.
     #[error(
         "`{}` has axes {found:?}: expected {expected}: check that images and labels are not swapped",
         path.display()
     )]
     Axes {
-        /// The file.
         path: PathBuf,
-        /// What was expected.
         expected: &'static str,
-        /// The length of each axis found.
         found: Vec<u32>,
     },
     /// There are not as many labels as images.
@@ -45,11 +42,8 @@ pub enum DataError {
         Thousands(*images), Thousands(*labels)
     )]
     Counts {
-        /// The files or the data set.
         place: String,
-        /// Number of images.
         images: u64,
-        /// Number of labels.
         labels: u64,
     },
     /// A label without a class.
@@ -58,74 +52,59 @@ pub enum DataError {
         classes.saturating_sub(1)
     )]
     Label {
-        /// The file or the data set.
+        /// The file or the dataset.
         place: String,
-        /// Which image, from 0.
+        /// Index of the image, from 0.
         index: usize,
-        /// Its label.
         found: u32,
-        /// Number of classes.
         classes: usize,
     },
-    /// A data set without images, without classes, or with more images than can be numbered.
+    /// A dataset without images, without classes, or with more images than can be numbered.
     #[error(
-        "data set `{name}` has {} images of {classes} classes: expected 1 to {} images and at least one class: \
+        "dataset `{name}` has {} images of {classes} classes: expected 1 to {} images and at least one class: \
          check the files",
         Thousands(*images), Thousands(u32::MAX.into())
     )]
     Extent {
-        /// The data set.
         name: String,
-        /// Number of images.
         images: u64,
-        /// Number of classes.
         classes: usize,
     },
     /// Images whose bytes are not those of a whole number of images of a sensible shape.
     #[error(
-        "data set `{name}` has {} bytes of pixels: expected a multiple of {height}x{width}x{channels} bytes, with \
+        "dataset `{name}` has {} bytes of pixels: expected a multiple of {height}x{width}x{channels} bytes, with \
          sides of at least 1 and 1 to 4 channels: check the shape",
         Thousands(*found)
     )]
     Shape {
-        /// The data set.
         name: String,
-        /// Height of an image.
         height: u32,
-        /// Width of an image.
         width: u32,
-        /// Channels of an image.
         channels: u32,
         /// Number of bytes of all images.
         found: u64,
     },
-    /// A part of a data set that is no fraction.
+    /// A validation fraction that is out of range.
     #[error("validation fraction is {found}: expected at least 0 and less than 1, such as 0.1")]
-    Fraction {
-        /// What was found.
-        found: f64,
-    },
-    /// A batch of nothing.
+    Fraction { found: f64 },
+    /// A batch size of zero.
     #[error("batch size is 0: expected at least 1, such as 128")]
     BatchSize,
     /// An image that does not become a tensor.
-    #[error("image {index} of data set `{name}`: {reason}")]
+    #[error("image {index} of dataset `{name}`: {reason}")]
     Image {
-        /// The data set.
         name: String,
-        /// Which image, from 0.
+        /// Index of the image, from 0.
         index: u32,
-        /// What is wrong with it.
         reason: PreprocessError,
     },
     /// An image of which no features were computed.
     #[error(
-        "there are no features of image {index} of data set `{name}`: compute them for all images that are used"
+        "there are no features of image {index} of dataset `{name}`: compute them for all images that are used"
     )]
     NoFeatures {
-        /// The data set.
         name: String,
-        /// Which image, from 0.
+        /// Index of the image, from 0.
         index: u32,
     },
     /// A batch beyond what can be allocated.
@@ -133,7 +112,6 @@ pub enum DataError {
         "a batch of {images} images of {values} values each does not fit in memory: use smaller batches or images"
     )]
     Memory {
-        /// Number of images in the batch.
         images: usize,
         /// Number of values of an image.
         values: usize,
@@ -142,182 +120,225 @@ pub enum DataError {
     #[error(
         "cannot start the thread that prepares batches: {reason}: check the limits on processes and memory"
     )]
-    Thread {
-        /// What the operating system says.
-        reason: io::Error,
-    },
+    Thread { reason: io::Error },
 }
 
-/// Files that do not make a data set.
+impl DataError {
+    /// Returns what to do about it, where the message does not say so.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Files(error) => error.hint(),
+            Self::Missing { .. } => Some(Hint::CompleteDataset),
+            Self::Idx(_)
+            | Self::Axes { .. }
+            | Self::Counts { .. }
+            | Self::Label { .. }
+            | Self::Extent { .. }
+            | Self::Shape { .. }
+            | Self::Fraction { .. }
+            | Self::BatchSize
+            | Self::Image { .. }
+            | Self::NoFeatures { .. }
+            | Self::Memory { .. }
+            | Self::Thread { .. } => None,
+        }
+    }
+}
+
+/// What to do about an error of this crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Repair or remove the images that cannot be read, or
+    /// [skip](crate::ReadOptions::skip_bad) them.
+    SkipUnreadable {
+        /// Number of images that cannot be read.
+        images: u64,
+    },
+    /// Add images to the classes or remove their folders, or
+    /// [skip](crate::Listing::without_empty_classes) them.
+    SkipEmptyClasses {
+        /// Names of the classes.
+        classes: Vec<String>,
+    },
+    /// Give classes names of their own.
+    RenameClasses,
+    /// Fetch the dataset, or name the folder that has all of its files.
+    CompleteDataset,
+}
+
+/// Files that do not make a dataset.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the messages say")]
+#[non_exhaustive]
 pub enum FilesError {
     /// A folder or a list cannot be read.
     #[error("cannot read `{}`: {reason}: check the path and its permissions", path.display())]
-    Read {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the operating system says.
-        reason: io::Error,
-    },
+    Read { path: PathBuf, reason: io::Error },
     /// A folder without class folders.
     #[error(
         "`{}` has no folders with images: expected one for each class, in it or in its folders `train`, `val` and `test`",
         path.display()
     )]
-    NoClasses {
-        /// The folder.
-        path: PathBuf,
-    },
+    NoClasses { path: PathBuf },
     /// An image beside the class folders.
     #[error("`{}` is in no class folder: move it into the folder of its class, or away", path.display())]
-    Outside {
-        /// The image.
-        path: PathBuf,
-    },
-    /// A folder beside `train` that is no subset.
+    Outside { path: PathBuf },
+    /// A folder beside `train` that is not a subset.
     #[error(
         "`{}` stands beside `train`: expected `train`, `val` (or `valid`, `validation`) and `test`, one of each: rename it \
          or move it away",
         path.display()
     )]
-    NotASubset {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A class folder whose name is no text.
+    NotASubset { path: PathBuf },
+    /// A class folder whose name is not UTF-8.
     #[error("the folder `{}` names a class: expected a name in UTF-8: rename it", path.display())]
-    ClassName {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A class without images.
+    ClassName { path: PathBuf },
+    /// Classes without images.
     #[error(
-        "class `{class}` of `{name}` has no image: expected at least one for each class: add some, or remove the class"
+        "expected at least one image for each class of `{name}`, found none of {}",
+        first_few(classes.iter().map(|class| format!("`{class}`")), NAMED)
     )]
-    EmptyClass {
-        /// The data set.
-        name: String,
-        /// The class.
-        class: String,
-    },
+    EmptyClasses { name: String, classes: Vec<String> },
     /// A class that is not among those expected.
-    #[error("`{name}` has the class `{class}`: expected only {}: check the names, or the data set", expected.join(", "))]
+    #[error(
+        "`{name}` has the class `{class}`: expected only {}: check the names, or the dataset",
+        first_few(expected.iter(), NAMED)
+    )]
     UnknownClass {
-        /// The data set.
         name: String,
-        /// The class.
         class: String,
-        /// The classes expected.
         expected: Vec<String>,
+    },
+    /// A class whose name several of those expected have.
+    #[error(
+        "`{name}` has images of the class `{class}`, which classes {} and {} are both called",
+        numbers[0], numbers[1]
+    )]
+    AmbiguousClass {
+        name: String,
+        class: String,
+        /// Indices of two classes of that name.
+        numbers: [u32; 2],
     },
     /// A line of a list.
     #[error("{}:{line}: {problem}", path.display())]
     Line {
-        /// The list.
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What is wrong and what to do.
         problem: String,
     },
     /// Images that cannot be read, where all must be.
     #[error(
-        "{} of {} images of {name} cannot be read: {examples}. Repair or remove {them}, or leave {them} out with --skip-bad",
-        Thousands(*bad), Thousands(*total), them = if *bad == 1 { "it" } else { "them" }
+        "{} of {} images of {name} cannot be read:{}",
+        Thousands(*bad), Thousands(*total), listed(examples, *bad)
     )]
     Unreadable {
-        /// What messages call the data set: its name in backquotes, or several.
+        /// The dataset as messages have it: its name in backquotes, or several.
         name: String,
-        /// Number of images that cannot be read.
         bad: u64,
-        /// Number of images.
         total: u64,
-        /// What is wrong with the first few.
-        examples: String,
+        /// Reasons of the first [`EXAMPLES`](Self::EXAMPLES), each of which names its file.
+        examples: Vec<String>,
     },
     /// No image is left.
     #[error("no image of {name} can be read: {example}")]
     NothingReadable {
-        /// What messages call the data set: its name in backquotes, or several.
+        /// The dataset as messages have it: its name in backquotes, or several.
         name: String,
-        /// What is wrong with the first.
         example: String,
     },
 }
 
+impl FilesError {
+    /// Number of images whose reasons [`Unreadable`](Self::Unreadable) lists.
+    pub const EXAMPLES: usize = 3;
+
+    /// Returns what to do about it, where the message does not say so.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Unreadable { bad, .. } => Some(Hint::SkipUnreadable { images: *bad }),
+            Self::EmptyClasses { classes, .. } => Some(Hint::SkipEmptyClasses {
+                classes: classes.clone(),
+            }),
+            Self::AmbiguousClass { .. } => Some(Hint::RenameClasses),
+            Self::Read { .. }
+            | Self::NoClasses { .. }
+            | Self::Outside { .. }
+            | Self::NotASubset { .. }
+            | Self::ClassName { .. }
+            | Self::UnknownClass { .. }
+            | Self::Line { .. }
+            | Self::NothingReadable { .. } => None,
+        }
+    }
+}
+
+/// Formats a line for each reason, and one for those that are not listed.
+fn listed(examples: &[String], all: u64) -> String {
+    let more = all.saturating_sub(examples.len() as u64);
+    let more = (more > 0).then(|| format!("and {} more", Thousands(more)));
+    let lines = examples.iter().cloned().chain(more);
+    lines.fold(String::new(), |text, line| text + "\n  " + &line)
+}
+
 /// An IDX file that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the messages say")]
+#[non_exhaustive]
 pub enum IdxError {
     /// The file is missing, unreadable, or damaged gzip.
     #[error("cannot read `{}`: {reason}: check that the file is there and whole", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What reading says.
-        reason: io::Error,
-    },
+    Read { path: PathBuf, reason: io::Error },
     /// The first four bytes are not those of a file of unsigned bytes.
     #[error(
         "`{}` is not an IDX file of unsigned bytes: expected it to begin with 00 00 08 and 01 to 04, found {}: \
          check that it is the right file", path.display(), hex(*found)
     )]
-    Magic {
-        /// The file.
-        path: PathBuf,
-        /// The first four bytes.
-        found: [u8; 4],
-    },
+    Magic { path: PathBuf, found: [u8; 4] },
     /// The axes multiply to a size beyond 64 bits.
     #[error(
         "`{}` announces an array of {dims:?}: expected a size that fits in memory: the header is damaged, \
          replace the file", path.display()
     )]
-    Overflow {
-        /// The file.
-        path: PathBuf,
-        /// The length of each axis.
-        dims: Vec<u32>,
-    },
+    Overflow { path: PathBuf, dims: Vec<u32> },
     /// The file ends before its values do.
     #[error(
         "`{}` is cut short: expected {} bytes, found {}: replace it by a complete copy",
         path.display(), Thousands(*expected), Thousands(*found)
     )]
     Truncated {
-        /// The file.
         path: PathBuf,
         /// Bytes of header and values together, uncompressed; of the header alone where that is cut
         /// short.
         expected: u64,
-        /// Bytes found.
         found: u64,
     },
-    /// The file goes on after its values.
+    /// The file has bytes after its values.
     #[error(
         "`{}` has bytes left over: expected {} bytes, found more: the header does not fit the content, \
          replace the file", path.display(), Thousands(*expected)
     )]
     Trailing {
-        /// The file.
         path: PathBuf,
         /// Bytes of header and values together, uncompressed.
         expected: u64,
     },
 }
 
+/// Formats bytes with spaces between them.
 fn hex(bytes: [u8; 4]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(" ")
+    bytes.map(|byte| Hex(&[byte]).to_string()).join(" ")
 }
 
 /// A file of features that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {reason}. Check that the folder is writable and the disk has room", path.display())]
 pub struct FeatureError {
-    /// What was tried.
+    /// What failed: `open`, `write`.
     action: &'static str,
-    /// The file.
     path: PathBuf,
-    /// What the operating system says.
     reason: io::Error,
 }
 

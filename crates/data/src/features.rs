@@ -24,8 +24,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// Opens a file if it is there, complete, and has this key and size; else there is nothing to
-    /// open.
+    /// Opens a file if it exists, is complete, and has this key and size; else returns nothing.
     pub fn open(
         path: &Path,
         key: FeatureKey,
@@ -69,12 +68,12 @@ impl Features {
         }))
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.header.rows as usize
     }
 
-    /// Values in a row.
+    /// Returns the number of values in a row.
     pub fn width(&self) -> usize {
         self.header.width as usize
     }
@@ -94,7 +93,7 @@ impl Features {
     }
 }
 
-/// Writes a file of features, or goes on with one that was interrupted.
+/// Writes a file of features, or resumes one that was interrupted.
 #[derive(Debug)]
 pub struct FeatureWriter {
     file: File,
@@ -146,7 +145,7 @@ impl FeatureWriter {
         open().map_err(|error| FeatureError::io("write", path, error))
     }
 
-    /// Number of rows that are done.
+    /// Returns the number of rows that are done.
     pub fn done(&self) -> usize {
         self.header.done as usize
     }
@@ -186,7 +185,7 @@ impl FeatureWriter {
     }
 }
 
-/// What features were computed by: a checksum of weights, preprocessing and data.
+/// Checksum of the weights, the preprocessing and the data that features were computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeatureKey(pub [u8; 32]);
 
@@ -211,12 +210,12 @@ struct Header {
 }
 
 impl Header {
-    /// Length of a complete file in bytes.
+    /// Returns the length of a complete file in bytes.
     pub fn length(&self) -> u64 {
         self.end(self.rows)
     }
 
-    /// Where so many rows end.
+    /// Returns the offset at which so many rows end.
     pub fn end(&self, rows: u64) -> u64 {
         HEADER as u64 + rows * self.width * 4
     }
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_or_size_starts_anew() {
+    fn another_key_or_size_starts_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder);
         FeatureWriter::open(&path, KEY, 1, 1)

@@ -40,7 +40,7 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<IdxArray, IdxError> {
     }
 }
 
-/// Whether a file begins as an IDX file of images does, plain or gzip: three or four axes of
+/// Returns whether a file begins as an IDX file of images does, plain or gzip: three or four axes of
 /// unsigned bytes. Pipes are not touched.
 pub fn is_idx(path: &Path) -> bool {
     if !path.is_file() {
@@ -111,7 +111,7 @@ const MAX_AXES: u8 = 4;
 /// Type code of unsigned bytes.
 const UNSIGNED_BYTE: u8 = 0x08;
 
-/// What the start of an IDX file says.
+/// Header of an IDX file.
 #[derive(Debug, PartialEq)]
 struct Header {
     /// The length of each axis.
@@ -156,7 +156,7 @@ impl Header {
     }
 }
 
-/// The next `count` bytes of the header, `before` bytes of which are read already.
+/// Reads the next `count` bytes of the header, `before` bytes of which are read already.
 fn take(
     path: &Path,
     content: &mut impl Read,

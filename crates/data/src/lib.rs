@@ -1,4 +1,4 @@
-//! Data sets, splits and batches.
+//! Datasets, splits and batches.
 //!
 //! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`]), or in files that are
 //! decoded as they are needed ([`folder`], [`list`](list()), both a [`Listing`] that is
@@ -28,6 +28,18 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | datasets in memory, MNIST | `dataset` |
+//! | image files: folders, lists, reading them | `files` |
+//! | pixels, kept or decoded as needed | `images` |
+//! | the IDX format | `idx` |
+//! | selections, splits by class | `view` |
+//! | images or features as samples | `samples` |
+//! | random changes of images | `augment` |
+//! | batches on threads | `loader` |
+//! | files of features | `features` |
 
 #![deny(unsafe_code)]
 
@@ -37,18 +49,21 @@ mod error;
 mod features;
 mod files;
 mod idx;
+mod images;
 mod loader;
 mod random;
 mod samples;
 mod view;
 
-pub use dataset::{Dataset, Image, Subset, mnist};
-pub use error::{DataError, FeatureError, FilesError, IdxError};
+pub use dataset::{Dataset, Subset, mnist};
+pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
-    Folder, ListReader, Listed, Listing, ReadFiles, folder, images_below, list, list_checksum,
+    Folder, ListReader, Listed, Listing, ReadFiles, ReadOptions, folder, images_below, list,
+    list_checksum,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
+pub use images::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use samples::Samples;
 pub use view::View;

@@ -22,7 +22,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of batches of `batch_size` samples; the last batch has what is left.
+    /// Creates a loader of batches of `batch_size` samples; the last batch has what is left.
     ///
     /// The first sample is prepared as a trial, so that images that do not fit the record are found
     /// here.
@@ -40,17 +40,17 @@ impl Loader {
         })
     }
 
-    /// The samples.
+    /// Returns the samples.
     pub fn samples(&self) -> &Samples {
         &self.samples
     }
 
-    /// Number of batches.
+    /// Returns the number of batches.
     pub fn batches(&self) -> usize {
         self.samples.view().len().div_ceil(self.batch_size)
     }
 
-    /// Starts preparing batches and gives them in order.
+    /// Starts preparing batches and returns them in order.
     pub fn iter(&self) -> Batches {
         let indices = self.order.apply(self.samples.view().indices());
         Batches::start(&self.samples, self.batch_size, indices, self.order)
@@ -66,7 +66,7 @@ impl IntoIterator for &Loader {
     }
 }
 
-/// In which order samples come.
+/// Order of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// As in the view: for validation and evaluation. Images are never augmented.
@@ -82,7 +82,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// These samples in this order.
+    /// Returns these samples in this order.
     fn apply(self, indices: &[u32]) -> Vec<u32> {
         let mut indices = indices.to_vec();
         if let Self::Shuffled { seed, epoch } = self {
@@ -101,13 +101,13 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The label of each sample.
     pub labels: Vec<u32>,
-    /// Which sample of the data set each is.
+    /// Index of each sample in the dataset.
     pub indices: Vec<u32>,
 }
 
 impl Batch {
-    /// The batch of the samples with these numbers in the data set; the order says only whether
-    /// they are for training.
+    /// Prepares the batch of the samples with these numbers in the dataset; the order tells only
+    /// whether they are for training.
     fn prepare(samples: &Samples, indices: &[u32], order: Order) -> Result<Self, DataError> {
         let shuffled = match order {
             Order::Sequential => None,
@@ -132,7 +132,7 @@ impl Batch {
     }
 }
 
-/// Room for a batch. Its size comes from a recipe, so too large a size must not end the program.
+/// Allocates a batch. Its size comes from a recipe, so too large a size must not end the program.
 fn zeros(images: usize, values: usize) -> Result<Vec<f32>, DataError> {
     let mut pixels = Vec::new();
     let length = images
@@ -161,9 +161,9 @@ const MAX_THREADS: usize = 8;
 pub struct Batches {
     /// Thread `i` of `n` prepares batches `i`, `i + n`, `i + 2n`, …
     workers: Vec<Worker>,
-    /// Whose batch comes next.
+    /// Index of the worker whose batch comes next.
     next: usize,
-    /// Why there is no thread.
+    /// Reason why there is no thread.
     refused: Option<DataError>,
 }
 
@@ -198,7 +198,7 @@ impl Batches {
                 for indices in indices.chunks(batch_size).skip(first).step_by(threads) {
                     let batch = Batch::prepare(&samples, indices, order);
                     let failed = batch.is_err();
-                    // Nobody receives any more: the iterator is gone.
+                    // The iterator was dropped.
                     if sender.send(batch).is_err() || failed {
                         return;
                     }
@@ -295,7 +295,7 @@ mod tests {
         }
     }
 
-    /// Batches of a data set of one pixel, resized to squares of this side.
+    /// Batches of a dataset of one pixel, resized to squares of this side.
     fn start(side: u32, batch_size: usize, indices: Vec<u32>) -> Batches {
         let dataset =
             Dataset::new("one", vec![0], [1, 1, 1], vec![0], vec!["a".to_owned()]).unwrap();

@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-/// What random numbers are for. Each use has a stream of its own, so that uses that share a seed
+/// Use of random numbers. Each use has a stream of its own, so that uses that share a seed
 /// stay independent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Use {
@@ -18,7 +18,7 @@ pub(crate) enum Use {
     Augmentation {
         /// The epoch, below 2⁶³.
         epoch: u64,
-        /// The image's number in the data set.
+        /// The image's number in the dataset.
         index: u32,
     },
 }
@@ -26,7 +26,7 @@ pub(crate) enum Use {
 /// Numbers of 32 bits that the changes of one image may take at most.
 const PER_IMAGE: u128 = 64;
 
-/// A generator whose numbers follow from its arguments alone.
+/// Returns a generator whose numbers follow from its arguments alone.
 ///
 /// `ChaCha8` is a fixed function of key and position, computed in integers: the same on every
 /// platform.

@@ -1,4 +1,4 @@
-//! What a model is fed with: images, or features that were computed of them.
+//! Samples that a model is fed with: images, or features computed from them.
 
 use std::sync::Arc;
 
@@ -13,27 +13,27 @@ use crate::{DataError, Features, View};
 pub enum Samples {
     /// Images, prepared as they are needed.
     Images {
-        /// Which ones.
+        /// Selected images.
         view: View,
-        /// How they are prepared.
+        /// Preprocessing.
         preprocessor: Arc<Preprocessor>,
-        /// How they are changed at random in an epoch that is shuffled, if they are.
+        /// Random changes in an epoch that is shuffled.
         augmentation: Option<Augmentation>,
     },
     /// Rows of a file of features.
     Features {
-        /// Which samples.
+        /// Selected samples.
         view: View,
-        /// The file.
+        /// File that has their rows.
         features: Arc<Features>,
-        /// The samples that the file has, by their number in the data set, ascending: the order of
+        /// The samples that the file has, by their number in the dataset, ascending: the order of
         /// its rows.
         rows: Arc<[u32]>,
     },
 }
 
 impl Samples {
-    /// Images of a view.
+    /// Creates samples of a view's images.
     pub fn images(view: View, preprocessor: Arc<Preprocessor>) -> Self {
         Self::Images {
             view,
@@ -42,9 +42,9 @@ impl Samples {
         }
     }
 
-    /// The same images, changed at random when they come [shuffled](crate::Order::Shuffled), that
+    /// Changes the images at random when they come [shuffled](crate::Order::Shuffled), that
     /// is, in training; the change follows from the order's seed and epoch and the image's number
-    /// in the data set. Features are computed of images that do not change: they stay as they are.
+    /// in the dataset. Features are computed of images that do not change: they stay as they are.
     #[must_use]
     pub fn augmented(mut self, wanted: Option<Augmentation>) -> Self {
         if let Self::Images { augmentation, .. } = &mut self {
@@ -53,7 +53,7 @@ impl Samples {
         self
     }
 
-    /// Whether preparing a sample takes so much longer than copying it that more than one thread
+    /// Returns whether preparing a sample takes so much longer than copying it that more than one thread
     /// should.
     pub(crate) fn is_slow(&self) -> bool {
         match self {
@@ -64,14 +64,14 @@ impl Samples {
         }
     }
 
-    /// The samples.
+    /// Returns the selection.
     pub fn view(&self) -> &View {
         match self {
             Self::Images { view, .. } | Self::Features { view, .. } => view,
         }
     }
 
-    /// Other samples of the same source.
+    /// Selects other samples of the same source.
     #[must_use]
     pub fn select(&self, selected: View) -> Self {
         let mut samples = self.clone();
@@ -80,13 +80,13 @@ impl Samples {
         samples
     }
 
-    /// All samples but the first ones.
+    /// Selects all samples but the first `count`.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         self.select(self.view().skip(count))
     }
 
-    /// Shape of one sample: channels, height, width; features are all channels.
+    /// Returns the shape of one sample: channels, height, width; features are all channels.
     pub fn shape(&self) -> [usize; 3] {
         match self {
             Self::Images { preprocessor, .. } => preprocessor.shape(),
@@ -94,7 +94,7 @@ impl Samples {
         }
     }
 
-    /// Writes one sample, by its number in the data set; `shuffled` are the seed and the epoch of
+    /// Writes one sample, by its number in the dataset; `shuffled` are the seed and the epoch of
     /// shuffled samples.
     pub(crate) fn prepare(
         &self,

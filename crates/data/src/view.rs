@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use crate::random::{Use, generator};
 use crate::{DataError, Dataset};
 
-/// A selection of a data set's samples, in an order. Cheap to clone.
+/// A selection of a dataset's samples, in an order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct View {
     dataset: Arc<Dataset>,
@@ -15,40 +15,40 @@ pub struct View {
 }
 
 impl View {
-    /// All samples of a data set in its order.
+    /// Selects all samples of a dataset in its order.
     pub fn all(dataset: Arc<Dataset>) -> Self {
         let indices = (0..dataset.len() as u32).collect();
         Self { dataset, indices }
     }
 
-    /// The data set.
+    /// Returns the dataset.
     pub fn dataset(&self) -> &Arc<Dataset> {
         &self.dataset
     }
 
-    /// Which samples of the data set, counted from 0.
+    /// Returns the indices of the samples in the dataset, from 0.
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
 
-    /// Number of samples.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Whether there are no samples.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
 
-    /// The label of each sample, in the view's order.
+    /// Returns the label of each sample, in the view's order.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = u32> {
         self.indices
             .iter()
             .map(|&index| self.dataset.labels()[index as usize])
     }
 
-    /// Number of samples of each class, in the order of the data set's classes.
+    /// Counts the samples of each class, in the order of the dataset's classes.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.dataset.classes().len()];
         for label in self.labels() {
@@ -57,11 +57,11 @@ impl View {
         counts
     }
 
-    /// Sets a fraction of the samples aside: first the rest, for training, then the fraction, for
+    /// Sets a fraction of the samples aside; returns the rest, for training, and the fraction, for
     /// validation.
     ///
-    /// The validation part has `len * validation_fraction` samples, rounded to the nearest, drawn
-    /// at random with every class in proportion. Each sample is in exactly one part, and both parts
+    /// The validation subset has `len * validation_fraction` samples, rounded to the nearest, drawn
+    /// at random with every class in proportion. Each sample is in exactly one subset, and both
     /// keep the view's order. The split depends only on the labels, the fraction and the seed. The
     /// fraction is at least 0 and less than 1.
     pub fn split(&self, validation_fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
@@ -75,7 +75,7 @@ impl View {
         Ok((self.keep(&chosen, false), self.keep(&chosen, true)))
     }
 
-    /// At most `n` samples, drawn at random with every class in proportion, in the view's order.
+    /// Selects at most `n` samples, drawn at random with every class in proportion, in the view's order.
     ///
     /// They depend only on the labels, `n` and the seed.
     #[must_use]
@@ -83,7 +83,7 @@ impl View {
         self.keep(&self.choose(n, seed), true)
     }
 
-    /// All samples but the first ones.
+    /// Selects all samples but the first `count`.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         let indices = self.indices.iter().skip(count).copied().collect();
@@ -98,7 +98,7 @@ impl View {
         stratify(&labels, self.dataset.classes().len(), n, seed)
     }
 
-    /// The samples marked with `mark`.
+    /// Selects the samples marked with `mark`.
     fn keep(&self, marks: &[bool], mark: bool) -> Self {
         let indices = self
             .indices

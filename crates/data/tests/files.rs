@@ -1,4 +1,4 @@
-//! Data sets of image files.
+//! Datasets of image files.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{GrayImage, Luma};
-use kiln_data::{Dataset, Folder, Listing, Loader, Order, Samples, View, folder, list};
+use kiln_data::{
+    Dataset, Folder, Hint, Listing, Loader, Order, ReadOptions, Samples, View, folder, list,
+};
 use kiln_model::{Augmentation, Channels, Preprocessing};
 use kiln_preprocess::Preprocessor;
 
@@ -20,18 +22,21 @@ fn write(root: &Path, path: &str, value: u8) {
 }
 
 fn whole(root: &Path) -> Listing {
-    match folder(root).expect("a data set") {
+    match folder(root).expect("a dataset") {
         Folder::Whole(listing) => listing,
         Folder::Divided { .. } => panic!("not divided"),
     }
 }
 
 fn read(listing: Listing) -> Dataset {
-    listing.read(false, &|| ()).expect("readable").dataset
+    listing
+        .read(ReadOptions::default(), &|| ())
+        .expect("readable")
+        .dataset
 }
 
 fn error(root: &Path) -> String {
-    folder(root).expect_err("no data set").to_string()
+    folder(root).expect_err("no dataset").to_string()
 }
 
 #[test]
@@ -55,7 +60,7 @@ fn folders_are_classes_sorted_by_name() {
     let listing = whole(root.path());
     assert_eq!(listing.classes(), ["cat", "dog"]);
     let passed_over: Vec<_> = listing
-        .passed_over()
+        .skipped_files()
         .iter()
         .map(|(ending, count)| (ending.as_str(), *count))
         .collect();
@@ -85,7 +90,7 @@ fn subsets_have_the_classes_of_train() {
         train,
         validation: Some(validation),
         test: Some(test),
-    } = folder(root.path()).expect("a data set")
+    } = folder(root.path()).expect("a dataset")
     else {
         panic!("three subsets")
     };
@@ -117,12 +122,13 @@ fn what_is_no_data_set_is_told() {
     fs::create_dir(root.path().join("dog")).expect("made");
     let empty = whole(root.path())
         .check_classes()
-        .expect_err("an empty class")
-        .to_string();
+        .expect_err("an empty class");
     assert!(
-        empty.contains("class `dog` of") && empty.contains("has no image"),
+        empty.to_string().ends_with("found none of `dog`"),
         "{empty}"
     );
+    let classes = vec!["dog".to_owned()];
+    assert_eq!(empty.hint(), Some(Hint::SkipEmptyClasses { classes }));
     write(root.path(), "1.png", 1);
     assert!(error(root.path()).contains("1.png` is in no class folder"));
 }
@@ -232,17 +238,18 @@ fn what_cannot_be_read_is_an_error_or_left_out() {
         seen.fetch_add(1, Ordering::Relaxed);
     };
     let error = whole(root.path())
-        .read(false, &progress)
-        .expect_err("one is bad")
-        .to_string();
+        .read(ReadOptions::default(), &progress)
+        .expect_err("one is bad");
     assert_eq!(seen.into_inner(), 4);
+    assert_eq!(error.hint(), Some(Hint::SkipUnreadable { images: 1 }));
+    let error = error.to_string();
     assert!(error.starts_with("1 of 4 images of `"), "{error}");
     assert!(
-        error.contains("bad.png` is not an image") && error.ends_with("--skip-bad"),
+        error.contains("bad.png` is not an image") && error.lines().count() == 2,
         "{error}"
     );
     let read = whole(root.path())
-        .read(true, &|| ())
+        .read(ReadOptions::default().skip_bad(true), &|| ())
         .expect("three are good");
     assert_eq!((read.dataset.labels(), read.bad.len()), (&[0, 0, 1][..], 1));
 }
@@ -338,4 +345,130 @@ fn images_that_are_kept_need_no_file() {
         dataset.image(0).expect("kept in memory").as_raw().pixels,
         [1; 4]
     );
+}
+
+#[test]
+fn images_that_are_only_verified_are_decoded_when_needed() {
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path(), "a/1.png", 1);
+    let options = ReadOptions::default().keep_pixels(false);
+    let dataset = whole(root.path())
+        .read(options, &|| ())
+        .expect("readable")
+        .dataset;
+    assert_eq!(dataset.image(0).expect("decoded").as_raw().pixels, [1; 4]);
+    fs::remove_file(root.path().join("a/1.png")).expect("removed");
+    assert!(dataset.image(0).is_err(), "nothing was kept");
+}
+
+#[test]
+fn folders_of_systems_and_archivers_are_no_classes() {
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path(), "cat/1.png", 1);
+    for hidden in ["__MACOSX", "@eaDir", "$RECYCLE.BIN", ".ipynb_checkpoints"] {
+        write(root.path(), &format!("{hidden}/x.png"), 1);
+        write(root.path(), &format!("cat/{hidden}/y.png"), 1);
+    }
+    fs::write(root.path().join(".DS_Store"), "").expect("written");
+    let listing = whole(root.path());
+    assert_eq!(
+        (listing.classes(), listing.len()),
+        (&["cat".to_owned()][..], 1)
+    );
+}
+
+#[test]
+fn empty_class_folders_can_be_skipped() {
+    let root = tempfile::tempdir().expect("a folder");
+    for path in ["b/1.png", "d/1.png", "d/2.png"] {
+        write(root.path(), path, 1);
+    }
+    for empty in ["a", "c", "e"] {
+        fs::create_dir(root.path().join(empty)).expect("made");
+    }
+    let error = whole(root.path())
+        .check_classes()
+        .expect_err("three are empty");
+    assert!(
+        error.to_string().ends_with("found none of `a`, `c`, `e`"),
+        "{error}"
+    );
+    let (listing, empty) = whole(root.path()).without_empty_classes();
+    assert_eq!(empty, ["a", "c", "e"]);
+    let dataset = read(listing);
+    assert_eq!(
+        (dataset.classes(), dataset.labels()),
+        (&["b", "d"].map(String::from)[..], &[0, 1, 1][..])
+    );
+    // A class that only an empty folder has is nobody's label.
+    let known = ["d", "b"].map(String::from);
+    let listing = whole(root.path())
+        .with_classes(&known)
+        .expect("no image is of another class");
+    assert_eq!(read(listing).labels(), [1, 0, 0]);
+}
+
+#[test]
+fn a_name_of_two_classes_labels_no_image() {
+    let root = tempfile::tempdir().expect("a folder");
+    for path in ["crane/1.png", "owl/1.png"] {
+        write(root.path(), path, 1);
+    }
+    let classes = ["crane", "owl", "crane"].map(String::from);
+    let error = whole(root.path())
+        .with_classes(&classes)
+        .expect_err("two cranes");
+    assert!(
+        error
+            .to_string()
+            .contains("has images of the class `crane`, which classes 0 and 2 are both called"),
+        "{error}"
+    );
+    fs::remove_file(root.path().join("crane/1.png")).expect("removed");
+    assert!(
+        whole(root.path()).with_classes(&classes).is_ok(),
+        "there is no image of it"
+    );
+}
+
+#[test]
+fn bad_images_are_a_list_that_ends_in_a_count() {
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path(), "a/good.png", 1);
+    for bad in 1..=5 {
+        fs::write(root.path().join(format!("a/{bad}.png")), "no image").expect("written");
+    }
+    let error = whole(root.path())
+        .read(ReadOptions::default(), &|| ())
+        .expect_err("five are bad")
+        .to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(
+        lines[0].starts_with("5 of 6 images of `") && lines[0].ends_with("cannot be read:"),
+        "{error}"
+    );
+    assert!(
+        lines[1].starts_with("  `") && lines[1].contains("1.png` is not an image"),
+        "{error}"
+    );
+    assert_eq!((lines.len(), lines[4]), (5, "  and 2 more"), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_named_once() {
+    let root = tempfile::tempdir().expect("a folder");
+    let missing = root.path().join("missing");
+    let message = error(&missing);
+    let path = missing.display().to_string();
+    assert_eq!(message.matches(&path).count(), 1, "{message}");
+    #[cfg(unix)]
+    {
+        write(root.path(), "cat/1.png", 1);
+        std::os::unix::fs::symlink(root.path(), root.path().join("cat/loop")).expect("linked");
+        let message = error(root.path());
+        assert!(
+            message.contains("cat/loop`: a link leads back to `"),
+            "{message}"
+        );
+    }
 }

@@ -13,7 +13,7 @@ fn view(n: usize) -> View {
     let labels = (0..n).map(|i| (i % 3) as u32).collect();
     let classes = ["a", "b", "c"].map(String::from).to_vec();
     View::all(Arc::new(
-        Dataset::new("numbers", images, [2, 3, 1], labels, classes).expect("a valid data set"),
+        Dataset::new("numbers", images, [2, 3, 1], labels, classes).expect("a valid dataset"),
     ))
 }
 
@@ -126,7 +126,7 @@ fn images_that_cannot_be_preprocessed_are_found_at_once() {
     assert!(
         error
             .to_string()
-            .starts_with("image 0 of data set `long`: raw image is 40000x1"),
+            .starts_with("image 0 of dataset `long`: raw image is 40000x1"),
         "{error}"
     );
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::MetricsError;
 use crate::logits::argmax;
 
-/// How far the outputs of two implementations lie apart; empty at first, filled batch by batch.
+/// Differences between the outputs of two implementations; empty at first, filled batch by batch.
 ///
 /// Each image is judged by its own scores: it agrees if none of them differs by more than
 /// [`Tolerance::of`] these scores. Its top class may then still be another one, if two of its
@@ -45,7 +45,7 @@ pub struct Agreement {
     pub worst_image: Option<u64>,
 }
 
-/// How far outputs may lie apart.
+/// Largest differences between outputs that pass.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Largest absolute difference that passes, in the unit of the outputs.
@@ -56,7 +56,7 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// How far the scores of an image may lie apart: `max(absolute, relative * m)`, `m` being the
+    /// Computes how far the scores of an image may lie apart: `max(absolute, relative * m)`, `m` being the
     /// largest absolute value among these scores, those of one implementation or of both, and at
     /// least 1.
     pub fn of<'a>(self, scores: impl IntoIterator<Item = &'a f32>) -> f64 {
@@ -134,12 +134,12 @@ impl Agreement {
         self.same_top = self.same_top.saturating_add(later.same_top);
     }
 
-    /// Whether images were compared and all of them agree.
+    /// Returns whether images were compared and all of them agree.
     pub fn passes(&self) -> bool {
         self.images > 0 && self.agreeing == self.images
     }
 
-    /// The worst that there is: of images for which one implementation gave no number.
+    /// Returns the worst agreement: of images for which one implementation gave no number.
     pub fn none(images: u64) -> Self {
         let worst = f64::MAX;
         Self {

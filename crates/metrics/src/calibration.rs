@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Number of bins, as in Guo et al. 2017.
 const BINS: usize = 15;
 
-/// How far a model's confidence, the probability of the predicted class, lies from its accuracy:
+/// Distance between a model's confidence, the probability of the predicted class, and its accuracy:
 /// the expected calibration error of Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern
 /// Neural Networks", 2017.
 ///
@@ -16,7 +16,7 @@ const BINS: usize = 15;
 pub struct Calibration {
     /// Expected calibration error, 0 to 1.
     pub ece: f64,
-    /// The 15 bins, from the least sure to the surest.
+    /// The 15 bins, from the least to the most confident.
     pub bins: Vec<CalibrationBin>,
 }
 
@@ -61,7 +61,7 @@ impl CalibrationSums {
         }
     }
 
-    /// Of at least one image.
+    /// Computes the error of at least one image.
     pub fn finish(&self) -> Calibration {
         let total: u64 = self.bins.iter().map(|sums| sums.images).sum();
         let mean = |sums: &Sums| match sums.images {
@@ -83,7 +83,7 @@ impl CalibrationSums {
     }
 }
 
-/// The bin of a confidence, 0 to 1.
+/// Returns the bin of a confidence, 0 to 1.
 fn bin(confidence: f64) -> usize {
     ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1
 }

@@ -15,7 +15,7 @@ pub struct ConfusionMatrix {
     counts: Vec<u64>,
 }
 
-/// One kind of mistake: images of one class that were taken for another.
+/// Images of one class that were predicted as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     /// The true class, counted from 0.
@@ -27,7 +27,7 @@ pub struct Confusion {
 }
 
 impl ConfusionMatrix {
-    /// All counts zero, for 1 to [`MAX_CLASSES`] classes.
+    /// Creates a matrix of zeros, for 1 to 16,384 classes.
     pub fn zeros(classes: usize) -> Result<Self, MetricsError> {
         if !(1..=MAX_CLASSES).contains(&classes) {
             return Err(MetricsError::Classes { found: classes });
@@ -38,38 +38,38 @@ impl ConfusionMatrix {
         })
     }
 
-    /// Number of classes: of rows and of columns.
+    /// Returns the number of classes: of rows and of columns.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// The rows, in order of the true class; each has one count per predicted class.
+    /// Returns the rows, in order of the true class; each has one count per predicted class.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u64]> {
         self.counts.chunks_exact(self.classes)
     }
 
-    /// Number of images of class `truth` that were predicted as `predicted`; `None` outside the
+    /// Returns the number of images of class `truth` that were predicted as `predicted`; `None` outside the
     /// classes.
     pub fn get(&self, truth: usize, predicted: usize) -> Option<u64> {
         self.rows().nth(truth)?.get(predicted).copied()
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Number of images predicted correctly: the trace.
+    /// Returns the number of images predicted correctly: the trace.
     pub fn correct(&self) -> u64 {
         self.counts.iter().step_by(self.classes + 1).sum()
     }
 
-    /// Number of images of each true class: the row sums.
+    /// Returns the number of images of each true class: the row sums.
     pub fn support(&self) -> Vec<u64> {
         self.rows().map(|row| row.iter().sum()).collect()
     }
 
-    /// Number of predictions of each class: the column sums.
+    /// Returns the number of predictions of each class: the column sums.
     pub fn predicted(&self) -> Vec<u64> {
         let mut sums = vec![0; self.classes];
         for row in self.rows() {
@@ -80,10 +80,10 @@ impl ConfusionMatrix {
         sums
     }
 
-    /// The `n` most frequent mistakes, most frequent first, then by class; those that never
+    /// Returns the `n` most frequent errors, most frequent first, then by class; those that never
     /// happened are left out.
     pub fn most_confused(&self, n: usize) -> Vec<Confusion> {
-        let mut mistakes: Vec<Confusion> = self
+        let mut errors: Vec<Confusion> = self
             .rows()
             .enumerate()
             .flat_map(|(truth, row)| {
@@ -97,9 +97,9 @@ impl ConfusionMatrix {
             })
             .filter(|c| c.truth != c.predicted && c.count > 0)
             .collect();
-        mistakes.sort_by_key(|c| std::cmp::Reverse(c.count));
-        mistakes.truncate(n);
-        mistakes
+        errors.sort_by_key(|c| std::cmp::Reverse(c.count));
+        errors.truncate(n);
+        errors
     }
 
     /// Counts one image. Both classes must be inside the matrix.
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_ordered_by_count_then_class() {
+    fn errors_are_ordered_by_count_then_class() {
         let m = matrix(&[&[9, 1, 4], &[4, 9, 0], &[0, 7, 9]]).unwrap();
         let found: Vec<_> = m
             .most_confused(3)
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_matrix() {
+    fn refuses_what_is_not_a_matrix() {
         assert_eq!(matrix(&[]), Err(MetricsError::Classes { found: 0 }));
         assert_eq!(
             matrix(&[&[1, 2], &[3]]),

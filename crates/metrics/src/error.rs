@@ -1,12 +1,13 @@
 //! Everything that can be wrong with the numbers given to this crate.
 
 /// Most classes that a confusion matrix is kept for: its counts then take 2 GiB.
-pub const MAX_CLASSES: usize = 16_384;
+pub(crate) const MAX_CLASSES: usize = 16_384;
 
 /// Numbers that do not fit together or cannot be computed with.
 ///
 /// `image` counts from 0 over all the images given so far, not within one batch.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MetricsError {
     /// No classes, or more than a confusion matrix can be kept for.
     #[error(
@@ -30,7 +31,7 @@ pub enum MetricsError {
         /// Number of classes.
         classes: usize,
     },
-    /// The number of values is no multiple of the number of classes.
+    /// The number of values is not a multiple of the number of classes.
     #[error(
         "found {values} values, expected a multiple of {classes}: give one row of {classes} values per image"
     )]
@@ -52,7 +53,7 @@ pub enum MetricsError {
     },
     /// A true label that no class has.
     #[error(
-        "image {image} has label {label}, expected 0 to {}: check that data set and model have the same classes",
+        "image {image} has label {label}, expected 0 to {}: check that dataset and model have the same classes",
         classes.saturating_sub(1)
     )]
     Label {
@@ -75,7 +76,7 @@ pub enum MetricsError {
         /// The value found.
         value: f32,
     },
-    /// A value that is no probability.
+    /// A value that is not a probability.
     #[error(
         "image {image}, class {class}: found {value}, expected a probability of 0 to 1: if the model ends without \
          softmax, evaluate its output as logits"
@@ -99,10 +100,10 @@ pub enum MetricsError {
         /// Their sum.
         sum: f64,
     },
-    /// Nothing to summarise.
+    /// Nothing to compute with.
     #[error("found no {what}, expected at least one: check that the data is not empty")]
     Empty {
-        /// What there is none of.
+        /// What is missing.
         what: &'static str,
     },
     /// Evaluations of different classes cannot be merged.

@@ -1,6 +1,6 @@
 //! One image's row of logits: softmax, ranking and cross-entropy, each written once.
 
-/// Probabilities from one image's logits: `exp(x[i]) / sum(exp(x))`, shape `[classes]`, each 0 to
+/// Computes probabilities from one image's logits: `exp(x[i]) / sum(exp(x))`, shape `[classes]`, each 0 to
 /// 1.
 ///
 /// Stable: the largest logit is subtracted first, so that nothing overflows. Computed in f64. A NaN
@@ -15,7 +15,7 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
     exps.into_iter().map(|e| (e / sum) as f32).collect()
 }
 
-/// Class of the largest value; of equal ones the lowest, as numpy's `argmax`.
+/// Returns the class of the largest value; of equal ones the lowest, as numpy's `argmax`.
 ///
 /// `None` if the row is empty or holds a NaN, since then no value is the largest.
 pub fn argmax(row: &[f32]) -> Option<usize> {
@@ -31,7 +31,7 @@ pub fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|(class, _)| class)
 }
 
-/// How many classes come before `class` when they are sorted by value, largest first, and of equal
+/// Returns how many classes come before `class` when they are sorted by value, largest first, and of equal
 /// ones the lowest class first. The row must hold no NaN.
 pub(crate) fn rank(row: &[f32], class: usize) -> usize {
     let own = row[class];

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 #[derive(Debug, Clone)]
 pub struct MostConfident<T> {
     limit: usize,
-    /// The least sure of those that are kept on top.
+    /// With the least probable on top.
     kept: BinaryHeap<Reverse<Entry<T>>>,
     seen: u64,
 }
@@ -16,7 +16,7 @@ pub struct MostConfident<T> {
 #[derive(Debug, Clone)]
 struct Entry<T> {
     probability: f32,
-    /// How many were seen before.
+    /// Number of things seen before.
     place: u64,
     value: T,
 }
@@ -51,12 +51,12 @@ impl<T> MostConfident<T> {
         }
     }
 
-    /// How many were shown.
+    /// Returns the number of things shown.
     pub const fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// Those that were kept, the surest first.
+    /// Returns what was kept, the most probable first.
     pub fn into_sorted(self) -> Vec<T> {
         // Ascending by `Reverse`, which is descending.
         self.kept

@@ -53,7 +53,7 @@ impl Paired {
         self.share(self.same_class)
     }
 
-    /// How probable it is that models of equal accuracy differ in at least this many images:
+    /// Computes how probable it is that models of equal accuracy differ in at least this many images:
     /// McNemar's exact test, two-sided.
     ///
     /// Of `n` images that only one model got right, each would be the first's with probability 1/2.

@@ -1,4 +1,4 @@
-//! What several runs of the same thing gave.
+//! Mean and spread of repeated runs.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of these values; nothing where there are none.
+    /// Computes mean and spread of these values; none where there are no values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
         let (first, n) = (*values.first()?, count as f64);

@@ -48,12 +48,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let labels: Vec<_> = (0..classes)
             .map(|class| format!("{label}{class}"))
             .collect();
-        for normalised in [false, true] {
-            let kind = if normalised { "shares" } else { "counts" };
+        for normalized in [false, true] {
+            let kind = if normalized { "shares" } else { "counts" };
             let name = format!("confusion-{classes}-{}-{kind}", label.trim());
             write(
                 &name,
-                &plot_confusion(&confusion(classes)?, &labels, normalised)?,
+                &plot_confusion(&confusion(classes)?, &labels, normalized)?,
             )?;
         }
     }

@@ -2,11 +2,12 @@
 
 /// Figures that cannot be drawn.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReportError {
-    /// Nothing to summarise.
+    /// Nothing to draw.
     #[error("found no {what}, expected at least one: check that the data is not empty")]
     Empty {
-        /// What there is none of.
+        /// What is missing.
         what: &'static str,
     },
     /// Another number of labels than of classes.
@@ -17,7 +18,7 @@ pub enum ReportError {
         /// Number of labels.
         found: usize,
     },
-    /// A picture with more or fewer bytes than its size says.
+    /// A picture whose number of bytes does not fit its size.
     #[error(
         "picture of {width}x{height} pixels has {found} bytes: expected three for each pixel, and at least one pixel"
     )]
@@ -52,7 +53,7 @@ pub enum ReportError {
     /// The plotting library gave up.
     #[error("cannot draw the plot: {reason}; please report this with the data that was plotted")]
     Drawing {
-        /// What the plotting library said.
+        /// Message of the plotting library.
         reason: String,
     },
 }

@@ -22,13 +22,13 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// The picture alone as a PNG file.
+    /// Encodes the picture alone as a PNG file.
     pub fn to_png(&self) -> Result<Vec<u8>, ReportError> {
         encode([self.width, self.height], &self.pixels)
     }
 }
 
-/// Tiles row by row in so many columns. Small ones are enlarged by whole factors, so that every
+/// Arranges tiles row by row in so many columns. Small ones are enlarged by whole factors, so that every
 /// pixel is seen as a square.
 pub fn grid(tiles: &[Tile], columns: usize) -> Result<Picture, ReportError> {
     let layout = Layout::new(tiles, columns)?;
@@ -65,7 +65,7 @@ const GAP: u32 = 12;
 const CAPTION_GAP: u32 = 3;
 /// Height of a line of a caption in pixels.
 const TEXT: u32 = 16;
-/// How far below the baseline letters reach.
+/// Depth of letters below the baseline.
 const DESCENT: u32 = 4;
 /// About how wide a letter of a caption is.
 const LETTER: u32 = 7;
@@ -85,7 +85,7 @@ struct Layout {
     letters: usize,
 }
 
-/// A tile's place.
+/// Position of a tile.
 struct Place {
     /// Left and top of the picture.
     pub at: [u32; 2],

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 use kiln_metrics::{Average, ClassMetrics, ConfusionMatrix, Evaluation};
-use kiln_util::shown;
+use kiln_util::{counted, shown};
 
 use crate::ReportError;
 
@@ -22,7 +22,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of these cells.
+    /// Creates a table of these cells.
     pub fn new<H: Into<String>, C: Into<String>>(
         header: impl IntoIterator<Item = H>,
         rows: impl IntoIterator<Item = impl IntoIterator<Item = C>>,
@@ -38,7 +38,7 @@ impl Table {
         }
     }
 
-    /// As [`text_table`] writes it.
+    /// Formats it as [`text_table`] does.
     pub fn to_text(&self) -> String {
         text_table(
             self.header.iter().map(String::as_str),
@@ -54,7 +54,7 @@ const LOOK: TableStyle =
 /// Longest label that a table shows, in characters; [`shown`] cuts it.
 pub const MAX_LABEL: usize = 32;
 
-/// A table of words and numbers as text: the columns from number `first_number` on, counted from 0,
+/// Formats a table of words and numbers: the columns from number `first_number` on, counted from 0,
 /// are right-aligned, those before left-aligned. No trailing blanks, no line break at the end. What
 /// would break a line or mislead a terminal is replaced, as by [`shown`].
 pub fn text_table<H: Into<String>, C: Into<String>>(
@@ -77,10 +77,10 @@ pub fn text_table<H: Into<String>, C: Into<String>>(
     table.trim_fmt()
 }
 
-/// Precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
+/// Formats precision, recall, F1 and support of each class, then accuracy and the averages, with 4 digits.
 ///
 /// Laid out as scikit-learn's `classification_report(..., digits=4)`. Of more than 20 classes,
-/// those that no image is of and none was taken for are left out; the averages are over all.
+/// those that have no image and were never predicted are left out.
 pub fn classification_report(evaluation: &Evaluation) -> String {
     let predicted = evaluation.confusion.predicted();
     let all = evaluation.classes.len() <= FEW_CLASSES;
@@ -90,7 +90,7 @@ pub fn classification_report(evaluation: &Evaluation) -> String {
     .to_text()
 }
 
-/// The same of every class, however many there are.
+/// Returns the same table with every class, however many there are.
 pub fn classification_table(evaluation: &Evaluation) -> Table {
     table(evaluation, |_, _| true)
 }
@@ -147,16 +147,16 @@ fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<Stri
     [name].into_iter().chain(scores).chain([support]).collect()
 }
 
-/// Longest label above a column: as long as the count of a large data set, so that labels hardly
+/// Longest label above a column: as long as the count of a large dataset, so that labels hardly
 /// widen the table.
 const MAX_COLUMN_LABEL: usize = 8;
 
-/// Most kinds of mistakes that are listed in place of a matrix.
-const MISTAKES: usize = 20;
+/// Pairs of classes that are listed in place of a matrix.
+const ERRORS: usize = 20;
 
-/// Counts by true class (rows) and predicted class (columns); `labels` are the classes' names. For
-/// more than 20 classes, which no terminal is wide enough for, a list of the most frequent
-/// mistakes, at most 20; empty where there are none.
+/// Formats counts by true class (rows) and predicted class (columns); `labels` are the classes'
+/// names. Of more than 20 classes, for which no terminal is wide enough, it lists the most frequent
+/// errors instead, at most 20, and says so.
 pub fn confusion_table<S: AsRef<str>>(
     confusion: &ConfusionMatrix,
     labels: &[S],
@@ -170,7 +170,7 @@ pub fn confusion_table<S: AsRef<str>>(
     Ok(if labels.len() <= FEW_CLASSES {
         matrix(confusion, labels)
     } else {
-        mistakes(confusion, labels)
+        frequent_errors(confusion, labels)
     })
 }
 
@@ -186,24 +186,22 @@ fn matrix<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
     text_table(header, rows, 1)
 }
 
-fn mistakes<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
-    let most = confusion.most_confused(MISTAKES);
+fn frequent_errors<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
+    let most = confusion.most_confused(ERRORS);
+    let classes = counted(labels.len() as u64, "class");
     if most.is_empty() {
-        return String::new();
+        return format!("no errors (a confusion matrix of {classes} is too wide to show)");
     }
     let label = |class: usize| shown(labels[class].as_ref(), MAX_LABEL);
-    let rows = most.iter().map(|mistake| {
+    let rows = most.iter().map(|error| {
         [
-            label(mistake.truth),
-            label(mistake.predicted),
-            mistake.count.to_string(),
+            label(error.truth),
+            label(error.predicted),
+            error.count.to_string(),
         ]
     });
-    text_table(
-        ["most frequent mistakes: true", "predicted", "images"],
-        rows,
-        2,
-    )
+    let table = text_table(["true", "predicted", "images"], rows, 2);
+    format!("most frequent errors (a confusion matrix of {classes} is too wide to show):\n{table}")
 }
 
 #[cfg(test)]
@@ -276,21 +274,25 @@ mod tests {
     }
 
     #[test]
-    fn many_classes_are_a_list_of_mistakes() {
+    fn many_classes_are_a_list_of_errors() {
         let labels: Vec<String> = (0..1000).map(|class| format!("class {class}")).collect();
         let mut counts = vec![vec![0; 1000]; 1000];
         let empty = ConfusionMatrix::try_from(counts.clone()).unwrap();
-        assert_eq!(confusion_table(&empty, &labels).unwrap(), "");
+        assert_eq!(
+            confusion_table(&empty, &labels).unwrap(),
+            "no errors (a confusion matrix of 1,000 classes is too wide to show)"
+        );
         for (truth, predicted, count) in [(7, 7, 90), (3, 999, 2), (5, 3, 4)] {
             counts[truth][predicted] = count;
         }
         let confusion = ConfusionMatrix::try_from(counts).unwrap();
         let table = confusion_table(&confusion, &labels).unwrap();
         let expected = "
- most frequent mistakes: true   predicted   images
-───────────────────────────────────────────────────
- class 5                        class 3          4
- class 3                        class 999        2";
+most frequent errors (a confusion matrix of 1,000 classes is too wide to show):
+ true      predicted   images
+──────────────────────────────
+ class 5   class 3          4
+ class 3   class 999        2";
         assert_eq!(format!("\n{table}"), expected, "\n{table}");
     }
 }

@@ -45,8 +45,8 @@ pub enum FileError {
 }
 
 /// Writes a file under a temporary name beside it and renames it, so that the file is either the
-/// old one or the new one, whole. A link is followed. What is no ordinary file, such as a pipe or a
-/// terminal, is written to as it is. The folder must be there.
+/// old one or the new one, whole. A link is followed. What is not a regular file, such as a pipe or
+/// a terminal, is written to as it is. The folder must be there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let write = || -> io::Result<()> {
         // A link to nothing yet is replaced, as there is nothing to keep.
@@ -66,7 +66,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write().map_err(|source| failed(path, source))
 }
 
-/// Whether [`write_atomically`] can be expected to work: to be asked before the work whose result
+/// Checks whether [`write_atomically`] can be expected to work: to be asked before the work whose result
 /// is written.
 pub fn check_writable(path: &Path) -> Result<(), FileError> {
     let check = || match fs::metadata(path) {
@@ -107,7 +107,7 @@ pub fn is_temporary_name(name: &str) -> bool {
     name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
 }
 
-/// The reason alone: the temporary file's name, which it comes with, means nothing to anyone.
+/// Returns the reason without the temporary file's name, which means nothing to the user.
 fn without_path(error: io::Error) -> io::Error {
     if error.get_ref().is_some() {
         error.kind().into()

@@ -31,4 +31,6 @@ pub use program::{VERSION, platform};
 #[cfg(feature = "sha256")]
 pub use sha256::sha256;
 pub use str_enum::ParseEnumError;
-pub use text::{Hex, Thousands, counted, duration, percent, printable, shown, thousands};
+pub use text::{
+    Hex, Thousands, counted, duration, first_few, percent, printable, shown, thousands,
+};

@@ -45,6 +45,18 @@ pub fn counted(n: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", Thousands(n))
 }
 
+/// Lists the first `most` items and counts the others: `a, b, c and 1,234 more`.
+pub fn first_few<T: fmt::Display>(items: impl ExactSizeIterator<Item = T>, most: usize) -> String {
+    let more = items.len().saturating_sub(most);
+    let named: Vec<String> = items.take(most).map(|item| item.to_string()).collect();
+    let named = named.join(", ");
+    if more == 0 {
+        named
+    } else {
+        format!("{named} and {} more", thousands(more))
+    }
+}
+
 /// Formats a fraction of 0 to 1 as a percentage: `98.73 %`.
 pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
@@ -124,6 +136,14 @@ mod tests {
     #[test]
     fn hex_has_two_digits_per_byte() {
         assert_eq!(Hex(&[0, 10, 255]).to_string(), "000aff");
+    }
+
+    #[test]
+    fn long_lists_end_in_a_count() {
+        let items = ["a", "b", "c"];
+        assert_eq!(first_few(items.iter(), 3), "a, b, c");
+        assert_eq!(first_few(items.iter(), 2), "a, b and 1 more");
+        assert_eq!(first_few([""; 0].iter(), 2), "");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bringing an asset into the cache: what is there already, then one source after the other.
+//! Fetching an asset into the cache: what is there already, then one source after the other.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ impl<'a> Fetcher<'a> {
         Ok((folder, lock))
     }
 
-    /// The numbers of the files that are not in the cache.
+    /// Returns the numbers of the files that are not in the cache.
     pub(crate) fn missing(&self, asset: &Asset) -> Vec<usize> {
         let folder = self.cache.folder(asset);
         (0..asset.files.len())
@@ -167,7 +167,7 @@ impl<'a> Fetcher<'a> {
         Wanted::new(asset, folder.clone(), |file| !verified(&folder, file))
     }
 
-    /// A complete asset, whose files come from the cache except for those listed.
+    /// Describes a complete asset, whose files come from the cache except for those listed.
     pub(crate) fn fetched(&self, asset: &Asset, origins: &[(usize, Origin)]) -> Fetched {
         let folder = self.cache.folder(asset);
         let origin = |index| {
@@ -283,38 +283,37 @@ impl Fetcher<'_> {
     }
 }
 
-/// The most that `size` bytes can take up as gzip: incompressible data grows by less than a
+/// Returns the most that `size` bytes can take up as gzip: incompressible data grows by less than a
 /// thousandth, and a header may hold a name and a comment.
 fn compressed_limit(size: u64) -> u64 {
     size.saturating_add(size / 1000).saturating_add(64 * 1024)
 }
 
-/// The most that is decompressed of a tar archive in search of an asset's files.
+/// Returns the most bytes to decompress of a tar archive in search of an asset's files.
 pub(crate) fn budget(asset: &Asset) -> u64 {
     asset.size().saturating_mul(4).saturating_add(64 << 20)
 }
 
 /// An asset that is complete in the cache.
+#[expect(missing_docs, reason = "paths and sizes need no words")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// The folder that holds the files.
     pub folder: PathBuf,
-    /// The files, in the asset's order.
+    /// Files in the asset's order.
     pub files: Vec<FetchedFile>,
 }
 
 /// One file of an asset in the cache.
+#[expect(missing_docs, reason = "paths and sizes need no words")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedFile {
-    /// Where it is.
     pub path: PathBuf,
     /// Size in bytes.
     pub size: u64,
-    /// Where it came from.
     pub origin: Origin,
 }
 
-/// Where a file came from.
+/// Origin of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// It was in the cache.
@@ -326,14 +325,14 @@ pub enum Origin {
 }
 
 impl Fetched {
-    /// Size of all files in bytes.
+    /// Returns the size of all files in bytes.
     pub fn bytes(&self) -> u64 {
         self.files
             .iter()
             .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
-    /// Where the files came from, each origin once.
+    /// Returns the origins of the files, each once.
     pub fn origins(&self) -> Vec<&Origin> {
         let mut origins = Vec::new();
         for file in &self.files {

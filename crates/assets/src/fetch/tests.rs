@@ -225,6 +225,29 @@ fn two_at_once_download_once() {
 }
 
 #[test]
+fn a_second_process_waits_says_so_once_and_can_be_cancelled() {
+    let bench = Bench::new();
+    let toy = asset(&[("a", b"AAAA")], Vec::new());
+    let (_, lock) = bench.fetcher().open(&toy).unwrap();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| bench.fetcher().fetch(&toy));
+        while bench.recorder.messages().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        bench.cancel.cancel();
+        assert!(matches!(
+            second.join().unwrap(),
+            Err(FetchError::Cancelled { .. })
+        ));
+    });
+    drop(lock);
+    assert_eq!(
+        bench.recorder.messages(),
+        ["waiting for another kiln process to finish fetching toy"]
+    );
+}
+
+#[test]
 fn offline_never_asks_anybody() {
     let bench = Bench::new();
     let web = Server::start(|_| ok(b"AAAA"));
@@ -382,7 +405,7 @@ mod packages {
                 zip(&[("toy/a", b"AAAAA"), ("toy/other name", b"B")]),
                 "a: expected 4 bytes, found more",
             ),
-            (b"no archive".to_vec(), "it is no archive"),
+            (b"no archive".to_vec(), "it is not an archive"),
         ] {
             let bench = Bench::new();
             hands_out(&bench, "pip", &content);

@@ -17,13 +17,13 @@ use crate::{CacheError, Progress, SourceError};
 /// Longest wait for a name to resolve, and for a connection to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Longest silence in the middle of an answer. There is no limit on the whole: slow is not broken.
+/// Longest silence in the middle of a response. There is no limit on the whole: slow is not broken.
 const STALL: Duration = Duration::from_secs(30);
 
-/// How often a connection that breaks after some progress is made anew.
+/// Number of reconnections after a connection broke that had made progress.
 const RETRIES: u32 = 3;
 
-/// Makes connections, all with the same limits. Proxies come from the usual environment variables.
+/// Creates a client whose connections all have the same limits. Proxies come from the usual environment variables.
 pub(crate) fn agent() -> Agent {
     limited(CONNECT, STALL)
 }
@@ -48,7 +48,7 @@ pub(crate) struct Download<'a> {
     pub(crate) url: &'a str,
     /// The file's name, for messages.
     pub(crate) name: &'a str,
-    /// Grows while the download runs, and stays for the next time if it breaks off.
+    /// Grows while the download runs, and is kept for the next time if that is interrupted.
     pub(crate) part: &'a Path,
     /// Size in bytes that the file cannot exceed.
     pub(crate) limit: u64,
@@ -56,13 +56,13 @@ pub(crate) struct Download<'a> {
     pub(crate) cancel: &'a CancelToken,
 }
 
-/// How an attempt broke off.
+/// Why an attempt ended early.
 enum Broken {
-    /// For good.
+    /// Nothing more can be done.
     Fatal(Failure),
-    /// After this many new bytes; going on may help.
+    /// After this many new bytes; resuming may help.
     Connection { new: u64, reason: String },
-    /// What `part` holds does not fit what the server has.
+    /// `part` does not fit what the server has.
     Misfit,
 }
 
@@ -85,8 +85,8 @@ impl From<CacheError> for Broken {
 }
 
 impl Download<'_> {
-    /// Completes `part`. Gives whether it was put together from pieces: then a wrong checksum may
-    /// be an old piece's fault.
+    /// Completes `part`. Returns whether it was resumed: then a wrong checksum may be the fault of
+    /// an old piece.
     pub(crate) fn run(&self) -> Result<bool, Failure> {
         let (mut retries, mut afresh) = (0, false);
         loop {
@@ -101,14 +101,14 @@ impl Download<'_> {
                 Err(Broken::Connection { reason, .. }) => return Err(self.broken(&reason).into()),
                 Err(Broken::Misfit) => {
                     return Err(self
-                        .broken("the server sends a range nobody asked for")
+                        .broken("the server sent a range that was not requested")
                         .into());
                 }
             }
         }
     }
 
-    /// Gives whether `part` was continued rather than begun.
+    /// Returns whether `part` was resumed rather than begun.
     fn attempt(&self) -> Result<bool, Broken> {
         let present = fs::metadata(self.part).map_or(0, |metadata| metadata.len());
         let mut request = self.agent.get(self.url);
@@ -165,7 +165,7 @@ impl Download<'_> {
         }
     }
 
-    /// Appends the body to `part` from `offset` on; gives the size reached.
+    /// Appends the body to `part` from `offset` on; returns the size reached.
     fn receive(&self, body: Body, offset: u64, step: &Step<'_>) -> Result<u64, Broken> {
         let (path, action) = (self.part, "write");
         let mut options = File::options();
@@ -220,7 +220,7 @@ impl Download<'_> {
     }
 }
 
-/// Without the kind of error, which the message repeats.
+/// Formats an error without its kind, which the message repeats.
 fn explain(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
@@ -228,7 +228,7 @@ fn explain(error: &ureq::Error) -> String {
     }
 }
 
-/// Removes a part that is of no use; that there is none is fine.
+/// Removes a part that is of no use, if there is one.
 pub(crate) fn remove(part: &Path) -> Result<(), CacheError> {
     match fs::remove_file(part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

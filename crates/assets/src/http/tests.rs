@@ -123,7 +123,7 @@ fn a_server_that_sends_another_range_is_asked_once_more_and_then_given_up() {
     assert!(
         error
             .to_string()
-            .ends_with("the server sends a range nobody asked for"),
+            .ends_with("the server sent a range that was not requested"),
         "{error}"
     );
     assert_eq!(server.requests().len(), 2);

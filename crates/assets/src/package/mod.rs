@@ -21,7 +21,7 @@ pub struct Clients {
     path: OsString,
 }
 
-/// What a program's file name ends in. Windows has npm as a batch file.
+/// Endings of programs' file names. Windows has npm as a batch file.
 const ENDINGS: &[&str] = if cfg!(windows) {
     &[".exe", ".cmd"]
 } else {
@@ -29,19 +29,19 @@ const ENDINGS: &[&str] = if cfg!(windows) {
 };
 
 impl Clients {
-    /// The clients on the `PATH` of this process.
+    /// Returns the clients on the `PATH` of this process.
     pub fn from_env() -> Self {
         Self::on(std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// The clients on a given `PATH`; on an empty one there are none.
+    /// Returns the clients on a given `PATH`; on an empty one there are none.
     pub fn on(path: impl AsRef<OsStr>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
         }
     }
 
-    /// The first file of this name that can be run. Relative folders are left out: they depend on
+    /// Finds the first file of this name that can be run. Relative folders are left out: they depend on
     /// where the program is started, and clients are started in a temporary folder.
     fn find(&self, program: &str) -> Option<PathBuf> {
         let folders = std::env::split_paths(&self.path).filter(|folder| folder.is_absolute());
@@ -66,11 +66,11 @@ fn runnable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// How often a running client is looked at.
+/// Time between two looks at a running client.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Has a package client put the archive of `source` into a new temporary folder under `parent`;
-/// gives the archive and the folder, which is removed when dropped.
+/// returns the archive and the folder, which is removed when dropped.
 pub(crate) fn archive(
     source: &Source,
     clients: &Clients,
@@ -107,7 +107,7 @@ fn names(source: &Source) -> &'static str {
     }
 }
 
-/// What to run, in order: a name for messages, the program, its arguments.
+/// Lists what to run, in order: a name for messages, the program, its arguments.
 fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<String>)> {
     let words = |words: &[&str]| {
         words
@@ -175,7 +175,7 @@ fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<S
     found.collect()
 }
 
-/// Where the client leaves the archive. Its output and its own temporary files are kept out of
+/// Returns where the client leaves the archive. Its output and its own temporary files are kept out of
 /// there.
 fn download_folder(work: &Path) -> PathBuf {
     work.join("archive")
@@ -194,7 +194,7 @@ fn run(
     for path in [&folder, &scratch] {
         fs::create_dir(path).map_err(CacheError::at("create the folder", path))?;
     }
-    // Files rather than pipes: nothing fills up, and a grandchild that lives on holds nobody up.
+    // Files rather than pipes: nothing fills up, and a grandchild that lives on blocks nothing.
     let output = |name: &str| {
         let path = work.join(name);
         File::create(&path).map_err(CacheError::at("write", &path))
@@ -205,7 +205,7 @@ fn run(
         .current_dir(&folder)
         .stdin(Stdio::null());
     command.stdout(output("stdout")?).stderr(output("stderr")?);
-    // What a killed client leaves behind goes away with the folder.
+    // What a killed client leaves is removed with the folder.
     for variable in ["TMPDIR", "TEMP", "TMP"] {
         command.env(variable, &scratch);
     }
@@ -233,8 +233,8 @@ fn run(
     Ok(Err(explain(&String::from_utf8_lossy(&text), status)))
 }
 
-/// The line of a failed client's output that says why, and whether the client could not even start
-/// its work.
+/// Finds the line of a failed client's output that tells why, and whether the client could not even
+/// start its work.
 fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
     let unusable =
         matches!(status.code(), Some(126 | 127)) || stderr.contains("No module named pip");
@@ -268,7 +268,7 @@ fn explain(stderr: &str, status: ExitStatus) -> (String, bool) {
     (reason, unusable)
 }
 
-/// The one file in a folder.
+/// Returns the one file in a folder.
 fn only_file(client: &str, folder: &Path) -> Result<PathBuf, Failure> {
     let entries = fs::read_dir(folder).map_err(|error| failed(client, &error.to_string()))?;
     let mut files: Vec<PathBuf> = entries

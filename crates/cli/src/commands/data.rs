@@ -41,6 +41,8 @@ pub fn run(args: &DataArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     for path in [&args.samples, &args.augmented].into_iter().flatten() {
         picture::check(path)?;
     }
+    // Counting needs no pixels, and a picture those of a few images.
+    context.files.forget_pixels();
     let (name, views) = match &recipe {
         Some(recipe) => (recipe.data.dataset.to_string(), of_recipe(recipe, context)?),
         None => of_data(&args.data, context)?,

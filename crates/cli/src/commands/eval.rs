@@ -12,7 +12,7 @@ use crate::output::{self, Outputs};
 use crate::predictions::{self, ORIGIN, Origin, PredictionsFile, Row};
 use crate::receipt::ReceiptRecord;
 use crate::{Outcome, declare, engines, picture};
-use kiln_util::{percent, thousands};
+use kiln_util::{counted, percent, thousands};
 pub use measure::{Measured, MeasuredRecord, Tally, measure};
 
 pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
@@ -45,6 +45,11 @@ pub fn run(args: &EvalArgs, context: &Context<'_>) -> anyhow::Result<Outcome> {
     let classes = model.labels();
     let mut inputs = inputs::labelled(&args.data, classes, context)?.shard(args.batch.shard);
     engines::announce(&ReceiptRecord::from(model.receipt()), context.terminal);
+    if let Some(k) = args.top_k.filter(|&k| usize::from(k) >= classes.len()) {
+        let classes = counted(classes.len() as u64, "class");
+        let text = format!("top-{k} accuracy is left out: with {classes} it is always 1");
+        context.terminal.status("Note", &text);
+    }
     let mut tally = Tally::new(classes, args.top_k, args.mistakes)?;
     let mut file = None;
     if let Some(path) = &args.batch.predictions {

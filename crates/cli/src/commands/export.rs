@@ -196,7 +196,7 @@ impl Trained {
             .map(|class| class.to_string())
             .collect();
         let provenance = BTreeMap::from([
-            ("kiln".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("kiln".to_string(), kiln_util::VERSION.to_string()),
             ("recipe".to_string(), recipe.name.clone()),
             (
                 "dataset".to_string(),

@@ -244,20 +244,20 @@ fn announce(
     };
     let counts = recipe.model().counts();
     let parameters = if counts.trainable == counts.total() {
-        format!("{} parameters", thousands(counts.total()))
+        counted(counts.total() as u64, "parameter")
     } else {
         format!(
-            "{} of {} parameters",
+            "{} of {}",
             thousands(counts.trainable),
-            thousands(counts.total())
+            counted(counts.total() as u64, "parameter")
         )
     };
     context.terminal.status(
         "Training",
         &format!(
-            "{} on {} images ({} {from}for validation), {parameters}, {device}",
+            "{} on {} ({} {from}for validation), {parameters}, {device}",
             run.path().display(),
-            thousands(sets.train.len()),
+            counted(sets.train.len() as u64, "image"),
             thousands(sets.validation.len()),
         ),
     );
@@ -294,8 +294,8 @@ pub fn environment(
     context: &Context<'_>,
 ) -> anyhow::Result<Environment> {
     Ok(Environment {
-        kiln: env!("CARGO_PKG_VERSION").into(),
-        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        kiln: kiln_util::VERSION.into(),
+        platform: kiln_util::platform(),
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,

@@ -1,12 +1,12 @@
 //! Data sets of image files, read with progress and once only.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_data::{Dataset, Folder, Listing, folder, list};
+use kiln_data::{Dataset, Folder, Listing, ReadOptions, folder, list};
 use kiln_model::DataSource;
 
 use super::Subsets;
@@ -21,6 +21,7 @@ pub const LISTED: usize = 20;
 /// that it skipped.
 pub struct FileSets {
     skip_bad: bool,
+    keep_pixels: Cell<bool>,
     subsets: RefCell<BTreeMap<DataSource, Subsets>>,
     /// How many, and what is wrong with the first few.
     skipped: RefCell<(u64, Vec<String>)>,
@@ -30,6 +31,7 @@ impl FileSets {
     pub fn new(skip_bad: bool) -> Self {
         Self {
             skip_bad,
+            keep_pixels: Cell::new(true),
             subsets: RefCell::default(),
             skipped: RefCell::default(),
         }
@@ -38,6 +40,11 @@ impl FileSets {
     /// Whether images that cannot be read are left out.
     pub fn skip_bad(&self) -> bool {
         self.skip_bad
+    }
+
+    /// From here on, only verifies images: their pixels are not used, or only few of them.
+    pub fn forget_pixels(&self) {
+        self.keep_pixels.set(false);
     }
 
     /// Takes note of so many images that were left out, with what is wrong with the first of them.
@@ -61,7 +68,25 @@ impl FileSets {
                 test,
             } => (train, validation, test),
         };
-        train.check_classes()?;
+        let train = if self.skip_bad {
+            let (train, empty) = train.without_empty_classes();
+            if !empty.is_empty() {
+                let count = counted(empty.len() as u64, "class");
+                let text = format!("{count} of {} without images:", train.name());
+                context.terminal.left_out("Skipped", &text, &empty);
+            }
+            train
+        } else {
+            train.check_classes()?;
+            train
+        };
+        let classes = train.classes().to_vec();
+        let known = |subset: Option<Listing>| {
+            subset
+                .map(|subset| subset.with_classes(&classes))
+                .transpose()
+        };
+        let (validation, test) = (known(validation)?, known(test)?);
         let read = |listing| self.read(listing, context);
         let subsets = Subsets {
             train: read(train)?,
@@ -81,7 +106,10 @@ impl FileSets {
             .terminal
             .progress("     Reading", Some(count as u64));
         let others = passed_over(&listing);
-        let read = listing.read(self.skip_bad, &|| bar.inc(1));
+        let options = ReadOptions::default()
+            .skip_bad(self.skip_bad)
+            .keep_pixels(self.keep_pixels.get());
+        let read = listing.read(options, &|| bar.inc(1));
         bar.finish_and_clear();
         let read = read?;
         let time = duration(start.elapsed().as_secs_f64());
@@ -125,7 +153,7 @@ const MOST_ENDINGS: usize = 10;
 /// most.
 pub fn passed_over(listing: &Listing) -> Option<String> {
     let mut endings: Vec<(&str, u64)> = listing
-        .passed_over()
+        .skipped_files()
         .iter()
         .map(|(ending, count)| (ending.as_str(), *count))
         .collect();

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use kiln_data::{Dataset, Folder, ListReader, Listed, Listing, View, folder, images_below, is_idx};
 use kiln_preprocess::ENDINGS;
+use kiln_report::MAX_LABEL;
+use kiln_util::{counted, first_few, shown};
 
 use super::{Found, Image, Inputs, Labels, Source, Stdin};
 use crate::commands::Context;
@@ -79,12 +81,20 @@ pub fn labelled(data: &str, classes: &[String], context: &Context<'_>) -> anyhow
     let dataset = dataset::load(name, subset, context)?;
     if dataset.classes() != classes {
         bail!(
-            "the model has the classes {classes:?}, but {} has {:?}: evaluate on the data set that it was trained for",
+            "the model has {}, but {} has {}: evaluate on the dataset that it was trained for",
+            named(classes),
             dataset.name(),
-            dataset.classes(),
+            named(dataset.classes()),
         );
     }
     Ok(Inputs::of_view(&View::all(dataset)))
+}
+
+/// `3 classes (cat, dog, owl)`, the first of them if there are many.
+fn named(classes: &[String]) -> String {
+    let count = counted(classes.len() as u64, "class");
+    let names = first_few(classes.iter().map(|class| shown(class, MAX_LABEL)), 10);
+    format!("{count} ({names})")
 }
 
 /// Images with or without labels, of which only the images count: files, everything in and below

@@ -1,7 +1,9 @@
 //! The images that the model was surest about and got wrong.
 
+use std::path::Path;
+
 use anyhow::bail;
-use kiln_report::Card;
+use kiln_report::{Card, MAX_LABEL};
 use kiln_run::RunFile;
 
 use crate::commands::Context;
@@ -9,7 +11,7 @@ use crate::dataset;
 use crate::picture::thumbnail;
 use crate::predictions::{self, Prediction};
 use crate::record::RunRecord;
-use kiln_util::percent;
+use kiln_util::{percent, shown};
 
 /// Most that are shown.
 const SHOWN: usize = 24;
@@ -72,8 +74,18 @@ impl Mistakes {
                 predicted,
                 probability,
             } = mistake;
-            let caption = format!("true {label}\n{predicted}: {}", percent(*probability));
-            let description = format!("image {index}: {label}, taken for {predicted}");
+            // Images of IDX files have numbers instead.
+            let file = images.path(*index);
+            let name = file.and_then(Path::file_name).map_or_else(
+                || format!("image {index}"),
+                |name| shown(&name.to_string_lossy(), MAX_LABEL),
+            );
+            let caption = format!(
+                "{name}\ntrue {label}\n{predicted}: {}",
+                percent(*probability)
+            );
+            let path = file.map_or(name, |path| path.display().to_string());
+            let description = format!("{path}: {label}, predicted as {predicted}");
             Ok(Card {
                 tile: thumbnail(images, *index, &caption)?,
                 description,

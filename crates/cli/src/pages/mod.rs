@@ -10,7 +10,7 @@ pub use sweep::sweep;
 
 /// The line at a page's end.
 fn footer() -> String {
-    format!("Made by kiln {}.", env!("CARGO_PKG_VERSION"))
+    format!("Made by kiln {}.", kiln_util::VERSION)
 }
 
 /// A name with its value.

@@ -1,14 +1,12 @@
 //! What a file of predictions was made of, in a file beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use kiln_inference::{Model, Preprocessing};
-use kiln_util::Hex;
-use kiln_util::write_atomically;
+use kiln_util::{Hex, sha256, write_atomically};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Columns;
 use crate::inputs::{Inputs, Shard, quoted};
@@ -43,11 +41,12 @@ impl Origin {
         inputs: &Inputs,
         shard: Option<Shard>,
     ) -> anyhow::Result<Self> {
-        let bytes =
-            fs::read(file).map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
+        let hash = File::open(file)
+            .and_then(sha256)
+            .map_err(|error| anyhow!("cannot read {}: {error}", file.display()))?;
         let contract = model.contract();
         Ok(Self {
-            model_sha256: Hex(&Sha256::digest(bytes)).to_string(),
+            model_sha256: Hex(&hash).to_string(),
             preprocessing: contract.preprocessing.clone(),
             layout: contract.layout.to_string(),
             output: contract.output.to_string(),

@@ -1,6 +1,8 @@
 //! A folder of images for each class.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::is_image_name;
@@ -9,11 +11,11 @@ use walkdir::WalkDir;
 use super::Listing;
 use crate::error::FilesError;
 
-/// What a folder of images has.
+/// Images found in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there are never many")]
 pub enum Folder {
-    /// `root/<class>/*`: images that are not divided into subsets.
+    /// `root/<class>/*`: images without subsets.
     Whole(Listing),
     /// `root/train/<class>/*` and its neighbours. All have the classes of `train`.
     Divided {
@@ -30,8 +32,9 @@ pub enum Folder {
 /// within `train`, `val` and `test`.
 ///
 /// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, which are counted
-/// ([`Listing::passed_over`]), and hidden files and folders, are passed over. Classes are sorted by
-/// name, files by path. A folder `train` divides the data set unless images lie in it directly:
+/// ([`Listing::skipped_files`]), and files and folders that are hidden or made by systems (`__MACOSX`,
+/// `@eaDir`), are skipped. Classes are sorted by
+/// name, files by path. A folder `train` divides the dataset unless images lie in it directly:
 /// then it is a class like the others.
 pub fn folder(root: &Path) -> Result<Folder, FilesError> {
     let folders = folders(root)?;
@@ -71,7 +74,7 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
         files: Vec::new(),
         labels: Vec::new(),
         classes: Vec::new(),
-        passed_over: BTreeMap::new(),
+        skipped_files: BTreeMap::new(),
     };
     for (label, folder) in folders(root)?.into_iter().enumerate() {
         let Some(class) = folder.file_name().and_then(|name| name.to_str()) else {
@@ -96,7 +99,7 @@ fn classes(root: &Path) -> Result<Listing, FilesError> {
                     .unwrap_or_default()
                     .to_string_lossy()
                     .to_lowercase();
-                *listing.passed_over.entry(ending).or_default() += 1;
+                *listing.skipped_files.entry(ending).or_default() += 1;
             }
         }
         listing.classes.push(class.into());
@@ -140,7 +143,7 @@ fn images_in(path: &Path) -> Result<Option<PathBuf>, FilesError> {
     Ok(None)
 }
 
-/// What is below a folder and not hidden, sorted by name; links are followed.
+/// Walks what is below a folder and not hidden, sorted by name; links are followed.
 fn visible(
     path: &Path,
     depth: usize,
@@ -150,14 +153,40 @@ fn visible(
         .max_depth(depth)
         .follow_links(true)
         .sort_by_file_name();
-    let entries = entries.into_iter().filter_entry(|entry| {
-        entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
-    });
+    let entries = entries
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
     let path = path.to_path_buf();
     entries.map(move |entry| {
         entry.map_err(|error| FilesError::Read {
             path: error.path().map_or_else(|| path.clone(), PathBuf::from),
-            reason: error.into(),
+            reason: reason(error),
         })
     })
+}
+
+/// Returns whether people do not see a file or folder of this name as their own: hidden ones, and
+/// those that systems and archivers add.
+fn is_hidden(name: &OsStr) -> bool {
+    const SYSTEM: [&str; 5] = [
+        "__MACOSX",
+        "@eaDir",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+    ];
+    name.as_encoded_bytes().starts_with(b".") || SYSTEM.iter().any(|system| name == *system)
+}
+
+/// Returns the system's reason without the path, which the message has.
+fn reason(error: walkdir::Error) -> io::Error {
+    match error.loop_ancestor() {
+        Some(ancestor) => {
+            let text = format!("a link leads back to `{}`", ancestor.display());
+            io::Error::other(text)
+        }
+        None => error
+            .into_io_error()
+            .unwrap_or_else(|| io::ErrorKind::Other.into()),
+    }
 }

@@ -6,17 +6,16 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::is_image_name;
-use sha2::{Digest, Sha256};
 
 use super::Listing;
 use crate::error::FilesError;
-use kiln_util::Hex;
+use kiln_util::{Hex, sha256};
 
 /// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns,
 /// among them `path`, and `label`, the name of the class, if it has labels. Other columns are
-/// passed over. However long the list, memory is flat.
+/// skipped. However long the list, memory is flat.
 pub struct ListReader<R> {
-    /// What messages call the list.
+    /// Name of the list in messages.
     name: PathBuf,
     reader: csv::Reader<R>,
     path_column: usize,
@@ -27,16 +26,16 @@ pub struct ListReader<R> {
 /// A line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The path as it stands there.
+    /// Path as the list has it.
     pub path: PathBuf,
-    /// The name of the class; none where the list has no labels.
+    /// Name of the class; none where the list has no labels.
     pub label: Option<String>,
     /// The line, from 1.
     pub line: u64,
 }
 
 impl ListReader<BufReader<File>> {
-    /// The list in a file.
+    /// Opens the list in a file.
     pub fn open(path: &Path) -> Result<Self, FilesError> {
         let file = File::open(path).map_err(|reason| FilesError::Read {
             path: path.into(),
@@ -47,7 +46,7 @@ impl ListReader<BufReader<File>> {
 }
 
 impl<R: Read> ListReader<R> {
-    /// A list from any source; messages call it by this name.
+    /// Creates a reader of any source; messages call it by this name.
     pub fn new(name: &Path, content: R) -> Result<Self, FilesError> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
@@ -70,7 +69,7 @@ impl<R: Read> ListReader<R> {
         })
     }
 
-    /// Whether the list has labels.
+    /// Returns whether the list has labels.
     pub fn has_labels(&self) -> bool {
         self.label_column.is_some()
     }
@@ -159,21 +158,22 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
         files,
         labels,
         classes,
-        passed_over: BTreeMap::new(),
+        skipped_files: BTreeMap::new(),
     })
 }
 
-/// The SHA-256 of a list itself, and so of the labels in it.
+/// Computes the SHA-256 of a list itself, and so of the labels in it.
 pub fn list_checksum(path: &Path) -> Result<String, FilesError> {
-    let bytes = std::fs::read(path).map_err(|reason| FilesError::Read {
+    let hash = File::open(path).and_then(sha256);
+    let hash = hash.map_err(|reason| FilesError::Read {
         path: path.into(),
         reason,
     })?;
-    Ok(Hex(&Sha256::digest(bytes)).to_string())
+    Ok(Hex(&hash).to_string())
 }
 
-/// What is wrong with a first line that has no column `path`, and what to do: it may be that of an
-/// image already.
+/// Describes a first line that has no column `path`, and what to do: it may be that of an image
+/// already.
 fn no_columns(header: &csv::StringRecord) -> String {
     let found = header.iter().collect::<Vec<_>>().join(",");
     let advice = if header.iter().any(|field| is_image_name(Path::new(field))) || found.is_empty() {

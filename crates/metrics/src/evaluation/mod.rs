@@ -7,30 +7,34 @@ use crate::calibration::{Calibration, CalibrationSums};
 use crate::confusion::ConfusionMatrix;
 use crate::logits::{argmax, confidence, cross_entropy, rank};
 
-/// What a classifier reached on a data set; made by [`Evaluator`](crate::Evaluator).
+/// Scores of a classifier on a dataset; made by [`Evaluator`](crate::Evaluator).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of images, at least 1.
     pub images: u64,
     /// Share of images whose class was predicted, 0 to 1.
     pub accuracy: f64,
-    /// Share of images whose class is among the [`TOP_K`](crate::TOP_K) largest outputs, 0 to 1;
-    /// `None` where there are no more classes than that, since then it says nothing.
+    /// Share of images whose class is among the 5 largest outputs, 0 to 1;
+    /// `None` where there are no more classes than that, since then it is always 1.
     pub top5_accuracy: Option<f64>,
-    /// The same for another number of outputs, if it was asked for.
+    /// The same for another number of outputs, if it was asked for and there are more classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<TopK>,
     /// Mean cross-entropy in nats, as Keras's and PyTorch's loss.
     pub loss: f64,
     /// Scores of each class, in the order of the model's outputs.
     pub classes: Vec<ClassMetrics>,
-    /// Scores averaged over the classes.
+    /// Mean score of the classes that occur among the images or the predictions.
+    ///
+    /// As in scikit-learn with its default `labels`: a class that has no image and was never
+    /// predicted is left out, since nothing is known of it. One that has no image and was predicted
+    /// counts with a precision of 0, and one that was never predicted with a recall of 0.
     pub macro_average: Average,
-    /// Scores averaged over the classes, weighted by their number of images.
+    /// Mean score of the classes, weighted by their number of images.
     pub weighted_average: Average,
     /// Counts by true and predicted class.
     pub confusion: ConfusionMatrix,
-    /// How far confidence lies from accuracy; absent in files of early versions.
+    /// Calibration of the confidence; absent in files of early versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
 }
@@ -38,14 +42,14 @@ pub struct Evaluation {
 /// Accuracy where several guesses are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
-    /// How many guesses.
+    /// Number of guesses.
     pub k: usize,
     /// Share of images whose class is among the `k` largest outputs, 0 to 1.
     pub accuracy: f64,
 }
 
 impl Evaluation {
-    /// The classes' names, in the order of the model's outputs.
+    /// Returns the classes' names, in the order of the model's outputs.
     pub fn labels(&self) -> Vec<&str> {
         self.classes
             .iter()
@@ -54,7 +58,7 @@ impl Evaluation {
     }
 }
 
-/// How well one class was recognised.
+/// Scores of one class.
 ///
 /// Where a denominator is zero the score is 0, as with scikit-learn's `zero_division=0`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,7 +75,7 @@ pub struct ClassMetrics {
     pub support: u64,
 }
 
-/// Precision, recall and F1 averaged over all classes, those without images included.
+/// Precision, recall and F1 averaged over classes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Average {
     /// Average of the classes' precisions, 0 to 1.
@@ -100,12 +104,16 @@ fn class_metrics(confusion: &ConfusionMatrix, labels: &[String]) -> Vec<ClassMet
 }
 
 impl Average {
-    /// Every class counts the same.
-    fn unweighted(classes: &[ClassMetrics]) -> Self {
-        Self::weighted_by(classes, |_| 1.0)
+    /// Averages the classes that occur among images or predictions, all with the same weight.
+    fn unweighted(classes: &[ClassMetrics], confusion: &ConfusionMatrix) -> Self {
+        let predicted = confusion.predicted();
+        let occurring = classes.iter().zip(predicted);
+        let occurring = occurring.filter(|(class, predicted)| class.support + predicted > 0);
+        let occurring: Vec<ClassMetrics> = occurring.map(|(class, _)| class.clone()).collect();
+        Self::weighted_by(&occurring, |_| 1.0)
     }
 
-    /// Every image counts the same: classes weigh by their support.
+    /// Averages the classes weighted by their support, so that every image counts the same.
     fn by_support(classes: &[ClassMetrics]) -> Self {
         Self::weighted_by(classes, |class| class.support as f64)
     }
@@ -135,9 +143,9 @@ fn ratio(part: f64, whole: f64) -> f64 {
 }
 
 /// The `k` of [`Evaluation::top5_accuracy`].
-pub const TOP_K: usize = 5;
+const TOP_K: usize = 5;
 
-/// How far above 1 a probability may be, and how far from 1 a row's sum. Softmax in half precision
+/// Largest excess of a probability over 1, and largest distance of a row's sum from 1. Softmax in half precision
 /// stays within.
 const PROBABILITY_SLACK: f64 = 1e-2;
 
@@ -160,7 +168,7 @@ pub struct Evaluator {
     loss_sum: f64,
 }
 
-/// What a model's outputs are.
+/// Type of a model's outputs.
 #[derive(Clone, Copy)]
 enum Output {
     Logits,
@@ -168,7 +176,7 @@ enum Output {
 }
 
 impl Evaluator {
-    /// For a model with one output per label; `labels` are the classes' names, in the order of the
+    /// Creates an evaluator for a model with one output per label; `labels` are the classes' names, in the order of the
     /// outputs.
     pub fn new(labels: Vec<String>) -> Result<Self, MetricsError> {
         let confusion = ConfusionMatrix::zeros(labels.len())?;
@@ -184,7 +192,7 @@ impl Evaluator {
         })
     }
 
-    /// Has accuracy among the `k` largest outputs counted too; to be said before the first batch.
+    /// Counts accuracy among the `k` largest outputs too; to be called before the first batch.
     #[must_use]
     pub fn with_top_k(self, k: usize) -> Self {
         Self {
@@ -230,7 +238,7 @@ impl Evaluator {
         Ok(())
     }
 
-    /// The result so far; an error if there were no images.
+    /// Returns the result so far; an error if there were no images.
     pub fn finish(&self) -> Result<Evaluation, MetricsError> {
         if self.images == 0 {
             return Err(MetricsError::Empty { what: "images" });
@@ -241,12 +249,15 @@ impl Evaluator {
             images: self.images,
             accuracy: self.confusion.correct() as f64 / images,
             top5_accuracy: (self.labels.len() > TOP_K).then(|| self.top_k_hits as f64 / images),
-            top_k: self.asked.map(|(k, hits)| TopK {
-                k,
-                accuracy: hits as f64 / images,
-            }),
+            top_k: self
+                .asked
+                .filter(|(k, _)| *k < self.labels.len())
+                .map(|(k, hits)| TopK {
+                    k,
+                    accuracy: hits as f64 / images,
+                }),
             loss: self.loss_sum / images,
-            macro_average: Average::unweighted(&classes),
+            macro_average: Average::unweighted(&classes, &self.confusion),
             weighted_average: Average::by_support(&classes),
             classes,
             confusion: self.confusion.clone(),

@@ -31,8 +31,28 @@ fn a_class_without_images_or_predictions_scores_zero() {
             (0.0, 0.0, 0.0, 0)
         ]
     );
-    assert_eq!(Average::unweighted(&classes).recall, 0.25);
+    // Class 2 is predicted, if only wrongly: it counts.
+    assert_eq!(Average::unweighted(&classes, &confusion).recall, 0.25);
     assert_eq!(Average::by_support(&classes).recall, 0.5);
+}
+
+#[test]
+fn a_class_that_does_not_occur_leaves_a_faultless_average_alone() {
+    let evaluation = evaluate(3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], &[0, 1]);
+    let Average {
+        precision,
+        recall,
+        f1,
+    } = evaluation.macro_average;
+    assert_eq!([precision, recall, f1], [1.0; 3]);
+    assert_eq!(evaluation.classes[2].support, 0);
+}
+
+#[test]
+fn as_many_guesses_as_classes_say_nothing() {
+    let mut evaluator = Evaluator::new(labels(3)).unwrap().with_top_k(3);
+    evaluator.push(&[3.0, 2.0, 1.0], &[2]).unwrap();
+    assert_eq!(evaluator.finish().unwrap().top_k, None);
 }
 
 #[test]

@@ -3,8 +3,9 @@
     pip install scikit-learn==1.9.1 numpy==2.4.6
     python make.py
 
-Seven classes, so that top-5 means something. Class 5 is never predicted and class 6 never occurs, so that both
-zero divisions happen. No two logits of an image are equal: scikit-learn breaks ties in top-k by the highest class.
+Eight classes, so that top-5 means something. Class 5 is never predicted and class 6 has no image, so that both
+zero divisions happen; class 7 has no image and is never predicted, so that the averages leave it out. No two logits of
+an image are equal: scikit-learn breaks ties in top-k by the highest class.
 """
 
 import json
@@ -19,14 +20,14 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-IMAGES, CLASSES = 60, 7
+IMAGES, CLASSES = 60, 8
 CASES = range(CLASSES)
 
 random = np.random.default_rng(20_240_601)
-truth = random.integers(0, CLASSES - 1, IMAGES)
+truth = random.integers(0, CLASSES - 2, IMAGES)
 logits = random.normal(0, 2, (IMAGES, CLASSES)).astype(np.float32)
 logits[np.arange(IMAGES), truth] += np.float32(2.5)
-logits[:, 5] -= np.float32(20)
+logits[:, [5, 7]] -= np.float32(20)
 assert all(len(set(row)) == CLASSES for row in logits.tolist())
 
 exact = logits.astype(np.float64)
@@ -34,13 +35,14 @@ probabilities = np.exp(exact - exact.max(axis=1, keepdims=True))
 probabilities /= probabilities.sum(axis=1, keepdims=True)
 predicted = logits.argmax(axis=1)
 assert 5 not in predicted and 6 in predicted and 5 in truth and 6 not in truth
+assert 7 not in predicted and 7 not in truth
 
 
-def scores(average):
-    return precision_recall_fscore_support(truth, predicted, labels=CASES, average=average, zero_division=0)
+def scores(average, labels=None):
+    return precision_recall_fscore_support(truth, predicted, labels=labels, average=average, zero_division=0)
 
 
-precision, recall, f1, support = scores(None)
+precision, recall, f1, support = scores(None, CASES)
 case = {
     "classes": CLASSES,
     "logits": [float(x) for x in logits.ravel()],

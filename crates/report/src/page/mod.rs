@@ -5,7 +5,7 @@ mod html;
 
 use crate::{Picture, ReportError, Table, Tile, grid};
 
-/// What a page shows. Whatever is text is escaped.
+/// Content of a page. All text is escaped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The heading, and the name of the browser's tab.
@@ -21,15 +21,14 @@ pub struct Page {
 }
 
 /// A part of a page with a heading.
+#[expect(missing_docs, reason = "a title and what is below it")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// The heading.
     pub title: String,
-    /// What stands below it.
     pub blocks: Vec<Block>,
 }
 
-/// What a page is made of.
+/// A block of a page.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Block {
     /// A paragraph.
@@ -47,14 +46,14 @@ pub enum Block {
     Figures(Vec<Figure>),
     /// Small images, as many side by side as fit.
     Cards {
-        /// What the images are called together, as a file's name.
+        /// Name of the images together, as that of a file.
         name: String,
         /// In order.
         cards: Vec<Card>,
     },
     /// Text as it is, folded away.
     Source {
-        /// What it is.
+        /// Description of the text.
         title: String,
         /// The text.
         text: String,
@@ -64,11 +63,11 @@ pub enum Block {
 /// A picture with a caption.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// What it is called as a file, without an ending.
+    /// Name as that of a file, without an ending.
     pub name: String,
     /// The picture.
     pub picture: Picture,
-    /// What it shows, for those who cannot see it and as its caption.
+    /// Description, as its caption and for screen readers.
     pub caption: String,
 }
 
@@ -77,12 +76,12 @@ pub struct Figure {
 pub struct Card {
     /// The image and the lines.
     pub tile: Tile,
-    /// What it shows, for those who cannot see it.
+    /// Description for screen readers.
     pub description: String,
 }
 
 impl Page {
-    /// The page as one HTML file.
+    /// Writes the page as one HTML file.
     pub fn to_html(&self) -> String {
         html::page(self).into_string()
     }
@@ -92,7 +91,7 @@ impl Page {
 const COLUMNS: usize = 6;
 
 impl Page {
-    /// Every picture with its name, in the page's order; cards together are one.
+    /// Returns every picture with its name, in the page's order; cards together are one.
     pub fn pictures(&self) -> Result<Vec<(&str, Picture)>, ReportError> {
         let mut pictures = Vec::new();
         for block in self.sections.iter().flat_map(|section| &section.blocks) {

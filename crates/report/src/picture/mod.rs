@@ -22,7 +22,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A drawing of so many pixels, whose PNG file has `density` times as many along each side.
+    /// Creates a drawing of so many pixels, whose PNG file has `density` times as many along each side.
     pub(crate) fn new([width, height]: [u32; 2], density: u32, shapes: Vec<Shape>) -> Self {
         Self {
             width,
@@ -32,29 +32,29 @@ impl Picture {
         }
     }
 
-    /// Width in pixels.
+    /// Returns the width in pixels.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Height in pixels.
+    /// Returns the height in pixels.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// Whether images are part of it.
+    /// Returns whether images are part of it.
     pub fn has_images(&self) -> bool {
         self.shapes
             .iter()
             .any(|shape| matches!(shape, Shape::Image { .. }))
     }
 
-    /// As an SVG document; the viewer chooses the font.
+    /// Writes it as an SVG document; the viewer chooses the font.
     pub fn to_svg(&self) -> String {
         svg::write(self)
     }
 
-    /// As a PNG file. Plots have two pixels for each of the drawing's, so that they are sharp on
+    /// Draws it as a PNG file. Plots have two pixels for each of the drawing's, so that they are sharp on
     /// paper and on dense screens; letters are those of a font with Latin, Greek and Cyrillic,
     /// others become `?` in a box.
     pub fn to_png(&self) -> Result<Vec<u8>, ReportError> {
@@ -105,7 +105,7 @@ pub(crate) enum Shape {
     },
 }
 
-/// How an area is shown.
+/// Style of an area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paint {
     Filled(Color),
@@ -129,7 +129,7 @@ pub(crate) struct Text {
     pub turned: bool,
 }
 
-/// Which end of a text is at its point.
+/// Alignment of a text at its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,

@@ -103,7 +103,7 @@ impl Canvas {
                 width,
             } => self.paint(path(points, false), Paint::Outlined(*color, *width)),
             Shape::Polygon { points, color } => {
-                self.paint(path(points, true), Paint::Filled(*color))
+                self.paint(path(points, true), Paint::Filled(*color));
             }
             Shape::Text(text) => self.write(text),
             Shape::Image {

@@ -55,7 +55,7 @@ pub(super) struct Axis {
     pub ticks: Ticks,
 }
 
-/// The values with a little room around them; some range where there are none or all are equal.
+/// Returns the range of the values with a little room around them; some range where there are none or all are equal.
 /// What spans less than the share `least` of the largest value is given that much, since its ticks
 /// would need long labels.
 pub(super) fn roomy(values: impl Iterator<Item = f64>, least: f64) -> Range<f64> {
@@ -229,20 +229,20 @@ impl ValueFormatter<f64> for Logarithmic {
 /// Ticks of an axis: at multiples of 1, 2 or 5 times a power of ten.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Ticks {
-    /// Where the ticks are, ascending.
+    /// Positions of the ticks, ascending.
     pub at: Vec<f64>,
     step: f64,
     largest: f64,
 }
 
 impl Ticks {
-    /// At most about `wanted` ticks from `low` to `high`, which are finite and apart by more than
+    /// Creates at most about `wanted` ticks from `low` to `high`, which are finite and apart by more than
     /// rounding.
     pub fn new(low: f64, high: f64, wanted: u32) -> Self {
         Self::with_step(low, high, nice((high - low) / f64::from(wanted)))
     }
 
-    /// The same on whole numbers only.
+    /// Creates ticks on whole numbers only.
     pub fn whole(low: f64, high: f64, wanted: u32) -> Self {
         Self::with_step(low, high, nice((high - low) / f64::from(wanted)).max(1.0))
     }
@@ -260,7 +260,7 @@ impl Ticks {
         }
     }
 
-    /// The text of a tick: as many digits as tell it from its neighbours.
+    /// Formats a tick: as many digits as tell it from its neighbours.
     pub fn label(&self, tick: f64) -> String {
         let exponent = |x: f64| x.log10().floor() as i32;
         if tick == 0.0 {

@@ -15,12 +15,12 @@ pub(super) type Drawn = Result<(), DrawError>;
 
 /// Text, axes and frames.
 pub(super) const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
-/// Marks that stand behind the data.
+/// Marks that are less important than the data.
 pub(super) const FAINT: RGBColor = RGBColor(0x8a, 0x8a, 0x8a);
 /// Grid lines.
 pub(super) const GRID: RGBColor = RGBColor(0xe3, 0xe3, 0xe3);
 
-/// Height in pixels of ordinary text.
+/// Height in pixels of normal text.
 pub(super) const TEXT: f64 = 13.0;
 
 /// Pixels of a PNG file for each of a plot's.
@@ -41,7 +41,7 @@ pub(super) fn picture(
     Ok(Picture::new(size.into(), DENSITY, shapes))
 }
 
-/// The style of text `pixels` high, anchored as told.
+/// Returns the style of text `pixels` high, anchored as given.
 pub(super) fn text(
     pixels: f64,
     color: RGBColor,
@@ -54,8 +54,7 @@ pub(super) fn text(
         .pos(Pos::new(horizontal, vertical))
 }
 
-/// About how wide text `pixels` high will be, in pixels. The viewer chooses the font, so nobody
-/// knows exactly.
+/// Estimates the width in pixels of text `pixels` high; the viewer chooses the font.
 pub(super) fn width(text: &str, pixels: f64) -> i32 {
     let ems: f64 = text
         .chars()
@@ -64,7 +63,7 @@ pub(super) fn width(text: &str, pixels: f64) -> i32 {
     (ems * pixels).ceil() as i32
 }
 
-/// A dashed line from here to there; the plotting library has none of its own.
+/// Draws a dashed line; the plotting library has none of its own.
 pub(super) fn dashed(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Drawn {
     const DASH: f64 = 4.0;
     const PERIOD: usize = 7;

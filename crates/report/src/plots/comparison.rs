@@ -22,14 +22,14 @@ const LEGEND_HEIGHT: i32 = 40;
 const AXIS_HEIGHT: i32 = 54;
 const MARGIN: i32 = 20;
 
-/// What is compared.
+/// Runs to compare.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison<'a> {
-    /// What the axis shows, such as `test accuracy, %`.
+    /// Label of the axis, such as `test accuracy, %`.
     pub axis: &'a str,
     /// Values that it can have: no ticks outside.
     pub possible: RangeInclusive<f64>,
-    /// Whose the reference figures are, if there are any.
+    /// Source of the reference figures, if there are any.
     pub reference: Option<&'a str>,
     /// From top to bottom.
     pub rows: &'a [Compared],
@@ -38,11 +38,11 @@ pub struct Comparison<'a> {
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compared {
-    /// What it is.
+    /// Name of the row.
     pub label: String,
-    /// What was measured: one value, or one per repetition. Those that are not finite are left out.
+    /// Measured values: one value, or one per repetition. Those that are not finite are left out.
     pub values: Vec<f64>,
-    /// What others measured.
+    /// Value that others measured.
     pub reference: Option<f64>,
 }
 
@@ -65,7 +65,7 @@ fn drawable(value: f64) -> bool {
     value.abs() <= f64::from(f32::MAX)
 }
 
-/// Points on a common axis, one row per label; of several values also the mean and a line from the
+/// Draws points on a common axis, one row per label; of several values also the mean and a line from the
 /// smallest to the largest, and reference figures as diamonds.
 pub fn plot_comparison(comparison: &Comparison<'_>) -> Result<Picture, ReportError> {
     if comparison.rows.is_empty() {
@@ -85,7 +85,7 @@ pub fn plot_comparison(comparison: &Comparison<'_>) -> Result<Picture, ReportErr
     })
 }
 
-/// Where things lie, in pixels.
+/// Layout in pixels.
 struct Plot<'a> {
     name: &'a str,
     rows: &'a [Compared],
@@ -214,7 +214,7 @@ impl<'a> Plot<'a> {
     }
 }
 
-/// The mean of several runs: an upright stroke.
+/// Draws the mean of several runs: an upright stroke.
 fn mean(root: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
     root.draw(&PathElement::new(
         [(x, y - 9), (x, y + 9)],
@@ -222,7 +222,7 @@ fn mean(root: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
     ))
 }
 
-/// A figure of others: a diamond, hollow, so that a point below it is seen.
+/// Draws a reference figure: a hollow diamond, so that a point below it is seen.
 fn diamond(root: &Area<'_>, (x, y): (i32, i32)) -> Drawn {
     let corners = [
         (x, y - 8),

@@ -12,17 +12,17 @@ use crate::{Picture, ReportError};
 /// Longest label on an axis, in characters.
 const MAX_LABEL: usize = 16;
 
-/// The matrix as a heat map, rows true and columns predicted classes; `labels` are the classes'
+/// Draws the matrix as a heat map, rows true and columns predicted classes; `labels` are the classes'
 /// names.
 ///
-/// Cells show counts or, `normalised`, shares of the true class, each row adding up to 1 (a row
+/// Cells show counts or, `normalized`, shares of the true class, each row adding up to 1 (a row
 /// without images is 0). Beyond 30 classes there are no numbers, and shades follow the square root
-/// of the value, so that rare mistakes are seen; the scale beside the matrix has the same shades.
+/// of the value, so that rare errors are seen; the scale beside the matrix has the same shades.
 /// Beyond about 50 classes not every label is drawn.
 pub fn plot_confusion<S: AsRef<str>>(
     confusion: &ConfusionMatrix,
     labels: &[S],
-    normalised: bool,
+    normalized: bool,
 ) -> Result<Picture, ReportError> {
     if labels.len() != confusion.classes() {
         return Err(ReportError::LabelCount {
@@ -34,7 +34,7 @@ pub fn plot_confusion<S: AsRef<str>>(
         .iter()
         .map(|label| shown(label.as_ref(), MAX_LABEL))
         .collect();
-    let map = HeatMap::new(confusion, &labels, normalised);
+    let map = HeatMap::new(confusion, &labels, normalized);
     picture(map.size(), |root| {
         map.draw_cells(root)?;
         map.draw_labels(root)?;
@@ -44,7 +44,7 @@ pub fn plot_confusion<S: AsRef<str>>(
 
 /// Most classes whose cells carry numbers.
 const MAX_NUMBERED: usize = 30;
-/// Most bands of colour in the scale, enough to look continuous.
+/// Most bands of color in the scale, enough to look continuous.
 const MAX_BANDS: i32 = 100;
 /// Room for one label on an axis, in pixels; where classes are narrower, some labels are left out.
 const LABEL_PITCH: i32 = 14;
@@ -57,7 +57,7 @@ const AXIS_NAME: i32 = 26;
 struct HeatMap<'a> {
     confusion: &'a ConfusionMatrix,
     labels: &'a [String],
-    normalised: bool,
+    normalized: bool,
     /// The value of the darkest shade.
     most: f64,
     /// Side of a cell.
@@ -71,7 +71,7 @@ struct HeatMap<'a> {
 }
 
 impl<'a> HeatMap<'a> {
-    pub fn new(confusion: &'a ConfusionMatrix, labels: &'a [String], normalised: bool) -> Self {
+    pub fn new(confusion: &'a ConfusionMatrix, labels: &'a [String], normalized: bool) -> Self {
         let classes = labels.len() as i32;
         let cell = match classes {
             ..=4 => 84,
@@ -95,8 +95,8 @@ impl<'a> HeatMap<'a> {
         Self {
             confusion,
             labels,
-            normalised,
-            most: if normalised { 1.0 } else { most },
+            normalized,
+            most: if normalized { 1.0 } else { most },
             cell,
             side: cell * classes,
             left: AXIS_NAME + 12 + widest,
@@ -109,7 +109,7 @@ impl<'a> HeatMap<'a> {
     }
 
     /// The shade of a share of the largest value. Where no number tells, the square root lets rare
-    /// mistakes be seen.
+    /// errors be seen.
     fn shade(&self, share: f64) -> RGBColor {
         shade(if self.is_numbered() {
             share
@@ -126,7 +126,7 @@ impl<'a> HeatMap<'a> {
         self.left + self.side
     }
 
-    /// Whether labels fit below their columns; otherwise they stand upright.
+    /// Returns whether labels fit below their columns; otherwise they stand upright.
     fn labels_lie(&self) -> bool {
         self.widest + 6 <= self.cell
     }
@@ -171,7 +171,7 @@ impl<'a> HeatMap<'a> {
     }
 
     fn value(&self, count: u64, support: u64) -> f64 {
-        if self.normalised {
+        if self.normalized {
             count as f64 / support.max(1) as f64
         } else {
             count as f64
@@ -179,13 +179,13 @@ impl<'a> HeatMap<'a> {
     }
 
     fn draw_number(&self, root: &Area<'_>, middle: (i32, i32), count: u64, value: f64) -> Drawn {
-        let number = if self.normalised && count > 0 {
+        let number = if self.normalized && count > 0 {
             format!("{value:.2}")
         } else {
             count.to_string()
         };
         // One size for all cells, by the longest number, looks calmer than each its own.
-        let longest = if self.normalised {
+        let longest = if self.normalized {
             4
         } else {
             self.most.to_string().len()
@@ -229,7 +229,7 @@ impl<'a> HeatMap<'a> {
     }
 
     fn scale_ticks(&self) -> Ticks {
-        if self.normalised {
+        if self.normalized {
             Ticks::new(0.0, 1.0, 5)
         } else {
             Ticks::whole(0.0, self.most, 5)
@@ -281,7 +281,7 @@ const BLUES: [[u8; 3]; 9] = [
     [0x08, 0x30, 0x6b],
 ];
 
-/// The shade of a share, which is taken to lie within 0 to 1.
+/// Returns the shade of a share, which is taken to lie within 0 to 1.
 fn shade(share: f64) -> RGBColor {
     let position = share.clamp(0.0, 1.0) * (BLUES.len() - 1) as f64;
     let below = (position as usize).min(BLUES.len() - 2);
@@ -296,7 +296,7 @@ fn shade(share: f64) -> RGBColor {
     RGBColor(r, g, b)
 }
 
-/// Whether text on that shade must be white.
+/// Returns whether text on that shade must be white.
 fn is_dark(share: f64) -> bool {
     share > 0.5
 }
@@ -312,8 +312,8 @@ mod tests {
         ConfusionMatrix::try_from(rows).unwrap()
     }
 
-    fn svg(confusion: &ConfusionMatrix, labels: &[&str], normalised: bool) -> String {
-        plot_confusion(confusion, labels, normalised)
+    fn svg(confusion: &ConfusionMatrix, labels: &[&str], normalized: bool) -> String {
+        plot_confusion(confusion, labels, normalized)
             .unwrap()
             .to_svg()
     }

@@ -14,7 +14,7 @@ use crate::{Picture, ReportError};
 /// Width and height of one panel.
 const PANEL: (u32, u32) = (500, 356);
 
-/// What is drawn by epoch.
+/// A metric drawn by epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Curve {
     /// Mean cross-entropy.
@@ -24,7 +24,7 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// The metric's name.
+    /// Returns the metric's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
@@ -32,7 +32,7 @@ impl Curve {
         }
     }
 
-    /// Values that the metric can have.
+    /// Returns the values that the metric can have.
     fn possible(self) -> RangeInclusive<f64> {
         match self {
             Self::Loss => 0.0..=f64::INFINITY,
@@ -48,15 +48,18 @@ impl Curve {
     }
 }
 
-/// Loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
+/// Draws loss and accuracy by epoch, side by side, for training and validation, 1000 x 400 pixels.
 ///
 /// Epochs are drawn in the order given. `best` is marked where it is among them. Missing, NaN and
 /// infinite values leave a gap.
+///
+/// Where the loss of the first epochs is more than four times as high as the others reach, the axis
+/// ends below it; arrows and a number tell so.
 pub fn plot_curves(epochs: &[EpochMetrics], best: Option<u32>) -> Result<Picture, ReportError> {
     draw(&[Curve::Loss, Curve::Accuracy], epochs, best)
 }
 
-/// One half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
+/// Draws one half of [`plot_curves`], 500 x 400 pixels: to be shown where a page may be narrow.
 pub fn plot_curve(
     curve: Curve,
     epochs: &[EpochMetrics],
@@ -118,7 +121,7 @@ fn draw(
     })
 }
 
-/// Training and validation, with what cannot be drawn taken out.
+/// Returns training and validation values, without those that cannot be drawn.
 fn series(
     epochs: &[EpochMetrics],
     training: fn(&EpochMetrics) -> Option<f64>,
@@ -140,10 +143,16 @@ fn series(
 /// More epochs than this are drawn as lines without markers.
 const MAX_MARKERS: usize = 40;
 
+/// Epochs that an axis must show after those that it leaves out.
+const MIN_REST: usize = 3;
+/// How many times as high as the other epochs the first ones must reach for the axis to leave them
+/// out.
+const CRUSHED: f64 = 4.0;
+
 /// A metric's values by epoch; `None` where there is none that can be drawn.
 type Points = Vec<(u32, Option<f64>)>;
 
-/// What the panel shows.
+/// One panel: a metric by epoch.
 struct Panel<'a> {
     /// The metric's name.
     pub name: &'a str,
@@ -160,7 +169,7 @@ struct Panel<'a> {
 impl Panel<'_> {
     pub fn draw(&self, area: &Area<'_>) -> Drawn {
         let (x, y) = (self.x_axis(), self.y_axis());
-        let bottom = y.range.start;
+        let (bottom, top) = (y.range.start, y.range.end);
 
         let chart = axes(area, (x, "epoch"), (y, self.name))?;
 
@@ -173,17 +182,32 @@ impl Panel<'_> {
         }
         for (mark, points) in self.series {
             for run in runs(points) {
-                let pixels: Vec<_> = run
-                    .into_iter()
-                    .map(|(epoch, value)| chart.backend_coord(&(f64::from(epoch), value)))
-                    .collect();
-                if points.len() <= MAX_MARKERS || pixels.len() == 1 {
-                    pixels
-                        .iter()
-                        .try_for_each(|&pixel| mark.draw(&screen, pixel))?;
+                let (inside, beyond): (Vec<_>, Vec<_>) =
+                    run.iter().copied().partition(|(_, value)| *value <= top);
+                if points.len() <= MAX_MARKERS || run.len() == 1 {
+                    inside
+                        .into_iter()
+                        .map(|(epoch, value)| chart.backend_coord(&(f64::from(epoch), value)))
+                        .try_for_each(|pixel| mark.draw(&screen, pixel))?;
                 }
-                screen.draw(&PathElement::new(pixels, mark.color().stroke_width(2)))?;
+                for (epoch, _) in beyond {
+                    let (x, y) = chart.backend_coord(&(f64::from(epoch), top));
+                    let arrow = vec![(x, y), (x - 5, y + 9), (x + 5, y + 9)];
+                    screen.draw(&Polygon::new(arrow, mark.color().filled()))?;
+                }
+                for part in parts_below(&run, top) {
+                    let pixels: Vec<_> = part.iter().map(|at| chart.backend_coord(at)).collect();
+                    screen.draw(&PathElement::new(pixels, mark.color().stroke_width(2)))?;
+                }
             }
+        }
+        if let Some((epoch, value)) = self.highest().filter(|(_, value)| *value > top) {
+            let (x, y) = chart.backend_coord(&(f64::from(epoch), top));
+            screen.draw_text(
+                &format!("up to {value:.3}"),
+                &text(TEXT, FAINT, HPos::Left, VPos::Top),
+                (x + 9, y),
+            )?;
         }
         if self.values().next().is_none() {
             let middle = (
@@ -226,12 +250,94 @@ impl Panel<'_> {
     }
 
     fn y_range(&self) -> Range<f64> {
+        let limit = self.limit();
         // Less than a hundredth of the value is no curve but noise.
-        roomy(self.values(), 0.01)
+        roomy(self.values().filter(|value| *value <= limit), 0.01)
+    }
+
+    /// Computes the largest value that the axis must reach: of the epochs after the first few where
+    /// those would crush the others, as the loss of untrained weights does.
+    fn limit(&self) -> f64 {
+        let epochs = self.longest();
+        let all = self.extent_from(0);
+        let few = 1..=(epochs / 10).max(1);
+        let limits = few
+            .filter(|&skipped| self.values_after(skipped) >= MIN_REST)
+            .filter_map(|skipped| self.extent_from(skipped));
+        let has_limits = self.possible.end().is_infinite();
+        let crushed = |&(low, high): &(f64, f64)| {
+            all.is_some_and(|(lowest, highest)| {
+                highest > high && highest - lowest > CRUSHED * (high - low)
+            })
+        };
+        let limit = limits.filter(|_| has_limits).find(crushed);
+        limit.map_or(f64::INFINITY, |(_, high)| high)
+    }
+
+    /// Number of epochs in the longest series.
+    fn longest(&self) -> usize {
+        let lengths = self.series.iter().map(|(_, points)| points.len());
+        lengths.max().unwrap_or(0)
+    }
+
+    /// Most values that a series has after so many epochs.
+    fn values_after(&self, skipped: usize) -> usize {
+        let counts = self.series.iter().map(|(_, points)| {
+            let rest = points.iter().skip(skipped);
+            rest.filter(|(_, value)| value.is_some()).count()
+        });
+        counts.max().unwrap_or(0)
+    }
+
+    /// Returns the smallest and the largest value after so many epochs.
+    fn extent_from(&self, skipped: usize) -> Option<(f64, f64)> {
+        let values = self
+            .series
+            .iter()
+            .flat_map(|(_, points)| points.iter().skip(skipped));
+        values
+            .filter_map(|&(_, value)| value)
+            .fold(None, |extent, value| {
+                let (low, high) = extent.unwrap_or((value, value));
+                Some((value.min(low), value.max(high)))
+            })
+    }
+
+    /// Returns the largest value and its epoch.
+    fn highest(&self) -> Option<(u32, f64)> {
+        let points = self.series.iter().flat_map(|(_, points)| points);
+        points
+            .filter_map(|&(epoch, value)| Some((epoch, value?)))
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
     }
 }
 
-/// The stretches without a gap: a line must not cross an epoch whose value is missing.
+/// Cuts a line where it crosses `top` and keeps what is below.
+fn parts_below(run: &[(u32, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
+    let mut parts = vec![Vec::new()];
+    let mut before: Option<(f64, f64)> = None;
+    for &(epoch, value) in run {
+        let here = (f64::from(epoch), value);
+        let crossing = before
+            .filter(|(_, before)| (*before > top) != (value > top))
+            .map(|before| {
+                let share = (top - before.1) / (here.1 - before.1);
+                (before.0 + share * (here.0 - before.0), top)
+            });
+        let inside = (value <= top).then_some(here);
+        if let Some(part) = parts.last_mut() {
+            part.extend(crossing.into_iter().chain(inside));
+        }
+        if inside.is_none() {
+            parts.push(Vec::new());
+        }
+        before = Some(here);
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// Splits a series into stretches without a gap: a line must not cross an epoch whose value is missing.
 fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(u32, f64)>> {
     points
         .split(|(_, value)| value.is_none())
@@ -375,6 +481,52 @@ mod tests {
         ];
         assert_eq!(runs(&points), [vec![(1, 1.0), (2, 2.0)], vec![(5, 5.0)]]);
         assert!(runs(&[(1, None)]).is_empty());
+    }
+
+    #[test]
+    fn a_first_epoch_does_not_crush_the_others() {
+        let losses = [9.0, 0.5, 0.4, 0.3, 0.25];
+        let points: Points = (1..).zip(losses.map(Some)).collect();
+        let series = [(Mark::Training, points)];
+        let range = panel(&series).y_range();
+        assert!(range.end < 0.6 && range.start < 0.25, "{range:?}");
+        // Its place is marked, its value is written, and the line enters from above.
+        let epochs: Vec<_> = (1..)
+            .zip(losses)
+            .map(|(number, loss)| epoch(number, loss))
+            .collect();
+        let document = plot_curve(Curve::Loss, &epochs, None).unwrap().to_svg();
+        assert!(document.contains("up to 9.000"), "{document}");
+        let cut = parts_below(&[(1, 9.0), (2, 0.5), (3, 0.4)], 1.0);
+        assert_eq!(cut.len(), 1);
+        assert!(
+            cut[0].len() == 3 && cut[0][0].1 == 1.0 && cut[0][0].0 > 1.9,
+            "{cut:?}"
+        );
+        // Nothing is left out where the others are still seen, or are few.
+        for losses in [vec![2.0, 1.0, 0.7, 0.5, 0.4], vec![9.0, 0.5, 0.4]] {
+            let points: Points = (1..).zip(losses.into_iter().map(Some)).collect();
+            let series = [(Mark::Training, points)];
+            let panel = panel(&series);
+            assert!(panel.values().all(|value| panel.y_range().contains(&value)));
+        }
+        // An accuracy has its range.
+        let accuracies = [0.1, 0.97, 0.98, 0.985, 0.99].map(Some);
+        let series = [(Mark::Training, (1..).zip(accuracies).collect())];
+        let panel = Panel {
+            possible: 0.0..=1.0,
+            ..panel(&series)
+        };
+        assert!(panel.y_range().contains(&0.1));
+    }
+
+    #[test]
+    fn lines_are_cut_where_they_leave_the_axis() {
+        let run = [(1, 0.0), (2, 4.0), (3, 4.0), (4, 0.0)];
+        let parts = parts_below(&run, 2.0);
+        assert_eq!(parts, [[(1.0, 0.0), (1.5, 2.0)], [(3.5, 2.0), (4.0, 0.0)]]);
+        assert_eq!(parts_below(&run, 5.0)[0].len(), 4);
+        assert!(parts_below(&[(1, 9.0)], 5.0).is_empty());
     }
 
     #[test]

@@ -66,8 +66,8 @@ impl<'a> Record<'a> {
             contestant.model().preprocessor().shape()
         });
         Ok(Self {
-            kiln: env!("CARGO_PKG_VERSION"),
-            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            kiln: kiln_util::VERSION,
+            platform: kiln_util::platform(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             model: ModelRecord {
                 path: &args.model,

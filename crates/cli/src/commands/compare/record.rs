@@ -72,7 +72,7 @@ impl<'a> Record<'a> {
         let change =
             (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64;
         Ok(Self {
-            kiln: env!("CARGO_PKG_VERSION"),
+            kiln: kiln_util::VERSION,
             data: &args.data,
             images: paired.images(),
             models: models.collect::<anyhow::Result<_>>()?,

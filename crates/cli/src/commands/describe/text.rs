@@ -7,7 +7,7 @@ use kiln_util::shown;
 
 use super::shown::{Axis, Description, Tensor};
 use crate::terminal::bytes;
-use kiln_util::thousands;
+use kiln_util::{counted, thousands};
 
 /// Longest piece of the file's own text that is shown.
 const LONGEST: usize = 100;
@@ -42,9 +42,9 @@ pub fn text(description: &Description<'_>) -> String {
         format!(", by {}", shown(producer.trim(), LONGEST))
     };
     let mut text = format!(
-        "{file}: {}, {} parameters, opset {}, IR version {ir_version}{by}\n\n",
+        "{file}: {}, {}, opset {}, IR version {ir_version}{by}\n\n",
         bytes(description.bytes as u64),
-        thousands(*parameters),
+        counted(*parameters as u64, "parameter"),
         opsets.join(", "),
     );
     let tensors = [

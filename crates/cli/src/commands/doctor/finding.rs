@@ -103,8 +103,8 @@ impl Report {
             .map(|finding| finding.state)
             .max();
         Self {
-            kiln: env!("CARGO_PKG_VERSION"),
-            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            kiln: kiln_util::VERSION,
+            platform: kiln_util::platform(),
             state: state.unwrap_or(State::Ok),
             sections,
         }

@@ -9,7 +9,7 @@ use kiln_trainer::{BatchReport, Observer, Snapshot, TrainError};
 use super::live::Live;
 use crate::sign_of_life::SignOfLife;
 use crate::terminal::Terminal;
-use kiln_util::{duration, percent, thousands};
+use kiln_util::{counted, duration, percent, thousands};
 
 /// Shows how the current epoch goes, prints a line per epoch, writes history and checkpoints.
 pub struct TrainingProgress<'a> {
@@ -58,14 +58,10 @@ impl<'a> TrainingProgress<'a> {
     pub fn start(&mut self, number: usize, phases: &[Phase], done: usize, model: &Model) {
         (self.phase, self.before) = (number, self.history.epochs.len() - done);
         if phases.len() > 1 {
-            let trainable = thousands(model.counts().trainable);
+            let trainable = counted(model.counts().trainable as u64, "parameter");
             self.terminal.status(
                 "Phase",
-                &format!(
-                    "{}/{}: training {trainable} parameters",
-                    number + 1,
-                    phases.len()
-                ),
+                &format!("{}/{}: training {trainable}", number + 1, phases.len()),
             );
         }
         self.epoch_start = Instant::now();
