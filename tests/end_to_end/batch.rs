@@ -497,9 +497,7 @@ fn predictions_that_were_cut_off_are_resumed() {
                 let resumed = again["resumed"].as_u64().unwrap();
                 assert!((100..200).contains(&resumed), "{resumed}");
                 assert!(
-                    ended
-                        .stderr
-                        .contains(&format!("after {resumed} images of")),
+                    ended.stderr.contains(&format!("after {resumed} images of")),
                     "{}",
                     ended.stderr
                 );

@@ -158,7 +158,10 @@ fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_not_guessed() {
     };
     assert_eq!(
         output(&[]),
-        ("logits, a guess: nobody specifies it".into(), "default".into())
+        (
+            "logits, a guess: nobody specifies it".into(),
+            "default".into()
+        )
     );
     assert_eq!(
         output(&["--set", "output=logits"]),

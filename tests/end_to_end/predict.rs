@@ -393,7 +393,11 @@ fn a_run_directory_stands_for_its_model() {
     let by_file = ok(&["predict", &path(trained(), "model.onnx"), &image]);
     assert_eq!(ok(&["predict", run, &image]).stdout, by_file.stdout);
     ok(&["verify", run, "--engine", "tract"]);
-    let message = error(&mut kiln(&["predict", folder.path().to_str().unwrap(), &image]));
+    let message = error(&mut kiln(&[
+        "predict",
+        folder.path().to_str().unwrap(),
+        &image,
+    ]));
     assert!(
         message.contains("expected a model's file or a run directory"),
         "{message}"

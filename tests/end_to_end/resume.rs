@@ -72,6 +72,14 @@ fn a_training_that_was_killed_ends_with_the_same_weights() {
         let weights = |run: &str| fs::read(path(run.as_ref(), "weights.safetensors"));
         assert!(weights(&cut).is_err(), "it was done before it was killed");
 
+        // What there is of it can be exported.
+        let exported = ok(&["export", &cut, "--no-golden"]);
+        assert!(
+            exported.stderr.contains("the best weights so far"),
+            "{}",
+            exported.stderr
+        );
+
         ok(&["train", "--resume", &cut, "--threads", "2"]);
         assert_eq!(figures(&cut), figures(&whole));
         assert!(
@@ -118,6 +126,35 @@ fn what_cannot_be_resumed_is_refused() {
         message.contains("last.safetensors") && message.contains("truncated"),
         "{message}"
     );
+}
+
+#[test]
+fn a_training_that_was_killed_in_its_first_moments_is_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = train(
+        folder.path(),
+        &["--set", "training.epochs=1", "--set", "data.limit=300"],
+    );
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let whole = ok(&args).stdout.trim().to_string();
+    // Killed after the recipe was written.
+    let cut = path(folder.path(), "cut");
+    fs::create_dir_all(path(cut.as_ref(), "checkpoints")).unwrap();
+    fs::copy(
+        path(whole.as_ref(), "recipe.toml"),
+        path(cut.as_ref(), "recipe.toml"),
+    )
+    .unwrap();
+    ok(&["train", "--resume", &cut, "--threads", "2", "--offline"]);
+    let weights = |run: &str| fs::read(path(run.as_ref(), "weights.safetensors")).unwrap();
+    assert!(weights(&cut) == weights(&whole), "other weights");
+    ok(&["export", &cut, "--no-golden"]);
+    // Killed before: the name is free.
+    let begun = path(folder.path(), "quickstart-2");
+    fs::create_dir_all(path(begun.as_ref(), "checkpoints")).unwrap();
+    let message = error(&mut kiln(&["train", "--resume", &begun]));
+    assert!(message.contains("interrupted before it began"), "{message}");
+    assert_eq!(ok(&args).stdout.trim(), begun);
 }
 
 #[test]

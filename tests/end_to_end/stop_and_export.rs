@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use kiln_run::{RunDir, RunFile, Weights};
+use kiln_run::{Checkpoint, RunDir, RunFile, Weights};
 
 use crate::kiln::{kiln, path, run};
 
@@ -44,10 +44,11 @@ const ORDERS: [[Cut; 3]; 8] = {
     ]
 };
 
-/// The weights after the best epoch so far; none before the first.
+/// The weights after the last epoch, which is the best so far; none before the first.
 fn best(folder: &Path) -> Option<Weights> {
     let run = RunDir::open(folder).ok()?;
-    run.weights(RunFile::BestCheckpoint).ok()
+    let bytes = fs::read(run.file(RunFile::LastCheckpoint)).ok()?;
+    Some(Checkpoint::from_bytes(&bytes).ok()?.weights)
 }
 
 /// Ends a training once it has better weights than before.
@@ -76,21 +77,17 @@ fn end(training: &mut Child, how: Cut, folder: &Path, before: Option<&Weights>) 
     }
 }
 
-/// Exports the run and returns whether the file has the best weights. A training that was killed
-/// and never stopped may be refused instead.
+/// Exports the run and returns whether the file has the best weights.
 fn exports_the_best(folder: &Path, cuts: &[Cut]) -> bool {
     let best = best(folder).expect("a training with an epoch has best weights");
     let file = path(folder, "model.onnx");
     let _ = fs::remove_file(&file);
     let ended = run(&mut kiln(&["export", folder.to_str().unwrap()]));
-    if ended.code == Some(2) && !cuts.contains(&Cut::Stop) {
-        return !Path::new(&file).exists();
-    }
     assert_eq!(ended.code, Some(0), "{cuts:?}: {}", ended.stderr);
     let graph = kiln_onnx::load(&file).unwrap().graph.unwrap();
     ["dense.weight", "dense.bias"].iter().all(|name| {
         let tensor = graph.initializer.iter().find(|tensor| tensor.name == *name);
-        tensor.unwrap().to_f32().unwrap() == best.0[*name].data
+        tensor.unwrap().to_f32().unwrap() == best.get(name).unwrap().data
     })
 }
 

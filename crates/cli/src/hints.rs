@@ -32,6 +32,7 @@ pub fn of(error: &Error) -> Option<String> {
 fn library(error: &(dyn StdError + 'static)) -> Option<String> {
     model(error)
         .or_else(|| trainer(error))
+        .or_else(|| runs(error))
         .or_else(|| assets(error))
         .or_else(|| data(error))
         .or_else(|| inference(error))
@@ -302,12 +303,54 @@ fn model(error: &(dyn StdError + 'static)) -> Option<String> {
     })
 }
 
+/// Hints of `kiln_run`.
+fn runs(error: &(dyn StdError + 'static)) -> Option<String> {
+    use kiln_run::Hint;
+
+    Some(match error.downcast_ref::<kiln_run::RunError>()?.hint()? {
+        Hint::NameRun => "name a folder that `kiln train` made, such as runs/quickstart".into(),
+        Hint::NameSweep => "name a folder that `kiln sweep` made, such as runs/report-sweep".into(),
+        Hint::TrainFromRecipe => {
+            "run `kiln train` with its recipe, which begins again in this folder".into()
+        }
+        Hint::RestoreWeights => "restore the file, or train again".into(),
+        // A hint that is newer than this text.
+        _ => return None,
+    })
+}
+
 /// Hints of `kiln_trainer`.
 fn trainer(error: &(dyn StdError + 'static)) -> Option<String> {
     use kiln_trainer::{Hint, TrainError};
 
-    Some(match error.downcast_ref::<TrainError>()?.hint()? {
-        Hint::FetchBackbone { asset } => format!("`kiln fetch {asset}` downloads such a file"),
+    let error = error.downcast_ref::<TrainError>()?;
+    // An error that is passed on as it is does not stand in the chain.
+    if let TrainError::Data(error) = error {
+        return data(error);
+    }
+    Some(match error.hint()? {
+        Hint::UseMoreImages => "use more of the dataset, or another validation_split".into(),
+        Hint::LowerLearningRate => {
+            "lower `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
+                .into()
+        }
+        Hint::ReportBug => "this is a bug in kiln, please report it with the recipe".into(),
+        Hint::UseBackboneFile { asset: None } => {
+            "specify an ONNX file of this network in float32".into()
+        }
+        Hint::UseBackboneFile { asset: Some(asset) } => format!(
+            "specify an ONNX file of this network in float32, such as `kiln fetch {asset}` brings"
+        ),
+        Hint::ShrinkModel => "use smaller images or layers".into(),
+        Hint::TrainAgain => "train again from the beginning".into(),
+        Hint::BuildWithDevice(device) => format!(
+            "build it with `cargo build --release -p kiln-cli --features {device}`, or train with --device cpu"
+        ),
+        Hint::UseCpu => {
+            "`kiln doctor` shows what is missing; --device cpu trains on the CPU".into()
+        }
+        Hint::Resume => "`kiln train --resume RUN` continues after the last whole epoch".into(),
+        // A hint that is newer than this text.
         _ => return None,
     })
 }

@@ -170,6 +170,18 @@ impl Observer for TerminalObserver<'_> {
             Event::Exported { path, bytes: size } => {
                 terminal.status("Exported", &format!("{} ({})", path.display(), bytes(*size)));
             }
+            Event::UnfinishedExported {
+                run,
+                epochs_done,
+                epochs,
+            } => terminal.status(
+                "Unfinished",
+                &format!(
+                    "{}: its training was interrupted after epoch {epochs_done} of {epochs}; these are \
+                     the best weights so far",
+                    run.display()
+                ),
+            ),
             Event::WithoutGolden { missing } => terminal.status(
                 "Without",
                 &format!(
@@ -236,8 +248,12 @@ impl TerminalObserver<'_> {
                 parameters,
                 device,
             } => {
-                let from = if *validates_on_test { "test images " } else { "" };
-                let total = thousands(parameters.total());
+                let from = if *validates_on_test {
+                    "test images "
+                } else {
+                    ""
+                };
+                let total = counted(parameters.total() as u64, "parameter");
                 let trained = if parameters.trainable == parameters.total() {
                     total
                 } else {
@@ -246,9 +262,9 @@ impl TerminalObserver<'_> {
                 terminal.status(
                     "Training",
                     &format!(
-                        "{} on {} images ({} {from}for validation), {trained} parameters, {device}",
+                        "{} on {} ({} {from}for validation), {trained}, {device}",
                         run.display(),
-                        thousands(*train_images),
+                        counted(*train_images as u64, "image"),
                         thousands(*validation_images),
                     ),
                 );
@@ -256,7 +272,10 @@ impl TerminalObserver<'_> {
             Event::TrainingResumed {
                 epochs_done,
                 epochs,
-            } => terminal.status("Resuming", &format!("after epoch {epochs_done} of {epochs}")),
+            } => terminal.status(
+                "Resuming",
+                &format!("after epoch {epochs_done} of {epochs}"),
+            ),
             Event::EnvironmentChanged { before, now } => terminal.detail(&format!(
                 "it began with {} on {}, and resumes with {} on {}: rounding will differ",
                 counted(before.threads as u64, "thread"),
@@ -270,11 +289,8 @@ impl TerminalObserver<'_> {
                 trainable,
             } => {
                 if *phases > 1 {
-                    let trainable = thousands(*trainable);
-                    terminal.status(
-                        "Phase",
-                        &format!("{number}/{phases}: training {trainable} parameters"),
-                    );
+                    let trainable = counted(*trainable as u64, "parameter");
+                    terminal.status("Phase", &format!("{number}/{phases}: training {trainable}"));
                 }
                 self.progress().last = Instant::now();
             }
@@ -325,7 +341,9 @@ impl TerminalObserver<'_> {
                 let run = run.display();
                 let text = match epochs_done {
                     0 => "before the first epoch was done".into(),
-                    n => format!("after epoch {n}; `kiln export {run}` takes the best weights so far"),
+                    n => format!(
+                        "after epoch {n}; `kiln export {run}` takes the best weights so far"
+                    ),
                 };
                 terminal.status(
                     "Stopped",
@@ -425,7 +443,11 @@ fn skipped_files(endings: &[(String, u64)]) -> Option<String> {
             ending => format!(".{ending} {}", Thousands(*count)),
         })
         .collect();
-    let more = if endings.len() > MOST_ENDINGS { ", …" } else { "" };
+    let more = if endings.len() > MOST_ENDINGS {
+        ", …"
+    } else {
+        ""
+    };
     let files = counted(all, "other file");
     (all > 0).then(|| format!("{files} skipped: {}{more}", named.join(", ")))
 }

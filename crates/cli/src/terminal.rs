@@ -186,7 +186,10 @@ fn rate(per_second: f64, unit: &str) -> String {
     }
     if per_second < 1.0 {
         let one = unit.trim_end_matches('s');
-        format!("{} per {one}", duration(1.0 / per_second.max(f64::MIN_POSITIVE)))
+        format!(
+            "{} per {one}",
+            duration(1.0 / per_second.max(f64::MIN_POSITIVE))
+        )
     } else if per_second < 10.0 {
         format!("{per_second:.1} {unit}/s")
     } else {

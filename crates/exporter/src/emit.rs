@@ -51,7 +51,7 @@ pub fn emit(
                 ParamRole::RunningVar,
             ] {
                 let name = role.of(&step.layer.name);
-                let tensor = weights.get(&name)?;
+                let tensor = weights.require(&name)?;
                 graph.initializer(&name, &tensor.shape, &tensor.data[..]);
                 inputs.push(name);
             }
@@ -204,9 +204,9 @@ fn parameters(
     weights: &Weights,
 ) -> Result<(String, Option<String>), ExportError> {
     let name = ParamRole::Weight.of(&step.layer.name);
-    let weight = weights.get(&name)?;
+    let weight = weights.require(&name)?;
     let bias_name = ParamRole::Bias.of(&step.layer.name);
-    let bias = use_bias.then(|| weights.get(&bias_name)).transpose()?;
+    let bias = use_bias.then(|| weights.require(&bias_name)).transpose()?;
     let values = weight.data.as_slice();
     let bias = bias.map(|bias| bias.data.as_slice());
     let (values, bias) = match step.folded {
@@ -236,7 +236,7 @@ fn fold(
     weights: &Weights,
 ) -> Result<(Vec<f32>, Vec<f32>), WeightsError> {
     let values = |role: ParamRole| {
-        let tensor = weights.get(&role.of(&norm.layer.name))?;
+        let tensor = weights.require(&role.of(&norm.layer.name))?;
         Ok::<_, WeightsError>(&tensor.data)
     };
     let gamma = values(ParamRole::Weight)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_model::{OverridesError, OutputKind, Preprocessing};
+use kiln_model::{OutputKind, OverridesError, Preprocessing};
 use kiln_onnx::{Golden, ModelFile, ModelProto};
 use kiln_preprocess::Preprocessor;
 

@@ -168,7 +168,7 @@ fn dense(c: &mut Criterion) {
     });
 }
 
-/// Batch normalisation, 2x2 pooling and dropout.
+/// Batch normalization, 2x2 pooling and dropout.
 struct Tail {
     shape: NormPoolShape,
     input: Vec<f32>,

@@ -3,15 +3,15 @@
 //!
 //! `cargo run --release --example step [SECONDS [LEVEL]]`: each operation runs for so long (default
 //! 1), and the least of its times counts. LEVEL is `portable`, `avx2` or `avx512` (default: the
-//! processor's best). `RAYON_NUM_THREADS` bounds the threads.
+//! CPU's best). `RAYON_NUM_THREADS` bounds the threads.
+
+use std::time::Instant;
 
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Level, Norm, NormPool,
-    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, PackedFilters, Pool2d,
-    ShapeError, Statistics, conv2d_backward, conv2d_forward, conv2d_forward_packed, nchw_to_nhwc,
-    nhwc_to_nchw, norm_pool_forward,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Norm, NormPool, NormPoolGradient,
+    NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, SimdLevel, Statistics,
+    conv2d_backward, conv2d_forward, nchw_to_nhwc, norm_pool_forward,
 };
-use std::time::Instant;
 
 fn main() -> Result<(), ShapeError> {
     let mut arguments = std::env::args().skip(1);
@@ -20,14 +20,14 @@ fn main() -> Result<(), ShapeError> {
         .and_then(|seconds| seconds.parse().ok())
         .unwrap_or(1.0);
     let wanted = arguments.next().unwrap_or_default();
-    let named = Level::available().find(|level| format!("{level:?}").to_lowercase() == wanted);
-    Level::scope(named.unwrap_or(Level::detect()), || all(seconds))
+    let named = SimdLevel::available().find(|level| format!("{level:?}").to_lowercase() == wanted);
+    SimdLevel::scope(named.unwrap_or(SimdLevel::detect()), || all(seconds))
 }
 
 fn all(seconds: f64) -> Result<(), ShapeError> {
     println!(
         "{:?}, {} threads, least of {seconds} s each\n",
-        Level::current(),
+        SimdLevel::current(),
         rayon::current_num_threads()
     );
     peak(seconds)?;
@@ -73,13 +73,10 @@ fn numbers(count: usize) -> Vec<f32> {
 /// A product small enough for L2, large enough that nothing else counts.
 fn peak(seconds: f64) -> Result<(), ShapeError> {
     let shape = Conv2d::dense(28 * 32, 400, 256).checked()?;
-    let (input, weights) = (
-        numbers(shape.input_len()),
-        PackedFilters::new(&shape, &numbers(shape.weights_len())),
-    );
+    let (input, weights) = (numbers(shape.input_len()), numbers(shape.weights_len()));
     let mut output = vec![0.0; shape.output_len()];
     let time = least(seconds, || {
-        conv2d_forward_packed(
+        conv2d_forward(
             &shape,
             &input,
             &weights,
@@ -171,7 +168,7 @@ impl Layer {
     }
 }
 
-/// Batch normalisation, pooling and dropout with their tensors.
+/// Batch normalization, pooling and dropout with their tensors.
 struct Block {
     shape: NormPoolShape,
     gamma: Vec<f32>,
@@ -234,6 +231,10 @@ impl Block {
 
 /// Convolution 3×3×32, block, convolution `kernel`×`kernel`×`filters`, block, dense 128, dense 10:
 /// all kernels of a step.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a step from the images to the last gradient, timed part by part"
+)]
 fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), ShapeError> {
     const BATCH: usize = 128;
     let mut conv1 = Layer::new(
@@ -311,7 +312,8 @@ fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), Shap
         lap();
         block2.forward(&conv2.output, &dropouts[1]);
         lap();
-        nhwc_to_nchw(BATCH, pixels, filters, &block2.output, &mut flat);
+        // Channels last to first is the same transposition with the sizes exchanged.
+        nchw_to_nhwc(BATCH, filters, pixels, &block2.output, &mut flat);
         lap();
         dense1.forward(&flat);
         dense2.forward(&dense1.output);
@@ -344,7 +346,7 @@ fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), Shap
     Ok(())
 }
 
-/// VGG16's thirteen convolutions, weights packed before.
+/// VGG16's thirteen convolutions.
 fn vgg16(seconds: f64) -> Result<(), ShapeError> {
     const BATCH: usize = 32;
     println!("VGG16 convolutions, forward, 32x32, batch {BATCH}");
@@ -365,10 +367,10 @@ fn vgg16(seconds: f64) -> Result<(), ShapeError> {
                 .padded(1)
                 .checked()?;
             let (input, bias) = (numbers(shape.input_len()), numbers(filters));
-            let weights = PackedFilters::new(&shape, &numbers(shape.weights_len()));
+            let weights = numbers(shape.weights_len());
             let mut output = vec![0.0; shape.output_len()];
             let milliseconds = least(seconds, || {
-                conv2d_forward_packed(
+                conv2d_forward(
                     &shape,
                     &input,
                     &weights,

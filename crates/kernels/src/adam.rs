@@ -1,5 +1,12 @@
-use crate::level::{Level, multiversioned};
+//! Adam and `AdamW`, one pass over memory.
+//!
+//! Elementwise operations would read and write the parameter, both moments and some temporaries, about
+//! thirty memory accesses a value; the step is bound by memory, and one loop makes do with seven. The
+//! bias corrections do not depend on the value and are folded into step size and epsilon; square root
+//! and division are vector instructions of all levels.
+
 use crate::parallel::{self, Shared, share};
+use crate::simd_level::{SimdLevel, multiversioned};
 
 /// One step of Adam (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,7 +80,7 @@ pub fn adam(
         rate: (step.learning_rate * root / (1.0 - step.beta_1.powf(number))) as f32,
         kept: (1.0 - step.learning_rate * step.weight_decay) as f32,
     };
-    let level = Level::current();
+    let level = SimdLevel::current();
     let (parameter, moment_1, moment_2) = (
         Shared::new(parameter),
         Shared::new(moment_1),
@@ -171,10 +178,10 @@ mod tests {
                 );
                 *p = *p * (1.0 - 0.1 * weight_decay) - 0.1 * m / (v.sqrt() + 1e-7);
             }
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 let (mut p, mut m, mut v) = (parameter.clone(), moment_1.clone(), moment_2.clone());
-                Level::scope(level, || {
-                    adam(&adam_step, &gradient, &mut p, &mut m, &mut v)
+                SimdLevel::scope(level, || {
+                    adam(&adam_step, &gradient, &mut p, &mut m, &mut v);
                 });
                 for (found, expected) in p.iter().zip(&expected) {
                     assert!(

@@ -1,6 +1,15 @@
+//! Dropout masks from a counter-based generator.
+//!
+//! A mask must be the same whichever thread makes which part of it, in which order, and when a
+//! training is resumed. A generator with a state would have to be advanced to the right place;
+//! Philox is a function of (seed, step, position), ten rounds of two multiplications, and sixteen
+//! positions at a time fill the vector registers of every level. Each word gives the bits of two
+//! elements. The mask itself is never written: the forward pass compares bits with a threshold, and
+//! the backward pass finds the result in what the forward pass keeps.
+
 use crate::error::ShapeError;
-use crate::level::{Level, multiversioned};
 use crate::parallel::{self, Shared};
+use crate::simd_level::{SimdLevel, multiversioned};
 
 /// A dropout layer's mask: which elements of a tensor are kept is a pure function of seed, step and
 /// element.
@@ -8,7 +17,7 @@ use crate::parallel::{self, Shared};
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the seed
 /// as key and (block, step) as counter gives 16 bits for each element, so the rate is rounded to a
 /// multiple of 1/65,536. Kept elements are scaled by `1 / (1 - rate)` ("inverted dropout", as in
-/// PyTorch and Keras). Nothing depends on the number of threads or on the [`Level`].
+/// PyTorch and Keras). Nothing depends on the number of threads or on the [`SimdLevel`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// An element is dropped where its 16 bits are below this.
@@ -53,7 +62,7 @@ impl Dropout {
     /// at the returned index.
     pub(crate) fn draw(
         &self,
-        level: Level,
+        level: SimdLevel,
         start: usize,
         count: usize,
         bits: &mut Vec<u16>,
@@ -124,7 +133,7 @@ pub fn dropout(dropout: &Dropout, input: &[f32], output: &mut [f32]) {
     /// Elements of one task's pass: their bits stay in L1.
     const PIECE: usize = 64 * BLOCK;
     assert_eq!(input.len(), output.len(), "dropout: output");
-    let level = Level::current();
+    let level = SimdLevel::current();
     let shared = Shared::new(output);
     let pieces = input.len().div_ceil(PIECE);
     parallel::tasks(
@@ -175,8 +184,8 @@ mod tests {
     fn bits_do_not_depend_on_where_a_draw_starts_or_on_the_level() {
         let dropout = Dropout::new(0.5, 7, 9).expect("a valid rate");
         let mut all = Vec::new();
-        assert_eq!(dropout.draw(Level::Portable, 0, 1000, &mut all), 0);
-        for level in Level::available() {
+        assert_eq!(dropout.draw(SimdLevel::Portable, 0, 1000, &mut all), 0);
+        for level in SimdLevel::available() {
             let mut some = Vec::new();
             let at = dropout.draw(level, 333, 300, &mut some);
             assert_eq!(some[at..at + 300], all[333..633]);

@@ -1,19 +1,19 @@
-/// Why a shape is refused.
+//! Why sizes are refused, before any kernel runs.
+
+/// Sizes that no kernel takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShapeError {
     /// A size that must be at least 1 is 0.
-    #[error("{operation}: {name} must be at least 1, found 0; give the layer's real size")]
+    #[error("{operation}: {name} must be at least 1, found 0")]
     Zero {
-        /// The operation.
+        /// Operation, such as `conv2d`.
         operation: &'static str,
-        /// The size's name.
+        /// Name of the size.
         name: &'static str,
     },
     /// The groups do not divide the channels or the filters.
-    #[error(
-        "conv2d: {groups} groups must divide {channels} channels and {filters} filters; change the groups"
-    )]
+    #[error("conv2d: {groups} groups must divide {channels} channels and {filters} filters")]
     Groups {
         /// Groups asked for.
         groups: usize,
@@ -23,11 +23,9 @@ pub enum ShapeError {
         filters: usize,
     },
     /// The window is larger than what it slides over.
-    #[error(
-        "{operation}: a window of {window} {axis} must fit into {size} with padding; use a smaller window or more padding"
-    )]
+    #[error("{operation}: a window of {window} {axis} must fit into {size} with padding")]
     Window {
-        /// The operation.
+        /// Operation, such as `conv2d`.
         operation: &'static str,
         /// `"rows"` or `"columns"`.
         axis: &'static str,
@@ -37,11 +35,9 @@ pub enum ShapeError {
         size: usize,
     },
     /// A pooling window could lie in the padding alone.
-    #[error(
-        "{operation}: a padding of {padding} {axis} must be less than the window of {window}; use less padding"
-    )]
+    #[error("{operation}: a padding of {padding} {axis} must be less than the window of {window}")]
     PoolPadding {
-        /// The operation.
+        /// Operation, such as `conv2d`.
         operation: &'static str,
         /// `"rows"` or `"columns"`.
         axis: &'static str,
@@ -50,20 +46,16 @@ pub enum ShapeError {
         /// The padding on one side.
         padding: usize,
     },
-    /// More elements than memory can hold.
-    #[error(
-        "{operation}: a tensor of this shape has more elements than memory can address; use a smaller shape"
-    )]
+    /// More elements than memory can address.
+    #[error("{operation}: a tensor of this shape has more elements than memory can address")]
     TooLarge {
-        /// The operation.
+        /// Operation, such as `conv2d`.
         operation: &'static str,
     },
-    /// More elements in a pooling window than a winner's index can say.
-    #[error(
-        "{operation}: a window of {elements} elements is larger than {most}; use a smaller window"
-    )]
+    /// More elements in a pooling window than fit into the 15 bits of a place in it.
+    #[error("{operation}: a window of {elements} elements is larger than {most}")]
     WindowElements {
-        /// The operation.
+        /// Operation, such as `conv2d`.
         operation: &'static str,
         /// Elements in the window.
         elements: usize,
@@ -71,9 +63,7 @@ pub enum ShapeError {
         most: usize,
     },
     /// A dropout rate outside [0, 1).
-    #[error(
-        "dropout: the rate must be at least 0 and less than 1, found {found}; use a rate such as 0.5"
-    )]
+    #[error("dropout: the rate must be at least 0 and less than 1, found {found}")]
     Rate {
         /// The rate, as text.
         found: String,

@@ -1,14 +1,10 @@
-use crate::parallel::{self, Shared, share};
+//! Channels first to channels last.
+//!
+//! A transposition of each image, `[channels, pixels]` to `[pixels, channels]`. One side of it is
+//! read or written with a stride, where every float touches another cache line; in blocks of 16 × 16
+//! both sides' lines are used whole before they leave the L1 cache.
 
-/// `[batch, pixels, channels]` to `[batch, channels, pixels]`: what a `Flatten` in ONNX's order
-/// needs before a dense layer.
-///
-/// # Panics
-///
-/// When a slice is not `batch * pixels * channels` long.
-pub fn nhwc_to_nchw(batch: usize, pixels: usize, channels: usize, from: &[f32], to: &mut [f32]) {
-    transpose(batch, pixels, channels, from, to);
-}
+use crate::parallel::{self, Shared, share};
 
 /// `[batch, channels, pixels]` to `[batch, pixels, channels]`.
 ///
@@ -59,7 +55,8 @@ mod tests {
     fn layouts_convert_there_and_back() {
         let from: Vec<f32> = (0..3 * 35 * 19).map(|i| i as f32).collect();
         let (mut there, mut back) = (vec![0.0; from.len()], vec![0.0; from.len()]);
-        nhwc_to_nchw(3, 35, 19, &from, &mut there);
+        // The other direction is the same transposition with the sizes exchanged.
+        nchw_to_nhwc(3, 19, 35, &from, &mut there);
         assert_eq!(
             there[35 * 19 + 2 * 35..][..35],
             from[35 * 19 + 2..]

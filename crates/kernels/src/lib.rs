@@ -4,16 +4,27 @@
 //!
 //! | operation | forward | backward |
 //! | --- | --- | --- |
-//! | convolution or dense layer, bias, `ReLU` | [`conv2d_forward`], [`conv2d_forward_packed`] | [`conv2d_backward`] |
+//! | convolution or dense layer, bias, `ReLU` | [`conv2d_forward`] | [`conv2d_backward`] |
 //! | batch norm, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
-//! | average pooling | [`average_pool_forward`] | [`average_pool_backward`] |
 //! | dropout alone | [`dropout`] | [`dropout`] |
 //! | Adam: the optimizer's step | | [`adam()`] |
-//! | `Flatten` in ONNX's order | [`nhwc_to_nchw`] | [`nchw_to_nhwc`] |
+//! | channels first to channels last | [`nchw_to_nhwc`] | |
 //!
 //! A dense layer is a convolution of 1×1 images: [`Conv2d::dense`]. Sizes are checked once, by
 //! `checked()`, which gives a shape that the kernels take; after that, only a slice of the wrong
 //! length can fail, and panics.
+//!
+//! # Where things are
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `conv` | convolution: sizes, tiles, packed weights, the passes |
+//! | `norm_pool` | normalization, pooling and dropout after it |
+//! | `dropout`, `adam`, `layout` | one operation each |
+//! | `micro` | the two loops in which the multiplying happens, and their tile sizes |
+//! | `simd` | the vector operations that these loops are written in |
+//! | `simd_level` | the choice of an instruction set, and functions compiled for each |
+//! | `parallel`, `scratch` | tasks of the thread pool, and their buffers |
 //!
 //! # Layouts
 //!
@@ -53,7 +64,7 @@
 //! to call.
 //!
 //! All arithmetic is in f32, statistics and sums over a batch partly in f64. The instruction set is
-//! chosen at run time: [`Level`].
+//! chosen at run time: [`SimdLevel`].
 //!
 //! ```
 //! use kiln_kernels::{Activation, Conv2d, conv2d_forward};
@@ -75,29 +86,27 @@
 )]
 
 mod adam;
-mod average_pool;
 mod conv;
 mod dropout;
 mod error;
 mod layout;
-mod level;
 mod micro;
 mod norm_pool;
 mod parallel;
 mod scratch;
 mod simd;
+mod simd_level;
 
 pub use adam::{Adam, adam};
-pub use average_pool::{average_pool_backward, average_pool_forward};
 pub use conv::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters,
-    conv2d_backward, conv2d_forward, conv2d_forward_packed,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward,
+    conv2d_forward,
 };
 pub use dropout::{Dropout, dropout};
 pub use error::ShapeError;
-pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
-pub use level::Level;
+pub use layout::nchw_to_nhwc;
 pub use norm_pool::{
     Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics,
     norm_pool_forward,
 };
+pub use simd_level::SimdLevel;

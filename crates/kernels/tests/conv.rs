@@ -4,8 +4,8 @@ mod common;
 
 use common::{assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PackedFilters,
-    conv2d_backward, conv2d_forward, conv2d_forward_packed,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward,
+    conv2d_forward,
 };
 use proptest::prelude::*;
 
@@ -71,15 +71,8 @@ fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
     assert_close_sums("output", &output, &expected, terms[0]);
 
     let mut again = vec![f32::NAN; s.output_len()];
-    conv2d_forward_packed(
-        s,
-        &input,
-        &PackedFilters::new(s, &weights),
-        Some(&bias),
-        activation,
-        &mut again,
-    );
-    assert_eq!(output, again, "packed before and packed inside");
+    conv2d_forward(s, &input, &weights, Some(&bias), activation, &mut again);
+    assert_eq!(output, again, "equal calls give equal bits");
 
     let masked: Vec<f64> = gradient
         .iter()

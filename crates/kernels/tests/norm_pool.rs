@@ -1,12 +1,11 @@
-//! Batch normalisation, pooling and dropout against their definitions in f64.
+//! Batch normalization, pooling and dropout against their definitions in f64.
 
 mod common;
 
 use common::{assert_close, assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
     Activation, Conv2d, Conv2dGradients, Dropout, Norm, NormPool, NormPoolGradient, NormPoolShape,
-    NormPoolState, OutputGradient, Pool2d, Statistics, average_pool_backward, average_pool_forward,
-    conv2d_backward, dropout, norm_pool_forward,
+    NormPoolState, OutputGradient, Pool2d, Statistics, conv2d_backward, dropout, norm_pool_forward,
 };
 use proptest::prelude::*;
 
@@ -241,24 +240,6 @@ proptest! {
         at_each_level(|_| case.check(drop.as_ref()));
         with_threads(3, || case.check(drop.as_ref()));
     }
-
-    #[test]
-    fn average_pooling_is_its_definition(shape in any_shape(), seed in 1_u64..1000) {
-        let (input, gradient) = (numbers(seed, shape.input_len()), numbers(seed + 1, shape.output_len()));
-        let (mut output, mut to_input) = (vec![f32::NAN; gradient.len()], vec![f32::NAN; input.len()]);
-        average_pool_forward(&shape, &input, &mut output);
-        average_pool_backward(&shape, &gradient, &mut to_input);
-        let mut expected = (Vec::new(), vec![0.0; input.len()]);
-        for (window, &gradient) in windows(&shape).iter().zip(&gradient) {
-            let factor = 1.0 / window.len() as f64;
-            expected.0.push(window.iter().map(|&i| f64::from(input[i])).sum::<f64>() * factor);
-            for &i in window {
-                expected.1[i] += f64::from(gradient) * factor;
-            }
-        }
-        assert_close("output", &output, &expected.0);
-        assert_close("input gradient", &to_input, &expected.1);
-    }
 }
 
 #[test]
@@ -330,7 +311,7 @@ fn a_negative_gamma_makes_the_smallest_input_the_maximum() {
 }
 
 #[test]
-fn values_that_normalisation_rounds_to_the_same_number_keep_their_order() {
+fn values_that_normalization_rounds_to_the_same_number_keep_their_order() {
     let statistics = Statistics::Running {
         mean: &[0.0],
         variance: &[1.0 - EPSILON],

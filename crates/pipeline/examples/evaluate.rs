@@ -15,7 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let assets = CachedAssets::from_env()?;
     let context = Context::new(&assets, &());
-    let model = load(&open(Path::new(&model))?, &EngineRequest::default(), &context)?;
+    let model = load(
+        &open(Path::new(&model))?,
+        &EngineRequest::default(),
+        &context,
+    )?;
 
     // Encoded images, each with the number of its class, in any order and from anywhere.
     let mut images = Vec::new();

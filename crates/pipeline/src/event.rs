@@ -160,6 +160,15 @@ pub enum Event<'a> {
         /// Its size in bytes.
         bytes: u64,
     },
+    /// The training of a run that is exported did not finish: its best weights so far are taken.
+    UnfinishedExported {
+        /// The run directory.
+        run: &'a Path,
+        /// Number of epochs done.
+        epochs_done: usize,
+        /// Number of epochs of all phases.
+        epochs: usize,
+    },
     /// A model is exported without golden vectors, so that its file cannot be verified.
     WithoutGolden {
         /// What would be needed to make them.

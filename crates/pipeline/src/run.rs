@@ -67,7 +67,7 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     if !finished {
         return Ok(None);
     }
-    let mut trained = TrainedModel::open(&run, recipe)?;
+    let mut trained = TrainedModel::open(&run, recipe, context)?;
     let images = dataset::test_images(&trained.recipe, context)?;
     let data = dataset::test_name(&trained.recipe);
     if trained.recipe.export.golden {

@@ -1,26 +1,34 @@
-//! What it takes to go on with a training.
+//! `checkpoints/last.safetensors`: where a training stands.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use crate::weights::{Extras, format};
 use crate::{History, Weights, WeightsError};
 
 /// Where a training stood after an epoch. One file holds all of it, so that it cannot be half an
 /// old and half a new one.
+///
+/// Two trainings that reach the same weights need not write the same bytes: the history has the
+/// duration of each epoch, and the optimizer's state has its tensors in the order of a hash table,
+/// which is another in every process. Their values are the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The weights of the layers that the phase trains, and of those behind them.
+    /// Weights of the layers that the phase trains, and of those after them.
     pub weights: Weights,
-    /// The optimizer's state, as the trainer wrote it.
+    /// State of the optimizer, as the trainer encoded it.
     pub optimizer: Vec<u8>,
-    /// How far it has come.
+    /// Epochs done.
     pub progress: Progress,
 }
 
-/// How far a training has come.
+/// How far a training is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// The phase, counted from 0.
+    /// Phase, from 0.
     pub phase: usize,
     /// Epochs of that phase that are done.
     pub epochs: usize,
@@ -28,8 +36,8 @@ pub struct Progress {
     pub history: History,
 }
 
-/// As it is written: figures as CSV, which gives them back to the last bit. JSON's reader may be
-/// off by one unit.
+/// [`Progress`] as it is written: figures as CSV, which gives them back to the last bit. JSON's
+/// reader may be off by one unit.
 #[derive(Serialize, Deserialize)]
 struct Written {
     phase: usize,
@@ -39,12 +47,14 @@ struct Written {
 
 /// The tensor that is the optimizer's state. No parameter has such a name: theirs have a dot.
 const OPTIMIZER: &str = "optimizer";
-/// The key of the progress in the file's metadata.
+/// Key of the progress in the file's metadata.
 const PROGRESS: &str = "kiln.progress";
+/// Bytes of the number in front of the header.
+const LENGTH: usize = 8;
 
 impl Checkpoint {
-    /// As safetensors: the weights by name, the optimizer's state as a tensor of bytes, the
-    /// progress in the metadata.
+    /// Encodes it as safetensors: the weights by name, the optimizer's state as a tensor of bytes,
+    /// the progress in the metadata.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Progress {
             phase,
@@ -58,38 +68,21 @@ impl Checkpoint {
         };
         let progress =
             serde_json::to_string(&written).expect("numbers and text can be written as JSON");
-        self.weights.to_bytes_with(
-            Some((OPTIMIZER, &self.optimizer)),
-            Some((PROGRESS, progress)),
-        )
+        self.weights.encode(Extras {
+            bytes: Some((OPTIMIZER, &self.optimizer)),
+            note: Some((PROGRESS, progress)),
+        })
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Format`] or [`WeightsError::Type`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
-        let format = |error: &dyn std::fmt::Display| WeightsError::Format(error.to_string());
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| format(&error))?;
-        let progress = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(PROGRESS));
-        let progress =
-            progress.ok_or_else(|| format(&"it does not say how far the training was"))?;
-        let Written {
-            phase,
-            epochs,
-            history,
-        } = serde_json::from_str(progress).map_err(|error| format(&error))?;
-        let progress = Progress {
-            phase,
-            epochs,
-            history: History::from_csv(&history).map_err(|error| format(&error))?,
-        };
-        let file = SafeTensors::deserialize(bytes).map_err(|error| format(&error))?;
-        let optimizer = file
-            .tensor(OPTIMIZER)
-            .map_err(|error| format(&error))?
-            .data()
-            .to_vec();
+        let progress = Progress::from_header(bytes)?;
+        let file = SafeTensors::deserialize(bytes).map_err(format)?;
+        let optimizer = file.tensor(OPTIMIZER).map_err(format)?.data().to_vec();
         let weights = Weights::from_views(file.iter().filter(|(name, _)| *name != OPTIMIZER))?;
         Ok(Self {
             weights,
@@ -99,6 +92,58 @@ impl Checkpoint {
     }
 }
 
+impl Progress {
+    /// Reads the progress from a checkpoint, of which the header is enough.
+    pub(crate) fn from_header(bytes: &[u8]) -> Result<Self, WeightsError> {
+        let progress = read_note(bytes, PROGRESS)?
+            .ok_or_else(|| format("it does not say how far the training was"))?;
+        let Written {
+            phase,
+            epochs,
+            history,
+        } = serde_json::from_str(&progress).map_err(format)?;
+        Ok(Self {
+            phase,
+            epochs,
+            history: History::from_csv(&history).map_err(format)?,
+        })
+    }
+}
+
+/// The part of a header of safetensors that is not about tensors.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default, rename = "__metadata__")]
+    metadata: BTreeMap<String, String>,
+}
+
+/// Reads an entry of the metadata of safetensors, of which the header is enough; `safetensors`
+/// itself wants to see the whole file.
+pub(crate) fn read_note(bytes: &[u8], key: &str) -> Result<Option<String>, WeightsError> {
+    let (length, rest) = bytes
+        .split_first_chunk::<LENGTH>()
+        .ok_or_else(|| format("no header"))?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(format)?;
+    let header = rest
+        .get(..length)
+        .ok_or_else(|| format("the header is cut short"))?;
+    let mut header: Header = serde_json::from_slice(header).map_err(format)?;
+    Ok(header.metadata.remove(key))
+}
+
+/// Reads a file of safetensors up to the end of its header: its tensors may take hundreds of MiB.
+pub(crate) fn read_header(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut length = file.by_ref().take(LENGTH as u64);
+    length.read_to_end(&mut bytes)?;
+    if let Some((length, _)) = bytes.split_first_chunk::<LENGTH>() {
+        // A length that is too large ends at the end of the file.
+        file.take(u64::from_le_bytes(*length))
+            .read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,8 +151,8 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let mut weights = Weights::default();
-        weights.0.insert(
-            "dense.bias".into(),
+        weights.insert(
+            "dense.bias",
             Tensor {
                 shape: vec![2],
                 data: vec![0.5, -0.0],
@@ -145,9 +190,37 @@ mod tests {
         let read = Checkpoint::from_bytes(&bytes).unwrap();
         assert_eq!(read, checkpoint());
         assert_eq!(
-            read.weights.0["dense.bias"].data[1].to_bits(),
+            read.weights.get("dense.bias").unwrap().data[1].to_bits(),
             (-0.0_f32).to_bits()
         );
+    }
+
+    #[test]
+    fn only_the_duration_of_epochs_makes_the_bytes_differ() {
+        let first = checkpoint();
+        let mut second = checkpoint();
+        assert!(first.to_bytes() == second.to_bytes());
+        second.progress.history.epochs[0].seconds = 0.5;
+        assert!(first.to_bytes() != second.to_bytes());
+        assert_eq!(first.weights, second.weights);
+    }
+
+    #[test]
+    fn the_progress_is_in_the_header() {
+        let bytes = checkpoint().to_bytes();
+        let header = read_header(&bytes[..]).unwrap();
+        assert!(header.len() < bytes.len());
+        assert_eq!(
+            Progress::from_header(&header).unwrap(),
+            checkpoint().progress
+        );
+        for length in [0, 3, 8, 100] {
+            let header = read_header(&bytes[..length]).unwrap();
+            assert!(matches!(
+                Progress::from_header(&header),
+                Err(WeightsError::Format(_))
+            ));
+        }
     }
 
     #[test]

@@ -1,19 +1,21 @@
-//! The folder of a run.
+//! The folder of a run: its files, how it is made, and how it is opened again.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_model::{Base, Monitor, Recipe};
-use kiln_util::{FileError, write_atomically};
-use serde::Serialize;
+use kiln_util::{FileError, Lock, is_temporary_name, write_atomically};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::{Checkpoint, Environment, History, RunError, Weights, json};
+use crate::{History, RunError, Weights};
 
 /// The files of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunFile {
-    /// The resolved recipe.
+    /// Resolved recipe.
     Recipe,
     /// Versions, device, seed, data checksums.
     Environment,
@@ -21,15 +23,15 @@ pub enum RunFile {
     Labels,
     /// Loss and accuracy by epoch.
     History,
-    /// Where the training stood after the last epoch: what it takes to go on.
+    /// Where the training stood after the last epoch: what it takes to resume.
     LastCheckpoint,
-    /// Weights after the best epoch so far.
+    /// Trained weights after the best epoch so far.
     BestCheckpoint,
-    /// The best weights of the finished training: what the exporter takes.
+    /// All weights after the best epoch of a training that finished or was stopped.
     Weights,
     /// Checksums of the tensors that stayed frozen.
     Frozen,
-    /// The exported model.
+    /// Exported model.
     Model,
     /// The same model without golden vectors.
     PlainModel,
@@ -37,70 +39,73 @@ pub enum RunFile {
     SoftmaxModel,
     /// A variant of the model that takes pixels.
     Uint8Model,
-    /// The layers behind the frozen ones alone.
+    /// Only the layers after the frozen prefix.
     HeadModel,
     /// Agreement of the implementations.
     Parity,
     /// Figures on the test images.
     Evaluation,
-    /// Loss and accuracy, drawn.
+    /// Plot of loss and accuracy.
     Curves,
-    /// Confusion matrix, drawn.
+    /// Plot of the confusion matrix.
     Confusion,
-    /// What each test image was taken for.
+    /// Prediction for each test image.
     Predictions,
-    /// All of it as a page.
+    /// Page about all of it.
     Report,
 }
 
-impl RunFile {
-    /// All of them.
-    pub const ALL: [Self; 19] = [
-        Self::Recipe,
-        Self::Environment,
-        Self::Labels,
-        Self::History,
-        Self::LastCheckpoint,
-        Self::BestCheckpoint,
-        Self::Weights,
-        Self::Frozen,
-        Self::Model,
-        Self::PlainModel,
-        Self::SoftmaxModel,
-        Self::Uint8Model,
-        Self::HeadModel,
-        Self::Parity,
-        Self::Evaluation,
-        Self::Curves,
-        Self::Confusion,
-        Self::Predictions,
-        Self::Report,
-    ];
+// The words are paths within the run directory.
+kiln_util::str_enum!(RunFile {
+    Recipe = "recipe.toml",
+    Environment = "environment.json",
+    Labels = "labels.json",
+    History = "history.csv",
+    LastCheckpoint = "checkpoints/last.safetensors",
+    BestCheckpoint = "checkpoints/best.safetensors",
+    Weights = "weights.safetensors",
+    Frozen = "frozen.json",
+    Model = "model.onnx",
+    PlainModel = "model-no-golden.onnx",
+    SoftmaxModel = "model-softmax.onnx",
+    Uint8Model = "model-uint8.onnx",
+    HeadModel = "head.onnx",
+    Parity = "parity.json",
+    Evaluation = "eval.json",
+    Curves = "curves.svg",
+    Confusion = "confusion.svg",
+    Predictions = "predictions.csv",
+    Report = "report.html",
+});
 
-    /// Path within the run directory.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Recipe => "recipe.toml",
-            Self::Environment => "environment.json",
-            Self::Labels => "labels.json",
-            Self::History => "history.csv",
-            Self::LastCheckpoint => "checkpoints/last.safetensors",
-            Self::BestCheckpoint => "checkpoints/best.safetensors",
-            Self::Weights => "weights.safetensors",
-            Self::Frozen => "frozen.json",
-            Self::Model => "model.onnx",
-            Self::PlainModel => "model-no-golden.onnx",
-            Self::SoftmaxModel => "model-softmax.onnx",
-            Self::Uint8Model => "model-uint8.onnx",
-            Self::HeadModel => "head.onnx",
-            Self::Parity => "parity.json",
-            Self::Evaluation => "eval.json",
-            Self::Curves => "curves.svg",
-            Self::Confusion => "confusion.svg",
-            Self::Predictions => "predictions.csv",
-            Self::Report => "report.html",
-        }
-    }
+/// Folder of the checkpoints within the run directory.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// `environment.json`: what a run was made with, so that it can be made again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of kiln.
+    pub kiln: String,
+    /// Operating system and CPU architecture, such as `linux-x86_64`.
+    pub platform: String,
+    /// Device of the training, such as `cpu (flex)`.
+    pub device: String,
+    /// Number of threads.
+    pub threads: usize,
+    /// Seed in the recipe.
+    pub seed: u64,
+    /// SHA-256 of each data file by name; of a folder of images, of what `sha256sum` prints for
+    /// them in their order.
+    pub data: BTreeMap<String, String>,
+}
+
+/// How far a run's training is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// No epoch is done. Environment and labels may be missing; to resume is to begin again.
+    Begun,
+    /// There are weights: it finished, or was interrupted after an epoch.
+    Trained,
 }
 
 /// A run directory.
@@ -110,39 +115,39 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a new one, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists, and
-    /// writes the recipe.
-    pub fn create(root: &Path, recipe: &Recipe) -> Result<Self, RunError> {
-        let fail = |path: &Path, source| FileError::Write {
-            path: path.into(),
-            source,
-        };
-        std::fs::create_dir_all(root).map_err(|source| fail(root, source))?;
-        for name in Self::names(recipe) {
-            let path = root.join(name);
-            match std::fs::create_dir(&path) {
-                Ok(()) => {
-                    let run = Self { path };
-                    let checkpoints = run.file(RunFile::LastCheckpoint);
-                    let checkpoints = checkpoints.parent().unwrap_or(&run.path);
-                    std::fs::create_dir(checkpoints).map_err(|source| fail(checkpoints, source))?;
-                    run.write(RunFile::Recipe, recipe.to_toml().as_bytes())?;
-                    return Ok(run);
-                }
-                // Another process may have made it since: the next name is tried.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(fail(&path, source).into()),
+    /// Creates a run directory, `<root>/<recipe's name>`, or with `-2`, `-3`, … where that exists,
+    /// and writes the recipe. The run is the caller's as long as the lock lives.
+    ///
+    /// A folder that an earlier process left before it wrote a recipe is used again.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if a folder or file cannot be written.
+    pub fn create(root: &Path, recipe: &Recipe) -> Result<(Self, Lock), RunError> {
+        fs::create_dir_all(root).map_err(|source| write_error(root, source))?;
+        let mut names = Self::names(recipe);
+        loop {
+            let path = root.join(names.next().unwrap_or_default());
+            if let Some(lock) = claim(&path)? {
+                let run = Self { path };
+                remove_temporary_files(&run.path);
+                let checkpoints = run.path.join(CHECKPOINTS);
+                fs::create_dir_all(&checkpoints)
+                    .map_err(|source| write_error(&checkpoints, source))?;
+                run.write(RunFile::Recipe, recipe.to_toml().as_bytes())?;
+                return Ok((run, lock));
             }
         }
-        unreachable!("there is always a next name")
     }
 
-    /// The names that runs of a recipe get, in order.
+    /// The names that runs of a recipe get, in order. There is always a next one.
     fn names(recipe: &Recipe) -> impl Iterator<Item = String> {
-        std::iter::once(recipe.name.clone()).chain((2..).map(|n| format!("{}-{n}", recipe.name)))
+        std::iter::once(recipe.name.clone())
+            .chain((2_u64..).map(|n| format!("{}-{n}", recipe.name)))
     }
 
-    /// Those that [`create`](Self::create) made of exactly this recipe, the oldest first.
+    /// Returns the runs that [`create`](Self::create) made of exactly this recipe, the oldest
+    /// first.
     pub fn of(root: &Path, recipe: &Recipe) -> Vec<Self> {
         let paths = Self::names(recipe)
             .map(|name| root.join(name))
@@ -156,16 +161,46 @@ impl RunDir {
         .collect()
     }
 
-    /// Opens one that exists.
+    /// Opens a run directory that exists, to read it. Whoever writes to it takes the
+    /// [`lock`](Self::lock) first.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotARun`] or [`RunError::NotBegun`] if there is no recipe.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let run = Self { path: path.into() };
         if run.file(RunFile::Recipe).is_file() {
-            Ok(run)
+            return Ok(run);
+        }
+        let (path, missing) = (path.into(), RunFile::Recipe.as_str());
+        if run.path.join(CHECKPOINTS).is_dir() && is_unborn(&run.path) {
+            Err(RunError::NotBegun { path, missing })
         } else {
-            Err(RunError::NotARun {
-                path: path.into(),
-                missing: RunFile::Recipe.name(),
-            })
+            Err(RunError::NotARun { path, missing })
+        }
+    }
+
+    /// Locks the run to write to it, and removes temporary files that a killed process left.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if another process has the lock.
+    pub fn lock(&self) -> Result<Lock, RunError> {
+        let lock = Lock::try_lock(&self.path)?;
+        if lock.is_exclusive() {
+            remove_temporary_files(&self.path);
+        }
+        Ok(lock)
+    }
+
+    /// Returns how far its training is.
+    pub fn state(&self) -> RunState {
+        // An old run may have had its checkpoints removed.
+        let files = [RunFile::LastCheckpoint, RunFile::Weights];
+        if files.iter().any(|&file| self.file(file).is_file()) {
+            RunState::Trained
+        } else {
+            RunState::Begun
         }
     }
 
@@ -174,54 +209,75 @@ impl RunDir {
         &self.path
     }
 
-    /// Where all files of the run are or will be, but one.
+    /// Returns where all files of the run are or will be, but one.
     pub fn files_but(&self, one: RunFile) -> Vec<PathBuf> {
-        RunFile::ALL
-            .into_iter()
-            .filter(|&file| file != one)
-            .map(|file| self.file(file))
-            .collect()
+        let others = RunFile::ALL.into_iter().filter(|&file| file != one);
+        others.map(|file| self.file(file)).collect()
     }
 
-    /// Where a file of the run is or will be.
+    /// Returns where a file of the run is or will be.
     pub fn file(&self, file: RunFile) -> PathBuf {
-        self.path.join(file.name())
+        self.path.join(file.as_str())
     }
 
     /// Writes a file whole.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`]; nothing was changed then.
     pub fn write(&self, file: RunFile, bytes: &[u8]) -> Result<(), RunError> {
         Ok(write_atomically(&self.file(file), bytes)?)
     }
 
     /// Writes a value as JSON for people and programs.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
     pub fn write_json(&self, file: RunFile, value: &impl Serialize) -> Result<(), RunError> {
-        json::write(&self.file(file), value)
+        write_json(&self.file(file), value)
     }
 
     /// Reads what [`write_json`](Self::write_json) wrote; nothing if there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Content`].
     pub fn read_json<T: DeserializeOwned>(&self, file: RunFile) -> Result<Option<T>, RunError> {
         let path = self.file(file);
         if path.exists() {
-            json::read(&path).map(Some)
+            read_json(&path).map(Some)
         } else {
             Ok(None)
         }
     }
 
-    /// Checksums of the tensors that stayed frozen, by name; empty where none were.
+    /// Reads the checksums of the tensors that stayed frozen, by name; none where none did.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_json`](Self::read_json).
     pub fn frozen(&self) -> Result<BTreeMap<String, String>, RunError> {
         Ok(self.read_json(RunFile::Frozen)?.unwrap_or_default())
     }
 
-    /// Names of the classes, in the order of the model's scores.
+    /// Reads the names of the classes, in the order of the model's scores.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Content`].
     pub fn labels(&self) -> Result<Vec<String>, RunError> {
-        json::read(&self.file(RunFile::Labels))
+        read_json(&self.file(RunFile::Labels))
     }
 
-    /// A file's bytes.
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`].
     pub fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {
         let path = self.file(file);
-        std::fs::read(&path).map_err(|source| RunError::Read { path, source })
+        fs::read(&path).map_err(|source| RunError::Read { path, source })
     }
 
     fn read_text(&self, file: RunFile) -> Result<String, RunError> {
@@ -231,7 +287,11 @@ impl RunDir {
         })
     }
 
-    /// The resolved recipe, whose backbone, if it has one, must be among these.
+    /// Reads the resolved recipe, whose backbone, if it has one, must be among these.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`], [`RunError::Content`] or [`RunError::Recipe`].
     pub fn recipe(&self, bases: &[Base]) -> Result<Recipe, RunError> {
         let text = self.read_text(RunFile::Recipe)?;
         Ok(Recipe::parse_with(
@@ -243,12 +303,20 @@ impl RunDir {
         )?)
     }
 
-    /// What the run was begun with.
+    /// Reads what the run was begun with.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Content`].
     pub fn environment(&self) -> Result<Environment, RunError> {
-        json::read(&self.file(RunFile::Environment))
+        read_json(&self.file(RunFile::Environment))
     }
 
-    /// The history so far, judged by that figure; empty before the first epoch is done.
+    /// Reads the history so far, judged by that figure; empty before the first epoch is done.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Content`].
     pub fn history(&self, monitor: Monitor) -> Result<History, RunError> {
         if !self.file(RunFile::History).exists() {
             return Ok(History::new(monitor));
@@ -262,24 +330,87 @@ impl RunDir {
         Ok(History { monitor, ..history })
     }
 
-    /// Where the training stands; nothing before its first epoch is done.
-    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
-        let path = self.file(RunFile::LastCheckpoint);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let checkpoint = Checkpoint::from_bytes(&self.read(RunFile::LastCheckpoint)?);
-        checkpoint
-            .map(Some)
-            .map_err(|source| RunError::Weights { path, source })
-    }
-
-    /// Weights from one of the run's files.
-    pub fn weights(&self, file: RunFile) -> Result<Weights, RunError> {
+    /// Reads weights from one of the run's files.
+    pub(crate) fn weights(&self, file: RunFile) -> Result<Weights, RunError> {
         Weights::from_bytes(&self.read(file)?).map_err(|source| RunError::Weights {
             path: self.file(file),
             source,
         })
+    }
+}
+
+/// Locks a folder for a new run: one that is not there yet, or that was left before it had a
+/// recipe. Returns nothing if it is another's.
+fn claim(path: &Path) -> Result<Option<Lock>, RunError> {
+    let created = match fs::create_dir(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_unborn(path) => false,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(source) => return Err(write_error(path, source)),
+    };
+    let lock = match Lock::try_lock(path) {
+        Ok(lock) => lock,
+        Err(FileError::Locked { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Without locks, whoever created the folder may still be about to write to it. With them, that
+    // process may have come and gone since.
+    Ok(Some(lock).filter(|lock| (created || lock.is_exclusive()) && is_unborn(path)))
+}
+
+/// Whether a folder has nothing but what a run's has before its recipe.
+fn is_unborn(path: &Path) -> bool {
+    let is_nothing = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| match entry.file_name().to_str() {
+            Some(CHECKPOINTS) => {
+                fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none())
+            }
+            // What is locked where folders cannot be.
+            Some(".lock") => true,
+            Some(name) => is_temporary_name(name),
+            None => false,
+        })
+    };
+    fs::read_dir(path).is_ok_and(|mut entries| entries.all(is_nothing))
+}
+
+/// Removes what killed processes left in a run directory that is locked. What cannot be removed
+/// does no harm.
+fn remove_temporary_files(path: &Path) {
+    for folder in [path, &path.join(CHECKPOINTS)] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_temporary_name) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn write_error(path: &Path, source: io::Error) -> RunError {
+    let path = path.into();
+    FileError::Write { path, source }.into()
+}
+
+/// Writes a value as JSON for people and programs.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
+    let mut json = serde_json::to_vec_pretty(value).map_err(|error| content(path, &error))?;
+    json.push(b'\n');
+    Ok(write_atomically(path, &json)?)
+}
+
+/// Reads what [`write_json`] wrote.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+    let bytes = fs::read(path).map_err(|source| RunError::Read {
+        path: path.into(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| content(path, &error))
+}
+
+fn content(path: &Path, error: &serde_json::Error) -> RunError {
+    RunError::Content {
+        path: path.into(),
+        problem: error.to_string(),
     }
 }
 
@@ -292,33 +423,74 @@ mod tests {
         Recipe::parse(text, "small.toml", "small", &[]).unwrap()
     }
 
+    fn create(root: &Path) -> RunDir {
+        RunDir::create(root, &recipe()).unwrap().0
+    }
+
+    fn name(run: &RunDir) -> String {
+        let name = run.path().file_name().unwrap();
+        name.to_str().unwrap().to_owned()
+    }
+
     #[test]
     fn an_existing_run_is_never_overwritten() {
         let root = tempfile::tempdir().unwrap();
         let runs = root.path().join("runs");
-        let names: Vec<_> = (0..3)
-            .map(|_| {
-                RunDir::create(&runs, &recipe())
-                    .unwrap()
-                    .path()
-                    .file_name()
-                    .unwrap()
-                    .to_owned()
-            })
-            .collect();
+        let names: Vec<_> = (0..3).map(|_| name(&create(&runs))).collect();
         assert_eq!(names, ["small", "small-2", "small-3"]);
     }
 
     #[test]
     fn a_run_opens_with_the_recipe_it_was_made_from() {
         let root = tempfile::tempdir().unwrap();
-        let made = RunDir::create(root.path(), &recipe()).unwrap();
+        let made = create(root.path());
         let opened = RunDir::open(made.path()).unwrap();
         assert_eq!(opened.recipe(&[]).unwrap(), recipe());
         assert_eq!(
             opened.history(Monitor::default()).unwrap(),
             History::default()
         );
+        assert_eq!(opened.state(), RunState::Begun);
+        opened.write(RunFile::Weights, b"").unwrap();
+        assert_eq!(opened.state(), RunState::Trained);
+    }
+
+    #[test]
+    fn a_folder_that_was_left_without_a_recipe_is_begun_again() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("small");
+        fs::create_dir_all(folder.join("checkpoints")).unwrap();
+        fs::write(folder.join(".kiln-abc.tmp"), "half a recipe").unwrap();
+        let error = RunDir::open(&folder).unwrap_err();
+        assert_eq!(error.hint(), Some(crate::Hint::TrainFromRecipe));
+        let (run, lock) = RunDir::create(root.path(), &recipe()).unwrap();
+        assert_eq!(name(&run), "small");
+        assert!(!folder.join(".kiln-abc.tmp").exists());
+        // Another process that has not come to its recipe yet keeps its folder.
+        fs::remove_file(run.file(RunFile::Recipe)).unwrap();
+        let (next, _) = RunDir::create(root.path(), &recipe()).unwrap();
+        assert_eq!(name(&next), "small-2");
+        drop(lock);
+        // What somebody else put there is left alone.
+        fs::write(folder.join("notes.txt"), "mine").unwrap();
+        assert_eq!(name(&create(root.path())), "small-3");
+    }
+
+    #[test]
+    fn temporary_files_of_a_killed_process_are_removed_under_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let run = create(root.path());
+        let left = [".kiln-1.tmp", "checkpoints/.kiln-2.tmp"].map(|name| run.path().join(name));
+        let kept = run.path().join("other.tmp");
+        for path in left.iter().chain([&kept]) {
+            fs::write(path, "").unwrap();
+        }
+        let lock = run.lock().unwrap();
+        assert!(left.iter().all(|path| !path.exists()) && kept.exists());
+        let error = run.lock().unwrap_err();
+        assert!(matches!(error, RunError::File(FileError::Locked { .. })));
+        drop(lock);
+        run.lock().unwrap();
     }
 
     #[test]
@@ -333,7 +505,7 @@ mod tests {
         .unwrap();
         let made: Vec<_> = [recipe(), other, recipe()]
             .iter()
-            .map(|recipe| RunDir::create(root.path(), recipe).unwrap())
+            .map(|recipe| RunDir::create(root.path(), recipe).unwrap().0)
             .collect();
         assert_eq!(
             RunDir::of(root.path(), &recipe()),
@@ -345,7 +517,9 @@ mod tests {
     #[test]
     fn a_folder_that_is_no_run_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let error = RunDir::open(root.path()).unwrap_err().to_string();
+        let error = RunDir::open(root.path()).unwrap_err();
+        assert_eq!(error.hint(), Some(crate::Hint::NameRun));
+        let error = error.to_string();
         assert!(
             error.contains("is not a run directory: it has no `recipe.toml`"),
             "{error}"
@@ -356,7 +530,7 @@ mod tests {
     fn a_root_that_cannot_be_written_is_one_clear_error() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
-        std::fs::write(&file, "").unwrap();
+        fs::write(&file, "").unwrap();
         let error = RunDir::create(&file, &recipe()).unwrap_err().to_string();
         assert!(error.starts_with("cannot write"), "{error}");
     }

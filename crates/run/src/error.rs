@@ -1,9 +1,12 @@
-//! What can go wrong with files.
+//! Errors of run directories and sweeps, and what to do about them.
 
 use std::path::PathBuf;
 
+use crate::WeightsError;
+
 /// A run directory or a file of it that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// A file cannot be written, or another process uses the folder; nothing was changed.
     #[error(transparent)]
@@ -17,30 +20,33 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The folder is no run directory.
-    #[error(
-        "{} is not a run directory: it has no `{missing}`. Name a folder that `kiln train` made, such as \
-         runs/quickstart",
-        path.display()
-    )]
+    #[error("{} is not a run directory: it has no `{missing}`", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
         /// The file that every run has.
         missing: &'static str,
     },
-    /// The folder is no sweep's.
+    /// The folder of a run that was interrupted before its recipe was written.
     #[error(
-        "{} is not a sweep's folder: it has no `{missing}`. Name a folder that `kiln sweep` made, such as \
-         runs/report-sweep",
+        "{} is the folder of a training that was interrupted before it began: it has no `{missing}`",
         path.display()
     )]
+    NotBegun {
+        /// The folder.
+        path: PathBuf,
+        /// The file that every run has.
+        missing: &'static str,
+    },
+    /// The folder is no sweep's.
+    #[error("{} is not a sweep's folder: it has no `{missing}`", path.display())]
     NotASweep {
         /// The folder.
         path: PathBuf,
         /// The file that every sweep has.
         missing: &'static str,
     },
-    /// A file that does not hold what it should.
+    /// A malformed file.
     #[error("{}: {problem}", path.display())]
     Content {
         /// The file.
@@ -57,6 +63,40 @@ pub enum RunError {
         /// The file.
         path: PathBuf,
         /// What does not fit.
-        source: crate::WeightsError,
+        source: WeightsError,
     },
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Name a folder that a training made.
+    NameRun,
+    /// Name a folder that a sweep made.
+    NameSweep,
+    /// Train from the recipe again: the folder has nothing to resume, and is used again.
+    TrainFromRecipe,
+    /// Restore the file from a copy, or train again.
+    RestoreWeights,
+}
+
+impl RunError {
+    /// Returns what to do about it, where there is more to say than the text does.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::NotARun { .. } => Some(Hint::NameRun),
+            Self::NotBegun { .. } => Some(Hint::TrainFromRecipe),
+            Self::NotASweep { .. } => Some(Hint::NameSweep),
+            Self::Weights {
+                source: WeightsError::Format(_),
+                ..
+            } => Some(Hint::RestoreWeights),
+            Self::Weights { .. }
+            | Self::File(_)
+            | Self::Read { .. }
+            | Self::Content { .. }
+            | Self::Recipe(_) => None,
+        }
+    }
 }

@@ -3,37 +3,37 @@
 use kiln_model::Monitor;
 use serde::{Deserialize, Serialize};
 
-/// What one epoch gave.
+/// Figures of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: usize,
     /// Mean cross-entropy in nats over the epoch's batches, dropout active, as the weights changed.
     pub train_loss: f64,
-    /// Share of training images classified correctly, measured likewise.
+    /// Share of training images classified correctly, from 0 to 1, measured likewise.
     pub train_accuracy: f64,
     /// Mean cross-entropy in nats over the validation images after the epoch.
     pub val_loss: f64,
-    /// Share of validation images classified correctly after the epoch.
+    /// Share of validation images classified correctly after the epoch, from 0 to 1.
     pub val_accuracy: f64,
     /// Learning rate at the end of the epoch.
     pub learning_rate: f64,
-    /// Duration of the epoch, validation included.
+    /// Duration of the epoch in seconds, validation included.
     pub seconds: f64,
 }
 
 /// The epochs of a run in order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
-    /// In order, one per epoch.
+    /// One per epoch, in order.
     pub epochs: Vec<Epoch>,
-    /// What makes an epoch better than another.
+    /// Figure that makes an epoch better than another.
     #[serde(skip)]
     pub monitor: Monitor,
 }
 
 impl History {
-    /// No epochs yet.
+    /// Creates a history without epochs.
     pub fn new(monitor: Monitor) -> Self {
         Self {
             epochs: Vec::new(),
@@ -41,7 +41,7 @@ impl History {
         }
     }
 
-    /// The epoch with the best monitored figure; the earlier one of equals.
+    /// Returns the epoch with the best monitored figure; the earlier one of equals.
     pub fn best(&self) -> Option<&Epoch> {
         let figure = |epoch: &Epoch| match self.monitor {
             Monitor::ValLoss => epoch.val_loss,
@@ -51,7 +51,8 @@ impl History {
         epochs.min_by(|a, b| figure(a).total_cmp(&figure(b)))
     }
 
-    /// As CSV with a header.
+    /// Encodes it as CSV with a header. Figures have as many digits as it takes to read back the
+    /// same number.
     pub fn to_csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
         for epoch in &self.epochs {
@@ -66,6 +67,10 @@ impl History {
     }
 
     /// Reads what [`to_csv`](Self::to_csv) wrote.
+    ///
+    /// # Errors
+    ///
+    /// What is malformed, and where.
     pub fn from_csv(text: &str) -> Result<Self, csv::Error> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         Ok(Self {

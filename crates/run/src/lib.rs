@@ -1,25 +1,33 @@
 //! The run directory: the hand-over between training, export and evaluation; and the folder of a
 //! sweep's runs.
 //!
-//! This is the only place that knows the names of the files in it. Everything is written to a
+//! | to find | look in |
+//! | --- | --- |
+//! | names of the files, creating, opening and locking a run | `directory` |
+//! | which weights are the best, and what a kill leaves | `best` |
+//! | what it takes to resume | `checkpoint` |
+//! | parameters by name | `weights` |
+//! | figures by epoch | `history` |
+//! | the folder of a sweep | `sweep` |
+//!
+//! This is the only place that knows the names of the files in a run. Everything is written to a
 //! temporary name and renamed, so that a reader never sees half a file and a full disk loses
 //! nothing.
 
 #![forbid(unsafe_code)]
 
+mod best;
 mod checkpoint;
 mod directory;
-mod environment;
 mod error;
 mod history;
-mod json;
 mod sweep;
 mod weights;
 
+pub use best::{BestWeights, Resumption};
 pub use checkpoint::{Checkpoint, Progress};
-pub use directory::{RunDir, RunFile};
-pub use environment::Environment;
-pub use error::RunError;
+pub use directory::{Environment, RunDir, RunFile, RunState};
+pub use error::{Hint, RunError};
 pub use history::{Epoch, History};
 pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

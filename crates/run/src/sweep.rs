@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_util::{FileError, write_atomically};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use kiln_util::{FileError, write_atomically};
-
-use crate::{RunError, json};
+use crate::RunError;
+use crate::directory::{read_json, write_json};
 
 /// The files of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepFile {
-    /// The combinations, and which run is whose.
+    /// Combinations, each with its run.
     Record,
     /// One line per run.
     Results,
@@ -20,16 +20,12 @@ pub enum SweepFile {
     Report,
 }
 
-impl SweepFile {
-    /// Path within the sweep's folder.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Record => "sweep.json",
-            Self::Results => "results.csv",
-            Self::Report => "report.html",
-        }
-    }
-}
+// The words are paths within the sweep's folder.
+kiln_util::str_enum!(SweepFile {
+    Record = "sweep.json",
+    Results = "results.csv",
+    Report = "report.html",
+});
 
 /// A sweep's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +34,12 @@ pub struct SweepDir {
 }
 
 impl SweepDir {
-    /// The folder `<root>/<recipe's name>-sweep`, made if it is not there: a sweep goes on where it
-    /// stopped.
+    /// Opens the folder `<root>/<recipe's name>-sweep`, and creates it if it is not there: a sweep
+    /// resumes where it was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if it cannot be created.
     pub fn of(root: &Path, recipe: &str) -> Result<Self, RunError> {
         let path = root.join(format!("{recipe}-sweep"));
         match std::fs::create_dir_all(&path) {
@@ -49,20 +49,24 @@ impl SweepDir {
     }
 
     /// Opens one that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotASweep`] if there is no record.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         if Self::is_one(path) {
             Ok(Self { path: path.into() })
         } else {
             Err(RunError::NotASweep {
                 path: path.into(),
-                missing: SweepFile::Record.name(),
+                missing: SweepFile::Record.as_str(),
             })
         }
     }
 
-    /// Whether a folder is a sweep's.
+    /// Returns whether a folder is a sweep's.
     pub fn is_one(path: &Path) -> bool {
-        path.join(SweepFile::Record.name()).is_file()
+        path.join(SweepFile::Record.as_str()).is_file()
     }
 
     /// The folder, which holds the run directories too.
@@ -70,24 +74,36 @@ impl SweepDir {
         &self.path
     }
 
-    /// Where a file of the sweep is or will be.
+    /// Returns where a file of the sweep is or will be.
     pub fn file(&self, file: SweepFile) -> PathBuf {
-        self.path.join(file.name())
+        self.path.join(file.as_str())
     }
 
     /// Writes a file whole.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`]; nothing was changed then.
     pub fn write(&self, file: SweepFile, bytes: &[u8]) -> Result<(), RunError> {
         Ok(write_atomically(&self.file(file), bytes)?)
     }
 
     /// Writes the record.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
     pub fn write_record(&self, record: &impl Serialize) -> Result<(), RunError> {
-        json::write(&self.file(SweepFile::Record), record)
+        write_json(&self.file(SweepFile::Record), record)
     }
 
     /// Reads the record.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Content`].
     pub fn record<T: DeserializeOwned>(&self) -> Result<T, RunError> {
-        json::read(&self.file(SweepFile::Record))
+        read_json(&self.file(SweepFile::Record))
     }
 }
 

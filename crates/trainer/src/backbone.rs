@@ -31,5 +31,5 @@ pub fn backbone_weights(base: &Base, path: &Path) -> Result<Weights, TrainError>
             },
         )
     };
-    Ok(Weights(parameters.into_iter().map(tensor).collect()))
+    Ok(parameters.into_iter().map(tensor).collect())
 }

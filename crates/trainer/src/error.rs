@@ -1,7 +1,12 @@
-//! What can go wrong in training.
+//! Errors of training, and what to do about them.
 
-/// Training that cannot start or go on.
+use std::path::PathBuf;
+
+use crate::DeviceKind;
+
+/// Training that cannot begin or continue.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// Weights that are not the model's.
     #[error(transparent)]
@@ -9,13 +14,12 @@ pub enum TrainError {
     /// The data do not fit the model, or cannot be read.
     #[error(transparent)]
     Data(#[from] kiln_data::DataError),
-    /// A split that leaves nothing.
-    #[error("there are no {0} images: use more of the data set, or another validation_split")]
+    /// A split that leaves a subset empty.
+    #[error("there are no {0} images")]
     Empty(&'static str),
     /// The loss is not a number any more.
     #[error(
-        "the loss became {loss} at step {step} of epoch {epoch} with learning rate {learning_rate:?}: lower \
-         `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
+        "the loss became {loss} at step {step} of epoch {epoch} with learning rate {learning_rate:?}"
     )]
     Diverged {
         /// Epoch, from 1.
@@ -24,38 +28,35 @@ pub enum TrainError {
         step: usize,
         /// Learning rate of that step.
         learning_rate: f64,
-        /// What the loss was.
+        /// Value of the loss.
         loss: f64,
     },
     /// The loss on the validation samples is not a number any more.
     #[error(
-        "the validation loss became {loss} after epoch {epoch} with learning rate {learning_rate:?}: lower \
-         `training.optimizer.learning_rate`, or check the data and `input.preprocess`"
+        "the validation loss became {loss} after epoch {epoch} with learning rate {learning_rate:?}"
     )]
     ValidationDiverged {
         /// Epoch, from 1.
         epoch: usize,
         /// Learning rate of the epoch.
         learning_rate: f64,
-        /// What the loss was.
+        /// Value of the loss.
         loss: f64,
     },
-    /// A frozen tensor is not what it was: a mistake in kiln.
-    #[error(
-        "tensor `{0}` is frozen, but training changed it. This is a bug in kiln, please report it with the recipe"
-    )]
+    /// A frozen tensor has changed: a mistake in kiln.
+    #[error("tensor `{0}` is frozen, but training changed it")]
     FrozenChanged(String),
-    /// The file of a pretrained base cannot be read.
+    /// The file of a backbone cannot be read.
     #[error(transparent)]
     Onnx(#[from] kiln_onnx::LoadError),
     /// The file holds another network.
-    #[error("{} is not {name}: {source}. Give an ONNX file of {name} in float32", path.display())]
+    #[error("{} is not {name} in float32: {source}", path.display())]
     Backbone {
         /// The file.
-        path: std::path::PathBuf,
-        /// The network that it should hold.
+        path: PathBuf,
+        /// Network that it should hold.
         name: String,
-        /// The asset that holds it, where there is one.
+        /// Asset that is such a file, where there is one.
         asset: Option<String>,
         /// The first difference.
         source: Box<kiln_import::WeightsError>,
@@ -67,65 +68,86 @@ pub enum TrainError {
     #[error(transparent)]
     Shape(#[from] kiln_model::ShapeError),
     /// A plan that is not one of the network's layers: a mistake in kiln.
-    #[error(
-        "layer {0} is not of the type that the plan expects. This is a bug in kiln, please report it with the recipe"
-    )]
+    #[error("layer {0} is not of the type that the plan expects")]
     Plan(usize),
     /// Sizes that the kernels refuse.
-    #[error("{0}: use smaller images or layers")]
+    #[error(transparent)]
     Kernels(#[from] kiln_kernels::ShapeError),
-    /// An optimizer's state that cannot be kept or taken up.
-    #[error("the optimizer's state cannot be read or written: {0}; train again from the beginning")]
+    /// An optimizer's state that cannot be read or written.
+    #[error("the optimizer's state cannot be read or written: {0}")]
     Optimizer(String),
     /// The device is not part of this build.
-    #[error(
-        "this build of kiln cannot train on `{device}`: build it with `cargo build --release -p kiln-cli --features \
-         {device}`, or train with --device cpu"
-    )]
+    #[error("this build of kiln cannot train on `{device}`")]
     DeviceNotBuilt {
         /// The device asked for.
-        device: crate::DeviceKind,
+        device: DeviceKind,
     },
     /// The device does not work on this machine.
-    #[error(
-        "the device `{device}` does not work here: {reason}: `kiln doctor` shows what is missing; --device cpu trains on \
-         the processor"
-    )]
+    #[error("the device `{device}` does not work here: {reason}")]
     DeviceUnusable {
         /// The device asked for.
-        device: crate::DeviceKind,
+        device: DeviceKind,
         /// What went wrong.
         reason: String,
     },
-    /// The device gave up.
+    /// The device failed while it computed.
     #[error("the device failed: {0}")]
     Device(String),
-    /// The observer refused to go on: it could not keep a result.
+    /// The observer could not keep a result.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What to do about a training that cannot start or continue.
+/// What to do about an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hint {
-    /// Fetch a file that holds the backbone.
-    FetchBackbone {
-        /// The asset that holds it.
-        asset: String,
+    /// Use more of the dataset, or another share for validation.
+    UseMoreImages,
+    /// Lower the learning rate, or check the data and the preprocessing.
+    LowerLearningRate,
+    /// Report a bug, with the recipe.
+    ReportBug,
+    /// Use another file of the backbone's weights, such as this asset.
+    UseBackboneFile {
+        /// Asset that is such a file, where there is one.
+        asset: Option<String>,
     },
+    /// Use smaller images or layers.
+    ShrinkModel,
+    /// Train from the beginning.
+    TrainAgain,
+    /// Build with the cargo feature of that device, or train on the CPU.
+    BuildWithDevice(DeviceKind),
+    /// Train on the CPU.
+    UseCpu,
+    /// Resume from the last whole epoch.
+    Resume,
 }
 
 impl TrainError {
-    /// What to do about it, where that is not in the message.
+    /// Returns what to do about it, where the trainer knows.
     pub fn hint(&self) -> Option<Hint> {
-        if let Self::Backbone {
-            asset: Some(asset), ..
-        } = self
-        {
-            let asset = asset.clone();
-            return Some(Hint::FetchBackbone { asset });
+        match self {
+            Self::Empty(_) => Some(Hint::UseMoreImages),
+            Self::Diverged { .. } | Self::ValidationDiverged { .. } => {
+                Some(Hint::LowerLearningRate)
+            }
+            Self::FrozenChanged(_) | Self::Plan(_) => Some(Hint::ReportBug),
+            Self::Backbone { asset, .. } => Some(Hint::UseBackboneFile {
+                asset: asset.clone(),
+            }),
+            Self::Kernels(_) => Some(Hint::ShrinkModel),
+            Self::Optimizer(_) => Some(Hint::TrainAgain),
+            Self::DeviceNotBuilt { device } => Some(Hint::BuildWithDevice(*device)),
+            Self::DeviceUnusable { .. } => Some(Hint::UseCpu),
+            Self::Device(_) => Some(Hint::Resume),
+            Self::Weights(_)
+            | Self::Data(_)
+            | Self::Onnx(_)
+            | Self::Shape(_)
+            | Self::Features(_)
+            | Self::Observer(_) => None,
         }
-        None
     }
 }

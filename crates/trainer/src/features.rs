@@ -1,14 +1,15 @@
-//! What the frozen layers at the beginning make of the images, computed once.
+//! Features: outputs of the frozen prefix for all images, computed once.
 
 use std::path::Path;
 
 use kiln_data::{FeatureKey, FeatureWriter, Features, Loader, Order, Samples, View};
 use kiln_model::{Layer, Model};
 use kiln_run::Weights;
+use kiln_util::CancelToken;
 use sha2::{Digest, Sha256};
 
 use crate::network::{DropoutKey, Network};
-use crate::{Control, Device, TrainError, frozen};
+use crate::{Device, TrainError, frozen};
 
 /// Images that go through the layers together: few enough that the largest activations take some
 /// hundred MiB.
@@ -19,8 +20,8 @@ const CHUNKS_PER_WRITE: usize = 8;
 /// Changes when the same layers and weights give other features, in rounding or otherwise.
 const IMPLEMENTATION: u64 = 1;
 
-/// What the features of images behind the first `layers` layers depend on: the layers and their
-/// weights, the preprocessing, the images.
+/// Returns the key of the features after the first `layers` layers: a checksum of all that they
+/// depend on, which is the layers and their weights, the preprocessing and the images.
 pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &View) -> FeatureKey {
     let mut hash = Sha256::new();
     hash.update(IMPLEMENTATION.to_le_bytes());
@@ -31,7 +32,7 @@ pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &Vie
             layer.kind, layer.input, layer.output
         ));
         for param in &layer.params {
-            if let Some(tensor) = weights.0.get(&param.name) {
+            if let Some(tensor) = weights.get(&param.name) {
                 hash.update(frozen::checksum(tensor));
             }
         }
@@ -42,32 +43,53 @@ pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &Vie
     FeatureKey(hash.finalize().into())
 }
 
-/// Runs samples through some layers and keeps the results in a file of that key; what the file has
-/// already is not computed again. The samples, in ascending order, are what the first of the layers
-/// takes: images, or features of the layers before. `progress` hears of rows done and in all, and
-/// may stop it, which gives nothing and loses little.
+/// Layers to run samples through once, and the file that keeps the results.
+pub struct FeatureTask<'a> {
+    /// Consecutive layers of a model.
+    pub layers: &'a [Layer],
+    /// Weights of these layers.
+    pub weights: &'a Weights,
+    /// Samples in ascending order, as the first of the layers takes them: images, or features of the
+    /// layers before.
+    pub samples: &'a Samples,
+    /// Key of the results, from [`feature_key`].
+    pub key: FeatureKey,
+    /// File of the results.
+    pub path: &'a Path,
+    /// Device that computes.
+    pub device: &'a Device,
+    /// Stops the work after the current batch.
+    pub cancel: &'a CancelToken,
+}
+
+/// Runs samples through layers and keeps the results in a file; what the file has already is not
+/// computed again. `progress` hears of rows done and in all. Returns nothing if it was cancelled,
+/// which loses little.
+///
+/// # Errors
+///
+/// [`TrainError`]: weights or samples that do not fit, a file that cannot be written.
 pub fn compute_features(
-    layers: &[Layer],
-    weights: &Weights,
-    samples: &Samples,
-    key: FeatureKey,
-    path: &Path,
-    device: &Device,
-    progress: &mut (dyn FnMut(usize, usize) -> Control + Send),
+    task: &FeatureTask<'_>,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Option<Features>, TrainError> {
     // Inside the pool, as training.
-    rayon::scope(|_| compute(layers, weights, samples, key, path, device, progress))
+    rayon::scope(|_| compute(task, progress))
 }
 
 fn compute(
-    layers: &[Layer],
-    weights: &Weights,
-    samples: &Samples,
-    key: FeatureKey,
-    path: &Path,
-    device: &Device,
-    progress: &mut (dyn FnMut(usize, usize) -> Control + Send),
+    task: &FeatureTask<'_>,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Option<Features>, TrainError> {
+    let &FeatureTask {
+        layers,
+        weights,
+        samples,
+        key,
+        path,
+        device,
+        cancel,
+    } = task;
     let rows = samples.view().len();
     let width = layers.last().map_or(0, |layer| layer.output.len());
     if let Some(features) = Features::open(path, key, rows, width)? {
@@ -91,7 +113,8 @@ fn compute(
             writer.append(&waiting)?;
             waiting.clear();
         }
-        if progress(done, rows) == Control::Stop {
+        progress(done, rows);
+        if cancel.is_cancelled() {
             return Ok(None);
         }
     }

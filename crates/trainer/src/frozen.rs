@@ -9,22 +9,22 @@ use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 
-/// SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of
+/// Returns the SHA-256 of every tensor of the model's frozen layers, running statistics included, by name: of
 /// the shape as 64-bit and the values as 32-bit little-endian numbers.
 pub fn frozen_checksums(model: &Model, weights: &Weights) -> BTreeMap<String, String> {
     frozen(model)
         .filter_map(|name| {
             Some((
                 name.to_string(),
-                Hex(&checksum(weights.0.get(name)?)).to_string(),
+                Hex(&checksum(weights.get(name)?)).to_string(),
             ))
         })
         .collect()
 }
 
-/// Whether the frozen tensors are the same, bit for bit.
+/// Checks that the frozen tensors are the same, bit for bit.
 pub fn check(model: &Model, before: &Weights, after: &Weights) -> Result<(), TrainError> {
-    let same = |name: &&str| match (before.0.get(*name), after.0.get(*name)) {
+    let same = |name: &&str| match (before.get(name), after.get(name)) {
         (Some(a), Some(b)) => checksum(a) == checksum(b),
         _ => false,
     };
@@ -41,7 +41,7 @@ fn frozen(model: &Model) -> impl Iterator<Item = &str> {
         .map(|param| param.name.as_str())
 }
 
-/// Shape and values of a tensor, hashed.
+/// Returns the checksum of a tensor's shape and values.
 pub fn checksum(tensor: &Tensor) -> [u8; 32] {
     let mut hash = Sha256::new();
     for dim in &tensor.shape {
@@ -84,9 +84,9 @@ mod tests {
     fn a_change_of_one_bit_is_found_and_named() {
         let before = initial_weights(&model(), 0);
         let mut after = before.clone();
-        after.0.get_mut("dense.weight").unwrap().data[0] += 1.0;
+        after.get_mut("dense.weight").unwrap().data[0] += 1.0;
         check(&model(), &before, &after).unwrap();
-        let value = &mut after.0.get_mut("batch_norm.running_mean").unwrap().data[783];
+        let value = &mut after.get_mut("batch_norm.running_mean").unwrap().data[783];
         *value = f32::from_bits(value.to_bits() ^ 1);
         let error = check(&model(), &before, &after).unwrap_err().to_string();
         assert!(error.contains("`batch_norm.running_mean`"), "{error}");

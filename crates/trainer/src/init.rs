@@ -6,7 +6,7 @@ use kiln_run::{Tensor, Weights};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-/// The weights of a model before training; the same seed gives the same weights on every machine.
+/// Draws the weights of a model before training; the same seed gives the same weights on every machine.
 pub fn initial_weights(model: &Model, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let tensors = model.params().map(|param| {
@@ -28,7 +28,7 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
             },
         )
     });
-    Weights(tensors.collect())
+    tensors.collect()
 }
 
 #[cfg(test)]
@@ -58,7 +58,11 @@ mod tests {
         // 784 inputs, 10 outputs: uniform within ±sqrt(6/794), whose standard deviation is
         // limit/sqrt(3).
         let limit = (6.0_f64 / 794.0).sqrt();
-        let values = &initial_weights(&model(), 3).0["dense.weight"].data;
+        let values = initial_weights(&model(), 3)
+            .get("dense.weight")
+            .unwrap()
+            .data
+            .clone();
         let n = values.len() as f64;
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let deviation = (values
@@ -76,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn normalisation_starts_as_the_identity() {
+    fn normalization_starts_as_the_identity() {
         let weights = initial_weights(&model(), 0);
         for (name, value) in [
             ("weight", 1.0),
@@ -85,7 +89,7 @@ mod tests {
             ("running_var", 1.0),
         ] {
             assert_eq!(
-                weights.0[&format!("batch_norm.{name}")].data,
+                weights.get(&format!("batch_norm.{name}")).unwrap().data,
                 vec![value; 784]
             );
         }

@@ -1,8 +1,46 @@
-//! Building, training and running the models in Burn. The only crate that knows Burn.
+//! Building, training and running models in Burn. The only crate that knows Burn, together with
+//! `kiln_backbone`.
 //!
-//! [`fit`] trains a checked [`kiln_model::Model`] and hands back [`kiln_run::Weights`] by layer
-//! name; [`Predictor`] runs such weights, whole or layer by layer, which is what exported files are
-//! compared with.
+//! [`fit`] trains a checked [`kiln_model::Model`] and returns [`kiln_run::Weights`] by layer name;
+//! [`Predictor`] runs such weights, whole or layer by layer, which is what exported files are
+//! compared with. It neither prints nor writes files of its own: an [`Observer`] hears of every step
+//! and epoch and keeps what is worth keeping, and a [`kiln_util::CancelToken`] stops the training.
+//!
+//! ```no_run
+//! use kiln_run::Epoch;
+//! use kiln_trainer::{Observer, Snapshot, Task, TrainError, fit};
+//! use kiln_util::CancelToken;
+//!
+//! /// Stops as soon as the model is good enough.
+//! struct GoodEnough(CancelToken);
+//!
+//! impl Observer for GoodEnough {
+//!     fn epoch(&mut self, epoch: &Epoch, _: &Snapshot, best: bool) -> Result<(), TrainError> {
+//!         println!("epoch {}: {:.4}{}", epoch.epoch, epoch.val_loss, if best { "  best" } else { "" });
+//!         if epoch.val_accuracy > 0.99 {
+//!             self.0.cancel();
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn train(task: Task<'_>) -> Result<(), TrainError> {
+//! let cancel = CancelToken::new();
+//! let task = Task { cancel: &cancel, ..task };
+//! let fitted = fit(&task, &mut GoodEnough(cancel.clone()))?;
+//! println!("{} epochs, {} tensors", fitted.history.epochs.len(), fitted.best.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | the training loop, schedules, early stopping, the loss | `fit` |
+//! | layers as Burn modules, and which run together | `network` |
+//! | kiln's kernels as an operation of Burn | `fused` |
+//! | devices | `device` |
+//! | outputs of the frozen prefix, computed once | `features` |
+//! | proof that frozen layers stayed as they were | `frozen` |
 
 #![forbid(unsafe_code)]
 
@@ -20,8 +58,8 @@ mod predictor;
 pub use backbone::backbone_weights;
 pub use device::{Device, DeviceKind, kernel_instructions};
 pub use error::{Hint, TrainError};
-pub use features::{compute_features, feature_key};
-pub use fit::{BatchReport, Control, Fitted, Observer, Resume, Snapshot, Task, fit};
+pub use features::{FeatureTask, compute_features, feature_key};
+pub use fit::{BatchReport, Fitted, Observer, Resume, Snapshot, Task, fit, is_finished};
 pub use frozen::frozen_checksums;
 pub use init::initial_weights;
 pub use kiln_backbone::bases;

@@ -7,7 +7,7 @@ use crate::network::{DropoutKey, Network};
 use crate::{Device, TrainError};
 
 /// A model with its weights, in evaluation mode: no dropout, running statistics in batch
-/// normalisation.
+/// normalization.
 pub struct Predictor {
     network: Network,
     /// Values of one image.
@@ -15,7 +15,7 @@ pub struct Predictor {
     device: Device,
 }
 
-/// What one layer gave for a batch.
+/// Output of one layer for a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerOutput {
     /// The layer's name.
@@ -26,6 +26,10 @@ pub struct LayerOutput {
 
 impl Predictor {
     /// Builds the model with these weights.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Weights`] if they are not the model's.
     pub fn new(model: &Model, weights: &Weights, device: &Device) -> Result<Self, TrainError> {
         weights.check(model)?;
         let network = Network::new(model.layers(), weights, device)?;
@@ -36,7 +40,11 @@ impl Predictor {
         })
     }
 
-    /// Logits `[n, classes]`, row-major, of prepared images `[n, channels, height, width]`.
+    /// Computes the logits `[n, classes]`, row-major, of prepared images `[n, channels, height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the kernels or the device refuse the batch.
     ///
     /// # Panics
     ///
@@ -49,8 +57,13 @@ impl Predictor {
             .into_values()
     }
 
-    /// What each layer gives for prepared images, its activation included; a softmax is left out.
+    /// Computes the output of each layer for prepared images, its activation included; a softmax is
+    /// left out.
     /// Layer by layer means by Burn's own operations.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the kernels or the device refuse the batch.
     ///
     /// # Panics
     ///

@@ -13,17 +13,14 @@ pub use overrides::OverridesArgs;
 pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
 use crate::commands::{
-    BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EvalArgs, ExportArgs, FetchArgs,
-    PredictArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
+    BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EvalArgs,
+    ExportArgs, FetchArgs, PredictArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs,
+    VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
 #[derive(Debug, Parser)]
-#[command(
-    name = "kiln",
-    version,
-    arg_required_else_help = true
-)]
+#[command(name = "kiln", version, arg_required_else_help = true)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,

@@ -111,10 +111,7 @@ fn of_recipe(recipe: &Recipe, app: &App<'_>) -> anyhow::Result<Vec<(&'static str
 }
 
 /// Returns a dataset's name and the subsets that it comes in.
-fn of_data(
-    data: &Path,
-    app: &App<'_>,
-) -> anyhow::Result<(String, Vec<(&'static str, View)>)> {
+fn of_data(data: &Path, app: &App<'_>) -> anyhow::Result<(String, Vec<(&'static str, View)>)> {
     let Some(text) = data.to_str() else {
         bail!("the path `{}` is not UTF-8: rename it", data.display())
     };

@@ -73,8 +73,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .map_or(Ok(()), picture::prepare_folder)?;
     let model_file = engines::open(&file)?;
     let model = engines::load(&model_file, &args.engine.request()?, context)?;
-    let mut images =
-        inputs::labeled(&args.data, model.labels(), context)?.shard(args.batch.shard);
+    let mut images = inputs::labeled(&args.data, model.labels(), context)?.shard(args.batch.shard);
     notes::runtime(&RuntimeRecord::from(model.runtime()), terminal);
     let mut tally = Tally::new(&model, &args.options())?;
     let mut rows = None;

@@ -122,9 +122,13 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         rows: None,
     };
     if let Some(path) = path {
-        let (file, left) =
-            args.batch
-                .open(path, (&model_file, &model), images, context, &mut |_| Ok(()))?;
+        let (file, left) = args.batch.open(
+            path,
+            (&model_file, &model),
+            images,
+            context,
+            &mut |_| Ok(()),
+        )?;
         images = left;
         output.rows = Some(file);
     }

@@ -41,7 +41,11 @@ pub fn run(args: &ReportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         let run = RunDir::open(&args.folder)?;
         let path = run.file(RunFile::Report);
         let others = run.files_but(RunFile::Report);
-        (run_page(&RunRecord::read(run)?, &app.context)?, path, others)
+        (
+            run_page(&RunRecord::read(run)?, &app.context)?,
+            path,
+            others,
+        )
     };
     let path = args.output.clone().unwrap_or(default);
     Outputs::check([("--output", Some(path.as_path()))], &others)?;

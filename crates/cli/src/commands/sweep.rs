@@ -112,9 +112,7 @@ struct RunJson<'a> {
 }
 
 fn json(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
-    let run = |row: &Row| -> Option<PathBuf> {
-        Some(folder.path().join(row.entry.run.as_ref()?))
-    };
+    let run = |row: &Row| -> Option<PathBuf> { Some(folder.path().join(row.entry.run.as_ref()?)) };
     let runs = results.sorted().into_iter().map(|row| RunJson {
         label: &row.entry.label,
         state: row.state(),

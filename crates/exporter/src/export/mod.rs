@@ -60,7 +60,6 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     weights.check(model)?;
     if let Some((name, _)) = weights
-        .0
         .iter()
         .find(|(_, tensor)| tensor.data.iter().any(|x| !x.is_finite()))
     {

@@ -25,7 +25,7 @@ fn weights(model: &Model) -> Weights {
             },
         )
     };
-    Weights(model.params().map(tensor).collect())
+    model.params().map(tensor).collect()
 }
 
 fn options() -> Options {
@@ -188,7 +188,9 @@ fn normalization_is_folded_where_nothing_stands_between() {
         .map(|(row, b)| row.iter().sum::<f64>() + b)
         .collect();
     let get = |name: &str| {
-        weights.0[name]
+        weights
+            .get(name)
+            .unwrap()
             .data
             .iter()
             .map(|&x| f64::from(x))
@@ -240,7 +242,7 @@ fn weights_or_labels_that_do_not_fit_are_refused() {
     let model = model(REPORT);
     let good = weights(&model);
     let mut infinite = good.clone();
-    infinite.0.get_mut("conv2d.bias").unwrap().data[0] = f32::INFINITY;
+    infinite.get_mut("conv2d.bias").unwrap().data[0] = f32::INFINITY;
     let error = export(&model, &infinite, &options())
         .unwrap_err()
         .to_string();
@@ -253,7 +255,7 @@ fn weights_or_labels_that_do_not_fit_are_refused() {
         "{error}"
     );
     let mut missing = good;
-    missing.0.remove("dense.weight");
+    missing.remove("dense.weight");
     assert!(export(&model, &missing, &options()).is_err());
 }
 

@@ -1,7 +1,9 @@
 //! From images to predictions.
 
 use image::{DynamicImage, Rgb, RgbImage};
-use kiln_inference::{ModelOverrides, Device, Hint, Model, Options, OutputKind, RawImage, RunError};
+use kiln_inference::{
+    Device, Hint, Model, ModelOverrides, Options, OutputKind, RawImage, RunError,
+};
 use kiln_onnx::NodeProto;
 
 use crate::engines;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_inference::{ModelOverrides, Model, ModelSpec, Options};
+use kiln_inference::{Model, ModelOverrides, ModelSpec, Options};
 use kiln_onnx::{Metadata, check_structure, decode, replace_metadata};
 
 use crate::engines;

@@ -1,6 +1,6 @@
 //! Graphs that take channels last.
 
-use kiln_inference::{ModelOverrides, EngineId, Layout, Model, Options, Origin};
+use kiln_inference::{EngineId, Layout, Model, ModelOverrides, Options, Origin};
 use kiln_onnx::{AttributeProto, AttributeType, Dim, ModelProto, NodeProto, TypeValue, encode};
 
 use crate::engines;

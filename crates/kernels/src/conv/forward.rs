@@ -1,13 +1,21 @@
-use super::pack::pack_forward;
-use super::panels::{self, Panels};
-use super::plan::{Plan, Weights};
-use super::problem::Problem;
-use super::shape::Conv2dShape;
-use super::split::Split;
-use crate::level::Level;
+//! The forward pass: one matrix product per image, without a copy of its windows.
+//!
+//! With channels last, the window of an output pixel is a few contiguous stretches of the input, one
+//! for each kernel row, and the window of the next pixel is the same shifted by the stride. So the
+//! left operand of the product is the input itself, read where it lies ([`Plan`]); the right one is
+//! the packed weights ([`pack`](super::pack)). Only where padding must be in the input as zeros, a
+//! group of images small enough for the L2 cache is copied first. Bias and `ReLU` are applied to a
+//! tile while it is in registers.
+
 use crate::micro::Kernels;
 use crate::parallel::Shared;
 use crate::scratch::Scratch;
+use crate::simd_level::SimdLevel;
+
+use super::geometry::ConvGeometry;
+use super::pack::{Panels, forward_panels, pack_forward};
+use super::plan::{Plan, Split, Weights};
+use super::shape::Conv2dShape;
 
 /// What follows a convolution or dense layer's sum in the same pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -17,36 +25,6 @@ pub enum Activation {
     Linear,
     /// `max(x, 0)`; NaN stays NaN.
     Relu,
-}
-
-/// Weights in the order in which the kernels read them: pack once where they do not change between
-/// calls.
-#[derive(Debug, Clone)]
-pub struct PackedFilters {
-    level: Level,
-    panels: Panels,
-    packed: Vec<f32>,
-}
-
-impl PackedFilters {
-    /// Packs `weights` `[filters, channels / groups, kernel rows, kernel columns]` at the current
-    /// [`Level`].
-    ///
-    /// # Panics
-    ///
-    /// When the weights are not of the shape's length.
-    pub fn new(shape: &Conv2dShape, weights: &[f32]) -> Self {
-        assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
-        let level = Level::current();
-        let panels = panels::forward(shape, &Kernels::of(level));
-        let mut packed = vec![0.0; panels.len()];
-        pack_forward(shape, &panels, weights, &mut packed);
-        Self {
-            level,
-            panels,
-            packed,
-        }
-    }
 }
 
 /// Convolution (cross-correlation) with bias and activation: `output = activation(input ⋆ weights +
@@ -69,78 +47,28 @@ pub fn conv2d_forward(
     output: &mut [f32],
 ) {
     assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
-    let kernels = Kernels::of(Level::current());
-    let panels = panels::forward(shape, &kernels);
+    let kernels = &Kernels::of(SimdLevel::current());
+    let panels = &forward_panels(shape, kernels);
     let mut packed = Scratch::any(panels.len());
-    pack_forward(shape, &panels, weights, &mut packed);
-    run(
-        shape,
-        &kernels,
-        input,
-        (&panels, &packed),
-        bias,
-        activation,
-        output,
-    );
-}
-
-/// [`conv2d_forward`] with weights that were packed before, at the level at which they were packed.
-///
-/// # Panics
-///
-/// When a slice is not of the shape's length, or the weights were packed for another kernel.
-pub fn conv2d_forward_packed(
-    shape: &Conv2dShape,
-    input: &[f32],
-    weights: &PackedFilters,
-    bias: Option<&[f32]>,
-    activation: Activation,
-    output: &mut [f32],
-) {
-    let kernels = Kernels::of(weights.level);
-    assert_eq!(
-        weights.panels,
-        panels::forward(shape, &kernels),
-        "conv2d: packed weights"
-    );
-    run(
-        shape,
-        &kernels,
-        input,
-        (&weights.panels, &weights.packed),
-        bias,
-        activation,
-        output,
-    );
-}
-
-fn run(
-    shape: &Conv2dShape,
-    kernels: &Kernels,
-    input: &[f32],
-    (panels, packed): (&Panels, &[f32]),
-    bias: Option<&[f32]>,
-    activation: Activation,
-    output: &mut [f32],
-) {
+    pack_forward(shape, panels, weights, &mut packed);
     assert_eq!(input.len(), shape.input_len(), "conv2d: input");
     assert_eq!(output.len(), shape.output_len(), "conv2d: output");
     let bias = bias.map(|bias| pad_bias(bias, shape, panels));
     let weights = Weights {
         panels,
-        packed,
+        packed: &packed,
         bias: bias.as_deref(),
         relu: activation == Activation::Relu,
     };
 
-    let problem = Problem::forward(shape);
+    let geometry = ConvGeometry::forward(shape);
     let split = Split::new(
         input.len() + output.len(),
         packed.len(),
         shape.batch,
         panels.count(),
     );
-    let plan = Plan::new(&problem, kernels, shape.batch.div_ceil(split.images));
+    let plan = Plan::new(&geometry, kernels, shape.batch.div_ceil(split.images));
     let image_in = input.len() / shape.batch;
     let output = Shared::new(output);
     split.run(|task| {
@@ -156,7 +84,7 @@ fn run(
             let count = group.min(images.end - first);
             let source = &input[first * image_in..(first + count) * image_in];
             let source = if plan.buffered {
-                problem.pad(source, plan.layout, &mut buffer);
+                geometry.pad(source, plan.layout, &mut buffer);
                 &buffer
             } else {
                 source
@@ -170,7 +98,7 @@ fn run(
                     range.clone(),
                     output,
                     (first, count),
-                )
+                );
             }
         }
     });

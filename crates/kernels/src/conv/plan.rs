@@ -1,11 +1,27 @@
-//! How a convolution (or its transpose) is cut into tiles for the inner-product kernel.
+//! How a convolution (or its transpose) is cut into tiles for the inner-product kernel, and divided
+//! among threads.
+//!
+//! The rows of a tile are either neighbouring pixels of an output row or the same pixel of several
+//! images ([`Order`]). Neighbouring pixels share most of their input, but need the padding as zeros
+//! in the source. The same pixel of several images has one list of taps, from which padding is left
+//! out exactly; that wins where images are small and padding is a large part, as in the last layers
+//! of a network. [`Plan::new`] counts the multiply-adds of both and takes the cheaper one.
+//!
+//! What the kernel is handed is a list of [`KSpan`]s for each output row or pixel: stretches of the
+//! sum in which both operands are contiguous. Taps that are neighbours in a row of the image and of
+//! the kernel join to one span, so that a 5×5 kernel on 32 channels is 5 spans of 160, and the loop
+//! over spans costs nothing.
+//!
+//! Threads divide the images, or the panels of the weights where those are larger ([`Split`]): a
+//! thread then reads only its share of the larger operand.
 
-use super::axis::{Axis, Sliding};
-use super::panels::Panels;
-use super::problem::{Layout, Problem};
-use crate::micro::{Kernels, Run, Tile};
-use crate::parallel::Shared;
 use std::ops::Range;
+
+use crate::micro::{KSpan, Kernels, Tile};
+use crate::parallel::{self, Shared, share};
+
+use super::geometry::{Axis, ConvGeometry, Layout, Sliding};
+use super::pack::Panels;
 
 /// What the rows of a tile are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +33,7 @@ pub(crate) enum Order {
     Images,
 }
 
-/// Tiles of a [`Problem`].
+/// Tiles of a [`ConvGeometry`].
 pub(crate) struct Plan {
     pub order: Order,
     /// Where the tiles expect the source.
@@ -32,8 +48,8 @@ pub(crate) struct Plan {
     stride: usize,
     /// Floats of an image, from its start, that tiles read.
     reach: usize,
-    runs: Vec<Run>,
-    /// The runs of each output row ([`Order::Pixels`]) or pixel ([`Order::Images`]).
+    spans: Vec<KSpan>,
+    /// The spans of each output row ([`Order::Pixels`]) or pixel ([`Order::Images`]).
     ranges: Vec<Range<usize>>,
 }
 
@@ -56,20 +72,20 @@ const TILE_OVERHEAD: usize = 2;
 
 impl Plan {
     /// Chooses the cheaper order for tasks of `images` images.
-    pub(crate) fn new(problem: &Problem, kernels: &Kernels, images: usize) -> Self {
+    pub(crate) fn new(geometry: &ConvGeometry, kernels: &Kernels, images: usize) -> Self {
         let cost = |rows: usize| rows + TILE_OVERHEAD * rows.div_ceil(kernels.rows);
         let taps = |axis: &Axis| axis.taps.iter().map(Vec::len).sum::<usize>();
-        let by_images = taps(&problem.y) * taps(&problem.x) * cost(images);
-        let by_pixels = taps(&problem.y) * problem.x.kernel * cost(problem.target[1]) * images;
-        match problem.x.sliding {
-            Some(sliding) if by_pixels <= by_images => Self::by_pixels(problem, sliding),
-            _ => Self::by_images(problem),
+        let by_images = taps(&geometry.y) * taps(&geometry.x) * cost(images);
+        let by_pixels = taps(&geometry.y) * geometry.x.kernel * cost(geometry.target[1]) * images;
+        match geometry.x.sliding {
+            Some(sliding) if by_pixels <= by_images => Self::by_pixels(geometry, sliding),
+            _ => Self::by_images(geometry),
         }
     }
 
     /// Tiles of neighbouring pixels.
-    pub(crate) fn by_pixels(problem: &Problem, sliding: Sliding) -> Self {
-        let [height, width, channels] = problem.source;
+    pub(crate) fn by_pixels(geometry: &ConvGeometry, sliding: Sliding) -> Self {
+        let [height, width, channels] = geometry.source;
         let padded = if sliding.before == 0 && sliding.padded <= width {
             width
         } else {
@@ -80,21 +96,21 @@ impl Plan {
             row: padded * channels,
             before: sliding.before * channels,
         };
-        let across: Vec<(usize, usize)> = (0..problem.x.kernel)
+        let across: Vec<(usize, usize)> = (0..geometry.x.kernel)
             .map(|k| (k, k * sliding.dilation))
             .collect();
-        let mut plan = Self::empty(problem, Order::Pixels, layout, padded != width);
+        let mut plan = Self::empty(geometry, Order::Pixels, layout, padded != width);
         plan.stride = sliding.step * channels;
-        for down in &problem.y.taps {
-            plan.push(problem, down, &across);
+        for down in &geometry.y.taps {
+            plan.push(geometry, down, &across);
         }
-        plan.reach += (problem.target[1] - 1) * plan.stride;
+        plan.reach += (geometry.target[1] - 1) * plan.stride;
         plan
     }
 
     /// Tiles of one pixel in several images.
-    pub(crate) fn by_images(problem: &Problem) -> Self {
-        let [height, width, channels] = problem.source;
+    pub(crate) fn by_images(geometry: &ConvGeometry) -> Self {
+        let [height, width, channels] = geometry.source;
         let plain = height * width * channels;
         // Rows a multiple of 2 KiB apart share two sets of a 32 KiB L1 cache: the lines of 14 of
         // them crowd each other out.
@@ -104,58 +120,63 @@ impl Plan {
             row: width * channels,
             before: 0,
         };
-        let mut tiles = Self::empty(problem, Order::Images, layout, skew != 0);
+        let mut tiles = Self::empty(geometry, Order::Images, layout, skew != 0);
         tiles.stride = layout.image;
-        for down in &problem.y.taps {
-            for across in &problem.x.taps {
-                tiles.push(problem, down, across);
+        for down in &geometry.y.taps {
+            for across in &geometry.x.taps {
+                tiles.push(geometry, down, across);
             }
         }
         tiles
     }
 
-    fn empty(problem: &Problem, order: Order, layout: Layout, buffered: bool) -> Self {
-        let (runs, ranges) = (Vec::new(), Vec::new());
-        let source_channels = problem.source[2] / problem.groups;
-        let rows = problem.y.kernel * problem.x.kernel * source_channels;
+    fn empty(geometry: &ConvGeometry, order: Order, layout: Layout, buffered: bool) -> Self {
+        let (spans, ranges) = (Vec::new(), Vec::new());
+        let source_channels = geometry.source[2] / geometry.groups;
+        let rows = geometry.y.kernel * geometry.x.kernel * source_channels;
         Self {
             order,
             layout,
             buffered,
-            target: problem.target,
+            target: geometry.target,
             source_channels,
             rows,
             stride: 0,
             reach: 0,
-            runs,
+            spans,
             ranges,
         }
     }
 
-    /// Adds the runs of one range: taps that are neighbours in source and kernel alike become one
-    /// run.
-    fn push(&mut self, problem: &Problem, down: &[(usize, usize)], across: &[(usize, usize)]) {
-        let start = self.runs.len();
+    /// Adds the spans of one range: taps that are neighbours in source and kernel alike become one
+    /// span.
+    fn push(
+        &mut self,
+        geometry: &ConvGeometry,
+        down: &[(usize, usize)],
+        across: &[(usize, usize)],
+    ) {
+        let start = self.spans.len();
         let length = self.source_channels;
         for &(ky, y) in down {
             for &(kx, x) in across {
-                let a = y * self.layout.row + x * problem.source[2];
-                let b = (ky * problem.x.kernel + kx) * length;
-                match self.runs[start..].last_mut() {
+                let a = y * self.layout.row + x * geometry.source[2];
+                let b = (ky * geometry.x.kernel + kx) * length;
+                match self.spans[start..].last_mut() {
                     Some(last) if last.a + last.length == a && last.b + last.length == b => {
-                        last.length += length
+                        last.length += length;
                     }
-                    _ => self.runs.push(Run { a, b, length }),
+                    _ => self.spans.push(KSpan { a, b, length }),
                 }
             }
         }
-        let end = self.runs[start..]
+        let end = self.spans[start..]
             .iter()
-            .map(|run| run.a + run.length)
+            .map(|span| span.a + span.length)
             .max()
             .unwrap_or(0);
-        self.reach = self.reach.max(end + (problem.groups - 1) * length);
-        self.ranges.push(start..self.runs.len());
+        self.reach = self.reach.max(end + (geometry.groups - 1) * length);
+        self.ranges.push(start..self.spans.len());
     }
 
     /// Images to work on at a time.
@@ -213,10 +234,10 @@ impl Plan {
             // SAFETY: the slices are as long as asserted; the caller promises that nobody else
             // writes there.
             unsafe {
-                let tile = |a: usize, runs: usize, c: usize, c_stride: usize| Tile {
+                let tile = |a: usize, spans: usize, c: usize, c_stride: usize| Tile {
                     a: source.add(a + panel.group * self.source_channels),
                     a_stride: self.stride,
-                    runs: &self.runs[self.ranges[runs].clone()],
+                    spans: &self.spans[self.ranges[spans].clone()],
                     b: packed.as_ptr().add(panel.start),
                     bias: bias.map_or(std::ptr::null(), |bias| {
                         bias[panel.group * panels.padded + panel.column..].as_ptr()
@@ -253,5 +274,75 @@ impl Plan {
                 }
             }
         }
+    }
+}
+
+/// Tasks: shares of the images times shares of the weights' panels, one of the two being whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub batch: usize,
+    /// Shares of the images.
+    pub images: usize,
+    /// Shares of the panels.
+    pub parts: usize,
+}
+
+/// One task's work.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    /// Which share of the images.
+    pub index: usize,
+    /// Its images.
+    pub images: Range<usize>,
+    /// Which share of the panels, of how many.
+    pub part: usize,
+    pub parts: usize,
+}
+
+impl Share {
+    /// This task's part of `0..count`.
+    pub(crate) fn part_of(&self, count: usize) -> Range<usize> {
+        share(count, self.part, self.parts)
+    }
+}
+
+impl Split {
+    /// Divides the images where they are the larger operand, so that each thread reads a share of
+    /// them and all weights; otherwise (or where there are too few images) the weights.
+    pub(crate) fn new(activations: usize, weights: usize, batch: usize, panels: usize) -> Self {
+        let threads = parallel::threads_for(activations.saturating_add(weights));
+        let whole = Self {
+            batch,
+            images: 1,
+            parts: 1,
+        };
+        let by_images = Self {
+            images: threads.min(batch),
+            ..whole
+        };
+        let by_panels = Self {
+            parts: threads.min(panels),
+            ..whole
+        };
+        if by_images.images > by_panels.parts
+            || (by_images.images == by_panels.parts && activations >= weights)
+        {
+            by_images
+        } else {
+            by_panels
+        }
+    }
+
+    /// Runs `work` for each task in parallel.
+    pub(crate) fn run(&self, work: impl Fn(Share) + Sync) {
+        parallel::tasks(self.images * self.parts, |task, _| {
+            let (index, part) = (task / self.parts, task % self.parts);
+            work(Share {
+                index,
+                images: share(self.batch, index, self.images),
+                part,
+                parts: self.parts,
+            });
+        });
     }
 }

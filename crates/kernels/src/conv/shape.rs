@@ -1,5 +1,13 @@
-use crate::error::{ShapeError, elements};
+//! The sizes of a convolution, checked once.
+//!
+//! Kernels index without checks of their own in their inner loops. What makes that sound is that
+//! they only take a [`Conv2dShape`], which [`Conv2d::checked`] gives: no size is zero, groups divide
+//! channels and filters, the window fits into the padded input, and no tensor, padded or packed, has
+//! more elements than a slice can.
+
 use std::ops::Deref;
+
+use crate::error::{ShapeError, elements};
 
 /// The sizes of a two-dimensional convolution (cross-correlation, as ONNX and PyTorch define
 /// `Conv`).

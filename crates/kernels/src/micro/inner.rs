@@ -4,7 +4,7 @@ use crate::simd::Simd;
 
 /// A stretch of the sum over which both operands are contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct KSpan {
     /// Where it starts in a row of A, in floats from the row's start.
     pub a: usize,
     /// Its first row in the B panel.
@@ -15,19 +15,19 @@ pub(crate) struct Run {
 
 /// `C[i][j] = Σ_k A[i][k] B[k][j]`, plus bias and activation, for one tile.
 ///
-/// A is read where it lies: row `i` starts at `a + i * a_stride`, and the sum runs over `runs` of
+/// A is read where it lies: row `i` starts at `a + i * a_stride`, and the sum is over `spans` of
 /// it. Rows may overlap: the windows of neighbouring pixels do, so that a convolution needs no copy
 /// of its input (no im2col).
 ///
 /// # Safety
 ///
-/// For each row and run, `a + i * a_stride + run.a ..+ run.length` must be readable, B must have
-/// `run.b + run.length` rows of 1 or 2 full vectors, `bias` (unless null) as many floats as a row
+/// For each row and span, `a + i * a_stride + span.a ..+ span.length` must be readable, B must have
+/// `span.b + span.length` rows of 1 or 2 full vectors, `bias` (unless null) as many floats as a row
 /// of B, and `c + i * c_stride ..+ columns` must be writable and no other thread's.
 pub(crate) struct Tile<'a> {
     pub a: *const f32,
     pub a_stride: usize,
-    pub runs: &'a [Run],
+    pub spans: &'a [KSpan],
     pub b: *const f32,
     pub bias: *const f32,
     pub relu: bool,
@@ -40,17 +40,17 @@ pub(crate) struct Tile<'a> {
 ///
 /// # Safety
 ///
-/// As [`Tile`] says, and the processor has `S`.
+/// As [`Tile`] says, and the CPU has `S`.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     // SAFETY: all pointers stay inside what `Tile` promises.
     unsafe {
         let mut sums = [[S::zero(); VECTORS]; ROWS];
         let stride = tile.a_stride;
-        for run in tile.runs {
-            let mut a = tile.a.add(run.a);
-            let mut b = tile.b.add(run.b * VECTORS * S::LANES);
-            for _ in 0..run.length {
+        for span in tile.spans {
+            let mut a = tile.a.add(span.a);
+            let mut b = tile.b.add(span.b * VECTORS * S::LANES);
+            for _ in 0..span.length {
                 let row: [S::Vector; VECTORS] =
                     std::array::from_fn(|v| S::load(b.add(v * S::LANES)));
                 for (i, sums) in sums.iter_mut().enumerate() {

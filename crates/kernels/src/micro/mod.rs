@@ -11,7 +11,7 @@
 //! | AVX2 | 16 of 8 floats | 6 × 16 | 12 sums + 2 B + 1 A = 15 | 12 | 8 |
 //! | portable | 16 of 4 floats (SSE2) | 2 × 16 | 8 sums + 4 B + 1 A = 13 | 8 | 6 |
 //!
-//! A processor that starts as many vector loads as FMAs per cycle (Zen 4, Ice Lake and later) is
+//! A CPU that starts as many vector loads as FMAs per cycle (Zen 4, Ice Lake and later) is
 //! then bound by its multipliers. An FMA takes 4 cycles, so that 8 independent sums keep two pipes
 //! busy: 4 rows suffice for that.
 //!
@@ -22,13 +22,13 @@
 mod inner;
 mod outer;
 
-pub(crate) use inner::{Run, Tile};
+pub(crate) use inner::{KSpan, Tile};
 pub(crate) use outer::{Outer, Walk};
 
-use crate::level::Level;
 use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
+use crate::simd_level::SimdLevel;
 
 /// Micro-kernels of one size. Calling one needs a valid argument and the level's instructions.
 type InnerFn = unsafe fn(&Tile<'_>);
@@ -93,14 +93,16 @@ const PORTABLE: Kernels = Kernels {
 };
 
 impl Kernels {
-    /// The kernels of `level`, which must come from [`Level::current`].
-    pub(crate) fn of(level: Level) -> Self {
+    /// The kernels of `level`, which must come from [`SimdLevel::current`].
+    pub(crate) fn of(level: SimdLevel) -> Self {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => AVX512,
+            SimdLevel::Avx512 => AVX512,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => AVX2,
-            _ => PORTABLE,
+            SimdLevel::Avx2 => AVX2,
+            #[cfg(not(target_arch = "x86_64"))]
+            SimdLevel::Avx512 | SimdLevel::Avx2 => PORTABLE,
+            SimdLevel::Portable => PORTABLE,
         }
     }
 
@@ -134,7 +136,7 @@ impl Kernels {
     ///
     /// As [`Tile`] says.
     pub(crate) unsafe fn inner(&self, rows: usize, tile: &Tile) {
-        // SAFETY: passed on; the table only has kernels of this level, which the processor has.
+        // SAFETY: passed on; the table only has kernels of this level, which the CPU has.
         unsafe { self.inner[rows - 1][self.vectors(tile.columns) - 1](tile) }
     }
 
@@ -144,7 +146,7 @@ impl Kernels {
     ///
     /// As [`Outer`] says.
     pub(crate) unsafe fn outer(&self, rows: usize, columns: usize, outer: &Outer) {
-        // SAFETY: passed on; the table only has kernels of this level, which the processor has.
+        // SAFETY: passed on; the table only has kernels of this level, which the CPU has.
         unsafe { self.outer[rows - 1][self.vectors(columns) - 1](outer) }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Outer {
 ///
 /// # Safety
 ///
-/// As [`Outer`] says, and the processor has `S`.
+/// As [`Outer`] says, and the CPU has `S`.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Outer) {
     // SAFETY: all pointers stay inside what `Outer` promises.

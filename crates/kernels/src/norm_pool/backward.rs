@@ -1,16 +1,34 @@
-use super::forward::lanes;
-use super::shape::NormPoolShape;
-use super::state::{DROPPED, NormPoolState};
-use super::statistics::sum_images;
-use super::windows::Windows;
-use crate::level::{Level, multiversioned};
+//! The gradient through dropout, pooling and normalization.
+//!
+//! With `d` the gradient of the normalized values, zero where a value was no maximum or was dropped,
+//! that of the input is by channel (Ioffe and Szegedy, "Batch Normalization", 2015):
+//!
+//! ```text
+//! dx = gamma / σ · ( d  -  mean(d)  -  (x - mean) / σ² · mean(d · (x - mean)) )        σ² = variance + epsilon
+//! ```
+//!
+//! The two means are over the whole batch, so there are two passes. The first reads only the
+//! outputs' gradients, the places of the maxima and the inputs there: `d` is zero elsewhere, and a
+//! quarter of the input (for 2×2 windows) is enough. The second goes image by image, into whatever
+//! buffer the caller has: inside a convolution's backward pass the gradient of a large activation
+//! never reaches memory.
+//!
+//! Outputs are spread over windows by comparing each place with the one of the maximum, 16 channels
+//! at a time: adding zeros is faster than scattered stores, and right where windows overlap.
+
 use crate::parallel::{self, Shared, share};
 use crate::scratch::Scratch;
+use crate::simd_level::{SimdLevel, multiversioned};
+
+use super::forward::lanes;
+use super::shape::{NormPoolShape, Windows};
+use super::state::{DROPPED, NormPoolState};
+use super::statistics::sum_images;
 
 /// The gradient that a [`norm_pool_forward`](crate::norm_pool_forward) passes back to its input,
 /// not yet written out.
 ///
-/// Creating one makes the sums that batch normalisation needs over the whole batch. The gradient
+/// Creating one makes the sums that batch normalization needs over the whole batch. The gradient
 /// itself is then made image by image: by [`NormPoolGradient::write`], or inside
 /// [`conv2d_backward`](crate::conv2d_backward), where it never leaves the cache.
 #[derive(Debug)]
@@ -22,7 +40,7 @@ pub struct NormPoolGradient<'a> {
     windows: Windows,
     sums: Vec<f64>,
     /// `scale * (d - constant - (x - mean) * slope)` by channel, or `d` alone without
-    /// normalisation.
+    /// normalization.
     coefficients: Option<Coefficients>,
 }
 
@@ -34,7 +52,7 @@ struct Coefficients {
 }
 
 impl<'a> NormPoolGradient<'a> {
-    /// Takes what the forward pass took and left: `gamma` (if it normalised), `input`, `state`, and
+    /// Takes what the forward pass took and left: `gamma` (if it normalized), `input`, `state`, and
     /// the output's `gradient`.
     ///
     /// # Panics
@@ -53,7 +71,7 @@ impl<'a> NormPoolGradient<'a> {
             shape.output_len(),
             "pool2d: output gradient"
         );
-        assert_eq!(state.winners.len(), shape.output_len(), "pool2d: state");
+        assert_eq!(state.argmax.len(), shape.output_len(), "pool2d: state");
         let normalized = if gamma.is_some() {
             shape.output_len()
         } else {
@@ -87,7 +105,7 @@ impl<'a> NormPoolGradient<'a> {
     ///
     /// # Panics
     ///
-    /// When there was no normalisation, or a slice is not of that length.
+    /// When there was no normalization, or a slice is not of that length.
     pub fn write_parameters(&self, gamma: &mut [f32], beta: &mut [f32]) {
         assert!(self.coefficients.is_some(), "batch norm: there was none");
         assert_eq!(
@@ -111,7 +129,7 @@ impl<'a> NormPoolGradient<'a> {
     /// When the slice is not of the shape's length.
     pub fn write(&self, to: &mut [f32]) {
         assert_eq!(to.len(), self.shape.input_len(), "pool2d: input gradient");
-        let level = Level::current();
+        let level = SimdLevel::current();
         let length = self.shape.image_in();
         let to = Shared::new(to);
         parallel::tasks(
@@ -136,13 +154,13 @@ impl<'a> NormPoolGradient<'a> {
     }
 
     /// Writes one image of the gradient.
-    pub(crate) fn write_image(&self, level: Level, image: usize, to: &mut [f32]) {
+    pub(crate) fn write_image(&self, level: SimdLevel, image: usize, to: &mut [f32]) {
         let range = image * self.shape.image_out()..(image + 1) * self.shape.image_out();
         scatter(
             level,
             self,
             &self.gradient[range.clone()],
-            &self.state.winners[range],
+            &self.state.argmax[range],
             to,
         );
         if let Some(coefficients) = &self.coefficients {
@@ -158,20 +176,20 @@ impl<'a> NormPoolGradient<'a> {
 
     /// By channel: the sum of the gradient, then of its product with `x - mean`.
     fn reduce(&self) -> Vec<f64> {
-        let level = Level::current();
+        let level = SimdLevel::current();
         let (length, channels) = (self.shape.image_out(), self.shape.channels);
         sum_images(&self.shape, |image, sums| {
             let range = image * length..(image + 1) * length;
             let mut part = Scratch::zeros(2 * channels);
-            let (gradient, winners) = (
+            let (gradient, argmax) = (
                 &self.gradient[range.clone()],
-                &self.state.winners[range.clone()],
+                &self.state.argmax[range.clone()],
             );
             reduce_image(
                 level,
                 self.state,
                 gradient,
-                winners,
+                argmax,
                 &self.state.maxima[range],
                 &mut part,
             );
@@ -210,7 +228,7 @@ impl<'a> NormPoolGradient<'a> {
 }
 
 multiversioned! {
-    fn reduce_image(state: &NormPoolState, gradient: &[f32], winners: &[u16], maxima: &[f32], sums: &mut [f32]) =
+    fn reduce_image(state: &NormPoolState, gradient: &[f32], argmax: &[u16], maxima: &[f32], sums: &mut [f32]) =
         reduce_image_body
 }
 
@@ -218,7 +236,7 @@ multiversioned! {
 fn reduce_image_body(
     state: &NormPoolState,
     gradient: &[f32],
-    winners: &[u16],
+    argmax: &[u16],
     maxima: &[f32],
     sums: &mut [f32],
 ) {
@@ -226,16 +244,16 @@ fn reduce_image_body(
     let (constant, product) = sums.split_at_mut(channels);
     let pixels = gradient
         .chunks_exact(channels)
-        .zip(winners.chunks_exact(channels))
+        .zip(argmax.chunks_exact(channels))
         .zip(maxima.chunks_exact(channels));
-    for ((gradient, winners), maxima) in pixels {
+    for ((gradient, argmax), maxima) in pixels {
         let (constant, product, mean) = (
             &mut constant[..channels],
             &mut product[..channels],
             &state.mean[..channels],
         );
         for c in 0..channels {
-            let passed = if winners[c] & DROPPED == 0 {
+            let passed = if argmax[c] & DROPPED == 0 {
                 gradient[c] * state.scale
             } else {
                 0.0
@@ -252,44 +270,44 @@ fn passed<const L: usize>(
     scale: f32,
     channel: usize,
     gradient: &[f32],
-    winners: &[u16],
+    argmax: &[u16],
 ) -> ([f32; L], [u32; L]) {
     let gradient = lanes::<L>(gradient, channel);
-    let winner: [u16; L] = *winners[channel..]
+    let places: [u16; L] = *argmax[channel..]
         .first_chunk()
-        .expect("as many winners as gradients");
+        .expect("as many places as gradients");
     let mut passed = [0.0; L];
     for l in 0..L {
-        passed[l] = if winner[l] & DROPPED == 0 {
+        passed[l] = if places[l] & DROPPED == 0 {
             gradient[l] * scale
         } else {
             0.0
         };
     }
-    (passed, winner.map(|winner| u32::from(winner & !DROPPED)))
+    (passed, places.map(|place| u32::from(place & !DROPPED)))
 }
 
 multiversioned! {
-    fn scatter(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: &mut [f32]) = scatter_body
+    fn scatter(this: &NormPoolGradient, gradient: &[f32], argmax: &[u16], to: &mut [f32]) = scatter_body
 }
 
 /// Adds each output's gradient to the input that was its maximum.
 #[inline(always)]
-fn scatter_body(this: &NormPoolGradient, gradient: &[f32], winners: &[u16], to: &mut [f32]) {
+fn scatter_body(this: &NormPoolGradient, gradient: &[f32], argmax: &[u16], to: &mut [f32]) {
     to.fill(0.0);
     let channels = this.shape.channels;
     let pixels = gradient
         .chunks_exact(channels)
-        .zip(winners.chunks_exact(channels));
-    for ((first, offsets), (gradient, winners)) in this.windows.iter().zip(pixels) {
+        .zip(argmax.chunks_exact(channels));
+    for ((first, offsets), (gradient, argmax)) in this.windows.iter().zip(pixels) {
         let to = &mut to[first..];
         let mut channel = 0;
         while channel + 16 <= channels {
-            scatter_lanes::<16>(this, offsets, channel, gradient, winners, to);
+            scatter_lanes::<16>(this, offsets, channel, gradient, argmax, to);
             channel += 16;
         }
         while channel < channels {
-            scatter_lanes::<1>(this, offsets, channel, gradient, winners, to);
+            scatter_lanes::<1>(this, offsets, channel, gradient, argmax, to);
             channel += 1;
         }
     }
@@ -301,14 +319,14 @@ fn scatter_lanes<const L: usize>(
     offsets: &[usize],
     channel: usize,
     gradient: &[f32],
-    winners: &[u16],
+    argmax: &[u16],
     to: &mut [f32],
 ) {
-    let (gradient, winner) = passed::<L>(this.state.scale, channel, gradient, winners);
+    let (gradient, places) = passed::<L>(this.state.scale, channel, gradient, argmax);
     for (place, &offset) in offsets.iter().enumerate() {
         let to = &mut to[offset + channel..][..L];
         for l in 0..L {
-            to[l] += if winner[l] == place as u32 {
+            to[l] += if places[l] == place as u32 {
                 gradient[l]
             } else {
                 0.0
@@ -321,7 +339,7 @@ multiversioned! {
     fn normalize(coefficients: &Coefficients, mean: &[f32], input: &[f32], to: &mut [f32]) = normalize_body
 }
 
-/// From the gradient of the normalised values to that of the input.
+/// From the gradient of the normalized values to that of the input.
 #[inline(always)]
 fn normalize_body(coefficients: &Coefficients, mean: &[f32], input: &[f32], to: &mut [f32]) {
     let channels = mean.len();

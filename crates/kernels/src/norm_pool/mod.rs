@@ -1,11 +1,14 @@
-//! Batch normalisation, max-pooling and dropout as one operation.
+//! Batch normalization, max-pooling and dropout as one operation.
+//!
+//! After a convolution these three are bound by memory: each alone would read and write the whole
+//! activation. Together they read it once (twice where the batch's statistics are needed) and write
+//! a quarter of it.
 
 mod backward;
 mod forward;
 mod shape;
 mod state;
 mod statistics;
-mod windows;
 
 pub use backward::NormPoolGradient;
 pub use forward::norm_pool_forward;

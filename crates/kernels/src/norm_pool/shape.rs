@@ -1,6 +1,12 @@
+//! The sizes of a pooling, checked once, and where its windows lie.
+//!
+//! A window is a first element and a list of offsets from there, in scan order (row, column). Windows
+//! of equal extent share the list: inside an image that is one list for all of them, and a few more
+//! for those that reach over an edge. The passes then walk a window of any size, stride and padding
+//! by one loop without conditions.
+
 use std::ops::Deref;
 
-use super::windows::Windows;
 use crate::error::{ShapeError, elements};
 
 /// A pooling window and its steps, each down and across.
@@ -27,7 +33,7 @@ impl Pool2d {
     }
 }
 
-/// The sizes of a pooling, alone or fused with batch normalisation and dropout. Without pooling,
+/// The sizes of a pooling, alone or fused with batch normalization and dropout. Without pooling,
 /// take `Pool2d::square(1)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormPool {
@@ -52,7 +58,7 @@ pub struct NormPoolShape {
 
 const OPERATION: &str = "pool2d";
 
-/// The most elements in a window: a winner's index has 15 bits.
+/// The most elements in a window: a place in it has 15 bits.
 const MOST_ELEMENTS: usize = 1 << 15;
 
 impl NormPool {
@@ -162,4 +168,68 @@ impl Deref for NormPoolShape {
     fn deref(&self) -> &NormPool {
         &self.sizes
     }
+}
+
+/// Every window of an image, in scan order. Of one that reaches over an edge, only what lies in the
+/// image is part.
+#[derive(Debug, Clone)]
+pub(crate) struct Windows {
+    /// For each extent that windows have: the distances of its elements from the first one, in scan
+    /// order.
+    offsets: Vec<Vec<usize>>,
+    /// First element in the image, and which of the offsets.
+    windows: Vec<(usize, usize)>,
+}
+
+impl Windows {
+    pub fn new(shape: &NormPoolShape) -> Self {
+        let [rows, columns] = [spans(shape, 0, shape.height), spans(shape, 1, shape.width)];
+        let mut extents: Vec<[usize; 2]> = Vec::new();
+        let mut windows = Vec::with_capacity(rows.len() * columns.len());
+        for [top, height] in rows {
+            for &[left, width] in &columns {
+                let extent = [height, width];
+                let at = extents
+                    .iter()
+                    .position(|known| *known == extent)
+                    .unwrap_or_else(|| {
+                        extents.push(extent);
+                        extents.len() - 1
+                    });
+                windows.push(((top * shape.width + left) * shape.channels, at));
+            }
+        }
+        let offset = |y: usize, x: usize| (y * shape.width + x) * shape.channels;
+        let of_extent = |[height, width]: [usize; 2]| {
+            (0..height)
+                .flat_map(|y| (0..width).map(move |x| offset(y, x)))
+                .collect()
+        };
+        Self {
+            offsets: extents.into_iter().map(of_extent).collect(),
+            windows,
+        }
+    }
+
+    /// Each window's first element in the image, and the distances of all its elements from there.
+    #[inline(always)]
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &[usize])> {
+        self.windows
+            .iter()
+            .map(|&(first, offsets)| (first, &self.offsets[offsets][..]))
+    }
+}
+
+/// First position and length of each window along an axis.
+fn spans(shape: &NormPoolShape, axis: usize, size: usize) -> Vec<[usize; 2]> {
+    let (window, stride, before) = (
+        shape.pool.window[axis],
+        shape.pool.stride[axis],
+        shape.pool.padding[axis],
+    );
+    let span = |at: usize| {
+        let start = (at * stride).saturating_sub(before);
+        [start, (at * stride + window - before).min(size) - start]
+    };
+    (0..shape.output()[axis]).map(span).collect()
 }

@@ -1,8 +1,15 @@
+//! What normalization is asked for, and what the forward pass leaves for the backward pass.
+//!
+//! Statistics by channel are turned into one multiplication and addition per value ([`Affine`])
+//! before the pass. What is kept is small: two bytes and a float for each output, next to the input
+//! that the layer before keeps anyway. Buffers keep their capacity from step to step.
+
+use crate::simd_level::SimdLevel;
+
 use super::shape::NormPoolShape;
 use super::statistics::mean_and_variance;
-use crate::level::Level;
 
-/// Batch normalisation: `gamma * (x - mean) / sqrt(variance + epsilon) + beta` by channel.
+/// Batch normalization: `gamma * (x - mean) / sqrt(variance + epsilon) + beta` by channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm<'a> {
     /// Scale, `[channels]`.
@@ -15,7 +22,7 @@ pub struct Norm<'a> {
     pub statistics: Statistics<'a>,
 }
 
-/// Where a batch normalisation's mean and variance come from.
+/// Where a batch normalization's mean and variance come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Statistics<'a> {
     /// The batch: training. They are left in the [`NormPoolState`].
@@ -33,9 +40,9 @@ pub enum Statistics<'a> {
 /// again.
 #[derive(Debug, Clone, Default)]
 pub struct NormPoolState {
-    /// Mean of each channel that was subtracted; empty without normalisation.
+    /// Mean of each channel that was subtracted; empty without normalization.
     pub mean: Vec<f32>,
-    /// Variance of each channel, divided by the count (biased); empty without normalisation.
+    /// Variance of each channel, divided by the count (biased); empty without normalization.
     pub variance: Vec<f32>,
     /// `1 / sqrt(variance + epsilon)`.
     pub(super) inverse: Vec<f32>,
@@ -44,18 +51,18 @@ pub struct NormPoolState {
     /// Dropout's factor.
     pub(super) scale: f32,
     /// For each output: the place of the maximum in its window, and [`DROPPED`].
-    pub(super) winners: Vec<u16>,
-    /// For each output: the input at that place. Empty without normalisation. A quarter of the
+    pub(super) argmax: Vec<u16>,
+    /// For each output: the input at that place. Empty without normalization. A quarter of the
     /// input (for 2×2 windows) that the backward pass reads instead of the input itself.
     pub(super) maxima: Vec<f32>,
 }
 
-/// Set in a winner whose output was dropped.
+/// Set in the place of an output that was dropped.
 pub(super) const DROPPED: u16 = 1 << 15;
 
 /// `(x - mean) * scale + shift` by channel.
 pub(super) struct Affine {
-    /// Of the scale: the largest `x * sign` is the largest after normalisation. 0 where all are
+    /// Of the scale: the largest `x * sign` is the largest after normalization. 0 where all are
     /// equal then.
     pub sign: Vec<f32>,
     pub mean: Vec<f32>,
@@ -64,18 +71,18 @@ pub(super) struct Affine {
 }
 
 impl NormPoolState {
-    /// Sets the statistics, and gives the normalisation that they make.
+    /// Sets the statistics, and gives the normalization that they make.
     pub(super) fn prepare(
         &mut self,
         shape: &NormPoolShape,
-        level: Level,
+        level: SimdLevel,
         norm: Option<&Norm>,
         input: &[f32],
     ) -> Affine {
         let channels = shape.channels;
         let Some(norm) = norm else {
             *self = Self {
-                winners: std::mem::take(&mut self.winners),
+                argmax: std::mem::take(&mut self.argmax),
                 ..Self::default()
             };
             let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);

@@ -1,8 +1,13 @@
 //! Sums by channel, as exact as their inputs.
+//!
+//! Channels are neighbours in memory, so a sum by channel is a vector addition per pixel. f32 sums of
+//! more than some hundred values lose digits: each image's pixels are summed 256 at a time in f32,
+//! which is what the vector units are fast at, and these sums are added in f64.
+
+use crate::parallel::{self, Shared, share};
+use crate::simd_level::{SimdLevel, multiversioned};
 
 use super::shape::NormPoolShape;
-use crate::level::{Level, multiversioned};
-use crate::parallel::{self, Shared, share};
 
 /// Pixels that are summed in f32 before the sum goes to f64.
 const PIXELS: usize = 256;
@@ -12,7 +17,7 @@ const PIXELS: usize = 256;
 /// The sums are of differences from the first pixel, so that a mean far from zero costs no digits.
 pub(super) fn mean_and_variance(
     shape: &NormPoolShape,
-    level: Level,
+    level: SimdLevel,
     input: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let channels = shape.channels;

@@ -1,8 +1,11 @@
-use super::Simd;
+//! AVX2 with FMA: registers of 8 floats, of which there are 16.
+
 use std::arch::x86_64::{
     __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_set1_ps,
     _mm256_setzero_ps, _mm256_storeu_ps,
 };
+
+use super::Simd;
 
 /// AVX2 with FMA.
 pub(crate) struct Avx2;

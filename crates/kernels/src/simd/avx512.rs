@@ -1,8 +1,11 @@
-use super::Simd;
+//! AVX-512: registers of 16 floats, of which there are 32. Only instructions of AVX-512F are used here.
+
 use std::arch::x86_64::{
     __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_set1_ps,
     _mm512_setzero_ps, _mm512_storeu_ps,
 };
+
+use super::Simd;
 
 /// AVX-512 F.
 pub(crate) struct Avx512;

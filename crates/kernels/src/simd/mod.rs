@@ -1,5 +1,5 @@
 //! The few vector operations that the micro-kernels need, one implementation per
-//! [`Level`](crate::Level).
+//! [`SimdLevel`](crate::SimdLevel).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,7 +17,7 @@ pub(crate) use portable::Portable;
 ///
 /// # Safety
 ///
-/// All functions may only run on a processor that has the implementation's instructions; pointers
+/// All functions may only run on a CPU that has the implementation's instructions; pointers
 /// must be valid for the floats that are read or written (no alignment needed).
 pub(crate) trait Simd {
     /// One register.
@@ -33,7 +33,7 @@ pub(crate) trait Simd {
     unsafe fn store(to: *mut f32, value: Self::Vector);
     /// One float from memory in all lanes.
     unsafe fn splat(from: *const f32) -> Self::Vector;
-    /// `a * b + c`, rounded once where the processor can.
+    /// `a * b + c`, rounded once where the CPU can.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// `a + b`.
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;

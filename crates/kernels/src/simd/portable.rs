@@ -1,3 +1,8 @@
+//! Plain Rust for every CPU.
+//!
+//! An array of eight floats is what the compiler turns into the registers of the target: two of SSE2
+//! or NEON. The rounding differs from the other levels where the target has no fused multiply-add.
+
 use super::Simd;
 
 /// Plain Rust on arrays of eight: two SSE or NEON registers, one AVX register, as the compiler may.

@@ -1,7 +1,7 @@
 //! What the tests share: numbers and comparisons.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
-use kiln_kernels::Level;
+use kiln_kernels::SimdLevel;
 
 /// The largest error, relative to the largest value, that is taken for rounding.
 pub const TOLERANCE: f64 = 1e-5;
@@ -40,10 +40,10 @@ pub fn assert_close_sums(name: &str, found: &[f32], expected: &[f64], term: f64)
     }
 }
 
-/// Runs `check` at each level that the processor has.
-pub fn at_each_level(mut check: impl FnMut(Level)) {
-    for level in Level::available() {
-        Level::scope(level, || check(level));
+/// Runs `check` at each level that the CPU has.
+pub fn at_each_level(mut check: impl FnMut(SimdLevel)) {
+    for level in SimdLevel::available() {
+        SimdLevel::scope(level, || check(level));
     }
 }
 

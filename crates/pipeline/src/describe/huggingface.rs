@@ -1,6 +1,6 @@
 //! The preprocessing as Hugging Face's transformers read it.
 
-use kiln_inference::{Channels, ModelSpec, InputKind, Layout};
+use kiln_inference::{Channels, InputKind, Layout, ModelSpec};
 use serde_json::json;
 
 use super::items::divisor;

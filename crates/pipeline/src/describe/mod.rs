@@ -9,7 +9,7 @@ mod triton;
 
 use std::path::Path;
 
-use kiln_inference::{ModelSpec, LoadError, LoadErrorKind};
+use kiln_inference::{LoadError, LoadErrorKind, ModelSpec};
 use kiln_onnx::{ModelFile, ModelProto};
 
 use crate::engines::explain;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kiln_inference::{ModelSpec, InputKind, Layout, Origin};
+use kiln_inference::{InputKind, Layout, ModelSpec, Origin};
 use kiln_onnx::ModelProto;
 
 /// Most images that Triton may put together, where the graph leaves the batch open.

@@ -9,6 +9,7 @@ use kiln_exporter::{Exported, Options, export};
 use kiln_model::{Model, Recipe};
 use kiln_onnx::Golden;
 use kiln_run::{Environment, RunDir, RunFile, Weights};
+use kiln_trainer::is_finished;
 use kiln_util::write_atomically;
 
 use crate::context::Context;
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::golden;
 use crate::provenance::{DATA, FEATURES, FROZEN};
+use crate::train::initial;
 pub use error::ExportRunError;
 
 /// Which form of a run's model is written.
@@ -83,11 +85,18 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
     let mut export = recipe.export.clone();
     export.softmax |= request.softmax || request.form == ExportForm::Uint8Input;
     export.golden &= request.golden;
-    let mut trained = TrainedModel::open(run, recipe.with_export(export))?;
+    let mut trained = TrainedModel::open(run, recipe.with_export(export), context)?;
     match request.form {
         ExportForm::HeadOnly => trained.keep_head_only()?,
         ExportForm::Uint8Input => trained.take_pixels(),
         ExportForm::Model => {}
+    }
+    if let Some(epochs_done) = trained.unfinished {
+        context.emit(&Event::UnfinishedExported {
+            run: run.path(),
+            epochs_done,
+            epochs: trained.recipe.training.epochs(),
+        });
     }
     let replaces_golden = request.output.is_none() && has_golden(&path);
     // The input of a head is no image.
@@ -132,19 +141,34 @@ pub struct TrainedModel {
     pub golden: Option<Golden>,
     /// The first layer that is exported.
     first_layer: usize,
+    /// Number of epochs done, if the training did not finish.
+    unfinished: Option<usize>,
     provenance: BTreeMap<String, String>,
 }
 
 impl TrainedModel {
     /// Reads the best weights of a run, with its recipe, labels and provenance.
-    pub fn open(run: &RunDir, recipe: Recipe) -> Result<Self> {
+    pub fn open(run: &RunDir, recipe: Recipe, context: &Context<'_>) -> Result<Self> {
         let model = recipe.model().clone();
-        if !run.file(RunFile::Weights).is_file() {
+        let Some(best) = run.best_weights(recipe.training.monitor)? else {
             let run = run.path().to_path_buf();
             return Err(ExportRunError::NoWeights { run }.into());
-        }
-        let monitor = recipe.training.monitor;
-        let mut trained = Self::new(recipe, model, run.weights(RunFile::Weights)?);
+        };
+        // A training that was killed leaves only those weights that it changed.
+        let missing = |weights: &Weights| model.params().any(|p| weights.get(&p.name).is_none());
+        let weights = if best.progress.is_some() && missing(&best.weights) {
+            let mut weights = initial(&recipe, context)?;
+            weights.extend(best.weights);
+            weights
+        } else {
+            best.weights
+        };
+        let unfinished = best
+            .progress
+            .filter(|progress| !is_finished(&recipe.training, progress));
+        let unfinished = unfinished.map(|progress| progress.history.epochs.len());
+        let mut trained = Self::new(recipe, model, weights);
+        trained.unfinished = unfinished;
         trained.labels = run.labels()?;
         if let Some(Environment {
             platform,
@@ -166,7 +190,7 @@ impl TrainedModel {
                 .provenance
                 .insert(format!("{FROZEN}{tensor}"), checksum);
         }
-        if let Some(best) = run.history(monitor)?.best() {
+        if let Some(best) = best.epoch {
             trained
                 .provenance
                 .insert("epoch".into(), best.epoch.to_string());
@@ -199,6 +223,7 @@ impl TrainedModel {
             uint8_input: false,
             golden: None,
             first_layer: 0,
+            unfinished: None,
             provenance,
         }
     }

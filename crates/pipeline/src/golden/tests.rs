@@ -60,7 +60,7 @@ fn trained(input: &str, uint8_input: bool) -> TrainedModel {
     } else {
         1.0
     };
-    for tensor in weights.0.values_mut() {
+    for (_, tensor) in &mut weights {
         tensor.data.iter_mut().for_each(|x| *x *= strength);
     }
     let mut trained = TrainedModel::new(recipe, model, weights);

@@ -65,10 +65,7 @@ pub fn first_difference(
             tolerance,
         )?;
         if !agreement.passes() {
-            let (engine, max_absolute) = (
-                Cow::Borrowed(engine.title()),
-                agreement.max_absolute,
-            );
+            let (engine, max_absolute) = (Cow::Borrowed(engine.title()), agreement.max_absolute);
             return Ok(Some(LayerDifference {
                 engine,
                 layer: expected.name,

@@ -99,7 +99,7 @@ fn trained(change: &str) -> TrainedModel {
     let model = recipe.model().clone();
     let mut weights = initial_weights(&model, 1);
     // As if trained: normalisation that does nothing would hide mistakes.
-    for (name, tensor) in &mut weights.0 {
+    for (name, tensor) in &mut weights {
         if name.starts_with("batch_norm") {
             tensor
                 .data
@@ -251,8 +251,8 @@ fn every_layer_gives_the_same_on_every_implementation() {
         let model = recipe.model().clone();
         let mut weights = initial_weights(&model, 2);
         for tensor in weights
-            .0
-            .values_mut()
+            .iter_mut()
+            .map(|(_, tensor)| tensor)
             .filter(|tensor| tensor.shape.len() == 1)
         {
             tensor

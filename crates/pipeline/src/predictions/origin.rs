@@ -33,12 +33,7 @@ pub struct Origin {
 
 impl Origin {
     /// Returns the origin of predictions of a model, loaded from `file`, for some images.
-    pub fn new(
-        file: &ModelFile,
-        model: &Model,
-        inputs: &Inputs,
-        shard: Option<Shard>,
-    ) -> Self {
+    pub fn new(file: &ModelFile, model: &Model, inputs: &Inputs, shard: Option<Shard>) -> Self {
         let spec = model.spec();
         Self {
             model_sha256: Hex(&Sha256::digest(file.bytes())).to_string(),

@@ -138,7 +138,7 @@ fn comparison(results: &Results) -> Result<Section> {
 
 fn runs(results: &Results, linked: bool) -> Section {
     let sorted = results.sorted();
-    let link = |run: &String| format!("{run}/{}", RunFile::Report.name());
+    let link = |run: &String| format!("{run}/{}", RunFile::Report.as_str());
     let links = sorted
         .iter()
         .map(|row| row.entry.run.as_ref().filter(|_| linked).map(link))

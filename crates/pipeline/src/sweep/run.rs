@@ -1,7 +1,7 @@
 //! Running every combination of a sweep.
 
 use kiln_model::{Combination, Recipe, Sweep};
-use kiln_run::{RunDir, SweepDir, SweepFile};
+use kiln_run::{RunDir, RunState, SweepDir, SweepFile};
 use kiln_util::Lock;
 
 use super::error::SweepError;
@@ -189,6 +189,8 @@ fn find(
             Some(environment) if record.parity.is_none() && environment == now => {
                 interrupted = Some(run);
             }
+            // Interrupted before its first epoch: it is begun again in the same folder.
+            _ if interrupted.is_none() && run.state() == RunState::Begun => interrupted = Some(run),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use kiln_data::{Features, Samples, View};
 use kiln_model::Model;
 use kiln_preprocess::Preprocessor;
 use kiln_run::Weights;
-use kiln_trainer::{Control, compute_features, feature_key};
+use kiln_trainer::{FeatureTask, compute_features, feature_key};
 
 use super::phases::Training;
 use crate::dataset::Splits;
@@ -100,12 +100,15 @@ fn features(
     let start = Instant::now();
     let mut task = None;
     let computed = compute_features(
-        layers,
-        weights,
-        samples,
-        key,
-        &path,
-        training.device,
+        &FeatureTask {
+            layers,
+            weights,
+            samples,
+            key,
+            path: &path,
+            device: training.device,
+            cancel: &context.cancel,
+        },
         &mut |done, total| {
             let task = task.get_or_insert_with(|| {
                 context.emit(&Event::FeaturesComputing(info));
@@ -113,11 +116,6 @@ fn features(
                 task.resume(done as u64)
             });
             task.set(done as u64);
-            if context.cancel.is_cancelled() {
-                Control::Stop
-            } else {
-                Control::Continue
-            }
         },
     )?;
     match (task.take(), &computed) {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use kiln_model::{Recipe, Validation, ValidationSubset};
 use kiln_report::plot_curves;
-use kiln_run::{Environment, RunDir, RunFile};
+use kiln_run::{Environment, RunDir, RunFile, RunState};
 use kiln_trainer::Device;
 use kiln_util::Lock;
 
@@ -24,6 +24,7 @@ use crate::report::curves;
 pub use error::TrainRunError;
 use phases::{Trained, Training};
 use start::Start;
+pub(crate) use start::initial;
 
 /// Where and on what to train.
 #[derive(Debug, Clone)]
@@ -78,11 +79,9 @@ pub fn train(
 ) -> Result<TrainOutcome> {
     let splits = splits(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
-    let run = RunDir::create(&request.runs, &recipe)?;
-    let lock = Lock::try_lock(run.path())?;
     let environment = environment(&recipe, &request.device, context)?;
-    run.write_json(RunFile::Environment, &environment)?;
-    run.write_json(RunFile::Labels, &splits.train.dataset().classes())?;
+    let (run, lock) = RunDir::create(&request.runs, &recipe)?;
+    describe(&run, &environment, &splits)?;
     announce(&recipe, &run, &splits, &request.device, context)?;
     let training = Training {
         recipe: &recipe,
@@ -109,9 +108,16 @@ pub fn train(
 pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
     let recipe = run.recipe(kiln_trainer::bases())?;
     let splits = splits(&recipe, context)?;
-    let lock = Lock::try_lock(run.path())?;
-    let before = run.environment()?;
+    let lock = run.lock()?;
     let now = environment(&recipe, device, context)?;
+    let before = match run.state() {
+        // It may have been interrupted before it was described, and has nothing to lose.
+        RunState::Begun => {
+            describe(&run, &now, &splits)?;
+            now.clone()
+        }
+        RunState::Trained => run.environment()?,
+    };
     if before.data != now.data {
         let run = run.path().to_path_buf();
         return Err(TrainRunError::OtherData { run }.into());
@@ -144,6 +150,13 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
     })
 }
 
+/// Writes what the run is made with and what its classes are.
+fn describe(run: &RunDir, environment: &Environment, splits: &Splits) -> Result<()> {
+    run.write_json(RunFile::Environment, environment)?;
+    run.write_json(RunFile::Labels, &splits.train.dataset().classes())?;
+    Ok(())
+}
+
 /// Loads the images, whose classes must be as many as the model's.
 fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
     let splits = dataset::splits(recipe, context)?;
@@ -164,7 +177,7 @@ fn run_to_end(training: &Training<'_>, from: &Start) -> Result<bool> {
         finished,
     } = training.run(from)?;
     if !history.epochs.is_empty() {
-        run.write(RunFile::Weights, &weights.to_bytes())?;
+        run.write_weights(&weights)?;
         let (epochs, best) = curves(&history);
         let plot = plot_curves(&epochs, best)?.to_svg();
         run.write(RunFile::Curves, plot.as_bytes())?;

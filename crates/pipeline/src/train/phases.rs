@@ -101,6 +101,7 @@ impl Training<'_> {
                 train: train.augmented(recipe.augmentation),
                 validation,
                 device: self.device,
+                cancel: &context.cancel,
             };
             let done = resume_of(number).map_or(0, |resume| resume.epochs);
             recorder.start(number, recipe.training.phases.len(), done, model);

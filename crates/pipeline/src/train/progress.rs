@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use kiln_model::Model;
-use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, RunFile, Weights};
-use kiln_trainer::{BatchReport, Control, Observer, Snapshot, TrainError};
+use kiln_run::{Checkpoint, Epoch, History, Progress, RunDir, Weights};
+use kiln_trainer::{BatchReport, Observer, Snapshot, TrainError};
 
 use super::phases::Training;
 use crate::context::Context;
@@ -56,7 +56,7 @@ impl<'a> Recorder<'a> {
         self.epoch_start = Instant::now();
     }
 
-    fn batch(&self, report: BatchReport, validating: bool) -> Control {
+    fn batch(&self, report: BatchReport, validating: bool) {
         self.context.emit(&Event::Batch {
             report,
             validating,
@@ -64,29 +64,24 @@ impl<'a> Recorder<'a> {
             history: &self.history,
             elapsed: self.epoch_start.elapsed(),
         });
-        if self.context.cancel.is_cancelled() {
-            Control::Stop
-        } else {
-            Control::Continue
-        }
     }
 }
 
 impl Observer for Recorder<'_> {
-    fn trained(&mut self, report: BatchReport) -> Control {
+    fn step(&mut self, report: BatchReport) {
         self.rate = report.done as f64 / self.epoch_start.elapsed().as_secs_f64();
-        self.batch(report, false)
+        self.batch(report, false);
     }
 
-    fn validated(&mut self, report: BatchReport) -> Control {
-        self.batch(report, true)
+    fn validation_step(&mut self, report: BatchReport) {
+        self.batch(report, true);
     }
 
     fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
         self.history.epochs.push(*epoch);
         if best {
             // Layers that only an earlier phase trained stay in it.
-            self.best.0.extend(snapshot.weights.0.clone());
+            self.best.extend(snapshot.weights.clone());
         }
         let checkpoint = Checkpoint {
             weights: snapshot.weights.clone(),
@@ -97,18 +92,9 @@ impl Observer for Recorder<'_> {
                 history: self.history.clone(),
             },
         };
-        let keep = || {
-            if best {
-                self.run
-                    .write(RunFile::BestCheckpoint, &self.best.to_bytes())?;
-            }
-            // The last one to be written: whoever finds it finds the others.
-            self.run
-                .write(RunFile::History, self.history.to_csv().as_bytes())?;
-            self.run
-                .write(RunFile::LastCheckpoint, &checkpoint.to_bytes())
-        };
-        keep().map_err(|error| TrainError::Observer(Box::new(error)))?;
+        self.run
+            .write_epoch(&checkpoint, best.then_some(&self.best))
+            .map_err(|error| TrainError::Observer(Box::new(error)))?;
         self.epoch_start = Instant::now();
         self.context.emit(&Event::EpochFinished {
             epoch,

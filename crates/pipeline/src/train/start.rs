@@ -1,7 +1,7 @@
 //! From where a training begins or is resumed.
 
 use kiln_model::Recipe;
-use kiln_run::{History, Progress, RunDir, RunFile, Weights};
+use kiln_run::{History, Progress, Resumption, RunDir, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
 use super::backbone;
@@ -23,41 +23,47 @@ pub struct Start {
     pub snapshot: Option<Snapshot>,
 }
 
+/// Returns the weights that training begins with: a backbone's from its file, the others drawn.
+pub(crate) fn initial(recipe: &Recipe, context: &Context<'_>) -> Result<Weights> {
+    let mut weights = initial_weights(recipe.model(), recipe.training.seed);
+    if let Some(pretrained) = &recipe.backbone {
+        weights.extend(backbone::weights(pretrained, context)?);
+    }
+    Ok(weights)
+}
+
 impl Start {
-    /// From the beginning.
+    /// Begins with initial weights.
     pub fn first(recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
-        let mut weights = initial_weights(recipe.model(), recipe.training.seed);
-        if let Some(pretrained) = &recipe.backbone {
-            weights.0.extend(backbone::weights(pretrained, context)?.0);
-        }
-        let history = History::new(recipe.training.monitor);
         Ok(Self {
-            weights,
+            weights: initial(recipe, context)?,
             trained: Weights::default(),
-            history,
+            history: History::new(recipe.training.monitor),
             phase: 0,
             epochs: 0,
             snapshot: None,
         })
     }
 
-    /// From the end of a run's last whole epoch.
+    /// Resumes after a run's last whole epoch.
     pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
         let mut start = Self::first(recipe, context)?;
-        let Some(checkpoint) = run.checkpoint()? else {
+        let Some(Resumption {
+            checkpoint, best, ..
+        }) = run.resume(recipe.training.monitor)?
+        else {
             return Ok(start);
         };
-        if run.file(RunFile::BestCheckpoint).exists() {
-            start.trained = run.weights(RunFile::BestCheckpoint)?;
-        }
-        start.weights.0.extend(start.trained.0.clone());
+        start.weights.extend(best.clone());
+        start.trained = best;
         let Progress {
             phase,
             epochs,
             history,
         } = checkpoint.progress;
         start.history.epochs = history.epochs;
-        (start.phase, start.epochs) = (phase, epochs);
+        start.phase = phase;
+        start.epochs = epochs;
         start.snapshot = Some(Snapshot {
             weights: checkpoint.weights,
             optimizer: checkpoint.optimizer,

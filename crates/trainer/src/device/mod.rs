@@ -13,7 +13,7 @@ use crate::TrainError;
 /// A kind of device that training can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceKind {
-    /// The processor, with kiln's kernels.
+    /// The CPU, with kiln's kernels.
     #[default]
     Cpu,
     /// The first NVIDIA GPU, by CUDA: the cargo feature `cuda`.
@@ -39,7 +39,7 @@ pub struct Device {
 impl Device {
     /// A device that works: a GPU computes two sums first. There is no fallback.
     ///
-    /// A driver may offer a "GPU" that is a program on the processor, such as Mesa's llvmpipe. It
+    /// A driver may offer a "GPU" that is a program on the CPU, such as Mesa's llvmpipe. It
     /// is refused unless `software`: it is slower than [`DeviceKind::Cpu`], and llvmpipe leaves a
     /// loop after 65,535 rounds, which makes long sums wrong without a word. With `software` small
     /// models can be tried out where there is no GPU.
@@ -47,6 +47,9 @@ impl Device {
     /// Some of Burn's GPU backends panic where a driver is missing. That is caught here, but the
     /// panic's message goes to standard error unless the program has set a hook.
     pub fn new(kind: DeviceKind, software: bool) -> Result<Self, TrainError> {
+        #[cfg(not(feature = "wgpu"))]
+        let _ = software;
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
         let unusable = |reason: String| TrainError::DeviceUnusable {
             device: kind,
             reason,
@@ -69,7 +72,7 @@ impl Device {
                 let opened = caught(wgpu::open).map_err(unusable)?;
                 if opened.software && !software {
                     return Err(unusable(format!(
-                        "there is only {}, a program on the processor and no GPU",
+                        "there is only {}, a program on the CPU and no GPU",
                         opened.name
                     )));
                 }
@@ -81,20 +84,19 @@ impl Device {
                     kernels: false,
                 })
             }
-            #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
-            _ => {
-                let _ = (software, unusable);
-                Err(TrainError::DeviceNotBuilt { device: kind })
-            }
+            #[cfg(not(feature = "cuda"))]
+            DeviceKind::Cuda => Err(TrainError::DeviceNotBuilt { device: kind }),
+            #[cfg(not(feature = "wgpu"))]
+            DeviceKind::Wgpu => Err(TrainError::DeviceNotBuilt { device: kind }),
         }
     }
 
-    /// Whether it is a GPU, on which Burn may panic: where memory runs out, or the driver gives up.
+    /// Returns whether it is a GPU, on which Burn may panic: where memory runs out, or the driver gives up.
     pub(crate) fn is_gpu(&self) -> bool {
         self.kind != DeviceKind::Cpu
     }
 
-    /// The processor: Burn's flex backend with kiln's kernels.
+    /// The CPU: Burn's flex backend with kiln's kernels.
     pub fn cpu() -> Self {
         Self {
             burn: burn::tensor::Device::flex(),
@@ -104,7 +106,7 @@ impl Device {
         }
     }
 
-    /// The processor, by Burn's own operations alone.
+    /// The CPU, by Burn's own operations alone.
     pub fn stock_cpu() -> Self {
         Self::cpu().stock()
     }
@@ -151,12 +153,12 @@ pub(crate) fn caught<T>(compute: impl FnOnce() -> Result<T, String>) -> Result<T
         .unwrap_or_else(|message| Err(message.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// The instruction set that kiln's kernels use on this processor.
+/// The instruction set that kiln's kernels use on this CPU.
 pub fn kernel_instructions() -> &'static str {
-    match kiln_kernels::Level::detect() {
-        kiln_kernels::Level::Portable => "the target's baseline",
-        kiln_kernels::Level::Avx2 => "AVX2 and FMA",
-        kiln_kernels::Level::Avx512 => "AVX-512",
+    match kiln_kernels::SimdLevel::detect() {
+        kiln_kernels::SimdLevel::Portable => "the target's baseline",
+        kiln_kernels::SimdLevel::Avx2 => "AVX2 and FMA",
+        kiln_kernels::SimdLevel::Avx512 => "AVX-512",
     }
 }
 
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_always_works_and_words_are_read_back() {
+    fn the_cpu_always_works_and_words_are_read_back() {
         assert_eq!(Device::new(DeviceKind::Cpu, false).unwrap(), Device::cpu());
         check(&burn::tensor::Device::flex(), true).unwrap();
         for kind in DeviceKind::ALL {
@@ -188,12 +190,10 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_that_is_not_built_in_says_how_to_build_it() {
-        let message = Device::new(DeviceKind::Cuda, false)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("--features cuda") && message.contains("--device cpu"),
-            "{message}"
+        let error = Device::new(DeviceKind::Cuda, false).unwrap_err();
+        assert_eq!(
+            error.hint(),
+            Some(crate::Hint::BuildWithDevice(DeviceKind::Cuda))
         );
     }
 

@@ -11,7 +11,7 @@ pub(super) struct Adapter {
     pub device: Device,
     /// The driver's name of it, with the interface, such as `NVIDIA H100 PCIe by Vulkan`.
     pub name: String,
-    /// Whether the "GPU" is a program on the processor, such as Mesa's llvmpipe.
+    /// Whether the "GPU" is a program on the CPU, such as Mesa's llvmpipe.
     pub software: bool,
 }
 

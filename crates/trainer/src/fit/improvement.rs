@@ -1,9 +1,9 @@
-//! Whether epochs still get better.
+//! Whether epochs still get better, and a training is finished.
 
-use kiln_model::{EarlyStopping, Monitor};
-use kiln_run::Epoch;
+use kiln_model::{EarlyStopping, Monitor, Training};
+use kiln_run::{Epoch, Progress};
 
-/// Whether an epoch's figure is better than another's by more than `delta`.
+/// Returns whether an epoch's figure is better than another's by more than `delta`.
 pub fn better_by(monitor: Monitor, epoch: &Epoch, than: &Epoch, delta: f64) -> bool {
     beats(monitor, epoch, figure(monitor, than), delta)
 }
@@ -22,7 +22,7 @@ fn beats(monitor: Monitor, epoch: &Epoch, than: f64, delta: f64) -> bool {
     }
 }
 
-/// Whether a phase that had these epochs is to end, as Keras's `EarlyStopping` would.
+/// Returns whether a phase that had these epochs is to end, as Keras's `EarlyStopping` would.
 pub fn is_over(stopping: EarlyStopping, monitor: Monitor, epochs: &[Epoch]) -> bool {
     let EarlyStopping {
         patience,
@@ -45,8 +45,23 @@ pub fn is_over(stopping: EarlyStopping, monitor: Monitor, epochs: &[Epoch]) -> b
     over
 }
 
+/// Returns whether a training that is this far has nothing left to do.
+pub fn is_finished(training: &Training, progress: &Progress) -> bool {
+    let Some((phase, earlier)) = training.phases.split_last() else {
+        return true;
+    };
+    let epochs = &progress.history.epochs;
+    let of_phase = &epochs[epochs.len().saturating_sub(progress.epochs)..];
+    let over = |stopping| is_over(stopping, progress.history.monitor, of_phase);
+    progress.phase >= earlier.len()
+        && (progress.epochs >= phase.epochs || phase.early_stopping.is_some_and(over))
+}
+
 #[cfg(test)]
 mod tests {
+    use kiln_model::Recipe;
+    use kiln_run::History;
+
     use super::*;
 
     fn epochs(accuracies: &[f64]) -> Vec<Epoch> {
@@ -112,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_must_be_beaten_before_the_waiting_begins_anew() {
+    fn a_baseline_must_be_beaten_before_the_waiting_begins_again() {
         let over = |accuracies: &[f64]| {
             let stopping = EarlyStopping {
                 patience: 3,
@@ -125,5 +140,39 @@ mod tests {
         assert!(!over(&[0.5, 0.6, 0.7, 0.75]));
         assert!(over(&[0.5, 0.6, 0.7, 0.7]));
         assert!(!over(&[0.5, 0.6, 0.9, 0.7]));
+    }
+
+    #[test]
+    fn a_training_is_finished_after_the_last_phase_or_its_early_stopping() {
+        let set = [
+            "training.phases=[{epochs=2}, {epochs=3, early_stopping={patience=1}}]",
+            "training.monitor=\"val_accuracy\"",
+        ];
+        let recipe = Recipe::parse(
+            "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]",
+            "small.toml",
+            "small",
+            &set.map(String::from),
+        )
+        .unwrap();
+        let training = &recipe.training;
+        let finished = |phase, done, accuracies: &[f64]| {
+            let history = History {
+                epochs: epochs(accuracies),
+                monitor: training.monitor,
+            };
+            let progress = Progress {
+                phase,
+                epochs: done,
+                history,
+            };
+            is_finished(training, &progress)
+        };
+        assert!(!finished(0, 2, &[0.5, 0.6]));
+        assert!(!finished(1, 2, &[0.5, 0.6, 0.7, 0.8]));
+        assert!(finished(1, 3, &[0.5, 0.6, 0.7, 0.8, 0.9]));
+        assert!(finished(1, 2, &[0.5, 0.6, 0.7, 0.7]));
+        // The phase before does not count for its patience.
+        assert!(!finished(1, 1, &[0.5, 0.6, 0.6]));
     }
 }

@@ -1,12 +1,9 @@
 //! The training loop.
 
-mod clipping;
 mod improvement;
 mod loss;
-mod metrics;
 mod observer;
 mod optimizer;
-mod rates;
 mod schedule;
 
 use std::time::Instant;
@@ -17,16 +14,18 @@ use burn::tensor::Bytes;
 use kiln_data::{Batch, Loader, Order, Samples};
 use kiln_model::{Model, Phase, Training};
 use kiln_run::{Epoch, History, Weights};
+use kiln_util::CancelToken;
 
 use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
+pub use improvement::is_finished;
 use loss::Loss;
-use metrics::Running;
-pub use observer::{BatchReport, Control, Observer, Snapshot};
-use rates::Rates;
+use observer::Running;
+pub use observer::{BatchReport, Observer, Snapshot};
+use optimizer::Rates;
 use schedule::Position;
 
-/// What is trained, from where, on what, how and where.
+/// A training of one phase: what is trained, from where, on what, how and where.
 pub struct Task<'a> {
     /// The model; its frozen layers stay as they are.
     pub model: &'a Model,
@@ -35,24 +34,26 @@ pub struct Task<'a> {
     pub first_layer: usize,
     /// The weights to begin with, of the whole model.
     pub weights: &'a Weights,
-    /// The epochs before, if any: numbers go on from there, and a later epoch is the best only if
+    /// The epochs before, if any: numbers continue from there, and a later epoch is the best only if
     /// it beats them.
     pub history: &'a History,
     /// Batch size, seed and loss.
     pub training: &'a Training,
     /// Optimizer, schedule and number of epochs.
     pub phase: &'a Phase,
-    /// Where the phase is taken up again, if it had begun.
+    /// Where the phase is resumed, if it had begun.
     pub resume: Option<Resume<'a>>,
     /// Samples that are learned from.
     pub train: Samples,
     /// Samples that measure each epoch.
     pub validation: Samples,
-    /// Where it runs.
+    /// Device that computes.
     pub device: &'a Device,
+    /// Stops the training after the current step.
+    pub cancel: &'a CancelToken,
 }
 
-/// A phase that had begun.
+/// Where an interrupted phase is resumed.
 #[derive(Debug, Clone, Copy)]
 pub struct Resume<'a> {
     /// Epochs that are done, the last ones of the task's history.
@@ -61,7 +62,7 @@ pub struct Resume<'a> {
     pub snapshot: &'a Snapshot,
 }
 
-/// What training gave.
+/// Result of [`fit`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// The whole model's weights after the best epoch; those it began with where no epoch was
@@ -69,19 +70,24 @@ pub struct Fitted {
     pub best: Weights,
     /// All completed epochs, those before included.
     pub history: History,
-    /// Whether the observer stopped it before the last epoch was done.
+    /// Whether it was cancelled before the last epoch was done.
     pub stopped: bool,
 }
 
-/// Trains.
+/// Trains one phase.
 ///
 /// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new
 /// order every epoch, fixed by the seed; the weights of the best epoch are kept. The same task
 /// gives the same weights, bit for bit, on the same device with the same number of threads, also if
-/// it is taken up again after any of its epochs; only one training may run in a process at a time,
+/// it is resumed after any of its epochs; only one training may run in a process at a time,
 /// since Burn's generator for dropout is shared.
 ///
 /// That frozen layers have not changed is checked at the end.
+///
+/// # Errors
+///
+/// [`TrainError`]: weights or samples that do not fit, a loss that is not a number, a device or an
+/// observer that fails.
 pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
     // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep
     // and wake it up again, which costs as much as some of the loops.
@@ -133,7 +139,7 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
             .is_some_and(|best| best.epoch == number);
         observer.epoch(&epoch, &snapshot, best)?;
         if best {
-            fitted.best.0.extend(snapshot.weights.0);
+            fitted.best.extend(snapshot.weights);
         }
     }
     frozen::check(task.model, task.weights, &fitted.best)?;
@@ -141,17 +147,17 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
 }
 
 impl Task<'_> {
-    /// Epochs of the phases before.
+    /// Returns the number of epochs of the phases before.
     fn before(&self) -> usize {
         self.history.epochs.len() - self.resume.map_or(0, |resume| resume.epochs)
     }
 
-    /// The seed of dropout: another stream for every phase.
+    /// Returns the seed of dropout: another stream for every phase.
     fn stream(&self) -> u64 {
         self.training.seed.wrapping_add(self.before() as u64)
     }
 
-    /// Steps of an epoch.
+    /// Returns the number of steps of an epoch.
     fn epoch_steps(&self) -> u64 {
         self.train.view().len().div_ceil(self.training.batch_size) as u64
     }
@@ -177,7 +183,7 @@ impl<'a> State<'a> {
         let mut optimizer = optimizer::build(&task.phase.optimizer, &device);
         let mut weights = task.weights.clone();
         if let Some(Resume { snapshot, .. }) = task.resume {
-            weights.0.extend(snapshot.weights.0.clone());
+            weights.extend(snapshot.weights.clone());
             weights.check(task.model)?;
             let bytes = Bytes::from_bytes_vec(snapshot.optimizer.clone());
             optimizer = optimizer
@@ -198,7 +204,7 @@ impl<'a> State<'a> {
         })
     }
 
-    /// What it takes to go on from here.
+    /// Returns what it takes to resume from here.
     fn snapshot(&self) -> Result<Snapshot, TrainError> {
         let optimizer = self
             .optimizer
@@ -210,8 +216,8 @@ impl<'a> State<'a> {
         })
     }
 
-    /// One pass over the training samples and one over the validation samples; nothing if the
-    /// observer stopped it. `history` are the phase's epochs so far.
+    /// One pass over the training samples and one over the validation samples; nothing if it was
+    /// cancelled. `history` are the phase's epochs so far.
     fn epoch(
         &mut self,
         epoch: usize,
@@ -251,8 +257,7 @@ impl<'a> State<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Running>, TrainError> {
         let task = self.task;
-        // Anew for every epoch, so that a training that is taken up again draws what it would have
-        // drawn.
+        // Again for every epoch, so that a resumed training draws what it would have drawn.
         self.device
             .burn
             .seed(task.stream().wrapping_add((epoch as u64) << 32));
@@ -288,14 +293,15 @@ impl<'a> State<'a> {
                 });
             }
             running.push(loss, &logits, &labels);
-            if observer.trained(running.report(epoch, total)) == Control::Stop {
+            observer.step(running.report(epoch, total));
+            if task.cancel.is_cancelled() {
                 return Ok(None);
             }
         }
         Ok(Some(running))
     }
 
-    /// Forward, backward, update. Gives the loss and the logits from before the update.
+    /// Runs forward, backward and update. Returns the loss and the logits from before the update.
     fn step(&mut self, batch: Batch) -> Result<(f64, Vec<f32>), TrainError> {
         let key = DropoutKey {
             seed: self.task.stream(),
@@ -309,7 +315,7 @@ impl<'a> State<'a> {
             .forward(logits.clone(), &batch.labels, &self.device.burn);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         let gradients = match self.task.phase.optimizer.global_clipnorm {
-            Some(most) => clipping::by_global_norm(&self.network, gradients, most)?,
+            Some(most) => optimizer::clip_by_global_norm(&self.network, gradients, most)?,
             None => gradients,
         };
         // Taken, not cloned: parameters that nothing else holds are updated where they lie.
@@ -337,10 +343,14 @@ impl<'a> State<'a> {
             // gives it.
             let loss = Loss::default().forward(logits.clone(), &batch.labels, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
-            if observer.validated(running.report(epoch, total)) == Control::Stop {
+            observer.validation_step(running.report(epoch, total));
+            if self.task.cancel.is_cancelled() {
                 return Ok(None);
             }
         }
         Ok(Some(running))
     }
 }
+
+#[cfg(test)]
+mod tests;

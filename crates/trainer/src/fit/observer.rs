@@ -1,17 +1,9 @@
-//! What whoever started the training hears of it.
+//! What a training reports while it runs.
 
+use kiln_metrics::argmax;
 use kiln_run::{Epoch, Weights};
 
 use crate::TrainError;
-
-/// Whether to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
-    /// Go on.
-    Continue,
-    /// Stop after the current step.
-    Stop,
-}
 
 /// One step of training, or one batch of validation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,9 +14,9 @@ pub struct BatchReport {
     pub done: usize,
     /// Images of the epoch in all, likewise.
     pub total: usize,
-    /// Mean loss of the epoch so far.
+    /// Mean loss of the epoch so far, in nats.
     pub loss: f64,
-    /// Accuracy of the epoch so far.
+    /// Accuracy of the epoch so far, from 0 to 1.
     pub accuracy: f64,
 }
 
@@ -33,20 +25,94 @@ pub struct BatchReport {
 pub struct Snapshot {
     /// Weights of the layers from the task's first on.
     pub weights: Weights,
-    /// The optimizer's state, to be handed back unread.
+    /// State of the optimizer, to be handed back unread.
     pub optimizer: Vec<u8>,
 }
 
-/// Hears of progress, keeps results, and may stop the training. It is called on a thread of rayon's
-/// pool.
+/// Hears of a training's progress and keeps its results. It is called on a thread of rayon's pool.
+///
+/// Each callback does nothing unless it is implemented. What stops a training is not the observer,
+/// but the task's [`CancelToken`](kiln_util::CancelToken), which an observer may hold too. `()`
+/// observes nothing.
 pub trait Observer: Send {
-    /// After every training step.
-    fn trained(&mut self, report: BatchReport) -> Control;
+    /// Called after every training step.
+    fn step(&mut self, report: BatchReport) {
+        let _ = report;
+    }
 
-    /// After every validation batch.
-    fn validated(&mut self, report: BatchReport) -> Control;
+    /// Called after every validation batch.
+    fn validation_step(&mut self, report: BatchReport) {
+        let _ = report;
+    }
 
-    /// After every epoch: its figures, where the training stands, and whether it is the best so
-    /// far. An error stops the training.
-    fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError>;
+    /// Called after every epoch with its figures, where the training stands, and whether it is the
+    /// best so far.
+    ///
+    /// # Errors
+    ///
+    /// An error stops the training: results that cannot be kept are not worth computing.
+    fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
+        let _ = (epoch, snapshot, best);
+        Ok(())
+    }
+}
+
+impl Observer for () {}
+
+/// Loss and accuracy of an epoch: sums over the images so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Running {
+    images: usize,
+    loss: f64,
+    correct: usize,
+}
+
+impl Running {
+    /// Adds a batch of logits `[n, classes]` with its mean loss. The lowest class wins a tie.
+    pub fn push(&mut self, loss: f64, logits: &[f32], labels: &[u32]) {
+        let classes = logits.len() / labels.len();
+        self.images += labels.len();
+        self.loss += loss * labels.len() as f64;
+        self.correct += logits
+            .chunks_exact(classes)
+            .zip(labels)
+            .filter(|(row, label)| argmax(row) == Some(**label as usize))
+            .count();
+    }
+
+    /// Returns them as a report.
+    pub fn report(&self, epoch: usize, total: usize) -> BatchReport {
+        BatchReport {
+            epoch,
+            done: self.images,
+            total,
+            loss: self.loss(),
+            accuracy: self.accuracy(),
+        }
+    }
+
+    /// Returns the mean loss in nats.
+    pub fn loss(&self) -> f64 {
+        self.loss / self.images as f64
+    }
+
+    /// Returns the share classified correctly.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_count_by_their_images() {
+        let mut running = Running::default();
+        running.push(1.0, &[0.0, 1.0, 5.0, 2.0, 1.0, 1.0], &[1, 0, 1]);
+        running.push(3.0, &[0.0, 1.0], &[1]);
+        assert_eq!(running.report(2, 9).done, 4);
+        assert!((running.loss() - 1.5).abs() < 1e-12);
+        assert!((running.accuracy() - 0.75).abs() < 1e-12);
+    }
 }

@@ -1,13 +1,20 @@
-//! The recipe's optimizer in Burn.
+//! The recipe's optimizer in Burn: its kind, the clipping of gradients, and the learning rates of a
+//! phase.
 
 use burn::grad_clipping::GradientClippingConfig;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
-use kiln_model::{AdamParams, Optimizer, OptimizerKind};
+use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::Tensor;
+use kiln_model::{AdamParams, Layers, Optimizer, OptimizerKind};
 
-use crate::{Device, fused};
+use super::Task;
+use super::schedule::{self, Position};
+use crate::network::{Network, values};
+use crate::{Device, TrainError, fused};
 
-/// Builds it; Adam and `AdamW` by kiln's kernel where the device has it.
+/// Builds the optimizer; Adam and `AdamW` by kiln's kernel where the device has it.
 pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
     let built: ModuleOptimizer = match optimizer.kind {
         OptimizerKind::Adam(params) if device.kernels => adam(params, 0.0).into(),
@@ -79,4 +86,122 @@ fn adam(
         epsilon,
         weight_decay,
     }
+}
+
+/// Clips by the norm of all gradients together; by value, and by the norm of each, Burn's optimizers
+/// do it. Scales the gradients down by one factor where their Euclidean norm, taken as of one vector, is
+/// above `most`; Keras's `global_clipnorm`.
+pub fn clip_by_global_norm(
+    network: &Network,
+    gradients: GradientsParams,
+    most: f64,
+) -> Result<GradientsParams, TrainError> {
+    let mut squares = Squares {
+        gradients: &gradients,
+        sum: Ok(0.0),
+    };
+    network.visit(&mut squares);
+    let norm = squares.sum?.sqrt();
+    if norm <= most {
+        return Ok(gradients);
+    }
+    let mut scaling = Scaling {
+        gradients,
+        factor: (most / norm) as f32,
+    };
+    network.visit(&mut scaling);
+    Ok(scaling.gradients)
+}
+
+/// Adds up the squares of all gradients; those of one parameter on the device, the others in f64.
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    sum: Result<f64, TrainError>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let (Some(gradient), Ok(sum)) = (self.gradients.get::<D>(param.id), &mut self.sum) else {
+            return;
+        };
+        match values(gradient.square().sum()) {
+            Ok(square) => *sum += f64::from(square[0]),
+            Err(error) => self.sum = Err(error),
+        }
+    }
+}
+
+struct Scaling {
+    gradients: GradientsParams,
+    factor: f32,
+}
+
+impl ModuleVisitor for Scaling {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register(param.id, gradient * self.factor);
+        }
+    }
+}
+
+/// The learning rates of a phase, as the schedule has them at the moment.
+pub struct Rates {
+    /// The optimizer's.
+    base: f64,
+    /// Those of layers that have one of their own.
+    groups: Vec<(ParamGroup, f64)>,
+    /// The optimizer's, scheduled.
+    current: f64,
+    all: ModuleLearningRate,
+}
+
+impl Rates {
+    pub fn new(task: &Task<'_>, network: &Network) -> Self {
+        let layers = task.model.layers();
+        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        let mut groups = Vec::new();
+        for (pattern, rate) in &task.phase.learning_rates {
+            let selected = Layers::Named(vec![pattern.clone()])
+                .select(&names)
+                .expect("a recipe's patterns are checked");
+            for (name, _) in names.iter().zip(selected).filter(|(_, selected)| *selected) {
+                groups.extend(network.group(name).map(|group| (group, *rate)));
+            }
+        }
+        let base = task.phase.optimizer.learning_rate;
+        let all = scaled(base, &groups, 1.0);
+        Self {
+            base,
+            groups,
+            current: base,
+            all,
+        }
+    }
+
+    /// Returns the optimizer's rate, as the schedule has it.
+    pub fn current(&self) -> f64 {
+        self.current
+    }
+
+    /// Returns all rates for a step.
+    pub fn all(&self) -> ModuleLearningRate {
+        self.all.clone()
+    }
+
+    /// Advances to those of the next step.
+    pub fn advance(&mut self, task: &Task<'_>, at: Position<'_>) {
+        let factor = schedule::factor(&task.phase.schedule, task.history.monitor, self.base, at);
+        if factor.to_bits() != (self.current / self.base).to_bits() {
+            self.current = self.base * factor;
+            self.all = scaled(self.base, &self.groups, factor);
+        }
+    }
+}
+
+fn scaled(base: f64, groups: &[(ParamGroup, f64)], factor: f64) -> ModuleLearningRate {
+    let scheduler = ModuleLrScheduler::new(base * factor);
+    let with_group = |scheduler: ModuleLrScheduler, (group, rate): &(ParamGroup, f64)| {
+        scheduler.with_group(group.clone(), rate * factor)
+    };
+    groups.iter().fold(scheduler, with_group).step()
 }

@@ -1,5 +1,5 @@
-//! The learning rate's factor as a pure function of what was done so far, so that a training that
-//! is taken up again goes on exactly where it was.
+//! The learning rate's factor as a pure function of what was done so far, so that a
+//! resumed training continues exactly where it was.
 
 use std::f64::consts::PI;
 

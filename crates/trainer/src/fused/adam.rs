@@ -21,7 +21,7 @@ pub struct Adam {
 }
 
 impl Optimizer for Adam {
-    /// Burn's own: either optimizer goes on from the other's.
+    /// Burn's own: either optimizer continues from the other's.
     type State<const D: usize> = AdamState<D>;
 
     fn step<const D: usize>(
@@ -35,15 +35,13 @@ impl Optimizer for Adam {
             || AdaptiveMomentumState::new(0, tensor.zeros_like(), tensor.zeros_like()),
             |state| state.momentum,
         );
-        let (
-            time,
-            Self {
-                beta_1,
-                beta_2,
-                epsilon,
-                weight_decay,
-            },
-        ) = (state.time + 1, *self);
+        let time = state.time + 1;
+        let Self {
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay,
+        } = *self;
         let step = Step {
             learning_rate,
             beta_1,
@@ -76,7 +74,7 @@ impl Optimizer for Adam {
 /// The optimizer's step as an operation of a backend; tensors with gradients never come here.
 #[backend_extension(Flex)]
 trait AdamOps: Backend {
-    /// Gives the new parameter and moments.
+    /// Returns the new parameter and moments.
     fn adam(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,

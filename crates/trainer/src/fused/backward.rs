@@ -12,7 +12,7 @@ use super::layout::{channels_first, channels_last, from_vec, slice, transposed};
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// Which gradients are wanted: of the input, weight and bias.
+/// Which gradients are wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     pub input: bool,
@@ -20,7 +20,7 @@ pub struct Wanted {
     pub bias: bool,
 }
 
-/// The gradients, in Burn's shapes. Those of gamma and beta come for nothing.
+/// The gradients, in Burn's shapes. Those of gamma and beta are a by-product.
 #[derive(Debug, Default)]
 pub struct Gradients {
     pub input: Option<FlexTensor>,
@@ -31,33 +31,38 @@ pub struct Gradients {
 }
 
 impl Saved {
-    /// From the gradient of the output to those of what went in.
+    /// Computes the gradients of input and parameters from the gradient of the output.
     pub fn backward(&self, gradient: FlexTensor, wanted: Wanted) -> Gradients {
         let gradient = channels_last(gradient);
-        let Some(tail) = &self.operation.tail else {
+        let Some(epilogue) = &self.operation.epilogue else {
             let gradient = match (self.operation.activation, &self.output) {
                 (Activation::Relu, Some(output)) => OutputGradient::Relu {
                     gradient: slice(&gradient),
                     output: slice(output),
                 },
-                _ => OutputGradient::Linear {
+                (Activation::Relu, None) | (Activation::Linear, _) => OutputGradient::Linear {
                     gradient: slice(&gradient),
                 },
             };
             return self.convolution(&gradient, wanted);
         };
-        let between = self
-            .between
+        let intermediates = self
+            .intermediates
             .as_ref()
-            .expect("an operation with a tail keeps what is between");
+            .expect("an operation with an epilogue keeps intermediates");
         let from = if self.operation.conv.is_some() {
-            &between.activations
+            &intermediates.activations
         } else {
             slice(&self.input)
         };
         let gamma = self.gamma.as_ref().map(slice);
-        let through =
-            NormPoolGradient::new(&tail.shape, gamma, from, &between.state, slice(&gradient));
+        let through = NormPoolGradient::new(
+            &epilogue.shape,
+            gamma,
+            from,
+            &intermediates.state,
+            slice(&gradient),
+        );
         let mut gradients = if self.operation.conv.is_some() {
             let gradient = OutputGradient::NormPool {
                 gradient: &through,
@@ -86,7 +91,7 @@ impl Saved {
         gradients
     }
 
-    /// Through the convolution.
+    /// Computes the gradients of the convolution.
     fn convolution(&self, gradient: &OutputGradient, wanted: Wanted) -> Gradients {
         let (Some(shape), Some(weight)) = (&self.operation.conv, &self.weight) else {
             return Gradients::default();
@@ -127,12 +132,15 @@ impl Saved {
         }
     }
 
-    /// The input's gradient as Burn sees it.
+    /// Returns the input's gradient as Burn sees it.
     fn of_input(&self, values: Vec<f32>) -> FlexTensor {
-        match &self.input.shape()[..] {
-            &[n, h, w, c] => channels_first(from_vec(values, [n, h, w, c])),
-            &[n, features] => from_vec(values, [n, features]),
-            other => unreachable!("an operation takes images or vectors, not {other:?}"),
+        let shape = self.input.shape();
+        if let &[n, h, w, c] = &shape[..] {
+            channels_first(from_vec(values, [n, h, w, c]))
+        } else {
+            let n = shape[0];
+            let features = values.len() / n;
+            from_vec(values, [n, features])
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Buffers that a layer sequence uses again at every step.
+//!
+//! Activations of a batch take megabytes: allocating them at every step would cost page faults.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,26 +8,26 @@ use kiln_kernels::NormPoolState;
 
 /// The buffers of one layer sequence that are not in use. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Buffers(Arc<Mutex<Vec<Intermediate>>>);
+pub struct Buffers(Arc<Mutex<Vec<Intermediates>>>);
 
-/// What stands between a sequence's convolution and what follows it; the backward pass needs it.
+/// What lies between a sequence's convolution and its epilogue; the backward pass needs it.
 #[derive(Debug, Default)]
-pub struct Intermediate {
-    /// The convolution's output, activation included, channels last.
+pub struct Intermediates {
+    /// Output of the convolution, activation included, channels last.
     pub activations: Vec<f32>,
-    /// What normalisation, pooling and dropout keep.
+    /// What the epilogue keeps.
     pub state: NormPoolState,
 }
 
-/// An [`Intermediate`] that goes back when it is dropped.
+/// [`Intermediates`] that go back when this is dropped.
 #[derive(Debug)]
 pub struct Loan {
-    lent: Intermediate,
+    lent: Intermediates,
     home: Buffers,
 }
 
 impl Buffers {
-    /// Buffers of any content and length.
+    /// Lends buffers of any content and length.
     pub fn lend(&self) -> Loan {
         let lent = self
             .0
@@ -41,15 +43,15 @@ impl Buffers {
 }
 
 impl std::ops::Deref for Loan {
-    type Target = Intermediate;
+    type Target = Intermediates;
 
-    fn deref(&self) -> &Intermediate {
+    fn deref(&self) -> &Intermediates {
         &self.lent
     }
 }
 
 impl std::ops::DerefMut for Loan {
-    fn deref_mut(&mut self) -> &mut Intermediate {
+    fn deref_mut(&mut self) -> &mut Intermediates {
         &mut self.lent
     }
 }

@@ -6,17 +6,16 @@ use kiln_kernels::{Activation, Norm, conv2d_forward, norm_pool_forward};
 
 use super::buffers::Loan;
 use super::layout::{channels_first, channels_last, contiguous, from_vec, slice, transposed};
-use super::ops::Parameters;
-use super::{Operation, Statistics};
+use super::operation::{Operation, Parameters, Statistics};
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// What the forward pass gives, and keeps for the backward pass.
+/// Results of the forward pass, and what it keeps for the backward pass.
 #[derive(Debug)]
 pub struct Forward {
     /// As Burn sees it.
     pub output: FlexTensor,
-    /// Mean and variance of the batch by channel; empty where the batch was not asked.
+    /// Mean and variance of the batch by channel; empty where they were not used.
     pub moments: [Vec<f32>; 2],
     /// What the gradients depend on.
     pub saved: Saved,
@@ -33,8 +32,8 @@ pub struct Saved {
     pub gamma: Option<FlexTensor>,
     /// The output, where nothing follows the convolution and its gradient depends on it.
     pub output: Option<FlexTensor>,
-    /// What stands between convolution and tail.
-    pub between: Option<Loan>,
+    /// What lies between convolution and epilogue.
+    pub intermediates: Option<Loan>,
 }
 
 /// Runs the operation on `x`, `[n, channels, height, width]` or `[n, features]`.
@@ -61,45 +60,45 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
         );
     };
     let mut moments = [Vec::new(), Vec::new()];
-    let (values, dims, between) = if let Some(tail) = &operation.tail {
-        let mut between = operation.buffers.lend();
-        convolve(&mut between.activations);
+    let (values, dims, intermediates) = if let Some(epilogue) = &operation.epilogue {
+        let mut intermediates = operation.buffers.lend();
+        convolve(&mut intermediates.activations);
         let norm = gamma.as_ref().zip(beta.as_ref()).map(|(gamma, beta)| Norm {
             gamma: slice(gamma),
             beta: slice(beta),
-            epsilon: tail.epsilon,
-            statistics: tail.statistics.as_kernel(),
+            epsilon: epilogue.epsilon,
+            statistics: epilogue.statistics.as_kernel(),
         });
-        let between_ref = &mut *between;
+        let kept = &mut *intermediates;
         let from = if operation.conv.is_some() {
-            &between_ref.activations
+            &kept.activations
         } else {
             slice(&input)
         };
-        let mut output = vec![0.0; tail.shape.output_len()];
-        let state = &mut between_ref.state;
+        let mut output = vec![0.0; epilogue.shape.output_len()];
+        let state = &mut kept.state;
         norm_pool_forward(
-            &tail.shape,
+            &epilogue.shape,
             norm.as_ref(),
-            tail.dropout.as_ref(),
+            epilogue.dropout.as_ref(),
             from,
             &mut output,
             state,
         );
-        if gamma.is_some() && matches!(tail.statistics, Statistics::Batch) {
+        if gamma.is_some() && matches!(epilogue.statistics, Statistics::Batch) {
             moments = [state.mean.clone(), state.variance.clone()];
         }
-        let [height, width] = tail.shape.output();
+        let [height, width] = epilogue.shape.output();
         (
             output,
-            [tail.shape.batch, height, width, tail.shape.channels],
-            Some(between),
+            [epilogue.shape.batch, height, width, epilogue.shape.channels],
+            Some(intermediates),
         )
     } else {
         let shape = operation
             .conv
             .as_ref()
-            .expect("an operation has a convolution or a tail");
+            .expect("an operation has a convolution or a epilogue");
         let mut output = Vec::new();
         convolve(&mut output);
         let [height, width] = shape.output();
@@ -111,13 +110,13 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
     } else {
         from_vec(values, [n, c])
     };
-    let keeps_output = between.is_none() && operation.activation == Activation::Relu;
+    let keeps_output = intermediates.is_none() && operation.activation == Activation::Relu;
     let saved = Saved {
         input,
         weight,
         gamma,
         output: keeps_output.then(|| last.clone()),
-        between,
+        intermediates,
         operation,
     };
     let output = if images { channels_first(last) } else { last };

@@ -1,38 +1,41 @@
-//! What one fused operation computes.
+//! What one fused operation computes, and from which parameters.
 
 use std::sync::Arc;
 
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, ExtensionType};
+use burn::tensor::Tensor;
 use kiln_kernels::{Activation, Conv2dShape, Dropout, NormPoolShape};
 
-use super::Buffers;
+use super::buffers::Buffers;
 
 /// One fused operation on a batch: a convolution with its activation, what follows it, or both.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// The convolution, or a dense layer as one of 1×1 images.
+    /// Convolution, or a dense layer as one of 1×1 images.
     pub conv: Option<Conv2dShape>,
     /// Follows the convolution.
     pub activation: Activation,
     /// Follows the activation.
-    pub tail: Option<Tail>,
-    /// Where buffers come from, and go back to.
+    pub epilogue: Option<Epilogue>,
+    /// Buffers for the intermediates.
     pub buffers: Buffers,
 }
 
-/// Batch normalisation, max-pooling and dropout, in this order; each is optional.
+/// Batch normalization, max-pooling and dropout, in this order; each is optional.
 #[derive(Debug, Clone)]
-pub struct Tail {
+pub struct Epilogue {
     /// Sizes, with a window of 1×1 where nothing is pooled.
     pub shape: NormPoolShape,
-    /// Added to the variance. Of no account without normalisation.
+    /// Added to the variance. Ignored without batch normalization.
     pub epsilon: f32,
-    /// What is normalised by. Of no account without normalisation.
+    /// Source of mean and variance. Ignored without batch normalization.
     pub statistics: Statistics,
-    /// The mask, while training.
+    /// Mask, in training.
     pub dropout: Option<Dropout>,
 }
 
-/// Where a normalisation's mean and variance come from.
+/// Source of mean and variance in batch normalization.
 #[derive(Debug, Clone)]
 pub enum Statistics {
     /// The batch.
@@ -47,7 +50,7 @@ pub enum Statistics {
 }
 
 impl Statistics {
-    /// As the kernels take them.
+    /// Returns it as the kernels take it.
     pub fn as_kernel(&self) -> kiln_kernels::Statistics<'_> {
         match self {
             Self::Batch => kiln_kernels::Statistics::Batch,
@@ -55,5 +58,56 @@ impl Statistics {
                 kiln_kernels::Statistics::Running { mean, variance }
             }
         }
+    }
+}
+
+/// A parameter that a layer may lack.
+#[derive(ExtensionType)]
+pub enum Parameter<B: Backend> {
+    /// Parameter of the layer.
+    Given(FloatTensor<B>),
+    /// The layer has none.
+    Absent,
+}
+
+/// The parameters of an operation's layers, as Burn's modules keep them.
+#[derive(ExtensionType)]
+pub struct Parameters<B: Backend> {
+    /// Of a convolution, `[filters, channels, rows, columns]`, or of a dense layer, `[inputs,
+    /// outputs]`.
+    #[extension_type]
+    pub weight: Parameter<B>,
+    /// `[filters]`.
+    #[extension_type]
+    pub bias: Parameter<B>,
+    /// Scale of batch normalization, `[channels]`.
+    #[extension_type]
+    pub gamma: Parameter<B>,
+    /// Shift of batch normalization, `[channels]`.
+    #[extension_type]
+    pub beta: Parameter<B>,
+}
+
+impl<B: Backend> Parameter<B> {
+    /// Returns the tensor, if there is one.
+    pub fn given(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Given(tensor) => Some(tensor),
+            Self::Absent => None,
+        }
+    }
+
+    /// Returns a reference to the tensor, if there is one.
+    pub fn as_ref(&self) -> Option<&FloatTensor<B>> {
+        match self {
+            Self::Given(tensor) => Some(tensor),
+            Self::Absent => None,
+        }
+    }
+}
+
+impl<const D: usize> From<Option<Tensor<D>>> for Parameter<Dispatch> {
+    fn from(tensor: Option<Tensor<D>>) -> Self {
+        tensor.map_or(Self::Absent, |tensor| Self::Given(tensor.into_dispatch()))
     }
 }

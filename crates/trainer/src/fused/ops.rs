@@ -1,4 +1,4 @@
-//! The extension of Burn's backend.
+//! The extension of Burn's backend: one operation and its node in the graph of gradients.
 
 use std::sync::Arc;
 
@@ -10,69 +10,18 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::Tensor;
 
-use super::Operation;
 use super::backward::Wanted;
 use super::forward::{Forward, Saved, forward};
+use super::operation::{Operation, Parameter, Parameters};
 
-/// A parameter that a layer may lack.
-#[derive(ExtensionType)]
-pub enum Parameter<B: Backend> {
-    /// The layer's.
-    Given(FloatTensor<B>),
-    /// There is none.
-    Absent,
-}
-
-/// The parameters of an operation's layers, as Burn's modules keep them.
-#[derive(ExtensionType)]
-pub struct Parameters<B: Backend> {
-    /// Of a convolution, `[filters, channels, rows, columns]`, or of a dense layer, `[inputs,
-    /// outputs]`.
-    #[extension_type]
-    pub weight: Parameter<B>,
-    /// `[filters]`.
-    #[extension_type]
-    pub bias: Parameter<B>,
-    /// Scale of the normalisation, `[channels]`.
-    #[extension_type]
-    pub gamma: Parameter<B>,
-    /// Shift of the normalisation, `[channels]`.
-    #[extension_type]
-    pub beta: Parameter<B>,
-}
-
-impl<B: Backend> Parameter<B> {
-    /// The tensor, if there is one.
-    pub fn given(self) -> Option<FloatTensor<B>> {
-        match self {
-            Self::Given(tensor) => Some(tensor),
-            Self::Absent => None,
-        }
-    }
-
-    fn as_ref(&self) -> Option<&FloatTensor<B>> {
-        match self {
-            Self::Given(tensor) => Some(tensor),
-            Self::Absent => None,
-        }
-    }
-}
-
-impl<const D: usize> From<Option<Tensor<D>>> for Parameter<Dispatch> {
-    fn from(tensor: Option<Tensor<D>>) -> Self {
-        tensor.map_or(Self::Absent, |tensor| Self::Given(tensor.into_dispatch()))
-    }
-}
-
-/// What an operation gives.
+/// Result of an operation.
 #[derive(ExtensionType)]
 pub struct Fused<B: Backend> {
     /// `[n, channels, height, width]` or `[n, features]`, as the input.
     pub output: FloatTensor<B>,
-    /// Means of the batch by channel; empty where the batch was not asked.
+    /// Means of the batch by channel; empty where statistics of the batch were not used.
     pub mean: Vec<f32>,
-    /// Variances of the batch by channel (divided by the count); empty where the batch was not
-    /// asked.
+    /// Variances of the batch by channel (divided by the count); empty likewise.
     pub variance: Vec<f32>,
 }
 
@@ -118,7 +67,7 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
             gamma,
             beta,
         } = parameters;
-        // A parameter that is not there stands in the graph as a constant.
+        // A node has five parents in any case: a constant takes the place of an absent parameter.
         let absent = FloatTensor::<Self>::new(x.primitive().clone());
         let node = |parameter: &Parameter<Self>| parameter.as_ref().unwrap_or(&absent).node();
         let guards = [
@@ -189,8 +138,8 @@ impl Backward<Flex, 5> for FusedBackward {
     }
 }
 
-/// Runs an operation on a tensor of the CPU, with or without gradients. Gives the output, and mean
-/// and variance of the batch by channel where the operation normalises by them.
+/// Runs an operation on a tensor of the CPU, with or without gradients. Returns the output, and mean
+/// and variance of the batch by channel where the operation normalizes by them.
 pub fn fused<const D: usize>(
     x: Tensor<D>,
     parameters: Parameters<Dispatch>,

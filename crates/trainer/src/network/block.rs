@@ -336,7 +336,7 @@ struct Parameters<'a> {
 
 impl Parameters<'_> {
     fn values(&self, role: ParamRole) -> Result<&Values, WeightsError> {
-        self.weights.get(&role.of(self.layer))
+        self.weights.require(&role.of(self.layer))
     }
 
     fn read<const D: usize>(&self, role: ParamRole) -> Result<Param<Tensor<D>>, WeightsError> {

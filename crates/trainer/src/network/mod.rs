@@ -84,13 +84,11 @@ impl Network {
 
     /// Returns the current weights by name.
     pub fn weights(&self) -> Weights {
-        Weights(
-            self.layers
-                .iter()
-                .zip(&self.blocks)
-                .flat_map(|(layer, block)| block.tensors(&layer.name))
-                .collect(),
-        )
+        self.layers
+            .iter()
+            .zip(&self.blocks)
+            .flat_map(|(layer, block)| block.tensors(&layer.name))
+            .collect()
     }
 
     /// Returns the parameters of a layer, for an optimizer.

@@ -10,7 +10,7 @@ use super::activations::Activations;
 use super::block::Block;
 use super::plan::Sequence;
 use crate::TrainError;
-use crate::fused::{Buffers, Operation, Parameter, Parameters, Statistics, Tail, fused};
+use crate::fused::{Buffers, Epilogue, Operation, Parameter, Parameters, Statistics, fused};
 
 /// Runs the sequence; `blocks` are all of the network's.
 pub fn run(
@@ -54,9 +54,9 @@ fn forward<const D: usize>(
         })
         .transpose()?
         .flatten();
-    let epilogue = |sizes| -> Result<Tail, TrainError> {
+    let epilogue = |sizes| -> Result<Epilogue, TrainError> {
         let shape = kiln_kernels::NormPool { batch, ..sizes };
-        Ok(Tail {
+        Ok(Epilogue {
             shape: shape.checked()?,
             epsilon: norm.map_or(0.0, |norm| norm.epsilon as f32),
             statistics: norm.map_or(Statistics::Batch, |norm| statistics(norm, training)),
@@ -69,7 +69,7 @@ fn forward<const D: usize>(
             .map(|conv| kiln_kernels::Conv2d { batch, ..conv }.checked())
             .transpose()?,
         activation: sequence.activation,
-        tail: sequence.epilogue.map(epilogue).transpose()?,
+        epilogue: sequence.epilogue.map(epilogue).transpose()?,
         buffers: buffers.clone(),
     };
     let (weight, bias) = match &blocks[sequence.layers.start] {

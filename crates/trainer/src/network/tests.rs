@@ -47,7 +47,6 @@ fn step(
     all.found.extend(
         network
             .weights()
-            .0
             .into_iter()
             .filter(|(name, _)| name.contains("running"))
             .map(|(n, t)| (n, t.data)),
@@ -79,8 +78,8 @@ fn assert_same(model: &Model, seed: u64, images: usize) {
     // Nothing at a special value: biases and shifts off zero, scales off one, some of them
     // negative.
     for (i, value) in weights
-        .0
-        .values_mut()
+        .iter_mut()
+        .map(|(_, tensor)| tensor)
         .filter(|t| t.shape.len() == 1)
         .flat_map(|t| &mut t.data)
         .enumerate()
@@ -88,7 +87,7 @@ fn assert_same(model: &Model, seed: u64, images: usize) {
         *value += (i * 37 % 23) as f32 / 20.0 - 0.4;
         *value += if value.abs() < 0.05 { 0.1 } else { 0.0 };
     }
-    for (name, tensor) in &mut weights.0 {
+    for (name, tensor) in &mut weights {
         if name.ends_with("running_var") {
             tensor
                 .data
@@ -106,9 +105,8 @@ fn assert_same(model: &Model, seed: u64, images: usize) {
         .map(|draw| {
             let mut weights = weights.clone();
             weights
-                .0
-                .values_mut()
-                .for_each(|tensor| move_by_a_unit(&mut tensor.data, draw));
+                .iter_mut()
+                .for_each(|(_, tensor)| move_by_a_unit(&mut tensor.data, draw));
             let mut pixels = pixels.clone();
             move_by_a_unit(&mut pixels, draw);
             step(model, &weights, &stock, &pixels)
@@ -254,7 +252,7 @@ fn dropout_of_the_kernels_follows_seed_and_step_and_keeps_the_mean() {
     let device = Device::cpu().autodiff();
     let mut weights = initial_weights(&model, 0);
     // Each output is the sum of all inputs.
-    weights.0.get_mut("dense.weight").unwrap().data.fill(1.0);
+    weights.get_mut("dense.weight").unwrap().data.fill(1.0);
     let network = Network::new(model.layers(), &weights, &device).unwrap();
     let sums = |seed, step| {
         let input = network.input(vec![1.0; 64 * 784], &device.burn);

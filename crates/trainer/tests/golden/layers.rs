@@ -38,17 +38,17 @@ fn layers_give_what_keras_gives() {
             .unwrap_or_else(|error| panic!("{error}"));
         let model = recipe.model();
         let last = model.layers().len() - 3;
-        let mut weights: Weights = initial_weights(&model, 0);
+        let mut weights: Weights = initial_weights(model, 0);
         for (parameter, Values { shape, data }) in case.weights {
-            weights.0.insert(
+            weights.insert(
                 format!("{}.{parameter}", model.layers()[last].name),
                 Tensor { shape, data },
             );
         }
         weights
-            .check(&model)
+            .check(model)
             .unwrap_or_else(|error| panic!("{layers}: {error}"));
-        let outputs = Predictor::new(&model, &weights, &Device::cpu())
+        let outputs = Predictor::new(model, &weights, &Device::cpu())
             .unwrap()
             .layer_outputs(&case.input)
             .unwrap();

@@ -9,7 +9,8 @@ use kiln_data::{Dataset, Samples, View};
 use kiln_model::{Monitor, Recipe};
 use kiln_preprocess::Preprocessor;
 use kiln_run::{Epoch, History, Tensor, Weights};
-use kiln_trainer::{BatchReport, Control, Device, Observer, Snapshot, Task, TrainError, fit};
+use kiln_trainer::{Device, Observer, Snapshot, Task, TrainError, fit};
+use kiln_util::CancelToken;
 use serde::Deserialize;
 
 use crate::Values;
@@ -38,14 +39,6 @@ struct Case {
 struct Last(Weights);
 
 impl Observer for Last {
-    fn trained(&mut self, _: BatchReport) -> Control {
-        Control::Continue
-    }
-
-    fn validated(&mut self, _: BatchReport) -> Control {
-        Control::Continue
-    }
-
     fn epoch(&mut self, _: &Epoch, snapshot: &Snapshot, _: bool) -> Result<(), TrainError> {
         self.0 = snapshot.weights.clone();
         Ok(())
@@ -83,15 +76,13 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
         shape: values.shape.clone(),
         data: values.data.clone(),
     };
-    let weights = Weights(
-        golden
-            .start
-            .iter()
-            .map(|(name, values)| (name.clone(), tensor(values)))
-            .collect(),
-    );
+    let weights: Weights = golden
+        .start
+        .iter()
+        .map(|(name, values)| (name.clone(), tensor(values)))
+        .collect();
     let task = Task {
-        model: &model,
+        model,
         first_layer: 0,
         weights: &weights,
         history: &History::new(Monitor::default()),
@@ -101,6 +92,7 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
         train: samples.clone(),
         validation: samples,
         device,
+        cancel: &CancelToken::new(),
     };
     let mut last = Last::default();
     fit(&task, &mut last).unwrap();

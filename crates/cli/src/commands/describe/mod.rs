@@ -61,8 +61,7 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .clone()
         .unwrap_or_else(|| file.with_extension("toml"));
     Outputs::check(named, &[read])?;
-    let mut request =
-        OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
+    let mut request = OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
     request.sidecar = sidecar;
     let described = Described::read(engines::open(&file)?, &request)?;
     if named.iter().any(|(_, output)| output.is_some()) {

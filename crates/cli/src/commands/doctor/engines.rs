@@ -9,9 +9,7 @@ use crate::hints::install;
 
 /// The engines, and what they consist of.
 pub fn findings(app: &App<'_>) -> Vec<Finding> {
-    EngineId::all()
-        .map(|engine| finding(engine, app))
-        .collect()
+    EngineId::all().map(|engine| finding(engine, app)).collect()
 }
 
 fn finding(engine: EngineId, app: &App<'_>) -> Finding {

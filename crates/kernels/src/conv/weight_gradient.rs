@@ -1,13 +1,26 @@
-//! How a weight gradient is cut into tiles for the outer-product kernel.
+//! The weight gradient: `Σ_pixels input[pixel + tap] · gradient[pixel]`, in tiles of consecutive
+//! weights.
+//!
+//! The result is laid out as the packed weights of the forward pass are, `[row][filter]` by panel,
+//! where a row is (kernel row, kernel column, channel). A tile is up to 14 consecutive rows × one
+//! panel of filters, in registers during the whole sum over the pixels of a group of images. At each
+//! pixel, the tile's rows are consecutive floats of the input and its columns consecutive floats of
+//! the gradient, so that neither is copied; pixels whose tap falls on padding are left out of the
+//! walk. Without padding across, dilation and groups, a whole kernel row is contiguous, and tiles may
+//! cross its columns.
+//!
+//! A pass over many pixels per tile makes the sums long and the stores few; few images at a time
+//! keep both operands in cache for all tiles.
 
-use super::panels::{self, Panel, Panels};
-use super::problem::{Layout, axis_sizes};
-use super::shape::Conv2dShape;
-use super::staging::Staging;
+use std::ops::Range;
+
 use crate::micro::{Kernels, Outer, Walk};
 use crate::parallel::{self, Shared};
 use crate::scratch::Scratch;
-use std::ops::Range;
+
+use super::geometry::{Layout, axis_sizes};
+use super::pack::{Panel, Panels, Staging, forward_panels};
+use super::shape::Conv2dShape;
 
 /// A tile of the weight gradient: consecutive rows (kernel row, kernel column, channel) of one
 /// group.
@@ -84,7 +97,7 @@ impl WeightTiles {
         Self {
             kernels: *kernels,
             tiles,
-            panels: panels::forward(shape, kernels),
+            panels: forward_panels(shape, kernels),
             input,
             output: shape.output(),
         }
@@ -101,7 +114,7 @@ impl WeightTiles {
 
     /// Writes the gradient of `images` images to the tiles `range` of `sums`, or adds it.
     ///
-    /// `input` and `gradient` start with those images. Behind the last of the gradient, a full
+    /// `input` and `gradient` start with those images. After the last of the gradient, a full
     /// panel more must be readable: a pixel's last vector may reach beyond it.
     ///
     /// # Safety

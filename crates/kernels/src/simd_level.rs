@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 
 /// An instruction set that the kernels have a path for.
 ///
-/// Every function of this crate uses [`Level::current`], read once on the calling thread: the best
-/// one that the processor has, found at the first call. Results differ between levels only by
+/// Every function of this crate uses [`SimdLevel::current`], read once on the calling thread: the best
+/// one that the CPU has, found at the first call. Results differ between levels only by
 /// rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Plain Rust, vectorised by the compiler for the target's baseline (SSE2 on x86-64, NEON on
+pub enum SimdLevel {
+    /// Plain Rust, vectorized by the compiler for the target's baseline (SSE2 on x86-64, NEON on
     /// 64-bit Arm).
     Portable,
     /// x86-64 with AVX2 and FMA: 8 lanes, 16 registers.
@@ -20,23 +20,23 @@ pub enum Level {
 }
 
 thread_local! {
-    static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    static FORCED: Cell<Option<SimdLevel>> = const { Cell::new(None) };
 }
 
-impl Level {
-    /// The best level that this processor has.
+impl SimdLevel {
+    /// The best level that this CPU has.
     pub fn detect() -> Self {
-        static BEST: OnceLock<Level> = OnceLock::new();
+        static BEST: OnceLock<SimdLevel> = OnceLock::new();
         *BEST.get_or_init(Self::probe)
     }
 
     /// The level that the next call from this thread uses: the one of the innermost
-    /// [`Level::scope`], else the best.
+    /// [`SimdLevel::scope`], else the best.
     pub fn current() -> Self {
         FORCED.get().unwrap_or_else(Self::detect)
     }
 
-    /// All levels that this processor has, slowest first.
+    /// All levels that this CPU has, slowest first.
     pub fn available() -> impl Iterator<Item = Self> {
         [Self::Portable, Self::Avx2, Self::Avx512]
             .into_iter()
@@ -48,11 +48,11 @@ impl Level {
     ///
     /// # Panics
     ///
-    /// When the processor lacks `level`.
+    /// When the CPU lacks `level`.
     pub fn scope<R>(level: Self, work: impl FnOnce() -> R) -> R {
         assert!(
             level <= Self::detect(),
-            "this processor has {:?} at best, not {level:?}",
+            "this CPU has {:?} at best, not {level:?}",
             Self::detect()
         );
         let _restore = Restore(FORCED.replace(Some(level)));
@@ -80,7 +80,7 @@ impl Level {
 }
 
 /// Puts the forced level back, also when the work panics.
-struct Restore(Option<Level>);
+struct Restore(Option<SimdLevel>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
@@ -92,11 +92,11 @@ impl Drop for Restore {
 /// set.
 ///
 /// `body` must be `#[inline(always)]`: it is the same safe code each time, and the compiler
-/// vectorises each copy for the instructions that the copy may use.
+/// vectorizes each copy for the instructions that the copy may use.
 macro_rules! multiversioned {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:path) => {
         $(#[$meta])*
-        $vis fn $name(level: $crate::level::Level, $($arg: $ty),*) {
+        $vis fn $name(level: $crate::simd_level::SimdLevel, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             fn avx512($($arg: $ty),*) {
@@ -108,14 +108,18 @@ macro_rules! multiversioned {
                 $body($($arg),*);
             }
             match level {
-                // SAFETY: a level comes from `Level::current`, which only gives levels that the
-                // processor has.
+                // SAFETY: a level comes from `SimdLevel::current`, which only gives levels that the
+                // CPU has.
                 #[cfg(target_arch = "x86_64")]
-                $crate::level::Level::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::simd_level::SimdLevel::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::level::Level::Avx2 => unsafe { avx2($($arg),*) },
-                _ => $body($($arg),*),
+                $crate::simd_level::SimdLevel::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(not(target_arch = "x86_64"))]
+                $crate::simd_level::SimdLevel::Avx512 | $crate::simd_level::SimdLevel::Avx2 => {
+                    $body($($arg),*)
+                }
+                $crate::simd_level::SimdLevel::Portable => $body($($arg),*),
             }
         }
     };
@@ -128,18 +132,19 @@ mod tests {
 
     #[test]
     fn a_scope_ends_with_its_work() {
-        let before = Level::current();
-        Level::scope(Level::Portable, || {
-            assert_eq!(Level::current(), Level::Portable)
+        let before = SimdLevel::current();
+        SimdLevel::scope(SimdLevel::Portable, || {
+            assert_eq!(SimdLevel::current(), SimdLevel::Portable);
         });
-        assert_eq!(Level::current(), before);
-        let _ =
-            std::panic::catch_unwind(|| Level::scope(Level::Portable, || panic!("work failed")));
-        assert_eq!(Level::current(), before);
+        assert_eq!(SimdLevel::current(), before);
+        let _ = std::panic::catch_unwind(|| {
+            SimdLevel::scope(SimdLevel::Portable, || panic!("work failed"))
+        });
+        assert_eq!(SimdLevel::current(), before);
     }
 
     #[test]
     fn the_portable_level_is_always_there() {
-        assert_eq!(Level::available().next(), Some(Level::Portable));
+        assert_eq!(SimdLevel::available().next(), Some(SimdLevel::Portable));
     }
 }

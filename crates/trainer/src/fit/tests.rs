@@ -1,0 +1,208 @@
+//! The training loop on a model small enough to train in no time.
+
+use std::sync::Arc;
+
+use kiln_data::{Dataset, View};
+use kiln_model::Recipe;
+use kiln_preprocess::Preprocessor;
+
+use super::*;
+use crate::initial_weights;
+
+/// Training and validation images; with three to a batch, three steps an epoch.
+const IMAGES: usize = 8;
+
+fn recipe(epochs: usize) -> Recipe {
+    let text = format!(
+        "layers = [{{ type = \"flatten\" }}, {{ type = \"dense\", units = 2 }}]\n\
+         input = {{ height = 2, width = 2 }}\n\
+         training = {{ epochs = {epochs}, batch_size = 3 }}"
+    );
+    Recipe::parse(&text, "small.toml", "small", &[]).unwrap()
+}
+
+/// Dark images of one class, light ones of the other.
+fn samples(model: &Model) -> Samples {
+    let labels: Vec<u32> = (0..IMAGES as u32).map(|at| at % 2).collect();
+    let pixels = labels
+        .iter()
+        .enumerate()
+        .flat_map(|(at, &label)| [label as u8 * 200 + at as u8; 4]);
+    let classes = vec!["dark".to_string(), "light".to_string()];
+    let dataset = Dataset::new("squares", pixels.collect(), [2, 2, 1], labels, classes).unwrap();
+    let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone()).unwrap());
+    Samples::images(View::all(Arc::new(dataset)), preprocessor)
+}
+
+/// What was reported, in order: images done in steps, validation batches and epochs.
+#[derive(Debug, PartialEq)]
+enum Report {
+    Step(usize, usize),
+    Validation(usize, usize),
+    Epoch(usize, bool),
+}
+
+#[derive(Default)]
+struct Recorder {
+    reports: Vec<Report>,
+    snapshots: Vec<Snapshot>,
+    /// Cancels at the first step of an epoch.
+    cancel_in: Option<(usize, CancelToken)>,
+    /// Fails to keep an epoch.
+    fails: bool,
+}
+
+impl Observer for Recorder {
+    fn step(&mut self, report: BatchReport) {
+        self.reports.push(Report::Step(report.epoch, report.done));
+        if let Some((epoch, token)) = &self.cancel_in
+            && *epoch == report.epoch
+        {
+            token.cancel();
+        }
+    }
+
+    fn validation_step(&mut self, report: BatchReport) {
+        self.reports
+            .push(Report::Validation(report.epoch, report.done));
+    }
+
+    fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
+        if self.fails {
+            return Err(TrainError::Observer("the disk is full".into()));
+        }
+        self.reports.push(Report::Epoch(epoch.epoch, best));
+        self.snapshots.push(snapshot.clone());
+        Ok(())
+    }
+}
+
+/// Trains the model of a recipe, whose task may be changed.
+fn train(
+    recipe: &Recipe,
+    weights: &Weights,
+    history: &History,
+    recorder: &mut Recorder,
+    change: impl FnOnce(&mut Task<'_>),
+    resume: Option<Resume<'_>>,
+) -> Result<Fitted, TrainError> {
+    let model = recipe.model();
+    let samples = samples(model);
+    let cancel = recorder
+        .cancel_in
+        .as_ref()
+        .map_or_else(CancelToken::new, |(_, token)| token.clone());
+    let device = Device::cpu();
+    let mut task = Task {
+        model,
+        first_layer: 0,
+        weights,
+        history,
+        training: &recipe.training,
+        phase: &recipe.training.phases[0],
+        resume,
+        train: samples.clone(),
+        validation: samples,
+        device: &device,
+        cancel: &cancel,
+    };
+    change(&mut task);
+    fit(&task, recorder)
+}
+
+fn begin(recipe: &Recipe, recorder: &mut Recorder) -> Result<Fitted, TrainError> {
+    let weights = initial_weights(recipe.model(), 0);
+    let history = History::new(recipe.training.monitor);
+    train(recipe, &weights, &history, recorder, |_| {}, None)
+}
+
+#[test]
+fn every_step_and_epoch_is_reported_in_order() {
+    let mut recorder = Recorder::default();
+    let fitted = begin(&recipe(2), &mut recorder).unwrap();
+    assert!(!fitted.stopped);
+    assert_eq!(fitted.history.epochs.len(), 2);
+    let mut expected = Vec::new();
+    for epoch in [1, 2] {
+        expected.extend([3, 6, 8].map(|done| Report::Step(epoch, done)));
+        expected.extend([3, 6, 8].map(|done| Report::Validation(epoch, done)));
+        let best = recorder.reports.contains(&Report::Epoch(epoch, true));
+        expected.push(Report::Epoch(epoch, best));
+    }
+    assert_eq!(recorder.reports, expected);
+    assert!(recorder.reports.contains(&Report::Epoch(1, true)));
+    let best = fitted.history.best().unwrap().epoch;
+    assert_eq!(fitted.best, recorder.snapshots[best - 1].weights);
+}
+
+#[test]
+fn a_cancelled_training_keeps_its_whole_epochs() {
+    let mut recorder = Recorder {
+        cancel_in: Some((2, CancelToken::new())),
+        ..Recorder::default()
+    };
+    let fitted = begin(&recipe(5), &mut recorder).unwrap();
+    assert!(fitted.stopped);
+    assert_eq!(fitted.history.epochs.len(), 1);
+    assert_eq!(fitted.best, recorder.snapshots[0].weights);
+    assert_eq!(recorder.reports.last(), Some(&Report::Step(2, 3)));
+}
+
+#[test]
+fn a_resumed_training_ends_as_one_that_ran_through() {
+    let recipe = recipe(3);
+    let mut whole = Recorder::default();
+    let through = begin(&recipe, &mut whole).unwrap();
+    for done in 1..=3 {
+        let history = History {
+            epochs: through.history.epochs[..done].to_vec(),
+            ..History::new(recipe.training.monitor)
+        };
+        let best = history.best().unwrap().epoch;
+        let resume = Resume {
+            epochs: done,
+            snapshot: &whole.snapshots[done - 1],
+        };
+        let mut rest = Recorder::default();
+        let weights = &whole.snapshots[best - 1].weights;
+        let resumed = train(&recipe, weights, &history, &mut rest, |_| {}, Some(resume)).unwrap();
+        assert_eq!(resumed.best, through.best, "after epoch {done}");
+        let figures = |fitted: &Fitted| -> Vec<(usize, f64, f64)> {
+            let epochs = fitted.history.epochs.iter();
+            epochs
+                .map(|epoch| (epoch.epoch, epoch.train_loss, epoch.val_loss))
+                .collect()
+        };
+        assert_eq!(figures(&resumed), figures(&through));
+        assert_eq!(rest.snapshots.len(), 3 - done);
+        for (resumed, through) in rest.snapshots.iter().zip(&whole.snapshots[done..]) {
+            assert_eq!(resumed.weights, through.weights);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let recipe = recipe(1);
+    let history = History::new(recipe.training.monitor);
+    let weights = initial_weights(recipe.model(), 0);
+    let empty = |task: &mut Task<'_>| task.validation = task.validation.skip(IMAGES);
+    let mut recorder = Recorder::default();
+    let error = train(&recipe, &weights, &history, &mut recorder, empty, None).unwrap_err();
+    assert!(matches!(error, TrainError::Empty("validation")), "{error}");
+    let none = Weights::default();
+    let error = train(&recipe, &none, &history, &mut recorder, |_| {}, None).unwrap_err();
+    assert!(matches!(error, TrainError::Weights(_)), "{error}");
+    assert_eq!(recorder.reports, []);
+}
+
+#[test]
+fn a_result_that_cannot_be_kept_stops_the_training() {
+    let mut recorder = Recorder {
+        fails: true,
+        ..Recorder::default()
+    };
+    let error = begin(&recipe(3), &mut recorder).unwrap_err();
+    assert_eq!(error.to_string(), "the disk is full");
+    assert!(!recorder.reports.contains(&Report::Step(2, 3)));
+}
