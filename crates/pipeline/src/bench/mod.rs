@@ -1,6 +1,7 @@
 //! How fast models are: the warm-up apart, then runs in turns.
 
 mod input;
+mod record;
 mod target;
 mod turns;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use crate::hint::Hint;
 
-pub use input::SEED;
+pub use record::{BenchRecord, InputRecord, ModelRecord};
 pub use target::{BenchTarget, Measurement};
 pub use turns::measure;
 

@@ -2,12 +2,14 @@
 
 mod collected;
 mod pass;
+mod record;
 
 use kiln_metrics::{Evaluation, Paired};
 
 use crate::hint::Hint;
 
 pub use pass::compare;
+pub use record::{ChoiceRecord, ComparisonRecord, DifferenceRecord, ModelRecord};
 
 /// What two models achieved on the same images.
 #[derive(Debug, Clone)]

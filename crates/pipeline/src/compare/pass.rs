@@ -232,3 +232,125 @@ fn options(model: &Model, batch_size: usize) -> StreamOptions {
     let chosen = fixed.unwrap_or(most.min(batch_size.max(1)));
     StreamOptions::default().with_batch_size(chosen)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use kiln_inference::image::{DynamicImage, GrayImage};
+    use kiln_inference::{Channels, ModelOverrides, Options, OutputKind, Preprocessing};
+    use kiln_onnx::{Dim, GraphBuilder};
+
+    use super::*;
+    use crate::assets::CachedAssets;
+    use crate::evaluate::{EvaluateOptions, evaluate};
+    use crate::inputs::MemoryImage;
+
+    /// Number of images: several batches, the last of which is short.
+    const IMAGES: u8 = 200;
+
+    /// A model whose scores are the two pixels of an image, times a factor.
+    fn model(scale: f32) -> Model {
+        let record = Preprocessing {
+            scale,
+            ..Preprocessing::raw(1, 2, Channels::Gray)
+        };
+        let mut graph = GraphBuilder::new("pixels");
+        graph
+            .input("x", Dim::batched(record.shape()))
+            .output("y", Dim::batched([2]));
+        graph.node("Flatten", "flatten", &["x"], "y");
+        let bytes = kiln_onnx::encode(&graph.finish().unwrap());
+        let declared = ModelOverrides {
+            output: Some(OutputKind::Logits),
+            ..record.into()
+        };
+        let options = Options::default().with_threads(2).with_declared(declared);
+        Model::from_bytes(&bytes, &options).unwrap()
+    }
+
+    /// Images of which two in three have their class's pixel brighter, and two cannot be read.
+    fn images() -> Inputs {
+        let image = |at: u8| -> (MemoryImage, Option<u32>) {
+            let label = u32::from(at % 2);
+            if at == 70 || at == 150 {
+                return (b"nothing".to_vec().into(), Some(label));
+            }
+            let bright = if at.is_multiple_of(3) {
+                1 - label
+            } else {
+                label
+            };
+            let pixels = [at + u8::from(bright == 0), at + u8::from(bright == 1)];
+            let image = GrayImage::from_raw(2, 1, pixels.to_vec()).unwrap();
+            (DynamicImage::ImageLuma8(image).into(), Some(label))
+        };
+        Inputs::from_images("mine", (0..IMAGES).map(image))
+    }
+
+    fn with_context<R>(skip: bool, work: impl FnOnce(&Context<'_>) -> R) -> R {
+        let folder = tempfile::tempdir().unwrap();
+        let assets = CachedAssets::new(kiln_assets::Cache::at(folder.path()), true);
+        work(&Context::new(&assets, &()).skip_unreadable(skip))
+    }
+
+    #[test]
+    fn figures_are_those_of_each_model_alone() {
+        with_context(true, |context| {
+            let (same, opposite) = (model(1.0), model(-1.0));
+            let alone = |model: &Model| {
+                let options = EvaluateOptions::default();
+                evaluate(
+                    model,
+                    images(),
+                    &options,
+                    context,
+                    |_, _| Ok::<_, Error>(()),
+                )
+                .unwrap()
+                .unwrap()
+                .evaluation
+            };
+            for (models, differing) in [
+                ([&same, &same], 0),
+                ([&same, &opposite], u64::from(IMAGES) - 2),
+            ] {
+                let comparison = compare(models, images(), 16, context).unwrap().unwrap();
+                assert_eq!(comparison.evaluations, models.map(alone));
+                assert_eq!(comparison.paired.images(), u64::from(IMAGES) - 2);
+                assert_eq!(comparison.differences.len() as u64, differing);
+            }
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_or_skipped() {
+        let both = [&model(1.0), &model(-1.0)];
+        let message = with_context(false, |context| {
+            compare(both, images(), 16, context)
+                .unwrap_err()
+                .to_string()
+        });
+        assert!(message.contains("2 of 200 images of `mine`"), "{message}");
+        let skipped = with_context(true, |context| {
+            compare(both, images(), 16, context).unwrap();
+            context.files.skipped()
+        });
+        assert_eq!(skipped.count, 2);
+    }
+
+    #[test]
+    fn a_list_that_fails_halfway_and_a_cancellation_end_both_models() {
+        let both = [&model(1.0), &model(-1.0)];
+        with_context(false, |context| {
+            let list = "path,label\n".to_owned() + &"no.png,0\n".repeat(500) + "no.png,2\n";
+            let classes = both[0].labels();
+            let list = std::io::Cursor::new(list);
+            let inputs = Inputs::from_list("list", list, Path::new(""), classes).unwrap();
+            let message = compare(both, inputs, 16, context).unwrap_err().to_string();
+            assert!(message.contains("has the class `2`"), "{message}");
+            context.cancel.cancel();
+            assert!(compare(both, images(), 16, context).unwrap().is_none());
+        });
+    }
+}

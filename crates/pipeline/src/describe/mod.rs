@@ -2,6 +2,7 @@
 //! copy with all of it in its metadata, the files of Hugging Face and of NVIDIA Triton.
 
 mod copy;
+mod description;
 mod error;
 mod huggingface;
 mod items;
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::overrides::{OverridesRequest, Resolved};
 
 pub use copy::with_metadata;
+pub use description::{Axis, Description, Image, ItemRecord, Tensor};
 pub use error::DescribeError;
 pub use huggingface::huggingface;
 pub use items::Item;

@@ -123,7 +123,7 @@ impl Resolved {
         let requested = keys
             .iter()
             .filter(|(_, has)| has(&self.specified))
-            .map(|(key, _)| Specifier::Request(*key));
+            .map(|&(key, _)| Specifier::Request(key));
         // A name for the preprocessing stands for all that it comprises.
         let hidden =
             self.specified.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");

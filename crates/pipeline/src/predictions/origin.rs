@@ -124,10 +124,8 @@ impl Origin {
                 "it was made with the output {}, this one is {}",
                 self.output, now.output
             )
-        } else if let Some(difference) = self.columns.difference(&now.columns) {
-            difference
         } else {
-            return None;
+            self.columns.difference(&now.columns)?
         })
     }
 }

@@ -1,6 +1,5 @@
 //! `kiln bench`: latency and throughput by engine and batch size.
 
-mod record;
 mod table;
 
 use std::fmt::Write;
@@ -9,7 +8,9 @@ use std::time::Duration;
 
 use kiln_inference::{ModelFile, Preprocess};
 use kiln_metrics::Latency;
-use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, Measurement, measure};
+use kiln_pipeline::bench::{
+    BenchLength, BenchPlan, BenchRecord, BenchTarget, Measurement, measure,
+};
 use kiln_pipeline::engines;
 use kiln_pipeline::overrides::{OverridesRequest, Resolved};
 use kiln_report::{Picture, Speed, plot_speed};
@@ -20,7 +21,6 @@ use crate::args::{EnginesArgs, OverridesArgs};
 use crate::output::{self, Outputs};
 use crate::terminal::{Terminal, bytes};
 use crate::{Outcome, notes, picture};
-use record::Record;
 use table::latency_table;
 
 #[derive(Debug, clap::Args)]
@@ -140,7 +140,7 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             terminal.status("Measured", &text);
         }
     }
-    let record = Record::new(&file, args.callers, &targets)?;
+    let record = BenchRecord::new(&model_file, args.callers, &targets);
     if let Some(path) = &args.json {
         output::write_json(path, &record, terminal)?;
     }
@@ -191,7 +191,7 @@ fn plot(targets: &[BenchTarget]) -> anyhow::Result<Picture> {
 }
 
 /// Writes what it ran on, how long it took to get going, and the table.
-fn report(record: &Record<'_>, targets: &[BenchTarget]) -> anyhow::Result<String> {
+fn report(record: &BenchRecord<'_>, targets: &[BenchTarget]) -> anyhow::Result<String> {
     let mut text = String::new();
     let model = &record.model;
     let [channels, height, width] = record.input.shape;

@@ -1,50 +1,8 @@
 //! The images for which the models predict different classes.
 
-use kiln_pipeline::compare::{Choice, Comparison};
+use kiln_pipeline::compare::{ChoiceRecord, DifferenceRecord};
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{shown, thousands};
-use serde::Serialize;
-
-/// One image, for JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DifferenceRecord<'a> {
-    /// Place of the image among all images of the data, from 0.
-    index: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
-    label: &'a str,
-    first: ChoiceRecord<'a>,
-    second: ChoiceRecord<'a>,
-}
-
-/// What a model predicts, by name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct ChoiceRecord<'a> {
-    predicted: &'a str,
-    probability: f32,
-    /// By how much the model prefers its own class to the other model's.
-    margin: f32,
-}
-
-/// Lists all of them, those first that both models are confident about.
-pub fn records<'a>(comparison: &'a Comparison, classes: &'a [String]) -> Vec<DifferenceRecord<'a>> {
-    let record = |choice: Choice| ChoiceRecord {
-        predicted: classes[choice.class].as_str(),
-        probability: choice.probability,
-        margin: choice.margin,
-    };
-    let differences = comparison.differences.iter().map(|difference| {
-        let [first, second] = difference.choices.map(record);
-        DifferenceRecord {
-            index: difference.index,
-            path: difference.path.as_deref(),
-            label: &classes[difference.label as usize],
-            first,
-            second,
-        }
-    });
-    differences.collect()
-}
 
 /// Writes the first `show` of them as a table with a heading.
 pub fn table(all: &[DifferenceRecord<'_>], show: usize) -> String {

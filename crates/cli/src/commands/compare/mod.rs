@@ -1,14 +1,13 @@
 //! `kiln compare`: whether one model may replace another.
 
 mod differences;
-mod record;
 
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, measure};
-use kiln_pipeline::compare::{Comparison, check_classes, compare};
+use kiln_pipeline::compare::{Comparison, ComparisonRecord, check_classes, compare};
 use kiln_pipeline::{Error, engines, inputs};
 use kiln_report::text_table;
 use kiln_util::{percent, thousands};
@@ -18,7 +17,6 @@ use crate::args::EngineArgs;
 use crate::output::{self, Outputs};
 use crate::terminal::bytes;
 use crate::{Outcome, notes};
-use record::Record;
 
 /// How long the runs of each model take together at a batch size.
 const LENGTH: BenchLength = BenchLength::Time(Duration::from_secs(1));
@@ -67,11 +65,9 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     read.push(args.data.as_str().into());
     let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
     let request = args.engine.request()?;
-    let load = |title, file: &PathBuf| -> anyhow::Result<BenchTarget> {
-        let file = engines::open(file)?;
-        Ok(BenchTarget::load(title, &file, &request, context)?)
-    };
-    let mut targets = [load("A", &files[0])?, load("B", &files[1])?];
+    let model_files = [engines::open(&files[0])?, engines::open(&files[1])?];
+    let load = |title, file| BenchTarget::load(title, file, &request, context);
+    let mut targets = [load("A", &model_files[0])?, load("B", &model_files[1])?];
     let [a, b] = &targets;
     check_classes(a.model().labels(), b.model().labels()).map_err(Error::from)?;
     notes::runtime(a.runtime(), terminal);
@@ -92,7 +88,13 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         );
         return Ok(Outcome::Interrupted);
     };
-    let record = Record::new(args, &files, &targets, &comparison)?;
+    let record = ComparisonRecord::new(
+        &args.data,
+        args.max_drop,
+        &model_files,
+        &targets,
+        &comparison,
+    );
     if let Some(path) = &args.json {
         output::write_json(path, &record, terminal)?;
     }
@@ -111,7 +113,7 @@ fn report(
     files: &[PathBuf; 2],
     targets: &[BenchTarget; 2],
     comparison: &Comparison,
-    record: &Record<'_>,
+    record: &ComparisonRecord<'_>,
 ) -> anyhow::Result<String> {
     let mut text = String::new();
     writeln!(text, "{}\n", targets[0].runtime().line())?;

@@ -1,22 +1,20 @@
 //! `kiln describe`.
 
-mod description;
 mod text;
 
 use std::path::{Path, PathBuf};
 
 use kiln_pipeline::describe::{
-    ConversionNote, Described, TritonFiles, huggingface, triton, with_metadata,
+    ConversionNote, Described, Description, TritonFiles, huggingface, triton, with_metadata,
 };
-use kiln_pipeline::overrides::OverridesRequest;
+use kiln_pipeline::overrides::{OverridesRequest, Specifier};
 use kiln_pipeline::{Error, engines};
 use kiln_util::write_atomically;
 
-use crate::Outcome;
 use crate::app::App;
 use crate::output::{Outputs, same_file};
 use crate::terminal::Terminal;
-use description::Description;
+use crate::{Outcome, hints};
 
 #[derive(Debug, clap::Args)]
 pub struct DescribeArgs {
@@ -67,7 +65,7 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if named.iter().any(|(_, output)| output.is_some()) {
         return write(args, &file, described, app.terminal);
     }
-    let description = Description::new(&file, &described);
+    let description = Description::new(&file, &described, &name, &problem);
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&description)?)
     } else {
@@ -116,6 +114,27 @@ fn write(
         terminal.status("Note", text);
     }
     Ok(Outcome::Done)
+}
+
+/// Returns what people call one who specifies something.
+fn name(specifier: &Specifier<'_>) -> String {
+    match specifier {
+        Specifier::Request(key) => format!("--set {key}"),
+        Specifier::Sidecar(path) => path.display().to_string(),
+        Specifier::Metadata => "metadata".into(),
+        Specifier::Graph => "graph".into(),
+        Specifier::Default => "default".into(),
+        // One that is newer than this text.
+        _ => "elsewhere".into(),
+    }
+}
+
+/// Returns an error with what to do about it.
+fn problem(error: &Error) -> String {
+    match hints::of(error) {
+        Some(help) => format!("{error}: {help}"),
+        None => error.to_string(),
+    }
 }
 
 fn note(note: ConversionNote) -> Option<&'static str> {

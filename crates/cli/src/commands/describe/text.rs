@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use kiln_pipeline::describe::{Axis, Description, Tensor};
 use kiln_report::text_table;
 use kiln_util::{counted, shown, thousands};
 
-use super::description::{Axis, Description, Tensor};
 use crate::terminal::bytes;
 
 /// Longest piece of the file's own text that is shown.

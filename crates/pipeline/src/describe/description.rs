@@ -1,31 +1,41 @@
-//! What there is to say about a model.
+//! What there is to know about a model's file, as it is written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use kiln_inference::{ModelSpec, Origin, Preprocessing};
 use kiln_onnx::{Dim, TensorInfo};
-use kiln_pipeline::Error;
-use kiln_pipeline::describe::{Described, Item};
-use kiln_pipeline::overrides::Specifier;
 use serde::Serialize;
 
-use crate::hints;
+use super::Described;
+use super::items::Item;
+use crate::error::Error;
+use crate::overrides::Specifier;
 
-/// What there is to say about a model.
+/// What there is to know about a model's file.
 #[derive(Debug, Serialize)]
 pub struct Description<'a> {
+    /// Its path.
     pub file: String,
+    /// Its size.
     pub bytes: usize,
+    /// Number of parameters.
     pub parameters: usize,
+    /// Version of the ONNX format.
     pub ir_version: i64,
     /// Versions by domain; ONNX's own is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
+    /// The program that wrote it.
     pub producer: &'a str,
+    /// Version of that program.
     pub producer_version: &'a str,
+    /// Inputs of the graph.
     pub inputs: Vec<Tensor>,
+    /// Outputs of the graph.
     pub outputs: Vec<Tensor>,
+    /// Number of nodes by operator.
     pub operators: BTreeMap<String, usize>,
+    /// Metadata of the file.
     pub metadata: BTreeMap<&'a str, &'a str>,
     /// What kiln does with an image; none where it cannot do anything.
     pub image: Option<Image<'a>>,
@@ -36,21 +46,28 @@ pub struct Description<'a> {
 /// What kiln does with an image.
 #[derive(Debug, Serialize)]
 pub struct Image<'a> {
+    /// How an image becomes the input.
     pub preprocessing: &'a Preprocessing,
+    /// Order of the axes of the input.
     pub layout: &'static str,
+    /// What the output is.
     pub output: &'static str,
     /// The graph's batch size, where it is fixed.
     pub batch: Option<usize>,
+    /// Names of the classes.
     pub labels: &'a [String],
     /// Whether the labels are names; else they are the classes' numbers.
     pub labels_known: bool,
+    /// What becomes of an image, and who specifies it.
     pub items: Vec<ItemRecord>,
 }
 
 /// One thing that is known about the model.
 #[derive(Debug, Serialize)]
 pub struct ItemRecord {
+    /// What is known.
     pub name: &'static str,
+    /// Its value.
     pub value: String,
     /// Who specifies it: an option, a sidecar, the metadata, the graph, or nobody.
     pub from: String,
@@ -59,7 +76,9 @@ pub struct ItemRecord {
 /// An input or an output.
 #[derive(Debug, Serialize)]
 pub struct Tensor {
+    /// Its name.
     pub name: String,
+    /// Type of its elements.
     pub r#type: String,
     /// A number or a symbol for each axis, nothing where the file leaves it open; none where the
     /// rank is unknown.
@@ -70,14 +89,23 @@ pub struct Tensor {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Axis {
+    /// A number.
     Fixed(usize),
+    /// A name.
     Symbol(String),
+    /// Nothing.
     Open(Option<()>),
 }
 
 impl<'a> Description<'a> {
-    /// Collects what there is to say about a file.
-    pub fn new(path: &Path, described: &'a Described) -> Self {
+    /// Collects what there is to know about a file. `name` says in the program's words who specifies
+    /// something, and `problem` why a model cannot classify images and what to do about it.
+    pub fn new(
+        path: &Path,
+        described: &'a Described,
+        name: &dyn Fn(&Specifier<'_>) -> String,
+        problem: &dyn Fn(&Error) -> String,
+    ) -> Self {
         let model = described.proto();
         let domain = |domain: &str| {
             if domain.is_empty() {
@@ -110,22 +138,26 @@ impl<'a> Description<'a> {
                 .spec
                 .as_ref()
                 .ok()
-                .map(|spec| Image::new(spec, described)),
+                .map(|spec| Image::new(spec, described, name)),
             problem: described.spec.as_ref().err().map(problem),
         }
     }
 }
 
-/// An error with what to do about it.
-fn problem(error: &Error) -> String {
-    match hints::of(error) {
-        Some(help) => format!("{error}: {help}"),
-        None => error.to_string(),
-    }
-}
-
 impl<'a> Image<'a> {
-    fn new(spec: &'a ModelSpec, described: &Described) -> Self {
+    fn new(
+        spec: &'a ModelSpec,
+        described: &Described,
+        name: &dyn Fn(&Specifier<'_>) -> String,
+    ) -> Self {
+        let record = |item: &Item<'_>| {
+            let words: Vec<String> = item.specifiers.iter().map(name).collect();
+            ItemRecord {
+                name: item.name,
+                value: item.value.clone(),
+                from: words.join(", "),
+            }
+        };
         Self {
             preprocessing: &spec.preprocessing,
             layout: spec.layout.as_str(),
@@ -133,32 +165,8 @@ impl<'a> Image<'a> {
             batch: spec.batch,
             labels: &spec.labels,
             labels_known: spec.origins.labels != Origin::Default,
-            items: described.items().iter().map(ItemRecord::from).collect(),
+            items: described.items().iter().map(record).collect(),
         }
-    }
-}
-
-impl From<&Item<'_>> for ItemRecord {
-    fn from(item: &Item<'_>) -> Self {
-        let words: Vec<String> = item.specifiers.iter().map(name).collect();
-        Self {
-            name: item.name,
-            value: item.value.clone(),
-            from: words.join(", "),
-        }
-    }
-}
-
-/// What people call one who specifies something.
-fn name(specifier: &Specifier<'_>) -> String {
-    match specifier {
-        Specifier::Request(key) => format!("--set {key}"),
-        Specifier::Sidecar(path) => path.display().to_string(),
-        Specifier::Metadata => "metadata".into(),
-        Specifier::Graph => "graph".into(),
-        Specifier::Default => "default".into(),
-        // One that is newer than this text.
-        _ => "elsewhere".into(),
     }
 }
 

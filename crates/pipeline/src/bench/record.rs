@@ -1,42 +1,49 @@
-//! The figures as they are written.
+//! The figures of a benchmark as they are written.
 
 use std::path::Path;
+use std::time::Duration;
 
+use kiln_inference::ModelFile;
 use kiln_metrics::Latency;
-use kiln_pipeline::bench::{BenchTarget, Measurement, SEED};
-use kiln_pipeline::runtime::RuntimeRecord;
 use serde::Serialize;
 
-use super::ms;
+use super::input::SEED;
+use super::target::{BenchTarget, Measurement};
+use crate::runtime::RuntimeRecord;
 
-/// The whole of it.
-#[derive(Serialize)]
-pub struct Record<'a> {
+/// The figures of a model on each engine, as they are written.
+#[derive(Debug, Serialize)]
+pub struct BenchRecord<'a> {
     kiln: &'static str,
     platform: String,
     cores: usize,
+    /// The model's file.
     pub model: ModelRecord<'a>,
+    /// The input of every run.
     pub input: InputRecord,
     /// Number of threads that called the model at the same time.
     pub callers: u16,
     engines: Vec<EngineRecord<'a>>,
 }
 
-#[derive(Serialize)]
+/// A model's file.
+#[derive(Debug, Serialize)]
 pub struct ModelRecord<'a> {
+    /// Its path.
     pub path: &'a Path,
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
 /// Random pixels, prepared as the model prepares images.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub struct InputRecord {
     /// Of one image: channels, height, width.
     pub shape: [usize; 3],
     seed: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct EngineRecord<'a> {
     runtime: &'a RuntimeRecord,
     /// From the file to a model that is ready; the engine's library was loaded before.
@@ -44,16 +51,16 @@ struct EngineRecord<'a> {
     batches: Vec<BatchRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct BatchRecord {
     first_run_ms: f64,
     #[serde(flatten)]
     latency: Latency,
 }
 
-impl<'a> Record<'a> {
+impl<'a> BenchRecord<'a> {
     /// Collects what was measured of a model's file.
-    pub fn new(file: &'a Path, callers: u16, targets: &'a [BenchTarget]) -> anyhow::Result<Self> {
+    pub fn new(file: &'a ModelFile, callers: u16, targets: &'a [BenchTarget]) -> Self {
         let batch = |m: &Measurement| BatchRecord {
             first_run_ms: ms(m.first),
             latency: m.latency,
@@ -66,17 +73,22 @@ impl<'a> Record<'a> {
         let shape = targets
             .first()
             .map_or([0; 3], |target| target.model().preprocessor().shape());
-        Ok(Self {
+        Self {
             kiln: kiln_util::VERSION,
             platform: kiln_util::platform(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             model: ModelRecord {
-                path: file,
-                bytes: std::fs::metadata(file)?.len(),
+                path: file.path().unwrap_or(Path::new("")),
+                bytes: file.bytes().len() as u64,
             },
             input: InputRecord { shape, seed: SEED },
             callers,
             engines: targets.iter().map(engine).collect(),
-        })
+        }
     }
+}
+
+/// Returns milliseconds.
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
