@@ -19,18 +19,24 @@ fn finding(engine: EngineId, cache: &Cache) -> Finding {
         Ok(available) => return Finding::ok(engine.title(), found(&available, info.summary)),
         Err(error) => error,
     };
-    let install = install(&error).unwrap_or("kiln doctor");
+    let hint = || {
+        error
+            .hint()
+            .map_or_else(String::new, |hint| hint.to_string())
+    };
+    let cure = install(&error).map_or_else(hint, str::to_owned);
     if !info.is_configured(&options) {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
-        return Finding::missing(engine.title(), first.trim_end_matches("; tried"), install);
+        return Finding::missing(engine.title(), first.trim_end_matches("; tried"), cure);
     }
-    let variable = std::env::var("KILN_ORT_LIB").unwrap_or_default();
-    Finding::broken(
-        engine.title(),
-        error.to_string(),
-        format!("`unset KILN_ORT_LIB` takes back {variable}; then `{install}`"),
-    )
+    let cure = match std::env::var("KILN_ORT_LIB") {
+        Ok(named) if install(&error).is_some() => {
+            format!("`unset KILN_ORT_LIB` takes back {named}; then `{cure}`")
+        }
+        _ => cure,
+    };
+    Finding::broken(engine.title(), error.to_string(), cure)
 }
 
 /// `1.31.1, /lib/libonnxruntime.so` and more lines, or what it is where nothing had to be found.
