@@ -200,9 +200,7 @@ fn a_model_that_says_nothing_about_images_is_measured() {
     ];
     let ended = ok(&args);
     assert!(
-        ended
-            .stderr
-            .contains("nothing says how images are prepared"),
+        ended.stderr.contains("preprocessing is not specified"),
         "{}",
         ended.stderr
     );
@@ -211,7 +209,7 @@ fn a_model_that_says_nothing_about_images_is_measured() {
     assert!(!told.stderr.contains("nothing says"), "{}", told.stderr);
     let message = error(&mut kiln(&["predict", &model, "x.png"]));
     assert!(
-        message.contains("does not say the preprocessing"),
+        message.contains("does not specify the preprocessing"),
         "{message}"
     );
 }

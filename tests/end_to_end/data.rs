@@ -426,7 +426,7 @@ fn what_cannot_be_drawn_is_told() {
         ),
         (
             vec!["data", TEST_DIGITS, "--augmented", "grid.png"],
-            "name a recipe in place of a data set",
+            "name a recipe in place of a dataset",
         ),
         (
             vec!["data", "models/quickstart.toml", "--augmented", "grid.png"],
@@ -436,7 +436,7 @@ fn what_cannot_be_drawn_is_told() {
             vec!["data", TEST_DIGITS, "--set", "data.limit=3"],
             "--set changes a recipe",
         ),
-        (vec!["data", "nowhere"], "unknown data set `nowhere`"),
+        (vec!["data", "nowhere"], "unknown dataset `nowhere`"),
         (
             vec!["data", TEST_DIGITS, "--samples", "/no/such/folder/x.png"],
             "cannot write",

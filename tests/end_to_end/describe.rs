@@ -43,7 +43,7 @@ fn options_stand_in_for_metadata() {
     let (folder, bare, digit) = third_party();
     let message = error(&mut kiln(&["predict", &bare, &digit]));
     assert!(
-        message.contains("does not say the preprocessing\n")
+        message.contains("does not specify the preprocessing\n")
             && message.contains("help: give --preprocess raw|caffe|torch|tf|unit"),
         "{message}"
     );
@@ -296,7 +296,7 @@ fn a_copy_with_metadata_needs_nothing_beside_it() {
         &path(folder.path(), "none.onnx"),
     ]));
     assert!(
-        message.contains("does not say the preprocessing\n")
+        message.contains("does not specify the preprocessing\n")
             && message.contains("--set preprocess=raw|caffe|torch|tf|unit"),
         "{message}"
     );
@@ -316,7 +316,7 @@ fn what_is_in_a_file_is_shown() {
     );
     assert_eq!(description["outputs"][0]["name"], "logits");
     assert_eq!(description["bytes"], fs::metadata(&model).unwrap().len());
-    // Batch normalisation behind a convolution may have been folded into it; nothing is ever added.
+    // Batch normalization after a convolution may have been folded into it; nothing is ever added.
     let (found, all) = (&description["parameters"], &counted["total_parameters"]);
     assert!(
         found.as_u64().unwrap() <= all.as_u64().unwrap() && found.as_u64().unwrap() > 0,

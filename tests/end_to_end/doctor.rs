@@ -52,7 +52,7 @@ fn a_machine_with_everything_is_well() {
     assert!(
         found
             .iter()
-            .all(|finding| finding["state"] == "ok" || finding["cure"].is_string()),
+            .all(|finding| finding["state"] == "ok" || finding["fix"].is_string()),
         "{found:?}"
     );
     let text = run(&mut online(&["doctor"])).stdout;
@@ -70,7 +70,7 @@ fn an_empty_cache_is_no_fault() {
     let finding = find(&findings(&ended.stdout), "mnist");
     assert_eq!(finding["state"], "missing");
     assert!(
-        finding["cure"]
+        finding["fix"]
             .as_str()
             .unwrap()
             .starts_with("kiln fetch mnist")
@@ -106,7 +106,7 @@ fn a_damaged_file_in_the_cache_is_a_fault() {
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
     let finding = find(&findings(&ended.stdout), "mnist");
     assert_eq!(
-        (&finding["state"], &finding["cure"]),
+        (&finding["state"], &finding["fix"]),
         (&"broken".into(), &"kiln fetch mnist".into())
     );
     assert!(

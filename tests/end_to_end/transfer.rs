@@ -63,7 +63,7 @@ fn features_are_computed_once_and_frozen_tensors_stay_as_they_were() {
     assert!(
         first
             .stderr
-            .contains("Computing features of 100 images behind flatten"),
+            .contains("Computing features of 100 images after flatten"),
         "{}",
         first.stderr
     );
@@ -154,10 +154,7 @@ fn a_run_without_frozen_layers_has_no_head() {
         crate::kiln::trained().to_str().unwrap(),
         "--head-only",
     ]));
-    assert!(
-        message.contains("no layer of `quickstart` is frozen: leave out --head-only"),
-        "{message}"
-    );
+    assert!(message.contains("help: leave out --head-only"), "{message}");
 }
 
 #[test]
@@ -170,7 +167,7 @@ fn another_network_is_refused_with_the_first_difference() {
     let message = error(&mut kiln(
         &[&train[..], &DIGITS, &["--set", &weights, "--quiet"]].concat(),
     ));
-    assert!(message.contains("model.onnx is not vgg16: "), "{message}");
+    assert!(message.contains("model.onnx is not vgg16 "), "{message}");
     let set = ["--set", "backbone.weights=no.onnx", "--quiet"];
     let message = error(&mut kiln(&[&train[..], &DIGITS, &set].concat()));
     assert!(message.contains("no.onnx"), "{message}");

@@ -321,7 +321,7 @@ fn without_the_data_set_there_are_no_golden_vectors() {
     let file = path(folder.path(), "plain.onnx");
     let run_dir = trained_on_mnist().to_str().unwrap();
     ok(&["export", run_dir, "--no-golden", "-o", &file]);
-    // Exporting fetches nothing: where the data set is not at hand, it says what that means.
+    // Exporting fetches nothing: where the dataset is not at hand, it says what that means.
     let other = path(folder.path(), "other.onnx");
     let mut command = online(&["export", run_dir, "-o", &other]);
     let ended = run(command.env("KILN_CACHE", folder.path().join("cache")));
@@ -364,7 +364,7 @@ fn a_verified_file_is_not_replaced_by_one_that_is_not() {
             .stderr
             .contains("kiln.golden")
     );
-    // Without the data set, the vectors cannot be made again.
+    // Without the dataset, the vectors cannot be made again.
     let mut command = online(&["export", dir]);
     let message = error(command.env("KILN_CACHE", folder.path().join("cache")));
     assert!(

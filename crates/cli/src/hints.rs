@@ -129,6 +129,10 @@ fn pipeline(hint: &Hint) -> String {
                             `data.validation_split`, or add images"
             .into(),
         Hint::AddImagesOrRemoveClass => "add some, or remove the class".into(),
+        Hint::FetchAsset { name } => {
+            format!("`kiln fetch {name}` downloads it, or write another file with -o")
+        }
+        Hint::OtherOutput => "write another file with -o".into(),
         Hint::ReportBug => "please report it".into(),
         Hint::RecipesInModels => "the recipes that come with kiln are in models/".into(),
         Hint::TrainAgain => "train it again with `kiln run`".into(),

@@ -79,7 +79,7 @@ fn body(stream: &TcpStream) -> io::Result<Result<Vec<u8>, &'static str>> {
         }
         match line.trim_end().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().ok()
+                length = value.trim().parse().ok();
             }
             Some(_) => {}
             None => break,

@@ -89,7 +89,7 @@ mod tests {
         }
         assert_eq!(
             "gpu".parse::<Device>().unwrap_err().to_string(),
-            "expected one of `cpu`, `cuda`, `auto`, found `gpu`: use one of these words"
+            "expected one of `cpu`, `cuda`, `auto`; did you mean `cuda`?"
         );
     }
 }

@@ -249,3 +249,36 @@ impl VerifyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn no_cause_is_both_text_and_source() {
+        let reason = std::io::Error::other("no room");
+        let errors: [Box<dyn Error>; 3] = [
+            Box::new(LoadError {
+                origin: "`m.onnx`".into(),
+                kind: LoadErrorKind::Preprocessing(OverridesError::NoSize),
+            }),
+            Box::new(LoadErrorKind::Preprocessing(OverridesError::NoSize)),
+            Box::new(RunError::Thread { reason }),
+        ];
+        for error in errors {
+            assert!(error.source().is_none(), "{error}");
+        }
+    }
+
+    #[test]
+    fn hints_of_causes_are_passed_on() {
+        let error = LoadError {
+            origin: "`m.onnx`".into(),
+            kind: DecodeError::Empty.into(),
+        };
+        assert_eq!(error.hint(), Some(Hint::File(kiln_onnx::Hint::FetchAgain)));
+        assert!(!error.to_string().contains("fetch"), "{error}");
+    }
+}

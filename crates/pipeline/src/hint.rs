@@ -114,6 +114,13 @@ pub enum Hint {
     AddImages,
     /// Add images of the class, or remove the class.
     AddImagesOrRemoveClass,
+    /// Fetch an asset, or write another file.
+    FetchAsset {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Write another file than the run's own.
+    OtherOutput,
     /// Report the error: it is a bug.
     ReportBug,
     /// See the recipes that come with kiln.

@@ -108,6 +108,7 @@ pub fn check(
 }
 
 /// What is wrong with a graph's inputs.
+#[derive(Clone, Copy)]
 enum Problem {
     /// More than one, or not four axes.
     Axes,

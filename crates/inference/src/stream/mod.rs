@@ -112,7 +112,7 @@ impl Model {
     /// An engine that gains from it runs several graphs concurrently, each in a session of its own: tract
     /// shares its plans between them, ONNX Runtime takes a session for each, as long as copies of
     /// the model take no more than 256 MiB, or those of
-    /// [`Options::parallel_runs`](crate::Options::parallel_runs) where they are as many. Inputs
+    /// `OrtOptions::concurrent_runs` where they are as many. Inputs
     /// that end within the first batch run as [`classify_batch`](Self::classify_batch) does,
     /// without sessions.
     ///

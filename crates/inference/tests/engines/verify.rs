@@ -125,7 +125,7 @@ fn a_score_beyond_the_tolerance_fails_and_is_named() {
 fn preprocessing_and_labels_are_part_of_it() {
     for engine in engines() {
         let scaled = verify(engine, |metadata| {
-            metadata.preprocessing.as_mut().unwrap().scale *= 1.01
+            metadata.preprocessing.as_mut().unwrap().scale *= 1.01;
         })
         .unwrap();
         assert!(!scaled.passed());
@@ -136,7 +136,7 @@ fn preprocessing_and_labels_are_part_of_it() {
                 .passed()
         );
         let renamed = verify(engine, |metadata| {
-            metadata.labels.as_mut().unwrap().rotate_left(1)
+            metadata.labels.as_mut().unwrap().rotate_left(1);
         })
         .unwrap();
         assert!(!renamed.passed() && renamed.worst().difference <= 1e-5);

@@ -127,7 +127,7 @@ fn node_and_attributes() {
         ..Default::default()
     };
     expect("f", AttributeType::Float, |a| {
-        (a.f, a.doc_string) = (Some(0.5), "attribute.doc".into())
+        (a.f, a.doc_string) = (Some(0.5), "attribute.doc".into());
     });
     expect("i", AttributeType::Int, |a| a.i = Some(-7));
     expect("zero", AttributeType::Int, |a| a.i = Some(0));
@@ -135,16 +135,16 @@ fn node_and_attributes() {
     assert_eq!(attribute("t").t, Some(tensor("t.name")));
     assert_eq!(attribute("g").g.unwrap().name, "g.name");
     expect("floats", AttributeType::Floats, |a| {
-        a.floats = vec![1.5, -2.0]
+        a.floats = vec![1.5, -2.0];
     });
     expect("ints", AttributeType::Ints, |a| a.ints = vec![3, -1]);
     expect("strings", AttributeType::Strings, |a| {
-        a.strings = vec![b"a".to_vec(), b"b".to_vec()]
+        a.strings = vec![b"a".to_vec(), b"b".to_vec()];
     });
     assert_eq!(attribute("tensors").tensors, [tensor("tensors.name")]);
     assert_eq!(attribute("graphs").graphs[0].name, "graphs.name");
     expect("ref", AttributeType::Float, |a| {
-        a.ref_attr_name = "alpha".into()
+        a.ref_attr_name = "alpha".into();
     });
     for (name, r#type) in [
         ("t", AttributeType::Tensor),

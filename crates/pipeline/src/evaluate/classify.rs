@@ -29,7 +29,7 @@ enum Stop<E> {
 ///
 /// # let (assets, observer) = (CachedAssets::from_env()?, ());
 /// # let context = Context::new(&assets, &observer);
-/// let model = kiln_inference::Model::load("model.onnx").expect("a model");
+/// let model = kiln_inference::Model::open("model.onnx").expect("a model");
 /// let paths = Inputs::from_paths("photos", &b"cat.png\ndog.png\n"[..]);
 /// classify(&model, paths, &Default::default(), &context, |input, classified| {
 ///     println!("{}: {}", input.path().unwrap_or_default(), classified.prediction().label);

@@ -50,7 +50,11 @@ impl ExportRunError {
             Self::NoWeights { run } => Hint::ResumeTraining { run: run.clone() },
             Self::NotFinite => Hint::TrainAgain,
             Self::NoFrozenPrefix { .. } => Hint::WholeExport,
-            Self::GoldenLost { .. } | Self::GoldenReplaced { .. } => Hint::OtherFile,
+            Self::GoldenLost {
+                missing: Missing::Asset { name },
+                ..
+            } => Hint::FetchAsset { name },
+            Self::GoldenLost { .. } | Self::GoldenReplaced { .. } => Hint::OtherOutput,
         })
     }
 }

@@ -16,6 +16,7 @@ fn recipe(epochs: usize) -> Recipe {
     let text = format!(
         "layers = [{{ type = \"flatten\" }}, {{ type = \"dense\", units = 2 }}]\n\
          input = {{ height = 2, width = 2 }}\n\
+         data = {{ folder = \"squares\" }}\n\
          training = {{ epochs = {epochs}, batch_size = 3 }}"
     );
     Recipe::parse(&text, "small.toml", "small", &[]).unwrap()

@@ -20,18 +20,23 @@ fn finding(engine: EngineId, app: &App<'_>) -> Finding {
         Err(error) => error,
     };
     let hint = error.hint();
-    let install = hint.as_ref().and_then(install).unwrap_or("kiln doctor");
+    let install = hint.as_ref().and_then(install);
+    let fix = install.map_or_else(
+        || hint.map_or_else(String::new, |hint| hint.to_string()),
+        str::to_owned,
+    );
     if !info.is_configured(&options) {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
-        return Finding::missing(engine.title(), first.trim_end_matches("; tried"), install);
+        return Finding::missing(engine.title(), first.trim_end_matches("; tried"), fix);
     }
-    let variable = std::env::var("KILN_ORT_LIB").unwrap_or_default();
-    Finding::broken(
-        engine.title(),
-        error.to_string(),
-        format!("`unset KILN_ORT_LIB` takes back {variable}; then `{install}`"),
-    )
+    let fix = match std::env::var("KILN_ORT_LIB") {
+        Ok(named) if install.is_some() => {
+            format!("`unset KILN_ORT_LIB` takes back {named}; then `{fix}`")
+        }
+        _ => fix,
+    };
+    Finding::broken(engine.title(), error.to_string(), fix)
 }
 
 /// `1.31.1, /lib/libonnxruntime.so` and more lines, or what it is where nothing had to be found.

@@ -57,7 +57,7 @@ mod tests {
     fn lines_about_nodes_are_heard_and_others_not() {
         let placement = Placement::default();
         let say = |line: &str| {
-            placement.logger()(LogLevel::Verbose, "onnxruntime", "", "session.cc:1", line)
+            placement.logger()(LogLevel::Verbose, "onnxruntime", "", "session.cc:1", line);
         };
         for line in [
             "Node placements",
