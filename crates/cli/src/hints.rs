@@ -10,6 +10,16 @@ use kiln_data::{DataError, FilesError};
 use kiln_pipeline::dataset::Missing;
 use kiln_pipeline::{Error, Hint};
 
+/// Returns an error's text in the words of the command line, where an override of a recipe is an
+/// argument of `--set`.
+pub fn message(error: &anyhow::Error) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("override ") {
+        Some(rest) => format!("--set {rest}"),
+        None => text,
+    }
+}
+
 /// Returns what to do about an error: the hint of the first in its chain that has one.
 pub fn help(error: &anyhow::Error) -> Option<String> {
     error

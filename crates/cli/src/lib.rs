@@ -71,7 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // wrong.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal.error(&error.to_string());
+            terminal.error(&hints::message(&error));
             if let Some(help) = hints::help(&error) {
                 terminal.help(&help);
             }

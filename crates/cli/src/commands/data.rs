@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use kiln_data::View;
 use kiln_model::{DataSource, Recipe};
-use kiln_pipeline::dataset::{self, DatasetRef};
+use kiln_pipeline::dataset::{self, ClassCounts, DatasetRef};
 use kiln_pipeline::report::{self, samples};
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{counted, shown, thousands};
-use serde::Serialize;
 
 use crate::app::App;
 use crate::output::Outputs;
@@ -76,11 +75,11 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if let Some((path, recipe)) = augmented {
         picture::write(path, &report::augmented(first, recipe)?)?;
     }
-    let counts = Counts::new(name, &views);
+    let counts = ClassCounts::new(name, &views);
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&counts)?)
     } else {
-        counts.table()
+        table(&counts)
     };
     app.terminal.print(&text)?;
     Ok(Outcome::Done)
@@ -138,64 +137,28 @@ fn of_data(data: &Path, app: &App<'_>) -> anyhow::Result<(String, Vec<(&'static 
     Ok((text.into(), views.collect()))
 }
 
-/// Counts by class and subset.
-#[derive(Serialize)]
-pub struct Counts {
-    data: String,
-    subsets: Vec<&'static str>,
-    classes: Vec<Class>,
-    /// Images of each subset.
-    totals: Vec<usize>,
-}
-
-#[derive(Serialize)]
-struct Class {
-    name: String,
-    /// Images in each subset.
-    images: Vec<usize>,
-}
-
-impl Counts {
-    /// Counts the views, at least one, which have the same classes.
-    pub fn new(data: String, views: &[(&'static str, View)]) -> Self {
-        let counts: Vec<Vec<usize>> = views.iter().map(|(_, view)| view.class_counts()).collect();
-        let classes = views[0].1.dataset().classes().iter().enumerate();
-        Self {
-            data,
-            subsets: views.iter().map(|(name, _)| *name).collect(),
-            classes: classes
-                .map(|(at, name)| Class {
-                    name: name.clone(),
-                    images: counts.iter().map(|counts| counts[at]).collect(),
-                })
-                .collect(),
-            totals: views.iter().map(|(_, view)| view.len()).collect(),
-        }
-    }
-
-    /// One line per class and one for all.
-    pub fn table(&self) -> String {
-        let row = |name: &str, images: &[usize]| -> Vec<String> {
-            // With one subset there is nothing to add up.
-            let sum = (images.len() > 1).then(|| images.iter().sum());
-            std::iter::once(shown(name, MAX_LABEL))
-                .chain(images.iter().copied().chain(sum).map(thousands))
-                .collect()
-        };
-        let all = (self.subsets.len() > 1).then_some("all");
-        let header = ["class"]
-            .into_iter()
-            .chain(self.subsets.iter().copied())
-            .chain(all);
-        let rows = self
-            .classes
-            .iter()
-            .map(|class| row(&class.name, &class.images));
-        let table = text_table(header, rows.chain([row("all", &self.totals)]), 1);
-        format!(
-            "{}: {}\n{table}\n",
-            self.data,
-            counted(self.classes.len() as u64, "class")
-        )
-    }
+/// Makes a table with one line per class and one for all.
+fn table(counts: &ClassCounts) -> String {
+    let row = |name: &str, images: &[usize]| -> Vec<String> {
+        // With one subset there is nothing to add up.
+        let sum = (images.len() > 1).then(|| images.iter().sum());
+        std::iter::once(shown(name, MAX_LABEL))
+            .chain(images.iter().copied().chain(sum).map(thousands))
+            .collect()
+    };
+    let all = (counts.subsets.len() > 1).then_some("all");
+    let header = ["class"]
+        .into_iter()
+        .chain(counts.subsets.iter().copied())
+        .chain(all);
+    let rows = self
+        .classes
+        .iter()
+        .map(|class| row(&class.name, &class.images));
+    let table = text_table(header, rows.chain([row("all", &counts.totals)]), 1);
+    format!(
+        "{}: {}\n{table}\n",
+        counts.data,
+        counted(counts.classes.len() as u64, "class")
+    )
 }

@@ -1,16 +1,13 @@
 //! `kiln sweep`: every combination of a recipe's `[sweep]`, and a comparison.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
-use kiln_model::{Reference, Setting};
 use kiln_pipeline::recipe::read_sweep;
 use kiln_pipeline::sweep::{
-    Figures, Group, Metric, Results, Row, SweepRequest, groups, runs_table, seeds_table, sweep,
+    Metric, Results, SweepRequest, SweepSummary, runs_table, seeds_table, sweep,
 };
 use kiln_run::{SweepDir, SweepFile};
 use kiln_util::percent;
-use serde::Serialize;
 
 use crate::Outcome;
 use crate::app::App;
@@ -47,7 +44,8 @@ pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let outcome = sweep(&combinations, &request, &app.context)?;
     let results = &outcome.results;
     let output = if args.json {
-        json(results, &outcome.folder)?
+        let summary = SweepSummary::new(results, &outcome.folder);
+        format!("{}\n", serde_json::to_string_pretty(&summary)?)
     } else {
         summary(results, &outcome.folder)?
     };
@@ -87,47 +85,4 @@ fn summary(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
     }
     writeln!(text, "Report: {}", folder.file(SweepFile::Report).display())?;
     Ok(text)
-}
-
-#[derive(Serialize)]
-struct SweepJson<'a> {
-    sweep: &'a Path,
-    sort_by: Metric,
-    reference: Option<&'a str>,
-    /// The best first.
-    runs: Vec<RunJson<'a>>,
-    /// Over the seeds, in the recipe's order.
-    groups: Vec<Group<'a>>,
-}
-
-#[derive(Serialize)]
-struct RunJson<'a> {
-    label: &'a str,
-    state: &'static str,
-    settings: &'a [Setting],
-    run: Option<PathBuf>,
-    error: Option<&'a str>,
-    reference: Option<Reference>,
-    figures: Option<Figures>,
-}
-
-fn json(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
-    let run = |row: &Row| -> Option<PathBuf> { Some(folder.path().join(row.entry.run.as_ref()?)) };
-    let runs = results.sorted().into_iter().map(|row| RunJson {
-        label: &row.entry.label,
-        state: row.state(),
-        settings: &row.entry.settings,
-        run: run(row),
-        error: row.entry.error.as_deref(),
-        reference: row.entry.reference,
-        figures: row.figures,
-    });
-    let json = SweepJson {
-        sweep: folder.path(),
-        sort_by: results.sort_by,
-        reference: results.reference.as_deref(),
-        runs: runs.collect(),
-        groups: groups(results),
-    };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&json)?))
 }

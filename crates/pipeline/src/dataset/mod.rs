@@ -1,5 +1,6 @@
 //! Phase 1: datasets by name or path, and the subsets that a recipe makes of them.
 
+mod counts;
 pub(crate) mod error;
 mod files;
 pub(crate) mod store;
@@ -14,6 +15,7 @@ use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSu
 
 use crate::context::Context;
 use crate::error::Result;
+pub use counts::{ClassCount, ClassCounts};
 pub use error::{DatasetError, Missing};
 pub(crate) use files::other_files;
 pub use store::{FileDatasets, Skipped, Subsets};

@@ -125,7 +125,7 @@ impl Metric {
 }
 
 /// Runs with the same values of everything but the seed.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Group<'a> {
     /// The settings other than the seed, for people.
     pub label: String,

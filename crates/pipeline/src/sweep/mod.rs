@@ -8,7 +8,7 @@ pub(crate) mod tables;
 
 pub use error::SweepError;
 pub use figures::{Figures, Group, Metric, groups};
-pub use results::{Entry, Results, Row, SweepRecord};
+pub use results::{Entry, Results, Row, SweepRecord, SweepSummary};
 pub use run::{SweepOutcome, SweepRequest, sweep};
 pub use tables::{results_csv, runs_table, seeds_table};
 

@@ -1,10 +1,12 @@
 //! A sweep's record and the figures of its runs.
 
+use std::path::{Path, PathBuf};
+
 use kiln_model::{Reference, Setting, Sweep};
 use kiln_run::{RunDir, SweepDir};
 use serde::{Deserialize, Serialize};
 
-use super::figures::{Figures, Metric};
+use super::figures::{Figures, Group, Metric, groups};
 use crate::error::Result;
 use crate::run_record::RunRecord;
 
@@ -59,6 +61,7 @@ impl SweepRecord {
 }
 
 /// A sweep with the figures of its runs.
+#[derive(Debug)]
 pub struct Results {
     /// The sweep's name.
     pub name: String,
@@ -73,6 +76,7 @@ pub struct Results {
 }
 
 /// A combination with its run's figures.
+#[derive(Debug)]
 pub struct Row {
     /// The combination.
     pub entry: Entry,
@@ -154,5 +158,52 @@ impl Results {
         self.rows.first().map_or_else(Vec::new, |row| {
             row.entry.settings.iter().map(|s| s.name.as_str()).collect()
         })
+    }
+}
+
+/// The results of a sweep, for programs.
+#[derive(Debug, Serialize)]
+pub struct SweepSummary<'a> {
+    sweep: &'a Path,
+    sort_by: Metric,
+    reference: Option<&'a str>,
+    /// The best first.
+    runs: Vec<RunSummary<'a>>,
+    /// Over the seeds, in the recipe's order.
+    groups: Vec<Group<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RunSummary<'a> {
+    label: &'a str,
+    state: &'static str,
+    settings: &'a [Setting],
+    run: Option<PathBuf>,
+    error: Option<&'a str>,
+    reference: Option<Reference>,
+    figures: Option<Figures>,
+}
+
+impl<'a> SweepSummary<'a> {
+    /// Collects the results of the sweep in a folder.
+    pub fn new(results: &'a Results, folder: &'a SweepDir) -> Self {
+        let run =
+            |row: &Row| -> Option<PathBuf> { Some(folder.path().join(row.entry.run.as_ref()?)) };
+        let runs = results.sorted().into_iter().map(|row| RunSummary {
+            label: &row.entry.label,
+            state: row.state(),
+            settings: &row.entry.settings,
+            run: run(row),
+            error: row.entry.error.as_deref(),
+            reference: row.entry.reference,
+            figures: row.figures,
+        });
+        Self {
+            sweep: folder.path(),
+            sort_by: results.sort_by,
+            reference: results.reference.as_deref(),
+            runs: runs.collect(),
+            groups: groups(results),
+        }
     }
 }
