@@ -151,7 +151,7 @@ fn table(counts: &ClassCounts) -> String {
         .into_iter()
         .chain(counts.subsets.iter().copied())
         .chain(all);
-    let rows = self
+    let rows = counts
         .classes
         .iter()
         .map(|class| row(&class.name, &class.images));
