@@ -35,7 +35,7 @@ fn every_recipe_passes_the_parity_gate() {
         match text.matches("[[training.phases]]").count() {
             0 => set.push("training.epochs=1".into()),
             phases => {
-                set.extend((1..=phases).map(|phase| format!("training.phases.{phase}.epochs=1")))
+                set.extend((1..=phases).map(|phase| format!("training.phases.{phase}.epochs=1")));
             }
         }
         let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();

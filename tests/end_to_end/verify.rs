@@ -205,7 +205,7 @@ fn preprocessing_that_changed_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "scale.onnx", |model| {
         change_metadata(model, |metadata| {
-            metadata.preprocessing.as_mut().unwrap().scale = 1.0 / 256.0
+            metadata.preprocessing.as_mut().unwrap().scale = 1.0 / 256.0;
         });
     });
     assert_eq!(report(&file).0, Some(1));
@@ -216,7 +216,7 @@ fn labels_that_changed_places_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = changed(folder.path(), "labels.onnx", |model| {
         change_metadata(model, |metadata| {
-            metadata.labels.as_mut().unwrap().reverse()
+            metadata.labels.as_mut().unwrap().reverse();
         });
     });
     let ended = run(&mut kiln(&["verify", &file, "--engine", "tract"]));

@@ -231,10 +231,6 @@ impl Block {
 
 /// Convolution 3×3×32, block, convolution `kernel`×`kernel`×`filters`, block, dense 128, dense 10:
 /// all kernels of a step.
-#[expect(
-    clippy::too_many_lines,
-    reason = "a step from the images to the last gradient, timed part by part"
-)]
 fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), ShapeError> {
     const BATCH: usize = 128;
     let mut conv1 = Layer::new(

@@ -124,6 +124,9 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     }))
 }
 
+/// The exported file on an engine.
+type LoadedModel = (EngineId, Model);
+
 /// A model's run over the test images.
 struct TestRun {
     evaluated: Evaluated,
@@ -168,7 +171,7 @@ fn verify(
     run: &RunDir,
     images: &View,
     context: &Context<'_>,
-) -> Result<Option<(Vec<(EngineId, Model)>, Parity)>> {
+) -> Result<Option<(Vec<LoadedModel>, Parity)>> {
     let present = engines::present(context)?;
     let options = engines::options(context);
     let file = read(&run.file(RunFile::Model))?;

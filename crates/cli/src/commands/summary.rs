@@ -47,9 +47,9 @@ pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let text = if args.plan {
         kiln_trainer::Plan::fused(model.layers()).to_string()
     } else if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&summary(&model))?)
+        format!("{}\n", serde_json::to_string_pretty(&summary(model))?)
     } else {
-        format!("Model: {}\n{}", recipe.name, self::text(&model))
+        format!("Model: {}\n{}", recipe.name, self::text(model))
     };
     app.terminal.print(&text)?;
     Ok(Outcome::Done)

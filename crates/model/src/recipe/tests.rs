@@ -75,7 +75,6 @@ fn a_resolved_recipe_reads_back_as_itself() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of mistakes")]
 fn every_mistake_names_its_line_and_what_to_do() {
     for (from, to, expected) in [
         (

@@ -43,19 +43,19 @@ pub fn run_page(record: &RunRecord, context: &Context<'_>) -> Result<Page> {
             sections.push(images(record, context)?);
         }
     }
-    sections.push(model(record)?);
+    sections.push(model(record));
     sections.extend(record.parity.as_ref().map(agreement));
     sections.push(origin(record));
     Ok(Page {
         title: record.recipe.name.clone(),
         lead: record.recipe.description.clone().unwrap_or_default(),
-        highlights: highlights(record)?,
+        highlights: highlights(record),
         sections,
         footer: footer(),
     })
 }
 
-fn highlights(record: &RunRecord) -> Result<Vec<(String, String)>> {
+fn highlights(record: &RunRecord) -> Vec<(String, String)> {
     let test = record
         .evaluations
         .first()
@@ -73,12 +73,11 @@ fn highlights(record: &RunRecord) -> Result<Vec<(String, String)>> {
         fact("Parameters", parameters),
         fact("Training time", duration(record.seconds())),
     ];
-    Ok(test
-        .into_iter()
+    test.into_iter()
         .flatten()
         .chain(validation)
         .chain(rest)
-        .collect())
+        .collect()
 }
 
 fn training(record: &RunRecord) -> Result<Section> {
@@ -207,7 +206,7 @@ fn mistakes_section(
     })
 }
 
-fn model(record: &RunRecord) -> Result<Section> {
+fn model(record: &RunRecord) -> Section {
     let model = record.recipe.model();
     let counts = model.counts();
     let facts = vec![
@@ -217,15 +216,15 @@ fn model(record: &RunRecord) -> Result<Section> {
     ];
     let blocks = vec![
         Block::Table {
-            table: layer_table(&model),
+            table: layer_table(model),
             links: Vec::new(),
         },
         Block::Facts(facts),
     ];
-    Ok(Section {
+    Section {
         title: "Model".into(),
         blocks,
-    })
+    }
 }
 
 fn agreement(parity: &Parity) -> Section {

@@ -82,7 +82,7 @@ pub fn train(
     let environment = environment(&recipe, &request.device, context)?;
     let (run, lock) = RunDir::create(&request.runs, &recipe)?;
     describe(&run, &environment, &splits)?;
-    announce(&recipe, &run, &splits, &request.device, context)?;
+    announce(&recipe, &run, &splits, &request.device, context);
     let training = Training {
         recipe: &recipe,
         splits: &splits,
@@ -129,7 +129,7 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
         });
     }
     let start = Start::of(&run, &recipe, context)?;
-    announce(&recipe, &run, &splits, device, context)?;
+    announce(&recipe, &run, &splits, device, context);
     context.emit(&Event::TrainingResumed {
         epochs_done: start.history.epochs.len(),
         epochs: recipe.training.epochs(),
@@ -202,7 +202,7 @@ fn announce(
     splits: &Splits,
     device: &Device,
     context: &Context<'_>,
-) -> Result<()> {
+) {
     let validates_on_test = match recipe.data.validation {
         Validation::Subset(ValidationSubset::Test) => true,
         Validation::Split(_)
@@ -216,7 +216,6 @@ fn announce(
         parameters: recipe.model().counts(),
         device,
     });
-    Ok(())
 }
 
 /// Describes the surroundings that a training of a recipe has now.

@@ -238,7 +238,7 @@ fn frozen_layers_of_a_fused_sequence_do_not_move() {
         match name.as_str() {
             name if name.contains("running_mean") => assert_eq!(values, &[0.0; 5]),
             name if name.starts_with("gradient") && !name.contains("10]") => {
-                assert!(values.is_empty(), "{name}")
+                assert!(values.is_empty(), "{name}");
             }
             _ => assert!(!values.is_empty(), "{name}"),
         }
