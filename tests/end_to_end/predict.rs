@@ -402,6 +402,16 @@ fn a_run_directory_stands_for_its_model() {
         message.contains("expected a model's file or a run directory"),
         "{message}"
     );
+    // Without --data, a run is evaluated on its own test images.
+    let own = ok(&["eval", run, "--json", "-"]).stdout;
+    let own: serde_json::Value = serde_json::from_str(&own).unwrap();
+    let of_run = std::fs::read(trained().join("eval.json")).unwrap();
+    let of_run: serde_json::Value = serde_json::from_slice(&of_run).unwrap();
+    for key in ["data", "images", "accuracy", "confusion"] {
+        assert_eq!(own[key], of_run[0][key], "{key}");
+    }
+    let message = error(&mut kiln(&["eval", &path(trained(), "model.onnx")]));
+    assert!(message.contains("--data, which is missing"), "{message}");
 }
 
 #[test]

@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
+use kiln_inference::Model;
 use kiln_pipeline::evaluate::{EvaluateOptions, Evaluated, Tally};
+use kiln_pipeline::inputs::{self, Inputs};
 use kiln_pipeline::predictions::{PredictionsFile, Row};
 use kiln_pipeline::report::evaluation_figures;
 use kiln_pipeline::runtime::RuntimeRecord;
-use kiln_pipeline::{Error, engines, inputs};
+use kiln_pipeline::{Context, Error, dataset, engines};
 use kiln_report::{MAX_LABEL, classification_report, confusion_table, text_table};
-use kiln_util::{percent, shown, thousands};
+use kiln_run::RunDir;
+use kiln_util::{counted, percent, shown, thousands};
 
 use crate::app::App;
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
@@ -22,9 +26,9 @@ pub struct EvalArgs {
     model: PathBuf,
     /// Dataset: mnist:test, mnist:train, a folder of images for each class, a glob pattern of
     /// images in such folders, a CSV file with the columns path and label (`-` for standard input),
-    /// or an IDX file of images beside that of its labels
+    /// or an IDX file of images beside that of its labels [default: a run's test images]
     #[arg(long, value_name = "DATA")]
-    data: String,
+    data: Option<String>,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -44,6 +48,25 @@ pub struct EvalArgs {
 }
 
 impl EvalArgs {
+    /// Finds the images, and returns what they are called: those of `--data`, else a run's test
+    /// images.
+    fn images(&self, model: &Model, context: &Context<'_>) -> anyhow::Result<(String, Inputs)> {
+        if let Some(data) = &self.data {
+            let images = inputs::labeled(data, model.labels(), context)?;
+            return Ok((data.clone(), images));
+        }
+        if !self.model.is_dir() {
+            bail!(
+                "{} is evaluated on the images of --data, which is missing; a run directory is \
+                 evaluated on its test images without it",
+                self.model.display()
+            );
+        }
+        let recipe = RunDir::open(&self.model)?.recipe(kiln_trainer::bases())?;
+        let images = Inputs::of_view(&dataset::test_images(&recipe, context)?);
+        Ok((dataset::test_name(&recipe), images))
+    }
+
     fn options(&self) -> EvaluateOptions {
         let mut options = EvaluateOptions::default();
         options.batch_size = self.batch.batch_size();
@@ -60,7 +83,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let predictions = args.batch.predictions.as_deref();
     let origin = origin(predictions);
     let mut read = args.engine.overrides.files(&file);
-    read.push(args.data.as_str().into());
+    read.extend(args.data.iter().map(PathBuf::from));
     let named = [
         ("--json", args.json.as_deref()),
         ("--predictions", predictions),
@@ -73,7 +96,14 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .map_or(Ok(()), picture::prepare_folder)?;
     let model_file = engines::open(&file)?;
     let model = engines::load(&model_file, &args.engine.request()?, context)?;
-    let mut images = inputs::labeled(&args.data, model.labels(), context)?.shard(args.batch.shard);
+    let (data, images) = args.images(&model, context)?;
+    let mut images = images.shard(args.batch.shard);
+    let classes = model.labels().len();
+    if let Some(k) = args.top_k.filter(|&k| usize::from(k) >= classes) {
+        let classes = counted(classes as u64, "class");
+        let text = format!("top-{k} accuracy is left out: with {classes} it is always 1");
+        terminal.status("Note", &text);
+    }
     notes::runtime(&RuntimeRecord::from(model.runtime()), terminal);
     let mut tally = Tally::new(&model, &args.options())?;
     let mut rows = None;
@@ -110,7 +140,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     if let Some(path) = &args.json {
-        output::write_json(path, &evaluated.record(&args.data), terminal)?;
+        output::write_json(path, &evaluated.record(&data), terminal)?;
     }
     if let Some(folder) = &args.pictures {
         let figures = evaluation_figures(&evaluated.evaluation)?;
