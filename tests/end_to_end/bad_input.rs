@@ -196,7 +196,7 @@ fn a_library_that_is_missing_lists_the_places_tried() {
     let args = ["eval", &model, "--data", TEST_DIGITS, "--engine", "ort"];
     let message = error(&mut kiln(&args));
     assert!(message.contains("kiln fetch onnxruntime"), "{message}");
-    // A library that was asked for by name is never passed over.
+    // A library that was asked for by name is never ignored.
     let quick = [
         "run",
         "models/quickstart.toml",

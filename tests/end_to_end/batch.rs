@@ -85,7 +85,7 @@ fn an_evaluation_is_drawn() {
     let pictures = path(folder.path(), "a/b");
     let eval = |pictures: &str| kiln(&["eval", &model(), "--data", &data, "--pictures", pictures]);
     assert!(run(&mut eval(&pictures)).stderr.contains("6 pictures to"));
-    for name in ["confusion", "confusion-normalised", "reliability"] {
+    for name in ["confusion", "confusion-normalized", "reliability"] {
         let image = image::open(path(pictures.as_ref(), &format!("{name}.png")))
             .unwrap()
             .into_rgb8();

@@ -22,7 +22,7 @@ fn third_party() -> (tempfile::TempDir, String, String) {
 #[track_caller]
 fn predict(model: &str, digit: &str, more: &[&str]) -> serde_json::Value {
     let ended = ok(&[&["predict", model, digit, "--json"], more].concat());
-    // Behind the line that says what it ran on.
+    // After the line that says what it ran on.
     serde_json::from_str(ended.stdout.lines().nth(1).unwrap()).unwrap()
 }
 

@@ -33,7 +33,7 @@ fn a_machine_with_everything_is_well() {
         "tract",
         "ONNX Runtime",
         "cpu",
-        "processor",
+        "CPU",
         "cores",
         "memory",
         "folder",

@@ -136,7 +136,7 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
         "loss",
         "accuracy",
         "confusion",
-        "confusion-normalised",
+        "confusion-normalized",
         "reliability",
         "mistakes",
         "samples",
@@ -162,10 +162,10 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
     assert_eq!([size("loss.png"), size("accuracy.png")], [(1000, 800); 2]);
     assert_eq!(size("reliability.png"), (1760, 928));
     assert_eq!(size("samples.png"), (8 * 124 + 12, 10 * 143 + 12));
-    assert_eq!(size("mistakes.png"), (6 * 124 + 12, 4 * 159 + 12));
-    assert_eq!(size("confusion.png").1, size("confusion-normalised.png").1);
+    assert_eq!(size("mistakes.png"), (6 * 124 + 12, 4 * 175 + 12));
+    assert_eq!(size("confusion.png").1, size("confusion-normalized.png").1);
     let mistakes = fs::read_to_string(path(pictures.as_ref(), "mistakes.svg")).unwrap();
-    // The surest one, by the predictions of the run.
+    // The most confident one, by the predictions of the run.
     let predictions = fs::read_to_string(trained().join("predictions.csv")).unwrap();
     assert!(predictions.starts_with("index,path,label,predicted,probability,"));
     let wrong = predictions

@@ -127,7 +127,7 @@ fn compare(name: &str, found: &str) {
     let first = lines.zip(found.lines().chain(end)).find(differs);
     assert!(
         expected == found,
-        "tests/snapshots/{name}.txt differs; UPDATE_SNAPSHOTS=1 writes it anew\n\
+        "tests/snapshots/{name}.txt differs; UPDATE_SNAPSHOTS=1 updates it\n\
          first difference, expected and found: {first:#?}\n\nall of it:\n{found}"
     );
 }

@@ -507,7 +507,7 @@ fn takes_pixels(
             );
         }
     }
-    // An image of another size and with colours, which kiln brings to what the graph takes.
+    // An image of another size and with colors, which kiln brings to what the graph takes.
     let picture = path(folder.path(), "picture.png");
     let pixel = |x: u32, y: u32| image::Rgb([(x * 3) as u8, (y * 5) as u8, 0]);
     image::RgbImage::from_fn(61, 40, pixel)
@@ -515,7 +515,7 @@ fn takes_pixels(
         .unwrap();
     let predict = |model: &str, engine: &str| {
         let ended = ok(&["predict", model, &picture, "--engine", engine, "--json"]);
-        // Behind the line that says what it ran on.
+        // After the line that says what it ran on.
         let found: Value = serde_json::from_str(ended.stdout.lines().nth(1).unwrap()).unwrap();
         (
             found["label"].clone(),

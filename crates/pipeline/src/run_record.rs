@@ -67,7 +67,7 @@ impl RunRecord {
         };
         let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();
         let mut facts = vec![
-            ("Data set", recipe.data.dataset.to_string()),
+            ("Dataset", recipe.data.dataset.to_string()),
             ("Validated on", validation),
             ("Epochs", recipe.training.epochs().to_string()),
             ("Batch size", recipe.training.batch_size.to_string()),

@@ -58,7 +58,7 @@ impl BatchArgs {
         Ok(())
     }
 
-    /// Opens predictions of a model, loaded from `file`: anew or, with `--resume`, after the lines
+    /// Opens predictions of a model, loaded from `file`: a new file or, with `--resume`, after the lines
     /// that are there, of which `each` hears. Returns the images that have no line yet.
     pub fn open(
         &self,

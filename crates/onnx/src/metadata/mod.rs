@@ -42,7 +42,7 @@ const OWN: [&str; 7] = [
 /// The version of the keys that this code reads and writes.
 ///
 /// It is raised when a reader that knows only the older keys would run a model wrongly: when a key
-/// changes its meaning, or a new one must not be passed over. A key that can be passed over is
+/// changes its meaning, or a new one must not be ignored. A key that can be ignored is
 /// added without.
 const FORMAT_VERSION: u32 = 1;
 
@@ -78,7 +78,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Reads kiln's keys and checks what they hold; other keys are passed over.
+    /// Reads kiln's keys and checks what they hold; other keys are ignored.
     pub fn from_props(props: &[StringStringEntryProto]) -> Result<Self, MetadataError> {
         // First, because a newer version may give the other keys another meaning.
         if let Some(found) = find(props, FORMAT)? {

@@ -67,7 +67,7 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
     })
 }
 
-/// Numbers in the data set of the first image of each class, in the view's order.
+/// Numbers in the dataset of the first image of each class, in the view's order.
 fn first_of_each_class(images: &View) -> Vec<u32> {
     let mut seen = vec![false; images.dataset().classes().len()];
     let pairs = images.indices().iter().zip(images.labels());

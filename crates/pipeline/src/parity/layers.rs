@@ -51,7 +51,7 @@ pub fn first_difference(
     let values = trained.export()?.layers;
     let tolerance = tolerance(&trained.model);
     for expected in burn.layer_outputs(pixels)? {
-        // Dropout, and a layer whose normalisation is folded into it, have no value of their own.
+        // Dropout, and a layer whose normalization is folded into it, have no value of their own.
         let Some((_, value)) = values.iter().find(|(layer, _)| *layer == expected.name) else {
             continue;
         };

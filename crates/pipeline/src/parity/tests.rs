@@ -98,7 +98,7 @@ fn trained(change: &str) -> TrainedModel {
     let recipe = Recipe::parse(RECIPE, "small.toml", "small", &[change.to_string()]).unwrap();
     let model = recipe.model().clone();
     let mut weights = initial_weights(&model, 1);
-    // As if trained: normalisation that does nothing would hide mistakes.
+    // As if trained: normalization that does nothing would hide mistakes.
     for (name, tensor) in &mut weights {
         if name.starts_with("batch_norm") {
             tensor

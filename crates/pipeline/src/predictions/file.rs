@@ -30,7 +30,7 @@ impl PredictionsFile {
         Ok(file)
     }
 
-    /// Begins a file anew, with its origin beside it.
+    /// Begins a new file, with its origin beside it.
     pub fn create(path: &Path, origin: &Origin) -> Result<Self> {
         let format = Format::of(path)?;
         check_writable(path)?;
@@ -40,7 +40,7 @@ impl PredictionsFile {
     }
 
     /// Resumes a file after the whole lines that are there, each of which `each` hears of; a last
-    /// line that was cut off is dropped. What is not there is begun anew. Returns the number of
+    /// line that was cut off is dropped. What is not there is begun. Returns the number of
     /// lines that are there already too.
     pub fn resume(
         path: &Path,

@@ -20,8 +20,8 @@ const SHOWN: usize = 24;
 /// All mistakes on the test images.
 pub struct Mistakes {
     count: usize,
-    /// The surest first.
-    surest: Vec<Prediction>,
+    /// The most confident first.
+    most_confident: Vec<Prediction>,
 }
 
 /// Of a run that has predictions; nothing of others.
@@ -41,7 +41,7 @@ pub fn mistakes(record: &RunRecord) -> Result<Option<Mistakes>> {
     wrong.truncate(SHOWN);
     Ok(Some(Mistakes {
         count,
-        surest: wrong,
+        most_confident: wrong,
     }))
 }
 
@@ -53,10 +53,10 @@ impl Mistakes {
 
     /// How many of them [`cards`](Self::cards) shows.
     pub fn shown(&self) -> usize {
-        self.surest.len()
+        self.most_confident.len()
     }
 
-    /// The surest ones with their images.
+    /// The most confident ones with their images.
     pub fn cards(&self, record: &RunRecord, context: &Context<'_>) -> Result<Vec<Card>> {
         let images = dataset::test_images(&record.recipe, context)?;
         let images = images.dataset();
@@ -90,6 +90,6 @@ impl Mistakes {
                 description,
             })
         };
-        self.surest.iter().map(card).collect()
+        self.most_confident.iter().map(card).collect()
     }
 }

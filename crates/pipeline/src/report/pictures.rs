@@ -62,7 +62,7 @@ fn blank() -> Tile {
 /// epochs.
 pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
     let record = recipe.preprocessing();
-    // Colours in the order that pictures have.
+    // Colors in the order that pictures have.
     let channels = if record.channels == Channels::Gray {
         Channels::Gray
     } else {
@@ -113,8 +113,8 @@ pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
 /// The confusion matrix in counts and in shares, and the reliability diagram.
 pub fn evaluation_figures(evaluation: &Evaluation) -> Result<Vec<Figure>> {
     let labels = evaluation.labels();
-    let confusion = |name: &str, normalised, caption: &str| -> Result<Figure> {
-        let picture = plot_confusion(&evaluation.confusion, &labels, normalised)?;
+    let confusion = |name: &str, normalized, caption: &str| -> Result<Figure> {
+        let picture = plot_confusion(&evaluation.confusion, &labels, normalized)?;
         Ok(Figure {
             name: name.into(),
             picture,
@@ -124,7 +124,7 @@ pub fn evaluation_figures(evaluation: &Evaluation) -> Result<Vec<Figure>> {
     let mut figures = vec![
         confusion("confusion", false, "Confusion matrix: number of images")?,
         confusion(
-            "confusion-normalised",
+            "confusion-normalized",
             true,
             "Confusion matrix: share of the true class",
         )?,
@@ -145,7 +145,7 @@ pub fn evaluation_figures(evaluation: &Evaluation) -> Result<Vec<Figure>> {
 /// Longest side, to which larger images are shrunk.
 const SIDE: u32 = 112;
 
-/// An image in its own colours, made smaller where it is large.
+/// An image in its own colors, made smaller where it is large.
 pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile> {
     let image = dataset.image(index)?;
     let RawImage { height, width, .. } = image.as_raw();

@@ -10,7 +10,7 @@ pub fn text(path: impl AsRef<Path>) -> Option<String> {
         .map(|text| text.trim().to_owned())
 }
 
-/// The value behind `key` and a colon, as in `/proc/cpuinfo`.
+/// The value after `key` and a colon, as in `/proc/cpuinfo`.
 pub fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;

@@ -42,7 +42,7 @@ pub fn findings() -> Vec<Finding> {
         } else {
             (
                 "no NVIDIA device, no driver",
-                "none needed: kiln runs on the processor (--device cpu)",
+                "none needed: kiln runs on the CPU (--device cpu)",
             )
         };
         return vec![Finding::missing("NVIDIA", found, fix)];

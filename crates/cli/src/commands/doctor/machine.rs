@@ -1,4 +1,4 @@
-//! Processor and memory.
+//! CPU and memory.
 
 use std::num::NonZero;
 
@@ -29,10 +29,10 @@ const FEATURES: [&str; 13] = [
 const LITTLE: u64 = 1 << 30;
 
 pub fn findings() -> Vec<Finding> {
-    vec![processor(), cores(), memory()]
+    vec![cpu(), cores(), memory()]
 }
 
-fn processor() -> Finding {
+fn cpu() -> Finding {
     let info = text("/proc/cpuinfo").unwrap_or_default();
     let name = value(&info, "model name").unwrap_or(std::env::consts::ARCH);
     let flags: Vec<&str> = value(&info, "flags")
@@ -51,12 +51,12 @@ fn processor() -> Finding {
     };
     if std::env::consts::ARCH == "x86_64" && !info.is_empty() && !there.contains(&"avx2") {
         return Finding::missing(
-            "processor",
+            "CPU",
             format!("{found}\nno AVX2: several times slower"),
-            "another machine, or another processor model in the settings of the virtual machine",
+            "another machine, or another CPU model in the settings of the virtual machine",
         );
     }
-    Finding::ok("processor", found)
+    Finding::ok("CPU", found)
 }
 
 /// Cores of the machine, and how many of them this process may use.

@@ -1,4 +1,4 @@
-//! One optimised plan per batch size, made when it is first asked for.
+//! One optimized plan per batch size, made when it is first asked for.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,10 +9,10 @@ use super::guard::guarded;
 use super::load_error;
 use crate::engine::error::EngineError;
 
-/// A graph optimised for one batch size. Threads share it; each run makes its own state.
+/// A graph optimized for one batch size. Threads share it; each run makes its own state.
 pub type Plan = Arc<TypedRunnableModel>;
 
-/// The plans of a graph. tract optimises for fixed shapes, so each batch size takes a plan of its
+/// The plans of a graph. tract optimizes for fixed shapes, so each batch size takes a plan of its
 /// own.
 pub struct Plans {
     graph: InferenceModel,
