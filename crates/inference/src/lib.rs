@@ -7,7 +7,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Model`] takes everything it needs from the file: preprocessing, labels, kind of output. It is `Send + Sync` and all of its methods take `&self`, so one model serves every thread.
+//! A [`Model`] takes everything it needs from the file: preprocessing, labels, kind of output. It is
+//! `Send + Sync` and all of its methods take `&self`, so one model serves every thread.
 //!
 //! [`Model::stream`] takes any number of images through a model in flat memory, with every core at
 //! work.
@@ -25,11 +26,6 @@
 //! | errors and hints | `error`, `engine::error`, `hint` |
 
 #![forbid(unsafe_code)]
-
-/// The examples in the documentation are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/embedding.md")]
-struct Embedding;
 
 mod choice;
 mod chunks;

@@ -1,5 +1,23 @@
 //! The workflow as a library: recipe to trained, exported, verified, evaluated and reported model.
 //!
+//! ```text
+//!     cli  asks and shows          your program
+//!       │ requests      ▲ events     │      ▲
+//!  ┌────▼───────────────┴────────────▼──────┴────────────────────────┐
+//!  │ recipe                                                          │
+//!  │   │ model                                                       │
+//!  │   ▼          1                    2                  3          │
+//!  │ images ──▶ dataset ──subsets──▶ train ──run dir──▶ export       │
+//!  │                                                      │          │
+//!  │                                  ┌────model.onnx─────┤          │
+//!  │                                  ▼ 4                 ▼ 5        │
+//!  │           agreement ◀───────── parity             evaluate      │
+//!  │           of Burn and engines                        │ figures, │
+//!  │                                                6     ▼ scores   │
+//!  │           HTML page ◀─────────────────────── report ◀┘          │
+//!  └─────────────────────────────────────────────────────────────────┘
+//! ```
+//!
 //! | phase | module | takes | gives |
 //! | --- | --- | --- | --- |
 //! | 1 | [`dataset`] | recipe | training, validation and test images |
@@ -15,9 +33,22 @@
 //!
 //! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that hears [`Event`]s,
 //! and a [`CancelToken`]. Phases print nothing, read no command line and end no process. Without the
-//! feature `training`, phases 2 to 4, [`run`] and [`sweep`] are left out, and Burn with them.
+//! feature `training`, phases 2 to 4 and 6, [`recipe`], [`run`] and [`sweep`] are left out, and Burn
+//! with them. `docs/embedding.md` shows how a program trains and evaluates.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what a program is told while work goes on | `event` |
+//! | errors: one enum here, a leaf file `error` in each phase that has its own | `error`, `train::error` … |
+//! | what to do about an error | `hint` |
+//! | where the subsets of a folder are drawn | `dataset` |
 
 #![forbid(unsafe_code)]
+
+/// The examples in the guide are tests.
+#[cfg(all(doctest, feature = "training"))]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct EmbeddingGuide;
 
 pub mod bench;
 pub mod compare;
