@@ -45,10 +45,10 @@ pub struct BenchArgs {
     /// Number of threads that call the model at the same time, as in a server
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     callers: u16,
-    /// Runs that ONNX Runtime computes at the same time, with its threads shared out among them;
+    /// Maximum number of concurrent runs on ONNX Runtime, with its threads shared out among them;
     /// further callers wait [default: one for each caller, at most one for each thread]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    parallel_runs: Option<u16>,
+    #[arg(long, alias = "parallel-runs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrent_runs: Option<u16>,
     /// Write the figures as JSON; `-` for standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -69,10 +69,10 @@ impl BenchArgs {
         BenchPlan::new(batch_size as usize, length).callers(self.callers.into())
     }
 
-    /// Runs that ONNX Runtime computes at the same time.
+    /// Maximum number of concurrent runs on ONNX Runtime.
     fn concurrent_runs(&self) -> usize {
         let callers = usize::from(self.callers).min(rayon::current_num_threads());
-        self.parallel_runs.map_or(callers, usize::from)
+        self.concurrent_runs.map_or(callers, usize::from)
     }
 }
 
