@@ -24,14 +24,14 @@
 //! | 2 | [`train`] | recipe, images | run directory with the best weights |
 //! | 3 | [`export`](mod@export) | run directory | `model.onnx` with [golden vectors](golden) |
 //! | 4 | [`parity`] | model file, images | agreement of Burn and every engine |
-//! | 5 | [`evaluate`] | model, [images](inputs) | figures, [predictions](predictions) |
+//! | 5 | [`evaluate`] | model, [images](inputs) | figures, [predictions] |
 //! | 6 | [`report`] | run directory | HTML page |
 //!
 //! [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`.
-//! [`bench`] times models, [`compare`] decides whether one may replace another, [`overrides`] says
-//! what a file does not say about itself.
+//! [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
+//! [`overrides`] specifies what a file leaves open.
 //!
-//! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that hears [`Event`]s,
+//! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that receives [`Event`]s,
 //! and a [`CancelToken`]. Phases print nothing, read no command line and end no process. Without the
 //! feature `training`, phases 2 to 4 and 6, [`recipe`], [`run`] and [`sweep`] are left out, and Burn
 //! with them. `docs/embedding.md` shows how a program trains and evaluates.
