@@ -89,13 +89,13 @@ pub enum Error {
     Onnx(#[from] kiln_onnx::DecodeError),
     /// Images to classify cannot be used.
     #[error(transparent)]
-    Inputs(#[from] crate::inputs::InputsError),
+    Inputs(#[from] crate::inputs::error::InputsError),
     /// Predictions cannot be written, read or resumed.
     #[error(transparent)]
-    Predictions(#[from] crate::predictions::PredictionsError),
+    Predictions(#[from] crate::predictions::error::PredictionsError),
     /// What is specified about a model cannot be used.
     #[error(transparent)]
-    Overrides(#[from] crate::overrides::OverridesError),
+    Overrides(#[from] crate::overrides::error::OverridesError),
     /// A model cannot be loaded as it was asked for.
     #[error(transparent)]
     Engines(#[from] crate::engines::error::EnginesError),
@@ -104,13 +104,13 @@ pub enum Error {
     Engine(#[from] kiln_inference::EngineError),
     /// Models cannot be timed.
     #[error(transparent)]
-    Bench(#[from] crate::bench::BenchError),
+    Bench(#[from] crate::bench::error::BenchError),
     /// Models cannot be compared.
     #[error(transparent)]
-    Compare(#[from] crate::compare::CompareError),
+    Compare(#[from] crate::compare::error::CompareError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
-    Describe(#[from] crate::describe::DescribeError),
+    Describe(#[from] crate::describe::error::DescribeError),
     /// A file is no list of images.
     #[error(transparent)]
     NotAList(#[from] crate::list_file::NotAList),

@@ -6,7 +6,7 @@ use kiln_inference::ModelFile;
 use kiln_metrics::{Latency, Paired};
 use serde::Serialize;
 
-use super::{Choice, Comparison};
+use super::comparison::{Choice, Comparison};
 use crate::bench::BenchTarget;
 use crate::runtime::RuntimeRecord;
 

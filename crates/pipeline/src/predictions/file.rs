@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use kiln_util::check_writable;
 
-use super::{Columns, Format, Origin, PredictionsError, Row, Writer};
+use super::error::PredictionsError;
+use super::origin::Origin;
+use super::row::{Columns, Row};
+use super::writer::{Format, Writer};
 use crate::error::Result;
 
 /// A file of predictions.

@@ -8,7 +8,8 @@ use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Columns, PredictionsError};
+use super::error::PredictionsError;
+use super::row::Columns;
 use crate::error::Result;
 use crate::inputs::{Inputs, Shard, quoted};
 

@@ -6,7 +6,10 @@ use std::path::Path;
 use kiln_inference::Model;
 use kiln_util::counted;
 
-use super::{Origin, PredictionsError, PredictionsFile, Row};
+use super::error::PredictionsError;
+use super::file::PredictionsFile;
+use super::origin::Origin;
+use super::row::Row;
 use crate::context::Context;
 use crate::error::Result;
 use crate::event::Event;
