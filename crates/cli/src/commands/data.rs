@@ -12,8 +12,9 @@ use kiln_util::{counted, shown, thousands};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::outcome::Outcome;
 use crate::output::Outputs;
-use crate::{Outcome, picture};
+use crate::picture;
 
 #[derive(Debug, clap::Args)]
 pub struct DataArgs {

@@ -12,8 +12,9 @@ use kiln_util::{percent, shown, thousands};
 
 use crate::app::App;
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
+use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
-use crate::{Outcome, notes, picture};
+use crate::{notes, picture};
 
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {

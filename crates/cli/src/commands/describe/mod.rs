@@ -12,8 +12,8 @@ use kiln_pipeline::overrides::OverridesRequest;
 use kiln_pipeline::{Error, engines};
 use kiln_util::write_atomically;
 
-use crate::Outcome;
 use crate::app::App;
+use crate::outcome::Outcome;
 use crate::output::{Outputs, same_file};
 use crate::terminal::Terminal;
 use description::Description;
