@@ -89,7 +89,7 @@ pub enum Error {
     Onnx(#[from] kiln_onnx::DecodeError),
     /// Images to classify cannot be used.
     #[error(transparent)]
-    Inputs(#[from] crate::inputs::InputsError),
+    Inputs(#[from] crate::inputs::error::InputsError),
     /// Predictions cannot be written, read or resumed.
     #[error(transparent)]
     Predictions(#[from] crate::predictions::PredictionsError),
@@ -104,10 +104,10 @@ pub enum Error {
     Engine(#[from] kiln_inference::EngineError),
     /// Models cannot be timed.
     #[error(transparent)]
-    Bench(#[from] crate::bench::BenchError),
+    Bench(#[from] crate::bench::error::BenchError),
     /// Models cannot be compared.
     #[error(transparent)]
-    Compare(#[from] crate::compare::CompareError),
+    Compare(#[from] crate::compare::error::CompareError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
     Describe(#[from] crate::describe::DescribeError),

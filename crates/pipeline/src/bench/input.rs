@@ -4,7 +4,7 @@ use kiln_inference::{Model, RawImage};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
-use super::BenchError;
+use super::error::BenchError;
 use crate::error::Result;
 
 /// The seed of the random pixels, which are the same in every run.

@@ -7,8 +7,8 @@ use kiln_metrics::Latency;
 use kiln_util::CancelToken;
 
 use super::input::Input;
+use super::plan::{BenchLength, BenchPlan};
 use super::target::{BenchTarget, Measurement};
-use super::{BenchLength, BenchPlan};
 use crate::context::Context;
 use crate::error::Result;
 use crate::event::{Event, Task};

@@ -7,8 +7,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use kiln_inference::{Classified, Model, StreamOptions};
 use kiln_preprocess::PreprocessError;
 
+use super::classes::check_classes;
 use super::collected::{Collected, Said};
-use super::{Comparison, check_classes};
+use super::comparison::Comparison;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::evaluate::{SkippedImages, check_label};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use kiln_data::{Dataset, View};
 
-use super::{Inputs, InputsError, Source};
+use super::error::InputsError;
+use super::input::Inputs;
+use super::source::Source;
 use crate::error::Result;
 
 /// Opens an IDX file of images with that of their labels beside it.

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use kiln_data::{FilesError, Folder, ListReader, Listed, Listing, View, folder, is_idx};
 
+use super::error::InputsError;
+use super::idx;
+use super::input::{Found, Image, Inputs};
 use super::labels::Labels;
 use super::pattern::{self, is_pattern};
-use super::{Found, Image, Inputs, InputsError, Source, Stdin, idx};
+use super::source::Source;
+use super::stdin::Stdin;
 use crate::context::Context;
 use crate::dataset::{self, DatasetRef};
 use crate::error::Result;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kiln_inference::image::DynamicImage;
 
-use super::{Image, Inputs, Source};
+use super::input::{Image, Inputs};
+use super::source::Source;
 
 /// An image in memory.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::InputsError;
+use super::error::InputsError;
 use crate::error::Result;
 
 /// Whether this is a pattern rather than the path of something that is there.

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use kiln_data::{ListReader, Listed, View, images_below, is_idx};
 
+use super::error::InputsError;
+use super::idx;
+use super::input::{Image, Inputs};
 use super::pattern::{self, is_pattern};
-use super::{Image, Inputs, InputsError, Source, Stdin, idx};
+use super::source::Source;
+use super::stdin::Stdin;
 use crate::context::Context;
 use crate::dataset::{self, DatasetRef};
 use crate::error::Result;

@@ -1,0 +1,58 @@
+//! What comes of comparing two models.
+
+use kiln_metrics::{Evaluation, Paired};
+
+/// What two models achieved on the same images.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// Metrics of each model.
+    pub evaluations: [Evaluation; 2],
+    /// Which of the models were right.
+    pub paired: Paired,
+    /// The images for which they predict different classes, those first that both are confident
+    /// about.
+    pub differences: Vec<Difference>,
+}
+
+/// An image for which the models predict different classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Its place among all images of the source, from 0.
+    pub index: u64,
+    /// The path of its file.
+    pub path: Option<String>,
+    /// Its class.
+    pub label: u32,
+    /// What each model predicts.
+    pub choices: [Choice; 2],
+}
+
+/// What a model predicts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The predicted class.
+    pub class: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
+    /// By how much the model prefers its own class to the other model's: the difference of their
+    /// probabilities.
+    pub margin: f32,
+}
+
+impl Difference {
+    /// Returns how confident the less confident of the two models is.
+    pub fn margin(&self) -> f32 {
+        let [first, second] = self.choices;
+        first.margin.min(second.margin)
+    }
+}
+
+impl Comparison {
+    /// Returns the second model's accuracy less the first's. It is computed from counts, so that
+    /// nothing is lost to rounding.
+    pub fn accuracy_change(&self) -> f64 {
+        let paired = &self.paired;
+        (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64
+    }
+}
