@@ -1,7 +1,8 @@
 """Lists the cycles of more than three files of the crates named as arguments; fails if there are any.
 
-`cargo modules` resolves each `use`, field and signature to the module that defines the item, through re-exports; paths
-inside function bodies and tests are not counted. A module without a file of its own belongs to the file of its parent.
+`cargo modules` resolves each `use`, field and signature to the item's definition, through re-exports. It ignores tests and
+paths inside function bodies, and files methods under their type: those may be written in any file, so they are left out, and
+the `use` lines beside them count. A module without a file of its own belongs to the file of its parent.
 """
 
 import pathlib
@@ -10,13 +11,14 @@ import subprocess
 import sys
 
 MOST = 3
+NODE = re.compile(r'^\s*"([^"]+)" \[.*// "(.+)" node')
 EDGE = re.compile(r'^\s*"([^"]+)" -> "([^"]+)" \[label="uses"')
-LISTING = "--lib --no-externs --no-sysroot --no-owns --no-fns --no-traits --no-types --layout dot"
+LISTING = "--lib --no-externs --no-sysroot --no-owns --layout dot"
 
 
-def file_of(module, source):
-    """The file that contains a module: of the closest ancestor that has one."""
-    names = module.split("::")[1:]
+def file_of(item, source):
+    """The file that contains an item: of the closest ancestor that has one."""
+    names = item.split("::")[1:]
     while names:
         folder = source.joinpath(*names)
         for file in (folder.with_suffix(".rs"), folder / "mod.rs"):
@@ -24,6 +26,11 @@ def file_of(module, source):
                 return file.relative_to(source).as_posix()
         names.pop()
     return "lib.rs"
+
+
+def is_method(item, kinds):
+    """Whether an item belongs to a type, possibly of another crate, rather than to a module."""
+    return kinds[item].endswith("fn") and kinds.get(item.rpartition("::")[0]) not in ("mod", "crate")
 
 
 def dependencies(crate):
@@ -35,10 +42,12 @@ def dependencies(crate):
         text=True,
     ).stdout
     source = pathlib.Path("crates", crate, "src")
+    kinds = dict(node.groups() for node in map(NODE.match, listing.splitlines()) if node)
     files = {}
     for line in listing.splitlines():
-        if edge := EDGE.match(line):
-            user, used = (file_of(module, source) for module in edge.groups())
+        edge = EDGE.match(line)
+        if edge and not is_method(edge[1], kinds):
+            user, used = (file_of(item, source) for item in edge.groups())
             files.setdefault(user, set())
             files.setdefault(used, set())
             if user != used:

@@ -22,6 +22,7 @@ mod live;
 mod named;
 mod notes;
 mod observer;
+mod outcome;
 mod output;
 mod picture;
 mod terminal;
@@ -36,18 +37,8 @@ use kiln_pipeline::{CachedAssets, CancelToken, Context};
 use app::App;
 use args::Args;
 use observer::TerminalObserver;
+use outcome::Outcome;
 use terminal::Terminal;
-
-/// How a command ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// It did what was asked.
-    Done,
-    /// It ran a check, which failed.
-    CheckFailed,
-    /// It was interrupted by Ctrl-C.
-    Interrupted,
-}
 
 /// Runs the command line and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

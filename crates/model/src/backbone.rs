@@ -2,8 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::document::RecipeError;
-use crate::{Activation, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool, recipe};
+use crate::{Activation, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool};
 
 /// `[backbone]`: a pretrained base before the recipe's own layers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,12 +64,6 @@ impl Base {
             weights: Some("vgg16".into()),
             layers,
         }
-    }
-
-    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin`
-    /// names the text in messages.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
-        recipe::base(text, origin)
     }
 
     /// The base as TOML: `name`, `channels` and, as in a recipe, `[[layers]]`.

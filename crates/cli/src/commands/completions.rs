@@ -3,9 +3,9 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::Outcome;
 use crate::app::App;
 use crate::args::Args;
+use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {

@@ -11,8 +11,9 @@ use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{counted, shown, thousands};
 
 use crate::app::App;
+use crate::outcome::Outcome;
 use crate::output::Outputs;
-use crate::{Outcome, picture};
+use crate::picture;
 
 #[derive(Debug, clap::Args)]
 pub struct DataArgs {

@@ -16,8 +16,9 @@ use kiln_util::{counted, percent, shown, thousands};
 
 use crate::app::App;
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
+use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
-use crate::{Outcome, notes, picture};
+use crate::{notes, picture};
 
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {

@@ -6,8 +6,8 @@ use kiln_assets::Asset;
 use kiln_pipeline::AssetProvider;
 use kiln_report::text_table;
 
-use crate::Outcome;
 use crate::app::App;
+use crate::outcome::Outcome;
 use crate::terminal::bytes;
 
 #[derive(Debug, clap::Args)]

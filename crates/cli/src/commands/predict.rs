@@ -17,8 +17,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
 use crate::named::Named;
+use crate::notes;
+use crate::outcome::Outcome;
 use crate::output::Outputs;
-use crate::{Outcome, notes};
 
 #[derive(Debug, clap::Args)]
 pub struct PredictArgs {

@@ -9,8 +9,9 @@ use kiln_run::{RunDir, RunFile, SweepDir, SweepFile};
 use kiln_util::write_atomically;
 
 use crate::app::App;
+use crate::outcome::Outcome;
 use crate::output::Outputs;
-use crate::{Outcome, picture};
+use crate::picture;
 
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {

@@ -12,8 +12,8 @@ use kiln_util::{percent, thousands};
 use serde::Serialize;
 
 use super::train::{TrainArgs, train};
-use crate::Outcome;
 use crate::app::App;
+use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {

@@ -5,9 +5,9 @@ use kiln_pipeline::report::layer_table;
 use kiln_util::thousands;
 use serde::Serialize;
 
-use crate::Outcome;
 use crate::app::App;
 use crate::args::RecipeArgs;
+use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct SummaryArgs {

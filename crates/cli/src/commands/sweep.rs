@@ -9,9 +9,9 @@ use kiln_pipeline::sweep::{
 use kiln_run::{SweepDir, SweepFile};
 use kiln_util::percent;
 
-use crate::Outcome;
 use crate::app::App;
 use crate::args::{RecipeArgs, TrainingArgs};
+use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct SweepArgs {

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::args::EnginesArgs;
-use crate::{Outcome, notes};
+use crate::notes;
+use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {

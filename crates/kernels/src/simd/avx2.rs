@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm256_setzero_ps, _mm256_storeu_ps,
 };
 
-use super::Simd;
+use super::operations::Simd;
 
 /// AVX2 with FMA.
 pub(crate) struct Avx2;

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use super::Simd;
+use super::operations::Simd;
 
 /// AVX-512 F.
 pub(crate) struct Avx512;

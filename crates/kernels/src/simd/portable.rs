@@ -3,7 +3,7 @@
 //! An array of eight floats is what the compiler turns into the registers of the target: two of SSE2
 //! or NEON. The rounding differs from the other levels where the target has no fused multiply-add.
 
-use super::Simd;
+use super::operations::Simd;
 
 /// Plain Rust on arrays of eight: two SSE or NEON registers, one AVX register, as the compiler may.
 pub(crate) struct Portable;

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Init, LayerDef, ParamDef, ParamRole};
+use super::def::LayerDef;
+use super::params::{Init, ParamDef, ParamRole};
 use crate::document::{Bound, RecipeError, Section};
 use crate::{Shape, ShapeError};
 

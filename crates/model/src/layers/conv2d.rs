@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::padding::positions;
-use super::{Activation, Init, LayerDef, Padding, Pads, ParamDef, ParamRole};
+use super::activation::Activation;
+use super::def::LayerDef;
+use super::padding::{Padding, Pads, positions};
+use super::params::{Init, ParamDef, ParamRole};
 use crate::document::{MAX_COUNT, RecipeError, Section};
 use crate::shape::{ImageShape, Shape, ShapeError};
 

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Activation, Init, LayerDef, ParamDef, ParamRole};
+use super::activation::Activation;
+use super::def::LayerDef;
+use super::params::{Init, ParamDef, ParamRole};
 use crate::document::{MAX_COUNT, RecipeError, Section};
 use crate::{Shape, ShapeError};
 

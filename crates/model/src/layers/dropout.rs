@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::LayerDef;
+use super::def::LayerDef;
 use crate::document::{Bound, RecipeError, Section};
 use crate::{Shape, ShapeError};
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::padding::positions;
-use super::{LayerDef, Padding, Pads};
+use super::def::LayerDef;
+use super::padding::{Padding, Pads, positions};
 use crate::document::{MAX_COUNT, RecipeError, Section};
 use crate::{Shape, ShapeError};
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::LayerDef;
+use super::def::LayerDef;
 use crate::document::{RecipeError, Section};
 use crate::{Preprocessing, Shape, ShapeError};
 

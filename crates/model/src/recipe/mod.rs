@@ -1,6 +1,7 @@
 //! Recipes: everything that a run needs, as TOML.
 
 mod augmentation;
+mod base;
 mod data;
 mod export;
 mod input;
@@ -24,7 +25,6 @@ pub use optimization::{
     AdamParams, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
     ScheduleKind,
 };
-pub(crate) use parse::base;
 pub use sweep::{Combination, Reference, Setting, Sweep};
 pub use training::{Phase, Training};
 

@@ -1,7 +1,7 @@
 //! From the tree of values to a checked recipe.
 
 use super::{Recipe, RecipeFields, augmentation, data, export, input, optimization, training};
-use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source};
+use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source};
 use crate::{Backbone, Base, Input, LayerSpec};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
@@ -141,38 +141,6 @@ fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone
     Ok(Backbone {
         base: base.clone(),
         weights,
-    })
-}
-
-/// A base as the build script describes it.
-pub(crate) fn base(text: &str, origin: &str) -> Result<Base, RecipeError> {
-    let document = document::read(text, origin, &[])?;
-    let source = Source {
-        origin,
-        sections: &[],
-    };
-    let root = Section::root(
-        source,
-        &document,
-        &["name", "channels", "weights", "layers"],
-    )?;
-    let layer = |field: &Field<'_>| match LayerSpec::parse(field)? {
-        layer if layer.name.is_none() => Err(field.error("a base's layers have names: add `name`")),
-        layer => Ok(layer),
-    };
-    Ok(Base {
-        name: file_name(&root.need("name")?)?,
-        channels: root.need("channels")?.integer(1..=MAX_COUNT)?,
-        weights: root
-            .get("weights")
-            .map(|field| field.string().map(str::to_string))
-            .transpose()?,
-        layers: root
-            .need("layers")?
-            .array()?
-            .iter()
-            .map(layer)
-            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -18,9 +18,10 @@ use kiln_util::thousands;
 
 use crate::app::App;
 use crate::args::{EnginesArgs, OverridesArgs};
+use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
 use crate::terminal::{Terminal, bytes};
-use crate::{Outcome, notes, picture};
+use crate::{notes, picture};
 use table::latency_table;
 
 #[derive(Debug, clap::Args)]

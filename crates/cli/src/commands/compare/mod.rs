@@ -14,9 +14,10 @@ use kiln_util::{percent, thousands};
 
 use crate::app::App;
 use crate::args::EngineArgs;
+use crate::notes;
+use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
 use crate::terminal::bytes;
-use crate::{Outcome, notes};
 
 /// How long the runs of each model take together at a batch size.
 const LENGTH: BenchLength = BenchLength::Time(Duration::from_secs(1));

@@ -12,9 +12,10 @@ use kiln_pipeline::{Error, engines};
 use kiln_util::write_atomically;
 
 use crate::app::App;
+use crate::hints;
+use crate::outcome::Outcome;
 use crate::output::{Outputs, same_file};
 use crate::terminal::Terminal;
-use crate::{Outcome, hints};
 
 #[derive(Debug, clap::Args)]
 pub struct DescribeArgs {

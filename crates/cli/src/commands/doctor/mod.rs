@@ -8,8 +8,8 @@ mod gpu;
 mod machine;
 mod training;
 
-use crate::Outcome;
 use crate::app::App;
+use crate::outcome::Outcome;
 use finding::{Report, Section, State};
 
 #[derive(Debug, clap::Args)]
