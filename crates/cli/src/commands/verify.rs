@@ -1,13 +1,12 @@
 //! `kiln verify`.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kiln_inference::{Replay, Verification};
-use kiln_pipeline::engines;
+use kiln_inference::Verification;
+use kiln_pipeline::engines::{self, VerificationRecord};
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_util::shown;
-use serde::Serialize;
 
 use crate::app::App;
 use crate::args::EnginesArgs;
@@ -24,33 +23,6 @@ pub struct VerifyArgs {
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    model: String,
-    passed: bool,
-    engines: Vec<EngineRecord<'a>>,
-}
-
-#[derive(Serialize)]
-struct EngineRecord<'a> {
-    runtime: RuntimeRecord,
-    passed: bool,
-    /// What computed the expected scores.
-    computed_by: &'a str,
-    vectors: Vec<VectorRecord<'a>>,
-}
-
-#[derive(Serialize)]
-struct VectorRecord<'a> {
-    source: &'a str,
-    passed: bool,
-    /// None where the engine gave a score that is no number.
-    difference: Option<f64>,
-    tolerance: f64,
-    label: &'a str,
-    named: &'a str,
 }
 
 /// Replays the golden vectors of a file on every engine asked for, and prints what came of it.
@@ -77,7 +49,8 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .iter()
         .all(|(_, verification)| verification.passed());
     app.terminal.print(&if args.json {
-        json(&file, &verified)?
+        let record = VerificationRecord::new(&file, &verified);
+        format!("{}\n", serde_json::to_string_pretty(&record)?)
     } else {
         lines(&verified)?
     })?;
@@ -106,33 +79,4 @@ fn lines(verified: &[(RuntimeRecord, Verification)]) -> anyhow::Result<String> {
         )?;
     }
     Ok(text)
-}
-
-fn json(file: &Path, verified: &[(RuntimeRecord, Verification)]) -> anyhow::Result<String> {
-    let engines = verified.iter().map(|(runtime, verification)| EngineRecord {
-        runtime: runtime.clone(),
-        passed: verification.passed(),
-        computed_by: &verification.computed_by,
-        vectors: verification.replays.iter().map(record).collect(),
-    });
-    let passed = verified
-        .iter()
-        .all(|(_, verification)| verification.passed());
-    let report = Report {
-        model: file.display().to_string(),
-        passed,
-        engines: engines.collect(),
-    };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&report)?))
-}
-
-fn record(replay: &Replay) -> VectorRecord<'_> {
-    VectorRecord {
-        source: &replay.source,
-        passed: replay.passed(),
-        difference: Some(replay.difference).filter(|difference| difference.is_finite()),
-        tolerance: replay.tolerance,
-        label: &replay.label,
-        named: &replay.named,
-    }
 }

@@ -1,6 +1,7 @@
 //! Loading models on engines.
 
 pub(crate) mod error;
+mod verification;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::provenance::head_input;
 pub use error::EnginesError;
+pub use verification::VerificationRecord;
 
 /// What a model is to run on, and what is specified about it.
 #[derive(Debug, Clone, Default)]
