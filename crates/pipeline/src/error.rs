@@ -92,10 +92,10 @@ pub enum Error {
     Inputs(#[from] crate::inputs::error::InputsError),
     /// Predictions cannot be written, read or resumed.
     #[error(transparent)]
-    Predictions(#[from] crate::predictions::PredictionsError),
+    Predictions(#[from] crate::predictions::error::PredictionsError),
     /// What is specified about a model cannot be used.
     #[error(transparent)]
-    Overrides(#[from] crate::overrides::OverridesError),
+    Overrides(#[from] crate::overrides::error::OverridesError),
     /// A model cannot be loaded as it was asked for.
     #[error(transparent)]
     Engines(#[from] crate::engines::error::EnginesError),
@@ -110,7 +110,7 @@ pub enum Error {
     Compare(#[from] crate::compare::error::CompareError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
-    Describe(#[from] crate::describe::DescribeError),
+    Describe(#[from] crate::describe::error::DescribeError),
     /// A file is no list of images.
     #[error(transparent)]
     NotAList(#[from] crate::list_file::NotAList),

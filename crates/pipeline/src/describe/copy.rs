@@ -3,7 +3,8 @@
 use kiln_inference::{ModelSpec, Origin};
 use kiln_onnx::ModelProto;
 
-use super::{ConversionNote, Converted, DescribeError};
+use super::converted::{ConversionNote, Converted};
+use super::error::DescribeError;
 
 /// Copies a file, with all that is known of the model in its metadata, otherwise the same.
 pub fn with_metadata(

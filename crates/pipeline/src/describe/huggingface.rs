@@ -3,8 +3,9 @@
 use kiln_inference::{Channels, InputKind, Layout, ModelSpec};
 use serde_json::json;
 
+use super::converted::{ConversionNote, Converted};
+use super::error::DescribeError;
 use super::items::divisor;
-use super::{ConversionNote, Converted, DescribeError};
 
 /// Pillow's number for bilinear.
 const BILINEAR: u32 = 2;

@@ -1,8 +1,9 @@
 //! What a model's file says about itself, what is specified about it, and other forms of that: a
 //! copy with all of it in its metadata, the files of Hugging Face and of NVIDIA Triton.
 
+mod converted;
 mod copy;
-mod error;
+pub(crate) mod error;
 mod huggingface;
 mod items;
 mod triton;
@@ -16,6 +17,7 @@ use crate::engines::explain;
 use crate::error::Result;
 use crate::overrides::{OverridesRequest, Resolved};
 
+pub use converted::{ConversionNote, Converted};
 pub use copy::with_metadata;
 pub use error::DescribeError;
 pub use huggingface::huggingface;
@@ -29,31 +31,6 @@ pub struct Described {
     /// Inputs, outputs, labels and preprocessing; an error where the model cannot classify images.
     pub spec: Result<ModelSpec>,
     resolved: Resolved,
-}
-
-/// A file in another form, with what to know about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Converted {
-    /// The file.
-    pub bytes: Vec<u8>,
-    /// What to know about it.
-    pub notes: Vec<ConversionNote>,
-}
-
-/// What to know about a file in another form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConversionNote {
-    /// The golden vectors are not in the copy: they were made with other preprocessing or labels.
-    GoldenVectorsDropped,
-    /// Nobody specifies what the output is: it is written as logits.
-    AssumedLogits,
-    /// Hugging Face's processors antialias when an image shrinks, this model does not: such images
-    /// differ slightly.
-    Antialiased,
-    /// The model takes channels last, Hugging Face's processors return them first: their output is
-    /// to be transposed.
-    ChannelsFirst,
 }
 
 impl Described {

@@ -1,7 +1,7 @@
 //! The prediction for each image, line by line: written as it is known, read again, and resumed.
 
 mod columns;
-mod error;
+pub(crate) mod error;
 mod file;
 mod format;
 mod lines;
