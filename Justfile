@@ -57,6 +57,10 @@ bench-kernels:
 check-backbone:
     scripts/check-backbone/run
 
+# List cycles of more than three files (needs cargo-modules); e.g. `just check-cycles model`
+check-cycles *crates:
+    scripts/check-cycles/run {{ crates }}
+
 # Check that the build and the tests request the same features of every dependency
 check-features:
     scripts/check-features/run

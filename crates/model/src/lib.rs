@@ -12,6 +12,7 @@ mod freeze;
 mod interface;
 mod layers;
 mod model;
+mod naming;
 mod overrides;
 mod preprocessing;
 mod recipe;
@@ -24,7 +25,8 @@ pub use interface::{Layout, OutputKind, repeated_label};
 pub use kiln_util::ParseEnumError;
 // Every kind of layer with its settings, as `layers` lists them.
 pub use layers::*;
-pub use model::{Counts, Layer, Model, ModelError, Param, layer_names};
+pub use model::{Counts, Layer, Model, ModelError, Param};
+pub use naming::layer_names;
 pub use overrides::{ModelOverrides, OverridesError, parse_number, parse_numbers, parse_size};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{

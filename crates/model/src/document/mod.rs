@@ -6,6 +6,8 @@ mod section;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::naming::layer_names;
+
 pub(crate) use error::Place;
 pub use error::{Hint, RecipeError};
 pub(crate) use section::{Bound, Field, MAX_COUNT, Section, Source, Tagged, unknown};
@@ -331,7 +333,7 @@ fn names(items: &[Node]) -> Vec<String> {
         .iter()
         .map(|item| (item.text("type").unwrap_or_default(), item.text("name")))
         .collect();
-    crate::model::layer_names(&names)
+    layer_names(&names)
 }
 
 /// The message for an entry that is not there.

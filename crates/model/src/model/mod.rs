@@ -6,7 +6,6 @@ mod params;
 use crate::shape::ImageShape;
 use crate::{LayerKind, LayerSpec, ParamRole, Preprocessing, Shape, ShapeError};
 
-pub use infer::layer_names;
 pub use params::Param;
 
 /// A sequence of layers whose shapes fit.
