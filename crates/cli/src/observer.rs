@@ -25,6 +25,8 @@ pub struct TerminalObserver<'a> {
 
 struct Progress {
     bar: Option<ProgressBar>,
+    /// What the bar counts.
+    unit: &'static str,
     live: Live,
     /// When something was last said.
     last: Instant,
@@ -37,6 +39,7 @@ impl<'a> TerminalObserver<'a> {
             terminal,
             progress: Mutex::new(Progress {
                 bar: None,
+                unit: "images",
                 live: Live::default(),
                 last: Instant::now(),
             }),
@@ -48,38 +51,42 @@ impl<'a> TerminalObserver<'a> {
     }
 
     fn start(&self, task: Task<'_>, total: Option<u64>) {
-        let bar = match task {
-            Task::Fetch { what } => {
+        let terminal = self.terminal;
+        let (title, unit) = match task {
+            Task::Fetch { .. } => (String::new(), "bytes"),
+            Task::Read { .. } => ("Reading".into(), "images"),
+            Task::Features => ("Features".into(), "images"),
+            Task::Evaluate { engine } => (format!("Evaluating {engine}"), "images"),
+            Task::Compare => ("Comparing".into(), "images"),
+            Task::Bench => ("Measuring".into(), "turns"),
+            Task::Verify => ("Verifying".into(), "runs"),
+            // A task that is newer than this text.
+            _ => ("Working".into(), "steps"),
+        };
+        let bar = match (task, total) {
+            (Task::Fetch { what }, total) => {
                 let bar = match total {
-                    Some(total) => self.terminal.bar(
+                    Some(total) => terminal.bar(
                         total,
                         "             {wide_msg} {bar:24.green} {bytes:>10}/{total_bytes:10}{rate}{left}",
-                        "bytes",
+                        unit,
                     ),
-                    None => self
-                        .terminal
-                        .spinner("             {spinner:.green} {wide_msg} {elapsed:>4}", "bytes"),
+                    None => terminal
+                        .spinner("             {spinner:.green} {wide_msg} {elapsed:>4}", unit),
                 };
                 bar.set_message(what.to_owned());
                 bar
             }
-            Task::Read { .. } => self.terminal.progress("Reading", "images", total),
-            Task::Features => self.terminal.progress("Features", "images", total),
-            Task::Evaluate { engine } => {
-                self.terminal
-                    .progress(&format!("Evaluating {engine}"), "images", total)
-            }
-            Task::Compare => self.terminal.progress("Comparing", "images", total),
-            Task::Bench => self.terminal.bar(
+            (Task::Bench, total) => terminal.bar(
                 total.unwrap_or_default(),
                 "   Measuring {msg} {bar:24.green} {pos:>3}/{len} turns {elapsed:>4}{left}",
-                "turns",
+                unit,
             ),
-            Task::Verify => self.terminal.progress("Verifying", "runs", total),
-            _ => self.terminal.progress("Working", "steps", total),
+            _ => terminal.progress(&title, unit, total),
         };
         let mut progress = self.progress();
         progress.bar = Some(bar);
+        progress.unit = unit;
         progress.last = Instant::now();
     }
 
@@ -91,9 +98,12 @@ impl<'a> TerminalObserver<'a> {
             bar.set_position(resumed);
             bar.reset_eta();
         }
-        bar.set_position(done);
+        // Threads that advance together may report out of order.
+        if done > bar.position() {
+            bar.set_position(done);
+        }
         if bar.is_hidden() && progress.last.elapsed() >= HEARTBEAT {
-            self.terminal.detail(&how_far(bar));
+            self.terminal.detail(&how_far(bar, progress.unit));
             progress.last = Instant::now();
         }
     }
@@ -418,15 +428,17 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// `12,345 of 60,000 images, 2 min 5 s left`; without the rest where their number is not known.
-fn how_far(bar: &ProgressBar) -> String {
-    let done = thousands(bar.position() as usize);
-    match bar.length() {
-        Some(total) => {
-            let left = duration(bar.eta().as_secs_f64());
-            format!("{done} of {} images, {left} left", Thousands(total))
-        }
-        None => format!("{done} images"),
-    }
+fn how_far(bar: &ProgressBar, unit: &str) -> String {
+    let (number, unit): (fn(u64) -> String, _) = match unit {
+        "bytes" => (bytes, String::new()),
+        _ => (|n| Thousands(n).to_string(), format!(" {unit}")),
+    };
+    let done = number(bar.position());
+    let Some(total) = bar.length() else {
+        return done + &unit;
+    };
+    let left = duration(bar.eta().as_secs_f64());
+    format!("{done} of {}{unit}, {left} left", number(total))
 }
 
 /// Most endings that are named.
@@ -461,13 +473,16 @@ mod tests {
         let bar = ProgressBar::hidden();
         bar.set_length(60_000);
         bar.set_position(12_345);
-        let text = how_far(&bar);
+        let text = how_far(&bar, "images");
         assert!(
             text.starts_with("12,345 of 60,000 images, ") && text.ends_with(" left"),
             "{text}"
         );
         bar.unset_length();
-        assert_eq!(how_far(&bar), "12,345 images");
+        assert_eq!(how_far(&bar, "runs"), "12,345 runs");
+        bar.set_length(2_000_000);
+        let text = how_far(&bar, "bytes");
+        assert!(text.starts_with("12.35 kB of 2.00 MB, "), "{text}");
     }
 
     #[test]

@@ -52,7 +52,7 @@
 //! exchanged. The weight gradient is `Σ_pixels A[pixel][k] · G[pixel][f]`, a tile of it 14
 //! consecutive `k` × 32 filters, both operands again where they lie.
 //!
-//! Where the rows of a tile are the same pixel of several images instead of neighbouring pixels,
+//! Where the rows of a tile are the same pixel of several images instead of neighboring pixels,
 //! taps that fall on padding are left out exactly; small images with much padding gain most. The
 //! cheaper of the two is chosen from the sizes.
 //!

@@ -1,6 +1,6 @@
 //! What a model is: recipe, layers, shape inference, parameter counts, preprocessing record.
 //!
-//! Plain data and checks, no maths: every other crate can depend on this one. A recipe is read by
+//! Plain data and checks, no math: every other crate can depend on this one. A recipe is read by
 //! [`Recipe::parse`], whose errors have line numbers; [`Recipe::model`] is the [`Model`] that the
 //! trainer builds and the exporter writes. A kind of layer, [`LayerKind`], is defined in one file.
 

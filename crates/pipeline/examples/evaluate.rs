@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let evaluated = evaluate(&model, inputs, &options, &context, |_, _| {
         Ok::<(), Error>(())
     })?
-    .ok_or("nobody cancels this evaluation")?;
+    .ok_or("the evaluation was cancelled")?;
     println!(
         "accuracy {:.4} on {}",
         evaluated.evaluation.accuracy,

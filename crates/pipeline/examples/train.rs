@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 const RECIPE: &str = r#"
 layers = [
     { type = "conv2d", filters = 16, kernel_size = 3, activation = "relu" },
-    { type = "max_pool2d", pool_size = 2 },
+    { type = "max_pool", pool_size = 2 },
     { type = "flatten" },
     { type = "dense", units = 10 },
 ]

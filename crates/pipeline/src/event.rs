@@ -73,7 +73,7 @@ pub enum Event<'a> {
         /// Number of steps, if known.
         total: Option<u64>,
     },
-    /// A task advanced.
+    /// A task advanced. Threads that advance together may report out of order.
     TaskAdvanced {
         /// The task.
         task: Task<'a>,

@@ -67,6 +67,8 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     if !finished {
         return Ok(None);
     }
+    // Loading models is not interrupted, but neither is the process ended in the middle of it.
+    let _watch = context.cancel.watch();
     let mut trained = TrainedModel::open(&run, recipe, context)?;
     let images = dataset::test_images(&trained.recipe, context)?;
     let data = dataset::test_name(&trained.recipe);
@@ -191,6 +193,9 @@ fn verify(
         Ok((engine, Model::from_bytes(&file, &options)?))
     });
     let models = models.collect::<Result<Vec<_>>>()?;
+    if context.cancel.is_cancelled() {
+        return Ok(None);
+    }
     let parity = parity::check(trained, &file, &models, &batch.values, &options, context)?;
     let Some(parity) = parity else {
         return Ok(None);

@@ -33,7 +33,16 @@ struct RunJson<'a> {
 
 /// Goes through all phases, and prints the figures.
 pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let Some(outcome) = finish(train(&args.train, app)?, &app.context)? else {
+    let trained = train(&args.train, app)?;
+    let finished = trained.finished;
+    let run = trained.run.path().to_path_buf();
+    let Some(outcome) = finish(trained, &app.context)? else {
+        if finished {
+            let text = "before it was verified and evaluated; `kiln run --resume";
+            let run = run.display();
+            app.terminal
+                .status("Stopped", &format!("{text} {run}` completes it"));
+        }
         return Ok(Outcome::Interrupted);
     };
     let output = if args.json {

@@ -17,7 +17,7 @@ use crate::error::FilesError;
 pub enum Folder {
     /// `root/<class>/*`: images without subsets.
     Whole(Listing),
-    /// `root/train/<class>/*` and its neighbours. All have the classes of `train`.
+    /// `root/train/<class>/*` and its neighbors. All have the classes of `train`.
     Divided {
         /// `root/train`.
         train: Listing,

@@ -7,7 +7,7 @@
 //! kernel in reverse order. One [`ConvGeometry`] serves both passes for this reason.
 //!
 //! Where all outputs have their taps one step apart, which padding the source with zeros brings
-//! about, an axis is also [`Sliding`]: then neighbouring outputs are rows of one product at a fixed
+//! about, an axis is also [`Sliding`]: then neighboring outputs are rows of one product at a fixed
 //! distance, and the multiplying kernel reads them without a list for each. A transposed convolution
 //! slides only with stride 1.
 

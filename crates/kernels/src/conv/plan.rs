@@ -1,14 +1,14 @@
 //! How a convolution (or its transpose) is cut into tiles for the inner-product kernel, and divided
 //! among threads.
 //!
-//! The rows of a tile are either neighbouring pixels of an output row or the same pixel of several
+//! The rows of a tile are either neighboring pixels of an output row or the same pixel of several
 //! images ([`Order`]). Neighbouring pixels share most of their input, but need the padding as zeros
 //! in the source. The same pixel of several images has one list of taps, from which padding is left
 //! out exactly; that wins where images are small and padding is a large part, as in the last layers
 //! of a network. [`Plan::new`] counts the multiply-adds of both and takes the cheaper one.
 //!
 //! What the kernel is handed is a list of [`KSpan`]s for each output row or pixel: stretches of the
-//! sum in which both operands are contiguous. Taps that are neighbours in a row of the image and of
+//! sum in which both operands are contiguous. Taps that are neighbors in a row of the image and of
 //! the kernel join to one span, so that a 5×5 kernel on 32 channels is 5 spans of 160, and the loop
 //! over spans costs nothing.
 //!
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// Tiles of neighbouring pixels.
+    /// Tiles of neighboring pixels.
     pub(crate) fn by_pixels(geometry: &ConvGeometry, sliding: Sliding) -> Self {
         let [height, width, channels] = geometry.source;
         let padded = if sliding.before == 0 && sliding.padded <= width {
@@ -148,7 +148,7 @@ impl Plan {
         }
     }
 
-    /// Adds the spans of one range: taps that are neighbours in source and kernel alike become one
+    /// Adds the spans of one range: taps that are neighbors in source and kernel alike become one
     /// span.
     fn push(
         &mut self,

@@ -16,7 +16,7 @@ pub(crate) struct KSpan {
 /// `C[i][j] = Σ_k A[i][k] B[k][j]`, plus bias and activation, for one tile.
 ///
 /// A is read where it lies: row `i` starts at `a + i * a_stride`, and the sum is over `spans` of
-/// it. Rows may overlap: the windows of neighbouring pixels do, so that a convolution needs no copy
+/// it. Rows may overlap: the windows of neighboring pixels do, so that a convolution needs no copy
 /// of its input (no im2col).
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! Sums by channel, as exact as their inputs.
 //!
-//! Channels are neighbours in memory, so a sum by channel is a vector addition per pixel. f32 sums of
+//! Channels are neighbors in memory, so a sum by channel is a vector addition per pixel. f32 sums of
 //! more than some hundred values lose digits: each image's pixels are summed 256 at a time in f32,
 //! which is what the vector units are fast at, and these sums are added in f64.
 

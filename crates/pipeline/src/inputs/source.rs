@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// As they were named, in order.
     names: Vec<String>,
-    /// What the images are taken from, however it was named; equal neighbours once.
+    /// What the images are taken from, however it was named; equal neighbors once.
     places: Vec<String>,
 }
 

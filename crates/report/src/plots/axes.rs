@@ -260,7 +260,7 @@ impl Ticks {
         }
     }
 
-    /// Formats a tick: as many digits as tell it from its neighbours.
+    /// Formats a tick: as many digits as tell it from its neighbors.
     pub fn label(&self, tick: f64) -> String {
         let exponent = |x: f64| x.log10().floor() as i32;
         if tick == 0.0 {

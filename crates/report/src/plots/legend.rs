@@ -9,7 +9,7 @@ use super::mark::Mark;
 /// Height in pixels that a plot leaves for its legend.
 pub(super) const LEGEND_HEIGHT: i32 = 44;
 
-/// One legend for all panels, centred above them: marks, and `None` for a dashed line.
+/// One legend for all panels, centered above them: marks, and `None` for a dashed line.
 pub(super) fn legend(root: &Area<'_>, entries: &[(Option<Mark>, String)]) -> Drawn {
     const SWATCH: i32 = 38;
     const GAP: i32 = 28;
