@@ -35,13 +35,12 @@ struct RunJson<'a> {
 pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let trained = train(&args.train, app)?;
     let finished = trained.finished;
-    let run = trained.run.path().to_path_buf();
+    let trained_at = trained.run.path().to_path_buf();
     let Some(outcome) = finish(trained, &app.context)? else {
         if finished {
-            let text = "before it was verified and evaluated; `kiln run --resume";
-            let run = run.display();
-            app.terminal
-                .status("Stopped", &format!("{text} {run}` completes it"));
+            let path = trained_at.display();
+            let text = format!("before the end; `kiln run --resume {path}` does the rest");
+            app.terminal.status("Stopped", &text);
         }
         return Ok(Outcome::Interrupted);
     };
