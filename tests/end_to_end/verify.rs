@@ -315,6 +315,22 @@ fn a_file_without_golden_vectors_cannot_be_verified() {
 }
 
 #[test]
+fn an_export_is_not_named_like_another_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["model.torchscript", "model.pt", "model.tflite"] {
+        let file = path(folder.path(), name);
+        let message = error(&mut kiln(&[
+            "export",
+            trained().to_str().unwrap(),
+            "-o",
+            &file,
+        ]));
+        assert!(message.contains("does not end in .onnx"), "{message}");
+        assert!(!Path::new(&file).exists());
+    }
+}
+
+#[test]
 #[ignore = "downloads MNIST and ONNX Runtime"]
 fn without_the_data_set_there_are_no_golden_vectors() {
     let folder = tempfile::tempdir().unwrap();

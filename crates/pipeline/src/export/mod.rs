@@ -82,6 +82,13 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
         Some(path) => path.clone(),
         None => run.file(request.default_file(&recipe)),
     };
+    // No ending is fine, as of devices and pipes; another one promises another format.
+    if path
+        .extension()
+        .is_some_and(|ending| !ending.eq_ignore_ascii_case("onnx"))
+    {
+        return Err(ExportRunError::Ending { path }.into());
+    }
     let mut export = recipe.export.clone();
     export.softmax |= request.softmax || request.form == ExportForm::Uint8Input;
     export.golden &= request.golden;
