@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use kiln_pipeline::{Event, FeaturesInfo, Observer, Task};
 use kiln_run::Epoch;
-use kiln_util::{Thousands, counted, duration, percent, thousands};
+use kiln_util::{Thousands, counted, duration, listed, percent, thousands};
 
 use crate::hints;
 use crate::live::Live;
@@ -207,7 +207,7 @@ impl Observer for TerminalObserver<'_> {
                 "Verified",
                 &format!(
                     "{} agree: largest difference {max_difference:.1e} at batch {batch_sizes}{}",
-                    listed(implementations),
+                    listed(implementations.iter()),
                     hints::absent_engines(implementations)
                 ),
             ),
@@ -416,14 +416,6 @@ fn epoch_line(terminal: &Terminal, epoch: &Epoch, epochs: usize, rate: f64, best
         terminal.status("Epoch", &format!("{number}  {train}  {time}"));
         let indent = " ".repeat(number.len());
         terminal.detail(&format!("{indent}  {validation}{mark}"));
-    }
-}
-
-/// `Burn, tract and ONNX Runtime`.
-fn listed(names: &[&str]) -> String {
-    match names {
-        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        names => names.concat(),
     }
 }
 

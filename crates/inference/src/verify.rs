@@ -6,6 +6,7 @@ use kiln_metrics::argmax;
 use kiln_model::OutputKind;
 use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
+use kiln_util::counted;
 
 use crate::engine::interface::Outputs;
 use crate::error::{RunError, VerifyError};
@@ -180,11 +181,10 @@ impl fmt::Display for Verification {
             tolerance,
             ..
         } = self.worst();
-        let count = self.replays.len();
-        let plural = if count == 1 { "" } else { "s" };
+        let count = counted(self.replays.len() as u64, "golden vector");
         write!(
             f,
-            "{count} golden vector{plural}, largest difference {difference:.1e} (allowed {tolerance:.1e})"
+            "{count}, largest difference {difference:.1e} (allowed {tolerance:.1e})"
         )?;
         if difference > tolerance {
             write!(f, " for {source}")?;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use kiln_util::counted;
+
 /// The shape of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -70,7 +72,7 @@ impl ImageShape {
 #[expect(missing_docs, reason = "the fields are in the messages")]
 pub enum ShapeError {
     /// A layer gets more or fewer inputs than it takes.
-    #[error("expected {expected} input{}, found {found}", if *.expected == 1 { "" } else { "s" })]
+    #[error("expected {}, found {found}", counted(*.expected as u64, "input"))]
     Inputs { expected: usize, found: usize },
     /// A layer of images gets a vector.
     #[error("{layer} needs an image [C, H, W], found {found}: put it before `flatten`")]

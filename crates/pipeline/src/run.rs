@@ -1,6 +1,5 @@
 //! All phases in a row: train, export, verify, evaluate, report.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use kiln_data::{Loader, Order, Samples, View};
@@ -176,7 +175,7 @@ fn verify(
 ) -> Result<Option<(Vec<LoadedModel>, Parity)>> {
     let present = engines::present(context)?;
     let options = engines::options(context);
-    let file = read(&run.file(RunFile::Model))?;
+    let file = run.read(RunFile::Model)?;
     let preprocessor = Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
     let batch_size = trained.recipe.training.batch_size.min(images.len());
     let samples = Samples::images(images.clone(), preprocessor);
@@ -210,12 +209,4 @@ fn verify(
         });
     }
     Ok(Some((models, parity)))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|source| kiln_run::RunError::Read {
-        path: path.into(),
-        source,
-    })?;
-    Ok(bytes)
 }

@@ -276,8 +276,7 @@ impl RunDir {
     ///
     /// [`RunError::Read`].
     pub fn read(&self, file: RunFile) -> Result<Vec<u8>, RunError> {
-        let path = self.file(file);
-        fs::read(&path).map_err(|source| RunError::Read { path, source })
+        read(&self.file(file))
     }
 
     fn read_text(&self, file: RunFile) -> Result<String, RunError> {
@@ -400,11 +399,14 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunE
 
 /// Reads what [`write_json`] wrote.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let bytes = fs::read(path).map_err(|source| RunError::Read {
+    serde_json::from_slice(&read(path)?).map_err(|error| content(path, &error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    fs::read(path).map_err(|source| RunError::Read {
         path: path.into(),
         source,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| content(path, &error))
+    })
 }
 
 fn content(path: &Path, error: &serde_json::Error) -> RunError {

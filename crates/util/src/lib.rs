@@ -39,5 +39,5 @@ pub use program::{VERSION, platform};
 pub use sha256::sha256;
 pub use str_enum::ParseEnumError;
 pub use text::{
-    Hex, Thousands, counted, duration, first_few, percent, printable, shown, thousands,
+    Hex, Thousands, counted, duration, first_few, listed, percent, printable, shown, thousands,
 };

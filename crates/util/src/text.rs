@@ -57,6 +57,15 @@ pub fn first_few<T: fmt::Display>(items: impl ExactSizeIterator<Item = T>, most:
     }
 }
 
+/// Lists all items: `1, 2 and 128`.
+pub fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match words.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        words => words.concat(),
+    }
+}
+
 /// Formats a fraction of 0 to 1 as a percentage: `98.73 %`.
 pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
@@ -136,6 +145,14 @@ mod tests {
     #[test]
     fn hex_has_two_digits_per_byte() {
         assert_eq!(Hex(&[0, 10, 255]).to_string(), "000aff");
+    }
+
+    #[test]
+    fn lists_end_in_and() {
+        assert_eq!(listed([1, 2, 128]), "1, 2 and 128");
+        assert_eq!(listed(["a", "b"]), "a and b");
+        assert_eq!(listed(["a"]), "a");
+        assert_eq!(listed([""; 0]), "");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use kiln_inference::{Device, EngineId};
-use kiln_pipeline::engines::EngineRequest;
+use kiln_pipeline::Context;
+use kiln_pipeline::engines::{self, EngineRequest};
 
 use super::OverridesArgs;
 
@@ -52,6 +53,14 @@ pub struct EnginesArgs {
     pub engine: Vec<EngineId>,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+impl EnginesArgs {
+    /// Lists the engines asked for, or else those that are present.
+    pub fn wanted(&self, context: &Context<'_>) -> kiln_pipeline::Result<Vec<EngineId>> {
+        let DeviceArgs { device, ort_lib } = &self.device;
+        engines::wanted(&self.engine, *device, ort_lib.as_deref(), context)
+    }
 }
 
 /// What a model runs on, and what is specified about it.

@@ -30,12 +30,7 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let context = &app.context;
     let file = engines::model_file(&args.model)?;
     let device = &args.engines.device;
-    let wanted = engines::wanted(
-        &args.engines.engine,
-        device.device,
-        device.ort_lib.as_deref(),
-        context,
-    )?;
+    let wanted = args.engines.wanted(context)?;
     let model_file = engines::open(&file)?;
     let mut verified = Vec::with_capacity(wanted.len());
     for engine in wanted {

@@ -188,14 +188,18 @@ impl Model {
         })
     }
 
-    fn batch_size(&self, options: &StreamOptions) -> Result<usize, RunError> {
+    /// Returns the number of images per batch of a [`stream`](Self::stream) that is not given one.
+    pub fn stream_batch_size(&self) -> usize {
         let fitting = BATCH_BYTES / (self.preprocessor.len() * size_of::<f32>());
-        let usual = || self.spec().batch.unwrap_or(fitting.clamp(1, LARGEST_BATCH));
+        self.spec().batch.unwrap_or(fitting.clamp(1, LARGEST_BATCH))
+    }
+
+    fn batch_size(&self, options: &StreamOptions) -> Result<usize, RunError> {
         match options.batch_size {
             Some(0) => Err(RunError::Zero {
                 option: "batch_size",
             }),
-            given => Ok(given.unwrap_or_else(usual)),
+            given => Ok(given.unwrap_or_else(|| self.stream_batch_size())),
         }
     }
 }

@@ -15,12 +15,6 @@ use crate::evaluate::{SkippedImages, check_label};
 use crate::event::{Task, TaskGuard};
 use crate::inputs::{Input, Inputs};
 
-/// Most images of a batch; as many as a stream takes by itself.
-const LARGEST_BATCH: usize = 64;
-
-/// Most bytes of a batch's input, so that large images take smaller batches.
-const BATCH_BYTES: usize = 8 << 20;
-
 /// Runs two models over labeled images, in batches of at most `batch_size`. Returns nothing if the
 /// work was cancelled.
 ///
@@ -225,11 +219,9 @@ impl Pass<'_> {
 /// Batches as a stream chooses them, unless smaller ones are asked for: every thread has one of its
 /// own.
 fn options(model: &Model, batch_size: usize) -> StreamOptions {
-    let bytes = model.preprocessor().len() * size_of::<f32>();
-    let most = (BATCH_BYTES / bytes.max(1)).clamp(1, LARGEST_BATCH);
     // A graph whose batch size is fixed runs at that size.
     let fixed = model.spec().batch;
-    let chosen = fixed.unwrap_or(most.min(batch_size.max(1)));
+    let chosen = fixed.unwrap_or_else(|| model.stream_batch_size().min(batch_size.max(1)));
     StreamOptions::default().with_batch_size(chosen)
 }
 

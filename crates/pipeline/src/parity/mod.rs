@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::event::Task;
 use crate::export::TrainedModel;
 use crate::tolerance::tolerance;
-use kiln_util::{counted, thousands};
+use kiln_util::{counted, listed, thousands};
 pub use layers::LayerDifference;
 
 /// What the gate found; `parity.json`.
@@ -116,13 +116,7 @@ impl Parity {
             .map(|comparison| comparison.batch_size)
             .collect();
         sizes.dedup();
-        let words: Vec<_> = sizes.iter().map(ToString::to_string).collect();
-        match words.as_slice() {
-            [others @ .., last] if !others.is_empty() => {
-                format!("{} and {last}", others.join(", "))
-            }
-            _ => words.concat(),
-        }
+        listed(sizes)
     }
 }
 

@@ -90,12 +90,7 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let model_file = engines::open(&file)?;
     let overrides = overrides(&model_file, args.overrides.request()?, terminal)?;
     let device = &args.engines.device;
-    let wanted = engines::wanted(
-        &args.engines.engine,
-        device.device,
-        device.ort_lib.as_deref(),
-        context,
-    )?;
+    let wanted = args.engines.wanted(context)?;
     let mut targets = Vec::with_capacity(wanted.len());
     for engine in wanted {
         let mut request = device.request(engine);
