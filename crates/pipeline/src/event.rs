@@ -12,8 +12,8 @@ use kiln_run::{Environment, Epoch, History};
 #[cfg(feature = "training")]
 use kiln_trainer::{BatchReport, Device};
 
-use crate::dataset::error::Missing;
 use crate::error::Error;
+use crate::error::images::Missing;
 
 /// Receives events, from any thread.
 ///

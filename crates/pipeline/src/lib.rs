@@ -39,7 +39,7 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | what a program is told while work goes on | `event` |
-//! | errors: one enum here, a leaf file `error` in each phase that has its own | `error`, `train::error` … |
+//! | errors: one enum, and those of the phases by theme | `error` |
 //! | what to do about an error | `hint` |
 //! | where the subsets of a folder are drawn | `dataset` |
 
@@ -88,14 +88,13 @@ mod context;
 mod error;
 mod event;
 mod hint;
-mod list_file;
 
 pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;
+pub use error::images::NotAList;
 pub use error::{Error, Result};
 #[cfg(feature = "training")]
 pub use event::FeaturesInfo;
 pub use event::{Event, Observer, Task, TaskGuard};
 pub use hint::Hint;
 pub use kiln_util::CancelToken;
-pub use list_file::NotAList;

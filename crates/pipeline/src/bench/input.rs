@@ -4,8 +4,8 @@ use kiln_inference::{Model, RawImage};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
-use super::error::BenchError;
 use crate::error::Result;
+use crate::error::models::BenchError;
 
 /// The seed of the random pixels, which are the same in every run.
 pub const SEED: u64 = 0;

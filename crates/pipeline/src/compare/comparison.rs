@@ -2,7 +2,7 @@
 
 use kiln_metrics::{Evaluation, Paired};
 
-use super::error::CompareError;
+use crate::error::models::CompareError;
 
 /// What two models achieved on the same images.
 #[derive(Debug, Clone)]

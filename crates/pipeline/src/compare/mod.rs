@@ -2,11 +2,10 @@
 
 mod collected;
 mod comparison;
-pub(crate) mod error;
 mod pass;
 mod record;
 
+pub use crate::error::models::CompareError;
 pub use comparison::{Choice, Comparison, Difference, check_classes};
-pub use error::CompareError;
 pub use pass::compare;
 pub use record::{ChoiceRecord, ComparisonRecord, DifferenceRecord, ModelRecord};

@@ -1,7 +1,6 @@
 //! Phase 1: datasets by name or path, and the subsets that a recipe makes of them.
 
 mod counts;
-pub(crate) mod error;
 mod files;
 pub(crate) mod store;
 
@@ -15,9 +14,9 @@ use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSu
 
 use crate::context::Context;
 use crate::error::Result;
+pub use crate::error::images::{DatasetError, Missing};
 pub use counts::{ClassCount, ClassCounts};
-pub use error::{DatasetError, Missing};
-pub(crate) use files::other_files;
+pub(crate) use files::{check_list, other_files};
 pub use store::{FileDatasets, Skipped, Subsets};
 
 /// Loads all subsets of a dataset, fetching it first if need be.

@@ -4,7 +4,7 @@ use kiln_inference::{ModelSpec, Origin};
 use kiln_onnx::ModelProto;
 
 use super::described::{ConversionNote, Converted};
-use super::error::DescribeError;
+use crate::error::models::DescribeError;
 
 /// Copies a file, with all that is known of the model in its metadata, otherwise the same.
 pub fn with_metadata(

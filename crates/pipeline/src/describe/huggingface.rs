@@ -4,8 +4,8 @@ use kiln_inference::{Channels, InputKind, Layout, ModelSpec};
 use serde_json::json;
 
 use super::described::{ConversionNote, Converted};
-use super::error::DescribeError;
 use super::items::divisor;
+use crate::error::models::DescribeError;
 
 /// Pillow's number for bilinear.
 const BILINEAR: u32 = 2;

@@ -4,15 +4,14 @@
 mod copy;
 mod described;
 mod description;
-pub(crate) mod error;
 mod huggingface;
 mod items;
 mod triton;
 
+pub use crate::error::models::DescribeError;
 pub use copy::with_metadata;
 pub use described::{ConversionNote, Converted, Described};
 pub use description::{Axis, Description, Image, ItemRecord, Tensor};
-pub use error::DescribeError;
 pub use huggingface::huggingface;
 pub use items::Item;
 pub use triton::{TritonFiles, triton};

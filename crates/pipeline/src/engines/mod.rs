@@ -1,6 +1,5 @@
 //! Loading models on engines.
 
-pub(crate) mod error;
 mod verification;
 
 use std::path::{Path, PathBuf};
@@ -14,10 +13,10 @@ use kiln_onnx::Metadata;
 use kiln_run::{RunDir, RunFile};
 
 use crate::context::Context;
+pub use crate::error::models::EnginesError;
 use crate::error::{Error, Result};
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::provenance::head_input;
-pub use error::EnginesError;
 pub use verification::VerificationRecord;
 
 /// What a model is to run on, and what is specified about it.

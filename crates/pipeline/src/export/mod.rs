@@ -1,7 +1,5 @@
 //! Phase 3: a run's model with its best weights, written as ONNX.
 
-pub(crate) mod error;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +13,11 @@ use kiln_util::write_atomically;
 use crate::context::Context;
 use crate::dataset;
 use crate::error::Result;
+pub use crate::error::training::ExportRunError;
 use crate::event::Event;
 use crate::golden;
 use crate::provenance::{DATA, FEATURES, FROZEN};
 use crate::train::initial;
-pub use error::ExportRunError;
 
 /// Which form of a run's model is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use kiln_preprocess::{Preprocessor, RawImage, to_pixels};
 use kiln_trainer::{Device, Predictor};
 
 use crate::error::Result;
+use crate::error::training::ExportRunError;
 use crate::export::TrainedModel;
-use crate::export::error::ExportRunError;
 use crate::tolerance::tolerance;
 
 /// Most images of a file: one of each class where there are not more.

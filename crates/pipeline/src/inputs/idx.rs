@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use kiln_data::{Dataset, View};
 
-use super::error::InputsError;
 use super::input::Inputs;
 use super::source::Source;
 use crate::error::Result;
+use crate::error::images::InputsError;
 
 /// Opens an IDX file of images with that of their labels beside it.
 pub fn labeled(path: &Path, classes: &[String]) -> Result<Inputs> {

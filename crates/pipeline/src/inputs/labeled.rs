@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use kiln_data::{FilesError, Folder, ListReader, Listed, Listing, View, folder, is_idx};
 
-use super::error::InputsError;
 use super::idx;
 use super::input::{Found, Image, Inputs};
 use super::labels::Labels;
@@ -15,10 +14,10 @@ use super::pattern::{self, is_pattern};
 use super::source::Source;
 use super::stdin::Stdin;
 use crate::context::Context;
-use crate::dataset::{self, DatasetRef};
+use crate::dataset::{self, DatasetRef, check_list};
 use crate::error::Result;
+use crate::error::images::InputsError;
 use crate::event::Event;
-use crate::list_file::check_list;
 
 /// Opens images with labels, of which these are the model's classes: a dataset by its name, a
 /// folder of class folders (of one with subsets its test images), a glob pattern of images in class

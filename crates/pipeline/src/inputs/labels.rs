@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::error::InputsError;
+use crate::error::images::InputsError;
 
 /// The classes of a model, with the number of the first that has a name, and of the last.
 #[derive(Debug, Clone)]

@@ -4,7 +4,6 @@
 //! [`labeled`] and [`unlabeled`] open what people name, [`Inputs::from_images`] takes a program's
 //! own images, [`Inputs::of_view`] those of a dataset that is loaded.
 
-pub(crate) mod error;
 mod idx;
 mod input;
 mod labeled;
@@ -15,7 +14,7 @@ mod source;
 mod stdin;
 mod unlabeled;
 
-pub use error::InputsError;
+pub use crate::error::images::InputsError;
 pub use input::{Input, Inputs, MemoryImage};
 pub use labeled::labeled;
 pub use shard::Shard;

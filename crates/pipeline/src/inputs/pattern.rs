@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::error::InputsError;
 use crate::error::Result;
+use crate::error::images::InputsError;
 
 /// Whether this is a pattern rather than the path of something that is there.
 pub fn is_pattern(text: &OsStr) -> bool {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use kiln_data::{ListReader, Listed, View, images_below, is_idx};
 
-use super::error::InputsError;
 use super::idx;
 use super::input::{Image, Inputs};
 use super::pattern::{self, is_pattern};
@@ -16,6 +15,7 @@ use super::stdin::Stdin;
 use crate::context::Context;
 use crate::dataset::{self, DatasetRef};
 use crate::error::Result;
+use crate::error::images::InputsError;
 
 /// Opens images whose labels, if any, do not count: files, everything in and below folders, what
 /// glob patterns match, CSV lists, IDX files, datasets by their names, and `-` for an image on

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::OverridesError;
+use crate::error::models::OverridesError;
 
 /// Longest file of labels: 16 MiB.
 const MAX_BYTES: u64 = 16 << 20;

@@ -1,6 +1,5 @@
 //! What is specified about a model outside of its file: in a request, and in a sidecar beside it.
 
-pub(crate) mod error;
 mod labels;
 mod notes;
 mod sidecar;
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kiln_inference::{ModelOverrides, Origin};
 use kiln_onnx::Metadata;
 
-pub use error::OverridesError;
+pub use crate::error::models::OverridesError;
 pub use labels::read_labels;
 pub use notes::{Note, notes};
 

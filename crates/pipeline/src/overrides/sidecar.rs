@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use kiln_model::{ModelOverrides, Recipe};
 
-use super::error::OverridesError;
 use super::labels::read_labels;
+use crate::error::models::OverridesError;
 
 /// Longest sidecar: 16 MiB, room for very many labels.
 const MAX_BYTES: u64 = 16 << 20;

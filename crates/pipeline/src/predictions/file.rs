@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use kiln_util::check_writable;
 
-use super::error::PredictionsError;
 use super::origin::Origin;
 use super::row::{Columns, Row};
 use super::writer::{Format, Writer};
 use crate::error::Result;
+use crate::error::predictions::PredictionsError;
 
 /// A file of predictions.
 pub struct PredictionsFile {

@@ -1,6 +1,5 @@
 //! The prediction for each image, line by line: written as it is known, read again, and resumed.
 
-pub(crate) mod error;
 mod file;
 mod origin;
 mod read;
@@ -8,7 +7,7 @@ mod resume;
 mod row;
 mod writer;
 
-pub use error::PredictionsError;
+pub use crate::error::predictions::PredictionsError;
 pub use file::PredictionsFile;
 pub use origin::Origin;
 pub use read::{Prediction, read};

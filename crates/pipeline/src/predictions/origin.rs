@@ -8,9 +8,9 @@ use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::error::PredictionsError;
 use super::row::Columns;
 use crate::error::Result;
+use crate::error::predictions::PredictionsError;
 use crate::inputs::{Inputs, Shard, quoted};
 
 /// What predictions come from. They are resumed only if it is the same.

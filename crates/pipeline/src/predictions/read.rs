@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::error::PredictionsError;
+use crate::error::predictions::PredictionsError;
 
 /// What a line says, without the probabilities of the classes that were not predicted.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

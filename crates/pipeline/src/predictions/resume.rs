@@ -6,12 +6,12 @@ use std::path::Path;
 use kiln_inference::Model;
 use kiln_util::counted;
 
-use super::error::PredictionsError;
 use super::file::PredictionsFile;
 use super::origin::Origin;
 use super::row::Row;
 use crate::context::Context;
 use crate::error::Result;
+use crate::error::predictions::PredictionsError;
 use crate::event::Event;
 use crate::inputs::{Input, Inputs};
 

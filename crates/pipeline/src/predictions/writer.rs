@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::error::PredictionsError;
 use super::row::{Columns, Row};
+use crate::error::predictions::PredictionsError;
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,11 @@
 //! Recipes from files.
 
-pub(crate) mod error;
-
 use std::path::Path;
 
 use kiln_model::{Recipe, Sweep};
 
 use crate::error::Result;
-pub use error::RecipeFileError;
+pub use crate::error::training::RecipeFileError;
 
 /// Reads a recipe and applies overrides such as `training.epochs=3`.
 pub fn read(path: &Path, overrides: &[String]) -> Result<Recipe> {

@@ -6,11 +6,11 @@ use kiln_report::{Card, MAX_LABEL};
 use kiln_run::RunFile;
 use kiln_util::{percent, shown};
 
-use super::error::ReportRunError;
 use super::pictures::thumbnail;
 use crate::context::Context;
 use crate::dataset;
 use crate::error::Result;
+use crate::error::training::ReportRunError;
 use crate::predictions::{self, Prediction};
 use crate::run_record::RunRecord;
 

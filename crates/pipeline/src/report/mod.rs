@@ -1,6 +1,5 @@
 //! Phase 6: runs and sweeps as HTML pages, made from their files.
 
-pub(crate) mod error;
 mod images;
 mod mistakes;
 mod pictures;
@@ -9,7 +8,7 @@ mod sweep;
 mod tables;
 mod text;
 
-pub use error::ReportRunError;
+pub use crate::error::training::ReportRunError;
 pub use pictures::{augmented, evaluation_figures, samples, thumbnail};
 pub use run::run_page;
 pub use sweep::sweep_page;

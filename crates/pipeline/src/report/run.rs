@@ -4,7 +4,6 @@ use kiln_model::Monitor;
 use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
 use kiln_util::{duration, percent, thousands};
 
-use super::error::ReportRunError;
 use super::images::{hidden, images};
 use super::mistakes::{Mistakes, mistakes};
 use super::pictures::evaluation_figures;
@@ -12,6 +11,7 @@ use super::tables::{curves, layer_table};
 use super::text::{fact, footer};
 use crate::context::Context;
 use crate::error::Result;
+use crate::error::training::ReportRunError;
 use crate::evaluate::EvaluationRecord;
 use crate::event::Event;
 use crate::parity::Parity;

@@ -1,12 +1,11 @@
 //! Every combination of a recipe's `[sweep]`: running them, and comparing the runs.
 
-pub(crate) mod error;
 pub(crate) mod figures;
 pub(crate) mod results;
 mod run;
 pub(crate) mod tables;
 
-pub use error::SweepError;
+pub use crate::error::training::SweepError;
 pub use figures::{Figures, Group, Metric, groups};
 pub use results::{Entry, Results, Row, SweepRecord, SweepSummary};
 pub use run::{SweepOutcome, SweepRequest, sweep};

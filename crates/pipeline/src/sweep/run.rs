@@ -4,12 +4,12 @@ use kiln_model::{Combination, Recipe, Sweep};
 use kiln_run::{RunDir, RunState, SweepDir, SweepFile};
 use kiln_util::Lock;
 
-use super::error::SweepError;
 use super::figures::Metric;
 use super::results::{Results, SweepRecord};
 use super::tables::results_csv;
 use crate::context::Context;
 use crate::error::Result;
+use crate::error::training::SweepError;
 use crate::event::Event;
 use crate::report::sweep_page;
 use crate::run::{RunOutcome, finish};

@@ -6,9 +6,9 @@ use kiln_report::Table;
 
 use kiln_util::{duration, percent, thousands};
 
-use super::error::SweepError;
 use super::figures::{Figures, Group, Metric, groups};
 use super::results::{Results, Row};
+use crate::error::training::SweepError;
 
 /// What stands where there is no figure.
 const NOTHING: &str = "–";

@@ -1,7 +1,6 @@
 //! Phase 2: trains a recipe into a run directory, or resumes a training that was interrupted.
 
 mod backbone;
-pub(crate) mod error;
 mod features;
 mod phases;
 mod progress;
@@ -19,9 +18,9 @@ use kiln_util::Lock;
 use crate::context::Context;
 use crate::dataset::{self, DatasetError, Splits};
 use crate::error::Result;
+pub use crate::error::training::TrainRunError;
 use crate::event::Event;
 use crate::report::curves;
-pub use error::TrainRunError;
 use phases::{Trained, Training};
 use start::Start;
 pub(crate) use start::initial;

@@ -8,13 +8,13 @@ use kiln_preprocess::Preprocessor;
 use kiln_run::{History, RunDir, RunFile, Weights};
 use kiln_trainer::{Device, Resume, Task, fit, frozen_checksums};
 
-use super::error::TrainRunError;
 use super::features::Prepared;
 use super::progress::Recorder;
 use super::start::Start;
 use crate::context::Context;
 use crate::dataset::Splits;
 use crate::error::Result;
+use crate::error::training::TrainRunError;
 use crate::event::Event;
 
 /// A training under way.

@@ -1,4 +1,13 @@
-//! Everything that can go wrong in a pipeline.
+//! Everything that can go wrong in a pipeline: one enum around the errors of phases and crates.
+//!
+//! The errors of phases are in the files beside this one, by what they are about. These use no phase, and
+//! phases return [`Error`]: so there is no circle of files.
+
+pub(crate) mod images;
+pub(crate) mod models;
+pub(crate) mod predictions;
+#[cfg(feature = "training")]
+pub(crate) mod training;
 
 use crate::hint::Hint;
 
@@ -19,7 +28,7 @@ pub enum Error {
     Fetch(#[from] kiln_assets::FetchError),
     /// A dataset does not fit what was asked of it.
     #[error(transparent)]
-    Dataset(#[from] crate::dataset::error::DatasetError),
+    Dataset(#[from] images::DatasetError),
     /// Images in memory or in a loader cannot be used.
     #[error(transparent)]
     Data(#[from] kiln_data::DataError),
@@ -58,23 +67,23 @@ pub enum Error {
     /// A recipe file cannot be read.
     #[cfg(feature = "training")]
     #[error(transparent)]
-    RecipeFile(#[from] crate::recipe::error::RecipeFileError),
+    RecipeFile(#[from] training::RecipeFileError),
     /// A run cannot be trained.
     #[cfg(feature = "training")]
     #[error(transparent)]
-    TrainRun(#[from] crate::train::error::TrainRunError),
+    TrainRun(#[from] training::TrainRunError),
     /// A run cannot be exported.
     #[cfg(feature = "training")]
     #[error(transparent)]
-    ExportRun(#[from] crate::export::error::ExportRunError),
+    ExportRun(#[from] training::ExportRunError),
     /// A sweep cannot be run or reported.
     #[cfg(feature = "training")]
     #[error(transparent)]
-    Sweep(#[from] crate::sweep::error::SweepError),
+    Sweep(#[from] training::SweepError),
     /// A run cannot be reported.
     #[cfg(feature = "training")]
     #[error(transparent)]
-    ReportRun(#[from] crate::report::error::ReportRunError),
+    ReportRun(#[from] training::ReportRunError),
     /// An image cannot be prepared.
     #[error(transparent)]
     Preprocess(#[from] kiln_preprocess::PreprocessError),
@@ -89,31 +98,31 @@ pub enum Error {
     Onnx(#[from] kiln_onnx::DecodeError),
     /// Images to classify cannot be used.
     #[error(transparent)]
-    Inputs(#[from] crate::inputs::error::InputsError),
+    Inputs(#[from] images::InputsError),
     /// Predictions cannot be written, read or resumed.
     #[error(transparent)]
-    Predictions(#[from] crate::predictions::error::PredictionsError),
+    Predictions(#[from] predictions::PredictionsError),
     /// What is specified about a model cannot be used.
     #[error(transparent)]
-    Overrides(#[from] crate::overrides::error::OverridesError),
+    Overrides(#[from] models::OverridesError),
     /// A model cannot be loaded as it was asked for.
     #[error(transparent)]
-    Engines(#[from] crate::engines::error::EnginesError),
+    Engines(#[from] models::EnginesError),
     /// An engine cannot be loaded, or fails.
     #[error(transparent)]
     Engine(#[from] kiln_inference::EngineError),
     /// Models cannot be timed.
     #[error(transparent)]
-    Bench(#[from] crate::bench::error::BenchError),
+    Bench(#[from] models::BenchError),
     /// Models cannot be compared.
     #[error(transparent)]
-    Compare(#[from] crate::compare::error::CompareError),
+    Compare(#[from] models::CompareError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
-    Describe(#[from] crate::describe::error::DescribeError),
+    Describe(#[from] models::DescribeError),
     /// A file is no list of images.
     #[error(transparent)]
-    NotAList(#[from] crate::list_file::NotAList),
+    NotAList(#[from] images::NotAList),
 }
 
 /// The result of a phase.

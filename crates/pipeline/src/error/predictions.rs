@@ -1,4 +1,4 @@
-//! What can be wrong with predictions.
+//! Files of predictions that cannot be written, read or resumed.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;

@@ -1,0 +1,271 @@
+//! Models that cannot be loaded, described, timed or compared as asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use kiln_inference::Unspecified;
+
+use crate::hint::Hint;
+
+/// A model cannot be loaded as it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnginesError {
+    /// A folder that is no run directory.
+    #[error("expected a model's file or a run directory, found the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run whose model was not exported.
+    #[error("the run {} has no exported model", run.display())]
+    NotExported {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// A file of some layers alone.
+    #[error(
+        "{model} holds only the layers after `{layer}` and takes the output of that layer, not images"
+    )]
+    HeadOnly {
+        /// The file, as messages call it.
+        model: String,
+        /// The last of the layers that are not in it.
+        layer: String,
+    },
+    /// Something that nobody specifies.
+    #[error("{model} does not specify the {what}")]
+    NotSpecified {
+        /// The file, as messages call it.
+        model: String,
+        /// What is missing.
+        what: Unspecified,
+        /// Where a sidecar is looked for.
+        sidecar: PathBuf,
+    },
+    /// A graph whose scores may be anything.
+    #[error("{model} ends in a sigmoid, so its scores are not logits, and need not sum to 1")]
+    Sigmoid {
+        /// The file, as messages call it.
+        model: String,
+        /// Where a sidecar is looked for.
+        sidecar: PathBuf,
+    },
+    /// Golden vectors are asked for of a file that has none.
+    #[error("{} has no golden vectors (metadata key `kiln.golden`)", path.display())]
+    NoGolden {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Golden vectors cannot be replayed.
+    #[error("cannot verify {}: {source}", path.display())]
+    Verify {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: kiln_inference::VerifyError,
+    },
+}
+
+impl EnginesError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Folder { .. } => Hint::CheckPath,
+            Self::NotExported { run } => Hint::ExportFirst { run: run.clone() },
+            Self::HeadOnly { .. } => Hint::WholeModel,
+            Self::NotSpecified { what, sidecar, .. } => Hint::Specify {
+                key: match what {
+                    Unspecified::Labels => "labels",
+                    Unspecified::Size => "size",
+                    Unspecified::Output => "output",
+                    Unspecified::Preprocessing => "preprocess",
+                },
+                sidecar: sidecar.clone(),
+            },
+            Self::Sigmoid { sidecar, .. } => Hint::SpecifyOutput {
+                sidecar: sidecar.clone(),
+            },
+            Self::NoGolden { .. } => Hint::ExportWithGolden,
+            Self::Verify { .. } => return None,
+        })
+    }
+}
+
+/// What is specified about a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverridesError {
+    /// A file of labels cannot be read.
+    #[error("cannot use the labels `{}`: {source}", path.display())]
+    ReadLabels {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file of labels holds something else.
+    #[error("cannot use the labels `{}`: {problem}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        problem: String,
+    },
+    /// A sidecar cannot be read.
+    #[error("cannot read the sidecar {}: {source}", path.display())]
+    ReadSidecar {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A sidecar is something else.
+    #[error("expected the sidecar {} to be {expected}", path.display())]
+    Sidecar {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A key or value that means nothing.
+    #[error(transparent)]
+    Parse(#[from] kiln_model::RecipeError),
+}
+
+impl OverridesError {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::ReadLabels { .. } | Self::ReadSidecar { .. } | Self::Sidecar { .. } => {
+                Some(Hint::CheckPath)
+            }
+            Self::Labels { .. } => Some(Hint::CheckFile),
+            Self::Parse(_) => None,
+        }
+    }
+}
+
+/// Hugging Face's name in messages.
+const HUGGING_FACE: &str = "Hugging Face";
+
+/// A model cannot be written in another form.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DescribeError {
+    /// A graph that prepares images itself.
+    #[error(
+        "this model takes uint8 pixels and prepares them itself, Hugging Face's processors return prepared values"
+    )]
+    Pixels,
+    /// A model that takes channels in the other order.
+    #[error(
+        "Hugging Face's ViTImageProcessor returns channels in the order rgb, this model takes bgr"
+    )]
+    Bgr,
+    /// The metadata cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] kiln_onnx::MetadataError),
+    /// The file cannot be copied.
+    #[error(transparent)]
+    Decode(#[from] kiln_onnx::DecodeError),
+    /// The configuration cannot be written.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl DescribeError {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Pixels => Some(Hint::LeaveOutFormat {
+                format: HUGGING_FACE,
+                or: None,
+            }),
+            Self::Bgr => Some(Hint::LeaveOutFormat {
+                format: HUGGING_FACE,
+                or: Some("export the model with its channels in the order rgb"),
+            }),
+            Self::Metadata(_) | Self::Decode(_) | Self::Json(_) => None,
+        }
+    }
+}
+
+/// Models cannot be timed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// A batch that takes too much memory.
+    #[error(
+        "a batch of {images} images of {} x {} x {} takes more than {} GiB",
+        shape[0], shape[1], shape[2], limit >> 30
+    )]
+    TooLarge {
+        /// Images of the batch.
+        images: usize,
+        /// Channels, height and width of an image.
+        shape: [usize; 3],
+        /// Most bytes of a batch.
+        limit: usize,
+    },
+}
+
+impl BenchError {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::TooLarge { .. } => Some(Hint::SmallerBatches),
+        }
+    }
+}
+
+/// Models cannot be compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// A class that the models call differently.
+    #[error("class {class} of the first model is `{first}`, that of the second `{second}`")]
+    Class {
+        /// Its number.
+        class: usize,
+        /// Its name by the first model.
+        first: String,
+        /// Its name by the second model.
+        second: String,
+    },
+    /// Different numbers of classes.
+    #[error("the first model has {first} classes, the second {second}")]
+    Classes {
+        /// Number of the first model's classes.
+        first: usize,
+        /// Number of the second model's.
+        second: usize,
+    },
+}
+
+impl CompareError {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Class { .. } | Self::Classes { .. } => Some(Hint::SameClasses),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_too_large_is_described_in_words() {
+        let error = BenchError::TooLarge {
+            images: 9000,
+            shape: [3, 224, 224],
+            limit: 1 << 30,
+        };
+        assert_eq!(
+            error.to_string(),
+            "a batch of 9000 images of 3 x 224 x 224 takes more than 1 GiB"
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! Recipes that cannot be read, and runs that cannot be trained, exported or reported.
+
+use std::path::PathBuf;
+
+use super::images::Missing;
+use crate::hint::Hint;
+
+/// A recipe file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeFileError {
+    /// Reading failed.
+    #[error("cannot read the recipe {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not text.
+    #[error("the recipe {} is not UTF-8 text: recipes are TOML files", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl RecipeFileError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Read { .. } => Hint::RecipesInModels,
+            Self::NotText { .. } => Hint::CheckPath,
+        })
+    }
+}
+
+/// A run that cannot be trained or resumed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainRunError {
+    /// The run was trained on other images.
+    #[error("{} was trained on other data: its checksums differ", run.display())]
+    OtherData {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// A frozen tensor was changed.
+    #[error("tensor `{name}` is frozen, but its checksum changed: this is a bug in kiln")]
+    FrozenChanged {
+        /// The tensor's name.
+        name: String,
+    },
+}
+
+impl TrainRunError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::OtherData { .. } => Hint::TrainAgain,
+            Self::FrozenChanged { .. } => Hint::ReportBug,
+        })
+    }
+}
+
+/// A run that cannot be exported as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportRunError {
+    /// The run has no weights: its training did not finish an epoch.
+    #[error("{} has no weights: its training did not finish the first epoch", run.display())]
+    NoWeights {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// The file's name is that of another format.
+    #[error("`{}` does not end in .onnx, and would be an ONNX file", path.display())]
+    Ending {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Burn computes scores that are not numbers.
+    #[error("Burn computes scores that are not numbers: the weights are unusable")]
+    NotFinite,
+    /// Only the head was asked for, and no layer is frozen.
+    #[error("no layer of `{recipe}` is frozen: there is no head to export alone")]
+    NoFrozenPrefix {
+        /// The recipe's name.
+        recipe: String,
+    },
+    /// The file in the run has golden vectors, and those of the new one cannot be made.
+    #[error(
+        "{} has golden vectors, which cannot be made again without the dataset {}",
+        path.display(), missing.name()
+    )]
+    GoldenLost {
+        /// The file.
+        path: PathBuf,
+        /// What would be needed.
+        missing: Missing,
+    },
+    /// The file in the run has golden vectors, and the new one would have none.
+    #[error("{} has golden vectors, and this file would have none", path.display())]
+    GoldenReplaced {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl ExportRunError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::NoWeights { run } => Hint::ResumeTraining { run: run.clone() },
+            Self::NotFinite => Hint::TrainAgain,
+            Self::NoFrozenPrefix { .. } => Hint::WholeExport,
+            Self::Ending { .. } => return None,
+            Self::GoldenLost {
+                missing: Missing::Asset { name },
+                ..
+            } => Hint::FetchAsset { name },
+            Self::GoldenLost { .. } | Self::GoldenReplaced { .. } => Hint::OtherOutput,
+        })
+    }
+}
+
+/// A run that cannot be reported.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportRunError {
+    /// The training did not finish an epoch.
+    #[error("{} has no epoch to report: its training did not finish the first", run.display())]
+    NoEpoch {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// The predictions are not those of the run's test images.
+    #[error("{}: {problem}", path.display())]
+    Predictions {
+        /// The file of predictions.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+}
+
+impl ReportRunError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::NoEpoch { run } => Hint::ResumeTraining { run: run.clone() },
+            Self::Predictions { .. } => Hint::TrainAgain,
+        })
+    }
+}
+
+/// A sweep that cannot be run or reported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SweepError {
+    /// A combination cannot be run.
+    #[error("combination `{label}`: {source}")]
+    Combination {
+        /// The combination.
+        label: String,
+        /// Why it cannot be run.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The results cannot be written as CSV.
+    #[error("cannot write the results as CSV: {0}")]
+    Csv(#[from] csv::Error),
+}
