@@ -1,4 +1,5 @@
-//! Measuring in turns, so that what else the machine does hits all targets alike.
+//! Measuring in turns, the warm-up apart, so that what else the machine does hits all targets
+//! alike; and the plan of what is measured, and for how long.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -6,9 +7,7 @@ use std::time::{Duration, Instant};
 use kiln_metrics::Latency;
 use kiln_util::CancelToken;
 
-use super::input::Input;
-use super::plan::{BenchLength, BenchPlan};
-use super::target::{BenchTarget, Measurement};
+use super::{BenchTarget, Input, Measurement};
 use crate::context::Context;
 use crate::error::Result;
 use crate::event::{Event, Task};
@@ -176,6 +175,45 @@ impl Runs {
             images_per_second: images / self.time.as_secs_f64().max(1e-9),
             ..latency
         })
+    }
+}
+
+/// How long is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BenchLength {
+    /// Until the turns of each target together have taken this long.
+    Time(Duration),
+    /// This many runs of each target, shared out among its callers.
+    Runs(u32),
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BenchPlan {
+    /// Number of images of a run.
+    pub batch_size: usize,
+    /// Number of threads that call a target at the same time.
+    pub callers: usize,
+    /// How long is measured.
+    pub length: BenchLength,
+}
+
+impl BenchPlan {
+    /// Plans runs of one caller.
+    pub const fn new(batch_size: usize, length: BenchLength) -> Self {
+        Self {
+            batch_size,
+            callers: 1,
+            length,
+        }
+    }
+
+    /// Sets the number of threads that call a target at the same time; at least 1.
+    #[must_use]
+    pub const fn callers(mut self, callers: usize) -> Self {
+        self.callers = if callers == 0 { 1 } else { callers };
+        self
     }
 }
 

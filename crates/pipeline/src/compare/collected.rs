@@ -3,7 +3,7 @@
 use kiln_inference::OutputKind;
 use kiln_metrics::{Evaluator, Paired, argmax};
 
-use super::comparison::{Choice, Comparison, Difference};
+use super::{Choice, Comparison, Difference};
 use crate::error::Result;
 use crate::inputs::{Input, InputsError};
 

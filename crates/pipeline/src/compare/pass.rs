@@ -8,7 +8,7 @@ use kiln_inference::{Classified, Model, StreamOptions};
 use kiln_preprocess::PreprocessError;
 
 use super::collected::{Collected, Said};
-use super::comparison::{Comparison, check_classes};
+use super::{Comparison, check_classes};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::evaluate::{SkippedImages, check_label};

@@ -1,4 +1,5 @@
-//! Folders and lists of images, read with progress and once only. A file that is no list is refused.
+//! Folders and lists of images, read with progress and once only. A file that is no list is
+//! refused.
 
 use std::cmp::Reverse;
 use std::ffi::OsStr;

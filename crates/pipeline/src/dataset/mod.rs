@@ -1,6 +1,6 @@
-//! Phase 1: datasets by name or path, and the subsets that a recipe makes of them.
+//! Phase 1: datasets by name or path, the subsets that a recipe makes of them, and how many images
+//! of each class there are.
 
-mod counts;
 mod files;
 pub(crate) mod store;
 
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use kiln_assets::Asset;
 use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
 use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::Result;
 pub use crate::error::images::{DatasetError, Missing};
-pub use counts::{ClassCount, ClassCounts};
 pub(crate) use files::{check_list, other_files};
 pub use store::{FileDatasets, Skipped, Subsets};
 
@@ -255,6 +255,51 @@ impl DatasetRef {
                 dataset: name.into(),
                 subset: subset.into(),
             }),
+        }
+    }
+}
+
+/// Images by class and subset.
+#[derive(Debug, Serialize)]
+pub struct ClassCounts {
+    /// The dataset's name.
+    pub data: String,
+    /// Names of the subsets.
+    pub subsets: Vec<&'static str>,
+    /// The classes.
+    pub classes: Vec<ClassCount>,
+    /// Number of images of each subset.
+    pub totals: Vec<usize>,
+}
+
+/// A class.
+#[derive(Debug, Serialize)]
+pub struct ClassCount {
+    /// Its name.
+    pub name: String,
+    /// Number of images in each subset.
+    pub images: Vec<usize>,
+}
+
+impl ClassCounts {
+    /// Counts named views, at least one, which have the same classes.
+    pub fn new(data: String, views: &[(&'static str, View)]) -> Self {
+        let counts: Vec<Vec<usize>> = views.iter().map(|(_, view)| view.class_counts()).collect();
+        let classes = views
+            .first()
+            .map_or(&[][..], |(_, view)| view.dataset().classes());
+        Self {
+            data,
+            subsets: views.iter().map(|(name, _)| *name).collect(),
+            classes: classes
+                .iter()
+                .enumerate()
+                .map(|(at, name)| ClassCount {
+                    name: name.clone(),
+                    images: counts.iter().map(|counts| counts[at]).collect(),
+                })
+                .collect(),
+            totals: views.iter().map(|(_, view)| view.len()).collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use kiln_inference::{ModelSpec, Origin, Preprocessing};
 use kiln_onnx::{Dim, TensorInfo};
 use serde::Serialize;
 
-use super::described::Described;
+use super::Described;
 use super::items::Item;
 use crate::error::Error;
 use crate::overrides::Specifier;

@@ -1,17 +1,73 @@
-//! What a model's file says about itself, what is specified about it, and other forms of that: a
-//! copy with all of it in its metadata, the files of Hugging Face and of NVIDIA Triton.
+//! What a model's file says about itself and what is specified about it, [`Described`]; and other
+//! forms of that: a copy with all of it in its metadata, the files of Hugging Face and of NVIDIA
+//! Triton.
 
-mod copy;
-mod described;
 mod description;
-mod huggingface;
+mod forms;
 mod items;
-mod triton;
 
+use std::path::Path;
+
+use kiln_inference::{LoadError, LoadErrorKind, ModelSpec};
+use kiln_onnx::{ModelFile, ModelProto};
+
+use crate::engines::explain;
+use crate::error::Result;
 pub use crate::error::models::DescribeError;
-pub use copy::with_metadata;
-pub use described::{ConversionNote, Converted, Described};
+use crate::overrides::{OverridesRequest, Resolved};
 pub use description::{Axis, Description, Image, ItemRecord, Tensor};
-pub use huggingface::huggingface;
+pub use forms::{ConversionNote, Converted, TritonFiles, huggingface, triton, with_metadata};
 pub use items::Item;
-pub use triton::{TritonFiles, triton};
+
+/// A model's file, decoded, with what is specified about it.
+pub struct Described {
+    /// The file, which can be decoded.
+    file: ModelFile,
+    /// Inputs, outputs, labels and preprocessing; an error where the model cannot classify images.
+    pub spec: Result<ModelSpec>,
+    resolved: Resolved,
+}
+
+impl Described {
+    /// Decodes a model's file, and reads a sidecar if there is one.
+    pub fn read(file: ModelFile, request: &OverridesRequest) -> Result<Self> {
+        let path = file.path().unwrap_or(Path::new(""));
+        let resolved = Resolved::new(path, request)?;
+        let fail = |kind: LoadErrorKind| LoadError {
+            origin: file.to_string(),
+            kind,
+        };
+        let proto = file.proto().map_err(|error| fail(error.into()))?;
+        let spec = ModelSpec::new(proto, &resolved.all())
+            .map_err(|kind| explain(fail(kind), &resolved, || file.metadata()));
+        Ok(Self {
+            file,
+            spec,
+            resolved,
+        })
+    }
+
+    /// Returns the file with what is specified about it, or why the model cannot classify images.
+    pub fn into_parts(self) -> Result<(ModelFile, ModelSpec)> {
+        Ok((self.file, self.spec?))
+    }
+
+    /// Returns the file's content.
+    pub fn bytes(&self) -> &[u8] {
+        self.file.bytes()
+    }
+
+    /// Returns the decoded file.
+    pub fn proto(&self) -> &ModelProto {
+        self.file.proto().expect("it was decoded when it was read")
+    }
+
+    /// Lists what becomes of an image, and who specifies it; nothing where the model cannot
+    /// classify images.
+    pub fn items(&self) -> Vec<Item<'_>> {
+        self.spec
+            .as_ref()
+            .map(|spec| items::items(spec, &self.resolved))
+            .unwrap_or_default()
+    }
+}

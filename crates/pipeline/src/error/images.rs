@@ -1,6 +1,7 @@
-//! Datasets, lists and images that cannot be used: what is asked for is not there, is something else, or does not fit.
+//! Datasets, lists and images that cannot be used.
 //!
-//! [`DatasetError`] is about a dataset and its subsets, [`InputsError`] about what a model is run on.
+//! [`DatasetError`] is about a dataset and its subsets, [`NotAList`] about a file that is no list,
+//! [`InputsError`] about what a model is run on.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,6 +9,9 @@ use std::path::PathBuf;
 use kiln_preprocess::ENDINGS;
 
 use crate::hint::Hint;
+
+/// Most classes that a message lists.
+const LISTED: usize = 20;
 
 /// A dataset that does not fit what was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,9 +143,6 @@ impl NotAList {
         Some(Hint::UseDataset)
     }
 }
-
-/// Most classes that a message lists.
-const LISTED: usize = 20;
 
 /// Images that cannot be used.
 #[derive(Debug, thiserror::Error)]

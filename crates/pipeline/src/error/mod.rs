@@ -1,7 +1,7 @@
 //! Everything that can go wrong in a pipeline: one enum around the errors of phases and crates.
 //!
-//! The errors of phases are in the files beside this one, by what they are about. These use no phase, and
-//! phases return [`Error`]: so there is no circle of files.
+//! The errors of phases are in the files beside this one, by what they are about. These use no
+//! phase, and phases return [`Error`]: so there is no circle of files.
 
 pub(crate) mod images;
 pub(crate) mod models;

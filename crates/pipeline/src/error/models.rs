@@ -7,6 +7,9 @@ use kiln_inference::Unspecified;
 
 use crate::hint::Hint;
 
+/// Hugging Face's name in messages.
+const HUGGING_FACE: &str = "Hugging Face";
+
 /// A model cannot be loaded as it was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -145,9 +148,6 @@ impl OverridesError {
         }
     }
 }
-
-/// Hugging Face's name in messages.
-const HUGGING_FACE: &str = "Hugging Face";
 
 /// A model cannot be written in another form.
 #[derive(Debug, thiserror::Error)]

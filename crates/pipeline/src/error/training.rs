@@ -1,4 +1,4 @@
-//! Recipes that cannot be read, and runs that cannot be trained, exported or reported.
+//! Recipes that cannot be read, and runs that cannot be trained, exported, swept or reported.
 
 use std::path::PathBuf;
 

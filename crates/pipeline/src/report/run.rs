@@ -4,11 +4,10 @@ use kiln_model::Monitor;
 use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
 use kiln_util::{duration, percent, thousands};
 
-use super::images::{hidden, images};
-use super::mistakes::{Mistakes, mistakes};
+use super::images::{Mistakes, hidden, images, mistakes};
 use super::pictures::evaluation_figures;
 use super::tables::{curves, layer_table};
-use super::text::{fact, footer};
+use super::{fact, footer};
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::training::ReportRunError;

@@ -5,7 +5,7 @@ use kiln_run::RunFile;
 
 use kiln_util::{duration, percent, thousands};
 
-use super::text::{fact, footer};
+use super::{fact, footer};
 use crate::error::Result;
 use crate::sweep::figures::{Metric, groups};
 use crate::sweep::results::Results;

@@ -1,9 +1,7 @@
 //! Phase 2: trains a recipe into a run directory, or resumes a training that was interrupted.
 
-mod backbone;
 mod features;
 mod phases;
-mod progress;
 mod start;
 
 use std::path::PathBuf;

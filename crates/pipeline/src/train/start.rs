@@ -1,10 +1,12 @@
-//! From where a training begins or is resumed.
+//! From where a training begins or is resumed, and where a backbone's weights come from.
 
-use kiln_model::Recipe;
+use std::path::PathBuf;
+
+use kiln_assets::Asset;
+use kiln_model::{Backbone, Recipe};
 use kiln_run::{History, Progress, Resumption, RunDir, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
-use super::backbone;
 use crate::context::Context;
 use crate::error::Result;
 
@@ -27,7 +29,7 @@ pub struct Start {
 pub(crate) fn initial(recipe: &Recipe, context: &Context<'_>) -> Result<Weights> {
     let mut weights = initial_weights(recipe.model(), recipe.training.seed);
     if let Some(pretrained) = &recipe.backbone {
-        weights.extend(backbone::weights(pretrained, context)?);
+        weights.extend(backbone_weights(pretrained, context)?);
     }
     Ok(weights)
 }
@@ -70,4 +72,25 @@ impl Start {
         });
         Ok(start)
     }
+}
+
+/// Reads the weights from the ONNX file that the recipe names, by path or as an asset.
+fn backbone_weights(backbone: &Backbone, context: &Context<'_>) -> Result<Weights> {
+    let path = PathBuf::from(&backbone.weights);
+    let path = if Asset::NAMES.contains(&backbone.weights.as_str()) && !path.exists() {
+        let fetched = context.assets.require(
+            &Asset::named(&backbone.weights)?,
+            context.observer,
+            &context.cancel,
+        )?;
+        fetched
+            .files
+            .into_iter()
+            .map(|file| file.path)
+            .next()
+            .unwrap_or(path)
+    } else {
+        path
+    };
+    Ok(kiln_trainer::backbone_weights(&backbone.base, &path)?)
 }

@@ -1,23 +1,22 @@
-//! Loading models on engines.
-
-mod verification;
+//! Loading models on engines, and the replay of golden vectors there as it is written.
 
 use std::path::{Path, PathBuf};
 
 use kiln_assets::Asset;
 use kiln_inference::{
     Device, EngineError, EngineId, LoadError, LoadErrorKind, Model, ModelFile, Options, OrtOptions,
-    VerifyError,
+    Replay, Verification, VerifyError,
 };
 use kiln_onnx::Metadata;
 use kiln_run::{RunDir, RunFile};
+use serde::Serialize;
 
 use crate::context::Context;
 pub use crate::error::models::EnginesError;
 use crate::error::{Error, Result};
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::provenance::head_input;
-pub use verification::VerificationRecord;
+use crate::runtime::RuntimeRecord;
 
 /// What a model is to run on, and what is specified about it.
 #[derive(Debug, Clone, Default)]
@@ -206,6 +205,64 @@ pub fn verify(path: &Path, model: &Model) -> Result<kiln_inference::Verification
     })
 }
 
+/// A replay of a file's golden vectors on each engine.
+#[derive(Debug, Serialize)]
+pub struct VerificationRecord<'a> {
+    model: String,
+    passed: bool,
+    engines: Vec<EngineRecord<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct EngineRecord<'a> {
+    runtime: &'a RuntimeRecord,
+    passed: bool,
+    /// What computed the expected scores.
+    computed_by: &'a str,
+    vectors: Vec<VectorRecord<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct VectorRecord<'a> {
+    source: &'a str,
+    passed: bool,
+    /// None if the engine computed a score that is not a number.
+    difference: Option<f64>,
+    tolerance: f64,
+    label: &'a str,
+    named: &'a str,
+}
+
+impl<'a> VerificationRecord<'a> {
+    /// Collects the replays of a file.
+    pub fn new(file: &Path, verified: &'a [(RuntimeRecord, Verification)]) -> Self {
+        let engines = verified.iter().map(|(runtime, verification)| EngineRecord {
+            runtime,
+            passed: verification.passed(),
+            computed_by: &verification.computed_by,
+            vectors: verification.replays.iter().map(vector).collect(),
+        });
+        Self {
+            model: file.display().to_string(),
+            passed: verified
+                .iter()
+                .all(|(_, verification)| verification.passed()),
+            engines: engines.collect(),
+        }
+    }
+}
+
+fn vector(replay: &Replay) -> VectorRecord<'_> {
+    VectorRecord {
+        source: &replay.source,
+        passed: replay.passed(),
+        difference: Some(replay.difference).filter(|difference| difference.is_finite()),
+        tolerance: replay.tolerance,
+        label: &replay.label,
+        named: &replay.named,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +281,7 @@ mod tests {
         let (message, hint) = error(run);
         assert!(message.contains("found the folder"), "{message}");
         assert_eq!(hint, Some(Hint::CheckPath));
-        let recipe = include_str!("../../../../models/quickstart.toml");
+        let recipe = include_str!("../../../models/quickstart.toml");
         std::fs::write(run.join("recipe.toml"), recipe).unwrap();
         let (message, hint) = error(run);
         assert!(message.contains("has no exported model"), "{message}");

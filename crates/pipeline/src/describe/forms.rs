@@ -1,9 +1,104 @@
-//! What NVIDIA Triton needs to serve a model.
+//! Other forms of a model's description: a copy that needs nothing beside it, the preprocessing as
+//! Hugging Face's transformers read it, and what NVIDIA Triton needs to serve the model.
 
 use std::fmt::Write;
 
-use kiln_inference::{InputKind, Layout, ModelSpec, Origin};
+use kiln_inference::{Channels, InputKind, Layout, ModelSpec, Origin};
 use kiln_onnx::ModelProto;
+use serde_json::json;
+
+use super::items::divisor;
+use crate::error::models::DescribeError;
+
+/// A file in another form, with what to know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What to know about it.
+    pub notes: Vec<ConversionNote>,
+}
+
+/// What to know about a file in another form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConversionNote {
+    /// The golden vectors are not in the copy: they were made with other preprocessing or labels.
+    GoldenVectorsDropped,
+    /// Nobody specifies what the output is: it is written as logits.
+    AssumedLogits,
+    /// Hugging Face's processors antialias when an image shrinks, this model does not: such images
+    /// differ slightly.
+    Antialiased,
+    /// The model takes channels last, Hugging Face's processors return them first: their output is
+    /// to be transposed.
+    ChannelsFirst,
+}
+
+/// Copies a file, with all that is known of the model in its metadata, otherwise the same.
+pub fn with_metadata(
+    file: &[u8],
+    model: &ModelProto,
+    spec: &ModelSpec,
+) -> Result<Converted, DescribeError> {
+    let found = model.metadata()?;
+    let metadata = spec.to_metadata(&found);
+    let dropped = found.golden.is_some() && metadata.golden.is_none();
+    let assumed = spec.origins.output == Origin::Default;
+    let notes = [
+        dropped.then_some(ConversionNote::GoldenVectorsDropped),
+        assumed.then_some(ConversionNote::AssumedLogits),
+    ];
+    Ok(Converted {
+        bytes: kiln_onnx::replace_metadata(file, &metadata)?,
+        notes: notes.into_iter().flatten().collect(),
+    })
+}
+
+/// Pillow's number for bilinear.
+const BILINEAR: u32 = 2;
+
+/// Makes `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor -
+/// image_mean) / image_std`.
+pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
+    let record = &spec.preprocessing;
+    if spec.input == InputKind::Pixels {
+        return Err(DescribeError::Pixels);
+    }
+    if record.channels == Channels::Bgr {
+        return Err(DescribeError::Bgr);
+    }
+    let notes = [
+        (!record.resize.antialias).then_some(ConversionNote::Antialiased),
+        (spec.layout == Layout::Nhwc).then_some(ConversionNote::ChannelsFirst),
+    ];
+    let config = json!({
+        "image_processor_type": "ViTImageProcessor",
+        "do_convert_rgb": record.channels == Channels::Rgb,
+        "do_resize": true,
+        "size": { "height": record.height, "width": record.width },
+        "resample": BILINEAR,
+        "do_rescale": true,
+        "rescale_factor": divisor(record.scale).map_or_else(|| shortest(record.scale), |by| 1.0 / f64::from(by)),
+        "do_normalize": true,
+        "image_mean": record.mean.iter().copied().map(shortest).collect::<Vec<_>>(),
+        "image_std": record.std.iter().copied().map(shortest).collect::<Vec<_>>(),
+    });
+    let mut bytes = serde_json::to_vec_pretty(&config)?;
+    bytes.push(b'\n');
+    Ok(Converted {
+        bytes,
+        notes: notes.into_iter().flatten().collect(),
+    })
+}
+
+/// Returns a number as it was most likely written: 0.485 rather than 0.48500001430511475.
+fn shortest(value: f32) -> f64 {
+    value
+        .to_string()
+        .parse()
+        .unwrap_or_else(|_| f64::from(value))
+}
 
 /// Most images that Triton may put together, where the graph leaves the batch open.
 const MAX_BATCH: usize = 64;
@@ -30,7 +125,7 @@ pub fn triton(model: &ModelProto, spec: &ModelSpec) -> TritonFiles {
     let line = |label: &String| label.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
     let labels = named(spec).then(|| spec.labels.iter().map(line).collect::<String>());
     TritonFiles {
-        config: config(model, spec),
+        config: triton_config(model, spec),
         labels: labels.map(String::into_bytes),
     }
 }
@@ -39,7 +134,7 @@ fn named(spec: &ModelSpec) -> bool {
     spec.origins.labels != Origin::Default
 }
 
-fn config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
+fn triton_config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
     let image = spec.layout.image_shape(spec.preprocessing.shape());
     // Triton's own batching needs an open first axis, which the dimensions then leave out.
     let (max_batch, fixed) = match spec.batch {

@@ -11,13 +11,12 @@ use kiln_trainer::is_finished;
 use kiln_util::write_atomically;
 
 use crate::context::Context;
-use crate::dataset;
 use crate::error::Result;
 pub use crate::error::training::ExportRunError;
 use crate::event::Event;
-use crate::golden;
 use crate::provenance::{DATA, FEATURES, FROZEN};
 use crate::train::initial;
+use crate::{dataset, golden};
 
 /// Which form of a run's model is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,0 +1,348 @@
+//! Golden vectors of an exported file: test images with the scores that Burn computes for them.
+
+use std::borrow::Cow;
+
+use kiln_data::View;
+use kiln_metrics::{argmax, softmax};
+use kiln_model::Preprocessing;
+use kiln_onnx::{Golden, GoldenVector};
+use kiln_preprocess::{Preprocessor, RawImage, to_pixels};
+use kiln_trainer::{Device, Predictor};
+
+use crate::error::Result;
+use crate::error::training::ExportRunError;
+use crate::export::TrainedModel;
+use crate::tolerance::tolerance;
+
+/// Most images of a file: one of each class where there are not more.
+const MOST: usize = 10;
+
+/// Longest side in pixels; of larger images the middle is taken.
+const SIDE: u32 = 256;
+
+/// Most bytes of pixels in a file, a third more as base64, beyond the first image.
+const BYTES: usize = 2 * 3 * (SIDE * SIDE) as usize;
+
+/// Computes the golden vectors of a model as it will be exported, from the first test image of each
+/// class.
+pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Golden> {
+    let device = Device::cpu();
+    let burn = Predictor::new(&trained.model, &trained.weights, &device)?;
+    let preparation = Preparation::new(trained)?;
+    let tolerance = tolerance(&trained.model);
+    let mut vectors: Vec<GoldenVector> = Vec::new();
+    let mut bytes = 0;
+    for index in first_of_each_class(images) {
+        let image = images.dataset().image(index as usize)?;
+        let (image, cut) = middle(image.as_raw());
+        bytes += image.pixels.len();
+        if bytes > BYTES && !vectors.is_empty() {
+            break;
+        }
+        let logits = burn.logits(&preparation.run(image.borrow())?)?;
+        // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by
+        // both.
+        let (tolerance, scores) = match (tolerance.of(&logits), trained.recipe.export.softmax) {
+            (tolerance, true) => (2.0 * tolerance, softmax(&logits)),
+            (tolerance, false) => (tolerance, logits),
+        };
+        let best = argmax(&scores).ok_or(ExportRunError::NotFinite)?;
+        vectors.push(GoldenVector {
+            source: format!(
+                "{data}, image {index}{}",
+                if cut { ", its middle" } else { "" }
+            ),
+            height: image.height,
+            width: image.width,
+            channels: image.channels,
+            pixels: image.pixels.into_owned(),
+            label: trained.labels[best].clone(),
+            tolerance,
+            scores,
+        });
+    }
+    Ok(Golden {
+        computed_by: format!("kiln {}, Burn, {device}", kiln_util::VERSION),
+        vectors,
+    })
+}
+
+/// Numbers in the dataset of the first image of each class, in the view's order.
+fn first_of_each_class(images: &View) -> Vec<u32> {
+    let mut seen = vec![false; images.dataset().classes().len()];
+    let pairs = images.indices().iter().zip(images.labels());
+    let first = pairs.filter(|&(_, label)| !std::mem::replace(&mut seen[label as usize], true));
+    first.map(|(&index, _)| index).take(MOST).collect()
+}
+
+/// From pixels to the model's input.
+struct Preparation {
+    model: Preprocessor,
+    /// For a graph of pixels: what makes them.
+    pixels: Option<Preprocessor>,
+}
+
+impl Preparation {
+    fn new(trained: &TrainedModel) -> Result<Self> {
+        let record: &Preprocessing = trained.model.preprocessing();
+        let pixels = trained
+            .uint8_input
+            .then(|| Preprocessor::new(record.pixels_only()))
+            .transpose()?;
+        Ok(Self {
+            model: Preprocessor::new(record.clone())?,
+            pixels,
+        })
+    }
+
+    fn run(&self, image: RawImage<'_>) -> Result<Vec<f32>> {
+        let mut input = vec![0.0; self.model.len()];
+        let Some(preprocessor) = &self.pixels else {
+            self.model.raw(image, &mut input)?;
+            return Ok(input);
+        };
+        // What goes into the graph has 8 bits, rounded after resizing; the model's own
+        // preprocessing does the rest.
+        let mut resized = vec![0.0; preprocessor.len()];
+        preprocessor.raw(image, &mut resized)?;
+        let pixels = to_pixels(&resized, preprocessor.shape());
+        let [channels, height, width] = preprocessor.shape().map(|size| size as u32);
+        self.model.raw(
+            RawImage {
+                pixels: &pixels,
+                height,
+                width,
+                channels,
+            },
+            &mut input,
+        )?;
+        Ok(input)
+    }
+}
+
+/// An image or a part of one.
+struct Part<'a> {
+    pixels: Cow<'a, [u8]>,
+    height: u32,
+    width: u32,
+    channels: u32,
+}
+
+impl Part<'_> {
+    fn borrow(&self) -> RawImage<'_> {
+        let Self {
+            pixels,
+            height,
+            width,
+            channels,
+        } = self;
+        RawImage {
+            pixels,
+            height: *height,
+            width: *width,
+            channels: *channels,
+        }
+    }
+}
+
+/// The middle of an image, at most `SIDE` pixels high and wide, and whether that is not all of it.
+fn middle(image: RawImage<'_>) -> (Part<'_>, bool) {
+    let RawImage {
+        pixels, channels, ..
+    } = image;
+    let [height, width] = [image.height, image.width].map(|size| size.min(SIDE));
+    if (height, width) == (image.height, image.width) {
+        return (
+            Part {
+                pixels: Cow::Borrowed(pixels),
+                height,
+                width,
+                channels,
+            },
+            false,
+        );
+    }
+    let [top, left] =
+        [(image.height - height) / 2, (image.width - width) / 2].map(|skipped| skipped as usize);
+    let channels_of = |pixels: u32| pixels as usize * channels as usize;
+    let rows = pixels
+        .chunks_exact(channels_of(image.width))
+        .skip(top)
+        .take(height as usize);
+    let row = |row: &'_ [u8]| row[left * channels as usize..][..channels_of(width)].to_vec();
+    let pixels: Vec<u8> = rows.flat_map(row).collect();
+    (
+        Part {
+            pixels: Cow::Owned(pixels),
+            height,
+            width,
+            channels,
+        },
+        true,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kiln_data::Dataset;
+    use kiln_inference::{Model, Options};
+    use kiln_model::Recipe;
+    use kiln_trainer::initial_weights;
+
+    use super::*;
+
+    #[test]
+    fn the_first_image_of_each_class_is_taken() {
+        let classes = (0..3).map(|class| class.to_string()).collect();
+        let dataset =
+            Dataset::new("d", vec![0; 5], [1, 1, 1], vec![2, 2, 0, 2, 1], classes).unwrap();
+        let view = View::all(Arc::new(dataset));
+        assert_eq!(first_of_each_class(&view), [0, 2, 4]);
+        assert_eq!(first_of_each_class(&view.skip(1)), [1, 2, 4]);
+    }
+
+    #[test]
+    fn of_a_large_image_the_middle_is_taken() {
+        let pixels: Vec<u8> = (0..3 * 260 * 2)
+            .map(|i| (i / 2 % 260 % 251) as u8)
+            .collect();
+        let (part, cut) = middle(RawImage {
+            pixels: &pixels,
+            height: 3,
+            width: 260,
+            channels: 2,
+        });
+        assert_eq!(
+            (cut, part.height, part.width, part.pixels.len()),
+            (true, 3, 256, 3 * 256 * 2)
+        );
+        assert_eq!(part.pixels[..4], [2, 2, 3, 3]);
+        assert_eq!(part.pixels[512..516], [2, 2, 3, 3]);
+        let small = RawImage {
+            pixels: &pixels[..6],
+            height: 1,
+            width: 3,
+            channels: 2,
+        };
+        let (part, cut) = middle(small);
+        assert_eq!((cut, part.borrow()), (false, small));
+    }
+
+    /// A small network whose weights are not those of a beginner.
+    fn trained(input: &str, uint8_input: bool) -> TrainedModel {
+        let text = format!(
+            "layers = [{{ type = \"conv2d\", filters = 3, kernel_size = 3, activation = \"relu\" }}, {{ type = \"flatten\" }}, \
+         {{ type = \"dense\", units = 10, activation = \"softmax\" }}]\nexport.softmax = true\n\
+         [input]\nheight = 11\nwidth = 9\n{input}"
+        );
+        let recipe = Recipe::parse(&text, "small.toml", "small", &[])
+            .unwrap_or_else(|error| panic!("{error}"));
+        let model = recipe.model().clone();
+        let mut weights = initial_weights(&model, 3);
+        // Pixels up to 255 would saturate the softmax otherwise, and hide differences.
+        let strength = if input.contains("raw") || input.contains("caffe") {
+            1.0 / 64.0
+        } else {
+            1.0
+        };
+        for (_, tensor) in &mut weights {
+            tensor.data.iter_mut().for_each(|x| *x *= strength);
+        }
+        let mut trained = TrainedModel::new(recipe, model, weights);
+        if uint8_input {
+            trained.take_pixels();
+        }
+        trained
+    }
+
+    fn load(trained: &TrainedModel, images: &View) -> Model {
+        let mut proto = trained.export().unwrap().proto;
+        let mut metadata = proto.metadata().unwrap();
+        metadata.golden = Some(vectors(trained, images, "made up").unwrap());
+        proto.set_metadata(&metadata);
+        Model::from_bytes(&kiln_onnx::encode(&proto), &Options::default()).unwrap()
+    }
+
+    /// Ten images of a size, one of each class.
+    fn images(height: u32, width: u32, channels: u32) -> View {
+        let pixels = (0..10 * height * width * channels)
+            .map(|i| (i * 97 % 251) as u8 ^ (i / 640) as u8)
+            .collect();
+        let classes = (0..10).map(|class| class.to_string()).collect();
+        let dataset = Dataset::new(
+            "made up",
+            pixels,
+            [height, width, channels],
+            (0..10).collect(),
+            classes,
+        )
+        .unwrap();
+        View::all(Arc::new(dataset))
+    }
+
+    const PREPROCESSING: [&str; 6] = [
+        "preprocess = \"unit\"",
+        "preprocess = \"unit\"\nchannels = \"bgr\"",
+        "preprocess = \"raw\"\nchannels = \"rgb\"",
+        "preprocess = \"caffe\"",
+        "preprocess = \"torch\"",
+        "preprocess = \"tf\"\nchannels = \"rgb\"\nantialias = true",
+    ];
+
+    #[test]
+    fn what_burn_computes_is_what_the_file_gives_for_images_of_any_size() {
+        for input in PREPROCESSING {
+            for uint8_input in [false, true] {
+                for (height, width, channels) in [(11, 9, 3), (30, 17, 1), (5, 300, 4)] {
+                    let verification = load(
+                        &trained(input, uint8_input),
+                        &images(height, width, channels),
+                    )
+                    .verify()
+                    .unwrap();
+                    assert!(
+                        verification.passed(),
+                        "{input}, uint8 {uint8_input}: {verification}"
+                    );
+                    assert!(
+                        verification.worst().difference < 1e-5,
+                        "{input}, uint8 {uint8_input}: {verification}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_graph_of_pixels_gives_what_the_graph_of_values_gives() {
+        let images = images(11, 9, 3);
+        for input in PREPROCESSING {
+            let [values, pixels] = [false, true].map(|uint8| load(&trained(input, uint8), &images));
+            let all: Vec<_> = (0..10)
+                .map(|index| images.dataset().image(index).unwrap())
+                .collect();
+            let raw: Vec<RawImage<'_>> = all.iter().map(kiln_data::Image::as_raw).collect();
+            let [values, pixels] =
+                [values, pixels].map(|model| model.classify_raw_batch(&raw).unwrap());
+            for (a, b) in values
+                .iter()
+                .zip(&pixels)
+                .flat_map(|(a, b)| a.probabilities.iter().zip(&b.probabilities))
+            {
+                assert!((a - b).abs() < 1e-5, "{input}: {a} {b}");
+            }
+            // Answers that are the same whatever goes in would hide what happens to it.
+            let changed = values[0]
+                .probabilities
+                .iter()
+                .zip(&values[1].probabilities)
+                .any(|(a, b)| (a - b).abs() > 1e-3);
+            assert!(
+                changed && values[0].probability < 0.9999,
+                "{input}: {values:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What is specified about a model outside of its file: in a request, in a sidecar beside it, and
+//! in a file of labels that either names. And what is assumed because nobody specifies it.
+
+use std::path::{Path, PathBuf};
+
+use kiln_inference::{Model, ModelOverrides, Origin};
+use kiln_model::{Recipe, repeated_label};
+use kiln_onnx::Metadata;
+
+pub use crate::error::models::OverridesError;
+
+/// Longest sidecar or file of labels: 16 MiB, room for very many labels.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// What a request specifies about a model.
+///
+/// ```
+/// use kiln_pipeline::overrides::OverridesRequest;
+///
+/// let settings = ["preprocess=torch".to_owned(), "size=224".to_owned()];
+/// let request = OverridesRequest::parse("the request", &settings)?;
+/// assert_eq!(request.specified.size, Some([224, 224]));
+/// # Ok::<(), kiln_pipeline::overrides::OverridesError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct OverridesRequest {
+    /// What is specified; it goes before the sidecar.
+    pub specified: ModelOverrides,
+    /// The sidecar; if not given, the file with the model's name and the ending `.toml`, where there
+    /// is one.
+    pub sidecar: Option<PathBuf>,
+}
+
+impl OverridesRequest {
+    /// Creates a request.
+    pub const fn new(specified: ModelOverrides, sidecar: Option<PathBuf>) -> Self {
+        Self { specified, sidecar }
+    }
+
+    /// Reads settings `key=value` with the keys of a sidecar. `origin` is what messages call them;
+    /// paths are relative to the working directory.
+    pub fn parse(origin: &str, settings: &[String]) -> Result<Self, OverridesError> {
+        let read = |file: &str| read_labels(Path::new(file)).map_err(|error| error.to_string());
+        let specified = ModelOverrides::parse("", origin, settings, read)?;
+        Ok(Self::new(specified, None))
+    }
+
+    /// Returns the files that a model is read from, with what is specified about it.
+    pub fn files(&self, model: &Path) -> Vec<PathBuf> {
+        [model.to_path_buf(), model.with_extension("toml")]
+            .into_iter()
+            .chain(self.sidecar.clone())
+            .collect()
+    }
+}
+
+/// What is specified about a model, with the sidecar read.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    specified: ModelOverrides,
+    /// The sidecar, and what to call it.
+    sidecar: Option<(PathBuf, ModelOverrides)>,
+    /// Where a sidecar is looked for.
+    beside: PathBuf,
+}
+
+/// A key, and whether overrides have it.
+pub(crate) type Key = (&'static str, fn(&ModelOverrides) -> bool);
+
+/// Who specifies something about a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Specifier<'a> {
+    /// The request, by this key.
+    Request(&'static str),
+    /// A sidecar.
+    Sidecar(&'a Path),
+    /// The metadata of the file.
+    Metadata,
+    /// The graph.
+    Graph,
+    /// Nobody.
+    Default,
+}
+
+impl Resolved {
+    /// Reads the sidecar of a model.
+    pub fn new(model: &Path, request: &OverridesRequest) -> Result<Self, OverridesError> {
+        let beside = model.with_extension("toml");
+        Ok(Self {
+            specified: request.specified.clone(),
+            sidecar: find_sidecar(request.sidecar.as_deref(), &beside)?,
+            beside,
+        })
+    }
+
+    /// Joins all of it.
+    pub fn all(&self) -> ModelOverrides {
+        let sidecar = self
+            .sidecar
+            .as_ref()
+            .map(|(_, declaration)| declaration.clone());
+        self.specified.clone().or(sidecar.unwrap_or_default())
+    }
+
+    /// Where a sidecar is looked for.
+    pub fn beside(&self) -> &Path {
+        &self.beside
+    }
+
+    /// Returns who specifies something of this origin that has these keys.
+    pub(crate) fn specifiers(&self, origin: Origin, keys: &[Key]) -> Vec<Specifier<'_>> {
+        match origin {
+            Origin::Metadata => return vec![Specifier::Metadata],
+            Origin::Graph => return vec![Specifier::Graph],
+            Origin::Default => return vec![Specifier::Default],
+            Origin::Declared => {}
+        }
+        let requested = keys
+            .iter()
+            .filter(|(_, has)| has(&self.specified))
+            .map(|&(key, _)| Specifier::Request(key));
+        // A name for the preprocessing stands for all that it comprises.
+        let hidden =
+            self.specified.preprocess.is_some() && keys.iter().any(|(key, _)| *key == "preprocess");
+        let sidecar = self
+            .sidecar
+            .iter()
+            .filter(|(_, found)| !hidden && keys.iter().any(|(_, has)| has(found)))
+            .map(|(path, _)| Specifier::Sidecar(path));
+        requested.chain(sidecar).collect()
+    }
+}
+
+/// Returns what a model's file says about it; nothing where it cannot be read, which loading it
+/// explains better.
+pub fn metadata(model: &Path) -> Option<Metadata> {
+    kiln_onnx::load(model).ok()?.metadata().ok()
+}
+
+/// Reads the sidecar that was named, or else the one beside the model if there is one.
+fn find_sidecar(
+    named: Option<&Path>,
+    beside: &Path,
+) -> Result<Option<(PathBuf, ModelOverrides)>, OverridesError> {
+    let path = named.unwrap_or(beside);
+    if named.is_none() && !path.is_file() {
+        return Ok(None);
+    }
+    let text = read_sidecar(path)?;
+    // A recipe has its model's name too. It was looked at only because of that.
+    if named.is_none() && Recipe::is_recipe(&text) {
+        return Ok(None);
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let declaration = ModelOverrides::parse(&text, &path.display().to_string(), &[], |file| {
+        read_labels(&folder.join(file)).map_err(|error| error.to_string())
+    })?;
+    Ok(Some((path.into(), declaration)))
+}
+
+fn read_sidecar(path: &Path) -> Result<String, OverridesError> {
+    let fail = |source| OverridesError::ReadSidecar {
+        path: path.into(),
+        source,
+    };
+    let wrong = |expected| OverridesError::Sidecar {
+        path: path.into(),
+        expected,
+    };
+    let metadata = std::fs::metadata(path).map_err(fail)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(wrong("a text file of at most 16 MiB"));
+    }
+    let bytes = std::fs::read(path).map_err(fail)?;
+    String::from_utf8(bytes).map_err(|_| wrong("TOML in UTF-8"))
+}
+
+/// Reads names of classes, one a line; blanks around a name and empty lines at the end do not
+/// count.
+pub fn read_labels(path: &Path) -> Result<Vec<String>, OverridesError> {
+    let fail = |source| OverridesError::ReadLabels {
+        path: path.into(),
+        source,
+    };
+    let wrong = |problem| OverridesError::Labels {
+        path: path.into(),
+        problem,
+    };
+    let metadata = std::fs::metadata(path).map_err(fail)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(wrong("expected a text file of at most 16 MiB".into()));
+    }
+    let bytes = std::fs::read(path).map_err(fail)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| wrong("expected UTF-8 text with one name a line".into()))?;
+    parse_labels(&text).map_err(wrong)
+}
+
+fn parse_labels(text: &str) -> Result<Vec<String>, String> {
+    let text = text.trim_start_matches('\u{feff}').trim_end();
+    if text.is_empty() {
+        return Err("expected one name a line, found an empty file".into());
+    }
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    match names.iter().position(String::is_empty) {
+        Some(line) => Err(format!(
+            "expected a name for every class, found line {} empty",
+            line + 1
+        )),
+        None => Ok(names),
+    }
+}
+
+/// Something that makes results of a model say less than they seem to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Nobody names the classes: they are called by their numbers, from 0.
+    UnnamedClasses {
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Two classes have one name, as in `ImageNet`'s list of short names.
+    RepeatedName {
+        /// The number of one.
+        first: usize,
+        /// The number of the other.
+        second: usize,
+        /// The name.
+        name: String,
+    },
+    /// Nobody specifies what the output is: it is taken for logits.
+    AssumedLogits,
+}
+
+/// Lists what is assumed about a model that classified something.
+pub fn notes(model: &Model) -> Vec<Note> {
+    let origins = &model.spec().origins;
+    let unnamed = (origins.labels == Origin::Default).then(|| Note::UnnamedClasses {
+        classes: model.labels().len(),
+    });
+    let repeated = repeated_label(model.labels()).map(|[first, second]| Note::RepeatedName {
+        first,
+        second,
+        name: model.labels()[first].clone(),
+    });
+    let logits = (origins.output == Origin::Default).then_some(Note::AssumedLogits);
+    [unnamed, repeated, logits].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn sidecar(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("model.toml"), text).unwrap();
+        fs::write(folder.path().join("names.txt"), "cat\ndog\n").unwrap();
+        let model = folder.path().join("model.onnx");
+        (folder, model)
+    }
+
+    fn error(model: &Path, request: &OverridesRequest) -> String {
+        Resolved::new(model, request)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_request_goes_before_the_sidecar() {
+        let (_folder, model) = sidecar("preprocess = \"caffe\"\nlabels = \"names.txt\"\nsize = 7");
+        let specified = ModelOverrides {
+            size: Some([4, 5]),
+            ..ModelOverrides::default()
+        };
+        let resolved = Resolved::new(&model, &OverridesRequest::new(specified, None)).unwrap();
+        let all = resolved.all();
+        assert_eq!(
+            (all.size, all.labels),
+            (Some([4, 5]), Some(vec!["cat".into(), "dog".into()]))
+        );
+        let path = model.with_extension("toml");
+        assert_eq!(
+            resolved.specifiers(Origin::Declared, &[("size", |d| d.size.is_some())]),
+            [Specifier::Request("size"), Specifier::Sidecar(&path)]
+        );
+        assert_eq!(
+            resolved.specifiers(
+                Origin::Declared,
+                &[("preprocess", |d| d.preprocess.is_some())]
+            ),
+            [Specifier::Sidecar(&path)]
+        );
+    }
+
+    #[test]
+    fn a_recipe_beside_the_model_is_no_sidecar() {
+        let (folder, model) = sidecar("[[layers]]\ntype = \"flatten\"\n");
+        let found = Resolved::new(&model, &OverridesRequest::default()).unwrap();
+        assert_eq!(found.all(), ModelOverrides::default());
+        // Unless it is named.
+        let named = OverridesRequest {
+            sidecar: Some(folder.path().join("model.toml")),
+            ..OverridesRequest::default()
+        };
+        assert!(
+            error(&model, &named)
+                .contains("model.toml:1: unknown key `layers`: did you mean `labels`?")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let (folder, model) = sidecar("layout = \"hwc\"");
+        let message = error(&model, &OverridesRequest::default());
+        assert!(
+            message.contains("model.toml:1: `layout` cannot be \"hwc\": did you mean `nhwc`?"),
+            "{message}"
+        );
+        let named = OverridesRequest {
+            sidecar: Some(folder.path().join("none.toml")),
+            ..OverridesRequest::default()
+        };
+        assert!(error(&model, &named).contains("none.toml: No such file"));
+        fs::write(folder.path().join("model.toml"), "labels = \"none.txt\"").unwrap();
+        let message = error(&model, &OverridesRequest::default());
+        assert!(
+            message.contains("model.toml:1: cannot use the labels"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn one_name_a_line() {
+        assert_eq!(
+            parse_labels("\u{feff}cat\r\nhot dog \n\n"),
+            Ok(vec!["cat".into(), "hot dog".into()])
+        );
+        assert!(
+            parse_labels(" \n")
+                .unwrap_err()
+                .contains("found an empty file")
+        );
+        assert_eq!(
+            parse_labels("a\n\nb"),
+            Err("expected a name for every class, found line 2 empty".into())
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_named() {
+        for path in ["no/such/labels.txt", "/"] {
+            let message = read_labels(Path::new(path)).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("cannot use the labels `{path}`: ")),
+                "{message}"
+            );
+        }
+    }
+}
