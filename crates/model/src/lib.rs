@@ -9,7 +9,6 @@
 mod backbone;
 mod document;
 mod freeze;
-mod interface;
 mod layers;
 mod model;
 mod naming;
@@ -21,13 +20,15 @@ mod shape;
 pub use backbone::{Backbone, Base};
 pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
-pub use interface::{Layout, OutputKind, repeated_label};
 pub use kiln_util::ParseEnumError;
 // Every kind of layer with its settings, as `layers` lists them.
 pub use layers::*;
 pub use model::{Counts, Layer, Model, ModelError, Param};
 pub use naming::layer_names;
-pub use overrides::{ModelOverrides, OverridesError, parse_number, parse_numbers, parse_size};
+pub use overrides::{
+    Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, parse_size,
+    repeated_label,
+};
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::def::LayerDef;
-use super::params::{Init, ParamDef, ParamRole};
+use super::def::{Init, LayerDef, ParamDef, ParamRole};
 use crate::document::{Bound, RecipeError, Section};
 use crate::{Shape, ShapeError};
 

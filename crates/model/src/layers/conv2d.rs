@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use super::activation::Activation;
-use super::def::LayerDef;
+use super::def::{Init, LayerDef, ParamDef, ParamRole};
 use super::padding::{Padding, Pads, positions};
-use super::params::{Init, ParamDef, ParamRole};
 use crate::document::{MAX_COUNT, RecipeError, Section};
 use crate::shape::{ImageShape, Shape, ShapeError};
 

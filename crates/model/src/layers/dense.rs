@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use super::activation::Activation;
-use super::def::LayerDef;
-use super::params::{Init, ParamDef, ParamRole};
+use super::def::{Init, LayerDef, ParamDef, ParamRole};
 use crate::document::{MAX_COUNT, RecipeError, Section};
 use crate::{Shape, ShapeError};
 

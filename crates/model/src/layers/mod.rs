@@ -8,10 +8,8 @@ mod def;
 mod dense;
 mod dropout;
 mod padding;
-mod params;
 mod pool;
 mod reshape;
-mod resize2d;
 
 use std::fmt;
 
@@ -24,13 +22,12 @@ pub use activation::{Activation, ActivationLayer, Relu, Softmax};
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub(crate) use def::LayerDef;
+pub use def::{Init, ParamDef, ParamRole};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use padding::{Padding, Pads};
-pub use params::{Init, ParamDef, ParamRole};
 pub use pool::{AvgPool, ChannelMax, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool};
-pub use reshape::{Flatten, Reshape};
-pub use resize2d::{Interpolation, Resize2d};
+pub use reshape::{Flatten, Interpolation, Reshape, Resize2d};
 
 /// Declares [`LayerKind`] with a variant for each kind of layer.
 macro_rules! layers {

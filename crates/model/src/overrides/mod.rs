@@ -1,7 +1,10 @@
-//! What options, a sidecar or metadata specify about a model.
+//! A model's input and output as options, a sidecar or metadata specify them: among them the layout of
+//! the input, the meaning of the output and the names of the classes.
+
+use std::collections::HashMap;
 
 use crate::document::{self, Bound, Field, RecipeError, Section, Source};
-use crate::{Channels, Layout, OutputKind, Preprocess, Preprocessing, PreprocessingError, Resize};
+use crate::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 
 const KEYS: &[&str] = &[
     "preprocess",
@@ -291,6 +294,48 @@ pub fn parse_number(text: &str) -> Result<f32, String> {
 /// Reads numbers with commas between them.
 pub fn parse_numbers(text: &str) -> Result<Vec<f32>, String> {
     text.split(',').map(parse_number).collect()
+}
+
+/// The order of the axes of a graph's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// `[batch, channels, height, width]`: PyTorch's, and kiln's own.
+    Nchw,
+    /// `[batch, height, width, channels]`: TensorFlow's and Keras's.
+    Nhwc,
+}
+
+kiln_util::str_enum!(Layout { Nchw = "nchw", Nhwc = "nhwc" });
+
+impl Layout {
+    /// Returns the shape of one image in this order of axes.
+    pub const fn image_shape(self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
+        match self {
+            Self::Nchw => [channels, height, width],
+            Self::Nhwc => [height, width, channels],
+        }
+    }
+}
+
+/// Meaning of a classifier's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputKind {
+    /// Unnormalized scores; softmax makes probabilities of them.
+    Logits,
+    /// Probabilities: the graph ends in a softmax.
+    Probabilities,
+}
+
+kiln_util::str_enum!(OutputKind { Logits = "logits", Probabilities = "probabilities" });
+
+/// Finds the first class that has the name of another, and returns the numbers of both from 0, the
+/// earlier one first.
+pub fn repeated_label(labels: &[String]) -> Option<[usize; 2]> {
+    let mut seen = HashMap::with_capacity(labels.len());
+    labels
+        .iter()
+        .enumerate()
+        .find_map(|(at, label)| seen.insert(label, at).map(|before| [before, at]))
 }
 
 #[cfg(test)]

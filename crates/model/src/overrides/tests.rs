@@ -189,3 +189,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_name_that_comes_again_is_found() {
+    let labels = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(repeated_label(&labels("a b c b a")), Some([1, 3]));
+    assert_eq!(repeated_label(&labels("a A b")), None);
+    assert_eq!(repeated_label(&[]), None);
+}

@@ -1,7 +1,6 @@
 //! Recipes: everything that a run needs, as TOML.
 
 mod augmentation;
-mod base;
 mod data;
 mod export;
 mod input;

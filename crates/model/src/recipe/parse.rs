@@ -1,7 +1,7 @@
-//! From the tree of values to a checked recipe.
+//! From the tree of values to a checked recipe, and to the description of a base.
 
 use super::{Recipe, RecipeFields, augmentation, data, export, input, optimization, training};
-use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source};
+use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source};
 use crate::{Backbone, Base, Input, LayerSpec};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
@@ -211,4 +211,41 @@ fn check_size(
         }
     }
     Ok(())
+}
+
+impl Base {
+    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin`
+    /// names the text in messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
+        let document = document::read(text, origin, &[])?;
+        let source = Source {
+            origin,
+            sections: &[],
+        };
+        let root = Section::root(
+            source,
+            &document,
+            &["name", "channels", "weights", "layers"],
+        )?;
+        let layer = |field: &Field<'_>| match LayerSpec::parse(field)? {
+            layer if layer.name.is_none() => {
+                Err(field.error("a base's layers have names: add `name`"))
+            }
+            layer => Ok(layer),
+        };
+        Ok(Self {
+            name: file_name(&root.need("name")?)?,
+            channels: root.need("channels")?.integer(1..=MAX_COUNT)?,
+            weights: root
+                .get("weights")
+                .map(|field| field.string().map(str::to_string))
+                .transpose()?,
+            layers: root
+                .need("layers")?
+                .array()?
+                .iter()
+                .map(layer)
+                .collect::<Result<_, _>>()?,
+        })
+    }
 }
