@@ -18,7 +18,6 @@
 
 mod builder;
 mod check;
-mod dim;
 mod external;
 mod file;
 mod hint;
@@ -29,7 +28,6 @@ mod tensor;
 
 pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
-pub use dim::Dim;
 pub use file::{
     DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load, read,
 };
@@ -41,5 +39,5 @@ pub use proto::{
     ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
     TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
-pub use query::TensorInfo;
+pub use query::{Dim, TensorInfo};
 pub use tensor::TensorError;
