@@ -1,8 +1,7 @@
-//! What can be wrong with an image.
+//! What can be wrong with an image, and what can be done about it.
 
+use std::fmt;
 use std::io;
-
-use crate::hint::Hint;
 
 /// Longest side in pixels of an image to read: more than cameras make, and few enough that
 /// positions within a side are exact to 1/256 pixel in f32.
@@ -125,6 +124,45 @@ fn one_line(text: &str) -> String {
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// What can be done about an error. Its text names neither commands nor options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Check the path and its permissions.
+    CheckPath,
+    /// Convert the image to a format that is supported.
+    ConvertFormat,
+    /// Save the image again.
+    SaveAgain,
+    /// Resize the image.
+    Resize,
+    /// Convert the image to 8 bits a channel.
+    ConvertToEightBits,
+    /// Convert the image to gray or RGB.
+    ConvertChannels,
+    /// Check the size, and that each sample is one byte.
+    CheckSize,
+    /// Size the output by [`Preprocessor::len`](crate::Preprocessor::len).
+    SizeOutput,
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CheckPath => "check the path and its permissions",
+            Self::ConvertFormat => "convert the image to PNG, JPEG, BMP, WebP or TIFF",
+            Self::SaveAgain => {
+                "the file may be damaged, truncated or of a rare kind: save it again"
+            }
+            Self::Resize => "resize or drop the image",
+            Self::ConvertToEightBits => "convert the image to 8 bits a channel",
+            Self::ConvertChannels => "convert the image to gray or RGB",
+            Self::CheckSize => "check the size, and that each sample is one byte",
+            Self::SizeOutput => "give the output as many values as the preprocessor returns",
+        })
+    }
 }
 
 #[cfg(test)]

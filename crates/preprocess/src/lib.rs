@@ -37,8 +37,6 @@
 mod channels;
 mod decode;
 mod error;
-mod hint;
-mod jpeg;
 mod normalize;
 mod pixels;
 mod preprocessor;
@@ -46,8 +44,7 @@ mod resize;
 mod transform;
 
 pub use decode::{ENDINGS, decode, is_image_name, open};
-pub use error::PreprocessError;
-pub use hint::Hint;
+pub use error::{Hint, PreprocessError};
 pub use normalize::to_pixels;
 pub use pixels::{Pixels, RawImage};
 pub use preprocessor::Preprocessor;
