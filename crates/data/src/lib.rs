@@ -36,14 +36,12 @@
 //! | pixels, kept or decoded as needed | `images` |
 //! | the IDX format | `idx` |
 //! | selections, splits by class | `view` |
-//! | images or features as samples | `samples` |
-//! | random changes of images | `augment` |
+//! | images, changed at random, or features as samples | `samples` |
 //! | batches on threads | `loader` |
 //! | files of features | `features` |
 
 #![deny(unsafe_code)]
 
-mod augment;
 mod dataset;
 mod error;
 mod features;

@@ -1,11 +1,13 @@
-//! Samples that a model is fed with: images, or features computed from them.
+//! Samples that a model is fed with: images, changed at random if they are to be, or features computed
+//! from images.
 
 use std::sync::Arc;
 
 use kiln_model::Augmentation;
-use kiln_preprocess::Preprocessor;
+use kiln_preprocess::{Preprocessor, Transform};
+use rand::RngExt;
 
-use crate::augment::draw;
+use crate::random::{Use, generator};
 use crate::{DataError, Features, View};
 
 /// Samples of a view in the form that a model, or the rest of one, takes.
@@ -132,6 +134,121 @@ impl Samples {
                 features.row(rows.binary_search(&index).map_err(missing)?, out);
                 Ok(())
             }
+        }
+    }
+}
+
+/// The transform of an image of this height and width in an epoch: it follows from the arguments
+/// alone, whichever thread asks and whatever it asked before.
+///
+/// Every number is drawn whether or not the augmentation has a use for it, so that a setting leaves
+/// the others' alone.
+fn draw(
+    augmentation: &Augmentation,
+    seed: u64,
+    epoch: u64,
+    index: u32,
+    size: [usize; 2],
+) -> Transform {
+    let mut rng = generator(seed, Use::Augmentation { epoch, index });
+    let mut share = || rng.random::<f64>();
+    let mut within = |low: f64, high: f64| low + (high - low) * share();
+    let rotation = within(-1.0, 1.0) * augmentation.rotation_range;
+    let down = within(-1.0, 1.0) * pixels(augmentation.height_shift_range, size[0]);
+    let across = within(-1.0, 1.0) * pixels(augmentation.width_shift_range, size[1]);
+    let shear = within(-1.0, 1.0) * augmentation.shear_range;
+    let [low, high] = augmentation.zoom_range;
+    let zoom = [within(low, high), within(low, high)];
+    let [mirrored, upside_down] = [within(0.0, 1.0) < 0.5, within(0.0, 1.0) < 0.5];
+    let [low, high] = augmentation.brightness_range.unwrap_or([1.0, 1.0]);
+    let brightness = within(low, high) as f32;
+    let channel_shift = (within(-1.0, 1.0) * augmentation.channel_shift_range) as f32;
+    Transform {
+        rotation,
+        shift: [down, across],
+        shear,
+        zoom,
+        horizontal_flip: augmentation.horizontal_flip && mirrored,
+        vertical_flip: augmentation.vertical_flip && upside_down,
+        channel_shift,
+        brightness: augmentation.brightness_range.map(|_| brightness),
+        fill_mode: augmentation.fill_mode,
+        cval: augmentation.cval.unwrap_or(0.0),
+    }
+}
+
+/// A range of shifts in pixels: below 1 it is a share of the side.
+fn pixels(range: f64, side: usize) -> f64 {
+    if range < 1.0 {
+        range * side as f64
+    } else {
+        range
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn seed_epoch_and_image_make_a_difference_and_nothing_else() {
+        let augmentation = Augmentation {
+            rotation_range: 10.0,
+            ..Augmentation::default()
+        };
+        let rotation = |seed, epoch, index| {
+            draw(&augmentation, seed, epoch, index, [8, 8])
+                .rotation
+                .to_bits()
+        };
+        let all = [
+            rotation(1, 1, 1),
+            rotation(2, 1, 1),
+            rotation(1, 2, 1),
+            rotation(1, 1, 2),
+            rotation(1, 1, 0),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(!all[..i].contains(one), "{all:?}");
+        }
+        assert_eq!(rotation(1, 1, 1), all[0]);
+        let more = Augmentation {
+            zoom_range: [0.5, 2.0],
+            horizontal_flip: true,
+            ..augmentation
+        };
+        assert_eq!(draw(&more, 1, 1, 1, [8, 8]).rotation.to_bits(), all[0]);
+    }
+
+    #[test]
+    fn flips_come_half_of_the_time() {
+        let augmentation = Augmentation {
+            horizontal_flip: true,
+            ..Augmentation::default()
+        };
+        let flips = (0..10_000)
+            .filter(|&index| draw(&augmentation, 3, 1, index, [8, 8]).horizontal_flip)
+            .count();
+        // Five standard deviations.
+        assert!(flips.abs_diff(5_000) < 250, "{flips}");
+    }
+
+    proptest! {
+        #[test]
+        fn draws_stay_within_their_ranges(seed: u64, epoch: u32, index: u32) {
+            let augmentation = Augmentation {
+                rotation_range: 20.0, width_shift_range: 0.25, height_shift_range: 3.0, shear_range: 5.0,
+                zoom_range: [0.8, 1.5], channel_shift_range: 40.0, brightness_range: Some([0.5, 0.75]), ..Augmentation::default()
+            };
+            let transform = draw(&augmentation, seed, epoch.into(), index, [10, 40]);
+            prop_assert!(transform.rotation.abs() <= 20.0 && transform.shear.abs() <= 5.0);
+            prop_assert!(transform.shift[0].abs() <= 3.0 && transform.shift[1].abs() <= 10.0);
+            prop_assert!(transform.zoom.iter().all(|zoom| (0.8..=1.5).contains(zoom)));
+            prop_assert!((0.5..=0.75).contains(&transform.brightness.unwrap()));
+            prop_assert!(transform.channel_shift.abs() <= 40.0);
+            prop_assert!(!transform.horizontal_flip && !transform.vertical_flip);
         }
     }
 }
