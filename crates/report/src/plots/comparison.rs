@@ -7,8 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, Ticks, roomy};
-use super::canvas::{Area, Drawn, FAINT, GRID, INK, TEXT, picture, text, width};
-use super::mark::Mark;
+use super::canvas::{Area, Drawn, FAINT, GRID, INK, Mark, TEXT, picture, text, width};
 use crate::{Picture, ReportError};
 use kiln_metrics::Spread;
 use kiln_util::shown;

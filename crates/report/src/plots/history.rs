@@ -6,9 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, Ticks, axes, roomy};
-use super::canvas::{Area, Drawn, FAINT, TEXT, dashed, picture, text};
-use super::legend::{LEGEND_HEIGHT, legend};
-use super::mark::Mark;
+use super::canvas::{Area, Drawn, FAINT, LEGEND_HEIGHT, Mark, TEXT, dashed, legend, picture, text};
 use crate::{Picture, ReportError};
 
 /// Width and height of one panel.

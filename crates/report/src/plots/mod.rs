@@ -5,8 +5,6 @@ mod canvas;
 mod comparison;
 mod confusion;
 mod history;
-mod legend;
-mod mark;
 mod reliability;
 mod speed;
 

@@ -3,9 +3,7 @@
 use plotters::prelude::*;
 
 use super::axes::{Axis, Ticks, axes};
-use super::canvas::{Area, Drawn, FAINT, dashed, picture};
-use super::legend::{LEGEND_HEIGHT, legend};
-use super::mark::Mark;
+use super::canvas::{Area, Drawn, FAINT, LEGEND_HEIGHT, Mark, dashed, legend, picture};
 use crate::{Picture, ReportError};
 use kiln_metrics::Calibration;
 

@@ -4,9 +4,7 @@ use plotters::coord::ranged1d::{NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use super::axes::{Axis, Categories, Logarithmic, Ticks, axes};
-use super::canvas::{Area, Drawn, picture};
-use super::legend::{LEGEND_HEIGHT, legend};
-use super::mark::Mark;
+use super::canvas::{Area, Drawn, LEGEND_HEIGHT, Mark, legend, picture};
 use crate::{Picture, ReportError};
 use kiln_metrics::Latency;
 use kiln_util::shown;
