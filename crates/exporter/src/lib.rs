@@ -7,10 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod emit;
-mod error;
 mod export;
 mod lower;
-mod pixels;
 
-pub use error::ExportError;
+pub use emit::ExportError;
 pub use export::{Exported, Options, export};
