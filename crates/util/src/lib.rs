@@ -15,7 +15,6 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
-mod closest;
 #[cfg(feature = "files")]
 mod files;
 #[cfg(feature = "files")]
@@ -28,7 +27,6 @@ mod str_enum;
 mod text;
 
 pub use cancel::{CancelToken, Watch};
-pub use closest::{closest, equivalent};
 #[cfg(feature = "files")]
 pub use files::{FileError, check_writable, is_temporary_name, temporary_file, write_atomically};
 #[cfg(feature = "files")]
@@ -37,7 +35,7 @@ pub use panic::catch_panic;
 pub use program::{VERSION, platform};
 #[cfg(feature = "sha256")]
 pub use sha256::sha256;
-pub use str_enum::ParseEnumError;
+pub use str_enum::{ParseEnumError, closest, equivalent};
 pub use text::{
     Hex, Thousands, counted, duration, first_few, listed, percent, printable, shown, thousands,
 };
