@@ -138,6 +138,10 @@ fn pipeline(hint: &Hint) -> String {
         Hint::AddImages => "raise `data.limit`, change `data.test_split` or \
                             `data.validation_split`, or add images"
             .into(),
+        Hint::NameSubsets => {
+            "name the folders of a dataset with subsets `train`, `val` and `test`, in lower case"
+                .into()
+        }
         Hint::AddImagesOrRemoveClass => "add some, or remove the class".into(),
         Hint::FetchAsset { name } => {
             format!("`kiln fetch {name}` downloads it, or write another file with -o")

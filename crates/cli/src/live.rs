@@ -18,6 +18,19 @@ const RECENT: usize = 5;
 /// Less time than this measures nothing.
 const MEASURED: Duration = Duration::from_millis(500);
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct SoFar<'a> {
+    /// Number of epochs of the whole run.
+    pub epochs: usize,
+    /// The epochs before the current one.
+    pub history: &'a History,
+    /// Number of those that belong to earlier phases.
+    pub before_phase: usize,
+    /// Time since the current epoch began.
+    pub elapsed: Duration,
+}
+
 /// Three lines that are redrawn after every batch. Without a terminal nothing is drawn.
 #[derive(Debug, Default)]
 pub struct Live {
@@ -25,20 +38,18 @@ pub struct Live {
 }
 
 impl Live {
-    /// Draws the progress of the epoch and of the run. `phase` is `Epoch` or `Validating`, `epochs`
-    /// their number in the whole run, `elapsed` the time since the epoch began.
+    /// Draws the progress of the epoch and of the run. `title` is `Epoch` or `Validating`.
     pub fn show(
         &mut self,
         terminal: &Terminal,
-        phase: &str,
+        title: &str,
         report: BatchReport,
-        epochs: usize,
-        history: &History,
-        elapsed: Duration,
+        so_far: SoFar<'_>,
     ) {
+        let epochs = so_far.epochs;
         let bar = self.bar.get_or_insert_with(|| {
             let width = epochs.to_string().len();
-            let first = format!("{phase:>12} {:>width$}/{epochs}", report.epoch);
+            let first = format!("{title:>12} {:>width$}/{epochs}", report.epoch);
             let of = "{human_pos}/{human_len}";
             terminal.bar(
                 report.total as u64,
@@ -51,10 +62,7 @@ impl Live {
         bar.set_prefix(left);
         let (loss, accuracy) = (report.loss, percent(report.accuracy));
         let figures = format!("{:>12} loss {loss:.4}  accuracy {accuracy}{rate}", "");
-        bar.set_message(format!(
-            "{figures}\n{}",
-            whole(report, epochs, history, elapsed)
-        ));
+        bar.set_message(format!("{figures}\n{}", whole(report, so_far)));
         if report.done >= report.total {
             self.clear();
         }
@@ -87,15 +95,15 @@ fn speed(elapsed: Duration, left: Duration, rate: f64) -> (String, String) {
 }
 
 /// The line about the whole run.
-fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> String {
-    let left = if history.epochs.is_empty() && elapsed < MEASURED {
+fn whole(report: BatchReport, so_far: SoFar<'_>) -> String {
+    let history = so_far.history;
+    let unknown = history.epochs.len() == so_far.before_phase && so_far.elapsed < MEASURED;
+    let left = if unknown && history.epochs.is_empty() {
         format!("{:>12} begins", "Run")
+    } else if unknown {
+        format!("{:>12} in its next phase", "Run")
     } else {
-        format!(
-            "{:>12} {} left",
-            "Run",
-            duration(left(report, epochs, history, elapsed))
-        )
+        format!("{:>12} {} left", "Run", duration(left(report, so_far)))
     };
     let Some(best) = history.best() else {
         return left;
@@ -116,11 +124,18 @@ fn whole(report: BatchReport, epochs: usize, history: &History, elapsed: Duratio
     )
 }
 
-/// Seconds that the run will take if the epochs to come are as long as the last ones, or as this
-/// one so far.
-fn left(report: BatchReport, epochs: usize, history: &History, elapsed: Duration) -> f64 {
-    let elapsed = elapsed.as_secs_f64();
-    let recent = &history.epochs[history.epochs.len().saturating_sub(RECENT)..];
+/// Seconds that the run will take if the epochs to come are as long as the last ones of this phase,
+/// or as this one so far.
+fn left(report: BatchReport, so_far: SoFar<'_>) -> f64 {
+    let SoFar {
+        epochs, history, ..
+    } = so_far;
+    let elapsed = so_far.elapsed.as_secs_f64();
+    let of_phase = history
+        .epochs
+        .get(so_far.before_phase..)
+        .unwrap_or_default();
+    let recent = &of_phase[of_phase.len().saturating_sub(RECENT)..];
     let epoch = if recent.is_empty() {
         elapsed * report.total as f64 / report.done.max(1) as f64
     } else {
@@ -167,6 +182,15 @@ mod tests {
         }
     }
 
+    fn so_far(history: &History, elapsed: Duration) -> SoFar<'_> {
+        SoFar {
+            epochs: 4,
+            history,
+            before_phase: 0,
+            elapsed,
+        }
+    }
+
     fn report(epoch: usize, done: usize) -> BatchReport {
         BatchReport {
             epoch,
@@ -188,13 +212,26 @@ mod tests {
     #[test]
     fn what_is_left_follows_from_this_epoch_and_then_from_the_last_ones() {
         let seconds = |report, history: &History, elapsed| {
-            left(report, 4, history, Duration::from_secs(elapsed)) as u64
+            left(report, so_far(history, Duration::from_secs(elapsed))) as u64
         };
         // A quarter of the first of four epochs took 10 s.
         assert_eq!(seconds(report(1, 25), &history(&[]), 10), 30 + 3 * 40);
         assert_eq!(seconds(report(3, 50), &history(&[1.0, 0.5]), 12), 8 + 20);
         // Longer than the others: nothing is left of it.
         assert_eq!(seconds(report(4, 50), &history(&[1.0, 0.5, 0.4]), 60), 0);
+        // The second epoch is the first of a phase: how long those before took tells nothing.
+        let history = history(&[1.0]);
+        let second = SoFar {
+            before_phase: 1,
+            ..so_far(&history, Duration::from_secs(2))
+        };
+        assert_eq!(left(report(2, 50), second) as u64, 2 + 2 * 4);
+        let first_moments = SoFar {
+            elapsed: Duration::ZERO,
+            ..second
+        };
+        let line = whole(report(2, 1), first_moments);
+        assert!(line.contains("Run in its next phase  best"), "{line}");
     }
 
     #[test]
@@ -212,14 +249,20 @@ mod tests {
             (" 7.0 s left".into(), "  5,220,723 images/s".into())
         );
         assert_eq!(
-            whole(report(1, 1), 4, &history(&[]), Duration::from_millis(1)),
+            whole(
+                report(1, 1),
+                so_far(&history(&[]), Duration::from_millis(1))
+            ),
             "         Run begins"
         );
     }
 
     #[test]
     fn the_line_of_the_run_names_the_best_epoch() {
-        let line = whole(report(4, 1), 4, &history(&[1.0, 0.25, 0.5]), Duration::ZERO);
+        let line = whole(
+            report(4, 1),
+            so_far(&history(&[1.0, 0.25, 0.5]), Duration::ZERO),
+        );
         assert_eq!(
             line,
             "         Run 20.0 s left  best val_loss 0.2500 in epoch 2  █▁▃"
@@ -228,11 +271,11 @@ mod tests {
             monitor: Monitor::ValAccuracy,
             ..history(&[1.0, 0.25])
         };
-        let line = whole(report(4, 1), 4, &by_accuracy, Duration::ZERO);
+        let line = whole(report(4, 1), so_far(&by_accuracy, Duration::ZERO));
         assert_eq!(
             line,
             "         Run 20.0 s left  best val_accuracy 75.00 % in epoch 1  ▁▁"
         );
-        assert!(whole(report(1, 1), 4, &history(&[]), MEASURED).ends_with("left"));
+        assert!(whole(report(1, 1), so_far(&history(&[]), MEASURED)).ends_with("left"));
     }
 }

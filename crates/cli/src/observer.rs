@@ -10,7 +10,7 @@ use kiln_run::Epoch;
 use kiln_util::{Thousands, counted, duration, listed, percent, thousands};
 
 use crate::hints;
-use crate::live::Live;
+use crate::live::{Live, SoFar};
 use crate::terminal::{Terminal, bytes};
 
 /// How often a task without a visible bar says how far it is.
@@ -309,12 +309,19 @@ impl TerminalObserver<'_> {
                 validating,
                 epochs,
                 history,
+                before_phase,
                 elapsed,
             } => {
                 let mut progress = self.progress();
                 let title = if *validating { "Validating" } else { "Epoch" };
                 let live = &mut progress.live;
-                live.show(terminal, title, *report, *epochs, history, *elapsed);
+                let so_far = SoFar {
+                    epochs: *epochs,
+                    history,
+                    before_phase: *before_phase,
+                    elapsed: *elapsed,
+                };
+                live.show(terminal, title, *report, so_far);
                 if live.is_hidden() && progress.last.elapsed() >= HEARTBEAT {
                     progress.last = Instant::now();
                     terminal.detail(&format!(

@@ -75,6 +75,16 @@ impl ImageFile {
             kept,
         })
     }
+
+    /// Reads a file for its checksum, without decoding it.
+    pub fn unread(root: &Path, path: &Path) -> Result<Self, PreprocessError> {
+        let (_, bytes) = read_bytes(&root.join(path))?;
+        Ok(Self {
+            path: path.into(),
+            sha256: Sha256::digest(bytes).into(),
+            kept: None,
+        })
+    }
 }
 
 impl ImageFiles {
@@ -110,18 +120,21 @@ impl ImageFiles {
 
 /// Reads a file's bytes and pixels.
 fn read(path: &Path) -> Result<(Vec<u8>, Pixels), PreprocessError> {
-    let name = format!("`{}`", path.display());
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(reason) => {
-            return Err(PreprocessError::Read {
-                image: name,
-                reason,
-            });
-        }
-    };
+    let (name, bytes) = read_bytes(path)?;
     let pixels = Pixels::decode(&bytes, &name)?;
     Ok((bytes, pixels))
+}
+
+/// Reads a file's bytes, with its name for messages.
+fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), PreprocessError> {
+    let name = format!("`{}`", path.display());
+    match std::fs::read(path) {
+        Ok(bytes) => Ok((name, bytes)),
+        Err(reason) => Err(PreprocessError::Read {
+            image: name,
+            reason,
+        }),
+    }
 }
 
 #[cfg(test)]

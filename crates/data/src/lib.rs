@@ -57,8 +57,8 @@ pub use dataset::{Dataset, Subset, mnist};
 pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
-    Folder, ListReader, Listed, Listing, ReadFiles, ReadOptions, folder, images_below, list,
-    list_checksum,
+    Decoding, Folder, ListReader, Listed, Listing, ReadFiles, ReadOptions, folder, images_below,
+    list, list_checksum,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::Image;

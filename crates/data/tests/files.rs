@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{GrayImage, Luma};
 use kiln_data::{
-    Dataset, Folder, Hint, Listing, Loader, Order, ReadOptions, Samples, View, folder, list,
+    Dataset, Decoding, Folder, Hint, Listing, Loader, Order, ReadOptions, Samples, View, folder,
+    list,
 };
 use kiln_model::{Augmentation, Channels, Preprocessing};
 use kiln_preprocess::Preprocessor;
@@ -351,7 +352,7 @@ fn images_that_are_kept_need_no_file() {
 fn images_that_are_only_verified_are_decoded_when_needed() {
     let root = tempfile::tempdir().expect("a folder");
     write(root.path(), "a/1.png", 1);
-    let options = ReadOptions::default().keep_pixels(false);
+    let options = ReadOptions::default().decoding(Decoding::Verify);
     let dataset = whole(root.path())
         .read(options, &|| ())
         .expect("readable")
@@ -359,6 +360,27 @@ fn images_that_are_only_verified_are_decoded_when_needed() {
     assert_eq!(dataset.image(0).expect("decoded").as_raw().pixels, [1; 4]);
     fs::remove_file(root.path().join("a/1.png")).expect("removed");
     assert!(dataset.image(0).is_err(), "nothing was kept");
+}
+
+#[test]
+fn images_whose_decoding_is_deferred_have_the_same_checksums() {
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path(), "a/1.png", 1);
+    fs::write(root.path().join("a/2.png"), "no image").expect("written");
+    let deferred = ReadOptions::default().decoding(Decoding::Defer);
+    let dataset = whole(root.path())
+        .read(deferred, &|| ())
+        .expect("readable")
+        .dataset;
+    assert_eq!(dataset.image(0).expect("decoded").as_raw().pixels, [1; 4]);
+    assert!(dataset.image(1).is_err(), "found when it is used");
+    write(root.path(), "a/2.png", 2);
+    let again = whole(root.path())
+        .read(deferred, &|| ())
+        .expect("readable")
+        .dataset;
+    assert_ne!(dataset.checksum(), again.checksum());
+    assert_eq!(read(whole(root.path())).checksum(), again.checksum());
 }
 
 #[test]

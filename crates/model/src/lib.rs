@@ -33,7 +33,7 @@ pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError,
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
     EarlyStopping, Export, FillMode, Input, Monitor, Optimizer, OptimizerKind, Phase, Recipe,
-    RecipeFields, Reference, Schedule, ScheduleKind, Setting, Sweep, Training, Validation,
-    ValidationSubset,
+    RecipeFields, Reference, References, Schedule, ScheduleKind, Setting, Sweep, Training,
+    Validation, ValidationSubset,
 };
 pub use shape::{Shape, ShapeError};

@@ -278,6 +278,8 @@ pub enum Event<'a> {
         epochs: usize,
         /// The epochs before.
         history: &'a History,
+        /// Number of those that belong to earlier phases, whose epochs take another time.
+        before_phase: usize,
         /// Time since the epoch began.
         elapsed: Duration,
     },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kiln_data::{Decoding, View};
 use kiln_exporter::{Exported, Options, export};
 use kiln_model::{Model, Recipe};
 use kiln_onnx::Golden;
@@ -107,7 +108,7 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
     if trained.recipe.export.golden && request.form != ExportForm::HeadOnly {
         match dataset::missing(&trained.recipe.data.dataset, context) {
             None => {
-                let images = dataset::test_images(&trained.recipe, context)?;
+                let images = test_images(run, &trained.recipe, context)?;
                 let name = dataset::test_name(&trained.recipe);
                 trained.golden = Some(golden::vectors(&trained, &images, &name)?);
             }
@@ -121,6 +122,20 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
     }
     trained.write(&path, context)?;
     Ok(path)
+}
+
+/// Returns the test images. Files with the checksums that the run was trained with could all be
+/// decoded then: only those that are used are decoded.
+fn test_images(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> Result<View> {
+    context.files.set_decoding(Decoding::Defer);
+    let environment: Option<Environment> = run.read_json(RunFile::Environment)?;
+    let now = dataset::checksums(&recipe.data.dataset, context);
+    let known = environment.is_some_and(|before| now.is_ok_and(|now| now == before.data));
+    if !known {
+        context.files.forget();
+        context.files.set_decoding(Decoding::Verify);
+    }
+    dataset::test_images(recipe, context)
 }
 
 /// Returns whether a file is a model with golden vectors.

@@ -17,11 +17,8 @@ use crate::tolerance::tolerance;
 /// Most images of a file: one of each class where there are not more.
 const MOST: usize = 10;
 
-/// Longest side in pixels; of larger images the middle is taken.
-const SIDE: u32 = 256;
-
-/// Most bytes of pixels in a file, a third more as base64, beyond the first image.
-const BYTES: usize = 2 * 3 * (SIDE * SIDE) as usize;
+/// Most bytes of pixels in a file, a third more as base64: ten color images of 114 x 114 pixels.
+const BYTES: usize = 384 << 10;
 
 /// Computes the golden vectors of a model as it will be exported, from the first test image of each
 /// class.
@@ -30,15 +27,12 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
     let burn = Predictor::new(&trained.model, &trained.weights, &device)?;
     let preparation = Preparation::new(trained)?;
     let tolerance = tolerance(&trained.model);
-    let mut vectors: Vec<GoldenVector> = Vec::new();
-    let mut bytes = 0;
-    for index in first_of_each_class(images) {
+    let chosen = first_of_each_class(images);
+    let room = BYTES / chosen.len().max(1);
+    let mut vectors: Vec<GoldenVector> = Vec::with_capacity(chosen.len());
+    for index in chosen {
         let image = images.dataset().image(index as usize)?;
-        let (image, cut) = middle(image.as_raw());
-        bytes += image.pixels.len();
-        if bytes > BYTES && !vectors.is_empty() {
-            break;
-        }
+        let (image, cut) = middle(image.as_raw(), room);
         let logits = burn.logits(&preparation.run(image.borrow())?)?;
         // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by
         // both.
@@ -145,23 +139,30 @@ impl Part<'_> {
     }
 }
 
-/// The middle of an image, at most `SIDE` pixels high and wide, and whether that is not all of it.
-fn middle(image: RawImage<'_>) -> (Part<'_>, bool) {
+/// The middle of an image, of as many pixels as fit into so many bytes, and whether that is not all
+/// of it.
+fn middle(image: RawImage<'_>, bytes: usize) -> (Part<'_>, bool) {
     let RawImage {
         pixels, channels, ..
     } = image;
-    let [height, width] = [image.height, image.width].map(|size| size.min(SIDE));
-    if (height, width) == (image.height, image.width) {
-        return (
-            Part {
-                pixels: Cow::Borrowed(pixels),
-                height,
-                width,
-                channels,
-            },
-            false,
-        );
+    if pixels.len() <= bytes {
+        let part = Part {
+            pixels: Cow::Borrowed(pixels),
+            height: image.height,
+            width: image.width,
+            channels,
+        };
+        return (part, false);
     }
+    // A square, unless the image is narrower than that.
+    let room = (bytes / channels as usize).max(1);
+    let narrow = image.height.min(image.width).min(room.isqrt() as u32);
+    let long = |size: u32| size.min(room as u32 / narrow);
+    let [height, width] = if image.height <= image.width {
+        [narrow, long(image.width)]
+    } else {
+        [long(image.height), narrow]
+    };
     let [top, left] =
         [(image.height - height) / 2, (image.width - width) / 2].map(|skipped| skipped as usize);
     let channels_of = |pixels: u32| pixels as usize * channels as usize;
@@ -208,12 +209,13 @@ mod tests {
         let pixels: Vec<u8> = (0..3 * 260 * 2)
             .map(|i| (i / 2 % 260 % 251) as u8)
             .collect();
-        let (part, cut) = middle(RawImage {
+        let image = RawImage {
             pixels: &pixels,
             height: 3,
             width: 260,
             channels: 2,
-        });
+        };
+        let (part, cut) = middle(image, 3 * 256 * 2 + 5);
         assert_eq!(
             (cut, part.height, part.width, part.pixels.len()),
             (true, 3, 256, 3 * 256 * 2)
@@ -226,8 +228,23 @@ mod tests {
             width: 3,
             channels: 2,
         };
-        let (part, cut) = middle(small);
+        let (part, cut) = middle(small, 6);
         assert_eq!((cut, part.borrow()), (false, small));
+        let size = |height, width, bytes| {
+            let pixels = vec![0; (height * width) as usize];
+            let image = RawImage {
+                pixels: &pixels,
+                height,
+                width,
+                channels: 1,
+            };
+            let part = middle(image, bytes).0;
+            [part.height, part.width]
+        };
+        assert_eq!(size(300, 400, 10_100), [100, 101]);
+        assert_eq!(size(400, 300, 10_000), [100, 100]);
+        assert_eq!(size(400, 3, 300), [100, 3]);
+        assert_eq!(size(5, 4, 0), [1, 1]);
     }
 
     /// A small network whose weights are not those of a beginner.
@@ -290,6 +307,16 @@ mod tests {
         "preprocess = \"torch\"",
         "preprocess = \"tf\"\nchannels = \"rgb\"\nantialias = true",
     ];
+
+    #[test]
+    fn every_class_has_its_vector_however_large_the_images() {
+        let trained = trained("preprocess = \"unit\"\nchannels = \"rgb\"", false);
+        let golden = vectors(&trained, &images(300, 200, 3), "made up").unwrap();
+        assert_eq!(golden.vectors.len(), 10);
+        let bytes: usize = golden.vectors.iter().map(|v| v.pixels.len()).sum();
+        assert!(bytes <= BYTES && bytes > BYTES * 9 / 10, "{bytes}");
+        assert!(golden.vectors[9].source.ends_with(", its middle"));
+    }
 
     #[test]
     fn what_burn_computes_is_what_the_file_gives_for_images_of_any_size() {

@@ -149,8 +149,9 @@ fn find_sidecar(
         return Ok(None);
     }
     let text = read_sidecar(path)?;
-    // A recipe has its model's name too. It was looked at only because of that.
-    if named.is_none() && Recipe::is_recipe(&text) {
+    // A recipe has its model's name too, and so may have a file of another tool. It was looked at
+    // only because of that.
+    if named.is_none() && (Recipe::is_recipe(&text) || !ModelOverrides::is_sidecar(&text)) {
         return Ok(None);
     }
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -269,6 +270,29 @@ mod tests {
             .err()
             .map(|error| error.to_string())
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_file_of_another_tool_is_no_sidecar() {
+        let resolve = |text: &str| {
+            let (_folder, model) = sidecar(text);
+            Resolved::new(&model, &OverridesRequest::default())
+        };
+        for text in [
+            "[model]\nname = \"resnet\"\n[train]\nlr = 0.1\n",
+            "seed = 3\nepochs = 5\n[input]\nsize = 3\n",
+            "",
+        ] {
+            assert_eq!(resolve(text).unwrap().all(), ModelOverrides::default());
+        }
+        // One with a slip is one.
+        for text in [
+            "preproces = \"torch\"",
+            "size = 7\nlabel = \"a\"",
+            "no toml",
+        ] {
+            assert!(resolve(text).is_err(), "{text}");
+        }
     }
 
     #[test]

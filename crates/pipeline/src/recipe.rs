@@ -2,29 +2,50 @@
 
 use std::path::Path;
 
-use kiln_model::{Recipe, Sweep};
+use kiln_model::{Recipe, References, Sweep};
 
+use crate::dataset;
 use crate::error::Result;
 pub use crate::error::training::RecipeFileError;
 
 /// Reads a recipe and applies overrides such as `training.epochs=3`.
 pub fn read(path: &Path, overrides: &[String]) -> Result<Recipe> {
     let RecipeText { name, path, text } = RecipeText::read(path)?;
-    let bases = kiln_trainer::bases();
-    Ok(Recipe::parse_with(&text, &path, &name, overrides, bases)?)
+    Ok(Recipe::parse_with(
+        &text,
+        &path,
+        &name,
+        overrides,
+        references(),
+    )?)
 }
 
 /// Reads a recipe that is text in a program, with overrides. Runs are named after `name`.
 pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
-    let bases = kiln_trainer::bases();
-    Ok(Recipe::parse_with(text, name, name, overrides, bases)?)
+    Ok(Recipe::parse_with(
+        text,
+        name,
+        name,
+        overrides,
+        references(),
+    )?)
 }
 
 /// Reads a recipe with a `[sweep]` and applies overrides.
 pub fn read_sweep(path: &Path, overrides: &[String]) -> Result<Sweep> {
     let RecipeText { name, path, text } = RecipeText::read(path)?;
-    let bases = kiln_trainer::bases();
-    Ok(Sweep::parse_with(&text, &path, &name, overrides, bases)?)
+    Ok(Sweep::parse_with(
+        &text,
+        &path,
+        &name,
+        overrides,
+        references(),
+    )?)
+}
+
+/// What recipes refer to: the backbones of this build, and the datasets that are there.
+fn references() -> References<'static> {
+    References::new(kiln_trainer::bases(), &dataset::class_count)
 }
 
 struct RecipeText {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use kiln_data::Decoding;
 use kiln_data::View;
 use kiln_model::{DataSource, Recipe};
 use kiln_pipeline::dataset::{self, ClassCounts, DatasetRef};
@@ -64,7 +65,7 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         picture::check(path)?;
     }
     // Counting needs no pixels, and a picture those of a few images.
-    app.context.files.forget_pixels();
+    app.context.files.set_decoding(Decoding::Verify);
     let (name, views) = match &recipe {
         Some(recipe) => (recipe.data.dataset.to_string(), of_recipe(recipe, app)?),
         None => of_data(&args.data, app)?,

@@ -1,6 +1,7 @@
 //! `kiln summary`: the table of Keras's `model.summary()`.
 
 use kiln_model::Model;
+use kiln_pipeline::dataset;
 use kiln_pipeline::report::layer_table;
 use kiln_util::thousands;
 use serde::Serialize;
@@ -44,6 +45,10 @@ struct Row<'a> {
 pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let recipe = args.recipe.read()?;
     let model = recipe.model();
+    // A recipe can be looked at without its dataset.
+    if dataset::missing(&recipe.data.dataset, &app.context).is_none() {
+        dataset::check_classes(&recipe, &app.context)?;
+    }
     let text = if args.plan {
         kiln_trainer::Plan::fused(model.layers()).to_string()
     } else if args.json {

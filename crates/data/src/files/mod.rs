@@ -161,19 +161,24 @@ impl Listing {
 
 /// How the images of a [`Listing`] are read. By default, all must be readable, and up to 1 GiB of
 /// pixels is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadOptions {
     skip_bad: bool,
-    keep_pixels: bool,
+    decoding: Decoding,
 }
 
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self {
-            skip_bad: false,
-            keep_pixels: true,
-        }
-    }
+/// What becomes of the pixels when files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decoding {
+    /// The first 1 GiB is kept, the rest decoded again when it is used.
+    #[default]
+    Keep,
+    /// Files are decoded only to see whether they can be: enough for counting, with memory that does
+    /// not grow with the images.
+    Verify,
+    /// Files are read for their checksums, and decoded when they are used: for images of which it is
+    /// known that they can be decoded.
+    Defer,
 }
 
 impl ReadOptions {
@@ -183,14 +188,10 @@ impl ReadOptions {
         Self { skip_bad, ..self }
     }
 
-    /// Keeps pixels for later, or only verifies that they can be decoded: enough for counting, with
-    /// memory that does not grow with the images.
+    /// Says what becomes of the pixels.
     #[must_use]
-    pub fn keep_pixels(self, keep_pixels: bool) -> Self {
-        Self {
-            keep_pixels,
-            ..self
-        }
+    pub fn decoding(self, decoding: Decoding) -> Self {
+        Self { decoding, ..self }
     }
 }
 
@@ -207,16 +208,18 @@ impl Listing {
     /// Reads and decodes every file, on all threads of rayon's pool, so that what cannot be read is
     /// known before work begins: that is an error unless the options say to skip it.
     ///
-    /// `progress` is called after every file. The first 1 GiB of pixels is kept decoded, unless the
-    /// options say otherwise; memory stays flat beyond.
+    /// `progress` is called after every file.
     pub fn read(
         self,
         options: ReadOptions,
         progress: &(dyn Fn() + Sync),
     ) -> Result<ReadFiles, DataError> {
-        let room = Room::new(options.keep_pixels);
+        let room = Room::new(options.decoding == Decoding::Keep);
         let read = |path| {
-            let file = ImageFile::read(&self.root, path, &room);
+            let file = match options.decoding {
+                Decoding::Keep | Decoding::Verify => ImageFile::read(&self.root, path, &room),
+                Decoding::Defer => ImageFile::unread(&self.root, path),
+            };
             progress();
             file
         };

@@ -34,8 +34,35 @@ impl Node {
         }
     }
 
+    /// The last node of the array that a table has under a key.
+    pub(crate) fn last_of(&self, key: &str) -> Option<&Self> {
+        let Value::Table(entries) = &self.value else {
+            return None;
+        };
+        entries.iter().find_map(|(name, node)| match &node.value {
+            Value::Array(nodes) if name == key => nodes.last(),
+            _ => None,
+        })
+    }
+
+    /// Adds an entry to the last node of the array that a table has under a key, if it is a table.
+    pub(crate) fn push_to_last_of(&mut self, array: &str, key: &str, node: Self) {
+        let Value::Table(entries) = &mut self.value else {
+            return;
+        };
+        let last = entries
+            .iter_mut()
+            .find_map(|(name, node)| match &mut node.value {
+                Value::Array(nodes) if name == array => nodes.last_mut(),
+                _ => None,
+            });
+        if let Some(Value::Table(entries)) = last.map(|last| &mut last.value) {
+            entries.push((key.into(), node));
+        }
+    }
+
     /// The string that a table has under a key.
-    fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         let Value::Table(entries) = &self.value else {
             return None;
         };

@@ -446,6 +446,11 @@ impl<'a> Field<'a> {
         Ok([low, high])
     }
 
+    /// Whether it is a table.
+    pub fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+
     /// Whether it is an array.
     pub fn is_array(&self) -> bool {
         matches!(self.node.value, Value::Array(_))

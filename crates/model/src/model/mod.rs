@@ -49,6 +49,21 @@ impl Layer {
     pub fn count(&self) -> usize {
         self.params.iter().map(Param::len).sum()
     }
+
+    /// Multiplications with an addition each for one image: of a convolution or dense layer, every
+    /// weight once for each pixel that comes out; of other layers none, which hardly count beside.
+    pub fn multiply_adds(&self) -> u64 {
+        let pixels = match self.output {
+            Shape::Image { height, width, .. } => height * width,
+            Shape::Vector(_) => 1,
+        };
+        match (&self.kind, self.param(ParamRole::Weight)) {
+            (LayerKind::Conv2d(_) | LayerKind::Dense(_), Some(weight)) => {
+                weight.len() as u64 * pixels as u64
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// A layer that does not fit where it stands.
@@ -158,6 +173,11 @@ impl Model {
     /// Number of classes: the length of the last layer's output.
     pub fn classes(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.output.len())
+    }
+
+    /// Multiplications with an addition each for one image.
+    pub fn multiply_adds(&self) -> u64 {
+        self.layers.iter().map(Layer::multiply_adds).sum()
     }
 
     /// Numbers of trainable and other parameters.

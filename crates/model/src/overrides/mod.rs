@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 
+use kiln_util::closest;
+use toml::de::DeValue;
+
 use crate::document::{self, Bound, Field, RecipeError, Section, Source};
 use crate::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 
@@ -75,6 +78,23 @@ pub enum OverridesError {
 }
 
 impl ModelOverrides {
+    /// Whether TOML is meant to be a sidecar, rather than a file of somebody else's: it has at least
+    /// one key of a sidecar, or one that is nearly so. What is not TOML is left to
+    /// [`parse`](Self::parse).
+    pub fn is_sidecar(text: &str) -> bool {
+        let Ok(table) = toml::de::DeTable::parse(text) else {
+            return true;
+        };
+        // Short words are near too many others.
+        let near = |key: &str| key.len() > 4 && closest(key, KEYS).is_some();
+        table.get_ref().iter().any(|(key, value)| {
+            let key = key.get_ref();
+            // No key of a sidecar has a table.
+            !matches!(value.get_ref(), DeValue::Table(_))
+                && (KEYS.contains(&key.as_ref()) || near(key))
+        })
+    }
+
     /// Reads a sidecar: TOML with a key for each part.
     ///
     /// `origin` is the file's name for messages; each of `overrides` is a `key=value` as of

@@ -72,6 +72,36 @@ impl Deref for Recipe {
     }
 }
 
+/// What a recipe refers to outside of its text.
+#[derive(Clone, Copy)]
+pub struct References<'a> {
+    /// The bases that it may name as its backbone.
+    bases: &'a [Base],
+    /// The number of classes of a dataset, where it is at hand.
+    classes: &'a dyn Fn(&DataSource) -> Option<usize>,
+}
+
+impl<'a> References<'a> {
+    /// Refers to these bases, and to datasets with so many classes: as many units a last dense layer
+    /// gets that has none.
+    pub fn new(bases: &'a [Base], classes: &'a dyn Fn(&DataSource) -> Option<usize>) -> Self {
+        Self { bases, classes }
+    }
+}
+
+impl<'a> From<&'a [Base]> for References<'a> {
+    /// Knows no dataset but those with a name.
+    fn from(bases: &'a [Base]) -> Self {
+        Self::new(bases, &DataSource::classes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [Base; N]> for References<'a> {
+    fn from(bases: &'a [Base; N]) -> Self {
+        Self::from(bases.as_slice())
+    }
+}
+
 impl Recipe {
     /// Whether a recipe can be called so, and a backbone: letters and digits of any script, `-`,
     /// `_` and `.`, starting with a letter or digit, which can be a folder on any system.
@@ -107,16 +137,15 @@ impl Recipe {
         Self::parse_with(text, origin, name, overrides, &[Base::vgg16()])
     }
 
-    /// Reads a recipe that may name one of these bases as its backbone: those compiled into the
-    /// program.
-    pub fn parse_with(
+    /// Reads a recipe that refers to these bases and datasets.
+    pub fn parse_with<'a>(
         text: &str,
         origin: &str,
         name: &str,
         overrides: &[String],
-        bases: &[Base],
+        references: impl Into<References<'a>>,
     ) -> Result<Self, RecipeError> {
-        parse::recipe(text, origin, name, overrides, bases)
+        parse::recipe(text, origin, name, overrides, references.into())
     }
 
     /// The recipe as TOML with every value filled in; reading it gives the same recipe.

@@ -1,5 +1,7 @@
 //! How gradients become steps: optimizer, schedule, early stopping. Names and defaults are Keras's.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section, Tagged};
@@ -215,6 +217,21 @@ pub enum ClassWeight {
     Balanced,
     /// Factors in the order of the classes.
     Factors(Vec<f64>),
+    /// Factors by class, 1 for those that are not named.
+    Named(BTreeMap<String, f64>),
+}
+
+impl ClassWeight {
+    /// Returns a class that is named and not among these.
+    pub fn unknown_class(&self, classes: &[String]) -> Option<&str> {
+        match self {
+            Self::Balanced | Self::Factors(_) => None,
+            Self::Named(factors) => factors
+                .keys()
+                .find(|name| !classes.contains(name))
+                .map(String::as_str),
+        }
+    }
 }
 
 fn balanced<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {

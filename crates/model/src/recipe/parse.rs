@@ -1,8 +1,11 @@
 //! From the tree of values to a checked recipe, and to the description of a base.
 
-use super::{Recipe, RecipeFields, augmentation, data, export, input, optimization, training};
-use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source};
-use crate::{Backbone, Base, Input, LayerSpec};
+use super::{
+    Recipe, RecipeFields, References, augmentation, data, export, input, optimization, training,
+};
+use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
+use crate::layers::LayerDef;
+use crate::{Backbone, Base, Dense, Input, LayerSpec};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -33,28 +36,35 @@ pub(super) fn recipe(
     origin: &str,
     name: &str,
     overrides: &[String],
-    bases: &[Base],
+    references: References<'_>,
 ) -> Result<Recipe, RecipeError> {
-    recipe_of(
-        &document::read(text, origin, overrides)?,
-        origin,
-        name,
-        bases,
-    )
+    let document = document::read(text, origin, overrides)?;
+    recipe_of(document, origin, name, references)
 }
 
 /// Reads and checks a recipe.
 pub(super) fn recipe_of(
-    document: &Node,
+    mut document: Node,
     origin: &str,
     name: &str,
-    bases: &[Base],
+    references: References<'_>,
 ) -> Result<Recipe, RecipeError> {
     let source = Source {
         origin,
         sections: SECTIONS,
     };
-    let root = Section::root(source, document, ROOT)?;
+    if let Some(last) = document.last_of("layers").filter(|last| lacks_units(last)) {
+        let place = last.place.clone();
+        let dataset = data::parse(&Section::root(source, &document, ROOT)?)?.dataset;
+        if let Some(classes) = (references.classes)(&dataset) {
+            let units = Node {
+                value: Value::Integer(classes as i64),
+                place,
+            };
+            document.push_to_last_of("layers", "units", units);
+        }
+    }
+    let root = Section::root(source, &document, ROOT)?;
     if let Some(field) = root.get("sweep") {
         return Err(field
             .error("this recipe has a `[sweep]`")
@@ -69,7 +79,7 @@ pub(super) fn recipe_of(
     let augmentation = augmentation::parse(&root)?;
     let backbone = root
         .get("backbone")
-        .map(|field| backbone(&field, bases, &input))
+        .map(|field| backbone(&field, references.bases, &input))
         .transpose()?;
     let fields = root.need("layers")?.array()?;
     let read = RecipeFields {
@@ -114,6 +124,12 @@ pub(super) fn recipe_of(
     check_classes(&recipe, &fields)?;
     check_size(&recipe, &root, &fields)?;
     Ok(recipe)
+}
+
+/// Whether a layer is dense and has as many units as there are classes.
+fn lacks_units(layer: &Node) -> bool {
+    matches!(&layer.value, Value::Table(entries) if entries.iter().all(|(key, _)| key != "units"))
+        && layer.text("type") == Some(Dense::TYPE)
 }
 
 fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone, RecipeError> {

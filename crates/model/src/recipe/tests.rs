@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::{
     AdamParams, Augmentation, Base, DataSource, Export, FillMode, Hint, LayerKind, Optimizer,
-    OptimizerKind, Recipe, ScheduleKind, Sweep, Validation, ValidationSubset,
+    OptimizerKind, Recipe, References, ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -433,6 +433,7 @@ fn optimizers_schedules_and_the_like_are_read_and_written() {
         "training.label_smoothing=0.1",
         "training.class_weight=balanced",
         "training.class_weight=[1, 2, 3, 4, 5, 6, 7, 8, 9, 0.5]",
+        "training.class_weight={\"7\" = 2.5, 1 = 0.5}",
     ] {
         let recipe = Recipe::parse(SMALL, "small.toml", "small", &[set.to_string()])
             .unwrap_or_else(|e| panic!("{e}"));
@@ -503,6 +504,10 @@ fn what_does_not_make_sense_in_training_is_refused() {
         (
             "training.class_weight=[1, 2]",
             "has 2 factors, but there are 10 classes",
+        ),
+        (
+            "training.class_weight={\"7\" = -1}",
+            "`training.class_weight.7` must be",
         ),
         ("training.class_weight=equal", "cannot be \"equal\""),
         ("training.monitor=val_los", "did you mean `val_loss`?"),
@@ -895,4 +900,36 @@ fn every_phase_has_its_model() {
     });
     assert_eq!(exported.models(), recipe.models());
     assert!(exported.export.softmax);
+}
+
+#[test]
+fn a_last_dense_layer_has_as_many_units_as_there_are_classes() {
+    let text =
+        "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 9 }, { type = \"dense\" }]";
+    let recipe = Recipe::parse(text, "r.toml", "r", &[]).unwrap();
+    assert_eq!(recipe.model().classes(), 10, "MNIST has ten");
+    assert!(
+        recipe.to_toml().contains("units = 10"),
+        "what was filled in is written"
+    );
+    let folder = |overrides: &[String]| {
+        let classes = |source: &DataSource| (source.as_str() == "cats").then_some(3);
+        Recipe::parse_with(
+            text,
+            "r.toml",
+            "r",
+            overrides,
+            References::new(&[], &classes),
+        )
+    };
+    let cats = folder(&["data.folder=cats".into()]).unwrap();
+    assert_eq!(cats.model().classes(), 3);
+    // Of what is not at hand nothing is known.
+    let error = folder(&["data.folder=dogs".into()])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`units` is missing"), "{error}");
+    // Only the last layer is of the classes.
+    let error = folder(&["data.folder=cats".into(), "layers.2.units=".into()]).unwrap_err();
+    assert!(error.to_string().contains("`units` is missing"), "{error}");
 }

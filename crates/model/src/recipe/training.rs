@@ -258,12 +258,19 @@ pub(super) fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(),
     }
 }
 
-/// `"balanced"`, or a factor for each class.
+/// `"balanced"`, a factor for each class, or factors by class.
 fn class_weight(field: &Field<'_>) -> Result<ClassWeight, RecipeError> {
     if field.string().is_ok() {
         return field
             .choice(&[("balanced", ())])
             .map(|()| ClassWeight::Balanced);
+    }
+    if field.is_table() {
+        let factors = field.entries()?;
+        let factors = factors
+            .iter()
+            .map(|(class, factor)| Ok(((*class).to_string(), factor.number(Bound::Positive)?)));
+        return Ok(ClassWeight::Named(factors.collect::<Result<_, _>>()?));
     }
     let factors = field
         .array()?
@@ -283,6 +290,6 @@ pub(super) fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(
             "`training.class_weight` has {} factors, but there are {classes} classes: give one for each, or \"balanced\"",
             factors.len()
         ))),
-        ClassWeight::Factors(_) | ClassWeight::Balanced => Ok(()),
+        ClassWeight::Factors(_) | ClassWeight::Balanced | ClassWeight::Named(_) => Ok(()),
     }
 }

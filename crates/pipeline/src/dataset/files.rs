@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{Dataset, Folder, Listing, ReadOptions, folder, list};
-use kiln_model::DataSource;
 use kiln_preprocess::is_image_name;
 
 use super::store::Subsets;
@@ -31,32 +30,48 @@ const OTHERS: [(&str, &str); 8] = [
     ("gz", "a compressed file"),
 ];
 
-/// Returns the subsets of a folder of images.
-pub(super) fn folder_subsets(path: &str, context: &Context<'_>) -> Result<Subsets> {
-    once(DataSource::Folder(path.into()), context, || {
-        Ok(folder(Path::new(path))?)
-    })
+/// A dataset's images by subset, not yet read.
+pub(super) struct Listings {
+    /// Images to train on, or all images, each class with one at least.
+    pub train: Listing,
+    validation: Option<Listing>,
+    test: Option<Listing>,
+    /// The names of the class folders without images, which were skipped.
+    empty: Vec<String>,
 }
 
-/// Returns the images of a CSV list as the training images.
-pub(super) fn list_subsets(path: &str, context: &Context<'_>) -> Result<Subsets> {
-    once(DataSource::Csv(path.into()), context, || {
-        let path = Path::new(path);
-        check_list(path)?;
-        Ok(Folder::Whole(list(path)?))
-    })
+/// Where image files are listed.
+pub(super) enum Place<'a> {
+    /// A folder of class folders.
+    Folder(&'a Path),
+    /// A CSV list.
+    List(&'a Path),
 }
 
-/// Returns what was read before, or finds and reads it.
-fn once(
-    source: DataSource,
-    context: &Context<'_>,
-    find: impl FnOnce() -> Result<Folder>,
-) -> Result<Subsets> {
-    if let Some(subsets) = context.files.get(&source) {
-        return Ok(subsets);
+impl Place<'_> {
+    fn list(&self) -> Result<Folder> {
+        match self {
+            Self::Folder(path) => Ok(folder(path)?),
+            Self::List(path) => {
+                check_list(path)?;
+                Ok(Folder::Whole(list(path)?))
+            }
+        }
     }
-    let (train, validation, test) = match find()? {
+}
+
+/// Counts the classes with training images, where they can be listed.
+pub(super) fn class_count(place: &Place<'_>) -> Option<usize> {
+    let train = match place.list().ok()? {
+        Folder::Whole(train) | Folder::Divided { train, .. } => train,
+    };
+    Some(train.without_empty_classes().0.classes().len())
+}
+
+/// Finds the images of a dataset without reading them; those of a list are the training images.
+pub(super) fn find(place: &Place<'_>, context: &Context<'_>) -> Result<Listings> {
+    let found = place.list()?;
+    let (train, validation, test) = match found {
         Folder::Whole(all) => (all, None, None),
         Folder::Divided {
             train,
@@ -64,18 +79,11 @@ fn once(
             test,
         } => (train, validation, test),
     };
-    let train = if context.files.skips_unreadable() {
-        let (train, empty) = train.without_empty_classes();
-        if !empty.is_empty() {
-            context.emit(&Event::EmptyClassesSkipped {
-                dataset: train.name(),
-                classes: &empty,
-            });
-        }
-        train
+    let (train, empty) = if context.files.skips_unreadable() {
+        train.without_empty_classes()
     } else {
         train.check_classes()?;
-        train
+        (train, Vec::new())
     };
     let classes = train.classes().to_vec();
     let known = |subset: Option<Listing>| {
@@ -83,16 +91,34 @@ fn once(
             .map(|subset| subset.with_classes(&classes))
             .transpose()
     };
-    let validation = known(validation)?;
-    let test = known(test)?;
+    Ok(Listings {
+        train,
+        validation: known(validation)?,
+        test: known(test)?,
+        empty,
+    })
+}
+
+/// Reads the images that were found.
+pub(super) fn subsets(listings: Listings, context: &Context<'_>) -> Result<Subsets> {
+    let Listings {
+        train,
+        validation,
+        test,
+        empty,
+    } = listings;
+    if !empty.is_empty() {
+        context.emit(&Event::EmptyClassesSkipped {
+            dataset: train.name(),
+            classes: &empty,
+        });
+    }
     let read = |listing| read(listing, context);
-    let subsets = Subsets {
+    Ok(Subsets {
         train: read(train)?,
         validation: validation.map(read).transpose()?,
         test: test.map(read).transpose()?,
-    };
-    context.files.insert(source, subsets.clone());
-    Ok(subsets)
+    })
 }
 
 fn read(listing: Listing, context: &Context<'_>) -> Result<Arc<Dataset>> {
@@ -103,7 +129,7 @@ fn read(listing: Listing, context: &Context<'_>) -> Result<Arc<Dataset>> {
     let task = context.task(Task::Read { dataset: &name }, Some(images));
     let options = ReadOptions::default()
         .skip_bad(context.files.skips_unreadable())
-        .keep_pixels(context.files.keeps_pixels());
+        .decoding(context.files.decoding());
     let read = listing.read(options, &|| task.advance(1));
     drop(task);
     let read = read?;

@@ -16,23 +16,102 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::Result;
 pub use crate::error::images::{DatasetError, Missing};
+use files::Place;
 pub(crate) use files::{check_list, other_files};
 pub use store::{FileDatasets, Skipped, Subsets};
 
-/// Loads all subsets of a dataset, fetching it first if need be.
+/// Loads all subsets of a dataset, fetching it first if need be. Image files are read once, however
+/// often they are asked for.
 pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
-    match source {
+    let place = match source {
         DataSource::Named(name) => {
             let load = |subset| load(*name, subset, context);
-            Ok(Subsets {
+            return Ok(Subsets {
                 train: load(Subset::Train)?,
                 validation: None,
                 test: Some(load(Subset::Test)?),
-            })
+            });
         }
-        DataSource::Folder(path) => files::folder_subsets(path, context),
-        DataSource::Csv(path) => files::list_subsets(path, context),
+        DataSource::Folder(path) => Place::Folder(Path::new(path)),
+        DataSource::Csv(path) => Place::List(Path::new(path)),
+    };
+    if let Some(subsets) = context.files.get(source) {
+        return Ok(subsets);
     }
+    let subsets = files::subsets(files::find(&place, context)?, context)?;
+    context.files.insert(source.clone(), subsets.clone());
+    Ok(subsets)
+}
+
+/// Counts the classes of a dataset without reading an image; those without images do not count. `None`
+/// if it is not there or not as datasets are, which is told where it is read.
+pub fn class_count(source: &DataSource) -> Option<usize> {
+    let place = match source {
+        DataSource::Named(name) => return Some(name.classes()),
+        DataSource::Folder(path) => Place::Folder(Path::new(path)),
+        DataSource::Csv(path) => Place::List(Path::new(path)),
+    };
+    files::class_count(&place)
+}
+
+/// Checks, without reading an image, that a dataset of files has as many classes as a recipe's model
+/// has scores, and that its class folders are no subsets.
+///
+/// # Errors
+///
+/// [`DatasetError::ClassCount`] and [`DatasetError::SubsetsAsClasses`], or why the images cannot be
+/// listed.
+pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
+    let source = &recipe.data.dataset;
+    let place = match source {
+        // Its classes are known, and were compared when the recipe was read.
+        DataSource::Named(_) => return Ok(()),
+        DataSource::Folder(path) => Place::Folder(Path::new(path)),
+        DataSource::Csv(path) => Place::List(Path::new(path)),
+    };
+    let dataset = || source.to_string();
+    let listings = files::find(&place, context)?;
+    let classes = listings.train.classes();
+    if classes.iter().all(|class| is_subset_name(class)) {
+        return Err(DatasetError::SubsetsAsClasses {
+            dataset: dataset(),
+            folders: classes.to_vec(),
+        }
+        .into());
+    }
+    if let Some(problem) = recipe.class_mismatch(recipe.model().classes(), classes.len()) {
+        return Err(DatasetError::ClassCount { problem }.into());
+    }
+    check_class_weight(recipe, classes)
+}
+
+/// Checks that the classes whose weight a recipe gives are there.
+fn check_class_weight(recipe: &Recipe, classes: &[String]) -> Result<()> {
+    let weight = recipe.training.class_weight.as_ref();
+    match weight.and_then(|weight| weight.unknown_class(classes)) {
+        Some(class) => Err(DatasetError::WeightOfNoClass {
+            dataset: recipe.data.dataset.to_string(),
+            class: class.to_owned(),
+            classes: classes.to_vec(),
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a folder of this name usually holds a subset of a dataset.
+fn is_subset_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let word = name.trim_end_matches(|c: char| !c.is_alphabetic());
+    let word = ["_set", "-set", " set", "set", "_data", "ing"]
+        .iter()
+        .fold(word, |word, ending| {
+            word.strip_suffix(ending).unwrap_or(word)
+        });
+    matches!(
+        word,
+        "train" | "val" | "valid" | "validation" | "test" | "eval" | "dev" | "holdout"
+    )
 }
 
 /// Loads a subset of a named dataset, fetching it first if need be.
@@ -117,8 +196,10 @@ impl Splits {
     }
 }
 
-/// Loads the images that a recipe asks for and draws its splits with its seed.
+/// Loads the images that a recipe asks for and draws its splits with its seed. That there are as many
+/// classes as the model has scores is checked before an image is read.
 pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
+    check_classes(recipe, context)?;
     let data = &recipe.data;
     let seed = recipe.training.seed;
     let dataset = || data.dataset.to_string();
@@ -148,6 +229,7 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
             return Err(DatasetError::NoValidation { dataset: dataset() }.into());
         }
     };
+    check_class_weight(recipe, splits.train.dataset().classes())?;
     for (view, subset) in [
         (&splits.train, "training"),
         (&splits.validation, "validation"),
@@ -306,7 +388,10 @@ impl ClassCounts {
 
 #[cfg(test)]
 mod tests {
+    use kiln_assets::Cache;
+
     use super::*;
+    use crate::assets::CachedAssets;
 
     #[test]
     fn a_dataset_is_named_with_or_without_its_subset() {
@@ -316,6 +401,55 @@ mod tests {
         let message = |text| DatasetRef::parse(text).unwrap_err().to_string();
         assert!(message("cifar").contains("unknown dataset `cifar`"));
         assert!(message("mnist:val").contains("has no subset `val`"));
+    }
+
+    /// A folder with an image, which is none, in each of these folders; and what a recipe of two
+    /// classes says of it.
+    fn checked(folders: &[&str], setting: &str) -> std::result::Result<(), String> {
+        let root = tempfile::tempdir().unwrap();
+        for folder in folders {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+            std::fs::write(root.path().join(folder).join("1.png"), "").unwrap();
+        }
+        let path = root.path().display().to_string();
+        let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 2 }]";
+        let set = [format!("data.folder={path}"), setting.to_owned()];
+        let recipe = Recipe::parse(text, "r.toml", "r", &set).unwrap();
+        let assets = CachedAssets::new(Cache::at("no-cache"), true);
+        let context = Context::new(&assets, &());
+        check_classes(&recipe, &context).map_err(|error| error.to_string().replace(&path, "data"))
+    }
+
+    #[test]
+    fn classes_are_checked_before_an_image_is_read() {
+        let seed = "training.seed=0";
+        assert_eq!(checked(&["cat", "dog"], seed), Ok(()));
+        let message = checked(&["cat", "dog", "eel"], seed).unwrap_err();
+        assert!(
+            message.contains("2 scores, but `data` has 3 classes"),
+            "{message}"
+        );
+        let weight = "training.class_weight={dog = 2}";
+        assert_eq!(checked(&["cat", "dog"], weight), Ok(()));
+        assert_eq!(
+            checked(&["cat", "eel"], weight).unwrap_err(),
+            "`training.class_weight` names the class `dog`, expected one of `data`: cat, eel"
+        );
+    }
+
+    #[test]
+    fn subsets_by_other_names_are_no_classes() {
+        for folders in [
+            ["Train", "Test"],
+            ["training_set", "test_set"],
+            ["VAL", "train1"],
+        ] {
+            let folders = folders.map(|folder| format!("{folder}/cat"));
+            let message = checked(&[&folders[0], &folders[1]], "training.seed=0").unwrap_err();
+            assert!(message.contains("which look like subsets"), "{message}");
+        }
+        assert_eq!(checked(&["train/a", "train/b"], "training.seed=0"), Ok(()));
+        assert_eq!(checked(&["tested", "trainer"], "training.seed=0"), Ok(()));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Datasets that were read, and images that were skipped.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kiln_data::Dataset;
+use kiln_data::{Dataset, Decoding};
 use kiln_model::DataSource;
 
 /// At most this many skipped images are described; the others are counted.
@@ -35,7 +34,7 @@ pub struct Subsets {
 #[derive(Debug, Default)]
 pub struct FileDatasets {
     skip_unreadable: bool,
-    forget_pixels: AtomicBool,
+    decoding: Mutex<Decoding>,
     subsets: Mutex<BTreeMap<DataSource, Subsets>>,
     skipped: Mutex<Skipped>,
 }
@@ -55,14 +54,19 @@ impl FileDatasets {
         self.skip_unreadable
     }
 
-    /// From here on, only verifies images: their pixels are not used, or only few of them.
-    pub fn forget_pixels(&self) {
-        self.forget_pixels.store(true, Ordering::Relaxed);
+    /// From here on, does this with the pixels of files that are read.
+    pub fn set_decoding(&self, decoding: Decoding) {
+        *lock(&self.decoding) = decoding;
     }
 
-    /// Returns whether decoded images are kept.
-    pub(crate) fn keeps_pixels(&self) -> bool {
-        !self.forget_pixels.load(Ordering::Relaxed)
+    /// Returns what becomes of the pixels of files that are read.
+    pub(crate) fn decoding(&self) -> Decoding {
+        *lock(&self.decoding)
+    }
+
+    /// Forgets the datasets that were read.
+    pub(crate) fn forget(&self) {
+        lock(&self.subsets).clear();
     }
 
     /// Returns the images that were skipped so far.

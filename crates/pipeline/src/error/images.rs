@@ -70,6 +70,30 @@ pub enum DatasetError {
         /// What was asked for.
         subset: String,
     },
+    /// All class folders have names of subsets.
+    #[error(
+        "expected a folder for each class in `{dataset}`, found {}, which look like subsets",
+        listed(folders)
+    )]
+    SubsetsAsClasses {
+        /// The dataset.
+        dataset: String,
+        /// The names of the folders.
+        folders: Vec<String>,
+    },
+    /// The recipe weights a class that the dataset does not have.
+    #[error(
+        "`training.class_weight` names the class `{class}`, expected one of `{dataset}`: {}",
+        listed(classes)
+    )]
+    WeightOfNoClass {
+        /// The dataset.
+        dataset: String,
+        /// The class.
+        class: String,
+        /// The classes of the dataset.
+        classes: Vec<String>,
+    },
     /// The model does not have as many classes as the dataset.
     #[error("{problem}")]
     ClassCount {
@@ -96,7 +120,11 @@ impl DatasetError {
             },
             Self::Empty { .. } => Hint::AddImages,
             Self::EmptyClass { .. } => Hint::AddImagesOrRemoveClass,
-            Self::Unknown { .. } | Self::NoSubset { .. } | Self::ClassCount { .. } => return None,
+            Self::SubsetsAsClasses { .. } => Hint::NameSubsets,
+            Self::WeightOfNoClass { .. }
+            | Self::Unknown { .. }
+            | Self::NoSubset { .. }
+            | Self::ClassCount { .. } => return None,
         })
     }
 }

@@ -123,8 +123,11 @@ fn comparison(results: &Results) -> Result<Section> {
         reference,
         rows: &rows,
     })?;
-    let caption =
-        "Share of the test images that each run's exported model classifies correctly".to_string();
+    let caption = format!(
+        "Share of the test images that each run's exported model classifies correctly; the table below \
+         is sorted by {}",
+        results.sort_by.title()
+    );
     let figure = Figure {
         name: "comparison".into(),
         picture,

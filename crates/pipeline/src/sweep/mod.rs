@@ -66,12 +66,18 @@ pub fn sweep(sweep: &Sweep, request: &SweepRequest, context: &Context<'_>) -> Re
 /// Finds what would make a combination fail for want of data or engines, before the first one is
 /// trained.
 fn check(sweep: &Sweep, context: &Context<'_>) -> Result<()> {
-    for Combination { label, recipe, .. } in &sweep.combinations {
-        dataset::splits(recipe, context).map_err(|error| SweepError::Combination {
-            label: label.clone(),
-            source: Box::new(error),
-        })?;
-    }
+    let each = |check: &dyn Fn(&Recipe) -> Result<()>| -> Result<()> {
+        for Combination { label, recipe, .. } in &sweep.combinations {
+            check(recipe).map_err(|error| SweepError::Combination {
+                label: label.clone(),
+                source: Box::new(error),
+            })?;
+        }
+        Ok(())
+    };
+    // The classes of all before the images of any, which take longer.
+    each(&|recipe| dataset::check_classes(recipe, context))?;
+    each(&|recipe| dataset::splits(recipe, context).map(drop))?;
     engines::present(context)?;
     Ok(())
 }

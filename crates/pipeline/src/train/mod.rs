@@ -14,7 +14,7 @@ use kiln_trainer::Device;
 use kiln_util::Lock;
 
 use crate::context::Context;
-use crate::dataset::{self, DatasetError, Splits};
+use crate::dataset::{self, Splits};
 use crate::error::Result;
 pub use crate::error::training::TrainRunError;
 use crate::event::Event;
@@ -74,20 +74,19 @@ pub fn train(
     request: &TrainRequest,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
-    let splits = splits(&recipe, context)?;
+    let splits = dataset::splits(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
     let environment = environment(&recipe, &request.device, context)?;
     let (run, lock) = RunDir::create(&request.runs, &recipe)?;
     describe(&run, &environment, &splits)?;
-    announce(&recipe, &run, &splits, &request.device, context);
-    let training = Training {
+    let finished = Training {
         recipe: &recipe,
         splits: &splits,
         run: &run,
         device: &request.device,
         context,
-    };
-    let finished = run_to_end(&training, &start)?;
+    }
+    .run_to_end(&start)?;
     Ok(TrainOutcome {
         recipe,
         run,
@@ -104,7 +103,7 @@ pub fn train(
 /// If the run was trained on other data, or for one of the reasons of [`train`].
 pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
     let recipe = run.recipe(kiln_trainer::bases())?;
-    let splits = splits(&recipe, context)?;
+    let splits = dataset::splits(&recipe, context)?;
     let lock = run.lock()?;
     let now = environment(&recipe, device, context)?;
     let before = match run.state() {
@@ -126,19 +125,14 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
         });
     }
     let start = Start::of(&run, &recipe, context)?;
-    announce(&recipe, &run, &splits, device, context);
-    context.emit(&Event::TrainingResumed {
-        epochs_done: start.history.epochs.len(),
-        epochs: recipe.training.epochs(),
-    });
-    let training = Training {
+    let finished = Training {
         recipe: &recipe,
         splits: &splits,
         run: &run,
         device,
         context,
-    };
-    let finished = run_to_end(&training, &start)?;
+    }
+    .run_to_end(&start)?;
     Ok(TrainOutcome {
         recipe,
         run,
@@ -154,65 +148,65 @@ fn describe(run: &RunDir, environment: &Environment, splits: &Splits) -> Result<
     Ok(())
 }
 
-/// Loads the images, whose classes must be as many as the model's.
-fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
-    let splits = dataset::splits(recipe, context)?;
-    let classes = splits.train.dataset().classes().len();
-    match recipe.class_mismatch(recipe.model().classes(), classes) {
-        Some(problem) => Err(DatasetError::ClassCount { problem }.into()),
-        None => Ok(splits),
+impl Training<'_> {
+    /// Trains to the end and writes the results. Returns whether it got there.
+    fn run_to_end(&self, from: &Start) -> Result<bool> {
+        let Self { run, context, .. } = self;
+        self.announce(from);
+        let start = Instant::now();
+        let Trained {
+            weights,
+            history,
+            finished,
+        } = self.run(from)?;
+        if !history.epochs.is_empty() {
+            run.write_weights(&weights)?;
+            let (epochs, best) = curves(&history);
+            let plot = plot_curves(&epochs, best)?.to_svg();
+            run.write(RunFile::Curves, plot.as_bytes())?;
+        }
+        if !finished {
+            context.emit(&Event::TrainingStopped {
+                run: run.path(),
+                epochs_done: history.epochs.len(),
+            });
+        } else if let Some(best) = history.best() {
+            context.emit(&Event::TrainingFinished {
+                seconds: start.elapsed().as_secs_f64(),
+                best,
+            });
+        }
+        Ok(finished)
     }
-}
 
-/// Trains to the end and writes the results. Returns whether it got there.
-fn run_to_end(training: &Training<'_>, from: &Start) -> Result<bool> {
-    let Training { run, context, .. } = training;
-    let start = Instant::now();
-    let Trained {
-        weights,
-        history,
-        finished,
-    } = training.run(from)?;
-    if !history.epochs.is_empty() {
-        run.write_weights(&weights)?;
-        let (epochs, best) = curves(&history);
-        let plot = plot_curves(&epochs, best)?.to_svg();
-        run.write(RunFile::Curves, plot.as_bytes())?;
-    }
-    if !finished {
-        context.emit(&Event::TrainingStopped {
+    fn announce(&self, from: &Start) {
+        let Self {
+            recipe,
+            splits,
+            run,
+            device,
+            context,
+        } = *self;
+        let validates_on_test = match recipe.data.validation {
+            Validation::Subset(ValidationSubset::Test) => true,
+            Validation::Split(_)
+            | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => false,
+        };
+        context.emit(&Event::TrainingStarted {
             run: run.path(),
-            epochs_done: history.epochs.len(),
+            train_images: splits.train.len(),
+            validation_images: splits.validation.len(),
+            validates_on_test,
+            parameters: recipe.model().counts(),
+            device,
         });
-    } else if let Some(best) = history.best() {
-        context.emit(&Event::TrainingFinished {
-            seconds: start.elapsed().as_secs_f64(),
-            best,
-        });
+        if from.resumed {
+            context.emit(&Event::TrainingResumed {
+                epochs_done: from.history.epochs.len(),
+                epochs: recipe.training.epochs(),
+            });
+        }
     }
-    Ok(finished)
-}
-
-fn announce(
-    recipe: &Recipe,
-    run: &RunDir,
-    splits: &Splits,
-    device: &Device,
-    context: &Context<'_>,
-) {
-    let validates_on_test = match recipe.data.validation {
-        Validation::Subset(ValidationSubset::Test) => true,
-        Validation::Split(_)
-        | Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => false,
-    };
-    context.emit(&Event::TrainingStarted {
-        run: run.path(),
-        train_images: splits.train.len(),
-        validation_images: splits.validation.len(),
-        validates_on_test,
-        parameters: recipe.model().counts(),
-        device,
-    });
 }
 
 /// Describes the surroundings that a training of a recipe has now.

@@ -200,6 +200,7 @@ impl<'a> Recorder<'a> {
             validating,
             epochs: self.epochs,
             history: &self.history,
+            before_phase: self.before,
             elapsed: self.epoch_start.elapsed(),
         });
     }

@@ -17,6 +17,8 @@ pub struct Start {
     /// Those of them that were trained.
     pub trained: Weights,
     pub history: History,
+    /// Whether it is resumed.
+    pub resumed: bool,
     /// The phase, from 0.
     pub phase: usize,
     /// Number of epochs of that phase that are done.
@@ -41,6 +43,7 @@ impl Start {
             weights: initial(recipe, context)?,
             trained: Weights::default(),
             history: History::new(recipe.training.monitor),
+            resumed: false,
             phase: 0,
             epochs: 0,
             snapshot: None,
@@ -49,7 +52,10 @@ impl Start {
 
     /// Resumes after a run's last whole epoch.
     pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
-        let mut start = Self::first(recipe, context)?;
+        let mut start = Self {
+            resumed: true,
+            ..Self::first(recipe, context)?
+        };
         let Some(Resumption {
             checkpoint, best, ..
         }) = run.resume(recipe.training.monitor)?

@@ -15,13 +15,17 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// The recipe's, for training images with so many of each class.
-    pub fn new(training: &Training, counts: &[usize]) -> Self {
+    /// The recipe's, for training images of these classes with so many of each.
+    pub fn new(training: &Training, classes: &[String], counts: &[usize]) -> Self {
         let weights = match &training.class_weight {
             None => Vec::new(),
             Some(ClassWeight::Factors(factors)) => {
                 factors.iter().map(|&factor| factor as f32).collect()
             }
+            Some(ClassWeight::Named(factors)) => classes
+                .iter()
+                .map(|class| factors.get(class).map_or(1.0, |&factor| factor as f32))
+                .collect(),
             Some(ClassWeight::Balanced) => {
                 let mean = counts.iter().sum::<usize>() as f32 / counts.len() as f32;
                 counts
@@ -72,7 +76,8 @@ mod tests {
             "t",
             &set,
         );
-        let loss = Loss::new(&recipe.unwrap().training, counts);
+        let classes: Vec<String> = (0..10).map(|class| class.to_string()).collect();
+        let loss = Loss::new(&recipe.unwrap().training, &classes, counts);
         values(loss.forward(logits(&device), &LABELS, &device)).unwrap()[0]
     }
 
@@ -117,5 +122,9 @@ mod tests {
             (balanced - expected).abs() < 1e-4 * expected,
             "{balanced} {expected}"
         );
+        // Those that are not named count once.
+        let named = loss(&["training.class_weight={1 = 3, 9 = 7}"], &[]);
+        let expected = one(0) + one(3) + one(1) * 3.0;
+        assert!((named - expected).abs() < 1e-4 * expected, "{named}");
     }
 }

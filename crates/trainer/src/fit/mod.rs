@@ -198,7 +198,11 @@ impl<'a> State<'a> {
                 .resume
                 .map_or(0, |resume| resume.epochs as u64 * task.epoch_steps()),
             optimizer,
-            loss: Loss::new(task.training, &task.train.view().class_counts()),
+            loss: Loss::new(
+                task.training,
+                task.train.view().dataset().classes(),
+                &task.train.view().class_counts(),
+            ),
             device,
             task,
         })

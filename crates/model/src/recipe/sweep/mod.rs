@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Recipe;
 use super::parse::{self, ROOT, SECTIONS, file_name, folder_name};
-use crate::Base;
+use super::{Recipe, References};
 use crate::document::{
     self, Bound, Field, Hint, Node, Place, RecipeError, Section, Source, Value, unknown,
 };
@@ -98,12 +97,12 @@ pub struct Reference {
 impl Sweep {
     /// Reads a recipe that has a `[sweep]`, and checks every combination. The arguments are those of
     /// [`Recipe::parse_with`]; `sweep.training.seed=[0, 1, 2]` as an override adds to the grid.
-    pub fn parse_with(
+    pub fn parse_with<'a>(
         text: &str,
         origin: &str,
         name: &str,
         overrides: &[String],
-        bases: &[Base],
+        references: impl Into<References<'a>>,
     ) -> Result<Self, RecipeError> {
         let mut document = document::read(text, origin, overrides)?;
         let Some(node) = take(&mut document, "sweep") else {
@@ -121,7 +120,7 @@ impl Sweep {
         let expansion = Expansion {
             document: &document,
             origin,
-            bases,
+            references: references.into(),
             names: short_names(&axes),
             axes: &axes,
         };
@@ -392,7 +391,7 @@ fn short_names(axes: &[Axis]) -> Vec<String> {
 struct Expansion<'a> {
     document: &'a Node,
     origin: &'a str,
-    bases: &'a [Base],
+    references: References<'a>,
     axes: &'a [Axis],
     names: Vec<String>,
 }
@@ -464,7 +463,7 @@ impl Expansion<'_> {
             .collect::<Vec<_>>()
             .join(", ");
         let name = slug(&label);
-        let mut recipe = parse::recipe_of(&document, self.origin, &name, self.bases)
+        let mut recipe = parse::recipe_of(document, self.origin, &name, self.references)
             .map_err(|error| error.in_combination(&label))?;
         recipe.fields.name = name;
         recipe.fields.description = Some(match &recipe.description {
