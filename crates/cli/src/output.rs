@@ -55,6 +55,16 @@ impl<'a> Outputs<'a> {
         Ok(Self(outputs))
     }
 
+    /// Names those that are there and will be replaced.
+    pub fn announce_replaced(&self, terminal: &Terminal) {
+        let named = |option: &str| option.starts_with("--");
+        for (option, path) in &self.0 {
+            if named(option) && path.is_file() {
+                terminal.status("Replacing", &path.display().to_string());
+            }
+        }
+    }
+
     /// Whether one of them takes standard output, in place of what people read.
     pub fn take_stdout(&self) -> bool {
         self.0.iter().any(|(_, path)| is_stdout(path))

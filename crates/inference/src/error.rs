@@ -67,6 +67,12 @@ pub enum LoadErrorKind {
         /// What the graph declares.
         found: String,
     },
+    /// The first output is of another type than float32, whatever its shape.
+    #[error("expected the first output to be float32, found {found}")]
+    OutputType {
+        /// What the graph declares.
+        found: String,
+    },
     /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it
     /// is always 1.
     #[error(
@@ -109,6 +115,7 @@ impl LoadErrorKind {
             Self::Input { hint, .. } => hint.clone(),
             Self::Pixels => Hint::KeepPixels,
             Self::Output { .. } => Hint::MatchLabels,
+            Self::OutputType { .. } => Hint::FloatOutput,
             Self::OneScore => Hint::OutputPerClass,
             Self::Sigmoid => Hint::Specify(Unspecified::Output),
             Self::Zero { .. } => Hint::AtLeastOne,

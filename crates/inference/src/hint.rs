@@ -28,6 +28,8 @@ pub enum Hint {
     RemoveOutput,
     /// Specify something about the model, or export it with kiln.
     Specify(Unspecified),
+    /// Export the model with outputs of float32.
+    FloatOutput,
     /// Specify as many labels as the model has classes.
     MatchLabels,
     /// Use the labels that the file has.
@@ -123,6 +125,9 @@ impl fmt::Display for Hint {
             }
             Self::Specify(what) => {
                 return write!(f, "specify the {what}, or export the model with kiln");
+            }
+            Self::FloatOutput => {
+                "export it with float32 inputs and outputs, whatever its weights are (keep_io_types=True of onnxconverter-common)"
             }
             Self::MatchLabels => "give as many labels as the model has classes",
             Self::FileLabels => "use the file's own labels",

@@ -85,6 +85,16 @@ pub fn model_file(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Checks that the name of a model to write promises no other format than ONNX.
+pub fn check_name(path: &Path) -> Result<(), EnginesError> {
+    // No ending is fine, as of devices and pipes.
+    let other = |ending: &std::ffi::OsStr| !ending.eq_ignore_ascii_case("onnx");
+    if path.extension().is_some_and(other) {
+        return Err(EnginesError::Ending { path: path.into() });
+    }
+    Ok(())
+}
+
 /// Opens a model's file, which is read once however many models are loaded from it. A run directory
 /// stands for its exported model.
 pub fn open(path: &Path) -> Result<ModelFile> {

@@ -12,6 +12,7 @@ use kiln_trainer::is_finished;
 use kiln_util::write_atomically;
 
 use crate::context::Context;
+use crate::engines::check_name;
 use crate::error::Result;
 pub use crate::error::training::ExportRunError;
 use crate::event::Event;
@@ -80,13 +81,7 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
         Some(path) => path.clone(),
         None => run.file(request.default_file(&recipe)),
     };
-    // No ending is fine, as of devices and pipes; another one promises another format.
-    if path
-        .extension()
-        .is_some_and(|ending| !ending.eq_ignore_ascii_case("onnx"))
-    {
-        return Err(ExportRunError::Ending { path }.into());
-    }
+    check_name(&path)?;
     let mut export = recipe.export.clone();
     export.softmax |= request.softmax || request.form == ExportForm::Uint8Input;
     export.golden &= request.golden;

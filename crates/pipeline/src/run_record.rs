@@ -1,7 +1,7 @@
 //! What a run's files say about it.
 
 use kiln_model::{Data, OptimizerKind, Phase, Recipe, Validation, ValidationSubset};
-use kiln_run::{Environment, History, RunDir, RunFile};
+use kiln_run::{Environment, FeatureTime, History, RunDir, RunFile};
 use kiln_util::percent;
 
 use crate::error::Result;
@@ -20,6 +20,8 @@ pub struct RunRecord {
     pub history: History,
     /// One per engine, the first being the one whose figures are reported.
     pub evaluations: Vec<EvaluationRecord<'static>>,
+    /// How long features took, where the run computed some.
+    pub features: Option<FeatureTime>,
     /// Agreement of Burn and the engines.
     pub parity: Option<Parity>,
 }
@@ -32,6 +34,7 @@ impl RunRecord {
             environment: run.read_json(RunFile::Environment)?,
             history: run.history(recipe.training.monitor)?,
             recipe,
+            features: run.read_json(RunFile::Features)?,
             evaluations: run.read_json(RunFile::Evaluation)?.unwrap_or_default(),
             parity: run.read_json(RunFile::Parity)?,
             run,

@@ -31,6 +31,8 @@ pub enum RunFile {
     Weights,
     /// Checksums of the tensors that stayed frozen.
     Frozen,
+    /// How long computing the features of frozen layers took.
+    Features,
     /// Exported model.
     Model,
     /// The same model without golden vectors.
@@ -65,6 +67,7 @@ kiln_util::str_enum!(RunFile {
     BestCheckpoint = "checkpoints/best.safetensors",
     Weights = "weights.safetensors",
     Frozen = "frozen.json",
+    Features = "features.json",
     Model = "model.onnx",
     PlainModel = "model-no-golden.onnx",
     SoftmaxModel = "model-softmax.onnx",
@@ -97,6 +100,13 @@ pub struct Environment {
     /// SHA-256 of each data file by name; of a folder of images, of what `sha256sum` prints for
     /// them in their order.
     pub data: BTreeMap<String, String>,
+}
+
+/// `features.json`: the features of frozen layers that a run computed, and did not find in the cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeatureTime {
+    /// Seconds that it took.
+    pub seconds: f64,
 }
 
 /// How far a run's training is.

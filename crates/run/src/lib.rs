@@ -26,7 +26,7 @@ mod weights;
 
 pub use best::{BestWeights, Resumption};
 pub use checkpoint::{Checkpoint, Progress};
-pub use directory::{Environment, RunDir, RunFile, RunState};
+pub use directory::{Environment, FeatureTime, RunDir, RunFile, RunState};
 pub use error::{Hint, RunError};
 pub use history::{Epoch, History};
 pub use sweep::{SweepDir, SweepFile};

@@ -10,8 +10,10 @@ use kiln_pipeline::predictions::{
     Columns, Format, Origin, PredictionsFile, Row, flush_interval, resume,
 };
 use kiln_pipeline::{Context, Error};
+use kiln_util::counted;
 
 use crate::output::is_stdout;
+use crate::terminal::Terminal;
 
 /// What messages call the file beside predictions.
 pub const ORIGIN: &str = "what is kept beside --predictions";
@@ -84,6 +86,18 @@ impl BatchArgs {
             (PredictionsFile::create(predictions, &origin)?, inputs)
         };
         Ok((opened.flush_every(self.flush_interval()), left))
+    }
+}
+
+/// Says how many predictions a file has.
+pub fn written(predictions: &Path, images: u64, terminal: &Terminal) {
+    if !is_stdout(predictions) {
+        let text = format!(
+            "{} to {}",
+            counted(images, "prediction"),
+            predictions.display()
+        );
+        terminal.status("Wrote", &text);
     }
 }
 

@@ -7,7 +7,7 @@ mod recipe;
 
 use clap::{Parser, Subcommand};
 
-pub use batch::{BatchArgs, ORIGIN, origin};
+pub use batch::{BatchArgs, ORIGIN, origin, written};
 pub use engine::{EngineArgs, EnginesArgs};
 pub use overrides::OverridesArgs;
 pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};

@@ -60,7 +60,8 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             ("--augmented", args.augmented.as_deref()),
         ],
         &[&args.data],
-    )?;
+    )?
+    .announce_replaced(app.terminal);
     for path in [&args.samples, &args.augmented].into_iter().flatten() {
         picture::check(path)?;
     }

@@ -15,7 +15,7 @@ use kiln_run::RunDir;
 use kiln_util::{counted, percent, shown, thousands};
 
 use crate::app::App;
-use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
+use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin, written};
 use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
 use crate::{notes, picture};
@@ -43,8 +43,8 @@ pub struct EvalArgs {
     /// Draw the confusion matrix and the reliability diagram, each as PNG and SVG, into this folder
     #[arg(long, value_name = "DIR")]
     pictures: Option<PathBuf>,
-    /// Write the figures as JSON; `-` for standard output, in place of the tables
-    #[arg(long, value_name = "FILE")]
+    /// Print the figures as JSON in place of the tables, or write them to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 }
 
@@ -91,6 +91,9 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         (ORIGIN, origin.as_deref()),
     ];
     let outputs = Outputs::check(named, &read)?;
+    if !args.batch.resume {
+        outputs.announce_replaced(terminal);
+    }
     args.batch.check()?;
     args.pictures
         .as_deref()
@@ -140,6 +143,9 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         );
         return Ok(Outcome::Interrupted);
     };
+    if let Some(path) = predictions {
+        written(path, evaluated.evaluation.images, terminal);
+    }
     if let Some(path) = &args.json {
         output::write_json(path, &evaluated.record(&data), terminal)?;
     }

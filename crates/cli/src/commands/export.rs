@@ -64,10 +64,12 @@ pub fn run(args: &ExportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     request.output.clone_from(&args.output);
     let default = request.default_file(&run.recipe(kiln_trainer::bases())?);
     let path = args.output.clone().unwrap_or_else(|| run.file(default));
-    Outputs::check(
-        [("--output", Some(path.as_path()))],
-        &run.files_but(default),
-    )?;
+    let named = [("--output", Some(path.as_path()))];
+    let outputs = Outputs::check(named, &run.files_but(default))?;
+    // The run's own file is made to be replaced.
+    if args.output.is_some() {
+        outputs.announce_replaced(app.terminal);
+    }
     let path = export_run(&run, &request, &app.context)?;
     app.terminal.print(&format!("{}\n", path.display()))?;
     Ok(Outcome::Done)

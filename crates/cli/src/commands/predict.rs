@@ -15,7 +15,7 @@ use kiln_util::{percent, shown};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin};
+use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin, written};
 use crate::named::Named;
 use crate::notes;
 use crate::outcome::Outcome;
@@ -103,10 +103,11 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     read.extend(args.images.iter().map(PathBuf::from));
     read.extend(args.list.clone());
     let origin = origin(path);
-    Outputs::check(
-        [("--predictions", path), (ORIGIN, origin.as_deref())],
-        &read,
-    )?;
+    let named = [("--predictions", path), (ORIGIN, origin.as_deref())];
+    let outputs = Outputs::check(named, &read)?;
+    if !args.batch.resume {
+        outputs.announce_replaced(terminal);
+    }
     args.batch.check()?;
     let mut images =
         inputs::unlabeled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
@@ -155,6 +156,9 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let Some(summary) = classified? else {
         return Ok(Outcome::Interrupted);
     };
+    if let Some(path) = path {
+        written(path, summary.images + resumed, terminal);
+    }
     if summary.images > 0 {
         notes::assumptions(&model, terminal);
     }

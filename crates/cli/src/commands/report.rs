@@ -49,7 +49,11 @@ pub fn run(args: &ReportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         )
     };
     let path = args.output.clone().unwrap_or(default);
-    Outputs::check([("--output", Some(path.as_path()))], &others)?;
+    let outputs = Outputs::check([("--output", Some(path.as_path()))], &others)?;
+    // The page of a run is made to be replaced.
+    if args.output.is_some() {
+        outputs.announce_replaced(app.terminal);
+    }
     write_atomically(&path, page.to_html().as_bytes())?;
     let mut written = vec![path];
     if let Some(folder) = &args.pictures {

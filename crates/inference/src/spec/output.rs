@@ -36,9 +36,14 @@ pub fn numbers(output: Option<&TensorInfo>) -> Result<Vec<String>, LoadErrorKind
 pub fn check(output: Option<&TensorInfo>, labels: usize) -> Result<(), LoadErrorKind> {
     let error = |found| LoadErrorKind::Output { labels, found };
     let output = output.ok_or_else(|| error("none".to_owned()))?;
-    let float = output
+    if output
         .data_type
-        .is_none_or(|found| found == DataType::Float);
+        .is_some_and(|found| found != DataType::Float)
+    {
+        return Err(LoadErrorKind::OutputType {
+            found: describe(output),
+        });
+    }
     let can_be = |dim: &Dim, size| dim.fixed().is_none_or(|found| found == size);
     let fits = match output.shape.as_deref() {
         // Said before labels are asked for: no number of them would do.
@@ -51,7 +56,7 @@ pub fn check(output: Option<&TensorInfo>, labels: usize) -> Result<(), LoadError
         Some(_) => false,
         None => true,
     };
-    match (float && fits, labels) {
+    match (fits, labels) {
         (false, _) => Err(error(describe(output))),
         (true, 0 | 1) => Err(LoadErrorKind::OneScore),
         (true, _) => Ok(()),

@@ -20,6 +20,12 @@ pub enum EnginesError {
         /// The folder.
         path: PathBuf,
     },
+    /// The name of a file to write is that of another format.
+    #[error("`{}` does not end in .onnx, and would be an ONNX file", path.display())]
+    Ending {
+        /// The file.
+        path: PathBuf,
+    },
     /// A run whose model was not exported.
     #[error("the run {} has no exported model", run.display())]
     NotExported {
@@ -90,6 +96,7 @@ impl EnginesError {
                 sidecar: sidecar.clone(),
             },
             Self::NoGolden { .. } => Hint::ExportWithGolden,
+            Self::Ending { .. } => Hint::OtherFile,
             Self::Verify { .. } => return None,
         })
     }

@@ -73,12 +73,6 @@ pub enum ExportRunError {
         /// The run directory.
         run: PathBuf,
     },
-    /// The file's name is that of another format.
-    #[error("`{}` does not end in .onnx, and would be an ONNX file", path.display())]
-    Ending {
-        /// The file.
-        path: PathBuf,
-    },
     /// Burn computes scores that are not numbers.
     #[error("Burn computes scores that are not numbers: the weights are unusable")]
     NotFinite,
@@ -114,7 +108,6 @@ impl ExportRunError {
             Self::NoWeights { run } => Hint::ResumeTraining { run: run.clone() },
             Self::NotFinite => Hint::TrainAgain,
             Self::NoFrozenPrefix { .. } => Hint::WholeExport,
-            Self::Ending { .. } => return None,
             Self::GoldenLost {
                 missing: Missing::Asset { name },
                 ..

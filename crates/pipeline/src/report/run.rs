@@ -68,10 +68,13 @@ fn highlights(record: &RunRecord) -> Vec<(String, String)> {
     let best = record.history.best();
     let validation = best.map(|best| fact("Validation accuracy", percent(best.val_accuracy)));
     let parameters = thousands(record.recipe.model().counts().total());
-    let rest = [
-        fact("Parameters", parameters),
-        fact("Training time", duration(record.seconds())),
-    ];
+    let features = record
+        .features
+        .map(|time| fact("Time of features", duration(time.seconds)));
+    let rest = [fact("Parameters", parameters)]
+        .into_iter()
+        .chain(features)
+        .chain([fact("Training time", duration(record.seconds()))]);
     test.into_iter()
         .flatten()
         .chain(validation)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use kiln_data::{Features, Samples, View};
 use kiln_model::Model;
 use kiln_preprocess::Preprocessor;
-use kiln_run::Weights;
+use kiln_run::{FeatureTime, RunFile, Weights};
 use kiln_trainer::{FeatureTask, compute_features, feature_key};
 
 use super::phases::Training;
@@ -119,10 +119,18 @@ fn features(
         },
     )?;
     match (task.take(), &computed) {
-        (Some(_), Some(_)) => context.emit(&Event::FeaturesComputed {
-            features: info,
-            seconds: start.elapsed().as_secs_f64(),
-        }),
+        (Some(_), Some(_)) => {
+            let seconds = start.elapsed().as_secs_f64();
+            context.emit(&Event::FeaturesComputed {
+                features: info,
+                seconds,
+            });
+            let before: Option<FeatureTime> = training.run.read_json(RunFile::Features)?;
+            let time = FeatureTime {
+                seconds: before.unwrap_or_default().seconds + seconds,
+            };
+            training.run.write_json(RunFile::Features, &time)?;
+        }
         (Some(_), None) => {}
         (None, _) => context.emit(&Event::FeaturesReused(info)),
     }

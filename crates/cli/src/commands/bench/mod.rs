@@ -14,7 +14,7 @@ use kiln_pipeline::bench::{
 use kiln_pipeline::engines;
 use kiln_pipeline::overrides::{OverridesRequest, Resolved};
 use kiln_report::{Picture, Speed, plot_speed};
-use kiln_util::thousands;
+use kiln_util::{counted, duration, thousands};
 
 use crate::app::App;
 use crate::args::{EnginesArgs, OverridesArgs};
@@ -50,8 +50,8 @@ pub struct BenchArgs {
     /// further callers wait [default: one for each caller, at most one for each thread]
     #[arg(long, alias = "parallel-runs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrent_runs: Option<u16>,
-    /// Write the figures as JSON; `-` for standard output, in place of the table
-    #[arg(long, value_name = "FILE")]
+    /// Print the figures as JSON in place of the table, or write them to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
     /// Draw throughput and latency by batch size
     #[arg(long, value_name = "FILE.png|.svg")]
@@ -87,6 +87,7 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     ];
     let outputs = Outputs::check(named, &args.overrides.files(&file))?;
     args.plot.iter().try_for_each(|path| picture::check(path))?;
+    outputs.announce_replaced(terminal);
     let model_file = engines::open(&file)?;
     let overrides = overrides(&model_file, args.overrides.request()?, terminal)?;
     let device = &args.engines.device;
@@ -111,6 +112,16 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut batch_sizes = args.batch_size.clone();
     batch_sizes.sort_unstable();
     batch_sizes.dedup();
+    if args.runs.is_none() {
+        let seconds = args.duration * (targets.len() * batch_sizes.len()) as f64;
+        let text = format!(
+            "{} at {}, about {}",
+            counted(targets.len() as u64, "engine"),
+            counted(batch_sizes.len() as u64, "batch size"),
+            duration(seconds)
+        );
+        terminal.status("Measuring", &text);
+    }
     for batch_size in batch_sizes {
         if !measure(&mut targets, &args.plan(batch_size), context)? {
             terminal.status(

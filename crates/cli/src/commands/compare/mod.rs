@@ -46,9 +46,9 @@ pub struct CompareArgs {
     /// in a thousand
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_drop: Option<f64>,
-    /// Write all of it as JSON, every image on which the models differ included; `-` for standard
-    /// output
-    #[arg(long, value_name = "FILE")]
+    /// Print all of it as JSON, every image on which the models differ included, or write it to a
+    /// file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 }
 
@@ -65,6 +65,7 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .collect();
     read.push(args.data.as_str().into());
     let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
+    outputs.announce_replaced(terminal);
     let request = args.engine.request()?;
     let model_files = [engines::open(&files[0])?, engines::open(&files[1])?];
     let load = |title, file| BenchTarget::load(title, file, &request, context);
@@ -130,18 +131,21 @@ fn report(
         .zip(files)
         .zip(&record.models)
         .zip(&comparison.evaluations);
+    let largest = (args.batch_size > 1).then_some(u64::from(args.batch_size));
     let rows = rows.map(|(((target, file), model), evaluation)| {
-        [
+        let cells = [
             format!("{} {}", target.title(), file.display()),
             percent(evaluation.accuracy),
             format!("{:.4}", evaluation.loss),
             bytes(model.bytes),
             at(target, 1),
-            at(target, u64::from(args.batch_size)),
-        ]
+        ];
+        let largest = largest.map(|size| at(target, size));
+        cells.into_iter().chain(largest).collect::<Vec<_>>()
     });
-    let largest = format!("at {}", args.batch_size);
-    let header = ["", "accuracy", "loss", "file", "images/s at 1", &largest];
+    let header = ["", "accuracy", "loss", "file", "images/s at 1"].map(str::to_owned);
+    let largest = largest.map(|size| format!("at {size}"));
+    let header: Vec<String> = header.into_iter().chain(largest).collect();
     writeln!(text, "{}\n", text_table(header, rows, 1))?;
     let paired = &comparison.paired;
     let count = |n: u64| thousands(n as usize);

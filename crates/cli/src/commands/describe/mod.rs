@@ -55,11 +55,14 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     for (_, output) in named {
         output.map_or(Ok(()), |output| refuse_model(&file, output))?;
     }
+    if let Some(output) = &args.output {
+        engines::check_name(output).map_err(Error::from)?;
+    }
     let sidecar = args.sidecar.clone();
     let read = sidecar
         .clone()
         .unwrap_or_else(|| file.with_extension("toml"));
-    Outputs::check(named, &[read])?;
+    Outputs::check(named, &[read])?.announce_replaced(app.terminal);
     let mut request = OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
     request.sidecar = sidecar;
     let described = Described::read(engines::open(&file)?, &request)?;
