@@ -188,7 +188,7 @@ fn errors() {
             &["eval", "digits.onnx", "--data", "list.csv"],
         ),
         (
-            "no_test_images",
+            "one_class",
             &[
                 "data",
                 "quickstart.toml",
@@ -196,6 +196,19 @@ fn errors() {
                 "data.dataset=",
                 "--set",
                 "data.folder=pets",
+            ],
+        ),
+        (
+            "no_test_images",
+            &[
+                "data",
+                "quickstart.toml",
+                "--set",
+                "data.dataset=",
+                "--set",
+                "data.folder=digits/test",
+                "--set",
+                "data.test_split=0.0001",
             ],
         ),
         ("no_run", &["export", "digits"]),

@@ -62,12 +62,12 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let read = sidecar
         .clone()
         .unwrap_or_else(|| file.with_extension("toml"));
-    Outputs::check(named, &[read])?.announce_replaced(app.terminal);
+    let outputs = Outputs::check(named, &[read])?;
     let mut request = OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
     request.sidecar = sidecar;
     let described = Described::read(engines::open(&file)?, &request)?;
     if named.iter().any(|(_, output)| output.is_some()) {
-        return write(args, &file, described, app.terminal);
+        return write(args, &file, described, &outputs, app.terminal);
     }
     let description = Description::new(&file, &described, &name, &problem);
     let text = if args.json {
@@ -84,6 +84,7 @@ fn write(
     args: &DescribeArgs,
     model_file: &Path,
     described: Described,
+    outputs: &Outputs<'_>,
     terminal: &Terminal,
 ) -> anyhow::Result<Outcome> {
     let (file, spec) = described.into_parts()?;
@@ -109,6 +110,7 @@ fn write(
             files.push((beside, labels));
         }
     }
+    outputs.announce_replaced(terminal);
     for (file, bytes) in files {
         refuse_model(model_file, &file)?;
         write_atomically(&file, &bytes)?;
