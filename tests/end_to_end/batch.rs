@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use crate::kiln::{digits, error, kiln, mnist, ok, online, path, run, trained};
+use crate::kiln::{TEST_DIGITS, digits, error, kiln, mnist, ok, online, path, run, trained};
 
 /// Number of images, more than fit in one batch for each thread.
 const IMAGES: usize = 300;
@@ -213,6 +213,40 @@ fn every_source_gives_the_same_in_eval_and_predict() {
             .map(|row| row[1].clone())
             .collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn what_is_replaced_and_written_is_said_and_json_alone_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = path(folder.path(), "p.csv");
+    let args = [
+        "eval",
+        &model(),
+        "--data",
+        TEST_DIGITS,
+        "--predictions",
+        &csv,
+        "--json",
+    ];
+    let wrote = format!("       Wrote 100 predictions to {csv}\n");
+    let replacing = format!("   Replacing {csv}\n");
+    let first = ok(&args);
+    assert!(
+        first.stderr.contains(&wrote) && !first.stderr.contains("Replacing"),
+        "{}",
+        first.stderr
+    );
+    let figures: serde_json::Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!(figures["images"], 100);
+    let second = ok(&args);
+    assert!(
+        second.stderr.contains(&wrote) && second.stderr.contains(&replacing),
+        "{}",
+        second.stderr
+    );
+    // What is there is kept by a resumed evaluation.
+    let resumed = ok(&[&args[..], &["--resume"]].concat());
+    assert!(!resumed.stderr.contains("Replacing"), "{}", resumed.stderr);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `kiln summary`.
 
-use crate::kiln::ok;
+use std::fs;
+
+use crate::kiln::{DIGITS, error, kiln, ok};
 
 #[test]
 fn the_reports_networks_have_the_reports_parameter_counts() {
@@ -45,5 +47,55 @@ fn the_plan_says_what_the_kernels_run_together() {
     assert!(
         text.starts_with(first) && text.contains("general  flatten\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn the_dataset_says_how_many_classes_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("any.toml");
+    let recipe = recipe.to_str().unwrap();
+    let text = "layers = [{ type = \"flatten\" }, { type = \"dense\" }]";
+    fs::write(recipe, text).unwrap();
+    let with = |more: &[&str]| {
+        // Without the first option, which takes the dataset away that this recipe does not name.
+        let args = [&["summary", recipe], &DIGITS[2..], more].concat();
+        kiln(&args)
+    };
+    let summary = crate::kiln::succeed(&mut with(&[])).stdout;
+    assert!(summary.contains("Total params: 7,850\n"), "{summary}");
+    // A number that is given is compared with the dataset's.
+    let message = error(&mut with(&["--set", "layers.dense.units=9"]));
+    assert!(
+        message.contains("9 scores, but `tests/fixtures/digits` has 10 classes"),
+        "{message}"
+    );
+    let message = error(&mut with(&["--set", "data.folder=nowhere"]));
+    assert!(message.contains("`units` is missing"), "{message}");
+}
+
+#[test]
+fn subsets_by_other_names_are_not_taken_for_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    for subset in ["Train", "Test"] {
+        let class = folder.path().join(subset).join("cat");
+        fs::create_dir_all(&class).unwrap();
+        fs::write(class.join("1.png"), "").unwrap();
+    }
+    let data = format!("data.folder={}", folder.path().display());
+    let message = error(&mut kiln(&[
+        "train",
+        "models/quickstart.toml",
+        "--set",
+        "data.dataset=",
+        "--set",
+        &data,
+        "--set",
+        "layers.dense.units=2",
+    ]));
+    assert!(
+        message.contains("found Test, Train, which look like subsets")
+            && message.contains("help: name the folders of a dataset with subsets `train`"),
+        "{message}"
     );
 }

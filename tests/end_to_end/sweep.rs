@@ -217,6 +217,12 @@ fn mistakes_are_found_before_anything_starts() {
         message.contains("combination `limit 1`: there are no validation images"),
         "{message}"
     );
+    // And so are those of a folder, without reading its images.
+    let message = error(&mut kiln(&["sweep", &recipe, "--runs", &runs]));
+    assert!(
+        message.contains("combination `units 11`: the last layer outputs 11 scores"),
+        "{message}"
+    );
     let message = error(&mut kiln(&["run", &recipe, "--runs", &runs]));
     assert!(
         message.contains("small.toml:13: this recipe has a `[sweep]`"),
