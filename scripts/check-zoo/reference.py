@@ -1,5 +1,5 @@
-"""The networks as ONNX models, made with the Python package `onnx`: batch normalizations folded into the convolutions before them,
-padding left to the runtime where it can do TensorFlow's. So they differ from kiln's in more than their code."""
+"""The networks as ONNX models, made with the Python package `onnx`: batch normalizations folded into the convolutions before
+them, padding left to the runtime where it can do TensorFlow's. So they differ from kiln's in more than their code."""
 
 import numpy as np
 import onnx
@@ -9,8 +9,6 @@ from onnx import TensorProto, helper, numpy_helper
 class Graph:
     def __init__(self, tensors):
         self.tensors, self.nodes, self.constants = tensors, [], []
-        self.constant("zero", np.float32(0))
-        self.constant("six", np.float32(6))
 
     def constant(self, name, values):
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
@@ -36,7 +34,8 @@ class Graph:
         return self.conv(x, weight, beta - mean * factor, **options)
 
     def relu6(self, x):
-        return self.node("Clip", [x, "zero", "six"])
+        number = len(self.nodes)
+        return self.node("Clip", [x, self.constant(f"zero{number}", 0), self.constant(f"six{number}", 6)])
 
     def pooled(self, x):
         return self.node("Flatten", [self.node("GlobalAveragePool", [x])])

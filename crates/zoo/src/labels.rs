@@ -21,7 +21,7 @@ mod tests {
     fn labels_are_kept_as_published() {
         let labels = read_labels(br#"["tench", "crane", "crane"]"#).unwrap();
         assert_eq!(labels, ["tench", "crane", "crane"]);
-        for wrong in [&b"{}"[..], b"[1]", b"", b"[\"a\"", &[b'['; 100_000]] {
+        for wrong in [&b"{}"[..], b"[1]", b"", b"[\"a\"", &vec![b'['; 100_000]] {
             assert!(read_labels(wrong).is_err());
         }
     }

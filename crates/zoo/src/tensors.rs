@@ -298,13 +298,13 @@ impl<'a> Collector<'a, '_> {
     }
 
     fn add(&mut self, name: &str, tensor: Tensor<'a>) -> Result<(), ReadError> {
-        self.values_left =
-            self.values_left
-                .checked_sub(tensor.len())
-                .ok_or_else(|| ReadError::Limit {
-                    what: "values in all tensors",
-                    limit: self.file_len,
-                })?;
+        self.values_left = self
+            .values_left
+            .checked_sub(tensor.len())
+            .ok_or(ReadError::Limit {
+                what: "values in all tensors",
+                limit: self.file_len,
+            })?;
         if self.tensors.len() == MAX_TENSORS {
             return Err(ReadError::Limit {
                 what: "tensors",

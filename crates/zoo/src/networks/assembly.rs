@@ -9,7 +9,7 @@ use kiln_util::shown;
 use crate::error::ConvertError;
 use crate::tensors::Tensors;
 
-/// Names of the two constants of ReLU6.
+/// Names of the two bounds of `ReLU6`.
 const RELU6: [&str; 2] = ["relu6.min", "relu6.max"];
 
 /// A value of the graph: images of several channels.
@@ -156,7 +156,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// Adds a ReLU that ends at 6.
+    /// Adds a `ReLU6`.
     pub fn relu6(&mut self, node: &str, input: &Maps) -> Maps {
         // Checked like every name: `finish` would complain about a second one.
         if self.taken.insert("relu6".into()) {
@@ -168,7 +168,7 @@ impl<'a> Assembly<'a> {
         self.simple("Clip", node, &[&input.value, min, max], input)
     }
 
-    /// Adds a ReLU.
+    /// Adds a `ReLU`.
     pub fn relu(&mut self, node: &str, input: &Maps) -> Maps {
         self.simple("Relu", node, &[&input.value], input)
     }

@@ -1,4 +1,4 @@
-//! EfficientNet-Lite: inverted residual blocks as in EfficientNet, with ReLU6 and without squeeze and excitation.
+//! EfficientNet-Lite: inverted residual blocks with `ReLU6`, without squeeze and excitation.
 
 use kiln_onnx::ModelProto;
 

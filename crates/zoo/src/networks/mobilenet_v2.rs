@@ -20,7 +20,7 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
 ];
 
 /// `MobileNetV2` 1.0 up to its 1,280 features. Tensors and nodes are named by the paths of modules, such as
-/// `features.1.conv.0`, where convolution, normalization and ReLU6 have a number each.
+/// `features.1.conv.0`, where convolution, normalization and `ReLU6` have a number each.
 pub(super) fn features(mut net: Assembly<'_>) -> Result<ModelProto, ConvertError> {
     let input = net.input();
     let mut maps = conv_bn(&mut net, "features.0", 0, &input, conv(32, 3, 2))?;

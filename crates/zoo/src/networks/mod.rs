@@ -99,6 +99,3 @@ impl Network {
         Ok(model)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,3 @@ mod value;
 pub(crate) use cursor::Cursor;
 pub(crate) use machine::{MAX_OPERATIONS, Pickle, load};
 pub(crate) use value::{Array, Object, Objects, Storage, Value, View};
-
-#[cfg(test)]
-mod tests;
