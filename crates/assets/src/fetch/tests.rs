@@ -288,7 +288,7 @@ fn when_nobody_delivers_the_error_says_all() {
     let npm = Source::Npm {
         package: "toy-data".into(),
         version: "1.2".into(),
-        members: vec!["package/a".into()],
+        members: vec![Some("package/a".into())],
     };
     let toy = asset(&[("a", b"AAAA")], vec![server(web.base(), false), npm]);
     let error = bench.fetch(&toy).unwrap_err();
@@ -329,7 +329,7 @@ mod packages {
 
     /// A fake client that hands out the archive `content`.
     fn hands_out(bench: &Bench, client: &str, content: &[u8]) {
-        let archive = bench.clients.path().join("archive.bin");
+        let archive = bench.clients.path().join(format!("{client}.archive"));
         fs::write(&archive, content).unwrap();
         script(
             bench.clients.path(),
@@ -339,7 +339,7 @@ mod packages {
     }
 
     fn npm() -> Source {
-        let members = vec!["package/data/a".into(), "package/data/b".into()];
+        let members = vec![Some("package/data/a".into()), Some("package/data/b".into())];
         Source::Npm {
             package: "toy".into(),
             version: "1".into(),
@@ -348,7 +348,7 @@ mod packages {
     }
 
     fn pip() -> Source {
-        let members = vec!["toy/a".into(), "toy/other name".into()];
+        let members = vec![Some("toy/a".into()), Some("toy/other name".into())];
         Source::Pip {
             package: "toy".into(),
             version: "1".into(),
@@ -392,6 +392,35 @@ mod packages {
             bench.recorder.messages(),
             ["toy: npm package toy 1 did not deliver: npm: not found on PATH"]
         );
+    }
+
+    #[test]
+    fn each_file_may_come_from_a_package_of_its_own() {
+        let bench = Bench::new();
+        hands_out(&bench, "npm", &tar_gz(&[("package/data/a", b"AAAA")]));
+        hands_out(&bench, "pip", &zip(&[("toy/other name", b"B")]));
+        let mut sources = [npm(), pip()];
+        for (source, without) in sources.iter_mut().zip([1, 0]) {
+            match source {
+                Source::Npm { members, .. } | Source::Pip { members, .. } => {
+                    members[without] = None;
+                }
+                Source::Http { .. } | Source::PipSource { .. } => {}
+            }
+        }
+        let toy = asset(&FILES, sources.to_vec());
+        let fetched = bench.fetch(&toy).unwrap();
+        let origins: Vec<_> = sources.iter().cloned().map(Origin::Source).collect();
+        assert_eq!(fetched.origins(), origins.iter().collect::<Vec<_>>());
+        assert_eq!(bench.recorder.messages(), Vec::<String>::new());
+
+        // Only the package that has the missing file is asked for.
+        fs::remove_file(&fetched.files[1].path).unwrap();
+        script(bench.clients.path(), "npm", "exit 1");
+        let fetched = bench.fetch(&toy).unwrap();
+        assert_eq!(fetched.files[0].origin, Origin::Cache);
+        assert_eq!(fetched.files[1].origin, origins[1]);
+        assert_eq!(bench.recorder.messages(), Vec::<String>::new());
     }
 
     #[test]
