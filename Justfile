@@ -29,6 +29,10 @@ check-onnx:
 check-third-party:
     scripts/check-third-party/run
 
+# Compare networks out of published weights with a second conversion in Python
+check-zoo:
+    scripts/check-zoo/run
+
 # Check the pages of a run and a sweep in Chromium; with a folder, save screenshots too
 check-report *args:
     scripts/check-report/run {{ args }}

@@ -31,6 +31,26 @@ fn a_folder_of_files_can_be_supplied_offline() {
 }
 
 #[test]
+#[ignore = "downloads SqueezeNet"]
+fn weights_become_a_model_that_has_a_name() {
+    let ended = run(&mut online(&["fetch", "squeezenet"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let file = ended.stdout.trim();
+    assert!(
+        file.ends_with("squeezenet.onnx") && fs::metadata(file).is_ok(),
+        "{file}"
+    );
+    let ended = run(&mut online(&[
+        "describe",
+        "squeezenet",
+        "--json",
+        "--offline",
+    ]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("espresso"), "{}", ended.stdout);
+}
+
+#[test]
 fn a_wrong_checksum_is_refused_and_names_both() {
     let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let name = "t10k-labels-idx1-ubyte";

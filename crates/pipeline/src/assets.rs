@@ -8,8 +8,10 @@ use kiln_util::CancelToken;
 
 use crate::error::Error;
 use crate::event::{Event, Observer, Task};
+use crate::networks;
 
-/// Gets assets by name. [`CachedAssets`] fetches them; a program with files of its own implements
+/// Gets assets by name. The file of a network, such as `efficientnet-lite0`, is its ONNX model, whatever
+/// its weights are published as. [`CachedAssets`] fetches them; a program with files of its own implements
 /// this.
 pub trait AssetProvider: Sync {
     /// Returns the files of an asset, getting them first if need be.
@@ -71,7 +73,7 @@ impl CachedAssets {
         let progress = Reporter::new(observer);
         let fetched = self.fetcher(&progress, cancel).supply(asset, from)?;
         report(&fetched, observer);
-        Ok(fetched)
+        finished(asset, fetched)
     }
 
     fn fetcher<'a>(&self, progress: &'a Reporter<'_>, cancel: &'a CancelToken) -> Fetcher<'a> {
@@ -86,6 +88,13 @@ impl AssetProvider for CachedAssets {
         observer: &dyn Observer,
         cancel: &CancelToken,
     ) -> Result<Fetched, Error> {
+        if let Some(network) = networks::of(asset)
+            && self.lookup(asset).is_some()
+        {
+            let folder = self.cache.folder(asset);
+            let files = Vec::new();
+            return networks::converted(network, asset, Fetched { folder, files });
+        }
         if self.cache.lookup(asset).is_none() && !self.offline {
             observer.event(&Event::Fetching {
                 asset: &asset.name,
@@ -97,15 +106,29 @@ impl AssetProvider for CachedAssets {
         let progress = Reporter::new(observer);
         let fetched = self.fetcher(&progress, cancel).fetch(asset)?;
         report(&fetched, observer);
-        Ok(fetched)
+        finished(asset, fetched)
     }
 
     fn lookup(&self, asset: &Asset) -> Option<Vec<PathBuf>> {
-        self.cache.lookup(asset)
+        match networks::of(asset) {
+            Some(network) => {
+                let model = networks::file(network, &self.cache.folder(asset));
+                model.is_file().then(|| vec![model])
+            }
+            None => self.cache.lookup(asset),
+        }
     }
 
     fn cache_root(&self) -> &Path {
         self.cache.root()
+    }
+}
+
+/// Returns what an asset is fetched for: of weights, the model that they become.
+fn finished(asset: &Asset, fetched: Fetched) -> Result<Fetched, Error> {
+    match networks::of(asset) {
+        Some(network) => networks::converted(network, asset, fetched),
+        None => Ok(fetched),
     }
 }
 
@@ -181,5 +204,37 @@ impl Progress for Reporter<'_> {
 
     fn message(&self, text: &str) {
         self.observer.event(&Event::FetchMessage(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use kiln_assets::FetchError;
+    use kiln_zoo::Network;
+
+    use super::*;
+
+    #[test]
+    fn a_converted_network_needs_no_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let assets = CachedAssets::new(Cache::at(folder.path()), true);
+        let asset = Asset::squeezenet();
+        let observer = |_: &Event<'_>| {};
+        let require = || assets.require(&asset, &observer, &CancelToken::new());
+        assert_eq!(assets.lookup(&asset), None);
+        assert!(matches!(
+            require(),
+            Err(Error::Fetch(FetchError::Offline { .. }))
+        ));
+
+        let path = networks::file(Network::SqueezeNet, &assets.cache().folder(&asset));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "model").unwrap();
+        assert_eq!(assets.lookup(&asset), Some(vec![path.clone()]));
+        let fetched = require().unwrap();
+        assert_eq!((fetched.files.len(), fetched.bytes()), (1, 5));
+        assert_eq!(fetched.files[0].path, path);
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::context::Context;
 pub use crate::error::models::EnginesError;
 use crate::error::{Error, Result};
+use crate::networks;
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::provenance::head_input;
 use crate::runtime::RuntimeRecord;
@@ -68,9 +69,24 @@ pub fn options(context: &Context<'_>) -> Options {
         .with_ort(OrtOptions::default().with_library_cache(library))
 }
 
-/// Returns the file of a model: the exported model where the path is a run directory, else the path
-/// itself.
-pub fn model_file(path: &Path) -> Result<PathBuf> {
+/// Returns the file of a model: the exported model where the path is a run directory, a network's where there
+/// is no such path and it is the name of one, such as `efficientnet-lite0`, else the path itself.
+pub fn model_file(path: &Path, context: &Context<'_>) -> Result<PathBuf> {
+    let name = path.to_str().filter(|_| !path.exists());
+    if let Some(asset) = name.and_then(|name| Asset::named(name).ok())
+        && networks::of(&asset).is_some()
+    {
+        let assets = context.assets;
+        let fetched = assets.require(&asset, context.observer, &context.cancel)?;
+        if let Some(file) = fetched.files.into_iter().next() {
+            return Ok(file.path);
+        }
+    }
+    file_of_run(path)
+}
+
+/// Returns the exported model where the path is a run directory, else the path itself.
+fn file_of_run(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.into());
     }
@@ -98,7 +114,7 @@ pub fn check_name(path: &Path) -> Result<(), EnginesError> {
 /// Opens a model's file, which is read once however many models are loaded from it. A run directory
 /// stands for its exported model.
 pub fn open(path: &Path) -> Result<ModelFile> {
-    let path = model_file(path)?;
+    let path = file_of_run(path)?;
     let file = ModelFile::open(&path).map_err(|error| LoadError {
         origin: format!("`{}`", path.display()),
         kind: error.into(),
@@ -283,11 +299,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path();
         let error = |path: &Path| {
-            let error = model_file(path).unwrap_err();
+            let error = file_of_run(path).unwrap_err();
             (error.to_string(), error.hint())
         };
         let file = run.join("m.onnx");
-        assert_eq!(model_file(&file).unwrap(), file, "there or not");
+        assert_eq!(file_of_run(&file).unwrap(), file, "there or not");
         let (message, hint) = error(run);
         assert!(message.contains("found the folder"), "{message}");
         assert_eq!(hint, Some(Hint::CheckPath));
@@ -297,6 +313,6 @@ mod tests {
         assert!(message.contains("has no exported model"), "{message}");
         assert_eq!(hint, Some(Hint::ExportFirst { run: run.into() }));
         std::fs::write(run.join("model.onnx"), "").unwrap();
-        assert_eq!(model_file(run).unwrap(), run.join("model.onnx"));
+        assert_eq!(file_of_run(run).unwrap(), run.join("model.onnx"));
     }
 }

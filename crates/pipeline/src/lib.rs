@@ -88,6 +88,7 @@ mod context;
 mod error;
 mod event;
 mod hint;
+mod networks;
 
 pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;

@@ -22,7 +22,7 @@ use crate::{notes, picture};
 
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
-    /// Model file, or run directory
+    /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     /// Dataset: mnist:test, mnist:train, a folder of images for each class, a glob pattern of
@@ -80,7 +80,7 @@ impl EvalArgs {
 /// Evaluates a model, and prints or writes the figures.
 pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let (terminal, context) = (app.terminal, &app.context);
-    let file = engines::model_file(&args.model)?;
+    let file = engines::model_file(&args.model, context)?;
     let predictions = args.batch.predictions.as_deref();
     let origin = origin(predictions);
     let mut read = args.engine.overrides.files(&file);

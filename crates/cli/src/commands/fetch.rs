@@ -12,7 +12,8 @@ use crate::terminal::bytes;
 
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
-    /// What to fetch: mnist, vgg16, onnxruntime; without one, shows what is there
+    /// What to fetch: mnist, vgg16, onnxruntime, efficientnet-lite0, mobilenet-v2, squeezenet; without
+    /// one, shows what is there
     #[arg(value_name = "ASSET")]
     assets: Vec<String>,
     /// Take the asset from this file, folder or archive
@@ -54,7 +55,7 @@ fn list(app: &App<'_>) -> anyhow::Result<Outcome> {
     let cache = app.assets.cache();
     let rows = Asset::NAMES.map(|name| match Asset::named(name) {
         Ok(asset) => {
-            let there = if cache.lookup(&asset).is_some() {
+            let there = if app.assets.lookup(&asset).is_some() {
                 "yes"
             } else {
                 "no"

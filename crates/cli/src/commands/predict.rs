@@ -23,7 +23,7 @@ use crate::output::Outputs;
 
 #[derive(Debug, clap::Args)]
 pub struct PredictArgs {
-    /// Model file, or run directory
+    /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     /// Images, folders (with all that is below), glob patterns, CSV lists with a column path, IDX
@@ -98,7 +98,7 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             "--json and --predictions cannot both write to standard output: give --predictions a file"
         );
     }
-    let path_of_model = engines::model_file(&args.model)?;
+    let path_of_model = engines::model_file(&args.model, context)?;
     let mut read = args.engine.overrides.files(&path_of_model);
     read.extend(args.images.iter().map(PathBuf::from));
     read.extend(args.list.clone());

@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// Model file, or run directory
+    /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub struct VerifyArgs {
 /// Replays the golden vectors of a file on every engine asked for, and prints what came of it.
 pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let context = &app.context;
-    let file = engines::model_file(&args.model)?;
+    let file = engines::model_file(&args.model, context)?;
     let device = &args.engines.device;
     let wanted = args.engines.wanted(context)?;
     let model_file = engines::open(&file)?;

@@ -111,6 +111,9 @@ pub enum Error {
     /// An engine cannot be loaded, or fails.
     #[error(transparent)]
     Engine(#[from] kiln_inference::EngineError),
+    /// The model of a network cannot be made of its weights.
+    #[error(transparent)]
+    Network(#[from] models::NetworkError),
     /// Models cannot be timed.
     #[error(transparent)]
     Bench(#[from] models::BenchError),
@@ -137,6 +140,7 @@ impl Error {
             Self::Predictions(error) => error.hint(),
             Self::Overrides(error) => error.hint(),
             Self::Engines(error) => error.hint(),
+            Self::Network(error) => error.hint(),
             Self::Bench(error) => error.hint(),
             Self::Compare(error) => error.hint(),
             Self::Describe(error) => error.hint(),
@@ -210,6 +214,7 @@ impl Error {
             Self::Overrides(error) => error,
             Self::Engines(error) => error,
             Self::Engine(error) => error,
+            Self::Network(error) => error,
             Self::Bench(error) => error,
             Self::Compare(error) => error,
             Self::Describe(error) => error,

@@ -1,7 +1,7 @@
 //! Models that cannot be loaded, described, timed or compared as asked.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_inference::Unspecified;
 
@@ -194,6 +194,67 @@ impl DescribeError {
                 or: Some("export the model with its channels in the order rgb"),
             }),
             Self::Metadata(_) | Self::Decode(_) | Self::Json(_) => None,
+        }
+    }
+}
+
+/// The model of a network cannot be made of its weights.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file is not one of the network's weights.
+    #[error("cannot convert {}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: kiln_zoo::ConvertError,
+    },
+    /// A file has no labels.
+    #[error("cannot take labels from {}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: kiln_zoo::LabelsError,
+    },
+    /// The asset does not consist of weights, and of labels where there are classes.
+    #[error("expected weights, or weights and labels, found {found} files")]
+    Files {
+        /// Number of files.
+        found: usize,
+    },
+}
+
+impl NetworkError {
+    pub(crate) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn weights(path: &Path) -> impl FnOnce(kiln_zoo::ConvertError) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Weights { path, source }
+    }
+
+    pub(crate) fn labels(path: &Path) -> impl FnOnce(kiln_zoo::LabelsError) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Labels { path, source }
+    }
+
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Read { .. } => Some(Hint::CheckPath),
+            Self::Weights { .. } | Self::Labels { .. } | Self::Files { .. } => None,
         }
     }
 }

@@ -26,7 +26,7 @@ use table::latency_table;
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Model file, or run directory
+    /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     #[command(flatten)]
@@ -80,7 +80,7 @@ impl BenchArgs {
 /// Measures a model on every engine asked for, and prints or writes the figures.
 pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let (terminal, context) = (app.terminal, &app.context);
-    let file = engines::model_file(&args.model)?;
+    let file = engines::model_file(&args.model, context)?;
     let named = [
         ("--json", args.json.as_deref()),
         ("--plot", args.plot.as_deref()),

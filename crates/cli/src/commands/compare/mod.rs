@@ -24,7 +24,7 @@ const LENGTH: BenchLength = BenchLength::Time(Duration::from_secs(1));
 
 #[derive(Debug, clap::Args)]
 pub struct CompareArgs {
-    /// The model in use: its file, or run directory
+    /// The model in use: its file, run directory, or name of a network
     #[arg(value_name = "A.onnx")]
     first: PathBuf,
     /// The model that may replace it
@@ -56,8 +56,8 @@ pub struct CompareArgs {
 pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let (terminal, context) = (app.terminal, &app.context);
     let files = [
-        engines::model_file(&args.first)?,
-        engines::model_file(&args.second)?,
+        engines::model_file(&args.first, context)?,
+        engines::model_file(&args.second, context)?,
     ];
     let mut read: Vec<PathBuf> = files
         .iter()

@@ -19,7 +19,7 @@ use crate::terminal::Terminal;
 
 #[derive(Debug, clap::Args)]
 pub struct DescribeArgs {
-    /// Model file, or run directory
+    /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     /// Specify something about the model, such as `preprocess=torch`, `labels=labels.txt` or
@@ -46,7 +46,7 @@ pub struct DescribeArgs {
 
 /// Prints what a model's file says and what is specified about it, or writes that in other forms.
 pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let file = engines::model_file(&args.model)?;
+    let file = engines::model_file(&args.model, &app.context)?;
     let named = [
         ("--output", args.output.as_deref()),
         ("--huggingface", args.huggingface.as_deref()),
