@@ -17,6 +17,8 @@ pub(crate) fn of(asset: &Asset) -> Option<Network> {
 }
 
 /// Returns where a network's model is kept, `folder` being that of its weights.
+///
+/// It is converted once. A change to the conversion raises the asset's version, and with it the folder.
 pub(crate) fn file(network: Network, folder: &Path) -> PathBuf {
     folder.join(format!("{network}.onnx"))
 }
