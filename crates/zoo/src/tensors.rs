@@ -196,8 +196,8 @@ impl<'a> Tensors<'a> {
     /// Reads a file that `torch.save` wrote, in its zip format or the legacy one, or a pickle of `NumPy`
     /// arrays in dictionaries, lists and tuples.
     ///
-    /// Nothing in the file is executed. Values are borrowed; all else takes at most a small multiple of the
-    /// file's size.
+    /// Nothing in the file is executed. Values are borrowed; all else takes at most some 30 MiB, and for the
+    /// zip format a small multiple of its directory.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ReadError> {
         container::read(bytes)
     }

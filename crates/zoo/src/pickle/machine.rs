@@ -220,7 +220,7 @@ impl<'a> Machine<'a> {
             b't' => Object::Tuple(self.pop_mark()?),
             // TUPLE1 to TUPLE3
             _ => {
-                let mut parts = Vec::new();
+                let mut parts = Vec::with_capacity(usize::from(opcode - 0x84));
                 for _ in 0x85..=opcode {
                     parts.push(self.pop("a value")?);
                 }
