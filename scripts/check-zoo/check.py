@@ -86,9 +86,9 @@ def main():
     for image, classes in FOUND[network].items():
         found = labels[scores[list(images).index(image)].argmax()]
         assert found in classes, f"{image}: expected {classes}, found {found}"
+    classified = f"; {len(FOUND[network])} photographs classified correctly" if labels else ""
     print(
-        f"{network}: {len(names)} nodes; scores of {len(images)} images differ by {difference:.1e} of the largest; "
-        f"{len(FOUND[network])} photographs classified correctly"
+        f"{network}: {len(names)} nodes; scores of {len(images)} images differ by {difference:.1e} of the largest{classified}"
     )
 
 

@@ -7,8 +7,7 @@ pub struct LabelsError(#[from] serde_json::Error);
 
 /// Reads labels from a JSON array of strings, in the order of the classes.
 ///
-/// Two classes may have one name, as the cranes have that fly and that lift; they are kept as they
-/// are.
+/// Two classes may have one name, as two kinds of sunglasses have; they are kept as they are.
 pub fn read_labels(json: &[u8]) -> Result<Vec<String>, LabelsError> {
     Ok(serde_json::from_slice(json)?)
 }
