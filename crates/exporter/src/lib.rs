@@ -8,7 +8,9 @@
 
 mod emit;
 mod export;
+mod graft;
 mod lower;
 
 pub use emit::ExportError;
 pub use export::{Exported, Options, export};
+pub use graft::{GraftError, cut, graft, prefix_checksums};

@@ -84,7 +84,9 @@ impl GraphBuilder {
 
     /// Adds a graph input of 32-bit floats.
     pub fn input(&mut self, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
-        self.graph.input.push(float_value(name, shape.as_ref()));
+        self.graph
+            .input
+            .push(ValueInfoProto::of_floats(name, shape.as_ref()));
         self
     }
 
@@ -103,7 +105,9 @@ impl GraphBuilder {
 
     /// Adds a graph output of 32-bit floats.
     pub fn output(&mut self, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
-        self.graph.output.push(float_value(name, shape.as_ref()));
+        self.graph
+            .output
+            .push(ValueInfoProto::of_floats(name, shape.as_ref()));
         self
     }
 
@@ -111,7 +115,7 @@ impl GraphBuilder {
     pub fn value_info(&mut self, name: &str, shape: impl AsRef<[Dim]>) -> &mut Self {
         self.graph
             .value_info
-            .push(float_value(name, shape.as_ref()));
+            .push(ValueInfoProto::of_floats(name, shape.as_ref()));
         self
     }
 
@@ -204,8 +208,11 @@ impl GraphBuilder {
     }
 }
 
-fn float_value(name: &str, shape: &[Dim]) -> ValueInfoProto {
-    value_of(DataType::Float, name, shape)
+impl ValueInfoProto {
+    /// Describes a value of float32.
+    pub fn of_floats(name: &str, shape: &[Dim]) -> Self {
+        value_of(DataType::Float, name, shape)
+    }
 }
 
 fn value_of(data_type: DataType, name: &str, shape: &[Dim]) -> ValueInfoProto {
