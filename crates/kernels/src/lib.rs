@@ -24,7 +24,7 @@
 //! | `micro` | the two loops in which the multiplying happens, and their tile sizes |
 //! | `simd` | the vector operations that these loops are written in |
 //! | `simd_level` | the choice of an instruction set, and functions compiled for each |
-//! | `parallel`, `scratch` | tasks of the thread pool, and their buffers |
+//! | `parallel` | tasks of the thread pool, and their buffers |
 //!
 //! # Layouts
 //!
@@ -93,7 +93,6 @@ mod layout;
 mod micro;
 mod norm_pool;
 mod parallel;
-mod scratch;
 mod simd;
 mod simd_level;
 

@@ -14,8 +14,7 @@
 
 use crate::micro::Kernels;
 use crate::norm_pool::NormPoolGradient;
-use crate::parallel::Shared;
-use crate::scratch::Scratch;
+use crate::parallel::{Scratch, Shared};
 use crate::simd_level::{SimdLevel, multiversioned};
 
 use super::forward::Activation;

@@ -8,8 +8,7 @@
 //! tile while it is in registers.
 
 use crate::micro::Kernels;
-use crate::parallel::Shared;
-use crate::scratch::Scratch;
+use crate::parallel::{Scratch, Shared};
 use crate::simd_level::SimdLevel;
 
 use super::geometry::ConvGeometry;

@@ -22,8 +22,7 @@
 //! way back.
 
 use crate::micro::Kernels;
-use crate::parallel::{self, Shared};
-use crate::scratch::Scratch;
+use crate::parallel::{self, Scratch, Shared};
 
 use super::shape::Conv2dShape;
 

@@ -15,8 +15,7 @@
 use std::ops::Range;
 
 use crate::micro::{Kernels, Outer, Walk};
-use crate::parallel::{self, Shared};
-use crate::scratch::Scratch;
+use crate::parallel::{self, Scratch, Shared};
 
 use super::geometry::{Layout, axis_sizes};
 use super::pack::{Panel, Panels, Staging, forward_panels};

@@ -16,14 +16,12 @@
 //! Outputs are spread over windows by comparing each place with the one of the maximum, 16 channels
 //! at a time: adding zeros is faster than scattered stores, and right where windows overlap.
 
-use crate::parallel::{self, Shared, share};
-use crate::scratch::Scratch;
+use crate::parallel::{self, Scratch, Shared, share};
 use crate::simd_level::{SimdLevel, multiversioned};
 
 use super::forward::lanes;
 use super::shape::{NormPoolShape, Windows};
-use super::state::{DROPPED, NormPoolState};
-use super::statistics::sum_images;
+use super::state::{DROPPED, NormPoolState, sum_images};
 
 /// The gradient that a [`norm_pool_forward`](crate::norm_pool_forward) passes back to its input,
 /// not yet written out.

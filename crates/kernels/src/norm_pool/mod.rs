@@ -8,7 +8,6 @@ mod backward;
 mod forward;
 mod shape;
 mod state;
-mod statistics;
 
 pub use backward::NormPoolGradient;
 pub use forward::norm_pool_forward;

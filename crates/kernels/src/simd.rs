@@ -1,0 +1,188 @@
+//! The few vector operations that the micro-kernels need, each on one register: one implementation
+//! per [`SimdLevel`](crate::SimdLevel).
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+};
+
+/// Vectors of `LANES` floats.
+///
+/// # Safety
+///
+/// All functions may only run on a CPU that has the implementation's instructions; pointers
+/// must be valid for the floats that are read or written (no alignment needed).
+pub(crate) trait Simd {
+    /// One register.
+    type Vector: Copy;
+    /// Floats in one register.
+    const LANES: usize;
+
+    /// All lanes 0.
+    unsafe fn zero() -> Self::Vector;
+    /// `LANES` floats from memory.
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    /// `LANES` floats to memory.
+    unsafe fn store(to: *mut f32, value: Self::Vector);
+    /// One float from memory in all lanes.
+    unsafe fn splat(from: *const f32) -> Self::Vector;
+    /// `a * b + c`, rounded once where the CPU can.
+    unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a + b`.
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `max(a, 0)`, NaN staying NaN.
+    unsafe fn relu(a: Self::Vector) -> Self::Vector;
+}
+
+/// Plain Rust for every CPU, on arrays of eight floats: two SSE or NEON registers, one AVX register,
+/// as the compiler may. The rounding differs from the other levels where the target has no fused
+/// multiply-add.
+pub(crate) struct Portable;
+
+/// Rounds once only where that is one instruction: elsewhere `mul_add` is a slow library call.
+const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+// SAFETY (all of them): plain Rust; the caller keeps the trait's contract: the pointers are valid.
+impl Simd for Portable {
+    type Vector = [f32; 8];
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 8] {
+        [0.0; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 8] {
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: [f32; 8]) {
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> [f32; 8] {
+        unsafe { [*from; 8] }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| {
+            if FUSED {
+                a[i].mul_add(b[i], c[i])
+            } else {
+                a[i] * b[i] + c[i]
+            }
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn relu(a: [f32; 8]) -> [f32; 8] {
+        a.map(|x| if x < 0.0 { 0.0 } else { x })
+    }
+}
+
+/// AVX2 with FMA: registers of 8 floats, of which there are 16.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx2;
+
+// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the
+// pointers are valid.
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    type Vector = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m256 {
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m256 {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: __m256) {
+        unsafe { _mm256_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> __m256 {
+        unsafe { _mm256_set1_ps(*from) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn relu(a: __m256) -> __m256 {
+        // The second operand is the result where one is NaN.
+        unsafe { _mm256_max_ps(_mm256_setzero_ps(), a) }
+    }
+}
+
+/// AVX-512: registers of 16 floats, of which there are 32. Only instructions of AVX-512F are used here.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx512;
+
+// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the
+// pointers are valid.
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    type Vector = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m512 {
+        unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: __m512) {
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> __m512 {
+        unsafe { _mm512_set1_ps(*from) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn relu(a: __m512) -> __m512 {
+        // The second operand is the result where one is NaN.
+        unsafe { _mm512_max_ps(_mm512_setzero_ps(), a) }
+    }
+}
