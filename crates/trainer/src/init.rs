@@ -1,10 +1,16 @@
-//! Initial weights, drawn here rather than by a backend, so that a seed means the same on every
-//! device.
+//! Weights that a training begins with: drawn, or a pretrained base's from a file.
+//!
+//! They are drawn here rather than by a backend, so that a seed means the same on every device.
 
-use kiln_model::{Init, Model};
+use std::path::Path;
+
+use kiln_import::Parameter;
+use kiln_model::{Base, Init, Model};
 use kiln_run::{Tensor, Weights};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+
+use crate::TrainError;
 
 /// Draws the weights of a model before training; the same seed gives the same weights on every machine.
 pub fn initial_weights(model: &Model, seed: u64) -> Weights {
@@ -29,6 +35,32 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
         )
     });
     tensors.collect()
+}
+
+/// Reads a base's weights, by the names of its layers, from any ONNX file of that network.
+pub fn backbone_weights(base: &Base, path: &Path) -> Result<Weights, TrainError> {
+    let parameters = kiln_import::weights(base, &kiln_onnx::load(path)?).map_err(|source| {
+        TrainError::Backbone {
+            path: path.into(),
+            name: base.name.clone(),
+            asset: base.weights.clone(),
+            source: source.into(),
+        }
+    })?;
+    let tensor = |Parameter {
+                      name,
+                      shape,
+                      values,
+                  }| {
+        (
+            name,
+            Tensor {
+                shape,
+                data: values,
+            },
+        )
+    };
+    Ok(parameters.into_iter().map(tensor).collect())
 }
 
 #[cfg(test)]

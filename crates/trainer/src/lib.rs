@@ -44,7 +44,6 @@
 
 #![forbid(unsafe_code)]
 
-mod backbone;
 mod device;
 mod error;
 mod features;
@@ -55,13 +54,12 @@ mod init;
 mod network;
 mod predictor;
 
-pub use backbone::backbone_weights;
 pub use device::{Device, DeviceKind, kernel_instructions};
 pub use error::{Hint, TrainError};
 pub use features::{FeatureTask, compute_features, feature_key};
 pub use fit::{BatchReport, Fitted, Observer, Resume, Snapshot, Task, fit, is_finished};
 pub use frozen::frozen_checksums;
-pub use init::initial_weights;
+pub use init::{backbone_weights, initial_weights};
 pub use kiln_backbone::bases;
 pub use network::Plan;
 pub use predictor::{LayerOutput, Predictor};
