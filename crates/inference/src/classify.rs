@@ -1,15 +1,15 @@
-//! From images to predictions.
+//! From images to predictions: each is a class, probabilities, scores and timings.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::DynamicImage;
+use kiln_metrics::argmax;
 use kiln_preprocess::{PreprocessError, RawImage};
 use rayon::prelude::*;
 
 use crate::error::RunError;
 use crate::model::Model;
-use crate::prediction::{Prediction, Timings};
 
 impl Model {
     /// Classifies an image.
@@ -100,5 +100,149 @@ impl Model {
         // The first error by place in the batch, not by time.
         let preprocess = preprocess.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok((pixels, preprocess))
+    }
+}
+
+/// A prediction for one image: class, probabilities, scores and timings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The most probable class.
+    pub label: String,
+    /// Its place among the labels, from 0. Of equal scores the first.
+    pub index: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
+    /// The probability of every class, in the order of the labels.
+    pub probabilities: Vec<f32>,
+    /// What the graph gave for every class, in the same order: logits or probabilities, as
+    /// [`Model::output_kind`] says.
+    ///
+    /// [`Model::output_kind`]: crate::Model::output_kind
+    pub scores: Vec<f32>,
+    /// Where the time went.
+    pub timings: Timings,
+    labels: Arc<[String]>,
+}
+
+/// Where the time went for one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// From the image to the model's input.
+    pub preprocess: Duration,
+    /// The graph; in a batch, this image's equal share of it.
+    pub inference: Duration,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked<'a> {
+    /// Name of the class.
+    pub label: &'a str,
+    /// Its place among the labels, from 0.
+    pub index: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f32,
+}
+
+impl Prediction {
+    /// `scores` and `probabilities` have one value per label, at least one. The class is that of
+    /// the largest score: rounding can make two probabilities equal.
+    pub(crate) fn new(
+        labels: Arc<[String]>,
+        scores: Vec<f32>,
+        probabilities: Vec<f32>,
+        timings: Timings,
+    ) -> Self {
+        let index = argmax(&scores).unwrap_or_default();
+        let (label, probability) = (labels[index].clone(), probabilities[index]);
+        Self {
+            label,
+            index,
+            probability,
+            probabilities,
+            scores,
+            timings,
+            labels,
+        }
+    }
+
+    /// Returns the `k` most probable classes, the predicted one first, then by probability; of equals the
+    /// one with the lower index first.
+    pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
+        let all = self.labels.iter().zip(&self.probabilities).enumerate();
+        let mut ranked: Vec<_> = all
+            .map(|(index, (label, &probability))| Ranked {
+                label,
+                index,
+                probability,
+            })
+            .collect();
+        let key = |class: &Ranked<'_>| (class.probability, class.index == self.index);
+        ranked.sort_by(|a, b| {
+            let ((a, a_first), (b, b_first)) = (key(a), key(b));
+            b.total_cmp(&a).then(b_first.cmp(&a_first))
+        });
+        ranked.truncate(k);
+        ranked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(probabilities: &[f32]) -> Prediction {
+        let labels = ["cat", "dog", "emu"].map(str::to_owned);
+        Prediction::new(
+            labels.into(),
+            probabilities.to_vec(),
+            probabilities.to_vec(),
+            Timings::default(),
+        )
+    }
+
+    #[test]
+    fn the_most_probable_class_wins_and_the_first_of_equals() {
+        let dog = prediction(&[0.2, 0.5, 0.3]);
+        assert_eq!(
+            (dog.label.as_str(), dog.index, dog.probability),
+            ("dog", 1, 0.5)
+        );
+        assert_eq!(prediction(&[0.4, 0.2, 0.4]).label, "cat");
+    }
+
+    #[test]
+    fn where_probabilities_are_equal_scores_decide() {
+        let labels = ["cat", "dog", "emu"].map(str::to_owned);
+        let prediction = Prediction::new(
+            labels.into(),
+            vec![30.0, 31.0, 0.0],
+            vec![0.5, 0.5, 0.0],
+            Timings::default(),
+        );
+        let ranked: Vec<_> = prediction
+            .top_k(3)
+            .iter()
+            .map(|ranked| ranked.label)
+            .collect();
+        assert_eq!(
+            (prediction.label.as_str(), ranked),
+            ("dog", vec!["dog", "cat", "emu"])
+        );
+    }
+
+    #[test]
+    fn top_k_is_sorted_and_never_longer_than_the_labels() {
+        let prediction = prediction(&[0.2, 0.4, 0.4]);
+        let labels = |k| {
+            prediction
+                .top_k(k)
+                .iter()
+                .map(|ranked| ranked.label)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(labels(2), ["dog", "emu"]);
+        assert_eq!(labels(9), ["dog", "emu", "cat"]);
+        assert!(labels(0).is_empty());
     }
 }

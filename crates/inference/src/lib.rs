@@ -37,16 +37,14 @@ mod input;
 mod model;
 mod options;
 mod pool;
-mod prediction;
 mod run;
-mod runtime_info;
-mod scores;
 mod spec;
 mod stream;
-mod tensor;
 mod verify;
 
-pub use choice::{Device, EngineId, ParseEngineError};
+pub use choice::{Device, EngineId, ParseEngineError, RuntimeInfo};
+pub use chunks::NamedTensor;
+pub use classify::{Prediction, Ranked, Timings};
 pub use engine::engines;
 pub use engine::error::EngineError;
 pub use engine::interface::{Availability, EngineInfo};
@@ -54,8 +52,8 @@ pub use engine::interface::{Availability, EngineInfo};
 pub use engine::ort::{
     error::OrtError,
     info::{Library, OrtInfo, ProviderNodes},
+    library::OrtOptions,
     load_library,
-    options::OrtOptions,
 };
 pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
 pub use hint::{Hint, Unspecified};
@@ -74,10 +72,7 @@ pub use kiln_preprocess::{
 };
 pub use model::Model;
 pub use options::Options;
-pub use prediction::{Prediction, Ranked, Timings};
-pub use runtime_info::RuntimeInfo;
-pub use scores::Scores;
+pub use run::Scores;
 pub use spec::{ModelSpec, Origin, Origins};
 pub use stream::{Classified, StreamOptions, StreamSummary};
-pub use tensor::NamedTensor;
 pub use verify::{Replay, Verification};

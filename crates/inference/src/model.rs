@@ -7,11 +7,11 @@ use kiln_model::{OutputKind, OverridesError, Preprocessing};
 use kiln_onnx::{Golden, ModelFile, ModelProto};
 use kiln_preprocess::Preprocessor;
 
+use crate::choice::RuntimeInfo;
 use crate::engine;
 use crate::engine::interface::{Engine, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::options::Options;
-use crate::runtime_info::RuntimeInfo;
 use crate::spec::ModelSpec;
 
 /// An image classifier, ready to run. Threads can share one.

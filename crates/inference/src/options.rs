@@ -4,7 +4,7 @@ use kiln_model::ModelOverrides;
 
 use crate::choice::{Device, EngineId};
 #[cfg(feature = "ort")]
-use crate::engine::ort::options::OrtOptions;
+use crate::engine::ort::library::OrtOptions;
 use crate::error::LoadErrorKind;
 
 /// How a model is loaded. The default is the first engine of the build on the CPU, with what the

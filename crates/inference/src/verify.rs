@@ -8,10 +8,10 @@ use kiln_onnx::GoldenVector;
 use kiln_preprocess::RawImage;
 use kiln_util::counted;
 
+use crate::chunks::NamedTensor;
 use crate::engine::interface::Outputs;
 use crate::error::{RunError, VerifyError};
 use crate::model::Model;
-use crate::tensor::NamedTensor;
 
 /// Maximum number of values prepared at once, so that memory stays bounded whatever a file holds: 64 MiB.
 const VALUES: usize = 1 << 24;

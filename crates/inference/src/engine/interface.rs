@@ -2,13 +2,11 @@
 
 use kiln_onnx::ModelProto;
 
-use crate::choice::{Device, EngineId};
-use crate::chunks::Chunk;
+use crate::choice::{Device, EngineId, RuntimeInfo};
+use crate::chunks::{Chunk, NamedTensor};
 use crate::engine::error::EngineError;
 use crate::input::{Input, InputKind};
 use crate::options::Options;
-use crate::runtime_info::RuntimeInfo;
-use crate::tensor::NamedTensor;
 
 /// An engine of this build: its names, devices, and how it is started.
 pub struct EngineInfo {

@@ -3,19 +3,17 @@
 
 mod batch;
 mod feed;
-mod sessions;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use self::batch::{Batch, Work};
+use self::batch::{Batch, Sessions, Work};
 use self::feed::Feed;
-use self::sessions::Sessions;
+use crate::classify::Prediction;
 use crate::error::RunError;
 use crate::model::Model;
-use crate::prediction::Prediction;
 
 /// Most images of a batch whose size was not given: more make no engine faster.
 const LARGEST_BATCH: usize = 64;

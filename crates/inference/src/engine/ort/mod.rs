@@ -3,10 +3,7 @@
 mod binary;
 pub(crate) mod error;
 pub(crate) mod info;
-mod library;
-pub(crate) mod options;
-mod placement;
-mod providers;
+pub(crate) mod library;
 mod runtime;
 mod session;
 

@@ -1,4 +1,5 @@
-//! The loaded library: one per process, because ONNX Runtime keeps its state in globals.
+//! The loaded library: one per process, because ONNX Runtime keeps its state in globals; and the
+//! execution providers that it was built with.
 
 use std::error::Error;
 use std::path::Path;
@@ -6,13 +7,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ::ort::LoadDynamicError;
 use ::ort::environment::Environment;
+use ::ort::ep::ExecutionProvider;
+use ::ort::session::builder::SessionBuilder;
 use kiln_util::catch_panic;
 
+use super::binary;
 use super::error::OrtError;
 use super::info::Library;
-use super::library::{Candidate, Origin, candidates, mapped, symbol_version, version};
-use super::options::OrtOptions;
-use super::{binary, providers};
+use super::library::{Candidate, Origin, OrtOptions, candidates, mapped, symbol_version, version};
 use crate::choice::EngineId;
 use crate::engine::error::EngineError;
 
@@ -120,7 +122,7 @@ fn reason(error: &LoadDynamicError) -> String {
 
 /// What a loaded library says about itself.
 fn describe(path: &Path) -> Result<Library, String> {
-    let providers = providers::available().map_err(|error| error.to_string())?;
+    let providers = available_providers().map_err(|error| error.to_string())?;
     let version = version(path).or_else(|| symbol_version(path));
     Ok(Library {
         version,
@@ -148,4 +150,53 @@ fn check_same(loaded: &Library, candidates: &[Candidate]) -> Result<(), OrtError
             tried: vec![(named.to_string(), why)],
         }),
     }
+}
+
+/// Asks the loaded library for each provider by ONNX Runtime's name for it. `ort` has the question,
+/// but only for the providers that it is compiled for; here they are named, never used.
+macro_rules! available {
+    ($($provider:ident),* $(,)?) => {{
+        let mut names = Vec::new();
+        $({
+            struct $provider;
+
+            impl ExecutionProvider for $provider {
+                const NAME: &'static str = stringify!($provider);
+
+                fn register(&self, _: &mut SessionBuilder) -> ::ort::Result<()> {
+                    Err(::ort::Error::new(concat!("kiln does not use ", stringify!($provider))))
+                }
+            }
+
+            if $provider::is_available()? {
+                names.push($provider::NAME.to_owned());
+            }
+        })*
+        Ok(names)
+    }};
+}
+
+/// Names of the execution providers that the loaded library was built with, in the order in which
+/// ONNX Runtime prefers them.
+fn available_providers() -> ::ort::Result<Vec<String>> {
+    available![
+        NvTensorRTRTXExecutionProvider,
+        TensorrtExecutionProvider,
+        CUDAExecutionProvider,
+        MIGraphXExecutionProvider,
+        ROCMExecutionProvider,
+        OpenVINOExecutionProvider,
+        DnnlExecutionProvider,
+        VitisAIExecutionProvider,
+        QNNExecutionProvider,
+        NnapiExecutionProvider,
+        CoreMLExecutionProvider,
+        ACLExecutionProvider,
+        DmlExecutionProvider,
+        CANNExecutionProvider,
+        WebGpuExecutionProvider,
+        XnnpackExecutionProvider,
+        AzureExecutionProvider,
+        CPUExecutionProvider,
+    ]
 }

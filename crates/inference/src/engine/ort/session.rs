@@ -8,18 +8,15 @@ use ::ort::session::{RunOptions, Session as OrtSession};
 use ::ort::value::TensorRef;
 
 use super::error::OrtError;
-use super::info::{OrtInfo, ProviderNodes};
-use super::placement::Placement;
+use super::info::{OrtInfo, Placement, ProviderNodes};
 use super::runtime::{self, Runtime};
-use crate::choice::{Device, EngineId};
-use crate::chunks::{self, Chunk};
+use crate::choice::{Device, EngineId, RuntimeInfo};
+use crate::chunks::{self, Chunk, NamedTensor};
 use crate::engine::error::{EngineError, one_line};
 use crate::engine::interface::{Engine, Outputs, Session, Source};
 use crate::input::Input;
 use crate::options::Options;
 use crate::pool::FullPool;
-use crate::runtime_info::RuntimeInfo;
-use crate::tensor::NamedTensor;
 
 /// Largest batch of one run where neither the graph nor the options say it: beyond it speed no
 /// longer grows, memory does.

@@ -1,24 +1,18 @@
 //! tract: pure Rust, one thread per run, so a batch is cut into runs for the cores.
 
 mod fuse;
-mod guard;
-mod operators;
 mod plan;
-mod pool;
 
+use kiln_onnx::ModelProto;
 use tract_onnx::prelude::*;
 
-use self::guard::guarded;
-use self::operators::check_operators;
-use self::plan::Plans;
+use self::plan::{Plans, guarded};
 use super::error::EngineError;
 use super::interface::{Availability, Engine, EngineInfo, Outputs, Session, Source};
-use crate::choice::{Device, EngineId};
-use crate::chunks::{self, Chunk};
+use crate::choice::{Device, EngineId, RuntimeInfo};
+use crate::chunks::{self, Chunk, NamedTensor};
 use crate::input::{Input, InputKind};
 use crate::options::Options;
-use crate::runtime_info::RuntimeInfo;
-use crate::tensor::NamedTensor;
 
 impl EngineId {
     /// tract: pure Rust, CPU only, nothing to install.
@@ -106,6 +100,29 @@ fn load(
             ..RuntimeInfo::new(EngineId::TRACT, options.device, threads)
         },
     }))
+}
+
+/// Checks that tract knows every operator. It does find out itself, but later, and without naming
+/// the node.
+fn check_operators(model: &ModelProto) -> Result<(), EngineError> {
+    let known = tract_onnx::onnx().op_register.0;
+    for node in model.graph.iter().flat_map(|graph| &graph.node) {
+        let own = node.is_onnx();
+        if own && known.contains_key(&node.op_type) {
+            continue;
+        }
+        let operator = if own {
+            node.op_type.clone()
+        } else {
+            format!("{}::{}", node.domain, node.op_type)
+        };
+        return Err(EngineError::Operator {
+            engine: EngineId::TRACT,
+            node: node.label().to_owned(),
+            operator,
+        });
+    }
+    Ok(())
 }
 
 impl Tract {
