@@ -1,4 +1,4 @@
-//! What every command gets.
+//! What every command gets, and how it ended.
 
 use kiln_pipeline::{CachedAssets, Context};
 
@@ -12,4 +12,15 @@ pub struct App<'a> {
     pub assets: &'a CachedAssets,
     /// What the pipeline's phases get.
     pub context: Context<'a>,
+}
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// It ran a check, which failed.
+    CheckFailed,
+    /// It was interrupted by Ctrl-C.
+    Interrupted,
 }

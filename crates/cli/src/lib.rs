@@ -17,12 +17,9 @@ mod app;
 mod args;
 mod commands;
 mod hints;
-mod interrupt;
 mod live;
-mod named;
 mod notes;
 mod observer;
-mod outcome;
 mod output;
 mod picture;
 mod terminal;
@@ -34,10 +31,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use kiln_pipeline::{CachedAssets, CancelToken, Context};
 
-use app::App;
+use app::{App, Outcome};
 use args::Args;
 use observer::TerminalObserver;
-use outcome::Outcome;
 use terminal::Terminal;
 
 /// Runs the command line and returns the exit code.
@@ -74,7 +70,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn execute(args: &Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let global = &args.global;
     let cancel = CancelToken::new();
-    interrupt::listen(cancel.clone());
+    listen(cancel.clone());
     if let Some(threads) = global.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())
@@ -93,6 +89,18 @@ fn execute(args: &Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let outcome = commands::run(&args.command, &app);
     terminal.skipped(&app.context.files.skipped());
     outcome
+}
+
+/// Begins to listen to Ctrl-C: the first one stops work that watches the token after its current
+/// step; without such work, and the second time, it ends the program at once. Where the system does
+/// not allow it, Ctrl-C just ends the program.
+fn listen(token: CancelToken) {
+    let _ = ctrlc::set_handler(move || {
+        if token.is_cancelled() || !token.is_watched() {
+            std::process::exit(130);
+        }
+        token.cancel();
+    });
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,15 +1,13 @@
 //! What people see: status lines, bars and errors on standard error, results on standard output.
 
 use std::fmt;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Stdout, Write};
 use std::time::Duration;
 
 use console::{Style, Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use kiln_pipeline::dataset::Skipped;
 use kiln_util::{Thousands, counted, duration, printable, thousands};
-
-use crate::named::Named;
 
 /// Standard error and standard output. What messages quote from files reaches the terminal without
 /// control characters. Nothing but errors, and what results leave out, is shown when quiet; colors
@@ -91,7 +89,7 @@ impl Terminal {
         clippy::unused_self,
         reason = "everything that people see goes through the terminal"
     )]
-    pub fn print(&self, text: &str) -> std::io::Result<()> {
+    pub fn print(&self, text: &str) -> io::Result<()> {
         let mut stdout = Named::stdout();
         match stdout
             .write_all(text.as_bytes())
@@ -158,6 +156,47 @@ impl Terminal {
     }
 }
 
+/// A writer with a name for messages. Errors keep their kind, by which a reader that went away is
+/// known.
+pub struct Named<W> {
+    name: &'static str,
+    to: W,
+}
+
+impl Named<Stdout> {
+    /// Standard output.
+    pub fn stdout() -> Self {
+        Self {
+            name: "standard output",
+            to: io::stdout(),
+        }
+    }
+}
+
+impl<W> Named<W> {
+    fn fail(&self, error: &io::Error) -> io::Error {
+        let full = matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        );
+        let advice = if full { ": make room" } else { "" };
+        io::Error::new(
+            error.kind(),
+            format!("cannot write {}: {error}{advice}", self.name),
+        )
+    }
+}
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes).map_err(|error| self.fail(&error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush().map_err(|error| self.fail(&error))
+    }
+}
+
 /// What is measured for less time than this says nothing.
 const MEASURABLE: Duration = Duration::from_millis(500);
 
@@ -212,5 +251,34 @@ mod tests {
         assert_eq!(rate(0.009_947_890_902, "images"), "1 min 41 s per image");
         assert_eq!(rate(2.46, "images"), "2.5 images/s");
         assert_eq!(rate(1_500_000.0, "bytes"), "1.50 MB/s");
+    }
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_failure_names_what_it_is_about_and_keeps_its_kind() {
+        let mut out = Named {
+            name: "standard output",
+            to: Full,
+        };
+        let error = out.write_all(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        let message = error.to_string();
+        assert!(
+            message.starts_with("cannot write standard output: ")
+                && message.ends_with(": make room"),
+            "{message}"
+        );
+        assert_eq!(out.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -1,7 +1,5 @@
 //! `kiln bench`: latency and throughput by engine and batch size.
 
-mod table;
-
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,16 +11,14 @@ use kiln_pipeline::bench::{
 };
 use kiln_pipeline::engines;
 use kiln_pipeline::overrides::{OverridesRequest, Resolved};
-use kiln_report::{Picture, Speed, plot_speed};
-use kiln_util::{counted, duration, thousands};
+use kiln_report::{MAX_LABEL, Picture, Speed, plot_speed, text_table};
+use kiln_util::{counted, duration, shown, thousands};
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::{EnginesArgs, OverridesArgs};
-use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
 use crate::terminal::{Terminal, bytes};
 use crate::{notes, picture};
-use table::latency_table;
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
@@ -231,6 +227,28 @@ fn report(record: &BenchRecord<'_>, targets: &[BenchTarget]) -> anyhow::Result<S
     Ok(text)
 }
 
+/// One line per named measurement: batch size, durations in milliseconds, images per second.
+fn latency_table<S: AsRef<str>>(measurements: &[(S, Latency)]) -> String {
+    let header = [
+        "", "batch", "calls", "mean ms", "min", "p50", "p90", "p95", "p99", "max", "images/s",
+    ];
+    let rows = measurements.iter().map(|(name, l)| {
+        let durations = [
+            l.mean_ms, l.min_ms, l.p50_ms, l.p90_ms, l.p95_ms, l.p99_ms, l.max_ms,
+        ];
+        [
+            shown(name.as_ref(), MAX_LABEL),
+            thousands(l.batch as usize),
+            thousands(l.calls as usize),
+        ]
+        .into_iter()
+        .chain(durations.map(|ms| format!("{ms:.3}")))
+        .chain([thousands(l.images_per_second.round() as usize)])
+        .collect::<Vec<_>>()
+    });
+    text_table(header, rows, 1)
+}
+
 /// `loading 4.1; first run 5.2 at batch 1, 6.3 at batch 8`.
 fn warm_up(target: &BenchTarget) -> String {
     let first = |m: &Measurement| format!("{:.1} at batch {}", ms(m.first), m.latency.batch);
@@ -243,7 +261,7 @@ fn warm_up(target: &BenchTarget) -> String {
 }
 
 /// Returns a duration in milliseconds.
-pub fn ms(duration: Duration) -> f64 {
+fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
@@ -252,5 +270,23 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
         _ => Err("expected a number of seconds above 0, at most 3600".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_per_measurement() {
+        let of =
+            |ms: u64, batch| Latency::from_durations(&[Duration::from_millis(ms)], batch).unwrap();
+        let table = latency_table(&[("ort", of(2, 1)), ("tract", of(4, 128))]);
+        let expected = "
+         batch   calls   mean ms     min     p50     p90     p95     p99     max   images/s
+────────────────────────────────────────────────────────────────────────────────────────────
+ ort         1       1     2.000   2.000   2.000   2.000   2.000   2.000   2.000        500
+ tract     128       1     4.000   4.000   4.000   4.000   4.000   4.000   4.000     32,000";
+        assert_eq!(format!("\n{table}"), expected, "\n{table}");
     }
 }

@@ -1,21 +1,20 @@
 //! `kiln compare`: whether one model may replace another.
 
-mod differences;
-
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, measure};
-use kiln_pipeline::compare::{Comparison, ComparisonRecord, check_classes, compare};
+use kiln_pipeline::compare::{
+    ChoiceRecord, Comparison, ComparisonRecord, DifferenceRecord, check_classes, compare,
+};
 use kiln_pipeline::{Error, engines, inputs};
-use kiln_report::text_table;
-use kiln_util::{percent, thousands};
+use kiln_report::{MAX_LABEL, text_table};
+use kiln_util::{percent, shown, thousands};
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::EngineArgs;
 use crate::notes;
-use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
 use crate::terminal::bytes;
 
@@ -177,8 +176,57 @@ fn report(
             most * 100.0
         )?;
     }
-    text += &differences::table(&record.differences, args.show);
+    text += &differences(&record.differences, args.show);
     Ok(text)
+}
+
+/// Writes the first `show` images for which the models predict different classes as a table with a
+/// heading.
+fn differences(all: &[DifferenceRecord<'_>], show: usize) -> String {
+    let first = &all[..show.min(all.len())];
+    if first.is_empty() {
+        return String::new();
+    }
+    let rows = first.iter().map(|difference| {
+        let cells = |choice: &ChoiceRecord<'_>| {
+            let right = if choice.predicted == difference.label {
+                "right"
+            } else {
+                ""
+            };
+            [
+                shown(choice.predicted, MAX_LABEL),
+                format!("{:.4}", choice.margin),
+                right.to_owned(),
+            ]
+        };
+        let image = difference
+            .path
+            .map_or_else(|| difference.index.to_string(), str::to_owned);
+        let [[a, a_margin, a_right], [b, b_margin, b_right]] =
+            [cells(&difference.first), cells(&difference.second)];
+        [
+            image,
+            shown(difference.label, MAX_LABEL),
+            a,
+            a_right,
+            b,
+            b_right,
+            a_margin,
+            b_margin,
+        ]
+    });
+    let header = ["image", "label", "A", "", "B", "", "margin of A", "of B"];
+    let table = text_table(header, rows, 6);
+    let of = if first.len() == all.len() {
+        String::new()
+    } else {
+        format!("the first {} of ", thousands(first.len()))
+    };
+    format!(
+        "\nDifferent classes: {of}{} images, the most confident first\n\n{table}\n",
+        thousands(all.len())
+    )
 }
 
 /// Reads a share of images.

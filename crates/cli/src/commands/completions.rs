@@ -3,9 +3,8 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::Args;
-use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {

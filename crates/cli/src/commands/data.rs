@@ -11,8 +11,7 @@ use kiln_pipeline::report::{self, samples};
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{counted, shown, thousands};
 
-use crate::app::App;
-use crate::outcome::Outcome;
+use crate::app::{App, Outcome};
 use crate::output::Outputs;
 use crate::picture;
 

@@ -14,9 +14,8 @@ use kiln_report::{MAX_LABEL, classification_report, confusion_table, text_table}
 use kiln_run::RunDir;
 use kiln_util::{counted, percent, shown, thousands};
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin, written};
-use crate::outcome::Outcome;
 use crate::output::{self, Outputs};
 use crate::{notes, picture};
 

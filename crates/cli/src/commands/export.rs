@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use kiln_pipeline::export::{ExportForm, ExportRequest, export_run};
 use kiln_run::RunDir;
 
-use crate::app::App;
-use crate::outcome::Outcome;
+use crate::app::{App, Outcome};
 use crate::output::Outputs;
 
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,7 @@ use kiln_assets::Asset;
 use kiln_pipeline::AssetProvider;
 use kiln_report::text_table;
 
-use crate::app::App;
-use crate::outcome::Outcome;
+use crate::app::{App, Outcome};
 use crate::terminal::bytes;
 
 #[derive(Debug, clap::Args)]

@@ -34,9 +34,8 @@ pub use sweep::SweepArgs;
 pub use train::TrainArgs;
 pub use verify::VerifyArgs;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::Command;
-use crate::outcome::Outcome;
 
 /// Runs a command.
 pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {

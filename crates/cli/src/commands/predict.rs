@@ -14,12 +14,11 @@ use kiln_pipeline::{Error, engines};
 use kiln_util::{percent, shown};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin, written};
-use crate::named::Named;
 use crate::notes;
-use crate::outcome::Outcome;
 use crate::output::Outputs;
+use crate::terminal::Named;
 
 #[derive(Debug, clap::Args)]
 pub struct PredictArgs {

@@ -8,8 +8,7 @@ use kiln_pipeline::sweep::Results;
 use kiln_run::{RunDir, RunFile, SweepDir, SweepFile};
 use kiln_util::write_atomically;
 
-use crate::app::App;
-use crate::outcome::Outcome;
+use crate::app::{App, Outcome};
 use crate::output::Outputs;
 use crate::picture;
 

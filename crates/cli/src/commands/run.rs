@@ -12,8 +12,7 @@ use kiln_util::{percent, thousands};
 use serde::Serialize;
 
 use super::train::{TrainArgs, train};
-use crate::app::App;
-use crate::outcome::Outcome;
+use crate::app::{App, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {

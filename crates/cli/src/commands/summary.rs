@@ -6,9 +6,8 @@ use kiln_pipeline::report::layer_table;
 use kiln_util::thousands;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::RecipeArgs;
-use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct SummaryArgs {

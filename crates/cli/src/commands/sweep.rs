@@ -9,9 +9,8 @@ use kiln_pipeline::sweep::{
 use kiln_run::{SweepDir, SweepFile};
 use kiln_util::percent;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::{RecipeArgs, TrainingArgs};
-use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct SweepArgs {

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use kiln_pipeline::train::{self, TrainOutcome};
 use kiln_run::RunDir;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::TrainingArgs;
-use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {

@@ -8,10 +8,9 @@ use kiln_pipeline::engines::{self, VerificationRecord};
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_util::shown;
 
-use crate::app::App;
+use crate::app::{App, Outcome};
 use crate::args::EnginesArgs;
 use crate::notes;
-use crate::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use kiln_assets::{Asset, Cache, FileState};
 
-use super::files::program;
 use super::finding::Finding;
+use super::machine::program;
 use crate::hints;
 use crate::terminal::bytes;
 

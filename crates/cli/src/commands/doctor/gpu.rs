@@ -5,8 +5,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::files::{library, program, text};
 use super::finding::Finding;
+use super::machine::{library, program, text};
 
 /// PCI's number for NVIDIA.
 const NVIDIA: &str = "0x10de";
