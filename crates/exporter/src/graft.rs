@@ -200,7 +200,7 @@ fn prefix(model: &ModelProto, value: &str) -> Result<ModelProto, GraftError> {
     graph
         .input
         .retain(|input| wanted.contains(&input.name) || image(&input.name));
-    let produced: HashSet<&str> = graph
+    let available: HashSet<&str> = graph
         .node
         .iter()
         .flat_map(|node| &node.output)
@@ -208,7 +208,7 @@ fn prefix(model: &ModelProto, value: &str) -> Result<ModelProto, GraftError> {
         .collect();
     graph
         .value_info
-        .retain(|info| produced.contains(info.name.as_str()));
+        .retain(|info| available.contains(info.name.as_str()));
     let described = graph.value_info.iter().find(|info| info.name == value);
     graph.output = vec![described.cloned().unwrap_or_else(|| ValueInfoProto {
         name: value.into(),
