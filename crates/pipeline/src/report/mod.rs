@@ -10,7 +10,7 @@ pub use crate::error::training::ReportRunError;
 pub use pictures::{augmented, evaluation_figures, samples, thumbnail};
 pub use run::run_page;
 pub use sweep::sweep_page;
-pub use tables::{curves, layer_table};
+pub use tables::{LayerSummary, ModelSummary, curves, layer_table};
 
 /// The line at a page's end.
 fn footer() -> String {

@@ -4,6 +4,7 @@ use kiln_model::Model;
 use kiln_report::{EpochMetrics, Table};
 use kiln_run::{Epoch, History};
 use kiln_util::thousands;
+use serde::Serialize;
 
 /// Makes the table of a model's layers, as Keras's `model.summary()`. Frozen layers are marked in a
 /// column of its own, if there are any.
@@ -39,6 +40,54 @@ pub fn layer_table(model: &Model) -> Table {
         .chain(any_frozen.then_some("Frozen"))
         .chain(["Output shape", "Param #"]);
     Table::new(header, rows, if any_frozen { 3 } else { 2 })
+}
+
+/// What `model.summary()` says, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelSummary<'a> {
+    /// The layers in order.
+    pub layers: Vec<LayerSummary<'a>>,
+    /// Number of values in all parameters.
+    pub total_parameters: usize,
+    /// Number of those that training changes.
+    pub trainable_parameters: usize,
+    /// Number of the others: of frozen layers and running statistics.
+    pub non_trainable_parameters: usize,
+}
+
+/// A layer in a [`ModelSummary`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerSummary<'a> {
+    /// The layer's name.
+    pub name: &'a str,
+    /// Its `type` in a recipe.
+    pub r#type: &'a str,
+    /// Dimensions of one sample: channels, height and width, or features.
+    pub output_shape: Vec<usize>,
+    /// Number of values in its parameters.
+    pub parameters: usize,
+    /// Whether training leaves it as it is.
+    pub frozen: bool,
+}
+
+impl<'a> ModelSummary<'a> {
+    /// Sums up a model.
+    pub fn new(model: &'a Model) -> Self {
+        let counts = model.counts();
+        let layers = model.layers().iter().map(|layer| LayerSummary {
+            name: &layer.name,
+            r#type: layer.kind.type_name(),
+            output_shape: layer.output.dims(),
+            parameters: layer.count(),
+            frozen: layer.frozen,
+        });
+        Self {
+            layers: layers.collect(),
+            total_parameters: counts.total(),
+            trainable_parameters: counts.trainable,
+            non_trainable_parameters: counts.non_trainable,
+        }
+    }
 }
 
 /// Converts a history to what plots take, with its best epoch.
