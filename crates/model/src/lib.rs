@@ -9,6 +9,7 @@
 mod backbone;
 mod document;
 mod freeze;
+pub mod graph;
 mod layers;
 mod model;
 mod naming;

@@ -1,0 +1,139 @@
+//! A chain of segments.
+
+use crate::Layout;
+
+use super::node::{Node, Parameter, Values};
+use super::op::Op;
+use super::size::Dims;
+
+/// A network as a chain of segments: the image is the first one's input, and each of the others
+/// takes what the one before it gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    /// The input.
+    pub image: Image,
+    /// The segments, from the image to the scores.
+    pub segments: Vec<Segment>,
+    /// The segment with which the classifier begins: what it takes are the features. None where
+    /// no classifier is found: then the scores are the features.
+    pub classifier: Option<usize>,
+}
+
+/// The input of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The file's name of it.
+    pub name: String,
+    /// The order of its axes.
+    pub layout: Layout,
+    /// The number of channels, where the file has it.
+    pub channels: Option<usize>,
+    /// Height and width in pixels, where the file has them or the caller does.
+    pub size: Option<[usize; 2]>,
+    /// Its shape, where channels and size are known.
+    pub shape: Option<Dims>,
+}
+
+/// Nodes between two values that every path from the image to the scores passes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// A valid name of a layer, unique in its graph.
+    pub name: String,
+    /// The nodes, each after those whose outputs it takes; the last one's output is the segment's.
+    pub nodes: Vec<Node>,
+    /// The parameters that the nodes take, each once. Segments may share a parameter, which then
+    /// has the same name.
+    pub parameters: Vec<Parameter>,
+    /// The file's name of the value at its end.
+    pub output: String,
+    /// Which nodes of the file it covers, as ascending indices: those that its output needs and
+    /// no segment before it. The nodes of all segments up to this one are exactly those that the
+    /// value at its end depends on.
+    pub covers: Vec<usize>,
+}
+
+/// Something in a segment that kiln cannot compute.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{segment} cannot be computed in training: {reason}")]
+pub struct UntypedError {
+    /// The segment's name.
+    pub segment: String,
+    /// What stands in the way, naming the node.
+    pub reason: String,
+}
+
+impl Segment {
+    /// Returns the shape of its output, where it is known.
+    pub fn shape(&self) -> Option<&Dims> {
+        self.nodes.last()?.shape.as_ref()
+    }
+
+    /// Returns the number of values of its parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters
+            .iter()
+            .fold(0, |count, parameter| count.saturating_add(parameter.len()))
+    }
+
+    /// Returns its only node, where it has just one.
+    pub fn single(&self) -> Option<&Node> {
+        match self.nodes.as_slice() {
+            [node] => Some(node),
+            _ => None,
+        }
+    }
+
+    /// Checks that kiln can compute it: every operator is known, every parameter has values and
+    /// every shape is known.
+    pub fn check_typed(&self) -> Result<(), UntypedError> {
+        let operators = self.nodes.iter().find_map(|node| match &node.op {
+            Op::Other(other) => Some(other.reason.clone()),
+            _ => None,
+        });
+        let values = || {
+            self.parameters
+                .iter()
+                .find_map(|parameter| match &parameter.values {
+                    Values::Missing(reason) => Some(reason.clone()),
+                    Values::File | Values::Computed(_) | Values::Filled(_) => None,
+                })
+        };
+        let shapes = || {
+            let node = self.nodes.iter().find(|node| node.shape.is_none())?;
+            Some(format!(
+                "the shape of `{}` ({}) is not known",
+                node.name,
+                node.op.name()
+            ))
+        };
+        match operators.or_else(values).or_else(shapes) {
+            None => Ok(()),
+            Some(reason) => Err(UntypedError {
+                segment: self.name.clone(),
+                reason,
+            }),
+        }
+    }
+}
+
+impl Graph {
+    /// Returns the file's name of the features: what the classifier takes, or the scores where
+    /// there is none.
+    pub fn features(&self) -> &str {
+        let count = self.classifier.unwrap_or(self.segments.len());
+        let last = count.checked_sub(1).and_then(|at| self.segments.get(at));
+        last.map_or(&self.image.name, |segment| &segment.output)
+    }
+}
+
+impl Graph {
+    /// Puts segments together and finds where the classifier begins.
+    pub fn new(image: Image, segments: Vec<Segment>) -> Self {
+        let classifier = super::classifier::find(&segments);
+        Self {
+            image,
+            segments,
+            classifier,
+        }
+    }
+}
