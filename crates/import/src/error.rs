@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kiln_model::graph::RuleError;
 use kiln_onnx::{LoadError, StructureError, TensorError};
 
 /// How to export the right network in a form that is read.
@@ -75,6 +76,70 @@ pub enum GraphError {
         node: String,
         /// What is wrong with it.
         source: Box<TensorError>,
+    },
+    /// An operator, or a use of one, that kiln does not compute.
+    #[error("{node} is not among the operators that kiln computes")]
+    Unsupported {
+        /// The node.
+        node: String,
+    },
+    /// A node that can only be read where the shape of what it takes is known.
+    #[error("{node} takes a value whose shape is not known")]
+    NoShape {
+        /// The node.
+        node: String,
+    },
+    /// Shapes that do not fit an operator.
+    #[error("{node}: {source}")]
+    Shape {
+        /// The node.
+        node: String,
+        /// What does not fit.
+        source: Box<RuleError>,
+    },
+    /// A constant that is resized when the model is run, as a table of positions.
+    #[error("{node} resizes a constant: export the model at this image size")]
+    Resized {
+        /// The node.
+        node: String,
+    },
+    /// Control flow that uses values of the graph around it.
+    #[error("{node} uses `{value}` in a graph of its own, expected no control flow: {SIMPLIFY}")]
+    Captures {
+        /// The node.
+        node: String,
+        /// The value's name.
+        value: String,
+    },
+    /// An image of another size than the graph's.
+    #[error("the graph takes images of {axis} {expected}, found {found}")]
+    ImageSize {
+        /// Height or width.
+        axis: &'static str,
+        /// The graph's.
+        expected: usize,
+        /// The caller's.
+        found: usize,
+    },
+    /// An output that the image has no part in.
+    #[error("expected an output that depends on the image `{image}`, found `{output}`")]
+    NoPath {
+        /// The output's name.
+        output: String,
+        /// The input's name.
+        image: String,
+    },
+    /// A value that the graph does not have.
+    #[error("the graph has no value `{value}`")]
+    NoValue {
+        /// The name asked for.
+        value: String,
+    },
+    /// A parameter whose values cannot be had.
+    #[error("{reason}")]
+    NoValues {
+        /// What stands in the way, as a sentence.
+        reason: String,
     },
     /// No layer with weights.
     #[error("expected a convolution or a batch normalization before the classifier, found none")]

@@ -19,6 +19,7 @@ mod base;
 mod chain;
 mod constants;
 mod error;
+mod graph;
 mod ops;
 mod padding;
 mod reader;
@@ -28,4 +29,5 @@ mod weights;
 
 pub use base::{base, load_base};
 pub use error::{BaseError, GraphError, WeightsError};
+pub use graph::{graph, graph_to, parameter_values};
 pub use weights::{Parameter, weights};

@@ -21,6 +21,14 @@ impl Size {
         }
     }
 
+    /// Returns the size, or 1 for an axis without entries.
+    const fn or_one(self) -> Self {
+        match self {
+            Self::Fixed(0) | Self::Batch(0) => Self::Fixed(1),
+            size => size,
+        }
+    }
+
     /// Returns the size, where the batch has no part in it.
     pub const fn fixed(self) -> Option<usize> {
         match self {
@@ -77,8 +85,11 @@ impl Dims {
         self.0.iter().map(|size| size.of(batch)).collect()
     }
 
-    /// Returns the number of values; none where it is beyond the address space.
+    /// Returns the number of values; none where it is beyond the address space, or would be if
+    /// axes of no entries had one.
     pub fn count(&self) -> Option<Count> {
+        let filled: Vec<_> = self.0.iter().map(|size| size.or_one()).collect();
+        Count::of(&filled)?;
         Count::of(&self.0)
     }
 

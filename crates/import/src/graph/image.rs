@@ -1,0 +1,117 @@
+//! The input of a network, and the shapes that a file declares.
+
+use std::collections::HashMap;
+
+use kiln_model::Layout;
+use kiln_model::graph::{Dims, Image, Size};
+use kiln_onnx::{Dim, ModelProto, TensorInfo};
+
+use crate::error::GraphError;
+
+/// Shapes that a file declares.
+#[derive(Debug, Default)]
+pub struct Declared<'a> {
+    /// The size of the batch, where the file fixes it.
+    pub batch: Option<usize>,
+    shapes: HashMap<&'a str, Dims>,
+}
+
+impl<'a> Declared<'a> {
+    /// Returns the shape of a value whose only open axis is its first, the batch.
+    pub fn shape(&self, name: &str) -> Option<Dims> {
+        self.shapes.get(name).cloned()
+    }
+
+    /// Collects the shapes of all values, beside an image whose batch is `batch`.
+    pub fn new(model: &'a ModelProto, batch: &Dim) -> Self {
+        let mut shapes = HashMap::new();
+        if let Some(graph) = &model.graph {
+            for info in graph.value_info.iter().chain(&graph.output) {
+                let shape = TensorInfo::from(info).shape;
+                let dims = shape.filter(|dims| dims.len() <= Dims::MAX_RANK);
+                if let Some(dims) = dims.and_then(|dims| batched(&dims, batch)) {
+                    shapes.insert(info.name.as_str(), dims);
+                }
+            }
+        }
+        Self {
+            batch: batch.fixed(),
+            shapes,
+        }
+    }
+}
+
+/// The shape of a value whose first axis is the batch and whose others are fixed.
+fn batched(dims: &[Dim], batch: &Dim) -> Option<Dims> {
+    let (first, rest) = dims.split_first()?;
+    if first != batch || *first == Dim::Unknown {
+        return None;
+    }
+    let rest: Option<Vec<Size>> = rest
+        .iter()
+        .map(|dim| dim.fixed().map(Size::Fixed))
+        .collect();
+    let dims: Dims = std::iter::once(Size::Batch(1)).chain(rest?).collect();
+    dims.count().is_some().then_some(dims)
+}
+
+/// Describes the input of a network. `size` is its height and width where the caller specifies
+/// them. Also returns the batch as the file declares it.
+pub fn describe(info: &TensorInfo, size: Option<[usize; 2]>) -> Result<(Image, Dim), GraphError> {
+    let image = |layout, channels, size, shape| Image {
+        name: info.name.clone(),
+        layout,
+        channels,
+        size,
+        shape,
+    };
+    let axes = match info.shape.as_deref() {
+        None => return Ok((image(Layout::Nchw, None, size, None), Dim::Unknown)),
+        Some([batch, a, b, c]) => (batch, [a, b, c]),
+        Some(dims) => {
+            // Not an image, but a network all the same.
+            let batch = dims.first().cloned().unwrap_or(Dim::Unknown);
+            let rest: Option<Vec<usize>> = dims.iter().skip(1).map(Dim::fixed).collect();
+            let shape = rest
+                .filter(|_| (1..=Dims::MAX_RANK).contains(&dims.len()))
+                .map(Dims::batched)
+                .filter(|dims| dims.count().is_some());
+            return Ok((image(Layout::Nchw, None, None, shape), batch));
+        }
+    };
+    let (batch, axes) = axes;
+    let few = |dim: &Dim| dim.fixed().is_some_and(|size| matches!(size, 1 | 3 | 4));
+    let layout = if !few(axes[0]) && few(axes[2]) {
+        Layout::Nhwc
+    } else {
+        Layout::Nchw
+    };
+    let (channels, pixels) = match layout {
+        Layout::Nchw => (axes[0], [axes[1], axes[2]]),
+        Layout::Nhwc => (axes[2], [axes[0], axes[1]]),
+    };
+    let mut found = [None; 2];
+    for (at, dim) in pixels.into_iter().enumerate() {
+        let given = size.map(|size| size[at]);
+        found[at] = match (dim.fixed(), given) {
+            (Some(expected), Some(found)) if expected != found => {
+                return Err(GraphError::ImageSize {
+                    expected,
+                    found,
+                    axis: ["height", "width"][at],
+                });
+            }
+            (fixed, given) => fixed.or(given),
+        };
+    }
+    let size = match found {
+        [Some(height), Some(width)] => Some([height, width]),
+        _ => None,
+    };
+    let channels = channels.fixed();
+    let shape = channels.zip(size).map(|(channels, [height, width])| {
+        Dims::batched(layout.image_shape([channels, height, width]))
+    });
+    let shape = shape.filter(|dims| dims.count().is_some());
+    Ok((image(layout, channels, size, shape), batch.clone()))
+}

@@ -1,0 +1,164 @@
+//! The graph of a file as a chain of segments.
+//!
+//! | step | look in |
+//! | --- | --- |
+//! | the input, and the shapes that a file declares | `image` |
+//! | what does not depend on the image: shape arithmetic and constants | `evaluate`, `fold`, `affine` |
+//! | one node of any opset as typed operators | `ops` |
+//! | a list of typed nodes | `reader` |
+//! | cut into segments | `cut` |
+//! | their names | `names`, `path` |
+
+mod affine;
+mod constant;
+mod cut;
+mod evaluate;
+mod fold;
+mod image;
+mod names;
+mod ops;
+mod path;
+mod quantized;
+mod reader;
+mod reshape;
+mod tensor;
+mod values;
+
+use std::collections::{HashMap, HashSet};
+
+use kiln_model::graph::Graph;
+use kiln_onnx::{GraphProto, ModelProto, NodeProto, check_structure};
+
+use self::image::Declared;
+use self::reader::Reader;
+use crate::error::GraphError;
+
+pub use values::parameter_values;
+
+/// Reads a network as a chain of segments, from its one input to its first output.
+///
+/// `image_size` is the image's height and width, for a file that leaves them open; without it such a
+/// file is read without shapes. Operators that kiln does not compute become
+/// [`Op::Other`](kiln_model::graph::Op::Other), with the reason; only what leaves no graph to speak
+/// of is an error.
+pub fn graph(model: &ModelProto, image_size: Option<[usize; 2]>) -> Result<Graph, GraphError> {
+    read(model, image_size, None)
+}
+
+/// Reads a network as [`graph`] does, up to the value of this name instead of the first output.
+pub fn graph_to(
+    model: &ModelProto,
+    image_size: Option<[usize; 2]>,
+    value: &str,
+) -> Result<Graph, GraphError> {
+    read(model, image_size, Some(value))
+}
+
+fn read(
+    model: &ModelProto,
+    image_size: Option<[usize; 2]>,
+    value: Option<&str>,
+) -> Result<Graph, GraphError> {
+    let graph = model.graph.as_ref().ok_or(GraphError::NoGraph)?;
+    check_structure(graph)?;
+    let first = graph.output.first().map(|output| output.name.as_str());
+    let Some(output) = value.or(first) else {
+        return Err(GraphError::NoGraph);
+    };
+    let producers = Producers::new(graph);
+    let needed = producers.needed(output);
+    let fed = model.inputs();
+    let nodes = needed.iter().filter_map(|&at| graph.node.get(at));
+    let mut used: HashSet<&str> = nodes
+        .flat_map(|node| &node.input)
+        .map(String::as_str)
+        .collect();
+    used.insert(output);
+    // Inputs that the output does not need may be there besides.
+    let [info] = fed
+        .iter()
+        .filter(|info| fed.len() == 1 || used.contains(info.name.as_str()))
+        .collect::<Vec<_>>()[..]
+    else {
+        let found = fed.iter().map(|info| format!("`{}`", info.name)).collect();
+        return Err(GraphError::Inputs { found });
+    };
+    let known = |name: &str| {
+        producers.of(name).is_some()
+            || fed.iter().any(|info| info.name == name)
+            || graph.initializer.iter().any(|tensor| tensor.name == name)
+    };
+    if !known(output) {
+        return Err(GraphError::NoValue {
+            value: output.to_owned(),
+        });
+    }
+    let (image, batch) = image::describe(info, image_size)?;
+    let declared = Declared::new(model, &batch);
+    let name = graph.input.iter().find(|input| input.name == info.name);
+    let name = name.map_or("", |input| input.name.as_str());
+    let start = (name, image.shape.clone());
+    let mut reader = Reader::new(graph, model.opset(), start, declared);
+    for &at in &needed {
+        if let Some(node) = graph.node.get(at) {
+            reader.read(node)?;
+        }
+    }
+    let (nodes, end) = reader.finish(output);
+    let end = end.ok_or_else(|| GraphError::NoPath {
+        output: output.to_owned(),
+        image: info.name.clone(),
+    })?;
+    let segments = cut::segments(&nodes, end, output, &producers);
+    Ok(Graph::new(image, segments))
+}
+
+/// Which node gives each value of a file.
+#[derive(Debug)]
+struct Producers<'a> {
+    graph: &'a GraphProto,
+    nodes: HashMap<&'a str, usize>,
+}
+
+impl<'a> Producers<'a> {
+    fn new(graph: &'a GraphProto) -> Self {
+        let outputs = graph.node.iter().enumerate();
+        let outputs = outputs.flat_map(|(at, node)| {
+            let values = node.output.iter().filter(|value| !value.is_empty());
+            values.map(move |value| (value.as_str(), at))
+        });
+        Self {
+            graph,
+            nodes: outputs.collect(),
+        }
+    }
+
+    /// Returns the node that gives a value.
+    fn of(&self, value: &str) -> Option<usize> {
+        self.nodes.get(value).copied()
+    }
+
+    /// Returns the nodes that a value depends on, ascending.
+    fn needed(&self, value: &str) -> Vec<usize> {
+        let mut seen = vec![false; self.graph.node.len()];
+        self.beyond(&mut seen, value)
+    }
+
+    /// Returns the nodes that a value depends on and that were not `seen` yet, ascending.
+    fn beyond(&self, seen: &mut [bool], value: &str) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut open: Vec<&str> = vec![value];
+        while let Some(value) = open.pop() {
+            if let Some(at) = self.of(value)
+                && !std::mem::replace(&mut seen[at], true)
+            {
+                found.push(at);
+                let node: &NodeProto = &self.graph.node[at];
+                open.extend(node.input.iter().map(String::as_str));
+                open.extend(reader::captured(node));
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+}
