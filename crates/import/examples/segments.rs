@@ -17,20 +17,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     println!("image\t{:?}", graph.image);
     for (at, segment) in graph.segments.iter().enumerate() {
-        let head = if graph.classifier == Some(at) { "*" } else { "" };
-        let shape = segment.shape().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let head = if graph.classifier == Some(at) {
+            "*"
+        } else {
+            ""
+        };
+        let shape = segment
+            .shape()
+            .map_or_else(|| "?".to_owned(), ToString::to_string);
         let (name, kind) = (&segment.name, segment.kind());
         let (count, nodes_in) = (segment.parameter_count(), segment.nodes.len());
-        println!("{head}{name}\t{kind}\t{shape}\t{count}\t{nodes_in}\t{}", segment.output);
+        println!(
+            "{head}{name}\t{kind}\t{shape}\t{count}\t{nodes_in}\t{}",
+            segment.output
+        );
         if let Err(error) = segment.check_typed() {
             println!("\tuntyped\t{error}");
         }
         for node in segment.nodes.iter().filter(|_| nodes) {
-            let shape = node.shape.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+            let shape = node
+                .shape
+                .as_ref()
+                .map_or_else(|| "?".to_owned(), ToString::to_string);
             let value = node.value.as_deref().unwrap_or("");
-            println!("\tnode\t{}\t{value}\t{shape}\t{:?}", node.op.name(), node.inputs);
+            println!(
+                "\tnode\t{}\t{value}\t{shape}\t{:?}",
+                node.op.name(),
+                node.inputs
+            );
         }
     }
-    println!("{} segments, {} of several nodes", graph.segments.len(), graph.segments.iter().filter(|it| it.nodes.len() > 1).count());
+    println!(
+        "{} segments, {} of several nodes",
+        graph.segments.len(),
+        graph
+            .segments
+            .iter()
+            .filter(|it| it.nodes.len() > 1)
+            .count()
+    );
     Ok(())
 }

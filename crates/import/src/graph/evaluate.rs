@@ -53,7 +53,8 @@ pub fn evaluate<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<Computed<'
         "Resize" | "Upsample" => Some(resized(call)?),
         "Cast" => Some(cast(call)?),
         "CastLike" | "Dropout" => return None,
-        _ => integers(call, budgets),
+        "ScatterND" => Some(scattered(call, budgets)?),
+        _ => integers(call, budgets).or_else(|| masks(call, budgets)),
     };
     if let Some((dims, data)) = special {
         return Some(Computed::Constant(Constant { name, dims, data }));
@@ -341,6 +342,98 @@ fn chosen<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<(Vec<usize>, Dat
         |flag, pair| Some(if flag.0.known()? == 0 { pair.1 } else { pair.0 }),
     )?;
     Some((dims, Data::Ints(ints.into())))
+}
+
+/// Comparisons of floats, and choices between them: masks of attention.
+fn masks<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<(Vec<usize>, Data<'a>)> {
+    let holds: fn(f32, f32) -> bool = match call.node.op_type.as_str() {
+        "Equal" => |a, b| a == b,
+        "Greater" => |a, b| a > b,
+        "Less" => |a, b| a < b,
+        "Where" => return chosen_floats(call, budgets),
+        _ => return None,
+    };
+    let (left, right) = (constant_at(call, 0)?, constant_at(call, 1)?);
+    let dims = together(&[left, right], budgets)?;
+    let (a, b) = (
+        left.floats(&mut budgets.floats).ok()?,
+        right.floats(&mut budgets.floats).ok()?,
+    );
+    let truth = |a, b| Some(Affine::from(holds(a, b)));
+    let ints = fold::combined([(&left.dims, &*a), (&right.dims, &*b)], &dims, truth)?;
+    Some((dims, Data::Ints(ints.into())))
+}
+
+fn chosen_floats<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<(Vec<usize>, Data<'a>)> {
+    let (flags, left, right) = (
+        constant_at(call, 0)?,
+        constant_at(call, 1)?,
+        constant_at(call, 2)?,
+    );
+    let dims = together(&[flags, left, right], budgets)?;
+    let (a, b) = (
+        left.floats(&mut budgets.floats).ok()?,
+        right.floats(&mut budgets.floats).ok()?,
+    );
+    let which = flags.ints()?;
+    let which: Option<Vec<(f32, f32)>> = which
+        .iter()
+        .map(|flag| {
+            Some(if flag.known()? == 0 {
+                (0.0, 1.0)
+            } else {
+                (1.0, 0.0)
+            })
+        })
+        .collect();
+    let both = fold::combined([(&left.dims, &*a), (&right.dims, &*b)], &dims, |a, b| {
+        Some((a, b))
+    })?;
+    let pick = |(first, _), (a, b)| Some(if first == 1.0 { (a, a) } else { (b, b) });
+    let floats = fold::combined([(&flags.dims, &which?), (&dims, &both)], &dims, pick)?;
+    let floats = floats.into_iter().map(|(float, _)| float).collect();
+    Some((dims, Data::Floats(floats)))
+}
+
+/// `ScatterND`: floats with some entries replaced.
+fn scattered<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<(Vec<usize>, Data<'a>)> {
+    let (data, places, updates) = (
+        constant_at(call, 0)?,
+        constant_at(call, 1)?,
+        constant_at(call, 2)?,
+    );
+    if call.place().string("reduction", "none") != "none" {
+        return None;
+    }
+    let (&depth, outer) = places.dims.split_last()?;
+    let (index_dims, inner_dims) = data.dims.split_at_checked(depth)?;
+    let inner: usize = inner_dims.iter().product();
+    if !budgets.floats.take(data.len()) || updates.dims != [outer, inner_dims].concat() {
+        return None;
+    }
+    let mut floats = data.floats(&mut budgets.floats).ok()?.to_vec();
+    let updates = updates.floats(&mut budgets.floats).ok()?;
+    let indices = places.ints()?;
+    for (place, update) in indices
+        .chunks_exact(depth.max(1))
+        .zip(updates.chunks_exact(inner.max(1)))
+    {
+        let mut at = 0;
+        for (index, &size) in place.iter().zip(index_dims) {
+            let index = index.known()?;
+            let index = if index < 0 {
+                index.saturating_add(size as i64)
+            } else {
+                index
+            };
+            let index = usize::try_from(index).ok().filter(|&index| index < size)?;
+            at = at * size + index;
+        }
+        floats
+            .get_mut(at * inner..(at + 1) * inner)?
+            .copy_from_slice(update);
+    }
+    Some((data.dims.clone(), Data::Floats(floats.into())))
 }
 
 /// The product of all integers of a list.

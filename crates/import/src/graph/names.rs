@@ -10,9 +10,9 @@ use super::path;
 use super::reader::Flat;
 
 /// Names segments after the modules that their nodes are in: the path of the one node, or what the
-/// paths of all nodes have in common, else the path of the last. Where the path is that of a block
-/// of which other segments with parameters are parts, what the segment is follows, so that the
-/// block's name is left for all of them. Segments without a path are called as Keras does: by what
+/// paths of all nodes have in common, else the path of the last. Where other segments with parameters
+/// have the same path or a longer one, what the segment is follows, so that the path is left as the
+/// name of the block that they are parts of. Segments without a path are called as Keras does: by what
 /// they are, then with `_1`, `_2`, ….
 pub fn give(segments: &mut [(Segment, Vec<&Flat<'_>>)], graph: &GraphProto) {
     let shared = shared_prefix(graph);
@@ -27,16 +27,21 @@ pub fn give(segments: &mut [(Segment, Vec<&Flat<'_>>)], graph: &GraphProto) {
         })
         .collect();
     let own: Vec<Vec<String>> = paths.iter().map(|paths| of_paths(paths)).collect();
-    let blocks: HashSet<&[String]> = segments
-        .iter()
-        .zip(&own)
-        .filter(|((segment, _), _)| !segment.parameters.is_empty())
-        .flat_map(|(_, path)| (1..path.len()).map(|end| &path[..end]))
-        .collect();
+    // How many segments with parameters each block has.
+    let mut weighted: HashMap<&[String], usize> = HashMap::new();
+    for ((segment, _), path) in segments.iter().zip(&own) {
+        if !segment.parameters.is_empty() {
+            for end in 1..=path.len() {
+                *weighted.entry(&path[..end]).or_default() += 1;
+            }
+        }
+    }
     let mut names = Names::default();
     for ((segment, _), path) in segments.iter_mut().zip(&own) {
+        let itself = usize::from(!segment.parameters.is_empty());
+        let others = weighted.get(path.as_slice()).copied().unwrap_or(0) > itself;
         let mut parts = path.clone();
-        if path.is_empty() || blocks.contains(path.as_slice()) {
+        if path.is_empty() || others {
             parts.push(snake(segment.kind()));
         }
         segment.name = names.unique(&valid(&parts.join("_")));

@@ -65,7 +65,7 @@ fn plain(node: &NodeProto) -> Option<String> {
     let operator = node.op_type.to_ascii_lowercase();
     let lower = name.to_ascii_lowercase();
     let rest = lower.strip_prefix(&operator).unwrap_or(&lower);
-    let numbered = |c: char| c.is_ascii_digit() || matches!(c, '_' | '.' | ':' | '-');
+    let numbered = |c: char| c.is_ascii_digit() || matches!(c, '_' | '.' | ':' | '-' | '@');
     (!rest.chars().all(numbered)).then(|| name.to_owned())
 }
 
@@ -122,6 +122,7 @@ mod tests {
             ("Conv_12", "Conv", ""),
             ("node_Conv_12", "Conv", ""),
             ("p2o.Conv.12", "Conv", ""),
+            ("Conv@12", "Conv", ""),
             ("12", "Conv", ""),
             ("", "Conv", ""),
             ("stem", "Conv", "stem"),

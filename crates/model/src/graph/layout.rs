@@ -114,11 +114,14 @@ pub(super) fn slice(parts: &[SliceAxis], value: &Dims) -> Result<Dims, RuleError
     let mut sizes = value.sizes().to_vec();
     for part in parts {
         let size = fixed(value, part.axis)?;
-        let last = part
-            .length
-            .checked_sub(1)
-            .and_then(|steps| steps.checked_mul(part.step)?.checked_add(part.start));
-        if last.is_none_or(|last| last >= size) {
+        // The end of an empty slice may be that of the axis.
+        let last = match part.length.checked_sub(1) {
+            Some(steps) => steps
+                .checked_mul(part.step)
+                .and_then(|distance| distance.checked_add(part.start)),
+            None => part.start.checked_sub(1).or(Some(0)),
+        };
+        if last.is_none_or(|last| last >= size.max(1)) {
             return Err(RuleError::Setting {
                 expected: "a slice with entries of the axis",
                 found: format!("{} from {} of {size}", part.length, part.start),
@@ -230,7 +233,8 @@ mod tests {
         assert_eq!(slice(&[part(1, 1, 196)], &all), Ok(tokens.clone()));
         assert_eq!(slice(&[part(0, 2, 99)], &all), Ok(Dims::batched([99, 768])));
         assert!(slice(&[part(0, 2, 100)], &all).is_err());
-        assert!(slice(&[part(0, 1, 0)], &all).is_err());
+        assert_eq!(slice(&[part(197, 1, 0)], &all), Ok(Dims::batched([0, 768])));
+        assert!(slice(&[part(198, 1, 0)], &all).is_err());
         assert_eq!(pad(&[[0, 0], [0, 1], [0, 0]], &tokens), Ok(all));
         assert!(pad(&[[1, 0], [0, 1], [0, 0]], &tokens).is_err());
     }

@@ -8,6 +8,9 @@ use crate::error::GraphError;
 use crate::graph::affine::Affine;
 use crate::graph::reshape;
 
+/// The most entries that a slice may take backward.
+const MAX_INDICES: usize = 1 << 16;
+
 /// Reads an operator of this family; none if it is of another.
 pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphError> {
     let place = call.place();
@@ -112,6 +115,20 @@ fn slice(call: &Call<'_>) -> Result<Reading, GraphError> {
         return place.mismatch("starts", "one for each axis", count);
     }
     call.axes(&axes, dims.rank())?;
+    if let ([axis], [step @ ..0]) = (axes.as_slice(), steps.as_slice()) {
+        let axis = call.axis(*axis, dims.rank(), false)?;
+        let size = call.fixed(&dims, axis)?;
+        let indices = backward(size, [starts[0], ends[0]], *step);
+        let indices = indices.filter(|indices| !indices.is_empty());
+        return match indices {
+            Some(indices) => Ok(unary(Op::Gather {
+                axis,
+                dims: vec![indices.len()],
+                indices,
+            })),
+            None => place.mismatch("steps", "entries of the axis", step),
+        };
+    }
     let mut parts = Vec::with_capacity(count);
     for (at, &axis) in axes.iter().enumerate() {
         let axis = call.axis(axis, dims.rank(), false)?;
@@ -163,12 +180,34 @@ fn part(axis: usize, size: usize, limits: [Affine; 2], step: i64) -> Option<Slic
     let (start, end) = (start?, end?);
     let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
     let length = end.saturating_sub(start).div_ceil(step);
-    (length > 0).then_some(SliceAxis {
+    Some(SliceAxis {
         axis,
         start,
         step,
         length,
     })
+}
+
+/// The entries from a start down to an end, which is left out, each from the last where negative.
+fn backward(size: usize, [start, end]: [Affine; 2], step: i64) -> Option<Vec<usize>> {
+    let whole = i64::try_from(size).ok()?;
+    let limit = |limit: Affine, highest: i64| {
+        let limit = limit.known()?;
+        let limit = if limit < 0 {
+            limit.saturating_add(whole)
+        } else {
+            limit
+        };
+        Some(limit.clamp(-1, highest))
+    };
+    let (start, end) = (limit(start, whole - 1)?, limit(end, whole - 1)?);
+    let mut indices = Vec::new();
+    let mut at = start;
+    while at > end && indices.len() < MAX_INDICES {
+        indices.push(usize::try_from(at).ok()?);
+        at = at.checked_add(step)?;
+    }
+    Some(indices).filter(|_| at <= end)
 }
 
 fn gather(call: &Call<'_>) -> Result<Reading, GraphError> {

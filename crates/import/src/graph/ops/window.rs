@@ -13,7 +13,15 @@ pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphErr
         "AveragePool" => unary(Op::AveragePool(pool(call)?)),
         "GlobalAveragePool" => unary(Op::GlobalAveragePool),
         "GlobalMaxPool" => unary(Op::GlobalMaxPool),
-        "Pad" => unary(Op::Pad(pad(call)?)),
+        "Pad" => {
+            let padded = pad(call)?;
+            let none = padded.pads.iter().all(|pads| *pads == [0, 0]);
+            if none {
+                Reading::Same
+            } else {
+                unary(Op::Pad(padded))
+            }
+        }
         _ => return Ok(None),
     }))
 }
