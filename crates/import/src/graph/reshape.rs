@@ -70,6 +70,7 @@ fn symbolic(input: &Dims, target: &[Affine], copies: bool) -> Option<Vec<Size>> 
 
 /// The shape where the file fixes the batch and its numbers are written into the target: the axis
 /// that comes after as many values as the input's batch is the one that has the batch as a factor.
+/// One that has the size of the batch is preferred, and the last axis is avoided.
 fn with_batch(input: &Dims, target: &[i64], batch: usize, copies: bool) -> Option<Vec<Size>> {
     let numbers = Dims::fixed(&input.of(batch)?);
     let target: Vec<Affine> = target.iter().copied().map(Affine::from).collect();
@@ -78,13 +79,28 @@ fn with_batch(input: &Dims, target: &[i64], batch: usize, copies: bool) -> Optio
         .sizes()
         .iter()
         .position(|size| size.fixed().is_none())?;
-    let before = Count::of(numbers.sizes().get(..at)?)?;
-    let axis = (0..dims.len()).find(|&axis| {
-        let divides = dims[axis]
-            .fixed()
-            .is_some_and(|size| size > 0 && size.is_multiple_of(batch));
-        divides && Count::of(&dims[..axis]) == Some(before)
-    })?;
+    let before = Count::of(numbers.sizes().get(..at)?)?.factor;
+    // The axis of the batch may be split: what comes before the batch in it.
+    let Size::Batch(factor) = input.sizes()[at] else {
+        return None;
+    };
+    let number = |axis: usize| dims.get(axis).and_then(|size: &Size| size.fixed());
+    let divides =
+        |axis: usize| number(axis).is_some_and(|size| size > 0 && size.is_multiple_of(batch));
+    let within = |axis: &usize| {
+        let reached = Count::of(&dims[..*axis]).map_or(0, |count| count.factor);
+        let split = reached.checked_div(before).unwrap_or(0);
+        divides(*axis) && split > 0 && split * before == reached && factor.is_multiple_of(split)
+    };
+    let places: Vec<usize> = (0..dims.len()).filter(within).collect();
+    let alone = places.iter().find(|&&axis| number(axis) == Some(batch));
+    let first = *places.first()?;
+    let axis = match (alone, first.checked_sub(1)) {
+        (Some(&axis), _) => axis,
+        // The last axis has the features: tokens of all images one after another.
+        (None, Some(previous)) if first + 1 == dims.len() && divides(previous) => previous,
+        (None, _) => first,
+    };
     dims[axis] = Size::Batch(dims[axis].fixed()? / batch);
     (Count::of(&dims)? == input.count()?).then_some(dims)
 }
@@ -115,6 +131,21 @@ mod tests {
         let tokens = Dims::from(vec![Size::Fixed(197), Size::Batch(1), Size::Fixed(768)]);
         let heads = vec![Size::Fixed(197), Size::Batch(12), Size::Fixed(64)];
         assert_eq!(with_batch(&tokens, &[197, 12, 64], 1, true), Some(heads));
+        let merged = Dims::from(vec![
+            Size::Fixed(197),
+            Size::Batch(1),
+            Size::Fixed(12),
+            Size::Fixed(64),
+        ]);
+        let rows = vec![Size::Batch(197), Size::Fixed(768)];
+        assert_eq!(
+            with_batch(&merged, &[197, 768], 1, true),
+            Some(rows.clone())
+        );
+        assert_eq!(
+            with_batch(&rows.into(), &[197, 1, 768], 1, true),
+            Some(tokens.sizes().to_vec())
+        );
         // Windows of a Swin: the batch goes with the first of many.
         let windows = Dims::batched([8, 7, 8, 7, 96]);
         assert_eq!(
