@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use prost::Message;
 
 use crate::check::{StructureError, check_structure};
+use crate::embed::{EmbedError, embed};
 use crate::external::external_tensor;
 use crate::hint::Hint;
 use crate::metadata::Metadata;
@@ -38,6 +39,9 @@ pub enum DecodeError {
         /// The file that holds the values.
         location: String,
     },
+    /// Weights in another file that are not read.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     /// A malformed graph.
     #[error(transparent)]
     Structure(#[from] StructureError),
@@ -64,7 +68,7 @@ impl DecodeError {
             Self::Empty | Self::OtherFormat(_) | Self::Malformed(_) | Self::Missing(_) => {
                 Hint::FetchAgain
             }
-            Self::ExternalData { .. } => Hint::SaveAsOneFile,
+            Self::ExternalData { .. } | Self::Embed(_) => Hint::SaveAsOneFile,
             Self::Structure(_) => Hint::CorrectGraph,
         })
     }
@@ -201,6 +205,26 @@ pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
     })
 }
 
+/// Reads a model from a file as [`load`] does, and the weights that it keeps in other files of the
+/// same folder: they are in the model then. For files that the user named; a location is the name of a
+/// regular file and nothing else, so that a model's author cannot have other files read.
+pub fn load_with_external_data(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
+    let path = path.as_ref();
+    let bytes = read(path).map_err(|reason| LoadError::Read {
+        path: path.to_owned(),
+        reason,
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let model = parse(&bytes).and_then(|mut model| {
+        embed(&mut model, folder)?;
+        complete(model)
+    });
+    model.map_err(|reason| LoadError::Decode {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
 /// Reads the bytes of a regular file no longer than protobuf can hold.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
     let metadata = std::fs::metadata(&path)?;
@@ -217,14 +241,22 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
 /// Reads a model and checks that it is complete: a well-formed graph, an operator set, all weights
 /// inside.
 pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
+    complete(parse(bytes)?)
+}
+
+/// Reads a model of which nothing is checked.
+fn parse(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     if let Some(format) = other_format(bytes) {
         return Err(DecodeError::OtherFormat(format));
     }
-    let model =
-        ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
+}
+
+/// Checks that a model is complete.
+fn complete(model: ModelProto) -> Result<ModelProto, DecodeError> {
     let graph = model.graph.as_ref().ok_or(DecodeError::Missing("graph"))?;
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));

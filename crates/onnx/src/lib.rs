@@ -18,6 +18,7 @@
 
 mod builder;
 mod check;
+mod embed;
 mod external;
 mod file;
 mod hint;
@@ -28,8 +29,10 @@ mod tensor;
 
 pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
+pub use embed::EmbedError;
 pub use file::{
-    DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load, read,
+    DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load,
+    load_with_external_data, read,
 };
 pub use hint::Hint;
 pub use kiln_model::OutputKind;

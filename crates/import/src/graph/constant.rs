@@ -159,6 +159,23 @@ impl Budget {
     }
 }
 
+/// How many values may be computed in one graph.
+#[derive(Debug)]
+pub struct Budgets {
+    /// Integers.
+    pub ints: Budget,
+    /// Floats.
+    pub floats: Budget,
+}
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            ints: Budget::of(1 << 22),
+            floats: Budget::of(1 << 27),
+        }
+    }
+}
+
 /// Whether an element type is of floats.
 pub fn is_float(data_type: i64) -> bool {
     i32::try_from(data_type)

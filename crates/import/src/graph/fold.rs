@@ -85,8 +85,7 @@ pub fn binary(op: Binary, a: f32, b: f32) -> f32 {
         Binary::Pow => a.powf(b),
         Binary::Max => a.max(b),
         Binary::Min => a.min(b),
-        Binary::PRelu if a >= 0.0 => a,
-        Binary::PRelu => a * b,
+        Binary::PRelu => a.max(0.0) + b * a.min(0.0),
     }
 }
 

@@ -3,7 +3,8 @@
 //! | step | look in |
 //! | --- | --- |
 //! | the input, and the shapes that a file declares | `image` |
-//! | what does not depend on the image: shape arithmetic and constants | `evaluate`, `fold`, `affine` |
+//! | what does not depend on the image: shape arithmetic and constants | `evaluate`, `integers`, `special`, `fold`, `quantized` |
+//! | integers that depend on the batch; tensors of any type | `affine`, `constant`, `tensor` |
 //! | one node of any opset as typed operators | `ops` |
 //! | a list of typed nodes | `reader` |
 //! | cut into segments | `cut` |
@@ -15,12 +16,14 @@ mod cut;
 mod evaluate;
 mod fold;
 mod image;
+mod integers;
 mod names;
 mod ops;
 mod path;
 mod quantized;
 mod reader;
 mod reshape;
+mod special;
 mod tensor;
 mod values;
 

@@ -1,16 +1,12 @@
 //! Weights that a file keeps as integers.
 
 use super::constant::{Budget, Data};
-use super::ops::{Call, Known};
+use super::ops::Call;
 
 /// Computes `(x - zero_point) · scale`, per tensor or along an axis; none where that is not
 /// possible.
 pub fn dequantized<'a>(call: &Call<'a>, budget: &mut Budget) -> Option<(Vec<usize>, Data<'a>)> {
-    let constant = |index: usize| match call.inputs.get(index)?.as_ref()? {
-        Known::Constant(constant) => Some(constant),
-        Known::Live(_) | Known::Repeated(_) | Known::Unknown => None,
-    };
-    let (quantized, scale) = (constant(0)?, constant(1)?);
+    let (quantized, scale) = (call.constant_at(0)?, call.constant_at(1)?);
     let count = quantized.len();
     let missing = |why: &str| {
         let reason = format!("{}: {why}", call.node.describe());
@@ -31,7 +27,7 @@ pub fn dequantized<'a>(call: &Call<'a>, budget: &mut Budget) -> Option<(Vec<usiz
     let Ok(scales) = scale.floats(&mut Budget::of(1 << 20)) else {
         return missing("expected a scale of floats");
     };
-    let zeros: Option<Vec<i64>> = match constant(2) {
+    let zeros: Option<Vec<i64>> = match call.constant_at(2) {
         None => Some(vec![0; scales.len()]),
         Some(zeros) => zeros
             .ints()
@@ -67,6 +63,7 @@ mod tests {
     use kiln_onnx::{DataType, NodeProto, TensorProto};
 
     use super::super::constant::Constant;
+    use super::super::ops::Known;
     use super::*;
 
     #[test]

@@ -6,10 +6,11 @@ use kiln_model::graph::{Binary, Dims, Op, Other, Size};
 use kiln_onnx::{GraphProto, NodeProto};
 
 use super::affine::Affine;
-use super::constant::{Constant, Data};
-use super::evaluate::{Budgets, Computed, evaluate, parts};
+use super::constant::{Budgets, Constant, Data};
+use super::evaluate::{evaluate, parts};
 use super::image::Declared;
 use super::ops::{self, Call, Known, Reading};
+use super::special::Computed;
 use crate::error::GraphError;
 
 /// A typed node in a list of them.
@@ -223,12 +224,10 @@ impl<'a> Reader<'a> {
     fn apply(&mut self, call: &Call<'a>, reading: Reading) -> Result<Vec<usize>, GraphError> {
         let name = call.node.output.first().map(String::as_str);
         match reading {
-            Reading::Same => match self.source(call, 0)? {
-                Source::Live(at) => Ok(vec![at]),
-                Source::Constant(_) => Err(GraphError::Unsupported {
-                    node: call.node.describe(),
-                }),
-            },
+            Reading::Same => {
+                let at = self.source(call, 0)?;
+                live_value(call, &at)
+            }
             Reading::One(op, inputs) => {
                 let mut sources = inputs
                     .iter()
@@ -246,7 +245,7 @@ impl<'a> Reader<'a> {
                     let name = name.filter(|_| number == last);
                     at = Source::Live(self.push(call, op, vec![at], name)?);
                 }
-                self.ends_live(call, at)
+                live_value(call, &at)
             }
             Reading::Fold(binary) => self.fold(call, binary, name),
             Reading::Outputs(ops) => {
@@ -272,16 +271,7 @@ impl<'a> Reader<'a> {
             let name = name.filter(|_| index + 1 == count);
             at = Source::Live(self.push(call, Op::Binary(binary), vec![at, other], name)?);
         }
-        self.ends_live(call, at)
-    }
-
-    fn ends_live(&self, call: &Call<'a>, at: Source<'a>) -> Result<Vec<usize>, GraphError> {
-        match at {
-            Source::Live(at) => Ok(vec![at]),
-            Source::Constant(_) => Err(GraphError::Unsupported {
-                node: call.node.describe(),
-            }),
-        }
+        live_value(call, &at)
     }
 
     /// Appends a typed node; returns its value. Shapes that do not fit are an error.
@@ -411,6 +401,16 @@ impl<'a> Reader<'a> {
             values.push(Value::Live(self.nodes.len()));
         }
         self.define(node, values.into_iter());
+    }
+}
+
+/// The value that a node gives, which depends on the image.
+fn live_value(call: &Call<'_>, at: &Source<'_>) -> Result<Vec<usize>, GraphError> {
+    match at {
+        Source::Live(at) => Ok(vec![*at]),
+        Source::Constant(_) => Err(GraphError::Unsupported {
+            node: call.node.describe(),
+        }),
     }
 }
 

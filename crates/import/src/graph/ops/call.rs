@@ -76,6 +76,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The constant that an input is, where it is one.
+    pub fn constant_at(&self, index: usize) -> Option<&Constant<'a>> {
+        match self.inputs.get(index)?.as_ref()? {
+            Known::Constant(constant) => Some(constant),
+            Known::Live(_) | Known::Repeated(_) | Known::Unknown => None,
+        }
+    }
+
     /// Integers that an input holds and that may depend on the batch; none where it is left out.
     pub fn affines(
         &self,

@@ -102,21 +102,21 @@ fn slice(call: &Call<'_>) -> Result<Reading, GraphError> {
     };
     let starts = affine(1, "starts")?.ok_or_else(|| place.left_out("starts"))?;
     let ends = affine(2, "ends")?.ok_or_else(|| place.left_out("ends"))?;
-    let axes = call.setting(3, "axes", 10)?;
+    let along = call.setting(3, "axes", 10)?;
     let count = starts.len();
-    let axes = axes.unwrap_or_else(|| (0..count.min(64) as i64).collect());
+    let along = along.unwrap_or_else(|| (0..count.min(64) as i64).collect());
     let steps = if call.opset >= 10 {
         call.ints(4, "steps")?
     } else {
         None
     };
     let steps = steps.unwrap_or_else(|| vec![1; count.min(64)]);
-    if count > dims.rank() || [ends.len(), axes.len(), steps.len()] != [count; 3] {
+    if count > dims.rank() || [ends.len(), along.len(), steps.len()] != [count; 3] {
         return place.mismatch("starts", "one for each axis", count);
     }
-    call.axes(&axes, dims.rank())?;
-    if let ([axis], [step @ ..0]) = (axes.as_slice(), steps.as_slice()) {
-        let axis = call.axis(*axis, dims.rank(), false)?;
+    call.axes(&along, dims.rank())?;
+    if let ([only], [step @ ..0]) = (along.as_slice(), steps.as_slice()) {
+        let axis = call.axis(*only, dims.rank(), false)?;
         let size = call.fixed(&dims, axis)?;
         let indices = backward(size, [starts[0], ends[0]], *step);
         let indices = indices.filter(|indices| !indices.is_empty());
@@ -130,8 +130,8 @@ fn slice(call: &Call<'_>) -> Result<Reading, GraphError> {
         };
     }
     let mut parts = Vec::with_capacity(count);
-    for (at, &axis) in axes.iter().enumerate() {
-        let axis = call.axis(axis, dims.rank(), false)?;
+    for (at, &given) in along.iter().enumerate() {
+        let axis = call.axis(given, dims.rank(), false)?;
         match dims.sizes()[axis] {
             Size::Fixed(size) => {
                 let part = part(axis, size, [starts[at], ends[at]], steps[at]);

@@ -17,10 +17,9 @@ pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphErr
         }));
     }
     Ok(Some(match operator {
-        "Identity" => Reading::Same,
-        "Dropout" => Reading::Same,
+        // Without effect on floats, or outside of training.
+        "Identity" | "Dropout" | "CastLike" => Reading::Same,
         "Cast" if is_float(call.place().int("to", 1)) => Reading::Same,
-        "CastLike" => Reading::Same,
         "PRelu" => Reading::One(Op::Binary(Binary::PRelu), vec![0, 1]),
         _ => match self::unary_of(operator, call)? {
             Some(op) => unary(Op::Unary(op)),
