@@ -25,6 +25,8 @@ mod reader;
 mod reshape;
 mod special;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{HashMap, HashSet};
