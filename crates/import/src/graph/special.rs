@@ -74,12 +74,11 @@ pub fn filled<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<Computed<'a>
         None => 0.0,
     };
     let data = Data::Fill(value);
-    Some(match fixed {
-        Some(dims) => Computed::Constant(Constant { name, dims, data }),
-        None => {
-            let dims = vec![1; shape.len()];
-            Computed::Repeated(Constant { name, dims, data }, sizes)
-        }
+    Some(if let Some(dims) = fixed {
+        Computed::Constant(Constant { name, dims, data })
+    } else {
+        let dims = vec![1; shape.len()];
+        Computed::Repeated(Constant { name, dims, data }, sizes)
     })
 }
 

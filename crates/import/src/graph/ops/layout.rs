@@ -249,22 +249,10 @@ fn split(call: &Call<'_>) -> Result<Reading, GraphError> {
     let size = call.fixed(&dims, axis)?;
     let outputs = call.node.output.len();
     let given = call.setting(1, "split", 13)?;
-    let lengths = match given.as_deref() {
-        Some(lengths) => sizes_of(lengths),
-        None => {
-            let length = size.div_ceil(outputs.max(1));
-            let rest = length
-                .checked_mul(outputs.saturating_sub(1))
-                .and_then(|before| size.checked_sub(before))
-                .filter(|&rest| rest > 0);
-            rest.map(|rest| {
-                let mut lengths = vec![length; outputs];
-                if let Some(last) = lengths.last_mut() {
-                    *last = rest;
-                }
-                lengths
-            })
-        }
+    let lengths = if let Some(lengths) = given.as_deref() {
+        sizes_of(lengths)
+    } else {
+        equal_parts(size, outputs)
     };
     let total = lengths
         .iter()
@@ -290,4 +278,13 @@ fn split(call: &Call<'_>) -> Result<Reading, GraphError> {
         Op::Slice(vec![part])
     });
     Ok(Reading::Outputs(parts.collect()))
+}
+
+/// The sizes of as many parts that are the same but for the last, which may be smaller.
+fn equal_parts(size: usize, count: usize) -> Option<Vec<usize>> {
+    let before = count.checked_sub(1)?;
+    let length = size.div_ceil(count);
+    let rest = size.checked_sub(length.checked_mul(before)?)?;
+    let parts = std::iter::repeat_n(length, before).chain([rest]);
+    (rest > 0).then(|| parts.collect())
 }

@@ -1,6 +1,7 @@
 //! Damaged files are refused or read, never a panic.
 
 use kiln_model::LayerSpec;
+use kiln_model::graph::Segment;
 use kiln_onnx::{ModelProto, decode, encode};
 use proptest::prelude::*;
 
@@ -117,11 +118,7 @@ fn read(model: &ModelProto) {
 #[test]
 fn a_block_of_a_transformer_is_a_segment() {
     let graph = crate::graph(&attention(), None).unwrap();
-    let kinds: Vec<&str> = graph
-        .segments
-        .iter()
-        .map(|segment| segment.kind())
-        .collect();
+    let kinds: Vec<&str> = graph.segments.iter().map(Segment::kind).collect();
     assert_eq!(
         kinds,
         [

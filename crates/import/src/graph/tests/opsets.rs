@@ -35,7 +35,7 @@ fn clip_has_limits_as_attributes_or_inputs() {
     let attributes = one(7, "Clip", &["x"], nothing, |node| {
         node.float("min", 0.0).float("max", 6.0);
     });
-    assert_eq!(ops(&attributes.read()), [relu6.clone()]);
+    assert_eq!(ops(&attributes.read()), std::slice::from_ref(&relu6));
     let limits = |small: &mut Small| {
         small.graph.initializer("min", &[], vec![0.0_f32]);
         small.graph.initializer("max", &[1], vec![6.0_f32]);
@@ -187,7 +187,7 @@ fn padding_is_explicit() {
     let some = one(18, "Pad", &["x", "some", "", "axes"], inputs, |_| ());
     for small in [old, new, some] {
         let graph = small.read();
-        assert_eq!(ops(&graph), [constant.clone()]);
+        assert_eq!(ops(&graph), std::slice::from_ref(&constant));
         assert_eq!(shapes(&graph), ["[N, 6, 7, 11]"]);
     }
     let weight = |small: &mut Small| {
