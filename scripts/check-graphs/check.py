@@ -1,10 +1,11 @@
-"""check.py SEGMENTS FOLDER [FILE...]: compares what `segments` reads with the numbers recorded in models.py and with the shapes that
-ONNX Runtime computes."""
+"""check.py PROGRAMS FOLDER [FILE...]: compares what the folder's programs `segments` and `rebuild` read with the numbers recorded in
+models.py, and with the shapes and scores that ONNX Runtime computes."""
 
 import hashlib
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import onnx
 import onnxruntime
 
 from models import MODELS
+
+# Largest difference of scores, as a part of the largest score.
+TOLERANCE = 1e-4
 
 
 def fetch(model, folder):
@@ -60,56 +64,94 @@ def fill(model):
     generator = np.random.default_rng(0)
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT and not tensor.raw_data and not tensor.float_data:
-            values = generator.normal(0, 0.02, list(tensor.dims)).astype(np.float32)
+            spread = np.sqrt(2 / max(1, np.prod(tensor.dims[1:])))
+            values = generator.normal(0, spread, list(tensor.dims)).astype(np.float32)
             tensor.raw_data = values.tobytes()
 
 
-def compare(file, shapes, size, batch):
-    """Counts the shapes that are ONNX Runtime's for a batch of this size; fails at the first that is not. Returns none where the
-    file fixes another batch."""
-    model = onnx.load(file)
-    fill(model)
-    (image,) = [value for value in model.graph.input if value.name not in {tensor.name for tensor in model.graph.initializer}]
-    # Some exporters write -1 for an open size.
-    dims = [max(dim.dim_value, 0) for dim in image.type.tensor_type.shape.dim]
-    if dims[0] not in (0, batch):
-        return None
-    dims[0] = batch
-    nhwc = dims[-1] in (1, 3)
-    rows, columns = (1, 2) if nhwc else (2, 3)
-    dims[rows], dims[columns] = dims[rows] or int(size[0]), dims[columns] or int(size[1])
-    named = {output.name for output in model.graph.output}
-    for name in shapes:
-        if name not in named:
-            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+def run(model, outputs, images):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    inputs = {image.name: np.random.default_rng(0).random(dims, np.float32)}
-    results = session.run(list(shapes), inputs)
-    for (name, text), result in zip(shapes.items(), results):
-        assert sizes(text, batch) == list(result.shape), f"{file.name}: {name} is {list(result.shape)}, read as {text}"
-    return len(results)
+    return session.run(outputs, {image_of(model).name: images})
 
 
-def check(segments, file, expected, several, size, to):
-    found, shapes, untyped = read(segments, file, size, to)
+def image_of(model):
+    """Returns the one input that is no initializer."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    (image,) = [value for value in model.graph.input if value.name not in constants]
+    return image
+
+
+def images_of(model, size, batch):
+    """Returns random images as the model takes them, and whether it takes only one."""
+    # Some exporters write -1 for an open size.
+    dims = [max(dim.dim_value, 0) for dim in image_of(model).type.tensor_type.shape.dim]
+    rows, columns = (1, 2) if dims[-1] in (1, 3) else (2, 3)
+    dims[rows], dims[columns] = dims[rows] or int(size[0]), dims[columns] or int(size[1])
+    fixed = dims[0] == 1
+    dims[0] = batch
+    return np.random.default_rng(0).random(dims, np.float32), fixed
+
+
+def compare(model, shapes, size):
+    """Checks the shapes for one image and for three, if the model takes as many."""
+    named = {output.name for output in model.graph.output}
+    for name in shapes:
+        if name not in named:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    for batch in (1, 3):
+        images, fixed = images_of(model, size, batch)
+        if fixed and batch > 1:
+            continue
+        for (name, text), result in zip(shapes.items(), run(model, list(shapes), images)):
+            assert sizes(text, batch) == list(result.shape), f"{name} is {list(result.shape)}, read as {text}"
+
+
+def compare_scores(rebuild, model, size, to):
+    """Checks the scores of three images: those of the graph as it was read, with the batch open, against the model's."""
+    with tempfile.TemporaryDirectory() as folder:
+        original, rebuilt = Path(folder) / "original.onnx", Path(folder) / "rebuilt.onnx"
+        onnx.save(model, original)
+        command = [rebuild, original, rebuilt, *size] + (["--to", to] if to else [])
+        subprocess.run(list(map(str, command)), check=True)
+        found = onnx.load(rebuilt)
+    output = to or model.graph.output[0].name
+    if to:
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(to))
+    images, fixed = images_of(model, size, 3)
+    if fixed:
+        expected = np.concatenate([run(model, [output], image[None])[0] for image in images])
+    else:
+        expected = run(model, [output], images)[0]
+    scores = run(found, ["scores"], images)[0]
+    difference = np.abs(scores - expected).max() / np.abs(expected).max()
+    assert scores.shape == expected.shape and difference < TOLERANCE, f"scores differ by {difference:.1e}"
+    return difference
+
+
+def check(programs, file, size, to):
+    """Checks a file; returns the numbers of segments and of those with several nodes."""
+    found, shapes, untyped = read(programs / "segments", file, size, to)
     many = sum(int(columns[4]) > 1 for columns in found)
-    if expected is not None:
-        assert (len(found), many) == (expected, several), f"{file.name}: {len(found)} segments, {many} of several nodes"
     names = [columns[0] for columns in found]
     assert len(set(names)) == len(names)
-    counts = [compare(file, shapes, size, batch) for batch in (1, 3)]
-    print(f"{file.name}: {len(found)} segments, {many} of several nodes, {len(untyped)} not computed; shapes of {counts} values")
+    model = onnx.load(file)
+    fill(model)
+    difference = "not computed" if untyped else f"{compare_scores(programs / 'rebuild', model, size, to):.1e}"
+    compare(model, shapes, size)
+    print(f"{file.name}: {len(found)} segments, {many} of several nodes; {len(shapes)} shapes; scores differ by {difference}")
+    return len(found), many
 
 
 def main():
-    segments, folder, *files = sys.argv[1:]
+    programs, folder, *files = map(Path, sys.argv[1:])
     for file in files:
-        check(segments, Path(file), None, None, [], None)
+        check(programs, file, (), None)
     for model in [] if files else MODELS:
-        check(segments, fetch(model, Path(folder)), model.segments, model.several, model.size, model.to)
+        found = check(programs, fetch(model, folder), model.size, model.to)
+        assert found == (model.segments, model.several), f"expected {model.segments} and {model.several}"
 
 
 main()

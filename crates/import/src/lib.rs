@@ -5,6 +5,9 @@
 //! in; [`weights`] reads the weights of a known network from any file of it, and refuses a file of
 //! another one with the first difference.
 //!
+//! [`graph`] reads any network, branches and all, as a chain of segments, to list them, to cut and extend
+//! the file, and to train what can be trained; [`parameter_values`] reads its weights.
+//!
 //! ```no_run
 //! let vgg16 = kiln_model::Base::vgg16();
 //! let parameters = kiln_import::weights(&vgg16, &kiln_onnx::load("vgg16.onnx")?)?;

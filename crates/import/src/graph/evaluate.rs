@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kiln_model::graph::{Binary, Dims, Op};
+use kiln_model::graph::{Dims, Op};
 
 use super::affine::Affine;
 use super::constant::{Budgets, Constant, Data};
@@ -135,15 +135,14 @@ fn floats<'a>(
         .zip(&values)
         .map(|(input, values)| (input.dims.as_slice(), &**values))
         .collect();
-    let found = match (op, pairs.as_slice()) {
-        (Op::Binary(binary), [left, right]) => {
-            let apply: fn(Binary, f32, f32) -> f32 = fold::binary;
-            fold::combined([*left, *right], dims, |a, b| Some(apply(*binary, a, b)))
-        }
-        (Op::Unary(unary), [(_, values)]) => {
-            fold::unary(unary).map(|of| values.iter().copied().map(of).collect())
-        }
-        _ => fold::moved(op, &pairs, dims),
+    let found = if let (Op::Binary(binary), [left, right]) = (op, pairs.as_slice()) {
+        fold::combined([*left, *right], dims, |a, b| {
+            Some(fold::binary(*binary, a, b))
+        })
+    } else if let (Op::Unary(unary), [(_, values)]) = (op, pairs.as_slice()) {
+        fold::unary(unary).map(|of| values.iter().copied().map(of).collect())
+    } else {
+        fold::moved(op, &pairs, dims)
     };
     found
         .map(|found| Data::Floats(found.into()))

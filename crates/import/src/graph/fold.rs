@@ -55,7 +55,25 @@ pub fn moved<T: Copy>(op: &Op, inputs: &[(&[usize], &[T])], output: &[usize]) ->
             }
             Some(joined)
         }
-        _ => None,
+        Op::Conv(_)
+        | Op::BatchNormalization { .. }
+        | Op::LayerNormalization { .. }
+        | Op::GroupNormalization { .. }
+        | Op::InstanceNormalization { .. }
+        | Op::Lrn(_)
+        | Op::Gemm(_)
+        | Op::MatMul
+        | Op::Binary(_)
+        | Op::Unary(_)
+        | Op::MaxPool(_)
+        | Op::AveragePool(_)
+        | Op::GlobalAveragePool
+        | Op::GlobalMaxPool
+        | Op::Reduce { .. }
+        | Op::Softmax { .. }
+        | Op::LogSoftmax { .. }
+        | Op::Pad(_)
+        | Op::Other(_) => None,
     }
 }
 

@@ -11,24 +11,42 @@ pub fn find(segments: &[Segment]) -> Option<usize> {
     let mut pooled = false;
     for (at, segment) in segments.iter().enumerate().rev() {
         let node = segment.single()?;
-        match &node.op {
-            Op::Gemm(_) | Op::MatMul if has_parameter(node, 1) && !pooled => return Some(at),
-            Op::Conv(conv) if conv.window.kernel == [1, 1] && has_parameter(node, 1) => {
-                return (pooled || comes_from_pooling(&segments[..at])).then_some(at);
-            }
-            Op::Softmax { .. }
+        let op = &node.op;
+        if matches!(op, Op::Gemm(_) | Op::MatMul) && has_parameter(node, 1) && !pooled {
+            return Some(at);
+        }
+        if is_pointwise_conv(op) && has_parameter(node, 1) {
+            return (pooled || comes_from_pooling(&segments[..at])).then_some(at);
+        }
+        if is_global_pooling(op) && !pooled {
+            pooled = true;
+        } else if !only_ends(op) && !is_bias(node) {
+            return None;
+        }
+    }
+    None
+}
+
+/// Whether an operator may stand between a classifier and the scores.
+const fn only_ends(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Softmax { .. }
             | Op::LogSoftmax { .. }
             | Op::Unary(Unary::Sigmoid | Unary::Relu)
             | Op::Reshape { .. }
             | Op::Squeeze { .. }
             | Op::Unsqueeze { .. }
-            | Op::Flatten { .. } => {}
-            Op::Binary(Binary::Add) if has_parameter(node, 0) || has_parameter(node, 1) => {}
-            op if is_global_pooling(op) && !pooled => pooled = true,
-            _ => return None,
-        }
-    }
-    None
+            | Op::Flatten { .. }
+    )
+}
+
+fn is_bias(node: &Node) -> bool {
+    node.op == Op::Binary(Binary::Add) && (has_parameter(node, 0) || has_parameter(node, 1))
+}
+
+fn is_pointwise_conv(op: &Op) -> bool {
+    matches!(op, Op::Conv(conv) if conv.window.kernel == [1, 1])
 }
 
 fn has_parameter(node: &Node, input: usize) -> bool {
@@ -50,9 +68,10 @@ fn comes_from_pooling(segments: &[Segment]) -> bool {
 /// Whether an operator takes the mean or maximum of whole images. A pooling whose window happens
 /// to be the image is not told apart from others, which do no harm here.
 fn is_global_pooling(op: &Op) -> bool {
-    match op {
-        Op::GlobalAveragePool | Op::GlobalMaxPool | Op::AveragePool(_) => true,
-        Op::Reduce { axes, .. } => axes.len() == 2,
-        _ => false,
-    }
+    let of_image = matches!(op, Op::Reduce { axes, .. } if axes.len() == 2);
+    of_image
+        || matches!(
+            op,
+            Op::GlobalAveragePool | Op::GlobalMaxPool | Op::AveragePool(_)
+        )
 }

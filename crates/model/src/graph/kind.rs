@@ -32,11 +32,15 @@ impl Segment {
                 return "activation";
             }
         }
-        match &last.op {
-            Op::Binary(Binary::Add) if of_two_values => "residual",
-            Op::Binary(Binary::Mul) if of_two_values && any(is_global) => "squeeze_excite",
-            Op::Concat { .. } => "branches",
-            _ => "block",
+        let op = &last.op;
+        if *op == Op::Binary(Binary::Add) && of_two_values {
+            "residual"
+        } else if *op == Op::Binary(Binary::Mul) && of_two_values && any(is_global) {
+            "squeeze_excite"
+        } else if matches!(op, Op::Concat { .. }) {
+            "branches"
+        } else {
+            "block"
         }
     }
 }

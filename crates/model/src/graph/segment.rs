@@ -86,9 +86,11 @@ impl Segment {
     /// Checks that kiln can compute it: every operator is known, every parameter has values and
     /// every shape is known.
     pub fn check_typed(&self) -> Result<(), UntypedError> {
-        let operators = self.nodes.iter().find_map(|node| match &node.op {
-            Op::Other(other) => Some(other.reason.clone()),
-            _ => None,
+        let operators = self.nodes.iter().find_map(|node| {
+            if let Op::Other(other) = &node.op {
+                return Some(other.reason.clone());
+            }
+            None
         });
         let values = || {
             self.parameters
