@@ -109,14 +109,8 @@ def compare(model, shapes, size):
             assert sizes(text, batch) == list(result.shape), f"{name} is {list(result.shape)}, read as {text}"
 
 
-def compare_scores(rebuild, model, size, to):
+def compare_scores(model, again, size, to):
     """Checks the scores of three images: those of the graph as it was read, with the batch open, against the model's."""
-    with tempfile.TemporaryDirectory() as folder:
-        original, rebuilt = Path(folder) / "original.onnx", Path(folder) / "rebuilt.onnx"
-        onnx.save(model, original)
-        command = [rebuild, original, rebuilt, *size] + (["--to", to] if to else [])
-        subprocess.run(list(map(str, command)), check=True)
-        found = onnx.load(rebuilt)
     output = to or model.graph.output[0].name
     if to:
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(to))
@@ -125,7 +119,7 @@ def compare_scores(rebuild, model, size, to):
         expected = np.concatenate([run(model, [output], image[None])[0] for image in images])
     else:
         expected = run(model, [output], images)[0]
-    scores = run(found, ["scores"], images)[0]
+    scores = run(again, ["scores"], images)[0]
     difference = np.abs(scores - expected).max() / np.abs(expected).max()
     assert scores.shape == expected.shape and difference < TOLERANCE, f"scores differ by {difference:.1e}"
     return difference
@@ -133,15 +127,22 @@ def compare_scores(rebuild, model, size, to):
 
 def check(programs, file, size, to):
     """Checks a file; returns the numbers of segments and of those with several nodes."""
-    found, shapes, untyped = read(programs / "segments", file, size, to)
+    model = onnx.load(file)
+    fill(model)
+    with tempfile.TemporaryDirectory() as folder:
+        filled, rebuilt = Path(folder) / "filled.onnx", Path(folder) / "rebuilt.onnx"
+        onnx.save(model, filled)
+        found, shapes, untyped = read(programs / "segments", filled, size, to)
+        arguments = [filled, rebuilt, *size] + (["--to", to] if to else [])
+        if not untyped:
+            subprocess.run(list(map(str, [programs / "rebuild", *arguments])), check=True)
+        again = None if untyped else onnx.load(rebuilt)
     many = sum(int(columns[4]) > 1 for columns in found)
     names = [columns[0] for columns in found]
     assert len(set(names)) == len(names)
-    model = onnx.load(file)
-    fill(model)
-    difference = "not computed" if untyped else f"{compare_scores(programs / 'rebuild', model, size, to):.1e}"
+    scores = "not computed" if again is None else f"differ by {compare_scores(model, again, size, to):.1e}"
     compare(model, shapes, size)
-    print(f"{file.name}: {len(found)} segments, {many} of several nodes; {len(shapes)} shapes; scores differ by {difference}")
+    print(f"{file.name}: {len(found)} segments, {many} of several nodes; {len(shapes)} shapes; scores {scores}")
     return len(found), many
 
 
@@ -154,4 +155,5 @@ def main():
         assert found == (model.segments, model.several), f"expected {model.segments} and {model.several}"
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -35,7 +35,7 @@ pub fn evaluate<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<Computed<'
     match reading {
         Reading::Same => match call.inputs.first()?.as_ref()? {
             Known::Constant(constant) => Some(Computed::Constant(constant.clone())),
-            Known::Live(_) | Known::Repeated(_) | Known::Unknown => None,
+            Known::Live(_) | Known::Repeated(_) | Known::Rows(_) | Known::Unknown => None,
         },
         Reading::One(op, inputs) => {
             let inputs: Option<Vec<_>> = inputs

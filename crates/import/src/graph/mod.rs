@@ -5,6 +5,7 @@
 //! | the input, and the shapes that a file declares | `image` |
 //! | what does not depend on the image: shape arithmetic and constants | `evaluate`, `integers`, `special`, `fold`, `quantized` |
 //! | integers that depend on the batch; tensors of any type | `affine`, `constant`, `tensor` |
+//! | indices of strided views | `rows` |
 //! | one node of any opset as typed operators | `ops` |
 //! | a list of typed nodes | `reader` |
 //! | cut into segments | `cut` |
@@ -23,6 +24,7 @@ mod path;
 mod quantized;
 mod reader;
 mod reshape;
+mod rows;
 mod special;
 mod tensor;
 #[cfg(test)]

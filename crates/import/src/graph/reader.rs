@@ -10,6 +10,7 @@ use super::constant::{Budgets, Constant, Data};
 use super::evaluate::{evaluate, parts};
 use super::image::Declared;
 use super::ops::{self, Call, Known, Reading};
+use super::rows::{self, Rows};
 use super::special::Computed;
 use crate::error::GraphError;
 
@@ -45,6 +46,8 @@ enum Value<'a> {
     Constant(Constant<'a>),
     /// A constant that is repeated for every image, to this shape.
     Repeated(Constant<'a>, Dims),
+    /// Indices of the values of a batch.
+    Rows(Rows),
     /// Neither from the image nor computed.
     Unknown,
 }
@@ -108,11 +111,7 @@ impl<'a> Reader<'a> {
                 self.define(node, found.chain(unknown));
             }
             _ => {
-                let found = match evaluate(&call, &mut self.budgets) {
-                    Some(Computed::Constant(constant)) => Value::Constant(constant),
-                    Some(Computed::Repeated(constant, dims)) => Value::Repeated(constant, dims),
-                    None => Value::Unknown,
-                };
+                let found = self.compute(&call);
                 self.define(
                     node,
                     [found].into_iter().chain(std::iter::repeat(Value::Unknown)),
@@ -122,12 +121,24 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// What a node gives that does not depend on the image.
+    fn compute(&mut self, call: &Call<'a>) -> Value<'a> {
+        match evaluate(call, &mut self.budgets) {
+            Some(Computed::Constant(constant)) => Value::Constant(constant),
+            Some(Computed::Repeated(constant, dims)) => Value::Repeated(constant, dims),
+            None => {
+                rows::evaluate(call, &mut self.budgets.ints).map_or(Value::Unknown, Value::Rows)
+            }
+        }
+    }
+
     /// Returns the typed nodes, and which of them gives the value of this name: 0 for the image,
     /// counted from 1; none where the value does not depend on the image.
     pub fn finish(self, output: &str) -> (Vec<Flat<'a>>, Option<usize>) {
         let at = match self.values.get(output) {
             Some(Value::Live(at)) => Some(*at),
-            Some(Value::Constant(_) | Value::Repeated(..) | Value::Unknown) | None => None,
+            Some(Value::Constant(_) | Value::Repeated(..) | Value::Rows(_) | Value::Unknown)
+            | None => None,
         };
         (self.nodes, at)
     }
@@ -160,6 +171,7 @@ impl<'a> Reader<'a> {
                 Some(Value::Live(at)) => Known::Live(self.shape_of(*at).cloned()),
                 Some(Value::Constant(constant)) => Known::Constant(constant.clone()),
                 Some(Value::Repeated(_, dims)) => Known::Repeated(dims.clone()),
+                Some(Value::Rows(rows)) => Known::Rows(rows.clone()),
                 Some(Value::Unknown) | None => Known::Unknown,
             })
         });
@@ -331,7 +343,7 @@ impl<'a> Reader<'a> {
                 let at = self.push(call, op, vec![constant], None)?;
                 Ok(Source::Live(at))
             }
-            Some(Value::Constant(_) | Value::Unknown) | None => Err(computed()),
+            Some(Value::Constant(_) | Value::Rows(_) | Value::Unknown) | None => Err(computed()),
         }
     }
 

@@ -20,7 +20,7 @@ pub fn find(segments: &[Segment]) -> Option<usize> {
         }
         if is_global_pooling(op) && !pooled {
             pooled = true;
-        } else if !only_ends(op) && !is_bias(node) {
+        } else if !only_ends(op) && !is_bias(node) && !only_rounds(op) {
             return None;
         }
     }
@@ -39,6 +39,11 @@ const fn only_ends(op: &Op) -> bool {
             | Op::Unsqueeze { .. }
             | Op::Flatten { .. }
     )
+}
+
+/// Whether an operator only rounds, as between the quantized layers of a network.
+fn only_rounds(op: &Op) -> bool {
+    matches!(op, Op::Other(other) if matches!(other.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear"))
 }
 
 fn is_bias(node: &Node) -> bool {

@@ -7,6 +7,7 @@ use crate::attributes::Place;
 use crate::error::GraphError;
 use crate::graph::affine::Affine;
 use crate::graph::constant::Constant;
+use crate::graph::rows::Rows;
 
 /// What is known about an input of a node.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub enum Known<'a> {
     Constant(Constant<'a>),
     /// A constant that is repeated for every image of the batch.
     Repeated(Dims),
+    /// Indices of the values of a batch.
+    Rows(Rows),
     /// It does not depend on the image, and could not be computed.
     Unknown,
 }
@@ -52,6 +55,7 @@ impl<'a> Call<'a> {
             Known::Live(dims) => dims.clone(),
             Known::Constant(constant) => Some(Dims::fixed(&constant.dims)),
             Known::Repeated(dims) => Some(dims.clone()),
+            Known::Rows(rows) => Some(rows.shape()),
             Known::Unknown => None,
         }
     }
@@ -72,7 +76,9 @@ impl<'a> Call<'a> {
         match self.inputs.get(index).and_then(Option::as_ref) {
             None => Ok(None),
             Some(Known::Constant(constant)) => Ok(Some(constant)),
-            Some(_) => Err(self.computed(index, what)),
+            Some(Known::Live(_) | Known::Repeated(_) | Known::Rows(_) | Known::Unknown) => {
+                Err(self.computed(index, what))
+            }
         }
     }
 
@@ -80,7 +86,7 @@ impl<'a> Call<'a> {
     pub fn constant_at(&self, index: usize) -> Option<&Constant<'a>> {
         match self.inputs.get(index)?.as_ref()? {
             Known::Constant(constant) => Some(constant),
-            Known::Live(_) | Known::Repeated(_) | Known::Unknown => None,
+            Known::Live(_) | Known::Repeated(_) | Known::Rows(_) | Known::Unknown => None,
         }
     }
 

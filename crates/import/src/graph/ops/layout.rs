@@ -6,7 +6,7 @@ use super::{Call, Reading, unary};
 use crate::attributes::sizes_of;
 use crate::error::GraphError;
 use crate::graph::affine::Affine;
-use crate::graph::reshape;
+use crate::graph::{reshape, rows};
 
 /// The most entries that a slice may take backward.
 const MAX_INDICES: usize = 1 << 16;
@@ -214,6 +214,9 @@ fn gather(call: &Call<'_>) -> Result<Reading, GraphError> {
     let place = call.place();
     let dims = call.shape(0)?;
     let axis = call.axis(place.int("axis", 0), dims.rank(), false)?;
+    if let Some(ops) = call.rows_at(1).and_then(|rows| rows::view(call, rows)) {
+        return Ok(Reading::Chain(ops));
+    }
     let size = call.fixed(&dims, axis)?;
     let found = call.ints(1, "indices")?;
     let found = found.ok_or_else(|| place.left_out("indices"))?;

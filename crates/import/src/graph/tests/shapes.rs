@@ -120,6 +120,44 @@ fn a_table_that_is_resized_has_a_shape_and_no_values() {
     );
 }
 
+/// As torch's exporter writes `as_strided`, after some means.
+#[test]
+fn a_strided_view_is_of_each_image() {
+    let view = |factor: i64, offsets: &[i64]| {
+        let mut small = Small::new(18, &[3, 2, 1]);
+        small
+            .scalar("zero", 0)
+            .scalar("one", 1)
+            .scalar("factor", factor);
+        small.list("flat", &[-1]).list("axes", &[1]);
+        small
+            .graph
+            .initializer("offsets", &[1, offsets.len()], offsets.to_vec());
+        small
+            .graph
+            .node("Shape", "size", &["x"], "size")
+            .int("start", 0)
+            .int("end", 1);
+        small
+            .node("Squeeze", &["size"], "batch")
+            .node("Range", &["zero", "batch", "one"], "numbers")
+            .node("Mul", &["numbers", "factor"], "starts")
+            .node("Unsqueeze", &["starts", "axes"], "column")
+            .node("Add", &["column", "offsets"], "indices")
+            .node("Reshape", &["x", "flat"], "row")
+            .node("Gather", &["row", "indices"], "y");
+        small.read()
+    };
+    let same = view(6, &[0, 1, 2, 3, 4, 5]);
+    assert_eq!(shapes(&same), ["[6·N]", "[N, 6]"]);
+    let few = view(6, &[5, 0]);
+    assert_eq!(shapes(&few), ["[6·N]", "[N, 6]", "[N, 2]", "[N, 2]"]);
+    assert!(matches!(&ops(&few)[2], Op::Gather { axis: 1, indices, .. } if indices[..] == [5, 0]));
+    for graph in [view(5, &[0]), view(6, &[6])] {
+        assert!(matches!(ops(&graph)[..], [_, Op::Other(_)]));
+    }
+}
+
 #[test]
 fn halves_and_bytes_are_floats() {
     let mut small = Small::new(13, &[2, 1, 1]);
