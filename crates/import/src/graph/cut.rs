@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use kiln_model::graph::{Input, Node, Parameter, Segment};
 
-use super::Producers;
 use super::names;
+use super::producers::Producers;
 use super::reader::{Flat, Source};
 
 /// Cuts nodes into segments at each value that every path from the image to value `end` passes.

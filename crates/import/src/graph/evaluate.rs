@@ -5,11 +5,12 @@ use std::rc::Rc;
 use kiln_model::graph::{Dims, Op};
 
 use super::affine::Affine;
+use super::call::{Call, Known};
 use super::constant::{Budgets, Constant, Data};
 use super::fold;
 use super::integers::{integers, masks};
-use super::ops::{Call, Known, Reading};
 use super::quantized;
+use super::reading::Reading;
 use super::special::{Computed, cast, constant_node, filled, resized, scattered};
 
 /// Computes a node none of whose inputs depends on the image; none where that is not possible.

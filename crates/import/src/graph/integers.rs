@@ -5,9 +5,9 @@ use std::rc::Rc;
 use kiln_model::graph::{Dims, Op};
 
 use super::affine::Affine;
+use super::call::Call;
 use super::constant::{Budgets, Constant, Data};
 use super::fold;
-use super::ops::Call;
 
 /// Operators of integers that graphs of floats do not need.
 pub fn integers<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<(Vec<usize>, Data<'a>)> {

@@ -5,14 +5,16 @@
 //! | the input, and the shapes that a file declares | `image` |
 //! | what does not depend on the image: shape arithmetic and constants | `evaluate`, `integers`, `special`, `fold`, `quantized` |
 //! | integers that depend on the batch; tensors of any type | `affine`, `constant`, `tensor` |
-//! | indices of strided views | `rows` |
-//! | one node of any opset as typed operators | `ops` |
-//! | a list of typed nodes | `reader` |
-//! | cut into segments | `cut` |
+//! | strided views | `rows`, `views` |
+//! | one node of any opset as typed operators | `call`, `ops`, `reading` |
+//! | a list of typed nodes | `reader`, `control` |
+//! | cut into segments | `cut`, `producers` |
 //! | their names | `names`, `path` |
 
 mod affine;
+mod call;
 mod constant;
+mod control;
 mod cut;
 mod evaluate;
 mod fold;
@@ -21,22 +23,25 @@ mod integers;
 mod names;
 mod ops;
 mod path;
+mod producers;
 mod quantized;
 mod reader;
-mod reshape;
+mod reading;
 mod rows;
 mod special;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod values;
+mod views;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use kiln_model::graph::Graph;
-use kiln_onnx::{GraphProto, ModelProto, NodeProto, check_structure};
+use kiln_onnx::{ModelProto, check_structure};
 
 use self::image::Declared;
+use self::producers::Producers;
 use self::reader::Reader;
 use crate::error::GraphError;
 
@@ -118,54 +123,4 @@ fn read(
     })?;
     let segments = cut::segments(&nodes, end, output, &producers);
     Ok(Graph::new(image, segments))
-}
-
-/// Which node gives each value of a file.
-#[derive(Debug)]
-struct Producers<'a> {
-    graph: &'a GraphProto,
-    nodes: HashMap<&'a str, usize>,
-}
-
-impl<'a> Producers<'a> {
-    fn new(graph: &'a GraphProto) -> Self {
-        let outputs = graph.node.iter().enumerate();
-        let outputs = outputs.flat_map(|(at, node)| {
-            let values = node.output.iter().filter(|value| !value.is_empty());
-            values.map(move |value| (value.as_str(), at))
-        });
-        Self {
-            graph,
-            nodes: outputs.collect(),
-        }
-    }
-
-    /// Returns the node that gives a value.
-    fn of(&self, value: &str) -> Option<usize> {
-        self.nodes.get(value).copied()
-    }
-
-    /// Returns the nodes that a value depends on, ascending.
-    fn needed(&self, value: &str) -> Vec<usize> {
-        let mut seen = vec![false; self.graph.node.len()];
-        self.beyond(&mut seen, value)
-    }
-
-    /// Returns the nodes that a value depends on and that were not `seen` yet, ascending.
-    fn beyond(&self, seen: &mut [bool], value: &str) -> Vec<usize> {
-        let mut found = Vec::new();
-        let mut open: Vec<&str> = vec![value];
-        while let Some(value) = open.pop() {
-            if let Some(at) = self.of(value)
-                && !std::mem::replace(&mut seen[at], true)
-            {
-                found.push(at);
-                let node: &NodeProto = &self.graph.node[at];
-                open.extend(node.input.iter().map(String::as_str));
-                open.extend(reader::captured(node));
-            }
-        }
-        found.sort_unstable();
-        found
-    }
 }

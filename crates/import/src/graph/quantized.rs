@@ -1,7 +1,7 @@
 //! Weights that a file keeps as integers.
 
+use super::call::Call;
 use super::constant::{Budget, Data};
-use super::ops::Call;
 
 /// Computes `(x - zero_point) · scale`, per tensor or along an axis; none where that is not
 /// possible.
@@ -62,8 +62,8 @@ pub fn dequantized<'a>(call: &Call<'a>, budget: &mut Budget) -> Option<(Vec<usiz
 mod tests {
     use kiln_onnx::{DataType, NodeProto, TensorProto};
 
+    use super::super::call::Known;
     use super::super::constant::Constant;
-    use super::super::ops::Known;
     use super::*;
 
     #[test]

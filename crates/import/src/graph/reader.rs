@@ -6,12 +6,16 @@ use kiln_model::graph::{Binary, Dims, Op, Other, Size};
 use kiln_onnx::{GraphProto, NodeProto};
 
 use super::affine::Affine;
+use super::call::{Call, Known};
 use super::constant::{Budgets, Constant, Data};
+use super::control::captured;
 use super::evaluate::{evaluate, parts};
 use super::image::Declared;
-use super::ops::{self, Call, Known, Reading};
-use super::rows::{self, Rows};
+use super::ops;
+use super::reading::Reading;
+use super::rows::Rows;
 use super::special::Computed;
+use super::views;
 use crate::error::GraphError;
 
 /// A typed node in a list of them.
@@ -127,7 +131,7 @@ impl<'a> Reader<'a> {
             Some(Computed::Constant(constant)) => Value::Constant(constant),
             Some(Computed::Repeated(constant, dims)) => Value::Repeated(constant, dims),
             None => {
-                rows::evaluate(call, &mut self.budgets.ints).map_or(Value::Unknown, Value::Rows)
+                views::evaluate(call, &mut self.budgets.ints).map_or(Value::Unknown, Value::Rows)
             }
         }
     }
@@ -424,33 +428,4 @@ fn live_value(call: &Call<'_>, at: &Source<'_>) -> Result<Vec<usize>, GraphError
             node: call.node.describe(),
         }),
     }
-}
-
-/// The values that the graphs of a control-flow node take from the graph around it.
-pub fn captured(node: &NodeProto) -> impl Iterator<Item = &str> {
-    let graphs = node
-        .attribute
-        .iter()
-        .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
-    graphs.flat_map(free)
-}
-
-/// The names that a graph uses and does not define. Graphs in graphs are bounded in depth: no
-/// deeper message is decoded.
-fn free(graph: &GraphProto) -> Vec<&str> {
-    let inputs = graph.input.iter().map(|input| input.name.as_str());
-    let constants = graph.initializer.iter().map(|tensor| tensor.name.as_str());
-    let outputs = graph.node.iter().flat_map(|node| &node.output);
-    let defined: std::collections::HashSet<&str> = inputs
-        .chain(constants)
-        .chain(outputs.map(String::as_str))
-        .collect();
-    let used = graph.node.iter().flat_map(|node| {
-        let inner: Vec<&str> = captured(node).collect();
-        node.input.iter().map(String::as_str).chain(inner)
-    });
-    let given = graph.output.iter().map(|output| output.name.as_str());
-    used.chain(given)
-        .filter(|name| !name.is_empty() && !defined.contains(name))
-        .collect()
 }

@@ -6,8 +6,8 @@ use kiln_model::graph::Dims;
 use kiln_onnx::{AttributeProto, NodeProto};
 
 use super::affine::Affine;
+use super::call::Call;
 use super::constant::{Budget, Budgets, Constant, Data, is_float};
-use super::ops::Call;
 use super::tensor;
 use crate::error::GraphError;
 

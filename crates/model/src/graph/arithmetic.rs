@@ -2,7 +2,6 @@
 
 use super::error::RuleError;
 use super::op::Gemm;
-use super::output::axis_of;
 use super::size::{Dims, Size};
 
 /// Returns the shape to which two values are broadcast: axes are paired from the last, and an axis
@@ -138,6 +137,15 @@ pub(super) fn reduce(axes: &[usize], keep_dims: bool, value: &Dims) -> Result<Di
             (true, false) => None,
         })
         .collect())
+}
+
+/// Returns the size of an axis.
+pub(super) fn axis_of(dims: &Dims, axis: usize) -> Result<Size, RuleError> {
+    let missing = || RuleError::Axis {
+        axis,
+        dims: dims.clone(),
+    };
+    dims.sizes().get(axis).copied().ok_or_else(missing)
 }
 
 /// Returns the size of an axis that does not depend on the batch.

@@ -1,9 +1,8 @@
 //! Shapes of operators that arrange values without computing any.
 
-use super::arithmetic::{fixed, same};
+use super::arithmetic::{axis_of, fixed, same};
 use super::error::RuleError;
 use super::op::SliceAxis;
-use super::output::axis_of;
 use super::size::{Count, Dims, Size};
 
 /// Another order of axes.

@@ -11,6 +11,7 @@ mod classifier;
 mod error;
 mod kind;
 mod layout;
+mod network;
 mod node;
 mod op;
 mod output;
@@ -19,8 +20,9 @@ mod size;
 mod window;
 
 pub use error::RuleError;
+pub use network::{Graph, Image};
 pub use node::{Input, Node, Parameter, Values};
 pub use op::{Binary, Gemm, Lrn, Op, Other, Reduction, SliceAxis, Unary};
-pub use segment::{Graph, Image, Segment, UntypedError};
+pub use segment::{Segment, UntypedError};
 pub use size::{Count, Dims, Size};
 pub use window::{Conv, PadMode, Padded, Pool, Window};

@@ -1,6 +1,6 @@
 //! The shape that an operator gives.
 
-use super::arithmetic::{broadcast, gemm, matmul, normalized, per_channel, reduce};
+use super::arithmetic::{axis_of, broadcast, gemm, matmul, normalized, per_channel, reduce};
 use super::error::RuleError;
 use super::layout;
 use super::op::{Binary, Op};
@@ -125,15 +125,6 @@ fn exactly<'a, const COUNT: usize>(
         expected,
         found: inputs.len(),
     })
-}
-
-/// Returns the size of an axis.
-pub(super) fn axis_of(dims: &Dims, axis: usize) -> Result<Size, RuleError> {
-    let missing = || RuleError::Axis {
-        axis,
-        dims: dims.clone(),
-    };
-    dims.sizes().get(axis).copied().ok_or_else(missing)
 }
 
 fn pooled(pool: &Pool, image: &Dims) -> Result<Dims, RuleError> {

@@ -2,11 +2,13 @@
 
 use kiln_model::graph::{Dims, Op, Size, SliceAxis};
 
-use super::{Call, Reading, unary};
+use super::reshape;
 use crate::attributes::sizes_of;
 use crate::error::GraphError;
 use crate::graph::affine::Affine;
-use crate::graph::{reshape, rows};
+use crate::graph::call::Call;
+use crate::graph::reading::{Reading, unary};
+use crate::graph::views;
 
 /// The most entries that a slice may take backward.
 const MAX_INDICES: usize = 1 << 16;
@@ -214,7 +216,7 @@ fn gather(call: &Call<'_>) -> Result<Reading, GraphError> {
     let place = call.place();
     let dims = call.shape(0)?;
     let axis = call.axis(place.int("axis", 0), dims.rank(), false)?;
-    if let Some(ops) = call.rows_at(1).and_then(|rows| rows::view(call, rows)) {
+    if let Some(ops) = call.rows_at(1).and_then(|rows| views::view(call, rows)) {
         return Ok(Reading::Chain(ops));
     }
     let size = call.fixed(&dims, axis)?;

@@ -2,9 +2,10 @@
 
 use kiln_model::graph::{Binary, Op, Unary};
 
-use super::{Call, Reading, unary};
 use crate::error::GraphError;
+use crate::graph::call::Call;
 use crate::graph::constant::is_float;
+use crate::graph::reading::{Reading, unary};
 
 /// Reads an operator of this family; none if it is of another.
 pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphError> {

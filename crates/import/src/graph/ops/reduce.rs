@@ -2,8 +2,9 @@
 
 use kiln_model::graph::{Count, Op, Reduction};
 
-use super::{Call, Reading, unary};
 use crate::error::GraphError;
+use crate::graph::call::Call;
+use crate::graph::reading::{Reading, unary};
 
 /// Reads an operator of this family; none if it is of another.
 pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphError> {

@@ -2,8 +2,9 @@
 
 use kiln_model::graph::{Conv, Dims, Op, PadMode, Padded, Pool, Size, Window};
 
-use super::{Call, Reading, unary};
 use crate::error::GraphError;
+use crate::graph::call::Call;
+use crate::graph::reading::{Reading, unary};
 
 /// Reads an operator of this family; none if it is of another.
 pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphError> {

@@ -3,11 +3,11 @@
 use kiln_model::graph::{Dims, Size};
 use kiln_onnx::NodeProto;
 
+use super::affine::Affine;
+use super::constant::Constant;
+use super::rows::Rows;
 use crate::attributes::Place;
 use crate::error::GraphError;
-use crate::graph::affine::Affine;
-use crate::graph::constant::Constant;
-use crate::graph::rows::Rows;
 
 /// What is known about an input of a node.
 #[derive(Debug, Clone)]
@@ -87,6 +87,14 @@ impl<'a> Call<'a> {
         match self.inputs.get(index)?.as_ref()? {
             Known::Constant(constant) => Some(constant),
             Known::Live(_) | Known::Repeated(_) | Known::Rows(_) | Known::Unknown => None,
+        }
+    }
+
+    /// The indices that an input is, where it is some.
+    pub fn rows_at(&self, index: usize) -> Option<&Rows> {
+        match self.inputs.get(index)?.as_ref()? {
+            Known::Rows(rows) => Some(rows),
+            Known::Live(_) | Known::Constant(_) | Known::Repeated(_) | Known::Unknown => None,
         }
     }
 

@@ -2,9 +2,9 @@
 
 use kiln_model::graph::{Count, Dims, Size};
 
-use super::affine::Affine;
-use super::ops::Call;
 use crate::error::GraphError;
+use crate::graph::affine::Affine;
+use crate::graph::call::Call;
 
 /// Returns the shape that a `Reshape` gives. 0 is the input's size of that axis unless `allowzero`
 /// is set, -1 what is left. Where the file fixes its batch, the axis of the batch is found by the
