@@ -154,3 +154,135 @@ fn globally(image: &Dims) -> Result<Dims, RuleError> {
         .chain(std::iter::repeat_n(Size::Fixed(1), rank - 2))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::op::{Binary, Gemm, Reduction, SliceAxis};
+    use super::super::window::{Conv, PadMode, Padded, Window};
+    use super::*;
+
+    #[test]
+    fn normalizations_and_poolings_keep_the_batch() {
+        let image = Dims::batched([64, 7, 7]);
+        let channels = Dims::fixed(&[64]);
+        let norm = Op::BatchNormalization { epsilon: 1e-5 };
+        let five = [&image, &channels, &channels, &channels, &channels];
+        assert_eq!(norm.output(&five), Ok(image.clone()));
+        assert!(norm.output(&five[..4]).is_err());
+        let few = Dims::fixed(&[32]);
+        assert!(
+            norm.output(&[&image, &channels, &channels, &channels, &few])
+                .is_err()
+        );
+        let groups = |groups| Op::GroupNormalization {
+            groups,
+            epsilon: 1e-5,
+        };
+        assert!(groups(32).output(&five[..3]).is_ok());
+        assert!(groups(3).output(&five[..3]).is_err());
+        let layer = |axis| Op::LayerNormalization {
+            axis,
+            epsilon: 1e-5,
+        };
+        let tokens = Dims::batched([49, 64]);
+        assert_eq!(layer(2).output(&[&tokens, &channels]), Ok(tokens.clone()));
+        assert!(layer(0).output(&[&tokens, &channels]).is_err());
+        assert_eq!(
+            Op::GlobalAveragePool.output(&[&image]),
+            Ok(Dims::batched([64, 1, 1]))
+        );
+        assert!(Op::Softmax { axis: 0 }.output(&[&image]).is_err());
+        let slope = Op::Binary(Binary::PRelu);
+        assert!(slope.output(&[&channels, &image]).is_err());
+    }
+
+    fn sizes() -> impl Strategy<Value = usize> {
+        prop_oneof![0..5_usize, Just(usize::MAX), Just(1 << 40)]
+    }
+
+    fn dims() -> impl Strategy<Value = Dims> {
+        let size = (any::<bool>(), sizes()).prop_map(|(batch, size)| {
+            if batch {
+                Size::Batch(size)
+            } else {
+                Size::Fixed(size)
+            }
+        });
+        prop::collection::vec(size, 0..6).prop_map(Dims::from)
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let lists = prop::collection::vec(sizes(), 0..5);
+        (0..16, lists, sizes(), sizes(), any::<bool>()).prop_map(|(kind, list, a, b, flag)| {
+            let window = Window {
+                kernel: [a, b],
+                strides: [b, a],
+                dilations: [a, 1],
+                pads: [[a, b], [b, a]],
+            };
+            let pool = Pool {
+                window,
+                ceil_mode: flag,
+                count_include_pad: flag,
+            };
+            match kind {
+                0 => Op::Conv(Conv { window, groups: a }),
+                1 => Op::MaxPool(pool),
+                2 => Op::LayerNormalization {
+                    axis: a,
+                    epsilon: 0.0,
+                },
+                3 => Op::Gemm(Gemm {
+                    alpha: 1.0,
+                    beta: 1.0,
+                    trans_a: flag,
+                    trans_b: !flag,
+                }),
+                4 => Op::MatMul,
+                5 => Op::Reduce {
+                    reduction: Reduction::Mean,
+                    axes: list,
+                    keep_dims: flag,
+                },
+                6 => Op::Softmax { axis: a },
+                7 => Op::Concat { axis: a },
+                8 => Op::Slice(vec![SliceAxis {
+                    axis: a % 6,
+                    start: a,
+                    step: b,
+                    length: b,
+                }]),
+                9 => Op::Gather {
+                    axis: a,
+                    dims: list.clone(),
+                    indices: list,
+                },
+                10 => Op::Transpose { perm: list },
+                11 => Op::Reshape {
+                    dims: list.into_iter().map(Size::Fixed).collect(),
+                },
+                12 => Op::Flatten { axis: a },
+                13 => Op::Squeeze { axes: list },
+                14 => Op::Unsqueeze { axes: list },
+                _ => Op::Pad(Padded {
+                    pads: vec![[a, b]; list.len()],
+                    mode: PadMode::Edge,
+                }),
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn no_shapes_panic(op in op(), inputs in prop::collection::vec(dims(), 0..4)) {
+            let inputs: Vec<&Dims> = inputs.iter().collect();
+            if let Ok(output) = op.output(&inputs) {
+                prop_assert!(output.rank() <= Dims::MAX_RANK && output.count().is_some());
+            }
+        }
+    }
+}
