@@ -83,6 +83,16 @@ pub enum GraphError {
         /// The node.
         node: String,
     },
+    /// An operator of an opset that is not read.
+    #[error("{node} is of opset {found}, expected {} to {}: export the model again", expected.start(), expected.end())]
+    Opset {
+        /// The node.
+        node: String,
+        /// The opsets that are read.
+        expected: std::ops::RangeInclusive<i64>,
+        /// The file's opset.
+        found: i64,
+    },
     /// A node that can only be read where the shape of what it takes is known.
     #[error("{node} takes a value whose shape is not known")]
     NoShape {

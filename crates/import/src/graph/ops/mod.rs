@@ -12,15 +12,22 @@ use super::reading::Reading;
 use crate::error::GraphError;
 
 /// The first and the last opset that are read.
-pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
 
 /// Reads a node.
 pub fn read(call: &Call<'_>) -> Result<Reading, GraphError> {
     let unsupported = || GraphError::Unsupported {
         node: call.node.describe(),
     };
-    if !call.node.is_onnx() || !OPSETS.contains(&call.opset) {
+    if !call.node.is_onnx() {
         return Err(unsupported());
+    }
+    if !OPSETS.contains(&call.opset) {
+        return Err(GraphError::Opset {
+            node: call.node.describe(),
+            expected: OPSETS,
+            found: call.opset,
+        });
     }
     let operator = call.node.op_type.as_str();
     let families = [
