@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A model of a graph.
 fn rebuild(model: &ModelProto, read: &Graph) -> Result<ModelProto, Box<dyn Error>> {
     let mut builder = GraphBuilder::new("rebuilt");
-    builder.opset(20).ir_version(9);
+    builder.opset(24).ir_version(11);
     let shape = read.image.shape.as_ref().and_then(Dims::sample);
     builder.input(
         "image",

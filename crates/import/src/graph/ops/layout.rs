@@ -268,7 +268,7 @@ fn split(call: &Call<'_>) -> Result<Reading, GraphError> {
         return place.mismatch(
             "split",
             &format!("{outputs} sizes that add up to {size}"),
-            given,
+            given.unwrap_or_default(),
         );
     };
     let mut start = 0;

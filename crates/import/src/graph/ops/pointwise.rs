@@ -4,7 +4,7 @@ use kiln_model::graph::{Binary, Op, Unary};
 
 use crate::error::GraphError;
 use crate::graph::call::Call;
-use crate::graph::constant::is_float;
+use crate::graph::constant::{Constant, is_float};
 use crate::graph::reading::{Reading, unary};
 
 /// Reads an operator of this family; none if it is of another.
@@ -18,8 +18,9 @@ pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphErr
         }));
     }
     Ok(Some(match operator {
-        // Without effect on floats, or outside of training.
-        "Identity" | "Dropout" | "CastLike" => Reading::Same,
+        "Identity" => Reading::Same,
+        "Dropout" => dropout(call)?,
+        "CastLike" if !call.constant_at(1).is_some_and(Constant::is_integer) => Reading::Same,
         "Cast" if is_float(call.place().int("to", 1)) => Reading::Same,
         "PRelu" => Reading::One(Op::Binary(Binary::PRelu), vec![0, 1]),
         _ => match self::unary_of(operator, call)? {
@@ -85,6 +86,14 @@ fn unary_of(operator: &str, call: &Call<'_>) -> Result<Option<Unary>, GraphError
         "Tanh" => Unary::Tanh,
         _ => return Ok(None),
     }))
+}
+
+/// Without effect outside of training, which is an input from opset 12 on.
+fn dropout(call: &Call<'_>) -> Result<Reading, GraphError> {
+    let training = call.ints(2, "training_mode")?.unwrap_or_default();
+    let training = training.iter().any(|&flag| flag != 0);
+    call.place().require("training_mode", &false, &training)?;
+    Ok(Reading::Same)
 }
 
 /// Limits are inputs from opset 11 on; some exporters write the largest floats for none.

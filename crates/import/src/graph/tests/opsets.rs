@@ -230,6 +230,30 @@ fn what_only_renames_is_left_out() {
 }
 
 #[test]
+fn what_is_for_training_or_of_integers_is_not_left_out() {
+    let training = |flag: i64| {
+        let prepare = |small: &mut Small| {
+            small.graph.initializer("ratio", &[], vec![0.5_f32]);
+            small.scalar("training", flag);
+        };
+        one(13, "Dropout", &["x", "ratio", "training"], prepare, |_| ()).read()
+    };
+    assert_eq!(ops(&training(0)), []);
+    assert_eq!(
+        reason(&training(1)),
+        "node `node` (Dropout) has training_mode true, expected false"
+    );
+    let like = |small: &mut Small| {
+        small.scalar("ints", 1).zeros("floats", &[1]);
+    };
+    assert_eq!(
+        ops(&one(15, "CastLike", &["x", "floats"], like, |_| ()).read()),
+        []
+    );
+    reason(&one(15, "CastLike", &["x", "ints"], like, |_| ()).read());
+}
+
+#[test]
 fn sums_are_additions() {
     let mut small = Small::new(9, &[6, 4, 4]);
     small.node("Relu", &["x"], "a").node("Sigmoid", &["x"], "b");
