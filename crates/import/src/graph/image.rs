@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use kiln_model::Layout;
 use kiln_model::graph::{Dims, Image, Size};
-use kiln_onnx::{Dim, ModelProto, TensorInfo};
+use kiln_onnx::{Dim, GraphProto, ModelProto, TensorInfo};
 
+use crate::attributes::Place;
 use crate::error::GraphError;
 
 /// Shapes that a file declares.
@@ -55,9 +56,65 @@ fn batched(dims: &[Dim], batch: &Dim) -> Option<Dims> {
     dims.count().is_some().then_some(dims)
 }
 
-/// Describes the input of a network. `size` is its height and width where the caller specifies
+/// What the first convolution of a network tells about its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct First {
+    /// The number of channels.
+    channels: Option<usize>,
+    /// Whether channels were moved from the last axis.
+    moved: bool,
+}
+
+impl First {
+    /// Follows an image through what changes single values to the first convolution.
+    pub fn of(graph: &GraphProto, image: &str) -> Self {
+        const POINTWISE: [&str; 10] = [
+            "Identity",
+            "Cast",
+            "Sub",
+            "Div",
+            "Mul",
+            "Add",
+            "Pad",
+            "Clip",
+            "Transpose",
+            "BatchNormalization",
+        ];
+        let (mut value, mut first) = (image, Self::default());
+        // In the order of the nodes, each of which comes after those whose outputs it takes.
+        for node in &graph.node {
+            if !node.is_onnx() || !node.input.iter().any(|input| input == value) {
+                continue;
+            }
+            let place = Place(node);
+            if node.op_type == "Conv" {
+                let weight = node.input.get(1);
+                let weight = weight
+                    .and_then(|name| graph.initializer.iter().find(|it| it.name == *name))
+                    .and_then(|tensor| tensor.dims.get(1));
+                let groups = place.int("group", 1);
+                first.channels = weight
+                    .and_then(|&depth| usize::try_from(depth.checked_mul(groups)?).ok())
+                    .filter(|&channels| channels > 0);
+                return first;
+            }
+            if !POINTWISE.contains(&node.op_type.as_str()) {
+                return first;
+            }
+            first.moved |= place.ints("perm") == Some(&[0, 3, 1, 2]);
+            value = node.output.first().map_or("", String::as_str);
+        }
+        first
+    }
+}
+
+/// Describes the input of a network, before whose first convolution comes `first`. `size` is its height and width where the caller specifies
 /// them. Also returns the batch as the file declares it.
-pub fn describe(info: &TensorInfo, size: Option<[usize; 2]>) -> Result<(Image, Dim), GraphError> {
+pub fn describe(
+    info: &TensorInfo,
+    first: First,
+    size: Option<[usize; 2]>,
+) -> Result<(Image, Dim), GraphError> {
     let image = |layout, channels, size, shape| Image {
         name: info.name.clone(),
         layout,
@@ -81,7 +138,8 @@ pub fn describe(info: &TensorInfo, size: Option<[usize; 2]>) -> Result<(Image, D
     };
     let (batch, axes) = axes;
     let few = |dim: &Dim| dim.fixed().is_some_and(|size| matches!(size, 1 | 3 | 4));
-    let layout = if !few(axes[0]) && few(axes[2]) {
+    let open = axes[0].fixed().is_none() && axes[2].fixed().is_none();
+    let layout = if !few(axes[0]) && few(axes[2]) || open && first.moved {
         Layout::Nhwc
     } else {
         Layout::Nchw
@@ -108,7 +166,7 @@ pub fn describe(info: &TensorInfo, size: Option<[usize; 2]>) -> Result<(Image, D
         [Some(height), Some(width)] => Some([height, width]),
         _ => None,
     };
-    let channels = channels.fixed();
+    let channels = channels.fixed().or(first.channels);
     let shape = channels.zip(size).map(|(channels, [height, width])| {
         Dims::batched(layout.image_shape([channels, height, width]))
     });

@@ -40,7 +40,7 @@ use std::collections::HashSet;
 use kiln_model::graph::Graph;
 use kiln_onnx::{ModelProto, check_structure};
 
-use self::image::Declared;
+use self::image::{Declared, First};
 use self::producers::Producers;
 use self::reader::Reader;
 use crate::error::GraphError;
@@ -105,7 +105,7 @@ fn read(
             value: output.to_owned(),
         });
     }
-    let (image, batch) = image::describe(info, image_size)?;
+    let (image, batch) = image::describe(info, First::of(graph, &info.name), image_size)?;
     let declared = Declared::new(model, &batch);
     let name = graph.input.iter().find(|input| input.name == info.name);
     let name = name.map_or("", |input| input.name.as_str());

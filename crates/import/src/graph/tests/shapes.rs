@@ -1,5 +1,6 @@
 //! Shape arithmetic is evaluated with the batch open.
 
+use kiln_model::Layout;
 use kiln_model::graph::{Op, Values};
 use kiln_onnx::{Dim, GraphBuilder, TensorProto};
 
@@ -215,6 +216,36 @@ fn an_open_size_is_given_or_leaves_shapes_open() {
     assert!(nodes(&without).all(|node| !matches!(node.op, Op::Other(_))));
     let with = crate::graph(&model, Some([5, 7])).unwrap();
     assert_eq!(shapes(&with), ["[N, 4, 5, 7]"; 2]);
+}
+
+/// As Hugging Face's exporter writes images.
+#[test]
+fn open_channels_are_those_of_the_first_convolution() {
+    for moved in [false, true] {
+        let mut graph = GraphBuilder::new("open");
+        graph.input(
+            "x",
+            ["batch", "a", "b", "c"].map(|name| Dim::Symbol(name.into())),
+        );
+        graph.output("y", [Dim::Unknown]);
+        graph.initializer("w", &[4, 3, 1, 1], vec![0.0_f32; 12]);
+        let image = if moved {
+            graph
+                .node("Transpose", "t", &["x"], "t")
+                .ints("perm", [0, 3, 1, 2]);
+            "t"
+        } else {
+            "x"
+        };
+        graph.node("Conv", "y", &[image, "w"], "y");
+        let graph = crate::graph(&graph.finish().unwrap(), Some([5, 7])).unwrap();
+        let layout = if moved { Layout::Nhwc } else { Layout::Nchw };
+        assert_eq!(
+            (graph.image.channels, graph.image.layout),
+            (Some(3), layout)
+        );
+        assert_eq!(shapes(&graph).last().unwrap(), "[N, 4, 5, 7]");
+    }
 }
 
 #[test]
