@@ -16,6 +16,7 @@ mod device;
 mod doctor;
 mod fetch;
 mod flow;
+mod graph_backbone;
 mod kiln;
 mod predict;
 mod recipes;

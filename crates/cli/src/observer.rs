@@ -211,6 +211,9 @@ impl Observer for TerminalObserver<'_> {
                     hints::absent_engines(implementations)
                 ),
             ),
+            Event::EngineLeftOut { engine, reason } => {
+                terminal.status("Note", &format!("without {engine}: {reason}"));
+            }
             Event::ParityFailed { failure } => terminal.error(failure),
             Event::PageWithoutImages { reason } => {
                 terminal.status("Note", &format!("the page is without images: {reason}"));
@@ -304,6 +307,13 @@ impl TerminalObserver<'_> {
                 }
                 self.progress().last = Instant::now();
             }
+            Event::NearestNeighbor { accuracy } => terminal.status(
+                "Features",
+                &format!(
+                    "the nearest training image has the right class for {} of the validation images",
+                    percent(*accuracy)
+                ),
+            ),
             Event::Batch {
                 report,
                 validating,

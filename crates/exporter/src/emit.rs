@@ -34,6 +34,11 @@ pub enum ExportError {
         "there is no layer {0} to begin with: give the number of one of the model's layers, counted from 0"
     )]
     NoLayer(usize),
+    /// A layer that is a part of a file: only a graft has it.
+    #[error(
+        "the layer `{0}` is a part of the backbone's file: the head is to be grafted onto that"
+    )]
+    InFile(String),
     /// Pixels as input of a graph whose input is not an image.
     #[error(
         "the graph begins with layer {0}, whose input is not an image: pixels go into the first layer only"

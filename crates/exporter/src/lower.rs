@@ -135,7 +135,8 @@ fn ops(layer: &Layer) -> Vec<(Op<'_>, Option<&'static str>)> {
             .map(|activation| (Op::Activation(activation), None))
             .into_iter()
             .collect(),
-        LayerKind::Dropout(_) | LayerKind::Softmax(_) => Vec::new(),
+        // A graph stays in its file: `export` refuses it.
+        LayerKind::Dropout(_) | LayerKind::Softmax(_) | LayerKind::Graph(_) => Vec::new(),
     }
 }
 

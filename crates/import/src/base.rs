@@ -34,6 +34,7 @@ pub fn base(name: &str, model: &ModelProto) -> Result<Base, GraphError> {
         channels,
         weights: None,
         layers: layers.collect(),
+        file: None,
     })
 }
 

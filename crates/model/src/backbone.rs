@@ -1,17 +1,26 @@
 //! Pretrained convolution bases that a recipe can name.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Activation, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool};
+use crate::{
+    Activation, Conv2d, GraphLayer, LayerKind, LayerSpec, MaxPool, Padding, Pool, Preprocessing,
+};
 
 /// `[backbone]`: a pretrained base before the recipe's own layers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Backbone {
-    /// The network; a recipe has only its name.
-    #[serde(rename = "name", serialize_with = "name_only")]
+    /// The network; a recipe has only the name of one that is compiled in.
+    #[serde(
+        rename = "name",
+        serialize_with = "name_only",
+        skip_serializing_if = "Base::is_file"
+    )]
     pub base: Base,
     /// An asset's name or the path of an ONNX file.
     pub weights: String,
+    /// Of a file: the node, value or layer that the recipe's own layers come after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// A convolutional network without its classifier, compiled into the program, whose weights come
@@ -27,9 +36,44 @@ pub struct Base {
     pub weights: Option<String>,
     /// Its layers, each with a name.
     pub layers: Vec<LayerSpec>,
+    /// Of a network that is read from its file and run by an inference engine: what it takes.
+    #[serde(skip)]
+    pub file: Option<FileBase>,
+}
+
+/// What is known of a base that is read from a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileBase {
+    /// Number of channels of its input images.
+    pub channels: usize,
+    /// Height and width of its images in pixels, where they are known.
+    pub size: Option<[u32; 2]>,
+    /// How it expects its images to be prepared, if the file or its sidecar says so.
+    pub preprocessing: Option<Preprocessing>,
+    /// The graph up to the value that the recipe's own layers come after.
+    pub graph: GraphLayer,
 }
 
 impl Base {
+    /// The base that a file holds: one layer, called `backbone`.
+    pub fn of_file(name: &str, file: FileBase) -> Self {
+        Self {
+            name: name.into(),
+            channels: file.channels,
+            weights: None,
+            layers: vec![LayerSpec {
+                name: Some("backbone".into()),
+                kind: LayerKind::Graph(file.graph.clone()),
+            }],
+            file: Some(file),
+        }
+    }
+
+    /// Whether it is read from a file and run by an inference engine.
+    pub fn is_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// VGG16 without its dense layers: 13 convolutions in 5 blocks, called as in Keras:
     /// `block1_conv1`, …, `block5_pool`. Simonyan and Zisserman (2015), configuration D.
     pub fn vgg16() -> Self {
@@ -63,6 +107,7 @@ impl Base {
             channels: 3,
             weights: Some("vgg16".into()),
             layers,
+            file: None,
         }
     }
 

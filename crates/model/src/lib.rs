@@ -18,7 +18,7 @@ mod preprocessing;
 mod recipe;
 mod shape;
 
-pub use backbone::{Backbone, Base};
+pub use backbone::{Backbone, Base, FileBase};
 pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
 pub use kiln_util::ParseEnumError;
@@ -33,8 +33,8 @@ pub use overrides::{
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
-    EarlyStopping, Export, FillMode, Input, Monitor, Optimizer, OptimizerKind, Phase, Recipe,
-    RecipeFields, Reference, References, Schedule, ScheduleKind, Setting, Sweep, Training,
-    Validation, ValidationSubset,
+    EarlyStopping, Export, FileProblem, FileRequest, FillMode, Input, Monitor, Optimizer,
+    OptimizerKind, Phase, Recipe, RecipeFields, Reference, References, Schedule, ScheduleKind,
+    Setting, Sweep, Training, Validation, ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};

@@ -21,6 +21,19 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// The shape with these dimensions: channels, height and width, or features.
+    pub fn from_dims(dims: &[usize]) -> Option<Self> {
+        match *dims {
+            [channels, height, width] => Some(Self::Image {
+                channels,
+                height,
+                width,
+            }),
+            [features] => Some(Self::Vector(features)),
+            _ => None,
+        }
+    }
+
     /// Number of values in one sample.
     pub fn len(self) -> usize {
         match self {

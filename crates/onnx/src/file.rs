@@ -41,7 +41,7 @@ pub enum DecodeError {
     },
     /// Weights in another file that are not read.
     #[error(transparent)]
-    Embed(#[from] EmbedError),
+    Embed(Box<EmbedError>),
     /// A malformed graph.
     #[error(transparent)]
     Structure(#[from] StructureError),
@@ -216,7 +216,7 @@ pub fn load_with_external_data(path: impl AsRef<Path>) -> Result<ModelProto, Loa
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let model = parse(&bytes).and_then(|mut model| {
-        embed(&mut model, folder)?;
+        embed(&mut model, folder).map_err(|error| DecodeError::Embed(Box::new(error)))?;
         complete(model)
     });
     model.map_err(|reason| LoadError::Decode {

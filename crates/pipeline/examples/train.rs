@@ -10,8 +10,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(folder), Some(image)) = (args.next(), args.next()) else {
         return Err("usage: train FOLDER IMAGE".into());
     };
-    let recipe = recipe::parse("example", RECIPE, &[format!("data.folder={folder}")])?;
-
     let cancel = CancelToken::new();
     let stop = cancel.clone();
     let observer = move |event: &Event<'_>| {
@@ -28,6 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let assets = CachedAssets::from_env()?;
     let mut context = Context::new(&assets, &observer);
     context.cancel = cancel;
+    let overrides = [format!("data.folder={folder}")];
+    let recipe = recipe::parse("example", RECIPE, &overrides, &context)?;
     let outcome = train(recipe, &TrainRequest::default(), &context)?;
 
     let file = export_run(&outcome.run, &ExportRequest::default(), &context)?;

@@ -267,6 +267,20 @@ pub enum Event<'a> {
         /// Number of parameters that it trains.
         trainable: usize,
     },
+    /// The features of a backbone from a file are there, and no epoch is trained yet.
+    #[cfg(feature = "training")]
+    NearestNeighbor {
+        /// Share of validation images whose nearest training image is of their class.
+        accuracy: f64,
+    },
+    /// An engine is not compared on an exported model whose graph is from a file.
+    #[cfg(feature = "training")]
+    EngineLeftOut {
+        /// The engine's title.
+        engine: &'static str,
+        /// Why not.
+        reason: &'a str,
+    },
     /// Training or validation advanced by a batch.
     #[cfg(feature = "training")]
     Batch {

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 
 use kiln_data::{Decoding, View};
 use kiln_exporter::{Exported, Options, export};
+use kiln_inference::EngineId;
 use kiln_model::{Model, Recipe};
-use kiln_onnx::Golden;
+use kiln_onnx::{Golden, Metadata, OutputKind};
 use kiln_run::{Environment, RunDir, RunFile, Weights};
-use kiln_trainer::is_finished;
+use kiln_trainer::{Device, Predictor, is_finished};
 use kiln_util::write_atomically;
 
+use crate::backbone::FrozenGraph;
 use crate::context::Context;
 use crate::engines::check_name;
 use crate::error::Result;
+use crate::error::training::BackboneError;
 pub use crate::error::training::ExportRunError;
 use crate::event::Event;
 use crate::provenance::{DATA, FEATURES, FROZEN};
@@ -155,6 +158,8 @@ pub struct TrainedModel {
     pub golden: Option<Golden>,
     /// The first layer that is exported.
     first_layer: usize,
+    /// The backbone, where it is a graph in a file.
+    frozen: Option<FrozenGraph>,
     /// Number of epochs done, if the training did not finish.
     unfinished: Option<usize>,
     provenance: BTreeMap<String, String>,
@@ -181,7 +186,9 @@ impl TrainedModel {
             .progress
             .filter(|progress| !is_finished(&recipe.training, progress));
         let unfinished = unfinished.map(|progress| progress.history.epochs.len());
+        let frozen = FrozenGraph::open(&recipe, context)?;
         let mut trained = Self::new(recipe, model, weights);
+        trained.frozen = frozen;
         trained.unfinished = unfinished;
         trained.labels = run.labels()?;
         if let Some(Environment {
@@ -237,6 +244,7 @@ impl TrainedModel {
             uint8_input: false,
             golden: None,
             first_layer: 0,
+            frozen: None,
             unfinished: None,
             provenance,
         }
@@ -265,9 +273,9 @@ impl TrainedModel {
         );
     }
 
-    /// Converts the model to ONNX.
+    /// Converts the model to ONNX; a head is grafted onto the graph that its backbone's file has.
     pub fn export(&self) -> Result<Exported> {
-        let options = Options {
+        let mut options = Options {
             labels: self.labels.clone(),
             provenance: self.provenance.clone(),
             softmax: self.recipe.export.softmax,
@@ -275,7 +283,56 @@ impl TrainedModel {
             uint8_input: self.uint8_input,
             golden: self.golden.clone(),
         };
-        Ok(export(&self.model, &self.weights, &options)?)
+        let Some(frozen) = self.frozen.as_ref().filter(|_| self.first_layer == 0) else {
+            return Ok(export(&self.model, &self.weights, &options)?);
+        };
+        if self.uint8_input {
+            let form = "its preprocessing in the graph";
+            return Err(BackboneError::Form { form }.into());
+        }
+        options.first_layer = 1;
+        let head = export(&self.model, &self.weights, &options)?;
+        let mut proto = frozen.graft(&head.proto)?;
+        if !frozen.is_in(&proto)? {
+            return Err(BackboneError::NotKept.into());
+        }
+        let output = if options.softmax {
+            OutputKind::Probabilities
+        } else {
+            OutputKind::Logits
+        };
+        proto.set_metadata(&Metadata {
+            preprocessing: Some(self.model.preprocessing().clone()),
+            labels: Some(options.labels),
+            layout: Some(frozen.layout()),
+            output: Some(output),
+            provenance: options.provenance,
+            golden: options.golden,
+        });
+        // The head's values may have got other names, and layers are compared by them.
+        let layers = Vec::new();
+        Ok(Exported { proto, layers })
+    }
+
+    /// Returns whether the backbone is a graph in a file.
+    pub fn has_graph(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Returns the only engine that is to agree with Burn, where the backbone's graph is quantized.
+    pub fn only_engine(&self) -> Option<EngineId> {
+        self.frozen.as_ref()?.only_engine()
+    }
+
+    /// Returns Burn with the weights: behind an engine where the backbone is a graph in a file.
+    pub fn burn(&self) -> Result<Burn<'_>> {
+        let device = Device::cpu();
+        let first = usize::from(self.frozen.is_some());
+        Ok(Burn {
+            frozen: self.frozen.as_ref(),
+            predictor: Predictor::after(first, &self.model, &self.weights, &device)?,
+            device,
+        })
     }
 
     /// Writes the model as an ONNX file, whole or not at all.
@@ -287,5 +344,36 @@ impl TrainedModel {
             bytes: file.len() as u64,
         });
         Ok(())
+    }
+}
+
+/// A trained model on Burn, or its head where an engine computes the backbone.
+pub struct Burn<'a> {
+    frozen: Option<&'a FrozenGraph>,
+    predictor: Predictor,
+    device: Device,
+}
+
+impl Burn<'_> {
+    /// Computes the logits of prepared images, row-major.
+    pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        Ok(match self.frozen {
+            Some(frozen) => self.predictor.logits(&frozen.features(pixels)?)?,
+            None => self.predictor.logits(pixels)?,
+        })
+    }
+
+    /// Returns all layers on Burn; none where an engine computes some.
+    pub fn whole(&self) -> Option<&Predictor> {
+        self.frozen.is_none().then_some(&self.predictor)
+    }
+
+    /// Returns what computes, such as `Burn, cpu (flex)`.
+    pub fn describe(&self) -> String {
+        let device = &self.device;
+        match self.frozen {
+            Some(frozen) => format!("{} and Burn, {device}", frozen.engine()),
+            None => format!("Burn, {device}"),
+        }
     }
 }

@@ -7,7 +7,6 @@ use kiln_metrics::{argmax, softmax};
 use kiln_model::Preprocessing;
 use kiln_onnx::{Golden, GoldenVector};
 use kiln_preprocess::{Preprocessor, RawImage, to_pixels};
-use kiln_trainer::{Device, Predictor};
 
 use crate::error::Result;
 use crate::error::training::ExportRunError;
@@ -23,8 +22,7 @@ const BYTES: usize = 384 << 10;
 /// Computes the golden vectors of a model as it will be exported, from the first test image of each
 /// class.
 pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Golden> {
-    let device = Device::cpu();
-    let burn = Predictor::new(&trained.model, &trained.weights, &device)?;
+    let burn = trained.burn()?;
     let preparation = Preparation::new(trained)?;
     let tolerance = tolerance(&trained.model);
     let chosen = first_of_each_class(images);
@@ -56,7 +54,7 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
         });
     }
     Ok(Golden {
-        computed_by: format!("kiln {}, Burn, {device}", kiln_util::VERSION),
+        computed_by: format!("kiln {}, {}", kiln_util::VERSION, burn.describe()),
         vectors,
     })
 }

@@ -63,6 +63,8 @@ pub mod provenance;
 pub mod runtime;
 
 #[cfg(feature = "training")]
+pub mod backbone;
+#[cfg(feature = "training")]
 pub mod export;
 #[cfg(feature = "training")]
 pub mod golden;

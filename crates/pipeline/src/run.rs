@@ -37,7 +37,8 @@ const GATE_IMAGES: usize = 8;
 
 /// Multiplications with an addition each that every engine takes for the test images: all 10,000 of
 /// MNIST through VGG16 on 32 x 32 pixels. Where all images take more, one engine computes the
-/// figures, and the others are compared with it on as many images as that.
+/// figures, and the others are compared with it on as many images as that. Of a graph from a file,
+/// they take no more than the gate.
 const TEST_WORK: u64 = 3_200_000_000_000;
 
 /// Returns how many images can be computed with so much work, within the limits.
@@ -100,7 +101,13 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     let mut predictions = Vec::new();
     if parity.passed {
         let all = images.len();
-        let affordable = affordable(TEST_WORK, &trained.model, PARITY_BATCH, all);
+        // A graph of a file's may be slow on one engine and fast on another.
+        let work = if trained.has_graph() {
+            GATE_WORK
+        } else {
+            TEST_WORK
+        };
+        let affordable = affordable(work, &trained.model, PARITY_BATCH, all);
         let sample = (affordable < all).then(|| images.take(affordable, 0));
         // Of engines that are to save time, one with a library of its own is the faster.
         let order: Vec<&LoadedModel> = match sample {
@@ -232,11 +239,33 @@ fn verify(
             dataset: trained.recipe.data.dataset.to_string(),
             subset: "test",
         })?;
-    let models = present.iter().map(|&engine| {
+    let mut models = Vec::with_capacity(present.len());
+    let mut refused = None;
+    for &engine in &present {
+        if trained.only_engine().is_some_and(|only| only != engine) {
+            context.emit(&Event::EngineLeftOut {
+                engine: engine.title(),
+                reason: "its graph is quantized, and engines round differently: this one is not compared",
+            });
+            continue;
+        }
         let options = options.clone().with_engine(engine);
-        Ok((engine, Model::from_bytes(&file, &options)?))
-    });
-    let models = models.collect::<Result<Vec<_>>>()?;
+        match Model::from_bytes(&file, &options) {
+            Ok(model) => models.push((engine, model)),
+            // kiln's own graphs run everywhere; that of a file may need what an engine lacks.
+            Err(error) if trained.has_graph() => {
+                context.emit(&Event::EngineLeftOut {
+                    engine: engine.title(),
+                    reason: &error.to_string(),
+                });
+                refused = refused.or(Some(error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let (true, Some(error)) = (models.is_empty(), refused) {
+        return Err(error.into());
+    }
     if context.cancel.is_cancelled() {
         return Ok(None);
     }
@@ -245,7 +274,7 @@ fn verify(
         return Ok(None);
     };
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
-        let titles = present.iter().map(|engine| engine.title());
+        let titles = models.iter().map(|(engine, _)| engine.title());
         let implementations: Vec<&str> = std::iter::once("Burn").chain(titles).collect();
         context.emit(&Event::Verified {
             implementations: &implementations,

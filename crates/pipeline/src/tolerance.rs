@@ -1,7 +1,7 @@
 //! How far two implementations may lie apart.
 
 use kiln_metrics::Tolerance;
-use kiln_model::Model;
+use kiln_model::{LayerKind, Model};
 
 /// Half the distance from 1 to the next f32.
 const UNIT_ROUNDOFF: f64 = 1.0 / (1 << 24) as f64;
@@ -30,7 +30,12 @@ pub fn tolerance(model: &Model) -> Tolerance {
     let terms = params
         .filter(|param| param.shape.len() > 1)
         .map(|param| param.shape[1..].iter().product::<usize>());
-    let relative = 2.0 * UNIT_ROUNDOFF * (terms.sum::<usize>() as f64).sqrt();
+    let in_files = model.layers().iter().map(|layer| match &layer.kind {
+        LayerKind::Graph(graph) => graph.terms,
+        _ => 0,
+    });
+    let terms = terms.sum::<usize>() as f64 + in_files.sum::<u64>() as f64;
+    let relative = 2.0 * UNIT_ROUNDOFF * terms.sqrt();
     Tolerance {
         absolute: 1e-4,
         relative,

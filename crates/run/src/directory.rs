@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kiln_model::{Base, Monitor, Recipe};
+use kiln_model::{
+    Base, DataSource, FileBase, FileProblem, FileRequest, Monitor, Recipe, References,
+};
 use kiln_util::{FileError, Lock, is_temporary_name, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,8 @@ use crate::{History, RunError, Weights};
 pub enum RunFile {
     /// Resolved recipe.
     Recipe,
+    /// What is known of a backbone that was read from its file.
+    Backbone,
     /// Versions, device, seed, data checksums.
     Environment,
     /// Names of the classes, in the order of the model's scores.
@@ -60,6 +64,7 @@ pub enum RunFile {
 // The words are paths within the run directory.
 kiln_util::str_enum!(RunFile {
     Recipe = "recipe.toml",
+    Backbone = "backbone.json",
     Environment = "environment.json",
     Labels = "labels.json",
     History = "history.csv",
@@ -144,6 +149,10 @@ impl RunDir {
                 let checkpoints = run.path.join(CHECKPOINTS);
                 fs::create_dir_all(&checkpoints)
                     .map_err(|source| write_error(&checkpoints, source))?;
+                let backbone = recipe.backbone.as_ref();
+                if let Some(file) = backbone.and_then(|backbone| backbone.base.file.as_ref()) {
+                    run.write_json(RunFile::Backbone, file)?;
+                }
                 run.write(RunFile::Recipe, recipe.to_toml().as_bytes())?;
                 return Ok((run, lock));
             }
@@ -296,19 +305,28 @@ impl RunDir {
         })
     }
 
-    /// Reads the resolved recipe, whose backbone, if it has one, must be among these.
+    /// Reads the resolved recipe, whose backbone, if it has one with a name, must be among these. One
+    /// that was read from its file is as it was then.
     ///
     /// # Errors
     ///
     /// [`RunError::Read`], [`RunError::Content`] or [`RunError::Recipe`].
     pub fn recipe(&self, bases: &[Base]) -> Result<Recipe, RunError> {
         let text = self.read_text(RunFile::Recipe)?;
+        let file: Option<FileBase> = self.read_json(RunFile::Backbone)?;
+        let base = |request: &FileRequest<'_>| {
+            let file = file.clone().ok_or_else(|| FileProblem {
+                is_output: false,
+                problem: format!("the run has no `{}`", RunFile::Backbone),
+            })?;
+            Ok(Base::of_file(request.weights, file))
+        };
         Ok(Recipe::parse_with(
             &text,
             &self.file(RunFile::Recipe).display().to_string(),
             "run",
             &[],
-            bases,
+            References::new(bases, &DataSource::classes).with_files(&base),
         )?)
     }
 

@@ -61,6 +61,9 @@ pub enum TrainError {
         /// The first difference.
         source: Box<kiln_import::WeightsError>,
     },
+    /// A layer that is a graph in a file, which an inference engine runs: a mistake in the caller.
+    #[error("the layer `{0}` is a graph in a file, which Burn cannot compute")]
+    InFile(String),
     /// A file of features.
     #[error(transparent)]
     Features(#[from] kiln_data::FeatureError),
@@ -133,7 +136,7 @@ impl TrainError {
             Self::Diverged { .. } | Self::ValidationDiverged { .. } => {
                 Some(Hint::LowerLearningRate)
             }
-            Self::FrozenChanged(_) | Self::Plan(_) => Some(Hint::ReportBug),
+            Self::InFile(_) | Self::FrozenChanged(_) | Self::Plan(_) => Some(Hint::ReportBug),
             Self::Backbone { asset, .. } => Some(Hint::UseBackboneFile {
                 asset: asset.clone(),
             }),

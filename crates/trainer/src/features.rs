@@ -21,10 +21,20 @@ const CHUNKS_PER_WRITE: usize = 8;
 const IMPLEMENTATION: u64 = 1;
 
 /// Returns the key of the features after the first `layers` layers: a checksum of all that they
-/// depend on, which is the layers and their weights, the preprocessing and the images.
-pub fn feature_key(model: &Model, layers: usize, weights: &Weights, images: &View) -> FeatureKey {
+/// depend on, which is the layers and their weights, the preprocessing and the images. `engine` is
+/// what computes a graph in a file, with its version, since another one rounds differently.
+pub fn feature_key(
+    model: &Model,
+    layers: usize,
+    weights: &Weights,
+    images: &View,
+    engine: Option<&str>,
+) -> FeatureKey {
     let mut hash = Sha256::new();
     hash.update(IMPLEMENTATION.to_le_bytes());
+    if let Some(engine) = engine {
+        hash.update(engine);
+    }
     hash.update(format!("{:?}", model.preprocessing()));
     for layer in &model.layers()[..layers] {
         hash.update(format!(

@@ -31,11 +31,30 @@ impl Predictor {
     ///
     /// [`TrainError::Weights`] if they are not the model's.
     pub fn new(model: &Model, weights: &Weights, device: &Device) -> Result<Self, TrainError> {
+        Self::after(0, model, weights, device)
+    }
+
+    /// Builds the layers after the first `count`: in place of images it takes what those give.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Weights`] if they are not the model's.
+    pub fn after(
+        count: usize,
+        model: &Model,
+        weights: &Weights,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         weights.check(model)?;
-        let network = Network::new(model.layers(), weights, device)?;
+        let layers = &model.layers()[count..];
+        let network = Network::new(layers, weights, device)?;
+        let size = match layers.first() {
+            Some(first) if count > 0 => first.input.len(),
+            _ => model.preprocessing().len(),
+        };
         Ok(Self {
             network,
-            size: model.preprocessing().len(),
+            size,
             device: device.clone(),
         })
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_model::Recipe;
+use kiln_pipeline::Context;
 use kiln_pipeline::train::TrainRequest;
 use kiln_trainer::{Device, DeviceKind, TrainError};
 
@@ -19,8 +20,12 @@ pub struct RecipeArgs {
 
 impl RecipeArgs {
     /// Reads the recipe and applies the changes.
-    pub fn read(&self) -> anyhow::Result<Recipe> {
-        Ok(kiln_pipeline::recipe::read(&self.path, &self.overrides)?)
+    pub fn read(&self, context: &Context<'_>) -> anyhow::Result<Recipe> {
+        Ok(kiln_pipeline::recipe::read(
+            &self.path,
+            &self.overrides,
+            context,
+        )?)
     }
 }
 

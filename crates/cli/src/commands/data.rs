@@ -8,8 +8,6 @@ use kiln_data::View;
 use kiln_model::{DataSource, Recipe};
 use kiln_pipeline::dataset::{self, ClassCounts, DatasetRef};
 use kiln_pipeline::report::{self, samples};
-use kiln_report::{MAX_LABEL, text_table};
-use kiln_util::{counted, shown, thousands};
 
 use crate::app::{App, Outcome};
 use crate::output::Outputs;
@@ -38,7 +36,7 @@ pub struct DataArgs {
 
 /// Prints the counts, and draws pictures.
 pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let recipe = read_recipe(args)?;
+    let recipe = read_recipe(args, app)?;
     let augmented = match (&args.augmented, &recipe) {
         (None, _) => None,
         (Some(path), Some(recipe)) if recipe.augmentation.is_some() => Some((path, recipe)),
@@ -81,18 +79,19 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&counts)?)
     } else {
-        table(&counts)
+        counts.to_text()
     };
     app.terminal.print(&text)?;
     Ok(Outcome::Done)
 }
 
 /// Reads the recipe, if the argument is the path of one.
-fn read_recipe(args: &DataArgs) -> anyhow::Result<Option<Recipe>> {
+fn read_recipe(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Option<Recipe>> {
     if args.data.extension().is_some_and(|ending| ending == "toml") {
         return Ok(Some(kiln_pipeline::recipe::read(
             &args.data,
             &args.overrides,
+            &app.context,
         )?));
     }
     if !args.overrides.is_empty() {
@@ -137,30 +136,4 @@ fn of_data(data: &Path, app: &App<'_>) -> anyhow::Result<(String, Vec<(&'static 
         .into_iter()
         .filter_map(|(name, dataset)| Some((name, View::all(dataset?))));
     Ok((text.into(), views.collect()))
-}
-
-/// Makes a table with one line per class and one for all.
-fn table(counts: &ClassCounts) -> String {
-    let row = |name: &str, images: &[usize]| -> Vec<String> {
-        // With one subset there is nothing to add up.
-        let sum = (images.len() > 1).then(|| images.iter().sum());
-        std::iter::once(shown(name, MAX_LABEL))
-            .chain(images.iter().copied().chain(sum).map(thousands))
-            .collect()
-    };
-    let all = (counts.subsets.len() > 1).then_some("all");
-    let header = ["class"]
-        .into_iter()
-        .chain(counts.subsets.iter().copied())
-        .chain(all);
-    let rows = counts
-        .classes
-        .iter()
-        .map(|class| row(&class.name, &class.images));
-    let table = text_table(header, rows.chain([row("all", &counts.totals)]), 1);
-    format!(
-        "{}: {}\n{table}\n",
-        counts.data,
-        counted(counts.classes.len() as u64, "class")
-    )
 }

@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use kiln_pipeline::describe::{
-    Axis, ConversionNote, Described, Description, Tensor, TritonFiles, huggingface, triton,
-    with_metadata,
+    Axis, ConversionNote, Described, Description, SegmentList, Tensor, TritonFiles, huggingface,
+    triton, with_metadata,
 };
 use kiln_pipeline::overrides::{OverridesRequest, Specifier};
 use kiln_pipeline::{Error, engines};
 use kiln_report::text_table;
 use kiln_util::{counted, shown, thousands, write_atomically};
+use serde::Serialize;
 
 use crate::app::{App, Outcome};
 use crate::hints;
@@ -42,6 +43,9 @@ pub struct DescribeArgs {
     /// as labels.txt
     #[arg(long, value_name = "FILE.pbtxt")]
     triton: Option<PathBuf>,
+    /// List the segments of the graph in place of the rest, to choose where a backbone ends
+    #[arg(long, conflicts_with_all = ["output", "huggingface", "triton"])]
+    segments: bool,
     /// Print as JSON
     #[arg(long, conflicts_with_all = ["output", "huggingface", "triton"])]
     json: bool,
@@ -72,14 +76,28 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if named.iter().any(|(_, output)| output.is_some()) {
         return write(args, &file, described, &outputs, app.terminal);
     }
-    let description = Description::new(&file, &described, &name, &problem);
-    let text = if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&description)?)
+    let text = if args.segments {
+        let segments = SegmentList::new(&described)?;
+        text(args.json, &segments, SegmentList::to_text)
     } else {
-        description_text(&description)
+        let description = Description::new(&file, &described, &name, &problem);
+        text(args.json, &description, description_text)
     };
-    app.terminal.print(&text)?;
+    app.terminal.print(&text?)?;
     Ok(Outcome::Done)
+}
+
+/// Makes JSON, or what people read.
+fn text<T: Serialize>(
+    json: bool,
+    value: &T,
+    plain: impl Fn(&T) -> String,
+) -> anyhow::Result<String> {
+    Ok(if json {
+        format!("{}\n", serde_json::to_string_pretty(value)?)
+    } else {
+        plain(value)
+    })
 }
 
 /// Writes the files asked for: all of them are made before any of them is written.

@@ -35,7 +35,7 @@ fn metric() -> impl clap::builder::TypedValueParser<Value = Metric> {
 
 /// Runs what is not complete, and prints the comparison.
 pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let combinations = read_sweep(&args.recipe.path, &args.recipe.overrides)?;
+    let combinations = read_sweep(&args.recipe.path, &args.recipe.overrides, &app.context)?;
     let request = SweepRequest {
         train: args.training.request()?,
         sort_by: args.sort_by,

@@ -46,7 +46,7 @@ pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
         return Ok(train::resume(run, &device, &app.context)?);
     }
     let path = args.path.clone().unwrap_or_default();
-    let recipe = kiln_pipeline::recipe::read(&path, &args.overrides)?;
+    let recipe = kiln_pipeline::recipe::read(&path, &args.overrides, &app.context)?;
     Ok(train::train(
         recipe,
         &args.training.request()?,

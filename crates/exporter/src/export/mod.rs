@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Activation, Channels, Layout, Model, Preprocessing};
+use kiln_model::{Activation, Channels, LayerKind, Layout, Model, Preprocessing};
 use kiln_onnx::{DataType, Dim, Golden, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
 
@@ -80,6 +80,12 @@ pub fn export(
     let Some(first) = layers_to_write.first() else {
         return Err(ExportError::NoLayer(options.first_layer));
     };
+    if let Some(layer) = layers_to_write
+        .iter()
+        .find(|layer| matches!(layer.kind, LayerKind::Graph(_)))
+    {
+        return Err(ExportError::InFile(layer.name.clone()));
+    }
     let whole = options.first_layer == 0;
     let mut value = match (whole, options.uint8_input) {
         (true, true) => prepare(&mut graph, model.preprocessing()).to_string(),

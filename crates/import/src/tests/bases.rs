@@ -111,6 +111,7 @@ fn small_base() -> Base {
         channels: 1,
         weights: None,
         layers: layers.into(),
+        file: None,
     }
 }
 

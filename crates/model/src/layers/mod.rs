@@ -7,6 +7,7 @@ mod conv2d;
 mod def;
 mod dense;
 mod dropout;
+mod graph;
 mod padding;
 mod pool;
 mod reshape;
@@ -25,6 +26,7 @@ pub(crate) use def::LayerDef;
 pub use def::{Init, ParamDef, ParamRole};
 pub use dense::Dense;
 pub use dropout::Dropout;
+pub use graph::GraphLayer;
 pub use padding::{Padding, Pads};
 pub use pool::{AvgPool, ChannelMax, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool};
 pub use reshape::{Flatten, Interpolation, Reshape, Resize2d};
@@ -35,7 +37,9 @@ macro_rules! layers {
         /// The type of a layer with its settings.
         #[derive(Debug, Clone, PartialEq)]
         pub enum LayerKind {
-            $($(#[$doc])* $kind($settings)),+
+            $($(#[$doc])* $kind($settings)),+,
+            /// A graph in a file of its own, which no recipe can write.
+            Graph(GraphLayer),
         }
 
         impl LayerKind {
@@ -55,21 +59,24 @@ macro_rules! layers {
             /// The `type` in a recipe, and the name of a layer that has none.
             pub const fn type_name(&self) -> &'static str {
                 match self {
-                    $(Self::$kind(_) => <$settings as LayerDef>::TYPE),+
+                    $(Self::$kind(_) => <$settings as LayerDef>::TYPE),+,
+                    Self::Graph(_) => GraphLayer::TYPE,
                 }
             }
 
             /// Computes the shape of one output sample from those of the input samples.
             pub fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
                 match self {
-                    $(Self::$kind(settings) => settings.output(inputs)),+
+                    $(Self::$kind(settings) => settings.output(inputs)),+,
+                    Self::Graph(graph) => graph.output(inputs),
                 }
             }
 
             /// Lists the parameters, trainable ones first, as Keras's summary does.
             pub fn params(&self, inputs: &[Shape]) -> Result<Vec<ParamDef>, ShapeError> {
                 let params = match self {
-                    $(Self::$kind(settings) => settings.params(inputs)?),+
+                    $(Self::$kind(settings) => settings.params(inputs)?),+,
+                    Self::Graph(_) => Vec::new(),
                 };
                 debug_assert!(self.has_params() || params.is_empty());
                 Ok(params)
@@ -78,21 +85,24 @@ macro_rules! layers {
             /// Whether layers of this type have parameters.
             pub const fn has_params(&self) -> bool {
                 match self {
-                    $(Self::$kind(_) => <$settings as LayerDef>::HAS_PARAMS),+
+                    $(Self::$kind(_) => <$settings as LayerDef>::HAS_PARAMS),+,
+                    Self::Graph(graph) => graph.parameters > 0,
                 }
             }
 
             /// Whether the output is a probability distribution, after which no layer may follow.
             pub fn is_softmax(&self) -> bool {
                 match self {
-                    $(Self::$kind(settings) => settings.is_softmax()),+
+                    $(Self::$kind(settings) => settings.is_softmax()),+,
+                    Self::Graph(_) => false,
                 }
             }
 
             /// Whether the output is random while training.
             pub fn is_random(&self) -> bool {
                 match self {
-                    $(Self::$kind(settings) => settings.is_random()),+
+                    $(Self::$kind(settings) => settings.is_random()),+,
+                    Self::Graph(_) => false,
                 }
             }
         }
@@ -104,7 +114,8 @@ macro_rules! layers {
                     $(Self::$kind(settings) => Typed {
                         r#type: self.type_name(),
                         settings,
-                    }.serialize(serializer)),+
+                    }.serialize(serializer)),+,
+                    Self::Graph(graph) => graph.serialize(serializer),
                 }
             }
         }

@@ -47,7 +47,15 @@ impl Layer {
 
     /// Number of values in all parameters.
     pub fn count(&self) -> usize {
-        self.params.iter().map(Param::len).sum()
+        self.params.iter().map(Param::len).sum::<usize>() + self.count_in_file()
+    }
+
+    /// Number of values in the tensors of a [`GraphLayer`](crate::GraphLayer), which stay in its file.
+    fn count_in_file(&self) -> usize {
+        match &self.kind {
+            LayerKind::Graph(graph) => graph.parameters,
+            _ => 0,
+        }
     }
 
     /// Multiplications with an addition each for one image: of a convolution or dense layer, every
@@ -58,6 +66,7 @@ impl Layer {
             Shape::Vector(_) => 1,
         };
         match (&self.kind, self.param(ParamRole::Weight)) {
+            (LayerKind::Graph(graph), _) => graph.multiply_adds,
             (LayerKind::Conv2d(_) | LayerKind::Dense(_), Some(weight)) => {
                 weight.len() as u64 * pixels as u64
             }
@@ -145,10 +154,7 @@ impl Model {
         let fixed =
             |layer: &&Layer| layer.frozen || (layer.params.is_empty() && !layer.kind.is_random());
         let count = self.layers.iter().take_while(fixed).count();
-        if self.layers[..count]
-            .iter()
-            .any(|layer| !layer.params.is_empty())
-        {
+        if self.layers[..count].iter().any(|layer| layer.count() > 0) {
             count
         } else {
             0
@@ -182,7 +188,12 @@ impl Model {
 
     /// Numbers of trainable and other parameters.
     pub fn counts(&self) -> Counts {
-        self.params().fold(Counts::default(), |mut counts, param| {
+        let in_files = self.layers.iter().map(Layer::count_in_file).sum();
+        let counts = Counts {
+            trainable: 0,
+            non_trainable: in_files,
+        };
+        self.params().fold(counts, |mut counts, param| {
             *(if param.trainable {
                 &mut counts.trainable
             } else {

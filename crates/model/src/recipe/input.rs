@@ -2,10 +2,19 @@
 
 use serde::Serialize;
 
-use crate::document::{RecipeError, Section};
-use crate::{Channels, Preprocess, Preprocessing};
+use crate::document::{Bound, Field, RecipeError, Section};
+use crate::{Channels, FileBase, Preprocess, Preprocessing, Resize};
 
-pub(super) const KEYS: &[&str] = &["height", "width", "channels", "preprocess", "antialias"];
+pub(super) const KEYS: &[&str] = &[
+    "height",
+    "width",
+    "channels",
+    "preprocess",
+    "scale",
+    "mean",
+    "std",
+    "antialias",
+];
 
 /// `[input]`: what the model takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,21 +26,92 @@ pub struct Input {
     /// Channels and their order.
     pub channels: Channels,
     /// How pixel values become numbers.
-    pub preprocess: Preprocess,
+    #[serde(flatten)]
+    pub values: Values,
     /// Whether shrinking an image weighs every source pixel.
     pub antialias: bool,
 }
 
-/// Reads `[input]`.
-pub(super) fn parse(root: &Section<'_>) -> Result<Input, RecipeError> {
+/// How pixel values become numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// As a usual preprocessing has it.
+    Named {
+        /// Its name.
+        preprocess: Preprocess,
+    },
+    /// A value `p` of channel `c`, 0 to 255, becomes `(p * scale - mean[c]) / std[c]`.
+    Given {
+        /// Factor.
+        scale: f32,
+        /// One value for each channel.
+        mean: Vec<f32>,
+        /// One value for each channel.
+        std: Vec<f32>,
+    },
+}
+
+impl Input {
+    /// Returns the preprocessing record.
+    pub(super) fn record(&self) -> Preprocessing {
+        let (height, width, channels) = (self.height, self.width, self.channels);
+        let record = match &self.values {
+            Values::Named { preprocess } => preprocess.record(height, width, channels),
+            Values::Given { scale, mean, std } => Preprocessing {
+                scale: *scale,
+                mean: mean.clone(),
+                std: std.clone(),
+                ..Preprocessing::raw(height, width, channels)
+            },
+        };
+        Preprocessing {
+            resize: Resize {
+                antialias: self.antialias,
+            },
+            ..record
+        }
+    }
+}
+
+/// Returns height and width where both are given.
+pub(super) fn size(root: &Section<'_>) -> Result<Option<[u32; 2]>, RecipeError> {
     let section = root.sub("input", KEYS)?;
-    let side = 1..=i64::from(Preprocessing::MAX_SIDE);
-    let preprocess = section.choice_or("preprocess", Preprocess::Unit, &Preprocess::WORDS)?;
+    match (section.get("height"), section.get("width")) {
+        (Some(height), Some(width)) => Ok(Some([side(&height)?, side(&width)?])),
+        _ => Ok(None),
+    }
+}
+
+fn side(field: &Field<'_>) -> Result<u32, RecipeError> {
+    field.integer(1..=i64::from(Preprocessing::MAX_SIDE))
+}
+
+/// Reads `[input]`. What is not given there is as the backbone's file says, if there is one.
+pub(super) fn parse(root: &Section<'_>, file: Option<&FileBase>) -> Result<Input, RecipeError> {
+    let default = file.and_then(|file| file.preprocessing.as_ref());
+    let section = root.sub("input", KEYS)?;
+    let named = section
+        .get("preprocess")
+        .map(|field| field.choice(&Preprocess::WORDS))
+        .transpose()?;
+    let given = ["scale", "mean", "std"].map(|key| section.get(key));
+    let is_given = given.iter().any(Option::is_some);
+    if let (Some(_), Some(field)) = (named, given.iter().flatten().next()) {
+        return Err(field.error(
+            "`preprocess` says how pixel values become numbers: leave it out, or `scale`, `mean` and `std`",
+        ));
+    }
     // Some have a mean for each color, in an order of their own.
-    let fixed = preprocess.channels();
+    let fixed = named.and_then(Preprocess::channels);
     let channels = section.choice_or(
         "channels",
-        fixed.unwrap_or(Channels::Gray),
+        fixed
+            .or(default.map(|record| record.channels))
+            .unwrap_or(match file {
+                Some(file) if file.channels > 1 => Channels::Rgb,
+                Some(_) | None => Channels::Gray,
+            }),
         &Channels::WORDS,
     )?;
     if let (Some(fixed), Some(field)) = (
@@ -42,11 +122,62 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Input, RecipeError> {
             "this `preprocess` is for the channels {fixed}: leave out `channels`"
         )));
     }
+    let values = match (named, default) {
+        (Some(preprocess), _) => Values::Named { preprocess },
+        (None, Some(record)) if !is_given => Values::Given {
+            scale: record.scale,
+            mean: record.mean.clone(),
+            std: record.std.clone(),
+        },
+        (None, _) if !is_given => Values::Named {
+            preprocess: Preprocess::Unit,
+        },
+        (None, _) => {
+            let [scale, mean, std] = given;
+            let list = |field: Option<Field<'_>>, otherwise: f32, bound| {
+                let Some(field) = field else {
+                    return Ok(vec![otherwise; channels.count()]);
+                };
+                let values: Result<Vec<f32>, _> = field
+                    .array()?
+                    .iter()
+                    .map(|value| value.number(bound).map(|value| value as f32))
+                    .collect();
+                let values = values?;
+                if values.len() == channels.count() {
+                    Ok(values)
+                } else {
+                    Err(field.error(format!(
+                        "expected one value for each of {} channels, found {}",
+                        channels.count(),
+                        values.len()
+                    )))
+                }
+            };
+            Values::Given {
+                scale: scale.map_or(Ok(1.0), |field| field.number(Bound::Positive))? as f32,
+                mean: list(mean, 0.0, Bound::Finite)?,
+                std: list(std, 1.0, Bound::Positive)?,
+            }
+        }
+    };
+    let [height, width] = file.and_then(|file| file.size).unwrap_or([28; 2]);
+    let side = |key, otherwise| section.get(key).map_or(Ok(otherwise), |field| side(&field));
     Ok(Input {
-        height: section.integer_or("height", 28, side.clone())?,
-        width: section.integer_or("width", 28, side)?,
+        height: side("height", height)?,
+        width: side("width", width)?,
         channels,
-        preprocess,
-        antialias: section.boolean_or("antialias", false)?,
+        values,
+        antialias: section.boolean_or(
+            "antialias",
+            default.is_some_and(|record| record.resize.antialias),
+        )?,
     })
+}
+
+/// Whether `[input]` says how pixel values become numbers.
+pub(super) fn says_values(root: &Section<'_>) -> Result<bool, RecipeError> {
+    let section = root.sub("input", KEYS)?;
+    let mut keys = ["preprocess", "scale", "mean", "std"].into_iter();
+    Ok(keys.any(|key| section.get(key).is_some()))
 }

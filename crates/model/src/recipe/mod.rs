@@ -14,12 +14,12 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::document::RecipeError;
-use crate::{Backbone, Base, LayerSpec, Layers, Model, ModelError, Preprocessing, Resize};
+use crate::{Backbone, Base, LayerKind, LayerSpec, Layers, Model, ModelError, Preprocessing};
 
 pub use augmentation::{Augmentation, FillMode};
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
 pub use export::Export;
-pub use input::Input;
+pub use input::{Input, Values};
 pub use optimization::{
     AdamParams, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
     ScheduleKind,
@@ -79,14 +79,57 @@ pub struct References<'a> {
     bases: &'a [Base],
     /// The number of classes of a dataset, where it is at hand.
     classes: &'a dyn Fn(&DataSource) -> Option<usize>,
+    /// The base that is read from a file, or why it cannot be.
+    files: &'a dyn Fn(&FileRequest<'_>) -> Result<Base, FileProblem>,
+}
+
+/// A backbone that a recipe names by its file.
+#[derive(Debug, Clone, Copy)]
+pub struct FileRequest<'a> {
+    /// An asset's name or the path of an ONNX file.
+    pub weights: &'a str,
+    /// The node, value or layer that the recipe's own layers come after; the one before the
+    /// classifier if not given.
+    pub output: Option<&'a str>,
+    /// Height and width in pixels, where the recipe gives them.
+    pub size: Option<[u32; 2]>,
+}
+
+/// Why a backbone cannot be read from its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProblem {
+    /// The problem is with `output` rather than with the file.
+    pub is_output: bool,
+    /// What is wrong.
+    pub problem: String,
 }
 
 impl<'a> References<'a> {
     /// Refers to these bases, and to datasets with so many classes: as many units a last dense layer
     /// gets that has none.
     pub fn new(bases: &'a [Base], classes: &'a dyn Fn(&DataSource) -> Option<usize>) -> Self {
-        Self { bases, classes }
+        Self {
+            bases,
+            classes,
+            files: &no_files,
+        }
     }
+
+    /// Reads bases from files too.
+    #[must_use]
+    pub fn with_files(
+        self,
+        files: &'a dyn Fn(&FileRequest<'_>) -> Result<Base, FileProblem>,
+    ) -> Self {
+        Self { files, ..self }
+    }
+}
+
+fn no_files(_: &FileRequest<'_>) -> Result<Base, FileProblem> {
+    Err(FileProblem {
+        is_output: false,
+        problem: "this program reads no backbones from files: give `name`".into(),
+    })
 }
 
 impl<'a> From<&'a [Base]> for References<'a> {
@@ -196,18 +239,7 @@ impl Recipe {
 impl RecipeFields {
     /// The preprocessing record.
     pub fn preprocessing(&self) -> Preprocessing {
-        let Input {
-            height,
-            width,
-            channels,
-            preprocess,
-            antialias,
-        } = self.input;
-        let record = preprocess.record(height, width, channels);
-        Preprocessing {
-            resize: Resize { antialias },
-            ..record
-        }
+        self.input.record()
     }
 
     /// What is wrong where the dataset has a single class, or the model outputs another number of
@@ -271,6 +303,18 @@ impl RecipeFields {
                 .zip(unfrozen)
                 .map(|(&frozen, unfrozen)| frozen && !unfrozen)
                 .collect();
+            let trained = model.layers().iter().zip(&frozen).position(|(layer, frozen)| {
+                matches!(layer.kind, LayerKind::Graph(_)) && !frozen
+            });
+            if let Some(index) = trained {
+                return Err(ModelError {
+                    index,
+                    name: names[index].to_owned(),
+                    problem: "it is a part of the backbone's file, which an inference engine runs, and cannot be \
+                              trained: leave it frozen"
+                        .into(),
+                });
+            }
             Ok(model.clone().frozen(&frozen))
         });
         phases.collect()

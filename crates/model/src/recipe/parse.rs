@@ -5,7 +5,7 @@ use super::{
 };
 use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
-use crate::{Backbone, Base, Dense, Input, LayerSpec};
+use crate::{Backbone, Base, Dense, FileRequest, Input, LayerSpec};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -72,14 +72,23 @@ pub(super) fn recipe_of(
     }
     // Sections first: a key that slipped into the wrong one is better reported there than as
     // missing here.
-    let input = input::parse(&root)?;
+    let section = root
+        .get("backbone")
+        .map(|field| field.section(&["name", "weights", "output"]))
+        .transpose()?;
+    let base = section
+        .as_ref()
+        .map(|section| base(section, &root, references))
+        .transpose()?;
+    let file = base.as_ref().and_then(|base| base.file.as_ref());
+    let input = input::parse(&root, file)?;
     let data = data::parse(&root)?;
     let training = training::parse(&root)?;
     let export = export::parse(&root)?;
     let augmentation = augmentation::parse(&root)?;
-    let backbone = root
-        .get("backbone")
-        .map(|field| backbone(&field, references.bases, &input))
+    let backbone = section
+        .zip(base)
+        .map(|(section, base)| backbone(&section, base, &input))
         .transpose()?;
     let fields = root.need("layers")?.array()?;
     let read = RecipeFields {
@@ -132,20 +141,61 @@ fn lacks_units(layer: &Node) -> bool {
         && layer.text("type") == Some(Dense::TYPE)
 }
 
-fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone, RecipeError> {
-    let section = field.section(&["name", "weights"])?;
-    let name = section.need("name")?;
-    let known: Vec<_> = bases
-        .iter()
-        .map(|base| (base.name.as_str(), base))
-        .collect();
-    let base = name
-        .choice(&known)
-        .map_err(|error| error.with_hint(Hint::CompileBackbone))?;
+/// The base that `[backbone]` names, or that its file holds.
+fn base(
+    section: &Section<'_>,
+    root: &Section<'_>,
+    references: References<'_>,
+) -> Result<Base, RecipeError> {
+    if let Some(name) = section.get("name") {
+        if let Some(output) = section.get("output") {
+            return Err(output.error("`output` is of a backbone without `name`, read from a file"));
+        }
+        let known: Vec<_> = references
+            .bases
+            .iter()
+            .map(|base| (base.name.as_str(), base))
+            .collect();
+        let base = name
+            .choice(&known)
+            .map_err(|error| error.with_hint(Hint::CompileBackbone))?;
+        return Ok(base.clone());
+    }
+    let weights = section.need("weights")?;
+    let output = section.get("output");
+    let request = FileRequest {
+        weights: weights.string()?,
+        output: output.as_ref().map(Field::string).transpose()?,
+        size: input::size(root)?,
+    };
+    let base = (references.files)(&request).map_err(|error| match &output {
+        Some(output) if error.is_output => output.error(error.problem),
+        _ => weights.error(error.problem),
+    })?;
+    if base
+        .file
+        .as_ref()
+        .is_some_and(|file| file.preprocessing.is_none())
+        && !input::says_values(root)?
+    {
+        return Err(weights
+            .error(
+                "the file does not say how its images were prepared: give `input.preprocess`, or `input.scale`, \
+                 `input.mean` and `input.std`",
+            ));
+    }
+    Ok(base)
+}
+
+fn backbone(section: &Section<'_>, base: Base, input: &Input) -> Result<Backbone, RecipeError> {
     let found = input.channels.count();
     if base.channels != found {
         let expected = base.channels;
-        return Err(name.error(format!(
+        let named = match section.get("name") {
+            Some(name) => name,
+            None => section.need("weights")?,
+        };
+        return Err(named.error(format!(
             "`{}` takes images of {expected} channels, found {found}: set `input.channels`",
             base.name
         )));
@@ -154,9 +204,13 @@ fn backbone(field: &Field<'_>, bases: &[Base], input: &Input) -> Result<Backbone
         (None, Some(asset)) => asset.clone(),
         _ => section.need("weights")?.string()?.to_string(),
     };
+    let output = section.get("output");
     Ok(Backbone {
-        base: base.clone(),
+        base,
         weights,
+        output: output
+            .map(|output| output.string().map(str::to_owned))
+            .transpose()?,
     })
 }
 
@@ -262,6 +316,7 @@ impl Base {
                 .iter()
                 .map(layer)
                 .collect::<Result<_, _>>()?,
+            file: None,
         })
     }
 }

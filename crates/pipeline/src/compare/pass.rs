@@ -120,7 +120,7 @@ impl Pass<'_> {
             }
             let input = item
                 .input
-                .and_then(|input| check_label(input, model.labels().len()));
+                .and_then(|input| check_label(&input, model.labels().len()).map(|()| input));
             let input = match input {
                 Ok(input) => input,
                 Err(error) => return ControlFlow::Break(Stop::Failed(error)),

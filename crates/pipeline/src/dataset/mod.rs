@@ -11,6 +11,8 @@ use std::sync::Arc;
 use kiln_assets::Asset;
 use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
 use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
+use kiln_report::{MAX_LABEL, text_table};
+use kiln_util::{counted, shown, thousands};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -383,6 +385,32 @@ impl ClassCounts {
                 .collect(),
             totals: views.iter().map(|(_, view)| view.len()).collect(),
         }
+    }
+
+    /// Makes a table with one line per class and one for all, under the dataset's name.
+    pub fn to_text(&self) -> String {
+        let row = |name: &str, images: &[usize]| -> Vec<String> {
+            // With one subset there is nothing to add up.
+            let sum = (images.len() > 1).then(|| images.iter().sum());
+            std::iter::once(shown(name, MAX_LABEL))
+                .chain(images.iter().copied().chain(sum).map(thousands))
+                .collect()
+        };
+        let all = (self.subsets.len() > 1).then_some("all");
+        let header = ["class"]
+            .into_iter()
+            .chain(self.subsets.iter().copied())
+            .chain(all);
+        let rows = self
+            .classes
+            .iter()
+            .map(|class| row(&class.name, &class.images));
+        let table = text_table(header, rows.chain([row("all", &self.totals)]), 1);
+        format!(
+            "{}: {}\n{table}\n",
+            self.data,
+            counted(self.classes.len() as u64, "class")
+        )
     }
 }
 

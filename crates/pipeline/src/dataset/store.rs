@@ -65,6 +65,7 @@ impl FileDatasets {
     }
 
     /// Forgets the datasets that were read.
+    #[cfg(feature = "training")]
     pub(crate) fn forget(&self) {
         lock(&self.subsets).clear();
     }

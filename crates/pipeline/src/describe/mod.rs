@@ -5,6 +5,7 @@
 mod description;
 mod forms;
 mod items;
+mod segments;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use crate::overrides::{OverridesRequest, Resolved};
 pub use description::{Axis, Description, Image, ItemRecord, Tensor};
 pub use forms::{ConversionNote, Converted, TritonFiles, huggingface, triton, with_metadata};
 pub use items::Item;
+pub use segments::{SegmentList, SegmentRecord};
 
 /// A model's file, decoded, with what is specified about it.
 pub struct Described {

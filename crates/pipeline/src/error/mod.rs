@@ -76,6 +76,10 @@ pub enum Error {
     #[cfg(feature = "training")]
     #[error(transparent)]
     ExportRun(#[from] training::ExportRunError),
+    /// A backbone cannot be read from its file, or run.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    Backbone(#[from] training::BackboneError),
     /// A sweep cannot be run or reported.
     #[cfg(feature = "training")]
     #[error(transparent)]
@@ -152,6 +156,8 @@ impl Error {
             #[cfg(feature = "training")]
             Self::ExportRun(error) => error.hint(),
             #[cfg(feature = "training")]
+            Self::Backbone(error) => error.hint(),
+            #[cfg(feature = "training")]
             Self::ReportRun(error) => error.hint(),
             #[cfg(feature = "training")]
             Self::Train(_) | Self::Export(_) | Self::Sweep(_) => None,
@@ -201,6 +207,8 @@ impl Error {
             Self::TrainRun(error) => error,
             #[cfg(feature = "training")]
             Self::ExportRun(error) => error,
+            #[cfg(feature = "training")]
+            Self::Backbone(error) => error,
             #[cfg(feature = "training")]
             Self::Sweep(error) => error,
             #[cfg(feature = "training")]

@@ -176,6 +176,12 @@ pub enum DescribeError {
     /// The file cannot be copied.
     #[error(transparent)]
     Decode(#[from] kiln_onnx::DecodeError),
+    /// The graph cannot be read as a chain of segments.
+    #[error("the graph has no segments: {source}")]
+    Segments {
+        /// Why not.
+        source: Box<kiln_import::GraphError>,
+    },
     /// The configuration cannot be written.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -193,7 +199,7 @@ impl DescribeError {
                 format: HUGGING_FACE,
                 or: Some("export the model with its channels in the order rgb"),
             }),
-            Self::Metadata(_) | Self::Decode(_) | Self::Json(_) => None,
+            Self::Metadata(_) | Self::Decode(_) | Self::Json(_) | Self::Segments { .. } => None,
         }
     }
 }

@@ -63,6 +63,75 @@ impl TrainRunError {
     }
 }
 
+/// A backbone that cannot be read from its file, or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackboneError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Load(kiln_onnx::LoadError),
+    /// The file is another one than the run was trained with.
+    #[error("the backbone `{}` has changed since the recipe was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its graph cannot be used.
+    #[error("`{}` is no backbone: {problem}", path.display())]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// A sidecar that makes no preprocessing record.
+    #[error(transparent)]
+    Preprocessing(kiln_model::OverridesError),
+    /// No engine loads it.
+    #[error(
+        "no engine runs the backbone{}",
+        .0.as_ref().map_or_else(String::new, |error| format!(": {error}"))
+    )]
+    NoEngine(Option<Box<kiln_inference::LoadError>>),
+    /// No head can be grafted onto it.
+    #[error(transparent)]
+    Graft(kiln_exporter::GraftError),
+    /// The frozen part of an exported file is not the original's: a mistake in kiln.
+    #[error("the nodes or tensors of the backbone differ in the exported file")]
+    NotKept,
+    /// Training images that change in every epoch.
+    #[error(
+        "a backbone from a file runs every image once, and `[augmentation]` changes the images in every epoch"
+    )]
+    Augmentation,
+    /// A form of export that such a model does not have.
+    #[error("a model with a backbone from a file cannot be exported with {form}")]
+    Form {
+        /// The form.
+        form: &'static str,
+    },
+}
+
+impl BackboneError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Load(_) => Hint::CheckPath,
+            Self::Changed { .. } => Hint::TrainAgain,
+            Self::NotKept => Hint::ReportBug,
+            Self::Augmentation => Hint::LeaveOutKey {
+                key: "augmentation",
+                or: "use a backbone with a name",
+            },
+            Self::Graph { .. }
+            | Self::Preprocessing(_)
+            | Self::NoEngine(_)
+            | Self::Graft(_)
+            | Self::Form { .. } => return None,
+        })
+    }
+}
+
 /// A run that cannot be exported as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

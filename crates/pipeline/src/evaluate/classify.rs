@@ -47,10 +47,26 @@ pub fn classify<E: From<Error>>(
     context: &Context<'_>,
     mut each: impl FnMut(&Input, &Classified<'_>) -> Result<(), E>,
 ) -> Result<Option<StreamSummary>, E> {
-    let (source, resumed) = (inputs.source.clone(), inputs.resumed());
     let engine = model.runtime().engine.name();
-    let classes = model.labels().len();
     let task = context.task(Task::Evaluate { engine }, inputs.count);
+    let classes = model.labels().len();
+    run_through(model, inputs, options, context, |input, classified| {
+        task.advance(1);
+        check_label(input, classes)?;
+        classified.map_or(Ok(()), |classified| each(input, classified))
+    })
+}
+
+/// Runs all inputs through a model, as [`classify`] does, within the task of the caller; `each` hears
+/// of those that cannot be read too. Labels may be any.
+pub(crate) fn run_through<E: From<Error>>(
+    model: &Model,
+    inputs: Inputs,
+    options: &StreamOptions,
+    context: &Context<'_>,
+    mut each: impl FnMut(&Input, Option<&Classified<'_>>) -> Result<(), E>,
+) -> Result<Option<StreamSummary>, E> {
+    let (source, resumed) = (inputs.source.clone(), inputs.resumed());
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and
     // not from preparing it.
     let prepare = |input: &Result<Input, Error>, out: &mut [f32]| match input {
@@ -64,27 +80,26 @@ pub fn classify<E: From<Error>>(
         if context.cancel.is_cancelled() {
             return ControlFlow::Break(Stop::Cancelled);
         }
-        task.advance(1);
-        let input = match input.and_then(|input| check_label(input, classes)) {
+        let input = match input {
             Ok(input) => input,
             Err(error) => return ControlFlow::Break(Stop::Failed(error.into())),
         };
         lossy += u64::from(input.is_lossy());
-        match result {
-            Ok(classified) => match each(&input, &classified) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => ControlFlow::Break(Stop::Failed(error)),
-            },
+        let heard = match result {
+            Ok(classified) => each(&input, Some(&classified)),
             Err(reason) => {
                 if let Some(reason) = reason {
                     skipped.push(reason);
                 }
-                ControlFlow::Continue(())
+                each(&input, None)
             }
+        };
+        match heard {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Stop::Failed(error)),
         }
     });
     drop(watch);
-    drop(task);
     note_lossy(lossy, context);
     let summary = match ended.map_err(Error::from)? {
         ControlFlow::Break(Stop::Cancelled) => return Ok(None),
@@ -96,7 +111,7 @@ pub fn classify<E: From<Error>>(
 }
 
 /// Refuses a label that is no class of the model.
-pub(crate) fn check_label(input: Input, classes: usize) -> Result<Input, Error> {
+pub(crate) fn check_label(input: &Input, classes: usize) -> Result<(), Error> {
     match input.label {
         Some(label) if label as usize >= classes => Err(InputsError::Label {
             index: input.index,
@@ -104,7 +119,7 @@ pub(crate) fn check_label(input: Input, classes: usize) -> Result<Input, Error> 
             classes,
         }
         .into()),
-        _ => Ok(input),
+        _ => Ok(()),
     }
 }
 

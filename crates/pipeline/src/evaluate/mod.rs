@@ -16,6 +16,8 @@ use crate::inputs::{Input, Inputs, InputsError};
 use crate::predictions::{PredictionsError, Row};
 use crate::runtime::RuntimeRecord;
 pub use classify::classify;
+#[cfg(feature = "training")]
+pub(crate) use classify::run_through;
 pub(crate) use classify::{SkippedImages, check_label};
 
 /// How a model is evaluated.

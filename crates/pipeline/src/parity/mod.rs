@@ -6,7 +6,7 @@ use std::fmt;
 
 use kiln_inference::{EngineId, Model, Options};
 use kiln_metrics::{Agreement, MetricsError, Tolerance};
-use kiln_trainer::{Device, Predictor};
+use kiln_trainer::Predictor;
 use kiln_util::{counted, listed, thousands};
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,7 @@ pub fn check(
     let size = trained.model.preprocessing().len();
     let classes = trained.model.classes();
     let images = pixels.len() / size;
-    let burn = Predictor::new(&trained.model, &trained.weights, &Device::cpu())?;
+    let burn = trained.burn()?;
     let tolerance = tolerance(&trained.model);
     let _watch = context.cancel.watch();
     let mut comparisons = Vec::new();
@@ -184,9 +184,11 @@ pub fn check(
     }
     for (engine, _) in models {
         let failed = |c: &Comparison| !c.passed && c.other == engine.title();
-        if comparisons.iter().any(failed) {
+        if let Some(burn) = burn.whole()
+            && comparisons.iter().any(failed)
+        {
             first_differences.extend(first_difference(
-                trained, file, &burn, pixels, *engine, options,
+                trained, file, burn, pixels, *engine, options,
             )?);
         }
     }

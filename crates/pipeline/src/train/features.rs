@@ -1,20 +1,24 @@
 //! Images as they are, or what the frozen layers make of them.
 
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_data::{Features, Samples, View};
-use kiln_model::Model;
+use kiln_data::{FeatureKey, FeatureWriter, Features, Samples, View};
+use kiln_model::{Layer, Model};
 use kiln_preprocess::Preprocessor;
 use kiln_run::{FeatureTime, RunFile, Weights};
-use kiln_trainer::{FeatureTask, compute_features, feature_key};
+use kiln_trainer::{FeatureTask, TrainError, compute_features, feature_key};
 
 use super::phases::Training;
+use crate::backbone::FrozenGraph;
 use crate::dataset::Splits;
 use crate::error::Result;
 use crate::event::{Event, FeaturesInfo, Task};
 
 /// The samples of both sets as the layer `first_layer` takes them.
+#[derive(Clone)]
 pub struct Prepared {
     pub first_layer: usize,
     /// As in [`Splits::sources`].
@@ -40,14 +44,39 @@ impl Prepared {
         weights: &Weights,
         training: &Training<'_>,
     ) -> Result<Option<Self>> {
+        // A graph in a file is the first layer, and an engine's work.
+        if let (0, Some(frozen)) = (self.first_layer, training.frozen)
+            && first_layer > 0
+        {
+            let by_engine = |samples: &Samples| {
+                let span = 0..1;
+                let run = Run::of(span, samples, model, weights, training, Some(frozen));
+                run.features()
+            };
+            let Some(graph) = self.each(1, by_engine)? else {
+                return Ok(None);
+            };
+            return graph.advance(first_layer, model, weights, training);
+        }
+        if first_layer == self.first_layer {
+            return Ok(Some(self.clone()));
+        }
+        let by_burn = |samples: &Samples| {
+            let span = self.first_layer..first_layer;
+            Run::of(span, samples, model, weights, training, None).features()
+        };
+        self.each(first_layer, by_burn)
+    }
+
+    /// The features of all sources.
+    fn each(
+        &self,
+        first_layer: usize,
+        features: impl Fn(&Samples) -> Result<Option<Features>>,
+    ) -> Result<Option<Self>> {
         let mut sources = Vec::with_capacity(self.sources.len());
         for samples in &self.sources {
-            if first_layer == self.first_layer {
-                sources.push(samples.clone());
-                continue;
-            }
-            let span = self.first_layer..first_layer;
-            let Some(features) = features(span, samples, model, weights, training)? else {
+            let Some(features) = features(samples)? else {
                 return Ok(None);
             };
             let view = samples.view().clone();
@@ -75,64 +104,138 @@ impl Prepared {
     }
 }
 
-/// Computes features, or finds those that were computed before. Returns `None` if cancelled.
-fn features(
-    span: std::ops::Range<usize>,
-    samples: &Samples,
-    model: &Model,
-    weights: &Weights,
-    training: &Training<'_>,
-) -> Result<Option<Features>> {
-    let context = training.context;
-    let view = samples.view();
-    let key = feature_key(model, span.end, weights, view);
-    let folder = context.assets.cache_root().join("features");
-    let path = folder.join(format!("{key}.f32"));
-    let layers = &model.layers()[span];
-    let last = layers.last();
-    let values = last.map_or(0, |layer| layer.output.len());
-    let info = FeaturesInfo {
-        images: view.len(),
-        layer: last.map_or("", |layer| layer.name.as_str()),
-        bytes: (view.len() * values * 4) as u64,
-        path: &path,
-    };
-    let start = Instant::now();
-    let mut task = None;
-    let computed = compute_features(
-        &FeatureTask {
-            layers,
-            weights,
+/// Consecutive frozen layers, and the samples that go through them.
+struct Run<'a> {
+    layers: &'a [Layer],
+    samples: &'a Samples,
+    weights: &'a Weights,
+    training: &'a Training<'a>,
+    /// What computes them, where it is not Burn.
+    frozen: Option<&'a FrozenGraph>,
+    key: FeatureKey,
+    path: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    fn of(
+        span: Range<usize>,
+        samples: &'a Samples,
+        model: &'a Model,
+        weights: &'a Weights,
+        training: &'a Training<'a>,
+        frozen: Option<&'a FrozenGraph>,
+    ) -> Self {
+        let engine = training.frozen.map(FrozenGraph::engine);
+        let key = feature_key(model, span.end, weights, samples.view(), engine.as_deref());
+        let folder = training.context.assets.cache_root().join("features");
+        Self {
+            layers: &model.layers()[span],
             samples,
+            weights,
+            training,
+            frozen,
             key,
-            path: &path,
-            device: training.device,
-            cancel: &context.cancel,
-        },
-        &mut |done, total| {
+            path: folder.join(format!("{key}.f32")),
+        }
+    }
+
+    /// Number of values of a row.
+    fn width(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.output.len())
+    }
+
+    /// Computes features, or finds those that were computed before. Returns `None` if cancelled.
+    fn features(&self) -> Result<Option<Features>> {
+        let (context, training) = (self.training.context, self.training);
+        let images = self.samples.view().len();
+        let last = self.layers.last();
+        let info = FeaturesInfo {
+            images,
+            layer: last.map_or("", |layer| layer.name.as_str()),
+            bytes: (images * self.width() * 4) as u64,
+            path: &self.path,
+        };
+        let start = Instant::now();
+        let mut task = None;
+        let mut progress = |done: usize, total: usize| {
             let task = task.get_or_insert_with(|| {
                 context.emit(&Event::FeaturesComputing(info));
                 let task = context.task(Task::Features, Some(total as u64));
                 task.resume(done as u64)
             });
             task.set(done as u64);
-        },
-    )?;
-    match (task.take(), &computed) {
-        (Some(_), Some(_)) => {
-            let seconds = start.elapsed().as_secs_f64();
-            context.emit(&Event::FeaturesComputed {
-                features: info,
-                seconds,
-            });
-            let before: Option<FeatureTime> = training.run.read_json(RunFile::Features)?;
-            let time = FeatureTime {
-                seconds: before.unwrap_or_default().seconds + seconds,
-            };
-            training.run.write_json(RunFile::Features, &time)?;
+        };
+        let computed = match self.frozen {
+            Some(frozen) => self.by_engine(frozen, &mut progress)?,
+            None => compute_features(
+                &FeatureTask {
+                    layers: self.layers,
+                    weights: self.weights,
+                    samples: self.samples,
+                    key: self.key,
+                    path: &self.path,
+                    device: training.device,
+                    cancel: &context.cancel,
+                },
+                &mut progress,
+            )?,
+        };
+        match (task.take(), &computed) {
+            (Some(_), Some(_)) => {
+                let seconds = start.elapsed().as_secs_f64();
+                context.emit(&Event::FeaturesComputed {
+                    features: info,
+                    seconds,
+                });
+                let before: Option<FeatureTime> = training.run.read_json(RunFile::Features)?;
+                let time = FeatureTime {
+                    seconds: before.unwrap_or_default().seconds + seconds,
+                };
+                training.run.write_json(RunFile::Features, &time)?;
+            }
+            (Some(_), None) => {}
+            (None, _) => context.emit(&Event::FeaturesReused(info)),
         }
-        (Some(_), None) => {}
-        (None, _) => context.emit(&Event::FeaturesReused(info)),
+        Ok(computed)
     }
-    Ok(computed)
+
+    /// Computes features on an inference engine, batches on all cores. What the file has already is
+    /// not computed again.
+    fn by_engine(
+        &self,
+        frozen: &FrozenGraph,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Option<Features>> {
+        let (rows, width) = (self.samples.view().len(), self.width());
+        if let Some(features) =
+            Features::open(&self.path, self.key, rows, width).map_err(TrainError::from)?
+        {
+            return Ok(Some(features));
+        }
+        let mut writer =
+            FeatureWriter::open(&self.path, self.key, rows, width).map_err(TrainError::from)?;
+        let mut done = writer.done();
+        let rest = self.samples.view().skip(done);
+        let mut waiting: Vec<f32> = Vec::new();
+        progress(done, rows);
+        let computed = frozen.stream(&rest, self.training.context, |values| {
+            waiting.extend_from_slice(values);
+            done += 1;
+            if waiting.len() >= ROWS_PER_WRITE * width || done == rows {
+                writer.append(&waiting).map_err(TrainError::from)?;
+                waiting.clear();
+            }
+            progress(done, rows);
+            Ok(())
+        })?;
+        drop(writer);
+        if !computed {
+            return Ok(None);
+        }
+        let features = Features::open(&self.path, self.key, rows, width);
+        Ok(features.map_err(TrainError::from)?)
+    }
 }
+
+/// Rows that are written together: an interruption loses at most these.
+const ROWS_PER_WRITE: usize = 256;

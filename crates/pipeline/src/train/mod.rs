@@ -1,6 +1,7 @@
 //! Phase 2: trains a recipe into a run directory, or resumes a training that was interrupted.
 
 mod features;
+mod neighbors;
 mod phases;
 mod start;
 
@@ -13,9 +14,11 @@ use kiln_run::{Environment, RunDir, RunFile, RunState};
 use kiln_trainer::Device;
 use kiln_util::Lock;
 
+use crate::backbone::FrozenGraph;
 use crate::context::Context;
 use crate::dataset::{self, Splits};
 use crate::error::Result;
+use crate::error::training::BackboneError;
 pub use crate::error::training::TrainRunError;
 use crate::event::Event;
 use crate::report::curves;
@@ -74,6 +77,7 @@ pub fn train(
     request: &TrainRequest,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
+    let frozen = frozen(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
     let start = Start::first(&recipe, context)?;
     let environment = environment(&recipe, &request.device, context)?;
@@ -84,6 +88,7 @@ pub fn train(
         splits: &splits,
         run: &run,
         device: &request.device,
+        frozen: frozen.as_ref(),
         context,
     }
     .run_to_end(&start)?;
@@ -103,6 +108,7 @@ pub fn train(
 /// If the run was trained on other data, or for one of the reasons of [`train`].
 pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
     let recipe = run.recipe(kiln_trainer::bases())?;
+    let frozen = frozen(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
     let lock = run.lock()?;
     let now = environment(&recipe, device, context)?;
@@ -130,6 +136,7 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
         splits: &splits,
         run: &run,
         device,
+        frozen: frozen.as_ref(),
         context,
     }
     .run_to_end(&start)?;
@@ -139,6 +146,15 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
         finished,
         lock,
     })
+}
+
+/// Loads a backbone that is a graph in a file.
+fn frozen(recipe: &Recipe, context: &Context<'_>) -> Result<Option<FrozenGraph>> {
+    let frozen = FrozenGraph::open(recipe, context)?;
+    if frozen.is_some() && recipe.augmentation.is_some() {
+        return Err(BackboneError::Augmentation.into());
+    }
+    Ok(frozen)
 }
 
 /// Writes what the run is made with and what its classes are.
@@ -186,6 +202,7 @@ impl Training<'_> {
             run,
             device,
             context,
+            ..
         } = *self;
         let validates_on_test = match recipe.data.validation {
             Validation::Subset(ValidationSubset::Test) => true,

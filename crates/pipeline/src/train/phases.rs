@@ -12,7 +12,9 @@ use kiln_trainer::{
 };
 
 use super::features::Prepared;
+use super::neighbors;
 use super::start::Start;
+use crate::backbone::FrozenGraph;
 use crate::context::Context;
 use crate::dataset::Splits;
 use crate::error::Result;
@@ -25,6 +27,8 @@ pub struct Training<'a> {
     pub splits: &'a Splits,
     pub run: &'a RunDir,
     pub device: &'a Device,
+    /// The backbone, where it is a graph in a file.
+    pub frozen: Option<&'a FrozenGraph>,
     pub context: &'a Context<'a>,
 }
 
@@ -79,6 +83,14 @@ impl Training<'_> {
         let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
             return cancelled(weights, history);
         };
+        if self.frozen.is_some() {
+            let (train, validation) = common.split(splits);
+            let width = model.layers()[common.first_layer - 1].output.len();
+            let seed = recipe.training.seed;
+            if let Some(accuracy) = neighbors::accuracy(&train, &validation, width, seed)? {
+                context.emit(&Event::NearestNeighbor { accuracy });
+            }
+        }
         let phases = recipe
             .training
             .phases
@@ -116,7 +128,7 @@ impl Training<'_> {
                 return cancelled(weights, history);
             }
         }
-        write_frozen(run, model, &weights, &pretrained)?;
+        write_frozen(run, model, &weights, &pretrained, self.frozen)?;
         Ok(Trained {
             weights,
             history,
@@ -132,8 +144,9 @@ fn write_frozen(
     model: &Model,
     weights: &Weights,
     pretrained: &BTreeMap<String, String>,
+    graph: Option<&FrozenGraph>,
 ) -> Result<()> {
-    let frozen = frozen_checksums(model, weights);
+    let mut frozen = frozen_checksums(model, weights);
     for (name, checksum) in &frozen {
         if pretrained
             .get(name)
@@ -141,6 +154,11 @@ fn write_frozen(
         {
             return Err(TrainRunError::FrozenChanged { name: name.clone() }.into());
         }
+    }
+    // What stays in a file is proven where it is exported.
+    if let Some(graph) = graph {
+        let in_file = graph.checksums()?.into_iter();
+        frozen.extend(in_file.map(|(name, checksum)| (format!("backbone.{name}"), checksum)));
     }
     if !frozen.is_empty() {
         run.write_json(RunFile::Frozen, &frozen)?;

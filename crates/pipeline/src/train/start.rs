@@ -1,12 +1,10 @@
 //! From where a training begins or is resumed, and where a backbone's weights come from.
 
-use std::path::PathBuf;
-
-use kiln_assets::Asset;
 use kiln_model::{Backbone, Recipe};
 use kiln_run::{History, Progress, Resumption, RunDir, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
+use crate::backbone;
 use crate::context::Context;
 use crate::error::Result;
 
@@ -30,8 +28,15 @@ pub struct Start {
 /// Returns the weights that training begins with: a backbone's from its file, the others drawn.
 pub(crate) fn initial(recipe: &Recipe, context: &Context<'_>) -> Result<Weights> {
     let mut weights = initial_weights(recipe.model(), recipe.training.seed);
-    if let Some(pretrained) = &recipe.backbone {
-        weights.extend(backbone_weights(pretrained, context)?);
+    if let Some(Backbone {
+        base,
+        weights: file,
+        ..
+    }) = &recipe.backbone
+        && !base.is_file()
+    {
+        let path = backbone::file(file, context)?;
+        weights.extend(kiln_trainer::backbone_weights(base, &path)?);
     }
     Ok(weights)
 }
@@ -78,25 +83,4 @@ impl Start {
         });
         Ok(start)
     }
-}
-
-/// Reads the weights from the ONNX file that the recipe names, by path or as an asset.
-fn backbone_weights(backbone: &Backbone, context: &Context<'_>) -> Result<Weights> {
-    let path = PathBuf::from(&backbone.weights);
-    let path = if Asset::NAMES.contains(&backbone.weights.as_str()) && !path.exists() {
-        let fetched = context.assets.require(
-            &Asset::named(&backbone.weights)?,
-            context.observer,
-            &context.cancel,
-        )?;
-        fetched
-            .files
-            .into_iter()
-            .map(|file| file.path)
-            .next()
-            .unwrap_or(path)
-    } else {
-        path
-    };
-    Ok(kiln_trainer::backbone_weights(&backbone.base, &path)?)
 }

@@ -1,0 +1,299 @@
+//! Any ONNX file as a backbone: frozen, its features cached, the head grafted onto the file's graph.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode, load};
+
+use crate::kiln::{DIGITS, error, kiln, ok, path, run, succeed};
+
+/// Numbers that look random and are the same everywhere, between -0.5 and 0.5.
+fn numbers(count: usize, mut state: u32) -> Vec<f32> {
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2], stride: i64) {
+    let [of, to] = channels;
+    let weight = format!("{name}.weight");
+    let values = numbers(to * of * 9, (name.len() + to) as u32);
+    graph.initializer(&weight, &[to, of, 3, 3], values);
+    let node = format!("/{}/Conv", name.replace('.', "/"));
+    graph
+        .node("Conv", &node, &[input, &weight], name)
+        .ints("pads", [1, 1, 1, 1])
+        .ints("strides", [stride, stride])
+        .ints("kernel_shape", [3, 3]);
+}
+
+/// A classifier of four classes with a residual block, its nodes called as exporters call them.
+fn classifier() -> ModelProto {
+    let mut graph = GraphBuilder::new("theirs");
+    graph.opset(13);
+    graph
+        .input("image", Dim::batched([1, 28, 28]))
+        .output("scores", Dim::batched([4]));
+    conv(&mut graph, "stem", "image", [1, 16], 2);
+    conv(&mut graph, "layer1.conv1", "stem", [16, 16], 1);
+    graph.node("Relu", "/layer1/Relu", &["layer1.conv1"], "dense");
+    graph.node("Add", "/layer1/Add", &["stem", "dense"], "block");
+    conv(&mut graph, "layer2.conv", "block", [16, 32], 2);
+    graph.node("Relu", "/layer2/Relu", &["layer2.conv"], "layer2.relu");
+    graph.node("GlobalMaxPool", "/pool", &["layer2.relu"], "pooled");
+    graph
+        .node("Flatten", "/flatten", &["pooled"], "flat")
+        .int("axis", 1);
+    graph.initializer("fc.weight", &[4, 32], numbers(128, 9));
+    graph
+        .node("Gemm", "/fc/Gemm", &["flat", "fc.weight"], "scores")
+        .int("transB", 1);
+    graph.finish().unwrap()
+}
+
+/// A folder with the classifier, a sidecar that says how its images were prepared, and a recipe.
+struct Setting {
+    folder: tempfile::TempDir,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("theirs.onnx"), encode(&classifier())).unwrap();
+        fs::write(file("theirs.toml"), "preprocess = \"unit\"\n").unwrap();
+        let recipe = format!(
+            "[backbone]\nweights = '{}'\n[data]\ndataset = \"mnist\"\n[training]\nepochs = 30\nbatch_size = 32\n\
+             optimizer.learning_rate = 0.01\n[[layers]]\ntype = \"batch_norm\"\n[[layers]]\n\
+             type = \"dense\"\n",
+            file("theirs.onnx").display()
+        );
+        fs::write(file("recipe.toml"), recipe).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        path(self.folder.path(), name)
+    }
+
+    /// A command about the recipe, its dataset the images of `tests/fixtures`, with a cache of its own.
+    fn command(&self, command: &str, more: &[&str]) -> std::process::Command {
+        let recipe = self.path("recipe.toml");
+        let mut command = kiln(&[&[command, recipe.as_str()], &DIGITS[..], more].concat());
+        command.env("KILN_CACHE", self.folder.path().join("cache"));
+        command
+    }
+
+    fn train(&self, more: &[&str]) -> (String, PathBuf) {
+        let runs = self.path("runs");
+        let ended = succeed(&mut self.command("run", &[&["--runs", &runs], more].concat()));
+        let model = ended
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("Model: "))
+            .unwrap();
+        let folder = Path::new(model).parent().unwrap().to_owned();
+        (ended.stderr + &ended.stdout, folder)
+    }
+}
+
+#[test]
+fn a_head_is_trained_on_any_file_and_grafted_onto_its_graph() {
+    let setting = Setting::new();
+    let (printed, run) = setting.train(&[]);
+    assert!(
+        printed.contains("Computed features of 400 images after backbone"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("the nearest training image has the right class for"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("Verified Burn and tract agree"),
+        "{printed}"
+    );
+    // 32 features of random weights tell digits apart far better than chance, which is 10 %.
+    let accuracy: f64 = printed
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("recipe: ")?
+                .split(" %")
+                .next()?
+                .parse()
+                .ok()
+        })
+        .unwrap();
+    assert!(accuracy > 25.0, "{accuracy}");
+
+    let (theirs, ours) = (classifier(), load(run.join("model.onnx")).unwrap());
+    let (before, after) = (theirs.graph.unwrap(), ours.graph.clone().unwrap());
+    assert_eq!(
+        after.node[..8],
+        before.node[..8],
+        "what leads to the features is untouched"
+    );
+    let kept = |name: &str| after.initializer.iter().find(|tensor| tensor.name == name);
+    for tensor in before
+        .initializer
+        .iter()
+        .filter(|tensor| tensor.name != "fc.weight")
+    {
+        assert_eq!(kept(&tensor.name), Some(tensor));
+    }
+    assert_eq!((kept("fc.weight"), after.node.len()), (None, 10));
+    // Their value `dense` keeps its name, and the head's layer has another.
+    assert_eq!(after.node[9].name, "dense_1");
+    assert_eq!(ours.opset(), 13);
+    let metadata = ours.metadata().unwrap();
+    assert_eq!(metadata.labels.unwrap().len(), 10);
+    assert_eq!(metadata.golden.unwrap().vectors.len(), 10);
+
+    let run = run.to_str().unwrap();
+    assert!(ok(&["verify", run]).stdout.contains("10 golden vectors"));
+    let frozen = fs::read_to_string(path(run.as_ref(), "frozen.json")).unwrap();
+    assert!(
+        frozen.contains("backbone.nodes") && frozen.contains("backbone.stem.weight"),
+        "{frozen}"
+    );
+
+    // The second run finds the features, and gives the same weights.
+    let (printed, again) = setting.train(&[]);
+    assert!(
+        printed.contains("Reusing features of 400 images"),
+        "{printed}"
+    );
+    let weights = |run: &Path| fs::read(run.join("weights.safetensors")).unwrap();
+    assert_eq!(weights(run.as_ref()), weights(&again));
+}
+
+#[test]
+fn layers_of_images_may_follow_a_value_before_the_classifier() {
+    let setting = Setting::new();
+    let layers = "layers=[{type=\"conv2d\", filters=4, kernel_size=3, activation=\"relu\"}, {type=\"flatten\"}, \
+                  {type=\"dense\"}]";
+    let output = "backbone.output=layer1";
+    let more = [
+        "--set",
+        layers,
+        "--set",
+        output,
+        "--set",
+        "training.epochs=2",
+    ];
+    let summary = succeed(&mut setting.command("summary", &more[..4])).stdout;
+    assert!(
+        summary.contains("backbone (graph)    frozen   [batch, 16, 14, 14]"),
+        "{summary}"
+    );
+    let (printed, _) = setting.train(&more);
+    assert!(
+        printed.contains("Verified Burn and tract agree"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_segments_of_a_file_are_listed() {
+    let setting = Setting::new();
+    let list = ok(&["describe", &setting.path("theirs.onnx"), "--segments"]).stdout;
+    let names: Vec<&str> = list
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "stem",
+            "layer1",
+            "layer2_conv",
+            "layer2_relu",
+            "pool",
+            "flatten",
+            "fc"
+        ],
+        "{list}"
+    );
+    assert!(
+        list.contains("residual") && list.contains("classifier"),
+        "{list}"
+    );
+}
+
+#[test]
+fn what_cannot_be_a_backbone_is_told() {
+    let setting = Setting::new();
+    let refused = |more: &[&str]| error(&mut setting.command("train", more));
+    for (set, expected) in [
+        (
+            "backbone.output=layer3",
+            "has no value `layer3` that all paths pass; did you mean `layer1`?",
+        ),
+        (
+            "backbone.output=/layer1/Relu",
+            "`/layer1/Relu` is inside of `layer1`",
+        ),
+        (
+            "backbone.weights=nowhere.onnx",
+            "cannot read `nowhere.onnx`",
+        ),
+        ("input.height=32", "takes images of height 28, found 32"),
+        ("input.channels=rgb", "takes images of 1 channels, found 3"),
+        (
+            "training.unfreeze=backbone",
+            "cannot be trained: leave it frozen",
+        ),
+        ("augmentation.horizontal_flip=true", "runs every image once"),
+        ("backbone.name=vgg16", "takes images of 3 channels, found 1"),
+    ] {
+        let more: &[&str] = if set.starts_with("input.height") {
+            &["--set", set, "--set", "input.width=32"]
+        } else {
+            &["--set", set]
+        };
+        let message = refused(more);
+        assert!(message.contains(expected), "{set}: {message}");
+    }
+    fs::remove_file(setting.path("theirs.toml")).unwrap();
+    let message = refused(&[]);
+    assert!(
+        message.contains("does not say how its images were prepared"),
+        "{message}"
+    );
+    let given = [
+        "--set",
+        "input.scale=0.5",
+        "--set",
+        "input.mean=[1]",
+        "--set",
+        "input.std=[2.5]",
+    ];
+    succeed(&mut setting.command("summary", &given));
+    assert!(refused(&["--set", "input.mean=[1, 2]"]).contains("one value for each of 1 channels"));
+}
+
+#[test]
+fn a_file_that_changed_is_not_grafted_onto() {
+    let setting = Setting::new();
+    let (_, folder) = setting.train(&["--set", "training.epochs=1"]);
+    let mut other = classifier();
+    other.graph.as_mut().unwrap().doc_string = "another".into();
+    fs::write(setting.path("theirs.onnx"), encode(&other)).unwrap();
+    let mut export = kiln(&["export", folder.to_str().unwrap()]);
+    let message = error(&mut export);
+    assert!(
+        message.contains("has changed since the recipe was read"),
+        "{message}"
+    );
+    fs::remove_file(setting.path("theirs.onnx")).unwrap();
+    // What was written stands by itself.
+    let evaluated = run(&mut kiln(&[
+        "predict",
+        folder.to_str().unwrap(),
+        "tests/fixtures/digits/test/3",
+    ]));
+    assert_eq!(evaluated.code, Some(0), "{}", evaluated.stderr);
+}
