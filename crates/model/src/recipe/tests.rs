@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use crate::{
-    AdamParams, Augmentation, Base, DataSource, Export, FillMode, Hint, LayerKind, Optimizer,
-    OptimizerKind, Recipe, References, ScheduleKind, Sweep, Validation, ValidationSubset,
+    AdamParams, Augmentation, Base, DataSource, Export, FileBase, FileProblem, FileRequest,
+    FillMode, GraphLayer, Hint, LayerKind, Optimizer, OptimizerKind, Preprocessing, Recipe,
+    References, ScheduleKind, Shape, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -932,4 +933,135 @@ fn a_last_dense_layer_has_as_many_units_as_there_are_classes() {
     // Only the last layer is of the classes.
     let error = folder(&["data.folder=cats".into(), "layers.2.units=".into()]).unwrap_err();
     assert!(error.to_string().contains("`units` is missing"), "{error}");
+}
+
+#[test]
+fn pixel_values_may_be_given_by_number() {
+    let with = |set: &[&str]| {
+        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+        Recipe::parse(SMALL, "small.toml", "small", &set)
+    };
+    let recipe = with(&["input.scale=0.5", "input.mean=[3]"]).unwrap();
+    let record = recipe.preprocessing();
+    assert_eq!(
+        (record.scale, &record.mean[..], &record.std[..]),
+        (0.5, &[3.0][..], &[1.0][..])
+    );
+    let again = Recipe::parse(&recipe.to_toml(), "small.toml", "small", &[]).unwrap();
+    assert_eq!(again, recipe);
+    for (set, expected) in [
+        (
+            &["input.preprocess=tf", "input.std=[2]"][..],
+            "leave it out, or `scale`",
+        ),
+        (
+            &["input.mean=[1, 2, 3]"],
+            "one value for each of 1 channels, found 3",
+        ),
+        (&["input.std=[0]"], "above 0"),
+    ] {
+        let message = with(set).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// A backbone of 4 channels of 7 x 7 pixels out of color images of 9 x 8.
+fn file_base(preprocessing: Option<Preprocessing>) -> Base {
+    let shape = Shape::Image {
+        channels: 4,
+        height: 7,
+        width: 7,
+    };
+    Base::of_file(
+        "m.onnx",
+        FileBase {
+            channels: 3,
+            size: Some([9, 8]),
+            preprocessing,
+            graph: GraphLayer {
+                sha256: "ab".into(),
+                value: "features".into(),
+                output: shape,
+                parameters: 12,
+                multiply_adds: 7,
+                terms: 5,
+            },
+        },
+    )
+}
+
+#[test]
+fn a_backbone_from_a_file_is_one_frozen_layer() {
+    let text = "backbone.weights = \"m.onnx\"\nlayers = [{ type = \"global_avg_pool\" }, { type = \"dense\" }]";
+    let parse = |text: &str, record: Option<Preprocessing>, set: &[&str]| {
+        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+        let files = |request: &FileRequest<'_>| {
+            assert_eq!(request.weights, "m.onnx");
+            match request.output {
+                Some("nowhere") => Err(FileProblem {
+                    is_output: true,
+                    problem: "there is no such value".into(),
+                }),
+                _ => Ok(file_base(record.clone())),
+            }
+        };
+        let references = References::new(&[], &DataSource::classes).with_files(&files);
+        Recipe::parse_with(text, "r.toml", "r", &set, references)
+    };
+    let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
+    let recipe = parse(text, Some(record.clone()), &[]).unwrap();
+    let model = recipe.model();
+    assert_eq!(*model.preprocessing(), record, "as the file says");
+    assert_eq!(
+        (model.layers()[0].name.as_str(), model.layers()[0].frozen),
+        ("backbone", true)
+    );
+    assert_eq!(
+        (model.counts().trainable, model.counts().non_trainable),
+        (50, 12)
+    );
+    assert_eq!((recipe.fixed_prefix(), model.multiply_adds()), (2, 47));
+    assert_eq!(
+        parse(&recipe.to_toml(), Some(record.clone()), &[]).unwrap(),
+        recipe
+    );
+
+    // What the recipe says goes before what the file says.
+    let given = parse(text, Some(record.clone()), &["input.preprocess=torch"]).unwrap();
+    assert_eq!(given.preprocessing(), Preprocessing::torch(9, 8));
+    let unknown = parse(text, None, &["input.preprocess=torch"]).unwrap();
+    assert_eq!(unknown.preprocessing(), Preprocessing::torch(9, 8));
+
+    for (record, set, expected) in [
+        (
+            None,
+            &[][..],
+            "r.toml:1: the file does not say how its images were prepared",
+        ),
+        (
+            Some(record.clone()),
+            &["backbone.output=nowhere"],
+            "there is no such value",
+        ),
+        (
+            Some(record.clone()),
+            &["training.unfreeze=backbone"],
+            "cannot be trained",
+        ),
+        (
+            Some(record.clone()),
+            &["input.channels=gray"],
+            "takes images of 3 channels, found 1",
+        ),
+    ] {
+        let message = parse(text, record, set).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let message = Recipe::parse(text, "r.toml", "r", &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("reads no backbones from files"),
+        "{message}"
+    );
 }
