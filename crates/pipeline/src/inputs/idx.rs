@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kiln_data::{Dataset, View};
 
-use super::Inputs;
+use super::input::Inputs;
 use super::source::Source;
 use crate::error::Result;
 use crate::error::images::InputsError;

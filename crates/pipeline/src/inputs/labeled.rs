@@ -9,10 +9,10 @@ use std::sync::Arc;
 use kiln_data::{FilesError, Folder, ListReader, Listed, Listing, View, folder, is_idx};
 
 use super::idx;
+use super::input::{Found, Image, Inputs};
 use super::pattern::{self, is_pattern};
 use super::source::Source;
 use super::stdin::Stdin;
-use super::{Found, Image, Inputs};
 use crate::context::Context;
 use crate::dataset::{self, DatasetRef, check_list};
 use crate::error::Result;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use kiln_data::{ListReader, Listed, View, images_below, is_idx};
 
 use super::idx;
+use super::input::{Image, Inputs};
 use super::pattern::{self, is_pattern};
 use super::source::Source;
 use super::stdin::Stdin;
-use super::{Image, Inputs};
 use crate::context::Context;
 use crate::dataset::{self, DatasetRef};
 use crate::error::Result;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use kiln_util::check_writable;
 
 use super::origin::Origin;
+use super::row::{Columns, Row};
 use super::writer::{Format, Writer};
-use super::{Columns, Row};
 use crate::error::Result;
 use crate::error::predictions::PredictionsError;
 

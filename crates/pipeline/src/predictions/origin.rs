@@ -8,7 +8,7 @@ use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Columns;
+use super::row::Columns;
 use crate::error::Result;
 use crate::error::predictions::PredictionsError;
 use crate::inputs::{Inputs, Shard, quoted};

@@ -6,9 +6,9 @@ use std::path::Path;
 use kiln_inference::Model;
 use kiln_util::counted;
 
-use super::Row;
 use super::file::PredictionsFile;
 use super::origin::Origin;
+use super::row::Row;
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::predictions::PredictionsError;

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::{Columns, Row};
+use super::row::{Columns, Row};
 use crate::error::predictions::PredictionsError;
 
 /// How lines are written.

@@ -1,0 +1,347 @@
+//! One image of those that a model is run on, and all of them.
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_data::{Dataset, View};
+use kiln_inference::Preprocessor;
+use kiln_inference::image::DynamicImage;
+use kiln_preprocess::{Pixels, PreprocessError};
+
+use super::shard::Shard;
+use super::source::Source;
+use crate::error::{Error, Result};
+
+/// Most bytes of an image that comes from a reader: 256 MiB.
+const MAX_READ: u64 = 256 << 20;
+
+/// One image.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Its place among all images of the source, from 0, whichever of them are asked for.
+    pub index: u64,
+    /// Its class, as the model counts.
+    pub label: Option<u32>,
+    pub(super) image: Image,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Image {
+    /// A file, by the path that it is shown under.
+    File { root: Arc<Path>, path: PathBuf },
+    /// What a reader such as standard input gives.
+    Reader(Arc<Mutex<Content>>),
+    /// An image of a dataset that is loaded.
+    Loaded { dataset: Arc<Dataset>, index: u32 },
+    /// An image of the program's.
+    Memory(MemoryImage),
+}
+
+/// The bytes of a reader, read when they are first needed.
+pub(super) enum Content {
+    Unread(Box<dyn Read + Send>),
+    Read(Vec<u8>),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content").finish_non_exhaustive()
+    }
+}
+
+impl Image {
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self::File {
+            root: Path::new("").into(),
+            path,
+        }
+    }
+
+    pub(super) fn reader(reader: impl Read + Send + 'static) -> Self {
+        Self::Reader(Arc::new(Mutex::new(Content::Unread(Box::new(reader)))))
+    }
+}
+
+impl Input {
+    /// Returns what the image is called: its path, or none where it has only a number.
+    pub fn path(&self) -> Option<Cow<'_, str>> {
+        match &self.image {
+            Image::File { path, .. } => Some(path.to_string_lossy()),
+            Image::Reader(_) => Some("-".into()),
+            Image::Loaded { dataset, index } => {
+                dataset.path(*index as usize).map(Path::to_string_lossy)
+            }
+            Image::Memory(_) => None,
+        }
+    }
+
+    /// Returns whether its path is not UTF-8, so that [`path`](Self::path) has replacement
+    /// characters in it.
+    pub fn is_lossy(&self) -> bool {
+        matches!(self.path(), Some(Cow::Owned(_)))
+    }
+
+    /// Reads and decodes the image and writes the model's input.
+    pub fn prepare(
+        &self,
+        preprocessor: &Preprocessor,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        let read = |reason, name: &str| PreprocessError::Read {
+            image: name.to_owned(),
+            reason,
+        };
+        match &self.image {
+            Image::File { root, path } => {
+                let path = root.join(path);
+                let name = format!("`{}`", path.display());
+                let bytes = std::fs::read(path).map_err(|reason| read(reason, &name))?;
+                preprocessor.raw(Pixels::decode(&bytes, &name)?.as_raw(), out)
+            }
+            Image::Reader(content) => {
+                let name = "standard input";
+                let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Content::Unread(reader) = &mut *content {
+                    let mut bytes = Vec::new();
+                    reader
+                        .take(MAX_READ)
+                        .read_to_end(&mut bytes)
+                        .map_err(|reason| read(reason, name))?;
+                    *content = Content::Read(bytes);
+                }
+                match &*content {
+                    Content::Read(bytes) => {
+                        preprocessor.raw(Pixels::decode(bytes, name)?.as_raw(), out)
+                    }
+                    Content::Unread(_) => Ok(()),
+                }
+            }
+            Image::Loaded { dataset, index } => {
+                preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out)
+            }
+            Image::Memory(MemoryImage::Encoded(bytes)) => {
+                let name = format!("image {}", self.index);
+                preprocessor.raw(Pixels::decode(bytes, &name)?.as_raw(), out)
+            }
+            Image::Memory(MemoryImage::Decoded(image)) => preprocessor.image(image, out),
+        }
+    }
+}
+
+/// An image before it has its place.
+pub(super) type Found = Result<(Image, Option<u32>)>;
+
+/// Images, one after another.
+pub struct Inputs {
+    /// What they come from.
+    pub source: Source,
+    /// How many there are, if that is known before they are found.
+    pub count: Option<u64>,
+    /// Whether they have paths.
+    pub has_paths: bool,
+    /// Whether they have labels.
+    pub has_labels: bool,
+    /// Number of images before these that have their predictions already.
+    pub(crate) resumed: u64,
+    pub(super) images: Box<dyn Iterator<Item = Result<Input>> + Send>,
+}
+
+impl Inputs {
+    /// Numbers images of a source, which have paths and no labels.
+    pub(super) fn new(
+        source: Source,
+        count: Option<u64>,
+        images: impl Iterator<Item = Found> + Send + 'static,
+    ) -> Self {
+        let number = |(index, found): (u64, Found)| {
+            found.map(|(image, label)| Input {
+                index,
+                label,
+                image,
+            })
+        };
+        Self {
+            source,
+            count,
+            has_paths: true,
+            has_labels: false,
+            resumed: 0,
+            images: Box::new((0..).zip(images).map(number)),
+        }
+    }
+
+    /// Takes the images of a view; each has the place that it has in the dataset.
+    pub fn of_view(view: &View) -> Self {
+        let dataset = Arc::clone(view.dataset());
+        let source = Source::named(dataset.name());
+        let count = Some(view.len() as u64);
+        let has_paths = dataset.path(0).is_some();
+        let indices = view.indices().to_vec();
+        let images = indices.into_iter().map(move |index| {
+            let label = Some(dataset.labels()[index as usize]);
+            Ok(Input {
+                index: index.into(),
+                label,
+                image: Image::Loaded {
+                    dataset: Arc::clone(&dataset),
+                    index,
+                },
+            })
+        });
+        Self {
+            source,
+            count,
+            has_paths,
+            has_labels: true,
+            resumed: 0,
+            images: Box::new(images),
+        }
+    }
+
+    /// Keeps only the images of a shard.
+    #[must_use]
+    pub fn shard(mut self, shard: Option<Shard>) -> Self {
+        if let Some(shard) = shard {
+            self.count = self.count.map(|count| shard.count(count));
+            self.images = Box::new(
+                self.images
+                    .filter(move |input| input.as_ref().map_or(true, |i| shard.has(i.index))),
+            );
+        }
+        self
+    }
+
+    /// Number of images that have their predictions already and are not among these.
+    pub const fn resumed(&self) -> u64 {
+        self.resumed
+    }
+}
+
+impl Iterator for Inputs {
+    type Item = Result<Input, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.images.next()
+    }
+}
+
+/// An image in memory.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum MemoryImage {
+    /// The bytes of a file, of any format that can be decoded.
+    Encoded(Arc<[u8]>),
+    /// Pixels.
+    Decoded(Arc<DynamicImage>),
+}
+
+impl From<Vec<u8>> for MemoryImage {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Encoded(bytes.into())
+    }
+}
+
+impl From<&[u8]> for MemoryImage {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Encoded(bytes.into())
+    }
+}
+
+impl From<DynamicImage> for MemoryImage {
+    fn from(image: DynamicImage) -> Self {
+        Self::Decoded(Arc::new(image))
+    }
+}
+
+impl Inputs {
+    /// Takes images from an iterator: each the bytes of a file or a decoded image, with its class
+    /// as the model counts, or none. `name` is what messages and records call them.
+    ///
+    /// They have labels if the first of them has one, which is taken at once for this; all others
+    /// are taken when their turn comes.
+    ///
+    /// ```
+    /// use kiln_pipeline::inputs::Inputs;
+    ///
+    /// let images = vec![(std::fs::read("cat.png").unwrap_or_default(), Some(0))];
+    /// let inputs = Inputs::from_images("my images", images);
+    /// assert_eq!((inputs.count, inputs.has_labels), (Some(1), true));
+    /// ```
+    pub fn from_images<T, I>(name: impl Into<String>, images: I) -> Self
+    where
+        T: Into<MemoryImage>,
+        I: IntoIterator<Item = (T, Option<u32>)>,
+        I::IntoIter: Send + 'static,
+        T: Send + 'static,
+    {
+        let mut images = images.into_iter().peekable();
+        let has_labels = images.peek().is_some_and(|(_, label)| label.is_some());
+        let count = match images.size_hint() {
+            (least, Some(most)) if least == most => Some(least as u64),
+            _ => None,
+        };
+        let images = images.map(|(image, label)| Ok((Image::Memory(image.into()), label)));
+        Self {
+            has_paths: false,
+            has_labels,
+            ..Self::new(Source::named(name), count, images)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_inference::image::DynamicImage;
+    use kiln_model::{Channels, Preprocessing};
+
+    use super::*;
+
+    #[test]
+    fn images_in_memory_are_prepared_decoded_or_not() {
+        let image = DynamicImage::new_luma8(2, 2);
+        let mut png = std::io::Cursor::new(Vec::new());
+        image
+            .write_to(&mut png, kiln_inference::image::ImageFormat::Png)
+            .unwrap();
+        let images: [(MemoryImage, _); 3] = [
+            (image.into(), Some(1)),
+            (png.into_inner().into(), Some(0)),
+            (b"nothing".to_vec().into(), None),
+        ];
+        let inputs = Inputs::from_images("mine", images);
+        assert_eq!(inputs.source.to_string(), "`mine`");
+        assert_eq!(
+            (inputs.count, inputs.has_labels, inputs.has_paths),
+            (Some(3), true, false)
+        );
+        let preprocessor = Preprocessor::new(Preprocessing::unit(2, 2, Channels::Gray)).unwrap();
+        let mut out = vec![1.0; preprocessor.len()];
+        let prepared: Vec<_> = inputs
+            .map(|input| input.unwrap().prepare(&preprocessor, &mut out))
+            .collect();
+        assert!(prepared[0].is_ok() && prepared[1].is_ok());
+        let message = prepared[2].as_ref().unwrap_err().to_string();
+        assert!(message.contains("image 2"), "{message}");
+    }
+
+    #[test]
+    fn a_reader_is_read_once_however_often_its_image_is_prepared() {
+        let input = Input {
+            index: 0,
+            label: None,
+            image: Image::reader(&b"nothing"[..]),
+        };
+        let preprocessor = Preprocessor::new(Preprocessing::unit(2, 2, Channels::Gray)).unwrap();
+        let mut out = vec![0.0; preprocessor.len()];
+        let mut prepare = || {
+            input
+                .prepare(&preprocessor, &mut out)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(prepare(), prepare());
+        assert_eq!(input.path().as_deref(), Some("-"));
+    }
+}
