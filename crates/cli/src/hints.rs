@@ -313,9 +313,10 @@ fn model(error: &(dyn StdError + 'static)) -> Option<String> {
         Hint::Sweep => "train its combinations with `kiln sweep`, or leave the sweep out with --set sweep=".into(),
         Hint::NoSweep => "train it with `kiln run`, or vary something, such as --set 'sweep.training.seed=[0, 1, 2]'".into(),
         Hint::CompileBackbone => {
-            "other backbones are compiled in: name their ONNX files in KILN_BACKBONES and build kiln again, see docs/backbones.md"
-                .into()
+            "leave out `name` to use an ONNX file as it is, frozen, or compile it in with KILN_BACKBONES: see docs/backbones.md".into()
         }
+        Hint::FetchWeights { asset } => format!("run `kiln fetch {asset}` where there is a network"),
+        Hint::ListSegments { file } => format!("`kiln describe {file} --segments` lists where the graph can be cut"),
         // A hint that is newer than this text.
         _ => return None,
     })

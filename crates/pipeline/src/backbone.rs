@@ -10,8 +10,8 @@ use kiln_exporter::{cut, graft, prefix_checksums};
 use kiln_inference::{EngineId, Model, NamedTensor, StreamOptions};
 use kiln_model::graph::{Graph, Op, Segment};
 use kiln_model::{
-    Base, Channels, FileBase, FileProblem, FileRequest, GraphLayer, Layout, Preprocessing, Recipe,
-    Shape,
+    Base, Channels, FileBase, FileProblem, FileRequest, GraphLayer, Hint, Layout, Preprocessing,
+    Recipe, Shape,
 };
 use kiln_onnx::{Metadata, ModelProto, OutputKind};
 use kiln_util::Hex;
@@ -44,8 +44,21 @@ pub(crate) fn base(request: &FileRequest<'_>, context: &Context<'_>) -> Result<B
     let whole = |problem: String| FileProblem {
         is_output: false,
         problem,
+        hint: None,
     };
-    let path = file(request.weights, context).map_err(|error| whole(error.to_string()))?;
+    let at_output = |problem: String| FileProblem {
+        is_output: true,
+        problem,
+        hint: Some(Hint::ListSegments {
+            file: request.weights.into(),
+        }),
+    };
+    let path = file(request.weights, context).map_err(|error| FileProblem {
+        hint: Some(Hint::FetchWeights {
+            asset: request.weights.into(),
+        }),
+        ..whole(error.to_string())
+    })?;
     let refused = |problem: &dyn std::fmt::Display| {
         whole(format!("`{}` is no backbone: {problem}", path.display()))
     };
@@ -69,20 +82,16 @@ pub(crate) fn base(request: &FileRequest<'_>, context: &Context<'_>) -> Result<B
         None => sidecar(&path, size, channels).map_err(|error| whole(error.to_string()))?,
     };
     let count = match request.output {
-        Some(output) => find(&graph, output).ok_or_else(|| FileProblem {
-            is_output: true,
-            problem: unknown_output(&graph, output),
-        })?,
+        Some(output) => {
+            find(&graph, output).ok_or_else(|| at_output(unknown_output(&graph, output)))?
+        }
         None => graph.classifier.unwrap_or(graph.segments.len()),
     };
     let segments = &graph.segments[..count];
     let Some(last) = segments.last() else {
         return Err(refused(&"no operation comes before its classifier"));
     };
-    let output = sample(last).map_err(|problem| FileProblem {
-        is_output: true,
-        problem,
-    })?;
+    let output = sample(last).map_err(at_output)?;
     let file = FileBase {
         channels,
         size,

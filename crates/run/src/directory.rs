@@ -318,6 +318,7 @@ impl RunDir {
             let file = file.clone().ok_or_else(|| FileProblem {
                 is_output: false,
                 problem: format!("the run has no `{}`", RunFile::Backbone),
+                hint: None,
             })?;
             Ok(Base::of_file(request.weights, file))
         };

@@ -19,20 +19,26 @@ const LEGACY: Value<'_> = Value::Long(b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19
 /// The version of the legacy format, its second pickle.
 const PROTOCOL: Value<'_> = Value::Int(1001);
 
-/// Reads the tensors of a file of any of the formats.
-pub(crate) fn read(bytes: &[u8]) -> Result<Tensors<'_>, ReadError> {
-    if bytes.starts_with(ZIP) {
-        return zipped(bytes);
+impl<'a> Tensors<'a> {
+    /// Reads a file that `torch.save` wrote, in its zip format or the legacy one, or a pickle of `NumPy`
+    /// arrays in dictionaries, lists and tuples.
+    ///
+    /// Nothing in the file is executed. Values are borrowed; all else takes at most some 30 MiB, and for the
+    /// zip format a small multiple of its directory.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ReadError> {
+        if bytes.starts_with(ZIP) {
+            return zipped(bytes);
+        }
+        let first = load(bytes, 0, false)?;
+        if first.root == LEGACY {
+            return legacy(bytes, first.end);
+        }
+        if first.end != bytes.len() {
+            let found = format!("{} bytes after it", bytes.len() - first.end);
+            return Err(format_error("a pickle that fills the file", found));
+        }
+        collect(first.root, &first.objects, bytes.len(), &|_| None)
     }
-    let first = load(bytes, 0, false)?;
-    if first.root == LEGACY {
-        return legacy(bytes, first.end);
-    }
-    if first.end != bytes.len() {
-        let found = format!("{} bytes after it", bytes.len() - first.end);
-        return Err(format_error("a pickle that fills the file", found));
-    }
-    collect(first.root, &first.objects, bytes.len(), &|_| None)
 }
 
 /// Reads the legacy format from its second pickle on: version, system, object, keys of the storages, then

@@ -5,7 +5,6 @@ use std::fmt;
 
 use kiln_util::shown;
 
-use crate::container;
 use crate::error::ReadError;
 use crate::pickle::{Array, MAX_OPERATIONS, Object, Objects, Storage, Value, View};
 
@@ -193,15 +192,6 @@ fn half(bits: u16) -> f32 {
 pub struct Tensors<'a>(BTreeMap<String, Tensor<'a>>);
 
 impl<'a> Tensors<'a> {
-    /// Reads a file that `torch.save` wrote, in its zip format or the legacy one, or a pickle of `NumPy`
-    /// arrays in dictionaries, lists and tuples.
-    ///
-    /// Nothing in the file is executed. Values are borrowed; all else takes at most some 30 MiB, and for the
-    /// zip format a small multiple of its directory.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, ReadError> {
-        container::read(bytes)
-    }
-
     /// Returns the tensor of this name.
     pub fn get(&self, name: &str) -> Option<&Tensor<'a>> {
         self.0.get(name)

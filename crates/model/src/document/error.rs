@@ -31,8 +31,19 @@ pub enum Hint {
     Sweep,
     /// The recipe has no `[sweep]`: train it once, or add one.
     NoSweep,
-    /// Backbones are compiled in: build kiln with the one that is missing.
+    /// Backbones with a name are compiled in: leave the name out, or build kiln with the one that is
+    /// missing.
     CompileBackbone,
+    /// Fetch the asset that a backbone's weights are.
+    FetchWeights {
+        /// Its name.
+        asset: String,
+    },
+    /// Look up where the graph of a backbone's file can be cut.
+    ListSegments {
+        /// The file.
+        file: String,
+    },
 }
 
 impl RecipeError {

@@ -13,7 +13,7 @@ use std::ops::Deref;
 
 use serde::Serialize;
 
-use crate::document::RecipeError;
+use crate::document::{Hint, RecipeError};
 use crate::{Backbone, Base, LayerKind, LayerSpec, Layers, Model, ModelError, Preprocessing};
 
 pub use augmentation::{Augmentation, FillMode};
@@ -102,6 +102,8 @@ pub struct FileProblem {
     pub is_output: bool,
     /// What is wrong.
     pub problem: String,
+    /// What to do about it.
+    pub hint: Option<Hint>,
 }
 
 impl<'a> References<'a> {
@@ -129,6 +131,7 @@ fn no_files(_: &FileRequest<'_>) -> Result<Base, FileProblem> {
     Err(FileProblem {
         is_output: false,
         problem: "this program reads no backbones from files: give `name`".into(),
+        hint: None,
     })
 }
 

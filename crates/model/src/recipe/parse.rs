@@ -168,9 +168,13 @@ fn base(
         output: output.as_ref().map(Field::string).transpose()?,
         size: input::size(root)?,
     };
-    let base = (references.files)(&request).map_err(|error| match &output {
-        Some(output) if error.is_output => output.error(error.problem),
-        _ => weights.error(error.problem),
+    let base = (references.files)(&request).map_err(|error| {
+        let field = output.as_ref().filter(|_| error.is_output);
+        let refused = field.unwrap_or(&weights).error(error.problem);
+        match error.hint {
+            Some(hint) => refused.with_hint(hint),
+            None => refused,
+        }
     })?;
     if base
         .file

@@ -1001,6 +1001,9 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
                 Some("nowhere") => Err(FileProblem {
                     is_output: true,
                     problem: "there is no such value".into(),
+                    hint: Some(Hint::ListSegments {
+                        file: "m.onnx".into(),
+                    }),
                 }),
                 _ => Ok(file_base(record.clone())),
             }
