@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use kiln_onnx::{
-    AttributeProto, Dim, GraphProto, ModelProto, NodeProto, StructureError, TensorProto,
-    ValueInfoProto, check_structure,
+    AttributeProto, AttributeType, DataType, Dim, GraphProto, ModelProto, NodeProto,
+    StructureError, TensorInfo, TensorProto, ValueInfoProto, check_structure,
 };
 use kiln_util::Hex;
 use prost::Message;
@@ -45,24 +45,34 @@ pub enum GraftError {
 }
 
 /// Returns the part of a model that leads from its image to a value, with one output, `features`:
-/// the values of each image as a vector, `[batch, n]` row-major, of the value's `n` per image.
+/// the values of each image as a vector, `[batch, n]` row-major, of the value's `n` per image, as
+/// float32 also where the value is float16.
 ///
 /// # Errors
 ///
 /// [`GraftError::NoValue`], [`GraftError::Inputs`] and [`GraftError::Structure`].
 pub fn cut(model: &ModelProto, value: &str, n: usize) -> Result<ModelProto, GraftError> {
+    let half = is_half(model, value);
     let mut model = prefix(model, value)?;
     let graph = model.graph.get_or_insert_default();
-    let output = Names::of(graph, &GraphProto::default()).free("features");
+    let names = Names::of(graph, &GraphProto::default());
+    let output = names.free("features");
+    let value = if half {
+        let single = names.free("features.float");
+        graph.node.push(to_float(&single, value));
+        single
+    } else {
+        value.to_owned()
+    };
     graph.node.push(NodeProto {
         op_type: "Flatten".into(),
         name: output.clone(),
-        input: vec![value.into()],
+        input: vec![value],
         output: vec![output.clone()],
         attribute: vec![AttributeProto {
             name: "axis".into(),
             i: Some(1),
-            r#type: kiln_onnx::AttributeType::Int as i32,
+            r#type: AttributeType::Int as i32,
             ..Default::default()
         }],
         ..Default::default()
@@ -71,7 +81,8 @@ pub fn cut(model: &ModelProto, value: &str, n: usize) -> Result<ModelProto, Graf
     Ok(model)
 }
 
-/// Returns a model with a head in place of all that follows a value: the head's input is that value.
+/// Returns a model with a head in place of all that follows a value: the head's input is that value,
+/// as float32 where it is float16.
 ///
 /// The nodes and tensors that lead to the value are the original's, and so are its operator sets. The
 /// head's names that the original has too get a number. Metadata are left to the caller.
@@ -104,9 +115,16 @@ pub fn graft(
             found: head.input.len(),
         });
     };
+    let taken = if is_half(original, value) {
+        let single = names.free(&format!("{}.float", input.name));
+        graph.node.push(to_float(&single, value));
+        single
+    } else {
+        value.to_owned()
+    };
     let renamed = |name: &str| {
         if name == input.name {
-            value.to_owned()
+            taken.clone()
         } else if name.is_empty() {
             String::new()
         } else {
@@ -215,6 +233,48 @@ fn prefix(model: &ModelProto, value: &str) -> Result<ModelProto, GraftError> {
         ..Default::default()
     })];
     Ok(model)
+}
+
+/// Whether a value is float16: the file says so, or a node takes it beside a tensor that is.
+fn is_half(model: &ModelProto, value: &str) -> bool {
+    let Some(graph) = &model.graph else {
+        return false;
+    };
+    let mut described = graph.value_info.iter().chain(&graph.output);
+    let described = described.find(|info| info.name == value);
+    if let Some(data_type) = described.and_then(|info| TensorInfo::from(info).data_type) {
+        return data_type == DataType::Float16;
+    }
+    let takers = graph
+        .node
+        .iter()
+        .filter(|node| node.input.iter().any(|input| input == value));
+    let mut beside = takers.flat_map(|node| &node.input);
+    let half = |tensor: &TensorProto| tensor.data_type == DataType::Float16 as i32;
+    let halves: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .filter(|tensor| half(tensor))
+        .map(|tensor| tensor.name.as_str())
+        .collect();
+    beside.any(|input| halves.contains(input.as_str()))
+}
+
+/// A node that makes a value float32.
+fn to_float(output: &str, value: &str) -> NodeProto {
+    NodeProto {
+        op_type: "Cast".into(),
+        name: output.into(),
+        input: vec![value.into()],
+        output: vec![output.into()],
+        attribute: vec![AttributeProto {
+            name: "to".into(),
+            i: Some(DataType::Float as i64),
+            r#type: AttributeType::Int as i32,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
 }
 
 /// Whether a graph input of this name is fed, since no initializer has it.
@@ -405,6 +465,36 @@ mod tests {
         assert_eq!(cut.outputs()[0].name, "features");
         assert_eq!(cut.outputs()[0].shape, Some(Dim::batched([4])));
         check_structure(graph).unwrap();
+    }
+
+    #[test]
+    fn a_value_of_half_precision_is_taken_as_float32() {
+        let mut model = original(13);
+        let graph = model.graph.as_mut().unwrap();
+        for tensor in &mut graph.initializer {
+            tensor.data_type = DataType::Float16 as i32;
+        }
+        let operators = |model: &ModelProto| -> Vec<String> {
+            let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+            nodes.map(|node| node.op_type.clone()).collect()
+        };
+        // What the file says of the value goes before what stands beside it.
+        let single = cut(&model, "logits", 4).unwrap();
+        assert_eq!(operators(&single), ["Gemm", "Relu", "Flatten"]);
+        model.graph.as_mut().unwrap().value_info.clear();
+        let half = cut(&model, "logits", 4).unwrap();
+        assert_eq!(operators(&half), ["Gemm", "Relu", "Cast", "Flatten"]);
+        let grafted = graft(&model, "logits", &head()).unwrap();
+        assert_eq!(operators(&grafted), ["Gemm", "Relu", "Cast", "Gemm"]);
+        let nodes = &grafted.graph.as_ref().unwrap().node;
+        assert_eq!(
+            (&nodes[2].input[0], &nodes[3].input[0]),
+            (&"logits".into(), &nodes[2].output[0])
+        );
+        assert_eq!(
+            prefix_checksums(&grafted, "logits").unwrap(),
+            prefix_checksums(&model, "logits").unwrap()
+        );
     }
 
     #[test]
