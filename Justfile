@@ -33,6 +33,14 @@ check-third-party:
 check-zoo:
     scripts/check-zoo/run
 
+# Read others' graphs as chains of segments, and compare shapes and scores with ONNX Runtime
+check-graphs:
+    scripts/check-graphs/run
+
+# Train heads on networks of torchvision and timm, and compare the exports with onnxruntime; downloads PyTorch
+check-frozen *names:
+    scripts/check-frozen/run {{ names }}
+
 # Check the pages of a run and a sweep in Chromium; with a folder, save screenshots too
 check-report *args:
     scripts/check-report/run {{ args }}
