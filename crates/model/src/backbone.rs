@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    Activation, Conv2d, GraphLayer, LayerKind, LayerSpec, MaxPool, Padding, Pool, Preprocessing,
+    Activation, Conv2d, GraphLayer, LayerKind, LayerSpec, Layout, MaxPool, Padding, Pool,
+    Preprocessing,
 };
 
 /// `[backbone]`: a pretrained base before the recipe's own layers.
@@ -46,6 +47,8 @@ pub struct Base {
 pub struct FileBase {
     /// Number of channels of its input images.
     pub channels: usize,
+    /// The order of the axes of its images.
+    pub layout: Layout,
     /// Height and width of its images in pixels, where they are known.
     pub size: Option<[u32; 2]>,
     /// How it expects its images to be prepared, if the file or its sidecar says so.

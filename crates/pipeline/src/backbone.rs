@@ -94,6 +94,7 @@ pub(crate) fn base(request: &FileRequest<'_>, context: &Context<'_>) -> Result<B
     let output = sample(last).map_err(at_output)?;
     let file = FileBase {
         channels,
+        layout: graph.image.layout,
         size,
         preprocessing,
         graph: GraphLayer {
@@ -152,9 +153,9 @@ fn find(graph: &Graph, output: &str) -> Option<usize> {
 
 fn unknown_output(graph: &Graph, output: &str) -> String {
     let inside = graph.segments.iter().find(|segment| {
-        let nodes = segment.nodes.iter();
-        nodes
-            .into_iter()
+        segment
+            .nodes
+            .iter()
             .any(|node| node.name == output || node.value.as_deref() == Some(output))
     });
     if let Some(segment) = inside {
@@ -242,7 +243,7 @@ impl FrozenGraph {
         let Some(backbone) = &recipe.backbone else {
             return Ok(None);
         };
-        let Some(FileBase { graph, .. }) = &backbone.base.file else {
+        let Some(FileBase { graph, layout, .. }) = &backbone.base.file else {
             return Ok(None);
         };
         let path = file(&backbone.weights, context)?;
@@ -250,18 +251,11 @@ impl FrozenGraph {
         if sha256 != graph.sha256 {
             return Err(BackboneError::Changed { path }.into());
         }
-        let invalid = |problem: String| BackboneError::Graph {
-            path: path.clone(),
-            problem,
-        };
-        let record = recipe.model().preprocessing();
-        let size = Some([record.height as usize, record.width as usize]);
-        let read = kiln_import::graph(&proto, size).map_err(|error| invalid(error.to_string()))?;
-        let layout = read.image.layout;
-        let mut prefix = cut(&proto, &graph.value, graph.output.len())
-            .map_err(|error| invalid(error.to_string()))?;
+        let layout = *layout;
+        let mut prefix =
+            cut(&proto, &graph.value, graph.output.len()).map_err(BackboneError::Graft)?;
         prefix.set_metadata(&Metadata {
-            preprocessing: Some(record.clone()),
+            preprocessing: Some(recipe.model().preprocessing().clone()),
             labels: None,
             layout: Some(layout),
             output: Some(OutputKind::Logits),

@@ -325,7 +325,7 @@ pub enum Layout {
     Nhwc,
 }
 
-kiln_util::str_enum!(Layout { Nchw = "nchw", Nhwc = "nhwc" });
+kiln_util::str_enum!(Layout: Serialize + Deserialize { Nchw = "nchw", Nhwc = "nhwc" });
 
 impl Layout {
     /// Returns the shape of one image in this order of axes.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::{
     AdamParams, Augmentation, Base, DataSource, Export, FileBase, FileProblem, FileRequest,
-    FillMode, GraphLayer, Hint, LayerKind, Optimizer, OptimizerKind, Preprocessing, Recipe,
+    FillMode, GraphLayer, Hint, LayerKind, Layout, Optimizer, OptimizerKind, Preprocessing, Recipe,
     References, ScheduleKind, Shape, Sweep, Validation, ValidationSubset,
 };
 
@@ -976,6 +976,7 @@ fn file_base(preprocessing: Option<Preprocessing>) -> Base {
         "m.onnx",
         FileBase {
             channels: 3,
+            layout: Layout::Nchw,
             size: Some([9, 8]),
             preprocessing,
             graph: GraphLayer {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{Dataset, Folder, Listing, ReadOptions, folder, list};
+use kiln_model::{DataSource, DatasetName};
 use kiln_preprocess::is_image_name;
 
 use super::store::Subsets;
@@ -48,7 +49,16 @@ pub(super) enum Place<'a> {
     List(&'a Path),
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Returns where the images of a dataset are listed, or its name if it has one.
+    pub(super) fn of(source: &'a DataSource) -> Result<Self, DatasetName> {
+        match source {
+            DataSource::Named(name) => Err(*name),
+            DataSource::Folder(path) => Ok(Self::Folder(Path::new(path))),
+            DataSource::Csv(path) => Ok(Self::List(Path::new(path))),
+        }
+    }
+
     fn list(&self) -> Result<Folder> {
         match self {
             Self::Folder(path) => Ok(folder(path)?),

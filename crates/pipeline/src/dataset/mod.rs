@@ -25,17 +25,16 @@ pub use store::{FileDatasets, Skipped, Subsets};
 /// Loads all subsets of a dataset, fetching it first if need be. Image files are read once, however
 /// often they are asked for.
 pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
-    let place = match source {
-        DataSource::Named(name) => {
-            let load = |subset| load(*name, subset, context);
+    let place = match Place::of(source) {
+        Ok(place) => place,
+        Err(name) => {
+            let load = |subset| load(name, subset, context);
             return Ok(Subsets {
                 train: load(Subset::Train)?,
                 validation: None,
                 test: Some(load(Subset::Test)?),
             });
         }
-        DataSource::Folder(path) => Place::Folder(Path::new(path)),
-        DataSource::Csv(path) => Place::List(Path::new(path)),
     };
     if let Some(subsets) = context.files.get(source) {
         return Ok(subsets);
@@ -48,12 +47,10 @@ pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
 /// Counts the classes of a dataset without reading an image; those without images do not count. `None`
 /// if it is not there or not as datasets are, which is told where it is read.
 pub fn class_count(source: &DataSource) -> Option<usize> {
-    let place = match source {
-        DataSource::Named(name) => return Some(name.classes()),
-        DataSource::Folder(path) => Place::Folder(Path::new(path)),
-        DataSource::Csv(path) => Place::List(Path::new(path)),
-    };
-    files::class_count(&place)
+    match Place::of(source) {
+        Ok(place) => files::class_count(&place),
+        Err(name) => Some(name.classes()),
+    }
 }
 
 /// Checks, without reading an image, that a dataset of files has as many classes as a recipe's model
@@ -65,26 +62,26 @@ pub fn class_count(source: &DataSource) -> Option<usize> {
 /// listed.
 pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
     let source = &recipe.data.dataset;
-    let place = match source {
-        // Its classes are known, and were compared when the recipe was read.
-        DataSource::Named(_) => return Ok(()),
-        DataSource::Folder(path) => Place::Folder(Path::new(path)),
-        DataSource::Csv(path) => Place::List(Path::new(path)),
+    // The classes of a dataset with a name were compared when the recipe was read.
+    let Ok(place) = Place::of(source) else {
+        return Ok(());
     };
-    let dataset = || source.to_string();
-    let listings = files::find(&place, context)?;
-    let classes = listings.train.classes();
+    // What was read already is not listed again, for every combination of a sweep.
+    let classes = match context.files.get(source) {
+        Some(subsets) => subsets.train.classes().to_vec(),
+        None => files::find(&place, context)?.train.classes().to_vec(),
+    };
     if classes.iter().all(|class| is_subset_name(class)) {
         return Err(DatasetError::SubsetsAsClasses {
-            dataset: dataset(),
-            folders: classes.to_vec(),
+            dataset: source.to_string(),
+            folders: classes,
         }
         .into());
     }
     if let Some(problem) = recipe.class_mismatch(recipe.model().classes(), classes.len()) {
         return Err(DatasetError::ClassCount { problem }.into());
     }
-    check_class_weight(recipe, classes)
+    check_class_weight(recipe, &classes)
 }
 
 /// Checks that the classes whose weight a recipe gives are there.

@@ -76,14 +76,6 @@ pub enum BackboneError {
         /// The file.
         path: PathBuf,
     },
-    /// Its graph cannot be used.
-    #[error("`{}` is no backbone: {problem}", path.display())]
-    Graph {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        problem: String,
-    },
     /// A sidecar that makes no preprocessing record.
     #[error(transparent)]
     Preprocessing(kiln_model::OverridesError),
@@ -123,11 +115,9 @@ impl BackboneError {
                 key: "augmentation",
                 or: "use a backbone with a name",
             },
-            Self::Graph { .. }
-            | Self::Preprocessing(_)
-            | Self::NoEngine(_)
-            | Self::Graft(_)
-            | Self::Form { .. } => return None,
+            Self::Preprocessing(_) | Self::NoEngine(_) | Self::Graft(_) | Self::Form { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -40,6 +40,19 @@ pub(super) struct Conv {
     pub depthwise: bool,
 }
 
+impl Conv {
+    /// A convolution over all channels.
+    pub const fn new(filters: usize, kernel: usize, stride: usize, padding: Padding) -> Self {
+        Self {
+            filters,
+            kernel,
+            stride,
+            padding,
+            depthwise: false,
+        }
+    }
+}
+
 /// Where the tensors of a convolution are, and how they lie.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ConvTensors<'a> {

@@ -103,13 +103,7 @@ fn block(
 }
 
 const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
-    Conv {
-        filters,
-        kernel,
-        stride,
-        padding: Padding::Same,
-        depthwise: false,
-    }
+    Conv::new(filters, kernel, stride, Padding::Same)
 }
 
 /// Adds a convolution and its batch normalization: `_blocks.0._bn1` becomes the node `blocks_0_bn1`.

@@ -78,13 +78,7 @@ fn block(
 }
 
 const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
-    Conv {
-        filters,
-        kernel,
-        stride,
-        padding: Padding::Half,
-        depthwise: false,
-    }
+    Conv::new(filters, kernel, stride, Padding::Half)
 }
 
 /// Adds the convolution `PATH.AT` and the batch normalization after it, `PATH.(AT + 1)`.

@@ -54,13 +54,7 @@ fn fire(
 }
 
 const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
-    Conv {
-        filters,
-        kernel,
-        stride,
-        padding: Padding::Same,
-        depthwise: false,
-    }
+    Conv::new(filters, kernel, stride, Padding::Same)
 }
 
 fn conv_relu(
