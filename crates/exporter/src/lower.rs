@@ -136,7 +136,10 @@ fn ops(layer: &Layer) -> Vec<(Op<'_>, Option<&'static str>)> {
             .into_iter()
             .collect(),
         // A graph stays in its file: `export` refuses it.
-        LayerKind::Dropout(_) | LayerKind::Softmax(_) | LayerKind::Graph(_) => Vec::new(),
+        LayerKind::Dropout(_)
+        | LayerKind::Softmax(_)
+        | LayerKind::Graph(_)
+        | LayerKind::Segment(_) => Vec::new(),
     }
 }
 

@@ -209,7 +209,7 @@ fn settings(node: &mut NodeBuilder<'_>, op: &Op) {
             pooling(node, pool);
             node.int("count_include_pad", pool.count_include_pad.into());
         }
-        Op::BatchNormalization { epsilon } | Op::InstanceNormalization { epsilon } => {
+        Op::BatchNormalization { epsilon, .. } | Op::InstanceNormalization { epsilon } => {
             node.float("epsilon", *epsilon);
         }
         Op::LayerNormalization { axis, epsilon } => {

@@ -123,6 +123,11 @@ pub enum ShapeError {
         window: [usize; 2],
         size: [usize; 2],
     },
+    /// The output of a graph that no layer can take.
+    #[error(
+        "its output has the shape {found}, expected [N, channels, height, width] or [N, features]"
+    )]
+    NoSample { found: String },
     /// Dimensions of another number of values.
     #[error(
         "{output} has another number of values than {input}, which reaches it: they must be as many"

@@ -17,7 +17,8 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let tensors = model.params().map(|param| {
         let data = match param.init {
-            Init::Zeros => vec![0.0; param.len()],
+            // A file's values take the place of these.
+            Init::Zeros | Init::Given => vec![0.0; param.len()],
             Init::Ones => vec![1.0; param.len()],
             Init::GlorotUniform { fan_in, fan_out } => {
                 let limit = (6.0 / (fan_in + fan_out) as f64).sqrt() as f32;

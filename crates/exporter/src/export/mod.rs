@@ -82,7 +82,7 @@ pub fn export(
     };
     if let Some(layer) = layers_to_write
         .iter()
-        .find(|layer| matches!(layer.kind, LayerKind::Graph(_)))
+        .find(|layer| matches!(layer.kind, LayerKind::Graph(_) | LayerKind::Segment(_)))
     {
         return Err(ExportError::InFile(layer.name.clone()));
     }

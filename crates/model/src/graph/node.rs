@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::op::Op;
 use super::size::Dims;
 
 /// One operator of a segment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// What messages call the node of the file: its name, or that of its output.
     pub name: String,
@@ -23,7 +25,7 @@ pub struct Node {
 }
 
 /// An input of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Input {
     /// The segment's input, 0, or the output of one of its nodes, counted from 1.
     Value(usize),
@@ -32,7 +34,7 @@ pub enum Input {
 }
 
 /// A constant tensor of floats that a node takes.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameter {
     /// The file's name of the tensor: of an initializer, or of the output of the node that gives it.
     pub name: String,
@@ -43,7 +45,7 @@ pub struct Parameter {
 }
 
 /// Where the values of a parameter are.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Values {
     /// In the file, as an initializer or a `Constant` of this parameter's name.
     File,

@@ -1,5 +1,7 @@
 //! Operators with their settings.
 
+use serde::{Deserialize, Serialize};
+
 use super::size::Size;
 use super::window::{Conv, Padded, Pool};
 
@@ -7,7 +9,7 @@ use super::window::{Conv, Padded, Pool};
 /// such as `axes`, are settings here. Axes are counted from the first, 0.
 ///
 /// Inputs are listed as `name [shape]`; those in parentheses may be left out. `[…]` is any shape.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// 2-D convolution: image `[N, C, H, W]`, weight `[K, C / groups, rows, columns]`, (bias `[K]`).
     Conv(Conv),
@@ -15,6 +17,8 @@ pub enum Op {
     BatchNormalization {
         /// Added to the variance.
         epsilon: f32,
+        /// The share of the stored statistics that a training step keeps.
+        momentum: f32,
     },
     /// Normalization over the axes from `axis` on: value; scale and (bias), which broadcast.
     LayerNormalization {
@@ -125,7 +129,7 @@ pub enum Op {
 }
 
 /// Settings of `Gemm`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gemm {
     /// Factor of the product.
     pub alpha: f32,
@@ -138,7 +142,7 @@ pub struct Gemm {
 }
 
 /// Settings of `LRN`: `x / (bias + alpha / size · Σ x²)^beta` over `size` channels.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the formula has them")]
 pub struct Lrn {
     pub alpha: f32,
@@ -148,7 +152,7 @@ pub struct Lrn {
 }
 
 /// Operators of two values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Binary {
     Add,
@@ -163,7 +167,7 @@ pub enum Binary {
 }
 
 /// Operators of one value, with ONNX's formulas.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "ONNX has the formulas")]
 pub enum Unary {
     Abs,
@@ -196,7 +200,7 @@ pub enum Unary {
 }
 
 /// Statistics over axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Reduction {
     Mean,
@@ -207,7 +211,7 @@ pub enum Reduction {
 }
 
 /// A part of one axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SliceAxis {
     /// The axis.
     pub axis: usize,
@@ -220,7 +224,7 @@ pub struct SliceAxis {
 }
 
 /// An operator, or a use of one, that kiln does not compute: it has no shape rule and no gradient.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Other {
     /// The operator's domain; empty for ONNX's own.
     pub domain: String,

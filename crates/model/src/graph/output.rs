@@ -167,7 +167,10 @@ mod tests {
     fn normalizations_and_poolings_keep_the_batch() {
         let image = Dims::batched([64, 7, 7]);
         let channels = Dims::fixed(&[64]);
-        let norm = Op::BatchNormalization { epsilon: 1e-5 };
+        let norm = Op::BatchNormalization {
+            epsilon: 1e-5,
+            momentum: 0.9,
+        };
         let five = [&image, &channels, &channels, &channels, &channels];
         assert_eq!(norm.output(&five), Ok(image.clone()));
         assert!(norm.output(&five[..4]).is_err());

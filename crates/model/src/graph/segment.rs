@@ -1,11 +1,14 @@
 //! Segments.
 
-use super::node::{Node, Parameter, Values};
-use super::op::Op;
+use serde::{Deserialize, Serialize};
+
+use super::node::{Input, Node, Parameter, Values};
+use super::op::{Binary, Op};
 use super::size::Dims;
+use crate::{Init, ParamDef, ParamRole};
 
 /// Nodes between two values that every path from the image to the scores passes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
     /// A valid name of a layer, unique in its graph.
     pub name: String,
@@ -53,6 +56,77 @@ impl Segment {
         }
     }
 
+    /// Returns what each of its parameters is to the nodes that take it: [`ParamRole::Constant`]
+    /// where training leaves it alone, since it is a single number, is computed from other tensors,
+    /// or is no weight of its operator.
+    pub fn roles(&self) -> Vec<ParamRole> {
+        let mut roles = vec![ParamRole::Constant; self.parameters.len()];
+        for node in &self.nodes {
+            for (place, input) in node.inputs.iter().enumerate() {
+                if let Input::Parameter(at) = *input
+                    && let Some((role, parameter)) = roles.get_mut(at).zip(self.parameters.get(at))
+                    && *role == ParamRole::Constant
+                    && parameter.values == Values::File
+                {
+                    *role = role_in(&node.op, place, parameter.len());
+                }
+            }
+        }
+        roles
+    }
+
+    /// Returns its parameters as those of a layer, trainable ones first. Their values are the file's.
+    pub fn params(&self) -> Vec<ParamDef> {
+        let mut params: Vec<_> = self
+            .parameters
+            .iter()
+            .zip(self.roles())
+            .map(|(parameter, role)| ParamDef {
+                name: parameter.name.clone(),
+                role,
+                shape: parameter.shape.clone(),
+                init: Init::Given,
+            })
+            .collect();
+        params.sort_by_key(|param| !param.role.is_trained());
+        params
+    }
+
+    /// Checks that kiln can train it: that it [can compute it](Self::check_typed), and that the
+    /// weights of its convolutions and products are tensors of the file, into which trained ones can
+    /// be written.
+    pub fn check_trainable(&self) -> Result<(), UntypedError> {
+        self.check_typed()?;
+        let computed = self.nodes.iter().find_map(|node| {
+            let weights = node
+                .inputs
+                .iter()
+                .enumerate()
+                .filter_map(|(place, input)| match input {
+                    Input::Parameter(at) => Some((place, self.parameters.get(*at)?)),
+                    Input::Value(_) => None,
+                });
+            let mut weights = weights.filter(|(place, parameter)| {
+                matches!(node.op, Op::Conv(_) | Op::Gemm(_) | Op::MatMul)
+                    && role_in(&node.op, *place, parameter.len()) == ParamRole::Weight
+            });
+            let (_, weight) = weights.find(|(_, weight)| weight.values != Values::File)?;
+            Some(format!(
+                "the weight `{}` of `{}` ({}) is computed from other tensors",
+                weight.name,
+                node.name,
+                node.op.name()
+            ))
+        });
+        match computed {
+            None => Ok(()),
+            Some(reason) => Err(UntypedError {
+                segment: self.name.clone(),
+                reason,
+            }),
+        }
+    }
+
     /// Checks that kiln can compute it: every operator is known, every parameter has values and
     /// every shape is known.
     pub fn check_typed(&self) -> Result<(), UntypedError> {
@@ -85,5 +159,40 @@ impl Segment {
                 reason,
             }),
         }
+    }
+}
+
+/// What a parameter is to an operator that takes it in this place.
+fn role_in(op: &Op, place: usize, len: usize) -> ParamRole {
+    match (op, place) {
+        (Op::Gemm(_), 0) | (Op::MatMul, _) => ParamRole::Weight,
+        (
+            Op::Conv(_)
+            | Op::Gemm(_)
+            | Op::BatchNormalization { .. }
+            | Op::LayerNormalization { .. }
+            | Op::GroupNormalization { .. }
+            | Op::InstanceNormalization { .. },
+            1,
+        ) => ParamRole::Weight,
+        (
+            Op::Conv(_)
+            | Op::Gemm(_)
+            | Op::BatchNormalization { .. }
+            | Op::LayerNormalization { .. }
+            | Op::GroupNormalization { .. }
+            | Op::InstanceNormalization { .. },
+            2,
+        ) => ParamRole::Bias,
+        (Op::BatchNormalization { .. }, 3) => ParamRole::RunningMean,
+        (Op::BatchNormalization { .. }, 4) => ParamRole::RunningVar,
+        (Op::Binary(Binary::PRelu), 1) => ParamRole::Weight,
+        // A scalar is a part of a formula, such as the root of 2 in GELU.
+        _ if len < 2 => ParamRole::Constant,
+        (Op::Binary(Binary::Add), _) => ParamRole::Bias,
+        (Op::Binary(Binary::Mul), _) => ParamRole::Weight,
+        // A class token on its way to the others.
+        (op, _) if op.only_moves() => ParamRole::Weight,
+        _ => ParamRole::Constant,
     }
 }

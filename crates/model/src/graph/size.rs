@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The size of one axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Size {
     /// As many.
     Fixed(usize),
@@ -50,7 +52,7 @@ impl fmt::Display for Size {
 }
 
 /// The sizes of a value's axes, outermost first; none for a scalar.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Dims(Vec<Size>);
 
 impl Dims {
@@ -130,7 +132,7 @@ impl fmt::Display for Dims {
 }
 
 /// A number of values: `factor · N^power`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// The number without the batch.
     pub factor: usize,

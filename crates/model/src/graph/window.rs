@@ -1,12 +1,14 @@
 //! Windows that slide over an image, and what is put around it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Pads;
 
 use super::error::RuleError;
 use super::size::{Dims, Size};
 
 /// A window that slides over rows and columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// Rows and columns.
     pub kernel: [usize; 2],
@@ -19,7 +21,7 @@ pub struct Window {
 }
 
 /// Settings of `Conv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Conv {
     /// The window.
     pub window: Window,
@@ -28,7 +30,7 @@ pub struct Conv {
 }
 
 /// Settings of `MaxPool` and `AveragePool`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pool {
     /// The window.
     pub window: Window,
@@ -39,7 +41,7 @@ pub struct Pool {
 }
 
 /// What is put at the ends of axes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum PadMode {
     /// A number.
     Constant(f32),
@@ -50,7 +52,7 @@ pub enum PadMode {
 }
 
 /// Settings of `Pad`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Padded {
     /// For each axis, how many entries come before and after.
     pub pads: Vec<[usize; 2]>,

@@ -53,6 +53,8 @@ pub enum ParamRole {
     RunningMean,
     /// Variance of each channel, tracked while training (Keras's moving variance).
     RunningVar,
+    /// A tensor that training leaves alone.
+    Constant,
 }
 
 kiln_util::str_enum!(ParamRole {
@@ -60,6 +62,7 @@ kiln_util::str_enum!(ParamRole {
     Bias = "bias",
     RunningMean = "running_mean",
     RunningVar = "running_var",
+    Constant = "constant",
 });
 
 impl ParamRole {
@@ -68,11 +71,11 @@ impl ParamRole {
         format!("{layer}.{self}")
     }
 
-    /// Whether it is a running statistic, which no optimizer changes.
-    pub const fn is_statistic(self) -> bool {
+    /// Whether an optimizer changes it: it is neither a running statistic nor a constant.
+    pub const fn is_trained(self) -> bool {
         match self {
-            Self::Weight | Self::Bias => false,
-            Self::RunningMean | Self::RunningVar => true,
+            Self::Weight | Self::Bias => true,
+            Self::RunningMean | Self::RunningVar | Self::Constant => false,
         }
     }
 }
@@ -80,6 +83,8 @@ impl ParamRole {
 /// A parameter that a kind of layer has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamDef {
+    /// Its name in the layer: what follows the layer's and a dot.
+    pub name: String,
     /// What it is to the layer.
     pub role: ParamRole,
     /// Its dimensions.
@@ -89,9 +94,10 @@ pub struct ParamDef {
 }
 
 impl ParamDef {
-    /// A parameter with this role, shape and initial values.
+    /// A parameter with this role, shape and initial values, which is called after its role.
     pub(super) fn new(role: ParamRole, shape: &[usize], init: Init) -> Self {
         Self {
+            name: role.to_string(),
             role,
             shape: shape.to_vec(),
             init,
@@ -114,4 +120,6 @@ pub enum Init {
         /// Number of outputs that each input reaches.
         fan_out: usize,
     },
+    /// Those of the file that the layer comes from.
+    Given,
 }

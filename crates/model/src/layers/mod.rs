@@ -11,6 +11,7 @@ mod graph;
 mod padding;
 mod pool;
 mod reshape;
+mod segment;
 
 use std::fmt;
 
@@ -30,6 +31,7 @@ pub use graph::GraphLayer;
 pub use padding::{Padding, Pads};
 pub use pool::{AvgPool, ChannelMax, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool};
 pub use reshape::{Flatten, Interpolation, Reshape, Resize2d};
+pub use segment::SegmentLayer;
 
 /// Declares [`LayerKind`] with a variant for each kind of layer.
 macro_rules! layers {
@@ -40,6 +42,8 @@ macro_rules! layers {
             $($(#[$doc])* $kind($settings)),+,
             /// A graph in a file of its own, which no recipe can write.
             Graph(GraphLayer),
+            /// A segment of a file's graph, which no recipe can write.
+            Segment(Box<SegmentLayer>),
         }
 
         impl LayerKind {
@@ -61,6 +65,7 @@ macro_rules! layers {
                 match self {
                     $(Self::$kind(_) => <$settings as LayerDef>::TYPE),+,
                     Self::Graph(_) => GraphLayer::TYPE,
+                    Self::Segment(_) => SegmentLayer::TYPE,
                 }
             }
 
@@ -69,6 +74,7 @@ macro_rules! layers {
                 match self {
                     $(Self::$kind(settings) => settings.output(inputs)),+,
                     Self::Graph(graph) => graph.output(inputs),
+                    Self::Segment(layer) => layer.output(inputs),
                 }
             }
 
@@ -77,16 +83,18 @@ macro_rules! layers {
                 let params = match self {
                     $(Self::$kind(settings) => settings.params(inputs)?),+,
                     Self::Graph(_) => Vec::new(),
+                    Self::Segment(layer) => layer.params(),
                 };
                 debug_assert!(self.has_params() || params.is_empty());
                 Ok(params)
             }
 
             /// Whether layers of this type have parameters.
-            pub const fn has_params(&self) -> bool {
+            pub fn has_params(&self) -> bool {
                 match self {
                     $(Self::$kind(_) => <$settings as LayerDef>::HAS_PARAMS),+,
                     Self::Graph(graph) => graph.parameters > 0,
+                    Self::Segment(layer) => !layer.segment.parameters.is_empty(),
                 }
             }
 
@@ -94,7 +102,7 @@ macro_rules! layers {
             pub fn is_softmax(&self) -> bool {
                 match self {
                     $(Self::$kind(settings) => settings.is_softmax()),+,
-                    Self::Graph(_) => false,
+                    Self::Graph(_) | Self::Segment(_) => false,
                 }
             }
 
@@ -102,7 +110,7 @@ macro_rules! layers {
             pub fn is_random(&self) -> bool {
                 match self {
                     $(Self::$kind(settings) => settings.is_random()),+,
-                    Self::Graph(_) => false,
+                    Self::Graph(_) | Self::Segment(_) => false,
                 }
             }
         }
@@ -116,6 +124,7 @@ macro_rules! layers {
                         settings,
                     }.serialize(serializer)),+,
                     Self::Graph(graph) => graph.serialize(serializer),
+                    Self::Segment(layer) => layer.serialize(serializer),
                 }
             }
         }

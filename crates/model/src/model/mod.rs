@@ -141,7 +141,7 @@ impl Model {
         for (layer, &frozen) in self.layers.iter_mut().zip(frozen) {
             layer.frozen = frozen;
             for param in &mut layer.params {
-                param.trainable = !frozen && !param.is_statistic();
+                param.trainable = !frozen && param.role.is_trained();
             }
         }
         self
@@ -225,19 +225,20 @@ pub struct Param {
 
 impl Param {
     /// A parameter of the layer of this name, not frozen.
-    fn new(layer: &str, ParamDef { role, shape, init }: ParamDef) -> Self {
-        Self {
-            name: role.of(layer),
+    fn new(layer: &str, param: ParamDef) -> Self {
+        let ParamDef {
+            name,
             role,
             shape,
-            trainable: !role.is_statistic(),
+            init,
+        } = param;
+        Self {
+            name: format!("{layer}.{name}"),
+            role,
+            shape,
+            trainable: role.is_trained(),
             init,
         }
-    }
-
-    /// Whether it is a running statistic, which no optimizer changes.
-    pub const fn is_statistic(&self) -> bool {
-        self.role.is_statistic()
     }
 
     /// Number of values.

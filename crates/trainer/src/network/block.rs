@@ -160,7 +160,9 @@ impl Block {
             LayerKind::Reshape(reshape) => stateless(Function::Reshape(reshape.target_shape)),
             LayerKind::Activation(layer) => stateless(Function::Activation(layer.activation)),
             LayerKind::Relu(_) => stateless(Function::Activation(Activation::Relu)),
-            LayerKind::Graph(_) => return Err(TrainError::InFile(layer.name.clone())),
+            LayerKind::Graph(_) | LayerKind::Segment(_) => {
+                return Err(TrainError::InFile(layer.name.clone()));
+            }
             LayerKind::Softmax(_) => stateless(Function::Activation(Activation::Softmax)),
         })
     }

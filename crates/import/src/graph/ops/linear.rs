@@ -26,7 +26,8 @@ pub fn read(operator: &str, call: &Call<'_>) -> Result<Option<Reading>, GraphErr
             // Before opset 9 statistics could be of every pixel.
             place.require("spatial", &1, &place.int("spatial", 1))?;
             place.require("training_mode", &0, &place.int("training_mode", 0))?;
-            Reading::One(Op::BatchNormalization { epsilon }, all())
+            let momentum = place.float("momentum", 0.9);
+            Reading::One(Op::BatchNormalization { epsilon, momentum }, all())
         }
         "InstanceNormalization" => Reading::One(Op::InstanceNormalization { epsilon }, all()),
         "GroupNormalization" => group_normalization(call, epsilon)?,
