@@ -1,7 +1,7 @@
 //! A head on somebody else's graph: the graph up to a value, and a network from that value on, in one
 //! file whose first part is the original's, node for node and tensor for tensor.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kiln_onnx::{
     AttributeProto, AttributeType, DataType, Dim, GraphProto, ModelProto, NodeProto,
@@ -26,6 +26,12 @@ pub enum GraftError {
     Inputs {
         /// Number of inputs.
         found: usize,
+    },
+    /// A trained tensor that the graph does not have.
+    #[error("the graph has no float32 tensor `{name}` of this size")]
+    Tensor {
+        /// The tensor.
+        name: String,
     },
     /// A malformed graph.
     #[error(transparent)]
@@ -158,8 +164,49 @@ pub fn graft(
     Ok(model)
 }
 
+/// Replaces the values of tensors by name, row-major: initializers of float32, or those that `Constant`
+/// nodes give.
+///
+/// # Errors
+///
+/// [`GraftError::Tensor`] for one that the model does not have with this type and number of values.
+pub fn replace_tensors<'a>(
+    model: &mut ModelProto,
+    tensors: impl IntoIterator<Item = (&'a str, &'a [f32])>,
+) -> Result<(), GraftError> {
+    let graph = model.graph.get_or_insert_default();
+    let mut known: HashMap<String, &mut TensorProto> = HashMap::new();
+    for node in &mut graph.node {
+        if node.op_type == "Constant"
+            && let Some(output) = node.output.first()
+            && let Some(tensor) = node.attribute.iter_mut().find_map(|it| it.t.as_mut())
+        {
+            known.insert(output.clone(), tensor);
+        }
+    }
+    for tensor in &mut graph.initializer {
+        known.insert(tensor.name.clone(), tensor);
+    }
+    for (name, values) in tensors {
+        let count = |tensor: &TensorProto| tensor.dims.iter().product::<i64>();
+        let tensor = known.get_mut(name).filter(|tensor| {
+            tensor.data_type == DataType::Float as i32 && count(tensor) == values.len() as i64
+        });
+        let Some(tensor) = tensor else {
+            return Err(GraftError::Tensor { name: name.into() });
+        };
+        tensor.float_data.clear();
+        tensor.raw_data = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+    }
+    Ok(())
+}
+
 /// Returns the SHA-256 of all that leads to a value, by name: `nodes`, of the nodes' messages in
-/// order, and of each tensor its message. Equal checksums mean equal bytes of an ONNX file.
+/// order, and of each tensor its message. Equal checksums mean equal bytes of an ONNX file. The values
+/// of the tensors in `except` are left out.
 ///
 /// # Errors
 ///
@@ -167,10 +214,18 @@ pub fn graft(
 pub fn prefix_checksums(
     model: &ModelProto,
     value: &str,
+    except: &HashSet<&str>,
 ) -> Result<BTreeMap<String, String>, GraftError> {
-    let graph = prefix(model, value)?.graph.unwrap_or_default();
+    let mut graph = prefix(model, value)?.graph.unwrap_or_default();
+    graph
+        .initializer
+        .retain(|tensor| !except.contains(tensor.name.as_str()));
     let mut nodes = Sha256::new();
-    for node in &graph.node {
+    for node in &mut graph.node {
+        let mut outputs = node.output.iter();
+        if node.op_type == "Constant" && outputs.any(|output| except.contains(output.as_str())) {
+            node.attribute.clear();
+        }
         nodes.update(node.encode_length_delimited_to_vec());
     }
     let tensor = |tensor: &TensorProto| {
@@ -415,8 +470,8 @@ mod tests {
             "the rest is gone"
         );
         assert_eq!(
-            prefix_checksums(&original, "logits").unwrap(),
-            prefix_checksums(&grafted, "logits").unwrap()
+            prefix_checksums(&original, "logits", &HashSet::new()).unwrap(),
+            prefix_checksums(&grafted, "logits", &HashSet::new()).unwrap()
         );
         // Names that were taken have a number; the head takes the value.
         let last = &after.node[2];
@@ -445,11 +500,11 @@ mod tests {
 
     #[test]
     fn a_changed_weight_changes_its_checksum_alone() {
-        let before = prefix_checksums(&original(13), "logits").unwrap();
+        let before = prefix_checksums(&original(13), "logits", &HashSet::new()).unwrap();
         let mut changed = original(13);
         let graph = changed.graph.as_mut().unwrap();
         graph.initializer[0] = TensorProto::from_f32("dense.weight", &[4, 3], &[0.75; 12]);
-        let after = prefix_checksums(&changed, "logits").unwrap();
+        let after = prefix_checksums(&changed, "logits", &HashSet::new()).unwrap();
         let differing = before.iter().filter(|(name, sum)| after[*name] != **sum);
         assert_eq!(
             differing.map(|(name, _)| name).collect::<Vec<_>>(),
@@ -492,8 +547,8 @@ mod tests {
             (&"logits".into(), &nodes[2].output[0])
         );
         assert_eq!(
-            prefix_checksums(&grafted, "logits").unwrap(),
-            prefix_checksums(&model, "logits").unwrap()
+            prefix_checksums(&grafted, "logits", &HashSet::new()).unwrap(),
+            prefix_checksums(&model, "logits", &HashSet::new()).unwrap()
         );
     }
 

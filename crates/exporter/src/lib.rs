@@ -13,4 +13,4 @@ mod lower;
 
 pub use emit::ExportError;
 pub use export::{Exported, Options, export};
-pub use graft::{GraftError, cut, graft, prefix_checksums};
+pub use graft::{GraftError, cut, graft, prefix_checksums, replace_tensors};

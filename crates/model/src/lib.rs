@@ -18,7 +18,7 @@ mod preprocessing;
 mod recipe;
 mod shape;
 
-pub use backbone::{Backbone, Base, FileBase};
+pub use backbone::{Backbone, Base, BatchNormMode, FileBase, FileSegment};
 pub use document::{Hint, RecipeError};
 pub use freeze::Layers;
 pub use kiln_util::ParseEnumError;

@@ -1,19 +1,21 @@
-//! Backbones that are read from their files: what a recipe needs to know of one, its frozen graph on
-//! an inference engine, and the trained head grafted onto it.
+//! Backbones that are read from their files: what a recipe needs to know of one, its frozen part on an
+//! inference engine, its other layers' weights, and all that was trained written into its graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use kiln_assets::Asset;
 use kiln_data::View;
-use kiln_exporter::{cut, graft, prefix_checksums};
+use kiln_exporter::{cut, graft, prefix_checksums, replace_tensors};
 use kiln_inference::{EngineId, Model, NamedTensor, StreamOptions};
-use kiln_model::graph::{Graph, Op, Segment};
+use kiln_model::graph::{Graph, Input, Node, Op, Parameter, Segment};
 use kiln_model::{
-    Base, Channels, FileBase, FileProblem, FileRequest, GraphLayer, Hint, Layout, Preprocessing,
-    Recipe, Shape,
+    Base, Channels, FileBase, FileProblem, FileRequest, FileSegment, GraphLayer, Hint, LayerKind,
+    Layout, Param, ParamRole, Preprocessing, Recipe,
 };
-use kiln_onnx::{Metadata, ModelProto, OutputKind};
+use kiln_onnx::{DataType, Metadata, ModelProto, OutputKind, TensorProto};
+use kiln_run::{Tensor, Weights, WeightsError};
+use kiln_trainer::TrainError;
 use kiln_util::Hex;
 use sha2::{Digest, Sha256};
 
@@ -87,26 +89,103 @@ pub(crate) fn base(request: &FileRequest<'_>, context: &Context<'_>) -> Result<B
         }
         None => graph.classifier.unwrap_or(graph.segments.len()),
     };
-    let segments = &graph.segments[..count];
-    let Some(last) = segments.last() else {
+    if count == 0 {
         return Err(refused(&"no operation comes before its classifier"));
-    };
-    let output = sample(last).map_err(at_output)?;
+    }
     let file = FileBase {
         channels,
         layout: graph.image.layout,
         size,
         preprocessing,
-        graph: GraphLayer {
-            sha256,
-            value: last.output.clone(),
-            output,
-            parameters: segments.iter().map(Segment::parameter_count).sum(),
-            multiply_adds: segments.iter().map(multiply_adds).sum(),
-            terms: segments.iter().map(terms).sum(),
-        },
+        sha256,
+        segments: segments(&graph, count, &proto),
     };
-    Ok(Base::of_file(request.weights, file))
+    Base::of_file(request.weights, file)
+        .map_err(|problem| at_output(format!("{problem}: take another `output`")))
+}
+
+/// Describes the first segments of a graph.
+fn segments(graph: &Graph, count: usize, proto: &ModelProto) -> Vec<FileSegment> {
+    let segments = &graph.segments[..count];
+    let floats = float_tensors(proto);
+    let mut owners: HashMap<&str, usize> = HashMap::new();
+    for segment in segments {
+        for parameter in &segment.parameters {
+            *owners.entry(parameter.name.as_str()).or_default() += 1;
+        }
+    }
+    let trained = |at: usize, segment: &Segment| {
+        segment.check_trainable().map_err(|error| error.reason)?;
+        let mut parameters = segment.parameters.iter().zip(segment.roles());
+        let refused = parameters.find_map(|(Parameter { name, .. }, role)| {
+            if role == ParamRole::Constant {
+                None
+            } else if !floats.contains(name.as_str()) {
+                Some(format!("its tensor `{name}` is not float32"))
+            } else if owners.get(name.as_str()) > Some(&1) {
+                Some(format!("its tensor `{name}` is also another segment's"))
+            } else {
+                None
+            }
+        });
+        match refused {
+            Some(reason) => Err(reason),
+            None if at == 0 && graph.image.layout == Layout::Nhwc => Ok(from_nchw(segment)),
+            None => Ok(segment.clone()),
+        }
+    };
+    let described = segments
+        .iter()
+        .enumerate()
+        .map(|(at, segment)| FileSegment {
+            name: segment.name.clone(),
+            value: segment.output.clone(),
+            output: sample(segment),
+            parameters: segment.parameter_count(),
+            multiply_adds: segment.multiply_adds(),
+            terms: segment.terms(),
+            trained: trained(at, segment),
+        });
+    described.collect()
+}
+
+/// The names of a file's float32 tensors.
+fn float_tensors(proto: &ModelProto) -> HashSet<&str> {
+    let float = |tensor: &TensorProto| tensor.data_type == DataType::Float as i32;
+    let graph = proto.graph.as_ref();
+    let initializers = graph.into_iter().flat_map(|graph| &graph.initializer);
+    let initializers = initializers.filter(|tensor| float(tensor));
+    let nodes = graph.into_iter().flat_map(|graph| &graph.node);
+    let constants = nodes.filter_map(|node| {
+        let mut values = node.attribute.iter().filter_map(|it| it.t.as_ref());
+        let is_float = node.op_type == "Constant" && values.any(float);
+        is_float.then(|| node.output.first()).flatten()
+    });
+    initializers
+        .map(|tensor| tensor.name.as_str())
+        .chain(constants.map(String::as_str))
+        .collect()
+}
+
+/// The first segment of a graph whose images are NHWC, as one that takes NCHW, as all layers do.
+fn from_nchw(segment: &Segment) -> Segment {
+    let mut segment = segment.clone();
+    for input in segment.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+        if let Input::Value(at) = input {
+            *at += 1;
+        }
+    }
+    let transpose = Node {
+        name: "nchw_to_nhwc".into(),
+        op: Op::Transpose {
+            perm: vec![0, 2, 3, 1],
+        },
+        inputs: vec![Input::Value(0)],
+        shape: None,
+        value: None,
+    };
+    segment.nodes.insert(0, transpose);
+    segment
 }
 
 /// Reads a model with its SHA-256: that of the message as kiln writes it, wherever the file keeps its
@@ -174,65 +253,36 @@ fn unknown_output(graph: &Graph, output: &str) -> String {
     format!("the graph has no value `{output}` that all paths pass{near}")
 }
 
-/// The shape of a sample of the value at a segment's end.
-fn sample(segment: &Segment) -> Result<Shape, String> {
+/// The dimensions of a sample of the value at a segment's end.
+fn sample(segment: &Segment) -> Result<Vec<usize>, String> {
     let name = &segment.name;
     let Some(shape) = segment.shape() else {
         return Err(format!(
-            "the shape of `{name}` is not known: give `input.height` and `input.width`, or take another `output`"
+            "the shape of `{name}` is not known without `input.height` and `input.width`"
         ));
     };
     let dims = shape.sample().filter(|dims| !dims.contains(&0));
-    dims.as_deref().and_then(Shape::from_dims).ok_or_else(|| {
+    dims.ok_or_else(|| {
         format!(
-            "`{name}` has the shape {shape}, expected [N, channels, height, width] or [N, features]: take another `output`"
+            "`{name}` has the shape {shape}, expected [N, channels, height, width] or [N, features]"
         )
     })
 }
 
-/// Multiplications with an addition each for one image, of the operators with weights.
-fn multiply_adds(segment: &Segment) -> u64 {
-    let node = |node: &kiln_model::graph::Node| -> Option<u64> {
-        let weight = node.inputs.iter().find_map(|input| match input {
-            kiln_model::graph::Input::Parameter(at) => segment.parameters.get(*at),
-            kiln_model::graph::Input::Value(_) => None,
-        })?;
-        let outputs: usize = node.shape.as_ref()?.sample()?.iter().product();
-        let terms = match &node.op {
-            Op::Conv(_) => weight.shape.get(1..)?.iter().product::<usize>(),
-            Op::Gemm(_) | Op::MatMul => weight
-                .len()
-                .checked_div(*node.shape.as_ref()?.sample()?.last()?)?,
-            _ => return None,
-        };
-        Some(outputs as u64 * terms as u64)
-    };
-    segment.nodes.iter().filter_map(node).sum()
-}
-
-/// The terms that one value of each layer sums up.
-fn terms(segment: &Segment) -> u64 {
-    let weights = segment
-        .parameters
-        .iter()
-        .filter(|parameter| parameter.shape.len() > 1);
-    weights
-        .map(|weight| weight.shape[1..].iter().product::<usize>() as u64)
-        .sum()
-}
-
-/// A backbone's frozen graph, ready to run.
-pub struct FrozenGraph {
-    /// From images to features, on the engine that computes them.
-    model: Model,
+/// A backbone's file: the part of its graph that an inference engine runs, and what is trained of it.
+pub struct BackboneFile {
     /// The whole file.
     proto: ModelProto,
     layout: Layout,
-    /// The value that the head takes.
+    /// The value that the recipe's own layers take.
     value: String,
+    /// From images to what the first trained layer takes; none where no layer is before it.
+    frozen: Option<Model>,
+    /// The tensors that some phase changes, by their names in the file, and the names of their weights.
+    trained: BTreeMap<String, String>,
 }
 
-impl FrozenGraph {
+impl BackboneFile {
     /// Loads the backbone of a recipe, if it is one that is read from its file.
     ///
     /// # Errors
@@ -243,36 +293,43 @@ impl FrozenGraph {
         let Some(backbone) = &recipe.backbone else {
             return Ok(None);
         };
-        let Some(FileBase { graph, layout, .. }) = &backbone.base.file else {
+        let Some(FileBase {
+            sha256: expected,
+            layout,
+            segments,
+            ..
+        }) = &backbone.base.file
+        else {
             return Ok(None);
         };
         let path = file(&backbone.weights, context)?;
         let (proto, sha256) = read(&path)?;
-        if sha256 != graph.sha256 {
+        if sha256 != *expected {
             return Err(BackboneError::Changed { path }.into());
         }
-        let layout = *layout;
-        let mut prefix =
-            cut(&proto, &graph.value, graph.output.len()).map_err(BackboneError::Graft)?;
-        prefix.set_metadata(&Metadata {
-            preprocessing: Some(recipe.model().preprocessing().clone()),
-            labels: None,
-            layout: Some(layout),
-            output: Some(OutputKind::Logits),
-            provenance: BTreeMap::new(),
-            golden: None,
-        });
+        let frozen = match recipe.model().layers().first().map(|layer| &layer.kind) {
+            Some(LayerKind::Graph(graph)) => {
+                let record = recipe.model().preprocessing();
+                let prefix = frozen_part(&proto, graph, record, *layout)?;
+                Some(load(&kiln_onnx::encode(&prefix), context)?)
+            }
+            _ => None,
+        };
         Ok(Some(Self {
-            model: load(&kiln_onnx::encode(&prefix), context)?,
             proto,
-            layout,
-            value: graph.value.clone(),
+            layout: *layout,
+            value: segments
+                .last()
+                .map(|segment| segment.value.clone())
+                .unwrap_or_default(),
+            frozen,
+            trained: trained_tensors(recipe),
         }))
     }
 
-    /// Returns the model that gives the features.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// Returns the model that gives what the first trained layer takes, if there is a layer before it.
+    pub fn frozen(&self) -> Option<&Model> {
+        self.frozen.as_ref()
     }
 
     /// Returns the order of the axes of the graph's images.
@@ -280,12 +337,11 @@ impl FrozenGraph {
         self.layout
     }
 
-    /// Returns the engine that computes the features, with its version: another one rounds
-    /// differently.
-    pub fn engine(&self) -> String {
-        let runtime = self.model.runtime();
+    /// Returns the engine that runs the frozen part, with its version: another one rounds differently.
+    pub fn engine(&self) -> Option<String> {
+        let runtime = self.frozen.as_ref()?.runtime();
         let version = runtime.version.as_deref().unwrap_or_default();
-        format!("{} {version}", runtime.engine.name())
+        Some(format!("{} {version}", runtime.engine.name()))
     }
 
     /// Returns the engine that alone computes what the features were computed by: that of a quantized
@@ -299,47 +355,128 @@ impl FrozenGraph {
                 || operator.starts_with("QLinear")
                 || operator.ends_with("Integer")
         });
-        quantized.then(|| self.model.runtime().engine)
+        let frozen = self.frozen.as_ref().filter(|_| quantized);
+        frozen.map(|model| model.runtime().engine)
     }
 
-    /// Computes the features of prepared images, row-major.
+    /// Reads the weights of the layers that are segments of the file.
+    pub fn weights(&self, model: &kiln_model::Model) -> Result<Weights> {
+        let mut weights = Weights::default();
+        for layer in model.layers() {
+            let LayerKind::Segment(segment) = &layer.kind else {
+                continue;
+            };
+            for parameter in &segment.segment.parameters {
+                let data = kiln_import::parameter_values(&self.proto, parameter)
+                    .map_err(BackboneError::Values)?;
+                let tensor = Tensor {
+                    shape: parameter.shape.clone(),
+                    data,
+                };
+                weights.insert(format!("{}.{}", layer.name, parameter.name), tensor);
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Computes what the first trained layer takes of prepared images, row-major: the images themselves
+    /// where no layer is before it.
     pub fn features(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        let images = pixels.len() / self.model.preprocessing().len();
-        let NamedTensor { data, .. } = self.model.run_named(pixels, images)?.swap_remove(0);
+        let Some(model) = &self.frozen else {
+            return Ok(pixels.to_vec());
+        };
+        let images = pixels.len() / model.preprocessing().len();
+        let NamedTensor { data, .. } = model.run_named(pixels, images)?.swap_remove(0);
         Ok(data)
     }
 
-    /// Computes the features of images in their order, batches on all cores; `each` gets those of one
-    /// image. Returns whether it got to the end.
-    pub(crate) fn stream(
-        &self,
-        images: &View,
-        context: &Context<'_>,
-        mut each: impl FnMut(&[f32]) -> Result<()>,
-    ) -> Result<bool> {
-        let inputs = Inputs::of_view(images);
-        let options = StreamOptions::default();
-        let computed = run_through(&self.model, inputs, &options, context, |_, classified| {
-            classified.map_or(Ok(()), |classified| each(classified.scores))
-        })?;
-        Ok(computed.is_some())
+    /// Writes the trained tensors into the file's graph and grafts the recipe's own layers onto it.
+    pub fn graft(&self, head: &ModelProto, weights: &Weights) -> Result<ModelProto> {
+        let mut model = graft(&self.proto, &self.value, head).map_err(BackboneError::Graft)?;
+        let tensors = self.trained.iter().map(|(tensor, name)| {
+            let values = weights.require(name)?;
+            Ok((tensor.as_str(), values.data.as_slice()))
+        });
+        let tensors: Vec<_> = tensors
+            .collect::<Result<_, WeightsError>>()
+            .map_err(TrainError::from)?;
+        replace_tensors(&mut model, tensors).map_err(BackboneError::Graft)?;
+        Ok(model)
     }
 
-    /// Grafts a head onto the file's graph.
-    pub fn graft(&self, head: &ModelProto) -> Result<ModelProto> {
-        Ok(graft(&self.proto, &self.value, head).map_err(BackboneError::Graft)?)
-    }
-
-    /// Returns the SHA-256 of the nodes and of each tensor that lead to the features.
+    /// Returns the SHA-256 of the nodes and of each tensor that is not trained, up to where the recipe's
+    /// own layers begin.
     pub fn checksums(&self) -> Result<BTreeMap<String, String>> {
-        Ok(prefix_checksums(&self.proto, &self.value).map_err(BackboneError::Graft)?)
+        self.checksums_in(&self.proto)
     }
 
-    /// Returns whether a file has the nodes and tensors that lead to the features, bit for bit.
-    pub fn is_in(&self, file: &ModelProto) -> Result<bool> {
-        let found = prefix_checksums(file, &self.value).map_err(BackboneError::Graft)?;
-        Ok(found == self.checksums()?)
+    fn checksums_in(&self, model: &ModelProto) -> Result<BTreeMap<String, String>> {
+        let trained = self.trained.keys().map(String::as_str).collect();
+        Ok(prefix_checksums(model, &self.value, &trained).map_err(BackboneError::Graft)?)
     }
+
+    /// Returns whether a file has these nodes and tensors, bit for bit.
+    pub fn is_in(&self, file: &ModelProto) -> Result<bool> {
+        Ok(self.checksums_in(file)? == self.checksums()?)
+    }
+}
+
+/// Computes the outputs of a model for images in their order, batches on all cores; `each` gets those
+/// of one image. Returns whether it got to the end.
+pub(crate) fn stream(
+    model: &Model,
+    images: &View,
+    context: &Context<'_>,
+    mut each: impl FnMut(&[f32]) -> Result<()>,
+) -> Result<bool> {
+    let inputs = Inputs::of_view(images);
+    let options = StreamOptions::default();
+    let computed = run_through(model, inputs, &options, context, |_, classified| {
+        classified.map_or(Ok(()), |classified| each(classified.scores))
+    })?;
+    Ok(computed.is_some())
+}
+
+/// The part of a file's graph before the first trained layer, with the metadata that a model needs to
+/// run.
+fn frozen_part(
+    proto: &ModelProto,
+    graph: &GraphLayer,
+    preprocessing: &Preprocessing,
+    layout: Layout,
+) -> Result<ModelProto> {
+    let mut part = cut(proto, &graph.value, graph.output.len()).map_err(BackboneError::Graft)?;
+    part.set_metadata(&Metadata {
+        preprocessing: Some(preprocessing.clone()),
+        labels: None,
+        layout: Some(layout),
+        output: Some(OutputKind::Logits),
+        provenance: BTreeMap::new(),
+        golden: None,
+    });
+    Ok(part)
+}
+
+/// The tensors of a file that some phase of a recipe changes, by their names in the file, and the names
+/// of their weights.
+fn trained_tensors(recipe: &Recipe) -> BTreeMap<String, String> {
+    let layers = recipe.models().iter().flat_map(kiln_model::Model::layers);
+    let changed = layers.filter_map(|layer| match &layer.kind {
+        LayerKind::Segment(segment) if !layer.frozen => Some((layer, segment.live_batch_norm)),
+        _ => None,
+    });
+    let tensors = changed.flat_map(|(layer, live)| {
+        let changes = move |param: &&Param| match param.role {
+            ParamRole::Weight | ParamRole::Bias => true,
+            ParamRole::RunningMean | ParamRole::RunningVar => live,
+            ParamRole::Constant => false,
+        };
+        layer.params.iter().filter(changes).map(|param| {
+            let tensor = &param.name[layer.name.len() + 1..];
+            (tensor.to_owned(), param.name.clone())
+        })
+    });
+    tensors.collect()
 }
 
 /// Loads a model on the first engine that can, one with a library of its own first, which is the

@@ -12,7 +12,7 @@ use kiln_run::{Environment, RunDir, RunFile, Weights};
 use kiln_trainer::{Device, Predictor, is_finished};
 use kiln_util::write_atomically;
 
-use crate::backbone::FrozenGraph;
+use crate::backbone::BackboneFile;
 use crate::context::Context;
 use crate::engines::check_name;
 use crate::error::Result;
@@ -158,8 +158,8 @@ pub struct TrainedModel {
     pub golden: Option<Golden>,
     /// The first layer that is exported.
     first_layer: usize,
-    /// The backbone, where it is a graph in a file.
-    frozen: Option<FrozenGraph>,
+    /// The backbone, where it is read from its file.
+    backbone: Option<BackboneFile>,
     /// Number of epochs done, if the training did not finish.
     unfinished: Option<usize>,
     provenance: BTreeMap<String, String>,
@@ -173,10 +173,11 @@ impl TrainedModel {
             let run = run.path().to_path_buf();
             return Err(ExportRunError::NoWeights { run }.into());
         };
+        let backbone = BackboneFile::open(&recipe, context)?;
         // A training that was killed leaves only those weights that it changed.
         let missing = |weights: &Weights| model.params().any(|p| weights.get(&p.name).is_none());
         let weights = if best.progress.is_some() && missing(&best.weights) {
-            let mut weights = initial(&recipe, context)?;
+            let mut weights = initial(&recipe, backbone.as_ref(), context)?;
             weights.extend(best.weights);
             weights
         } else {
@@ -186,9 +187,8 @@ impl TrainedModel {
             .progress
             .filter(|progress| !is_finished(&recipe.training, progress));
         let unfinished = unfinished.map(|progress| progress.history.epochs.len());
-        let frozen = FrozenGraph::open(&recipe, context)?;
         let mut trained = Self::new(recipe, model, weights);
-        trained.frozen = frozen;
+        trained.backbone = backbone;
         trained.unfinished = unfinished;
         trained.labels = run.labels()?;
         if let Some(Environment {
@@ -244,7 +244,7 @@ impl TrainedModel {
             uint8_input: false,
             golden: None,
             first_layer: 0,
-            frozen: None,
+            backbone: None,
             unfinished: None,
             provenance,
         }
@@ -283,17 +283,26 @@ impl TrainedModel {
             uint8_input: self.uint8_input,
             golden: self.golden.clone(),
         };
-        let Some(frozen) = self.frozen.as_ref().filter(|_| self.first_layer == 0) else {
+        let Some(backbone) = &self.backbone else {
             return Ok(export(&self.model, &self.weights, &options)?);
         };
+        let layers = self.model.layers().iter();
+        let of_backbone = layers.filter(|layer| layer.backbone.is_some()).count();
+        if self.first_layer >= of_backbone {
+            return Ok(export(&self.model, &self.weights, &options)?);
+        }
+        if self.first_layer > 0 {
+            let form = "its trained layers alone";
+            return Err(BackboneError::Form { form }.into());
+        }
         if self.uint8_input {
             let form = "its preprocessing in the graph";
             return Err(BackboneError::Form { form }.into());
         }
-        options.first_layer = 1;
+        options.first_layer = of_backbone;
         let head = export(&self.model, &self.weights, &options)?;
-        let mut proto = frozen.graft(&head.proto)?;
-        if !frozen.is_in(&proto)? {
+        let mut proto = backbone.graft(&head.proto, &self.weights)?;
+        if !backbone.is_in(&proto)? {
             return Err(BackboneError::NotKept.into());
         }
         let output = if options.softmax {
@@ -304,7 +313,7 @@ impl TrainedModel {
         proto.set_metadata(&Metadata {
             preprocessing: Some(self.model.preprocessing().clone()),
             labels: Some(options.labels),
-            layout: Some(frozen.layout()),
+            layout: Some(backbone.layout()),
             output: Some(output),
             provenance: options.provenance,
             golden: options.golden,
@@ -314,22 +323,27 @@ impl TrainedModel {
         Ok(Exported { proto, layers })
     }
 
-    /// Returns whether the backbone is a graph in a file.
+    /// Returns whether an inference engine computes a part of it.
     pub fn has_graph(&self) -> bool {
-        self.frozen.is_some()
+        self.engine_part().is_some()
+    }
+
+    fn engine_part(&self) -> Option<&BackboneFile> {
+        let backbone = self.backbone.as_ref();
+        backbone.filter(|backbone| backbone.frozen().is_some())
     }
 
     /// Returns the only engine that is to agree with Burn, where the backbone's graph is quantized.
     pub fn only_engine(&self) -> Option<EngineId> {
-        self.frozen.as_ref()?.only_engine()
+        self.backbone.as_ref()?.only_engine()
     }
 
     /// Returns Burn with the weights: behind an engine where the backbone is a graph in a file.
     pub fn burn(&self) -> Result<Burn<'_>> {
         let device = Device::cpu();
-        let first = usize::from(self.frozen.is_some());
+        let first = usize::from(self.has_graph());
         Ok(Burn {
-            frozen: self.frozen.as_ref(),
+            frozen: self.engine_part(),
             predictor: Predictor::after(first, &self.model, &self.weights, &device)?,
             device,
         })
@@ -349,7 +363,7 @@ impl TrainedModel {
 
 /// A trained model on Burn, or its head where an engine computes the backbone.
 pub struct Burn<'a> {
-    frozen: Option<&'a FrozenGraph>,
+    frozen: Option<&'a BackboneFile>,
     predictor: Predictor,
     device: Device,
 }
@@ -371,8 +385,8 @@ impl Burn<'_> {
     /// Returns what computes, such as `Burn, cpu (flex)`.
     pub fn describe(&self) -> String {
         let device = &self.device;
-        match self.frozen {
-            Some(frozen) => format!("{} and Burn, {device}", frozen.engine()),
+        match self.frozen.and_then(BackboneFile::engine) {
+            Some(engine) => format!("{engine} and Burn, {device}"),
             None => format!("Burn, {device}"),
         }
     }

@@ -320,7 +320,11 @@ impl RunDir {
                 problem: format!("the run has no `{}`", RunFile::Backbone),
                 hint: None,
             })?;
-            Ok(Base::of_file(request.weights, file))
+            Base::of_file(request.weights, file).map_err(|problem| FileProblem {
+                is_output: false,
+                problem,
+                hint: None,
+            })
         };
         Ok(Recipe::parse_with(
             &text,

@@ -10,6 +10,8 @@ use crate::{Shape, ShapeError};
 pub struct GraphLayer {
     /// SHA-256 of the file's model, its tensors included.
     pub sha256: String,
+    /// Names of its segments in order, by which a recipe refers to them; not empty.
+    pub segments: Vec<String>,
     /// Name of the value at its end in the file.
     pub value: String,
     /// Shape of one sample of that value.
@@ -26,7 +28,7 @@ pub struct GraphLayer {
 
 impl GraphLayer {
     /// What layers of this kind are called.
-    pub(super) const TYPE: &str = "graph";
+    pub(crate) const TYPE: &str = "graph";
 
     /// Returns the shape of what comes out, whatever goes in: the image's size was known when the
     /// file was read.

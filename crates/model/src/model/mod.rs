@@ -2,7 +2,10 @@
 
 use crate::naming::layer_names;
 use crate::shape::ImageShape;
-use crate::{Init, LayerKind, LayerSpec, ParamDef, ParamRole, Preprocessing, Shape, ShapeError};
+use crate::{
+    GraphLayer, Init, LayerKind, LayerSpec, Layers, ParamDef, ParamRole, Preprocessing, Shape,
+    ShapeError,
+};
 
 /// A sequence of layers whose shapes fit.
 ///
@@ -40,6 +43,14 @@ impl Layer {
         Shape::only_image(self.kind.type_name(), &[self.input]).map(ImageShape::size)
     }
 
+    /// The names by which a recipe selects it: its own, or of a graph in a file those of its segments.
+    fn names(&self) -> Vec<&str> {
+        match &self.kind {
+            LayerKind::Graph(graph) => graph.segments.iter().map(String::as_str).collect(),
+            _ => vec![&self.name],
+        }
+    }
+
     /// The parameter of this role, where the layer has one.
     pub fn param(&self, role: ParamRole) -> Option<&Param> {
         self.params.iter().find(|param| param.role == role)
@@ -67,6 +78,7 @@ impl Layer {
         };
         match (&self.kind, self.param(ParamRole::Weight)) {
             (LayerKind::Graph(graph), _) => graph.multiply_adds,
+            (LayerKind::Segment(layer), _) => layer.segment.multiply_adds(),
             (LayerKind::Conv2d(_) | LayerKind::Dense(_), Some(weight)) => {
                 weight.len() as u64 * pixels as u64
             }
@@ -130,15 +142,56 @@ impl Model {
         self
     }
 
-    /// The same model with these layers frozen, one flag per layer, and the others not.
+    /// The names by which a recipe selects layers: those of the layers, and of a graph in a file those
+    /// of its segments.
+    pub fn names(&self) -> Vec<&str> {
+        self.layers.iter().flat_map(Layer::names).collect()
+    }
+
+    /// Returns a flag for each of the [`names`](Self::names). `backbone` selects all layers of the
+    /// pretrained base. A pattern that matches nothing is an error.
+    pub fn select(&self, layers: &Layers) -> Result<Vec<bool>, String> {
+        let names = self.names();
+        let base = self.layers.iter().filter(|layer| layer.backbone.is_some());
+        let base: usize = base.map(|layer| layer.names().len()).sum();
+        let Layers::Named(patterns) = layers else {
+            return layers.select(&names);
+        };
+        let is_base = |pattern: &String| base > 0 && pattern == "backbone";
+        let (of_base, others): (Vec<_>, Vec<_>) = patterns.iter().cloned().partition(is_base);
+        let mut selected = Layers::Named(others).select(&names)?;
+        if !of_base.is_empty() {
+            selected[..base].fill(true);
+        }
+        Ok(selected)
+    }
+
+    /// Returns the layers that a pattern selects, those included of which it selects a part. A pattern
+    /// that matches nothing is an error.
+    pub fn selected(&self, pattern: &str) -> Result<Vec<&Layer>, String> {
+        let mut flags = self
+            .select(&Layers::Named(vec![pattern.into()]))?
+            .into_iter();
+        let layers = self.layers.iter().filter(|layer| {
+            let of_layer = flags.by_ref().take(layer.names().len());
+            of_layer.fold(false, |any, flag| any | flag)
+        });
+        Ok(layers.collect())
+    }
+
+    /// The same model with these layers frozen, one flag for each of the [`names`](Self::names), and
+    /// the others not. A graph in a file is frozen where all its segments are.
     ///
     /// # Panics
     ///
-    /// If there are not as many flags as layers.
+    /// If there are not as many flags as names.
     #[must_use]
     pub fn frozen(mut self, frozen: &[bool]) -> Self {
-        assert_eq!(frozen.len(), self.layers.len(), "one flag per layer");
-        for (layer, &frozen) in self.layers.iter_mut().zip(frozen) {
+        assert_eq!(frozen.len(), self.names().len(), "one flag per name");
+        let mut flags = frozen.iter();
+        for layer in &mut self.layers {
+            let of_layer = flags.by_ref().take(layer.names().len());
+            let frozen = of_layer.fold(true, |all, &flag| all && flag);
             layer.frozen = frozen;
             for param in &mut layer.params {
                 param.trainable = !frozen && param.role.is_trained();
@@ -340,11 +393,20 @@ fn infer(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, ModelError> {
 
 /// Names of all layers; they must be different.
 fn names(specs: &[LayerSpec]) -> Result<Vec<String>, ModelError> {
-    let given: Vec<_> = specs
-        .iter()
-        .map(|spec| (spec.kind.type_name(), spec.name.as_deref()))
+    // Other layers do not change their names when a segment of a file becomes one.
+    let in_files = specs.iter().flat_map(|spec| match &spec.kind {
+        LayerKind::Graph(graph) => graph.segments.as_slice(),
+        _ => &[],
+    });
+    let in_files: Vec<_> = in_files
+        .map(|name| (GraphLayer::TYPE, Some(name.as_str())))
         .collect();
-    let names = layer_names(&given);
+    let given = specs
+        .iter()
+        .map(|spec| (spec.kind.type_name(), spec.name.as_deref()));
+    let given: Vec<_> = given.chain(in_files).collect();
+    let mut names = layer_names(&given);
+    names.truncate(specs.len());
     for (index, name) in names.iter().enumerate() {
         if let Some(first) = names[..index].iter().position(|other| other == name) {
             let problem = format!(

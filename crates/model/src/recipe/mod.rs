@@ -14,7 +14,7 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::document::{Hint, RecipeError};
-use crate::{Backbone, Base, LayerKind, LayerSpec, Layers, Model, ModelError, Preprocessing};
+use crate::{Backbone, Base, LayerSpec, Layers, Model, ModelError, Preprocessing};
 
 pub use augmentation::{Augmentation, FillMode};
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
@@ -282,45 +282,77 @@ impl RecipeFields {
         })
     }
 
-    /// The model of each phase.
-    fn models(&self) -> Result<Vec<Model>, ModelError> {
+    /// Makes layers of those segments of a backbone's file that are trained in some phase, and of those
+    /// after them.
+    fn with_trained_segments(mut self) -> Result<Self, ModelError> {
         let model = self.unfrozen_model()?;
-        let names: Vec<&str> = model
-            .layers()
-            .iter()
-            .map(|layer| layer.name.as_str())
-            .collect();
+        let phases = self.frozen(&model)?;
+        let Some(backbone) = &mut self.backbone else {
+            return Ok(self);
+        };
+        let Some(file) = &backbone.base.file else {
+            return Ok(self);
+        };
+        let count = file.segments.len();
+        let first = |frozen: &Vec<bool>| frozen[..count].iter().position(|frozen| !frozen);
+        let Some(first) = phases.iter().filter_map(first).min() else {
+            return Ok(self);
+        };
+        let way_out = match file.trainable_from() {
+            at if at < count => {
+                let name = &file.segments[at].name;
+                format!("train only `{name}` and what comes after it")
+            }
+            _ => "leave the backbone frozen".to_owned(),
+        };
+        let names: Vec<String> = file.segments.iter().map(|it| it.name.clone()).collect();
+        let made = backbone.base.train_from(first, backbone.batch_norm);
+        made.map_err(|(index, problem)| ModelError {
+            index: 0,
+            name: names[index].clone(),
+            problem: if index < first {
+                format!(
+                    "training cannot begin after `{}`: {problem}: {way_out}",
+                    names[index]
+                )
+            } else {
+                format!("`{}` cannot be trained: {problem}: {way_out}", names[index])
+            },
+        })?;
+        Ok(self)
+    }
+
+    /// Which layers are frozen in each phase: a flag for each of the model's names.
+    fn frozen(&self, model: &Model) -> Result<Vec<Vec<bool>>, ModelError> {
         let select = |layers: &Layers| {
-            layers.select(&names).map_err(|problem| ModelError {
+            model.select(layers).map_err(|problem| ModelError {
                 index: 0,
                 name: "training".into(),
                 problem,
             })
         };
-        let default = Layers::First(self.all_layers().len() - self.layers.len());
+        let base = self.backbone.as_ref().map(|backbone| &backbone.base);
+        let of_base = base.map_or(0, |base| match &base.file {
+            Some(file) => file.segments.len(),
+            None => base.layers.len(),
+        });
+        let default = Layers::First(of_base);
         let frozen = select(self.training.freeze.as_ref().unwrap_or(&default))?;
         let phases = self.training.phases.iter().map(|phase| {
             let unfrozen = select(&phase.unfreeze)?;
-            let frozen: Vec<bool> = frozen
-                .iter()
-                .zip(unfrozen)
+            let frozen = frozen.iter().zip(unfrozen);
+            Ok(frozen
                 .map(|(&frozen, unfrozen)| frozen && !unfrozen)
-                .collect();
-            let trained = model.layers().iter().zip(&frozen).position(|(layer, frozen)| {
-                matches!(layer.kind, LayerKind::Graph(_)) && !frozen
-            });
-            if let Some(index) = trained {
-                return Err(ModelError {
-                    index,
-                    name: names[index].to_owned(),
-                    problem: "it is a part of the backbone's file, which an inference engine runs, and cannot be \
-                              trained: leave it frozen"
-                        .into(),
-                });
-            }
-            Ok(model.clone().frozen(&frozen))
+                .collect())
         });
         phases.collect()
+    }
+
+    /// The model of each phase.
+    fn models(&self) -> Result<Vec<Model>, ModelError> {
+        let model = self.unfrozen_model()?;
+        let phases = self.frozen(&model)?.into_iter();
+        Ok(phases.map(|frozen| model.clone().frozen(&frozen)).collect())
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
-use crate::{Backbone, Base, Dense, FileRequest, Input, LayerSpec};
+use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -30,6 +30,9 @@ pub(super) const ROOT: &[&str] = &[
     "layers",
     "sweep",
 ];
+
+/// Keys of `[backbone]`.
+const BACKBONE: &[&str] = &["name", "weights", "output", "batch_norm"];
 
 pub(super) fn recipe(
     text: &str,
@@ -74,7 +77,7 @@ pub(super) fn recipe_of(
     // missing here.
     let section = root
         .get("backbone")
-        .map(|field| field.section(&["name", "weights", "output"]))
+        .map(|field| field.section(BACKBONE))
         .transpose()?;
     let base = section
         .as_ref()
@@ -122,13 +125,11 @@ pub(super) fn recipe_of(
     let model = read
         .unfrozen_model()
         .map_err(|error| at_layer(error.index, error.to_string()))?;
-    let names: Vec<&str> = model
-        .layers()
-        .iter()
-        .map(|layer| layer.name.as_str())
-        .collect();
-    training::check_selections(&root, &names)?;
+    training::check_selections(&root, &model)?;
     training::check_class_weight(&root, model.classes())?;
+    let read = read
+        .with_trained_segments()
+        .map_err(|error| training::error(&root, error.problem))?;
     let recipe = Recipe::new(read).map_err(|error| root.error(error.to_string()))?;
     check_classes(&recipe, &fields)?;
     check_size(&recipe, &root, &fields)?;
@@ -148,8 +149,12 @@ fn base(
     references: References<'_>,
 ) -> Result<Base, RecipeError> {
     if let Some(name) = section.get("name") {
-        if let Some(output) = section.get("output") {
-            return Err(output.error("`output` is of a backbone without `name`, read from a file"));
+        for key in ["output", "batch_norm"] {
+            if let Some(field) = section.get(key) {
+                return Err(field.error(format!(
+                    "`{key}` is of a backbone without `name`, read from a file"
+                )));
+            }
         }
         let known: Vec<_> = references
             .bases
@@ -215,6 +220,11 @@ fn backbone(section: &Section<'_>, base: Base, input: &Input) -> Result<Backbone
         output: output
             .map(|output| output.string().map(str::to_owned))
             .transpose()?,
+        batch_norm: section.choice_or(
+            "batch_norm",
+            BatchNormMode::default(),
+            &BatchNormMode::WORDS,
+        )?,
     })
 }
 

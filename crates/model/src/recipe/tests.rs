@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
+use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
     AdamParams, Augmentation, Base, DataSource, Export, FileBase, FileProblem, FileRequest,
-    FillMode, GraphLayer, Hint, LayerKind, Layout, Optimizer, OptimizerKind, Preprocessing, Recipe,
-    References, ScheduleKind, Shape, Sweep, Validation, ValidationSubset,
+    FileSegment, FillMode, Hint, LayerKind, Layout, Optimizer, OptimizerKind, Preprocessing,
+    Recipe, References, ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -965,30 +966,63 @@ fn pixel_values_may_be_given_by_number() {
     }
 }
 
-/// A backbone of 4 channels of 7 x 7 pixels out of color images of 9 x 8.
+/// A backbone of 4 channels of 7 x 7 pixels out of color images of 9 x 8: a stem that cannot be trained
+/// and a convolution that can.
 fn file_base(preprocessing: Option<Preprocessing>) -> Base {
-    let shape = Shape::Image {
-        channels: 4,
-        height: 7,
-        width: 7,
+    let conv = Node {
+        name: "layer1.0/conv".into(),
+        op: Op::Conv(Conv {
+            window: Window {
+                kernel: [3, 2],
+                strides: [1, 1],
+                dilations: [1, 1],
+                pads: [[0; 2]; 2],
+            },
+            groups: 1,
+        }),
+        inputs: vec![graph::Input::Value(0), graph::Input::Parameter(0)],
+        shape: Some(Dims::batched([4, 7, 7])),
+        value: Some("features".into()),
     };
-    Base::of_file(
-        "m.onnx",
-        FileBase {
-            channels: 3,
-            layout: Layout::Nchw,
-            size: Some([9, 8]),
-            preprocessing,
-            graph: GraphLayer {
-                sha256: "ab".into(),
-                value: "features".into(),
-                output: shape,
-                parameters: 12,
+    let segment = Segment {
+        name: "layer1_0".into(),
+        nodes: vec![conv],
+        parameters: vec![Parameter {
+            name: "onnx::Conv_7".into(),
+            shape: vec![4, 3, 3, 2],
+            values: graph::Values::File,
+        }],
+        output: "features".into(),
+        covers: vec![1],
+    };
+    let file = FileBase {
+        channels: 3,
+        layout: Layout::Nchw,
+        size: Some([9, 8]),
+        preprocessing,
+        sha256: "ab".into(),
+        segments: vec![
+            FileSegment {
+                name: "stem".into(),
+                value: "x".into(),
+                output: Ok(vec![3, 9, 8]),
+                parameters: 2,
                 multiply_adds: 7,
                 terms: 5,
+                trained: Err("`odd` (Odd) is not among kiln's operators".into()),
             },
-        },
-    )
+            FileSegment {
+                name: segment.name.clone(),
+                value: segment.output.clone(),
+                output: Ok(vec![4, 7, 7]),
+                parameters: segment.parameter_count(),
+                multiply_adds: segment.multiply_adds(),
+                terms: segment.terms(),
+                trained: Ok(segment),
+            },
+        ],
+    };
+    Base::of_file("m.onnx", file).unwrap()
 }
 
 #[test]
@@ -1022,13 +1056,41 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
     );
     assert_eq!(
         (model.counts().trainable, model.counts().non_trainable),
-        (50, 12)
+        (50, 74)
     );
-    assert_eq!((recipe.fixed_prefix(), model.multiply_adds()), (2, 47));
+    let multiply_adds = 7 + 72 * 49 + 40;
+    assert_eq!(
+        (recipe.fixed_prefix(), model.multiply_adds()),
+        (2, multiply_adds)
+    );
     assert_eq!(
         parse(&recipe.to_toml(), Some(record.clone()), &[]).unwrap(),
         recipe
     );
+
+    // What is trained in some phase is a layer, and what comes before it stays with the engine.
+    for unfreeze in ["layer1", "layer1_0", "layer*"] {
+        let unfreeze = format!("training.unfreeze={unfreeze}");
+        let tuned = parse(text, Some(record.clone()), &[&unfreeze]).unwrap();
+        let layers = tuned.model().layers();
+        let names: Vec<_> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["backbone", "layer1_0", "global_avg_pool", "dense"]);
+        assert_eq!(layers[1].params[0].name, "layer1_0.onnx::Conv_7");
+        let counts = tuned.model().counts();
+        assert_eq!((counts.trainable, counts.non_trainable), (122, 2));
+        assert_eq!(
+            (tuned.fixed_prefix(), tuned.model().multiply_adds()),
+            (1, multiply_adds)
+        );
+        assert_eq!(
+            tuned.backbone.as_ref().unwrap().batch_norm.as_str(),
+            "inference"
+        );
+        assert_eq!(
+            parse(&tuned.to_toml(), Some(record.clone()), &[]).unwrap(),
+            tuned
+        );
+    }
 
     // What the recipe says goes before what the file says.
     let given = parse(text, Some(record.clone()), &["input.preprocess=torch"]).unwrap();
@@ -1050,7 +1112,18 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
         (
             Some(record.clone()),
             &["training.unfreeze=backbone"],
-            "cannot be trained",
+            "`stem` cannot be trained: `odd` (Odd) is not among kiln's operators: train only `layer1_0` and what \
+             comes after it",
+        ),
+        (
+            Some(record.clone()),
+            &["training.unfreeze=layer2"],
+            "`layer2` matches no layer",
+        ),
+        (
+            Some(record.clone()),
+            &["backbone.batch_norm=batch"],
+            "backbone.batch_norm",
         ),
         (
             Some(record.clone()),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::optimization::{self, ClassWeight, EarlyStopping, Monitor, Optimizer, Schedule};
-use crate::Layers;
 use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section};
+use crate::{Layers, Model};
 
 pub(super) const KEYS: &[&str] = &[
     "epochs",
@@ -228,18 +228,18 @@ fn layers(field: &Field<'_>) -> Result<Layers, RecipeError> {
 }
 
 /// Checks that every name or pattern of layers matches some.
-pub(super) fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(), RecipeError> {
+pub(super) fn check_selections(root: &Section<'_>, model: &Model) -> Result<(), RecipeError> {
     let section = root.sub("training", KEYS)?;
     let check = |field: Field<'_>| {
-        layers(&field)?
-            .select(names)
+        model
+            .select(&layers(&field)?)
             .map(drop)
             .map_err(|problem| field.error(problem))
     };
     let rates = |field: Field<'_>| {
         field.entries()?.iter().try_for_each(|(pattern, field)| {
-            Layers::Named(vec![(*pattern).to_string()])
-                .select(names)
+            model
+                .selected(pattern)
                 .map(drop)
                 .map_err(|problem| field.error(problem))
         })
@@ -256,6 +256,24 @@ pub(super) fn check_selections(root: &Section<'_>, names: &[&str]) -> Result<(),
             .iter()
             .try_for_each(|field| phase(&field.section(PHASE)?)),
     }
+}
+
+/// An error about what is trained, at `unfreeze` or `freeze` where the recipe has one.
+pub(super) fn error(root: &Section<'_>, problem: String) -> RecipeError {
+    let Ok(section) = root.sub("training", KEYS) else {
+        return root.error(problem);
+    };
+    let phases = section.get("phases").and_then(|phases| phases.array().ok());
+    let of_phase = phases.into_iter().flatten().find_map(|phase| {
+        let phase = phase.section(PHASE).ok()?;
+        phase
+            .get("unfreeze")
+            .map(|field| field.error(problem.clone()))
+    });
+    let own = || section.get("unfreeze").or_else(|| section.get("freeze"));
+    of_phase
+        .or_else(|| own().map(|field| field.error(problem.clone())))
+        .unwrap_or_else(|| root.error(problem))
 }
 
 /// `"balanced"`, a factor for each class, or factors by class.

@@ -85,6 +85,9 @@ pub enum BackboneError {
         .0.as_ref().map_or_else(String::new, |error| format!(": {error}"))
     )]
     NoEngine(Option<Box<kiln_inference::LoadError>>),
+    /// Tensors that cannot be read.
+    #[error(transparent)]
+    Values(kiln_import::GraphError),
     /// No head can be grafted onto it.
     #[error(transparent)]
     Graft(kiln_exporter::GraftError),
@@ -115,9 +118,11 @@ impl BackboneError {
                 key: "augmentation",
                 or: "use a backbone with a name",
             },
-            Self::Preprocessing(_) | Self::NoEngine(_) | Self::Graft(_) | Self::Form { .. } => {
-                return None;
-            }
+            Self::Preprocessing(_)
+            | Self::Values(_)
+            | Self::NoEngine(_)
+            | Self::Graft(_)
+            | Self::Form { .. } => return None,
         })
     }
 }

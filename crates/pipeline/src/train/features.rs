@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{FeatureKey, FeatureWriter, Features, Samples, View};
+use kiln_inference::Model as Engine;
 use kiln_model::{Layer, Model};
 use kiln_preprocess::Preprocessor;
 use kiln_run::{FeatureTime, RunFile, Weights};
 use kiln_trainer::{FeatureTask, TrainError, compute_features, feature_key};
 
 use super::phases::Training;
-use crate::backbone::FrozenGraph;
+use crate::backbone::{BackboneFile, stream};
 use crate::dataset::Splits;
 use crate::error::Result;
 use crate::event::{Event, FeaturesInfo, Task};
@@ -45,7 +46,8 @@ impl Prepared {
         training: &Training<'_>,
     ) -> Result<Option<Self>> {
         // A graph in a file is the first layer, and an engine's work.
-        if let (0, Some(frozen)) = (self.first_layer, training.frozen)
+        let frozen = training.backbone.and_then(BackboneFile::frozen);
+        if let (0, Some(frozen)) = (self.first_layer, frozen)
             && first_layer > 0
         {
             let by_engine = |samples: &Samples| {
@@ -111,7 +113,7 @@ struct Run<'a> {
     weights: &'a Weights,
     training: &'a Training<'a>,
     /// What computes them, where it is not Burn.
-    frozen: Option<&'a FrozenGraph>,
+    engine: Option<&'a Engine>,
     key: FeatureKey,
     path: PathBuf,
 }
@@ -123,17 +125,17 @@ impl<'a> Run<'a> {
         model: &'a Model,
         weights: &'a Weights,
         training: &'a Training<'a>,
-        frozen: Option<&'a FrozenGraph>,
+        engine: Option<&'a Engine>,
     ) -> Self {
-        let engine = training.frozen.map(FrozenGraph::engine);
-        let key = feature_key(model, span.end, weights, samples.view(), engine.as_deref());
+        let version = training.backbone.and_then(BackboneFile::engine);
+        let key = feature_key(model, span.end, weights, samples.view(), version.as_deref());
         let folder = training.context.assets.cache_root().join("features");
         Self {
             layers: &model.layers()[span],
             samples,
             weights,
             training,
-            frozen,
+            engine,
             key,
             path: folder.join(format!("{key}.f32")),
         }
@@ -165,8 +167,8 @@ impl<'a> Run<'a> {
             });
             task.set(done as u64);
         };
-        let computed = match self.frozen {
-            Some(frozen) => self.by_engine(frozen, &mut progress)?,
+        let computed = match self.engine {
+            Some(engine) => self.by_engine(engine, &mut progress)?,
             None => compute_features(
                 &FeatureTask {
                     layers: self.layers,
@@ -203,7 +205,7 @@ impl<'a> Run<'a> {
     /// not computed again.
     fn by_engine(
         &self,
-        frozen: &FrozenGraph,
+        engine: &Engine,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Option<Features>> {
         let (rows, width) = (self.samples.view().len(), self.width());
@@ -218,7 +220,7 @@ impl<'a> Run<'a> {
         let rest = self.samples.view().skip(done);
         let mut waiting: Vec<f32> = Vec::new();
         progress(done, rows);
-        let computed = frozen.stream(&rest, self.training.context, |values| {
+        let computed = stream(engine, &rest, self.training.context, |values| {
             waiting.extend_from_slice(values);
             done += 1;
             if waiting.len() >= ROWS_PER_WRITE * width || done == rows {

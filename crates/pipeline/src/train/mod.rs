@@ -14,7 +14,7 @@ use kiln_run::{Environment, RunDir, RunFile, RunState};
 use kiln_trainer::Device;
 use kiln_util::Lock;
 
-use crate::backbone::FrozenGraph;
+use crate::backbone::BackboneFile;
 use crate::context::Context;
 use crate::dataset::{self, Splits};
 use crate::error::Result;
@@ -77,9 +77,9 @@ pub fn train(
     request: &TrainRequest,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
-    let frozen = frozen(&recipe, context)?;
+    let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
-    let start = Start::first(&recipe, context)?;
+    let start = Start::first(&recipe, backbone.as_ref(), context)?;
     let environment = environment(&recipe, &request.device, context)?;
     let (run, lock) = RunDir::create(&request.runs, &recipe)?;
     describe(&run, &environment, &splits)?;
@@ -88,7 +88,7 @@ pub fn train(
         splits: &splits,
         run: &run,
         device: &request.device,
-        frozen: frozen.as_ref(),
+        backbone: backbone.as_ref(),
         context,
     }
     .run_to_end(&start)?;
@@ -108,7 +108,7 @@ pub fn train(
 /// If the run was trained on other data, or for one of the reasons of [`train`].
 pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
     let recipe = run.recipe(kiln_trainer::bases())?;
-    let frozen = frozen(&recipe, context)?;
+    let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
     let lock = run.lock()?;
     let now = environment(&recipe, device, context)?;
@@ -130,13 +130,13 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
             now: &now,
         });
     }
-    let start = Start::of(&run, &recipe, context)?;
+    let start = Start::of(&run, &recipe, backbone.as_ref(), context)?;
     let finished = Training {
         recipe: &recipe,
         splits: &splits,
         run: &run,
         device,
-        frozen: frozen.as_ref(),
+        backbone: backbone.as_ref(),
         context,
     }
     .run_to_end(&start)?;
@@ -148,13 +148,14 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
     })
 }
 
-/// Loads a backbone that is a graph in a file.
-fn frozen(recipe: &Recipe, context: &Context<'_>) -> Result<Option<FrozenGraph>> {
-    let frozen = FrozenGraph::open(recipe, context)?;
+/// Loads a backbone that is read from its file.
+fn backbone(recipe: &Recipe, context: &Context<'_>) -> Result<Option<BackboneFile>> {
+    let backbone = BackboneFile::open(recipe, context)?;
+    let frozen = backbone.as_ref().and_then(BackboneFile::frozen);
     if frozen.is_some() && recipe.augmentation.is_some() {
         return Err(BackboneError::Augmentation.into());
     }
-    Ok(frozen)
+    Ok(backbone)
 }
 
 /// Writes what the run is made with and what its classes are.

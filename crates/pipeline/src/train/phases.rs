@@ -14,7 +14,7 @@ use kiln_trainer::{
 use super::features::Prepared;
 use super::neighbors;
 use super::start::Start;
-use crate::backbone::FrozenGraph;
+use crate::backbone::BackboneFile;
 use crate::context::Context;
 use crate::dataset::Splits;
 use crate::error::Result;
@@ -27,8 +27,8 @@ pub struct Training<'a> {
     pub splits: &'a Splits,
     pub run: &'a RunDir,
     pub device: &'a Device,
-    /// The backbone, where it is a graph in a file.
-    pub frozen: Option<&'a FrozenGraph>,
+    /// The backbone, where it is read from its file.
+    pub backbone: Option<&'a BackboneFile>,
     pub context: &'a Context<'a>,
 }
 
@@ -83,14 +83,6 @@ impl Training<'_> {
         let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
             return cancelled(weights, history);
         };
-        if self.frozen.is_some() {
-            let (train, validation) = common.split(splits);
-            let width = model.layers()[common.first_layer - 1].output.len();
-            let seed = recipe.training.seed;
-            if let Some(accuracy) = neighbors::accuracy(&train, &validation, width, seed)? {
-                context.emit(&Event::NearestNeighbor { accuracy });
-            }
-        }
         let phases = recipe
             .training
             .phases
@@ -104,6 +96,16 @@ impl Training<'_> {
                 return cancelled(weights, history);
             };
             let (train, validation) = samples.split(splits);
+            // Wrong preprocessing shows before an epoch is trained.
+            if number == 0
+                && self.backbone.is_some()
+                && let Some(last) = samples.first_layer.checked_sub(1)
+            {
+                let (width, seed) = (model.layers()[last].output.len(), recipe.training.seed);
+                if let Some(accuracy) = neighbors::accuracy(&train, &validation, width, seed)? {
+                    context.emit(&Event::NearestNeighbor { accuracy });
+                }
+            }
             let task = Task {
                 model,
                 first_layer: samples.first_layer,
@@ -128,7 +130,7 @@ impl Training<'_> {
                 return cancelled(weights, history);
             }
         }
-        write_frozen(run, model, &weights, &pretrained, self.frozen)?;
+        write_frozen(run, model, &weights, &pretrained, self.backbone)?;
         Ok(Trained {
             weights,
             history,
@@ -144,7 +146,7 @@ fn write_frozen(
     model: &Model,
     weights: &Weights,
     pretrained: &BTreeMap<String, String>,
-    graph: Option<&FrozenGraph>,
+    backbone: Option<&BackboneFile>,
 ) -> Result<()> {
     let mut frozen = frozen_checksums(model, weights);
     for (name, checksum) in &frozen {
@@ -156,8 +158,8 @@ fn write_frozen(
         }
     }
     // What stays in a file is proven where it is exported.
-    if let Some(graph) = graph {
-        let in_file = graph.checksums()?.into_iter();
+    if let Some(backbone) = backbone {
+        let in_file = backbone.checksums()?.into_iter();
         frozen.extend(in_file.map(|(name, checksum)| (format!("backbone.{name}"), checksum)));
     }
     if !frozen.is_empty() {

@@ -4,7 +4,7 @@ use kiln_model::{Backbone, Recipe};
 use kiln_run::{History, Progress, Resumption, RunDir, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
-use crate::backbone;
+use crate::backbone::{self, BackboneFile};
 use crate::context::Context;
 use crate::error::Result;
 
@@ -26,8 +26,15 @@ pub struct Start {
 }
 
 /// Returns the weights that training begins with: a backbone's from its file, the others drawn.
-pub(crate) fn initial(recipe: &Recipe, context: &Context<'_>) -> Result<Weights> {
+pub(crate) fn initial(
+    recipe: &Recipe,
+    opened: Option<&BackboneFile>,
+    context: &Context<'_>,
+) -> Result<Weights> {
     let mut weights = initial_weights(recipe.model(), recipe.training.seed);
+    if let Some(opened) = opened {
+        weights.extend(opened.weights(recipe.model())?);
+    }
     if let Some(Backbone {
         base,
         weights: file,
@@ -43,9 +50,13 @@ pub(crate) fn initial(recipe: &Recipe, context: &Context<'_>) -> Result<Weights>
 
 impl Start {
     /// Begins with initial weights.
-    pub fn first(recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
+    pub fn first(
+        recipe: &Recipe,
+        opened: Option<&BackboneFile>,
+        context: &Context<'_>,
+    ) -> Result<Self> {
         Ok(Self {
-            weights: initial(recipe, context)?,
+            weights: initial(recipe, opened, context)?,
             trained: Weights::default(),
             history: History::new(recipe.training.monitor),
             resumed: false,
@@ -56,10 +67,15 @@ impl Start {
     }
 
     /// Resumes after a run's last whole epoch.
-    pub fn of(run: &RunDir, recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
+    pub fn of(
+        run: &RunDir,
+        recipe: &Recipe,
+        opened: Option<&BackboneFile>,
+        context: &Context<'_>,
+    ) -> Result<Self> {
         let mut start = Self {
             resumed: true,
-            ..Self::first(recipe, context)?
+            ..Self::first(recipe, opened, context)?
         };
         let Some(Resumption {
             checkpoint, best, ..

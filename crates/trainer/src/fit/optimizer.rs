@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
-use kiln_model::{AdamParams, Layers, Optimizer, OptimizerKind};
+use kiln_model::{AdamParams, Optimizer, OptimizerKind};
 
 use super::Task;
 use super::schedule::{self, Position};
@@ -157,15 +157,14 @@ pub struct Rates {
 
 impl Rates {
     pub fn new(task: &Task<'_>, network: &Network) -> Self {
-        let layers = task.model.layers();
-        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let mut groups = Vec::new();
         for (pattern, rate) in &task.phase.learning_rates {
-            let selected = Layers::Named(vec![pattern.clone()])
-                .select(&names)
+            let selected = task
+                .model
+                .selected(pattern)
                 .expect("a recipe's patterns are checked");
-            for (name, _) in names.iter().zip(selected).filter(|(_, selected)| *selected) {
-                groups.extend(network.group(name).map(|group| (group, *rate)));
+            for layer in selected {
+                groups.extend(network.group(&layer.name).map(|group| (group, *rate)));
             }
         }
         let base = task.phase.optimizer.learning_rate;
