@@ -9,7 +9,8 @@ pub enum Layers {
     /// As many layers from the beginning.
     First(usize),
     /// Layers whose name is one of these, matches one of these with `*` and `?`, or, where no layer
-    /// has the name itself, belongs to one of these blocks (`block5` for `block5_conv1`, …).
+    /// has the name itself, belongs to one of these blocks (`block5` for `block5_conv1`, …). `block4..`
+    /// is the first such layer and all after it.
     Named(Vec<String>),
 }
 
@@ -26,6 +27,12 @@ impl Layers {
             Self::Named(patterns) => {
                 let mut selected = vec![false; names.len()];
                 for pattern in patterns {
+                    if let Some(first) = pattern.strip_suffix("..") {
+                        let only = Self::Named(vec![first.into()]).select(names)?;
+                        let at = only.iter().position(|&found| found).unwrap_or(names.len());
+                        selected[at..].fill(true);
+                        continue;
+                    }
                     let parsed = glob::Pattern::new(pattern).map_err(|error| {
                         format!(
                             "`{pattern}` is not a pattern: {error}; use a layer's name, `*` and `?`"
@@ -62,6 +69,22 @@ impl Layers {
     }
 }
 
+/// Returns the block of a layer by its name: the first part, or the first two where the second is a
+/// number, as in `layer4_1` of `layer4_1_conv2`.
+pub fn block(name: &str) -> &str {
+    let mut ends = name.match_indices('_').map(|(at, _)| at);
+    let Some(first) = ends.next() else {
+        return name;
+    };
+    let second = ends.next().unwrap_or(name.len());
+    let number = &name[first + 1..second];
+    if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        &name[..second]
+    } else {
+        &name[..first]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,11 +115,36 @@ mod tests {
             named(&["block?_conv*", "dense_?"]).unwrap(),
             [true, false, true, true, false]
         );
+        assert_eq!(
+            named(&["block2.."]).unwrap(),
+            [false, false, true, true, true]
+        );
         assert_eq!(named(&[]).unwrap(), [false; 5]);
         assert_eq!(
             Layers::First(2).select(&NAMES).unwrap(),
             [true, true, false, false, false]
         );
+    }
+
+    #[test]
+    fn blocks_go_by_the_beginning_of_names() {
+        let names = [
+            "layer4_1_conv2",
+            "blocks_15_add",
+            "block5_conv1",
+            "features_3",
+            "bn1",
+            "dense_1",
+        ];
+        let blocks = [
+            "layer4_1",
+            "blocks_15",
+            "block5",
+            "features_3",
+            "bn1",
+            "dense_1",
+        ];
+        assert_eq!(names.map(block), blocks);
     }
 
     #[test]

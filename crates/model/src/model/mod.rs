@@ -1,5 +1,6 @@
 //! A checked model: every layer with its name, its shapes and its parameters.
 
+use crate::freeze::block;
 use crate::naming::layer_names;
 use crate::shape::ImageShape;
 use crate::{
@@ -177,6 +178,28 @@ impl Model {
             of_layer.fold(false, |any, flag| any | flag)
         });
         Ok(layers.collect())
+    }
+
+    /// Returns for each layer how many blocks of layers with parameters are between it and the end of
+    /// the model, its own included; 0 for the layers of the last block, and after a pretrained base for
+    /// all of the recipe's own.
+    pub fn blocks_to_end(&self) -> Vec<usize> {
+        let based = self.layers.iter().any(|layer| layer.backbone.is_some());
+        let mut last: Option<&str> = None;
+        let mut count = 0;
+        let mut counts = vec![0; self.layers.len()];
+        for (to, layer) in counts.iter_mut().zip(&self.layers).rev() {
+            let own = based && layer.backbone.is_none();
+            if !own && layer.count() > 0 {
+                let block = block(&layer.name);
+                if last != Some(block) {
+                    count += usize::from(based || last.is_some());
+                    last = Some(block);
+                }
+            }
+            *to = count;
+        }
+        counts
     }
 
     /// The same model with these layers frozen, one flag for each of the [`names`](Self::names), and

@@ -295,7 +295,12 @@ impl RecipeFields {
         };
         let count = file.segments.len();
         let first = |frozen: &Vec<bool>| frozen[..count].iter().position(|frozen| !frozen);
-        let Some(first) = phases.iter().filter_map(first).min() else {
+        let mut first = phases.iter().filter_map(first).min();
+        // An engine runs each image once: images that change in every epoch need all layers in Burn.
+        if self.augmentation.is_some() && file.trainable_from() == 0 {
+            first = Some(0);
+        }
+        let Some(first) = first else {
             return Ok(self);
         };
         let way_out = match file.trainable_from() {

@@ -39,8 +39,11 @@ pub enum OptimizerKind {
         #[serde(flatten)]
         adam: AdamParams,
         /// Share of each weight that is subtracted at each step, times the learning rate, 0 or more.
-        /// Biases and normalization decay like all others, as in Keras.
         weight_decay: f64,
+        /// Whether biases, and the scales and shifts of normalizations, decay like all others, as in
+        /// Keras and PyTorch; timm leaves them out.
+        #[serde(skip_serializing_if = "is_true")]
+        decay_biases_and_norms: bool,
     },
     /// Stochastic gradient descent.
     #[serde(rename = "sgd")]
@@ -169,6 +172,14 @@ impl Schedule {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands over a reference"
 )]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_zero(steps: &u64) -> bool {
     *steps == 0
 }
@@ -266,6 +277,7 @@ const OPTIMIZERS: &[Tagged<(OptimizerKind, f64)>] = &[
             "beta_2",
             "epsilon",
             "weight_decay",
+            "decay_biases_and_norms",
         ],
         parse: adamw,
     },
@@ -293,6 +305,7 @@ pub(super) const OPTIMIZER_KEYS: &[&str] = &[
     "beta_1",
     "beta_2",
     "weight_decay",
+    "decay_biases_and_norms",
     "momentum",
     "nesterov",
 ];
@@ -328,7 +341,12 @@ fn adam(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
 fn adamw(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
     let weight_decay = section.number_or("weight_decay", 4e-3, Bound::NonNegative)?;
     let adam = AdamParams::parse(section)?;
-    Ok((OptimizerKind::AdamW { adam, weight_decay }, 1e-3))
+    let kind = OptimizerKind::AdamW {
+        adam,
+        weight_decay,
+        decay_biases_and_norms: section.boolean_or("decay_biases_and_norms", true)?,
+    };
+    Ok((kind, 1e-3))
 }
 
 fn sgd(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "freeze",
     "unfreeze",
     "learning_rates",
+    "layer_decay",
     "phases",
 ];
 /// Keys of a phase; without phases, they are in `[training]`.
@@ -31,6 +32,7 @@ const PHASE: &[&str] = &[
     "early_stopping",
     "unfreeze",
     "learning_rates",
+    "layer_decay",
 ];
 
 /// The type of an optimizer without one. A phase's must have one: else it could as well be that of
@@ -77,6 +79,10 @@ pub struct Phase {
     /// one counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub learning_rates: BTreeMap<String, f64>,
+    /// Factor of the optimizer's learning rate from each block of layers to the one before it, above 0
+    /// to 1 (timm's `--layer-decay`). The recipe's own layers after a backbone have the optimizer's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
 }
 
 impl Training {
@@ -140,6 +146,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
                 "early_stopping",
                 "unfreeze",
                 "learning_rates",
+                "layer_decay",
             ] {
                 if let Some(field) = section.get(key) {
                     return Err(field.error(format!(
@@ -211,6 +218,17 @@ fn phase(
         learning_rates: section
             .get("learning_rates")
             .map_or(Ok(BTreeMap::new()), rates)?,
+        layer_decay: section
+            .get("layer_decay")
+            .map(|field| field.number(Bound::Positive).and_then(|factor| {
+                if factor <= 1.0 {
+                    return Ok(factor);
+                }
+                Err(field.error(format!(
+                    "`layer_decay` is above 0 and at most 1, found {factor}: 1 is the same rate for all"
+                )))
+            }))
+            .transpose()?,
     })
 }
 

@@ -180,7 +180,7 @@ impl<'a> State<'a> {
     fn new(task: &'a Task<'a>) -> Result<Self, TrainError> {
         let device = task.device.autodiff();
         let layers = &task.model.layers()[task.first_layer..];
-        let mut optimizer = optimizer::build(&task.phase.optimizer, &device);
+        let mut optimizer = optimizer::build(&task.phase.optimizer, task.model, &device);
         let mut weights = task.weights.clone();
         if let Some(Resume { snapshot, .. }) = task.resume {
             weights.extend(snapshot.weights.clone());

@@ -3,35 +3,64 @@
 
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
+use burn::module::{self, Module, ModuleVisitor, ParamGroup};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
-use kiln_model::{AdamParams, Optimizer, OptimizerKind};
+use kiln_model::{AdamParams, Model, Optimizer, OptimizerKind, Param};
 
 use super::Task;
 use super::schedule::{self, Position};
-use crate::network::{Network, values};
+use crate::network::{Network, param_id, values};
 use crate::{Device, TrainError, fused};
 
-/// Builds the optimizer; Adam and `AdamW` by kiln's kernel where the device has it.
-pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
-    let built: ModuleOptimizer = match optimizer.kind {
+/// Builds the optimizer of a phase.
+pub fn build(optimizer: &Optimizer, model: &Model, device: &Device) -> ModuleOptimizer {
+    let built = of_kind(optimizer.kind, device);
+    let clipping = match (optimizer.clipnorm, optimizer.clipvalue) {
+        (Some(norm), _) => Some(GradientClippingConfig::Norm(norm as f32)),
+        (None, Some(value)) => Some(GradientClippingConfig::Value(value as f32)),
+        (None, None) => None,
+    };
+    let built = match &clipping {
+        Some(clipping) => built.with_grad_clipping(clipping.init()),
+        None => built,
+    };
+    let OptimizerKind::AdamW {
+        adam,
+        decay_biases_and_norms: false,
+        ..
+    } = optimizer.kind
+    else {
+        return built;
+    };
+    // A bias, and a scale or shift of a normalization, has one axis; a layer scale of a graph may have
+    // others of size 1.
+    let vector = |param: &&Param| param.shape.iter().filter(|&&size| size > 1).count() < 2;
+    let vectors = model
+        .params()
+        .filter(vector)
+        .map(|param| param_id(&param.name));
+    let group = ParamGroup::from_ids(vectors.collect());
+    let clipping = clipping.map(|clipping| clipping.init());
+    // AdamW without decay is Adam.
+    if device.kernels {
+        built.with_group(group, self::adam(adam, 0.0), clipping)
+    } else {
+        built.with_group(group, burn_adam(adam).build(), clipping)
+    }
+}
+
+/// The rule; Adam and `AdamW` by kiln's kernel where the device has it.
+fn of_kind(kind: OptimizerKind, device: &Device) -> ModuleOptimizer {
+    match kind {
         OptimizerKind::Adam(params) if device.kernels => adam(params, 0.0).into(),
         OptimizerKind::AdamW {
             adam: params,
             weight_decay,
+            ..
         } if device.kernels => adam(params, weight_decay).into(),
-        OptimizerKind::Adam(AdamParams {
-            beta_1,
-            beta_2,
-            epsilon,
-        }) => {
-            let config = AdamConfig::new()
-                .with_beta_1(beta_1 as f32)
-                .with_beta_2(beta_2 as f32);
-            config.with_epsilon(epsilon as f32).init()
-        }
+        OptimizerKind::Adam(params) => burn_adam(params).init(),
         OptimizerKind::AdamW {
             adam:
                 AdamParams {
@@ -40,6 +69,7 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
                     epsilon,
                 },
             weight_decay,
+            ..
         } => {
             let config = AdamWConfig::new()
                 .with_beta_1(beta_1 as f32)
@@ -60,16 +90,15 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
                 .with_momentum((momentum > 0.0).then_some(config))
                 .init()
         }
-    };
-    let clipping = match (optimizer.clipnorm, optimizer.clipvalue) {
-        (Some(norm), _) => Some(GradientClippingConfig::Norm(norm as f32)),
-        (None, Some(value)) => Some(GradientClippingConfig::Value(value as f32)),
-        (None, None) => None,
-    };
-    match clipping {
-        Some(clipping) => built.with_grad_clipping(clipping.init()),
-        None => built,
     }
+}
+
+/// Burn's Adam.
+fn burn_adam(params: AdamParams) -> AdamConfig {
+    AdamConfig::new()
+        .with_beta_1(params.beta_1 as f32)
+        .with_beta_2(params.beta_2 as f32)
+        .with_epsilon(params.epsilon as f32)
 }
 
 fn adam(
@@ -120,7 +149,7 @@ struct Squares<'a> {
 }
 
 impl ModuleVisitor for Squares<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    fn visit_float<const D: usize>(&mut self, param: &module::Param<Tensor<D>>) {
         let (Some(gradient), Ok(sum)) = (self.gradients.get::<D>(param.id), &mut self.sum) else {
             return;
         };
@@ -137,7 +166,7 @@ struct Scaling {
 }
 
 impl ModuleVisitor for Scaling {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    fn visit_float<const D: usize>(&mut self, param: &module::Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
             self.gradients.register(param.id, gradient * self.factor);
         }
@@ -157,7 +186,15 @@ pub struct Rates {
 
 impl Rates {
     pub fn new(task: &Task<'_>, network: &Network) -> Self {
+        let base = task.phase.optimizer.learning_rate;
         let mut groups = Vec::new();
+        if let Some(decay) = task.phase.layer_decay {
+            let blocks = task.model.blocks_to_end();
+            for (layer, blocks) in task.model.layers().iter().zip(blocks) {
+                let rate = base * decay.powi(i32::try_from(blocks).unwrap_or(i32::MAX));
+                groups.extend(network.group(&layer.name).map(|group| (group, rate)));
+            }
+        }
         for (pattern, rate) in &task.phase.learning_rates {
             let selected = task
                 .model
@@ -167,7 +204,6 @@ impl Rates {
                 groups.extend(network.group(&layer.name).map(|group| (group, *rate)));
             }
         }
-        let base = task.phase.optimizer.learning_rate;
         let all = scaled(base, &groups, 1.0);
         Self {
             base,

@@ -207,3 +207,90 @@ fn a_result_that_cannot_be_kept_stops_the_training() {
     assert_eq!(error.to_string(), "the disk is full");
     assert!(!recorder.reports.contains(&Report::Step(2, 3)));
 }
+
+/// The weights after one epoch with these settings of `[training]`.
+fn after_one_epoch(settings: &[&str]) -> Weights {
+    let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 2 }]\n\
+         input = { height = 2, width = 2 }\ndata = { folder = \"squares\" }\n\
+         training = { epochs = 1, batch_size = 8 }";
+    let set: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    let recipe = Recipe::parse(text, "small.toml", "small", &set).unwrap();
+    let mut weights = initial_weights(recipe.model(), 0);
+    weights.get_mut("dense.bias").unwrap().data = vec![3.0, -2.0];
+    let history = History::new(recipe.training.monitor);
+    let mut recorder = Recorder::default();
+    train(&recipe, &weights, &history, &mut recorder, |_| {}, None).unwrap();
+    recorder.snapshots[0].weights.clone()
+}
+
+#[test]
+fn biases_decay_where_the_recipe_lets_them() {
+    let adam = after_one_epoch(&["training.optimizer={type=\"adam\"}"]);
+    let decaying = |key: &str| {
+        after_one_epoch(&[&format!(
+            "training.optimizer={{type=\"adamw\", weight_decay=0.5{key}}}"
+        )])
+    };
+    let values = |weights: &Weights, name: &str| weights.get(name).unwrap().data.clone();
+    let all = decaying("");
+    let weights_only = decaying(", decay_biases_and_norms=false");
+    assert_eq!(
+        values(&weights_only, "dense.bias"),
+        values(&adam, "dense.bias")
+    );
+    assert_eq!(
+        values(&weights_only, "dense.weight"),
+        values(&all, "dense.weight")
+    );
+    for name in ["dense.bias", "dense.weight"] {
+        assert_ne!(values(&all, name), values(&adam, name));
+    }
+}
+
+#[test]
+fn rates_decay_from_block_to_block() {
+    // With Adam, the first step of every weight is as long as its rate.
+    let step = |settings: &[&str], name: &str| {
+        let after = after_one_epoch(&[
+            &["layers=[{type=\"flatten\"}, {type=\"dense\", name=\"a\", units=4}, {type=\"dense\", units=2}]"],
+            settings,
+        ]
+        .concat());
+        let model = Recipe::parse(
+            "layers=[{type=\"flatten\"}, {type=\"dense\", name=\"a\", units=4}, {type=\"dense\", units=2}]\n\
+             input = { height = 2, width = 2 }\ndata = { folder = \"squares\" }",
+            "small.toml",
+            "small",
+            &[],
+        )
+        .unwrap();
+        let before = initial_weights(model.model(), 0);
+        let (before, after) = (before.get(name).unwrap(), after.get(name).unwrap());
+        let steps = before
+            .data
+            .iter()
+            .zip(&after.data)
+            .map(|(a, b)| (a - b).abs());
+        steps.fold(0.0_f32, f32::max)
+    };
+    let decayed = ["training.layer_decay=0.5"];
+    for (settings, name, expected) in [
+        (&[][..], "a.weight", 1e-3_f32),
+        (&decayed, "a.weight", 5e-4),
+        (&decayed, "dense.weight", 1e-3),
+        (
+            &[
+                "training.layer_decay=0.5",
+                "training.learning_rates={a=0.002}",
+            ],
+            "a.weight",
+            2e-3,
+        ),
+    ] {
+        let found = step(settings, name);
+        assert!(
+            (found / expected - 1.0).abs() < 1e-2,
+            "{settings:?} {name}: {found}"
+        );
+    }
+}

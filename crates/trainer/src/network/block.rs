@@ -358,10 +358,15 @@ impl Parameters<'_> {
     /// process: the optimizer's state goes by it.
     fn identified<const D: usize>(&self, tensor: Tensor<D>, role: ParamRole) -> Param<Tensor<D>> {
         let (_, tensor, mapper) = Param::from_tensor(tensor).consume();
-        let hash = Sha256::digest(role.of(self.layer));
-        let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
-        Param::from_mapped_value(ParamId::from(id), tensor, mapper)
+        Param::from_mapped_value(param_id(&role.of(self.layer)), tensor, mapper)
     }
+}
+
+/// The identity of the parameter of this name.
+pub fn param_id(name: &str) -> ParamId {
+    let hash = Sha256::digest(name);
+    let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
+    ParamId::from(id)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Values {

@@ -13,6 +13,7 @@ use kiln_run::Weights;
 use crate::fused::Buffers;
 use crate::{Device, TrainError};
 use block::Block;
+pub use block::param_id;
 pub use plan::Plan;
 use plan::Step;
 
