@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use kiln_model::{Recipe, Sweep};
+use kiln_model::{
+    Base, Channels, FileBase, FileProblem, FileRequest, FileSegment, Layout, Preprocessing, Recipe,
+    References, Sweep,
+};
 
 const LAYERS: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]";
 
@@ -229,9 +232,37 @@ fn missing(error: &str) -> Option<&str> {
     error.split_once("` is missing")?.0.rsplit('`').next()
 }
 
+/// What a backbone's file may hold.
+fn file(request: &FileRequest<'_>) -> Result<Base, FileProblem> {
+    let segment = FileSegment {
+        name: "conv1".into(),
+        value: "x".into(),
+        output: Ok(vec![2, 28, 28]),
+        parameters: 1,
+        multiply_adds: 1,
+        terms: 1,
+        trained: Err("there is nothing in it".into()),
+    };
+    let file = FileBase {
+        channels: 1,
+        layout: Layout::Nchw,
+        size: Some([28, 28]),
+        preprocessing: Some(Preprocessing::tf(28, 28, Channels::Gray)),
+        sha256: "ab".into(),
+        segments: vec![segment],
+    };
+    Base::of_file(request.weights, file).map_err(|problem| FileProblem {
+        is_output: false,
+        problem,
+        hint: None,
+    })
+}
+
 /// The recipe with every value filled in.
 pub fn recipe(text: &str, overrides: &[String]) -> Result<String, String> {
-    Recipe::parse(text, "r", "r", overrides)
+    let bases = [Base::vgg16()];
+    let references = References::from(&bases).with_files(&file);
+    Recipe::parse_with(text, "r", "r", overrides, references)
         .map(|recipe| recipe.to_toml())
         .map_err(|error| error.to_string())
 }
