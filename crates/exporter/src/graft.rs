@@ -607,4 +607,62 @@ mod tests {
             "the head needs `Gemm` of opset 11, and the graph it is to be added to has opset 9"
         );
     }
+
+    #[test]
+    fn trained_tensors_are_replaced_and_nothing_else() {
+        let mut model = original(13);
+        let graph = model.graph.as_mut().unwrap();
+        // A tensor that a node gives, kept in the field of floats.
+        let mut constant = TensorProto {
+            dims: vec![2],
+            data_type: DataType::Float as i32,
+            float_data: vec![1.0, 2.0],
+            ..Default::default()
+        };
+        constant.name = "unused".into();
+        let node = NodeProto {
+            op_type: "Constant".into(),
+            output: vec!["given".into()],
+            attribute: vec![AttributeProto {
+                name: "value".into(),
+                t: Some(constant),
+                r#type: AttributeType::Tensor as i32,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        graph.node.insert(0, node);
+        let before = model.clone();
+        let new = [7.0_f32; 12];
+        let tensors = [("dense.weight", &new[..]), ("given", &[3.0, 4.0])];
+        replace_tensors(&mut model, tensors).unwrap();
+        let graph = model.graph.as_ref().unwrap();
+        let bytes = |values: &[f32]| {
+            values
+                .iter()
+                .flat_map(|it| it.to_le_bytes())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(graph.initializer[0].raw_data, bytes(&new));
+        let given = graph.node[0].attribute[0].t.as_ref().unwrap();
+        assert_eq!(
+            (given.raw_data.clone(), given.float_data.len()),
+            (bytes(&[3.0, 4.0]), 0)
+        );
+        assert_eq!(
+            graph.initializer[1],
+            before.graph.as_ref().unwrap().initializer[1]
+        );
+
+        let trained = HashSet::from(["dense.weight", "given"]);
+        let none = HashSet::new();
+        let checksums = |model, except| prefix_checksums(model, "scores", except).unwrap();
+        assert_ne!(checksums(&model, &none), checksums(&before, &none));
+        assert_eq!(checksums(&model, &trained), checksums(&before, &trained));
+
+        for (name, values) in [("nothing", &new[..]), ("dense.weight", &new[..3])] {
+            let error = replace_tensors(&mut model, [(name, values)]).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
 }

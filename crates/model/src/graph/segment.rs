@@ -224,3 +224,83 @@ fn role_in(op: &Op, place: usize, len: usize) -> ParamRole {
         _ => ParamRole::Constant,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Conv, Unary, Window};
+    use super::*;
+
+    /// `relu(conv(x)) * scale / 2`, whose shapes are known.
+    fn segment() -> Segment {
+        let parameter = |name: &str, shape: &[usize]| Parameter {
+            name: name.into(),
+            shape: shape.to_vec(),
+            values: Values::File,
+        };
+        let node = |op: Op, inputs: &[Input]| Node {
+            name: op.name().to_lowercase(),
+            op,
+            inputs: inputs.to_vec(),
+            shape: Some(Dims::batched([4, 6, 6])),
+            value: None,
+        };
+        let window = Window {
+            kernel: [3, 3],
+            strides: [1, 1],
+            dilations: [1, 1],
+            pads: [[1, 1], [1, 1]],
+        };
+        let conv = Op::Conv(Conv { window, groups: 2 });
+        let given = Input::Parameter;
+        Segment {
+            name: "block".into(),
+            nodes: vec![
+                node(conv, &[Input::Value(0), given(0), given(1)]),
+                node(Op::Unary(Unary::Relu), &[Input::Value(1)]),
+                node(Op::Binary(Binary::Mul), &[Input::Value(2), given(2)]),
+                node(Op::Binary(Binary::Div), &[Input::Value(3), given(3)]),
+            ],
+            parameters: vec![
+                parameter("w", &[4, 2, 3, 3]),
+                parameter("b", &[4]),
+                parameter("gamma", &[4, 1, 1]),
+                parameter("two", &[]),
+            ],
+            output: "y".into(),
+            covers: vec![0, 1, 2, 3],
+        }
+    }
+
+    #[test]
+    fn parameters_are_what_their_operators_take_them_for() {
+        let segment = segment();
+        let roles = [
+            ParamRole::Weight,
+            ParamRole::Bias,
+            ParamRole::Weight,
+            ParamRole::Constant,
+        ];
+        assert_eq!(segment.roles(), roles);
+        let params = segment.params();
+        assert_eq!(
+            (params[3].name.as_str(), params[3].init),
+            ("two", Init::Given)
+        );
+        assert_eq!(segment.multiply_adds(), 4 * 36 * 18);
+        segment.check_trainable().unwrap();
+    }
+
+    #[test]
+    fn a_weight_that_is_computed_is_not_trained() {
+        let mut segment = segment();
+        segment.parameters[2].values = Values::Filled(0.5);
+        assert_eq!(segment.roles()[2], ParamRole::Constant);
+        segment.check_trainable().unwrap();
+        segment.parameters[0].values = Values::Computed(vec![0.0; 72].into());
+        let error = segment.check_trainable().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "block cannot be computed in training: the weight `w` of `conv` (Conv) is computed from other tensors"
+        );
+    }
+}
