@@ -440,7 +440,8 @@ fn a_convolution_takes_the_fused_gradient_as_it_would_take_the_written_one() {
         });
         assert_eq!(
             fused,
-            run(OutputGradient::Relu {
+            run(OutputGradient::Activated {
+                activation: Activation::Relu,
                 gradient: &written,
                 output: &output
             })

@@ -56,8 +56,11 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
             shape,
             slice(&input),
             slice(weight),
-            bias.as_ref().map(slice),
-            operation.activation,
+            &kiln_kernels::Epilogue {
+                bias: bias.as_ref().map(slice),
+                residual: None,
+                activation: operation.activation,
+            },
             to,
         );
     };
@@ -112,7 +115,7 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
     } else {
         from_vec(values, [n, c])
     };
-    let keeps_output = intermediates.is_none() && operation.activation == Activation::Relu;
+    let keeps_output = intermediates.is_none() && operation.activation != Activation::Linear;
     let saved = Saved {
         input,
         weight,
@@ -153,11 +156,12 @@ impl Saved {
         let gradient = channels_last(gradient);
         let Some(epilogue) = &self.operation.epilogue else {
             let gradient = match (self.operation.activation, &self.output) {
-                (Activation::Relu, Some(output)) => OutputGradient::Relu {
+                (activation, Some(output)) => OutputGradient::Activated {
+                    activation,
                     gradient: slice(&gradient),
                     output: slice(output),
                 },
-                (Activation::Relu, None) | (Activation::Linear, _) => OutputGradient::Linear {
+                (_, None) => OutputGradient::Linear {
                     gradient: slice(&gradient),
                 },
             };
