@@ -49,7 +49,7 @@ struct After {
     residual: bool,
 }
 
-/// ReLU alone.
+/// `ReLU` alone.
 const RELU: After = After {
     activation: Activation::Relu,
     residual: false,
@@ -72,7 +72,7 @@ fn check(s: &Conv2dShape, after: After, seed: u64) {
         activation,
         residual,
     } = after;
-    // Many sums beyond the 6 of ReLU6.
+    // Many sums beyond the 6 of `ReLU6`.
     let input: Vec<f32> = numbers(seed, s.input_len())
         .iter()
         .map(|x| 4.0 * x)
@@ -340,16 +340,11 @@ fn padding_around_a_tiny_image_gives_only_bias() {
         .padded(4)
         .checked()
         .expect("a valid shape");
-    at_each_level(|_| {
-        check(
-            &s,
-            After {
-                activation: Activation::Linear,
-                residual: false,
-            },
-            5,
-        )
-    });
+    let after = After {
+        activation: Activation::Linear,
+        residual: false,
+    };
+    at_each_level(|_| check(&s, after, 5));
     let mut output = vec![0.0; s.output_len()];
     let bias = [1.0, 2.0, 3.0, 4.0, 5.0];
     conv2d_forward(

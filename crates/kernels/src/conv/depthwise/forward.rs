@@ -1,7 +1,7 @@
 //! The forward pass: outputs of a row that have the same taps, some at a time.
 //!
-//! Taps that fall on padding are left out: a row of outputs is a few [`Run`]s of neighbors whose
-//! windows lie alike, one of them almost all of the row.
+//! Taps that fall on padding are left out. The kernels for windows of common sizes do so themselves;
+//! for others, a row of outputs is divided into [`Run`]s of neighbors whose taps lie alike.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::epilogue::Epilogue;
 use crate::parallel::{Shared, share};
 use crate::simd_level::SimdLevel;
 
-use super::micro::{Depthwise, Gather, Tap};
+use super::micro::{Depthwise, Gather, Tap, Window};
 use super::transpose_weights;
 use crate::conv::geometry::{Axis, axis_sizes};
 use crate::conv::plan::Split;
@@ -27,23 +27,35 @@ struct Run {
 struct Runs {
     rows: Vec<Vec<Run>>,
     taps: Vec<Tap>,
+    /// Set where the windows of a whole row slide: it is then one run.
+    window: Option<Window>,
 }
 
 impl Runs {
     fn new(shape: &Conv2dShape) -> Self {
         let [down, across] = [0, 1].map(|axis| Axis::forward(axis_sizes(shape, axis)));
         let channels = shape.channels;
+        let window = Window::new(across.kernel, shape.stride[1]).filter(|_| shape.dilation[1] == 1);
+        let columns = match window {
+            Some(_) => vec![(0, across.taps.len())],
+            None => alike(&across, shape.stride[1]),
+        };
         let mut taps = Vec::new();
-        let columns = alike(&across, shape.stride[1]);
         let rows = down.taps.iter().map(|down| {
             let run = |&(first, count): &(usize, usize)| {
                 let start = taps.len();
-                taps.extend(down.iter().flat_map(|&(ky, y)| {
-                    across.taps[first].iter().map(move |&(kx, x)| Tap {
-                        source: (y * shape.width + x) * channels,
-                        weights: (ky * shape.kernel[1] + kx) * channels,
-                    })
-                }));
+                let tap = |(ky, y): (usize, usize), (kx, x): (usize, usize)| Tap {
+                    source: (y * shape.width + x) * channels,
+                    weights: (ky * shape.kernel[1] + kx) * channels,
+                };
+                for &down in down {
+                    match window {
+                        Some(_) => taps.push(tap(down, (0, 0))),
+                        None => {
+                            taps.extend(across.taps[first].iter().map(|&across| tap(down, across)))
+                        }
+                    }
+                }
                 Run {
                     first,
                     count,
@@ -55,8 +67,21 @@ impl Runs {
         Self {
             rows: rows.collect(),
             taps,
+            window,
         }
     }
+}
+
+/// Which columns of the input, from output `output`'s first on, are inside the image.
+fn inside(shape: &Conv2dShape, output: usize, columns: usize) -> u32 {
+    let bit = |column: usize| {
+        (output * shape.stride[1] + column)
+            .checked_sub(shape.padding[1])
+            .is_some_and(|column| column < shape.width)
+    };
+    (0..columns)
+        .filter(|&column| bit(column))
+        .fold(0, |bits, column| bits | 1 << column)
 }
 
 /// The outputs of an axis in stretches (first, count) of equal taps, each `stride` further.
@@ -115,7 +140,16 @@ pub(in crate::conv) fn depthwise_forward(
                     let tiles = run.count.div_ceil(kernels.outputs());
                     for tile in 0..tiles {
                         let range = share(run.count, tile, tiles);
-                        let source_at = range.start * shape.stride[1] * channels + channel;
+                        let (stride, outputs) = (shape.stride[1], range.len());
+                        let mut source_at = (range.start * stride * channels).cast_signed();
+                        let window = runs.window.map(|window| {
+                            source_at -= (shape.padding[1] * channels).cast_signed();
+                            let columns = (outputs - 1) * stride + shape.kernel[1];
+                            Window {
+                                inside: inside(shape, range.start, columns),
+                                ..window
+                            }
+                        });
                         let at = start + (run.first + range.start) * channels + channel;
                         let residual = epilogue
                             .residual
@@ -124,9 +158,13 @@ pub(in crate::conv) fn depthwise_forward(
                         // count` of a pixel are this task's; slices have the shape's lengths.
                         unsafe {
                             let gather = Gather {
-                                source: source.as_ptr().wrapping_add(source_at),
-                                source_step: shape.stride[1] * channels,
+                                source: source
+                                    .as_ptr()
+                                    .wrapping_offset(source_at)
+                                    .wrapping_add(channel),
+                                source_step: stride * channels,
                                 taps: &runs.taps[run.taps.clone()],
+                                window,
                                 weights: weights.as_ptr().add(channel),
                                 bias,
                                 residual,
@@ -135,7 +173,7 @@ pub(in crate::conv) fn depthwise_forward(
                                 target_step: channels,
                                 channels: count,
                             };
-                            kernels.gather(range.len(), &gather);
+                            kernels.gather(outputs, &gather);
                         }
                     }
                 }

@@ -24,13 +24,23 @@ pub(super) struct Depthwise {
     pub lanes: usize,
     /// Entry `[outputs - 1]`.
     gather: &'static [GatherFn],
+    /// For kernels of 3, 5 and 7 columns and strides of 1 and 2 across: entry
+    /// `[(columns - 3) / 2][stride - 1][outputs - 1]`.
+    windows: [[&'static [GatherFn]; 2]; 3],
     /// Entry `[taps]`.
     gradients: &'static [GradientsFn],
 }
 
-/// A table of `$body` (in `N`), compiled for the instructions `$features`.
+/// A table of `$body` (in `N`), compiled for the instructions `$features`, if any.
 macro_rules! table {
-    ($function:ty, $argument:ty, $body:expr, $features:literal, [$($n:literal)*]) => {{
+    ($function:ty, $argument:ty, $body:expr, [$($n:literal)*]) => {{
+        unsafe fn sized<const N: usize>(argument: &$argument) {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { $body(argument) }
+        }
+        &[$(sized::<$n> as $function),*]
+    }};
+    ($function:ty, $argument:ty, $body:expr, [$($n:literal)*], $features:literal) => {{
         #[target_feature(enable = $features)]
         unsafe fn sized<const N: usize>(argument: &$argument) {
             // SAFETY: the caller's promise, passed on.
@@ -40,40 +50,44 @@ macro_rules! table {
     }};
 }
 
+/// The tables of [`windows`].
+macro_rules! windows {
+    ($simd:ty, $outputs:tt $(, $features:literal)?) => {
+        [
+            windows!(3: $simd, $outputs $(, $features)?),
+            windows!(5: $simd, $outputs $(, $features)?),
+            windows!(7: $simd, $outputs $(, $features)?),
+        ]
+    };
+    ($columns:literal: $simd:ty, $outputs:tt $(, $features:literal)?) => {
+        [
+            table!(GatherFn, Gather<'_>, windows::<$simd, N, $columns, 1>, $outputs $(, $features)?),
+            table!(GatherFn, Gather<'_>, windows::<$simd, N, $columns, 2>, $outputs $(, $features)?),
+        ]
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 const AVX512: Depthwise = Depthwise {
     lanes: 16,
-    gather: table!(GatherFn, Gather<'_>, gather::<Avx512, N>, "avx512f", [1 2 3 4 5 6 7 8]),
-    gradients: table!(GradientsFn, Gradients<'_>, gradients::<Avx512, N>, "avx512f", [0 1 2 3 4 5 6 7 8 9]),
+    gather: table!(GatherFn, Gather<'_>, gather::<Avx512, N>, [1 2 3 4 5 6 7 8], "avx512f"),
+    windows: windows!(Avx512, [1 2 3 4 5 6 7 8], "avx512f"),
+    gradients: table!(GradientsFn, Gradients<'_>, gradients::<Avx512, N>, [0 1 2 3 4 5 6 7 8 9], "avx512f"),
 };
 
 #[cfg(target_arch = "x86_64")]
 const AVX2: Depthwise = Depthwise {
     lanes: 8,
-    gather: table!(GatherFn, Gather<'_>, gather::<Avx2, N>, "avx2,fma", [1 2 3 4 5 6 7 8]),
-    gradients: table!(GradientsFn, Gradients<'_>, gradients::<Avx2, N>, "avx2,fma", [0 1 2 3 4 5 6 7 8 9]),
+    gather: table!(GatherFn, Gather<'_>, gather::<Avx2, N>, [1 2 3 4 5 6 7 8], "avx2,fma"),
+    windows: windows!(Avx2, [1 2 3 4 5 6 7 8], "avx2,fma"),
+    gradients: table!(GradientsFn, Gradients<'_>, gradients::<Avx2, N>, [0 1 2 3 4 5 6 7 8 9], "avx2,fma"),
 };
 
 const PORTABLE: Depthwise = Depthwise {
     lanes: 8,
-    gather: &[
-        gather::<Portable, 1> as GatherFn,
-        gather::<Portable, 2>,
-        gather::<Portable, 3>,
-        gather::<Portable, 4>,
-    ],
-    gradients: &[
-        gradients::<Portable, 0> as GradientsFn,
-        gradients::<Portable, 1>,
-        gradients::<Portable, 2>,
-        gradients::<Portable, 3>,
-        gradients::<Portable, 4>,
-        gradients::<Portable, 5>,
-        gradients::<Portable, 6>,
-        gradients::<Portable, 7>,
-        gradients::<Portable, 8>,
-        gradients::<Portable, 9>,
-    ],
+    gather: table!(GatherFn, Gather<'_>, gather::<Portable, N>, [1 2 3 4]),
+    windows: windows!(Portable, [1 2 3 4]),
+    gradients: table!(GradientsFn, Gradients<'_>, gradients::<Portable, N>, [0 1 2 3 4 5 6 7 8 9]),
 };
 
 impl Depthwise {
@@ -101,8 +115,11 @@ impl Depthwise {
     ///
     /// As [`Gather`] says.
     pub(super) unsafe fn gather(&self, outputs: usize, gather: &Gather) {
-        // SAFETY: passed on; the table only has kernels of this level, which the CPU has.
-        unsafe { self.gather[outputs - 1](gather) }
+        let table = gather.window.map_or(self.gather, |window| {
+            self.windows[window.kernel][window.stride]
+        });
+        // SAFETY: passed on; the tables only have kernels of this level, which the CPU has.
+        unsafe { table[outputs - 1](gather) }
     }
 
     /// Computes the gradients by all of the argument's taps.
@@ -123,19 +140,46 @@ pub(super) struct Tap {
     pub weights: usize,
 }
 
+/// Windows of neighboring columns, 1 or 2 pixels apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Place in the tables.
+    pub kernel: usize,
+    /// Place in the tables.
+    pub stride: usize,
+    /// Bit `i` is set where the `i`th column from the first output's first is in the image rather
+    /// than padding.
+    pub inside: u32,
+}
+
+impl Window {
+    /// Windows of `columns` columns, `stride` apart, if there is a kernel for them.
+    pub(super) fn new(columns: usize, stride: usize) -> Option<Self> {
+        let kernel = [3, 5, 7].iter().position(|&known| known == columns)?;
+        (stride <= 2).then_some(Self {
+            kernel,
+            stride: stride - 1,
+            inside: 0,
+        })
+    }
+}
+
 /// `target[i] = activation(Σ_taps source[i][tap] · weights[tap] + bias + residual[i])` by channel,
 /// for some outputs `i` that have the same taps.
 ///
 /// # Safety
 ///
 /// For each output, `channels` floats must be readable at `source + i * source_step` plus each tap's
-/// `source`, at `weights` plus each tap's `weights`, and at `bias` and `residual + i * target_step`
+/// `source` (with windows, at each column after it that is inside), at `weights` plus each tap's `weights`, and at `bias` and `residual + i * target_step`
 /// unless these are null; as many at `target + i * target_step` must be writable and no other
 /// thread's.
 pub(super) struct Gather<'a> {
     pub source: *const f32,
     pub source_step: usize,
     pub taps: &'a [Tap],
+    /// Where outputs are windows that slide: each tap then stands for a kernel row, and its place is
+    /// that of its first column.
+    pub window: Option<Window>,
     pub weights: *const f32,
     pub bias: *const f32,
     pub residual: *const f32,
@@ -177,12 +221,7 @@ unsafe fn gather_vector<S: Simd, const OUTPUTS: usize, const FULL: bool>(
 ) {
     // SAFETY: all pointers stay inside what `Gather` promises.
     unsafe {
-        let bias = if all.bias.is_null() {
-            S::zero()
-        } else {
-            S::load_lanes::<FULL>(all.bias.add(channel), count)
-        };
-        let mut sums = [bias; OUTPUTS];
+        let mut sums = [bias::<S, FULL>(all, channel, count); OUTPUTS];
         let (source, weights) = (all.source.add(channel), all.weights.add(channel));
         for tap in all.taps {
             let weight = S::load_lanes::<FULL>(weights.add(tap.weights), count);
@@ -192,6 +231,108 @@ unsafe fn gather_vector<S: Simd, const OUTPUTS: usize, const FULL: bool>(
                 *sum = S::fma(x, weight, *sum);
             }
         }
+        finish::<S, OUTPUTS, FULL>(all, channel, count, sums);
+    }
+}
+
+/// [`gather`] of outputs that are windows of `COLUMNS` neighbors, `STRIDE` pixels apart: what windows
+/// share is loaded once, and what is padding is left out.
+///
+/// # Safety
+///
+/// As [`Gather`] says, and the CPU has `S`.
+#[inline(always)]
+unsafe fn windows<S: Simd, const OUTPUTS: usize, const COLUMNS: usize, const STRIDE: usize>(
+    all: &Gather,
+) {
+    let full = all.channels - all.channels % S::LANES;
+    // SAFETY: all pointers stay inside what `Gather` promises.
+    unsafe {
+        for channel in (0..full).step_by(S::LANES) {
+            window_vector::<S, OUTPUTS, COLUMNS, STRIDE, true>(all, channel, S::LANES);
+        }
+        if full < all.channels {
+            let count = all.channels - full;
+            window_vector::<S, OUTPUTS, COLUMNS, STRIDE, false>(all, full, count);
+        }
+    }
+}
+
+/// `count` channels from `channel` on.
+///
+/// # Safety
+///
+/// As [`windows`].
+#[inline(always)]
+unsafe fn window_vector<
+    S: Simd,
+    const OUTPUTS: usize,
+    const COLUMNS: usize,
+    const STRIDE: usize,
+    const FULL: bool,
+>(
+    all: &Gather,
+    channel: usize,
+    count: usize,
+) {
+    // SAFETY: all pointers stay inside what `Gather` promises.
+    unsafe {
+        let mut sums = [bias::<S, FULL>(all, channel, count); OUTPUTS];
+        let pixel = all.source_step / STRIDE;
+        let inside = all.window.map_or(0, |window| window.inside);
+        for row in all.taps {
+            // May lie before the image, where no column is read.
+            let source = all.source.wrapping_add(row.source + channel);
+            let from = all.weights.add(row.weights + channel);
+            let weights: [S::Vector; COLUMNS] =
+                std::array::from_fn(|k| S::load_lanes::<FULL>(from.add(k * pixel), count));
+            for column in 0..(OUTPUTS - 1) * STRIDE + COLUMNS {
+                if inside >> column & 1 == 0 {
+                    continue;
+                }
+                let x = S::load_lanes::<FULL>(source.wrapping_add(column * pixel), count);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    if column >= i * STRIDE && column < i * STRIDE + COLUMNS {
+                        *sum = S::fma(x, weights[column - i * STRIDE], *sum);
+                    }
+                }
+            }
+        }
+        finish::<S, OUTPUTS, FULL>(all, channel, count, sums);
+    }
+}
+
+/// `count` channels of the bias, or zeros.
+///
+/// # Safety
+///
+/// As [`gather`].
+#[inline(always)]
+unsafe fn bias<S: Simd, const FULL: bool>(all: &Gather, channel: usize, count: usize) -> S::Vector {
+    // SAFETY: as `Gather` promises.
+    unsafe {
+        if all.bias.is_null() {
+            S::zero()
+        } else {
+            S::load_lanes::<FULL>(all.bias.add(channel), count)
+        }
+    }
+}
+
+/// Residual, activation and store.
+///
+/// # Safety
+///
+/// As [`gather`].
+#[inline(always)]
+unsafe fn finish<S: Simd, const OUTPUTS: usize, const FULL: bool>(
+    all: &Gather,
+    channel: usize,
+    count: usize,
+    mut sums: [S::Vector; OUTPUTS],
+) {
+    // SAFETY: all pointers stay inside what `Gather` promises.
+    unsafe {
         if !all.residual.is_null() {
             let residual = all.residual.add(channel);
             for (i, sum) in sums.iter_mut().enumerate() {
