@@ -286,17 +286,23 @@ unsafe fn window_vector<
             let from = all.weights.add(row.weights + channel);
             let weights: [S::Vector; COLUMNS] =
                 std::array::from_fn(|k| S::load_lanes::<FULL>(from.add(k * pixel), count));
-            for column in 0..(OUTPUTS - 1) * STRIDE + COLUMNS {
-                if inside >> column & 1 == 0 {
-                    continue;
-                }
-                let x = S::load_lanes::<FULL>(source.wrapping_add(column * pixel), count);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    if column >= i * STRIDE && column < i * STRIDE + COLUMNS {
-                        *sum = S::fma(x, weights[column - i * STRIDE], *sum);
+            // Written out: the compiler does not unroll a loop of this length, and then keeps the
+            // sums in memory.
+            macro_rules! columns {
+                ($($column:literal)*) => {$({
+                    const COLUMN: usize = $column;
+                    if COLUMN < (OUTPUTS - 1) * STRIDE + COLUMNS && inside >> COLUMN & 1 == 1 {
+                        let from = source.wrapping_add(COLUMN * pixel);
+                        let x = S::load_lanes::<FULL>(from, count);
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            if COLUMN >= i * STRIDE && COLUMN < i * STRIDE + COLUMNS {
+                                *sum = S::fma(x, weights[COLUMN - i * STRIDE], *sum);
+                            }
+                        }
                     }
-                }
+                })*};
             }
+            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
         }
         finish::<S, OUTPUTS, FULL>(all, channel, count, sums);
     }
