@@ -17,8 +17,8 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use kiln_kernels::{
     Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Epilogue, Norm, NormPool,
-    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, Statistics,
-    adam, conv2d_backward, conv2d_forward, norm_pool_forward,
+    NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, OutputGradient, Pool2d,
+    ShapeError, Statistics, adam, conv2d_backward, conv2d_forward, norm_pool_forward,
 };
 
 const BATCH: usize = 128;
@@ -206,11 +206,14 @@ impl Tail {
             epsilon: 1e-3,
             statistics: Statistics::Batch,
         };
-        let (norm, dropout) = (Some(&norm), Some(dropout));
+        let steps = NormPoolSteps {
+            norm: Some(norm),
+            dropout: Some(*dropout),
+            ..NormPoolSteps::default()
+        };
         norm_pool_forward(
             &self.shape,
-            norm,
-            dropout,
+            &steps,
             &self.input,
             &mut self.output,
             &mut self.state,

@@ -7,8 +7,9 @@
 use std::time::Instant;
 
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Epilogue, OutputGradient, ShapeError, conv2d_backward,
-    conv2d_forward,
+    Activation, Conv2d, Conv2dGradients, Epilogue, Norm, NormPool, NormPoolGradient, NormPoolState,
+    NormPoolSteps, OutputGradient, Pool2d, ShapeError, Statistics, conv2d_backward, conv2d_forward,
+    norm_pool_forward,
 };
 
 /// How long each line runs, and which lines do.
@@ -33,7 +34,7 @@ impl Timer {
                 break;
             }
         }
-        println!("{name:48} {:9.3} ms", least * 1e3);
+        println!("{name:64} {:9.3} ms", least * 1e3);
     }
 }
 
@@ -65,6 +66,18 @@ fn main() -> Result<(), ShapeError> {
         ([32, 56, 56, 144], 3, 1),
     ] {
         depthwise(&timer, input, kernel, stride)?;
+    }
+    for (input, filters, kernel) in [
+        ([32, 32, 32, 16], 96, 1),
+        ([32, 16, 16, 128], 128, 3),
+        ([32, 32, 32, 64], 64, 3),
+    ] {
+        for order in [
+            [Activation::Relu, Activation::Linear],
+            [Activation::Linear, Activation::Relu],
+        ] {
+            normalized(&timer, input, filters, kernel, order)?;
+        }
     }
     Ok(())
 }
@@ -110,6 +123,68 @@ fn depthwise(
             output: &y,
         };
         conv2d_backward(&shape, &x, &weights, &from, gradients);
+    });
+    Ok(())
+}
+
+/// A convolution with the first activation, then batch normalization with the second.
+fn normalized(
+    timer: &Timer,
+    input: [usize; 4],
+    filters: usize,
+    kernel: usize,
+    [first, second]: [Activation; 2],
+) -> Result<(), ShapeError> {
+    let conv = Conv2d::new(input, filters, [kernel; 2]).padded(kernel / 2);
+    let conv = conv.checked()?;
+    let [height, width] = conv.output();
+    let shape = NormPool {
+        batch: conv.batch,
+        height,
+        width,
+        channels: filters,
+        pool: Pool2d::square(1),
+    };
+    let shape = shape.checked()?;
+    let (x, weights) = (numbers(conv.input_len()), numbers(conv.weights_len()));
+    let (gamma, beta) = (vec![1.0; filters], vec![0.0; filters]);
+    let gradient = numbers(shape.output_len());
+    let mut y = vec![0.0; conv.output_len()];
+    let mut z = y.clone();
+    let (mut to_x, mut to_weights) = (x.clone(), weights.clone());
+    let (mut to_gamma, mut to_beta) = (gamma.clone(), beta.clone());
+    let mut state = NormPoolState::default();
+    let epilogue = Epilogue {
+        activation: first,
+        ..Epilogue::default()
+    };
+    let steps = NormPoolSteps {
+        norm: Some(Norm {
+            gamma: &gamma,
+            beta: &beta,
+            epsilon: 1e-5,
+            statistics: Statistics::Batch,
+        }),
+        activation: second,
+        ..NormPoolSteps::default()
+    };
+    let name =
+        format!("conv {kernel}x{kernel} {input:?} to {filters} {first:?}, norm {second:?} step");
+    timer.line(&name, || {
+        conv2d_forward(&conv, &x, &weights, &epilogue, &mut y);
+        norm_pool_forward(&shape, &steps, &y, &mut z, &mut state);
+        let through = NormPoolGradient::new(&shape, Some(&gamma), &y, &state, &gradient);
+        through.write_parameters(&mut to_gamma, &mut to_beta);
+        let from = OutputGradient::NormPool {
+            gradient: &through,
+            activation: first,
+        };
+        let gradients = Conv2dGradients {
+            input: Some(&mut to_x),
+            weights: Some(&mut to_weights),
+            bias: None,
+        };
+        conv2d_backward(&conv, &x, &weights, &from, gradients);
     });
     Ok(())
 }

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use kiln_kernels::{
     Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Epilogue, Norm, NormPool,
-    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, SimdLevel,
-    Statistics, conv2d_backward, conv2d_forward, nchw_to_nhwc, norm_pool_forward,
+    NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, OutputGradient, Pool2d,
+    ShapeError, SimdLevel, Statistics, conv2d_backward, conv2d_forward, nchw_to_nhwc,
+    norm_pool_forward,
 };
 
 fn main() -> Result<(), ShapeError> {
@@ -207,8 +208,11 @@ impl Block {
         };
         norm_pool_forward(
             &self.shape,
-            Some(&norm),
-            Some(dropout),
+            &NormPoolSteps {
+                norm: Some(norm),
+                dropout: Some(*dropout),
+                ..NormPoolSteps::default()
+            },
             input,
             &mut self.output,
             &mut self.state,

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | convolution or dense layer; bias, residual and activation in the same pass | [`conv2d_forward`] | [`conv2d_backward`] |
 //! | `ReLU`, `ReLU6` in the pass before them | [`Activation`] | [`activation_gradient`] |
-//! | batch norm, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
+//! | batch norm, residual, activation, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
 //! | dropout alone | [`dropout`] | [`dropout`] |
 //! | Adam: the optimizer's step | | [`adam()`] |
 //! | channels first to channels last | [`nchw_to_nhwc`] | |
@@ -108,7 +108,7 @@ pub use epilogue::{Activation, Epilogue, activation_gradient};
 pub use error::ShapeError;
 pub use layout::nchw_to_nhwc;
 pub use norm_pool::{
-    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics,
-    norm_pool_forward,
+    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, Pool2d,
+    Statistics, norm_pool_forward,
 };
 pub use simd_level::SimdLevel;

@@ -3,8 +3,8 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use kiln_kernels::{
-    Activation, Conv2dGradients, Norm, NormPoolGradient, OutputGradient, conv2d_backward,
-    conv2d_forward, norm_pool_forward,
+    Activation, Conv2dGradients, Epilogue, Norm, NormPoolGradient, NormPoolSteps, OutputGradient,
+    conv2d_backward, conv2d_forward, norm_pool_forward,
 };
 
 use super::layout::{channels_first, channels_last, contiguous, from_vec, slice, transposed};
@@ -56,7 +56,7 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
             shape,
             slice(&input),
             slice(weight),
-            &kiln_kernels::Epilogue {
+            &Epilogue {
                 bias: bias.as_ref().map(slice),
                 residual: None,
                 activation: operation.activation,
@@ -82,14 +82,12 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
         };
         let mut output = vec![0.0; epilogue.shape.output_len()];
         let state = &mut kept.state;
-        norm_pool_forward(
-            &epilogue.shape,
-            norm.as_ref(),
-            epilogue.dropout.as_ref(),
-            from,
-            &mut output,
-            state,
-        );
+        let steps = NormPoolSteps {
+            norm,
+            dropout: epilogue.dropout,
+            ..NormPoolSteps::default()
+        };
+        norm_pool_forward(&epilogue.shape, &steps, from, &mut output, state);
         if gamma.is_some() && matches!(epilogue.statistics, Statistics::Batch) {
             moments = [state.mean.clone(), state.variance.clone()];
         }

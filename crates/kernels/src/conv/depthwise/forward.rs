@@ -52,7 +52,7 @@ impl Runs {
                     match window {
                         Some(_) => taps.push(tap(down, (0, 0))),
                         None => {
-                            taps.extend(across.taps[first].iter().map(|&across| tap(down, across)))
+                            taps.extend(across.taps[first].iter().map(|&across| tap(down, across)));
                         }
                     }
                 }
