@@ -16,9 +16,9 @@ use burn::tensor::{Device, Distribution, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use kiln_kernels::{
-    Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Norm, NormPool,
-    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, Statistics,
-    adam, conv2d_backward, conv2d_forward, norm_pool_forward,
+    Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Epilogue, Norm, NormPool,
+    NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, OutputGradient, Pool2d,
+    ShapeError, Statistics, adam, conv2d_backward, conv2d_forward, norm_pool_forward,
 };
 
 const BATCH: usize = 128;
@@ -72,13 +72,16 @@ impl Layer {
     }
 
     fn forward(&mut self) {
-        let bias = Some(&self.bias[..]);
+        let epilogue = Epilogue {
+            bias: Some(&self.bias),
+            activation: Activation::Relu,
+            ..Epilogue::default()
+        };
         conv2d_forward(
             &self.shape,
             &self.input,
             &self.weights,
-            bias,
-            Activation::Relu,
+            &epilogue,
             &mut self.output,
         );
     }
@@ -91,7 +94,8 @@ impl Layer {
             weights: Some(weights),
             bias: Some(bias),
         };
-        let gradient = OutputGradient::Relu {
+        let gradient = OutputGradient::Activated {
+            activation: Activation::Relu,
             gradient,
             output: &self.output,
         };
@@ -202,11 +206,14 @@ impl Tail {
             epsilon: 1e-3,
             statistics: Statistics::Batch,
         };
-        let (norm, dropout) = (Some(&norm), Some(dropout));
+        let steps = NormPoolSteps {
+            norm: Some(norm),
+            dropout: Some(*dropout),
+            ..NormPoolSteps::default()
+        };
         norm_pool_forward(
             &self.shape,
-            norm,
-            dropout,
+            &steps,
             &self.input,
             &mut self.output,
             &mut self.state,

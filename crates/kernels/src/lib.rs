@@ -4,8 +4,9 @@
 //!
 //! | operation | forward | backward |
 //! | --- | --- | --- |
-//! | convolution or dense layer, bias, `ReLU` | [`conv2d_forward`] | [`conv2d_backward`] |
-//! | batch norm, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
+//! | convolution or dense layer; bias, residual and activation in the same pass | [`conv2d_forward`] | [`conv2d_backward`] |
+//! | `ReLU`, `ReLU6` in the pass before them | [`Activation`] | [`activation_gradient`] |
+//! | batch norm, residual, activation, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
 //! | dropout alone | [`dropout`] | [`dropout`] |
 //! | Adam: the optimizer's step | | [`adam()`] |
 //! | channels first to channels last | [`nchw_to_nhwc`] | |
@@ -67,11 +68,12 @@
 //! chosen at run time: [`SimdLevel`].
 //!
 //! ```
-//! use kiln_kernels::{Activation, Conv2d, conv2d_forward};
+//! use kiln_kernels::{Activation, Conv2d, Epilogue, conv2d_forward};
 //!
 //! let shape = Conv2d::new([1, 3, 3, 1], 1, [3, 3]).padded(1).checked()?;
+//! let epilogue = Epilogue { bias: Some(&[0.5]), activation: Activation::Relu, ..Epilogue::default() };
 //! let mut output = [0.0; 9];
-//! conv2d_forward(&shape, &[1.0; 9], &[1.0; 9], Some(&[0.5]), Activation::Relu, &mut output);
+//! conv2d_forward(&shape, &[1.0; 9], &[1.0; 9], &epilogue, &mut output);
 //! assert_eq!(output, [4.5, 6.5, 4.5, 6.5, 9.5, 6.5, 4.5, 6.5, 4.5]);
 //! # Ok::<(), kiln_kernels::ShapeError>(())
 //! ```
@@ -88,6 +90,7 @@
 mod adam;
 mod conv;
 mod dropout;
+mod epilogue;
 mod error;
 mod layout;
 mod micro;
@@ -98,14 +101,14 @@ mod simd_level;
 
 pub use adam::{Adam, adam};
 pub use conv::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward,
-    conv2d_forward,
+    Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward, conv2d_forward,
 };
 pub use dropout::{Dropout, dropout};
+pub use epilogue::{Activation, Epilogue, activation_gradient};
 pub use error::ShapeError;
 pub use layout::nchw_to_nhwc;
 pub use norm_pool::{
-    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics,
-    norm_pool_forward,
+    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, Pool2d,
+    Statistics, norm_pool_forward,
 };
 pub use simd_level::SimdLevel;
