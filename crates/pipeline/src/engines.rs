@@ -122,6 +122,20 @@ pub fn open(path: &Path) -> Result<ModelFile> {
     Ok(file)
 }
 
+/// Opens a model's file as [`open`] does, with the weights that it keeps in other files of its folder.
+pub fn open_with_external_data(path: &Path) -> Result<ModelFile> {
+    let path = file_of_run(path)?;
+    let file = ModelFile::open_with_external_data(&path).map_err(|error| {
+        let kind = match error {
+            kiln_onnx::LoadError::Read { reason, .. } => LoadErrorKind::from(reason),
+            kiln_onnx::LoadError::Decode { reason, .. } => LoadErrorKind::from(reason),
+        };
+        let origin = format!("`{}`", path.display());
+        LoadError { origin, kind }
+    })?;
+    Ok(file)
+}
+
 /// Loads a model from its file, with what is specified about it in the request and in a sidecar.
 pub fn load(file: &ModelFile, request: &EngineRequest, context: &Context<'_>) -> Result<Model> {
     let path = file.path().unwrap_or(Path::new(""));

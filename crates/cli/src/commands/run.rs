@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::train::{TrainArgs, train};
 use crate::app::{App, Outcome};
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
@@ -43,20 +44,6 @@ pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         }
         return Ok(Outcome::Interrupted);
     };
-    let output = if args.json {
-        json(&outcome)?
-    } else {
-        summary(&outcome)?
-    };
-    app.terminal.print(&output)?;
-    Ok(if outcome.parity.passed {
-        Outcome::Done
-    } else {
-        Outcome::CheckFailed
-    })
-}
-
-fn json(outcome: &RunOutcome) -> anyhow::Result<String> {
     let evaluations = outcome.evaluations.iter();
     let json = RunJson {
         run: outcome.run.path(),
@@ -65,7 +52,12 @@ fn json(outcome: &RunOutcome) -> anyhow::Result<String> {
             .map(|(_, result)| result.record(&outcome.data))
             .collect(),
     };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&json)?))
+    output::print(args.json, &json, || summary(&outcome), app.terminal)?;
+    Ok(if outcome.parity.passed {
+        Outcome::Done
+    } else {
+        Outcome::CheckFailed
+    })
 }
 
 fn summary(outcome: &RunOutcome) -> anyhow::Result<String> {
