@@ -10,7 +10,7 @@ use kiln_onnx::{
 use crate::kiln::{DIGITS, error, kiln, ok, path, run, succeed};
 
 /// Numbers that look random and are the same everywhere, between -0.5 and 0.5.
-fn numbers(count: usize, mut state: u32) -> Vec<f32> {
+pub fn numbers(count: usize, mut state: u32) -> Vec<f32> {
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / (1 << 24) as f32 - 0.5
@@ -18,7 +18,7 @@ fn numbers(count: usize, mut state: u32) -> Vec<f32> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2], stride: i64) {
+pub fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2], stride: i64) {
     let [of, to] = channels;
     let weight = format!("{name}.weight");
     let values = numbers(to * of * 9, (name.len() + to) as u32);
@@ -32,7 +32,7 @@ fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2],
 }
 
 /// A classifier of four classes with a residual block, its nodes called as exporters call them.
-fn classifier() -> ModelProto {
+pub fn classifier() -> ModelProto {
     let mut graph = GraphBuilder::new("theirs");
     graph.opset(13);
     graph
@@ -280,6 +280,13 @@ fn a_file_with_external_data_is_described_and_copied_into_one_file() {
         message.contains("keeps its values in another file"),
         "{message}"
     );
+    // Its weights are read for vectors, as they are for a backbone.
+    let vectors = |model: &str, name: &str| {
+        let file = setting.path(name);
+        ok(&["embed", model, "--data", digit, "-o", &file]);
+        fs::read(file).unwrap()
+    };
+    assert_eq!(vectors(&split, "split.npy"), vectors(&whole, "whole.npy"));
     let copy = setting.path("copy.onnx");
     ok(&["describe", &split, "-o", &copy]);
     assert_eq!(

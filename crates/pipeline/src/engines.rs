@@ -45,7 +45,7 @@ impl EngineRequest {
         }
     }
 
-    fn options(&self, context: &Context<'_>) -> Options {
+    pub(crate) fn options(&self, context: &Context<'_>) -> Options {
         let options = options(context);
         let ort = options.ort.clone();
         options
