@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode, load};
+use kiln_onnx::{
+    DataLocation, Dim, GraphBuilder, ModelProto, StringStringEntryProto, encode, load,
+};
 
 use crate::kiln::{DIGITS, error, kiln, ok, path, run, succeed};
 
 /// Numbers that look random and are the same everywhere, between -0.5 and 0.5.
-fn numbers(count: usize, mut state: u32) -> Vec<f32> {
+pub fn numbers(count: usize, mut state: u32) -> Vec<f32> {
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / (1 << 24) as f32 - 0.5
@@ -16,7 +18,7 @@ fn numbers(count: usize, mut state: u32) -> Vec<f32> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2], stride: i64) {
+pub fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2], stride: i64) {
     let [of, to] = channels;
     let weight = format!("{name}.weight");
     let values = numbers(to * of * 9, (name.len() + to) as u32);
@@ -30,7 +32,7 @@ fn conv(graph: &mut GraphBuilder, name: &str, input: &str, channels: [usize; 2],
 }
 
 /// A classifier of four classes with a residual block, its nodes called as exporters call them.
-fn classifier() -> ModelProto {
+pub fn classifier() -> ModelProto {
     let mut graph = GraphBuilder::new("theirs");
     graph.opset(13);
     graph
@@ -51,6 +53,36 @@ fn classifier() -> ModelProto {
         .node("Gemm", "/fc/Gemm", &["flat", "fc.weight"], "scores")
         .int("transB", 1);
     graph.finish().unwrap()
+}
+
+/// Writes a model as PyTorch does: the values of its tensors in one file beside it.
+pub fn write_with_external_data(mut model: ModelProto, file: &Path) {
+    let beside = format!("{}.data", file.file_name().unwrap().to_str().unwrap());
+    let mut data = Vec::new();
+    for tensor in &mut model.graph.as_mut().unwrap().initializer {
+        let values: Vec<u8> = tensor
+            .to_f32()
+            .unwrap()
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        tensor.raw_data.clear();
+        tensor.float_data.clear();
+        tensor.data_location = DataLocation::External as i32;
+        let entries = [
+            ("location", beside.clone()),
+            ("offset", data.len().to_string()),
+            ("length", values.len().to_string()),
+        ];
+        let entry = |(key, value): (&str, String)| StringStringEntryProto {
+            key: key.into(),
+            value,
+        };
+        tensor.external_data = entries.map(entry).into();
+        data.extend(values);
+    }
+    fs::write(file, encode(&model)).unwrap();
+    fs::write(file.with_file_name(beside), data).unwrap();
 }
 
 /// A folder with the classifier, a sidecar that says how its images were prepared, and a recipe.
@@ -221,6 +253,50 @@ fn the_segments_of_a_file_are_listed() {
         list.contains("residual") && list.contains("classifier"),
         "{list}"
     );
+}
+
+#[test]
+fn a_file_with_external_data_is_described_and_copied_into_one_file() {
+    let setting = Setting::new();
+    let whole = setting.path("theirs.onnx");
+    let split = setting.path("split.onnx");
+    write_with_external_data(classifier(), split.as_ref());
+    fs::write(setting.path("split.toml"), "preprocess = \"unit\"\n").unwrap();
+    let listed = ok(&["describe", &split, "--segments"]);
+    assert_eq!(
+        listed.stdout,
+        ok(&["describe", &whole, "--segments"]).stdout
+    );
+    assert!(listed.stderr.contains("most commands do not read"));
+    let described = ok(&["describe", &split]).stdout;
+    let parameters = |text: &str| text.split(", ").nth(1).unwrap().to_owned();
+    assert_eq!(
+        parameters(&described),
+        parameters(&ok(&["describe", &whole]).stdout)
+    );
+    let digit = "tests/fixtures/digits/test/3";
+    let message = error(&mut kiln(&["predict", &split, digit]));
+    assert!(
+        message.contains("keeps its values in another file"),
+        "{message}"
+    );
+    // Its weights are read for vectors, as they are for a backbone.
+    let vectors = |model: &str, name: &str| {
+        let file = setting.path(name);
+        ok(&["embed", model, "--data", digit, "-o", &file]);
+        fs::read(file).unwrap()
+    };
+    assert_eq!(vectors(&split, "split.npy"), vectors(&whole, "whole.npy"));
+    let copy = setting.path("copy.onnx");
+    ok(&["describe", &split, "-o", &copy]);
+    assert_eq!(
+        ok(&["predict", &copy, digit]).stdout,
+        ok(&["predict", &whole, digit]).stdout
+    );
+    // What is described is what the tensors hold, so a file that lacks them is refused.
+    fs::remove_file(setting.path("split.onnx.data")).unwrap();
+    let message = error(&mut kiln(&["describe", &split, "--segments"]));
+    assert!(message.contains("split.onnx.data"), "{message}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod data;
 mod describe;
 mod device;
 mod doctor;
+mod embed;
 mod fetch;
 mod flow;
 mod graph_backbone;

@@ -136,8 +136,8 @@ fn compare(name: &str, found: &str) {
 fn help() {
     compare("help/kiln", &transcript(&["--help"]));
     for command in [
-        "run", "train", "sweep", "report", "export", "verify", "eval", "predict", "describe",
-        "bench", "compare", "data", "summary", "fetch", "doctor",
+        "run", "train", "sweep", "report", "export", "verify", "eval", "predict", "embed",
+        "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
     ] {
         compare(
             &format!("help/{command}"),

@@ -71,6 +71,11 @@ pub fn absent_engines(present: &[&str]) -> &'static str {
     }
 }
 
+/// Says how to see where a model's graph can be cut.
+fn segments(file: impl std::fmt::Display) -> String {
+    format!("`kiln describe {file} --segments` lists where the graph can be cut")
+}
+
 /// Hints of `kiln_pipeline`.
 fn pipeline(hint: &Hint) -> String {
     match hint {
@@ -127,6 +132,9 @@ fn pipeline(hint: &Hint) -> String {
         Hint::RepairAndStartOver => {
             "repair them and leave out --resume to start over, or skip them with --skip-bad".into()
         }
+        Hint::ListSegments { file } => segments(file.display()),
+        Hint::TakeOutput { output } => format!("give --output {output}"),
+        Hint::SpecifySize => "give --size N".into(),
         Hint::SmallerBatches => "use a smaller --batch-size".into(),
         Hint::SameClasses => "compare models with the same classes in the same order".into(),
         Hint::OtherFolder => "move it away, or name another folder".into(),
@@ -316,7 +324,7 @@ fn model(error: &(dyn StdError + 'static)) -> Option<String> {
             "leave out `name` to use an ONNX file as it is, frozen, or compile it in with KILN_BACKBONES: see docs/backbones.md".into()
         }
         Hint::FetchWeights { asset } => format!("run `kiln fetch {asset}` where there is a network"),
-        Hint::ListSegments { file } => format!("`kiln describe {file} --segments` lists where the graph can be cut"),
+        Hint::ListSegments { file } => segments(file),
         // A hint that is newer than this text.
         _ => return None,
     })

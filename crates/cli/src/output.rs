@@ -102,6 +102,21 @@ pub fn write(path: &Path, bytes: Vec<u8>, terminal: &Terminal) -> anyhow::Result
     Ok(())
 }
 
+/// Prints a value as JSON, or what people read.
+pub fn print(
+    json: bool,
+    value: &impl Serialize,
+    text: impl FnOnce() -> anyhow::Result<String>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let text = if json {
+        serde_json::to_string_pretty(value)? + "\n"
+    } else {
+        text()?
+    };
+    Ok(terminal.print(&text)?)
+}
+
 /// The same as JSON for people and programs.
 pub fn write_json(path: &Path, value: &impl Serialize, terminal: &Terminal) -> anyhow::Result<()> {
     let mut json = serde_json::to_vec_pretty(value)?;

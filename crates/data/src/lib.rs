@@ -38,7 +38,7 @@
 //! | selections, splits by class | `view` |
 //! | images, changed at random, or features as samples | `samples` |
 //! | batches on threads | `loader` |
-//! | files of features | `features` |
+//! | files of features, and for NumPy | `features`, `npy` |
 
 #![deny(unsafe_code)]
 
@@ -49,6 +49,7 @@ mod files;
 mod idx;
 mod images;
 mod loader;
+mod npy;
 mod random;
 mod samples;
 mod view;
@@ -63,5 +64,6 @@ pub use files::{
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::Image;
 pub use loader::{Batch, Batches, Loader, Order};
+pub use npy::NpyWriter;
 pub use samples::Samples;
 pub use view::View;

@@ -112,6 +112,7 @@ pub struct ModelFile {
     path: Option<PathBuf>,
     bytes: Arc<Vec<u8>>,
     proto: OnceLock<Result<ModelProto, DecodeError>>,
+    has_external_data: bool,
 }
 
 impl ModelFile {
@@ -129,12 +130,31 @@ impl ModelFile {
         })
     }
 
+    /// Reads a file with the weights that it keeps in other files, as [`load_with_external_data`]
+    /// does: its bytes are those of a file with all weights inside.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_with_external_data`].
+    pub fn open_with_external_data(path: impl Into<PathBuf>) -> Result<Self, LoadError> {
+        let path = path.into();
+        let (bytes, model) = read_with_external_data(&path)?;
+        let has_external_data = bytes.is_none();
+        Ok(Self {
+            path: Some(path),
+            bytes: Arc::new(bytes.unwrap_or_else(|| encode(&model))),
+            proto: OnceLock::from(Ok(model)),
+            has_external_data,
+        })
+    }
+
     /// Wraps the bytes of a file.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self {
             path: None,
             bytes: Arc::new(bytes),
             proto: OnceLock::new(),
+            has_external_data: false,
         }
     }
 
@@ -165,7 +185,13 @@ impl ModelFile {
             path: self.path.clone(),
             bytes: Arc::clone(&self.bytes),
             proto: OnceLock::new(),
+            has_external_data: self.has_external_data,
         }
+    }
+
+    /// Returns whether weights were taken into it from other files.
+    pub const fn has_external_data(&self) -> bool {
+        self.has_external_data
     }
 
     /// Returns kiln's metadata; none where the file or the metadata cannot be used.
@@ -209,20 +235,28 @@ pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
 /// same folder: they are in the model then. For files that the user named; a location is the name of a
 /// regular file and nothing else, so that a model's author cannot have other files read.
 pub fn load_with_external_data(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
-    let path = path.as_ref();
+    Ok(read_with_external_data(path.as_ref())?.1)
+}
+
+/// Reads a model with its weights, and the bytes of its file unless weights are in other files.
+fn read_with_external_data(path: &Path) -> Result<(Option<Vec<u8>>, ModelProto), LoadError> {
     let bytes = read(path).map_err(|reason| LoadError::Read {
         path: path.to_owned(),
         reason,
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let model = parse(&bytes).and_then(|mut model| {
+    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
+    let read = || -> Result<_, DecodeError> {
+        let mut model = parse(&bytes)?;
+        let is_whole = external_tensor(&model).map_err(malformed)?.is_none();
         embed(&mut model, folder).map_err(|error| DecodeError::Embed(Box::new(error)))?;
-        complete(model)
-    });
-    model.map_err(|reason| LoadError::Decode {
+        Ok((is_whole, complete(model)?))
+    };
+    let (is_whole, model) = read().map_err(|reason| LoadError::Decode {
         path: path.to_owned(),
         reason,
-    })
+    })?;
+    Ok((is_whole.then_some(bytes), model))
 }
 
 /// Reads the bytes of a regular file no longer than protobuf can hold.

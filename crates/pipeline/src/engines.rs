@@ -45,7 +45,7 @@ impl EngineRequest {
         }
     }
 
-    fn options(&self, context: &Context<'_>) -> Options {
+    pub(crate) fn options(&self, context: &Context<'_>) -> Options {
         let options = options(context);
         let ort = options.ort.clone();
         options
@@ -118,6 +118,20 @@ pub fn open(path: &Path) -> Result<ModelFile> {
     let file = ModelFile::open(&path).map_err(|error| LoadError {
         origin: format!("`{}`", path.display()),
         kind: error.into(),
+    })?;
+    Ok(file)
+}
+
+/// Opens a model's file as [`open`] does, with the weights that it keeps in other files of its folder.
+pub fn open_with_external_data(path: &Path) -> Result<ModelFile> {
+    let path = file_of_run(path)?;
+    let file = ModelFile::open_with_external_data(&path).map_err(|error| {
+        let kind = match error {
+            kiln_onnx::LoadError::Read { reason, .. } => LoadErrorKind::from(reason),
+            kiln_onnx::LoadError::Decode { reason, .. } => LoadErrorKind::from(reason),
+        };
+        let origin = format!("`{}`", path.display());
+        LoadError { origin, kind }
     })?;
     Ok(file)
 }

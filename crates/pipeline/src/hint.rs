@@ -89,6 +89,18 @@ pub enum Hint {
     /// Repair the images and start over, or skip them.
     RepairAndStartOver,
 
+    /// Look at where the graph of a model can be cut.
+    ListSegments {
+        /// The model's file.
+        file: PathBuf,
+    },
+    /// Take this output of the graph.
+    TakeOutput {
+        /// A segment.
+        output: String,
+    },
+    /// Specify the size of the images.
+    SpecifySize,
     /// Use smaller batches.
     SmallerBatches,
     /// Compare models with the same classes in the same order.

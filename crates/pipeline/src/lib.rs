@@ -28,7 +28,7 @@
 //! | 6 | [`report`] | run directory | HTML page |
 //!
 //! [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`.
-//! [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
+//! [`embed`] writes feature vectors, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
 //! [`overrides`] specifies what a file leaves open.
 //!
 //! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that receives [`Event`]s,
@@ -54,6 +54,7 @@ pub mod bench;
 pub mod compare;
 pub mod dataset;
 pub mod describe;
+pub mod embed;
 pub mod engines;
 pub mod evaluate;
 pub mod inputs;
@@ -91,6 +92,7 @@ mod error;
 mod event;
 mod hint;
 mod networks;
+mod segments;
 
 pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;

@@ -1,13 +1,17 @@
 //! All phases in a row: train, export, verify, evaluate, report.
 
+use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln_data::{Loader, Order, Samples, View};
 use kiln_inference::{EngineId, Model};
 use kiln_model::Recipe;
 use kiln_preprocess::Preprocessor;
-use kiln_report::plot_confusion;
+use kiln_report::{plot_confusion, text_table};
 use kiln_run::{RunDir, RunFile};
+use kiln_util::{percent, thousands};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::dataset::{self, DatasetError};
@@ -61,6 +65,68 @@ pub struct RunOutcome {
     pub evaluations: Vec<(&'static str, Evaluated)>,
     /// Agreement of Burn and the engines.
     pub parity: Parity,
+}
+
+/// What came of a run, as it is written.
+#[derive(Serialize)]
+pub struct OutcomeRecord<'a> {
+    run: &'a Path,
+    parity: &'a Parity,
+    evaluations: Vec<EvaluationRecord<'a>>,
+}
+
+impl RunOutcome {
+    /// Returns the figures as they are written.
+    pub fn record(&self) -> OutcomeRecord<'_> {
+        let evaluations = self.evaluations.iter();
+        OutcomeRecord {
+            run: self.run.path(),
+            parity: &self.parity,
+            evaluations: evaluations
+                .map(|(_, result)| result.record(&self.data))
+                .collect(),
+        }
+    }
+
+    /// Describes the figures for people: accuracy, a table of the engines, their agreement, and where
+    /// model and report are.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Some((_, first)) = self.evaluations.first() {
+            let evaluation = &first.evaluation;
+            let _ = writeln!(
+                text,
+                "{}: {} of {} test images, loss {:.4}\n\n{}\n",
+                self.recipe.name,
+                percent(evaluation.accuracy),
+                thousands(evaluation.images as usize),
+                evaluation.loss,
+                self.engine_table()
+            );
+        }
+        if let (true, Some(worst)) = (self.parity.passed, self.parity.worst()) {
+            let _ = writeln!(
+                text,
+                "All implementations agree: {}; scores differ by at most {:.1e} (allowed {}).",
+                self.parity.top_classes(),
+                worst.agreement.max_absolute,
+                self.parity.allowed(),
+            );
+        }
+        let file = |file| self.run.file(file).display().to_string();
+        let _ = writeln!(text, "Model: {}", file(RunFile::Model));
+        let _ = writeln!(text, "Report: {}", file(RunFile::Report));
+        text
+    }
+
+    fn engine_table(&self) -> String {
+        let rows = self.evaluations.iter().map(|(title, result)| {
+            let rate = thousands(result.images_per_second().round() as usize);
+            let accuracy = percent(result.evaluation.accuracy);
+            [(*title).to_string(), accuracy, rate]
+        });
+        text_table(["engine", "accuracy", "images/s"], rows, 1)
+    }
 }
 
 /// Trains a recipe into a new run directory, exports, verifies, evaluates and reports it. Returns

@@ -1,7 +1,7 @@
 //! Files that are written whole or not at all.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -64,6 +64,71 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         Ok(())
     };
     write().map_err(|source| failed(path, source))
+}
+
+/// A file that is written piece by piece under a temporary name, and gets its own with
+/// [`commit`](Self::commit): until then, and if that is never called, the file of that name stays as
+/// it is. A link is followed; what is not a regular file is refused.
+pub struct AtomicFile {
+    file: io::BufWriter<NamedTempFile>,
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// Creates the temporary file. The folder must be there.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let create = || {
+            if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
+                return Err(io::Error::other("expected a regular file"));
+            }
+            temporary_file(folder_of(&target))
+        };
+        let file = create().map_err(|source| failed(path, source))?;
+        Ok(Self {
+            file: io::BufWriter::with_capacity(1 << 16, file),
+            path: path.into(),
+            target,
+        })
+    }
+
+    /// Returns the name that the file gets.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the error of a failed write with the file's name.
+    pub fn failed(&self, source: io::Error) -> FileError {
+        failed(&self.path, source)
+    }
+
+    /// Gives the file its name, when all of it has reached the disk.
+    pub fn commit(self) -> Result<(), FileError> {
+        let Self { file, path, target } = self;
+        let commit = || {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            file.persist(&target).map_err(|error| error.error)
+        };
+        commit().map(drop).map_err(|source| failed(&path, source))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 /// Checks whether [`write_atomically`] can be expected to work: to be asked before the work whose result
@@ -138,6 +203,27 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
             1
         );
+    }
+
+    #[test]
+    fn a_file_in_pieces_has_its_name_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.bin");
+        std::fs::write(&path, b"old").unwrap();
+        let mut dropped = AtomicFile::create(&path).unwrap();
+        dropped.write_all(b"half").unwrap();
+        drop(dropped);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"?bc").unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(b"a").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        file.commit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let message = AtomicFile::create(folder.path()).err().unwrap().to_string();
+        assert!(message.contains("expected a regular file"), "{message}");
     }
 
     #[test]

@@ -28,7 +28,9 @@ mod text;
 
 pub use cancel::{CancelToken, Watch};
 #[cfg(feature = "files")]
-pub use files::{FileError, check_writable, is_temporary_name, temporary_file, write_atomically};
+pub use files::{
+    AtomicFile, FileError, check_writable, is_temporary_name, temporary_file, write_atomically,
+};
 #[cfg(feature = "files")]
 pub use lock::Lock;
 pub use panic::catch_panic;

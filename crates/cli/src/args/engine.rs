@@ -63,14 +63,28 @@ impl EnginesArgs {
     }
 }
 
-/// What a model runs on, and what is specified about it.
+/// The engine that a model runs on, and where.
 #[derive(Debug, Clone, clap::Args)]
-pub struct EngineArgs {
+pub struct OneEngineArgs {
     /// Inference engine
     #[arg(long, default_value_t = EngineId::default(), value_name = NAMES.as_str(), help = HELP.as_str())]
     pub engine: EngineId,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+impl OneEngineArgs {
+    /// Returns a request with what the model's file says.
+    pub fn request(&self) -> EngineRequest {
+        self.device.request(self.engine)
+    }
+}
+
+/// What a model runs on, and what is specified about it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineArgs {
+    #[command(flatten)]
+    pub engine: OneEngineArgs,
     #[command(flatten)]
     pub overrides: OverridesArgs,
 }
@@ -78,7 +92,7 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// Reads the labels, and returns what was asked for.
     pub fn request(&self) -> anyhow::Result<EngineRequest> {
-        let mut request = self.device.request(self.engine);
+        let mut request = self.engine.request();
         request.overrides = self.overrides.request()?;
         Ok(request)
     }

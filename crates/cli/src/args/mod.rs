@@ -8,14 +8,14 @@ mod recipe;
 use clap::{Parser, Subcommand};
 
 pub use batch::{BatchArgs, ORIGIN, origin, written};
-pub use engine::{EngineArgs, EnginesArgs};
-pub use overrides::OverridesArgs;
+pub use engine::{EngineArgs, EnginesArgs, OneEngineArgs};
+pub use overrides::{OverridesArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
 use crate::commands::{
-    BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EvalArgs,
-    ExportArgs, FetchArgs, PredictArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs,
-    VerifyArgs,
+    BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
+    EvalArgs, ExportArgs, FetchArgs, PredictArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs,
+    TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -69,6 +69,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Write the feature vectors of images, for NumPy
+    Embed(EmbedArgs),
     /// Show a model's inputs, operators, outputs and preprocessing, and write them into a copy
     Describe(DescribeArgs),
     /// Measure a model's latency and throughput
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_what_is_said_about_a_model_stands_under_its_heading() {
-        let expected = "--preprocess --size --channels --scale --mean --std --antialias --labels --layout --output --sidecar";
+        let expected = "--preprocess --size --channels --scale --mean --std --antialias --layout --sidecar --labels --output";
         for (name, own) in [
             ("eval", "--mistakes"),
             ("predict", "--csv"),

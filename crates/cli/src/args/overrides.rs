@@ -11,9 +11,9 @@ use kiln_pipeline::overrides::{OverridesRequest, read_labels};
 /// declares after it.
 const HEADING: &str = "Models of other exporters (docs/third-party.md)";
 
-/// What a model takes and gives, for files that do not say it.
+/// How images become what a model takes, for files that do not say it.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct OverridesArgs {
+pub struct PreprocessArgs {
     /// How pixel values become numbers, by a name
     #[arg(help_heading = HEADING, long, value_name = "raw|caffe|torch|tf|unit")]
     pub preprocess: Option<Preprocess>,
@@ -35,25 +35,18 @@ pub struct OverridesArgs {
     /// Weigh every source pixel when an image is shrunk
     #[arg(help_heading = HEADING, long)]
     pub antialias: bool,
-    /// Names of the classes, one a line, in the order of the output [default: their numbers]
-    #[arg(help_heading = HEADING, long, value_name = "FILE.txt")]
-    pub labels: Option<PathBuf>,
     /// Order of the axes of the graph's input [default: where its shape has the channels]
     #[arg(help_heading = HEADING, long, value_name = "nchw|nhwc")]
     pub layout: Option<Layout>,
-    /// What the output is [default: probabilities where the graph ends in a softmax]
-    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities")]
-    pub output: Option<OutputKind>,
     /// File that specifies the same as these options [default: the model's name ending in .toml,
     /// where it is there]
     #[arg(help_heading = HEADING, long, value_name = "FILE.toml")]
     pub sidecar: Option<PathBuf>,
 }
 
-impl OverridesArgs {
-    /// Reads the labels, and returns what is specified.
-    pub fn request(&self) -> anyhow::Result<OverridesRequest> {
-        let labels = self.labels.as_deref().map(read_labels).transpose();
+impl PreprocessArgs {
+    /// Returns what is specified.
+    pub fn request(&self) -> OverridesRequest {
         let specified = ModelOverrides {
             preprocess: self.preprocess,
             size: self.size,
@@ -62,19 +55,48 @@ impl OverridesArgs {
             scale: self.scale,
             mean: self.mean.clone(),
             std: self.std.clone(),
-            labels: labels.map_err(kiln_pipeline::Error::from)?,
             layout: self.layout,
-            output: self.output,
+            ..ModelOverrides::default()
         };
-        Ok(OverridesRequest::new(specified, self.sidecar.clone()))
+        OverridesRequest::new(specified, self.sidecar.clone())
     }
 
     /// Returns the files that a model is read from, with what is specified about it.
     pub fn files(&self, model: &Path) -> Vec<PathBuf> {
-        let named = [&self.labels, &self.sidecar].into_iter().flatten().cloned();
         [model.to_path_buf(), model.with_extension("toml")]
             .into_iter()
-            .chain(named)
+            .chain(self.sidecar.clone())
             .collect()
+    }
+}
+
+/// What a model takes and gives, for files that do not say it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct OverridesArgs {
+    #[command(flatten)]
+    pub preprocess: PreprocessArgs,
+    /// Names of the classes, one a line, in the order of the output [default: their numbers]
+    #[arg(help_heading = HEADING, long, value_name = "FILE.txt")]
+    pub labels: Option<PathBuf>,
+    /// What the output is [default: probabilities where the graph ends in a softmax]
+    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities")]
+    pub output: Option<OutputKind>,
+}
+
+impl OverridesArgs {
+    /// Reads the labels, and returns what is specified.
+    pub fn request(&self) -> anyhow::Result<OverridesRequest> {
+        let labels = self.labels.as_deref().map(read_labels).transpose();
+        let mut request = self.preprocess.request();
+        request.specified.labels = labels.map_err(kiln_pipeline::Error::from)?;
+        request.specified.output = self.output;
+        Ok(request)
+    }
+
+    /// Returns the files that a model is read from, with what is specified about it.
+    pub fn files(&self, model: &Path) -> Vec<PathBuf> {
+        let mut files = self.preprocess.files(model);
+        files.extend(self.labels.clone());
+        files
     }
 }

@@ -10,7 +10,7 @@ use kiln_pipeline::dataset::{self, ClassCounts, DatasetRef};
 use kiln_pipeline::report::{self, samples};
 
 use crate::app::{App, Outcome};
-use crate::output::Outputs;
+use crate::output::{self, Outputs};
 use crate::picture;
 
 #[derive(Debug, clap::Args)]
@@ -76,12 +76,7 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         picture::write(path, &report::augmented(first, recipe)?)?;
     }
     let counts = ClassCounts::new(name, &views);
-    let text = if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&counts)?)
-    } else {
-        counts.to_text()
-    };
-    app.terminal.print(&text)?;
+    output::print(args.json, &counts, || Ok(counts.to_text()), app.terminal)?;
     Ok(Outcome::Done)
 }
 

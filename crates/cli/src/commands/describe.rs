@@ -1,25 +1,23 @@
 //! `kiln describe`: what a model's file says, for people, or in other forms.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use kiln_pipeline::describe::{
-    Axis, ConversionNote, Described, Description, SegmentList, Tensor, TritonFiles, huggingface,
-    triton, with_metadata,
+    ConversionNote, Described, Description, SegmentList, TritonFiles, huggingface, triton,
+    with_metadata,
 };
 use kiln_pipeline::overrides::{OverridesRequest, Specifier};
 use kiln_pipeline::{Error, engines};
-use kiln_report::text_table;
-use kiln_util::{counted, shown, thousands, write_atomically};
-use serde::Serialize;
+use kiln_util::write_atomically;
 
 use crate::app::{App, Outcome};
 use crate::hints;
-use crate::output::{Outputs, same_file};
+use crate::output::{self, Outputs, same_file};
 use crate::terminal::{Terminal, bytes};
 
-/// Longest piece of the file's own text that is shown.
-const LONGEST: usize = 100;
+/// What to know about a file that keeps its weights in others.
+const EXTERNAL: &str = "the weights are in other files, which most commands do not read: \
+     `--output FILE.onnx` writes a copy with them inside";
 
 #[derive(Debug, clap::Args)]
 pub struct DescribeArgs {
@@ -72,32 +70,27 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let outputs = Outputs::check(named, &[read])?;
     let mut request = OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
     request.sidecar = sidecar;
-    let described = Described::read(engines::open(&file)?, &request)?;
+    let described = Described::open(&file, &request)?;
     if named.iter().any(|(_, output)| output.is_some()) {
         return write(args, &file, described, &outputs, app.terminal);
     }
-    let text = if args.segments {
+    if args.segments {
         let segments = SegmentList::new(&described)?;
-        text(args.json, &segments, SegmentList::to_text)
+        output::print(
+            args.json,
+            &segments,
+            || Ok(segments.to_text()),
+            app.terminal,
+        )?;
     } else {
         let description = Description::new(&file, &described, &name, &problem);
-        text(args.json, &description, description_text)
-    };
-    app.terminal.print(&text?)?;
+        let text = || Ok(description.to_text(&bytes(description.bytes as u64)));
+        output::print(args.json, &description, text, app.terminal)?;
+    }
+    if described.has_external_data() {
+        app.terminal.status("Note", EXTERNAL);
+    }
     Ok(Outcome::Done)
-}
-
-/// Makes JSON, or what people read.
-fn text<T: Serialize>(
-    json: bool,
-    value: &T,
-    plain: impl Fn(&T) -> String,
-) -> anyhow::Result<String> {
-    Ok(if json {
-        format!("{}\n", serde_json::to_string_pretty(value)?)
-    } else {
-        plain(value)
-    })
 }
 
 /// Writes the files asked for: all of them are made before any of them is written.
@@ -141,115 +134,6 @@ fn write(
         terminal.status("Note", text);
     }
     Ok(Outcome::Done)
-}
-
-/// Writes all of a description for people, in paragraphs.
-fn description_text(description: &Description<'_>) -> String {
-    let Description {
-        file,
-        parameters,
-        ir_version,
-        opsets,
-        operators,
-        metadata,
-        image,
-        problem,
-        ..
-    } = description;
-    let opsets: Vec<String> = opsets
-        .iter()
-        .map(|(domain, version)| {
-            if domain == "ai.onnx" {
-                version.to_string()
-            } else {
-                format!("{} {version}", shown(domain, LONGEST))
-            }
-        })
-        .collect();
-    let producer = format!("{} {}", description.producer, description.producer_version);
-    let by = if producer.trim().is_empty() {
-        String::new()
-    } else {
-        format!(", by {}", shown(producer.trim(), LONGEST))
-    };
-    let mut text = format!(
-        "{file}: {}, {}, opset {}, IR version {ir_version}{by}\n\n",
-        bytes(description.bytes as u64),
-        counted(*parameters as u64, "parameter"),
-        opsets.join(", "),
-    );
-    let tensors = [
-        ("input", &description.inputs),
-        ("output", &description.outputs),
-    ];
-    let rows = tensors
-        .iter()
-        .flat_map(|(kind, tensors)| tensors.iter().map(|tensor| row(kind, tensor)));
-    paragraph(
-        &mut text,
-        &text_table(["", "name", "type", "shape"], rows, 4),
-    );
-    let rows = operators
-        .iter()
-        .map(|(name, count)| [shown(name, LONGEST), thousands(*count)]);
-    paragraph(&mut text, &text_table(["operator", "nodes"], rows, 1));
-    if !metadata.is_empty() {
-        let rows = metadata
-            .iter()
-            .map(|(key, value)| [shown(key, LONGEST), shown(value, LONGEST)]);
-        paragraph(&mut text, &text_table(["metadata", "value"], rows, 2));
-    }
-    if let Some(image) = image {
-        let rows = image.items.iter().map(|item| {
-            [
-                item.name.to_owned(),
-                item.value.clone(),
-                shown(&item.from, LONGEST),
-            ]
-        });
-        paragraph(
-            &mut text,
-            &text_table(["setting", "value", "source"], rows, 3),
-        );
-        if let Some(batch) = image.batch {
-            let _ = writeln!(
-                text,
-                "The graph takes exactly {batch} images at a time; kiln fills up what is missing."
-            );
-        }
-    }
-    if let Some(problem) = problem {
-        let _ = writeln!(text, "kiln cannot classify images with it yet: {problem}");
-    }
-    text.trim_end().to_owned() + "\n"
-}
-
-fn paragraph(text: &mut String, table: &str) {
-    text.push_str(table);
-    text.push_str("\n\n");
-}
-
-fn row(kind: &str, tensor: &Tensor) -> [String; 4] {
-    let axis = |axis: &Axis| match axis {
-        Axis::Fixed(size) => size.to_string(),
-        Axis::Symbol(name) => shown(name, LONGEST),
-        Axis::Open(_) => "?".to_owned(),
-    };
-    let shape = tensor.shape.as_ref().map_or_else(
-        || "unknown".to_owned(),
-        |shape| {
-            format!(
-                "[{}]",
-                shape.iter().map(axis).collect::<Vec<_>>().join(", ")
-            )
-        },
-    );
-    [
-        kind.to_owned(),
-        shown(&tensor.name, LONGEST),
-        tensor.r#type.clone(),
-        shape,
-    ]
 }
 
 /// Returns what people call one who specifies something.

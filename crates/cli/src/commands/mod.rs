@@ -6,6 +6,7 @@ mod completions;
 mod data;
 mod describe;
 mod doctor;
+mod embed;
 mod eval;
 mod export;
 mod fetch;
@@ -23,6 +24,7 @@ pub use completions::CompletionsArgs;
 pub use data::DataArgs;
 pub use describe::DescribeArgs;
 pub use doctor::DoctorArgs;
+pub use embed::EmbedArgs;
 pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
@@ -48,6 +50,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(args, app),
         Command::Eval(args) => eval::run(args, app),
         Command::Predict(args) => predict::run(args, app),
+        Command::Embed(args) => embed::run(args, app),
         Command::Describe(args) => describe::run(args, app),
         Command::Bench(args) => bench::run(args, app),
         Command::Compare(args) => compare::run(args, app),

@@ -7,6 +7,7 @@ use kiln_util::thousands;
 
 use crate::app::{App, Outcome};
 use crate::args::RecipeArgs;
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct SummaryArgs {
@@ -29,17 +30,14 @@ pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if dataset::missing(&recipe.data.dataset, &app.context).is_none() {
         dataset::check_classes(&recipe, &app.context)?;
     }
-    let text = if args.plan {
-        kiln_trainer::Plan::fused(model.layers()).to_string()
-    } else if args.json {
-        format!(
-            "{}\n",
-            serde_json::to_string_pretty(&ModelSummary::new(model))?
-        )
-    } else {
-        format!("Model: {}\n{}", recipe.name, self::text(model))
+    let text = || {
+        Ok(if args.plan {
+            kiln_trainer::Plan::fused(model.layers()).to_string()
+        } else {
+            format!("Model: {}\n{}", recipe.name, self::text(model))
+        })
     };
-    app.terminal.print(&text)?;
+    output::print(args.json, &ModelSummary::new(model), text, app.terminal)?;
     Ok(Outcome::Done)
 }
 

@@ -11,6 +11,7 @@ use kiln_util::percent;
 
 use crate::app::{App, Outcome};
 use crate::args::{RecipeArgs, TrainingArgs};
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct SweepArgs {
@@ -42,13 +43,9 @@ pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     };
     let outcome = sweep(&combinations, &request, &app.context)?;
     let results = &outcome.results;
-    let output = if args.json {
-        let summary = SweepSummary::new(results, &outcome.folder);
-        format!("{}\n", serde_json::to_string_pretty(&summary)?)
-    } else {
-        summary(results, &outcome.folder)?
-    };
-    app.terminal.print(&output)?;
+    let json = SweepSummary::new(results, &outcome.folder);
+    let text = || summary(results, &outcome.folder);
+    output::print(args.json, &json, text, app.terminal)?;
     let complete = results.complete();
     let total = results.rows.len();
     if outcome.cancelled {

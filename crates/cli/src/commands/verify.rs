@@ -10,7 +10,7 @@ use kiln_util::shown;
 
 use crate::app::{App, Outcome};
 use crate::args::EnginesArgs;
-use crate::notes;
+use crate::{notes, output};
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
@@ -42,12 +42,8 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let passed = verified
         .iter()
         .all(|(_, verification)| verification.passed());
-    app.terminal.print(&if args.json {
-        let record = VerificationRecord::new(&file, &verified);
-        format!("{}\n", serde_json::to_string_pretty(&record)?)
-    } else {
-        lines(&verified)?
-    })?;
+    let record = VerificationRecord::new(&file, &verified);
+    output::print(args.json, &record, || lines(&verified), app.terminal)?;
     Ok(if passed {
         Outcome::Done
     } else {

@@ -12,7 +12,7 @@ use std::path::Path;
 use kiln_inference::{LoadError, LoadErrorKind, ModelSpec};
 use kiln_onnx::{ModelFile, ModelProto};
 
-use crate::engines::explain;
+use crate::engines::{self, explain};
 use crate::error::Result;
 pub use crate::error::models::DescribeError;
 use crate::overrides::{OverridesRequest, Resolved};
@@ -31,6 +31,12 @@ pub struct Described {
 }
 
 impl Described {
+    /// Reads a model's file with the weights that it keeps in other files beside it, and a sidecar if
+    /// there is one. A run directory stands for its exported model.
+    pub fn open(path: &Path, request: &OverridesRequest) -> Result<Self> {
+        Self::read(engines::open_with_external_data(path)?, request)
+    }
+
     /// Decodes a model's file, and reads a sidecar if there is one.
     pub fn read(file: ModelFile, request: &OverridesRequest) -> Result<Self> {
         let path = file.path().unwrap_or(Path::new(""));
@@ -52,6 +58,12 @@ impl Described {
     /// Returns the file with what is specified about it, or why the model cannot classify images.
     pub fn into_parts(self) -> Result<(ModelFile, ModelSpec)> {
         Ok((self.file, self.spec?))
+    }
+
+    /// Returns whether the file keeps weights in other files, which are in [`bytes`](Self::bytes) and
+    /// [`proto`](Self::proto) all the same.
+    pub fn has_external_data(&self) -> bool {
+        self.file.has_external_data()
     }
 
     /// Returns the file's content.

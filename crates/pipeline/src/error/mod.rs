@@ -124,6 +124,9 @@ pub enum Error {
     /// Models cannot be compared.
     #[error(transparent)]
     Compare(#[from] models::CompareError),
+    /// Vectors cannot be computed or written.
+    #[error(transparent)]
+    Embed(#[from] models::EmbedError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
     Describe(#[from] models::DescribeError),
@@ -148,6 +151,7 @@ impl Error {
             Self::Bench(error) => error.hint(),
             Self::Compare(error) => error.hint(),
             Self::Describe(error) => error.hint(),
+            Self::Embed(error) => error.hint(),
             Self::NotAList(error) => error.hint(),
             #[cfg(feature = "training")]
             Self::RecipeFile(error) => error.hint(),
@@ -226,6 +230,7 @@ impl Error {
             Self::Bench(error) => error,
             Self::Compare(error) => error,
             Self::Describe(error) => error,
+            Self::Embed(error) => error,
             Self::NotAList(error) => error,
         }
     }

@@ -293,6 +293,87 @@ impl BenchError {
     }
 }
 
+/// Vectors cannot be computed or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmbedError {
+    /// The graph cannot be read as a chain of segments.
+    #[error("the graph of `{}` has no segments: {source}", file.display())]
+    Graph {
+        /// The model's file.
+        file: PathBuf,
+        /// Why not.
+        source: Box<kiln_import::GraphError>,
+    },
+    /// There is no such value.
+    #[error("{problem}")]
+    Output {
+        /// The model's file.
+        file: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// A classifier that takes the image itself.
+    #[error("no operation comes before the classifier of `{}`", file.display())]
+    NoFeatures {
+        /// The model's file.
+        file: PathBuf,
+    },
+    /// A value whose shape depends on the size of the image.
+    #[error("the shape of `{segment}` is not known without the size of the image")]
+    UnknownShape {
+        /// The segment.
+        segment: String,
+    },
+    /// A value that is no vector and no feature map.
+    #[error(
+        "expected an output of shape [N, features] or [N, channels, height, width], found {shape}{} at `{segment}`{}",
+        tokens.map_or_else(String::new, |tokens| format!(", a vector for each of {tokens} tokens,")),
+        instead.as_ref().map_or_else(String::new, |instead| format!(": `{instead}` after it is a vector"))
+    )]
+    Shape {
+        /// The segment.
+        segment: String,
+        /// Its shape.
+        shape: String,
+        /// Number of vectors, if it is a sequence of them.
+        tokens: Option<usize>,
+        /// A segment after it that gives a vector.
+        instead: Option<String>,
+        /// The model's file.
+        file: PathBuf,
+    },
+    /// The part of the graph cannot be taken out of it.
+    #[error(transparent)]
+    Cut(#[from] kiln_exporter::GraftError),
+    /// The name of a file to write is that of another format.
+    #[error("`{}` does not end in .npy, and would be a file of NumPy's", path.display())]
+    Ending {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl EmbedError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Shape {
+                instead: Some(output),
+                ..
+            } => Hint::TakeOutput {
+                output: output.clone(),
+            },
+            Self::Output { file, .. } | Self::Shape { file, .. } => {
+                Hint::ListSegments { file: file.clone() }
+            }
+            Self::UnknownShape { .. } => Hint::SpecifySize,
+            Self::Ending { .. } => Hint::EndIn { endings: &[".npy"] },
+            Self::Graph { .. } | Self::NoFeatures { .. } | Self::Cut(_) => return None,
+        })
+    }
+}
+
 /// Models cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

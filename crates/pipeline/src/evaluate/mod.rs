@@ -16,9 +16,7 @@ use crate::inputs::{Input, Inputs, InputsError};
 use crate::predictions::{PredictionsError, Row};
 use crate::runtime::RuntimeRecord;
 pub use classify::classify;
-#[cfg(feature = "training")]
-pub(crate) use classify::run_through;
-pub(crate) use classify::{SkippedImages, check_label};
+pub(crate) use classify::{SkippedImages, check_label, run_through};
 
 /// How a model is evaluated.
 #[derive(Debug, Clone, Default)]

@@ -45,7 +45,7 @@ fn inputs(path: &Path, dataset: Dataset) -> Inputs {
 
 /// Finds the labels of an IDX file of images, by MNIST's names: `…-labels-idx1-…` beside
 /// `…-images-idx3-…`.
-fn labels_beside(images: &Path) -> Result<PathBuf, InputsError> {
+pub(super) fn labels_beside(images: &Path) -> Result<PathBuf, InputsError> {
     let name = images
         .file_name()
         .and_then(OsStr::to_str)

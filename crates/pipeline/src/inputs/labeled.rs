@@ -129,7 +129,7 @@ fn list(
     })
 }
 
-fn listed(listing: Listing) -> Inputs {
+pub(super) fn listed(listing: Listing) -> Inputs {
     let source = Source::at(listing.root());
     let count = Some(listing.len() as u64);
     let root: Arc<Path> = listing.root().into();

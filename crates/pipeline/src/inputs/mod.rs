@@ -1,11 +1,12 @@
 //! What a model is run on: images with their place in the order, and their labels where they have
 //! any. Nothing is read before its turn.
 //!
-//! [`labeled`] and [`unlabeled`] open what people name, [`Inputs::from_images`] takes a program's
+//! [`labeled`], [`unlabeled`] and [`known`] open what people name, [`Inputs::from_images`] takes a program's
 //! own images, [`Inputs::of_view`] those of a dataset that is loaded.
 
 mod idx;
 mod input;
+mod known;
 mod labeled;
 mod pattern;
 mod shard;
@@ -15,6 +16,7 @@ mod unlabeled;
 
 pub use crate::error::images::InputsError;
 pub use input::{Input, Inputs, MemoryImage};
+pub use known::known;
 pub use labeled::labeled;
 pub use shard::Shard;
 pub use source::Source;

@@ -56,7 +56,7 @@ pub fn unlabeled(
 }
 
 /// Opens what one argument names.
-fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> {
+pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> {
     let path = Path::new(argument);
     if argument == "-" {
         let image = Image::reader(Stdin::new(context.cancel.clone()));

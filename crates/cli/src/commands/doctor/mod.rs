@@ -12,6 +12,7 @@ use kiln_trainer::{DeviceKind, TrainError, kernel_instructions};
 use crate::app::{App, Outcome};
 use crate::args::open_quietly;
 use crate::hints::install;
+use crate::output;
 use finding::{Finding, Report, Section, State};
 
 #[derive(Debug, clap::Args)]
@@ -31,12 +32,7 @@ pub fn run(args: &DoctorArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         Section::new("Cache", cache::findings(app.assets.cache())),
     ];
     let report = Report::new(sections);
-    let text = if args.json {
-        serde_json::to_string_pretty(&report)? + "\n"
-    } else {
-        report.text()
-    };
-    app.terminal.print(&text)?;
+    output::print(args.json, &report, || Ok(report.text()), app.terminal)?;
     Ok(if report.worst() == State::Broken {
         Outcome::CheckFailed
     } else {

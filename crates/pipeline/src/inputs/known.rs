@@ -1,0 +1,132 @@
+//! Images with the labels that their source has, by names of its own.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_data::{FilesError, Folder, ListReader, Listing, View, folder, is_idx, list, read_idx};
+
+use super::idx;
+use super::input::{Image, Inputs};
+use super::labeled::listed;
+use super::pattern::{self, is_pattern};
+use super::source::Source;
+use super::unlabeled::images;
+use crate::context::Context;
+use crate::dataset::{self, DatasetRef, check_list};
+use crate::error::Result;
+
+/// Opens images, and returns the names of their classes too, which their labels count; none where the
+/// source has no labels: a folder of class folders (of one with subsets all images), any other folder,
+/// a glob pattern of images in class folders, a CSV list, an IDX file, a dataset by its name, or an
+/// image.
+pub fn known(data: &OsStr, context: &Context<'_>) -> Result<(Inputs, Vec<String>)> {
+    let path = Path::new(data);
+    let unlabeled = || Ok((images(data, context)?, Vec::new()));
+    if path.is_dir() {
+        return match folder(path) {
+            Ok(found) => Ok(class_folders(path, found)),
+            // A folder of images, whatever they are.
+            Err(
+                FilesError::Outside { .. }
+                | FilesError::NoClasses { .. }
+                | FilesError::NotASubset { .. },
+            ) => unlabeled(),
+            Err(error) => Err(error.into()),
+        };
+    }
+    if is_idx(path) {
+        let Ok(labels) = idx::labels_beside(path) else {
+            return unlabeled();
+        };
+        let classes = read_idx(&labels)?.data.into_iter().max().unwrap_or(0);
+        let classes: Vec<String> = (0..=classes).map(|class| class.to_string()).collect();
+        return Ok((idx::labeled(path, &classes)?, classes));
+    }
+    if is_pattern(data) {
+        return match data.to_str() {
+            Some(text) => of_pattern(text, path),
+            None => unlabeled(),
+        };
+    }
+    let is_list = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    if is_list && path.is_file() {
+        check_list(path)?;
+        if !ListReader::open(path)?.has_labels() {
+            return unlabeled();
+        }
+        let listing = list(path)?;
+        let classes = listing.classes().to_vec();
+        return Ok((listed(listing), classes));
+    }
+    match data
+        .to_str()
+        .filter(|_| !path.exists())
+        .map(DatasetRef::parse)
+    {
+        Some(Ok(DatasetRef::Named(name, subset))) => {
+            let dataset = dataset::load(name, subset, context)?;
+            let classes = dataset.classes().to_vec();
+            Ok((Inputs::of_view(&View::all(dataset)), classes))
+        }
+        Some(Ok(DatasetRef::Files(_)) | Err(_)) | None => unlabeled(),
+    }
+}
+
+/// All images of a folder, by their paths below it.
+fn class_folders(path: &Path, found: Folder) -> (Inputs, Vec<String>) {
+    let subsets = match found {
+        Folder::Whole(all) => vec![all],
+        Folder::Divided {
+            train,
+            validation,
+            test,
+        } => std::iter::once(train)
+            .chain(validation)
+            .chain(test)
+            .collect(),
+    };
+    let classes = subsets[0].classes().to_vec();
+    let count = subsets.iter().map(|subset| subset.len() as u64).sum();
+    let root: Arc<Path> = path.into();
+    let files = subsets.into_iter().flat_map(|subset: Listing| {
+        let below = subset.root().to_owned();
+        let files = subset.into_files();
+        files.map(move |(file, label)| (below.join(file), label))
+    });
+    let images = files.map(move |(file, label)| {
+        let path = file.strip_prefix(&root).unwrap_or(&file).to_owned();
+        let root = Arc::clone(&root);
+        Ok((Image::File { root, path }, Some(label)))
+    });
+    let inputs = Inputs {
+        has_labels: true,
+        ..Inputs::new(Source::at(path), Some(count), images)
+    };
+    (inputs, classes)
+}
+
+/// The files that a pattern matches; their folders are the classes.
+fn of_pattern(text: &str, path: &Path) -> Result<(Inputs, Vec<String>)> {
+    let files = pattern::files(text)?.collect::<Result<Vec<PathBuf>>>()?;
+    let class = |file: &Path| -> String {
+        let folder = file.parent().and_then(Path::file_name);
+        folder.unwrap_or_default().to_string_lossy().into_owned()
+    };
+    let classes: BTreeSet<String> = files.iter().map(|file| class(file)).collect();
+    let classes: Vec<String> = classes.into_iter().collect();
+    let names = classes.clone();
+    let count = files.len() as u64;
+    let images = files.into_iter().map(move |file| {
+        let label = names.binary_search(&class(&file)).ok();
+        Ok((Image::at(file), label.map(|label| label as u32)))
+    });
+    let inputs = Inputs {
+        has_labels: true,
+        ..Inputs::new(Source::file(path), Some(count), images)
+    };
+    Ok((inputs, classes))
+}
