@@ -65,5 +65,5 @@ pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::Image;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use npy::NpyWriter;
-pub use samples::Samples;
+pub use samples::{FeatureRows, Samples};
 pub use view::View;

@@ -21,17 +21,47 @@ pub enum Samples {
         preprocessor: Arc<Preprocessor>,
         /// Random changes in an epoch that is shuffled.
         augmentation: Option<Augmentation>,
+        /// Seed and epoch whose changes are made in whatever order.
+        fixed: Option<(u64, u64)>,
     },
-    /// Rows of a file of features.
+    /// Rows of files of features.
     Features {
         /// Selected samples.
         view: View,
-        /// File that has their rows.
-        features: Arc<Features>,
-        /// The samples that the file has, by their number in the dataset, ascending: the order of
-        /// its rows.
-        rows: Arc<[u32]>,
+        /// Features of the images as they are.
+        rows: FeatureRows,
+        /// Features of changed images, which shuffled epochs use in turn, if there are any.
+        views: Vec<FeatureRows>,
     },
+}
+
+/// A file of features, and which samples it has.
+#[derive(Debug, Clone)]
+pub struct FeatureRows {
+    features: Arc<Features>,
+    /// By their number in the dataset, ascending: the order of the file's rows.
+    numbers: Arc<[u32]>,
+}
+
+impl FeatureRows {
+    /// Rows of the samples of a view.
+    pub fn new(features: Features, view: &View) -> Self {
+        Self {
+            features: Arc::new(features),
+            numbers: view.indices().into(),
+        }
+    }
+
+    /// Copies the row of a sample, by its number in the dataset.
+    fn copy(&self, index: u32, dataset: &str, out: &mut [f32]) -> Result<(), DataError> {
+        let missing = |_| DataError::NoFeatures {
+            name: dataset.to_owned(),
+            index,
+        };
+        let row = self.numbers.binary_search(&index).map_err(missing)?;
+        self.features.row(row, out);
+        Ok(())
+    }
 }
 
 impl Samples {
@@ -41,18 +71,66 @@ impl Samples {
             view,
             preprocessor,
             augmentation: None,
+            fixed: None,
+        }
+    }
+
+    /// Creates samples of features.
+    pub fn features(view: View, rows: FeatureRows) -> Self {
+        Self::Features {
+            view,
+            rows,
+            views: Vec::new(),
         }
     }
 
     /// Changes the images at random when they come [shuffled](crate::Order::Shuffled), that
     /// is, in training; the change follows from the order's seed and epoch and the image's number
-    /// in the dataset. Features are computed of images that do not change: they stay as they are.
+    /// in the dataset, and repeats itself after as many epochs as the augmentation has views. Features
+    /// stay as they are.
     #[must_use]
     pub fn augmented(mut self, wanted: Option<Augmentation>) -> Self {
         if let Self::Images { augmentation, .. } = &mut self {
             *augmentation = wanted;
         }
         self
+    }
+
+    /// Changes the images as in this epoch of a training with this seed, in whatever order they come.
+    #[must_use]
+    pub fn as_in_epoch(mut self, seed: u64, epoch: u64) -> Self {
+        if let Self::Images { fixed, .. } = &mut self {
+            *fixed = Some((seed, epoch));
+        }
+        self
+    }
+
+    /// Uses features of changed images in turn when the samples come [shuffled](crate::Order::Shuffled):
+    /// those of the epoch modulo their number. The others must be of features too.
+    #[must_use]
+    pub fn with_views(mut self, others: &[Self]) -> Self {
+        if let Self::Features { views, .. } = &mut self {
+            *views = others
+                .iter()
+                .filter_map(|samples| match samples {
+                    Self::Features { rows, .. } => Some(rows.clone()),
+                    Self::Images { .. } => None,
+                })
+                .collect();
+        }
+        self
+    }
+
+    /// Returns whether the images come changed in whatever order.
+    pub fn is_changed(&self) -> bool {
+        matches!(
+            self,
+            Self::Images {
+                augmentation: Some(_),
+                fixed: Some(_),
+                ..
+            }
+        )
     }
 
     /// Returns whether preparing a sample takes so much longer than copying it that more than one thread
@@ -92,7 +170,7 @@ impl Samples {
     pub fn shape(&self) -> [usize; 3] {
         match self {
             Self::Images { preprocessor, .. } => preprocessor.shape(),
-            Self::Features { features, .. } => [features.width(), 1, 1],
+            Self::Features { rows, .. } => [rows.features.width(), 1, 1],
         }
     }
 
@@ -109,13 +187,16 @@ impl Samples {
             Self::Images {
                 preprocessor,
                 augmentation,
+                fixed,
                 ..
             } => {
                 let mut prepare = || {
                     let image = dataset.image(index as usize)?;
-                    let (Some(augmentation), Some((seed, epoch))) = (augmentation, shuffled) else {
+                    let when = fixed.or(shuffled);
+                    let (Some(augmentation), Some((seed, epoch))) = (augmentation, when) else {
                         return preprocessor.raw(image.as_raw(), out);
                     };
+                    let epoch = augmentation.views.map_or(epoch, |views| epoch % views);
                     let [_, height, width] = preprocessor.shape();
                     let transform = draw(augmentation, seed, epoch, index, [height, width]);
                     preprocessor.transformed(image.as_raw(), &transform, out)
@@ -126,13 +207,11 @@ impl Samples {
                     reason,
                 })
             }
-            Self::Features { features, rows, .. } => {
-                let missing = |_| DataError::NoFeatures {
-                    name: dataset.name().to_owned(),
-                    index,
-                };
-                features.row(rows.binary_search(&index).map_err(missing)?, out);
-                Ok(())
+            Self::Features { rows, views, .. } => {
+                let in_turn = shuffled
+                    .filter(|_| !views.is_empty())
+                    .map(|(_, epoch)| &views[(epoch % views.len() as u64) as usize]);
+                in_turn.unwrap_or(rows).copy(index, dataset.name(), out)
             }
         }
     }

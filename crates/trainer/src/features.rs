@@ -22,18 +22,20 @@ const IMPLEMENTATION: u64 = 1;
 
 /// Returns the key of the features after the first `layers` layers: a checksum of all that they
 /// depend on, which is the layers and their weights, the preprocessing and the images. `engine` is
-/// what computes a graph in a file, with its version, since another one rounds differently.
+/// what computes a graph in a file, with its version, since another one rounds differently; `changes`
+/// are those of the images, where they do not stay as they are.
 pub fn feature_key(
     model: &Model,
     layers: usize,
     weights: &Weights,
     images: &View,
     engine: Option<&str>,
+    changes: Option<&str>,
 ) -> FeatureKey {
     let mut hash = Sha256::new();
     hash.update(IMPLEMENTATION.to_le_bytes());
-    if let Some(engine) = engine {
-        hash.update(engine);
+    for more in [engine, changes].into_iter().flatten() {
+        hash.update(more);
     }
     hash.update(format!("{:?}", model.preprocessing()));
     for layer in &model.layers()[..layers] {

@@ -17,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "brightness_range",
     "fill_mode",
     "cval",
+    "views",
 ];
 
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of
@@ -57,6 +58,10 @@ pub struct Augmentation {
     /// The pixel value, 0 to 255, that `constant` fills with; none for the other modes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cval: Option<f64>,
+    /// Number of different changes of each image, which epochs use in turn; without it, every epoch has
+    /// another. What frozen layers make of so many can be computed once and kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub views: Option<u64>,
 }
 
 /// What is seen where a changed image shows more than there is, by the names of Keras and
@@ -96,6 +101,7 @@ impl Default for Augmentation {
             brightness_range: None,
             fill_mode: FillMode::Nearest,
             cval: None,
+            views: None,
         }
     }
 }
@@ -114,10 +120,14 @@ impl Augmentation {
         Self {
             fill_mode: FillMode::Nearest,
             cval: None,
+            views: None,
             ..*self
         } == Self::default()
     }
 }
+
+/// Limit of the views of an image: the features of each are kept.
+const MAX_VIEWS: i64 = 1000;
 
 /// Reads `[augmentation]`, where there is one.
 pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeError> {
@@ -154,6 +164,10 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
             .transpose()?,
         fill_mode,
         cval,
+        views: section
+            .get("views")
+            .map(|field| field.integer(1..=MAX_VIEWS))
+            .transpose()?,
     };
     if augmentation.is_identity() {
         return Err(field.error(

@@ -297,7 +297,8 @@ impl RecipeFields {
         let first = |frozen: &Vec<bool>| frozen[..count].iter().position(|frozen| !frozen);
         let mut first = phases.iter().filter_map(first).min();
         // An engine runs each image once: images that change in every epoch need all layers in Burn.
-        if self.augmentation.is_some() && file.trainable_from() == 0 {
+        let endless = self.augmentation.is_some_and(|it| it.views.is_none());
+        if endless && file.trainable_from() == 0 {
             first = Some(0);
         }
         let Some(first) = first else {

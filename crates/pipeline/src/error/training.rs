@@ -96,7 +96,8 @@ pub enum BackboneError {
     NotKept,
     /// Training images that change in every epoch.
     #[error(
-        "a backbone from a file runs every image once, and `[augmentation]` changes the images in every epoch"
+        "the frozen part of this backbone runs on an inference engine, once for every image, and `[augmentation]` \
+         changes the images in every epoch: give it a number of `views`, such as 4"
     )]
     Augmentation,
     /// A form of export that such a model does not have.
@@ -114,11 +115,8 @@ impl BackboneError {
             Self::Load(_) => Hint::CheckPath,
             Self::Changed { .. } => Hint::TrainAgain,
             Self::NotKept => Hint::ReportBug,
-            Self::Augmentation => Hint::LeaveOutKey {
-                key: "augmentation",
-                or: "use a backbone with a name",
-            },
-            Self::Preprocessing(_)
+            Self::Augmentation
+            | Self::Preprocessing(_)
             | Self::Values(_)
             | Self::NoEngine(_)
             | Self::Graft(_)

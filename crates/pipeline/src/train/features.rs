@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_data::{FeatureKey, FeatureWriter, Features, Samples, View};
-use kiln_inference::Model as Engine;
-use kiln_model::{Layer, Model};
+use kiln_data::{FeatureKey, FeatureRows, FeatureWriter, Features, Loader, Order, Samples, View};
+use kiln_inference::{Model as Engine, NamedTensor};
+use kiln_model::{Layer, Model, Recipe};
 use kiln_preprocess::Preprocessor;
 use kiln_run::{FeatureTime, RunFile, Weights};
 use kiln_trainer::{FeatureTask, TrainError, compute_features, feature_key};
 
 use super::phases::Training;
 use crate::backbone::{BackboneFile, stream};
+use crate::context::Context;
 use crate::dataset::Splits;
 use crate::error::Result;
 use crate::event::{Event, FeaturesInfo, Task};
@@ -23,16 +24,39 @@ use crate::event::{Event, FeaturesInfo, Task};
 pub struct Prepared {
     pub first_layer: usize,
     /// As in [`Splits::sources`].
-    sources: Vec<Samples>,
+    sources: Vec<Source>,
+    /// The training images, changed in as many ways as the augmentation has views.
+    views: Vec<Source>,
+}
+
+/// Samples, and the changes of their images where they do not stay as they are.
+#[derive(Clone)]
+struct Source {
+    samples: Samples,
+    changes: Option<String>,
 }
 
 impl Prepared {
     /// Images, for the first layer.
-    pub fn images(splits: &Splits, preprocessor: &Arc<Preprocessor>) -> Self {
+    pub fn images(splits: &Splits, preprocessor: &Arc<Preprocessor>, recipe: &Recipe) -> Self {
         let images = |view: &View| Samples::images(view.clone(), Arc::clone(preprocessor));
+        let sources = splits.sources.iter().map(|view| Source {
+            samples: images(view),
+            changes: None,
+        });
+        let augmentation = recipe.augmentation;
+        let seed = recipe.training.seed;
+        let views = augmentation.and_then(|augmentation| augmentation.views);
+        let views = (0..views.unwrap_or(0)).map(|view| Source {
+            samples: images(&splits.train)
+                .augmented(augmentation)
+                .as_in_epoch(seed, view),
+            changes: Some(format!("{augmentation:?} {seed} {view}")),
+        });
         Self {
             first_layer: 0,
-            sources: splits.sources.iter().map(images).collect(),
+            sources: sources.collect(),
+            views: views.collect(),
         }
     }
 
@@ -50,9 +74,8 @@ impl Prepared {
         if let (0, Some(frozen)) = (self.first_layer, frozen)
             && first_layer > 0
         {
-            let by_engine = |samples: &Samples| {
-                let span = 0..1;
-                let run = Run::of(span, samples, model, weights, training, Some(frozen));
+            let by_engine = |source: &Source| {
+                let run = Run::of(0..1, source, model, weights, training, Some(frozen));
                 run.features()
             };
             let Some(graph) = self.each(1, by_engine)? else {
@@ -63,35 +86,41 @@ impl Prepared {
         if first_layer == self.first_layer {
             return Ok(Some(self.clone()));
         }
-        let by_burn = |samples: &Samples| {
+        let by_burn = |source: &Source| {
             let span = self.first_layer..first_layer;
-            Run::of(span, samples, model, weights, training, None).features()
+            Run::of(span, source, model, weights, training, None).features()
         };
         self.each(first_layer, by_burn)
     }
 
-    /// The features of all sources.
+    /// The features of all sources and views.
     fn each(
         &self,
         first_layer: usize,
-        features: impl Fn(&Samples) -> Result<Option<Features>>,
+        features: impl Fn(&Source) -> Result<Option<Features>>,
     ) -> Result<Option<Self>> {
-        let mut sources = Vec::with_capacity(self.sources.len());
-        for samples in &self.sources {
-            let Some(features) = features(samples)? else {
-                return Ok(None);
-            };
-            let view = samples.view().clone();
-            let rows = view.indices().into();
-            sources.push(Samples::Features {
-                view,
-                features: Arc::new(features),
-                rows,
-            });
-        }
-        Ok(Some(Self {
+        let all = |sources: &[Source]| -> Result<Option<Vec<Source>>> {
+            let mut done = Vec::with_capacity(sources.len());
+            for source in sources {
+                let Some(features) = features(source)? else {
+                    return Ok(None);
+                };
+                let view = source.samples.view();
+                let rows = FeatureRows::new(features, view);
+                done.push(Source {
+                    samples: Samples::features(view.clone(), rows),
+                    changes: source.changes.clone(),
+                });
+            }
+            Ok(Some(done))
+        };
+        let Some(sources) = all(&self.sources)? else {
+            return Ok(None);
+        };
+        Ok(all(&self.views)?.map(|views| Self {
             first_layer,
             sources,
+            views,
         }))
     }
 
@@ -99,9 +128,13 @@ impl Prepared {
     pub fn split(&self, splits: &Splits) -> (Samples, Samples) {
         // One source for both, or one for each.
         let (first, last) = (&self.sources[0], &self.sources[self.sources.len() - 1]);
+        let views: Vec<Samples> = self.views.iter().map(|view| view.samples.clone()).collect();
         (
-            first.select(splits.train.clone()),
-            last.select(splits.validation.clone()),
+            first
+                .samples
+                .select(splits.train.clone())
+                .with_views(&views),
+            last.samples.select(splits.validation.clone()),
         )
     }
 }
@@ -121,14 +154,23 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn of(
         span: Range<usize>,
-        samples: &'a Samples,
+        source: &'a Source,
         model: &'a Model,
         weights: &'a Weights,
         training: &'a Training<'a>,
         engine: Option<&'a Engine>,
     ) -> Self {
         let version = training.backbone.and_then(BackboneFile::engine);
-        let key = feature_key(model, span.end, weights, samples.view(), version.as_deref());
+        let Source { samples, changes } = source;
+        let changes = changes.as_deref();
+        let key = feature_key(
+            model,
+            span.end,
+            weights,
+            samples.view(),
+            version.as_deref(),
+            changes,
+        );
         let folder = training.context.assets.cache_root().join("features");
         Self {
             layers: &model.layers()[span],
@@ -217,10 +259,10 @@ impl<'a> Run<'a> {
         let mut writer =
             FeatureWriter::open(&self.path, self.key, rows, width).map_err(TrainError::from)?;
         let mut done = writer.done();
-        let rest = self.samples.view().skip(done);
+        let rest = self.samples.skip(done);
         let mut waiting: Vec<f32> = Vec::new();
         progress(done, rows);
-        let computed = stream(engine, &rest, self.training.context, |values| {
+        let mut each = |values: &[f32]| {
             waiting.extend_from_slice(values);
             done += 1;
             if waiting.len() >= ROWS_PER_WRITE * width || done == rows {
@@ -229,7 +271,13 @@ impl<'a> Run<'a> {
             }
             progress(done, rows);
             Ok(())
-        })?;
+        };
+        let context = self.training.context;
+        let computed = if rest.is_changed() {
+            changed(engine, rest, context, &mut each)?
+        } else {
+            stream(engine, rest.view(), context, &mut each)?
+        };
         drop(writer);
         if !computed {
             return Ok(None);
@@ -238,6 +286,34 @@ impl<'a> Run<'a> {
         Ok(features.map_err(TrainError::from)?)
     }
 }
+
+/// Computes the outputs of an engine for changed images in their order; `each` gets those of one image.
+/// Returns whether it got to the end.
+fn changed(
+    engine: &Engine,
+    samples: Samples,
+    context: &Context<'_>,
+    each: &mut dyn FnMut(&[f32]) -> Result<()>,
+) -> Result<bool> {
+    if samples.view().is_empty() {
+        return Ok(true);
+    }
+    let batches = Loader::new(samples, CHANGED_PER_RUN, Order::Sequential);
+    for batch in &batches.map_err(TrainError::from)? {
+        let batch = batch.map_err(TrainError::from)?;
+        let images = batch.labels.len();
+        let NamedTensor { data, .. } = engine.run_named(&batch.values, images)?.swap_remove(0);
+        data.chunks_exact(data.len() / images)
+            .try_for_each(&mut *each)?;
+        if context.cancel.is_cancelled() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Changed images that an engine computes at once, on all cores.
+const CHANGED_PER_RUN: usize = 32;
 
 /// Rows that are written together: an interruption loses at most these.
 const ROWS_PER_WRITE: usize = 256;

@@ -152,7 +152,8 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
 fn backbone(recipe: &Recipe, context: &Context<'_>) -> Result<Option<BackboneFile>> {
     let backbone = BackboneFile::open(recipe, context)?;
     let frozen = backbone.as_ref().and_then(BackboneFile::frozen);
-    if frozen.is_some() && recipe.augmentation.is_some() {
+    let endless = recipe.augmentation.is_some_and(|it| it.views.is_none());
+    if frozen.is_some() && endless {
         return Err(BackboneError::Augmentation.into());
     }
     Ok(backbone)

@@ -57,8 +57,8 @@ impl Training<'_> {
         let mut model = recipe.model();
         let pretrained = frozen_checksums(model, &weights);
         let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-        // Augmented images are others in every epoch: there is nothing to compute once.
-        let augmented = recipe.augmentation.is_some();
+        // Images that are others in every epoch leave nothing to compute once.
+        let augmented = recipe.augmentation.is_some_and(|it| it.views.is_none());
         let prefix = |layers| if augmented { 0 } else { layers };
         // Features after the layers that stay frozen in all phases serve all phases.
         let common = recipe.fixed_prefix();
@@ -79,7 +79,7 @@ impl Training<'_> {
                 finished: false,
             })
         };
-        let images = Prepared::images(splits, &preprocessor);
+        let images = Prepared::images(splits, &preprocessor, recipe);
         let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
             return cancelled(weights, history);
         };
