@@ -1,5 +1,6 @@
 //! Datasets of image files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{GrayImage, Luma};
 use kiln_data::{
-    Dataset, Decoding, Folder, Hint, Listing, Loader, Order, ReadOptions, Samples, View, folder,
-    list,
+    Dataset, Decoding, FeatureKey, FeatureRows, FeatureWriter, Features, Folder, Hint, Listing,
+    Loader, Order, ReadOptions, Samples, View, folder, list,
 };
 use kiln_model::{Augmentation, Channels, Preprocessing};
 use kiln_preprocess::Preprocessor;
@@ -334,6 +335,71 @@ fn batches_of_files_come_in_order_and_do_not_depend_on_the_threads() {
     before.sort_by(f32::total_cmp);
     after.sort_by(f32::total_cmp);
     assert_ne!(before, after, "augmented");
+}
+
+#[test]
+fn epochs_use_the_views_of_an_image_in_turn() {
+    let root = tempfile::tempdir().expect("a folder");
+    for number in 0..6 {
+        write(
+            root.path(),
+            &format!("{}/{number}.png", number % 2),
+            60 + number * 10,
+        );
+    }
+    let view = View::all(Arc::new(read(whole(root.path()))));
+    let preprocessor =
+        Arc::new(Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray)).expect("valid"));
+    let augmentation = Augmentation {
+        brightness_range: Some([0.5, 1.5]),
+        views: Some(2),
+        ..Augmentation::default()
+    };
+    let images = Samples::images(view.clone(), preprocessor).augmented(Some(augmentation));
+    // The values of each image, by its number.
+    let by_number = |samples: &Samples, order| {
+        let loader = Loader::new(samples.clone(), 6, order).expect("valid");
+        let batch = loader.iter().next().expect("a batch").expect("readable");
+        let rows = batch.values.chunks_exact(4).map(<[f32]>::to_vec);
+        batch
+            .indices
+            .iter()
+            .copied()
+            .zip(rows)
+            .collect::<BTreeMap<u32, Vec<f32>>>()
+    };
+    let epoch = |samples: &Samples, epoch| by_number(samples, Order::Shuffled { seed: 3, epoch });
+    let changed: Vec<_> = (0..4).map(|number| epoch(&images, number)).collect();
+    assert_eq!((&changed[0], &changed[1]), (&changed[2], &changed[3]));
+    assert_ne!(changed[0], changed[1]);
+
+    // Kept features of the views are what epochs see, and the unchanged ones what comes in order.
+    let kept = |name: &str, samples: &Samples| {
+        let path = root.path().join(name);
+        let key = FeatureKey([name.len() as u8; 32]);
+        let mut writer = FeatureWriter::open(&path, key, 6, 4).expect("a new file");
+        for values in by_number(samples, Order::Sequential).into_values() {
+            writer.append(&values).expect("room");
+        }
+        drop(writer);
+        let features = Features::open(&path, key, 6, 4)
+            .expect("readable")
+            .expect("complete");
+        Samples::features(view.clone(), FeatureRows::new(features, &view))
+    };
+    let views = [0, 1].map(|view| {
+        let fixed = images.clone().as_in_epoch(3, view);
+        assert!(fixed.is_changed() && !images.is_changed());
+        kept(&"v".repeat(view as usize + 1), &fixed)
+    });
+    let features = kept("plain", &images).with_views(&views);
+    for number in 0..4 {
+        assert_eq!(epoch(&features, number), changed[number as usize]);
+    }
+    assert_eq!(
+        by_number(&features, Order::Sequential),
+        by_number(&images, Order::Sequential)
+    );
 }
 
 #[test]
