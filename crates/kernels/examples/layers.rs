@@ -7,9 +7,12 @@
 use std::time::Instant;
 
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Epilogue, Norm, NormPool, NormPoolGradient, NormPoolState,
-    NormPoolSteps, OutputGradient, Pool2d, ShapeError, Statistics, conv2d_backward, conv2d_forward,
-    norm_pool_forward,
+    Activation, Conv2d, Conv2dGradients, Divisor, Elementwise, Epilogue, LayerNorm,
+    LayerNormGradients, Norm, NormPool, NormPoolGradient, NormPoolState, NormPoolSteps,
+    OutputGradient, Pool2d, ShapeError, Statistics, add, average_pool_backward,
+    average_pool_forward, channel_gate_backward, channel_gate_forward, conv2d_backward,
+    conv2d_forward, elementwise_backward, elementwise_forward, global_average_pool_backward,
+    global_average_pool_forward, layer_norm_backward, layer_norm_forward, norm_pool_forward,
 };
 
 /// How long each line runs, and which lines do.
@@ -79,6 +82,7 @@ fn main() -> Result<(), ShapeError> {
             normalized(&timer, input, filters, kernel, order)?;
         }
     }
+    pointwise(&timer)?;
     Ok(())
 }
 
@@ -185,6 +189,88 @@ fn normalized(
             bias: None,
         };
         conv2d_backward(&conv, &x, &weights, &from, gradients);
+    });
+    Ok(())
+}
+
+/// The operations of single elements, channels and rows, on 32 images of 16×16×192.
+fn pointwise(timer: &Timer) -> Result<(), ShapeError> {
+    const BATCH: usize = 32;
+    const PIXELS: usize = 256;
+    const CHANNELS: usize = 192;
+    let (x, gradient) = (
+        numbers(BATCH * PIXELS * CHANNELS),
+        numbers(BATCH * PIXELS * CHANNELS),
+    );
+    let (mut y, mut to_x) = (x.clone(), x.clone());
+    for function in [
+        Elementwise::Sigmoid,
+        Elementwise::Silu,
+        Elementwise::HardSigmoid,
+        Elementwise::HardSwish,
+        Elementwise::Gelu,
+        Elementwise::GeluTanh,
+    ] {
+        timer.line(&format!("{function:?} forward"), || {
+            elementwise_forward(function, &x, &mut y);
+        });
+        timer.line(&format!("{function:?} backward"), || {
+            elementwise_backward(function, &x, &gradient, &mut to_x);
+        });
+    }
+    timer.line("add ReLU forward", || {
+        add(Activation::Relu, &x, &gradient, &mut y);
+    });
+    let gate = numbers(BATCH * CHANNELS);
+    let mut small = gate.clone();
+    timer.line("global average pool forward", || {
+        global_average_pool_forward(BATCH, PIXELS, CHANNELS, &x, &mut small);
+    });
+    timer.line("global average pool backward", || {
+        global_average_pool_backward(BATCH, PIXELS, CHANNELS, &gate, &mut to_x);
+    });
+    timer.line("channel gate forward", || {
+        channel_gate_forward(BATCH, CHANNELS, &x, &gate, &mut y);
+    });
+    timer.line("channel gate backward", || {
+        channel_gate_backward(BATCH, CHANNELS, &x, &gate, &gradient, &mut to_x, &mut small);
+    });
+    let (gamma, beta) = (numbers(CHANNELS), numbers(CHANNELS));
+    let (mut to_gamma, mut to_beta) = (gamma.clone(), beta.clone());
+    let norm = LayerNorm {
+        gamma: &gamma,
+        beta: &beta,
+        epsilon: 1e-6,
+    };
+    timer.line("layer norm forward", || {
+        layer_norm_forward(&norm, &x, &mut y);
+    });
+    timer.line("layer norm backward", || {
+        let gradients = LayerNormGradients {
+            input: &mut to_x,
+            gamma: &mut to_gamma,
+            beta: &mut to_beta,
+        };
+        layer_norm_backward(&norm, &x, &gradient, gradients);
+    });
+    let pool = NormPool {
+        batch: BATCH,
+        height: 16,
+        width: 16,
+        channels: CHANNELS,
+        pool: Pool2d {
+            window: [3; 2],
+            stride: [2; 2],
+            padding: [1; 4],
+        },
+    };
+    let pool = pool.checked()?;
+    let (small_gradient, mut pooled) = (numbers(pool.output_len()), numbers(pool.output_len()));
+    timer.line("average pool 3x3 s2 forward", || {
+        average_pool_forward(&pool, Divisor::Inside, &x, &mut pooled);
+    });
+    timer.line("average pool 3x3 s2 backward", || {
+        average_pool_backward(&pool, Divisor::Inside, &small_gradient, &mut to_x);
     });
     Ok(())
 }

@@ -92,7 +92,7 @@ pub(crate) trait Simd {
 pub(crate) struct Portable;
 
 /// Rounds once only where that is one instruction: elsewhere `mul_add` is a slow library call.
-const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+pub(crate) const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 // SAFETY (all of them): plain Rust; the caller keeps the trait's contract: the pointers are valid.
 impl Simd for Portable {
