@@ -8,7 +8,7 @@ use kiln_assets::Asset;
 use kiln_data::View;
 use kiln_exporter::{cut, graft, prefix_checksums};
 use kiln_inference::{EngineId, Model, NamedTensor, StreamOptions};
-use kiln_model::graph::{Graph, Op, Segment};
+use kiln_model::graph::{Graph, Segment};
 use kiln_model::{
     Base, Channels, FileBase, FileProblem, FileRequest, GraphLayer, Hint, Layout, Preprocessing,
     Recipe, Shape,
@@ -102,7 +102,7 @@ pub(crate) fn base(request: &FileRequest<'_>, context: &Context<'_>) -> Result<B
             value: last.output.clone(),
             output,
             parameters: segments.iter().map(Segment::parameter_count).sum(),
-            multiply_adds: segments.iter().map(multiply_adds).sum(),
+            multiply_adds: segments.iter().map(Segment::multiply_adds).sum(),
             terms: segments.iter().map(terms).sum(),
         },
     };
@@ -188,26 +188,6 @@ fn sample(segment: &Segment) -> Result<Shape, String> {
             "`{name}` has the shape {shape}, expected [N, channels, height, width] or [N, features]: take another `output`"
         )
     })
-}
-
-/// Multiplications with an addition each for one image, of the operators with weights.
-fn multiply_adds(segment: &Segment) -> u64 {
-    let node = |node: &kiln_model::graph::Node| -> Option<u64> {
-        let weight = node.inputs.iter().find_map(|input| match input {
-            kiln_model::graph::Input::Parameter(at) => segment.parameters.get(*at),
-            kiln_model::graph::Input::Value(_) => None,
-        })?;
-        let outputs: usize = node.shape.as_ref()?.sample()?.iter().product();
-        let terms = match &node.op {
-            Op::Conv(_) => weight.shape.get(1..)?.iter().product::<usize>(),
-            Op::Gemm(_) | Op::MatMul => weight
-                .len()
-                .checked_div(*node.shape.as_ref()?.sample()?.last()?)?,
-            _ => return None,
-        };
-        Some(outputs as u64 * terms as u64)
-    };
-    segment.nodes.iter().filter_map(node).sum()
 }
 
 /// The terms that one value of each layer sums up.

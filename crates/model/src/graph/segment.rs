@@ -48,6 +48,24 @@ impl Segment {
             .fold(0, |count, parameter| count.saturating_add(parameter.len()))
     }
 
+    /// Computes multiplications with an addition each for one image, of the operators with weights.
+    pub fn multiply_adds(&self) -> u64 {
+        let node = |node: &Node| -> Option<u64> {
+            let weight = node.inputs.iter().find_map(|input| match input {
+                Input::Parameter(at) => self.parameters.get(*at),
+                Input::Value(_) => None,
+            })?;
+            let outputs = node.shape.as_ref()?.sample()?;
+            let terms = match &node.op {
+                Op::Conv(_) => weight.shape.get(1..)?.iter().product::<usize>(),
+                Op::Gemm(_) | Op::MatMul => weight.len().checked_div(*outputs.last()?)?,
+                _ => return None,
+            };
+            Some(outputs.iter().product::<usize>() as u64 * terms as u64)
+        };
+        self.nodes.iter().filter_map(node).sum()
+    }
+
     /// Returns its only node, where it has just one.
     pub fn single(&self) -> Option<&Node> {
         match self.nodes.as_slice() {
