@@ -107,8 +107,15 @@ fn conv(
     }
     let node = &mut graph.node("Conv", name, &inputs, output);
     node.ints("strides", signed(strides));
-    if padding == Padding::Same {
-        node.string("auto_pad", "SAME_UPPER");
+    match padding {
+        Padding::Valid => {}
+        Padding::Same => {
+            node.string("auto_pad", "SAME_UPPER");
+        }
+        Padding::Explicit(pads) => {
+            let pads = [pads.top, pads.left, pads.bottom, pads.right];
+            node.ints("pads", pads.map(|size| size as i64));
+        }
     }
 }
 

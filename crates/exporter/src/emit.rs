@@ -1,12 +1,11 @@
 //! From operations to ONNX nodes, and the reasons why an export fails.
 
-use std::borrow::Cow;
-
-use kiln_model::{Activation, Interpolation, Pads, ParamRole};
+use kiln_model::{Interpolation, Resize2d, graph::Op};
 use kiln_onnx::GraphBuilder;
 use kiln_run::{Weights, WeightsError};
 
-use crate::lower::{Folded, Op, Step};
+use crate::lower::{Folded, Operation, Source, Step};
+use crate::operators::{OperatorError, write};
 
 /// A model that cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +46,9 @@ pub enum ExportError {
     /// A layer of images that takes vectors.
     #[error(transparent)]
     Shape(#[from] kiln_model::ShapeError),
+    /// An operator that the file's opset lacks: a mistake in this crate.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// A malformed graph: a mistake in this crate.
     #[error(
         "the exported graph is not valid: {0}. This is a bug in kiln, please report it with the recipe"
@@ -54,219 +56,95 @@ pub enum ExportError {
     Graph(#[from] kiln_onnx::BuildError),
 }
 
-/// Writes the node of a step, named after its layer.
+/// Writes the node of a step. `values` are the names of the graph's input and of the outputs of the
+/// steps before it.
 pub fn emit(
     graph: &mut GraphBuilder,
     step: &Step<'_>,
-    input: &str,
+    values: &[String],
     output: &str,
     weights: &Weights,
 ) -> Result<(), ExportError> {
-    let node = &step.name();
-    match step.op {
-        Op::Conv(conv) => {
-            let (weight, bias) = parameters(graph, step, conv.use_bias, weights)?;
-            let pads = conv.pads(step.layer.image_size()?);
-            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()]
-                .into_iter()
-                .flatten()
-                .collect();
-            graph
-                .node("Conv", node, &inputs, output)
-                .ints("dilations", conv.dilation_rate.map(|n| n as i64))
-                .int("group", conv.groups as i64)
-                .ints("kernel_shape", conv.kernel_size.map(|n| n as i64))
-                .ints("pads", begins_and_ends(pads))
-                .ints("strides", conv.strides.map(|n| n as i64));
-        }
-        Op::Gemm { bias } => {
-            let (weight, bias) = parameters(graph, step, bias, weights)?;
-            let inputs: Vec<&str> = [Some(input), Some(&weight), bias.as_deref()]
-                .into_iter()
-                .flatten()
-                .collect();
-            graph.node("Gemm", node, &inputs, output).int("transB", 1);
-        }
-        Op::BatchNormalization { epsilon } => {
-            let mut inputs = vec![input.to_string()];
-            for role in [
-                ParamRole::Weight,
-                ParamRole::Bias,
-                ParamRole::RunningMean,
-                ParamRole::RunningVar,
-            ] {
-                let name = role.of(&step.layer.name);
-                let tensor = weights.require(&name)?;
-                graph.initializer(&name, &tensor.shape, &tensor.data[..]);
-                inputs.push(name);
+    let mut inputs = Vec::with_capacity(step.inputs.len());
+    for source in &step.inputs {
+        inputs.push(match source {
+            Source::Value(value) => values[*value].clone(),
+            Source::Tensor(name) => {
+                // Those of a folded layer follow.
+                if step.folded.is_none() {
+                    let tensor = weights.require(name)?;
+                    graph.initializer(name, &tensor.shape, &tensor.data[..]);
+                }
+                name.clone()
             }
-            let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-            graph
-                .node("BatchNormalization", node, &inputs, output)
-                .float("epsilon", epsilon as f32);
-        }
-        Op::Pool(op, pool) => {
-            let pads = pool.pads(step.layer.image_size()?);
-            let node = &mut graph.node(op, node, &[input], output);
-            node.ints("kernel_shape", pool.pool_size.map(|n| n as i64))
-                .ints("strides", pool.strides.map(|n| n as i64));
-            // ONNX's defaults: no padding, and means that leave it out.
-            if pads != Pads::default() {
-                node.ints("pads", begins_and_ends(pads));
-            }
-        }
-        Op::GlobalMaxPool => {
-            graph.node("GlobalMaxPool", node, &[input], output);
-        }
-        Op::GlobalAveragePool => {
-            graph.node("GlobalAveragePool", node, &[input], output);
-        }
-        Op::ReduceMax => {
-            let axes = format!("{node}.axes");
-            graph.initializer(&axes, &[1], vec![1_i64]);
-            graph
-                .node("ReduceMax", node, &[input, &axes], output)
-                .int("keepdims", 1);
-        }
-        Op::Reshape(target) => {
-            let shape = format!("{node}.shape");
-            // 0: the batch stays what it is.
-            let values: Vec<i64> = std::iter::once(0)
-                .chain(target.dims().into_iter().map(|dim| dim as i64))
-                .collect();
-            graph.initializer(&shape, &[values.len()], values);
-            graph.node("Reshape", node, &[input, &shape], output);
-        }
-        Op::Resize(resize) => {
-            let sizes = format!("{node}.sizes");
-            graph.initializer(
-                &sizes,
-                &[2],
-                vec![resize.height as i64, resize.width as i64],
-            );
-            let resized = &mut graph.node("Resize", node, &[input, "", "", &sizes], output);
-            resized
-                .ints("axes", [2, 3])
-                .string("coordinate_transformation_mode", "half_pixel");
-            match resize.interpolation {
-                Interpolation::Bilinear => resized.string("mode", "linear"),
-                // The area in which the point lies: TensorFlow's rule.
-                Interpolation::Nearest => resized
-                    .string("mode", "nearest")
-                    .string("nearest_mode", "round_prefer_ceil"),
-            };
-        }
-        Op::Flatten => {
-            graph.node("Flatten", node, &[input], output).int("axis", 1);
-        }
-        Op::Activation(function) => activation(graph, function, node, input, output),
+        });
+    }
+    if let Some(norm) = &step.folded {
+        add_folded(graph, norm, &mut inputs, weights)?;
+    }
+    match &step.op {
+        Operation::Resize(settings) => resize(graph, settings, &step.name, &inputs, output),
+        Operation::Graph(op) => write(graph, op, &step.name, inputs, output)?,
     }
     Ok(())
 }
 
-/// Pads in ONNX's order.
-fn begins_and_ends(
-    Pads {
-        top,
-        left,
-        bottom,
-        right,
-    }: Pads,
-) -> [i64; 4] {
-    [top, left, bottom, right].map(|n| n as i64)
+/// Writes the softmax at the end: logits to probabilities.
+pub fn softmax(graph: &mut GraphBuilder, input: &str, output: &str) -> Result<(), OperatorError> {
+    let op = Op::Softmax { axis: 1 };
+    write(graph, &op, output, vec![input.to_owned()], output)
 }
 
-/// Writes an activation; opset 18 has neither `Gelu` nor `Silu`, which are written out.
-pub fn activation(
+fn resize(
     graph: &mut GraphBuilder,
-    function: Activation,
+    settings: &Resize2d,
     node: &str,
-    input: &str,
+    inputs: &[String],
     output: &str,
 ) {
-    let part = |name: &str| format!("{node}.{name}");
-    match function {
-        Activation::Relu => {
-            graph.node("Relu", node, &[input], output);
-        }
-        Activation::LeakyRelu => {
-            graph
-                .node("LeakyRelu", node, &[input], output)
-                .float("alpha", Activation::LEAKY_RELU_SLOPE as f32);
-        }
-        Activation::Sigmoid => {
-            graph.node("Sigmoid", node, &[input], output);
-        }
-        Activation::Tanh => {
-            graph.node("Tanh", node, &[input], output);
-        }
-        Activation::Silu => {
-            graph.node("Sigmoid", &part("sigmoid"), &[input], &part("sigmoid"));
-            graph.node("Mul", node, &[input, &part("sigmoid")], output);
-        }
-        Activation::Gelu => {
-            // x/2 · (1 + erf(x / √2))
-            for (name, value) in [
-                ("root", std::f32::consts::SQRT_2),
-                ("one", 1.0),
-                ("half", 0.5),
-            ] {
-                graph.initializer(&part(name), &[], vec![value]);
-            }
-            graph.node(
-                "Div",
-                &part("div"),
-                &[input, &part("root")],
-                &part("scaled"),
-            );
-            graph.node("Erf", &part("erf"), &[&part("scaled")], &part("erf"));
-            graph.node(
-                "Add",
-                &part("add"),
-                &[&part("erf"), &part("one")],
-                &part("sum"),
-            );
-            graph.node(
-                "Mul",
-                &part("mul"),
-                &[input, &part("half")],
-                &part("halved"),
-            );
-            graph.node("Mul", node, &[&part("halved"), &part("sum")], output);
-        }
-        Activation::Softmax => {
-            graph.node("Softmax", node, &[input], output).int("axis", 1);
-        }
-    }
+    let sizes = format!("{node}.sizes");
+    graph.initializer(
+        &sizes,
+        &[2],
+        vec![settings.height as i64, settings.width as i64],
+    );
+    let mut inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    inputs.extend(["", "", sizes.as_str()]);
+    let resized = &mut graph.node("Resize", node, &inputs, output);
+    resized
+        .ints("axes", [2, 3])
+        .string("coordinate_transformation_mode", "half_pixel");
+    match settings.interpolation {
+        Interpolation::Bilinear => resized.string("mode", "linear"),
+        // The area in which the point lies: TensorFlow's rule.
+        Interpolation::Nearest => resized
+            .string("mode", "nearest")
+            .string("nearest_mode", "round_prefer_ceil"),
+    };
 }
 
-/// Adds a layer's weight and bias, with the normalization after it folded in, and returns their
-/// names.
-fn parameters(
+/// Adds weight and bias of a layer with the normalization after it folded in; `inputs` are the value,
+/// the weight's name and, of a layer that has one, the bias's.
+fn add_folded(
     graph: &mut GraphBuilder,
-    step: &Step<'_>,
-    use_bias: bool,
+    norm: &Folded,
+    inputs: &mut Vec<String>,
     weights: &Weights,
-) -> Result<(String, Option<String>), ExportError> {
-    let name = ParamRole::Weight.of(&step.layer.name);
-    let weight = weights.require(&name)?;
-    let bias_name = ParamRole::Bias.of(&step.layer.name);
-    let bias = use_bias.then(|| weights.require(&bias_name)).transpose()?;
-    let values = weight.data.as_slice();
+) -> Result<(), ExportError> {
+    let weight = weights.require(&inputs[1])?;
+    let bias = inputs
+        .get(2)
+        .map(|name| weights.require(name))
+        .transpose()?;
     let bias = bias.map(|bias| bias.data.as_slice());
-    let (values, bias) = match step.folded {
-        None => (Cow::from(values), bias.map(Cow::from)),
-        Some(norm) => {
-            let (values, bias) = fold(norm, values, bias, weights)?;
-            (Cow::from(values), Some(Cow::from(bias)))
-        }
-    };
-    graph.initializer(&name, &weight.shape, values);
-    let bias = bias.map(|bias| {
-        graph.initializer(&bias_name, &[bias.len()], bias);
-        bias_name
-    });
-    Ok((name, bias))
+    let (values, bias) = fold(norm, &weight.data, bias, weights)?;
+    graph.initializer(&inputs[1], &weight.shape, values);
+    if inputs.len() == 2 {
+        let name = inputs[1].strip_suffix("weight").unwrap_or(&inputs[1]);
+        inputs.push(format!("{name}bias"));
+    }
+    graph.initializer(&inputs[2], &[bias.len()], bias);
+    Ok(())
 }
 
 /// Weight and bias of a layer with the batch normalization after it folded in.
@@ -275,24 +153,22 @@ fn parameters(
 /// `y`. With `factor = weight / sqrt(var + epsilon)`, the layer's weights become `w * factor` and
 /// its bias `(b - mean) * factor + bias`. Computed in f64, rounded once.
 fn fold(
-    norm: Folded<'_>,
+    norm: &Folded,
     weight: &[f32],
     bias: Option<&[f32]>,
     weights: &Weights,
 ) -> Result<(Vec<f32>, Vec<f32>), WeightsError> {
-    let values = |role: ParamRole| {
-        let tensor = weights.require(&role.of(&norm.layer.name))?;
-        Ok::<_, WeightsError>(&tensor.data)
-    };
-    let gamma = values(ParamRole::Weight)?;
-    let beta = values(ParamRole::Bias)?;
-    let mean = values(ParamRole::RunningMean)?;
-    let variance = values(ParamRole::RunningVar)?;
+    let values = |name: &String| Ok::<_, WeightsError>(&weights.require(name)?.data);
+    let [gamma, beta, mean, variance] = &norm.tensors;
+    let gamma = values(gamma)?;
+    let beta = values(beta)?;
+    let mean = values(mean)?;
+    let variance = values(variance)?;
     let factor: Vec<f64> = gamma
         .iter()
         .zip(variance)
         .map(|(&gamma, &variance)| {
-            f64::from(gamma) / (f64::from(variance) + norm.settings.epsilon).sqrt()
+            f64::from(gamma) / (f64::from(variance) + f64::from(norm.epsilon)).sqrt()
         })
         .collect();
     let per_channel = weight.len() / factor.len();

@@ -10,7 +10,9 @@ mod emit;
 mod export;
 mod graft;
 mod lower;
+mod operators;
 
 pub use emit::ExportError;
 pub use export::{Exported, Options, export};
 pub use graft::{GraftError, cut, graft, prefix_checksums, replace_tensors};
+pub use operators::{OperatorError, write};

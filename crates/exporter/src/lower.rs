@@ -1,163 +1,195 @@
-//! From layers to operations: the part of a model that remains for inference.
+//! From layers to operators: the part of a model that remains for inference.
 
-use kiln_model::{
-    Activation, ActivationLayer, AvgPool, BatchNorm, Conv2d, Layer, LayerKind, MaxPool, Pool,
-    Reshape, Resize2d, Shape,
-};
+use kiln_model::graph::{Input, Op};
+use kiln_model::{Layer, LayerKind, Resize2d};
 
 /// One ONNX node to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step<'a> {
     /// The layer it belongs to.
     pub layer: &'a Layer,
-    /// Its operation.
-    pub op: Op<'a>,
-    /// What its name has after the layer's, if it is not the layer's only or first node.
-    suffix: Option<&'static str>,
-    /// Whether it is the layer's last node.
-    completes: bool,
+    /// What it computes.
+    pub op: Operation<'a>,
+    /// What it takes.
+    pub inputs: Vec<Source>,
+    /// Its name: the layer's, with a suffix for other nodes of the layer.
+    pub name: String,
+    /// The layer whose output is this step's.
+    pub completes: Option<&'a Layer>,
     /// The batch normalization that is folded into it.
-    pub folded: Option<Folded<'a>>,
+    pub folded: Option<Folded>,
 }
 
-/// A batch normalization that is folded into the layer before it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Folded<'a> {
-    /// The layer.
-    pub layer: &'a Layer,
-    /// Its settings.
-    pub settings: &'a BatchNorm,
-}
-
-/// An operation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Op<'a> {
-    Conv(&'a Conv2d),
-    /// ONNX's operator and the windows.
-    Pool(&'static str, &'a Pool),
-    GlobalMaxPool,
-    GlobalAveragePool,
-    /// Over the channels, which stay as a dimension of 1.
-    ReduceMax,
-    /// The shape of one sample.
-    Reshape(Shape),
+/// What a step computes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation<'a> {
+    /// An operator of a layer.
+    Graph(Op),
+    /// An image of another size.
     Resize(&'a Resize2d),
-    BatchNormalization {
-        epsilon: f64,
-    },
-    Flatten,
-    Gemm {
-        bias: bool,
-    },
-    Activation(Activation),
 }
 
-impl<'a> Step<'a> {
-    /// Returns the layer whose output is this step's, where it is one's.
-    pub fn completed_layer(&self) -> Option<&'a str> {
-        self.folded
-            .map(|norm| norm.layer)
-            .or(self.completes.then_some(self.layer))
-            .map(|layer| layer.name.as_str())
-    }
+/// What a step takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The graph's input, 0, or the output of a step, counted from 1.
+    Value(usize),
+    /// The tensor of this name.
+    Tensor(String),
+}
 
-    /// Returns the name of the node: the layer's, with a suffix for its second one.
-    pub fn name(&self) -> String {
-        let layer = &self.layer.name;
-        self.suffix
-            .map_or_else(|| layer.clone(), |suffix| format!("{layer}.{suffix}"))
-    }
+/// A batch normalization that is folded into the step before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folded {
+    /// The name of its node.
+    pub name: String,
+    /// The names of its scale, bias, mean and variance.
+    pub tensors: [String; 4],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
 
-    /// Returns the name of the output: the layer's, or `<layer>.linear` for the value before its
-    /// activation. Layer names have no dot, so that the two cannot meet.
+impl Step<'_> {
+    /// Returns the name of the output: that of the layer whose output it is; else the node's, or
+    /// `<layer>.linear` where that is the layer's too, as before an activation.
     pub fn output(&self) -> String {
-        self.completed_layer().map_or_else(
-            || format!("{}.linear", self.layer.name),
-            std::borrow::ToOwned::to_owned,
-        )
+        if let Some(layer) = self.completes {
+            return layer.name.clone();
+        }
+        let name = self.folded.as_ref().map_or(&self.name, |norm| &norm.name);
+        if *name == self.layer.name {
+            format!("{name}.linear")
+        } else {
+            name.clone()
+        }
     }
 }
 
-/// The operations of consecutive layers in order. Dropout, which does nothing here, and softmax,
-/// which the export adds where it is asked for, have none.
+/// The operators of consecutive layers in order. Dropout and stochastic depth, which do nothing here,
+/// and softmax, which the export adds where it is asked for, have none.
 pub fn steps(layers: &[Layer]) -> Vec<Step<'_>> {
-    let mut steps: Vec<Step<'_>> = Vec::new();
+    let mut steps = Vec::new();
+    let mut value = 0;
     for layer in layers {
-        // Straight after a convolution or dense layer without activation, normalization is only
-        // another weight and bias. Past an activation it is not.
-        if let LayerKind::BatchNorm(settings) = &layer.kind
-            && let Some(last) = steps.last_mut()
-            && matches!(last.op, Op::Conv(_) | Op::Gemm { .. })
-            && last.folded.is_none()
-        {
-            last.folded = Some(Folded { layer, settings });
+        value = add(&mut steps, layer, value);
+    }
+    fold(steps)
+}
+
+/// Adds the operators of a layer that takes this value; returns its output.
+fn add<'a>(steps: &mut Vec<Step<'a>>, layer: &'a Layer, input: usize) -> usize {
+    let first = steps.len();
+    if let LayerKind::Resize(resize) = &layer.kind {
+        steps.push(Step {
+            layer,
+            op: Operation::Resize(resize),
+            inputs: vec![Source::Value(input)],
+            name: layer.name.clone(),
+            completes: Some(layer),
+            folded: None,
+        });
+        return steps.len();
+    }
+    // A part of a file stays there: `export` refuses it.
+    let Some(segment) = layer.kind.operators(&layer.name, layer.input) else {
+        return input;
+    };
+    // The values of the segment, as those of all steps.
+    let mut values = vec![input];
+    for node in segment.nodes {
+        let source = |input: &Input| match *input {
+            Input::Value(value) => Source::Value(values[value]),
+            Input::Parameter(at) => {
+                Source::Tensor(format!("{}.{}", layer.name, segment.parameters[at].name))
+            }
+        };
+        let inputs: Vec<_> = node.inputs.iter().map(source).collect();
+        let flat = matches!(layer.kind, LayerKind::Flatten(_)) && layer.input == layer.output;
+        if let ([Source::Value(value)], true) = (&inputs[..], flat || is_left_out(&node.op)) {
+            values.push(*value);
             continue;
         }
-        let ops = ops(layer);
-        let count = ops.len();
-        let step = |(at, (op, suffix))| Step {
+        steps.push(Step {
             layer,
-            op,
-            suffix,
-            completes: at + 1 == count,
+            op: Operation::Graph(node.op),
+            inputs,
+            name: node.name,
+            completes: None,
             folded: None,
-        };
-        steps.extend(ops.into_iter().enumerate().map(step));
+        });
+        values.push(steps.len());
     }
-    steps
+    let output = values.last().copied().unwrap_or(input);
+    // Of a layer that does nothing, the output is that of the layer before it.
+    if output > first
+        && let Some(step) = steps.get_mut(output - 1)
+    {
+        step.completes = Some(layer);
+    }
+    output
 }
 
-/// The operations of one layer, each with its suffix.
-fn ops(layer: &Layer) -> Vec<(Op<'_>, Option<&'static str>)> {
-    let one = |op| vec![(op, None)];
-    match &layer.kind {
-        LayerKind::Conv2d(conv) => with_activation(Op::Conv(conv), conv.activation),
-        LayerKind::Dense(dense) => {
-            let bias = dense.use_bias;
-            with_activation(Op::Gemm { bias }, dense.activation)
+/// Whether an operator of training or of the end has no part in the graph.
+const fn is_left_out(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Softmax { .. }
+    )
+}
+
+/// Folds batch normalizations into the convolutions and dense layers straight before them, where
+/// nothing else takes what those give: they are then only another weight and bias. Past an activation
+/// they are not.
+fn fold(steps: Vec<Step<'_>>) -> Vec<Step<'_>> {
+    let mut uses = vec![0_usize; steps.len() + 1];
+    for input in steps.iter().flat_map(|step| &step.inputs) {
+        if let Source::Value(value) = input {
+            uses[*value] += 1;
         }
-        LayerKind::MaxPool(MaxPool(pool)) => one(Op::Pool("MaxPool", pool)),
-        LayerKind::AvgPool(AvgPool(pool)) => one(Op::Pool("AveragePool", pool)),
-        LayerKind::GlobalMaxPool(_) => with_flatten(Op::GlobalMaxPool),
-        LayerKind::GlobalAvgPool(_) => with_flatten(Op::GlobalAveragePool),
-        LayerKind::ChannelMax(_) => one(Op::ReduceMax),
-        LayerKind::Reshape(Reshape { target_shape }) => one(Op::Reshape(*target_shape)),
-        LayerKind::Resize(resize) => one(Op::Resize(resize)),
-        LayerKind::BatchNorm(norm) => one(Op::BatchNormalization {
-            epsilon: norm.epsilon,
-        }),
-        LayerKind::Flatten(_) => match layer.input {
-            Shape::Image { .. } => one(Op::Flatten),
-            Shape::Vector(_) => Vec::new(),
-        },
-        LayerKind::Relu(_) => one(Op::Activation(Activation::Relu)),
-        LayerKind::Activation(ActivationLayer { activation }) => without_softmax(*activation)
-            .map(|activation| (Op::Activation(activation), None))
-            .into_iter()
-            .collect(),
-        // A graph stays in its file: `export` refuses it.
-        LayerKind::Dropout(_)
-        | LayerKind::Softmax(_)
-        | LayerKind::Graph(_)
-        | LayerKind::Segment(_) => Vec::new(),
     }
+    let mut kept: Vec<Step<'_>> = Vec::with_capacity(steps.len());
+    // Where the values of all steps are among those that are kept.
+    let mut places = vec![0_usize];
+    for mut step in steps {
+        if let Some((value, norm)) = normalization(&step)
+            && uses[value] == 1
+            && let Some(before) = places[value].checked_sub(1).and_then(|at| kept.get_mut(at))
+            && matches!(before.op, Operation::Graph(Op::Conv(_) | Op::Gemm(_)))
+            && before.folded.is_none()
+        {
+            before.folded = Some(norm);
+            before.completes = step.completes;
+            places.push(places[value]);
+            continue;
+        }
+        for input in &mut step.inputs {
+            if let Source::Value(value) = input {
+                *value = places[*value];
+            }
+        }
+        kept.push(step);
+        places.push(kept.len());
+    }
+    kept
 }
 
-fn with_activation(
-    op: Op<'_>,
-    activation: Option<Activation>,
-) -> Vec<(Op<'_>, Option<&'static str>)> {
-    let activation = activation
-        .and_then(without_softmax)
-        .map(|activation| (Op::Activation(activation), Some(activation.as_str())));
-    std::iter::once((op, None)).chain(activation).collect()
-}
-
-/// ONNX's global pooling keeps rows and columns as dimensions of 1.
-fn with_flatten(op: Op<'_>) -> Vec<(Op<'_>, Option<&'static str>)> {
-    vec![(op, None), (Op::Flatten, Some("flatten"))]
-}
-
-fn without_softmax(activation: Activation) -> Option<Activation> {
-    (activation != Activation::Softmax).then_some(activation)
+/// The value that a batch normalization takes, with its settings; none of another step.
+fn normalization(step: &Step<'_>) -> Option<(usize, Folded)> {
+    let Operation::Graph(Op::BatchNormalization { epsilon, .. }) = step.op else {
+        return None;
+    };
+    let tensor = |source: &Source| match source {
+        Source::Tensor(name) => Some(name.clone()),
+        Source::Value(_) => None,
+    };
+    let [Source::Value(value), tensors @ ..] = &step.inputs[..] else {
+        return None;
+    };
+    let tensors: Vec<_> = tensors.iter().map(tensor).collect::<Option<_>>()?;
+    let norm = Folded {
+        name: step.name.clone(),
+        tensors: tensors.try_into().ok()?,
+        epsilon,
+    };
+    Some((*value, norm))
 }

@@ -4,10 +4,8 @@
 use std::error::Error;
 
 use kiln_import::{graph, graph_to, parameter_values};
-use kiln_model::graph::{
-    Dims, Graph, Input, Node, Op, PadMode, Pool, Segment, Size, Unary, Window,
-};
-use kiln_onnx::{Dim, GraphBuilder, ModelProto, NodeBuilder, encode, load};
+use kiln_model::graph::{Dims, Graph, Input, Node, Op, Segment, Size, Unary};
+use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode, load};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,7 +57,7 @@ fn rebuild(model: &ModelProto, read: &Graph) -> Result<ModelProto, Box<dyn Error
                 node,
                 inputs.collect(),
                 &format!("v{number}_{}", at + 1),
-            );
+            )?;
         }
         input = end(number, segment);
     }
@@ -71,252 +69,59 @@ fn end(number: usize, segment: &Segment) -> String {
     format!("v{number}_{}", segment.nodes.len())
 }
 
-/// Adds a node; settings that are inputs become initializers.
-fn write(builder: &mut GraphBuilder, node: &Node, mut inputs: Vec<String>, output: &str) {
-    let mut list = |inputs: &mut Vec<String>, what: &str, values: Vec<i64>| {
-        let name = format!("{output}.{what}");
-        builder.initializer(&name, &[values.len()], values);
-        inputs.push(name);
-    };
-    let ints = |sizes: &[usize]| sizes.iter().map(|&size| size as i64).collect::<Vec<_>>();
+/// Adds a node; what this opset has and 18 has not is written here.
+fn write(
+    builder: &mut GraphBuilder,
+    node: &Node,
+    mut inputs: Vec<String>,
+    output: &str,
+) -> Result<(), Box<dyn Error>> {
     match &node.op {
-        Op::Reduce { axes, .. } | Op::Squeeze { axes } | Op::Unsqueeze { axes } => {
-            list(&mut inputs, "axes", ints(axes));
-        }
-        // Only one axis of a shape depends on the batch.
-        Op::Reshape { dims } => {
-            let sizes = dims
-                .iter()
-                .map(|size| size.fixed().map_or(-1, |size| size as i64));
-            list(&mut inputs, "shape", sizes.collect());
-        }
-        Op::Slice(parts) => {
-            list(
-                &mut inputs,
-                "starts",
-                parts.iter().map(|part| part.start as i64).collect(),
-            );
-            let end = |part: &kiln_model::graph::SliceAxis| part.start + part.step * part.length;
-            list(
-                &mut inputs,
-                "ends",
-                parts.iter().map(|part| end(part) as i64).collect(),
-            );
-            list(
-                &mut inputs,
-                "axes",
-                parts.iter().map(|part| part.axis as i64).collect(),
-            );
-            list(
-                &mut inputs,
-                "steps",
-                parts.iter().map(|part| part.step as i64).collect(),
-            );
-        }
-        Op::Pad(padded) => {
-            let befores = padded.pads.iter().map(|pads| pads[0] as i64);
-            let afters = padded.pads.iter().map(|pads| pads[1] as i64);
-            list(&mut inputs, "pads", befores.chain(afters).collect());
-        }
         Op::Expand { dims } => {
-            let rest: Vec<i64> = dims
-                .iter()
-                .skip(1)
-                .filter_map(|size| Some(size.fixed()? as i64))
-                .collect();
-            assert!(
-                rest.len() + 1 == dims.len(),
-                "expected the batch first, found {dims:?}"
-            );
-            list(&mut inputs, "rest", rest);
-            let rest = inputs.pop().expect("just pushed");
-            let shape = format!("{output}.shape");
-            match dims.first() {
-                Some(Size::Batch(1)) => {
-                    builder
-                        .node("Concat", &shape, &["batch", &rest], &shape)
-                        .int("axis", 0);
-                }
-                first => {
-                    let first = first
-                        .and_then(|size| size.fixed())
-                        .expect("a number or the batch");
-                    let name = format!("{output}.first");
-                    builder.initializer(&name, &[1], vec![first as i64]);
-                    builder
-                        .node("Concat", &shape, &[&name, &rest], &shape)
-                        .int("axis", 0);
-                }
-            }
-            inputs.push(shape);
+            inputs.push(expanded(builder, dims, output));
         }
-        Op::Gather { indices, dims, .. } => {
-            let name = format!("{output}.indices");
-            builder.initializer(&name, dims, ints(indices));
-            inputs.push(name);
-        }
-        Op::Unary(unary) => {
-            let Unary::Clip { min, max } = unary else {
-                return finish(builder, node, &inputs, output);
-            };
-            for (what, limit, default) in [("min", min, f32::MIN), ("max", max, f32::MAX)] {
-                let name = format!("{output}.{what}");
-                builder.initializer(&name, &[], vec![limit.unwrap_or(default)]);
-                inputs.push(name);
-            }
-        }
-        Op::Conv(_)
-        | Op::BatchNormalization { .. }
-        | Op::LayerNormalization { .. }
-        | Op::GroupNormalization { .. }
-        | Op::InstanceNormalization { .. }
-        | Op::Lrn(_)
-        | Op::Gemm(_)
-        | Op::MatMul
-        | Op::Binary(_)
-        | Op::MaxPool(_)
-        | Op::AveragePool(_)
-        | Op::GlobalAveragePool
-        | Op::GlobalMaxPool
-        | Op::Softmax { .. }
-        | Op::LogSoftmax { .. }
-        | Op::Concat { .. }
-        | Op::Transpose { .. }
-        | Op::Flatten { .. }
-        | Op::Other(_) => {}
+        Op::GroupNormalization { .. } | Op::Unary(Unary::Gelu { tanh: true }) => {}
+        op => return Ok(kiln_exporter::write(builder, op, output, inputs, output)?),
     }
-    finish(builder, node, &inputs, output);
-}
-
-fn finish(builder: &mut GraphBuilder, node: &Node, inputs: &[String], output: &str) {
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    settings(
-        &mut builder.node(node.op.name(), output, &inputs, output),
-        &node.op,
+    let added = &mut builder.node(node.op.name(), output, &inputs, output);
+    if let Op::GroupNormalization { groups, epsilon } = node.op {
+        added
+            .int("num_groups", groups as i64)
+            .float("epsilon", epsilon);
+    } else if let Op::Unary(_) = node.op {
+        added.string("approximate", "tanh");
+    }
+    Ok(())
+}
+
+/// Adds the shape that a value is repeated to, whose first axis may be the batch.
+fn expanded(builder: &mut GraphBuilder, dims: &[Size], output: &str) -> String {
+    let rest: Vec<i64> = dims
+        .iter()
+        .skip(1)
+        .filter_map(|size| Some(size.fixed()? as i64))
+        .collect();
+    assert!(
+        rest.len() + 1 == dims.len(),
+        "expected the batch first, found {dims:?}"
     );
-}
-
-/// Sets the attributes.
-fn settings(node: &mut NodeBuilder<'_>, op: &Op) {
-    let ints = |sizes: &[usize]| sizes.iter().map(|&size| size as i64).collect::<Vec<_>>();
-    match op {
-        Op::Conv(conv) => {
-            window(node, &conv.window);
-            node.int("group", conv.groups as i64);
+    let rest_name = format!("{output}.rest");
+    builder.initializer(&rest_name, &[rest.len()], rest);
+    let first = match dims.first() {
+        Some(Size::Batch(1)) => "batch".to_owned(),
+        first => {
+            let first = first
+                .and_then(|size| size.fixed())
+                .expect("a number or the batch");
+            let name = format!("{output}.first");
+            builder.initializer(&name, &[1], vec![first as i64]);
+            name
         }
-        Op::MaxPool(pool) => pooling(node, pool),
-        Op::AveragePool(pool) => {
-            pooling(node, pool);
-            node.int("count_include_pad", pool.count_include_pad.into());
-        }
-        Op::BatchNormalization { epsilon, .. } | Op::InstanceNormalization { epsilon } => {
-            node.float("epsilon", *epsilon);
-        }
-        Op::LayerNormalization { axis, epsilon } => {
-            node.int("axis", *axis as i64).float("epsilon", *epsilon);
-        }
-        Op::GroupNormalization { groups, epsilon } => {
-            node.int("num_groups", *groups as i64)
-                .float("epsilon", *epsilon);
-        }
-        Op::Lrn(lrn) => {
-            node.float("alpha", lrn.alpha)
-                .float("beta", lrn.beta)
-                .float("bias", lrn.bias);
-            node.int("size", lrn.size as i64);
-        }
-        Op::Gemm(gemm) => {
-            node.float("alpha", gemm.alpha).float("beta", gemm.beta);
-            node.int("transA", gemm.trans_a.into())
-                .int("transB", gemm.trans_b.into());
-        }
-        Op::Reduce { keep_dims, .. } => {
-            node.int("keepdims", (*keep_dims).into());
-        }
-        Op::Softmax { axis }
-        | Op::LogSoftmax { axis }
-        | Op::Concat { axis }
-        | Op::Gather { axis, .. }
-        | Op::Flatten { axis } => {
-            node.int("axis", *axis as i64);
-        }
-        Op::Transpose { perm } => {
-            node.ints("perm", ints(perm));
-        }
-        Op::Pad(padded) => {
-            node.string(
-                "mode",
-                match padded.mode {
-                    PadMode::Constant(value) => {
-                        assert!(value.abs() <= 0.0, "expected zeros, found {value}");
-                        "constant"
-                    }
-                    PadMode::Reflect => "reflect",
-                    PadMode::Edge => "edge",
-                },
-            );
-        }
-        Op::Unary(unary) => formula(node, unary),
-        Op::MatMul
-        | Op::Binary(_)
-        | Op::GlobalAveragePool
-        | Op::GlobalMaxPool
-        | Op::Slice(_)
-        | Op::Reshape { .. }
-        | Op::Squeeze { .. }
-        | Op::Unsqueeze { .. }
-        | Op::Expand { .. }
-        | Op::Other(_) => {}
-    }
-}
-
-fn formula(node: &mut NodeBuilder<'_>, unary: &Unary) {
-    match unary {
-        Unary::Elu { alpha } | Unary::LeakyRelu { alpha } | Unary::Swish { alpha } => {
-            node.float("alpha", *alpha);
-        }
-        Unary::HardSigmoid { alpha, beta } => {
-            node.float("alpha", *alpha).float("beta", *beta);
-        }
-        Unary::Selu { alpha, gamma } => {
-            node.float("alpha", *alpha).float("gamma", *gamma);
-        }
-        Unary::Gelu { tanh } => {
-            node.string("approximate", if *tanh { "tanh" } else { "none" });
-        }
-        Unary::Abs
-        | Unary::Ceil
-        | Unary::Clip { .. }
-        | Unary::Cos
-        | Unary::Erf
-        | Unary::Exp
-        | Unary::Floor
-        | Unary::HardSwish
-        | Unary::Log
-        | Unary::Mish
-        | Unary::Neg
-        | Unary::Reciprocal
-        | Unary::Relu
-        | Unary::Round
-        | Unary::Sigmoid
-        | Unary::Sign
-        | Unary::Sin
-        | Unary::Softplus
-        | Unary::Softsign
-        | Unary::Sqrt
-        | Unary::Tanh => {}
-    }
-}
-
-fn pooling(node: &mut NodeBuilder<'_>, pool: &Pool) {
-    window(node, &pool.window);
-    node.ints("kernel_shape", pool.window.kernel.map(|size| size as i64));
-    node.int("ceil_mode", pool.ceil_mode.into());
-}
-
-fn window(node: &mut NodeBuilder<'_>, window: &Window) {
-    let [[top, bottom], [left, right]] = window.pads;
-    node.ints("strides", window.strides.map(|size| size as i64));
-    node.ints("dilations", window.dilations.map(|size| size as i64));
-    node.ints("pads", [top, left, bottom, right].map(|pad| pad as i64));
+    };
+    let shape = format!("{output}.shape");
+    builder
+        .node("Concat", &shape, &[&first, &rest_name], &shape)
+        .int("axis", 0);
+    shape
 }

@@ -1,8 +1,6 @@
 //! Layers out of ONNX nodes, one function for each operator.
 
-use kiln_model::{
-    Activation, BatchNorm, Conv2d, LayerKind, MaxPool, Padding, ParamRole, Pool, Relu,
-};
+use kiln_model::{Activation, BatchNorm, Conv2d, LayerKind, MaxPool, ParamRole, Pool, Relu};
 use kiln_onnx::{NodeProto, TensorProto};
 
 use crate::attributes::{Place, sizes_of};
@@ -114,14 +112,11 @@ fn conv<'a>(chain: &mut Chain<'a>, constants: &Constants<'a>) -> Result<Found<'a
     Ok(Found {
         node: place.0,
         kind: LayerKind::Conv2d(Conv2d {
-            filters,
-            kernel_size,
             strides,
             padding,
-            dilation_rate: [1, 1],
-            groups: 1,
             use_bias,
             activation,
+            ..Conv2d::of_size(filters, kernel_size)
         }),
         channels: Some([channels, filters]),
         values: std::iter::once(weight).chain(bias).collect(),
@@ -242,9 +237,8 @@ fn max_pool<'a>(chain: &mut Chain<'a>) -> Result<Found<'a>, GraphError> {
         auto_pad => place.require("auto_pad", "VALID", auto_pad)?,
     }
     let kind = LayerKind::MaxPool(MaxPool(Pool {
-        pool_size,
         strides,
-        padding: Padding::Valid,
+        ..Pool::of_size(pool_size)
     }));
     Ok(Found {
         node: place.0,

@@ -232,24 +232,14 @@ impl Base {
             layers.extend((1..).zip(filters).map(|(number, &filters)| LayerSpec {
                 name: Some(format!("block{block}_conv{number}")),
                 kind: LayerKind::Conv2d(Conv2d {
-                    filters,
-                    kernel_size: [3, 3],
-                    strides: [1, 1],
                     padding: Padding::Same,
-                    dilation_rate: [1, 1],
-                    groups: 1,
-                    use_bias: true,
                     activation: Some(Activation::Relu),
+                    ..Conv2d::of_size(filters, [3, 3])
                 }),
             }));
-            let pool = Pool {
-                pool_size: [2, 2],
-                strides: [2, 2],
-                padding: Padding::Valid,
-            };
             layers.push(LayerSpec {
                 name: Some(format!("block{block}_pool")),
-                kind: LayerKind::MaxPool(MaxPool(pool)),
+                kind: LayerKind::MaxPool(MaxPool(Pool::of_size([2, 2]))),
             });
         }
         Self {

@@ -123,6 +123,27 @@ pub enum ShapeError {
         window: [usize; 2],
         size: [usize; 2],
     },
+    /// Windows of a pooling that can lie outside of the image.
+    #[error(
+        "padding {padding} must be smaller than the {}x{} window: make it smaller", window[0], window[1]
+    )]
+    PoolPadding { padding: String, window: [usize; 2] },
+    /// A layer inside of another does not fit.
+    #[error("`{name}` inside of it: {problem}")]
+    Inner { name: String, problem: Box<Self> },
+    /// A branch and a shortcut whose sum is not defined.
+    #[error(
+        "its branch outputs {branch}, but its shortcut {shortcut}: give `shortcut` a layer that outputs the same, such \
+         as a 1x1 convolution with the branch's filters and strides"
+    )]
+    Residual { branch: Shape, shortcut: Shape },
+    /// A branch whose output cannot be joined with those before it.
+    #[error("its branch {number} outputs {found}, which cannot be joined with {expected}")]
+    Branch {
+        number: usize,
+        found: Shape,
+        expected: Shape,
+    },
     /// The output of a graph that no layer can take.
     #[error(
         "its output has the shape {found}, expected [N, channels, height, width] or [N, features]"

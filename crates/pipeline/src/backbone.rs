@@ -131,7 +131,7 @@ fn segments(graph: &Graph, count: usize, proto: &ModelProto) -> Vec<FileSegment>
         });
         match refused {
             Some(reason) => Err(reason),
-            None if at == 0 && graph.image.layout == Layout::Nhwc => Ok(from_nchw(segment)),
+            None if at == 0 && graph.image.layout == Layout::Nhwc => Ok(from_nchw(segment, graph)),
             None => Ok(segment.clone()),
         }
     };
@@ -169,7 +169,7 @@ fn float_tensors(proto: &ModelProto) -> HashSet<&str> {
 }
 
 /// The first segment of a graph whose images are NHWC, as one that takes NCHW, as all layers do.
-fn from_nchw(segment: &Segment) -> Segment {
+fn from_nchw(segment: &Segment, graph: &Graph) -> Segment {
     let mut segment = segment.clone();
     for input in segment.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
         if let Input::Value(at) = input {
@@ -182,7 +182,7 @@ fn from_nchw(segment: &Segment) -> Segment {
             perm: vec![0, 2, 3, 1],
         },
         inputs: vec![Input::Value(0)],
-        shape: None,
+        shape: graph.image.shape.clone(),
         value: None,
     };
     segment.nodes.insert(0, transpose);

@@ -22,10 +22,12 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
             Init::Ones => vec![1.0; param.len()],
             Init::GlorotUniform { fan_in, fan_out } => {
                 let limit = (6.0 / (fan_in + fan_out) as f64).sqrt() as f32;
-                (0..param.len())
-                    .map(|_| rng.random_range(-limit..limit))
-                    .collect()
+                uniform(&mut rng, limit, param.len())
             }
+            Init::Filled(value) => vec![value; param.len()],
+            Init::Uniform { limit } => uniform(&mut rng, limit, param.len()),
+            Init::Normal { stddev } => normal(&mut rng, stddev, f64::INFINITY, param.len()),
+            Init::TruncatedNormal { stddev } => normal(&mut rng, stddev, 2.0, param.len()),
         };
         (
             param.name.clone(),
@@ -36,6 +38,30 @@ pub fn initial_weights(model: &Model, seed: u64) -> Weights {
         )
     });
     tensors.collect()
+}
+
+/// Draws numbers within `±limit`.
+fn uniform(rng: &mut ChaCha8Rng, limit: f32, count: usize) -> Vec<f32> {
+    (0..count)
+        .map(|_| rng.random_range(-limit..limit))
+        .collect()
+}
+
+/// Draws normally distributed numbers with mean 0, none further away than so many standard
+/// deviations.
+fn normal(rng: &mut ChaCha8Rng, stddev: f32, furthest: f64, count: usize) -> Vec<f32> {
+    // Box and Muller (1958); `1 - u` is above 0.
+    let standard = |rng: &mut ChaCha8Rng| {
+        let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+    };
+    let mut draw = || loop {
+        let x = standard(rng);
+        if x.abs() <= furthest {
+            return (x * f64::from(stddev)) as f32;
+        }
+    };
+    (0..count).map(|_| draw()).collect()
 }
 
 /// Reads a base's weights, by the names of its layers, from any ONNX file of that network.
@@ -110,6 +136,21 @@ mod tests {
             (deviation - limit / 3_f64.sqrt()).abs() < limit / 50.0,
             "{deviation}"
         );
+    }
+
+    #[test]
+    fn normal_distributions_have_their_deviation() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        // A standard normal distribution truncated at ±2 has the standard deviation 0.8796.
+        for (furthest, expected) in [(f64::INFINITY, 0.5), (2.0, 0.5 * 0.879_63)] {
+            let values = normal(&mut rng, 0.5, furthest, 100_000);
+            let n = values.len() as f64;
+            let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            let variance = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;
+            assert!(mean.abs() < 0.01, "{mean}");
+            assert!((variance.sqrt() - expected).abs() < 0.01, "{variance}");
+            assert!(values.iter().all(|&x| f64::from(x).abs() <= 0.5 * furthest));
+        }
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Activation, Channels, LayerKind, Layout, Model, Preprocessing};
+use kiln_model::{Channels, LayerKind, Layout, Model, Preprocessing};
 use kiln_onnx::{DataType, Dim, Golden, GraphBuilder, Metadata, ModelProto, OutputKind};
 use kiln_run::Weights;
 
 use crate::ExportError;
-use crate::emit::{activation, emit};
+use crate::emit::{emit, softmax};
 use crate::lower::steps;
 
 /// Contents of the file besides the network.
@@ -87,7 +87,7 @@ pub fn export(
         return Err(ExportError::InFile(layer.name.clone()));
     }
     let whole = options.first_layer == 0;
-    let mut value = match (whole, options.uint8_input) {
+    let input = match (whole, options.uint8_input) {
         (true, true) => prepare(&mut graph, model.preprocessing()).to_string(),
         (false, true) => return Err(ExportError::PixelsAfter(options.first_layer)),
         (_, false) => {
@@ -107,26 +107,26 @@ pub fn export(
         &classes,
     );
     let steps = steps(layers_to_write);
+    let mut values = vec![input];
     for (at, step) in steps.iter().enumerate() {
         let output = if at + 1 == steps.len() {
             "logits".into()
         } else {
             step.output()
         };
-        emit(&mut graph, step, &value, &output, weights)?;
-        if let Some(name) = step.completed_layer() {
+        emit(&mut graph, step, &values, &output, weights)?;
+        if let Some(layer) = step.completes {
             // Declared above if it is the last.
             if output != "logits" {
-                graph.value_info(&output, Dim::batched(step.layer.output.dims()));
+                graph.value_info(&output, Dim::batched(layer.output.dims()));
             }
-            layers.push((name.to_string(), output.clone()));
+            layers.push((layer.name.clone(), output.clone()));
         }
-        value = output;
+        values.push(output);
     }
     if options.softmax {
         graph.value_info("logits", &classes);
-        let name = "probabilities";
-        activation(&mut graph, Activation::Softmax, name, "logits", name);
+        softmax(&mut graph, "logits", "probabilities")?;
     }
     let mut proto = graph.finish()?;
     proto.set_metadata(&Metadata {

@@ -58,14 +58,11 @@ fn finish(mut graph: GraphBuilder, output: &str) -> ModelProto {
 fn small_base() -> Base {
     let conv = |filters, kernel_size, strides, padding, use_bias, activation| {
         LayerKind::Conv2d(Conv2d {
-            filters,
-            kernel_size,
             strides,
             padding,
-            dilation_rate: [1, 1],
-            groups: 1,
             use_bias,
             activation,
+            ..Conv2d::of_size(filters, kernel_size)
         })
     };
     let layers = [
@@ -85,9 +82,8 @@ fn small_base() -> Base {
         (
             "pool",
             LayerKind::MaxPool(MaxPool(Pool {
-                pool_size: [3, 2],
                 strides: [2, 2],
-                padding: Padding::Valid,
+                ..Pool::of_size([3, 2])
             })),
         ),
         (

@@ -13,7 +13,7 @@ pub use error::{Hint, RecipeError};
 pub(crate) use section::{Bound, Field, MAX_COUNT, Section, Source, Tagged, unknown};
 
 /// Tables for which a string may stand: it is then their `type`.
-const TYPED: [&str; 2] = ["optimizer", "schedule"];
+const TYPED: [&str; 3] = ["optimizer", "schedule", "kernel_initializer"];
 
 /// A value and its place.
 #[derive(Debug, Clone)]

@@ -218,11 +218,12 @@ impl<'a> Field<'a> {
     }
 
     /// The path for messages.
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         as_written(&self.path, &self.node.place)
     }
 
-    fn mismatch(&self, expected: &str) -> RecipeError {
+    /// An error about a value of another kind than the one expected.
+    pub fn mismatch(&self, expected: &str) -> RecipeError {
         let what = if self.path.is_empty() {
             "the document".into()
         } else {
@@ -449,6 +450,11 @@ impl<'a> Field<'a> {
     /// Whether it is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))
+    }
+
+    /// Whether it is a string.
+    pub fn is_string(&self) -> bool {
+        matches!(self.node.value, Value::String(_))
     }
 
     /// Whether it is an array.

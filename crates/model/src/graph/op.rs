@@ -124,6 +124,18 @@ pub enum Op {
     },
     /// More values at the ends of axes.
     Pad(Padded),
+    /// In training, values are set to zero and the others scaled up by `1 / (1 - rate)`; else
+    /// nothing changes.
+    Dropout {
+        /// Share of the values, 0 to less than 1.
+        rate: f32,
+    },
+    /// In training, all values of a sample are set to zero, or scaled up by `1 / (1 - rate)`; else
+    /// nothing changes. torchvision's `stochastic_depth` in mode `row`: Huang et al. (2016).
+    StochasticDepth {
+        /// Share of the samples, 0 to less than 1.
+        rate: f32,
+    },
     /// An operator, or a use of one, that kiln does not compute.
     Other(Other),
 }
@@ -267,6 +279,8 @@ impl Op {
             Self::Unsqueeze { .. } => "Unsqueeze",
             Self::Expand { .. } => "Expand",
             Self::Pad(_) => "Pad",
+            Self::Dropout { .. } => "Dropout",
+            Self::StochasticDepth { .. } => "StochasticDepth",
             Self::Other(other) => &other.op_type,
         }
     }
@@ -301,6 +315,8 @@ impl Op {
             | Self::Softmax { .. }
             | Self::LogSoftmax { .. }
             | Self::Pad(_)
+            | Self::Dropout { .. }
+            | Self::StochasticDepth { .. }
             | Self::Other(_) => false,
         }
     }

@@ -70,7 +70,9 @@ impl Op {
                 }
                 Ok(output)
             }
-            Self::Unary(_) => only(inputs).cloned(),
+            Self::Unary(_) | Self::Dropout { .. } | Self::StochasticDepth { .. } => {
+                only(inputs).cloned()
+            }
             Self::MaxPool(pool) | Self::AveragePool(pool) => pooled(pool, only(inputs)?),
             Self::GlobalAveragePool | Self::GlobalMaxPool => globally(only(inputs)?),
             Self::Reduce {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::def::LayerDef;
+use super::nodes::Nodes;
 use crate::document::{RecipeError, Section};
 use crate::{Shape, ShapeError};
 
@@ -21,6 +22,12 @@ pub enum Activation {
     Gelu,
     /// `x sigmoid(x)`, also called swish.
     Silu,
+    /// `min(max(0, x), 6)`.
+    Relu6,
+    /// `min(max(0, x / 6 + 1/2), 1)`, as in Keras 3 and `PyTorch`.
+    HardSigmoid,
+    /// `x hard_sigmoid(x)`. Howard et al. (2019), section 5.2.
+    HardSwish,
     /// Logits to probabilities; on the last layer only.
     Softmax,
 }
@@ -32,6 +39,9 @@ kiln_util::str_enum!(Activation: Serialize {
     Tanh = "tanh",
     Gelu = "gelu",
     Silu = "silu",
+    Relu6 = "relu6",
+    HardSigmoid = "hard_sigmoid",
+    HardSwish = "hard_swish",
     Softmax = "softmax",
 });
 
@@ -46,6 +56,17 @@ impl Activation {
     pub(super) fn parse(section: &Section<'_>) -> Result<Option<Self>, RecipeError> {
         let words: Vec<_> = Self::WORDS
             .into_iter()
+            .map(|(word, activation)| (word, Some(activation)))
+            .chain([(Self::LINEAR, None)])
+            .collect();
+        section.choice_or("activation", None, &words)
+    }
+
+    /// As [`parse`](Self::parse), of what cannot be the model's output: no softmax.
+    pub(super) fn parse_inner(section: &Section<'_>) -> Result<Option<Self>, RecipeError> {
+        let words: Vec<_> = Self::WORDS
+            .into_iter()
+            .filter(|(_, activation)| *activation != Self::Softmax)
             .map(|(word, activation)| (word, Some(activation)))
             .chain([(Self::LINEAR, None)])
             .collect();
@@ -80,12 +101,19 @@ impl LayerDef for ActivationLayer {
             | Activation::Sigmoid
             | Activation::Tanh
             | Activation::Gelu
-            | Activation::Silu => Shape::only(inputs),
+            | Activation::Silu
+            | Activation::Relu6
+            | Activation::HardSigmoid
+            | Activation::HardSwish => Shape::only(inputs),
         }
     }
 
     fn is_softmax(&self) -> bool {
         self.activation == Activation::Softmax
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        nodes.add_to(path, self.activation.operator(), input)
     }
 }
 
@@ -103,6 +131,10 @@ impl LayerDef for Relu {
 
     fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Shape::only(inputs)
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        nodes.add_to(path, Activation::Relu.operator(), input)
     }
 }
 
@@ -124,5 +156,9 @@ impl LayerDef for Softmax {
 
     fn is_softmax(&self) -> bool {
         true
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        nodes.add_to(path, Activation::Softmax.operator(), input)
     }
 }

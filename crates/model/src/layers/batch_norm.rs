@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::def::{Init, LayerDef, ParamDef, ParamRole};
+use super::nodes::Nodes;
 use crate::document::{Bound, RecipeError, Section};
+use crate::graph::Op;
 use crate::{Shape, ShapeError};
 
 /// Batch normalization over the channels of an image or the features of a vector.
@@ -44,5 +46,14 @@ impl LayerDef for BatchNorm {
             param(ParamRole::RunningMean, Init::Zeros),
             param(ParamRole::RunningVar, Init::Ones),
         ])
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        let params = self.params(&[nodes.shape(input)?]).ok()?;
+        let op = Op::BatchNormalization {
+            epsilon: self.epsilon as f32,
+            momentum: self.momentum as f32,
+        };
+        nodes.add_with(path, op, input, params)
     }
 }

@@ -4,8 +4,11 @@ use serde::Serialize;
 
 use super::activation::Activation;
 use super::def::{Init, LayerDef, ParamDef, ParamRole};
+use super::initializer::Initializer;
+use super::nodes::{Nodes, window};
 use super::padding::{Padding, Pads, positions};
 use crate::document::{MAX_COUNT, RecipeError, Section};
+use crate::graph::{Conv, Op};
 use crate::shape::{ImageShape, Shape, ShapeError};
 
 /// Settings of a convolution.
@@ -30,9 +33,27 @@ pub struct Conv2d {
     /// Function applied to the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// How the weights are drawn before training.
+    #[serde(skip_serializing_if = "Initializer::is_default")]
+    pub kernel_initializer: Initializer,
 }
 
 impl Conv2d {
+    /// A convolution with all other settings at their defaults.
+    pub const fn of_size(filters: usize, kernel_size: [usize; 2]) -> Self {
+        Self {
+            filters,
+            kernel_size,
+            strides: [1, 1],
+            padding: Padding::Valid,
+            dilation_rate: [1, 1],
+            groups: 1,
+            use_bias: true,
+            activation: None,
+            kernel_initializer: Initializer::GlorotUniform,
+        }
+    }
+
     /// Returns the height and width that the kernel covers, the gaps of a dilated one included.
     pub fn window(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
@@ -61,6 +82,7 @@ impl LayerDef for Conv2d {
         "groups",
         "use_bias",
         "activation",
+        "kernel_initializer",
     ];
     const HAS_PARAMS: bool = true;
 
@@ -74,6 +96,7 @@ impl LayerDef for Conv2d {
             groups: section.integer_or("groups", 1, 1..=MAX_COUNT)?,
             use_bias: section.boolean_or("use_bias", true)?,
             activation: Activation::parse(section)?,
+            kernel_initializer: Initializer::parse(section)?,
         })
     }
 
@@ -108,10 +131,10 @@ impl LayerDef for Conv2d {
         let channels = channels / self.groups;
         // Whoever asks for a model refuses sizes that do not fit into memory.
         let window = height.saturating_mul(width);
-        let init = Init::GlorotUniform {
-            fan_in: window.saturating_mul(channels),
-            fan_out: window.saturating_mul(self.filters),
-        };
+        let init = self.kernel_initializer.init(
+            window.saturating_mul(channels),
+            window.saturating_mul(self.filters),
+        );
         let shape = [self.filters, channels, height, width];
         let mut params = vec![ParamDef::new(ParamRole::Weight, &shape, init)];
         if self.use_bias {
@@ -123,6 +146,22 @@ impl LayerDef for Conv2d {
     fn is_softmax(&self) -> bool {
         self.activation == Some(Activation::Softmax)
     }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        let shape = nodes.shape(input)?;
+        let image = Shape::only_image(Self::TYPE, &[shape]).ok()?;
+        let op = Op::Conv(Conv {
+            window: window(
+                self.kernel_size,
+                self.strides,
+                self.dilation_rate,
+                self.pads(image.size()),
+            ),
+            groups: self.groups,
+        });
+        let sum = nodes.add_with(path, op, input, self.params(&[shape]).ok()?)?;
+        nodes.activate(path, self.activation, sum)
+    }
 }
 
 #[expect(
@@ -133,6 +172,6 @@ fn is_one(number: &usize) -> bool {
     *number == 1
 }
 
-fn is_one_by_one(pair: &[usize; 2]) -> bool {
+pub(super) fn is_one_by_one(pair: &[usize; 2]) -> bool {
     *pair == [1, 1]
 }

@@ -1,5 +1,7 @@
 //! What every kind of layer defines, its parameters among them: roles, shapes and initial values.
 
+use super::Part;
+use super::nodes::{Nodes, join};
 use crate::document::{RecipeError, Section};
 use crate::shape::{Shape, ShapeError};
 
@@ -14,6 +16,10 @@ pub(crate) trait LayerDef: Sized {
 
     /// Whether there are settings with which it has parameters.
     const HAS_PARAMS: bool = false;
+
+    /// Whether it is several operators at once, or one that only segments have: what computes it is
+    /// its [segment](super::LayerKind::segment).
+    const IS_COMPOSITE: bool = false;
 
     /// Reads the settings from a layer's table, in which only [`KEYS`](Self::KEYS) are left.
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError>;
@@ -36,6 +42,16 @@ pub(crate) trait LayerDef: Sized {
     fn is_random(&self) -> bool {
         false
     }
+
+    /// Lists the layers inside of it.
+    fn parts(&self, _input: Shape) -> Vec<Part> {
+        Vec::new()
+    }
+
+    /// Adds the operators that compute it from a value, and returns the value of its output; none
+    /// for shapes that do not fit, and where no segment can hold it. `path` is its name inside of
+    /// the layer that the operators are of; empty if it is that layer.
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize>;
 }
 
 /// What a parameter is to its layer.
@@ -81,7 +97,7 @@ impl ParamRole {
 }
 
 /// A parameter that a kind of layer has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ParamDef {
     /// Its name in the layer: what follows the layer's and a dot.
     pub name: String,
@@ -103,10 +119,19 @@ impl ParamDef {
             init,
         }
     }
+
+    /// The parameter of a layer of this name inside of another.
+    #[must_use]
+    pub(super) fn inside(self, layer: &str) -> Self {
+        Self {
+            name: join(layer, &self.name),
+            ..self
+        }
+    }
 }
 
 /// Values of a parameter before training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
     /// All zero.
     Zeros,
@@ -119,6 +144,23 @@ pub enum Init {
         fan_in: usize,
         /// Number of outputs that each input reaches.
         fan_out: usize,
+    },
+    /// All this number.
+    Filled(f32),
+    /// Uniform within `±limit`.
+    Uniform {
+        /// Above 0.
+        limit: f32,
+    },
+    /// Normal with mean 0.
+    Normal {
+        /// Standard deviation, above 0.
+        stddev: f32,
+    },
+    /// Normal with mean 0, drawn again while further away than two standard deviations.
+    TruncatedNormal {
+        /// Standard deviation before truncation, above 0.
+        stddev: f32,
     },
     /// Those of the file that the layer comes from.
     Given,

@@ -4,7 +4,10 @@ use serde::Serialize;
 
 use super::activation::Activation;
 use super::def::{Init, LayerDef, ParamDef, ParamRole};
+use super::initializer::Initializer;
+use super::nodes::Nodes;
 use crate::document::{MAX_COUNT, RecipeError, Section};
+use crate::graph::{Gemm, Op};
 use crate::{Shape, ShapeError};
 
 /// Settings of a fully connected layer.
@@ -17,11 +20,33 @@ pub struct Dense {
     /// Function applied to the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// How the weights are drawn before training.
+    #[serde(skip_serializing_if = "Initializer::is_default")]
+    pub kernel_initializer: Initializer,
+}
+
+impl Dense {
+    /// A layer with all other settings at their defaults.
+    pub const fn of_size(units: usize) -> Self {
+        Self {
+            units,
+            use_bias: true,
+            activation: None,
+            kernel_initializer: Initializer::GlorotUniform,
+        }
+    }
 }
 
 impl LayerDef for Dense {
     const TYPE: &'static str = "dense";
-    const KEYS: &'static [&'static str] = &["type", "name", "units", "use_bias", "activation"];
+    const KEYS: &'static [&'static str] = &[
+        "type",
+        "name",
+        "units",
+        "use_bias",
+        "activation",
+        "kernel_initializer",
+    ];
     const HAS_PARAMS: bool = true;
 
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
@@ -29,6 +54,7 @@ impl LayerDef for Dense {
             units: section.need("units")?.integer(1..=MAX_COUNT)?,
             use_bias: section.boolean_or("use_bias", true)?,
             activation: Activation::parse(section)?,
+            kernel_initializer: Initializer::parse(section)?,
         })
     }
 
@@ -38,10 +64,7 @@ impl LayerDef for Dense {
 
     fn params(&self, inputs: &[Shape]) -> Result<Vec<ParamDef>, ShapeError> {
         let inputs = Shape::only_vector(Self::TYPE, "`flatten`", inputs)?;
-        let init = Init::GlorotUniform {
-            fan_in: inputs,
-            fan_out: self.units,
-        };
+        let init = self.kernel_initializer.init(inputs, self.units);
         let mut params = vec![ParamDef::new(
             ParamRole::Weight,
             &[self.units, inputs],
@@ -55,5 +78,17 @@ impl LayerDef for Dense {
 
     fn is_softmax(&self) -> bool {
         self.activation == Some(Activation::Softmax)
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        let params = self.params(&[nodes.shape(input)?]).ok()?;
+        let op = Op::Gemm(Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            trans_a: false,
+            trans_b: true,
+        });
+        let sum = nodes.add_with(path, op, input, params)?;
+        nodes.activate(path, self.activation, sum)
     }
 }

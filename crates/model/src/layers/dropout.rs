@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::def::LayerDef;
+use super::nodes::Nodes;
 use crate::document::{Bound, RecipeError, Section};
+use crate::graph::Op;
 use crate::{Shape, ShapeError};
 
 /// Sets a share of the values to zero while training, and scales up the others by `1 / (1 - rate)`.
@@ -29,5 +31,10 @@ impl LayerDef for Dropout {
 
     fn is_random(&self) -> bool {
         true
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        let rate = self.rate as f32;
+        nodes.add_to(path, Op::Dropout { rate }, input)
     }
 }

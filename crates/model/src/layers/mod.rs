@@ -3,35 +3,48 @@
 
 mod activation;
 mod batch_norm;
+mod composite;
 mod conv2d;
 mod def;
 mod dense;
+mod depthwise;
 mod dropout;
 mod graph;
+mod initializer;
+mod layer_norm;
+mod nodes;
 mod padding;
 mod pool;
 mod reshape;
 mod segment;
+mod squeeze_excite;
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use crate::document::{Field, RecipeError, Tagged};
+use crate::graph::Segment;
 use crate::{Shape, ShapeError};
+use nodes::Nodes;
 
 pub use activation::{Activation, ActivationLayer, Relu, Softmax};
 pub use batch_norm::BatchNorm;
+pub use composite::{Branches, Join, Residual, Sequential};
 pub use conv2d::Conv2d;
 pub(crate) use def::LayerDef;
 pub use def::{Init, ParamDef, ParamRole};
 pub use dense::Dense;
+pub use depthwise::{DepthwiseConv2d, SeparableConv2d};
 pub use dropout::Dropout;
 pub use graph::GraphLayer;
+pub use initializer::{Distribution, FanMode, Initializer};
+pub use layer_norm::{LayerNorm, LayerScale};
 pub use padding::{Padding, Pads};
 pub use pool::{AvgPool, ChannelMax, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool};
 pub use reshape::{Flatten, Interpolation, Reshape, Resize2d};
 pub use segment::SegmentLayer;
+pub use squeeze_excite::{Gate, SqueezeExcite};
 
 /// Declares [`LayerKind`] with a variant for each kind of layer.
 macro_rules! layers {
@@ -113,6 +126,31 @@ macro_rules! layers {
                     Self::Graph(_) | Self::Segment(_) => false,
                 }
             }
+
+            /// Whether its [segment](Self::segment) is what computes it.
+            pub const fn is_composite(&self) -> bool {
+                match self {
+                    $(Self::$kind(_) => <$settings as LayerDef>::IS_COMPOSITE),+,
+                    Self::Graph(_) | Self::Segment(_) => false,
+                }
+            }
+
+            /// Lists the layers inside of it, in the order of their parameters.
+            pub fn parts(&self, input: Shape) -> Vec<Part> {
+                match self {
+                    $(Self::$kind(settings) => settings.parts(input)),+,
+                    Self::Graph(_) | Self::Segment(_) => Vec::new(),
+                }
+            }
+
+            /// Adds the operators that compute it from a value, and returns the value of its
+            /// output.
+            fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+                match self {
+                    $(Self::$kind(settings) => settings.lower(nodes, path, input)),+,
+                    Self::Graph(_) | Self::Segment(_) => None,
+                }
+            }
         }
 
         impl Serialize for LayerKind {
@@ -137,6 +175,43 @@ macro_rules! layers {
             }
         )+
     };
+}
+
+impl LayerKind {
+    /// Returns the graph that computes a composite layer of this name: a residual block, a
+    /// depthwise convolution. Its parameters are called as [`params`](Self::params) calls them.
+    /// None for other kinds, and where the shapes do not fit.
+    pub fn segment(&self, name: &str, input: Shape) -> Option<SegmentLayer> {
+        let segment = self
+            .is_composite()
+            .then(|| self.operators(name, input))
+            .flatten()?;
+        Some(SegmentLayer {
+            segment,
+            live_batch_norm: true,
+        })
+    }
+
+    /// Returns the operators that compute a layer of this name and of any kind; none for a resized
+    /// image, for parts of a file, and where the shapes do not fit.
+    pub fn operators(&self, name: &str, input: Shape) -> Option<Segment> {
+        let mut nodes = Nodes::new(name, input);
+        self.lower(&mut nodes, "", 0)?;
+        nodes.finish()
+    }
+}
+
+/// A layer inside of another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its name in the layer that holds it, unique there.
+    pub name: String,
+    /// Type and settings.
+    pub kind: LayerKind,
+    /// Shape of one sample that goes in.
+    pub input: Shape,
+    /// Shape of one sample that comes out.
+    pub output: Shape,
 }
 
 layers! {
@@ -170,6 +245,22 @@ layers! {
     Relu(Relu),
     /// Logits to probabilities; the last layer only.
     Softmax(Softmax),
+    /// Convolution of each channel by itself.
+    DepthwiseConv2d(DepthwiseConv2d),
+    /// Convolution of each channel by itself, then over the channels at each pixel.
+    SeparableConv2d(SeparableConv2d),
+    /// Normalization over the channels at each pixel, or over the features of a vector.
+    LayerNorm(LayerNorm),
+    /// A trained factor for each channel or feature.
+    LayerScale(LayerScale),
+    /// Each channel multiplied by a factor that follows from the means of all.
+    SqueezeExcite(SqueezeExcite),
+    /// Layers in order, as one.
+    Sequential(Sequential),
+    /// A branch whose output is added to its input.
+    Residual(Residual),
+    /// Branches whose outputs are joined.
+    Branches(Branches),
 }
 
 /// Settings beside their `type`.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::def::LayerDef;
+use super::nodes::Nodes;
 use crate::document::{MAX_COUNT, RecipeError, Section};
+use crate::graph::{Dims, Op};
 use crate::{Preprocessing, Shape, ShapeError};
 
 /// Image to vector, in ONNX order (channels, height, width).
@@ -20,6 +22,10 @@ impl LayerDef for Flatten {
 
     fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Shape::only(inputs).map(|input| Shape::Vector(input.len()))
+    }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        nodes.add_to(path, Op::Flatten { axis: 1 }, input)
     }
 }
 
@@ -83,6 +89,11 @@ impl LayerDef for Reshape {
             })
         }
     }
+
+    fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
+        let dims = Dims::batched(self.target_shape.dims()).sizes().to_vec();
+        nodes.add_to(path, Op::Reshape { dims }, input)
+    }
 }
 
 /// An image of another size. Pixels are areas, with their centers at half coordinates.
@@ -130,5 +141,9 @@ impl LayerDef for Resize2d {
             height: self.height,
             width: self.width,
         })
+    }
+
+    fn lower(&self, _: &mut Nodes, _: &str, _: usize) -> Option<usize> {
+        None
     }
 }

@@ -77,6 +77,9 @@ impl Layer {
             Shape::Image { height, width, .. } => height * width,
             Shape::Vector(_) => 1,
         };
+        if let Some(layer) = self.kind.segment(&self.name, self.input) {
+            return layer.segment.multiply_adds();
+        }
         match (&self.kind, self.param(ParamRole::Weight)) {
             (LayerKind::Graph(graph), _) => graph.multiply_adds,
             (LayerKind::Segment(layer), _) => layer.segment.multiply_adds(),
@@ -285,7 +288,7 @@ impl Model {
 /// Names and layouts are PyTorch's, which are also ONNX's: `conv2d.weight` is `[filters, channels,
 /// height, width]`, `dense.weight` is `[outputs, inputs]`; batch normalization has `weight`,
 /// `bias`, `running_mean`, `running_var` (Keras's gamma, beta, moving mean and variance).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// `<layer>.<parameter>`.
     pub name: String,

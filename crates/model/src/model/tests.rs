@@ -10,14 +10,8 @@ fn layer(kind: LayerKind) -> LayerSpec {
 
 fn conv(filters: usize, kernel: usize) -> LayerSpec {
     layer(LayerKind::Conv2d(Conv2d {
-        filters,
-        kernel_size: [kernel; 2],
-        strides: [1; 2],
-        padding: Padding::Valid,
-        dilation_rate: [1, 1],
-        groups: 1,
-        use_bias: true,
         activation: Some(Activation::Relu),
+        ..Conv2d::of_size(filters, [kernel; 2])
     }))
 }
 
@@ -29,18 +23,13 @@ fn batch_norm() -> LayerSpec {
 }
 
 fn max_pool() -> LayerSpec {
-    layer(LayerKind::MaxPool(MaxPool(Pool {
-        pool_size: [2; 2],
-        strides: [2; 2],
-        padding: Padding::Valid,
-    })))
+    layer(LayerKind::MaxPool(MaxPool(Pool::of_size([2; 2]))))
 }
 
 fn dense(units: usize, activation: Option<Activation>) -> LayerSpec {
     layer(LayerKind::Dense(Dense {
-        units,
-        use_bias: true,
         activation,
+        ..Dense::of_size(units)
     }))
 }
 

@@ -26,6 +26,9 @@ const REQUIRED: &[(&str, &str)] = &[
     ("gamma", "0.5"),
     ("values", "[0.1]"),
     ("patience", "1"),
+    ("layers", "[{type=\"relu\"}]"),
+    ("branches", "[[], [{type=\"relu\"}]]"),
+    ("join", "\"add\""),
 ];
 
 /// Where a table can stand in a recipe.
@@ -74,7 +77,11 @@ impl Table {
         if !self.is_root() {
             let others = REQUIRED
                 .iter()
-                .filter(|(other, _)| *other != key && self.requires(other));
+                // A last layer may do without what others need.
+                .filter(|(other, _)| {
+                    let mut whole = self.in_whole_recipes().into_iter();
+                    *other != key && whole.any(|table| table.requires(other))
+                });
             inside.extend(others.map(|(other, value)| format!(", {other}={value}")));
         }
         Self {
@@ -207,8 +214,13 @@ impl Table {
             return Vec::new();
         };
         let below = |table: &Self, keys: &BTreeSet<String>| -> Vec<(Self, Known)> {
+            // Layers in layers are the same tables again.
+            let holds_layers = |key: &&String| {
+                table.name == "layers" && matches!(key.as_str(), "layers" | "shortcut" | "branches")
+            };
             let tables = keys
                 .iter()
+                .filter(|key| !holds_layers(key))
                 .flat_map(|key| [table.below(key, false), table.below(key, true)]);
             tables.flat_map(Self::with_all_below).collect()
         };

@@ -107,8 +107,7 @@ impl Block {
                 AvgPool2dConfig::new(pool.pool_size)
                     .with_strides(pool.strides)
                     .with_padding(pool_padding(layer, pool)?)
-                    // As in Keras, the mean is of the pixels in the image.
-                    .with_count_include_pad(false)
+                    .with_count_include_pad(pool.count_include_pad)
                     .init(),
             ),
             LayerKind::Resize(resize) => match resize.interpolation {
@@ -162,6 +161,16 @@ impl Block {
             LayerKind::Relu(_) => stateless(Function::Activation(Activation::Relu)),
             LayerKind::Graph(_) | LayerKind::Segment(_) => {
                 return Err(TrainError::InFile(layer.name.clone()));
+            }
+            LayerKind::DepthwiseConv2d(_)
+            | LayerKind::SeparableConv2d(_)
+            | LayerKind::LayerNorm(_)
+            | LayerKind::LayerScale(_)
+            | LayerKind::SqueezeExcite(_)
+            | LayerKind::Sequential(_)
+            | LayerKind::Residual(_)
+            | LayerKind::Branches(_) => {
+                return Err(TrainError::Composite(layer.name.clone()));
             }
             LayerKind::Softmax(_) => stateless(Function::Activation(Activation::Softmax)),
         })

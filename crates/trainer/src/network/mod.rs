@@ -241,8 +241,15 @@ fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
         Activation::Tanh => activation::tanh(x),
         Activation::Gelu => activation::gelu(x),
         Activation::Silu => activation::silu(x),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::HardSigmoid => hard_sigmoid(x),
+        Activation::HardSwish => x.clone() * hard_sigmoid(x),
         Activation::Softmax => x,
     }
+}
+
+fn hard_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::hard_sigmoid(x, 1.0 / 6.0, 0.5)
 }
 
 /// Waits for a tensor and copies it out.
