@@ -15,6 +15,7 @@ use kiln_run::{Tensor as Values, Weights, WeightsError};
 use sha2::{Digest, Sha256};
 
 use super::Activations;
+use super::graph::Graph;
 use crate::TrainError;
 
 /// A layer with everything that it computes with.
@@ -29,6 +30,7 @@ pub enum Block {
     Dense(Dense),
     /// Activations, reductions and changes of shape.
     Stateless(Stateless),
+    Segment(Graph),
 }
 
 /// A convolution with the function applied to its result.
@@ -160,9 +162,14 @@ impl Block {
             LayerKind::Reshape(reshape) => stateless(Function::Reshape(reshape.target_shape)),
             LayerKind::Activation(layer) => stateless(Function::Activation(layer.activation)),
             LayerKind::Relu(_) => stateless(Function::Activation(Activation::Relu)),
-            LayerKind::Graph(_) | LayerKind::Segment(_) => {
-                return Err(TrainError::InFile(layer.name.clone()));
-            }
+            LayerKind::Graph(_) => return Err(TrainError::InFile(layer.name.clone())),
+            LayerKind::Segment(settings) => Self::Segment(Graph::new(
+                &layer.name,
+                settings,
+                &layer.input.dims(),
+                weights,
+                device,
+            )?),
             LayerKind::Softmax(_) => stateless(Function::Activation(Activation::Softmax)),
         })
     }
@@ -194,6 +201,7 @@ impl Block {
                 ),
                 named(ParamRole::RunningVar, values(norm.running_var.value_sync())),
             ],
+            Self::Segment(graph) => graph.tensors(layer),
             Self::MaxPool(_)
             | Self::AvgPool(_)
             | Self::Bilinear(_)
@@ -203,7 +211,7 @@ impl Block {
     }
 
     /// Computes the layer's output, its activation included, any softmax left out.
-    pub fn forward(&self, input: Activations) -> Result<Activations, ShapeError> {
+    pub fn forward(&self, input: Activations) -> Result<Activations, TrainError> {
         Ok(match self {
             Self::Conv2d(Conv2d { conv, activation }) => {
                 Activations::Image(conv.forward(input.into_image()?)).activate(*activation)
@@ -223,6 +231,7 @@ impl Block {
                 Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
             },
             Self::Stateless(Stateless { function }) => function.apply(input)?,
+            Self::Segment(graph) => graph.forward(input)?,
         })
     }
 
@@ -236,7 +245,8 @@ impl Block {
             | Self::Bilinear(_)
             | Self::Dropout(_)
             | Self::Dense(_)
-            | Self::Stateless(_) => None,
+            | Self::Stateless(_)
+            | Self::Segment(_) => None,
         }
     }
 
@@ -250,7 +260,8 @@ impl Block {
             | Self::Bilinear(_)
             | Self::BatchNorm(_)
             | Self::Dense(_)
-            | Self::Stateless(_) => None,
+            | Self::Stateless(_)
+            | Self::Segment(_) => None,
         }
     }
 }
@@ -354,14 +365,18 @@ impl Parameters<'_> {
         exists.then(|| self.read(role)).transpose()
     }
 
-    /// A parameter with an identity that follows from its name, and so is the same in every
-    /// process: the optimizer's state goes by it.
     fn identified<const D: usize>(&self, tensor: Tensor<D>, role: ParamRole) -> Param<Tensor<D>> {
-        let (_, tensor, mapper) = Param::from_tensor(tensor).consume();
-        let hash = Sha256::digest(role.of(self.layer));
-        let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
-        Param::from_mapped_value(ParamId::from(id), tensor, mapper)
+        identified(tensor, &role.of(self.layer))
     }
+}
+
+/// A parameter with an identity that follows from its full name, and so is the same in every
+/// process: the optimizer's state goes by it.
+pub fn identified<const D: usize>(tensor: Tensor<D>, name: &str) -> Param<Tensor<D>> {
+    let (_, tensor, mapper) = Param::from_tensor(tensor).consume();
+    let hash = Sha256::digest(name);
+    let id = u64::from_le_bytes(*hash.first_chunk().expect("a digest has 32 bytes"));
+    Param::from_mapped_value(ParamId::from(id), tensor, mapper)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Values {
