@@ -64,9 +64,9 @@ pub enum TrainError {
     /// A layer that is a graph in a file, which an inference engine runs: a mistake in the caller.
     #[error("the layer `{0}` is a graph in a file, which Burn cannot compute")]
     InFile(String),
-    /// A layer that is a graph of operators, which are not trained.
-    #[error("the layer `{0}` is a graph of operators, which cannot be trained yet")]
-    Composite(String),
+    /// A segment of a graph that Burn cannot compute.
+    #[error(transparent)]
+    Segment(#[from] kiln_model::graph::UntypedError),
     /// A file of features.
     #[error(transparent)]
     Features(#[from] kiln_data::FeatureError),
@@ -152,7 +152,7 @@ impl TrainError {
             | Self::Data(_)
             | Self::Onnx(_)
             | Self::Shape(_)
-            | Self::Composite(_)
+            | Self::Segment(_)
             | Self::Features(_)
             | Self::Observer(_) => None,
         }

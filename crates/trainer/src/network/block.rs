@@ -9,12 +9,13 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use kiln_backbone::Imported;
 use kiln_model::{
     Activation, AvgPool, Interpolation, Layer, LayerKind, MaxPool, Pads, ParamRole, Pool, Resize2d,
-    Shape, ShapeError,
+    SegmentLayer, Shape, ShapeError,
 };
 use kiln_run::{Tensor as Values, Weights, WeightsError};
 use sha2::{Digest, Sha256};
 
 use super::Activations;
+use super::graph::Graph;
 use crate::TrainError;
 
 /// A layer with everything that it computes with.
@@ -29,6 +30,7 @@ pub enum Block {
     Dense(Dense),
     /// Activations, reductions and changes of shape.
     Stateless(Stateless),
+    Segment(Graph),
 }
 
 /// A convolution with the function applied to its result.
@@ -159,9 +161,8 @@ impl Block {
             LayerKind::Reshape(reshape) => stateless(Function::Reshape(reshape.target_shape)),
             LayerKind::Activation(layer) => stateless(Function::Activation(layer.activation)),
             LayerKind::Relu(_) => stateless(Function::Activation(Activation::Relu)),
-            LayerKind::Graph(_) | LayerKind::Segment(_) => {
-                return Err(TrainError::InFile(layer.name.clone()));
-            }
+            LayerKind::Graph(_) => return Err(TrainError::InFile(layer.name.clone())),
+            LayerKind::Segment(settings) => Self::Segment(parameters.graph(layer, settings)?),
             LayerKind::DepthwiseConv2d(_)
             | LayerKind::SeparableConv2d(_)
             | LayerKind::LayerNorm(_)
@@ -170,7 +171,9 @@ impl Block {
             | LayerKind::Sequential(_)
             | LayerKind::Residual(_)
             | LayerKind::Branches(_) => {
-                return Err(TrainError::Composite(layer.name.clone()));
+                let settings = layer.kind.segment(&layer.name, layer.input);
+                let settings = settings.expect("a checked model's shapes fit");
+                Self::Segment(parameters.graph(layer, &settings)?)
             }
             LayerKind::Softmax(_) => stateless(Function::Activation(Activation::Softmax)),
         })
@@ -203,6 +206,7 @@ impl Block {
                 ),
                 named(ParamRole::RunningVar, values(norm.running_var.value_sync())),
             ],
+            Self::Segment(graph) => graph.tensors(layer),
             Self::MaxPool(_)
             | Self::AvgPool(_)
             | Self::Bilinear(_)
@@ -212,7 +216,7 @@ impl Block {
     }
 
     /// Computes the layer's output, its activation included, any softmax left out.
-    pub fn forward(&self, input: Activations) -> Result<Activations, ShapeError> {
+    pub fn forward(&self, input: Activations) -> Result<Activations, TrainError> {
         Ok(match self {
             Self::Conv2d(Conv2d { conv, activation }) => {
                 Activations::Image(conv.forward(input.into_image()?)).activate(*activation)
@@ -232,6 +236,7 @@ impl Block {
                 Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
             },
             Self::Stateless(Stateless { function }) => function.apply(input)?,
+            Self::Segment(graph) => graph.forward(input)?,
         })
     }
 
@@ -245,7 +250,8 @@ impl Block {
             | Self::Bilinear(_)
             | Self::Dropout(_)
             | Self::Dense(_)
-            | Self::Stateless(_) => None,
+            | Self::Stateless(_)
+            | Self::Segment(_) => None,
         }
     }
 
@@ -259,7 +265,8 @@ impl Block {
             | Self::Bilinear(_)
             | Self::BatchNorm(_)
             | Self::Dense(_)
-            | Self::Stateless(_) => None,
+            | Self::Stateless(_)
+            | Self::Segment(_) => None,
         }
     }
 }
@@ -363,12 +370,26 @@ impl Parameters<'_> {
         exists.then(|| self.read(role)).transpose()
     }
 
-    /// A parameter with an identity that follows from its name, and so is the same in every
-    /// process: the optimizer's state goes by it.
     fn identified<const D: usize>(&self, tensor: Tensor<D>, role: ParamRole) -> Param<Tensor<D>> {
-        let (_, tensor, mapper) = Param::from_tensor(tensor).consume();
-        Param::from_mapped_value(param_id(&role.of(self.layer)), tensor, mapper)
+        identified(tensor, &role.of(self.layer))
     }
+
+    fn graph(&self, layer: &Layer, settings: &SegmentLayer) -> Result<Graph, TrainError> {
+        Graph::new(
+            &layer.name,
+            settings,
+            &layer.input.dims(),
+            self.weights,
+            self.device,
+        )
+    }
+}
+
+/// A parameter with an identity that follows from its full name, and so is the same in every
+/// process: the optimizer's state goes by it.
+pub fn identified<const D: usize>(tensor: Tensor<D>, name: &str) -> Param<Tensor<D>> {
+    let (_, tensor, mapper) = Param::from_tensor(tensor).consume();
+    Param::from_mapped_value(param_id(name), tensor, mapper)
 }
 
 /// The identity of the parameter of this name.

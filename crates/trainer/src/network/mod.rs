@@ -1,6 +1,7 @@
 //! Layers of a model as a Burn module, and the values between them.
 
 mod block;
+mod graph;
 mod plan;
 
 use std::collections::HashMap;

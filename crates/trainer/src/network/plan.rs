@@ -305,7 +305,8 @@ fn forward<const D: usize>(
         | Block::Bilinear(_)
         | Block::BatchNorm(_)
         | Block::Dropout(_)
-        | Block::Stateless(_) => (Parameter::Absent, Parameter::Absent),
+        | Block::Stateless(_)
+        | Block::Segment(_) => (Parameter::Absent, Parameter::Absent),
     };
     let gamma = norm.map(|norm| norm.gamma.val()).into();
     let beta = norm.map(|norm| norm.beta.val()).into();

@@ -1,0 +1,116 @@
+"""check.py PROGRAM FOLDER [FILE...]: compares what the program `segments` computes for each layer of a network with ONNX Runtime."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+# Largest difference of a layer's output, as a part of its largest value.
+TOLERANCE = 1e-4
+
+# Networks with the size of their images: small ones, where a network takes them.
+TORCHVISION = {
+    "resnet18": 96,
+    "mobilenet_v3_small": 96,
+    "efficientnet_b0": 96,
+    "convnext_tiny": 96,
+    "swin_t": 224,
+    "densenet121": 96,
+    "googlenet": 96,
+    "inception_v3": 139,
+    "shufflenet_v2_x1_0": 96,
+}
+TIMM = {"deit_tiny_patch16_224": 224}
+
+
+def build(name):
+    """Returns a network with seeded random weights, and with statistics as a trained one has them: not 0 and 1."""
+    import timm
+    import torch
+    import torchvision
+
+    torch.manual_seed(7)
+    # The default initialization of these two takes half a minute.
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if name in TIMM:
+        model = timm.create_model(name, pretrained=False)
+    else:
+        model = getattr(torchvision.models, name)(weights=None, **options)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return model.eval()
+
+
+def export(name, size, folder):
+    import torch
+
+    file = folder / f"{name}.onnx"
+    if not file.exists():
+        image = torch.zeros(1, 3, size, size)
+        axes = {"images": {0: "batch"}, "scores": {0: "batch"}}
+        torch.onnx.export(
+            build(name), (image,), file, dynamo=False, input_names=["images"], output_names=["scores"], dynamic_axes=axes
+        )
+    return file
+
+
+def images_for(model):
+    constants = {tensor.name for tensor in model.graph.initializer}
+    (image,) = [value for value in model.graph.input if value.name not in constants]
+    dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    batch = 1 if dims[0] == 1 else 2
+    return image.name, np.random.default_rng(0).normal(size=[batch, *dims[1:]]).astype(np.float32)
+
+
+def run(model, outputs, feed):
+    named = {output.name for output in model.graph.output}
+    for name in outputs:
+        if name not in named:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(outputs, feed)
+
+
+def check(program, file):
+    """Compares all layers of a file; returns the largest difference."""
+    model = onnx.load(file)
+    name, images = images_for(model)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        images.tofile(folder / "images.f32")
+        lines = subprocess.run([program, file, folder], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        layers = [line.split("\t") for line in lines]
+        worst = 0
+        expected = run(model, [value for _, value, _ in layers], {name: images})
+        for at, ((layer, _, kind), expected) in enumerate(zip(layers, expected)):
+            found = np.fromfile(folder / f"{at}.f32", np.float32)
+            assert found.size == expected.size, f"{layer} gives {found.size} values, expected {expected.shape}"
+            difference = np.abs(found - expected.ravel()).max() / np.abs(expected).max()
+            assert difference <= TOLERANCE, f"{file.name}: {layer} ({kind}) differs by {difference:.1e}"
+            worst = max(worst, difference)
+    print(f"{file.name}: {len(layers)} layers, which differ by at most {worst:.1e}", flush=True)
+
+
+def main():
+    program, folder, *files = map(Path, sys.argv[1:])
+    if files:
+        for file in files:
+            check(program, file)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, size in (TORCHVISION | TIMM).items():
+        check(program, export(name, size, folder))
+
+
+if __name__ == "__main__":
+    main()
