@@ -134,7 +134,7 @@ fn convolution(c: &mut Criterion, name: &str, sizes: Conv2d) {
     };
     let (conv, input) = build(&Device::flex());
     group.bench_function("forward, Burn", |b| {
-        b.iter(|| black_box(relu(conv.forward(input.clone()))))
+        b.iter(|| black_box(relu(conv.forward(input.clone()))));
     });
     group.bench_function("step, kernels", |b| b.iter(|| ours.step()));
     let (conv, input) = build(&Device::flex().autodiff());
