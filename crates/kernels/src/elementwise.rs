@@ -23,9 +23,10 @@ pub enum Elementwise {
     Sigmoid,
     /// `x · sigmoid(x)`, also called swish.
     Silu,
-    /// `min(max(x + 3, 0), 6) / 6`.
+    /// `min(max(x + 3, 0), 6) / 6`, with an absolute error below 1e-6: near -3, the sum keeps few
+    /// digits.
     HardSigmoid,
-    /// `x · min(max(x + 3, 0), 6) / 6`.
+    /// `x · min(max(x + 3, 0), 6) / 6`, with an error relative to `x` below 1e-6.
     HardSwish,
     /// `x · Φ(x)` with Φ the normal distribution (the `erf` form). Its error relative to `x` is below
     /// 1e-6; that relative to the result grows like `x² · 1e-7` for negative inputs.

@@ -136,11 +136,14 @@ impl LayerNorm<'_> {
 /// Partial sums of a row: two vectors of most levels, so that additions wait less for one another.
 const LANES: usize = 16;
 
-/// Sum over a row of `term` of the elements at equal places of some slices, in an order that the
-/// compiler can vectorize.
+/// Sums over a row of the `M` values that `term` makes of the elements at equal places of some
+/// slices, in an order that the compiler can vectorize.
 #[inline(always)]
-fn sum<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
+fn sums<const N: usize, const M: usize>(
+    slices: [&[f32]; N],
+    term: impl Fn([f32; N]) -> [f32; M],
+) -> [f32; M] {
+    let mut sums = [[0.0; LANES]; M];
     let length = slices.iter().map(|slice| slice.len()).min().unwrap_or(0);
     let whole = length - length % LANES;
     for start in (0..whole).step_by(LANES) {
@@ -150,29 +153,38 @@ fn sum<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f
                 .expect("whole chunks before the rest")
         });
         for lane in 0..LANES {
-            sums[lane] += term(std::array::from_fn(|i| parts[i][lane]));
+            let terms = term(std::array::from_fn(|i| parts[i][lane]));
+            for (sums, term) in sums.iter_mut().zip(terms) {
+                sums[lane] += term;
+            }
         }
     }
     for index in whole..length {
-        sums[index - whole] += term(slices.map(|slice| slice[index]));
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
+        let terms = term(slices.map(|slice| slice[index]));
+        for (sums, term) in sums.iter_mut().zip(terms) {
+            sums[index - whole] += term;
         }
-        half /= 2;
     }
-    sums[0]
+    sums.map(|mut sums| {
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                sums[lane] += sums[lane + half];
+            }
+            half /= 2;
+        }
+        sums[0]
+    })
 }
 
 /// Mean of a row, and one over the root of its variance.
 #[inline(always)]
 fn statistics(row: &[f32], epsilon: f32) -> (f32, f32) {
     let share = 1.0 / row.len() as f32;
-    let mean = sum([row], |[x]| x) * share;
-    let variance = sum([row], |[x]| (x - mean) * (x - mean)) * share;
-    (mean, 1.0 / (variance + epsilon).sqrt())
+    let [sum] = sums([row], |[x]| [x]);
+    let mean = sum * share;
+    let [squares] = sums([row], |[x]| [(x - mean) * (x - mean)]);
+    (mean, 1.0 / (squares * share + epsilon).sqrt())
 }
 
 multiversioned! {
@@ -198,22 +210,22 @@ multiversioned! {
         input: &[f32],
         gradient: &[f32],
         to: &mut [f32],
-        sums: &mut [f32],
+        parameters: &mut [f32],
     ) = backward_body
 }
 
-/// Adds the gradients of gamma, then of beta, to `sums`.
+/// Adds the gradients of gamma, then of beta, to `parameters`.
 #[inline(always)]
 fn backward_body(
     norm: &LayerNorm,
     input: &[f32],
     gradient: &[f32],
     to: &mut [f32],
-    sums: &mut [f32],
+    parameters: &mut [f32],
 ) {
     let channels = norm.gamma.len();
     let share = 1.0 / channels as f32;
-    let (to_gamma, to_beta) = sums.split_at_mut(channels);
+    let (to_gamma, to_beta) = parameters.split_at_mut(channels);
     let (to_gamma, to_beta) = (&mut to_gamma[..channels], &mut to_beta[..channels]);
     let gamma = &norm.gamma[..channels];
     let rows = input
@@ -223,12 +235,14 @@ fn backward_body(
         let (mean, inverse) = statistics(row, norm.epsilon);
         for c in 0..channels {
             let normal = (row[c] - mean) * inverse;
-            to[c] = normal;
             to_gamma[c] += gradient[c] * normal;
             to_beta[c] += gradient[c];
+            to[c] = normal;
         }
-        let constant = sum([gradient, gamma], |[g, gamma]| g * gamma) * share;
-        let product = sum([gradient, gamma, to], |[g, gamma, n]| g * gamma * n) * share;
+        let [constant, product] = sums([gradient, gamma, to], |[g, gamma, normal]| {
+            [g * gamma, g * gamma * normal]
+        })
+        .map(|sum| sum * share);
         for c in 0..channels {
             to[c] = (gradient[c] * gamma[c] - constant - to[c] * product) * inverse;
         }

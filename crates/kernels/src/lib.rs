@@ -64,6 +64,10 @@
 //! taps that fall on padding are left out exactly; small images with much padding gain most. The
 //! cheaper of the two is chosen from the sizes.
 //!
+//! A depthwise convolution (as many groups as channels and filters) has no product in it: vectors hold
+//! channels, and each tap is one multiply-add. [`conv2d_forward`] and [`conv2d_backward`] tell it by
+//! its sizes.
+//!
 //! # Threads and results
 //!
 //! Work runs in the current rayon pool: bound the threads with `ThreadPool::install`. Each task's

@@ -362,10 +362,17 @@ fn padding_around_a_tiny_image_gives_only_bias() {
 
 #[test]
 fn runs_with_as_many_threads_are_equal() {
-    let s = Conv2d::new([9, 13, 13, 8], 24, [3, 3])
-        .padded(1)
-        .checked()
-        .expect("a valid shape");
+    let dense = Conv2d::new([9, 13, 13, 8], 24, [3, 3]).padded(1);
+    let depthwise = Conv2d {
+        groups: 24,
+        ..Conv2d::new([9, 13, 13, 24], 24, [3, 3]).padded(1)
+    };
+    for sizes in [dense, depthwise] {
+        equal_with_as_many_threads(&sizes.checked().expect("a valid shape"));
+    }
+}
+
+fn equal_with_as_many_threads(s: &Conv2dShape) {
     let (input, weights, gradient) = (
         numbers(1, s.input_len()),
         numbers(2, s.weights_len()),
@@ -378,7 +385,7 @@ fn runs_with_as_many_threads_are_equal() {
             ..Conv2dGradients::default()
         };
         conv2d_backward(
-            &s,
+            s,
             &input,
             &weights,
             &OutputGradient::Linear {

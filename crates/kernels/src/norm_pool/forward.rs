@@ -155,6 +155,22 @@ fn forward_image_body(
     input: &[f32],
     to: &mut Written,
 ) {
+    for_activation!(activation, ACTIVATION => {
+        let activate = |x| (ACTIVATION.apply(x), ACTIVATION.passes(ACTIVATION.apply(x)));
+        walk_windows(channels, windows, activate, affine, input, to);
+    });
+}
+
+/// All windows of an image; `activate` gives an output, and whether a gradient passes.
+#[inline(always)]
+fn walk_windows(
+    channels: usize,
+    windows: &Windows,
+    activate: impl Fn(f32) -> (f32, bool) + Copy,
+    affine: &Affine,
+    input: &[f32],
+    to: &mut Written,
+) {
     let pixels = to
         .output
         .chunks_exact_mut(channels)
@@ -169,11 +185,11 @@ fn forward_image_body(
         };
         let mut channel = 0;
         while channel + 16 <= channels {
-            forward_lanes::<16>(channel, offsets, activation, affine, input, &mut pixel);
+            forward_lanes::<16>(channel, offsets, activate, affine, input, &mut pixel);
             channel += 16;
         }
         while channel < channels {
-            forward_lanes::<1>(channel, offsets, activation, affine, input, &mut pixel);
+            forward_lanes::<1>(channel, offsets, activate, affine, input, &mut pixel);
             channel += 1;
         }
     }
@@ -246,7 +262,7 @@ fn pointwise_pixel(affine: &Affine, input: &[f32], residual: Option<&[f32]>, out
 fn forward_lanes<const L: usize>(
     channel: usize,
     offsets: &[usize],
-    activation: Activation,
+    activate: impl Fn(f32) -> (f32, bool),
     affine: &Affine,
     input: &[f32],
     to: &mut Written,
@@ -274,13 +290,15 @@ fn forward_lanes<const L: usize>(
         lanes::<L>(&affine.shift, channel),
     );
     let output = &mut to.output[channel..channel + L];
-    for_activation!(activation, ACTIVATION => {
-        for l in 0..L {
-            output[l] = ACTIVATION.apply((maximum[l] - mean[l]) * scale[l] + shift[l]);
-            let blocked = if ACTIVATION.passes(output[l]) { 0 } else { u32::from(BLOCKED) };
-            argmax[l] |= blocked;
-        }
-    });
+    let mut blocked = [0_u32; L];
+    for l in 0..L {
+        let (value, passes) = activate((maximum[l] - mean[l]) * scale[l] + shift[l]);
+        output[l] = value;
+        blocked[l] = if passes { 0 } else { u32::from(BLOCKED) };
+    }
+    for l in 0..L {
+        argmax[l] |= blocked[l];
+    }
     to.argmax[channel..channel + L].copy_from_slice(&argmax.map(|place| place as u16));
     if let Some(maxima) = to.maxima.get_mut(channel..channel + L) {
         maxima.copy_from_slice(&maximum);

@@ -153,13 +153,13 @@ impl Saved {
     pub fn backward(&self, gradient: FlexTensor, wanted: Wanted) -> Gradients {
         let gradient = channels_last(gradient);
         let Some(epilogue) = &self.operation.epilogue else {
-            let gradient = match (self.operation.activation, &self.output) {
-                (activation, Some(output)) => OutputGradient::Activated {
-                    activation,
+            let gradient = match &self.output {
+                Some(output) => OutputGradient::Activated {
+                    activation: self.operation.activation,
                     gradient: slice(&gradient),
                     output: slice(output),
                 },
-                (_, None) => OutputGradient::Linear {
+                None => OutputGradient::Linear {
                     gradient: slice(&gradient),
                 },
             };
