@@ -1,4 +1,4 @@
-"""check.py PROGRAM FOLDER [FILE...]: compares what the program `segments` computes for each layer of a network with ONNX Runtime."""
+"""check.py PROGRAM FOLDER [FILE...]: compares what the program `run_segments` computes for each layer of a network with ONNX Runtime."""
 
 import subprocess
 import sys

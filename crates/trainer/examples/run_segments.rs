@@ -1,4 +1,4 @@
-//! `segments FILE FOLDER [HEIGHT WIDTH] [--stock-kernels]`: runs a network as a chain of layers that could be trained, each
+//! `run_segments FILE FOLDER [HEIGHT WIDTH] [--stock-kernels]`: runs a network as a chain of layers that could be trained, each
 //! a segment of its graph. Reads images from `FOLDER/images.f32` and writes what each layer gives to `FOLDER/0.f32` and so on;
 //! prints the name of each layer, and the file's name of the value at its end.
 
