@@ -82,13 +82,13 @@ impl Draft {
         for (at, (parameter, role)) in segment.parameters.iter().zip(segment.roles()).enumerate() {
             let mut data = draw(parameter.len(), at as u64 + 1);
             if role == ParamRole::RunningVar {
-                data.iter_mut().for_each(|value| *value = value.abs() + 0.3);
+                data = data.iter().map(|value| value.abs() + 0.3).collect();
             }
             // Large kernels are kept from large sums.
             if parameter.shape.len() == 4 {
                 let inputs: usize = parameter.shape[1..].iter().product();
                 let factor = (1.0 / (inputs as f64).sqrt()) as f32;
-                data.iter_mut().for_each(|value| *value *= factor);
+                data = data.iter().map(|value| value * factor).collect();
             }
             arrays.push(array(&parameter.shape, &data));
             let shape = parameter.shape.clone();
