@@ -1,4 +1,5 @@
-//! Each operation at the sizes of the report's largest CNN (5x5, 64 filters, batch 128), by the
+//! Each operation at the sizes of the report's largest CNN (5x5, 64 filters, batch 128), depthwise
+//! convolutions at those of `MobileNetV2` and `EfficientNet` (batch 32), by the
 //! kernels and by Burn's own operations: `just bench-kernels`.
 //!
 //! "forward" keeps nothing for a gradient; "step" is the forward pass and all gradients, by Burn
@@ -9,16 +10,16 @@ use std::hint::black_box;
 use burn::module::Param;
 use burn::nn::conv::{Conv2d as BurnConv2d, Conv2dConfig};
 use burn::nn::pool::MaxPool2dConfig;
-use burn::nn::{BatchNormConfig, DropoutConfig, LinearConfig};
+use burn::nn::{BatchNormConfig, DropoutConfig, LinearConfig, PaddingConfig2d};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use kiln_kernels::{
-    Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Norm, NormPool,
-    NormPoolGradient, NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, Statistics,
-    adam, conv2d_backward, conv2d_forward, norm_pool_forward,
+    Activation, Adam, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Epilogue, Norm, NormPool,
+    NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, OutputGradient, Pool2d,
+    ShapeError, Statistics, adam, conv2d_backward, conv2d_forward, norm_pool_forward,
 };
 
 const BATCH: usize = 128;
@@ -72,13 +73,16 @@ impl Layer {
     }
 
     fn forward(&mut self) {
-        let bias = Some(&self.bias[..]);
+        let epilogue = Epilogue {
+            bias: Some(&self.bias),
+            activation: Activation::Relu,
+            ..Epilogue::default()
+        };
         conv2d_forward(
             &self.shape,
             &self.input,
             &self.weights,
-            bias,
-            Activation::Relu,
+            &epilogue,
             &mut self.output,
         );
     }
@@ -91,7 +95,8 @@ impl Layer {
             weights: Some(weights),
             bias: Some(bias),
         };
-        let gradient = OutputGradient::Relu {
+        let gradient = OutputGradient::Activated {
+            activation: Activation::Relu,
             gradient,
             output: &self.output,
         };
@@ -105,25 +110,27 @@ impl Layer {
     }
 }
 
-fn convolution(
-    c: &mut Criterion,
-    name: &str,
-    size: usize,
-    channels: usize,
-    filters: usize,
-    kernel: usize,
-) {
-    let mut group = group(c, name);
-    let mut ours = Layer::new(Conv2d::new(
-        [BATCH, size, size, channels],
+fn convolution(c: &mut Criterion, name: &str, sizes: Conv2d) {
+    let Conv2d {
+        batch,
+        height,
+        width,
+        channels,
         filters,
-        [kernel; 2],
-    ))
-    .expect("sizes that fit together");
+        padding,
+        ..
+    } = sizes;
+    let mut group = group(c, name);
+    let mut ours = Layer::new(sizes).expect("sizes that fit together");
     group.bench_function("forward, kernels", |b| b.iter(|| ours.forward()));
     let build = |device: &Device| -> (BurnConv2d, Tensor<4>) {
-        let conv = Conv2dConfig::new([channels, filters], [kernel; 2]).init(device);
-        (conv, random([BATCH, channels, size, size], device))
+        let [top, left, bottom, right] = padding;
+        let conv = Conv2dConfig::new([channels, filters], sizes.kernel)
+            .with_stride(sizes.stride)
+            .with_padding(PaddingConfig2d::Explicit(top, left, bottom, right))
+            .with_groups(sizes.groups)
+            .init(device);
+        (conv, random([batch, channels, height, width], device))
     };
     let (conv, input) = build(&Device::flex());
     group.bench_function("forward, Burn", |b| {
@@ -132,8 +139,8 @@ fn convolution(
     group.bench_function("step, kernels", |b| b.iter(|| ours.step()));
     let (conv, input) = build(&Device::flex().autodiff());
     let input = input.require_grad();
-    let side = size - kernel + 1;
-    let gradient = random([BATCH, filters, side, side], &Device::flex().autodiff());
+    let [rows, columns] = ours.shape.output();
+    let gradient = random([batch, filters, rows, columns], &Device::flex().autodiff());
     group.bench_function("step, Burn", |b| {
         b.iter(|| {
             black_box(
@@ -202,11 +209,14 @@ impl Tail {
             epsilon: 1e-3,
             statistics: Statistics::Batch,
         };
-        let (norm, dropout) = (Some(&norm), Some(dropout));
+        let steps = NormPoolSteps {
+            norm: Some(norm),
+            dropout: Some(*dropout),
+            ..NormPoolSteps::default()
+        };
         norm_pool_forward(
             &self.shape,
-            norm,
-            dropout,
+            &steps,
             &self.input,
             &mut self.output,
             &mut self.state,
@@ -294,8 +304,28 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
 }
 
 fn operations(c: &mut Criterion) {
-    convolution(c, "conv 3x3x32 of 28x28x1, ReLU", 28, 1, 32, 3);
-    convolution(c, "conv 5x5x64 of 13x13x32, ReLU", 13, 32, 64, 5);
+    let plain = |size, channels, filters, kernel| {
+        Conv2d::new([BATCH, size, size, channels], filters, [kernel; 2])
+    };
+    convolution(c, "conv 3x3x32 of 28x28x1, ReLU", plain(28, 1, 32, 3));
+    convolution(c, "conv 5x5x64 of 13x13x32, ReLU", plain(13, 32, 64, 5));
+    for (size, channels, kernel, stride) in [
+        (32, 96, 3, 1),
+        (32, 96, 3, 2),
+        (16, 192, 3, 1),
+        (4, 960, 3, 1),
+        (8, 480, 5, 1),
+    ] {
+        let name = format!(
+            "depthwise {kernel}x{kernel} of {size}x{size}x{channels}, stride {stride}, ReLU"
+        );
+        let sizes = Conv2d {
+            stride: [stride; 2],
+            groups: channels,
+            ..Conv2d::new([32, size, size, channels], channels, [kernel; 2])
+        };
+        convolution(c, &name, sizes.padded(kernel / 2));
+    }
     tail(c);
     dense(c);
     optimizer(c);

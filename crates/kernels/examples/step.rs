@@ -8,9 +8,10 @@
 use std::time::Instant;
 
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Norm, NormPool, NormPoolGradient,
-    NormPoolShape, NormPoolState, OutputGradient, Pool2d, ShapeError, SimdLevel, Statistics,
-    conv2d_backward, conv2d_forward, nchw_to_nhwc, norm_pool_forward,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Epilogue, Norm, NormPool,
+    NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, OutputGradient, Pool2d,
+    ShapeError, SimdLevel, Statistics, conv2d_backward, conv2d_forward, nchw_to_nhwc,
+    norm_pool_forward,
 };
 
 fn main() -> Result<(), ShapeError> {
@@ -76,14 +77,7 @@ fn peak(seconds: f64) -> Result<(), ShapeError> {
     let (input, weights) = (numbers(shape.input_len()), numbers(shape.weights_len()));
     let mut output = vec![0.0; shape.output_len()];
     let time = least(seconds, || {
-        conv2d_forward(
-            &shape,
-            &input,
-            &weights,
-            None,
-            Activation::Linear,
-            &mut output,
-        );
+        conv2d_forward(&shape, &input, &weights, &Epilogue::default(), &mut output);
     });
     println!("Peak of the micro-kernel");
     line("896 x 400 x 256", time, shape.multiply_adds());
@@ -127,19 +121,20 @@ impl Layer {
             &self.shape,
             input,
             &self.weights,
-            Some(&self.bias),
-            self.activation,
+            &Epilogue {
+                bias: Some(&self.bias),
+                activation: self.activation,
+                ..Epilogue::default()
+            },
             &mut self.output,
         );
     }
 
     fn backward(&mut self, input: &[f32], gradient: &[f32], to_input: &mut [f32]) {
-        let gradient = match self.activation {
-            Activation::Linear => OutputGradient::Linear { gradient },
-            Activation::Relu => OutputGradient::Relu {
-                gradient,
-                output: &self.output,
-            },
+        let gradient = OutputGradient::Activated {
+            activation: self.activation,
+            gradient,
+            output: &self.output,
         };
         let gradients = Conv2dGradients {
             input: Some(to_input),
@@ -213,8 +208,11 @@ impl Block {
         };
         norm_pool_forward(
             &self.shape,
-            Some(&norm),
-            Some(dropout),
+            &NormPoolSteps {
+                norm: Some(norm),
+                dropout: Some(*dropout),
+                ..NormPoolSteps::default()
+            },
             input,
             &mut self.output,
             &mut self.state,
@@ -370,8 +368,11 @@ fn vgg16(seconds: f64) -> Result<(), ShapeError> {
                     &shape,
                     &input,
                     &weights,
-                    Some(&bias),
-                    Activation::Relu,
+                    &Epilogue {
+                        bias: Some(&bias),
+                        activation: Activation::Relu,
+                        ..Epilogue::default()
+                    },
                     &mut output,
                 );
             });

@@ -4,8 +4,15 @@
 //!
 //! | operation | forward | backward |
 //! | --- | --- | --- |
-//! | convolution or dense layer, bias, `ReLU` | [`conv2d_forward`] | [`conv2d_backward`] |
-//! | batch norm, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
+//! | convolution or dense layer; bias, residual and activation in the same pass | [`conv2d_forward`] | [`conv2d_backward`] |
+//! | `ReLU`, `ReLU6` in the pass before them | [`Activation`] | [`activation_gradient`] |
+//! | batch norm, residual, activation, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
+//! | average pooling | [`average_pool_forward`] | [`average_pool_backward`] |
+//! | mean of an image | [`global_average_pool_forward`] | [`global_average_pool_backward`] |
+//! | squeeze-and-excitation's product | [`channel_gate_forward`] | [`channel_gate_backward`] |
+//! | layer norm | [`layer_norm_forward`] | [`layer_norm_backward`] |
+//! | sigmoid, `SiLU`, hard-swish, GELU and the like | [`elementwise_forward`] | [`elementwise_backward`] |
+//! | sum with activation | [`add()`] | [`activation_gradient`] |
 //! | dropout alone | [`dropout`] | [`dropout`] |
 //! | Adam: the optimizer's step | | [`adam()`] |
 //! | channels first to channels last | [`nchw_to_nhwc`] | |
@@ -19,8 +26,9 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | `conv` | convolution: sizes, tiles, packed weights, the passes |
-//! | `norm_pool` | normalization, pooling and dropout after it |
-//! | `dropout`, `adam`, `layout` | one operation each |
+//! | `norm_pool` | normalization, activation, pooling and dropout after it |
+//! | `epilogue` | what the two above apply to their results: activation, residual |
+//! | `average_pool`, `channel_gate`, `layer_norm`, `elementwise`, `dropout`, `adam`, `layout` | one operation each |
 //! | `micro` | the two loops in which the multiplying happens, and their tile sizes |
 //! | `simd` | the vector operations that these loops are written in |
 //! | `simd_level` | the choice of an instruction set, and functions compiled for each |
@@ -56,6 +64,10 @@
 //! taps that fall on padding are left out exactly; small images with much padding gain most. The
 //! cheaper of the two is chosen from the sizes.
 //!
+//! A depthwise convolution (as many groups as channels and filters) has no product in it: vectors hold
+//! channels, and each tap is one multiply-add. [`conv2d_forward`] and [`conv2d_backward`] tell it by
+//! its sizes.
+//!
 //! # Threads and results
 //!
 //! Work runs in the current rayon pool: bound the threads with `ThreadPool::install`. Each task's
@@ -67,11 +79,12 @@
 //! chosen at run time: [`SimdLevel`].
 //!
 //! ```
-//! use kiln_kernels::{Activation, Conv2d, conv2d_forward};
+//! use kiln_kernels::{Activation, Conv2d, Epilogue, conv2d_forward};
 //!
 //! let shape = Conv2d::new([1, 3, 3, 1], 1, [3, 3]).padded(1).checked()?;
+//! let epilogue = Epilogue { bias: Some(&[0.5]), activation: Activation::Relu, ..Epilogue::default() };
 //! let mut output = [0.0; 9];
-//! conv2d_forward(&shape, &[1.0; 9], &[1.0; 9], Some(&[0.5]), Activation::Relu, &mut output);
+//! conv2d_forward(&shape, &[1.0; 9], &[1.0; 9], &epilogue, &mut output);
 //! assert_eq!(output, [4.5, 6.5, 4.5, 6.5, 9.5, 6.5, 4.5, 6.5, 4.5]);
 //! # Ok::<(), kiln_kernels::ShapeError>(())
 //! ```
@@ -86,9 +99,14 @@
 )]
 
 mod adam;
+mod average_pool;
+mod channel_gate;
 mod conv;
 mod dropout;
+mod elementwise;
+mod epilogue;
 mod error;
+mod layer_norm;
 mod layout;
 mod micro;
 mod norm_pool;
@@ -97,15 +115,22 @@ mod simd;
 mod simd_level;
 
 pub use adam::{Adam, adam};
+pub use average_pool::{
+    Divisor, average_pool_backward, average_pool_forward, global_average_pool_backward,
+    global_average_pool_forward,
+};
+pub use channel_gate::{channel_gate_backward, channel_gate_forward};
 pub use conv::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward,
-    conv2d_forward,
+    Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward, conv2d_forward,
 };
 pub use dropout::{Dropout, dropout};
+pub use elementwise::{Elementwise, add, elementwise_backward, elementwise_forward};
+pub use epilogue::{Activation, Epilogue, activation_gradient};
 pub use error::ShapeError;
+pub use layer_norm::{LayerNorm, LayerNormGradients, layer_norm_backward, layer_norm_forward};
 pub use layout::nchw_to_nhwc;
 pub use norm_pool::{
-    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, Pool2d, Statistics,
-    norm_pool_forward,
+    Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, Pool2d,
+    Statistics, norm_pool_forward,
 };
 pub use simd_level::SimdLevel;

@@ -19,6 +19,7 @@
 //! streams from the L2 cache at 128 bytes in 28 cycles, a seventh of what L2 gives, while A's few
 //! rows stay in L1. So no tile is blocked further.
 
+use crate::epilogue::Activation;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
@@ -158,7 +159,7 @@ pub(crate) struct KSpan {
     pub length: usize,
 }
 
-/// `C[i][j] = Σ_k A[i][k] B[k][j]`, plus bias and activation, for one tile.
+/// `C[i][j] = activation(Σ_k A[i][k] B[k][j] + bias[j] + residual[i][j])` for one tile.
 ///
 /// A is read where it lies: row `i` starts at `a + i * a_stride`, and the sum is over `spans` of
 /// it. Rows may overlap: the windows of neighboring pixels do, so that a convolution needs no copy
@@ -168,14 +169,17 @@ pub(crate) struct KSpan {
 ///
 /// For each row and span, `a + i * a_stride + span.a ..+ span.length` must be readable, B must have
 /// `span.b + span.length` rows of 1 or 2 full vectors, `bias` (unless null) as many floats as a row
-/// of B, and `c + i * c_stride ..+ columns` must be writable and no other thread's.
+/// of B, and `c + i * c_stride ..+ columns` must be writable and no other thread's. `residual` (unless
+/// null) must be readable where C is writable.
 pub(crate) struct Tile<'a> {
     pub a: *const f32,
     pub a_stride: usize,
     pub spans: &'a [KSpan],
     pub b: *const f32,
     pub bias: *const f32,
-    pub relu: bool,
+    /// Laid out as C.
+    pub residual: *const f32,
+    pub activation: Activation,
     pub c: *mut f32,
     pub c_stride: usize,
     pub columns: usize,
@@ -216,26 +220,65 @@ unsafe fn inner_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Ti
                 }
             }
         }
-        if tile.relu {
-            for sum in sums.as_flattened_mut() {
-                *sum = S::relu(*sum);
+        let last = tile.columns - (VECTORS - 1) * S::LANES;
+        if last == S::LANES {
+            finish::<S, ROWS, VECTORS, true>(tile, sums, last);
+        } else {
+            finish::<S, ROWS, VECTORS, false>(tile, sums, last);
+        }
+    }
+}
+
+/// Residual, activation and store. A row of C may end inside its last vector, after `last` lanes:
+/// what follows belongs to the next pixel.
+///
+/// # Safety
+///
+/// As [`Tile`] says, and the CPU has `S`.
+#[inline(always)]
+unsafe fn finish<S: Simd, const ROWS: usize, const VECTORS: usize, const FULL: bool>(
+    tile: &Tile,
+    mut sums: [[S::Vector; VECTORS]; ROWS],
+    last: usize,
+) {
+    // SAFETY: all pointers stay inside what `Tile` promises.
+    unsafe {
+        if !tile.residual.is_null() {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let residual = tile.residual.add(i * tile.c_stride);
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    let from = residual.add(v * S::LANES);
+                    let value = if v + 1 < VECTORS {
+                        S::load(from)
+                    } else {
+                        S::load_lanes::<FULL>(from, last)
+                    };
+                    *sum = S::add(*sum, value);
+                }
             }
         }
-        let full = tile.columns == VECTORS * S::LANES;
+        match tile.activation {
+            Activation::Linear => {}
+            Activation::Relu => {
+                for sum in sums.as_flattened_mut() {
+                    *sum = S::relu(*sum);
+                }
+            }
+            Activation::Relu6 => {
+                for sum in sums.as_flattened_mut() {
+                    *sum = S::relu6(*sum);
+                }
+            }
+        }
         for (i, sums) in sums.iter().enumerate() {
             let c = tile.c.add(i * tile.c_stride);
-            if full {
-                for (v, &sum) in sums.iter().enumerate() {
-                    S::store(c.add(v * S::LANES), sum);
+            for (v, &sum) in sums.iter().enumerate() {
+                let to = c.add(v * S::LANES);
+                if v + 1 < VECTORS {
+                    S::store(to, sum);
+                } else {
+                    S::store_lanes::<FULL>(to, sum, last);
                 }
-            } else {
-                // A row of C ends inside a vector: what follows belongs to the next pixel.
-                let mut whole = [[0.0; 16]; VECTORS];
-                let whole = whole.as_mut_ptr().cast::<f32>();
-                for (v, &sum) in sums.iter().enumerate() {
-                    S::store(whole.add(v * S::LANES), sum);
-                }
-                c.copy_from_nonoverlapping(whole, tile.columns);
             }
         }
     }

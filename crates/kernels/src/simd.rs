@@ -3,10 +3,14 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256, __m256i, __m512, __mmask16, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
+
+use crate::epilogue::Activation;
 
 /// Vectors of `LANES` floats.
 ///
@@ -26,6 +30,11 @@ pub(crate) trait Simd {
     unsafe fn load(from: *const f32) -> Self::Vector;
     /// `LANES` floats to memory.
     unsafe fn store(to: *mut f32, value: Self::Vector);
+    /// The first `count < LANES` floats from memory, the other lanes 0. Only those floats are
+    /// touched.
+    unsafe fn load_part(from: *const f32, count: usize) -> Self::Vector;
+    /// The first `count < LANES` lanes to memory. Only those floats are touched.
+    unsafe fn store_part(to: *mut f32, value: Self::Vector, count: usize);
     /// One float from memory in all lanes.
     unsafe fn splat(from: *const f32) -> Self::Vector;
     /// `a * b + c`, rounded once where the CPU can.
@@ -34,6 +43,47 @@ pub(crate) trait Simd {
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `max(a, 0)`, NaN staying NaN.
     unsafe fn relu(a: Self::Vector) -> Self::Vector;
+    /// `min(max(a, 0), 6)`, NaN staying NaN.
+    unsafe fn relu6(a: Self::Vector) -> Self::Vector;
+
+    /// The activation of each lane.
+    #[inline(always)]
+    unsafe fn activate(activation: Activation, a: Self::Vector) -> Self::Vector {
+        // SAFETY: passed on.
+        unsafe {
+            match activation {
+                Activation::Linear => a,
+                Activation::Relu => Self::relu(a),
+                Activation::Relu6 => Self::relu6(a),
+            }
+        }
+    }
+
+    /// `LANES` floats where `FULL`, else the first `count`.
+    #[inline(always)]
+    unsafe fn load_lanes<const FULL: bool>(from: *const f32, count: usize) -> Self::Vector {
+        // SAFETY: passed on.
+        unsafe {
+            if FULL {
+                Self::load(from)
+            } else {
+                Self::load_part(from, count)
+            }
+        }
+    }
+
+    /// Stores `LANES` floats where `FULL`, else the first `count`.
+    #[inline(always)]
+    unsafe fn store_lanes<const FULL: bool>(to: *mut f32, value: Self::Vector, count: usize) {
+        // SAFETY: passed on.
+        unsafe {
+            if FULL {
+                Self::store(to, value);
+            } else {
+                Self::store_part(to, value, count);
+            }
+        }
+    }
 }
 
 /// Plain Rust for every CPU, on arrays of eight floats: two SSE or NEON registers, one AVX register,
@@ -42,7 +92,7 @@ pub(crate) trait Simd {
 pub(crate) struct Portable;
 
 /// Rounds once only where that is one instruction: elsewhere `mul_add` is a slow library call.
-const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+pub(crate) const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 // SAFETY (all of them): plain Rust; the caller keeps the trait's contract: the pointers are valid.
 impl Simd for Portable {
@@ -62,6 +112,18 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: [f32; 8]) {
         unsafe { to.cast::<[f32; 8]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> [f32; 8] {
+        let mut value = [0.0; 8];
+        unsafe { value.as_mut_ptr().copy_from_nonoverlapping(from, count) }
+        value
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(to: *mut f32, value: [f32; 8], count: usize) {
+        unsafe { to.copy_from_nonoverlapping(value.as_ptr(), count) }
     }
 
     #[inline(always)]
@@ -87,7 +149,12 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn relu(a: [f32; 8]) -> [f32; 8] {
-        a.map(|x| if x < 0.0 { 0.0 } else { x })
+        a.map(|x| Activation::Relu.apply(x))
+    }
+
+    #[inline(always)]
+    unsafe fn relu6(a: [f32; 8]) -> [f32; 8] {
+        a.map(|x| Activation::Relu6.apply(x))
     }
 }
 
@@ -118,6 +185,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> __m256 {
+        unsafe { _mm256_maskload_ps(from, first_lanes(count)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(to: *mut f32, value: __m256, count: usize) {
+        unsafe { _mm256_maskstore_ps(to, first_lanes(count), value) }
+    }
+
+    #[inline(always)]
     unsafe fn splat(from: *const f32) -> __m256 {
         unsafe { _mm256_set1_ps(*from) }
     }
@@ -137,6 +214,20 @@ impl Simd for Avx2 {
         // The second operand is the result where one is NaN.
         unsafe { _mm256_max_ps(_mm256_setzero_ps(), a) }
     }
+
+    #[inline(always)]
+    unsafe fn relu6(a: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(_mm256_set1_ps(6.0), Self::relu(a)) }
+    }
+}
+
+/// A mask of the first `count` of 8 lanes.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn first_lanes(count: usize) -> __m256i {
+    const LANES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    // SAFETY: at most 8 lanes, so that the load stays inside the array; the caller has AVX.
+    unsafe { _mm256_loadu_si256(LANES.as_ptr().add(8 - count.min(8)).cast()) }
 }
 
 /// AVX-512: registers of 16 floats, of which there are 32. Only instructions of AVX-512F are used here.
@@ -166,6 +257,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> __m512 {
+        unsafe { _mm512_maskz_loadu_ps(first_bits(count), from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(to: *mut f32, value: __m512, count: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, first_bits(count), value) }
+    }
+
+    #[inline(always)]
     unsafe fn splat(from: *const f32) -> __m512 {
         unsafe { _mm512_set1_ps(*from) }
     }
@@ -185,4 +286,16 @@ impl Simd for Avx512 {
         // The second operand is the result where one is NaN.
         unsafe { _mm512_max_ps(_mm512_setzero_ps(), a) }
     }
+
+    #[inline(always)]
+    unsafe fn relu6(a: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(_mm512_set1_ps(6.0), Self::relu(a)) }
+    }
+}
+
+/// A mask of the first `count < 16` lanes.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn first_bits(count: usize) -> __mmask16 {
+    (1 << count) - 1
 }

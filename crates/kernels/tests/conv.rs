@@ -4,7 +4,7 @@ mod common;
 
 use common::{assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, Epilogue, OutputGradient, conv2d_backward,
     conv2d_forward,
 };
 use proptest::prelude::*;
@@ -42,16 +42,57 @@ fn definition(s: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
     }
 }
 
-fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
-    let input = numbers(seed, s.input_len());
+/// What a case applies after the sum.
+#[derive(Debug, Clone, Copy)]
+struct After {
+    activation: Activation,
+    residual: bool,
+}
+
+/// `ReLU` alone.
+const RELU: After = After {
+    activation: Activation::Relu,
+    residual: false,
+};
+
+fn any_after() -> impl Strategy<Value = After> {
+    let activation = prop_oneof![
+        Just(Activation::Linear),
+        Just(Activation::Relu),
+        Just(Activation::Relu6)
+    ];
+    (activation, any::<bool>()).prop_map(|(activation, residual)| After {
+        activation,
+        residual,
+    })
+}
+
+fn check(s: &Conv2dShape, after: After, seed: u64) {
+    let After {
+        activation,
+        residual,
+    } = after;
+    // Many sums beyond the 6 of `ReLU6`.
+    let input: Vec<f32> = numbers(seed, s.input_len())
+        .iter()
+        .map(|x| 4.0 * x)
+        .collect();
     let weights = numbers(seed + 1, s.weights_len());
     let bias = numbers(seed + 2, s.filters);
     let gradient = numbers(seed + 3, s.output_len());
+    let skip = residual.then(|| numbers(seed + 4, s.output_len()));
+    let epilogue = Epilogue {
+        bias: Some(&bias),
+        residual: skip.as_deref(),
+        activation,
+    };
 
     let mut output = vec![f32::NAN; s.output_len()];
-    conv2d_forward(s, &input, &weights, Some(&bias), activation, &mut output);
+    conv2d_forward(s, &input, &weights, &epilogue, &mut output);
     let mut expected: Vec<f64> = (0..output.len())
-        .map(|i| f64::from(bias[i % s.filters]))
+        .map(|i| {
+            f64::from(bias[i % s.filters]) + skip.as_ref().map_or(0.0, |skip| f64::from(skip[i]))
+        })
         .collect();
     // The largest term of each kind of sum: a sum whose terms cancel has the rounding errors of its
     // terms.
@@ -62,35 +103,41 @@ fn check(s: &Conv2dShape, activation: Activation, seed: u64) {
         expected[o] += product;
         most(&mut terms[0], product);
     });
-    let relu = activation == Activation::Relu;
-    if relu {
+    let highest = match activation {
+        Activation::Linear | Activation::Relu => f64::INFINITY,
+        Activation::Relu6 => 6.0,
+    };
+    if activation != Activation::Linear {
         for x in &mut expected {
-            *x = x.max(0.0);
+            *x = x.clamp(0.0, highest);
         }
     }
     assert_close_sums("output", &output, &expected, terms[0]);
 
     let mut again = vec![f32::NAN; s.output_len()];
-    conv2d_forward(s, &input, &weights, Some(&bias), activation, &mut again);
+    conv2d_forward(s, &input, &weights, &epilogue, &mut again);
     assert_eq!(output, again, "equal calls give equal bits");
 
     let masked: Vec<f64> = gradient
         .iter()
         .zip(&output)
-        .map(|(&g, &o)| if relu && o <= 0.0 { 0.0 } else { f64::from(g) })
+        .map(|(&g, &o)| {
+            let inside = activation == Activation::Linear || (o > 0.0 && f64::from(o) < highest);
+            if inside { f64::from(g) } else { 0.0 }
+        })
         .collect();
     let mut to_input = vec![f32::NAN; input.len()];
     let mut to_weights = vec![f32::NAN; weights.len()];
     let mut to_bias = vec![f32::NAN; bias.len()];
-    let from = if relu {
-        OutputGradient::Relu {
+    let from = match activation {
+        Activation::Linear => OutputGradient::Linear {
+            gradient: &gradient,
+        },
+        Activation::Relu | Activation::Relu6 => OutputGradient::Activated {
+            activation,
             gradient: &gradient,
             output: &output,
-        }
-    } else {
-        OutputGradient::Linear {
-            gradient: &gradient,
-        }
+        },
     };
     let gradients = Conv2dGradients {
         input: Some(&mut to_input),
@@ -194,17 +241,46 @@ fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
     )
 }
 
+/// One filter a channel, with every kind of border.
+fn depthwise_conv() -> impl Strategy<Value = Conv2dShape> {
+    let sizes = (1_usize..4, 1_usize..14, 1_usize..14, 2_usize..70);
+    let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+    let window = (
+        pair(1..8),
+        pair(1..4),
+        [0_usize..5, 0..5, 0..5, 0..5],
+        prop_oneof![3 => Just([1, 1]), 1 => [1_usize..4, 1..4]],
+    );
+    (sizes, window).prop_filter_map(
+        "the window must fit",
+        |((batch, height, width, channels), (kernel, stride, padding, dilation))| {
+            Conv2d {
+                stride,
+                padding,
+                dilation,
+                groups: channels,
+                ..Conv2d::new([batch, height, width, channels], channels, kernel)
+            }
+            .checked()
+            .ok()
+        },
+    )
+}
+
 proptest! {
     #[test]
-    fn any_convolution_is_its_definition(s in any_conv(), relu: bool, seed in 1_u64..1000) {
-        let activation = if relu { Activation::Relu } else { Activation::Linear };
-        at_each_level(|_| check(&s, activation, seed));
+    fn a_depthwise_convolution_is_its_definition(s in depthwise_conv(), after in any_after(), seed in 1_u64..1000) {
+        at_each_level(|_| check(&s, after, seed));
     }
 
     #[test]
-    fn a_dense_convolution_is_its_definition(s in dense_conv(), relu: bool, seed in 1_u64..1000) {
-        let activation = if relu { Activation::Relu } else { Activation::Linear };
-        at_each_level(|_| check(&s, activation, seed));
+    fn any_convolution_is_its_definition(s in any_conv(), after in any_after(), seed in 1_u64..1000) {
+        at_each_level(|_| check(&s, after, seed));
+    }
+
+    #[test]
+    fn a_dense_convolution_is_its_definition(s in dense_conv(), after in any_after(), seed in 1_u64..1000) {
+        at_each_level(|_| check(&s, after, seed));
     }
 }
 
@@ -222,9 +298,38 @@ fn the_networks_convolutions_are_their_definitions() {
             .padded(padding)
             .checked()
             .expect("a valid shape");
-        at_each_level(|_| check(&s, Activation::Relu, 7));
+        at_each_level(|_| check(&s, RELU, 7));
         for threads in [1, 3] {
-            with_threads(threads, || check(&s, Activation::Relu, 8));
+            with_threads(threads, || check(&s, RELU, 8));
+        }
+    }
+}
+
+/// Large enough for several bands of rows, tasks and passes over the taps.
+#[test]
+fn the_networks_depthwise_convolutions_are_their_definitions() {
+    for (input, kernel, stride, padding) in [
+        ([2, 56, 40, 96], 3, 1, [1; 4]),
+        ([3, 56, 56, 40], 3, 2, [0, 0, 1, 1]),
+        ([2, 16, 16, 200], 5, 2, [1, 1, 2, 2]),
+        ([2, 24, 24, 96], 7, 1, [3; 4]),
+        ([1, 24, 24, 72], 5, 1, [2; 4]),
+        ([40, 1, 1, 300], 3, 1, [1; 4]),
+    ] {
+        let s = Conv2d {
+            stride: [stride; 2],
+            padding,
+            groups: input[3],
+            ..Conv2d::new(input, input[3], [kernel; 2])
+        };
+        let s = s.checked().expect("a valid shape");
+        let after = After {
+            activation: Activation::Relu6,
+            residual: true,
+        };
+        at_each_level(|_| check(&s, after, 7));
+        for threads in [1, 3] {
+            with_threads(threads, || check(&s, after, 8));
         }
     }
 }
@@ -235,15 +340,21 @@ fn padding_around_a_tiny_image_gives_only_bias() {
         .padded(4)
         .checked()
         .expect("a valid shape");
-    at_each_level(|_| check(&s, Activation::Linear, 5));
+    let after = After {
+        activation: Activation::Linear,
+        residual: false,
+    };
+    at_each_level(|_| check(&s, after, 5));
     let mut output = vec![0.0; s.output_len()];
     let bias = [1.0, 2.0, 3.0, 4.0, 5.0];
     conv2d_forward(
         &s,
         &[1.0; 6],
         &[1.0; 60],
-        Some(&bias),
-        Activation::Linear,
+        &Epilogue {
+            bias: Some(&bias),
+            ..Epilogue::default()
+        },
         &mut output,
     );
     assert_eq!(output[..5], bias);
@@ -251,10 +362,17 @@ fn padding_around_a_tiny_image_gives_only_bias() {
 
 #[test]
 fn runs_with_as_many_threads_are_equal() {
-    let s = Conv2d::new([9, 13, 13, 8], 24, [3, 3])
-        .padded(1)
-        .checked()
-        .expect("a valid shape");
+    let dense = Conv2d::new([9, 13, 13, 8], 24, [3, 3]).padded(1);
+    let depthwise = Conv2d {
+        groups: 24,
+        ..Conv2d::new([9, 13, 13, 24], 24, [3, 3]).padded(1)
+    };
+    for sizes in [dense, depthwise] {
+        equal_with_as_many_threads(&sizes.checked().expect("a valid shape"));
+    }
+}
+
+fn equal_with_as_many_threads(s: &Conv2dShape) {
     let (input, weights, gradient) = (
         numbers(1, s.input_len()),
         numbers(2, s.weights_len()),
@@ -267,7 +385,7 @@ fn runs_with_as_many_threads_are_equal() {
             ..Conv2dGradients::default()
         };
         conv2d_backward(
-            &s,
+            s,
             &input,
             &weights,
             &OutputGradient::Linear {
@@ -292,7 +410,13 @@ fn nan_passes_through_relu() {
         .expect("a valid shape");
     at_each_level(|_| {
         let mut output = [0.0];
-        conv2d_forward(&s, &[f32::NAN], &[1.0], None, Activation::Relu, &mut output);
-        assert!(output[0].is_nan());
+        for activation in [Activation::Relu, Activation::Relu6] {
+            let epilogue = Epilogue {
+                activation,
+                ..Epilogue::default()
+            };
+            conv2d_forward(&s, &[f32::NAN], &[1.0], &epilogue, &mut output);
+            assert!(output[0].is_nan());
+        }
     });
 }

@@ -5,7 +5,8 @@ mod common;
 use common::{assert_close, assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
     Activation, Conv2d, Conv2dGradients, Dropout, Norm, NormPool, NormPoolGradient, NormPoolShape,
-    NormPoolState, OutputGradient, Pool2d, Statistics, conv2d_backward, dropout, norm_pool_forward,
+    NormPoolState, NormPoolSteps, OutputGradient, Pool2d, Statistics, conv2d_backward, dropout,
+    norm_pool_forward,
 };
 use proptest::prelude::*;
 
@@ -42,12 +43,15 @@ struct Expected {
     variance: Vec<f64>,
     output: Vec<f64>,
     to_input: Vec<f64>,
+    /// That before the activation.
+    to_residual: Vec<f64>,
     to_gamma: Vec<f64>,
     to_beta: Vec<f64>,
     /// Largest terms of the sums that are the gradients of gamma and beta.
     terms: [f64; 2],
 }
 
+#[derive(Clone)]
 struct Case {
     shape: NormPoolShape,
     gamma: Vec<f32>,
@@ -55,8 +59,19 @@ struct Case {
     input: Vec<f32>,
     gradient: Vec<f32>,
     running: Option<(Vec<f32>, Vec<f32>)>,
+    residual: Option<Vec<f32>>,
+    activation: Activation,
     /// Dropout's factors: 0 or the scale.
     kept: Vec<f32>,
+}
+
+/// Least and greatest value of an activation.
+fn range(activation: Activation) -> [f64; 2] {
+    match activation {
+        Activation::Linear => [f64::NEG_INFINITY, f64::INFINITY],
+        Activation::Relu => [0.0, f64::INFINITY],
+        Activation::Relu6 => [0.0, 6.0],
+    }
 }
 
 impl Case {
@@ -93,7 +108,14 @@ impl Case {
             .map(|(i, x)| (x - mean[i % channels]) * inverse[i % channels])
             .collect();
         let gamma = |i: usize| f64::from(self.gamma[i % channels]);
-        let affine = |i: usize| normal[i] * gamma(i) + f64::from(self.beta[i % channels]);
+        let residual = |i: usize| {
+            self.residual
+                .as_ref()
+                .map_or(0.0, |residual| f64::from(residual[i]))
+        };
+        let affine =
+            |i: usize| normal[i] * gamma(i) + f64::from(self.beta[i % channels]) + residual(i);
+        let [least, greatest] = range(self.activation);
         let mut output = Vec::new();
         let mut d = vec![0.0; x.len()];
         for ((window, &kept), &gradient) in windows(s).iter().zip(&self.kept).zip(&self.gradient) {
@@ -102,8 +124,11 @@ impl Case {
                 .copied()
                 .reduce(|best, i| if affine(i) > affine(best) { i } else { best });
             let best = best.expect("a window has elements");
-            output.push(affine(best) * f64::from(kept));
-            d[best] += f64::from(gradient) * f64::from(kept);
+            let value = affine(best);
+            output.push(value.clamp(least, greatest) * f64::from(kept));
+            if value > least && value < greatest {
+                d[best] += f64::from(gradient) * f64::from(kept);
+            }
         }
         let to_beta = by_channel(&mut d.iter().copied().enumerate());
         let to_gamma = by_channel(&mut d.iter().enumerate().map(|(i, d)| (i, d * normal[i])));
@@ -125,6 +150,7 @@ impl Case {
         });
         Expected {
             to_input: to_input.collect(),
+            to_residual: d.clone(),
             mean,
             variance,
             output,
@@ -132,6 +158,21 @@ impl Case {
             to_beta,
             terms,
         }
+    }
+
+    /// Whether no output before dropout is within rounding of an end of the activation's range
+    /// without lying on it.
+    fn clear_of_the_ends(&self) -> bool {
+        let linear = Case {
+            activation: Activation::Linear,
+            kept: vec![1.0; self.kept.len()],
+            ..self.clone()
+        };
+        let ends = range(self.activation);
+        let outputs = linear.expected().output;
+        outputs
+            .iter()
+            .all(|output| ends.iter().all(|end| (output - end).abs() > 1e-5))
     }
 
     fn check(&self, drop: Option<&Dropout>) {
@@ -149,7 +190,13 @@ impl Case {
         };
         let mut state = NormPoolState::default();
         let mut output = vec![f32::NAN; s.output_len()];
-        norm_pool_forward(s, Some(&norm), drop, &self.input, &mut output, &mut state);
+        let steps = NormPoolSteps {
+            norm: Some(norm),
+            residual: self.residual.as_deref(),
+            activation: self.activation,
+            dropout: drop.copied(),
+        };
+        norm_pool_forward(s, &steps, &self.input, &mut output, &mut state);
         assert_close("mean", &state.mean, &expected.mean);
         assert_close("variance", &state.variance, &expected.variance);
         assert_close("output", &output, &expected.output);
@@ -160,6 +207,11 @@ impl Case {
         let (mut to_gamma, mut to_beta) = (vec![f32::NAN; s.channels], vec![f32::NAN; s.channels]);
         gradient.write(&mut to_input);
         gradient.write_parameters(&mut to_gamma, &mut to_beta);
+        if s.pool == Pool2d::square(1) {
+            let mut to_residual = vec![f32::NAN; s.input_len()];
+            gradient.write_residual(&mut to_residual);
+            assert_close("residual gradient", &to_residual, &expected.to_residual);
+        }
         assert_close("input gradient", &to_input, &expected.to_input);
         assert_close_sums(
             "gamma's gradient",
@@ -199,6 +251,23 @@ fn any_shape() -> impl Strategy<Value = NormPoolShape> {
     )
 }
 
+fn without_pooling(shape: NormPoolShape) -> NormPoolShape {
+    NormPool {
+        pool: Pool2d::square(1),
+        ..*shape
+    }
+    .checked()
+    .expect("a valid shape")
+}
+
+fn any_activation() -> impl Strategy<Value = Activation> {
+    prop_oneof![
+        Just(Activation::Linear),
+        Just(Activation::Relu),
+        Just(Activation::Relu6)
+    ]
+}
+
 /// All values of a case differ by more than rounding, so that every maximum is sure.
 fn distinct(seed: u64, count: usize) -> Vec<f32> {
     let mut order: Vec<(u32, usize)> = numbers(seed, count)
@@ -217,7 +286,7 @@ fn distinct(seed: u64, count: usize) -> Vec<f32> {
 proptest! {
     #[test]
     fn the_fused_operation_is_its_definition(
-        shape in any_shape(), running: bool, rate in prop_oneof![Just(None), Just(Some(0.5)), Just(Some(0.2))], seed in 1_u64..1000,
+        shape in prop_oneof![any_shape(), any_shape().prop_map(without_pooling)], running: bool, activation in any_activation(), residual: bool, rate in prop_oneof![Just(None), Just(Some(0.5)), Just(Some(0.2))], seed in 1_u64..1000,
     ) {
         // A variance of next to nothing makes gradients that are differences of nearly equal
         // numbers.
@@ -229,14 +298,19 @@ proptest! {
         }
         let channels = shape.channels;
         let case = Case {
-            gamma: numbers(seed, channels),
+            // Many values beyond the 6 of `ReLU6`.
+            gamma: numbers(seed, channels).iter().map(|x| 8.0 * x).collect(),
             beta: numbers(seed + 1, channels),
             input: distinct(seed + 2, shape.input_len()),
             gradient: numbers(seed + 3, shape.output_len()),
             running: running.then(|| (numbers(seed + 4, channels), numbers(seed + 5, channels).iter().map(|x| x.abs() + 0.1).collect())),
+            residual: (residual && shape.pool == Pool2d::square(1)).then(|| numbers(seed + 6, shape.input_len())),
+            activation,
             kept,
             shape,
         };
+        // Values that rounding can move over an end of the activation's range prove nothing.
+        prop_assume!(case.clear_of_the_ends());
         at_each_level(|_| case.check(drop.as_ref()));
         with_threads(3, || case.check(drop.as_ref()));
     }
@@ -265,6 +339,14 @@ fn a_window_of_padding_alone_is_refused() {
     );
 }
 
+/// Normalization alone.
+fn steps(norm: Norm<'_>) -> NormPoolSteps<'_> {
+    NormPoolSteps {
+        norm: Some(norm),
+        ..NormPoolSteps::default()
+    }
+}
+
 fn small() -> NormPoolShape {
     NormPool {
         batch: 1,
@@ -282,7 +364,13 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
     at_each_level(|_| {
         let (mut output, mut state, mut to_input) = ([0.0], NormPoolState::default(), [9.0; 4]);
         let input = [1.0, 3.0, 3.0, 3.0];
-        norm_pool_forward(&small(), None, None, &input, &mut output, &mut state);
+        norm_pool_forward(
+            &small(),
+            &NormPoolSteps::default(),
+            &input,
+            &mut output,
+            &mut state,
+        );
         NormPoolGradient::new(&small(), None, &input, &state, &[5.0]).write(&mut to_input);
         assert_eq!((output, to_input), ([3.0], [0.0, 5.0, 0.0, 0.0]));
     });
@@ -301,8 +389,7 @@ fn a_negative_gamma_makes_the_smallest_input_the_maximum() {
     let (mut output, mut state) = ([0.0], NormPoolState::default());
     norm_pool_forward(
         &small(),
-        Some(&norm),
-        None,
+        &steps(norm),
         &[4.0, -3.0, 2.0, 0.0],
         &mut output,
         &mut state,
@@ -326,7 +413,7 @@ fn values_that_normalization_rounds_to_the_same_number_keep_their_order() {
         ([0.0], NormPoolState::default(), [0.0], [0.0]);
     let input = [1.0, 2.0, 4.0, 3.0];
     at_each_level(|_| {
-        norm_pool_forward(&small(), Some(&norm), None, &input, &mut output, &mut state);
+        norm_pool_forward(&small(), &steps(norm), &input, &mut output, &mut state);
         NormPoolGradient::new(&small(), Some(norm.gamma), &input, &state, &[1.0])
             .write_parameters(&mut to_gamma, &mut to_beta);
         assert!((to_gamma[0] - 4.0).abs() < 1e-5, "{to_gamma:?}");
@@ -352,6 +439,8 @@ fn a_mean_far_from_zero_costs_no_digits() {
         beta: vec![0.0; 3],
         gradient: numbers(2, shape.output_len()),
         running: None,
+        residual: None,
+        activation: Activation::Linear,
         kept: vec![1.0; shape.output_len()],
         input,
         shape,
@@ -364,19 +453,18 @@ fn a_mean_far_from_zero_costs_no_digits() {
         statistics: Statistics::Batch,
     };
     let (mut output, mut state) = (vec![0.0; shape.output_len()], NormPoolState::default());
-    norm_pool_forward(
-        &shape,
-        Some(&norm),
-        None,
-        &case.input,
-        &mut output,
-        &mut state,
-    );
+    norm_pool_forward(&shape, &steps(norm), &case.input, &mut output, &mut state);
     assert_close("variance", &state.variance, &expected.variance);
 }
 
 #[test]
 fn a_convolution_takes_the_fused_gradient_as_it_would_take_the_written_one() {
+    takes_the_fused_gradient(Pool2d::square(2), Activation::Linear);
+    takes_the_fused_gradient(Pool2d::square(2), Activation::Relu6);
+    takes_the_fused_gradient(Pool2d::square(1), Activation::Relu);
+}
+
+fn takes_the_fused_gradient(window: Pool2d, activation: Activation) {
     let conv = Conv2d::new([5, 9, 8, 3], 20, [3, 3])
         .padded(1)
         .checked()
@@ -387,7 +475,7 @@ fn a_convolution_takes_the_fused_gradient_as_it_would_take_the_written_one() {
         height,
         width,
         channels: 20,
-        pool: Pool2d::square(2),
+        pool: window,
     };
     let pool = pool.checked().expect("a valid shape");
     let (input, weights) = (numbers(1, conv.input_len()), numbers(2, conv.weights_len()));
@@ -411,8 +499,11 @@ fn a_convolution_takes_the_fused_gradient_as_it_would_take_the_written_one() {
         let (mut pooled, mut state) = (vec![0.0; pool.output_len()], NormPoolState::default());
         norm_pool_forward(
             &pool,
-            Some(&norm),
-            Some(&drop),
+            &NormPoolSteps {
+                activation,
+                dropout: Some(drop),
+                ..steps(norm)
+            },
             &output,
             &mut pooled,
             &mut state,
@@ -440,7 +531,8 @@ fn a_convolution_takes_the_fused_gradient_as_it_would_take_the_written_one() {
         });
         assert_eq!(
             fused,
-            run(OutputGradient::Relu {
+            run(OutputGradient::Activated {
+                activation: Activation::Relu,
                 gradient: &written,
                 output: &output
             })

@@ -1,7 +1,7 @@
 //! The gradients of input, weights and bias in one pass over the images.
 //!
 //! All three need the gradient before the activation: the output's gradient where the activation was
-//! positive, or what [`NormPoolGradient`] makes of a smaller one. It is written for a group of images
+//! positive, or what [`NormPoolGradient`](crate::NormPoolGradient) makes of a smaller one. It is written for a group of images
 //! at a time into a buffer that stays in the L2 cache, in the layout that the input gradient wants
 //! (with the zeros that its windows reach over), and is used there three times:
 //!
@@ -12,28 +12,18 @@
 //! - the input gradient is a convolution of it with the reversed kernel ([`InputGradient`]), by the
 //!   plan and the kernel of the forward pass.
 
+use crate::epilogue::Activation;
 use crate::micro::Kernels;
-use crate::norm_pool::NormPoolGradient;
 use crate::parallel::{Scratch, Shared};
-use crate::simd_level::{SimdLevel, multiversioned};
+use crate::simd_level::SimdLevel;
 
-use super::forward::Activation;
+use super::depthwise::{depthwise_backward, is_depthwise};
 use super::geometry::{ConvGeometry, Layout};
+use super::output_gradient::{Conv2dGradients, OutputGradient};
 use super::pack::{Panels, pack_transposed, transposed_panels};
 use super::plan::{Plan, Share, Split, Weights};
 use super::shape::Conv2dShape;
 use super::weight_gradient::{LaidOut, WeightTiles};
-
-/// Where a convolution's gradients go; what is `None` is not computed.
-#[derive(Debug, Default)]
-pub struct Conv2dGradients<'a> {
-    /// `[batch, height, width, channels]`.
-    pub input: Option<&'a mut [f32]>,
-    /// `[filters, channels / groups, kernel rows, kernel columns]`.
-    pub weights: Option<&'a mut [f32]>,
-    /// `[filters]`.
-    pub bias: Option<&'a mut [f32]>,
-}
 
 /// Gradients of [`conv2d_forward`](crate::conv2d_forward), overwriting what `gradients` names.
 ///
@@ -53,6 +43,10 @@ pub fn conv2d_backward(
     assert_eq!(input.len(), shape.input_len(), "conv2d: input");
     assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
     gradient.assert_shape(shape);
+    gradients.assert_shape(shape);
+    if is_depthwise(shape) {
+        return depthwise_backward(shape, input, weights, gradient, gradients);
+    }
     let level = SimdLevel::current();
     let kernels = Kernels::of(level);
 
@@ -140,7 +134,6 @@ pub fn conv2d_backward(
         tiles.unpack(shape, &weight_sums, to);
     }
     if let Some(to) = to_bias {
-        assert_eq!(to.len(), shape.filters, "conv2d: bias gradient");
         for (filter, to) in to.iter_mut().enumerate() {
             *to = bias_sums[filter..]
                 .iter()
@@ -169,136 +162,6 @@ fn images_at_a_time(floats: usize, [rows, columns]: [usize; 2]) -> usize {
     (BYTES / (floats * size_of::<f32>())).max(PIXELS.div_ceil(rows * columns))
 }
 
-/// The gradient of a convolution's or dense layer's output.
-#[derive(Debug, Clone, Copy)]
-pub enum OutputGradient<'a> {
-    /// The layer's activation is linear.
-    Linear {
-        /// Gradient of the output, `[batch, output rows, output columns, filters]`.
-        gradient: &'a [f32],
-    },
-    /// The layer's activation is `max(x, 0)`.
-    Relu {
-        /// Gradient of the output, `[batch, output rows, output columns, filters]`.
-        gradient: &'a [f32],
-        /// What the forward pass gave, of the same shape: the gradient passes where it is positive.
-        output: &'a [f32],
-    },
-    /// Batch normalization, max-pooling or dropout follow, and pass their gradient on without
-    /// writing it out.
-    NormPool {
-        /// Theirs, of which the layer's output was the input.
-        gradient: &'a NormPoolGradient<'a>,
-        /// The layer's activation.
-        activation: Activation,
-    },
-}
-
-impl OutputGradient<'_> {
-    /// Checks the lengths.
-    pub(super) fn assert_shape(&self, shape: &Conv2dShape) {
-        let length = shape.output_len();
-        match self {
-            Self::Linear { gradient } => assert_eq!(gradient.len(), length, "output gradient"),
-            Self::Relu { gradient, output } => {
-                assert_eq!(gradient.len(), length, "output gradient");
-                assert_eq!(output.len(), length, "output");
-            }
-            Self::NormPool { gradient, .. } => {
-                let pool = gradient.shape();
-                let found = [pool.batch, pool.height, pool.width, pool.channels];
-                let [rows, columns] = shape.output();
-                assert_eq!(
-                    found,
-                    [shape.batch, rows, columns, shape.filters],
-                    "output gradient's shape"
-                );
-            }
-        }
-    }
-
-    /// Writes one image of the gradient before the activation into `to`, in `layout`, and its sums
-    /// by filter into `sums`.
-    pub(super) fn write_image(
-        &self,
-        level: SimdLevel,
-        shape: &Conv2dShape,
-        image: usize,
-        layout: Layout,
-        to: &mut [f32],
-        sums: &mut [f32],
-    ) {
-        sums.fill(0.0);
-        let [rows, columns] = shape.output();
-        let (row, length) = (columns * shape.filters, rows * columns * shape.filters);
-        let mut unpooled = None;
-        let (gradient, output) = match self {
-            Self::Linear { gradient } => (&gradient[image * length..][..length], None),
-            Self::Relu { gradient, output } => (
-                &gradient[image * length..][..length],
-                Some(&output[image * length..][..length]),
-            ),
-            Self::NormPool {
-                gradient,
-                activation,
-            } => {
-                let written = unpooled.insert(Scratch::any(length));
-                gradient.write_image(level, image, written);
-                (
-                    &written[..],
-                    (*activation == Activation::Relu).then(|| gradient.input_image(image)),
-                )
-            }
-        };
-        layout.rows(to, rows, row, |y, to| {
-            let range = y * row..(y + 1) * row;
-            match output {
-                None => linear(level, &gradient[range], to, sums),
-                Some(output) => relu(level, &gradient[range.clone()], &output[range], to, sums),
-            }
-        });
-    }
-}
-
-multiversioned! {
-    fn linear(gradient: &[f32], to: &mut [f32], sums: &mut [f32]) = linear_body
-}
-
-#[inline(always)]
-fn linear_body(gradient: &[f32], to: &mut [f32], sums: &mut [f32]) {
-    let filters = sums.len();
-    for (to, gradient) in to
-        .chunks_exact_mut(filters)
-        .zip(gradient.chunks_exact(filters))
-    {
-        for ((to, sum), &gradient) in to.iter_mut().zip(sums.iter_mut()).zip(gradient) {
-            *to = gradient;
-            *sum += gradient;
-        }
-    }
-}
-
-multiversioned! {
-    fn relu(gradient: &[f32], output: &[f32], to: &mut [f32], sums: &mut [f32]) = relu_body
-}
-
-#[inline(always)]
-fn relu_body(gradient: &[f32], output: &[f32], to: &mut [f32], sums: &mut [f32]) {
-    let filters = sums.len();
-    let rows = gradient
-        .chunks_exact(filters)
-        .zip(output.chunks_exact(filters));
-    for (to, (gradient, output)) in to.chunks_exact_mut(filters).zip(rows) {
-        for (((to, sum), &gradient), &output) in
-            to.iter_mut().zip(sums.iter_mut()).zip(gradient).zip(output)
-        {
-            let passed = if output > 0.0 { gradient } else { 0.0 };
-            *to = passed;
-            *sum += passed;
-        }
-    }
-}
-
 /// The input gradient: a convolution of the output's gradient with the kernel reversed, channels
 /// and filters exchanged.
 pub(super) struct InputGradient<'a> {
@@ -317,7 +180,6 @@ impl<'a> InputGradient<'a> {
         split: &Split,
         to: &'a mut [f32],
     ) -> Self {
-        assert_eq!(to.len(), shape.input_len(), "conv2d: input gradient");
         let mut packed = Scratch::any(panels.len());
         pack_transposed(shape, &panels, weights, &mut packed);
         let plan = Plan::new(
@@ -351,7 +213,8 @@ impl<'a> InputGradient<'a> {
             panels: &self.panels,
             packed: &self.packed,
             bias: None,
-            relu: false,
+            residual: None,
+            activation: Activation::Linear,
         };
         // SAFETY: as the caller promises.
         unsafe {

@@ -4,34 +4,26 @@
 //! for each kernel row, and the window of the next pixel is the same shifted by the stride. So the
 //! left operand of the product is the input itself, read where it lies ([`Plan`]); the right one is
 //! the packed weights ([`pack`](super::pack)). Only where padding must be in the input as zeros, a
-//! group of images small enough for the L2 cache is copied first. Bias and `ReLU` are applied to a
-//! tile while it is in registers.
+//! group of images small enough for the L2 cache is copied first. Bias, residual and activation
+//! are applied to a tile while it is in registers.
 
+use crate::epilogue::Epilogue;
 use crate::micro::Kernels;
 use crate::parallel::{Scratch, Shared};
 use crate::simd_level::SimdLevel;
 
+use super::depthwise::{depthwise_forward, is_depthwise};
 use super::geometry::ConvGeometry;
 use super::pack::{Panels, forward_panels, pack_forward};
 use super::plan::{Plan, Split, Weights};
 use super::shape::Conv2dShape;
 
-/// What follows a convolution or dense layer's sum in the same pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Activation {
-    /// Nothing.
-    #[default]
-    Linear,
-    /// `max(x, 0)`; NaN stays NaN.
-    Relu,
-}
-
-/// Convolution (cross-correlation) with bias and activation: `output = activation(input ⋆ weights +
-/// bias)`.
+/// Convolution (cross-correlation) with bias, residual and activation: `output = activation(input ⋆
+/// weights + bias + residual)`.
 ///
 /// - `input`: `[batch, height, width, channels]`
 /// - `weights`: `[filters, channels / groups, kernel rows, kernel columns]`
-/// - `bias`: `[filters]`, if any
+/// - `epilogue`: bias `[filters]`, residual of the output's shape
 /// - `output`: `[batch, output rows, output columns, filters]`, overwritten
 ///
 /// # Panics
@@ -41,23 +33,32 @@ pub fn conv2d_forward(
     shape: &Conv2dShape,
     input: &[f32],
     weights: &[f32],
-    bias: Option<&[f32]>,
-    activation: Activation,
+    epilogue: &Epilogue,
     output: &mut [f32],
 ) {
     assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
+    assert_eq!(input.len(), shape.input_len(), "conv2d: input");
+    assert_eq!(output.len(), shape.output_len(), "conv2d: output");
+    if let Some(residual) = epilogue.residual {
+        assert_eq!(residual.len(), shape.output_len(), "conv2d: residual");
+    }
+    if let Some(bias) = epilogue.bias {
+        assert_eq!(bias.len(), shape.filters, "conv2d: bias");
+    }
+    if is_depthwise(shape) {
+        return depthwise_forward(shape, input, weights, epilogue, output);
+    }
     let kernels = &Kernels::of(SimdLevel::current());
     let panels = &forward_panels(shape, kernels);
     let mut packed = Scratch::any(panels.len());
     pack_forward(shape, panels, weights, &mut packed);
-    assert_eq!(input.len(), shape.input_len(), "conv2d: input");
-    assert_eq!(output.len(), shape.output_len(), "conv2d: output");
-    let bias = bias.map(|bias| pad_bias(bias, shape, panels));
+    let bias = epilogue.bias.map(|bias| pad_bias(bias, panels));
     let weights = Weights {
         panels,
         packed: &packed,
         bias: bias.as_deref(),
-        relu: activation == Activation::Relu,
+        residual: epilogue.residual,
+        activation: epilogue.activation,
     };
 
     let geometry = ConvGeometry::forward(shape);
@@ -104,8 +105,7 @@ pub fn conv2d_forward(
 }
 
 /// The bias of each group, filled up to whole vectors.
-fn pad_bias(bias: &[f32], shape: &Conv2dShape, panels: &Panels) -> Scratch {
-    assert_eq!(bias.len(), shape.filters, "conv2d: bias");
+fn pad_bias(bias: &[f32], panels: &Panels) -> Scratch {
     let mut padded = Scratch::zeros(panels.padded * panels.groups);
     for (to, from) in padded
         .chunks_exact_mut(panels.padded)

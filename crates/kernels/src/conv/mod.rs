@@ -8,15 +8,20 @@
 //! | tiles of the product, and shares of threads | `plan` |
 //! | the passes | `forward`, `backward` |
 //! | the sum over pixels for the weights | `weight_gradient` |
+//! | the output's gradient before the activation | `output_gradient` |
+//! | all of this for one filter a channel | `depthwise` |
 
 mod backward;
+mod depthwise;
 mod forward;
 mod geometry;
+mod output_gradient;
 mod pack;
 mod plan;
 mod shape;
 mod weight_gradient;
 
-pub use backward::{Conv2dGradients, OutputGradient, conv2d_backward};
-pub use forward::{Activation, conv2d_forward};
+pub use backward::conv2d_backward;
+pub use forward::conv2d_forward;
+pub use output_gradient::{Conv2dGradients, OutputGradient};
 pub use shape::{Conv2d, Conv2dShape};

@@ -17,6 +17,7 @@
 
 use std::ops::Range;
 
+use crate::epilogue::Activation;
 use crate::micro::{KSpan, Kernels, Tile};
 use crate::parallel::{self, Shared, share};
 
@@ -60,7 +61,9 @@ pub(crate) struct Weights<'a> {
     pub packed: &'a [f32],
     /// As long as a row of all panels, filled up like them.
     pub bias: Option<&'a [f32]>,
-    pub relu: bool,
+    /// As long as the target.
+    pub residual: Option<&'a [f32]>,
+    pub activation: Activation,
 }
 
 /// Source bytes to work on at a time, so that they stay in a 1 MiB L2 cache beside a panel of
@@ -211,7 +214,8 @@ impl Plan {
             panels,
             packed,
             bias,
-            relu,
+            residual,
+            activation,
         } = *weights;
         let [height, width, channels] = self.target;
         assert!(
@@ -228,12 +232,18 @@ impl Plan {
         );
         let length = height * width * channels;
         assert!(target.len() >= (first + images) * length, "target");
+        assert!(
+            residual.is_none_or(|residual| residual.len() == target.len()),
+            "residual"
+        );
+        let residual = residual.map(|residual| residual[first * length..].as_ptr());
         let target = target.pointer(first * length);
         let source = source.as_ptr();
         for panel in range.map(|index| panels.panel(index)) {
             // SAFETY: the slices are as long as asserted; the caller promises that nobody else
             // writes there.
             unsafe {
+                let column = panel.group * panels.columns + panel.column;
                 let tile = |a: usize, spans: usize, c: usize, c_stride: usize| Tile {
                     a: source.add(a + panel.group * self.source_channels),
                     a_stride: self.stride,
@@ -242,8 +252,9 @@ impl Plan {
                     bias: bias.map_or(std::ptr::null(), |bias| {
                         bias[panel.group * panels.padded + panel.column..].as_ptr()
                     }),
-                    relu,
-                    c: target.add(c + panel.group * panels.columns + panel.column),
+                    residual: residual.map_or(std::ptr::null(), |from| from.add(c + column)),
+                    activation,
+                    c: target.add(c + column),
                     c_stride,
                     columns: panel.columns,
                 };

@@ -1,7 +1,7 @@
-//! The gradient through dropout, pooling and normalization.
+//! The gradient through dropout, pooling, activation and normalization.
 //!
-//! With `d` the gradient of the normalized values, zero where a value was no maximum or was dropped,
-//! that of the input is by channel (Ioffe and Szegedy, "Batch Normalization", 2015):
+//! With `d` the gradient of the normalized values, zero where a value was no maximum, was
+//! dropped or lay outside the activation's range, that of the input is by channel (Ioffe and Szegedy, "Batch Normalization", 2015):
 //!
 //! ```text
 //! dx = gamma / σ · ( d  -  mean(d)  -  (x - mean) / σ² · mean(d · (x - mean)) )        σ² = variance + epsilon
@@ -14,14 +14,15 @@
 //! never reaches memory.
 //!
 //! Outputs are spread over windows by comparing each place with the one of the maximum, 16 channels
-//! at a time: adding zeros is faster than scattered stores, and right where windows overlap.
+//! at a time: adding zeros is faster than scattered stores, and right where windows overlap. Without
+//! pooling there is nothing to spread, and the second pass is one loop.
 
 use crate::parallel::{self, Scratch, Shared, share};
 use crate::simd_level::{SimdLevel, multiversioned};
 
 use super::forward::lanes;
 use super::shape::{NormPoolShape, Windows};
-use super::state::{DROPPED, NormPoolState, sum_images};
+use super::state::{BLOCKED, NormPoolState, sum_images};
 
 /// The gradient that a [`norm_pool_forward`](crate::norm_pool_forward) passes back to its input,
 /// not yet written out.
@@ -69,13 +70,17 @@ impl<'a> NormPoolGradient<'a> {
             shape.output_len(),
             "pool2d: output gradient"
         );
-        assert_eq!(state.argmax.len(), shape.output_len(), "pool2d: state");
-        let normalized = if gamma.is_some() {
+        let places = state.argmax.len();
+        assert!(
+            places == shape.output_len() || (places == 0 && shape.pointwise()),
+            "pool2d: state"
+        );
+        let maxima = if gamma.is_some() && !shape.pointwise() {
             shape.output_len()
         } else {
             0
         };
-        assert_eq!(state.maxima.len(), normalized, "batch norm: state");
+        assert_eq!(state.maxima.len(), maxima, "batch norm: state");
         assert_eq!(
             state.mean.len(),
             gamma.map_or(0, <[f32]>::len),
@@ -120,12 +125,34 @@ impl<'a> NormPoolGradient<'a> {
         }
     }
 
+    /// Writes the gradient of the residual, `[batch, height, width, channels]`: that before the
+    /// activation.
+    ///
+    /// # Panics
+    ///
+    /// When there was a pooling, or the slice is not of the shape's length.
+    pub fn write_residual(&self, to: &mut [f32]) {
+        assert!(
+            self.shape.pointwise(),
+            "pool2d: a residual needs a window of 1"
+        );
+        self.write_images(to, |level, image, to| {
+            let (gradient, argmax) = self.output_image(image);
+            unblocked(level, self.state.scale, gradient, argmax, to);
+        });
+    }
+
     /// Writes the gradient of the input, `[batch, height, width, channels]`.
     ///
     /// # Panics
     ///
     /// When the slice is not of the shape's length.
     pub fn write(&self, to: &mut [f32]) {
+        self.write_images(to, |level, image, to| self.write_image(level, image, to));
+    }
+
+    /// Runs `write(level, image, its part of to)` for each image, in parallel.
+    fn write_images(&self, to: &mut [f32], write: impl Fn(SimdLevel, usize, &mut [f32]) + Sync) {
         assert_eq!(to.len(), self.shape.input_len(), "pool2d: input gradient");
         let level = SimdLevel::current();
         let length = self.shape.image_in();
@@ -135,7 +162,7 @@ impl<'a> NormPoolGradient<'a> {
             |task, tasks| {
                 for image in share(self.shape.batch, task, tasks) {
                     // SAFETY: each image is one task's.
-                    self.write_image(level, image, unsafe { to.slice(image * length, length) });
+                    write(level, image, unsafe { to.slice(image * length, length) });
                 }
             },
         );
@@ -151,46 +178,66 @@ impl<'a> NormPoolGradient<'a> {
         &self.input[image * self.shape.image_in()..][..self.shape.image_in()]
     }
 
+    /// One image of the output's gradient, and its places, if there are any.
+    fn output_image(&self, image: usize) -> (&[f32], Option<&[u16]>) {
+        let length = self.shape.image_out();
+        let range = image * length..(image + 1) * length;
+        (&self.gradient[range.clone()], self.state.argmax.get(range))
+    }
+
     /// Writes one image of the gradient.
     pub(crate) fn write_image(&self, level: SimdLevel, image: usize, to: &mut [f32]) {
-        let range = image * self.shape.image_out()..(image + 1) * self.shape.image_out();
-        scatter(
-            level,
-            self,
-            &self.gradient[range.clone()],
-            &self.state.argmax[range],
-            to,
-        );
-        if let Some(coefficients) = &self.coefficients {
-            normalize(
+        /// Floats of a stretch that stays in L1 between two loops.
+        const STRETCH: usize = 2048;
+        let (gradient, argmax) = self.output_image(image);
+        let input = self.input_image(image);
+        if !self.shape.pointwise() {
+            scatter(level, self, gradient, argmax.unwrap_or_default(), to);
+            self.normalize(level, input, to);
+            return;
+        }
+        let channels = self.shape.channels;
+        let length = (STRETCH / channels).max(1) * channels;
+        for (index, to) in to.chunks_mut(length).enumerate() {
+            let range = index * length..index * length + to.len();
+            let argmax = argmax.map(|argmax| &argmax[range.clone()]);
+            unblocked(
                 level,
-                coefficients,
-                &self.state.mean,
-                self.input_image(image),
+                self.state.scale,
+                &gradient[range.clone()],
+                argmax,
                 to,
             );
+            self.normalize(level, &input[range], to);
+        }
+    }
+
+    /// From the gradient of the normalized values of some pixels to that of the `input`.
+    fn normalize(&self, level: SimdLevel, input: &[f32], to: &mut [f32]) {
+        if let Some(coefficients) = &self.coefficients {
+            normalize(level, coefficients, &self.state.mean, input, to);
         }
     }
 
     /// By channel: the sum of the gradient, then of its product with `x - mean`.
     fn reduce(&self) -> Vec<f64> {
         let level = SimdLevel::current();
-        let (length, channels) = (self.shape.image_out(), self.shape.channels);
+        let channels = self.shape.channels;
+        let length = self.shape.image_out();
         sum_images(&self.shape, |image, sums| {
-            let range = image * length..(image + 1) * length;
             let mut part = Scratch::zeros(2 * channels);
-            let (gradient, argmax) = (
-                &self.gradient[range.clone()],
-                &self.state.argmax[range.clone()],
-            );
-            reduce_image(
-                level,
-                self.state,
-                gradient,
-                argmax,
-                &self.state.maxima[range],
-                &mut part,
-            );
+            let (gradient, argmax) = self.output_image(image);
+            let maxima = if self.shape.pointwise() {
+                self.input_image(image)
+            } else {
+                &self.state.maxima[image * length..(image + 1) * length]
+            };
+            match argmax {
+                Some(argmax) => {
+                    reduce_image(level, self.state, gradient, argmax, maxima, &mut part);
+                }
+                None => reduce_unblocked(level, self.state, gradient, maxima, &mut part),
+            }
             sums.iter_mut()
                 .zip(part.iter())
                 .for_each(|(sum, &part)| *sum += f64::from(part));
@@ -251,7 +298,7 @@ fn reduce_image_body(
             &state.mean[..channels],
         );
         for c in 0..channels {
-            let passed = if argmax[c] & DROPPED == 0 {
+            let passed = if argmax[c] & BLOCKED == 0 {
                 gradient[c] * state.scale
             } else {
                 0.0
@@ -262,7 +309,53 @@ fn reduce_image_body(
     }
 }
 
-/// What dropout lets through of `L` channels' gradients, and which place of the window gets it.
+multiversioned! {
+    fn reduce_unblocked(state: &NormPoolState, gradient: &[f32], input: &[f32], sums: &mut [f32]) =
+        reduce_unblocked_body
+}
+
+/// [`reduce_image`] where all gradients pass as they are.
+#[inline(always)]
+fn reduce_unblocked_body(state: &NormPoolState, gradient: &[f32], input: &[f32], sums: &mut [f32]) {
+    let channels = state.mean.len();
+    let (constant, product) = sums.split_at_mut(channels);
+    let pixels = gradient
+        .chunks_exact(channels)
+        .zip(input.chunks_exact(channels));
+    for (gradient, input) in pixels {
+        let (constant, product, mean) = (
+            &mut constant[..channels],
+            &mut product[..channels],
+            &state.mean[..channels],
+        );
+        for c in 0..channels {
+            constant[c] += gradient[c];
+            product[c] += gradient[c] * (input[c] - mean[c]);
+        }
+    }
+}
+
+multiversioned! {
+    fn unblocked(scale: f32, gradient: &[f32], argmax: Option<&[u16]>, to: &mut [f32]) = unblocked_body
+}
+
+/// Without pooling: what dropout and activation let through.
+#[inline(always)]
+fn unblocked_body(scale: f32, gradient: &[f32], argmax: Option<&[u16]>, to: &mut [f32]) {
+    let Some(argmax) = argmax else {
+        to.copy_from_slice(gradient);
+        return;
+    };
+    for ((to, &gradient), &place) in to.iter_mut().zip(gradient).zip(argmax) {
+        *to = if place & BLOCKED == 0 {
+            gradient * scale
+        } else {
+            0.0
+        };
+    }
+}
+
+/// What dropout and activation let through of `L` channels' gradients, and which place of the window gets it.
 #[inline(always)]
 fn passed<const L: usize>(
     scale: f32,
@@ -276,13 +369,13 @@ fn passed<const L: usize>(
         .expect("as many places as gradients");
     let mut passed = [0.0; L];
     for l in 0..L {
-        passed[l] = if places[l] & DROPPED == 0 {
+        passed[l] = if places[l] & BLOCKED == 0 {
             gradient[l] * scale
         } else {
             0.0
         };
     }
-    (passed, places.map(|place| u32::from(place & !DROPPED)))
+    (passed, places.map(|place| u32::from(place & !BLOCKED)))
 }
 
 multiversioned! {

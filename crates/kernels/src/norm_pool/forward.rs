@@ -1,24 +1,43 @@
-//! Normalization, pooling and dropout of an image in one pass.
+//! Normalization, residual, activation, pooling and dropout of an image in one pass.
 //!
 //! For each window and 16 channels at a time (two registers of AVX2, one of AVX-512): the maximum
 //! and its place in the window, both by comparing and blending, without a branch; then
 //! `(maximum - mean) * scale + shift` of this one value. Normalizing after the maximum takes a
 //! quarter of the work for 2×2 windows and gives the same value, since normalizing is
 //! monotonic: where gamma is negative, the smallest input is the largest output, hence the comparison
-//! of `x * sign(gamma)`.
+//! of `x * sign(gamma)`. Activations are monotonic as well, and follow in the same way. A residual
+//! would not be: it is added only without pooling, which has a loop of its own.
 //!
 //! What the backward pass needs is written along the way: two bytes for each output with the place of
-//! the maximum (and whether it was dropped), and the input at that place.
+//! the maximum (and whether its gradient is blocked by dropout or activation), and the input at that
+//! place. Without pooling there is no place, and the input is there anyway.
 
 use crate::dropout::Dropout;
+use crate::epilogue::{Activation, for_activation};
 use crate::parallel::{self, Shared, share};
 use crate::simd_level::{SimdLevel, multiversioned};
 
 use super::shape::{NormPoolShape, Windows};
-use super::state::{Affine, DROPPED, Norm, NormPoolState};
+use super::state::{Affine, BLOCKED, Norm, NormPoolState};
 
-/// Batch normalization, max-pooling and dropout in one pass (two with
-/// [`Statistics::Batch`](crate::Statistics::Batch)); each is optional.
+/// What a [`norm_pool_forward`] does, in the order of the fields, the pooling of its
+/// [`NormPool`](crate::NormPool) between activation and dropout. Each is optional.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NormPoolSteps<'a> {
+    /// Batch normalization.
+    pub norm: Option<Norm<'a>>,
+    /// Added before the activation, of the input's shape. Only without pooling
+    /// (`Pool2d::square(1)`).
+    pub residual: Option<&'a [f32]>,
+    /// Activation.
+    pub activation: Activation,
+    /// Dropout.
+    pub dropout: Option<Dropout>,
+}
+
+/// Batch normalization, residual, activation, max-pooling and dropout in one pass (two with
+/// [`Statistics::Batch`](crate::Statistics::Batch)): `output = dropout(pool(activation(norm(input) +
+/// residual)))`.
 ///
 /// - `input`: `[batch, height, width, channels]`
 /// - `output`: `[batch, output rows, output columns, channels]`, overwritten
@@ -29,22 +48,37 @@ use super::state::{Affine, DROPPED, Norm, NormPoolState};
 ///
 /// # Panics
 ///
-/// When a slice is not of the shape's length.
+/// When a slice is not of the shape's length, or there is a residual and a pooling.
 pub fn norm_pool_forward(
     shape: &NormPoolShape,
-    norm: Option<&Norm>,
-    dropout: Option<&Dropout>,
+    steps: &NormPoolSteps,
     input: &[f32],
     output: &mut [f32],
     state: &mut NormPoolState,
 ) {
     assert_eq!(input.len(), shape.input_len(), "pool2d: input");
     assert_eq!(output.len(), shape.output_len(), "pool2d: output");
+    if let Some(residual) = steps.residual {
+        assert!(shape.pointwise(), "pool2d: a residual needs a window of 1");
+        assert_eq!(residual.len(), shape.input_len(), "pool2d: residual");
+    }
     let level = SimdLevel::current();
+    let (norm, dropout) = (steps.norm.as_ref(), steps.dropout.as_ref());
     let affine = state.prepare(shape, level, norm, input);
     state.scale = dropout.map_or(1.0, Dropout::scale);
-    state.argmax.resize(shape.output_len(), 0);
-    let kept = if norm.is_some() { shape.image_out() } else { 0 };
+    let pointwise = shape.pointwise();
+    let unblocked = steps.activation == Activation::Linear && dropout.is_none();
+    let placed = if pointwise && unblocked {
+        0
+    } else {
+        shape.image_out()
+    };
+    let kept = if norm.is_some() && !pointwise {
+        shape.image_out()
+    } else {
+        0
+    };
+    state.argmax.resize(shape.batch * placed, 0);
     state.maxima.resize(shape.batch * kept, 0.0);
 
     let windows = shape.windows();
@@ -64,18 +98,27 @@ pub fn norm_pool_forward(
                 let mut to = unsafe {
                     Written {
                         output: output.slice(start, image_out),
-                        argmax: argmax.slice(start, image_out),
+                        argmax: argmax.slice(image * placed, placed),
                         maxima: maxima.slice(image * kept, kept),
                     }
                 };
-                forward_image(
-                    level,
-                    shape.channels,
-                    &windows,
-                    &affine,
-                    &input[image * image_in..][..image_in],
-                    &mut to,
-                );
+                let input = &input[image * image_in..][..image_in];
+                if pointwise {
+                    let residual = steps
+                        .residual
+                        .map(|residual| &residual[image * image_in..][..image_in]);
+                    pointwise_image(level, steps.activation, &affine, input, residual, &mut to);
+                } else {
+                    forward_image(
+                        level,
+                        shape.channels,
+                        &windows,
+                        steps.activation,
+                        &affine,
+                        input,
+                        &mut to,
+                    );
+                }
                 if let Some(dropout) = dropout {
                     let first = dropout.draw(level, start, image_out, &mut bits);
                     drop_image(level, dropout, &bits[first..], to.output, to.argmax);
@@ -96,6 +139,7 @@ multiversioned! {
     fn forward_image(
         channels: usize,
         windows: &Windows,
+        activation: Activation,
         affine: &Affine,
         input: &[f32],
         to: &mut Written,
@@ -106,6 +150,7 @@ multiversioned! {
 fn forward_image_body(
     channels: usize,
     windows: &Windows,
+    activation: Activation,
     affine: &Affine,
     input: &[f32],
     to: &mut Written,
@@ -124,12 +169,74 @@ fn forward_image_body(
         };
         let mut channel = 0;
         while channel + 16 <= channels {
-            forward_lanes::<16>(channel, offsets, affine, input, &mut pixel);
+            forward_lanes::<16>(channel, offsets, activation, affine, input, &mut pixel);
             channel += 16;
         }
         while channel < channels {
-            forward_lanes::<1>(channel, offsets, affine, input, &mut pixel);
+            forward_lanes::<1>(channel, offsets, activation, affine, input, &mut pixel);
             channel += 1;
+        }
+    }
+}
+
+multiversioned! {
+    fn pointwise_image(
+        activation: Activation,
+        affine: &Affine,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        to: &mut Written,
+    ) = pointwise_image_body
+}
+
+/// Without pooling: `argmax` only tells what is blocked, and may be empty where nothing is.
+#[inline(always)]
+fn pointwise_image_body(
+    activation: Activation,
+    affine: &Affine,
+    input: &[f32],
+    residual: Option<&[f32]>,
+    to: &mut Written,
+) {
+    let channels = affine.mean.len();
+    let pixels = to
+        .output
+        .chunks_exact_mut(channels)
+        .zip(input.chunks_exact(channels));
+    let mut residual = residual.map(|residual| residual.chunks_exact(channels));
+    let mut blocked = to.argmax.chunks_exact_mut(channels);
+    for_activation!(activation, ACTIVATION => {
+        for (output, input) in pixels {
+            let residual = residual.as_mut().and_then(Iterator::next);
+            pointwise_pixel(affine, input, residual, output);
+            if let Some(blocked) = blocked.next() {
+                for (output, blocked) in output.iter_mut().zip(blocked) {
+                    *output = ACTIVATION.apply(*output);
+                    *blocked = if ACTIVATION.passes(*output) { 0 } else { BLOCKED };
+                }
+            }
+        }
+    });
+}
+
+/// `(input - mean) * scale + shift + residual` of one pixel.
+#[inline(always)]
+fn pointwise_pixel(affine: &Affine, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+    let channels = output.len();
+    let (mean, scale, shift) = (
+        &affine.mean[..channels],
+        &affine.scale[..channels],
+        &affine.shift[..channels],
+    );
+    let input = &input[..channels];
+    if let Some(residual) = residual {
+        let residual = &residual[..channels];
+        for c in 0..channels {
+            output[c] = (input[c] - mean[c]) * scale[c] + shift[c] + residual[c];
+        }
+    } else {
+        for c in 0..channels {
+            output[c] = (input[c] - mean[c]) * scale[c] + shift[c];
         }
     }
 }
@@ -139,6 +246,7 @@ fn forward_image_body(
 fn forward_lanes<const L: usize>(
     channel: usize,
     offsets: &[usize],
+    activation: Activation,
     affine: &Affine,
     input: &[f32],
     to: &mut Written,
@@ -166,9 +274,13 @@ fn forward_lanes<const L: usize>(
         lanes::<L>(&affine.shift, channel),
     );
     let output = &mut to.output[channel..channel + L];
-    for l in 0..L {
-        output[l] = (maximum[l] - mean[l]) * scale[l] + shift[l];
-    }
+    for_activation!(activation, ACTIVATION => {
+        for l in 0..L {
+            output[l] = ACTIVATION.apply((maximum[l] - mean[l]) * scale[l] + shift[l]);
+            let blocked = if ACTIVATION.passes(output[l]) { 0 } else { u32::from(BLOCKED) };
+            argmax[l] |= blocked;
+        }
+    });
     to.argmax[channel..channel + L].copy_from_slice(&argmax.map(|place| place as u16));
     if let Some(maxima) = to.maxima.get_mut(channel..channel + L) {
         maxima.copy_from_slice(&maximum);
@@ -193,6 +305,6 @@ fn drop_image_body(dropout: &Dropout, bits: &[u16], output: &mut [f32], argmax: 
     for ((output, place), &bits) in output.iter_mut().zip(argmax).zip(bits) {
         let dropped = u32::from(bits) < threshold;
         *output = if dropped { 0.0 } else { *output * scale };
-        *place |= if dropped { DROPPED } else { 0 };
+        *place |= if dropped { BLOCKED } else { 0 };
     }
 }

@@ -1,6 +1,6 @@
-//! Batch normalization, max-pooling and dropout as one operation.
+//! Batch normalization, residual, activation, max-pooling and dropout as one operation.
 //!
-//! After a convolution these three are bound by memory: each alone would read and write the whole
+//! After a convolution these are bound by memory: each alone would read and write the whole
 //! activation. Together they read it once (twice where the batch's statistics are needed) and write
 //! a quarter of it.
 
@@ -10,6 +10,6 @@ mod shape;
 mod state;
 
 pub use backward::NormPoolGradient;
-pub use forward::norm_pool_forward;
+pub use forward::{NormPoolSteps, norm_pool_forward};
 pub use shape::{NormPool, NormPoolShape, Pool2d};
 pub use state::{Norm, NormPoolState, Statistics};

@@ -146,6 +146,11 @@ impl NormPoolShape {
         self.batch * self.image_out()
     }
 
+    /// Whether each output is of one input, its own: there is no pooling.
+    pub(crate) fn pointwise(&self) -> bool {
+        self.pool == Pool2d::square(1)
+    }
+
     /// Elements of an input image.
     pub(crate) fn image_in(&self) -> usize {
         self.height * self.width * self.channels

@@ -55,15 +55,17 @@ pub struct NormPoolState {
     pub(super) of_batch: bool,
     /// Dropout's factor.
     pub(super) scale: f32,
-    /// For each output: the place of the maximum in its window, and [`DROPPED`].
+    /// For each output: the place of the maximum in its window, and [`BLOCKED`]. Empty where both
+    /// are the same everywhere: without pooling, activation and dropout.
     pub(super) argmax: Vec<u16>,
-    /// For each output: the input at that place. Empty without normalization. A quarter of the
-    /// input (for 2×2 windows) that the backward pass reads instead of the input itself.
+    /// For each output: the input at that place. Empty without normalization or pooling. A quarter
+    /// of the input (for 2×2 windows) that the backward pass reads instead of the input itself.
     pub(super) maxima: Vec<f32>,
 }
 
-/// Set in the place of an output that was dropped.
-pub(super) const DROPPED: u16 = 1 << 15;
+/// Set in the place of an output that was dropped, or whose activation was outside its range: no
+/// gradient passes.
+pub(super) const BLOCKED: u16 = 1 << 15;
 
 /// `(x - mean) * scale + shift` by channel.
 pub(super) struct Affine {
@@ -88,6 +90,7 @@ impl NormPoolState {
         let Some(norm) = norm else {
             *self = Self {
                 argmax: std::mem::take(&mut self.argmax),
+                maxima: std::mem::take(&mut self.maxima),
                 ..Self::default()
             };
             let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);

@@ -3,8 +3,8 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use kiln_kernels::{
-    Activation, Conv2dGradients, Norm, NormPoolGradient, OutputGradient, conv2d_backward,
-    conv2d_forward, norm_pool_forward,
+    Activation, Conv2dGradients, Epilogue, Norm, NormPoolGradient, NormPoolSteps, OutputGradient,
+    conv2d_backward, conv2d_forward, norm_pool_forward,
 };
 
 use super::layout::{channels_first, channels_last, contiguous, from_vec, slice, transposed};
@@ -56,8 +56,11 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
             shape,
             slice(&input),
             slice(weight),
-            bias.as_ref().map(slice),
-            operation.activation,
+            &Epilogue {
+                bias: bias.as_ref().map(slice),
+                residual: None,
+                activation: operation.activation,
+            },
             to,
         );
     };
@@ -79,14 +82,12 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
         };
         let mut output = vec![0.0; epilogue.shape.output_len()];
         let state = &mut kept.state;
-        norm_pool_forward(
-            &epilogue.shape,
-            norm.as_ref(),
-            epilogue.dropout.as_ref(),
-            from,
-            &mut output,
-            state,
-        );
+        let steps = NormPoolSteps {
+            norm,
+            dropout: epilogue.dropout,
+            ..NormPoolSteps::default()
+        };
+        norm_pool_forward(&epilogue.shape, &steps, from, &mut output, state);
         if gamma.is_some() && matches!(epilogue.statistics, Statistics::Batch) {
             moments = [state.mean.clone(), state.variance.clone()];
         }
@@ -112,7 +113,7 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
     } else {
         from_vec(values, [n, c])
     };
-    let keeps_output = intermediates.is_none() && operation.activation == Activation::Relu;
+    let keeps_output = intermediates.is_none() && operation.activation != Activation::Linear;
     let saved = Saved {
         input,
         weight,
@@ -152,12 +153,13 @@ impl Saved {
     pub fn backward(&self, gradient: FlexTensor, wanted: Wanted) -> Gradients {
         let gradient = channels_last(gradient);
         let Some(epilogue) = &self.operation.epilogue else {
-            let gradient = match (self.operation.activation, &self.output) {
-                (Activation::Relu, Some(output)) => OutputGradient::Relu {
+            let gradient = match &self.output {
+                Some(output) => OutputGradient::Activated {
+                    activation: self.operation.activation,
                     gradient: slice(&gradient),
                     output: slice(output),
                 },
-                (Activation::Relu, None) | (Activation::Linear, _) => OutputGradient::Linear {
+                None => OutputGradient::Linear {
                     gradient: slice(&gradient),
                 },
             };
