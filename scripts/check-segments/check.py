@@ -1,4 +1,4 @@
-"""check.py PROGRAM FOLDER [FILE...]: compares what the program `segments` computes for each layer of a network with ONNX Runtime."""
+"""check.py PROGRAM FOLDER [FILE...]: compares what the program `run_segments` computes for each layer of a network with ONNX Runtime."""
 
 import subprocess
 import sys
@@ -82,7 +82,7 @@ def run(model, outputs, feed):
 
 
 def check(program, file):
-    """Compares all layers of a file; returns the largest difference."""
+    """Compares all layers of a file."""
     model = onnx.load(file)
     name, images = images_for(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,15 +90,25 @@ def check(program, file):
         images.tofile(folder / "images.f32")
         lines = subprocess.run([program, file, folder], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         layers = [line.split("\t") for line in lines]
-        worst = 0
-        expected = run(model, [value for _, value, _ in layers], {name: images})
-        for at, ((layer, _, kind), expected) in enumerate(zip(layers, expected)):
-            found = np.fromfile(folder / f"{at}.f32", np.float32)
-            assert found.size == expected.size, f"{layer} gives {found.size} values, expected {expected.shape}"
-            difference = np.abs(found - expected.ravel()).max() / np.abs(expected).max()
-            assert difference <= TOLERANCE, f"{file.name}: {layer} ({kind}) differs by {difference:.1e}"
-            worst = max(worst, difference)
-    print(f"{file.name}: {len(layers)} layers, which differ by at most {worst:.1e}", flush=True)
+        expected = run(model, [value for _, value, _, _ in layers], {name: images})
+        found = [np.fromfile(folder / f"{at}.f32", np.float32) for at in range(len(layers))]
+        scores = np.fromfile(folder / "scores.f32", np.float32)
+    worst = max(compare(file, layer, *pair) for layer, *pair in zip(layers, found, expected))
+    of_scores = compare(file, ["all", "", "layers with kiln's kernels", ""], scores, expected[-1])
+    fused = sum(how == "fused" for *_, how in layers)
+    print(
+        f"{file.name}: {len(layers)} layers, which differ by at most {worst:.1e}; {fused} by kiln's kernels, scores differ by {of_scores:.1e}",
+        flush=True,
+    )
+
+
+def compare(file, layer, found, expected):
+    """Returns the largest difference, as a part of the largest value."""
+    name, _, kind, _ = layer
+    assert found.size == expected.size, f"{name} gives {found.size} values, expected {expected.shape}"
+    difference = np.abs(found - expected.ravel()).max() / np.abs(expected).max()
+    assert difference <= TOLERANCE, f"{file.name}: {name} ({kind}) differs by {difference:.1e}"
+    return difference
 
 
 def main():

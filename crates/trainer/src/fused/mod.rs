@@ -9,11 +9,12 @@
 //! layers' parameters stay where they are, in Burn's modules; other devices run the modules
 //! themselves.
 
-// Who uses whom: this file → passes → operation; passes and adam → layout.
+// Who uses whom: this file → passes → operation; this file → program; passes, program and adam → layout.
 mod adam;
 mod layout;
 mod operation;
 mod passes;
+mod program;
 
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ use burn::tensor::Tensor;
 pub use adam::Adam;
 pub use operation::{Buffers, Epilogue, Operation, Parameter, Parameters, Statistics};
 use passes::{Forward, Saved, Wanted, forward};
+pub use program::{BatchNorm, Conv, Moments, Normalization, Pool, Program, Step};
+use program::{Tape, Tensors, run};
 
 /// Result of an operation.
 #[derive(ExtensionType)]
@@ -49,6 +52,24 @@ pub trait KernelOps: Backend {
         #[extension_type] parameters: Parameters<Self>,
         operation: Operation,
     ) -> Fused<Self>;
+
+    /// Runs a [`Program`] on `[n, channels, height, width]` or `[n, features]`.
+    fn program(
+        x: FloatTensor<Self>,
+        #[extension_type] parameters: Tensors<Self>,
+        program: Arc<Program>,
+        live: bool,
+        pool: Pool,
+    ) -> Computed<Self>;
+}
+
+/// Result of a program.
+#[derive(ExtensionType)]
+pub struct Computed<B: Backend> {
+    /// `[n, channels, height, width]` or `[n, features]`.
+    pub output: FloatTensor<B>,
+    /// Of the batch, where it was normalized by them.
+    pub moments: Vec<Moments>,
 }
 
 impl KernelOps for Flex {
@@ -67,6 +88,17 @@ impl KernelOps for Flex {
             mean,
             variance,
         }
+    }
+
+    fn program(
+        x: FloatTensor<Self>,
+        parameters: Tensors<Self>,
+        program: Arc<Program>,
+        live: bool,
+        pool: Pool,
+    ) -> Computed<Self> {
+        let (output, moments, _) = run(&program, x, parameters.0, live, pool);
+        Computed { output, moments }
     }
 }
 
@@ -121,6 +153,39 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
             variance,
         }
     }
+
+    fn program(
+        x: FloatTensor<Self>,
+        Tensors(parameters): Tensors<Self>,
+        program: Arc<Program>,
+        live: bool,
+        pool: Pool,
+    ) -> Computed<Self> {
+        // The input's place is 0.
+        let tensors = || std::iter::once(&x).chain(&parameters).enumerate();
+        let tracked: Vec<_> = tensors()
+            .filter(|(_, tensor)| tensor.is_tracked())
+            .collect();
+        // A constant takes the place of parents that there are not.
+        let absent = FloatTensor::<Self>::new(x.primitive().clone());
+        let guards = std::array::from_fn(|parent| match tracked.get(parent) {
+            Some((_, tensor)) => tensor.node(),
+            None => absent.node(),
+        });
+        let tracked: Vec<usize> = tracked.into_iter().map(|(at, _)| at).collect();
+        let primitive = |tensor: FloatTensor<Self>| tensor.into_parts().0;
+        let parameters = parameters.into_iter().map(primitive).collect();
+        let (output, moments, tape) = run(&program, primitive(x), parameters, live, pool);
+        let output = match ProgramBackward
+            .prepare::<C>(guards)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish(Arc::new((tape, tracked)), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        };
+        Computed { output, moments }
+    }
 }
 
 #[derive(Debug)]
@@ -151,6 +216,54 @@ impl Backward<Flex, 5> for FusedBackward {
             }
         }
     }
+}
+
+/// The most tensors with gradients that a program takes, its input among them.
+pub const MOST_TRACKED: usize = 48;
+
+#[derive(Debug)]
+struct ProgramBackward;
+
+impl Backward<Flex, MOST_TRACKED> for ProgramBackward {
+    /// What the program left, and which of its tensors the parents are.
+    type State = Arc<(Tape, Vec<usize>)>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, MOST_TRACKED>,
+        grads: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let gradient = grads.consume::<Flex>(&ops.node);
+        let (tape, tracked) = &*ops.state;
+        let wanted = |at: usize| tracked.contains(&at);
+        let trained: Vec<bool> = (0..tape.parameters.len())
+            .map(|at| wanted(at + 1))
+            .collect();
+        let found = tape.backward(gradient, wanted(0), &trained);
+        let mut found: Vec<_> = std::iter::once(found.input)
+            .chain(found.parameters)
+            .collect();
+        for (node, &at) in ops.parents.into_iter().zip(tracked) {
+            if let (Some(node), Some(gradient)) = (node, found[at].take()) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Runs a program on a tensor of the CPU, with or without gradients. Batch normalizations that may
+/// go by the batch do so if `live`.
+pub fn compute(
+    x: FloatTensor<Dispatch>,
+    parameters: Vec<FloatTensor<Dispatch>>,
+    program: Arc<Program>,
+    live: bool,
+    pool: Pool,
+) -> (FloatTensor<Dispatch>, Vec<Moments>) {
+    let Computed { output, moments } =
+        <Dispatch as KernelOps>::program(x, Tensors(parameters), program, live, pool);
+    (output, moments)
 }
 
 /// Runs an operation on a tensor of the CPU, with or without gradients. Returns the output, and mean

@@ -236,7 +236,7 @@ impl Block {
                 Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
             },
             Self::Stateless(Stateless { function }) => function.apply(input)?,
-            Self::Segment(graph) => graph.forward(input)?,
+            Self::Segment(graph) => graph.forward(input, None)?,
         })
     }
 

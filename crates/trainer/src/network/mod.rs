@@ -11,7 +11,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use kiln_model::{Activation, Layer, Shape, ShapeError};
 use kiln_run::Weights;
 
-use crate::fused::Buffers;
+use crate::fused::{Buffers, Pool};
 use crate::{Device, TrainError};
 use block::Block;
 pub use block::param_id;
@@ -29,6 +29,9 @@ pub struct Network {
     /// Of the plan's steps.
     #[module(skip)]
     buffers: Vec<Buffers>,
+    /// Buffers of all programs.
+    #[module(skip)]
+    pool: Pool,
 }
 
 /// Key of dropout's masks, where kiln's kernels draw them.
@@ -77,6 +80,7 @@ impl Network {
             layers: layers.to_vec(),
             buffers: plan.steps.iter().map(|_| Buffers::default()).collect(),
             plan,
+            pool: Pool::default(),
         })
     }
 
@@ -126,6 +130,9 @@ impl Network {
             values = match step {
                 Step::General(at) => self.blocks[*at].forward(values)?,
                 Step::Fused(sequence) => plan::run(sequence, &self.blocks, buffers, values, key)?,
+                Step::Program(routine) => {
+                    plan::run_program(routine, &self.blocks, &self.pool, values)?
+                }
             };
         }
         Ok(values)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::module::Param;
 use burn::nn::BatchNorm;
@@ -10,9 +11,11 @@ use kiln_kernels::{Activation as Fused, Conv2d, Dropout, NormPool, Pool2d};
 use kiln_model::{Activation, Layer, LayerKind, MaxPool, Shape};
 
 use super::block::Block;
-use super::{Activations, DropoutKey};
+use super::{Activations, DropoutKey, graph};
 use crate::TrainError;
-use crate::fused::{Buffers, Epilogue, Operation, Parameter, Parameters, Statistics, fused};
+use crate::fused::{
+    Buffers, Epilogue, Operation, Parameter, Parameters, Pool, Program, Statistics, fused,
+};
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined
 /// by `+`.
@@ -29,6 +32,15 @@ pub(super) enum Step {
     General(usize),
     /// A sequence by one fused operation of kiln's kernels.
     Fused(Box<Sequence>),
+    /// A segment of a graph by a program of kiln's kernels.
+    Program(Box<Routine>),
+}
+
+/// A layer that is a segment, and the program that computes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Routine {
+    pub layer: usize,
+    pub program: Arc<Program>,
 }
 
 /// Layers that one fused operation covers.
@@ -65,8 +77,9 @@ impl Plan {
         let mut steps = Vec::new();
         let mut at = 0;
         while at < layers.len() {
-            let step = Sequence::longest(layers, at)
-                .map_or(Step::General(at), |found| Step::Fused(Box::new(found)));
+            let sequence = || Sequence::longest(layers, at).map(|it| Step::Fused(Box::new(it)));
+            let step = Routine::of(layers, at).map(|it| Step::Program(Box::new(it)));
+            let step = step.or_else(sequence).unwrap_or(Step::General(at));
             at = step.layers().end;
             steps.push(step);
         }
@@ -83,6 +96,7 @@ impl Step {
         match self {
             Self::General(at) => *at..at + 1,
             Self::Fused(sequence) => sequence.layers.clone(),
+            Self::Program(routine) => routine.layer..routine.layer + 1,
         }
     }
 }
@@ -90,14 +104,24 @@ impl Step {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
-            let how = if matches!(step, Step::Fused(_)) {
-                "fused"
-            } else {
-                "general"
+            let how = match step {
+                Step::Fused(_) | Step::Program(_) => "fused",
+                Step::General(_) => "general",
             };
             writeln!(f, "{how:8} {}", self.names[step.layers()].join(" + "))?;
         }
         Ok(())
+    }
+}
+
+impl Routine {
+    /// The program of layer `layer`, if it is a segment and kiln's kernels know all of it.
+    fn of(layers: &[Layer], layer: usize) -> Option<Self> {
+        let LayerKind::Segment(segment) = &layers[layer].kind else {
+            return None;
+        };
+        let program = Arc::new(graph::plan(segment, &layers[layer].input.dims())?);
+        Some(Self { layer, program })
     }
 }
 
@@ -248,6 +272,26 @@ pub fn run(
         }
     };
     Ok(output.activate(sequence.next))
+}
+
+/// Runs the segment; `blocks` are all of the network's.
+pub fn run_program(
+    routine: &Routine,
+    blocks: &[Block],
+    pool: &Pool,
+    input: Activations,
+) -> Result<Activations, TrainError> {
+    match &blocks[routine.layer] {
+        Block::Segment(graph) => graph.forward(input, Some((&routine.program, pool))),
+        Block::Conv2d(_)
+        | Block::MaxPool(_)
+        | Block::AvgPool(_)
+        | Block::Bilinear(_)
+        | Block::BatchNorm(_)
+        | Block::Dropout(_)
+        | Block::Dense(_)
+        | Block::Stateless(_) => Err(TrainError::Plan(routine.layer)),
+    }
 }
 
 fn forward<const D: usize>(

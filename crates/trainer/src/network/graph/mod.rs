@@ -8,8 +8,10 @@
 //! | checks; where each parameter is kept | `program` |
 //! | one operator | `operators`, and from there `elementwise`, `window`, `norm`, `product`, `moves` |
 //! | what they have in common | `value` |
+//! | the whole segment as one operation of kiln's kernels | `fusion` |
 
 mod elementwise;
+mod fusion;
 mod moves;
 mod norm;
 mod operators;
@@ -20,6 +22,8 @@ mod window;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
@@ -32,6 +36,8 @@ use self::value::{Value, reshape};
 use super::Activations;
 use super::block::identified;
 use crate::TrainError;
+use crate::fused::{self, Pool};
+pub use fusion::plan;
 
 /// A segment with its parameters, each as one vector.
 #[derive(Module, Debug)]
@@ -93,13 +99,8 @@ impl Graph {
         let parameters = self.program.segment.parameters.iter();
         parameters
             .zip(&self.program.places)
-            .map(|(parameter, place)| {
-                let tensor = match *place {
-                    Place::Trained(at) => self.trained[at].val(),
-                    // `value` may lag one step behind.
-                    Place::Statistic(at) => self.statistics[at].value_sync(),
-                    Place::Constant(at) => self.constants[at].clone(),
-                };
+            .map(|(parameter, &place)| {
+                let tensor = self.flat(place);
                 let values = Values {
                     shape: parameter.shape.clone(),
                     data: tensor.try_into_vec_as().expect("parameters are f32"),
@@ -109,9 +110,14 @@ impl Graph {
             .collect()
     }
 
-    /// Computes the segment's output. Batch normalizations that are live move their statistics where
-    /// there are gradients and the layer is not frozen.
-    pub fn forward(&self, input: Activations) -> Result<Activations, TrainError> {
+    /// Computes the segment's output, by the program that was planned of it if there is one. Batch
+    /// normalizations that are live move their statistics where there are gradients and the layer is
+    /// not frozen.
+    pub fn forward(
+        &self,
+        input: Activations,
+        routine: Option<(&Arc<fused::Program>, &Pool)>,
+    ) -> Result<Activations, TrainError> {
         let (input, batch, live) = match input {
             Activations::Image(image) => {
                 let (batch, live) = (image.dims()[0], self.is_live(&image.device()));
@@ -122,7 +128,10 @@ impl Graph {
                 (vector.into_dispatch(), batch, live)
             }
         };
-        let value = self.evaluate(input, batch, live)?;
+        let value = match routine {
+            Some((routine, pool)) => self.fused(routine, pool, input, batch, live)?,
+            None => self.evaluate(input, batch, live)?,
+        };
         match value::rank(&value) {
             4 => Ok(Activations::Image(Tensor::from_dispatch(value))),
             2 => Ok(Activations::Vector(Tensor::from_dispatch(value))),
@@ -161,6 +170,36 @@ impl Graph {
             values.push(Some(output));
         }
         Ok(values.pop().flatten().expect("the input is always there"))
+    }
+
+    /// Computes the segment's output by the program that was planned of it.
+    fn fused(
+        &self,
+        program: &Arc<fused::Program>,
+        pool: &Pool,
+        input: Value,
+        batch: usize,
+        live: bool,
+    ) -> Result<Value, TrainError> {
+        program.check(batch)?;
+        let parameters = self.program.places.iter().map(|&place| self.flat(place));
+        let parameters = parameters.map(Tensor::into_dispatch).collect();
+        let (output, moments) =
+            fused::compute(input, parameters, program.clone(), live, pool.clone());
+        for found in moments {
+            let node = &self.program.segment.nodes[found.node];
+            if let (Op::BatchNormalization { momentum, .. }, Some(statistics)) =
+                (&node.op, self.statistics_of(node))
+            {
+                for (running, batch) in statistics.into_iter().zip([found.mean, found.variance]) {
+                    let device = running.value().device();
+                    let count = batch.len();
+                    let batch = Tensor::from_data(TensorData::new(batch, [count]), &device);
+                    follow(running, batch, *momentum);
+                }
+            }
+        }
+        Ok(output)
     }
 
     /// Computes one node.
@@ -219,15 +258,20 @@ impl Graph {
 
     /// The parameter in the file's shape.
     fn parameter(&self, at: usize) -> Value {
-        let tensor = match self.program.places[at] {
-            Place::Trained(at) => self.trained[at].val(),
-            Place::Statistic(at) => self.statistics[at].value_sync(),
-            Place::Constant(at) => self.constants[at].clone(),
-        };
         reshape(
-            tensor.into_dispatch(),
+            self.flat(self.program.places[at]).into_dispatch(),
             &self.program.segment.parameters[at].shape,
         )
+    }
+
+    /// A parameter as a vector.
+    fn flat(&self, place: Place) -> Tensor<1> {
+        match place {
+            Place::Trained(at) => self.trained[at].val(),
+            // `value` may lag one step behind.
+            Place::Statistic(at) => self.statistics[at].value_sync(),
+            Place::Constant(at) => self.constants[at].clone(),
+        }
     }
 
     /// The running statistics of a batch normalization; none where they are no weights of the file.

@@ -50,9 +50,6 @@ pub fn gemm(settings: Gemm, left: Value, right: Value, added: Option<Value>) -> 
 }
 
 fn scaled(value: Value, factor: f32) -> Value {
-    if factor == 1.0 {
-        value
-    } else {
-        times(value, factor)
-    }
+    let changes = (factor - 1.0).abs() > 0.0;
+    if changes { times(value, factor) } else { value }
 }

@@ -46,7 +46,7 @@ pub fn average_pool(pool: &Pool, x: Value, output: [usize; 2]) -> Value {
     }
     let size = [2, 3].map(|axis| dims(&x)[axis]);
     let x = padded(window, x, output, 0.0);
-    let sum = window_sum(window, x, output);
+    let sum = window_sum(window, &x, output);
     let [rows, columns] = [0, 1].map(|axis| counts(pool, axis, size[axis], output[axis]));
     let factors = rows
         .iter()
@@ -81,8 +81,8 @@ fn padded(window: &Window, x: Value, output: [usize; 2], number: f32) -> Value {
 }
 
 /// The sum of each window of a padded image: of as many shifted images as a window has entries.
-fn window_sum(window: &Window, x: Value, output: [usize; 2]) -> Value {
-    let size = dims(&x);
+fn window_sum(window: &Window, x: &Value, output: [usize; 2]) -> Value {
+    let size = dims(x);
     let all = |axis: usize| Slice::from(0..size[axis]);
     let part = |row: usize, column: usize| {
         let along = |axis: usize, entry: usize| {

@@ -1,6 +1,7 @@
 //! Every operator gives what its definition gives, and gradients are its slopes.
 
 mod batch_norm;
+mod fused_segments;
 mod lite0;
 mod operators;
 
@@ -82,13 +83,13 @@ impl Draft {
         for (at, (parameter, role)) in segment.parameters.iter().zip(segment.roles()).enumerate() {
             let mut data = draw(parameter.len(), at as u64 + 1);
             if role == ParamRole::RunningVar {
-                data.iter_mut().for_each(|value| *value = value.abs() + 0.3);
+                data = data.iter().map(|value| value.abs() + 0.3).collect();
             }
             // Large kernels are kept from large sums.
             if parameter.shape.len() == 4 {
                 let inputs: usize = parameter.shape[1..].iter().product();
                 let factor = (1.0 / (inputs as f64).sqrt()) as f32;
-                data.iter_mut().for_each(|value| *value *= factor);
+                data = data.iter().map(|value| value * factor).collect();
             }
             arrays.push(array(&parameter.shape, &data));
             let shape = parameter.shape.clone();
@@ -126,12 +127,27 @@ fn array(shape: &[usize], data: &[f32]) -> Array {
 
 /// What a module gives: its output, then the gradients of the input and of what is trained.
 pub fn run(graph: &Graph, sample: &[usize], batch: usize, live: bool) -> Vec<Vec<f64>> {
+    run_by(
+        |value| graph.evaluate(value, batch, live),
+        graph,
+        sample,
+        batch,
+    )
+}
+
+/// The same, computed by a function.
+fn run_by(
+    compute: impl FnOnce(Value) -> Result<Value, TrainError>,
+    graph: &Graph,
+    sample: &[usize],
+    batch: usize,
+) -> Vec<Vec<f64>> {
     let shape = [&[batch], sample].concat();
     let data = draw(shape.iter().product(), 0);
     let device = Device::stock_cpu().autodiff().burn;
     let input = Tensor::<1>::from_data(TensorData::from(&data[..]), &device).require_grad();
     let value = reshape(input.clone().into_dispatch(), &shape);
-    let output = graph.evaluate(value, batch, live).unwrap();
+    let output = compute(value).unwrap();
     let count = value::dims(&output).iter().product();
     let output = Tensor::<1>::from_dispatch(reshape(output, &[count]));
     let factors = Tensor::<1>::from_data(TensorData::from(&factors(count)[..]), &device);

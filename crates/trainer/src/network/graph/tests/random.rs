@@ -9,13 +9,13 @@ use proptest::test_runner::RngSeed;
 use super::*;
 
 /// A draft with the shapes of its values.
-struct Growing {
-    draft: Draft,
+pub struct Growing {
+    pub draft: Draft,
     values: Vec<Dims>,
 }
 
 impl Growing {
-    fn new(sample: &[usize]) -> Self {
+    pub fn new(sample: &[usize]) -> Self {
         Self {
             draft: Draft::new(sample),
             values: vec![Dims::batched(sample.iter().copied())],
@@ -43,7 +43,7 @@ impl Growing {
     }
 
     /// Adds an operator that numbers choose, if it fits.
-    fn step(&mut self, [kind, a, b, c]: [usize; 4]) {
+    pub fn step(&mut self, [kind, a, b, c]: [usize; 4]) {
         let count = self.values.len();
         // Mostly the last value.
         let at = if a < 6 { count - 1 } else { a % count };

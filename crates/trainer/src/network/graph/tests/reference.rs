@@ -1,7 +1,8 @@
 //! Operators in f64, written down as their definitions: what the module's numbers are compared with.
 
 use kiln_model::graph::{
-    Binary, Conv, Dims, Input, Lrn, Op, PadMode, Padded, Pool, Reduction, Segment, Size, Unary,
+    Binary, Conv, Dims, Gemm, Input, Lrn, Op, PadMode, Padded, Pool, Reduction, Segment, Size,
+    Unary,
 };
 
 /// Numbers in a shape, row-major.
@@ -127,26 +128,7 @@ fn apply(op: &Op, inputs: &[&Array], batch: usize, live: bool) -> Array {
         Op::GroupNormalization { groups, epsilon } => grouped(inputs, *groups, *epsilon),
         Op::InstanceNormalization { epsilon } => grouped(inputs, x.shape[1], *epsilon),
         Op::Lrn(settings) => local_response(*settings, x),
-        Op::Gemm(settings) => {
-            let matrix = |array: &Array, turned: bool, row: usize, column: usize| {
-                array.at(&if turned { [column, row] } else { [row, column] })
-            };
-            let inner = if settings.trans_a {
-                x.shape[0]
-            } else {
-                x.shape[1]
-            };
-            Array::from_fn(&shape, |index| {
-                let product: f64 = (0..inner)
-                    .map(|k| {
-                        matrix(x, settings.trans_a, index[0], k)
-                            * matrix(inputs[1], settings.trans_b, k, index[1])
-                    })
-                    .sum();
-                let added = inputs.get(2).map_or(0.0, |added| added.at(index));
-                f64::from(settings.alpha) * product + f64::from(settings.beta) * added
-            })
-        }
+        Op::Gemm(settings) => gemm(*settings, inputs, &shape),
         Op::MatMul => Array::from_fn(&shape, |index| {
             let last = index.len() - 1;
             let term =
@@ -232,6 +214,29 @@ fn apply(op: &Op, inputs: &[&Array], batch: usize, live: bool) -> Array {
         Op::Dropout { .. } | Op::StochasticDepth { .. } => x.clone(),
         Op::Other(_) => unreachable!("no segment of the tests has one"),
     }
+}
+
+fn gemm(settings: Gemm, inputs: &[&Array], shape: &[usize]) -> Array {
+    let x = inputs[0];
+
+    let matrix = |array: &Array, turned: bool, row: usize, column: usize| {
+        array.at(&if turned { [column, row] } else { [row, column] })
+    };
+    let inner = if settings.trans_a {
+        x.shape[0]
+    } else {
+        x.shape[1]
+    };
+    Array::from_fn(shape, |index| {
+        let product: f64 = (0..inner)
+            .map(|k| {
+                matrix(x, settings.trans_a, index[0], k)
+                    * matrix(inputs[1], settings.trans_b, k, index[1])
+            })
+            .sum();
+        let added = inputs.get(2).map_or(0.0, |added| added.at(index));
+        f64::from(settings.alpha) * product + f64::from(settings.beta) * added
+    })
 }
 
 fn conv(settings: &Conv, inputs: &[&Array], shape: &[usize]) -> Array {

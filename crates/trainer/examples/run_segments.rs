@@ -1,6 +1,7 @@
-//! `segments FILE FOLDER [HEIGHT WIDTH] [--stock-kernels]`: runs a network as a chain of layers that could be trained, each
-//! a segment of its graph. Reads images from `FOLDER/images.f32` and writes what each layer gives to `FOLDER/0.f32` and so on;
-//! prints the name of each layer, and the file's name of the value at its end.
+//! `run_segments FILE FOLDER [HEIGHT WIDTH]`: runs a network as a chain of layers that could be trained, each a segment of its
+//! graph. Reads images from `FOLDER/images.f32`; writes what each layer gives by Burn's own operations to `FOLDER/0.f32` and so
+//! on, and what all of them give with kiln's kernels to `FOLDER/scores.f32`. Prints for each layer its name, the file's name of
+//! the value at its end, what it is, and how kiln's kernels run it.
 
 use std::error::Error;
 use std::path::Path;
@@ -12,12 +13,10 @@ use kiln_model::{
 };
 use kiln_onnx::{ModelProto, load};
 use kiln_run::{Tensor, Weights};
-use kiln_trainer::{Device, Predictor};
+use kiln_trainer::{Device, Plan, Predictor};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let stock = arguments.iter().position(|it| it == "--stock-kernels");
-    let stock = stock.map(|at| arguments.remove(at)).is_some();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, folder, size @ ..] = arguments.as_slice() else {
         return Err("expected a file and a folder".into());
     };
@@ -26,17 +25,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     let graph = graph(&file, <[usize; 2]>::try_from(size).ok())?;
     let segments = joined(&graph)?;
     let (model, weights) = layers(&file, &graph, &segments)?;
-    let device = Device::cpu();
-    let device = if stock { device.stock() } else { device };
-    let predictor = Predictor::new(&model, &weights, &device)?;
+    let predictor = Predictor::new(&model, &weights, &Device::cpu())?;
     let folder = Path::new(folder);
-    let outputs = predictor.layer_outputs(&floats(&std::fs::read(folder.join("images.f32"))?))?;
+    let images = floats(&std::fs::read(folder.join("images.f32"))?);
+    let outputs = predictor.layer_outputs(&images)?;
+    let plan = Plan::fused(model.layers()).to_string();
     for (at, (output, segment)) in outputs.iter().zip(&segments).enumerate() {
-        let bytes: Vec<u8> = output.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        std::fs::write(folder.join(format!("{at}.f32")), bytes)?;
-        println!("{}\t{}\t{}", output.name, segment.output, segment.kind());
+        std::fs::write(folder.join(format!("{at}.f32")), bytes(&output.data))?;
+        let how = plan.lines().nth(at).and_then(|line| line.split(' ').next());
+        let how = how.unwrap_or("unknown");
+        println!(
+            "{}\t{}\t{}\t{how}",
+            output.name,
+            segment.output,
+            segment.kind()
+        );
     }
+    std::fs::write(
+        folder.join("scores.f32"),
+        bytes(&predictor.logits(&images)?),
+    )?;
     Ok(())
+}
+
+fn bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

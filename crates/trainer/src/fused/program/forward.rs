@@ -1,0 +1,269 @@
+//! Running a program, and what it leaves for the gradients.
+
+use std::sync::Arc;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, TensorMetadata};
+use kiln_kernels::{
+    Activation, Epilogue, Norm as KernelNorm, NormPoolState, NormPoolSteps, Statistics, add,
+    average_pool_forward, channel_gate_forward, conv2d_forward, elementwise_forward,
+    global_average_pool_forward, norm_pool_forward,
+};
+
+use super::super::layout::{channels_first, channels_last, contiguous, from_vec, slice};
+use super::{Conv, Normalization, Pool, Program, Step};
+
+type FlexTensor = FloatTensor<Flex>;
+
+/// Mean and variance of a batch by channel, and the node that normalized by them.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    pub node: usize,
+    pub mean: Vec<f32>,
+    pub variance: Vec<f32>,
+}
+
+/// What the gradients depend on. Its buffers go back when it is dropped.
+#[derive(Debug)]
+pub struct Tape {
+    pub program: Arc<Program>,
+    pub batch: usize,
+    /// Whether the input was vectors.
+    pub vectors: bool,
+    pub input: FlexTensor,
+    pub parameters: Vec<FlexTensor>,
+    /// What the steps gave, but the last one.
+    pub values: Vec<Vec<f32>>,
+    pub output: Option<FlexTensor>,
+    /// Of the steps that normalize or pool.
+    pub states: Vec<Option<NormPoolState>>,
+    /// Of the convolutions whose weights had to be turned.
+    pub turned: Vec<Option<Vec<f32>>>,
+    pub pool: Pool,
+}
+
+impl Tape {
+    /// A value's numbers, channels last.
+    pub fn value(&self, at: usize) -> &[f32] {
+        match at.checked_sub(1) {
+            None => slice(&self.input),
+            Some(at) => match self.values.get(at) {
+                Some(values) => values,
+                None => slice(self.output.as_ref().expect("no step takes the output")),
+            },
+        }
+    }
+
+    pub fn parameter(&self, at: usize) -> &[f32] {
+        slice(&self.parameters[at])
+    }
+
+    /// A convolution's weights in the kernels' order.
+    pub fn weight(&self, step: usize, conv: &Conv) -> &[f32] {
+        match &self.turned[step] {
+            Some(turned) => turned,
+            None => self.parameter(conv.weight),
+        }
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        let values = self.values.drain(..);
+        let turned = self.turned.drain(..).flatten();
+        values
+            .chain(turned)
+            .for_each(|buffer| self.pool.give(buffer));
+        let states = self.states.drain(..).flatten();
+        states.for_each(|state| self.pool.give_state(state));
+    }
+}
+
+/// Runs a program on `[n, channels, height, width]` or `[n, features]`. Batch normalizations that
+/// may go by the batch do so if `live`, and their moments are given back.
+pub fn run(
+    program: &Arc<Program>,
+    x: FlexTensor,
+    parameters: Vec<FlexTensor>,
+    live: bool,
+    pool: Pool,
+) -> (FlexTensor, Vec<Moments>, Tape) {
+    let shape = x.shape();
+    let mut tape = Tape {
+        batch: shape[0],
+        vectors: shape.num_dims() == 2,
+        input: channels_last(x),
+        parameters: parameters.into_iter().map(contiguous).collect(),
+        values: Vec::new(),
+        output: None,
+        states: Vec::new(),
+        turned: Vec::new(),
+        program: program.clone(),
+        pool,
+    };
+    let mut moments = Vec::new();
+    let last = program.steps.len().saturating_sub(1);
+    for (at, step) in program.steps.iter().enumerate() {
+        let len = tape.batch * program.len(at + 1);
+        // The output leaves as a tensor.
+        let mut output = if at == last {
+            vec![0.0; len]
+        } else {
+            tape.pool.take(len)
+        };
+        let state = compute(&mut tape, step, live, &mut output, &mut moments);
+        tape.states.push(state);
+        if at == last {
+            let [h, w, c] = program.sizes[at + 1];
+            tape.output = Some(if program.vectors {
+                from_vec(output, [tape.batch, c])
+            } else {
+                from_vec(output, [tape.batch, h, w, c])
+            });
+        } else {
+            tape.values.push(output);
+        }
+    }
+    let output = tape.output.clone().unwrap_or_else(|| tape.input.clone());
+    let output = if program.vectors {
+        output
+    } else {
+        channels_first(output)
+    };
+    (output, moments, tape)
+}
+
+/// Computes one step.
+fn compute(
+    tape: &mut Tape,
+    step: &Step,
+    live: bool,
+    output: &mut [f32],
+    moments: &mut Vec<Moments>,
+) -> Option<NormPoolState> {
+    let batch = tape.batch;
+    let mut turned = None;
+    if let Step::Conv(conv) = step
+        && conv.turned
+    {
+        let mut weight = tape.pool.take(conv.sizes.channels * conv.sizes.filters);
+        transpose(tape.parameter(conv.weight), conv.sizes.filters, &mut weight);
+        turned = Some(weight);
+    }
+    tape.turned.push(turned);
+    match step {
+        Step::Conv(conv) => {
+            let shape = kiln_kernels::Conv2d {
+                batch,
+                ..conv.sizes
+            };
+            let shape = shape.checked().expect("checked before it runs");
+            let epilogue = Epilogue {
+                bias: conv.bias.map(|at| tape.parameter(at)),
+                residual: conv.residual.map(|at| tape.value(at)),
+                activation: conv.activation,
+            };
+            let weight = tape.weight(tape.turned.len() - 1, conv);
+            conv2d_forward(&shape, tape.value(conv.of), weight, &epilogue, output);
+            None
+        }
+        Step::NormPool(norm) => Some(normalize(tape, norm, live, output, moments)),
+        Step::Elementwise { function, of } => {
+            elementwise_forward(*function, tape.value(*of), output);
+            None
+        }
+        Step::Add {
+            of: [a, b],
+            activation,
+        } => {
+            add(*activation, tape.value(*a), tape.value(*b), output);
+            None
+        }
+        Step::Gate { of, gate } => {
+            let channels = tape.program.sizes[*of][2];
+            channel_gate_forward(batch, channels, tape.value(*of), tape.value(*gate), output);
+            None
+        }
+        Step::GlobalMean { of } => {
+            let [height, width, channels] = tape.program.sizes[*of];
+            global_average_pool_forward(batch, height * width, channels, tape.value(*of), output);
+            None
+        }
+        Step::AveragePool { of, sizes, divisor } => {
+            let shape = kiln_kernels::NormPool { batch, ..*sizes };
+            let shape = shape.checked().expect("checked before it runs");
+            average_pool_forward(&shape, *divisor, tape.value(*of), output);
+            None
+        }
+        Step::Concat { of } => {
+            let channels: usize = of.iter().map(|&at| tape.program.sizes[at][2]).sum();
+            let mut first = 0;
+            for &at in of {
+                let part = tape.program.sizes[at][2];
+                let pixels = output.chunks_exact_mut(channels);
+                for (to, from) in pixels.zip(tape.value(at).chunks_exact(part)) {
+                    to[first..first + part].copy_from_slice(from);
+                }
+                first += part;
+            }
+            None
+        }
+    }
+}
+
+fn normalize(
+    tape: &Tape,
+    norm: &Normalization,
+    live: bool,
+    output: &mut [f32],
+    moments: &mut Vec<Moments>,
+) -> NormPoolState {
+    let shape = kiln_kernels::NormPool {
+        batch: tape.batch,
+        ..norm.sizes
+    };
+    let shape = shape.checked().expect("checked before it runs");
+    let steps = NormPoolSteps {
+        norm: norm.norm.map(|norm| KernelNorm {
+            gamma: tape.parameter(norm.gamma),
+            beta: tape.parameter(norm.beta),
+            epsilon: norm.epsilon,
+            statistics: if live && norm.live {
+                Statistics::Batch
+            } else {
+                Statistics::Running {
+                    mean: tape.parameter(norm.mean),
+                    variance: tape.parameter(norm.variance),
+                }
+            },
+        }),
+        residual: norm.residual.map(|at| tape.value(at)),
+        activation: norm.activation,
+        dropout: None,
+    };
+    let mut state = tape.pool.take_state();
+    norm_pool_forward(&shape, &steps, tape.value(norm.of), output, &mut state);
+    if let Some(norm) = norm.norm.filter(|norm| live && norm.live) {
+        moments.push(Moments {
+            node: norm.node,
+            mean: state.mean.clone(),
+            variance: state.variance.clone(),
+        });
+    }
+    state
+}
+
+/// Writes a matrix with so many columns the other way around.
+pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32]) {
+    let rows = from.len() / columns.max(1);
+    for (column, to) in to.chunks_exact_mut(rows.max(1)).enumerate() {
+        for (to, row) in to.iter_mut().zip(from.chunks_exact(columns)) {
+            *to = row[column];
+        }
+    }
+}
+
+/// Whether a step's gradient goes by its output.
+pub(super) fn is_activated(activation: Activation) -> bool {
+    activation != Activation::Linear
+}
