@@ -73,6 +73,8 @@ pub fn moved<T: Copy>(op: &Op, inputs: &[(&[usize], &[T])], output: &[usize]) ->
         | Op::Softmax { .. }
         | Op::LogSoftmax { .. }
         | Op::Pad(_)
+        | Op::Dropout { .. }
+        | Op::StochasticDepth { .. }
         | Op::Other(_) => None,
     }
 }
