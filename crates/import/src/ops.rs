@@ -1,7 +1,7 @@
 //! Layers out of ONNX nodes, one function for each operator.
 
 use kiln_model::{
-    Activation, BatchNorm, Conv2d, LayerKind, MaxPool, Padding, ParamRole, Pool, Relu,
+    Activation, BatchNorm, Conv2d, LayerKind, MaxPool, ParamRole, Pool, Relu,
 };
 use kiln_onnx::{NodeProto, TensorProto};
 
