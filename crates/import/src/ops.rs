@@ -1,8 +1,6 @@
 //! Layers out of ONNX nodes, one function for each operator.
 
-use kiln_model::{
-    Activation, BatchNorm, Conv2d, LayerKind, MaxPool, ParamRole, Pool, Relu,
-};
+use kiln_model::{Activation, BatchNorm, Conv2d, LayerKind, MaxPool, ParamRole, Pool, Relu};
 use kiln_onnx::{NodeProto, TensorProto};
 
 use crate::attributes::{Place, sizes_of};

@@ -25,7 +25,7 @@ pub use freeze::Layers;
 pub use kiln_util::ParseEnumError;
 // Every kind of layer with its settings, as `layers` lists them.
 pub use layers::*;
-pub use model::{Counts, Layer, Model, ModelError, Param};
+pub use model::{Counts, InnerLayer, Layer, Model, ModelError, Param};
 pub use naming::layer_names;
 pub use networks::{Network, NetworkName, Stem};
 pub use overrides::{

@@ -15,6 +15,9 @@ pub struct SummaryArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
+    /// List the layers inside of each layer too
+    #[arg(long, conflicts_with_all = ["json", "plan"])]
+    expand: bool,
     /// Print how the layers run on the CPU instead: which sequences kiln's kernels compute in one
     /// pass
     #[arg(long, conflicts_with = "json")]
@@ -37,14 +40,17 @@ pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             serde_json::to_string_pretty(&ModelSummary::new(model))?
         )
     } else {
-        format!("Model: {}\n{}", recipe.name, self::text(model))
+        format!("Model: {}\n{}", recipe.name, self::text(model, args.expand))
     };
     app.terminal.print(&text)?;
     Ok(Outcome::Done)
 }
 
-fn text(model: &Model) -> String {
-    let (table, summary) = (layer_table(model).to_text(), ModelSummary::new(model));
+fn text(model: &Model, expand: bool) -> String {
+    let (table, summary) = (
+        layer_table(model, expand).to_text(),
+        ModelSummary::new(model),
+    );
     format!(
         "{table}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n",
         thousands(summary.total_parameters),

@@ -120,6 +120,11 @@ impl ParamDef {
         }
     }
 
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     /// The parameter of a layer of this name inside of another.
     #[must_use]
     pub(super) fn inside(self, layer: &str) -> Self {

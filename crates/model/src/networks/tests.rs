@@ -108,6 +108,37 @@ fn a_small_stem_keeps_small_images() {
     }
 }
 
+#[test]
+fn blocks_unfold_into_their_layers() {
+    let model = model(&Network::new(NetworkName::MobilenetV3Small, Some(10)), 64);
+    let block = model
+        .layers()
+        .iter()
+        .find(|layer| layer.name == "features_1")
+        .unwrap();
+    let inner = block.unfolded();
+    let found: Vec<_> = inner
+        .iter()
+        .map(|inner| (inner.name.as_str(), inner.type_name, inner.count))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("block_0_0", "conv2d", 144),
+            ("block_0_1", "batch_norm", 64),
+            ("block_0_2", "relu", 0),
+            ("block_1", "squeeze_excite", 8 * 16 + 8 + 16 * 8 + 16),
+            ("block_2_0", "conv2d", 256),
+            ("block_2_1", "batch_norm", 64),
+        ]
+    );
+    assert_eq!(
+        inner.iter().map(|inner| inner.count).sum::<usize>(),
+        block.count()
+    );
+    assert_eq!(inner[0].output.dims(), [16, 16, 16]);
+}
+
 fn parse(text: &str) -> Result<Recipe, String> {
     Recipe::parse(text, "r.toml", "r", &[]).map_err(|error| error.to_string())
 }
