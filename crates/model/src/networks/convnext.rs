@@ -1,6 +1,6 @@
 //! `ConvNeXt`: Liu et al. (2022), as in torchvision.
 
-use super::{Classifier, activation, conv, named};
+use super::blocks::{Classifier, activation, conv, named};
 use crate::{Activation, Conv2d, Initializer, LayerNorm, LayerScale, LayerSpec, Residual};
 
 const INITIALIZER: Initializer = Initializer::TruncatedNormal { stddev: 0.02 };

@@ -1,6 +1,6 @@
 //! Networks of inverted residual blocks: `MobileNetV2` and V3, `EfficientNet`.
 
-use super::{
+use super::blocks::{
     Classifier, Stem, TENSORFLOW_NORM, TORCH_NORM, activation, conv, conv_norm, dropout, named,
     numbered, uniform,
 };

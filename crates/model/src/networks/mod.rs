@@ -3,17 +3,17 @@
 //! Layers are called as torchvision's modules, with `_` for dots: `layer1.0.conv1.weight` of its
 //! `ResNet` is `layer1_0.conv1.weight`, a layer and a layer inside of it.
 
+mod blocks;
 mod convnext;
 mod inverted;
 mod resnet;
 
 use serde::Serialize;
 
-use crate::{
-    Activation, ActivationLayer, BatchNorm, Conv2d, Dense, Distribution, Dropout, FanMode,
-    GlobalAvgPool, Initializer, LayerKind, LayerSpec, Padding, Pads, Relu,
-};
+use crate::{Dense, GlobalAvgPool, LayerSpec};
+use blocks::named;
 
+pub use blocks::Stem;
 pub use inverted::{EFFICIENTNET_B0, MOBILENET_V2, Stage};
 
 /// `[network]`: a network by its name, before the recipe's own layers if there are any.
@@ -65,36 +65,6 @@ kiln_util::str_enum!(NetworkName: Serialize {
     EfficientnetLite0 = "efficientnet_lite0",
     ConvnextTiny = "convnext_tiny",
 });
-
-/// How a network begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stem {
-    /// As published, for images of some 224 pixels.
-    Default,
-    /// For images of some 32 pixels: a first convolution of 3×3 pixels with strides of 1, without
-    /// pooling after it.
-    Small,
-}
-
-kiln_util::str_enum!(Stem: Serialize { Default = "default", Small = "small" });
-
-impl Stem {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde hands over a reference"
-    )]
-    fn is_default(&self) -> bool {
-        *self == Self::Default
-    }
-
-    /// Returns the strides of a first convolution of 3×3 pixels.
-    const fn stride(self) -> usize {
-        match self {
-            Self::Default => 2,
-            Self::Small => 1,
-        }
-    }
-}
 
 impl NetworkName {
     /// Whether it can begin in this way.
@@ -153,96 +123,6 @@ impl Network {
             layers.push(named(classifier.name, last));
         }
         layers
-    }
-}
-
-/// What comes after the features.
-struct Classifier {
-    before: Vec<LayerSpec>,
-    /// Of the last layer.
-    name: &'static str,
-    /// Of the last layer.
-    initializer: Initializer,
-}
-
-fn named(name: impl Into<String>, kind: impl Into<LayerKind>) -> LayerSpec {
-    LayerSpec {
-        name: Some(name.into()),
-        kind: kind.into(),
-    }
-}
-
-/// A convolution without bias whose output has as many pixels as steps fit into the image, as
-/// torchvision's `Conv2dNormActivation` has.
-fn conv(filters: usize, kernel: usize, stride: usize, groups: usize) -> Conv2d {
-    let padding = match kernel / 2 {
-        0 => Padding::Valid,
-        pads => Padding::Explicit(Pads::all(pads)),
-    };
-    Conv2d {
-        strides: [stride; 2],
-        padding,
-        groups,
-        use_bias: false,
-        kernel_initializer: Initializer::KAIMING_FAN_OUT,
-        ..Conv2d::of_size(filters, [kernel; 2])
-    }
-}
-
-/// `PyTorch`'s defaults.
-const TORCH_NORM: BatchNorm = BatchNorm {
-    momentum: 0.9,
-    epsilon: 1e-5,
-};
-
-/// TensorFlow's defaults.
-const TENSORFLOW_NORM: BatchNorm = BatchNorm {
-    momentum: 0.99,
-    epsilon: 1e-3,
-};
-
-fn activation(name: impl Into<String>, activation: Activation) -> LayerSpec {
-    match activation {
-        Activation::Relu => named(name, Relu {}),
-        Activation::LeakyRelu
-        | Activation::Sigmoid
-        | Activation::Tanh
-        | Activation::Gelu
-        | Activation::Silu
-        | Activation::Relu6
-        | Activation::HardSigmoid
-        | Activation::HardSwish
-        | Activation::Softmax => named(name, ActivationLayer { activation }),
-    }
-}
-
-/// A convolution, a batch normalization and, where there is one, an activation.
-fn conv_norm(
-    [conv_name, norm_name, activation_name]: [String; 3],
-    conv: impl Into<LayerKind>,
-    norm: &BatchNorm,
-    function: Option<Activation>,
-) -> Vec<LayerSpec> {
-    let mut layers = vec![named(conv_name, conv), named(norm_name, norm.clone())];
-    layers.extend(function.map(|function| activation(activation_name, function)));
-    layers
-}
-
-/// The names of torchvision's `Conv2dNormActivation` of this name.
-fn numbered(prefix: &str) -> [String; 3] {
-    [0, 1, 2].map(|number| format!("{prefix}_{number}"))
-}
-
-fn dropout(name: &str, rate: f64) -> LayerSpec {
-    named(name, Dropout { rate })
-}
-
-/// Uniform within `±1 / sqrt(n)`.
-const fn uniform(mode: FanMode) -> Initializer {
-    Initializer::VarianceScaling {
-        scale: 1.0 / 3.0,
-        mode,
-        distribution: Distribution::Uniform,
     }
 }
 

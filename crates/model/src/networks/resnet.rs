@@ -1,6 +1,6 @@
 //! `ResNet`: He et al. (2016), as in torchvision.
 
-use super::{Classifier, Stem, TORCH_NORM, activation, conv, conv_norm, named, uniform};
+use super::blocks::{Classifier, Stem, TORCH_NORM, activation, conv, conv_norm, named, uniform};
 use crate::{Activation, FanMode, LayerSpec, MaxPool, Padding, Pads, Pool, Residual};
 
 /// How a block is built.

@@ -1,6 +1,5 @@
 //! `[network]`: a network by its name.
 
-use super::References;
 use super::data::DataSource;
 use crate::document::{Field, MAX_COUNT, RecipeError, Section};
 use crate::{Network, NetworkName, Stem};
@@ -11,7 +10,7 @@ pub(super) const KEYS: &[&str] = &["name", "stem", "classes"];
 pub(super) fn parse(
     root: &Section<'_>,
     dataset: &DataSource,
-    references: References<'_>,
+    classes: &dyn Fn(&DataSource) -> Option<usize>,
 ) -> Result<Option<Network>, RecipeError> {
     let Some(field) = root.get("network") else {
         return Ok(None);
@@ -31,7 +30,7 @@ pub(super) fn parse(
         }
         Some(_) => {}
         None if network.classes.is_none() => {
-            network.classes = (references.classes)(dataset);
+            network.classes = classes(dataset);
             if network.classes.is_none() {
                 return Err(field.error(format!(
                     "the number of classes of `{dataset}` is not known: give `network.classes`"

@@ -93,7 +93,7 @@ pub(super) fn recipe_of(
         .zip(base)
         .map(|(section, base)| backbone(&section, base, &input))
         .transpose()?;
-    let network = network::parse(&root, &data.dataset, references)?;
+    let network = network::parse(&root, &data.dataset, references.classes)?;
     let fields = match (&network, root.get("layers")) {
         (Some(_), None) => Vec::new(),
         (None, None) => root.need("layers")?.array()?,
