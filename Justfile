@@ -37,6 +37,10 @@ check-zoo:
 check-graphs:
     scripts/check-graphs/run
 
+# Compare networks by name with torchvision's and timm's of the same weights; downloads PyTorch
+check-networks:
+    scripts/check-networks/run
+
 # Train heads on networks of torchvision and timm, and compare the exports with onnxruntime; downloads PyTorch
 check-frozen *names:
     scripts/check-frozen/run {{ names }}

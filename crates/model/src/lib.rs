@@ -13,6 +13,7 @@ pub mod graph;
 mod layers;
 mod model;
 mod naming;
+pub mod networks;
 mod overrides;
 mod preprocessing;
 mod recipe;
@@ -24,8 +25,9 @@ pub use freeze::Layers;
 pub use kiln_util::ParseEnumError;
 // Every kind of layer with its settings, as `layers` lists them.
 pub use layers::*;
-pub use model::{Counts, Layer, Model, ModelError, Param};
+pub use model::{Counts, InnerLayer, Layer, Model, ModelError, Param};
 pub use naming::layer_names;
+pub use networks::{Network, NetworkName, Stem};
 pub use overrides::{
     Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, parse_size,
     repeated_label,

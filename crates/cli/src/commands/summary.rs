@@ -16,6 +16,9 @@ pub struct SummaryArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
+    /// List the layers inside of each layer too
+    #[arg(long, conflicts_with_all = ["json", "plan"])]
+    expand: bool,
     /// Print how the layers run on the CPU instead: which sequences kiln's kernels compute in one
     /// pass
     #[arg(long, conflicts_with = "json")]
@@ -34,15 +37,18 @@ pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         Ok(if args.plan {
             kiln_trainer::Plan::fused(model.layers()).to_string()
         } else {
-            format!("Model: {}\n{}", recipe.name, self::text(model))
+            format!("Model: {}\n{}", recipe.name, self::text(model, args.expand))
         })
     };
     output::print(args.json, &ModelSummary::new(model), text, app.terminal)?;
     Ok(Outcome::Done)
 }
 
-fn text(model: &Model) -> String {
-    let (table, summary) = (layer_table(model).to_text(), ModelSummary::new(model));
+fn text(model: &Model, expand: bool) -> String {
+    let (table, summary) = (
+        layer_table(model, expand).to_text(),
+        ModelSummary::new(model),
+    );
     format!(
         "{table}\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}\n",
         thousands(summary.total_parameters),

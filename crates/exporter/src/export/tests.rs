@@ -322,3 +322,108 @@ fn features_are_no_pixels() {
         .to_string();
     assert!(error.contains("begins with layer 4"), "{error}");
 }
+
+const BLOCKS: &str = r#"
+layers = [
+  { type = "residual", name = "layer1_0", activation = "relu", drop_rate = 0.2, layers = [
+    { type = "conv2d", name = "conv1", filters = 2, kernel_size = 3, padding = 1, use_bias = false },
+    { type = "batch_norm", name = "bn1" },
+    { type = "relu" },
+    { type = "dropout", rate = 0.5 },
+    { type = "conv2d", name = "conv2", filters = 2, kernel_size = 1 },
+  ], shortcut = [{ type = "conv2d", name = "downsample", filters = 2, kernel_size = 1 }, { type = "batch_norm" }] },
+  { type = "depthwise_conv2d", kernel_size = 3 },
+  { type = "batch_norm" },
+  { type = "branches", join = "concatenate", branches = [[], [{ type = "batch_norm" }]] },
+  { type = "sequential", layers = [{ type = "flatten" }, { type = "dropout", rate = 0.5 }] },
+  { type = "dense", units = 10 },
+]
+"#;
+
+#[test]
+fn layers_of_layers_are_written_node_by_node() {
+    let model = model(BLOCKS);
+    let weights = weights(&model);
+    let exported = export(&model, &weights, &options()).unwrap();
+    assert_eq!(
+        nodes(&exported),
+        [
+            // Normalization is folded, and what only training has is left out.
+            triple("Conv", "layer1_0.conv1", "layer1_0.bn1"),
+            triple("Relu", "layer1_0.relu", "layer1_0.relu"),
+            triple("Conv", "layer1_0.conv2", "layer1_0.conv2"),
+            triple("Conv", "layer1_0.downsample", "layer1_0.batch_norm"),
+            triple("Add", "layer1_0.add", "layer1_0.add"),
+            triple("Relu", "layer1_0.relu_1", "layer1_0"),
+            // Past the end of a layer too.
+            triple("Conv", "depthwise_conv2d", "batch_norm"),
+            triple(
+                "BatchNormalization",
+                "branches.batch_norm",
+                "branches.batch_norm"
+            ),
+            triple("Concat", "branches.concat", "branches"),
+            triple("Flatten", "sequential.flatten", "sequential"),
+            triple("Gemm", "dense", "logits"),
+        ]
+    );
+    let layers: Vec<_> = exported.layers.iter().map(|(layer, _)| layer).collect();
+    assert_eq!(
+        layers,
+        ["layer1_0", "batch_norm", "branches", "sequential", "dense"]
+    );
+    let graph = exported.proto.graph.as_ref().unwrap();
+    let shapes: Vec<_> = graph.value_info.iter().map(|value| &value.name).collect();
+    assert_eq!(shapes, ["layer1_0", "batch_norm", "branches", "sequential"]);
+    let inputs = |name: &str| {
+        let node = graph.node.iter().find(|node| node.name == name).unwrap();
+        node.input.clone()
+    };
+    assert_eq!(
+        inputs("layer1_0.conv1"),
+        ["input", "layer1_0.conv1.weight", "layer1_0.conv1.bias"]
+    );
+    assert_eq!(
+        inputs("layer1_0.add"),
+        ["layer1_0.conv2", "layer1_0.batch_norm"]
+    );
+    assert_eq!(
+        inputs("branches.concat"),
+        ["batch_norm", "branches.batch_norm"]
+    );
+}
+
+/// A convolution whose output two nodes take is not changed by the normalization that one of them is.
+#[test]
+fn normalization_of_a_value_that_others_take_stays() {
+    let text = "layers = [{ type = \"conv2d\", filters = 2, kernel_size = 3 }, \
+                { type = \"residual\", layers = [{ type = \"batch_norm\" }] }, { type = \"flatten\" }, \
+                { type = \"dense\", units = 10 }]";
+    let model = model(text);
+    let exported = export(&model, &weights(&model), &options()).unwrap();
+    let operators: Vec<_> = nodes(&exported).into_iter().map(|(op, _, _)| op).collect();
+    assert_eq!(
+        operators,
+        ["Conv", "BatchNormalization", "Add", "Flatten", "Gemm"]
+    );
+}
+
+#[test]
+fn every_activation_is_an_operator_of_opset_18() {
+    for (word, expected) in [
+        ("relu6", &["Clip"][..]),
+        ("hard_sigmoid", &["HardSigmoid"]),
+        ("hard_swish", &["HardSwish"]),
+        ("silu", &["Sigmoid", "Mul"]),
+        ("gelu", &["Div", "Erf", "Add", "Mul", "Mul"]),
+    ] {
+        let text = format!(
+            "layers = [{{ type = \"activation\", activation = \"{word}\" }}, {{ type = \"flatten\" }}, \
+             {{ type = \"dense\", units = 10 }}]"
+        );
+        let model = model(&text);
+        let exported = export(&model, &weights(&model), &options()).unwrap();
+        let operators: Vec<_> = nodes(&exported).into_iter().map(|(op, _, _)| op).collect();
+        assert_eq!(operators[..expected.len()], *expected);
+    }
+}

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::def::LayerDef;
-use super::nodes::Nodes;
+use super::nodes::{Nodes, join};
 use crate::document::{RecipeError, Section};
+use crate::graph::{Op, Unary};
 use crate::{Shape, ShapeError};
 
 /// A function applied to each value of a layer's result.
@@ -51,6 +52,45 @@ impl Activation {
 
     /// Keras's word for no activation.
     const LINEAR: &str = "linear";
+
+    /// Returns the operator that computes it.
+    fn operator(self) -> Op {
+        Op::Unary(match self {
+            Self::Relu => Unary::Relu,
+            Self::LeakyRelu => Unary::LeakyRelu {
+                alpha: Self::LEAKY_RELU_SLOPE as f32,
+            },
+            Self::Sigmoid => Unary::Sigmoid,
+            Self::Tanh => Unary::Tanh,
+            Self::Gelu => Unary::Gelu { tanh: false },
+            Self::Silu => Unary::Swish { alpha: 1.0 },
+            Self::Relu6 => Unary::Clip {
+                min: Some(0.0),
+                max: Some(6.0),
+            },
+            Self::HardSigmoid => Unary::HardSigmoid {
+                alpha: 1.0 / 6.0,
+                beta: 0.5,
+            },
+            Self::HardSwish => Unary::HardSwish,
+            Self::Softmax => return Op::Softmax { axis: 1 },
+        })
+    }
+
+    /// Adds the function that ends a layer, if one does, as an operator.
+    pub(super) fn lower(
+        function: Option<Self>,
+        nodes: &mut Nodes,
+        path: &str,
+        value: usize,
+    ) -> Option<usize> {
+        match function {
+            Some(function) => {
+                nodes.add_to(&join(path, function.as_str()), function.operator(), value)
+            }
+            None => Some(value),
+        }
+    }
 
     /// Reads the key `activation`: none by default.
     pub(super) fn parse(section: &Section<'_>) -> Result<Option<Self>, RecipeError> {

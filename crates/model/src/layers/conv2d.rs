@@ -160,7 +160,7 @@ impl LayerDef for Conv2d {
             groups: self.groups,
         });
         let sum = nodes.add_with(path, op, input, self.params(&[shape]).ok()?)?;
-        nodes.activate(path, self.activation, sum)
+        Activation::lower(self.activation, nodes, path, sum)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What every kind of layer defines, its parameters among them: roles, shapes and initial values.
 
-use super::Part;
 use super::nodes::{Nodes, join};
 use crate::document::{RecipeError, Section};
 use crate::shape::{Shape, ShapeError};
@@ -41,11 +40,6 @@ pub(crate) trait LayerDef: Sized {
     /// Whether the output is random while training.
     fn is_random(&self) -> bool {
         false
-    }
-
-    /// Lists the layers inside of it.
-    fn parts(&self, _input: Shape) -> Vec<Part> {
-        Vec::new()
     }
 
     /// Adds the operators that compute it from a value, and returns the value of its output; none
@@ -118,6 +112,11 @@ impl ParamDef {
             shape: shape.to_vec(),
             init,
         }
+    }
+
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
     }
 
     /// The parameter of a layer of this name inside of another.

@@ -89,6 +89,6 @@ impl LayerDef for Dense {
             trans_b: true,
         });
         let sum = nodes.add_with(path, op, input, params)?;
-        nodes.activate(path, self.activation, sum)
+        Activation::lower(self.activation, nodes, path, sum)
     }
 }

@@ -30,7 +30,7 @@ use nodes::Nodes;
 
 pub use activation::{Activation, ActivationLayer, Relu, Softmax};
 pub use batch_norm::BatchNorm;
-pub use composite::{Branches, Join, Residual, Sequential};
+pub use composite::{Branches, Join, Part, Residual, Sequential};
 pub use conv2d::Conv2d;
 pub(crate) use def::LayerDef;
 pub use def::{Init, ParamDef, ParamRole};
@@ -135,14 +135,6 @@ macro_rules! layers {
                 }
             }
 
-            /// Lists the layers inside of it, in the order of their parameters.
-            pub fn parts(&self, input: Shape) -> Vec<Part> {
-                match self {
-                    $(Self::$kind(settings) => settings.parts(input)),+,
-                    Self::Graph(_) | Self::Segment(_) => Vec::new(),
-                }
-            }
-
             /// Adds the operators that compute it from a value, and returns the value of its
             /// output.
             fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
@@ -199,19 +191,6 @@ impl LayerKind {
         self.lower(&mut nodes, "", 0)?;
         nodes.finish()
     }
-}
-
-/// A layer inside of another.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// Its name in the layer that holds it, unique there.
-    pub name: String,
-    /// Type and settings.
-    pub kind: LayerKind,
-    /// Shape of one sample that goes in.
-    pub input: Shape,
-    /// Shape of one sample that comes out.
-    pub output: Shape,
 }
 
 layers! {

@@ -1,10 +1,9 @@
 //! Layers as operators of a [`Segment`]: one way for those in a chain and those inside of others.
 
-use super::activation::Activation;
 use super::def::ParamDef;
 use super::padding::Pads;
 use crate::Shape;
-use crate::graph::{Dims, Input, Node, Op, Parameter, Segment, Unary, Values, Window};
+use crate::graph::{Dims, Input, Node, Op, Parameter, Segment, Values, Window};
 
 /// Operators of a layer in the making. A value is 0, the layer's input, or the number of the node,
 /// from 1, whose output it is.
@@ -102,22 +101,6 @@ impl Nodes {
         self.add(path, op, inputs)
     }
 
-    /// Adds the function that ends a layer, if one does.
-    pub fn activate(
-        &mut self,
-        path: &str,
-        activation: Option<Activation>,
-        value: usize,
-    ) -> Option<usize> {
-        match activation {
-            Some(activation) => {
-                let path = join(path, activation.as_str());
-                self.add_to(&path, activation.operator(), value)
-            }
-            None => Some(value),
-        }
-    }
-
     /// Returns the segment; none without operators.
     pub fn finish(self) -> Option<Segment> {
         if self.nodes.is_empty() {
@@ -154,31 +137,5 @@ pub(super) const fn window(
         strides,
         dilations,
         pads: [[pads.top, pads.bottom], [pads.left, pads.right]],
-    }
-}
-
-impl Activation {
-    /// Returns the operator that computes it.
-    pub(super) fn operator(self) -> Op {
-        Op::Unary(match self {
-            Self::Relu => Unary::Relu,
-            Self::LeakyRelu => Unary::LeakyRelu {
-                alpha: Self::LEAKY_RELU_SLOPE as f32,
-            },
-            Self::Sigmoid => Unary::Sigmoid,
-            Self::Tanh => Unary::Tanh,
-            Self::Gelu => Unary::Gelu { tanh: false },
-            Self::Silu => Unary::Swish { alpha: 1.0 },
-            Self::Relu6 => Unary::Clip {
-                min: Some(0.0),
-                max: Some(6.0),
-            },
-            Self::HardSigmoid => Unary::HardSigmoid {
-                alpha: 1.0 / 6.0,
-                beta: 0.5,
-            },
-            Self::HardSwish => Unary::HardSwish,
-            Self::Softmax => return Op::Softmax { axis: 1 },
-        })
     }
 }

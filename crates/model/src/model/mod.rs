@@ -62,6 +62,13 @@ impl Layer {
         self.params.iter().map(Param::len).sum::<usize>() + self.count_in_file()
     }
 
+    /// Lists the layers inside of it, each before those inside of it.
+    pub fn unfolded(&self) -> Vec<InnerLayer> {
+        let mut layers = Vec::new();
+        unfold(&self.kind, self.input, 1, &mut layers);
+        layers
+    }
+
     /// Number of values in the tensors of a [`GraphLayer`](crate::GraphLayer), which stay in its file.
     fn count_in_file(&self) -> usize {
         match &self.kind {
@@ -88,6 +95,36 @@ impl Layer {
             }
             _ => 0,
         }
+    }
+}
+
+/// A layer inside of another, as a summary lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InnerLayer {
+    /// How many layers it is in, at least 1.
+    pub depth: usize,
+    /// Its name in the layer that holds it.
+    pub name: String,
+    /// Its type in a recipe.
+    pub type_name: &'static str,
+    /// Shape of one sample that comes out.
+    pub output: Shape,
+    /// Number of values in its parameters, those of the layers inside of it included.
+    pub count: usize,
+}
+
+/// Lists the layers inside of a layer, each before those inside of it.
+fn unfold(kind: &LayerKind, input: Shape, depth: usize, layers: &mut Vec<InnerLayer>) {
+    for part in kind.parts(input) {
+        let params = part.kind.params(&[part.input]).unwrap_or_default();
+        layers.push(InnerLayer {
+            depth,
+            name: part.name,
+            type_name: part.kind.type_name(),
+            output: part.output,
+            count: params.iter().map(ParamDef::len).sum(),
+        });
+        unfold(&part.kind, part.input, depth + 1, layers);
     }
 }
 

@@ -4,6 +4,7 @@ mod augmentation;
 mod data;
 mod export;
 mod input;
+mod network;
 mod optimization;
 mod parse;
 mod sweep;
@@ -14,7 +15,7 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::document::{Hint, RecipeError};
-use crate::{Backbone, Base, LayerSpec, Layers, Model, ModelError, Preprocessing};
+use crate::{Backbone, Base, LayerSpec, Layers, Model, ModelError, Network, Preprocessing};
 
 pub use augmentation::{Augmentation, FillMode};
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
@@ -60,7 +61,11 @@ pub struct RecipeFields {
     /// The pretrained base, whose layers come before the recipe's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<Backbone>,
-    /// The network, or its layers after the base.
+    /// A network by its name, whose layers come before the recipe's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// The network, or its layers after the base or after the one with a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerSpec>,
 }
 
@@ -161,9 +166,13 @@ impl Recipe {
         c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '\u{300}'..='\u{36f}')
     }
 
-    /// Whether a text is meant to be a recipe, rather than some other TOML: it has layers.
+    /// Whether a text is meant to be a recipe, rather than some other TOML: it has layers or a
+    /// network.
     pub fn is_recipe(text: &str) -> bool {
-        toml::de::DeTable::parse(text).is_ok_and(|table| table.get_ref().contains_key("layers"))
+        toml::de::DeTable::parse(text).is_ok_and(|table| {
+            let table = table.get_ref();
+            table.contains_key("layers") || table.contains_key("network")
+        })
     }
 
     /// Reads a recipe and checks it whole, its layers included.
@@ -255,22 +264,27 @@ impl RecipeFields {
             ));
         }
         (scores != classes).then(|| {
+            let network = self.network.as_ref();
+            let hint = if network.is_some_and(|network| network.classes.is_some()) {
+                format!("set `network.classes = {classes}`")
+            } else {
+                format!("give the last dense layer `units = {classes}`")
+            };
             format!(
-                "the last layer outputs {scores} scores, but `{}` has {classes} classes: give the last dense layer \
-                 `units = {classes}`",
+                "the last layer outputs {scores} scores, but `{}` has {classes} classes: {hint}",
                 self.data.dataset
             )
         })
     }
 
-    /// The layers of the backbone, where there is one, and the recipe's own.
+    /// The layers of the backbone or of the network with a name, where there is one, and the
+    /// recipe's own.
     pub fn all_layers(&self) -> Vec<LayerSpec> {
         let base = self.backbone.as_ref().map(|backbone| &backbone.base.layers);
-        base.into_iter()
-            .flatten()
-            .chain(&self.layers)
-            .cloned()
-            .collect()
+        let mut layers: Vec<_> = base.into_iter().flatten().cloned().collect();
+        layers.extend(self.network.iter().flat_map(Network::layers));
+        layers.extend_from_slice(&self.layers);
+        layers
     }
 
     /// The model with no layer frozen.

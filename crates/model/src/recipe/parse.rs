@@ -1,7 +1,8 @@
 //! From the tree of values to a checked recipe, and to the description of a base.
 
 use super::{
-    Recipe, RecipeFields, References, augmentation, data, export, input, optimization, training,
+    Recipe, RecipeFields, References, augmentation, data, export, input, network, optimization,
+    training,
 };
 use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
@@ -14,6 +15,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("augmentation", augmentation::KEYS),
     ("training", training::KEYS),
     ("training.optimizer", optimization::OPTIMIZER_KEYS),
+    ("network", network::KEYS),
     ("export", export::KEYS),
 ];
 
@@ -27,6 +29,7 @@ pub(super) const ROOT: &[&str] = &[
     "augmentation",
     "training",
     "export",
+    "network",
     "layers",
     "sweep",
 ];
@@ -93,7 +96,12 @@ pub(super) fn recipe_of(
         .zip(base)
         .map(|(section, base)| backbone(&section, base, &input))
         .transpose()?;
-    let fields = root.need("layers")?.array()?;
+    let network = network::parse(&root, &data.dataset, references.classes)?;
+    let fields = match (&network, root.get("layers")) {
+        (Some(_), None) => Vec::new(),
+        (None, None) => root.need("layers")?.array()?,
+        (_, Some(field)) => field.array()?,
+    };
     let read = RecipeFields {
         name: match root.get("name") {
             Some(field) => file_name(&field)?,
@@ -109,14 +117,15 @@ pub(super) fn recipe_of(
         training,
         export,
         backbone,
+        network,
         layers: fields
             .iter()
             .map(LayerSpec::parse)
             .collect::<Result<_, _>>()?,
     };
-    let backbone_layers = read.all_layers().len() - fields.len();
+    let others = read.all_layers().len() - fields.len();
     let at_layer = |index: usize, problem: String| {
-        let own = index.checked_sub(backbone_layers);
+        let own = index.checked_sub(others);
         match own.and_then(|index| fields.get(index)) {
             Some(field) => field.error(problem),
             None => root.error(problem),
@@ -131,7 +140,7 @@ pub(super) fn recipe_of(
         .with_trained_segments()
         .map_err(|error| training::error(&root, error.problem))?;
     let recipe = Recipe::new(read).map_err(|error| root.error(error.to_string()))?;
-    check_classes(&recipe, &fields)?;
+    check_classes(&recipe, &root, &fields)?;
     check_size(&recipe, &root, &fields)?;
     Ok(recipe)
 }
@@ -228,15 +237,22 @@ fn backbone(section: &Section<'_>, base: Base, input: &Input) -> Result<Backbone
     })
 }
 
-fn check_classes(recipe: &Recipe, layers: &[Field<'_>]) -> Result<(), RecipeError> {
+fn check_classes(
+    recipe: &Recipe,
+    root: &Section<'_>,
+    layers: &[Field<'_>],
+) -> Result<(), RecipeError> {
     let classes = recipe.data.dataset.classes();
     let problem =
         classes.and_then(|classes| recipe.class_mismatch(recipe.model().classes(), classes));
-    match (problem, layers.last()) {
-        (Some(problem), Some(last)) => Err(last.error(problem)),
-        // Without a layer of its own the recipe is refused before.
-        (Some(_), None) | (None, _) => Ok(()),
-    }
+    let Some(problem) = problem else {
+        return Ok(());
+    };
+    let network = || root.get("network").map(|field| field.error(&problem));
+    let last = layers.last().map(|last| last.error(&problem));
+    Err(last
+        .or_else(network)
+        .unwrap_or_else(|| root.error(&problem)))
 }
 
 /// A name that can be a folder on any system.

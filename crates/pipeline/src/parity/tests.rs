@@ -196,7 +196,7 @@ fn a_file_that_computes_something_else_fails_and_names_the_first_layer() {
 
 /// Every kind of layer, with settings at which implementations tend to differ: uneven padding,
 /// windows that do not fit, sizes that do not divide.
-const LAYERS: [&str; 25] = [
+const LAYERS: [&str; 33] = [
     r#"{ type = "conv2d", filters = 3, kernel_size = [3, 4], strides = 2, padding = "same" }"#,
     r#"{ type = "conv2d", filters = 4, kernel_size = [2, 3], dilation_rate = [2, 3], padding = "same" }"#,
     r#"{ type = "conv2d", filters = 6, kernel_size = 2, groups = 3, dilation_rate = 2 }"#,
@@ -206,6 +206,11 @@ const LAYERS: [&str; 25] = [
     r#"{ type = "max_pool", pool_size = 3, strides = 1, padding = "same" }"#,
     r#"{ type = "avg_pool", pool_size = [3, 2], strides = [2, 3], padding = "same" }"#,
     r#"{ type = "avg_pool", pool_size = 4, strides = 2, padding = "same" }"#,
+    r#"{ type = "conv2d", filters = 3, kernel_size = [3, 4], strides = 2, padding = [0, 1, 2, 1] }"#,
+    r#"{ type = "max_pool", pool_size = 3, strides = 2, padding = 1, ceil_mode = true }"#,
+    r#"{ type = "avg_pool", pool_size = 4, strides = 3, padding = [1, 2], ceil_mode = true }"#,
+    r#"{ type = "avg_pool", pool_size = [3, 2], strides = 2, padding = 1, count_include_pad = true }"#,
+    r#"{ type = "avg_pool", pool_size = 3, strides = 2, padding = [0, 1, 2, 1], count_include_pad = true }"#,
     r#"{ type = "global_max_pool" }"#,
     r#"{ type = "global_avg_pool" }"#,
     r#"{ type = "channel_max" }"#,
@@ -220,6 +225,9 @@ const LAYERS: [&str; 25] = [
     r#"{ type = "activation", activation = "tanh" }"#,
     r#"{ type = "activation", activation = "gelu" }"#,
     r#"{ type = "activation", activation = "silu" }"#,
+    r#"{ type = "activation", activation = "relu6" }"#,
+    r#"{ type = "activation", activation = "hard_sigmoid" }"#,
+    r#"{ type = "activation", activation = "hard_swish" }"#,
     r#"{ type = "conv2d", filters = 2, kernel_size = 3, activation = "gelu" }"#,
     r#"{ type = "dropout", rate = 0.5 }"#,
 ];

@@ -218,7 +218,7 @@ fn model(record: &RunRecord) -> Section {
     ];
     let blocks = vec![
         Block::Table {
-            table: layer_table(model),
+            table: layer_table(model, false),
             links: Vec::new(),
         },
         Block::Facts(facts),

@@ -1,6 +1,6 @@
 //! A model's layers and a training's history, as tables and plots take them.
 
-use kiln_model::Model;
+use kiln_model::{Model, Shape};
 use kiln_report::{EpochMetrics, Table};
 use kiln_run::{Epoch, History};
 use kiln_util::thousands;
@@ -8,32 +8,37 @@ use serde::Serialize;
 
 /// Makes the table of a model's layers, as Keras's `model.summary()`. Frozen layers are marked in a
 /// column of its own, if there are any.
-pub fn layer_table(model: &Model) -> Table {
+///
+/// With `expand`, the layers inside of each layer follow it, indented by how deep they are.
+pub fn layer_table(model: &Model, expand: bool) -> Table {
     // As with Keras's `show_trainable`, but only where it says something.
     let any_frozen = model.layers().iter().any(|layer| layer.frozen);
-    let rows = model.layers().iter().map(|layer| {
-        let dims: Vec<String> = layer
-            .output
-            .dims()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let name = format!("{} ({})", layer.name, layer.kind.type_name());
+    let row = |name: String, is_frozen: bool, output: Shape, count: usize| {
+        let dims: Vec<String> = output.dims().iter().map(ToString::to_string).collect();
         let frozen = any_frozen.then(|| {
-            if layer.frozen {
+            if is_frozen {
                 "frozen".into()
             } else {
                 String::new()
             }
         });
-        let numbers = [
-            format!("[batch, {}]", dims.join(", ")),
-            thousands(layer.count()),
-        ];
+        let numbers = [format!("[batch, {}]", dims.join(", ")), thousands(count)];
         std::iter::once(name)
             .chain(frozen)
             .chain(numbers)
             .collect::<Vec<_>>()
+    };
+    let rows = model.layers().iter().flat_map(|layer| {
+        let name = format!("{} ({})", layer.name, layer.kind.type_name());
+        let mut rows = vec![row(name, layer.frozen, layer.output, layer.count())];
+        if expand {
+            rows.extend(layer.unfolded().into_iter().map(|inner| {
+                let indent = "  ".repeat(inner.depth);
+                let name = format!("{indent}{} ({})", inner.name, inner.type_name);
+                row(name, false, inner.output, inner.count)
+            }));
+        }
+        rows
     });
     let header = ["Layer (type)"]
         .into_iter()

@@ -1,5 +1,6 @@
 //! EfficientNet-Lite: inverted residual blocks with `ReLU6`, without squeeze and excitation.
 
+use kiln_model::networks::{EFFICIENTNET_B0, Stage};
 use kiln_onnx::ModelProto;
 
 use super::assembly::{Assembly, Conv, ConvTensors, Maps, Padding};
@@ -8,50 +9,13 @@ use crate::error::ConvertError;
 /// TensorFlow's default.
 const EPSILON: f32 = 1e-3;
 
-/// Several blocks in a row; all but the first have stride 1.
-struct Stage {
-    blocks: usize,
-    kernel: usize,
-    stride: usize,
-    /// Channels inside a block for each one in front of it.
-    expansion: usize,
-    filters: usize,
-}
-
-const fn stage(
-    blocks: usize,
-    kernel: usize,
-    stride: usize,
-    expansion: usize,
-    filters: usize,
-) -> Stage {
-    Stage {
-        blocks,
-        kernel,
-        stride,
-        expansion,
-        filters,
-    }
-}
-
-/// The table of EfficientNet-B0.
-const STAGES: [Stage; 7] = [
-    stage(1, 3, 1, 1, 16),
-    stage(2, 3, 2, 6, 24),
-    stage(2, 5, 2, 6, 40),
-    stage(3, 3, 2, 6, 80),
-    stage(3, 5, 1, 6, 112),
-    stage(4, 5, 2, 6, 192),
-    stage(1, 3, 1, 6, 320),
-];
-
 /// EfficientNet-Lite0 with its classifier. Tensors are named as in the package `efficientnet-lite-pytorch`.
 pub(super) fn lite0(mut net: Assembly<'_>) -> Result<ModelProto, ConvertError> {
     let input = net.input();
     let stem = conv_bn(&mut net, "", "_conv_stem", "_bn0", &input, conv(32, 3, 2))?;
     let mut maps = net.relu6("relu0", &stem);
     let mut number = 0;
-    for stage in &STAGES {
+    for stage in &EFFICIENTNET_B0 {
         for at in 0..stage.blocks {
             let stride = if at == 0 { stage.stride } else { 1 };
             maps = block(&mut net, number, &maps, stage, stride)?;

@@ -1,5 +1,6 @@
 //! `MobileNetV2`.
 
+use kiln_model::networks::MOBILENET_V2;
 use kiln_onnx::ModelProto;
 
 use super::assembly::{Assembly, Conv, ConvTensors, Maps, Padding};
@@ -8,17 +9,6 @@ use crate::error::ConvertError;
 /// `PyTorch`'s default.
 const EPSILON: f32 = 1e-5;
 
-/// Expansion, filters, blocks and the first block's stride of each stage: table 2 of Sandler et al., 2018.
-const STAGES: [(usize, usize, usize, usize); 7] = [
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-];
-
 /// `MobileNetV2` 1.0 up to its 1,280 features. Tensors and nodes are named by the paths of modules, such as
 /// `features.1.conv.0`, where convolution, normalization and `ReLU6` have a number each.
 pub(super) fn features(mut net: Assembly<'_>) -> Result<ModelProto, ConvertError> {
@@ -26,10 +16,17 @@ pub(super) fn features(mut net: Assembly<'_>) -> Result<ModelProto, ConvertError
     let mut maps = conv_bn(&mut net, "features.0", 0, &input, conv(32, 3, 2))?;
     maps = net.relu6("features_0_2", &maps);
     let mut number = 1;
-    for (expansion, filters, blocks, first_stride) in STAGES {
-        for at in 0..blocks {
-            let stride = if at == 0 { first_stride } else { 1 };
-            maps = block(&mut net, number, &maps, expansion, filters, stride)?;
+    for stage in MOBILENET_V2 {
+        for at in 0..stage.blocks {
+            let stride = if at == 0 { stage.stride } else { 1 };
+            maps = block(
+                &mut net,
+                number,
+                &maps,
+                stage.expansion,
+                stage.filters,
+                stride,
+            )?;
             number += 1;
         }
     }

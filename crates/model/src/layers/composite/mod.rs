@@ -5,11 +5,41 @@ use serde::Serialize;
 use super::activation::Activation;
 use super::def::{LayerDef, ParamDef};
 use super::nodes::{Nodes, join};
-use super::{LayerKind, LayerSpec, Part};
+use super::{LayerKind, LayerSpec};
 use crate::document::{Bound, Field, RecipeError, Section};
 use crate::graph::{Binary, Input, Op};
 use crate::naming::layer_names;
 use crate::{Shape, ShapeError};
+
+/// A layer inside of another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its name in the layer that holds it, unique there.
+    pub name: String,
+    /// Type and settings.
+    pub kind: LayerKind,
+    /// Shape of one sample that goes in.
+    pub input: Shape,
+    /// Shape of one sample that comes out.
+    pub output: Shape,
+}
+
+impl LayerKind {
+    /// Lists the layers inside of it, in the order of their parameters; none of a layer that holds
+    /// no others.
+    pub fn parts(&self, input: Shape) -> Vec<Part> {
+        let chains = if let Self::Sequential(sequential) = self {
+            vec![sequential.chain()]
+        } else if let Self::Residual(residual) = self {
+            residual.chains().into()
+        } else if let Self::Branches(branches) = self {
+            branches.chains()
+        } else {
+            Vec::new()
+        };
+        chains.iter().flat_map(|chain| chain.parts(input)).collect()
+    }
+}
 
 /// Layers in order, each with its name in the layer that holds them.
 struct Chain<'a>(Vec<(String, &'a LayerKind)>);
@@ -163,10 +193,6 @@ impl LayerDef for Sequential {
         self.layers.iter().any(|spec| spec.kind.is_random())
     }
 
-    fn parts(&self, input: Shape) -> Vec<Part> {
-        self.chain().parts(input)
-    }
-
     fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
         self.chain().lower(nodes, path, input)
     }
@@ -250,13 +276,6 @@ impl LayerDef for Residual {
         self.drop_rate > 0.0 || inner.any(|spec| spec.kind.is_random())
     }
 
-    fn parts(&self, input: Shape) -> Vec<Part> {
-        let [branch, shortcut] = self.chains();
-        let mut parts = branch.parts(input);
-        parts.extend(shortcut.parts(input));
-        parts
-    }
-
     fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
         let [branch, shortcut] = self.chains();
         let mut value = branch.lower(nodes, path, input)?;
@@ -271,7 +290,7 @@ impl LayerDef for Residual {
         let shortcut = shortcut.lower(nodes, path, input)?;
         let both = vec![Input::Value(value), Input::Value(shortcut)];
         let sum = nodes.add(&join(path, "add"), Op::Binary(Binary::Add), both)?;
-        nodes.activate(path, self.activation, sum)
+        Activation::lower(self.activation, nodes, path, sum)
     }
 }
 
@@ -371,11 +390,6 @@ impl LayerDef for Branches {
             .iter()
             .flatten()
             .any(|spec| spec.kind.is_random())
-    }
-
-    fn parts(&self, input: Shape) -> Vec<Part> {
-        let chains = self.chains();
-        chains.iter().flat_map(|chain| chain.parts(input)).collect()
     }
 
     fn lower(&self, nodes: &mut Nodes, path: &str, input: usize) -> Option<usize> {
