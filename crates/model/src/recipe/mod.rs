@@ -14,6 +14,7 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::document::{Hint, RecipeError};
+use crate::layers::Activation;
 use crate::{Backbone, Base, LayerKind, LayerSpec, Layers, Model, ModelError, Preprocessing};
 
 pub use augmentation::{Augmentation, FillMode};
@@ -21,8 +22,8 @@ pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
 pub use export::Export;
 pub use input::{Input, Values};
 pub use optimization::{
-    AdamParams, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
-    ScheduleKind,
+    AdamParams, ClassWeight, EarlyStopping, LbfgsParams, Monitor, Optimizer, OptimizerKind,
+    Schedule, ScheduleKind,
 };
 pub use sweep::{Combination, Reference, Setting, Sweep};
 pub use training::{Phase, Training};
@@ -318,9 +319,46 @@ impl RecipeFields {
                         .into(),
                 });
             }
-            Ok(model.clone().frozen(&frozen))
+            let model = model.clone().frozen(&frozen);
+            if matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_)) {
+                self.check_lbfgs(&model)?;
+            }
+            Ok(model)
         });
         phases.collect()
+    }
+
+    /// Checks that one dense layer on frozen features is all that is trained.
+    fn check_lbfgs(&self, model: &Model) -> Result<(), ModelError> {
+        let problem = |index: usize, name: &str, found: &str| ModelError {
+            index,
+            name: name.into(),
+            problem: format!(
+                "L-BFGS trains one dense layer on frozen features, found {found}: take it out, or use another \
+                 optimizer"
+            ),
+        };
+        if self.augmentation.is_some() {
+            return Err(problem(0, "training", "images that augmentation changes"));
+        }
+        let fixed = model.fixed_prefix();
+        for (index, layer) in model.layers().iter().enumerate().skip(fixed) {
+            let is_last = index + 1 == model.layers().len();
+            let found = match &layer.kind {
+                LayerKind::Dense(dense) if is_last => match dense.activation {
+                    None | Some(Activation::Softmax) => continue,
+                    Some(_) => "a dense layer with another activation than softmax",
+                },
+                LayerKind::Dense(_) => "a dense layer before the last one",
+                _ if index == 0 => "no frozen layer before this one",
+                kind => &format!("a layer `{}` after those that are frozen", kind.type_name()),
+            };
+            return Err(problem(index, &layer.name, found));
+        }
+        if fixed == model.layers().len() {
+            return Err(problem(0, "training", "all layers frozen"));
+        }
+        Ok(())
     }
 }
 

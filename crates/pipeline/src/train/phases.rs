@@ -234,6 +234,14 @@ impl Observer for Recorder<'_> {
         self.batch(report, true);
     }
 
+    fn not_converged(&mut self, epoch: &Epoch, iterations: usize, gradient: f64) {
+        self.context.emit(&Event::NotConverged {
+            penalty: epoch.penalty.unwrap_or_default(),
+            iterations,
+            gradient,
+        });
+    }
+
     fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {
         self.history.epochs.push(*epoch);
         if best {

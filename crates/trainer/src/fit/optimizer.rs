@@ -15,7 +15,7 @@ use crate::network::{Network, values};
 use crate::{Device, TrainError, fused};
 
 /// Builds the optimizer; Adam and `AdamW` by kiln's kernel where the device has it.
-pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
+pub fn build(optimizer: &Optimizer, device: &Device) -> Result<ModuleOptimizer, TrainError> {
     let built: ModuleOptimizer = match optimizer.kind {
         OptimizerKind::Adam(params) if device.kernels => adam(params, 0.0).into(),
         OptimizerKind::AdamW {
@@ -60,16 +60,17 @@ pub fn build(optimizer: &Optimizer, device: &Device) -> ModuleOptimizer {
                 .with_momentum((momentum > 0.0).then_some(config))
                 .init()
         }
+        OptimizerKind::Lbfgs(_) => return Err(TrainError::NotOneDense),
     };
     let clipping = match (optimizer.clipnorm, optimizer.clipvalue) {
         (Some(norm), _) => Some(GradientClippingConfig::Norm(norm as f32)),
         (None, Some(value)) => Some(GradientClippingConfig::Value(value as f32)),
         (None, None) => None,
     };
-    match clipping {
+    Ok(match clipping {
         Some(clipping) => built.with_grad_clipping(clipping.init()),
         None => built,
-    }
+    })
 }
 
 fn adam(
