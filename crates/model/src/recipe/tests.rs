@@ -259,7 +259,11 @@ fn overrides_name_themselves_in_errors() {
 
 #[test]
 fn an_optimizer_may_be_a_word_and_its_type_left_out() {
-    let optimizer = |set: &[&str]| with(SMALL, set).unwrap().training.phases[0].optimizer;
+    let optimizer = |set: &[&str]| {
+        with(SMALL, set).unwrap().training.phases[0]
+            .optimizer
+            .clone()
+    };
     let table = optimizer(&["training.optimizer={type=\"sgd\"}"]);
     assert_eq!(optimizer(&["training.optimizer=sgd"]), table);
     let word = SMALL.replace("[data]", "[training]\noptimizer = \"sgd\"\n[data]");
@@ -269,7 +273,8 @@ fn an_optimizer_may_be_a_word_and_its_type_left_out() {
         .unwrap()
         .training
         .phases[0]
-        .optimizer;
+        .optimizer
+        .clone();
     assert_eq!(
         momentum,
         optimizer(&["training.optimizer={type=\"sgd\", momentum=0.9}"])
@@ -1089,7 +1094,7 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
         ("training.optimizer.learning_rate=0.1", "unknown key"),
         (
             "layers=[{type=\"global_avg_pool\"}, {type=\"dropout\", rate=0.2}, {type=\"dense\"}]",
-            "`dropout`: L-BFGS trains one dense layer on frozen features, found a layer `dropout`",
+            "(`dropout`): L-BFGS trains one dense layer on frozen features, found a layer `dropout`",
         ),
         (
             "layers=[{type=\"global_avg_pool\"}, {type=\"dense\", units=9}, {type=\"dense\"}]",

@@ -38,6 +38,8 @@ pub struct Trained {
     pub weights: Weights,
     pub history: History,
     pub finished: bool,
+    /// Nearest-neighbor accuracy of a frozen graph's features.
+    pub nearest_neighbor: Option<f64>,
 }
 
 impl Training<'_> {
@@ -72,11 +74,13 @@ impl Training<'_> {
             }),
             _ => None,
         };
+        let mut nearest_neighbor = None;
         let cancelled = |weights, history| {
             Ok(Trained {
                 weights,
                 history,
                 finished: false,
+                nearest_neighbor: None,
             })
         };
         let images = Prepared::images(splits, &preprocessor);
@@ -87,7 +91,8 @@ impl Training<'_> {
             let (train, validation) = common.split(splits);
             let width = model.layers()[common.first_layer - 1].output.len();
             let seed = recipe.training.seed;
-            if let Some(accuracy) = neighbors::accuracy(&train, &validation, width, seed)? {
+            nearest_neighbor = neighbors::accuracy(&train, &validation, width, seed)?;
+            if let Some(accuracy) = nearest_neighbor {
                 context.emit(&Event::NearestNeighbor { accuracy });
             }
         }
@@ -133,6 +138,7 @@ impl Training<'_> {
             weights,
             history,
             finished: true,
+            nearest_neighbor,
         })
     }
 }
