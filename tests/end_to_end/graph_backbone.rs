@@ -300,6 +300,74 @@ fn a_file_with_external_data_is_described_and_copied_into_one_file() {
 }
 
 #[test]
+fn a_probe_is_a_logistic_regression_with_the_best_penalty() {
+    let setting = Setting::new();
+    let (theirs, runs) = (setting.path("theirs.onnx"), setting.path("runs"));
+    let copy = setting.path("copy.onnx");
+    let data = "tests/fixtures/digits";
+    let args = ["probe", &theirs, "--data", data, "--runs", &runs, "--json"];
+    let probe = |more: &[&str]| {
+        let mut command = kiln(&[&args, more].concat());
+        command.env("KILN_CACHE", setting.folder.path().join("cache"));
+        let ended = succeed(&mut command);
+        let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        (json, ended.stderr)
+    };
+    let (json, printed) = probe(&["-o", &copy]);
+    assert_eq!(json["parity"]["passed"], true);
+    let penalty = json["best"]["penalty"].as_f64().unwrap();
+    let neighbor = json["nearest_neighbor"].as_f64().unwrap();
+    assert!(penalty > 0.0 && (0.1..1.0).contains(&neighbor), "{json}");
+    // Features of random weights: far better than chance, which is 10 %.
+    let accuracy = json["evaluations"][0]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.25, "{json}");
+    assert!(
+        printed.contains(&format!("best is penalty {penalty:e}")),
+        "{printed}"
+    );
+    let run = Path::new(json["run"].as_str().unwrap());
+    assert!(run.ends_with("theirs-probe"));
+    assert_eq!(
+        fs::read(&copy).unwrap(),
+        fs::read(run.join("model.onnx")).unwrap()
+    );
+    // The page and the history have every penalty that was tried.
+    let history = fs::read_to_string(run.join("history.csv")).unwrap();
+    assert_eq!(history.lines().count(), 16);
+    assert!(
+        history.lines().nth(1).unwrap().ends_with(",10.0"),
+        "{history}"
+    );
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains(&format!(
+        "Penalty {penalty:e} of 15 has the lowest validation loss"
+    )));
+    assert!(page.contains("<td>1e1</td>") || page.contains(">1e1<"));
+    assert!(!page.contains("Loss (mean cross-entropy) by epoch") && !page.contains("Batch size"));
+
+    // The same again, bit for bit, in a run that is interrupted and resumed as any other.
+    let (again, _) = probe(&["--name", "again"]);
+    let weights = |run: &serde_json::Value| {
+        let run = Path::new(run["run"].as_str().unwrap());
+        fs::read(run.join("weights.safetensors")).unwrap()
+    };
+    assert_eq!(weights(&json), weights(&again));
+
+    // A feature map is pooled, and a penalty alone is one fit.
+    let one = "training.optimizer={type=\"lbfgs\", penalties=[0.1], max_iterations=2}";
+    let (pooled, printed) = probe(&["--output", "layer1", "--set", one, "--name", "pooled"]);
+    assert_eq!(pooled["best"]["penalty"], 0.1);
+    assert!(
+        printed.contains("the fit with penalty 1e-1 has not converged after 2 iterations"),
+        "{printed}"
+    );
+    let message = error(&mut kiln(&[
+        "probe", &theirs, "--data", data, "--output", "layer3",
+    ]));
+    assert!(message.contains("did you mean `layer1`?"), "{message}");
+}
+
+#[test]
 fn what_cannot_be_a_backbone_is_told() {
     let setting = Setting::new();
     let refused = |more: &[&str]| error(&mut setting.command("train", more));

@@ -136,7 +136,7 @@ fn compare(name: &str, found: &str) {
 fn help() {
     compare("help/kiln", &transcript(&["--help"]));
     for command in [
-        "run", "train", "sweep", "report", "export", "verify", "eval", "predict", "embed",
+        "run", "train", "probe", "sweep", "report", "export", "verify", "eval", "predict", "embed",
         "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
     ] {
         compare(

@@ -175,6 +175,7 @@ mod tests {
             val_accuracy: 0.75,
             learning_rate: 1.0,
             seconds: 20.0,
+            penalty: None,
         };
         History {
             epochs: losses.iter().enumerate().map(epoch).collect(),

@@ -345,6 +345,18 @@ impl TerminalObserver<'_> {
                 }
             }
             Event::BatchesFinished => self.progress().live.clear(),
+            Event::NotConverged {
+                penalty,
+                iterations,
+                gradient,
+            } => terminal.status(
+                "Note",
+                &format!(
+                    "the fit with penalty {penalty:e} has not converged after {}: the gradient is \
+                     {gradient:.1e} (max_iterations, tolerance)",
+                    counted(*iterations as u64, "iteration")
+                ),
+            ),
             Event::EpochFinished {
                 epoch,
                 epochs,
@@ -357,9 +369,9 @@ impl TerminalObserver<'_> {
             Event::TrainingFinished { seconds, best } => terminal.status(
                 "Trained",
                 &format!(
-                    "in {}; best is epoch {}: val_loss {:.4}, val_accuracy {}",
+                    "in {}; best is {}: val_loss {:.4}, val_accuracy {}",
                     duration(*seconds),
-                    best.epoch,
+                    best.name(),
                     best.val_loss,
                     percent(best.val_accuracy)
                 ),
@@ -424,7 +436,10 @@ fn epoch_line(terminal: &Terminal, epoch: &Epoch, epochs: usize, rate: f64, best
         percent(epoch.val_accuracy)
     );
     let rate = thousands(rate.round() as usize);
-    let time = format!("{}  {rate} images/s", duration(epoch.seconds));
+    let time = match epoch.penalty {
+        Some(penalty) => format!("penalty {penalty:e}  {}", duration(epoch.seconds)),
+        None => format!("{}  {rate} images/s", duration(epoch.seconds)),
+    };
     let mark = if best { "  best" } else { "" };
     let line = format!("{number}  {train}  {validation}  {time}{mark}");
     if terminal.fits(&line) {

@@ -219,7 +219,7 @@ fn style(template: &str, unit: &'static str) -> ProgressStyle {
 }
 
 /// `263 images/s`, `2.5 images/s`, `1 min 41 s per image`.
-pub fn rate(per_second: f64, unit: &str) -> String {
+fn rate(per_second: f64, unit: &str) -> String {
     if unit == "bytes" {
         return format!("{}/s", bytes(per_second as u64));
     }

@@ -35,8 +35,8 @@ pub use overrides::{
 pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
-    EarlyStopping, Export, FileProblem, FileRequest, FillMode, Input, Monitor, Optimizer,
-    OptimizerKind, Phase, Recipe, RecipeFields, Reference, References, Schedule, ScheduleKind,
-    Setting, Sweep, Training, Validation, ValidationSubset, Values,
+    EarlyStopping, Export, FileProblem, FileRequest, FillMode, Input, LbfgsParams, Monitor,
+    Optimizer, OptimizerKind, Phase, Recipe, RecipeFields, Reference, References, Schedule,
+    ScheduleKind, Setting, Sweep, Training, Validation, ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};

@@ -12,7 +12,7 @@ use kiln_exporter::cut;
 use kiln_inference::{LoadError, LoadErrorKind, Model, StreamOptions, StreamSummary};
 use kiln_model::graph::{Graph, Segment};
 use kiln_onnx::{Metadata, ModelProto, NodeProto, OutputKind};
-use kiln_util::{AtomicFile, FileError};
+use kiln_util::{AtomicFile, FileError, counted, shown, thousands};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -295,6 +295,28 @@ pub struct Embedded {
     pub seconds: f64,
     /// What the graph ran on.
     pub runtime: RuntimeRecord,
+}
+
+impl Embedded {
+    /// Describes for people what the vectors are and where they were written.
+    pub fn to_text(&self) -> String {
+        let value = &self.value;
+        let pooled = if value.pooled {
+            ", the mean of each channel over height and width"
+        } else {
+            ""
+        };
+        format!(
+            "Vectors: the output of `{}`, {}{pooled}; {:.1} images/s\n{} of {} to {}, with their images in {}\n",
+            shown(&value.segment, usize::MAX),
+            value.shape,
+            self.images as f64 / self.seconds.max(f64::MIN_POSITIVE),
+            counted(self.images, "vector"),
+            thousands(value.features),
+            self.vectors.display(),
+            self.table.display(),
+        )
+    }
 }
 
 /// The two files under way.

@@ -9,6 +9,7 @@ use kiln_inference::{
 };
 use kiln_onnx::Metadata;
 use kiln_run::{RunDir, RunFile};
+use kiln_util::shown;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -243,6 +244,22 @@ pub fn verify(path: &Path, model: &Model) -> Result<kiln_inference::Verification
         }
         .into()
     })
+}
+
+/// Describes a replay for people, a line for each engine: `tract 0.23 (cpu): 10 golden vectors, largest
+/// difference 2.1e-6 (allowed 1.0e-4): passed`.
+pub fn verification_text(verified: &[(RuntimeRecord, Verification)]) -> String {
+    let line = |(runtime, verification): &(RuntimeRecord, Verification)| {
+        let verdict = if verification.passed() {
+            "passed"
+        } else {
+            "FAILED"
+        };
+        // Labels and the images' origins are the file's.
+        let text = shown(&verification.to_string(), usize::MAX);
+        format!("{}: {text}: {verdict}\n", runtime.describe())
+    };
+    verified.iter().map(line).collect()
 }
 
 /// A replay of a file's golden vectors on each engine.

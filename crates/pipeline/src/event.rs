@@ -297,6 +297,16 @@ pub enum Event<'a> {
         /// Time since the epoch began.
         elapsed: Duration,
     },
+    /// A fit by L-BFGS ended before its gradient was small enough.
+    #[cfg(feature = "training")]
+    NotConverged {
+        /// Its penalty.
+        penalty: f64,
+        /// Number of iterations.
+        iterations: usize,
+        /// The largest component of the gradient.
+        gradient: f64,
+    },
     /// An epoch ended.
     #[cfg(feature = "training")]
     EpochFinished {

@@ -27,7 +27,7 @@
 //! | 5 | [`evaluate`] | model, [images](inputs) | figures, [predictions] |
 //! | 6 | [`report`] | run directory | HTML page |
 //!
-//! [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`.
+//! [`probe`] makes the recipe of a linear probe. [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`.
 //! [`embed`] writes feature vectors, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
 //! [`overrides`] specifies what a file leaves open.
 //!
@@ -71,6 +71,8 @@ pub mod export;
 pub mod golden;
 #[cfg(feature = "training")]
 pub mod parity;
+#[cfg(feature = "training")]
+pub mod probe;
 #[cfg(feature = "training")]
 pub mod recipe;
 #[cfg(feature = "training")]

@@ -9,7 +9,7 @@ use kiln_inference::{EngineId, Model};
 use kiln_model::Recipe;
 use kiln_preprocess::Preprocessor;
 use kiln_report::{plot_confusion, text_table};
-use kiln_run::{RunDir, RunFile};
+use kiln_run::{Epoch, RunDir, RunFile};
 use kiln_util::{percent, thousands};
 use serde::Serialize;
 
@@ -65,6 +65,10 @@ pub struct RunOutcome {
     pub evaluations: Vec<(&'static str, Evaluated)>,
     /// Agreement of Burn and the engines.
     pub parity: Parity,
+    /// The epoch whose weights were exported; of L-BFGS the chosen penalty.
+    pub best: Option<Epoch>,
+    /// As in [`TrainOutcome`].
+    pub nearest_neighbor: Option<f64>,
 }
 
 /// What came of a run, as it is written.
@@ -73,6 +77,9 @@ pub struct OutcomeRecord<'a> {
     run: &'a Path,
     parity: &'a Parity,
     evaluations: Vec<EvaluationRecord<'a>>,
+    best: Option<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest_neighbor: Option<f64>,
 }
 
 impl RunOutcome {
@@ -85,6 +92,8 @@ impl RunOutcome {
             evaluations: evaluations
                 .map(|(_, result)| result.record(&self.data))
                 .collect(),
+            best: self.best,
+            nearest_neighbor: self.nearest_neighbor,
         }
     }
 
@@ -92,6 +101,19 @@ impl RunOutcome {
     /// model and report are.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
+        if let Some(best) = self.best.filter(|best| best.penalty.is_some()) {
+            let neighbor = self.nearest_neighbor.map(percent);
+            let neighbor = neighbor.map_or_else(String::new, |accuracy| {
+                format!("; {accuracy} by the nearest training image")
+            });
+            let _ = writeln!(
+                text,
+                "{}: {} of the validation images, loss {:.4}{neighbor}",
+                best.name(),
+                percent(best.val_accuracy),
+                best.val_loss,
+            );
+        }
         if let Some((_, first)) = self.evaluations.first() {
             let evaluation = &first.evaluation;
             let _ = writeln!(
@@ -146,6 +168,7 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         recipe,
         run,
         finished,
+        nearest_neighbor,
         lock: _lock,
     } = outcome;
     if !finished {
@@ -221,7 +244,8 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         run.write(RunFile::Confusion, plot.as_bytes())?;
         run.write(RunFile::Predictions, &predictions)?;
     }
-    let page = run_page(&RunRecord::read(run.clone())?, context)?;
+    let record = RunRecord::read(run.clone())?;
+    let page = run_page(&record, context)?;
     run.write(RunFile::Report, page.to_html().as_bytes())?;
     Ok(Some(RunOutcome {
         recipe: trained.recipe,
@@ -229,6 +253,8 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         data,
         evaluations,
         parity,
+        best: record.history.best().copied(),
+        nearest_neighbor,
     }))
 }
 

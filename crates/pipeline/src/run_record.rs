@@ -72,11 +72,18 @@ impl RunRecord {
         let mut facts = vec![
             ("Dataset", recipe.data.dataset.to_string()),
             ("Validated on", validation),
-            ("Epochs", recipe.training.epochs().to_string()),
-            ("Batch size", recipe.training.batch_size.to_string()),
+        ];
+        let in_batches = |phase: &Phase| !matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_));
+        if recipe.training.phases.iter().any(in_batches) {
+            facts.extend([
+                ("Epochs", recipe.training.epochs().to_string()),
+                ("Batch size", recipe.training.batch_size.to_string()),
+            ]);
+        }
+        facts.extend([
             ("Optimizer", optimizers.join("; then ")),
             ("Seed", recipe.training.seed.to_string()),
-        ];
+        ]);
         if let Some(environment) = &self.environment {
             facts.extend([
                 ("kiln", environment.kiln.clone()),
@@ -98,10 +105,18 @@ impl RunRecord {
 }
 
 fn optimizer(phase: &Phase) -> String {
-    let name = match phase.optimizer.kind {
+    let name = match &phase.optimizer.kind {
         OptimizerKind::Adam(_) => "Adam",
         OptimizerKind::AdamW { .. } => "AdamW",
         OptimizerKind::Sgd { .. } => "SGD",
+        OptimizerKind::Lbfgs(params) => {
+            let penalties: Vec<String> =
+                params.penalties.iter().map(|p| format!("{p:e}")).collect();
+            return format!(
+                "L-BFGS on all images at once, penalties {}",
+                penalties.join(", ")
+            );
+        }
     };
     format!("{name}, learning rate {:?}", phase.optimizer.learning_rate)
 }

@@ -344,6 +344,7 @@ mod tests {
                 val_accuracy: 0.5,
                 learning_rate: 0.1,
                 seconds: 1.0,
+                penalty: None,
             };
             let mut history = self.history.clone();
             history.epochs.push(epoch);

@@ -167,6 +167,7 @@ mod tests {
             val_accuracy: 0.9,
             learning_rate: 1e-3,
             seconds: 0.25,
+            penalty: None,
         };
         let epochs = figures.iter().enumerate().map(epoch).collect();
         let history = History {

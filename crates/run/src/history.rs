@@ -16,10 +16,24 @@ pub struct Epoch {
     pub val_loss: f64,
     /// Share of validation images classified correctly after the epoch, from 0 to 1.
     pub val_accuracy: f64,
-    /// Learning rate at the end of the epoch.
+    /// Learning rate at the end of the epoch; 0 of L-BFGS, which has none.
     pub learning_rate: f64,
     /// Duration of the epoch in seconds, validation included.
     pub seconds: f64,
+    /// Penalty of the weights' squares, of L-BFGS, for which an epoch is the fit with one penalty, and
+    /// training figures are measured after it.
+    #[serde(default)]
+    pub penalty: Option<f64>,
+}
+
+impl Epoch {
+    /// Returns what it is called: `epoch 3`, or `penalty 1e-2`.
+    pub fn name(&self) -> String {
+        match self.penalty {
+            Some(penalty) => format!("penalty {penalty:e}"),
+            None => format!("epoch {}", self.epoch),
+        }
+    }
 }
 
 /// The epochs of a run in order.
@@ -93,6 +107,7 @@ mod tests {
             val_accuracy: 0.9,
             learning_rate: 1e-3,
             seconds: 2.5,
+            penalty: None,
         }
     }
 
@@ -105,10 +120,15 @@ mod tests {
         let csv = history.to_csv();
         assert_eq!(
             csv.lines().next(),
-            Some("epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds")
+            Some(
+                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds,penalty"
+            )
         );
-        assert_eq!(csv.lines().nth(1), Some("1,0.5,0.75,0.25,0.9,0.001,2.5"));
+        assert_eq!(csv.lines().nth(1), Some("1,0.5,0.75,0.25,0.9,0.001,2.5,"));
         assert_eq!(History::from_csv(&csv).unwrap(), history);
+        // Before there were penalties.
+        let older = csv.replace(",penalty", "").replace("2.5,\n", "2.5\n");
+        assert_eq!(History::from_csv(&older).unwrap(), history);
     }
 
     #[test]

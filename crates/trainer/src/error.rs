@@ -70,6 +70,9 @@ pub enum TrainError {
     /// A file of features.
     #[error(transparent)]
     Features(#[from] kiln_data::FeatureError),
+    /// L-BFGS where more than one dense layer would be trained: a mistake in the caller.
+    #[error("L-BFGS trains one dense layer and nothing else")]
+    NotOneDense,
     /// A layer that takes values of another shape.
     #[error(transparent)]
     Shape(#[from] kiln_model::ShapeError),
@@ -139,7 +142,9 @@ impl TrainError {
             Self::Diverged { .. } | Self::ValidationDiverged { .. } => {
                 Some(Hint::LowerLearningRate)
             }
-            Self::InFile(_) | Self::FrozenChanged(_) | Self::Plan(_) => Some(Hint::ReportBug),
+            Self::InFile(_) | Self::FrozenChanged(_) | Self::Plan(_) | Self::NotOneDense => {
+                Some(Hint::ReportBug)
+            }
             Self::Backbone { asset, .. } => Some(Hint::UseBackboneFile {
                 asset: asset.clone(),
             }),

@@ -14,8 +14,8 @@ pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExportArgs, FetchArgs, PredictArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs,
-    TrainArgs, VerifyArgs,
+    EvalArgs, ExportArgs, FetchArgs, PredictArgs, ProbeArgs, ReportArgs, RunArgs, SummaryArgs,
+    SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -57,6 +57,8 @@ pub enum Command {
         override_usage = "kiln train [OPTIONS] <RECIPE>\n       kiln train [OPTIONS] --resume <RUN>"
     )]
     Train(TrainArgs),
+    /// Fit a classifier of images on a pretrained network's features, in one go
+    Probe(ProbeArgs),
     /// Run every combination of a recipe's `[sweep]` and compare them
     Sweep(SweepArgs),
     /// Write a run or a sweep as one HTML page

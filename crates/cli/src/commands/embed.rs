@@ -3,16 +3,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use kiln_pipeline::embed::{EmbedRequest, Embedded, Embedder, check_name, table_beside};
+use kiln_pipeline::embed::{EmbedRequest, Embedder, check_name, table_beside};
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_pipeline::{Error, engines, inputs};
-use kiln_util::{counted, shown, thousands};
 
 use crate::app::{App, Outcome};
 use crate::args::{OneEngineArgs, PreprocessArgs};
 use crate::notes;
 use crate::output::{self, Outputs};
-use crate::terminal::rate;
 
 #[derive(Debug, clap::Args)]
 pub struct EmbedArgs {
@@ -73,28 +71,11 @@ pub fn run(args: &EmbedArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         );
         return Ok(Outcome::Interrupted);
     };
-    output::print(args.json, &embedded, || Ok(text(&embedded)), app.terminal)?;
+    output::print(
+        args.json,
+        &embedded,
+        || Ok(embedded.to_text()),
+        app.terminal,
+    )?;
     Ok(Outcome::Done)
-}
-
-fn text(embedded: &Embedded) -> String {
-    let value = &embedded.value;
-    let pooled = if value.pooled {
-        ", the mean of each channel over height and width"
-    } else {
-        ""
-    };
-    format!(
-        "Vectors: the output of `{}`, {}{pooled}; {}\n{} of {} to {}, with their images in {}\n",
-        shown(&value.segment, usize::MAX),
-        value.shape,
-        rate(
-            embedded.images as f64 / embedded.seconds.max(f64::MIN_POSITIVE),
-            "images"
-        ),
-        counted(embedded.images, "vector"),
-        thousands(value.features),
-        embedded.vectors.display(),
-        embedded.table.display(),
-    )
 }

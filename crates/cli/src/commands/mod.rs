@@ -11,6 +11,7 @@ mod eval;
 mod export;
 mod fetch;
 mod predict;
+mod probe;
 mod report;
 mod run;
 mod summary;
@@ -29,6 +30,7 @@ pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
 pub use predict::PredictArgs;
+pub use probe::ProbeArgs;
 pub use report::ReportArgs;
 pub use run::RunArgs;
 pub use summary::SummaryArgs;
@@ -43,6 +45,7 @@ use crate::args::Command;
 pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
     match command {
         Command::Run(args) => run::run(args, app),
+        Command::Probe(args) => probe::run(args, app),
         Command::Train(args) => train::run(args, app),
         Command::Sweep(args) => sweep::run(args, app),
         Command::Report(args) => report::run(args, app),

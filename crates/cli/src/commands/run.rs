@@ -1,6 +1,7 @@
 //! `kiln run`: train, export, verify, evaluate, report.
 
 use kiln_pipeline::run::finish;
+use kiln_pipeline::train::TrainOutcome;
 
 use super::train::{TrainArgs, train};
 use crate::app::{App, Outcome};
@@ -17,7 +18,15 @@ pub struct RunArgs {
 
 /// Goes through all phases, and prints the figures.
 pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let trained = train(&args.train, app)?;
+    finish_and_print(train(&args.train, app)?, args.json, app)
+}
+
+/// Goes through the phases after the training, and prints the figures.
+pub fn finish_and_print(
+    trained: TrainOutcome,
+    json: bool,
+    app: &App<'_>,
+) -> anyhow::Result<Outcome> {
     let finished = trained.finished;
     let trained_at = trained.run.path().to_path_buf();
     let Some(outcome) = finish(trained, &app.context)? else {
@@ -29,7 +38,7 @@ pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     let text = || Ok(outcome.to_text());
-    output::print(args.json, &outcome.record(), text, app.terminal)?;
+    output::print(json, &outcome.record(), text, app.terminal)?;
     Ok(if outcome.parity.passed {
         Outcome::Done
     } else {

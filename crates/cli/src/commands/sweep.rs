@@ -1,13 +1,7 @@
 //! `kiln sweep`: every combination of a recipe's `[sweep]`, and a comparison.
 
-use std::fmt::Write;
-
 use kiln_pipeline::recipe::read_sweep;
-use kiln_pipeline::sweep::{
-    Metric, Results, SweepRequest, SweepSummary, runs_table, seeds_table, sweep,
-};
-use kiln_run::{SweepDir, SweepFile};
-use kiln_util::percent;
+use kiln_pipeline::sweep::{Metric, SweepRequest, SweepSummary, sweep};
 
 use crate::app::{App, Outcome};
 use crate::args::{RecipeArgs, TrainingArgs};
@@ -44,7 +38,7 @@ pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let outcome = sweep(&combinations, &request, &app.context)?;
     let results = &outcome.results;
     let json = SweepSummary::new(results, &outcome.folder);
-    let text = || summary(results, &outcome.folder);
+    let text = || Ok(results.to_text(&outcome.folder));
     output::print(args.json, &json, text, app.terminal)?;
     let complete = results.complete();
     let total = results.rows.len();
@@ -59,26 +53,4 @@ pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     } else {
         Outcome::CheckFailed
     })
-}
-
-fn summary(results: &Results, folder: &SweepDir) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if let Some(table) = seeds_table(results) {
-        writeln!(text, "{}\n", table.to_text())?;
-    }
-    writeln!(
-        text,
-        "{}\n",
-        runs_table(results, &results.sorted()).to_text()
-    )?;
-    if let Some((row, figures)) = results.best() {
-        let (label, accuracy) = (&row.entry.label, percent(figures.test_accuracy));
-        writeln!(
-            text,
-            "Best {}: {label}, {accuracy} of the test images",
-            results.sort_by.title()
-        )?;
-    }
-    writeln!(text, "Report: {}", folder.file(SweepFile::Report).display())?;
-    Ok(text)
 }

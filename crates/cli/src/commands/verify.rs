@@ -1,12 +1,9 @@
 //! `kiln verify`.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
-use kiln_inference::Verification;
-use kiln_pipeline::engines::{self, VerificationRecord};
+use kiln_pipeline::engines::{self, VerificationRecord, verification_text};
 use kiln_pipeline::runtime::RuntimeRecord;
-use kiln_util::shown;
 
 use crate::app::{App, Outcome};
 use crate::args::EnginesArgs;
@@ -43,30 +40,15 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .iter()
         .all(|(_, verification)| verification.passed());
     let record = VerificationRecord::new(&file, &verified);
-    output::print(args.json, &record, || lines(&verified), app.terminal)?;
+    output::print(
+        args.json,
+        &record,
+        || Ok(verification_text(&verified)),
+        app.terminal,
+    )?;
     Ok(if passed {
         Outcome::Done
     } else {
         Outcome::CheckFailed
     })
-}
-
-/// `tract 0.23 (cpu): 10 golden vectors, largest difference 2.1e-6 (allowed 1.0e-4): passed`.
-fn lines(verified: &[(RuntimeRecord, Verification)]) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for (runtime, verification) in verified {
-        let verdict = if verification.passed() {
-            "passed"
-        } else {
-            "FAILED"
-        };
-        // Labels and the images' origins are the file's.
-        writeln!(
-            text,
-            "{}: {}: {verdict}",
-            runtime.describe(),
-            shown(&verification.to_string(), usize::MAX)
-        )?;
-    }
-    Ok(text)
 }

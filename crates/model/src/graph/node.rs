@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::op::Op;
 use super::size::Dims;
@@ -50,11 +50,21 @@ pub enum Values {
     /// In the file, as an initializer or a `Constant` of this parameter's name.
     File,
     /// Computed from others of the file: as many as the shape asks for, row-major.
-    Computed(Arc<[f32]>),
+    Computed(
+        #[serde(serialize_with = "write_values", deserialize_with = "read_values")] Arc<[f32]>,
+    ),
     /// The same number everywhere.
     Filled(f32),
     /// Not to be had; why not, as a sentence.
     Missing(String),
+}
+
+fn write_values<S: Serializer>(values: &Arc<[f32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    values.as_ref().serialize(serializer)
+}
+
+fn read_values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[f32]>, D::Error> {
+    Vec::deserialize(deserializer).map(Into::into)
 }
 
 impl Parameter {

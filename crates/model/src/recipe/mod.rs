@@ -15,15 +15,18 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::document::{Hint, RecipeError};
-use crate::{Backbone, Base, LayerSpec, Layers, Model, ModelError, Network, Preprocessing};
+use crate::layers::Activation;
+use crate::{
+    Backbone, Base, LayerKind, LayerSpec, Layers, Model, ModelError, Network, Preprocessing,
+};
 
 pub use augmentation::{Augmentation, FillMode};
 pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
 pub use export::Export;
 pub use input::{Input, Values};
 pub use optimization::{
-    AdamParams, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
-    ScheduleKind,
+    AdamParams, ClassWeight, EarlyStopping, LbfgsParams, Monitor, Optimizer, OptimizerKind,
+    Schedule, ScheduleKind,
 };
 pub use sweep::{Combination, Reference, Setting, Sweep};
 pub use training::{Phase, Training};
@@ -371,8 +374,48 @@ impl RecipeFields {
     /// The model of each phase.
     fn models(&self) -> Result<Vec<Model>, ModelError> {
         let model = self.unfrozen_model()?;
-        let phases = self.frozen(&model)?.into_iter();
-        Ok(phases.map(|frozen| model.clone().frozen(&frozen)).collect())
+        let phases = self.training.phases.iter().zip(self.frozen(&model)?);
+        let models = phases.map(|(phase, frozen)| {
+            let model = model.clone().frozen(&frozen);
+            if matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_)) {
+                self.check_lbfgs(&model)?;
+            }
+            Ok(model)
+        });
+        models.collect()
+    }
+
+    /// Checks that one dense layer on frozen features is all that is trained.
+    fn check_lbfgs(&self, model: &Model) -> Result<(), ModelError> {
+        let problem = |index: usize, name: &str, found: &str| ModelError {
+            index,
+            name: name.into(),
+            problem: format!(
+                "L-BFGS trains one dense layer on frozen features, found {found}: take it out, or use another \
+                 optimizer"
+            ),
+        };
+        if self.augmentation.is_some() {
+            return Err(problem(0, "training", "images that augmentation changes"));
+        }
+        let fixed = model.fixed_prefix();
+        for (index, layer) in model.layers().iter().enumerate().skip(fixed) {
+            let is_last = index + 1 == model.layers().len();
+            let found = match &layer.kind {
+                LayerKind::Dense(dense) if is_last => match dense.activation {
+                    None | Some(Activation::Softmax) => continue,
+                    Some(_) => "a dense layer with another activation than softmax",
+                },
+                LayerKind::Dense(_) => "a dense layer before the last one",
+                _ if index == 0 => "no frozen layer before this one",
+                kind => &format!("a layer `{}` after those that are frozen", kind.type_name()),
+            };
+            return Err(problem(index, &layer.name, found));
+        }
+        if fixed == model.layers().len() {
+            return Err(problem(0, "training", "all layers frozen"));
+        }
+        Ok(())
     }
 }
 

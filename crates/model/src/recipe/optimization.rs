@@ -7,12 +7,13 @@ use serde::Serialize;
 use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section, Tagged};
 
 /// An optimizer with its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Optimizer {
     /// The rule and its own settings.
     #[serde(flatten)]
     pub kind: OptimizerKind,
-    /// Size of the steps before the schedule's factor, above 0.
+    /// Size of the steps before the schedule's factor, above 0; 0 of L-BFGS, which has none.
+    #[serde(skip_serializing_if = "is_no_rate")]
     pub learning_rate: f64,
     /// Each parameter's gradient is scaled down to this Euclidean norm.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +27,7 @@ pub struct Optimizer {
 }
 
 /// The rule that makes a step of a gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type")]
 pub enum OptimizerKind {
     /// Kingma and Ba (2015).
@@ -53,6 +54,37 @@ pub enum OptimizerKind {
         /// Whether the gradient is computed as if after the momentum's step.
         nesterov: bool,
     },
+    /// Limited-memory BFGS (Liu and Nocedal, 1989) on all images at once: multinomial logistic
+    /// regression, for one dense layer on frozen features.
+    #[serde(rename = "lbfgs")]
+    Lbfgs(LbfgsParams),
+}
+
+/// Settings of L-BFGS. What is minimized is the mean cross-entropy + penalty / 2 * ||W||², where W are
+/// the weights, without the bias, on features that are centered and have a mean variance of 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LbfgsParams {
+    /// Penalties, 0 or more, each once, from the largest to the smallest: one fit for each, an epoch,
+    /// which begins with the weights of the one before.
+    pub penalties: Vec<f64>,
+    /// Most iterations of a fit, at least 1.
+    pub max_iterations: usize,
+    /// A fit ends when no component of the gradient is larger, above 0.
+    pub tolerance: f64,
+}
+
+impl Default for LbfgsParams {
+    /// Half decades from 10 to 1e-6. scikit-learn's `C` is `1 / (penalty * images)`.
+    fn default() -> Self {
+        let half_decades = [
+            10.0, 3.0, 1.0, 0.3, 0.1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6,
+        ];
+        Self {
+            penalties: half_decades.into(),
+            max_iterations: 500,
+            tolerance: 1e-5,
+        }
+    }
 }
 
 /// Settings of Adam.
@@ -88,6 +120,14 @@ impl Default for Optimizer {
             global_clipnorm: None,
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_no_rate(rate: &f64) -> bool {
+    *rate == 0.0
 }
 
 /// How the learning rate changes during a phase: a factor for all its rates.
@@ -294,6 +334,11 @@ const OPTIMIZERS: &[Tagged<(OptimizerKind, f64)>] = &[
         ],
         parse: sgd,
     },
+    Tagged {
+        kind: "lbfgs",
+        keys: &["type", "penalties", "max_iterations", "tolerance"],
+        parse: lbfgs,
+    },
 ];
 
 /// Keys of every optimizer, to suggest where they belong.
@@ -308,6 +353,9 @@ pub(super) const OPTIMIZER_KEYS: &[&str] = &[
     "decay_biases_and_norms",
     "momentum",
     "nesterov",
+    "penalties",
+    "max_iterations",
+    "tolerance",
 ];
 
 /// Reads an optimizer; `default` is its type where it has none.
@@ -357,6 +405,35 @@ fn sgd(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
             .error("`nesterov` needs a `momentum` above 0: add one, such as `momentum = 0.9`"));
     }
     Ok((OptimizerKind::Sgd { momentum, nesterov }, 1e-2))
+}
+
+fn lbfgs(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
+    let default = LbfgsParams::default();
+    let penalties = match section.get("penalties") {
+        None => default.penalties,
+        Some(field) => {
+            let values = field.array()?;
+            let values = values.iter().map(|value| value.number(Bound::NonNegative));
+            let mut values = values.collect::<Result<Vec<_>, _>>()?;
+            // From the largest on, each fit begins near where it ends.
+            values.sort_by(|a, b| b.total_cmp(a));
+            values.dedup();
+            if values.is_empty() {
+                return Err(field.error("`penalties` is empty: give at least one, such as 0.01"));
+            }
+            values
+        }
+    };
+    let params = LbfgsParams {
+        penalties,
+        max_iterations: section.integer_or(
+            "max_iterations",
+            default.max_iterations,
+            1..=MAX_COUNT,
+        )?,
+        tolerance: section.number_or("tolerance", default.tolerance, Bound::Positive)?,
+    };
+    Ok((OptimizerKind::Lbfgs(params), 0.0))
 }
 
 impl AdamParams {

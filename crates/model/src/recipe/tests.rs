@@ -260,7 +260,11 @@ fn overrides_name_themselves_in_errors() {
 
 #[test]
 fn an_optimizer_may_be_a_word_and_its_type_left_out() {
-    let optimizer = |set: &[&str]| with(SMALL, set).unwrap().training.phases[0].optimizer;
+    let optimizer = |set: &[&str]| {
+        with(SMALL, set).unwrap().training.phases[0]
+            .optimizer
+            .clone()
+    };
     let table = optimizer(&["training.optimizer={type=\"sgd\"}"]);
     assert_eq!(optimizer(&["training.optimizer=sgd"]), table);
     let word = SMALL.replace("[data]", "[training]\noptimizer = \"sgd\"\n[data]");
@@ -270,7 +274,8 @@ fn an_optimizer_may_be_a_word_and_its_type_left_out() {
         .unwrap()
         .training
         .phases[0]
-        .optimizer;
+        .optimizer
+        .clone();
     assert_eq!(
         momentum,
         optimizer(&["training.optimizer={type=\"sgd\", momentum=0.9}"])
@@ -1132,6 +1137,58 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
         ),
     ] {
         let message = parse(text, record, set).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    // One dense layer by L-BFGS, an epoch for each penalty.
+    let lbfgs = |set: &[&str]| {
+        let set = [&["training.optimizer=lbfgs"], set].concat();
+        parse(text, Some(record.clone()), &set)
+    };
+    let recipe = lbfgs(&[]).unwrap();
+    assert_eq!(recipe.training.epochs(), 15);
+    assert_eq!(
+        parse(&recipe.to_toml(), Some(record.clone()), &[]).unwrap(),
+        recipe
+    );
+    let some = "training.optimizer={type=\"lbfgs\", penalties=[0.01, 1, 0.01, 0]}";
+    let recipe = lbfgs(&[some, "training.epochs=3"]).unwrap();
+    let OptimizerKind::Lbfgs(params) = &recipe.training.phases[0].optimizer.kind else {
+        panic!("L-BFGS");
+    };
+    assert_eq!(
+        params.penalties,
+        [1.0, 0.01, 0.0],
+        "from the largest on, each once"
+    );
+    for (set, expected) in [
+        ("training.epochs=20", "`epochs` must be 15 or left out"),
+        ("training.schedule=cosine", "L-BFGS has none: leave it out"),
+        ("training.optimizer.penalties=[]", "`penalties` is empty"),
+        ("training.optimizer.learning_rate=0.1", "unknown key"),
+        (
+            "layers=[{type=\"global_avg_pool\"}, {type=\"dropout\", rate=0.2}, {type=\"dense\"}]",
+            "(`dropout`): L-BFGS trains one dense layer on frozen features, found a layer `dropout`",
+        ),
+        (
+            "layers=[{type=\"global_avg_pool\"}, {type=\"dense\", units=9}, {type=\"dense\"}]",
+            "found a dense layer before the last one",
+        ),
+        (
+            "layers.dense.activation=relu",
+            "with another activation than softmax",
+        ),
+        (
+            "augmentation.horizontal_flip=true",
+            "found images that augmentation changes",
+        ),
+        ("training.freeze=3", "found all layers frozen"),
+    ] {
+        let set = if set.contains("optimizer.") {
+            lbfgs(&["training.optimizer={type=\"lbfgs\"}", set])
+        } else {
+            lbfgs(&[set])
+        };
+        let message = set.unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
     let message = Recipe::parse(text, "r.toml", "r", &[])

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::optimization::{self, ClassWeight, EarlyStopping, Monitor, Optimizer, Schedule};
+use super::optimization::{
+    self, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
+};
 use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section};
 use crate::{Layers, Model};
 
@@ -138,7 +140,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
         None => Optimizer::default(),
     };
     let phases = match section.get("phases") {
-        None => vec![phase(&section, optimizer, Some(ADAM))?],
+        None => vec![phase(&section, &optimizer, Some(ADAM))?],
         Some(phases) => {
             for key in [
                 "epochs",
@@ -154,7 +156,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
                     )));
                 }
             }
-            let read = |field: &Field<'_>| phase(&field.section(PHASE)?, optimizer, None);
+            let read = |field: &Field<'_>| phase(&field.section(PHASE)?, &optimizer, None);
             let read = phases
                 .array()?
                 .iter()
@@ -188,7 +190,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
 /// `kind` is the type of an optimizer that has none.
 fn phase(
     section: &Section<'_>,
-    default: Optimizer,
+    default: &Optimizer,
     kind: Option<&str>,
 ) -> Result<Phase, RecipeError> {
     let rates = |field: Field<'_>| -> Result<BTreeMap<String, f64>, RecipeError> {
@@ -198,11 +200,13 @@ fn phase(
             .map(|(key, rate)| Ok(((*key).to_string(), rate.number(Bound::Positive)?)))
             .collect()
     };
+    let optimizer = match section.get("optimizer") {
+        Some(field) => optimization::optimizer(&field, kind)?,
+        None => default.clone(),
+    };
     Ok(Phase {
-        epochs: section.integer_or("epochs", 10, 1..=MAX_COUNT)?,
-        optimizer: section
-            .get("optimizer")
-            .map_or(Ok(default), |field| optimization::optimizer(&field, kind))?,
+        epochs: epochs(section, &optimizer)?,
+        optimizer,
         schedule: section
             .get("schedule")
             .map_or(Ok(Schedule::default()), |field| {
@@ -230,6 +234,29 @@ fn phase(
             }))
             .transpose()?,
     })
+}
+
+/// Reads the number of epochs: of L-BFGS there is one for each penalty, and no learning rate.
+fn epochs(section: &Section<'_>, optimizer: &Optimizer) -> Result<usize, RecipeError> {
+    let OptimizerKind::Lbfgs(params) = &optimizer.kind else {
+        return section.integer_or("epochs", 10, 1..=MAX_COUNT);
+    };
+    for key in ["schedule", "learning_rates"] {
+        if let Some(field) = section.get(key) {
+            return Err(field.error(format!(
+                "`{key}` is of learning rates, and L-BFGS has none: leave it out"
+            )));
+        }
+    }
+    let fits = params.penalties.len();
+    if let Some(field) = section.get("epochs")
+        && field.integer::<usize>(1..=MAX_COUNT)? != fits
+    {
+        return Err(field.error(format!(
+            "`epochs` must be {fits} or left out: L-BFGS has one epoch for each of `penalties`"
+        )));
+    }
+    Ok(fits)
 }
 
 /// An array of names and patterns, one of them, or a number of layers.

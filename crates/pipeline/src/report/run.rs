@@ -2,6 +2,7 @@
 
 use kiln_model::Monitor;
 use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
+use kiln_run::Epoch;
 use kiln_util::{duration, percent, thousands};
 
 use super::images::{Mistakes, hidden, images, mistakes};
@@ -86,9 +87,12 @@ fn training(record: &RunRecord) -> Result<Section> {
     let (epochs, best) = curves(&record.history);
     let mut blocks = Vec::new();
     if let Some(epoch) = record.history.best() {
+        let name = match epoch.penalty {
+            Some(_) => epoch.name().replacen('p', "P", 1),
+            None => format!("Epoch {}", epoch.epoch),
+        };
         blocks.push(Block::Text(format!(
-            "Epoch {} of {} has {}; its weights were kept.",
-            epoch.epoch,
+            "{name} of {} has {}; its weights were kept.",
             record.history.epochs.len(),
             match record.history.monitor {
                 Monitor::ValLoss => format!(
@@ -112,6 +116,24 @@ fn training(record: &RunRecord) -> Result<Section> {
             caption: caption.into(),
         })
     };
+    let fits = record
+        .history
+        .epochs
+        .iter()
+        .filter(|epoch| epoch.penalty.is_some());
+    let fits: Vec<&Epoch> = fits.collect();
+    if !fits.is_empty() {
+        blocks.push(Block::Table {
+            table: penalties(&fits),
+            links: Vec::new(),
+        });
+    }
+    if fits.len() == record.history.epochs.len() {
+        return Ok(Section {
+            title: "Training".into(),
+            blocks,
+        });
+    }
     blocks.push(Block::Figures(vec![
         figure(Curve::Loss, "Loss (mean cross-entropy) by epoch")?,
         figure(
@@ -123,6 +145,27 @@ fn training(record: &RunRecord) -> Result<Section> {
         title: "Training".into(),
         blocks,
     })
+}
+
+/// What came of each penalty of L-BFGS.
+fn penalties(fits: &[&Epoch]) -> Table {
+    let rows = fits.iter().map(|fit| {
+        [
+            format!("{:e}", fit.penalty.unwrap_or_default()),
+            format!("{:.4}", fit.train_loss),
+            percent(fit.train_accuracy),
+            format!("{:.4}", fit.val_loss),
+            percent(fit.val_accuracy),
+        ]
+    });
+    let header = [
+        "penalty",
+        "training loss",
+        "training accuracy",
+        "validation loss",
+        "validation accuracy",
+    ];
+    Table::new(header, rows, 0)
 }
 
 fn test_images(all: &[EvaluationRecord<'_>], first: &EvaluationRecord<'_>) -> Result<Section> {

@@ -1,9 +1,11 @@
 //! Runs side by side, as tables and as CSV.
 
+use std::fmt::Write;
+
 use kiln_metrics::Spread;
 use kiln_model::Reference;
 use kiln_report::Table;
-
+use kiln_run::{SweepDir, SweepFile};
 use kiln_util::{duration, percent, thousands};
 
 use super::figures::{Figures, Group, Metric, groups};
@@ -12,6 +14,26 @@ use crate::error::training::SweepError;
 
 /// What stands where there is no figure.
 const NOTHING: &str = "–";
+
+impl Results {
+    /// Describes the results for people: the tables, the best run, and where the page is.
+    pub fn to_text(&self, folder: &SweepDir) -> String {
+        let seeds = seeds_table(self).map(|table| table.to_text() + "\n\n");
+        let runs = runs_table(self, &self.sorted()).to_text() + "\n\n";
+        let mut text = seeds.unwrap_or_default() + &runs;
+        if let Some((row, figures)) = self.best() {
+            let _ = writeln!(
+                text,
+                "Best {}: {}, {} of the test images",
+                self.sort_by.title(),
+                row.entry.label,
+                percent(figures.test_accuracy)
+            );
+        }
+        let _ = writeln!(text, "Report: {}", folder.file(SweepFile::Report).display());
+        text
+    }
+}
 
 /// One line per run, in the order given.
 pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {

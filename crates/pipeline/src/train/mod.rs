@@ -62,6 +62,9 @@ pub struct TrainOutcome {
     pub run: RunDir,
     /// Whether the training finished; if not, it can be resumed.
     pub finished: bool,
+    /// Share of validation images whose nearest training image, by the features of a backbone from a
+    /// file, is of their class.
+    pub nearest_neighbor: Option<f64>,
     /// Keeps other processes out of the run.
     pub(crate) lock: Lock,
 }
@@ -83,7 +86,7 @@ pub fn train(
     let environment = environment(&recipe, &request.device, context)?;
     let (run, lock) = RunDir::create(&request.runs, &recipe)?;
     describe(&run, &environment, &splits)?;
-    let finished = Training {
+    let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
         run: &run,
@@ -96,6 +99,7 @@ pub fn train(
         recipe,
         run,
         finished,
+        nearest_neighbor,
         lock,
     })
 }
@@ -131,7 +135,7 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
         });
     }
     let start = Start::of(&run, &recipe, backbone.as_ref(), context)?;
-    let finished = Training {
+    let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
         run: &run,
@@ -144,6 +148,7 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
         recipe,
         run,
         finished,
+        nearest_neighbor,
         lock,
     })
 }
@@ -167,8 +172,9 @@ fn describe(run: &RunDir, environment: &Environment, splits: &Splits) -> Result<
 }
 
 impl Training<'_> {
-    /// Trains to the end and writes the results. Returns whether it got there.
-    fn run_to_end(&self, from: &Start) -> Result<bool> {
+    /// Trains to the end and writes the results. Returns whether it got there, and the
+    /// nearest-neighbor accuracy.
+    fn run_to_end(&self, from: &Start) -> Result<(bool, Option<f64>)> {
         let Self { run, context, .. } = self;
         self.announce(from);
         let start = Instant::now();
@@ -176,6 +182,7 @@ impl Training<'_> {
             weights,
             history,
             finished,
+            nearest_neighbor,
         } = self.run(from)?;
         if !history.epochs.is_empty() {
             run.write_weights(&weights)?;
@@ -194,7 +201,7 @@ impl Training<'_> {
                 best,
             });
         }
-        Ok(finished)
+        Ok((finished, nearest_neighbor))
     }
 
     fn announce(&self, from: &Start) {

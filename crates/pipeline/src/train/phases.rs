@@ -38,6 +38,8 @@ pub struct Trained {
     pub weights: Weights,
     pub history: History,
     pub finished: bool,
+    /// Nearest-neighbor accuracy of a frozen graph's features.
+    pub nearest_neighbor: Option<f64>,
 }
 
 impl Training<'_> {
@@ -72,11 +74,13 @@ impl Training<'_> {
             }),
             _ => None,
         };
+        let mut nearest_neighbor = None;
         let cancelled = |weights, history| {
             Ok(Trained {
                 weights,
                 history,
                 finished: false,
+                nearest_neighbor: None,
             })
         };
         let images = Prepared::images(splits, &preprocessor, recipe);
@@ -102,7 +106,8 @@ impl Training<'_> {
                 && let Some(last) = samples.first_layer.checked_sub(1)
             {
                 let (width, seed) = (model.layers()[last].output.len(), recipe.training.seed);
-                if let Some(accuracy) = neighbors::accuracy(&train, &validation, width, seed)? {
+                nearest_neighbor = neighbors::accuracy(&train, &validation, width, seed)?;
+                if let Some(accuracy) = nearest_neighbor {
                     context.emit(&Event::NearestNeighbor { accuracy });
                 }
             }
@@ -135,6 +140,7 @@ impl Training<'_> {
             weights,
             history,
             finished: true,
+            nearest_neighbor,
         })
     }
 }
@@ -234,6 +240,14 @@ impl Observer for Recorder<'_> {
 
     fn validation_step(&mut self, report: BatchReport) {
         self.batch(report, true);
+    }
+
+    fn not_converged(&mut self, epoch: &Epoch, iterations: usize, gradient: f64) {
+        self.context.emit(&Event::NotConverged {
+            penalty: epoch.penalty.unwrap_or_default(),
+            iterations,
+            gradient,
+        });
     }
 
     fn epoch(&mut self, epoch: &Epoch, snapshot: &Snapshot, best: bool) -> Result<(), TrainError> {

@@ -73,6 +73,7 @@ mod tests {
             val_accuracy,
             learning_rate: 1.0,
             seconds: 1.0,
+            penalty: None,
         };
         accuracies.iter().enumerate().map(epoch).collect()
     }

@@ -40,6 +40,32 @@ impl Loss {
         }
     }
 
+    /// Of one image's logits, in f64: its share of `n` times [`forward`](Self::forward). The gradient
+    /// with respect to the logits takes their place.
+    pub fn row(&self, logits: &mut [f64], label: u32) -> f64 {
+        let weight = f64::from(self.weight(label));
+        let smoothing = f64::from(self.smoothing);
+        let spread = smoothing / logits.len() as f64;
+        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
+        let log_sum = most + sum.ln();
+        let mut loss = 0.0;
+        for (class, logit) in logits.iter_mut().enumerate() {
+            let mut target = spread;
+            if class == label as usize {
+                target += 1.0 - smoothing;
+            }
+            let log_probability = *logit - log_sum;
+            loss -= weight * target * log_probability;
+            *logit = weight * (log_probability.exp() - target);
+        }
+        loss
+    }
+
+    fn weight(&self, label: u32) -> f32 {
+        self.weights.get(label as usize).copied().unwrap_or(1.0)
+    }
+
     /// Of logits `[n, classes]` and their labels: `-1/n Σ_i w(y_i) Σ_k t_ik log
     /// softmax(logits_i)_k`, where `t_i` is the label `y_i`, smoothed. As in Keras, the mean is
     /// over the images and not over their weights.
@@ -47,7 +73,7 @@ impl Loss {
         let [images, classes] = logits.dims();
         let mut targets = vec![0.0; images * classes];
         for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
-            let weight = self.weights.get(label as usize).copied().unwrap_or(1.0) / images as f32;
+            let weight = self.weight(label) / images as f32;
             row.fill(weight * self.smoothing / classes as f32);
             row[label as usize] += weight * (1.0 - self.smoothing);
         }

@@ -1,6 +1,8 @@
 //! The training loop.
 
 mod improvement;
+mod lbfgs;
+mod logistic;
 mod loss;
 mod observer;
 mod optimizer;
@@ -12,7 +14,7 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Bytes;
 use kiln_data::{Batch, Loader, Order, Samples};
-use kiln_model::{Model, Phase, Training};
+use kiln_model::{Model, OptimizerKind, Phase, Training};
 use kiln_run::{Epoch, History, Weights};
 use kiln_util::CancelToken;
 
@@ -92,7 +94,11 @@ pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, Train
     // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep
     // and wake it up again, which costs as much as some of the loops.
     rayon::scope(|_| {
-        if task.device.is_gpu() {
+        if let OptimizerKind::Lbfgs(params) = &task.phase.optimizer.kind {
+            check(task)?;
+            // On the CPU whatever the device: Burn's tensors are f32.
+            logistic::fit(task, params, observer)
+        } else if task.device.is_gpu() {
             // What was kept by the observer stays: a training can be resumed from its last whole
             // epoch.
             device::caught(|| Ok(epochs(task, observer))).map_err(TrainError::Device)?
@@ -102,13 +108,19 @@ pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, Train
     })
 }
 
-fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
+/// Checks that weights and samples fit the task.
+fn check(task: &Task<'_>) -> Result<(), TrainError> {
     task.weights.check(task.model)?;
     for (samples, name) in [(&task.train, "training"), (&task.validation, "validation")] {
         if samples.view().is_empty() {
             return Err(TrainError::Empty(name));
         }
     }
+    Ok(())
+}
+
+fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
+    check(task)?;
     let mut state = State::new(task)?;
     let mut fitted = Fitted {
         best: task.weights.clone(),
@@ -180,7 +192,7 @@ impl<'a> State<'a> {
     fn new(task: &'a Task<'a>) -> Result<Self, TrainError> {
         let device = task.device.autodiff();
         let layers = &task.model.layers()[task.first_layer..];
-        let mut optimizer = optimizer::build(&task.phase.optimizer, task.model, &device);
+        let mut optimizer = optimizer::build(&task.phase.optimizer, task.model, &device)?;
         let mut weights = task.weights.clone();
         if let Some(Resume { snapshot, .. }) = task.resume {
             weights.extend(snapshot.weights.clone());
@@ -251,6 +263,7 @@ impl<'a> State<'a> {
             val_accuracy: val.accuracy(),
             learning_rate,
             seconds: start.elapsed().as_secs_f64(),
+            penalty: None,
         }))
     }
 

@@ -45,6 +45,12 @@ pub trait Observer: Send {
         let _ = report;
     }
 
+    /// Called for a fit that ended before the gradient was small enough, after so many iterations, with
+    /// the largest component of the gradient.
+    fn not_converged(&mut self, epoch: &Epoch, iterations: usize, gradient: f64) {
+        let _ = (epoch, iterations, gradient);
+    }
+
     /// Called after every epoch with its figures, where the training stands, and whether it is the
     /// best so far.
     ///

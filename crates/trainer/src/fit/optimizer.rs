@@ -15,8 +15,12 @@ use crate::network::{Network, param_id, values};
 use crate::{Device, TrainError, fused};
 
 /// Builds the optimizer of a phase.
-pub fn build(optimizer: &Optimizer, model: &Model, device: &Device) -> ModuleOptimizer {
-    let built = of_kind(optimizer.kind, device);
+pub fn build(
+    optimizer: &Optimizer,
+    model: &Model,
+    device: &Device,
+) -> Result<ModuleOptimizer, TrainError> {
+    let built = of_kind(&optimizer.kind, device)?;
     let clipping = match (optimizer.clipnorm, optimizer.clipvalue) {
         (Some(norm), _) => Some(GradientClippingConfig::Norm(norm as f32)),
         (None, Some(value)) => Some(GradientClippingConfig::Value(value as f32)),
@@ -32,7 +36,7 @@ pub fn build(optimizer: &Optimizer, model: &Model, device: &Device) -> ModuleOpt
         ..
     } = optimizer.kind
     else {
-        return built;
+        return Ok(built);
     };
     // A bias, and a scale or shift of a normalization, has one axis; a layer scale of a graph may have
     // others of size 1.
@@ -44,16 +48,16 @@ pub fn build(optimizer: &Optimizer, model: &Model, device: &Device) -> ModuleOpt
     let group = ParamGroup::from_ids(vectors.collect());
     let clipping = clipping.map(|clipping| clipping.init());
     // AdamW without decay is Adam.
-    if device.kernels {
+    Ok(if device.kernels {
         built.with_group(group, self::adam(adam, 0.0), clipping)
     } else {
         built.with_group(group, burn_adam(adam).build(), clipping)
-    }
+    })
 }
 
 /// The rule; Adam and `AdamW` by kiln's kernel where the device has it.
-fn of_kind(kind: OptimizerKind, device: &Device) -> ModuleOptimizer {
-    match kind {
+fn of_kind(kind: &OptimizerKind, device: &Device) -> Result<ModuleOptimizer, TrainError> {
+    Ok(match *kind {
         OptimizerKind::Adam(params) if device.kernels => adam(params, 0.0).into(),
         OptimizerKind::AdamW {
             adam: params,
@@ -90,7 +94,8 @@ fn of_kind(kind: OptimizerKind, device: &Device) -> ModuleOptimizer {
                 .with_momentum((momentum > 0.0).then_some(config))
                 .init()
         }
-    }
+        OptimizerKind::Lbfgs(_) => return Err(TrainError::NotOneDense),
+    })
 }
 
 /// Burn's Adam.

@@ -128,6 +128,7 @@ mod tests {
             val_accuracy: 0.5,
             learning_rate: 1.0,
             seconds: 1.0,
+            penalty: None,
         };
         losses.iter().enumerate().map(epoch).collect()
     }

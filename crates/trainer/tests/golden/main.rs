@@ -1,6 +1,7 @@
 //! What Keras computes, from the same weights.
 
 mod layers;
+mod logistic;
 mod optimizers;
 
 use serde::Deserialize;
