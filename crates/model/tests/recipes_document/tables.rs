@@ -7,6 +7,10 @@ use kiln_model::{Recipe, Sweep};
 
 const LAYERS: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]";
 
+/// The same with frozen features.
+const FROZEN: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 2 }, \
+                      { type = \"dense\", units = 10 }]\ntraining.freeze = 2";
+
 /// A valid value for each key that some table requires.
 const REQUIRED: &[(&str, &str)] = &[
     ("name", "\"vgg16\""),
@@ -163,7 +167,9 @@ impl Table {
         if self.name.starts_with("sweep") {
             sweep(LAYERS, &overrides)
         } else {
-            recipe(LAYERS, &overrides)
+            // L-BFGS trains one dense layer on frozen features.
+            let is_lbfgs = overrides.iter().any(|text| text.contains("\"lbfgs\""));
+            recipe(if is_lbfgs { FROZEN } else { LAYERS }, &overrides)
         }
     }
 
