@@ -8,8 +8,9 @@ use kiln_model::{Recipe, Sweep};
 const LAYERS: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]";
 
 /// The same with frozen features.
-const FROZEN: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 2 }, \
-                      { type = \"dense\", units = 10 }]\ntraining.freeze = 2";
+const FROZEN: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n\
+                      backbone.name = \"vgg16\"\n\
+                      input = { height = 64, width = 64, preprocess = \"caffe\" }";
 
 /// A valid value for each key that some table requires.
 const REQUIRED: &[(&str, &str)] = &[
