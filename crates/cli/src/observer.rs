@@ -349,14 +349,7 @@ impl TerminalObserver<'_> {
                 penalty,
                 iterations,
                 gradient,
-            } => terminal.status(
-                "Note",
-                &format!(
-                    "the fit with penalty {penalty:e} has not converged after {}: the gradient is \
-                     {gradient:.1e} (max_iterations, tolerance)",
-                    counted(*iterations as u64, "iteration")
-                ),
-            ),
+            } => not_converged(terminal, *penalty, *iterations, *gradient),
             Event::EpochFinished {
                 epoch,
                 epochs,
@@ -420,6 +413,15 @@ impl TerminalObserver<'_> {
 fn features_of(features: &FeaturesInfo<'_>) -> String {
     let images = thousands(features.images);
     format!("features of {images} images after {}", features.layer)
+}
+
+fn not_converged(terminal: &Terminal, penalty: f64, iterations: usize, gradient: f64) {
+    let iterations = counted(iterations as u64, "iteration");
+    let text = format!(
+        "the fit with penalty {penalty:e} has not converged after {iterations}: the gradient is {gradient:.1e} \
+         (max_iterations, tolerance)"
+    );
+    terminal.status("Note", &text);
 }
 
 fn epoch_line(terminal: &Terminal, epoch: &Epoch, epochs: usize, rate: f64, best: bool) {

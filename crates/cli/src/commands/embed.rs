@@ -64,7 +64,7 @@ pub fn run(args: &EmbedArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         app.terminal,
     );
     let (images, classes) = inputs::known(&args.data, context)?;
-    let Some(embedded) = embedder.write(images, &classes, &args.vectors, context)? else {
+    let Some(written) = embedder.write(images, &classes, &args.vectors, context)? else {
         app.terminal.status(
             "Stopped",
             "before all images had vectors: nothing was written",
