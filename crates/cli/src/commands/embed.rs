@@ -71,11 +71,6 @@ pub fn run(args: &EmbedArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         );
         return Ok(Outcome::Interrupted);
     };
-    output::print(
-        args.json,
-        &embedded,
-        || Ok(embedded.to_text()),
-        app.terminal,
-    )?;
+    output::print(args.json, &written, || Ok(written.to_text()), app.terminal)?;
     Ok(Outcome::Done)
 }
