@@ -359,16 +359,7 @@ impl TerminalObserver<'_> {
                 self.progress().last = Instant::now();
                 epoch_line(terminal, epoch, *epochs, *images_per_second, *best);
             }
-            Event::TrainingFinished { seconds, best } => terminal.status(
-                "Trained",
-                &format!(
-                    "in {}; best is {}: val_loss {:.4}, val_accuracy {}",
-                    duration(*seconds),
-                    best.name(),
-                    best.val_loss,
-                    percent(best.val_accuracy)
-                ),
-            ),
+            Event::TrainingFinished { seconds, best } => trained(terminal, *seconds, best),
             Event::TrainingStopped { run, epochs_done } => {
                 let run = run.display();
                 let text = match epochs_done {
@@ -413,6 +404,17 @@ impl TerminalObserver<'_> {
 fn features_of(features: &FeaturesInfo<'_>) -> String {
     let images = thousands(features.images);
     format!("features of {images} images after {}", features.layer)
+}
+
+fn trained(terminal: &Terminal, seconds: f64, best: &Epoch) {
+    let text = format!(
+        "in {}; best is {}: val_loss {:.4}, val_accuracy {}",
+        duration(seconds),
+        best.name(),
+        best.val_loss,
+        percent(best.val_accuracy)
+    );
+    terminal.status("Trained", &text);
 }
 
 fn not_converged(terminal: &Terminal, penalty: f64, iterations: usize, gradient: f64) {
