@@ -349,14 +349,7 @@ impl TerminalObserver<'_> {
                 penalty,
                 iterations,
                 gradient,
-            } => terminal.status(
-                "Note",
-                &format!(
-                    "the fit with penalty {penalty:e} has not converged after {}: the gradient is \
-                     {gradient:.1e} (max_iterations, tolerance)",
-                    counted(*iterations as u64, "iteration")
-                ),
-            ),
+            } => not_converged(terminal, *penalty, *iterations, *gradient),
             Event::EpochFinished {
                 epoch,
                 epochs,
@@ -366,16 +359,7 @@ impl TerminalObserver<'_> {
                 self.progress().last = Instant::now();
                 epoch_line(terminal, epoch, *epochs, *images_per_second, *best);
             }
-            Event::TrainingFinished { seconds, best } => terminal.status(
-                "Trained",
-                &format!(
-                    "in {}; best is {}: val_loss {:.4}, val_accuracy {}",
-                    duration(*seconds),
-                    best.name(),
-                    best.val_loss,
-                    percent(best.val_accuracy)
-                ),
-            ),
+            Event::TrainingFinished { seconds, best } => trained(terminal, *seconds, best),
             Event::TrainingStopped { run, epochs_done } => {
                 let run = run.display();
                 let text = match epochs_done {
@@ -420,6 +404,26 @@ impl TerminalObserver<'_> {
 fn features_of(features: &FeaturesInfo<'_>) -> String {
     let images = thousands(features.images);
     format!("features of {images} images after {}", features.layer)
+}
+
+fn trained(terminal: &Terminal, seconds: f64, best: &Epoch) {
+    let text = format!(
+        "in {}; best is {}: val_loss {:.4}, val_accuracy {}",
+        duration(seconds),
+        best.name(),
+        best.val_loss,
+        percent(best.val_accuracy)
+    );
+    terminal.status("Trained", &text);
+}
+
+fn not_converged(terminal: &Terminal, penalty: f64, iterations: usize, gradient: f64) {
+    let iterations = counted(iterations as u64, "iteration");
+    let text = format!(
+        "the fit with penalty {penalty:e} has not converged after {iterations}: the gradient is {gradient:.1e} \
+         (max_iterations, tolerance)"
+    );
+    terminal.status("Note", &text);
 }
 
 fn epoch_line(terminal: &Terminal, epoch: &Epoch, epochs: usize, rate: f64, best: bool) {

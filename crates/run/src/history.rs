@@ -18,12 +18,12 @@ pub struct Epoch {
     pub val_accuracy: f64,
     /// Learning rate at the end of the epoch; 0 of L-BFGS, which has none.
     pub learning_rate: f64,
-    /// Duration of the epoch in seconds, validation included.
-    pub seconds: f64,
     /// Penalty of the weights' squares, of L-BFGS, for which an epoch is the fit with one penalty, and
     /// training figures are measured after it.
     #[serde(default)]
     pub penalty: Option<f64>,
+    /// Duration of the epoch in seconds, validation included.
+    pub seconds: f64,
 }
 
 impl Epoch {
@@ -121,13 +121,13 @@ mod tests {
         assert_eq!(
             csv.lines().next(),
             Some(
-                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,seconds,penalty"
+                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,penalty,seconds"
             )
         );
-        assert_eq!(csv.lines().nth(1), Some("1,0.5,0.75,0.25,0.9,0.001,2.5,"));
+        assert_eq!(csv.lines().nth(1), Some("1,0.5,0.75,0.25,0.9,0.001,,2.5"));
         assert_eq!(History::from_csv(&csv).unwrap(), history);
         // Before there were penalties.
-        let older = csv.replace(",penalty", "").replace("2.5,\n", "2.5\n");
+        let older = csv.replace(",penalty", "").replace(",,", ",");
         assert_eq!(History::from_csv(&older).unwrap(), history);
     }
 

@@ -64,18 +64,13 @@ pub fn run(args: &EmbedArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         app.terminal,
     );
     let (images, classes) = inputs::known(&args.data, context)?;
-    let Some(embedded) = embedder.write(images, &classes, &args.vectors, context)? else {
+    let Some(written) = embedder.write(images, &classes, &args.vectors, context)? else {
         app.terminal.status(
             "Stopped",
             "before all images had vectors: nothing was written",
         );
         return Ok(Outcome::Interrupted);
     };
-    output::print(
-        args.json,
-        &embedded,
-        || Ok(embedded.to_text()),
-        app.terminal,
-    )?;
+    output::print(args.json, &written, || Ok(written.to_text()), app.terminal)?;
     Ok(Outcome::Done)
 }

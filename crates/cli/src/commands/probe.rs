@@ -67,6 +67,9 @@ pub fn run(args: &ProbeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         write_atomically(file, &std::fs::read(model)?)?;
         app.terminal.status("Wrote", &file.display().to_string());
     }
+    if outcome == Outcome::Interrupted {
+        return Ok(outcome);
+    }
     let time = duration(start.elapsed().as_secs_f64());
     app.terminal
         .status("Probed", &format!("{} in {time}", args.model));

@@ -10,6 +10,11 @@ use kiln_model::{
 
 const LAYERS: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]";
 
+/// The same with frozen features.
+const FROZEN: &str = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n\
+                      backbone.name = \"vgg16\"\n\
+                      input = { height = 64, width = 64, preprocess = \"caffe\" }";
+
 /// A valid value for each key that some table requires.
 const REQUIRED: &[(&str, &str)] = &[
     ("name", "\"vgg16\""),
@@ -185,7 +190,9 @@ impl Table {
         if self.name.starts_with("sweep") {
             sweep(LAYERS, &overrides)
         } else {
-            recipe(LAYERS, &overrides)
+            // L-BFGS trains one dense layer on frozen features.
+            let is_lbfgs = overrides.iter().any(|text| text.contains("\"lbfgs\""));
+            recipe(if is_lbfgs { FROZEN } else { LAYERS }, &overrides)
         }
     }
 

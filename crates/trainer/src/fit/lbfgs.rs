@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-/// Corrections that the approximation of the Hessian is made of; SciPy's default.
+/// Corrections that the approximation of the Hessian is made of; `SciPy`'s default.
 const MEMORY: usize = 10;
 /// Share of the decrease that the slope promises, and of the slope that may be left.
 const DECREASE: f64 = 1e-4;
@@ -74,7 +74,7 @@ pub fn minimize(
             value,
             slope,
         };
-        let Some(found) = line.search(begin, first)? else {
+        let Some(found) = line.search(begin, first).ok()? else {
             if memory.corrections.is_empty() {
                 // Not even down the gradient: this is as low as rounding lets it get.
                 break;
@@ -104,6 +104,9 @@ struct At {
     slope: f64,
 }
 
+/// The function gave no value.
+struct Cancelled;
+
 struct Line<'a, F> {
     function: &'a mut F,
     from: &'a [f64],
@@ -114,18 +117,18 @@ struct Line<'a, F> {
 }
 
 impl<F: FnMut(&[f64], &mut [f64]) -> Option<f64>> Line<'_, F> {
-    fn at(&mut self, step: f64) -> Option<At> {
+    fn at(&mut self, step: f64) -> Result<At, Cancelled> {
         for ((to, from), along) in self.trial.iter_mut().zip(self.from).zip(self.direction) {
             *to = from + step * along;
         }
-        let value = (self.function)(&self.trial, &mut self.gradient)?;
+        let value = (self.function)(&self.trial, &mut self.gradient).ok_or(Cancelled)?;
         let slope = dot(&self.gradient, self.direction);
-        Some(At { step, value, slope })
+        Ok(At { step, value, slope })
     }
 
-    /// Finds a step that satisfies the strong Wolfe conditions, or at least lowers the value; the
-    /// outer `None` is a cancellation, the inner one means that there is none.
-    fn search(&mut self, begin: At, first: f64) -> Option<Option<At>> {
+    /// Finds a step that satisfies the strong Wolfe conditions, or at least lowers the value, if there
+    /// is one.
+    fn search(&mut self, begin: At, first: f64) -> Result<Option<At>, Cancelled> {
         let (mut before, mut step) = (begin, first);
         for round in 0..BRACKETING {
             let here = self.at(step)?;
@@ -136,7 +139,7 @@ impl<F: FnMut(&[f64], &mut [f64]) -> Option<f64>> Line<'_, F> {
                 return self.zoom(begin, before, here);
             }
             if here.slope.abs() <= -CURVATURE * begin.slope {
-                return Some(Some(here));
+                return Ok(Some(here));
             }
             if here.slope >= 0.0 {
                 return self.zoom(begin, here, before);
@@ -145,11 +148,11 @@ impl<F: FnMut(&[f64], &mut [f64]) -> Option<f64>> Line<'_, F> {
             step *= 2.0;
         }
         // A convex function that falls so far has no minimum: take what there is.
-        Some(Some(before))
+        Ok(Some(before))
     }
 
     /// Between `low`, the better end, and `high` there is such a step.
-    fn zoom(&mut self, begin: At, mut low: At, mut high: At) -> Option<Option<At>> {
+    fn zoom(&mut self, begin: At, mut low: At, mut high: At) -> Result<Option<At>, Cancelled> {
         for _ in 0..ZOOMING {
             let here = self.at(between(low, high))?;
             if !here.value.is_finite() || !decreases(begin, here) || here.value >= low.value {
@@ -157,7 +160,7 @@ impl<F: FnMut(&[f64], &mut [f64]) -> Option<f64>> Line<'_, F> {
                 continue;
             }
             if here.slope.abs() <= -CURVATURE * begin.slope {
-                return Some(Some(here));
+                return Ok(Some(here));
             }
             if here.slope * (high.step - low.step) >= 0.0 {
                 high = low;
@@ -165,9 +168,9 @@ impl<F: FnMut(&[f64], &mut [f64]) -> Option<f64>> Line<'_, F> {
             low = here;
         }
         if low.step > 0.0 {
-            return Some(Some(self.at(low.step)?));
+            return Ok(Some(self.at(low.step)?));
         }
-        Some(None)
+        Ok(None)
     }
 }
 
