@@ -74,7 +74,8 @@ impl Drop for Tape {
         values
             .chain(turned)
             .for_each(|buffer| self.pool.give(buffer));
-        let states = self.states.drain(..).flatten();
+        // The first comes last, so that the next pass finds each where it was: of its size.
+        let states = self.states.drain(..).rev().flatten();
         states.for_each(|state| self.pool.give_state(state));
     }
 }
