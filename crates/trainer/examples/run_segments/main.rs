@@ -36,10 +36,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images = floats(&std::fs::read(folder.join("images.f32"))?);
     let outputs = predictor.layer_outputs(&images)?;
     let plan = Plan::fused(model.layers()).to_string();
+    let how = |layer: &str| {
+        let mut lines = plan.lines();
+        let line = lines.find(|line| line.split(' ').any(|name| name == layer));
+        line.and_then(|line| line.split(' ').next())
+            .unwrap_or("unknown")
+    };
     for (at, (output, segment)) in outputs.iter().zip(&segments).enumerate() {
         std::fs::write(folder.join(format!("{at}.f32")), bytes(&output.data))?;
-        let how = plan.lines().nth(at).and_then(|line| line.split(' ').next());
-        let how = how.unwrap_or("unknown");
+        let how = how(&output.name);
         println!(
             "{}\t{}\t{}\t{how}",
             output.name,

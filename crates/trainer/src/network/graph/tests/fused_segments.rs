@@ -470,6 +470,24 @@ fn segments_that_follow_one_another_run_together() {
                 .collect();
             (found, network.weights())
         };
+        // Without gradients values go back early.
+        let evaluate = |device: &Device| {
+            let network = Network::new(model.layers(), &weights, device).unwrap();
+            let scores = [(); 2].map(|()| {
+                let input = network.input(draw(4 * 3 * 81, 0), &device.burn);
+                let output = network.forward(input, DropoutKey::default()).unwrap();
+                output
+                    .into_values()
+                    .unwrap()
+                    .into_iter()
+                    .map(f64::from)
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(scores[0], scores[1]);
+            scores[0].clone()
+        };
+        let [general, fast] = [Device::stock_cpu(), Device::cpu()].map(|device| evaluate(&device));
+        close("scores", &general, &fast, 1e-5, &Draft::new(&[]));
         let (general, fast) = (step(&Device::stock_cpu()), step(&Device::cpu()));
         let draft = Draft::new(&[]);
         let numbers = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
