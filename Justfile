@@ -45,6 +45,10 @@ check-networks:
 check-frozen *names:
     scripts/check-frozen/run {{ names }}
 
+# Run networks of torchvision and timm as layers, segment by segment, and compare with ONNX Runtime; downloads PyTorch
+check-segments *files:
+    scripts/check-segments/run {{ files }}
+
 # Check the pages of a run and a sweep in Chromium; with a folder, save screenshots too
 check-report *args:
     scripts/check-report/run {{ args }}

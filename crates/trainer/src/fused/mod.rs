@@ -97,7 +97,7 @@ impl KernelOps for Flex {
         live: bool,
         pool: Pool,
     ) -> Computed<Self> {
-        let (output, moments, _) = run(&program, x, parameters.0, live, pool);
+        let (output, moments, _) = run(&program, x, parameters.0, live, false, pool);
         Computed { output, moments }
     }
 }
@@ -175,7 +175,14 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         let tracked: Vec<usize> = tracked.into_iter().map(|(at, _)| at).collect();
         let primitive = |tensor: FloatTensor<Self>| tensor.into_parts().0;
         let parameters = parameters.into_iter().map(primitive).collect();
-        let (output, moments, tape) = run(&program, primitive(x), parameters, live, pool);
+        let (output, moments, tape) = run(
+            &program,
+            primitive(x),
+            parameters,
+            live,
+            !tracked.is_empty(),
+            pool,
+        );
         let output = match ProgramBackward
             .prepare::<C>(guards)
             .compute_bound()
@@ -219,7 +226,7 @@ impl Backward<Flex, 5> for FusedBackward {
 }
 
 /// The most tensors with gradients that a program takes, its input among them.
-pub const MOST_TRACKED: usize = 48;
+pub const MOST_TRACKED: usize = 256;
 
 #[derive(Debug)]
 struct ProgramBackward;

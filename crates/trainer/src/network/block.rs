@@ -236,8 +236,23 @@ impl Block {
                 Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
             },
             Self::Stateless(Stateless { function }) => function.apply(input)?,
-            Self::Segment(graph) => graph.forward(input, None)?,
+            Self::Segment(graph) => graph.forward(input)?,
         })
+    }
+
+    /// The segment, if it is one.
+    pub fn segment(&self) -> Option<&Graph> {
+        match self {
+            Self::Segment(graph) => Some(graph),
+            Self::Conv2d(_)
+            | Self::MaxPool(_)
+            | Self::AvgPool(_)
+            | Self::Bilinear(_)
+            | Self::BatchNorm(_)
+            | Self::Dropout(_)
+            | Self::Dense(_)
+            | Self::Stateless(_) => None,
+        }
     }
 
     /// The batch normalization, if it is one.

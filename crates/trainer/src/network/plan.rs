@@ -11,6 +11,7 @@ use kiln_kernels::{Activation as Fused, Conv2d, Dropout, NormPool, Pool2d};
 use kiln_model::{Activation, Layer, LayerKind, MaxPool, Shape};
 
 use super::block::Block;
+use super::graph::Graph;
 use super::{Activations, DropoutKey, graph};
 use crate::TrainError;
 use crate::fused::{
@@ -32,14 +33,14 @@ pub(super) enum Step {
     General(usize),
     /// A sequence by one fused operation of kiln's kernels.
     Fused(Box<Sequence>),
-    /// A segment of a graph by a program of kiln's kernels.
+    /// Segments of a graph by a program of kiln's kernels.
     Program(Box<Routine>),
 }
 
-/// A layer that is a segment, and the program that computes it.
+/// Layers that are segments, and the program that computes them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Routine {
-    pub layer: usize,
+    pub layers: Range<usize>,
     pub program: Arc<Program>,
 }
 
@@ -78,7 +79,7 @@ impl Plan {
         let mut at = 0;
         while at < layers.len() {
             let sequence = || Sequence::longest(layers, at).map(|it| Step::Fused(Box::new(it)));
-            let step = Routine::of(layers, at).map(|it| Step::Program(Box::new(it)));
+            let step = Routine::longest(layers, at).map(|it| Step::Program(Box::new(it)));
             let step = step.or_else(sequence).unwrap_or(Step::General(at));
             at = step.layers().end;
             steps.push(step);
@@ -96,7 +97,7 @@ impl Step {
         match self {
             Self::General(at) => *at..at + 1,
             Self::Fused(sequence) => sequence.layers.clone(),
-            Self::Program(routine) => routine.layer..routine.layer + 1,
+            Self::Program(routine) => routine.layers.clone(),
         }
     }
 }
@@ -115,13 +116,31 @@ impl fmt::Display for Plan {
 }
 
 impl Routine {
-    /// The program of layer `layer`, if it is a segment and kiln's kernels know all of it.
-    fn of(layers: &[Layer], layer: usize) -> Option<Self> {
-        let LayerKind::Segment(segment) = &layers[layer].kind else {
-            return None;
-        };
-        let program = Arc::new(graph::plan(segment, &layers[layer].input.dims())?);
-        Some(Self { layer, program })
+    /// The program of the segment `first` and of the plain layers after it, those of one node, as
+    /// far as kiln's kernels know them. Another block begins another program.
+    fn longest(layers: &[Layer], first: usize) -> Option<Self> {
+        let sample = layers.get(first)?.input.dims();
+        let mut parts = Vec::new();
+        let mut found = None;
+        for layer in &layers[first..] {
+            let LayerKind::Segment(segment) = &layer.kind else {
+                break;
+            };
+            if !parts.is_empty() && segment.segment.nodes.len() > 1 {
+                break;
+            }
+            parts.push(graph::Part {
+                layer: segment,
+                frozen: layer.frozen,
+            });
+            let Some(program) = graph::plan(&parts, &sample) else {
+                break;
+            };
+            let layers = first..first + parts.len();
+            let program = Arc::new(program);
+            found = Some(Self { layers, program });
+        }
+        found
     }
 }
 
@@ -274,24 +293,18 @@ pub fn run(
     Ok(output.activate(sequence.next))
 }
 
-/// Runs the segment; `blocks` are all of the network's.
+/// Runs the segments; `blocks` are all of the network's.
 pub fn run_program(
     routine: &Routine,
     blocks: &[Block],
     pool: &Pool,
     input: Activations,
 ) -> Result<Activations, TrainError> {
-    match &blocks[routine.layer] {
-        Block::Segment(graph) => graph.forward(input, Some((&routine.program, pool))),
-        Block::Conv2d(_)
-        | Block::MaxPool(_)
-        | Block::AvgPool(_)
-        | Block::Bilinear(_)
-        | Block::BatchNorm(_)
-        | Block::Dropout(_)
-        | Block::Dense(_)
-        | Block::Stateless(_) => Err(TrainError::Plan(routine.layer)),
-    }
+    let layers = routine.layers.clone();
+    let graphs: Vec<&Graph> = layers
+        .map(|at| blocks[at].segment().ok_or(TrainError::Plan(at)))
+        .collect::<Result<_, _>>()?;
+    graph::run(&graphs, &routine.program, pool, input)
 }
 
 fn forward<const D: usize>(

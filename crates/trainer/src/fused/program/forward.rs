@@ -73,19 +73,23 @@ impl Drop for Tape {
         let turned = self.turned.drain(..).flatten();
         values
             .chain(turned)
+            .filter(|buffer| buffer.capacity() > 0)
             .for_each(|buffer| self.pool.give(buffer));
-        let states = self.states.drain(..).flatten();
+        // The first comes last, so that the next pass finds each where it was: of its size.
+        let states = self.states.drain(..).rev().flatten();
         states.for_each(|state| self.pool.give_state(state));
     }
 }
 
 /// Runs a program on `[n, channels, height, width]` or `[n, features]`. Batch normalizations that
-/// may go by the batch do so if `live`, and their moments are given back.
+/// may go by the batch do so if `live`, and their moments are given back. The tape is of use only if
+/// it is to `keep` the values: otherwise they go back where no step takes them any more.
 pub fn run(
     program: &Arc<Program>,
     x: FlexTensor,
     parameters: Vec<FlexTensor>,
     live: bool,
+    keep: bool,
     pool: Pool,
 ) -> (FlexTensor, Vec<Moments>, Tape) {
     let shape = x.shape();
@@ -102,6 +106,11 @@ pub fn run(
         pool,
     };
     let mut moments = Vec::new();
+    let last_uses = if keep {
+        Vec::new()
+    } else {
+        program.last_uses()
+    };
     let last = program.steps.len().saturating_sub(1);
     for (at, step) in program.steps.iter().enumerate() {
         let len = tape.batch * program.len(at + 1);
@@ -122,6 +131,10 @@ pub fn run(
             });
         } else {
             tape.values.push(output);
+        }
+        for &value in last_uses.get(at).into_iter().flatten() {
+            let buffer = std::mem::take(&mut tape.values[value - 1]);
+            tape.pool.give(buffer);
         }
     }
     let output = tape.output.clone().unwrap_or_else(|| tape.input.clone());

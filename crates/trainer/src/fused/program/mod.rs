@@ -165,6 +165,18 @@ impl Program {
         self.steps.iter().try_for_each(|step| step.check(batch))
     }
 
+    /// For each step, the values of earlier steps that none takes after it.
+    fn last_uses(&self) -> Vec<Vec<usize>> {
+        let mut found = vec![Vec::new(); self.steps.len()];
+        for value in 1..self.steps.len() {
+            let takes = |step: &Step| step.values().contains(&value);
+            if let Some(last) = self.steps.iter().rposition(takes) {
+                found[last].push(value);
+            }
+        }
+        found
+    }
+
     /// How many numbers a value has for one image.
     fn len(&self, value: usize) -> usize {
         self.sizes[value].iter().product()

@@ -1,4 +1,4 @@
-//! Which segments kiln's kernels compute as a whole: a [`Segment`] as a [`Program`].
+//! Which segments kiln's kernels compute as a whole: layers as a [`Program`].
 //!
 //! Each node becomes a step, or goes into the step before it: an activation into the convolution,
 //! normalization or sum whose only user it is; a residual into the branch that ends last; a pooling
@@ -15,19 +15,39 @@ use kiln_model::{ParamRole, SegmentLayer};
 use super::program::Program as Checked;
 use crate::fused::{self, BatchNorm, MOST_TRACKED, Normalization, Program, Step};
 
-/// The program of a layer for samples of this shape; none where a node has no kernel.
-pub fn plan(layer: &SegmentLayer, sample: &[usize]) -> Option<Program> {
-    let checked = Checked::new(layer, sample).ok()?;
+/// The program of consecutive layers for samples of this shape; none where a node has no kernel.
+/// Its parameters are those of the layers, one after another, and its nodes theirs likewise.
+pub fn plan(layers: &[Part<'_>], sample: &[usize]) -> Option<Program> {
+    let mut joined = Segment {
+        name: String::new(),
+        nodes: Vec::new(),
+        parameters: Vec::new(),
+        output: String::new(),
+        covers: Vec::new(),
+    };
+    let (mut roles, mut live) = (Vec::new(), Vec::new());
+    for part in layers {
+        let segment = &part.layer.segment;
+        append(&mut joined, segment);
+        roles.extend(segment.roles());
+        let may = part.layer.live_batch_norm && !part.frozen;
+        live.extend(segment.nodes.iter().map(|_| may));
+    }
+    let layer = SegmentLayer {
+        segment: joined,
+        live_batch_norm: false,
+    };
+    let checked = Checked::new(&layer, sample).ok()?;
     let segment = &layer.segment;
-    let trained = segment.roles().into_iter().filter(|role| role.is_trained());
+    let trained = roles.iter().filter(|role| role.is_trained());
     if segment.nodes.is_empty() || trained.count() >= MOST_TRACKED {
         return None;
     }
     let mut planner = Planner {
         segment,
         uses: &checked.uses,
-        live: layer.live_batch_norm,
-        roles: segment.roles(),
+        live,
+        roles,
         program: Program {
             steps: Vec::new(),
             sizes: vec![pixels(sample)?],
@@ -52,6 +72,32 @@ pub fn plan(layer: &SegmentLayer, sample: &[usize]) -> Option<Program> {
     known.then_some(program)
 }
 
+/// A layer of a program.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    pub layer: &'a SegmentLayer,
+    /// Whether its statistics do not change.
+    pub frozen: bool,
+}
+
+/// Puts a segment at the end of another. A parameter that both take is there twice, as it is in the
+/// layers.
+fn append(first: &mut Segment, second: &Segment) {
+    let (nodes, parameters) = (first.nodes.len(), first.parameters.len());
+    let moved = |node: &Node| {
+        let mut node = node.clone();
+        for input in &mut node.inputs {
+            match input {
+                Input::Value(at) => *at += nodes,
+                Input::Parameter(at) => *at += parameters,
+            }
+        }
+        node
+    };
+    first.nodes.extend(second.nodes.iter().map(moved));
+    first.parameters.extend_from_slice(&second.parameters);
+}
+
 /// Height, width and channels of a sample.
 fn pixels(sample: &[usize]) -> Option<[usize; 3]> {
     match *sample {
@@ -65,7 +111,8 @@ struct Planner<'a> {
     segment: &'a Segment,
     /// How often each value of the segment is taken.
     uses: &'a [usize],
-    live: bool,
+    /// Whether each node may normalize by the batch.
+    live: Vec<bool>,
     roles: Vec<ParamRole>,
     program: Program,
     /// The program's value of each value of the segment.
@@ -198,7 +245,7 @@ impl Planner<'_> {
         size: [usize; 3],
     ) -> Option<usize> {
         let [mean, variance] = [parameter(node, 3)?, parameter(node, 4)?];
-        let live = self.live
+        let live = self.live[at]
             && self.roles.get(mean) == Some(&ParamRole::RunningMean)
             && self.roles.get(variance) == Some(&ParamRole::RunningVar);
         let norm = BatchNorm {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use kiln_model::SegmentLayer;
-use kiln_model::graph::{Binary, Input, Node, Op, Parameter};
+use kiln_model::graph::{Binary, Input, Node, Op, Parameter, Segment, UntypedError};
 use kiln_run::{Tensor as Values, Weights, WeightsError};
 
 use self::program::{Place, Program};
@@ -36,8 +36,8 @@ use self::value::{Value, reshape};
 use super::Activations;
 use super::block::identified;
 use crate::TrainError;
-use crate::fused::{self, Pool};
-pub use fusion::plan;
+use crate::fused::{self, Moments, Pool};
+pub use fusion::{Part, plan};
 
 /// A segment with its parameters, each as one vector.
 #[derive(Module, Debug)]
@@ -110,40 +110,13 @@ impl Graph {
             .collect()
     }
 
-    /// Computes the segment's output, by the program that was planned of it if there is one. Batch
-    /// normalizations that are live move their statistics where there are gradients and the layer is
-    /// not frozen.
-    pub fn forward(
-        &self,
-        input: Activations,
-        routine: Option<(&Arc<fused::Program>, &Pool)>,
-    ) -> Result<Activations, TrainError> {
-        let (input, batch, live) = match input {
-            Activations::Image(image) => {
-                let (batch, live) = (image.dims()[0], self.is_live(&image.device()));
-                (image.into_dispatch(), batch, live)
-            }
-            Activations::Vector(vector) => {
-                let (batch, live) = (vector.dims()[0], self.is_live(&vector.device()));
-                (vector.into_dispatch(), batch, live)
-            }
-        };
-        let value = match routine {
-            Some((routine, pool)) => self.fused(routine, pool, input, batch, live)?,
-            None => self.evaluate(input, batch, live)?,
-        };
-        match value::rank(&value) {
-            4 => Ok(Activations::Image(Tensor::from_dispatch(value))),
-            2 => Ok(Activations::Vector(Tensor::from_dispatch(value))),
-            axes => Err(self.program.error(format!(
-                "it gives values of {axes} axes, which are neither images nor vectors"
-            ))),
-        }
-    }
-
-    /// Whether batch normalizations normalize by the batch on this device.
-    fn is_live(&self, device: &Device) -> bool {
-        self.program.live_batch_norm && self.is_training(device)
+    /// Computes the segment's output operator by operator. Batch normalizations that are live move
+    /// their statistics where there are gradients and the layer is not frozen.
+    pub fn forward(&self, input: Activations) -> Result<Activations, TrainError> {
+        let (input, batch, autodiff) = parts(input);
+        let live = autodiff && self.program.live_batch_norm && self.training.is_enabled();
+        let value = self.evaluate(input, batch, live)?;
+        activations(value, &self.program.segment)
     }
 
     /// Whether it is trained on this device: then some operators are random.
@@ -170,36 +143,6 @@ impl Graph {
             values.push(Some(output));
         }
         Ok(values.pop().flatten().expect("the input is always there"))
-    }
-
-    /// Computes the segment's output by the program that was planned of it.
-    fn fused(
-        &self,
-        program: &Arc<fused::Program>,
-        pool: &Pool,
-        input: Value,
-        batch: usize,
-        live: bool,
-    ) -> Result<Value, TrainError> {
-        program.check(batch)?;
-        let parameters = self.program.places.iter().map(|&place| self.flat(place));
-        let parameters = parameters.map(Tensor::into_dispatch).collect();
-        let (output, moments) =
-            fused::compute(input, parameters, program.clone(), live, pool.clone());
-        for found in moments {
-            let node = &self.program.segment.nodes[found.node];
-            if let (Op::BatchNormalization { momentum, .. }, Some(statistics)) =
-                (&node.op, self.statistics_of(node))
-            {
-                for (running, batch) in statistics.into_iter().zip([found.mean, found.variance]) {
-                    let device = running.value().device();
-                    let count = batch.len();
-                    let batch = Tensor::from_data(TensorData::new(batch, [count]), &device);
-                    follow(running, batch, *momentum);
-                }
-            }
-        }
-        Ok(output)
     }
 
     /// Computes one node.
@@ -274,6 +217,20 @@ impl Graph {
         }
     }
 
+    /// Moves the statistics of one of its nodes towards those of a batch.
+    fn follow(&self, found: Moments) {
+        let node = &self.program.segment.nodes[found.node];
+        if let (Op::BatchNormalization { momentum, .. }, Some(statistics)) =
+            (&node.op, self.statistics_of(node))
+        {
+            for (running, batch) in statistics.into_iter().zip([found.mean, found.variance]) {
+                let (device, count) = (running.value().device(), batch.len());
+                let batch = Tensor::from_data(TensorData::new(batch, [count]), &device);
+                follow(running, batch, *momentum);
+            }
+        }
+    }
+
     /// The running statistics of a batch normalization; none where they are no weights of the file.
     fn statistics_of(&self, node: &Node) -> Option<[&RunningState<Tensor<1>>; 2]> {
         let statistic = |place: usize| match *node.inputs.get(place)? {
@@ -307,6 +264,73 @@ fn random_mask(rate: f32, shape: &[usize], device: &Device) -> Value {
     let count: usize = shape.iter().product();
     let mask = Tensor::<1>::random([count], kept, device) / (1.0 - rate);
     reshape(mask.into_dispatch(), shape)
+}
+
+/// Computes the output of consecutive layers by the program that was planned of them.
+pub fn run(
+    layers: &[&Graph],
+    program: &Arc<fused::Program>,
+    pool: &Pool,
+    input: Activations,
+) -> Result<Activations, TrainError> {
+    let (input, batch, autodiff) = parts(input);
+    let output = run_value(layers, program, pool, input, batch, autodiff)?;
+    let last = layers.last().expect("a program has layers");
+    activations(output, &last.program.segment)
+}
+
+fn run_value(
+    layers: &[&Graph],
+    program: &Arc<fused::Program>,
+    pool: &Pool,
+    input: Value,
+    batch: usize,
+    live: bool,
+) -> Result<Value, TrainError> {
+    program.check(batch)?;
+    let parameters = layers.iter().flat_map(|graph| {
+        let places = graph.program.places.iter();
+        places.map(|&place| graph.flat(place).into_dispatch())
+    });
+    let parameters = parameters.collect();
+    let (output, moments) = fused::compute(input, parameters, program.clone(), live, pool.clone());
+    for mut found in moments {
+        for graph in layers {
+            let nodes = graph.program.segment.nodes.len();
+            if found.node < nodes {
+                graph.follow(found);
+                break;
+            }
+            found.node -= nodes;
+        }
+    }
+    Ok(output)
+}
+
+/// The value, how many images it has, and whether there are gradients.
+fn parts(input: Activations) -> (Value, usize, bool) {
+    match input {
+        Activations::Image(image) => {
+            let (batch, autodiff) = (image.dims()[0], image.device().is_autodiff());
+            (image.into_dispatch(), batch, autodiff)
+        }
+        Activations::Vector(vector) => {
+            let (batch, autodiff) = (vector.dims()[0], vector.device().is_autodiff());
+            (vector.into_dispatch(), batch, autodiff)
+        }
+    }
+}
+
+/// A value that a segment gives, as the next layer takes it.
+fn activations(value: Value, segment: &Segment) -> Result<Activations, TrainError> {
+    match value::rank(&value) {
+        4 => Ok(Activations::Image(Tensor::from_dispatch(value))),
+        2 => Ok(Activations::Vector(Tensor::from_dispatch(value))),
+        axes => Err(TrainError::Segment(UntypedError {
+            segment: segment.name.clone(),
+            reason: format!("it gives values of {axes} axes, which are neither images nor vectors"),
+        })),
+    }
 }
 
 /// The value, which is given away where this is its last use.

@@ -1,12 +1,14 @@
 //! Programs of kiln's kernels give what the segment gives operator by operator.
 
-use kiln_model::graph::{Conv, Gemm, Pool as Pooling, Unary, Window};
+use kiln_model::graph::{Conv, Dims, Gemm, Pool as Pooling, Unary, Window};
+use kiln_model::{Channels, LayerKind, LayerSpec, Model, Preprocessing};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::random::Growing;
 use super::*;
 use crate::fused::Step;
+use crate::network::{DropoutKey, Network, Plan};
 
 fn window(kernel: usize, stride: usize) -> Window {
     Window {
@@ -21,6 +23,16 @@ const RELU6: Unary = Unary::Clip {
     min: Some(0.0),
     max: Some(6.0),
 };
+
+fn planned(layer: &SegmentLayer, sample: &[usize]) -> Option<fused::Program> {
+    plan(
+        &[Part {
+            layer,
+            frozen: false,
+        }],
+        sample,
+    )
+}
 
 impl Draft {
     fn conv(
@@ -73,7 +85,7 @@ fn compare(draft: &Draft, batch: usize, live: bool) -> Vec<Step> {
         segment: draft.segment(),
         live_batch_norm: live,
     };
-    let program = Arc::new(plan(&settings, &draft.sample).expect("kiln has kernels for it"));
+    let program = Arc::new(planned(&settings, &draft.sample).expect("kiln has kernels for it"));
     let pool = Pool::default();
     // Buffers that are used again are dirty.
     for _ in 0..2 {
@@ -94,7 +106,7 @@ fn compare(draft: &Draft, batch: usize, live: bool) -> Vec<Step> {
                 graph
             });
             let expected = run(&general, &draft.sample, batch, live);
-            let compute = |value| fast.fused(&program, &pool, value, batch, live);
+            let compute = |value| run_value(&[&fast], &program, &pool, value, batch, true);
             let found = run_by(compute, &fast, &draft.sample, batch);
             for (which, (expected, found)) in expected.iter().zip(&found).enumerate() {
                 close(
@@ -287,7 +299,7 @@ fn what_has_no_kernel_is_not_planned() {
             segment: draft.segment(),
             live_batch_norm: false,
         };
-        assert_eq!(plan(&settings, sample), None);
+        assert_eq!(planned(&settings, sample), None);
     };
     unplanned(
         Op::Transpose {
@@ -317,6 +329,195 @@ fn what_has_no_kernel_is_not_planned() {
     unplanned(Op::MaxPool(pool), &[3, 6, 6], &[]);
 }
 
+/// Layers of a network: a convolution, its normalization and activation, each for itself; a residual
+/// block and the activation after it; a pooling.
+fn layers() -> Vec<(&'static str, Draft)> {
+    let single = |sample: &[usize], build: &dyn Fn(&mut Draft)| {
+        let mut draft = Draft::new(sample);
+        build(&mut draft);
+        draft
+    };
+    let block = |draft: &mut Draft| {
+        let x = draft.conv(Input::Value(0), [6, 6], window(3, 1), 1);
+        let x = draft.norm(x, 6);
+        draft.two(Binary::Add, Input::Value(0), x);
+    };
+    let (image, small) = ([6, 5, 5], [3, 9, 9]);
+    vec![
+        (
+            "conv",
+            single(&small, &|draft| {
+                draft.conv(Input::Value(0), [3, 6], window(3, 2), 1);
+            }),
+        ),
+        (
+            "norm",
+            single(&image, &|draft| {
+                draft.norm(Input::Value(0), 6);
+            }),
+        ),
+        (
+            "relu",
+            single(&image, &|draft| {
+                draft.unary(RELU6, Input::Value(0));
+            }),
+        ),
+        ("block", single(&image, &block)),
+        (
+            "after",
+            single(&image, &|draft| {
+                draft.unary(Unary::Relu, Input::Value(0));
+            }),
+        ),
+        (
+            "shifted",
+            single(&image, &|draft| {
+                draft.node(
+                    Op::Transpose {
+                        perm: vec![0, 1, 3, 2],
+                    },
+                    &[Input::Value(0)],
+                );
+            }),
+        ),
+        ("again", single(&image, &block)),
+        (
+            "mean",
+            single(&image, &|draft| {
+                draft.node(Op::GlobalAveragePool, &[Input::Value(0)]);
+            }),
+        ),
+        (
+            "flat",
+            single(&[6, 1, 1], &|draft| {
+                draft.node(Op::Flatten { axis: 1 }, &[Input::Value(0)]);
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn segments_that_follow_one_another_run_together() {
+    let specs: Vec<LayerSpec> = layers()
+        .into_iter()
+        .map(|(name, draft)| {
+            let mut segment = draft.segment();
+            // Layers look for the shape of their output here.
+            let dims = Program::new(
+                &SegmentLayer {
+                    segment: segment.clone(),
+                    live_batch_norm: true,
+                },
+                &draft.sample,
+            );
+            let last = segment.nodes.len() - 1;
+            let shape = dims.unwrap().shape(last, 1).unwrap();
+            segment.nodes[last].shape = Some(Dims::batched(shape[1..].iter().copied()));
+            let layer = SegmentLayer {
+                segment,
+                live_batch_norm: true,
+            };
+            LayerSpec {
+                name: Some(name.into()),
+                kind: LayerKind::Segment(Box::new(layer)),
+            }
+        })
+        .collect();
+    let preprocessing = Preprocessing::raw(9, 9, Channels::Rgb);
+    for frozen in [0, 2, 3] {
+        let model = Model::new(preprocessing.clone(), &specs).unwrap();
+        let flags: Vec<bool> = (0..specs.len()).map(|at| at < frozen).collect();
+        let model = model.frozen(&flags);
+        let plan = "fused    conv + norm + relu\nfused    block + after\ngeneral  shifted\nfused    again + mean + flat\n";
+        assert_eq!(Plan::fused(model.layers()).to_string(), plan);
+        let mut weights = Weights::default();
+        for (at, param) in model.params().enumerate() {
+            let mut data = draw(param.shape.iter().product(), at as u64 + 1);
+            if param.role == ParamRole::RunningVar {
+                data = data.iter().map(|value| value.abs() + 0.3).collect();
+            }
+            weights.insert(
+                &param.name,
+                Values {
+                    shape: param.shape.clone(),
+                    data,
+                },
+            );
+        }
+        let step = |device: &Device| {
+            let device = device.autodiff();
+            let network = Network::new(model.layers(), &weights, &device).unwrap();
+            let input = network.input(draw(4 * 3 * 81, 0), &device.burn);
+            let output = network
+                .forward(input, DropoutKey::default())
+                .unwrap()
+                .into_vector()
+                .unwrap();
+            let factors =
+                Tensor::<1>::from_data(TensorData::from(&factors(4 * 6)[..]), &device.burn);
+            let loss = (output.reshape([4 * 6]) * factors).sum();
+            let gradients = loss.backward();
+            let found = network
+                .blocks
+                .iter()
+                .filter_map(|block| block.segment())
+                .flat_map(|graph| {
+                    let of = |param: &Param<Tensor<1>>| param.val().grad(&gradients);
+                    graph.trained.iter().map(of).collect::<Vec<_>>()
+                });
+            let found: Vec<Vec<f32>> = found
+                .map(|found| found.map_or_else(Vec::new, |found| found.try_into_vec_as().unwrap()))
+                .collect();
+            (found, network.weights())
+        };
+        // Without gradients values go back early.
+        let evaluate = |device: &Device| {
+            let network = Network::new(model.layers(), &weights, device).unwrap();
+            let scores = [(); 2].map(|()| {
+                let input = network.input(draw(4 * 3 * 81, 0), &device.burn);
+                let output = network.forward(input, DropoutKey::default()).unwrap();
+                output
+                    .into_values()
+                    .unwrap()
+                    .into_iter()
+                    .map(f64::from)
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(scores[0], scores[1]);
+            scores[0].clone()
+        };
+        let [general, fast] = [Device::stock_cpu(), Device::cpu()].map(|device| evaluate(&device));
+        close("scores", &general, &fast, 1e-5, &Draft::new(&[]));
+        let (general, fast) = (step(&Device::stock_cpu()), step(&Device::cpu()));
+        let draft = Draft::new(&[]);
+        let numbers = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
+        assert_eq!(
+            general.0.iter().filter(|found| found.is_empty()).count(),
+            [0, 3, 3][usize::min(frozen, 2)]
+        );
+        for (expected, found) in general.0.iter().zip(&fast.0) {
+            close(
+                "gradient",
+                &numbers(expected),
+                &numbers(found),
+                1e-4,
+                &draft,
+            );
+        }
+        for ((name, expected), (_, found)) in general.1.iter().zip(fast.1.iter()) {
+            close(
+                name,
+                &numbers(&expected.data),
+                &numbers(&found.data),
+                1e-5,
+                &draft,
+            );
+        }
+        let moved = fast.1.get("norm.p2").unwrap() != weights.get("norm.p2").unwrap();
+        assert_eq!(moved, frozen < 2);
+    }
+}
+
 proptest! {
     // The same cases every time: two f32 implementations may see a number near a bend elsewhere.
     #![proptest_config(ProptestConfig { cases: 96, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
@@ -332,7 +533,7 @@ proptest! {
         }
         let draft = growing.draft;
         let settings = SegmentLayer { segment: draft.segment(), live_batch_norm: live };
-        if plan(&settings, &draft.sample).is_some() {
+        if planned(&settings, &draft.sample).is_some() {
             // The variance of a single number is nothing.
             compare(&draft, batch, live && batch > 1 && size[1] * size[2] > 4);
         }

@@ -1,64 +1,17 @@
-//! `run_segments FILE FOLDER [HEIGHT WIDTH]`: runs a network as a chain of layers that could be trained, each a segment of its
-//! graph. Reads images from `FOLDER/images.f32`; writes what each layer gives by Burn's own operations to `FOLDER/0.f32` and so
-//! on, and what all of them give with kiln's kernels to `FOLDER/scores.f32`. Prints for each layer its name, the file's name of
-//! the value at its end, what it is, and how kiln's kernels run it.
+//! A network's segments as layers.
 
 use std::error::Error;
-use std::path::Path;
 
-use kiln_import::{graph, parameter_values};
+use kiln_import::parameter_values;
 use kiln_model::graph::{Dims, Graph, Input, Segment};
 use kiln_model::{
     Channels, LayerKind, LayerSpec, Model, Preprocessing, Resize, SegmentLayer, Shape,
 };
-use kiln_onnx::{ModelProto, load};
+use kiln_onnx::ModelProto;
 use kiln_run::{Tensor, Weights};
-use kiln_trainer::{Device, Plan, Predictor};
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, folder, size @ ..] = arguments.as_slice() else {
-        return Err("expected a file and a folder".into());
-    };
-    let size: Vec<usize> = size.iter().map(|it| it.parse()).collect::<Result<_, _>>()?;
-    let file = load(file)?;
-    let graph = graph(&file, <[usize; 2]>::try_from(size).ok())?;
-    let segments = joined(&graph)?;
-    let (model, weights) = layers(&file, &graph, &segments)?;
-    let predictor = Predictor::new(&model, &weights, &Device::cpu())?;
-    let folder = Path::new(folder);
-    let images = floats(&std::fs::read(folder.join("images.f32"))?);
-    let outputs = predictor.layer_outputs(&images)?;
-    let plan = Plan::fused(model.layers()).to_string();
-    for (at, (output, segment)) in outputs.iter().zip(&segments).enumerate() {
-        std::fs::write(folder.join(format!("{at}.f32")), bytes(&output.data))?;
-        let how = plan.lines().nth(at).and_then(|line| line.split(' ').next());
-        let how = how.unwrap_or("unknown");
-        println!(
-            "{}\t{}\t{}\t{how}",
-            output.name,
-            segment.output,
-            segment.kind()
-        );
-    }
-    std::fs::write(
-        folder.join("scores.f32"),
-        bytes(&predictor.logits(&images)?),
-    )?;
-    Ok(())
-}
-
-fn bytes(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    let (numbers, _) = bytes.as_chunks();
-    numbers.iter().copied().map(f32::from_le_bytes).collect()
-}
 
 /// The segments; those after which there is no image or vector are joined with the next.
-fn joined(graph: &Graph) -> Result<Vec<Segment>, Box<dyn Error>> {
+pub fn joined(graph: &Graph) -> Result<Vec<Segment>, Box<dyn Error>> {
     let mut joined: Vec<Segment> = Vec::new();
     let mut open = false;
     for segment in &graph.segments {
@@ -113,11 +66,12 @@ fn append(first: &mut Segment, second: &Segment) {
     first.covers.extend(&second.covers);
 }
 
-/// A model with a layer for each segment, and the file's weights.
-fn layers(
+/// A model with a layer for each segment, and the file's weights; batch normalizations are live or not.
+pub fn layers(
     file: &ModelProto,
     graph: &Graph,
     segments: &[Segment],
+    live_batch_norm: bool,
 ) -> Result<(Model, Weights), Box<dyn Error>> {
     let sample = graph.image.shape.as_ref().and_then(Dims::sample);
     let Some(&[channels, height, width]) = sample.as_deref() else {
@@ -148,7 +102,7 @@ fn layers(
         }
         let layer = SegmentLayer {
             segment: segment.clone(),
-            live_batch_norm: false,
+            live_batch_norm,
         };
         specs.push(LayerSpec {
             name: Some(segment.name.clone()),
