@@ -193,10 +193,11 @@ impl Segment {
 /// What a parameter is to an operator that takes it in this place.
 fn role_in(op: &Op, place: usize, len: usize) -> ParamRole {
     match (op, place) {
-        (Op::Gemm(_), 0) | (Op::MatMul, _) => ParamRole::Weight,
-        (
-            Op::Conv(_)
-            | Op::Gemm(_)
+        (Op::Gemm(_), 0 | 1)
+        | (Op::MatMul, _)
+        | (
+            Op::Binary(Binary::PRelu)
+            | Op::Conv(_)
             | Op::BatchNormalization { .. }
             | Op::LayerNormalization { .. }
             | Op::GroupNormalization { .. }
@@ -214,7 +215,6 @@ fn role_in(op: &Op, place: usize, len: usize) -> ParamRole {
         ) => ParamRole::Bias,
         (Op::BatchNormalization { .. }, 3) => ParamRole::RunningMean,
         (Op::BatchNormalization { .. }, 4) => ParamRole::RunningVar,
-        (Op::Binary(Binary::PRelu), 1) => ParamRole::Weight,
         // A scalar is a part of a formula, such as the root of 2 in GELU.
         _ if len < 2 => ParamRole::Constant,
         (Op::Binary(Binary::Add), _) => ParamRole::Bias,

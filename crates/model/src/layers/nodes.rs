@@ -9,7 +9,7 @@ use crate::graph::{Dims, Input, Node, Op, Parameter, Segment, Values, Window};
 /// from 1, whose output it is.
 pub(crate) struct Nodes {
     layer: String,
-    nodes: Vec<Node>,
+    operators: Vec<Node>,
     parameters: Vec<Parameter>,
     /// Of each value.
     dims: Vec<Dims>,
@@ -20,7 +20,7 @@ impl Nodes {
     pub fn new(layer: &str, input: Shape) -> Self {
         Self {
             layer: layer.into(),
-            nodes: Vec::new(),
+            operators: Vec::new(),
             parameters: Vec::new(),
             dims: vec![Dims::batched(input.dims())],
         }
@@ -59,7 +59,7 @@ impl Nodes {
         } else {
             join(&self.layer, path)
         });
-        self.nodes.push(Node {
+        self.operators.push(Node {
             name,
             op,
             inputs,
@@ -67,20 +67,20 @@ impl Nodes {
             value: None,
         });
         self.dims.push(output);
-        Some(self.nodes.len())
+        Some(self.operators.len())
     }
 
     /// Returns the name, with a number if another node has it: a layer inside may be called as
     /// what follows it is.
     fn unique(&self, name: String) -> String {
-        let taken = |name: &str| self.nodes.iter().any(|node| node.name == name);
+        let taken = |name: &str| self.operators.iter().any(|node| node.name == name);
         if !taken(&name) {
             return name;
         }
-        (1..)
-            .map(|number| format!("{name}_{number}"))
-            .find(|name| !taken(name))
-            .unwrap_or(name)
+        let mut numbered = (1..=self.operators.len()).map(|number| format!("{name}_{number}"));
+        let free = numbered.find(|name| !taken(name));
+        // One of the nodes has the name without a number, so one of as many numbers is free.
+        free.unwrap_or(name)
     }
 
     /// Adds an operator of one value.
@@ -103,13 +103,13 @@ impl Nodes {
 
     /// Returns the segment; none without operators.
     pub fn finish(self) -> Option<Segment> {
-        if self.nodes.is_empty() {
+        if self.operators.is_empty() {
             return None;
         }
         Some(Segment {
             output: self.layer.clone(),
             name: self.layer,
-            nodes: self.nodes,
+            nodes: self.operators,
             parameters: self.parameters,
             covers: Vec::new(),
         })

@@ -95,10 +95,6 @@ impl Serialize for Padding {
 impl Padding {
     const WORDS: [(&'static str, Self); 2] = [("valid", Self::Valid), ("same", Self::Same)];
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde hands over a reference"
-    )]
     pub(super) fn is_valid(&self) -> bool {
         *self == Self::Valid
     }

@@ -19,7 +19,7 @@ pub(super) fn tiny() -> (Vec<LayerSpec>, Classifier) {
         named("features_0_0", patches(96, 4)),
         named("features_0_1", NORM),
     ];
-    let mut before = 0;
+    let mut before = 0_usize;
     for (at, (blocks, channels)) in TINY.into_iter().enumerate() {
         if at > 0 {
             layers.push(named(format!("features_{}_0", 2 * at), NORM));

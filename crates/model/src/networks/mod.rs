@@ -69,20 +69,9 @@ kiln_util::str_enum!(NetworkName: Serialize {
 impl NetworkName {
     /// Whether it can begin in this way.
     pub const fn has_stem(self, stem: Stem) -> bool {
-        match (self, stem) {
-            (_, Stem::Default) => true,
-            (Self::ConvnextTiny, Stem::Small) => false,
-            (
-                Self::Resnet18
-                | Self::Resnet34
-                | Self::Resnet50
-                | Self::MobilenetV2
-                | Self::MobilenetV3Small
-                | Self::MobilenetV3Large
-                | Self::EfficientnetB0
-                | Self::EfficientnetLite0,
-                Stem::Small,
-            ) => true,
+        match stem {
+            Stem::Default => true,
+            Stem::Small => !matches!(self, Self::ConvnextTiny),
         }
     }
 }

@@ -24,20 +24,17 @@ pub(super) fn parse(
     if root.get("backbone").is_some() {
         return Err(field.error("`network` and `backbone` exclude each other: keep one of the two"));
     }
-    match own {
-        Some(layers) if layers.array()?.is_empty() => {
+    if let Some(layers) = own {
+        if layers.array()?.is_empty() {
             return Err(layers.error("`layers` is empty: leave it out, or add a layer"));
         }
-        Some(_) => {}
-        None if network.classes.is_none() => {
-            network.classes = classes(dataset);
-            if network.classes.is_none() {
-                return Err(field.error(format!(
-                    "the number of classes of `{dataset}` is not known: give `network.classes`"
-                )));
-            }
-        }
-        None => {}
+        return Ok(Some(network));
+    }
+    network.classes = network.classes.or_else(|| classes(dataset));
+    if network.classes.is_none() {
+        return Err(field.error(format!(
+            "the number of classes of `{dataset}` is not known: give `network.classes`"
+        )));
     }
     Ok(Some(network))
 }
