@@ -22,7 +22,7 @@ pub struct Operation {
     pub buffers: Buffers,
 }
 
-/// Batch normalization, max-pooling and dropout, in this order; each is optional.
+/// Batch normalization, activation, max-pooling and dropout, in this order; each is optional.
 #[derive(Debug, Clone)]
 pub struct Epilogue {
     /// Sizes, with a window of 1×1 where nothing is pooled.
@@ -31,6 +31,8 @@ pub struct Epilogue {
     pub epsilon: f32,
     /// Source of mean and variance. Ignored without batch normalization.
     pub statistics: Statistics,
+    /// Follows the normalization.
+    pub activation: Activation,
     /// Mask, in training.
     pub dropout: Option<Dropout>,
 }

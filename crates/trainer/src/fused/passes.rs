@@ -84,6 +84,7 @@ pub fn forward(x: FlexTensor, parameters: Parameters<Flex>, operation: Operation
         let state = &mut kept.state;
         let steps = NormPoolSteps {
             norm,
+            activation: epilogue.activation,
             dropout: epilogue.dropout,
             ..NormPoolSteps::default()
         };

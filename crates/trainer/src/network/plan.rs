@@ -1,5 +1,6 @@
 //! The plan: which layers run together, and how one fused operation runs a sequence of them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use burn::module::Param;
 use burn::nn::BatchNorm;
 use burn::tensor::{Tensor, TensorData};
 use kiln_kernels::{Activation as Fused, Conv2d, Dropout, NormPool, Pool2d};
-use kiln_model::{Activation, Layer, LayerKind, MaxPool, Shape};
+use kiln_model::{Activation, Layer, LayerKind, MaxPool, SegmentLayer, Shape};
 
 use super::block::Block;
 use super::graph::Graph;
@@ -60,6 +61,8 @@ pub(super) struct Sequence {
     pub epilogue: Option<NormPool>,
     /// The layer that normalizes.
     pub norm: Option<usize>,
+    /// Follows the normalization, inside the operation.
+    pub norm_activation: Fused,
     /// The layer that drops.
     pub dropout: Option<usize>,
 }
@@ -120,17 +123,17 @@ impl Routine {
     /// far as kiln's kernels know them. Another block begins another program.
     fn longest(layers: &[Layer], first: usize) -> Option<Self> {
         let sample = layers.get(first)?.input.dims();
-        let mut parts = Vec::new();
+        let mut parts: Vec<graph::Part<'_>> = Vec::new();
         let mut found = None;
         for layer in &layers[first..] {
-            let LayerKind::Segment(segment) = &layer.kind else {
+            let Some(graph) = graph_of(layer) else {
                 break;
             };
-            if !parts.is_empty() && segment.segment.nodes.len() > 1 {
+            if !parts.is_empty() && graph.segment.nodes.len() > 1 {
                 break;
             }
             parts.push(graph::Part {
-                layer: segment,
+                layer: graph,
                 frozen: layer.frozen,
             });
             let Some(program) = graph::plan(&parts, &sample) else {
@@ -144,6 +147,14 @@ impl Routine {
     }
 }
 
+/// The graph that a layer is, if it is one.
+fn graph_of(layer: &Layer) -> Option<Cow<'_, SegmentLayer>> {
+    match &layer.kind {
+        LayerKind::Segment(graph) => Some(Cow::Borrowed(graph)),
+        kind => kind.segment(&layer.name, layer.input).map(Cow::Owned),
+    }
+}
+
 impl Sequence {
     /// The longest sequence that begins with layer `first`, if any does.
     fn longest(layers: &[Layer], first: usize) -> Option<Self> {
@@ -151,11 +162,16 @@ impl Sequence {
         let conv = rest.take(convolution);
         let (mut activation, mut next) = (Fused::Linear, None);
         match conv.and_then(|(_, conv)| conv.activation) {
-            Some(Activation::Relu) => activation = Fused::Relu,
             // The loss contains it.
             Some(Activation::Softmax) => {}
-            Some(other) => next = Some(other),
-            None if conv.is_some() && rest.take(relu).is_some() => activation = Fused::Relu,
+            Some(own) => match kernel(own) {
+                Some(known) => activation = known,
+                None => next = Some(own),
+            },
+            None if conv.is_some() => {
+                let own = rest.take(clipping);
+                activation = own.map_or(Fused::Linear, |(_, own)| own);
+            }
             None => {}
         }
         if next.is_some() {
@@ -166,6 +182,8 @@ impl Sequence {
             .get(rest.at)
             .map_or(Shape::Vector(1), |layer| layer.input);
         let norm = rest.take(|layer| matches!(layer.kind, LayerKind::BatchNorm(_)).then_some(()));
+        let norm_activation = norm.and_then(|_| rest.take(clipping));
+        let norm_activation = norm_activation.map_or(Fused::Linear, |(_, own)| own);
         let pool = rest.take(pool);
         let dropout = rest.take(|layer| matches!(layer.kind, LayerKind::Dropout(_)).then_some(()));
         let epilogue = (norm.is_some() || pool.is_some() || dropout.is_some()).then(|| {
@@ -195,6 +213,7 @@ impl Sequence {
             next,
             epilogue,
             norm: norm.map(|(at, ())| at),
+            norm_activation,
             dropout: dropout.map(|(at, ())| at),
         })
     }
@@ -254,8 +273,28 @@ fn convolution(layer: &Layer) -> Option<Convolution> {
     None
 }
 
-fn relu(layer: &Layer) -> Option<()> {
-    matches!(layer.kind, LayerKind::Relu(_)).then_some(())
+/// The activation that a layer is, if kiln's kernels apply it to a result.
+fn clipping(layer: &Layer) -> Option<Fused> {
+    match &layer.kind {
+        LayerKind::Relu(_) => Some(Fused::Relu),
+        LayerKind::Activation(layer) => kernel(layer.activation),
+        _ => None,
+    }
+}
+
+fn kernel(activation: Activation) -> Option<Fused> {
+    match activation {
+        Activation::Relu => Some(Fused::Relu),
+        Activation::Relu6 => Some(Fused::Relu6),
+        Activation::LeakyRelu
+        | Activation::Sigmoid
+        | Activation::Tanh
+        | Activation::Gelu
+        | Activation::Silu
+        | Activation::HardSigmoid
+        | Activation::HardSwish
+        | Activation::Softmax => None,
+    }
 }
 
 fn pool(layer: &Layer) -> Option<Pool2d> {
@@ -336,6 +375,7 @@ fn forward<const D: usize>(
             shape: shape.checked()?,
             epsilon: norm.map_or(0.0, |norm| norm.epsilon as f32),
             statistics: norm.map_or(Statistics::Batch, |norm| statistics(norm, training)),
+            activation: sequence.norm_activation,
             dropout,
         })
     };
@@ -444,9 +484,7 @@ mod tests {
             { type = \"dropout\", rate = 0.5 }, { type = \"flatten\" }, { type = \"dense\", units = 10, activation = \"softmax\" }",
         );
         let expected = "general  relu\n\
-            fused    conv2d + batch_norm\n\
-            general  relu_1\n\
-            fused    max_pool\n\
+            fused    conv2d + batch_norm + relu_1 + max_pool\n\
             fused    batch_norm_1\n\
             fused    conv2d_1 + relu_2 + dropout\n\
             general  flatten\n\

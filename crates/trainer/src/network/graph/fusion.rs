@@ -4,6 +4,7 @@
 //! normalization or sum whose only user it is; a residual into the branch that ends last; a pooling
 //! into the normalization.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use kiln_kernels::{Activation, Conv2d, Divisor, Elementwise, NormPool, Pool2d};
@@ -73,9 +74,9 @@ pub fn plan(layers: &[Part<'_>], sample: &[usize]) -> Option<Program> {
 }
 
 /// A layer of a program.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Part<'a> {
-    pub layer: &'a SegmentLayer,
+    pub layer: Cow<'a, SegmentLayer>,
     /// Whether its statistics do not change.
     pub frozen: bool,
 }

@@ -1,5 +1,7 @@
 //! Programs of kiln's kernels give what the segment gives operator by operator.
 
+use std::borrow::Cow;
+
 use kiln_model::graph::{Conv, Dims, Gemm, Pool as Pooling, Unary, Window};
 use kiln_model::{Channels, LayerKind, LayerSpec, Model, Preprocessing};
 use proptest::prelude::*;
@@ -27,7 +29,7 @@ const RELU6: Unary = Unary::Clip {
 fn planned(layer: &SegmentLayer, sample: &[usize]) -> Option<fused::Program> {
     plan(
         &[Part {
-            layer,
+            layer: Cow::Borrowed(layer),
             frozen: false,
         }],
         sample,
