@@ -496,7 +496,7 @@ fn what_cannot_be_a_backbone_is_told() {
         ("input.channels=rgb", "takes images of 1 channels, found 3"),
         (
             "training.unfreeze=layer4",
-            "`layer4` matches no layer: did you mean `layer1`?",
+            "`layer4` matches no layer: did you mean `layer2`?",
         ),
         ("backbone.name=vgg16", "takes images of 3 channels, found 1"),
     ] {

@@ -1181,7 +1181,7 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
             "augmentation.horizontal_flip=true",
             "found images that augmentation changes",
         ),
-        ("training.freeze=3", "found all layers frozen"),
+        ("training.freeze=4", "found all layers frozen"),
     ] {
         let set = if set.contains("optimizer.") {
             lbfgs(&["training.optimizer={type=\"lbfgs\"}", set])
