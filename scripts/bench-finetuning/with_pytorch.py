@@ -176,6 +176,7 @@ def main() -> None:
         model = nn.Sequential(base, head)
         train(model, images, args.epochs, [{"params": head.parameters(), "lr": 1e-3}], 32, layout, [head])
         found["head_accuracy"] = accuracy(model, images["test"], layout)
+        found["head_seconds"] = time.perf_counter() - start
         if args.way != "tutorial":
             tuned = base.parameters() if args.way == "all" else [p for module in last for p in module.parameters()]
             tuned = list(tuned)

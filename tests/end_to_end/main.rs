@@ -19,6 +19,7 @@ mod fetch;
 mod flow;
 mod graph_backbone;
 mod kiln;
+mod networks;
 mod predict;
 mod recipes;
 mod report;

@@ -118,7 +118,7 @@ impl FileSegment {
             Ok(dims) => {
                 let dims: Vec<_> = dims.iter().map(ToString::to_string).collect();
                 format!(
-                    "`{}` has the shape [N, {}], expected [N, channels, height, width] or [N, features]",
+                    "`{}` has the shape [N, {}], expected [N, channels, height, width], [N, tokens, features] or [N, features]",
                     self.name,
                     dims.join(", ")
                 )

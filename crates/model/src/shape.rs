@@ -18,10 +18,17 @@ pub enum Shape {
     },
     /// A vector of that many features.
     Vector(usize),
+    /// A sequence of vectors, such as a transformer's: one for each patch of an image.
+    Tokens {
+        /// Number of vectors.
+        count: usize,
+        /// Features of each.
+        features: usize,
+    },
 }
 
 impl Shape {
-    /// The shape with these dimensions: channels, height and width, or features.
+    /// The shape with these dimensions: channels, height and width, tokens and features, or features.
     pub fn from_dims(dims: &[usize]) -> Option<Self> {
         match *dims {
             [channels, height, width] => Some(Self::Image {
@@ -30,6 +37,7 @@ impl Shape {
                 width,
             }),
             [features] => Some(Self::Vector(features)),
+            [count, features] => Some(Self::Tokens { count, features }),
             _ => None,
         }
     }
@@ -43,6 +51,7 @@ impl Shape {
                 width,
             } => channels * height * width,
             Self::Vector(n) => n,
+            Self::Tokens { count, features } => count * features,
         }
     }
 
@@ -51,7 +60,7 @@ impl Shape {
         self.len() == 0
     }
 
-    /// The dimensions in ONNX order, without the batch: `[C, H, W]` or `[N]`.
+    /// The dimensions in ONNX order, without the batch: `[C, H, W]`, `[T, N]` or `[N]`.
     pub fn dims(self) -> Vec<usize> {
         match self {
             Self::Image {
@@ -60,6 +69,7 @@ impl Shape {
                 width,
             } => vec![channels, height, width],
             Self::Vector(n) => vec![n],
+            Self::Tokens { count, features } => vec![count, features],
         }
     }
 }
@@ -97,6 +107,9 @@ pub enum ShapeError {
         found: Shape,
         before: &'static str,
     },
+    /// A layer of images or vectors gets a sequence of vectors.
+    #[error("{layer} does not take a sequence of vectors, found {found}: put `flatten` before it")]
+    Tokens { layer: &'static str, found: Shape },
     /// A convolution ends in a softmax.
     #[error("softmax needs a vector of logits: use it on the last `dense` layer")]
     SoftmaxOfImage,
@@ -146,7 +159,7 @@ pub enum ShapeError {
     },
     /// The output of a graph that no layer can take.
     #[error(
-        "its output has the shape {found}, expected [N, channels, height, width] or [N, features]"
+        "its output has the shape {found}, expected [N, channels, height, width], [N, tokens, features] or [N, features]"
     )]
     NoSample { found: String },
     /// Dimensions of another number of values.
@@ -184,6 +197,7 @@ impl Shape {
                 width,
             }),
             found @ Self::Vector(_) => Err(ShapeError::NotImage { layer, found }),
+            found @ Self::Tokens { .. } => Err(ShapeError::Tokens { layer, found }),
         }
     }
 
@@ -196,7 +210,7 @@ impl Shape {
     ) -> Result<usize, ShapeError> {
         match Self::only(inputs)? {
             Self::Vector(length) => Ok(length),
-            found @ Self::Image { .. } => Err(ShapeError::NotVector {
+            found @ (Self::Image { .. } | Self::Tokens { .. }) => Err(ShapeError::NotVector {
                 layer,
                 found,
                 before,
@@ -214,6 +228,7 @@ impl fmt::Display for Shape {
                 width,
             } => write!(f, "[{channels}, {height}, {width}]"),
             Self::Vector(n) => write!(f, "[{n}]"),
+            Self::Tokens { count, features } => write!(f, "[{count}, {features}]"),
         }
     }
 }

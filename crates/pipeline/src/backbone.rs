@@ -223,7 +223,7 @@ fn sample(segment: &Segment) -> Result<Vec<usize>, String> {
     let dims = shape.sample().filter(|dims| !dims.contains(&0));
     dims.ok_or_else(|| {
         format!(
-            "`{name}` has the shape {shape}, expected [N, channels, height, width] or [N, features]"
+            "`{name}` has the shape {shape}, expected [N, channels, height, width], [N, tokens, features] or [N, features]"
         )
     })
 }

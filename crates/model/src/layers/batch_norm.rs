@@ -38,6 +38,12 @@ impl LayerDef for BatchNorm {
         let features = match Shape::only(inputs)? {
             Shape::Image { channels, .. } => channels,
             Shape::Vector(features) => features,
+            found @ Shape::Tokens { .. } => {
+                return Err(ShapeError::Tokens {
+                    layer: Self::TYPE,
+                    found,
+                });
+            }
         };
         let param = |role, init| ParamDef::new(role, &[features], init);
         Ok(vec![

@@ -49,6 +49,7 @@ impl LayerDef for LayerNorm {
         };
         match shape {
             Shape::Vector(_) => nodes.add_with(path, op(1), input, params),
+            Shape::Tokens { .. } => nodes.add_with(path, op(2), input, params),
             // The operator normalizes over the last axes.
             Shape::Image { .. } => {
                 let transpose = |perm: [usize; 4]| Op::Transpose {
@@ -89,7 +90,7 @@ impl LayerDef for LayerScale {
         let init = Init::Filled(self.init_values as f32);
         let shape = match Shape::only(inputs)? {
             Shape::Image { channels, .. } => vec![channels, 1, 1],
-            Shape::Vector(features) => vec![features],
+            Shape::Vector(features) | Shape::Tokens { features, .. } => vec![features],
         };
         Ok(vec![ParamDef::new(ParamRole::Weight, &shape, init)])
     }
@@ -106,6 +107,6 @@ impl LayerDef for LayerScale {
 const fn channels(shape: Shape) -> usize {
     match shape {
         Shape::Image { channels, .. } => channels,
-        Shape::Vector(features) => features,
+        Shape::Vector(features) | Shape::Tokens { features, .. } => features,
     }
 }

@@ -83,6 +83,7 @@ impl Layer {
         let pixels = match self.output {
             Shape::Image { height, width, .. } => height * width,
             Shape::Vector(_) => 1,
+            Shape::Tokens { count, .. } => count,
         };
         if let Some(layer) = self.kind.segment(&self.name, self.input) {
             return layer.segment.multiply_adds();

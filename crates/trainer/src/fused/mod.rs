@@ -29,7 +29,7 @@ use burn::tensor::Tensor;
 pub use adam::Adam;
 pub use operation::{Buffers, Epilogue, Operation, Parameter, Parameters, Statistics};
 use passes::{Forward, Saved, Wanted, forward};
-pub use program::{BatchNorm, Conv, Moments, Normalization, Pool, Program, Step};
+pub use program::{BatchNorm, Conv, Draws, Moments, Normalization, Pool, Program, Step};
 use program::{Tape, Tensors, run};
 
 /// Result of an operation.
@@ -58,7 +58,7 @@ pub trait KernelOps: Backend {
         x: FloatTensor<Self>,
         #[extension_type] parameters: Tensors<Self>,
         program: Arc<Program>,
-        live: bool,
+        training: Option<Draws>,
         pool: Pool,
     ) -> Computed<Self>;
 }
@@ -94,10 +94,10 @@ impl KernelOps for Flex {
         x: FloatTensor<Self>,
         parameters: Tensors<Self>,
         program: Arc<Program>,
-        live: bool,
+        training: Option<Draws>,
         pool: Pool,
     ) -> Computed<Self> {
-        let (output, moments, _) = run(&program, x, parameters.0, live, false, pool);
+        let (output, moments, _) = run(&program, x, parameters.0, training, false, pool);
         Computed { output, moments }
     }
 }
@@ -158,7 +158,7 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         Tensors(parameters): Tensors<Self>,
         program: Arc<Program>,
-        live: bool,
+        training: Option<Draws>,
         pool: Pool,
     ) -> Computed<Self> {
         // The input's place is 0.
@@ -179,7 +179,7 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
             &program,
             primitive(x),
             parameters,
-            live,
+            training,
             !tracked.is_empty(),
             pool,
         );
@@ -259,17 +259,17 @@ impl Backward<Flex, MOST_TRACKED> for ProgramBackward {
     }
 }
 
-/// Runs a program on a tensor of the CPU, with or without gradients. Batch normalizations that may
-/// go by the batch do so if `live`.
+/// Runs a program on a tensor of the CPU, with or without gradients. In `training`, batch normalizations
+/// that may go by the batch do so, and masks are drawn.
 pub fn compute(
     x: FloatTensor<Dispatch>,
     parameters: Vec<FloatTensor<Dispatch>>,
     program: Arc<Program>,
-    live: bool,
+    training: Option<Draws>,
     pool: Pool,
 ) -> (FloatTensor<Dispatch>, Vec<Moments>) {
     let Computed { output, moments } =
-        <Dispatch as KernelOps>::program(x, Tensors(parameters), program, live, pool);
+        <Dispatch as KernelOps>::program(x, Tensors(parameters), program, training, pool);
     (output, moments)
 }
 

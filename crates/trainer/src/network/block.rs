@@ -230,10 +230,12 @@ impl Block {
             Self::BatchNorm(module) => match input {
                 Activations::Image(image) => Activations::Image(module.forward(image)),
                 Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
+                Activations::Tokens(tokens) => Activations::Tokens(module.forward(tokens)),
             },
             Self::Dropout(module) => match input {
                 Activations::Image(image) => Activations::Image(module.forward(image)),
                 Activations::Vector(vector) => Activations::Vector(module.forward(vector)),
+                Activations::Tokens(tokens) => Activations::Tokens(module.forward(tokens)),
             },
             Self::Stateless(Stateless { function }) => function.apply(input)?,
             Self::Segment(graph) => graph.forward(input)?,

@@ -119,6 +119,10 @@ impl Network {
                 TensorData::new(values, [samples, n]),
                 device,
             )),
+            Shape::Tokens { count, features } => Activations::Tokens(Tensor::from_data(
+                TensorData::new(values, [samples, count, features]),
+                device,
+            )),
         }
     }
 
@@ -131,7 +135,7 @@ impl Network {
                 Step::General(at) => self.blocks[*at].forward(values)?,
                 Step::Fused(sequence) => plan::run(sequence, &self.blocks, buffers, values, key)?,
                 Step::Program(routine) => {
-                    plan::run_program(routine, &self.blocks, &self.pool, values)?
+                    plan::run_program(routine, &self.blocks, &self.pool, values, key)?
                 }
             };
         }
@@ -153,13 +157,15 @@ impl Network {
     }
 }
 
-/// A batch of images or of vectors.
+/// A batch of images, of vectors or of sequences of vectors.
 #[derive(Debug, Clone)]
 pub enum Activations {
     /// `[n, channels, height, width]`.
     Image(Tensor<4>),
     /// `[n, features]`.
     Vector(Tensor<2>),
+    /// `[n, tokens, features]`.
+    Tokens(Tensor<3>),
 }
 
 impl Activations {
@@ -171,6 +177,7 @@ impl Activations {
                 layer: "this layer",
                 found: Shape::Vector(vector.dims()[1]),
             }),
+            Self::Tokens(tokens) => Err(no_sequence(&tokens)),
         }
     }
 
@@ -190,6 +197,7 @@ impl Activations {
                     before: "`flatten`",
                 })
             }
+            Self::Tokens(tokens) => Err(no_sequence(&tokens)),
         }
     }
 
@@ -198,6 +206,7 @@ impl Activations {
         match self {
             Self::Image(image) => values(image),
             Self::Vector(vector) => values(vector),
+            Self::Tokens(tokens) => values(tokens),
         }
     }
 
@@ -206,6 +215,7 @@ impl Activations {
         match self {
             Self::Image(image) => Self::Vector(image.flatten(1, 3)),
             vector @ Self::Vector(_) => vector,
+            Self::Tokens(tokens) => Self::Vector(tokens.flatten(1, 2)),
         }
     }
 
@@ -218,6 +228,7 @@ impl Activations {
         match self {
             Self::Image(image) => Self::Image(activate(image, activation)),
             Self::Vector(vector) => Self::Vector(activate(vector, activation)),
+            Self::Tokens(tokens) => Self::Tokens(activate(tokens, activation)),
         }
     }
 
@@ -232,12 +243,24 @@ impl Activations {
                     width,
                 } => Activations::Image(values.reshape([batch, channels, height, width])),
                 Shape::Vector(features) => Activations::Vector(values.reshape([batch, features])),
+                Shape::Tokens { count, features } => {
+                    Activations::Tokens(values.reshape([batch, count, features]))
+                }
             }
         }
         match self {
             Self::Image(image) => to(image, target),
             Self::Vector(vector) => to(vector, target),
+            Self::Tokens(tokens) => to(tokens, target),
         }
+    }
+}
+
+fn no_sequence(tokens: &Tensor<3>) -> ShapeError {
+    let [_, count, features] = tokens.dims();
+    ShapeError::Tokens {
+        layer: "this layer",
+        found: Shape::Tokens { count, features },
     }
 }
 

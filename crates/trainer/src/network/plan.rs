@@ -16,7 +16,7 @@ use super::graph::Graph;
 use super::{Activations, DropoutKey, graph};
 use crate::TrainError;
 use crate::fused::{
-    Buffers, Epilogue, Operation, Parameter, Parameters, Pool, Program, Statistics, fused,
+    Buffers, Draws, Epilogue, Operation, Parameter, Parameters, Pool, Program, Statistics, fused,
 };
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined
@@ -158,6 +158,9 @@ fn graph_of(layer: &Layer) -> Option<Cow<'_, SegmentLayer>> {
 impl Sequence {
     /// The longest sequence that begins with layer `first`, if any does.
     fn longest(layers: &[Layer], first: usize) -> Option<Self> {
+        if matches!(layers.get(first)?.input, Shape::Tokens { .. }) {
+            return None;
+        }
         let mut rest = Rest { layers, at: first };
         let conv = rest.take(convolution);
         let (mut activation, mut next) = (Fused::Linear, None);
@@ -194,6 +197,7 @@ impl Sequence {
                     width,
                 } => (channels, height, width),
                 Shape::Vector(features) => (features, 1, 1),
+                Shape::Tokens { count, features } => (features, count, 1),
             };
             NormPool {
                 batch: 1,
@@ -328,6 +332,7 @@ pub fn run(
         Activations::Vector(vector) => {
             Activations::Vector(forward(sequence, blocks, buffers, vector, key)?)
         }
+        Activations::Tokens(_) => return Err(TrainError::Plan(sequence.layers.start)),
     };
     Ok(output.activate(sequence.next))
 }
@@ -338,12 +343,17 @@ pub fn run_program(
     blocks: &[Block],
     pool: &Pool,
     input: Activations,
+    key: DropoutKey,
 ) -> Result<Activations, TrainError> {
     let layers = routine.layers.clone();
+    let draws = Draws {
+        seed: key.seed_of(layers.start),
+        step: key.step,
+    };
     let graphs: Vec<&Graph> = layers
         .map(|at| blocks[at].segment().ok_or(TrainError::Plan(at)))
         .collect::<Result<_, _>>()?;
-    graph::run(&graphs, &routine.program, pool, input)
+    graph::run(&graphs, &routine.program, pool, input, draws)
 }
 
 fn forward<const D: usize>(

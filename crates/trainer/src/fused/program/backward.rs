@@ -155,6 +155,9 @@ impl Walk<'_> {
                     average_pool_backward(&shape, *divisor, gradient, to);
                 });
             }
+            Step::Drop { of, rate, samples } => self.give(*of, |to| {
+                tape.drop_in(at, *rate, *samples, gradient, to);
+            }),
             Step::Concat { of } => {
                 let channels: usize = of.iter().map(|&at| tape.program.sizes[at][2]).sum();
                 let mut first = 0;

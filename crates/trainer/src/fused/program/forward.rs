@@ -5,13 +5,13 @@ use std::sync::Arc;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use kiln_kernels::{
-    Activation, Epilogue, Norm as KernelNorm, NormPoolState, NormPoolSteps, Statistics, add,
-    average_pool_forward, channel_gate_forward, conv2d_forward, elementwise_forward,
+    Activation, Dropout, Epilogue, Norm as KernelNorm, NormPoolState, NormPoolSteps, Statistics,
+    add, average_pool_forward, channel_gate_forward, conv2d_forward, dropout, elementwise_forward,
     global_average_pool_forward, norm_pool_forward,
 };
 
 use super::super::layout::{channels_first, channels_last, contiguous, from_vec, slice};
-use super::{Conv, Normalization, Pool, Program, Step};
+use super::{Conv, Draws, Normalization, Pool, Program, Step};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -30,6 +30,7 @@ pub struct Tape {
     pub batch: usize,
     /// Whether the input was vectors.
     pub vectors: bool,
+    pub training: Option<Draws>,
     pub input: FlexTensor,
     pub parameters: Vec<FlexTensor>,
     /// What the steps gave, but the last one.
@@ -51,6 +52,28 @@ impl Tape {
                 Some(values) => values,
                 None => slice(self.output.as_ref().expect("no step takes the output")),
             },
+        }
+    }
+
+    /// Drops what a step drops of values, or of their gradients: the mask is the same.
+    pub fn drop_in(&self, step: usize, rate: f32, samples: bool, from: &[f32], to: &mut [f32]) {
+        let Some(Draws { seed, step: time }) = self.training else {
+            return to.copy_from_slice(from);
+        };
+        // Fibonacci hashing: neighboring steps' seeds differ in many bits.
+        let seed = seed ^ (step as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mask = Dropout::new(f64::from(rate), seed, time).expect("checked before it runs");
+        if !samples {
+            return dropout(&mask, from, to);
+        }
+        let mut factors = vec![0.0; self.batch];
+        dropout(&mask, &vec![1.0; self.batch], &mut factors);
+        let len = from.len() / self.batch.max(1);
+        let samples = to.chunks_exact_mut(len).zip(from.chunks_exact(len));
+        for ((to, from), factor) in samples.zip(factors) {
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, from)| *to = from * factor);
         }
     }
 
@@ -81,14 +104,14 @@ impl Drop for Tape {
     }
 }
 
-/// Runs a program on `[n, channels, height, width]` or `[n, features]`. Batch normalizations that
-/// may go by the batch do so if `live`, and their moments are given back. The tape is of use only if
+/// Runs a program on `[n, channels, height, width]` or `[n, features]`. In `training`, batch
+/// normalizations that may go by the batch do so, and their moments are given back. The tape is of use only if
 /// it is to `keep` the values: otherwise they go back where no step takes them any more.
 pub fn run(
     program: &Arc<Program>,
     x: FlexTensor,
     parameters: Vec<FlexTensor>,
-    live: bool,
+    training: Option<Draws>,
     keep: bool,
     pool: Pool,
 ) -> (FlexTensor, Vec<Moments>, Tape) {
@@ -96,6 +119,7 @@ pub fn run(
     let mut tape = Tape {
         batch: shape[0],
         vectors: shape.num_dims() == 2,
+        training,
         input: channels_last(x),
         parameters: parameters.into_iter().map(contiguous).collect(),
         values: Vec::new(),
@@ -120,7 +144,7 @@ pub fn run(
         } else {
             tape.pool.take(len)
         };
-        let state = compute(&mut tape, step, live, &mut output, &mut moments);
+        let state = compute(&mut tape, at, step, &mut output, &mut moments);
         tape.states.push(state);
         if at == last {
             let [h, w, c] = program.sizes[at + 1];
@@ -149,8 +173,8 @@ pub fn run(
 /// Computes one step.
 fn compute(
     tape: &mut Tape,
+    at: usize,
     step: &Step,
-    live: bool,
     output: &mut [f32],
     moments: &mut Vec<Moments>,
 ) -> Option<NormPoolState> {
@@ -180,7 +204,7 @@ fn compute(
             conv2d_forward(&shape, tape.value(conv.of), weight, &epilogue, output);
             None
         }
-        Step::NormPool(norm) => Some(normalize(tape, norm, live, output, moments)),
+        Step::NormPool(norm) => Some(normalize(tape, norm, output, moments)),
         Step::Elementwise { function, of } => {
             elementwise_forward(*function, tape.value(*of), output);
             None
@@ -221,13 +245,16 @@ fn compute(
             }
             None
         }
+        Step::Drop { of, rate, samples } => {
+            tape.drop_in(at, *rate, *samples, tape.value(*of), output);
+            None
+        }
     }
 }
 
 fn normalize(
     tape: &Tape,
     norm: &Normalization,
-    live: bool,
     output: &mut [f32],
     moments: &mut Vec<Moments>,
 ) -> NormPoolState {
@@ -236,6 +263,7 @@ fn normalize(
         ..norm.sizes
     };
     let shape = shape.checked().expect("checked before it runs");
+    let live = tape.training.is_some();
     let steps = NormPoolSteps {
         norm: norm.norm.map(|norm| KernelNorm {
             gamma: tape.parameter(norm.gamma),

@@ -13,7 +13,7 @@ mod forward;
 mod pool;
 mod tensors;
 
-use kiln_kernels::{Activation, Conv2d, Divisor, Elementwise, NormPool, ShapeError};
+use kiln_kernels::{Activation, Conv2d, Divisor, Dropout, Elementwise, NormPool, ShapeError};
 
 pub use forward::{Moments, Tape, run};
 pub use pool::Pool;
@@ -66,6 +66,22 @@ pub enum Step {
     Concat {
         of: Vec<usize>,
     },
+    /// In training, each number with this probability becomes zero, or all those of a sample do; the
+    /// others are scaled up. Else nothing changes.
+    Drop {
+        of: usize,
+        rate: f32,
+        samples: bool,
+    },
+}
+
+/// What masks are drawn by in a step of the training: equal draws give equal masks.
+#[derive(Debug, Clone, Copy)]
+pub struct Draws {
+    /// Of the layers.
+    pub seed: u64,
+    /// The training's step.
+    pub step: u64,
 }
 
 /// A convolution or dense layer: `activation(conv(of) + bias + residual)`.
@@ -115,7 +131,8 @@ impl Step {
             }
             Self::Elementwise { of, .. }
             | Self::GlobalMean { of }
-            | Self::AveragePool { of, .. } => {
+            | Self::AveragePool { of, .. }
+            | Self::Drop { of, .. } => {
                 vec![*of]
             }
             Self::Add { of, .. } => of.to_vec(),
@@ -139,7 +156,8 @@ impl Step {
             | Self::Gate { .. }
             | Self::GlobalMean { .. }
             | Self::AveragePool { .. }
-            | Self::Concat { .. } => Vec::new(),
+            | Self::Concat { .. }
+            | Self::Drop { .. } => Vec::new(),
         }
     }
 
@@ -155,6 +173,7 @@ impl Step {
             | Self::Gate { .. }
             | Self::GlobalMean { .. }
             | Self::Concat { .. } => Ok(()),
+            Self::Drop { rate, .. } => Dropout::new(f64::from(*rate), 0, 0).map(|_| ()),
         }
     }
 }

@@ -26,13 +26,14 @@ pub fn plan(layers: &[Part<'_>], sample: &[usize]) -> Option<Program> {
         output: String::new(),
         covers: Vec::new(),
     };
-    let (mut roles, mut live) = (Vec::new(), Vec::new());
+    let (mut roles, mut live, mut frozen) = (Vec::new(), Vec::new(), Vec::new());
     for part in layers {
         let segment = &part.layer.segment;
         append(&mut joined, segment);
         roles.extend(segment.roles());
         let may = part.layer.live_batch_norm && !part.frozen;
         live.extend(segment.nodes.iter().map(|_| may));
+        frozen.extend(segment.nodes.iter().map(|_| part.frozen));
     }
     let layer = SegmentLayer {
         segment: joined,
@@ -48,6 +49,7 @@ pub fn plan(layers: &[Part<'_>], sample: &[usize]) -> Option<Program> {
         segment,
         uses: &checked.uses,
         live,
+        frozen,
         roles,
         program: Program {
             steps: Vec::new(),
@@ -114,6 +116,8 @@ struct Planner<'a> {
     uses: &'a [usize],
     /// Whether each node may normalize by the batch.
     live: Vec<bool>,
+    /// Whether each node drops nothing.
+    frozen: Vec<bool>,
     roles: Vec<ParamRole>,
     program: Program,
     /// The program's value of each value of the segment.
@@ -159,7 +163,7 @@ impl Planner<'_> {
                 // Of one pixel, images are vectors.
                 let of = self.value(node, 0)?;
                 let same = self.program.sizes[of] == size && size[..2] == [1, 1];
-                same.then_some(of)
+                same.then(|| self.same(node, of, size))
             }
             Op::Concat { axis: 1 } => {
                 let of: Option<Vec<usize>> = (0..node.inputs.len())
@@ -167,8 +171,34 @@ impl Planner<'_> {
                     .collect();
                 Some(self.push(Step::Concat { of: of? }, size))
             }
+            Op::Dropout { rate } => self.drop(at, *rate, false, node, size),
+            Op::StochasticDepth { rate } => self.drop(at, *rate, true, node, size),
             _ => None,
         }
+    }
+
+    /// The value that a node passes on unchanged: a copy where others take it too, since what follows
+    /// may become a part of the step that gave it.
+    fn same(&mut self, node: &Node, of: usize, size: [usize; 3]) -> usize {
+        match node.inputs.first() {
+            Some(Input::Value(at)) if self.uses.get(*at) == Some(&1) => of,
+            _ => self.push(Step::Concat { of: vec![of] }, size),
+        }
+    }
+
+    fn drop(
+        &mut self,
+        at: usize,
+        rate: f32,
+        samples: bool,
+        node: &Node,
+        size: [usize; 3],
+    ) -> Option<usize> {
+        let of = self.value(node, 0)?;
+        if self.frozen[at] {
+            return Some(self.same(node, of, size));
+        }
+        Some(self.push(Step::Drop { of, rate, samples }, size))
     }
 
     fn push(&mut self, step: Step, size: [usize; 3]) -> usize {

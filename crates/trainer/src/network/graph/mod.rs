@@ -36,7 +36,7 @@ use self::value::{Value, reshape};
 use super::Activations;
 use super::block::identified;
 use crate::TrainError;
-use crate::fused::{self, Moments, Pool};
+use crate::fused::{self, Draws, Moments, Pool};
 pub use fusion::{Part, plan};
 
 /// A segment with its parameters, each as one vector.
@@ -272,9 +272,11 @@ pub fn run(
     program: &Arc<fused::Program>,
     pool: &Pool,
     input: Activations,
+    draws: Draws,
 ) -> Result<Activations, TrainError> {
     let (input, batch, autodiff) = parts(input);
-    let output = run_value(layers, program, pool, input, batch, autodiff)?;
+    let training = autodiff.then_some(draws);
+    let output = run_value(layers, program, pool, input, batch, training)?;
     let last = layers.last().expect("a program has layers");
     activations(output, &last.program.segment)
 }
@@ -285,7 +287,7 @@ fn run_value(
     pool: &Pool,
     input: Value,
     batch: usize,
-    live: bool,
+    training: Option<Draws>,
 ) -> Result<Value, TrainError> {
     program.check(batch)?;
     let parameters = layers.iter().flat_map(|graph| {
@@ -293,7 +295,8 @@ fn run_value(
         places.map(|&place| graph.flat(place).into_dispatch())
     });
     let parameters = parameters.collect();
-    let (output, moments) = fused::compute(input, parameters, program.clone(), live, pool.clone());
+    let (output, moments) =
+        fused::compute(input, parameters, program.clone(), training, pool.clone());
     for mut found in moments {
         for graph in layers {
             let nodes = graph.program.segment.nodes.len();
@@ -314,6 +317,10 @@ fn parts(input: Activations) -> (Value, usize, bool) {
             let (batch, autodiff) = (image.dims()[0], image.device().is_autodiff());
             (image.into_dispatch(), batch, autodiff)
         }
+        Activations::Tokens(tokens) => {
+            let (batch, autodiff) = (tokens.dims()[0], tokens.device().is_autodiff());
+            (tokens.into_dispatch(), batch, autodiff)
+        }
         Activations::Vector(vector) => {
             let (batch, autodiff) = (vector.dims()[0], vector.device().is_autodiff());
             (vector.into_dispatch(), batch, autodiff)
@@ -325,10 +332,13 @@ fn parts(input: Activations) -> (Value, usize, bool) {
 fn activations(value: Value, segment: &Segment) -> Result<Activations, TrainError> {
     match value::rank(&value) {
         4 => Ok(Activations::Image(Tensor::from_dispatch(value))),
+        3 => Ok(Activations::Tokens(Tensor::from_dispatch(value))),
         2 => Ok(Activations::Vector(Tensor::from_dispatch(value))),
         axes => Err(TrainError::Segment(UntypedError {
             segment: segment.name.clone(),
-            reason: format!("it gives values of {axes} axes, which are neither images nor vectors"),
+            reason: format!(
+                "it gives values of {axes} axes, which are no images, vectors or sequences of vectors"
+            ),
         })),
     }
 }

@@ -9,7 +9,7 @@ use proptest::test_runner::RngSeed;
 
 use super::random::Growing;
 use super::*;
-use crate::fused::Step;
+use crate::fused::{Draws, Step};
 use crate::network::{DropoutKey, Network, Plan};
 
 fn window(kernel: usize, stride: usize) -> Window {
@@ -25,6 +25,8 @@ const RELU6: Unary = Unary::Clip {
     min: Some(0.0),
     max: Some(6.0),
 };
+
+const DRAWS: Draws = Draws { seed: 1, step: 2 };
 
 fn planned(layer: &SegmentLayer, sample: &[usize]) -> Option<fused::Program> {
     plan(
@@ -108,7 +110,7 @@ fn compare(draft: &Draft, batch: usize, live: bool) -> Vec<Step> {
                 graph
             });
             let expected = run(&general, &draft.sample, batch, live);
-            let compute = |value| run_value(&[&fast], &program, &pool, value, batch, true);
+            let compute = |value| run_value(&[&fast], &program, &pool, value, batch, Some(DRAWS));
             let found = run_by(compute, &fast, &draft.sample, batch);
             for (which, (expected, found)) in expected.iter().zip(&found).enumerate() {
                 close(
@@ -288,6 +290,70 @@ fn vectors_in_and_out() {
     let x = draft.node(Op::Gemm(gemm), &[Input::Value(0), weight]);
     draft.unary(Unary::Relu, x);
     compare_all(&draft);
+}
+
+#[test]
+fn what_is_dropped_follows_the_draws() {
+    const BATCH: usize = 16;
+    for (op, of_samples) in [
+        (Op::Dropout { rate: 0.5 }, false),
+        (Op::StochasticDepth { rate: 0.5 }, true),
+    ] {
+        let mut draft = Draft::new(&[3, 2, 2]);
+        draft.node(op, &[Input::Value(0)]);
+        let settings = SegmentLayer {
+            segment: draft.segment(),
+            live_batch_norm: false,
+        };
+        let program = Arc::new(planned(&settings, &draft.sample).unwrap());
+        let (graph, _) = draft.build(false);
+        let run = |draws: Option<Draws>| {
+            let pool = Pool::default();
+            let compute = |value| run_value(&[&graph], &program, &pool, value, BATCH, draws);
+            run_by(compute, &graph, &draft.sample, BATCH)
+        };
+        let (plain, dropped) = (run(None), run(Some(DRAWS)));
+        assert_eq!(dropped, run(Some(DRAWS)), "equal draws, equal masks");
+        assert_ne!(dropped, run(Some(Draws { step: 3, ..DRAWS })));
+        let factor = |which: usize, at: usize| dropped[which][at] / plain[which][at];
+        let size = plain[0].len() / BATCH;
+        let mut kept = 0;
+        for at in 0..plain[0].len() {
+            let found = factor(0, at);
+            assert!(found.abs() < 1e-6 || (found - 2.0).abs() < 1e-6, "{found}");
+            assert!((found - factor(1, at)).abs() < 1e-6, "as the gradient");
+            if of_samples {
+                assert!((found - factor(0, at - at % size)).abs() < 1e-6);
+            }
+            kept += usize::from(found > 1.0);
+        }
+        assert!(kept > 0 && kept < plain[0].len(), "{kept}");
+    }
+}
+
+#[test]
+fn a_value_that_is_passed_on_and_used_again_is_kept() {
+    let mut draft = Draft::new(&[2, 3, 3]);
+    let conv = draft.conv(Input::Value(0), [2, 2], window(3, 1), 1);
+    let passed = draft.node(Op::StochasticDepth { rate: 0.5 }, &[conv]);
+    let relu = draft.node(Op::Unary(Unary::Relu), &[passed]);
+    draft.node(Op::Binary(Binary::Add), &[conv, relu]);
+    let settings = SegmentLayer {
+        segment: draft.segment(),
+        live_batch_norm: false,
+    };
+    let part = Part {
+        layer: Cow::Borrowed(&settings),
+        frozen: true,
+    };
+    let program = Arc::new(plan(&[part], &draft.sample).unwrap());
+    let graph = draft.build(false).0.freeze();
+    let expected = run(&graph, &draft.sample, 2, false);
+    let pool = Pool::default();
+    let compute = |value| run_value(&[&graph], &program, &pool, value, 2, Some(DRAWS));
+    let found = run_by(compute, &graph, &draft.sample, 2);
+    close("output", &expected[0], &found[0], 1e-5, &draft);
+    close("gradient", &expected[1], &found[1], 1e-5, &draft);
 }
 
 #[test]
