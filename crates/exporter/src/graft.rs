@@ -1,7 +1,7 @@
 //! A head on somebody else's graph: the graph up to a value, and a network from that value on, in one
 //! file whose first part is the original's, node for node and tensor for tensor.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kiln_onnx::{
     AttributeProto, AttributeType, DataType, Dim, GraphProto, ModelProto, NodeProto,
@@ -214,7 +214,7 @@ pub fn replace_tensors<'a>(
 pub fn prefix_checksums(
     model: &ModelProto,
     value: &str,
-    except: &HashSet<&str>,
+    except: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, String>, GraftError> {
     let mut graph = prefix(model, value)?.graph.unwrap_or_default();
     graph
@@ -470,8 +470,8 @@ mod tests {
             "the rest is gone"
         );
         assert_eq!(
-            prefix_checksums(&original, "logits", &HashSet::new()).unwrap(),
-            prefix_checksums(&grafted, "logits", &HashSet::new()).unwrap()
+            prefix_checksums(&original, "logits", &BTreeSet::new()).unwrap(),
+            prefix_checksums(&grafted, "logits", &BTreeSet::new()).unwrap()
         );
         // Names that were taken have a number; the head takes the value.
         let last = &after.node[2];
@@ -500,11 +500,11 @@ mod tests {
 
     #[test]
     fn a_changed_weight_changes_its_checksum_alone() {
-        let before = prefix_checksums(&original(13), "logits", &HashSet::new()).unwrap();
+        let before = prefix_checksums(&original(13), "logits", &BTreeSet::new()).unwrap();
         let mut changed = original(13);
         let graph = changed.graph.as_mut().unwrap();
         graph.initializer[0] = TensorProto::from_f32("dense.weight", &[4, 3], &[0.75; 12]);
-        let after = prefix_checksums(&changed, "logits", &HashSet::new()).unwrap();
+        let after = prefix_checksums(&changed, "logits", &BTreeSet::new()).unwrap();
         let differing = before.iter().filter(|(name, sum)| after[*name] != **sum);
         assert_eq!(
             differing.map(|(name, _)| name).collect::<Vec<_>>(),
@@ -547,8 +547,8 @@ mod tests {
             (&"logits".into(), &nodes[2].output[0])
         );
         assert_eq!(
-            prefix_checksums(&grafted, "logits", &HashSet::new()).unwrap(),
-            prefix_checksums(&model, "logits", &HashSet::new()).unwrap()
+            prefix_checksums(&grafted, "logits", &BTreeSet::new()).unwrap(),
+            prefix_checksums(&model, "logits", &BTreeSet::new()).unwrap()
         );
     }
 
@@ -611,7 +611,7 @@ mod tests {
     #[test]
     fn trained_tensors_are_replaced_and_nothing_else() {
         let mut model = original(13);
-        let graph = model.graph.as_mut().unwrap();
+        let edited = model.graph.as_mut().unwrap();
         // A tensor that a node gives, kept in the field of floats.
         let mut constant = TensorProto {
             dims: vec![2],
@@ -631,7 +631,7 @@ mod tests {
             }],
             ..Default::default()
         };
-        graph.node.insert(0, node);
+        edited.node.insert(0, node);
         let before = model.clone();
         let new = [7.0_f32; 12];
         let tensors = [("dense.weight", &new[..]), ("given", &[3.0, 4.0])];
@@ -644,9 +644,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(graph.initializer[0].raw_data, bytes(&new));
-        let given = graph.node[0].attribute[0].t.as_ref().unwrap();
+        let constant = graph.node[0].attribute[0].t.as_ref().unwrap();
         assert_eq!(
-            (given.raw_data.clone(), given.float_data.len()),
+            (constant.raw_data.clone(), constant.float_data.len()),
             (bytes(&[3.0, 4.0]), 0)
         );
         assert_eq!(
@@ -654,10 +654,10 @@ mod tests {
             before.graph.as_ref().unwrap().initializer[1]
         );
 
-        let trained = HashSet::from(["dense.weight", "given"]);
-        let none = HashSet::new();
+        let trained = BTreeSet::from(["dense.weight", "given"]);
+        let nothing = BTreeSet::new();
         let checksums = |model, except| prefix_checksums(model, "scores", except).unwrap();
-        assert_ne!(checksums(&model, &none), checksums(&before, &none));
+        assert_ne!(checksums(&model, &nothing), checksums(&before, &nothing));
         assert_eq!(checksums(&model, &trained), checksums(&before, &trained));
 
         for (name, values) in [("nothing", &new[..]), ("dense.weight", &new[..3])] {

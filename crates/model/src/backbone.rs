@@ -46,6 +46,10 @@ kiln_util::str_enum!(BatchNormMode: Serialize {
 });
 
 impl BatchNormMode {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands over a reference"
+    )]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

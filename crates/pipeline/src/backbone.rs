@@ -420,11 +420,11 @@ fn frozen_part(
 /// of their weights.
 fn trained_tensors(recipe: &Recipe) -> BTreeMap<String, String> {
     let layers = recipe.models().iter().flat_map(kiln_model::Model::layers);
-    let changed = layers.filter_map(|layer| match &layer.kind {
+    let trained = layers.filter_map(|layer| match &layer.kind {
         LayerKind::Segment(segment) if !layer.frozen => Some((layer, segment.live_batch_norm)),
         _ => None,
     });
-    let tensors = changed.flat_map(|(layer, live)| {
+    let tensors = trained.flat_map(|(layer, live)| {
         let changes = move |param: &&Param| match param.role {
             ParamRole::Weight | ParamRole::Bias => true,
             ParamRole::RunningMean | ParamRole::RunningVar => live,

@@ -252,10 +252,11 @@ impl Model {
     #[must_use]
     pub fn frozen(mut self, frozen: &[bool]) -> Self {
         assert_eq!(frozen.len(), self.names().len(), "one flag per name");
-        let mut flags = frozen.iter();
+        let mut rest = frozen;
         for layer in &mut self.layers {
-            let of_layer = flags.by_ref().take(layer.names().len());
-            let frozen = of_layer.fold(true, |all, &flag| all && flag);
+            let (of_layer, others) = rest.split_at(layer.names().len());
+            rest = others;
+            let frozen = of_layer.iter().all(|&flag| flag);
             layer.frozen = frozen;
             for param in &mut layer.params {
                 param.trainable = !frozen && param.role.is_trained();

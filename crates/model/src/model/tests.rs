@@ -233,29 +233,29 @@ fn same_padding_keeps_the_size_at_stride_one() {
 
 #[test]
 fn blocks_are_counted_from_the_end() {
-    let named = |name: &str, kind: LayerSpec| LayerSpec {
+    let called = |name: &str, kind: LayerSpec| LayerSpec {
         name: Some(name.into()),
         ..kind
     };
-    let layers = [
-        named("block1_conv1", conv(4, 3)),
-        named("block1_conv2", conv(4, 3)),
-        named("block1_pool", max_pool()),
-        named("block2_conv1", conv(4, 3)),
+    let specs = [
+        called("block1_conv1", conv(4, 3)),
+        called("block1_conv2", conv(4, 3)),
+        called("block1_pool", max_pool()),
+        called("block2_conv1", conv(4, 3)),
         flatten(),
         dense(10, None),
     ];
-    let model = mnist(&layers).unwrap();
+    let model = mnist(&specs).unwrap();
     assert_eq!(model.blocks_to_end(), [2, 2, 1, 1, 0, 0]);
     // After a backbone, the recipe's own layers count as one.
-    let based = model.with_backbone("b", 4);
-    assert_eq!(based.blocks_to_end(), [2, 2, 1, 1, 0, 0]);
+    let after = model.with_backbone("b", 4);
+    assert_eq!(after.blocks_to_end(), [2, 2, 1, 1, 0, 0]);
     let (flags, names) = (
-        based.select(&Layers::Named(vec!["backbone".into()])),
-        based.names(),
+        after.select(&Layers::Named(vec!["backbone".into()])),
+        after.names(),
     );
     assert_eq!(flags.unwrap(), [true, true, true, true, false, false]);
     assert_eq!(names[3], "block2_conv1");
-    let selected = based.selected("block2_conv1..").unwrap();
+    let selected = after.selected("block2_conv1..").unwrap();
     assert_eq!(selected.len(), 3);
 }

@@ -1030,29 +1030,63 @@ fn file_base(preprocessing: Option<Preprocessing>) -> Base {
     Base::of_file("m.onnx", file).unwrap()
 }
 
+const WITH_FILE: &str = "backbone.weights = \"m.onnx\"\nlayers = [{ type = \"global_avg_pool\" }, { type = \"dense\" }]";
+
+/// Reads a recipe with [`file_base`], whose file says this of its images.
+fn parse_with_file(
+    text: &str,
+    record: Option<&Preprocessing>,
+    set: &[&str],
+) -> Result<Recipe, crate::RecipeError> {
+    let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+    let files = |request: &FileRequest<'_>| {
+        assert_eq!(request.weights, "m.onnx");
+        match request.output {
+            Some("nowhere") => Err(FileProblem {
+                is_output: true,
+                problem: "there is no such value".into(),
+                hint: Some(Hint::ListSegments {
+                    file: "m.onnx".into(),
+                }),
+            }),
+            _ => Ok(file_base(record.cloned())),
+        }
+    };
+    let references = References::new(&[], &DataSource::classes).with_files(&files);
+    Recipe::parse_with(text, "r.toml", "r", &set, references)
+}
+
+#[test]
+fn what_is_trained_of_a_file_is_a_layer() {
+    let (text, parse) = (WITH_FILE, parse_with_file);
+    let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
+    // What comes before it stays with the engine.
+    for unfreeze in ["layer1", "layer1_0", "layer*"] {
+        let unfreeze = format!("training.unfreeze={unfreeze}");
+        let tuned = parse(text, Some(&record), &[&unfreeze]).unwrap();
+        let layers = tuned.model().layers();
+        let names: Vec<_> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["backbone", "layer1_0", "global_avg_pool", "dense"]);
+        assert_eq!(layers[1].params[0].name, "layer1_0.onnx::Conv_7");
+        let counts = tuned.model().counts();
+        assert_eq!((counts.trainable, counts.non_trainable), (122, 2));
+        assert_eq!(
+            (tuned.fixed_prefix(), tuned.model().multiply_adds()),
+            (1, 7 + 72 * 49 + 40)
+        );
+        assert_eq!(
+            tuned.backbone.as_ref().unwrap().batch_norm.as_str(),
+            "inference"
+        );
+        assert_eq!(parse(&tuned.to_toml(), Some(&record), &[]).unwrap(), tuned);
+    }
+}
+
 #[test]
 fn a_backbone_from_a_file_is_one_frozen_layer() {
-    let text = "backbone.weights = \"m.onnx\"\nlayers = [{ type = \"global_avg_pool\" }, { type = \"dense\" }]";
-    let parse = |text: &str, record: Option<Preprocessing>, set: &[&str]| {
-        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        let files = |request: &FileRequest<'_>| {
-            assert_eq!(request.weights, "m.onnx");
-            match request.output {
-                Some("nowhere") => Err(FileProblem {
-                    is_output: true,
-                    problem: "there is no such value".into(),
-                    hint: Some(Hint::ListSegments {
-                        file: "m.onnx".into(),
-                    }),
-                }),
-                _ => Ok(file_base(record.clone())),
-            }
-        };
-        let references = References::new(&[], &DataSource::classes).with_files(&files);
-        Recipe::parse_with(text, "r.toml", "r", &set, references)
-    };
+    let (text, parse) = (WITH_FILE, parse_with_file);
     let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
-    let recipe = parse(text, Some(record.clone()), &[]).unwrap();
+    let recipe = parse(text, Some(&record), &[]).unwrap();
     let model = recipe.model();
     assert_eq!(*model.preprocessing(), record, "as the file says");
     assert_eq!(
@@ -1069,36 +1103,12 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
         (2, multiply_adds)
     );
     assert_eq!(
-        parse(&recipe.to_toml(), Some(record.clone()), &[]).unwrap(),
+        parse(&recipe.to_toml(), Some(&record), &[]).unwrap(),
         recipe
     );
 
-    // What is trained in some phase is a layer, and what comes before it stays with the engine.
-    for unfreeze in ["layer1", "layer1_0", "layer*"] {
-        let unfreeze = format!("training.unfreeze={unfreeze}");
-        let tuned = parse(text, Some(record.clone()), &[&unfreeze]).unwrap();
-        let layers = tuned.model().layers();
-        let names: Vec<_> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        assert_eq!(names, ["backbone", "layer1_0", "global_avg_pool", "dense"]);
-        assert_eq!(layers[1].params[0].name, "layer1_0.onnx::Conv_7");
-        let counts = tuned.model().counts();
-        assert_eq!((counts.trainable, counts.non_trainable), (122, 2));
-        assert_eq!(
-            (tuned.fixed_prefix(), tuned.model().multiply_adds()),
-            (1, multiply_adds)
-        );
-        assert_eq!(
-            tuned.backbone.as_ref().unwrap().batch_norm.as_str(),
-            "inference"
-        );
-        assert_eq!(
-            parse(&tuned.to_toml(), Some(record.clone()), &[]).unwrap(),
-            tuned
-        );
-    }
-
     // What the recipe says goes before what the file says.
-    let given = parse(text, Some(record.clone()), &["input.preprocess=torch"]).unwrap();
+    let given = parse(text, Some(&record), &["input.preprocess=torch"]).unwrap();
     assert_eq!(given.preprocessing(), Preprocessing::torch(9, 8));
     let unknown = parse(text, None, &["input.preprocess=torch"]).unwrap();
     assert_eq!(unknown.preprocessing(), Preprocessing::torch(9, 8));
@@ -1110,28 +1120,28 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
             "r.toml:1: the file does not say how its images were prepared",
         ),
         (
-            Some(record.clone()),
+            Some(&record),
             &["backbone.output=nowhere"],
             "there is no such value",
         ),
         (
-            Some(record.clone()),
+            Some(&record),
             &["training.unfreeze=backbone"],
             "`stem` cannot be trained: `odd` (Odd) is not among kiln's operators: train only `layer1_0` and what \
              comes after it",
         ),
         (
-            Some(record.clone()),
+            Some(&record),
             &["training.unfreeze=layer2"],
             "`layer2` matches no layer",
         ),
         (
-            Some(record.clone()),
+            Some(&record),
             &["backbone.batch_norm=batch"],
             "backbone.batch_norm",
         ),
         (
-            Some(record.clone()),
+            Some(&record),
             &["input.channels=gray"],
             "takes images of 3 channels, found 1",
         ),
@@ -1142,12 +1152,12 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
     // One dense layer by L-BFGS, an epoch for each penalty.
     let lbfgs = |set: &[&str]| {
         let set = [&["training.optimizer=lbfgs"], set].concat();
-        parse(text, Some(record.clone()), &set)
+        parse(text, Some(&record), &set)
     };
     let recipe = lbfgs(&[]).unwrap();
     assert_eq!(recipe.training.epochs(), 15);
     assert_eq!(
-        parse(&recipe.to_toml(), Some(record.clone()), &[]).unwrap(),
+        parse(&recipe.to_toml(), Some(&record), &[]).unwrap(),
         recipe
     );
     let some = "training.optimizer={type=\"lbfgs\", penalties=[0.01, 1, 0.01, 0]}";
