@@ -65,6 +65,10 @@ sanitize:
 bench-training *args:
     scripts/bench-training/run {{ args }}
 
+# Fine-tune on class folders with PyTorch, to compare with `kiln run`; downloads PyTorch
+bench-finetuning data *args:
+    scripts/bench-finetuning/run {{ data }} {{ args }}
+
 # Benchmark `kiln eval` against Python's onnxruntime and rten, in turns, on this machine
 bench-inference *args:
     scripts/bench-inference/run {{ args }}
