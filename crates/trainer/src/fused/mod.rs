@@ -11,6 +11,7 @@
 
 // Who uses whom: this file → passes → operation; this file → program; passes, program and adam → layout.
 mod adam;
+mod key;
 mod layout;
 mod operation;
 mod passes;
@@ -27,9 +28,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_ex
 use burn::tensor::Tensor;
 
 pub use adam::Adam;
+pub use key::DropoutKey;
 pub use operation::{Buffers, Epilogue, Operation, Parameter, Parameters, Statistics};
 use passes::{Forward, Saved, Wanted, forward};
-pub use program::{BatchNorm, Conv, Draws, Moments, Normalization, Pool, Program, Step};
+pub use program::{BatchNorm, Conv, Moments, Normalization, Pool, Program, Step};
 use program::{Tape, Tensors, run};
 
 /// Result of an operation.
@@ -58,7 +60,7 @@ pub trait KernelOps: Backend {
         x: FloatTensor<Self>,
         #[extension_type] parameters: Tensors<Self>,
         program: Arc<Program>,
-        training: Option<Draws>,
+        training: Option<DropoutKey>,
         pool: Pool,
     ) -> Computed<Self>;
 }
@@ -94,7 +96,7 @@ impl KernelOps for Flex {
         x: FloatTensor<Self>,
         parameters: Tensors<Self>,
         program: Arc<Program>,
-        training: Option<Draws>,
+        training: Option<DropoutKey>,
         pool: Pool,
     ) -> Computed<Self> {
         let (output, moments, _) = run(&program, x, parameters.0, training, false, pool);
@@ -158,7 +160,7 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         Tensors(parameters): Tensors<Self>,
         program: Arc<Program>,
-        training: Option<Draws>,
+        training: Option<DropoutKey>,
         pool: Pool,
     ) -> Computed<Self> {
         // The input's place is 0.
@@ -265,7 +267,7 @@ pub fn compute(
     x: FloatTensor<Dispatch>,
     parameters: Vec<FloatTensor<Dispatch>>,
     program: Arc<Program>,
-    training: Option<Draws>,
+    training: Option<DropoutKey>,
     pool: Pool,
 ) -> (FloatTensor<Dispatch>, Vec<Moments>) {
     let Computed { output, moments } =

@@ -11,6 +11,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use kiln_model::{Activation, Layer, Shape, ShapeError};
 use kiln_run::Weights;
 
+pub use crate::fused::DropoutKey;
 use crate::fused::{Buffers, Pool};
 use crate::{Device, TrainError};
 use block::Block;
@@ -32,23 +33,6 @@ pub struct Network {
     /// Buffers of all programs.
     #[module(skip)]
     pool: Pool,
-}
-
-/// Key of dropout's masks, where kiln's kernels draw them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DropoutKey {
-    /// The seed of the phase.
-    pub seed: u64,
-    /// The step, counted from the beginning of the phase.
-    pub step: u64,
-}
-
-impl DropoutKey {
-    /// The seed of a layer: another stream for each.
-    fn seed_of(self, layer: usize) -> u64 {
-        // Fibonacci hashing: neighboring layers' seeds differ in many bits.
-        self.seed ^ (layer as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    }
 }
 
 impl Network {

@@ -16,7 +16,7 @@ use super::graph::Graph;
 use super::{Activations, DropoutKey, graph};
 use crate::TrainError;
 use crate::fused::{
-    Buffers, Draws, Epilogue, Operation, Parameter, Parameters, Pool, Program, Statistics, fused,
+    Buffers, Epilogue, Operation, Parameter, Parameters, Pool, Program, Statistics, fused,
 };
 
 /// How consecutive layers run, in order. Displayed as a table: one line a step, its layers joined
@@ -346,14 +346,11 @@ pub fn run_program(
     key: DropoutKey,
 ) -> Result<Activations, TrainError> {
     let layers = routine.layers.clone();
-    let draws = Draws {
-        seed: key.seed_of(layers.start),
-        step: key.step,
-    };
+    let key = key.inside(layers.start);
     let graphs: Vec<&Graph> = layers
         .map(|at| blocks[at].segment().ok_or(TrainError::Plan(at)))
         .collect::<Result<_, _>>()?;
-    graph::run(&graphs, &routine.program, pool, input, draws)
+    graph::run(&graphs, &routine.program, pool, input, key)
 }
 
 fn forward<const D: usize>(

@@ -10,8 +10,9 @@ use kiln_kernels::{
     global_average_pool_forward, norm_pool_forward,
 };
 
+use super::super::key::DropoutKey;
 use super::super::layout::{channels_first, channels_last, contiguous, from_vec, slice};
-use super::{Conv, Draws, Normalization, Pool, Program, Step};
+use super::{Conv, Normalization, Pool, Program, Step};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -30,7 +31,7 @@ pub struct Tape {
     pub batch: usize,
     /// Whether the input was vectors.
     pub vectors: bool,
-    pub training: Option<Draws>,
+    pub training: Option<DropoutKey>,
     pub input: FlexTensor,
     pub parameters: Vec<FlexTensor>,
     /// What the steps gave, but the last one.
@@ -57,12 +58,11 @@ impl Tape {
 
     /// Drops what a step drops of values, or of their gradients: the mask is the same.
     pub fn drop_in(&self, step: usize, rate: f32, samples: bool, from: &[f32], to: &mut [f32]) {
-        let Some(Draws { seed, step: time }) = self.training else {
+        let Some(key) = self.training else {
             return to.copy_from_slice(from);
         };
-        // Fibonacci hashing: neighboring steps' seeds differ in many bits.
-        let seed = seed ^ (step as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mask = Dropout::new(f64::from(rate), seed, time).expect("checked before it runs");
+        let mask = Dropout::new(f64::from(rate), key.seed_of(step), key.step);
+        let mask = mask.expect("checked before it runs");
         if !samples {
             return dropout(&mask, from, to);
         }
@@ -111,7 +111,7 @@ pub fn run(
     program: &Arc<Program>,
     x: FlexTensor,
     parameters: Vec<FlexTensor>,
-    training: Option<Draws>,
+    training: Option<DropoutKey>,
     keep: bool,
     pool: Pool,
 ) -> (FlexTensor, Vec<Moments>, Tape) {

@@ -75,15 +75,6 @@ pub enum Step {
     },
 }
 
-/// What masks are drawn by in a step of the training: equal draws give equal masks.
-#[derive(Debug, Clone, Copy)]
-pub struct Draws {
-    /// Of the layers.
-    pub seed: u64,
-    /// The training's step.
-    pub step: u64,
-}
-
 /// A convolution or dense layer: `activation(conv(of) + bias + residual)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv {

@@ -36,7 +36,7 @@ use self::value::{Value, reshape};
 use super::Activations;
 use super::block::identified;
 use crate::TrainError;
-use crate::fused::{self, Draws, Moments, Pool};
+use crate::fused::{self, DropoutKey, Moments, Pool};
 pub use fusion::{Part, plan};
 
 /// A segment with its parameters, each as one vector.
@@ -272,10 +272,10 @@ pub fn run(
     program: &Arc<fused::Program>,
     pool: &Pool,
     input: Activations,
-    draws: Draws,
+    key: DropoutKey,
 ) -> Result<Activations, TrainError> {
     let (input, batch, autodiff) = parts(input);
-    let training = autodiff.then_some(draws);
+    let training = autodiff.then_some(key);
     let output = run_value(layers, program, pool, input, batch, training)?;
     let last = layers.last().expect("a program has layers");
     activations(output, &last.program.segment)
@@ -287,7 +287,7 @@ fn run_value(
     pool: &Pool,
     input: Value,
     batch: usize,
-    training: Option<Draws>,
+    training: Option<DropoutKey>,
 ) -> Result<Value, TrainError> {
     program.check(batch)?;
     let parameters = layers.iter().flat_map(|graph| {

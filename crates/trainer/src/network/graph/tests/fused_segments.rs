@@ -9,7 +9,7 @@ use proptest::test_runner::RngSeed;
 
 use super::random::Growing;
 use super::*;
-use crate::fused::{Draws, Step};
+use crate::fused::Step;
 use crate::network::{DropoutKey, Network, Plan};
 
 fn window(kernel: usize, stride: usize) -> Window {
@@ -26,7 +26,7 @@ const RELU6: Unary = Unary::Clip {
     max: Some(6.0),
 };
 
-const DRAWS: Draws = Draws { seed: 1, step: 2 };
+const KEY: DropoutKey = DropoutKey { seed: 1, step: 2 };
 
 fn planned(layer: &SegmentLayer, sample: &[usize]) -> Option<fused::Program> {
     plan(
@@ -110,7 +110,7 @@ fn compare(draft: &Draft, batch: usize, live: bool) -> Vec<Step> {
                 graph
             });
             let expected = run(&general, &draft.sample, batch, live);
-            let compute = |value| run_value(&[&fast], &program, &pool, value, batch, Some(DRAWS));
+            let compute = |value| run_value(&[&fast], &program, &pool, value, batch, Some(KEY));
             let found = run_by(compute, &fast, &draft.sample, batch);
             for (which, (expected, found)) in expected.iter().zip(&found).enumerate() {
                 close(
@@ -307,14 +307,14 @@ fn what_is_dropped_follows_the_draws() {
         };
         let program = Arc::new(planned(&settings, &draft.sample).unwrap());
         let (graph, _) = draft.build(false);
-        let run = |draws: Option<Draws>| {
+        let run = |key: Option<DropoutKey>| {
             let pool = Pool::default();
-            let compute = |value| run_value(&[&graph], &program, &pool, value, BATCH, draws);
+            let compute = |value| run_value(&[&graph], &program, &pool, value, BATCH, key);
             run_by(compute, &graph, &draft.sample, BATCH)
         };
-        let (plain, dropped) = (run(None), run(Some(DRAWS)));
-        assert_eq!(dropped, run(Some(DRAWS)), "equal draws, equal masks");
-        assert_ne!(dropped, run(Some(Draws { step: 3, ..DRAWS })));
+        let (plain, dropped) = (run(None), run(Some(KEY)));
+        assert_eq!(dropped, run(Some(KEY)), "equal draws, equal masks");
+        assert_ne!(dropped, run(Some(DropoutKey { step: 3, ..KEY })));
         let factor = |which: usize, at: usize| dropped[which][at] / plain[which][at];
         let size = plain[0].len() / BATCH;
         let mut kept = 0;
@@ -350,7 +350,7 @@ fn a_value_that_is_passed_on_and_used_again_is_kept() {
     let graph = draft.build(false).0.freeze();
     let expected = run(&graph, &draft.sample, 2, false);
     let pool = Pool::default();
-    let compute = |value| run_value(&[&graph], &program, &pool, value, 2, Some(DRAWS));
+    let compute = |value| run_value(&[&graph], &program, &pool, value, 2, Some(KEY));
     let found = run_by(compute, &graph, &draft.sample, 2);
     close("output", &expected[0], &found[0], 1e-5, &draft);
     close("gradient", &expected[1], &found[1], 1e-5, &draft);
