@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use kiln_data::NpyWriter;
 use kiln_exporter::cut;
 use kiln_inference::{LoadError, LoadErrorKind, Model, StreamOptions, StreamSummary};
-use kiln_model::graph::{Graph, Segment};
+use kiln_model::graph::Graph;
 use kiln_onnx::{Metadata, ModelProto, NodeProto, OutputKind};
 use kiln_util::{AtomicFile, FileError, counted, shown, thousands};
 use serde::Serialize;
@@ -81,7 +81,7 @@ impl FeatureValue {
         let shape = last.shape().ok_or_else(|| EmbedError::UnknownShape {
             segment: last.name.clone(),
         })?;
-        let (features, pooled) = match sample(last).as_deref() {
+        let (features, pooled) = match last.sample().as_deref() {
             Some(&[features] | &[features, 1, 1]) if features > 1 => (features, false),
             Some(&[channels, height, width]) if channels > 1 && height * width > 0 => {
                 (channels, true)
@@ -90,7 +90,7 @@ impl FeatureValue {
                 let mut others = graph.segments[count..]
                     .iter()
                     .take(until.saturating_sub(count));
-                let instead = others.find(|segment| sample(segment).is_some_and(|s| s.len() == 1));
+                let instead = others.find(|segment| segment.sample().is_some_and(|s| s.len() == 1));
                 return Err(EmbedError::Shape {
                     segment: last.name.clone(),
                     shape: shape.to_string(),
@@ -132,11 +132,6 @@ impl FeatureValue {
         }
         Ok(prefix)
     }
-}
-
-/// The sizes of the axes of one image's value at a segment's end.
-fn sample(segment: &Segment) -> Option<Vec<usize>> {
-    segment.shape()?.sample()
 }
 
 /// A model up to the value that the vectors are, ready to run.

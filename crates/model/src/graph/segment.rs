@@ -41,6 +41,11 @@ impl Segment {
         self.nodes.last()?.shape.as_ref()
     }
 
+    /// Returns the dimensions of one sample of its output, where they are known.
+    pub fn sample(&self) -> Option<Vec<usize>> {
+        self.shape()?.sample()
+    }
+
     /// Returns the number of values of its parameters.
     pub fn parameter_count(&self) -> usize {
         self.parameters

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::def::ParamDef;
-use crate::graph::{Dims, Segment};
+use crate::graph::Segment;
 use crate::{Shape, ShapeError};
 
 /// A small graph with one input and one output that Burn computes and trains: a segment of a
@@ -26,7 +26,7 @@ impl SegmentLayer {
     /// Returns the shape of what comes out, whatever goes in: it was inferred when the file was read.
     pub(super) fn output(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Shape::only(inputs)?;
-        let dims = self.segment.shape().and_then(Dims::sample);
+        let dims = self.segment.sample();
         let shape = dims.as_deref().and_then(Shape::from_dims);
         shape.ok_or_else(|| ShapeError::NoSample {
             found: self

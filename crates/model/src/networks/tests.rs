@@ -1,5 +1,4 @@
 use super::*;
-use crate::graph::Dims;
 use crate::{Channels, Model, ParamRole, Preprocessing, Recipe, Shape};
 
 /// The parameters of torchvision's networks of 1,000 classes, and of TensorFlow's Lite0.
@@ -30,7 +29,7 @@ fn networks_have_torchvisions_parameters() {
             let segment = layer.kind.segment(&layer.name, layer.input);
             assert_eq!(segment.is_some(), layer.kind.is_composite(), "{name}");
             if let Some(lowered) = segment {
-                let sample = lowered.segment.shape().and_then(Dims::sample);
+                let sample = lowered.segment.sample();
                 assert_eq!(sample, Some(layer.output.dims()), "{name}");
             }
         }

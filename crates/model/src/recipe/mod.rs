@@ -290,6 +290,11 @@ impl RecipeFields {
         layers
     }
 
+    /// Whether training images are others in every epoch, which leaves nothing to compute once.
+    pub fn images_change_every_epoch(&self) -> bool {
+        self.augmentation.is_some_and(|it| it.views.is_none())
+    }
+
     /// The model with no layer frozen.
     fn unfrozen_model(&self) -> Result<Model, ModelError> {
         let model = Model::new(self.preprocessing(), &self.all_layers())?;
@@ -300,10 +305,10 @@ impl RecipeFields {
     }
 
     /// Makes layers of those segments of a backbone's file that are trained in some phase, and of those
-    /// after them.
-    fn with_trained_segments(mut self) -> Result<Self, ModelError> {
-        let model = self.unfrozen_model()?;
-        let phases = self.frozen(&model)?;
+    /// after them; `model` has no layer frozen.
+    fn with_trained_segments(mut self, model: &Model) -> Result<Self, ModelError> {
+        let phases = self.frozen(model)?;
+        let endless = self.images_change_every_epoch();
         let Some(backbone) = &mut self.backbone else {
             return Ok(self);
         };
@@ -314,7 +319,6 @@ impl RecipeFields {
         let first = |frozen: &Vec<bool>| frozen[..count].iter().position(|frozen| !frozen);
         let mut first = phases.iter().filter_map(first).min();
         // An engine runs each image once: images that change in every epoch need all layers in Burn.
-        let endless = self.augmentation.is_some_and(|it| it.views.is_none());
         if endless && file.trainable_from() == 0 {
             first = Some(0);
         }

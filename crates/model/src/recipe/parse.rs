@@ -137,7 +137,7 @@ pub(super) fn recipe_of(
     training::check_selections(&root, &model)?;
     training::check_class_weight(&root, model.classes())?;
     let read = read
-        .with_trained_segments()
+        .with_trained_segments(&model)
         .map_err(|error| training::error(&root, error.problem))?;
     let recipe = Recipe::new(read).map_err(|error| root.error(error.to_string()))?;
     check_classes(&recipe, &root, &fields)?;

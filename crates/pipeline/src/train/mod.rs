@@ -157,8 +157,7 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
 fn backbone(recipe: &Recipe, context: &Context<'_>) -> Result<Option<BackboneFile>> {
     let backbone = BackboneFile::open(recipe, context)?;
     let frozen = backbone.as_ref().and_then(BackboneFile::frozen);
-    let endless = recipe.augmentation.is_some_and(|it| it.views.is_none());
-    if frozen.is_some() && endless {
+    if frozen.is_some() && recipe.images_change_every_epoch() {
         return Err(BackboneError::Augmentation.into());
     }
     Ok(backbone)

@@ -60,7 +60,7 @@ impl Training<'_> {
         let pretrained = frozen_checksums(model, &weights);
         let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
         // Images that are others in every epoch leave nothing to compute once.
-        let augmented = recipe.augmentation.is_some_and(|it| it.views.is_none());
+        let augmented = recipe.images_change_every_epoch();
         let prefix = |layers| if augmented { 0 } else { layers };
         // Features after the layers that stay frozen in all phases serve all phases.
         let common = recipe.fixed_prefix();

@@ -20,7 +20,7 @@ pub fn joined(graph: &Graph) -> Result<Vec<Segment>, Box<dyn Error>> {
             Some(last) => append(last, segment),
             None => joined.push(segment.clone()),
         }
-        let sample = segment.shape().and_then(Dims::sample);
+        let sample = segment.sample();
         open = sample.and_then(|dims| Shape::from_dims(&dims)).is_none();
     }
     Ok(joined)

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::graph::{Dims, Input, Op, Values};
+use crate::graph::{Input, Op, Values};
 use crate::{Layer, ParamRole, Recipe, Shape};
 
 /// The first layer of a recipe of 3×12×12 images.
@@ -29,7 +29,7 @@ fn check(layer: &Layer) {
     let segment = &lowered.segment;
     assert!(lowered.live_batch_norm);
     segment.check_typed().unwrap();
-    let sample = segment.shape().and_then(Dims::sample).unwrap();
+    let sample = segment.sample().unwrap();
     assert_eq!(Shape::from_dims(&sample), Some(layer.output));
     let roles = segment.roles();
     for (parameter, role) in segment.parameters.iter().zip(roles) {
