@@ -754,7 +754,7 @@ fn what_cannot_be_read_is_listed_and_fails_unless_left_out() {
     assert!(
         resumed
             .stderr
-            .contains("Skipped 1 image that cannot be read:")
+            .contains("Skipped 1 image that cannot be used:")
             && resumed.stderr.contains("missing.png"),
         "{}",
         resumed.stderr

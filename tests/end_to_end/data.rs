@@ -139,7 +139,7 @@ fn trains_exports_and_evaluates(engines: &[&str], kiln: fn(&[&str]) -> Command) 
     assert!(
         ended
             .stderr
-            .contains("Skipped 1 image that cannot be read:")
+            .contains("Skipped 1 image that cannot be used:")
             && last.contains("broken.png"),
         "{}",
         ended.stderr

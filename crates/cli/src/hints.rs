@@ -123,6 +123,10 @@ fn pipeline(hint: &Hint) -> String {
         Hint::AddLabels => "add a column `label` to the list".into(),
         Hint::AddLabelFile => "add the file of labels, or rename the files".into(),
         Hint::SkipUnreadable => "repair or remove them, or skip them with --skip-bad".into(),
+        Hint::SkipUnclassified => {
+            "skip such images with --skip-bad; a graph may divide by zero for an image of one color"
+                .into()
+        }
         Hint::EndIn { endings } => format!("end its name in {}", endings.join(" or ")),
         Hint::StartOver => "write to another file, or leave out --resume to start over".into(),
         Hint::RemoveLine => {

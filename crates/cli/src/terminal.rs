@@ -150,7 +150,7 @@ impl Terminal {
         let lines: Vec<String> = skipped.reasons.iter().cloned().chain(more).collect();
         self.left_out(
             "Skipped",
-            &format!("{} that cannot be read:", counted(skipped.count, "image")),
+            &format!("{} that cannot be used:", counted(skipped.count, "image")),
             &lines,
         );
     }

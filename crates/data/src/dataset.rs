@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use kiln_preprocess::{PreprocessError, RawImage};
+use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, Transform};
 
-use crate::images::{Image, ImageFiles};
+use crate::images::{Image, ImageFiles, Preparation};
 use crate::{DataError, read_idx};
 
 /// Images with a label each.
@@ -182,6 +182,33 @@ impl Dataset {
                 }))
             }
             Images::Files(files) => files.image(index),
+        }
+    }
+
+    /// Writes the tensor of an image, counted from 0, to `out`, which has as many values as the
+    /// preprocessor says; transformed if it is to be. Of a file that is not in memory, reads and
+    /// decodes it.
+    ///
+    /// A dataset that keeps pixels keeps those of an image larger than the tensor at the tensor's size:
+    /// the values are the same to the last bit.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such image.
+    pub fn prepare(
+        &self,
+        index: usize,
+        preprocessor: &Preprocessor,
+        transform: Option<&Transform>,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        let preparation = Preparation {
+            preprocessor,
+            transform,
+        };
+        match &self.images {
+            Images::Memory { .. } => preparation.of_pixels(self.image(index)?.as_raw(), out),
+            Images::Files(files) => files.prepare(index, preparation, out),
         }
     }
 

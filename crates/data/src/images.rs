@@ -1,9 +1,13 @@
-//! Images: pixels in memory, and files that are decoded as they are needed.
+//! Images: pixels in memory, and files that are decoded as they are needed. What is kept of a file is
+//! what takes less memory: its pixels as decoded, or at the size that a model takes.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kiln_preprocess::{Pixels, PreprocessError, RawImage};
+use kiln_model::Preprocessing;
+use kiln_preprocess::{ImageBytes, Pixels, PreprocessError, Preprocessor, RawImage, Transform};
 use kiln_util::Hex;
 use sha2::{Digest, Sha256};
 
@@ -12,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub enum Image<'a> {
     /// In memory.
     Borrowed(RawImage<'a>),
+    /// Kept in memory by a dataset of files.
+    Kept(Arc<Pixels>),
     /// Decoded for this use.
     Owned(Pixels),
 }
@@ -21,19 +27,194 @@ impl Image<'_> {
     pub fn as_raw(&self) -> RawImage<'_> {
         match self {
             Self::Borrowed(image) => *image,
+            Self::Kept(pixels) => pixels.as_raw(),
             Self::Owned(pixels) => pixels.as_raw(),
         }
     }
 }
 
-/// Bytes of pixels that a dataset of files keeps decoded: 1 GiB. Images beyond it are decoded again
-/// every time.
-const KEPT_BYTES: u64 = 1 << 30;
+/// Memory for the images that datasets of files keep. Images beyond it are decoded again every time.
+///
+/// Clones share it, so several datasets together keep no more than one would.
+#[derive(Debug, Clone)]
+pub struct ImageMemory(Arc<AtomicU64>);
+
+impl Default for ImageMemory {
+    /// 1 GiB.
+    fn default() -> Self {
+        Self::new(1 << 30)
+    }
+}
+
+impl ImageMemory {
+    /// Creates memory of so many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    /// Takes so many bytes if there are as many left.
+    fn take(&self, bytes: u64) -> Option<Reservation> {
+        let left = |left: u64| left.checked_sub(bytes);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+            .ok()?;
+        Some(Reservation {
+            memory: self.clone(),
+            bytes,
+        })
+    }
+}
+
+/// A part of the memory, given back when dropped.
+#[derive(Debug)]
+struct Reservation {
+    memory: ImageMemory,
+    bytes: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.memory.0.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What is kept of an image.
+#[derive(Debug)]
+struct Kept {
+    form: Form,
+    _reservation: Reservation,
+}
+
+/// An image, in whichever form takes less memory.
+#[derive(Debug, Clone)]
+enum Form {
+    /// As decoded.
+    Decoded(Arc<Pixels>),
+    /// At the size and with the channels that a record asks for, not yet normalized.
+    Resized {
+        record: Arc<Preprocessing>,
+        values: Arc<Resized>,
+    },
+}
+
+impl Form {
+    /// Takes an image that was decoded, and what it will be prepared by, if that is known.
+    fn new(pixels: Pixels, preprocessor: Option<&Preprocessor>) -> Result<Self, PreprocessError> {
+        let decoded = pixels.as_raw().pixels.len();
+        // Others are not smaller even as bytes.
+        if let Some(preprocessor) = preprocessor.filter(|wanted| wanted.len() < decoded) {
+            let mut values = vec![0.0; preprocessor.len()];
+            preprocessor.resized(pixels.as_raw(), &mut values)?;
+            let values = Resized::new(values);
+            if values.bytes() < decoded {
+                return Ok(Self::Resized {
+                    record: Arc::new(preprocessor.record().clone()),
+                    values: Arc::new(values),
+                });
+            }
+        }
+        Ok(Self::Decoded(Arc::new(pixels)))
+    }
+
+    fn keep(self, memory: &ImageMemory) -> Option<Kept> {
+        let bytes = match &self {
+            Self::Decoded(pixels) => pixels.as_raw().pixels.len(),
+            Self::Resized { values, .. } => values.bytes(),
+        };
+        memory.take(bytes as u64).map(|reservation| Kept {
+            form: self,
+            _reservation: reservation,
+        })
+    }
+}
+
+/// Values of 0 to 255.
+#[derive(Debug)]
+enum Resized {
+    /// All are whole numbers.
+    Bytes(Vec<u8>),
+    Floats(Vec<f32>),
+}
+
+impl Resized {
+    fn new(values: Vec<f32>) -> Self {
+        let whole = |&value: &f32| f32::from(value as u8).to_bits() == value.to_bits();
+        if values.iter().all(whole) {
+            Self::Bytes(values.into_iter().map(|value| value as u8).collect())
+        } else {
+            Self::Floats(values)
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Bytes(values) => values.len(),
+            Self::Floats(values) => size_of_val(values.as_slice()),
+        }
+    }
+
+    fn values(&self) -> Cow<'_, [f32]> {
+        match self {
+            Self::Bytes(values) => values.iter().copied().map(f32::from).collect(),
+            Self::Floats(values) => Cow::Borrowed(values),
+        }
+    }
+}
+
+/// What of an image's pixels a training step sees, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Preparation<'a> {
+    pub preprocessor: &'a Preprocessor,
+    pub transform: Option<&'a Transform>,
+}
+
+impl Preparation<'_> {
+    /// Writes the tensor of pixels as they were decoded.
+    pub fn of_pixels(self, image: RawImage<'_>, out: &mut [f32]) -> Result<(), PreprocessError> {
+        match self.transform {
+            Some(transform) => self.preprocessor.transformed(image, transform, out),
+            None => self.preprocessor.raw(image, out),
+        }
+    }
+
+    /// Writes the tensor of an image; false if what is left of it was made for another record.
+    fn of_form(self, form: &Form, out: &mut [f32]) -> Result<bool, PreprocessError> {
+        match form {
+            Form::Decoded(pixels) => self.of_pixels(pixels.as_raw(), out)?,
+            Form::Resized { record, values } if **record == *self.preprocessor.record() => {
+                self.preprocessor
+                    .finish(&values.values(), self.transform, out)?;
+            }
+            Form::Resized { .. } => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// What a file's pixels are read for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keeping {
+    /// None where nothing is kept.
+    pub memory: Option<ImageMemory>,
+    /// What the images will be prepared by, if that is known.
+    pub preprocessor: Option<Arc<Preprocessor>>,
+}
+
+impl Keeping {
+    /// Returns what is kept of an image that was decoded, if there is room.
+    fn keep(&self, pixels: Pixels) -> Result<Option<Kept>, PreprocessError> {
+        let Some(memory) = &self.memory else {
+            return Ok(None);
+        };
+        Ok(Form::new(pixels, self.preprocessor.as_deref())?.keep(memory))
+    }
+}
 
 /// Image files that could all be read.
 pub(crate) struct ImageFiles {
     root: PathBuf,
     files: Vec<ImageFile>,
+    memory: Option<ImageMemory>,
 }
 
 /// One file.
@@ -41,55 +222,46 @@ pub(crate) struct ImageFile {
     /// Relative to the root.
     path: PathBuf,
     sha256: [u8; 32],
-    kept: Option<Pixels>,
-}
-
-/// Room for decoded pixels.
-pub(crate) struct Room(AtomicU64);
-
-impl Room {
-    /// Returns room for 1 GiB, or none.
-    pub fn new(keep_pixels: bool) -> Self {
-        Self(AtomicU64::new(if keep_pixels { KEPT_BYTES } else { 0 }))
-    }
-
-    /// Takes so many bytes if there are as many left.
-    fn take(&self, bytes: u64) -> bool {
-        let left = |left: u64| left.checked_sub(bytes);
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
-            .is_ok()
-    }
+    kept: Mutex<Option<Kept>>,
 }
 
 impl ImageFile {
-    /// Reads and decodes a file, and keeps the pixels if there is room in memory.
-    pub fn read(root: &Path, path: &Path, memory: &Room) -> Result<Self, PreprocessError> {
-        let (bytes, pixels) = read(&root.join(path))?;
-        let kept = memory
-            .take(pixels.as_raw().pixels.len() as u64)
-            .then_some(pixels);
+    /// Reads and decodes a file, and keeps what is asked for if there is room in memory.
+    pub fn read(root: &Path, path: &Path, keeping: &Keeping) -> Result<Self, PreprocessError> {
+        let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
+        let sha256 = Sha256::digest(&bytes).into();
+        let pixels = Pixels::decode(&bytes, &name)?;
+        drop(bytes);
         Ok(Self {
             path: path.into(),
-            sha256: Sha256::digest(bytes).into(),
-            kept,
+            sha256,
+            kept: Mutex::new(keeping.keep(pixels)?),
         })
     }
 
     /// Reads a file for its checksum, without decoding it.
     pub fn unread(root: &Path, path: &Path) -> Result<Self, PreprocessError> {
-        let (_, bytes) = read_bytes(&root.join(path))?;
+        let ImageBytes { bytes, .. } = ImageBytes::read(&root.join(path))?;
         Ok(Self {
             path: path.into(),
             sha256: Sha256::digest(bytes).into(),
-            kept: None,
+            kept: Mutex::new(None),
         })
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ImageFiles {
-    pub fn new(root: PathBuf, files: Vec<ImageFile>) -> Self {
-        Self { root, files }
+    /// Takes files that were read; `memory` is where they keep pixels, if they do.
+    pub fn new(root: PathBuf, files: Vec<ImageFile>, memory: Option<ImageMemory>) -> Self {
+        Self {
+            root,
+            files,
+            memory,
+        }
     }
 
     pub fn path(&self, index: usize) -> &Path {
@@ -100,12 +272,50 @@ impl ImageFiles {
         &self.files[index].sha256
     }
 
+    /// Returns an image as it is decoded.
     pub fn image(&self, index: usize) -> Result<Image<'_>, PreprocessError> {
-        let file = &self.files[index];
-        match &file.kept {
-            Some(pixels) => Ok(Image::Borrowed(pixels.as_raw())),
-            None => read(&self.root.join(&file.path)).map(|(_, pixels)| Image::Owned(pixels)),
+        if let Some(Kept {
+            form: Form::Decoded(pixels),
+            ..
+        }) = &*self.files[index].kept()
+        {
+            return Ok(Image::Kept(Arc::clone(pixels)));
         }
+        self.decode(index).map(Image::Owned)
+    }
+
+    /// Writes the tensor of an image, and keeps what spares decoding and resizing it the next time.
+    pub fn prepare(
+        &self,
+        index: usize,
+        preparation: Preparation<'_>,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        let file = &self.files[index];
+        // What is kept is used without the lock, which others may wait for.
+        let kept = file.kept().as_ref().map(|kept| kept.form.clone());
+        if let Some(form) = kept
+            && preparation.of_form(&form, out)?
+        {
+            return Ok(());
+        }
+        let pixels = self.decode(index)?;
+        let Some(memory) = &self.memory else {
+            return preparation.of_pixels(pixels.as_raw(), out);
+        };
+        let form = Form::new(pixels, Some(preparation.preprocessor))?;
+        preparation.of_form(&form, out)?;
+        // What was kept for another record gives its room back first.
+        file.kept().take();
+        let kept = form.keep(memory);
+        *file.kept() = kept;
+        Ok(())
+    }
+
+    fn decode(&self, index: usize) -> Result<Pixels, PreprocessError> {
+        let path = self.root.join(&self.files[index].path);
+        let ImageBytes { name, bytes } = ImageBytes::read(&path)?;
+        Pixels::decode(&bytes, &name)
     }
 
     /// Computes the SHA-256 of what `sha256sum` prints for the files in their order, run in the root.
@@ -118,47 +328,175 @@ impl ImageFiles {
     }
 }
 
-/// Reads a file's bytes and pixels.
-fn read(path: &Path) -> Result<(Vec<u8>, Pixels), PreprocessError> {
-    let (name, bytes) = read_bytes(path)?;
-    let pixels = Pixels::decode(&bytes, &name)?;
-    Ok((bytes, pixels))
-}
-
-/// Reads a file's bytes, with its name for messages.
-fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), PreprocessError> {
-    let name = format!("`{}`", path.display());
-    match std::fs::read(path) {
-        Ok(bytes) => Ok((name, bytes)),
-        Err(reason) => Err(PreprocessError::Read {
-            image: name,
-            reason,
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use image::{DynamicImage, GrayImage, RgbImage};
+    use kiln_model::Channels;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn room_is_taken_until_there_is_none() {
-        let room = Room::new(true);
-        assert!(room.take(KEPT_BYTES - 1) && !room.take(2) && room.take(1) && !room.take(1));
+    fn memory_is_taken_until_there_is_none_and_given_back() {
+        let memory = ImageMemory::new(10);
+        let nine = memory.take(9);
+        assert!(nine.is_some() && memory.take(2).is_none());
+        let one = memory.clone().take(1);
+        assert!(one.is_some() && memory.take(1).is_none());
+        drop(nine);
+        assert!(memory.take(10).is_none() && memory.take(9).is_some());
+    }
+
+    fn write(folder: &Path, image: impl Into<DynamicImage>) -> &'static Path {
+        image.into().save(folder.join("a.png")).unwrap();
+        Path::new("a.png")
+    }
+
+    fn keeping(bytes: u64, preprocessor: Option<&Arc<Preprocessor>>) -> Keeping {
+        Keeping {
+            memory: Some(ImageMemory::new(bytes)),
+            preprocessor: preprocessor.cloned(),
+        }
     }
 
     #[test]
     fn images_without_room_are_decoded_every_time() {
         let folder = tempfile::tempdir().unwrap();
-        image::GrayImage::from_raw(2, 1, vec![3, 4])
-            .unwrap()
-            .save(folder.path().join("a.png"))
-            .unwrap();
-        for (room, kept) in [(Room::new(true), true), (Room(AtomicU64::new(1)), false)] {
-            let file = ImageFile::read(folder.path(), Path::new("a.png"), &room).unwrap();
-            assert_eq!(file.kept.is_some(), kept);
-            let files = ImageFiles::new(folder.path().into(), vec![file]);
+        let path = write(
+            folder.path(),
+            GrayImage::from_raw(2, 1, vec![3, 4]).unwrap(),
+        );
+        for (room, kept) in [(2, true), (1, false)] {
+            let keeping = keeping(room, None);
+            let file = ImageFile::read(folder.path(), path, &keeping).unwrap();
+            assert_eq!(file.kept().is_some(), kept);
+            let files = ImageFiles::new(folder.path().into(), vec![file], keeping.memory);
             assert_eq!(files.image(0).unwrap().as_raw().pixels, [3, 4]);
+        }
+    }
+
+    fn preprocessor(height: u32, width: u32) -> Arc<Preprocessor> {
+        let record = Preprocessing::torch(height, width);
+        Arc::new(Preprocessor::new(record).unwrap())
+    }
+
+    /// Bytes that the image takes, none where nothing is kept.
+    fn kept_bytes(files: &ImageFiles) -> Option<u64> {
+        files.files[0]
+            .kept()
+            .as_ref()
+            .map(|kept| kept._reservation.bytes)
+    }
+
+    #[test]
+    fn the_smaller_of_decoded_and_resized_pixels_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let noise = RgbImage::from_fn(40, 30, |x, y| {
+            image::Rgb([x * 7, y * 9, x * y].map(|v| v as u8))
+        });
+        let path = write(folder.path(), noise);
+        // 4 bytes for a value that need not be whole, against one for each of 3 600 samples.
+        for (size, bytes) in [
+            ([10, 12], 4 * 360),
+            ([30, 40], 3_600),
+            ([20, 20], 3_600),
+            ([99, 99], 3_600),
+        ] {
+            let wanted = preprocessor(size[0], size[1]);
+            let keeping = keeping(u64::MAX, Some(&wanted));
+            let file = ImageFile::read(folder.path(), path, &keeping).unwrap();
+            let files = ImageFiles::new(folder.path().into(), vec![file], keeping.memory);
+            assert_eq!(kept_bytes(&files), Some(bytes), "{size:?}");
+        }
+    }
+
+    #[test]
+    fn whole_values_are_kept_as_bytes() {
+        for (values, bytes) in [
+            (vec![0.0, 255.0, 7.0], 3),
+            (vec![0.5, 255.0, 7.0], 12),
+            (vec![256.0], 4),
+            (vec![-0.0], 4),
+            (vec![f32::NAN], 4),
+        ] {
+            let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+            let resized = Resized::new(values);
+            assert_eq!(resized.bytes(), bytes);
+            let back: Vec<u32> = resized
+                .values()
+                .iter()
+                .map(|value| value.to_bits())
+                .collect();
+            assert_eq!(back, bits);
+        }
+    }
+
+    #[test]
+    fn another_record_takes_the_place_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(
+            folder.path(),
+            RgbImage::from_fn(50, 50, |x, y| image::Rgb([x, y, x ^ y].map(|v| v as u8))),
+        );
+        let records = [preprocessor(8, 8), preprocessor(9, 9)];
+        let keeping = keeping(10_000, Some(&records[0]));
+        let file = ImageFile::read(folder.path(), path, &keeping).unwrap();
+        let files = ImageFiles::new(folder.path().into(), vec![file], keeping.memory.clone());
+        let prepare = |preprocessor: &Arc<Preprocessor>| {
+            let mut out = vec![0.0; preprocessor.len()];
+            let preparation = Preparation {
+                preprocessor,
+                transform: None,
+            };
+            files.prepare(0, preparation, &mut out).map(|()| out)
+        };
+        assert_eq!(kept_bytes(&files), Some(4 * 3 * 64));
+        let first = prepare(&records[0]).unwrap();
+        let second = prepare(&records[1]).unwrap();
+        assert_eq!(kept_bytes(&files), Some(4 * 3 * 81));
+        std::fs::remove_file(folder.path().join(path)).unwrap();
+        assert_eq!(prepare(&records[1]).unwrap(), second);
+        assert!(prepare(&records[0]).is_err(), "not kept any more");
+        assert_ne!(first.len(), second.len());
+        drop(files);
+        let memory = keeping.memory.unwrap();
+        assert!(memory.take(10_000).is_some(), "all is given back");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_kept_gives_the_same_to_the_last_bit(
+            height in 1..40_u32, width in 1..40_u32, out_height in 1..20_u32, out_width in 1..20_u32, antialias: bool, seed: u8,
+            rotation in prop::option::of(-20.0..20.0_f64), gray: bool,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let noise = RgbImage::from_fn(width, height, |x, y| image::Rgb([x * 37, y * 59, x * y].map(|v| v as u8 ^ seed)));
+            let image = DynamicImage::from(noise);
+            let path = write(folder.path(), if gray { image.to_luma8().into() } else { image });
+            let mut record = Preprocessing::torch(out_height, out_width);
+            record.resize.antialias = antialias;
+            record.channels = if gray { Channels::Bgr } else { Channels::Rgb };
+            let preprocessor = Arc::new(Preprocessor::new(record).unwrap());
+            let transform = rotation.map(|rotation| Transform { rotation, horizontal_flip: true, ..Transform::default() });
+            let preparation = Preparation { preprocessor: &preprocessor, transform: transform.as_ref() };
+            let bits = |keeping: &Keeping| {
+                let file = ImageFile::read(folder.path(), path, keeping).unwrap();
+                let files = ImageFiles::new(folder.path().into(), vec![file], keeping.memory.clone());
+                [(); 2].map(|()| {
+                    let mut out = vec![f32::NAN; preprocessor.len()];
+                    files.prepare(0, preparation, &mut out).unwrap();
+                    out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                })
+            };
+            let [decoded, again] = bits(&Keeping::default());
+            prop_assert_eq!(&decoded, &again);
+            for keeping in [keeping(u64::MAX, Some(&preprocessor)), keeping(u64::MAX, None), keeping(7, Some(&preprocessor))] {
+                for kept in bits(&keeping) {
+                    prop_assert_eq!(&decoded, &kept);
+                }
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ pub use files::{
     list, list_checksum,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
-pub use images::Image;
+pub use images::{Image, ImageMemory};
 pub use loader::{Batch, Batches, Loader, Order};
 pub use npy::NpyWriter;
 pub use samples::{FeatureRows, Samples};

@@ -190,18 +190,17 @@ impl Samples {
                 fixed,
                 ..
             } => {
-                let mut prepare = || {
-                    let image = dataset.image(index as usize)?;
-                    let when = fixed.or(shuffled);
-                    let (Some(augmentation), Some((seed, epoch))) = (augmentation, when) else {
-                        return preprocessor.raw(image.as_raw(), out);
-                    };
-                    let epoch = augmentation.views.map_or(epoch, |views| epoch % views);
-                    let [_, height, width] = preprocessor.shape();
-                    let transform = draw(augmentation, seed, epoch, index, [height, width]);
-                    preprocessor.transformed(image.as_raw(), &transform, out)
-                };
-                prepare().map_err(|reason| DataError::Image {
+                let transform = augmentation
+                    .zip(fixed.or(shuffled))
+                    .map(|(augmentation, when)| {
+                        let (seed, epoch) = when;
+                        let epoch = augmentation.views.map_or(epoch, |views| epoch % views);
+                        let [_, height, width] = preprocessor.shape();
+                        draw(&augmentation, seed, epoch, index, [height, width])
+                    });
+                let number = index as usize;
+                let prepared = dataset.prepare(number, preprocessor, transform.as_ref(), out);
+                prepared.map_err(|reason| DataError::Image {
                     name: dataset.name().to_owned(),
                     index,
                     reason,

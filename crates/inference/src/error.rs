@@ -181,7 +181,7 @@ pub enum RunError {
     },
     /// The scores hold NaN or an infinity.
     #[error(
-        "output `{name}` has the value {value} for image {index} of the batch: the model's weights are unusable"
+        "output `{name}` has the value {value} for image {index} of the batch, expected finite scores"
     )]
     OutputValue {
         /// The output's name.
@@ -222,6 +222,29 @@ impl RunError {
             Self::Thread { .. } => Hint::FewerThreads,
         })
     }
+}
+
+/// Why an image of a stream has no scores; `E` is why it could not be prepared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unclassified<E> {
+    /// It could not be prepared.
+    #[error(transparent)]
+    Prepare(E),
+    /// The graph gave NaN or an infinity for it.
+    #[error(transparent)]
+    NotFinite(NotFinite),
+}
+
+/// An image for which the graph gives NaN or an infinity. Where it does so for every image, the
+/// model's weights are unusable; for one, that image is unusual: of one color, say, where the graph
+/// divides by the deviation of its pixels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("output `{output}` is {value}, expected finite scores")]
+pub struct NotFinite {
+    /// The output's name.
+    pub output: String,
+    /// The value: `NaN`, `inf` or `-inf`.
+    pub value: String,
 }
 
 /// Golden vectors that cannot be replayed.

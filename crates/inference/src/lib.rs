@@ -55,7 +55,7 @@ pub use engine::ort::{
     library::OrtOptions,
     load_library,
 };
-pub use error::{LoadError, LoadErrorKind, RunError, VerifyError};
+pub use error::{LoadError, LoadErrorKind, NotFinite, RunError, Unclassified, VerifyError};
 pub use hint::{Hint, Unspecified};
 /// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes, in the version
 /// that it takes.

@@ -30,6 +30,13 @@ impl Model {
     pub fn run(&self, values: &[f32], images: usize) -> Result<Scores, RunError> {
         let start = Instant::now();
         let outputs = self.outputs(values, images, Outputs::First)?;
+        self.scores(outputs, images, start.elapsed())?.finite()
+    }
+
+    /// The same for images of which some may have scores that are not finite.
+    pub(crate) fn run_any(&self, values: &[f32], images: usize) -> Result<AnyScores, RunError> {
+        let start = Instant::now();
+        let outputs = self.outputs(values, images, Outputs::First)?;
         self.scores(outputs, images, start.elapsed())
     }
 
@@ -39,7 +46,7 @@ impl Model {
         session: &mut dyn Session,
         values: &[f32],
         images: usize,
-    ) -> Result<Scores, RunError> {
+    ) -> Result<AnyScores, RunError> {
         self.check_input(values, images)?;
         let start = Instant::now();
         let mut parts = Vec::new();
@@ -51,21 +58,25 @@ impl Model {
         self.scores(concatenate(parts)?, images, start.elapsed())
     }
 
-    /// Returns the first output, checked.
+    /// Returns the first output, its shape checked, and its values where they are finite.
     fn scores(
         &self,
         outputs: Vec<NamedTensor>,
         images: usize,
         inference: Duration,
-    ) -> Result<Scores, RunError> {
+    ) -> Result<AnyScores, RunError> {
         let classes = self.labels.len();
         let kind = self.output_kind();
         let Some(scores) = outputs.into_iter().next() else {
-            return Ok(Scores {
+            let scores = Scores {
                 data: Vec::new(),
                 classes,
                 kind,
                 inference,
+            };
+            return Ok(AnyScores {
+                output: String::new(),
+                scores,
             });
         };
         let NamedTensor { name, shape, data } = scores;
@@ -77,14 +88,8 @@ impl Model {
                 found: shape,
             });
         }
-        if let Some(at) = data.iter().position(|value| !value.is_finite()) {
-            return Err(RunError::OutputValue {
-                name,
-                index: at / classes,
-                value: data[at],
-            });
-        }
-        let no_probability = |value: &f32| !(-ROUNDING..=1.0 + ROUNDING).contains(value);
+        let no_probability =
+            |value: &f32| value.is_finite() && !(-ROUNDING..=1.0 + ROUNDING).contains(value);
         if let (OutputKind::Probabilities, Some(at)) = (kind, data.iter().position(no_probability))
         {
             return Err(RunError::NoProbability {
@@ -93,11 +98,15 @@ impl Model {
                 value: data[at],
             });
         }
-        Ok(Scores {
+        let scores = Scores {
             data,
             classes,
             kind,
             inference,
+        };
+        Ok(AnyScores {
+            output: name,
+            scores,
         })
     }
 
@@ -178,6 +187,29 @@ impl Model {
             .into_iter()
             .map(|output| output.keep(chunk))
             .collect()
+    }
+}
+
+/// Scores of which some may be NaN or infinite.
+#[derive(Debug)]
+pub(crate) struct AnyScores {
+    /// The output's name.
+    pub output: String,
+    pub scores: Scores,
+}
+
+impl AnyScores {
+    /// Returns the scores, all of which must be finite.
+    fn finite(self) -> Result<Scores, RunError> {
+        let data = &self.scores.data;
+        match data.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(RunError::OutputValue {
+                name: self.output,
+                index: at / self.scores.classes,
+                value: data[at],
+            }),
+            None => Ok(self.scores),
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub enum Hint {
     AddLabelFile,
     /// Repair or remove the images that cannot be read, or skip them.
     SkipUnreadable,
+    /// Remove the images for which the model gives no number, or skip them.
+    SkipUnclassified,
 
     /// End the file's name in one of these.
     EndIn {

@@ -27,12 +27,22 @@ pub enum PreprocessError {
         reason: io::Error,
     },
     /// The content is of no format that is supported.
-    #[error("{image} is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF): found {found}")]
+    #[error(
+        "{image} is not an image kiln can read (PNG, JPEG, BMP, WebP, TIFF, GIF): found {found}"
+    )]
     Format {
         /// The image's name.
         image: String,
         /// The media type, or that there is none known.
         found: String,
+    },
+    /// The content is an image of a kind that is not decoded, though others of its format are.
+    #[error("{image} is {kind}, a kind that kiln cannot read")]
+    Kind {
+        /// The image's name.
+        image: String,
+        /// What it is, with its article: "a JPEG of 12-bit samples".
+        kind: String,
     },
     /// The content starts like an image but cannot be decoded.
     #[error("{image} cannot be decoded: {}", one_line(reason))]
@@ -107,6 +117,7 @@ impl PreprocessError {
         match self {
             Self::Read { .. } => Hint::CheckPath,
             Self::Format { .. } => Hint::ConvertFormat,
+            Self::Kind { .. } => Hint::ConvertKind,
             Self::Damaged { .. } => Hint::SaveAgain,
             Self::TooLarge { .. } | Self::Size { .. } => Hint::Resize,
             Self::PixelType { .. } => Hint::ConvertToEightBits,
@@ -134,6 +145,9 @@ pub enum Hint {
     CheckPath,
     /// Convert the image to a format that is supported.
     ConvertFormat,
+    /// Save the image as gray or RGB of 8 bits a channel; values without a fixed range have to be
+    /// scaled to 0 to 255 first.
+    ConvertKind,
     /// Save the image again.
     SaveAgain,
     /// Resize the image.
@@ -152,7 +166,11 @@ impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CheckPath => "check the path and its permissions",
-            Self::ConvertFormat => "convert the image to PNG, JPEG, BMP, WebP or TIFF",
+            Self::ConvertFormat => "convert the image to PNG, JPEG, BMP, WebP, TIFF or GIF",
+            Self::ConvertKind => {
+                "save the image as 8-bit gray or RGB, such as PNG; samples of floating-point or 32-bit numbers have to \
+                 be scaled to 0 to 255 first, by the range that they have"
+            }
             Self::SaveAgain => {
                 "the file may be damaged, truncated or of a rare kind: save it again"
             }

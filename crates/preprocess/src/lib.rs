@@ -3,11 +3,11 @@
 //! This is the only code of kiln that touches pixels, in training and in serving, so that a model
 //! sees the same numbers in both. The steps, in this order:
 //!
-//! 1. **Decode** ([`open`], [`decode`]): PNG, JPEG, BMP, WebP or TIFF, within limits on size. The
-//!    orientation tag of a photograph is not applied: neither Pillow nor `tf.io.decode_image`
-//!    applies it.
+//! 1. **Decode** ([`open`], [`decode`]): PNG, JPEG, BMP, WebP, TIFF or the first frame of a GIF,
+//!    within limits on size, to the colors of Pillow's `convert("RGB")`. The orientation tag of a
+//!    photograph is read and not applied: neither Pillow nor `tf.io.decode_image` applies it.
 //! 2. **To 8 bits**: of a 16-bit sample the high byte counts, as in `tf.io.decode_png`.
-//!    (Pillow cuts gray ones off at 255 instead.)
+//!    (Pillow cuts gray ones off at 255 instead; of colors it takes the high byte too.)
 //! 3. **To the record's channels**: alpha is dropped, not composited, as by `tf.io.decode_image`
 //!    and Pillow's `convert("RGB")`; gray is repeated into every channel; color becomes gray by
 //!    ITU-R 601-2 luma, rounded to 8 bits, as by Pillow's `convert("L")`.
@@ -44,7 +44,7 @@ mod preprocessor;
 mod resize;
 mod transform;
 
-pub use decode::{ENDINGS, decode, is_image_name, open};
+pub use decode::{Decoded, ENDINGS, ImageBytes, decode, is_image_name, open};
 pub use error::{Hint, PreprocessError};
 pub use normalize::to_pixels;
 pub use orientation::Orientation;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use image::DynamicImage;
 
-use crate::decode::decode_as;
+use crate::decode::{Decoded, decode_as};
 use crate::error::{MAX_SIDE, PreprocessError};
 use crate::orientation::Orientation;
 
@@ -68,13 +68,14 @@ pub struct Pixels {
     height: u32,
     width: u32,
     channels: u32,
+    orientation: Orientation,
 }
 
 impl Pixels {
     /// Decodes an image in memory, as [`decode`](crate::decode) does; `name` is what messages call
-    /// it, such as its path in backquotes.
+    /// it, such as its path in backquotes. The pixels are not turned.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self, PreprocessError> {
-        let image = decode_as(bytes, name)?;
+        let Decoded { image, orientation } = decode_as(bytes, name)?;
         let (height, width) = (image.height(), image.width());
         let (samples, channels) = eight_bit(&image)?;
         let samples = match samples {
@@ -87,7 +88,13 @@ impl Pixels {
             height,
             width,
             channels,
+            orientation,
         })
+    }
+
+    /// Returns how the picture is stored: what the file's metadata say.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
     }
 
     /// Returns the upright picture of pixels that were stored in this orientation.
@@ -100,6 +107,7 @@ impl Pixels {
             height,
             width,
             channels: self.channels,
+            orientation: Orientation::Upright,
         }
     }
 

@@ -82,9 +82,39 @@ impl Preprocessor {
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
         let mut pixels = vec![0.0; out.len()];
-        self.write(&image, &self.identity, &mut pixels)?;
+        self.resized(image, &mut pixels)?;
+        self.finish(&pixels, Some(transform), out)
+    }
+
+    /// Writes raw pixels at the tensor's size and with its channels, values of 0 to 255 in the
+    /// tensor's order, to `out`, which has [`len`](Self::len) values: what is left is to
+    /// [`finish`](Self::finish) them.
+    pub fn resized(&self, image: RawImage<'_>, out: &mut [f32]) -> Result<(), PreprocessError> {
+        self.write(&image, &self.identity, out)
+    }
+
+    /// Writes the tensor of [`resized`](Self::resized) pixels, transformed if they are to be, to
+    /// `out`. Both have [`len`](Self::len) values. The result is that of [`raw`](Self::raw) or
+    /// [`transformed`](Self::transformed) to the last bit.
+    pub fn finish(
+        &self,
+        resized: &[f32],
+        transform: Option<&Transform>,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        for found in [resized.len(), out.len()] {
+            if found != self.len() {
+                return Err(PreprocessError::Output {
+                    expected: self.len(),
+                    found,
+                });
+            }
+        }
         let [_, height, width] = self.shape();
-        transform.apply(&pixels, [height, width], out);
+        match transform {
+            Some(transform) => transform.apply(resized, [height, width], out),
+            None => out.copy_from_slice(resized),
+        }
         for (plane, normalize) in out.chunks_exact_mut(height * width).zip(&self.normalize) {
             for value in plane {
                 *value = normalize.value(*value);

@@ -6,13 +6,14 @@ mod list;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use kiln_preprocess::PreprocessError;
+use kiln_preprocess::{PreprocessError, Preprocessor};
 use rayon::prelude::*;
 
 use crate::Dataset;
 use crate::error::{DataError, FilesError};
-use crate::images::{ImageFile, ImageFiles, Room};
+use crate::images::{ImageFile, ImageFiles, ImageMemory, Keeping};
 
 pub use folder::{Folder, folder, images_below};
 pub use list::{ListReader, Listed, list, list_checksum};
@@ -161,16 +162,19 @@ impl Listing {
 
 /// How the images of a [`Listing`] are read. By default, all must be readable, and up to 1 GiB of
 /// pixels is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
     skip_bad: bool,
     decoding: Decoding,
+    memory: ImageMemory,
+    preprocessor: Option<Arc<Preprocessor>>,
 }
 
 /// What becomes of the pixels when files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Decoding {
-    /// The first 1 GiB is kept, the rest decoded again when it is used.
+    /// Kept as long as there is [memory](ReadOptions::memory), the rest decoded again when it is
+    /// used.
     #[default]
     Keep,
     /// Files are decoded only to see whether they can be: enough for counting, with memory that does
@@ -193,6 +197,22 @@ impl ReadOptions {
     pub fn decoding(self, decoding: Decoding) -> Self {
         Self { decoding, ..self }
     }
+
+    /// Sets the memory for pixels that are kept, which datasets may share.
+    #[must_use]
+    pub fn memory(self, memory: ImageMemory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Says what the images will be prepared by: larger ones are kept at the size that it asks for.
+    /// Without it they are when they are used.
+    #[must_use]
+    pub fn prepared_by(self, preprocessor: Option<Arc<Preprocessor>>) -> Self {
+        Self {
+            preprocessor,
+            ..self
+        }
+    }
 }
 
 /// A dataset of files, and the images that were skipped.
@@ -214,10 +234,16 @@ impl Listing {
         options: ReadOptions,
         progress: &(dyn Fn() + Sync),
     ) -> Result<ReadFiles, DataError> {
-        let room = Room::new(options.decoding == Decoding::Keep);
+        let keeping = match options.decoding {
+            Decoding::Keep => Keeping {
+                memory: Some(options.memory),
+                preprocessor: options.preprocessor,
+            },
+            Decoding::Verify | Decoding::Defer => Keeping::default(),
+        };
         let read = |path| {
             let file = match options.decoding {
-                Decoding::Keep | Decoding::Verify => ImageFile::read(&self.root, path, &room),
+                Decoding::Keep | Decoding::Verify => ImageFile::read(&self.root, path, &keeping),
                 Decoding::Defer => ImageFile::unread(&self.root, path),
             };
             progress();
@@ -256,7 +282,7 @@ impl Listing {
         }
         let dataset = Dataset::from_files(
             name,
-            ImageFiles::new(self.root, files),
+            ImageFiles::new(self.root, files, keeping.memory),
             labels,
             self.classes,
         )?;

@@ -7,14 +7,16 @@ use rayon::prelude::*;
 use crate::classify::Timings;
 use crate::engine::error::EngineError;
 use crate::engine::interface::{Engine, Session};
-use crate::error::RunError;
+use crate::error::{NotFinite, RunError};
 use crate::model::Model;
 use crate::pool::{Pool, PoolGuard};
-use crate::run::Scores;
+use crate::run::AnyScores;
 
 /// The scores of the images of a batch that could be prepared.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// The output's name.
+    output: String,
     scores: Vec<f32>,
     probabilities: Vec<f32>,
     images: u32,
@@ -104,7 +106,7 @@ impl<P> Work<'_, P> {
                 },
             ));
         }
-        let scores = self.model.run(&pixels[..images * size], images)?;
+        let scores = self.model.run_any(&pixels[..images * size], images)?;
         Ok((items, Batch::new(scores, images, prepare)))
     }
 }
@@ -126,9 +128,10 @@ fn compact<E>(pixels: &mut [f32], size: usize, prepared: &[Result<(), E>]) -> us
 }
 
 impl Batch {
-    fn new(scores: Scores, images: usize, prepare: Duration) -> Self {
+    fn new(AnyScores { output, scores }: AnyScores, images: usize, prepare: Duration) -> Self {
         let (probabilities, inference) = (scores.probabilities(), scores.inference);
         Self {
+            output,
             scores: scores.data,
             probabilities,
             images: images as u32,
@@ -142,11 +145,24 @@ impl Batch {
         self.images > 0
     }
 
-    /// Scores and probabilities of each image.
-    pub fn rows(&self, classes: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
-        self.scores
+    /// Scores and probabilities of each image, where all scores are finite.
+    pub fn rows(
+        &self,
+        classes: usize,
+    ) -> impl Iterator<Item = Result<(&[f32], &[f32]), NotFinite>> {
+        let rows = self
+            .scores
             .chunks_exact(classes)
-            .zip(self.probabilities.chunks_exact(classes))
+            .zip(self.probabilities.chunks_exact(classes));
+        rows.map(
+            |(scores, probabilities)| match scores.iter().find(|score| !score.is_finite()) {
+                None => Ok((scores, probabilities)),
+                Some(value) => Err(NotFinite {
+                    output: self.output.clone(),
+                    value: value.to_string(),
+                }),
+            },
+        )
     }
 
     /// Each image's share of the time.
@@ -186,7 +202,8 @@ impl<'a> Sessions<'a> {
         self.pool.acquire_or_create(|| self.engine.session())
     }
 
-    /// Opens every session and runs `images` images of zeros on each.
+    /// Opens every session and runs `images` images of zeros on each. What comes of them says nothing
+    /// about the model: of an image without contrast it may well be NaN.
     pub fn warm_up(&self, model: &Model, images: usize) -> Result<(), RunError> {
         let zeros = vec![0.0; images * model.preprocessor.len()];
         let run = |mut session: PoolGuard<'_, BoxedSession<'a>>| {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use self::batch::{Batch, Sessions, Work};
 use self::feed::Feed;
 use crate::classify::Prediction;
-use crate::error::RunError;
+use crate::error::{RunError, Unclassified};
 use crate::model::Model;
 
 /// Most images of a batch whose size was not given: more make no engine faster.
@@ -81,7 +81,7 @@ impl Classified<'_> {
 pub struct StreamSummary {
     /// Images that were classified.
     pub images: u64,
-    /// Images that could not be prepared.
+    /// Images that could not be prepared, or whose scores are not finite.
     pub failed: u64,
     /// Images per batch.
     pub batch_size: usize,
@@ -104,8 +104,9 @@ impl Model {
     /// Each of the model's threads takes the next batch of `inputs`, has `prepare` write the
     /// model's input of each image (`[channels, height, width]`, see
     /// [`preprocessor`](Self::preprocessor)), and runs the graph. `each` is called on this thread
-    /// with every input and its result, in the order of `inputs`: the scores, or the error of
-    /// `prepare`, which ends nothing. Where `each` breaks, the stream ends.
+    /// with every input and its result, in the order of `inputs`: the scores, the error of
+    /// `prepare`, or that its scores are not finite, neither of which ends anything. Where `each`
+    /// breaks, the stream ends.
     ///
     /// An engine that gains from it runs several graphs concurrently, each in a session of its own: tract
     /// shares its plans between them, ONNX Runtime takes a session for each, as long as copies of
@@ -116,8 +117,9 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Returns a batch size of 0, a thread that cannot be started, the engine's failure or scores that
-    /// are not usable. What `prepare` returns is not one of these: `each` gets it.
+    /// Returns a batch size of 0, a thread that cannot be started, the engine's failure or scores of
+    /// another shape or range than specified. What concerns one image is not one of these: `each` gets
+    /// it.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
@@ -144,7 +146,7 @@ impl Model {
         mut inputs: impl Iterator<Item = T> + Send,
         options: &StreamOptions,
         prepare: impl Fn(&T, &mut [f32]) -> Result<(), E> + Sync,
-        each: impl FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
+        each: impl FnMut(T, Result<Classified<'_>, Unclassified<E>>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B, StreamSummary>, RunError>
     where
         T: Send + Sync,
@@ -223,7 +225,7 @@ impl<F> Delivery<'_, F> {
         T: Send,
         E: Send,
         P: Fn(&T, &mut [f32]) -> Result<(), E> + Sync,
-        F: FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
+        F: FnMut(T, Result<Classified<'_>, Unclassified<E>>) -> ControlFlow<B>,
     {
         let (threads, batch_size) = (self.model.runtime().threads, self.summary.batch_size);
         let sessions = Sessions::new(self.model.engine.as_ref(), threads);
@@ -284,7 +286,7 @@ impl<F> Delivery<'_, F> {
 
     fn deliver<T, E, B>(&mut self, items: Vec<(T, Result<(), E>)>, batch: &Batch) -> ControlFlow<B>
     where
-        F: FnMut(T, Result<Classified<'_>, E>) -> ControlFlow<B>,
+        F: FnMut(T, Result<Classified<'_>, Unclassified<E>>) -> ControlFlow<B>,
     {
         self.summary.prepare += batch.prepare;
         self.summary.inference += batch.inference;
@@ -292,22 +294,24 @@ impl<F> Delivery<'_, F> {
         let mut rows = batch.rows(self.model.labels.len());
         for (item, prepared) in items {
             let result = match prepared {
-                Ok(()) => {
-                    self.summary.images += 1;
-                    let (scores, probabilities) =
-                        rows.next().expect("a row for each image that was prepared");
-                    Ok(Classified {
-                        scores,
-                        probabilities,
-                        batch,
-                        model: self.model,
-                    })
-                }
-                Err(error) => {
-                    self.summary.failed += 1;
-                    Err(error)
-                }
+                Ok(()) => rows
+                    .next()
+                    .expect("a row for each image that was prepared")
+                    .map_err(Unclassified::NotFinite),
+                Err(error) => Err(Unclassified::Prepare(error)),
             };
+            let counter = if result.is_ok() {
+                &mut self.summary.images
+            } else {
+                &mut self.summary.failed
+            };
+            *counter += 1;
+            let result = result.map(|(scores, probabilities)| Classified {
+                scores,
+                probabilities,
+                batch,
+                model: self.model,
+            });
             (self.each)(item, result)?;
         }
         ControlFlow::Continue(())

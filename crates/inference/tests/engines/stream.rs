@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kiln_inference::{Model, Options, StreamOptions, StreamSummary};
+use kiln_inference::{Model, Options, StreamOptions, StreamSummary, Unclassified};
 use kiln_onnx::{Dim, encode};
 
 use crate::model::{IMAGE, bytes, finish, graph, noise};
@@ -27,8 +27,9 @@ type Delivered = (u32, Result<Vec<f32>, String>);
 /// What each image gave, in the order in which it was delivered.
 fn collect(model: &Model, options: &StreamOptions) -> (Vec<Delivered>, StreamSummary) {
     let mut found = Vec::new();
-    let each = |seed, result: Result<kiln_inference::Classified<'_>, String>| {
-        found.push((seed, result.map(|classified| classified.scores.to_vec())));
+    let each = |seed, result: Result<kiln_inference::Classified<'_>, Unclassified<String>>| {
+        let result = result.map(|classified| classified.scores.to_vec());
+        found.push((seed, result.map_err(|error| error.to_string())));
         ControlFlow::<()>::Continue(())
     };
     let ControlFlow::Continue(summary) = model.stream(0..IMAGES, options, prepare, each).unwrap()
@@ -139,6 +140,55 @@ fn the_time_of_preparing_is_that_of_all_threads_together() {
             panic!("nothing breaks")
         };
         assert!(summary.prepare >= WAIT * 24, "{summary:?}");
+    }
+}
+
+#[test]
+fn an_image_without_finite_scores_is_told_and_the_others_are_computed() {
+    // 1 / x: infinite for an image of zeros, as all of a warm-up are.
+    let mut graph = GraphBuilder::new("inverse");
+    graph
+        .input("input", Dim::batched(SHAPE))
+        .output("logits", Dim::batched([IMAGE]));
+    graph.node("Reciprocal", "inverse", &["input"], "inverted");
+    graph.node("Flatten", "flatten", &["inverted"], "logits");
+    let file = labeled(graph, IMAGE);
+    for engine in engines() {
+        let options = Options::default().with_engine(engine).with_threads(2);
+        let model = Model::from_bytes(&file, &options).unwrap();
+        for (batch_size, warm_up) in [(Some(2), true), (Some(2), false), (Some(64), false)] {
+            let options = StreamOptions::default()
+                .with_batch_size(batch_size)
+                .with_warm_up(warm_up);
+            let prepare = |number: &u32, out: &mut [f32]| {
+                out.fill(*number as f32);
+                if *number == 5 { Err("five") } else { Ok(()) }
+            };
+            let mut found = Vec::new();
+            let each = |number: u32, result: Result<kiln_inference::Classified<'_>, _>| {
+                found.push((number, result.map(|classified| classified.scores[0])));
+                ControlFlow::<()>::Continue(())
+            };
+            let numbers = [2, 0, 5, 4, 0, 1].into_iter();
+            let ended = model.stream(numbers, &options, prepare, each).unwrap();
+            let infinite = Unclassified::NotFinite(NotFinite {
+                output: "logits".to_owned(),
+                value: "inf".to_owned(),
+            });
+            let expected = [
+                (2, Ok(0.5)),
+                (0, Err(infinite.clone())),
+                (5, Err(Unclassified::Prepare("five"))),
+                (4, Ok(0.25)),
+                (0, Err(infinite)),
+                (1, Ok(1.0)),
+            ];
+            assert_eq!(found, expected, "{engine}");
+            let ControlFlow::Continue(summary) = ended else {
+                panic!("nothing breaks")
+            };
+            assert_eq!((summary.images, summary.failed), (3, 3));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use kiln_inference::{Classified, Model, StreamOptions};
+use kiln_inference::{Classified, Model, StreamOptions, Unclassified};
 use kiln_preprocess::PreprocessError;
 
 use super::collected::{Collected, Said};
@@ -114,7 +114,8 @@ impl Pass<'_> {
             }
             Ok(())
         };
-        let each = move |item: Item, result: Result<Classified<'_>, Option<PreprocessError>>| {
+        type Reason = Unclassified<Option<PreprocessError>>;
+        let each = move |item: Item, result: Result<Classified<'_>, Reason>| {
             if self.context.cancel.is_cancelled() {
                 return ControlFlow::Break(Stop::Ended);
             }
@@ -128,7 +129,7 @@ impl Pass<'_> {
             let classified = match result {
                 Ok(classified) => classified,
                 Err(reason) => {
-                    self.skip(reason);
+                    self.skip(&input, reason);
                     return ControlFlow::Continue(());
                 }
             };
@@ -165,16 +166,16 @@ impl Pass<'_> {
                 out.copy_from_slice(values);
                 Ok(())
             }
-            None => item.input.prepare(model.preprocessor(), out),
+            None => item.input.prepare(model.preprocessor(), out).map_err(Some),
         };
-        let each = |item: Classed, result: Result<Classified<'_>, PreprocessError>| {
+        let each = |item: Classed, result: Result<Classified<'_>, Unclassified<_>>| {
             if self.context.cancel.is_cancelled() {
                 return ControlFlow::Break(Stop::Ended);
             }
             let classified = match result {
                 Ok(classified) => classified,
                 Err(reason) => {
-                    self.skip(Some(reason));
+                    self.skip(&item.input, reason);
                     return ControlFlow::Continue(());
                 }
             };
@@ -207,11 +208,13 @@ impl Pass<'_> {
         }
     }
 
-    fn skip(&self, reason: Option<PreprocessError>) {
+    fn skip(&self, input: &Input, reason: Unclassified<Option<PreprocessError>>) {
         self.task.advance(1);
-        if let Some(reason) = reason {
-            let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-            skipped.push(reason);
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Unclassified::Prepare(Some(reason)) => skipped.push(reason),
+            Unclassified::Prepare(None) => {}
+            Unclassified::NotFinite(reason) => skipped.push_not_finite(input, reason),
         }
     }
 }

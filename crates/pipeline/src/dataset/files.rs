@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{Dataset, Folder, Listing, ReadOptions, folder, list};
-use kiln_model::{DataSource, DatasetName};
-use kiln_preprocess::is_image_name;
+use kiln_model::{DataSource, DatasetName, Preprocessing};
+use kiln_preprocess::{Preprocessor, is_image_name};
 
 use super::store::Subsets;
 use crate::context::Context;
@@ -109,8 +109,12 @@ pub(super) fn find(place: &Place<'_>, context: &Context<'_>) -> Result<Listings>
     })
 }
 
-/// Reads the images that were found.
-pub(super) fn subsets(listings: Listings, context: &Context<'_>) -> Result<Subsets> {
+/// Reads the images that were found, to be prepared by a record where one is known.
+pub(super) fn subsets(
+    listings: Listings,
+    record: Option<&Preprocessing>,
+    context: &Context<'_>,
+) -> Result<Subsets> {
     let Listings {
         train,
         validation,
@@ -123,7 +127,16 @@ pub(super) fn subsets(listings: Listings, context: &Context<'_>) -> Result<Subse
             classes: &empty,
         });
     }
-    let read = |listing| read(listing, context);
+    let preprocessor = match record {
+        Some(record) => Some(Arc::new(Preprocessor::new(record.clone())?)),
+        None => None,
+    };
+    let options = ReadOptions::default()
+        .skip_bad(context.files.skips_unreadable())
+        .decoding(context.files.decoding())
+        .memory(context.files.memory())
+        .prepared_by(preprocessor);
+    let read = |listing| read(listing, &options, context);
     Ok(Subsets {
         train: read(train)?,
         validation: validation.map(read).transpose()?,
@@ -131,16 +144,13 @@ pub(super) fn subsets(listings: Listings, context: &Context<'_>) -> Result<Subse
     })
 }
 
-fn read(listing: Listing, context: &Context<'_>) -> Result<Arc<Dataset>> {
+fn read(listing: Listing, options: &ReadOptions, context: &Context<'_>) -> Result<Arc<Dataset>> {
     let start = Instant::now();
     let name = listing.name().to_owned();
     let images = listing.len() as u64;
     let other_files = other_files(&listing);
     let task = context.task(Task::Read { dataset: &name }, Some(images));
-    let options = ReadOptions::default()
-        .skip_bad(context.files.skips_unreadable())
-        .decoding(context.files.decoding());
-    let read = listing.read(options, &|| task.advance(1));
+    let read = listing.read(options.clone(), &|| task.advance(1));
     drop(task);
     let read = read?;
     context.emit(&Event::DatasetRead {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use kiln_assets::Asset;
 use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
-use kiln_model::{Data, DataSource, DatasetName, Recipe, Validation, ValidationSubset};
+use kiln_model::{
+    Data, DataSource, DatasetName, Preprocessing, Recipe, Validation, ValidationSubset,
+};
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{counted, shown, thousands};
 use serde::Serialize;
@@ -25,6 +27,16 @@ pub use store::{FileDatasets, Skipped, Subsets};
 /// Loads all subsets of a dataset, fetching it first if need be. Image files are read once, however
 /// often they are asked for.
 pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
+    subsets_for(source, None, context)
+}
+
+/// Loads all subsets of a dataset, to be prepared by a record where one is known: of image files, what
+/// is kept of the larger ones are then pixels at its size.
+fn subsets_for(
+    source: &DataSource,
+    record: Option<&Preprocessing>,
+    context: &Context<'_>,
+) -> Result<Subsets> {
     let place = match Place::of(source) {
         Ok(place) => place,
         Err(name) => {
@@ -39,7 +51,7 @@ pub fn subsets(source: &DataSource, context: &Context<'_>) -> Result<Subsets> {
     if let Some(subsets) = context.files.get(source) {
         return Ok(subsets);
     }
-    let subsets = files::subsets(files::find(&place, context)?, context)?;
+    let subsets = files::subsets(files::find(&place, context)?, record, context)?;
     context.files.insert(source.clone(), subsets.clone());
     Ok(subsets)
 }
@@ -278,7 +290,8 @@ struct Parts {
 fn parts(recipe: &Recipe, context: &Context<'_>) -> Result<Parts> {
     let data = &recipe.data;
     let dataset = || data.dataset.to_string();
-    let subsets = subsets(&data.dataset, context)?;
+    let record = recipe.model().preprocessing();
+    let subsets = subsets_for(&data.dataset, Some(record), context)?;
     let train = View::all(subsets.train);
     let validation = subsets.validation.map(View::all);
     match (subsets.test, data.test_split) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kiln_data::{Dataset, Decoding};
+use kiln_data::{Dataset, Decoding, ImageMemory};
 use kiln_model::DataSource;
 
 /// At most this many skipped images are described; the others are counted.
@@ -35,6 +35,8 @@ pub struct Subsets {
 pub struct FileDatasets {
     skip_unreadable: bool,
     decoding: Mutex<Decoding>,
+    /// For the pixels that all datasets together keep.
+    memory: ImageMemory,
     subsets: Mutex<BTreeMap<DataSource, Subsets>>,
     skipped: Mutex<Skipped>,
 }
@@ -62,6 +64,11 @@ impl FileDatasets {
     /// Returns what becomes of the pixels of files that are read.
     pub(crate) fn decoding(&self) -> Decoding {
         *lock(&self.decoding)
+    }
+
+    /// Returns the memory for pixels that are kept.
+    pub(crate) fn memory(&self) -> ImageMemory {
+        self.memory.clone()
     }
 
     /// Forgets the datasets that were read.

@@ -6,7 +6,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use kiln_inference::NotFinite;
 use kiln_preprocess::ENDINGS;
+use kiln_util::Thousands;
 
 use crate::hint::Hint;
 
@@ -229,6 +231,40 @@ pub enum InputsError {
         /// The dataset's.
         found: Vec<String>,
     },
+    /// An image for which the model gives NaN or an infinity.
+    #[error("{image} cannot be classified: {reason}")]
+    NotFinite {
+        /// Its path in backquotes, or its number.
+        image: String,
+        /// What the model gives.
+        reason: NotFinite,
+    },
+    /// Images that cannot be classified, some because the model gives NaN or an infinity for them.
+    #[error(
+        "{} of {} images of {source_name} cannot be classified:{}",
+        Thousands(*bad), Thousands(*total), lines(examples, *bad)
+    )]
+    Unclassified {
+        /// How many.
+        bad: u64,
+        /// Of how many.
+        total: u64,
+        /// What the images come from.
+        source_name: String,
+        /// Reasons of the first few, each of which names its image.
+        examples: Vec<String>,
+    },
+    /// A model that gives NaN or an infinity for all images.
+    #[error(
+        "the model gives NaN or an infinity for each of the {} images of {source_name}: its weights are unusable",
+        Thousands(*images)
+    )]
+    NothingFinite {
+        /// How many.
+        images: u64,
+        /// What the images come from.
+        source_name: String,
+    },
     /// An image without a label, where one is needed.
     #[error("image {index} has no label")]
     Unlabeled {
@@ -334,6 +370,7 @@ impl InputsError {
             Self::NoTest { path } => Hint::UseSubset {
                 example: path.join("train"),
             },
+            Self::NotFinite { .. } | Self::Unclassified { .. } => Hint::SkipUnclassified,
             Self::UnknownClass { .. } => Hint::CheckClasses,
             Self::RepeatedClass { .. } => Hint::UniqueLabels,
             Self::Classes { .. } => Hint::MatchDataset,
@@ -345,7 +382,8 @@ impl InputsError {
             Self::ListedPath { .. } => Hint::Rename,
             Self::PatternPath { .. } => Hint::GiveFiles,
             Self::NoMatch { .. } => Hint::CheckPattern,
-            Self::Vanished { .. }
+            Self::NothingFinite { .. }
+            | Self::Vanished { .. }
             | Self::Unlabeled { .. }
             | Self::Label { .. }
             | Self::StdinTwice
@@ -354,6 +392,14 @@ impl InputsError {
             | Self::ReadMatch { .. } => return None,
         })
     }
+}
+
+/// A line for each reason, and one for those that are not listed.
+fn lines(examples: &[String], all: u64) -> String {
+    let more = all.saturating_sub(examples.len() as u64);
+    let more = (more > 0).then(|| format!("and {} more", Thousands(more)));
+    let lines = examples.iter().cloned().chain(more);
+    lines.fold(String::new(), |text, line| text + "\n  " + &line)
 }
 
 /// The first classes, `0, 1, 2, …`.

@@ -1,9 +1,10 @@
-//! Any number of images through a model, with those that cannot be read set aside.
+//! Any number of images through a model, with those set aside that cannot be read or for which the model
+//! gives no number.
 
 use std::ops::ControlFlow;
 
 use kiln_data::FilesError;
-use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
+use kiln_inference::{Classified, Model, NotFinite, StreamOptions, StreamSummary, Unclassified};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -19,10 +20,10 @@ enum Stop<E> {
     Failed(E),
 }
 
-/// Classifies all inputs; `each` gets those that can be read, in order. Returns nothing if the work
-/// was cancelled.
+/// Classifies all inputs; `each` gets those that can be read and have finite scores, in order. Returns
+/// nothing if the work was cancelled.
 ///
-/// What cannot be read is an error, but only when all else is done; with
+/// What cannot be classified is an error, but only when all else is done; with
 /// [`Context::skip_unreadable`] it is listed in the context.
 ///
 /// ```no_run
@@ -58,7 +59,7 @@ pub fn classify<E: From<Error>>(
 }
 
 /// Runs all inputs through a model, as [`classify`] does, within the task of the caller; `each` hears
-/// of those that cannot be read too. Labels may be any.
+/// of those that cannot be classified too. Labels may be any.
 pub(crate) fn run_through<E: From<Error>>(
     model: &Model,
     inputs: Inputs,
@@ -88,8 +89,10 @@ pub(crate) fn run_through<E: From<Error>>(
         let heard = match result {
             Ok(classified) => each(&input, Some(&classified)),
             Err(reason) => {
-                if let Some(reason) = reason {
-                    skipped.push(reason);
+                match reason {
+                    Unclassified::Prepare(Some(reason)) => skipped.push(reason),
+                    Unclassified::Prepare(None) => {}
+                    Unclassified::NotFinite(reason) => skipped.push_not_finite(&input, reason),
                 }
                 each(&input, None)
             }
@@ -134,6 +137,8 @@ fn note_lossy(paths: u64, context: &Context<'_>) {
 #[derive(Debug, Default)]
 pub struct SkippedImages {
     count: u64,
+    /// Those among them whose scores are not finite.
+    not_finite: u64,
     reasons: Vec<String>,
     /// What is wrong with the first, as it was.
     first: Option<Error>,
@@ -150,9 +155,18 @@ impl SkippedImages {
         self.first.get_or_insert(reason);
     }
 
-    /// Ends the work, when `read` images of the source could be read and `resumed` more had their
-    /// predictions already: unreadable images are an error, or with [`Context::skip_unreadable`]
-    /// listed in the context. That there are no others is an error in any case.
+    /// Takes note of an image for which the model gives NaN or an infinity.
+    pub fn push_not_finite(&mut self, input: &Input, reason: NotFinite) {
+        self.not_finite += 1;
+        self.push(InputsError::NotFinite {
+            image: input.name(),
+            reason,
+        });
+    }
+
+    /// Ends the work, when `read` images of the source could be classified and `resumed` more had their
+    /// predictions already: the others are an error, or with [`Context::skip_unreadable`]
+    /// listed in the context. That there are none but these is an error in any case.
     pub fn settle(
         self,
         source: &impl ToString,
@@ -164,6 +178,29 @@ impl SkippedImages {
         let Some(first) = self.first else {
             return Ok(());
         };
+        if self.not_finite > 0 {
+            if others == 0 && self.not_finite == self.count && self.count > 1 {
+                return Err(InputsError::NothingFinite {
+                    images: self.count,
+                    source_name: name,
+                }
+                .into());
+            }
+            if !context.files.skips_unreadable() && self.count > 1 {
+                let mut examples = self.reasons;
+                examples.truncate(FilesError::EXAMPLES);
+                return Err(InputsError::Unclassified {
+                    bad: self.count,
+                    total: read + self.count,
+                    source_name: name,
+                    examples,
+                }
+                .into());
+            }
+            if !context.files.skips_unreadable() || others == 0 {
+                return Err(first);
+            }
+        }
         if !context.files.skips_unreadable() {
             if (self.count, others) == (1, 0) {
                 return Err(first);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kiln_data::{Dataset, View};
 use kiln_inference::Preprocessor;
 use kiln_inference::image::DynamicImage;
-use kiln_preprocess::{Pixels, PreprocessError};
+use kiln_preprocess::{ImageBytes, Pixels, PreprocessError};
 
 use super::shard::Shard;
 use super::source::Source;
@@ -77,6 +77,14 @@ impl Input {
         }
     }
 
+    /// Returns what messages call it: its path in backquotes, or its number.
+    pub(crate) fn name(&self) -> String {
+        match self.path() {
+            Some(path) => format!("`{path}`"),
+            None => format!("image {}", self.index),
+        }
+    }
+
     /// Returns whether its path is not UTF-8, so that [`path`](Self::path) has replacement
     /// characters in it.
     pub fn is_lossy(&self) -> bool {
@@ -95,9 +103,7 @@ impl Input {
         };
         match &self.image {
             Image::File { root, path } => {
-                let path = root.join(path);
-                let name = format!("`{}`", path.display());
-                let bytes = std::fs::read(path).map_err(|reason| read(reason, &name))?;
+                let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
                 preprocessor.raw(Pixels::decode(&bytes, &name)?.as_raw(), out)
             }
             Image::Reader(content) => {
@@ -119,7 +125,7 @@ impl Input {
                 }
             }
             Image::Loaded { dataset, index } => {
-                preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out)
+                dataset.prepare(*index as usize, preprocessor, None, out)
             }
             Image::Memory(MemoryImage::Encoded(bytes)) => {
                 let name = format!("image {}", self.index);
