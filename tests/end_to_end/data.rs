@@ -223,7 +223,7 @@ fn trains_exports_and_evaluates(engines: &[&str], kiln: fn(&[&str]) -> Command) 
 
 #[test]
 fn a_cmyk_jpeg_has_the_colors_that_pillow_gives_it() {
-    let image = kiln_preprocess::open(CMYK).unwrap().into_rgb8();
+    let image = kiln_preprocess::open(CMYK).unwrap().image.into_rgb8();
     assert_eq!(image.dimensions(), (40, 32));
     for (x, y, expected) in [
         (0, 0, [255, 228, 34]),

@@ -229,13 +229,11 @@ impl ImageFile {
     /// Reads and decodes a file, and keeps what is asked for if there is room in memory.
     pub fn read(root: &Path, path: &Path, keeping: &Keeping) -> Result<Self, PreprocessError> {
         let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
-        let sha256 = Sha256::digest(&bytes).into();
-        let pixels = Pixels::decode(&bytes, &name)?;
-        drop(bytes);
+        let kept = Pixels::decode_then(&bytes, &name, |pixels| keeping.keep(pixels))?;
         Ok(Self {
             path: path.into(),
-            sha256,
-            kept: Mutex::new(keeping.keep(pixels)?),
+            sha256: Sha256::digest(&bytes).into(),
+            kept: Mutex::new(kept),
         })
     }
 
@@ -281,7 +279,7 @@ impl ImageFiles {
         {
             return Ok(Image::Kept(Arc::clone(pixels)));
         }
-        self.decode(index).map(Image::Owned)
+        self.decode_then(index, |pixels| Ok(Image::Owned(pixels)))
     }
 
     /// Writes the tensor of an image, and keeps what spares decoding and resizing it the next time.
@@ -299,23 +297,34 @@ impl ImageFiles {
         {
             return Ok(());
         }
-        let pixels = self.decode(index)?;
-        let Some(memory) = &self.memory else {
-            return preparation.of_pixels(pixels.as_raw(), out);
-        };
-        let form = Form::new(pixels, Some(preparation.preprocessor))?;
-        preparation.of_form(&form, out)?;
-        // What was kept for another record gives its room back first.
-        file.kept().take();
-        let kept = form.keep(memory);
-        *file.kept() = kept;
+        let form = self.decode_then(index, |pixels| match &self.memory {
+            Some(_) => {
+                let form = Form::new(pixels, Some(preparation.preprocessor))?;
+                preparation.of_form(&form, out)?;
+                Ok(Some(form))
+            }
+            None => {
+                preparation.of_pixels(pixels.as_raw(), out)?;
+                Ok(None)
+            }
+        })?;
+        if let (Some(form), Some(memory)) = (form, &self.memory) {
+            // What was kept for another record gives its room back first.
+            file.kept().take();
+            let kept = form.keep(memory);
+            *file.kept() = kept;
+        }
         Ok(())
     }
 
-    fn decode(&self, index: usize) -> Result<Pixels, PreprocessError> {
+    fn decode_then<T>(
+        &self,
+        index: usize,
+        then: impl FnOnce(Pixels) -> Result<T, PreprocessError>,
+    ) -> Result<T, PreprocessError> {
         let path = self.root.join(&self.files[index].path);
         let ImageBytes { name, bytes } = ImageBytes::read(&path)?;
-        Pixels::decode(&bytes, &name)
+        Pixels::decode_then(&bytes, &name, then)
     }
 
     /// Computes the SHA-256 of what `sha256sum` prints for the files in their order, run in the root.

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use image::DynamicImage;
 use kiln_metrics::argmax;
-use kiln_preprocess::{PreprocessError, RawImage};
+use kiln_preprocess::{Picture, PreprocessError, RawImage};
 use rayon::prelude::*;
 
 use crate::error::RunError;
 use crate::model::Model;
 
 impl Model {
-    /// Classifies an image.
+    /// Classifies an image: a decoded file ([`open_image`](crate::open_image),
+    /// [`decode_image`](crate::decode_image)) or pixels.
     ///
     /// # Errors
     ///
     /// Returns why the image cannot be prepared, the engine's failure, or scores that are not usable.
-    pub fn classify(&self, image: &DynamicImage) -> Result<Prediction, RunError> {
+    pub fn classify(&self, image: &impl Picture) -> Result<Prediction, RunError> {
         let predictions = self.classify_batch(std::slice::from_ref(image))?;
         Ok(predictions
             .into_iter()
@@ -30,8 +30,8 @@ impl Model {
     /// # Errors
     ///
     /// As [`classify`](Self::classify), with the index of the first image at fault.
-    pub fn classify_batch(&self, images: &[DynamicImage]) -> Result<Vec<Prediction>, RunError> {
-        self.classify_with(images, |image, out| self.preprocessor.image(image, out))
+    pub fn classify_batch(&self, images: &[impl Picture]) -> Result<Vec<Prediction>, RunError> {
+        self.classify_with(images, |image, out| image.prepare(&self.preprocessor, out))
     }
 
     /// Classifies a batch of raw pixels; the predictions are in the order of the images.

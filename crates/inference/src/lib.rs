@@ -57,7 +57,7 @@ pub use engine::ort::{
 };
 pub use error::{LoadError, LoadErrorKind, NotFinite, RunError, Unclassified, VerifyError};
 pub use hint::{Hint, Unspecified};
-/// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes, in the version
+/// The crate whose [`DynamicImage`](image::DynamicImage) [`Model::classify`] takes too, in the version
 /// that it takes.
 pub use image;
 pub use input::InputKind;
@@ -68,7 +68,8 @@ pub use kiln_model::{
 /// A file that several models are loaded from, and the errors of reading one.
 pub use kiln_onnx::{DecodeError, MetadataError, ModelFile, ReadError, StructureError};
 pub use kiln_preprocess::{
-    PreprocessError, Preprocessor, RawImage, decode as decode_image, open as open_image,
+    Decoded, Orientation, Picture, PreprocessError, Preprocessor, RawImage, decode as decode_image,
+    open as open_image,
 };
 pub use model::Model;
 pub use options::Options;

@@ -44,7 +44,7 @@ mod preprocessor;
 mod resize;
 mod transform;
 
-pub use decode::{Decoded, ENDINGS, ImageBytes, decode, is_image_name, open};
+pub use decode::{Decoded, ENDINGS, ImageBytes, Picture, decode, is_image_name, open};
 pub use error::{Hint, PreprocessError};
 pub use normalize::to_pixels;
 pub use orientation::Orientation;

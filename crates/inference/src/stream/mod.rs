@@ -124,11 +124,11 @@ impl Model {
     /// ```no_run
     /// use std::ops::ControlFlow;
     ///
-    /// use kiln_inference::{Model, StreamOptions, open_image};
+    /// use kiln_inference::{Model, Picture, StreamOptions, open_image};
     ///
     /// let model = Model::open("model.onnx")?;
     /// let paths = std::fs::read_dir("photos")?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    /// let prepare = |path: &std::path::PathBuf, out: &mut [f32]| model.preprocessor().image(&open_image(path)?, out);
+    /// let prepare = |path: &std::path::PathBuf, out: &mut [f32]| open_image(path)?.prepare(model.preprocessor(), out);
     /// let ended = model.stream(paths.into_iter(), &StreamOptions::default(), prepare, |path, result| {
     ///     match result {
     ///         Ok(classified) => println!("{}: {}", path.display(), classified.prediction().label),

@@ -97,14 +97,13 @@ impl Input {
         preprocessor: &Preprocessor,
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
-        let read = |reason, name: &str| PreprocessError::Read {
-            image: name.to_owned(),
-            reason,
+        let mut decode = |bytes: &[u8], name: &str| {
+            Pixels::decode_then(bytes, name, |pixels| preprocessor.raw(pixels.as_raw(), out))
         };
         match &self.image {
             Image::File { root, path } => {
                 let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
-                preprocessor.raw(Pixels::decode(&bytes, &name)?.as_raw(), out)
+                decode(&bytes, &name)
             }
             Image::Reader(content) => {
                 let name = "standard input";
@@ -114,13 +113,14 @@ impl Input {
                     reader
                         .take(MAX_READ)
                         .read_to_end(&mut bytes)
-                        .map_err(|reason| read(reason, name))?;
+                        .map_err(|reason| PreprocessError::Read {
+                            image: name.to_owned(),
+                            reason,
+                        })?;
                     *content = Content::Read(bytes);
                 }
                 match &*content {
-                    Content::Read(bytes) => {
-                        preprocessor.raw(Pixels::decode(bytes, name)?.as_raw(), out)
-                    }
+                    Content::Read(bytes) => decode(bytes, name),
                     Content::Unread(_) => Ok(()),
                 }
             }
@@ -129,7 +129,7 @@ impl Input {
             }
             Image::Memory(MemoryImage::Encoded(bytes)) => {
                 let name = format!("image {}", self.index);
-                preprocessor.raw(Pixels::decode(bytes, &name)?.as_raw(), out)
+                decode(bytes, &name)
             }
             Image::Memory(MemoryImage::Decoded(image)) => preprocessor.image(image, out),
         }

@@ -3,6 +3,7 @@
 //! What the `image` crate does not decode as Pillow does has a file of its own: GIF, and kinds of TIFF
 //! and JPEG. What nothing here decodes is refused by its kind.
 
+mod flight;
 mod gif;
 mod jpeg;
 mod tiff;
@@ -16,6 +17,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{MAX_DECODED_BYTES, MAX_SIDE, PreprocessError};
 use crate::orientation::Orientation;
+use crate::preprocessor::Preprocessor;
 
 /// A decoded image file: its pixels as they are stored, and how a camera was held.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,25 @@ impl From<DynamicImage> for Decoded {
             image,
             orientation: Orientation::Upright,
         }
+    }
+}
+
+/// What a [`Preprocessor`] makes the tensor of an image from: a decoded file, whose orientation it knows, or
+/// pixels without a file, which are upright.
+pub trait Picture: Sync {
+    /// Writes the tensor to `out`, which has [`Preprocessor::len`] values.
+    fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError>;
+}
+
+impl Picture for Decoded {
+    fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
+        preprocessor.image(&self.image, out)
+    }
+}
+
+impl Picture for DynamicImage {
+    fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
+        preprocessor.image(self, out)
     }
 }
 
