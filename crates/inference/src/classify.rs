@@ -17,7 +17,7 @@ impl Model {
     /// # Errors
     ///
     /// Returns why the image cannot be prepared, the engine's failure, or scores that are not usable.
-    pub fn classify(&self, image: &impl Picture) -> Result<Prediction, RunError> {
+    pub fn classify<P: Picture>(&self, image: &P) -> Result<Prediction, RunError> {
         let predictions = self.classify_batch(std::slice::from_ref(image))?;
         Ok(predictions
             .into_iter()
@@ -30,7 +30,7 @@ impl Model {
     /// # Errors
     ///
     /// As [`classify`](Self::classify), with the index of the first image at fault.
-    pub fn classify_batch(&self, images: &[impl Picture]) -> Result<Vec<Prediction>, RunError> {
+    pub fn classify_batch<P: Picture>(&self, images: &[P]) -> Result<Vec<Prediction>, RunError> {
         self.classify_with(images, |image, out| image.prepare(&self.preprocessor, out))
     }
 

@@ -154,15 +154,15 @@ impl Batch {
             .scores
             .chunks_exact(classes)
             .zip(self.probabilities.chunks_exact(classes));
-        rows.map(
-            |(scores, probabilities)| match scores.iter().find(|score| !score.is_finite()) {
+        rows.map(move |(scores, probabilities)| {
+            match scores.iter().find(|score| !score.is_finite()) {
                 None => Ok((scores, probabilities)),
                 Some(value) => Err(NotFinite {
                     output: self.output.clone(),
                     value: value.to_string(),
                 }),
-            },
-        )
+            }
+        })
     }
 
     /// Each image's share of the time.

@@ -136,7 +136,12 @@ fn no_images_no_scores() {
     for engine in engines() {
         let model = Model::from_bytes(&bytes(), &Options::default().with_engine(engine)).unwrap();
         assert!(model.run(&[], 0).unwrap().data.is_empty());
-        assert!(model.classify_batch(&[]).unwrap().is_empty());
+        assert!(
+            model
+                .classify_batch::<kiln_inference::image::DynamicImage>(&[])
+                .unwrap()
+                .is_empty()
+        );
     }
 }
 

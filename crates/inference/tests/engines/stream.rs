@@ -155,7 +155,7 @@ fn an_image_without_finite_scores_is_told_and_the_others_are_computed() {
         .node("Flatten", "flatten", &["pooled"], "flat")
         .int("axis", 1);
     let weights = vec![1.0 / SHAPE[0] as f32; SHAPE[0] * CLASSES];
-    model.initializer("weights", &[SHAPE[0] as i64, CLASSES as i64], weights);
+    model.initializer("weights", &[SHAPE[0], CLASSES], weights);
     model.node("MatMul", "average", &["flat", "weights"], "average");
     model.node("Reciprocal", "inverse", &["average"], "logits");
     let file = encode(&finish(model));

@@ -62,6 +62,9 @@ pub fn compare(
     Ok(Some(collected.finish()?))
 }
 
+/// Why an image has no scores; none where it is the input itself that failed.
+type Reason = Unclassified<Option<PreprocessError>>;
+
 /// An image on its way to the first model.
 struct Item {
     input: Result<Input>,
@@ -114,7 +117,6 @@ impl Pass<'_> {
             }
             Ok(())
         };
-        type Reason = Unclassified<Option<PreprocessError>>;
         let each = move |item: Item, result: Result<Classified<'_>, Reason>| {
             if self.context.cancel.is_cancelled() {
                 return ControlFlow::Break(Stop::Ended);
@@ -208,7 +210,7 @@ impl Pass<'_> {
         }
     }
 
-    fn skip(&self, input: &Input, reason: Unclassified<Option<PreprocessError>>) {
+    fn skip(&self, input: &Input, reason: Reason) {
         self.task.advance(1);
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         match reason {
