@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::def::ParamDef;
-use crate::graph::Segment;
+use crate::graph::{Segment, UnfoldedConv};
 use crate::{Shape, ShapeError};
 
 /// A small graph with one input and one output that Burn computes and trains: a segment of a
@@ -17,6 +17,8 @@ pub struct SegmentLayer {
     /// Whether its batch normalizations, where they are trained, normalize by the batch and track
     /// its statistics; if not, they normalize by the stored ones, as in inference.
     pub live_batch_norm: bool,
+    /// Convolutions behind which normalizations are that the file does not have.
+    pub unfolded: Vec<UnfoldedConv>,
 }
 
 impl SegmentLayer {
