@@ -1120,6 +1120,11 @@ fn convolutions_that_are_trained_are_unfolded() {
             ("layer1_0.onnx::Conv_7.norm.running_var", false),
         ]
     );
+    let inner = recipe.model().layers()[1].expanded();
+    assert_eq!(
+        (inner[0].name.as_str(), inner[0].count, inner.len()),
+        ("onnx::Conv_7.norm", 16, 1)
+    );
     assert!(recipe.to_toml().contains("unfold = true"));
     let folded = parse(true, &[layer1]).unwrap();
     assert_eq!(folded.model().layers()[1].params.len(), 2);

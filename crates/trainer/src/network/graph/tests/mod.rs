@@ -7,6 +7,7 @@ mod operators;
 
 mod random;
 mod reference;
+mod unfolded;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
