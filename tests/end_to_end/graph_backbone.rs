@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kiln_onnx::{
-    DataLocation, DataType, Dim, GraphBuilder, ModelProto, StringStringEntryProto, TensorProto, encode,
-    load,
+    DataLocation, DataType, Dim, GraphBuilder, ModelProto, StringStringEntryProto, TensorProto,
+    encode, load,
 };
 
 use crate::kiln::{DIGITS, error, kiln, ok, path, run, succeed};
@@ -281,7 +281,10 @@ fn folded_classifier() -> ModelProto {
             name: bias,
             dims: vec![channels as i64],
             data_type: DataType::Float as i32,
-            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            raw_data: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
             ..Default::default()
         });
     }
@@ -304,17 +307,31 @@ fn trained_convolutions_are_unfolded_and_folded_back() {
         ("layer2.conv.weight.norm (batch_norm)", "128"),
     ] {
         let line = summary.stdout.lines().find(|line| line.contains(name));
-        assert!(line.is_some_and(|line| line.trim_end().ends_with(count)), "{}", summary.stdout);
+        assert!(
+            line.is_some_and(|line| line.trim_end().ends_with(count)),
+            "{}",
+            summary.stdout
+        );
     }
     let plan = succeed(&mut setting.command("summary", &[&unfold[..], &["--plan"]].concat()));
-    assert!(plan.stdout.contains("fused    layer2_conv + layer2_relu"), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains("fused    layer2_conv + layer2_relu"),
+        "{}",
+        plan.stdout
+    );
 
     let (printed, run) = setting.train(&unfold);
-    for line in ["Unfolded 1 convolution by their outputs for", "Verified Burn and tract agree"] {
+    for line in [
+        "Unfolded 1 convolution by their outputs for",
+        "Verified Burn and tract agree",
+    ] {
         assert!(printed.contains(line), "{printed}");
     }
     let (theirs, ours) = (folded_classifier(), load(run.join("model.onnx")).unwrap());
-    assert_eq!(changed(&theirs, &ours), ["layer2.conv.weight", "layer2.conv.bias"]);
+    assert_eq!(
+        changed(&theirs, &ours),
+        ["layer2.conv.weight", "layer2.conv.bias"]
+    );
     let nodes = |model: &ModelProto| model.graph.clone().unwrap().node[..8].to_vec();
     assert_eq!(nodes(&theirs), nodes(&ours));
     let frozen = fs::read_to_string(run.join("frozen.json")).unwrap();
@@ -333,7 +350,9 @@ fn trained_convolutions_are_unfolded_and_folded_back() {
     let scores = |run: &Path| -> Vec<f64> {
         let history = fs::read_to_string(run.join("history.csv")).unwrap();
         let losses = history.lines().skip(1);
-        losses.map(|line| line.split(',').nth(3).unwrap().parse().unwrap()).collect()
+        losses
+            .map(|line| line.split(',').nth(3).unwrap().parse().unwrap())
+            .collect()
     };
     let (_, without) = setting.train(&plain);
     let (with, without) = (scores(&run), scores(&without));
@@ -343,9 +362,15 @@ fn trained_convolutions_are_unfolded_and_folded_back() {
     // The statistics may follow the batches.
     let live = [&unfold[..], &["--set", "backbone.batch_norm=live"]].concat();
     let (printed, run) = setting.train(&live);
-    assert!(printed.contains("Verified Burn and tract agree"), "{printed}");
+    assert!(
+        printed.contains("Verified Burn and tract agree"),
+        "{printed}"
+    );
     let ours = load(run.join("model.onnx")).unwrap();
-    assert_eq!(changed(&theirs, &ours), ["layer2.conv.weight", "layer2.conv.bias"]);
+    assert_eq!(
+        changed(&theirs, &ours),
+        ["layer2.conv.weight", "layer2.conv.bias"]
+    );
 }
 
 #[test]
@@ -365,7 +390,10 @@ fn a_training_with_unfolded_convolutions_is_resumed_and_exported() {
     let last = cut.join("checkpoints/last.safetensors");
     let start = Instant::now();
     while !last.exists() {
-        assert!(start.elapsed() < Duration::from_mins(2), "no epoch was done");
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "no epoch was done"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
@@ -382,7 +410,10 @@ fn a_training_with_unfolded_convolutions_is_resumed_and_exported() {
 
     fs::remove_file(cut.join("unfolded.safetensors")).unwrap();
     let message = error(&mut kiln(&resume));
-    assert!(message.contains("lacks `unfolded.safetensors`"), "{message}");
+    assert!(
+        message.contains("lacks `unfolded.safetensors`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -621,10 +652,7 @@ fn what_cannot_be_a_backbone_is_told() {
             "training.unfreeze=layer4",
             "`layer4` matches no layer: did you mean `layer2`?",
         ),
-        (
-            "backbone.unfold=true",
-            "`backbone.unfold`: no segment of the file is trained",
-        ),
+        ("backbone.unfold=true", "no segment of the file is trained"),
         ("backbone.name=vgg16", "takes images of 3 channels, found 1"),
     ] {
         let more: &[&str] = if set.starts_with("input.height") {

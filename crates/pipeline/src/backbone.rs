@@ -484,10 +484,14 @@ fn trained_tensors(recipe: &Recipe) -> BTreeMap<String, String> {
             ParamRole::RunningMean | ParamRole::RunningVar => live,
             ParamRole::Constant => false,
         };
-        layer.params.iter().filter(changes).filter_map(move |param| {
-            let tensor = &param.name[layer.name.len() + 1..];
-            (!of_unfolded(tensor)).then(|| (tensor.to_owned(), param.name.clone()))
-        })
+        layer
+            .params
+            .iter()
+            .filter(changes)
+            .filter_map(move |param| {
+                let tensor = &param.name[layer.name.len() + 1..];
+                (!of_unfolded(tensor)).then(|| (tensor.to_owned(), param.name.clone()))
+            })
     });
     tensors.collect()
 }

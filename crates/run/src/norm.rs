@@ -90,7 +90,9 @@ impl Moments {
     fn of(values: &[f32]) -> Self {
         let count = values.len() as f64;
         let mean = values.iter().copied().map(f64::from).sum::<f64>() / count;
-        let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2));
+        let squares = values
+            .iter()
+            .map(|&value| (f64::from(value) - mean).powi(2));
         Self {
             count,
             mean,
@@ -118,7 +120,10 @@ impl Moments {
         }
         let deviation = (self.squares / self.count.max(1.0)).sqrt();
         let least = (ROUNDING * self.mean.abs()).max(LEAST);
-        (self.mean, Some(deviation).filter(|&it| it > least && it.is_finite()))
+        (
+            self.mean,
+            Some(deviation).filter(|&it| it > least && it.is_finite()),
+        )
     }
 }
 
@@ -282,7 +287,13 @@ mod tests {
     fn unfolded_weights_are_folded_back() {
         let mut weights = weights();
         unfold_conv(&mut weights, "layer", &conv(), &statistics()).unwrap();
-        let data = |name: &str| weights.require(&format!("layer.{name}")).unwrap().data.clone();
+        let data = |name: &str| {
+            weights
+                .require(&format!("layer.{name}"))
+                .unwrap()
+                .data
+                .clone()
+        };
         let scale = data("w.norm.scale");
         assert_eq!(scale[3].to_bits(), 1_f32.to_bits(), "constant");
         assert!(scale[1] > 5.0 && scale[2] < 1e-6, "{scale:?}");
@@ -295,7 +306,10 @@ mod tests {
         // A bias is what is left of the shift.
         for ((found, expected), shift) in bias.iter().zip(BIAS).zip(data("w.norm.shift")) {
             let largest = expected.abs().max(shift.abs());
-            assert!((found - expected).abs() <= largest * f32::EPSILON, "{found} {expected}");
+            assert!(
+                (found - expected).abs() <= largest * f32::EPSILON,
+                "{found} {expected}"
+            );
         }
     }
 

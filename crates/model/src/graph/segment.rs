@@ -176,7 +176,7 @@ impl Segment {
                     Values::Missing(reason) => Some(reason.clone()),
                     Values::File | Values::Computed(_) | Values::Filled(_) | Values::Measured => {
                         None
-                    },
+                    }
                 })
         };
         let shapes = || {

@@ -240,11 +240,7 @@ fn backbone(section: &Section<'_>, base: Base, input: &Input) -> Result<Backbone
 }
 
 /// Checks that there is a convolution to unfold, where that is asked for; `model` has no layer frozen.
-fn check_unfold(
-    read: &RecipeFields,
-    model: &Model,
-    root: &Section<'_>,
-) -> Result<(), RecipeError> {
+fn check_unfold(read: &RecipeFields, model: &Model, root: &Section<'_>) -> Result<(), RecipeError> {
     let problem = read
         .unfold_problem(model)
         .map_err(|error| training::error(root, error.problem))?;

@@ -1133,7 +1133,7 @@ fn convolutions_that_are_trained_are_unfolded() {
         (
             true,
             &[unfold][..],
-            "`backbone.unfold`: no segment of the file is trained: leave `unfold` out",
+            "no segment of the file is trained: leave `unfold` out",
         ),
         (
             false,
@@ -1145,11 +1145,7 @@ fn convolutions_that_are_trained_are_unfolded() {
             &[unfold, "training.unfreeze=backbone"],
             "`stem` cannot be trained",
         ),
-        (
-            true,
-            &["backbone.unfold=1"],
-            "`unfold` must be true or false",
-        ),
+        (true, &["backbone.unfold=1"], "must be true or false"),
     ] {
         let message = parse(bias, set).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");

@@ -64,8 +64,14 @@ fn samples() -> Samples {
     let pixels = pixels.iter().map(|x| (x * 100.0 + 120.0) as u8);
     let classes = vec!["a".to_string(), "b".to_string()];
     let labels = vec![0, 1, 0, 1, 0, 1];
-    let dataset =
-        Dataset::new("noise", pixels.collect(), [SIDE, SIDE, 3], labels, classes).unwrap();
+    let dataset = Dataset::new(
+        "noise",
+        pixels.collect(),
+        [SIDE as u32, SIDE as u32, 3],
+        labels,
+        classes,
+    )
+    .unwrap();
     let record = Preprocessing::tf(SIDE as u32, SIDE as u32, Channels::Rgb);
     let preprocessor = Preprocessor::new(record).unwrap();
     Samples::images(View::all(Arc::new(dataset)), Arc::new(preprocessor))
@@ -133,7 +139,12 @@ fn outputs(model: &Model, weights: &Weights, device: &Device) -> Vec<f64> {
     let network = Network::new(model.layers(), weights, device).unwrap();
     let input = network.input(draw(2 * 3 * SIDE * SIDE, 5), &device.burn);
     let output = network.forward(input, DropoutKey::default()).unwrap();
-    output.into_values().unwrap().into_iter().map(f64::from).collect()
+    output
+        .into_values()
+        .unwrap()
+        .into_iter()
+        .map(f64::from)
+        .collect()
 }
 
 #[test]
@@ -170,7 +181,11 @@ fn channels_have_one_scale_and_are_folded_back() {
         let scales = &weights.require(&scale).unwrap().data;
         // What is constant keeps its scale.
         let is_constant = [true, true, false][at];
-        assert_eq!(scales[1].to_bits() == 1_f32.to_bits(), is_constant, "{scales:?}");
+        assert_eq!(
+            scales[1].to_bits() == 1_f32.to_bits(),
+            is_constant,
+            "{scales:?}"
+        );
         assert!(scales[3] / scales[0] > 10.0, "{scales:?}");
 
         let (weight, bias) = fold_conv(&weights, "block", conv).unwrap();
@@ -178,7 +193,10 @@ fn channels_have_one_scale_and_are_folded_back() {
         for (found, expected) in weight.iter().zip(original) {
             assert!((found - expected).abs() <= 2e-7 * expected.abs());
         }
-        let original = &folded.require(&format!("block.{}", conv.bias)).unwrap().data;
+        let original = &folded
+            .require(&format!("block.{}", conv.bias))
+            .unwrap()
+            .data;
         let [_, shift, ..] = conv.norm_in("block");
         let shifts = &weights.require(&shift).unwrap().data;
         for ((found, expected), shift) in bias.iter().zip(original).zip(shifts) {
