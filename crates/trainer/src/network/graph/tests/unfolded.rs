@@ -2,7 +2,7 @@
 
 use kiln_data::{Dataset, Samples, View};
 use kiln_model::graph::{Binary, Conv, Dims, Unary, Window};
-use kiln_model::{Channels, LayerKind, LayerSpec, Model, Preprocessing};
+use kiln_model::{Channels, Flatten, LayerKind, LayerSpec, Model, Preprocessing};
 use kiln_preprocess::Preprocessor;
 use kiln_run::{add_unfolded_norm, fold_conv};
 use kiln_util::CancelToken;
@@ -53,7 +53,10 @@ fn model(segment: Segment, unfolded: Vec<kiln_model::graph::UnfoldedConv>) -> Mo
         live_batch_norm: false,
         unfolded,
     };
-    let specs = [layer("block", LayerKind::Segment(Box::new(settings)))];
+    let specs = [
+        layer("block", LayerKind::Segment(Box::new(settings))),
+        layer("flatten", Flatten {}.into()),
+    ];
     let side = SIDE as u32;
     Model::new(Preprocessing::tf(side, side, Channels::Rgb), &specs).unwrap()
 }
@@ -151,7 +154,7 @@ fn outputs(model: &Model, weights: &Weights, device: &Device) -> Vec<f64> {
 fn an_unfolded_segment_gives_what_the_segment_gives() {
     let (model, before, folded) = unfolded();
     let plan = Plan::fused(model.layers()).to_string();
-    assert_eq!(plan, "fused    block\n");
+    assert_eq!(plan, "fused    block\ngeneral  flatten\n");
     let as_it_was = self::model(segment(), Vec::new());
     let weights = measured(&model, &before, &CancelToken::new()).unwrap();
     weights.check(&model).unwrap();
