@@ -342,7 +342,7 @@ impl BackboneFile {
             }
             for conv in &segment.unfolded {
                 let bias = self.bias(conv, &segment.segment)?;
-                add_unfolded_norm(&mut weights, &layer.name, conv, bias);
+                add_unfolded_norm(&mut weights, &layer.name, conv, &bias);
             }
         }
         Ok(weights)

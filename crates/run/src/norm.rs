@@ -72,7 +72,7 @@ impl<'a> BatchNormValues<'a> {
 /// Mean and variance of each channel of a value, of which images are added one after another: in f64, and
 /// without differences of large sums, so that a constant channel has a variance of exactly 0.
 ///
-/// Chan, Golub and LeVeque (1979), "Updating Formulae and a Pairwise Algorithm for Computing Sample
+/// Chan, Golub and `LeVeque` (1979), "Updating Formulae and a Pairwise Algorithm for Computing Sample
 /// Variances".
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelStatistics(Vec<Moments>);
@@ -156,11 +156,11 @@ impl ChannelStatistics {
 
 /// Adds the normalization of an unfolded convolution of a layer that does nothing but add the
 /// convolution's bias.
-pub fn add_unfolded_norm(weights: &mut Weights, layer: &str, conv: &UnfoldedConv, bias: Vec<f32>) {
+pub fn add_unfolded_norm(weights: &mut Weights, layer: &str, conv: &UnfoldedConv, bias: &[f32]) {
     let filled = |value: f32| vec![value; bias.len()];
     let values = [
         filled(1.0),
-        bias.clone(),
+        bias.to_vec(),
         filled(0.0),
         filled(UnfoldedConv::VARIANCE),
     ];
@@ -252,7 +252,7 @@ mod tests {
         let data = WEIGHT.to_vec();
         let shape = vec![4, 2, 1, 1];
         weights.insert("layer.w", Tensor { shape, data });
-        add_unfolded_norm(&mut weights, "layer", &conv(), BIAS.to_vec());
+        add_unfolded_norm(&mut weights, "layer", &conv(), &BIAS);
         weights
     }
 

@@ -116,7 +116,7 @@ fn unfolded() -> (Model, Weights, Weights) {
     let mut weights = folded.clone();
     for conv in unfolded_convs(&model.layers()[0]) {
         let bias = weights.remove(&format!("block.{}", conv.bias)).unwrap();
-        add_unfolded_norm(&mut weights, "block", conv, bias.data);
+        add_unfolded_norm(&mut weights, "block", conv, &bias.data);
     }
     weights.check(&model).unwrap();
     (model, weights, folded)
