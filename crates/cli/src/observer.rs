@@ -56,6 +56,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Fetch { .. } => (String::new(), "bytes"),
             Task::Read { .. } => ("Reading".into(), "images"),
             Task::Features => ("Features".into(), "images"),
+            Task::Unfold => ("Unfolding".into(), "images"),
             Task::Evaluate { engine } => (format!("Evaluating {engine}"), "images"),
             Task::Compare => ("Comparing".into(), "images"),
             Task::Bench => ("Measuring".into(), "turns"),
@@ -390,6 +391,19 @@ impl TerminalObserver<'_> {
             Event::FeaturesComputed { features, seconds } => terminal.status(
                 "Computed",
                 &format!("{} in {}", features_of(features), duration(*seconds)),
+            ),
+            Event::Unfolded {
+                convolutions,
+                images,
+                seconds,
+            } => terminal.status(
+                "Unfolded",
+                &format!(
+                    "{} by their outputs for {} in {}",
+                    counted(*convolutions as u64, "convolution"),
+                    counted(*images as u64, "training image"),
+                    duration(*seconds)
+                ),
             ),
             Event::FeaturesReused(features) => terminal.status(
                 "Reusing",

@@ -26,6 +26,10 @@ pub struct Backbone {
     /// Of a file: by what its batch normalizations normalize where they are trained.
     #[serde(skip_serializing_if = "BatchNormMode::is_default")]
     pub batch_norm: BatchNormMode,
+    /// Of a file: whether the convolutions that are trained get batch normalizations, which are folded
+    /// back when the model is exported.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unfold: bool,
 }
 
 /// By what the batch normalizations of a pretrained network normalize where they are trained. Scale
@@ -145,7 +149,8 @@ impl FileBase {
     }
 
     /// Returns the layers of the file: one for the segments before the first that is trained, which an
-    /// inference engine runs, and one for each of the others.
+    /// inference engine runs, and one for each of the others, whose convolutions are unfolded where
+    /// `unfold` has a flag for the segment.
     ///
     /// # Errors
     ///
@@ -155,6 +160,7 @@ impl FileBase {
         &self,
         first_trained: usize,
         batch_norm: BatchNormMode,
+        unfold: &[bool],
     ) -> Result<Vec<LayerSpec>, (usize, String)> {
         let frozen = &self.segments[..first_trained];
         let mut layers = Vec::new();
@@ -178,15 +184,55 @@ impl FileBase {
         for (at, segment) in self.segments.iter().enumerate().skip(first_trained) {
             let graph = segment.trained.clone().map_err(|problem| (at, problem))?;
             segment.shape().map_err(|problem| (at, problem))?;
+            let (graph, unfolded) = if unfold.get(at) == Some(&true) {
+                graph.unfolded(self.after(at))
+            } else {
+                (graph, Vec::new())
+            };
             layers.push(LayerSpec {
                 name: Some(segment.name.clone()),
                 kind: LayerKind::Segment(Box::new(SegmentLayer {
                     segment: graph,
                     live_batch_norm: batch_norm == BatchNormMode::Live,
+                    unfolded,
                 })),
             });
         }
         Ok(layers)
+    }
+
+    /// The graph of the segment after this one, where it is known.
+    fn after(&self, at: usize) -> Option<&Segment> {
+        self.segments.get(at + 1)?.trained.as_ref().ok()
+    }
+
+    /// Returns why none of the segments that are trained, each with a flag, has a convolution to unfold;
+    /// none if one has.
+    pub(crate) fn unfold_problem(&self, trained: &[bool]) -> Option<String> {
+        if !trained.contains(&true) {
+            return Some("no segment of the file is trained".into());
+        }
+        let flagged = self.segments.iter().zip(trained).enumerate();
+        let trained = flagged.filter_map(|(at, (segment, &trained))| {
+            let graph = segment.trained.as_ref().ok().filter(|_| trained)?;
+            Some((graph, self.after(at)))
+        });
+        let trained: Vec<_> = trained.collect();
+        let any = trained
+            .iter()
+            .any(|(graph, next)| !graph.unfolded(*next).1.is_empty());
+        if any {
+            return None;
+        }
+        let mut reasons = trained
+            .iter()
+            .filter_map(|(graph, next)| graph.not_unfolded(*next));
+        Some(match reasons.next() {
+            Some(reason) => {
+                format!("no convolution that is trained can be unfolded: {reason}")
+            }
+            None => "no segment that is trained has a convolution".into(),
+        })
     }
 }
 
@@ -197,7 +243,7 @@ impl Base {
     ///
     /// Why no layer can come after its last segment.
     pub fn of_file(name: &str, file: FileBase) -> Result<Self, String> {
-        let layers = file.layers(file.segments.len(), BatchNormMode::default());
+        let layers = file.layers(file.segments.len(), BatchNormMode::default(), &[]);
         Ok(Self {
             name: name.into(),
             channels: file.channels,
@@ -207,7 +253,8 @@ impl Base {
         })
     }
 
-    /// Makes layers of the segments of a file from one on, since they are trained.
+    /// Makes layers of the segments of a file from one on, since they are trained; `unfold` has a flag
+    /// for each segment whose convolutions are unfolded, or is empty.
     ///
     /// # Errors
     ///
@@ -216,9 +263,10 @@ impl Base {
         &mut self,
         first_trained: usize,
         batch_norm: BatchNormMode,
+        unfold: &[bool],
     ) -> Result<(), (usize, String)> {
         if let Some(file) = &self.file {
-            self.layers = file.layers(first_trained, batch_norm)?;
+            self.layers = file.layers(first_trained, batch_norm, unfold)?;
         }
         Ok(())
     }

@@ -49,6 +49,8 @@ pub enum Task<'a> {
     },
     /// Computing features of the frozen prefix, in images.
     Features,
+    /// Measuring the outputs of unfolded convolutions, in images.
+    Unfold,
     /// Running a model over images.
     Evaluate {
         /// The engine's title.
@@ -272,6 +274,16 @@ pub enum Event<'a> {
     NearestNeighbor {
         /// Share of validation images whose nearest training image is of their class.
         accuracy: f64,
+    },
+    /// Convolutions got batch normalizations by their outputs for training images.
+    #[cfg(feature = "training")]
+    Unfolded {
+        /// Number of convolutions.
+        convolutions: usize,
+        /// Number of images.
+        images: usize,
+        /// Time it took.
+        seconds: f64,
     },
     /// An engine is not compared on an exported model whose graph is from a file.
     #[cfg(feature = "training")]

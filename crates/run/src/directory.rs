@@ -37,6 +37,8 @@ pub enum RunFile {
     Frozen,
     /// How long computing the features of frozen layers took.
     Features,
+    /// Weights of unfolded convolutions and their normalizations before training.
+    Unfolded,
     /// Exported model.
     Model,
     /// The same model without golden vectors.
@@ -73,6 +75,7 @@ kiln_util::str_enum!(RunFile {
     Weights = "weights.safetensors",
     Frozen = "frozen.json",
     Features = "features.json",
+    Unfolded = "unfolded.safetensors",
     Model = "model.onnx",
     PlainModel = "model-no-golden.onnx",
     SoftmaxModel = "model-softmax.onnx",

@@ -12,6 +12,9 @@ pub fn parameter_values(model: &ModelProto, parameter: &Parameter) -> Result<Vec
     match &parameter.values {
         Values::Computed(values) => Ok(values.to_vec()),
         Values::Filled(value) => Ok(vec![*value; parameter.len()]),
+        Values::Measured => Err(GraphError::NoValue {
+            value: parameter.name.clone(),
+        }),
         Values::Missing(reason) => Err(GraphError::NoValues {
             reason: reason.clone(),
         }),

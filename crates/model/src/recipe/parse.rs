@@ -6,7 +6,7 @@ use super::{
 };
 use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
-use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec};
+use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec, Model};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -35,7 +35,7 @@ pub(super) const ROOT: &[&str] = &[
 ];
 
 /// Keys of `[backbone]`.
-const BACKBONE: &[&str] = &["name", "weights", "output", "batch_norm"];
+const BACKBONE: &[&str] = &["name", "weights", "output", "batch_norm", "unfold"];
 
 pub(super) fn recipe(
     text: &str,
@@ -139,6 +139,7 @@ pub(super) fn recipe_of(
     let read = read
         .with_trained_segments(&model)
         .map_err(|error| training::error(&root, error.problem))?;
+    check_unfold(&read, &model, &root)?;
     let recipe = Recipe::new(read).map_err(|error| root.error(error.to_string()))?;
     check_classes(&recipe, &root, &fields)?;
     check_size(&recipe, &root, &fields)?;
@@ -158,7 +159,7 @@ fn base(
     references: References<'_>,
 ) -> Result<Base, RecipeError> {
     if let Some(name) = section.get("name") {
-        for key in ["output", "batch_norm"] {
+        for key in ["output", "batch_norm", "unfold"] {
             if let Some(field) = section.get(key) {
                 return Err(field.error(format!(
                     "`{key}` is of a backbone without `name`, read from a file"
@@ -234,7 +235,21 @@ fn backbone(section: &Section<'_>, base: Base, input: &Input) -> Result<Backbone
             BatchNormMode::default(),
             &BatchNormMode::WORDS,
         )?,
+        unfold: section.boolean_or("unfold", false)?,
     })
+}
+
+/// Checks that there is a convolution to unfold, where that is asked for; `model` has no layer frozen.
+fn check_unfold(read: &RecipeFields, model: &Model, root: &Section<'_>) -> Result<(), RecipeError> {
+    let problem = read
+        .unfold_problem(model)
+        .map_err(|error| training::error(root, error.problem))?;
+    let Some(problem) = problem else {
+        return Ok(());
+    };
+    let section = root.need("backbone")?.section(BACKBONE)?;
+    let problem = format!("{problem}: leave `unfold` out, or train other segments");
+    Err(section.need("unfold")?.error(problem))
 }
 
 fn check_classes(

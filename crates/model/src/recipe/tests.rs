@@ -1083,6 +1083,76 @@ fn what_is_trained_of_a_file_is_a_layer() {
 }
 
 #[test]
+fn convolutions_that_are_trained_are_unfolded() {
+    let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
+    let (unfold, layer1) = ("backbone.unfold=true", "training.unfreeze=layer1");
+    let parse = |bias: bool, set: &[&str]| {
+        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+        let files = |_: &FileRequest<'_>| {
+            let mut file = file_base(Some(record.clone())).file.unwrap();
+            let segment = file.segments[1].trained.as_mut().unwrap();
+            if bias {
+                segment.nodes[0].inputs.push(graph::Input::Parameter(1));
+                segment.parameters.push(Parameter {
+                    name: "onnx::Conv_8".into(),
+                    shape: vec![4],
+                    values: graph::Values::File,
+                });
+            }
+            Ok(Base::of_file("m.onnx", file).unwrap())
+        };
+        let references = References::new(&[], &DataSource::classes).with_files(&files);
+        Recipe::parse_with(WITH_FILE, "r.toml", "r", &set, references)
+    };
+    let recipe = parse(true, &[unfold, layer1]).unwrap();
+    let names: Vec<_> = recipe.model().layers()[1]
+        .params
+        .iter()
+        .map(|param| (param.name.as_str(), param.trainable))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("layer1_0.onnx::Conv_7", true),
+            ("layer1_0.onnx::Conv_7.norm.weight", true),
+            ("layer1_0.onnx::Conv_7.norm.bias", true),
+            ("layer1_0.onnx::Conv_7.norm.running_mean", false),
+            ("layer1_0.onnx::Conv_7.norm.running_var", false),
+        ]
+    );
+    let inner = recipe.model().layers()[1].expanded();
+    assert_eq!(
+        (inner[0].name.as_str(), inner[0].count, inner.len()),
+        ("onnx::Conv_7.norm", 16, 1)
+    );
+    assert!(recipe.to_toml().contains("unfold = true"));
+    let folded = parse(true, &[layer1]).unwrap();
+    assert_eq!(folded.model().layers()[1].params.len(), 2);
+    assert!(!folded.to_toml().contains("unfold"));
+    for (bias, set, expected) in [
+        (
+            true,
+            &[unfold][..],
+            "no segment of the file is trained: leave `unfold` out",
+        ),
+        (
+            false,
+            &[unfold, layer1],
+            "no convolution that is trained can be unfolded: `layer1.0/conv` has no bias",
+        ),
+        (
+            true,
+            &[unfold, "training.unfreeze=backbone"],
+            "`stem` cannot be trained",
+        ),
+        (true, &["backbone.unfold=1"], "must be true or false"),
+    ] {
+        let message = parse(bias, set).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn a_backbone_from_a_file_is_one_frozen_layer() {
     let (text, parse) = (WITH_FILE, parse_with_file);
     let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
