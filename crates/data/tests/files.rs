@@ -187,7 +187,7 @@ fn subsets_that_cannot_be_used_are_told() {
     let message = error.to_string();
     assert!(
         message.contains("found `test1`, `train`, which look like subsets")
-            && message.contains("test1` holds 1 image in no class folder"),
+            && message.contains("train` holds 2 images in no class folder"),
         "{message}"
     );
 }

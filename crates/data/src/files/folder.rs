@@ -157,10 +157,13 @@ fn whole(root: &Path, level: Level) -> Result<Listing, FilesError> {
             let images = Level::read(path).map_or(0, |level| level.images.len());
             (images > 0).then(|| (path.clone(), images as u64))
         };
+        // That of the training images is what matters most.
+        let mut folders: Vec<&PathBuf> = level.folders.iter().collect();
+        folders.sort_by_key(|path| role(path) != Some(SubsetRole::Train));
         return Err(FilesError::OnlySubsets {
             path: root.into(),
             folders: names,
-            loose: level.folders.iter().find_map(loose),
+            loose: folders.into_iter().find_map(loose),
         });
     }
     let mut listing = classes(root, level)?;

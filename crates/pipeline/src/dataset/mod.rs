@@ -585,7 +585,7 @@ mod tests {
         }
         let message = checked(&["train", "test1"], seed).unwrap_err();
         assert!(
-            message.contains("/test1` holds 1 image in no class folder"),
+            message.contains("/train` holds 1 image in no class folder"),
             "{message}"
         );
         assert_eq!(checked(&["train/a", "train/b"], seed), Ok(()));

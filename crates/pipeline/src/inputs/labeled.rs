@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_data::{
-    ClassMatch, ClassNames, FilesError, Folder, ListReader, Listed, ListedFiles, Listing, View,
-    folder, is_idx,
+    ClassMatch, ClassNames, FilesError, Folder, ListReader, Listed, ListedFiles, Listing,
+    SubsetRole, View, folder, is_idx, subset_role,
 };
 
 use super::findings::Findings;
@@ -91,7 +91,10 @@ impl Inputs {
 }
 
 fn class_folders(path: &Path, classes: &[String], context: &Context<'_>) -> Result<Inputs> {
-    let found = folder(path)?;
+    let found = folder(path).or_else(|error| match test_images(path, &error) {
+        Some(found) => Ok(found),
+        None => Err(error),
+    })?;
     let (name, skipped) = (path.display().to_string(), found.skipped());
     let listing = match found {
         Folder::Whole(all) => all,
@@ -109,6 +112,16 @@ fn class_folders(path: &Path, classes: &[String], context: &Context<'_>) -> Resu
         context.emit(&Event::NumberedClasses { data, example });
     }
     Ok(listed(listing))
+}
+
+/// The test images of a folder that has none to train on, as published benchmarks come.
+fn test_images(path: &Path, error: &FilesError) -> Option<Folder> {
+    let FilesError::OnlySubsets { folders, .. } = error else {
+        return None;
+    };
+    let is_test = |name: &&String| subset_role(name) == Some(SubsetRole::Test);
+    let test = folders.iter().find(is_test)?;
+    folder(&path.join(test)).ok()
 }
 
 fn list(
@@ -247,6 +260,23 @@ mod tests {
             message,
             "my list:3: `./a.png` is the image of line 2, which has another label: remove one of them"
         );
+    }
+
+    #[test]
+    fn a_benchmark_has_test_images_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let assets = crate::assets::CachedAssets::new(kiln_assets::Cache::at("no-cache"), true);
+        let context = Context::new(&assets, &());
+        let classes = ["cat", "dog"].map(String::from);
+        let open = || labeled(folder.path().to_str().unwrap(), &classes, &context);
+        std::fs::create_dir_all(folder.path().join("test/dog")).unwrap();
+        std::fs::write(folder.path().join("test/dog/1.png"), "").unwrap();
+        let labels: Vec<_> = open().unwrap().map(|i| i.unwrap().label).collect();
+        assert_eq!(labels, [Some(1)]);
+        std::fs::remove_dir_all(folder.path().join("test/dog")).unwrap();
+        std::fs::write(folder.path().join("test/1.png"), "").unwrap();
+        let message = open().err().unwrap().to_string();
+        assert!(message.contains("look like subsets"), "{message}");
     }
 
     #[test]
