@@ -35,7 +35,7 @@ pub fn decode_text(bytes: Vec<u8>) -> Result<String, usize> {
     let Some(unit) = utf16(&bytes) else {
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            1 + valid.iter().filter(|&&byte| byte == b'\n').count()
+            valid.split(|&byte| byte == b'\n').count()
         })?;
         if text.starts_with('\u{feff}') {
             text.drain(..UTF_8.len());

@@ -39,10 +39,8 @@ impl Folder {
                 skipped,
             } => {
                 let mut sum = skipped.clone();
-                for listing in [Some(train), validation.as_ref(), test.as_ref()] {
-                    listing
-                        .iter()
-                        .for_each(|listing| sum.add(listing.skipped()));
+                for listing in std::iter::once(train).chain(validation).chain(test) {
+                    sum.add(listing.skipped());
                 }
                 sum
             }
@@ -98,7 +96,7 @@ fn subset_root(path: &Path) -> Result<Option<PathBuf>, FilesError> {
     loop {
         let level = Level::read(&root)?;
         match &level.folders[..] {
-            [only] if level.images.is_empty() && role(only) == role(path) => root = only.clone(),
+            [only] if level.images.is_empty() && role(only) == role(path) => root.clone_from(only),
             folders => {
                 let holds = |folder: &PathBuf| images_below(folder).next().is_some();
                 return Ok(folders.iter().any(holds).then_some(root));
