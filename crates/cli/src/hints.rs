@@ -146,10 +146,6 @@ fn pipeline(hint: &Hint) -> String {
         Hint::AddImages => "raise `data.limit`, change `data.test_split` or \
                             `data.validation_split`, or add images"
             .into(),
-        Hint::NameSubsets => {
-            "name the folders of a dataset with subsets `train`, `val` and `test`, in lower case"
-                .into()
-        }
         Hint::AddImagesOrRemoveClass => "add some, or remove the class".into(),
         Hint::FetchAsset { name } => {
             format!("`kiln fetch {name}` downloads it, or write another file with -o")
@@ -226,6 +222,11 @@ fn data(error: &(dyn StdError + 'static)) -> Option<String> {
             format!("add images, remove {folders}, or skip {them} with --skip-bad")
         }
         Hint::RenameClasses => "give each class a name of its own with --labels".into(),
+        Hint::NameSubsets => {
+            "put a folder for each class into `train`, and into `val` and `test` if there are such images, \
+             or list the images with their classes in a CSV file"
+                .into()
+        }
         Hint::CompleteDataset => {
             "name the folder with all files, or fetch the dataset with `kiln fetch`".into()
         }

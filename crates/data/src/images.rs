@@ -42,6 +42,8 @@ pub(crate) struct ImageFile {
     path: PathBuf,
     sha256: [u8; 32],
     kept: Option<Pixels>,
+    /// Whether it has colors, where it was decoded.
+    colored: Option<bool>,
 }
 
 /// Room for decoded pixels.
@@ -66,6 +68,7 @@ impl ImageFile {
     /// Reads and decodes a file, and keeps the pixels if there is room in memory.
     pub fn read(root: &Path, path: &Path, memory: &Room) -> Result<Self, PreprocessError> {
         let (bytes, pixels) = read(&root.join(path))?;
+        let colored = Some(has_colors(pixels.as_raw()));
         let kept = memory
             .take(pixels.as_raw().pixels.len() as u64)
             .then_some(pixels);
@@ -73,6 +76,7 @@ impl ImageFile {
             path: path.into(),
             sha256: Sha256::digest(bytes).into(),
             kept,
+            colored,
         })
     }
 
@@ -83,8 +87,27 @@ impl ImageFile {
             path: path.into(),
             sha256: Sha256::digest(bytes).into(),
             kept: None,
+            colored: None,
         })
     }
+}
+
+/// Returns whether an image shows more than grays: one pixel in a thousand has channels that differ by
+/// more than an eighth of the range. Scans of gray originals differ by less.
+fn has_colors(image: RawImage<'_>) -> bool {
+    const DIFFERENCE: u8 = 32;
+    if image.channels < 3 {
+        return false;
+    }
+    let is_colored = |pixel: &&[u8]| {
+        let colors = &pixel[..3];
+        let (low, high) = (colors.iter().min(), colors.iter().max());
+        high.zip(low)
+            .is_some_and(|(high, low)| high - low > DIFFERENCE)
+    };
+    let enough = 1 + image.pixels.len() / image.channels as usize / 1000;
+    let pixels = image.pixels.chunks_exact(image.channels as usize);
+    pixels.filter(is_colored).take(enough).count() == enough
 }
 
 impl ImageFiles {
@@ -98,6 +121,12 @@ impl ImageFiles {
 
     pub fn sha256(&self, index: usize) -> &[u8; 32] {
         &self.files[index].sha256
+    }
+
+    /// Counts the images with colors among those that were decoded when they were read.
+    pub fn colored(&self) -> usize {
+        let colored = self.files.iter();
+        colored.filter(|file| file.colored == Some(true)).count()
     }
 
     pub fn image(&self, index: usize) -> Result<Image<'_>, PreprocessError> {
@@ -145,6 +174,25 @@ mod tests {
     fn room_is_taken_until_there_is_none() {
         let room = Room::new(true);
         assert!(room.take(KEPT_BYTES - 1) && !room.take(2) && room.take(1) && !room.take(1));
+    }
+
+    #[test]
+    fn gray_images_may_have_three_channels() {
+        let colors = |pixels: &[u8], channels| {
+            has_colors(RawImage {
+                pixels,
+                height: 1,
+                width: pixels.len() as u32 / channels,
+                channels,
+            })
+        };
+        assert!(colors(&[9, 9, 9, 0, 130, 0], 3));
+        assert!(colors(&[200, 10, 10, 0], 4) && !colors(&[7, 7, 7, 0], 4));
+        assert!(!colors(&[100, 110, 120, 90, 90, 90], 3), "a tint of a scan");
+        assert!(!colors(&[0, 255], 2) && !colors(&[0, 255, 9], 1));
+        // A speck in a gray photograph is none.
+        let speck = [&[0, 255, 0][..], &[80; 3 * 5000]].concat();
+        assert!(!colors(&speck, 3));
     }
 
     #[test]

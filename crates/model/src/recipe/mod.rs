@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use augmentation::{Augmentation, FillMode};
-pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
+pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};
 pub use export::Export;
 pub use input::{Input, Values};
 pub use optimization::{
@@ -215,6 +215,13 @@ impl Recipe {
     fn new(fields: RecipeFields) -> Result<Self, ModelError> {
         let models = fields.models()?;
         Ok(Self { fields, models })
+    }
+
+    /// The same recipe with another rule by which subsets are drawn: that of a run.
+    #[must_use]
+    pub fn with_split_rule(mut self, rule: SplitRule) -> Self {
+        self.fields.data.split_rule = rule;
+        self
     }
 
     /// The same recipe with another `[export]`, which has no influence on the model.

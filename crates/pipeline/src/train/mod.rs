@@ -248,5 +248,6 @@ pub(crate) fn environment(
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,
         data: dataset::checksums(&recipe.data.dataset, context)?,
+        split_rule: recipe.data.split_rule,
     })
 }
