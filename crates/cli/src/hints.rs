@@ -321,8 +321,8 @@ fn model(error: &(dyn StdError + 'static)) -> Option<String> {
     Some(match error.downcast_ref::<RecipeError>()?.hint()? {
         Hint::Sweep => "train its combinations with `kiln sweep`, or leave the sweep out with --set sweep=".into(),
         Hint::NoSweep => "train it with `kiln run`, or vary something, such as --set 'sweep.training.seed=[0, 1, 2]'".into(),
-        Hint::CompileBackbone => {
-            "leave out `name` to use an ONNX file as it is, frozen, or compile it in with KILN_BACKBONES: see docs/backbones.md".into()
+        Hint::BackboneFile => {
+            "for another network, leave out `name` and give its ONNX file: weights = \"digits.onnx\"".into()
         }
         Hint::FetchWeights { asset } => format!("run `kiln fetch {asset}` where there is a network"),
         Hint::ListSegments { file } => segments(file),

@@ -59,21 +59,18 @@ impl BatchNormMode {
     }
 }
 
-/// A convolutional network without its classifier, compiled into the program, whose weights come
-/// from a file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A convolutional network without its classifier, whose weights come from a file.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Base {
     /// As written in a recipe.
     pub name: String,
     /// Number of channels of its input images.
     pub channels: usize,
     /// The asset that holds its weights, where there is one: the default in a recipe.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// Its layers, each with a name.
     pub layers: Vec<LayerSpec>,
     /// Of a network that is read from its file and run by an inference engine: what it takes.
-    #[serde(skip)]
     pub file: Option<FileBase>,
 }
 
@@ -302,11 +299,6 @@ impl Base {
             file: None,
         }
     }
-
-    /// The base as TOML: `name`, `channels` and, as in a recipe, `[[layers]]`.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a base has no value that TOML lacks")
-    }
 }
 
 /// Filters of the convolutions of each block.
@@ -320,42 +312,4 @@ const VGG16: [&[usize]; 5] = [
 
 fn name_only<S: Serializer>(base: &Base, serializer: S) -> Result<S::Ok, S::Error> {
     base.name.serialize(serializer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_reads_back_as_itself() {
-        let vgg16 = Base::vgg16();
-        assert_eq!(Base::parse(&vgg16.to_toml(), "vgg16.toml").unwrap(), vgg16);
-    }
-
-    #[test]
-    fn what_is_no_base_is_refused() {
-        let layer = |name: &str| format!("[[layers]]\ntype = \"relu\"\n{name}");
-        for (text, message) in [
-            ("channels = 3\nlayers = []".to_string(), "`name` is missing"),
-            (
-                "name = \"a b\"\nchannels = 3\nlayers = []".into(),
-                "`name` names a folder",
-            ),
-            (
-                "name = \"a\"\nchannels = 0\nlayers = []".into(),
-                "`channels` must be a whole number from 1",
-            ),
-            (
-                format!("name = \"a\"\nchannels = 1\n{}", layer("")),
-                "a base's layers have names: add `name`",
-            ),
-            (
-                format!("name = \"a\"\nchannels = 1\n{}", layer("name = \"1\"")),
-                "a layer's name is letters",
-            ),
-        ] {
-            let error = Base::parse(&text, "a.toml").unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
-        }
-    }
 }

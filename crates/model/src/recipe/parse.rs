@@ -4,7 +4,7 @@ use super::{
     Recipe, RecipeFields, References, augmentation, data, export, input, network, optimization,
     training,
 };
-use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
+use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
 use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec, Model};
 
@@ -173,7 +173,7 @@ fn base(
             .collect();
         let base = name
             .choice(&known)
-            .map_err(|error| error.with_hint(Hint::CompileBackbone))?;
+            .map_err(|error| error.with_hint(Hint::BackboneFile))?;
         return Ok(base.clone());
     }
     let weights = section.need("weights")?;
@@ -326,42 +326,4 @@ fn check_size(
         }
     }
     Ok(())
-}
-
-impl Base {
-    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin`
-    /// names the text in messages.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
-        let document = document::read(text, origin, &[])?;
-        let source = Source {
-            origin,
-            sections: &[],
-        };
-        let root = Section::root(
-            source,
-            &document,
-            &["name", "channels", "weights", "layers"],
-        )?;
-        let layer = |field: &Field<'_>| match LayerSpec::parse(field)? {
-            layer if layer.name.is_none() => {
-                Err(field.error("a base's layers have names: add `name`"))
-            }
-            layer => Ok(layer),
-        };
-        Ok(Self {
-            name: file_name(&root.need("name")?)?,
-            channels: root.need("channels")?.integer(1..=MAX_COUNT)?,
-            weights: root
-                .get("weights")
-                .map(|field| field.string().map(str::to_string))
-                .transpose()?,
-            layers: root
-                .need("layers")?
-                .array()?
-                .iter()
-                .map(layer)
-                .collect::<Result<_, _>>()?,
-            file: None,
-        })
-    }
 }

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
     AdamParams, Augmentation, Base, DataSource, Export, FileBase, FileProblem, FileRequest,
-    FileSegment, FillMode, Hint, LayerKind, Layout, Optimizer, OptimizerKind, Preprocessing,
-    Recipe, References, ScheduleKind, Sweep, Validation, ValidationSubset,
+    FileSegment, FillMode, Hint, LayerKind, LayerSpec, Layout, Optimizer, OptimizerKind,
+    Preprocessing, Recipe, References, Relu, ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -672,12 +672,16 @@ fn mistakes_in_freezing_name_their_line() {
 
 #[test]
 fn a_base_that_is_compiled_in_can_be_named() {
-    let relu = r#"{ type = "relu", name = "only" }"#;
-    let base = Base::parse(
-        &format!("name = \"own\"\nchannels = 1\nlayers = [{relu}]"),
-        "own.toml",
-    )
-    .unwrap();
+    let base = Base {
+        name: "own".into(),
+        channels: 1,
+        weights: None,
+        layers: vec![LayerSpec {
+            name: Some("only".into()),
+            kind: LayerKind::Relu(Relu {}),
+        }],
+        file: None,
+    };
     let bases = [Base::vgg16(), base];
     let text = format!("{SMALL}\n[backbone]\nname = \"own\"\nweights = \"own.onnx\"\n");
     let parse = |text: &str| Recipe::parse_with(text, "small.toml", "small", &[], &bases);
@@ -885,7 +889,7 @@ fn hints_are_values_beside_the_message() {
     assert_eq!(sweep.hint(), Some(Hint::Sweep));
     assert!(sweep.to_string().ends_with("this recipe has a `[sweep]`"));
     let backbone = error(VGG16, "backbone.name=vgg19");
-    assert_eq!(backbone.hint(), Some(Hint::CompileBackbone));
+    assert_eq!(backbone.hint(), Some(Hint::BackboneFile));
     assert_eq!(error(SMALL, "training.epochs=0").hint(), None);
     let none = Sweep::parse_with(SMALL, "small.toml", "small", &[], &[]).unwrap_err();
     assert_eq!(none.hint(), Some(Hint::NoSweep));
