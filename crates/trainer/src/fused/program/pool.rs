@@ -41,6 +41,12 @@ impl Pool {
         }
     }
 
+    /// How many numbers the free buffers have room for.
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.with(|free| free.buffers.iter().map(Vec::capacity).sum())
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Free) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

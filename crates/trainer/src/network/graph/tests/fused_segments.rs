@@ -334,6 +334,29 @@ fn what_is_dropped_follows_the_draws() {
 }
 
 #[test]
+fn the_buffers_of_a_pool_do_not_become_more() {
+    use Input::Value as V;
+    // The gradient of the input has two parts.
+    let mut draft = Draft::new(&[3, 5, 5]);
+    let inner = draft.conv_bias(V(0), [3, 3], window(3, 1));
+    draft.two(Binary::Add, V(0), inner);
+    let settings = SegmentLayer {
+        segment: draft.segment(),
+        live_batch_norm: false,
+        unfolded: Vec::new(),
+    };
+    let program = Arc::new(planned(&settings, &draft.sample).unwrap());
+    let (graph, _) = draft.build(false);
+    let pool = Pool::default();
+    let rooms = [(); 5].map(|()| {
+        let compute = |value| run_value(&[&graph], &program, &pool, value, 4, Some(KEY));
+        run_by(compute, &graph, &draft.sample, 4);
+        pool.room()
+    });
+    assert!(rooms[0] > 0 && rooms[1..] == [rooms[0]; 4], "{rooms:?}");
+}
+
+#[test]
 fn a_value_that_is_passed_on_and_used_again_is_kept() {
     let mut draft = Draft::new(&[2, 3, 3]);
     let conv = draft.conv(Input::Value(0), [2, 2], window(3, 1), 1);
