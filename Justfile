@@ -77,10 +77,6 @@ bench-inference *args:
 bench-kernels:
     cargo bench --workspace --features kiln-kernels/burn --bench operations
 
-# Check a network other than VGG16 as a compiled-in backbone
-check-backbone:
-    scripts/check-backbone/run
-
 # List cycles of more than three files (needs cargo-modules); e.g. `just check-cycles model`
 check-cycles *crates:
     scripts/check-cycles/run {{ crates }}

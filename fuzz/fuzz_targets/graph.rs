@@ -1,11 +1,15 @@
-//! Any model is a chain of segments or an error, whether its image's size is known or not.
+//! Any model is a chain of segments or an error, whether its image's size is known or not, and has a network's weights or not.
 #![no_main]
 
+use kiln_model::Base;
 use kiln_onnx::decode;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(model) = decode(bytes) else { return };
+    if let Ok(parameters) = kiln_import::weights(&Base::vgg16(), &model) {
+        assert!(parameters.iter().all(|parameter| parameter.values.iter().all(|value| value.is_finite())));
+    }
     for size in [None, Some([8, 8])] {
         let Ok(graph) = kiln_import::graph(&model, size) else { continue };
         for segment in &graph.segments {

@@ -12,7 +12,8 @@ import onnxruntime as ort
 import timm
 import torch
 import torchvision
-from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static, CalibrationDataReader
+from onnxconverter_common import float16
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,12 +59,17 @@ class Calibration(CalibrationDataReader):
 
 
 def files(folder, names):
-    """Every network by the legacy exporter, some by dynamo's, one quantized."""
+    """Every network by the legacy exporter, some by dynamo's, one quantized, one in half precision."""
     for name in names:
         if name == "resnet18_int8":
             source = folder / "resnet18.onnx"
             target = folder / "resnet18_int8.onnx"
             quantize_static(source, target, Calibration("input"))
+            yield target
+            continue
+        if name == "resnet18_fp16":
+            target = folder / "resnet18_fp16.onnx"
+            onnx.save(float16.convert_float_to_float16(onnx.load(folder / "resnet18.onnx"), keep_io_types=True), target)
             yield target
             continue
         base, _, exporter = name.partition("@")
@@ -123,7 +129,8 @@ def check(original, run_model):
     for tensor in after.graph.initializer:
         same = tensors.get(tensor.name) == tensor.SerializeToString()
         assert same or tensor.name in of_head, f"{tensor.name} was changed"
-    assert [node.op_type for node in head] == ["Gemm"], [node.op_type for node in head]
+    kinds = [node.op_type for node in head]
+    assert kinds in (["Gemm"], ["Cast", "Gemm"]), kinds
     assert {s.domain: s.version for s in after.opset_import} == {s.domain: s.version for s in before.opset_import}
     value = head[0].input[0]
 
@@ -136,7 +143,7 @@ def check(original, run_model):
     name = session.get_inputs()[0].name
     one_by_one = isinstance(session.get_inputs()[0].shape[0], int)
     batches = [images[i : i + 1] for i in range(4)] if one_by_one else [images]
-    features = np.concatenate([session.run([value], {name: batch})[0] for batch in batches])
+    features = np.concatenate([session.run([value], {name: batch})[0] for batch in batches]).astype(np.float32)
     expected = features @ weights["dense.weight"].T + weights["dense.bias"]
     session = ort.InferenceSession(str(run_model), options, providers=["CPUExecutionProvider"])
     found = np.concatenate([session.run(None, {name: batch})[0] for batch in batches])
@@ -149,7 +156,7 @@ def main():
     kiln, folder, *names = sys.argv[1:]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    names = names or [*NETWORKS, "resnet18@13", "resnet18@dynamo", "deit_tiny@dynamo", "resnet18_int8"]
+    names = names or [*NETWORKS, "resnet18@13", "resnet18@dynamo", "deit_tiny@dynamo", "resnet18_int8", "resnet18_fp16"]
     for file in files(folder, names):
         model, said = train(kiln, file, folder)
         kept, tensors, difference = check(file, model)

@@ -15,7 +15,13 @@ TOLERANCE = 1e-4
 # Networks with the size of their images: small ones, where a network takes them.
 TORCHVISION = {
     "resnet18": 96,
+    "resnet50": 96,
+    "resnext50_32x4d": 96,
+    "regnet_y_400mf": 96,
+    "mobilenet_v2": 96,
     "mobilenet_v3_small": 96,
+    "mobilenet_v3_large": 96,
+    "mnasnet1_0": 96,
     "efficientnet_b0": 96,
     "convnext_tiny": 96,
     "swin_t": 224,
@@ -23,8 +29,13 @@ TORCHVISION = {
     "googlenet": 96,
     "inception_v3": 139,
     "shufflenet_v2_x1_0": 96,
+    "squeezenet1_1": 96,
+    "vgg11_bn": 96,
 }
-TIMM = {"deit_tiny_patch16_224": 224}
+TIMM = {"deit_tiny_patch16_224": 224, "efficientnet_lite0": 96}
+# One of the exporters in turn, so that each meets every third network; some meet all three.
+EXPORTERS = ["13", "17", "dynamo"]
+BY_ALL = ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "deit_tiny_patch16_224"]
 
 
 def build(name):
@@ -48,16 +59,28 @@ def build(name):
     return model.eval()
 
 
-def export(name, size, folder):
+def exports():
+    """Yields the names of networks, their image sizes and exporters."""
+    for at, (name, size) in enumerate((TORCHVISION | TIMM).items()):
+        for exporter in EXPORTERS if name in BY_ALL else [EXPORTERS[at % len(EXPORTERS)]]:
+            yield name, size, exporter
+
+
+def export(name, size, exporter, folder):
+    """Exports by the legacy exporter with this operator set, or by dynamo's."""
     import torch
 
-    file = folder / f"{name}.onnx"
-    if not file.exists():
-        image = torch.zeros(1, 3, size, size)
+    file = folder / f"{name}-{exporter}.onnx"
+    if file.exists():
+        return file
+    arguments = {"f": file, "input_names": ["images"], "output_names": ["scores"]}
+    if exporter == "dynamo":
+        # One image would make the batch a constant.
+        arguments |= {"dynamo": True, "external_data": False, "dynamic_shapes": ({0: torch.export.Dim("batch")},), "verbose": False}
+    else:
         axes = {"images": {0: "batch"}, "scores": {0: "batch"}}
-        torch.onnx.export(
-            build(name), (image,), file, dynamo=False, input_names=["images"], output_names=["scores"], dynamic_axes=axes
-        )
+        arguments |= {"dynamo": False, "opset_version": int(exporter), "dynamic_axes": axes}
+    torch.onnx.export(build(name), (torch.zeros(2, 3, size, size),), **arguments)
     return file
 
 
@@ -118,8 +141,8 @@ def main():
             check(program, file)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for name, size in (TORCHVISION | TIMM).items():
-        check(program, export(name, size, folder))
+    for name, size, exporter in exports():
+        check(program, export(name, size, exporter, folder))
 
 
 if __name__ == "__main__":

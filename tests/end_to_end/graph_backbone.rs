@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kiln_onnx::{
-    DataLocation, Dim, GraphBuilder, ModelProto, StringStringEntryProto, encode, load,
+    DataLocation, DataType, Dim, GraphBuilder, ModelProto, StringStringEntryProto, TensorProto,
+    encode, load,
 };
 
 use crate::kiln::{DIGITS, error, kiln, ok, path, run, succeed};
@@ -262,6 +264,158 @@ fn trained_layers_of_a_file_are_written_back_into_its_graph() {
     assert_eq!(weights(run.as_ref()), weights(&again));
 }
 
+/// The classifier with biases, as convolutions have that a batch normalization was folded into.
+fn folded_classifier() -> ModelProto {
+    let mut model = classifier();
+    let graph = model.graph.as_mut().unwrap();
+    for (node, channels) in graph
+        .node
+        .iter_mut()
+        .filter(|node| node.op_type == "Conv")
+        .zip([16, 16, 32])
+    {
+        let bias = node.input[1].replace(".weight", ".bias");
+        node.input.push(bias.clone());
+        let values = numbers(channels, channels as u32);
+        graph.initializer.push(TensorProto {
+            name: bias,
+            dims: vec![channels as i64],
+            data_type: DataType::Float as i32,
+            raw_data: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+            ..Default::default()
+        });
+    }
+    model
+}
+
+#[test]
+fn trained_convolutions_are_unfolded_and_folded_back() {
+    let setting = Setting::new();
+    fs::write(setting.path("theirs.onnx"), encode(&folded_classifier())).unwrap();
+    let phases = "training.phases=[{epochs=2, optimizer={type=\"adam\", learning_rate=0.01}}, \
+                  {epochs=3, unfreeze=[\"layer2\"], optimizer={type=\"adamw\", learning_rate=0.003, \
+                  decay_biases_and_norms=false}}]";
+    let plain = ["--set", "training={batch_size=32}", "--set", phases];
+    let unfold = [&plain[..], &["--set", "backbone.unfold=true"]].concat();
+    let summary = succeed(&mut setting.command("summary", &[&unfold[..], &["--expand"]].concat()));
+    // Weights, and four numbers for each channel in place of the bias.
+    for (name, count) in [
+        ("layer2_conv (segment)", "4,736"),
+        ("layer2.conv.weight.norm (batch_norm)", "128"),
+    ] {
+        let line = summary.stdout.lines().find(|line| line.contains(name));
+        assert!(
+            line.is_some_and(|line| line.trim_end().ends_with(count)),
+            "{}",
+            summary.stdout
+        );
+    }
+    let plan = succeed(&mut setting.command("summary", &[&unfold[..], &["--plan"]].concat()));
+    assert!(
+        plan.stdout.contains("fused    layer2_conv + layer2_relu"),
+        "{}",
+        plan.stdout
+    );
+
+    let (printed, run) = setting.train(&unfold);
+    for line in [
+        "Unfolded 1 convolution by their outputs for",
+        "Verified Burn and tract agree",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    let (theirs, ours) = (folded_classifier(), load(run.join("model.onnx")).unwrap());
+    assert_eq!(
+        changed(&theirs, &ours),
+        ["layer2.conv.weight", "layer2.conv.bias"]
+    );
+    let nodes = |model: &ModelProto| model.graph.clone().unwrap().node[..8].to_vec();
+    assert_eq!(nodes(&theirs), nodes(&ours));
+    let frozen = fs::read_to_string(run.join("frozen.json")).unwrap();
+    assert!(
+        frozen.contains("backbone.layer1.conv1.bias") && !frozen.contains("layer2.conv"),
+        "{frozen}"
+    );
+    let folder = run.to_str().unwrap();
+    assert!(ok(&["verify", folder]).stdout.contains("10 golden vectors"));
+    // A second export is the same.
+    let written = fs::read(run.join("model.onnx")).unwrap();
+    ok(&["export", folder]);
+    assert!(written == fs::read(run.join("model.onnx")).unwrap());
+
+    // Before the layer is trained nothing differs but rounding.
+    let scores = |run: &Path| -> Vec<f64> {
+        let history = fs::read_to_string(run.join("history.csv")).unwrap();
+        let losses = history.lines().skip(1);
+        losses
+            .map(|line| line.split(',').nth(3).unwrap().parse().unwrap())
+            .collect()
+    };
+    let (_, without) = setting.train(&plain);
+    let (with, without) = (scores(&run), scores(&without));
+    assert!((with[1] - without[1]).abs() < 1e-3, "{with:?} {without:?}");
+    assert!((with[4] - without[4]).abs() > 1e-4, "{with:?} {without:?}");
+
+    // The statistics may follow the batches.
+    let live = [&unfold[..], &["--set", "backbone.batch_norm=live"]].concat();
+    let (printed, run) = setting.train(&live);
+    assert!(
+        printed.contains("Verified Burn and tract agree"),
+        "{printed}"
+    );
+    let ours = load(run.join("model.onnx")).unwrap();
+    assert_eq!(
+        changed(&theirs, &ours),
+        ["layer2.conv.weight", "layer2.conv.bias"]
+    );
+}
+
+#[test]
+fn a_training_with_unfolded_convolutions_is_resumed_and_exported() {
+    let setting = Setting::new();
+    fs::write(setting.path("theirs.onnx"), encode(&folded_classifier())).unwrap();
+    let runs = setting.path("runs");
+    let phases = "training.phases=[{epochs=1}, {epochs=6, unfreeze=\"layer1..\"}]";
+    let set = ["training={batch_size=32}", phases, "backbone.unfold=true"];
+    let set: Vec<&str> = set.iter().flat_map(|it| ["--set", it]).collect();
+    let more = [&["--runs", &runs, "--threads", "2", "--quiet"], &set[..]].concat();
+    let command = || setting.command("train", &more);
+    let whole = PathBuf::from(succeed(&mut command()).stdout.trim());
+    // As if it had been killed after some epoch.
+    let mut child = command().spawn().unwrap();
+    let cut = Path::new(&runs).join("recipe-2");
+    let last = cut.join("checkpoints/last.safetensors");
+    let start = Instant::now();
+    while !last.exists() {
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "no epoch was done"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let folder = cut.to_str().unwrap();
+    // What there is of it can be exported.
+    ok(&["export", folder, "--no-golden"]);
+    let resume = ["train", "--resume", folder, "--threads", "2", "--quiet"];
+    let mut resumed = kiln(&resume);
+    resumed.env("KILN_CACHE", setting.folder.path().join("cache"));
+    succeed(&mut resumed);
+    let weights = |run: &Path| fs::read(run.join("weights.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&cut), "other weights");
+
+    fs::remove_file(cut.join("unfolded.safetensors")).unwrap();
+    let message = error(&mut kiln(&resume));
+    assert!(
+        message.contains("lacks `unfolded.safetensors`"),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_whole_file_can_be_trained_and_with_augmentation() {
     let setting = Setting::new();
@@ -498,6 +652,7 @@ fn what_cannot_be_a_backbone_is_told() {
             "training.unfreeze=layer4",
             "`layer4` matches no layer: did you mean `layer2`?",
         ),
+        ("backbone.unfold=true", "no segment of the file is trained"),
         ("backbone.name=vgg16", "takes images of 3 channels, found 1"),
     ] {
         let more: &[&str] = if set.starts_with("input.height") {

@@ -17,6 +17,7 @@ mod doctor;
 mod embed;
 mod fetch;
 mod flow;
+mod folders;
 mod graph_backbone;
 mod kiln;
 mod networks;

@@ -55,6 +55,15 @@ fn folder() -> &'static Path {
             folder.join("pets/cat/1.png"),
         )
         .unwrap();
+        // One image of each class.
+        for class in 0..10 {
+            let class = class.to_string();
+            let images = folder.join("digits/test").join(&class);
+            let image = fs::read_dir(images).unwrap().next().unwrap().unwrap();
+            fs::create_dir_all(folder.join("singles").join(&class)).unwrap();
+            let copy = folder.join("singles").join(&class).join("1.png");
+            fs::copy(image.path(), copy).unwrap();
+        }
         folder
     })
 }
@@ -206,9 +215,7 @@ fn errors() {
                 "--set",
                 "data.dataset=",
                 "--set",
-                "data.folder=digits/test",
-                "--set",
-                "data.test_split=0.0001",
+                "data.folder=singles",
             ],
         ),
         ("no_run", &["export", "digits"]),

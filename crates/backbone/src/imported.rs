@@ -3,14 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::MaxPool2d;
 use burn::tensor::Device;
 use kiln_model::Base;
-
-use crate::generated::Compiled;
-use crate::generated::backbones::COMPILED;
 
 /// A layer that burn-onnx generated. Its settings are the network's; its parameters are placeholders,
 /// initialized only when they are read.
@@ -20,31 +16,32 @@ pub enum Imported {
     Conv2d(Conv2d),
     /// A max pooling.
     MaxPool2d(MaxPool2d),
-    /// A batch normalization; its momentum is a placeholder, too.
-    BatchNorm(BatchNorm),
 }
 
-static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| COMPILED.iter().map(base).collect());
+/// The code that the build script had burn-onnx generate.
+pub mod vgg16 {
+    #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+    #![allow(
+        dead_code,
+        reason = "the whole network's `forward` is for tests; training goes layer by layer"
+    )]
 
-/// The networks that are compiled in: VGG16, then those of `KILN_BACKBONES`.
+    include!(concat!(env!("OUT_DIR"), "/vgg16/vgg16.rs"));
+}
+
+static BASES: LazyLock<[Base; 1]> = LazyLock::new(|| [Base::vgg16()]);
+
+/// The networks that are compiled in: VGG16.
 pub fn bases() -> &'static [Base] {
-    &BASES
+    &*BASES
 }
 
 /// The generated layers of the network of this name, by the names of its layers; none if it is not
 /// compiled in.
 pub fn modules(name: &str, device: &Device) -> HashMap<&'static str, Imported> {
-    let compiled = BASES
-        .iter()
-        .zip(COMPILED)
-        .find(|(base, _)| base.name == name);
-    compiled
-        .map(|(_, compiled)| (compiled.modules)(device).into_iter().collect())
-        .unwrap_or_default()
-}
-
-/// The base that the build script described.
-pub(crate) fn base(compiled: &Compiled) -> Base {
-    Base::parse(compiled.description, "the build script's description")
-        .expect("the build script wrote it")
+    if name != bases()[0].name {
+        return HashMap::new();
+    }
+    let modules = vgg16::Model::new(device).into_modules();
+    modules.into_iter().collect()
 }

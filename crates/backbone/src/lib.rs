@@ -1,9 +1,8 @@
 //! Pretrained backbones for transfer learning.
 //!
-//! The Burn code of a backbone is generated at build time by burn-onnx (once called burn-import):
-//! of VGG16, and of each ONNX file that `KILN_BACKBONES` lists. Nothing is downloaded for it, and
-//! no weights are kept: they are read at run time by `kiln_import::weights`, from any ONNX file of
-//! the same network.
+//! VGG16's Burn code is generated at build time by burn-onnx (once called burn-import). Nothing is
+//! downloaded for it, and no weights are kept: they are read at run time by `kiln_import::weights`,
+//! from any ONNX file of the same network.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -15,7 +14,6 @@
 
 #![forbid(unsafe_code)]
 
-mod generated;
 mod imported;
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,13 @@ use burn::nn::PaddingConfig2d;
 use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use kiln_import::Parameter;
-use kiln_model::{Activation, Base, LayerKind};
-use kiln_onnx::{Dim, ModelProto, ValueInfoProto};
+use kiln_model::{Base, LayerKind, LayerSpec};
+use kiln_onnx::{Dim, GraphBuilder, ModelProto};
 use tract_onnx::prelude::{
     Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec,
 };
 
-use crate::generated::{Compiled, backbones, fixture};
-use crate::imported::base;
+use crate::imported::vgg16;
 use crate::{Imported, bases, modules};
 
 /// Sets a generated model's parameters, in the order of its layers.
@@ -48,136 +47,67 @@ fn load<M: Module>(model: M, parameters: &[Parameter]) -> M {
     model
 }
 
-/// Weights that keep the size of the values about the same from layer to layer (He's), so that no
-/// layer's mistake is lost on the way.
-fn vgg16_parameters() -> Vec<Parameter> {
+/// A file of VGG16, as torch writes it, for images of this height and width. Its weights keep the size
+/// of the values about the same from layer to layer (He's), so that no layer's mistake is lost on the
+/// way.
+fn file(size: [usize; 2]) -> ModelProto {
     let mut state = 1_u32;
-    let mut uniform = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 8_388_608.0 - 1.0
+    let mut uniform = |bound: f32, count: usize| -> Vec<f32> {
+        let values = (0..count).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bound * ((state >> 8) as f32 / 8_388_608.0 - 1.0)
+        });
+        values.collect()
     };
-    let mut channels = 3;
-    let mut parameters = Vec::new();
-    for layer in Base::vgg16().layers {
-        let (Some(name), LayerKind::Conv2d(conv)) = (layer.name, layer.kind) else {
-            continue;
-        };
-        let bound = (6.0 / (channels * 9) as f32).sqrt();
-        for (parameter, shape, bound) in [
-            ("weight", vec![conv.filters, channels, 3, 3], bound),
-            ("bias", vec![conv.filters], 0.1),
-        ] {
-            let values = (0..shape.iter().product())
-                .map(|_| bound * uniform())
-                .collect();
-            parameters.push(Parameter {
-                name: format!("{name}.{parameter}"),
-                shape,
-                values,
-            });
+    let mut graph = GraphBuilder::new("vgg16");
+    let (mut value, mut channels) = ("input".to_owned(), 3);
+    graph.input("input", Dim::batched([3, size[0], size[1]]));
+    for (at, LayerSpec { kind, .. }) in Base::vgg16().layers.iter().enumerate() {
+        let output = format!("out{at}");
+        if let LayerKind::Conv2d(conv) = kind {
+            let [weight, bias, sum] = ["weight", "bias", "sum"].map(|name| format!("{name}{at}"));
+            let shape = [conv.filters, channels, 3, 3];
+            let bound = (6.0 / (channels * 9) as f32).sqrt();
+            graph.initializer(&weight, &shape, uniform(bound, shape.iter().product()));
+            graph.initializer(&bias, &[conv.filters], uniform(0.1, conv.filters));
+            graph
+                .node("Conv", &sum, &[&value, &weight, &bias], &sum)
+                .ints("pads", [1; 4]);
+            graph.node("Relu", &output, &[&sum], &output);
+            channels = conv.filters;
+        } else {
+            graph
+                .node("MaxPool", &output, &[&value], &output)
+                .ints("kernel_shape", [2, 2])
+                .ints("strides", [2, 2]);
         }
-        channels = conv.filters;
+        value = output;
     }
-    parameters
-}
-
-fn small() -> ModelProto {
-    kiln_onnx::load(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/small/small.onnx"
-    ))
-    .unwrap()
+    graph.output(&value, [Dim::Unknown]);
+    graph.finish().unwrap()
 }
 
 /// What the imported layers give one after the other.
-fn compose(compiled: &Compiled, parameters: &[Parameter], image: Tensor<4>) -> Tensor<4> {
-    let base = base(compiled);
-    let mut modules = (compiled.modules)(&image.device()).into_iter();
-    let mut parameters = parameters;
-    let mut next = |count| {
-        let (own, rest) = parameters.split_at(count);
-        parameters = rest;
-        own
-    };
-    base.layers.into_iter().fold(image, |value, layer| {
-        if let LayerKind::Relu(_) = layer.kind {
-            return relu(value);
-        }
-        let (name, module) = modules.next().unwrap();
-        assert_eq!(layer.name.as_deref(), Some(name));
-        match (module, layer.kind) {
-            (Imported::Conv2d(module), LayerKind::Conv2d(conv)) => {
-                let value = load(module, next(1 + usize::from(conv.use_bias))).forward(value);
-                if conv.activation == Some(Activation::Relu) {
-                    relu(value)
-                } else {
-                    value
-                }
+fn compose(parameters: &[Parameter], image: Tensor<4>) -> Tensor<4> {
+    let mut modules = modules("vgg16", &image.device());
+    let mut parameters = parameters.chunks(2);
+    bases()[0].layers.iter().fold(image, |value, layer| {
+        let name = layer.name.as_deref().unwrap();
+        match (modules.remove(name), &layer.kind) {
+            (Some(Imported::Conv2d(module)), LayerKind::Conv2d(_)) => {
+                relu(load(module, parameters.next().unwrap()).forward(value))
             }
-            (Imported::BatchNorm(module), LayerKind::BatchNorm(_)) => {
-                load(module, next(4)).forward(value)
-            }
-            (Imported::MaxPool2d(module), LayerKind::MaxPool(_)) => module.forward(value),
+            (Some(Imported::MaxPool2d(module)), LayerKind::MaxPool(_)) => module.forward(value),
             (module, kind) => panic!("{name} is {kind:?}, found {module:?}"),
         }
     })
 }
 
-/// Several values of a map that is not all zeros.
-fn assert_alive(features: &TensorData) {
-    let values = features.as_slice::<f32>().unwrap();
-    assert!(
-        values.iter().filter(|value| value.abs() > 0.01).count() > values.len() / 4,
-        "the features vanished"
-    );
-}
-
-#[test]
-fn vgg16s_layers_compose_to_the_generated_network() {
-    let (parameters, device) = (vgg16_parameters(), Device::default());
-    // Sides that are no multiple of 32, and different ones.
-    let image = Tensor::<4>::random([2, 3, 71, 38], Distribution::Uniform(-1.0, 1.0), &device);
-    let model = load(backbones::base0::Model::new(&device), &parameters);
-    let expected = model.forward(image.clone());
-    assert_eq!(expected.dims(), [2, 512, 2, 1]);
-    let expected = expected.into_data();
-    assert_eq!(
-        compose(&backbones::COMPILED[0], &parameters, image).into_data(),
-        expected
-    );
-    assert_alive(&expected);
-}
-
-#[test]
-fn a_small_networks_layers_compose_to_the_generated_network() {
-    let compiled = &fixture::COMPILED[0];
-    let parameters = kiln_import::weights(&base(compiled), &small()).unwrap();
-    let device = Device::default();
-    let image = Tensor::<4>::random([3, 1, 33, 28], Distribution::Uniform(0.0, 1.0), &device);
-    let expected = load(fixture::base0::Model::new(&device), &parameters)
-        .forward(image.clone())
-        .into_data();
-    assert_eq!(compose(compiled, &parameters, image).into_data(), expected);
-    assert_alive(&expected);
-}
-
-/// The features of the file that the network was generated from, by tract.
-fn features(mut model: ModelProto, images: &TensorData) -> TractResult<Vec<f32>> {
-    // The file itself, cut before its classifier.
-    let graph = model.graph.as_mut().unwrap();
-    let head = graph
-        .node
-        .iter()
-        .position(|node| node.op_type == "Flatten")
-        .unwrap();
-    graph.output = vec![ValueInfoProto {
-        name: graph.node[head].input[0].clone(),
-        ..Default::default()
-    }];
-    graph.node.truncate(head);
+/// What tract makes of a file.
+fn features(model: &ModelProto, images: &TensorData) -> TractResult<Vec<f32>> {
     let images =
         tract_onnx::prelude::Tensor::from_shape(images.shape(), images.as_slice::<f32>().unwrap())?;
-    let model = tract_onnx::onnx().model_for_read(&mut kiln_onnx::encode(&model).as_slice())?;
+    let model = tract_onnx::onnx().model_for_read(&mut kiln_onnx::encode(model).as_slice())?;
     let features = model
         .into_optimized()?
         .into_runnable()?
@@ -190,35 +120,22 @@ fn features(mut model: ModelProto, images: &TensorData) -> TractResult<Vec<f32>>
 }
 
 #[test]
-fn a_small_network_gives_what_tract_makes_of_its_file() {
-    let compiled = &fixture::COMPILED[0];
-    let base = base(compiled);
-    let kinds: Vec<_> = base
-        .layers
-        .iter()
-        .map(|layer| layer.kind.type_name())
-        .collect();
-    assert_eq!(
-        kinds,
-        [
-            "conv2d",
-            "batch_norm",
-            "max_pool",
-            "conv2d",
-            "max_pool",
-            "relu",
-            "conv2d"
-        ]
-    );
-    assert_eq!(small().inputs()[0].shape, Some(Dim::batched([1, 28, 28])));
-    let parameters = kiln_import::weights(&base, &small()).unwrap();
+fn the_generated_network_is_its_layers_and_gives_what_tract_makes_of_the_file() {
+    // Sides that are no multiple of 32, and different ones.
+    let file = file([71, 38]);
+    let parameters = kiln_import::weights(&bases()[0], &file).unwrap();
     let device = Device::default();
-    let image = Tensor::<4>::random([4, 1, 28, 28], Distribution::Uniform(0.0, 1.0), &device);
-    let expected = features(small(), &image.to_data()).unwrap();
-    let found = load(fixture::base0::Model::new(&device), &parameters)
-        .forward(image)
-        .into_data();
+    let image = Tensor::<4>::random([2, 3, 71, 38], Distribution::Uniform(-1.0, 1.0), &device);
+    let model = load(vgg16::Model::new(&device), &parameters);
+    let found = model.forward(image.clone());
+    assert_eq!(found.dims(), [2, 512, 2, 1]);
+    let found = found.into_data();
+    assert_eq!(compose(&parameters, image.clone()).into_data(), found);
+
     let found = found.as_slice::<f32>().unwrap();
+    let alive = found.iter().filter(|value| value.abs() > 0.01).count();
+    assert!(alive > found.len() / 4, "the features vanished");
+    let expected = features(&file, &image.to_data()).unwrap();
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
         assert!(

@@ -150,10 +150,6 @@ fn pipeline(hint: &Hint) -> String {
         Hint::AddImages => "raise `data.limit`, change `data.test_split` or \
                             `data.validation_split`, or add images"
             .into(),
-        Hint::NameSubsets => {
-            "name the folders of a dataset with subsets `train`, `val` and `test`, in lower case"
-                .into()
-        }
         Hint::AddImagesOrRemoveClass => "add some, or remove the class".into(),
         Hint::FetchAsset { name } => {
             format!("`kiln fetch {name}` downloads it, or write another file with -o")
@@ -230,6 +226,11 @@ fn data(error: &(dyn StdError + 'static)) -> Option<String> {
             format!("add images, remove {folders}, or skip {them} with --skip-bad")
         }
         Hint::RenameClasses => "give each class a name of its own with --labels".into(),
+        Hint::NameSubsets => {
+            "put a folder for each class into `train`, and into `val` and `test` if there are such images, \
+             or list the images with their classes in a CSV file"
+                .into()
+        }
         Hint::CompleteDataset => {
             "name the folder with all files, or fetch the dataset with `kiln fetch`".into()
         }
@@ -324,8 +325,8 @@ fn model(error: &(dyn StdError + 'static)) -> Option<String> {
     Some(match error.downcast_ref::<RecipeError>()?.hint()? {
         Hint::Sweep => "train its combinations with `kiln sweep`, or leave the sweep out with --set sweep=".into(),
         Hint::NoSweep => "train it with `kiln run`, or vary something, such as --set 'sweep.training.seed=[0, 1, 2]'".into(),
-        Hint::CompileBackbone => {
-            "leave out `name` to use an ONNX file as it is, frozen, or compile it in with KILN_BACKBONES: see docs/backbones.md".into()
+        Hint::BackboneFile => {
+            "for another network, leave out `name` and give its ONNX file: weights = \"digits.onnx\"".into()
         }
         Hint::FetchWeights { asset } => format!("run `kiln fetch {asset}` where there is a network"),
         Hint::ListSegments { file } => segments(file),

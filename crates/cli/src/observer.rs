@@ -1,13 +1,16 @@
 //! How a pipeline's events look on a terminal: a status line each, a bar for a task, and a line now
 //! and then where no bar can be drawn.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use kiln_data::{NumberedFolders, Repeated, SkippedFiles};
 use kiln_pipeline::{Event, FeaturesInfo, Observer, Task};
 use kiln_run::Epoch;
-use kiln_util::{Thousands, counted, duration, listed, percent, thousands};
+use kiln_util::{Thousands, counted, duration, first_few, listed, percent, shown, thousands};
 
 use crate::hints;
 use crate::live::{Live, SoFar};
@@ -56,6 +59,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Fetch { .. } => (String::new(), "bytes"),
             Task::Read { .. } => ("Reading".into(), "images"),
             Task::Features => ("Features".into(), "images"),
+            Task::Unfold => ("Unfolding".into(), "images"),
             Task::Evaluate { engine } => (format!("Evaluating {engine}"), "images"),
             Task::Compare => ("Comparing".into(), "images"),
             Task::Bench => ("Measuring".into(), "turns"),
@@ -136,21 +140,39 @@ impl Observer for TerminalObserver<'_> {
                 name,
                 images,
                 seconds,
-                other_files,
-            } => {
-                terminal.status(
-                    "Read",
-                    &format!("{} of {name} in {}", counted(*images, "image"), duration(*seconds)),
-                );
-                if let Some(text) = skipped_files(other_files) {
-                    terminal.detail(&text);
+            } => terminal.status(
+                "Read",
+                &format!("{} of {name} in {}", counted(*images, "image"), duration(*seconds)),
+            ),
+            Event::FilesSkipped { folder, skipped } => {
+                if let Some(text) = skipped_files(skipped) {
+                    terminal.status("Note", &format!("in `{folder}`: {text}"));
                 }
             }
-            Event::OtherFiles { folder, files } => {
-                if let Some(text) = skipped_files(files) {
-                    terminal.status("Note", &format!("in `{}`: {text}", folder.display()));
-                }
+            Event::RepeatedFiles { list, count, lines } => {
+                terminal.status("Note", &repeated_files(list, *count, lines));
             }
+            Event::NumberedClasses { data, example } => {
+                terminal.status("Note", &numbered_classes(data, example));
+            }
+            Event::SmallClasses {
+                dataset,
+                validation,
+                test,
+            } => terminal.status("Note", &small_classes(dataset, validation, test)),
+            Event::ColorsIgnored {
+                dataset,
+                images,
+                total,
+            } => terminal.status(
+                "Note",
+                &format!(
+                    "{} of {} in `{dataset}` are in color, and the model takes gray ones: `channels = \"rgb\"` in \
+                     [input] keeps the colors",
+                    Thousands(*images),
+                    counted(*total, "image")
+                ),
+            ),
             Event::ResumingPredictions { path, images } => terminal.status(
                 "Resuming",
                 &format!("after {} of {}", counted(*images, "image"), path.display()),
@@ -391,6 +413,19 @@ impl TerminalObserver<'_> {
                 "Computed",
                 &format!("{} in {}", features_of(features), duration(*seconds)),
             ),
+            Event::Unfolded {
+                convolutions,
+                images,
+                seconds,
+            } => terminal.status(
+                "Unfolded",
+                &format!(
+                    "{} by their outputs for {} in {}",
+                    counted(*convolutions as u64, "convolution"),
+                    counted(*images as u64, "training image"),
+                    duration(*seconds)
+                ),
+            ),
             Event::FeaturesReused(features) => terminal.status(
                 "Reusing",
                 &format!("{}: {}", features_of(features), features.path.display()),
@@ -469,27 +504,110 @@ fn how_far(bar: &ProgressBar, unit: &str) -> String {
     format!("{done} of {}{unit}, {left} left", number(total))
 }
 
-/// Most endings that are named.
-const MOST_ENDINGS: usize = 10;
+/// Most endings, folders or classes that are named.
+const NAMED: usize = 10;
 
-/// `3 other files skipped: .txt 2, .gif 1`, the most frequent ending first; nothing if there are
-/// none.
-fn skipped_files(endings: &[(String, u64)]) -> Option<String> {
-    let all: u64 = endings.iter().map(|(_, count)| count).sum();
-    let named = endings.iter().take(MOST_ENDINGS);
-    let named: Vec<String> = named
-        .map(|(ending, count)| match ending.as_str() {
-            "" => format!("without an ending {}", Thousands(*count)),
-            ending => format!(".{ending} {}", Thousands(*count)),
-        })
+/// `3 other files skipped: .txt 2, .gif 1; 1 hidden file skipped`, and what else was skipped; nothing
+/// if there is nothing to tell.
+fn skipped_files(skipped: &SkippedFiles) -> Option<String> {
+    let mut parts = Vec::new();
+    let counts = |counts: &BTreeMap<String, u64>, name: &dyn Fn(&str) -> String| {
+        let mut counts: Vec<(&String, &u64)> = counts.iter().collect();
+        // Stable, so that equally frequent ones are in the order of their names.
+        counts.sort_by_key(|(_, count)| Reverse(**count));
+        let named = counts.iter();
+        let named = named.map(|(text, count)| format!("{} {}", name(text), Thousands(**count)));
+        first_few(named, NAMED)
+    };
+    let all: u64 = skipped.endings.values().sum();
+    if all > 0 {
+        let ending = |ending: &str| match ending {
+            "" => "without an ending".to_owned(),
+            ending => format!(".{ending}"),
+        };
+        let files = counted(all, "other file");
+        let named = counts(&skipped.endings, &ending);
+        parts.push(format!("{files} skipped: {named}"));
+    }
+    if skipped.loose > 0 {
+        let images = counted(skipped.loose, "image");
+        parts.push(format!("{images} beside the class folders skipped"));
+    }
+    for (count, what) in [
+        (skipped.hidden, "hidden file"),
+        (skipped.dead_links, "dead link"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{} skipped", counted(count, what)));
+        }
+    }
+    if !skipped.folders.is_empty() {
+        let named = counts(&skipped.folders, &|name| name.to_owned());
+        parts.push(format!("folders skipped: {named}"));
+    }
+    for (subset, images) in &skipped.unused_subsets {
+        let images = counted(*images, "image");
+        parts.push(format!(
+            "`{subset}` looks like a subset and is not used ({images})"
+        ));
+    }
+    for class in &skipped.subset_classes {
+        parts.push(format!(
+            "`{class}` looks like a subset and is taken for a class"
+        ));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Names the lines of a list that do not count.
+fn repeated_files(list: &str, count: u64, lines: &[Repeated]) -> String {
+    let named: Vec<String> = lines
+        .iter()
+        .take(NAMED)
+        .map(|Repeated { line, first }| format!("line {line} is line {first}"))
         .collect();
-    let more = if endings.len() > MOST_ENDINGS {
+    let more = if count > named.len() as u64 {
         ", …"
     } else {
         ""
     };
-    let files = counted(all, "other file");
-    (all > 0).then(|| format!("{files} skipped: {}{more}", named.join(", ")))
+    format!(
+        "{} of `{list}` repeat the image of another line, which counts once: {}{more}",
+        counted(count, "line"),
+        named.join(", ")
+    )
+}
+
+/// Says that classes were matched by number.
+fn numbered_classes(data: &str, example: &NumberedFolders) -> String {
+    let NumberedFolders {
+        folder,
+        class,
+        sorted_as_text,
+    } = example;
+    let otherwise = sorted_as_text.map_or_else(String::new, |place| {
+        format!("; sorted as text, as some programs number folders, it would be class {place} (--labels FILE.txt)")
+    });
+    format!(
+        "the classes in `{data}` are numbers, and matched as such: `{folder}` is class {class}, counted from 0{otherwise}"
+    )
+}
+
+/// Names the classes that are not in every subset.
+fn small_classes(dataset: &str, validation: &[String], test: &[String]) -> String {
+    let name = |classes: &[String], subset: &str| {
+        let named = first_few(
+            classes
+                .iter()
+                .map(|class| format!("`{}`", shown(class, 40))),
+            NAMED,
+        );
+        let count = counted(classes.len() as u64, "class");
+        (!classes.is_empty()).then(|| format!("{count} without a {subset} image: {named}"))
+    };
+    let parts = [name(validation, "validation"), name(test, "test")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("`{dataset}` has {}", parts.join("; "))
 }
 
 #[cfg(test)]
@@ -515,9 +633,40 @@ mod tests {
 
     #[test]
     fn files_that_are_not_images_are_counted_by_ending() {
-        let endings = [("txt".to_owned(), 2), (String::new(), 1)];
-        let text = skipped_files(&endings).unwrap();
-        assert_eq!(text, "3 other files skipped: .txt 2, without an ending 1");
-        assert_eq!(skipped_files(&[]), None);
+        let mut skipped = SkippedFiles::default();
+        assert_eq!(skipped_files(&skipped), None);
+        skipped.endings = [("", 1), ("gif", 1), ("txt", 2)]
+            .map(|(ending, count)| (ending.to_owned(), count))
+            .into();
+        assert_eq!(
+            skipped_files(&skipped).unwrap(),
+            "4 other files skipped: .txt 2, without an ending 1, .gif 1"
+        );
+        skipped.endings.clear();
+        (skipped.hidden, skipped.loose, skipped.dead_links) = (1, 3, 2);
+        skipped.folders = [("@eaDir".to_owned(), 2)].into();
+        skipped.unused_subsets = [("test1".to_owned(), 20)].into();
+        skipped.subset_classes = vec!["val".into()];
+        assert_eq!(
+            skipped_files(&skipped).unwrap(),
+            "3 images beside the class folders skipped; 1 hidden file skipped; 2 dead links skipped; \
+             folders skipped: @eaDir 2; `test1` looks like a subset and is not used (20 images); `val` \
+             looks like a subset and is taken for a class"
+        );
+    }
+
+    #[test]
+    fn lines_classes_and_numbers_are_named() {
+        let lines = [(3, 2), (4, 2)].map(|(line, first)| Repeated { line, first });
+        assert_eq!(
+            repeated_files("list.csv", 7, &lines),
+            "7 lines of `list.csv` repeat the image of another line, which counts once: line 3 is line 2, line 4 is \
+             line 2, …"
+        );
+        let test = ["a".to_owned()];
+        assert_eq!(
+            small_classes("few", &[], &test),
+            "`few` has 1 class without a test image: `a`"
+        );
     }
 }

@@ -237,6 +237,15 @@ impl Dataset {
         }
     }
 
+    /// Counts the images that show more than grays, as far as that is known: files are looked at where
+    /// they were decoded when they were read.
+    pub fn colored(&self) -> usize {
+        match &self.images {
+            Images::Memory { .. } => 0,
+            Images::Files(files) => files.colored(),
+        }
+    }
+
     /// Returns whether images are always in memory, and not files that may have to be decoded.
     pub(crate) fn is_in_memory(&self) -> bool {
         matches!(self.images, Images::Memory { .. })

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::PreprocessError;
-use kiln_util::{Hex, Thousands, first_few};
+use kiln_util::{Hex, Thousands, counted, first_few};
 
 /// Names of classes that a message lists.
 const NAMED: usize = 10;
@@ -163,6 +163,8 @@ pub enum Hint {
     },
     /// Give classes names of their own.
     RenameClasses,
+    /// Put class folders into those of the subsets, and name these as is usual.
+    NameSubsets,
     /// Fetch the dataset, or name the folder that has all of its files.
     CompleteDataset,
 }
@@ -181,13 +183,36 @@ pub enum FilesError {
         path.display()
     )]
     NoClasses { path: PathBuf },
-    /// An image beside the class folders.
-    #[error("`{}` is in no class folder: move it into the folder of its class, or away", path.display())]
-    Outside { path: PathBuf },
-    /// A folder beside `train` that is not a subset.
+    /// A folder of images without class folders.
     #[error(
-        "`{}` stands beside `train`: expected `train`, `val` (or `valid`, `validation`) and `test`, one of each: rename it \
-         or move it away",
+        "`{}` holds {} in no class folder, such as `{}`: move each into the folder of its class, or name the classes in \
+         a list with the columns path and label",
+        path.display(), counted(*images, "image"), image.display()
+    )]
+    Outside {
+        path: PathBuf,
+        /// Number of images.
+        images: u64,
+        /// The first of them.
+        image: PathBuf,
+    },
+    /// Folders of subsets, none of which holds class folders to train on.
+    #[error(
+        "expected a folder for each class in `{}`, found {}, which look like subsets{}",
+        path.display(), first_few(folders.iter().map(|folder| format!("`{folder}`")), NAMED), no_class_folders(loose.as_ref())
+    )]
+    OnlySubsets {
+        path: PathBuf,
+        /// The names of the folders.
+        folders: Vec<String>,
+        /// A folder that holds images in place of class folders, and how many.
+        loose: Option<(PathBuf, u64)>,
+    },
+    /// A folder of images beside that of the training images that is not a subset, or a second one of
+    /// its kind.
+    #[error(
+        "`{}` stands beside the training images: expected one folder each for training, validation and test images, \
+         such as `train`, `val` and `test`: rename it or move it away",
         path.display()
     )]
     NotASubset { path: PathBuf },
@@ -263,6 +288,7 @@ impl FilesError {
                 classes: classes.clone(),
             }),
             Self::AmbiguousClass { .. } => Some(Hint::RenameClasses),
+            Self::OnlySubsets { .. } => Some(Hint::NameSubsets),
             Self::Read { .. }
             | Self::NoClasses { .. }
             | Self::Outside { .. }
@@ -273,6 +299,17 @@ impl FilesError {
             | Self::NothingReadable { .. } => None,
         }
     }
+}
+
+/// Names a subset without class folders.
+fn no_class_folders(loose: Option<&(PathBuf, u64)>) -> String {
+    loose.map_or_else(String::new, |(path, images)| {
+        format!(
+            ": `{}` holds {} in no class folder",
+            path.display(),
+            counted(*images, "image")
+        )
+    })
 }
 
 /// Formats a line for each reason, and one for those that are not listed.

@@ -223,17 +223,22 @@ pub(crate) struct ImageFile {
     path: PathBuf,
     sha256: [u8; 32],
     kept: Mutex<Option<Kept>>,
+    /// Whether it has colors, where it was decoded.
+    colored: Option<bool>,
 }
 
 impl ImageFile {
     /// Reads and decodes a file, and keeps what is asked for if there is room in memory.
     pub fn read(root: &Path, path: &Path, keeping: &Keeping) -> Result<Self, PreprocessError> {
         let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
-        let kept = Pixels::decode_then(&bytes, &name, |pixels| keeping.keep(pixels))?;
+        let (colored, kept) = Pixels::decode_then(&bytes, &name, |pixels| {
+            Ok((has_colors(pixels.as_raw()), keeping.keep(pixels)?))
+        })?;
         Ok(Self {
             path: path.into(),
             sha256: Sha256::digest(&bytes).into(),
             kept: Mutex::new(kept),
+            colored: Some(colored),
         })
     }
 
@@ -244,12 +249,31 @@ impl ImageFile {
             path: path.into(),
             sha256: Sha256::digest(bytes).into(),
             kept: Mutex::new(None),
+            colored: None,
         })
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether an image shows more than grays: one pixel in a thousand has channels that differ by
+/// more than an eighth of the range. Scans of gray originals differ by less.
+fn has_colors(image: RawImage<'_>) -> bool {
+    const DIFFERENCE: u8 = 32;
+    if image.channels < 3 {
+        return false;
+    }
+    let is_colored = |pixel: &&[u8]| {
+        let colors = &pixel[..3];
+        let (low, high) = (colors.iter().min(), colors.iter().max());
+        high.zip(low)
+            .is_some_and(|(high, low)| high - low > DIFFERENCE)
+    };
+    let enough = 1 + image.pixels.len() / image.channels as usize / 1000;
+    let pixels = image.pixels.chunks_exact(image.channels as usize);
+    pixels.filter(is_colored).take(enough).count() == enough
 }
 
 impl ImageFiles {
@@ -268,6 +292,12 @@ impl ImageFiles {
 
     pub fn sha256(&self, index: usize) -> &[u8; 32] {
         &self.files[index].sha256
+    }
+
+    /// Counts the images with colors among those that were decoded when they were read.
+    pub fn colored(&self) -> usize {
+        let colored = self.files.iter();
+        colored.filter(|file| file.colored == Some(true)).count()
     }
 
     /// Returns an image as it is decoded.
@@ -366,6 +396,25 @@ mod tests {
             memory: Some(ImageMemory::new(bytes)),
             preprocessor: preprocessor.cloned(),
         }
+    }
+
+    #[test]
+    fn gray_images_may_have_three_channels() {
+        let colors = |pixels: &[u8], channels| {
+            has_colors(RawImage {
+                pixels,
+                height: 1,
+                width: pixels.len() as u32 / channels,
+                channels,
+            })
+        };
+        assert!(colors(&[9, 9, 9, 0, 130, 0], 3));
+        assert!(colors(&[200, 10, 10, 0], 4) && !colors(&[7, 7, 7, 0], 4));
+        assert!(!colors(&[100, 110, 120, 90, 90, 90], 3), "a tint of a scan");
+        assert!(!colors(&[0, 255], 2) && !colors(&[0, 255, 9], 1));
+        // A speck in a gray photograph is none.
+        let speck = [&[0, 255, 0][..], &[80; 3 * 5000]].concat();
+        assert!(!colors(&speck, 3));
     }
 
     #[test]

@@ -58,12 +58,13 @@ pub use dataset::{Dataset, Subset, mnist};
 pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
-    Decoding, Folder, ListReader, Listed, Listing, ReadFiles, ReadOptions, folder, images_below,
-    list, list_checksum,
+    ClassMatch, ClassNames, Decoding, Folder, ImagesBelow, ListReader, Listed, ListedFiles,
+    Listing, NumberedFolders, ReadFiles, ReadOptions, Repeated, SkippedFiles, SubsetRole, folder,
+    images_below, list, list_checksum, subset_role,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::{Image, ImageMemory};
 pub use loader::{Batch, Batches, Loader, Order};
 pub use npy::NpyWriter;
 pub use samples::{FeatureRows, Samples};
-pub use view::View;
+pub use view::{Split, View};

@@ -9,6 +9,8 @@ use rand::rngs::ChaCha8Rng;
 pub(crate) enum Use {
     /// Choosing samples for a split or a smaller set.
     Selection,
+    /// Choosing the classes that give a sample more, where shares are no whole numbers.
+    Remainders,
     /// Shuffling the samples of an epoch.
     Shuffle {
         /// The epoch.
@@ -34,6 +36,7 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(match purpose {
         Use::Selection => u64::MAX,
+        Use::Remainders => u64::MAX - 1,
         Use::Shuffle { epoch } => epoch,
         Use::Augmentation { epoch, .. } => (1 << 63) | epoch,
     });

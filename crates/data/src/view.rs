@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kiln_model::SplitRule;
 use rand::seq::SliceRandom;
 
 use crate::random::{Use, generator};
@@ -58,20 +59,40 @@ impl View {
     }
 
     /// Sets a fraction of the samples aside; returns the rest, for training, and the fraction, for
-    /// validation.
+    /// validation: as [`split_by`](Self::split_by) with what [`Split::new`] gives.
+    pub fn split(&self, fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
+        self.split_by(&Split::new(fraction, seed))
+    }
+
+    /// Sets a fraction of the samples aside; returns the rest and the fraction.
     ///
-    /// The validation subset has `len * validation_fraction` samples, rounded to the nearest, drawn
-    /// at random with every class in proportion. Each sample is in exactly one subset, and both
-    /// keep the view's order. The split depends only on the labels, the fraction and the seed. The
-    /// fraction is at least 0 and less than 1.
-    pub fn split(&self, validation_fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
-        if !(0.0..1.0).contains(&validation_fraction) {
+    /// Of the view's samples, `len * fraction`, rounded to the nearest, are drawn at random with every
+    /// class in proportion; which classes get one more than others, where proportions are no whole
+    /// numbers, is the seed's choice. A class of `c` images in a view of `n` then gives
+    ///
+    /// - at least one, if it is [`represented`](Split::represented) and more than
+    ///   [`kept`](Split::kept) images: in addition to the others;
+    /// - at most `c - kept`, and where that is nothing, at most `c - 1`: the only image of a class
+    ///   stays.
+    ///
+    /// Each sample is in exactly one subset, and both keep the view's order. The split depends only on
+    /// the labels and its arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Fraction`] if the fraction is not at least 0 and less than 1.
+    pub fn split_by(&self, split: &Split<'_>) -> Result<(Self, Self), DataError> {
+        if !(0.0..1.0).contains(&split.fraction) {
             return Err(DataError::Fraction {
-                found: validation_fraction,
+                found: split.fraction,
             });
         }
-        let n = (self.len() as f64 * validation_fraction).round() as usize;
-        let chosen = self.choose(n, seed);
+        let n = (self.len() as f64 * split.fraction).round() as usize;
+        let within = |class: usize, size: usize, quota: usize| match split.rule {
+            SplitRule::ByLabel => quota,
+            SplitRule::Seeded => split.within(class, size, quota),
+        };
+        let chosen = self.choose(n, split.seed, split.rule, &within);
         Ok((self.keep(&chosen, false), self.keep(&chosen, true)))
     }
 
@@ -80,7 +101,14 @@ impl View {
     /// They depend only on the labels, `n` and the seed.
     #[must_use]
     pub fn take(&self, n: usize, seed: u64) -> Self {
-        self.keep(&self.choose(n, seed), true)
+        self.take_by(n, seed, SplitRule::default())
+    }
+
+    /// Selects samples as [`take`](Self::take) does, by the rule of a run.
+    #[must_use]
+    pub fn take_by(&self, n: usize, seed: u64, rule: SplitRule) -> Self {
+        let chosen = self.choose(n, seed, rule, &|_, _, quota| quota);
+        self.keep(&chosen, true)
     }
 
     /// Selects all samples but the first `count`.
@@ -93,9 +121,16 @@ impl View {
         }
     }
 
-    fn choose(&self, n: usize, seed: u64) -> Vec<bool> {
+    fn choose(
+        &self,
+        n: usize,
+        seed: u64,
+        rule: SplitRule,
+        within: &dyn Fn(usize, usize, usize) -> usize,
+    ) -> Vec<bool> {
         let labels: Vec<u32> = self.labels().collect();
-        stratify(&labels, self.dataset.classes().len(), n, seed)
+        let classes = self.dataset.classes().len();
+        stratify(&labels, classes, n, seed, rule, within)
     }
 
     /// Selects the samples marked with `mark`.
@@ -114,38 +149,94 @@ impl View {
     }
 }
 
+/// How a fraction of a view is set aside.
+#[derive(Debug, Clone, Copy)]
+pub struct Split<'a> {
+    /// The fraction: at least 0 and less than 1.
+    pub fraction: f64,
+    /// What decides which samples are drawn.
+    pub seed: u64,
+    /// Number of images that a class keeps, if it has more: 1, or 2 if another fraction is set aside
+    /// of the rest.
+    pub kept: usize,
+    /// Whether each class is to have a sample in the fraction; none where there is no such list.
+    pub represented: &'a [bool],
+    /// The rule that a run was made by.
+    pub rule: SplitRule,
+}
+
+impl Split<'_> {
+    /// Sets a fraction aside that need not have all classes, and of which each class keeps an image.
+    pub const fn new(fraction: f64, seed: u64) -> Self {
+        Self {
+            fraction,
+            seed,
+            kept: 1,
+            represented: &[],
+            rule: SplitRule::Seeded,
+        }
+    }
+
+    /// Returns how many samples a class of this size gives, whose share is `quota`.
+    fn within(&self, class: usize, size: usize, quota: usize) -> usize {
+        let spare = size.saturating_sub(self.kept);
+        let represented = self.represented.get(class) == Some(&true);
+        let least = usize::from(spare > 0 && represented && self.fraction > 0.0);
+        let most = if spare > 0 {
+            spare
+        } else {
+            size.saturating_sub(1)
+        };
+        quota.clamp(least, most)
+    }
+}
+
 /// Marks `n` of the samples with these labels, at random, each class in proportion to its size.
 ///
 /// A class of `c` among `t` samples gets `n * c / t` marks, rounded down or up: up for the largest
-/// remainders (Hamilton's method; of equal ones, the lower label). The marks depend only on the
-/// arguments. At most all samples are marked.
-fn stratify(labels: &[u32], classes: usize, n: usize, seed: u64) -> Vec<bool> {
+/// remainders (Hamilton's method); then as many as `within` makes of it, given its label, its size and
+/// this quota. The marks depend only on the arguments. At most all samples are marked.
+fn stratify(
+    labels: &[u32],
+    classes: usize,
+    n: usize,
+    seed: u64,
+    rule: SplitRule,
+    within: &dyn Fn(usize, usize, usize) -> usize,
+) -> Vec<bool> {
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); classes];
     for (position, &label) in labels.iter().enumerate() {
         members[label as usize].push(position);
     }
     let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
+    let mut first: Vec<usize> = (0..classes).collect();
+    match rule {
+        SplitRule::ByLabel => {}
+        SplitRule::Seeded => first.shuffle(&mut generator(seed, Use::Remainders)),
+    }
+    let quotas = quotas(&sizes, n.min(labels.len()), first);
     let mut rng = generator(seed, Use::Selection);
     let mut marks = vec![false; labels.len()];
-    for (members, quota) in members.iter_mut().zip(quotas(&sizes, n.min(labels.len()))) {
+    for (class, (members, quota)) in members.iter_mut().zip(quotas).enumerate() {
         members.shuffle(&mut rng);
-        for &position in &members[..quota] {
+        for &position in &members[..within(class, members.len(), quota)] {
             marks[position] = true;
         }
     }
     marks
 }
 
-/// `n`, at most the sum of `sizes`, divided in proportion to `sizes`.
-fn quotas(sizes: &[usize], n: usize) -> Vec<usize> {
+/// `n`, at most the sum of `sizes`, divided in proportion to `sizes`; of equal remainders the class
+/// that comes first in `first` gets one more.
+fn quotas(sizes: &[usize], n: usize, first: Vec<usize>) -> Vec<usize> {
     let total = sizes.iter().sum::<usize>().max(1) as u128;
     let share = |size: usize| n as u128 * size as u128;
     let mut quotas: Vec<usize> = sizes
         .iter()
         .map(|&size| (share(size) / total) as usize)
         .collect();
-    let mut by_remainder: Vec<usize> = (0..sizes.len()).collect();
-    // Stable, so that the lower label comes first.
+    let mut by_remainder = first;
+    // Stable, so that the order among equal ones is that of `first`.
     by_remainder.sort_by_key(|&class| std::cmp::Reverse(share(sizes[class]) % total));
     let left = n - quotas.iter().sum::<usize>();
     for &class in &by_remainder[..left] {
@@ -191,14 +282,16 @@ mod tests {
         ) {
             let view = view(labels);
             let (train, validation) = view.split(fraction, seed).unwrap();
-            prop_assert_eq!(validation.len(), (view.len() as f64 * fraction).round() as usize);
+            let n = (view.len() as f64 * fraction).round() as usize;
+            prop_assert!(validation.len() <= n && n <= validation.len() + 5, "a class keeps an image");
             prop_assert!(train.indices().is_sorted() && validation.indices().is_sorted());
             let mut together = [train.indices(), validation.indices()].concat();
             together.sort_unstable();
             prop_assert_eq!(&together[..], view.indices());
             for (part, whole) in validation.class_counts().into_iter().zip(view.class_counts()) {
-                let exact = whole as f64 * validation.len() as f64 / view.len() as f64;
-                prop_assert!((part as f64 - exact).abs() < 1.0);
+                let exact = whole as f64 * n as f64 / view.len() as f64;
+                prop_assert!((part as f64 - exact).abs() < 1.0 || part + 1 == whole);
+                prop_assert!(part < whole || whole == 0);
             }
             let again = view.split(fraction, seed).unwrap();
             prop_assert_eq!(again.0.indices(), train.indices());
@@ -208,7 +301,9 @@ mod tests {
 
     #[test]
     fn remainders_go_to_the_largest_then_the_first() {
+        let quotas = |sizes: &[usize], n| super::quotas(sizes, n, (0..sizes.len()).collect());
         assert_eq!(quotas(&[10, 10, 10], 10), [4, 3, 3]);
+        assert_eq!(super::quotas(&[10, 10, 10], 10, vec![2, 0, 1]), [3, 3, 4]);
         assert_eq!(quotas(&[7, 2, 1], 5), [4, 1, 0]);
         assert_eq!(quotas(&[0, 5], 5), [0, 5]);
         assert_eq!(quotas(&[0, 0], 0), [0, 0]);
@@ -219,12 +314,111 @@ mod tests {
         fn quotas_add_up_and_keep_proportions(sizes in prop::collection::vec(0..1000usize, 1..20), part in 0.0..=1.0) {
             let total: usize = sizes.iter().sum();
             let n = (total as f64 * part) as usize;
-            let quotas = quotas(&sizes, n);
+            let quotas = quotas(&sizes, n, (0..sizes.len()).rev().collect());
             prop_assert_eq!(quotas.iter().sum::<usize>(), n);
             for (&quota, &size) in quotas.iter().zip(&sizes) {
                 prop_assert!(quota <= size);
                 prop_assert!((quota as f64 - n as f64 * size as f64 / total.max(1) as f64).abs() < 1.0);
             }
         }
+    }
+
+    /// A view of so many samples of each class.
+    fn of_sizes(sizes: &[usize]) -> View {
+        let labels = (0..).zip(sizes);
+        let labels: Vec<u32> = labels
+            .flat_map(|(label, &size)| vec![label; size])
+            .collect();
+        let classes = (0..sizes.len()).map(|i| i.to_string()).collect();
+        View::all(Arc::new(
+            Dataset::new("d", vec![0; labels.len()], [1, 1, 1], labels, classes).unwrap(),
+        ))
+    }
+
+    #[test]
+    fn the_seed_and_not_the_order_of_names_chooses_the_classes() {
+        let view = of_sizes(&[5; 20]);
+        let drawn = |seed| {
+            let (_, part) = view.split(0.1, seed).unwrap();
+            let counts = part.class_counts();
+            assert_eq!(part.len(), 10);
+            (0..20)
+                .filter(|&class| counts[class] > 0)
+                .collect::<Vec<_>>()
+        };
+        let first: Vec<usize> = (0..10).collect();
+        assert!((0..3).all(|seed| drawn(seed) != first));
+        assert_ne!(drawn(1), drawn(2));
+        // Over many seeds, each class is drawn about as often as the others: 50 of 100 times, give or
+        // take five standard deviations.
+        let mut times = [0_usize; 20];
+        for seed in 0..100 {
+            for class in drawn(seed) {
+                times[class] += 1;
+            }
+        }
+        assert!(
+            times.iter().all(|&times| times.abs_diff(50) <= 25),
+            "{times:?}"
+        );
+        let taken = |seed| view.take(10, seed).class_counts();
+        assert!(taken(0) != taken(1) && taken(1)[..10] != [1; 10]);
+    }
+
+    #[test]
+    fn every_class_that_can_be_is_represented() {
+        let view = of_sizes(&[1, 2, 3, 4, 5, 40]);
+        for seed in 0..20 {
+            for fraction in [0.01, 0.1, 0.5, 0.9] {
+                let represented: Vec<bool> = view.class_counts().iter().map(|&c| c >= 3).collect();
+                let split = Split {
+                    kept: 2,
+                    represented: &represented,
+                    ..Split::new(fraction, seed)
+                };
+                let (rest, test) = view.split_by(&split).unwrap();
+                let (train, validation) = rest.split_by(&Split { kept: 1, ..split }).unwrap();
+                let parts = [&train, &validation, &test].map(View::class_counts);
+                for class in 0..6 {
+                    let counts = [0, 1, 2].map(|part| parts[part][class]);
+                    assert!(counts[0] > 0, "{fraction} {seed}: {parts:?}");
+                    assert!(
+                        class < 2 || counts.iter().all(|&count| count > 0),
+                        "{parts:?}"
+                    );
+                }
+                assert_eq!(parts[0][0], 1, "the only image stays in training");
+            }
+        }
+    }
+
+    #[test]
+    fn splits_of_ordinary_sizes_are_what_they_were() {
+        // Of 100 and 300 images a tenth is 10 and 30, whatever the rule.
+        let view = of_sizes(&[100, 300]);
+        let drawn = |rule| {
+            let represented = [true; 2];
+            let split = Split {
+                rule,
+                represented: &represented,
+                ..Split::new(0.1, 7)
+            };
+            let (train, validation) = view.split_by(&split).unwrap();
+            assert_eq!(validation.class_counts(), [10, 30]);
+            (train.indices().to_vec(), validation.indices().to_vec())
+        };
+        assert_eq!(drawn(SplitRule::ByLabel), drawn(SplitRule::Seeded));
+        // Runs of before are drawn as they were: the first classes by name give one more.
+        let small = of_sizes(&[5; 4]);
+        let split = Split {
+            rule: SplitRule::ByLabel,
+            ..Split::new(0.1, 7)
+        };
+        let (_, validation) = small.split_by(&split).unwrap();
+        assert_eq!(validation.class_counts(), [1, 1, 0, 0]);
+        assert_eq!(
+            small.take_by(2, 7, SplitRule::ByLabel).class_counts(),
+            [1, 1, 0, 0]
+        );
     }
 }

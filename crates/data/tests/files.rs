@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use image::{GrayImage, Luma};
 use kiln_data::{
     Dataset, Decoding, FeatureKey, FeatureRows, FeatureWriter, Features, Folder, Hint, Listing,
-    Loader, Order, ReadOptions, Samples, View, folder, list,
+    Loader, Order, ReadOptions, Samples, View, folder, images_below, list,
 };
 use kiln_model::{Augmentation, Channels, Preprocessing};
 use kiln_preprocess::Preprocessor;
@@ -61,12 +61,23 @@ fn folders_are_classes_sorted_by_name() {
     }
     let listing = whole(root.path());
     assert_eq!(listing.classes(), ["cat", "dog"]);
-    let passed_over: Vec<_> = listing
-        .skipped_files()
-        .iter()
-        .map(|(ending, count)| (ending.as_str(), *count))
-        .collect();
-    assert_eq!(passed_over, [("", 1), ("heic", 2), ("txt", 1)]);
+    let skipped = listing.skipped();
+    let counts = |counts: &BTreeMap<String, u64>| -> Vec<(String, u64)> {
+        let counts = counts.iter();
+        counts.map(|(name, count)| (name.clone(), *count)).collect()
+    };
+    let expected = |counts: &[(&str, u64)]| -> Vec<(String, u64)> {
+        let counts = counts.iter();
+        counts
+            .map(|(name, count)| ((*name).into(), *count))
+            .collect()
+    };
+    assert_eq!(
+        counts(&skipped.endings),
+        expected(&[("", 1), ("heic", 2), ("md", 1), ("txt", 1)])
+    );
+    assert_eq!(counts(&skipped.folders), expected(&[(".git", 1)]));
+    assert_eq!((skipped.hidden, skipped.loose), (1, 0));
     let dataset = read(listing);
     assert_eq!(dataset.labels(), [0, 0, 1, 1]);
     let values: Vec<u8> = (0..4)
@@ -92,6 +103,7 @@ fn subsets_have_the_classes_of_train() {
         train,
         validation: Some(validation),
         test: Some(test),
+        ..
     } = folder(root.path()).expect("a dataset")
     else {
         panic!("three subsets")
@@ -103,7 +115,226 @@ fn subsets_have_the_classes_of_train() {
     assert!(error(root.path()).contains("test` has the class `d`: expected only a, b, c"));
     fs::remove_dir_all(root.path().join("test")).expect("removed");
     fs::create_dir(root.path().join("extra")).expect("made");
-    assert!(error(root.path()).contains("extra` stands beside `train`"));
+    let skipped = folder(root.path()).expect("a dataset").skipped();
+    assert_eq!(skipped.folders, BTreeMap::from([("extra".into(), 1)]));
+    write(root.path(), "extra/1.png", 1);
+    assert!(error(root.path()).contains("extra` stands beside the training images"));
+}
+
+#[test]
+fn subsets_are_known_by_their_usual_names() {
+    for [train, validation, test] in [
+        ["Train", "Valid", "TEST"],
+        ["training_set", "validation_set", "test_set"],
+        ["train2017", "val2017", "test2017"],
+        ["seg_train/seg_train", "dev", "seg_test/seg_test"],
+    ] {
+        let root = tempfile::tempdir().expect("a folder");
+        for (subset, count) in [(train, 3), (validation, 2), (test, 1)] {
+            for number in 0..count {
+                write(root.path(), &format!("{subset}/cat/{number}.png"), 1);
+                write(root.path(), &format!("{subset}/dog/{number}.png"), 1);
+            }
+        }
+        let found = folder(root.path()).expect("a dataset");
+        assert!(found.skipped().is_empty());
+        let Folder::Divided {
+            train,
+            validation: Some(validation),
+            test: Some(test),
+            ..
+        } = found
+        else {
+            panic!("three subsets")
+        };
+        assert_eq!(train.classes(), ["cat", "dog"]);
+        assert_eq!([train.len(), validation.len(), test.len()], [6, 4, 2]);
+        // Two of a kind: neither is taken.
+        write(root.path(), "testing/cat/1.png", 1);
+        assert!(error(root.path()).contains("stands beside the training images"));
+    }
+}
+
+#[test]
+fn subsets_that_cannot_be_used_are_told() {
+    // As competitions have it: the test images have no classes.
+    let root = tempfile::tempdir().expect("a folder");
+    for path in [
+        "train/cat/1.png",
+        "train/dog/1.png",
+        "test1/1.png",
+        "test1/2.png",
+    ] {
+        write(root.path(), path, 1);
+    }
+    write(root.path(), "holdout/cat/1.png", 1);
+    write(root.path(), "train/loose.png", 1);
+    write(root.path(), "sample.png", 1);
+    let found = folder(root.path()).expect("a dataset");
+    let skipped = found.skipped();
+    let unused = [("holdout".to_owned(), 1), ("test1".to_owned(), 2)];
+    assert_eq!(skipped.unused_subsets, BTreeMap::from(unused));
+    assert_eq!(skipped.loose, 2);
+    assert!(matches!(found, Folder::Divided { test: None, .. }));
+
+    // Nothing but loose images.
+    let root = tempfile::tempdir().expect("a folder");
+    for path in ["train/cat.1.png", "train/dog.1.png", "test1/1.png"] {
+        write(root.path(), path, 1);
+    }
+    let error = folder(root.path()).expect_err("no classes");
+    assert_eq!(error.hint(), Some(Hint::NameSubsets));
+    let message = error.to_string();
+    assert!(
+        message.contains("found `test1`, `train`, which look like subsets")
+            && message.contains("train` holds 2 images in no class folder"),
+        "{message}"
+    );
+}
+
+#[test]
+fn runs_are_no_data() {
+    let root = tempfile::tempdir().expect("a folder");
+    for path in [
+        "cat/1.png",
+        "dog/1.png",
+        "runs/x/confusion.png",
+        "out/y/a.png",
+    ] {
+        write(root.path(), path, 1);
+    }
+    for run in ["runs/x", "out/y", "sweep/lr/z"] {
+        fs::create_dir_all(root.path().join(run).join("checkpoints")).expect("made");
+        fs::write(root.path().join(run).join("recipe.toml"), "").expect("written");
+    }
+    fs::write(root.path().join("sweep/results.csv"), "").expect("written");
+    let listing = whole(root.path());
+    assert_eq!(listing.classes(), ["cat", "dog"]);
+    let folders = BTreeMap::from([("runs".to_owned(), 3)]);
+    assert_eq!(listing.skipped().folders, folders);
+    assert!(listing.skipped().endings.is_empty());
+    let mut images = images_below(root.path());
+    let below: Vec<_> = images
+        .by_ref()
+        .map(|path| path.expect("readable"))
+        .collect();
+    assert_eq!(
+        below,
+        ["cat/1.png", "dog/1.png"].map(|path| root.path().join(path))
+    );
+    assert_eq!(images.skipped().folders, folders);
+    // Before the first run there is an empty folder.
+    fs::remove_dir_all(root.path().join("runs/x")).expect("removed");
+    assert_eq!(whole(root.path()).classes(), ["cat", "dog"]);
+    // People may call a class so.
+    write(root.path(), "runs/1.png", 1);
+    assert_eq!(whole(root.path()).classes(), ["cat", "dog", "runs"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn links_that_lead_nowhere_are_images_that_cannot_be_read() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().expect("a folder");
+    for path in ["a/1.png", "b/1.png"] {
+        write(root.path(), path, 1);
+    }
+    symlink("/nowhere.png", root.path().join("a/gone.png")).expect("linked");
+    symlink("/nowhere", root.path().join("c")).expect("linked");
+    symlink(root.path(), root.path().join("b/loop")).expect("linked");
+    let listing = whole(root.path());
+    assert_eq!((listing.len(), listing.skipped().dead_links), (3, 2));
+    let read = listing
+        .clone()
+        .read(ReadOptions::default().skip_bad(true), &|| ())
+        .expect("two are good");
+    assert_eq!((read.dataset.len(), read.bad.len()), (2, 1));
+    assert!(
+        read.bad[0].to_string().contains("a/gone.png"),
+        "{}",
+        read.bad[0]
+    );
+    let error = listing.read(ReadOptions::default(), &|| ());
+    assert!(error.is_err(), "unless they may be skipped");
+    let below = images_below(root.path()).flatten().count();
+    assert_eq!(below, 3);
+}
+
+#[test]
+fn names_in_two_normal_forms_are_one_class() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    write(root.path(), &format!("train/{decomposed}/1.png"), 1);
+    write(root.path(), "train/eau/1.png", 1);
+    write(root.path(), &format!("test/{composed}/1.png"), 1);
+    let Folder::Divided {
+        train,
+        test: Some(test),
+        ..
+    } = folder(root.path()).expect("a dataset")
+    else {
+        panic!("two subsets")
+    };
+    assert_eq!(train.classes(), [decomposed, "eau"]);
+    assert_eq!(read(test).labels(), [0]);
+    let known = ["eau", composed].map(String::from);
+    let (listing, numbered) = train.with_model_classes(&known).expect("known");
+    assert_eq!((read(listing).labels(), numbered), (&[1, 0][..], None));
+    // Both in one folder.
+    write(root.path(), &format!("train/{composed}/2.png"), 1);
+    let found = whole(&root.path().join("train"));
+    assert_eq!((found.classes().len(), found.len()), (2, 3));
+    assert_eq!(
+        read(found)
+            .labels()
+            .iter()
+            .filter(|&&label| label == 0)
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn folders_named_by_numbers_are_classes_by_number() {
+    let root = tempfile::tempdir().expect("a folder");
+    for number in 0..11 {
+        write(root.path(), &format!("{number}/1.png"), number);
+    }
+    let numbers: Vec<String> = (0..11).map(|number| number.to_string()).collect();
+    let (listing, numbered) = whole(root.path())
+        .with_model_classes(&numbers)
+        .expect("known");
+    assert_eq!(read(listing).labels(), [0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let numbered = numbered.expect("sorted as text they are others");
+    assert_eq!(
+        (
+            numbered.folder.as_str(),
+            numbered.class,
+            numbered.sorted_as_text
+        ),
+        ("10", 10, Some(2))
+    );
+    // As a training on these folders names its classes.
+    let mut sorted = numbers.clone();
+    sorted.sort();
+    let (listing, numbered) = whole(root.path())
+        .with_model_classes(&sorted)
+        .expect("known");
+    assert_eq!(read(listing).labels(), (0..11).collect::<Vec<u32>>());
+    assert_eq!(numbered, None);
+    let names: Vec<String> = (0..11).map(|at| format!("class {at}")).collect();
+    let (listing, numbered) = whole(root.path())
+        .with_model_classes(&names)
+        .expect("by index");
+    assert_eq!(read(listing).labels(), [0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert!(numbered.is_some());
+    // One name that is no number, and numbers are no indices.
+    write(root.path(), "cat/1.png", 1);
+    let names = [&names[..], &["cat".to_owned()]].concat();
+    let error = whole(root.path())
+        .with_model_classes(&names)
+        .expect_err("no `0`");
+    assert!(error.to_string().contains("has the class `0`"), "{error}");
 }
 
 #[test]
@@ -132,7 +363,14 @@ fn what_is_no_data_set_is_told() {
     let classes = vec!["dog".to_owned()];
     assert_eq!(empty.hint(), Some(Hint::SkipEmptyClasses { classes }));
     write(root.path(), "1.png", 1);
-    assert!(error(root.path()).contains("1.png` is in no class folder"));
+    assert_eq!(whole(root.path()).skipped().loose, 1);
+    fs::remove_dir_all(root.path().join("cat")).expect("removed");
+    let message = error(root.path());
+    assert!(
+        message.contains("holds 1 image in no class folder, such as `")
+            && message.contains("1.png`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -209,7 +447,11 @@ fn lists_name_images_and_classes() {
         ),
         (
             "path,label\na,b\na,c\n",
-            "list.csv:3: `a` is in line 2 already",
+            "list.csv:3: `a` is the image of line 2, which has another label",
+        ),
+        (
+            "path,label\nx/1.png,b\n./y.png,b\nx/../x/./1.png,c\n",
+            "list.csv:4: `x/../x/./1.png` is the image of line 2",
         ),
     ] {
         fs::write(&file, text).expect("written");
@@ -226,6 +468,89 @@ fn lists_name_images_and_classes() {
             .to_string()
             .contains("list.csv:2: ")
     );
+}
+
+#[test]
+fn a_file_under_two_spellings_is_one_image() {
+    let root = tempfile::tempdir().expect("a folder");
+    for path in ["x/1.png", "y.png", "caf\u{e9}.png"] {
+        write(root.path(), path, 1);
+    }
+    let absolute = root.path().join("y.png");
+    #[cfg_attr(not(unix), expect(unused_mut))]
+    let mut text = format!(
+        "path,label\ny.png,a\nx\\1.png,b\n./y.png,a\nx/../y.png,a\n{},a\nx/1.png,b\n\
+         cafe\u{301}.png,th\u{e9}\ncaf\u{e9}.png,the\u{301}\n",
+        absolute.display()
+    );
+    #[cfg_attr(not(unix), expect(unused_mut))]
+    let mut repeated = vec![(4, 2), (5, 2), (6, 2), (7, 3), (9, 8)];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("y.png", root.path().join("link.png")).expect("linked");
+        text += "link.png,a\n";
+        repeated.push((10, 2));
+    }
+    let file = root.path().join("list.csv");
+    fs::write(&file, text).expect("written");
+    let listing = list(&file).expect("a list");
+    let lines = listing.repeated().iter();
+    let lines: Vec<(u64, u64)> = lines
+        .map(|repeated| (repeated.line, repeated.first))
+        .collect();
+    assert_eq!(lines, repeated);
+    assert_eq!(listing.classes(), ["a", "b", "th\u{e9}"]);
+    let dataset = read(listing);
+    assert_eq!(dataset.labels(), [0, 1, 2]);
+    assert_eq!(dataset.path(1), Some(Path::new("x/1.png")));
+    assert_eq!(dataset.path(2), Some(Path::new("caf\u{e9}.png")));
+}
+
+#[test]
+fn lists_of_other_systems_are_read() {
+    let root = tempfile::tempdir().expect("a folder");
+    for path in ["x/1.png", "y.png"] {
+        write(root.path(), path, 1);
+    }
+    let text = "path,label\r\nx/1.png,\u{e9}t\u{e9}\r\ny.png,b\r\n";
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let units = std::iter::once(0xFEFF).chain(text.encode_utf16());
+        units.flat_map(bytes).collect()
+    };
+    let file = root.path().join("list.csv");
+    for content in [
+        text.as_bytes().to_vec(),
+        [&b"\xef\xbb\xbf"[..], text.as_bytes()].concat(),
+        utf16(u16::to_le_bytes),
+        utf16(u16::to_be_bytes),
+    ] {
+        fs::write(&file, content).expect("written");
+        let listing = list(&file).expect("a list");
+        assert_eq!(listing.classes(), ["b", "\u{e9}t\u{e9}"]);
+        assert_eq!(read(listing).labels(), [1, 0]);
+    }
+    let mut half = utf16(u16::to_le_bytes);
+    half.pop();
+    fs::write(&file, half).expect("written");
+    let message = list(&file).expect_err("cut off").to_string();
+    assert!(
+        message.contains("list.csv:") && message.contains("not valid UTF-16"),
+        "{message}"
+    );
+}
+
+#[test]
+fn images_in_color_are_counted() {
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path(), "a/gray.png", 1);
+    for (name, color) in [("b/green.png", [0, 130, 0]), ("b/gray.png", [9, 9, 9])] {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        image::RgbImage::from_pixel(2, 2, image::Rgb(color))
+            .save(path)
+            .expect("written");
+    }
+    assert_eq!(read(whole(root.path())).colored(), 1);
 }
 
 #[test]
@@ -549,14 +874,4 @@ fn a_folder_that_cannot_be_read_is_named_once() {
     let message = error(&missing);
     let path = missing.display().to_string();
     assert_eq!(message.matches(&path).count(), 1, "{message}");
-    #[cfg(unix)]
-    {
-        write(root.path(), "cat/1.png", 1);
-        std::os::unix::fs::symlink(root.path(), root.path().join("cat/loop")).expect("linked");
-        let message = error(root.path());
-        assert!(
-            message.contains("cat/loop`: a link leads back to `"),
-            "{message}"
-        );
-    }
 }

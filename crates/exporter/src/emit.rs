@@ -2,7 +2,7 @@
 
 use kiln_model::{Interpolation, Resize2d, graph::Op};
 use kiln_onnx::GraphBuilder;
-use kiln_run::{Weights, WeightsError};
+use kiln_run::{BatchNormValues, Weights};
 
 use crate::lower::{Folded, Operation, Source, Step};
 use crate::operators::{OperatorError, write};
@@ -137,7 +137,8 @@ fn add_folded(
         .map(|name| weights.require(name))
         .transpose()?;
     let bias = bias.map(|bias| bias.data.as_slice());
-    let (values, bias) = fold(norm, &weight.data, bias, weights)?;
+    let norm = BatchNormValues::of(weights, &norm.tensors, norm.epsilon)?;
+    let (values, bias) = norm.fold(&weight.data, bias);
     graph.initializer(&inputs[1], &weight.shape, values);
     if inputs.len() == 2 {
         let name = inputs[1].strip_suffix("weight").unwrap_or(&inputs[1]);
@@ -145,40 +146,4 @@ fn add_folded(
     }
     graph.initializer(&inputs[2], &[bias.len()], bias);
     Ok(())
-}
-
-/// Weight and bias of a layer with the batch normalization after it folded in.
-///
-/// Normalization computes `(y - mean) / sqrt(var + epsilon) * weight + bias` of each output channel
-/// `y`. With `factor = weight / sqrt(var + epsilon)`, the layer's weights become `w * factor` and
-/// its bias `(b - mean) * factor + bias`. Computed in f64, rounded once.
-fn fold(
-    norm: &Folded,
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    weights: &Weights,
-) -> Result<(Vec<f32>, Vec<f32>), WeightsError> {
-    let values = |name: &String| Ok::<_, WeightsError>(&weights.require(name)?.data);
-    let [gamma, beta, mean, variance] = &norm.tensors;
-    let gamma = values(gamma)?;
-    let beta = values(beta)?;
-    let mean = values(mean)?;
-    let variance = values(variance)?;
-    let factor: Vec<f64> = gamma
-        .iter()
-        .zip(variance)
-        .map(|(&gamma, &variance)| {
-            f64::from(gamma) / (f64::from(variance) + f64::from(norm.epsilon)).sqrt()
-        })
-        .collect();
-    let per_channel = weight.len() / factor.len();
-    let scaled = weight
-        .chunks_exact(per_channel)
-        .zip(&factor)
-        .flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32));
-    let shifted = (0..factor.len()).map(|channel| {
-        let old = bias.map_or(0.0, |bias| f64::from(bias[channel]));
-        ((old - f64::from(mean[channel])) * factor[channel] + f64::from(beta[channel])) as f32
-    });
-    Ok((scaled.collect(), shifted.collect()))
 }

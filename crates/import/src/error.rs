@@ -1,9 +1,7 @@
 //! Reasons why a file cannot be used.
 
-use std::path::PathBuf;
-
 use kiln_model::graph::RuleError;
-use kiln_onnx::{LoadError, StructureError, TensorError};
+use kiln_onnx::{StructureError, TensorError};
 
 /// How to export the right network in a form that is read.
 const SIMPLIFY: &str = "export the model again with constants folded";
@@ -23,20 +21,20 @@ pub enum GraphError {
         /// Names of the inputs.
         found: Vec<String>,
     },
-    /// An operator that is not one of kiln's layers, or not at this place.
+    /// An operator of another layer than the one expected.
     #[error("expected {expected}, found {found}")]
     Operator {
-        /// The operators expected.
+        /// The layer expected, in a recipe's words.
         expected: &'static str,
         /// The node found, or the end of the graph.
         found: String,
     },
-    /// An operator with settings that none of kiln's layers has.
+    /// An operator with other settings than kiln's layers have, or than the layer expected.
     #[error("{node} has {setting} {found}, expected {expected}")]
     Setting {
         /// The node.
         node: String,
-        /// ONNX's name of the attribute, or what else is set.
+        /// ONNX's name of the attribute, a recipe's word, or what else is set.
         setting: &'static str,
         /// What a layer can have.
         expected: Box<str>,
@@ -145,60 +143,15 @@ pub enum GraphError {
         /// The name asked for.
         value: String,
     },
-    /// A parameter whose values cannot be had.
+    /// A node or a tensor that cannot be read.
     #[error("{reason}")]
-    NoValues {
+    Unread {
         /// What stands in the way, as a sentence.
         reason: String,
     },
-    /// No layer with weights.
-    #[error("expected a convolution or a batch normalization before the classifier, found none")]
-    NoWeights,
-}
-
-/// A file whose weights are not those of a known network.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum WeightsError {
-    /// The graph cannot be read at all.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// The graph cannot be read where a layer was expected.
-    #[error("at {layer}: {source}")]
-    At {
-        /// The layer's name.
-        layer: String,
-        /// What is wrong.
-        source: GraphError,
-    },
-    /// Another layer.
-    #[error("at {layer}: expected {expected}, found {found}")]
-    Kind {
-        /// The layer's name.
-        layer: String,
-        /// The type expected, in a recipe's words.
-        expected: &'static str,
-        /// The node found, or the end of the graph.
-        found: String,
-    },
-    /// A layer with other settings.
-    #[error("at {layer}: {node} has {setting} {found}, expected {expected}")]
-    Setting {
-        /// The layer's name.
-        layer: String,
-        /// The node.
-        node: String,
-        /// The setting, in a recipe's words.
-        setting: &'static str,
-        /// What the layer has.
-        expected: Box<str>,
-        /// What the node has.
-        found: Box<str>,
-    },
     /// A weight that is infinite or not a number.
-    #[error("at {layer}: {node}: tensor `{tensor}` has the value {value}, expected finite weights")]
+    #[error("{node}: tensor `{tensor}` has the value {value}, expected finite weights")]
     NotFinite {
-        /// The layer's name.
-        layer: String,
         /// The node that takes the tensor.
         node: String,
         /// The tensor's name.
@@ -208,48 +161,18 @@ pub enum WeightsError {
     },
 }
 
-/// A file that cannot be compiled in as a backbone.
-#[derive(Debug, thiserror::Error)]
-pub enum BaseError {
-    /// The file cannot be read.
+/// A file whose weights are not those of a known network.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum WeightsError {
+    /// The graph cannot be read at all.
     #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A name that recipes cannot use.
-    #[error(
-        "`{}` cannot be a backbone's name: rename the file; expected letters, digits, `-`, `_` and `.`, starting with a \
-         letter or digit, before `.onnx`",
-        path.display()
-    )]
-    Name {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A name that another backbone has.
-    #[error("`{}`: there is a backbone `{name}` already: rename the file", path.display())]
-    Taken {
-        /// The file.
-        path: PathBuf,
-        /// The name.
-        name: String,
-    },
-    /// A network of other layers than kiln's.
-    #[error(
-        "`{}` cannot be a backbone: {source}. A backbone is a chain of Conv, BatchNormalization, Relu and MaxPool up to a \
-         Flatten, Reshape, global pooling or Gemm; see docs/backbones.md",
-        path.display()
-    )]
-    Graph {
-        /// The file.
-        path: PathBuf,
-        /// The first node that does not fit, and why.
-        source: Box<WeightsError>,
-    },
-    /// Images that kiln does not have.
-    #[error("`{}` takes images of {found} channels, expected 1 or 3: train a network for gray or color images", path.display())]
-    Channels {
-        /// The file.
-        path: PathBuf,
-        /// The number of channels.
-        found: usize,
+    Graph(#[from] GraphError),
+    /// What differs first, or cannot be read, at one of the network's layers.
+    #[error("at {layer}: {source}")]
+    At {
+        /// The layer's name.
+        layer: String,
+        /// What is wrong.
+        source: GraphError,
     },
 }

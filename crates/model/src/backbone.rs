@@ -26,6 +26,10 @@ pub struct Backbone {
     /// Of a file: by what its batch normalizations normalize where they are trained.
     #[serde(skip_serializing_if = "BatchNormMode::is_default")]
     pub batch_norm: BatchNormMode,
+    /// Of a file: whether the convolutions that are trained get batch normalizations, which are folded
+    /// back when the model is exported.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unfold: bool,
 }
 
 /// By what the batch normalizations of a pretrained network normalize where they are trained. Scale
@@ -55,21 +59,18 @@ impl BatchNormMode {
     }
 }
 
-/// A convolutional network without its classifier, compiled into the program, whose weights come
-/// from a file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A convolutional network without its classifier, whose weights come from a file.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Base {
     /// As written in a recipe.
     pub name: String,
     /// Number of channels of its input images.
     pub channels: usize,
     /// The asset that holds its weights, where there is one: the default in a recipe.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// Its layers, each with a name.
     pub layers: Vec<LayerSpec>,
     /// Of a network that is read from its file and run by an inference engine: what it takes.
-    #[serde(skip)]
     pub file: Option<FileBase>,
 }
 
@@ -145,7 +146,8 @@ impl FileBase {
     }
 
     /// Returns the layers of the file: one for the segments before the first that is trained, which an
-    /// inference engine runs, and one for each of the others.
+    /// inference engine runs, and one for each of the others, whose convolutions are unfolded where
+    /// `unfold` has a flag for the segment.
     ///
     /// # Errors
     ///
@@ -155,6 +157,7 @@ impl FileBase {
         &self,
         first_trained: usize,
         batch_norm: BatchNormMode,
+        unfold: &[bool],
     ) -> Result<Vec<LayerSpec>, (usize, String)> {
         let frozen = &self.segments[..first_trained];
         let mut layers = Vec::new();
@@ -178,15 +181,55 @@ impl FileBase {
         for (at, segment) in self.segments.iter().enumerate().skip(first_trained) {
             let graph = segment.trained.clone().map_err(|problem| (at, problem))?;
             segment.shape().map_err(|problem| (at, problem))?;
+            let (graph, unfolded) = if unfold.get(at) == Some(&true) {
+                graph.unfolded(self.after(at))
+            } else {
+                (graph, Vec::new())
+            };
             layers.push(LayerSpec {
                 name: Some(segment.name.clone()),
                 kind: LayerKind::Segment(Box::new(SegmentLayer {
                     segment: graph,
                     live_batch_norm: batch_norm == BatchNormMode::Live,
+                    unfolded,
                 })),
             });
         }
         Ok(layers)
+    }
+
+    /// The graph of the segment after this one, where it is known.
+    fn after(&self, at: usize) -> Option<&Segment> {
+        self.segments.get(at + 1)?.trained.as_ref().ok()
+    }
+
+    /// Returns why none of the segments that are trained, each with a flag, has a convolution to unfold;
+    /// none if one has.
+    pub(crate) fn unfold_problem(&self, trained: &[bool]) -> Option<String> {
+        if !trained.contains(&true) {
+            return Some("no segment of the file is trained".into());
+        }
+        let flagged = self.segments.iter().zip(trained).enumerate();
+        let trained = flagged.filter_map(|(at, (segment, &trained))| {
+            let graph = segment.trained.as_ref().ok().filter(|_| trained)?;
+            Some((graph, self.after(at)))
+        });
+        let trained: Vec<_> = trained.collect();
+        let any = trained
+            .iter()
+            .any(|(graph, next)| !graph.unfolded(*next).1.is_empty());
+        if any {
+            return None;
+        }
+        let mut reasons = trained
+            .iter()
+            .filter_map(|(graph, next)| graph.not_unfolded(*next));
+        Some(match reasons.next() {
+            Some(reason) => {
+                format!("no convolution that is trained can be unfolded: {reason}")
+            }
+            None => "no segment that is trained has a convolution".into(),
+        })
     }
 }
 
@@ -197,7 +240,7 @@ impl Base {
     ///
     /// Why no layer can come after its last segment.
     pub fn of_file(name: &str, file: FileBase) -> Result<Self, String> {
-        let layers = file.layers(file.segments.len(), BatchNormMode::default());
+        let layers = file.layers(file.segments.len(), BatchNormMode::default(), &[]);
         Ok(Self {
             name: name.into(),
             channels: file.channels,
@@ -207,7 +250,8 @@ impl Base {
         })
     }
 
-    /// Makes layers of the segments of a file from one on, since they are trained.
+    /// Makes layers of the segments of a file from one on, since they are trained; `unfold` has a flag
+    /// for each segment whose convolutions are unfolded, or is empty.
     ///
     /// # Errors
     ///
@@ -216,9 +260,10 @@ impl Base {
         &mut self,
         first_trained: usize,
         batch_norm: BatchNormMode,
+        unfold: &[bool],
     ) -> Result<(), (usize, String)> {
         if let Some(file) = &self.file {
-            self.layers = file.layers(first_trained, batch_norm)?;
+            self.layers = file.layers(first_trained, batch_norm, unfold)?;
         }
         Ok(())
     }
@@ -254,11 +299,6 @@ impl Base {
             file: None,
         }
     }
-
-    /// The base as TOML: `name`, `channels` and, as in a recipe, `[[layers]]`.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a base has no value that TOML lacks")
-    }
 }
 
 /// Filters of the convolutions of each block.
@@ -272,42 +312,4 @@ const VGG16: [&[usize]; 5] = [
 
 fn name_only<S: Serializer>(base: &Base, serializer: S) -> Result<S::Ok, S::Error> {
     base.name.serialize(serializer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_reads_back_as_itself() {
-        let vgg16 = Base::vgg16();
-        assert_eq!(Base::parse(&vgg16.to_toml(), "vgg16.toml").unwrap(), vgg16);
-    }
-
-    #[test]
-    fn what_is_no_base_is_refused() {
-        let layer = |name: &str| format!("[[layers]]\ntype = \"relu\"\n{name}");
-        for (text, message) in [
-            ("channels = 3\nlayers = []".to_string(), "`name` is missing"),
-            (
-                "name = \"a b\"\nchannels = 3\nlayers = []".into(),
-                "`name` names a folder",
-            ),
-            (
-                "name = \"a\"\nchannels = 0\nlayers = []".into(),
-                "`channels` must be a whole number from 1",
-            ),
-            (
-                format!("name = \"a\"\nchannels = 1\n{}", layer("")),
-                "a base's layers have names: add `name`",
-            ),
-            (
-                format!("name = \"a\"\nchannels = 1\n{}", layer("name = \"1\"")),
-                "a layer's name is letters",
-            ),
-        ] {
-            let error = Base::parse(&text, "a.toml").unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
-        }
-    }
 }

@@ -37,6 +37,6 @@ pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
     EarlyStopping, Export, FileProblem, FileRequest, FillMode, Input, LbfgsParams, Monitor,
     Optimizer, OptimizerKind, Phase, Recipe, RecipeFields, Reference, References, Schedule,
-    ScheduleKind, Setting, Sweep, Training, Validation, ValidationSubset, Values,
+    ScheduleKind, Setting, SplitRule, Sweep, Training, Validation, ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};

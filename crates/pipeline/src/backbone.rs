@@ -8,13 +8,13 @@ use kiln_assets::Asset;
 use kiln_data::View;
 use kiln_exporter::{cut, graft, prefix_checksums, replace_tensors};
 use kiln_inference::{EngineId, Model, NamedTensor, StreamOptions};
-use kiln_model::graph::{Graph, Input, Node, Op, Parameter, Segment};
+use kiln_model::graph::{Graph, Input, Node, Op, Parameter, Segment, UnfoldedConv, Values};
 use kiln_model::{
     Base, Channels, FileBase, FileProblem, FileRequest, FileSegment, GraphLayer, Hint, LayerKind,
     Layout, Param, ParamRole, Preprocessing, Recipe,
 };
 use kiln_onnx::{DataType, Metadata, ModelProto, OutputKind, TensorProto};
-use kiln_run::{Tensor, Weights, WeightsError};
+use kiln_run::{Tensor, Weights, WeightsError, add_unfolded_norm, fold_conv};
 use kiln_trainer::TrainError;
 use kiln_util::Hex;
 use sha2::{Digest, Sha256};
@@ -239,6 +239,9 @@ pub struct BackboneFile {
     frozen: Option<Model>,
     /// The tensors that some phase changes, by their names in the file, and the names of their weights.
     trained: BTreeMap<String, String>,
+    /// Convolutions that some phase changes and that have a normalization, with the names of their
+    /// layers.
+    unfolded: Vec<(String, UnfoldedConv)>,
 }
 
 impl BackboneFile {
@@ -283,6 +286,7 @@ impl BackboneFile {
                 .unwrap_or_default(),
             frozen,
             trained: trained_tensors(recipe),
+            unfolded: unfolded_convs(recipe),
         }))
     }
 
@@ -318,14 +322,16 @@ impl BackboneFile {
         frozen.map(|model| model.runtime().engine)
     }
 
-    /// Reads the weights of the layers that are segments of the file.
+    /// Reads the weights of the layers that are segments of the file. The normalizations of unfolded
+    /// convolutions do nothing but add the bias.
     pub fn weights(&self, model: &kiln_model::Model) -> Result<Weights> {
         let mut weights = Weights::default();
         for layer in model.layers() {
             let LayerKind::Segment(segment) = &layer.kind else {
                 continue;
             };
-            for parameter in &segment.segment.parameters {
+            let in_file = |parameter: &&Parameter| parameter.values != Values::Measured;
+            for parameter in segment.segment.parameters.iter().filter(in_file) {
                 let data = kiln_import::parameter_values(&self.proto, parameter)
                     .map_err(BackboneError::Values)?;
                 let tensor = Tensor {
@@ -334,8 +340,25 @@ impl BackboneFile {
                 };
                 weights.insert(format!("{}.{}", layer.name, parameter.name), tensor);
             }
+            for conv in &segment.unfolded {
+                let bias = self.bias(conv, &segment.segment)?;
+                add_unfolded_norm(&mut weights, &layer.name, conv, &bias);
+            }
         }
         Ok(weights)
+    }
+
+    /// Reads the bias of an unfolded convolution of a segment.
+    fn bias(&self, conv: &UnfoldedConv, segment: &Segment) -> Result<Vec<f32>> {
+        let mut parameters = segment.parameters.iter();
+        let scale = parameters.find(|parameter| conv.norm.contains(&parameter.name));
+        let bias = Parameter {
+            name: conv.bias.clone(),
+            shape: scale.map(|scale| scale.shape.clone()).unwrap_or_default(),
+            values: Values::File,
+        };
+        let values = kiln_import::parameter_values(&self.proto, &bias);
+        Ok(values.map_err(BackboneError::Values)?)
     }
 
     /// Computes what the first trained layer takes of prepared images, row-major: the images themselves
@@ -349,7 +372,8 @@ impl BackboneFile {
         Ok(data)
     }
 
-    /// Writes the trained tensors into the file's graph and grafts the recipe's own layers onto it.
+    /// Writes the trained tensors into the file's graph, normalizations of unfolded convolutions folded
+    /// back into them, and grafts the recipe's own layers onto it.
     pub fn graft(&self, head: &ModelProto, weights: &Weights) -> Result<ModelProto> {
         let mut model = graft(&self.proto, &self.value, head).map_err(BackboneError::Graft)?;
         let tensors = self.trained.iter().map(|(tensor, name)| {
@@ -360,6 +384,14 @@ impl BackboneFile {
             .collect::<Result<_, WeightsError>>()
             .map_err(TrainError::from)?;
         replace_tensors(&mut model, tensors).map_err(BackboneError::Graft)?;
+        for (layer, conv) in &self.unfolded {
+            let (weight, bias) = fold_conv(weights, layer, conv).map_err(TrainError::from)?;
+            let tensors = [
+                (conv.weight.as_str(), weight.as_slice()),
+                (conv.bias.as_str(), bias.as_slice()),
+            ];
+            replace_tensors(&mut model, tensors).map_err(BackboneError::Graft)?;
+        }
         Ok(model)
     }
 
@@ -370,7 +402,11 @@ impl BackboneFile {
     }
 
     fn checksums_in(&self, model: &ModelProto) -> Result<BTreeMap<String, String>> {
-        let trained = self.trained.keys().map(String::as_str).collect();
+        let unfolded = self.unfolded.iter();
+        let trained = unfolded
+            .flat_map(|(_, conv)| [conv.weight.as_str(), conv.bias.as_str()])
+            .chain(self.trained.keys().map(String::as_str));
+        let trained = trained.collect();
         Ok(prefix_checksums(model, &self.value, &trained).map_err(BackboneError::Graft)?)
     }
 
@@ -416,24 +452,46 @@ fn frozen_part(
     Ok(part)
 }
 
+/// The unfolded convolutions of a recipe, all of which some phase changes, with the names of their
+/// layers.
+fn unfolded_convs(recipe: &Recipe) -> Vec<(String, UnfoldedConv)> {
+    let layers = recipe.model().layers().iter();
+    let of_layer = |layer: &kiln_model::Layer| {
+        let convs = kiln_trainer::unfolded_convs(layer).iter();
+        convs
+            .map(|conv| (layer.name.clone(), conv.clone()))
+            .collect::<Vec<_>>()
+    };
+    layers.flat_map(of_layer).collect()
+}
+
 /// The tensors of a file that some phase of a recipe changes, by their names in the file, and the names
-/// of their weights.
+/// of their weights; those of unfolded convolutions are not among them.
 fn trained_tensors(recipe: &Recipe) -> BTreeMap<String, String> {
     let layers = recipe.models().iter().flat_map(kiln_model::Model::layers);
     let trained = layers.filter_map(|layer| match &layer.kind {
-        LayerKind::Segment(segment) if !layer.frozen => Some((layer, segment.live_batch_norm)),
+        LayerKind::Segment(segment) if !layer.frozen => Some((layer, segment)),
         _ => None,
     });
-    let tensors = trained.flat_map(|(layer, live)| {
+    let tensors = trained.flat_map(|(layer, segment)| {
+        let live = segment.live_batch_norm;
+        let of_unfolded = |tensor: &str| {
+            let mut convs = segment.unfolded.iter();
+            convs.any(|conv| conv.weight == tensor || conv.norm.iter().any(|name| name == tensor))
+        };
         let changes = move |param: &&Param| match param.role {
             ParamRole::Weight | ParamRole::Bias => true,
             ParamRole::RunningMean | ParamRole::RunningVar => live,
             ParamRole::Constant => false,
         };
-        layer.params.iter().filter(changes).map(|param| {
-            let tensor = &param.name[layer.name.len() + 1..];
-            (tensor.to_owned(), param.name.clone())
-        })
+        layer
+            .params
+            .iter()
+            .filter(changes)
+            .filter_map(move |param| {
+                let tensor = &param.name[layer.name.len() + 1..];
+                (!of_unfolded(tensor)).then(|| (tensor.to_owned(), param.name.clone()))
+            })
     });
     tensors.collect()
 }

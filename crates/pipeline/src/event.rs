@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(feature = "training")]
 use std::time::Duration;
 
+use kiln_data::{NumberedFolders, Repeated, SkippedFiles};
 #[cfg(feature = "training")]
 use kiln_model::Counts;
 #[cfg(feature = "training")]
@@ -49,6 +50,8 @@ pub enum Task<'a> {
     },
     /// Computing features of the frozen prefix, in images.
     Features,
+    /// Measuring the outputs of unfolded convolutions, in images.
+    Unfold,
     /// Running a model over images.
     Evaluate {
         /// The engine's title.
@@ -115,15 +118,49 @@ pub enum Event<'a> {
         images: u64,
         /// Time it took.
         seconds: f64,
-        /// Files that are not images, by ending, the most frequent first.
-        other_files: &'a [(String, u64)],
     },
-    /// A folder of images to evaluate holds other files too.
-    OtherFiles {
-        /// The folder.
-        folder: &'a Path,
-        /// Files that are not images, by ending, the most frequent first.
-        files: &'a [(String, u64)],
+    /// A folder of images holds other things too, which are not used.
+    FilesSkipped {
+        /// The folder, or the several of them.
+        folder: &'a str,
+        /// What was skipped.
+        skipped: &'a SkippedFiles,
+    },
+    /// Lines of a list have files that earlier lines have under another spelling or the same: each
+    /// file is one image.
+    RepeatedFiles {
+        /// The list.
+        list: &'a str,
+        /// Number of lines that do not count.
+        count: u64,
+        /// The first of them.
+        lines: &'a [Repeated],
+    },
+    /// Images whose classes are numbers were matched with those of a model, where another way would
+    /// have been possible.
+    NumberedClasses {
+        /// The folder or list.
+        data: &'a str,
+        /// One of them, and how it was matched.
+        example: &'a NumberedFolders,
+    },
+    /// Classes have no image to validate or to test on, since they are too small.
+    SmallClasses {
+        /// The dataset.
+        dataset: &'a str,
+        /// The classes without a validation image.
+        validation: &'a [String],
+        /// The classes without a test image.
+        test: &'a [String],
+    },
+    /// Images are in color, and the model takes gray ones.
+    ColorsIgnored {
+        /// The dataset.
+        dataset: &'a str,
+        /// Number of images in color.
+        images: u64,
+        /// Number of all images.
+        total: u64,
     },
     /// Predictions are resumed.
     ResumingPredictions {
@@ -272,6 +309,16 @@ pub enum Event<'a> {
     NearestNeighbor {
         /// Share of validation images whose nearest training image is of their class.
         accuracy: f64,
+    },
+    /// Convolutions got batch normalizations by their outputs for training images.
+    #[cfg(feature = "training")]
+    Unfolded {
+        /// Number of convolutions.
+        convolutions: usize,
+        /// Number of images.
+        images: usize,
+        /// Time it took.
+        seconds: f64,
     },
     /// An engine is not compared on an exported model whose graph is from a file.
     #[cfg(feature = "training")]

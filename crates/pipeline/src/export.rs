@@ -20,7 +20,7 @@ use crate::error::training::BackboneError;
 pub use crate::error::training::ExportRunError;
 use crate::event::Event;
 use crate::provenance::{DATA, FEATURES, FROZEN};
-use crate::train::initial;
+use crate::train::of_run;
 use crate::{dataset, golden};
 
 /// Which form of a run's model is written.
@@ -177,7 +177,7 @@ impl TrainedModel {
         // A training that was killed leaves only those weights that it changed.
         let missing = |weights: &Weights| model.params().any(|p| weights.get(&p.name).is_none());
         let weights = if best.progress.is_some() && missing(&best.weights) {
-            let mut weights = initial(&recipe, backbone.as_ref(), context)?;
+            let mut weights = of_run(run, &recipe, backbone.as_ref(), context)?;
             weights.extend(best.weights);
             weights
         } else {

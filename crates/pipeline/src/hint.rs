@@ -126,8 +126,6 @@ pub enum Hint {
     },
     /// Raise the limit, change the split, or add images.
     AddImages,
-    /// Name the subsets' folders as kiln expects them.
-    NameSubsets,
     /// Add images of the class, or remove the class.
     AddImagesOrRemoveClass,
     /// Fetch an asset, or write another file.

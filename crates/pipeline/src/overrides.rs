@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_inference::{Model, ModelOverrides, Origin};
 use kiln_model::{Recipe, repeated_label};
 use kiln_onnx::Metadata;
+use kiln_util::decode_text;
 
 pub use crate::error::models::OverridesError;
 
@@ -194,13 +195,16 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>, OverridesError> {
         return Err(wrong("expected a text file of at most 16 MiB".into()));
     }
     let bytes = std::fs::read(path).map_err(fail)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| wrong("expected UTF-8 text with one name a line".into()))?;
+    let text = decode_text(bytes).map_err(|line| {
+        wrong(format!(
+            "expected UTF-8 text with one name a line, found none in line {line}"
+        ))
+    })?;
     parse_labels(&text).map_err(wrong)
 }
 
 fn parse_labels(text: &str) -> Result<Vec<String>, String> {
-    let text = text.trim_start_matches('\u{feff}').trim_end();
+    let text = text.trim_end();
     if text.is_empty() {
         return Err("expected one name a line, found an empty file".into());
     }
@@ -362,7 +366,7 @@ mod tests {
     #[test]
     fn one_name_a_line() {
         assert_eq!(
-            parse_labels("\u{feff}cat\r\nhot dog \n\n"),
+            parse_labels("cat\r\nhot dog \n\n"),
             Ok(vec!["cat".into(), "hot dog".into()])
         );
         assert!(
@@ -373,6 +377,24 @@ mod tests {
         assert_eq!(
             parse_labels("a\n\nb"),
             Err("expected a name for every class, found line 2 empty".into())
+        );
+    }
+
+    #[test]
+    fn labels_may_be_in_utf_16() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.txt");
+        let units = "\u{feff}caf\u{e9}\r\neau\r\n".encode_utf16();
+        let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(read_labels(&path).unwrap(), ["caf\u{e9}", "eau"]);
+        fs::write(&path, b"\xef\xbb\xbfcat\ndog\n").unwrap();
+        assert_eq!(read_labels(&path).unwrap(), ["cat", "dog"]);
+        fs::write(&path, b"cat\nd\xf6g\n").unwrap();
+        let message = read_labels(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("labels.txt") && message.contains("line 2"),
+            "{message}"
         );
     }
 

@@ -1,5 +1,6 @@
 //! What a run's files say about it.
 
+use kiln_data::{SubsetRole, subset_role};
 use kiln_model::{Data, OptimizerKind, Phase, Recipe, Validation, ValidationSubset};
 use kiln_run::{Environment, FeatureTime, History, RunDir, RunFile};
 use kiln_util::percent;
@@ -54,18 +55,24 @@ impl RunRecord {
     /// Data, settings, versions and device, each with its name.
     pub fn origin(&self) -> Vec<(String, String)> {
         let recipe = &self.recipe;
-        let own = || {
-            self.environment
-                .as_ref()
-                .is_some_and(|environment| environment.data.keys().any(|k| k.ends_with("/val")))
+        // Datasets of files have a checksum for each subset, by its folder.
+        let whole = format!("images of {}", recipe.data.dataset);
+        let is_validation = |key: &&String| {
+            let folder = key.rsplit(['/', '\\']).next();
+            **key != whole && folder.and_then(subset_role) == Some(SubsetRole::Validation)
         };
+        let environment = self.environment.as_ref();
+        let own = environment.and_then(|environment| environment.data.keys().find(is_validation));
+        let own = own.and_then(|key| key.rsplit(['/', '\\']).next());
         let split = |share| format!("{} of the training images", percent(share));
         let validation = match recipe.data.validation {
             Validation::Split(share) => split(share),
             Validation::Subset(ValidationSubset::Test) => "the test images".into(),
-            Validation::Subset(ValidationSubset::Auto) if !own() => split(Data::DEFAULT_SPLIT),
+            Validation::Subset(ValidationSubset::Auto) if own.is_none() => {
+                split(Data::DEFAULT_SPLIT)
+            }
             Validation::Subset(ValidationSubset::Val | ValidationSubset::Auto) => {
-                "the images in `val`".into()
+                format!("the images in `{}`", own.unwrap_or("val"))
             }
         };
         let optimizers: Vec<String> = recipe.training.phases.iter().map(optimizer).collect();

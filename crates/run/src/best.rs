@@ -93,6 +93,24 @@ impl RunDir {
         self.write(RunFile::Weights, &weights.to_bytes())
     }
 
+    /// Writes the weights of unfolded convolutions, once they are measured.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if the file cannot be written.
+    pub fn write_unfolded(&self, weights: &Weights) -> Result<(), RunError> {
+        self.write(RunFile::Unfolded, &weights.to_bytes())
+    }
+
+    /// Reads what [`write_unfolded`](Self::write_unfolded) wrote; nothing before they are measured.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Weights`].
+    pub fn unfolded(&self) -> Result<Option<Weights>, RunError> {
+        self.weights_of(RunFile::Unfolded)
+    }
+
     /// Reads the best weights so far, judged by that figure; nothing before the first epoch is
     /// done.
     ///

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_model::{
-    Base, DataSource, FileBase, FileProblem, FileRequest, Monitor, Recipe, References,
+    Base, DataSource, FileBase, FileProblem, FileRequest, Monitor, Recipe, References, SplitRule,
 };
 use kiln_util::{FileError, Lock, is_temporary_name, write_atomically};
 use serde::de::DeserializeOwned;
@@ -37,6 +37,8 @@ pub enum RunFile {
     Frozen,
     /// How long computing the features of frozen layers took.
     Features,
+    /// Weights of unfolded convolutions and their normalizations before training.
+    Unfolded,
     /// Exported model.
     Model,
     /// The same model without golden vectors.
@@ -73,6 +75,7 @@ kiln_util::str_enum!(RunFile {
     Weights = "weights.safetensors",
     Frozen = "frozen.json",
     Features = "features.json",
+    Unfolded = "unfolded.safetensors",
     Model = "model.onnx",
     PlainModel = "model-no-golden.onnx",
     SoftmaxModel = "model-softmax.onnx",
@@ -105,6 +108,14 @@ pub struct Environment {
     /// SHA-256 of each data file by name; of a folder of images, of what `sha256sum` prints for
     /// them in their order.
     pub data: BTreeMap<String, String>,
+    /// How subsets were drawn.
+    #[serde(default = "first_rule")]
+    pub split_rule: SplitRule,
+}
+
+/// The rule of runs that do not name theirs.
+const fn first_rule() -> SplitRule {
+    SplitRule::ByLabel
 }
 
 /// `features.json`: the features of frozen layers that a run computed, and did not find in the cache.
@@ -306,7 +317,7 @@ impl RunDir {
     }
 
     /// Reads the resolved recipe, whose backbone, if it has one with a name, must be among these. One
-    /// that was read from its file is as it was then.
+    /// that was read from its file is as it was then, and so is the rule by which subsets are drawn.
     ///
     /// # Errors
     ///
@@ -326,13 +337,18 @@ impl RunDir {
                 hint: None,
             })
         };
-        Ok(Recipe::parse_with(
+        let recipe = Recipe::parse_with(
             &text,
             &self.file(RunFile::Recipe).display().to_string(),
             "run",
             &[],
             References::new(bases, &DataSource::classes).with_files(&base),
-        )?)
+        )?;
+        let environment: Option<Environment> = self.read_json(RunFile::Environment)?;
+        Ok(match environment {
+            Some(environment) => recipe.with_split_rule(environment.split_rule),
+            None => recipe,
+        })
     }
 
     /// Reads what the run was begun with.
@@ -488,6 +504,34 @@ mod tests {
         assert_eq!(opened.state(), RunState::Begun);
         opened.write(RunFile::Weights, b"").unwrap();
         assert_eq!(opened.state(), RunState::Trained);
+    }
+
+    #[test]
+    fn a_run_keeps_the_rule_that_its_subsets_were_drawn_by() {
+        let root = tempfile::tempdir().unwrap();
+        let run = create(root.path());
+        let rule = || run.recipe(&[]).unwrap().data.split_rule;
+        assert_eq!(rule(), SplitRule::Seeded);
+        let mut environment = Environment {
+            kiln: "0.2.0".into(),
+            platform: "linux-x86_64".into(),
+            device: "cpu".into(),
+            threads: 2,
+            seed: 0,
+            data: BTreeMap::new(),
+            split_rule: SplitRule::Seeded,
+        };
+        run.write_json(RunFile::Environment, &environment).unwrap();
+        assert_eq!(rule(), SplitRule::Seeded);
+        // Runs of before do not name theirs.
+        let text = run.read_text(RunFile::Environment).unwrap();
+        let mut fields: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&text).unwrap();
+        fields.remove("split_rule");
+        run.write_json(RunFile::Environment, &fields).unwrap();
+        assert_eq!(rule(), SplitRule::ByLabel);
+        environment.split_rule = SplitRule::ByLabel;
+        assert_eq!(run.environment().unwrap(), environment);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | which weights are the best, and what a kill leaves | `best` |
 //! | what it takes to resume | `checkpoint` |
 //! | parameters by name | `weights` |
+//! | batch normalizations folded into weights, and taken out again | `norm` |
 //! | figures by epoch | `history` |
 //! | the folder of a sweep | `sweep` |
 //!
@@ -21,6 +22,7 @@ mod checkpoint;
 mod directory;
 mod error;
 mod history;
+mod norm;
 mod sweep;
 mod weights;
 
@@ -29,5 +31,6 @@ pub use checkpoint::{Checkpoint, Progress};
 pub use directory::{Environment, FeatureTime, RunDir, RunFile, RunState};
 pub use error::{Hint, RunError};
 pub use history::{Epoch, History};
+pub use norm::{BatchNormValues, ChannelStatistics, add_unfolded_norm, fold_conv, unfold_conv};
 pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

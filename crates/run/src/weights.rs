@@ -93,6 +93,16 @@ impl Weights {
             .ok_or_else(|| WeightsError::Missing(name.into()))
     }
 
+    /// Returns the tensor of a name that must be there, to change its values.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Missing`] if it is not.
+    pub fn require_mut(&mut self, name: &str) -> Result<&mut Tensor, WeightsError> {
+        self.get_mut(name)
+            .ok_or_else(|| WeightsError::Missing(name.into()))
+    }
+
     /// Adds a tensor; returns the one that had the name before.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) -> Option<Tensor> {
         self.0.insert(name.into(), tensor)

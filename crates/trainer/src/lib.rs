@@ -40,6 +40,7 @@
 //! | kiln's kernels as an operation of Burn | `fused` |
 //! | devices | `device` |
 //! | outputs of the frozen prefix, computed once | `features` |
+//! | scale of convolutions that are unfolded, measured | `unfold` |
 //! | proof that frozen layers stayed as they were | `frozen` |
 
 #![forbid(unsafe_code)]
@@ -53,6 +54,7 @@ mod fused;
 mod init;
 mod network;
 mod predictor;
+mod unfold;
 
 pub use device::{Device, DeviceKind, kernel_instructions};
 pub use error::{Hint, TrainError};
@@ -63,3 +65,4 @@ pub use init::{backbone_weights, initial_weights};
 pub use kiln_backbone::bases;
 pub use network::Plan;
 pub use predictor::{LayerOutput, Predictor};
+pub use unfold::{UnfoldTask, unfold, unfolded_convs};

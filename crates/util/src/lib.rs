@@ -5,6 +5,7 @@
 //! | numbers for people, untrusted text made safe to print | `text` |
 //! | files written whole or not at all (feature `files`) | `files` |
 //! | locks between processes (feature `files`) | `lock` |
+//! | text in UTF-8 and UTF-16 with a byte-order mark | `encoding` |
 //! | stopping work from another thread | `cancel` |
 //! | panics of other crates as errors | `panic` |
 //! | version and platform of the program | `program` |
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
+mod encoding;
 #[cfg(feature = "files")]
 mod files;
 #[cfg(feature = "files")]
@@ -27,6 +29,7 @@ mod str_enum;
 mod text;
 
 pub use cancel::{CancelToken, Watch};
+pub use encoding::{TextReader, decode_text, is_utf16};
 #[cfg(feature = "files")]
 pub use files::{
     AtomicFile, FileError, check_writable, is_temporary_name, temporary_file, write_atomically,

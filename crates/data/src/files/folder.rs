@@ -1,14 +1,11 @@
 //! A folder of images for each class.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use kiln_preprocess::is_image_name;
-use walkdir::WalkDir;
-
 use super::Listing;
+use super::names::{SubsetRole, composed, subset_role};
+use super::walk::{Found, Level, RUNS, SkippedFiles, Walk, images_below};
 use crate::error::FilesError;
 
 /// Images found in a folder.
@@ -19,174 +16,212 @@ pub enum Folder {
     Whole(Listing),
     /// `root/train/<class>/*` and its neighbors. All have the classes of `train`.
     Divided {
-        /// `root/train`.
+        /// `root/train`, or by another name of its role.
         train: Listing,
-        /// `root/val`, `root/valid` or `root/validation`.
+        /// `root/val`, or by another name of its role.
         validation: Option<Listing>,
-        /// `root/test`.
+        /// `root/test`, or by another name of its role.
         test: Option<Listing>,
+        /// What lies beside them.
+        skipped: SkippedFiles,
     },
 }
 
-/// Finds the images of a folder: those in a folder for each class, at any depth, or in such folders
-/// within `train`, `val` and `test`.
-///
-/// Images are known by their endings (`kiln_preprocess::ENDINGS`); other files, which are counted
-/// ([`Listing::skipped_files`]), and files and folders that are hidden or made by systems (`__MACOSX`,
-/// `@eaDir`), are skipped. Classes are sorted by
-/// name, files by path. A folder `train` divides the dataset unless images lie in it directly:
-/// then it is a class like the others.
-pub fn folder(root: &Path) -> Result<Folder, FilesError> {
-    let folders = folders(root)?;
-    let train = root.join("train");
-    let divided = folders.contains(&train)
-        && images_in(&train)?.is_none()
-        && !self::folders(&train)?.is_empty();
-    if !divided {
-        return Ok(Folder::Whole(classes(root)?));
+impl Folder {
+    /// Returns all that was skipped.
+    pub fn skipped(&self) -> SkippedFiles {
+        match self {
+            Self::Whole(all) => all.skipped().clone(),
+            Self::Divided {
+                train,
+                validation,
+                test,
+                skipped,
+            } => {
+                let mut sum = skipped.clone();
+                for listing in std::iter::once(train).chain(validation).chain(test) {
+                    sum.add(listing.skipped());
+                }
+                sum
+            }
+        }
     }
+}
+
+/// Finds the images of a folder: those in a folder for each class, at any depth, or in such folders
+/// within folders for training, validation and test images, by any of their usual names
+/// ([`subset_role`]).
+///
+/// Images are known by their endings (`kiln_preprocess::ENDINGS`). Everything else is skipped and
+/// counted ([`SkippedFiles`]): other files, what is hidden or made by systems (`__MACOSX`, `@eaDir`),
+/// kiln's own runs, images beside class folders, and subsets without class folders. Classes are sorted
+/// by name, files by path; class folders whose names differ only in their Unicode normal form are one
+/// class. A link that leads nowhere is an image if its name is that of one, and so is a folder that
+/// cannot be read.
+///
+/// # Errors
+///
+/// [`FilesError::Outside`] and [`FilesError::NoClasses`] if there are no class folders,
+/// [`FilesError::OnlySubsets`] if there are subsets, and none to train on, [`FilesError::NotASubset`] if
+/// class folders or a second subset of a kind stand beside that to train on.
+pub fn folder(root: &Path) -> Result<Folder, FilesError> {
+    let level = Level::read(root)?;
+    let mut train = None;
+    for path in &level.folders {
+        if role(path) != Some(SubsetRole::Train) {
+            continue;
+        }
+        match (subset_root(path)?, &train) {
+            (Some(_), Some(_)) => return Err(FilesError::NotASubset { path: path.clone() }),
+            (Some(found), None) => train = Some((path, found)),
+            (None, _) => {}
+        }
+    }
+    match train {
+        Some((path, train)) => divided(&level, path, &train),
+        None => whole(root, level).map(Folder::Whole),
+    }
+}
+
+/// The subset that a folder is by its name.
+fn role(path: &Path) -> Option<SubsetRole> {
+    subset_role(path.file_name()?.to_str()?)
+}
+
+/// Returns where the class folders of a subset are: in its folder, or in the only folder in that
+/// where it has the same role, as archives of `train/train/<class>` have it; none if there are no
+/// class folders.
+fn subset_root(path: &Path) -> Result<Option<PathBuf>, FilesError> {
+    let mut root = path.to_path_buf();
+    loop {
+        let level = Level::read(&root)?;
+        match &level.folders[..] {
+            [only] if level.images.is_empty() && role(only) == role(path) => root.clone_from(only),
+            folders => {
+                let holds = |folder: &PathBuf| images_below(folder).next().is_some();
+                return Ok(folders.iter().any(holds).then_some(root));
+            }
+        }
+    }
+}
+
+fn divided(level: &Level, train_folder: &Path, train: &Path) -> Result<Folder, FilesError> {
+    let train = classes(train, Level::read(train)?)?;
     let (mut validation, mut test) = (None, None);
-    let train = classes(&train)?;
-    for path in folders {
-        let subset = match path.file_name().and_then(|name| name.to_str()) {
-            Some("train") => continue,
-            Some("val" | "valid" | "validation") if validation.is_none() => &mut validation,
-            Some("test") => &mut test,
-            _ => return Err(FilesError::NotASubset { path }),
+    let mut skipped = level.skipped.clone();
+    skipped.loose += level.images.len() as u64;
+    if level.runs > 0 {
+        *skipped.folders.entry(RUNS.into()).or_default() += level.runs;
+    }
+    for path in level.folders.iter().filter(|path| *path != train_folder) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut images = images_below(path);
+        let role = role(path);
+        let slot = match role {
+            Some(SubsetRole::Validation) => Some(&mut validation),
+            Some(SubsetRole::Test) => Some(&mut test),
+            Some(SubsetRole::Train | SubsetRole::Other) | None => None,
         };
-        *subset = Some(classes(&path)?.with_classes(&train.classes)?);
+        match (slot, subset_root(path)?) {
+            (Some(slot), Some(root)) if slot.is_none() => {
+                let found = classes(&root, Level::read(&root)?)?;
+                *slot = Some(found.with_classes(&train.classes)?);
+            }
+            (Some(_), Some(_)) => return Err(FilesError::NotASubset { path: path.clone() }),
+            _ if role.is_some() => {
+                skipped
+                    .unused_subsets
+                    .insert(name.into(), images.count() as u64);
+            }
+            _ if images.next().is_none() => *skipped.folders.entry(name.into()).or_default() += 1,
+            _ => return Err(FilesError::NotASubset { path: path.clone() }),
+        }
     }
     Ok(Folder::Divided {
         train,
         validation,
         test,
+        skipped,
     })
 }
 
-/// `root/<class>/*`.
-fn classes(root: &Path) -> Result<Listing, FilesError> {
-    if let Some(path) = images_in(root)? {
-        return Err(FilesError::Outside { path });
-    }
-    let mut listing = Listing {
-        name: root.display().to_string(),
-        root: root.into(),
-        files: Vec::new(),
-        labels: Vec::new(),
-        classes: Vec::new(),
-        skipped_files: BTreeMap::new(),
-    };
-    for (label, folder) in folders(root)?.into_iter().enumerate() {
-        let Some(class) = folder.file_name().and_then(|name| name.to_str()) else {
-            return Err(FilesError::ClassName { path: folder });
+/// A folder without subsets to train on.
+fn whole(root: &Path, level: Level) -> Result<Listing, FilesError> {
+    let names = level.folders.iter().filter_map(|path| path.file_name());
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
+    let are_subsets = names.iter().all(|name| subset_role(name).is_some());
+    if are_subsets && !names.is_empty() {
+        let loose = |path: &PathBuf| {
+            let images = Level::read(path).map_or(0, |level| level.images.len());
+            (images > 0).then(|| (path.clone(), images as u64))
         };
-        for entry in visible(&folder, usize::MAX) {
-            let entry = entry?;
-            if !entry.file_type().is_file() {
-                continue;
-            }
-            if is_image_name(entry.path()) {
-                let path = entry
-                    .path()
-                    .strip_prefix(root)
-                    .expect("what is found in a folder is below it");
-                listing.files.push(path.into());
-                listing.labels.push(label as u32);
-            } else {
-                let ending = entry
-                    .path()
-                    .extension()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .to_lowercase();
-                *listing.skipped_files.entry(ending).or_default() += 1;
-            }
-        }
-        listing.classes.push(class.into());
+        // That of the training images is what matters most.
+        let mut folders: Vec<&PathBuf> = level.folders.iter().collect();
+        folders.sort_by_key(|path| role(path) != Some(SubsetRole::Train));
+        return Err(FilesError::OnlySubsets {
+            path: root.into(),
+            folders: names,
+            loose: folders.into_iter().find_map(loose),
+        });
     }
-    if listing.files.is_empty() {
-        return Err(FilesError::NoClasses { path: root.into() });
-    }
+    let mut listing = classes(root, level)?;
+    let of_subsets = listing.classes.iter();
+    let of_subsets = of_subsets.filter(|class| subset_role(class).is_some());
+    listing.skipped.subset_classes = of_subsets.cloned().collect();
     Ok(listing)
 }
 
-/// The images in and below a folder, at any depth, each folder's sorted by name: the order of
-/// [`folder`]'s files. Found as they are asked for.
-pub fn images_below(root: &Path) -> impl Iterator<Item = Result<PathBuf, FilesError>> + use<> {
-    let image =
-        |entry: &walkdir::DirEntry| entry.file_type().is_file() && is_image_name(entry.path());
-    visible(root, usize::MAX)
-        .filter(move |entry| entry.as_ref().map_or(true, image))
-        .map(|entry| entry.map(walkdir::DirEntry::into_path))
-}
-
-/// The folders in a folder, sorted by name.
-fn folders(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
-    let mut folders = Vec::new();
-    for entry in visible(path, 1) {
-        let entry = entry?;
-        if entry.file_type().is_dir() {
-            folders.push(entry.into_path());
+/// `root/<class>/*`.
+fn classes(root: &Path, level: Level) -> Result<Listing, FilesError> {
+    let mut listing = Listing::new(root.display().to_string(), root);
+    listing.skipped = level.skipped;
+    let mut runs = level.runs;
+    // By their composed names.
+    let mut known = HashMap::new();
+    for folder in level.folders {
+        let name = folder.file_name().unwrap_or_default();
+        let mut walk = Walk::new(&folder, usize::MAX);
+        let mut images = Vec::new();
+        for found in walk.by_ref() {
+            match found {
+                Ok(Found::Image(path)) => images.push(path),
+                Ok(Found::Folder(_)) => {}
+                // That it cannot be read shows when it is.
+                Err(_) => images.push(folder.clone()),
+            }
         }
+        // Runs, and the files of a sweep beside them, are nobody's class.
+        if images.is_empty() && (walk.runs > 0 || name == RUNS) {
+            runs += walk.runs.max(1);
+            continue;
+        }
+        let Some(class) = name.to_str() else {
+            return Err(FilesError::ClassName { path: folder });
+        };
+        listing.skipped.add(&walk.skipped);
+        runs += walk.runs;
+        let label = *known.entry(composed(class)).or_insert_with(|| {
+            listing.classes.push(class.to_owned());
+            listing.classes.len() as u32 - 1
+        });
+        let below = |path: PathBuf| path.strip_prefix(root).map(PathBuf::from).unwrap_or(path);
+        listing
+            .labels
+            .resize(listing.labels.len() + images.len(), label);
+        listing.files.extend(images.into_iter().map(below));
     }
-    Ok(folders)
-}
-
-/// The first image that lies in a folder directly.
-fn images_in(path: &Path) -> Result<Option<PathBuf>, FilesError> {
-    for entry in visible(path, 1) {
-        let entry = entry?;
-        if entry.file_type().is_file() && is_image_name(entry.path()) {
-            return Ok(Some(entry.into_path()));
-        }
+    if runs > 0 {
+        *listing.skipped.folders.entry(RUNS.into()).or_default() += runs;
     }
-    Ok(None)
-}
-
-/// Walks what is below a folder and not hidden, sorted by name; links are followed.
-fn visible(
-    path: &Path,
-    depth: usize,
-) -> impl Iterator<Item = Result<walkdir::DirEntry, FilesError>> + use<> {
-    let entries = WalkDir::new(path)
-        .min_depth(1)
-        .max_depth(depth)
-        .follow_links(true)
-        .sort_by_file_name();
-    let entries = entries
-        .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
-    let path = path.to_path_buf();
-    entries.map(move |entry| {
-        entry.map_err(|error| FilesError::Read {
-            path: error.path().map_or_else(|| path.clone(), PathBuf::from),
-            reason: reason(error),
-        })
-    })
-}
-
-/// Returns whether people do not see a file or folder of this name as their own: hidden ones, and
-/// those that systems and archivers add.
-fn is_hidden(name: &OsStr) -> bool {
-    const SYSTEM: [&str; 5] = [
-        "__MACOSX",
-        "@eaDir",
-        "$RECYCLE.BIN",
-        "System Volume Information",
-        "lost+found",
-    ];
-    name.as_encoded_bytes().starts_with(b".") || SYSTEM.iter().any(|system| name == *system)
-}
-
-/// Returns the system's reason without the path, which the message has.
-fn reason(error: walkdir::Error) -> io::Error {
-    match error.loop_ancestor() {
-        Some(ancestor) => {
-            let text = format!("a link leads back to `{}`", ancestor.display());
-            io::Error::other(text)
-        }
-        None => error
-            .into_io_error()
-            .unwrap_or_else(|| io::ErrorKind::Other.into()),
+    let loose = level.images.len() as u64;
+    listing.skipped.loose += loose;
+    match (listing.files.is_empty(), level.images.into_iter().next()) {
+        (false, _) => Ok(listing),
+        (true, None) => Err(FilesError::NoClasses { path: root.into() }),
+        (true, Some(image)) => Err(FilesError::Outside {
+            path: root.into(),
+            images: loose,
+            image,
+        }),
     }
 }

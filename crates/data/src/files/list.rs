@@ -1,23 +1,33 @@
 //! A list of images with labels.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::is_image_name;
 
 use super::Listing;
+use super::names::{composed, decomposed};
 use crate::error::FilesError;
-use kiln_util::{Hex, sha256};
+use kiln_util::{Hex, TextReader, sha256};
 
-/// The lines of a list, one after another: a CSV file in UTF-8 whose first line names the columns,
-/// among them `path`, and `label`, the name of the class, if it has labels. Other columns are
-/// skipped. However long the list, memory is flat.
+/// Lines of a list that is gone through once which are compared with those that follow: a million,
+/// for which 64 MB suffice.
+const COMPARED: usize = 1 << 20;
+
+/// Folders whose place is remembered.
+const FOLDERS: usize = 1 << 16;
+
+/// The lines of a list, one after another: a CSV file in UTF-8, or in UTF-16 with a byte-order mark,
+/// whose first line names the columns, among them `path`, and `label`, the name of the class, if it
+/// has labels. Other columns are skipped. However long the list, memory is flat.
 pub struct ListReader<R> {
     /// Name of the list in messages.
     name: PathBuf,
-    reader: csv::Reader<R>,
+    reader: csv::Reader<TextReader<R>>,
     path_column: usize,
     label_column: Option<usize>,
     record: csv::StringRecord,
@@ -50,7 +60,7 @@ impl<R: Read> ListReader<R> {
     pub fn new(name: &Path, content: R) -> Result<Self, FilesError> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
-            .from_reader(content);
+            .from_reader(TextReader::new(content));
         let header = reader
             .headers()
             .map_err(|error| fail(name, &error))?
@@ -108,58 +118,182 @@ impl<R: Read> Iterator for ListReader<R> {
     }
 }
 
+/// A line of a list whose file is in a line before, under the same or another spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated {
+    /// The line, from 1.
+    pub line: u64,
+    /// The line that has the file first.
+    pub first: u64,
+}
+
+/// Finds the files that the lines of a list mean, and those that an earlier line has already: by
+/// another spelling of the path, as `a.png` and `./a.png`, or by a link.
+///
+/// Of a list that is gone through once, the first million lines are compared with those that follow.
+#[derive(Debug)]
+pub struct ListedFiles {
+    /// Name of the list in messages.
+    list: PathBuf,
+    /// Folder that paths are relative to.
+    root: PathBuf,
+    /// Where folders are, whichever way they are written.
+    folders: HashMap<PathBuf, PathBuf>,
+    /// Line and label, as a hash, of each file, by the hash of where it is.
+    seen: HashMap<u128, (u64, u64)>,
+    most: usize,
+}
+
+impl ListedFiles {
+    /// Starts with no line of a list whose paths are relative to `root`.
+    pub fn new(list: &Path, root: &Path) -> Self {
+        Self {
+            list: list.into(),
+            root: root.into(),
+            folders: HashMap::new(),
+            seen: HashMap::new(),
+            most: COMPARED,
+        }
+    }
+
+    /// Finds the file of a path: as it is written, or where there is none, with slashes in place of the
+    /// backslashes of Windows, or in another Unicode normal form. What is not there stays as it is.
+    pub fn find(&self, path: PathBuf) -> PathBuf {
+        let there = |path: &Path| self.root.join(path).symlink_metadata().is_ok();
+        let Some(text) = path.to_str() else {
+            return path;
+        };
+        let foreign = cfg!(not(windows)) && text.contains('\\');
+        if (text.is_ascii() && !foreign) || there(&path) {
+            return path;
+        }
+        let slashes = if foreign {
+            text.replace('\\', "/")
+        } else {
+            text.to_owned()
+        };
+        let forms = [composed(&slashes), decomposed(&slashes), slashes];
+        let mut forms = forms.into_iter().map(PathBuf::from);
+        forms.find(|form| there(form)).unwrap_or(path)
+    }
+
+    /// Takes note of a line, and gives it the path of the file that it means. Returns the earlier
+    /// line that has the same file.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError::Line`] if the earlier line has another label.
+    pub fn add(&mut self, listed: &mut Listed) -> Result<Option<Repeated>, FilesError> {
+        listed.path = self.find(std::mem::take(&mut listed.path));
+        let key = hash128(&self.place(&listed.path));
+        let label = hash(0, &listed.label.as_deref().map(composed));
+        let room = self.seen.len() < self.most;
+        match self.seen.entry(key) {
+            Entry::Occupied(entry) => {
+                let (first, its_label) = *entry.get();
+                if its_label == label {
+                    let line = listed.line;
+                    return Ok(Some(Repeated { line, first }));
+                }
+                let problem = format!(
+                    "`{}` is the image of line {first}, which has another label: remove one of them",
+                    listed.path.display()
+                );
+                Err(line(&self.list, listed.line, problem))
+            }
+            Entry::Vacant(entry) => {
+                if room {
+                    entry.insert((listed.line, label));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where a file is, whichever way its path is written. What is not there cannot be a link.
+    fn place(&mut self, path: &Path) -> PathBuf {
+        let full = self.root.join(path);
+        let (Some(folder), Some(name), false) =
+            (full.parent(), full.file_name(), full.is_symlink())
+        else {
+            return full.canonicalize().unwrap_or(full);
+        };
+        if let Some(folder) = self.folders.get(folder) {
+            return folder.join(name);
+        }
+        let here = Path::new(".");
+        let written = if folder.as_os_str().is_empty() {
+            here
+        } else {
+            folder
+        };
+        let canonical = written.canonicalize().unwrap_or_else(|_| folder.into());
+        let place = canonical.join(name);
+        if self.folders.len() < FOLDERS {
+            self.folders.insert(folder.into(), canonical);
+        }
+        place
+    }
+}
+
+fn hash(salt: u8, value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    salt.hash(&mut hasher);
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn hash128(value: &impl Hash) -> u128 {
+    u128::from(hash(1, value)) << 64 | u128::from(hash(2, value))
+}
+
 /// Reads a list with labels whole; paths are relative to it. Classes are sorted by name, files as
-/// they are listed.
+/// they are listed. A file that several lines have is listed once ([`Listing::repeated`]); labels
+/// that differ only in their Unicode normal form are one class.
+///
+/// # Errors
+///
+/// [`FilesError::Line`] for what is wrong with a line, or with the first for the whole list.
 pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let entries = ListReader::open(path)?;
     if !entries.has_labels() {
         let problem = "expected the columns `path` and `label`, found no `label`: rename the column of the classes, or add one";
         return Err(line(path, 1, problem.to_owned()));
     }
-    let (mut files, mut names) = (Vec::new(), Vec::new());
-    let mut lines = HashMap::new();
+    let root = path.parent().unwrap_or(Path::new(""));
+    let mut listing = Listing::new(path.display().to_string(), root);
+    let mut listed_files = ListedFiles {
+        most: usize::MAX,
+        ..ListedFiles::new(path, root)
+    };
+    // The label of each file in composed form, and how it was written first.
+    let (mut names, mut classes) = (Vec::new(), BTreeMap::new());
     for entry in entries {
-        let Listed {
-            path: file,
-            label,
-            line: at,
-        } = entry?;
-        if let Some(before) = lines.insert(file.clone(), at) {
-            let problem = format!(
-                "`{}` is in line {before} already: remove one of them",
-                file.display()
-            );
-            return Err(line(path, at, problem));
+        let mut entry = entry?;
+        if let Some(repeated) = listed_files.add(&mut entry)? {
+            listing.repeated.push(repeated);
+            continue;
         }
-        files.push(file);
-        names.push(label.unwrap_or_default());
+        let label = entry.label.unwrap_or_default();
+        let name = composed(&label);
+        classes.entry(name.clone()).or_insert(label);
+        listing.files.push(entry.path);
+        names.push(name);
     }
-    if files.is_empty() {
-        return Err(line(
-            path,
-            1,
-            "the list is empty: expected a line for each image".into(),
-        ));
+    if listing.files.is_empty() {
+        let problem = "the list is empty: expected a line for each image";
+        return Err(line(path, 1, problem.into()));
     }
-    let classes: Vec<String> = names
+    let mut classes: Vec<(String, String)> = classes.into_iter().collect();
+    classes.sort_by(|(_, one), (_, other)| one.cmp(other));
+    let numbers: HashMap<&str, u32> = classes
         .iter()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .cloned()
+        .zip(0..)
+        .map(|((name, _), number)| (name.as_str(), number))
         .collect();
-    let labels = names
-        .iter()
-        .map(|name| classes.partition_point(|class| class < name) as u32)
-        .collect();
-    let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    Ok(Listing {
-        name: path.display().to_string(),
-        root,
-        files,
-        labels,
-        classes,
-        skipped_files: BTreeMap::new(),
-    })
+    listing.labels = names.iter().map(|name| numbers[name.as_str()]).collect();
+    listing.classes = classes.into_iter().map(|(_, label)| label).collect();
+    Ok(listing)
 }
 
 /// Computes the SHA-256 of a list itself, and so of the labels in it.

@@ -3,8 +3,9 @@
 
 mod folder;
 mod list;
+mod names;
+mod walk;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,8 +16,10 @@ use crate::Dataset;
 use crate::error::{DataError, FilesError};
 use crate::images::{ImageFile, ImageFiles, ImageMemory, Keeping};
 
-pub use folder::{Folder, folder, images_below};
-pub use list::{ListReader, Listed, list, list_checksum};
+pub use folder::{Folder, folder};
+pub use list::{ListReader, Listed, ListedFiles, Repeated, list, list_checksum};
+pub use names::{ClassMatch, ClassNames, NumberedFolders, SubsetRole, subset_role};
+pub use walk::{ImagesBelow, SkippedFiles, images_below};
 
 /// Image files with a label each, not yet read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +31,24 @@ pub struct Listing {
     /// One for each file.
     labels: Vec<u32>,
     classes: Vec<String>,
-    skipped_files: BTreeMap<String, u64>,
+    skipped: SkippedFiles,
+    repeated: Vec<Repeated>,
 }
 
 impl Listing {
+    /// Creates a listing without files.
+    fn new(name: String, root: &Path) -> Self {
+        Self {
+            name,
+            root: root.into(),
+            files: Vec::new(),
+            labels: Vec::new(),
+            classes: Vec::new(),
+            skipped: SkippedFiles::default(),
+            repeated: Vec::new(),
+        }
+    }
+
     /// Returns the dataset's name: its path.
     pub fn name(&self) -> &str {
         &self.name
@@ -67,39 +84,87 @@ impl Listing {
         &self.classes
     }
 
-    /// Counts the skipped files in class folders, which are not images by their names, by ending: in
-    /// lower case without its dot, and empty for names without one. Hidden files do not count, and a
-    /// list has none.
-    pub const fn skipped_files(&self) -> &BTreeMap<String, u64> {
-        &self.skipped_files
+    /// Returns what was found beside the images; a list has nothing.
+    pub const fn skipped(&self) -> &SkippedFiles {
+        &self.skipped
     }
 
-    /// Returns the same files with labels that are indices into these classes.
+    /// Returns the lines of a list whose files are in a line before, and which do not count.
+    pub fn repeated(&self) -> &[Repeated] {
+        &self.repeated
+    }
+
+    /// Returns the same files with labels that are indices into these classes, which are found by name
+    /// ([`ClassNames`]).
     ///
     /// # Errors
     ///
     /// [`FilesError::UnknownClass`] if the class of an image is not among them,
     /// [`FilesError::AmbiguousClass`] if it is there twice, so that nothing tells which of the two
     /// the image belongs to. Classes without images do not count.
-    pub fn with_classes(mut self, classes: &[String]) -> Result<Self, FilesError> {
+    pub fn with_classes(self, classes: &[String]) -> Result<Self, FilesError> {
+        let known = ClassNames::new(classes);
+        let matches = self.matches(|class| known.by_name(class));
+        self.relabeled(&matches, classes)
+    }
+
+    /// Returns the same files with labels that are indices into a model's classes, as
+    /// [`with_classes`](Self::with_classes) does; and where all classes of the files are numbers, by these:
+    /// that is told if they could have been matched in another way.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_classes`](Self::with_classes).
+    pub fn with_model_classes(
+        self,
+        classes: &[String],
+    ) -> Result<(Self, Option<NumberedFolders>), FilesError> {
+        let known = ClassNames::new(classes);
+        let mut matches = self.matches(|class| known.find(class));
+        // Among other names, a number is no index.
+        let is_number = |found: &ClassMatch| matches!(found, ClassMatch::Number(_));
+        let used = self.used_classes();
+        let mut used_matches = matches.iter().zip(&used).filter(|(_, used)| **used);
+        let all_numbers = |class: &String| class.bytes().all(|byte| byte.is_ascii_digit());
+        let mut used_names = self.classes.iter().zip(&used).filter(|(_, used)| **used);
+        if used_matches.any(|(found, _)| is_number(found))
+            && !used_names.all(|(class, _)| all_numbers(class))
+        {
+            matches = self.matches(|class| known.by_name(class));
+        }
+        let folders = self.classes.iter().zip(&matches).zip(&used);
+        let (folders, found): (Vec<&str>, Vec<ClassMatch>) = folders
+            .filter(|(_, used)| **used)
+            .map(|((class, found), _)| (class.as_str(), *found))
+            .unzip();
+        let numbered = NumberedFolders::of(&folders, &found, &known);
+        Ok((self.relabeled(&matches, classes)?, numbered))
+    }
+
+    fn matches(&self, find: impl Fn(&str) -> ClassMatch) -> Vec<ClassMatch> {
+        self.classes.iter().map(|class| find(class)).collect()
+    }
+
+    /// Numbers the images by what was found of each class.
+    fn relabeled(mut self, matches: &[ClassMatch], classes: &[String]) -> Result<Self, FilesError> {
         let used = self.used_classes();
         let mut numbers = vec![0; self.classes.len()];
-        for (at, class) in self.classes.iter().enumerate().filter(|(at, _)| used[*at]) {
-            let mut same = (0..).zip(classes).filter(|(_, known)| *known == class);
-            match (same.next(), same.next()) {
-                (Some((number, _)), None) => numbers[at] = number,
-                (None, _) => {
+        for (at, found) in matches.iter().enumerate().filter(|(at, _)| used[*at]) {
+            let class = || self.classes[at].clone();
+            match *found {
+                ClassMatch::Name(number) | ClassMatch::Number(number) => numbers[at] = number,
+                ClassMatch::None => {
                     return Err(FilesError::UnknownClass {
+                        class: class(),
                         name: self.name,
-                        class: class.clone(),
                         expected: classes.to_vec(),
                     });
                 }
-                (Some((first, _)), Some((second, _))) => {
+                ClassMatch::Ambiguous(numbers) => {
                     return Err(FilesError::AmbiguousClass {
+                        class: class(),
                         name: self.name,
-                        class: class.clone(),
-                        numbers: [first, second],
+                        numbers,
                     });
                 }
             }

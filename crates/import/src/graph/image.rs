@@ -108,13 +108,9 @@ impl First {
     }
 }
 
-/// Describes the input of a network, before whose first convolution comes `first`. `size` is its height and width where the caller specifies
-/// them. Also returns the batch as the file declares it.
-pub fn describe(
-    info: &TensorInfo,
-    first: First,
-    size: Option<[usize; 2]>,
-) -> Result<(Image, Dim), GraphError> {
+/// Describes the input of a network, before whose first convolution comes `first`. `size` is its
+/// height and width where the file leaves them open. Also returns the batch as the file declares it.
+pub fn describe(info: &TensorInfo, first: First, size: Option<[usize; 2]>) -> (Image, Dim) {
     let image = |layout, channels, size, shape| Image {
         name: info.name.clone(),
         layout,
@@ -123,7 +119,7 @@ pub fn describe(
         shape,
     };
     let axes = match info.shape.as_deref() {
-        None => return Ok((image(Layout::Nchw, None, size, None), Dim::Unknown)),
+        None => return (image(Layout::Nchw, None, size, None), Dim::Unknown),
         Some([batch, a, b, c]) => (batch, [a, b, c]),
         Some(dims) => {
             // Not an image, but a network all the same.
@@ -133,7 +129,7 @@ pub fn describe(
                 .filter(|_| (1..=Dims::MAX_RANK).contains(&dims.len()))
                 .map(Dims::batched)
                 .filter(|dims| dims.count().is_some());
-            return Ok((image(Layout::Nchw, None, None, shape), batch));
+            return (image(Layout::Nchw, None, None, shape), batch);
         }
     };
     let (batch, axes) = axes;
@@ -148,21 +144,8 @@ pub fn describe(
         Layout::Nchw => (axes[0], [axes[1], axes[2]]),
         Layout::Nhwc => (axes[2], [axes[0], axes[1]]),
     };
-    let mut found = [None; 2];
-    for (at, dim) in pixels.into_iter().enumerate() {
-        let given = size.map(|size| size[at]);
-        found[at] = match (dim.fixed(), given) {
-            (Some(expected), Some(found)) if expected != found => {
-                return Err(GraphError::ImageSize {
-                    expected,
-                    found,
-                    axis: ["height", "width"][at],
-                });
-            }
-            (fixed, given) => fixed.or(given),
-        };
-    }
-    let size = match found {
+    let pixels = [0, 1].map(|at| pixels[at].fixed().or(size.map(|size| size[at])));
+    let size = match pixels {
         [Some(height), Some(width)] => Some([height, width]),
         _ => None,
     };
@@ -171,5 +154,23 @@ pub fn describe(
         Dims::batched(layout.image_shape([channels, height, width]))
     });
     let shape = shape.filter(|dims| dims.count().is_some());
-    Ok((image(layout, channels, size, shape), batch.clone()))
+    (image(layout, channels, size, shape), batch.clone())
+}
+
+/// Checks that an image can have the height and width that the caller specifies.
+pub fn check_size(image: &Image, size: Option<[usize; 2]>) -> Result<(), GraphError> {
+    let sizes = image
+        .size
+        .into_iter()
+        .flatten()
+        .zip(size.into_iter().flatten());
+    let mut axes = ["height", "width"].into_iter().zip(sizes);
+    match axes.find(|(_, (expected, found))| expected != found) {
+        None => Ok(()),
+        Some((axis, (expected, found))) => Err(GraphError::ImageSize {
+            axis,
+            expected,
+            found,
+        }),
+    }
 }

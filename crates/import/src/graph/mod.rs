@@ -7,9 +7,10 @@
 //! | integers that depend on the batch; tensors of any type | `affine`, `constant`, `tensor` |
 //! | strided views | `rows`, `views` |
 //! | one node of any opset as typed operators | `call`, `ops`, `reading` |
-//! | a list of typed nodes | `reader`, `control` |
+//! | a list of typed nodes | `reader`, `control`, `pads` |
 //! | cut into segments | `cut`, `producers` |
 //! | their names | `names`, `path` |
+//! | the layers of a known network, and their weights | `layers`, `weights` |
 
 mod affine;
 mod call;
@@ -20,8 +21,10 @@ mod evaluate;
 mod fold;
 mod image;
 mod integers;
+mod layers;
 mod names;
 mod ops;
+mod pads;
 mod path;
 mod producers;
 mod quantized;
@@ -34,10 +37,11 @@ mod tensor;
 mod tests;
 mod values;
 mod views;
+mod weights;
 
 use std::collections::HashSet;
 
-use kiln_model::graph::Graph;
+use kiln_model::graph::{Graph, Image};
 use kiln_onnx::{ModelProto, check_structure};
 
 use self::image::{Declared, First};
@@ -45,7 +49,10 @@ use self::producers::Producers;
 use self::reader::Reader;
 use crate::error::GraphError;
 
+#[cfg(test)]
+pub(crate) use layers::find;
 pub use values::parameter_values;
+pub use weights::{Parameter, weights};
 
 /// Reads a network as a chain of segments, from its one input to its first output.
 ///
@@ -71,22 +78,55 @@ fn read(
     image_size: Option<[usize; 2]>,
     value: Option<&str>,
 ) -> Result<Graph, GraphError> {
+    let outputs = model.graph.iter().flat_map(|graph| &graph.output);
+    let first = outputs.map(|output| output.name.as_str()).next();
+    let output = value.or(first).ok_or(GraphError::NoGraph)?;
+    let Typed {
+        image,
+        reader,
+        producers,
+    } = typed(model, image_size, &[output])?;
+    image::check_size(&image, image_size)?;
+    let end = reader.value(output).ok_or_else(|| GraphError::NoPath {
+        output: output.to_owned(),
+        image: image.name.clone(),
+    })?;
+    let segments = cut::segments(&reader.finish(), end, output, &producers);
+    Ok(Graph::new(image, segments))
+}
+
+/// A graph whose nodes have been read.
+#[derive(Debug)]
+struct Typed<'a> {
+    image: Image,
+    reader: Reader<'a>,
+    producers: Producers<'a>,
+}
+
+/// Reads the nodes that values of these names depend on. `image_size` is the image's where the file
+/// leaves it open.
+fn typed<'a>(
+    model: &'a ModelProto,
+    image_size: Option<[usize; 2]>,
+    values: &[&str],
+) -> Result<Typed<'a>, GraphError> {
     let graph = model.graph.as_ref().ok_or(GraphError::NoGraph)?;
     check_structure(graph)?;
-    let first = graph.output.first().map(|output| output.name.as_str());
-    let Some(output) = value.or(first) else {
-        return Err(GraphError::NoGraph);
-    };
     let producers = Producers::new(graph);
-    let needed = producers.needed(output);
+    let mut seen = vec![false; graph.node.len()];
+    let needed = values
+        .iter()
+        .flat_map(|value| producers.beyond(&mut seen, value));
+    let mut needed: Vec<usize> = needed.collect();
+    needed.sort_unstable();
     let fed = model.inputs();
     let nodes = needed.iter().filter_map(|&at| graph.node.get(at));
     let mut used: HashSet<&str> = nodes
         .flat_map(|node| &node.input)
         .map(String::as_str)
         .collect();
-    used.insert(output);
-    // Inputs that the output does not need may be there besides.
+    used.extend(values);
+    // Inputs that the values do not need may be there besides.
     let [info] = fed
         .iter()
         .filter(|info| fed.len() == 1 || used.contains(info.name.as_str()))
@@ -100,12 +140,12 @@ fn read(
             || fed.iter().any(|info| info.name == name)
             || graph.initializer.iter().any(|tensor| tensor.name == name)
     };
-    if !known(output) {
+    if let Some(value) = values.iter().find(|value| !known(value)) {
         return Err(GraphError::NoValue {
-            value: output.to_owned(),
+            value: (*value).to_owned(),
         });
     }
-    let (image, batch) = image::describe(info, First::of(graph, &info.name), image_size)?;
+    let (image, batch) = image::describe(info, First::of(graph, &info.name), image_size);
     let declared = Declared::new(model, &batch);
     let name = graph.input.iter().find(|input| input.name == info.name);
     let name = name.map_or("", |input| input.name.as_str());
@@ -116,11 +156,9 @@ fn read(
             reader.read(node)?;
         }
     }
-    let (nodes, end) = reader.finish(output);
-    let end = end.ok_or_else(|| GraphError::NoPath {
-        output: output.to_owned(),
-        image: info.name.clone(),
-    })?;
-    let segments = cut::segments(&nodes, end, output, &producers);
-    Ok(Graph::new(image, segments))
+    Ok(Typed {
+        image,
+        reader,
+        producers,
+    })
 }

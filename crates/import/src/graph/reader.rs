@@ -12,6 +12,7 @@ use super::control::captured;
 use super::evaluate::{evaluate, parts};
 use super::image::Declared;
 use super::ops;
+use super::pads;
 use super::reading::Reading;
 use super::rows::Rows;
 use super::special::Computed;
@@ -136,19 +137,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the typed nodes, and which of them gives the value of this name: 0 for the image,
-    /// counted from 1; none where the value does not depend on the image.
-    pub fn finish(self, output: &str) -> (Vec<Flat<'a>>, Option<usize>) {
-        let at = match self.values.get(output) {
-            Some(Value::Live(at)) => Some(*at),
-            Some(Value::Constant(_) | Value::Repeated(..) | Value::Rows(_) | Value::Unknown)
-            | None => None,
-        };
-        (self.nodes, at)
+    /// Returns which typed node gives the value of this name: 0 for the image, counted from 1; none
+    /// where the value does not depend on the image.
+    pub fn value(&self, name: &str) -> Option<usize> {
+        match self.values.get(name)? {
+            Value::Live(at) => Some(*at),
+            Value::Constant(_) | Value::Repeated(..) | Value::Rows(_) | Value::Unknown => None,
+        }
+    }
+
+    /// Returns the typed nodes.
+    pub fn finish(mut self) -> Vec<Flat<'a>> {
+        pads::absorb(&mut self.nodes);
+        self.nodes
     }
 
     fn is_live(&self, name: &str) -> bool {
-        matches!(self.values.get(name), Some(Value::Live(_)))
+        self.value(name).is_some()
     }
 
     fn define(&mut self, node: &'a NodeProto, values: impl Iterator<Item = Value<'a>>) {

@@ -12,14 +12,17 @@ pub fn parameter_values(model: &ModelProto, parameter: &Parameter) -> Result<Vec
     match &parameter.values {
         Values::Computed(values) => Ok(values.to_vec()),
         Values::Filled(value) => Ok(vec![*value; parameter.len()]),
-        Values::Missing(reason) => Err(GraphError::NoValues {
+        Values::Measured => Err(GraphError::NoValue {
+            value: parameter.name.clone(),
+        }),
+        Values::Missing(reason) => Err(GraphError::Unread {
             reason: reason.clone(),
         }),
         Values::File => {
             let tensor = find(model, &parameter.name).ok_or_else(|| GraphError::NoValue {
                 value: parameter.name.clone(),
             })?;
-            tensor::floats(tensor).map_err(|error| GraphError::NoValues {
+            tensor::floats(tensor).map_err(|error| GraphError::Unread {
                 reason: error.to_string(),
             })
         }

@@ -1,67 +1,32 @@
 //! Every way of writing VGG16 gives the same layers.
 
-use kiln_model::{Base, LayerKind};
-use kiln_onnx::ModelProto;
+use kiln_model::Base;
+use kiln_onnx::{ModelProto, ValueInfoProto};
 
 use super::style::{Between, End, Padding, Style, Weights};
-use super::zoo::node;
-use crate::weights::find;
+use super::zoo::{node, open_size};
+use crate::graph::find;
 
 #[track_caller]
 fn accept(model: &ModelProto) {
     let vgg16 = Base::vgg16();
-    let layers = find(&vgg16, model).unwrap_or_else(|error| panic!("{error}"));
-    let convs: Vec<_> = layers
-        .iter()
-        .filter(|(_, found)| matches!(found.kind, LayerKind::Conv2d(_)))
+    let found = find(&vgg16, model).unwrap_or_else(|error| panic!("{error}"));
+    let filters = [
+        64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512,
+    ];
+    let channels = [3].into_iter().chain(filters);
+    let expected: Vec<Vec<usize>> = channels
+        .zip(filters)
+        .flat_map(|(channels, filters)| [vec![filters, channels, 3, 3], vec![filters]])
         .collect();
-    let channels: Vec<_> = convs
-        .iter()
-        .map(|(_, conv)| conv.channels.unwrap())
-        .collect();
-    let (c, d, e) = ([256, 256], [512, 512], [256, 512]);
-    assert_eq!(
-        channels,
-        [
-            [3, 64],
-            [64, 64],
-            [64, 128],
-            [128, 128],
-            [128, 256],
-            c,
-            c,
-            e,
-            d,
-            d,
-            d,
-            d,
-            d
-        ]
-    );
-    for (name, conv) in convs {
-        let [channels, filters] = conv.channels.unwrap();
-        let shapes: Vec<_> = conv
-            .values
-            .iter()
-            .map(|values| values.shape.clone())
-            .collect();
-        assert_eq!(
-            shapes,
-            [vec![filters, channels, 3, 3], vec![filters]],
-            "{name}"
-        );
+    let shapes: Vec<_> = found.iter().map(|found| found.shape.clone()).collect();
+    assert_eq!(shapes, expected);
+    for found in &found {
+        let count: usize = found.shape.iter().product();
+        assert_eq!(found.constant.len(), count, "{}", found.layer);
+        let name = format!("{}.{}", found.layer, found.role);
+        assert!(found.constant.name.starts_with(&name), "{name}");
     }
-    let base = crate::base("vgg16", model).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(base.channels, 3);
-    // All but the last pooling, which a graph may lack.
-    let kinds = |base: Base| -> Vec<LayerKind> {
-        base.layers
-            .into_iter()
-            .map(|layer| layer.kind)
-            .take(17)
-            .collect()
-    };
-    assert_eq!(kinds(base), kinds(vgg16));
 }
 
 #[test]
@@ -170,13 +135,58 @@ fn transposes_may_cancel_each_other() {
     }
     .model();
     let graph = model.graph.as_mut().unwrap();
+    graph.input = Style::TORCHVISION.model().graph.unwrap().input;
     let mut back = graph.node[0].clone();
     back.name = "to_nhwc".into();
-    back.input = vec!["to_nchw:0".into()];
+    back.input = vec!["input".into()];
     back.output = vec!["back".into()];
     back.attribute[0].ints = vec![0, 2, 3, 1];
-    graph.node[1].input[0] = "back".into();
-    graph.node.insert(1, back);
+    graph.node[0].input[0] = "back".into();
+    graph.node.insert(0, back);
+    accept(&model);
+}
+
+#[test]
+fn the_images_size_may_be_open() {
+    for padding in [
+        Padding::Explicit,
+        Padding::Auto("SAME_LOWER"),
+        Padding::PadAxes,
+    ] {
+        for style in [Style::TORCHVISION, Style::KERAS] {
+            let mut model = Style { padding, ..style }.model();
+            open_size(&mut model, style.nhwc);
+            accept(&model);
+        }
+    }
+    let mut model = Style::TORCHVISION.model();
+    model.graph.as_mut().unwrap().input[0].r#type = None;
+    accept(&model);
+}
+
+#[test]
+fn what_no_output_needs_does_not_matter() {
+    let mut model = Style::TORCHVISION.model();
+    let graph = model.graph.as_mut().unwrap();
+    let mut skip = graph.node[1].clone();
+    (skip.name, skip.output) = ("skip".into(), vec!["skip:0".into()]);
+    graph.node.push(skip);
+    graph.input.push(ValueInfoProto {
+        name: "mask".into(),
+        ..Default::default()
+    });
+    accept(&model);
+}
+
+#[test]
+fn a_graph_may_have_outputs_on_the_way() {
+    let mut model = Style::TORCHVISION.model();
+    let graph = model.graph.as_mut().unwrap();
+    let early = ValueInfoProto {
+        name: "block1_relu2:0".into(),
+        ..Default::default()
+    };
+    graph.output.insert(0, early);
     accept(&model);
 }
 

@@ -1,13 +1,15 @@
-//! Networks that are not VGG16, made into bases, and those that cannot be.
+//! Networks that are not VGG16, and files that are not theirs.
 
 use kiln_model::{
     Activation, Base, BatchNorm, Conv2d, LayerKind, LayerSpec, MaxPool, Padding, Pool, Relu,
 };
-use kiln_onnx::{Dim, GraphBuilder, ModelProto, encode};
+use kiln_onnx::{Dim, GraphBuilder, ModelProto, TensorProto, decode, encode};
+use proptest::prelude::*;
 
 use super::style::{Between, End, Style};
 use super::zoo::{initializer, node};
-use crate::{BaseError, GraphError, base, load_base, weights};
+use crate::graph::find;
+use crate::{GraphError, WeightsError, weights};
 
 /// A small network that ends at value `f`. Its weights are 0, 1, 2, … in the order of the tensors.
 fn small() -> GraphBuilder {
@@ -77,7 +79,6 @@ fn small_base() -> Base {
                 epsilon: 0.001,
             }),
         ),
-        // The node's name is taken.
         ("relu", LayerKind::Relu(Relu {})),
         (
             "pool",
@@ -112,11 +113,8 @@ fn small_base() -> Base {
 }
 
 #[test]
-fn layers_and_weights_of_a_small_network() {
-    let model = finish(small(), "f");
-    let base = base("small", &model).unwrap();
-    assert_eq!(base, small_base());
-    let parameters = weights(&base, &model).unwrap();
+fn weights_of_a_small_network() {
+    let parameters = weights(&small_base(), &finish(small(), "f")).unwrap();
     let found: Vec<_> = parameters
         .iter()
         .map(|p| (p.name.as_str(), p.shape.as_slice()))
@@ -144,26 +142,26 @@ fn layers_and_weights_of_a_small_network() {
 }
 
 #[test]
-fn a_classifier_is_left_out() {
-    for head in ["Flatten", "Reshape", "GlobalAveragePool", "Gemm"] {
+fn a_classifier_does_not_matter() {
+    let accept = |graph: GraphBuilder, output: &str| {
+        let found = weights(&small_base(), &finish(graph, output));
+        assert_eq!(found.map(|parameters| parameters.len()), Ok(7));
+    };
+    for head in ["Flatten", "Reshape", "GlobalAveragePool", "Gemm", "Sigmoid"] {
         let mut graph = small();
         graph.node("Identity", "same", &["f"], "g");
         graph
             .node("Transpose", "to_nhwc", &["g"], "h")
             .ints("perm", [0, 2, 3, 1]);
         graph.node(head, "head", &["h"], "out");
-        assert_eq!(
-            base("small", &finish(graph, "out")).unwrap(),
-            small_base(),
-            "{head}"
-        );
+        accept(graph, "out");
     }
     // As from Keras's `include_top=False`.
     let mut graph = small();
     graph
         .node("Transpose", "to_nhwc", &["f"], "out")
         .ints("perm", [0, 2, 3, 1]);
-    assert_eq!(base("small", &finish(graph, "out")).unwrap(), small_base());
+    accept(graph, "out");
     // As PyTorch's `x.view(x.size(0), -1)` and tf2onnx's of NHWC features: they go two ways.
     for nhwc in [false, true] {
         let mut graph = small();
@@ -175,7 +173,7 @@ fn a_classifier_is_left_out() {
             "h",
         );
         graph.node("Reshape", "view", &["h", "g"], "out");
-        assert_eq!(base("small", &finish(graph, "out")).unwrap(), small_base());
+        accept(graph, "out");
     }
 }
 
@@ -186,43 +184,92 @@ fn vgg16_with_normalization_is_another_base() {
         end: End::Dense,
         ..Style::KERAS
     };
-    let base = base("vgg16-bn", &style.model()).unwrap();
-    assert_eq!(base.layers.len(), 13 * 3 + 5);
+    let unnamed = |kind| LayerSpec { name: None, kind };
+    let mut base = Base::vgg16();
+    let layers = base.layers.into_iter().flat_map(|mut layer| {
+        let mut layers = vec![layer.clone()];
+        if let LayerKind::Conv2d(conv) = &mut layer.kind {
+            conv.activation = None;
+            let norm = LayerKind::BatchNorm(BatchNorm {
+                momentum: 0.99,
+                epsilon: 1e-5,
+            });
+            layers = vec![layer, unnamed(norm), unnamed(LayerKind::Relu(Relu {}))];
+        }
+        layers
+    });
+    base.layers = layers.collect();
+    let model = style.model();
+    assert_eq!(find(&base, &model).unwrap().len(), 13 * 6);
+}
+
+/// The error about a small graph of these changes, read as the small network with one more layer.
+fn refused(graph: GraphBuilder, output: &str) -> String {
+    let mut base = small_base();
+    base.layers.push(LayerSpec {
+        name: Some("last".into()),
+        kind: LayerKind::Conv2d(Conv2d::of_size(2, [1, 1])),
+    });
+    let error = weights(&base, &finish(graph, output)).unwrap_err();
+    error.to_string()
 }
 
 #[test]
-fn the_first_node_that_is_no_layer_is_named() {
-    let refused = |graph: GraphBuilder, output: &str| {
-        base("small", &finish(graph, output))
-            .unwrap_err()
-            .to_string()
-    };
+fn the_first_node_that_is_another_layer_is_named() {
     let mut graph = small();
     graph.node("Sigmoid", "gate", &["f"], "g");
     assert_eq!(
         refused(graph, "g"),
-        "expected Conv, BatchNormalization, Relu or MaxPool, found node `gate` (Sigmoid)"
+        "at last: expected conv2d, found node `gate` (Sigmoid)"
+    );
+    assert_eq!(
+        refused(small(), "f"),
+        "at last: expected conv2d, found the end of the graph"
     );
     let mut graph = small();
-    graph.node("Relu", "left", &["f"], "g");
+    graph.node("Sigmoid", "left", &["f"], "g");
     graph.node("Add", "skip", &["f", "g"], "h");
     assert_eq!(
         refused(graph, "h"),
-        "expected a chain of layers, found a branch to node `left` (Relu) and node `skip` (Add)"
+        "at last: expected a chain of layers, found a branch to node `left` (Sigmoid) and node `skip` (Add)"
     );
     let mut graph = small();
     graph.initializer("w3", &[2, 6, 1, 1], vec![0.0_f32; 12]);
     graph.node("Conv", "last", &["f", "w3"], "g");
     assert_eq!(
         refused(graph, "g"),
-        "node `last` (Conv) has input channels 6, expected 5"
+        "at last: node `last` (Conv): expected as many channels as the weight has times groups, 6, found 5"
     );
-    let mut graph = GraphBuilder::new("none");
-    graph.input("input", Dim::batched([1, 28, 28]));
-    graph.node("Relu", "relu", &["input"], "a");
+}
+
+#[test]
+fn a_computed_weight_is_read() {
+    let mut graph = small();
+    graph
+        .initializer(
+            "w3",
+            &[1, 5, 1, 2],
+            (0..10_u8).map(f32::from).collect::<Vec<_>>(),
+        )
+        .initializer("b3", &[2], vec![0.0_f32; 2]);
+    graph
+        .node("Transpose", "filters", &["w3"], "w")
+        .ints("perm", [3, 1, 0, 2]);
+    graph.node("Conv", "last", &["f", "w", "b3"], "g");
+    let mut base = small_base();
+    base.layers.push(LayerSpec {
+        name: Some("last".into()),
+        kind: LayerKind::Conv2d(Conv2d::of_size(2, [1, 1])),
+    });
+    let parameters = weights(&base, &finish(graph, "g")).unwrap();
+    let weight = &parameters[7];
     assert_eq!(
-        base("none", &finish(graph, "a")),
-        Err(GraphError::NoWeights)
+        (weight.name.as_str(), &weight.shape[..]),
+        ("last.weight", &[2, 5, 1, 1][..])
+    );
+    assert_eq!(
+        weight.values,
+        [0.0, 2.0, 4.0, 6.0, 8.0, 1.0, 3.0, 5.0, 7.0, 9.0]
     );
 }
 
@@ -231,26 +278,44 @@ fn normalizations_that_are_not_ones_for_inference() {
     let with = |change: fn(&mut ModelProto)| {
         let mut model = finish(small(), "f");
         change(&mut model);
-        base("small", &model).unwrap_err().to_string()
+        weights(&small_base(), &model).map_err(|error| error.to_string())
     };
-    let message = with(|model| node(model, "norm:1").attribute[0].f = Some(0.0));
+    let message = with(|model| node(model, "norm:1").attribute[0].f = Some(0.0)).unwrap_err();
     assert!(
-        message.ends_with("has epsilon 0.0, expected a number above 0"),
+        message.ends_with("has epsilon 0.0, expected 0.001"),
         "{message}"
     );
-    let message = with(|model| node(model, "norm:1").attribute[1].f = Some(f32::NAN));
+    // The base has its own.
+    assert!(with(|model| node(model, "norm:1").attribute[1].f = Some(f32::NAN)).is_ok());
+    let message = with(|model| initializer(model, "mean").dims = vec![2, 2]).unwrap_err();
     assert!(
-        message.ends_with("has momentum NaN, expected a number of at least 0 and below 1"),
+        message.ends_with("expected a value of 1 axes, found [2, 2]"),
         "{message}"
     );
-    let message = with(|model| initializer(model, "mean").dims = vec![2, 2]);
+    let message = with(|model| node(model, "norm:1").input.truncate(4)).unwrap_err();
     assert!(
-        message.ends_with("has a parameter of shape [2, 2], expected [4]"),
+        message.ends_with("node `norm:1` (BatchNormalization): expected 5 inputs, found 4"),
         "{message}"
     );
-    let message = with(|model| node(model, "norm:1").input.truncate(4));
+    // Without a shape, the graph alone cannot tell.
+    let message = with(|model| {
+        model.graph.as_mut().unwrap().input[0].r#type = None;
+        node(model, "norm:1").input.truncate(4);
+    });
+    let message = message.unwrap_err();
     assert!(
         message.contains("needs its running_var as an initializer"),
+        "{message}"
+    );
+    let training = with(|model| {
+        let node = node(model, "norm:1");
+        let mut mode = node.attribute[0].clone();
+        (mode.name, mode.f, mode.i) = ("training_mode".into(), None, Some(1));
+        node.attribute.push(mode);
+    });
+    let message = training.unwrap_err();
+    assert!(
+        message.ends_with("has training_mode 1, expected 0"),
         "{message}"
     );
 }
@@ -262,13 +327,13 @@ fn another_epsilon_is_another_network() {
     let message = weights(&small_base(), &model).unwrap_err().to_string();
     assert_eq!(
         message,
-        "at norm_1: node `norm:1` (BatchNormalization) has epsilon 0.00001, expected 0.001"
+        "at norm_1: node `norm:1` (BatchNormalization) has epsilon 1e-5, expected 0.001"
     );
-    let grey = Base {
+    let color = Base {
         channels: 3,
         ..small_base()
     };
-    let message = weights(&grey, &finish(small(), "f"))
+    let message = weights(&color, &finish(small(), "f"))
         .unwrap_err()
         .to_string();
     assert_eq!(
@@ -278,44 +343,38 @@ fn another_epsilon_is_another_network() {
 }
 
 #[test]
-fn a_file_is_called_after_its_stem() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, model: &ModelProto| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, encode(model)).unwrap();
-        path
-    };
-    let model = finish(small(), "f");
-    let path = write("small.onnx", &model);
-    assert_eq!(load_base(&path, &[Base::vgg16()]).unwrap(), small_base());
-    let error = load_base(&path, &[small_base()]).unwrap_err();
-    assert!(
-        matches!(&error, BaseError::Taken { name, .. } if name == "small"),
-        "{error}"
-    );
-    let error = load_base(&write("a net.onnx", &model), &[]).unwrap_err();
-    assert!(matches!(error, BaseError::Name { .. }), "{error}");
-    let error = load_base(&folder.path().join("none.onnx"), &[]).unwrap_err();
-    assert!(matches!(error, BaseError::Load(_)), "{error}");
-    let mut infinite = model.clone();
-    *initializer(&mut infinite, "b2") =
-        kiln_onnx::TensorProto::from_f32("b2", &[5], &[f32::INFINITY; 5]);
-    let error = load_base(&write("infinite.onnx", &infinite), &[])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("infinite.onnx` cannot be a backbone: at layer_input: node `input` (Conv)"),
-        "{error}"
-    );
-    assert!(error.ends_with("see docs/backbones.md"), "{error}");
-    let mut graph = GraphBuilder::new("wide");
-    graph
-        .input("input", Dim::batched([2, 8, 8]))
-        .initializer("w", &[1, 2, 1, 1], vec![0.0_f32; 2]);
-    graph.node("Conv", "conv", &["input", "w"], "out");
-    let error = load_base(&write("wide.onnx", &finish(graph, "out")), &[]).unwrap_err();
-    assert!(
-        matches!(error, BaseError::Channels { found: 2, .. }),
-        "{error}"
-    );
+fn infinite_weights_are_refused() {
+    let mut model = finish(small(), "f");
+    *initializer(&mut model, "b2") = TensorProto::from_f32("b2", &[5], &[f32::INFINITY; 5]);
+    assert!(matches!(
+        weights(&small_base(), &model),
+        Err(WeightsError::At { layer, source: GraphError::NotFinite { .. } }) if layer == "layer_input"
+    ));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// A damaged file is refused, or the base's parameters come out of it, finite.
+    #[test]
+    fn changed_bytes_give_all_weights_or_none(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let base = small_base();
+        let model = finish(small(), "f");
+        let shapes: Vec<_> = weights(&base, &model).unwrap().into_iter().map(|p| p.shape).collect();
+        let mut bytes = encode(&model);
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Ok(parameters) = decode(&bytes).map_err(drop).and_then(|model| weights(&base, &model).map_err(drop)) {
+            for (parameter, shape) in parameters.iter().zip(&shapes) {
+                prop_assert_eq!(&parameter.shape, shape);
+                prop_assert_eq!(parameter.values.len(), shape.iter().product::<usize>());
+                prop_assert!(parameter.values.iter().all(|value| value.is_finite()));
+            }
+            prop_assert_eq!(parameters.len(), shapes.len());
+        }
+    }
 }

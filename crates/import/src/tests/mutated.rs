@@ -5,8 +5,7 @@ use kiln_onnx::{ModelProto, decode, encode};
 use proptest::prelude::*;
 
 use super::style::{Between, Padding, Style, Weights};
-use crate::weights::Parameter;
-use crate::{GraphError, WeightsError};
+use crate::{GraphError, Parameter, WeightsError};
 
 fn read(model: &ModelProto) -> Result<Vec<Parameter>, WeightsError> {
     crate::weights(&Base::vgg16(), model)
@@ -57,7 +56,6 @@ proptest! {
         if let Ok(model) = decode(&bytes) {
             // The models have no values, so that none can be read.
             prop_assert!(read(&model).is_err());
-            let _ = crate::base("damaged", &model);
         }
     }
 
@@ -81,6 +79,5 @@ proptest! {
             }
         }
         prop_assert!(read(&model).is_err());
-        let _ = crate::base("damaged", &model);
     }
 }

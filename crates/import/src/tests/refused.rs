@@ -4,9 +4,8 @@ use kiln_model::Base;
 use kiln_onnx::{DataType, Dim, GraphBuilder, ModelProto, StructureError, TensorError};
 
 use super::style::{Between, Padding, Style, Weights};
-use super::zoo::{initializer, node};
-use crate::weights::Parameter;
-use crate::{GraphError, WeightsError};
+use super::zoo::{initializer, node, open_size};
+use crate::{GraphError, Parameter, WeightsError};
 
 fn read(model: &ModelProto) -> Result<Vec<Parameter>, WeightsError> {
     crate::weights(&Base::vgg16(), model)
@@ -92,7 +91,7 @@ fn resnet() {
     graph.node("Relu", "relu", &["conv1:0"], "relu:0");
     refuse(
         &graph.finish().unwrap(),
-        "at block1_conv1: node `conv1` (Conv) has padding [3, 3, 3, 3], expected none, auto_pad SAME_UPPER, or what keeps the image's size at strides 1",
+        "at block1_conv1: node `conv1` (Conv) has kernel_size [7, 7], expected [3, 3]",
     );
 }
 
@@ -102,7 +101,7 @@ fn settings() {
         (
             "strides",
             &[2, 2][..],
-            "has padding [1, 1, 1, 1], expected none, auto_pad SAME_UPPER, or what keeps the image's size at strides 1",
+            "has strides [2, 2], expected [1, 1]",
         ),
         (
             "strides",
@@ -119,7 +118,11 @@ fn settings() {
             &[],
             "has kernel_shape [], expected two sizes of at least 1",
         ),
-        ("pads", &[0; 4], "has padding valid, expected same"),
+        (
+            "pads",
+            &[0; 4],
+            "has padding [0, 0, 0, 0], expected [1, 1, 1, 1]",
+        ),
         ("pads", &[1, 1], "has pads [1, 1], expected 4 sizes"),
     ] {
         let model = with(|model| set(model, "block2_conv1", attribute, ints));
@@ -147,6 +150,21 @@ fn settings() {
             &format!("at block1_pool: node `block1_pool` (MaxPool) {message}"),
         );
     }
+    // Of an image of an even size, the two are the same.
+    let same = with(|model| {
+        open_size(model, false);
+        let attributes = &mut node(model, "block1_pool").attribute;
+        attributes.retain(|attribute| attribute.name != "pads");
+        attributes.push(kiln_onnx::AttributeProto {
+            name: "auto_pad".into(),
+            s: Some(b"SAME_UPPER".to_vec()),
+            ..Default::default()
+        });
+    });
+    refuse(
+        &same,
+        "at block1_pool: node `block1_pool` (MaxPool) has pads [0, 0, 1, 1], expected [0, 0, 0, 0]",
+    );
     let grouped = with(|model| node(model, "block1_conv2").attribute[3].i = Some(64));
     refuse(
         &grouped,
@@ -169,18 +187,16 @@ fn padding_twice_or_with_something_else() {
             .s = Some(b"SAME_UPPER".to_vec());
         model
     };
-    let message = "has auto_pad \"SAME_UPPER after a Pad\", expected none, auto_pad SAME_UPPER, or what keeps the image's size at strides 1";
-    refuse(
-        &twice,
-        &format!("at block1_conv1: node `block1_conv1` (Conv) {message}"),
-    );
+    let message = "at block1_conv1: node `block1_conv1` (Conv) has padding [2, 2, 2, 2], expected [1, 1, 1, 1]";
+    refuse(&twice, message);
     let mut reflect = Style {
         padding: Padding::PadAttributes,
         ..Style::TORCHVISION
     }
     .model();
     node(&mut reflect, "block1_conv1_pad").attribute[1].s = Some(b"reflect".to_vec());
-    let message = "at block1_conv1: node `block1_conv1_pad` (Pad) has mode \"reflect\", expected \"constant\"";
+    let message =
+        "at block1_conv1: node `block1_conv1_pad` (Pad) has mode Reflect, expected Constant(0.0)";
     refuse(&reflect, message);
     let mut channels = Style {
         padding: Padding::PadAttributes,
@@ -226,26 +242,24 @@ fn other_axes() {
     let message = "node `to_nchw` (Transpose) has perm [0, 3, 2, 1], expected [0, 3, 1, 2]";
     refuse(&model, message);
     set(&mut model, "to_nchw", "perm", &[7, -1]);
-    assert!(matches!(
-        read(&model),
-        Err(WeightsError::Graph(GraphError::Setting {
-            setting: "perm",
-            ..
-        }))
-    ));
+    let message = "node `to_nchw` (Transpose) has perm [7, -1], expected every axis once";
+    refuse(&model, message);
 }
 
 #[test]
 fn branches_and_several_inputs() {
     let skip = with(|model| {
         let graph = model.graph.as_mut().unwrap();
-        let mut skip = graph.node[1].clone();
-        (skip.name, skip.output) = ("skip".into(), vec!["skip:0".into()]);
-        graph.node.push(skip);
+        let mut add = graph.node[1].clone();
+        (add.name, add.op_type) = ("skip".into(), "Add".into());
+        add.input = vec!["block1_relu1:0".into(), "block1_conv1:0".into()];
+        add.output = vec!["skip:0".into()];
+        graph.node[2].input[0] = "skip:0".into();
+        graph.node.insert(2, add);
     });
     refuse(
         &skip,
-        "at block1_conv1: expected a chain of layers, found a branch to node `block1_relu1` (Relu) and node `skip` (Relu)",
+        "at block1_conv1: expected a chain of layers, found a branch to node `block1_relu1` (Relu) and node `skip` (Add)",
     );
     let two = with(|model| {
         let graph = model.graph.as_mut().unwrap();
@@ -253,6 +267,7 @@ fn branches_and_several_inputs() {
             name: "mask".into(),
             ..Default::default()
         });
+        graph.node[2].input[2] = "mask".into();
     });
     refuse(
         &two,
@@ -301,6 +316,15 @@ fn weights_that_are_not_there() {
     let shape = with(|model| initializer(model, "block5_conv3.bias").dims = vec![1, 512]);
     refuse(
         &shape,
+        "at block5_conv3: node `block5_conv3` (Conv): expected a bias for each filter, found [1, 512] for 512",
+    );
+    // Without the image's shape, the graph alone cannot tell.
+    let no_shape = with(|model| {
+        model.graph.as_mut().unwrap().input[0].r#type = None;
+        initializer(model, "block5_conv3.bias").dims = vec![1, 512];
+    });
+    refuse(
+        &no_shape,
         "at block5_conv3: node `block5_conv3` (Conv) has a bias of shape [1, 512], expected [512]",
     );
 }

@@ -20,6 +20,9 @@ impl Style {
             [3, 224, 224]
         };
         writer.graph.input("input", Dim::batched(image));
+        if let Padding::PadAttributes = self.padding {
+            writer.graph.opset(10);
+        }
         if self.nhwc {
             writer
                 .next("Transpose", "to_nchw", &[])
@@ -211,6 +214,24 @@ impl Writer {
         }
         model
     }
+}
+
+/// Leaves the size of the image open.
+pub fn open_size(model: &mut ModelProto, nhwc: bool) {
+    let [height, width] = ["height", "width"].map(|name| Dim::Symbol(name.into()));
+    let image = if nhwc {
+        [height, width, Dim::Fixed(3)]
+    } else {
+        [Dim::Fixed(3), height, width]
+    };
+    let shape: Vec<Dim> = [Dim::Unknown].into_iter().chain(image).collect();
+    let mut graph = GraphBuilder::new("input");
+    graph
+        .input("input", &shape)
+        .node("Identity", "same", &["input"], "output");
+    graph.output("output", &shape);
+    let graph = graph.finish().unwrap().graph.unwrap();
+    model.graph.as_mut().unwrap().input = graph.input;
 }
 
 /// The node of this name.

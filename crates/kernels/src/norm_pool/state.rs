@@ -78,6 +78,11 @@ pub(super) struct Affine {
 }
 
 impl NormPoolState {
+    /// For how many outputs it has memory: 0 if it never kept anything of each.
+    pub fn capacity(&self) -> usize {
+        self.argmax.capacity()
+    }
+
     /// Sets the statistics, and gives the normalization that they make.
     pub(super) fn prepare(
         &mut self,

@@ -31,9 +31,8 @@ pub enum Hint {
     Sweep,
     /// The recipe has no `[sweep]`: train it once, or add one.
     NoSweep,
-    /// Backbones with a name are compiled in: leave the name out, or build kiln with the one that is
-    /// missing.
-    CompileBackbone,
+    /// Few backbones have a name: leave the name out, and give the network's ONNX file as weights.
+    BackboneFile,
     /// Fetch the asset that a backbone's weights are.
     FetchWeights {
         /// Its name.

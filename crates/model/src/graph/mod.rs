@@ -17,6 +17,7 @@ mod op;
 mod output;
 mod segment;
 mod size;
+mod unfold;
 mod window;
 
 pub use error::RuleError;
@@ -25,4 +26,5 @@ pub use node::{Input, Node, Parameter, Values};
 pub use op::{Binary, Gemm, Lrn, Op, Other, Reduction, SliceAxis, Unary};
 pub use segment::{Segment, UntypedError};
 pub use size::{Count, Dims, Size};
+pub use unfold::UnfoldedConv;
 pub use window::{Conv, PadMode, Padded, Pool, Window};

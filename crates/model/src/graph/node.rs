@@ -55,6 +55,8 @@ pub enum Values {
     ),
     /// The same number everywhere.
     Filled(f32),
+    /// Measured before training: of a normalization that the file does not have.
+    Measured,
     /// Not to be had; why not, as a sentence.
     Missing(String),
 }
@@ -95,6 +97,7 @@ impl std::fmt::Debug for Values {
             Self::File => "File",
             Self::Computed(_) => "Computed",
             Self::Filled(_) => "Filled",
+            Self::Measured => "Measured",
             Self::Missing(_) => "Missing",
         })
     }

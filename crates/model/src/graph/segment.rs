@@ -99,7 +99,7 @@ impl Segment {
                 if let Input::Parameter(at) = *input
                     && let Some((role, parameter)) = roles.get_mut(at).zip(self.parameters.get(at))
                     && *role == ParamRole::Constant
-                    && parameter.values == Values::File
+                    && matches!(parameter.values, Values::File | Values::Measured)
                 {
                     *role = role_in(&node.op, place, parameter.len());
                 }
@@ -174,7 +174,9 @@ impl Segment {
                 .iter()
                 .find_map(|parameter| match &parameter.values {
                     Values::Missing(reason) => Some(reason.clone()),
-                    Values::File | Values::Computed(_) | Values::Filled(_) => None,
+                    Values::File | Values::Computed(_) | Values::Filled(_) | Values::Measured => {
+                        None
+                    }
                 })
         };
         let shapes = || {

@@ -181,6 +181,7 @@ impl LayerKind {
         Some(SegmentLayer {
             segment,
             live_batch_norm: true,
+            unfolded: Vec::new(),
         })
     }
 

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::def::ParamDef;
-use crate::graph::Segment;
-use crate::{Shape, ShapeError};
+use super::batch_norm::BatchNorm;
+use super::def::{LayerDef, ParamDef};
+use crate::graph::{Parameter, Segment, UnfoldedConv};
+use crate::{InnerLayer, Shape, ShapeError};
 
 /// A small graph with one input and one output that Burn computes and trains: a segment of a
 /// backbone's file, such as a residual block.
@@ -17,6 +18,8 @@ pub struct SegmentLayer {
     /// Whether its batch normalizations, where they are trained, normalize by the batch and track
     /// its statistics; if not, they normalize by the stored ones, as in inference.
     pub live_batch_norm: bool,
+    /// Convolutions behind which normalizations are that the file does not have.
+    pub unfolded: Vec<UnfoldedConv>,
 }
 
 impl SegmentLayer {
@@ -33,6 +36,23 @@ impl SegmentLayer {
                 .segment
                 .shape()
                 .map_or_else(|| "unknown".into(), ToString::to_string),
+        })
+    }
+
+    /// Lists the normalizations of its unfolded convolutions.
+    pub(crate) fn norms(&self) -> impl Iterator<Item = InnerLayer> {
+        self.unfolded.iter().filter_map(|conv| {
+            let norm = self.segment.nodes.get(conv.node + 1)?;
+            let output = Shape::from_dims(&norm.shape.as_ref()?.sample()?)?;
+            let parameters = self.segment.parameters.iter();
+            let own = parameters.filter(|parameter| conv.norm.contains(&parameter.name));
+            Some(InnerLayer {
+                depth: 1,
+                name: format!("{}.norm", conv.weight),
+                type_name: BatchNorm::TYPE,
+                output,
+                count: own.map(Parameter::len).sum(),
+            })
         })
     }
 

@@ -62,10 +62,14 @@ impl Layer {
         self.params.iter().map(Param::len).sum::<usize>() + self.count_in_file()
     }
 
-    /// Lists the layers inside of it, each before those inside of it.
-    pub fn unfolded(&self) -> Vec<InnerLayer> {
+    /// Lists the layers inside of it, each before those inside of it; of a segment of a file, the
+    /// normalizations of its unfolded convolutions.
+    pub fn expanded(&self) -> Vec<InnerLayer> {
         let mut layers = Vec::new();
-        unfold(&self.kind, self.input, 1, &mut layers);
+        expand(&self.kind, self.input, 1, &mut layers);
+        if let LayerKind::Segment(segment) = &self.kind {
+            layers.extend(segment.norms());
+        }
         layers
     }
 
@@ -115,7 +119,7 @@ pub struct InnerLayer {
 }
 
 /// Lists the layers inside of a layer, each before those inside of it.
-fn unfold(kind: &LayerKind, input: Shape, depth: usize, layers: &mut Vec<InnerLayer>) {
+fn expand(kind: &LayerKind, input: Shape, depth: usize, layers: &mut Vec<InnerLayer>) {
     for part in kind.parts(input) {
         let params = part.kind.params(&[part.input]).unwrap_or_default();
         layers.push(InnerLayer {
@@ -125,7 +129,7 @@ fn unfold(kind: &LayerKind, input: Shape, depth: usize, layers: &mut Vec<InnerLa
             output: part.output,
             count: params.iter().map(ParamDef::len).sum(),
         });
-        unfold(&part.kind, part.input, depth + 1, layers);
+        expand(&part.kind, part.input, depth + 1, layers);
     }
 }
 

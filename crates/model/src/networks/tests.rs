@@ -116,7 +116,7 @@ fn blocks_unfold_into_their_layers() {
         .iter()
         .find(|layer| layer.name == "features_1")
         .unwrap();
-    let inner = block.unfolded();
+    let inner = block.expanded();
     let found: Vec<_> = inner
         .iter()
         .map(|inner| (inner.name.as_str(), inner.type_name, inner.count))

@@ -37,12 +37,31 @@ pub struct Data {
     /// At most this many test images, drawn with the seed; for trying a recipe out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_limit: Option<usize>,
+    /// How subsets are drawn: no key of a recipe's, since only a run of before has another rule than
+    /// today's.
+    #[serde(skip)]
+    pub split_rule: SplitRule,
 }
 
 impl Data {
     /// Default share that is set aside for validation, and for testing.
     pub const DEFAULT_SPLIT: f64 = 0.1;
 }
+
+/// The rule by which subsets are drawn. A run keeps the one that it began with, so that the images
+/// which it was not trained on stay those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SplitRule {
+    /// Where the shares of classes are no whole numbers, the first classes by name give one more, so
+    /// that a small subset has no images of the others; the only image of a class may be drawn. The rule
+    /// of kiln 0.2.0 and before.
+    ByLabel,
+    /// The seed chooses these classes, and every class of at least three images is in every subset.
+    #[default]
+    Seeded,
+}
+
+kiln_util::str_enum!(SplitRule: Serialize + Deserialize { ByLabel = "by_label", Seeded = "seeded" });
 
 /// Where images come from. Paths are relative to the working directory, as that of a backbone's
 /// weights is.
@@ -156,6 +175,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Data, RecipeError> {
             .get("test_limit")
             .map(|field| field.integer(1..=MAX_COUNT))
             .transpose()?,
+        split_rule: SplitRule::default(),
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use augmentation::{Augmentation, FillMode};
-pub use data::{Data, DataSource, DatasetName, Validation, ValidationSubset};
+pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};
 pub use export::Export;
 pub use input::{Input, Values};
 pub use optimization::{
@@ -217,6 +217,13 @@ impl Recipe {
         Ok(Self { fields, models })
     }
 
+    /// The same recipe with another rule by which subsets are drawn: that of a run.
+    #[must_use]
+    pub fn with_split_rule(mut self, rule: SplitRule) -> Self {
+        self.fields.data.split_rule = rule;
+        self
+    }
+
     /// The same recipe with another `[export]`, which has no influence on the model.
     #[must_use]
     pub fn with_export(mut self, export: Export) -> Self {
@@ -333,7 +340,14 @@ impl RecipeFields {
             _ => "leave the backbone frozen".to_owned(),
         };
         let names: Vec<String> = file.segments.iter().map(|it| it.name.clone()).collect();
-        let made = backbone.base.train_from(first, backbone.batch_norm);
+        let unfold = if backbone.unfold {
+            trained_segments(&phases, count)
+        } else {
+            Vec::new()
+        };
+        let made = backbone
+            .base
+            .train_from(first, backbone.batch_norm, &unfold);
         made.map_err(|(index, problem)| ModelError {
             index: 0,
             name: names[index].clone(),
@@ -347,6 +361,16 @@ impl RecipeFields {
             },
         })?;
         Ok(self)
+    }
+
+    /// Why there is no convolution to unfold where the recipe asks for it; `model` has no layer frozen.
+    fn unfold_problem(&self, model: &Model) -> Result<Option<String>, ModelError> {
+        let backbone = self.backbone.as_ref().filter(|backbone| backbone.unfold);
+        let Some(file) = backbone.and_then(|backbone| backbone.base.file.as_ref()) else {
+            return Ok(None);
+        };
+        let trained = trained_segments(&self.frozen(model)?, file.segments.len());
+        Ok(file.unfold_problem(&trained))
     }
 
     /// Which layers are frozen in each phase: a flag for each of the model's names.
@@ -421,6 +445,14 @@ impl RecipeFields {
         }
         Ok(())
     }
+}
+
+/// Which of the first layers, the segments of a file, some phase trains; `frozen` has the flags of each
+/// phase.
+fn trained_segments(frozen: &[Vec<bool>], count: usize) -> Vec<bool> {
+    (0..count)
+        .map(|at| frozen.iter().any(|frozen| !frozen[at]))
+        .collect()
 }
 
 #[cfg(test)]

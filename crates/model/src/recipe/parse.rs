@@ -4,9 +4,9 @@ use super::{
     Recipe, RecipeFields, References, augmentation, data, export, input, network, optimization,
     training,
 };
-use crate::document::{self, Field, Hint, MAX_COUNT, Node, RecipeError, Section, Source, Value};
+use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
-use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec};
+use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec, Model};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -35,7 +35,7 @@ pub(super) const ROOT: &[&str] = &[
 ];
 
 /// Keys of `[backbone]`.
-const BACKBONE: &[&str] = &["name", "weights", "output", "batch_norm"];
+const BACKBONE: &[&str] = &["name", "weights", "output", "batch_norm", "unfold"];
 
 pub(super) fn recipe(
     text: &str,
@@ -139,6 +139,7 @@ pub(super) fn recipe_of(
     let read = read
         .with_trained_segments(&model)
         .map_err(|error| training::error(&root, error.problem))?;
+    check_unfold(&read, &model, &root)?;
     let recipe = Recipe::new(read).map_err(|error| root.error(error.to_string()))?;
     check_classes(&recipe, &root, &fields)?;
     check_size(&recipe, &root, &fields)?;
@@ -158,7 +159,7 @@ fn base(
     references: References<'_>,
 ) -> Result<Base, RecipeError> {
     if let Some(name) = section.get("name") {
-        for key in ["output", "batch_norm"] {
+        for key in ["output", "batch_norm", "unfold"] {
             if let Some(field) = section.get(key) {
                 return Err(field.error(format!(
                     "`{key}` is of a backbone without `name`, read from a file"
@@ -172,7 +173,7 @@ fn base(
             .collect();
         let base = name
             .choice(&known)
-            .map_err(|error| error.with_hint(Hint::CompileBackbone))?;
+            .map_err(|error| error.with_hint(Hint::BackboneFile))?;
         return Ok(base.clone());
     }
     let weights = section.need("weights")?;
@@ -234,7 +235,21 @@ fn backbone(section: &Section<'_>, base: Base, input: &Input) -> Result<Backbone
             BatchNormMode::default(),
             &BatchNormMode::WORDS,
         )?,
+        unfold: section.boolean_or("unfold", false)?,
     })
+}
+
+/// Checks that there is a convolution to unfold, where that is asked for; `model` has no layer frozen.
+fn check_unfold(read: &RecipeFields, model: &Model, root: &Section<'_>) -> Result<(), RecipeError> {
+    let problem = read
+        .unfold_problem(model)
+        .map_err(|error| training::error(root, error.problem))?;
+    let Some(problem) = problem else {
+        return Ok(());
+    };
+    let section = root.need("backbone")?.section(BACKBONE)?;
+    let problem = format!("{problem}: leave `unfold` out, or train other segments");
+    Err(section.need("unfold")?.error(problem))
 }
 
 fn check_classes(
@@ -311,42 +326,4 @@ fn check_size(
         }
     }
     Ok(())
-}
-
-impl Base {
-    /// Reads what [`to_toml`](Self::to_toml) wrote, its layers checked as a recipe's are; `origin`
-    /// names the text in messages.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, RecipeError> {
-        let document = document::read(text, origin, &[])?;
-        let source = Source {
-            origin,
-            sections: &[],
-        };
-        let root = Section::root(
-            source,
-            &document,
-            &["name", "channels", "weights", "layers"],
-        )?;
-        let layer = |field: &Field<'_>| match LayerSpec::parse(field)? {
-            layer if layer.name.is_none() => {
-                Err(field.error("a base's layers have names: add `name`"))
-            }
-            layer => Ok(layer),
-        };
-        Ok(Self {
-            name: file_name(&root.need("name")?)?,
-            channels: root.need("channels")?.integer(1..=MAX_COUNT)?,
-            weights: root
-                .get("weights")
-                .map(|field| field.string().map(str::to_string))
-                .transpose()?,
-            layers: root
-                .need("layers")?
-                .array()?
-                .iter()
-                .map(layer)
-                .collect::<Result<_, _>>()?,
-            file: None,
-        })
-    }
 }

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
     AdamParams, Augmentation, Base, DataSource, Export, FileBase, FileProblem, FileRequest,
-    FileSegment, FillMode, Hint, LayerKind, Layout, Optimizer, OptimizerKind, Preprocessing,
-    Recipe, References, ScheduleKind, Sweep, Validation, ValidationSubset,
+    FileSegment, FillMode, Hint, LayerKind, LayerSpec, Layout, Optimizer, OptimizerKind,
+    Preprocessing, Recipe, References, Relu, ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -672,12 +672,16 @@ fn mistakes_in_freezing_name_their_line() {
 
 #[test]
 fn a_base_that_is_compiled_in_can_be_named() {
-    let relu = r#"{ type = "relu", name = "only" }"#;
-    let base = Base::parse(
-        &format!("name = \"own\"\nchannels = 1\nlayers = [{relu}]"),
-        "own.toml",
-    )
-    .unwrap();
+    let base = Base {
+        name: "own".into(),
+        channels: 1,
+        weights: None,
+        layers: vec![LayerSpec {
+            name: Some("only".into()),
+            kind: LayerKind::Relu(Relu {}),
+        }],
+        file: None,
+    };
     let bases = [Base::vgg16(), base];
     let text = format!("{SMALL}\n[backbone]\nname = \"own\"\nweights = \"own.onnx\"\n");
     let parse = |text: &str| Recipe::parse_with(text, "small.toml", "small", &[], &bases);
@@ -885,7 +889,7 @@ fn hints_are_values_beside_the_message() {
     assert_eq!(sweep.hint(), Some(Hint::Sweep));
     assert!(sweep.to_string().ends_with("this recipe has a `[sweep]`"));
     let backbone = error(VGG16, "backbone.name=vgg19");
-    assert_eq!(backbone.hint(), Some(Hint::CompileBackbone));
+    assert_eq!(backbone.hint(), Some(Hint::BackboneFile));
     assert_eq!(error(SMALL, "training.epochs=0").hint(), None);
     let none = Sweep::parse_with(SMALL, "small.toml", "small", &[], &[]).unwrap_err();
     assert_eq!(none.hint(), Some(Hint::NoSweep));
@@ -1079,6 +1083,76 @@ fn what_is_trained_of_a_file_is_a_layer() {
             "inference"
         );
         assert_eq!(parse(&tuned.to_toml(), Some(&record), &[]).unwrap(), tuned);
+    }
+}
+
+#[test]
+fn convolutions_that_are_trained_are_unfolded() {
+    let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
+    let (unfold, layer1) = ("backbone.unfold=true", "training.unfreeze=layer1");
+    let parse = |bias: bool, set: &[&str]| {
+        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+        let files = |_: &FileRequest<'_>| {
+            let mut file = file_base(Some(record.clone())).file.unwrap();
+            let segment = file.segments[1].trained.as_mut().unwrap();
+            if bias {
+                segment.nodes[0].inputs.push(graph::Input::Parameter(1));
+                segment.parameters.push(Parameter {
+                    name: "onnx::Conv_8".into(),
+                    shape: vec![4],
+                    values: graph::Values::File,
+                });
+            }
+            Ok(Base::of_file("m.onnx", file).unwrap())
+        };
+        let references = References::new(&[], &DataSource::classes).with_files(&files);
+        Recipe::parse_with(WITH_FILE, "r.toml", "r", &set, references)
+    };
+    let recipe = parse(true, &[unfold, layer1]).unwrap();
+    let names: Vec<_> = recipe.model().layers()[1]
+        .params
+        .iter()
+        .map(|param| (param.name.as_str(), param.trainable))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("layer1_0.onnx::Conv_7", true),
+            ("layer1_0.onnx::Conv_7.norm.weight", true),
+            ("layer1_0.onnx::Conv_7.norm.bias", true),
+            ("layer1_0.onnx::Conv_7.norm.running_mean", false),
+            ("layer1_0.onnx::Conv_7.norm.running_var", false),
+        ]
+    );
+    let inner = recipe.model().layers()[1].expanded();
+    assert_eq!(
+        (inner[0].name.as_str(), inner[0].count, inner.len()),
+        ("onnx::Conv_7.norm", 16, 1)
+    );
+    assert!(recipe.to_toml().contains("unfold = true"));
+    let folded = parse(true, &[layer1]).unwrap();
+    assert_eq!(folded.model().layers()[1].params.len(), 2);
+    assert!(!folded.to_toml().contains("unfold"));
+    for (bias, set, expected) in [
+        (
+            true,
+            &[unfold][..],
+            "no segment of the file is trained: leave `unfold` out",
+        ),
+        (
+            false,
+            &[unfold, layer1],
+            "no convolution that is trained can be unfolded: `layer1.0/conv` has no bias",
+        ),
+        (
+            true,
+            &[unfold, "training.unfreeze=backbone"],
+            "`stem` cannot be trained",
+        ),
+        (true, &["backbone.unfold=1"], "must be true or false"),
+    ] {
+        let message = parse(bias, set).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
     }
 }
 

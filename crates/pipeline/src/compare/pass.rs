@@ -29,7 +29,7 @@ pub fn compare(
 ) -> Result<Option<Comparison>> {
     let [first, second] = models;
     check_classes(first.labels(), second.labels())?;
-    let source = inputs.source.clone();
+    let (source, findings) = (inputs.source.clone(), inputs.findings.clone());
     let _watch = context.cancel.watch();
     let pass = Pass {
         models,
@@ -54,6 +54,7 @@ pub fn compare(
     let collected = collected?;
     let Pass { task, skipped, .. } = pass;
     drop(task);
+    findings.tell(context);
     let Some(collected) = collected.filter(|_| is_done && !context.cancel.is_cancelled()) else {
         return Ok(None);
     };

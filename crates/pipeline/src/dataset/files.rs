@@ -1,7 +1,6 @@
 //! Folders and lists of images, read with progress and once only. A file that is no list is
 //! refused.
 
-use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -9,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_data::{Dataset, Folder, Listing, ReadOptions, folder, list};
+use kiln_data::{Dataset, Folder, Listing, ReadOptions, SkippedFiles, folder, list};
 use kiln_model::{DataSource, DatasetName, Preprocessing};
 use kiln_preprocess::{Preprocessor, is_image_name};
+use kiln_util::is_utf16;
 
 use super::store::Subsets;
 use crate::context::Context;
@@ -39,6 +39,8 @@ pub(super) struct Listings {
     test: Option<Listing>,
     /// The names of the class folders without images, which were skipped.
     empty: Vec<String>,
+    /// What lies beside the images.
+    skipped: SkippedFiles,
 }
 
 /// Where image files are listed.
@@ -81,12 +83,14 @@ pub(super) fn class_count(place: &Place<'_>) -> Option<usize> {
 /// Finds the images of a dataset without reading them; those of a list are the training images.
 pub(super) fn find(place: &Place<'_>, context: &Context<'_>) -> Result<Listings> {
     let found = place.list()?;
+    let skipped = found.skipped();
     let (train, validation, test) = match found {
         Folder::Whole(all) => (all, None, None),
         Folder::Divided {
             train,
             validation,
             test,
+            ..
         } => (train, validation, test),
     };
     let (train, empty) = if context.files.skips_unreadable() {
@@ -106,11 +110,14 @@ pub(super) fn find(place: &Place<'_>, context: &Context<'_>) -> Result<Listings>
         validation: known(validation)?,
         test: known(test)?,
         empty,
+        skipped,
     })
 }
 
-/// Reads the images that were found, to be prepared by a record where one is known.
+/// Reads the images that were found in a dataset of this name, to be prepared by a record where one is
+/// known.
 pub(super) fn subsets(
+    dataset: &str,
     listings: Listings,
     record: Option<&Preprocessing>,
     context: &Context<'_>,
@@ -120,7 +127,10 @@ pub(super) fn subsets(
         validation,
         test,
         empty,
+        skipped,
     } = listings;
+    tell_skipped(dataset, &skipped, context);
+    tell_repeated(&train, context);
     if !empty.is_empty() {
         context.emit(&Event::EmptyClassesSkipped {
             dataset: train.name(),
@@ -148,7 +158,6 @@ fn read(listing: Listing, options: &ReadOptions, context: &Context<'_>) -> Resul
     let start = Instant::now();
     let name = listing.name().to_owned();
     let images = listing.len() as u64;
-    let other_files = other_files(&listing);
     let task = context.task(Task::Read { dataset: &name }, Some(images));
     let read = listing.read(options.clone(), &|| task.advance(1));
     drop(task);
@@ -157,7 +166,6 @@ fn read(listing: Listing, options: &ReadOptions, context: &Context<'_>) -> Resul
         name: &name,
         images,
         seconds: start.elapsed().as_secs_f64(),
-        other_files: &other_files,
     });
     context.files.skip(
         read.bad.len() as u64,
@@ -166,14 +174,23 @@ fn read(listing: Listing, options: &ReadOptions, context: &Context<'_>) -> Resul
     Ok(Arc::new(read.dataset))
 }
 
-/// Counts the files of a listing that are not images by ending, the most frequent first.
-pub(crate) fn other_files(listing: &Listing) -> Vec<(String, u64)> {
-    let endings = listing.skipped_files().iter();
-    let mut endings: Vec<(String, u64)> = endings
-        .map(|(ending, count)| (ending.clone(), *count))
-        .collect();
-    endings.sort_by_key(|(_, count)| Reverse(*count));
-    endings
+/// Tells what lies in a folder beside the images, once.
+pub(crate) fn tell_skipped(folder: &str, skipped: &SkippedFiles, context: &Context<'_>) {
+    if !skipped.is_empty() && context.files.is_news("skipped", folder) {
+        context.emit(&Event::FilesSkipped { folder, skipped });
+    }
+}
+
+/// Tells which lines of a list have files of earlier lines, once.
+pub(crate) fn tell_repeated(listing: &Listing, context: &Context<'_>) {
+    let (list, lines) = (listing.name(), listing.repeated());
+    if !lines.is_empty() && context.files.is_news("repeated", list) {
+        context.emit(&Event::RepeatedFiles {
+            list,
+            count: lines.len() as u64,
+            lines,
+        });
+    }
 }
 
 /// Refuses a file that is no list: an image, a recipe, a model, or anything that is not text. What
@@ -201,7 +218,8 @@ pub(crate) fn check_list(path: &Path) -> Result<(), NotAList> {
     })
 }
 
-/// Whether a regular file begins with a byte that no text has; pipes are not touched.
+/// Whether a regular file begins with a byte that no text has; UTF-16 is text. Pipes are not
+/// touched.
 fn is_binary(path: &Path) -> bool {
     let mut start = [0; 512];
     let mut read = || {
@@ -210,7 +228,8 @@ fn is_binary(path: &Path) -> bool {
         file.read(&mut start).ok()
     };
     let length = read().unwrap_or(0);
-    start[..length].contains(&0)
+    let start = &start[..length];
+    start.contains(&0) && !is_utf16(start)
 }
 
 #[cfg(test)]
@@ -227,6 +246,7 @@ mod tests {
         };
         assert_eq!(check("list.csv", b"path,label\n"), Ok(()));
         assert_eq!(check("list", b"path,label\n"), Ok(()));
+        assert_eq!(check("list.csv", b"\xff\xfep\0a\0t\0h\0"), Ok(()));
         for (name, content, found) in [
             (
                 "recipe.toml",

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_assets::Asset;
-use kiln_data::{Dataset, Subset, View, list_checksum, mnist};
+use kiln_data::{Dataset, Split, Subset, View, list_checksum, mnist, subset_role};
 use kiln_model::{
-    Data, DataSource, DatasetName, Preprocessing, Recipe, Validation, ValidationSubset,
+    Channels, Data, DataSource, DatasetName, Preprocessing, Recipe, Validation, ValidationSubset,
 };
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{counted, shown, thousands};
@@ -20,8 +20,9 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::Result;
 pub use crate::error::images::{DatasetError, Missing};
+use crate::event::Event;
 use files::Place;
-pub(crate) use files::{check_list, other_files};
+pub(crate) use files::{check_list, tell_repeated, tell_skipped};
 pub use store::{FileDatasets, Skipped, Subsets};
 
 /// Loads all subsets of a dataset, fetching it first if need be. Image files are read once, however
@@ -51,7 +52,8 @@ fn subsets_for(
     if let Some(subsets) = context.files.get(source) {
         return Ok(subsets);
     }
-    let subsets = files::subsets(files::find(&place, context)?, record, context)?;
+    let listings = files::find(&place, context)?;
+    let subsets = files::subsets(source.as_str(), listings, record, context)?;
     context.files.insert(source.clone(), subsets.clone());
     Ok(subsets)
 }
@@ -83,10 +85,11 @@ pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
         Some(subsets) => subsets.train.classes().to_vec(),
         None => files::find(&place, context)?.train.classes().to_vec(),
     };
-    if classes.iter().all(|class| is_subset_name(class)) {
+    // A list whose labels are those of subsets; folders were looked at when they were searched.
+    if classes.iter().all(|class| subset_role(class).is_some()) {
         return Err(DatasetError::SubsetsAsClasses {
             dataset: source.to_string(),
-            folders: classes,
+            classes,
         }
         .into());
     }
@@ -108,21 +111,6 @@ fn check_class_weight(recipe: &Recipe, classes: &[String]) -> Result<()> {
         .into()),
         None => Ok(()),
     }
-}
-
-/// Whether a folder of this name usually holds a subset of a dataset.
-fn is_subset_name(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let word = name.trim_end_matches(|c: char| !c.is_alphabetic());
-    let word = ["_set", "-set", " set", "set", "_data", "ing"]
-        .iter()
-        .fold(word, |word, ending| {
-            word.strip_suffix(ending).unwrap_or(word)
-        });
-    matches!(
-        word,
-        "train" | "val" | "valid" | "validation" | "test" | "eval" | "dev" | "holdout"
-    )
 }
 
 /// Loads a subset of a named dataset, fetching it first if need be.
@@ -197,8 +185,8 @@ impl Splits {
         }
     }
 
-    fn of_one(all: View, fraction: f64, seed: u64) -> Result<Self> {
-        let (train, validation) = all.split(fraction, seed)?;
+    fn of_one(all: View, split: &Split<'_>) -> Result<Self> {
+        let (train, validation) = all.split_by(split)?;
         Ok(Self {
             train,
             validation,
@@ -207,23 +195,28 @@ impl Splits {
     }
 }
 
+/// A class of fewer images cannot be in all of three subsets.
+const IN_ALL_SUBSETS: usize = 3;
+
 /// Loads the images that a recipe asks for and draws its splits with its seed. That there are as many
 /// classes as the model has scores is checked before an image is read.
 pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
     check_classes(recipe, context)?;
     let data = &recipe.data;
-    let seed = recipe.training.seed;
     let dataset = || data.dataset.to_string();
     let Parts {
         mut train,
         validation,
         test,
+        represented,
     } = parts(recipe, context)?;
     if let Some(limit) = data.limit {
-        train = train.take(limit, seed);
+        train = train.take_by(limit, recipe.training.seed, data.split_rule);
     }
+    let split = |fraction| split(recipe, fraction, &represented);
+    let all_test = test.clone();
     let splits = match (data.validation, validation) {
-        (Validation::Split(fraction), None) => Splits::of_one(train, fraction, seed)?,
+        (Validation::Split(fraction), None) => Splits::of_one(train, &split(fraction))?,
         (Validation::Split(_), Some(_)) => {
             return Err(DatasetError::OwnValidation { dataset: dataset() }.into());
         }
@@ -234,7 +227,7 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
             Splits::separate(train, own)
         }
         (Validation::Subset(ValidationSubset::Auto), None) => {
-            Splits::of_one(train, Data::DEFAULT_SPLIT, seed)?
+            Splits::of_one(train, &split(Data::DEFAULT_SPLIT))?
         }
         (Validation::Subset(ValidationSubset::Val), None) => {
             return Err(DatasetError::NoValidation { dataset: dataset() }.into());
@@ -246,8 +239,7 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
         (&splits.validation, "validation"),
     ] {
         if view.is_empty() {
-            let dataset = dataset();
-            return Err(DatasetError::Empty { dataset, subset }.into());
+            return Err(empty(&splits.sources[0], recipe, subset).into());
         }
     }
     // Images that cannot be read may have been the only ones of their class.
@@ -260,7 +252,102 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
         }
         .into());
     }
+    tell_small_classes(recipe, &splits.validation, &all_test, context);
+    tell_colors(recipe, &splits, &all_test, context);
     Ok(splits)
+}
+
+/// How a recipe sets a fraction aside, in which these classes are to have an image.
+fn split<'a>(recipe: &Recipe, fraction: f64, represented: &'a [bool]) -> Split<'a> {
+    Split {
+        represented,
+        rule: recipe.data.split_rule,
+        ..Split::new(fraction, recipe.training.seed)
+    }
+}
+
+/// There is no image for a subset of these.
+fn empty(images: &View, recipe: &Recipe, subset: &'static str) -> DatasetError {
+    let dataset = recipe.data.dataset.to_string();
+    let counts = images.class_counts();
+    if counts.iter().all(|&count| count <= 1) {
+        return DatasetError::SingleImages { dataset, subset };
+    }
+    DatasetError::Empty { dataset, subset }
+}
+
+/// Tells which classes have no image to validate or to test on, unless limits take some away.
+fn tell_small_classes(recipe: &Recipe, validation: &View, test: &View, context: &Context<'_>) {
+    let data = &recipe.data;
+    let dataset = data.dataset.as_str();
+    let without = |view: &View| -> Vec<String> {
+        let counts = view.class_counts();
+        let classes = view.dataset().classes().iter().zip(counts);
+        let empty = classes.filter(|(_, count)| *count == 0);
+        empty.map(|(class, _)| class.clone()).collect()
+    };
+    if data.limit.is_some() || data.test_limit.is_some() {
+        return;
+    }
+    let (validation, test) = (without(validation), without(test));
+    let any = !validation.is_empty() || !test.is_empty();
+    if any
+        && context.files.is_news(
+            "small classes",
+            &format!("{data:?} {}", recipe.training.seed),
+        )
+    {
+        context.emit(&Event::SmallClasses {
+            dataset,
+            validation: &validation,
+            test: &test,
+        });
+    }
+}
+
+/// Tells that images are in color where the model takes gray ones.
+fn tell_colors(recipe: &Recipe, splits: &Splits, test: &View, context: &Context<'_>) {
+    if recipe.preprocessing().channels != Channels::Gray {
+        return;
+    }
+    let mut datasets: Vec<&Arc<Dataset>> = Vec::new();
+    for view in [&splits.train, &splits.validation, test] {
+        if !datasets
+            .iter()
+            .any(|known| Arc::ptr_eq(known, view.dataset()))
+        {
+            datasets.push(view.dataset());
+        }
+    }
+    let sum = |count: &dyn Fn(&Dataset) -> usize| -> u64 {
+        datasets.iter().map(|dataset| count(dataset) as u64).sum()
+    };
+    let images = sum(&Dataset::colored);
+    let dataset = recipe.data.dataset.as_str();
+    if images > 0 && context.files.is_news("colors", dataset) {
+        context.emit(&Event::ColorsIgnored {
+            dataset,
+            images,
+            total: sum(&Dataset::len),
+        });
+    }
+}
+
+/// Returns whether two recipes, equal but for the rule that subsets are drawn by, have the same
+/// subsets.
+#[cfg(feature = "training")]
+pub(crate) fn drawn_alike(one: &Recipe, other: &Recipe, context: &Context<'_>) -> Result<bool> {
+    if one.data.split_rule == other.data.split_rule {
+        return Ok(true);
+    }
+    let drawn = |recipe: &Recipe| -> Result<_> {
+        let Splits {
+            train, validation, ..
+        } = splits(recipe, context)?;
+        let views = [train, validation, test_images(recipe, context)?];
+        Ok(views.map(|view| view.indices().to_vec()))
+    };
+    Ok(drawn(one)? == drawn(other)?)
 }
 
 /// Returns the test images that a recipe is evaluated on.
@@ -275,7 +362,7 @@ pub fn test_name(recipe: &Recipe) -> String {
 
 fn limited(test: View, recipe: &Recipe) -> View {
     match recipe.data.test_limit {
-        Some(limit) => test.take(limit, recipe.training.seed),
+        Some(limit) => test.take_by(limit, recipe.training.seed, recipe.data.split_rule),
         None => test,
     }
 }
@@ -285,39 +372,53 @@ struct Parts {
     train: View,
     validation: Option<View>,
     test: View,
+    /// Whether each class has so many images that it is to have some in every subset that is drawn.
+    represented: Vec<bool>,
 }
 
 fn parts(recipe: &Recipe, context: &Context<'_>) -> Result<Parts> {
     let data = &recipe.data;
-    let dataset = || data.dataset.to_string();
     let record = recipe.model().preprocessing();
     let subsets = subsets_for(&data.dataset, Some(record), context)?;
     let train = View::all(subsets.train);
     let validation = subsets.validation.map(View::all);
-    match (subsets.test, data.test_split) {
-        (Some(test), None) => Ok(Parts {
-            train,
-            validation,
-            test: View::all(test),
-        }),
-        (Some(_), Some(_)) => Err(DatasetError::OwnTest { dataset: dataset() }.into()),
-        (None, fraction) => {
-            let fraction = fraction.unwrap_or(Data::DEFAULT_SPLIT);
-            let (train, test) = train.split(fraction, recipe.training.seed)?;
-            if test.is_empty() {
-                return Err(DatasetError::Empty {
-                    dataset: dataset(),
-                    subset: "test",
-                }
-                .into());
-            }
-            Ok(Parts {
-                train,
-                validation,
-                test,
-            })
+    let counts = train.class_counts();
+    let represented: Vec<bool> = counts
+        .iter()
+        .map(|&count| count >= IN_ALL_SUBSETS)
+        .collect();
+    let (train, test) = match (subsets.test, data.test_split) {
+        (Some(test), None) => (train, View::all(test)),
+        (Some(_), Some(_)) => {
+            let dataset = data.dataset.to_string();
+            return Err(DatasetError::OwnTest { dataset }.into());
         }
-    }
+        (None, fraction) => {
+            // Validation images may be drawn of the rest.
+            let drawn_too = match data.validation {
+                Validation::Split(_) | Validation::Subset(ValidationSubset::Auto) => {
+                    validation.is_none()
+                }
+                Validation::Subset(ValidationSubset::Test | ValidationSubset::Val) => false,
+            };
+            let fraction = fraction.unwrap_or(Data::DEFAULT_SPLIT);
+            let split = Split {
+                kept: 1 + usize::from(drawn_too),
+                ..split(recipe, fraction, &represented)
+            };
+            let (rest, test) = train.split_by(&split)?;
+            if test.is_empty() {
+                return Err(empty(&train, recipe, "test").into());
+            }
+            (rest, test)
+        }
+    };
+    Ok(Parts {
+        train,
+        validation,
+        test,
+        represented,
+    })
 }
 
 /// A dataset by name or path, as `--data` has it.
@@ -477,17 +578,32 @@ mod tests {
 
     #[test]
     fn subsets_by_other_names_are_no_classes() {
-        for folders in [
+        let seed = "training.seed=0";
+        for [train, test] in [
             ["Train", "Test"],
             ["training_set", "test_set"],
-            ["VAL", "train1"],
+            ["train1", "VAL"],
+            ["seg_train/seg_train", "seg_test/seg_test"],
         ] {
-            let folders = folders.map(|folder| format!("{folder}/cat"));
-            let message = checked(&[&folders[0], &folders[1]], "training.seed=0").unwrap_err();
+            let folder = |subset: &str, class: &str| format!("{subset}/{class}");
+            let [cat, dog, test] = [
+                folder(train, "cat"),
+                folder(train, "dog"),
+                folder(test, "dog"),
+            ];
+            assert_eq!(checked(&[&cat, &dog, &test], seed), Ok(()), "{train}");
+        }
+        for folders in [["train", "test1"], ["val/a", "test/a"], ["Train", "Train2"]] {
+            let message = checked(&folders, seed).unwrap_err();
             assert!(message.contains("which look like subsets"), "{message}");
         }
-        assert_eq!(checked(&["train/a", "train/b"], "training.seed=0"), Ok(()));
-        assert_eq!(checked(&["tested", "trainer"], "training.seed=0"), Ok(()));
+        let message = checked(&["train", "test1"], seed).unwrap_err();
+        assert!(
+            message.contains("/train` holds 1 image in no class folder"),
+            "{message}"
+        );
+        assert_eq!(checked(&["train/a", "train/b"], seed), Ok(()));
+        assert_eq!(checked(&["tested", "trainer"], seed), Ok(()));
     }
 
     #[test]

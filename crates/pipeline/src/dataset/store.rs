@@ -1,6 +1,6 @@
 //! Datasets that were read, and images that were skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_data::{Dataset, Decoding, ImageMemory};
@@ -39,6 +39,7 @@ pub struct FileDatasets {
     memory: ImageMemory,
     subsets: Mutex<BTreeMap<DataSource, Subsets>>,
     skipped: Mutex<Skipped>,
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl FileDatasets {
@@ -88,6 +89,12 @@ impl FileDatasets {
         skipped.count += count;
         let room = DESCRIBED.saturating_sub(skipped.reasons.len());
         skipped.reasons.extend(reasons.into_iter().take(room));
+    }
+
+    /// Returns whether a note about a dataset was not asked for yet: it is to be told once, however often
+    /// the dataset is used.
+    pub(crate) fn is_news(&self, note: &str, dataset: &str) -> bool {
+        lock(&self.told).insert(format!("{note}\0{dataset}"))
     }
 
     /// Returns a dataset that was read before.

@@ -45,6 +45,17 @@ pub enum DatasetError {
         /// The subset: training, validation or test.
         subset: &'static str,
     },
+    /// All classes have one image only, which is for training.
+    #[error(
+        "there are no {subset} images in `{dataset}`: the only image of a class is for training, and no class has \
+         more"
+    )]
+    SingleImages {
+        /// The dataset.
+        dataset: String,
+        /// The subset: validation or test.
+        subset: &'static str,
+    },
     /// A class has no image to train on.
     #[error(
         "class `{class}` of `{dataset}` has no training image: expected at least one for each class"
@@ -72,16 +83,16 @@ pub enum DatasetError {
         /// What was asked for.
         subset: String,
     },
-    /// All class folders have names of subsets.
+    /// All classes have names of subsets.
     #[error(
-        "expected a folder for each class in `{dataset}`, found {}, which look like subsets",
-        listed(folders)
+        "expected the classes of the images in `{dataset}`, found {}, which look like subsets",
+        listed(classes)
     )]
     SubsetsAsClasses {
         /// The dataset.
         dataset: String,
-        /// The names of the folders.
-        folders: Vec<String>,
+        /// The names of the classes.
+        classes: Vec<String>,
     },
     /// The recipe weights a class that the dataset does not have.
     #[error(
@@ -120,10 +131,10 @@ impl DatasetError {
                 key: "data.test_split",
                 or: "move the images away",
             },
-            Self::Empty { .. } => Hint::AddImages,
+            Self::Empty { .. } | Self::SingleImages { .. } => Hint::AddImages,
             Self::EmptyClass { .. } => Hint::AddImagesOrRemoveClass,
-            Self::SubsetsAsClasses { .. } => Hint::NameSubsets,
             Self::WeightOfNoClass { .. }
+            | Self::SubsetsAsClasses { .. }
             | Self::Unknown { .. }
             | Self::NoSubset { .. }
             | Self::ClassCount { .. } => return None,
@@ -179,7 +190,7 @@ impl NotAList {
 #[non_exhaustive]
 pub enum InputsError {
     /// A folder of subsets without test images.
-    #[error("`{}` has no folder `test` beside `train`", path.display())]
+    #[error("`{}` has no folder `test` with class folders beside `train`", path.display())]
     NoTest {
         /// The folder.
         path: PathBuf,
@@ -328,10 +339,12 @@ pub enum InputsError {
         source: io::Error,
     },
     /// A path of a list that is no text.
-    #[error("the list {list} has a path that is not UTF-8")]
+    #[error("line {line} of the list {list} has a path that is not UTF-8")]
     ListedPath {
         /// What messages call the list.
         list: String,
+        /// The line, from 1.
+        line: u64,
     },
     /// A pattern that is no text.
     #[error("`{}` is not UTF-8", path.display())]

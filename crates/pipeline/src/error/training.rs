@@ -51,13 +51,19 @@ pub enum TrainRunError {
         /// The tensor's name.
         name: String,
     },
+    /// The scales with which the epochs so far began are gone.
+    #[error("{} lacks `{}`, with which its training began", run.display(), kiln_run::RunFile::Unfolded)]
+    NotUnfolded {
+        /// The run directory.
+        run: PathBuf,
+    },
 }
 
 impl TrainRunError {
     /// Returns what to do about the error.
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
-            Self::OtherData { .. } => Hint::TrainAgain,
+            Self::OtherData { .. } | Self::NotUnfolded { .. } => Hint::TrainAgain,
             Self::FrozenChanged { .. } => Hint::ReportBug,
         })
     }

@@ -68,6 +68,7 @@ pub(crate) fn run_through<E: From<Error>>(
     mut each: impl FnMut(&Input, Option<&Classified<'_>>) -> Result<(), E>,
 ) -> Result<Option<StreamSummary>, E> {
     let (source, resumed) = (inputs.source.clone(), inputs.resumed());
+    let findings = inputs.findings.clone();
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and
     // not from preparing it.
     let prepare = |input: &Result<Input, Error>, out: &mut [f32]| match input {
@@ -104,6 +105,7 @@ pub(crate) fn run_through<E: From<Error>>(
     });
     drop(watch);
     note_lossy(lossy, context);
+    findings.tell(context);
     let summary = match ended.map_err(Error::from)? {
         ControlFlow::Break(Stop::Cancelled) => return Ok(None),
         ControlFlow::Break(Stop::Failed(error)) => return Err(error),

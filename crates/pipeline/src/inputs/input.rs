@@ -10,6 +10,7 @@ use kiln_inference::Preprocessor;
 use kiln_inference::image::DynamicImage;
 use kiln_preprocess::{ImageBytes, Pixels, PreprocessError};
 
+use super::findings::{AllFindings, Findings};
 use super::shard::Shard;
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -151,6 +152,8 @@ pub struct Inputs {
     pub has_labels: bool,
     /// Number of images before these that have their predictions already.
     pub(crate) resumed: u64,
+    /// What turns out about them while they are gone through.
+    pub(crate) findings: AllFindings,
     pub(super) images: Box<dyn Iterator<Item = Result<Input>> + Send>,
 }
 
@@ -174,8 +177,16 @@ impl Inputs {
             has_paths: true,
             has_labels: false,
             resumed: 0,
+            findings: AllFindings::default(),
             images: Box::new((0..).zip(images).map(number)),
         }
+    }
+
+    /// Has something turn out about the images of one source while they are gone through.
+    #[must_use]
+    pub(super) fn finding(mut self, findings: Findings) -> Self {
+        self.findings = AllFindings::of(&self.source, findings);
+        self
     }
 
     /// Takes the images of a view; each has the place that it has in the dataset.
@@ -202,6 +213,7 @@ impl Inputs {
             has_paths,
             has_labels: true,
             resumed: 0,
+            findings: AllFindings::default(),
             images: Box::new(images),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use kiln_data::{FilesError, Folder, ListReader, Listing, View, folder, is_idx, list, read_idx};
 
+use super::findings::Findings;
 use super::idx;
 use super::input::{Image, Inputs};
 use super::labeled::listed;
@@ -26,11 +27,16 @@ pub fn known(data: &OsStr, context: &Context<'_>) -> Result<(Inputs, Vec<String>
     let unlabeled = || Ok((images(data, context)?, Vec::new()));
     if path.is_dir() {
         return match folder(path) {
-            Ok(found) => Ok(class_folders(path, found)),
+            Ok(found) if found.skipped().loose == 0 => {
+                dataset::tell_skipped(&path.display().to_string(), &found.skipped(), context);
+                Ok(class_folders(path, found))
+            }
             // A folder of images, whatever they are.
-            Err(
+            Ok(_)
+            | Err(
                 FilesError::Outside { .. }
                 | FilesError::NoClasses { .. }
+                | FilesError::OnlySubsets { .. }
                 | FilesError::NotASubset { .. },
             ) => unlabeled(),
             Err(error) => Err(error.into()),
@@ -59,6 +65,7 @@ pub fn known(data: &OsStr, context: &Context<'_>) -> Result<(Inputs, Vec<String>
             return unlabeled();
         }
         let listing = list(path)?;
+        dataset::tell_repeated(&listing, context);
         let classes = listing.classes().to_vec();
         return Ok((listed(listing), classes));
     }
@@ -84,6 +91,7 @@ fn class_folders(path: &Path, found: Folder) -> (Inputs, Vec<String>) {
             train,
             validation,
             test,
+            ..
         } => std::iter::once(train)
             .chain(validation)
             .chain(test)
@@ -111,7 +119,8 @@ fn class_folders(path: &Path, found: Folder) -> (Inputs, Vec<String>) {
 
 /// The files that a pattern matches; their folders are the classes.
 fn of_pattern(text: &str, path: &Path) -> Result<(Inputs, Vec<String>)> {
-    let files = pattern::files(text)?.collect::<Result<Vec<PathBuf>>>()?;
+    let findings = Findings::default();
+    let files = pattern::files(text, findings.clone())?.collect::<Result<Vec<PathBuf>>>()?;
     let class = |file: &Path| -> String {
         let folder = file.parent().and_then(Path::file_name);
         folder.unwrap_or_default().to_string_lossy().into_owned()
@@ -126,7 +135,7 @@ fn of_pattern(text: &str, path: &Path) -> Result<(Inputs, Vec<String>)> {
     });
     let inputs = Inputs {
         has_labels: true,
-        ..Inputs::new(Source::file(path), Some(count), images)
+        ..Inputs::new(Source::file(path), Some(count), images).finding(findings)
     };
     Ok((inputs, classes))
 }

@@ -1,13 +1,16 @@
 //! Images with labels, whose names are found among the classes of the model.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_data::{FilesError, Folder, ListReader, Listed, Listing, View, folder, is_idx};
+use kiln_data::{
+    ClassMatch, ClassNames, FilesError, Folder, ListReader, Listed, ListedFiles, Listing,
+    SubsetRole, View, folder, is_idx, subset_role,
+};
 
+use super::findings::Findings;
 use super::idx;
 use super::input::{Found, Image, Inputs};
 use super::pattern::{self, is_pattern};
@@ -41,8 +44,9 @@ pub fn labeled(data: &str, classes: &[String], context: &Context<'_>) -> Result<
         return list(ListReader::open(path)?, Source::at(path), root, classes);
     }
     if is_pattern(path.as_os_str()) {
-        let labels = Labels::new(classes);
-        let images = pattern::files(data)?.map(move |path| {
+        let findings = Findings::default();
+        let labels = Labels::new(classes, &findings);
+        let images = pattern::files(data, findings.clone())?.map(move |path| {
             let path = path?;
             let class = path
                 .parent()
@@ -54,7 +58,7 @@ pub fn labeled(data: &str, classes: &[String], context: &Context<'_>) -> Result<
         });
         return Ok(Inputs {
             has_labels: true,
-            ..Inputs::new(Source::file(path), None, images)
+            ..Inputs::new(Source::file(path), None, images).finding(findings)
         });
     }
     let DatasetRef::Named(name, subset) = DatasetRef::parse(data)? else {
@@ -87,7 +91,12 @@ impl Inputs {
 }
 
 fn class_folders(path: &Path, classes: &[String], context: &Context<'_>) -> Result<Inputs> {
-    let listing = match folder(path)? {
+    let found = folder(path).or_else(|error| match test_images(path, &error) {
+        Some(found) => Ok(found),
+        None => Err(error),
+    })?;
+    let (name, skipped) = (path.display().to_string(), found.skipped());
+    let listing = match found {
         Folder::Whole(all) => all,
         Folder::Divided {
             test: Some(test), ..
@@ -96,14 +105,23 @@ fn class_folders(path: &Path, classes: &[String], context: &Context<'_>) -> Resu
             return Err(InputsError::NoTest { path: path.into() }.into());
         }
     };
-    let files = dataset::other_files(&listing);
-    if !files.is_empty() {
-        context.emit(&Event::OtherFiles {
-            folder: path,
-            files: &files,
-        });
+    dataset::tell_skipped(&name, &skipped, context);
+    let (listing, numbered) = listing.with_model_classes(classes)?;
+    if let Some(example) = &numbered {
+        let data = &name;
+        context.emit(&Event::NumberedClasses { data, example });
     }
-    Ok(listed(listing.with_classes(classes)?))
+    Ok(listed(listing))
+}
+
+/// The test images of a folder that has none to train on, as published benchmarks come.
+fn test_images(path: &Path, error: &FilesError) -> Option<Folder> {
+    let FilesError::OnlySubsets { folders, .. } = error else {
+        return None;
+    };
+    let is_test = |name: &&String| subset_role(name) == Some(SubsetRole::Test);
+    let test = folders.iter().find(is_test)?;
+    folder(&path.join(test)).ok()
 }
 
 fn list(
@@ -116,16 +134,28 @@ fn list(
     if !list.has_labels() {
         return Err(InputsError::NoLabels { list: name }.into());
     }
-    let (root, labels): (Arc<Path>, _) = (root.into(), Labels::new(classes));
-    let image = move |entry: Result<Listed, FilesError>| -> Found {
-        let Listed { path, label, .. } = entry?;
-        let label = labels.number(&label.unwrap_or_default(), &name)?;
-        let root = Arc::clone(&root);
-        Ok((Image::File { root, path }, Some(label)))
+    let findings = Findings::default();
+    let (told, labels) = (findings.clone(), Labels::new(classes, &findings));
+    let mut files = ListedFiles::new(Path::new(&source.name()), root);
+    let root: Arc<Path> = root.into();
+    let image = move |entry: Result<Listed, FilesError>| -> Option<Found> {
+        let read = || {
+            let mut listed = entry?;
+            if let Some(repeated) = files.add(&mut listed)? {
+                told.add_repeated(repeated);
+                return Ok(None);
+            }
+            let Listed { path, label, line } = listed;
+            let place = format!("line {line} of {name}");
+            let label = labels.number(&label.unwrap_or_default(), &place)?;
+            let root = Arc::clone(&root);
+            Ok(Some((Image::File { root, path }, Some(label))))
+        };
+        read().transpose()
     };
     Ok(Inputs {
         has_labels: true,
-        ..Inputs::new(source, None, list.map(image))
+        ..Inputs::new(source, None, list.filter_map(image)).finding(findings)
     })
 }
 
@@ -143,44 +173,41 @@ pub(super) fn listed(listing: Listing) -> Inputs {
     }
 }
 
-/// The classes of a model, with the number of the first that has a name, and of the last.
+/// The classes of a model, and where is noted that one was found by its number.
 #[derive(Debug, Clone)]
-struct Labels(HashMap<String, [u32; 2]>);
+struct Labels {
+    classes: ClassNames,
+    findings: Findings,
+}
 
 impl Labels {
-    /// Numbers the classes by their names.
-    fn new(classes: &[String]) -> Self {
-        let mut numbers = HashMap::with_capacity(classes.len());
-        for (number, class) in (0..).zip(classes) {
-            numbers.entry(class.clone()).or_insert([number; 2])[1] = number;
+    fn new(classes: &[String], findings: &Findings) -> Self {
+        Self {
+            classes: ClassNames::new(classes),
+            findings: findings.clone(),
         }
-        Self(numbers)
     }
 
     /// Returns the number of a class that an image of this source has.
     fn number(&self, class: &str, source: &str) -> Result<u32, InputsError> {
-        let Some(&[first, last]) = self.0.get(class) else {
-            let mut known: Vec<(u32, &String)> = self
-                .0
-                .iter()
-                .map(|(class, number)| (number[0], class))
-                .collect();
-            known.sort_unstable();
-            return Err(InputsError::UnknownClass {
+        match self.classes.find(class) {
+            ClassMatch::Name(index) => Ok(index),
+            ClassMatch::Number(index) => {
+                self.findings.set_numbered(class, index);
+                Ok(index)
+            }
+            ClassMatch::None => Err(InputsError::UnknownClass {
                 source_name: source.into(),
                 class: class.into(),
-                known: known.into_iter().map(|(_, class)| class.clone()).collect(),
-            });
-        };
-        if first != last {
-            return Err(InputsError::RepeatedClass {
+                known: self.classes.names().to_vec(),
+            }),
+            ClassMatch::Ambiguous([first, last]) => Err(InputsError::RepeatedClass {
                 source_name: source.into(),
                 class: class.into(),
                 first,
                 last,
-            });
+            }),
         }
-        Ok(first)
     }
 }
 
@@ -206,15 +233,56 @@ mod tests {
         let message = inputs[1].as_ref().unwrap_err().to_string();
         assert_eq!(
             message,
-            "`my list` has the class `emu`: expected one of the model's, cat, dog"
+            "line 3 of `my list` has the class `emu`: expected one of the model's, cat, dog"
         );
         let message = read("path\na.png\n").err().unwrap().to_string();
         assert_eq!(message, "`my list` has no column `label`");
     }
 
     #[test]
+    fn a_file_of_two_lines_is_one_image() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.png", "b.png"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let classes = ["cat", "dog"].map(String::from);
+        let read = |text: &'static str| -> Vec<_> {
+            Inputs::from_list("my list", text.as_bytes(), folder.path(), &classes)
+                .unwrap()
+                .collect()
+        };
+        let inputs = read("path,label\na.png,dog\n./a.png,dog\nb.png,0\n");
+        let labels: Vec<_> = inputs.iter().map(|i| i.as_ref().unwrap().label).collect();
+        assert_eq!(labels, [Some(1), Some(0)], "the last by its number");
+        let inputs = read("path,label\na.png,dog\n./a.png,cat\n");
+        let message = inputs[1].as_ref().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "my list:3: `./a.png` is the image of line 2, which has another label: remove one of them"
+        );
+    }
+
+    #[test]
+    fn a_benchmark_has_test_images_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let assets = crate::assets::CachedAssets::new(kiln_assets::Cache::at("no-cache"), true);
+        let context = Context::new(&assets, &());
+        let classes = ["cat", "dog"].map(String::from);
+        let open = || labeled(folder.path().to_str().unwrap(), &classes, &context);
+        std::fs::create_dir_all(folder.path().join("test/dog")).unwrap();
+        std::fs::write(folder.path().join("test/dog/1.png"), "").unwrap();
+        let labels: Vec<_> = open().unwrap().map(|i| i.unwrap().label).collect();
+        assert_eq!(labels, [Some(1)]);
+        std::fs::remove_dir_all(folder.path().join("test/dog")).unwrap();
+        std::fs::write(folder.path().join("test/1.png"), "").unwrap();
+        let message = open().err().unwrap().to_string();
+        assert!(message.contains("look like subsets"), "{message}");
+    }
+
+    #[test]
     fn classes_are_found_by_name() {
-        let labels = Labels::new(&["cat".into(), "dog".into()]);
+        let findings = Findings::default();
+        let labels = Labels::new(&["cat".into(), "dog".into()], &findings);
         assert_eq!(labels.number("dog", "`x`").unwrap(), 1);
         let message = labels.number("emu", "`x`").unwrap_err().to_string();
         assert_eq!(
@@ -225,7 +293,10 @@ mod tests {
 
     #[test]
     fn a_name_of_two_classes_is_no_label() {
-        let labels = Labels::new(&["crane", "cat", "crane"].map(String::from));
+        let labels = Labels::new(
+            &["crane", "cat", "crane"].map(String::from),
+            &Findings::default(),
+        );
         assert_eq!(labels.number("cat", "`list.csv`").unwrap(), 1);
         let error = labels.number("crane", "`list.csv`").unwrap_err();
         let message = error.to_string();

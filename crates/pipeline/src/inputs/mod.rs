@@ -4,6 +4,7 @@
 //! [`labeled`], [`unlabeled`] and [`known`] open what people name, [`Inputs::from_images`] takes a program's
 //! own images, [`Inputs::of_view`] those of a dataset that is loaded.
 
+mod findings;
 mod idx;
 mod input;
 mod known;

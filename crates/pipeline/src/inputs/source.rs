@@ -54,6 +54,11 @@ impl Source {
         Self { names, places }
     }
 
+    /// Returns what the source is called, or the first of several.
+    pub(crate) fn name(&self) -> String {
+        self.names.first().cloned().unwrap_or_default()
+    }
+
     /// Returns the datasets, and the absolute paths of folders and lists, that the images are taken
     /// from; the same whichever way a path was written.
     pub fn places(&self) -> &[String] {

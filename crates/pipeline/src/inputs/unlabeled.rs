@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_data::{ListReader, Listed, View, images_below, is_idx};
+use kiln_data::{ListReader, Listed, ListedFiles, View, images_below, is_idx};
+use kiln_util::TextReader;
 
+use super::findings::{AllFindings, Findings};
 use super::idx;
 use super::input::{Image, Inputs};
 use super::pattern::{self, is_pattern};
@@ -45,12 +47,14 @@ pub fn unlabeled(
         .iter()
         .try_fold(0, |sum, part| Some(sum + part.count?));
     let has_paths = parts.iter().all(|part| part.has_paths);
+    let findings = AllFindings::join(parts.iter().map(|part| part.findings.clone()));
     let images = parts
         .into_iter()
         .flatten()
         .map(|input| input.map(|input| (input.image, None)));
     Ok(Inputs {
         has_paths,
+        findings,
         ..Inputs::new(source, count, images)
     })
 }
@@ -63,12 +67,7 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
         return Ok(one(Source::named("standard input"), image));
     }
     if path.is_dir() {
-        let mut images = images_below(path).peekable();
-        if images.peek().is_none() {
-            return Err(InputsError::NoImage { path: path.into() }.into());
-        }
-        let images = images.map(|path| Ok((Image::at(path?), None)));
-        return Ok(Inputs::new(Source::at(path), None, images));
+        return below(path);
     }
     let is_list = path
         .extension()
@@ -76,9 +75,10 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
     if is_list && path.is_file() {
         let list = ListReader::open(path)?;
         let root: Arc<Path> = path.parent().unwrap_or(Path::new("")).into();
+        let files = ListedFiles::new(path, &root);
         let images = list.map(move |entry| {
             let Listed { path, .. } = entry?;
-            let root = Arc::clone(&root);
+            let (root, path) = (Arc::clone(&root), files.find(path));
             Ok((Image::File { root, path }, None))
         });
         return Ok(Inputs::new(Source::at(path), None, images));
@@ -90,8 +90,10 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
         let text = argument
             .to_str()
             .ok_or_else(|| InputsError::PatternPath { path: path.into() })?;
-        let images = pattern::files(text)?.map(|path| Ok((Image::at(path?), None)));
-        return Ok(Inputs::new(Source::file(path), None, images));
+        let findings = Findings::default();
+        let images = pattern::files(text, findings.clone())?;
+        let images = images.map(|path| Ok((Image::at(path?), None)));
+        return Ok(Inputs::new(Source::file(path), None, images).finding(findings));
     }
     // A name such as mnist:test; anything else is a file, which may turn out not to be there.
     match argument
@@ -107,6 +109,25 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
             Ok(one(Source::file(path), Image::at(path.into())))
         }
     }
+}
+
+/// Opens the images in and below a folder.
+fn below(path: &Path) -> Result<Inputs> {
+    let mut walk = images_below(path);
+    let Some(first) = walk.next() else {
+        return Err(InputsError::NoImage { path: path.into() }.into());
+    };
+    let findings = Findings::default();
+    let told = findings.clone();
+    let mut first = Some(first);
+    let images = std::iter::from_fn(move || {
+        let path = first.take().or_else(|| walk.next());
+        if path.is_none() {
+            told.set_skipped(walk.skipped());
+        }
+        path.map(|path| Ok((Image::at(path?), None)))
+    });
+    Ok(Inputs::new(Source::at(path), None, images).finding(findings))
 }
 
 fn one(source: Source, image: Image) -> Inputs {
@@ -135,19 +156,23 @@ impl Inputs {
 
 fn paths(source: Source, reader: impl Read + Send + 'static) -> Inputs {
     let name = source.to_string();
-    let lines = BufReader::new(reader)
+    let files = ListedFiles::new(Path::new(&source.name()), Path::new(""));
+    let lines = BufReader::new(TextReader::new(reader))
         .split(b'\n')
         .map(|line| line.map(without_return));
-    let images = lines
-        .filter(|line| !line.as_ref().is_ok_and(Vec::is_empty))
-        .map(move |line| {
+    let images = (1..)
+        .zip(lines)
+        .filter(|(_, line)| !line.as_ref().is_ok_and(Vec::is_empty))
+        .map(move |(number, line)| {
             let line = line.map_err(|source| InputsError::ReadList {
                 list: name.clone(),
                 source,
             })?;
-            let path =
-                path_of(line).ok_or_else(|| InputsError::ListedPath { list: name.clone() })?;
-            Ok((Image::at(path), None))
+            let path = path_of(line).ok_or_else(|| InputsError::ListedPath {
+                list: name.clone(),
+                line: number,
+            })?;
+            Ok((Image::at(files.find(path)), None))
         });
     Inputs::new(source, None, images)
 }
@@ -178,6 +203,7 @@ fn path_of(line: Vec<u8>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
 
     #[test]
     fn paths_come_one_a_line_from_any_reader() {
@@ -186,5 +212,48 @@ mod tests {
             .map(|input| input.unwrap().path().unwrap().into_owned())
             .collect();
         assert_eq!(paths, ["a.png", "b c.png"]);
+    }
+
+    #[test]
+    fn paths_may_be_of_another_system() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("x")).unwrap();
+        std::fs::write(folder.path().join("x/1.png"), "").unwrap();
+        let expected = folder.path().join("x/1.png");
+        let written = format!("{}\\x\\1.png\r\n", folder.path().display());
+        let utf16 = std::iter::once(0xFEFF).chain(written.encode_utf16());
+        let utf16: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
+        for bytes in [written.into_bytes(), utf16] {
+            let inputs = Inputs::from_paths("my list", std::io::Cursor::new(bytes));
+            let paths: Vec<String> = inputs
+                .map(|input| input.unwrap().path().unwrap().into_owned())
+                .collect();
+            assert_eq!(paths, [expected.display().to_string()]);
+        }
+    }
+
+    #[test]
+    fn what_lies_beside_images_is_told_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.png", "IMG_1.HEIC", "b.gif", "noending", ".hidden"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let told = std::sync::Mutex::new(Vec::new());
+        let observer = |event: &Event<'_>| {
+            if let Event::FilesSkipped { skipped, .. } = event {
+                told.lock().unwrap().push((*skipped).clone());
+            }
+        };
+        let assets = crate::assets::CachedAssets::new(kiln_assets::Cache::at("no-cache"), true);
+        let context = Context::new(&assets, &observer);
+        let argument = folder.path().as_os_str().to_owned();
+        let mut inputs = unlabeled(&[argument], None, &context).unwrap();
+        assert_eq!(inputs.by_ref().flatten().count(), 1);
+        inputs.findings.tell(&context);
+        inputs.findings.tell(&context);
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 1, "once");
+        let endings: Vec<&str> = told[0].endings.keys().map(String::as_str).collect();
+        assert_eq!((endings, told[0].hidden), (vec!["", "gif", "heic"], 1));
     }
 }

@@ -32,7 +32,7 @@ pub fn layer_table(model: &Model, expand: bool) -> Table {
         let name = format!("{} ({})", layer.name, layer.kind.type_name());
         let mut rows = vec![row(name, layer.frozen, layer.output, layer.count())];
         if expand {
-            rows.extend(layer.unfolded().into_iter().map(|inner| {
+            rows.extend(layer.expanded().into_iter().map(|inner| {
                 let indent = "  ".repeat(inner.depth);
                 let name = format!("{indent}{} ({})", inner.name, inner.type_name);
                 row(name, false, inner.output, inner.count)

@@ -193,7 +193,12 @@ fn find(
         };
         let complete = record.is_complete();
         match record.environment {
-            Some(environment) if complete && environment.data == now.data => {
+            // By the rule of before, it may have been tested on images that others are trained on.
+            Some(environment)
+                if complete
+                    && environment.data == now.data
+                    && dataset::drawn_alike(&record.recipe, &combination.recipe, context)? =>
+            {
                 return Ok(Some(Found::Complete(run)));
             }
             Some(environment) if record.parity.is_none() && environment == now => {

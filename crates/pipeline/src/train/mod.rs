@@ -4,6 +4,7 @@ mod features;
 mod neighbors;
 mod phases;
 mod start;
+mod unfold;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,7 +25,7 @@ use crate::event::Event;
 use crate::report::curves;
 use phases::{Trained, Training};
 use start::Start;
-pub(crate) use start::initial;
+pub(crate) use start::of_run;
 
 /// Where and on what to train.
 #[derive(Debug, Clone)]
@@ -247,5 +248,6 @@ pub(crate) fn environment(
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,
         data: dataset::checksums(&recipe.data.dataset, context)?,
+        split_rule: recipe.data.split_rule,
     })
 }

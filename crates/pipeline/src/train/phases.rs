@@ -57,7 +57,6 @@ impl Training<'_> {
         let mut history = from.history.clone();
         let mut recorder = Recorder::new(self, history.clone(), from.trained.clone());
         let mut model = recipe.model();
-        let pretrained = frozen_checksums(model, &weights);
         let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
         // Images that are others in every epoch leave nothing to compute once.
         let augmented = recipe.images_change_every_epoch();
@@ -87,6 +86,11 @@ impl Training<'_> {
         let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
             return cancelled(weights, history);
         };
+        let (train, _) = common.split(splits);
+        if !self.unfold(from, &train, common.first_layer, &mut weights)? {
+            return cancelled(weights, history);
+        }
+        let pretrained = frozen_checksums(model, &weights);
         let phases = recipe
             .training
             .phases

@@ -26,7 +26,7 @@ pub struct Start {
 }
 
 /// Returns the weights that training begins with: a backbone's from its file, the others drawn.
-pub(crate) fn initial(
+fn initial(
     recipe: &Recipe,
     opened: Option<&BackboneFile>,
     context: &Context<'_>,
@@ -48,6 +48,26 @@ pub(crate) fn initial(
     Ok(weights)
 }
 
+/// Returns the weights that the training of a run begins with, those of unfolded convolutions as they
+/// were measured if that was done.
+pub(crate) fn of_run(
+    run: &RunDir,
+    recipe: &Recipe,
+    opened: Option<&BackboneFile>,
+    context: &Context<'_>,
+) -> Result<Weights> {
+    let mut weights = initial(recipe, opened, context)?;
+    if unfolds(recipe) {
+        weights.extend(run.unfolded()?.unwrap_or_default());
+    }
+    Ok(weights)
+}
+
+/// Whether a recipe asks for convolutions to be unfolded.
+pub(super) fn unfolds(recipe: &Recipe) -> bool {
+    recipe.backbone.as_ref().is_some_and(|it| it.unfold)
+}
+
 impl Start {
     /// Begins with initial weights.
     pub fn first(
@@ -55,15 +75,20 @@ impl Start {
         opened: Option<&BackboneFile>,
         context: &Context<'_>,
     ) -> Result<Self> {
-        Ok(Self {
-            weights: initial(recipe, opened, context)?,
+        Ok(Self::with(recipe, initial(recipe, opened, context)?))
+    }
+
+    /// Begins with these weights.
+    fn with(recipe: &Recipe, weights: Weights) -> Self {
+        Self {
+            weights,
             trained: Weights::default(),
             history: History::new(recipe.training.monitor),
             resumed: false,
             phase: 0,
             epochs: 0,
             snapshot: None,
-        })
+        }
     }
 
     /// Resumes after a run's last whole epoch.
@@ -75,7 +100,7 @@ impl Start {
     ) -> Result<Self> {
         let mut start = Self {
             resumed: true,
-            ..Self::first(recipe, opened, context)?
+            ..Self::with(recipe, of_run(run, recipe, opened, context)?)
         };
         let Some(Resumption {
             checkpoint, best, ..

@@ -103,6 +103,7 @@ pub fn layers(
         let layer = SegmentLayer {
             segment: segment.clone(),
             live_batch_norm,
+            unfolded: Vec::new(),
         };
         specs.push(LayerSpec {
             name: Some(segment.name.clone()),

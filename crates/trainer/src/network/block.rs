@@ -125,12 +125,9 @@ impl Block {
             LayerKind::BatchNorm(norm) => {
                 let mean = parameters.values(ParamRole::RunningMean)?;
                 let variance = parameters.values(ParamRole::RunningVar)?;
-                let module = match imported {
-                    Some(Imported::BatchNorm(module)) => module,
-                    _ => BatchNormConfig::new(mean.data.len())
-                        .with_epsilon(norm.epsilon)
-                        .init(device),
-                };
+                let module = BatchNormConfig::new(mean.data.len())
+                    .with_epsilon(norm.epsilon)
+                    .init(device);
                 Self::BatchNorm(BatchNorm {
                     gamma: parameters.read(ParamRole::Weight)?,
                     beta: parameters.read(ParamRole::Bias)?,

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Tensor, TensorData, activation};
-use kiln_model::{Activation, Layer, Shape, ShapeError};
+use kiln_model::graph::UnfoldedConv;
+use kiln_model::{Activation, Layer, LayerKind, Shape, ShapeError};
 use kiln_run::Weights;
 
 pub use crate::fused::DropoutKey;
@@ -124,6 +125,32 @@ impl Network {
             };
         }
         Ok(values)
+    }
+
+    /// Computes the layers operator by operator, as in inference; `each` gets the output of each unfolded
+    /// convolution, `[n, channels, …]` row-major, with its layer's name.
+    pub fn unfolded_outputs(
+        &self,
+        input: Activations,
+        each: &mut dyn FnMut(&str, &UnfoldedConv, Vec<f32>),
+    ) -> Result<(), TrainError> {
+        let mut values = input;
+        for (layer, block) in self.layers.iter().zip(&self.blocks) {
+            values = if let LayerKind::Segment(settings) = &layer.kind
+                && let Some(graph) = block.segment()
+            {
+                graph.observe(values, &mut |at, output| {
+                    let conv = settings.unfolded.iter().find(|conv| conv.node == at);
+                    if let Some(conv) = conv {
+                        each(&layer.name, conv, graph::numbers(output)?);
+                    }
+                    Ok(())
+                })?
+            } else {
+                block.forward(values)?
+            };
+        }
+        Ok(())
     }
 
     /// Computes the output of every layer in order, its activation included and softmax left out.

@@ -75,7 +75,10 @@ fn call_perm(call: &Call<'_>, perm: &[i64]) -> Result<Vec<usize>, GraphError> {
         .collect();
     match axes.filter(|axes| axes.len() <= Dims::MAX_RANK) {
         Some(axes) => Ok(axes),
-        None => call.place().mismatch("perm", "every axis once", perm.len()),
+        None => {
+            let few = perm.get(..Dims::MAX_RANK + 1).unwrap_or(perm);
+            call.place().mismatch("perm", "every axis once", few)
+        }
     }
 }
 

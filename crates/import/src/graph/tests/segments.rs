@@ -1,9 +1,9 @@
 //! Segments, their names, and where the classifier begins.
 
-use kiln_model::graph::Graph;
+use kiln_model::graph::{Dims, Graph, Op};
 use kiln_onnx::{GraphBuilder, ModelProto};
 
-use super::small::{Small, table};
+use super::small::{Small, nodes, table};
 
 /// Adds a node of this path whose output has the same name.
 fn at(graph: &mut GraphBuilder, op_type: &str, path: &str, inputs: &[&str], output: &str) {
@@ -160,6 +160,53 @@ fn gates_and_branches_are_named_for_what_they_are() {
     );
     // One tensor, twice.
     assert_eq!(graph.segments[3].parameters.len(), 1);
+}
+
+#[test]
+fn padding_belongs_to_the_convolution_that_alone_takes_it() {
+    // Zeros around rows and columns, of two kinds; the batch and the channels; another number.
+    for (pads, value, other, alone) in [
+        ([0, 0, 0, 0, 0, 0, 1, 1], 0.0, false, true),
+        ([0, 0, 2, 0, 0, 0, 1, 3], 0.0, false, true),
+        ([0, 0, 0, 0, 0, 1, 1, 1], 0.0, false, false),
+        ([0, 0, 0, 0, 0, 0, 1, 1], 1.0, false, false),
+        ([0, 0, 0, 0, 0, 0, 1, 1], 0.0, true, false),
+    ] {
+        let mut small = Small::new(13, &[4, 8, 8]);
+        let channels = 4 + pads[5] as usize;
+        small.zeros("w", &[4, channels, 3, 3]).list("pads", &pads);
+        small.graph.initializer("value", &[], vec![value]);
+        small.node("Relu", &["x"], "a");
+        small.node("Pad", &["a", "pads", "value"], "b");
+        let mut conv = small.graph.node("Conv", "c", &["b", "w"], "c");
+        conv.ints("strides", [2, 2]).ints("pads", [1, 0, 0, 0]);
+        if other {
+            small.node("GlobalMaxPool", &["b"], "d");
+            small.node("Add", &["c", "d"], "y");
+        } else {
+            small.node("Relu", &["c"], "y");
+        }
+        let graph = small.read();
+        let convolution = nodes(&graph).find_map(|node| match &node.op {
+            Op::Conv(conv) => Some((conv.window.pads, node.shape.clone())),
+            _ => None,
+        });
+        let kinds: Vec<&str> = table(&graph).iter().map(|row| row.1).collect();
+        if alone {
+            let [_, _, top, left, .., bottom, right] = pads.map(|pad| pad as usize);
+            let (found, shape) = convolution.unwrap();
+            assert_eq!(found, [[top + 1, bottom], [left, right]]);
+            let size = |pads: [usize; 2]| (8 + pads[0] + pads[1] - 3) / 2 + 1;
+            assert_eq!(
+                shape,
+                Some(Dims::batched([4, size(found[0]), size(found[1])]))
+            );
+            assert_eq!(kinds, ["Relu", "Conv", "Relu"]);
+            assert_eq!(graph.segments[1].covers, [1, 2]);
+        } else {
+            assert!(nodes(&graph).any(|node| matches!(node.op, Op::Pad(_))));
+        }
+    }
 }
 
 #[test]

@@ -226,14 +226,7 @@ impl Walk<'_> {
         };
         let shape = shape.checked().expect("checked before it ran");
         let of_parameter = |at: usize, len: usize| self.trained[at].then(|| vec![0.0; len]);
-        let mut to_input = self.wanted[conv.of].then(|| {
-            // The input's gradient leaves as a tensor.
-            if conv.of == 0 {
-                vec![0.0; shape.input_len()]
-            } else {
-                tape.pool.take(shape.input_len())
-            }
-        });
+        let mut to_input = self.wanted[conv.of].then(|| self.buffer(conv.of));
         let mut to_weight = of_parameter(conv.weight, shape.weights_len());
         let mut to_bias = conv.bias.and_then(|at| of_parameter(at, shape.filters));
         let gradients = Conv2dGradients {
@@ -269,14 +262,20 @@ impl Walk<'_> {
     /// Adds what `write` writes to the gradient of a value, if it is wanted.
     fn give(&mut self, at: usize, write: impl FnOnce(&mut [f32])) {
         if self.wanted[at] {
-            let len = self.tape.value(at).len();
-            let mut found = if at == 0 {
-                vec![0.0; len]
-            } else {
-                self.tape.pool.take(len)
-            };
+            let mut found = self.buffer(at);
             write(&mut found);
             self.put(at, found);
+        }
+    }
+
+    /// A buffer for the gradient of a value. That of the input leaves as a tensor, and is not the
+    /// pool's; what is added to it is, as all that [`put`](Self::put) gives back.
+    fn buffer(&self, at: usize) -> Vec<f32> {
+        let len = self.tape.value(at).len();
+        if at == 0 && self.values[0].is_none() {
+            vec![0.0; len]
+        } else {
+            self.tape.pool.take(len)
         }
     }
 

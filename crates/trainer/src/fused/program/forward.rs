@@ -98,8 +98,7 @@ impl Drop for Tape {
             .chain(turned)
             .filter(|buffer| buffer.capacity() > 0)
             .for_each(|buffer| self.pool.give(buffer));
-        // The first comes last, so that the next pass finds each where it was: of its size.
-        let states = self.states.drain(..).rev().flatten();
+        let states = self.states.drain(..).flatten();
         states.for_each(|state| self.pool.give_state(state));
     }
 }
@@ -282,7 +281,7 @@ fn normalize(
         activation: norm.activation,
         dropout: None,
     };
-    let mut state = tape.pool.take_state();
+    let mut state = tape.pool.take_state(output.len());
     norm_pool_forward(&shape, &steps, tape.value(norm.of), output, &mut state);
     if let Some(norm) = norm.norm.filter(|norm| live && norm.live) {
         moments.push(Moments {

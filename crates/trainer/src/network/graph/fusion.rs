@@ -38,6 +38,7 @@ pub fn plan(layers: &[Part<'_>], sample: &[usize]) -> Option<Program> {
     let layer = SegmentLayer {
         segment: joined,
         live_batch_norm: false,
+        unfolded: Vec::new(),
     };
     let checked = Checked::new(&layer, sample).ok()?;
     let segment = &layer.segment;

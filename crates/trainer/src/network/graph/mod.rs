@@ -115,7 +115,19 @@ impl Graph {
     pub fn forward(&self, input: Activations) -> Result<Activations, TrainError> {
         let (input, batch, autodiff) = parts(input);
         let live = autodiff && self.program.live_batch_norm && self.training.is_enabled();
-        let value = self.evaluate(input, batch, live)?;
+        let value = self.evaluate(input, batch, live, &mut |_, _| Ok(()))?;
+        activations(value, &self.program.segment)
+    }
+
+    /// Computes the segment's output operator by operator as in inference; `each` gets the output of each
+    /// node, counted from 0.
+    pub fn observe(
+        &self,
+        input: Activations,
+        each: &mut dyn FnMut(usize, &Value) -> Result<(), TrainError>,
+    ) -> Result<Activations, TrainError> {
+        let (input, batch, _) = parts(input);
+        let value = self.evaluate(input, batch, false, each)?;
         activations(value, &self.program.segment)
     }
 
@@ -125,8 +137,14 @@ impl Graph {
     }
 
     /// Computes the segment's output for so many images. Values that no node needs any more are
-    /// given to the operator, which may work in place.
-    fn evaluate(&self, input: Value, batch: usize, live: bool) -> Result<Value, TrainError> {
+    /// given to the operator, which may work in place. `each` gets the output of each node before.
+    fn evaluate(
+        &self,
+        input: Value,
+        batch: usize,
+        live: bool,
+        each: &mut dyn FnMut(usize, &Value) -> Result<(), TrainError>,
+    ) -> Result<Value, TrainError> {
         let program = &self.program;
         let mut uses = program.uses.clone();
         let mut values = vec![Some(input)];
@@ -140,6 +158,7 @@ impl Graph {
             });
             let output = output
                 .ok_or_else(|| program.error(format!("`{}` does not fit its inputs", node.name)))?;
+            each(at, &output)?;
             values.push(Some(output));
         }
         Ok(values.pop().flatten().expect("the input is always there"))
@@ -326,6 +345,12 @@ fn parts(input: Activations) -> (Value, usize, bool) {
             (vector.into_dispatch(), batch, autodiff)
         }
     }
+}
+
+/// Waits for a value and copies it out, row-major.
+pub fn numbers(value: &Value) -> Result<Vec<f32>, TrainError> {
+    let count = value::dims(value).iter().product();
+    super::values(Tensor::<1>::from_dispatch(reshape(value.clone(), &[count])))
 }
 
 /// A value that a segment gives, as the next layer takes it.

@@ -88,6 +88,7 @@ fn compare(draft: &Draft, batch: usize, live: bool) -> Vec<Step> {
     let settings = SegmentLayer {
         segment: draft.segment(),
         live_batch_norm: live,
+        unfolded: Vec::new(),
     };
     let program = Arc::new(planned(&settings, &draft.sample).expect("kiln has kernels for it"));
     let pool = Pool::default();
@@ -304,6 +305,7 @@ fn what_is_dropped_follows_the_draws() {
         let settings = SegmentLayer {
             segment: draft.segment(),
             live_batch_norm: false,
+            unfolded: Vec::new(),
         };
         let program = Arc::new(planned(&settings, &draft.sample).unwrap());
         let (graph, _) = draft.build(false);
@@ -332,6 +334,29 @@ fn what_is_dropped_follows_the_draws() {
 }
 
 #[test]
+fn the_buffers_of_a_pool_do_not_become_more() {
+    use Input::Value as V;
+    // The gradient of the input has two parts.
+    let mut draft = Draft::new(&[3, 5, 5]);
+    let inner = draft.conv_bias(V(0), [3, 3], window(3, 1));
+    draft.two(Binary::Add, V(0), inner);
+    let settings = SegmentLayer {
+        segment: draft.segment(),
+        live_batch_norm: false,
+        unfolded: Vec::new(),
+    };
+    let program = Arc::new(planned(&settings, &draft.sample).unwrap());
+    let (graph, _) = draft.build(false);
+    let pool = Pool::default();
+    let rooms = [(); 5].map(|()| {
+        let compute = |value| run_value(&[&graph], &program, &pool, value, 4, Some(KEY));
+        run_by(compute, &graph, &draft.sample, 4);
+        pool.room()
+    });
+    assert!(rooms[0] > 0 && rooms[1..] == [rooms[0]; 4], "{rooms:?}");
+}
+
+#[test]
 fn a_value_that_is_passed_on_and_used_again_is_kept() {
     let mut draft = Draft::new(&[2, 3, 3]);
     let conv = draft.conv(Input::Value(0), [2, 2], window(3, 1), 1);
@@ -341,6 +366,7 @@ fn a_value_that_is_passed_on_and_used_again_is_kept() {
     let settings = SegmentLayer {
         segment: draft.segment(),
         live_batch_norm: false,
+        unfolded: Vec::new(),
     };
     let part = Part {
         layer: Cow::Borrowed(&settings),
@@ -366,6 +392,7 @@ fn what_has_no_kernel_is_not_planned() {
         let settings = SegmentLayer {
             segment: draft.segment(),
             live_batch_norm: false,
+            unfolded: Vec::new(),
         };
         assert_eq!(planned(&settings, sample), None);
     };
@@ -475,6 +502,7 @@ fn segments_that_follow_one_another_run_together() {
                 &SegmentLayer {
                     segment: segment.clone(),
                     live_batch_norm: true,
+                    unfolded: Vec::new(),
                 },
                 &draft.sample,
             );
@@ -484,6 +512,7 @@ fn segments_that_follow_one_another_run_together() {
             let layer = SegmentLayer {
                 segment,
                 live_batch_norm: true,
+                unfolded: Vec::new(),
             };
             LayerSpec {
                 name: Some(name.into()),
@@ -600,7 +629,7 @@ proptest! {
             growing.step(step);
         }
         let draft = growing.draft;
-        let settings = SegmentLayer { segment: draft.segment(), live_batch_norm: live };
+        let settings = SegmentLayer { segment: draft.segment(), live_batch_norm: live, unfolded: Vec::new() };
         if planned(&settings, &draft.sample).is_some() {
             // The variance of a single number is nothing.
             compare(&draft, batch, live && batch > 1 && size[1] * size[2] > 4);

@@ -7,6 +7,7 @@ mod operators;
 
 mod random;
 mod reference;
+mod unfolded;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -98,6 +99,7 @@ impl Draft {
         let settings = SegmentLayer {
             segment,
             live_batch_norm: live,
+            unfolded: Vec::new(),
         };
         let device = Device::stock_cpu().autodiff().burn;
         let graph = Graph::new("layer", &settings, &self.sample, &weights, &device).unwrap();
@@ -128,7 +130,7 @@ fn array(shape: &[usize], data: &[f32]) -> Array {
 /// What a module gives: its output, then the gradients of the input and of what is trained.
 pub fn run(graph: &Graph, sample: &[usize], batch: usize, live: bool) -> Vec<Vec<f64>> {
     run_by(
-        |value| graph.evaluate(value, batch, live),
+        |value| graph.evaluate(value, batch, live, &mut |_, _| Ok(())),
         graph,
         sample,
         batch,
@@ -287,6 +289,7 @@ fn what_does_not_fit_is_an_error_that_names_the_node() {
         let settings = SegmentLayer {
             segment: draft.segment(),
             live_batch_norm: false,
+            unfolded: Vec::new(),
         };
         let device = Device::stock_cpu().burn;
         Graph::new(
