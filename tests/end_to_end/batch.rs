@@ -880,11 +880,20 @@ fn an_image_that_unpacks_to_gigabytes_is_an_error_and_takes_no_memory() {
 fn a_run_that_is_killed_leaves_lines_to_go_on_with() {
     let work = tempfile::tempdir().unwrap();
     let file = path(work.path(), "p.csv");
-    // The same images over and over, so that it takes long enough.
-    let list = path(sources(), "long.csv");
+    // The same images over and over, each time as another file, so that it takes long enough.
+    let list = path(work.path(), "long.csv");
     let lines = fs::read_to_string(sources().join("list.csv")).unwrap();
-    let (header, lines) = lines.split_once('\n').unwrap();
-    fs::write(&list, format!("{header}\n{}", lines.repeat(200))).unwrap();
+    let mut long = "path,label\n".to_owned();
+    for copy in 0..200 {
+        fs::create_dir(work.path().join(copy.to_string())).unwrap();
+        for (at, line) in lines.lines().skip(1).enumerate() {
+            let (image, label) = line.split_once(',').unwrap();
+            let link = format!("{copy}/{at}.png");
+            fs::hard_link(sources().join(image), work.path().join(&link)).unwrap();
+            writeln!(long, "{link},{label}").unwrap();
+        }
+    }
+    fs::write(&list, long).unwrap();
     let args = [
         "eval",
         &model(),

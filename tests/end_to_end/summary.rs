@@ -75,12 +75,12 @@ fn the_dataset_says_how_many_classes_there_are() {
 }
 
 #[test]
-fn subsets_by_other_names_are_not_taken_for_classes() {
+fn subsets_without_class_folders_are_not_taken_for_classes() {
     let folder = tempfile::tempdir().unwrap();
     for subset in ["Train", "Test"] {
-        let class = folder.path().join(subset).join("cat");
-        fs::create_dir_all(&class).unwrap();
-        fs::write(class.join("1.png"), "").unwrap();
+        let subset = folder.path().join(subset);
+        fs::create_dir_all(&subset).unwrap();
+        fs::write(subset.join("1.png"), "").unwrap();
     }
     let data = format!("data.folder={}", folder.path().display());
     let message = error(&mut kiln(&[
@@ -94,8 +94,8 @@ fn subsets_by_other_names_are_not_taken_for_classes() {
         "layers.dense.units=2",
     ]));
     assert!(
-        message.contains("found Test, Train, which look like subsets")
-            && message.contains("help: name the folders of a dataset with subsets `train`"),
+        message.contains("found `Test`, `Train`, which look like subsets")
+            && message.contains("help: put a folder for each class into `train`"),
         "{message}"
     );
 }

@@ -248,12 +248,14 @@ fn what_a_file_says_cannot_command_the_terminal() {
     });
     let digits = folder.path().join("digits");
     fs::create_dir_all(&digits).unwrap();
-    image::GrayImage::new(28, 28)
-        .save(digits.join("0.png"))
-        .unwrap();
+    for class in 0..10 {
+        image::GrayImage::new(28, 28)
+            .save(digits.join(format!("{class}.png")))
+            .unwrap();
+    }
     let list = path(folder.path(), "list.csv");
     // Every label, so that some are mistakes.
-    let lines = (0..10).map(|class| format!("digits/0.png,\"{clear}{class}\"\n"));
+    let lines = (0..10).map(|class| format!("digits/{class}.png,\"{clear}{class}\"\n"));
     fs::write(&list, format!("path,label\n{}", lines.collect::<String>())).unwrap();
     let unknown = path(folder.path(), "unknown.csv");
     fs::write(&unknown, format!("path,label\ndigits/0.png,\"{clear}x\"\n")).unwrap();
