@@ -5,8 +5,8 @@ use std::error::Error;
 use kiln_model::{Activation, Base, Conv2d, LayerKind, MaxPool, Padding, ParamRole};
 use kiln_onnx::{Dim, GraphBuilder, ModelProto};
 
-/// The graph of a base of convolutions, with `same` padding, biases and ReLU, and max poolings: NCHW
-/// images of any size to features.
+/// The graph of a base of convolutions, with `same` padding, biases and `relu`, and max poolings:
+/// NCHW images of any size to features.
 ///
 /// The weights are zeros, as initializers: burn-onnx makes modules only of nodes whose weights are
 /// in the graph.

@@ -164,8 +164,8 @@ pub fn check_size(image: &Image, size: Option<[usize; 2]>) -> Result<(), GraphEr
         .into_iter()
         .flatten()
         .zip(size.into_iter().flatten());
-    let mut axes = ["height", "width"].into_iter().zip(sizes);
-    match axes.find(|(_, (expected, found))| expected != found) {
+    let mut both = ["height", "width"].into_iter().zip(sizes);
+    match both.find(|(_, (expected, found))| expected != found) {
         None => Ok(()),
         Some((axis, (expected, found))) => Err(GraphError::ImageSize {
             axis,

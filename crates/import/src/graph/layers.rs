@@ -37,7 +37,7 @@ pub fn find<'a>(base: &'a Base, model: &'a ModelProto) -> Result<Vec<Found<'a>>,
     let typed = super::typed(model, Some(SIZE), &outputs)?;
     let nodes = typed.reader.finish();
     let mut walk = Walk::new(&nodes, typed.image.shape.as_ref(), base.channels);
-    walk.to_nchw()?;
+    walk.skip_transposes()?;
     let mut found = Vec::new();
     for (at, LayerSpec { name, kind }) in base.layers.iter().enumerate() {
         let mut rest = base.layers[at..].iter();
@@ -164,7 +164,7 @@ impl<'n, 'a> Walk<'n, 'a> {
 
     /// Skips transposes that together keep the axes or turn NHWC into NCHW: exporters from Keras
     /// and TensorFlow take NHWC images.
-    fn to_nchw(&mut self) -> Result<(), GraphError> {
+    fn skip_transposes(&mut self) -> Result<(), GraphError> {
         // Axis `i` is axis `axes[i]` of the input.
         let (mut axes, mut last) = (vec![0, 1, 2, 3], None);
         while let Some(node) = self.peek()?.filter(|node| is(node, "Transpose")) {

@@ -1,7 +1,7 @@
 //! The values themselves.
 
-use kiln_model::Base;
-use kiln_onnx::{ModelProto, TensorProto};
+use kiln_model::{Activation, Base, Conv2d, LayerKind, LayerSpec};
+use kiln_onnx::{ModelProto, TensorProto, decode};
 
 use super::style::Style;
 use super::zoo::initializer;
@@ -53,4 +53,37 @@ fn each_convolution_gets_its_own_and_bad_values_are_refused() {
         error.to_string(),
         "at block1_conv2: node `block1_conv2` (Conv): tensor `block1_conv2.bias` has the value NaN, expected finite weights"
     );
+}
+
+/// The seed of the fuzz target, and its layers there.
+#[test]
+fn a_file_that_kiln_exported_is_read() {
+    let bytes = include_bytes!("../../../inference/examples/digits.onnx");
+    let conv = |name: &str, filters| LayerSpec {
+        name: Some(name.into()),
+        kind: LayerKind::Conv2d(Conv2d {
+            strides: [2, 2],
+            activation: Some(Activation::Relu),
+            ..Conv2d::of_size(filters, [3, 3])
+        }),
+    };
+    let base = Base {
+        name: "digits".into(),
+        channels: 1,
+        weights: None,
+        layers: vec![conv("conv2d", 8), conv("conv2d_1", 16)],
+        file: None,
+    };
+    let model = decode(bytes).unwrap();
+    let parameters = weights(&base, &model).unwrap();
+    let graph = model.graph.unwrap();
+    for parameter in &parameters {
+        let mut tensors = graph.initializer.iter();
+        let tensor = tensors
+            .find(|tensor| tensor.name == parameter.name)
+            .unwrap();
+        assert_eq!(tensor.shape().unwrap(), parameter.shape);
+        assert_eq!(tensor.to_f32().unwrap(), parameter.values);
+    }
+    assert_eq!(parameters.len(), 4);
 }

@@ -73,13 +73,11 @@ fn call_perm(call: &Call<'_>, perm: &[i64]) -> Result<Vec<usize>, GraphError> {
         .iter()
         .map(|&axis| usize::try_from(axis).ok())
         .collect();
-    match axes.filter(|axes| axes.len() <= Dims::MAX_RANK) {
-        Some(axes) => Ok(axes),
-        None => {
-            let few = perm.get(..Dims::MAX_RANK + 1).unwrap_or(perm);
-            call.place().mismatch("perm", "every axis once", few)
-        }
+    if let Some(axes) = axes.filter(|axes| axes.len() <= Dims::MAX_RANK) {
+        return Ok(axes);
     }
+    let few = perm.get(..=Dims::MAX_RANK).unwrap_or(perm);
+    call.place().mismatch("perm", "every axis once", few)
 }
 
 fn squeeze(call: &Call<'_>) -> Result<Reading, GraphError> {
