@@ -6,6 +6,7 @@ use image::DynamicImage;
 
 use crate::decode::decode_as;
 use crate::error::{MAX_SIDE, PreprocessError};
+use crate::orientation::Orientation;
 
 /// Decoded pixels of 8 bits in HWC order: rows from the top, pixels from the left, the channels of
 /// a pixel together.
@@ -87,6 +88,19 @@ impl Pixels {
             width,
             channels,
         })
+    }
+
+    /// Returns the upright picture of pixels that were stored in this orientation.
+    #[must_use]
+    pub fn upright(self, orientation: Orientation) -> Self {
+        let size = [self.height, self.width];
+        let [height, width] = orientation.upright_size(size);
+        Self {
+            samples: orientation.turn(self.samples, size, self.channels),
+            height,
+            width,
+            channels: self.channels,
+        }
     }
 
     /// The same pixels, borrowed.
