@@ -151,6 +151,10 @@ impl Observer for TerminalObserver<'_> {
                     terminal.status("Note", &format!("in `{}`: {text}", folder.display()));
                 }
             }
+            Event::ConfigFound { found } => terminal.status(
+                "Note",
+                &format!("the images are prepared as {} says", found.describe()),
+            ),
             Event::ResumingPredictions { path, images } => terminal.status(
                 "Resuming",
                 &format!("after {} of {}", counted(*images, "image"), path.display()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_preprocess::{Pixels, PreprocessError, RawImage};
+use kiln_preprocess::{Orientation, Pixels, PreprocessError, Preprocessor, RawImage};
 use kiln_util::Hex;
 use sha2::{Digest, Sha256};
 
@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 pub enum Image<'a> {
     /// In memory.
     Borrowed(RawImage<'a>),
+    /// Of a file, decoded before.
+    Kept(&'a Pixels),
     /// Decoded for this use.
     Owned(Pixels),
 }
@@ -21,7 +23,34 @@ impl Image<'_> {
     pub fn as_raw(&self) -> RawImage<'_> {
         match self {
             Self::Borrowed(image) => *image,
+            Self::Kept(pixels) => pixels.as_raw(),
             Self::Owned(pixels) => pixels.as_raw(),
+        }
+    }
+
+    /// Returns the picture turned upright by the file's Exif tag; pixels that are in memory without
+    /// a file are upright.
+    #[must_use]
+    pub fn upright(self) -> Self {
+        match self {
+            Self::Kept(pixels) if pixels.orientation() != Orientation::Upright => {
+                Self::Owned(pixels.clone()).upright()
+            }
+            Self::Owned(pixels) => {
+                let orientation = pixels.orientation();
+                Self::Owned(pixels.upright(orientation))
+            }
+            Self::Borrowed(_) | Self::Kept(_) => self,
+        }
+    }
+
+    /// Returns the picture turned upright, where the preprocessor's record says so.
+    #[must_use]
+    pub fn prepared_for(self, preprocessor: &Preprocessor) -> Self {
+        if preprocessor.record().orientation {
+            self.upright()
+        } else {
+            self
         }
     }
 }
@@ -103,7 +132,7 @@ impl ImageFiles {
     pub fn image(&self, index: usize) -> Result<Image<'_>, PreprocessError> {
         let file = &self.files[index];
         match &file.kept {
-            Some(pixels) => Ok(Image::Borrowed(pixels.as_raw())),
+            Some(pixels) => Ok(Image::Kept(pixels)),
             None => read(&self.root.join(&file.path)).map(|(_, pixels)| Image::Owned(pixels)),
         }
     }

@@ -191,7 +191,7 @@ impl Samples {
                 ..
             } => {
                 let mut prepare = || {
-                    let image = dataset.image(index as usize)?;
+                    let image = dataset.image(index as usize)?.prepared_for(preprocessor);
                     let when = fixed.or(shuffled);
                     let (Some(augmentation), Some((seed, epoch))) = (augmentation, when) else {
                         return preprocessor.raw(image.as_raw(), out);

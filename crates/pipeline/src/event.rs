@@ -12,6 +12,7 @@ use kiln_run::{Environment, Epoch, History};
 #[cfg(feature = "training")]
 use kiln_trainer::{BatchReport, Device};
 
+use crate::configs::Found;
 use crate::error::Error;
 use crate::error::images::Missing;
 
@@ -124,6 +125,11 @@ pub enum Event<'a> {
         folder: &'a Path,
         /// Files that are not images, by ending, the most frequent first.
         files: &'a [(String, u64)],
+    },
+    /// The preprocessing of a model is as another tool says.
+    ConfigFound {
+        /// Where it says so.
+        found: &'a Found,
     },
     /// Predictions are resumed.
     ResumingPredictions {

@@ -19,7 +19,7 @@ pub struct RawImage<'a> {
     /// Width in pixels, 1 to [`RawImage::MAX_SIDE`].
     pub width: u32,
     /// 1 (gray), 2 (gray, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Alpha is
-    /// ignored.
+    /// ignored, unless the record has a background.
     pub channels: u32,
 }
 
@@ -68,11 +68,12 @@ pub struct Pixels {
     height: u32,
     width: u32,
     channels: u32,
+    orientation: Orientation,
 }
 
 impl Pixels {
     /// Decodes an image in memory, as [`decode`](crate::decode) does; `name` is what messages call
-    /// it, such as its path in backquotes.
+    /// it, such as its path in backquotes. The pixels are not turned.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self, PreprocessError> {
         let image = decode_as(bytes, name)?;
         let (height, width) = (image.height(), image.width());
@@ -87,7 +88,13 @@ impl Pixels {
             height,
             width,
             channels,
+            orientation: Orientation::Upright,
         })
+    }
+
+    /// Returns how the picture is stored: what the file's metadata say.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
     }
 
     /// Returns the upright picture of pixels that were stored in this orientation.
@@ -100,6 +107,7 @@ impl Pixels {
             height,
             width,
             channels: self.channels,
+            orientation: Orientation::Upright,
         }
     }
 

@@ -326,11 +326,9 @@ impl RunDir {
                 hint: None,
             })
         };
-        Ok(Recipe::parse_with(
+        Ok(Recipe::parse_written(
             &text,
             &self.file(RunFile::Recipe).display().to_string(),
-            "run",
-            &[],
             References::new(bases, &DataSource::classes).with_files(&base),
         )?)
     }

@@ -98,7 +98,7 @@ impl Input {
                 let path = root.join(path);
                 let name = format!("`{}`", path.display());
                 let bytes = std::fs::read(path).map_err(|reason| read(reason, &name))?;
-                preprocessor.raw(Pixels::decode(&bytes, &name)?.as_raw(), out)
+                preprocessor.pixels(Pixels::decode(&bytes, &name)?, out)
             }
             Image::Reader(content) => {
                 let name = "standard input";
@@ -112,18 +112,17 @@ impl Input {
                     *content = Content::Read(bytes);
                 }
                 match &*content {
-                    Content::Read(bytes) => {
-                        preprocessor.raw(Pixels::decode(bytes, name)?.as_raw(), out)
-                    }
+                    Content::Read(bytes) => preprocessor.pixels(Pixels::decode(bytes, name)?, out),
                     Content::Unread(_) => Ok(()),
                 }
             }
             Image::Loaded { dataset, index } => {
-                preprocessor.raw(dataset.image(*index as usize)?.as_raw(), out)
+                let image = dataset.image(*index as usize)?.prepared_for(preprocessor);
+                preprocessor.raw(image.as_raw(), out)
             }
             Image::Memory(MemoryImage::Encoded(bytes)) => {
                 let name = format!("image {}", self.index);
-                preprocessor.raw(Pixels::decode(bytes, &name)?.as_raw(), out)
+                preprocessor.pixels(Pixels::decode(bytes, &name)?, out)
             }
             Image::Memory(MemoryImage::Decoded(image)) => preprocessor.image(image, out),
         }
