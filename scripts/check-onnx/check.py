@@ -41,7 +41,7 @@ def check_metadata(metadata, schema):
     assert set(values) == set(schema["properties"]), f"expected every key, found {sorted(values)}"
     validator.validate(values)
     for key, wrong in [
-        ("kiln.format", 2),
+        ("kiln.format", 3),
         ("kiln.labels", []),
         ("kiln.layout", "hwc"),
         ("kiln.output", "scores"),

@@ -173,6 +173,10 @@ impl Observer for TerminalObserver<'_> {
                     counted(*total, "image")
                 ),
             ),
+            Event::ConfigFound { found } => terminal.status(
+                "Note",
+                &format!("the images are prepared as {} says", found.describe()),
+            ),
             Event::ResumingPredictions { path, images } => terminal.status(
                 "Resuming",
                 &format!("after {} of {}", counted(*images, "image"), path.display()),

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_model::Preprocessing;
-use kiln_preprocess::{ImageBytes, Pixels, PreprocessError, Preprocessor, RawImage, Transform};
+use kiln_preprocess::{
+    ImageBytes, Orientation, Pixels, PreprocessError, Preprocessor, RawImage, Transform,
+};
 use kiln_util::Hex;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub enum Image<'a> {
     /// In memory.
     Borrowed(RawImage<'a>),
-    /// Kept in memory by a dataset of files.
+    /// Kept in memory by a dataset of files, as decoded.
     Kept(Arc<Pixels>),
     /// Decoded for this use.
     Owned(Pixels),
@@ -29,6 +31,32 @@ impl Image<'_> {
             Self::Borrowed(image) => *image,
             Self::Kept(pixels) => pixels.as_raw(),
             Self::Owned(pixels) => pixels.as_raw(),
+        }
+    }
+
+    /// Returns the picture turned upright by the file's Exif tag; pixels that are in memory without
+    /// a file are upright.
+    #[must_use]
+    pub fn upright(self) -> Self {
+        match self {
+            Self::Kept(pixels) if pixels.orientation() != Orientation::Upright => {
+                Self::Owned(Arc::unwrap_or_clone(pixels)).upright()
+            }
+            Self::Owned(pixels) => {
+                let orientation = pixels.orientation();
+                Self::Owned(pixels.upright(orientation))
+            }
+            Self::Borrowed(_) | Self::Kept(_) => self,
+        }
+    }
+
+    /// Returns the picture turned upright, where the preprocessor's record says so.
+    #[must_use]
+    pub fn prepared_for(self, preprocessor: &Preprocessor) -> Self {
+        if preprocessor.record().orientation {
+            self.upright()
+        } else {
+            self
         }
     }
 }
@@ -104,7 +132,7 @@ impl Form {
         // Others are not smaller even as bytes.
         if let Some(preprocessor) = preprocessor.filter(|wanted| wanted.len() < decoded) {
             let mut values = vec![0.0; preprocessor.len()];
-            preprocessor.resized(pixels.as_raw(), &mut values)?;
+            preprocessor.resized(upright(&pixels, preprocessor).as_raw(), &mut values)?;
             let values = Resized::new(values);
             if values.bytes() < decoded {
                 return Ok(Self::Resized {
@@ -161,6 +189,17 @@ impl Resized {
     }
 }
 
+/// Returns pixels as a preprocessor takes them: turned upright where its record says so. What is kept is
+/// as it was decoded, since another record may say otherwise.
+fn upright<'a>(pixels: &'a Pixels, preprocessor: &Preprocessor) -> Cow<'a, Pixels> {
+    let turned = pixels.orientation() != Orientation::Upright;
+    if turned && preprocessor.record().orientation {
+        Cow::Owned(preprocessor.upright(pixels.clone()))
+    } else {
+        Cow::Borrowed(pixels)
+    }
+}
+
 /// What of an image's pixels a training step sees, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct Preparation<'a> {
@@ -170,6 +209,11 @@ pub(crate) struct Preparation<'a> {
 
 impl Preparation<'_> {
     /// Writes the tensor of pixels as they were decoded.
+    fn of_decoded(self, pixels: &Pixels, out: &mut [f32]) -> Result<(), PreprocessError> {
+        self.of_pixels(upright(pixels, self.preprocessor).as_raw(), out)
+    }
+
+    /// Writes the tensor of pixels that are upright.
     pub fn of_pixels(self, image: RawImage<'_>, out: &mut [f32]) -> Result<(), PreprocessError> {
         match self.transform {
             Some(transform) => self.preprocessor.transformed(image, transform, out),
@@ -180,7 +224,7 @@ impl Preparation<'_> {
     /// Writes the tensor of an image; false if what is left of it was made for another record.
     fn of_form(self, form: &Form, out: &mut [f32]) -> Result<bool, PreprocessError> {
         match form {
-            Form::Decoded(pixels) => self.of_pixels(pixels.as_raw(), out)?,
+            Form::Decoded(pixels) => self.of_decoded(pixels, out)?,
             Form::Resized { record, values } if **record == *self.preprocessor.record() => {
                 self.preprocessor
                     .finish(&values.values(), self.transform, out)?;
@@ -334,7 +378,7 @@ impl ImageFiles {
                 Ok(Some(form))
             }
             None => {
-                preparation.of_pixels(pixels.as_raw(), out)?;
+                preparation.of_decoded(&pixels, out)?;
                 Ok(None)
             }
         })?;

@@ -16,8 +16,10 @@ mod naming;
 pub mod networks;
 mod overrides;
 mod preprocessing;
+mod preset;
 mod recipe;
 mod shape;
+mod steps;
 
 pub use backbone::{Backbone, Base, BatchNormMode, FileBase, FileSegment};
 pub use document::{Hint, RecipeError};
@@ -29,10 +31,12 @@ pub use model::{Counts, InnerLayer, Layer, Model, ModelError, Param};
 pub use naming::layer_names;
 pub use networks::{Network, NetworkName, Stem};
 pub use overrides::{
-    Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, parse_size,
-    repeated_label,
+    Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, repeated_label,
 };
-pub use preprocessing::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
+pub use preprocessing::{
+    Arithmetic, Channels, Filter, Fit, Preprocessing, PreprocessingError, Resize,
+};
+pub use preset::Preprocess;
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, Combination, Data, DataSource, DatasetName,
     EarlyStopping, Export, FileProblem, FileRequest, FillMode, Input, LbfgsParams, Monitor,
@@ -40,3 +44,4 @@ pub use recipe::{
     ScheduleKind, Setting, SplitRule, Sweep, Training, Validation, ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};
+pub use steps::{Background, Steps, check_share, parse_color, parse_size};

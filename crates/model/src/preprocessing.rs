@@ -1,23 +1,32 @@
 //! The preprocessing record: how the pixels of an image become the numbers that a model takes.
 //!
 //! There is one record for training and for serving. It is written into every exported file, so
-//! that the two cannot drift apart. `kiln-preprocess` carries it out. The usual ones have names.
+//! that the two cannot drift apart. `kiln-preprocess` carries it out.
 
 use serde::{Deserialize, Serialize};
 
-/// How an image becomes the `[channels, height, width]` f32 tensor that a model takes.
+/// How an image becomes the `[channels, height, width]` f32 tensor that a model takes: turned
+/// upright, put on a background, its channels converted, resized and cropped or padded; then a pixel
+/// value `p`, 0 to 255, of channel `c` becomes `(p * scale - mean[c]) / std[c]`.
 ///
-/// A pixel value `p`, 0 to 255, of channel `c` becomes `(p * scale - mean[c]) / std[c]`.
+/// What a file's record leaves out is what kiln did before there was a word for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    /// Height in pixels that images are resized to.
+    /// Whether a photograph is turned upright by its Exif tag `Orientation`, as by Pillow's
+    /// `ImageOps.exif_transpose`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub orientation: bool,
+    /// Red, green and blue that transparent pixels are put on; without it, alpha is dropped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub background: Option<[u8; 3]>,
+    /// Height of the tensor in pixels.
     pub height: u32,
-    /// Width in pixels that images are resized to.
+    /// Width of the tensor in pixels.
     pub width: u32,
     /// The channels and their order.
     pub channels: Channels,
-    /// How images of another size are resized.
+    /// How images of another size are resized, and cropped or padded.
     pub resize: Resize,
     /// Factor applied to pixel values of 0 to 255.
     pub scale: f32,
@@ -25,6 +34,11 @@ pub struct Preprocessing {
     pub mean: Vec<f32>,
     /// Divides each channel last, one value per channel.
     pub std: Vec<f32>,
+}
+
+/// Whether a field need not be written, because a record without it means the same.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The channels of a model's input and their order.
@@ -50,16 +64,96 @@ impl Channels {
     }
 }
 
-/// How an image is resized: bilinear, with half-pixel centers, without keeping the aspect ratio
-/// (`tf.image.resize` with its defaults).
+/// How an image is resized, and then cropped at the center or padded to the model's size.
+///
+/// The default is `tf.image.resize` with its defaults: bilinear, without keeping the aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
-    /// Widen the filter when shrinking, so that every source pixel counts (`antialias=True` of
-    /// `tf.image.resize`).
+    /// Which sides of the image become [`size`](Self::size).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fit: Fit,
+    /// Height and width to resize to; the model's own unless given. Where the result is larger than
+    /// the model's, its center is taken; where it is smaller, it is padded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub size: Option<[u32; 2]>,
+    /// What a pixel between pixels is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub filter: Filter,
+    /// Widen the filter when shrinking, so that every source pixel counts.
     #[serde(default)]
     pub antialias: bool,
+    /// Whose arithmetic is followed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub arithmetic: Arithmetic,
+    /// Red, green and blue of what an image is padded with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub padding: [u8; 3],
 }
+
+/// Which sides of an image become a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fit {
+    /// Both, whatever the aspect ratio.
+    #[default]
+    Stretch,
+    /// The shorter one; the other follows the aspect ratio, and what it has too much is cropped.
+    /// Sides are rounded as by torchvision's `Resize(size)`, for a size that is not square as by
+    /// timm's `ResizeKeepRatio`.
+    Shorter,
+    /// The longer one; the other follows the aspect ratio, and what it lacks is padded. Sides are
+    /// rounded as by timm's `ResizeKeepRatio(longest=1)`.
+    Longer,
+}
+
+kiln_util::str_enum!(Fit: Serialize + Deserialize {
+    Stretch = "stretch",
+    Shorter = "shorter",
+    Longer = "longer",
+});
+
+/// What a pixel between pixels is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filter {
+    /// The nearest one; antialiasing changes nothing.
+    Nearest,
+    /// A linear mix of two along each axis.
+    #[default]
+    Bilinear,
+    /// A cubic convolution (Keys, 1981) of four along each axis.
+    Bicubic,
+    /// A sinc windowed by a sinc, of six along each axis (`lanczos3`).
+    Lanczos,
+}
+
+kiln_util::str_enum!(Filter: Serialize + Deserialize {
+    Nearest = "nearest",
+    Bilinear = "bilinear",
+    Bicubic = "bicubic",
+    Lanczos = "lanczos",
+});
+
+/// Whose arithmetic resizing follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// f32, as `tf.image.resize`, which Keras uses too. Bicubic with a = -0.5; nearest by centers
+    /// of pixels.
+    #[default]
+    TensorFlow,
+    /// f32, as `torch.nn.functional.interpolate` of float tensors. Bicubic with a = -0.5 with
+    /// antialiasing and -0.75 without; nearest by corners of pixels; no Lanczos.
+    Torch,
+    /// 8 bits, as Pillow's `Image.resize`, which torchvision, timm and Hugging Face use: along the
+    /// width, rounded, then along the height, rounded. Pillow always antialiases; without, its
+    /// filter is not widened.
+    Pillow,
+}
+
+kiln_util::str_enum!(Arithmetic: Serialize + Deserialize {
+    TensorFlow = "tensorflow",
+    Torch = "torch",
+    Pillow = "pillow",
+});
 
 /// An inconsistent record.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -71,6 +165,22 @@ pub enum PreprocessingError {
         height: u32,
         /// Width found.
         width: u32,
+    },
+    /// A side of the size to resize to is zero or beyond [`Preprocessing::MAX_SIDE`].
+    #[error("images are resized to {height}x{width}, which is out of range: each side must be 1 to {max}", max = Preprocessing::MAX_SIDE)]
+    ResizedSize {
+        /// Height found.
+        height: u32,
+        /// Width found.
+        width: u32,
+    },
+    /// A filter that the arithmetic does not have.
+    #[error("the arithmetic `{arithmetic}` has no filter `{filter}`: use `tensorflow` or `pillow`")]
+    Filter {
+        /// The filter.
+        filter: Filter,
+        /// The arithmetic.
+        arithmetic: Arithmetic,
     },
     /// `mean` or `std` has another length than there are channels.
     #[error("`{field}` has {found} values for {expected} channels: give one value per channel")]
@@ -110,6 +220,8 @@ impl Preprocessing {
     pub fn raw(height: u32, width: u32, channels: Channels) -> Self {
         let n = channels.count();
         Self {
+            orientation: false,
+            background: None,
             height,
             width,
             channels,
@@ -149,8 +261,8 @@ impl Preprocessing {
         }
     }
 
-    /// Returns the preprocessing for a graph that takes pixels: the same size and resizing, the
-    /// channels in the order in which images are decoded, values of 0 to 255 as they are.
+    /// Returns the preprocessing for a graph that takes pixels: the same but for the channels, in
+    /// the order in which images are decoded, and the values, 0 to 255 as they are.
     #[must_use]
     pub fn pixels_only(&self) -> Self {
         let channels = if self.channels == Channels::Gray {
@@ -159,18 +271,44 @@ impl Preprocessing {
             Channels::Rgb
         };
         Self {
+            orientation: self.orientation,
+            background: self.background,
             resize: self.resize,
             ..Self::raw(self.height, self.width, channels)
         }
     }
 
+    /// Returns the preprocessing for pixels that are prepared but for the channels and the values: an
+    /// image of the record's size is neither resized nor cropped.
+    #[must_use]
+    pub fn values_only(&self) -> Self {
+        Self {
+            orientation: false,
+            background: None,
+            resize: Resize::default(),
+            ..self.clone()
+        }
+    }
+
     /// Whether pixel values are left as they are: nothing is scaled, subtracted or divided.
     pub fn keeps_pixels(&self) -> bool {
-        *self
-            == Self {
-                resize: self.resize,
-                ..Self::raw(self.height, self.width, self.channels)
-            }
+        let raw = Self::raw(self.height, self.width, self.channels);
+        (self.scale, &self.mean, &self.std) == (raw.scale, &raw.mean, &raw.std)
+    }
+
+    /// Whether a reader that knows only size, channels, `antialias` and values understands the
+    /// record whole.
+    pub fn is_plain(&self) -> bool {
+        let resize = Resize {
+            antialias: self.resize.antialias,
+            ..Resize::default()
+        };
+        !self.orientation && self.background.is_none() && self.resize == resize
+    }
+
+    /// Height and width that images are resized to, or that limit their shorter or longer side.
+    pub fn resized_size(&self) -> [u32; 2] {
+        self.resize.size.unwrap_or([self.height, self.width])
     }
 
     /// The tensor's shape for one image: `[channels, height, width]`.
@@ -192,6 +330,22 @@ impl Preprocessing {
         self.len() == 0
     }
 
+    /// Checks how images are resized: a size in range, a filter that the arithmetic has.
+    pub(crate) fn check_resize(&self) -> Result<(), PreprocessingError> {
+        let side = 1..=Self::MAX_SIDE;
+        let [height, width] = self.resized_size();
+        if !side.contains(&height) || !side.contains(&width) {
+            return Err(PreprocessingError::ResizedSize { height, width });
+        }
+        let Resize {
+            filter, arithmetic, ..
+        } = self.resize;
+        if (filter, arithmetic) == (Filter::Lanczos, Arithmetic::Torch) {
+            return Err(PreprocessingError::Filter { filter, arithmetic });
+        }
+        Ok(())
+    }
+
     /// Checks a record that came from outside: sizes in range, one mean and one deviation per
     /// channel, finite values.
     pub fn check(&self) -> Result<(), PreprocessingError> {
@@ -202,6 +356,7 @@ impl Preprocessing {
                 width: self.width,
             });
         }
+        self.check_resize()?;
         let value = |field, value: f32, nonzero| {
             if value.is_finite() && !(nonzero && value == 0.0) {
                 Ok(())
@@ -229,45 +384,6 @@ impl Preprocessing {
     }
 }
 
-/// A preprocessing by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preprocess {
-    /// 0 to 255, as they are.
-    Raw,
-    /// 0 to 1 (Keras's `Rescaling(1/255)`).
-    Unit,
-    /// Blue, green, red; minus ImageNet's mean of each (Keras's `preprocess_input` of VGG16).
-    Caffe,
-    /// 0 to 1, then ImageNet's mean and standard deviation of each channel (torchvision's).
-    Torch,
-    /// -1 to 1 (Keras's `preprocess_input` of MobileNet and others).
-    Tf,
-}
-
-kiln_util::str_enum!(Preprocess: Serialize { Raw = "raw", Unit = "unit", Caffe = "caffe", Torch = "torch", Tf = "tf" });
-
-impl Preprocess {
-    /// The channels that it needs, where it has a mean for each color.
-    pub const fn channels(self) -> Option<Channels> {
-        match self {
-            Self::Caffe => Some(Channels::Bgr),
-            Self::Torch => Some(Channels::Rgb),
-            Self::Raw | Self::Unit | Self::Tf => None,
-        }
-    }
-
-    /// Makes the record. `channels` is ignored where [`channels`](Self::channels) has others.
-    pub fn record(self, height: u32, width: u32, channels: Channels) -> Preprocessing {
-        match self {
-            Self::Raw => Preprocessing::raw(height, width, channels),
-            Self::Unit => Preprocessing::unit(height, width, channels),
-            Self::Caffe => Preprocessing::caffe(height, width),
-            Self::Torch => Preprocessing::torch(height, width),
-            Self::Tf => Preprocessing::tf(height, width, channels),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +391,13 @@ mod tests {
     #[test]
     fn what_a_graph_of_pixels_leaves_to_do_is_size_and_channels() {
         let record = Preprocessing {
-            resize: Resize { antialias: true },
+            orientation: true,
+            background: Some([1, 2, 3]),
+            resize: Resize {
+                fit: Fit::Shorter,
+                antialias: true,
+                ..Resize::default()
+            },
             ..Preprocessing::caffe(4, 5)
         };
         let left = record.pixels_only();
@@ -283,6 +405,7 @@ mod tests {
             (left.channels, left.resize, left.shape()),
             (Channels::Rgb, record.resize, [3, 4, 5])
         );
+        assert!(left.orientation && left.background == record.background);
         assert!(left.keeps_pixels() && !record.keeps_pixels());
         assert_eq!(
             Preprocessing::unit(2, 2, Channels::Gray)
@@ -295,18 +418,6 @@ mod tests {
             Preprocessing::tf(2, 2, Channels::Rgb),
         ] {
             assert!(!record.keeps_pixels());
-        }
-    }
-
-    #[test]
-    fn a_record_has_the_channels_of_its_name() {
-        for preset in Preprocess::ALL {
-            for channels in Channels::ALL {
-                let record = preset.record(2, 3, channels);
-                assert_eq!(record.channels, preset.channels().unwrap_or(channels));
-                assert_eq!(record.check(), Ok(()));
-            }
-            assert_eq!(preset.as_str().parse(), Ok(preset));
         }
     }
 }

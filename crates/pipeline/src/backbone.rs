@@ -24,6 +24,7 @@ use crate::engines;
 use crate::error::Result;
 use crate::error::training::BackboneError;
 use crate::evaluate::run_through;
+use crate::event::Event;
 use crate::inputs::Inputs;
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::segments::{find, unknown_output};
@@ -82,7 +83,8 @@ pub(crate) fn base(request: &FileRequest<'_>, context: &Context<'_>) -> Result<B
     });
     let preprocessing = match record {
         Some(record) => Some(record),
-        None => sidecar(&path, size, channels).map_err(|error| whole(error.to_string()))?,
+        None => beside(&path, &proto, size, channels, context)
+            .map_err(|error| whole(error.to_string()))?,
     };
     let count = match request.output {
         Some(output) => {
@@ -197,9 +199,21 @@ fn read(path: &Path) -> Result<(ModelProto, String)> {
     Ok((proto, Hex(&sha256).to_string()))
 }
 
-/// How the sidecar beside a file says that images are to be prepared.
-fn sidecar(path: &Path, size: Option<[u32; 2]>, channels: usize) -> Result<Option<Preprocessing>> {
-    let specified = Resolved::new(path, &OverridesRequest::default())?.all();
+/// How the sidecar beside a file, or else another tool, says that images are to be prepared.
+fn beside(
+    path: &Path,
+    proto: &ModelProto,
+    size: Option<[u32; 2]>,
+    channels: usize,
+    context: &Context<'_>,
+) -> Result<Option<Preprocessing>> {
+    let mut resolved = Resolved::new(path, &OverridesRequest::default())?;
+    if !resolved.all().specifies_normalization()
+        && let Some(found) = resolved.find_config(path, proto)?
+    {
+        context.emit(&Event::ConfigFound { found });
+    }
+    let specified = resolved.all();
     if !specified.specifies_normalization() {
         return Ok(None);
     }

@@ -20,7 +20,7 @@ use crate::engines::{EngineRequest, explain, open_with_external_data};
 use crate::error::Result;
 pub use crate::error::models::EmbedError;
 use crate::evaluate::run_through;
-use crate::event::Task;
+use crate::event::{Event, Task};
 use crate::inputs::{Input, Inputs};
 use crate::overrides::Resolved;
 use crate::runtime::RuntimeRecord;
@@ -150,7 +150,14 @@ impl Embedder {
     pub fn open(path: &Path, request: &EmbedRequest, context: &Context<'_>) -> Result<Self> {
         let file = open_with_external_data(path)?;
         let path = file.path().unwrap_or(path);
-        let resolved = Resolved::new(path, &request.engine.overrides)?;
+        let mut resolved = Resolved::new(path, &request.engine.overrides)?;
+        let is_recorded = |metadata: Metadata| metadata.preprocessing.is_some();
+        if !resolved.all().specifies_normalization()
+            && !file.metadata().is_some_and(is_recorded)
+            && let Some(found) = resolved.find_config(path, file.proto()?)?
+        {
+            context.emit(&Event::ConfigFound { found });
+        }
         let fail = |kind: LoadErrorKind| {
             let origin = file.to_string();
             explain(LoadError { origin, kind }, &resolved, || file.metadata())

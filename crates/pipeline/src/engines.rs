@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::context::Context;
 pub use crate::error::models::EnginesError;
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::networks;
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::provenance::head_input;
@@ -140,9 +141,31 @@ pub fn open_with_external_data(path: &Path) -> Result<ModelFile> {
 /// Loads a model from its file, with what is specified about it in the request and in a sidecar.
 pub fn load(file: &ModelFile, request: &EngineRequest, context: &Context<'_>) -> Result<Model> {
     let path = file.path().unwrap_or(Path::new(""));
-    let resolved = Resolved::new(path, &request.overrides)?;
-    let options = request.options(context).with_declared(resolved.all());
-    Model::load(file, &options).map_err(|error| explain(error, &resolved, || file.metadata()))
+    let mut resolved = Resolved::new(path, &request.overrides)?;
+    let load = |resolved: &Resolved| {
+        Model::load(
+            file,
+            &request.options(context).with_declared(resolved.all()),
+        )
+    };
+    let mut loaded = load(&resolved);
+    if let Err(error) = &loaded
+        && lacks_preprocessing(&error.kind)
+        && let Ok(proto) = file.proto()
+        && let Some(found) = resolved.find_config(path, proto)?
+    {
+        context.emit(&Event::ConfigFound { found });
+        loaded = load(&resolved);
+    }
+    loaded.map_err(|error| explain(error, &resolved, || file.metadata()))
+}
+
+/// Whether nobody specifies how pixel values become numbers, so that it is worth asking other tools.
+pub(crate) fn lacks_preprocessing(error: &LoadErrorKind) -> bool {
+    matches!(
+        error,
+        LoadErrorKind::Unspecified(Unspecified::Preprocessing)
+    )
 }
 
 /// Loads the engine's shared library if it has one, so that loading a model no longer has to.

@@ -13,6 +13,7 @@ use kiln_run::{Environment, Epoch, History};
 #[cfg(feature = "training")]
 use kiln_trainer::{BatchReport, Device};
 
+use crate::configs::Found;
 use crate::error::Error;
 use crate::error::images::Missing;
 
@@ -161,6 +162,11 @@ pub enum Event<'a> {
         images: u64,
         /// Number of all images.
         total: u64,
+    },
+    /// The preprocessing of a model is as another tool says.
+    ConfigFound {
+        /// Where it says so.
+        found: &'a Found,
     },
     /// Predictions are resumed.
     ResumingPredictions {

@@ -30,6 +30,12 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
     let mut vectors: Vec<GoldenVector> = Vec::with_capacity(chosen.len());
     for index in chosen {
         let image = images.dataset().image(index as usize)?;
+        // A vector has no Exif tag: its pixels are upright where the model's are.
+        let image = if trained.model.preprocessing().orientation {
+            image.upright()
+        } else {
+            image
+        };
         let (image, cut) = middle(image.as_raw(), room);
         let logits = burn.logits(&preparation.run(image.borrow())?)?;
         // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by
@@ -69,6 +75,7 @@ fn first_of_each_class(images: &View) -> Vec<u32> {
 
 /// From pixels to the model's input.
 struct Preparation {
+    /// What the record says; for a graph of pixels, what the graph does itself.
     model: Preprocessor,
     /// For a graph of pixels: what makes them.
     pixels: Option<Preprocessor>,
@@ -81,8 +88,13 @@ impl Preparation {
             .uint8_input
             .then(|| Preprocessor::new(record.pixels_only()))
             .transpose()?;
+        let model = if trained.uint8_input {
+            record.values_only()
+        } else {
+            record.clone()
+        };
         Ok(Self {
-            model: Preprocessor::new(record.clone())?,
+            model: Preprocessor::new(model)?,
             pixels,
         })
     }

@@ -89,6 +89,7 @@ mod tolerance;
 pub mod train;
 
 mod assets;
+mod configs;
 mod context;
 mod error;
 mod event;

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use kiln_inference::{Model, ModelOverrides, Origin};
 use kiln_model::{Recipe, repeated_label};
-use kiln_onnx::Metadata;
+use kiln_onnx::{Metadata, ModelProto};
 use kiln_util::decode_text;
 
+use crate::configs;
+pub use crate::configs::Found;
 pub use crate::error::models::OverridesError;
 
 /// Longest sidecar or file of labels: 16 MiB, room for very many labels.
@@ -62,6 +64,8 @@ pub struct Resolved {
     specified: ModelOverrides,
     /// The sidecar, and what to call it.
     sidecar: Option<(PathBuf, ModelOverrides)>,
+    /// What another tool says.
+    config: Option<(Found, ModelOverrides)>,
     /// Where a sidecar is looked for.
     beside: PathBuf,
 }
@@ -77,6 +81,8 @@ pub enum Specifier<'a> {
     Request(&'static str),
     /// A sidecar.
     Sidecar(&'a Path),
+    /// Another tool.
+    Config(&'a Found),
     /// The metadata of the file.
     Metadata,
     /// The graph.
@@ -92,17 +98,31 @@ impl Resolved {
         Ok(Self {
             specified: request.specified.clone(),
             sidecar: find_sidecar(request.sidecar.as_deref(), &beside)?,
+            config: None,
             beside,
         })
     }
 
+    /// Looks for what another tool says about the preprocessing of a model, and returns where that
+    /// is. To be called where neither a request nor a sidecar nor the file's own metadata specify it:
+    /// they go before.
+    pub fn find_config(
+        &mut self,
+        model: &Path,
+        proto: &ModelProto,
+    ) -> Result<Option<&Found>, OverridesError> {
+        self.config = configs::find(model, proto)?;
+        Ok(self.config.as_ref().map(|(found, _)| found))
+    }
+
     /// Joins all of it.
     pub fn all(&self) -> ModelOverrides {
-        let sidecar = self
-            .sidecar
-            .as_ref()
-            .map(|(_, declaration)| declaration.clone());
-        self.specified.clone().or(sidecar.unwrap_or_default())
+        let sidecar = self.sidecar.iter().map(|(_, it)| it);
+        let config = self.config.iter().map(|(_, it)| it);
+        sidecar
+            .chain(config)
+            .cloned()
+            .fold(self.specified.clone(), ModelOverrides::or)
     }
 
     /// Where a sidecar is looked for.
@@ -130,7 +150,15 @@ impl Resolved {
             .iter()
             .filter(|(_, found)| !hidden && keys.iter().any(|(_, has)| has(found)))
             .map(|(path, _)| Specifier::Sidecar(path));
-        requested.chain(sidecar).collect()
+        let mut specifiers: Vec<_> = requested.chain(sidecar).collect();
+        let config = self
+            .config
+            .iter()
+            .filter(|(_, found)| keys.iter().any(|(_, has)| has(found)));
+        if specifiers.is_empty() {
+            specifiers.extend(config.map(|(found, _)| Specifier::Config(found)));
+        }
+        specifiers
     }
 }
 

@@ -4,18 +4,23 @@
 //! sees the same numbers in both. The steps, in this order:
 //!
 //! 1. **Decode** ([`open`], [`decode`]): PNG, JPEG, BMP, WebP, TIFF or the first frame of a GIF,
-//!    within limits on size, to the colors of Pillow's `convert("RGB")`. The orientation tag of a
-//!    photograph is read and not applied: neither Pillow nor `tf.io.decode_image` applies it.
+//!    within limits on size, to the colors of Pillow's `convert("RGB")`, with the orientation tag of a
+//!    photograph beside them.
 //! 2. **To 8 bits**: of a 16-bit sample the high byte counts, as in `tf.io.decode_png`.
 //!    (Pillow cuts gray ones off at 255 instead; of colors it takes the high byte too.)
-//! 3. **To the record's channels**: alpha is dropped, not composited, as by `tf.io.decode_image`
-//!    and Pillow's `convert("RGB")`; gray is repeated into every channel; color becomes gray by
-//!    ITU-R 601-2 luma, rounded to 8 bits, as by Pillow's `convert("L")`.
-//! 4. **Resize**: bilinear with half-pixel centers, as `tf.image.resize(method="bilinear")`, with
-//!    or without antialiasing. An image that has the record's size already is left as it is.
-//! 5. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
+//! 3. **Turn upright** by the photograph's Exif tag `Orientation` ([`Preprocessor::pixels`]), if the
+//!    record says so, as by Pillow's `ImageOps.exif_transpose`.
+//! 4. **To the record's channels**: transparent pixels are put on the record's background, as by
+//!    Pillow's `Image.paste`; without one alpha is dropped, as by `tf.io.decode_image` and Pillow's
+//!    `convert("RGB")`. Gray is repeated into every channel; color becomes gray by ITU-R 601-2 luma,
+//!    rounded to 8 bits, as by Pillow's `convert("L")`.
+//! 5. **Resize**, both sides or the shorter or longer one, with the record's filter, in the
+//!    arithmetic of `tf.image.resize`, `torch.nn.functional.interpolate` or Pillow. An image that
+//!    has the size already is left as it is.
+//! 6. **Crop or pad** to the tensor's size, about the center.
+//! 7. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
 //!    decided on.
-//! 6. **Normalize**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
+//! 8. **Normalize**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
 //!
 //! For a graph that normalizes by itself, [`to_pixels`] takes the place of the last step.
 //!
@@ -34,9 +39,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod channels;
 mod decode;
 mod error;
+mod geometry;
 mod normalize;
 mod orientation;
 mod pixels;

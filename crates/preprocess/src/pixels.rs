@@ -19,7 +19,7 @@ pub struct RawImage<'a> {
     /// Width in pixels, 1 to [`RawImage::MAX_SIDE`].
     pub width: u32,
     /// 1 (gray), 2 (gray, alpha), 3 (red, green, blue) or 4 (red, green, blue, alpha). Alpha is
-    /// ignored.
+    /// ignored, unless the record has a background.
     pub channels: u32,
 }
 
@@ -75,7 +75,12 @@ impl Pixels {
     /// Decodes an image in memory, as [`decode`](crate::decode) does; `name` is what messages call
     /// it, such as its path in backquotes. The pixels are not turned.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self, PreprocessError> {
-        let Decoded { image, orientation } = decode_as(bytes, name)?;
+        Self::of(decode_as(bytes, name)?)
+    }
+
+    /// Takes the pixels of a decoded file.
+    pub(crate) fn of(decoded: Decoded) -> Result<Self, PreprocessError> {
+        let Decoded { image, orientation } = decoded;
         let (height, width) = (image.height(), image.width());
         let (samples, channels) = eight_bit(&image)?;
         let samples = match samples {

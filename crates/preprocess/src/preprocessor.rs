@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use fast_image_resize::FilterType;
 use image::DynamicImage;
-use kiln_model::{Preprocessing, PreprocessingError};
+use kiln_model::{Arithmetic, Filter, Preprocessing, PreprocessingError};
 
-use crate::channels::Source;
+use crate::bytes;
+use crate::channels::{Source, samples};
 use crate::error::PreprocessError;
+use crate::geometry::{Window, windows};
 use crate::normalize::Normalize;
-use crate::pixels::{RawImage, eight_bit};
+use crate::pixels::{Pixels, RawImage, eight_bit};
 use crate::resize::{Axis, blend_rows};
 use crate::transform::Transform;
 
@@ -54,7 +57,7 @@ impl Preprocessor {
         self.record.shape()
     }
 
-    /// Writes the tensor of a decoded image to `out`, which has [`len`](Self::len) values.
+    /// Writes the tensor of a decoded image, which is upright, to `out`, which has [`len`](Self::len) values.
     pub fn image(&self, image: &DynamicImage, out: &mut [f32]) -> Result<(), PreprocessError> {
         let (samples, channels) = eight_bit(image)?;
         self.raw(
@@ -68,7 +71,23 @@ impl Preprocessor {
         )
     }
 
-    /// Writes the tensor of raw pixels to `out`, which has [`len`](Self::len) values.
+    /// Writes the tensor of decoded pixels to `out`, which has [`len`](Self::len) values. They are
+    /// [turned upright](Self::upright) first.
+    pub fn pixels(&self, pixels: Pixels, out: &mut [f32]) -> Result<(), PreprocessError> {
+        self.raw(self.upright(pixels).as_raw(), out)
+    }
+
+    /// Returns decoded pixels turned upright, where the record says so; else as they are.
+    pub fn upright(&self, pixels: Pixels) -> Pixels {
+        if !self.record.orientation {
+            return pixels;
+        }
+        let orientation = pixels.orientation();
+        pixels.upright(orientation)
+    }
+
+    /// Writes the tensor of raw pixels, which are upright, to `out`, which has [`len`](Self::len)
+    /// values.
     pub fn raw(&self, image: RawImage<'_>, out: &mut [f32]) -> Result<(), PreprocessError> {
         self.write(&image, &self.normalize, out)
     }
@@ -137,11 +156,24 @@ impl Preprocessor {
                 found: out.len(),
             });
         }
-        let source = Source::new(image, self.record.channels);
-        if (image.height, image.width) == (self.record.height, self.record.width) {
-            self.copy(&source, normalize, out);
-        } else {
-            self.resize(&source, image, normalize, out);
+        let record = &self.record;
+        let source = Source::new(image, record.channels, record.background);
+        let windows = windows(record, [image.height, image.width]);
+        self.pad(windows, normalize, out);
+        let size = [image.height, image.width].map(|side| side as usize);
+        if size == windows.map(|window| window.resized) {
+            let offset = windows[0].skip * size[1] + windows[1].skip;
+            let pixels = &source.pixels[offset * source.channels..];
+            self.copy(&source, pixels, size[1], windows, normalize, out);
+            return Ok(());
+        }
+        match pillow_filter(record.resize.arithmetic, record.resize.filter) {
+            Some(filter) => {
+                let pixels = bytes::resize(&source, size, windows, &record.resize, filter);
+                let width = windows[1].len;
+                self.copy(&source, &pixels, width, windows, normalize, out);
+            }
+            None => self.resize(&source, size, windows, normalize, out),
         }
         Ok(())
     }
@@ -161,14 +193,38 @@ impl Preprocessor {
             .map(|((p, n), o)| (p, n, o))
     }
 
-    /// The image has the record's size.
-    fn copy(&self, source: &Source<'_>, normalize: &[Normalize], out: &mut [f32]) {
+    /// Fills the tensor with the color of padding where the image leaves room.
+    fn pad(&self, [rows, columns]: [Window; 2], normalize: &[Normalize], out: &mut [f32]) {
+        let [_, height, width] = self.shape();
+        if !rows.leaves_room(height) && !columns.leaves_room(width) {
+            return;
+        }
+        let color = samples(self.record.resize.padding, self.record.channels);
+        let planes = out.chunks_exact_mut(height * width);
+        for ((plane, normalize), sample) in planes.zip(normalize).zip(color) {
+            plane.fill(normalize.byte(sample));
+        }
+    }
+
+    /// Copies pixels, with the channels of the source and in rows of `width`, into the windows.
+    fn copy(
+        &self,
+        source: &Source<'_>,
+        pixels: &[u8],
+        width: usize,
+        [rows, columns]: [Window; 2],
+        normalize: &[Normalize],
+        out: &mut [f32],
+    ) {
+        let [_, _, row_length] = self.shape();
         for (plane, normalize, offset) in self.planes(source, normalize, out) {
-            for (value, pixel) in plane
-                .iter_mut()
-                .zip(source.pixels.chunks_exact(source.channels))
-            {
-                *value = normalize.byte(pixel[offset]);
+            let plane = plane[rows.start * row_length..].chunks_exact_mut(row_length);
+            let pixels = pixels.chunks(width * source.channels);
+            for (values, pixels) in plane.zip(pixels).take(rows.len) {
+                let values = values[columns.start..][..columns.len].iter_mut();
+                for (value, pixel) in values.zip(pixels.chunks_exact(source.channels)) {
+                    *value = normalize.byte(pixel[offset]);
+                }
             }
         }
     }
@@ -178,19 +234,19 @@ impl Preprocessor {
     fn resize(
         &self,
         source: &Source<'_>,
-        image: &RawImage<'_>,
+        [height, width]: [usize; 2],
+        [down, across]: [Window; 2],
         normalize: &[Normalize],
         out: &mut [f32],
     ) {
-        let [_, height, width] = self.shape();
-        let antialias = self.record.resize.antialias;
-        let rows = Axis::new(image.height as usize, height, antialias);
-        let columns = Axis::new(image.width as usize, width, antialias);
-        let mut row = vec![0.0; image.width as usize * source.channels];
-        for (y, (first, weights)) in rows.outputs().enumerate() {
+        let [_, _, row_length] = self.shape();
+        let rows = Axis::new(height, down, &self.record.resize);
+        let columns = Axis::new(width, across, &self.record.resize);
+        let mut row = vec![0.0; width * source.channels];
+        for (y, (first, weights)) in (down.start..).zip(rows.outputs()) {
             blend_rows(&source.pixels, first, weights, &mut row);
             for (plane, normalize, offset) in self.planes(source, normalize, out) {
-                let values = &mut plane[y * width..][..width];
+                let values = &mut plane[y * row_length + across.start..][..across.len];
                 for (value, (first, weights)) in values.iter_mut().zip(columns.outputs()) {
                     let pixels = row[first * source.channels..].chunks_exact(source.channels);
                     *value = normalize.value(
@@ -202,6 +258,16 @@ impl Preprocessor {
                 }
             }
         }
+    }
+}
+
+/// The filter by which 8 bits are resized; none where floats are, or pixels only picked.
+fn pillow_filter(arithmetic: Arithmetic, filter: Filter) -> Option<FilterType> {
+    match (arithmetic, filter) {
+        (Arithmetic::TensorFlow | Arithmetic::Torch, _) | (_, Filter::Nearest) => None,
+        (Arithmetic::Pillow, Filter::Bilinear) => Some(FilterType::Bilinear),
+        (Arithmetic::Pillow, Filter::Bicubic) => Some(FilterType::CatmullRom),
+        (Arithmetic::Pillow, Filter::Lanczos) => Some(FilterType::Lanczos3),
     }
 }
 

@@ -15,7 +15,10 @@ fn channels() -> impl Strategy<Value = Channels> {
 fn records() -> impl Strategy<Value = Preprocessing> {
     (1..50u32, 1..50u32, channels(), any::<bool>()).prop_map(
         |(height, width, channels, antialias)| Preprocessing {
-            resize: Resize { antialias },
+            resize: Resize {
+                antialias,
+                ..Resize::default()
+            },
             ..Preprocessing::raw(height, width, channels)
         },
     )
@@ -67,7 +70,7 @@ proptest! {
     fn the_same_size_is_the_identity(size in (1..50u32, 1..50u32), antialias: bool, seed: u8) {
         let (height, width) = size;
         let pixels: Vec<u8> = (0..height * width).map(|i| (i as u8).wrapping_mul(seed)).collect();
-        let record = Preprocessing { resize: Resize { antialias }, ..Preprocessing::raw(height, width, Channels::Gray) };
+        let record = Preprocessing { resize: Resize { antialias, ..Resize::default() }, ..Preprocessing::raw(height, width, Channels::Gray) };
         let expected: Vec<f32> = pixels.iter().copied().map(f32::from).collect();
         prop_assert_eq!(run(record, &pixels, [height, width, 1]), expected);
     }

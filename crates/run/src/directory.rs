@@ -337,11 +337,9 @@ impl RunDir {
                 hint: None,
             })
         };
-        let recipe = Recipe::parse_with(
+        let recipe = Recipe::parse_written(
             &text,
             &self.file(RunFile::Recipe).display().to_string(),
-            "run",
-            &[],
             References::new(bases, &DataSource::classes).with_files(&base),
         )?;
         let environment: Option<Environment> = self.read_json(RunFile::Environment)?;

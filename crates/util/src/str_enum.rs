@@ -148,7 +148,6 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("lr", "learning_rate"),
     ("max_pooling2d", "max_pool"),
     ("swish", "silu"),
-    ("torchvision", "torch"),
 ];
 
 /// Finds the valid word that was most likely meant: the same but for case and punctuation, another

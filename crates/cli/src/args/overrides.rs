@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use kiln_model::{
-    Channels, Layout, ModelOverrides, OutputKind, Preprocess, parse_number, parse_size,
+    Arithmetic, Background, Channels, Filter, Fit, Layout, ModelOverrides, OutputKind, Preprocess,
+    Steps, check_share, parse_color, parse_number, parse_size,
 };
 use kiln_pipeline::overrides::{OverridesRequest, read_labels};
 
@@ -14,8 +15,9 @@ const HEADING: &str = "Models of other exporters (docs/third-party.md)";
 /// How images become what a model takes, for files that do not say it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PreprocessArgs {
-    /// How pixel values become numbers, by a name
-    #[arg(help_heading = HEADING, long, value_name = "raw|caffe|torch|tf|unit")]
+    /// How pixel values become numbers, by a name; a whole pipeline with torchvision, timm and
+    /// ultralytics
+    #[arg(help_heading = HEADING, long, value_name = "NAME")]
     pub preprocess: Option<Preprocess>,
     /// Size of the images [default: the graph's]
     #[arg(help_heading = HEADING, long, value_name = "N|HxW", value_parser = parse_size)]
@@ -23,6 +25,8 @@ pub struct PreprocessArgs {
     /// Channels and their order [default: those of --preprocess, or gray or rgb by the graph]
     #[arg(help_heading = HEADING, long, value_name = "gray|rgb|bgr")]
     pub channels: Option<Channels>,
+    #[command(flatten)]
+    pub steps: StepsArgs,
     /// Factor applied to pixel values of 0 to 255, such as 1/255
     #[arg(help_heading = HEADING, long, value_name = "X", value_parser = parse_number, allow_hyphen_values = true)]
     pub scale: Option<f32>,
@@ -32,9 +36,6 @@ pub struct PreprocessArgs {
     /// Divides each channel last: one value, or one per channel
     #[arg(help_heading = HEADING, long, value_name = "A,B,C", value_parser = parse_number, value_delimiter = ',', allow_hyphen_values = true)]
     pub std: Option<Vec<f32>>,
-    /// Weigh every source pixel when an image is shrunk
-    #[arg(help_heading = HEADING, long)]
-    pub antialias: bool,
     /// Order of the axes of the graph's input [default: where its shape has the channels]
     #[arg(help_heading = HEADING, long, value_name = "nchw|nhwc")]
     pub layout: Option<Layout>,
@@ -44,6 +45,58 @@ pub struct PreprocessArgs {
     pub sidecar: Option<PathBuf>,
 }
 
+/// What becomes of an image before its pixel values become numbers.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct StepsArgs {
+    /// Turn photographs upright by their Exif tag
+    #[arg(help_heading = HEADING, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub orientation: Option<bool>,
+    /// Color that transparent pixels are put on; `none` drops alpha
+    #[arg(help_heading = HEADING, long, value_name = "R,G,B", value_parser = Background::parse)]
+    pub background: Option<Background>,
+    /// Which sides become the size to resize to, before the center is cropped or the rest padded
+    #[arg(help_heading = HEADING, long, value_name = "stretch|shorter|longer")]
+    pub resize: Option<Fit>,
+    /// Size to resize to before the crop [default: the model's]
+    #[arg(help_heading = HEADING, long, value_name = "N|HxW", value_parser = parse_size, conflicts_with = "crop_pct")]
+    pub resize_to: Option<[u32; 2]>,
+    /// The model's size as a share of the size to resize to, such as 0.875
+    #[arg(help_heading = HEADING, long, value_name = "X", value_parser = share)]
+    pub crop_pct: Option<f64>,
+    /// What a pixel between pixels is
+    #[arg(help_heading = HEADING, long, value_name = "nearest|bilinear|bicubic|lanczos")]
+    pub filter: Option<Filter>,
+    /// Weigh every source pixel when an image is shrunk
+    #[arg(help_heading = HEADING, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub antialias: Option<bool>,
+    /// Whose arithmetic resizing follows
+    #[arg(help_heading = HEADING, long, value_name = "tensorflow|torch|pillow")]
+    pub arithmetic: Option<Arithmetic>,
+    /// Color of what is padded
+    #[arg(help_heading = HEADING, long, value_name = "R,G,B", value_parser = parse_color)]
+    pub padding: Option<[u8; 3]>,
+}
+
+impl StepsArgs {
+    fn steps(&self) -> Steps {
+        Steps {
+            orientation: self.orientation,
+            background: self.background,
+            resize: self.resize,
+            resize_to: self.resize_to,
+            crop_pct: self.crop_pct,
+            filter: self.filter,
+            antialias: self.antialias,
+            arithmetic: self.arithmetic,
+            padding: self.padding,
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    check_share(text.trim().parse().unwrap_or(0.0))
+}
+
 impl PreprocessArgs {
     /// Returns what is specified.
     pub fn request(&self) -> OverridesRequest {
@@ -51,7 +104,7 @@ impl PreprocessArgs {
             preprocess: self.preprocess,
             size: self.size,
             channels: self.channels,
-            antialias: self.antialias.then_some(true),
+            steps: self.steps.steps(),
             scale: self.scale,
             mean: self.mean.clone(),
             std: self.std.clone(),

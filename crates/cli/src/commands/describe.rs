@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_pipeline::describe::{
-    ConversionNote, Described, Description, SegmentList, TritonFiles, huggingface, triton,
+    ConversionNote, Described, Description, SegmentList, TritonFiles, huggingface, timm, triton,
     with_metadata,
 };
 use kiln_pipeline::overrides::{OverridesRequest, Specifier};
@@ -37,15 +37,18 @@ pub struct DescribeArgs {
     /// Write the preprocessing for Hugging Face's transformers, as `preprocessor_config.json`
     #[arg(long, value_name = "FILE.json")]
     huggingface: Option<PathBuf>,
+    /// Write the preprocessing for timm, as `config.json`
+    #[arg(long, value_name = "FILE.json")]
+    timm: Option<PathBuf>,
     /// Write the model's configuration for NVIDIA Triton, as config.pbtxt, and the labels beside it
     /// as labels.txt
     #[arg(long, value_name = "FILE.pbtxt")]
     triton: Option<PathBuf>,
     /// List the segments of the graph in place of the rest, to choose where a backbone ends
-    #[arg(long, conflicts_with_all = ["output", "huggingface", "triton"])]
+    #[arg(long, conflicts_with_all = ["output", "huggingface", "timm", "triton"])]
     segments: bool,
     /// Print as JSON
-    #[arg(long, conflicts_with_all = ["output", "huggingface", "triton"])]
+    #[arg(long, conflicts_with_all = ["output", "huggingface", "timm", "triton"])]
     json: bool,
 }
 
@@ -55,6 +58,7 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let named = [
         ("--output", args.output.as_deref()),
         ("--huggingface", args.huggingface.as_deref()),
+        ("--timm", args.timm.as_deref()),
         ("--triton", args.triton.as_deref()),
     ];
     for (_, output) in named {
@@ -115,6 +119,11 @@ fn write(
         notes.extend(config.notes);
         files.push((output.clone(), config.bytes));
     }
+    if let Some(output) = &args.timm {
+        let config = timm(&spec).map_err(Error::from)?;
+        notes.extend(config.notes);
+        files.push((output.clone(), config.bytes));
+    }
     if let Some(output) = &args.triton {
         let made = triton(proto, &spec);
         files.push((output.clone(), made.config));
@@ -141,6 +150,7 @@ fn name(specifier: &Specifier<'_>) -> String {
     match specifier {
         Specifier::Request(key) => format!("--set {key}"),
         Specifier::Sidecar(path) => path.display().to_string(),
+        Specifier::Config(found) => found.describe(),
         Specifier::Metadata => "metadata".into(),
         Specifier::Graph => "graph".into(),
         Specifier::Default => "default".into(),
@@ -166,10 +176,10 @@ fn note(note: ConversionNote) -> Option<&'static str> {
             "nobody specifies what the output is: it is written as logits (--set output=probabilities)"
         }
         ConversionNote::Antialiased => {
-            "transformers antialias when an image shrinks, this model does not: such images differ slightly"
+            "Pillow antialiases when an image shrinks, this model does not: such images differ slightly"
         }
         ConversionNote::ChannelsFirst => {
-            "this model takes channels last, transformers returns them first: transpose its output"
+            "this model takes channels last, the other tool returns them first: transpose its output"
         }
         // A note that is newer than this text.
         _ => return None,

@@ -73,8 +73,12 @@ pub struct Origins {
     pub channels: Origin,
     /// Scale, mean and standard deviation, or some of them; the others are neutral.
     pub normalization: Origin,
-    /// Whether shrinking an image weighs every source pixel.
-    pub antialias: Origin,
+    /// Whether photographs are turned upright.
+    pub orientation: Origin,
+    /// What transparent pixels are put on.
+    pub background: Origin,
+    /// How images are resized, cropped and padded, or part of it.
+    pub resize: Origin,
     /// Names of the classes; `Default` are their numbers.
     pub labels: Origin,
     /// Order of the input's axes.
@@ -140,9 +144,19 @@ impl ModelSpec {
                 file.specifies_normalization(),
                 true,
             ),
-            antialias: Origin::first(
-                declared.antialias.is_some(),
-                file.antialias.is_some(),
+            orientation: Origin::first(
+                declared.specified_steps().orientation.is_some(),
+                file.steps.orientation.is_some(),
+                false,
+            ),
+            background: Origin::first(
+                declared.steps.background.is_some(),
+                file.steps.background.is_some(),
+                false,
+            ),
+            resize: Origin::first(
+                declared.specified_steps().specifies_resize(),
+                file.steps.specifies_resize(),
                 false,
             ),
             labels: Origin::first(declared.labels.is_some(), file.labels.is_some(), false),

@@ -1,4 +1,4 @@
-use kiln_model::Preprocess;
+use kiln_model::{Preprocess, Steps};
 use kiln_onnx::{DataType, GraphBuilder};
 
 use super::*;
@@ -238,7 +238,10 @@ fn what_is_put_together_is_enough_in_the_file() {
     assert_eq!(first.to_metadata(&file).golden, Some(golden));
     for other in [
         ModelOverrides {
-            antialias: Some(true),
+            steps: Steps {
+                antialias: Some(true),
+                ..Steps::default()
+            },
             ..torch()
         },
         ModelOverrides {

@@ -7,13 +7,22 @@ use kiln_util::closest;
 use toml::de::DeValue;
 
 use crate::document::{self, Bound, Field, RecipeError, Section, Source};
-use crate::{Channels, Preprocess, Preprocessing, PreprocessingError, Resize};
+use crate::steps::size;
+use crate::{Channels, Preprocess, Preprocessing, PreprocessingError, Steps};
 
 const KEYS: &[&str] = &[
     "preprocess",
     "size",
     "channels",
+    "orientation",
+    "background",
+    "resize",
+    "resize_to",
+    "crop_pct",
+    "filter",
     "antialias",
+    "arithmetic",
+    "padding",
     "scale",
     "mean",
     "std",
@@ -29,14 +38,15 @@ const KEYS: &[&str] = &[
 /// [`Preprocessing`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelOverrides {
-    /// Name that stands for channels, scale, mean and standard deviation.
+    /// Name that stands for channels, scale, mean and standard deviation, and that of a pipeline for
+    /// its steps too.
     pub preprocess: Option<Preprocess>,
     /// Height and width in pixels.
     pub size: Option<[u32; 2]>,
     /// The channels and their order, which is also that of `mean` and `std`.
     pub channels: Option<Channels>,
-    /// Whether shrinking an image weighs every source pixel; `false` unless specified.
-    pub antialias: Option<bool>,
+    /// Turning, background, resizing, cropping and padding.
+    pub steps: Steps,
     /// Factor applied to pixel values of 0 to 255.
     pub scale: Option<f32>,
     /// Subtracted after scaling: one value per channel, or one for all.
@@ -126,15 +136,12 @@ impl ModelOverrides {
                 .get("preprocess")
                 .map(|field| field.choice(&Preprocess::WORDS))
                 .transpose()?,
-            size: root.get("size").map(|field| size(&field)).transpose()?,
+            size: root.get("size").as_ref().map(size).transpose()?,
             channels: root
                 .get("channels")
                 .map(|field| field.choice(&Channels::WORDS))
                 .transpose()?,
-            antialias: root
-                .get("antialias")
-                .map(|field| field.boolean())
-                .transpose()?,
+            steps: Steps::parse(&root)?,
             scale: root.get("scale").map(|field| number(&field)).transpose()?,
             mean: root.get("mean").map(|field| numbers(&field)).transpose()?,
             std: root.get("std").map(|field| numbers(&field)).transpose()?,
@@ -158,11 +165,20 @@ impl ModelOverrides {
         let with_channels = self
             .preprocess
             .is_some_and(|preset| preset.channels().is_some());
+        let with_steps = self.names_steps();
+        let others = other.preprocess.map(Preprocess::steps);
+        // A name for the values alone leaves the steps to the other source, whose own name is lost.
+        let named_by_other = others.filter(|_| named).unwrap_or_default();
+        let steps = if with_steps {
+            self.steps
+        } else {
+            self.steps.or(other.steps).or(named_by_other)
+        };
         Self {
             preprocess: self.preprocess.or(other.preprocess),
             size: self.size.or(other.size),
             channels: self.channels.or(other.channels.filter(|_| !with_channels)),
-            antialias: self.antialias.or(other.antialias),
+            steps,
             scale: self.scale.or(other.scale.filter(|_| !named)),
             mean: self.mean.or(other.mean.filter(|_| !named)),
             std: self.std.or(other.std.filter(|_| !named)),
@@ -178,6 +194,18 @@ impl ModelOverrides {
             || self.scale.is_some()
             || self.mean.is_some()
             || self.std.is_some()
+    }
+
+    /// Whether the name for the preprocessing is that of a pipeline, which has steps too.
+    pub fn names_steps(&self) -> bool {
+        let steps = self.preprocess.map(Preprocess::steps);
+        steps.is_some_and(|steps| steps != Steps::default())
+    }
+
+    /// Returns the steps specified, by themselves or by the name of a pipeline.
+    pub fn specified_steps(&self) -> Steps {
+        let named = self.preprocess.map(Preprocess::steps);
+        self.steps.or(named.unwrap_or_default())
     }
 
     /// Returns the channels specified, by name or by the name of the preprocessing.
@@ -208,10 +236,9 @@ impl ModelOverrides {
                 found: channels,
             });
         }
-        let mut record = preprocess.record(height, width, channels);
-        record.resize = Resize {
-            antialias: self.antialias.unwrap_or_default(),
-        };
+        let mut record = self
+            .specified_steps()
+            .apply(preprocess.record(height, width, channels));
         record.scale = self.scale.unwrap_or(record.scale);
         for (values, specified) in [(&mut record.mean, &self.mean), (&mut record.std, &self.std)] {
             match specified.as_deref() {
@@ -228,11 +255,14 @@ impl ModelOverrides {
 /// Everything that the record specifies.
 impl From<Preprocessing> for ModelOverrides {
     fn from(record: Preprocessing) -> Self {
+        let steps = Steps::of(&record);
         let Preprocessing {
+            orientation: _,
+            background: _,
             height,
             width,
             channels,
-            resize,
+            resize: _,
             scale,
             mean,
             std,
@@ -240,23 +270,12 @@ impl From<Preprocessing> for ModelOverrides {
         Self {
             size: Some([height, width]),
             channels: Some(channels),
-            antialias: Some(resize.antialias),
+            steps,
             scale: Some(scale),
             mean: Some(mean),
             std: Some(std),
             ..Self::default()
         }
-    }
-}
-
-fn size(field: &Field<'_>) -> Result<[u32; 2], RecipeError> {
-    match field.string() {
-        Ok(text) => {
-            parse_size(text).map_err(|expected| field.error(format!("{expected}, found `{text}`")))
-        }
-        Err(_) => field
-            .pair(1..=i64::from(Preprocessing::MAX_SIDE))
-            .map(|pair| pair.map(|side| side as u32)),
     }
 }
 
@@ -276,24 +295,6 @@ fn numbers(field: &Field<'_>) -> Result<Vec<f32>, RecipeError> {
         Ok(text) => parse_numbers(text)
             .map_err(|expected| field.error(format!("{expected}, found `{text}`"))),
         Err(_) => number(field).map(|value| vec![value]),
-    }
-}
-
-/// Reads a size such as `224`, or `48x192` for height and width. The error is what was expected.
-pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
-    let side = |text: &str| {
-        text.trim()
-            .parse()
-            .ok()
-            .filter(|side| (1..=Preprocessing::MAX_SIDE).contains(side))
-    };
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    match (side(height), side(width)) {
-        (Some(height), Some(width)) => Ok([height, width]),
-        _ => Err(format!(
-            "expected a size such as 224, or 48x192 for height and width, each 1 to {}",
-            Preprocessing::MAX_SIDE
-        )),
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Resize;
 
 fn read(text: &str, overrides: &[&str]) -> Result<ModelOverrides, String> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
@@ -25,7 +26,10 @@ fn a_sidecar_says_everything() {
         preprocess: Some(Preprocess::Raw),
         size: Some([48, 192]),
         channels: Some(Channels::Bgr),
-        antialias: Some(true),
+        steps: Steps {
+            antialias: Some(true),
+            ..Steps::default()
+        },
         scale: Some(0.5),
         mean: Some(vec![104.0, 117.0, 123.0]),
         std: Some(vec![2.0]),
@@ -160,7 +164,10 @@ fn a_name_goes_before_all_that_it_comprises() {
         named("preprocess = \"unit\""),
         Preprocessing::unit(5, 6, Channels::Bgr)
     );
-    let resize = Resize { antialias: true };
+    let resize = Resize {
+        antialias: true,
+        ..Resize::default()
+    };
     assert_eq!(
         named("antialias = true"),
         Preprocessing {

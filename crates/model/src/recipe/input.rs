@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::document::{Bound, Field, RecipeError, Section};
-use crate::{Channels, FileBase, Preprocess, Preprocessing, Resize};
+use crate::{Channels, FileBase, Preprocess, Preprocessing, Steps};
 
 pub(super) const KEYS: &[&str] = &[
     "height",
@@ -13,7 +13,15 @@ pub(super) const KEYS: &[&str] = &[
     "scale",
     "mean",
     "std",
+    "orientation",
+    "background",
+    "resize",
+    "resize_to",
+    "crop_pct",
+    "filter",
     "antialias",
+    "arithmetic",
+    "padding",
 ];
 
 /// `[input]`: what the model takes.
@@ -28,8 +36,9 @@ pub struct Input {
     /// How pixel values become numbers.
     #[serde(flatten)]
     pub values: Values,
-    /// Whether shrinking an image weighs every source pixel.
-    pub antialias: bool,
+    /// Turning, background, resizing, cropping and padding, with every default filled in.
+    #[serde(flatten)]
+    pub steps: Steps,
 }
 
 /// How pixel values become numbers.
@@ -65,12 +74,7 @@ impl Input {
                 ..Preprocessing::raw(height, width, channels)
             },
         };
-        Preprocessing {
-            resize: Resize {
-                antialias: self.antialias,
-            },
-            ..record
-        }
+        self.steps.apply(record)
     }
 }
 
@@ -163,15 +167,50 @@ pub(super) fn parse(root: &Section<'_>, file: Option<&FileBase>) -> Result<Input
     };
     let [height, width] = file.and_then(|file| file.size).unwrap_or([28; 2]);
     let side = |key, otherwise| section.get(key).map_or(Ok(otherwise), |field| side(&field));
-    Ok(Input {
+    let mut input = Input {
         height: side("height", height)?,
         width: side("width", width)?,
         channels,
         values,
-        antialias: section.boolean_or(
-            "antialias",
-            default.is_some_and(|record| record.resize.antialias),
-        )?,
+        steps: steps(&section, named, default)?,
+    };
+    let record = input.record();
+    check_steps(&section, &record)?;
+    input.steps = Steps::of(&record);
+    Ok(input)
+}
+
+/// What is specified about the steps before the values, in the recipe before what its name for the
+/// preprocessing comprises and what the backbone's file says. Photographs are turned upright unless
+/// the recipe says otherwise.
+fn steps(
+    section: &Section<'_>,
+    named: Option<Preprocess>,
+    default: Option<&Preprocessing>,
+) -> Result<Steps, RecipeError> {
+    let upright = Steps {
+        orientation: Some(true),
+        ..Steps::default()
+    };
+    let of_name = named.map(Preprocess::steps).unwrap_or_default();
+    let steps = Steps::parse(section)?.or(of_name).or(upright);
+    let of_file = default.map(Steps::of).unwrap_or_default();
+    // A pipeline comprises all of them.
+    Ok(if of_name == Steps::default() {
+        steps.or(of_file)
+    } else {
+        steps
+    })
+}
+
+/// Checks what the steps make of the model's size.
+fn check_steps(section: &Section<'_>, record: &Preprocessing) -> Result<(), RecipeError> {
+    record.check_resize().map_err(|error| {
+        let mut keys = ["crop_pct", "filter", "arithmetic"].into_iter();
+        match keys.find_map(|key| section.get(key)) {
+            Some(field) => field.error(error.to_string()),
+            None => section.error(error.to_string()),
+        }
     })
 }
 

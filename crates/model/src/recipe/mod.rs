@@ -206,6 +206,25 @@ impl Recipe {
         parse::recipe(text, origin, name, overrides, references.into())
     }
 
+    /// Reads what [`to_toml`](Self::to_toml) wrote, of this version or an older one: a key that it
+    /// did not have yet means what it did without, rather than what it means in a new recipe.
+    pub fn parse_written<'a>(
+        text: &str,
+        origin: &str,
+        references: impl Into<References<'a>>,
+    ) -> Result<Self, RecipeError> {
+        let orientation = toml::de::DeTable::parse(text).is_ok_and(|table| {
+            let input = table.get_ref().get("input");
+            let input = input.and_then(|input| input.get_ref().as_table());
+            input.is_some_and(|input| input.contains_key("orientation"))
+        });
+        let mut overrides = Vec::new();
+        if !orientation {
+            overrides.push("input.orientation=false".to_owned());
+        }
+        Self::parse_with(text, origin, "run", &overrides, references)
+    }
+
     /// The recipe as TOML with every value filled in; reading it gives the same recipe.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.fields).expect("a recipe has no value that TOML lacks")

@@ -2,9 +2,10 @@ use proptest::prelude::*;
 
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
-    AdamParams, Augmentation, Base, DataSource, Export, FileBase, FileProblem, FileRequest,
-    FileSegment, FillMode, Hint, LayerKind, LayerSpec, Layout, Optimizer, OptimizerKind,
-    Preprocessing, Recipe, References, Relu, ScheduleKind, Sweep, Validation, ValidationSubset,
+    AdamParams, Arithmetic, Augmentation, Base, DataSource, Export, FileBase, FileProblem,
+    FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind, LayerSpec, Layout, Optimizer,
+    OptimizerKind, Preprocessing, Recipe, RecipeError, References, Relu, Resize, ScheduleKind,
+    Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -1086,6 +1087,14 @@ fn what_is_trained_of_a_file_is_a_layer() {
     }
 }
 
+/// As new recipes have it.
+fn upright(record: Preprocessing) -> Preprocessing {
+    Preprocessing {
+        orientation: true,
+        ..record
+    }
+}
+
 #[test]
 fn convolutions_that_are_trained_are_unfolded() {
     let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
@@ -1162,7 +1171,11 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
     let record = Preprocessing::tf(9, 8, crate::Channels::Rgb);
     let recipe = parse(text, Some(&record), &[]).unwrap();
     let model = recipe.model();
-    assert_eq!(*model.preprocessing(), record, "as the file says");
+    assert_eq!(
+        *model.preprocessing(),
+        upright(record.clone()),
+        "as the file says"
+    );
     assert_eq!(
         (model.layers()[0].name.as_str(), model.layers()[0].frozen),
         ("backbone", true)
@@ -1183,9 +1196,9 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
 
     // What the recipe says goes before what the file says.
     let given = parse(text, Some(&record), &["input.preprocess=torch"]).unwrap();
-    assert_eq!(given.preprocessing(), Preprocessing::torch(9, 8));
+    assert_eq!(given.preprocessing(), upright(Preprocessing::torch(9, 8)));
     let unknown = parse(text, None, &["input.preprocess=torch"]).unwrap();
-    assert_eq!(unknown.preprocessing(), Preprocessing::torch(9, 8));
+    assert_eq!(unknown.preprocessing(), upright(Preprocessing::torch(9, 8)));
 
     for (record, set, expected) in [
         (
@@ -1282,4 +1295,119 @@ fn a_backbone_from_a_file_is_one_frozen_layer() {
         message.contains("reads no backbones from files"),
         "{message}"
     );
+}
+
+fn with_input(input: &str) -> Result<Recipe, RecipeError> {
+    let text = format!(
+        "[input]\nheight = 28\nwidth = 28\n{input}\n[[layers]]\ntype = \"flatten\"\n\
+         [[layers]]\ntype = \"dense\"\nunits = 10\n"
+    );
+    Recipe::parse(&text, "r.toml", "r", &[])
+}
+
+#[test]
+fn every_step_of_the_preprocessing_has_a_key() {
+    let plain = with_input("").unwrap().preprocessing();
+    assert_eq!(
+        plain,
+        upright(Preprocessing::unit(28, 28, crate::Channels::Gray))
+    );
+    let recipe = with_input(
+        "orientation = false\nbackground = [255, 255, 255]\nresize = \"longer\"\nresize_to = [32, 30]\n\
+         filter = \"lanczos\"\nantialias = false\narithmetic = \"pillow\"\npadding = \"114,114,114\"",
+    )
+    .unwrap();
+    let record = recipe.preprocessing();
+    assert!(!record.orientation);
+    assert_eq!(record.background, Some([255; 3]));
+    assert_eq!(
+        record.resize,
+        Resize {
+            fit: Fit::Longer,
+            size: Some([32, 30]),
+            filter: Filter::Lanczos,
+            antialias: false,
+            arithmetic: Arithmetic::Pillow,
+            padding: [114; 3],
+        }
+    );
+    assert_eq!(
+        Recipe::parse(&recipe.to_toml(), "r.toml", "r", &[]).unwrap(),
+        recipe
+    );
+}
+
+#[test]
+fn a_pipeline_by_name_is_changed_key_by_key() {
+    let record = with_input("preprocess = \"timm\"\ncrop_pct = 0.95")
+        .unwrap()
+        .preprocessing();
+    assert_eq!(record.channels, crate::Channels::Rgb);
+    assert_eq!(
+        record.resize,
+        Resize {
+            fit: Fit::Shorter,
+            size: Some([29; 2]),
+            filter: Filter::Bicubic,
+            antialias: true,
+            arithmetic: Arithmetic::Pillow,
+            padding: [0; 3],
+        }
+    );
+    assert!(record.orientation);
+}
+
+#[test]
+fn steps_that_make_no_sense_are_refused() {
+    for (input, expected) in [
+        (
+            "crop_pct = 1.5",
+            "r.toml:4: expected a share of the side above 0 and at most 1",
+        ),
+        (
+            "crop_pct = 0.001",
+            "r.toml:4: images are resized to 28000x28000, which is out of range",
+        ),
+        (
+            "resize_to = 32\ncrop_pct = 0.9",
+            "r.toml:5: `resize_to` gives the size to resize to in pixels",
+        ),
+        (
+            "resize = \"crop\"",
+            "r.toml:4: `input.resize` cannot be \"crop\"",
+        ),
+        (
+            "filter = \"lanczos\"\narithmetic = \"torch\"",
+            "the arithmetic `torch` has no filter `lanczos`",
+        ),
+        (
+            "background = [1, 2]",
+            "r.toml:4: expected red, green and blue, found 2 numbers",
+        ),
+        (
+            "background = \"white\"",
+            "expected red, green and blue from 0 to 255, such as 124,116,104, or `none`",
+        ),
+        ("padding = [1, 2, 256]", "a whole number from 0 to 255"),
+    ] {
+        let error = with_input(input).unwrap_err().to_string();
+        assert!(error.contains(expected), "{input}: {error}");
+    }
+}
+
+#[test]
+fn a_recipe_written_before_there_were_steps_means_what_it_did() {
+    let text = "name = \"r\"\n[input]\nheight = 28\nwidth = 28\nchannels = \"gray\"\npreprocess = \"unit\"\n\
+                antialias = false\n[[layers]]\ntype = \"flatten\"\n[[layers]]\ntype = \"dense\"\nunits = 10\n";
+    let bases = [crate::Base::vgg16()];
+    let written = Recipe::parse_written(text, "recipe.toml", &bases).unwrap();
+    assert_eq!(
+        written.preprocessing(),
+        Preprocessing::unit(28, 28, crate::Channels::Gray)
+    );
+    let again = Recipe::parse_written(&written.to_toml(), "recipe.toml", &bases).unwrap();
+    assert_eq!(again, written);
+    let new = with_input("").unwrap();
+    let again = Recipe::parse_written(&new.to_toml(), "recipe.toml", &bases).unwrap();
+    assert!(again.preprocessing().orientation);
 }

@@ -43,14 +43,17 @@ const OWN: [&str; 7] = [
 /// It is raised when a reader that knows only the older keys would run a model wrongly: when a key
 /// changes its meaning, or a new one must not be ignored. A key that can be ignored is
 /// added without.
-const FORMAT_VERSION: u32 = 1;
+///
+/// 2: the preprocessing record may have more than size, channels, antialiasing and values. A file
+/// whose record has no more is written as 1, so that older readers take it.
+const FORMAT_VERSION: u32 = 2;
 
 /// The metadata of a model, as kept in `metadata_props` of the file. Each part is optional: models
 /// made elsewhere have none.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | `kiln.format` | `1` |
+/// | `kiln.format` | `1`, or `2` where the record has steps that older readers do not know |
 /// | `kiln.preprocessing` | JSON of [`Preprocessing`] |
 /// | `kiln.labels` | JSON array of strings, in the order of the classes |
 /// | `kiln.layout` | `nchw` or `nhwc`: the order of the input's axes |
@@ -117,7 +120,13 @@ impl Metadata {
             key: key.to_owned(),
             value,
         };
-        let mut props = vec![entry(FORMAT, FORMAT_VERSION.to_string())];
+        let plain = |record: &Preprocessing| record.is_plain();
+        let version = if self.preprocessing.as_ref().is_none_or(plain) {
+            1
+        } else {
+            FORMAT_VERSION
+        };
+        let mut props = vec![entry(FORMAT, version.to_string())];
         if let Some(record) = &self.preprocessing {
             props.push(entry(PREPROCESSING, to_json(record)));
         }
@@ -156,14 +165,14 @@ impl ModelProto {
 
 fn check_format(found: &str) -> Result<(), MetadataError> {
     match found.parse::<u32>() {
-        Ok(FORMAT_VERSION) => Ok(()),
+        Ok(1..=FORMAT_VERSION) => Ok(()),
         Ok(newer) if newer > FORMAT_VERSION => Err(MetadataError::Newer {
             found: newer,
             supported: FORMAT_VERSION,
         }),
         _ => Err(MetadataError::value(
             FORMAT,
-            format_args!("expected {FORMAT_VERSION}, found `{found}`"),
+            format_args!("expected 1 to {FORMAT_VERSION}, found `{found}`"),
         )),
     }
 }

@@ -1,4 +1,4 @@
-use kiln_model::Channels;
+use kiln_model::{Channels, Preprocess};
 use proptest::prelude::*;
 
 use super::*;
@@ -51,6 +51,33 @@ fn everything_survives() {
 }
 
 #[test]
+fn a_record_is_written_as_ever_unless_it_has_new_steps() {
+    let value = |metadata: &Metadata, key: &str| {
+        let props = metadata.to_props();
+        let entry = props.iter().find(|entry| entry.key == key);
+        entry.map(|entry| entry.value.clone()).unwrap_or_default()
+    };
+    let mut metadata = full();
+    let text = value(&metadata, "kiln.preprocessing");
+    assert_eq!(
+        text,
+        "{\"height\":28,\"width\":28,\"channels\":\"gray\",\"resize\":{\"antialias\":false},\
+         \"scale\":0.003921569,\"mean\":[0.0],\"std\":[1.0]}"
+    );
+    metadata.preprocessing = Some(Preprocess::Timm.record(224, 224, Channels::Rgb));
+    assert_eq!(value(&metadata, "kiln.format"), "2");
+    let text = value(&metadata, "kiln.preprocessing");
+    assert!(
+        text.starts_with(
+            "{\"orientation\":true,\"height\":224,\"width\":224,\"channels\":\"rgb\",\"resize\":{\"fit\":\"shorter\",\
+             \"size\":[256,256],\"filter\":\"bicubic\",\"antialias\":true,\"arithmetic\":\"pillow\"}"
+        ),
+        "{text}"
+    );
+    assert_eq!(Metadata::from_props(&metadata.to_props()), Ok(metadata));
+}
+
+#[test]
 fn a_third_party_model_has_none() {
     assert_eq!(
         Metadata::from_props(&props("author", "someone")),
@@ -91,7 +118,7 @@ fn a_newer_format_is_refused_before_anything_else() {
         Metadata::from_props(&props).unwrap_err().to_string(),
         "the model's metadata has format 2, this kiln reads up to 1"
     );
-    assert!(message("kiln.format", "one").contains("expected 1, found `one`"));
+    assert!(message("kiln.format", "one").contains("expected 1 to 2, found `one`"));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use kiln_util::{counted, shown, thousands};
 use serde::Serialize;
 
 use super::Described;
-use super::items::Item;
+use super::items::{Item, values};
+use super::sentence::sentence;
 use crate::error::Error;
 use crate::overrides::Specifier;
 
@@ -54,6 +55,8 @@ pub struct Description<'a> {
 pub struct Image<'a> {
     /// How an image becomes the input.
     pub preprocessing: &'a Preprocessing,
+    /// The same as a sentence.
+    pub steps: String,
     /// Order of the axes of the input.
     pub layout: &'static str,
     /// What the output is.
@@ -214,6 +217,7 @@ impl<'a> Description<'a> {
                 &mut text,
                 &text_table(["setting", "value", "source"], rows, 3),
             );
+            let _ = writeln!(text, "{}.", image.steps);
             if let Some(batch) = image.batch {
                 let _ = writeln!(
                     text,
@@ -272,6 +276,7 @@ impl<'a> Image<'a> {
         };
         Self {
             preprocessing: &spec.preprocessing,
+            steps: sentence(&spec.preprocessing, &values(spec)),
             layout: spec.layout.as_str(),
             output: spec.output.as_str(),
             batch: spec.batch,

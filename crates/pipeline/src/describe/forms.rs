@@ -1,11 +1,11 @@
 //! Other forms of a model's description: a copy that needs nothing beside it, the preprocessing as
-//! Hugging Face's transformers read it, and what NVIDIA Triton needs to serve the model.
+//! Hugging Face's transformers and timm read it, and what NVIDIA Triton needs to serve the model.
 
 use std::fmt::Write;
 
-use kiln_inference::{Channels, InputKind, Layout, ModelSpec, Origin};
+use kiln_inference::{Channels, Filter, Fit, InputKind, Layout, ModelSpec, Origin, Preprocessing};
 use kiln_onnx::ModelProto;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::items::divisor;
 use crate::error::models::DescribeError;
@@ -27,11 +27,11 @@ pub enum ConversionNote {
     GoldenVectorsDropped,
     /// Nobody specifies what the output is: it is written as logits.
     AssumedLogits,
-    /// Hugging Face's processors antialias when an image shrinks, this model does not: such images
-    /// differ slightly.
+    /// Pillow, and so Hugging Face's processors and timm, antialiases when an image shrinks, this model
+    /// does not: such images differ slightly.
     Antialiased,
-    /// The model takes channels last, Hugging Face's processors return them first: their output is
-    /// to be transposed.
+    /// The model takes channels last, Hugging Face's processors and timm return them first: their
+    /// output is to be transposed.
     ChannelsFirst,
 }
 
@@ -55,41 +55,141 @@ pub fn with_metadata(
     })
 }
 
-/// Pillow's number for bilinear.
-const BILINEAR: u32 = 2;
+/// What messages call Hugging Face's processors.
+const HUGGING_FACE: &str = "Hugging Face's image processor";
+/// What messages call timm's pipeline.
+const TIMM: &str = "timm's pipeline";
 
 /// Makes `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor -
 /// image_mean) / image_std`.
 pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
-    let record = &spec.preprocessing;
-    if spec.input == InputKind::Pixels {
-        return Err(DescribeError::Pixels);
-    }
-    if record.channels == Channels::Bgr {
-        return Err(DescribeError::Bgr);
-    }
-    let notes = [
-        (!record.resize.antialias).then_some(ConversionNote::Antialiased),
-        (spec.layout == Layout::Nhwc).then_some(ConversionNote::ChannelsFirst),
-    ];
-    let config = json!({
-        "image_processor_type": "ViTImageProcessor",
+    let record = check(spec, HUGGING_FACE)?;
+    let [height, width] = record.resized_size();
+    let size = match record.resize.fit {
+        Fit::Stretch => json!({ "height": height, "width": width }),
+        Fit::Shorter if height == width => json!({ "shortest_edge": height }),
+        Fit::Shorter | Fit::Longer => return Err(step(HUGGING_FACE, "resize so and pad")),
+    };
+    let crops =
+        record.resize.fit != Fit::Stretch || [height, width] != [record.height, record.width];
+    let kind = if crops {
+        "CLIPImageProcessor"
+    } else {
+        "ViTImageProcessor"
+    };
+    let mut config = json!({
+        "image_processor_type": kind,
         "do_convert_rgb": record.channels == Channels::Rgb,
         "do_resize": true,
-        "size": { "height": record.height, "width": record.width },
-        "resample": BILINEAR,
+        "size": size,
+        "resample": resample(record.resize.filter),
         "do_rescale": true,
         "rescale_factor": divisor(record.scale).map_or_else(|| shortest(record.scale), |by| 1.0 / f64::from(by)),
         "do_normalize": true,
         "image_mean": record.mean.iter().copied().map(shortest).collect::<Vec<_>>(),
         "image_std": record.std.iter().copied().map(shortest).collect::<Vec<_>>(),
     });
-    let mut bytes = serde_json::to_vec_pretty(&config)?;
+    if crops {
+        config["do_center_crop"] = true.into();
+        config["crop_size"] = json!({ "height": record.height, "width": record.width });
+    }
+    converted(&config, spec)
+}
+
+/// Makes timm's `config.json`, but for the architecture, which a model's file does not say. Its formula
+/// is `(p / 255 - mean) / std`.
+pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
+    let record = check(spec, TIMM)?;
+    let size = [record.height, record.width];
+    let crop_pct =
+        crop_pct(size, record.resized_size()).ok_or_else(|| step(TIMM, "pad or crop so"))?;
+    let mode = match record.resize.fit {
+        Fit::Stretch => "squash",
+        Fit::Shorter => "center",
+        Fit::Longer => "border",
+    };
+    let factor = 255.0 * f64::from(record.scale);
+    let values = |values: &[f32]| -> Vec<f64> {
+        let value = |&value: &f32| shortest((f64::from(value) / factor) as f32);
+        values.iter().map(value).collect()
+    };
+    let [channels, height, width] = record.shape();
+    let mut config = json!({
+        "num_classes": spec.labels.len(),
+        "pretrained_cfg": {
+            "num_classes": spec.labels.len(),
+            "input_size": [channels, height, width],
+            "fixed_input_size": true,
+            "interpolation": record.resize.filter.as_str(),
+            "crop_pct": crop_pct,
+            "crop_mode": mode,
+            "mean": values(&record.mean),
+            "std": values(&record.std),
+        },
+    });
+    if named(spec) {
+        config["label_names"] = json!(spec.labels);
+    }
+    converted(&config, spec)
+}
+
+/// Returns the record of a model whose steps another tool may have.
+fn check<'a>(spec: &'a ModelSpec, tool: &'static str) -> Result<&'a Preprocessing, DescribeError> {
+    let record = &spec.preprocessing;
+    if spec.input == InputKind::Pixels {
+        return Err(DescribeError::Pixels { tool });
+    }
+    if record.channels == Channels::Bgr {
+        return Err(DescribeError::Bgr { tool });
+    }
+    if record.background.is_some() {
+        return Err(step(tool, "put transparent pixels on a background"));
+    }
+    Ok(record)
+}
+
+const fn step(tool: &'static str, step: &'static str) -> DescribeError {
+    DescribeError::Step { tool, step }
+}
+
+fn converted(config: &Value, spec: &ModelSpec) -> Result<Converted, DescribeError> {
+    let resize = &spec.preprocessing.resize;
+    let notes = [
+        (!resize.antialias && resize.filter != Filter::Nearest)
+            .then_some(ConversionNote::Antialiased),
+        (spec.layout == Layout::Nhwc).then_some(ConversionNote::ChannelsFirst),
+    ];
+    let mut bytes = serde_json::to_vec_pretty(config)?;
     bytes.push(b'\n');
     Ok(Converted {
         bytes,
         notes: notes.into_iter().flatten().collect(),
     })
+}
+
+/// Pillow's number of a filter.
+const fn resample(filter: Filter) -> u8 {
+    match filter {
+        Filter::Nearest => 0,
+        Filter::Lanczos => 1,
+        Filter::Bilinear => 2,
+        Filter::Bicubic => 3,
+    }
+}
+
+/// The share of timm's `floor(size / crop_pct)`, with as few digits as give both sides; none where no
+/// share of at most 1 does.
+fn crop_pct(size: [u32; 2], resized: [u32; 2]) -> Option<f64> {
+    let gives = |part: &f64| {
+        let given = size.map(|side| (f64::from(side) / part).floor());
+        *part > 0.0 && *part <= 1.0 && given == resized.map(f64::from)
+    };
+    let exact = f64::from(size[0]) / f64::from(resized[0]);
+    let rounded = |digits: i32| {
+        let unit = 10_f64.powi(digits);
+        [(exact * unit).round() / unit, (exact * unit).floor() / unit]
+    };
+    (1..=9).flat_map(rounded).find(gives)
 }
 
 /// Returns a number as it was most likely written: 0.485 rather than 0.48500001430511475.
@@ -214,6 +314,27 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_those_of_timm() {
+        for (side, resized, expected) in [
+            (224, 256, Some(0.875)),
+            (224, 235, Some(0.95)),
+            (224, 224, Some(1.0)),
+            (224, 232, Some(0.96)),
+            (224, 200, None),
+        ] {
+            let found = crop_pct([side; 2], [resized; 2]);
+            if let (Some(found), Some(_)) = (found, expected) {
+                assert_eq!((f64::from(side) / found).floor() as u32, resized);
+            }
+            assert_eq!(
+                found.map(|it| (it * 1000.0).round() as u32),
+                expected.map(|it| (it * 1000.0_f64).round() as u32)
+            );
+        }
+        assert_eq!(crop_pct([224, 192], [256, 192]), None);
+    }
 
     #[test]
     fn strings_are_escaped() {

@@ -1,7 +1,8 @@
 //! What becomes of an image, and who specifies it.
 
-use kiln_inference::{ModelSpec, Origin, Preprocess};
+use kiln_inference::{ModelOverrides, ModelSpec, Origin, Preprocess};
 
+use super::sentence::{filter, rgb};
 use crate::overrides::{Key, Resolved, Specifier};
 
 /// One thing that is known about the model.
@@ -29,11 +30,16 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
     let preset_channels: Key = ("preprocess", |said| {
         said.preprocess.and_then(Preprocess::channels).is_some()
     });
-    let antialias = if record.resize.antialias {
-        "bilinear, antialiased"
+    let pipeline: Key = ("preprocess", ModelOverrides::names_steps);
+    let orientation = if record.orientation {
+        "turned upright by Exif"
     } else {
-        "bilinear"
+        "as stored"
     };
+    let background = record.background.map_or_else(
+        || "alpha dropped".to_owned(),
+        |color| format!("on {}", rgb(color)),
+    );
     vec![
         item(
             "size",
@@ -42,10 +48,34 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
             &[("size", |said| said.size.is_some())],
         ),
         item(
+            "orientation",
+            orientation.into(),
+            origins.orientation,
+            &[
+                ("orientation", |said| said.steps.orientation.is_some()),
+                pipeline,
+            ],
+        ),
+        item(
+            "transparency",
+            background,
+            origins.background,
+            &[("background", |said| said.steps.background.is_some())],
+        ),
+        item(
             "resize",
-            antialias.into(),
-            origins.antialias,
-            &[("antialias", |said| said.antialias.is_some())],
+            filter(&record.resize),
+            origins.resize,
+            &[
+                ("resize", |said| said.steps.resize.is_some()),
+                ("resize_to", |said| said.steps.resize_to.is_some()),
+                ("crop_pct", |said| said.steps.crop_pct.is_some()),
+                ("filter", |said| said.steps.filter.is_some()),
+                ("antialias", |said| said.steps.antialias.is_some()),
+                ("arithmetic", |said| said.steps.arithmetic.is_some()),
+                ("padding", |said| said.steps.padding.is_some()),
+                pipeline,
+            ],
         ),
         item(
             "channels",
@@ -89,7 +119,7 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
 }
 
 /// Writes what a pixel value `p` becomes as a formula.
-fn values(spec: &ModelSpec) -> String {
+pub fn values(spec: &ModelSpec) -> String {
     let record = &spec.preprocessing;
     let list = |values: &[f32]| {
         let same = values

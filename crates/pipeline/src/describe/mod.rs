@@ -1,23 +1,24 @@
 //! What a model's file says about itself and what is specified about it, [`Described`]; and other
-//! forms of that: a copy with all of it in its metadata, the files of Hugging Face and of NVIDIA
+//! forms of that: a copy with all of it in its metadata, the files of Hugging Face, timm and NVIDIA
 //! Triton.
 
 mod description;
 mod forms;
 mod items;
 mod segments;
+mod sentence;
 
 use std::path::Path;
 
 use kiln_inference::{LoadError, LoadErrorKind, ModelSpec};
 use kiln_onnx::{ModelFile, ModelProto};
 
-use crate::engines::{self, explain};
+use crate::engines::{self, explain, lacks_preprocessing};
 use crate::error::Result;
 pub use crate::error::models::DescribeError;
 use crate::overrides::{OverridesRequest, Resolved};
 pub use description::{Axis, Description, Image, ItemRecord, Tensor};
-pub use forms::{ConversionNote, Converted, TritonFiles, huggingface, triton, with_metadata};
+pub use forms::{ConversionNote, Converted, TritonFiles, huggingface, timm, triton, with_metadata};
 pub use items::Item;
 pub use segments::{SegmentList, SegmentRecord};
 
@@ -40,14 +41,19 @@ impl Described {
     /// Decodes a model's file, and reads a sidecar if there is one.
     pub fn read(file: ModelFile, request: &OverridesRequest) -> Result<Self> {
         let path = file.path().unwrap_or(Path::new(""));
-        let resolved = Resolved::new(path, request)?;
+        let mut resolved = Resolved::new(path, request)?;
         let fail = |kind: LoadErrorKind| LoadError {
             origin: file.to_string(),
             kind,
         };
         let proto = file.proto().map_err(|error| fail(error.into()))?;
-        let spec = ModelSpec::new(proto, &resolved.all())
-            .map_err(|kind| explain(fail(kind), &resolved, || file.metadata()));
+        let mut spec = ModelSpec::new(proto, &resolved.all());
+        if spec.as_ref().is_err_and(lacks_preprocessing)
+            && resolved.find_config(path, proto)?.is_some()
+        {
+            spec = ModelSpec::new(proto, &resolved.all());
+        }
+        let spec = spec.map_err(|kind| explain(fail(kind), &resolved, || file.metadata()));
         Ok(Self {
             file,
             spec,

@@ -138,6 +138,14 @@ pub enum OverridesError {
         /// What was expected.
         expected: &'static str,
     },
+    /// A file of another tool beside the model cannot be followed.
+    #[error("cannot use the preprocessing of {}: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        problem: String,
+    },
     /// A key or value that means nothing.
     #[error(transparent)]
     Parse(#[from] kiln_model::RecipeError),
@@ -150,7 +158,7 @@ impl OverridesError {
             Self::ReadLabels { .. } | Self::ReadSidecar { .. } | Self::Sidecar { .. } => {
                 Some(Hint::CheckPath)
             }
-            Self::Labels { .. } => Some(Hint::CheckFile),
+            Self::Labels { .. } | Self::Config { .. } => Some(Hint::CheckFile),
             Self::Parse(_) => None,
         }
     }
@@ -162,14 +170,26 @@ impl OverridesError {
 pub enum DescribeError {
     /// A graph that prepares images itself.
     #[error(
-        "this model takes uint8 pixels and prepares them itself, Hugging Face's processors return prepared values"
+        "this model takes uint8 pixels and prepares them itself, {tool} returns prepared values"
     )]
-    Pixels,
+    Pixels {
+        /// The tool.
+        tool: &'static str,
+    },
     /// A model that takes channels in the other order.
-    #[error(
-        "Hugging Face's ViTImageProcessor returns channels in the order rgb, this model takes bgr"
-    )]
-    Bgr,
+    #[error("{tool} returns channels in the order rgb, this model takes bgr")]
+    Bgr {
+        /// The tool.
+        tool: &'static str,
+    },
+    /// A step that the other tool does not have.
+    #[error("{tool} cannot {step}, as this model does")]
+    Step {
+        /// The tool.
+        tool: &'static str,
+        /// The step.
+        step: &'static str,
+    },
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] kiln_onnx::MetadataError),

@@ -99,7 +99,7 @@ impl Input {
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
         let mut decode = |bytes: &[u8], name: &str| {
-            Pixels::decode_then(bytes, name, |pixels| preprocessor.raw(pixels.as_raw(), out))
+            Pixels::decode_then(bytes, name, |pixels| preprocessor.pixels(pixels, out))
         };
         match &self.image {
             Image::File { root, path } => {

@@ -69,6 +69,8 @@ pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
         Channels::Rgb
     };
     let raw = Preprocessing {
+        orientation: record.orientation,
+        background: record.background,
         resize: record.resize,
         ..Preprocessing::raw(record.height, record.width, channels)
     };
@@ -147,7 +149,7 @@ const SIDE: u32 = 112;
 
 /// An image in its own colors, made smaller where it is large.
 pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile> {
-    let image = dataset.image(index)?;
+    let image = dataset.image(index)?.upright();
     let RawImage { height, width, .. } = image.as_raw();
     let longest = height.max(width).max(SIDE);
     let shrunk = |side: u32| (side * SIDE / longest).max(1).min(side);
@@ -156,7 +158,10 @@ pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile>
     } else {
         (height, width)
     };
-    let resize = Resize { antialias: true };
+    let resize = Resize {
+        antialias: true,
+        ..Resize::default()
+    };
     let preprocessor = Preprocessor::new(Preprocessing {
         resize,
         ..Preprocessing::raw(height, width, Channels::Rgb)

@@ -17,6 +17,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{MAX_DECODED_BYTES, MAX_SIDE, PreprocessError};
 use crate::orientation::Orientation;
+use crate::pixels::Pixels;
 use crate::preprocessor::Preprocessor;
 
 /// A decoded image file: its pixels as they are stored, and how a camera was held.
@@ -48,7 +49,10 @@ pub trait Picture: Sync {
 
 impl Picture for Decoded {
     fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
-        preprocessor.image(&self.image, out)
+        if self.orientation == Orientation::Upright || !preprocessor.record().orientation {
+            return preprocessor.image(&self.image, out);
+        }
+        preprocessor.pixels(Pixels::of(self.clone())?, out)
     }
 }
 

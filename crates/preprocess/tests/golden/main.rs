@@ -95,7 +95,10 @@ fn resizing_is_tensorflows() {
             Channels::Rgb
         };
         let record = Preprocessing {
-            resize: Resize { antialias },
+            resize: Resize {
+                antialias,
+                ..Resize::default()
+            },
             ..Preprocessing::raw(height, width, channels)
         };
         let found = run(record, &pixels, source);

@@ -78,6 +78,8 @@ pub fn layers(
         return Err("the images have no shape".into());
     };
     let preprocessing = Preprocessing {
+        orientation: false,
+        background: None,
         height: height.try_into()?,
         width: width.try_into()?,
         channels: if channels == 1 {

@@ -43,9 +43,12 @@ impl Network {
 
     /// How images become the network's input.
     ///
-    /// Images are stretched to the input's size: a record has no cropping.
+    /// Images are stretched to the input's size.
     pub fn preprocessing(self) -> Preprocessing {
-        let resize = Resize { antialias: true };
+        let resize = Resize {
+            antialias: true,
+            ..Resize::default()
+        };
         let record = match self {
             Self::EfficientNetLite0 => Preprocessing {
                 mean: vec![127.0; 3],

@@ -1,0 +1,415 @@
+//! What other tools write about a model's images, as model overrides: Hugging Face's
+//! `preprocessor_config.json`, timm's `config.json`, and the metadata of Ultralytics in the file.
+
+use std::path::{Path, PathBuf};
+
+use kiln_inference::ModelOverrides;
+use kiln_model::{Arithmetic, Channels, Filter, Fit, Preprocess, Preprocessing, Steps};
+use kiln_onnx::ModelProto;
+use serde_json::{Map, Value};
+
+use crate::error::models::OverridesError;
+
+/// Name of Hugging Face's file.
+pub(crate) const HUGGING_FACE: &str = "preprocessor_config.json";
+/// Name of timm's file, and of Hugging Face's with the names of classes.
+pub(crate) const CONFIG: &str = "config.json";
+
+/// Longest file: 16 MiB.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Where preprocessing of another tool was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// In Hugging Face's `preprocessor_config.json`.
+    HuggingFace(PathBuf),
+    /// In timm's `config.json`.
+    Timm(PathBuf),
+    /// In the metadata that Ultralytics writes into the model.
+    Ultralytics,
+}
+
+impl Found {
+    /// Describes it, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::HuggingFace(path) => format!("Hugging Face's {}", path.display()),
+            Self::Timm(path) => format!("timm's {}", path.display()),
+            Self::Ultralytics => "Ultralytics' metadata in the file".into(),
+        }
+    }
+}
+
+/// Looks for what another tool says about a model: in the file, then in its folder, and in the folder
+/// above where the model's is called `onnx`, as in Hugging Face's repositories.
+pub(crate) fn find(
+    model: &Path,
+    proto: &ModelProto,
+) -> Result<Option<(Found, ModelOverrides)>, OverridesError> {
+    if let Some(overrides) = ultralytics(proto) {
+        return Ok(Some((Found::Ultralytics, overrides)));
+    }
+    let folder = model.parent().unwrap_or(Path::new(""));
+    let above = folder.parent().filter(|_| folder.ends_with("onnx"));
+    for folder in [Some(folder), above].into_iter().flatten() {
+        let path = folder.join(HUGGING_FACE);
+        if let Some(config) = read(&path)? {
+            let mut overrides = hugging_face(&config).map_err(|problem| wrong(&path, problem))?;
+            // Names of classes are a help; a file of another tool without them is none's fault.
+            let names = read(&folder.join(CONFIG)).ok().flatten();
+            overrides.labels = names.and_then(|config| id2label(&config));
+            return Ok(Some((Found::HuggingFace(path), overrides)));
+        }
+        let path = folder.join(CONFIG);
+        let config = read(&path)?.filter(|config| config.contains_key("pretrained_cfg"));
+        if let Some(config) = config {
+            let overrides = timm(&config).map_err(|problem| wrong(&path, problem))?;
+            return Ok(Some((Found::Timm(path), overrides)));
+        }
+    }
+    Ok(None)
+}
+
+fn wrong(path: &Path, problem: String) -> OverridesError {
+    OverridesError::Config {
+        path: path.into(),
+        problem,
+    }
+}
+
+/// Reads an object of JSON; none where there is no such file.
+fn read(path: &Path) -> Result<Option<Map<String, Value>>, OverridesError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let fail = |error: &dyn std::fmt::Display| wrong(path, error.to_string());
+    let metadata = std::fs::metadata(path).map_err(|error| fail(&error))?;
+    if metadata.len() > MAX_BYTES {
+        return Err(fail(&"expected a file of at most 16 MiB"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| fail(&error))?;
+    match serde_json::from_slice(&bytes).map_err(|error| fail(&error))? {
+        Value::Object(object) => Ok(Some(object)),
+        _ => Err(fail(&"expected a JSON object")),
+    }
+}
+
+type Config = Map<String, Value>;
+
+/// A value that is there and not null.
+fn get<'a>(config: &'a Config, key: &str) -> Option<&'a Value> {
+    config.get(key).filter(|value| !value.is_null())
+}
+
+fn flag(config: &Config, key: &str, default: bool) -> Result<bool, String> {
+    get(config, key).map_or(Ok(default), |value| {
+        value
+            .as_bool()
+            .ok_or_else(|| format!("`{key}` must be true or false, found {value}"))
+    })
+}
+
+fn number(config: &Config, key: &str) -> Result<Option<f64>, String> {
+    let number = |value: &Value| {
+        value
+            .as_f64()
+            .ok_or_else(|| format!("`{key}` must be a number, found {value}"))
+    };
+    get(config, key).map(number).transpose()
+}
+
+fn numbers(config: &Config, key: &str) -> Result<Option<Vec<f32>>, String> {
+    let Some(value) = get(config, key) else {
+        return Ok(None);
+    };
+    let one = |value: &Value| value.as_f64().map(|number| number as f32);
+    let several = match value {
+        Value::Array(values) => values.iter().map(one).collect(),
+        value => one(value).map(|number| vec![number]),
+    };
+    several
+        .map(Some)
+        .ok_or_else(|| format!("`{key}` must be numbers, found {value}"))
+}
+
+fn side(key: &str, value: &Value) -> Result<u32, String> {
+    let side = value.as_u64().and_then(|side| u32::try_from(side).ok());
+    side.filter(|side| (1..=Preprocessing::MAX_SIDE).contains(side))
+        .ok_or_else(|| {
+            format!(
+                "`{key}` must have sides from 1 to {}, found {value}",
+                Preprocessing::MAX_SIDE
+            )
+        })
+}
+
+/// A size of Hugging Face's processors.
+enum Size {
+    Both([u32; 2]),
+    Shortest(u32),
+    Longest(u32),
+}
+
+fn size(config: &Config, key: &str, square: bool) -> Result<Option<Size>, String> {
+    let Some(value) = get(config, key) else {
+        return Ok(None);
+    };
+    let wrong = || {
+        format!(
+            "`{key}` must be a number, or have height and width, shortest_edge or longest_edge; found {value}"
+        )
+    };
+    let found = match value {
+        Value::Number(_) if square => Size::Both([side(key, value)?; 2]),
+        Value::Number(_) => Size::Shortest(side(key, value)?),
+        Value::Object(sides) => {
+            match ["height", "width", "shortest_edge", "longest_edge"].map(|name| get(sides, name))
+            {
+                [Some(height), Some(width), None, None] => {
+                    Size::Both([side(key, height)?, side(key, width)?])
+                }
+                [None, None, Some(shortest), None] => Size::Shortest(side(key, shortest)?),
+                [None, None, None, Some(longest)] => Size::Longest(side(key, longest)?),
+                _ => return Err(wrong()),
+            }
+        }
+        _ => return Err(wrong()),
+    };
+    Ok(Some(found))
+}
+
+/// Reads `preprocessor_config.json`, whose formula is that of kiln's record. Images are resized in
+/// Pillow's arithmetic, cropped at the center, and turned upright by `load_image`.
+pub(crate) fn hugging_face(config: &Config) -> Result<ModelOverrides, String> {
+    let kind = ["image_processor_type", "feature_extractor_type"]
+        .into_iter()
+        .find_map(|key| get(config, key).and_then(Value::as_str))
+        .unwrap_or_default();
+    if flag(config, "rescale_offset", false)? {
+        return Err("kiln has no `rescale_offset`: specify the preprocessing".into());
+    }
+    let filter = match number(config, "resample")?.map(|number| number as i64) {
+        Some(0) => Filter::Nearest,
+        Some(1) => Filter::Lanczos,
+        Some(2) | None => Filter::Bilinear,
+        Some(3) => Filter::Bicubic,
+        Some(other) => {
+            return Err(format!(
+                "`resample` is {other}: expected 0 (nearest), 1 (lanczos), 2 (bilinear) or 3 (bicubic)"
+            ));
+        }
+    };
+    let mut crops = flag(config, "do_center_crop", get(config, "crop_size").is_some())?;
+    let resized = size(config, "size", !crops)?;
+    let mut crop = size(config, "crop_size", true)?.filter(|_| crops);
+    let mut steps = Steps {
+        orientation: Some(true),
+        filter: Some(filter),
+        antialias: Some(true),
+        arithmetic: Some(Arithmetic::Pillow),
+        ..Steps::default()
+    };
+    // ConvNeXT's processor: smaller images are resized to a larger size and cropped, others stretched.
+    let convnext = kind.starts_with("ConvNext") || kind.starts_with("ConvNeXT");
+    let resized = match resized {
+        Some(Size::Shortest(side)) if convnext && !crops => {
+            if side < 384 {
+                let part = number(config, "crop_pct")?.unwrap_or(224.0 / 256.0);
+                kiln_model::check_share(part)
+                    .map_err(|expected| format!("`crop_pct` is {part}: {expected}"))?;
+                crop = Some(Size::Both([side; 2]));
+                crops = true;
+                Some(Size::Shortest((f64::from(side) / part) as u32))
+            } else {
+                Some(Size::Both([side; 2]))
+            }
+        }
+        other => other,
+    };
+    let (fit, to) = match resized {
+        None => (Fit::Stretch, None),
+        Some(Size::Both(size)) => (Fit::Stretch, Some(size)),
+        Some(Size::Shortest(side)) => (Fit::Shorter, Some([side; 2])),
+        Some(Size::Longest(side)) => (Fit::Longer, Some([side; 2])),
+    };
+    steps.resize = Some(fit);
+    steps.resize_to = to;
+    let input = match crop {
+        Some(Size::Both(size)) => Some(size),
+        Some(Size::Shortest(side) | Size::Longest(side)) => Some([side; 2]),
+        None => to.filter(|_| !crops),
+    };
+    let rescale = flag(config, "do_rescale", true)?;
+    let normalize = flag(config, "do_normalize", get(config, "image_mean").is_some())?;
+    let scale = number(config, "rescale_factor")?.unwrap_or(1.0 / 255.0) as f32;
+    let mean = numbers(config, "image_mean")?.filter(|_| normalize);
+    let gray = mean.as_ref().is_some_and(|mean| mean.len() == 1);
+    Ok(ModelOverrides {
+        size: input,
+        steps,
+        channels: (!gray).then_some(Channels::Rgb),
+        scale: Some(if rescale { scale } else { 1.0 }),
+        mean,
+        std: numbers(config, "image_std")?.filter(|_| normalize),
+        ..ModelOverrides::default()
+    })
+}
+
+/// Reads timm's `config.json`, of which `create_transform` makes the pipeline.
+pub(crate) fn timm(config: &Config) -> Result<ModelOverrides, String> {
+    let Some(Value::Object(own)) = get(config, "pretrained_cfg") else {
+        return Err("`pretrained_cfg` must be an object".into());
+    };
+    let word = |key| get(own, key).and_then(Value::as_str);
+    let filter = match word("interpolation") {
+        Some("bicubic") | None => Filter::Bicubic,
+        Some("bilinear") => Filter::Bilinear,
+        Some("nearest") => Filter::Nearest,
+        Some("lanczos") => Filter::Lanczos,
+        Some(other) => {
+            return Err(format!(
+                "`interpolation` is `{other}`: expected nearest, bilinear, bicubic or lanczos"
+            ));
+        }
+    };
+    let fit = match word("crop_mode") {
+        Some("center") | None => Fit::Shorter,
+        Some("squash") => Fit::Stretch,
+        Some("border") => Fit::Longer,
+        Some(other) => {
+            return Err(format!(
+                "`crop_mode` is `{other}`: expected center, squash or border"
+            ));
+        }
+    };
+    let (channels, size) = match get(own, "input_size") {
+        None => (Channels::Rgb, None),
+        Some(value) => match value.as_array().map(Vec::as_slice) {
+            Some([channels, height, width]) => {
+                let channels = match channels.as_u64() {
+                    Some(1) => Channels::Gray,
+                    Some(3) => Channels::Rgb,
+                    _ => return Err(format!("kiln takes 1 or 3 channels, found {channels}")),
+                };
+                let size = [side("input_size", height)?, side("input_size", width)?];
+                (channels, Some(size))
+            }
+            _ => {
+                return Err(format!(
+                    "`input_size` must be [channels, height, width], found {value}"
+                ));
+            }
+        },
+    };
+    let crop_pct = number(own, "crop_pct")?.unwrap_or(0.875);
+    kiln_model::check_share(crop_pct)
+        .map_err(|expected| format!("`crop_pct` is {crop_pct}: {expected}"))?;
+    let gray = channels == Channels::Gray;
+    let usual = |key, values: [f32; 3]| -> Result<Vec<f32>, String> {
+        let count = if gray { 1 } else { 3 };
+        Ok(numbers(own, key)?.unwrap_or_else(|| values[..count].to_vec()))
+    };
+    let mean = usual("mean", [0.485, 0.456, 0.406])?;
+    let fill = |at: usize| {
+        let mean = mean.get(at).or(mean.first()).copied().unwrap_or_default();
+        (255.0 * f64::from(mean)).round_ties_even() as u8
+    };
+    Ok(ModelOverrides {
+        size,
+        steps: Steps {
+            resize: Some(fit),
+            crop_pct: Some(crop_pct),
+            filter: Some(filter),
+            padding: (fit == Fit::Longer).then(|| [fill(0), fill(1), fill(2)]),
+            ..Preprocess::Timm.steps()
+        },
+        channels: Some(channels),
+        scale: Some(1.0 / 255.0),
+        std: Some(usual("std", [0.229, 0.224, 0.225])?),
+        mean: Some(mean),
+        labels: get(config, "label_names")
+            .and_then(Value::as_array)
+            .and_then(|names| strings(names)),
+        ..ModelOverrides::default()
+    })
+}
+
+fn strings(values: &[Value]) -> Option<Vec<String>> {
+    let names: Option<Vec<String>> = values
+        .iter()
+        .map(|value| value.as_str().map(str::to_owned))
+        .collect();
+    names.filter(|names| !names.is_empty())
+}
+
+/// The names of the classes in Hugging Face's `config.json`, if each has one.
+fn id2label(config: &Config) -> Option<Vec<String>> {
+    let names = get(config, "id2label")?.as_object()?;
+    let name = |id: usize| names.get(&id.to_string())?.as_str().map(str::to_owned);
+    let labels: Option<Vec<String>> = (0..names.len()).map(name).collect();
+    labels.filter(|labels| !labels.is_empty())
+}
+
+/// Reads what Ultralytics writes into a classifier: `task`, `imgsz` and `names`, in Python's notation.
+fn ultralytics(proto: &ModelProto) -> Option<ModelOverrides> {
+    let prop = |key: &str| {
+        let mut props = proto.metadata_props.iter();
+        props
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.value.as_str())
+    };
+    if prop("author") != Some("Ultralytics") || prop("task") != Some("classify") {
+        return None;
+    }
+    let size = prop("imgsz").and_then(|text| {
+        let sides: Option<Vec<u32>> = text
+            .trim_matches(['[', ']', '(', ')'])
+            .split(',')
+            .map(|side| side.trim().parse().ok())
+            .collect();
+        <[u32; 2]>::try_from(sides?).ok()
+    });
+    Some(ModelOverrides {
+        preprocess: Some(Preprocess::Ultralytics),
+        size,
+        labels: prop("names").and_then(python_names),
+        ..ModelOverrides::default()
+    })
+}
+
+/// Reads `{0: 'cat', 1: "dog's"}`, numbers from 0 in order.
+fn python_names(text: &str) -> Option<Vec<String>> {
+    let mut rest = text.trim().strip_prefix('{')?.trim_start();
+    let mut names = Vec::new();
+    while !rest.starts_with('}') {
+        let (id, after) = rest.split_once(':')?;
+        if id.trim().parse() != Ok(names.len()) {
+            return None;
+        }
+        let after = after.trim_start();
+        let quote = after.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+        let (mut name, mut end, mut escaped) = (String::new(), None, false);
+        for (at, c) in after.char_indices().skip(1) {
+            match c {
+                _ if escaped => {
+                    name.push(c);
+                    escaped = false;
+                }
+                '\\' => escaped = true,
+                _ if c == quote => {
+                    end = Some(at + 1);
+                    break;
+                }
+                _ => name.push(c),
+            }
+        }
+        names.push(name);
+        rest = after[end?..].trim_start();
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    (!names.is_empty()).then_some(names)
+}
+
+#[cfg(test)]
+mod tests;
