@@ -341,8 +341,8 @@ mod tests {
     fn a_list_that_fails_halfway_and_a_cancellation_end_both_models() {
         let both = [&model(1.0), &model(-1.0)];
         with_context(false, |context| {
-            let lines: String = (0..500).map(|at| format!("{at}.png,0\n")).collect();
-            let list = format!("path,label\n{lines}no.png,2\n");
+            let lines: Vec<String> = (0..500).map(|at| format!("{at}.png,0\n")).collect();
+            let list = format!("path,label\n{}no.png,2\n", lines.concat());
             let classes = both[0].labels();
             let list = std::io::Cursor::new(list);
             let inputs = Inputs::from_list("list", list, Path::new(""), classes).unwrap();
