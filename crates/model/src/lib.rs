@@ -28,7 +28,6 @@ pub use kiln_util::ParseEnumError;
 // Every kind of layer with its settings, as `layers` lists them.
 pub use layers::*;
 pub use model::{Counts, InnerLayer, Layer, Model, ModelError, Param};
-pub use naming::layer_names;
 pub use networks::{Network, NetworkName, Stem};
 pub use overrides::{
     Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, repeated_label,
