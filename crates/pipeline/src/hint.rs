@@ -111,7 +111,7 @@ pub enum Hint {
     OtherFolder,
     /// Leave out this format, which cannot express the model.
     LeaveOutFormat {
-        /// `Hugging Face`.
+        /// What it is for: `Hugging Face's image processor`.
         format: &'static str,
         /// What else would do.
         or: Option<&'static str>,

@@ -7,9 +7,6 @@ use kiln_inference::Unspecified;
 
 use crate::hint::Hint;
 
-/// Hugging Face's name in messages.
-const HUGGING_FACE: &str = "Hugging Face";
-
 /// A model cannot be loaded as it was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -211,12 +208,12 @@ impl DescribeError {
     /// Returns what to do about it.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Pixels => Some(Hint::LeaveOutFormat {
-                format: HUGGING_FACE,
+            Self::Pixels { tool } | Self::Step { tool, .. } => Some(Hint::LeaveOutFormat {
+                format: tool,
                 or: None,
             }),
-            Self::Bgr => Some(Hint::LeaveOutFormat {
-                format: HUGGING_FACE,
+            Self::Bgr { tool } => Some(Hint::LeaveOutFormat {
+                format: tool,
                 or: Some("export the model with its channels in the order rgb"),
             }),
             Self::Metadata(_) | Self::Decode(_) | Self::Json(_) | Self::Segments { .. } => None,
