@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kiln_assets::Asset;
 use kiln_inference::{
     Device, EngineError, EngineId, LoadError, LoadErrorKind, Model, ModelFile, Options, OrtOptions,
-    Replay, Verification, VerifyError,
+    Replay, Unspecified, Verification, VerifyError,
 };
 use kiln_onnx::Metadata;
 use kiln_run::{RunDir, RunFile};
