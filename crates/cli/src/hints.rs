@@ -143,8 +143,8 @@ fn pipeline(hint: &Hint) -> String {
         Hint::SameClasses => "compare models with the same classes in the same order".into(),
         Hint::OtherFolder => "move it away, or name another folder".into(),
         Hint::LeaveOutFormat { format, or } => match or {
-            Some(or) => format!("leave out the file for {format}, or {or}"),
-            None => format!("leave out the file for {format}"),
+            Some(or) => format!("leave out {format}, or {or}"),
+            None => format!("leave out {format}"),
         },
         Hint::LeaveOutKey { key, or } => format!("leave out `{key}`, or {or}"),
         Hint::AddImages => "raise `data.limit`, change `data.test_split` or \

@@ -111,7 +111,7 @@ pub enum Hint {
     OtherFolder,
     /// Leave out this format, which cannot express the model.
     LeaveOutFormat {
-        /// What it is for: `Hugging Face's image processor`.
+        /// `--hugging-face`.
         format: &'static str,
         /// What else would do.
         or: Option<&'static str>,

@@ -112,11 +112,11 @@ fn a_newer_format_is_refused_before_anything_else() {
     let mut props = props("kiln.labels", "not what it was");
     props.push(StringStringEntryProto {
         key: "kiln.format".into(),
-        value: "2".into(),
+        value: "3".into(),
     });
     assert_eq!(
         Metadata::from_props(&props).unwrap_err().to_string(),
-        "the model's metadata has format 2, this kiln reads up to 1"
+        "the model's metadata has format 3, this kiln reads up to 2"
     );
     assert!(message("kiln.format", "one").contains("expected 1 to 2, found `one`"));
 }

@@ -124,7 +124,7 @@ fn numbers(config: &Config, key: &str) -> Result<Option<Vec<f32>>, String> {
         return Ok(None);
     };
     let one = |value: &Value| value.as_f64().map(|number| number as f32);
-    let several = match value {
+    let several: Option<Vec<f32>> = match value {
         Value::Array(values) => values.iter().map(one).collect(),
         value => one(value).map(|number| vec![number]),
     };
@@ -238,7 +238,8 @@ pub(crate) fn hugging_face(config: &Config) -> Result<ModelOverrides, String> {
     let input = match crop {
         Some(Size::Both(size)) => Some(size),
         Some(Size::Shortest(side) | Size::Longest(side)) => Some([side; 2]),
-        None => to.filter(|_| !crops),
+        // A side alone leaves the other to the graph.
+        None => to.filter(|_| !crops && fit == Fit::Stretch),
     };
     let rescale = flag(config, "do_rescale", true)?;
     let normalize = flag(config, "do_normalize", get(config, "image_mean").is_some())?;
@@ -389,7 +390,9 @@ fn python_names(text: &str) -> Option<Vec<String>> {
         }
         let after = after.trim_start();
         let quote = after.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-        let (mut name, mut end, mut escaped) = (String::new(), None, false);
+        let mut name = String::new();
+        let mut end = None;
+        let mut escaped = false;
         for (at, c) in after.char_indices().skip(1) {
             match c {
                 _ if escaped => {

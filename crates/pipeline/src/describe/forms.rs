@@ -8,7 +8,7 @@ use kiln_onnx::ModelProto;
 use serde_json::{Value, json};
 
 use super::items::divisor;
-use crate::error::models::DescribeError;
+use crate::error::models::{DescribeError, Tool};
 
 /// A file in another form, with what to know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,20 +55,15 @@ pub fn with_metadata(
     })
 }
 
-/// What messages call Hugging Face's processors.
-const HUGGING_FACE: &str = "Hugging Face's image processor";
-/// What messages call timm's pipeline.
-const TIMM: &str = "timm's pipeline";
-
 /// Makes `preprocessor_config.json`. Its formula is that of kiln's record: `(p * rescale_factor -
 /// image_mean) / image_std`.
 pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
-    let record = check(spec, HUGGING_FACE)?;
+    let record = check(spec, Tool::HuggingFace)?;
     let [height, width] = record.resized_size();
     let size = match record.resize.fit {
         Fit::Stretch => json!({ "height": height, "width": width }),
         Fit::Shorter if height == width => json!({ "shortest_edge": height }),
-        Fit::Shorter | Fit::Longer => return Err(step(HUGGING_FACE, "resize so and pad")),
+        Fit::Shorter | Fit::Longer => return Err(step(Tool::HuggingFace, "resize so and pad")),
     };
     let crops =
         record.resize.fit != Fit::Stretch || [height, width] != [record.height, record.width];
@@ -99,10 +94,10 @@ pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
 /// Makes timm's `config.json`, but for the architecture, which a model's file does not say. Its formula
 /// is `(p / 255 - mean) / std`.
 pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
-    let record = check(spec, TIMM)?;
+    let record = check(spec, Tool::Timm)?;
     let size = [record.height, record.width];
     let crop_pct =
-        crop_pct(size, record.resized_size()).ok_or_else(|| step(TIMM, "pad or crop so"))?;
+        crop_pct(size, record.resized_size()).ok_or_else(|| step(Tool::Timm, "pad or crop so"))?;
     let mode = match record.resize.fit {
         Fit::Stretch => "squash",
         Fit::Shorter => "center",
@@ -134,7 +129,7 @@ pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
 }
 
 /// Returns the record of a model whose steps another tool may have.
-fn check<'a>(spec: &'a ModelSpec, tool: &'static str) -> Result<&'a Preprocessing, DescribeError> {
+fn check<'a>(spec: &'a ModelSpec, tool: Tool) -> Result<&'a Preprocessing, DescribeError> {
     let record = &spec.preprocessing;
     if spec.input == InputKind::Pixels {
         return Err(DescribeError::Pixels { tool });
@@ -148,7 +143,7 @@ fn check<'a>(spec: &'a ModelSpec, tool: &'static str) -> Result<&'a Preprocessin
     Ok(record)
 }
 
-const fn step(tool: &'static str, step: &'static str) -> DescribeError {
+const fn step(tool: Tool, step: &'static str) -> DescribeError {
     DescribeError::Step { tool, step }
 }
 
@@ -321,7 +316,7 @@ mod tests {
             (224, 256, Some(0.875)),
             (224, 235, Some(0.95)),
             (224, 224, Some(1.0)),
-            (224, 232, Some(0.96)),
+            (224, 232, Some(0.965)),
             (224, 200, None),
         ] {
             let found = crop_pct([side; 2], [resized; 2]);

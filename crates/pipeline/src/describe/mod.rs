@@ -15,7 +15,7 @@ use kiln_onnx::{ModelFile, ModelProto};
 
 use crate::engines::{self, explain, lacks_preprocessing};
 use crate::error::Result;
-pub use crate::error::models::DescribeError;
+pub use crate::error::models::{DescribeError, Tool};
 use crate::overrides::{OverridesRequest, Resolved};
 pub use description::{Axis, Description, Image, ItemRecord, Tensor};
 pub use forms::{ConversionNote, Converted, TritonFiles, huggingface, timm, triton, with_metadata};

@@ -1,5 +1,6 @@
 //! Models that cannot be loaded, described, timed or compared as asked.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -161,6 +162,35 @@ impl OverridesError {
     }
 }
 
+/// A tool that has its own form of a model's preprocessing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tool {
+    /// Hugging Face's transformers.
+    HuggingFace,
+    /// timm.
+    Timm,
+}
+
+impl Tool {
+    /// The form, as hints call it.
+    const fn format(self) -> &'static str {
+        match self {
+            Self::HuggingFace => HUGGING_FACE,
+            Self::Timm => "timm",
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HuggingFace => "Hugging Face's image processor",
+            Self::Timm => "timm's pipeline",
+        })
+    }
+}
+
 /// A model cannot be written in another form.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -171,19 +201,19 @@ pub enum DescribeError {
     )]
     Pixels {
         /// The tool.
-        tool: &'static str,
+        tool: Tool,
     },
     /// A model that takes channels in the other order.
     #[error("{tool} returns channels in the order rgb, this model takes bgr")]
     Bgr {
         /// The tool.
-        tool: &'static str,
+        tool: Tool,
     },
     /// A step that the other tool does not have.
     #[error("{tool} cannot {step}, as this model does")]
     Step {
         /// The tool.
-        tool: &'static str,
+        tool: Tool,
         /// The step.
         step: &'static str,
     },
@@ -209,11 +239,11 @@ impl DescribeError {
     pub const fn hint(&self) -> Option<Hint> {
         match self {
             Self::Pixels { tool } | Self::Step { tool, .. } => Some(Hint::LeaveOutFormat {
-                format: tool,
+                format: tool.format(),
                 or: None,
             }),
             Self::Bgr { tool } => Some(Hint::LeaveOutFormat {
-                format: tool,
+                format: tool.format(),
                 or: Some("export the model with its channels in the order rgb"),
             }),
             Self::Metadata(_) | Self::Decode(_) | Self::Json(_) | Self::Segments { .. } => None,
