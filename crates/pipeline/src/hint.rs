@@ -111,7 +111,7 @@ pub enum Hint {
     OtherFolder,
     /// Leave out this format, which cannot express the model.
     LeaveOutFormat {
-        /// `--hugging-face`.
+        /// `Hugging Face`.
         format: &'static str,
         /// What else would do.
         or: Option<&'static str>,

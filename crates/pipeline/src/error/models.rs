@@ -176,7 +176,7 @@ impl Tool {
     /// The form, as hints call it.
     const fn format(self) -> &'static str {
         match self {
-            Self::HuggingFace => HUGGING_FACE,
+            Self::HuggingFace => "Hugging Face",
             Self::Timm => "timm",
         }
     }
