@@ -110,7 +110,9 @@ impl Drop for Reservation {
 #[derive(Debug)]
 struct Kept {
     form: Form,
-    _reservation: Reservation,
+    /// Gives the memory back when it is dropped.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only its end matters"))]
+    reservation: Reservation,
 }
 
 /// An image, in whichever form takes less memory.
@@ -151,7 +153,7 @@ impl Form {
         };
         memory.take(bytes as u64).map(|reservation| Kept {
             form: self,
-            _reservation: reservation,
+            reservation,
         })
     }
 }
@@ -371,16 +373,14 @@ impl ImageFiles {
         {
             return Ok(());
         }
-        let form = self.decode_then(index, |pixels| match &self.memory {
-            Some(_) => {
-                let form = Form::new(pixels, Some(preparation.preprocessor))?;
-                preparation.of_form(&form, out)?;
-                Ok(Some(form))
-            }
-            None => {
+        let form = self.decode_then(index, |pixels| {
+            if self.memory.is_none() {
                 preparation.of_decoded(&pixels, out)?;
-                Ok(None)
+                return Ok(None);
             }
+            let form = Form::new(pixels, Some(preparation.preprocessor))?;
+            preparation.of_form(&form, out)?;
+            Ok(Some(form))
         })?;
         if let (Some(form), Some(memory)) = (form, &self.memory) {
             // What was kept for another record gives its room back first.
@@ -487,7 +487,7 @@ mod tests {
         files.files[0]
             .kept()
             .as_ref()
-            .map(|kept| kept._reservation.bytes)
+            .map(|kept| kept.reservation.bytes)
     }
 
     #[test]
