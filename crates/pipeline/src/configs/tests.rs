@@ -1,6 +1,5 @@
 use kiln_model::Resize;
-use kiln_onnx::proto::StringStringEntryProto;
-use kiln_onnx::{Dim, GraphBuilder};
+use kiln_onnx::{Dim, GraphBuilder, StringStringEntryProto};
 
 use super::*;
 
