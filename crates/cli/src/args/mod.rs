@@ -114,7 +114,8 @@ mod tests {
                 sections.last_mut(),
             ) && line.trim_start().starts_with('-')
             {
-                options.push(option.to_owned());
+                let (name, _) = option.split_once('[').unwrap_or((option, ""));
+                options.push(name.to_owned());
             }
         }
         sections

@@ -15,8 +15,8 @@ const HEADING: &str = "Models of other exporters (docs/third-party.md)";
 /// How images become what a model takes, for files that do not say it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PreprocessArgs {
-    /// How pixel values become numbers, by a name; a whole pipeline with torchvision, timm and
-    /// ultralytics
+    /// How pixel values become numbers: raw, unit, caffe, torch or tf; or a whole pipeline:
+    /// torchvision, timm or ultralytics
     #[arg(help_heading = HEADING, long, value_name = "NAME")]
     pub preprocess: Option<Preprocess>,
     /// Size of the images [default: the graph's]
