@@ -399,6 +399,14 @@ impl TerminalObserver<'_> {
                     &format!("{text}; `kiln train --resume {run}` resumes it"),
                 );
             }
+            event => self.features(event),
+        }
+    }
+
+    /// Draws what is computed of the training images before they are trained on.
+    fn features(&self, event: &Event<'_>) {
+        let terminal = self.terminal;
+        match event {
             Event::FeaturesNotKept => terminal.status(
                 "Augmenting",
                 "frozen layers run on every image in every epoch: features of augmented images \
