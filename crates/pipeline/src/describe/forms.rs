@@ -103,7 +103,10 @@ pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
         Fit::Shorter => "center",
         Fit::Longer => "border",
     };
-    let factor = 255.0 * f64::from(record.scale);
+    let factor = divisor(record.scale).map_or_else(
+        || 255.0 * f64::from(record.scale),
+        |by| 255.0 / f64::from(by),
+    );
     let values = |values: &[f32]| -> Vec<f64> {
         let value = |&value: &f32| shortest((f64::from(value) / factor) as f32);
         values.iter().map(value).collect()
