@@ -298,8 +298,8 @@ fn trained_convolutions_are_unfolded_and_folded_back() {
     let phases = "training.phases=[{epochs=2, optimizer={type=\"adam\", learning_rate=0.01}}, \
                   {epochs=3, unfreeze=[\"layer2\"], optimizer={type=\"adamw\", learning_rate=0.003, \
                   decay_biases_and_norms=false}}]";
-    let phased = ["--set", "training={batch_size=32}", "--set", phases];
-    let unfold = [&phased[..], &["--set", "backbone.unfold=true"]].concat();
+    let base = ["--set", "training={batch_size=32}", "--set", phases];
+    let unfold = [&base[..], &["--set", "backbone.unfold=true"]].concat();
     let summary = succeed(&mut setting.command("summary", &[&unfold[..], &["--expand"]].concat()));
     // Weights, and four numbers for each channel in place of the bias.
     for (name, count) in [
@@ -354,7 +354,7 @@ fn trained_convolutions_are_unfolded_and_folded_back() {
             .map(|line| line.split(',').nth(3).unwrap().parse().unwrap())
             .collect()
     };
-    let (_, without) = setting.train(&phased);
+    let (_, without) = setting.train(&base);
     let (with, without) = (scores(&run), scores(&without));
     assert!((with[1] - without[1]).abs() < 1e-3, "{with:?} {without:?}");
     assert!((with[4] - without[4]).abs() > 1e-4, "{with:?} {without:?}");
