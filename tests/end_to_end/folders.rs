@@ -95,7 +95,7 @@ fn what_is_not_used_is_told_once() {
     png(folder.path(), "mix/red.png", RED);
     for name in [
         "IMG_1.HEIC",
-        "b.gif",
+        "b.md",
         "noending",
         ".DS_Store",
         "@eaDir/red.png",
@@ -106,7 +106,7 @@ fn what_is_not_used_is_told_once() {
     let mix = path(folder.path(), "mix");
     let ended = ok(&[&["predict", &model, &mix][..], &UNIT].concat());
     assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
-    let note = "3 other files skipped: without an ending 1, .gif 1, .heic 1; 1 hidden file skipped; \
+    let note = "3 other files skipped: without an ending 1, .heic 1, .md 1; 1 hidden file skipped; \
                 folders skipped: @eaDir 1";
     assert_eq!(ended.stderr.matches(note).count(), 1, "{}", ended.stderr);
 
@@ -138,7 +138,7 @@ fn links_that_lead_nowhere_are_skipped_images() {
     assert_eq!(ended.stdout.lines().count(), 3, "{}", ended.stdout);
     let skipped = |ended: &Ended| {
         let text = &ended.stderr;
-        text.contains("Skipped 1 image that cannot be read:") && text.contains("gone.png")
+        text.contains("Skipped 1 image that cannot be used:") && text.contains("gone.png")
     };
     assert!(skipped(&ended), "{}", ended.stderr);
     let ended = eval(&model, &dead, &["--skip-bad"]);

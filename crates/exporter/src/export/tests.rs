@@ -302,10 +302,12 @@ fn a_graph_of_pixels_says_that_it_takes_them() {
     );
     assert_eq!(input.shape, Some(Dim::batched([4, 5, 3])));
     let metadata = exported.proto.metadata().unwrap();
-    assert_eq!(
-        metadata.preprocessing,
-        Some(Preprocessing::raw(4, 5, kiln_model::Channels::Rgb))
-    );
+    // Turning a photograph upright is left to whoever decodes it.
+    let left = Preprocessing {
+        orientation: true,
+        ..Preprocessing::raw(4, 5, kiln_model::Channels::Rgb)
+    };
+    assert_eq!(metadata.preprocessing, Some(left));
     assert_eq!(metadata.output, Some(OutputKind::Probabilities));
 }
 

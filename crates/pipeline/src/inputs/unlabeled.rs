@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn what_lies_beside_images_is_told_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["a.png", "IMG_1.HEIC", "b.gif", "noending", ".hidden"] {
+        for name in ["a.png", "IMG_1.HEIC", "b.md", "noending", ".hidden"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let told = std::sync::Mutex::new(Vec::new());
@@ -254,6 +254,6 @@ mod tests {
         let told = told.lock().unwrap();
         assert_eq!(told.len(), 1, "once");
         let endings: Vec<&str> = told[0].endings.keys().map(String::as_str).collect();
-        assert_eq!((endings, told[0].hidden), (vec!["", "gif", "heic"], 1));
+        assert_eq!((endings, told[0].hidden), (vec!["", "heic", "md"], 1));
     }
 }
