@@ -374,6 +374,20 @@ fn trained_convolutions_are_unfolded_and_folded_back() {
 }
 
 #[test]
+fn a_layer_that_only_a_phase_in_between_trains_is_not_called_frozen() {
+    let setting = Setting::new();
+    let phases = "training.phases=[{epochs=1}, {epochs=1, unfreeze=[\"layer2\"]}, {epochs=1}]";
+    let (_, run) = setting.train(&["--set", "training={batch_size=32}", "--set", phases]);
+    let exported = load(run.join("model.onnx")).unwrap();
+    assert_eq!(changed(&classifier(), &exported), ["layer2.conv.weight"]);
+    let frozen = fs::read_to_string(run.join("frozen.json")).unwrap();
+    assert!(
+        frozen.contains("layer1.conv1.weight") && !frozen.contains("layer2.conv.weight"),
+        "{frozen}"
+    );
+}
+
+#[test]
 fn a_training_with_unfolded_convolutions_is_resumed_and_exported() {
     let setting = Setting::new();
     fs::write(setting.path("theirs.onnx"), encode(&folded_classifier())).unwrap();

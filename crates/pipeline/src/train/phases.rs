@@ -1,6 +1,6 @@
 //! Training phase by phase, and what is reported and kept meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ impl Training<'_> {
         if !self.unfold(from, &train, common.first_layer, &mut weights)? {
             return cancelled(weights, history);
         }
-        let pretrained = frozen_checksums(model, &weights);
+        let pretrained = frozen_throughout(recipe, &weights);
         let phases = recipe
             .training
             .phases
@@ -139,7 +139,7 @@ impl Training<'_> {
                 return cancelled(weights, history);
             }
         }
-        write_frozen(run, model, &weights, &pretrained, self.backbone)?;
+        write_frozen(run, recipe, &weights, &pretrained, self.backbone)?;
         Ok(Trained {
             weights,
             history,
@@ -149,16 +149,29 @@ impl Training<'_> {
     }
 }
 
+/// Returns the checksums of the tensors that no phase trains.
+fn frozen_throughout(recipe: &Recipe, weights: &Weights) -> BTreeMap<String, String> {
+    let layers = || recipe.models().iter().flat_map(Model::layers);
+    let trained: HashSet<&str> = layers()
+        .filter(|layer| !layer.frozen)
+        .flat_map(|layer| &layer.params)
+        .map(|param| param.name.as_str())
+        .collect();
+    let mut frozen = frozen_checksums(recipe.model(), weights);
+    frozen.retain(|name, _| !trained.contains(name.as_str()));
+    frozen
+}
+
 /// Writes the checksums of what stayed frozen to the end. They must be those from before the
 /// training.
 fn write_frozen(
     run: &RunDir,
-    model: &Model,
+    recipe: &Recipe,
     weights: &Weights,
     pretrained: &BTreeMap<String, String>,
     backbone: Option<&BackboneFile>,
 ) -> Result<()> {
-    let mut frozen = frozen_checksums(model, weights);
+    let mut frozen = frozen_throughout(recipe, weights);
     for (name, checksum) in &frozen {
         if pretrained
             .get(name)
