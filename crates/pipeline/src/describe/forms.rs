@@ -132,7 +132,7 @@ pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
 }
 
 /// Returns the record of a model whose steps another tool may have.
-fn check<'a>(spec: &'a ModelSpec, tool: Tool) -> Result<&'a Preprocessing, DescribeError> {
+fn check(spec: &ModelSpec, tool: Tool) -> Result<&Preprocessing, DescribeError> {
     let record = &spec.preprocessing;
     if spec.input == InputKind::Pixels {
         return Err(DescribeError::Pixels { tool });
@@ -179,8 +179,8 @@ const fn resample(filter: Filter) -> u8 {
 /// share of at most 1 does.
 fn crop_pct(size: [u32; 2], resized: [u32; 2]) -> Option<f64> {
     let gives = |part: &f64| {
-        let given = size.map(|side| (f64::from(side) / part).floor());
-        *part > 0.0 && *part <= 1.0 && given == resized.map(f64::from)
+        let given = size.map(|side| (f64::from(side) / part).floor() as u32);
+        *part > 0.0 && *part <= 1.0 && given == resized
     };
     let exact = f64::from(size[0]) / f64::from(resized[0]);
     let rounded = |digits: i32| {

@@ -20,7 +20,7 @@ pub fn sentence(record: &Preprocessing, values: &str) -> String {
         Some(values.to_owned()),
     ];
     let text = steps.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    let first = text.chars().next().map(|c| c.to_uppercase());
+    let first = text.chars().next().map(char::to_uppercase);
     let rest = text.chars().skip(1);
     first.into_iter().flatten().chain(rest).collect()
 }
