@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn only_what_is_said_about_a_model_stands_under_its_heading() {
-        let expected = "--preprocess --size --channels --orientation[=<BOOL>] --background --resize --resize-to --crop-pct --filter \
-            --antialias[=<BOOL>] --arithmetic --padding --scale --mean --std --layout --sidecar --labels --output";
+        let expected = "--preprocess --size --channels --orientation --background --resize --resize-to --crop-pct --filter \
+            --antialias --arithmetic --padding --scale --mean --std --layout --sidecar --labels --output";
         for (name, own) in [
             ("eval", "--mistakes"),
             ("predict", "--csv"),
