@@ -21,6 +21,7 @@ mod folders;
 mod graph_backbone;
 mod kiln;
 mod networks;
+mod photographs;
 mod predict;
 mod recipes;
 mod report;

@@ -173,6 +173,14 @@ impl Observer for TerminalObserver<'_> {
                     counted(*total, "image")
                 ),
             ),
+            Event::OrientationIgnored { images } => terminal.status(
+                "Note",
+                &format!(
+                    "{} stored turned, and the model takes them as stored: --orientation turns photographs upright by \
+                     their Exif tag",
+                    if *images == 1 { "1 image is".into() } else { format!("{} images are", Thousands(*images)) }
+                ),
+            ),
             Event::ConfigFound { found } => terminal.status(
                 "Note",
                 &format!("the images are prepared as {} says", found.describe()),

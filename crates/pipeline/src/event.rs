@@ -163,6 +163,11 @@ pub enum Event<'a> {
         /// Number of all images.
         total: u64,
     },
+    /// Photographs are turned by their Exif orientation, and the model takes them as they are stored.
+    OrientationIgnored {
+        /// Number of these photographs.
+        images: u64,
+    },
     /// The preprocessing of a model is as another tool says.
     ConfigFound {
         /// Where it says so.

@@ -169,7 +169,10 @@ impl Pass<'_> {
                 out.copy_from_slice(values);
                 Ok(())
             }
-            None => item.input.prepare(model.preprocessor(), out).map_err(Some),
+            None => {
+                let prepared = item.input.prepare(model.preprocessor(), out);
+                prepared.map(drop).map_err(Some)
+            }
         };
         let each = |item: Classed, result: Result<Classified<'_>, Unclassified<_>>| {
             if self.context.cancel.is_cancelled() {

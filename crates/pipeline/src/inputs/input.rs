@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kiln_data::{Dataset, View};
 use kiln_inference::Preprocessor;
 use kiln_inference::image::DynamicImage;
-use kiln_preprocess::{ImageBytes, Pixels, PreprocessError};
+use kiln_preprocess::{ImageBytes, Orientation, Pixels, PreprocessError};
 
 use super::findings::{AllFindings, Findings};
 use super::shard::Shard;
@@ -92,14 +92,19 @@ impl Input {
         matches!(self.path(), Some(Cow::Owned(_)))
     }
 
-    /// Reads and decodes the image and writes the model's input.
+    /// Reads and decodes the image and writes the model's input. Returns whether the picture stays
+    /// turned: its file says that it is, and the record not to turn it upright.
     pub fn prepare(
         &self,
         preprocessor: &Preprocessor,
         out: &mut [f32],
-    ) -> Result<(), PreprocessError> {
+    ) -> Result<bool, PreprocessError> {
         let mut decode = |bytes: &[u8], name: &str| {
-            Pixels::decode_then(bytes, name, |pixels| preprocessor.pixels(pixels, out))
+            Pixels::decode_then(bytes, name, |pixels| {
+                let turned = pixels.orientation() != Orientation::Upright;
+                preprocessor.pixels(pixels, out)?;
+                Ok(turned && !preprocessor.record().orientation)
+            })
         };
         match &self.image {
             Image::File { root, path } => {
@@ -122,17 +127,19 @@ impl Input {
                 }
                 match &*content {
                     Content::Read(bytes) => decode(bytes, name),
-                    Content::Unread(_) => Ok(()),
+                    Content::Unread(_) => Ok(false),
                 }
             }
-            Image::Loaded { dataset, index } => {
-                dataset.prepare(*index as usize, preprocessor, None, out)
-            }
+            Image::Loaded { dataset, index } => dataset
+                .prepare(*index as usize, preprocessor, None, out)
+                .map(|()| false),
             Image::Memory(MemoryImage::Encoded(bytes)) => {
                 let name = format!("image {}", self.index);
                 decode(bytes, &name)
             }
-            Image::Memory(MemoryImage::Decoded(image)) => preprocessor.image(image, out),
+            Image::Memory(MemoryImage::Decoded(image)) => {
+                preprocessor.image(image, out).map(|()| false)
+            }
         }
     }
 }
