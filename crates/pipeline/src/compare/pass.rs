@@ -164,15 +164,13 @@ impl Pass<'_> {
         mut collected: Collected,
     ) -> Result<Option<Collected>> {
         let model = self.models[1];
-        let prepare = |item: &Classed, out: &mut [f32]| match &item.values {
-            Some(values) => {
+        let prepare = |item: &Classed, out: &mut [f32]| {
+            if let Some(values) = &item.values {
                 out.copy_from_slice(values);
-                Ok(())
+                return Ok(());
             }
-            None => {
-                let prepared = item.input.prepare(model.preprocessor(), out);
-                prepared.map(drop).map_err(Some)
-            }
+            let prepared = item.input.prepare(model.preprocessor(), out);
+            prepared.map(drop).map_err(Some)
         };
         let each = |item: Classed, result: Result<Classified<'_>, Unclassified<_>>| {
             if self.context.cancel.is_cancelled() {
