@@ -144,43 +144,6 @@ impl Observer for TerminalObserver<'_> {
                 "Read",
                 &format!("{} of {name} in {}", counted(*images, "image"), duration(*seconds)),
             ),
-            Event::FilesSkipped { folder, skipped } => {
-                if let Some(text) = skipped_files(skipped) {
-                    terminal.status("Note", &format!("in `{folder}`: {text}"));
-                }
-            }
-            Event::RepeatedFiles { list, count, lines } => {
-                terminal.status("Note", &repeated_files(list, *count, lines));
-            }
-            Event::NumberedClasses { data, example } => {
-                terminal.status("Note", &numbered_classes(data, example));
-            }
-            Event::SmallClasses {
-                dataset,
-                validation,
-                test,
-            } => terminal.status("Note", &small_classes(dataset, validation, test)),
-            Event::ColorsIgnored {
-                dataset,
-                images,
-                total,
-            } => terminal.status(
-                "Note",
-                &format!(
-                    "{} of {} in `{dataset}` are in color, and the model takes gray ones: `channels = \"rgb\"` in \
-                     [input] keeps the colors",
-                    Thousands(*images),
-                    counted(*total, "image")
-                ),
-            ),
-            Event::OrientationIgnored { images } => terminal.status(
-                "Note",
-                &format!(
-                    "{} stored turned, and the model takes them as stored: --orientation turns photographs upright by \
-                     their Exif tag",
-                    if *images == 1 { "1 image is".into() } else { format!("{} images are", Thousands(*images)) }
-                ),
-            ),
             Event::ConfigFound { found } => terminal.status(
                 "Note",
                 &format!("the images are prepared as {} says", found.describe()),
@@ -277,12 +240,57 @@ impl Observer for TerminalObserver<'_> {
                     terminal.help(&help);
                 }
             }
-            event => self.training(event),
+            event => self.images(event),
         }
     }
 }
 
 impl TerminalObserver<'_> {
+    /// Draws what turned out about images and what lies beside them.
+    fn images(&self, event: &Event<'_>) {
+        let terminal = self.terminal;
+        match event {
+            Event::FilesSkipped { folder, skipped } => {
+                if let Some(text) = skipped_files(skipped) {
+                    terminal.status("Note", &format!("in `{folder}`: {text}"));
+                }
+            }
+            Event::RepeatedFiles { list, count, lines } => {
+                terminal.status("Note", &repeated_files(list, *count, lines));
+            }
+            Event::NumberedClasses { data, example } => {
+                terminal.status("Note", &numbered_classes(data, example));
+            }
+            Event::SmallClasses {
+                dataset,
+                validation,
+                test,
+            } => terminal.status("Note", &small_classes(dataset, validation, test)),
+            Event::ColorsIgnored {
+                dataset,
+                images,
+                total,
+            } => terminal.status(
+                "Note",
+                &format!(
+                    "{} of {} in `{dataset}` are in color, and the model takes gray ones: `channels = \"rgb\"` in \
+                     [input] keeps the colors",
+                    Thousands(*images),
+                    counted(*total, "image")
+                ),
+            ),
+            Event::OrientationIgnored { images } => terminal.status(
+                "Note",
+                &format!(
+                    "{} stored turned, and the model takes them as stored: --orientation turns photographs upright by \
+                     their Exif tag",
+                    if *images == 1 { "1 image is".into() } else { format!("{} images are", Thousands(*images)) }
+                ),
+            ),
+            event => self.training(event),
+        }
+    }
+
     /// Draws the events of a training.
     fn training(&self, event: &Event<'_>) {
         let terminal = self.terminal;
