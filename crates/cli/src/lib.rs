@@ -17,6 +17,7 @@ mod app;
 mod args;
 mod commands;
 mod hints;
+mod image_notes;
 mod live;
 mod notes;
 mod observer;
