@@ -13,7 +13,7 @@ use kiln_model::{
     Base, Channels, FileBase, FileProblem, FileRequest, FileSegment, GraphLayer, Hint, LayerKind,
     Layout, Param, ParamRole, Preprocessing, Recipe,
 };
-use kiln_onnx::{DataType, Metadata, ModelProto, OutputKind, TensorProto};
+use kiln_onnx::{DataType, Metadata, ModelProto, NodeProto, OutputKind, TensorProto};
 use kiln_run::{Tensor, Weights, WeightsError, add_unfolded_norm, fold_conv};
 use kiln_trainer::TrainError;
 use kiln_util::Hex;
@@ -321,18 +321,20 @@ impl BackboneFile {
         Some(format!("{} {version}", runtime.engine.name()))
     }
 
-    /// Returns the engine that alone computes what the features were computed by: that of a quantized
-    /// graph, in which a value that two engines round differently moves by a whole step.
+    /// Returns the engine that alone computes what the features were computed by: that of a graph that
+    /// computes in integers or in half precision, in which a value that two engines round differently
+    /// moves by a whole step.
     pub fn only_engine(&self) -> Option<EngineId> {
         let graph = self.proto.graph.as_ref();
         let mut nodes = graph.into_iter().flat_map(|graph| &graph.node);
-        let quantized = nodes.any(|node| {
+        let coarse = nodes.any(|node| {
             let operator = node.op_type.as_str();
             operator.contains("Quantize")
                 || operator.starts_with("QLinear")
                 || operator.ends_with("Integer")
+                || is_cast_to_half(node)
         });
-        let frozen = self.frozen.as_ref().filter(|_| quantized);
+        let frozen = self.frozen.as_ref().filter(|_| coarse);
         frozen.map(|model| model.runtime().engine)
     }
 
@@ -479,6 +481,17 @@ fn unfolded_convs(recipe: &Recipe) -> Vec<(String, UnfoldedConv)> {
     layers.flat_map(of_layer).collect()
 }
 
+/// Whether a node turns its input into numbers of 16 bits, as a graph does that computes with them; one
+/// that only stores its weights so turns these into 32 bits.
+fn is_cast_to_half(node: &NodeProto) -> bool {
+    const HALF: [i64; 2] = [DataType::Float16 as i64, DataType::Bfloat16 as i64];
+    let mut attributes = node.attribute.iter();
+    node.op_type == "Cast"
+        && attributes.any(|attribute| {
+            attribute.name == "to" && attribute.i.is_some_and(|to| HALF.contains(&to))
+        })
+}
+
 /// The tensors of a file that some phase of a recipe changes, by their names in the file, and the names
 /// of their weights; those of unfolded convolutions are not among them.
 fn trained_tensors(recipe: &Recipe) -> BTreeMap<String, String> {
@@ -524,4 +537,25 @@ fn load(bytes: &[u8], context: &Context<'_>) -> Result<Model> {
     }
     // Some engine is always present.
     Err(BackboneError::NoEngine(refused).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_onnx::{Dim, GraphBuilder};
+
+    use super::*;
+
+    #[test]
+    fn a_graph_computes_in_half_precision_if_it_casts_to_it() {
+        let casts_to = |element: i64| {
+            let mut graph = GraphBuilder::new("cast");
+            graph
+                .input("x", Dim::batched([2]))
+                .output("y", Dim::batched([2]));
+            graph.node("Cast", "cast", &["x"], "y").int("to", element);
+            let proto = graph.finish().unwrap();
+            is_cast_to_half(&proto.graph.unwrap().node[0])
+        };
+        assert_eq!([1, 10, 11, 16].map(casts_to), [false, true, false, true]);
+    }
 }

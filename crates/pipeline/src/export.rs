@@ -333,7 +333,7 @@ impl TrainedModel {
         backbone.filter(|backbone| backbone.frozen().is_some())
     }
 
-    /// Returns the only engine that is to agree with Burn, where the backbone's graph is quantized.
+    /// Returns the only engine that is to agree with Burn, where the backbone's graph computes in integers or half precision.
     pub fn only_engine(&self) -> Option<EngineId> {
         self.backbone.as_ref()?.only_engine()
     }

@@ -337,7 +337,7 @@ fn verify(
         if trained.only_engine().is_some_and(|only| only != engine) {
             context.emit(&Event::EngineLeftOut {
                 engine: engine.title(),
-                reason: "its graph is quantized, and engines round differently: this one is not compared",
+                reason: "its graph computes in integers or half precision, and engines round differently: this one is not compared",
             });
             continue;
         }
