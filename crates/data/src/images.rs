@@ -40,23 +40,10 @@ impl Image<'_> {
     pub fn upright(self) -> Self {
         match self {
             Self::Kept(pixels) if pixels.orientation() != Orientation::Upright => {
-                Self::Owned(Arc::unwrap_or_clone(pixels)).upright()
+                Self::Owned(Arc::unwrap_or_clone(pixels).upright())
             }
-            Self::Owned(pixels) => {
-                let orientation = pixels.orientation();
-                Self::Owned(pixels.upright(orientation))
-            }
+            Self::Owned(pixels) => Self::Owned(pixels.upright()),
             Self::Borrowed(_) | Self::Kept(_) => self,
-        }
-    }
-
-    /// Returns the picture turned upright, where the preprocessor's record says so.
-    #[must_use]
-    pub fn prepared_for(self, preprocessor: &Preprocessor) -> Self {
-        if preprocessor.record().orientation {
-            self.upright()
-        } else {
-            self
         }
     }
 }
@@ -194,9 +181,8 @@ impl Resized {
 /// Returns pixels as a preprocessor takes them: turned upright where its record says so. What is kept is
 /// as it was decoded, since another record may say otherwise.
 fn upright<'a>(pixels: &'a Pixels, preprocessor: &Preprocessor) -> Cow<'a, Pixels> {
-    let turned = pixels.orientation() != Orientation::Upright;
-    if turned && preprocessor.record().orientation {
-        Cow::Owned(preprocessor.upright(pixels.clone()))
+    if preprocessor.turns(pixels.orientation()) {
+        Cow::Owned(pixels.clone().upright())
     } else {
         Cow::Borrowed(pixels)
     }

@@ -8,12 +8,9 @@ use kiln_model::{Recipe, repeated_label};
 use kiln_onnx::{Metadata, ModelProto};
 use kiln_util::decode_text;
 
-use crate::configs;
 pub use crate::configs::Found;
+use crate::configs::{self, MAX_BYTES};
 pub use crate::error::models::OverridesError;
-
-/// Longest sidecar or file of labels: 16 MiB, room for very many labels.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// What a request specifies about a model.
 ///

@@ -102,9 +102,10 @@ impl Pixels {
         self.orientation
     }
 
-    /// Returns the upright picture of pixels that were stored in this orientation.
+    /// Returns the picture turned upright.
     #[must_use]
-    pub fn upright(self, orientation: Orientation) -> Self {
+    pub fn upright(self) -> Self {
+        let orientation = self.orientation;
         let size = [self.height, self.width];
         let [height, width] = orientation.upright_size(size);
         Self {

@@ -11,6 +11,7 @@ use crate::channels::{Source, samples};
 use crate::error::PreprocessError;
 use crate::geometry::{Window, windows};
 use crate::normalize::Normalize;
+use crate::orientation::Orientation;
 use crate::pixels::{Pixels, RawImage, eight_bit};
 use crate::resize::{Axis, blend_rows};
 use crate::transform::Transform;
@@ -77,13 +78,19 @@ impl Preprocessor {
         self.raw(self.upright(pixels).as_raw(), out)
     }
 
+    /// Whether pixels that are stored in this orientation are to be turned: they are not upright, and the
+    /// record says so.
+    pub fn turns(&self, orientation: Orientation) -> bool {
+        self.record.orientation && orientation != Orientation::Upright
+    }
+
     /// Returns decoded pixels turned upright, where the record says so; else as they are.
     pub fn upright(&self, pixels: Pixels) -> Pixels {
-        if !self.record.orientation {
-            return pixels;
+        if self.turns(pixels.orientation()) {
+            pixels.upright()
+        } else {
+            pixels
         }
-        let orientation = pixels.orientation();
-        pixels.upright(orientation)
     }
 
     /// Writes the tensor of raw pixels, which are upright, to `out`, which has [`len`](Self::len)

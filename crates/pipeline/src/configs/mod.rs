@@ -15,8 +15,8 @@ pub(crate) const HUGGING_FACE: &str = "preprocessor_config.json";
 /// Name of timm's file, and of Hugging Face's with the names of classes.
 pub(crate) const CONFIG: &str = "config.json";
 
-/// Longest file: 16 MiB.
-const MAX_BYTES: u64 = 16 << 20;
+/// Longest file about a model: 16 MiB, room for very many names of classes.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
 /// Where preprocessing of another tool was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

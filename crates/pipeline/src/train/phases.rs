@@ -151,8 +151,8 @@ impl Training<'_> {
 
 /// Returns the checksums of the tensors that no phase trains.
 fn frozen_throughout(recipe: &Recipe, weights: &Weights) -> BTreeMap<String, String> {
-    let layers = || recipe.models().iter().flat_map(Model::layers);
-    let trained: HashSet<&str> = layers()
+    let layers = recipe.models().iter().flat_map(Model::layers);
+    let trained: HashSet<&str> = layers
         .filter(|layer| !layer.frozen)
         .flat_map(|layer| &layer.params)
         .map(|param| param.name.as_str())

@@ -49,10 +49,11 @@ pub trait Picture: Sync {
 
 impl Picture for Decoded {
     fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
-        if self.orientation == Orientation::Upright || !preprocessor.record().orientation {
-            return preprocessor.image(&self.image, out);
+        if preprocessor.turns(self.orientation) {
+            preprocessor.pixels(Pixels::of(self.clone())?, out)
+        } else {
+            preprocessor.image(&self.image, out)
         }
-        preprocessor.pixels(Pixels::of(self.clone())?, out)
     }
 }
 
