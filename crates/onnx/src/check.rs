@@ -23,6 +23,9 @@ pub enum StructureError {
         /// The value's name.
         value: String,
     },
+    /// A node that would have to be computed before itself.
+    #[error("{0} takes a value that is computed from its own output")]
+    Cycle(String),
     /// A graph output that nothing produces.
     #[error("no node produces the graph output `{0}`")]
     NoProducer(String),

@@ -1,29 +1,46 @@
-//! Values that a file keeps in files beside it, taken into it.
+//! Values that a model keeps in files beside its own: checked, and taken into the model or left there.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::proto::{DataLocation, DataType, GraphProto, ModelProto, TensorProto};
+use crate::proto::{DataLocation, DataType, ModelProto, TensorProto};
 use crate::tensor::TensorError;
 
-/// The most bytes that are read from other files for one model.
-const MAX_BYTES: u64 = 8 << 30;
+/// The most bytes that a model's tensors may have in other files, all together.
+const MAX_BYTES: u64 = 64 << 30;
+
+/// The most bytes of a tensor that is taken into the model where the others are left in their
+/// files: shapes, axes and scales, which say something about the graph.
+const SMALL: u64 = 1 << 10;
 
 /// Values in another file that are not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are in the messages")]
 pub enum EmbedError {
-    /// A path, where only the name of a file in the same folder is allowed.
+    /// A path that is not one of a file below the model's folder, whatever the system.
     #[error(
-        "tensor `{tensor}` keeps its values in `{location}`, expected the name of a file in the model's folder"
+        "tensor `{tensor}` keeps its values in `{location}`, expected a file in the model's folder, or the path of one below it with `/` and without `.` and `..`"
     )]
     Location { tensor: String, location: String },
-    /// A folder, a link, a device or a pipe.
+    /// A link that leads elsewhere.
+    #[error(
+        "tensor `{tensor}` keeps its values in `{location}`, a link that leads out of the model's folder"
+    )]
+    Link { tensor: String, location: String },
+    /// A folder, a device or a pipe.
     #[error("tensor `{tensor}` keeps its values in `{location}`, expected a regular file")]
     NotAFile { tensor: String, location: String },
+    /// Bytes that belong to two tensors in part.
+    #[error("tensors `{tensor}` and `{other}` share some of their bytes in `{location}`")]
+    Overlap {
+        tensor: String,
+        other: String,
+        location: String,
+    },
     /// The system cannot read it.
     #[error("tensor `{tensor}` keeps its values in `{location}`, which cannot be read: {reason}")]
     Read {
@@ -31,6 +48,9 @@ pub enum EmbedError {
         location: String,
         reason: String,
     },
+    /// A key that is there twice: readers differ in which of the two they take.
+    #[error("tensor `{tensor}` gives `{key}` of its values in other files twice")]
+    Twice { tensor: String, key: String },
     /// A place that is no number.
     #[error("tensor `{tensor}` has {key} `{value}` in `{location}`, expected a number of bytes")]
     Number {
@@ -71,57 +91,115 @@ pub enum EmbedError {
     Tensor(#[from] TensorError),
 }
 
-/// Takes the values of a graph's tensors that are in other files of `folder` into the model:
-/// initializers and the tensors of attributes. Those in the graphs of control flow and in functions
-/// are left where they are.
+impl EmbedError {
+    /// Whether the bytes are there but the model's author may not choose them.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Location { .. } | Self::Link { .. })
+    }
+}
+
+/// A file beside a model that holds values of its tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightFile {
+    /// The file as the model calls it: a relative path with `/`.
+    pub location: String,
+    /// The file, below the model's folder, links resolved.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Which values are taken into the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// All.
+    All,
+    /// Those of attributes, which not every engine looks for elsewhere, and of small initializers.
+    Small,
+}
+
+/// Checks the places of a graph's values that are in other files below `folder`, and takes values
+/// into the model: of initializers and of tensors in attributes. Those in the graphs of control flow
+/// and in functions are left where they are. Returns the files that hold values which were not taken.
 ///
-/// A location is the name of a regular file in that folder and nothing else: the model's author
-/// chose it, and may not choose what else is read.
-pub fn embed(model: &mut ModelProto, folder: &Path) -> Result<(), EmbedError> {
+/// A location is the relative path of a regular file below that folder and nothing else: the
+/// model's author chose it, and may not choose what else is read.
+pub(crate) fn embed(
+    model: &mut ModelProto,
+    folder: &Path,
+    take: Take,
+) -> Result<Vec<WeightFile>, EmbedError> {
     let Some(graph) = &mut model.graph else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let mut files = Files {
         folder,
-        open: HashMap::new(),
+        open: BTreeMap::new(),
         total: 0,
     };
-    tensors(graph).try_for_each(|tensor| files.embed(tensor))
-}
-
-fn tensors(graph: &mut GraphProto) -> impl Iterator<Item = &mut TensorProto> {
+    for tensor in &mut graph.initializer {
+        if let Some(place) = files.place(tensor)? {
+            if take == Take::All || place.range.end - place.range.start <= SMALL {
+                files.read(tensor, &place)?;
+            } else {
+                files.leave(&place);
+            }
+        }
+    }
     let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
-    let constants =
-        attributes.flat_map(|attribute| attribute.t.iter_mut().chain(&mut attribute.tensors));
-    graph.initializer.iter_mut().chain(constants)
+    for tensor in
+        attributes.flat_map(|attribute| attribute.t.iter_mut().chain(&mut attribute.tensors))
+    {
+        if let Some(place) = files.place(tensor)? {
+            files.read(tensor, &place)?;
+        }
+    }
+    files.check_overlaps()?;
+    let left = files.open.into_iter().filter(|(_, file)| file.is_left);
+    let left = left.map(|(location, file)| WeightFile {
+        location,
+        path: file.path,
+        bytes: file.bytes,
+    });
+    Ok(left.collect())
 }
 
-/// Files of a folder, opened once.
+/// Files below a folder, opened once, by their locations.
 struct Files<'a> {
     folder: &'a Path,
-    open: HashMap<PathBuf, (File, u64)>,
-    /// Bytes read so far.
+    open: BTreeMap<String, OpenFile>,
+    /// Bytes of all tensors so far.
     total: u64,
 }
 
+/// A file that holds values.
+struct OpenFile {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    /// Where tensors have their bytes, and their names.
+    ranges: Vec<(Range<u64>, String)>,
+    /// Whether some of the values are left in it.
+    is_left: bool,
+}
+
 /// Where a tensor's values are.
-struct Place<'a> {
-    tensor: &'a str,
-    location: &'a str,
+struct Place {
+    location: String,
+    range: Range<u64>,
 }
 
 impl Files<'_> {
-    fn embed(&mut self, tensor: &mut TensorProto) -> Result<(), EmbedError> {
+    /// Where the tensor's values are, if they are in another file, which has them.
+    fn place(&mut self, tensor: &TensorProto) -> Result<Option<Place>, EmbedError> {
         let Some(location) = tensor.external_location() else {
-            return Ok(());
+            return Ok(None);
         };
-        let place = Place {
-            tensor: &tensor.name,
-            location,
-        };
+        let claim = Claim { tensor, location };
+        claim.check_keys()?;
         let expected = bytes(tensor)?;
-        let offset = place.number(tensor, "offset")?.unwrap_or(0);
-        let length = place.number(tensor, "length")?.unwrap_or(expected);
+        let offset = claim.number("offset")?.unwrap_or(0);
+        let length = claim.number("length")?.unwrap_or(expected);
         if length != expected {
             return Err(EmbedError::Length {
                 tensor: tensor.name.clone(),
@@ -138,69 +216,152 @@ impl Files<'_> {
                 total: self.total,
             });
         }
-        let (file, size) = self.file(&place)?;
-        if offset.checked_add(length).is_none_or(|end| end > *size) {
+        let file = self.file(&claim)?;
+        let end = offset.checked_add(length).filter(|end| *end <= file.bytes);
+        let Some(end) = end else {
             return Err(EmbedError::Bounds {
                 tensor: tensor.name.clone(),
                 location: location.to_owned(),
                 offset,
                 length,
-                found: *size,
+                found: file.bytes,
             });
+        };
+        if length > 0 {
+            file.ranges.push((offset..end, tensor.name.clone()));
         }
-        let mut raw_data = vec![0; length as usize];
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.read_exact(&mut raw_data))
-            .map_err(|error| place.unreadable(&error))?;
+        Ok(Some(Place {
+            location: location.to_owned(),
+            range: offset..end,
+        }))
+    }
+
+    fn read(&mut self, tensor: &mut TensorProto, place: &Place) -> Result<(), EmbedError> {
+        let Range { start, end } = place.range;
+        let mut raw_data = vec![0; (end - start) as usize];
+        if let Some(OpenFile { file, .. }) = self.open.get_mut(&place.location) {
+            let read = file.seek(SeekFrom::Start(start));
+            let read = read.and_then(|_| file.read_exact(&mut raw_data));
+            read.map_err(|error| {
+                Claim {
+                    tensor,
+                    location: &place.location,
+                }
+                .unreadable(&error)
+            })?;
+        }
         tensor.raw_data = raw_data;
         tensor.external_data.clear();
         tensor.data_location = DataLocation::Default as i32;
         Ok(())
     }
 
-    fn file(&mut self, place: &Place<'_>) -> Result<&mut (File, u64), EmbedError> {
-        let path = place.path(self.folder)?;
-        if !self.open.contains_key(&path) {
-            // Not followed: a link may lead anywhere. A pipe would wait for ever when opened.
-            let metadata =
-                std::fs::symlink_metadata(&path).map_err(|error| place.unreadable(&error))?;
-            if !metadata.is_file() {
-                return Err(EmbedError::NotAFile {
-                    tensor: place.tensor.to_owned(),
-                    location: place.location.to_owned(),
-                });
-            }
-            let file = File::open(&path).map_err(|error| place.unreadable(&error))?;
-            self.open.insert(path.clone(), (file, metadata.len()));
+    fn leave(&mut self, place: &Place) {
+        if let Some(file) = self.open.get_mut(&place.location) {
+            file.is_left = true;
         }
-        let missing = || place.unreadable(&io::ErrorKind::NotFound.into());
-        self.open.get_mut(&path).ok_or_else(missing)
+    }
+
+    fn file(&mut self, claim: &Claim<'_>) -> Result<&mut OpenFile, EmbedError> {
+        use std::collections::btree_map::Entry;
+
+        match self.open.entry(claim.location.to_owned()) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(vacant) => Ok(vacant.insert(claim.open(self.folder)?)),
+        }
+    }
+
+    /// Checks that tensors have bytes of their own, or the very same as another: weights that are
+    /// tied.
+    fn check_overlaps(&mut self) -> Result<(), EmbedError> {
+        for (location, file) in &mut self.open {
+            file.ranges
+                .sort_by_key(|(range, _)| (range.start, range.end));
+            let pairs = file.ranges.iter().zip(file.ranges.iter().skip(1));
+            for ((first, tensor), (second, other)) in pairs {
+                if second.start < first.end && first != second {
+                    return Err(EmbedError::Overlap {
+                        tensor: tensor.clone(),
+                        other: other.clone(),
+                        location: location.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-impl Place<'_> {
-    /// The path of the file, if the location is a name and nothing else on any system.
-    fn path(&self, folder: &Path) -> Result<PathBuf, EmbedError> {
-        let name = self.location;
-        let plain = !name.is_empty()
-            && !matches!(name, "." | "..")
-            && !name.contains(['/', '\\', ':', '\0']);
-        if plain {
-            Ok(folder.join(name))
+/// What a tensor says about the place of its values.
+struct Claim<'a> {
+    tensor: &'a TensorProto,
+    location: &'a str,
+}
+
+impl Claim<'_> {
+    fn open(&self, folder: &Path) -> Result<OpenFile, EmbedError> {
+        let unreadable = |error: io::Error| self.unreadable(&error);
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let folder = folder.canonicalize().map_err(unreadable)?;
+        let path = folder.join(self.relative()?);
+        let path = path.canonicalize().map_err(unreadable)?;
+        let (tensor, location) = (self.tensor.name.clone(), self.location.to_owned());
+        if !path.starts_with(&folder) {
+            return Err(EmbedError::Link { tensor, location });
+        }
+        // Asked before it is opened: a pipe would wait for ever.
+        let metadata = path.symlink_metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(EmbedError::NotAFile { tensor, location });
+        }
+        let file = File::open(&path).map_err(unreadable)?;
+        Ok(OpenFile {
+            path,
+            file,
+            bytes: metadata.len(),
+            ranges: Vec::new(),
+            is_left: false,
+        })
+    }
+
+    /// The path, if it is one of names with `/` between them, on any system.
+    fn relative(&self) -> Result<&Path, EmbedError> {
+        let is_name =
+            |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\\', ':', '\0', '*']);
+        if self.location.split('/').all(is_name) {
+            Ok(Path::new(self.location))
         } else {
             Err(EmbedError::Location {
-                tensor: self.tensor.to_owned(),
-                location: name.to_owned(),
+                tensor: self.tensor.name.clone(),
+                location: self.location.to_owned(),
             })
         }
     }
 
-    fn number(&self, tensor: &TensorProto, key: &'static str) -> Result<Option<u64>, EmbedError> {
-        let entry = tensor.external_data.iter().find(|entry| entry.key == key);
-        let Some(entry) = entry else { return Ok(None) };
+    fn check_keys(&self) -> Result<(), EmbedError> {
+        let entries = &self.tensor.external_data;
+        let mut keys = entries.iter().enumerate();
+        match keys.find(|(at, entry)| entries[..*at].iter().any(|first| first.key == entry.key)) {
+            Some((_, entry)) => Err(EmbedError::Twice {
+                tensor: self.tensor.name.clone(),
+                key: entry.key.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn number(&self, key: &'static str) -> Result<Option<u64>, EmbedError> {
+        let entries = &self.tensor.external_data;
+        let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
+            return Ok(None);
+        };
         let number = entry.value.parse().map(Some);
         number.map_err(|_| EmbedError::Number {
-            tensor: self.tensor.to_owned(),
+            tensor: self.tensor.name.clone(),
             location: self.location.to_owned(),
             key,
             value: entry.value.clone(),
@@ -209,7 +370,7 @@ impl Place<'_> {
 
     fn unreadable(&self, error: &io::Error) -> EmbedError {
         EmbedError::Read {
-            tensor: self.tensor.to_owned(),
+            tensor: self.tensor.name.clone(),
             location: self.location.to_owned(),
             reason: error.to_string(),
         }
@@ -256,8 +417,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        DecodeError, Dim, GraphBuilder, LoadError, StringStringEntryProto, encode, load,
-        load_with_external_data,
+        DecodeError, Dim, GraphBuilder, GraphProto, LoadError, ModelFile, StringStringEntryProto,
+        encode, load, load_with_external_data,
     };
 
     /// A folder with a file of weights, 1, 2, 3, and a model beside it with a tensor of two floats
@@ -337,7 +498,7 @@ mod tests {
         ] {
             let error = read_at(&[("location", location)]).unwrap_err();
             assert!(
-                error.ends_with("expected the name of a file in the model's folder"),
+                error.ends_with("with `/` and without `.` and `..`"),
                 "{error}"
             );
         }
@@ -364,17 +525,124 @@ mod tests {
         );
     }
 
+    #[test]
+    fn values_may_be_in_folders_below() {
+        let folder = files(&[("location", "deep/er/w.bin")]);
+        fs::create_dir_all(folder.path().join("deep/er")).unwrap();
+        fs::rename(
+            folder.path().join("w.bin"),
+            folder.path().join("deep/er/w.bin"),
+        )
+        .unwrap();
+        assert_eq!(read(&folder), Ok(vec![1.0, 2.0]));
+    }
+
     #[cfg(unix)]
     #[test]
-    fn links_and_folders_are_refused() {
+    fn links_lead_nowhere_else() {
+        use std::os::unix::fs::symlink;
+
         let folder = files(&[("location", "link")]);
         let link = folder.path().join("link");
-        std::os::unix::fs::symlink(folder.path().join("w.bin"), &link).unwrap();
-        let refused = Err("tensor `w` keeps its values in `link`, expected a regular file".into());
-        assert_eq!(read(&folder), refused);
+        symlink(folder.path().join("w.bin"), &link).unwrap();
+        assert_eq!(read(&folder), Ok(vec![1.0, 2.0]));
+        let elsewhere = files(&[("location", "w.bin")]);
+        fs::remove_file(&link).unwrap();
+        symlink(elsewhere.path().join("w.bin"), &link).unwrap();
+        assert_eq!(
+            read(&folder),
+            Err(
+                "tensor `w` keeps its values in `link`, a link that leads out of the model's folder"
+                    .into()
+            )
+        );
         fs::remove_file(&link).unwrap();
         fs::create_dir(&link).unwrap();
+        let refused = Err("tensor `w` keeps its values in `link`, expected a regular file".into());
         assert_eq!(read(&folder), refused);
+        // A folder on the way is a link too.
+        let folder = files(&[("location", "sub/w.bin")]);
+        symlink(elsewhere.path(), folder.path().join("sub")).unwrap();
+        assert!(read(&folder).unwrap_err().contains("leads out of"));
+    }
+
+    #[test]
+    fn a_key_is_given_once() {
+        // Whichever of the two another reader takes.
+        let twice = [("location", "w.bin"), ("location", "../w.bin")];
+        assert_eq!(
+            read_at(&twice),
+            Err("tensor `w` gives `location` of its values in other files twice".into())
+        );
+    }
+
+    /// A model whose tensors `a` and `b`, of 512 floats each, begin at these bytes of a file of
+    /// 1024 floats: every one is its number.
+    fn two(offsets: [u64; 2]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let values: Vec<u8> = (0..1024_u16)
+            .flat_map(|value| f32::from(value).to_le_bytes())
+            .collect();
+        fs::write(folder.path().join("w.bin"), values).unwrap();
+        let tensor = |name: &str, offset: u64| TensorProto {
+            name: name.into(),
+            dims: vec![512],
+            data_type: DataType::Float as i32,
+            data_location: DataLocation::External as i32,
+            external_data: [
+                ("location", "w.bin".to_owned()),
+                ("offset", offset.to_string()),
+            ]
+            .map(|(key, value)| StringStringEntryProto {
+                key: key.into(),
+                value,
+            })
+            .to_vec(),
+            ..TensorProto::default()
+        };
+        let mut graph = GraphBuilder::new("g");
+        graph
+            .input("x", Dim::batched([512]))
+            .output("y", Dim::batched([512]));
+        graph.node("Relu", "r", &["x"], "y");
+        let mut model = graph.finish().unwrap();
+        model.graph.as_mut().unwrap().initializer =
+            vec![tensor("a", offsets[0]), tensor("b", offsets[1])];
+        fs::write(folder.path().join("m.onnx"), encode(&model)).unwrap();
+        folder
+    }
+
+    #[test]
+    fn tensors_share_all_of_their_bytes_or_none() {
+        assert!(load_with_external_data(two([0, 2048]).path().join("m.onnx")).is_ok());
+        assert!(load_with_external_data(two([0, 0]).path().join("m.onnx")).is_ok());
+        let error = load_with_external_data(two([0, 4]).path().join("m.onnx"));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.ends_with("tensors `a` and `b` share some of their bytes in `w.bin`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn large_values_stay_in_their_file_until_they_are_asked_for() {
+        let folder = two([0, 2048]);
+        let file = ModelFile::open(folder.path().join("m.onnx")).unwrap();
+        let tensors = &file.proto().unwrap().graph.as_ref().unwrap().initializer;
+        assert!(tensors.iter().all(|tensor| tensor.raw_data.is_empty()));
+        let [weights] = file.weight_files().unwrap() else {
+            panic!("{:?}", file.weight_files());
+        };
+        assert_eq!((weights.location.as_str(), weights.bytes), ("w.bin", 4096));
+        assert_eq!(file.total_bytes(), 4096 + file.bytes().len() as u64);
+        assert!(file.has_external_data());
+        let whole = ModelFile::open_with_external_data(file.path().unwrap()).unwrap();
+        let tensors = &whole.proto().unwrap().graph.as_ref().unwrap().initializer;
+        assert_eq!(tensors[1].to_f32().unwrap()[0], 512.0);
+        assert_eq!(
+            crate::decode(whole.bytes()).as_ref(),
+            whole.proto().as_ref().copied()
+        );
     }
 
     #[test]
@@ -397,7 +665,7 @@ mod tests {
             }),
             ..ModelProto::default()
         };
-        let error = embed(&mut model, Path::new(".")).unwrap_err();
+        let error = embed(&mut model, Path::new("."), Take::All).unwrap_err();
         assert!(matches!(error, EmbedError::TooLong { .. }), "{error}");
     }
 }

@@ -7,11 +7,12 @@ use std::sync::{Arc, OnceLock};
 use prost::Message;
 
 use crate::check::{StructureError, check_structure};
-use crate::embed::{EmbedError, embed};
+use crate::embed::{EmbedError, Take, WeightFile, embed};
 use crate::external::external_tensor;
 use crate::hint::Hint;
 use crate::metadata::Metadata;
 use crate::proto::ModelProto;
+use crate::repair::{Repair, repair};
 
 /// Longest file that protobuf can hold: 2 GiB less one byte.
 pub const MAX_FILE_BYTES: u64 = i32::MAX as u64;
@@ -63,11 +64,12 @@ pub enum ReadError {
 
 impl DecodeError {
     /// Returns what can be done about it.
-    pub const fn hint(&self) -> Option<Hint> {
+    pub fn hint(&self) -> Option<Hint> {
         Some(match self {
             Self::Empty | Self::OtherFormat(_) | Self::Malformed(_) | Self::Missing(_) => {
                 Hint::FetchAgain
             }
+            Self::Embed(reason) if reason.is_elsewhere() => Hint::OneFolder,
             Self::ExternalData { .. } | Self::Embed(_) => Hint::SaveAsOneFile,
             Self::Structure(_) => Hint::CorrectGraph,
         })
@@ -97,7 +99,7 @@ pub enum LoadError {
 
 impl LoadError {
     /// Returns what can be done about it.
-    pub const fn hint(&self) -> Option<Hint> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Read { .. } => Some(Hint::CheckPath),
             Self::Decode { reason, .. } => reason.hint(),
@@ -107,12 +109,24 @@ impl LoadError {
 
 /// A model file, read once: its bytes, and the model in them once somebody asks for it.
 ///
+/// Weights that the model keeps in other files below its folder are checked, and stay there: what a
+/// graph says of itself, shapes and small constants, is in [`proto`](Self::proto) all the same.
 /// It displays as messages call it: its path in backquotes, or `the model in memory`.
 pub struct ModelFile {
     path: Option<PathBuf>,
     bytes: Arc<Vec<u8>>,
-    proto: OnceLock<Result<ModelProto, DecodeError>>,
+    read: OnceLock<Result<ReadModel, DecodeError>>,
+}
+
+/// What a file's bytes are.
+struct ReadModel {
+    proto: ModelProto,
+    weight_files: Vec<WeightFile>,
+    /// Whether values were taken from other files, or are left there.
     has_external_data: bool,
+    repairs: Vec<Repair>,
+    /// The bytes of the model as an engine should have it, where they are not the file's.
+    encoded: Option<Vec<u8>>,
 }
 
 impl ModelFile {
@@ -138,13 +152,24 @@ impl ModelFile {
     /// As [`load_with_external_data`].
     pub fn open_with_external_data(path: impl Into<PathBuf>) -> Result<Self, LoadError> {
         let path = path.into();
-        let (bytes, model) = read_with_external_data(&path)?;
-        let has_external_data = bytes.is_none();
+        let decode_error = |reason: DecodeError| LoadError::Decode {
+            path: path.clone(),
+            reason,
+        };
+        let bytes = read(&path).map_err(|reason| LoadError::Read {
+            path: path.clone(),
+            reason,
+        })?;
+        let mut read = read_model(&bytes, Some((&path, Take::All))).map_err(decode_error)?;
+        let bytes = if read.has_external_data {
+            read.encoded.take().unwrap_or_else(|| encode(&read.proto))
+        } else {
+            bytes
+        };
         Ok(Self {
             path: Some(path),
-            bytes: Arc::new(bytes.unwrap_or_else(|| encode(&model))),
-            proto: OnceLock::from(Ok(model)),
-            has_external_data,
+            bytes: Arc::new(bytes),
+            read: OnceLock::from(Ok(read)),
         })
     }
 
@@ -153,9 +178,14 @@ impl ModelFile {
         Self {
             path: None,
             bytes: Arc::new(bytes),
-            proto: OnceLock::new(),
-            has_external_data: false,
+            read: OnceLock::new(),
         }
+    }
+
+    fn model(&self) -> Result<&ReadModel, DecodeError> {
+        let beside = self.path.as_deref().map(|path| (path, Take::Small));
+        let read = self.read.get_or_init(|| read_model(&self.bytes, beside));
+        read.as_ref().map_err(Clone::clone)
     }
 
     /// Returns the path that it was read from.
@@ -168,14 +198,48 @@ impl ModelFile {
         &self.bytes
     }
 
-    /// Returns the model, decoded and checked at the first call as [`decode`] does.
+    /// Returns the model, decoded, checked and [repaired](Self::repairs) at the first call.
     ///
     /// # Errors
     ///
     /// Returns why the bytes cannot be used, at every call.
     pub fn proto(&self) -> Result<&ModelProto, DecodeError> {
-        let proto = self.proto.get_or_init(|| decode(&self.bytes));
-        proto.as_ref().map_err(Clone::clone)
+        Ok(&self.model()?.proto)
+    }
+
+    /// Returns the bytes of [`proto`](Self::proto) for an engine to load: the file's, unless
+    /// something was repaired or taken into the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`proto`](Self::proto).
+    pub fn engine_bytes(&self) -> Result<&[u8], DecodeError> {
+        let encoded = self.model()?.encoded.as_deref();
+        Ok(encoded.unwrap_or(&self.bytes))
+    }
+
+    /// Returns what was changed in the model, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`proto`](Self::proto).
+    pub fn repairs(&self) -> Result<&[Repair], DecodeError> {
+        Ok(&self.model()?.repairs)
+    }
+
+    /// Returns the files that hold weights which are not in [`proto`](Self::proto), by location.
+    ///
+    /// # Errors
+    ///
+    /// As [`proto`](Self::proto).
+    pub fn weight_files(&self) -> Result<&[WeightFile], DecodeError> {
+        Ok(&self.model()?.weight_files)
+    }
+
+    /// Returns the size of the model: of its file and those with its weights, in bytes.
+    pub fn total_bytes(&self) -> u64 {
+        let files = self.weight_files().unwrap_or_default();
+        files.iter().map(|file| file.bytes).sum::<u64>() + self.bytes.len() as u64
     }
 
     /// Returns the same file, not decoded yet, to measure how long that takes.
@@ -184,14 +248,13 @@ impl ModelFile {
         Self {
             path: self.path.clone(),
             bytes: Arc::clone(&self.bytes),
-            proto: OnceLock::new(),
-            has_external_data: self.has_external_data,
+            read: OnceLock::new(),
         }
     }
 
-    /// Returns whether weights were taken into it from other files.
-    pub const fn has_external_data(&self) -> bool {
-        self.has_external_data
+    /// Returns whether the model keeps weights in other files, wherever they are now.
+    pub fn has_external_data(&self) -> bool {
+        self.model().is_ok_and(|read| read.has_external_data)
     }
 
     /// Returns kiln's metadata; none where the file or the metadata cannot be used.
@@ -231,32 +294,43 @@ pub fn load(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
     })
 }
 
-/// Reads a model from a file as [`load`] does, and the weights that it keeps in other files of the
-/// same folder: they are in the model then. For files that the user named; a location is the name of a
-/// regular file and nothing else, so that a model's author cannot have other files read.
+/// Reads a model from a file as [`load`] does, and the weights that it keeps in other files below the
+/// same folder: they are in the model then. A location is the relative path of a regular file there
+/// and nothing else, so that a model's author cannot have other files read.
 pub fn load_with_external_data(path: impl AsRef<Path>) -> Result<ModelProto, LoadError> {
-    Ok(read_with_external_data(path.as_ref())?.1)
+    let file = ModelFile::open_with_external_data(path.as_ref())?;
+    let read = file.read.into_inner();
+    read.expect("it was decoded when it was read")
+        .map(|read| read.proto)
+        .map_err(|reason| LoadError::Decode {
+            path: path.as_ref().to_owned(),
+            reason,
+        })
 }
 
-/// Reads a model with its weights, and the bytes of its file unless weights are in other files.
-fn read_with_external_data(path: &Path) -> Result<(Option<Vec<u8>>, ModelProto), LoadError> {
-    let bytes = read(path).map_err(|reason| LoadError::Read {
-        path: path.to_owned(),
-        reason,
-    })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
+/// Decodes, checks and repairs a model; values in other files are read or checked if it is known
+/// `beside` which file they are.
+fn read_model(bytes: &[u8], beside: Option<(&Path, Take)>) -> Result<ReadModel, DecodeError> {
     let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
-    let read = || -> Result<_, DecodeError> {
-        let mut model = parse(&bytes)?;
-        let is_whole = external_tensor(&model).map_err(malformed)?.is_none();
-        embed(&mut model, folder).map_err(|error| DecodeError::Embed(Box::new(error)))?;
-        Ok((is_whole, complete(model)?))
+    let mut proto = parse(bytes)?;
+    let has_external_data = external_tensor(&proto).map_err(malformed)?.is_some();
+    let weight_files = match beside {
+        Some((path, take)) if has_external_data => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            embed(&mut proto, folder, take).map_err(|error| DecodeError::Embed(Box::new(error)))?
+        }
+        _ => Vec::new(),
     };
-    let (is_whole, model) = read().map_err(|reason| LoadError::Decode {
-        path: path.to_owned(),
-        reason,
-    })?;
-    Ok((is_whole.then_some(bytes), model))
+    let repairs = repair(&mut proto)?;
+    complete(&mut proto, !weight_files.is_empty())?;
+    let is_changed = has_external_data || !repairs.is_empty();
+    Ok(ReadModel {
+        encoded: is_changed.then(|| encode(&proto)),
+        proto,
+        weight_files,
+        has_external_data,
+        repairs,
+    })
 }
 
 /// Reads the bytes of a regular file no longer than protobuf can hold.
@@ -272,10 +346,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
     Ok(std::fs::read(path)?)
 }
 
-/// Reads a model and checks that it is complete: a well-formed graph, an operator set, all weights
-/// inside.
+/// Reads a model, checks that it is complete (a well-formed graph, an operator set, all weights
+/// inside), and repairs it as [`ModelFile::proto`] does.
 pub fn decode(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
-    complete(parse(bytes)?)
+    Ok(read_model(bytes, None)?.proto)
 }
 
 /// Reads a model of which nothing is checked.
@@ -289,18 +363,24 @@ fn parse(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
 }
 
-/// Checks that a model is complete.
-fn complete(model: ModelProto) -> Result<ModelProto, DecodeError> {
-    let graph = model.graph.as_ref().ok_or(DecodeError::Missing("graph"))?;
+/// Checks that a model is complete. Its initializers may be in other files where those have been
+/// checked.
+fn complete(model: &mut ModelProto, external_initializers: bool) -> Result<(), DecodeError> {
+    let graph = model.graph.as_mut().ok_or(DecodeError::Missing("graph"))?;
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));
     }
+    let kept = external_initializers.then(|| std::mem::take(&mut graph.initializer));
     let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
-    if let Some((tensor, location)) = external_tensor(&model).map_err(malformed)? {
+    if let Some((tensor, location)) = external_tensor(model).map_err(malformed)? {
         return Err(DecodeError::ExternalData { tensor, location });
     }
+    let graph = model.graph.as_mut().ok_or(DecodeError::Missing("graph"))?;
+    if let Some(initializers) = kept {
+        graph.initializer = initializers;
+    }
     check_structure(graph)?;
-    Ok(model)
+    Ok(())
 }
 
 /// Writes a model: the bytes of an `.onnx` file.

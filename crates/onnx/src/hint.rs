@@ -12,6 +12,8 @@ pub enum Hint {
     FetchAgain,
     /// Save the model with its weights in one file.
     SaveAsOneFile,
+    /// Put the model and its weights into one folder.
+    OneFolder,
     /// Use a newer version of kiln.
     Update,
     /// Export the model again, or correct the metadata key.
@@ -30,6 +32,7 @@ impl fmt::Display for Hint {
             Self::CheckPath => "check the path",
             Self::FetchAgain => "fetch or export the model again",
             Self::SaveAsOneFile => "save the model with its weights in one file",
+            Self::OneFolder => "copy the model and the files with its weights into one folder",
             Self::Update => "use a newer version of kiln",
             Self::CorrectMetadata => "export the model again, or correct the key",
             Self::ConvertWeights => "convert the model's weights to the type expected",

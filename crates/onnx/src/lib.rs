@@ -25,11 +25,12 @@ mod hint;
 mod metadata;
 mod proto;
 mod query;
+mod repair;
 mod tensor;
 
 pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
-pub use embed::EmbedError;
+pub use embed::{EmbedError, WeightFile};
 pub use file::{
     DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load,
     load_with_external_data, read,
@@ -43,4 +44,5 @@ pub use proto::{
     TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
 pub use query::{Dim, TensorInfo};
+pub use repair::Repair;
 pub use tensor::TensorError;
