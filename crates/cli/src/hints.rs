@@ -99,11 +99,6 @@ fn pipeline(hint: &Hint) -> String {
                 sidecar.display()
             )
         }
-        Hint::SpecifyOutput { sidecar } => format!(
-            "give --output probabilities to use the scores as they are, --output logits to apply a \
-             softmax, or write it in {} (docs/third-party.md)",
-            sidecar.display()
-        ),
         Hint::UniqueLabels => "give each a name of its own with --labels".into(),
         Hint::EngineForCuda => "use --engine ort with --device cuda".into(),
         Hint::WholeModel => "name the file of the whole model".into(),
@@ -287,6 +282,12 @@ fn inference(error: &(dyn StdError + 'static)) -> Option<String> {
             "use a GPU build of ONNX Runtime with CUDA and cuDNN installed, or --device cpu".into()
         }
         Hint::OutputIsLogits => "give --output logits if it holds those".into(),
+        Hint::ChooseOutput => "name one of these with --output-name".into(),
+        Hint::TwoLabels => "give two labels with --labels: the score is that of the second".into(),
+        Hint::NoDistribution => {
+            "give --output sigmoid if each class has a probability by itself, --output logits if these are none; if the model ends \
+             in a softmax, export it with one over the classes".into()
+        }
         other => other.to_string(),
     })
 }

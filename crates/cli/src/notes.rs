@@ -32,7 +32,14 @@ pub fn assumptions(model: &Model, terminal: &Terminal) {
 
 fn text(note: &Note) -> Option<String> {
     Some(match note {
-        Note::UnnamedClasses { classes } => format!(
+        Note::UnnamedClasses {
+            classes,
+            features: true,
+        } => format!(
+            "the model ends as one of features does, and does not name {} classes: `kiln embed` if they are none (--labels FILE.txt)",
+            thousands(*classes)
+        ),
+        Note::UnnamedClasses { classes, .. } => format!(
             "the model does not name its {} classes: they are called by their numbers from 0 (--labels FILE.txt)",
             thousands(*classes)
         ),
@@ -45,8 +52,19 @@ fn text(note: &Note) -> Option<String> {
             shown(name, 40)
         ),
         Note::AssumedLogits => {
-            "the model does not say what its output is: it is taken for logits (--output logits|probabilities)".to_owned()
+            "the model does not say what its output is: it is taken for logits (--output logits|probabilities|sigmoid)".to_owned()
         }
+        Note::GuessedProbabilities => {
+            "the model does not say what its output is: it is taken for probabilities, since those of test images add up to 1 (--output logits|probabilities)".to_owned()
+        }
+        Note::Independent => {
+            "the model ends in a sigmoid: each class has a probability by itself, and the most probable one counts".to_owned()
+        }
+        Note::ChosenOutput { name } => format!(
+            "of the model's outputs, `{}` is taken for the scores (--output-name NAME)",
+            shown(name, 40)
+        ),
+        Note::Repaired(repair) => shown(&repair.to_string(), usize::MAX),
         // A note that is newer than this text.
         _ => return None,
     })

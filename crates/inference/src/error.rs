@@ -56,9 +56,9 @@ pub enum LoadErrorKind {
     /// A graph of pixels with preprocessing that leaves none.
     #[error("the graph takes uint8 pixels, but the preprocessing scales or shifts them")]
     Pixels,
-    /// The graph's first output does not fit the labels.
+    /// The graph's output does not fit the labels.
     #[error(
-        "expected the first output to be float32 [batch, {labels}] for {labels} label{}, found {found}",
+        "expected an output of float32 [batch, {labels}] for {labels} label{}, found {found}",
         if *labels == 1 { "" } else { "s" }
     )]
     Output {
@@ -67,23 +67,34 @@ pub enum LoadErrorKind {
         /// What the graph declares.
         found: String,
     },
-    /// The first output is of another type than float32, whatever its shape.
-    #[error("expected the first output to be float32, found {found}")]
+    /// The output is of another type than floats, whatever its shape.
+    #[error("expected an output of floats, found {found}")]
     OutputType {
         /// What the graph declares.
         found: String,
     },
-    /// One score for an image, as of a binary classifier that ends in a sigmoid: a softmax over it
-    /// is always 1.
+    /// One score for an image, as of a binary classifier, and another number of labels than two.
+    #[error("the model gives one score for each image, which takes 2 labels, found {labels}")]
+    OneScore {
+        /// Number of labels.
+        labels: usize,
+    },
+    /// No output has the name that is specified.
+    #[error("the graph has no output `{name}`, but {found}")]
+    OutputName {
+        /// The name.
+        name: String,
+        /// Those that it has.
+        found: String,
+    },
+    /// A softmax over the wrong axis.
     #[error(
-        "the model gives one score for each image, expected one for each of at least 2 classes"
+        "{node} is taken over the batch rather than over the classes: a single image would have a probability of 1 for every class"
     )]
-    OneScore,
-    /// The graph ends in a sigmoid, and the output is not specified.
-    #[error(
-        "the graph ends in a sigmoid, so its scores are not logits, and need not sum to 1; the output is not specified"
-    )]
-    Sigmoid,
+    SoftmaxOverBatch {
+        /// The node.
+        node: String,
+    },
     /// A number among the options that has to be at least 1.
     #[error("the option `{option}` is 0")]
     Zero {
@@ -116,8 +127,9 @@ impl LoadErrorKind {
             Self::Pixels => Hint::KeepPixels,
             Self::Output { .. } => Hint::MatchLabels,
             Self::OutputType { .. } => Hint::FloatOutput,
-            Self::OneScore => Hint::OutputPerClass,
-            Self::Sigmoid => Hint::Specify(Unspecified::Output),
+            Self::OneScore { .. } => Hint::TwoLabels,
+            Self::OutputName { .. } => Hint::ChooseOutput,
+            Self::SoftmaxOverBatch { .. } => Hint::SoftmaxAxis,
             Self::Zero { .. } => Hint::AtLeastOne,
             Self::Threads { .. } => Hint::FewerThreads,
             Self::Engine(error) => return error.hint(),
@@ -179,6 +191,18 @@ pub enum RunError {
         /// The value.
         value: f32,
     },
+    /// Scores that are no distribution, of an output that is specified to hold probabilities.
+    #[error(
+        "the probabilities in output `{name}` add up to {sum} for image {index} of the batch, expected 1"
+    )]
+    NoDistribution {
+        /// The output's name.
+        name: String,
+        /// Index of the image in the batch.
+        index: usize,
+        /// Their sum.
+        sum: f32,
+    },
     /// The scores hold NaN or an infinity.
     #[error(
         "output `{name}` has the value {value} for image {index} of the batch, expected finite scores"
@@ -217,6 +241,7 @@ impl RunError {
             Self::InputValue { .. } => Hint::CheckInput,
             Self::OutputShape { .. } => Hint::MatchLabels,
             Self::NoProbability { .. } => Hint::OutputIsLogits,
+            Self::NoDistribution { .. } => Hint::NoDistribution,
             Self::Zero { .. } => Hint::AtLeastOne,
             Self::Engine(error) => return error.hint(),
             Self::Thread { .. } => Hint::FewerThreads,

@@ -46,8 +46,14 @@ pub enum Hint {
     ExportAgain,
     /// Export the model with a smaller or an open batch.
     SmallerBatch,
-    /// Export the model with an output for each class.
-    OutputPerClass,
+    /// Give two labels, the second of which the score is for.
+    TwoLabels,
+    /// Name one of the graph's outputs.
+    ChooseOutput,
+    /// Take the softmax over the classes.
+    SoftmaxAxis,
+    /// Check the softmax's axis, or specify scores of each class by itself.
+    NoDistribution,
     /// Specify that the output is logits.
     OutputIsLogits,
     /// Give at least 1, or leave the option out.
@@ -75,8 +81,6 @@ pub enum Unspecified {
     Size,
     /// Names of the classes.
     Labels,
-    /// Whether the scores are logits or probabilities.
-    Output,
 }
 
 impl Unspecified {
@@ -85,7 +89,6 @@ impl Unspecified {
         match self {
             Self::Preprocessing | Self::Size => "kiln.preprocessing",
             Self::Labels => "kiln.labels",
-            Self::Output => "kiln.output",
         }
     }
 }
@@ -96,7 +99,6 @@ impl fmt::Display for Unspecified {
             Self::Preprocessing => "preprocessing",
             Self::Size => "size of the images",
             Self::Labels => "labels",
-            Self::Output => "output",
         })
     }
 }
@@ -120,9 +122,6 @@ impl fmt::Display for Hint {
                 "use another engine, or export the model without the operator"
             }
             Self::RemoveOutput => "remove the output from the graph",
-            Self::Specify(Unspecified::Output) => {
-                "specify the output: probabilities to use the scores as they are, or logits to apply a softmax"
-            }
             Self::Specify(what) => {
                 return write!(f, "specify the {what}, or export the model with kiln");
             }
@@ -141,8 +140,12 @@ impl fmt::Display for Hint {
             }
             Self::ExportAgain => "export the model again",
             Self::SmallerBatch => "export the model with a smaller or an open batch",
-            Self::OutputPerClass => {
-                "export the model with an output for each class, such as two units and a softmax in place of one and a sigmoid"
+            Self::TwoLabels => "give two labels: the score is that of the second",
+            Self::ChooseOutput => "name one of these",
+            Self::SoftmaxAxis => "export the model with a softmax over axis 1, or without one",
+            Self::NoDistribution => {
+                "specify the output as `sigmoid` if each class has a probability by itself, or as `logits`; if it ends in a \
+                 softmax, export it with one over the classes"
             }
             Self::OutputIsLogits => "specify the output as `logits` if it holds those",
             Self::AtLeastOne => "give at least 1, or leave it out",

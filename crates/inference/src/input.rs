@@ -38,14 +38,6 @@ impl InputKind {
         }
     }
 
-    /// The type of its elements.
-    pub(crate) const fn data_type(self) -> DataType {
-        match self {
-            Self::Values => DataType::Float,
-            Self::Pixels => DataType::Uint8,
-        }
-    }
-
     /// The type as messages call it.
     pub(crate) const fn type_name(self) -> &'static str {
         match self {

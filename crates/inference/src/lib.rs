@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod choice;
 mod chunks;
 mod classify;
@@ -66,7 +67,7 @@ pub use kiln_model::{
     OverridesError, ParseEnumError, Preprocess, Preprocessing, PreprocessingError, Resize, Steps,
 };
 /// A file that several models are loaded from, and the errors of reading one.
-pub use kiln_onnx::{DecodeError, MetadataError, ModelFile, ReadError, StructureError};
+pub use kiln_onnx::{DecodeError, MetadataError, ModelFile, ReadError, Repair, StructureError};
 pub use kiln_preprocess::{
     Decoded, Orientation, Picture, PreprocessError, Preprocessor, RawImage, decode as decode_image,
     open as open_image,

@@ -1,24 +1,27 @@
 //! A loaded model.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
 use kiln_model::{OutputKind, OverridesError, Preprocessing};
-use kiln_onnx::{Golden, ModelFile, ModelProto};
+use kiln_onnx::{Golden, ModelFile, Repair};
 use kiln_preprocess::Preprocessor;
 
+use crate::adapt::adapt;
 use crate::choice::RuntimeInfo;
 use crate::engine;
-use crate::engine::interface::{Engine, Source};
+use crate::engine::interface::{Engine, Outputs, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::options::Options;
-use crate::spec::ModelSpec;
+use crate::spec::{ModelSpec, Origin};
 
 /// An image classifier, ready to run. Threads can share one.
 pub struct Model {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) labels: Arc<[String]>,
     spec: ModelSpec,
+    repairs: Vec<Repair>,
     pub(crate) golden: Option<Golden>,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
@@ -69,21 +72,12 @@ impl Model {
     ///
     /// Returns why the bytes cannot be used, or the engine is not available.
     pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<Self, LoadError> {
-        let model = kiln_onnx::decode(bytes)
-            .map_err(LoadErrorKind::from)
-            .and_then(|proto| Self::new(bytes, &proto, options));
-        model.map_err(|kind| LoadError {
-            origin: "the model in memory".to_owned(),
-            kind,
-        })
+        Self::load(&ModelFile::from_bytes(bytes.to_vec()), options)
     }
 
     fn of_file(file: &ModelFile, options: &Options) -> Result<Self, LoadErrorKind> {
-        Self::new(file.bytes(), file.proto()?, options)
-    }
-
-    fn new(bytes: &[u8], proto: &ModelProto, options: &Options) -> Result<Self, LoadErrorKind> {
         options.check()?;
+        let proto = file.proto()?;
         let spec = ModelSpec::new(proto, &options.declared)?;
         let preprocessor = Preprocessor::new(spec.preprocessing.clone())
             .map_err(|error| LoadErrorKind::Preprocessing(OverridesError::from(error)))?;
@@ -93,23 +87,90 @@ impl Model {
             rayon::ThreadPool::current_num_threads,
         );
         let shape = spec.layout.image_shape(preprocessor.shape());
+        let adapted = adapt(proto, &spec);
+        let bytes = match &adapted {
+            Some(adapted) => Cow::Owned(kiln_onnx::encode(adapted)),
+            None => Cow::Borrowed(file.engine_bytes()?),
+        };
+        let folder = (!file.weight_files()?.is_empty()).then(|| file.path()?.parent());
         let source = Source {
-            bytes,
-            proto,
+            bytes: &bytes,
+            proto: adapted.as_ref().unwrap_or(proto),
+            weights_folder: folder.flatten(),
+            weights_bytes: file.weight_files()?.iter().map(|file| file.bytes).sum(),
             input: spec.input,
             shape,
             batch: spec.batch,
         };
         let engine = engine::load(&source, options, threads)?;
         let golden = proto.metadata()?.golden;
-        Ok(Self {
+        let mut model = Self {
             preprocessor,
             labels: spec.labels.clone().into(),
             spec,
+            repairs: file.repairs()?.to_vec(),
             golden,
             engine,
             pool,
-        })
+        };
+        model.guess_output();
+        Ok(model)
+    }
+
+    /// What was put right in the graph when it was read.
+    pub fn repairs(&self) -> &[Repair] {
+        &self.repairs
+    }
+
+    /// Finds out by test images what the scores are, where nobody says it: images of noise whose
+    /// scores are a distribution, every one.
+    fn guess_output(&mut self) {
+        /// Far beyond what rounding does, in half precision too.
+        const SLACK: f32 = 1e-3;
+
+        if self.spec.origins.output != Origin::Default || self.spec.is_binary {
+            return;
+        }
+        let is_distribution = |seed: u32| {
+            let values = self.noise(seed);
+            self.outputs(&values, 1, Outputs::First)
+                .ok()
+                .and_then(|outputs| outputs.into_iter().next())
+                .is_some_and(|scores| {
+                    let sum: f32 = scores.data.iter().sum();
+                    (sum - 1.0).abs() <= SLACK && scores.data.iter().all(|score| *score >= -SLACK)
+                })
+        };
+        if (0..2).all(is_distribution) {
+            self.spec.output = OutputKind::Probabilities;
+            self.spec.origins.output = Origin::Values;
+        }
+    }
+
+    /// Prepared values of an image of noise.
+    fn noise(&self, seed: u32) -> Vec<f32> {
+        let [channels, height, width] = self.preprocessor.shape();
+        let mut state = seed.wrapping_mul(0x9e37_79b9).wrapping_add(1);
+        let pixels: Vec<u8> = (0..channels * height * width)
+            .map(|_| {
+                // Marsaglia's xorshift, "Xorshift RNGs", 2003.
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                (state >> 24) as u8
+            })
+            .collect();
+        let record = self.preprocessor.record();
+        let (scale, mean, std) = (record.scale, &record.mean, &record.std);
+        pixels
+            .chunks_exact(height * width)
+            .zip(mean.iter().zip(std))
+            .flat_map(|(plane, (mean, std))| {
+                plane
+                    .iter()
+                    .map(move |&pixel| (f32::from(pixel) * scale - mean) / std)
+            })
+            .collect()
     }
 
     /// Returns inputs, outputs, labels and preprocessing, and where each is specified.
@@ -132,9 +193,9 @@ impl Model {
         &self.preprocessor
     }
 
-    /// Returns whether the scores are logits or probabilities.
+    /// Returns what the scores are.
     pub const fn output_kind(&self) -> OutputKind {
-        self.spec.output
+        self.spec.kind_of_scores()
     }
 
     /// Returns the engine, version, device and library actually in use.

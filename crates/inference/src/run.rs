@@ -14,7 +14,7 @@ use crate::input::Input;
 use crate::model::Model;
 use crate::spec::ModelSpec;
 
-/// How far rounding, in half precision too, takes a probability out of 0 to 1.
+/// How far rounding, in half precision too, takes a probability out of 0 to 1, and a sum from 1.
 const ROUNDING: f32 = 0.01;
 
 impl Model {
@@ -58,50 +58,50 @@ impl Model {
         self.scores(concatenate(parts)?, images, start.elapsed())
     }
 
-    /// Returns the first output, its shape checked, and its values where they are finite.
+    /// Returns the scores, their shape checked, and their values where they are finite. One score for
+    /// an image becomes those of two classes.
     fn scores(
         &self,
         outputs: Vec<NamedTensor>,
         images: usize,
         inference: Duration,
     ) -> Result<AnyScores, RunError> {
-        let classes = self.labels.len();
-        let kind = self.output_kind();
-        let Some(scores) = outputs.into_iter().next() else {
-            let scores = Scores {
-                data: Vec::new(),
-                classes,
-                kind,
-                inference,
-            };
-            return Ok(AnyScores {
-                output: String::new(),
-                scores,
-            });
+        let spec = self.spec();
+        let (classes, kind) = (self.labels.len(), spec.output);
+        let name = spec.output_name.clone();
+        let data = match outputs.into_iter().next() {
+            None => Vec::new(),
+            Some(NamedTensor { shape, data, .. }) => {
+                let columns = if spec.is_binary { 1 } else { classes };
+                let fits = match shape.as_slice() {
+                    [n] => spec.is_binary && *n == images,
+                    [n, c, rest @ ..] => {
+                        [*n, *c] == [images, columns] && rest.iter().all(|&n| n == 1)
+                    }
+                    [] => false,
+                };
+                if !fits {
+                    return Err(RunError::OutputShape {
+                        name,
+                        expected: [images, columns],
+                        found: shape,
+                    });
+                }
+                data
+            }
         };
-        let NamedTensor { name, shape, data } = scores;
-        if !matches!(shape.as_slice(), [n, c, rest @ ..] if [*n, *c] == [images, classes] && rest.iter().all(|&n| n == 1))
-        {
-            return Err(RunError::OutputShape {
-                name,
-                expected: [images, classes],
-                found: shape,
-            });
-        }
-        let no_probability =
-            |value: &f32| value.is_finite() && !(-ROUNDING..=1.0 + ROUNDING).contains(value);
-        if let (OutputKind::Probabilities, Some(at)) = (kind, data.iter().position(no_probability))
-        {
-            return Err(RunError::NoProbability {
-                name,
-                index: at / classes,
-                value: data[at],
-            });
-        }
+        check_probabilities(&data, spec, classes)?;
+        let data = if spec.is_binary {
+            data.into_iter()
+                .flat_map(|score| two_classes(score, kind))
+                .collect()
+        } else {
+            data
+        };
         let scores = Scores {
             data,
             classes,
-            kind,
+            kind: spec.kind_of_scores(),
             inference,
         };
         Ok(AnyScores {
@@ -190,6 +190,49 @@ impl Model {
     }
 }
 
+/// Checks that scores which are specified to be probabilities are some; those of an image to be a
+/// distribution, unless they were rounded to 8 bits.
+fn check_probabilities(data: &[f32], spec: &ModelSpec, classes: usize) -> Result<(), RunError> {
+    if spec.output.takes_softmax() {
+        return Ok(());
+    }
+    let columns = if spec.is_binary { 1 } else { classes.max(1) };
+    let name = || spec.output_name.clone();
+    let no_probability =
+        |value: &f32| value.is_finite() && !(-ROUNDING..=1.0 + ROUNDING).contains(value);
+    if let Some(at) = data.iter().position(no_probability) {
+        return Err(RunError::NoProbability {
+            name: name(),
+            index: at / columns,
+            value: data[at],
+        });
+    }
+    if spec.output != OutputKind::Probabilities || spec.is_binary || spec.is_quantized {
+        return Ok(());
+    }
+    let mut sums = data
+        .chunks_exact(columns)
+        .map(|row| row.iter().sum::<f32>());
+    let no_distribution = |sum: f32| sum.is_finite() && (sum - 1.0).abs() > ROUNDING;
+    match sums.clone().position(no_distribution) {
+        Some(index) => Err(RunError::NoDistribution {
+            name: name(),
+            index,
+            sum: sums.nth(index).unwrap_or_default(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The scores of two classes by the one of the second.
+fn two_classes(score: f32, kind: OutputKind) -> [f32; 2] {
+    match kind {
+        OutputKind::Probabilities | OutputKind::Sigmoid => [(1.0 - score).max(0.0), score.max(0.0)],
+        // Their softmax is the score's sigmoid.
+        OutputKind::Logits | OutputKind::LogProbabilities => [0.0, score],
+    }
+}
+
 /// Scores of which some may be NaN or infinite.
 #[derive(Debug)]
 pub(crate) struct AnyScores {
@@ -213,7 +256,7 @@ impl AnyScores {
     }
 }
 
-/// The scores of a batch: the graph's first output, as it is.
+/// The scores of a batch, as the graph gives them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// `[images, classes]` in row-major order; every value is finite.
@@ -241,7 +284,7 @@ impl Scores {
     /// are logits.
     pub fn probabilities(&self) -> Vec<f32> {
         let mut data = self.data.clone();
-        if self.kind == OutputKind::Logits {
+        if self.kind.takes_softmax() {
             data.chunks_exact_mut(self.classes.max(1)).for_each(softmax);
         }
         data

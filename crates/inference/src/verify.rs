@@ -107,8 +107,12 @@ impl Model {
 
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
         let value = |score: f32| match self.output_kind() {
-            OutputKind::Logits => f64::from(score),
+            OutputKind::Logits | OutputKind::LogProbabilities => f64::from(score),
             OutputKind::Probabilities => f64::from(score).max(LEAST).ln(),
+            OutputKind::Sigmoid => {
+                let score = f64::from(score);
+                score.max(LEAST).ln() - (1.0 - score).max(LEAST).ln()
+            }
         };
         let pairs = vector.scores.iter().zip(found);
         let differences = pairs.map(|(&expected, &found)| {

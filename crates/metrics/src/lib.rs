@@ -48,7 +48,7 @@ pub use agreement::{Agreement, Tolerance};
 pub use calibration::{Calibration, CalibrationBin};
 pub use confusion::{Confusion, ConfusionMatrix};
 pub use error::MetricsError;
-pub use evaluation::{Average, ClassMetrics, Evaluation, Evaluator, TopK};
+pub use evaluation::{Average, ClassMetrics, Evaluation, Evaluator, ScoreKind, TopK};
 pub use latency::Latency;
 pub use logits::{argmax, softmax};
 pub use most_confident::MostConfident;

@@ -97,9 +97,11 @@ impl GraphBuilder {
         name: &str,
         shape: impl AsRef<[Dim]>,
     ) -> &mut Self {
-        self.graph
-            .input
-            .push(value_of(data_type, name, shape.as_ref()));
+        self.graph.input.push(ValueInfoProto::of_type(
+            data_type,
+            name,
+            Some(shape.as_ref()),
+        ));
         self
     }
 
@@ -211,23 +213,24 @@ impl GraphBuilder {
 impl ValueInfoProto {
     /// Describes a value of float32.
     pub fn of_floats(name: &str, shape: &[Dim]) -> Self {
-        value_of(DataType::Float, name, shape)
+        Self::of_type(DataType::Float, name, Some(shape))
     }
-}
 
-fn value_of(data_type: DataType, name: &str, shape: &[Dim]) -> ValueInfoProto {
-    let tensor = TensorTypeProto {
-        elem_type: data_type as i32,
-        shape: Some(Dim::to_shape(shape)),
-    };
-    let r#type = TypeProto {
-        value: Some(TypeValue::TensorType(tensor)),
-        ..Default::default()
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(r#type),
-        ..Default::default()
+    /// Describes a value of this type, whose rank is unknown without a shape.
+    pub fn of_type(data_type: DataType, name: &str, shape: Option<&[Dim]>) -> Self {
+        let tensor = TensorTypeProto {
+            elem_type: data_type as i32,
+            shape: shape.map(Dim::to_shape),
+        };
+        let r#type = TypeProto {
+            value: Some(TypeValue::TensorType(tensor)),
+            ..Default::default()
+        };
+        Self {
+            name: name.to_owned(),
+            r#type: Some(r#type),
+            ..Default::default()
+        }
     }
 }
 

@@ -462,6 +462,7 @@ fn frozen_part(
         labels: None,
         layout: Some(layout),
         output: Some(OutputKind::Logits),
+        output_name: None,
         provenance: BTreeMap::new(),
         golden: None,
     });

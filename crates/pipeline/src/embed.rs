@@ -187,6 +187,7 @@ impl Embedder {
             labels: None,
             layout,
             output: Some(OutputKind::Logits),
+            output_name: None,
             provenance: BTreeMap::new(),
             golden: None,
         });

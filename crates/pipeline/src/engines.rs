@@ -148,6 +148,9 @@ pub fn load(file: &ModelFile, request: &EngineRequest, context: &Context<'_>) ->
             &request.options(context).with_declared(resolved.all()),
         )
     };
+    if let Ok(proto) = file.proto() {
+        resolved.find_labels(path, proto);
+    }
     let mut loaded = load(&resolved);
     if let Err(error) = &loaded
         && lacks_preprocessing(&error.kind)
@@ -243,11 +246,6 @@ pub(crate) fn explain(
         LoadErrorKind::Unspecified(what) => EnginesError::NotSpecified {
             model: error.origin,
             what,
-            sidecar,
-        }
-        .into(),
-        LoadErrorKind::Sigmoid => EnginesError::Sigmoid {
-            model: error.origin,
             sidecar,
         }
         .into(),

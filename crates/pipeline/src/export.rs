@@ -315,6 +315,7 @@ impl TrainedModel {
             labels: Some(options.labels),
             layout: Some(backbone.layout()),
             output: Some(output),
+            output_name: None,
             provenance: options.provenance,
             golden: options.golden,
         });

@@ -34,12 +34,6 @@ pub enum Hint {
         /// Where a sidecar is looked for.
         sidecar: PathBuf,
     },
-    /// Specify what the output is: probabilities to use the scores as they are, logits to apply a
-    /// softmax.
-    SpecifyOutput {
-        /// Where a sidecar is looked for.
-        sidecar: PathBuf,
-    },
     /// Give each class a name of its own by specifying the labels.
     UniqueLabels,
     /// Use the engine that can compute on a GPU.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Model, ModelOverrides, Origin};
+use kiln_inference::{Model, ModelOverrides, Origin, OutputKind, Repair};
 use kiln_model::{Recipe, repeated_label};
 use kiln_onnx::{Metadata, ModelProto};
 use kiln_util::decode_text;
@@ -63,6 +63,8 @@ pub struct Resolved {
     sidecar: Option<(PathBuf, ModelOverrides)>,
     /// What another tool says.
     config: Option<(Found, ModelOverrides)>,
+    /// Names of classes that another tool gives.
+    labels: Option<(Found, ModelOverrides)>,
     /// Where a sidecar is looked for.
     beside: PathBuf,
 }
@@ -84,6 +86,8 @@ pub enum Specifier<'a> {
     Metadata,
     /// The graph.
     Graph,
+    /// The scores of test images.
+    Values,
     /// Nobody.
     Default,
 }
@@ -96,6 +100,7 @@ impl Resolved {
             specified: request.specified.clone(),
             sidecar: find_sidecar(request.sidecar.as_deref(), &beside)?,
             config: None,
+            labels: None,
             beside,
         })
     }
@@ -112,10 +117,26 @@ impl Resolved {
         Ok(self.config.as_ref().map(|(found, _)| found))
     }
 
+    /// Looks for the names of the classes that another tool gives, unless somebody else does.
+    pub fn find_labels(&mut self, model: &Path, proto: &ModelProto) {
+        let named = self.all().labels.is_some()
+            || proto.metadata().is_ok_and(|found| found.labels.is_some());
+        if !named {
+            self.labels = configs::find_labels(model, proto).map(|(found, labels)| {
+                let overrides = ModelOverrides {
+                    labels: Some(labels),
+                    ..ModelOverrides::default()
+                };
+                (found, overrides)
+            });
+        }
+    }
+
     /// Joins all of it.
     pub fn all(&self) -> ModelOverrides {
         let sidecar = self.sidecar.iter().map(|(_, it)| it);
-        let config = self.config.iter().map(|(_, it)| it);
+        let config = self.config.iter().chain(&self.labels);
+        let config = config.map(|(_, it)| it);
         sidecar
             .chain(config)
             .cloned()
@@ -132,6 +153,7 @@ impl Resolved {
         match origin {
             Origin::Metadata => return vec![Specifier::Metadata],
             Origin::Graph => return vec![Specifier::Graph],
+            Origin::Values => return vec![Specifier::Values],
             Origin::Default => return vec![Specifier::Default],
             Origin::Declared => {}
         }
@@ -151,6 +173,7 @@ impl Resolved {
         let config = self
             .config
             .iter()
+            .chain(&self.labels)
             .filter(|(_, found)| keys.iter().any(|(_, has)| has(found)));
         if specifiers.is_empty() {
             specifiers.extend(config.map(|(found, _)| Specifier::Config(found)));
@@ -251,6 +274,8 @@ pub enum Note {
     UnnamedClasses {
         /// Number of classes.
         classes: usize,
+        /// Whether they may be none: the graph ends as one of features does.
+        features: bool,
     },
     /// Two classes have one name, as in `ImageNet`'s list of short names.
     RepeatedName {
@@ -261,8 +286,20 @@ pub enum Note {
         /// The name.
         name: String,
     },
-    /// Nobody specifies what the output is: it is taken for logits.
+    /// Nobody specifies what the scores are: they are taken for logits.
     AssumedLogits,
+    /// Nobody specifies what the scores are: those of test images were probabilities.
+    GuessedProbabilities,
+    /// The scores are probabilities of each class by itself: an image can have several classes, of
+    /// which the most probable counts.
+    Independent,
+    /// Nobody specifies which output has the scores: this one was chosen.
+    ChosenOutput {
+        /// Its name.
+        name: String,
+    },
+    /// Something was put right in the graph, without which scores were others.
+    Repaired(Repair),
 }
 
 /// Lists what is assumed about a model that classified something.
@@ -270,14 +307,28 @@ pub fn notes(model: &Model) -> Vec<Note> {
     let origins = &model.spec().origins;
     let unnamed = (origins.labels == Origin::Default).then(|| Note::UnnamedClasses {
         classes: model.labels().len(),
+        features: model.spec().is_features,
     });
     let repeated = repeated_label(model.labels()).map(|[first, second]| Note::RepeatedName {
         first,
         second,
         name: model.labels()[first].clone(),
     });
-    let logits = (origins.output == Origin::Default).then_some(Note::AssumedLogits);
-    [unnamed, repeated, logits].into_iter().flatten().collect()
+    let output = match (origins.output, model.output_kind()) {
+        (Origin::Default, _) => Some(Note::AssumedLogits),
+        (Origin::Values, _) => Some(Note::GuessedProbabilities),
+        (Origin::Graph, OutputKind::Sigmoid) => Some(Note::Independent),
+        (Origin::Graph | Origin::Declared | Origin::Metadata, _) => None,
+    };
+    let chosen = (origins.output_name == Origin::Graph).then(|| Note::ChosenOutput {
+        name: model.spec().output_name.clone(),
+    });
+    let repaired = model
+        .repairs()
+        .iter()
+        .filter(|repair| repair.changes_scores());
+    let notes = [unnamed, repeated, output, chosen].into_iter().flatten();
+    notes.chain(repaired.cloned().map(Note::Repaired)).collect()
 }
 
 #[cfg(test)]

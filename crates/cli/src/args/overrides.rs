@@ -131,9 +131,12 @@ pub struct OverridesArgs {
     /// Names of the classes, one a line, in the order of the output [default: their numbers]
     #[arg(help_heading = HEADING, long, value_name = "FILE.txt")]
     pub labels: Option<PathBuf>,
-    /// What the output is [default: probabilities where the graph ends in a softmax]
-    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities")]
+    /// What the scores are [default: what the graph ends in: softmax, log-softmax or sigmoid]
+    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities|log_probabilities|sigmoid")]
     pub output: Option<OutputKind>,
+    /// The graph's output that has the scores [default: the only one that fits the labels, or the first]
+    #[arg(help_heading = HEADING, long, value_name = "NAME")]
+    pub output_name: Option<String>,
 }
 
 impl OverridesArgs {
@@ -143,6 +146,7 @@ impl OverridesArgs {
         let mut request = self.preprocess.request();
         request.specified.labels = labels.map_err(kiln_pipeline::Error::from)?;
         request.specified.output = self.output;
+        request.specified.output_name.clone_from(&self.output_name);
         Ok(request)
     }
 

@@ -153,6 +153,7 @@ fn name(specifier: &Specifier<'_>) -> String {
         Specifier::Config(found) => found.describe(),
         Specifier::Metadata => "metadata".into(),
         Specifier::Graph => "graph".into(),
+        Specifier::Values => "test images".into(),
         Specifier::Default => "default".into(),
         // One that is newer than this text.
         _ => "elsewhere".into(),

@@ -142,6 +142,7 @@ pub fn export(
         } else {
             OutputKind::Logits
         }),
+        output_name: None,
         provenance: options.provenance.clone(),
         golden: options.golden.clone(),
     });

@@ -1,5 +1,7 @@
 //! What an engine has to provide.
 
+use std::path::Path;
+
 use kiln_onnx::ModelProto;
 
 use crate::choice::{Device, EngineId, RuntimeInfo};
@@ -137,6 +139,11 @@ pub struct Source<'a> {
     pub bytes: &'a [u8],
     /// The same, decoded and checked.
     pub proto: &'a ModelProto,
+    /// The folder of the files with weights that are not among the bytes, which have been checked:
+    /// the model's. None where all weights are.
+    pub weights_folder: Option<&'a Path>,
+    /// Size of those files.
+    pub weights_bytes: u64,
     /// Type of the graph's input.
     pub input: InputKind,
     /// Shape of one image in the order of the graph's axes.

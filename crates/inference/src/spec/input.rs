@@ -1,7 +1,7 @@
 //! The graph's input against the preprocessing record.
 
 use kiln_model::{Channels, Layout, Preprocessing};
-use kiln_onnx::{Dim, TensorInfo};
+use kiln_onnx::{DataType, Dim, TensorInfo};
 
 use super::{describe, describe_shape, join};
 use crate::error::LoadErrorKind;
@@ -46,23 +46,48 @@ impl Image {
     }
 }
 
-/// The shape of the only input; none where the file does not say it.
-pub fn shape(inputs: &[TensorInfo]) -> Result<Option<[Dim; 4]>, LoadErrorKind> {
+/// Which axes a graph's input has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axes {
+    /// A batch, and three of an image.
+    Batched,
+    /// Those of one image, without a batch.
+    Unbatched,
+    /// A batch, height and width: images of one channel.
+    WithoutChannels,
+}
+
+/// The shape of the only input, with all four axes, and which of them it has; no shape where the file
+/// does not say it.
+pub fn shape(inputs: &[TensorInfo]) -> Result<(Option<[Dim; 4]>, Axes), LoadErrorKind> {
+    use DataType::{Bfloat16, Double, Float, Float16, Int8, Uint8};
+
     let refuse = |problem| error("[batch, channels, height, width]", inputs, problem);
     let [input] = inputs else {
         return Err(refuse(Problem::Axes));
     };
-    if input
-        .data_type
-        .is_some_and(|found| found != InputKind::of(inputs).data_type())
-    {
+    let known = [Float, Float16, Bfloat16, Double, Int8, Uint8];
+    if input.data_type.is_some_and(|found| !known.contains(&found)) {
         return Err(refuse(Problem::Type));
     }
-    let Some(shape) = &input.shape else {
-        return Ok(None);
-    };
-    let shape = shape.clone().try_into();
-    shape.map(Some).map_err(|_| refuse(Problem::Axes))
+    let one = Dim::Fixed(1);
+    match input.shape.as_deref() {
+        None => Ok((None, Axes::Batched)),
+        Some([a, b, c, d]) => Ok((Some([a, b, c, d].map(Clone::clone)), Axes::Batched)),
+        Some([a, b, c]) => {
+            let channels = |dim: &Dim| matches!(dim.fixed(), Some(1 | 3));
+            let shape = [a, b, c].map(Clone::clone);
+            // An open axis in front is a batch.
+            if channels(a) || a.fixed().is_some() && channels(c) {
+                let [a, b, c] = shape;
+                Ok((Some([one, a, b, c]), Axes::Unbatched))
+            } else {
+                let [a, b, c] = shape;
+                Ok((Some([a, one, b, c]), Axes::WithoutChannels))
+            }
+        }
+        Some(_) => Err(refuse(Problem::Axes)),
+    }
 }
 
 /// The order of the axes by where the channels are, and whether the shape says so: where it could
@@ -85,7 +110,7 @@ pub fn check(
     layout: Layout,
     record: &Preprocessing,
 ) -> Result<Option<usize>, LoadErrorKind> {
-    let Some(shape) = shape(inputs)? else {
+    let (Some(shape), _) = shape(inputs)? else {
         return Ok(None);
     };
     let image = layout.image_shape(record.shape());
@@ -110,7 +135,7 @@ pub fn check(
 /// What is wrong with a graph's inputs.
 #[derive(Clone, Copy)]
 enum Problem {
-    /// More than one, or not four axes.
+    /// More than one, or another number of axes than an image has.
     Axes,
     Type,
     Size,

@@ -4,7 +4,8 @@
 mod input;
 mod output;
 
-use output::End;
+pub(crate) use input::Axes;
+use output::Output;
 
 use kiln_model::{
     Channels, Layout, ModelOverrides, OutputKind, OverridesError, Preprocess, Preprocessing,
@@ -30,8 +31,20 @@ pub struct ModelSpec {
     pub input: InputKind,
     /// The order of the axes of the graph's input.
     pub layout: Layout,
-    /// What the output is.
+    /// What the scores are.
     pub output: OutputKind,
+    /// The graph's output that has them.
+    pub output_name: String,
+    /// Whether the graph has one score for each image: of the second class, of two.
+    pub is_binary: bool,
+    /// Whether the scores were rounded to 8 bits, so that probabilities need not sum to 1.
+    pub is_quantized: bool,
+    /// Whether the scores come from an operator that usually gives features rather than scores.
+    pub is_features: bool,
+    /// Which axes the graph's input has.
+    pub(crate) axes: Axes,
+    /// Place of the output among the graph's.
+    pub(crate) output_at: usize,
     /// The graph's batch size, where it is fixed.
     pub batch: Option<usize>,
     /// Where each of these is specified.
@@ -47,6 +60,8 @@ pub enum Origin {
     Metadata,
     /// The graph: its shapes or its last operator.
     Graph,
+    /// The scores of test images.
+    Values,
     /// Nowhere: the usual default.
     Default,
 }
@@ -83,8 +98,10 @@ pub struct Origins {
     pub labels: Origin,
     /// Order of the input's axes.
     pub layout: Origin,
-    /// Logits or probabilities.
+    /// What the scores are.
     pub output: Origin,
+    /// Which output has them; `Default` is the first.
+    pub output_name: Origin,
 }
 
 impl ModelSpec {
@@ -103,7 +120,7 @@ impl ModelSpec {
         if input == InputKind::Pixels && !said.specifies_normalization() {
             said.preprocess = Some(Preprocess::Raw);
         }
-        let shape = input::shape(&inputs)?;
+        let (shape, axes) = input::shape(&inputs)?;
         let (layout, layout_by_graph) = match (said.layout, &shape) {
             (Some(layout), _) => (layout, false),
             (None, Some(shape)) => {
@@ -121,17 +138,25 @@ impl ModelSpec {
             return Err(LoadErrorKind::Pixels);
         }
         let batch = input::check(&inputs, layout, &preprocessing)?;
-        let outputs = model.outputs();
+        let output = Output::find(
+            model,
+            said.output_name.as_deref(),
+            said.labels
+                .as_ref()
+                .map(Vec::len)
+                .filter(|&count| count > 0),
+            axes != Axes::Unbatched,
+        )?;
         let labels = match said.labels.filter(|labels| !labels.is_empty()) {
             Some(labels) => labels,
-            None => output::numbers(outputs.first())?,
+            None => output.numbers()?,
         };
-        output::check(outputs.first(), labels.len())?;
-        let output_by_graph = match output::end(model) {
-            Some(End::Sigmoid) if said.output.is_none() => return Err(LoadErrorKind::Sigmoid),
-            Some(End::Softmax) => Some(OutputKind::Probabilities),
-            Some(End::Sigmoid) | None => None,
-        };
+        output.check(labels.len())?;
+        if axes != Axes::Unbatched
+            && let Some(node) = output::softmax_over_batch(model, &output.info)
+        {
+            return Err(LoadErrorKind::SoftmaxOverBatch { node });
+        }
         let origins = Origins {
             size: Origin::first(declared.size.is_some(), file.size.is_some(), true),
             channels: Origin::first(
@@ -168,22 +193,44 @@ impl ModelSpec {
             output: Origin::first(
                 declared.output.is_some(),
                 file.output.is_some(),
-                output_by_graph.is_some(),
+                output.end.kind.is_some(),
+            ),
+            output_name: Origin::first(
+                declared.output_name.is_some(),
+                file.output_name.is_some(),
+                output.chosen,
             ),
         };
-        let output = said
-            .output
-            .or(output_by_graph)
-            .unwrap_or(OutputKind::Logits);
+        let kind = match (said.output, output.end.kind) {
+            // Those of a sigmoid are probabilities, but not of a distribution.
+            (Some(OutputKind::Probabilities), Some(OutputKind::Sigmoid)) => OutputKind::Sigmoid,
+            (Some(said), _) => said,
+            (None, by_graph) => by_graph.unwrap_or(OutputKind::Logits),
+        };
         Ok(Self {
             preprocessing,
             labels,
             input,
             layout,
-            output,
+            output: kind,
+            is_binary: output.is_binary(),
+            is_quantized: output.end.is_quantized,
+            is_features: output.end.is_features,
+            output_name: output.info.name,
+            axes,
+            output_at: output.at,
             batch,
             origins,
         })
+    }
+
+    /// What the scores of all labels are: a sigmoid's one score becomes the probabilities of two
+    /// classes.
+    pub(crate) const fn kind_of_scores(&self) -> OutputKind {
+        match self.output {
+            OutputKind::Sigmoid if self.is_binary => OutputKind::Probabilities,
+            kind => kind,
+        }
     }
 
     /// The same as metadata, with the provenance that the file has: a file with it needs no
@@ -198,6 +245,7 @@ impl ModelSpec {
             labels: (self.origins.labels != Origin::Default).then(|| self.labels.clone()),
             layout: Some(self.layout),
             output: Some(self.output),
+            output_name: (self.output_at > 0).then(|| self.output_name.clone()),
             provenance: file.provenance.clone(),
             golden: file.golden.clone().filter(|_| holds),
         }
@@ -211,6 +259,7 @@ fn in_file(model: &ModelProto) -> Result<ModelOverrides, LoadErrorKind> {
         labels,
         layout,
         output,
+        output_name,
         ..
     } = model.metadata()?;
     let record = preprocessing.map(ModelOverrides::from).unwrap_or_default();
@@ -218,6 +267,7 @@ fn in_file(model: &ModelProto) -> Result<ModelOverrides, LoadErrorKind> {
         labels,
         layout,
         output,
+        output_name,
         ..record
     })
 }

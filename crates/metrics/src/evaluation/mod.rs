@@ -168,11 +168,18 @@ pub struct Evaluator {
     loss_sum: f64,
 }
 
-/// Type of a model's outputs.
-#[derive(Clone, Copy)]
-enum Output {
+/// What a model's outputs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreKind {
+    /// Unnormalized scores, of which a softmax makes probabilities.
     Logits,
+    /// Probabilities that add up to 1.
     Probabilities,
+    /// Probabilities that were rounded, to 8 bits for example, so that they need not add up to 1.
+    RoundedProbabilities,
+    /// A probability for each class by itself, as of a sigmoid. The largest is the prediction and its
+    /// confidence; the loss is that of their shares in the sum, as Keras's categorical cross-entropy.
+    Independent,
 }
 
 impl Evaluator {
@@ -204,7 +211,7 @@ impl Evaluator {
     /// Adds a batch: `logits` is row-major `[images, classes]`, all finite; `truth` has one class
     /// index per image.
     pub fn push(&mut self, logits: &[f32], truth: &[u32]) -> Result<(), MetricsError> {
-        self.push_batch(logits, truth, Output::Logits)
+        self.push_scores(logits, truth, ScoreKind::Logits)
     }
 
     /// Adds a batch of a model that ends with softmax: `probabilities` is row-major `[images,
@@ -217,7 +224,43 @@ impl Evaluator {
         probabilities: &[f32],
         truth: &[u32],
     ) -> Result<(), MetricsError> {
-        self.push_batch(probabilities, truth, Output::Probabilities)
+        self.push_scores(probabilities, truth, ScoreKind::Probabilities)
+    }
+
+    /// Adds a batch of scores `[images, classes]` of this kind, row-major; `truth` has one class
+    /// index per image.
+    pub fn push_scores(
+        &mut self,
+        scores: &[f32],
+        truth: &[u32],
+        kind: ScoreKind,
+    ) -> Result<(), MetricsError> {
+        let outputs = scores;
+        let classes = self.labels.len();
+        if truth.len().checked_mul(classes) != Some(outputs.len()) {
+            return Err(MetricsError::Shape {
+                values: outputs.len(),
+                images: truth.len(),
+                classes,
+            });
+        }
+        for ((image, row), &label) in (self.images..)
+            .zip(outputs.chunks_exact(classes))
+            .zip(truth)
+        {
+            if label as usize >= classes {
+                return Err(MetricsError::Label {
+                    image,
+                    label,
+                    classes,
+                });
+            }
+            check_row(row, image, kind)?;
+        }
+        for (row, &label) in outputs.chunks_exact(classes).zip(truth) {
+            self.record(row, label as usize, kind);
+        }
+        Ok(())
     }
 
     /// Adds what another evaluator of the same classes has seen, as if its batches had been given
@@ -265,41 +308,8 @@ impl Evaluator {
         })
     }
 
-    fn push_batch(
-        &mut self,
-        outputs: &[f32],
-        truth: &[u32],
-        kind: Output,
-    ) -> Result<(), MetricsError> {
-        let classes = self.labels.len();
-        if truth.len().checked_mul(classes) != Some(outputs.len()) {
-            return Err(MetricsError::Shape {
-                values: outputs.len(),
-                images: truth.len(),
-                classes,
-            });
-        }
-        for ((image, row), &label) in (self.images..)
-            .zip(outputs.chunks_exact(classes))
-            .zip(truth)
-        {
-            if label as usize >= classes {
-                return Err(MetricsError::Label {
-                    image,
-                    label,
-                    classes,
-                });
-            }
-            check_row(row, image, kind)?;
-        }
-        for (row, &label) in outputs.chunks_exact(classes).zip(truth) {
-            self.record(row, label as usize, kind);
-        }
-        Ok(())
-    }
-
     /// Counts one image whose row and class have been checked.
-    fn record(&mut self, row: &[f32], truth: usize, kind: Output) {
+    fn record(&mut self, row: &[f32], truth: usize, kind: ScoreKind) {
         // A checked row has at least one value and no NaN, so there is always a largest.
         let predicted = argmax(row).unwrap_or_default();
         self.images += 1;
@@ -310,14 +320,25 @@ impl Evaluator {
             *hits += u64::from(rank < *k);
         }
         let (loss, confidence) = match kind {
-            Output::Logits => (
+            ScoreKind::Logits => (
                 cross_entropy(row, truth, predicted),
                 confidence(row, predicted),
             ),
-            Output::Probabilities => {
+            ScoreKind::Probabilities | ScoreKind::RoundedProbabilities | ScoreKind::Independent => {
                 let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
-                let share = |class: usize| f64::from(row[class]) / sum;
-                (-share(truth).clamp(CLIP, 1.0 - CLIP).ln(), share(predicted))
+                let share = |class: usize| {
+                    if sum > 0.0 {
+                        f64::from(row[class]) / sum
+                    } else {
+                        1.0 / row.len() as f64
+                    }
+                };
+                let confidence = if kind == ScoreKind::Independent {
+                    f64::from(row[predicted])
+                } else {
+                    share(predicted)
+                };
+                (-share(truth).clamp(CLIP, 1.0 - CLIP).ln(), confidence)
             }
         };
         self.loss_sum += loss;
@@ -326,7 +347,7 @@ impl Evaluator {
 }
 
 /// Refuses a row that cannot be ranked, or that claims to be probabilities and is not.
-fn check_row(row: &[f32], image: u64, kind: Output) -> Result<(), MetricsError> {
+fn check_row(row: &[f32], image: u64, kind: ScoreKind) -> Result<(), MetricsError> {
     if let Some((class, &value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
         return Err(MetricsError::NotFinite {
             image,
@@ -334,7 +355,7 @@ fn check_row(row: &[f32], image: u64, kind: Output) -> Result<(), MetricsError> 
             value,
         });
     }
-    if matches!(kind, Output::Logits) {
+    if matches!(kind, ScoreKind::Logits) {
         return Ok(());
     }
     let allowed = 0.0..=1.0 + PROBABILITY_SLACK as f32;
@@ -350,7 +371,7 @@ fn check_row(row: &[f32], image: u64, kind: Output) -> Result<(), MetricsError> 
         });
     }
     let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
-    if (sum - 1.0).abs() > PROBABILITY_SLACK {
+    if kind == ScoreKind::Probabilities && (sum - 1.0).abs() > PROBABILITY_SLACK {
         return Err(MetricsError::ProbabilitySum { image, sum });
     }
     Ok(())

@@ -300,3 +300,40 @@ proptest! {
         prop_assert!((found.loss - loss).abs() < 1e-6, "{} {}", found.loss, loss);
     }
 }
+
+#[test]
+fn rounded_probabilities_are_divided_by_their_sum() {
+    let labels = || vec!["a".to_owned(), "b".to_owned()];
+    let mut rounded = Evaluator::new(labels()).unwrap();
+    // As a softmax in 8 bits may give them.
+    let row = [0.75, 0.125];
+    assert!(rounded.clone().push_probabilities(&row, &[0]).is_err());
+    rounded
+        .push_scores(&row, &[0], ScoreKind::RoundedProbabilities)
+        .unwrap();
+    let found = rounded.finish().unwrap();
+    assert!(
+        (found.loss + (0.75_f64 / 0.875).ln()).abs() < 1e-12,
+        "{}",
+        found.loss
+    );
+    // All of many classes may have been rounded to 0.
+    let mut none = Evaluator::new(labels()).unwrap();
+    none.push_scores(&[0.0, 0.0], &[1], ScoreKind::RoundedProbabilities)
+        .unwrap();
+    assert!((none.finish().unwrap().loss - 2.0_f64.ln()).abs() < 1e-12);
+}
+
+#[test]
+fn the_confidence_of_independent_scores_is_the_largest() {
+    let mut evaluator = Evaluator::new(vec!["a".to_owned(), "b".to_owned()]).unwrap();
+    evaluator
+        .push_scores(&[0.9, 0.6], &[0], ScoreKind::Independent)
+        .unwrap();
+    let found = evaluator.finish().unwrap();
+    assert_eq!(found.accuracy, 1.0);
+    // Keras: -ln(0.9 / 1.5).
+    assert!((found.loss + 0.6_f64.ln()).abs() < 1e-6, "{}", found.loss);
+    let error = found.calibration.unwrap().ece;
+    assert!((error - 0.1).abs() < 1e-6, "{error}");
+}

@@ -29,6 +29,7 @@ const KEYS: &[&str] = &[
     "labels",
     "layout",
     "output",
+    "output_name",
 ];
 
 /// What one source specifies about a model's input and output. Each part may be left to another
@@ -57,8 +58,10 @@ pub struct ModelOverrides {
     pub labels: Option<Vec<String>>,
     /// The order of the axes of the graph's input.
     pub layout: Option<Layout>,
-    /// Whether the output is logits or probabilities.
+    /// What the scores are.
     pub output: Option<OutputKind>,
+    /// The name of the graph's output that has the scores.
+    pub output_name: Option<String>,
 }
 
 /// Overrides that make no preprocessing record.
@@ -154,6 +157,10 @@ impl ModelOverrides {
                 .get("output")
                 .map(|field| field.choice(&OutputKind::WORDS))
                 .transpose()?,
+            output_name: root
+                .get("output_name")
+                .map(|field| field.string().map(str::to_owned))
+                .transpose()?,
         })
     }
 
@@ -185,6 +192,7 @@ impl ModelOverrides {
             labels: self.labels.or(other.labels),
             layout: self.layout.or(other.layout),
             output: self.output.or(other.output),
+            output_name: self.output_name.or(other.output_name),
         }
     }
 
@@ -343,11 +351,31 @@ impl Layout {
 pub enum OutputKind {
     /// Unnormalized scores; softmax makes probabilities of them.
     Logits,
-    /// Probabilities: the graph ends in a softmax.
+    /// Probabilities that sum to 1: the graph ends in a softmax.
     Probabilities,
+    /// Their natural logarithms: the graph ends in a log-softmax.
+    LogProbabilities,
+    /// A probability for each class by itself, of several that an image can have: the graph ends in a
+    /// sigmoid.
+    Sigmoid,
 }
 
-kiln_util::str_enum!(OutputKind { Logits = "logits", Probabilities = "probabilities" });
+kiln_util::str_enum!(OutputKind {
+    Logits = "logits",
+    Probabilities = "probabilities",
+    LogProbabilities = "log_probabilities",
+    Sigmoid = "sigmoid",
+});
+
+impl OutputKind {
+    /// Whether softmax makes probabilities of the scores. It does of their logarithms too.
+    pub const fn takes_softmax(self) -> bool {
+        match self {
+            Self::Logits | Self::LogProbabilities => true,
+            Self::Probabilities | Self::Sigmoid => false,
+        }
+    }
+}
 
 /// Finds the first class that has the name of another, and returns the numbers of both from 0, the
 /// earlier one first.

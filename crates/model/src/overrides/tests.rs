@@ -21,7 +21,7 @@ fn record(text: &str) -> Result<Preprocessing, OverridesError> {
 #[test]
 fn a_sidecar_says_everything() {
     let text = "preprocess = \"raw\"\nsize = [48, 192]\nchannels = \"bgr\"\nantialias = true\nscale = 0.5\n\
-                mean = [104, 117, 123]\nstd = 2\nlabels = \"labels.txt\"\nlayout = \"nhwc\"\noutput = \"probabilities\"\n";
+                mean = [104, 117, 123]\nstd = 2\nlabels = \"labels.txt\"\nlayout = \"nhwc\"\noutput = \"probabilities\"\noutput_name = \"scores\"\n";
     let expected = ModelOverrides {
         preprocess: Some(Preprocess::Raw),
         size: Some([48, 192]),
@@ -36,6 +36,7 @@ fn a_sidecar_says_everything() {
         labels: Some(vec!["cat".into(), "dog".into()]),
         layout: Some(Layout::Nhwc),
         output: Some(OutputKind::Probabilities),
+        output_name: Some("scores".into()),
     };
     assert_eq!(read(text, &[]), Ok(expected.clone()));
     let set = [
@@ -51,6 +52,7 @@ fn a_sidecar_says_everything() {
         "labels=labels.txt",
         "layout=nhwc",
         "output=probabilities",
+        "output_name=scores",
     ];
     assert_eq!(read("", &[&set[..], &more].concat()), Ok(expected));
     assert_eq!(

@@ -24,6 +24,7 @@ const PREPROCESSING: &str = "kiln.preprocessing";
 const LABELS: &str = "kiln.labels";
 const LAYOUT: &str = "kiln.layout";
 const OUTPUT: &str = "kiln.output";
+const OUTPUT_NAME: &str = "kiln.output_name";
 const PROVENANCE: &str = "kiln.provenance";
 const GOLDEN: &str = "kiln.golden";
 
@@ -57,7 +58,8 @@ const FORMAT_VERSION: u32 = 2;
 /// | `kiln.preprocessing` | JSON of [`Preprocessing`] |
 /// | `kiln.labels` | JSON array of strings, in the order of the classes |
 /// | `kiln.layout` | `nchw` or `nhwc`: the order of the input's axes |
-/// | `kiln.output` | `logits` or `probabilities` |
+/// | `kiln.output` | `logits`, `probabilities`, `log_probabilities` or `sigmoid` |
+/// | `kiln.output_name` | name of the graph's output that has the scores, where it is not the first |
 /// | `kiln.provenance` | JSON object of strings |
 /// | `kiln.golden` | JSON of [`Golden`] |
 ///
@@ -72,6 +74,8 @@ pub struct Metadata {
     pub layout: Option<Layout>,
     /// What the output is.
     pub output: Option<OutputKind>,
+    /// The graph's output that has the scores, where it is not the first.
+    pub output_name: Option<String>,
     /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is
     /// said.
     pub provenance: BTreeMap<String, String>,
@@ -97,6 +101,7 @@ impl Metadata {
             return Err(MetadataError::value(LABELS, "there are no labels"));
         }
         let (layout, output) = (word(props, LAYOUT)?, word(props, OUTPUT)?);
+        let output_name = find(props, OUTPUT_NAME)?.map(str::to_owned);
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();
         let golden: Option<Golden> = json(props, GOLDEN)?;
         if let Some(golden) = &golden {
@@ -109,6 +114,7 @@ impl Metadata {
             labels,
             layout,
             output,
+            output_name,
             provenance,
             golden,
         })
@@ -121,7 +127,13 @@ impl Metadata {
             value,
         };
         let plain = |record: &Preprocessing| record.is_plain();
-        let version = if self.preprocessing.as_ref().is_none_or(plain) {
+        let old_output = match self.output {
+            Some(OutputKind::Logits | OutputKind::Probabilities) | None => {
+                self.output_name.is_none()
+            }
+            Some(OutputKind::LogProbabilities | OutputKind::Sigmoid) => false,
+        };
+        let version = if old_output && self.preprocessing.as_ref().is_none_or(plain) {
             1
         } else {
             FORMAT_VERSION
@@ -138,6 +150,9 @@ impl Metadata {
         }
         if let Some(output) = self.output {
             props.push(entry(OUTPUT, output.to_string()));
+        }
+        if let Some(name) = &self.output_name {
+            props.push(entry(OUTPUT_NAME, name.clone()));
         }
         if !self.provenance.is_empty() {
             props.push(entry(PROVENANCE, to_json(&self.provenance)));

@@ -9,6 +9,7 @@ fn full() -> Metadata {
         labels: Some(vec!["zero".into(), "é \"quoted\"".into()]),
         layout: Some(Layout::Nhwc),
         output: Some(OutputKind::Logits),
+        output_name: None,
         provenance: [("seed".to_owned(), "7".to_owned())].into(),
         golden: Some(golden()),
     }
@@ -48,6 +49,13 @@ fn message(key: &str, value: &str) -> String {
 fn everything_survives() {
     assert_eq!(Metadata::from_props(&full().to_props()), Ok(full()));
     assert_eq!(full().to_props()[0], props("kiln.format", "1")[0]);
+    let new = Metadata {
+        output: Some(OutputKind::Sigmoid),
+        output_name: Some("scores".into()),
+        ..full()
+    };
+    assert_eq!(Metadata::from_props(&new.to_props()), Ok(new.clone()));
+    assert_eq!(new.to_props()[0], props("kiln.format", "2")[0]);
 }
 
 #[test]
@@ -134,7 +142,7 @@ fn errors_name_the_key() {
         (
             "kiln.output",
             "softmax",
-            "expected one of `logits`, `probabilities`, found `softmax`",
+            "expected one of `logits`, `probabilities`, `log_probabilities`, `sigmoid`, found `softmax`",
         ),
         (
             "kiln.layout",

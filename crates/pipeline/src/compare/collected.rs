@@ -1,7 +1,6 @@
 //! What both models say, collected image by image.
 
-use kiln_inference::OutputKind;
-use kiln_metrics::{Evaluator, Paired, argmax};
+use kiln_metrics::{Evaluator, Paired, ScoreKind, argmax};
 
 use super::{Choice, Comparison, Difference};
 use crate::error::Result;
@@ -16,7 +15,7 @@ pub struct Said<'a> {
 
 /// What both models said so far.
 pub struct Collected {
-    kinds: [OutputKind; 2],
+    kinds: [ScoreKind; 2],
     evaluators: [Evaluator; 2],
     paired: Paired,
     differences: Vec<Difference>,
@@ -24,7 +23,7 @@ pub struct Collected {
 
 impl Collected {
     /// Creates an empty collection for models with these classes and kinds of output.
-    pub fn new(classes: &[String], kinds: [OutputKind; 2]) -> Result<Self> {
+    pub fn new(classes: &[String], kinds: [ScoreKind; 2]) -> Result<Self> {
         let evaluators = [
             Evaluator::new(classes.to_vec())?,
             Evaluator::new(classes.to_vec())?,
@@ -42,10 +41,7 @@ impl Collected {
         let index = input.index;
         let label = input.label.ok_or(InputsError::Unlabeled { index })?;
         for ((evaluator, kind), said) in self.evaluators.iter_mut().zip(self.kinds).zip(said) {
-            match kind {
-                OutputKind::Logits => evaluator.push(said.scores, &[label])?,
-                OutputKind::Probabilities => evaluator.push_probabilities(said.scores, &[label])?,
-            }
+            evaluator.push_scores(said.scores, &[label], kind)?;
         }
         // By score: rounding can make two probabilities equal.
         let [a, b] = said.map(|said| argmax(said.scores).expect("the model gives finite scores"));
@@ -93,7 +89,7 @@ mod tests {
     #[test]
     fn differing_images_have_the_margin_of_each_choice() {
         let classes = ["a", "b", "c"].map(String::from);
-        let mut collected = Collected::new(&classes, [OutputKind::Probabilities; 2]).unwrap();
+        let mut collected = Collected::new(&classes, [ScoreKind::Probabilities; 2]).unwrap();
         let labels = [1, 0].map(|label| (vec![0_u8], Some(label)));
         let inputs: Vec<Input> = Inputs::from_images("dots", labels)
             .map(std::result::Result::unwrap)

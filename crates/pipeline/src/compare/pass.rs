@@ -11,7 +11,7 @@ use super::collected::{Collected, Said};
 use super::{Comparison, check_classes};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::evaluate::{SkippedImages, check_label};
+use crate::evaluate::{SkippedImages, check_label, score_kind};
 use crate::event::{Task, TaskGuard};
 use crate::inputs::{Input, Inputs};
 
@@ -38,7 +38,7 @@ pub fn compare(
         skipped: Mutex::default(),
         context,
     };
-    let collected = Collected::new(first.labels(), models.map(Model::output_kind))?;
+    let collected = Collected::new(first.labels(), models.map(score_kind))?;
     // Few, since each may hold the values of an image.
     let (sender, receiver) = sync_channel(options(second, batch_size).batch_size.unwrap_or(1));
     let (ended, collected) = std::thread::scope(|scope| {

@@ -71,6 +71,37 @@ pub(crate) fn find(
     Ok(None)
 }
 
+/// Looks for the names of a model's classes, where nothing else of another tool is wanted: in the
+/// file, then in `config.json` in its folder, and in the folder above where the model's is called
+/// `onnx`. What does not fit the graph is left alone; a file of another tool is none's fault.
+pub(crate) fn find_labels(model: &Path, proto: &ModelProto) -> Option<(Found, Vec<String>)> {
+    let fits = |labels: &Vec<String>| {
+        proto.outputs().iter().any(|output| {
+            let classes = output.shape.as_ref().and_then(|shape| shape.get(1));
+            classes.is_none_or(|classes| classes.fixed().is_none_or(|found| found == labels.len()))
+        })
+    };
+    if let Some(labels) = prop(proto, "names").and_then(python_names).filter(fits) {
+        return Some((Found::Ultralytics, labels));
+    }
+    let folder = model.parent().unwrap_or(Path::new(""));
+    let above = folder.parent().filter(|_| folder.ends_with("onnx"));
+    [Some(folder), above]
+        .into_iter()
+        .flatten()
+        .find_map(|folder| {
+            let path = folder.join(CONFIG);
+            let config = read(&path).ok().flatten()?;
+            let labels = id2label(&config).or_else(|| label_names(&config));
+            let labels = labels.filter(fits)?;
+            Some(if config.contains_key("pretrained_cfg") {
+                (Found::Timm(path), labels)
+            } else {
+                (Found::HuggingFace(path), labels)
+            })
+        })
+}
+
 fn wrong(path: &Path, problem: String) -> OverridesError {
     OverridesError::Config {
         path: path.into(),
@@ -329,9 +360,7 @@ pub(crate) fn timm(config: &Config) -> Result<ModelOverrides, String> {
         scale: Some(1.0 / 255.0),
         std: Some(usual("std", [0.229, 0.224, 0.225])?),
         mean: Some(mean),
-        labels: get(config, "label_names")
-            .and_then(Value::as_array)
-            .and_then(|names| strings(names)),
+        labels: label_names(config),
         ..ModelOverrides::default()
     })
 }
@@ -344,6 +373,12 @@ fn strings(values: &[Value]) -> Option<Vec<String>> {
     names.filter(|names| !names.is_empty())
 }
 
+/// The names of the classes in timm's `config.json`.
+fn label_names(config: &Config) -> Option<Vec<String>> {
+    let names = get(config, "label_names")?.as_array()?;
+    strings(names)
+}
+
 /// The names of the classes in Hugging Face's `config.json`, if each has one.
 fn id2label(config: &Config) -> Option<Vec<String>> {
     let names = get(config, "id2label")?.as_object()?;
@@ -352,14 +387,15 @@ fn id2label(config: &Config) -> Option<Vec<String>> {
     labels.filter(|labels| !labels.is_empty())
 }
 
+fn prop<'a>(proto: &'a ModelProto, key: &str) -> Option<&'a str> {
+    let mut props = proto.metadata_props.iter();
+    let entry = props.find(|entry| entry.key == key);
+    entry.map(|entry| entry.value.as_str())
+}
+
 /// Reads what Ultralytics writes into a classifier: `task`, `imgsz` and `names`, in Python's notation.
 fn ultralytics(proto: &ModelProto) -> Option<ModelOverrides> {
-    let prop = |key: &str| {
-        let mut props = proto.metadata_props.iter();
-        props
-            .find(|entry| entry.key == key)
-            .map(|entry| entry.value.as_str())
-    };
+    let prop = |key: &str| prop(proto, key);
     if prop("author") != Some("Ultralytics") || prop("task") != Some("classify") {
         return None;
     }

@@ -110,6 +110,12 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
             &[("output", |said| said.output.is_some())],
         ),
         item(
+            "scores",
+            format!("output `{}`", kiln_util::shown(&spec.output_name, 40)),
+            origins.output_name,
+            &[("output_name", |said| said.output_name.is_some())],
+        ),
+        item(
             "labels",
             labels(spec),
             origins.labels,

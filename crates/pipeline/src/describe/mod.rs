@@ -47,6 +47,7 @@ impl Described {
             kind,
         };
         let proto = file.proto().map_err(|error| fail(error.into()))?;
+        resolved.find_labels(path, proto);
         let mut spec = ModelSpec::new(proto, &resolved.all());
         if spec.as_ref().is_err_and(lacks_preprocessing)
             && resolved.find_config(path, proto)?.is_some()

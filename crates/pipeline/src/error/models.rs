@@ -50,14 +50,6 @@ pub enum EnginesError {
         /// Where a sidecar is looked for.
         sidecar: PathBuf,
     },
-    /// A graph whose scores may be anything.
-    #[error("{model} ends in a sigmoid, so its scores are not logits, and need not sum to 1")]
-    Sigmoid {
-        /// The file, as messages call it.
-        model: String,
-        /// Where a sidecar is looked for.
-        sidecar: PathBuf,
-    },
     /// Golden vectors are asked for of a file that has none.
     #[error("{} has no golden vectors (metadata key `kiln.golden`)", path.display())]
     NoGolden {
@@ -85,12 +77,8 @@ impl EnginesError {
                 key: match what {
                     Unspecified::Labels => "labels",
                     Unspecified::Size => "size",
-                    Unspecified::Output => "output",
                     Unspecified::Preprocessing => "preprocess",
                 },
-                sidecar: sidecar.clone(),
-            },
-            Self::Sigmoid { sidecar, .. } => Hint::SpecifyOutput {
                 sidecar: sidecar.clone(),
             },
             Self::NoGolden { .. } => Hint::ExportWithGolden,

@@ -7,7 +7,7 @@ mod classify;
 use std::borrow::Cow;
 
 use kiln_inference::{Classified, Model, OutputKind, StreamOptions, StreamSummary};
-use kiln_metrics::{Evaluation, Evaluator, MostConfident, argmax};
+use kiln_metrics::{Evaluation, Evaluator, MostConfident, ScoreKind, argmax};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -190,10 +190,8 @@ impl<'a> Tally<'a> {
         let index = input.index;
         let label = input.label.ok_or(InputsError::Unlabeled { index })?;
         let scores = classified.scores;
-        match self.model.output_kind() {
-            OutputKind::Logits => self.evaluator.push(scores, &[label])?,
-            OutputKind::Probabilities => self.evaluator.push_probabilities(scores, &[label])?,
-        }
+        self.evaluator
+            .push_scores(scores, &[label], score_kind(self.model))?;
         let predicted = argmax(scores).expect("the model gives finite scores");
         if predicted != label as usize {
             let classes = self.model.labels();
@@ -272,5 +270,14 @@ impl Evaluated {
             evaluation: Cow::Borrowed(&self.evaluation),
             mistakes: Cow::Borrowed(&self.mistakes),
         }
+    }
+}
+/// What a model's scores are to the metrics.
+pub(crate) fn score_kind(model: &Model) -> ScoreKind {
+    match model.output_kind() {
+        OutputKind::Logits | OutputKind::LogProbabilities => ScoreKind::Logits,
+        OutputKind::Probabilities if model.spec().is_quantized => ScoreKind::RoundedProbabilities,
+        OutputKind::Probabilities => ScoreKind::Probabilities,
+        OutputKind::Sigmoid => ScoreKind::Independent,
     }
 }

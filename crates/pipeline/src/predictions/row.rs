@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kiln_inference::{Classified, Model, OutputKind};
+use kiln_inference::{Classified, Model};
 use kiln_metrics::argmax;
 use kiln_util::{counted, shown};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl Columns {
             path: inputs.has_paths,
             label: inputs.has_labels,
             classes: model.labels().to_vec(),
-            logits: model.output_kind() == OutputKind::Logits,
+            logits: model.output_kind().takes_softmax(),
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
     /// Makes the line of an image.
     pub fn new(input: &'a Input, classified: &Classified<'a>, model: &'a Model) -> Self {
         let classes = model.labels();
-        let logits = if model.output_kind() == OutputKind::Logits {
+        let logits = if model.output_kind().takes_softmax() {
             classified.scores
         } else {
             &[]

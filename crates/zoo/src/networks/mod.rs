@@ -95,6 +95,7 @@ impl Network {
             preprocessing: Some(preprocessing),
             layout: Some(Layout::Nchw),
             output: self.classes().map(|_| OutputKind::Logits),
+            output_name: None,
             labels: self.classes().map(|_| labels),
             provenance,
             golden: None,

@@ -26,6 +26,16 @@ pub enum OrtError {
         /// The library asked for.
         requested: PathBuf,
     },
+    /// The library is too old for a model with weights in other files.
+    #[error(
+        "ONNX Runtime {found} cannot load a model with weights in other files from memory: it takes 1.{needed} or newer"
+    )]
+    WeightFiles {
+        /// Its version.
+        found: String,
+        /// The version that can, after the 1.
+        needed: u32,
+    },
     /// The GPU cannot be used.
     #[error("ONNX Runtime cannot use the GPU: {0}")]
     Cuda(String),
@@ -36,6 +46,7 @@ impl OrtError {
         match self {
             Self::Library { .. } => Hint::InstallOnnxRuntime,
             Self::SecondLibrary { .. } => Hint::NewProcess,
+            Self::WeightFiles { .. } => Hint::File(kiln_onnx::Hint::SaveAsOneFile),
             Self::Cuda(_) => Hint::InstallCuda,
         }
     }

@@ -48,6 +48,43 @@ struct Run {
     max_batch: usize,
 }
 
+/// The session option for the folder of files with weights of a model that is loaded from memory.
+const WEIGHTS_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+
+/// The first version that knows it, after the 1.
+const WEIGHTS_FOLDER_SINCE: u32 = 21;
+
+/// The folder of files with weights as ONNX Runtime takes it.
+fn weights_folder(source: &Source<'_>, runtime: &Runtime) -> Result<Option<String>, EngineError> {
+    let Some(folder) = source.weights_folder else {
+        return Ok(None);
+    };
+    // An older one would ignore the option and look in the current folder.
+    if let Some(version) = &runtime.library.version
+        && minor(version).is_some_and(|minor| minor < WEIGHTS_FOLDER_SINCE)
+    {
+        return Err(OrtError::WeightFiles {
+            found: version.clone(),
+            needed: WEIGHTS_FOLDER_SINCE,
+        }
+        .into());
+    }
+    // Relative to the current folder without it, and so to whatever lies there.
+    let folder = std::path::absolute(folder).map_err(load_error)?;
+    let name = folder.to_str().ok_or_else(|| {
+        load_error(format_args!(
+            "the name of the folder `{}` is not UTF-8, as ONNX Runtime needs it for a model with weights in other files",
+            folder.display()
+        ))
+    })?;
+    Ok(Some(name.to_owned()))
+}
+
+/// The number after `1.` of a version.
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
+}
+
 /// Loads a model.
 pub fn load(
     source: &Source<'_>,
@@ -60,6 +97,7 @@ pub fn load(
     let wanted = Wanted {
         runtime,
         bytes: source.bytes.into(),
+        weights_folder: weights_folder(source, runtime)?,
         threads: threads / concurrent_runs,
         shape: source.shape,
         batch: source.batch,
@@ -83,7 +121,9 @@ pub fn load(
         };
         runs.push(another?.run);
     }
-    let sessions = Sessions::of(source.bytes.len(), device, threads, concurrent_runs);
+    let weights = usize::try_from(source.weights_bytes).unwrap_or(usize::MAX);
+    let size = source.bytes.len().saturating_add(weights);
+    let sessions = Sessions::of(size, device, threads, concurrent_runs);
     let kept = if sessions.own {
         source.bytes.to_vec()
     } else {
@@ -140,6 +180,8 @@ impl Sessions {
 struct Wanted<'a> {
     runtime: &'static Runtime,
     bytes: Cow<'a, [u8]>,
+    /// Where files with further weights are.
+    weights_folder: Option<String>,
     threads: usize,
     shape: [usize; 3],
     batch: Option<usize>,
@@ -203,6 +245,11 @@ impl Wanted<'_> {
         if let Some(provider) = provider {
             let builder_with = builder.with_execution_providers([provider]);
             builder = builder_with.map_err(|error| OrtError::Cuda(one_line(&error)))?;
+        }
+        if let Some(folder) = &self.weights_folder {
+            builder = builder
+                .with_config_entry(WEIGHTS_FOLDER, folder)
+                .map_err(load_error)?;
         }
         let session = builder
             .commit_from_memory(&self.bytes)
@@ -350,6 +397,13 @@ fn run_error(error: impl std::fmt::Display) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_told_apart() {
+        assert_eq!(minor("1.18.1"), Some(18));
+        assert_eq!(minor("1.31"), Some(31));
+        assert_eq!(minor("2.0.0"), None);
+    }
 
     #[test]
     fn sessions_are_as_many_as_there_are_or_room_for_more() {
