@@ -64,6 +64,12 @@ fn text(note: &Note) -> Option<String> {
             "of the model's outputs, `{}` is taken for the scores (--output-name NAME)",
             shown(name, 40)
         ),
+        Note::OneAtATime => {
+            "the model fails at several images in one run, though it leaves their number open: it is run with one at a time; export it with an open batch".to_owned()
+        }
+        Note::BatchDependent => {
+            "the model quantizes values by their range in a batch: an image's scores depend a little on those it is run with (--batch-size 1 for scores that do not)".to_owned()
+        }
         Note::Repaired(repair) => shown(&repair.to_string(), usize::MAX),
         // A note that is newer than this text.
         _ => return None,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_model::{OutputKind, OverridesError, Preprocessing};
 use kiln_onnx::{Golden, ModelFile, Repair};
@@ -22,6 +23,8 @@ pub struct Model {
     pub(crate) labels: Arc<[String]>,
     spec: ModelSpec,
     repairs: Vec<Repair>,
+    /// Whether the graph turned out to fail at more than one image.
+    pub(crate) one_at_a_time: AtomicBool,
     pub(crate) golden: Option<Golden>,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
@@ -109,6 +112,7 @@ impl Model {
             labels: spec.labels.clone().into(),
             spec,
             repairs: file.repairs()?.to_vec(),
+            one_at_a_time: AtomicBool::new(false),
             golden,
             engine,
             pool,
@@ -120,6 +124,12 @@ impl Model {
     /// What was put right in the graph when it was read.
     pub fn repairs(&self) -> &[Repair] {
         &self.repairs
+    }
+
+    /// Whether images turned out to be run one at a time: the graph leaves the batch open, and fails at
+    /// more than one image.
+    pub fn runs_one_at_a_time(&self) -> bool {
+        self.one_at_a_time.load(Ordering::Relaxed)
     }
 
     /// Finds out by test images what the scores are, where nobody says it: images of noise whose

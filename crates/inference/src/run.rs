@@ -1,6 +1,7 @@
 //! Running a batch of prepared inputs, and the scores that come of it.
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kiln_model::OutputKind;
@@ -162,12 +163,45 @@ impl Model {
         }
     }
 
-    /// One run of the engine, with zeros in place of the images that the chunk has too few.
+    /// A chunk as one run of the engine; as a run for each image where a graph that leaves the batch
+    /// open fails at more than one: its shapes were traced with one.
     fn run_chunk(
         &self,
         values: &[f32],
         chunk: &Chunk,
         mut run: impl FnMut(&Input<'_>, usize) -> Result<Vec<NamedTensor>, EngineError>,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
+        if chunk.batch == 1 || self.spec().batch.is_some() {
+            return self.run_once(values, chunk, &mut run);
+        }
+        let singles = |run: &mut dyn FnMut(&Input<'_>, usize) -> _| {
+            let images = chunk.start..chunk.start + chunk.images;
+            let parts = images.map(|start| {
+                let single = Chunk {
+                    start,
+                    images: 1,
+                    batch: 1,
+                };
+                self.run_once(values, &single, run)
+            });
+            concatenate(parts.collect::<Result<_, _>>()?)
+        };
+        if self.one_at_a_time.load(Ordering::Relaxed) {
+            return singles(&mut run);
+        }
+        self.run_once(values, chunk, &mut run).or_else(|error| {
+            let outputs = singles(&mut run).map_err(|_| error)?;
+            self.one_at_a_time.store(true, Ordering::Relaxed);
+            Ok(outputs)
+        })
+    }
+
+    /// One run of the engine, with zeros in place of the images that the chunk has too few.
+    fn run_once(
+        &self,
+        values: &[f32],
+        chunk: &Chunk,
+        run: &mut dyn FnMut(&Input<'_>, usize) -> Result<Vec<NamedTensor>, EngineError>,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         let size = self.preprocessor.len();
         let mut input = Cow::Borrowed(&values[chunk.start * size..][..chunk.images * size]);

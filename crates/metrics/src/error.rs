@@ -1,7 +1,7 @@
 //! Everything that can be wrong with the numbers given to this crate.
 
 /// Most classes that a confusion matrix is kept for: its counts then take 2 GiB.
-pub(crate) const MAX_CLASSES: usize = 16_384;
+pub(crate) const MAX_CLASSES: usize = 1 << 20;
 
 /// Numbers that do not fit together or cannot be computed with.
 ///
@@ -120,6 +120,14 @@ pub enum MetricsError {
         expected: usize,
         /// Number of counts in that row.
         found: usize,
+    },
+    /// A count of a class that the confusion matrix does not have.
+    #[error("the confusion matrix has {classes} classes, but a count of class {class}")]
+    OutsideMatrix {
+        /// The class, counted from 0.
+        class: usize,
+        /// Number of classes.
+        classes: usize,
     },
     /// Counts whose sum does not fit.
     #[error(

@@ -298,6 +298,11 @@ pub enum Note {
         /// Its name.
         name: String,
     },
+    /// Images are run one at a time: the graph fails at several, though it leaves their number open.
+    OneAtATime,
+    /// An image's scores depend on those it is run with: values are quantized by their range in a
+    /// batch.
+    BatchDependent,
     /// Something was put right in the graph, without which scores were others.
     Repaired(Repair),
 }
@@ -323,11 +328,15 @@ pub fn notes(model: &Model) -> Vec<Note> {
     let chosen = (origins.output_name == Origin::Graph).then(|| Note::ChosenOutput {
         name: model.spec().output_name.clone(),
     });
+    let one_at_a_time = model.runs_one_at_a_time().then_some(Note::OneAtATime);
+    let batch = (model.spec().is_batch_dependent && one_at_a_time.is_none())
+        .then_some(Note::BatchDependent);
     let repaired = model
         .repairs()
         .iter()
         .filter(|repair| repair.changes_scores());
-    let notes = [unnamed, repeated, output, chosen].into_iter().flatten();
+    let notes = [unnamed, repeated, output, chosen, one_at_a_time, batch];
+    let notes = notes.into_iter().flatten();
     notes.chain(repaired.cloned().map(Note::Repaired)).collect()
 }
 

@@ -181,7 +181,8 @@ fn matrix<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
     let header = ["true \\ predicted".to_owned()].into_iter().chain(columns);
     let rows = confusion.rows().zip(labels).map(|(counts, label)| {
         let label = shown(label.as_ref(), MAX_LABEL);
-        [label].into_iter().chain(counts.iter().map(u64::to_string))
+        let counts = counts.into_iter().map(|count| count.to_string());
+        [label].into_iter().chain(counts)
     });
     text_table(header, rows, 1)
 }

@@ -39,6 +39,9 @@ pub struct ModelSpec {
     pub is_binary: bool,
     /// Whether the scores were rounded to 8 bits, so that probabilities need not sum to 1.
     pub is_quantized: bool,
+    /// Whether the graph quantizes values by the range that they have in a batch, so that an image's
+    /// scores depend on those it is run with.
+    pub is_batch_dependent: bool,
     /// Whether the scores come from an operator that usually gives features rather than scores.
     pub is_features: bool,
     /// Which axes the graph's input has.
@@ -216,6 +219,7 @@ impl ModelSpec {
             is_binary: output.is_binary(),
             is_quantized: output.end.is_quantized,
             is_features: output.end.is_features,
+            is_batch_dependent: model.operators().contains_key("DynamicQuantizeLinear"),
             output_name: output.info.name,
             axes,
             output_at: output.at,

@@ -310,64 +310,163 @@ fn what_only_moves_or_converts_values_may_follow_a_softmax() {
     }
 }
 
+/// A model whose scores go through these operators, one after another.
+fn ending(operators: &[&str], classes: usize) -> ModelProto {
+    let mut graph = GraphBuilder::new("g");
+    graph
+        .input("input", Dim::batched([1, 2, 2]))
+        .output("scores", Dim::batched([classes]));
+    let mut value = "input".to_owned();
+    for (at, op) in operators.iter().enumerate() {
+        let next = if at + 1 == operators.len() {
+            "scores".to_owned()
+        } else {
+            format!("v{at}")
+        };
+        graph.node(op, &next, &[&value], &next);
+        value = next;
+    }
+    graph.finish().unwrap()
+}
+
 #[test]
-fn a_last_sigmoid_needs_it_said_what_the_output_is() {
-    for after in [None, Some("Cast")] {
-        let mut graph = GraphBuilder::new("g");
-        graph
-            .input("input", Dim::batched([1, 2, 2]))
-            .output("scores", Dim::batched([2]));
-        graph.node(
-            "Sigmoid",
-            "sigmoid",
-            &["input"],
-            if after.is_some() { "p" } else { "scores" },
-        );
-        if let Some(op) = after {
-            graph.node(op, "after", &["p"], "scores");
-        }
-        let mut model = graph.finish().unwrap();
-        let message = error(&model, &declared());
-        assert!(
-            message.contains("ends in a sigmoid") && message.contains("not specified"),
-            "{message}"
-        );
-        for kind in OutputKind::ALL {
-            let said = ModelOverrides {
-                output: Some(kind),
-                ..declared()
-            };
-            assert_eq!(ModelSpec::new(&model, &said).unwrap().output, kind);
-        }
-        model.set_metadata(&Metadata {
-            output: Some(OutputKind::Logits),
-            ..Metadata::default()
-        });
-        assert_eq!(
-            ModelSpec::new(&model, &declared()).unwrap().output,
-            OutputKind::Logits
-        );
+fn the_graph_says_what_its_scores_are() {
+    let kind = |operators: &[&str]| {
+        let spec = ModelSpec::new(&ending(operators, 2), &declared()).unwrap();
+        (spec.output, spec.origins.output, spec.is_quantized)
+    };
+    use OutputKind::{LogProbabilities, Logits, Probabilities, Sigmoid};
+    for (operators, expected) in [
+        (&["Flatten"][..], (Logits, Origin::Default, false)),
+        (&["Sigmoid"], (Sigmoid, Origin::Graph, false)),
+        (&["Sigmoid", "Cast"], (Sigmoid, Origin::Graph, false)),
+        (&["LogSoftmax"], (LogProbabilities, Origin::Graph, false)),
+        (
+            &["Softmax", "Log"],
+            (LogProbabilities, Origin::Graph, false),
+        ),
+        (
+            &["Softmax", "QuantizeLinear", "DequantizeLinear"],
+            (Probabilities, Origin::Graph, true),
+        ),
+        (
+            &["Softmax", "Reshape", "Slice", "Cast"],
+            (Probabilities, Origin::Graph, false),
+        ),
+        (&["Softmax", "Relu"], (Logits, Origin::Default, false)),
+    ] {
+        assert_eq!(kind(operators), expected, "{operators:?}");
     }
 }
 
 #[test]
-fn one_score_is_no_classifier() {
-    let binary = model(Dim::batched([1, 2, 2]), Dim::batched([1]), "Sigmoid");
-    let labels = |labels: &[&str]| Some(labels.iter().map(|&label| label.to_owned()).collect());
-    let probabilities = Some(OutputKind::Probabilities);
-    // However many labels are given, and whatever the output is said to be.
-    for labels in [None, labels(&["yes"]), labels(&["no", "yes"])] {
-        let message = error(
-            &binary,
-            &ModelOverrides {
-                labels,
-                output: probabilities,
-                ..declared()
-            },
-        );
+fn a_sigmoid_gives_probabilities_of_no_distribution() {
+    let model = ending(&["Sigmoid"], 2);
+    for (said, expected) in [
+        (OutputKind::Probabilities, OutputKind::Sigmoid),
+        (OutputKind::Sigmoid, OutputKind::Sigmoid),
+        (OutputKind::Logits, OutputKind::Logits),
+    ] {
+        let said = ModelOverrides {
+            output: Some(said),
+            ..declared()
+        };
+        assert_eq!(ModelSpec::new(&model, &said).unwrap().output, expected);
+    }
+}
+
+/// The probabilities of `scores` in a graph by its own nodes.
+fn written_out(nodes: &[(&str, &[&str], &str)]) -> Option<OutputKind> {
+    let mut graph = GraphBuilder::new("g");
+    graph
+        .input("input", Dim::batched([1, 2, 2]))
+        .output("scores", Dim::batched([2]));
+    graph.initializer("one", &[1], vec![1.0_f32]);
+    graph.initializer("half", &[1], vec![0.5_f32]);
+    for (op, inputs, output) in nodes {
+        graph.node(op, output, inputs, output);
+    }
+    let spec = ModelSpec::new(&graph.finish().unwrap(), &declared()).unwrap();
+    (spec.origins.output == Origin::Graph).then_some(spec.output)
+}
+
+#[test]
+fn functions_that_are_written_out_are_known() {
+    let softmax: &[(&str, &[&str], &str)] = &[
+        ("ReduceMax", &["input"], "m"),
+        ("Sub", &["input", "m"], "d"),
+        ("Exp", &["d"], "e"),
+        ("ReduceSum", &["e"], "s"),
+        ("Div", &["e", "s"], "scores"),
+    ];
+    assert_eq!(written_out(softmax), Some(OutputKind::Probabilities));
+    let other: &[(&str, &[&str], &str)] = &[
+        ("Exp", &["input"], "e"),
+        ("Exp", &["input"], "f"),
+        ("ReduceSum", &["f"], "s"),
+        ("Div", &["e", "s"], "scores"),
+    ];
+    assert_eq!(written_out(other), None);
+    let logistic = |constant| {
+        written_out(&[
+            ("Neg", &["input"], "n"),
+            ("Exp", &["n"], "e"),
+            ("Add", &["e", constant], "s"),
+            ("Div", &["one", "s"], "scores"),
+        ])
+    };
+    assert_eq!(logistic("one"), Some(OutputKind::Sigmoid));
+    assert_eq!(logistic("half"), None);
+    let log: &[(&str, &[&str], &str)] = &[
+        ("Exp", &["input"], "e"),
+        ("ReduceSum", &["e"], "s"),
+        ("Log", &["s"], "l"),
+        ("Sub", &["input", "l"], "scores"),
+    ];
+    assert_eq!(written_out(log), Some(OutputKind::LogProbabilities));
+}
+
+#[test]
+fn a_softmax_over_the_batch_is_refused() {
+    let over = |axis: Option<i64>| {
+        let mut model = ending(&["Flatten", "Softmax", "Cast"], 2);
+        let node = &mut model.graph.as_mut().unwrap().node[1];
+        node.attribute
+            .extend(axis.map(|axis| kiln_onnx::AttributeProto {
+                name: "axis".into(),
+                i: Some(axis),
+                ..Default::default()
+            }));
+        error(&model, &declared())
+    };
+    for axis in [0, -2] {
+        let message = over(Some(axis));
         assert!(
-            message
-                .contains("one score for each image, expected one for each of at least 2 classes"),
+            message.contains("(Softmax) is taken over the batch"),
+            "{message}"
+        );
+    }
+    for axis in [None, Some(1), Some(-1)] {
+        assert_eq!(over(axis), "");
+    }
+}
+
+#[test]
+fn one_score_is_that_of_the_second_of_two_classes() {
+    let binary = ending(&["Sigmoid"], 1);
+    let with = |labels: Option<&[&str]>| ModelOverrides {
+        labels: labels.map(|labels| labels.iter().map(|&label| label.to_owned()).collect()),
+        ..declared()
+    };
+    let spec = ModelSpec::new(&binary, &with(None)).unwrap();
+    assert!(spec.is_binary);
+    assert_eq!(spec.labels, ["negative", "positive"]);
+    let spec = ModelSpec::new(&binary, &with(Some(&["no", "yes"]))).unwrap();
+    assert_eq!(spec.kind_of_scores(), OutputKind::Probabilities);
+    for labels in [&["yes"][..], &["a", "b", "c"]] {
+        let message = error(&binary, &with(Some(labels)));
+        assert!(
+            message.contains("one score for each image, which takes 2 labels"),
             "{message}"
         );
     }
@@ -376,16 +475,58 @@ fn one_score_is_no_classifier() {
         vec![Dim::Unknown, Dim::Unknown],
         "Identity",
     );
-    assert!(
-        error(
-            &open,
-            &ModelOverrides {
-                labels: labels(&["yes"]),
-                ..declared()
-            }
+    assert!(error(&open, &with(Some(&["yes"]))).contains("takes 2 labels, found 1"));
+}
+
+/// A model with the outputs `features`, of 16, and `scores`, of 2 classes.
+fn two_outputs(op: &str) -> ModelProto {
+    let mut graph = GraphBuilder::new("g");
+    graph
+        .input("input", Dim::batched([1, 2, 2]))
+        .output("features", Dim::batched([16]))
+        .output("scores", Dim::batched([2]));
+    graph.node("Relu", "a", &["input"], "features");
+    graph.node(op, "b", &["input"], "scores");
+    graph.finish().unwrap()
+}
+
+#[test]
+fn the_output_with_the_scores_is_found_or_named() {
+    let found = |op: &str, declared: &ModelOverrides| {
+        let spec = ModelSpec::new(&two_outputs(op), declared).unwrap();
+        (
+            spec.output_name,
+            spec.origins.output_name,
+            spec.labels.len(),
         )
-        .contains("at least 2 classes")
+    };
+    // By the labels.
+    let expected = ("scores".to_owned(), Origin::Graph, 2);
+    assert_eq!(found("Relu", &declared()), expected);
+    // As the only one that is known to be probabilities.
+    let unlabeled = ModelOverrides {
+        labels: None,
+        ..declared()
+    };
+    assert_eq!(found("Softmax", &unlabeled), expected);
+    // Else the first, as ever.
+    let first = ("features".to_owned(), Origin::Default, 16);
+    assert_eq!(found("Relu", &unlabeled), first);
+    let named = |name: &str| ModelOverrides {
+        output_name: Some(name.to_owned()),
+        ..unlabeled.clone()
+    };
+    let expected = ("scores".to_owned(), Origin::Declared, 2);
+    assert_eq!(found("Relu", &named("scores")), expected);
+    let message = error(&two_outputs("Relu"), &named("logits"));
+    assert_eq!(
+        message,
+        "the graph has no output `logits`, but `features`, `scores`"
     );
+    // A copy says it.
+    let spec = ModelSpec::new(&two_outputs("Relu"), &named("scores")).unwrap();
+    let metadata = spec.to_metadata(&Metadata::default());
+    assert_eq!(metadata.output_name.as_deref(), Some("scores"));
 }
 
 #[test]
@@ -466,7 +607,7 @@ fn as_many_labels_as_classes() {
         "{message}"
     );
     let flat = model(Dim::batched([1, 2, 2]), Dim::batched([]), "Identity");
-    assert!(error(&flat, &declared()).contains("found `scores` float [batch]"));
+    assert!(ModelSpec::new(&flat, &declared()).unwrap().is_binary);
     let pooled = model(Dim::batched([1, 2, 2]), Dim::batched([2, 1, 1]), "Identity");
     assert!(ModelSpec::new(&pooled, &declared()).is_ok());
 }

@@ -3,6 +3,7 @@
 mod agreement;
 mod classify;
 mod embedding;
+mod forms;
 mod hammer;
 mod hostile;
 mod layout;

@@ -89,7 +89,8 @@ pub struct Average {
 /// Scores of every class; `labels` are as many as the matrix has classes.
 fn class_metrics(confusion: &ConfusionMatrix, labels: &[String]) -> Vec<ClassMetrics> {
     let (support, predicted) = (confusion.support(), confusion.predicted());
-    let diagonal = confusion.rows().enumerate().map(|(class, row)| row[class]);
+    let diagonal =
+        (0..confusion.classes()).map(|class| confusion.get(class, class).unwrap_or_default());
     diagonal
         .zip(labels)
         .zip(support.into_iter().zip(predicted))

@@ -46,6 +46,9 @@ pub struct Description<'a> {
     pub metadata: BTreeMap<&'a str, &'a str>,
     /// What kiln does with an image; none where it cannot do anything.
     pub image: Option<Image<'a>>,
+    /// What kiln puts right in the graph before an engine gets it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<String>,
     /// Why not.
     pub problem: Option<String>,
 }
@@ -148,6 +151,7 @@ impl<'a> Description<'a> {
                 .as_ref()
                 .ok()
                 .map(|spec| Image::new(spec, described, name)),
+            repairs: described.repairs(),
             problem: described.spec.as_ref().err().map(problem),
         }
     }
@@ -162,6 +166,7 @@ impl<'a> Description<'a> {
             operators,
             metadata,
             image,
+            repairs,
             problem,
             ..
         } = self;
@@ -224,6 +229,9 @@ impl<'a> Description<'a> {
                     "The graph takes exactly {batch} images at a time; kiln fills up what is missing."
                 );
             }
+        }
+        for repair in repairs {
+            let _ = writeln!(text, "Repaired: {}.", shown(repair, usize::MAX));
         }
         if let Some(problem) = problem {
             let _ = writeln!(text, "kiln cannot classify images with it yet: {problem}");

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use kiln_inference::{Channels, Filter, Fit, InputKind, Layout, ModelSpec, Origin, Preprocessing};
-use kiln_onnx::ModelProto;
+use kiln_onnx::{DataType, Dim, ModelProto, TensorInfo};
 use serde_json::{Value, json};
 
 use super::items::divisor;
@@ -234,65 +234,117 @@ fn named(spec: &ModelSpec) -> bool {
 }
 
 fn triton_config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
+    let input = model.inputs().into_iter().next();
+    let outputs = model.outputs().into_iter();
+    let output = outputs
+        .into_iter()
+        .find(|output| output.name == spec.output_name);
     let image = spec.layout.image_shape(spec.preprocessing.shape());
-    // Triton's own batching needs an open first axis, which the dimensions then leave out.
-    let (max_batch, fixed) = match spec.batch {
-        None => (MAX_BATCH, None),
-        Some(batch) => (0, Some(batch)),
+    let rank = |info: &Option<TensorInfo>| {
+        let shape = info.as_ref().and_then(|info| info.shape.as_ref());
+        shape.map(Vec::len)
     };
-    let dims = |axes: &[usize]| {
-        let axes: Vec<String> = fixed.iter().chain(axes).map(ToString::to_string).collect();
-        format!("[ {} ]", axes.join(", "))
+    let open = |info: &Option<TensorInfo>| {
+        let shape = info.as_ref().and_then(|info| info.shape.as_ref());
+        shape.is_some_and(|shape| shape.first().is_some_and(|axis| axis.fixed().is_none()))
+    };
+    // A batch, height and width.
+    let known = if rank(&input) == Some(3) && open(&input) {
+        &image[1..]
+    } else {
+        &image
+    };
+    let classes = match (spec.is_binary, rank(&output)) {
+        (true, Some(1)) => &[][..],
+        (true, _) => &[1],
+        (false, _) => &[spec.labels.len()],
+    };
+    let input = triton_tensor(input.as_ref(), known);
+    let output = triton_tensor(output.as_ref(), classes);
+    // Triton's own batching needs open first axes, which the dimensions then leave out.
+    let batches = input.batch.is_none() && output.batch.is_none();
+    let max_batch = if batches { MAX_BATCH } else { 0 };
+    let dims = |tensor: &TritonTensor| {
+        let batch = tensor.batch.unwrap_or(-1);
+        let batch = (!batches && tensor.has_batch).then_some(batch);
+        let axes = batch.iter().chain(&tensor.axes).map(ToString::to_string);
+        format!("[ {} ]", axes.collect::<Vec<_>>().join(", "))
     };
     let format = match spec.layout {
         Layout::Nchw => "FORMAT_NCHW",
         Layout::Nhwc => "FORMAT_NHWC",
     };
-    let name = |names: Vec<kiln_onnx::TensorInfo>| {
-        names
-            .into_iter()
-            .next()
-            .map_or_else(String::new, |info| info.name)
-    };
     let mut text = format!("platform: \"onnxruntime_onnx\"\nmax_batch_size: {max_batch}\n");
-    let data_type = match spec.input {
-        InputKind::Values => "TYPE_FP32",
-        InputKind::Pixels => "TYPE_UINT8",
-    };
     let _ = write!(
         text,
-        "input [\n  {{\n    name: {}\n    data_type: {data_type}\n",
-        quoted(&name(model.inputs()))
+        "input [\n  {{\n    name: {}\n    data_type: {}\n",
+        quoted(&input.name),
+        input.data_type
     );
-    if fixed.is_none() {
+    if batches && input.axes.len() == image.len() {
         let _ = writeln!(text, "    format: {format}");
     }
-    let _ = write!(text, "    dims: {}\n  }}\n]\n", dims(&image));
+    let _ = write!(text, "    dims: {}\n  }}\n]\n", dims(&input));
     let _ = write!(
         text,
-        "output [\n  {{\n    name: {}\n    data_type: TYPE_FP32\n",
-        quoted(&name(model.outputs()))
+        "output [\n  {{\n    name: {}\n    data_type: {}\n",
+        quoted(&output.name),
+        output.data_type
     );
-    let _ = writeln!(text, "    dims: {}", dims(&scores(model, spec)));
-    if named(spec) {
+    let _ = writeln!(text, "    dims: {}", dims(&output));
+    if named(spec) && !spec.is_binary {
         let _ = writeln!(text, "    label_filename: {}", quoted(TritonFiles::LABELS));
     }
     text.push_str("  }\n]\n");
-    if fixed.is_none() {
+    if batches {
         text.push_str("dynamic_batching { }\n");
     }
     text.into_bytes()
 }
 
-/// Returns the shape of the scores of one image: axes of 1 may follow.
-fn scores(model: &ModelProto, spec: &ModelSpec) -> Vec<usize> {
-    let rank = model
-        .outputs()
-        .first()
-        .and_then(|output| output.shape.as_ref().map(Vec::len))
-        .unwrap_or(2);
-    let ones = std::iter::repeat_n(1, rank.saturating_sub(2));
-    std::iter::once(spec.labels.len()).chain(ones).collect()
+/// An input or output as Triton has it.
+struct TritonTensor {
+    name: String,
+    data_type: &'static str,
+    has_batch: bool,
+    /// The size of the batch, where it is fixed.
+    batch: Option<i64>,
+    /// The sizes of the axes behind the batch, -1 where they are open.
+    axes: Vec<i64>,
+}
+
+/// A tensor of the graph; `known` are the sizes of its axes for one image, as far as they are known,
+/// where the graph leaves them open.
+fn triton_tensor(info: Option<&TensorInfo>, known: &[usize]) -> TritonTensor {
+    let data_type = match info.and_then(|info| info.data_type) {
+        Some(DataType::Float16) => "TYPE_FP16",
+        Some(DataType::Bfloat16) => "TYPE_BF16",
+        Some(DataType::Double) => "TYPE_FP64",
+        Some(DataType::Uint8) => "TYPE_UINT8",
+        Some(DataType::Int8) => "TYPE_INT8",
+        _ => "TYPE_FP32",
+    };
+    let fixed = |size: usize| i64::try_from(size).unwrap_or(-1);
+    let shape = info.and_then(|info| info.shape.clone());
+    // The axes of an image, or of its scores, without those of a batch.
+    let has_batch = shape.as_ref().is_none_or(|shape| shape.len() > known.len());
+    let shape = shape.unwrap_or_else(|| Dim::batched(known.iter().copied()));
+    let (batch, axes) = shape.split_at(usize::from(has_batch).min(shape.len()));
+    let axes = axes.iter().enumerate().map(|(at, axis)| {
+        let size = axis.fixed().or_else(|| known.get(at).copied());
+        size.map_or(-1, fixed)
+    });
+    TritonTensor {
+        name: info.map_or_else(String::new, |info| info.name.clone()),
+        data_type,
+        has_batch,
+        batch: if has_batch {
+            batch.iter().find_map(Dim::fixed).map(fixed)
+        } else {
+            Some(1)
+        },
+        axes: axes.collect(),
+    }
 }
 
 /// Quotes a string of protobuf's text format.

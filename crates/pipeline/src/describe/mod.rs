@@ -78,6 +78,12 @@ impl Described {
         self.file.bytes()
     }
 
+    /// Returns what was put right in the graph, for people.
+    pub fn repairs(&self) -> Vec<String> {
+        let repairs = self.file.repairs().unwrap_or_default();
+        repairs.iter().map(ToString::to_string).collect()
+    }
+
     /// Returns the decoded file.
     pub fn proto(&self) -> &ModelProto {
         self.file.proto().expect("it was decoded when it was read")

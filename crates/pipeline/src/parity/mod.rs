@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use kiln_inference::{EngineId, Model, Options};
 use kiln_metrics::{Agreement, MetricsError, Tolerance};
@@ -132,8 +133,16 @@ pub fn check(
 ) -> Result<Option<Parity>> {
     let size = trained.model.preprocessing().len();
     let classes = trained.model.classes();
-    let images = pixels.len() / size;
     let burn = trained.burn()?;
+    let start = Instant::now();
+    if let Some(first) = pixels.get(..size) {
+        burn.logits(first)?;
+        for (_, model) in models {
+            model.run_named(first, 1)?;
+        }
+    }
+    let images = sample(pixels.len() / size, start.elapsed());
+    let pixels = &pixels[..images * size];
     let tolerance = tolerance(&trained.model);
     let _watch = context.cancel.watch();
     let mut comparisons = Vec::new();
@@ -199,6 +208,19 @@ pub fn check(
         comparisons,
         first_differences,
     }))
+}
+
+/// How long the gate may take, about, where that leaves enough images.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The fewest images that are compared where there are more.
+const FEWEST: usize = 8;
+
+/// How many of `images` are compared where all implementations take this long for one: fewer for a
+/// graph that is slow, such as a large transformer. Each image is run at three batch sizes.
+fn sample(images: usize, for_one: Duration) -> usize {
+    let runs = PATIENCE.as_secs_f64() / (3.0 * for_one.as_secs_f64().max(1e-9));
+    images.min((runs as usize).max(FEWEST))
 }
 
 /// How far two outputs lie apart; as far as can be where one has values that are no numbers.

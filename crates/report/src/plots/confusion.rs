@@ -80,13 +80,7 @@ impl<'a> HeatMap<'a> {
             21..=30 => 34,
             _ => (900 / classes).max(1),
         };
-        let most = confusion
-            .rows()
-            .flatten()
-            .copied()
-            .max()
-            .unwrap_or(0)
-            .max(1) as f64;
+        let most = confusion.rows().flatten().max().unwrap_or(0).max(1) as f64;
         let widest = labels
             .iter()
             .map(|label| width(label, TEXT))
@@ -152,7 +146,7 @@ impl<'a> HeatMap<'a> {
             .zip(self.confusion.rows())
         {
             let support: u64 = row.iter().sum();
-            for (x, &count) in (self.left..).step_by(self.cell as usize).zip(row) {
+            for (x, count) in (self.left..).step_by(self.cell as usize).zip(row) {
                 let value = self.value(count, support);
                 let share = value / self.most;
                 if count > 0 {

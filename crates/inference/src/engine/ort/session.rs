@@ -1,11 +1,13 @@
 //! A model in ONNX Runtime.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use ::ort::ep::{self, ExecutionProvider};
 use ::ort::logging::LogLevel;
 use ::ort::session::{RunOptions, Session as OrtSession};
 use ::ort::value::TensorRef;
+use kiln_onnx::ModelProto;
 
 use super::error::OrtError;
 use super::info::{OrtInfo, Placement, ProviderNodes};
@@ -50,6 +52,30 @@ struct Run {
 
 /// The session option for the folder of files with weights of a model that is loaded from memory.
 const WEIGHTS_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+
+/// The session option for optimizations that are left out.
+const DISABLED_OPTIMIZERS: &str = "optimization.disable_specified_optimizers";
+
+/// The optimization that takes `Pad` into the node behind it. Up to 1.31 it does so before a max
+/// pooling too, whose padding is minus infinity rather than the zeros of `Pad`: values below zero come
+/// out wrong at the border.
+const PAD_FUSION: &str = "Pad_Fusion";
+
+/// Whether a max pooling takes the values of a `Pad`.
+fn pads_pools(model: &ModelProto) -> bool {
+    let nodes = || model.graph.iter().flat_map(|graph| &graph.node);
+    let padded: HashSet<_> = nodes()
+        .filter(|node| node.op_type == "Pad")
+        .filter_map(|node| node.output.first())
+        .collect();
+    nodes().any(|node| {
+        node.op_type == "MaxPool"
+            && node
+                .input
+                .first()
+                .is_some_and(|input| padded.contains(input))
+    })
+}
 
 /// The first version that knows it, after the 1.
 const WEIGHTS_FOLDER_SINCE: u32 = 21;
@@ -98,6 +124,7 @@ pub fn load(
         runtime,
         bytes: source.bytes.into(),
         weights_folder: weights_folder(source, runtime)?,
+        pads_pools: pads_pools(source.proto),
         threads: threads / concurrent_runs,
         shape: source.shape,
         batch: source.batch,
@@ -182,6 +209,8 @@ struct Wanted<'a> {
     bytes: Cow<'a, [u8]>,
     /// Where files with further weights are.
     weights_folder: Option<String>,
+    /// Whether a max pooling takes padded values.
+    pads_pools: bool,
     threads: usize,
     shape: [usize; 3],
     batch: Option<usize>,
@@ -249,6 +278,11 @@ impl Wanted<'_> {
         if let Some(folder) = &self.weights_folder {
             builder = builder
                 .with_config_entry(WEIGHTS_FOLDER, folder)
+                .map_err(load_error)?;
+        }
+        if self.pads_pools {
+            builder = builder
+                .with_config_entry(DISABLED_OPTIMIZERS, PAD_FUSION)
                 .map_err(load_error)?;
         }
         let session = builder
