@@ -43,6 +43,9 @@ fn text(note: &Note) -> Option<String> {
             "the model does not name its {} classes: they are called by their numbers from 0 (--labels FILE.txt)",
             thousands(*classes)
         ),
+        Note::UnnamedBinary => {
+            "the model gives one score and does not name its classes: they are called negative and positive (--labels FILE.txt)".to_owned()
+        }
         Note::RepeatedName {
             first,
             second,

@@ -4,15 +4,58 @@
 use std::collections::HashSet;
 
 use kiln_onnx::{
-    AttributeProto, AttributeType, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorInfo,
-    TensorProto, ValueInfoProto,
+    AttributeProto, AttributeType, DataType, Dim, GraphProto, ModelFile, ModelProto, NodeProto,
+    TensorInfo, TensorProto, ValueInfoProto, load_with_external_data,
 };
 
+use crate::error::LoadErrorKind;
 use crate::input::InputKind;
 use crate::spec::{Axes, ModelSpec};
 
-/// Returns the graph for engines, where it is not the file's.
-pub fn adapt(model: &ModelProto, spec: &ModelSpec) -> Option<ModelProto> {
+/// Returns the graph for an engine that computes these types of floats besides float32, where it is
+/// not the file's.
+///
+/// # Errors
+///
+/// Returns that weights which are to become float32 cannot be read.
+pub fn adapt(
+    file: &ModelFile,
+    spec: &ModelSpec,
+    floats: &[DataType],
+) -> Result<Option<ModelProto>, LoadErrorKind> {
+    let model = file.proto()?;
+    let widened = narrow(model, floats);
+    let mut adapted = None;
+    if !widened.is_empty() {
+        let mut model = match file.path() {
+            // Their values are needed here.
+            Some(path) if !file.weight_files()?.is_empty() => load_with_external_data(path)?,
+            _ => model.clone(),
+        };
+        model.widen(&widened)?;
+        adapted = Some(model);
+    }
+    let reshaped = reshape(adapted.as_ref().unwrap_or(model), spec);
+    Ok(reshaped.or(adapted))
+}
+
+/// The types of floats in a graph that are to become float32. Of a graph in double precision all is;
+/// a constant or two of it among others is left to the engine.
+fn narrow(model: &ModelProto, floats: &[DataType]) -> Vec<DataType> {
+    let ends = model.inputs().into_iter().chain(model.outputs());
+    let is_double = ends
+        .into_iter()
+        .any(|info| info.data_type == Some(DataType::Double));
+    let mut found = model.other_floats();
+    found.retain(|found| match found {
+        DataType::Double => is_double,
+        other => !floats.contains(other),
+    });
+    found
+}
+
+/// Gives the graph the inputs and outputs that engines take, where it has others.
+fn reshape(model: &ModelProto, spec: &ModelSpec) -> Option<ModelProto> {
     let inputs = model.inputs();
     let [input] = inputs.as_slice() else {
         return None;
@@ -23,7 +66,10 @@ pub fn adapt(model: &ModelProto, spec: &ModelSpec) -> Option<ModelProto> {
         info.data_type
             .filter(|found| !matches!(found, DataType::Float | DataType::Uint8))
     };
-    let (from, to) = (converts(input), converts(output));
+    let from = converts(input);
+    // Some converters to half precision leave the output declared as it was.
+    let is_half = |from: &DataType| *from != DataType::Int8;
+    let to = converts(output).or_else(|| from.filter(is_half));
     let adds_batch =
         spec.axes == Axes::Unbatched && output.shape.as_ref().is_some_and(|shape| shape.len() == 1);
     if from.is_none() && to.is_none() && spec.axes == Axes::Batched && spec.output_at == 0 {

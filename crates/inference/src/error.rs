@@ -1,7 +1,7 @@
 //! What can go wrong when a model is loaded or run.
 
 use kiln_model::OverridesError;
-use kiln_onnx::{DecodeError, MetadataError, ReadError};
+use kiln_onnx::{DecodeError, MetadataError, ReadError, TensorError};
 use kiln_preprocess::PreprocessError;
 
 use crate::engine::error::EngineError;
@@ -34,6 +34,9 @@ pub enum LoadErrorKind {
     /// The bytes are not an ONNX model that can be used.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// Weights that cannot be read.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -114,12 +117,22 @@ pub enum LoadErrorKind {
     Engine(#[from] EngineError),
 }
 
+impl From<kiln_onnx::LoadError> for LoadErrorKind {
+    fn from(error: kiln_onnx::LoadError) -> Self {
+        match error {
+            kiln_onnx::LoadError::Read { reason, .. } => reason.into(),
+            kiln_onnx::LoadError::Decode { reason, .. } => reason.into(),
+        }
+    }
+}
+
 impl LoadErrorKind {
     /// Returns what can be done about it.
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
             Self::Read(_) => Hint::File(kiln_onnx::Hint::CheckPath),
             Self::Decode(error) => Hint::File(error.hint()?),
+            Self::Tensor(error) => Hint::File(error.hint()?),
             Self::Metadata(error) => Hint::File(error.hint()?),
             Self::Preprocessing(_) => Hint::CheckPreprocessing,
             Self::Unspecified(what) => Hint::Specify(*what),

@@ -90,12 +90,14 @@ impl Model {
             rayon::ThreadPool::current_num_threads,
         );
         let shape = spec.layout.image_shape(preprocessor.shape());
-        let adapted = adapt(proto, &spec);
+        let adapted = adapt(file, &spec, options.engine.info().floats)?;
         let bytes = match &adapted {
             Some(adapted) => Cow::Owned(kiln_onnx::encode(adapted)),
             None => Cow::Borrowed(file.engine_bytes()?),
         };
-        let folder = (!file.weight_files()?.is_empty()).then(|| file.path()?.parent());
+        // What was taken into the graph is no longer beside it.
+        let beside = adapted.as_ref().unwrap_or(proto).has_external_data();
+        let folder = beside.then(|| file.path()?.parent());
         let source = Source {
             bytes: &bytes,
             proto: adapted.as_ref().unwrap_or(proto),

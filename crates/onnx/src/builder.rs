@@ -216,6 +216,16 @@ impl ValueInfoProto {
         Self::of_type(DataType::Float, name, Some(shape))
     }
 
+    /// Makes it one of float32 if it is of one of these types.
+    pub(crate) fn widen(&mut self, types: &[DataType]) {
+        let value = self.r#type.as_mut().and_then(|found| found.value.as_mut());
+        if let Some(TypeValue::TensorType(tensor)) = value
+            && types.iter().any(|&found| found as i32 == tensor.elem_type)
+        {
+            tensor.elem_type = DataType::Float as i32;
+        }
+    }
+
     /// Describes a value of this type, whose rank is unknown without a shape.
     pub fn of_type(data_type: DataType, name: &str, shape: Option<&[Dim]>) -> Self {
         let tensor = TensorTypeProto {

@@ -23,6 +23,7 @@ mod external;
 mod file;
 mod hint;
 mod metadata;
+mod numbers;
 mod proto;
 mod query;
 mod repair;

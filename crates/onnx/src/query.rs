@@ -94,6 +94,12 @@ impl ModelProto {
             .fold(0, usize::saturating_add)
     }
 
+    /// Whether initializers keep their values in other files.
+    pub fn has_external_data(&self) -> bool {
+        let mut initializers = self.graph.iter().flat_map(|graph| &graph.initializer);
+        initializers.any(|tensor| tensor.external_location().is_some())
+    }
+
     /// How often each operator is used; those of other domains as `domain::Operator`. Subgraphs are
     /// not counted.
     pub fn operators(&self) -> BTreeMap<String, usize> {

@@ -128,12 +128,11 @@ pub fn open(path: &Path) -> Result<ModelFile> {
 pub fn open_with_external_data(path: &Path) -> Result<ModelFile> {
     let path = file_of_run(path)?;
     let file = ModelFile::open_with_external_data(&path).map_err(|error| {
-        let kind = match error {
-            kiln_onnx::LoadError::Read { reason, .. } => LoadErrorKind::from(reason),
-            kiln_onnx::LoadError::Decode { reason, .. } => LoadErrorKind::from(reason),
-        };
         let origin = format!("`{}`", path.display());
-        LoadError { origin, kind }
+        LoadError {
+            origin,
+            kind: error.into(),
+        }
     })?;
     Ok(file)
 }

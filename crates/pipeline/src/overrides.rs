@@ -277,6 +277,8 @@ pub enum Note {
         /// Whether they may be none: the graph ends as one of features does.
         features: bool,
     },
+    /// Nobody names the two classes of a model with one score: they are called negative and positive.
+    UnnamedBinary,
     /// Two classes have one name, as in `ImageNet`'s list of short names.
     RepeatedName {
         /// The number of one.
@@ -310,9 +312,15 @@ pub enum Note {
 /// Lists what is assumed about a model that classified something.
 pub fn notes(model: &Model) -> Vec<Note> {
     let origins = &model.spec().origins;
-    let unnamed = (origins.labels == Origin::Default).then(|| Note::UnnamedClasses {
-        classes: model.labels().len(),
-        features: model.spec().is_features,
+    let unnamed = (origins.labels == Origin::Default).then(|| {
+        if model.spec().is_binary {
+            Note::UnnamedBinary
+        } else {
+            Note::UnnamedClasses {
+                classes: model.labels().len(),
+                features: model.spec().is_features,
+            }
+        }
     });
     let repeated = repeated_label(model.labels()).map(|[first, second]| Note::RepeatedName {
         first,

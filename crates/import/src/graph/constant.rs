@@ -7,7 +7,6 @@ use kiln_model::graph::{Dims, Parameter, Values};
 use kiln_onnx::{DataType, TensorProto};
 
 use super::affine::Affine;
-use super::tensor;
 
 /// The most integers of a tensor that are looked at.
 const MAX_INTS: usize = 1 << 16;
@@ -60,7 +59,7 @@ impl<'a> Constant<'a> {
     /// Returns whether it has integers or truth values.
     pub fn is_integer(&self) -> bool {
         match &self.data {
-            Data::File(tensor) => !tensor::is_float(tensor),
+            Data::File(tensor) => !tensor.is_float(),
             Data::Ints(_) => true,
             Data::Floats(_) | Data::Fill(_) | Data::Missing(_) => false,
         }
@@ -71,7 +70,7 @@ impl<'a> Constant<'a> {
         match &self.data {
             Data::Ints(ints) => Some(Rc::clone(ints)),
             Data::File(tensor) if self.len() <= MAX_INTS => {
-                let ints = tensor::ints(tensor)?;
+                let ints = tensor.to_ints()?;
                 Some(ints.into_iter().map(Affine::from).collect())
             }
             Data::File(_) | Data::Floats(_) | Data::Fill(_) | Data::Missing(_) => None,
@@ -90,7 +89,7 @@ impl<'a> Constant<'a> {
             }
             Data::File(tensor) => {
                 self.spend(budget)?;
-                match tensor::floats(tensor) {
+                match tensor.to_floats() {
                     Ok(floats) => Ok(floats.into()),
                     Err(error) => Err(error.to_string().into()),
                 }
@@ -181,5 +180,5 @@ pub fn is_float(data_type: i64) -> bool {
     i32::try_from(data_type)
         .ok()
         .and_then(|number| DataType::try_from(number).ok())
-        .is_some_and(tensor::is_float_type)
+        .is_some_and(DataType::is_float)
 }

@@ -32,7 +32,6 @@ mod reader;
 mod reading;
 mod rows;
 mod special;
-mod tensor;
 #[cfg(test)]
 mod tests;
 mod values;

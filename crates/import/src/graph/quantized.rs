@@ -21,7 +21,7 @@ pub fn dequantized<'a>(call: &Call<'a>, budget: &mut Budget) -> Option<(Vec<usiz
     if !budget.take(count) {
         return missing("too large to be computed");
     }
-    let Some(ints) = super::tensor::ints(tensor) else {
+    let Some(ints) = tensor.to_ints() else {
         return missing("expected quantized weights of 8, 16 or 32 bits");
     };
     let Ok(scales) = scale.floats(&mut Budget::of(1 << 20)) else {

@@ -8,7 +8,6 @@ use kiln_onnx::{AttributeProto, NodeProto};
 use super::affine::Affine;
 use super::call::Call;
 use super::constant::{Budget, Budgets, Constant, Data, is_float};
-use super::tensor;
 use crate::error::GraphError;
 
 /// What becomes of a node whose inputs do not depend on the image.
@@ -59,10 +58,10 @@ pub fn filled<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<Computed<'a>
         .into();
     sizes.count()?;
     let fixed: Option<Vec<usize>> = sizes.sizes().iter().map(|size| size.fixed()).collect();
-    if let Some(tensor) = value.filter(|tensor| !tensor::is_float(tensor)) {
+    if let Some(tensor) = value.filter(|tensor| !tensor.is_float()) {
         let dims = fixed?;
         let count = dims.iter().product();
-        let int = *tensor::ints(tensor)?.first()?;
+        let int = *tensor.to_ints()?.first()?;
         let data = budgets
             .ints
             .take(count)
@@ -70,7 +69,7 @@ pub fn filled<'a>(call: &Call<'a>, budgets: &mut Budgets) -> Option<Computed<'a>
         return Some(Computed::Constant(Constant { name, dims, data }));
     }
     let value = match value {
-        Some(tensor) => *tensor::floats(tensor).ok()?.first()?,
+        Some(tensor) => *tensor.to_floats().ok()?.first()?,
         None => 0.0,
     };
     let data = Data::Fill(value);

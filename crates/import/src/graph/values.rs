@@ -3,7 +3,6 @@
 use kiln_model::graph::{Parameter, Values};
 use kiln_onnx::{ModelProto, TensorProto};
 
-use super::tensor;
 use crate::error::GraphError;
 
 /// Reads the values of a parameter of a graph that was read from this model: as many as its shape
@@ -22,7 +21,7 @@ pub fn parameter_values(model: &ModelProto, parameter: &Parameter) -> Result<Vec
             let tensor = find(model, &parameter.name).ok_or_else(|| GraphError::NoValue {
                 value: parameter.name.clone(),
             })?;
-            tensor::floats(tensor).map_err(|error| GraphError::Unread {
+            tensor.to_floats().map_err(|error| GraphError::Unread {
                 reason: error.to_string(),
             })
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_onnx::ModelProto;
+use kiln_onnx::{DataType, ModelProto};
 
 use crate::choice::{Device, EngineId, RuntimeInfo};
 use crate::chunks::{Chunk, NamedTensor};
@@ -18,6 +18,9 @@ pub struct EngineInfo {
     pub summary: &'static str,
     /// The values of [`Options::device`] that it accepts.
     pub devices: &'static [Device],
+    /// The types of floats that it computes itself, besides float32; graphs of others get float32 in
+    /// their place.
+    pub(crate) floats: &'static [DataType],
     /// Whether options or environment specify something for this engine, which then has to work.
     pub(crate) is_configured: fn(&Options) -> bool,
     pub(crate) probe: fn(&Options) -> Result<Availability, EngineError>,

@@ -324,9 +324,7 @@ impl<'a> Nodes<'a> {
     fn gives_features(&self, node: &NodeProto) -> bool {
         match node.op_type.as_str() {
             "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool" | "ReduceMean" | "ReduceMax"
-            | "LayerNormalization" | "BatchNormalization" | "LpNormalization" | "Relu" | "Tanh" => {
-                true
-            }
+            | "LayerNormalization" | "LpNormalization" | "Relu" | "Tanh" => true,
             // A vector divided by its length.
             "Div" => self.producer(node.input.get(1)).is_some_and(|length| {
                 let length = match length.op_type.as_str() {

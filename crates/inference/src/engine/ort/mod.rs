@@ -12,6 +12,7 @@ use super::interface::{Availability, EngineInfo};
 use crate::choice::{Device, EngineId};
 use crate::options::Options;
 use info::Library;
+use kiln_onnx::DataType;
 
 impl EngineId {
     /// ONNX Runtime: a shared library found at run time.
@@ -22,6 +23,8 @@ pub const INFO: EngineInfo = EngineInfo {
     id: EngineId::ORT,
     summary: "ONNX Runtime, a shared library",
     devices: &Device::ALL,
+    // Not every operator of theirs has kernels for the others on the CPU.
+    floats: &[DataType::Float16],
     is_configured: |options| library::named(&options.ort).is_some(),
     probe,
     load: session::load,

@@ -25,6 +25,8 @@ pub const INFO: EngineInfo = EngineInfo {
     id: EngineId::TRACT,
     summary: "pure Rust, built in",
     devices: &[Device::Cpu, Device::Auto],
+    // Its dense layers give float32 whatever they take.
+    floats: &[],
     is_configured: |_| false,
     probe: |_| {
         Ok(Availability {
