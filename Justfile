@@ -69,6 +69,10 @@ bench-training *args:
 bench-finetuning data *args:
     scripts/bench-finetuning/run {{ data }} {{ args }}
 
+# Train on, evaluate and decode photographs in class folders, against PyTorch and torchvision in turns; downloads PyTorch
+bench-photographs data *args:
+    scripts/bench-photographs/run {{ data }} {{ args }}
+
 # Benchmark `kiln eval` against Python's onnxruntime and rten, in turns, on this machine
 bench-inference *args:
     scripts/bench-inference/run {{ args }}

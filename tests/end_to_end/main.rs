@@ -15,6 +15,7 @@ mod describe;
 mod device;
 mod doctor;
 mod embed;
+mod exporters;
 mod fetch;
 mod flow;
 mod folders;

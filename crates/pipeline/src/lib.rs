@@ -50,6 +50,7 @@
 #[doc = include_str!("../../../docs/embedding.md")]
 struct EmbeddingGuide;
 
+pub mod agreement;
 pub mod bench;
 pub mod compare;
 pub mod dataset;

@@ -114,9 +114,13 @@ struct Input {
     images: usize,
 }
 
+/// Makes images of random pixels, prepared as the model prepares images: values are in the range that
+/// it was made for.
+pub(crate) fn random_images(model: &Model, images: usize) -> Result<Vec<f32>> {
+    Ok(Input::random(model, images)?.values)
+}
+
 impl Input {
-    /// Makes images of random pixels, prepared as the model prepares images: values are in the
-    /// range that it was made for.
     fn random(model: &Model, images: usize) -> Result<Self> {
         let preprocessor = model.preprocessor();
         let [channels, height, width] = preprocessor.shape();
