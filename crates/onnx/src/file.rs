@@ -9,6 +9,7 @@ use prost::Message;
 use crate::check::{StructureError, check_structure};
 use crate::embed::{EmbedError, embed};
 use crate::external::external_tensor;
+use crate::gate::{Budget, GateError, check_limits};
 use crate::hint::Hint;
 use crate::metadata::Metadata;
 use crate::proto::ModelProto;
@@ -42,6 +43,9 @@ pub enum DecodeError {
     /// Weights in another file that are not read.
     #[error(transparent)]
     Embed(Box<EmbedError>),
+    /// More than is handed to an engine.
+    #[error(transparent)]
+    Limits(#[from] Box<GateError>),
     /// A malformed graph.
     #[error(transparent)]
     Structure(#[from] StructureError),
@@ -69,6 +73,7 @@ impl DecodeError {
                 Hint::FetchAgain
             }
             Self::ExternalData { .. } | Self::Embed(_) => Hint::SaveAsOneFile,
+            Self::Limits(error) => return error.hint(),
             Self::Structure(_) => Hint::CorrectGraph,
         })
     }
@@ -245,10 +250,9 @@ fn read_with_external_data(path: &Path) -> Result<(Option<Vec<u8>>, ModelProto),
         reason,
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
     let read = || -> Result<_, DecodeError> {
         let mut model = parse(&bytes)?;
-        let is_whole = external_tensor(&model).map_err(malformed)?.is_none();
+        let is_whole = external_tensor(&model).is_none();
         embed(&mut model, folder).map_err(|error| DecodeError::Embed(Box::new(error)))?;
         Ok((is_whole, complete(model)?))
     };
@@ -295,10 +299,10 @@ fn complete(model: ModelProto) -> Result<ModelProto, DecodeError> {
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));
     }
-    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
-    if let Some((tensor, location)) = external_tensor(&model).map_err(malformed)? {
+    if let Some((tensor, location)) = external_tensor(&model) {
         return Err(DecodeError::ExternalData { tensor, location });
     }
+    check_limits(&model, &Budget::default()).map_err(Box::new)?;
     check_structure(graph)?;
     Ok(model)
 }

@@ -21,6 +21,7 @@ mod check;
 mod embed;
 mod external;
 mod file;
+mod gate;
 mod hint;
 mod metadata;
 mod proto;
@@ -34,13 +35,15 @@ pub use file::{
     DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load,
     load_with_external_data, read,
 };
+pub use gate::{Budget, GateError, check_limits, check_sizes};
 pub use hint::Hint;
 pub use kiln_model::OutputKind;
 pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, replace_metadata};
 pub use proto::{
-    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto,
-    ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
+    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue,
+    FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TrainingInfoProto,
+    TypeProto, TypeValue, ValueInfoProto,
 };
 pub use query::{Dim, TensorInfo};
 pub use tensor::TensorError;
