@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_model::{OutputKind, OverridesError, Preprocessing};
-use kiln_onnx::{Golden, ModelFile, ModelProto};
+use kiln_onnx::{Budget, DecodeError, Golden, ModelFile, ModelProto, check_sizes};
 use kiln_preprocess::Preprocessor;
 
 use crate::choice::RuntimeInfo;
@@ -93,6 +93,11 @@ impl Model {
             rayon::ThreadPool::current_num_threads,
         );
         let shape = spec.layout.image_shape(preprocessor.shape());
+        // Height and width are known here, also where the file leaves them open.
+        let [a, b, c] = shape;
+        let input = [spec.batch.unwrap_or(1), a, b, c];
+        check_sizes(proto, Some(&input), &Budget::default())
+            .map_err(|error| DecodeError::from(Box::new(error)))?;
         let source = Source {
             bytes,
             proto,

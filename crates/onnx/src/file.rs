@@ -9,7 +9,7 @@ use prost::Message;
 use crate::check::{StructureError, check_structure};
 use crate::embed::{EmbedError, embed};
 use crate::external::external_tensor;
-use crate::gate::{Budget, GateError, check_limits};
+use crate::gate::{Budget, GateError, check_bytes, check_limits};
 use crate::hint::Hint;
 use crate::metadata::Metadata;
 use crate::proto::ModelProto;
@@ -290,6 +290,7 @@ fn parse(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if let Some(format) = other_format(bytes) {
         return Err(DecodeError::OtherFormat(format));
     }
+    check_bytes(bytes)?;
     ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
 }
 

@@ -27,6 +27,7 @@ mod metadata;
 mod proto;
 mod query;
 mod tensor;
+mod wire;
 
 pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};

@@ -7,6 +7,7 @@ mod hammer;
 mod hostile;
 mod layout;
 mod model;
+mod mutation;
 mod naive;
 mod outputs;
 mod refusals;

@@ -202,7 +202,7 @@ mod tests {
         });
         assert_eq!(
             error(doubling.collect()),
-            "the graph has 131070 nodes with those of its functions, expected at most 100000"
+            "the graph has 32766 nodes with those of its functions, expected at most 25000"
         );
     }
 

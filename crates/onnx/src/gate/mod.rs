@@ -5,17 +5,20 @@
 //! from the file alone is found out here, with small integers and names, without a copy of weights.
 
 mod calls;
+mod memory;
 pub mod parts;
 mod sizes;
 mod tensors;
 
 use std::collections::HashSet;
 
+use crate::file::DecodeError;
 use crate::hint::Hint;
 use crate::proto::{
     AttributeProto, AttributeType, DimensionValue, ModelProto, NodeProto, TypeValue, ValueInfoProto,
 };
 use crate::tensor::TensorError;
+use memory::Refused;
 use parts::{Part, each_part};
 
 pub use sizes::check_sizes;
@@ -29,8 +32,9 @@ pub struct Budget {
     pub bytes_per_value: u64,
     /// Most bytes of a value where the graph fixes a larger batch. 4 GiB by default.
     pub bytes_per_batch: u64,
-    /// Most nodes, with those that calls of functions expand to and those of branches. 100,000 by
-    /// default; networks have some thousands.
+    /// Most nodes, with those that calls of functions expand to and those of branches. 25,000 by
+    /// default; networks have some thousands, and the time that engines take to load them grows with the
+    /// square.
     pub nodes: u64,
     /// Most iterations of a loop whose count is a constant, and most elements of a pooling's window.
     /// Some 16 million by default.
@@ -46,7 +50,7 @@ impl Default for Budget {
         Self {
             bytes_per_value: 2 << 30,
             bytes_per_batch: 4 << 30,
-            nodes: 100_000,
+            nodes: 25_000,
             iterations: 1 << 24,
             depth: 32,
             rank: 16,
@@ -94,6 +98,9 @@ pub enum GateError {
         found: u128,
         limit: u64,
     },
+    /// Many empty messages, which take far more memory than the file.
+    #[error("the file's messages take more than {limit} bytes")]
+    Messages { limit: u64 },
     /// More nodes than the budget allows.
     #[error("the graph has {found} nodes with those of its functions, expected at most {limit}")]
     Nodes { found: u64, limit: u64 },
@@ -123,6 +130,7 @@ impl GateError {
             | Self::Rank { .. }
             | Self::Size { .. }
             | Self::Iterations { .. }
+            | Self::Messages { .. }
             | Self::Nodes { .. }
             | Self::Depth { .. }
             | Self::Recursion(_)
@@ -131,6 +139,16 @@ impl GateError {
             | Self::AttributeType { .. } => Some(Hint::ExportAgain),
         }
     }
+}
+
+/// Checks the bytes of a file before they are decoded.
+pub fn check_bytes(file: &[u8]) -> Result<(), DecodeError> {
+    memory::check(file).map_err(|refused| match refused {
+        Refused::Malformed => DecodeError::Malformed("a field is cut short".to_owned()),
+        Refused::Large => DecodeError::from(Box::new(GateError::Messages {
+            limit: memory::MAX_BYTES,
+        })),
+    })
 }
 
 /// Checks that a model keeps to a budget: every tensor has the values that its shape asks for, functions

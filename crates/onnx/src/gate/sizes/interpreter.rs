@@ -11,7 +11,7 @@ use super::{bytes, describe, element_bits, operators};
 use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto};
 
 /// Iterations of a loop that are looked at, to see what grows.
-const UNROLLED: u64 = 16;
+const UNROLLED: u64 = 64;
 
 /// Nodes looked at for each that the budget allows; unrolled loops in loops would take for ever.
 const STEPS_PER_NODE: u64 = 8;
@@ -273,7 +273,11 @@ impl<'a> Interpreter<'a> {
             values.truncate(1 + state);
             states.push(values.split_off(1.min(values.len())));
         }
-        let exact = proven.is_some_and(|trips| trips < UNROLLED);
+        if let Some(trips) = proven {
+            let left = trips.saturating_sub(states.len() as u64 - 1);
+            self.check_growth(call.node, &states, left)?;
+        }
+        let exact = proven.is_some_and(|trips| trips <= UNROLLED);
         let mut outputs = match states.as_slice() {
             [.., last] if exact => last.clone(),
             [.., before, last] if proven.is_some() => {
@@ -289,6 +293,35 @@ impl<'a> Interpreter<'a> {
         });
         outputs.extend(stacked);
         Ok(outputs)
+    }
+
+    /// Checks what a loop's state grows to in the iterations that are `left`, if axes grow on by as much as
+    /// in the last one looked at.
+    fn check_growth(
+        &self,
+        node: &NodeProto,
+        states: &[Vec<Value>],
+        left: u64,
+    ) -> Result<(), GateError> {
+        let [.., before, last] = states else {
+            return Ok(());
+        };
+        for (at, (before, last)) in before.iter().zip(last).enumerate() {
+            let (Some(from), Some(to)) = (&before.dims, &last.dims) else {
+                continue;
+            };
+            if from.len() != to.len() {
+                continue;
+            }
+            let grown = from.iter().zip(to).map(|(from, to)| {
+                let more = to.zip(*from).map(|(to, from)| to.saturating_sub(from));
+                to.map(|to| to.saturating_add(more.unwrap_or(0).saturating_mul(left)))
+            });
+            let grown = Value::new(last.data_type, Some(grown.collect()));
+            let name = node.output.get(at).map_or("", String::as_str);
+            self.check(node, name, &grown)?;
+        }
+        Ok(())
     }
 
     /// The outputs of a loop's body.

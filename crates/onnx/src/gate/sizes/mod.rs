@@ -104,3 +104,6 @@ pub fn describe(dims: &[Option<u64>]) -> String {
         .map(|dim| dim.map_or_else(|| "?".to_owned(), |size| size.to_string()));
     format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
+
+#[cfg(test)]
+mod tests;
