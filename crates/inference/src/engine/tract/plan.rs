@@ -109,6 +109,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_larger_than_the_budget_is_refused_before_a_run() {
+        let with_source = |side: usize| {
+            let mut model = TypedModel::default();
+            model.add_source("x", f32::fact([1, side, side])).unwrap();
+            check_sizes(&model, 1)
+        };
+        assert!(with_source(1 << 10).is_ok());
+        let error = with_source(1 << 20).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "node `x` (Source) makes a value of shape [1, 1048576, 1048576], 4398046511104 bytes, \
+             expected at most 2147483648"
+        );
+    }
+
+    #[test]
     fn panics_become_errors() {
         let none: [u8; 0] = [];
         let error = guarded(|| Ok(none[std::hint::black_box(3)])).unwrap_err();
