@@ -27,8 +27,8 @@ pub use sizes::check_sizes;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Budget {
-    /// Most bytes of a value between nodes, for a batch of one image. 2 GiB by default, a multiple
-    /// of what a network computes for a photograph of 1,024 pixels.
+    /// Most bytes of a value between nodes, for a batch of one image. 1 GiB by default, a multiple
+    /// of what networks compute for photographs of 1,024 pixels. A run holds several values at a time.
     pub bytes_per_value: u64,
     /// Most bytes of a value where the graph fixes a larger batch. 4 GiB by default.
     pub bytes_per_batch: u64,
@@ -48,7 +48,7 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self {
-            bytes_per_value: 2 << 30,
+            bytes_per_value: 1 << 30,
             bytes_per_batch: 4 << 30,
             nodes: 25_000,
             iterations: 1 << 24,

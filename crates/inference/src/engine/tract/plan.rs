@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(
             error,
             "node `x` (Source) makes a value of shape [1, 1048576, 1048576], 4398046511104 bytes, \
-             expected at most 2147483648"
+             expected at most 1073741824"
         );
     }
 

@@ -40,7 +40,7 @@ fn an_error_names_the_node_the_shape_and_the_limit() {
     assert_eq!(
         error,
         "node `grow` (Tile) makes `y` of shape [1, 3, 8796093022208, 8], 844424930131968 bytes, \
-         expected at most 2147483648"
+         expected at most 1073741824"
     );
 }
 
