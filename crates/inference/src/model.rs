@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_model::{OutputKind, OverridesError, Preprocessing};
-use kiln_onnx::{Golden, ModelFile, Repair};
+use kiln_onnx::{Budget, DecodeError, Golden, ModelFile, Repair, check_sizes};
 use kiln_preprocess::Preprocessor;
 
 use crate::adapt::adapt;
@@ -90,6 +90,11 @@ impl Model {
             rayon::ThreadPool::current_num_threads,
         );
         let shape = spec.layout.image_shape(preprocessor.shape());
+        // Height and width are known here, also where the file leaves them open.
+        let [a, b, c] = shape;
+        let input = [spec.batch.unwrap_or(1), a, b, c];
+        check_sizes(proto, Some(&input), &Budget::default())
+            .map_err(|error| DecodeError::from(Box::new(error)))?;
         let adapted = adapt(file, &spec, options.engine.info().floats)?;
         let bytes = match &adapted {
             Some(adapted) => Cow::Owned(kiln_onnx::encode(adapted)),

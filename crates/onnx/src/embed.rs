@@ -48,6 +48,9 @@ pub enum EmbedError {
         location: String,
         reason: String,
     },
+    /// Values here as well: readers differ in which of the two they take.
+    #[error("tensor `{tensor}` has values, and keeps others in `{location}`")]
+    Both { tensor: String, location: String },
     /// A key that is there twice: readers differ in which of the two they take.
     #[error("tensor `{tensor}` gives `{key}` of its values in other files twice")]
     Twice { tensor: String, key: String },
@@ -197,6 +200,12 @@ impl Files<'_> {
         };
         let claim = Claim { tensor, location };
         claim.check_keys()?;
+        if has_values(tensor) {
+            return Err(EmbedError::Both {
+                tensor: tensor.name.clone(),
+                location: location.to_owned(),
+            });
+        }
         let expected = bytes(tensor)?;
         let offset = claim.number("offset")?.unwrap_or(0);
         let length = claim.number("length")?.unwrap_or(expected);
@@ -290,6 +299,16 @@ impl Files<'_> {
         }
         Ok(())
     }
+}
+
+fn has_values(tensor: &TensorProto) -> bool {
+    !(tensor.raw_data.is_empty()
+        && tensor.float_data.is_empty()
+        && tensor.int32_data.is_empty()
+        && tensor.int64_data.is_empty()
+        && tensor.double_data.is_empty()
+        && tensor.uint64_data.is_empty()
+        && tensor.string_data.is_empty())
 }
 
 /// What a tensor says about the place of its values.

@@ -1,96 +1,37 @@
 //! Values that a file keeps in other files.
 
-use prost::{DecodeError, Message};
-
-use crate::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
-
-/// A sparse tensor (`SparseTensorProto`), as far as it can lead to another file.
-#[derive(Clone, PartialEq, Message)]
-struct Sparse {
-    #[prost(message, optional, tag = "1")]
-    values: Option<TensorProto>,
-    #[prost(message, optional, tag = "2")]
-    indices: Option<TensorProto>,
-}
-
-/// A function (`FunctionProto`), likewise.
-#[derive(Clone, PartialEq, Message)]
-struct Function {
-    #[prost(message, repeated, tag = "7")]
-    node: Vec<NodeProto>,
-    #[prost(message, repeated, tag = "11")]
-    attribute_proto: Vec<AttributeProto>,
-}
+use crate::gate::parts::{Part, each_part};
+use crate::proto::{ModelProto, TensorProto};
 
 /// The name and the file of a tensor that keeps its values in another file, wherever it stands: in
-/// the graph, in the graphs of control flow below it, or in a function. A runtime would open that
-/// file, whose path the model's author chose.
-pub fn external_tensor(model: &ModelProto) -> Result<Option<(String, String)>, DecodeError> {
-    let functions = model
-        .functions
-        .iter()
-        .map(|bytes| Function::decode(bytes.as_slice()));
-    let functions = functions.collect::<Result<Vec<_>, _>>()?;
-    let in_functions = functions.iter().find_map(|function| {
-        in_nodes(&function.node).or_else(|| function.attribute_proto.iter().find_map(in_attribute))
-    });
-    if in_functions.is_some() {
-        return Ok(in_functions);
-    }
-    let Some(graph) = &model.graph else {
-        return Ok(None);
-    };
-    for bytes in &graph.sparse_initializer {
-        let Sparse { values, indices } = Sparse::decode(bytes.as_slice())?;
-        if let Some(found) = [values, indices].iter().flatten().find_map(in_tensor) {
-            return Ok(Some(found));
+/// the graph, in the graphs of control flow and training, in a function, in a sparse tensor. A
+/// runtime would open that file, whose path the model's author chose.
+pub fn external_tensor(model: &ModelProto) -> Option<(String, String)> {
+    let found = each_part(model, |part| match part {
+        Part::Tensor(tensor) if is_external(tensor) => Err(tensor),
+        Part::Tensor(_) | Part::Node(_) | Part::Attribute(_) | Part::Sparse(_) | Part::Value(_) => {
+            Ok(())
         }
-    }
-    Ok(in_graph(graph))
+    });
+    let tensor = found.err()?;
+    let location = tensor.external_data.iter();
+    let location = location.filter(|entry| entry.key == "location");
+    let location = location.map(|entry| entry.value.clone()).next();
+    Some((tensor.name.clone(), location.unwrap_or_default()))
 }
 
-fn in_graph(graph: &GraphProto) -> Option<(String, String)> {
-    graph
-        .initializer
-        .iter()
-        .find_map(in_tensor)
-        .or_else(|| in_nodes(&graph.node))
-}
-
-fn in_nodes(nodes: &[NodeProto]) -> Option<(String, String)> {
-    nodes
-        .iter()
-        .flat_map(|node| &node.attribute)
-        .find_map(in_attribute)
-}
-
-/// The depth of graphs in graphs is bounded: no deeper message is decoded.
-fn in_attribute(attribute: &AttributeProto) -> Option<(String, String)> {
-    let tensor = attribute
-        .t
-        .iter()
-        .chain(&attribute.tensors)
-        .find_map(in_tensor);
-    tensor.or_else(|| {
-        attribute
-            .g
-            .iter()
-            .chain(&attribute.graphs)
-            .find_map(in_graph)
-    })
-}
-
-fn in_tensor(tensor: &TensorProto) -> Option<(String, String)> {
-    tensor
-        .external_location()
-        .map(|location| (tensor.name.clone(), location.to_owned()))
+/// Whether a tensor's values are elsewhere, or the tensor tells where they would be. Whichever a
+/// runtime goes by, and ONNX Runtime takes some locations as addresses in memory, it finds nothing.
+fn is_external(tensor: &TensorProto) -> bool {
+    tensor.external_location().is_some() || !tensor.external_data.is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        DataLocation, DecodeError, Dim, GraphBuilder, StringStringEntryProto, decode, encode,
+        AttributeProto, DataLocation, DecodeError, Dim, FunctionProto, GraphBuilder, GraphProto,
+        NodeProto, SparseTensorProto, StringStringEntryProto, TrainingInfoProto, decode, encode,
     };
 
     fn model() -> ModelProto {
@@ -127,57 +68,137 @@ mod tests {
         }]
     }
 
-    #[test]
-    fn another_file_is_refused_wherever_it_is_named() {
-        let tensor = || AttributeProto {
-            t: Some(outside()),
+    fn in_graph(inner: GraphProto) -> AttributeProto {
+        AttributeProto {
+            g: Some(inner),
             ..Default::default()
+        }
+    }
+
+    /// Attributes that lead to another file.
+    fn attributes() -> Vec<AttributeProto> {
+        let sparse = |in_values: bool| SparseTensorProto {
+            values: in_values.then(outside),
+            indices: (!in_values).then(outside),
+            dims: vec![1],
         };
         let inner = GraphProto {
             initializer: vec![outside()],
             ..Default::default()
         };
-        let graphs = AttributeProto {
-            graphs: vec![inner.clone()],
+        let inner_sparse = GraphProto {
+            sparse_initializer: vec![sparse(true)],
             ..Default::default()
         };
-        let nested = GraphProto {
-            node: nodes(graphs),
-            ..Default::default()
+        let leaf = |change: &dyn Fn(&mut AttributeProto)| {
+            let mut attribute = AttributeProto::default();
+            change(&mut attribute);
+            attribute
         };
-        let sparse = Sparse {
-            values: Some(outside()),
-            indices: None,
-        }
-        .encode_to_vec();
-        let function = Function {
-            node: nodes(tensor()),
-            ..Default::default()
-        }
-        .encode_to_vec();
-        let mut models = vec![model(); 6];
-        graph(&mut models[0]).initializer.push(outside());
-        graph(&mut models[1]).node[0].attribute.push(tensor());
-        graph(&mut models[2]).node[0]
-            .attribute
-            .push(AttributeProto {
-                g: Some(inner),
+        vec![
+            leaf(&|it| it.t = Some(outside())),
+            leaf(&|it| it.tensors.push(outside())),
+            leaf(&|it| it.sparse_tensor = Some(sparse(true))),
+            leaf(&|it| it.sparse_tensor = Some(sparse(false))),
+            leaf(&|it| it.sparse_tensors.push(sparse(true))),
+            leaf(&|it| it.graphs.push(inner.clone())),
+            in_graph(inner.clone()),
+            in_graph(inner_sparse.clone()),
+        ]
+    }
+
+    fn assert_refused(model: &ModelProto) {
+        assert_bytes_refused(&encode(model));
+    }
+
+    fn assert_bytes_refused(bytes: &[u8]) {
+        let expected = DecodeError::ExternalData {
+            tensor: "w".into(),
+            location: "../../etc/passwd".into(),
+        };
+        assert_eq!(decode(bytes), Err(expected));
+    }
+
+    #[test]
+    fn another_file_is_refused_wherever_it_is_named() {
+        let mut plain = model();
+        graph(&mut plain).initializer.push(outside());
+        assert_refused(&plain);
+        let mut sparse = model();
+        graph(&mut sparse)
+            .sparse_initializer
+            .push(SparseTensorProto {
+                values: Some(outside()),
                 ..Default::default()
             });
-        graph(&mut models[3]).node[0]
-            .attribute
-            .push(AttributeProto {
-                g: Some(nested),
+        assert_refused(&sparse);
+        for attribute in attributes() {
+            let mut of_node = model();
+            graph(&mut of_node).node[0]
+                .attribute
+                .push(attribute.clone());
+            assert_refused(&of_node);
+            let nested = GraphProto {
+                node: nodes(attribute.clone()),
                 ..Default::default()
-            });
-        graph(&mut models[4]).sparse_initializer.push(sparse);
-        models[5].functions.push(function);
-        for (number, model) in models.iter().enumerate() {
-            let expected = DecodeError::ExternalData {
-                tensor: "w".into(),
-                location: "../../etc/passwd".into(),
             };
-            assert_eq!(decode(&encode(model)), Err(expected), "model {number}");
+            let mut of_branch = model();
+            graph(&mut of_branch).node[0]
+                .attribute
+                .push(in_graph(nested.clone()));
+            assert_refused(&of_branch);
+            let mut of_function = model();
+            of_function.functions.push(FunctionProto {
+                node: nodes(attribute.clone()),
+                ..Default::default()
+            });
+            assert_refused(&of_function);
+            let mut of_default = model();
+            of_default.functions.push(FunctionProto {
+                attribute_proto: vec![attribute],
+                ..Default::default()
+            });
+            assert_refused(&of_default);
+            let mut of_training = model();
+            of_training.training_info.push(TrainingInfoProto {
+                algorithm: Some(nested),
+                ..Default::default()
+            });
+            assert_refused(&of_training);
         }
+    }
+
+    #[test]
+    fn another_file_is_refused_however_it_is_written() {
+        let with = |change: &dyn Fn(&mut TensorProto)| {
+            let mut model = model();
+            let mut tensor = outside();
+            change(&mut tensor);
+            graph(&mut model).initializer.push(tensor);
+            encode(&model)
+        };
+        // Places without an external one, and a value that closed enumerations do not have: protobuf's
+        // own parser keeps the one before it.
+        assert_bytes_refused(&with(&|tensor| tensor.data_location = 0));
+        assert_bytes_refused(&with(&|tensor| tensor.data_location = 7));
+        // The graph in two pieces, which protobuf joins: the location in one, the tensor in the other.
+        let mut bytes = encode(&model());
+        let piece = ModelProto {
+            graph: Some(GraphProto {
+                initializer: vec![outside()],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        bytes.extend(encode(&piece));
+        assert_bytes_refused(&bytes);
+        // A location as a varint of more bytes than it needs: 1 + 2^32 is 1 in 32 bits.
+        let mut tensor = prost::Message::encode_to_vec(&TensorProto {
+            data_location: 0,
+            ..outside()
+        });
+        tensor.extend([(14 << 3), 0x81, 0x80, 0x80, 0x80, 0x10]);
+        let tensor: TensorProto = prost::Message::decode(tensor.as_slice()).unwrap();
+        assert_eq!(tensor.data_location, DataLocation::External as i32);
     }
 }

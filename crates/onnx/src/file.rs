@@ -9,9 +9,10 @@ use prost::Message;
 use crate::check::{StructureError, check_structure};
 use crate::embed::{EmbedError, Take, WeightFile, embed};
 use crate::external::external_tensor;
+use crate::gate::{Budget, GateError, check_bytes, check_limits};
 use crate::hint::Hint;
 use crate::metadata::Metadata;
-use crate::proto::ModelProto;
+use crate::proto::{GraphProto, ModelProto, TensorProto};
 use crate::repair::{Repair, repair};
 
 /// Longest file that protobuf can hold: 2 GiB less one byte.
@@ -43,6 +44,9 @@ pub enum DecodeError {
     /// Weights in another file that are not read.
     #[error(transparent)]
     Embed(Box<EmbedError>),
+    /// More than is handed to an engine.
+    #[error(transparent)]
+    Limits(#[from] Box<GateError>),
     /// A malformed graph.
     #[error(transparent)]
     Structure(#[from] StructureError),
@@ -71,6 +75,7 @@ impl DecodeError {
             }
             Self::Embed(reason) if reason.is_elsewhere() => Hint::OneFolder,
             Self::ExternalData { .. } | Self::Embed(_) => Hint::SaveAsOneFile,
+            Self::Limits(error) => return error.hint(),
             Self::Structure(_) => Hint::CorrectGraph,
         })
     }
@@ -311,9 +316,8 @@ pub fn load_with_external_data(path: impl AsRef<Path>) -> Result<ModelProto, Loa
 /// Decodes, checks and repairs a model; values in other files are read or checked if it is known
 /// `beside` which file they are.
 fn read_model(bytes: &[u8], beside: Option<(&Path, Take)>) -> Result<ReadModel, DecodeError> {
-    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
     let mut proto = parse(bytes)?;
-    let has_external_data = external_tensor(&proto).map_err(malformed)?.is_some();
+    let has_external_data = external_tensor(&proto).is_some();
     let weight_files = match beside {
         Some((path, take)) if has_external_data => {
             let folder = path.parent().unwrap_or(Path::new(""));
@@ -360,6 +364,7 @@ fn parse(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     if let Some(format) = other_format(bytes) {
         return Err(DecodeError::OtherFormat(format));
     }
+    check_bytes(bytes)?;
     ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
 }
 
@@ -370,16 +375,38 @@ fn complete(model: &mut ModelProto, external_initializers: bool) -> Result<(), D
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));
     }
-    let kept = external_initializers.then(|| std::mem::take(&mut graph.initializer));
-    let malformed = |error: prost::DecodeError| DecodeError::Malformed(error.to_string());
-    if let Some((tensor, location)) = external_tensor(model).map_err(malformed)? {
+    // Their places have been checked; the rest of the checks is for values that are here.
+    let beside = take_external(graph, external_initializers);
+    let checked = check_values(model);
+    let graph = model.graph.as_mut().ok_or(DecodeError::Missing("graph"))?;
+    for (at, tensor) in beside {
+        graph.initializer[at] = tensor;
+    }
+    checked?;
+    check_structure(graph)?;
+    Ok(())
+}
+
+/// Takes initializers out whose values are in other files, and returns them with their places; empty
+/// ones stay there for them.
+fn take_external(graph: &mut GraphProto, take: bool) -> Vec<(usize, TensorProto)> {
+    let initializers = graph.initializer.iter_mut().enumerate();
+    let external = initializers.filter(|(_, tensor)| take && tensor.external_location().is_some());
+    let take = |(at, tensor): (usize, &mut TensorProto)| {
+        let empty = TensorProto {
+            name: tensor.name.clone(),
+            ..TensorProto::default()
+        };
+        (at, std::mem::replace(tensor, empty))
+    };
+    external.map(take).collect()
+}
+
+fn check_values(model: &ModelProto) -> Result<(), DecodeError> {
+    if let Some((tensor, location)) = external_tensor(model) {
         return Err(DecodeError::ExternalData { tensor, location });
     }
-    let graph = model.graph.as_mut().ok_or(DecodeError::Missing("graph"))?;
-    if let Some(initializers) = kept {
-        graph.initializer = initializers;
-    }
-    check_structure(graph)?;
+    check_limits(model, &Budget::default()).map_err(Box::new)?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod check;
 mod embed;
 mod external;
 mod file;
+mod gate;
 mod hint;
 mod metadata;
 mod numbers;
@@ -28,6 +29,7 @@ mod proto;
 mod query;
 mod repair;
 mod tensor;
+mod wire;
 
 pub use builder::{BuildError, GraphBuilder, NodeBuilder, TensorData};
 pub use check::{StructureError, check_structure};
@@ -36,13 +38,15 @@ pub use file::{
     DecodeError, LoadError, MAX_FILE_BYTES, ModelFile, ReadError, decode, encode, load,
     load_with_external_data, read,
 };
+pub use gate::{Budget, GateError, check_limits, check_sizes};
 pub use hint::Hint;
 pub use kiln_model::OutputKind;
 pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, replace_metadata};
 pub use proto::{
-    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue, GraphProto,
-    ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
+    AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue,
+    FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TrainingInfoProto,
+    TypeProto, TypeValue, ValueInfoProto,
 };
 pub use query::{Dim, TensorInfo};
 pub use repair::Repair;

@@ -36,9 +36,70 @@ pub struct ModelProto {
     /// Free key-value pairs; kiln's keys are in [`Metadata`](crate::Metadata).
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
-    /// Functions local to the model (`FunctionProto`), kept undecoded.
-    #[prost(bytes = "vec", repeated, tag = "25")]
-    pub functions: Vec<Vec<u8>>,
+    /// How the model is trained.
+    #[prost(message, repeated, tag = "20")]
+    pub training_info: Vec<TrainingInfoProto>,
+    /// Functions local to the model.
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// A step of training; no engine of kiln's runs it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TrainingInfoProto {
+    /// The graph that computes initial weights.
+    #[prost(message, optional, tag = "1")]
+    pub initialization: Option<GraphProto>,
+    /// The graph that computes one step.
+    #[prost(message, optional, tag = "2")]
+    pub algorithm: Option<GraphProto>,
+    /// Which initializer takes which output of `initialization`.
+    #[prost(message, repeated, tag = "3")]
+    pub initialization_binding: Vec<StringStringEntryProto>,
+    /// Which initializer takes which output of `algorithm`.
+    #[prost(message, repeated, tag = "4")]
+    pub update_binding: Vec<StringStringEntryProto>,
+}
+
+/// An operator that the model defines by a graph of others.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FunctionProto {
+    /// Name: the operator that calls it.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Names of the inputs.
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    /// Names of the outputs.
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    /// Names of the attributes without a default.
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: Vec<String>,
+    /// Operators.
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    /// Description.
+    #[prost(string, tag = "8")]
+    pub doc_string: String,
+    /// Operator sets that the nodes are written against.
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSetIdProto>,
+    /// Domain of the operator that calls it.
+    #[prost(string, tag = "10")]
+    pub domain: String,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
+    /// Types and shapes of values in between.
+    #[prost(message, repeated, tag = "12")]
+    pub value_info: Vec<ValueInfoProto>,
+    /// Which of the functions of one name it is.
+    #[prost(string, tag = "13")]
+    pub overload: String,
+    /// Free key-value pairs.
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// An operator set: domain and version.
@@ -87,9 +148,9 @@ pub struct GraphProto {
     /// Types and shapes of values in between.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfoProto>,
-    /// Sparse constant tensors (`SparseTensorProto`), kept undecoded.
-    #[prost(bytes = "vec", repeated, tag = "15")]
-    pub sparse_initializer: Vec<Vec<u8>>,
+    /// Sparse constant tensors.
+    #[prost(message, repeated, tag = "15")]
+    pub sparse_initializer: Vec<SparseTensorProto>,
     /// Free key-value pairs.
     #[prost(message, repeated, tag = "16")]
     pub metadata_props: Vec<StringStringEntryProto>,
@@ -174,6 +235,12 @@ pub struct AttributeProto {
     /// Inside a function: the name of the function's attribute that gives the value.
     #[prost(string, tag = "21")]
     pub ref_attr_name: String,
+    /// One sparse tensor.
+    #[prost(message, optional, tag = "22")]
+    pub sparse_tensor: Option<SparseTensorProto>,
+    /// Sparse tensors.
+    #[prost(message, repeated, tag = "23")]
+    pub sparse_tensors: Vec<SparseTensorProto>,
 }
 
 /// The type of an attribute's value (`AttributeProto.AttributeType`).
@@ -202,9 +269,9 @@ pub enum AttributeType {
     Tensors = 9,
     /// `graphs`.
     Graphs = 10,
-    /// A sparse tensor, not decoded here.
+    /// `sparse_tensor`.
     SparseTensor = 11,
-    /// Sparse tensors, not decoded here.
+    /// `sparse_tensors`.
     SparseTensors = 12,
     /// A type, not decoded here.
     TypeProto = 13,
@@ -261,6 +328,20 @@ pub struct TensorProto {
     pub metadata_props: Vec<StringStringEntryProto>,
 }
 
+/// A tensor whose elements are zero but for a few.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SparseTensorProto {
+    /// The elements that are not zero; its name is that of the whole.
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<TensorProto>,
+    /// Where they are.
+    #[prost(message, optional, tag = "2")]
+    pub indices: Option<TensorProto>,
+    /// Sizes of the axes.
+    #[prost(int64, repeated, packed = "false", tag = "3")]
+    pub dims: Vec<i64>,
+}
+
 /// The element type of a tensor (`TensorProto.DataType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
@@ -293,6 +374,29 @@ pub enum DataType {
     Float8e8m0 = 24,
     Uint2 = 25,
     Int2 = 26,
+}
+
+impl DataType {
+    /// Returns the bits that an element takes in `raw_data`; none of strings and of no type.
+    pub const fn bits(self) -> Option<u64> {
+        Some(match self {
+            Self::Undefined | Self::String => return None,
+            Self::Uint2 | Self::Int2 => 2,
+            Self::Uint4 | Self::Int4 | Self::Float4e2m1 => 4,
+            Self::Uint8
+            | Self::Int8
+            | Self::Bool
+            | Self::Float8e4m3fn
+            | Self::Float8e4m3fnuz
+            | Self::Float8e5m2
+            | Self::Float8e5m2fnuz
+            | Self::Float8e8m0 => 8,
+            Self::Uint16 | Self::Int16 | Self::Float16 | Self::Bfloat16 => 16,
+            Self::Float | Self::Int32 | Self::Uint32 => 32,
+            Self::Int64 | Self::Uint64 | Self::Double | Self::Complex64 => 64,
+            Self::Complex128 => 128,
+        })
+    }
 }
 
 /// Where a tensor's values are (`TensorProto.DataLocation`).

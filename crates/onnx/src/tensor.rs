@@ -110,8 +110,11 @@ impl TensorProto {
     }
 
     /// The file that holds the values, where that is another one.
+    ///
+    /// Every place but the message counts as another file: a parser that knows the values of the
+    /// enumeration skips those that it does not know, and keeps what an earlier field said.
     pub fn external_location(&self) -> Option<&str> {
-        (self.data_location == DataLocation::External as i32).then(|| {
+        (self.data_location != DataLocation::Default as i32).then(|| {
             let location = self
                 .external_data
                 .iter()

@@ -41,8 +41,7 @@ impl Device {
     /// loop after 65,535 rounds, which makes long sums wrong without a word. With `software` small
     /// models can be tried out where there is no GPU.
     ///
-    /// Some of Burn's GPU backends panic where a driver is missing. That is caught here, but the
-    /// panic's message goes to standard error unless the program has set a hook.
+    /// Some of Burn's GPU backends panic where a driver is missing. That is caught here.
     pub fn new(kind: DeviceKind, software: bool) -> Result<Self, TrainError> {
         #[cfg(not(feature = "wgpu"))]
         let _ = software;

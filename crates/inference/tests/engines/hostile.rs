@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use kiln_inference::{Model, ModelOverrides, ModelSpec, Options};
-use kiln_onnx::{Metadata, check_structure, decode, replace_metadata};
+use kiln_onnx::{Metadata, check_structure, decode, encode, replace_metadata};
 
 use crate::engines;
-use crate::model::{IMAGE, bytes, noise};
+use crate::model::{CLASSES, IMAGE, bytes, noise};
+use crate::mutation;
 
 const MUTATIONS: u32 = 10_000;
 /// Each takes an engine some milliseconds.
@@ -135,6 +136,60 @@ fn damaged_files_are_run_or_refused_by_every_engine() {
             "{engine}: {:?} KiB",
             peak_kib()
         );
+    }
+}
+
+/// Seeds of mutated models: the first few hundred, or `FROM..TO` of the variable, for `scripts/fuzz/models`.
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(range) = std::env::var("KILN_MUTATION_SEEDS") else {
+        return 0..u64::from(RUNS);
+    };
+    let (from, to) = range.split_once("..").unwrap();
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+#[test]
+fn mutated_models_are_run_or_refused_by_every_engine() {
+    for engine in engines() {
+        let (mut run, mut refused) = (0, 0);
+        for seed in seeds() {
+            if std::env::var_os("KILN_MUTATION_SEEDS").is_some() {
+                eprintln!("{engine} seed {seed}");
+            }
+            timed(seed as u32, || {
+                let options = Options::default().with_engine(engine).with_threads(1);
+                let Ok(model) = Model::from_bytes(&mutation::mutated(seed), &options) else {
+                    refused += 1;
+                    return;
+                };
+                let images = noise(seed as u32, 2 * model.preprocessor().len());
+                run += u32::from(model.run(&images, 2).is_ok());
+            });
+        }
+        assert!(
+            run > 0 && refused > 0,
+            "{engine}: {run} run, {refused} refused"
+        );
+        assert!(
+            peak_kib().is_none_or(|peak| peak < MOST_MEMORY_KIB),
+            "{engine}: {:?} KiB",
+            peak_kib()
+        );
+    }
+}
+
+/// Bytes that ONNX Runtime takes for its own format unless told otherwise: kiln would check one model
+/// and the library run another.
+#[test]
+fn the_model_that_is_checked_is_the_one_that_is_run() {
+    let mut model = decode(&bytes()).unwrap();
+    model.producer_name = "ORTM and more".into();
+    let file = encode(&model);
+    assert_eq!(&file[4..8], b"ORTM");
+    for engine in engines() {
+        let options = Options::default().with_engine(engine);
+        let model = Model::from_bytes(&file, &options).unwrap();
+        assert_eq!(model.run(&noise(1, IMAGE), 1).unwrap().data.len(), CLASSES);
     }
 }
 

@@ -8,6 +8,7 @@ mod hammer;
 mod hostile;
 mod layout;
 mod model;
+mod mutation;
 mod naive;
 mod outputs;
 mod refusals;

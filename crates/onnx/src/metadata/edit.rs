@@ -1,20 +1,14 @@
 //! Metadata in a file that stays as it is otherwise.
 
 use prost::Message;
-use prost::bytes::Buf;
 
 use super::{Metadata, OWN};
 use crate::file::DecodeError;
 use crate::proto::{ModelProto, StringStringEntryProto};
+use crate::wire::next_field;
 
 /// The number of the field `metadata_props` in `ModelProto`.
 const METADATA_PROPS: u64 = 14;
-
-/// Kinds of field in protobuf's encoding.
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const LENGTH_DELIMITED: u64 = 2;
-const FIXED32: u64 = 5;
 
 /// Replaces kiln's metadata in the bytes of a file. All else is kept byte by byte, also what this
 /// crate does not decode, such as quantisation annotations, which would be lost in a round trip
@@ -28,54 +22,23 @@ pub fn replace_metadata(file: &[u8], metadata: &Metadata) -> Result<Vec<u8>, Dec
     let mut out = Vec::with_capacity(file.len() + added.len());
     let mut rest = file;
     while !rest.is_empty() {
-        let (number, field) = next_field(rest)
+        let field = next_field(rest)
             .ok_or_else(|| DecodeError::Malformed("a field is cut short".into()))?;
-        let own = number == METADATA_PROPS && is_own(field);
+        let own = field.number == METADATA_PROPS && field.value.is_some_and(is_own);
         if !own {
-            out.extend_from_slice(field);
+            out.extend_from_slice(field.bytes);
         }
-        rest = &rest[field.len()..];
+        rest = &rest[field.bytes.len()..];
     }
     // A message is the fields that it has, in any order.
     out.extend(added);
     Ok(out)
 }
 
-/// Whether a `metadata_props` field, its key included, holds one of kiln's keys.
-fn is_own(field: &[u8]) -> bool {
-    // The key of field 14 is one byte.
-    let entry = StringStringEntryProto::decode_length_delimited(&field[1..]);
+/// Whether an entry of `metadata_props` holds one of kiln's keys.
+fn is_own(entry: &[u8]) -> bool {
+    let entry = StringStringEntryProto::decode(entry);
     entry.is_ok_and(|entry| OWN.contains(&entry.key.as_str()))
-}
-
-/// The number and the bytes of the first field.
-fn next_field(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut rest = bytes;
-    let key = varint(&mut rest)?;
-    let value = match key & 7 {
-        VARINT => {
-            varint(&mut rest)?;
-            0
-        }
-        FIXED64 => 8,
-        LENGTH_DELIMITED => usize::try_from(varint(&mut rest)?).ok()?,
-        FIXED32 => 4,
-        _ => return None,
-    };
-    let length = (bytes.len() - rest.len()).checked_add(value)?;
-    bytes.get(..length).map(|field| (key >> 3, field))
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = bytes.try_get_u8().ok()?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -266,6 +266,11 @@ impl Wanted<'_> {
         let builder = builder
             .with_log_level(LogLevel::Verbose)
             .map_err(load_error)?;
+        // A file may be an ONNX file and ONNX Runtime's own format at once, and hold another model in each:
+        // the library takes the second by itself where it finds its mark.
+        let builder = builder
+            .with_config_entry("session.load_model_format", "ONNX")
+            .map_err(load_error)?;
         // Threads that spin while they wait take the cores from those that prepare images.
         let builder = builder.with_intra_op_spinning(false).map_err(load_error)?;
         let mut builder = builder

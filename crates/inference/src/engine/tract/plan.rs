@@ -3,8 +3,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use kiln_onnx::Budget;
 use kiln_util::catch_panic;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::bail;
 
 use super::fuse::fuse;
 use super::load_error;
@@ -54,20 +56,47 @@ impl Plans {
                 .graph
                 .clone()
                 .with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
-            fuse(graph.into_typed()?.into_decluttered()?)?
-                .into_optimized()?
-                .into_runnable()
+            let graph = graph.into_typed()?;
+            check_sizes(&graph, batch)?;
+            let graph = fuse(graph.into_decluttered()?)?.into_optimized()?;
+            check_sizes(&graph, batch)?;
+            graph.into_runnable()
         });
         plan.map_err(load_error)
     }
 }
 
+/// Checks that no value is larger than the budget for each image of the batch. What the file alone does
+/// not tell, tract has inferred by now, and a run would reserve it: an allocation that fails ends the
+/// process.
+fn check_sizes(graph: &TypedModel, batch: usize) -> TractResult<()> {
+    let limit = u128::from(Budget::default().bytes_per_value) * batch.max(1) as u128;
+    for node in &graph.nodes {
+        for output in &node.outputs {
+            let Some(shape) = output.fact.shape.as_concrete() else {
+                continue;
+            };
+            let element = output.fact.datum_type.size_of() as u128;
+            let sizes = shape.iter().map(|&size| size as u128);
+            let bytes = sizes.fold(element, u128::saturating_mul);
+            if bytes > limit {
+                bail!(
+                    "node `{}` ({}) makes a value of shape {shape:?}, {bytes} bytes, expected at most {limit}",
+                    node.name,
+                    node.op.name()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Runs `work` and says in one line what went wrong.
 ///
 /// tract indexes and unwraps in places that a malformed graph reaches (an axis beyond the rank,
-/// say). A file must not be able to end the process, so a panic becomes an error (its message still
-/// goes to the panic hook). Nothing that was under construction is used after one: results are
-/// taken only from `work` that returned.
+/// say). A file must not be able to end the process, so a panic becomes an error, and kiln's message
+/// the only one. Nothing that was under construction is used after one: results are taken only from
+/// `work` that returned.
 pub fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     match catch_panic(work) {
         Ok(result) => result.map_err(|error| one_line(&format_args!("{error:#}"))),
@@ -78,6 +107,22 @@ pub fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_larger_than_the_budget_is_refused_before_a_run() {
+        let with_source = |side: usize| {
+            let mut model = TypedModel::default();
+            model.add_source("x", f32::fact([1, side, side])).unwrap();
+            check_sizes(&model, 1)
+        };
+        assert!(with_source(1 << 10).is_ok());
+        let error = with_source(1 << 20).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "node `x` (Source) makes a value of shape [1, 1048576, 1048576], 4398046511104 bytes, \
+             expected at most 1073741824"
+        );
+    }
 
     #[test]
     fn panics_become_errors() {

@@ -1,0 +1,99 @@
+//! The order in which nodes can be looked at: files need not be sorted, and runtimes sort.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::super::parts::graphs;
+use crate::proto::{GraphProto, NodeProto};
+
+/// The nodes, each after those that produce what it takes, in branches too; those of a circle last, in
+/// the file's order.
+pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
+    let outputs = nodes.iter().enumerate();
+    let producers: HashMap<&str, usize> = outputs
+        .flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let mut waiting = vec![0_usize; nodes.len()];
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (at, node) in nodes.iter().enumerate() {
+        let taken: HashSet<usize> = taken(node)
+            .iter()
+            .filter_map(|name| producers.get(name).copied())
+            .collect();
+        waiting[at] = taken.len();
+        for producer in taken {
+            users[producer].push(at);
+        }
+    }
+    let mut ready: VecDeque<usize> = (0..nodes.len()).filter(|&at| waiting[at] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    let mut placed = vec![false; nodes.len()];
+    while let Some(at) = ready.pop_front() {
+        order.push(&nodes[at]);
+        placed[at] = true;
+        for &user in &users[at] {
+            waiting[user] -= 1;
+            if waiting[user] == 0 {
+                ready.push_back(user);
+            }
+        }
+    }
+    let circle = nodes.iter().zip(&placed).filter(|(_, placed)| !**placed);
+    order.extend(circle.map(|(node, _)| node));
+    order
+}
+
+/// The values that a node takes, with those that its graphs take from outside.
+fn taken(node: &NodeProto) -> Vec<&str> {
+    let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    for graph in node.attribute.iter().flat_map(graphs) {
+        captured(graph, &mut names);
+    }
+    names
+}
+
+/// Names of a graph's own values are among them, which only delays a node.
+fn captured<'a>(graph: &'a GraphProto, names: &mut Vec<&'a str>) {
+    names.extend(graph.output.iter().map(|output| output.name.as_str()));
+    for node in &graph.node {
+        names.extend(node.input.iter().map(String::as_str));
+        for inner in node.attribute.iter().flat_map(graphs) {
+            captured(inner, names);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AttributeProto;
+
+    fn node(input: &str, output: &str) -> NodeProto {
+        NodeProto {
+            input: vec![input.into()],
+            output: vec![output.into()],
+            ..NodeProto::default()
+        }
+    }
+
+    #[test]
+    fn producers_come_first_and_circles_last() {
+        let mut branch = node("c", "d");
+        branch.attribute.push(AttributeProto {
+            g: Some(GraphProto {
+                node: vec![node("b", "inner")],
+                ..GraphProto::default()
+            }),
+            ..AttributeProto::default()
+        });
+        let nodes = vec![
+            node("q", "p"),
+            node("p", "q"),
+            branch,
+            node("a", "b"),
+            node("x", "a"),
+        ];
+        let order: Vec<_> = ordered(&nodes).iter().map(|node| &node.output[0]).collect();
+        assert_eq!(order, ["a", "b", "d", "p", "q"]);
+    }
+}

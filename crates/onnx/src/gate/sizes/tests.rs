@@ -1,0 +1,359 @@
+use super::*;
+use crate::{
+    AttributeProto, AttributeType, FunctionProto, GraphBuilder, GraphProto, NodeProto, TensorProto,
+    ValueInfoProto,
+};
+
+const HUGE: i64 = 1 << 40;
+
+/// What is said about a graph of `x`, [batch, 3, 8, 8], that ends in `y`.
+fn checked(build: impl FnOnce(&mut GraphBuilder)) -> String {
+    let mut graph = GraphBuilder::new("g");
+    graph
+        .input("x", FileDim::batched([3, 8, 8]))
+        .output("y", FileDim::batched([3, 8, 8]));
+    build(&mut graph);
+    said(&graph.finish().unwrap(), None)
+}
+
+fn said(model: &ModelProto, shape: Option<&[usize]>) -> String {
+    let checked = check_sizes(model, shape, &Budget::default());
+    checked.map_or_else(|error| error.to_string(), |()| "fits".to_owned())
+}
+
+fn scalar(graph: &mut GraphBuilder, name: &str, value: i64) {
+    graph.initializer(name, &[], vec![value]);
+}
+
+#[test]
+fn an_error_names_the_node_the_shape_and_the_limit() {
+    let error = checked(|graph| {
+        graph.initializer("s", &[4], vec![1, 3, HUGE, 8]);
+        graph.node("Expand", "grow", &["x", "s"], "y");
+    });
+    // Expanding 8 to anything else is no broadcast.
+    assert_eq!(error, "fits");
+    let error = checked(|graph| {
+        graph.initializer("s", &[4], vec![1, 1, HUGE, 1]);
+        graph.node("Tile", "grow", &["x", "s"], "y");
+    });
+    assert_eq!(
+        error,
+        "node `grow` (Tile) makes `y` of shape [1, 3, 8796093022208, 8], 844424930131968 bytes, \
+         expected at most 1073741824"
+    );
+}
+
+#[test]
+fn operators_that_make_values_are_bounded() {
+    type Build = fn(&mut GraphBuilder);
+    let cases: [(&str, Build); 18] = [
+        ("ConstantOfShape", |graph| {
+            graph.initializer("s", &[1], vec![HUGE]);
+            graph.node("ConstantOfShape", "n", &["s"], "y");
+        }),
+        ("Range", |graph| {
+            for (name, value) in [("from", 0), ("to", HUGE), ("by", 1)] {
+                scalar(graph, name, value);
+            }
+            graph.node("Range", "n", &["from", "to", "by"], "y");
+        }),
+        ("Pad", |graph| {
+            graph.initializer("s", &[8], vec![0, 0, 0, 0, 0, 0, HUGE, 0]);
+            graph.node("Pad", "n", &["x", "s"], "y");
+        }),
+        ("Pad", |graph| {
+            graph
+                .node("Pad", "n", &["x"], "y")
+                .ints("pads", [0, 0, HUGE, 0, 0, 0, 0, 0]);
+        }),
+        ("Resize", |graph| {
+            graph.initializer("s", &[4], vec![1.0_f32, 1.0, 1e6, 1e6]);
+            graph.node("Resize", "n", &["x", "", "s"], "y");
+        }),
+        ("Resize", |graph| {
+            graph.initializer("s", &[4], vec![1, 3, HUGE, 8]);
+            graph.node("Resize", "n", &["x", "", "", "s"], "y");
+        }),
+        ("Upsample", |graph| {
+            graph
+                .node("Upsample", "n", &["x"], "y")
+                .floats("scales", [1.0, 1.0, 1e6, 1e6]);
+        }),
+        ("OneHot", |graph| {
+            graph.initializer("i", &[1], vec![1_i64]);
+            scalar(graph, "depth", HUGE);
+            graph.initializer("v", &[2], vec![0.0_f32, 1.0]);
+            graph.node("OneHot", "n", &["i", "depth", "v"], "y");
+        }),
+        ("RandomNormal", |graph| {
+            graph
+                .node("RandomNormal", "n", &[], "y")
+                .ints("shape", [HUGE]);
+        }),
+        ("MatMul", |graph| {
+            graph.initializer("a", &[40_000, 1], vec![0.0_f32; 40_000]);
+            graph.initializer("b", &[1, 40_000], vec![0.0_f32; 40_000]);
+            graph.node("MatMul", "n", &["a", "b"], "y");
+        }),
+        ("Add", |graph| {
+            graph.initializer("a", &[40_000, 1], vec![0.0_f32; 40_000]);
+            graph.initializer("b", &[1, 40_000], vec![0.0_f32; 40_000]);
+            graph.node("Add", "n", &["a", "b"], "y");
+        }),
+        ("Einsum", |graph| {
+            graph.initializer("a", &[40_000], vec![0.0_f32; 40_000]);
+            graph
+                .node("Einsum", "n", &["a", "a"], "y")
+                .string("equation", "i, j -> ij");
+        }),
+        ("Conv", |graph| {
+            graph.initializer("w", &[1, 3, 1, 1], vec![0.0_f32; 3]);
+            graph
+                .node("Conv", "n", &["x", "w"], "y")
+                .ints("pads", [1 << 20, 1 << 20, 0, 0]);
+        }),
+        ("ConvTranspose", |graph| {
+            graph.initializer("w", &[3, 1, 1, 1], vec![0.0_f32; 3]);
+            graph
+                .node("ConvTranspose", "n", &["x", "w"], "y")
+                .ints("strides", [1 << 20, 1 << 20]);
+        }),
+        ("MaxPool", |graph| {
+            graph
+                .node("MaxPool", "n", &["x"], "y")
+                .ints("kernel_shape", [1, 1])
+                .ints("pads", [1 << 20, 1 << 20, 0, 0]);
+        }),
+        ("AffineGrid", |graph| {
+            graph.initializer("t", &[1, 2, 3], vec![0.0_f32; 6]);
+            graph.initializer("s", &[4], vec![1, 3, 1 << 20, 1 << 20]);
+            graph.node("AffineGrid", "n", &["t", "s"], "y");
+        }),
+        ("Gather", |graph| {
+            graph.initializer("i", &[100, 100, 100], vec![0_i64; 1_000_000]);
+            graph.initializer("w", &[1, 1000], vec![0.0_f32; 1000]);
+            graph.node("Gather", "n", &["w", "i"], "y");
+        }),
+        ("HannWindow", |graph| {
+            scalar(graph, "size", HUGE);
+            graph.node("HannWindow", "n", &["size"], "y");
+        }),
+    ];
+    for (operator, build) in cases {
+        let error = checked(build);
+        let start = format!("node `n` ({operator}) makes `y` of shape [");
+        assert!(error.starts_with(&start), "{operator}: {error}");
+    }
+}
+
+#[test]
+fn shapes_are_followed_through_the_arithmetic_of_exporters() {
+    let build = |factor: i64| {
+        checked(move |graph| {
+            graph.initializer("axis", &[1], vec![0_i64]);
+            scalar(graph, "two", 2);
+            scalar(graph, "factor", factor);
+            graph.initializer("rest", &[3], vec![3_i64, 1, 1]);
+            graph.node("Shape", "shape", &["x"], "shape");
+            graph.node("Gather", "height", &["shape", "two"], "height");
+            graph.node("Mul", "more", &["height", "factor"], "more");
+            graph
+                .node("Cast", "float", &["more"], "float")
+                .int("to", i64::from(DataType::Float as i32));
+            graph.node("Floor", "floor", &["float"], "floor");
+            graph
+                .node("Cast", "int", &["floor"], "int")
+                .int("to", i64::from(DataType::Int64 as i32));
+            graph.node("Unsqueeze", "list", &["int", "axis"], "list");
+            graph
+                .node("Concat", "sizes", &["list", "rest"], "sizes")
+                .int("axis", 0);
+            graph.node("ConstantOfShape", "n", &["sizes"], "y");
+        })
+    };
+    assert_eq!(build(1), "fits");
+    assert!(
+        build(1 << 35)
+            .starts_with("node `n` (ConstantOfShape) makes `y` of shape [274877906944, 3, 1, 1]")
+    );
+}
+
+#[test]
+fn nodes_need_not_be_sorted() {
+    let mut graph = GraphBuilder::new("g");
+    graph
+        .input("x", FileDim::batched([3, 8, 8]))
+        .output("y", FileDim::batched([3, 8, 8]));
+    graph.initializer("s", &[1], vec![HUGE]);
+    graph.node("Identity", "same", &["s"], "t");
+    graph.node("ConstantOfShape", "n", &["t"], "y");
+    let mut model = graph.finish().unwrap();
+    model.graph.as_mut().unwrap().node.reverse();
+    assert!(said(&model, None).starts_with("node `n` (ConstantOfShape)"));
+}
+
+#[test]
+fn open_sizes_count_as_one_until_they_are_known() {
+    let mut graph = GraphBuilder::new("g");
+    let open = |name: &str| FileDim::Symbol(name.into());
+    let input = [open("n"), FileDim::Fixed(3), open("h"), open("w")];
+    graph.input("x", input.clone()).output("y", input);
+    graph.initializer("s", &[4], vec![1_i64, 1, 300, 300]);
+    graph.node("Tile", "n", &["x", "s"], "y");
+    let model = graph.finish().unwrap();
+    assert_eq!(said(&model, None), "fits");
+    assert_eq!(said(&model, Some(&[1, 3, 32, 32])), "fits");
+    let error = said(&model, Some(&[1, 3, 224, 224]));
+    assert!(error.contains("of shape [1, 3, 67200, 67200]"), "{error}");
+    // A batch that the graph fixes has more room.
+    assert_eq!(said(&model, Some(&[2, 3, 42, 42])), "fits");
+}
+
+#[test]
+fn a_window_has_bounded_elements() {
+    let error = checked(|graph| {
+        graph
+            .node("MaxPool", "n", &["x"], "y")
+            .ints("kernel_shape", [1 << 31, 1 << 31]);
+    });
+    assert_eq!(
+        error,
+        "node `n` (MaxPool) has 4611686018427387904 elements in its window, expected at most 16777216"
+    );
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: operator.into(),
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    }
+}
+
+fn values(names: &[&str]) -> Vec<ValueInfoProto> {
+    let named = |&name: &&str| ValueInfoProto {
+        name: name.into(),
+        ..ValueInfoProto::default()
+    };
+    names.iter().map(named).collect()
+}
+
+fn attribute(name: &str, graph: GraphProto) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Graph as i32,
+        g: Some(graph),
+        ..AttributeProto::default()
+    }
+}
+
+/// A model that ends in `last`, whose output is `y`.
+fn model_of(last: NodeProto, initializer: Vec<TensorProto>) -> ModelProto {
+    let mut graph = GraphBuilder::new("g");
+    graph
+        .input("x", FileDim::batched([3, 8, 8]))
+        .output("y", FileDim::batched([3, 8, 8]));
+    graph.node("Identity", "same", &["x"], "y");
+    let mut model = graph.finish().unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node = vec![last];
+    graph.initializer = initializer;
+    model
+}
+
+/// A loop whose state `s` becomes `t` by the node `step`.
+fn repeated(step: NodeProto, trips: i64) -> ModelProto {
+    let body = GraphProto {
+        node: vec![node("Identity", &["on"], "goes"), step],
+        input: values(&["i", "on", "s"]),
+        output: values(&["goes", "t"]),
+        ..GraphProto::default()
+    };
+    let mut last = node("Loop", &["trips", "", "x"], "y");
+    last.attribute.push(attribute("body", body));
+    model_of(last, vec![TensorProto::from_i64("trips", &[], &[trips])])
+}
+
+#[test]
+fn loops_are_bounded_in_iterations_and_growth() {
+    let same = || node("Identity", &["s"], "t");
+    assert_eq!(said(&repeated(same(), 1000), None), "fits");
+    assert_eq!(
+        said(&repeated(same(), HUGE), None),
+        "node `y` (Loop) has 2199023255552 iterations of nodes, expected at most 16777216"
+    );
+    let mut doubled = node("Concat", &["s", "s"], "t");
+    doubled.attribute.push(AttributeProto {
+        name: "axis".into(),
+        i: Some(0),
+        ..AttributeProto::default()
+    });
+    assert_eq!(said(&repeated(doubled.clone(), 10), None), "fits");
+    assert!(
+        said(&repeated(doubled, 60), None).starts_with("node `t` (Concat) makes `t` of shape [")
+    );
+    // Whether this one goes on depends on its state.
+    let mut open = repeated(same(), HUGE);
+    let body = open.graph.as_mut().unwrap().node[0].attribute[0]
+        .g
+        .as_mut()
+        .unwrap();
+    body.node[0] = node("IsNaN", &["s"], "goes");
+    assert_eq!(said(&open, None), "fits");
+}
+
+#[test]
+fn branches_and_functions_are_looked_into() {
+    let huge = || GraphProto {
+        node: vec![node("ConstantOfShape", &["sizes"], "inner")],
+        output: values(&["inner"]),
+        ..GraphProto::default()
+    };
+    let sizes = || vec![TensorProto::from_i64("sizes", &[1], &[HUGE])];
+    let mut branch = node("If", &["x"], "y");
+    branch.attribute.push(attribute("else_branch", huge()));
+    let error = said(&model_of(branch, sizes()), None);
+    assert!(
+        error.starts_with("node `inner` (ConstantOfShape)"),
+        "{error}"
+    );
+    let mut scan = node("Scan", &["x"], "y");
+    scan.attribute.push(attribute("body", huge()));
+    let error = said(&model_of(scan, sizes()), None);
+    assert!(
+        error.starts_with("node `inner` (ConstantOfShape)"),
+        "{error}"
+    );
+    // By an argument, and by an attribute of the call.
+    let mut random = node("RandomNormal", &[], "b");
+    random.attribute.push(AttributeProto {
+        name: "shape".into(),
+        ref_attr_name: "count".into(),
+        ..AttributeProto::default()
+    });
+    for inner in [node("ConstantOfShape", &["a"], "b"), random] {
+        let mut call = node("F", &["sizes"], "y");
+        call.domain = "f".into();
+        call.attribute.push(AttributeProto {
+            name: "count".into(),
+            ints: vec![HUGE],
+            ..AttributeProto::default()
+        });
+        let mut model = model_of(call, sizes());
+        model.functions.push(FunctionProto {
+            name: "F".into(),
+            domain: "f".into(),
+            input: vec!["a".into()],
+            output: vec!["b".into()],
+            node: vec![inner],
+            ..FunctionProto::default()
+        });
+        let error = said(&model, None);
+        assert!(
+            error.contains("makes `b` of shape [1099511627776]"),
+            "{error}"
+        );
+    }
+}
