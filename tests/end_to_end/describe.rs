@@ -80,7 +80,7 @@ fn options_stand_in_for_metadata() {
         "{noted}"
     );
     assert!(
-        noted.contains("taken for logits (--output logits|probabilities)"),
+        noted.contains("taken for logits (--output logits|probabilities|sigmoid)"),
         "{noted}"
     );
     let said = run(&mut kiln(&[
@@ -144,7 +144,7 @@ fn options_stand_in_for_metadata() {
 }
 
 #[test]
-fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_not_guessed() {
+fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_known() {
     let (folder, bare, digit) = third_party();
     let output = |more: &[&str]| {
         let found = items(&describe(
@@ -186,25 +186,13 @@ fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_not_guessed() {
     });
     let model_path = path(folder.path(), "sigmoid.onnx");
     fs::write(&model_path, kiln_onnx::encode(&model)).unwrap();
-    let message = error(&mut kiln(&[
-        "predict",
-        &model_path,
-        &digit,
-        "--preprocess",
-        "unit",
-    ]));
+    let predicted = ok(&["predict", &model_path, &digit, "--preprocess", "unit"]);
     assert!(
-        message.contains("give --output probabilities to use the scores as they are"),
-        "{message}"
-    );
-    let said = predict(
-        &model_path,
-        &digit,
-        &["--preprocess", "unit", "--output", "probabilities"],
-    );
-    assert_eq!(
-        said["index"],
-        predict(&bare, &digit, &["--preprocess", "unit"])["index"]
+        predicted
+            .stderr
+            .contains("the model ends in a sigmoid: each class has a probability by itself"),
+        "{}",
+        predicted.stderr
     );
 }
 

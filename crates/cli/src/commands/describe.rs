@@ -16,7 +16,7 @@ use crate::output::{self, Outputs, same_file};
 use crate::terminal::{Terminal, bytes};
 
 /// What to know about a file that keeps its weights in others.
-const EXTERNAL: &str = "the weights are in other files, which most commands do not read: \
+const EXTERNAL: &str = "the model keeps weights in other files: \
      `--output FILE.onnx` writes a copy with them inside";
 
 #[derive(Debug, clap::Args)]

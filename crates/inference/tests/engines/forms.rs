@@ -8,7 +8,7 @@ use kiln_inference::{
 };
 use kiln_onnx::{
     AttributeProto, AttributeType, DataLocation, DataType, Dim, GraphBuilder, ModelProto,
-    NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto, encode,
+    NodeProto, StringStringEntryProto, ValueInfoProto, encode,
 };
 
 use crate::engines;
@@ -38,6 +38,8 @@ fn load(model: &ModelProto, engine: EngineId, declared: ModelOverrides) -> Model
 /// The graph, whose last nodes `add` writes: they take `logits` and give `y`.
 fn mean_of_channels(classes: usize, add: impl FnOnce(&mut GraphBuilder)) -> ModelProto {
     let mut graph = GraphBuilder::new("means");
+    // The last opset whose reductions have their axes as an attribute.
+    graph.opset(17);
     graph
         .input("x", Dim::batched([3, 2, 2]))
         .output("y", Dim::batched([classes]));
@@ -313,6 +315,7 @@ fn weights_beside_the_model_are_left_there() {
     fs::create_dir(folder.path().join("data")).unwrap();
     fs::write(folder.path().join("data/weights.bin"), bytes).unwrap();
     let mut model = mean_of_channels(3, |graph| {
+        graph.initializer("w", &[3, 341], vec![0.0_f32; 1023]);
         graph.node("MatMul", "wide", &["logits", "w"], "wide");
         graph.initializer("starts", &[1], vec![0_i64]);
         graph.initializer("ends", &[1], vec![3_i64]);
@@ -323,14 +326,14 @@ fn weights_beside_the_model_are_left_there() {
         key: key.into(),
         value: value.into(),
     };
-    model.graph.as_mut().unwrap().initializer.push(TensorProto {
-        name: "w".into(),
-        dims: vec![3, 341],
-        data_type: DataType::Float as i32,
-        data_location: DataLocation::External as i32,
-        external_data: vec![entry("location", "data/weights.bin"), entry("offset", "0")],
-        ..TensorProto::default()
-    });
+    let tensors = &mut model.graph.as_mut().unwrap().initializer;
+    let tensor = tensors
+        .iter_mut()
+        .find(|tensor| tensor.name == "w")
+        .unwrap();
+    tensor.raw_data.clear();
+    tensor.data_location = DataLocation::External as i32;
+    tensor.external_data = vec![entry("location", "data/weights.bin"), entry("offset", "0")];
     fs::write(&path, encode(&model)).unwrap();
     for engine in engines() {
         let model = Model::open_with(&path, &options(engine, declared())).unwrap();

@@ -40,7 +40,7 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
         || "alpha dropped".to_owned(),
         |color| format!("on {}", rgb(color)),
     );
-    vec![
+    let mut items = vec![
         item(
             "size",
             format!("{}x{}", record.height, record.width),
@@ -110,18 +110,22 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
             &[("output", |said| said.output.is_some())],
         ),
         item(
-            "scores",
-            format!("output `{}`", kiln_util::shown(&spec.output_name, 40)),
-            origins.output_name,
-            &[("output_name", |said| said.output_name.is_some())],
-        ),
-        item(
             "labels",
             labels(spec),
             origins.labels,
             &[("labels", |said| said.labels.is_some())],
         ),
-    ]
+    ];
+    // Where it is not simply the first.
+    if origins.output_name != Origin::Default {
+        items.push(item(
+            "scores",
+            format!("output `{}`", kiln_util::shown(&spec.output_name, 40)),
+            origins.output_name,
+            &[("output_name", |said| said.output_name.is_some())],
+        ));
+    }
+    items
 }
 
 /// Writes what a pixel value `p` becomes as a formula.
