@@ -325,8 +325,11 @@ fn read_model(bytes: &[u8], beside: Option<(&Path, Take)>) -> Result<ReadModel, 
         }
         _ => Vec::new(),
     };
-    let repairs = repair(&mut proto)?;
     complete(&mut proto, !weight_files.is_empty())?;
+    let repairs = repair(&mut proto)?;
+    if let Some(graph) = &proto.graph {
+        check_structure(graph)?;
+    }
     let is_changed = has_external_data || !repairs.is_empty();
     Ok(ReadModel {
         encoded: is_changed.then(|| encode(&proto)),
@@ -368,7 +371,7 @@ fn parse(bytes: &[u8]) -> Result<ModelProto, DecodeError> {
     ModelProto::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
 }
 
-/// Checks that a model is complete. Its initializers may be in other files where those have been
+/// Checks that a model is complete and keeps to its limits. Its initializers may be in other files where those have been
 /// checked.
 fn complete(model: &mut ModelProto, external_initializers: bool) -> Result<(), DecodeError> {
     let graph = model.graph.as_mut().ok_or(DecodeError::Missing("graph"))?;
@@ -382,9 +385,7 @@ fn complete(model: &mut ModelProto, external_initializers: bool) -> Result<(), D
     for (at, tensor) in beside {
         graph.initializer[at] = tensor;
     }
-    checked?;
-    check_structure(graph)?;
-    Ok(())
+    checked
 }
 
 /// Takes initializers out whose values are in other files, and returns them with their places; empty

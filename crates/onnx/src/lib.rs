@@ -23,6 +23,7 @@ mod external;
 mod file;
 mod gate;
 mod hint;
+mod inline;
 mod metadata;
 mod numbers;
 mod proto;

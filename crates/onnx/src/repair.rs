@@ -6,12 +6,15 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt;
 
 use crate::check::StructureError;
+use crate::inline::inline;
 use crate::proto::{AttributeProto, DataType, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Something that was changed in a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Repair {
+    /// Nodes of the model's functions are put in place of their calls.
+    Inlined,
     /// Nodes are put into topological order, which the file lacks.
     Sorted,
     /// `value` is written out where a `ConstantOfShape` leaves it to the default, a float 0.
@@ -30,7 +33,7 @@ impl Repair {
     pub const fn changes_scores(&self) -> bool {
         match self {
             Self::BatchNorm(_) | Self::Dropout(_) => true,
-            Self::Sorted | Self::DefaultValue | Self::AutoPad => false,
+            Self::Inlined | Self::Sorted | Self::DefaultValue | Self::AutoPad => false,
         }
     }
 }
@@ -57,6 +60,9 @@ impl fmt::Display for Repair {
             f.write_str(&instead.replace("{its}", its))
         };
         match self {
+            Self::Inlined => {
+                f.write_str("nodes of the model's functions are put in place of their calls")
+            }
             Self::Sorted => f.write_str("the nodes are put into topological order"),
             Self::DefaultValue => {
                 f.write_str("the default value of `ConstantOfShape` is written out")
@@ -78,17 +84,21 @@ impl fmt::Display for Repair {
     }
 }
 
-/// Repairs a model's graph. Graphs of control flow and functions are left as they are.
+/// Repairs a model's graph. Graphs of control flow are left as they are but for the model's functions,
+/// which must have been found to be of bounded size.
 ///
 /// # Errors
 ///
 /// [`StructureError::Cycle`] if there is no order in which the nodes could be computed.
 pub fn repair(model: &mut ModelProto) -> Result<Vec<Repair>, StructureError> {
     let opset = model.opset();
-    let Some(graph) = &mut model.graph else {
-        return Ok(Vec::new());
-    };
     let mut repairs = Vec::new();
+    if inline(model) {
+        repairs.push(Repair::Inlined);
+    }
+    let Some(graph) = &mut model.graph else {
+        return Ok(repairs);
+    };
     if sort(graph)? {
         repairs.push(Repair::Sorted);
     }
