@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kiln_onnx::{DataLocation, Dim, GraphBuilder, ModelProto, StringStringEntryProto, encode};
 
-use crate::kiln::{error, kiln, ok, path};
+use crate::kiln::{error, kiln, ok, path, succeed};
 
 const SIDE: usize = 8;
 const COLORS: [(&str, [u8; 3]); 3] = [
@@ -96,6 +96,11 @@ fn weights_beside_the_model_are_read_and_taken_into_a_copy() {
         "{}",
         predicted.stdout
     );
+    // By its name alone, from its own folder.
+    let here = succeed(
+        kiln(&with_unit(&["predict", "model.onnx", "colors/red/0.png"])).current_dir(folder),
+    );
+    assert!(here.stdout.contains("0 (98.67 %)"), "{}", here.stdout);
     let copy = path(folder, "copy.onnx");
     fs::write(folder.join("labels.txt"), "red\ngreen\nblue\n").unwrap();
     let names = format!("labels={}", path(folder, "labels.txt"));

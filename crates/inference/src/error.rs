@@ -90,6 +90,12 @@ pub enum LoadErrorKind {
         /// Those that it has.
         found: String,
     },
+    /// An operator that draws random numbers.
+    #[error("{node} draws random numbers: scores would differ from run to run")]
+    Random {
+        /// The node.
+        node: String,
+    },
     /// A softmax over the wrong axis.
     #[error(
         "{node} is taken over the batch rather than over the classes: a single image would have a probability of 1 for every class"
@@ -142,6 +148,7 @@ impl LoadErrorKind {
             Self::OutputType { .. } => Hint::FloatOutput,
             Self::OneScore { .. } => Hint::TwoLabels,
             Self::OutputName { .. } => Hint::ChooseOutput,
+            Self::Random { .. } => Hint::ExportForInference,
             Self::SoftmaxOverBatch { .. } => Hint::SoftmaxAxis,
             Self::Zero { .. } => Hint::AtLeastOne,
             Self::Threads { .. } => Hint::FewerThreads,

@@ -50,6 +50,8 @@ pub enum Hint {
     TwoLabels,
     /// Name one of the graph's outputs.
     ChooseOutput,
+    /// Export the model for inference rather than training.
+    ExportForInference,
     /// Take the softmax over the classes.
     SoftmaxAxis,
     /// Check the softmax's axis, or specify scores of each class by itself.
@@ -142,6 +144,9 @@ impl fmt::Display for Hint {
             Self::SmallerBatch => "export the model with a smaller or an open batch",
             Self::TwoLabels => "give two labels: the score is that of the second",
             Self::ChooseOutput => "name one of these",
+            Self::ExportForInference => {
+                "export the model for inference, in PyTorch after `model.eval()`"
+            }
             Self::SoftmaxAxis => "export the model with a softmax over axis 1, or without one",
             Self::NoDistribution => {
                 "specify the output as `sigmoid` if each class has a probability by itself, or as `logits`; if it ends in a \

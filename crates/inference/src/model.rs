@@ -102,7 +102,14 @@ impl Model {
         };
         // What was taken into the graph is no longer beside it.
         let beside = adapted.as_ref().unwrap_or(proto).has_external_data();
-        let folder = beside.then(|| file.path()?.parent());
+        let folder = beside.then(|| {
+            let folder = file.path()?.parent()?;
+            Some(if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            })
+        });
         let source = Source {
             bytes: &bytes,
             proto: adapted.as_ref().unwrap_or(proto),

@@ -167,22 +167,14 @@ impl Probe<'_> {
         };
         let model = whole?;
         let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
-        let (mut low, mut high) = (0, nodes);
-        let mut found = None;
-        while low < high && !self.context.cancel.is_cancelled() {
-            let middle = usize::midpoint(low, high);
-            // Integers, and values without a batch, are not compared.
-            let probed = (middle..high).find_map(|at| Some((at, self.differ(&model, at)?)));
-            match probed {
-                None => high = middle,
-                Some((at, agreement)) if agreement.passes() => low = at + 1,
-                Some((at, agreement)) => {
-                    found = Some((at, agreement.max_relative));
-                    high = middle;
-                }
+        let differ = |at| {
+            if self.context.cancel.is_cancelled() {
+                return None;
             }
-        }
-        let (at, max_relative) = found?;
+            let agreement = self.differ(&model, at)?;
+            Some((!agreement.passes()).then_some(agreement.max_relative))
+        };
+        let (at, max_relative) = first_difference(nodes, differ)?;
         Some(Parting {
             node: model.graph.as_ref()?.node.get(at)?.describe(),
             max_relative,
@@ -227,6 +219,28 @@ impl Probe<'_> {
     }
 }
 
+/// Finds the first of `count` values that differs, by halves, and by how much. `differ` gives none for a
+/// value that cannot be compared, such as integers, and else by how much it differs, if it does.
+fn first_difference(
+    count: usize,
+    differ: impl Fn(usize) -> Option<Option<f64>>,
+) -> Option<(usize, f64)> {
+    let (mut low, mut high) = (0, count);
+    let mut found = None;
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        match (middle..high).find_map(|at| Some((at, differ(at)?))) {
+            None => high = middle,
+            Some((at, None)) => low = at + 1,
+            Some((at, Some(by))) => {
+                found = Some((at, by));
+                high = middle;
+            }
+        }
+    }
+    found
+}
+
 /// Describes an agreement for people: `ONNX Runtime and tract agree on 16 random images: …`.
 pub fn agreement_text(found: &EngineAgreement) -> String {
     let EngineAgreement {
@@ -248,4 +262,26 @@ pub fn agreement_text(found: &EngineAgreement) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found_by_halves() {
+        for count in 1..40 {
+            for first in 0..count {
+                let differ = |at: usize| Some((at >= first).then_some(at as f64));
+                assert_eq!(first_difference(count, differ), Some((first, first as f64)));
+                // Every third value cannot be compared: the next one that can is found.
+                let some = |at: usize| (at % 3 != 1).then(|| (at >= first).then_some(0.5));
+                let expected = (first..count).find(|at| at % 3 != 1);
+                let found = first_difference(count, some).map(|(at, _)| at);
+                assert_eq!(found, expected, "{first} of {count}");
+            }
+            assert_eq!(first_difference(count, |_| Some(None)), None);
+            assert_eq!(first_difference(count, |_| None), None);
+        }
+    }
 }

@@ -118,6 +118,9 @@ impl ModelSpec {
     pub fn new(model: &ModelProto, declared: &ModelOverrides) -> Result<Self, LoadErrorKind> {
         let file = in_file(model)?;
         let mut said = declared.clone().or(file.clone());
+        if let Some(node) = random_node(model) {
+            return Err(LoadErrorKind::Random { node });
+        }
         let inputs = model.inputs();
         let input = InputKind::of(&inputs);
         if input == InputKind::Pixels && !said.specifies_normalization() {
@@ -254,6 +257,25 @@ impl ModelSpec {
             golden: file.golden.clone().filter(|_| holds),
         }
     }
+}
+
+/// The first node that draws random numbers.
+fn random_node(model: &ModelProto) -> Option<String> {
+    const OPERATORS: [&str; 6] = [
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    ];
+    let nodes = &model.graph.as_ref()?.node;
+    let random =
+        |node: &&kiln_onnx::NodeProto| node.is_onnx() && OPERATORS.contains(&node.op_type.as_str());
+    nodes
+        .iter()
+        .find(random)
+        .map(kiln_onnx::NodeProto::describe)
 }
 
 /// What the file's metadata declares.

@@ -452,6 +452,15 @@ fn a_softmax_over_the_batch_is_refused() {
 }
 
 #[test]
+fn random_numbers_are_refused() {
+    let message = error(&ending(&["RandomUniformLike", "Flatten"], 2), &declared());
+    assert_eq!(
+        message,
+        "node `v0` (RandomUniformLike) draws random numbers: scores would differ from run to run"
+    );
+}
+
+#[test]
 fn one_score_is_that_of_the_second_of_two_classes() {
     let binary = ending(&["Sigmoid"], 1);
     let with = |labels: Option<&[&str]>| ModelOverrides {

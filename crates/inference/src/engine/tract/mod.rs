@@ -109,11 +109,6 @@ fn load(
 
 /// The name of a folder as tract takes it.
 fn folder_name(folder: &Path) -> Result<&str, EngineError> {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
     folder.to_str().ok_or_else(|| {
         load_error(format!(
             "the name of the folder `{}` is not UTF-8, as tract needs it for a model with weights in other files",
