@@ -190,7 +190,7 @@ fn what_is_guessed_of_the_output_is_said_and_a_sigmoid_is_known() {
     assert!(
         predicted
             .stderr
-            .contains("the model ends in a sigmoid: each class has a probability by itself"),
+            .contains("it ends in a sigmoid, so each class has a probability by itself"),
         "{}",
         predicted.stderr
     );

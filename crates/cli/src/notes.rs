@@ -20,51 +20,65 @@ pub fn fallback(runtime: &RuntimeRecord, terminal: &Terminal) {
     }
 }
 
-/// Says what the results of a model rest on that nobody specifies. To be called once, after the
-/// results.
+/// Says what the results of a model rest on that nobody specifies, in a line, and what was put right in
+/// it. To be called once, after the results.
 pub fn assumptions(model: &Model, terminal: &Terminal) {
-    for note in notes(model) {
-        if let Some(text) = text(&note) {
-            terminal.status("Note", &text);
-        }
+    let notes = notes(model);
+    let assumed: Vec<String> = notes.iter().filter_map(assumed).collect();
+    if !assumed.is_empty() {
+        let text = format!("assumed of the model: {}", assumed.join("; "));
+        terminal.status("Note", &text);
+    }
+    for text in notes.iter().filter_map(told) {
+        terminal.status("Note", &text);
     }
 }
 
-fn text(note: &Note) -> Option<String> {
+/// Says what is assumed, as a part of a sentence; none where nothing is.
+fn assumed(note: &Note) -> Option<String> {
     Some(match note {
         Note::UnnamedClasses {
             classes,
             features: true,
         } => format!(
-            "the model ends as one of features does, and does not name {} classes: `kiln embed` if they are none (--labels FILE.txt)",
+            "its {} values are scores of classes, called by their numbers from 0, though it ends as one of features does \
+             (`kiln embed`, --labels FILE.txt)",
             thousands(*classes)
         ),
         Note::UnnamedClasses { classes, .. } => format!(
-            "the model does not name its {} classes: they are called by their numbers from 0 (--labels FILE.txt)",
+            "its {} classes are called by their numbers from 0 (--labels FILE.txt)",
             thousands(*classes)
         ),
         Note::UnnamedBinary => {
-            "the model gives one score and does not name its classes: they are called negative and positive (--labels FILE.txt)".to_owned()
+            "its two classes are called negative and positive (--labels FILE.txt)".to_owned()
         }
+        Note::AssumedLogits => {
+            "its output is taken for logits (--output logits|probabilities|sigmoid)".to_owned()
+        }
+        Note::GuessedProbabilities => {
+            "its output is taken for probabilities, since those of test images add up to 1 (--output logits|probabilities)".to_owned()
+        }
+        Note::Independent => {
+            "it ends in a sigmoid, so each class has a probability by itself, and the most probable one counts".to_owned()
+        }
+        Note::ChosenOutput { name } => format!(
+            "of its outputs, `{}` is taken for the scores (--output-name NAME)",
+            shown(name, 40)
+        ),
+        // Others, and those that are newer than this text.
+        _ => return None,
+    })
+}
+
+/// Says something else about the model; none where that is assumed.
+fn told(note: &Note) -> Option<String> {
+    Some(match note {
         Note::RepeatedName {
             first,
             second,
             name,
         } => format!(
             "classes {first} and {second} are both called `{}`: results cannot tell them apart by name (--labels FILE.txt)",
-            shown(name, 40)
-        ),
-        Note::AssumedLogits => {
-            "the model does not say what its output is: it is taken for logits (--output logits|probabilities|sigmoid)".to_owned()
-        }
-        Note::GuessedProbabilities => {
-            "the model does not say what its output is: it is taken for probabilities, since those of test images add up to 1 (--output logits|probabilities)".to_owned()
-        }
-        Note::Independent => {
-            "the model ends in a sigmoid: each class has a probability by itself, and the most probable one counts".to_owned()
-        }
-        Note::ChosenOutput { name } => format!(
-            "of the model's outputs, `{}` is taken for the scores (--output-name NAME)",
             shown(name, 40)
         ),
         Note::OneAtATime => {
@@ -74,7 +88,6 @@ fn text(note: &Note) -> Option<String> {
             "the model quantizes values by their range in a batch: an image's scores depend a little on those it is run with (--batch-size 1 for scores that do not)".to_owned()
         }
         Note::Repaired(repair) => shown(&repair.to_string(), usize::MAX),
-        // A note that is newer than this text.
         _ => return None,
     })
 }

@@ -220,7 +220,7 @@ impl<'a> BenchRecord<'a> {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             model: ModelRecord {
                 path: file.path().unwrap_or(Path::new("")),
-                bytes: file.bytes().len() as u64,
+                bytes: file.total_bytes(),
             },
             input: InputRecord { shape, seed: SEED },
             callers,

@@ -140,7 +140,7 @@ impl<'a> ComparisonRecord<'a> {
         let models = targets.iter().zip(files).zip(&comparison.evaluations);
         let models = models.map(|((target, file), evaluation)| ModelRecord {
             path: file.path().unwrap_or(Path::new("")),
-            bytes: file.bytes().len() as u64,
+            bytes: file.total_bytes(),
             runtime: target.runtime(),
             accuracy: evaluation.accuracy,
             loss: evaluation.loss,

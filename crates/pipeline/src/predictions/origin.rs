@@ -1,6 +1,6 @@
 //! What a file of predictions was made of, in a file beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use kiln_inference::{Model, ModelFile, Preprocessing};
@@ -32,12 +32,29 @@ pub struct Origin {
     pub columns: Columns,
 }
 
+/// The SHA-256 of a model's file, with that of the weights that it keeps in other files. One that cannot
+/// be read any more gives another than before, as it should.
+fn sha256(file: &ModelFile) -> String {
+    let mut sha256 = Sha256::new();
+    sha256.update(file.bytes());
+    if file.has_external_data() {
+        sha256.update(file.engine_bytes().unwrap_or_default());
+        for weights in file.weight_files().unwrap_or_default() {
+            let read = File::open(&weights.path);
+            if let Err(error) = read.and_then(|mut file| std::io::copy(&mut file, &mut sha256)) {
+                sha256.update(error.to_string());
+            }
+        }
+    }
+    Hex(&sha256.finalize()).to_string()
+}
+
 impl Origin {
     /// Returns the origin of predictions of a model, loaded from `file`, for some images.
     pub fn new(file: &ModelFile, model: &Model, inputs: &Inputs, shard: Option<Shard>) -> Self {
         let spec = model.spec();
         Self {
-            model_sha256: Hex(&Sha256::digest(file.bytes())).to_string(),
+            model_sha256: sha256(file),
             preprocessing: spec.preprocessing.clone(),
             layout: spec.layout.to_string(),
             output: spec.output.to_string(),
