@@ -1,6 +1,6 @@
 //! What a file of predictions was made of, in a file beside it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln_inference::{Model, ModelFile, Preprocessing};
@@ -40,9 +40,10 @@ fn sha256(file: &ModelFile) -> String {
     if file.has_external_data() {
         sha256.update(file.engine_bytes().unwrap_or_default());
         for weights in file.weight_files().unwrap_or_default() {
-            let read = File::open(&weights.path);
-            if let Err(error) = read.and_then(|mut file| std::io::copy(&mut file, &mut sha256)) {
-                sha256.update(error.to_string());
+            let read = fs::File::open(&weights.path);
+            match read.and_then(kiln_util::sha256) {
+                Ok(of_file) => sha256.update(of_file),
+                Err(error) => sha256.update(error.to_string()),
             }
         }
     }
