@@ -153,12 +153,15 @@ fn mutated_models_are_run_or_refused_by_every_engine() {
     for engine in engines() {
         let (mut run, mut refused) = (0, 0);
         for seed in seeds() {
-            if std::env::var_os("KILN_MUTATION_SEEDS").is_some() {
+            let file = mutation::mutated(seed);
+            if let Some(path) = std::env::var_os("KILN_MUTATION_FILE") {
+                // The last one is there when the process has ended.
+                std::fs::write(path, &file).unwrap();
                 eprintln!("{engine} seed {seed}");
             }
             timed(seed as u32, || {
                 let options = Options::default().with_engine(engine).with_threads(1);
-                let Ok(model) = Model::from_bytes(&mutation::mutated(seed), &options) else {
+                let Ok(model) = Model::from_bytes(&file, &options) else {
                     refused += 1;
                     return;
                 };

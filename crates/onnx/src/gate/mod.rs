@@ -90,6 +90,13 @@ pub enum GateError {
         bytes: u128,
         limit: u64,
     },
+    /// A window that no engine can compute.
+    #[error("{node} has {found}, expected {expected}")]
+    Node {
+        node: String,
+        found: String,
+        expected: String,
+    },
     /// More iterations, or elements of a window, than the budget allows.
     #[error("{node} has {found} {what}, expected at most {limit}")]
     Iterations {
@@ -129,6 +136,7 @@ impl GateError {
             Self::Bytes { .. }
             | Self::Rank { .. }
             | Self::Size { .. }
+            | Self::Node { .. }
             | Self::Iterations { .. }
             | Self::Messages { .. }
             | Self::Nodes { .. }

@@ -7,13 +7,14 @@ use super::super::{Budget, GateError};
 use super::call::{Attributes, Call};
 use super::order::ordered;
 use super::value::{Dim, Value};
-use super::{bytes, describe, element_bits, operators};
+use super::{bytes, describe, element_bits, operators, window};
 use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto};
 
 /// Iterations of a loop that are looked at, to see what grows.
 const UNROLLED: u64 = 64;
 
-/// Nodes looked at for each that the budget allows; unrolled loops in loops would take for ever.
+/// Nodes looked at for each that the budget allows, before loops are no longer unrolled: in loops of
+/// loops that would take for ever.
 const STEPS_PER_NODE: u64 = 8;
 
 pub struct Interpreter<'a> {
@@ -86,9 +87,6 @@ impl<'a> Interpreter<'a> {
     ) -> Result<(), GateError> {
         for node in ordered(nodes) {
             self.steps += 1;
-            if self.is_exhausted() {
-                return Ok(());
-            }
             let values = self.node(node, scope)?;
             for (name, value) in node.output.iter().zip(values) {
                 self.check(node, name, &value)?;
@@ -151,6 +149,13 @@ impl<'a> Interpreter<'a> {
             let sizes = window.iter().map(|&size| u128::from(size.unsigned_abs()));
             let found = sizes.fold(1, u128::saturating_mul);
             self.check_count(node, "elements in its window", found)?;
+        }
+        if id.0.is_empty() {
+            window::check(id.1, &call).map_err(|(found, expected)| GateError::Node {
+                node: node.describe(),
+                found,
+                expected,
+            })?;
         }
         match id {
             ("", "If") => self.branches(&call, scope),
@@ -215,11 +220,15 @@ impl<'a> Interpreter<'a> {
         scope: &Scope<'_, 'a>,
     ) -> Result<Vec<Value>, GateError> {
         let mut outputs: Option<Vec<Value>> = None;
-        for name in ["then_branch", "else_branch"] {
+        let condition = call.input(0).and_then(Value::scalar);
+        for (name, taken) in [("then_branch", 1.0), ("else_branch", 0.0)] {
             let Some(graph) = call.attribute(name).and_then(|it| it.g.as_ref()) else {
                 continue;
             };
             let values = self.graph(graph, HashMap::new(), Some(scope))?;
+            if condition.is_some_and(|condition| condition != taken) {
+                continue;
+            }
             outputs = Some(match outputs {
                 None => values,
                 Some(first) => first.iter().zip(&values).map(|(a, b)| a.join(b)).collect(),

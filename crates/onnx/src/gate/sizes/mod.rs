@@ -90,9 +90,10 @@ pub fn element_bits(data_type: i32) -> u64 {
     data_type.and_then(DataType::bits).unwrap_or(8)
 }
 
-/// The bytes of a value whose open axes have one element each.
+/// The bytes of a value whose open axes have one element each, and so have empty ones: engines compute
+/// an axis after the other, and may come to the empty one last.
 pub fn bytes(dims: &[Option<u64>], bits: u64) -> u128 {
-    let sizes = dims.iter().map(|dim| u128::from(dim.unwrap_or(1)));
+    let sizes = dims.iter().map(|dim| u128::from(dim.unwrap_or(1).max(1)));
     let count = sizes.fold(1, u128::saturating_mul);
     count.saturating_mul(u128::from(bits)) / 8
 }
