@@ -108,11 +108,32 @@ pub fn outputs(operator: &str, call: &Call<'_>) -> Option<Vec<Value>> {
             }
             Some(Value::new(call.input(0)?.data_type, Some(dims)))
         }
+        "Compress" => {
+            let dims = match call.int("axis") {
+                None => vec![None],
+                Some(at) => {
+                    let mut dims = call.dims(0)?.to_vec();
+                    let at = axis(at, dims.len())?;
+                    dims[at] = None;
+                    dims
+                }
+            };
+            Some(Value::new(call.input(0)?.data_type, Some(dims)))
+        }
+        "NonMaxSuppression" => Some(Value::new(Some(DataType::Int64), Some(vec![None, Some(3)]))),
         "DepthToSpace" | "SpaceToDepth" => blocks(operator, call),
         "TopK" => return top_k(call),
         _ => None,
     };
     value.map(|value| vec![value])
+}
+
+/// A list of numbers as sizes; where only their number is known, as many open ones.
+fn listed(value: &Value) -> Option<Vec<Dim>> {
+    sizes_of(value).or_else(|| match value.dims.as_deref() {
+        Some([Some(count)]) if *count < 64 => Some(vec![None; *count as usize]),
+        _ => None,
+    })
 }
 
 fn size_at(call: &Call<'_>, index: usize) -> Dim {
@@ -266,7 +287,7 @@ fn transpose(call: &Call<'_>) -> Option<Value> {
 
 fn expand(call: &Call<'_>) -> Option<Value> {
     let value = call.input(0)?;
-    let target = sizes_of(call.input(1)?)?;
+    let target = listed(call.input(1)?)?;
     let dims = broadcast_dims([value.dims.as_deref()?, &target])?;
     let same = value
         .scalar()
@@ -293,7 +314,7 @@ fn tile(call: &Call<'_>) -> Option<Value> {
         made[at] = times(dims[at], count);
         return Some(Value::new(value.data_type, Some(made)));
     }
-    let counts = sizes_of(call.input(1)?)?;
+    let counts = listed(call.input(1)?)?;
     let pairs = dims.iter().zip(counts);
     let made = pairs.map(|(&dim, count)| times(dim, count)).collect();
     Some(reshaped(value, Some(made)))
@@ -521,7 +542,7 @@ fn one_hot(call: &Call<'_>) -> Option<Value> {
 }
 
 fn filled(call: &Call<'_>) -> Option<Value> {
-    let dims = sizes_of(call.input(0)?)?;
+    let dims = listed(call.input(0)?)?;
     let element = call.tensor("value").map(Value::of_tensor);
     let (data_type, number) = match &element {
         None => (Some(DataType::Float), Some(0.0)),

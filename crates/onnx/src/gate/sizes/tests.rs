@@ -288,6 +288,24 @@ fn windows_that_no_engine_can_compute_are_refused() {
 }
 
 #[test]
+fn axes_are_counted_where_sizes_are_not_known() {
+    let error = checked(|graph| {
+        for name in ["s", "b", "m", "v"] {
+            graph.initializer(name, &[3], vec![0.0_f32; 3]);
+        }
+        // One number that depends on the image.
+        graph.initializer("one", &[1], vec![1_i64]);
+        graph.node("NonZero", "places", &["x"], "places");
+        graph.node("Shape", "shape", &["places"], "shape");
+        graph.node("Gather", "count", &["shape", "one"], "count");
+        graph.node("ConstantOfShape", "list", &["count"], "list");
+        let inputs = ["list", "s", "b", "m", "v"];
+        graph.node("BatchNormalization", "n", &inputs, "y");
+    });
+    assert!(error.contains("has an input of 1 axes"), "{error}");
+}
+
+#[test]
 fn an_empty_axis_does_not_hide_the_others() {
     let error = checked(|graph| {
         graph.initializer("s", &[4], vec![0_i64, 1, 1 << 20, 1 << 20]);
