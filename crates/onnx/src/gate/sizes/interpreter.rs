@@ -24,6 +24,9 @@ pub struct Interpreter<'a> {
     functions: HashMap<(&'a str, &'a str), &'a FunctionProto>,
     /// Nodes looked at so far.
     steps: u64,
+    /// Whether it is in a branch that may not be taken: exporters write branches for shapes that the input
+    /// does not have, and windows in them need not fit.
+    is_branch: bool,
 }
 
 /// The values of a graph, and those of the graph around it.
@@ -50,6 +53,7 @@ impl<'a> Interpreter<'a> {
             limit,
             functions: functions.collect(),
             steps: 0,
+            is_branch: false,
         }
     }
 
@@ -151,7 +155,11 @@ impl<'a> Interpreter<'a> {
             self.check_count(node, "elements in its window", found)?;
         }
         if id.0.is_empty() {
-            window::check(id.1, &call).map_err(|(found, expected)| GateError::Node {
+            let mut checked = window::check_attributes(id.1, &call);
+            if !self.is_branch {
+                checked = checked.and_then(|()| window::check_shapes(id.1, &call));
+            }
+            checked.map_err(|(found, expected)| GateError::Node {
                 node: node.describe(),
                 found,
                 expected,
@@ -225,7 +233,10 @@ impl<'a> Interpreter<'a> {
             let Some(graph) = call.attribute(name).and_then(|it| it.g.as_ref()) else {
                 continue;
             };
+            let around = self.is_branch;
+            self.is_branch |= condition != Some(taken);
             let values = self.graph(graph, HashMap::new(), Some(scope))?;
+            self.is_branch = around;
             if condition.is_some_and(|condition| condition != taken) {
                 continue;
             }

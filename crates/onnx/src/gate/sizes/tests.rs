@@ -399,6 +399,41 @@ fn loops_are_bounded_in_iterations_and_growth() {
 }
 
 #[test]
+fn a_branch_that_is_not_taken_need_not_fit() {
+    // As exporters write it: a pooling for inputs of four axes, and another for those of three.
+    let branches = |four: bool| {
+        let pool = |output: &str| GraphProto {
+            node: vec![node("MaxPool", &["x"], output)],
+            output: values(&[output]),
+            ..GraphProto::default()
+        };
+        let (mut then, mut other) = (pool("a"), pool("b"));
+        for (graph, axes) in [(&mut then, 2), (&mut other, 1)] {
+            graph.node[0].attribute.push(AttributeProto {
+                name: "kernel_shape".into(),
+                ints: vec![2; axes],
+                ..AttributeProto::default()
+            });
+        }
+        let mut last = node("If", &["four"], "y");
+        last.attribute.push(attribute("then_branch", then));
+        last.attribute.push(attribute("else_branch", other));
+        let four = TensorProto {
+            name: "four".into(),
+            data_type: DataType::Bool as i32,
+            int32_data: vec![i32::from(four)],
+            ..TensorProto::default()
+        };
+        said(&model_of(last, vec![four]), None)
+    };
+    assert_eq!(branches(true), "fits");
+    assert_eq!(
+        branches(false),
+        "node `b` (MaxPool) has 1 numbers in `kernel_shape`, expected 2"
+    );
+}
+
+#[test]
 fn branches_and_functions_are_looked_into() {
     let huge = || GraphProto {
         node: vec![node("ConstantOfShape", &["sizes"], "inner")],

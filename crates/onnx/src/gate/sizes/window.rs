@@ -26,21 +26,50 @@ const LONGEST: i64 = 1 << 16;
 /// Most groups, and what else counts channels.
 const MOST: i64 = 1 << 20;
 
-/// What a node says of its window that no engine can compute: engines divide by strides and index axes by
-/// them, some without a check. Says what is there and what is expected.
-pub fn check(operator: &str, call: &Call<'_>) -> Result<(), (String, String)> {
+/// What a node has instead of what was expected.
+pub type Found = (String, String);
+
+/// Checks numbers that engines divide by or reserve memory for, some without a check of their own.
+pub fn check_attributes(operator: &str, call: &Call<'_>) -> Result<(), Found> {
     for name in ["group", "num_groups", "hidden_size", "num_outputs"] {
         check_numbers(name, call.int(name).as_slice(), 1, MOST)?;
     }
     check_numbers("blocksize", call.int("blocksize").as_slice(), 1, LONGEST)?;
-    let rank = call.input(0).and_then(Value::rank);
+    if is_window(operator) {
+        for name in ["strides", "dilations", "kernel_shape", "pads"] {
+            let least = i64::from(name != "pads");
+            check_numbers(name, call.ints(name).unwrap_or_default(), least, LONGEST)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_window(operator: &str) -> bool {
+    matches!(
+        operator,
+        "Conv"
+            | "ConvInteger"
+            | "QLinearConv"
+            | "DeformConv"
+            | "ConvTranspose"
+            | "MaxPool"
+            | "AveragePool"
+            | "LpPool"
+            | "MaxUnpool"
+    )
+}
+
+/// Checks that a window has the axes of its input and fits into it. tract looks at axes that are not there.
+pub fn check_shapes(operator: &str, call: &Call<'_>) -> Result<(), Found> {
     let least = match operator {
-        "Conv" | "ConvInteger" | "QLinearConv" | "DeformConv" | "ConvTranspose" | "MaxPool"
-        | "AveragePool" | "LpPool" | "MaxUnpool" => 3,
+        _ if is_window(operator) => 3,
         "BatchNormalization" | "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => 2,
         _ => return Ok(()),
     };
-    if let Some(rank) = rank.filter(|&rank| rank < least) {
+    let Some(rank) = call.input(0).and_then(Value::rank) else {
+        return Ok(());
+    };
+    if rank < least {
         return Err((
             format!("an input of {rank} axes"),
             format!("at least {least}"),
@@ -56,27 +85,16 @@ pub fn check(operator: &str, call: &Call<'_>) -> Result<(), (String, String)> {
         ("pads", 2),
     ];
     for (name, times) in lists {
-        let Some(ints) = call.ints(name) else {
-            continue;
-        };
-        check_numbers(name, ints, i64::from(name != "pads"), LONGEST)?;
-        let expected = rank.map(|rank| times * (rank - 2));
-        if let Some(expected) = expected.filter(|&expected| expected != ints.len()) {
-            return Err((
-                format!("{} numbers in `{name}`", ints.len()),
-                expected.to_string(),
-            ));
+        let expected = times * (rank - 2);
+        if let Some(ints) = call.ints(name).filter(|ints| ints.len() != expected) {
+            let found = format!("{} numbers in `{name}`", ints.len());
+            return Err((found, expected.to_string()));
         }
     }
     check_fit(operator, call)
 }
 
-fn check_numbers(
-    name: &str,
-    numbers: &[i64],
-    least: i64,
-    most: i64,
-) -> Result<(), (String, String)> {
+fn check_numbers(name: &str, numbers: &[i64], least: i64, most: i64) -> Result<(), Found> {
     match numbers
         .iter()
         .find(|&&number| number < least || number > most)
@@ -91,7 +109,7 @@ fn check_numbers(
 
 /// Checks that weights have the input's channels and the kernel's sides, and that the window fits into the
 /// input at least once.
-fn check_fit(operator: &str, call: &Call<'_>) -> Result<(), (String, String)> {
+fn check_fit(operator: &str, call: &Call<'_>) -> Result<(), Found> {
     let Some([_, channels, sizes @ ..]) = call.dims(0) else {
         return Ok(());
     };
