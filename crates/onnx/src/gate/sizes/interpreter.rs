@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::parts::graphs;
-use super::super::{Budget, GateError};
+use super::super::{Budget, GateError, check_rank};
 use super::call::{Attributes, Call};
 use super::order::ordered;
 use super::value::{Dim, Value};
@@ -110,6 +110,8 @@ impl<'a> Interpreter<'a> {
         let Some(dims) = &value.dims else {
             return Ok(());
         };
+        // Gathering by a gathered value doubles the axes each time.
+        check_rank(name, dims.len(), self.budget)?;
         let bits = element_bits(value.data_type.map_or(0, |data_type| data_type as i32));
         let bytes = bytes(dims, bits);
         if bytes <= u128::from(self.limit) {
@@ -229,7 +231,8 @@ impl<'a> Interpreter<'a> {
     ) -> Result<Vec<Value>, GateError> {
         let mut outputs: Option<Vec<Value>> = None;
         let condition = call.input(0).and_then(Value::scalar);
-        for (name, taken) in [("then_branch", 1.0), ("else_branch", 0.0)] {
+        let condition = condition.map(|number| number != 0.0);
+        for (name, taken) in [("then_branch", true), ("else_branch", false)] {
             let Some(graph) = call.attribute(name).and_then(|it| it.g.as_ref()) else {
                 continue;
             };

@@ -11,6 +11,7 @@ mod layout;
 mod numbers;
 mod operators;
 mod order;
+mod select;
 mod value;
 mod window;
 
@@ -24,7 +25,8 @@ use value::{Dim, Value};
 
 /// Checks that no value of a model's graph is provably larger than a budget allows, for a batch of one
 /// image where the graph leaves the batch open. `shape` is that of the first input, with the batch, where
-/// it is known better than the file says.
+/// it is known better than the file says. For models that [`check_limits`](super::check_limits) has passed,
+/// whose functions end.
 ///
 /// # Errors
 ///

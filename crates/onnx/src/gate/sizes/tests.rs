@@ -306,6 +306,19 @@ fn axes_are_counted_where_sizes_are_not_known() {
 }
 
 #[test]
+fn axes_do_not_grow_without_bound() {
+    let error = checked(|graph| {
+        graph.initializer("v0", &[1, 1, 1], vec![0_i64]);
+        for at in 0..40 {
+            let (from, to) = (format!("v{at}"), format!("v{}", at + 1));
+            graph.node("Gather", &to, &[&from, &from], &to);
+        }
+        graph.node("Identity", "n", &["v40"], "y");
+    });
+    assert_eq!(error, "`v3` has 17 axes, expected at most 16");
+}
+
+#[test]
 fn an_empty_axis_does_not_hide_the_others() {
     let error = checked(|graph| {
         graph.initializer("s", &[4], vec![0_i64, 1, 1 << 20, 1 << 20]);
