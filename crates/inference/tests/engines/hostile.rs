@@ -196,6 +196,28 @@ fn the_model_that_is_checked_is_the_one_that_is_run() {
     }
 }
 
+/// tract optimizes in a time that grows with the square of the nodes.
+#[test]
+fn tract_takes_a_bounded_number_of_nodes() {
+    let mut model = decode(&bytes()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let relu = graph.node.iter().position(|node| node.op_type == "Relu");
+    let relu = graph.node[relu.unwrap()].clone();
+    for at in 0..25_000 {
+        let mut more = relu.clone();
+        more.name = format!("more{at}");
+        more.output = vec![more.name.clone()];
+        graph.node.push(more);
+    }
+    let tract = engines()
+        .into_iter()
+        .find(|engine| engine.name() == "tract");
+    let Some(tract) = tract else { return };
+    let error = Model::from_bytes(&encode(&model), &Options::default().with_engine(tract));
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("the graph has 25006 nodes"), "{message}");
+}
+
 #[test]
 fn not_a_number_is_refused_wherever_it_comes_in() {
     for engine in engines() {
