@@ -14,9 +14,9 @@ pub fn external_tensor(model: &ModelProto) -> Option<(String, String)> {
         }
     });
     let tensor = found.err()?;
-    let location = tensor.external_data.iter();
-    let location = location.filter(|entry| entry.key == "location");
-    let location = location.map(|entry| entry.value.clone()).next();
+    let mut entries = tensor.external_data.iter();
+    let location = entries.find(|entry| entry.key == "location");
+    let location = location.map(|entry| entry.value.clone());
     Some((tensor.name.clone(), location.unwrap_or_default()))
 }
 

@@ -153,12 +153,15 @@ fn mutated_models_are_run_or_refused_by_every_engine() {
     for engine in engines() {
         let (mut run, mut refused) = (0, 0);
         for seed in seeds() {
-            if std::env::var_os("KILN_MUTATION_SEEDS").is_some() {
+            let file = mutation::mutated(seed);
+            if let Some(path) = std::env::var_os("KILN_MUTATION_FILE") {
+                // The last one is there when the process has ended.
+                std::fs::write(path, &file).unwrap();
                 eprintln!("{engine} seed {seed}");
             }
             timed(seed as u32, || {
                 let options = Options::default().with_engine(engine).with_threads(1);
-                let Ok(model) = Model::from_bytes(&mutation::mutated(seed), &options) else {
+                let Ok(model) = Model::from_bytes(&file, &options) else {
                     refused += 1;
                     return;
                 };
@@ -191,6 +194,28 @@ fn the_model_that_is_checked_is_the_one_that_is_run() {
         let model = Model::from_bytes(&file, &options).unwrap();
         assert_eq!(model.run(&noise(1, IMAGE), 1).unwrap().data.len(), CLASSES);
     }
+}
+
+/// tract optimizes in a time that grows with the square of the nodes.
+#[test]
+fn tract_takes_a_bounded_number_of_nodes() {
+    let mut model = decode(&bytes()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let relu = graph.node.iter().position(|node| node.op_type == "Relu");
+    let relu = graph.node[relu.unwrap()].clone();
+    for at in 0..25_000 {
+        let mut more = relu.clone();
+        more.name = format!("more{at}");
+        more.output = vec![more.name.clone()];
+        graph.node.push(more);
+    }
+    let tract = engines()
+        .into_iter()
+        .find(|engine| engine.name() == "tract");
+    let Some(tract) = tract else { return };
+    let error = Model::from_bytes(&encode(&model), &Options::default().with_engine(tract));
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("the graph has 25006 nodes"), "{message}");
 }
 
 #[test]

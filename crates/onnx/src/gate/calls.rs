@@ -14,7 +14,10 @@ type Id<'a> = (&'a str, &'a str);
 /// What some nodes expand to.
 #[derive(Clone, Copy, Default)]
 struct Extent {
+    /// All nodes.
     nodes: u64,
+    /// Those in the functions that they call.
+    called: u64,
     depth: usize,
 }
 
@@ -42,9 +45,9 @@ pub fn check(model: &ModelProto, budget: &Budget) -> Result<(), GateError> {
     let training = model.training_info.iter();
     let training = training.flat_map(|it| it.initialization.iter().chain(&it.algorithm));
     for graph in model.graph.iter().chain(training) {
-        total = total.saturating_add(calls.nodes(&graph.node, 0)?.nodes);
+        total = total.saturating_add(calls.nodes(&graph.node, 0)?.called);
     }
-    calls.check_nodes(total)
+    calls.check_called(total)
 }
 
 struct Calls<'a> {
@@ -73,7 +76,7 @@ impl<'a> Calls<'a> {
             extent.depth = extent.depth.max(body.depth);
         }
         self.open.pop();
-        self.check_nodes(extent.nodes)?;
+        self.check_called(extent.nodes)?;
         self.extents.insert(id, extent);
         Ok(extent)
     }
@@ -83,29 +86,34 @@ impl<'a> Calls<'a> {
         let mut extent = Extent::default();
         for node in nodes {
             let mut below = Extent::default();
-            let mut add = |inner: Extent| {
-                below.nodes = below.nodes.saturating_add(inner.nodes);
-                below.depth = below.depth.max(inner.depth + 1);
-            };
             let called = id(&node.domain, &node.op_type);
             if self.functions.contains_key(&called) {
-                add(self.function(called)?);
+                let body = self.function(called)?;
+                below = Extent {
+                    nodes: body.nodes,
+                    called: body.nodes,
+                    depth: body.depth + 1,
+                };
             }
             for graph in node.attribute.iter().flat_map(graphs) {
                 self.check_depth(level + 1, || node.describe())?;
-                add(self.nodes(&graph.node, level + 1)?);
+                let body = self.nodes(&graph.node, level + 1)?;
+                below.nodes = below.nodes.saturating_add(body.nodes);
+                below.called = below.called.saturating_add(body.called);
+                below.depth = below.depth.max(body.depth + 1);
             }
             self.check_depth(level + below.depth, || node.describe())?;
             extent.nodes = extent.nodes.saturating_add(below.nodes).saturating_add(1);
+            extent.called = extent.called.saturating_add(below.called);
             extent.depth = extent.depth.max(below.depth);
         }
         Ok(extent)
     }
 
-    fn check_nodes(&self, found: u64) -> Result<(), GateError> {
-        let limit = self.budget.nodes;
+    fn check_called(&self, found: u64) -> Result<(), GateError> {
+        let limit = self.budget.called_nodes;
         if found > limit {
-            return Err(GateError::Nodes { found, limit });
+            return Err(GateError::CalledNodes { found, limit });
         }
         Ok(())
     }
@@ -202,7 +210,7 @@ mod tests {
         });
         assert_eq!(
             error(doubling.collect()),
-            "the graph has 32766 nodes with those of its functions, expected at most 25000"
+            "functions expand to 65534 nodes, expected at most 50000"
         );
     }
 

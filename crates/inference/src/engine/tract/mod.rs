@@ -51,6 +51,10 @@ const VERSION: &str = "0.23";
 /// weights are read once for each; 8 is most of it.
 const CHUNK_SIZES: [usize; 3] = [8, 4, 1];
 
+/// Most nodes of a graph. tract's optimizer takes a time that grows with their square: 20,000 take it 24
+/// seconds, networks have some thousands.
+const MAX_NODES: usize = 25_000;
+
 /// A graph and its plans.
 struct Tract {
     plans: Plans,
@@ -117,9 +121,16 @@ fn folder_name(folder: &Path) -> Result<&str, EngineError> {
     })
 }
 
-/// Checks that tract knows every operator. It does find out itself, but later, and without naming
+/// Checks that tract knows every operator, and that there are not too many nodes. It does find out
+/// itself, but later, and without naming
 /// the node.
 fn check_operators(model: &ModelProto) -> Result<(), EngineError> {
+    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+    if nodes > MAX_NODES {
+        return Err(load_error(format!(
+            "the graph has {nodes} nodes, of which tract would take minutes to optimize more than {MAX_NODES}"
+        )));
+    }
     let known = tract_onnx::onnx().op_register.0;
     for node in model.graph.iter().flat_map(|graph| &graph.node) {
         let own = node.is_onnx();

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 
 use super::super::parts::graphs;
-use super::super::{Budget, GateError};
+use super::super::{Budget, GateError, check_rank};
 use super::call::{Attributes, Call};
 use super::order::ordered;
 use super::value::{Dim, Value};
-use super::{bytes, describe, element_bits, operators};
+use super::{bytes, describe, element_bits, operators, window};
 use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto};
 
 /// Iterations of a loop that are looked at, to see what grows.
 const UNROLLED: u64 = 64;
 
-/// Nodes looked at for each that the budget allows; unrolled loops in loops would take for ever.
+/// Nodes looked at for each that the budget allows, before loops are no longer unrolled: in loops of
+/// loops that would take for ever.
 const STEPS_PER_NODE: u64 = 8;
 
 pub struct Interpreter<'a> {
@@ -23,6 +24,9 @@ pub struct Interpreter<'a> {
     functions: HashMap<(&'a str, &'a str), &'a FunctionProto>,
     /// Nodes looked at so far.
     steps: u64,
+    /// Whether it is in a branch that may not be taken: exporters write branches for shapes that the input
+    /// does not have, and windows in them need not fit.
+    is_branch: bool,
 }
 
 /// The values of a graph, and those of the graph around it.
@@ -49,6 +53,7 @@ impl<'a> Interpreter<'a> {
             limit,
             functions: functions.collect(),
             steps: 0,
+            is_branch: false,
         }
     }
 
@@ -86,9 +91,6 @@ impl<'a> Interpreter<'a> {
     ) -> Result<(), GateError> {
         for node in ordered(nodes) {
             self.steps += 1;
-            if self.is_exhausted() {
-                return Ok(());
-            }
             let values = self.node(node, scope)?;
             for (name, value) in node.output.iter().zip(values) {
                 self.check(node, name, &value)?;
@@ -108,6 +110,8 @@ impl<'a> Interpreter<'a> {
         let Some(dims) = &value.dims else {
             return Ok(());
         };
+        // Gathering by a gathered value doubles the axes each time.
+        check_rank(name, dims.len(), self.budget)?;
         let bits = element_bits(value.data_type.map_or(0, |data_type| data_type as i32));
         let bytes = bytes(dims, bits);
         if bytes <= u128::from(self.limit) {
@@ -151,6 +155,17 @@ impl<'a> Interpreter<'a> {
             let sizes = window.iter().map(|&size| u128::from(size.unsigned_abs()));
             let found = sizes.fold(1, u128::saturating_mul);
             self.check_count(node, "elements in its window", found)?;
+        }
+        if id.0.is_empty() {
+            let mut checked = window::check_attributes(id.1, &call);
+            if !self.is_branch {
+                checked = checked.and_then(|()| window::check_shapes(id.1, &call));
+            }
+            checked.map_err(|(found, expected)| GateError::Node {
+                node: node.describe(),
+                found,
+                expected,
+            })?;
         }
         match id {
             ("", "If") => self.branches(&call, scope),
@@ -215,11 +230,19 @@ impl<'a> Interpreter<'a> {
         scope: &Scope<'_, 'a>,
     ) -> Result<Vec<Value>, GateError> {
         let mut outputs: Option<Vec<Value>> = None;
-        for name in ["then_branch", "else_branch"] {
+        let condition = call.input(0).and_then(Value::scalar);
+        let condition = condition.map(|number| number != 0.0);
+        for (name, taken) in [("then_branch", true), ("else_branch", false)] {
             let Some(graph) = call.attribute(name).and_then(|it| it.g.as_ref()) else {
                 continue;
             };
+            let around = self.is_branch;
+            self.is_branch |= condition != Some(taken);
             let values = self.graph(graph, HashMap::new(), Some(scope))?;
+            self.is_branch = around;
+            if condition.is_some_and(|condition| condition != taken) {
+                continue;
+            }
             outputs = Some(match outputs {
                 None => values,
                 Some(first) => first.iter().zip(&values).map(|(a, b)| a.join(b)).collect(),

@@ -3,6 +3,7 @@
 use super::call::{Call, axis};
 use super::numbers::broadcast_dims;
 use super::operators::{type_of, typed};
+use super::select::{gather, gather_nd, slice, split};
 use super::value::{Dim, MAX_NUMBERS, Value, elements};
 use super::window::sizes_of;
 use crate::proto::DataType;
@@ -10,7 +11,7 @@ use crate::proto::DataType;
 /// The outputs of such an operator; none of others, and where nothing is known.
 pub fn outputs(operator: &str, call: &Call<'_>) -> Option<Vec<Value>> {
     let value = match operator {
-        "Shape" => shape(call),
+        "Shape" => Some(shape(call)),
         "Size" => {
             let count = call.dims(0).and_then(elements).map(|count| count as f64);
             Some(Value::of_numbers(
@@ -108,11 +109,32 @@ pub fn outputs(operator: &str, call: &Call<'_>) -> Option<Vec<Value>> {
             }
             Some(Value::new(call.input(0)?.data_type, Some(dims)))
         }
+        "Compress" => {
+            let dims = match call.int("axis") {
+                None => vec![None],
+                Some(at) => {
+                    let mut dims = call.dims(0)?.to_vec();
+                    let at = axis(at, dims.len())?;
+                    dims[at] = None;
+                    dims
+                }
+            };
+            Some(Value::new(call.input(0)?.data_type, Some(dims)))
+        }
+        "NonMaxSuppression" => Some(Value::new(Some(DataType::Int64), Some(vec![None, Some(3)]))),
         "DepthToSpace" | "SpaceToDepth" => blocks(operator, call),
         "TopK" => return top_k(call),
         _ => None,
     };
     value.map(|value| vec![value])
+}
+
+/// A list of numbers as sizes; where only their number is known, as many open ones.
+fn listed(value: &Value) -> Option<Vec<Dim>> {
+    sizes_of(value).or_else(|| match value.dims.as_deref() {
+        Some([Some(count)]) if *count < 64 => Some(vec![None; *count as usize]),
+        _ => None,
+    })
 }
 
 fn size_at(call: &Call<'_>, index: usize) -> Dim {
@@ -136,24 +158,20 @@ fn reshaped(value: &Value, dims: Option<Vec<Dim>>) -> Value {
     }
 }
 
-fn shape(call: &Call<'_>) -> Option<Value> {
+fn shape(call: &Call<'_>) -> Value {
     let Some(dims) = call.dims(0) else {
-        return Some(Value::new(Some(DataType::Int64), Some(vec![None])));
+        return Value::new(Some(DataType::Int64), Some(vec![None]));
     };
+    let rank = dims.len() as i64;
     let place = |at: i64| {
-        (if at < 0 {
-            at.saturating_add(dims.len() as i64)
-        } else {
-            at
-        })
-        .clamp(0, dims.len() as i64) as usize
+        let at = if at < 0 { at.saturating_add(rank) } else { at };
+        at.clamp(0, rank) as usize
     };
     let start = place(call.int("start").unwrap_or(0));
     let end = place(call.int("end").unwrap_or(i64::MAX)).max(start);
-    let sizes = dims[start..end]
-        .iter()
-        .map(|dim| dim.map(|size| size as f64));
-    Some(Value::list(DataType::Int64, sizes.collect()))
+    let sizes = dims[start..end].iter();
+    let sizes = sizes.map(|dim| dim.map(|size| size as f64));
+    Value::list(DataType::Int64, sizes.collect())
 }
 
 fn reshape(call: &Call<'_>) -> Option<Value> {
@@ -266,7 +284,7 @@ fn transpose(call: &Call<'_>) -> Option<Value> {
 
 fn expand(call: &Call<'_>) -> Option<Value> {
     let value = call.input(0)?;
-    let target = sizes_of(call.input(1)?)?;
+    let target = listed(call.input(1)?)?;
     let dims = broadcast_dims([value.dims.as_deref()?, &target])?;
     let same = value
         .scalar()
@@ -293,7 +311,7 @@ fn tile(call: &Call<'_>) -> Option<Value> {
         made[at] = times(dims[at], count);
         return Some(Value::new(value.data_type, Some(made)));
     }
-    let counts = sizes_of(call.input(1)?)?;
+    let counts = listed(call.input(1)?)?;
     let pairs = dims.iter().zip(counts);
     let made = pairs.map(|(&dim, count)| times(dim, count)).collect();
     Some(reshaped(value, Some(made)))
@@ -340,143 +358,6 @@ fn concat(call: &Call<'_>) -> Option<Value> {
     Some(Value::of_numbers(first.data_type, made, numbers))
 }
 
-fn split(call: &Call<'_>) -> Option<Vec<Value>> {
-    let value = call.input(0)?;
-    let dims = value.dims.as_deref()?;
-    let at = call.axis("axis", 0, dims.len())?;
-    let count = call.node.output.len();
-    let sizes: Vec<Dim> = match call.ints_of("split", 1) {
-        Some(sizes) => sizes.iter().map(|&size| u64::try_from(size).ok()).collect(),
-        None if call.input(1).is_some() => vec![None; count],
-        None => {
-            let each = dims[at].map(|size| size.div_ceil(count.max(1) as u64));
-            vec![each; count]
-        }
-    };
-    let mut from: usize = 0;
-    let pieces = sizes.into_iter().map(|size| {
-        let mut made = dims.to_vec();
-        made[at] = size;
-        let mut piece = Value::new(value.data_type, Some(made));
-        if let (Some(numbers), [_], Some(size)) = (&value.numbers, dims, size) {
-            let end = from.saturating_add(size as usize).min(numbers.len());
-            let part = numbers[from.min(end)..end].to_vec();
-            piece = Value::of_numbers(value.data_type, vec![Some(part.len() as u64)], part);
-            from = end;
-        }
-        piece
-    });
-    Some(pieces.collect())
-}
-
-fn slice(call: &Call<'_>) -> Option<Value> {
-    let value = call.input(0)?;
-    let dims = value.dims.as_deref()?;
-    let unknown = || Some(Value::new(value.data_type, Some(vec![None; dims.len()])));
-    let (Some(starts), Some(ends)) = (call.ints_of("starts", 1), call.ints_of("ends", 2)) else {
-        return unknown();
-    };
-    let given = |name, index: usize, default: Vec<i64>| match call.ints_of(name, index) {
-        None if call.input(index).is_some() => None,
-        found => Some(found.unwrap_or(default)),
-    };
-    let count = starts.len();
-    let axes = given("axes", 3, (0..count as i64).collect());
-    let steps = given("steps", 4, vec![1; count]);
-    let (Some(axes), Some(steps)) = (axes, steps) else {
-        return unknown();
-    };
-    if [ends.len(), axes.len(), steps.len()] != [count; 3] {
-        return unknown();
-    }
-    let mut made = dims.to_vec();
-    let mut numbers = value.numbers.clone();
-    for index in 0..count {
-        let at = axis(axes[index], dims.len())?;
-        let Some(size) = dims[at] else { continue };
-        let places = Places::new(size, starts[index], ends[index], steps[index])?;
-        made[at] = Some(places.count);
-        numbers = match (numbers, dims) {
-            (Some(numbers), [_]) => places.of(&numbers),
-            _ => None,
-        };
-    }
-    let open = made
-        .iter()
-        .zip(dims)
-        .any(|(made, dim)| made.is_none() || dim.is_none());
-    let numbers = numbers.filter(|_| !open);
-    Some(match numbers {
-        Some(numbers) => Value::of_numbers(value.data_type, made, numbers.to_vec()),
-        None => Value::new(value.data_type, Some(made)),
-    })
-}
-
-/// The places of an axis that a slice takes.
-struct Places {
-    start: i128,
-    step: i128,
-    count: u64,
-}
-
-impl Places {
-    fn new(size: u64, start: i64, end: i64, step: i64) -> Option<Self> {
-        let (size, step) = (i128::from(size), i128::from(step));
-        let place = |at: i64, low: i128, high: i128| {
-            let at = i128::from(at);
-            (if at < 0 { at + size } else { at }).clamp(low, high.max(low))
-        };
-        let (start, distance) = match step {
-            0 => return None,
-            1.. => {
-                let start = place(start, 0, size);
-                (start, place(end, 0, size) - start)
-            }
-            _ => {
-                let start = place(start, 0, size - 1);
-                (start, start - place(end, -1, size - 1))
-            }
-        };
-        let count = (distance.max(0) + step.abs() - 1) / step.abs();
-        Some(Self {
-            start,
-            step,
-            count: u64::try_from(count).ok()?,
-        })
-    }
-
-    fn of(&self, numbers: &[Option<f64>]) -> Option<std::rc::Rc<[Option<f64>]>> {
-        let at = |index: u64| usize::try_from(self.start + i128::from(index) * self.step).ok();
-        (0..self.count)
-            .map(|index| numbers.get(at(index)?).copied())
-            .collect()
-    }
-}
-
-fn gather(call: &Call<'_>) -> Option<Value> {
-    let (value, indices) = (call.input(0)?, call.input(1)?);
-    let (dims, places) = (value.dims.as_deref()?, indices.dims.as_deref()?);
-    let at = call.axis("axis", 0, dims.len())?;
-    let made = [&dims[..at], places, &dims[at + 1..]].concat();
-    let (Some(numbers), [_], Some(wanted)) = (&value.numbers, dims, &indices.numbers) else {
-        return Some(Value::new(value.data_type, Some(made)));
-    };
-    let one = |index: Option<f64>| numbers[axis(index? as i64, numbers.len())?];
-    let gathered = wanted.iter().map(|&index| one(index)).collect();
-    Some(Value::of_numbers(value.data_type, made, gathered))
-}
-
-fn gather_nd(call: &Call<'_>) -> Option<Value> {
-    let (dims, places) = (call.dims(0)?, call.dims(1)?);
-    let [outer @ .., depth] = places else {
-        return None;
-    };
-    let batch = usize::try_from(call.int("batch_dims").unwrap_or(0)).ok()?;
-    let inner = dims.get(batch.checked_add(usize::try_from((*depth)?).ok()?)?..)?;
-    let made = [outer, inner].concat();
-    Some(Value::new(call.input(0)?.data_type, Some(made)))
-}
-
 fn pad(call: &Call<'_>) -> Option<Value> {
     let value = call.input(0)?;
     let dims = value.dims.as_deref()?;
@@ -521,7 +402,7 @@ fn one_hot(call: &Call<'_>) -> Option<Value> {
 }
 
 fn filled(call: &Call<'_>) -> Option<Value> {
-    let dims = sizes_of(call.input(0)?)?;
+    let dims = listed(call.input(0)?)?;
     let element = call.tensor("value").map(Value::of_tensor);
     let (data_type, number) = match &element {
         None => (Some(DataType::Float), Some(0.0)),

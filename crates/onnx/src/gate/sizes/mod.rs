@@ -11,6 +11,7 @@ mod layout;
 mod numbers;
 mod operators;
 mod order;
+mod select;
 mod value;
 mod window;
 
@@ -24,7 +25,8 @@ use value::{Dim, Value};
 
 /// Checks that no value of a model's graph is provably larger than a budget allows, for a batch of one
 /// image where the graph leaves the batch open. `shape` is that of the first input, with the batch, where
-/// it is known better than the file says.
+/// it is known better than the file says. For models that [`check_limits`](super::check_limits) has passed,
+/// whose functions end.
 ///
 /// # Errors
 ///
@@ -90,9 +92,10 @@ pub fn element_bits(data_type: i32) -> u64 {
     data_type.and_then(DataType::bits).unwrap_or(8)
 }
 
-/// The bytes of a value whose open axes have one element each.
+/// The bytes of a value whose open axes have one element each, and so have empty ones: engines compute
+/// an axis after the other, and may come to the empty one last.
 pub fn bytes(dims: &[Option<u64>], bits: u64) -> u128 {
-    let sizes = dims.iter().map(|dim| u128::from(dim.unwrap_or(1)));
+    let sizes = dims.iter().map(|dim| u128::from(dim.unwrap_or(1).max(1)));
     let count = sizes.fold(1, u128::saturating_mul);
     count.saturating_mul(u128::from(bits)) / 8
 }

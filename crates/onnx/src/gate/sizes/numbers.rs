@@ -16,8 +16,7 @@ pub fn broadcast_dims<'d>(shapes: impl IntoIterator<Item = &'d [Dim]>) -> Option
         let offset = joined.len() - shape.len();
         for (joined, &dim) in joined[offset..].iter_mut().zip(shape) {
             *joined = match (*joined, dim) {
-                (Some(1), dim) => dim,
-                (dim, Some(1)) => dim,
+                (Some(1), dim) | (dim, Some(1)) => dim,
                 (Some(a), Some(b)) if a != b => return None,
                 (Some(size), _) | (None, Some(size)) => Some(size),
                 (None, None) => None,
@@ -124,6 +123,7 @@ pub fn broadcast(operator: &str, call: &Call<'_>) -> Option<Value> {
     }
 }
 
+#[expect(clippy::float_cmp, reason = "the comparison is the operator")]
 fn pair(operator: &str, is_int: bool, a: f64, b: f64) -> Option<f64> {
     let truth = |holds: bool| Some(f64::from(u8::from(holds)));
     match operator {
@@ -209,10 +209,10 @@ pub fn reduced(operator: &str, call: &Call<'_>) -> Option<Value> {
     let axes = axes?;
     let is_reduced = |at: usize| all || axes.contains(&at);
     let left = dims.iter().enumerate().filter_map(|(at, &dim)| {
-        if !is_reduced(at) {
-            Some(dim)
-        } else {
+        if is_reduced(at) {
             keeps.then_some(Some(1))
+        } else {
+            Some(dim)
         }
     });
     let left: Vec<Dim> = left.collect();

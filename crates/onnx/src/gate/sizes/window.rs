@@ -20,6 +20,141 @@ pub fn output(operator: &str, call: &Call<'_>) -> Option<Option<Value>> {
     })
 }
 
+/// Longest stride, dilation, padding and side of a kernel.
+const LONGEST: i64 = 1 << 16;
+
+/// Most groups, and what else counts channels.
+const MOST: i64 = 1 << 20;
+
+/// What a node has instead of what was expected.
+pub type Found = (String, String);
+
+/// Checks numbers that engines divide by or reserve memory for, some without a check of their own.
+pub fn check_attributes(operator: &str, call: &Call<'_>) -> Result<(), Found> {
+    for name in ["group", "num_groups", "hidden_size", "num_outputs"] {
+        check_numbers(name, call.int(name).as_slice(), 1, MOST)?;
+    }
+    check_numbers("blocksize", call.int("blocksize").as_slice(), 1, LONGEST)?;
+    if is_window(operator) {
+        for name in ["strides", "dilations", "kernel_shape", "pads"] {
+            let least = i64::from(name != "pads");
+            check_numbers(name, call.ints(name).unwrap_or_default(), least, LONGEST)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_window(operator: &str) -> bool {
+    matches!(
+        operator,
+        "Conv"
+            | "ConvInteger"
+            | "QLinearConv"
+            | "DeformConv"
+            | "ConvTranspose"
+            | "MaxPool"
+            | "AveragePool"
+            | "LpPool"
+            | "MaxUnpool"
+    )
+}
+
+/// Checks that a window has the axes of its input and fits into it. tract looks at axes that are not there.
+pub fn check_shapes(operator: &str, call: &Call<'_>) -> Result<(), Found> {
+    let least = match operator {
+        _ if is_window(operator) => 3,
+        "BatchNormalization" | "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => 2,
+        _ => return Ok(()),
+    };
+    let Some(rank) = call.input(0).and_then(Value::rank) else {
+        return Ok(());
+    };
+    if rank < least {
+        return Err((
+            format!("an input of {rank} axes"),
+            format!("at least {least}"),
+        ));
+    }
+    if least < 3 {
+        return Ok(());
+    }
+    let lists = [
+        ("strides", 1),
+        ("dilations", 1),
+        ("kernel_shape", 1),
+        ("pads", 2),
+    ];
+    for (name, times) in lists {
+        let expected = times * (rank - 2);
+        if let Some(ints) = call.ints(name).filter(|ints| ints.len() != expected) {
+            let found = format!("{} numbers in `{name}`", ints.len());
+            return Err((found, expected.to_string()));
+        }
+    }
+    check_fit(operator, call)
+}
+
+fn check_numbers(name: &str, numbers: &[i64], least: i64, most: i64) -> Result<(), Found> {
+    match numbers
+        .iter()
+        .find(|&&number| number < least || number > most)
+    {
+        None => Ok(()),
+        Some(number) => Err((
+            format!("{number} in `{name}`"),
+            format!("a number from {least} to {most}"),
+        )),
+    }
+}
+
+/// Checks that weights have the input's channels and the kernel's sides, and that the window fits into the
+/// input at least once.
+fn check_fit(operator: &str, call: &Call<'_>) -> Result<(), Found> {
+    let Some([_, channels, sizes @ ..]) = call.dims(0) else {
+        return Ok(());
+    };
+    let weights = match operator {
+        "Conv" | "ConvInteger" | "DeformConv" => call.dims(1),
+        "QLinearConv" => call.dims(3),
+        _ => None,
+    };
+    if let Some(dims) = weights.filter(|dims| dims.len() != sizes.len() + 2) {
+        let expected = format!("{} as of its input", sizes.len() + 2);
+        return Err((format!("weights of {} axes", dims.len()), expected));
+    }
+    let group = call.int("group").unwrap_or(1) as u64;
+    let of_group = weights.and_then(|dims| dims.get(1).copied().flatten());
+    if let (Some(channels), Some(of_group)) = (channels, of_group)
+        && of_group.checked_mul(group) != Some(*channels)
+    {
+        let found = format!("weights for {of_group} channels in each of {group} groups");
+        return Err((found, format!("{channels} channels")));
+    }
+    let kernel = kernel_of(call, weights, sizes.len());
+    let given = call.ints("kernel_shape");
+    let same = |(&given, own): (&i64, &Dim)| own.is_none_or(|own| own == given as u64);
+    if weights.is_some() && !given.is_none_or(|given| given.iter().zip(&kernel).all(same)) {
+        let found = format!("`kernel_shape` {:?}", given.unwrap_or_default());
+        return Err((found, "that of its weights".to_owned()));
+    }
+    if matches!(operator, "ConvTranspose" | "MaxUnpool") || is_same(call) {
+        return Ok(());
+    }
+    for (&size, window) in sizes.iter().zip(windows(call, &kernel).unwrap_or_default()) {
+        let extent = window.dilation * (window.kernel - 1) + 1;
+        let room = size.map(|size| i128::from(size) + window.pads - extent);
+        // Engines divide towards zero: a pooling that is a little too large has one place.
+        if room.is_some_and(|room| room / window.stride + 1 <= 0) {
+            let size = size.unwrap_or(0);
+            return Err((
+                format!("a window of {extent} elements"),
+                format!("one that fits into {size} and {} of padding", window.pads),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// A window along one axis.
 #[derive(Clone, Copy)]
 struct Window {
