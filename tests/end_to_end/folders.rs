@@ -395,7 +395,9 @@ fn a_class_of_unreadable_images_is_named() {
     }
     let recipe = recipe(folder.path(), "torn", SMALL_INPUT);
     let runs = path(folder.path(), "runs");
-    let message = error(&mut kiln(&["--skip-bad", "run", &recipe, "--runs", &runs]));
+    let ended = run(&mut kiln(&["--skip-bad", "run", &recipe, "--runs", &runs]));
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let message = ended.stderr;
     assert!(
         message.contains("no image of class `emu` of") && message.contains("can be read"),
         "{message}"

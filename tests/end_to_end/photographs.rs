@@ -222,7 +222,7 @@ fn training_evaluation_prediction_and_programs_prepare_a_photograph_alike() {
     let loss = evaluated["loss"].as_f64().unwrap();
     assert!((loss - trained).abs() < 1e-4, "{loss} {trained}");
 
-    let predicted = ok(&["predict", &model, &validation, "--jsonl", "-"]).stdout;
+    let predicted = ok(&["predict", &model, &validation, "--json"]).stdout;
     let program = kiln_inference::Model::open(&model).unwrap();
     let mut images = 0;
     let mut sum = 0.0;
