@@ -226,12 +226,13 @@ fn training_evaluation_prediction_and_programs_prepare_a_photograph_alike() {
     let program = kiln_inference::Model::open(&model).unwrap();
     let mut images = 0;
     let mut sum = 0.0;
-    for line in predicted.lines() {
+    // The first line is the runtime.
+    for line in predicted.lines().skip(1) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let file = line["path"].as_str().unwrap();
+        let file = line["image"].as_str().unwrap();
         let image = kiln_inference::open_image(file).unwrap();
         let prediction = program.classify(&image).unwrap();
-        assert_eq!(line["predicted"], prediction.label, "{line}");
+        assert_eq!(line["label"], prediction.label, "{line}");
         let probability = line["probability"].as_f64().unwrap();
         assert!(
             (probability - f64::from(prediction.probability)).abs() < 1e-6,
