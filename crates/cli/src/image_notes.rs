@@ -112,8 +112,9 @@ fn repeated_files(list: &str, count: u64, lines: &[Repeated]) -> String {
         ""
     };
     format!(
-        "{} of `{list}` repeat the image of another line, which counts once: {}{more}",
+        "{} of `{list}` {} the image of another line, which counts once: {}{more}",
         counted(count, "line"),
+        if count == 1 { "repeats" } else { "repeat" },
         named.join(", ")
     )
 }

@@ -63,8 +63,9 @@ pub use hint::{Hint, Unspecified};
 pub use image;
 pub use input::InputKind;
 pub use kiln_model::{
-    Arithmetic, Background, Channels, Filter, Fit, Layout, ModelOverrides, OutputKind,
-    OverridesError, ParseEnumError, Preprocess, Preprocessing, PreprocessingError, Resize, Steps,
+    Arithmetic, Background, Channels, CropRounding, Filter, Fit, Layout, ModelOverrides,
+    OutputKind, OverridesError, ParseEnumError, Preprocess, Preprocessing, PreprocessingError,
+    Resize, Steps,
 };
 /// A file that several models are loaded from, and the errors of reading one.
 pub use kiln_onnx::{DecodeError, MetadataError, ModelFile, ReadError, Repair, StructureError};

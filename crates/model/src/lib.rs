@@ -33,7 +33,7 @@ pub use overrides::{
     Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, repeated_label,
 };
 pub use preprocessing::{
-    Arithmetic, Channels, Filter, Fit, Preprocessing, PreprocessingError, Resize,
+    Arithmetic, Channels, CropRounding, Filter, Fit, Preprocessing, PreprocessingError, Resize,
 };
 pub use preset::Preprocess;
 pub use recipe::{

@@ -89,6 +89,9 @@ pub struct Resize {
     /// Red, green and blue of what an image is padded with.
     #[serde(default, skip_serializing_if = "is_default")]
     pub padding: [u8; 3],
+    /// Where the center of an odd number of pixels to crop is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crop_rounding: CropRounding,
 }
 
 /// Which sides of an image become a size.
@@ -104,13 +107,30 @@ pub enum Fit {
     /// The longer one; the other follows the aspect ratio, and what it lacks is padded. Sides are
     /// rounded as by timm's `ResizeKeepRatio(longest=1)`.
     Longer,
+    /// Both, of the largest part in the center of the image that has the size's aspect ratio: Keras's
+    /// `crop_to_aspect_ratio`, with `Arithmetic::Pillow` the `keep_aspect_ratio` of its `load_img`.
+    CropToAspectRatio,
 }
 
 kiln_util::str_enum!(Fit: Serialize + Deserialize {
     Stretch = "stretch",
     Shorter = "shorter",
     Longer = "longer",
+    CropToAspectRatio = "crop_to_aspect_ratio",
 });
+
+/// How half of an odd number of pixels to crop is rounded to the number of those cropped at the top or
+/// left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CropRounding {
+    /// To the even neighbor: torchvision's and timm's `CenterCrop`.
+    #[default]
+    Even,
+    /// Down: `center_crop` of Hugging Face's processors, Keras's `CenterCrop`.
+    Down,
+}
+
+kiln_util::str_enum!(CropRounding: Serialize + Deserialize { Even = "even", Down = "down" });
 
 /// What a pixel between pixels is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

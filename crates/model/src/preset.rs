@@ -24,7 +24,7 @@ pub enum Preprocess {
     /// [`Torchvision`](Self::Torchvision), but bicubic.
     Timm,
     /// The pipeline of Ultralytics' `classify_transforms`: shorter side to the model's, bilinear in
-    /// Pillow's arithmetic, center crop; 0 to 1.
+    /// Pillow's arithmetic, center crop; stretched to a size that is not square; 0 to 1.
     Ultralytics,
 }
 
@@ -69,6 +69,20 @@ impl Preprocess {
         }
     }
 
+    /// The steps for a model of this height and width: as [`steps`](Self::steps), but that Ultralytics
+    /// stretches to a size that is not square.
+    pub(crate) fn steps_for(self, [height, width]: [u32; 2]) -> Steps {
+        let steps = self.steps();
+        if self == Self::Ultralytics && height != width {
+            Steps {
+                resize: Some(Fit::Stretch),
+                ..steps
+            }
+        } else {
+            steps
+        }
+    }
+
     /// Makes the record. `channels` is ignored where [`channels`](Self::channels) has others.
     pub fn record(self, height: u32, width: u32, channels: Channels) -> Preprocessing {
         let values = match self {
@@ -78,7 +92,7 @@ impl Preprocess {
             Self::Torch | Self::Torchvision | Self::Timm => Preprocessing::torch(height, width),
             Self::Tf => Preprocessing::tf(height, width, channels),
         };
-        self.steps().apply(values)
+        self.steps_for([height, width]).apply(values)
     }
 }
 
@@ -107,7 +121,7 @@ mod tests {
             filter,
             antialias: true,
             arithmetic: Arithmetic::Pillow,
-            padding: [0; 3],
+            ..Resize::default()
         };
         for (preset, resize) in [
             (Preprocess::Torchvision, crop(Filter::Bilinear, Some(256))),

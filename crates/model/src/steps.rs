@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::document::{Bound, Field, RecipeError, Section};
-use crate::{Arithmetic, Filter, Fit, Preprocessing, Resize};
+use crate::{Arithmetic, CropRounding, Filter, Fit, Preprocessing, Resize};
 
 /// What one source specifies about turning, background, resizing, cropping and padding.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -37,6 +37,9 @@ pub struct Steps {
     /// Red, green and blue of what an image is padded with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub padding: Option<[u8; 3]>,
+    /// Where the center of an odd number of pixels to crop is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_rounding: Option<CropRounding>,
 }
 
 /// What transparent pixels are put on.
@@ -118,6 +121,10 @@ impl Steps {
                 .map(|it| it.choice(&Arithmetic::WORDS))
                 .transpose()?,
             padding: section.get("padding").as_ref().map(color).transpose()?,
+            crop_rounding: section
+                .get("crop_rounding")
+                .map(|it| it.choice(&CropRounding::WORDS))
+                .transpose()?,
         })
     }
 
@@ -135,6 +142,7 @@ impl Steps {
             antialias: self.antialias.or(other.antialias),
             arithmetic: self.arithmetic.or(other.arithmetic),
             padding: self.padding.or(other.padding),
+            crop_rounding: self.crop_rounding.or(other.crop_rounding),
         }
     }
 
@@ -166,6 +174,7 @@ impl Steps {
                 antialias: self.antialias.unwrap_or(arithmetic == Arithmetic::Pillow),
                 arithmetic,
                 padding: self.padding.unwrap_or_default(),
+                crop_rounding: self.crop_rounding.unwrap_or_default(),
             },
             ..record
         }
@@ -180,6 +189,7 @@ impl Steps {
             antialias,
             arithmetic,
             padding,
+            crop_rounding,
         } = record.resize;
         Self {
             orientation: Some(record.orientation),
@@ -191,6 +201,7 @@ impl Steps {
             antialias: Some(antialias),
             arithmetic: Some(arithmetic),
             padding: Some(padding),
+            crop_rounding: Some(crop_rounding),
         }
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn resize(
         .expect("the image was checked to have its size");
     let size = [rows.len, columns.len];
     let (down, across) = (Span::new(height, rows), Span::new(width, columns));
-    if width == columns.resized || height == rows.resized {
+    if (width, columns.of) == (columns.resized, columns.resized)
+        || (height, rows.of) == (rows.resized, rows.resized)
+    {
         return run(&image, [down, across], size, &options).into_vec();
     }
     let cropped = if height_first([height, width], [rows.resized, columns.resized]) {
@@ -91,9 +93,9 @@ struct Span {
 impl Span {
     /// What becomes the window, of a side of this length.
     fn new(side: usize, window: Window) -> Self {
-        let scale = side as f64 / window.resized as f64;
+        let scale = window.of as f64 / window.resized as f64;
         Self {
-            start: window.skip as f64 * scale,
+            start: window.from as f64 + window.skip as f64 * scale,
             len: window.len as f64 * scale,
         }
         .within(side as f64)
@@ -110,7 +112,7 @@ impl Span {
     /// The whole pixels of a side that a filter reaches from here: three, or as many times more as it
     /// shrinks.
     fn reached(self, side: usize, window: Window) -> Self {
-        let reach = (3.0 * (side as f64 / window.resized as f64).max(1.0)).ceil() + 1.0;
+        let reach = (3.0 * (window.of as f64 / window.resized as f64).max(1.0)).ceil() + 1.0;
         let start = (self.start - reach).floor().max(0.0);
         let end = (self.start + self.len + reach).ceil().min(side as f64);
         Self {

@@ -128,6 +128,26 @@ impl PreprocessError {
     }
 }
 
+impl PreprocessError {
+    /// Returns the error of an image that a list has in a line, from 1: it then says which.
+    #[must_use]
+    pub fn listed(mut self, list: &str, line: u64) -> Self {
+        match &mut self {
+            Self::Read { image, .. }
+            | Self::Format { image, .. }
+            | Self::Kind { image, .. }
+            | Self::Damaged { image, .. }
+            | Self::TooLarge { image } => *image = format!("{image} ({list}:{line})"),
+            Self::PixelType { .. }
+            | Self::Size { .. }
+            | Self::Channels { .. }
+            | Self::PixelCount { .. }
+            | Self::Output { .. } => {}
+        }
+        self
+    }
+}
+
 /// Returns a decoder's message without line breaks.
 fn one_line(text: &str) -> String {
     text.lines()

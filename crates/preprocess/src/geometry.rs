@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
-use kiln_model::{Fit, Preprocessing};
+use kiln_model::{Arithmetic, CropRounding, Fit, Preprocessing, Resize};
 
 /// Where the resized image and the tensor overlap along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
+    /// First pixel of the image that is resized.
+    pub(crate) from: usize,
+    /// Number of pixels of the image that are resized, at least 1.
+    pub(crate) of: usize,
     /// Length of the resized image.
     pub(crate) resized: usize,
     /// Its first pixel in the tensor.
@@ -20,11 +24,13 @@ pub(crate) struct Window {
 impl Window {
     /// The center of the resized image, or all of it in the center of the tensor: torchvision's
     /// `center_crop`, which timm's `center_crop_or_pad` follows. Of an odd number of pixels to crop,
-    /// the half is rounded to the even neighbor, as Python does; of those to pad, the end gets one
-    /// more.
-    fn new(resized: usize, tensor: usize) -> Self {
+    /// half is rounded to the even neighbor, as Python does, or down; of those to pad, the end gets
+    /// one more.
+    fn new([from, of]: [usize; 2], resized: usize, tensor: usize, rounding: CropRounding) -> Self {
         if resized < tensor {
             return Self {
+                from,
+                of,
                 resized,
                 skip: 0,
                 start: (tensor - resized) / 2,
@@ -33,9 +39,15 @@ impl Window {
         }
         let twice = resized - tensor;
         let half = twice / 2;
+        let up = match rounding {
+            CropRounding::Even => twice % 2 == 1 && half % 2 == 1,
+            CropRounding::Down => false,
+        };
         Self {
+            from,
+            of,
             resized,
-            skip: half + usize::from(twice % 2 == 1 && half % 2 == 1),
+            skip: half + usize::from(up),
             start: 0,
             len: tensor,
         }
@@ -54,11 +66,42 @@ impl Window {
 
 /// The windows of an image with this height and width, along the height and the width.
 pub(crate) fn windows(record: &Preprocessing, image: [u32; 2]) -> [Window; 2] {
-    let [height, width] = resized_size(record.resize.fit, image, record.resized_size());
+    let size = record.resized_size();
+    let [height, width] = resized_size(record.resize.fit, image, size);
+    let [rows, columns] = resized_part(&record.resize, image, size);
+    let rounding = record.resize.crop_rounding;
     [
-        Window::new(height, record.height as usize),
-        Window::new(width, record.width as usize),
+        Window::new(rows, height, record.height as usize, rounding),
+        Window::new(columns, width, record.width as usize, rounding),
     ]
+}
+
+/// The part of an image that is resized, as its first pixel and its length along the height and the
+/// width.
+fn resized_part(resize: &Resize, image: [u32; 2], size: [u32; 2]) -> [[usize; 2]; 2] {
+    let [height, width] = image;
+    let [to_height, to_width] = size;
+    let part = |side: u32, other: u32, to: u32, other_to: u32| {
+        let len = match resize.arithmetic {
+            // `smart_resize` and `Resizing` of Keras's TensorFlow backend.
+            Arithmetic::TensorFlow | Arithmetic::Torch => {
+                ((other as f32 * to as f32) / other_to as f32) as u32
+            }
+            // Keras's `load_img`.
+            Arithmetic::Pillow => {
+                (u64::from(other) * u64::from(to) / u64::from(other_to)).min(u64::from(side)) as u32
+            }
+        };
+        let len = len.clamp(1, side);
+        [((side - len) / 2) as usize, len as usize]
+    };
+    match resize.fit {
+        Fit::Stretch | Fit::Shorter | Fit::Longer => [[0, height as usize], [0, width as usize]],
+        Fit::CropToAspectRatio => [
+            part(height, width, to_height, to_width),
+            part(width, height, to_width, to_height),
+        ],
+    }
 }
 
 /// The height and width that an image gets, at least 1 each.
@@ -69,7 +112,7 @@ fn resized_size(fit: Fit, image: [u32; 2], size: [u32; 2]) -> [usize; 2] {
     // timm's `ResizeKeepRatio.get_params`; Python rounds halves to the even number.
     let divided = |ratio: f64| [height, width].map(|side| (side / ratio).round_ties_even());
     let resized = match fit {
-        Fit::Stretch => [to_height, to_width],
+        Fit::Stretch | Fit::CropToAspectRatio => [to_height, to_width],
         // torchvision's `_compute_resized_output_size`.
         Fit::Shorter if size[0] == size[1] => {
             let longer = |long: f64, short: f64| (to_height * long / short).floor();
@@ -123,7 +166,7 @@ mod tests {
         let window = |resized, tensor| {
             let Window {
                 skip, start, len, ..
-            } = Window::new(resized, tensor);
+            } = Window::new([0, resized], resized, tensor, CropRounding::Even);
             (skip, start, len)
         };
         // `int(round((resized - tensor) / 2))` in Python.
@@ -139,6 +182,33 @@ mod tests {
             assert_eq!(window(resized, 10), (skip, 0, 10), "{resized}");
         }
         assert_eq!(window(7, 10), (0, 1, 7));
-        assert!(Window::new(7, 10).leaves_room(10) && !Window::new(11, 10).leaves_room(10));
+        let leaves_room =
+            |resized| Window::new([0, resized], resized, 10, CropRounding::Even).leaves_room(10);
+        assert!(leaves_room(7) && !leaves_room(11));
+        for (resized, skip) in [(10, 0), (11, 0), (12, 1), (13, 1), (15, 2), (17, 3)] {
+            let window = Window::new([0, resized], resized, 10, CropRounding::Down);
+            assert_eq!(window.skip, skip, "{resized}");
+        }
+    }
+
+    #[test]
+    fn parts_have_the_aspect_ratio() {
+        // The crop box of Keras's `smart_resize`: `[start, length]` of rows and columns.
+        for (image, size, expected) in [
+            ([31, 47], [16, 16], [[0, 31], [8, 31]]),
+            ([50, 33], [16, 16], [[8, 33], [0, 33]]),
+            ([3, 500], [10, 20], [[0, 3], [247, 6]]),
+            ([1, 1], [7, 9], [[0, 1], [0, 1]]),
+            ([500, 1], [4, 1000], [[249, 1], [0, 1]]),
+        ] {
+            for arithmetic in Arithmetic::ALL {
+                let resize = Resize {
+                    fit: Fit::CropToAspectRatio,
+                    arithmetic,
+                    ..Resize::default()
+                };
+                assert_eq!(resized_part(&resize, image, size), expected, "{image:?}");
+            }
+        }
     }
 }

@@ -168,8 +168,9 @@ impl Preprocessor {
         let windows = windows(record, [image.height, image.width]);
         self.pad(windows, normalize, out);
         let size = [image.height, image.width].map(|side| side as usize);
-        if size == windows.map(|window| window.resized) {
-            let offset = windows[0].skip * size[1] + windows[1].skip;
+        if windows.iter().all(|window| window.of == window.resized) {
+            let [row, column] = windows.map(|window| window.from + window.skip);
+            let offset = row * size[1] + column;
             let pixels = &source.pixels[offset * source.channels..];
             self.copy(&source, pixels, size[1], windows, normalize, out);
             return Ok(());
@@ -180,7 +181,7 @@ impl Preprocessor {
                 let width = windows[1].len;
                 self.copy(&source, &pixels, width, windows, normalize, out);
             }
-            None => self.resize(&source, size, windows, normalize, out),
+            None => self.resize(&source, size[1], windows, normalize, out),
         }
         Ok(())
     }
@@ -241,21 +242,22 @@ impl Preprocessor {
     fn resize(
         &self,
         source: &Source<'_>,
-        [height, width]: [usize; 2],
+        width: usize,
         [down, across]: [Window; 2],
         normalize: &[Normalize],
         out: &mut [f32],
     ) {
         let [_, _, row_length] = self.shape();
-        let rows = Axis::new(height, down, &self.record.resize);
-        let columns = Axis::new(width, across, &self.record.resize);
+        let rows = Axis::new(down, &self.record.resize);
+        let columns = Axis::new(across, &self.record.resize);
         let mut row = vec![0.0; width * source.channels];
         for (y, (first, weights)) in (down.start..).zip(rows.outputs()) {
-            blend_rows(&source.pixels, first, weights, &mut row);
+            blend_rows(&source.pixels, down.from + first, weights, &mut row);
             for (plane, normalize, offset) in self.planes(source, normalize, out) {
                 let values = &mut plane[y * row_length + across.start..][..across.len];
                 for (value, (first, weights)) in values.iter_mut().zip(columns.outputs()) {
-                    let pixels = row[first * source.channels..].chunks_exact(source.channels);
+                    let pixels = row[(across.from + first) * source.channels..]
+                        .chunks_exact(source.channels);
                     *value = normalize.value(
                         pixels
                             .zip(weights)

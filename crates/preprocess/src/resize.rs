@@ -23,8 +23,10 @@ struct Span {
 }
 
 impl Axis {
-    /// The axis that turns `input` pixels, at least 1, into those of the window.
-    pub(crate) fn new(input: usize, window: Window, resize: &Resize) -> Self {
+    /// The axis that turns the pixels that are resized, counted from the first of them, into those of
+    /// the window.
+    pub(crate) fn new(window: Window, resize: &Resize) -> Self {
+        let input = window.of;
         let antialias = resize.antialias;
         match (resize.filter, resize.arithmetic) {
             (Filter::Nearest, arithmetic) => Self::nearest(input, window, arithmetic),
@@ -46,13 +48,13 @@ impl Axis {
     fn nearest(input: usize, window: Window, arithmetic: Arithmetic) -> Self {
         let scale = input as f32 / window.resized as f32;
         let step = input as f64 / window.resized as f64;
-        let mut summed = step * 0.5;
+        let mut summed = window.from as f64 + step * 0.5;
         let mut axis = Self::with_capacity(window.len, 1);
         for x in 0..window.skip + window.len {
             let source = match arithmetic {
                 Arithmetic::TensorFlow => ((x as f32 + 0.5) * scale) as usize,
                 Arithmetic::Torch => (x as f32 * scale) as usize,
-                Arithmetic::Pillow => summed as usize,
+                Arithmetic::Pillow => summed as usize - window.from,
             };
             summed += step;
             if x >= window.skip {
@@ -248,11 +250,13 @@ mod tests {
             antialias,
             ..Resize::default()
         };
-        Axis::new(input, all(output), &resize)
+        Axis::new(all(input, output), &resize)
     }
 
-    fn all(output: usize) -> Window {
+    fn all(input: usize, output: usize) -> Window {
         Window {
+            from: 0,
+            of: input,
             resized: output,
             skip: 0,
             start: 0,

@@ -1,7 +1,7 @@
 //! What holds for every image.
 
 use image::{DynamicImage, ImageBuffer};
-use kiln_model::{Channels, Preprocessing, Resize};
+use kiln_model::{Arithmetic, Channels, CropRounding, Filter, Fit, Preprocessing, Resize};
 use kiln_preprocess::{Preprocessor, RawImage};
 use proptest::prelude::*;
 
@@ -22,6 +22,36 @@ fn records() -> impl Strategy<Value = Preprocessing> {
             ..Preprocessing::raw(height, width, channels)
         },
     )
+}
+
+/// Every way of resizing, cropping and padding.
+fn resizes() -> impl Strategy<Value = Resize> {
+    let fits = prop::sample::select(&Fit::ALL[..]);
+    let filters = prop::sample::select(&Filter::ALL[..]);
+    let arithmetics = prop::sample::select(&Arithmetic::ALL[..]);
+    let roundings = prop::sample::select(&CropRounding::ALL[..]);
+    let size = prop::option::of([1..40u32, 1..40u32]);
+    let padding = any::<[u8; 3]>();
+    (
+        fits,
+        filters,
+        arithmetics,
+        roundings,
+        size,
+        padding,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(fit, filter, arithmetic, crop_rounding, size, padding, antialias)| Resize {
+                fit,
+                size,
+                filter,
+                antialias,
+                arithmetic,
+                padding,
+                crop_rounding,
+            },
+        )
 }
 
 /// Pixels with their height, width and channels.
@@ -57,6 +87,17 @@ proptest! {
     fn constant_images_stay_constant(record in records(), height in 1..300u32, width in 1..300u32, p: u8) {
         let out = run(record, &vec![p; (height * width) as usize], [height, width, 1]);
         prop_assert!(out.iter().all(|v| (v - f32::from(p)).abs() <= ROUNDING));
+    }
+
+    #[test]
+    fn every_value_is_written_and_within_reach(
+        resize in resizes(), size in (1..40u32, 1..40u32), channels in channels(), (pixels, shape) in images(),
+    ) {
+        let record = Preprocessing { resize, ..Preprocessing::raw(size.0, size.1, channels) };
+        prop_assume!(record.check().is_ok());
+        // Bicubic and Lanczos filters overshoot, in f32 without clipping.
+        let out = run(record, &pixels, shape);
+        prop_assert!(out.iter().all(|v| (-255.0..=510.0).contains(v)), "{:?}", out);
     }
 
     #[test]

@@ -69,10 +69,12 @@ const TEXT: u32 = 16;
 const DESCENT: u32 = 4;
 /// About how wide a letter of a caption is.
 const LETTER: u32 = 7;
+/// Most room that a caption has where pictures are narrower: that of a class with its probability.
+const CAPTION_WIDTH: u32 = 24 * LETTER;
 /// Most pixels in a grid: 64 megapixels.
 const MAX_PIXELS: u64 = 1 << 26;
 
-/// A grid of cells of one size, as large as the largest picture needs.
+/// A grid of cells of one size, as large as the largest picture and the longest caption need.
 struct Layout {
     pub width: u32,
     pub height: u32,
@@ -120,8 +122,17 @@ impl Layout {
                 .max()
                 .unwrap_or(SIDE)
         };
+        let longest = tiles
+            .iter()
+            .flat_map(|tile| tile.caption.lines())
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0);
+        let caption_width = (longest as u32)
+            .saturating_mul(LETTER)
+            .clamp(SIDE / 2, CAPTION_WIDTH);
         let picture = [
-            largest(|tile| tile.width).max(SIDE / 2),
+            largest(|tile| tile.width).max(caption_width),
             largest(|tile| tile.height),
         ];
         let lines = tiles
@@ -238,7 +249,15 @@ mod tests {
         let svg = grid(&[tile(28, 28, "<cat> & a dog that has a long name")], 1)
             .unwrap()
             .to_svg();
-        assert!(svg.contains(">&lt;cat&gt; &amp; a dog t…</text>"), "{svg}");
+        assert!(
+            svg.contains(">&lt;cat&gt; &amp; a dog that has …</text>"),
+            "{svg}"
+        );
+        // A narrow picture leaves room for a class with its probability.
+        let svg = grid(&[tile(3, 112, "longsleeve: 100.00 %")], 1)
+            .unwrap()
+            .to_svg();
+        assert!(svg.contains(">longsleeve: 100.00 %</text>"), "{svg}");
         assert!(svg.contains("href=\"data:image/png;base64,iVBOR"), "{svg}");
     }
 

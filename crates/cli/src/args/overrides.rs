@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use kiln_model::{
-    Arithmetic, Background, Channels, Filter, Fit, Layout, ModelOverrides, OutputKind, Preprocess,
-    Steps, check_share, parse_color, parse_number, parse_size,
+    Arithmetic, Background, Channels, CropRounding, Filter, Fit, Layout, ModelOverrides,
+    OutputKind, Preprocess, Steps, check_share, parse_color, parse_number, parse_size,
 };
 use kiln_pipeline::overrides::{OverridesRequest, read_labels};
 
@@ -55,7 +55,7 @@ pub struct StepsArgs {
     #[arg(help_heading = HEADING, long, value_name = "R,G,B", value_parser = Background::parse)]
     pub background: Option<Background>,
     /// Which sides become the size to resize to, before the center is cropped or the rest padded
-    #[arg(help_heading = HEADING, long, value_name = "stretch|shorter|longer")]
+    #[arg(help_heading = HEADING, long, value_name = "stretch|shorter|longer|crop_to_aspect_ratio")]
     pub resize: Option<Fit>,
     /// Size to resize to before the crop [default: the model's]
     #[arg(help_heading = HEADING, long, value_name = "N|HxW", value_parser = parse_size, conflicts_with = "crop_pct")]
@@ -75,6 +75,9 @@ pub struct StepsArgs {
     /// Color of what is padded
     #[arg(help_heading = HEADING, long, value_name = "R,G,B", value_parser = parse_color)]
     pub padding: Option<[u8; 3]>,
+    /// How half of an odd number of pixels to crop is rounded
+    #[arg(help_heading = HEADING, long, value_name = "even|down")]
+    pub crop_rounding: Option<CropRounding>,
 }
 
 impl StepsArgs {
@@ -89,6 +92,7 @@ impl StepsArgs {
             antialias: self.antialias,
             arithmetic: self.arithmetic,
             padding: self.padding,
+            crop_rounding: self.crop_rounding,
         }
     }
 }

@@ -179,6 +179,9 @@ fn note(note: ConversionNote) -> Option<&'static str> {
         ConversionNote::Antialiased => {
             "Pillow antialiases when an image shrinks, this model does not: such images differ slightly"
         }
+        ConversionNote::CropShifted => {
+            "where an odd number of pixels is cropped, the other tool's crop is one pixel from this model's"
+        }
         ConversionNote::ChannelsFirst => {
             "this model takes channels last, the other tool returns them first: transpose its output"
         }

@@ -278,6 +278,7 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
         let name = composed(&label);
         classes.entry(name.clone()).or_insert(label);
         listing.files.push(entry.path);
+        listing.lines.push(entry.line);
         names.push(name);
     }
     if listing.files.is_empty() {

@@ -28,6 +28,8 @@ pub struct Listing {
     /// Folder that the files' paths are relative to.
     root: PathBuf,
     files: Vec<PathBuf>,
+    /// The line that each file has in a list, from 1; empty of a folder.
+    lines: Vec<u64>,
     /// One for each file.
     labels: Vec<u32>,
     classes: Vec<String>,
@@ -42,6 +44,7 @@ impl Listing {
             name,
             root: root.into(),
             files: Vec::new(),
+            lines: Vec::new(),
             labels: Vec::new(),
             classes: Vec::new(),
             skipped: SkippedFiles::default(),
@@ -77,6 +80,11 @@ impl Listing {
     /// Returns the files with their labels, indices into [`classes`](Self::classes).
     pub fn into_files(self) -> impl ExactSizeIterator<Item = (PathBuf, u32)> {
         self.files.into_iter().zip(self.labels)
+    }
+
+    /// Returns the line that each file has in a list, from 1; none of a folder.
+    pub fn lines(&self) -> &[u64] {
+        &self.lines
     }
 
     /// Returns the name of each class; sorted, unless they were given.
@@ -318,13 +326,16 @@ impl Listing {
         let mut files = Vec::with_capacity(results.len());
         let mut labels = Vec::with_capacity(results.len());
         let mut bad = Vec::new();
-        for (result, &label) in results.into_iter().zip(&self.labels) {
+        for (at, (result, &label)) in results.into_iter().zip(&self.labels).enumerate() {
             match result {
                 Ok(file) => {
                     files.push(file);
                     labels.push(label);
                 }
-                Err(reason) => bad.push(reason),
+                Err(reason) => bad.push(match self.lines.get(at) {
+                    Some(&line) => reason.listed(&self.name, line),
+                    None => reason,
+                }),
             }
         }
         let name = self.name;

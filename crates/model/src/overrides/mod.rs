@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "antialias",
     "arithmetic",
     "padding",
+    "crop_rounding",
     "scale",
     "mean",
     "std",
@@ -245,7 +246,8 @@ impl ModelOverrides {
             });
         }
         let mut record = self
-            .specified_steps()
+            .steps
+            .or(preprocess.steps_for([height, width]))
             .apply(preprocess.record(height, width, channels));
         record.scale = self.scale.unwrap_or(record.scale);
         for (values, specified) in [(&mut record.mean, &self.mean), (&mut record.std, &self.std)] {

@@ -22,6 +22,7 @@ pub(super) const KEYS: &[&str] = &[
     "antialias",
     "arithmetic",
     "padding",
+    "crop_rounding",
 ];
 
 /// `[input]`: what the model takes.
@@ -167,12 +168,14 @@ pub(super) fn parse(root: &Section<'_>, file: Option<&FileBase>) -> Result<Input
     };
     let [height, width] = file.and_then(|file| file.size).unwrap_or([28; 2]);
     let side = |key, otherwise| section.get(key).map_or(Ok(otherwise), |field| side(&field));
+    let height = side("height", height)?;
+    let width = side("width", width)?;
     let mut input = Input {
-        height: side("height", height)?,
-        width: side("width", width)?,
+        height,
+        width,
         channels,
         values,
-        steps: steps(&section, named, default)?,
+        steps: steps(&section, named, [height, width], default)?,
     };
     let record = input.record();
     check_steps(&section, &record)?;
@@ -186,13 +189,16 @@ pub(super) fn parse(root: &Section<'_>, file: Option<&FileBase>) -> Result<Input
 fn steps(
     section: &Section<'_>,
     named: Option<Preprocess>,
+    size: [u32; 2],
     default: Option<&Preprocessing>,
 ) -> Result<Steps, RecipeError> {
     let upright = Steps {
         orientation: Some(true),
         ..Steps::default()
     };
-    let of_name = named.map(Preprocess::steps).unwrap_or_default();
+    let of_name = named
+        .map(|preset| preset.steps_for(size))
+        .unwrap_or_default();
     let steps = Steps::parse(section)?.or(of_name).or(upright);
     let of_file = default.map(Steps::of).unwrap_or_default();
     // A pipeline comprises all of them.

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
-    AdamParams, Arithmetic, Augmentation, Base, DataSource, Export, FileBase, FileProblem,
-    FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind, LayerSpec, Layout, Optimizer,
-    OptimizerKind, Preprocessing, Recipe, RecipeError, References, Relu, Resize, ScheduleKind,
-    Sweep, Validation, ValidationSubset,
+    AdamParams, Arithmetic, Augmentation, Base, CropRounding, DataSource, Export, FileBase,
+    FileProblem, FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind, LayerSpec,
+    Layout, Optimizer, OptimizerKind, Preprocessing, Recipe, RecipeError, References, Relu, Resize,
+    ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -1314,7 +1314,7 @@ fn every_step_of_the_preprocessing_has_a_key() {
     );
     let recipe = with_input(
         "orientation = false\nbackground = [255, 255, 255]\nresize = \"longer\"\nresize_to = [32, 30]\n\
-         filter = \"lanczos\"\nantialias = false\narithmetic = \"pillow\"\npadding = \"114,114,114\"",
+         filter = \"lanczos\"\nantialias = false\narithmetic = \"pillow\"\npadding = \"114,114,114\"\ncrop_rounding = \"down\"",
     )
     .unwrap();
     let record = recipe.preprocessing();
@@ -1329,6 +1329,7 @@ fn every_step_of_the_preprocessing_has_a_key() {
             antialias: false,
             arithmetic: Arithmetic::Pillow,
             padding: [114; 3],
+            crop_rounding: CropRounding::Down,
         }
     );
     assert_eq!(
@@ -1351,7 +1352,7 @@ fn a_pipeline_by_name_is_changed_key_by_key() {
             filter: Filter::Bicubic,
             antialias: true,
             arithmetic: Arithmetic::Pillow,
-            padding: [0; 3],
+            ..Resize::default()
         }
     );
     assert!(record.orientation);

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::evaluate::{SkippedImages, check_label, score_kind};
 use crate::event::{Task, TaskGuard};
-use crate::inputs::{Input, Inputs};
+use crate::inputs::{AllFindings, Input, Inputs};
 
 /// Runs two models over labeled images, in batches of at most `batch_size`. Returns nothing if the
 /// work was cancelled.
@@ -36,6 +36,7 @@ pub fn compare(
         prepared_alike: first.preprocessing() == second.preprocessing(),
         task: context.task(Task::Compare, inputs.count),
         skipped: Mutex::default(),
+        findings: &findings,
         context,
     };
     let collected = Collected::new(first.labels(), models.map(score_kind))?;
@@ -93,6 +94,7 @@ struct Pass<'a> {
     prepared_alike: bool,
     task: TaskGuard<'a>,
     skipped: Mutex<SkippedImages>,
+    findings: &'a AllFindings,
     context: &'a Context<'a>,
 }
 
@@ -112,7 +114,8 @@ impl Pass<'_> {
         // The inputs themselves may fail, such as a list halfway: that error comes with the input.
         let prepare = |item: &Item, out: &mut [f32]| {
             let input = item.input.as_ref().map_err(|_| None)?;
-            input.prepare(model.preprocessor(), out).map_err(Some)?;
+            let stays_turned = input.prepare(model.preprocessor(), out).map_err(Some)?;
+            self.findings.add_turned(stays_turned);
             if self.prepared_alike {
                 item.values.get_or_init(|| out.to_vec());
             }
@@ -170,7 +173,13 @@ impl Pass<'_> {
                 return Ok(());
             }
             let prepared = item.input.prepare(model.preprocessor(), out);
-            prepared.map(drop).map_err(Some)
+            // What the first model has not counted.
+            prepared
+                .map(|stays_turned| {
+                    self.findings
+                        .add_turned(stays_turned && self.models[0].preprocessing().orientation);
+                })
+                .map_err(Some)
         };
         let each = |item: Classed, result: Result<Classified<'_>, Unclassified<_>>| {
             if self.context.cancel.is_cancelled() {

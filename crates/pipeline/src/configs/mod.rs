@@ -1,14 +1,18 @@
 //! What other tools write about a model's images, as model overrides: Hugging Face's
 //! `preprocessor_config.json`, timm's `config.json`, and the metadata of Ultralytics in the file.
 
+mod hugging_face;
+
 use std::path::{Path, PathBuf};
 
 use kiln_inference::ModelOverrides;
-use kiln_model::{Arithmetic, Channels, Filter, Fit, Preprocess, Preprocessing, Steps};
+use kiln_model::{Channels, Filter, Fit, Preprocess, Preprocessing, Steps};
 use kiln_onnx::ModelProto;
 use serde_json::{Map, Value};
 
 use crate::error::models::OverridesError;
+
+use hugging_face::hugging_face;
 
 /// Name of Hugging Face's file.
 pub(crate) const HUGGING_FACE: &str = "preprocessor_config.json";
@@ -173,119 +177,6 @@ fn side(key: &str, value: &Value) -> Result<u32, String> {
                 Preprocessing::MAX_SIDE
             )
         })
-}
-
-/// A size of Hugging Face's processors.
-enum Size {
-    Both([u32; 2]),
-    Shortest(u32),
-    Longest(u32),
-}
-
-fn size(config: &Config, key: &str, square: bool) -> Result<Option<Size>, String> {
-    let Some(value) = get(config, key) else {
-        return Ok(None);
-    };
-    let wrong = || {
-        format!(
-            "`{key}` must be a number, or have height and width, shortest_edge or longest_edge; found {value}"
-        )
-    };
-    let found = match value {
-        Value::Number(_) if square => Size::Both([side(key, value)?; 2]),
-        Value::Number(_) => Size::Shortest(side(key, value)?),
-        Value::Object(sides) => {
-            match ["height", "width", "shortest_edge", "longest_edge"].map(|name| get(sides, name))
-            {
-                [Some(height), Some(width), None, None] => {
-                    Size::Both([side(key, height)?, side(key, width)?])
-                }
-                [None, None, Some(shortest), None] => Size::Shortest(side(key, shortest)?),
-                [None, None, None, Some(longest)] => Size::Longest(side(key, longest)?),
-                _ => return Err(wrong()),
-            }
-        }
-        _ => return Err(wrong()),
-    };
-    Ok(Some(found))
-}
-
-/// Reads `preprocessor_config.json`, whose formula is that of kiln's record. Images are resized in
-/// Pillow's arithmetic, cropped at the center, and turned upright by `load_image`.
-pub(crate) fn hugging_face(config: &Config) -> Result<ModelOverrides, String> {
-    let kind = ["image_processor_type", "feature_extractor_type"]
-        .into_iter()
-        .find_map(|key| get(config, key).and_then(Value::as_str))
-        .unwrap_or_default();
-    if flag(config, "rescale_offset", false)? {
-        return Err("kiln has no `rescale_offset`: specify the preprocessing".into());
-    }
-    let filter = match number(config, "resample")?.map(|number| number as i64) {
-        Some(0) => Filter::Nearest,
-        Some(1) => Filter::Lanczos,
-        Some(2) | None => Filter::Bilinear,
-        Some(3) => Filter::Bicubic,
-        Some(other) => {
-            return Err(format!(
-                "`resample` is {other}: expected 0 (nearest), 1 (lanczos), 2 (bilinear) or 3 (bicubic)"
-            ));
-        }
-    };
-    let mut crops = flag(config, "do_center_crop", get(config, "crop_size").is_some())?;
-    let resized = size(config, "size", !crops)?;
-    let mut crop = size(config, "crop_size", true)?.filter(|_| crops);
-    let mut steps = Steps {
-        orientation: Some(true),
-        filter: Some(filter),
-        antialias: Some(true),
-        arithmetic: Some(Arithmetic::Pillow),
-        ..Steps::default()
-    };
-    // ConvNeXT's processor: smaller images are resized to a larger size and cropped, others stretched.
-    let convnext = kind.starts_with("ConvNext") || kind.starts_with("ConvNeXT");
-    let resized = match resized {
-        Some(Size::Shortest(side)) if convnext && !crops => {
-            if side < 384 {
-                let part = number(config, "crop_pct")?.unwrap_or(224.0 / 256.0);
-                kiln_model::check_share(part)
-                    .map_err(|expected| format!("`crop_pct` is {part}: {expected}"))?;
-                crop = Some(Size::Both([side; 2]));
-                crops = true;
-                Some(Size::Shortest((f64::from(side) / part) as u32))
-            } else {
-                Some(Size::Both([side; 2]))
-            }
-        }
-        other => other,
-    };
-    let (fit, to) = match resized {
-        None => (Fit::Stretch, None),
-        Some(Size::Both(size)) => (Fit::Stretch, Some(size)),
-        Some(Size::Shortest(side)) => (Fit::Shorter, Some([side; 2])),
-        Some(Size::Longest(side)) => (Fit::Longer, Some([side; 2])),
-    };
-    steps.resize = Some(fit);
-    steps.resize_to = to;
-    let input = match crop {
-        Some(Size::Both(size)) => Some(size),
-        Some(Size::Shortest(side) | Size::Longest(side)) => Some([side; 2]),
-        // A side alone leaves the other to the graph.
-        None => to.filter(|_| !crops && fit == Fit::Stretch),
-    };
-    let rescale = flag(config, "do_rescale", true)?;
-    let normalize = flag(config, "do_normalize", get(config, "image_mean").is_some())?;
-    let scale = number(config, "rescale_factor")?.unwrap_or(1.0 / 255.0) as f32;
-    let mean = numbers(config, "image_mean")?.filter(|_| normalize);
-    let gray = mean.as_ref().is_some_and(|mean| mean.len() == 1);
-    Ok(ModelOverrides {
-        size: input,
-        steps,
-        channels: (!gray).then_some(Channels::Rgb),
-        scale: Some(if rescale { scale } else { 1.0 }),
-        mean,
-        std: numbers(config, "image_std")?.filter(|_| normalize),
-        ..ModelOverrides::default()
-    })
 }
 
 /// Reads timm's `config.json`, of which `create_transform` makes the pipeline.

@@ -1,4 +1,4 @@
-use kiln_model::Resize;
+use kiln_model::{Arithmetic, CropRounding, Resize};
 use kiln_onnx::{Dim, GraphBuilder, StringStringEntryProto};
 
 use super::*;
@@ -23,7 +23,8 @@ fn pillow(fit: Fit, size: Option<[u32; 2]>, filter: Filter) -> Resize {
         filter,
         antialias: true,
         arithmetic: Arithmetic::Pillow,
-        padding: [0; 3],
+        crop_rounding: CropRounding::Down,
+        ..Resize::default()
     }
 }
 
@@ -66,7 +67,15 @@ fn processors_of_hugging_face_are_read() {
 fn configs_that_kiln_cannot_follow_are_refused() {
     for (text, expected) in [
         (r#"{"resample": 4}"#, "`resample` is 4: expected 0"),
-        (r#"{"rescale_offset": true}"#, "no `rescale_offset`"),
+        (
+            r#"{"image_processor_type": "PerceiverImageProcessor"}"#,
+            "no `PerceiverImageProcessor`",
+        ),
+        (r#"{"size_divisor": 32}"#, "no `size_divisor`"),
+        (
+            r#"{"do_resize": false, "do_center_crop": true, "crop_size": 4}"#,
+            "does not crop without resizing",
+        ),
         (r#"{"size": {"height": 3}}"#, "`size` must be a number"),
         (
             r#"{"size": {"height": 3, "width": 0}}"#,
@@ -110,7 +119,10 @@ fn configs_of_timm_are_read() {
     let found = timm(&object(text)).unwrap();
     assert_eq!(found.labels, Some(vec!["cat".into(), "dog".into()]));
     let expected = Preprocessing {
-        resize: pillow(Fit::Shorter, Some([235; 2]), Filter::Bicubic),
+        resize: Resize {
+            crop_rounding: CropRounding::Even,
+            ..pillow(Fit::Shorter, Some([235; 2]), Filter::Bicubic)
+        },
         ..Preprocess::Timm.record(224, 224, Channels::Rgb)
     };
     assert_eq!(record(&found), expected);
@@ -194,4 +206,77 @@ fn files_are_found_beside_the_model_and_above_onnx() {
     std::fs::write(&path, "[]").unwrap();
     let error = find(&beside, &model()).unwrap_err().to_string();
     assert!(error.contains("expected a JSON object"), "{error}");
+}
+
+/// What `make_photographs.py` writes, whose records `kiln-preprocess` compares with the peers.
+#[derive(serde::Deserialize)]
+struct Photographs {
+    /// Configurations as transformers writes them, all defaults included.
+    processors: Vec<Config>,
+    rows: Vec<PhotographsRow>,
+}
+
+#[derive(serde::Deserialize)]
+struct PhotographsRow {
+    pipeline: String,
+    #[serde(default)]
+    config: Option<Config>,
+    #[serde(default)]
+    record: Option<Preprocessing>,
+}
+
+fn photographs() -> Photographs {
+    let text = include_str!("../../../preprocess/tests/pipelines/photographs.json");
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn configs_make_the_records_that_are_compared_with_the_peers() {
+    let mut compared = 0;
+    for row in photographs().rows {
+        let Some(config) = row.config else { continue };
+        let overrides = if config.contains_key("pretrained_cfg") {
+            timm(&config).unwrap()
+        } else {
+            hugging_face(&config).unwrap()
+        };
+        let expected = row.record.unwrap();
+        let size = [expected.height, expected.width];
+        let found = overrides.preprocessing(Some(size), Channels::Rgb).unwrap();
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+        assert!(found.mean.iter().zip(&expected.mean).all(near), "{found:?}");
+        assert!(found.std.iter().zip(&expected.std).all(near), "{found:?}");
+        let with_values = Preprocessing {
+            mean: expected.mean.clone(),
+            std: expected.std.clone(),
+            ..found
+        };
+        assert_eq!(with_values, expected, "{}", row.pipeline);
+        compared += 1;
+    }
+    assert_eq!(compared, 40);
+}
+
+#[test]
+fn what_a_processor_does_by_default_need_not_be_in_its_config() {
+    let processors = photographs().processors;
+    assert_eq!(processors.len(), 14);
+    for mut config in processors {
+        let complete = hugging_face(&config).unwrap();
+        config.retain(|key, _| key == "image_processor_type");
+        assert_eq!(hugging_face(&config).unwrap(), complete, "{config:?}");
+    }
+}
+
+#[test]
+fn a_number_as_size_means_what_the_processor_means() {
+    // As `facebook/deit-base-patch16-224` and feature extractors of old have it.
+    let deit = r#"{"feature_extractor_type": "DeiTFeatureExtractor", "size": 256, "crop_size": 224, "do_center_crop": true,
+        "resample": 3, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
+    let found = record(&hugging_face(&object(deit)).unwrap()).resize;
+    let expected = pillow(Fit::Stretch, Some([256; 2]), Filter::Bicubic);
+    assert_eq!((found.fit, found.size), (expected.fit, expected.size));
+    let levit = deit.replace("DeiT", "Levit").replace("256", "224");
+    let found = record(&hugging_face(&object(&levit)).unwrap()).resize;
+    assert_eq!((found.fit, found.size), (Fit::Shorter, Some([256; 2])));
 }

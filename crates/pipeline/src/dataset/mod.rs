@@ -246,9 +246,15 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
     let counts = splits.train.class_counts();
     let empty = counts.iter().position(|&count| count == 0);
     if let Some(empty) = empty.filter(|_| data.limit.is_none()) {
-        return Err(DatasetError::EmptyClass {
-            dataset: dataset(),
-            class: splits.train.dataset().classes()[empty].clone(),
+        let all = splits.train.dataset();
+        let (dataset, class) = (dataset(), all.classes()[empty].clone());
+        // Classes without files were left out, of the model too.
+        let is_unreadable = context.files.skips_unreadable()
+            && !all.labels().iter().any(|&label| label as usize == empty);
+        return Err(if is_unreadable {
+            DatasetError::UnreadableClass { dataset, class }
+        } else {
+            DatasetError::EmptyClass { dataset, class }
         }
         .into());
     }

@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 
-use kiln_inference::{Channels, Filter, Fit, InputKind, Layout, ModelSpec, Origin, Preprocessing};
+use kiln_inference::{
+    Channels, CropRounding, Filter, Fit, InputKind, Layout, ModelSpec, Origin, Preprocessing,
+};
 use kiln_onnx::{DataType, Dim, ModelProto, TensorInfo};
 use serde_json::{Value, json};
 
@@ -30,6 +32,9 @@ pub enum ConversionNote {
     /// Pillow, and so Hugging Face's processors and timm, antialiases when an image shrinks, this model
     /// does not: such images differ slightly.
     Antialiased,
+    /// Of an odd number of pixels to crop, the other tool rounds half the other way: where that happens
+    /// the crop is shifted by one pixel.
+    CropShifted,
     /// The model takes channels last, Hugging Face's processors and timm return them first: their
     /// output is to be transposed.
     ChannelsFirst,
@@ -64,6 +69,7 @@ pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
         Fit::Stretch => json!({ "height": height, "width": width }),
         Fit::Shorter if height == width => json!({ "shortest_edge": height }),
         Fit::Shorter | Fit::Longer => return Err(step(Tool::HuggingFace, "resize so and pad")),
+        Fit::CropToAspectRatio => return Err(step(Tool::HuggingFace, CROP_FIRST)),
     };
     let crops =
         record.resize.fit != Fit::Stretch || [height, width] != [record.height, record.width];
@@ -88,7 +94,7 @@ pub fn huggingface(spec: &ModelSpec) -> Result<Converted, DescribeError> {
         config["do_center_crop"] = true.into();
         config["crop_size"] = json!({ "height": record.height, "width": record.width });
     }
-    converted(&config, spec)
+    converted(&config, spec, CropRounding::Down)
 }
 
 /// Makes timm's `config.json`, but for the architecture, which a model's file does not say. Its formula
@@ -102,6 +108,7 @@ pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
         Fit::Stretch => "squash",
         Fit::Shorter => "center",
         Fit::Longer => "border",
+        Fit::CropToAspectRatio => return Err(step(Tool::Timm, CROP_FIRST)),
     };
     let factor = divisor(record.scale).map_or_else(
         || 255.0 * f64::from(record.scale),
@@ -128,8 +135,10 @@ pub fn timm(spec: &ModelSpec) -> Result<Converted, DescribeError> {
     if named(spec) {
         config["label_names"] = json!(spec.labels);
     }
-    converted(&config, spec)
+    converted(&config, spec, CropRounding::Even)
 }
+
+const CROP_FIRST: &str = "crop to the aspect ratio before resizing";
 
 /// Returns the record of a model whose steps another tool may have.
 fn check(spec: &ModelSpec, tool: Tool) -> Result<&Preprocessing, DescribeError> {
@@ -150,9 +159,21 @@ const fn step(tool: Tool, step: &'static str) -> DescribeError {
     DescribeError::Step { tool, step }
 }
 
-fn converted(config: &Value, spec: &ModelSpec) -> Result<Converted, DescribeError> {
-    let resize = &spec.preprocessing.resize;
+/// The file, with notes; `rounding` is how the tool crops.
+fn converted(
+    config: &Value,
+    spec: &ModelSpec,
+    rounding: CropRounding,
+) -> Result<Converted, DescribeError> {
+    let record = &spec.preprocessing;
+    let resize = &record.resize;
+    let resized = record.resized_size();
+    // The longer side may be of any length.
+    let odd = resize.fit == Fit::Shorter
+        || resized[0].abs_diff(record.height) % 2 == 1
+        || resized[1].abs_diff(record.width) % 2 == 1;
     let notes = [
+        (odd && resize.crop_rounding != rounding).then_some(ConversionNote::CropShifted),
         (!resize.antialias && resize.filter != Filter::Nearest)
             .then_some(ConversionNote::Antialiased),
         (spec.layout == Layout::Nhwc).then_some(ConversionNote::ChannelsFirst),

@@ -74,6 +74,7 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
                 ("antialias", |said| said.steps.antialias.is_some()),
                 ("arithmetic", |said| said.steps.arithmetic.is_some()),
                 ("padding", |said| said.steps.padding.is_some()),
+                ("crop_rounding", |said| said.steps.crop_rounding.is_some()),
                 pipeline,
             ],
         ),

@@ -1,6 +1,6 @@
 //! The steps of a preprocessing in words.
 
-use kiln_model::{Arithmetic, Channels, Filter, Fit, Preprocessing, Resize};
+use kiln_model::{Arithmetic, Channels, CropRounding, Filter, Fit, Preprocessing, Resize};
 
 /// Writes all steps as one sentence; `values` is the formula of a pixel value.
 pub fn sentence(record: &Preprocessing, values: &str) -> String {
@@ -34,6 +34,9 @@ fn resized(record: &Preprocessing) -> String {
         Fit::Shorter => format!("enlarged or shrunk to cover {height}x{width}"),
         Fit::Longer if height == width => format!("longer side to {height}"),
         Fit::Longer => format!("enlarged or shrunk to fit into {height}x{width}"),
+        Fit::CropToAspectRatio => {
+            format!("cropped to the aspect ratio, resized to {height}x{width}")
+        }
     };
     format!("{to} ({})", filter(&record.resize))
 }
@@ -60,7 +63,11 @@ pub fn filter(resize: &Resize) -> String {
 fn cut(record: &Preprocessing) -> Option<String> {
     let Preprocessing { height, width, .. } = *record;
     let [to_height, to_width] = record.resized_size();
-    let crop = format!("center crop {height}x{width}");
+    let rounding = match record.resize.crop_rounding {
+        CropRounding::Even => "",
+        CropRounding::Down => " (odd pixels rounded down)",
+    };
+    let crop = format!("center crop {height}x{width}{rounding}");
     let pad = || {
         format!(
             "padded to {height}x{width} with {}",
@@ -70,10 +77,12 @@ fn cut(record: &Preprocessing) -> Option<String> {
     let larger = to_height > height || to_width > width;
     let smaller = to_height < height || to_width < width;
     match record.resize.fit {
-        Fit::Stretch if !larger && !smaller => None,
-        Fit::Stretch | Fit::Shorter if !smaller => Some(crop),
+        Fit::Stretch | Fit::CropToAspectRatio if !larger && !smaller => None,
+        Fit::Stretch | Fit::CropToAspectRatio | Fit::Shorter if !smaller => Some(crop),
         Fit::Longer if !larger => Some(pad()),
-        Fit::Stretch | Fit::Shorter | Fit::Longer => Some(format!("{crop}, {}", pad())),
+        Fit::Stretch | Fit::CropToAspectRatio | Fit::Shorter | Fit::Longer => {
+            Some(format!("{crop}, {}", pad()))
+        }
     }
 }
 

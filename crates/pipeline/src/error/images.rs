@@ -66,6 +66,16 @@ pub enum DatasetError {
         /// The class.
         class: String,
     },
+    /// None of the images of a class can be read, where such images are skipped.
+    #[error(
+        "no image of class `{class}` of `{dataset}` can be read: expected at least one for each class"
+    )]
+    UnreadableClass {
+        /// The dataset.
+        dataset: String,
+        /// The class.
+        class: String,
+    },
     /// No dataset has this name, and nothing lies at this path.
     #[error(
         "unknown dataset `{name}`: expected mnist:test, mnist:train, or the path of a folder of images or \
@@ -132,7 +142,7 @@ impl DatasetError {
                 or: "move the images away",
             },
             Self::Empty { .. } | Self::SingleImages { .. } => Hint::AddImages,
-            Self::EmptyClass { .. } => Hint::AddImagesOrRemoveClass,
+            Self::EmptyClass { .. } | Self::UnreadableClass { .. } => Hint::AddImagesOrRemoveClass,
             Self::WeightOfNoClass { .. }
             | Self::SubsetsAsClasses { .. }
             | Self::Unknown { .. }

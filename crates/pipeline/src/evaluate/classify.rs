@@ -2,7 +2,6 @@
 //! gives no number.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_data::FilesError;
 use kiln_inference::{Classified, Model, NotFinite, StreamOptions, StreamSummary, Unclassified};
@@ -72,13 +71,12 @@ pub(crate) fn run_through<E: From<Error>>(
     let findings = inputs.findings.clone();
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and
     // not from preparing it.
-    let turned = AtomicU64::new(0);
     let prepare = |input: &Result<Input, Error>, out: &mut [f32]| match input {
         Ok(input) => {
             let stays_turned = input.prepare(model.preprocessor(), out);
-            stays_turned.map_err(Some).map(|stays_turned| {
-                turned.fetch_add(u64::from(stays_turned), Ordering::Relaxed);
-            })
+            stays_turned
+                .map_err(Some)
+                .map(|stays_turned| findings.add_turned(stays_turned))
         }
         Err(_) => Err(None),
     };
@@ -112,10 +110,6 @@ pub(crate) fn run_through<E: From<Error>>(
     });
     drop(watch);
     note_lossy(lossy, context);
-    let turned = turned.into_inner();
-    if turned > 0 {
-        context.emit(&Event::OrientationIgnored { images: turned });
-    }
     findings.tell(context);
     let summary = match ended.map_err(Error::from)? {
         ControlFlow::Break(Stop::Cancelled) => return Ok(None),

@@ -1,5 +1,6 @@
 //! What turns out about images while they are gone through, and is told at the end.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_data::{NumberedFolders, Repeated, SkippedFiles};
@@ -83,22 +84,42 @@ impl Findings {
 
 /// What turned out about images of several sources, each by its name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AllFindings(Vec<(String, Findings)>);
+pub(crate) struct AllFindings {
+    sources: Vec<(String, Findings)>,
+    /// Number of photographs that stay turned.
+    turned: Arc<AtomicU64>,
+}
 
 impl AllFindings {
     /// Those of one source.
     pub fn of(source: &Source, findings: Findings) -> Self {
-        Self(vec![(source.name(), findings)])
+        Self {
+            sources: vec![(source.name(), findings)],
+            ..Self::default()
+        }
     }
 
     /// Adds those of others.
     pub fn join(parts: impl IntoIterator<Item = Self>) -> Self {
-        Self(parts.into_iter().flat_map(|part| part.0).collect())
+        Self {
+            sources: parts.into_iter().flat_map(|part| part.sources).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of whether a photograph stays turned.
+    pub fn add_turned(&self, stays_turned: bool) {
+        self.turned
+            .fetch_add(u64::from(stays_turned), Ordering::Relaxed);
     }
 
     /// Tells all of them, now that the images were gone through.
     pub fn tell(&self, context: &Context<'_>) {
-        for (source, findings) in &self.0 {
+        let turned = self.turned.swap(0, Ordering::Relaxed);
+        if turned > 0 {
+            context.emit(&Event::OrientationIgnored { images: turned });
+        }
+        for (source, findings) in &self.sources {
             findings.tell(source, context);
         }
     }

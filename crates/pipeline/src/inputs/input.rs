@@ -31,7 +31,12 @@ pub struct Input {
 #[derive(Debug, Clone)]
 pub(super) enum Image {
     /// A file, by the path that it is shown under.
-    File { root: Arc<Path>, path: PathBuf },
+    File {
+        root: Arc<Path>,
+        path: PathBuf,
+        /// The list that it is in, and the line, from 1.
+        listed: Option<(Arc<str>, u64)>,
+    },
     /// What a reader such as standard input gives.
     Reader(Arc<Mutex<Content>>),
     /// An image of a dataset that is loaded.
@@ -57,6 +62,28 @@ impl Image {
         Self::File {
             root: Path::new("").into(),
             path,
+            listed: None,
+        }
+    }
+
+    /// A file in a folder.
+    pub(super) fn below(root: &Arc<Path>, path: PathBuf) -> Self {
+        Self::File {
+            root: Arc::clone(root),
+            path,
+            listed: None,
+        }
+    }
+
+    /// The same, of a file in a line of a list.
+    pub(super) fn listed(self, list: &Arc<str>, line: u64) -> Self {
+        match self {
+            Self::File { root, path, .. } => Self::File {
+                root,
+                path,
+                listed: Some((Arc::clone(list), line)),
+            },
+            Self::Reader(_) | Self::Loaded { .. } | Self::Memory(_) => self,
         }
     }
 
@@ -107,9 +134,13 @@ impl Input {
             })
         };
         match &self.image {
-            Image::File { root, path } => {
-                let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
-                decode(&bytes, &name)
+            Image::File { root, path, listed } => {
+                let prepared = ImageBytes::read(&root.join(path))
+                    .and_then(|ImageBytes { name, bytes }| decode(&bytes, &name));
+                prepared.map_err(|reason| match listed {
+                    Some((list, line)) => reason.listed(list, *line),
+                    None => reason,
+                })
             }
             Image::Reader(content) => {
                 let name = "standard input";

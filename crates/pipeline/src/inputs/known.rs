@@ -107,8 +107,7 @@ fn class_folders(path: &Path, found: Folder) -> (Inputs, Vec<String>) {
     });
     let images = files.map(move |(file, label)| {
         let path = file.strip_prefix(&root).unwrap_or(&file).to_owned();
-        let root = Arc::clone(&root);
-        Ok((Image::File { root, path }, Some(label)))
+        Ok((Image::below(&root, path), Some(label)))
     });
     let inputs = Inputs {
         has_labels: true,

@@ -137,7 +137,7 @@ fn list(
     let findings = Findings::default();
     let (told, labels) = (findings.clone(), Labels::new(classes, &findings));
     let mut files = ListedFiles::new(Path::new(&source.name()), root);
-    let root: Arc<Path> = root.into();
+    let (root, called): (Arc<Path>, Arc<str>) = (root.into(), source.name().into());
     let image = move |entry: Result<Listed, FilesError>| -> Option<Found> {
         let read = || {
             let mut listed = entry?;
@@ -148,8 +148,8 @@ fn list(
             let Listed { path, label, line } = listed;
             let place = format!("line {line} of {name}");
             let label = labels.number(&label.unwrap_or_default(), &place)?;
-            let root = Arc::clone(&root);
-            Ok(Some((Image::File { root, path }, Some(label))))
+            let image = Image::below(&root, path).listed(&called, line);
+            Ok(Some((image, Some(label))))
         };
         read().transpose()
     };
@@ -163,9 +163,16 @@ pub(super) fn listed(listing: Listing) -> Inputs {
     let source = Source::at(listing.root());
     let count = Some(listing.len() as u64);
     let root: Arc<Path> = listing.root().into();
-    let images = listing.into_files().map(move |(path, label)| {
-        let root = Arc::clone(&root);
-        Ok((Image::File { root, path }, Some(label)))
+    let list: Arc<str> = listing.name().into();
+    let lines = listing.lines().to_vec();
+    let images = (0_usize..).zip(listing.into_files());
+    let images = images.map(move |(at, (path, label))| {
+        let image = Image::below(&root, path);
+        let image = match lines.get(at) {
+            Some(&line) => image.listed(&list, line),
+            None => image,
+        };
+        Ok((image, Some(label)))
     });
     Inputs {
         has_labels: true,

@@ -16,6 +16,7 @@ mod stdin;
 mod unlabeled;
 
 pub use crate::error::images::InputsError;
+pub(crate) use findings::AllFindings;
 pub use input::{Input, Inputs, MemoryImage};
 pub use known::known;
 pub use labeled::labeled;

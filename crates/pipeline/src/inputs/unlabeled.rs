@@ -76,10 +76,11 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
         let list = ListReader::open(path)?;
         let root: Arc<Path> = path.parent().unwrap_or(Path::new("")).into();
         let files = ListedFiles::new(path, &root);
+        let called: Arc<str> = path.display().to_string().into();
         let images = list.map(move |entry| {
-            let Listed { path, .. } = entry?;
-            let (root, path) = (Arc::clone(&root), files.find(path));
-            Ok((Image::File { root, path }, None))
+            let Listed { path, line, .. } = entry?;
+            let image = Image::below(&root, files.find(path));
+            Ok((image.listed(&called, line), None))
         });
         return Ok(Inputs::new(Source::at(path), None, images));
     }
@@ -157,6 +158,7 @@ impl Inputs {
 fn paths(source: Source, reader: impl Read + Send + 'static) -> Inputs {
     let name = source.to_string();
     let files = ListedFiles::new(Path::new(&source.name()), Path::new(""));
+    let called: Arc<str> = source.name().into();
     let lines = BufReader::new(TextReader::new(reader))
         .split(b'\n')
         .map(|line| line.map(without_return));
@@ -172,7 +174,7 @@ fn paths(source: Source, reader: impl Read + Send + 'static) -> Inputs {
                 list: name.clone(),
                 line: number,
             })?;
-            Ok((Image::at(files.find(path)), None))
+            Ok((Image::at(files.find(path)).listed(&called, number), None))
         });
     Inputs::new(source, None, images)
 }

@@ -1,5 +1,5 @@
-//! Kinds of TIFF that the `image` crate does not decode: palettes and samples of 2 and 4 bits, as
-//! Pillow decodes them; the rest is refused by its kind.
+//! Kinds of TIFF that the `image` crate does not decode as Pillow does: palettes, samples of 2 and 4
+//! bits, inks; what nobody decodes is refused by its kind.
 
 use std::io::Cursor;
 
@@ -22,6 +22,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Result<Decoded, Problem>> {
         Kind::Other(kind) => Some(Err(Problem::Kind(kind))),
         Kind::Gray => Some(layout.gray(bytes)),
         Kind::Palette => Some(layout.palette(bytes)),
+        Kind::Inks => Some(layout.inks(bytes)),
     }
 }
 
@@ -33,6 +34,8 @@ struct Layout {
     bits: u16,
     format: SampleFormat,
     samples: u16,
+    /// Whether the samples of a pixel are together.
+    chunky: bool,
     interpretation: Option<PhotometricInterpretation>,
     colors: Vec<u16>,
     orientation: Orientation,
@@ -46,6 +49,8 @@ enum Kind {
     Gray,
     /// Indices of 1 to 8 bits.
     Palette,
+    /// Cyan, magenta, yellow and black of 8 bits.
+    Inks,
     /// Nobody; what it is.
     Other(String),
 }
@@ -60,6 +65,7 @@ impl Layout {
         let interpretation = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation)?;
         let colors = decoder.find_tag_unsigned_vec::<u16>(Tag::ColorMap)?;
         let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation)?;
+        let planes = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)?;
         Ok(Self {
             width,
             height,
@@ -68,6 +74,7 @@ impl Layout {
             samples: decoder
                 .find_tag_unsigned(Tag::SamplesPerPixel)?
                 .unwrap_or(1),
+            chunky: planes.is_none_or(|planes| planes == 1),
             interpretation: interpretation.and_then(PhotometricInterpretation::from_u16),
             colors: colors.unwrap_or_default(),
             orientation: orientation
@@ -93,6 +100,7 @@ impl Layout {
                 Kind::Other(format!("a TIFF with a palette of {bits}-bit indices"))
             }
             (Some(PhotometricInterpretation::BlackIsZero), 1, 2 | 4) => Kind::Gray,
+            (Some(PhotometricInterpretation::CMYK), 4, 8) if self.chunky => Kind::Inks,
             (_, _, 2 | 4) => Kind::Other(format!("a TIFF of {bits}-bit samples")),
             (Some(PhotometricInterpretation::CIELab | PhotometricInterpretation::IccLab), ..) => {
                 Kind::Other("a TIFF in the color space CIE L*a*b*".to_owned())
@@ -126,6 +134,23 @@ impl Layout {
             .into_iter()
             .flat_map(|index| [0, 1, 2].map(|channel| sample(channel, index)));
         let image = RgbImage::from_raw(self.width, self.height, colors.collect());
+        self.decoded(image.map(DynamicImage::from))
+    }
+
+    /// The colors of inks, as Pillow's `convert("RGB")` (`cmyk2rgb` in its `Convert.c`), so that the
+    /// bytes are the same.
+    fn inks(&self, bytes: &[u8]) -> Result<Decoded, Problem> {
+        let inks = self.values(bytes)?;
+        let (pixels, _) = inks.as_chunks::<4>();
+        let color = |&[cyan, magenta, yellow, black]: &[u8; 4]| {
+            let light = 255 - u32::from(black);
+            [cyan, magenta, yellow].map(|ink| {
+                let product = u32::from(ink) * light + 128;
+                (light - ((product + (product >> 8)) >> 8)) as u8
+            })
+        };
+        let colors = pixels.iter().flat_map(color).collect();
+        let image = RgbImage::from_raw(self.width, self.height, colors);
         self.decoded(image.map(DynamicImage::from))
     }
 

@@ -1,6 +1,8 @@
 //! Records agree with the peers whose pipelines they describe; `make_golden.py` beside this file writes
 //! what those make.
 
+mod photographs;
+
 use kiln_model::{Arithmetic, Preprocessing};
 use kiln_preprocess::{Preprocessor, RawImage};
 use serde::Deserialize;

@@ -146,4 +146,5 @@ def main():
     (Path(__file__).parent / "golden.json").write_text(f'{{"versions":{versions},\n"cases":[\n{lines}\n]}}\n')
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ mod squeezenet;
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Channels, Layout, Preprocessing, Resize};
+use kiln_model::{Channels, Layout, Preprocess, Preprocessing, Resize};
 use kiln_onnx::{Metadata, ModelProto, OutputKind};
 
 use crate::error::ConvertError;
@@ -43,26 +43,35 @@ impl Network {
 
     /// How images become the network's input.
     ///
-    /// Images are stretched to the input's size.
+    /// `EfficientNetLite0`'s is that of its evaluation: a center crop of 224 / 256 of the shorter side,
+    /// bicubic (`CROP_PADDING` in `preprocessing.py` of tensorflow/tpu), in the arithmetic of timm's
+    /// `tf_efficientnet_lite0`; photographs are turned upright. The others stretch images to the input's
+    /// size.
     pub fn preprocessing(self) -> Preprocessing {
-        let resize = Resize {
+        let stretched = Resize {
             antialias: true,
             ..Resize::default()
         };
-        let record = match self {
+        match self {
             Self::EfficientNetLite0 => Preprocessing {
+                // The authors' values, not timm's 127.5.
                 mean: vec![127.0; 3],
                 std: vec![128.0; 3],
-                ..Preprocessing::raw(224, 224, Channels::Rgb)
+                ..Preprocess::Timm
+                    .steps()
+                    .apply(Preprocessing::raw(224, 224, Channels::Rgb))
             },
-            Self::MobileNetV2 => Preprocessing::torch(224, 224),
+            Self::MobileNetV2 => Preprocessing {
+                resize: stretched,
+                ..Preprocessing::torch(224, 224)
+            },
             Self::SqueezeNet => Preprocessing {
                 // Of blue, green, red: those of the network's authors.
                 mean: vec![104.006, 116.669, 122.679],
+                resize: stretched,
                 ..Preprocessing::raw(227, 227, Channels::Bgr)
             },
-        };
-        Preprocessing { resize, ..record }
+        }
     }
 
     /// Makes an ONNX model of the published weights, the content of their file: input `input` `[batch, 3,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Channels, OutputKind};
+use kiln_model::{Channels, OutputKind, Preprocess};
 use kiln_onnx::ModelProto;
 use kiln_zoo::{ConvertError, Network};
 
@@ -192,6 +192,8 @@ fn records_are_those_the_networks_were_trained_with() {
         (lite.channels, lite.scale, &lite.mean[..], &lite.std[..]),
         (Channels::Rgb, 1.0, &[127.0; 3][..], &[128.0; 3][..])
     );
+    let timm = Preprocess::Timm.record(224, 224, Channels::Rgb);
+    assert_eq!((lite.resize, lite.orientation), (timm.resize, true));
     assert_eq!(Network::SqueezeNet.preprocessing().channels, Channels::Bgr);
     for network in Network::ALL {
         assert_eq!(network.preprocessing().check(), Ok(()));

@@ -122,8 +122,7 @@ fn folder_name(folder: &Path) -> Result<&str, EngineError> {
 }
 
 /// Checks that tract knows every operator, and that there are not too many nodes. It does find out
-/// itself, but later, and without naming
-/// the node.
+/// itself, but later, and without naming the node.
 fn check_operators(model: &ModelProto) -> Result<(), EngineError> {
     let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
     if nodes > MAX_NODES {
