@@ -121,6 +121,9 @@ def build(network):
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm1d)):
             module.running_mean.normal_(0, 0.1, generator=generator)
             module.running_var.uniform_(0.5, 1.5, generator=generator)
+        # Some classifiers begin with zeros, and so give the same for every image.
+        if isinstance(module, torch.nn.Linear) and not module.weight.any():
+            torch.nn.init.normal_(module.weight, std=0.02, generator=generator)
     return model.eval()
 
 
