@@ -249,3 +249,35 @@ fn training_evaluation_prediction_and_programs_prepare_a_photograph_alike() {
     assert_eq!(images, 12);
     assert!((sum / 12.0 - loss).abs() < 1e-5, "{} {loss}", sum / 12.0);
 }
+
+#[test]
+fn samples_of_a_recipe_are_what_its_model_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["above", "below"] {
+        for at in 0..4 {
+            let file = format!("data/{class}/{at}.png");
+            transparent_and_turned(class == "above", 40 * at, &folder.path().join(file));
+        }
+    }
+    let (recipe, data) = (
+        path(folder.path(), "recipe.toml"),
+        path(folder.path(), "data"),
+    );
+    let text = format!(
+        "[data]\nfolder = {data:?}\n[input]\nheight = 8\nwidth = 8\nchannels = \"rgb\"\nresize = \"longer\"\n\
+         padding = [255, 0, 255]\n[[layers]]\ntype = \"flatten\"\n[[layers]]\ntype = \"dense\"\n"
+    );
+    fs::write(&recipe, text).unwrap();
+    let picture = path(folder.path(), "samples.png");
+    let padded = |of: &str| {
+        ok(&["data", of, "--samples", &picture]);
+        let drawn = image::open(&picture).unwrap().to_rgb8();
+        drawn
+            .pixels()
+            .filter(|pixel| pixel.0 == [255, 0, 255])
+            .count()
+    };
+    // Half of each picture of twice the width is padding, enlarged to 112 pixels.
+    assert!(padded(&recipe) >= 2 * 112 * 56, "{}", padded(&recipe));
+    assert_eq!(padded(&data), 0);
+}

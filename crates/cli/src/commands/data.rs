@@ -25,7 +25,7 @@ pub struct DataArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
-    /// Draw images of every class, with their names
+    /// Draw images of every class, with their names: those of a recipe as its model sees them
     #[arg(long, value_name = "FILE.png|.svg")]
     samples: Option<PathBuf>,
     /// Draw training images as the recipe's augmentation changes them: each in a row, first as it
@@ -70,7 +70,8 @@ pub fn run(args: &DataArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     };
     let first = &views[0].1;
     if let Some(path) = &args.samples {
-        picture::write(path, &samples(first)?)?;
+        let record = recipe.as_ref().map(|recipe| recipe.preprocessing());
+        picture::write(path, &samples(first, record.as_ref())?)?;
     }
     if let Some((path, recipe)) = augmented {
         picture::write(path, &report::augmented(first, recipe)?)?;

@@ -50,7 +50,7 @@ pub fn images(record: &RunRecord, context: &Context<'_>) -> Result<Section> {
     };
     let mut figures = vec![figure(
         "samples",
-        samples(&splits.train)?,
+        samples(&splits.train, None)?,
         "Images of every class",
     )];
     if recipe.augmentation.is_some() {

@@ -23,8 +23,16 @@ const AUGMENTED: usize = 6;
 /// of the image as it is and in so many epochs.
 const EPOCHS: u64 = 7;
 
-/// Images of every class: a row for each class, or one image each where there are many.
-pub fn samples(view: &View) -> Result<Picture> {
+/// Images of every class: a row for each class, or one image each where there are many. They are drawn
+/// as they are, or as a model with this record sees them: turned, cropped, padded, in its colors.
+pub fn samples(view: &View, record: Option<&Preprocessing>) -> Result<Picture> {
+    let seen = record
+        .map(|record| Preprocessor::new(record.pixels_only()))
+        .transpose()?;
+    let drawn = |index: usize, class: &str| match &seen {
+        Some(preprocessor) => prepared(view.dataset(), index, preprocessor, class),
+        None => thumbnail(view.dataset(), index, class),
+    };
     let classes = view.dataset().classes();
     let mut members = vec![Vec::new(); classes.len()];
     for (&index, label) in view.indices().iter().zip(view.labels()) {
@@ -40,7 +48,7 @@ pub fn samples(view: &View) -> Result<Picture> {
         for number in 0..each {
             // Evenly from the first to the last.
             tiles.push(match members.get(number * members.len().max(each) / each) {
-                Some(&index) => thumbnail(view.dataset(), index as usize, class)?,
+                Some(&index) => drawn(index as usize, class)?,
                 None => blank(),
             });
         }
@@ -61,19 +69,7 @@ fn blank() -> Tile {
 /// Training images, each in a row: as the model would see it unchanged, and in each of the first
 /// epochs.
 pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
-    let record = recipe.preprocessing();
-    // Colors in the order that pictures have.
-    let channels = if record.channels == Channels::Gray {
-        Channels::Gray
-    } else {
-        Channels::Rgb
-    };
-    let raw = Preprocessing {
-        orientation: record.orientation,
-        background: record.background,
-        resize: record.resize,
-        ..Preprocessing::raw(record.height, record.width, channels)
-    };
+    let raw = recipe.preprocessing().pixels_only();
     let seed = recipe.training.seed;
     let view = train.take(AUGMENTED, seed);
     let samples = Samples::images(view.clone(), Arc::new(Preprocessor::new(raw)?))
@@ -147,14 +143,38 @@ pub fn evaluation_figures(evaluation: &Evaluation) -> Result<Vec<Figure>> {
 /// Longest side, to which larger images are shrunk.
 const SIDE: u32 = 112;
 
+/// An image as a preprocessor of pixels makes it, made smaller where that is large.
+fn prepared(
+    dataset: &Dataset,
+    index: usize,
+    preprocessor: &Preprocessor,
+    caption: &str,
+) -> Result<Tile> {
+    let mut values = vec![0.0; preprocessor.len()];
+    dataset.prepare(index, preprocessor, None, &mut values)?;
+    let whole = tile(&values, preprocessor.shape(), String::new());
+    shrunk(
+        RawImage {
+            pixels: &whole.pixels,
+            height: whole.height,
+            width: whole.width,
+            channels: 3,
+        },
+        caption,
+    )
+}
+
 /// An image in its own colors, made smaller where it is large.
 pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile> {
-    let image = dataset.image(index)?.upright();
-    let RawImage { height, width, .. } = image.as_raw();
+    shrunk(dataset.image(index)?.upright().as_raw(), caption)
+}
+
+fn shrunk(image: RawImage<'_>, caption: &str) -> Result<Tile> {
+    let RawImage { height, width, .. } = image;
     let longest = height.max(width).max(SIDE);
-    let shrunk = |side: u32| (side * SIDE / longest).max(1).min(side);
+    let shorter = |side: u32| (side * SIDE / longest).max(1).min(side);
     let (height, width) = if longest > SIDE {
-        (shrunk(height), shrunk(width))
+        (shorter(height), shorter(width))
     } else {
         (height, width)
     };
@@ -167,7 +187,7 @@ pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile>
         ..Preprocessing::raw(height, width, Channels::Rgb)
     })?;
     let mut values = vec![0.0; preprocessor.len()];
-    preprocessor.raw(image.as_raw(), &mut values)?;
+    preprocessor.raw(image, &mut values)?;
     Ok(tile(&values, preprocessor.shape(), caption.into()))
 }
 
