@@ -372,3 +372,37 @@ fn the_dimensions_of_a_fixed_output_are_written_for_triton() {
         "{config}"
     );
 }
+
+#[test]
+fn what_the_model_sees_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    images(folder);
+    let scores = model(3, |graph| {
+        graph.node("Softmax", "y", &["logits"], "y");
+    });
+    let file = write(folder, "model.onnx", &scores);
+    // Wide, so that the sides of a center crop are left out: they are green.
+    let mut wide = image::RgbImage::from_pixel(24, 8, image::Rgb([0, 255, 0]));
+    for (x, _, pixel) in wide.enumerate_pixels_mut() {
+        if (8..16).contains(&x) {
+            *pixel = image::Rgb([255, 0, 0]);
+        }
+    }
+    let wide_file = path(folder, "wide.png");
+    wide.save(&wide_file).unwrap();
+    let colors = |options: &[&str]| {
+        let seen = path(folder, "seen.png");
+        let command = ["predict", &file, &wide_file, "--show", &seen];
+        let predicted = ok(&with_unit(&[&command, options].concat()));
+        assert!(
+            predicted.stderr.contains("what the model sees in"),
+            "{}",
+            predicted.stderr
+        );
+        let drawn = image::open(&seen).unwrap().to_rgb8();
+        [[255, 0, 0], [0, 255, 0]].map(|color| drawn.pixels().any(|pixel| pixel.0 == color))
+    };
+    assert_eq!(colors(&["--resize", "shorter"]), [true, false]);
+    assert_eq!(colors(&["--filter", "nearest"]), [true, true]);
+}

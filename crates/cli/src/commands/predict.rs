@@ -9,6 +9,7 @@ use kiln_inference::{Classified, Model, Prediction, StreamOptions};
 use kiln_pipeline::evaluate::classify;
 use kiln_pipeline::inputs::{self, Input};
 use kiln_pipeline::predictions::{LineWriter, PredictionsFile, Row};
+use kiln_pipeline::report::Seen;
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_pipeline::{Error, engines};
 use kiln_util::{percent, shown};
@@ -18,6 +19,7 @@ use crate::app::{App, Outcome};
 use crate::args::{BatchArgs, EngineArgs, ORIGIN, origin, written};
 use crate::notes;
 use crate::output::Outputs;
+use crate::picture;
 use crate::terminal::Named;
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,9 @@ pub struct PredictArgs {
     engine: EngineArgs,
     #[command(flatten)]
     batch: BatchArgs,
+    /// Draw the first 96 images as the model sees them, with their classes, as PNG or SVG
+    #[arg(long, value_name = "FILE.png", conflicts_with = "resume")]
+    show: Option<PathBuf>,
     /// Number of classes to show for each image
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     top_k: u16,
@@ -74,6 +79,8 @@ struct Output {
     lines: Option<Lines>,
     /// Rows of predictions.
     rows: Option<PredictionsFile>,
+    /// The images as the model sees them.
+    seen: Option<Seen>,
 }
 
 /// Lines on standard output, for people or as JSON.
@@ -102,7 +109,13 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     read.extend(args.images.iter().map(PathBuf::from));
     read.extend(args.list.clone());
     let origin = origin(path);
-    let named = [("--predictions", path), (ORIGIN, origin.as_deref())];
+    let show = args.show.as_deref();
+    show.map_or(Ok(()), picture::check)?;
+    let named = [
+        ("--predictions", path),
+        (ORIGIN, origin.as_deref()),
+        ("--show", show),
+    ];
     let outputs = Outputs::check(named, &read)?;
     if !args.batch.resume {
         outputs.announce_replaced(terminal);
@@ -118,9 +131,11 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if header.runtime.fallback().is_some() {
         notes::runtime(&header.runtime, terminal);
     }
+    let seen = show.map(|_| Seen::new(model.preprocessing())).transpose()?;
     let mut output = Output {
         lines: None,
         rows: None,
+        seen,
     };
     if let Some(path) = path {
         let (file, left) = args.batch.open(
@@ -158,6 +173,16 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if let Some(path) = path {
         written(path, summary.images + resumed, terminal);
     }
+    if let Some(seen) = &output.seen
+        && let Some(drawn) = seen.draw()?
+        && let Some(path) = show
+    {
+        picture::write(path, &drawn)?;
+        terminal.status(
+            "Drew",
+            &format!("what the model sees in {}", path.display()),
+        );
+    }
     if summary.images > 0 {
         notes::assumptions(&model, terminal);
     }
@@ -185,6 +210,15 @@ impl Output {
         }
         if let Some(lines) = &mut self.lines {
             lines.image(input, &classified.prediction())?;
+        }
+        if let Some(seen) = &mut self.seen {
+            let prediction = classified.prediction();
+            let share = percent(prediction.probability.into());
+            let name = input.path().map_or_else(String::new, |path| {
+                let name = Path::new(path.as_ref()).file_name();
+                name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+            });
+            seen.push(input, &format!("{name}\n{}\n{share}", prediction.label))?;
         }
         Ok(())
     }

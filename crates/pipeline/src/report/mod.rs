@@ -7,7 +7,7 @@ mod sweep;
 mod tables;
 
 pub use crate::error::training::ReportRunError;
-pub use pictures::{augmented, evaluation_figures, samples, thumbnail};
+pub use pictures::{Seen, augmented, evaluation_figures, samples, thumbnail};
 pub use run::run_page;
 pub use sweep::sweep_page;
 pub use tables::{LayerSummary, ModelSummary, curves, layer_table};

@@ -9,6 +9,7 @@ use kiln_preprocess::{Preprocessor, RawImage};
 use kiln_report::{Figure, Picture, Tile, grid, plot_confusion, plot_reliability};
 
 use crate::error::Result;
+use crate::inputs::Input;
 
 /// Samples of a class, where each class has a row.
 const PER_CLASS: usize = 8;
@@ -152,7 +153,51 @@ fn prepared(
 ) -> Result<Tile> {
     let mut values = vec![0.0; preprocessor.len()];
     dataset.prepare(index, preprocessor, None, &mut values)?;
-    let whole = tile(&values, preprocessor.shape(), String::new());
+    shrunk_values(&values, preprocessor, caption)
+}
+
+/// Images as a model sees them: turned, cropped, padded, in its colors; each with a caption.
+pub struct Seen {
+    preprocessor: Preprocessor,
+    tiles: Vec<Tile>,
+}
+
+impl Seen {
+    /// Most images that are drawn.
+    pub const MOST: usize = 96;
+
+    /// Creates a picture without images, for a model with this record.
+    pub fn new(record: &Preprocessing) -> Result<Self> {
+        Ok(Self {
+            preprocessor: Preprocessor::new(record.pixels_only())?,
+            tiles: Vec::new(),
+        })
+    }
+
+    /// Adds an image, which is read again; nothing where there are [as many](Self::MOST) already.
+    pub fn push(&mut self, input: &Input, caption: &str) -> Result<()> {
+        if self.tiles.len() < Self::MOST {
+            let mut values = vec![0.0; self.preprocessor.len()];
+            input.prepare(&self.preprocessor, &mut values)?;
+            let tile = shrunk_values(&values, &self.preprocessor, caption)?;
+            self.tiles.push(tile);
+        }
+        Ok(())
+    }
+
+    /// Draws the images in rows of eight; none where there are no images.
+    pub fn draw(&self) -> Result<Option<Picture>> {
+        if self.tiles.is_empty() {
+            return Ok(None);
+        }
+        let columns = self.tiles.len().min(PER_CLASS);
+        Ok(Some(grid(&self.tiles, columns)?))
+    }
+}
+
+/// Planes of pixel values, made smaller where they are large.
+fn shrunk_values(values: &[f32], preprocessor: &Preprocessor, caption: &str) -> Result<Tile> {
+    let whole = tile(values, preprocessor.shape(), String::new());
     shrunk(
         RawImage {
             pixels: &whole.pixels,
