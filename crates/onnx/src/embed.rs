@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::proto::{DataLocation, DataType, ModelProto, TensorProto};
+use crate::proto::{DataLocation, DataType, ModelProto, StringStringEntryProto, TensorProto};
 use crate::tensor::TensorError;
 
 /// The most bytes that a model's tensors may have in other files, all together.
@@ -145,7 +145,7 @@ pub(crate) fn embed(
             if take == Take::All || place.range.end - place.range.start <= SMALL {
                 files.read(tensor, &place)?;
             } else {
-                files.leave(&place);
+                files.leave(tensor, &place);
             }
         }
     }
@@ -265,7 +265,19 @@ impl Files<'_> {
         Ok(())
     }
 
-    fn leave(&mut self, place: &Place) {
+    /// Leaves values where they are, with their place in full: not every reader takes the shape's length
+    /// where none is given.
+    fn leave(&mut self, tensor: &mut TensorProto, place: &Place) {
+        let Range { start, end } = place.range;
+        let entry = |key: &str, value: String| StringStringEntryProto {
+            key: key.to_owned(),
+            value,
+        };
+        tensor.external_data = vec![
+            entry("location", place.location.clone()),
+            entry("offset", start.to_string()),
+            entry("length", (end - start).to_string()),
+        ];
         if let Some(file) = self.open.get_mut(&place.location) {
             file.is_left = true;
         }
@@ -436,8 +448,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        DecodeError, Dim, GraphBuilder, GraphProto, LoadError, ModelFile, StringStringEntryProto,
-        encode, load, load_with_external_data,
+        DecodeError, Dim, GraphBuilder, GraphProto, LoadError, ModelFile, encode, load,
+        load_with_external_data,
     };
 
     /// A folder with a file of weights, 1, 2, 3, and a model beside it with a tensor of two floats
