@@ -28,7 +28,8 @@ pub use sizes::check_sizes;
 #[non_exhaustive]
 pub struct Budget {
     /// Most bytes of a value between nodes, for a batch of one image. 1 GiB by default, a multiple
-    /// of what networks compute for photographs of 1,024 pixels. A run holds several values at a time.
+    /// of what networks compute for photographs of 1,024 pixels. All values that are in memory at a time may
+    /// take four times as many.
     pub bytes_per_value: u64,
     /// Most bytes of a value where the graph fixes a larger batch. 4 GiB by default.
     pub bytes_per_batch: u64,
@@ -93,6 +94,13 @@ pub enum GateError {
         bytes: u128,
         limit: u64,
     },
+    /// Values that are in memory together and larger than the budget allows.
+    #[error("the values in memory at {node} take {bytes} bytes, expected at most {limit}")]
+    Alive {
+        node: String,
+        bytes: u128,
+        limit: u64,
+    },
     /// A window that no engine can compute.
     #[error("{node} has {found}, expected {expected}")]
     Node {
@@ -142,6 +150,7 @@ impl GateError {
             Self::Bytes { .. }
             | Self::Rank { .. }
             | Self::Size { .. }
+            | Self::Alive { .. }
             | Self::Node { .. }
             | Self::Iterations { .. }
             | Self::Messages { .. }
