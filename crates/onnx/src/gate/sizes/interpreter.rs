@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::super::budget::{Budget, GateError, check_rank};
 use super::super::parts::graphs;
-use super::super::{Budget, GateError, check_rank};
 use super::call::{Attributes, Call};
 use super::order::{ordered, taken};
-use super::value::{Dim, Value};
-use super::{bytes, describe, element_bits, operators, window};
-use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto};
+use super::value::{Value, bytes, describe, element_bits};
+use super::{operators, window};
+use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 /// Iterations of a loop that are looked at, to see what grows.
 const UNROLLED: u64 = 64;
@@ -82,7 +82,7 @@ impl<'a> Interpreter<'a> {
         }
         for sparse in &graph.sparse_initializer {
             let name = sparse.values.as_ref().map_or("", |values| &values.name);
-            scope.values.insert(name, of_sparse(sparse));
+            scope.values.insert(name, Value::of_sparse(sparse));
         }
         scope.values.extend(inputs);
         let kept = graph.output.iter().map(|output| output.name.as_str());
@@ -408,17 +408,6 @@ impl<'a> Interpreter<'a> {
         let names = body.input.iter().map(|input| input.name.as_str());
         self.graph(body, names.zip(values).collect(), Some(scope))
     }
-}
-
-/// The dense form of a sparse tensor.
-pub fn of_sparse(sparse: &SparseTensorProto) -> Value {
-    let data_type = sparse.values.as_ref().map_or(0, |values| values.data_type);
-    let dims: Vec<Dim> = sparse
-        .dims
-        .iter()
-        .map(|&dim| u64::try_from(dim).ok())
-        .collect();
-    Value::new(DataType::try_from(data_type).ok(), Some(dims))
 }
 
 fn domain(domain: &str) -> &str {

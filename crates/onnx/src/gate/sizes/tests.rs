@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    AttributeProto, AttributeType, FunctionProto, GraphBuilder, GraphProto, NodeProto, TensorProto,
-    ValueInfoProto,
+    AttributeProto, AttributeType, DataType, FunctionProto, GraphBuilder, GraphProto, NodeProto,
+    TensorProto, ValueInfoProto,
 };
 
 const HUGE: i64 = 1 << 40;
