@@ -9,7 +9,7 @@ use prost::Message;
 use crate::check::{StructureError, check_structure};
 use crate::embed::{EmbedError, Take, WeightFile, embed};
 use crate::external::external_tensor;
-use crate::gate::{Budget, GateError, check_bytes, check_limits};
+use crate::gate::{Budget, GateError, Refused, check_bytes, check_limits};
 use crate::hint::Hint;
 use crate::metadata::Metadata;
 use crate::proto::{GraphProto, ModelProto, TensorProto};
@@ -64,6 +64,15 @@ pub enum ReadError {
     /// The file is longer than protobuf can hold.
     #[error("the file has {0} bytes, an ONNX file has at most {MAX_FILE_BYTES}")]
     TooLong(u64),
+}
+
+impl From<Refused> for DecodeError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed => Self::Malformed("a field is cut short".to_owned()),
+            Refused::Large(error) => Self::Limits(Box::new(error)),
+        }
+    }
 }
 
 impl DecodeError {

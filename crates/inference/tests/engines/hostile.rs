@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kiln_inference::{Model, ModelOverrides, ModelSpec, Options};
-use kiln_onnx::{Metadata, check_structure, decode, encode, replace_metadata};
+use kiln_onnx::{Dim, GraphBuilder, Metadata, check_structure, decode, encode, replace_metadata};
 
 use crate::engines;
-use crate::model::{CLASSES, IMAGE, bytes, noise};
+use crate::model::{CLASSES, IMAGE, SHAPE, bytes, finish, noise};
 use crate::mutation;
 
 const MUTATIONS: u32 = 10_000;
@@ -193,6 +193,34 @@ fn the_model_that_is_checked_is_the_one_that_is_run() {
         let options = Options::default().with_engine(engine);
         let model = Model::from_bytes(&file, &options).unwrap();
         assert_eq!(model.run(&noise(1, IMAGE), 1).unwrap().data.len(), CLASSES);
+    }
+}
+
+/// Height and width that the file leaves open are known once the preprocessing is.
+#[test]
+fn sizes_are_checked_again_for_the_image_that_is_fed() {
+    let open = |name: &str| Dim::Symbol(name.into());
+    let mut graph = GraphBuilder::new("open");
+    graph
+        .input(
+            "input",
+            [open("n"), Dim::Fixed(SHAPE[0]), open("h"), open("w")],
+        )
+        .output("logits", Dim::batched([SHAPE[0]]));
+    graph.initializer("times", &[4], vec![1_i64, 1, 4000, 4000]);
+    graph.node("Tile", "tile", &["input", "times"], "tile");
+    graph.node("GlobalAveragePool", "pool", &["tile"], "pool");
+    graph.node("Flatten", "flatten", &["pool"], "logits");
+    let file = encode(&finish(graph));
+    assert!(decode(&file).is_ok());
+    for engine in engines() {
+        let mut options = Options::default().with_engine(engine);
+        options.declared.labels = Some((0..SHAPE[0]).map(|class| format!("{class}")).collect());
+        let message = Model::from_bytes(&file, &options).unwrap_err().to_string();
+        assert!(
+            message.contains("node `tile` (Tile) makes `tile` of shape [1, 3, 36000, 28000]"),
+            "{message}"
+        );
     }
 }
 

@@ -49,7 +49,7 @@ const FLOATS: [f32; 12] = [
 ];
 
 /// Operators that make values, move axes or keep a state.
-const OPERATORS: [&str; 56] = [
+const OPERATORS: [&str; 76] = [
     "Resize",
     "Upsample",
     "Expand",
@@ -106,6 +106,26 @@ const OPERATORS: [&str; 56] = [
     "BatchNormalization",
     "Softmax",
     "Where",
+    "Attention",
+    "BitShift",
+    "Compress",
+    "GlobalMaxPool",
+    "GroupNormalization",
+    "Hardmax",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "LpNormalization",
+    "MaxUnpool",
+    "NonMaxSuppression",
+    "PRelu",
+    "QLinearConv",
+    "QLinearMatMul",
+    "RMSNormalization",
+    "RotaryEmbedding",
+    "Scan",
+    "STFT",
+    "Sum",
+    "Unique",
 ];
 
 /// A generator of numbers from a seed (`SplitMix64`).

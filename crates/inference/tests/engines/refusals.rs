@@ -5,7 +5,7 @@ use kiln_inference::{
 };
 #[cfg(feature = "ort")]
 use kiln_inference::{OrtError, OrtOptions};
-use kiln_onnx::{Dim, GraphBuilder, encode};
+use kiln_onnx::{DecodeError, Dim, GraphBuilder, encode};
 
 use crate::engines;
 use crate::model::{CLASSES, IMAGE, SHAPE, bytes, finish, graph, noise};
@@ -74,22 +74,31 @@ fn an_unknown_operator_is_named_with_its_node() {
 
 #[test]
 fn a_graph_that_contradicts_itself_is_refused_without_panic() {
-    for engine in engines() {
-        // A convolution whose weight has another number of input channels.
+    let file = |channels: usize, axis: i64| {
         let mut graph = GraphBuilder::new("bad");
         graph
             .input("input", Dim::batched(SHAPE))
             .output("logits", Dim::batched([CLASSES]));
-        graph.initializer("w", &[2, 8, 3, 3], noise(1, 144));
+        graph.initializer("w", &[2, channels, 3, 3], noise(1, 18 * channels));
         graph
             .node("Conv", "conv", &["input", "w"], "conv")
             .ints("kernel_shape", [3, 3]);
         graph
             .node("Flatten", "flatten", &["conv"], "logits")
-            .int("axis", 9);
-        let error = load(&encode(&finish(graph)), engine).unwrap_err();
+            .int("axis", axis);
+        encode(&finish(graph))
+    };
+    for engine in engines() {
+        // An axis that is not there, which the engine finds.
+        let error = load(&file(SHAPE[0], 9), engine).unwrap_err();
         assert!(
             matches!(error, LoadErrorKind::Engine(EngineError::Load { .. })),
+            "{error}"
+        );
+        // A convolution whose weight has another number of input channels.
+        let error = load(&file(8, 1), engine).unwrap_err();
+        assert!(
+            matches!(error, LoadErrorKind::Decode(DecodeError::Limits(_))),
             "{error}"
         );
     }

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::budget::{Budget, GateError};
 use super::parts::graphs;
-use super::{Budget, GateError};
 use crate::proto::{FunctionProto, ModelProto, NodeProto};
 
 /// What calls an operator: its domain and name. Which overload is meant is not asked, since some

@@ -3,6 +3,7 @@
 
 use std::mem::size_of;
 
+use super::budget::GateError;
 use crate::proto::{
     AttributeProto, Dimension, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto,
     SparseTensorProto, StringStringEntryProto, TensorProto, TensorShapeProto, TrainingInfoProto,
@@ -12,7 +13,7 @@ use crate::wire::next_field;
 
 /// Most bytes of messages and strings, without what is in them. A graph of a thousand nodes takes some
 /// megabytes.
-pub const MAX_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Messages within messages that are followed; deeper ones are not decoded.
 const MAX_DEPTH: usize = 100;
@@ -40,8 +41,8 @@ enum Kind {
 pub enum Refused {
     /// A field is cut short, or a group.
     Malformed,
-    /// Its messages take more than [`MAX_BYTES`].
-    Large,
+    /// Its messages take too much memory.
+    Large(GateError),
 }
 
 /// Checks that the messages of a file do not take much more memory than the file.
@@ -60,7 +61,9 @@ fn take(message: &[u8], kind: Kind, depth: usize, room: &mut u64) -> Result<(), 
             Some((size, inner)) => (size, Some(inner)),
             None => (size_of::<String>(), None),
         };
-        *room = room.checked_sub(size as u64).ok_or(Refused::Large)?;
+        *room = room
+            .checked_sub(size as u64)
+            .ok_or(Refused::Large(GateError::Messages { limit: MAX_BYTES }))?;
         match inner {
             Some(Kind::Leaf) | None => {}
             Some(_) if depth == 0 => {}

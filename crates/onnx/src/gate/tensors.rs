@@ -1,6 +1,7 @@
 //! Whether a tensor has as many values as its shape asks for.
 
-use super::{Budget, GateError, check_rank};
+use super::budget::{Budget, GateError, check_rank};
+use super::sizes::element_bits;
 use crate::proto::{DataType, SparseTensorProto, TensorProto};
 use crate::tensor::TensorError;
 
@@ -84,7 +85,7 @@ pub fn check_sparse(sparse: &SparseTensorProto, budget: &Budget) -> Result<(), G
     let name = values.map_or("", |tensor| tensor.name.as_str());
     check_rank(name, sparse.dims.len(), budget)?;
     let count = count(name, &sparse.dims)?;
-    let bits = super::sizes::element_bits(values.map_or(0, |tensor| tensor.data_type));
+    let bits = element_bits(values.map_or(0, |tensor| tensor.data_type));
     let bytes = u128::from(count) * u128::from(bits) / 8;
     if bytes > u128::from(budget.bytes_per_value) {
         return Err(GateError::Size {

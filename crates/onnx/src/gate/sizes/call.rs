@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::value::{Dim, Value};
-use crate::proto::{AttributeProto, NodeProto, TensorProto};
+use crate::proto::{AttributeProto, DataType, NodeProto, TensorProto};
 
 /// Attributes by name.
 pub type Attributes<'a> = HashMap<&'a str, &'a AttributeProto>;
@@ -44,6 +44,11 @@ impl<'a> Call<'a> {
 
     pub fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
         self.attribute(name)?.t.as_ref()
+    }
+
+    /// The element type that an attribute names.
+    pub fn type_of(&self, name: &str) -> Option<DataType> {
+        DataType::try_from(i32::try_from(self.int(name)?).ok()?).ok()
     }
 
     pub fn input(&self, index: usize) -> Option<&Value> {

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
+use super::super::budget::{Budget, GateError, check_rank};
 use super::super::parts::graphs;
-use super::super::{Budget, GateError, check_rank};
 use super::call::{Attributes, Call};
-use super::order::ordered;
-use super::value::{Dim, Value};
-use super::{bytes, describe, element_bits, operators, window};
-use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto};
+use super::order::{ordered, taken};
+use super::value::{Value, bytes, describe, element_bits};
+use super::{operators, window};
+use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 /// Iterations of a loop that are looked at, to see what grows.
 const UNROLLED: u64 = 64;
+
+/// Most bytes of all values at a time for each of the largest value allowed: a node's inputs and outputs,
+/// and what is added to them later.
+const ALIVE: u64 = 4;
 
 /// Nodes looked at for each that the budget allows, before loops are no longer unrolled: in loops of
 /// loops that would take for ever.
@@ -24,6 +28,8 @@ pub struct Interpreter<'a> {
     functions: HashMap<(&'a str, &'a str), &'a FunctionProto>,
     /// Nodes looked at so far.
     steps: u64,
+    /// Bytes of the values that are still taken.
+    alive: u128,
     /// Whether it is in a branch that may not be taken: exporters write branches for shapes that the input
     /// does not have, and windows in them need not fit.
     is_branch: bool,
@@ -53,6 +59,7 @@ impl<'a> Interpreter<'a> {
             limit,
             functions: functions.collect(),
             steps: 0,
+            alive: 0,
             is_branch: false,
         }
     }
@@ -75,47 +82,85 @@ impl<'a> Interpreter<'a> {
         }
         for sparse in &graph.sparse_initializer {
             let name = sparse.values.as_ref().map_or("", |values| &values.name);
-            scope.values.insert(name, of_sparse(sparse));
+            scope.values.insert(name, Value::of_sparse(sparse));
         }
         scope.values.extend(inputs);
-        self.nodes(&graph.node, &mut scope)?;
+        let kept = graph.output.iter().map(|output| output.name.as_str());
+        self.nodes(&graph.node, kept, &mut scope)?;
         let outputs = graph.output.iter();
         let outputs = outputs.map(|output| scope.get(&output.name).cloned().unwrap_or_default());
         Ok(outputs.collect())
     }
 
+    /// Looks at the nodes of a graph or a function, whose outputs are `kept`.
     fn nodes(
         &mut self,
         nodes: &'a [NodeProto],
+        kept: impl Iterator<Item = &'a str>,
         scope: &mut Scope<'_, 'a>,
     ) -> Result<(), GateError> {
-        for node in ordered(nodes) {
+        let nodes = ordered(nodes);
+        let before = self.alive;
+        let mut uses: HashMap<&str, usize> = HashMap::with_capacity(nodes.len());
+        for (at, node) in nodes.iter().enumerate() {
+            uses.extend(taken(node).into_iter().map(|name| (name, at)));
+        }
+        uses.extend(kept.map(|name| (name, usize::MAX)));
+        // Bytes of the values that are still taken, by the node that takes them last.
+        let mut ending: HashMap<usize, u128> = HashMap::new();
+        for (at, node) in nodes.into_iter().enumerate() {
             self.steps += 1;
             let values = self.node(node, scope)?;
+            let mut unused = 0;
             for (name, value) in node.output.iter().zip(values) {
-                self.check(node, name, &value)?;
+                let bytes = self.check(node, name, &value)?;
+                // In the file, and so in memory already.
+                if node.op_type != "Constant" {
+                    self.alive = self.alive.saturating_add(bytes);
+                    match uses.get(name.as_str()) {
+                        Some(&last) => *ending.entry(last).or_default() += bytes,
+                        None => unused += bytes,
+                    }
+                }
                 if !name.is_empty() {
                     scope.values.insert(name, value);
                 }
             }
+            self.check_alive(node)?;
+            let ended = unused + ending.remove(&at).unwrap_or(0);
+            self.alive = self.alive.saturating_sub(ended);
         }
+        self.alive = before;
         Ok(())
+    }
+
+    fn check_alive(&self, node: &NodeProto) -> Result<(), GateError> {
+        let limit = self.limit.saturating_mul(ALIVE);
+        if self.alive <= u128::from(limit) {
+            return Ok(());
+        }
+        Err(GateError::Alive {
+            node: node.describe(),
+            bytes: self.alive,
+            limit,
+        })
     }
 
     fn is_exhausted(&self) -> bool {
         self.steps > self.budget.nodes.saturating_mul(STEPS_PER_NODE)
     }
 
-    fn check(&self, node: &NodeProto, name: &str, value: &Value) -> Result<(), GateError> {
+    /// The bytes of a value, if it keeps to the budget.
+    fn check(&self, node: &NodeProto, name: &str, value: &Value) -> Result<u128, GateError> {
         let Some(dims) = &value.dims else {
-            return Ok(());
+            return Ok(0);
         };
         // Gathering by a gathered value doubles the axes each time.
         check_rank(name, dims.len(), self.budget)?;
         let bits = element_bits(value.data_type.map_or(0, |data_type| data_type as i32));
         let bytes = bytes(dims, bits);
         if bytes <= u128::from(self.limit) {
-            return Ok(());
+            return Ok(bytes);
         }
         Err(GateError::Size {
             place: node.describe(),
@@ -216,7 +261,8 @@ impl<'a> Interpreter<'a> {
             values: values.collect(),
             attributes: &attributes,
         };
-        self.nodes(&function.node, &mut scope)?;
+        let kept = function.output.iter().map(String::as_str);
+        self.nodes(&function.node, kept, &mut scope)?;
         let outputs = function.output.iter();
         let outputs = outputs.map(|name| scope.get(name).cloned().unwrap_or_default());
         Ok(outputs.collect())
@@ -362,17 +408,6 @@ impl<'a> Interpreter<'a> {
         let names = body.input.iter().map(|input| input.name.as_str());
         self.graph(body, names.zip(values).collect(), Some(scope))
     }
-}
-
-/// The dense form of a sparse tensor.
-pub fn of_sparse(sparse: &SparseTensorProto) -> Value {
-    let data_type = sparse.values.as_ref().map_or(0, |values| values.data_type);
-    let dims: Vec<Dim> = sparse
-        .dims
-        .iter()
-        .map(|&dim| u64::try_from(dim).ok())
-        .collect();
-    Value::new(DataType::try_from(data_type).ok(), Some(dims))
 }
 
 fn domain(domain: &str) -> &str {

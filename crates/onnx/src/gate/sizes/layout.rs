@@ -2,7 +2,6 @@
 
 use super::call::{Call, axis};
 use super::numbers::broadcast_dims;
-use super::operators::{type_of, typed};
 use super::select::{gather, gather_nd, slice, split};
 use super::value::{Dim, MAX_NUMBERS, Value, elements};
 use super::window::sizes_of;
@@ -31,15 +30,13 @@ pub fn outputs(operator: &str, call: &Call<'_>) -> Option<Vec<Value>> {
         "Split" => return split(call),
         "Slice" => slice(call),
         "Gather" => gather(call),
-        "GatherElements" => call
-            .input(1)
-            .and_then(|it| typed(call.input(0)?.data_type?, Some(it))),
+        "GatherElements" => Some(call.input(1)?.shaped_like(call.input(0)?.data_type)),
         "GatherND" => gather_nd(call),
         "Pad" => pad(call),
         "OneHot" => one_hot(call),
         "ConstantOfShape" => filled(call),
         "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => {
-            let data_type = type_of(call, "dtype").or(call.input(0)?.data_type);
+            let data_type = call.type_of("dtype").or(call.input(0)?.data_type);
             Some(Value::new(data_type, call.input(0)?.dims.clone()))
         }
         "RandomNormal" | "RandomUniform" => {
@@ -47,14 +44,14 @@ pub fn outputs(operator: &str, call: &Call<'_>) -> Option<Vec<Value>> {
                 .ints("shape")?
                 .iter()
                 .map(|&size| u64::try_from(size).ok());
-            let data_type = type_of(call, "dtype").unwrap_or(DataType::Float);
+            let data_type = call.type_of("dtype").unwrap_or(DataType::Float);
             Some(Value::new(Some(data_type), Some(sizes.collect())))
         }
         "Multinomial" => {
             let samples = u64::try_from(call.int("sample_size").unwrap_or(1)).ok();
             let dims = vec![*call.dims(0)?.first()?, samples];
             Some(Value::new(
-                type_of(call, "dtype").or(Some(DataType::Int32)),
+                call.type_of("dtype").or(Some(DataType::Int32)),
                 Some(dims),
             ))
         }

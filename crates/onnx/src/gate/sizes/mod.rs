@@ -17,11 +17,13 @@ mod window;
 
 use std::collections::HashMap;
 
-use super::{Budget, GateError};
-use crate::proto::{DataType, ModelProto};
+use super::budget::{Budget, GateError};
+use crate::proto::ModelProto;
 use crate::query::{Dim as FileDim, TensorInfo};
 use interpreter::Interpreter;
 use value::{Dim, Value};
+
+pub use value::{bytes, describe, element_bits};
 
 /// Checks that no value of a model's graph is provably larger than a budget allows, for a batch of one
 /// image where the graph leaves the batch open. `shape` is that of the first input, with the batch, where
@@ -84,28 +86,6 @@ fn of_input(info: &TensorInfo, shape: Option<&[usize]>) -> Value {
         }
     };
     Value::new(info.data_type, dims)
-}
-
-/// Bits of an element; a byte where the type is not known, which is less than most.
-pub fn element_bits(data_type: i32) -> u64 {
-    let data_type = DataType::try_from(data_type).ok();
-    data_type.and_then(DataType::bits).unwrap_or(8)
-}
-
-/// The bytes of a value whose open axes have one element each, and so have empty ones: engines compute
-/// an axis after the other, and may come to the empty one last.
-pub fn bytes(dims: &[Option<u64>], bits: u64) -> u128 {
-    let sizes = dims.iter().map(|dim| u128::from(dim.unwrap_or(1).max(1)));
-    let count = sizes.fold(1, u128::saturating_mul);
-    count.saturating_mul(u128::from(bits)) / 8
-}
-
-/// A shape for a message.
-pub fn describe(dims: &[Option<u64>]) -> String {
-    let sizes = dims
-        .iter()
-        .map(|dim| dim.map_or_else(|| "?".to_owned(), |size| size.to_string()));
-    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What operators make of what is known about their inputs.
 
 use super::call::Call;
-use super::interpreter::of_sparse;
 use super::value::{Dim, Value};
 use super::{layout, numbers, window};
 use crate::proto::DataType;
@@ -42,7 +41,9 @@ pub fn outputs(operator: &str, call: &Call<'_>) -> Option<Vec<Value>> {
         }
         "RNN" | "GRU" | "LSTM" => recurrent(call),
         "BatchNormalization" | "LayerNormalization" => one(like(call.input(0))),
-        "IsNaN" | "IsInf" => one(typed(DataType::Bool, call.input(0))),
+        "IsNaN" | "IsInf" => one(call
+            .input(0)
+            .map(|value| value.shaped_like(Some(DataType::Bool)))),
         "NonZero" => {
             let dims = vec![call.input(0)?.rank().map(|rank| rank as u64), None];
             one(Some(Value::new(Some(DataType::Int64), Some(dims))))
@@ -109,16 +110,7 @@ fn is_elementwise(operator: &str) -> bool {
 
 fn like(value: Option<&Value>) -> Option<Value> {
     let value = value?;
-    Some(Value::new(value.data_type, value.dims.clone()))
-}
-
-pub fn typed(data_type: DataType, value: Option<&Value>) -> Option<Value> {
-    Some(Value::new(Some(data_type), value?.dims.clone()))
-}
-
-/// The type that an attribute names.
-pub fn type_of(call: &Call<'_>, name: &str) -> Option<DataType> {
-    DataType::try_from(i32::try_from(call.int(name)?).ok()?).ok()
+    Some(value.shaped_like(value.data_type))
 }
 
 fn constant(call: &Call<'_>) -> Option<Value> {
@@ -130,7 +122,7 @@ fn constant(call: &Call<'_>) -> Option<Value> {
         .attribute("sparse_value")
         .and_then(|it| it.sparse_tensor.as_ref())
     {
-        return Some(of_sparse(sparse));
+        return Some(Value::of_sparse(sparse));
     }
     if let Some(int) = call.int("value_int") {
         return Some(scalar(DataType::Int64, int as f64));
@@ -150,7 +142,7 @@ fn constant(call: &Call<'_>) -> Option<Value> {
 fn cast(operator: &str, call: &Call<'_>) -> Option<Value> {
     let value = call.input(0)?;
     let data_type = match operator {
-        "Cast" => type_of(call, "to"),
+        "Cast" => call.type_of("to"),
         _ => call.input(1)?.data_type,
     };
     let cast = Value {
@@ -258,7 +250,7 @@ fn quantized(operator: &str, call: &Call<'_>) -> Option<Value> {
         call.input(1).and_then(|scale| scale.data_type)
     } else {
         let zero = call.input(2).and_then(|zero| zero.data_type);
-        zero.or_else(|| type_of(call, "output_dtype"))
+        zero.or_else(|| call.type_of("output_dtype"))
     };
     Some(Value::new(data_type, call.input(0)?.dims.clone()))
 }

@@ -1,12 +1,13 @@
 //! The order in which nodes can be looked at: files need not be sorted, and runtimes sort.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::super::parts::graphs;
 use crate::proto::{GraphProto, NodeProto};
 
-/// The nodes, each after those that produce what it takes, in branches too; those of a circle last, in
-/// the file's order.
+/// The nodes, each after those that produce what it takes, in branches too, and else in the file's order;
+/// those of a circle last.
 pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
     let outputs = nodes.iter().enumerate();
     let producers: HashMap<&str, usize> = outputs
@@ -25,16 +26,17 @@ pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
             users[producer].push(at);
         }
     }
-    let mut ready: VecDeque<usize> = (0..nodes.len()).filter(|&at| waiting[at] == 0).collect();
+    let first = (0..nodes.len()).filter(|&at| waiting[at] == 0);
+    let mut ready: BinaryHeap<Reverse<usize>> = first.map(Reverse).collect();
     let mut order = Vec::with_capacity(nodes.len());
     let mut placed = vec![false; nodes.len()];
-    while let Some(at) = ready.pop_front() {
+    while let Some(Reverse(at)) = ready.pop() {
         order.push(&nodes[at]);
         placed[at] = true;
         for &user in &users[at] {
             waiting[user] -= 1;
             if waiting[user] == 0 {
-                ready.push_back(user);
+                ready.push(Reverse(user));
             }
         }
     }
@@ -44,7 +46,7 @@ pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
 }
 
 /// The values that a node takes, with those that its graphs take from outside.
-fn taken(node: &NodeProto) -> Vec<&str> {
+pub fn taken(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
     for graph in node.attribute.iter().flat_map(graphs) {
         captured(graph, &mut names);

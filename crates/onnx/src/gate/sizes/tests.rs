@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    AttributeProto, AttributeType, FunctionProto, GraphBuilder, GraphProto, NodeProto, TensorProto,
-    ValueInfoProto,
+    AttributeProto, AttributeType, DataType, FunctionProto, GraphBuilder, GraphProto, NodeProto,
+    TensorProto, ValueInfoProto,
 };
 
 const HUGE: i64 = 1 << 40;
@@ -316,6 +316,40 @@ fn axes_do_not_grow_without_bound() {
         graph.node("Identity", "n", &["v40"], "y");
     });
     assert_eq!(error, "`v3` has 17 axes, expected at most 16");
+}
+
+#[test]
+fn values_in_memory_together_are_bounded() {
+    let many = |at_the_end: bool| {
+        checked(move |graph| {
+            graph.initializer("s", &[1], vec![200_i64 << 20]);
+            let names: Vec<String> = (0..8).map(|at| format!("v{at}")).collect();
+            let mut sum = "x".to_owned();
+            for name in &names {
+                graph.node("ConstantOfShape", name, &["s"], name);
+                if !at_the_end {
+                    let (mean, next) = (format!("{name}.mean"), format!("{name}.sum"));
+                    graph
+                        .node("ReduceMean", &mean, &[name], &mean)
+                        .int("keepdims", 0);
+                    graph.node("Add", &next, &[&sum, &mean], &next);
+                    sum = next;
+                }
+            }
+            if at_the_end {
+                let mut inputs = vec!["x"];
+                inputs.extend(names.iter().map(String::as_str));
+                graph.node("Sum", "all", &inputs, "y");
+            } else {
+                graph.node("Identity", "all", &[&sum], "y");
+            }
+        })
+    };
+    assert_eq!(many(false), "fits");
+    assert_eq!(
+        many(true),
+        "the values in memory at node `v5` (ConstantOfShape) take 5033164800 bytes, expected at most 4294967296"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::proto::{DataType, TensorProto};
+use crate::proto::{DataType, SparseTensorProto, TensorProto};
 
 /// The size of an axis, where it is known.
 pub type Dim = Option<u64>;
@@ -66,6 +66,18 @@ impl Value {
         }
     }
 
+    /// The dense form of a sparse tensor.
+    pub fn of_sparse(sparse: &SparseTensorProto) -> Self {
+        let data_type = sparse.values.as_ref().map_or(0, |values| values.data_type);
+        let dims = sparse.dims.iter().map(|&dim| u64::try_from(dim).ok());
+        Self::new(DataType::try_from(data_type).ok(), Some(dims.collect()))
+    }
+
+    /// A value of the same shape whose elements are not known.
+    pub fn shaped_like(&self, data_type: Option<DataType>) -> Self {
+        Self::new(data_type, self.dims.clone())
+    }
+
     pub fn rank(&self) -> Option<usize> {
         self.dims.as_ref().map(Vec::len)
     }
@@ -115,6 +127,28 @@ impl Value {
             Some(DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16)
         )
     }
+}
+
+/// Bits of an element; a byte where the type is not known, which is less than most.
+pub fn element_bits(data_type: i32) -> u64 {
+    let data_type = DataType::try_from(data_type).ok();
+    data_type.and_then(DataType::bits).unwrap_or(8)
+}
+
+/// The bytes of a value whose open axes have one element each, and so have empty ones: engines compute
+/// an axis after the other, and may come to the empty one last.
+pub fn bytes(dims: &[Dim], bits: u64) -> u128 {
+    let sizes = dims.iter().map(|dim| u128::from(dim.unwrap_or(1).max(1)));
+    let count = sizes.fold(1, u128::saturating_mul);
+    count.saturating_mul(u128::from(bits)) / 8
+}
+
+/// A shape for a message.
+pub fn describe(dims: &[Dim]) -> String {
+    let sizes = dims
+        .iter()
+        .map(|dim| dim.map_or_else(|| "?".to_owned(), |size| size.to_string()));
+    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }
 
 /// The number of elements, where it is known.
