@@ -387,14 +387,19 @@ fn complete(model: &mut ModelProto, external_initializers: bool) -> Result<(), D
     if model.opset_import.is_empty() {
         return Err(DecodeError::Missing("operator set"));
     }
-    // Their places have been checked; the rest of the checks is for values that are here.
+    // The places of these have been checked.
     let beside = take_external(graph, external_initializers);
-    let checked = check_values(model);
-    let graph = model.graph.as_mut().ok_or(DecodeError::Missing("graph"))?;
-    for (at, tensor) in beside {
-        graph.initializer[at] = tensor;
+    let external = external_tensor(model);
+    if let Some(graph) = &mut model.graph {
+        for (at, tensor) in beside {
+            graph.initializer[at] = tensor;
+        }
     }
-    checked
+    if let Some((tensor, location)) = external {
+        return Err(DecodeError::ExternalData { tensor, location });
+    }
+    check_limits(model, &Budget::default()).map_err(Box::new)?;
+    Ok(())
 }
 
 /// Takes initializers out whose values are in other files, and returns them with their places; empty
@@ -410,14 +415,6 @@ fn take_external(graph: &mut GraphProto, take: bool) -> Vec<(usize, TensorProto)
         (at, std::mem::replace(tensor, empty))
     };
     external.map(take).collect()
-}
-
-fn check_values(model: &ModelProto) -> Result<(), DecodeError> {
-    if let Some((tensor, location)) = external_tensor(model) {
-        return Err(DecodeError::ExternalData { tensor, location });
-    }
-    check_limits(model, &Budget::default()).map_err(Box::new)?;
-    Ok(())
 }
 
 /// Writes a model: the bytes of an `.onnx` file.

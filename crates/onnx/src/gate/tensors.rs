@@ -32,6 +32,10 @@ pub fn check(tensor: &TensorProto, budget: &Budget) -> Result<(), GateError> {
             })
         };
     }
+    // Values in another file, whose length was compared when the file was looked at.
+    if tensor.external_location().is_some() {
+        return Ok(());
+    }
     let (expected, found) = typed(tensor, data_type, count);
     if found == expected {
         return Ok(());
