@@ -186,7 +186,7 @@ fn write_default(node: &mut NodeProto) -> bool {
 }
 
 /// `auto_pad` other than `NOTSET` says what `pads` is: "it cannot be used simultaneously with
-/// auto_pad attribute". ONNX Runtime then ignores `pads`, tract `auto_pad`.
+/// `auto_pad` attribute". ONNX Runtime then ignores `pads`, tract `auto_pad`.
 fn drop_pads(node: &mut NodeProto) -> bool {
     let automatic = node.attribute.iter().any(|attribute| {
         attribute.name == "auto_pad"

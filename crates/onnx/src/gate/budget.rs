@@ -114,6 +114,9 @@ pub enum GateError {
     /// Two functions of one name.
     #[error("function `{0}` is defined twice")]
     Function(String),
+    /// A function in place of one of ONNX's own operators.
+    #[error("function `{0}` is in the domain of ONNX's own operators")]
+    OwnDomain(String),
     /// An attribute that a runtime may read in two ways.
     #[error("{node} has the attribute `{attribute}` twice")]
     Attribute { node: String, attribute: String },
@@ -139,6 +142,7 @@ impl GateError {
             | Self::Depth { .. }
             | Self::Recursion(_)
             | Self::Function(_)
+            | Self::OwnDomain(_)
             | Self::Attribute { .. }
             | Self::AttributeType { .. } => Some(Hint::ExportAgain),
         }

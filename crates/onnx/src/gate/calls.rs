@@ -33,6 +33,10 @@ pub fn check(model: &ModelProto, budget: &Budget) -> Result<(), GateError> {
     };
     for function in &model.functions {
         let id = id(&function.domain, &function.name);
+        // One runtime would call the function, another the operator.
+        if id.0.is_empty() {
+            return Err(GateError::OwnDomain(name(id)));
+        }
         if !seen.insert((id, function.overload.as_str())) {
             return Err(GateError::Function(name(id)));
         }
@@ -191,6 +195,18 @@ mod tests {
         let mut overload = function("f0", &["f0"]);
         overload.overload = "o".into();
         assert_eq!(error(vec![overload]), "function `f::f0` calls itself");
+    }
+
+    #[test]
+    fn a_function_takes_no_place_of_an_operator() {
+        for domain in ["", "ai.onnx"] {
+            let mut function = function("ConstantOfShape", &[]);
+            function.domain = domain.into();
+            assert_eq!(
+                error(vec![function]),
+                "function `ConstantOfShape` is in the domain of ONNX's own operators"
+            );
+        }
     }
 
     #[test]

@@ -353,6 +353,29 @@ fn values_in_memory_together_are_bounded() {
 }
 
 #[test]
+fn what_runtimes_read_in_two_ways_is_refused() {
+    let error = checked(|graph| {
+        graph.initializer("s", &[8], vec![0, 0, 0, 0, 0, 0, HUGE, 0]);
+        graph
+            .node("Pad", "n", &["x", "s"], "y")
+            .ints("pads", vec![0; 8]);
+    });
+    assert_eq!(
+        error,
+        "node `n` (Pad) has `pads` as an attribute and as an input, expected one of them"
+    );
+    let error = checked(|graph| {
+        graph.initializer("r", &[4], vec![1.0_f32, 1.0, 1e6, 1e6]);
+        graph.initializer("s", &[4], vec![1.0_f32; 4]);
+        graph.node("Resize", "n", &["x", "r", "s"], "y");
+    });
+    assert_eq!(
+        error,
+        "node `n` (Resize) has a region of 4 numbers, expected 8"
+    );
+}
+
+#[test]
 fn an_empty_axis_does_not_hide_the_others() {
     let error = checked(|graph| {
         graph.initializer("s", &[4], vec![0_i64, 1, 1 << 20, 1 << 20]);

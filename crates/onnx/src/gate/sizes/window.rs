@@ -31,6 +31,7 @@ pub type Found = (String, String);
 
 /// Checks numbers that engines divide by or reserve memory for, some without a check of their own.
 pub fn check_attributes(operator: &str, call: &Call<'_>) -> Result<(), Found> {
+    check_once(operator, call)?;
     for name in ["group", "num_groups", "hidden_size", "num_outputs"] {
         check_numbers(name, call.int(name).as_slice(), 1, MOST)?;
     }
@@ -40,6 +41,44 @@ pub fn check_attributes(operator: &str, call: &Call<'_>) -> Result<(), Found> {
             let least = i64::from(name != "pads");
             check_numbers(name, call.ints(name).unwrap_or_default(), least, LONGEST)?;
         }
+    }
+    Ok(())
+}
+
+/// Checks that what is an attribute in old operator sets and an input since is there once: one runtime would
+/// take the one, another the other.
+fn check_once(operator: &str, call: &Call<'_>) -> Result<(), Found> {
+    let pairs: &[(&str, usize)] = match operator {
+        "Pad" => &[("pads", 1), ("paddings", 1)],
+        "Slice" => &[("starts", 1), ("ends", 2), ("axes", 3)],
+        "Squeeze" | "Unsqueeze" => &[("axes", 1)],
+        "Split" => &[("split", 1)],
+        "TopK" => &[("k", 1)],
+        "Reshape" => &[("shape", 1)],
+        "Upsample" => &[("scales", 1)],
+        "DFT" => &[("axis", 2)],
+        _ if operator.starts_with("Reduce") => &[("axes", 1)],
+        _ => &[],
+    };
+    let is_given = |at: usize| call.node.input.get(at).is_some_and(|name| !name.is_empty());
+    for &(name, at) in pairs {
+        if call.attribute(name).is_some() && is_given(at) {
+            let found = format!("`{name}` as an attribute and as an input");
+            return Err((found, "one of them".to_owned()));
+        }
+    }
+    // The second input of the first version is the scales, and that of later ones a region of twice as
+    // many numbers.
+    let region = call
+        .dims(1)
+        .filter(|_| operator == "Resize" && call.node.input.len() > 2);
+    let rank = call.input(0).and_then(Value::rank);
+    if let (Some([Some(count)]), Some(rank)) = (region, rank)
+        && *count == rank as u64
+        && rank > 0
+    {
+        let found = format!("a region of {count} numbers");
+        return Err((found, (2 * rank).to_string()));
     }
     Ok(())
 }
