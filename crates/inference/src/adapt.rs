@@ -210,11 +210,10 @@ impl<'a> Editor<'a> {
             });
             return node;
         }
-        let axes = self.free("axes");
-        self.graph
-            .initializer
-            .push(TensorProto::from_i64(&axes, &[1], &[axis]));
-        node(op_type, &[input, &axes], output)
+        let name = self.free("axes");
+        let values = TensorProto::from_i64(&name, &[1], &[axis]);
+        self.graph.initializer.push(values);
+        node(op_type, &[input, &name], output)
     }
 
     fn clip(&mut self, input: &str, output: &str, low: f32, high: f32) -> NodeProto {

@@ -76,6 +76,6 @@ pub use kiln_preprocess::{
 pub use model::Model;
 pub use options::Options;
 pub use run::Scores;
-pub use spec::{ModelSpec, Origin, Origins};
+pub use spec::{ModelSpec, Origin, Origins, ScoresInfo};
 pub use stream::{Classified, StreamOptions, StreamSummary};
 pub use verify::{Replay, Verification};

@@ -152,7 +152,7 @@ impl Model {
         /// Far beyond what rounding does, in half precision too.
         const SLACK: f32 = 1e-3;
 
-        if self.spec.origins.output != Origin::Default || self.spec.is_binary {
+        if self.spec.origins.output != Origin::Default || self.spec.scores.is_binary {
             return;
         }
         let is_distribution = |seed: u32| {

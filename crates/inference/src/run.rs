@@ -18,6 +18,9 @@ use crate::spec::ModelSpec;
 /// How far rounding, in half precision too, takes a probability out of 0 to 1, and a sum from 1.
 const ROUNDING: f32 = 0.01;
 
+/// A run of an engine on a batch of this size.
+type RunInput<'a> = dyn FnMut(&Input<'_>, usize) -> Result<Vec<NamedTensor>, EngineError> + 'a;
+
 impl Model {
     /// Computes the scores of `images` prepared images: `values` is `[images, channels, height, width]` in
     /// row-major order, as [`preprocessor`](Self::preprocessor) gives it. For a graph that takes
@@ -73,9 +76,9 @@ impl Model {
         let data = match outputs.into_iter().next() {
             None => Vec::new(),
             Some(NamedTensor { shape, data, .. }) => {
-                let columns = if spec.is_binary { 1 } else { classes };
+                let columns = if spec.scores.is_binary { 1 } else { classes };
                 let fits = match shape.as_slice() {
-                    [n] => spec.is_binary && *n == images,
+                    [n] => spec.scores.is_binary && *n == images,
                     [n, c, rest @ ..] => {
                         [*n, *c] == [images, columns] && rest.iter().all(|&n| n == 1)
                     }
@@ -92,7 +95,7 @@ impl Model {
             }
         };
         check_probabilities(&data, spec, classes)?;
-        let data = if spec.is_binary {
+        let data = if spec.scores.is_binary {
             data.into_iter()
                 .flat_map(|score| two_classes(score, kind))
                 .collect()
@@ -174,7 +177,7 @@ impl Model {
         if chunk.batch == 1 || self.spec().batch.is_some() {
             return self.run_once(values, chunk, &mut run);
         }
-        let singles = |run: &mut dyn FnMut(&Input<'_>, usize) -> _| {
+        let singles = |run: &mut RunInput<'_>| {
             let images = chunk.start..chunk.start + chunk.images;
             let parts = images.map(|start| {
                 let single = Chunk {
@@ -201,7 +204,7 @@ impl Model {
         &self,
         values: &[f32],
         chunk: &Chunk,
-        run: &mut dyn FnMut(&Input<'_>, usize) -> Result<Vec<NamedTensor>, EngineError>,
+        run: &mut RunInput<'_>,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         let size = self.preprocessor.len();
         let mut input = Cow::Borrowed(&values[chunk.start * size..][..chunk.images * size]);
@@ -230,7 +233,11 @@ fn check_probabilities(data: &[f32], spec: &ModelSpec, classes: usize) -> Result
     if spec.output.takes_softmax() {
         return Ok(());
     }
-    let columns = if spec.is_binary { 1 } else { classes.max(1) };
+    let columns = if spec.scores.is_binary {
+        1
+    } else {
+        classes.max(1)
+    };
     let name = || spec.output_name.clone();
     let no_probability =
         |value: &f32| value.is_finite() && !(-ROUNDING..=1.0 + ROUNDING).contains(value);
@@ -241,7 +248,8 @@ fn check_probabilities(data: &[f32], spec: &ModelSpec, classes: usize) -> Result
             value: data[at],
         });
     }
-    if spec.output != OutputKind::Probabilities || spec.is_binary || spec.is_quantized {
+    if spec.output != OutputKind::Probabilities || spec.scores.is_binary || spec.scores.is_quantized
+    {
         return Ok(());
     }
     let mut sums = data

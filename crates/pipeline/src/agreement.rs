@@ -1,5 +1,6 @@
 //! Two engines on the same random images, and the first node at which they part.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use kiln_inference::{LoadError, Model, ModelFile, ModelOverrides, Origin, Preprocess};
@@ -257,8 +258,9 @@ pub fn agreement_text(found: &EngineAgreement) -> String {
         agreement.images, agreement.max_relative, tolerance.relative
     );
     if let Some(Parting { node, max_relative }) = parting {
-        text += &format!(
-            "They part at {node}: its values differ by up to {max_relative:.1e} of the largest\n"
+        let _ = writeln!(
+            text,
+            "They part at {node}: its values differ by up to {max_relative:.1e} of the largest"
         );
     }
     text

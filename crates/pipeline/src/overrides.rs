@@ -313,12 +313,12 @@ pub enum Note {
 pub fn notes(model: &Model) -> Vec<Note> {
     let origins = &model.spec().origins;
     let unnamed = (origins.labels == Origin::Default).then(|| {
-        if model.spec().is_binary {
+        if model.spec().scores.is_binary {
             Note::UnnamedBinary
         } else {
             Note::UnnamedClasses {
                 classes: model.labels().len(),
-                features: model.spec().is_features,
+                features: model.spec().scores.is_features,
             }
         }
     });

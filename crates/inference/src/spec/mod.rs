@@ -35,15 +35,11 @@ pub struct ModelSpec {
     pub output: OutputKind,
     /// The graph's output that has them.
     pub output_name: String,
-    /// Whether the graph has one score for each image: of the second class, of two.
-    pub is_binary: bool,
-    /// Whether the scores were rounded to 8 bits, so that probabilities need not sum to 1.
-    pub is_quantized: bool,
+    /// What else is known of the scores.
+    pub scores: ScoresInfo,
     /// Whether the graph quantizes values by the range that they have in a batch, so that an image's
     /// scores depend on those it is run with.
     pub is_batch_dependent: bool,
-    /// Whether the scores come from an operator that usually gives features rather than scores.
-    pub is_features: bool,
     /// Which axes the graph's input has.
     pub(crate) axes: Axes,
     /// Place of the output among the graph's.
@@ -52,6 +48,17 @@ pub struct ModelSpec {
     pub batch: Option<usize>,
     /// Where each of these is specified.
     pub origins: Origins,
+}
+
+/// What a graph says of its scores besides their kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoresInfo {
+    /// Whether there is one score for each image: of the second class, of two.
+    pub is_binary: bool,
+    /// Whether they were rounded to 8 bits, so that probabilities need not sum to 1.
+    pub is_quantized: bool,
+    /// Whether they come from an operator that usually gives features rather than scores.
+    pub is_features: bool,
 }
 
 /// Where something about a model is specified.
@@ -219,9 +226,11 @@ impl ModelSpec {
             input,
             layout,
             output: kind,
-            is_binary: output.is_binary(),
-            is_quantized: output.end.is_quantized,
-            is_features: output.end.is_features,
+            scores: ScoresInfo {
+                is_binary: output.is_binary(),
+                is_quantized: output.end.is_quantized,
+                is_features: output.end.is_features,
+            },
             is_batch_dependent: model.operators().contains_key("DynamicQuantizeLinear"),
             output_name: output.info.name,
             axes,
@@ -235,7 +244,7 @@ impl ModelSpec {
     /// classes.
     pub(crate) const fn kind_of_scores(&self) -> OutputKind {
         match self.output {
-            OutputKind::Sigmoid if self.is_binary => OutputKind::Probabilities,
+            OutputKind::Sigmoid if self.scores.is_binary => OutputKind::Probabilities,
             kind => kind,
         }
     }

@@ -333,7 +333,7 @@ fn ending(operators: &[&str], classes: usize) -> ModelProto {
 fn the_graph_says_what_its_scores_are() {
     let kind = |operators: &[&str]| {
         let spec = ModelSpec::new(&ending(operators, 2), &declared()).unwrap();
-        (spec.output, spec.origins.output, spec.is_quantized)
+        (spec.output, spec.origins.output, spec.scores.is_quantized)
     };
     use OutputKind::{LogProbabilities, Logits, Probabilities, Sigmoid};
     for (operators, expected) in [
@@ -468,7 +468,7 @@ fn one_score_is_that_of_the_second_of_two_classes() {
         ..declared()
     };
     let spec = ModelSpec::new(&binary, &with(None)).unwrap();
-    assert!(spec.is_binary);
+    assert!(spec.scores.is_binary);
     assert_eq!(spec.labels, ["negative", "positive"]);
     let spec = ModelSpec::new(&binary, &with(Some(&["no", "yes"]))).unwrap();
     assert_eq!(spec.kind_of_scores(), OutputKind::Probabilities);

@@ -396,7 +396,7 @@ fn change_inputs(model: &mut ModelProto, random: &mut Random) {
 fn change_operator(model: &mut ModelProto, random: &mut Random) {
     let graph = graph_of(model);
     let at = random.below(graph.node.len());
-    graph.node[at].op_type = (*random.of(&OPERATORS)).to_owned();
+    (*random.of(&OPERATORS)).clone_into(&mut graph.node[at].op_type);
     if random.below(2) == 0 {
         graph.node[at].attribute.clear();
     }

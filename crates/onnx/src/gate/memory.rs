@@ -97,11 +97,10 @@ fn inner(kind: Kind, field: u64) -> Option<(usize, Kind)> {
         (Kind::Type, 1) => (0, Kind::TensorType),
         (Kind::TensorType, 2) => (size_of::<TensorShapeProto>(), Kind::Shape),
         (Kind::Shape, 1) => (size_of::<Dimension>(), Kind::Leaf),
-        (Kind::Model, 14)
+        (Kind::Model | Kind::Function, 14)
         | (Kind::Graph, 16)
         | (Kind::Node, 9)
         | (Kind::Tensor, 13 | 16)
-        | (Kind::Function, 14)
         | (Kind::Training, 3 | 4)
         | (Kind::Value, 4) => ENTRY,
         _ => return None,

@@ -228,7 +228,9 @@ fn values(config: &Config) -> Result<Values, String> {
     // EfficientNet's: 1 is subtracted after rescaling.
     if rescale && flag(config, "rescale_offset", false)? {
         let mean = mean.get_or_insert_with(|| vec![0.0]);
-        mean.iter_mut().for_each(|mean| *mean += 1.0);
+        for mean in mean.iter_mut() {
+            *mean += 1.0;
+        }
     }
     // EfficientNet's: what was normalized is divided by the deviation once more.
     if let Some(again) = image_std

@@ -275,7 +275,7 @@ fn triton_config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
     } else {
         &image
     };
-    let classes = match (spec.is_binary, rank(&output)) {
+    let classes = match (spec.scores.is_binary, rank(&output)) {
         (true, Some(1)) => &[][..],
         (true, _) => &[1],
         (false, _) => &[spec.labels.len()],
@@ -313,7 +313,7 @@ fn triton_config(model: &ModelProto, spec: &ModelSpec) -> Vec<u8> {
         output.data_type
     );
     let _ = writeln!(text, "    dims: {}", dims(&output));
-    if named(spec) && !spec.is_binary {
+    if named(spec) && !spec.scores.is_binary {
         let _ = writeln!(text, "    label_filename: {}", quoted(TritonFiles::LABELS));
     }
     text.push_str("  }\n]\n");

@@ -276,7 +276,9 @@ impl Evaluated {
 pub(crate) fn score_kind(model: &Model) -> ScoreKind {
     match model.output_kind() {
         OutputKind::Logits | OutputKind::LogProbabilities => ScoreKind::Logits,
-        OutputKind::Probabilities if model.spec().is_quantized => ScoreKind::RoundedProbabilities,
+        OutputKind::Probabilities if model.spec().scores.is_quantized => {
+            ScoreKind::RoundedProbabilities
+        }
         OutputKind::Probabilities => ScoreKind::Probabilities,
         OutputKind::Sigmoid => ScoreKind::Independent,
     }

@@ -211,7 +211,7 @@ pub fn check(
 }
 
 /// How long the gate may take, about, where that leaves enough images.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The fewest images that are compared where there are more.
 const FEWEST: usize = 8;

@@ -43,7 +43,7 @@ pub struct Scope<'s, 'a> {
     attributes: &'s Attributes<'a>,
 }
 
-impl<'a> Scope<'_, 'a> {
+impl Scope<'_, '_> {
     fn get(&self, name: &str) -> Option<&Value> {
         let found = self.values.get(name);
         found.or_else(|| self.outer?.get(name))

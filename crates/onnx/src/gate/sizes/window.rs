@@ -4,9 +4,10 @@ use super::call::{Call, axis};
 use super::value::{Dim, Value};
 use crate::proto::DataType;
 
-/// The first output of an operator that slides a window or resizes; none of others.
-pub fn output(operator: &str, call: &Call<'_>) -> Option<Option<Value>> {
-    Some(match operator {
+/// The first output of an operator that slides a window or resizes; none where it is not known, and of
+/// others.
+pub fn output(operator: &str, call: &Call<'_>) -> Option<Value> {
+    match operator {
         "Conv" | "ConvInteger" | "QLinearConv" | "DeformConv" => convolution(operator, call),
         "ConvTranspose" => transposed(call),
         "MaxPool" | "AveragePool" | "LpPool" => pooling(call),
@@ -16,8 +17,8 @@ pub fn output(operator: &str, call: &Call<'_>) -> Option<Option<Value>> {
         "Upsample" => upsampled(call),
         "GridSample" => sampled(call),
         "RoiAlign" | "MaxRoiPool" => regions(operator, call),
-        _ => return None,
-    })
+        _ => None,
+    }
 }
 
 /// Longest stride, dilation, padding and side of a kernel.
@@ -183,7 +184,7 @@ fn check_fit(operator: &str, call: &Call<'_>) -> Result<(), Found> {
         let extent = window.dilation * (window.kernel - 1) + 1;
         let room = size.map(|size| i128::from(size) + window.pads - extent);
         // Engines divide towards zero: a pooling that is a little too large has one place.
-        if room.is_some_and(|room| room / window.stride + 1 <= 0) {
+        if room.is_some_and(|room| room / window.stride < 0) {
             let size = size.unwrap_or(0);
             return Err((
                 format!("a window of {extent} elements"),
