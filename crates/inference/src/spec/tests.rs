@@ -616,7 +616,7 @@ fn as_many_labels_as_classes() {
         "{message}"
     );
     let flat = model(Dim::batched([1, 2, 2]), Dim::batched([]), "Identity");
-    assert!(ModelSpec::new(&flat, &declared()).unwrap().is_binary);
+    assert!(ModelSpec::new(&flat, &declared()).unwrap().scores.is_binary);
     let pooled = model(Dim::batched([1, 2, 2]), Dim::batched([2, 1, 1]), "Identity");
     assert!(ModelSpec::new(&pooled, &declared()).is_ok());
 }
