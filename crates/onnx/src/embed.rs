@@ -669,7 +669,7 @@ mod tests {
         assert!(file.has_external_data());
         let whole = ModelFile::open_with_external_data(file.path().unwrap()).unwrap();
         let tensors = &whole.proto().unwrap().graph.as_ref().unwrap().initializer;
-        assert_eq!(tensors[1].to_f32().unwrap()[0], 512.0);
+        assert_eq!(tensors[1].to_f32().unwrap()[..2], [512.0, 513.0]);
         assert_eq!(
             crate::decode(whole.bytes()).as_ref(),
             whole.proto().as_ref().copied()

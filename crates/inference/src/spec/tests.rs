@@ -331,11 +331,12 @@ fn ending(operators: &[&str], classes: usize) -> ModelProto {
 
 #[test]
 fn the_graph_says_what_its_scores_are() {
+    use OutputKind::{LogProbabilities, Logits, Probabilities, Sigmoid};
+
     let kind = |operators: &[&str]| {
         let spec = ModelSpec::new(&ending(operators, 2), &declared()).unwrap();
         (spec.output, spec.origins.output, spec.scores.is_quantized)
     };
-    use OutputKind::{LogProbabilities, Logits, Probabilities, Sigmoid};
     for (operators, expected) in [
         (&["Flatten"][..], (Logits, Origin::Default, false)),
         (&["Sigmoid"], (Sigmoid, Origin::Graph, false)),

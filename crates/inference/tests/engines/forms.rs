@@ -375,3 +375,50 @@ fn zeros_that_are_padded_before_a_pooling_stay_zeros() {
         assert_eq!(model.run(&IMAGES, 2).unwrap().data, [0.0; 6], "{engine}");
     }
 }
+
+#[test]
+fn a_strided_slice_takes_a_reshaped_value() {
+    // Every second row of four, as in the attention of LeViT.
+    let mut graph = GraphBuilder::new("strided");
+    graph.opset(17);
+    graph
+        .input("x", Dim::batched([1, 4, 4]))
+        .output("y", Dim::batched([4]));
+    graph.initializer("sixteen", &[2], vec![0_i64, 16]);
+    graph.initializer("square", &[4], vec![0_i64, 4, 4, 1]);
+    graph.initializer("start", &[1], vec![0_i64]);
+    graph.initializer("end", &[1], vec![4_i64]);
+    graph.initializer("rows", &[1], vec![1_i64]);
+    graph.initializer("columns", &[1], vec![2_i64]);
+    graph.initializer("step", &[1], vec![2_i64]);
+    graph.node("Reshape", "flat", &["x", "sixteen"], "flat");
+    graph.node("Relu", "relu", &["flat"], "relu");
+    graph.node("Reshape", "again", &["relu", "square"], "again");
+    graph.node(
+        "Slice",
+        "some",
+        &["again", "start", "end", "rows", "step"],
+        "some",
+    );
+    graph.node(
+        "Slice",
+        "fewer",
+        &["some", "start", "end", "columns", "step"],
+        "fewer",
+    );
+    graph.node("Flatten", "y", &["fewer"], "y");
+    let strided = graph.finish().unwrap();
+    let image: Vec<f32> = (0..16_u8).map(f32::from).collect();
+    for engine in engines() {
+        let model = load(
+            &strided,
+            engine,
+            Preprocessing::unit(4, 4, Channels::Gray).into(),
+        );
+        assert_eq!(
+            model.run(&image, 1).unwrap().data,
+            [0.0, 2.0, 8.0, 10.0],
+            "{engine}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use kiln_util::catch_panic;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 
-use super::fuse::fuse;
+use super::fuse::{fuse, pick_strided};
 use super::load_error;
 use crate::engine::error::{EngineError, one_line};
 
@@ -58,7 +58,8 @@ impl Plans {
                 .with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
             let graph = graph.into_typed()?;
             check_sizes(&graph, batch)?;
-            let graph = fuse(graph.into_decluttered()?)?.into_optimized()?;
+            let graph = pick_strided(graph)?.into_decluttered()?;
+            let graph = fuse(graph)?.into_optimized()?;
             check_sizes(&graph, batch)?;
             graph.into_runnable()
         });

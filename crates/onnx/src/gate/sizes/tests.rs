@@ -397,11 +397,11 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
 }
 
 fn values(names: &[&str]) -> Vec<ValueInfoProto> {
-    let named = |&name: &&str| ValueInfoProto {
+    let value_of = |&name: &&str| ValueInfoProto {
         name: name.into(),
         ..ValueInfoProto::default()
     };
-    names.iter().map(named).collect()
+    names.iter().map(value_of).collect()
 }
 
 fn attribute(name: &str, graph: GraphProto) -> AttributeProto {
