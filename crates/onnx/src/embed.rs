@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::hint::Hint;
 use crate::proto::{DataLocation, DataType, ModelProto, StringStringEntryProto, TensorProto};
 use crate::tensor::TensorError;
 
@@ -95,9 +96,19 @@ pub enum EmbedError {
 }
 
 impl EmbedError {
-    /// Whether the bytes are there but the model's author may not choose them.
-    pub(crate) const fn is_elsewhere(&self) -> bool {
-        matches!(self, Self::Location { .. } | Self::Link { .. })
+    /// What can be done about it.
+    pub(crate) const fn hint(&self) -> Hint {
+        match self {
+            Self::Location { .. } | Self::Link { .. } | Self::Read { .. } => Hint::OneFolder,
+            Self::TooLong { .. } | Self::NotAFile { .. } => Hint::SaveAsOneFile,
+            Self::Overlap { .. }
+            | Self::Both { .. }
+            | Self::Twice { .. }
+            | Self::Number { .. }
+            | Self::Bounds { .. }
+            | Self::Length { .. }
+            | Self::Tensor(_) => Hint::FetchAgain,
+        }
     }
 }
 

@@ -82,8 +82,8 @@ impl DecodeError {
             Self::Empty | Self::OtherFormat(_) | Self::Malformed(_) | Self::Missing(_) => {
                 Hint::FetchAgain
             }
-            Self::Embed(reason) if reason.is_elsewhere() => Hint::OneFolder,
-            Self::ExternalData { .. } | Self::Embed(_) => Hint::SaveAsOneFile,
+            Self::Embed(reason) => reason.hint(),
+            Self::ExternalData { .. } => Hint::SaveAsOneFile,
             Self::Limits(error) => return error.hint(),
             Self::Structure(_) => Hint::CorrectGraph,
         })

@@ -40,9 +40,13 @@ fn agree(
     };
     anyhow::ensure!(
         !others.is_empty(),
-        "only {} is here, and nothing to compare it with{}",
+        "there is only {}, and nothing to compare it with{}",
         first.engine.title(),
-        absent_engines(&[first.engine.title()])
+        if args.wanted.engine.is_empty() {
+            absent_engines(&[first.engine.title()])
+        } else {
+            " (give --engine for each, or leave it out)"
+        }
     );
     let compared = others
         .iter()
