@@ -202,6 +202,15 @@ impl<'a> Interpreter<'a> {
             self.check_count(node, "elements in its window", found)?;
         }
         if id.0.is_empty() {
+            // Engines follow as many axes as a shape has numbers, some by recursion.
+            if let Some(&[Some(rank)]) = shape_input(id.1).and_then(|at| call.dims(at)) {
+                let value = node.output.first().map_or("", String::as_str);
+                check_rank(
+                    value,
+                    usize::try_from(rank).unwrap_or(usize::MAX),
+                    self.budget,
+                )?;
+            }
             let mut checked = window::check_attributes(id.1, &call);
             if !self.is_branch {
                 checked = checked.and_then(|()| window::check_shapes(id.1, &call));
@@ -414,5 +423,14 @@ fn domain(domain: &str) -> &str {
     match domain {
         "ai.onnx" => "",
         _ => domain,
+    }
+}
+
+/// The input of an operator that has a number for each axis of a value.
+fn shape_input(operator: &str) -> Option<usize> {
+    match operator {
+        "ConstantOfShape" => Some(0),
+        "Reshape" | "Expand" | "Tile" | "Unsqueeze" | "Squeeze" => Some(1),
+        _ => None,
     }
 }

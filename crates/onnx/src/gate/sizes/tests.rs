@@ -319,6 +319,19 @@ fn axes_do_not_grow_without_bound() {
 }
 
 #[test]
+fn a_shape_has_as_many_numbers_as_a_value_has_axes() {
+    // The numbers themselves are too many to be followed.
+    let error = checked(|graph| {
+        scalar(graph, "from", 5);
+        scalar(graph, "to", 1 << 20);
+        scalar(graph, "by", 7);
+        graph.node("Range", "r", &["from", "to", "by"], "shape");
+        graph.node("Reshape", "n", &["x", "shape"], "y");
+    });
+    assert_eq!(error, "`y` has 149796 axes, expected at most 16");
+}
+
+#[test]
 fn values_in_memory_together_are_bounded() {
     let many = |at_the_end: bool| {
         checked(move |graph| {
