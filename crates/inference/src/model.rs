@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_model::{OutputKind, OverridesError, Preprocessing};
 use kiln_onnx::{Budget, DecodeError, Golden, ModelFile, Repair, check_sizes};
-use kiln_preprocess::Preprocessor;
+use kiln_preprocess::{PreprocessError, Preprocessor, RawImage};
 
 use crate::adapt::adapt;
 use crate::choice::RuntimeInfo;
 use crate::engine;
+use crate::engine::error::EngineError;
 use crate::engine::interface::{Engine, Outputs, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::options::Options;
@@ -102,18 +103,15 @@ impl Model {
         };
         // What was taken into the graph is no longer beside it.
         let beside = adapted.as_ref().unwrap_or(proto).has_external_data();
-        let folder = beside.then(|| {
-            let folder = file.path()?.parent()?;
-            Some(if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            })
-        });
+        let folder = file
+            .path()
+            .filter(|_| beside)
+            .map(|path| folder_name(path, options));
+        let folder = folder.transpose()?;
         let source = Source {
             bytes: &bytes,
             proto: adapted.as_ref().unwrap_or(proto),
-            weights_folder: folder.flatten(),
+            weights_folder: folder.as_deref(),
             weights_bytes: file.weight_files()?.iter().map(|file| file.bytes).sum(),
             input: spec.input,
             shape,
@@ -156,9 +154,9 @@ impl Model {
             return;
         }
         let is_distribution = |seed: u32| {
-            let values = self.noise(seed);
-            self.outputs(&values, 1, Outputs::First)
-                .ok()
+            let values = self.noise(seed).ok();
+            values
+                .and_then(|values| self.outputs(&values, 1, Outputs::First).ok())
                 .and_then(|outputs| outputs.into_iter().next())
                 .is_some_and(|scores| {
                     let sum: f32 = scores.data.iter().sum();
@@ -172,7 +170,7 @@ impl Model {
     }
 
     /// Prepared values of an image of noise.
-    fn noise(&self, seed: u32) -> Vec<f32> {
+    fn noise(&self, seed: u32) -> Result<Vec<f32>, PreprocessError> {
         let [channels, height, width] = self.preprocessor.shape();
         let mut state = seed.wrapping_mul(0x9e37_79b9).wrapping_add(1);
         let pixels: Vec<u8> = (0..channels * height * width)
@@ -184,17 +182,15 @@ impl Model {
                 (state >> 24) as u8
             })
             .collect();
-        let record = self.preprocessor.record();
-        let (scale, mean, std) = (record.scale, &record.mean, &record.std);
-        pixels
-            .chunks_exact(height * width)
-            .zip(mean.iter().zip(std))
-            .flat_map(|(plane, (mean, std))| {
-                plane
-                    .iter()
-                    .map(move |&pixel| (f32::from(pixel) * scale - mean) / std)
-            })
-            .collect()
+        let image = RawImage {
+            pixels: &pixels,
+            height: height as u32,
+            width: width as u32,
+            channels: channels as u32,
+        };
+        let mut values = vec![0.0; self.preprocessor.len()];
+        self.preprocessor.raw(image, &mut values)?;
+        Ok(values)
     }
 
     /// Returns inputs, outputs, labels and preprocessing, and where each is specified.
@@ -247,6 +243,23 @@ impl std::fmt::Debug for Model {
             .field("runtime", self.runtime())
             .finish_non_exhaustive()
     }
+}
+
+/// The absolute name of a model's folder, which engines take as text.
+fn folder_name(model: &Path, options: &Options) -> Result<String, EngineError> {
+    let fail = |reason: String| EngineError::Load {
+        engine: options.engine,
+        reason,
+    };
+    let path = std::path::absolute(model).map_err(|error| fail(error.to_string()))?;
+    let folder = path.parent().unwrap_or(&path);
+    let name = folder.to_str().map(str::to_owned);
+    name.ok_or_else(|| {
+        fail(format!(
+            "the name of the folder `{}` is not UTF-8, as it must be for a model with weights in other files",
+            folder.display()
+        ))
+    })
 }
 
 fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadErrorKind> {

@@ -421,30 +421,14 @@ impl Claim<'_> {
 
 /// How many bytes a tensor's values take.
 fn bytes(tensor: &TensorProto) -> Result<u64, TensorError> {
-    use DataType::{
-        Bfloat16, Bool, Complex64, Complex128, Double, Float, Float4e2m1, Float8e4m3fn,
-        Float8e4m3fnuz, Float8e5m2, Float8e5m2fnuz, Float8e8m0, Float16, Int2, Int4, Int8, Int16,
-        Int32, Int64, String, Uint2, Uint4, Uint8, Uint16, Uint32, Uint64, Undefined,
-    };
-    let bits = match DataType::try_from(tensor.data_type) {
-        Ok(Int2 | Uint2) => 2,
-        Ok(Int4 | Uint4 | Float4e2m1) => 4,
-        Ok(
-            Bool | Int8 | Uint8 | Float8e4m3fn | Float8e4m3fnuz | Float8e5m2 | Float8e5m2fnuz
-            | Float8e8m0,
-        ) => 8,
-        Ok(Int16 | Uint16 | Float16 | Bfloat16) => 16,
-        Ok(Int32 | Uint32 | Float) => 32,
-        Ok(Int64 | Uint64 | Double | Complex64) => 64,
-        Ok(Complex128) => 128,
-        Ok(Undefined | String) | Err(_) => {
-            return Err(TensorError::Type {
-                name: tensor.name.clone(),
-                expected: "numbers",
-                found: format!("number {}", tensor.data_type),
-            });
-        }
-    };
+    let data_type = DataType::try_from(tensor.data_type).ok();
+    let bits = data_type
+        .and_then(DataType::bits)
+        .ok_or_else(|| TensorError::Type {
+            name: tensor.name.clone(),
+            expected: "numbers",
+            found: format!("number {}", tensor.data_type),
+        })?;
     let count = tensor.element_count()? as u64;
     let bits = count.checked_mul(bits).ok_or_else(|| TensorError::Shape {
         name: tensor.name.clone(),

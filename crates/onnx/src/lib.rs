@@ -26,6 +26,7 @@ mod hint;
 mod inline;
 mod metadata;
 mod numbers;
+mod order;
 mod proto;
 mod query;
 mod repair;

@@ -1,12 +1,12 @@
 //! What is put right in a graph before anybody sees it: things that the ONNX specification gives one
 //! meaning, or that an exporter forgot, and that engines take differently or refuse.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::check::StructureError;
 use crate::inline::inline;
+use crate::order::{Order, order, taken};
 use crate::proto::{AttributeProto, DataType, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Something that was changed in a model.
@@ -134,11 +134,7 @@ pub fn repair(model: &mut ModelProto) -> Result<Vec<Repair>, StructureError> {
 
 /// The names of all values that nodes take or the graph gives.
 fn used(graph: &GraphProto) -> HashSet<String> {
-    let taken = graph.node.iter().flat_map(|node| {
-        let mut taken: Vec<&str> = node.input.iter().map(String::as_str).collect();
-        captured(node, &mut taken);
-        taken
-    });
+    let taken = graph.node.iter().flat_map(taken);
     let given = graph.output.iter().map(|output| output.name.as_str());
     taken.chain(given).map(str::to_owned).collect()
 }
@@ -238,79 +234,17 @@ fn infer_dropout(node: &mut NodeProto, opset: i64, is_false: impl Fn(&str) -> bo
 /// Puts the nodes into topological order, as few as possible elsewhere than they were, and returns
 /// whether they were not.
 fn sort(graph: &mut GraphProto) -> Result<bool, StructureError> {
-    let mut producers = HashMap::new();
-    for (at, node) in graph.node.iter().enumerate() {
-        for output in node.output.iter().filter(|output| !output.is_empty()) {
-            producers.insert(output.as_str(), at);
-        }
-    }
-    let needs = |at: usize| {
-        let node = &graph.node[at];
-        let mut taken: Vec<&str> = node.input.iter().map(String::as_str).collect();
-        captured(node, &mut taken);
-        let mut needs: Vec<usize> = taken
-            .iter()
-            .filter_map(|value| producers.get(value).copied())
-            .collect();
-        needs.sort_unstable();
-        needs.dedup();
-        needs
-    };
-    let count = graph.node.len();
-    let needs: Vec<_> = (0..count).map(needs).collect();
-    if needs
-        .iter()
-        .enumerate()
-        .all(|(at, needs)| needs.iter().all(|&need| need < at))
-    {
-        return Ok(false);
-    }
-    let mut missing: Vec<_> = needs.iter().map(Vec::len).collect();
-    let mut users = vec![Vec::new(); count];
-    for (at, needs) in needs.iter().enumerate() {
-        for &need in needs {
-            users[need].push(at);
-        }
-    }
-    let ready = (0..count).filter(|&at| missing[at] == 0).map(Reverse);
-    let mut ready: BinaryHeap<_> = ready.collect();
-    let mut order = Vec::with_capacity(count);
-    while let Some(Reverse(at)) = ready.pop() {
-        order.push(at);
-        for &user in &users[at] {
-            missing[user] -= 1;
-            if missing[user] == 0 {
-                ready.push(Reverse(user));
-            }
-        }
-    }
-    if let Some(at) = missing.iter().position(|&missing| missing > 0) {
+    let Order { sorted, circle } = order(&graph.node);
+    if let Some(&at) = circle.first() {
         return Err(StructureError::Cycle(graph.node[at].describe()));
     }
-    let mut nodes: Vec<_> = std::mem::take(&mut graph.node)
-        .into_iter()
-        .map(Some)
-        .collect();
-    graph.node = order.iter().filter_map(|&at| nodes[at].take()).collect();
-    Ok(true)
-}
-
-/// The values that graphs of control flow inside a node take. What they define themselves is among
-/// them: names are unique in a graph and those within it.
-///
-/// The depth of graphs in graphs is bounded: no deeper message is decoded.
-fn captured<'a>(node: &'a NodeProto, taken: &mut Vec<&'a str>) {
-    let graphs = node
-        .attribute
-        .iter()
-        .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
-    for graph in graphs {
-        taken.extend(graph.output.iter().map(|output| output.name.as_str()));
-        for node in &graph.node {
-            taken.extend(node.input.iter().map(String::as_str));
-            captured(node, taken);
-        }
+    if sorted.is_sorted() {
+        return Ok(false);
     }
+    let nodes = std::mem::take(&mut graph.node).into_iter();
+    let mut nodes: Vec<_> = nodes.map(Some).collect();
+    graph.node = sorted.iter().filter_map(|&at| nodes[at].take()).collect();
+    Ok(true)
 }
 
 #[cfg(test)]

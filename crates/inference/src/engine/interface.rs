@@ -1,7 +1,5 @@
 //! What an engine has to provide.
 
-use std::path::Path;
-
 use kiln_onnx::{DataType, ModelProto};
 
 use crate::choice::{Device, EngineId, RuntimeInfo};
@@ -142,9 +140,9 @@ pub struct Source<'a> {
     pub bytes: &'a [u8],
     /// The same, decoded and checked.
     pub proto: &'a ModelProto,
-    /// The folder of the files with weights that are not among the bytes, which have been checked:
-    /// the model's. None where all weights are.
-    pub weights_folder: Option<&'a Path>,
+    /// The absolute name of the folder of the files with weights that are not among the bytes, which have
+    /// been checked: the model's. None where all weights are.
+    pub weights_folder: Option<&'a str>,
     /// Size of those files.
     pub weights_bytes: u64,
     /// Type of the graph's input.

@@ -166,9 +166,9 @@ impl ModelSpec {
         };
         output.check(labels.len())?;
         if axes != Axes::Unbatched
-            && let Some(node) = output::softmax_over_batch(model, &output.info)
+            && let Some(node) = &output.softmax_over_batch
         {
-            return Err(LoadErrorKind::SoftmaxOverBatch { node });
+            return Err(LoadErrorKind::SoftmaxOverBatch { node: node.clone() });
         }
         let origins = Origins {
             size: Origin::first(declared.size.is_some(), file.size.is_some(), true),

@@ -24,6 +24,9 @@ pub struct Output {
     pub info: TensorInfo,
     /// What the graph says of its scores.
     pub end: End,
+    /// The softmax that gives its values, if it is taken over the batch: an image's scores would depend on
+    /// the others.
+    pub softmax_over_batch: Option<String>,
     /// Whether it was chosen among several by what they are: nobody names it.
     pub chosen: bool,
 }
@@ -63,6 +66,7 @@ impl Output {
             at,
             info: outputs[at].clone(),
             end: nodes.end(&outputs[at].name),
+            softmax_over_batch: nodes.softmax_over_batch(&outputs[at]),
             chosen,
         };
         if let Some(name) = name {
@@ -358,10 +362,4 @@ impl<'a> Nodes<'a> {
         }
         None
     }
-}
-
-/// The softmax that gives an output's values, if it is taken over the batch: the scores of an image
-/// would depend on the others.
-pub fn softmax_over_batch(model: &ModelProto, output: &TensorInfo) -> Option<String> {
-    Nodes::new(model).softmax_over_batch(output)
 }

@@ -95,15 +95,7 @@ fn weights_folder(source: &Source<'_>, runtime: &Runtime) -> Result<Option<Strin
         }
         .into());
     }
-    // Relative to the current folder without it, and so to whatever lies there.
-    let folder = std::path::absolute(folder).map_err(load_error)?;
-    let name = folder.to_str().ok_or_else(|| {
-        load_error(format_args!(
-            "the name of the folder `{}` is not UTF-8, as ONNX Runtime needs it for a model with weights in other files",
-            folder.display()
-        ))
-    })?;
-    Ok(Some(name.to_owned()))
+    Ok(Some(folder.to_owned()))
 }
 
 /// The number after `1.` of a version.

@@ -3,10 +3,9 @@
 mod fuse;
 mod plan;
 
-use std::path::Path;
-
 use kiln_onnx::ModelProto;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::ensure;
 
 use self::plan::{Plans, guarded};
 use super::error::EngineError;
@@ -73,13 +72,18 @@ fn load(
     threads: usize,
 ) -> Result<Box<dyn Engine>, EngineError> {
     check_operators(source.proto)?;
-    let folder = source.weights_folder.map(folder_name).transpose()?;
     let graph = guarded(|| {
         // What the file says about shapes in between is not needed, and would contradict plans for
         // other batch sizes.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true);
         let proto = onnx.proto_model_for_read(&mut &*source.bytes)?;
-        Ok(onnx.parse(&proto, folder)?.model)
+        let parsed = onnx.parse(&proto, source.weights_folder)?;
+        ensure!(
+            parsed.unresolved_inputs.is_empty(),
+            "no node makes {:?}",
+            parsed.unresolved_inputs
+        );
+        Ok(parsed.model)
     });
     let graph = graph.map_err(load_error)?;
     let allowed = |size: &usize| *size <= options.max_batch.unwrap_or(usize::MAX);
@@ -109,16 +113,6 @@ fn load(
             ..RuntimeInfo::new(EngineId::TRACT, options.device, threads)
         },
     }))
-}
-
-/// The name of a folder as tract takes it.
-fn folder_name(folder: &Path) -> Result<&str, EngineError> {
-    folder.to_str().ok_or_else(|| {
-        load_error(format!(
-            "the name of the folder `{}` is not UTF-8, as tract needs it for a model with weights in other files",
-            folder.display()
-        ))
-    })
 }
 
 /// Checks that tract knows every operator, and that there are not too many nodes. It does find out

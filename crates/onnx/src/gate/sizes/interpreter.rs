@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::super::budget::{Budget, GateError, check_rank};
 use super::super::parts::graphs;
 use super::call::{Attributes, Call};
-use super::order::{ordered, taken};
 use super::value::{Value, bytes, describe, element_bits};
 use super::{operators, window};
+use crate::order::{Order, order, taken};
 use crate::proto::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 /// Iterations of a loop that are looked at, to see what grows.
@@ -99,7 +99,8 @@ impl<'a> Interpreter<'a> {
         kept: impl Iterator<Item = &'a str>,
         scope: &mut Scope<'_, 'a>,
     ) -> Result<(), GateError> {
-        let nodes = ordered(nodes);
+        let Order { sorted, circle } = order(nodes);
+        let nodes: Vec<_> = sorted.iter().chain(&circle).map(|&at| &nodes[at]).collect();
         let before = self.alive;
         let mut uses: HashMap<&str, usize> = HashMap::with_capacity(nodes.len());
         for (at, node) in nodes.iter().enumerate() {

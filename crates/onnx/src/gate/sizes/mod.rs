@@ -10,7 +10,6 @@ mod interpreter;
 mod layout;
 mod numbers;
 mod operators;
-mod order;
 mod select;
 mod value;
 mod window;

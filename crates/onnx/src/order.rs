@@ -3,12 +3,20 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::super::parts::graphs;
+use crate::gate::parts::graphs;
 use crate::proto::{GraphProto, NodeProto};
 
-/// The nodes, each after those that produce what it takes, in branches too, and else in the file's order;
-/// those of a circle last.
-pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
+/// Places of nodes.
+pub struct Order {
+    /// Those of nodes that can be computed, each after those that produce what it takes, in branches
+    /// too, and else in the file's order.
+    pub sorted: Vec<usize>,
+    /// Those of a circle and behind one, in the file's order.
+    pub circle: Vec<usize>,
+}
+
+/// Orders nodes by what they take of each other.
+pub fn order(nodes: &[NodeProto]) -> Order {
     let outputs = nodes.iter().enumerate();
     let producers: HashMap<&str, usize> = outputs
         .flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)))
@@ -28,11 +36,9 @@ pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
     }
     let first = (0..nodes.len()).filter(|&at| waiting[at] == 0);
     let mut ready: BinaryHeap<Reverse<usize>> = first.map(Reverse).collect();
-    let mut order = Vec::with_capacity(nodes.len());
-    let mut placed = vec![false; nodes.len()];
+    let mut sorted = Vec::with_capacity(nodes.len());
     while let Some(Reverse(at)) = ready.pop() {
-        order.push(&nodes[at]);
-        placed[at] = true;
+        sorted.push(at);
         for &user in &users[at] {
             waiting[user] -= 1;
             if waiting[user] == 0 {
@@ -40,9 +46,9 @@ pub fn ordered(nodes: &[NodeProto]) -> Vec<&NodeProto> {
             }
         }
     }
-    let circle = nodes.iter().zip(&placed).filter(|(_, placed)| !**placed);
-    order.extend(circle.map(|(node, _)| node));
-    order
+    // A node is placed once nothing of what it takes is missing.
+    let circle = (0..nodes.len()).filter(|&at| waiting[at] > 0).collect();
+    Order { sorted, circle }
 }
 
 /// The values that a node takes, with those that its graphs take from outside.
@@ -95,7 +101,9 @@ mod tests {
             node("a", "b"),
             node("x", "a"),
         ];
-        let order: Vec<_> = ordered(&nodes).iter().map(|node| &node.output[0]).collect();
+        let Order { sorted, circle } = order(&nodes);
+        let order = sorted.iter().chain(&circle);
+        let order: Vec<_> = order.map(|&at| &nodes[at].output[0]).collect();
         assert_eq!(order, ["a", "b", "d", "p", "q"]);
     }
 }
