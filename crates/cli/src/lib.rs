@@ -80,6 +80,7 @@ fn execute(args: &Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let assets = CachedAssets::from_env()?.offline(global.offline);
     let observer = TerminalObserver::new(terminal);
     let mut context = Context::new(&assets, &observer).skip_unreadable(global.skip_bad);
+    context.limits = Some(global.limits.limits(terminal));
     context.cancel = cancel;
     context.threads = global.threads.map(usize::from);
     let app = App {

@@ -12,7 +12,7 @@ use kiln_util::{Thousands, counted, duration, printable, thousands};
 /// Standard error and standard output. What messages quote from files reaches the terminal without
 /// control characters. Nothing but errors, and what results leave out, is shown when quiet; colors
 /// and bars only on a terminal.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Terminal {
     quiet: bool,
     stderr: Term,

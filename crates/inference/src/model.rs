@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_model::{OutputKind, OverridesError, Preprocessing};
-use kiln_onnx::{Budget, DecodeError, Golden, ModelFile, Repair, check_sizes};
+use kiln_onnx::{DecodeError, Golden, ModelFile, Repair, check_sizes};
 use kiln_preprocess::{PreprocessError, Preprocessor, RawImage};
 
 use crate::adapt::adapt;
@@ -24,6 +24,7 @@ pub struct Model {
     pub(crate) labels: Arc<[String]>,
     spec: ModelSpec,
     repairs: Vec<Repair>,
+    total_bytes: u64,
     /// Whether the graph turned out to fail at more than one image.
     pub(crate) one_at_a_time: AtomicBool,
     pub(crate) golden: Option<Golden>,
@@ -94,7 +95,7 @@ impl Model {
         // Height and width are known here, also where the file leaves them open.
         let [a, b, c] = shape;
         let input = [spec.batch.unwrap_or(1), a, b, c];
-        check_sizes(proto, Some(&input), &Budget::default())
+        check_sizes(proto, Some(&input), &options.budget)
             .map_err(|error| DecodeError::from(Box::new(error)))?;
         let adapted = adapt(file, &spec, options.engine.info().floats)?;
         let bytes = match &adapted {
@@ -124,6 +125,7 @@ impl Model {
             labels: spec.labels.clone().into(),
             spec,
             repairs: file.repairs()?.to_vec(),
+            total_bytes: file.total_bytes(),
             one_at_a_time: AtomicBool::new(false),
             golden,
             engine,
@@ -131,6 +133,17 @@ impl Model {
         };
         model.guess_output();
         Ok(model)
+    }
+
+    /// Returns the size of the model: of its file and those with its weights, in bytes.
+    pub const fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Returns the number of golden vectors that the file has.
+    pub fn golden_vectors(&self) -> usize {
+        let golden = self.golden.as_ref();
+        golden.map_or(0, |golden| golden.vectors.len())
     }
 
     /// What was put right in the graph when it was read.

@@ -1,6 +1,7 @@
 //! How a model is loaded.
 
 use kiln_model::ModelOverrides;
+use kiln_onnx::Budget;
 
 use crate::choice::{Device, EngineId};
 #[cfg(feature = "ort")]
@@ -32,6 +33,8 @@ pub struct Options {
     /// What the caller specifies about preprocessing, labels, layout and output: it overrides the
     /// file, and is needed for files that leave it open, such as those of other exporters.
     pub declared: ModelOverrides,
+    /// What the file may ask an engine for: larger values between nodes are refused.
+    pub budget: Budget,
     /// What only ONNX Runtime has.
     #[cfg(feature = "ort")]
     pub ort: OrtOptions,
@@ -70,6 +73,13 @@ impl Options {
     #[must_use]
     pub fn with_declared(mut self, declared: ModelOverrides) -> Self {
         self.declared = declared;
+        self
+    }
+
+    /// Sets what the file may ask an engine for.
+    #[must_use]
+    pub const fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
         self
     }
 

@@ -5,6 +5,7 @@ use kiln_util::CancelToken;
 use crate::assets::AssetProvider;
 use crate::dataset::store::FileDatasets;
 use crate::event::{Event, Observer, Task, TaskGuard};
+use crate::limits::{Limits, Watch};
 
 /// The surroundings of a pipeline, shared by its phases.
 ///
@@ -28,6 +29,8 @@ pub struct Context<'a> {
     pub threads: Option<usize>,
     /// Datasets of image files, read at most once.
     pub files: FileDatasets,
+    /// What a model may take until its first result; anything if `None`.
+    pub limits: Option<Limits>,
 }
 
 impl<'a> Context<'a> {
@@ -40,6 +43,7 @@ impl<'a> Context<'a> {
             cancel: CancelToken::new(),
             threads: None,
             files: FileDatasets::new(false),
+            limits: None,
         }
     }
 
@@ -53,6 +57,13 @@ impl<'a> Context<'a> {
     /// Sends an event to the observer.
     pub(crate) fn emit(&self, event: &Event<'_>) {
         self.observer.event(event);
+    }
+
+    /// Watches what work on a model of so many bytes with so many images takes, until the value is dropped, where
+    /// there are [limits](Self::limits).
+    pub(crate) fn watch(&self, work: &str, weights: u64, images: u64) -> Option<Watch> {
+        let limits = self.limits.as_ref()?;
+        Some(limits.watch(work, weights, images))
     }
 
     /// Begins a task whose progress the observer hears; it ends when the guard is dropped.

@@ -16,6 +16,7 @@ use crate::context::Context;
 pub use crate::error::models::EnginesError;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::limits::Limits;
 use crate::networks;
 use crate::overrides::{OverridesRequest, Resolved};
 use crate::provenance::head_input;
@@ -66,7 +67,9 @@ pub fn options(context: &Context<'_>) -> Options {
     let library = Asset::named("onnxruntime")
         .ok()
         .and_then(|asset| context.assets.lookup(&asset)?.into_iter().next());
+    let budget = context.limits.as_ref().map(Limits::budget);
     Options::default()
+        .with_budget(budget.unwrap_or_default())
         .with_threads(context.threads)
         .with_ort(OrtOptions::default().with_library_cache(library))
 }
@@ -140,6 +143,7 @@ pub fn open_with_external_data(path: &Path) -> Result<ModelFile> {
 /// Loads a model from its file, with what is specified about it in the request and in a sidecar.
 pub fn load(file: &ModelFile, request: &EngineRequest, context: &Context<'_>) -> Result<Model> {
     let path = file.path().unwrap_or(Path::new(""));
+    let _watch = context.watch(&format!("loading {file}"), file.total_bytes(), 1);
     let mut resolved = Resolved::new(path, &request.overrides)?;
     let load = |resolved: &Resolved| {
         Model::load(
@@ -253,7 +257,13 @@ pub(crate) fn explain(
 }
 
 /// Replays the golden vectors of a model that was loaded from a file.
-pub fn verify(path: &Path, model: &Model) -> Result<kiln_inference::Verification> {
+pub fn verify(
+    path: &Path,
+    model: &Model,
+    context: &Context<'_>,
+) -> Result<kiln_inference::Verification> {
+    let work = format!("verifying `{}`", path.display());
+    let _watch = context.watch(&work, model.total_bytes(), model.golden_vectors() as u64);
     model.verify().map_err(|source| {
         match source {
             VerifyError::NoVectors => EnginesError::NoGolden { path: path.into() },

@@ -32,7 +32,8 @@
 //! [`overrides`] specifies what a file leaves open.
 //!
 //! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that receives [`Event`]s,
-//! and a [`CancelToken`]. Phases print nothing, read no command line and end no process. Without the
+//! and a [`CancelToken`]. Phases print nothing, read no command line and end no process; a program that opens files of unknown origin sets
+//! [`limits`]. Without the
 //! feature `training`, phases 2 to 4 and 6, [`recipe`], [`run`] and [`sweep`] are left out, and Burn
 //! with them. `docs/embedding.md` shows how a program trains and evaluates.
 //!
@@ -59,6 +60,7 @@ pub mod embed;
 pub mod engines;
 pub mod evaluate;
 pub mod inputs;
+pub mod limits;
 pub mod overrides;
 pub mod predictions;
 pub mod provenance;

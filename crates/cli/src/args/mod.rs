@@ -2,6 +2,7 @@
 
 mod batch;
 mod engine;
+mod limits;
 mod overrides;
 mod recipe;
 
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 pub use batch::{BatchArgs, ORIGIN, origin, written};
 pub use engine::{EngineArgs, EnginesArgs, OneEngineArgs};
+pub use limits::LimitsArgs;
 pub use overrides::{OverridesArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
@@ -43,6 +45,8 @@ pub struct Global {
     /// Number of threads [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    #[command(flatten)]
+    pub limits: LimitsArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -74,7 +74,7 @@ pub fn run(args: &DescribeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let outputs = Outputs::check(named, &[read])?;
     let mut request = OverridesRequest::parse("--set", &args.settings).map_err(Error::from)?;
     request.sidecar = sidecar;
-    let described = Described::open(&file, &request)?;
+    let described = Described::open(&file, &request, &app.context)?;
     if named.iter().any(|(_, output)| output.is_some()) {
         return write(args, &file, described, &outputs, app.terminal);
     }

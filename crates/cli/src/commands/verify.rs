@@ -78,7 +78,7 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut verified = Vec::with_capacity(wanted.len());
     for engine in wanted {
         let model = engines::load(&model_file, &device.request(engine), context)?;
-        let verification = engines::verify(&file, &model)?;
+        let verification = engines::verify(&file, &model, context)?;
         let runtime = RuntimeRecord::from(model.runtime());
         notes::fallback(&runtime, app.terminal);
         verified.push((runtime, verification));

@@ -1,5 +1,6 @@
 //! Damaged files: an error or an answer, never a crash, a hang or memory without bound.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kiln_inference::{Model, ModelOverrides, ModelSpec, Options};
@@ -139,33 +140,38 @@ fn damaged_files_are_run_or_refused_by_every_engine() {
     }
 }
 
-/// Seeds of mutated models: the first few hundred, or `FROM..TO` of the variable, for `scripts/fuzz/models`.
-fn seeds() -> std::ops::Range<u64> {
-    let Ok(range) = std::env::var("KILN_MUTATION_SEEDS") else {
-        return 0..u64::from(RUNS);
+/// Writes mutated models to the folder of the variable, of the seeds `FROM..TO`, for `scripts/fuzz/models`.
+#[test]
+#[ignore = "writes files for a script"]
+fn mutated_models_are_written_for_other_programs() {
+    let Some(folder) = std::env::var_os("KILN_MUTATION_FOLDER").map(PathBuf::from) else {
+        return;
     };
-    let (from, to) = range.split_once("..").unwrap();
-    from.parse().unwrap()..to.parse().unwrap()
+    let seeds = std::env::var("KILN_MUTATION_SEEDS").unwrap();
+    let (from, to) = seeds.split_once("..").unwrap();
+    for seed in from.parse::<u64>().unwrap()..to.parse().unwrap() {
+        let location = format!("{seed}.bin");
+        let (model, data) = mutation::mutated_in_files(seed, &location);
+        std::fs::write(folder.join(format!("{seed}.onnx")), model).unwrap();
+        if !data.is_empty() {
+            std::fs::write(folder.join(location), data).unwrap();
+        }
+    }
 }
 
 #[test]
 fn mutated_models_are_run_or_refused_by_every_engine() {
     for engine in engines() {
         let (mut run, mut refused) = (0, 0);
-        for seed in seeds() {
-            let file = mutation::mutated(seed);
-            if let Some(path) = std::env::var_os("KILN_MUTATION_FILE") {
-                // The last one is there when the process has ended.
-                std::fs::write(path, &file).unwrap();
-                eprintln!("{engine} seed {seed}");
-            }
-            timed(seed as u32, || {
+        for seed in 0..RUNS {
+            let file = mutation::mutated(seed.into());
+            timed(seed, || {
                 let options = Options::default().with_engine(engine).with_threads(1);
                 let Ok(model) = Model::from_bytes(&file, &options) else {
                     refused += 1;
                     return;
                 };
-                let images = noise(seed as u32, 2 * model.preprocessor().len());
+                let images = noise(seed, 2 * model.preprocessor().len());
                 run += u32::from(model.run(&images, 2).is_ok());
             });
         }

@@ -1,8 +1,8 @@
 //! Mutations of decoded models: what a damaged or hostile file says about sizes, axes and counts.
 
 use kiln_onnx::{
-    AttributeProto, AttributeType, DataType, Dim, FunctionProto, GraphBuilder, GraphProto,
-    ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, TensorProto, ValueInfoProto,
+    AttributeProto, AttributeType, DataLocation, DataType, Dim, FunctionProto, GraphBuilder, GraphProto,
+    ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, StringStringEntryProto, TensorProto, ValueInfoProto,
     encode,
 };
 
@@ -163,6 +163,10 @@ impl Random {
 
 /// The model of this seed: one of three with one to three mutations.
 pub fn mutated(seed: u64) -> Vec<u8> {
+    encode(&mutated_model(seed))
+}
+
+fn mutated_model(seed: u64) -> ModelProto {
     let mut random = Random(seed);
     let mut model = match random.below(3) {
         0 => finish(graph(&Dim::Symbol("batch".into()))),
@@ -172,7 +176,48 @@ pub fn mutated(seed: u64) -> Vec<u8> {
     for number in 0..=random.below(3) {
         mutate(&mut model, &mut random, number);
     }
-    encode(&model)
+    model
+}
+
+/// The model of this seed, every fourth with its values in the file `location`, whose bytes come second; where those lie
+/// is mutated too.
+pub fn mutated_in_files(seed: u64, location: &str) -> (Vec<u8>, Vec<u8>) {
+    let mut model = mutated_model(seed);
+    let mut random = Random(!seed);
+    let mut data = Vec::new();
+    if random.below(4) > 0 {
+        return (encode(&model), data);
+    }
+    for tensor in &mut graph_of(&mut model).initializer {
+        let bytes = std::mem::take(&mut tensor.raw_data);
+        if bytes.is_empty() {
+            continue;
+        }
+        let mut place = vec![
+            ("location", location.to_owned()),
+            ("offset", data.len().to_string()),
+            ("length", bytes.len().to_string()),
+        ];
+        data.extend(bytes);
+        if random.below(8) == 0 {
+            let elsewhere = ["../x", "/etc/passwd", "/dev/zero", ".", "", "a\0b", "link"];
+            match random.below(4) {
+                0 => place[0].1 = (*random.of(&elsewhere)).to_owned(),
+                1 => place[1].1 = random.int().to_string(),
+                2 => place[2].1 = random.int().to_string(),
+                _ => drop(place.remove(random.below(3))),
+            }
+        }
+        tensor.data_location = DataLocation::External as i32;
+        tensor.external_data = place
+            .into_iter()
+            .map(|(key, value)| StringStringEntryProto {
+                key: key.to_owned(),
+                value,
+            })
+            .collect();
+    }
+    (encode(&model), data)
 }
 
 /// The test model with its activations and weights quantized.

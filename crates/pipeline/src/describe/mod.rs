@@ -13,6 +13,7 @@ use std::path::Path;
 use kiln_inference::{LoadError, LoadErrorKind, ModelSpec};
 use kiln_onnx::{ModelFile, ModelProto};
 
+use crate::context::Context;
 use crate::engines::{self, explain, lacks_preprocessing};
 use crate::error::Result;
 pub use crate::error::models::{DescribeError, Tool};
@@ -34,7 +35,8 @@ pub struct Described {
 impl Described {
     /// Reads a model's file with the weights that it keeps in other files beside it, and a sidecar if
     /// there is one. A run directory stands for its exported model.
-    pub fn open(path: &Path, request: &OverridesRequest) -> Result<Self> {
+    pub fn open(path: &Path, request: &OverridesRequest, context: &Context<'_>) -> Result<Self> {
+        let _watch = context.watch(&format!("reading `{}`", path.display()), 0, 1);
         Self::read(engines::open_with_external_data(path)?, request)
     }
 

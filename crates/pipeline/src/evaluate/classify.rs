@@ -81,9 +81,17 @@ pub(crate) fn run_through<E: From<Error>>(
         Err(_) => Err(None),
     };
     let mut skipped = SkippedImages::default();
+    let mut first_run = {
+        let batch = options.batch_size.unwrap_or(model.stream_batch_size()) as u64;
+        // A batch for each session, of which there are no more than threads, unless all is a single one.
+        let batches = batch.saturating_mul(model.runtime().threads as u64);
+        let images = batches.min(inputs.count.unwrap_or(u64::MAX));
+        context.watch("the model's first run", model.total_bytes(), images)
+    };
     let mut lossy = 0;
     let watch = context.cancel.watch();
     let ended = model.stream(inputs, options, prepare, |input, result| {
+        first_run = None;
         if context.cancel.is_cancelled() {
             return ControlFlow::Break(Stop::Cancelled);
         }

@@ -93,7 +93,13 @@ fn load(
         InputKind::Values => f32::datum_type(),
         InputKind::Pixels => u8::datum_type(),
     };
-    let plans = Plans::new(graph, datum_type, source.shape, &sizes);
+    let plans = Plans::new(
+        graph,
+        datum_type,
+        source.shape,
+        options.budget.bytes_per_value,
+        &sizes,
+    );
     plans.get(source.batch.unwrap_or(1))?;
     Ok(Box::new(Tract {
         plans,

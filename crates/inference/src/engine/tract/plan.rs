@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kiln_onnx::Budget;
 use kiln_util::catch_panic;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
@@ -21,22 +20,26 @@ pub struct Plans {
     graph: InferenceModel,
     datum_type: DatumType,
     shape: [usize; 3],
+    /// Most bytes of a value between nodes, for each image.
+    bytes_per_value: u64,
     by_size: Vec<(usize, OnceLock<Result<Plan, EngineError>>)>,
 }
 
 impl Plans {
     /// Plans for runs of the batch sizes `sizes`, none of them made yet, of an input `[batch,
-    /// shape...]`.
+    /// shape...]`, with values of at most so many bytes for each image.
     pub fn new(
         graph: InferenceModel,
         datum_type: DatumType,
         shape: [usize; 3],
+        bytes_per_value: u64,
         sizes: &[usize],
     ) -> Self {
         Self {
             graph,
             datum_type,
             shape,
+            bytes_per_value,
             by_size: sizes.iter().map(|&size| (size, OnceLock::new())).collect(),
         }
     }
@@ -51,27 +54,27 @@ impl Plans {
 
     fn make(&self, batch: usize) -> Result<Plan, EngineError> {
         let [a, b, c] = self.shape;
+        let limit = u128::from(self.bytes_per_value) * batch.max(1) as u128;
         let plan = guarded(|| {
             let graph = self
                 .graph
                 .clone()
                 .with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
             let graph = graph.into_typed()?;
-            check_sizes(&graph, batch)?;
+            check_sizes(&graph, limit)?;
             let graph = pick_strided(graph)?.into_decluttered()?;
             let graph = fuse(graph)?.into_optimized()?;
-            check_sizes(&graph, batch)?;
+            check_sizes(&graph, limit)?;
             graph.into_runnable()
         });
         plan.map_err(load_error)
     }
 }
 
-/// Checks that no value is larger than the budget for each image of the batch. What the file alone does
+/// Checks that no value takes more than `limit` bytes. What the file alone does
 /// not tell, tract has inferred by now, and a run would reserve it: an allocation that fails ends the
 /// process.
-fn check_sizes(graph: &TypedModel, batch: usize) -> TractResult<()> {
-    let limit = u128::from(Budget::default().bytes_per_value) * batch.max(1) as u128;
+fn check_sizes(graph: &TypedModel, limit: u128) -> TractResult<()> {
     for node in &graph.nodes {
         for output in &node.outputs {
             let Some(shape) = output.fact.shape.as_concrete() else {
@@ -101,7 +104,7 @@ fn check_sizes(graph: &TypedModel, batch: usize) -> TractResult<()> {
 pub fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     match catch_panic(work) {
         Ok(result) => result.map_err(|error| one_line(&format_args!("{error:#}"))),
-        Err(message) => Err(format!("tract panicked: {}", one_line(&message))),
+        Err(message) => Err(format!("tract breaks off: {}", one_line(&message))),
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
         let with_source = |side: usize| {
             let mut model = TypedModel::default();
             model.add_source("x", f32::fact([1, side, side])).unwrap();
-            check_sizes(&model, 1)
+            check_sizes(&model, 1 << 30)
         };
         assert!(with_source(1 << 10).is_ok());
         let error = with_source(1 << 20).unwrap_err().to_string();
@@ -130,7 +133,7 @@ mod tests {
         let none: [u8; 0] = [];
         let error = guarded(|| Ok(none[std::hint::black_box(3)])).unwrap_err();
         assert!(
-            error.starts_with("tract panicked: index out of bounds"),
+            error.starts_with("tract breaks off: index out of bounds"),
             "{error}"
         );
     }
