@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kiln_onnx::{DataLocation, Dim, GraphBuilder, ModelProto, StringStringEntryProto, encode};
 
-use crate::kiln::{error, kiln, ok, path, succeed};
+use crate::kiln::{error, kiln, ok, onnxruntime, path, succeed};
 
 const SIDE: usize = 8;
 const COLORS: [(&str, [u8; 3]); 3] = [
@@ -405,4 +405,323 @@ fn what_the_model_sees_is_drawn() {
     };
     assert_eq!(colors(&["--resize", "shorter"]), [true, false]);
     assert_eq!(colors(&["--filter", "nearest"]), [true, true]);
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
+fn a_model_that_takes_too_much_when_it_runs_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let data = images(folder);
+    let image = format!("{data}/red/0.png");
+    // As many values as the brightest pixel says, 400 million: no graph tells.
+    let hostile = model(3, |graph| {
+        graph.initializer("many", &[], vec![4e8_f32]);
+        graph.initializer("axis", &[1], vec![1_i64]);
+        graph
+            .node("ReduceMax", "brightest", &["x"], "brightest")
+            .int("keepdims", 0);
+        graph.node("Mul", "size", &["brightest", "many"], "size");
+        graph.node("Cast", "whole", &["size"], "whole").int("to", 7);
+        graph.node("Reshape", "shape", &["whole", "axis"], "shape");
+        graph.node("ConstantOfShape", "values", &["shape"], "values");
+        graph
+            .node("ReduceSum", "sum", &["values"], "sum")
+            .int("keepdims", 0);
+        graph.node("Add", "y", &["logits", "sum"], "y");
+    });
+    let file = write(folder, "hostile.onnx", &hostile);
+    let message = error(&mut kiln(&with_unit(&[
+        "predict",
+        &file,
+        &image,
+        "--engine",
+        "ort",
+        "--ort-lib",
+        onnxruntime(),
+        "--output",
+        "logits",
+        "--max-memory",
+        "300MB",
+    ])));
+    assert!(
+        message
+            .starts_with("error: the model's first run takes more than 300 MB of memory\nhelp: "),
+        "{message}"
+    );
+    assert!(message.contains("`--max-memory`"), "{message}");
+
+    let plain = write(
+        folder,
+        "plain.onnx",
+        &model(3, |graph| {
+            graph.node("Identity", "y", &["logits"], "y");
+        }),
+    );
+    ok(&with_unit(&[
+        "predict",
+        &plain,
+        &image,
+        "--max-memory",
+        "none",
+        "--max-seconds",
+        "none",
+    ]));
+    let message = error(&mut kiln(&with_unit(&[
+        "predict",
+        &plain,
+        &image,
+        "--max-memory",
+        "much",
+    ])));
+    assert!(
+        message.contains("expected a size, such as `4GB`"),
+        "{message}"
+    );
+}
+
+/// Three classes of which an image can have several: those whose channel is brighter than 0.4.
+fn several(add: impl FnOnce(&mut GraphBuilder)) -> ModelProto {
+    model(3, |graph| {
+        graph.initializer("two", &[1], vec![2.0_f32]);
+        graph.node("Sub", "centered", &["logits", "two"], "centered");
+        add(graph);
+    })
+}
+
+/// Images of one color, by their names.
+fn mixed(folder: &Path) {
+    for (name, pixel) in [
+        ("red", [255, 0, 0]),
+        ("yellow", [255, 255, 0]),
+        ("black", [0, 0, 0]),
+        ("white", [255, 255, 255]),
+    ] {
+        let image = image::RgbImage::from_pixel(SIDE as u32, SIDE as u32, image::Rgb(pixel));
+        image.save(folder.join(format!("{name}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn images_with_several_labels_are_classified_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    mixed(folder);
+    fs::write(folder.join("labels.txt"), "red\ngreen\nblue\n").unwrap();
+    let labels = path(folder, "labels.txt");
+    let sigmoid = several(|graph| {
+        graph.node("Sigmoid", "y", &["centered"], "y");
+    });
+    let file = write(folder, "several.onnx", &sigmoid);
+    let image = |name: &str| path(folder, &format!("{name}.png"));
+    let (yellow, black) = (image("yellow"), image("black"));
+    let arguments = ["predict", &file, &yellow, &black, "--labels", &labels];
+    let ended = ok(&with_unit(&arguments));
+    assert!(
+        ended
+            .stdout
+            .contains("yellow.png: red (95.26 %), green (95.26 %)\n"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("black.png: none of the classes\n"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("each class has a probability by itself"),
+        "{}",
+        ended.stderr
+    );
+    let json = ok(&with_unit(
+        &[&arguments[..], &["--json", "--threshold", "0.96,0.1,0.1"]].concat(),
+    ));
+    let yellow = json.stdout.lines().nth(1).unwrap();
+    assert!(
+        yellow.contains("\"labels\":[\"green\",\"blue\"]"),
+        "{yellow}"
+    );
+
+    // In one column, and in a column for each class. The last has a wrong label.
+    let lists = [
+        (
+            "names.csv",
+            "path,labels\nred.png,red\nyellow.png,green|red\nblack.png,\nwhite.png,red;green\n",
+        ),
+        (
+            "marks.csv",
+            "path,blue,red,green\nred.png,0,1,0\nyellow.png,0,1,1\nblack.png,0,0,0\nwhite.png,0,1,1\n",
+        ),
+    ];
+    for (name, text) in lists {
+        fs::write(folder.join(name), text).unwrap();
+        let list = path(folder, name);
+        let rows = path(folder, "rows.csv");
+        let arguments = [
+            "eval",
+            &file,
+            "--data",
+            &list,
+            "--labels",
+            &labels,
+            "--predictions",
+            &rows,
+            "--json",
+        ];
+        let ended = ok(&with_unit(&arguments));
+        let found: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        // Of four images two times two decisions are right, and blue's of white is not.
+        assert_eq!(found["exact_matches"], 0.75, "{found}");
+        assert_eq!(found["hamming_loss"], 1.0 / 12.0, "{found}");
+        assert_eq!(found["classes"][0]["average_precision"], 1.0, "{found}");
+        assert_eq!(
+            found["classes"][2]["average_precision"],
+            serde_json::Value::Null,
+            "{found}"
+        );
+        let text = fs::read_to_string(&rows).unwrap();
+        assert!(
+            text.contains("yellow.png,red|green,red|green,")
+                || text.contains("yellow.png,green|red,red|green,"),
+            "{text}"
+        );
+        // All is there already.
+        let resumed = ok(&with_unit(
+            &[&arguments[..arguments.len() - 1], &["--resume"]].concat(),
+        ));
+        assert!(
+            resumed.stdout.contains("exactly right 75.00 % of 4 images"),
+            "{}",
+            resumed.stdout
+        );
+        assert!(
+            resumed.stdout.contains("best threshold"),
+            "{}",
+            resumed.stdout
+        );
+    }
+
+    let bare = write(
+        folder,
+        "bare.onnx",
+        &several(|graph| {
+            graph.node("Identity", "y", &["centered"], "y");
+        }),
+    );
+    let list = path(folder, "names.csv");
+    let arguments = ["eval", &bare, "--data", &list, "--labels", &labels];
+    let message = error(&mut kiln(&with_unit(&arguments)));
+    assert!(
+        message.contains("the classes of the model exclude each other")
+            && message.contains("sigmoid_logits"),
+        "{message}"
+    );
+    let ended = ok(&with_unit(
+        &[&arguments[..], &["--output", "sigmoid_logits"]].concat(),
+    ));
+    assert!(
+        ended.stdout.contains("exactly right 75.00 % of 4 images"),
+        "{}",
+        ended.stdout
+    );
+    let message = error(&mut kiln(&with_unit(&[
+        "predict",
+        &bare,
+        &image("red"),
+        "--threshold",
+        "0.7",
+    ])));
+    assert!(
+        message.contains("the classes of this model exclude each other"),
+        "{message}"
+    );
+    let message = error(&mut kiln(&with_unit(&[
+        "compare", &file, &file, "--data", &list, "--labels", &labels,
+    ])));
+    assert!(message.contains("expected one"), "{message}");
+    // A copy keeps the thresholds.
+    let copy = path(folder, "copy.onnx");
+    ok(&[
+        "describe",
+        &file,
+        "--set",
+        "preprocess=unit",
+        "--set",
+        "threshold=0.96,0.1,0.1",
+        "-o",
+        &copy,
+    ]);
+    let described = ok(&["describe", &copy]);
+    assert!(
+        described.stdout.contains("more than 0.96, 0.1, 0.1"),
+        "{}",
+        described.stdout
+    );
+    let ended = ok(&["predict", &copy, &image("yellow")]);
+    assert!(
+        ended
+            .stdout
+            .contains("yellow.png: 1 (95.26 %), 2 (11.92 %)"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn the_threshold_of_two_classes_moves_images_from_one_to_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let data = images(folder);
+    // 0.73 for red, a half for the others.
+    let binary = model(1, |graph| {
+        graph.initializer("red", &[3, 1], vec![0.2_f32, 0.0, 0.0]);
+        graph.node("MatMul", "score", &["logits", "red"], "score");
+        graph.node("Sigmoid", "y", &["score"], "y");
+    });
+    let file = write(folder, "binary.onnx", &binary);
+    fs::write(
+        folder.join("list.csv"),
+        "path,label\ncolors/red/0.png,positive\ncolors/blue/0.png,negative\n",
+    )
+    .unwrap();
+    let list = path(folder, "list.csv");
+    let red = format!("{data}/red/0.png");
+    for (threshold, class, accuracy) in [
+        ("0.7", "positive (73.11 %)", 1.0),
+        ("0.8", "negative (26.89 %)", 0.5),
+    ] {
+        let ended = ok(&with_unit(&[
+            "predict",
+            &file,
+            &red,
+            "--threshold",
+            threshold,
+        ]));
+        assert!(ended.stdout.contains(class), "{}", ended.stdout);
+        let ended = ok(&with_unit(&[
+            "eval",
+            &file,
+            "--data",
+            &list,
+            "--threshold",
+            threshold,
+            "--json",
+        ]));
+        let found: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(found["accuracy"], accuracy, "{found}");
+    }
+    let message = error(&mut kiln(&with_unit(&[
+        "predict",
+        &file,
+        &red,
+        "--threshold",
+        "1.5",
+    ])));
+    assert!(
+        message.contains("expected a threshold from 0 to 1"),
+        "{message}"
+    );
 }

@@ -115,6 +115,9 @@ fn pipeline(hint: &Hint) -> String {
         Hint::MatchDataset => "evaluate on the dataset that it was trained for".into(),
         Hint::GiveImages => "name images, or a list of them with --list".into(),
         Hint::GiveFiles => "name the files".into(),
+        Hint::IndependentClasses => {
+            "say so if each class has a score by itself: `--output sigmoid`, or `sigmoid_logits` before the sigmoid".into()
+        }
         Hint::AddLabels => "add a column `label` to the list".into(),
         Hint::AddLabelFile => "add the file of labels, or rename the files".into(),
         Hint::SkipUnreadable => "repair or remove them, or skip them with --skip-bad".into(),
@@ -283,6 +286,10 @@ fn inference(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         Hint::OutputIsLogits => "give --output logits if it holds those".into(),
         Hint::ChooseOutput => "name one of these with --output-name".into(),
+        Hint::OutputIsSigmoid => {
+            "leave out --threshold, or say that each class has a score by itself with --output sigmoid|sigmoid_logits".into()
+        }
+        Hint::MatchThresholds => "give --threshold one number, or one for each class with commas between them".into(),
         Hint::TwoLabels => "give two labels with --labels: the score is that of the second".into(),
         Hint::NoDistribution => {
             "give --output sigmoid if each class has a probability by itself, --output logits if these are none; if the model ends \

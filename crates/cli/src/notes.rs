@@ -59,7 +59,7 @@ fn assumed(note: &Note) -> Option<String> {
             "its output is taken for probabilities, since those of test images add up to 1 (--output logits|probabilities)".to_owned()
         }
         Note::Independent => {
-            "it ends in a sigmoid, so each class has a probability by itself, and the most probable one counts".to_owned()
+            "it ends in a sigmoid, so each class has a probability by itself, and an image those with more than 50 % (--threshold)".to_owned()
         }
         Note::ChosenOutput { name } => format!(
             "of its outputs, `{}` is taken for the scores (--output-name NAME)",

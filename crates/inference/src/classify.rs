@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::RunError;
 use crate::model::Model;
+use crate::spec::ModelSpec;
 
 impl Model {
     /// Classifies an image: a decoded file ([`open_image`](crate::open_image),
@@ -58,7 +59,7 @@ impl Model {
             .zip(preprocess);
         let predict = |((scores, row), preprocess): ((&[f32], &[f32]), _)| {
             Prediction::new(
-                Arc::clone(&self.labels),
+                Arc::clone(&self.classes),
                 scores.to_vec(),
                 row.to_vec(),
                 Timings {
@@ -121,7 +122,48 @@ pub struct Prediction {
     pub scores: Vec<f32>,
     /// Where the time went.
     pub timings: Timings,
-    labels: Arc<[String]>,
+    classes: Arc<Classes>,
+}
+
+/// The classes of a model, and what makes an image one of them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Classes {
+    pub labels: Vec<String>,
+    /// As in [`ModelSpec::thresholds`](crate::ModelSpec::thresholds).
+    thresholds: Vec<f32>,
+    has_several: bool,
+}
+
+impl Classes {
+    pub fn new(spec: &ModelSpec) -> Self {
+        Self {
+            labels: spec.labels.clone(),
+            thresholds: spec.thresholds.clone(),
+            has_several: spec.has_several(),
+        }
+    }
+
+    /// The predicted class: that of the largest score, since rounding can make two probabilities equal; or of
+    /// two classes with one score the second, if its probability exceeds the threshold.
+    pub fn predicted(&self, scores: &[f32], probabilities: &[f32]) -> usize {
+        match (self.has_several, self.thresholds.as_slice()) {
+            (false, [threshold]) => usize::from(probabilities[1] > *threshold),
+            _ => argmax(scores).unwrap_or_default(),
+        }
+    }
+
+    /// The classes whose probability exceeds their threshold, or the predicted one of classes that exclude
+    /// each other.
+    pub fn chosen(&self, scores: &[f32], probabilities: &[f32]) -> Vec<usize> {
+        if !self.has_several {
+            return vec![self.predicted(scores, probabilities)];
+        }
+        let pairs = probabilities.iter().zip(&self.thresholds).enumerate();
+        pairs
+            .filter(|(_, (probability, threshold))| probability > threshold)
+            .map(|(class, _)| class)
+            .collect()
+    }
 }
 
 /// Where the time went for one image.
@@ -145,16 +187,15 @@ pub struct Ranked<'a> {
 }
 
 impl Prediction {
-    /// `scores` and `probabilities` have one value per label, at least one. The class is that of
-    /// the largest score: rounding can make two probabilities equal.
+    /// `scores` and `probabilities` have one value per label, at least one.
     pub(crate) fn new(
-        labels: Arc<[String]>,
+        classes: Arc<Classes>,
         scores: Vec<f32>,
         probabilities: Vec<f32>,
         timings: Timings,
     ) -> Self {
-        let index = argmax(&scores).unwrap_or_default();
-        let (label, probability) = (labels[index].clone(), probabilities[index]);
+        let index = classes.predicted(&scores, &probabilities);
+        let (label, probability) = (classes.labels[index].clone(), probabilities[index]);
         Self {
             label,
             index,
@@ -162,14 +203,25 @@ impl Prediction {
             probabilities,
             scores,
             timings,
-            labels,
+            classes,
         }
+    }
+
+    /// Returns the classes that the image has, the most probable first: those whose probability exceeds their
+    /// threshold, any number of them, where each class has one by itself (a sigmoid for each); else the
+    /// predicted class alone.
+    pub fn chosen(&self) -> Vec<Ranked<'_>> {
+        let chosen = self.classes.chosen(&self.scores, &self.probabilities);
+        let mut ranked = self.top_k(self.probabilities.len());
+        ranked.retain(|class| chosen.contains(&class.index));
+        ranked
     }
 
     /// Returns the `k` most probable classes, the predicted one first, then by probability; of equals the
     /// one with the lower index first.
     pub fn top_k(&self, k: usize) -> Vec<Ranked<'_>> {
-        let all = self.labels.iter().zip(&self.probabilities).enumerate();
+        let labels = &self.classes.labels;
+        let all = labels.iter().zip(&self.probabilities).enumerate();
         let mut ranked: Vec<_> = all
             .map(|(index, (label, &probability))| Ranked {
                 label,
@@ -177,10 +229,11 @@ impl Prediction {
                 probability,
             })
             .collect();
-        let key = |class: &Ranked<'_>| (class.probability, class.index == self.index);
+        // Of two classes with a threshold, the predicted one need not be the more probable.
+        let key = |class: &Ranked<'_>| (class.index == self.index, class.probability);
         ranked.sort_by(|a, b| {
-            let ((a, a_first), (b, b_first)) = (key(a), key(b));
-            b.total_cmp(&a).then(b_first.cmp(&a_first))
+            let ((a_first, a), (b_first, b)) = (key(a), key(b));
+            b_first.cmp(&a_first).then(b.total_cmp(&a))
         });
         ranked.truncate(k);
         ranked
@@ -191,10 +244,17 @@ impl Prediction {
 mod tests {
     use super::*;
 
+    fn classes(thresholds: &[f32]) -> Arc<Classes> {
+        Arc::new(Classes {
+            labels: ["cat", "dog", "emu"].map(str::to_owned).to_vec(),
+            thresholds: thresholds.to_vec(),
+            has_several: thresholds.len() > 1,
+        })
+    }
+
     fn prediction(probabilities: &[f32]) -> Prediction {
-        let labels = ["cat", "dog", "emu"].map(str::to_owned);
         Prediction::new(
-            labels.into(),
+            classes(&[]),
             probabilities.to_vec(),
             probabilities.to_vec(),
             Timings::default(),
@@ -213,9 +273,8 @@ mod tests {
 
     #[test]
     fn where_probabilities_are_equal_scores_decide() {
-        let labels = ["cat", "dog", "emu"].map(str::to_owned);
         let prediction = Prediction::new(
-            labels.into(),
+            classes(&[]),
             vec![30.0, 31.0, 0.0],
             vec![0.5, 0.5, 0.0],
             Timings::default(),
@@ -229,6 +288,32 @@ mod tests {
             (prediction.label.as_str(), ranked),
             ("dog", vec!["dog", "cat", "emu"])
         );
+    }
+
+    #[test]
+    fn of_classes_by_themselves_those_over_their_threshold_are_chosen() {
+        let probabilities = vec![0.3, 0.9, 0.5];
+        let prediction = Prediction::new(
+            classes(&[0.2, 0.5, 0.5]),
+            probabilities.clone(),
+            probabilities,
+            Timings::default(),
+        );
+        let chosen: Vec<_> = prediction
+            .chosen()
+            .iter()
+            .map(|class| class.label)
+            .collect();
+        assert_eq!(chosen, ["dog", "cat"], "the most probable first");
+        assert_eq!(prediction.label, "dog");
+    }
+
+    #[test]
+    fn the_second_of_two_classes_takes_more_than_the_threshold() {
+        let classes = classes(&[0.75]);
+        assert_eq!(classes.predicted(&[0.25, 0.75], &[0.25, 0.75]), 0);
+        assert_eq!(classes.predicted(&[0.2, 0.8], &[0.2, 0.8]), 1);
+        assert_eq!(classes.chosen(&[0.25, 0.75], &[0.25, 0.75]), [0]);
     }
 
     #[test]

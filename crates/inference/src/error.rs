@@ -82,6 +82,14 @@ pub enum LoadErrorKind {
         /// Number of labels.
         labels: usize,
     },
+    /// Thresholds that do not fit the scores.
+    #[error("{}", describe_thresholds(*found, *scores))]
+    Thresholds {
+        /// Number of thresholds.
+        found: usize,
+        /// Number of scores that are probabilities by themselves.
+        scores: usize,
+    },
     /// No output has the name that is specified.
     #[error("the graph has no output `{name}`, but {found}")]
     OutputName {
@@ -132,6 +140,14 @@ impl From<kiln_onnx::LoadError> for LoadErrorKind {
     }
 }
 
+fn describe_thresholds(found: usize, scores: usize) -> String {
+    if scores == 0 {
+        return "a threshold is for probabilities of each class by itself, and the classes of this model exclude each other"
+            .to_owned();
+    }
+    format!("expected a threshold, or one for each of {scores} scores, found {found}")
+}
+
 impl LoadErrorKind {
     /// Returns what can be done about it.
     pub fn hint(&self) -> Option<Hint> {
@@ -147,6 +163,8 @@ impl LoadErrorKind {
             Self::Output { .. } => Hint::MatchLabels,
             Self::OutputType { .. } => Hint::FloatOutput,
             Self::OneScore { .. } => Hint::TwoLabels,
+            Self::Thresholds { scores: 0, .. } => Hint::OutputIsSigmoid,
+            Self::Thresholds { .. } => Hint::MatchThresholds,
             Self::OutputName { .. } => Hint::ChooseOutput,
             Self::Random { .. } => Hint::ExportForInference,
             Self::SoftmaxOverBatch { .. } => Hint::SoftmaxAxis,

@@ -48,6 +48,10 @@ pub enum Hint {
     SmallerBatch,
     /// Give two labels, the second of which the score is for.
     TwoLabels,
+    /// Specify that scores are of each class by itself, or leave the threshold out.
+    OutputIsSigmoid,
+    /// Give one threshold, or one for each class.
+    MatchThresholds,
     /// Name one of the graph's outputs.
     ChooseOutput,
     /// Export the model for inference rather than training.
@@ -142,6 +146,10 @@ impl fmt::Display for Hint {
             }
             Self::ExportAgain => "export the model again",
             Self::SmallerBatch => "export the model with a smaller or an open batch",
+            Self::OutputIsSigmoid => {
+                "specify that the output is of a sigmoid, if it is, or leave the threshold out"
+            }
+            Self::MatchThresholds => "give one threshold, or one for each class",
             Self::TwoLabels => "give two labels: the score is that of the second",
             Self::ChooseOutput => "name one of these",
             Self::ExportForInference => {

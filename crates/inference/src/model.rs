@@ -11,6 +11,7 @@ use kiln_preprocess::{PreprocessError, Preprocessor, RawImage};
 
 use crate::adapt::adapt;
 use crate::choice::RuntimeInfo;
+use crate::classify::Classes;
 use crate::engine;
 use crate::engine::error::EngineError;
 use crate::engine::interface::{Engine, Outputs, Source};
@@ -21,7 +22,7 @@ use crate::spec::{ModelSpec, Origin};
 /// An image classifier, ready to run. Threads can share one.
 pub struct Model {
     pub(crate) preprocessor: Preprocessor,
-    pub(crate) labels: Arc<[String]>,
+    pub(crate) classes: Arc<Classes>,
     spec: ModelSpec,
     repairs: Vec<Repair>,
     total_bytes: u64,
@@ -122,7 +123,7 @@ impl Model {
         let golden = proto.metadata()?.golden;
         let mut model = Self {
             preprocessor,
-            labels: spec.labels.clone().into(),
+            classes: Arc::new(Classes::new(&spec)),
             spec,
             repairs: file.repairs()?.to_vec(),
             total_bytes: file.total_bytes(),
@@ -213,7 +214,7 @@ impl Model {
 
     /// Returns the names of the classes, in the order of the output.
     pub fn labels(&self) -> &[String] {
-        &self.labels
+        &self.classes.labels
     }
 
     /// Returns how images become the model's input.
@@ -250,7 +251,7 @@ impl std::fmt::Debug for Model {
         let mut debug = f.debug_struct("Model");
         debug
             .field("preprocessing", self.preprocessing())
-            .field("labels", &self.labels);
+            .field("labels", &self.labels());
         debug
             .field("output_kind", &self.output_kind())
             .field("runtime", self.runtime())

@@ -71,7 +71,7 @@ impl Model {
         inference: Duration,
     ) -> Result<AnyScores, RunError> {
         let spec = self.spec();
-        let (classes, kind) = (self.labels.len(), spec.output);
+        let (classes, kind) = (self.labels().len(), spec.output);
         let name = spec.output_name.clone();
         let data = match outputs.into_iter().next() {
             None => Vec::new(),
@@ -230,7 +230,7 @@ impl Model {
 /// Checks that scores which are specified to be probabilities are some; those of an image to be a
 /// distribution, unless they were rounded to 8 bits.
 fn check_probabilities(data: &[f32], spec: &ModelSpec, classes: usize) -> Result<(), RunError> {
-    if spec.output.takes_softmax() {
+    if !spec.output.is_probabilities() {
         return Ok(());
     }
     let columns = if spec.scores.is_binary {
@@ -271,7 +271,9 @@ fn two_classes(score: f32, kind: OutputKind) -> [f32; 2] {
     match kind {
         OutputKind::Probabilities | OutputKind::Sigmoid => [(1.0 - score).max(0.0), score.max(0.0)],
         // Their softmax is the score's sigmoid.
-        OutputKind::Logits | OutputKind::LogProbabilities => [0.0, score],
+        OutputKind::Logits | OutputKind::LogProbabilities | OutputKind::SigmoidLogits => {
+            [0.0, score]
+        }
     }
 }
 
@@ -322,15 +324,24 @@ impl Scores {
         data.chunks_exact(self.classes.max(1))
     }
 
-    /// Returns probabilities `[images, classes]` in row-major order: the scores, after a softmax where they
-    /// are logits.
+    /// Returns probabilities `[images, classes]` in row-major order: the scores, after a softmax or sigmoid
+    /// where they are logits.
     pub fn probabilities(&self) -> Vec<f32> {
         let mut data = self.data.clone();
-        if self.kind.takes_softmax() {
-            data.chunks_exact_mut(self.classes.max(1)).for_each(softmax);
+        match self.kind {
+            OutputKind::Logits | OutputKind::LogProbabilities => {
+                data.chunks_exact_mut(self.classes.max(1)).for_each(softmax);
+            }
+            OutputKind::SigmoidLogits => data.iter_mut().for_each(|value| *value = sigmoid(*value)),
+            OutputKind::Probabilities | OutputKind::Sigmoid => {}
         }
         data
     }
+}
+
+/// `1 / (1 + exp(-x))`, computed in f64.
+fn sigmoid(logit: f32) -> f32 {
+    (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
 }
 
 /// Softmax in place. The largest value is subtracted first, so that no exponential overflows; the

@@ -64,7 +64,7 @@ impl Model {
     /// ```
     pub fn verify(&self) -> Result<Verification, VerifyError> {
         let golden = self.golden.as_ref().ok_or(VerifyError::NoVectors)?;
-        let classes = self.labels.len();
+        let classes = self.labels().len();
         if let Some(vector) = golden
             .vectors
             .iter()
@@ -107,7 +107,9 @@ impl Model {
 
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
         let value = |score: f32| match self.output_kind() {
-            OutputKind::Logits | OutputKind::LogProbabilities => f64::from(score),
+            OutputKind::Logits | OutputKind::LogProbabilities | OutputKind::SigmoidLogits => {
+                f64::from(score)
+            }
             OutputKind::Probabilities => f64::from(score).max(LEAST).ln(),
             OutputKind::Sigmoid => {
                 let score = f64::from(score);
@@ -130,7 +132,7 @@ impl Model {
             tolerance: vector.tolerance,
             label: vector.label.clone(),
             named: best
-                .map(|class| self.labels[class].clone())
+                .map(|class| self.labels()[class].clone())
                 .unwrap_or_default(),
         }
     }

@@ -17,6 +17,12 @@ pub enum MetricsError {
         /// Number of classes found.
         found: usize,
     },
+    /// A threshold for other than two classes.
+    #[error("a threshold decides between 2 classes, found {classes}")]
+    TwoClasses {
+        /// Number of classes.
+        classes: usize,
+    },
     /// The number of values is not images times classes.
     #[error(
         "found {values} values for {images} images of {classes} classes, expected {}: give one row of {classes} values \

@@ -15,6 +15,7 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | accuracy, loss, precision, recall, F1 | `evaluation` |
+//! | average precision, F1, thresholds of classes of which an image can have several | `several` |
 //! | counts by true and predicted class | `confusion` |
 //! | expected calibration error | `calibration` |
 //! | the most confident errors | `most_confident` |
@@ -42,6 +43,7 @@ mod latency;
 mod logits;
 mod most_confident;
 mod paired;
+mod several;
 mod spread;
 
 pub use agreement::{Agreement, Tolerance};
@@ -53,4 +55,5 @@ pub use latency::Latency;
 pub use logits::{argmax, softmax};
 pub use most_confident::MostConfident;
 pub use paired::Paired;
+pub use several::{SeveralClass, SeveralEvaluation, SeveralEvaluator};
 pub use spread::Spread;

@@ -30,7 +30,8 @@ pub use layers::*;
 pub use model::{Counts, InnerLayer, Layer, Model, ModelError, Param};
 pub use networks::{Network, NetworkName, Stem};
 pub use overrides::{
-    Layout, ModelOverrides, OutputKind, OverridesError, parse_number, parse_numbers, repeated_label,
+    Layout, ModelOverrides, OutputKind, OverridesError, check_thresholds, parse_number,
+    parse_numbers, parse_threshold, repeated_label,
 };
 pub use preprocessing::{
     Arithmetic, Channels, CropRounding, Filter, Fit, Preprocessing, PreprocessingError, Resize,

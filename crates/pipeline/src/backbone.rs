@@ -463,6 +463,7 @@ fn frozen_part(
         layout: Some(layout),
         output: Some(OutputKind::Logits),
         output_name: None,
+        threshold: None,
         provenance: BTreeMap::new(),
         golden: None,
     });

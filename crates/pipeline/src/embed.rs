@@ -188,6 +188,7 @@ impl Embedder {
             layout,
             output: Some(OutputKind::Logits),
             output_name: None,
+            threshold: None,
             provenance: BTreeMap::new(),
             golden: None,
         });

@@ -316,6 +316,7 @@ impl TrainedModel {
             layout: Some(backbone.layout()),
             output: Some(output),
             output_name: None,
+            threshold: None,
             provenance: options.provenance,
             golden: options.golden,
         });

@@ -64,6 +64,8 @@ pub enum Hint {
     GiveFiles,
     /// Add a column `label` to the list.
     AddLabels,
+    /// Specify that each class has a score by itself.
+    IndependentClasses,
     /// Add the file of labels, or rename the files.
     AddLabelFile,
     /// Repair or remove the images that cannot be read, or skip them.

@@ -292,8 +292,8 @@ pub enum Note {
     AssumedLogits,
     /// Nobody specifies what the scores are: those of test images were probabilities.
     GuessedProbabilities,
-    /// The scores are probabilities of each class by itself: an image can have several classes, of
-    /// which the most probable counts.
+    /// The scores are probabilities of each class by itself: an image can have several classes, those whose
+    /// probability exceeds a half.
     Independent,
     /// Nobody specifies which output has the scores: this one was chosen.
     ChosenOutput {
@@ -330,7 +330,9 @@ pub fn notes(model: &Model) -> Vec<Note> {
     let output = match (origins.output, model.output_kind()) {
         (Origin::Default, _) => Some(Note::AssumedLogits),
         (Origin::Values, _) => Some(Note::GuessedProbabilities),
-        (Origin::Graph, OutputKind::Sigmoid) => Some(Note::Independent),
+        (Origin::Graph, OutputKind::Sigmoid) if origins.threshold == Origin::Default => {
+            Some(Note::Independent)
+        }
         (Origin::Graph | Origin::Declared | Origin::Metadata, _) => None,
     };
     let chosen = (origins.output_name == Origin::Graph).then(|| Note::ChosenOutput {

@@ -143,7 +143,7 @@ impl RunOutcome {
 
     fn engine_table(&self) -> String {
         let rows = self.evaluations.iter().map(|(title, result)| {
-            let rate = thousands(result.images_per_second().round() as usize);
+            let rate = thousands(result.throughput().images_per_second.round() as usize);
             let accuracy = percent(result.evaluation.accuracy);
             [(*title).to_string(), accuracy, rate]
         });

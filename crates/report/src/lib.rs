@@ -45,5 +45,6 @@ pub use plots::{
     plot_curves, plot_reliability, plot_speed,
 };
 pub use tables::{
-    MAX_LABEL, Table, classification_report, classification_table, confusion_table, text_table,
+    MAX_LABEL, Table, classification_report, classification_table, confusion_table, several_report,
+    text_table,
 };

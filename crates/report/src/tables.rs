@@ -1,7 +1,9 @@
 //! Tables and their text: fixed width, no colors, no terminal needed.
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
-use kiln_metrics::{Average, ClassMetrics, ConfusionMatrix, Evaluation};
+use kiln_metrics::{
+    Average, ClassMetrics, ConfusionMatrix, Evaluation, SeveralClass, SeveralEvaluation,
+};
 use kiln_util::{counted, shown};
 
 use crate::ReportError;
@@ -139,6 +141,65 @@ fn table(evaluation: &Evaluation, is_shown: impl Fn(usize, &ClassMetrics) -> boo
         average("weighted avg", &evaluation.weighted_average),
     ]);
     Table::new(header, classes.chain(summary), 1)
+}
+
+/// Returns average precision, threshold, precision, recall, F1 and number of images of each class of which an image can have
+/// several, and their averages.
+pub fn several_report(evaluation: &SeveralEvaluation) -> String {
+    let header = [
+        "class",
+        "average precision",
+        "threshold",
+        "precision",
+        "recall",
+        "f1-score",
+        "support",
+        "best threshold",
+        "its f1",
+    ];
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.4}"));
+    let class = |class: &SeveralClass| {
+        [
+            shown(&class.label, MAX_LABEL),
+            number(class.average_precision),
+            number(Some(class.threshold.into())),
+            number(Some(class.precision)),
+            number(Some(class.recall)),
+            number(Some(class.f1)),
+            class.support.to_string(),
+            number(class.best_threshold.map(f64::from)),
+            number(class.best_f1),
+        ]
+    };
+    let average = |name: &str, precision: Option<f64>, of: &Average| {
+        let none = String::new;
+        [
+            name.to_owned(),
+            number(precision),
+            none(),
+            number(Some(of.precision)),
+            number(Some(of.recall)),
+            number(Some(of.f1)),
+            evaluation.images.to_string(),
+            none(),
+            none(),
+        ]
+    };
+    let all = evaluation.classes.len() <= FEW_CLASSES;
+    let classes = evaluation
+        .classes
+        .iter()
+        .filter(|class| all || class.support > 0);
+    let averages = [
+        [const { String::new() }; 9],
+        average("micro avg", None, &evaluation.micro_average),
+        average(
+            "macro avg",
+            evaluation.mean_average_precision,
+            &evaluation.macro_average,
+        ),
+    ];
+    text_table(header, classes.map(class).chain(averages), 1)
 }
 
 fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kiln_model::{
     Arithmetic, Background, Channels, CropRounding, Filter, Fit, Layout, ModelOverrides,
     OutputKind, Preprocess, Steps, check_share, parse_color, parse_number, parse_size,
+    parse_threshold,
 };
 use kiln_pipeline::overrides::{OverridesRequest, read_labels};
 
@@ -136,11 +137,15 @@ pub struct OverridesArgs {
     #[arg(help_heading = HEADING, long, value_name = "FILE.txt")]
     pub labels: Option<PathBuf>,
     /// What the scores are [default: what the graph ends in: softmax, log-softmax or sigmoid]
-    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities|log_probabilities|sigmoid")]
+    #[arg(help_heading = HEADING, long = "output", id = "output_kind", value_name = "logits|probabilities|log_probabilities|sigmoid|sigmoid_logits")]
     pub output: Option<OutputKind>,
     /// The graph's output that has the scores [default: the only one that fits the labels, or the first]
     #[arg(help_heading = HEADING, long, value_name = "NAME")]
     pub output_name: Option<String>,
+    /// What a class's probability has to exceed where each class has one by itself, or there is one score for
+    /// two: one number, or one per class [default: 0.5]
+    #[arg(help_heading = HEADING, long, value_name = "T", value_parser = parse_threshold, value_delimiter = ',')]
+    pub threshold: Option<Vec<f32>>,
 }
 
 impl OverridesArgs {
@@ -151,6 +156,7 @@ impl OverridesArgs {
         request.specified.labels = labels.map_err(kiln_pipeline::Error::from)?;
         request.specified.output = self.output;
         request.specified.output_name.clone_from(&self.output_name);
+        request.specified.threshold.clone_from(&self.threshold);
         Ok(request)
     }
 

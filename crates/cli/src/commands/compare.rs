@@ -71,8 +71,9 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut targets = [load("A", &model_files[0])?, load("B", &model_files[1])?];
     let [a, b] = &targets;
     check_classes(a.model().labels(), b.model().labels()).map_err(Error::from)?;
-    notes::runtime(a.runtime(), terminal);
     let images = inputs::labeled(&args.data, a.model().labels(), context)?;
+    images.check_one_label()?;
+    notes::runtime(a.runtime(), terminal);
     let batch_size = args.batch_size as usize;
     let comparison = compare([a.model(), b.model()], images, batch_size, context)?;
     let mut batch_sizes = vec![1, batch_size];

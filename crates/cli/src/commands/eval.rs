@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use kiln_inference::Model;
-use kiln_pipeline::evaluate::{EvaluateOptions, Evaluated, Tally};
-use kiln_pipeline::inputs::{self, Inputs};
+use kiln_inference::{Classified, Model, StreamSummary};
+use kiln_pipeline::evaluate::{
+    EvaluateOptions, Evaluated, SeveralEvaluated, SeveralTally, Tally, Throughput,
+};
+use kiln_pipeline::inputs::{self, Input, Inputs};
 use kiln_pipeline::predictions::{PredictionsFile, Row};
 use kiln_pipeline::report::evaluation_figures;
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_pipeline::{Context, Error, dataset, engines};
-use kiln_report::{MAX_LABEL, classification_report, confusion_table, text_table};
+use kiln_report::{MAX_LABEL, classification_report, confusion_table, several_report, text_table};
 use kiln_run::RunDir;
 use kiln_util::{counted, percent, shown, thousands};
 
@@ -25,8 +27,8 @@ pub struct EvalArgs {
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     /// Dataset: mnist:test, mnist:train, a folder of images for each class, a glob pattern of
-    /// images in such folders, a CSV file with the columns path and label (`-` for standard input),
-    /// or an IDX file of images beside that of its labels [default: a run's test images]
+    /// images in such folders, a CSV file with the columns path and label, or labels of several classes
+    /// with `|` between them (`-` for standard input), or an IDX file of images beside that of its labels [default: a run's test images]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     #[command(flatten)]
@@ -67,6 +69,18 @@ impl EvalArgs {
         Ok((dataset::test_name(&recipe), images))
     }
 
+    /// Refuses what is for images with one class each.
+    fn check_several(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--top-k", self.top_k.is_some()),
+            ("--pictures", self.pictures.is_some()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            bail!("{option} is for images with one label each: leave it out");
+        }
+        Ok(())
+    }
+
     fn options(&self) -> EvaluateOptions {
         let mut options = EvaluateOptions::default();
         options.batch_size = self.batch.batch_size();
@@ -101,14 +115,21 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let model = engines::load(&model_file, &args.engine.request()?, context)?;
     let (data, images) = args.images(&model, context)?;
     let mut images = images.shard(args.batch.shard);
+    if images.has_several {
+        args.check_several()?;
+    }
     let classes = model.labels().len();
     if let Some(k) = args.top_k.filter(|&k| usize::from(k) >= classes) {
         let classes = counted(classes as u64, "class");
         let text = format!("top-{k} accuracy is left out: with {classes} it is always 1");
         terminal.status("Note", &text);
     }
+    let mut tally = if images.has_several {
+        AnyTally::Several(SeveralTally::new(&model, args.batch.batch_size(), &images)?)
+    } else {
+        AnyTally::One(Tally::new(&model, &args.options())?)
+    };
     notes::runtime(&RuntimeRecord::from(model.runtime()), terminal);
-    let mut tally = Tally::new(&model, &args.options())?;
     let mut rows = None;
     if let Some(path) = predictions {
         let (opened, left) =
@@ -119,12 +140,13 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         images = left;
         rows = Some(opened);
     }
-    let evaluated = tally.evaluate(images, context, |input, classified| {
+    let each = |input: &Input, classified: &Classified<'_>| {
         if let Some(rows) = &mut rows {
             rows.write(&Row::new(input, classified, &model))?;
         }
         Ok::<_, Error>(())
-    });
+    };
+    let evaluated = tally.evaluate(images, context, each);
     // Also what was done before an error.
     rows.as_mut()
         .map_or(Ok(()), PredictionsFile::finish)
@@ -143,13 +165,18 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     if let Some(path) = predictions {
-        written(path, evaluated.evaluation.images, terminal);
+        written(path, evaluated.images(), terminal);
     }
     if let Some(path) = &args.json {
-        output::write_json(path, &evaluated.record(&data), terminal)?;
+        match &evaluated {
+            AnyEvaluated::One(one) => output::write_json(path, &one.record(&data), terminal)?,
+            AnyEvaluated::Several(several) => {
+                output::write_json(path, &several.record(&data), terminal)?;
+            }
+        }
     }
-    if let Some(folder) = &args.pictures {
-        let figures = evaluation_figures(&evaluated.evaluation)?;
+    if let (Some(folder), AnyEvaluated::One(one)) = (&args.pictures, &evaluated) {
+        let figures = evaluation_figures(&one.evaluation)?;
         let figures = figures
             .iter()
             .map(|figure| (figure.name.as_str(), &figure.picture));
@@ -160,10 +187,77 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         );
     }
     if !outputs.take_stdout() {
-        terminal.print(&report(&evaluated, model.labels())?)?;
+        terminal.print(&match &evaluated {
+            AnyEvaluated::One(one) => report(one, model.labels())?,
+            AnyEvaluated::Several(several) => report_several(several),
+        })?;
     }
     notes::assumptions(&model, terminal);
     Ok(Outcome::Done)
+}
+
+/// An evaluation on images with one class each, or with several.
+enum AnyTally<'a> {
+    One(Tally<'a>),
+    Several(SeveralTally<'a>),
+}
+
+/// Its result.
+enum AnyEvaluated {
+    One(Evaluated),
+    Several(SeveralEvaluated),
+}
+
+impl AnyTally<'_> {
+    fn resume(&mut self, row: &Row<'_>) -> kiln_pipeline::Result<()> {
+        match self {
+            Self::One(tally) => tally.resume(row),
+            Self::Several(tally) => tally.resume(row),
+        }
+    }
+
+    fn evaluate(
+        self,
+        images: Inputs,
+        context: &Context<'_>,
+        each: impl FnMut(&Input, &Classified<'_>) -> kiln_pipeline::Result<()>,
+    ) -> kiln_pipeline::Result<Option<AnyEvaluated>> {
+        Ok(match self {
+            Self::One(tally) => tally
+                .evaluate(images, context, each)?
+                .map(AnyEvaluated::One),
+            Self::Several(tally) => {
+                let evaluated = tally.evaluate(images, context, each)?;
+                evaluated.map(AnyEvaluated::Several)
+            }
+        })
+    }
+}
+
+impl AnyEvaluated {
+    const fn images(&self) -> u64 {
+        match self {
+            Self::One(one) => one.evaluation.images,
+            Self::Several(several) => several.evaluation.images,
+        }
+    }
+}
+
+fn report_several(evaluated: &SeveralEvaluated) -> String {
+    let evaluation = &evaluated.evaluation;
+    let precision = evaluation.mean_average_precision;
+    let precision = precision.map_or_else(String::new, |precision| {
+        format!("mean average precision {}, ", percent(precision))
+    });
+    format!(
+        "{}\n\n{precision}F1 {} (micro), exactly right {} of {} images, loss {:.4}{}\n",
+        several_report(evaluation).trim_end(),
+        percent(evaluation.micro_average.f1),
+        percent(evaluation.exact_matches),
+        thousands(evaluation.images as usize),
+        evaluation.loss,
+        speed(&evaluated.summary, evaluated.throughput()),
+    )
 }
 
 fn report(evaluated: &Evaluated, classes: &[String]) -> anyhow::Result<String> {
@@ -180,18 +274,18 @@ fn report(evaluated: &Evaluated, classes: &[String]) -> anyhow::Result<String> {
         thousands(evaluation.confusion.correct() as usize),
         thousands(evaluation.images as usize),
         evaluation.loss,
-        speed(evaluated),
+        speed(&evaluated.summary, evaluated.throughput()),
     ))
 }
 
 /// Returns how fast it was, after a comma; nothing where all images had their predictions already.
-fn speed(evaluated: &Evaluated) -> String {
-    if evaluated.computed() == 0 {
+fn speed(summary: &StreamSummary, throughput: Throughput) -> String {
+    if summary.images == 0 {
         return String::new();
     }
     let rates = [
-        evaluated.images_per_second(),
-        evaluated.model_images_per_second(),
+        throughput.images_per_second,
+        throughput.model_images_per_second,
     ];
     let [all, model] = rates.map(|rate| thousands(rate.round() as usize));
     format!(", {all} images/s ({model} in the model)")

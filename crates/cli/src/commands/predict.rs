@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use kiln_inference::{Classified, Model, Prediction, StreamOptions};
+use kiln_inference::{Classified, Model, Prediction, Ranked, StreamOptions};
 use kiln_pipeline::evaluate::classify;
 use kiln_pipeline::inputs::{self, Input};
 use kiln_pipeline::predictions::{LineWriter, PredictionsFile, Row};
@@ -41,9 +41,10 @@ pub struct PredictArgs {
     /// Draw the first 96 images as the model sees them, with their classes, as PNG or SVG
     #[arg(long, value_name = "FILE.png", conflicts_with = "resume")]
     show: Option<PathBuf>,
-    /// Number of classes to show for each image
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    top_k: u16,
+    /// Number of classes to show for each image [default: 1; of a model that gives each class a probability by itself
+    /// those over the threshold]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    top_k: Option<u16>,
     /// Print one JSON object per line; with --predictions too, for each image that is added there
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -64,6 +65,9 @@ struct Record<'a> {
     label: &'a str,
     index: usize,
     probability: f32,
+    /// The classes that the image has, where it can have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<&'a str>>,
     top: Vec<Top<'a>>,
 }
 
@@ -87,7 +91,9 @@ struct Output {
 struct Lines {
     out: LineWriter<Named<std::io::Stdout>>,
     json: bool,
-    top_k: usize,
+    top_k: Option<usize>,
+    /// Whether an image can have several classes.
+    has_several: bool,
 }
 
 /// Classifies images, and prints or writes the results as they are known.
@@ -153,7 +159,8 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         let mut lines = Lines {
             out,
             json: args.json,
-            top_k: args.top_k.into(),
+            top_k: args.top_k.map(usize::from),
+            has_several: model.spec().has_several(),
         };
         if args.json {
             lines.write(&header)?;
@@ -213,12 +220,16 @@ impl Output {
         }
         if let Some(seen) = &mut self.seen {
             let prediction = classified.prediction();
-            let share = percent(prediction.probability.into());
+            let chosen = classes(&prediction, None, model.spec().has_several());
             let name = input.path().map_or_else(String::new, |path| {
                 let name = Path::new(path.as_ref()).file_name();
                 name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
             });
-            seen.push(input, &format!("{name}\n{}\n{share}", prediction.label))?;
+            let lines: Vec<String> = chosen
+                .iter()
+                .flat_map(|class| [class.label.to_owned(), percent(class.probability.into())])
+                .collect();
+            seen.push(input, &format!("{name}\n{}", lines.join("\n")))?;
         }
         Ok(())
     }
@@ -240,9 +251,9 @@ impl Lines {
             .path()
             .unwrap_or_else(|| input.index.to_string().into());
         if self.json {
-            self.write(&record(&name, prediction, self.top_k))
+            self.write(&record(&name, prediction, self.top_k, self.has_several))
         } else {
-            let text = line(&name, prediction, self.top_k);
+            let text = line(&name, &classes(prediction, self.top_k, self.has_several));
             self.out.line(|out| out.write_all(text.as_bytes()))
         }
     }
@@ -254,10 +265,21 @@ impl Lines {
     }
 }
 
+/// The classes to show: so many as are asked for, else those that the image has.
+fn classes(prediction: &Prediction, top_k: Option<usize>, has_several: bool) -> Vec<Ranked<'_>> {
+    match top_k {
+        Some(k) => prediction.top_k(k),
+        None if has_several => prediction.chosen(),
+        None => prediction.top_k(1),
+    }
+}
+
 /// `digit.png: 7 (99.98 %)`, with more classes after commas.
-fn line(image: &str, prediction: &Prediction, top_k: usize) -> String {
-    let classes = prediction.top_k(top_k);
+fn line(image: &str, classes: &[Ranked<'_>]) -> String {
     let whole = |text: &str| shown(text, usize::MAX);
+    if classes.is_empty() {
+        return format!("{}: none of the classes", whole(image));
+    }
     let classes: Vec<String> = classes
         .iter()
         .map(|class| {
@@ -271,13 +293,26 @@ fn line(image: &str, prediction: &Prediction, top_k: usize) -> String {
     format!("{}: {}", whole(image), classes.join(", "))
 }
 
-fn record<'a>(image: &'a str, prediction: &'a Prediction, top_k: usize) -> Record<'a> {
-    let top = prediction.top_k(top_k).into_iter();
+fn record<'a>(
+    image: &'a str,
+    prediction: &'a Prediction,
+    top_k: Option<usize>,
+    has_several: bool,
+) -> Record<'a> {
+    let top = prediction.top_k(top_k.unwrap_or(1)).into_iter();
+    let labels = || {
+        prediction
+            .chosen()
+            .iter()
+            .map(|class| class.label)
+            .collect()
+    };
     Record {
         image,
         label: &prediction.label,
         index: prediction.index,
         probability: prediction.probability,
+        labels: has_several.then(labels),
         top: top
             .map(|class| Top {
                 label: class.label,

@@ -23,23 +23,42 @@ const FOLDERS: usize = 1 << 16;
 
 /// The lines of a list, one after another: a CSV file in UTF-8, or in UTF-16 with a byte-order mark,
 /// whose first line names the columns, among them `path`, and `label`, the name of the class, if it
-/// has labels. Other columns are skipped. However long the list, memory is flat.
+/// has labels. Images that can have several classes have their names in `labels`, with `|`, `;` or `,` between
+/// them, or [a column for each](Self::with_class_columns). Other columns are skipped. However long the list, memory
+/// is flat.
 pub struct ListReader<R> {
     /// Name of the list in messages.
     name: PathBuf,
     reader: csv::Reader<TextReader<R>>,
     path_column: usize,
-    label_column: Option<usize>,
+    labels: LabelColumns,
     record: csv::StringRecord,
 }
+
+/// Where a list has its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LabelColumns {
+    None,
+    /// The column `label`: one class.
+    One(usize),
+    /// The column `labels`: any number of classes.
+    Several(usize),
+    /// A column for each class, with its name.
+    Marks(Vec<(usize, String)>),
+}
+
+/// What stands between the names of an image's classes.
+const SEPARATORS: [char; 3] = ['|', ';', ','];
 
 /// A line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Path as the list has it.
     pub path: PathBuf,
-    /// Name of the class; none where the list has no labels.
+    /// Name of the class; none where the list has no labels, or several for an image.
     pub label: Option<String>,
+    /// Names of the classes, where an image can have several.
+    pub labels: Option<Vec<String>>,
     /// The line, from 1.
     pub line: u64,
 }
@@ -69,19 +88,65 @@ impl<R: Read> ListReader<R> {
         let Some(path_column) = column("path") else {
             return Err(line(name, 1, no_columns(&header)));
         };
-        let label_column = column("label");
+        let labels = match (column("label"), column("labels")) {
+            (Some(_), Some(_)) => {
+                let problem = "expected one of the columns `label` and `labels`, found both: rename one of them";
+                return Err(line(name, 1, problem.to_owned()));
+            }
+            (Some(label), None) => LabelColumns::One(label),
+            (None, Some(labels)) => LabelColumns::Several(labels),
+            (None, None) => LabelColumns::None,
+        };
         Ok(Self {
             name: name.into(),
             reader,
             path_column,
-            label_column,
+            labels,
             record: csv::StringRecord::new(),
         })
     }
 
+    /// Takes the columns of a list without `label` and `labels` that have the names of these classes for marks of
+    /// them, 1 or 0, if there is one for each of at least two classes; with no classes given, all columns but `path`.
+    pub fn with_class_columns(mut self, classes: Option<&[String]>) -> Result<Self, FilesError> {
+        if self.labels != LabelColumns::None {
+            return Ok(self);
+        }
+        let fail = |error: csv::Error| fail(&self.name, &error);
+        let header = self.reader.headers().map_err(fail)?.clone();
+        let columns = header.iter().enumerate();
+        let others = columns.filter(|(at, _)| *at != self.path_column);
+        let named: Vec<(usize, String)> = others
+            .filter(|(_, name)| classes.is_none_or(|all| all.iter().any(|class| class == name)))
+            .map(|(at, name)| (at, name.to_owned()))
+            .collect();
+        if named.len() > 1 && classes.is_none_or(|classes| classes.len() == named.len()) {
+            self.labels = LabelColumns::Marks(named);
+        }
+        Ok(self)
+    }
+
     /// Returns whether the list has labels.
     pub fn has_labels(&self) -> bool {
-        self.label_column.is_some()
+        self.labels != LabelColumns::None
+    }
+
+    /// Returns whether an image of the list can have several classes.
+    pub const fn has_several(&self) -> bool {
+        matches!(
+            self.labels,
+            LabelColumns::Several(_) | LabelColumns::Marks(_)
+        )
+    }
+
+    /// Returns the names of the classes that have a column each.
+    pub fn class_columns(&self) -> Option<Vec<String>> {
+        match &self.labels {
+            LabelColumns::Marks(columns) => {
+                Some(columns.iter().map(|(_, name)| name.clone()).collect())
+            }
+            LabelColumns::None | LabelColumns::One(_) | LabelColumns::Several(_) => None,
+        }
     }
 
     fn read(&mut self) -> Result<Option<Listed>, FilesError> {
@@ -93,10 +158,13 @@ impl<R: Read> ListReader<R> {
             return Ok(None);
         }
         let at = self.record.position().map_or(0, csv::Position::line);
-        let (path, label) = (
-            &self.record[self.path_column],
-            self.label_column.map(|column| &self.record[column]),
-        );
+        let path = &self.record[self.path_column];
+        let (label, labels) = match &self.labels {
+            LabelColumns::None => (None, None),
+            LabelColumns::One(column) => (Some(&self.record[*column]), None),
+            LabelColumns::Several(column) => (None, Some(separated(&self.record[*column]))),
+            LabelColumns::Marks(columns) => (None, Some(self.marked(columns, at)?)),
+        };
         if path.is_empty() || label.is_some_and(str::is_empty) {
             let problem =
                 "expected a path and a label, found one of them empty: fill it in".to_owned();
@@ -105,9 +173,41 @@ impl<R: Read> ListReader<R> {
         Ok(Some(Listed {
             path: path.into(),
             label: label.map(str::to_owned),
+            labels,
             line: at,
         }))
     }
+
+    /// The classes whose columns have a 1.
+    fn marked(&self, columns: &[(usize, String)], at: u64) -> Result<Vec<String>, FilesError> {
+        let mut marked = Vec::new();
+        for (column, class) in columns {
+            match self.record[*column].to_ascii_lowercase().as_str() {
+                "1" | "1.0" | "true" => marked.push(class.clone()),
+                "0" | "0.0" | "false" | "" => {}
+                _ => {
+                    let found = &self.record[*column];
+                    let problem = format!(
+                        "expected 1 or 0 in the column `{class}`, found `{found}`: the names of the classes may be in \
+                         one column `labels` too, with `|` between them"
+                    );
+                    return Err(line(&self.name, at, problem));
+                }
+            }
+        }
+        Ok(marked)
+    }
+}
+
+/// The names in a field, each once, in their order.
+fn separated(field: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in field.split(SEPARATORS).map(str::trim) {
+        if !name.is_empty() && !names.iter().any(|other| other == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 impl<R: Read> Iterator for ListReader<R> {
@@ -186,7 +286,7 @@ impl ListedFiles {
     pub fn add(&mut self, listed: &mut Listed) -> Result<Option<Repeated>, FilesError> {
         listed.path = self.find(std::mem::take(&mut listed.path));
         let key = hash128(&self.place(&listed.path));
-        let label = hash(0, &listed.label.as_deref().map(composed));
+        let label = hash(0, &(listed.label.as_deref().map(composed), &listed.labels));
         let room = self.seen.len() < self.most;
         match self.seen.entry(key) {
             Entry::Occupied(entry) => {

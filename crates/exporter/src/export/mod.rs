@@ -143,6 +143,7 @@ pub fn export(
             OutputKind::Logits
         }),
         output_name: None,
+        threshold: None,
         provenance: options.provenance.clone(),
         golden: options.golden.clone(),
     });

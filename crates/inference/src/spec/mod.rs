@@ -35,6 +35,9 @@ pub struct ModelSpec {
     pub output: OutputKind,
     /// The graph's output that has them.
     pub output_name: String,
+    /// What the probability of a class has to exceed where each has one by itself, as of a sigmoid: one for each
+    /// class, or for two classes with one score that of the second. Empty where classes exclude each other.
+    pub thresholds: Vec<f32>,
     /// What else is known of the scores.
     pub scores: ScoresInfo,
     /// Whether the graph quantizes values by the range that they have in a batch, so that an image's
@@ -112,6 +115,8 @@ pub struct Origins {
     pub output: Origin,
     /// Which output has them; `Default` is the first.
     pub output_name: Origin,
+    /// What probabilities have to exceed; `Default` is a half.
+    pub threshold: Origin,
 }
 
 impl ModelSpec {
@@ -213,6 +218,11 @@ impl ModelSpec {
                 file.output_name.is_some(),
                 output.chosen,
             ),
+            threshold: Origin::first(
+                declared.threshold.is_some(),
+                file.threshold.is_some(),
+                false,
+            ),
         };
         let kind = match (said.output, output.end.kind) {
             // Those of a sigmoid are probabilities, but not of a distribution.
@@ -220,9 +230,18 @@ impl ModelSpec {
             (Some(said), _) => said,
             (None, by_graph) => by_graph.unwrap_or(OutputKind::Logits),
         };
+        let thresholds = thresholds(
+            said.threshold,
+            match (output.is_binary(), kind) {
+                (true, _) => 1,
+                (false, kind) if kind.is_independent() => labels.len(),
+                (false, _) => 0,
+            },
+        )?;
         Ok(Self {
             preprocessing,
             labels,
+            thresholds,
             input,
             layout,
             output: kind,
@@ -245,8 +264,14 @@ impl ModelSpec {
     pub(crate) const fn kind_of_scores(&self) -> OutputKind {
         match self.output {
             OutputKind::Sigmoid if self.scores.is_binary => OutputKind::Probabilities,
+            OutputKind::SigmoidLogits if self.scores.is_binary => OutputKind::Logits,
             kind => kind,
         }
+    }
+
+    /// Whether each class has a probability by itself, so that an image can have any number of them.
+    pub const fn has_several(&self) -> bool {
+        self.output.is_independent() && !self.scores.is_binary
     }
 
     /// The same as metadata, with the provenance that the file has: a file with it needs no
@@ -262,11 +287,25 @@ impl ModelSpec {
             layout: Some(self.layout),
             output: Some(self.output),
             output_name: (self.output_at > 0).then(|| self.output_name.clone()),
+            threshold: (self.origins.threshold != Origin::Default).then(|| self.thresholds.clone()),
             provenance: file.provenance.clone(),
             golden: file.golden.clone().filter(|_| holds),
         }
     }
 }
+
+/// A threshold for each of so many scores that are probabilities by themselves.
+fn thresholds(said: Option<Vec<f32>>, scores: usize) -> Result<Vec<f32>, LoadErrorKind> {
+    let said = said.unwrap_or_else(|| vec![HALF; usize::from(scores > 0)]);
+    match said.len() {
+        found if found == scores => Ok(said),
+        1 if scores > 0 => Ok(vec![said[0]; scores]),
+        found => Err(LoadErrorKind::Thresholds { found, scores }),
+    }
+}
+
+/// The threshold of a class by default.
+const HALF: f32 = 0.5;
 
 /// The first node that draws random numbers.
 fn random_node(model: &ModelProto) -> Option<String> {
@@ -295,6 +334,7 @@ fn in_file(model: &ModelProto) -> Result<ModelOverrides, LoadErrorKind> {
         layout,
         output,
         output_name,
+        threshold,
         ..
     } = model.metadata()?;
     let record = preprocessing.map(ModelOverrides::from).unwrap_or_default();
@@ -303,6 +343,7 @@ fn in_file(model: &ModelProto) -> Result<ModelOverrides, LoadErrorKind> {
         layout,
         output,
         output_name,
+        threshold,
         ..record
     })
 }

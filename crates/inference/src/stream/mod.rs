@@ -6,6 +6,7 @@ mod feed;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -64,11 +65,24 @@ pub struct Classified<'a> {
 }
 
 impl Classified<'_> {
+    /// Returns the place of the predicted class among the labels.
+    pub fn predicted(&self) -> usize {
+        let classes = &self.model.classes;
+        classes.predicted(self.scores, self.probabilities)
+    }
+
+    /// Returns the places of the classes that the image has among the labels, ascending, as
+    /// [`Prediction::chosen`].
+    pub fn chosen(&self) -> Vec<usize> {
+        let classes = &self.model.classes;
+        classes.chosen(self.scores, self.probabilities)
+    }
+
     /// Returns the same as an owned prediction.
     pub fn prediction(&self) -> Prediction {
         let timings = self.batch.timings();
         Prediction::new(
-            self.model.labels.clone(),
+            Arc::clone(&self.model.classes),
             self.scores.to_vec(),
             self.probabilities.to_vec(),
             timings,
@@ -291,7 +305,7 @@ impl<F> Delivery<'_, F> {
         self.summary.prepare += batch.prepare;
         self.summary.inference += batch.inference;
         self.runs += usize::from(batch.has_images());
-        let mut rows = batch.rows(self.model.labels.len());
+        let mut rows = batch.rows(self.model.labels().len());
         for (item, prepared) in items {
             let result = match prepared {
                 Ok(()) => rows

@@ -1,9 +1,9 @@
 //! Mutations of decoded models: what a damaged or hostile file says about sizes, axes and counts.
 
 use kiln_onnx::{
-    AttributeProto, AttributeType, DataLocation, DataType, Dim, FunctionProto, GraphBuilder, GraphProto,
-    ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto, StringStringEntryProto, TensorProto, ValueInfoProto,
-    encode,
+    AttributeProto, AttributeType, DataLocation, DataType, Dim, FunctionProto, GraphBuilder,
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto,
+    StringStringEntryProto, TensorProto, ValueInfoProto, encode,
 };
 
 use crate::model::{CLASSES, FILTERS, SHAPE, finish, graph, noise};

@@ -139,7 +139,7 @@ impl Average {
 }
 
 /// `part / whole`, and 0 where the whole is 0.
-fn ratio(part: f64, whole: f64) -> f64 {
+pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
@@ -167,6 +167,8 @@ pub struct Evaluator {
     asked: Option<(usize, u64)>,
     calibration: CalibrationSums,
     loss_sum: f64,
+    /// What the probability of the second of two classes has to exceed.
+    threshold: Option<f32>,
 }
 
 /// What a model's outputs are.
@@ -197,6 +199,7 @@ impl Evaluator {
             asked: None,
             calibration,
             loss_sum: 0.0,
+            threshold: None,
         })
     }
 
@@ -206,6 +209,22 @@ impl Evaluator {
         Self {
             asked: Some((k, 0)),
             ..self
+        }
+    }
+
+    /// Predicts the second of two classes where its probability exceeds a threshold, 0 to 1, rather than that of the
+    /// first; to be called before the first batch.
+    ///
+    /// # Errors
+    ///
+    /// There are not two classes.
+    pub fn with_threshold(self, threshold: f32) -> Result<Self, MetricsError> {
+        match self.labels.len() {
+            2 => Ok(Self {
+                threshold: Some(threshold),
+                ..self
+            }),
+            classes => Err(MetricsError::TwoClasses { classes }),
         }
     }
 
@@ -312,7 +331,18 @@ impl Evaluator {
     /// Counts one image whose row and class have been checked.
     fn record(&mut self, row: &[f32], truth: usize, kind: ScoreKind) {
         // A checked row has at least one value and no NaN, so there is always a largest.
-        let predicted = argmax(row).unwrap_or_default();
+        let largest = argmax(row).unwrap_or_default();
+        let probability = |class: usize| match kind {
+            ScoreKind::Logits if class == largest => confidence(row, largest),
+            ScoreKind::Logits => 1.0 - confidence(row, largest),
+            ScoreKind::Probabilities | ScoreKind::RoundedProbabilities | ScoreKind::Independent => {
+                f64::from(row[class])
+            }
+        };
+        let predicted = match self.threshold {
+            Some(threshold) => usize::from(probability(1) > f64::from(threshold)),
+            None => largest,
+        };
         self.images += 1;
         self.confusion.record(truth, predicted);
         let rank = rank(row, truth);
@@ -322,8 +352,12 @@ impl Evaluator {
         }
         let (loss, confidence) = match kind {
             ScoreKind::Logits => (
-                cross_entropy(row, truth, predicted),
-                confidence(row, predicted),
+                cross_entropy(row, truth, largest),
+                if predicted == largest {
+                    confidence(row, largest)
+                } else {
+                    1.0 - confidence(row, largest)
+                },
             ),
             ScoreKind::Probabilities | ScoreKind::RoundedProbabilities | ScoreKind::Independent => {
                 let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();

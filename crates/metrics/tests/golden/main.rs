@@ -1,6 +1,6 @@
-//! The numbers equal scikit-learn's. `make.py` wrote `scikit_learn.json`.
+//! The numbers equal scikit-learn's. `make.py` wrote the cases.
 
-use kiln_metrics::{Average, Evaluator};
+use kiln_metrics::{Average, Evaluator, SeveralEvaluator};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -62,4 +62,56 @@ fn equals_scikit_learn() {
         near(recall, expected[1]);
         near(f1, expected[2]);
     }
+}
+
+#[derive(Deserialize)]
+struct Several {
+    classes: usize,
+    probabilities: Vec<f32>,
+    truth: Vec<Vec<u32>>,
+    thresholds: Vec<f32>,
+    average_precision: Vec<Option<f64>>,
+    mean_average_precision: f64,
+    by_class: [Vec<f64>; 3],
+    #[serde(rename = "macro")]
+    unweighted: [f64; 3],
+    micro: [f64; 3],
+    exact_matches: f64,
+    hamming_loss: f64,
+    loss: f64,
+}
+
+#[test]
+fn several_labels_equal_scikit_learn() {
+    let case: Several = serde_json::from_str(include_str!("several.json")).unwrap();
+    let names = (0..case.classes).map(|class| class.to_string()).collect();
+    let mut evaluator = SeveralEvaluator::new(names, case.thresholds).unwrap();
+    for (row, truth) in case.probabilities.chunks(case.classes).zip(&case.truth) {
+        evaluator.push(row, truth).unwrap();
+    }
+    let found = evaluator.finish().unwrap();
+    for (class, scores) in found.classes.iter().enumerate() {
+        match (scores.average_precision, case.average_precision[class]) {
+            (Some(found), Some(expected)) => near(found, expected),
+            (found, expected) => assert_eq!(found, expected),
+        }
+        near(scores.precision, case.by_class[0][class]);
+        near(scores.recall, case.by_class[1][class]);
+        near(scores.f1, case.by_class[2][class]);
+    }
+    near(
+        found.mean_average_precision.unwrap(),
+        case.mean_average_precision,
+    );
+    for (found, expected) in [
+        (found.macro_average, case.unweighted),
+        (found.micro_average, case.micro),
+    ] {
+        near(found.precision, expected[0]);
+        near(found.recall, expected[1]);
+        near(found.f1, expected[2]);
+    }
+    near(found.exact_matches, case.exact_matches);
+    near(found.hamming_loss, case.hamming_loss);
+    near(found.loss, case.loss);
 }

@@ -31,6 +31,7 @@ const KEYS: &[&str] = &[
     "layout",
     "output",
     "output_name",
+    "threshold",
 ];
 
 /// What one source specifies about a model's input and output. Each part may be left to another
@@ -63,6 +64,9 @@ pub struct ModelOverrides {
     pub output: Option<OutputKind>,
     /// The name of the graph's output that has the scores.
     pub output_name: Option<String>,
+    /// What the probability of a class has to exceed, 0 to 1, where each class has one by itself: one for all
+    /// classes, or one for each.
+    pub threshold: Option<Vec<f32>>,
 }
 
 /// Overrides that make no preprocessing record.
@@ -162,6 +166,14 @@ impl ModelOverrides {
                 .get("output_name")
                 .map(|field| field.string().map(str::to_owned))
                 .transpose()?,
+            threshold: root
+                .get("threshold")
+                .map(|field| {
+                    let thresholds = numbers(&field)?;
+                    check_thresholds(&thresholds).map_err(|problem| field.error(problem))?;
+                    Ok(thresholds)
+                })
+                .transpose()?,
         })
     }
 
@@ -194,6 +206,7 @@ impl ModelOverrides {
             layout: self.layout.or(other.layout),
             output: self.output.or(other.output),
             output_name: self.output_name.or(other.output_name),
+            threshold: self.threshold.or(other.threshold),
         }
     }
 
@@ -327,6 +340,23 @@ pub fn parse_numbers(text: &str) -> Result<Vec<f32>, String> {
     text.split(',').map(parse_number).collect()
 }
 
+/// Checks thresholds of probabilities. The error is what was expected.
+pub fn check_thresholds(thresholds: &[f32]) -> Result<(), String> {
+    match thresholds
+        .iter()
+        .find(|threshold| !(0.0..=1.0).contains(*threshold))
+    {
+        Some(found) => Err(format!("expected a threshold from 0 to 1, found {found}")),
+        None => Ok(()),
+    }
+}
+
+/// Reads a threshold of a probability, 0 to 1. The error is what was expected.
+pub fn parse_threshold(text: &str) -> Result<f32, String> {
+    let threshold = parse_number(text)?;
+    check_thresholds(&[threshold]).map(|()| threshold)
+}
+
 /// The order of the axes of a graph's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
@@ -360,6 +390,8 @@ pub enum OutputKind {
     /// A probability for each class by itself, of several that an image can have: the graph ends in a
     /// sigmoid.
     Sigmoid,
+    /// Unnormalized scores; a sigmoid makes of each the probability of a class by itself.
+    SigmoidLogits,
 }
 
 kiln_util::str_enum!(OutputKind {
@@ -367,6 +399,7 @@ kiln_util::str_enum!(OutputKind {
     Probabilities = "probabilities",
     LogProbabilities = "log_probabilities",
     Sigmoid = "sigmoid",
+    SigmoidLogits = "sigmoid_logits",
 });
 
 impl OutputKind {
@@ -374,7 +407,23 @@ impl OutputKind {
     pub const fn takes_softmax(self) -> bool {
         match self {
             Self::Logits | Self::LogProbabilities => true,
-            Self::Probabilities | Self::Sigmoid => false,
+            Self::Probabilities | Self::Sigmoid | Self::SigmoidLogits => false,
+        }
+    }
+
+    /// Whether each class has a probability by itself, of several that an image can have.
+    pub const fn is_independent(self) -> bool {
+        match self {
+            Self::Sigmoid | Self::SigmoidLogits => true,
+            Self::Logits | Self::Probabilities | Self::LogProbabilities => false,
+        }
+    }
+
+    /// Whether the scores are probabilities.
+    pub const fn is_probabilities(self) -> bool {
+        match self {
+            Self::Probabilities | Self::Sigmoid => true,
+            Self::Logits | Self::LogProbabilities | Self::SigmoidLogits => false,
         }
     }
 }

@@ -21,7 +21,7 @@ fn record(text: &str) -> Result<Preprocessing, OverridesError> {
 #[test]
 fn a_sidecar_says_everything() {
     let text = "preprocess = \"raw\"\nsize = [48, 192]\nchannels = \"bgr\"\nantialias = true\nscale = 0.5\n\
-                mean = [104, 117, 123]\nstd = 2\nlabels = \"labels.txt\"\nlayout = \"nhwc\"\noutput = \"probabilities\"\noutput_name = \"scores\"\n";
+                mean = [104, 117, 123]\nstd = 2\nlabels = \"labels.txt\"\nlayout = \"nhwc\"\noutput = \"probabilities\"\noutput_name = \"scores\"\nthreshold = [0.25, 1]\n";
     let expected = ModelOverrides {
         preprocess: Some(Preprocess::Raw),
         size: Some([48, 192]),
@@ -37,6 +37,7 @@ fn a_sidecar_says_everything() {
         layout: Some(Layout::Nhwc),
         output: Some(OutputKind::Probabilities),
         output_name: Some("scores".into()),
+        threshold: Some(vec![0.25, 1.0]),
     };
     assert_eq!(read(text, &[]), Ok(expected.clone()));
     let set = [
@@ -53,6 +54,7 @@ fn a_sidecar_says_everything() {
         "layout=nhwc",
         "output=probabilities",
         "output_name=scores",
+        "threshold=0.25,1",
     ];
     assert_eq!(read("", &[&set[..], &more].concat()), Ok(expected));
     assert_eq!(

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use kiln_model::{Layout, OutputKind, ParseEnumError, Preprocessing};
+use kiln_model::{Layout, OutputKind, ParseEnumError, Preprocessing, check_thresholds};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -25,16 +25,19 @@ const LABELS: &str = "kiln.labels";
 const LAYOUT: &str = "kiln.layout";
 const OUTPUT: &str = "kiln.output";
 const OUTPUT_NAME: &str = "kiln.output_name";
+const THRESHOLD: &str = "kiln.threshold";
 const PROVENANCE: &str = "kiln.provenance";
 const GOLDEN: &str = "kiln.golden";
 
 /// Every key that [`Metadata`] covers.
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     FORMAT,
     PREPROCESSING,
     LABELS,
     LAYOUT,
     OUTPUT,
+    OUTPUT_NAME,
+    THRESHOLD,
     PROVENANCE,
     GOLDEN,
 ];
@@ -58,8 +61,9 @@ const FORMAT_VERSION: u32 = 2;
 /// | `kiln.preprocessing` | JSON of [`Preprocessing`] |
 /// | `kiln.labels` | JSON array of strings, in the order of the classes |
 /// | `kiln.layout` | `nchw` or `nhwc`: the order of the input's axes |
-/// | `kiln.output` | `logits`, `probabilities`, `log_probabilities` or `sigmoid` |
+/// | `kiln.output` | `logits`, `probabilities`, `log_probabilities`, `sigmoid` or `sigmoid_logits` |
 /// | `kiln.output_name` | name of the graph's output that has the scores, where it is not the first |
+/// | `kiln.threshold` | JSON array of what the probability of a class has to exceed, 0 to 1, where each has one by itself: one number, or one for each class |
 /// | `kiln.provenance` | JSON object of strings |
 /// | `kiln.golden` | JSON of [`Golden`] |
 ///
@@ -76,6 +80,9 @@ pub struct Metadata {
     pub output: Option<OutputKind>,
     /// The graph's output that has the scores, where it is not the first.
     pub output_name: Option<String>,
+    /// What the probability of a class has to exceed, 0 to 1, where each class has one by itself: one for all
+    /// classes, or one for each.
+    pub threshold: Option<Vec<f32>>,
     /// Where the model comes from: recipe, seed, versions and the like. Empty where nothing is
     /// said.
     pub provenance: BTreeMap<String, String>,
@@ -102,6 +109,10 @@ impl Metadata {
         }
         let (layout, output) = (word(props, LAYOUT)?, word(props, OUTPUT)?);
         let output_name = find(props, OUTPUT_NAME)?.map(str::to_owned);
+        let threshold: Option<Vec<f32>> = json(props, THRESHOLD)?;
+        if let Some(thresholds) = &threshold {
+            check_thresholds(thresholds).map_err(|error| MetadataError::value(THRESHOLD, error))?;
+        }
         let provenance = json(props, PROVENANCE)?.unwrap_or_default();
         let golden: Option<Golden> = json(props, GOLDEN)?;
         if let Some(golden) = &golden {
@@ -115,6 +126,7 @@ impl Metadata {
             layout,
             output,
             output_name,
+            threshold,
             provenance,
             golden,
         })
@@ -129,9 +141,11 @@ impl Metadata {
         let plain = |record: &Preprocessing| record.is_plain();
         let old_output = match self.output {
             Some(OutputKind::Logits | OutputKind::Probabilities) | None => {
-                self.output_name.is_none()
+                self.output_name.is_none() && self.threshold.is_none()
             }
-            Some(OutputKind::LogProbabilities | OutputKind::Sigmoid) => false,
+            Some(
+                OutputKind::LogProbabilities | OutputKind::Sigmoid | OutputKind::SigmoidLogits,
+            ) => false,
         };
         let version = if old_output && self.preprocessing.as_ref().is_none_or(plain) {
             1
@@ -153,6 +167,9 @@ impl Metadata {
         }
         if let Some(name) = &self.output_name {
             props.push(entry(OUTPUT_NAME, name.clone()));
+        }
+        if let Some(threshold) = &self.threshold {
+            props.push(entry(THRESHOLD, to_json(threshold)));
         }
         if !self.provenance.is_empty() {
             props.push(entry(PROVENANCE, to_json(&self.provenance)));

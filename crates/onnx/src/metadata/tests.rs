@@ -10,6 +10,7 @@ fn full() -> Metadata {
         layout: Some(Layout::Nhwc),
         output: Some(OutputKind::Logits),
         output_name: None,
+        threshold: None,
         provenance: [("seed".to_owned(), "7".to_owned())].into(),
         golden: Some(golden()),
     }
@@ -56,6 +57,25 @@ fn everything_survives() {
     };
     assert_eq!(Metadata::from_props(&new.to_props()), Ok(new.clone()));
     assert_eq!(new.to_props()[0], props("kiln.format", "2")[0]);
+    let new = Metadata {
+        threshold: Some(vec![0.5, 0.25]),
+        ..full()
+    };
+    assert_eq!(Metadata::from_props(&new.to_props()), Ok(new.clone()));
+    assert_eq!(new.to_props()[0], props("kiln.format", "2")[0]);
+}
+
+#[test]
+fn every_key_is_replaced() {
+    let mut model = ModelProto::default();
+    let all = Metadata {
+        output_name: Some("scores".into()),
+        threshold: Some(vec![0.5]),
+        ..full()
+    };
+    model.set_metadata(&all);
+    model.set_metadata(&all);
+    assert_eq!(model.metadata(), Ok(all));
 }
 
 #[test]
@@ -142,7 +162,7 @@ fn errors_name_the_key() {
         (
             "kiln.output",
             "softmax",
-            "expected one of `logits`, `probabilities`, `log_probabilities`, `sigmoid`, found `softmax`",
+            "expected one of `logits`, `probabilities`, `log_probabilities`, `sigmoid`, `sigmoid_logits`, found `softmax`",
         ),
         (
             "kiln.layout",

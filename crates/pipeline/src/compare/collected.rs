@@ -1,6 +1,6 @@
 //! What both models say, collected image by image.
 
-use kiln_metrics::{Evaluator, Paired, ScoreKind, argmax};
+use kiln_metrics::{Evaluator, Paired, ScoreKind};
 
 use super::{Choice, Comparison, Difference};
 use crate::error::Result;
@@ -9,6 +9,8 @@ use crate::inputs::{Input, InputsError};
 /// What a model says about an image.
 #[derive(Clone, Copy)]
 pub struct Said<'a> {
+    pub predicted: usize,
+    /// What metrics are computed from.
     pub scores: &'a [f32],
     pub probabilities: &'a [f32],
 }
@@ -22,18 +24,14 @@ pub struct Collected {
 }
 
 impl Collected {
-    /// Creates an empty collection for models with these classes and kinds of output.
-    pub fn new(classes: &[String], kinds: [ScoreKind; 2]) -> Result<Self> {
-        let evaluators = [
-            Evaluator::new(classes.to_vec())?,
-            Evaluator::new(classes.to_vec())?,
-        ];
-        Ok(Self {
+    /// Creates an empty collection for models with these evaluators and kinds of output.
+    pub fn new(evaluators: [Evaluator; 2], kinds: [ScoreKind; 2]) -> Self {
+        Self {
             kinds,
             evaluators,
             paired: Paired::default(),
             differences: Vec::new(),
-        })
+        }
     }
 
     /// Adds an image.
@@ -43,8 +41,7 @@ impl Collected {
         for ((evaluator, kind), said) in self.evaluators.iter_mut().zip(self.kinds).zip(said) {
             evaluator.push_scores(said.scores, &[label], kind)?;
         }
-        // By score: rounding can make two probabilities equal.
-        let [a, b] = said.map(|said| argmax(said.scores).expect("the model gives finite scores"));
+        let [a, b] = said.map(|said| said.predicted);
         self.paired.push(label as usize, a, b);
         if a == b {
             return Ok(());
@@ -89,7 +86,8 @@ mod tests {
     #[test]
     fn differing_images_have_the_margin_of_each_choice() {
         let classes = ["a", "b", "c"].map(String::from);
-        let mut collected = Collected::new(&classes, [ScoreKind::Probabilities; 2]).unwrap();
+        let evaluators = [(); 2].map(|()| Evaluator::new(classes.to_vec()).unwrap());
+        let mut collected = Collected::new(evaluators, [ScoreKind::Probabilities; 2]);
         let labels = [1, 0].map(|label| (vec![0_u8], Some(label)));
         let inputs: Vec<Input> = Inputs::from_images("dots", labels)
             .map(std::result::Result::unwrap)
@@ -100,6 +98,7 @@ mod tests {
         ];
         for (input, rows) in inputs.iter().zip(&rows) {
             let said = rows.each_ref().map(|row| Said {
+                predicted: kiln_metrics::argmax(row).unwrap(),
                 scores: row,
                 probabilities: row,
             });

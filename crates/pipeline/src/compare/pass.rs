@@ -11,7 +11,7 @@ use super::collected::{Collected, Said};
 use super::{Comparison, check_classes};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::evaluate::{SkippedImages, check_label, score_kind};
+use crate::evaluate::{SkippedImages, check_label, evaluator, measured, score_kind};
 use crate::event::{Task, TaskGuard};
 use crate::inputs::{AllFindings, Input, Inputs};
 
@@ -30,6 +30,7 @@ pub fn compare(
     let [first, second] = models;
     check_classes(first.labels(), second.labels())?;
     let (source, findings) = (inputs.source.clone(), inputs.findings.clone());
+    inputs.check_one_label()?;
     let _watch = context.cancel.watch();
     let pass = Pass {
         models,
@@ -39,7 +40,8 @@ pub fn compare(
         findings: &findings,
         context,
     };
-    let collected = Collected::new(first.labels(), models.map(score_kind))?;
+    let evaluators = [evaluator(first)?, evaluator(second)?];
+    let collected = Collected::new(evaluators, models.map(score_kind));
     // Few, since each may hold the values of an image.
     let (sender, receiver) = sync_channel(options(second, batch_size).batch_size.unwrap_or(1));
     let (ended, collected) = std::thread::scope(|scope| {
@@ -78,6 +80,7 @@ struct Item {
 struct Classed {
     input: Input,
     values: Option<Vec<f32>>,
+    predicted: usize,
     scores: Vec<f32>,
     probabilities: Vec<f32>,
 }
@@ -142,7 +145,8 @@ impl Pass<'_> {
             let sent = sender.send(Classed {
                 input,
                 values: item.values.into_inner(),
-                scores: classified.scores.to_vec(),
+                predicted: classified.predicted(),
+                scores: measured(&classified, model).to_vec(),
                 probabilities: classified.probabilities.to_vec(),
             });
             // Nobody receives it where the second model has failed.
@@ -195,11 +199,13 @@ impl Pass<'_> {
             self.task.advance(1);
             let said = [
                 Said {
+                    predicted: item.predicted,
                     scores: &item.scores,
                     probabilities: &item.probabilities,
                 },
                 Said {
-                    scores: classified.scores,
+                    predicted: classified.predicted(),
+                    scores: measured(&classified, model),
                     probabilities: classified.probabilities,
                 },
             ];

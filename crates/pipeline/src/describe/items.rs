@@ -117,6 +117,14 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
             &[("labels", |said| said.labels.is_some())],
         ),
     ];
+    if !spec.thresholds.is_empty() {
+        items.push(item(
+            "threshold",
+            threshold(&spec.thresholds),
+            origins.threshold,
+            &[("threshold", |said| said.threshold.is_some())],
+        ));
+    }
     // Where it is not simply the first.
     if origins.output_name != Origin::Default {
         items.push(item(
@@ -127,6 +135,18 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
         ));
     }
     items
+}
+
+/// Writes what probabilities have to exceed: one number where it is the same for all classes.
+fn threshold(thresholds: &[f32]) -> String {
+    let numbers: Vec<String> = thresholds.iter().map(f32::to_string).collect();
+    match numbers.len() {
+        _ if numbers.iter().all(|number| *number == numbers[0]) => {
+            format!("more than {}", numbers[0])
+        }
+        count if count <= 8 => format!("more than {}", numbers.join(", ")),
+        count => format!("more than {}, ... ({count})", numbers[..8].join(", ")),
+    }
 }
 
 /// Writes what a pixel value `p` becomes as a formula.

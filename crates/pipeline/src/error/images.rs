@@ -286,6 +286,20 @@ pub enum InputsError {
         /// What the images come from.
         source_name: String,
     },
+    /// Images that can have several labels, for a model whose classes exclude each other.
+    #[error(
+        "{source_name} has several labels for an image, and the classes of the model exclude each other"
+    )]
+    SeveralLabels {
+        /// What the images come from.
+        source_name: String,
+    },
+    /// Images that can have several labels, where each needs one.
+    #[error("{source_name} has several labels for an image, expected one: a column `label`")]
+    OneLabel {
+        /// What the images come from.
+        source_name: String,
+    },
     /// An image without a label, where one is needed.
     #[error("image {index} has no label")]
     Unlabeled {
@@ -401,6 +415,7 @@ impl InputsError {
             Self::NotImages { .. } => Hint::CheckFile,
             Self::NoLabelFile { .. } => Hint::AddLabelFile,
             Self::NoLabels { .. } => Hint::AddLabels,
+            Self::SeveralLabels { .. } => Hint::IndependentClasses,
             Self::ReadList { .. } => Hint::CheckPath,
             Self::ListedPath { .. } => Hint::Rename,
             Self::PatternPath { .. } => Hint::GiveFiles,
@@ -408,6 +423,7 @@ impl InputsError {
             Self::NothingFinite { .. }
             | Self::Vanished { .. }
             | Self::Unlabeled { .. }
+            | Self::OneLabel { .. }
             | Self::Label { .. }
             | Self::StdinTwice
             | Self::NoImage { .. }

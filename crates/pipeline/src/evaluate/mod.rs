@@ -3,11 +3,12 @@
 //! [`Evaluated`], written as an [`EvaluationRecord`].
 
 mod classify;
+mod several;
 
 use std::borrow::Cow;
 
 use kiln_inference::{Classified, Model, OutputKind, StreamOptions, StreamSummary};
-use kiln_metrics::{Evaluation, Evaluator, MostConfident, ScoreKind, argmax};
+use kiln_metrics::{Evaluation, Evaluator, MostConfident, ScoreKind};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -17,6 +18,7 @@ use crate::predictions::{PredictionsError, Row};
 use crate::runtime::RuntimeRecord;
 pub use classify::classify;
 pub(crate) use classify::{SkippedImages, check_label, run_through};
+pub use several::{SeveralEvaluated, SeveralRecord, SeveralTally};
 
 /// How a model is evaluated.
 #[derive(Debug, Clone, Default)]
@@ -71,17 +73,44 @@ impl Evaluated {
         self.summary.images
     }
 
-    /// Returns images per second, with reading, decoding and preprocessing.
-    pub fn images_per_second(&self) -> f64 {
-        self.summary.images as f64 / self.summary.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    /// Returns what went through the model, and how fast.
+    pub fn throughput(&self) -> Throughput {
+        Throughput::of(&self.summary, self.resumed)
     }
+}
 
-    /// Returns images per second of the graph alone: what its sessions reach together while they
-    /// are at work.
-    pub fn model_images_per_second(&self) -> f64 {
-        let sessions = self.summary.sessions.max(1) as f64;
-        self.summary.images as f64 * sessions
-            / self.summary.inference.as_secs_f64().max(f64::MIN_POSITIVE)
+/// What went through a model, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    batch_size: usize,
+    /// Images of predictions that were there already, if any; no time is counted for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    resumed: u64,
+    /// Images that could not be read, if any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    skipped: u64,
+    seconds: f64,
+    /// With reading, decoding and preprocessing.
+    pub images_per_second: f64,
+    /// Of the graph alone: what its sessions reach together while they are at work.
+    pub model_images_per_second: f64,
+}
+
+impl Throughput {
+    /// Of images that went through a model, besides those that had their predictions already.
+    pub fn of(summary: &StreamSummary, resumed: u64) -> Self {
+        let images = summary.images as f64;
+        let seconds = summary.elapsed.as_secs_f64();
+        let in_model = summary.inference.as_secs_f64();
+        let sessions = summary.sessions.max(1) as f64;
+        Self {
+            batch_size: summary.batch_size,
+            resumed,
+            skipped: summary.failed,
+            seconds,
+            images_per_second: images / seconds.max(f64::MIN_POSITIVE),
+            model_images_per_second: images * sessions / in_model.max(f64::MIN_POSITIVE),
+        }
     }
 }
 
@@ -112,7 +141,7 @@ pub struct Tally<'a> {
 impl<'a> Tally<'a> {
     /// Begins an evaluation with nothing counted.
     pub fn new(model: &'a Model, options: &EvaluateOptions) -> Result<Self> {
-        let mut evaluator = Evaluator::new(model.labels().to_vec())?;
+        let mut evaluator = evaluator(model)?;
         if let Some(k) = options.top_k {
             evaluator = evaluator.with_top_k(k);
         }
@@ -136,12 +165,13 @@ impl<'a> Tally<'a> {
             }
             .into());
         };
-        if row.logits.is_empty() {
-            self.evaluator
-                .push_probabilities(&row.probabilities, &[label as u32])?;
+        let scores = if row.logits.is_empty() {
+            &row.probabilities
         } else {
-            self.evaluator.push(&row.logits, &[label as u32])?;
-        }
+            &row.logits
+        };
+        self.evaluator
+            .push_scores(scores, &[label as u32], score_kind(self.model))?;
         self.resumed += 1;
         self.mistake(
             row.index,
@@ -163,6 +193,7 @@ impl<'a> Tally<'a> {
         let options = StreamOptions::default()
             .with_batch_size(self.batch_size)
             .with_warm_up(true);
+        inputs.check_one_label()?;
         let model = self.model;
         let summary = classify(model, inputs, &options, context, |input, classified| {
             self.count(input, classified)?;
@@ -189,10 +220,10 @@ impl<'a> Tally<'a> {
     fn count(&mut self, input: &Input, classified: &Classified<'_>) -> Result<()> {
         let index = input.index;
         let label = input.label.ok_or(InputsError::Unlabeled { index })?;
-        let scores = classified.scores;
+        let scores = measured(classified, self.model);
         self.evaluator
             .push_scores(scores, &[label], score_kind(self.model))?;
-        let predicted = argmax(scores).expect("the model gives finite scores");
+        let predicted = classified.predicted();
         if predicted != label as usize {
             let classes = self.model.labels();
             let names = [label as usize, predicted].map(|class| classes[class].as_str());
@@ -228,17 +259,9 @@ pub struct EvaluationRecord<'a> {
     pub data: Cow<'a, str>,
     /// What it ran on.
     pub runtime: Cow<'a, RuntimeRecord>,
-    batch_size: usize,
-    /// Images of predictions that were there already, if any; no time is counted for them.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    resumed: u64,
-    /// Images that could not be read, if any.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    skipped: u64,
-    seconds: f64,
-    /// With reading, decoding and preprocessing.
-    pub images_per_second: f64,
-    model_images_per_second: f64,
+    /// Images, and how fast they went through the model.
+    #[serde(flatten)]
+    pub throughput: Throughput,
     /// Metrics.
     #[serde(flatten)]
     pub evaluation: Cow<'a, Evaluation>,
@@ -261,17 +284,23 @@ impl Evaluated {
         EvaluationRecord {
             data: data.into(),
             runtime: Cow::Borrowed(&self.runtime),
-            batch_size: self.summary.batch_size,
-            resumed: self.resumed,
-            skipped: self.summary.failed,
-            seconds: self.summary.elapsed.as_secs_f64(),
-            images_per_second: self.images_per_second(),
-            model_images_per_second: self.model_images_per_second(),
+            throughput: self.throughput(),
             evaluation: Cow::Borrowed(&self.evaluation),
             mistakes: Cow::Borrowed(&self.mistakes),
         }
     }
 }
+
+/// An evaluator for a model, which decides between two classes with one score by its threshold.
+pub(crate) fn evaluator(model: &Model) -> Result<Evaluator> {
+    let evaluator = Evaluator::new(model.labels().to_vec())?;
+    let spec = model.spec();
+    Ok(match spec.thresholds.as_slice() {
+        [threshold] if !spec.has_several() => evaluator.with_threshold(*threshold)?,
+        _ => evaluator,
+    })
+}
+
 /// What a model's scores are to the metrics.
 pub(crate) fn score_kind(model: &Model) -> ScoreKind {
     match model.output_kind() {
@@ -280,6 +309,15 @@ pub(crate) fn score_kind(model: &Model) -> ScoreKind {
             ScoreKind::RoundedProbabilities
         }
         OutputKind::Probabilities => ScoreKind::Probabilities,
-        OutputKind::Sigmoid => ScoreKind::Independent,
+        OutputKind::Sigmoid | OutputKind::SigmoidLogits => ScoreKind::Independent,
+    }
+}
+
+/// What metrics are computed from: the scores, but the probabilities where each class has one by itself.
+pub(crate) fn measured<'a>(classified: &Classified<'a>, model: &Model) -> &'a [f32] {
+    if model.output_kind().is_independent() {
+        classified.probabilities
+    } else {
+        classified.scores
     }
 }

@@ -13,7 +13,11 @@ use kiln_preprocess::{ImageBytes, Orientation, Pixels, PreprocessError};
 use super::findings::{AllFindings, Findings};
 use super::shard::Shard;
 use super::source::Source;
+use crate::error::images::InputsError;
 use crate::error::{Error, Result};
+
+/// What stands between the names of an image's classes in predictions.
+pub const SEPARATOR: char = '|';
 
 /// Most bytes of an image that comes from a reader: 256 MiB.
 const MAX_READ: u64 = 256 << 20;
@@ -25,6 +29,8 @@ pub struct Input {
     pub index: u64,
     /// Its class, as the model counts.
     pub label: Option<u32>,
+    /// Its classes, where an image can have several; there is no `label` then.
+    pub labels: Option<Vec<u32>>,
     pub(super) image: Image,
 }
 
@@ -43,6 +49,20 @@ pub(super) enum Image {
     Loaded { dataset: Arc<Dataset>, index: u32 },
     /// An image of the program's.
     Memory(MemoryImage),
+}
+
+impl Input {
+    /// Returns the name of its class; of several those of all, with `|` between them.
+    pub(crate) fn label_name<'a>(&self, classes: &'a [String]) -> Option<Cow<'a, str>> {
+        let name = |label: u32| classes.get(label as usize).map(String::as_str);
+        match &self.labels {
+            None => name(self.label?).map(Cow::Borrowed),
+            Some(labels) => {
+                let names: Vec<&str> = labels.iter().copied().filter_map(name).collect();
+                Some(names.join(&SEPARATOR.to_string()).into())
+            }
+        }
+    }
 }
 
 /// The bytes of a reader, read when they are first needed.
@@ -178,6 +198,9 @@ impl Input {
 /// An image before it has its place.
 pub(super) type Found = Result<(Image, Option<u32>)>;
 
+/// An image of several classes before it has its place.
+pub(super) type FoundSeveral = Result<(Image, Vec<u32>)>;
+
 /// Images, one after another.
 pub struct Inputs {
     /// What they come from.
@@ -188,6 +211,8 @@ pub struct Inputs {
     pub has_paths: bool,
     /// Whether they have labels.
     pub has_labels: bool,
+    /// Whether an image can have several labels.
+    pub has_several: bool,
     /// Number of images before these that have their predictions already.
     pub(crate) resumed: u64,
     /// What turns out about them while they are gone through.
@@ -206,6 +231,7 @@ impl Inputs {
             found.map(|(image, label)| Input {
                 index,
                 label,
+                labels: None,
                 image,
             })
         };
@@ -214,9 +240,31 @@ impl Inputs {
             count,
             has_paths: true,
             has_labels: false,
+            has_several: false,
             resumed: 0,
             findings: AllFindings::default(),
             images: Box::new((0..).zip(images).map(number)),
+        }
+    }
+
+    /// Numbers images of a source, which have paths and any number of labels each.
+    pub(super) fn with_several(
+        source: Source,
+        images: impl Iterator<Item = FoundSeveral> + Send + 'static,
+    ) -> Self {
+        let number = |(index, found): (u64, FoundSeveral)| {
+            found.map(|(image, labels)| Input {
+                index,
+                label: None,
+                labels: Some(labels),
+                image,
+            })
+        };
+        Self {
+            has_labels: true,
+            has_several: true,
+            images: Box::new((0..).zip(images).map(number)),
+            ..Self::new(source, None, std::iter::empty())
         }
     }
 
@@ -239,6 +287,7 @@ impl Inputs {
             Ok(Input {
                 index: index.into(),
                 label,
+                labels: None,
                 image: Image::Loaded {
                     dataset: Arc::clone(&dataset),
                     index,
@@ -250,10 +299,24 @@ impl Inputs {
             count,
             has_paths,
             has_labels: true,
+            has_several: false,
             resumed: 0,
             findings: AllFindings::default(),
             images: Box::new(images),
         }
+    }
+
+    /// Checks that an image has at most one label.
+    ///
+    /// # Errors
+    ///
+    /// [`InputsError::OneLabel`] if it can have several.
+    pub fn check_one_label(&self) -> Result<()> {
+        if self.has_several {
+            let source_name = self.source.to_string();
+            return Err(InputsError::OneLabel { source_name }.into());
+        }
+        Ok(())
     }
 
     /// Keeps only the images of a shard.
@@ -387,6 +450,7 @@ mod tests {
         let input = Input {
             index: 0,
             label: None,
+            labels: None,
             image: Image::reader(&b"nothing"[..]),
         };
         let preprocessor = Preprocessor::new(Preprocessing::unit(2, 2, Channels::Gray)).unwrap();

@@ -61,7 +61,8 @@ pub fn known(data: &OsStr, context: &Context<'_>) -> Result<(Inputs, Vec<String>
         .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
     if is_list && path.is_file() {
         check_list(path)?;
-        if !ListReader::open(path)?.has_labels() {
+        let list_reader = ListReader::open(path)?;
+        if !list_reader.has_labels() || list_reader.has_several() {
             return unlabeled();
         }
         let listing = list(path)?;

@@ -12,7 +12,7 @@ use kiln_data::{
 
 use super::findings::Findings;
 use super::idx;
-use super::input::{Found, Image, Inputs};
+use super::input::{FoundSeveral, Image, Inputs};
 use super::pattern::{self, is_pattern};
 use super::source::Source;
 use super::stdin::Stdin;
@@ -131,6 +131,7 @@ fn list(
     classes: &[String],
 ) -> Result<Inputs> {
     let name = source.to_string();
+    let list = list.with_class_columns(Some(classes))?;
     if !list.has_labels() {
         return Err(InputsError::NoLabels { list: name }.into());
     }
@@ -138,24 +139,34 @@ fn list(
     let (told, labels) = (findings.clone(), Labels::new(classes, &findings));
     let mut files = ListedFiles::new(Path::new(&source.name()), root);
     let (root, called): (Arc<Path>, Arc<str>) = (root.into(), source.name().into());
-    let image = move |entry: Result<Listed, FilesError>| -> Option<Found> {
+    let has_several = list.has_several();
+    // Each with its classes: one, or several.
+    let image = move |entry: Result<Listed, FilesError>| -> Option<FoundSeveral> {
         let read = || {
             let mut listed = entry?;
             if let Some(repeated) = files.add(&mut listed)? {
                 told.add_repeated(repeated);
                 return Ok(None);
             }
-            let Listed { path, label, line } = listed;
-            let place = format!("line {line} of {name}");
-            let label = labels.number(&label.unwrap_or_default(), &place)?;
-            let image = Image::below(&root, path).listed(&called, line);
-            Ok(Some((image, Some(label))))
+            let place = format!("line {} of {name}", listed.line);
+            let one = listed.label.into_iter();
+            let names = one.chain(listed.labels.unwrap_or_default());
+            let numbers = names.map(|class| labels.number(&class, &place));
+            let numbers = numbers.collect::<Result<Vec<u32>, _>>()?;
+            let image = Image::below(&root, listed.path).listed(&called, listed.line);
+            Ok(Some((image, numbers)))
         };
         read().transpose()
     };
+    let images = list.filter_map(image);
+    if has_several {
+        return Ok(Inputs::with_several(source, images).finding(findings));
+    }
+    let images =
+        images.map(|found| found.map(|(image, classes)| (image, classes.first().copied())));
     Ok(Inputs {
         has_labels: true,
-        ..Inputs::new(source, None, list.filter_map(image)).finding(findings)
+        ..Inputs::new(source, None, images).finding(findings)
     })
 }
 

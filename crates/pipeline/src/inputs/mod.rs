@@ -17,7 +17,7 @@ mod unlabeled;
 
 pub use crate::error::images::InputsError;
 pub(crate) use findings::AllFindings;
-pub use input::{Input, Inputs, MemoryImage};
+pub use input::{Input, Inputs, MemoryImage, SEPARATOR};
 pub use known::known;
 pub use labeled::labeled;
 pub use shard::Shard;

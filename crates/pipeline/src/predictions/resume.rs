@@ -83,14 +83,10 @@ fn same_image(
     inputs: &Inputs,
     classes: &[String],
 ) -> Result<(), PredictionsError> {
-    let label = input
-        .label
-        .filter(|_| inputs.has_labels)
-        .and_then(|label| classes.get(label as usize))
-        .map(String::as_str);
+    let label = input.label_name(classes).filter(|_| inputs.has_labels);
     for (what, expected, found) in [
         ("is", row.path.as_deref(), input.path().as_deref()),
-        ("has the label", row.label.as_deref(), label),
+        ("has the label", row.label.as_deref(), label.as_deref()),
     ] {
         if let (Some(expected), Some(found)) = (expected, found)
             && expected != found

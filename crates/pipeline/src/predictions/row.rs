@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use kiln_inference::{Classified, Model};
-use kiln_metrics::argmax;
 use kiln_util::{counted, shown};
 use serde::{Deserialize, Serialize};
 
 use crate::error::predictions::PredictionsError;
-use crate::inputs::{Input, Inputs};
+use crate::inputs::{Input, Inputs, SEPARATOR};
 
 /// Longest part of a class's name in a message.
 const LONGEST: usize = 40;
@@ -104,9 +103,9 @@ pub struct Row<'a> {
     /// Its class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Cow<'a, str>>,
-    /// The predicted class.
+    /// The predicted class; of a model whose images can have several the names of all, with `|` between them.
     pub predicted: Cow<'a, str>,
-    /// The probability of the predicted class, 0 to 1.
+    /// The probability of the predicted class, 0 to 1; of several that of the most probable class.
     pub probability: f32,
     /// The probability of each class.
     pub probabilities: Cow<'a, [f32]>,
@@ -126,15 +125,21 @@ impl<'a> Row<'a> {
         } else {
             &[]
         };
-        // By score, as the metrics are: rounding can make two probabilities equal.
-        let predicted = argmax(classified.scores).expect("the model gives finite scores");
-        let label = input.label.and_then(|label| classes.get(label as usize));
+        let predicted = if model.spec().has_several() && input.label.is_none() {
+            let names = classified
+                .chosen()
+                .into_iter()
+                .map(|class| classes[class].as_str());
+            Cow::Owned(names.collect::<Vec<_>>().join(&SEPARATOR.to_string()))
+        } else {
+            Cow::Borrowed(classes[classified.predicted()].as_str())
+        };
         Self {
             index: input.index,
             path: input.path(),
-            label: label.map(|label| label.as_str().into()),
-            predicted: classes[predicted].as_str().into(),
-            probability: classified.probabilities[predicted],
+            label: input.label_name(classes),
+            predicted,
+            probability: classified.probabilities[classified.predicted()],
             probabilities: classified.probabilities.into(),
             logits: logits.into(),
         }

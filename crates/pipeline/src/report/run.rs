@@ -178,7 +178,7 @@ fn test_images(all: &[EvaluationRecord<'_>], first: &EvaluationRecord<'_>) -> Re
         percent(evaluation.accuracy),
     );
     let engines = all.iter().map(|measured| {
-        let rate = thousands(measured.images_per_second.round() as usize);
+        let rate = thousands(measured.throughput.images_per_second.round() as usize);
         let EvaluationRecord {
             runtime,
             evaluation,

@@ -105,6 +105,7 @@ impl Network {
             layout: Some(Layout::Nchw),
             output: self.classes().map(|_| OutputKind::Logits),
             output_name: None,
+            threshold: None,
             labels: self.classes().map(|_| labels),
             provenance,
             golden: None,
