@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,9 @@ import onnxruntime
 from onnx import TensorProto, helper
 from PIL import Image
 
+# Keras exports through PyTorch's exporter with this backend.
+os.environ["KERAS_BACKEND"] = "torch"
+
 IMAGES = 8
 # Largest difference of the logits of an image, as a part of the largest: of floats, of halves.
 TOLERANCE = {"": 1e-4, "fp16": 1e-2}
@@ -23,7 +27,7 @@ class Case:
     network: str
     # Height and width of its images.
     size: int
-    # An opset of the legacy exporter, or dynamo's with its default.
+    # An opset of PyTorch's legacy exporter; or dynamo's or Keras's, with their defaults.
     exporter: str = "17"
     # What is done to the file or the network.
     variant: str = ""
@@ -43,6 +47,8 @@ CASES = [
     Case("resnet18", 96, "17", "", False),
     Case("resnet18", 96, "17", "fp16"),
     Case("resnet18", 96, "17", "fp16_inside"),
+    Case("resnet18", 96, "17", "bf16"),
+    Case("mobilenet_v2", 96, "dynamo", "bf16"),
     Case("resnet18", 96, "17", "softmax"),
     Case("resnet18", 96, "17", "uint8"),
     Case("resnet18", 96, "17", "qdq"),
@@ -93,6 +99,11 @@ CASES = [
     Case("hf:vit", 224, "dynamo"),
     Case("hf:convnextv2", 96, "17"),
     Case("hf:mobilenet_v2", 96, "dynamo"),
+    Case("keras:MobileNetV2", 96, "keras", "softmax"),
+    Case("keras:ResNet50V2", 96, "keras", "softmax"),
+    Case("keras:EfficientNetB0", 96, "keras", "softmax"),
+    Case("keras:DenseNet121", 96, "keras", "softmax"),
+    Case("keras:InceptionV3", 96, "keras", "softmax"),
 ]
 
 
@@ -148,7 +159,27 @@ def hugging_face(name):
     return Scores()
 
 
+def export_keras(case, path):
+    import keras
+
+    keras.utils.set_random_seed(7)
+    name = case.network.removeprefix("keras:")
+    # The axes are batch, height, width, channels; the graph ends in a softmax.
+    model = getattr(keras.applications, name)(weights=None, input_shape=(case.size, case.size, 3), classes=10)
+    random = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            mean, variance = layer.moving_mean, layer.moving_variance
+            mean.assign(random.normal(0, 0.1, mean.shape))
+            variance.assign(random.uniform(0.5, 1.5, variance.shape))
+    model(np.zeros((1, case.size, case.size, 3), np.float32))
+    model.export(str(path), format="onnx", verbose=False)
+
+
 def export(case, path):
+    if case.exporter == "keras":
+        export_keras(case, path)
+        return
     import torch
 
     model = build(case.network)
@@ -160,6 +191,10 @@ def export(case, path):
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 0.0
     image = torch.rand(1 if not case.is_open else 2, 3, case.size, case.size)
+    if case.variant.startswith("bf16"):
+        model = model.bfloat16()
+        # `bf16_weights` computes with the same weights in float32.
+        model, image = (model, image.bfloat16()) if case.variant == "bf16" else (model.float(), image)
     if case.exporter == "dynamo":
         shapes = ({0: torch.export.Dim("batch")},) if case.is_open else None
         torch.onnx.export(model, (image,), path, dynamo=True, dynamic_shapes=shapes)
@@ -242,12 +277,17 @@ def expected(case, file, images):
         # What the file would be after model.eval(), by its exporter.
         plain = dataclasses.replace(case, variant="")
         file = file_of(plain, file.parents[1])
+    if case.variant == "bf16":
+        # onnxruntime's CPU provider has no convolution of bfloat16.
+        file = file_of(dataclasses.replace(case, variant="bf16_weights"), file.parents[1])
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (taken,) = [it for it in session.get_inputs()]
     if case.variant == "uint8":
         values = images
     else:
         values = images.astype(np.float32) * np.float32(1 / 255)
+        if case.exporter == "keras":
+            values = values.transpose(0, 2, 3, 1)
         if taken.type == "tensor(float16)":
             values = values.astype(np.float16)
     # One by one: of dynamic quantization, the scores depend on the batch.
@@ -307,11 +347,11 @@ def main():
                 difference = (np.abs(logits(got) - wanted).max(1) / np.abs(wanted).max(1)).max()
                 same = int((got.argmax(1) == right.argmax(1)).sum())
                 cells.append(f"{difference:.1e}" + ("" if same == IMAGES else f", same class for {same} of {IMAGES}"))
-                allowed = TOLERANCE["fp16" if case.variant.startswith("fp16") else ""]
+                allowed = TOLERANCE["fp16" if case.variant.startswith(("fp16", "bf16")) else ""]
                 is_quantized = case.variant in ("qdq", "dynamic_int8")
                 if (is_quantized and same < IMAGES) or (not is_quantized and not difference <= allowed):
                     wrong.append(f"{case.name} on {engine}: differs by {difference:.1e}, same class for {same} of {IMAGES}")
-        exporter = "dynamo" if case.exporter == "dynamo" else f"opset {case.exporter}"
+        exporter = f"opset {case.exporter}" if case.exporter.isdigit() else case.exporter
         kinds = [case.variant.replace("_", " "), "" if case.is_open else "batch of 1", "weights beside it" if file.with_name("model.onnx.data").exists() else ""]
         print(f"| {case.network.replace(':', ' ')} | {exporter} | {', '.join(kind for kind in kinds if kind)} | {cells[0]} | {cells[1]} |", flush=True)
     for line in wrong:

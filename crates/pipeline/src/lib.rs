@@ -97,7 +97,7 @@ mod context;
 mod error;
 mod event;
 mod hint;
-mod networks;
+pub mod networks;
 mod segments;
 
 pub use assets::{AssetProvider, CachedAssets};

@@ -8,12 +8,39 @@ use kiln_assets::{Asset, Fetched, FetchedFile};
 use kiln_util::{VERSION, write_atomically};
 use kiln_zoo::{Network, read_labels};
 
+use crate::context::Context;
 use crate::error::Result;
 use crate::error::models::NetworkError;
+use crate::overrides;
 
 /// Returns the network whose weights an asset has, if it is of such a kind.
 pub(crate) fn of(asset: &Asset) -> Option<Network> {
     asset.name.parse().ok()
+}
+
+/// What stands for a file of labels: the names of the 1,000 classes of `ImageNet`, which are fetched.
+pub const IMAGENET: &str = "imagenet";
+
+/// Reads the names of classes from a text file, one a line; or returns those of `ImageNet`'s 1,000 classes where the
+/// path is `imagenet` and no such file is there.
+///
+/// # Errors
+///
+/// The file cannot be read, or the names not be fetched.
+pub fn labels(path: &Path, context: &Context<'_>) -> Result<Vec<String>> {
+    if path != Path::new(IMAGENET) || path.exists() {
+        return Ok(overrides::read_labels(path)?);
+    }
+    let asset = Asset::named("imagenet-labels")?;
+    let fetched = context
+        .assets
+        .require(&asset, context.observer, &context.cancel)?;
+    let file = fetched
+        .files
+        .first()
+        .ok_or(NetworkError::Files { found: 0 })?;
+    let bytes = fs::read(&file.path).map_err(NetworkError::unreadable(&file.path))?;
+    Ok(read_labels(&bytes).map_err(NetworkError::labels(&file.path))?)
 }
 
 /// Returns where a network's model is kept, `folder` being that of its weights.

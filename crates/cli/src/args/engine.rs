@@ -91,9 +91,9 @@ pub struct EngineArgs {
 
 impl EngineArgs {
     /// Reads the labels, and returns what was asked for.
-    pub fn request(&self) -> anyhow::Result<EngineRequest> {
+    pub fn request(&self, context: &Context<'_>) -> anyhow::Result<EngineRequest> {
         let mut request = self.engine.request();
-        request.overrides = self.overrides.request()?;
+        request.overrides = self.overrides.request(context)?;
         Ok(request)
     }
 }

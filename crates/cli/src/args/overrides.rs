@@ -7,7 +7,8 @@ use kiln_model::{
     OutputKind, Preprocess, Steps, check_share, parse_color, parse_number, parse_size,
     parse_threshold,
 };
-use kiln_pipeline::overrides::{OverridesRequest, read_labels};
+use kiln_pipeline::overrides::OverridesRequest;
+use kiln_pipeline::{Context, networks};
 
 /// Each option has the heading itself: one for the struct would hold for all that a command
 /// declares after it.
@@ -133,7 +134,8 @@ impl PreprocessArgs {
 pub struct OverridesArgs {
     #[command(flatten)]
     pub preprocess: PreprocessArgs,
-    /// Names of the classes, one a line, in the order of the output [default: their numbers]
+    /// Names of the classes, one a line, in the order of the output, or `imagenet` for those of its 1,000 classes
+    /// [default: their numbers]
     #[arg(help_heading = HEADING, long, value_name = "FILE.txt")]
     pub labels: Option<PathBuf>,
     /// What the scores are [default: what the graph ends in: softmax, log-softmax or sigmoid]
@@ -150,10 +152,11 @@ pub struct OverridesArgs {
 
 impl OverridesArgs {
     /// Reads the labels, and returns what is specified.
-    pub fn request(&self) -> anyhow::Result<OverridesRequest> {
-        let labels = self.labels.as_deref().map(read_labels).transpose();
+    pub fn request(&self, context: &Context<'_>) -> anyhow::Result<OverridesRequest> {
+        let read = |path: &Path| networks::labels(path, context);
+        let labels = self.labels.as_deref().map(read).transpose()?;
         let mut request = self.preprocess.request();
-        request.specified.labels = labels.map_err(kiln_pipeline::Error::from)?;
+        request.specified.labels = labels;
         request.specified.output = self.output;
         request.specified.output_name.clone_from(&self.output_name);
         request.specified.threshold.clone_from(&self.threshold);

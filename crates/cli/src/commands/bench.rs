@@ -85,7 +85,7 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     args.plot.iter().try_for_each(|path| picture::check(path))?;
     outputs.announce_replaced(terminal);
     let model_file = engines::open(&file)?;
-    let overrides = overrides(&model_file, args.overrides.request()?, terminal)?;
+    let overrides = overrides(&model_file, args.overrides.request(context)?, terminal)?;
     let device = &args.engines.device;
     let wanted = args.engines.wanted(context)?;
     let mut targets = Vec::with_capacity(wanted.len());

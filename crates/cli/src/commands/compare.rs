@@ -65,7 +65,7 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     read.push(args.data.as_str().into());
     let outputs = Outputs::check([("--json", args.json.as_deref())], &read)?;
     outputs.announce_replaced(terminal);
-    let request = args.engine.request()?;
+    let request = args.engine.request(context)?;
     let model_files = [engines::open(&files[0])?, engines::open(&files[1])?];
     let load = |title, file| BenchTarget::load(title, file, &request, context);
     let mut targets = [load("A", &model_files[0])?, load("B", &model_files[1])?];

@@ -112,7 +112,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         .as_deref()
         .map_or(Ok(()), picture::prepare_folder)?;
     let model_file = engines::open(&file)?;
-    let model = engines::load(&model_file, &args.engine.request()?, context)?;
+    let model = engines::load(&model_file, &args.engine.request(context)?, context)?;
     let (data, images) = args.images(&model, context)?;
     let mut images = images.shard(args.batch.shard);
     if images.has_several {

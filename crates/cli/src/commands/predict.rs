@@ -130,7 +130,7 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut images =
         inputs::unlabeled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
     let model_file = engines::open(&path_of_model)?;
-    let model = engines::load(&model_file, &args.engine.request()?, context)?;
+    let model = engines::load(&model_file, &args.engine.request(context)?, context)?;
     let header = Header {
         runtime: RuntimeRecord::from(model.runtime()),
     };
