@@ -502,17 +502,24 @@ fn mixed(folder: &Path) {
     }
 }
 
-#[test]
-fn images_with_several_labels_are_classified_and_measured() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+/// The model with its sigmoid, the file of its labels, the images and a list of them, whose last label is wrong.
+fn several_in(folder: &Path) -> (String, String) {
     mixed(folder);
     fs::write(folder.join("labels.txt"), "red\ngreen\nblue\n").unwrap();
-    let labels = path(folder, "labels.txt");
+    let list = "path,labels\nred.png,red\nyellow.png,green|red\nblack.png,\nwhite.png,red;green\n";
+    fs::write(folder.join("names.csv"), list).unwrap();
     let sigmoid = several(|graph| {
         graph.node("Sigmoid", "y", &["centered"], "y");
     });
     let file = write(folder, "several.onnx", &sigmoid);
+    (file, path(folder, "labels.txt"))
+}
+
+#[test]
+fn images_with_several_labels_are_classified_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (file, labels) = several_in(folder);
     let image = |name: &str| path(folder, &format!("{name}.png"));
     let (yellow, black) = (image("yellow"), image("black"));
     let arguments = ["predict", &file, &yellow, &black, "--labels", &labels];
@@ -545,19 +552,11 @@ fn images_with_several_labels_are_classified_and_measured() {
         "{yellow}"
     );
 
-    // In one column, and in a column for each class. The last has a wrong label.
-    let lists = [
-        (
-            "names.csv",
-            "path,labels\nred.png,red\nyellow.png,green|red\nblack.png,\nwhite.png,red;green\n",
-        ),
-        (
-            "marks.csv",
-            "path,blue,red,green\nred.png,0,1,0\nyellow.png,0,1,1\nblack.png,0,0,0\nwhite.png,0,1,1\n",
-        ),
-    ];
-    for (name, text) in lists {
-        fs::write(folder.join(name), text).unwrap();
+    // In one column, and in a column for each class.
+    let marks =
+        "path,blue,red,green\nred.png,0,1,0\nyellow.png,0,1,1\nblack.png,0,0,0\nwhite.png,0,1,1\n";
+    fs::write(folder.join("marks.csv"), marks).unwrap();
+    for name in ["names.csv", "marks.csv"] {
         let list = path(folder, name);
         let rows = path(folder, "rows.csv");
         let arguments = [
@@ -603,7 +602,14 @@ fn images_with_several_labels_are_classified_and_measured() {
             resumed.stdout
         );
     }
+}
 
+#[test]
+fn whether_an_image_has_several_labels_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (file, labels) = several_in(folder);
+    let image = |name: &str| path(folder, &format!("{name}.png"));
     let bare = write(
         folder,
         "bare.onnx",

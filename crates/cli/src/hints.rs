@@ -118,6 +118,9 @@ fn pipeline(hint: &Hint) -> String {
         Hint::IndependentClasses => {
             "say so if each class has a score by itself: `--output sigmoid`, or `sigmoid_logits` before the sigmoid".into()
         }
+        Hint::Sidecar => {
+            "write the same into a file beside the model, its name ending in .toml (docs/third-party.md)".into()
+        }
         Hint::AddLabels => "add a column `label` to the list".into(),
         Hint::AddLabelFile => "add the file of labels, or rename the files".into(),
         Hint::SkipUnreadable => "repair or remove them, or skip them with --skip-bad".into(),

@@ -273,7 +273,7 @@ impl Curve {
             hits += u64::from(truth);
             taken += 1;
             match steps.last_mut() {
-                Some(last) if last.0 == probability => *last = (probability, hits, taken),
+                Some(last) if last.0 <= probability => *last = (probability, hits, taken),
                 _ => steps.push((probability, hits, taken)),
             }
         }

@@ -64,6 +64,8 @@ pub enum Hint {
     GiveFiles,
     /// Add a column `label` to the list.
     AddLabels,
+    /// Specify it in a file beside the model rather than in a copy.
+    Sidecar,
     /// Specify that each class has a score by itself.
     IndependentClasses,
     /// Add the file of labels, or rename the files.

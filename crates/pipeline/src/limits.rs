@@ -279,7 +279,7 @@ mod tests {
         assert!(memory > 1_000_000, "{memory}");
         let start = Instant::now();
         while process.since().1 < Duration::from_millis(200) {
-            assert!(start.elapsed() < Duration::from_secs(60), "no time passes");
+            assert!(start.elapsed() < Duration::from_mins(1), "no time passes");
         }
     }
 }

@@ -127,7 +127,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut tally = if images.has_several {
         AnyTally::Several(SeveralTally::new(&model, args.batch.batch_size(), &images)?)
     } else {
-        AnyTally::One(Tally::new(&model, &args.options())?)
+        AnyTally::One(Box::new(Tally::new(&model, &args.options())?))
     };
     notes::runtime(&RuntimeRecord::from(model.runtime()), terminal);
     let mut rows = None;
@@ -198,7 +198,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
 
 /// An evaluation on images with one class each, or with several.
 enum AnyTally<'a> {
-    One(Tally<'a>),
+    One(Box<Tally<'a>>),
     Several(SeveralTally<'a>),
 }
 

@@ -202,7 +202,7 @@ pub fn mutated_in_files(seed: u64, location: &str) -> (Vec<u8>, Vec<u8>) {
         if random.below(8) == 0 {
             let elsewhere = ["../x", "/etc/passwd", "/dev/zero", ".", "", "a\0b", "link"];
             match random.below(4) {
-                0 => place[0].1 = (*random.of(&elsewhere)).to_owned(),
+                0 => (*random.of(&elsewhere)).clone_into(&mut place[0].1),
                 1 => place[1].1 = random.int().to_string(),
                 2 => place[2].1 = random.int().to_string(),
                 _ => drop(place.remove(random.below(3))),

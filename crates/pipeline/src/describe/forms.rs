@@ -54,8 +54,13 @@ pub fn with_metadata(
         dropped.then_some(ConversionNote::GoldenVectorsDropped),
         assumed.then_some(ConversionNote::AssumedLogits),
     ];
+    let bytes = kiln_onnx::replace_metadata(file, &metadata)?;
+    if bytes.len() as u64 > kiln_onnx::MAX_FILE_BYTES {
+        let bytes = bytes.len() as u64;
+        return Err(DescribeError::TooLarge { bytes });
+    }
     Ok(Converted {
-        bytes: kiln_onnx::replace_metadata(file, &metadata)?,
+        bytes,
         notes: notes.into_iter().flatten().collect(),
     })
 }

@@ -36,8 +36,16 @@ impl Described {
     /// Reads a model's file with the weights that it keeps in other files beside it, and a sidecar if
     /// there is one. A run directory stands for its exported model.
     pub fn open(path: &Path, request: &OverridesRequest, context: &Context<'_>) -> Result<Self> {
-        let _watch = context.watch(&format!("reading `{}`", path.display()), 0, 1);
-        Self::read(engines::open_with_external_data(path)?, request)
+        let work = format!("reading `{}`", path.display());
+        let file = engines::open(path)?;
+        let watch = context.watch(&work, file.bytes().len() as u64, 1);
+        // How large weights in other files are, the decoded file tells.
+        let bytes = file.total_bytes();
+        let _watch = watch.and_then(|_| context.watch(&work, bytes, 1));
+        if file.has_external_data() {
+            return Self::read(engines::open_with_external_data(path)?, request);
+        }
+        Self::read(file, request)
     }
 
     /// Decodes a model's file, and reads a sidecar if there is one.

@@ -205,6 +205,15 @@ pub enum DescribeError {
         /// The step.
         step: &'static str,
     },
+    /// A copy with all weights inside that is larger than an ONNX file can be.
+    #[error(
+        "a copy with the weights inside would have {bytes} bytes, an ONNX file has at most {}",
+        kiln_onnx::MAX_FILE_BYTES
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+    },
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] kiln_onnx::MetadataError),
@@ -226,6 +235,7 @@ impl DescribeError {
     /// Returns what to do about it.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
+            Self::TooLarge { .. } => Some(Hint::Sidecar),
             Self::Pixels { tool } | Self::Step { tool, .. } => Some(Hint::LeaveOutFormat {
                 format: tool.format(),
                 or: None,
