@@ -79,8 +79,8 @@ class Bench:
         if not file.exists():
             recipe.write_text(
                 f'[backbone]\nweights = "{network}"\n[input]\nheight = 224\nwidth = 224\nchannels = "rgb"\npreprocess = "torch"\n'
-                # As PyTorch's transforms, whatever the network's own record says.
-                'resize = "stretch"\nresize_to = 224\nfilter = "bilinear"\narithmetic = "tensorflow"\nantialias = true\n'
+                # As torchvision's transforms of Pillow's images, whatever the network's own record says.
+                'resize = "stretch"\nresize_to = 224\nfilter = "bilinear"\narithmetic = "pillow"\nantialias = true\n'
                 f'[data]\nfolder = "{self.args.data}"\n[training]\nepochs = 1\n[[layers]]\ntype = "dense"\n'
             )
             trained, _ = run([KILN, "train", recipe, "--runs", self.work / "runs"])
