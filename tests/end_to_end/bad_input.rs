@@ -339,6 +339,11 @@ fn a_bad_recipe_fails_before_training_starts() {
             "augmentation.channel_shift_range=300",
             "must be a number from 0 to 255, found 300",
         ),
+        ("augmentation.mixup=0", "must be a number above 0, found 0"),
+        (
+            "augmentation={cutmix=1.0, views=2}",
+            "`mixup` and `cutmix` mix those of a batch",
+        ),
     ] {
         let message = error(&mut kiln(
             &[&train[..], &DIGITS, &["--set", set, "--quiet"]].concat(),

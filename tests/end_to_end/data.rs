@@ -307,6 +307,10 @@ fn augmentation_follows_from_the_seed() {
     let (first, second, plain) = (train(&augment), train(&augment), train(&[]));
     assert!(first == second, "the same seed gave other weights");
     assert!(first != plain, "augmentation changed nothing");
+    let mix = ["--set", "augmentation={mixup=0.2, cutmix=1.0}"];
+    let (first, second) = (train(&mix), train(&mix));
+    assert!(first == second, "the same seed gave other weights");
+    assert!(first != plain, "mixing changed nothing");
 }
 
 #[test]

@@ -52,7 +52,8 @@ fn a_training_that_was_killed_ends_with_the_same_weights() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let optimizer = format!("training.optimizer={optimizer}");
-        let args = train(folder.path(), &["--set", &optimizer]);
+        let mix = "augmentation={mixup=0.2, cutmix=1.0}";
+        let args = train(folder.path(), &["--set", &optimizer, "--set", mix]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let whole = ok(&args).stdout.trim().to_string();
 

@@ -49,6 +49,7 @@ mod files;
 mod idx;
 mod images;
 mod loader;
+mod mixing;
 mod npy;
 mod random;
 mod samples;
@@ -65,6 +66,7 @@ pub use files::{
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::{Image, ImageMemory};
 pub use loader::{Batch, Batches, Loader, Order};
+pub use mixing::Mixed;
 pub use npy::NpyWriter;
 pub use samples::{FeatureRows, Samples};
 pub use view::{Split, View};

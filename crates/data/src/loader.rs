@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle, available_parallelism};
 
 use rand::seq::SliceRandom;
 
+use crate::mixing::{Mixed, mix};
 use crate::random::{Use, generator};
 use crate::{DataError, Samples};
 
@@ -103,9 +104,17 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Index of each sample in the dataset.
     pub indices: Vec<u32>,
+    /// What the images were mixed with, if they were.
+    pub mixed: Option<Mixed>,
 }
 
 impl Batch {
+    /// Returns the label of what each image shows most of.
+    pub fn main_labels(&self) -> Vec<u32> {
+        let other = self.mixed.as_ref().filter(|mixed| mixed.share < 0.5);
+        other.map_or(&self.labels, |mixed| &mixed.labels).clone()
+    }
+
     /// Prepares the batch of the samples with these numbers in the dataset; the order tells only
     /// whether they are for training.
     fn prepare(samples: &Samples, indices: &[u32], order: Order) -> Result<Self, DataError> {
@@ -113,21 +122,27 @@ impl Batch {
             Order::Sequential => None,
             Order::Shuffled { seed, epoch } => Some((seed, epoch)),
         };
-        let labels = samples.view().dataset().labels();
         let [channels, height, width] = samples.shape();
         let size = channels * height * width;
         let mut values = zeros(indices.len(), size)?;
         for (&index, values) in indices.iter().zip(values.chunks_exact_mut(size)) {
             samples.prepare(index, shuffled, values)?;
         }
+        let all = samples.view().dataset().labels();
+        let labels: Vec<u32> = indices.iter().map(|&index| all[index as usize]).collect();
+        let shape = [indices.len(), channels, height, width];
+        let mixed = samples
+            .augmentation()
+            .zip(shuffled)
+            .and_then(|(augmentation, when)| {
+                mix(augmentation, when, indices, shape, &mut values, &labels)
+            });
         Ok(Self {
             values,
-            shape: [indices.len(), channels, height, width],
-            labels: indices
-                .iter()
-                .map(|&index| labels[index as usize])
-                .collect(),
+            shape,
+            labels,
             indices: indices.to_vec(),
+            mixed,
         })
     }
 }

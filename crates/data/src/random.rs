@@ -18,9 +18,16 @@ pub(crate) enum Use {
     },
     /// Changing an image in an epoch.
     Augmentation {
-        /// The epoch, below 2⁶³.
+        /// The epoch, below 2⁶².
         epoch: u64,
         /// The image's number in the dataset.
+        index: u32,
+    },
+    /// Mixing the images of a batch in an epoch.
+    Mixing {
+        /// The epoch, below 2⁶².
+        epoch: u64,
+        /// The first image's number in the dataset.
         index: u32,
     },
 }
@@ -39,8 +46,9 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
         Use::Remainders => u64::MAX - 1,
         Use::Shuffle { epoch } => epoch,
         Use::Augmentation { epoch, .. } => (1 << 63) | epoch,
+        Use::Mixing { epoch, .. } => (1 << 63) | (1 << 62) | epoch,
     });
-    if let Use::Augmentation { index, .. } = purpose {
+    if let Use::Augmentation { index, .. } | Use::Mixing { index, .. } = purpose {
         rng.set_word_pos(u128::from(index) * PER_IMAGE);
     }
     rng
@@ -64,6 +72,8 @@ mod tests {
             first(1, Use::Augmentation { epoch: 1, index: 0 }),
             first(1, Use::Augmentation { epoch: 1, index: 1 }),
             first(1, Use::Augmentation { epoch: 2, index: 0 }),
+            first(1, Use::Mixing { epoch: 1, index: 0 }),
+            first(1, Use::Mixing { epoch: 1, index: 1 }),
         ];
         for (i, number) in numbers.iter().enumerate() {
             assert!(!numbers[..i].contains(number), "{numbers:?}");

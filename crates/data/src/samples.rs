@@ -133,6 +133,14 @@ impl Samples {
         )
     }
 
+    /// Returns the random changes of images.
+    pub(crate) fn augmentation(&self) -> Option<&Augmentation> {
+        match self {
+            Self::Images { augmentation, .. } => augmentation.as_ref(),
+            Self::Features { .. } => None,
+        }
+    }
+
     /// Returns whether preparing a sample takes so much longer than copying it that more than one thread
     /// should.
     pub(crate) fn is_slow(&self) -> bool {
@@ -191,6 +199,7 @@ impl Samples {
                 ..
             } => {
                 let transform = augmentation
+                    .filter(Augmentation::changes_images)
                     .zip(fixed.or(shuffled))
                     .map(|(augmentation, when)| {
                         let (seed, epoch) = when;

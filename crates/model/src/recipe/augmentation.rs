@@ -18,6 +18,8 @@ pub(super) const KEYS: &[&str] = &[
     "fill_mode",
     "cval",
     "views",
+    "mixup",
+    "cutmix",
 ];
 
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of
@@ -62,6 +64,14 @@ pub struct Augmentation {
     /// another. What frozen layers make of so many can be computed once and kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub views: Option<u64>,
+    /// Mixes the images of a batch, and their labels, in shares of a beta distribution whose parameters both are
+    /// this number, more than 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<f64>,
+    /// Puts a rectangle of another image of the batch into each, whose share is drawn in the same way; with mixup too,
+    /// each batch gets one of them, as likely as the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f64>,
 }
 
 /// What is seen where a changed image shows more than there is, by the names of Keras and
@@ -102,6 +112,8 @@ impl Default for Augmentation {
             fill_mode: FillMode::Nearest,
             cval: None,
             views: None,
+            mixup: None,
+            cutmix: None,
         }
     }
 }
@@ -115,14 +127,21 @@ fn is_zero(range: &f64) -> bool {
 }
 
 impl Augmentation {
-    /// Whether images stay as they are.
-    pub fn is_identity(&self) -> bool {
+    /// Whether an image by itself is changed.
+    pub fn changes_images(&self) -> bool {
         Self {
             fill_mode: FillMode::Nearest,
             cval: None,
             views: None,
+            mixup: None,
+            cutmix: None,
             ..*self
-        } == Self::default()
+        } != Self::default()
+    }
+
+    /// Whether the images of a batch are mixed.
+    pub const fn mixes(&self) -> bool {
+        self.mixup.is_some() || self.cutmix.is_some()
     }
 }
 
@@ -168,13 +187,26 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
             .get("views")
             .map(|field| field.integer(1..=MAX_VIEWS))
             .transpose()?,
+        mixup: alpha(&section, "mixup")?,
+        cutmix: alpha(&section, "cutmix")?,
     };
-    if augmentation.is_identity() {
+    if let Some(field) = section.get("views").filter(|_| augmentation.mixes()) {
+        return Err(field.error(
+            "`views` are of each image by itself, and `mixup` and `cutmix` mix those of a batch: leave one of them out",
+        ));
+    }
+    if !augmentation.changes_images() && !augmentation.mixes() {
         return Err(field.error(
             "`augmentation` changes nothing: give it a range or a flip, such as `rotation_range = 10`, or leave it out",
         ));
     }
     Ok(Some(augmentation))
+}
+
+/// The number of a beta distribution.
+fn alpha(section: &Section<'_>, key: &'static str) -> Result<Option<f64>, RecipeError> {
+    let field = section.get(key);
+    field.map(|field| field.number(Bound::Positive)).transpose()
 }
 
 /// `0.2` for `[0.8, 1.2]`, or the range itself.

@@ -3,6 +3,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
+use kiln_data::Mixed;
 use kiln_model::{ClassWeight, Training};
 
 /// Mean cross-entropy over a batch, in nats.
@@ -68,14 +69,31 @@ impl Loss {
 
     /// Of logits `[n, classes]` and their labels: `-1/n Σ_i w(y_i) Σ_k t_ik log
     /// softmax(logits_i)_k`, where `t_i` is the label `y_i`, smoothed. As in Keras, the mean is
-    /// over the images and not over their weights.
-    pub fn forward(&self, logits: Tensor<2>, labels: &[u32], device: &Device) -> Tensor<1> {
+    /// over the images and not over their weights. Of mixed images, it is the sum of the losses with either label, by
+    /// their shares.
+    pub fn forward(
+        &self,
+        logits: Tensor<2>,
+        labels: &[u32],
+        mixed: Option<&Mixed>,
+        device: &Device,
+    ) -> Tensor<1> {
         let [images, classes] = logits.dims();
         let mut targets = vec![0.0; images * classes];
-        for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
-            let weight = self.weight(label) / images as f32;
-            row.fill(weight * self.smoothing / classes as f32);
-            row[label as usize] += weight * (1.0 - self.smoothing);
+        let mut add = |labels: &[u32], share: f32| {
+            for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
+                let weight = share * self.weight(label) / images as f32;
+                let spread = weight * self.smoothing / classes as f32;
+                row.iter_mut().for_each(|target| *target += spread);
+                row[label as usize] += weight * (1.0 - self.smoothing);
+            }
+        };
+        match mixed {
+            None => add(labels, 1.0),
+            Some(mixed) => {
+                add(labels, mixed.share);
+                add(&mixed.labels, 1.0 - mixed.share);
+            }
         }
         let targets = Tensor::<2>::from_data(TensorData::new(targets, [images, classes]), device);
         -(log_softmax(logits, 1) * targets).sum()
@@ -104,7 +122,7 @@ mod tests {
         );
         let classes: Vec<String> = (0..10).map(|class| class.to_string()).collect();
         let loss = Loss::new(&recipe.unwrap().training, &classes, counts);
-        values(loss.forward(logits(&device), &LABELS, &device)).unwrap()[0]
+        values(loss.forward(logits(&device), &LABELS, None, &device)).unwrap()[0]
     }
 
     fn logits(device: &Device) -> Tensor<2> {
@@ -126,6 +144,26 @@ mod tests {
             let found = loss(&[&format!("training.label_smoothing={smoothing}")], &[]);
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
+    }
+
+    #[test]
+    fn mixed_images_lose_with_both_labels_by_their_shares() {
+        let device = Device::flex();
+        let loss = Loss {
+            smoothing: 0.1,
+            weights: vec![2.0, 1.0, 1.0, 3.0],
+        };
+        let others = [2, 2, 0];
+        let of = |labels: &[u32], mixed: Option<&Mixed>| {
+            values(loss.forward(logits(&device), labels, mixed, &device)).unwrap()[0]
+        };
+        let mixed = Mixed {
+            labels: others.to_vec(),
+            share: 0.7,
+        };
+        let expected = 0.7 * of(&LABELS, None) + 0.3 * of(&others, None);
+        let found = of(&LABELS, Some(&mixed));
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
 
     #[test]

@@ -298,7 +298,7 @@ impl<'a> State<'a> {
                     history,
                 },
             );
-            let labels = batch.labels.clone();
+            let labels = batch.main_labels();
             let (loss, logits) = self.step(batch)?;
             if !loss.is_finite() {
                 let learning_rate = self.rates.current();
@@ -327,9 +327,11 @@ impl<'a> State<'a> {
         self.steps += 1;
         let input = self.network.input(batch.values, &self.device.burn);
         let logits = self.network.forward(input, key)?.into_vector()?;
+        let device = &self.device.burn;
+        let mixed = batch.mixed.as_ref();
         let loss = self
             .loss
-            .forward(logits.clone(), &batch.labels, &self.device.burn);
+            .forward(logits.clone(), &batch.labels, mixed, device);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         let gradients = match self.task.phase.optimizer.global_clipnorm {
             Some(most) => optimizer::clip_by_global_norm(&self.network, gradients, most)?,
@@ -358,7 +360,7 @@ impl<'a> State<'a> {
                 .into_vector()?;
             // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval`
             // gives it.
-            let loss = Loss::default().forward(logits.clone(), &batch.labels, device);
+            let loss = Loss::default().forward(logits.clone(), &batch.labels, None, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
             observer.validation_step(running.report(epoch, total));
             if self.task.cancel.is_cancelled() {
