@@ -18,14 +18,21 @@ pub(crate) enum Use {
     },
     /// Changing an image in an epoch.
     Augmentation {
-        /// The epoch, below 2⁶³.
+        /// The epoch, below 2⁶².
+        epoch: u64,
+        /// The image's number in the dataset.
+        index: u32,
+    },
+    /// Erasing a part of an image in an epoch.
+    Erasing {
+        /// The epoch, below 2⁶².
         epoch: u64,
         /// The image's number in the dataset.
         index: u32,
     },
 }
 
-/// Numbers of 32 bits that the changes of one image may take at most.
+/// Numbers of 32 bits that one use for one image may take at most.
 const PER_IMAGE: u128 = 64;
 
 /// Returns a generator whose numbers follow from its arguments alone.
@@ -39,8 +46,9 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
         Use::Remainders => u64::MAX - 1,
         Use::Shuffle { epoch } => epoch,
         Use::Augmentation { epoch, .. } => (1 << 63) | epoch,
+        Use::Erasing { epoch, .. } => (3 << 62) | epoch,
     });
-    if let Use::Augmentation { index, .. } = purpose {
+    if let Use::Augmentation { index, .. } | Use::Erasing { index, .. } = purpose {
         rng.set_word_pos(u128::from(index) * PER_IMAGE);
     }
     rng
@@ -64,6 +72,9 @@ mod tests {
             first(1, Use::Augmentation { epoch: 1, index: 0 }),
             first(1, Use::Augmentation { epoch: 1, index: 1 }),
             first(1, Use::Augmentation { epoch: 2, index: 0 }),
+            first(1, Use::Erasing { epoch: 1, index: 0 }),
+            first(1, Use::Erasing { epoch: 1, index: 1 }),
+            first(1, Use::Erasing { epoch: 2, index: 0 }),
         ];
         for (i, number) in numbers.iter().enumerate() {
             assert!(!numbers[..i].contains(number), "{numbers:?}");
