@@ -311,6 +311,13 @@ fn augmentation_follows_from_the_seed() {
     let (first, second) = (train(&mix), train(&mix));
     assert!(first == second, "the same seed gave other weights");
     assert!(first != plain, "mixing changed nothing");
+    let erase = [
+        "--set",
+        "augmentation.random_erasing={probability=1, value=\"random\"}",
+    ];
+    let (first, second) = (train(&erase), train(&erase));
+    assert!(first == second, "the same seed gave other weights");
+    assert!(first != plain, "erasing changed nothing");
 }
 
 #[test]

@@ -18,21 +18,28 @@ pub(crate) enum Use {
     },
     /// Changing an image in an epoch.
     Augmentation {
-        /// The epoch, below 2⁶².
+        /// The epoch, below 2⁶¹.
+        epoch: u64,
+        /// The image's number in the dataset.
+        index: u32,
+    },
+    /// Erasing a part of an image in an epoch.
+    Erasing {
+        /// The epoch, below 2⁶¹.
         epoch: u64,
         /// The image's number in the dataset.
         index: u32,
     },
     /// Mixing the images of a batch in an epoch.
     Mixing {
-        /// The epoch, below 2⁶².
+        /// The epoch, below 2⁶¹.
         epoch: u64,
         /// The first image's number in the dataset.
         index: u32,
     },
 }
 
-/// Numbers of 32 bits that the changes of one image may take at most.
+/// Numbers of 32 bits that one use for one image may take at most.
 const PER_IMAGE: u128 = 64;
 
 /// Returns a generator whose numbers follow from its arguments alone.
@@ -46,9 +53,13 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
         Use::Remainders => u64::MAX - 1,
         Use::Shuffle { epoch } => epoch,
         Use::Augmentation { epoch, .. } => (1 << 63) | epoch,
-        Use::Mixing { epoch, .. } => (1 << 63) | (1 << 62) | epoch,
+        Use::Erasing { epoch, .. } => (3 << 62) | epoch,
+        Use::Mixing { epoch, .. } => (7 << 61) | epoch,
     });
-    if let Use::Augmentation { index, .. } | Use::Mixing { index, .. } = purpose {
+    if let Use::Augmentation { index, .. }
+    | Use::Erasing { index, .. }
+    | Use::Mixing { index, .. } = purpose
+    {
         rng.set_word_pos(u128::from(index) * PER_IMAGE);
     }
     rng
@@ -74,6 +85,9 @@ mod tests {
             first(1, Use::Augmentation { epoch: 2, index: 0 }),
             first(1, Use::Mixing { epoch: 1, index: 0 }),
             first(1, Use::Mixing { epoch: 1, index: 1 }),
+            first(1, Use::Erasing { epoch: 1, index: 0 }),
+            first(1, Use::Erasing { epoch: 1, index: 1 }),
+            first(1, Use::Erasing { epoch: 2, index: 0 }),
         ];
         for (i, number) in numbers.iter().enumerate() {
             assert!(!numbers[..i].contains(number), "{numbers:?}");

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use kiln_model::Augmentation;
-use kiln_preprocess::{Preprocessor, Transform};
+use kiln_model::{Augmentation, ErasingValue, RandomErasing};
+use kiln_preprocess::{Erasing, Filling, Preprocessor, Transform};
 use rand::RngExt;
 
 use crate::random::{Use, generator};
@@ -261,7 +261,49 @@ fn draw(
         brightness: augmentation.brightness_range.map(|_| brightness),
         fill_mode: augmentation.fill_mode,
         cval: augmentation.cval.unwrap_or(0.0),
+        erasing: augmentation
+            .random_erasing
+            .and_then(|wanted| draw_erasing(&wanted, seed, epoch, index, size)),
     }
+}
+
+/// Rectangles that are tried until one fits, as in torchvision.
+const TRIES: usize = 10;
+
+/// The rectangle that is erased, by the rules of torchvision's `RandomErasing`: it is lower and
+/// narrower than the image; none where no try gives such a one. It is drawn from random numbers of
+/// its own, so that the image's other changes are the same with it and without.
+fn draw_erasing(
+    wanted: &RandomErasing,
+    seed: u64,
+    epoch: u64,
+    index: u32,
+    [height, width]: [usize; 2],
+) -> Option<Erasing> {
+    let mut rng = generator(seed, Use::Erasing { epoch, index });
+    let noise = rng.random::<u64>();
+    if rng.random::<f64>() >= wanted.probability {
+        return None;
+    }
+    let mut within = |[low, high]: [f64; 2]| low + (high - low) * rng.random::<f64>();
+    let size = (0..TRIES).find_map(|_| {
+        let area = within(wanted.scale) * (height * width) as f64;
+        let ratio = within(wanted.ratio.map(f64::ln)).exp();
+        let size = [area * ratio, area / ratio].map(|it| it.sqrt().round_ties_even() as usize);
+        (size[0] < height && size[1] < width).then_some(size)
+    })?;
+    // Any whole number from 0 to the room that is left.
+    let mut place = |room: usize| within([0.0, room as f64 + 1.0]).min(room as f64) as usize;
+    let from = [place(height - size[0]), place(width - size[1])];
+    let filling = match wanted.value {
+        ErasingValue::Number(value) => Filling::Constant(value as f32),
+        ErasingValue::Random => Filling::Noise(noise),
+    };
+    Some(Erasing {
+        from,
+        size,
+        filling,
+    })
 }
 
 /// A range of shifts in pixels: below 1 it is a share of the side.
@@ -322,7 +364,115 @@ mod tests {
         assert!(flips.abs_diff(5_000) < 250, "{flips}");
     }
 
+    /// Training runs are repeated by these numbers: they must stay what they are, and erasing takes
+    /// none of them.
+    #[test]
+    fn changes_as_in_keras_are_pinned() {
+        let keras = Augmentation {
+            rotation_range: 90.0,
+            width_shift_range: 4.0,
+            height_shift_range: 4.0,
+            shear_range: 45.0,
+            zoom_range: [0.5, 1.5],
+            horizontal_flip: true,
+            vertical_flip: true,
+            channel_shift_range: 100.0,
+            brightness_range: Some([0.5, 1.5]),
+            ..Augmentation::default()
+        };
+        let drawn = draw(&keras, 42, 3, 7, [8, 8]);
+        assert_eq!(format!("{drawn:?}"), PINNED);
+        let erased = Augmentation {
+            random_erasing: Some(always(ErasingValue::Random)),
+            ..keras
+        };
+        let with_erasing = draw(&erased, 42, 3, 7, [8, 8]);
+        assert!(with_erasing.erasing.is_some());
+        assert_eq!(
+            Transform {
+                erasing: None,
+                ..with_erasing
+            },
+            drawn
+        );
+    }
+
+    const PINNED: &str = "Transform { rotation: -66.79140112986681, shift: [2.538512476543474, 0.6753310033414754], \
+        shear: -26.551057095978205, zoom: [1.0718541862813766, 1.1629546875470773], horizontal_flip: false, \
+        vertical_flip: false, channel_shift: -89.0865, brightness: Some(0.63805616), fill_mode: Nearest, cval: 0.0, \
+        erasing: None }";
+
+    fn always(value: ErasingValue) -> RandomErasing {
+        RandomErasing {
+            probability: 1.0,
+            value,
+            ..RandomErasing::default()
+        }
+    }
+
+    #[test]
+    fn erasing_comes_as_often_and_as_large_as_it_should() {
+        let half = RandomErasing::default();
+        let often = (0..10_000)
+            .filter(|&index| draw_erasing(&half, 3, 1, index, [100, 100]).is_some())
+            .count();
+        // Five standard deviations.
+        assert!(often.abs_diff(5_000) < 250, "{often}");
+        let never = RandomErasing {
+            probability: 0.0,
+            ..half
+        };
+        assert!((0..100).all(|index| draw_erasing(&never, 3, 1, index, [9, 9]).is_none()));
+
+        // A range of areas that always fits: its mean, and the mean of the logarithm of the ratio.
+        let wanted = RandomErasing {
+            probability: 1.0,
+            scale: [0.02, 0.2],
+            ..half
+        };
+        let drawn = (0..10_000).map(|index| draw_erasing(&wanted, 3, 1, index, [1000, 1000]));
+        let sizes: Vec<[f64; 2]> = drawn
+            .map(|erasing| erasing.expect("it fits").size.map(|side| side as f64))
+            .collect();
+        let mean = |of: fn(&[f64; 2]) -> f64| sizes.iter().map(of).sum::<f64>() / 1e4;
+        let area = mean(|[height, width]| height * width / 1e6);
+        let ratio = mean(|[height, width]| (height / width).ln());
+        // Five standard deviations of a mean of 10 000: width of the range / sqrt(12 * 10 000) each.
+        assert!((area - 0.11).abs() < 0.0026, "{area}");
+        assert!(
+            (ratio - (0.3_f64.ln() + 3.3_f64.ln()) / 2.0).abs() < 0.035,
+            "{ratio}"
+        );
+    }
+
+    #[test]
+    fn what_never_fits_is_not_erased() {
+        let whole = RandomErasing {
+            scale: [1.0, 1.0],
+            ..always(ErasingValue::Number(0.0))
+        };
+        assert!((0..100).all(|index| draw_erasing(&whole, 1, 1, index, [20, 20]).is_none()));
+        let usual = always(ErasingValue::Number(0.0));
+        // Of a single pixel nothing can be erased but nothing.
+        let one = |index| draw_erasing(&usual, 1, 1, index, [1, 1]);
+        assert!((0..100).all(|index| one(index).is_none_or(|it| it.size == [0, 0])));
+    }
+
     proptest! {
+        #[test]
+        fn erased_rectangles_lie_in_the_image(
+            seed: u64, epoch: u32, index: u32, height in 1..300usize, width in 1..300usize, low in 0.0..1.0, ratio in 0.01..100.0,
+        ) {
+            let wanted = RandomErasing {
+                scale: [low, 1.0], ratio: [ratio, ratio * 2.0], ..always(ErasingValue::Number(2.5))
+            };
+            if let Some(it) = draw_erasing(&wanted, seed, epoch.into(), index, [height, width]) {
+                prop_assert!(it.size[0] < height && it.from[0] + it.size[0] <= height);
+                prop_assert!(it.size[1] < width && it.from[1] + it.size[1] <= width);
+                prop_assert_eq!(it.filling, Filling::Constant(2.5));
+            }
+        }
+
         #[test]
         fn draws_stay_within_their_ranges(seed: u64, epoch: u32, index: u32) {
             let augmentation = Augmentation {

@@ -21,6 +21,7 @@
 //! 7. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
 //!    decided on.
 //! 8. **Normalize**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
+//! 9. **Erase** ([`Preprocessor::transformed`] only): in training, a rectangle, if one was decided on.
 //!
 //! For a graph that normalizes by itself, [`to_pixels`] takes the place of the last step.
 //!
@@ -42,6 +43,7 @@
 mod bytes;
 mod channels;
 mod decode;
+mod erasing;
 mod error;
 mod geometry;
 mod normalize;
@@ -52,6 +54,7 @@ mod resize;
 mod transform;
 
 pub use decode::{Decoded, ENDINGS, ImageBytes, Picture, decode, is_image_name, open};
+pub use erasing::{Erasing, Filling};
 pub use error::{Hint, PreprocessError};
 pub use normalize::to_pixels;
 pub use orientation::Orientation;

@@ -100,7 +100,7 @@ impl Preprocessor {
     }
 
     /// Writes the tensor of raw pixels that are transformed, at the tensor's size and before they
-    /// are normalized, to `out`, which has [`len`](Self::len) values.
+    /// are normalized (all but what is erased, after that), to `out`, which has [`len`](Self::len) values.
     pub fn transformed(
         &self,
         image: RawImage<'_>,
@@ -145,6 +145,9 @@ impl Preprocessor {
             for value in plane {
                 *value = normalize.value(*value);
             }
+        }
+        if let Some(erasing) = transform.and_then(|transform| transform.erasing) {
+            erasing.apply(out, [height, width]);
         }
         Ok(())
     }

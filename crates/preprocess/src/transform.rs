@@ -3,6 +3,8 @@
 
 use kiln_model::FillMode;
 
+use crate::erasing::Erasing;
+
 /// What is done to one image: all of it decided, nothing random.
 ///
 /// As by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared
@@ -34,6 +36,8 @@ pub struct Transform {
     pub fill_mode: FillMode,
     /// The value that [`FillMode::Constant`] fills with, 0 to 255.
     pub cval: f64,
+    /// A rectangle that is overwritten after the image is normalized.
+    pub erasing: Option<Erasing>,
 }
 
 impl Default for Transform {
@@ -50,12 +54,13 @@ impl Default for Transform {
             brightness: None,
             fill_mode: FillMode::Nearest,
             cval: 0.0,
+            erasing: None,
         }
     }
 }
 
 impl Transform {
-    /// Writes the transformed image to `out`. Both are planes of `height` by `width` values of 0 to
+    /// Writes the transformed image, of which nothing is erased yet, to `out`. Both are planes of `height` by `width` values of 0 to
     /// 255, one plane a channel.
     pub(crate) fn apply(&self, image: &[f32], [height, width]: [usize; 2], out: &mut [f32]) {
         let affine = Affine::new(self, [height, width]);

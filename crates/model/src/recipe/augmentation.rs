@@ -20,15 +20,19 @@ pub(super) const KEYS: &[&str] = &[
     "views",
     "mixup",
     "cutmix",
+    "random_erasing",
 ];
 
+/// Keys of `random_erasing`.
+const ERASING: &[&str] = &["probability", "scale", "ratio", "value"];
+
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of
-/// Keras's `ImageDataGenerator`. Every image is changed again in every epoch; validation and test
-/// images never are.
+/// Keras's `ImageDataGenerator`, and of torchvision for `random_erasing`. Every image is changed
+/// again in every epoch; validation and test images never are.
 ///
 /// In this order an image is turned, moved, sheared and zoomed about its center in one bilinear
 /// step, flipped, its values shifted, and made brighter or darker. That happens at the model's
-/// size, on pixel values of 0 to 255, before they are normalized.
+/// size, on pixel values of 0 to 255, before they are normalized. After that, a rectangle is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Turned by up to this many degrees to either side, 0 to 180.
@@ -72,7 +76,58 @@ pub struct Augmentation {
     /// each batch gets one of them, as likely as the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
+    /// A rectangle of the normalized image that is overwritten; none if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_erasing: Option<RandomErasing>,
 }
+
+/// How often and how much of an image is erased, as by torchvision's `RandomErasing` (Zhong et al.,
+/// "Random Erasing Data Augmentation", 2017).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RandomErasing {
+    /// Probability that an image has a rectangle erased, 0 to 1.
+    pub probability: f64,
+    /// Smallest and largest share of the image's area, 0 to 1.
+    pub scale: [f64; 2],
+    /// Smallest and largest ratio of the rectangle's height to its width, above 0; its logarithm is
+    /// drawn uniformly.
+    pub ratio: [f64; 2],
+    /// What is in its place.
+    pub value: ErasingValue,
+}
+
+impl Default for RandomErasing {
+    /// The defaults of torchvision.
+    fn default() -> Self {
+        Self {
+            probability: 0.5,
+            scale: [0.02, 0.33],
+            ratio: [0.3, 3.3],
+            value: ErasingValue::Number(0.0),
+        }
+    }
+}
+
+/// What an erased rectangle is filled with, after normalization.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ErasingValue {
+    /// This number in every channel.
+    Number(f64),
+    /// For every value, a number of the standard normal distribution.
+    Random,
+}
+
+impl Serialize for ErasingValue {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(value) => serializer.serialize_f64(*value),
+            Self::Random => serializer.serialize_str(RANDOM),
+        }
+    }
+}
+
+/// The word for [`ErasingValue::Random`].
+const RANDOM: &str = "random";
 
 /// What is seen where a changed image shows more than there is, by the names of Keras and
 /// `scipy.ndimage`.
@@ -114,6 +169,7 @@ impl Default for Augmentation {
             views: None,
             mixup: None,
             cutmix: None,
+            random_erasing: None,
         }
     }
 }
@@ -135,6 +191,7 @@ impl Augmentation {
             views: None,
             mixup: None,
             cutmix: None,
+            random_erasing: self.random_erasing.filter(|it| it.probability > 0.0),
             ..*self
         } != Self::default()
     }
@@ -189,6 +246,10 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
             .transpose()?,
         mixup: alpha(&section, "mixup")?,
         cutmix: alpha(&section, "cutmix")?,
+        random_erasing: section
+            .get("random_erasing")
+            .map(|field| erasing(&field))
+            .transpose()?,
     };
     if let Some(field) = section.get("views").filter(|_| augmentation.mixes()) {
         return Err(field.error(
@@ -207,6 +268,36 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
 fn alpha(section: &Section<'_>, key: &'static str) -> Result<Option<f64>, RecipeError> {
     let field = section.get(key);
     field.map(|field| field.number(Bound::Positive)).transpose()
+}
+
+/// Reads `random_erasing`.
+fn erasing(field: &Field<'_>) -> Result<RandomErasing, RecipeError> {
+    let section = field.section(ERASING)?;
+    let default = RandomErasing::default();
+    let range = |key, bound, default| {
+        section
+            .get(key)
+            .map_or(Ok(default), |field| field.range(bound))
+    };
+    Ok(RandomErasing {
+        probability: section.number_or("probability", default.probability, Bound::UpTo(1.0))?,
+        scale: range("scale", Bound::UpTo(1.0), default.scale)?,
+        ratio: range("ratio", Bound::Positive, default.ratio)?,
+        value: section
+            .get("value")
+            .map_or(Ok(default.value), |field| erasing_value(&field))?,
+    })
+}
+
+/// A number, or the word `random`.
+fn erasing_value(field: &Field<'_>) -> Result<ErasingValue, RecipeError> {
+    if field.string() == Ok(RANDOM) {
+        return Ok(ErasingValue::Random);
+    }
+    let number = field.number(Bound::Finite);
+    number
+        .map(ErasingValue::Number)
+        .map_err(|_| field.mismatch("a number or \"random\""))
 }
 
 /// `0.2` for `[0.8, 1.2]`, or the range itself.

@@ -773,6 +773,7 @@ fn recipes_with_files_and_augmentation_read_back_as_themselves() {
             "augmentation.zoom_range=[0.9, 1.3]",
             "augmentation.brightness_range=[0.5, 1]",
             "augmentation.channel_shift_range=30",
+            "augmentation.random_erasing={ probability = 0.25, value = \"random\" }",
             "augmentation.cval=7",
             "augmentation.fill_mode=constant",
             "augmentation.horizontal_flip=true",
@@ -839,6 +840,22 @@ fn augmentation_is_as_in_keras_and_off_by_default() {
             "`cval` is for `fill_mode = \"constant\"`",
         ),
         ("augmentation={}", "`augmentation` changes nothing"),
+        (
+            "augmentation.random_erasing={ probability = 0 }",
+            "`augmentation` changes nothing",
+        ),
+        (
+            "augmentation.random_erasing.value=mean",
+            "`augmentation.random_erasing.value` must be a number or \"random\", found",
+        ),
+        (
+            "augmentation.random_erasing.scale=[0.1, 2]",
+            "must be a number from 0 to 1, found 2",
+        ),
+        (
+            "augmentation.random_erasing.ratio=[0, 2]",
+            "must be a number above 0, found 0",
+        ),
         (
             "augmentation.width_shift_range=nan",
             "must be a number from 0 to 8192",
