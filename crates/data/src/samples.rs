@@ -440,7 +440,7 @@ mod tests {
         // Five standard deviations of a mean of 10 000: width of the range / sqrt(12 * 10 000) each.
         assert!((area - 0.11).abs() < 0.0026, "{area}");
         assert!(
-            (ratio - (0.3_f64.ln() + 3.3_f64.ln()) / 2.0).abs() < 0.035,
+            (ratio - f64::midpoint(0.3_f64.ln(), 3.3_f64.ln())).abs() < 0.035,
             "{ratio}"
         );
     }

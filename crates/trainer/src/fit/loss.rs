@@ -84,7 +84,9 @@ impl Loss {
             for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
                 let weight = share * self.weight(label) / images as f32;
                 let spread = weight * self.smoothing / classes as f32;
-                row.iter_mut().for_each(|target| *target += spread);
+                for target in row.iter_mut() {
+                    *target += spread;
+                }
                 row[label as usize] += weight * (1.0 - self.smoothing);
             }
         };
