@@ -471,6 +471,22 @@ fn lists_name_images_and_classes() {
 }
 
 #[test]
+fn a_list_of_several_labels_is_not_trained_on() {
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path(), "a.png", 1);
+    let file = root.path().join("list.csv");
+    fs::write(&file, "path,labels\na.png,cat|dog\n").expect("written");
+    let message = list(&file).expect_err("several labels").to_string();
+    assert!(
+        message.contains("expected the column `label` with one class"),
+        "{message}"
+    );
+    // A list may have both: then the one counts.
+    fs::write(&file, "path,label,labels\na.png,cat,cat|dog\n").expect("written");
+    assert_eq!(list(&file).expect("a list").classes(), ["cat"]);
+}
+
+#[test]
 fn a_file_under_two_spellings_is_one_image() {
     let root = tempfile::tempdir().expect("a folder");
     for path in ["x/1.png", "y.png", "caf\u{e9}.png"] {

@@ -89,11 +89,7 @@ impl<R: Read> ListReader<R> {
             return Err(line(name, 1, no_columns(&header)));
         };
         let labels = match (column("label"), column("labels")) {
-            (Some(_), Some(_)) => {
-                let problem = "expected one of the columns `label` and `labels`, found both: rename one of them";
-                return Err(line(name, 1, problem.to_owned()));
-            }
-            (Some(label), None) => LabelColumns::One(label),
+            (Some(label), _) => LabelColumns::One(label),
             (None, Some(labels)) => LabelColumns::Several(labels),
             (None, None) => LabelColumns::None,
         };
@@ -356,6 +352,10 @@ fn hash128(value: &impl Hash) -> u128 {
 /// [`FilesError::Line`] for what is wrong with a line, or with the first for the whole list.
 pub fn list(path: &Path) -> Result<Listing, FilesError> {
     let entries = ListReader::open(path)?;
+    if entries.has_several() {
+        let problem = "expected the column `label` with one class for each image, found `labels`, of which an image can have several: networks are trained on one";
+        return Err(line(path, 1, problem.to_owned()));
+    }
     if !entries.has_labels() {
         let problem = "expected the columns `path` and `label`, found no `label`: rename the column of the classes, or add one";
         return Err(line(path, 1, problem.to_owned()));
