@@ -143,7 +143,10 @@ pub fn open_with_external_data(path: &Path) -> Result<ModelFile> {
 /// Loads a model from its file, with what is specified about it in the request and in a sidecar.
 pub fn load(file: &ModelFile, request: &EngineRequest, context: &Context<'_>) -> Result<Model> {
     let path = file.path().unwrap_or(Path::new(""));
-    let _watch = context.watch(&format!("loading {file}"), file.total_bytes(), 1);
+    // A GPU's libraries alone take gigabytes.
+    let watched = request.device == Device::Cpu;
+    let work = format!("loading {file}");
+    let _watch = watched.then(|| context.watch(&work, file.total_bytes(), 1));
     let mut resolved = Resolved::new(path, &request.overrides)?;
     let load = |resolved: &Resolved| {
         Model::load(
@@ -263,7 +266,9 @@ pub fn verify(
     context: &Context<'_>,
 ) -> Result<kiln_inference::Verification> {
     let work = format!("verifying `{}`", path.display());
-    let _watch = context.watch(&work, model.total_bytes(), model.golden_vectors() as u64);
+    let watched = model.runtime().device == Device::Cpu;
+    let vectors = model.golden_vectors() as u64;
+    let _watch = watched.then(|| context.watch(&work, model.total_bytes(), vectors));
     model.verify().map_err(|source| {
         match source {
             VerifyError::NoVectors => EnginesError::NoGolden { path: path.into() },

@@ -4,7 +4,9 @@
 use std::ops::ControlFlow;
 
 use kiln_data::FilesError;
-use kiln_inference::{Classified, Model, NotFinite, StreamOptions, StreamSummary, Unclassified};
+use kiln_inference::{
+    Classified, Device, Model, NotFinite, StreamOptions, StreamSummary, Unclassified,
+};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -86,7 +88,9 @@ pub(crate) fn run_through<E: From<Error>>(
         // A batch for each session, of which there are no more than threads, unless all is a single one.
         let batches = batch.saturating_mul(model.runtime().threads as u64);
         let images = batches.min(inputs.count.unwrap_or(u64::MAX));
-        context.watch("the model's first run", model.total_bytes(), images)
+        // A GPU's libraries alone take gigabytes.
+        let watched = model.runtime().device == Device::Cpu;
+        watched.then(|| context.watch("the model's first run", model.total_bytes(), images))
     };
     let mut lossy = 0;
     let watch = context.cancel.watch();
