@@ -103,8 +103,8 @@ impl<R: Read> ListReader<R> {
     }
 
     /// Takes the columns of a list without `label` and `labels` that have the names of these classes for marks of
-    /// them, 1 or 0, if there is one for each of at least two classes; with no classes given, all columns but `path`.
-    pub fn with_class_columns(mut self, classes: Option<&[String]>) -> Result<Self, FilesError> {
+    /// them, 1 or 0, if there is one for each of at least two classes.
+    pub fn with_class_columns(mut self, classes: &[String]) -> Result<Self, FilesError> {
         if self.labels != LabelColumns::None {
             return Ok(self);
         }
@@ -113,10 +113,10 @@ impl<R: Read> ListReader<R> {
         let columns = header.iter().enumerate();
         let others = columns.filter(|(at, _)| *at != self.path_column);
         let named: Vec<(usize, String)> = others
-            .filter(|(_, name)| classes.is_none_or(|all| all.iter().any(|class| class == name)))
+            .filter(|(_, name)| classes.iter().any(|class| class == name))
             .map(|(at, name)| (at, name.to_owned()))
             .collect();
-        if named.len() > 1 && classes.is_none_or(|classes| classes.len() == named.len()) {
+        if named.len() > 1 && named.len() == classes.len() {
             self.labels = LabelColumns::Marks(named);
         }
         Ok(self)
@@ -133,16 +133,6 @@ impl<R: Read> ListReader<R> {
             self.labels,
             LabelColumns::Several(_) | LabelColumns::Marks(_)
         )
-    }
-
-    /// Returns the names of the classes that have a column each.
-    pub fn class_columns(&self) -> Option<Vec<String>> {
-        match &self.labels {
-            LabelColumns::Marks(columns) => {
-                Some(columns.iter().map(|(_, name)| name.clone()).collect())
-            }
-            LabelColumns::None | LabelColumns::One(_) | LabelColumns::Several(_) => None,
-        }
     }
 
     fn read(&mut self) -> Result<Option<Listed>, FilesError> {

@@ -351,14 +351,7 @@ impl Evaluator {
             *hits += u64::from(rank < *k);
         }
         let (loss, confidence) = match kind {
-            ScoreKind::Logits => (
-                cross_entropy(row, truth, largest),
-                if predicted == largest {
-                    confidence(row, largest)
-                } else {
-                    1.0 - confidence(row, largest)
-                },
-            ),
+            ScoreKind::Logits => (cross_entropy(row, truth, largest), probability(predicted)),
             ScoreKind::Probabilities | ScoreKind::RoundedProbabilities | ScoreKind::Independent => {
                 let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
                 let share = |class: usize| {

@@ -157,21 +157,14 @@ impl<'a> Tally<'a> {
     /// Counts an image of predictions that were there already, as it was counted at first.
     pub fn resume(&mut self, row: &Row<'_>) -> Result<()> {
         let name = row.label.as_deref().unwrap_or_default();
-        let classes = self.model.labels();
-        let Some(label) = classes.iter().position(|class| class == name) else {
-            return Err(PredictionsError::Label {
-                index: row.index,
-                label: name.into(),
-            }
-            .into());
-        };
+        let label = label_of(row.index, name, self.model.labels())?;
         let scores = if row.logits.is_empty() {
             &row.probabilities
         } else {
             &row.logits
         };
         self.evaluator
-            .push_scores(scores, &[label as u32], score_kind(self.model))?;
+            .push_scores(scores, &[label], score_kind(self.model))?;
         self.resumed += 1;
         self.mistake(
             row.index,
@@ -289,6 +282,16 @@ impl Evaluated {
             mistakes: Cow::Borrowed(&self.mistakes),
         }
     }
+}
+
+/// The number of the class that an image's line of predictions names.
+fn label_of(index: u64, name: &str, classes: &[String]) -> Result<u32> {
+    let label = classes.iter().position(|class| class == name);
+    let unknown = || PredictionsError::Label {
+        index,
+        label: name.into(),
+    };
+    Ok(label.ok_or_else(unknown)? as u32)
 }
 
 /// An evaluator for a model, which decides between two classes with one score by its threshold.

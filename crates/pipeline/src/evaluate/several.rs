@@ -6,11 +6,11 @@ use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 use kiln_metrics::{SeveralEvaluation, SeveralEvaluator};
 use serde::{Deserialize, Serialize};
 
-use super::{Throughput, classify};
+use super::{Throughput, classify, label_of};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::inputs::{Input, Inputs, InputsError, SEPARATOR};
-use crate::predictions::{PredictionsError, Row};
+use crate::predictions::Row;
 use crate::runtime::RuntimeRecord;
 
 /// What a model achieved on images that have any number of classes.
@@ -60,18 +60,8 @@ impl<'a> SeveralTally<'a> {
     pub fn resume(&mut self, row: &Row<'_>) -> Result<()> {
         let names = row.label.as_deref().unwrap_or_default();
         let names = names.split(SEPARATOR).filter(|name| !name.is_empty());
-        let classes = self.model.labels();
-        let mut labels = Vec::new();
-        for name in names {
-            let Some(label) = classes.iter().position(|class| class == name) else {
-                return Err(PredictionsError::Label {
-                    index: row.index,
-                    label: name.into(),
-                }
-                .into());
-            };
-            labels.push(label as u32);
-        }
+        let labels = names.map(|name| label_of(row.index, name, self.model.labels()));
+        let labels = labels.collect::<Result<Vec<u32>>>()?;
         self.evaluator.push(&row.probabilities, &labels)?;
         self.resumed += 1;
         Ok(())

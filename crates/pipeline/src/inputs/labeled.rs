@@ -131,7 +131,7 @@ fn list(
     classes: &[String],
 ) -> Result<Inputs> {
     let name = source.to_string();
-    let list = list.with_class_columns(Some(classes))?;
+    let list = list.with_class_columns(classes)?;
     if !list.has_labels() {
         return Err(InputsError::NoLabels { list: name }.into());
     }
