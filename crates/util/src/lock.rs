@@ -15,9 +15,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// it does.
 #[derive(Debug)]
 pub struct Lock {
-    /// Closing it unlocks it.
-    _file: File,
+    file: File,
     exclusive: bool,
+}
+
+impl Drop for Lock {
+    /// Unlocks before the file is closed: a process that another thread is just starting still has
+    /// the file open and would otherwise hold the lock a moment longer.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -76,7 +83,7 @@ impl Lock {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(file),
             result => Ok(Self {
-                _file: file,
+                file,
                 exclusive: result.is_ok(),
             }),
         }
@@ -146,6 +153,16 @@ mod tests {
         drop(first);
         // A free lock is taken even by who was cancelled: there is nothing to wait for.
         assert!(Lock::acquire(&file, &cancel, || ()).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_process_that_inherited_the_file_does_not_hold_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::try_lock(folder.path()).unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        Lock::try_lock(folder.path()).unwrap();
+        drop(inherited);
     }
 
     #[test]
