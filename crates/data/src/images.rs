@@ -196,6 +196,12 @@ pub(crate) struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
+    /// Whether it needs pixels that are not resized yet.
+    fn crops(self) -> bool {
+        self.transform
+            .is_some_and(|transform| transform.crop.is_some())
+    }
+
     /// Writes the tensor of pixels as they were decoded.
     fn of_decoded(self, pixels: &Pixels, out: &mut [f32]) -> Result<(), PreprocessError> {
         self.of_pixels(upright(pixels, self.preprocessor).as_raw(), out)
@@ -213,7 +219,9 @@ impl Preparation<'_> {
     fn of_form(self, form: &Form, out: &mut [f32]) -> Result<bool, PreprocessError> {
         match form {
             Form::Decoded(pixels) => self.of_decoded(pixels, out)?,
-            Form::Resized { record, values } if **record == *self.preprocessor.record() => {
+            Form::Resized { record, values }
+                if **record == *self.preprocessor.record() && !self.crops() =>
+            {
                 self.preprocessor
                     .finish(&values.values(), self.transform, out)?;
             }
@@ -364,12 +372,13 @@ impl ImageFiles {
                 preparation.of_decoded(&pixels, out)?;
                 return Ok(None);
             }
-            let form = Form::new(pixels, Some(preparation.preprocessor))?;
+            let keep_resized = Some(preparation.preprocessor).filter(|_| !preparation.crops());
+            let form = Form::new(pixels, keep_resized)?;
             preparation.of_form(&form, out)?;
             Ok(Some(form))
         })?;
         if let (Some(form), Some(memory)) = (form, &self.memory) {
-            // What was kept for another record gives its room back first.
+            // What was kept in a form that does not serve gives its room back first.
             file.kept().take();
             let kept = form.keep(memory);
             *file.kept() = kept;

@@ -43,6 +43,7 @@
 #![deny(unsafe_code)]
 
 mod dataset;
+mod draw;
 mod error;
 mod features;
 mod files;

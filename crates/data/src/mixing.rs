@@ -4,7 +4,7 @@ use kiln_model::Augmentation;
 use rand::RngExt;
 use rand_distr::{Beta, Distribution};
 
-use crate::random::{Use, generator};
+use crate::random::{Change, Use, generator};
 
 /// The other labels of a batch whose images were mixed.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,8 @@ pub fn mix(
     }
     let mut rng = generator(
         seed,
-        Use::Mixing {
+        Use::Image {
+            change: Change::Mixing,
             epoch,
             index: first,
         },

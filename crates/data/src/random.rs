@@ -17,26 +17,46 @@ pub(crate) enum Use {
         epoch: u64,
     },
     /// Changing an image in an epoch.
-    Augmentation {
-        /// The epoch, below 2⁶¹.
+    Image {
+        /// What is drawn.
+        change: Change,
+        /// The epoch, below 2⁵⁸.
         epoch: u64,
-        /// The image's number in the dataset.
+        /// The image's number in the dataset; of a batch, that of its first image.
         index: u32,
     },
-    /// Erasing a part of an image in an epoch.
-    Erasing {
-        /// The epoch, below 2⁶¹.
-        epoch: u64,
-        /// The image's number in the dataset.
-        index: u32,
-    },
-    /// Mixing the images of a batch in an epoch.
-    Mixing {
-        /// The epoch, below 2⁶¹.
-        epoch: u64,
-        /// The first image's number in the dataset.
-        index: u32,
-    },
+}
+
+/// What is drawn for an image in an epoch. Each has numbers of its own, so that a setting leaves the others'
+/// changes as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Changes as in Keras.
+    Keras,
+    /// Erasing a part.
+    Erasing,
+    /// Mixing the images of a batch.
+    Mixing,
+    /// The part that is seen.
+    Crop,
+    /// Jitter of colors.
+    Jitter,
+    /// `RandAugment` or `TrivialAugmentWide`.
+    Policy,
+}
+
+impl Change {
+    /// The highest bits of a stream; those of the epoch are below.
+    const fn bits(self) -> u64 {
+        match self {
+            Self::Keras => 1 << 63,
+            Self::Erasing => 3 << 62,
+            Self::Mixing => 7 << 61,
+            Self::Crop => 15 << 60,
+            Self::Jitter => 31 << 59,
+            Self::Policy => 63 << 58,
+        }
+    }
 }
 
 /// Numbers of 32 bits that one use for one image may take at most.
@@ -52,14 +72,9 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
         Use::Selection => u64::MAX,
         Use::Remainders => u64::MAX - 1,
         Use::Shuffle { epoch } => epoch,
-        Use::Augmentation { epoch, .. } => (1 << 63) | epoch,
-        Use::Erasing { epoch, .. } => (3 << 62) | epoch,
-        Use::Mixing { epoch, .. } => (7 << 61) | epoch,
+        Use::Image { change, epoch, .. } => change.bits() | epoch,
     });
-    if let Use::Augmentation { index, .. }
-    | Use::Erasing { index, .. }
-    | Use::Mixing { index, .. } = purpose
-    {
+    if let Use::Image { index, .. } = purpose {
         rng.set_word_pos(u128::from(index) * PER_IMAGE);
     }
     rng
@@ -75,20 +90,29 @@ mod tests {
     #[test]
     fn uses_and_seeds_differ() {
         let first = |seed, purpose| generator(seed, purpose).next_u64();
-        let numbers = [
+        let mut numbers = vec![
             first(1, Use::Selection),
             first(2, Use::Selection),
             first(1, Use::Shuffle { epoch: 0 }),
             first(1, Use::Shuffle { epoch: 1 }),
-            first(1, Use::Augmentation { epoch: 1, index: 0 }),
-            first(1, Use::Augmentation { epoch: 1, index: 1 }),
-            first(1, Use::Augmentation { epoch: 2, index: 0 }),
-            first(1, Use::Mixing { epoch: 1, index: 0 }),
-            first(1, Use::Mixing { epoch: 1, index: 1 }),
-            first(1, Use::Erasing { epoch: 1, index: 0 }),
-            first(1, Use::Erasing { epoch: 1, index: 1 }),
-            first(1, Use::Erasing { epoch: 2, index: 0 }),
         ];
+        for change in [
+            Change::Keras,
+            Change::Erasing,
+            Change::Mixing,
+            Change::Crop,
+            Change::Jitter,
+            Change::Policy,
+        ] {
+            for (epoch, index) in [(1, 0), (1, 1), (2, 0)] {
+                let purpose = Use::Image {
+                    change,
+                    epoch,
+                    index,
+                };
+                numbers.push(first(1, purpose));
+            }
+        }
         for (i, number) in numbers.iter().enumerate() {
             assert!(!numbers[..i].contains(number), "{numbers:?}");
         }

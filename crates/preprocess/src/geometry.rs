@@ -22,6 +22,18 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// All of an image, stretched to the tensor.
+    pub(crate) fn stretched(of: usize, tensor: usize) -> Self {
+        Self {
+            from: 0,
+            of,
+            resized: tensor,
+            skip: 0,
+            start: 0,
+            len: tensor,
+        }
+    }
+
     /// The center of the resized image, or all of it in the center of the tensor: torchvision's
     /// `center_crop`, which timm's `center_crop_or_pad` follows. Of an odd number of pixels to crop,
     /// half is rounded to the even neighbor, as Python does, or down; of those to pad, the end gets
@@ -61,6 +73,58 @@ impl Window {
     /// Whether the window leaves parts of the tensor empty.
     pub(crate) fn leaves_room(&self, tensor: usize) -> bool {
         self.len < tensor
+    }
+}
+
+/// A part of an image that is resized in place of all of it, decided on before the image's size is known: as
+/// torchvision's `RandomResizedCrop` chooses it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Crop {
+    /// Shares of the image's area, 0 to 1, and ratios of the width to the height, of which the first that
+    /// fits into the image is taken.
+    pub tries: Vec<[f64; 2]>,
+    /// Where the part is along the height and the width: the share of the room that is left before it, 0 up to
+    /// but not 1.
+    pub place: [f64; 2],
+    /// Smallest and largest ratio of the width to the height. Where no try fits, the part is the largest one
+    /// in the center whose ratio is within these.
+    pub ratio: [f64; 2],
+}
+
+impl Crop {
+    /// Returns the part of an image with this height and width, as its first pixel and its length along
+    /// both.
+    pub(crate) fn part(&self, [height, width]: [usize; 2]) -> [[usize; 2]; 2] {
+        let area = (height * width) as f64;
+        let rounded = |side: f64| side.round_ties_even() as usize;
+        let fitting = self.tries.iter().find_map(|[share, ratio]| {
+            let area = share * area;
+            let size = [area / ratio, area * ratio].map(|it| rounded(it.sqrt()));
+            let fits = |of: usize, side: usize| (1..=side).contains(&of);
+            (fits(size[0], height) && fits(size[1], width)).then_some(size)
+        });
+        if let Some([rows, columns]) = fitting {
+            let [down, across] = self.place;
+            let from = |share: f64, room: usize| ((share * (room + 1) as f64) as usize).min(room);
+            return [
+                [from(down, height - rows), rows],
+                [from(across, width - columns), columns],
+            ];
+        }
+        let ratio = width as f64 / height as f64;
+        let [low, high] = self.ratio;
+        let within = |side: f64, most: usize| rounded(side).clamp(1, most);
+        let [rows, columns] = if ratio < low {
+            [within(width as f64 / low, height), width]
+        } else if ratio > high {
+            [height, within(height as f64 * high, width)]
+        } else {
+            [height, width]
+        };
+        [
+            [(height - rows) / 2, rows],
+            [(width - columns) / 2, columns],
+        ]
     }
 }
 

@@ -40,6 +40,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adjustment;
 mod bytes;
 mod channels;
 mod decode;
@@ -53,9 +54,11 @@ mod preprocessor;
 mod resize;
 mod transform;
 
+pub use adjustment::Adjustment;
 pub use decode::{Decoded, ENDINGS, ImageBytes, Picture, decode, is_image_name, open};
 pub use erasing::{Erasing, Filling};
 pub use error::{Hint, PreprocessError};
+pub use geometry::Crop;
 pub use normalize::to_pixels;
 pub use orientation::Orientation;
 pub use pixels::{Pixels, RawImage};

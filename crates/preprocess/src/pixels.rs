@@ -27,6 +27,23 @@ impl RawImage<'_> {
     /// Longest side in pixels of an image to read.
     pub const MAX_SIDE: u32 = MAX_SIDE;
 
+    /// Copies a part, given by its first pixel and its length along the height and the width.
+    pub(crate) fn part(&self, [top, rows]: [usize; 2], [left, columns]: [usize; 2]) -> Pixels {
+        let channels = self.channels as usize;
+        let row_length = self.width as usize * channels;
+        let rows_of_pixels = self.pixels.chunks_exact(row_length).skip(top).take(rows);
+        let samples = rows_of_pixels
+            .flat_map(|row| &row[left * channels..(left + columns) * channels])
+            .copied();
+        Pixels {
+            samples: samples.collect(),
+            height: rows as u32,
+            width: columns as u32,
+            channels: self.channels,
+            orientation: Orientation::Upright,
+        }
+    }
+
     /// Checks that the parts fit together.
     pub(crate) fn check(&self) -> Result<(), PreprocessError> {
         let Self {

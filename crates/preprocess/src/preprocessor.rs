@@ -100,7 +100,7 @@ impl Preprocessor {
     }
 
     /// Writes the tensor of raw pixels that are transformed, at the tensor's size and before they
-    /// are normalized (all but what is erased, after that), to `out`, which has [`len`](Self::len) values.
+    /// are normalized (all but what is cropped before and erased after that), to `out`, which has [`len`](Self::len) values.
     pub fn transformed(
         &self,
         image: RawImage<'_>,
@@ -108,7 +108,20 @@ impl Preprocessor {
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
         let mut pixels = vec![0.0; out.len()];
-        self.resized(image, &mut pixels)?;
+        match &transform.crop {
+            Some(crop) => {
+                image.check()?;
+                let [rows, columns] = crop.part([image.height, image.width].map(|it| it as usize));
+                let part = image.part(rows, columns);
+                let [_, height, width] = self.shape();
+                let windows = [
+                    Window::stretched(rows[1], height),
+                    Window::stretched(columns[1], width),
+                ];
+                self.write_windows(&part.as_raw(), windows, &self.identity, &mut pixels)?;
+            }
+            None => self.resized(image, &mut pixels)?,
+        }
         self.finish(&pixels, Some(transform), out)
     }
 
@@ -121,7 +134,8 @@ impl Preprocessor {
 
     /// Writes the tensor of [`resized`](Self::resized) pixels, transformed if they are to be, to
     /// `out`. Both have [`len`](Self::len) values. The result is that of [`raw`](Self::raw) or
-    /// [`transformed`](Self::transformed) to the last bit.
+    /// [`transformed`](Self::transformed) to the last bit, but for the transform's crop, which is of pixels
+    /// that are not resized yet.
     pub fn finish(
         &self,
         resized: &[f32],
@@ -138,7 +152,9 @@ impl Preprocessor {
         }
         let [_, height, width] = self.shape();
         match transform {
-            Some(transform) => transform.apply(resized, [height, width], out),
+            Some(transform) => {
+                transform.apply(resized, [height, width], self.record.channels, out);
+            }
             None => out.copy_from_slice(resized),
         }
         for (plane, normalize) in out.chunks_exact_mut(height * width).zip(&self.normalize) {
@@ -160,6 +176,18 @@ impl Preprocessor {
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
         image.check()?;
+        let windows = windows(&self.record, [image.height, image.width]);
+        self.write_windows(image, windows, normalize, out)
+    }
+
+    /// Writes what the windows show of an image that was checked.
+    fn write_windows(
+        &self,
+        image: &RawImage<'_>,
+        windows: [Window; 2],
+        normalize: &[Normalize],
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
         if out.len() != self.len() {
             return Err(PreprocessError::Output {
                 expected: self.len(),
@@ -168,7 +196,6 @@ impl Preprocessor {
         }
         let record = &self.record;
         let source = Source::new(image, record.channels, record.background);
-        let windows = windows(record, [image.height, image.width]);
         self.pad(windows, normalize, out);
         let size = [image.height, image.width].map(|side| side as usize);
         if windows.iter().all(|window| window.of == window.resized) {

@@ -254,14 +254,7 @@ mod tests {
     }
 
     fn all(input: usize, output: usize) -> Window {
-        Window {
-            from: 0,
-            of: input,
-            resized: output,
-            skip: 0,
-            start: 0,
-            len: output,
-        }
+        Window::stretched(input, output)
     }
 
     fn spans(axis: &Axis) -> Vec<(usize, Vec<f32>)> {

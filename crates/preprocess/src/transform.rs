@@ -1,20 +1,24 @@
 //! One change of an image, as augmentation makes it: where the pixels of the result come from, and what
 //! happens to their colors.
 
-use kiln_model::FillMode;
+use kiln_model::{Channels, FillMode};
 
+use crate::adjustment::{Adjustment, Planes};
 use crate::erasing::Erasing;
+use crate::geometry::Crop;
 
 /// What is done to one image: all of it decided, nothing random.
 ///
-/// As by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared
+/// A part of it is taken before it is resized. Then, as by `apply_transform` of Keras's `ImageDataGenerator`, in this order: turned, moved, sheared
 /// and zoomed about the center, by one bilinear interpolation (`scipy.ndimage.affine_transform` of
 /// order 1); flipped; its values shifted; made brighter or darker. Two things follow Keras's
 /// documentation in place of its code: `shift` has the axes that it says, which Keras swaps, and
 /// the center of images that are not square is theirs. Square images that are shifted alike along
-/// both axes are the same either way.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// both axes are the same either way. Last come torchvision's changes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Transform {
+    /// The part of the image that is resized; all of it, as the record says, where there is none.
+    pub crop: Option<Crop>,
     /// Degrees.
     pub rotation: f64,
     /// How far the image's content moves up and to the left, in pixels.
@@ -36,6 +40,8 @@ pub struct Transform {
     pub fill_mode: FillMode,
     /// The value that [`FillMode::Constant`] fills with, 0 to 255.
     pub cval: f64,
+    /// Changes of the image as 8 bits, one after another.
+    pub adjustments: Vec<Adjustment>,
     /// A rectangle that is overwritten after the image is normalized.
     pub erasing: Option<Erasing>,
 }
@@ -44,6 +50,7 @@ impl Default for Transform {
     /// Nothing is done.
     fn default() -> Self {
         Self {
+            crop: None,
             rotation: 0.0,
             shift: [0.0; 2],
             shear: 0.0,
@@ -54,15 +61,22 @@ impl Default for Transform {
             brightness: None,
             fill_mode: FillMode::Nearest,
             cval: 0.0,
+            adjustments: Vec::new(),
             erasing: None,
         }
     }
 }
 
 impl Transform {
-    /// Writes the transformed image, of which nothing is erased yet, to `out`. Both are planes of `height` by `width` values of 0 to
-    /// 255, one plane a channel.
-    pub(crate) fn apply(&self, image: &[f32], [height, width]: [usize; 2], out: &mut [f32]) {
+    /// Writes the transformed image, of which nothing is erased yet, to `out`. Both are planes of `height` by
+    /// `width` values of 0 to 255, one plane a channel.
+    pub(crate) fn apply(
+        &self,
+        image: &[f32],
+        [height, width]: [usize; 2],
+        channels: Channels,
+        out: &mut [f32],
+    ) {
         let affine = Affine::new(self, [height, width]);
         let area = height * width;
         for y in 0..height {
@@ -94,10 +108,16 @@ impl Transform {
             shift_channels(out, self.channel_shift);
         }
         if let Some(factor) = self.brightness {
-            for value in out {
+            for value in &mut *out {
                 *value = brighten(*value, factor);
             }
         }
+        let mut planes = Planes {
+            values: out,
+            size: [height, width],
+            channels,
+        };
+        planes.adjust(&self.adjustments);
     }
 }
 
@@ -324,7 +344,7 @@ mod tests {
 
     fn run(transform: Transform, image: &[f32], size: [usize; 2]) -> Vec<f32> {
         let mut out = vec![f32::NAN; image.len()];
-        transform.apply(image, size, &mut out);
+        transform.apply(image, size, Channels::Gray, &mut out);
         out
     }
 
@@ -362,7 +382,7 @@ mod tests {
         let image = ramp(size, 3);
         let one_by_one: Vec<f32> = image
             .chunks(24)
-            .flat_map(|plane| run(transform, plane, size))
+            .flat_map(|plane| run(transform.clone(), plane, size))
             .collect();
         assert_eq!(run(transform, &image, size), one_by_one);
     }

@@ -371,6 +371,7 @@ mod tests {
             let mut best_weights = self.best.clone();
             best_weights.extend(now.clone());
             let checkpoint = Checkpoint {
+                average: None,
                 weights: now,
                 optimizer: vec![1],
                 progress: Progress {

@@ -19,6 +19,8 @@ use crate::{History, Weights, WeightsError};
 pub struct Checkpoint {
     /// Weights of the layers that the phase trains, and of those after them.
     pub weights: Weights,
+    /// Their moving average, where the training has one.
+    pub average: Option<Weights>,
     /// State of the optimizer, as the trainer encoded it.
     pub optimizer: Vec<u8>,
     /// Epochs done.
@@ -47,14 +49,16 @@ struct Written {
 
 /// The tensor that is the optimizer's state. No parameter has such a name: theirs have a dot.
 const OPTIMIZER: &str = "optimizer";
+/// The tensor that is a file of safetensors with the moving average, if there is one.
+const AVERAGE: &str = "average";
 /// Key of the progress in the file's metadata.
 const PROGRESS: &str = "kiln.progress";
 /// Bytes of the number in front of the header.
 const LENGTH: usize = 8;
 
 impl Checkpoint {
-    /// Encodes it as safetensors: the weights by name, the optimizer's state as a tensor of bytes,
-    /// the progress in the metadata.
+    /// Encodes it as safetensors: the weights by name, the optimizer's state and the moving average as tensors
+    /// of bytes, the progress in the metadata.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Progress {
             phase,
@@ -68,8 +72,13 @@ impl Checkpoint {
         };
         let progress =
             serde_json::to_string(&written).expect("numbers and text can be written as JSON");
+        let average = self.average.as_ref().map(Weights::to_bytes);
+        let average = average.as_ref().map(|bytes| (AVERAGE, bytes.as_slice()));
         self.weights.encode(Extras {
-            bytes: Some((OPTIMIZER, &self.optimizer)),
+            bytes: [(OPTIMIZER, self.optimizer.as_slice())]
+                .into_iter()
+                .chain(average)
+                .collect(),
             note: Some((PROGRESS, progress)),
         })
     }
@@ -83,9 +92,17 @@ impl Checkpoint {
         let progress = Progress::from_header(bytes)?;
         let file = SafeTensors::deserialize(bytes).map_err(format)?;
         let optimizer = file.tensor(OPTIMIZER).map_err(format)?.data().to_vec();
-        let weights = Weights::from_views(file.iter().filter(|(name, _)| *name != OPTIMIZER))?;
+        let average = file.names().contains(&AVERAGE).then(|| {
+            let bytes = file.tensor(AVERAGE).map_err(format)?;
+            Weights::from_bytes(bytes.data())
+        });
+        let weights = file
+            .iter()
+            .filter(|(name, _)| ![OPTIMIZER, AVERAGE].contains(name));
+        let weights = Weights::from_views(weights)?;
         Ok(Self {
             weights,
+            average: average.transpose()?,
             optimizer,
             progress,
         })
@@ -175,6 +192,7 @@ mod tests {
             ..History::default()
         };
         Checkpoint {
+            average: Some(weights.clone()),
             weights,
             optimizer: vec![1, 2, 3],
             progress: Progress {

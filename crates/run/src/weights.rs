@@ -66,8 +66,8 @@ pub enum WeightsError {
 /// What [`Weights::encode`] writes beside the weights.
 #[derive(Default)]
 pub(crate) struct Extras<'a> {
-    /// A tensor of bytes with its name.
-    pub bytes: Option<(&'a str, &'a [u8])>,
+    /// Tensors of bytes with their names.
+    pub bytes: Vec<(&'a str, &'a [u8])>,
     /// An entry of the metadata.
     pub note: Option<(&'a str, String)>,
 }
@@ -154,7 +154,9 @@ impl Weights {
             (name.as_str(), view(Dtype::F32, tensor.shape.clone(), bytes))
         });
         let Extras { bytes, note } = extras;
-        let bytes = bytes.map(|(name, bytes)| (name, view(Dtype::U8, vec![bytes.len()], bytes)));
+        let bytes = bytes
+            .into_iter()
+            .map(|(name, bytes)| (name, view(Dtype::U8, vec![bytes.len()], bytes)));
         let note = note.map(|(key, text)| [(key.to_string(), text)].into());
         safetensors::serialize(weights.chain(bytes), note)
             .expect("tensors of numbers can be serialized")

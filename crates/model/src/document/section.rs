@@ -261,6 +261,30 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// A table with these keys and no others; `true` stands for one without any, `false` for none.
+    pub fn section_or_switch(
+        &self,
+        keys: &'static [&'static str],
+    ) -> Result<Option<Section<'a>>, RecipeError> {
+        match &self.node.value {
+            Value::Boolean(false) => Ok(None),
+            Value::Boolean(true) => Ok(Some(self.empty(keys))),
+            Value::Table(_) => self.section(keys).map(Some),
+            _ => Err(self.mismatch("a table, `true` or `false`")),
+        }
+    }
+
+    /// A table without any of its keys, in this place.
+    fn empty(&self, keys: &'static [&'static str]) -> Section<'a> {
+        Section {
+            source: self.source,
+            path: self.path.clone(),
+            place: self.node.place.clone(),
+            entries: &[],
+            keys,
+        }
+    }
+
     /// A table whose `type` chooses which other keys it may have; what was read of it, and the
     /// table for keys that all types have.
     pub fn tagged<T>(&self, known: &'static [Tagged<T>]) -> Result<(T, Section<'a>), RecipeError> {
@@ -294,14 +318,7 @@ impl<'a> Field<'a> {
         match (&self.node.value, default) {
             (Value::String(_), _) => {
                 let tagged = self.one_of(known)?;
-                let section = Section {
-                    source: self.source,
-                    path: self.path.clone(),
-                    place: self.node.place.clone(),
-                    entries: &[],
-                    keys: tagged.keys,
-                };
-                read(tagged, section)
+                read(tagged, self.empty(tagged.keys))
             }
             (Value::Table(entries), Some(tagged))
                 if !entries.iter().any(|(key, _)| key == "type") =>

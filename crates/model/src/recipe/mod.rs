@@ -20,7 +20,10 @@ use crate::{
     Backbone, Base, LayerKind, LayerSpec, Layers, Model, ModelError, Network, Preprocessing,
 };
 
-pub use augmentation::{Augmentation, ErasingValue, FillMode, RandomErasing};
+pub use augmentation::{
+    Augmentation, ColorJitter, ErasingValue, FillMode, RandAugment, RandomErasing,
+    RandomResizedCrop,
+};
 pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};
 pub use export::Export;
 pub use input::{Input, Values};

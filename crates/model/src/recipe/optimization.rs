@@ -53,6 +53,12 @@ pub enum OptimizerKind {
         momentum: f64,
         /// Whether the gradient is computed as if after the momentum's step.
         nesterov: bool,
+        /// Share of each weight that is added to its gradient, 0 or more, as in PyTorch.
+        #[serde(skip_serializing_if = "is_no_rate")]
+        weight_decay: f64,
+        /// As for `AdamW`.
+        #[serde(skip_serializing_if = "is_true")]
+        decay_biases_and_norms: bool,
     },
     /// Limited-memory BFGS (Liu and Nocedal, 1989) on all images at once: multinomial logistic
     /// regression, for one dense layer on frozen features.
@@ -139,6 +145,9 @@ pub struct Schedule {
     /// Number of steps over which the rate rises from 0; the curve begins after them.
     #[serde(skip_serializing_if = "is_zero")]
     pub warmup_steps: u64,
+    /// The same in epochs; one of the two is 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub warmup_epochs: u64,
 }
 
 /// The curve of a schedule.
@@ -331,6 +340,8 @@ const OPTIMIZERS: &[Tagged<(OptimizerKind, f64)>] = &[
             "global_clipnorm",
             "momentum",
             "nesterov",
+            "weight_decay",
+            "decay_biases_and_norms",
         ],
         parse: sgd,
     },
@@ -404,7 +415,13 @@ fn sgd(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
         return Err(section
             .error("`nesterov` needs a `momentum` above 0: add one, such as `momentum = 0.9`"));
     }
-    Ok((OptimizerKind::Sgd { momentum, nesterov }, 1e-2))
+    let kind = OptimizerKind::Sgd {
+        momentum,
+        nesterov,
+        weight_decay: section.number_or("weight_decay", 0.0, Bound::NonNegative)?,
+        decay_biases_and_norms: section.boolean_or("decay_biases_and_norms", true)?,
+    };
+    Ok((kind, 1e-2))
 }
 
 fn lbfgs(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
@@ -451,22 +468,28 @@ impl AdamParams {
 const SCHEDULES: &[Tagged<ScheduleKind>] = &[
     Tagged {
         kind: "constant",
-        keys: &["type", "warmup_steps"],
+        keys: &["type", "warmup_steps", "warmup_epochs"],
         parse: |_| Ok(ScheduleKind::Constant),
     },
     Tagged {
         kind: "step",
-        keys: &["type", "warmup_steps", "step_size", "gamma"],
+        keys: &[
+            "type",
+            "warmup_steps",
+            "warmup_epochs",
+            "step_size",
+            "gamma",
+        ],
         parse: step,
     },
     Tagged {
         kind: "exponential",
-        keys: &["type", "warmup_steps", "gamma"],
+        keys: &["type", "warmup_steps", "warmup_epochs", "gamma"],
         parse: exponential,
     },
     Tagged {
         kind: "cosine",
-        keys: &["type", "warmup_steps", "alpha"],
+        keys: &["type", "warmup_steps", "warmup_epochs", "alpha"],
         parse: cosine,
     },
     Tagged {
@@ -484,6 +507,7 @@ const SCHEDULES: &[Tagged<ScheduleKind>] = &[
         keys: &[
             "type",
             "warmup_steps",
+            "warmup_epochs",
             "factor",
             "patience",
             "min_delta",
@@ -497,18 +521,28 @@ const SCHEDULES: &[Tagged<ScheduleKind>] = &[
 /// Reads a schedule.
 pub(super) fn schedule(field: &Field<'_>) -> Result<Schedule, RecipeError> {
     let (kind, section) = field.tagged_or_word(SCHEDULES, None)?;
-    let warmup_steps = match kind {
+    let [warmup_steps, warmup_epochs] = match kind {
         // Their curves have a beginning of their own.
-        ScheduleKind::OneCycle { .. } | ScheduleKind::PiecewiseConstant { .. } => 0,
+        ScheduleKind::OneCycle { .. } | ScheduleKind::PiecewiseConstant { .. } => [0, 0],
         ScheduleKind::Constant
         | ScheduleKind::Step { .. }
         | ScheduleKind::Exponential { .. }
         | ScheduleKind::Cosine { .. }
-        | ScheduleKind::ReduceOnPlateau { .. } => {
-            section.integer_or("warmup_steps", 0, 0..=MAX_COUNT)?
-        }
+        | ScheduleKind::ReduceOnPlateau { .. } => [
+            section.integer_or("warmup_steps", 0, 0..=MAX_COUNT)?,
+            section.integer_or("warmup_epochs", 0, 0..=MAX_COUNT)?,
+        ],
     };
-    Ok(Schedule { kind, warmup_steps })
+    if warmup_steps > 0 && warmup_epochs > 0 {
+        return Err(
+            section.error("`warmup_steps` and `warmup_epochs` exclude one another: keep one")
+        );
+    }
+    Ok(Schedule {
+        kind,
+        warmup_steps,
+        warmup_epochs,
+    })
 }
 
 fn step(section: &Section<'_>) -> Result<ScheduleKind, RecipeError> {

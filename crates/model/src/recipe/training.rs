@@ -13,6 +13,8 @@ use crate::{Layers, Model};
 pub(super) const KEYS: &[&str] = &[
     "epochs",
     "batch_size",
+    "gradient_accumulation_steps",
+    "ema_decay",
     "seed",
     "optimizer",
     "schedule",
@@ -44,8 +46,16 @@ const ADAM: &str = "adam";
 /// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
-    /// Images per step.
+    /// Images that are computed at once.
     pub batch_size: usize,
+    /// Batches whose gradients make one step of the optimizer, at least 1: it is the step of a batch of so
+    /// many times the size, but for what a layer computes over a batch, such as batch normalization.
+    pub gradient_accumulation_steps: usize,
+    /// Decay of the moving average of the weights, 0 to less than 1, which is then validated, kept and exported
+    /// in place of the weights; without it, there is none. After `n` steps of a phase it is at most
+    /// `(1 + n) / (10 + n)`, as TensorFlow's `ExponentialMovingAverage` has it, so that the average forgets where
+    /// it began.
+    pub ema_decay: Option<f64>,
     /// Seed of initial weights, split, order and dropout.
     pub seed: u64,
     /// The layers that are not trained; without it, those of the backbone.
@@ -98,6 +108,10 @@ impl Training {
 #[derive(Serialize)]
 struct Written<'a> {
     batch_size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gradient_accumulation_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ema_decay: Option<f64>,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     freeze: Option<&'a Layers>,
@@ -120,6 +134,9 @@ impl Serialize for Training {
         };
         let written = Written {
             batch_size: self.batch_size,
+            gradient_accumulation_steps: Some(self.gradient_accumulation_steps)
+                .filter(|&batches| batches > 1),
+            ema_decay: self.ema_decay,
             seed: self.seed,
             freeze: self.freeze.as_ref(),
             monitor: self.monitor,
@@ -170,8 +187,29 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
             read
         }
     };
+    if phases
+        .iter()
+        .any(|phase| matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_)))
+    {
+        for key in ["gradient_accumulation_steps", "ema_decay"] {
+            if let Some(field) = section.get(key) {
+                return Err(field.error(format!(
+                    "`{key}` is of steps with batches, and L-BFGS takes all images at once: leave it out"
+                )));
+            }
+        }
+    }
     Ok(Training {
         batch_size: section.integer_or("batch_size", 128, 1..=1 << 20)?,
+        gradient_accumulation_steps: section.integer_or(
+            "gradient_accumulation_steps",
+            1,
+            1..=1 << 20,
+        )?,
+        ema_decay: section
+            .get("ema_decay")
+            .map(|field| field.number(Bound::Fraction))
+            .transpose()?,
         seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
         freeze: section
             .get("freeze")

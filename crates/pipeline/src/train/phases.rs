@@ -271,10 +271,11 @@ impl Observer for Recorder<'_> {
         self.history.epochs.push(*epoch);
         if best {
             // Layers that only an earlier phase trained stay in it.
-            self.best.extend(snapshot.weights.clone());
+            self.best.extend(snapshot.validated().clone());
         }
         let checkpoint = Checkpoint {
             weights: snapshot.weights.clone(),
+            average: snapshot.average.clone(),
             optimizer: snapshot.optimizer.clone(),
             progress: Progress {
                 phase: self.phase,

@@ -120,6 +120,7 @@ impl Start {
         start.epochs = epochs;
         start.snapshot = Some(Snapshot {
             weights: checkpoint.weights,
+            average: checkpoint.average,
             optimizer: checkpoint.optimizer,
         });
         Ok(start)

@@ -55,7 +55,7 @@ fn transforms_are_those_of_keras() {
             brightness: case.brightness,
             fill_mode,
             cval: case.cval,
-            erasing: None,
+            ..Transform::default()
         };
         let channels = if case.channels == 1 {
             Channels::Gray

@@ -121,6 +121,7 @@ pub fn fit(
         }
         fitted.history.epochs.push(epoch);
         let snapshot = Snapshot {
+            average: None,
             weights,
             optimizer: point.iter().flat_map(|value| value.to_le_bytes()).collect(),
         };

@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod average;
 mod improvement;
 mod lbfgs;
 mod logistic;
@@ -11,7 +12,7 @@ mod schedule;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Bytes;
 use kiln_data::{Batch, Loader, Order, Samples};
 use kiln_model::{Model, OptimizerKind, Phase, Training};
@@ -20,6 +21,7 @@ use kiln_util::CancelToken;
 
 use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
+use average::MovingAverage;
 pub use improvement::is_finished;
 use loss::Loss;
 use observer::Running;
@@ -79,7 +81,8 @@ pub struct Fitted {
 /// Trains one phase.
 ///
 /// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new
-/// order every epoch, fixed by the seed; the weights of the best epoch are kept. The same task
+/// order every epoch, fixed by the seed; the weights of the best epoch are kept, or their moving average, if
+/// there is one: then that is what is validated. The same task
 /// gives the same weights, bit for bit, on the same device with the same number of threads, also if
 /// it is resumed after any of its epochs; only one training may run in a process at a time,
 /// since Burn's generator for dropout is shared.
@@ -151,7 +154,7 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
             .is_some_and(|best| best.epoch == number);
         observer.epoch(&epoch, &snapshot, best)?;
         if best {
-            fitted.best.extend(snapshot.weights);
+            fitted.best.extend(snapshot.into_validated());
         }
     }
     frozen::check(task.model, task.weights, &fitted.best)?;
@@ -169,9 +172,15 @@ impl Task<'_> {
         self.training.seed.wrapping_add(self.before() as u64)
     }
 
-    /// Returns the number of steps of an epoch.
-    fn epoch_steps(&self) -> u64 {
+    /// Returns the number of batches of an epoch.
+    fn epoch_batches(&self) -> u64 {
         self.train.view().len().div_ceil(self.training.batch_size) as u64
+    }
+
+    /// Returns the number of steps of an epoch: the last one may have fewer batches.
+    fn epoch_steps(&self) -> u64 {
+        self.epoch_batches()
+            .div_ceil(self.training.gradient_accumulation_steps as u64)
     }
 }
 
@@ -179,8 +188,13 @@ impl Task<'_> {
 struct State<'a> {
     task: &'a Task<'a>,
     network: Network,
+    average: Option<MovingAverage>,
+    /// Batches of the phase so far.
+    batches: u64,
     /// Steps taken in the phase.
     steps: u64,
+    /// Of the batches since the last step.
+    gradients: GradientsAccumulator<Network>,
     optimizer: ModuleOptimizer,
     rates: Rates,
     loss: Loss,
@@ -203,12 +217,20 @@ impl<'a> State<'a> {
                 .map_err(|error| TrainError::Optimizer(error.to_string()))?;
         }
         let network = Network::new(layers, &weights, &device)?;
+        let epochs = task.resume.map_or(0, |resume| resume.epochs as u64);
+        let average = task.training.ema_decay.map(|decay| {
+            if let Some(Resume { snapshot, .. }) = task.resume {
+                weights.extend(snapshot.average.clone().unwrap_or_default());
+            }
+            MovingAverage::new(layers, &weights, task.device, decay)
+        });
         Ok(Self {
             rates: Rates::new(task, &network),
             network,
-            steps: task
-                .resume
-                .map_or(0, |resume| resume.epochs as u64 * task.epoch_steps()),
+            average: average.transpose()?,
+            batches: epochs * task.epoch_batches(),
+            steps: epochs * task.epoch_steps(),
+            gradients: GradientsAccumulator::new(),
             optimizer,
             loss: Loss::new(
                 task.training,
@@ -228,6 +250,7 @@ impl<'a> State<'a> {
             .map_err(|error| TrainError::Optimizer(error.to_string()))?;
         Ok(Snapshot {
             weights: self.network.weights(),
+            average: self.average.as_ref().map(MovingAverage::weights),
             optimizer: optimizer.to_vec(),
         })
     }
@@ -283,6 +306,8 @@ impl<'a> State<'a> {
             epoch: epoch as u64,
         };
         let total = task.train.view().len();
+        let batches = task.training.gradient_accumulation_steps;
+        let step_images = task.training.batch_size * batches;
         let mut running = Running::default();
         for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?
             .iter()
@@ -299,7 +324,12 @@ impl<'a> State<'a> {
                 },
             );
             let labels = batch.main_labels();
-            let (loss, logits) = self.step(batch)?;
+            // Those of the whole step, the last one of which may be smaller.
+            let images = step_images.min(total - step / batches * step_images);
+            let (loss, logits) = self.batch(batch, images)?;
+            if (step + 1) % batches == 0 || step as u64 + 1 == task.epoch_batches() {
+                self.step()?;
+            }
             if !loss.is_finite() {
                 let learning_rate = self.rates.current();
                 return Err(TrainError::Diverged {
@@ -318,13 +348,14 @@ impl<'a> State<'a> {
         Ok(Some(running))
     }
 
-    /// Runs forward, backward and update. Returns the loss and the logits from before the update.
-    fn step(&mut self, batch: Batch) -> Result<(f64, Vec<f32>), TrainError> {
+    /// Runs forward and backward for a batch of a step that has so many images in all. Returns the loss and
+    /// the logits.
+    fn batch(&mut self, batch: Batch, images: usize) -> Result<(f64, Vec<f32>), TrainError> {
         let key = DropoutKey {
             seed: self.task.stream(),
-            step: self.steps,
+            step: self.batches,
         };
-        self.steps += 1;
+        self.batches += 1;
         let input = self.network.input(batch.values, &self.device.burn);
         let logits = self.network.forward(input, key)?.into_vector()?;
         let device = &self.device.burn;
@@ -332,7 +363,21 @@ impl<'a> State<'a> {
         let loss = self
             .loss
             .forward(logits.clone(), &batch.labels, mixed, device);
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let own = batch.labels.len();
+        let gradients = if own == images {
+            loss.backward()
+        } else {
+            (loss.clone() * (own as f64 / images as f64)).backward()
+        };
+        let gradients = GradientsParams::from_grads(gradients, &self.network);
+        self.gradients.accumulate(&self.network, gradients);
+        Ok((f64::from(values(loss)?[0]), values(logits)?))
+    }
+
+    /// Updates the weights by the gradients of the batches since the last step.
+    fn step(&mut self) -> Result<(), TrainError> {
+        self.steps += 1;
+        let gradients = self.gradients.grads();
         let gradients = match self.task.phase.optimizer.global_clipnorm {
             Some(most) => optimizer::clip_by_global_norm(&self.network, gradients, most)?,
             None => gradients,
@@ -340,7 +385,10 @@ impl<'a> State<'a> {
         // Taken, not cloned: parameters that nothing else holds are updated where they lie.
         let network = std::mem::take(&mut self.network);
         self.network = self.optimizer.step(self.rates.all(), network, gradients);
-        Ok((f64::from(values(loss)?[0]), values(logits)?))
+        if let Some(average) = &mut self.average {
+            average.follow(&self.network.valid(), self.steps);
+        }
+        Ok(())
     }
 
     fn validate(
@@ -348,7 +396,10 @@ impl<'a> State<'a> {
         epoch: usize,
         observer: &mut dyn Observer,
     ) -> Result<Option<Running>, TrainError> {
-        let network = self.network.valid();
+        let network = match &self.average {
+            Some(average) => average.network().clone(),
+            None => self.network.valid(),
+        };
         let device = &self.task.device.burn;
         let total = self.task.validation.view().len();
         let mut running = Running::default();

@@ -25,8 +25,22 @@ pub struct BatchReport {
 pub struct Snapshot {
     /// Weights of the layers from the task's first on.
     pub weights: Weights,
+    /// Their moving average, where the training has one.
+    pub average: Option<Weights>,
     /// State of the optimizer, to be handed back unread.
     pub optimizer: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Returns the weights that were validated: the average, where there is one.
+    pub fn validated(&self) -> &Weights {
+        self.average.as_ref().unwrap_or(&self.weights)
+    }
+
+    /// Returns the weights that were validated.
+    pub fn into_validated(self) -> Weights {
+        self.average.unwrap_or(self.weights)
+    }
 }
 
 /// Hears of a training's progress and keeps its results. It is called on a thread of rayon's pool.

@@ -4,6 +4,7 @@
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::{self, Module, ModuleVisitor, ParamGroup};
+use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
@@ -30,13 +31,25 @@ pub fn build(
         Some(clipping) => built.with_grad_clipping(clipping.init()),
         None => built,
     };
-    let OptimizerKind::AdamW {
-        adam,
-        decay_biases_and_norms: false,
-        ..
-    } = optimizer.kind
-    else {
-        return Ok(built);
+    // The rule for those that do not decay.
+    let without_decay = match optimizer.kind {
+        OptimizerKind::AdamW {
+            adam,
+            decay_biases_and_norms: false,
+            ..
+        } => OptimizerKind::Adam(adam),
+        OptimizerKind::Sgd {
+            momentum,
+            nesterov,
+            decay_biases_and_norms: false,
+            ..
+        } => OptimizerKind::Sgd {
+            momentum,
+            nesterov,
+            weight_decay: 0.0,
+            decay_biases_and_norms: true,
+        },
+        _ => return Ok(built),
     };
     // A bias, and a scale or shift of a normalization, has one axis; a layer scale of a graph may have
     // others of size 1.
@@ -47,11 +60,15 @@ pub fn build(
         .map(|param| param_id(&param.name));
     let group = ParamGroup::from_ids(vectors.collect());
     let clipping = clipping.map(|clipping| clipping.init());
-    // AdamW without decay is Adam.
-    Ok(if device.kernels {
-        built.with_group(group, self::adam(adam, 0.0), clipping)
-    } else {
-        built.with_group(group, burn_adam(adam).build(), clipping)
+    Ok(match without_decay {
+        OptimizerKind::Adam(params) if device.kernels => {
+            built.with_group(group, adam(params, 0.0), clipping)
+        }
+        OptimizerKind::Adam(params) => built.with_group(group, burn_adam(params).build(), clipping),
+        OptimizerKind::Sgd {
+            momentum, nesterov, ..
+        } => built.with_group(group, burn_sgd(momentum, nesterov, 0.0).build(), clipping),
+        OptimizerKind::AdamW { .. } | OptimizerKind::Lbfgs(_) => built,
     })
 }
 
@@ -83,17 +100,12 @@ fn of_kind(kind: &OptimizerKind, device: &Device) -> Result<ModuleOptimizer, Tra
                 .with_weight_decay(weight_decay as f32)
                 .init()
         }
-        OptimizerKind::Sgd { momentum, nesterov } => {
-            // Burn's default dampening would take a tenth off each gradient; Keras's and PyTorch's
-            // take nothing.
-            let config = MomentumConfig::new()
-                .with_momentum(momentum)
-                .with_dampening(0.0)
-                .with_nesterov(nesterov);
-            SgdConfig::new()
-                .with_momentum((momentum > 0.0).then_some(config))
-                .init()
-        }
+        OptimizerKind::Sgd {
+            momentum,
+            nesterov,
+            weight_decay,
+            ..
+        } => burn_sgd(momentum, nesterov, weight_decay).init(),
         OptimizerKind::Lbfgs(_) => return Err(TrainError::NotOneDense),
     })
 }
@@ -104,6 +116,20 @@ fn burn_adam(params: AdamParams) -> AdamConfig {
         .with_beta_1(params.beta_1 as f32)
         .with_beta_2(params.beta_2 as f32)
         .with_epsilon(params.epsilon as f32)
+}
+
+/// Burn's stochastic gradient descent.
+fn burn_sgd(momentum: f64, nesterov: bool, weight_decay: f64) -> SgdConfig {
+    // Burn's default dampening would take a tenth off each gradient; Keras's and PyTorch's take
+    // nothing.
+    let rule = MomentumConfig::new()
+        .with_momentum(momentum)
+        .with_dampening(0.0)
+        .with_nesterov(nesterov);
+    let decay = WeightDecayConfig::new(weight_decay as f32);
+    SgdConfig::new()
+        .with_momentum((momentum > 0.0).then_some(rule))
+        .with_weight_decay((weight_decay > 0.0).then_some(decay))
 }
 
 fn adam(

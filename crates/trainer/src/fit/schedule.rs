@@ -23,7 +23,7 @@ pub struct Position<'a> {
 
 /// The factor for the rates of the next step. `learning_rate` is the optimizer's.
 pub fn factor(schedule: &Schedule, monitor: Monitor, learning_rate: f64, at: Position<'_>) -> f64 {
-    let warmup = schedule.warmup_steps;
+    let warmup = schedule.warmup_steps + schedule.warmup_epochs * at.epoch_steps;
     if at.step < warmup {
         return (at.step + 1) as f64 / warmup as f64;
     }
@@ -144,6 +144,7 @@ mod tests {
             &Schedule {
                 kind: kind.clone(),
                 warmup_steps,
+                warmup_epochs: 0,
             },
             Monitor::ValLoss,
             0.1,
@@ -260,6 +261,7 @@ mod tests {
                 &Schedule {
                     kind,
                     warmup_steps: 0,
+                    warmup_epochs: 0,
                 },
                 Monitor::ValLoss,
                 0.1,

@@ -294,3 +294,124 @@ fn rates_decay_from_block_to_block() {
         );
     }
 }
+
+/// Three epochs with these settings of `[training]`: what stood after each.
+fn snapshots(settings: &[&str]) -> (Recipe, Fitted, Vec<Snapshot>) {
+    let text = "layers = [{ type = \"flatten\" }, { type = \"batch_norm\" }, { type = \"dense\", units = 2 }]\n\
+         input = { height = 2, width = 2 }\ndata = { folder = \"squares\" }\n\
+         training = { epochs = 3, batch_size = 3 }";
+    let set: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    let recipe = Recipe::parse(text, "small.toml", "small", &set).unwrap();
+    let mut recorder = Recorder::default();
+    let fitted = begin(&recipe, &mut recorder).unwrap();
+    (recipe, fitted, recorder.snapshots)
+}
+
+fn assert_near(found: &Weights, expected: &Weights) {
+    assert_eq!(found.len(), expected.len());
+    for (name, tensor) in expected {
+        let found = found.get(name).unwrap();
+        for (found, expected) in found.data.iter().zip(&tensor.data) {
+            let close = (found - expected).abs() <= 1e-5 * expected.abs().max(1.0);
+            assert!(close, "{name}: {found} instead of {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_average_follows_the_weights_and_their_statistics() {
+    // One step an epoch, so that each of them is seen.
+    let every_step = "training.batch_size=8";
+    let (recipe, fitted, with) = snapshots(&[every_step, "training.ema_decay=0.25"]);
+    let (_, _, without) = snapshots(&[every_step]);
+    let mut average = initial_weights(recipe.model(), 0);
+    for (step, (with, without)) in (1..).zip(with.iter().zip(&without)) {
+        assert_eq!(with.weights, without.weights, "it changes no weight");
+        let decay = f32::min(0.25, (1.0 + step as f32) / (10.0 + step as f32));
+        for (name, tensor) in &mut average {
+            let weights = &without.weights.get(name).unwrap().data;
+            for (average, weight) in tensor.data.iter_mut().zip(weights) {
+                *average += (1.0 - decay) * (weight - *average);
+            }
+        }
+        assert_near(with.average.as_ref().unwrap(), &average);
+    }
+    let best = fitted.history.best().unwrap().epoch;
+    assert_eq!(Some(&fitted.best), with[best - 1].average.as_ref());
+    assert!(without.iter().all(|snapshot| snapshot.average.is_none()));
+}
+
+#[test]
+fn frozen_layers_have_no_average_of_their_own() {
+    let (recipe, _, snapshots) = snapshots(&["training.ema_decay=0.9", "training.freeze=2"]);
+    let before = initial_weights(recipe.model(), 0);
+    for name in ["weight", "bias", "running_mean", "running_var"] {
+        let name = format!("batch_norm.{name}");
+        let average = snapshots[2].average.as_ref().unwrap();
+        assert_eq!(average.get(&name), before.get(&name));
+    }
+}
+
+#[test]
+fn several_batches_make_the_step_of_a_large_one() {
+    // No batch normalization, whose statistics are of a batch.
+    let dense = "layers=[{ type = \"flatten\" }, { type = \"dense\", units = 2 }]";
+    let large = snapshots(&[dense, "training.batch_size=8"]).2;
+    // Batches of 3, 3 and 2 images, in the same order.
+    let small = snapshots(&[dense, "training.gradient_accumulation_steps=3"]).2;
+    for (small, large) in small.iter().zip(&large) {
+        assert_near(&small.weights, &large.weights);
+    }
+    // The last step of an epoch has the batches that are left.
+    let pairs = snapshots(&[dense, "training.gradient_accumulation_steps=2"]).2;
+    assert_ne!(pairs[0].weights, large[0].weights);
+}
+
+#[test]
+fn averages_and_accumulated_steps_are_resumed_bit_for_bit() {
+    let (recipe, through, whole) = snapshots(&[
+        "training.ema_decay=0.9",
+        "training.gradient_accumulation_steps=2",
+        "training.schedule={ type = \"cosine\", warmup_epochs = 1 }",
+    ]);
+    let history = History {
+        epochs: through.history.epochs[..1].to_vec(),
+        ..History::new(recipe.training.monitor)
+    };
+    let resume = Resume {
+        epochs: 1,
+        snapshot: &whole[0],
+    };
+    let mut rest = Recorder::default();
+    let best = whole[0].validated();
+    let resumed = train(&recipe, best, &history, &mut rest, |_| {}, Some(resume)).unwrap();
+    assert_eq!(resumed.best, through.best);
+    for (resumed, through) in rest.snapshots.iter().zip(&whole[1..]) {
+        assert_eq!(resumed.weights, through.weights);
+        assert_eq!(resumed.average, through.average);
+    }
+}
+
+#[test]
+fn decay_of_sgd_is_added_to_the_gradient() {
+    let sgd = |settings: &str| {
+        after_one_epoch(&[&format!(
+            "training.optimizer={{type=\"sgd\", learning_rate=0.1{settings}}}"
+        )])
+    };
+    let (plain, decaying) = (sgd(""), sgd(", weight_decay=0.5"));
+    let weights_only = sgd(", weight_decay=0.5, decay_biases_and_norms=false");
+    let bias = |weights: &Weights| weights.get("dense.bias").unwrap().data.clone();
+    assert_eq!(bias(&weights_only), bias(&plain));
+    assert_eq!(
+        weights_only.get("dense.weight"),
+        decaying.get("dense.weight")
+    );
+    // The biases began at 3 and -2: 0.1 * 0.5 of them is subtracted.
+    for ((found, plain), began) in bias(&decaying).iter().zip(bias(&plain)).zip([3.0, -2.0]) {
+        assert!(
+            (found - (plain - 0.05 * began)).abs() < 1e-6,
+            "{found} {plain}"
+        );
+    }
+}

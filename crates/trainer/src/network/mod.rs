@@ -1,5 +1,6 @@
 //! Layers of a model as a Burn module, and the values between them.
 
+mod blend;
 mod block;
 mod graph;
 mod plan;
@@ -76,6 +77,17 @@ impl Network {
             .zip(&self.blocks)
             .flat_map(|(layer, block)| block.tensors(&layer.name))
             .collect()
+    }
+
+    /// Moves the weights of layers that are not frozen, and their running statistics, by this share of the way
+    /// towards those of a network of the same layers.
+    pub fn blend(&mut self, towards: &Self, share: f64) {
+        let blocks = self.blocks.iter_mut().zip(&towards.blocks);
+        for (layer, (block, towards)) in self.layers.iter().zip(blocks) {
+            if !layer.frozen {
+                *block = blend::blend(block.clone(), towards, share);
+            }
+        }
     }
 
     /// Returns the parameters of a layer, for an optimizer.

@@ -5,6 +5,10 @@ use serde::Serialize;
 use crate::Preprocessing;
 use crate::document::{Bound, Field, RecipeError, Section};
 
+mod torchvision;
+
+pub use torchvision::{ColorJitter, ErasingValue, RandAugment, RandomErasing, RandomResizedCrop};
+
 pub(super) const KEYS: &[&str] = &[
     "rotation_range",
     "width_shift_range",
@@ -20,19 +24,21 @@ pub(super) const KEYS: &[&str] = &[
     "views",
     "mixup",
     "cutmix",
+    "random_resized_crop",
+    "color_jitter",
+    "rand_augment",
+    "trivial_augment_wide",
     "random_erasing",
 ];
 
-/// Keys of `random_erasing`.
-const ERASING: &[&str] = &["probability", "scale", "ratio", "value"];
-
 /// `[augmentation]`: how far training images are changed at random, with the names and meanings of
-/// Keras's `ImageDataGenerator`, and of torchvision for `random_erasing`. Every image is changed
-/// again in every epoch; validation and test images never are.
+/// Keras's `ImageDataGenerator` and of torchvision's transforms. Every image is changed again in every
+/// epoch; validation and test images never are.
 ///
-/// In this order an image is turned, moved, sheared and zoomed about its center in one bilinear
-/// step, flipped, its values shifted, and made brighter or darker. That happens at the model's
-/// size, on pixel values of 0 to 255, before they are normalized. After that, a rectangle is erased.
+/// A part of the image is chosen before it is resized. Then it is changed at the model's size, on pixel
+/// values of 0 to 255, in this order: it is turned, moved, sheared and zoomed about its center in one
+/// bilinear step, flipped, its values shifted, made brighter or darker; its colors jittered; changed by
+/// `RandAugment` or `TrivialAugmentWide`. After it is normalized, a rectangle is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Turned by up to this many degrees to either side, 0 to 180.
@@ -76,58 +82,24 @@ pub struct Augmentation {
     /// each batch gets one of them, as likely as the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
+    /// A part of each image that is resized in place of all of it; none if the images are prepared as they
+    /// are for validation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<RandomResizedCrop>,
+    /// Changes of brightness, contrast, saturation and hue; none if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// A few changes out of 14, all of the same magnitude; none if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rand_augment: Option<RandAugment>,
+    /// One change out of 14, of any magnitude, as by torchvision's `TrivialAugmentWide` (Müller and Hutter,
+    /// "`TrivialAugment`: Tuning-free Yet State-of-the-Art Data Augmentation", 2021).
+    #[serde(skip_serializing_if = "is_false")]
+    pub trivial_augment_wide: bool,
     /// A rectangle of the normalized image that is overwritten; none if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_erasing: Option<RandomErasing>,
 }
-
-/// How often and how much of an image is erased, as by torchvision's `RandomErasing` (Zhong et al.,
-/// "Random Erasing Data Augmentation", 2017).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct RandomErasing {
-    /// Probability that an image has a rectangle erased, 0 to 1.
-    pub probability: f64,
-    /// Smallest and largest share of the image's area, 0 to 1.
-    pub scale: [f64; 2],
-    /// Smallest and largest ratio of the rectangle's height to its width, above 0; its logarithm is
-    /// drawn uniformly.
-    pub ratio: [f64; 2],
-    /// What is in its place.
-    pub value: ErasingValue,
-}
-
-impl Default for RandomErasing {
-    /// The defaults of torchvision.
-    fn default() -> Self {
-        Self {
-            probability: 0.5,
-            scale: [0.02, 0.33],
-            ratio: [0.3, 3.3],
-            value: ErasingValue::Number(0.0),
-        }
-    }
-}
-
-/// What an erased rectangle is filled with, after normalization.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ErasingValue {
-    /// This number in every channel.
-    Number(f64),
-    /// For every value, a number of the standard normal distribution.
-    Random,
-}
-
-impl Serialize for ErasingValue {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Number(value) => serializer.serialize_f64(*value),
-            Self::Random => serializer.serialize_str(RANDOM),
-        }
-    }
-}
-
-/// The word for [`ErasingValue::Random`].
-const RANDOM: &str = "random";
 
 /// What is seen where a changed image shows more than there is, by the names of Keras and
 /// `scipy.ndimage`.
@@ -169,9 +141,21 @@ impl Default for Augmentation {
             views: None,
             mixup: None,
             cutmix: None,
+            random_resized_crop: None,
+            color_jitter: None,
+            rand_augment: None,
+            trivial_augment_wide: false,
             random_erasing: None,
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(
@@ -192,6 +176,8 @@ impl Augmentation {
             mixup: None,
             cutmix: None,
             random_erasing: self.random_erasing.filter(|it| it.probability > 0.0),
+            color_jitter: self.color_jitter.filter(|it| it.changes()),
+            rand_augment: self.rand_augment.filter(|it| it.num_ops > 0),
             ..*self
         } != Self::default()
     }
@@ -246,14 +232,23 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
             .transpose()?,
         mixup: alpha(&section, "mixup")?,
         cutmix: alpha(&section, "cutmix")?,
-        random_erasing: section
-            .get("random_erasing")
-            .map(|field| erasing(&field))
-            .transpose()?,
+        random_resized_crop: torchvision::of(&section, "random_resized_crop")?,
+        color_jitter: torchvision::of(&section, "color_jitter")?,
+        rand_augment: torchvision::of(&section, "rand_augment")?,
+        trivial_augment_wide: section.boolean_or("trivial_augment_wide", false)?,
+        random_erasing: torchvision::of(&section, "random_erasing")?,
     };
     if let Some(field) = section.get("views").filter(|_| augmentation.mixes()) {
         return Err(field.error(
             "`views` are of each image by itself, and `mixup` and `cutmix` mix those of a batch: leave one of them out",
+        ));
+    }
+    if let Some(field) = section
+        .get("trivial_augment_wide")
+        .filter(|_| augmentation.trivial_augment_wide && augmentation.rand_augment.is_some())
+    {
+        return Err(field.error(
+            "`trivial_augment_wide` takes the place of `rand_augment`: leave one of them out",
         ));
     }
     if !augmentation.changes_images() && !augmentation.mixes() {
@@ -268,36 +263,6 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
 fn alpha(section: &Section<'_>, key: &'static str) -> Result<Option<f64>, RecipeError> {
     let field = section.get(key);
     field.map(|field| field.number(Bound::Positive)).transpose()
-}
-
-/// Reads `random_erasing`.
-fn erasing(field: &Field<'_>) -> Result<RandomErasing, RecipeError> {
-    let section = field.section(ERASING)?;
-    let default = RandomErasing::default();
-    let range = |key, bound, default| {
-        section
-            .get(key)
-            .map_or(Ok(default), |field| field.range(bound))
-    };
-    Ok(RandomErasing {
-        probability: section.number_or("probability", default.probability, Bound::UpTo(1.0))?,
-        scale: range("scale", Bound::UpTo(1.0), default.scale)?,
-        ratio: range("ratio", Bound::Positive, default.ratio)?,
-        value: section
-            .get("value")
-            .map_or(Ok(default.value), |field| erasing_value(&field))?,
-    })
-}
-
-/// A number, or the word `random`.
-fn erasing_value(field: &Field<'_>) -> Result<ErasingValue, RecipeError> {
-    if field.string() == Ok(RANDOM) {
-        return Ok(ErasingValue::Random);
-    }
-    let number = field.number(Bound::Finite);
-    number
-        .map(ErasingValue::Number)
-        .map_err(|_| field.mismatch("a number or \"random\""))
 }
 
 /// `0.2` for `[0.8, 1.2]`, or the range itself.
