@@ -935,3 +935,56 @@ fn a_run_that_is_killed_leaves_lines_to_go_on_with() {
     );
     assert!(all.len() == 60_000 && all[..rows.len()] == rows);
 }
+
+#[test]
+fn mirror_images_count_as_much_as_the_images() {
+    // Of a digit and its mirror image, both have the mean of their probabilities.
+    let folder = tempfile::tempdir().unwrap();
+    let digit = image::open(&digits("test", 7)[0]).unwrap();
+    digit.save(folder.path().join("a.png")).unwrap();
+    digit.fliph().save(folder.path().join("b.png")).unwrap();
+    let images = folder.path().to_str().unwrap();
+    let probabilities = |options: &[&str]| -> Vec<Vec<f64>> {
+        let csv = ok(&[
+            &["predict", &model(), images, "--predictions", "-"],
+            options,
+        ]
+        .concat());
+        let names: Vec<String> = (0..10).map(|class| class.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let rows = columns(&csv, &names);
+        let numbers = |row: &Vec<String>| row.iter().map(|it| it.parse().unwrap()).collect();
+        rows.iter().map(numbers).collect()
+    };
+    let plain = probabilities(&[]);
+    assert_ne!(plain[0], plain[1]);
+    for options in [
+        &["--tta"][..],
+        &["--tta", "--engine", "ort"],
+        &["--tta", "--batch-size", "1"],
+    ] {
+        let flipped = probabilities(options);
+        for (class, (one, other)) in plain[0].iter().zip(&plain[1]).enumerate() {
+            let mean = f64::midpoint(*one, *other);
+            for row in &flipped {
+                let close = (row[class] - mean).abs() < 1e-5;
+                assert!(close, "{options:?}, class {class}: {} {mean}", row[class]);
+            }
+        }
+    }
+}
+
+#[test]
+fn predictions_with_and_without_mirror_images_are_not_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (list, out) = (path(sources(), "list.csv"), path(folder.path(), "p.csv"));
+    let eval = ["eval", &model(), "--data", &list, "--predictions", &out];
+    let json: serde_json::Value =
+        serde_json::from_str(&ok(&[&eval[..], &["--tta", "--json"]].concat())).unwrap();
+    assert_eq!(json["runtime"]["flips"], true);
+    let message = error(&[&eval[..], &["--resume"]].concat());
+    assert!(
+        message.contains("it was made with --tta, asked for is without it"),
+        "{message}"
+    );
+}

@@ -49,8 +49,10 @@ impl Model {
         images: &[T],
         prepare: impl Fn(&T, &mut [f32]) -> Result<(), PreprocessError> + Sync,
     ) -> Result<Vec<Prediction>, RunError> {
-        let (pixels, preprocess) = self.prepare(images, prepare)?;
-        let scores = self.run(&pixels, images.len())?;
+        let (mut pixels, preprocess) = self.prepare(images, prepare)?;
+        let scores = self
+            .classified(&mut pixels, |pixels| self.run_any(pixels, images.len()))?
+            .finite()?;
         let inference = scores.inference / u32::try_from(images.len().max(1)).unwrap_or(u32::MAX);
         let probabilities = scores.probabilities();
         let rows = scores

@@ -26,6 +26,8 @@ pub struct Model {
     spec: ModelSpec,
     repairs: Vec<Repair>,
     total_bytes: u64,
+    /// Whether mirror images are classified too.
+    flips: bool,
     /// Whether the graph turned out to fail at more than one image.
     pub(crate) one_at_a_time: AtomicBool,
     pub(crate) golden: Option<Golden>,
@@ -127,6 +129,7 @@ impl Model {
             spec,
             repairs: file.repairs()?.to_vec(),
             total_bytes: file.total_bytes(),
+            flips: options.flips,
             one_at_a_time: AtomicBool::new(false),
             golden,
             engine,
@@ -156,6 +159,11 @@ impl Model {
     /// more than one image.
     pub fn runs_one_at_a_time(&self) -> bool {
         self.one_at_a_time.load(Ordering::Relaxed)
+    }
+
+    /// Whether images are classified by the mean of their probabilities and of those of their mirror images.
+    pub const fn flips(&self) -> bool {
+        self.flips
     }
 
     /// Finds out by test images what the scores are, where nobody says it: images of noise whose

@@ -35,6 +35,9 @@ pub struct Options {
     pub declared: ModelOverrides,
     /// What the file may ask an engine for: larger values between nodes are refused.
     pub budget: Budget,
+    /// Whether images are classified by the mean of their probabilities and of those of their mirror images
+    /// (left to right): twice the work. Verification knows nothing of it.
+    pub flips: bool,
     /// What only ONNX Runtime has.
     #[cfg(feature = "ort")]
     pub ort: OrtOptions,
@@ -80,6 +83,13 @@ impl Options {
     #[must_use]
     pub const fn with_budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Sets whether mirror images are classified too.
+    #[must_use]
+    pub const fn with_flips(mut self, flips: bool) -> Self {
+        self.flips = flips;
         self
     }
 

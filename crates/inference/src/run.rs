@@ -44,6 +44,22 @@ impl Model {
         self.scores(outputs, images, start.elapsed())
     }
 
+    /// Runs the graph for `[images, channels, height, width]`, and for the mirror images if the model is to: then
+    /// the scores are those of the mean probabilities. The images are left mirrored.
+    pub(crate) fn classified(
+        &self,
+        values: &mut [f32],
+        mut run: impl FnMut(&[f32]) -> Result<AnyScores, RunError>,
+    ) -> Result<AnyScores, RunError> {
+        let mut seen = run(values)?;
+        if self.flips() {
+            let [_, _, width] = self.preprocessor.shape();
+            values.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+            seen.scores.average(&run(values)?.scores);
+        }
+        Ok(seen)
+    }
+
     /// The same in a session: on this thread, and those of the session if it has any.
     pub(crate) fn run_on(
         &self,
@@ -287,7 +303,7 @@ pub(crate) struct AnyScores {
 
 impl AnyScores {
     /// Returns the scores, all of which must be finite.
-    fn finite(self) -> Result<Scores, RunError> {
+    pub(crate) fn finite(self) -> Result<Scores, RunError> {
         let data = &self.scores.data;
         match data.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(RunError::OutputValue {
@@ -324,6 +340,28 @@ impl Scores {
         data.chunks_exact(self.classes.max(1))
     }
 
+    /// Takes the scores whose probabilities are the means of these and of others, of the same images.
+    fn average(&mut self, other: &Self) {
+        self.inference += other.inference;
+        let means: Vec<f32> = self
+            .probabilities()
+            .iter()
+            .zip(other.probabilities())
+            .map(|(one, other)| f32::midpoint(*one, other))
+            .collect();
+        for (score, mean) in self.data.iter_mut().zip(means) {
+            *score = match self.kind {
+                // 0 has no logarithm, and what is not a number stays it.
+                OutputKind::Logits | OutputKind::LogProbabilities if mean < f32::MIN_POSITIVE => {
+                    f32::MIN_POSITIVE.ln()
+                }
+                OutputKind::Logits | OutputKind::LogProbabilities => mean.ln(),
+                OutputKind::SigmoidLogits => logit(mean),
+                OutputKind::Probabilities | OutputKind::Sigmoid => mean,
+            };
+        }
+    }
+
     /// Returns probabilities `[images, classes]` in row-major order: the scores, after a softmax or sigmoid
     /// where they are logits.
     pub fn probabilities(&self) -> Vec<f32> {
@@ -342,6 +380,15 @@ impl Scores {
 /// `1 / (1 + exp(-x))`, computed in f64.
 fn sigmoid(logit: f32) -> f32 {
     (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
+}
+
+/// What [`sigmoid`] makes this probability of, at most 100 away from 0, where f32 has no other probability than 0
+/// and 1.
+fn logit(probability: f32) -> f32 {
+    let probability = f64::from(probability);
+    (probability / (1.0 - probability))
+        .ln()
+        .clamp(-100.0, 100.0) as f32
 }
 
 /// Softmax in place. The largest value is subtracted first, so that no exponential overflows; the
@@ -388,6 +435,47 @@ mod tests {
             probabilities(&[0.25, 0.75], OutputKind::Probabilities),
             [0.25, 0.75]
         );
+    }
+
+    #[test]
+    fn averages_are_of_probabilities_whatever_the_scores_are() {
+        let scores = |data: &[f32], kind| Scores {
+            data: data.to_vec(),
+            classes: data.len(),
+            kind,
+            inference: Duration::from_secs(1),
+        };
+        for (kind, one, other, expected) in [
+            (OutputKind::Logits, [0.0, 0.0], [200.0, 0.0], [0.75, 0.25]),
+            (OutputKind::Logits, [200.0, 0.0], [200.0, 0.0], [1.0, 0.0]),
+            (
+                OutputKind::SigmoidLogits,
+                [0.0, 500.0],
+                [500.0, 500.0],
+                [0.75, 1.0],
+            ),
+            (
+                OutputKind::Probabilities,
+                [0.5, 0.5],
+                [1.0, 0.0],
+                [0.75, 0.25],
+            ),
+            (OutputKind::Sigmoid, [0.5, 1.0], [0.25, 1.0], [0.375, 1.0]),
+        ] {
+            let mut mean = scores(&one, kind);
+            mean.average(&scores(&other, kind));
+            assert!(mean.data.iter().all(|score| score.is_finite()), "{kind:?}");
+            for (found, expected) in mean.probabilities().iter().zip(expected) {
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "{kind:?}: {found} {expected}"
+                );
+            }
+            assert_eq!(mean.inference, Duration::from_secs(2));
+        }
+        let mut broken = scores(&[f32::NAN, 0.0], OutputKind::Logits);
+        broken.average(&scores(&[1.0, 0.0], OutputKind::Logits));
+        assert!(broken.data.iter().any(|score| score.is_nan()));
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl Embedder {
             images: summary.images,
             skipped: summary.failed,
             seconds: summary.elapsed.as_secs_f64(),
-            runtime: RuntimeRecord::from(self.model.runtime()),
+            runtime: RuntimeRecord::from(&self.model),
         }))
     }
 }

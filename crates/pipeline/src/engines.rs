@@ -35,6 +35,8 @@ pub struct EngineRequest {
     /// Runs that ONNX Runtime computes at the same time, for programs that call a model from
     /// several threads; one if not given.
     pub concurrent_runs: Option<usize>,
+    /// Whether images are classified together with their mirror images.
+    pub flips: bool,
     /// What is specified about the model.
     pub overrides: OverridesRequest,
 }
@@ -54,6 +56,7 @@ impl EngineRequest {
         options
             .with_engine(self.engine)
             .with_device(self.device)
+            .with_flips(self.flips)
             .with_ort(
                 ort.with_library(self.library.clone())
                     .with_concurrent_runs(self.concurrent_runs),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kiln_inference::{EngineId, RuntimeInfo};
+use kiln_inference::{EngineId, Model};
 use kiln_util::counted;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ pub struct RuntimeRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<String>,
     threads: usize,
+    /// Whether images are classified together with their mirror images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    flips: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parallel_runs: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,9 @@ impl RuntimeRecord {
             None | Some(1) => {}
             Some(runs) => parts.push(format!("{runs} concurrent runs")),
         }
+        if self.flips {
+            parts.push("mirror images too".into());
+        }
         parts.extend(
             self.nodes.iter().map(|(provider, nodes)| {
                 format!("{} on {provider}", counted(*nodes as u64, "node"))
@@ -61,8 +67,9 @@ impl RuntimeRecord {
     }
 }
 
-impl From<&RuntimeInfo> for RuntimeRecord {
-    fn from(runtime: &RuntimeInfo) -> Self {
+impl From<&Model> for RuntimeRecord {
+    fn from(model: &Model) -> Self {
+        let runtime = model.runtime();
         let ort = runtime.ort.as_ref();
         let library = ort.map(|ort| &ort.library);
         let nodes = ort.into_iter().flat_map(|ort| &ort.nodes);
@@ -73,6 +80,7 @@ impl From<&RuntimeInfo> for RuntimeRecord {
             device: runtime.device.as_str().into(),
             fallback: runtime.fallback.clone(),
             threads: runtime.threads,
+            flips: model.flips(),
             parallel_runs: ort.map(|ort| ort.concurrent_runs),
             library: library.map(|library| library.path.display().to_string()),
             library_build: library.map(|library| library.build.clone()),
@@ -95,6 +103,7 @@ mod tests {
             device: "cuda".into(),
             fallback: None,
             threads: 8,
+            flips: false,
             parallel_runs: Some(2),
             library: Some("/lib/libonnxruntime.so".into()),
             library_build: Some("Release".into()),

@@ -25,6 +25,10 @@ pub struct BatchArgs {
     /// With 1 each image of a slow list has its result at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub batch_size: Option<u32>,
+    /// Classify each image together with its mirror image (test-time augmentation): the probabilities are the
+    /// means of both, and the work is twice as much
+    #[arg(long)]
+    pub tta: bool,
     /// Take only every n-th image, from the i-th on: `1/4` to `4/4` are all images, for four
     /// processes
     #[arg(long, value_name = "i/n")]

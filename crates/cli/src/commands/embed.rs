@@ -59,10 +59,7 @@ pub fn run(args: &EmbedArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     request.output.clone_from(&args.output);
     request.batch_size = args.batch_size.map(|size| size as usize);
     let embedder = Embedder::open(&file, &request, context)?;
-    notes::runtime(
-        &RuntimeRecord::from(embedder.model().runtime()),
-        app.terminal,
-    );
+    notes::runtime(&RuntimeRecord::from(embedder.model()), app.terminal);
     let (images, classes) = inputs::known(&args.data, context)?;
     let Some(written) = embedder.write(images, &classes, &args.vectors, context)? else {
         app.terminal.status(

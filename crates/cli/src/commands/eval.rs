@@ -111,8 +111,10 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     args.pictures
         .as_deref()
         .map_or(Ok(()), picture::prepare_folder)?;
+    let mut request = args.engine.request(context)?;
+    request.flips = args.batch.tta;
     let model_file = engines::open(&file)?;
-    let model = engines::load(&model_file, &args.engine.request(context)?, context)?;
+    let model = engines::load(&model_file, &request, context)?;
     let (data, images) = args.images(&model, context)?;
     let mut images = images.shard(args.batch.shard);
     if images.has_several {
@@ -129,7 +131,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     } else {
         AnyTally::One(Box::new(Tally::new(&model, &args.options())?))
     };
-    notes::runtime(&RuntimeRecord::from(model.runtime()), terminal);
+    notes::runtime(&RuntimeRecord::from(&model), terminal);
     let mut rows = None;
     if let Some(path) = predictions {
         let (opened, left) =

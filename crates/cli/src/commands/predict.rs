@@ -129,10 +129,12 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     args.batch.check()?;
     let mut images =
         inputs::unlabeled(&args.images, args.list.as_deref(), context)?.shard(args.batch.shard);
+    let mut request = args.engine.request(context)?;
+    request.flips = args.batch.tta;
     let model_file = engines::open(&path_of_model)?;
-    let model = engines::load(&model_file, &args.engine.request(context)?, context)?;
+    let model = engines::load(&model_file, &request, context)?;
     let header = Header {
-        runtime: RuntimeRecord::from(model.runtime()),
+        runtime: RuntimeRecord::from(&model),
     };
     if header.runtime.fallback().is_some() {
         notes::runtime(&header.runtime, terminal);

@@ -79,7 +79,7 @@ pub fn run(args: &VerifyArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     for engine in wanted {
         let model = engines::load(&model_file, &device.request(engine), context)?;
         let verification = engines::verify(&file, &model, context)?;
-        let runtime = RuntimeRecord::from(model.runtime());
+        let runtime = RuntimeRecord::from(&model);
         notes::fallback(&runtime, app.terminal);
         verified.push((runtime, verification));
     }

@@ -66,9 +66,12 @@ impl<P> Work<'_, P> {
                 },
             ));
         }
-        let scores =
-            self.model
-                .run_on(&mut **sessions.acquire()?, &pixels[..images * size], images)?;
+        let mut session = sessions.acquire()?;
+        let scores = self
+            .model
+            .classified(&mut pixels[..images * size], |pixels| {
+                self.model.run_on(&mut **session, pixels, images)
+            })?;
         Ok((items, Batch::new(scores, images, prepare)))
     }
 
@@ -106,7 +109,11 @@ impl<P> Work<'_, P> {
                 },
             ));
         }
-        let scores = self.model.run_any(&pixels[..images * size], images)?;
+        let scores = self
+            .model
+            .classified(&mut pixels[..images * size], |pixels| {
+                self.model.run_any(pixels, images)
+            })?;
         Ok((items, Batch::new(scores, images, prepare)))
     }
 }

@@ -59,7 +59,7 @@ impl BenchTarget {
         let load = start.elapsed();
         Ok(Self {
             title: title.into(),
-            runtime: RuntimeRecord::from(model.runtime()),
+            runtime: RuntimeRecord::from(&model),
             model,
             load,
             measurements: Vec::new(),

@@ -204,7 +204,7 @@ impl<'a> Tally<'a> {
             evaluation: self.evaluator.finish()?,
             mistakes: self.mistakes.into_sorted(),
             wrong,
-            runtime: RuntimeRecord::from(self.model.runtime()),
+            runtime: RuntimeRecord::from(self.model),
             summary,
             resumed: self.resumed,
         })

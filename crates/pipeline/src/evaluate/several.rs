@@ -97,7 +97,7 @@ impl<'a> SeveralTally<'a> {
         };
         Ok(Some(SeveralEvaluated {
             evaluation: self.evaluator.finish().map_err(Error::from)?,
-            runtime: RuntimeRecord::from(self.model.runtime()),
+            runtime: RuntimeRecord::from(self.model),
             summary,
             resumed: self.resumed,
         }))

@@ -215,6 +215,7 @@ mod tests {
             model_sha256: "0".into(),
             preprocessing: Preprocessing::unit(28, 28, Channels::Gray),
             layout: "nchw".into(),
+            flips: false,
             output: "logits".into(),
             data: vec!["/d".into()],
             shard: None,

@@ -24,6 +24,9 @@ pub struct Origin {
     pub layout: String,
     /// What the model's output is.
     pub output: String,
+    /// Whether mirror images were classified too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flips: bool,
     /// Datasets, and absolute paths of folders and lists, that the images are taken from.
     pub data: Vec<String>,
     /// Which share of them, such as `1/4`.
@@ -59,6 +62,7 @@ impl Origin {
             preprocessing: spec.preprocessing.clone(),
             layout: spec.layout.to_string(),
             output: spec.output.to_string(),
+            flips: model.flips(),
             data: inputs.source.places().to_vec(),
             shard: shard.map(|shard| shard.to_string()),
             columns: Columns::of(inputs, model),
@@ -113,6 +117,7 @@ impl Origin {
                 .as_ref()
                 .map_or("all images".to_owned(), |shard| format!("shard {shard}"))
         };
+        let flips = |origin: &Self| if origin.flips { "with" } else { "without" };
         let json = |origin: &Self| serde_json::to_string(&origin.preprocessing).unwrap_or_default();
         Some(if self.model_sha256 != now.model_sha256 {
             format!(
@@ -142,6 +147,12 @@ impl Origin {
             format!(
                 "it was made with the output {}, this one is {}",
                 self.output, now.output
+            )
+        } else if self.flips != now.flips {
+            format!(
+                "it was made {} --tta, asked for is {} it",
+                flips(self),
+                flips(now)
             )
         } else {
             self.columns.difference(&now.columns)?
