@@ -115,8 +115,8 @@ pub struct FileProblem {
 }
 
 impl<'a> References<'a> {
-    /// Refers to these bases, and to datasets with so many classes: as many units a last dense layer
-    /// gets that has none.
+    /// Refers to these bases, and to datasets with so many classes: as many units the last dense layer
+    /// gets if it has none, and as many classes a network with a name.
     pub fn new(bases: &'a [Base], classes: &'a dyn Fn(&DataSource) -> Option<usize>) -> Self {
         Self {
             bases,

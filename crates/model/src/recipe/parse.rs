@@ -6,7 +6,9 @@ use super::{
 };
 use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
-use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec, Model};
+use crate::{
+    Backbone, Base, BatchNormMode, DataSource, Dense, FileRequest, Input, LayerSpec, Model,
+};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -59,17 +61,7 @@ pub(super) fn recipe_of(
         origin,
         sections: SECTIONS,
     };
-    if let Some(last) = document.last_of("layers").filter(|last| lacks_units(last)) {
-        let place = last.place.clone();
-        let dataset = data::parse(&Section::root(source, &document, ROOT)?)?.dataset;
-        if let Some(classes) = (references.classes)(&dataset) {
-            let units = Node {
-                value: Value::Integer(classes as i64),
-                place,
-            };
-            document.push_to_last_of("layers", "units", units);
-        }
-    }
+    let unknown = fill_in_units(&mut document, source, references)?;
     let root = Section::root(source, &document, ROOT)?;
     if let Some(field) = root.get("sweep") {
         return Err(field
@@ -102,6 +94,14 @@ pub(super) fn recipe_of(
         (None, None) => root.need("layers")?.array()?,
         (_, Some(field)) => field.array()?,
     };
+    if let Some(Unknown { at, dataset }) = unknown
+        && let Some(field) = fields.get(at)
+    {
+        return Err(field.error(format!(
+            "`units` is missing, and the number of classes of `{dataset}` is not known, since its images are not at hand: give \
+             `units`, or name other images in `[data]`"
+        )));
+    }
     let read = RecipeFields {
         name: match root.get("name") {
             Some(field) => file_name(&field)?,
@@ -146,10 +146,31 @@ pub(super) fn recipe_of(
     Ok(recipe)
 }
 
-/// Whether a layer is dense and has as many units as there are classes.
-fn lacks_units(layer: &Node) -> bool {
-    matches!(&layer.value, Value::Table(entries) if entries.iter().all(|(key, _)| key != "units"))
-        && layer.text("type") == Some(Dense::TYPE)
+/// A last dense layer without `units`, where the number of classes is not known.
+struct Unknown {
+    /// Its place among the layers.
+    at: usize,
+    dataset: DataSource,
+}
+
+/// Gives the last dense layer as many units as the dataset has classes, if it has none.
+fn fill_in_units(
+    document: &mut Node,
+    source: Source<'_>,
+    references: References<'_>,
+) -> Result<Option<Unknown>, RecipeError> {
+    let Some((at, _)) = document
+        .last_of_type("layers", Dense::TYPE)
+        .filter(|(_, last)| !last.has("units"))
+    else {
+        return Ok(None);
+    };
+    let dataset = data::parse(&Section::root(source, document, ROOT)?)?.dataset;
+    let Some(classes) = (references.classes)(&dataset) else {
+        return Ok(Some(Unknown { at, dataset }));
+    };
+    document.add_to("layers", at, "units", Value::Integer(classes as i64));
+    Ok(None)
 }
 
 /// The base that `[backbone]` names, or that its file holds.

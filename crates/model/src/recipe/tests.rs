@@ -957,8 +957,23 @@ fn a_last_dense_layer_has_as_many_units_as_there_are_classes() {
     let error = folder(&["data.folder=dogs".into()])
         .unwrap_err()
         .to_string();
-    assert!(error.contains("`units` is missing"), "{error}");
-    // Only the last layer is of the classes.
+    assert_eq!(
+        error,
+        "r.toml:1: `units` is missing, and the number of classes of `dogs` is not known, since its images are not at hand: \
+         give `units`, or name other images in `[data]`"
+    );
+    // A mistake in a section comes first.
+    let error = folder(&["data.folder=dogs".into(), "training.epoch=3".into()]);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("training.epoch=3"), "{error}");
+    // What keeps the number of scores may follow.
+    let overrides = [
+        "data.folder=cats".into(),
+        "layers=[{type=\"flatten\"}, {type=\"dense\"}, {type=\"batch_norm\"}, {type=\"softmax\"}]"
+            .into(),
+    ];
+    assert_eq!(folder(&overrides).unwrap().model().classes(), 3);
+    // Only the last dense layer is of the classes.
     let error = folder(&["data.folder=cats".into(), "layers.2.units=".into()]).unwrap_err();
     assert!(error.to_string().contains("`units` is missing"), "{error}");
 }

@@ -59,11 +59,16 @@ fn subsets_for(
 }
 
 /// Counts the classes of a dataset without reading an image; those without images do not count. `None`
-/// if it is not there or not as datasets are, which is told where it is read.
-pub fn class_count(source: &DataSource) -> Option<usize> {
+/// if it is not there.
+///
+/// # Errors
+///
+/// If the images are not as datasets are, such as a folder without class folders.
+pub fn class_count(source: &DataSource) -> Result<Option<usize>> {
     match Place::of(source) {
-        Ok(place) => files::class_count(&place),
-        Err(name) => Some(name.classes()),
+        Ok(place) if !place.path().exists() => Ok(None),
+        Ok(place) => files::class_count(&place).map(Some),
+        Err(name) => Ok(Some(name.classes())),
     }
 }
 
