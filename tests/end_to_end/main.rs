@@ -20,6 +20,7 @@ mod fetch;
 mod flow;
 mod folders;
 mod graph_backbone;
+mod init;
 mod kiln;
 mod networks;
 mod photographs;

@@ -16,8 +16,8 @@ pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExportArgs, FetchArgs, PredictArgs, ProbeArgs, ReportArgs, RunArgs, SummaryArgs,
-    SweepArgs, TrainArgs, VerifyArgs,
+    EvalArgs, ExportArgs, FetchArgs, InitArgs, PredictArgs, ProbeArgs, ReportArgs,
+    RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -51,6 +51,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a recipe that suits a folder of images
+    Init(InitArgs),
     /// Train, export, verify and evaluate a recipe
     #[command(
         override_usage = "kiln run [OPTIONS] <RECIPE>\n       kiln run [OPTIONS] --resume <RUN>"
@@ -135,7 +137,9 @@ mod tests {
                 .to_string();
             assert!(message.contains("cannot be used with"), "{message}");
             assert!(
-                message.contains(&format!("Usage: kiln {command} [OPTIONS] <RECIPE>\n")),
+                message.contains(&format!(
+                    "Usage: kiln {command} [OPTIONS] <RECIPE>\n"
+                )),
                 "{message}"
             );
             assert!(!message.contains("<RUN> [RECIPE]"), "{message}");

@@ -10,6 +10,7 @@ mod embed;
 mod eval;
 mod export;
 mod fetch;
+mod init;
 mod predict;
 mod probe;
 mod report;
@@ -29,6 +30,7 @@ pub use embed::EmbedArgs;
 pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
+pub use init::InitArgs;
 pub use predict::PredictArgs;
 pub use probe::ProbeArgs;
 pub use report::ReportArgs;
@@ -44,6 +46,7 @@ use crate::args::Command;
 /// Runs a command.
 pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
     match command {
+        Command::Init(args) => init::run(args, app),
         Command::Run(args) => run::run(args, app),
         Command::Probe(args) => probe::run(args, app),
         Command::Train(args) => train::run(args, app),

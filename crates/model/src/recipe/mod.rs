@@ -163,6 +163,12 @@ impl Recipe {
         name.starts_with(char::is_alphanumeric) && name.chars().all(Self::is_in_names)
     }
 
+    /// Makes a name that a recipe can have of any text, such as the name of a file without its ending:
+    /// what cannot be in names becomes `-`; `recipe` if nothing is left.
+    pub fn name_for(text: &str) -> String {
+        parse::folder_name(text)
+    }
+
     /// Whether names can have this character: also the accents that file systems keep apart from
     /// their letters.
     fn is_in_names(c: char) -> bool {

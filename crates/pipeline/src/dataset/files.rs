@@ -32,15 +32,17 @@ const OTHERS: [(&str, &str); 8] = [
 ];
 
 /// A dataset's images by subset, not yet read.
-pub(super) struct Listings {
+pub(crate) struct Listings {
     /// Images to train on, or all images, each class with one at least.
     pub train: Listing,
-    validation: Option<Listing>,
-    test: Option<Listing>,
+    /// Validation images, if the dataset has some.
+    pub validation: Option<Listing>,
+    /// Test images, if the dataset has some.
+    pub test: Option<Listing>,
     /// The names of the class folders without images, which were skipped.
     empty: Vec<String>,
     /// What lies beside the images.
-    skipped: SkippedFiles,
+    pub skipped: SkippedFiles,
 }
 
 /// Where image files are listed.
