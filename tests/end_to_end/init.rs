@@ -4,8 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use kiln_onnx::encode;
 
-use crate::kiln::{error, kiln, succeed};
+use crate::graph_backbone::classifier;
+use crate::kiln::{Ended, error, kiln, ok, path, succeed};
+
+const FIXTURE: &str = "tests/fixtures/digits";
 
 /// Writes images of two classes, some light and some dark, of these sides.
 fn images(folder: &Path, name: &str, sides: [u32; 2], colored: bool, each: u8) {
@@ -93,6 +97,146 @@ fn a_recipe_for_gray_images_is_written_and_runs_without_an_edit() {
     assert!(kept.contains("units = 2"), "{kept}");
 }
 
+/// Trains images without a recipe, in few steps.
+fn run(folder: &Path, args: &[&str]) -> Ended {
+    succeed(&mut within(folder, &[&["run"], args].concat()))
+}
+
+#[test]
+fn a_folder_is_trained_without_a_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = path(folder.path(), "runs");
+    let ended = ok(&[
+        "run",
+        FIXTURE,
+        "--runs",
+        &runs,
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "data.limit=100",
+    ]);
+    for line in [
+        "Found 500 images of 10 classes, 40 each to train on\n             in gray, 28 x 28 pixels (300 looked at)\n",
+        "400 to train on, 100 to test on",
+        "Chose a small convolutional network from scratch, 28 x 28 pixels",
+        "Verified Burn and tract agree",
+    ] {
+        assert!(ended.stderr.contains(line), "{}", ended.stderr);
+    }
+    let kept = read(folder.path(), "runs/digits/recipe.toml");
+    for part in ["limit = 100", "epochs = 1\n", "units = 10"] {
+        assert!(kept.contains(part), "{kept}");
+    }
+    // The run can be repeated from what it keeps.
+    let recipe = path(folder.path(), "runs/digits/recipe.toml");
+    let trained = ok(&["train", &recipe, "--runs", &runs]).stdout;
+    let weights = |run: &str| fs::read(Path::new(run).join("weights.safetensors")).unwrap();
+    assert_eq!(weights(trained.trim()), weights(&format!("{runs}/digits")));
+}
+
+#[test]
+fn small_images_in_color_get_a_residual_network() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path(), "icons", [32, 32], true, 6);
+    let ended = run(folder.path(), &["icons", "--set", "training.epochs=1"]);
+    assert!(
+        ended.stderr.contains("Chose ResNet-18 for small images"),
+        "{}",
+        ended.stderr
+    );
+    let kept = read(folder.path(), "runs/icons/recipe.toml");
+    assert!(
+        kept.contains("name = \"resnet18\"") && kept.contains("classes = 2"),
+        "{kept}"
+    );
+}
+
+#[test]
+fn photographs_get_a_pretrained_network() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path(), "photos", [70, 90], true, 12);
+    // The weights are not on the machine, and a recipe can be made without them.
+    succeed(&mut within(folder.path(), &["init", "photos"]));
+    let recipe = read(folder.path(), "recipe.toml");
+    for part in [
+        "weights = \"efficientnet-lite0\"",
+        "unfreeze = \"blocks_13..\"",
+    ] {
+        assert!(recipe.contains(part), "{recipe}");
+    }
+    let message = error(&mut within(folder.path(), &["run", "recipe.toml"]));
+    assert!(message.contains("efficientnet-lite0"), "{message}");
+
+    // Another network in its place, which is here.
+    fs::write(folder.path().join("theirs.onnx"), encode(&classifier())).unwrap();
+    fs::write(folder.path().join("theirs.toml"), "preprocess = \"unit\"\n").unwrap();
+    let set = [
+        "backbone.weights=theirs.onnx",
+        "training.phases.1.epochs=2",
+        "training.phases.2.epochs=1",
+        "training.phases.2.unfreeze=layer2",
+    ];
+    let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let mut command = within(folder.path(), &[&["run", "photos"][..], &set].concat());
+    let ended = succeed(command.env("KILN_CACHE", folder.path().join("cache")));
+    for line in [
+        "Chose EfficientNet-Lite0, pretrained on ImageNet",
+        "Phase 2/2",
+        "Verified Burn and tract agree",
+    ] {
+        assert!(ended.stderr.contains(line), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_folder_can_be_summarized_and_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path(), "tiles", [28, 28], false, 6);
+    let summary = succeed(&mut within(folder.path(), &["summary", "tiles"])).stdout;
+    assert!(summary.contains("[batch, 2]"), "{summary}");
+    let set = [
+        "--set",
+        "sweep.training.seed=[0, 1]",
+        "--set",
+        "training.epochs=1",
+    ];
+    let ended = succeed(&mut within(
+        folder.path(),
+        &[&["sweep", "tiles"][..], &set].concat(),
+    ));
+    assert!(
+        folder.path().join("runs/tiles-sweep").is_dir(),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_list_is_trained_too() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path(), "tiles", [28, 28], false, 6);
+    let classes = ["dark", "light"];
+    let rows = classes
+        .iter()
+        .flat_map(|class| (0..6).map(move |at| format!("tiles/{class}/{at}.png,{class}\n")));
+    let list = format!("path,label\n{}", rows.collect::<String>());
+    fs::write(folder.path().join("all.csv"), list).unwrap();
+    succeed(&mut within(
+        folder.path(),
+        &["init", "all.csv", "-o", "list.toml"],
+    ));
+    let summary = succeed(&mut within(folder.path(), &["summary", "list.toml"])).stdout;
+    assert!(summary.contains("Model: all\n"), "{summary}");
+    let ended = run(folder.path(), &["all.csv", "--set", "training.epochs=1"]);
+    assert!(ended.stderr.contains("runs/all on"), "{}", ended.stderr);
+    let message = error(&mut within(
+        folder.path(),
+        &["init", "list.toml", "-o", "other.toml"],
+    ));
+    assert!(message.contains("expected a CSV file"), "{message}");
+}
+
 #[test]
 fn what_no_recipe_can_be_made_for_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -123,6 +267,10 @@ fn what_no_recipe_can_be_made_for_is_told() {
         let message = error(&mut within(root, &["init", data]));
         assert!(message.contains(expected), "{data}: {message}");
         assert!(!root.join("recipe.toml").exists(), "{data}");
+        if data != "nowhere" {
+            let again = error(&mut within(root, &["run", data]));
+            assert_eq!(again, message);
+        }
     }
 }
 

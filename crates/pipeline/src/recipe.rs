@@ -30,11 +30,7 @@ pub fn parse(
 
 /// Reads a recipe with a `[sweep]`, as [`read`] does.
 pub fn read_sweep(path: &Path, overrides: &[String], context: &Context<'_>) -> Result<Sweep> {
-    let RecipeText { name, origin, text } = RecipeText::read(path)?;
-    let files = |request: &FileRequest<'_>| backbone::base(request, context);
-    with_references(&files, |references| {
-        Sweep::parse_with(&text, &origin, &name, overrides, references)
-    })
+    RecipeText::read(path)?.parse_sweep(overrides, context)
 }
 
 /// A recipe as it is written, before it is checked.
@@ -80,6 +76,14 @@ impl RecipeText {
     /// Applies overrides and checks the recipe, as [`read`] does.
     pub fn parse(&self, overrides: &[String], context: &Context<'_>) -> Result<Recipe> {
         self.parse_with(overrides, &|request| backbone::base(request, context))
+    }
+
+    /// Applies overrides and checks every combination of a recipe with a `[sweep]`, as [`read_sweep`] does.
+    pub fn parse_sweep(&self, overrides: &[String], context: &Context<'_>) -> Result<Sweep> {
+        let files = |request: &FileRequest<'_>| backbone::base(request, context);
+        with_references(&files, |references| {
+            Sweep::parse_with(&self.text, &self.origin, &self.name, overrides, references)
+        })
     }
 
     /// Checks the recipe with backbones from other places.

@@ -12,7 +12,7 @@ pub use batch::{BatchArgs, ORIGIN, origin, written};
 pub use engine::{EngineArgs, EnginesArgs, OneEngineArgs};
 pub use limits::LimitsArgs;
 pub use overrides::{OverridesArgs, PreprocessArgs};
-pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
+pub use recipe::{RecipeArgs, TrainingArgs, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
@@ -55,12 +55,12 @@ pub enum Command {
     Init(InitArgs),
     /// Train, export, verify and evaluate a recipe
     #[command(
-        override_usage = "kiln run [OPTIONS] <RECIPE>\n       kiln run [OPTIONS] --resume <RUN>"
+        override_usage = "kiln run [OPTIONS] <RECIPE|FOLDER>\n       kiln run [OPTIONS] --resume <RUN>"
     )]
     Run(RunArgs),
     /// Train a recipe
     #[command(
-        override_usage = "kiln train [OPTIONS] <RECIPE>\n       kiln train [OPTIONS] --resume <RUN>"
+        override_usage = "kiln train [OPTIONS] <RECIPE|FOLDER>\n       kiln train [OPTIONS] --resume <RUN>"
     )]
     Train(TrainArgs),
     /// Fit a classifier of images on a pretrained network's features, in one go
@@ -138,7 +138,7 @@ mod tests {
             assert!(message.contains("cannot be used with"), "{message}");
             assert!(
                 message.contains(&format!(
-                    "Usage: kiln {command} [OPTIONS] <RECIPE>\n"
+                    "Usage: kiln {command} [OPTIONS] <RECIPE|FOLDER>\n"
                 )),
                 "{message}"
             );

@@ -1,18 +1,19 @@
 //! `kiln train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::{self, TrainOutcome};
 use kiln_run::RunDir;
 
 use crate::app::{App, Outcome};
-use crate::args::TrainingArgs;
+use crate::args::{TrainingArgs, recipe_text};
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// Recipe file
+    /// Recipe, or the images to make one for as `kiln init` does: a folder or a CSV list
     #[arg(
-        value_name = "RECIPE",
+        value_name = "RECIPE|FOLDER",
         required_unless_present = "resume",
         conflicts_with = "resume"
     )]
@@ -25,6 +26,13 @@ pub struct TrainArgs {
     resume: Option<PathBuf>,
     #[command(flatten)]
     training: TrainingArgs,
+}
+
+impl TrainArgs {
+    /// Reads the recipe, or makes one.
+    fn recipe(&self, app: &App<'_>) -> anyhow::Result<RecipeText> {
+        recipe_text(self.path.as_deref().unwrap_or(Path::new("")), app)
+    }
 }
 
 /// Trains, and prints the run directory.
@@ -45,8 +53,7 @@ pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
         let device = args.training.request()?.device;
         return Ok(train::resume(run, &device, &app.context)?);
     }
-    let path = args.path.clone().unwrap_or_default();
-    let recipe = kiln_pipeline::recipe::read(&path, &args.overrides, &app.context)?;
+    let recipe = args.recipe(app)?.parse(&args.overrides, &app.context)?;
     Ok(train::train(
         recipe,
         &args.training.request()?,
