@@ -7,7 +7,7 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use kiln_onnx::encode;
 
 use crate::graph_backbone::classifier;
-use crate::kiln::{Ended, error, kiln, ok, path, succeed};
+use crate::kiln::{DIGITS, Ended, error, kiln, ok, path, succeed};
 
 const FIXTURE: &str = "tests/fixtures/digits";
 
@@ -291,4 +291,81 @@ fn small_classes_and_unreadable_images_are_noted() {
     ] {
         assert!(ended.stderr.contains(note), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_dry_run_writes_and_fetches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path(), "photos", [70, 90], true, 20);
+    let cache = folder.path().join("cache");
+    let dry = |args: &[&str]| {
+        let mut command = within(folder.path(), &[args, &["--dry-run"]].concat());
+        command.env("KILN_CACHE", &cache);
+        command
+    };
+    let plan = succeed(&mut dry(&["run", "photos"])).stdout;
+    for line in [
+        "photos: a dry run, nothing is written\n",
+        "  data      photos, 2 classes\n",
+        "  images    26 to train on, 6 to validate on, 8 to test on\n",
+        "  model     not known before its backbone is fetched\n",
+        "  phase 1   40 epochs of 4 steps of 8 images, adam at 0.001\n",
+        "  phase 2   10 epochs of 4 steps of 8 images, adam at 0.0001\n",
+        "  run       runs/photos\n",
+        "  fetch     efficientnet-lite0, 18.84 MB (",
+    ] {
+        assert!(plan.contains(line), "{line}{plan}");
+    }
+    let again = succeed(&mut dry(&["train", "photos"])).stdout;
+    assert_eq!(again, plan);
+    let names = || {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["photos"]);
+
+    // The next free folder, and changes of the recipe.
+    fs::create_dir_all(folder.path().join("runs/photos")).unwrap();
+    fs::write(folder.path().join("runs/photos/recipe.toml"), "").unwrap();
+    let set = ["--set", "training.phases.1.epochs=3", "--json"];
+    let plan = succeed(&mut dry(&[&["run", "photos"][..], &set].concat())).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["run"], "runs/photos-2");
+    assert_eq!(plan["phases"][0]["epochs"], 3);
+    assert_eq!(plan["model"], serde_json::Value::Null);
+
+    // A mistake is the same as without.
+    let ended = crate::kiln::run(&mut dry(&["run", "photos", "--set", "training.epoch=3"]));
+    let message = "error: --set training.epoch=3: unknown key `epoch`";
+    assert!(
+        ended.code == Some(2) && ended.stderr.contains(message),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_dry_run_of_a_recipe_counts_its_images_and_parameters() {
+    let digits = ["train", "models/quickstart.toml", "--dry-run"];
+    let plan = ok(&[&digits[..], &DIGITS].concat()).stdout;
+    for line in [
+        "  images    360 to train on, 40 to validate on, 100 to test on\n",
+        "  model     113,642 parameters, 1 x 28 x 28 pixels\n",
+        "  training  3 epochs of 3 steps of 128 images, adam at 0.001, 113,514 parameters trained\n",
+    ] {
+        assert!(plan.contains(line), "{line}{plan}");
+    }
+    // A dataset that is not there.
+    let plan = ok(&digits).stdout;
+    for line in [
+        "  images    not known before they are fetched\n",
+        "  training  3 epochs in batches of 128 images, adam at 0.001, 113,514 parameters trained\n",
+        "  fetch     mnist, 54.95 MB (CC BY-SA 3.0)\n",
+    ] {
+        assert!(plan.contains(line), "{line}{plan}");
+    }
+    let message = error(&mut kiln(&["run", "--dry-run", "--resume", "runs/x"]));
+    assert!(message.contains("cannot be used with"), "{message}");
 }

@@ -92,6 +92,13 @@ impl RecipeText {
             Recipe::parse_with(&self.text, &self.origin, &self.name, overrides, references)
         })
     }
+
+    /// Checks what a recipe says without its backbone.
+    pub(crate) fn parse_outline(&self, overrides: &[String], files: &Files<'_>) -> Result<Recipe> {
+        with_references(files, |references| {
+            Recipe::parse_outline(&self.text, &self.origin, &self.name, overrides, references)
+        })
+    }
 }
 
 /// Reads with what recipes refer to: the backbones of this build, those in files, and the datasets

@@ -11,6 +11,7 @@ mod eval;
 mod export;
 mod fetch;
 mod init;
+mod plan;
 mod predict;
 mod probe;
 mod report;

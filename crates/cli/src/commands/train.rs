@@ -6,6 +6,7 @@ use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::{self, TrainOutcome};
 use kiln_run::RunDir;
 
+use super::plan;
 use crate::app::{App, Outcome};
 use crate::args::{TrainingArgs, recipe_text};
 
@@ -24,11 +25,26 @@ pub struct TrainArgs {
     /// Resume a training that was interrupted, after its last whole epoch
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    /// Print what would be trained, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     #[command(flatten)]
     training: TrainingArgs,
 }
 
 impl TrainArgs {
+    /// Whether nothing is to be trained.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Prints what would be trained.
+    pub fn print_plan(&self, json: bool, app: &App<'_>) -> anyhow::Result<Outcome> {
+        let recipe = self.recipe(app)?;
+        let request = self.training.request()?;
+        plan::run(&recipe, &self.overrides, &request, json, app)
+    }
+
     /// Reads the recipe, or makes one.
     fn recipe(&self, app: &App<'_>) -> anyhow::Result<RecipeText> {
         recipe_text(self.path.as_deref().unwrap_or(Path::new("")), app)
@@ -37,6 +53,9 @@ impl TrainArgs {
 
 /// Trains, and prints the run directory.
 pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    if args.is_dry_run() {
+        return args.print_plan(false, app);
+    }
     let outcome = train(args, app)?;
     if !outcome.finished {
         return Ok(Outcome::Interrupted);

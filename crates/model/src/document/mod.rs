@@ -71,6 +71,22 @@ impl Node {
         }
     }
 
+    /// Adds an entry to a table.
+    pub(crate) fn add(&mut self, key: &str, node: Self) {
+        if let Value::Table(entries) = &mut self.value {
+            entries.push((key.into(), node));
+        }
+    }
+
+    /// Takes an entry out of a table.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Self> {
+        let Value::Table(entries) = &mut self.value else {
+            return None;
+        };
+        let at = entries.iter().position(|(name, _)| name == key)?;
+        Some(entries.remove(at).1)
+    }
+
     /// Whether it is a table with this key.
     pub(crate) fn has(&self, key: &str) -> bool {
         matches!(&self.value, Value::Table(entries) if entries.iter().any(|(name, _)| name == key))

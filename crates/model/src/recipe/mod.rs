@@ -212,6 +212,18 @@ impl Recipe {
         parse::recipe(text, origin, name, overrides, references.into())
     }
 
+    /// Reads what a recipe says without its layers, while the file of its backbone is not there: its
+    /// data, training and export. Other layers stand for those that it has, so its models say nothing.
+    pub fn parse_outline<'a>(
+        text: &str,
+        origin: &str,
+        name: &str,
+        overrides: &[String],
+        references: impl Into<References<'a>>,
+    ) -> Result<Self, RecipeError> {
+        parse::outline(text, origin, name, overrides, references.into())
+    }
+
     /// Reads what [`to_toml`](Self::to_toml) wrote, of this version or an older one: a key that it
     /// did not have yet means what it did without, rather than what it means in a new recipe.
     pub fn parse_written<'a>(

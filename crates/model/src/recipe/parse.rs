@@ -4,7 +4,7 @@ use super::{
     Recipe, RecipeFields, References, augmentation, data, export, input, network, optimization,
     training,
 };
-use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source, Value};
+use crate::document::{self, Field, Hint, Node, Place, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
 use crate::{
     Backbone, Base, BatchNormMode, DataSource, Dense, FileRequest, Input, LayerSpec, Model,
@@ -48,6 +48,50 @@ pub(super) fn recipe(
 ) -> Result<Recipe, RecipeError> {
     let document = document::read(text, origin, overrides)?;
     recipe_of(document, origin, name, references)
+}
+
+/// Stands for the layers of a recipe whose backbone is not there: one that is frozen, one that is trained.
+const STAND_IN: &str = r#"
+layers = [{ type = "flatten" }, { type = "dense", name = "frozen", units = 1 }, { type = "dense" }]
+input.channels = "rgb"
+"#;
+
+/// Sections that say something without the layers.
+const WITHOUT_LAYERS: [&str; 7] = [
+    "name",
+    "description",
+    "data",
+    "augmentation",
+    "training",
+    "export",
+    "sweep",
+];
+
+/// Reads a recipe without its backbone and layers, in whose place others stand.
+pub(super) fn outline(
+    text: &str,
+    origin: &str,
+    name: &str,
+    overrides: &[String],
+    references: References<'_>,
+) -> Result<Recipe, RecipeError> {
+    let mut written = document::read(text, origin, overrides)?;
+    let mut outline = document::read(STAND_IN, origin, &[])?;
+    for key in WITHOUT_LAYERS {
+        if let Some(mut node) = written.take(key) {
+            if key == "training" {
+                training::forget_layers(&mut node);
+            }
+            outline.add(key, node);
+        }
+    }
+    let frozen = Node {
+        value: Value::String("frozen".into()),
+        place: Place::Whole,
+    };
+    document::assign(&mut outline, &["training", "freeze"], frozen)
+        .map_err(|problem| RecipeError::new(origin, Place::Whole, problem))?;
+    recipe_of(outline, origin, name, references)
 }
 
 /// Reads and checks a recipe.

@@ -979,6 +979,27 @@ fn a_last_dense_layer_has_as_many_units_as_there_are_classes() {
 }
 
 #[test]
+fn an_outline_needs_no_backbone() {
+    let text = "[backbone]\nweights = \"m.onnx\"\n[[layers]]\ntype = \"dense\"\n\
+                [training]\nbatch_size = 32\nfreeze = [\"stem\"]\n\
+                [[training.phases]]\nepochs = 3\n\
+                [[training.phases]]\nepochs = 5\nunfreeze = \"blocks_13..\"\nlayer_decay = 0.8\nschedule = \"cosine\"";
+    let outline = |overrides: &[String]| {
+        Recipe::parse_outline(text, "r.toml", "r", overrides, &[Base::vgg16()])
+    };
+    let recipe = outline(&["training.seed=7".into()]).unwrap();
+    assert_eq!((recipe.training.batch_size, recipe.training.seed), (32, 7));
+    let epochs: Vec<usize> = recipe.training.phases.iter().map(|it| it.epochs).collect();
+    assert_eq!(epochs, [3, 5]);
+    assert_eq!((recipe.name.as_str(), recipe.model().classes()), ("r", 10));
+    // L-BFGS, which trains only what comes after frozen layers.
+    let fitted = outline(&["training={optimizer=\"lbfgs\"}".into()]).unwrap();
+    assert_eq!(fitted.training.epochs(), 15);
+    let error = outline(&["training.batch_sise=3".into()]).unwrap_err();
+    assert!(error.to_string().contains("batch_sise"), "{error}");
+}
+
+#[test]
 fn pixel_values_may_be_given_by_number() {
     let with = |set: &[&str]| {
         let set: Vec<String> = set.iter().map(ToString::to_string).collect();

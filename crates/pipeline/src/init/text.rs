@@ -191,3 +191,52 @@ activation = "relu"
 [[layers]]
 type = "dense" # as many units as there are classes
 "#;
+
+#[cfg(test)]
+mod tests {
+    use kiln_model::{DataSource, Recipe, References};
+
+    use super::*;
+    use crate::init::choice::tests::found;
+
+    #[test]
+    fn every_recipe_can_be_read_and_says_what_was_chosen() {
+        let name = "a \"b\" \\ #\u{7f}\n[c]";
+        for (size, colored) in [
+            ([8, 8], false),
+            ([64, 40], false),
+            ([16, 64], true),
+            ([300, 400], true),
+        ] {
+            for images in [6, 400, 50_000] {
+                for (validation, test) in [(None, None), (Some(9), None), (Some(9), Some(9))] {
+                    let mut found = found(size, colored, images);
+                    (found.validation, found.test) = (validation, test);
+                    found.source = DataSource::Folder(name.into());
+                    let choice = Choice::of(&found);
+                    let text = text(&found, &choice);
+                    let references = References::new(&[], &|_| Some(2));
+                    let recipe = match choice.approach {
+                        // Whose file is not here.
+                        Approach::Pretrained => {
+                            Recipe::parse_outline(&text, "r", "r", &[], references)
+                        }
+                        Approach::SmallCnn | Approach::ResNet18 => {
+                            Recipe::parse_with(&text, "r", "r", &[], references)
+                        }
+                    };
+                    let recipe = recipe.unwrap_or_else(|error| panic!("{error}\n{text}"));
+                    assert_eq!(recipe.data.dataset, found.source);
+                    assert_eq!(recipe.data.test_split, choice.test_split);
+                    assert_eq!(recipe.training.batch_size, choice.batch_size);
+                    let epochs = recipe.training.phases.iter().map(|phase| phase.epochs);
+                    let chosen = choice.epochs.into_iter().filter(|&epochs| epochs > 0);
+                    assert!(epochs.eq(chosen), "{text}");
+                    assert_eq!(recipe.model().classes(), 2);
+                    let longest = text.lines().map(|line| line.chars().count()).max();
+                    assert!(longest <= Some(WIDTH), "{text}");
+                }
+            }
+        }
+    }
+}
