@@ -22,6 +22,7 @@ mod folders;
 mod graph_backbone;
 mod init;
 mod kiln;
+mod man;
 mod networks;
 mod photographs;
 mod predict;

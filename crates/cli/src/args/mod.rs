@@ -16,7 +16,7 @@ pub use recipe::{RecipeArgs, TrainingArgs, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExportArgs, FetchArgs, InitArgs, PredictArgs, ProbeArgs, ReportArgs,
+    EvalArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs, ReportArgs,
     RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
@@ -95,6 +95,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print a script that completes kiln's commands and options in a shell
     Completions(CompletionsArgs),
+    /// Write manual pages
+    Man(ManArgs),
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod eval;
 mod export;
 mod fetch;
 mod init;
+mod man;
 mod plan;
 mod predict;
 mod probe;
@@ -32,6 +33,7 @@ pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
 pub use init::InitArgs;
+pub use man::ManArgs;
 pub use predict::PredictArgs;
 pub use probe::ProbeArgs;
 pub use report::ReportArgs;
@@ -65,6 +67,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Summary(args) => summary::run(args, app),
         Command::Fetch(args) => fetch::run(args, app),
         Command::Doctor(args) => doctor::run(args, app),
+        Command::Man(args) => man::run(args, app),
         Command::Completions(args) => completions::run(args, app),
     }
 }
