@@ -71,7 +71,40 @@ fn the_dataset_says_how_many_classes_there_are() {
         "{message}"
     );
     let message = error(&mut with(&["--set", "data.folder=nowhere"]));
-    assert!(message.contains("`units` is missing"), "{message}");
+    assert!(
+        message.contains("`units` is missing, and the number of classes of `nowhere` is not known"),
+        "{message}"
+    );
+    // Why they cannot be counted says more.
+    let message = error(&mut with(&["--set", "data.folder=tests/snapshots/errors"]));
+    assert!(
+        message.contains("tests/snapshots/errors") && !message.contains("units"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_network_by_name_has_as_many_classes_as_the_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("net.toml");
+    let recipe = recipe.to_str().unwrap();
+    fs::write(
+        recipe,
+        "network = { name = \"resnet18\", stem = \"small\" }",
+    )
+    .unwrap();
+    let with = |more: &[&str]| kiln(&[&["summary", recipe], &DIGITS[2..], more].concat());
+    let summary = crate::kiln::succeed(&mut with(&["--json"])).stdout;
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let last = summary["layers"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["output_shape"], serde_json::json!([10]));
+    let message = error(&mut with(&["--set", "network.classes=9"]));
+    assert!(
+        message.contains("9 scores, but `tests/fixtures/digits` has 10 classes"),
+        "{message}"
+    );
+    let message = error(&mut with(&["--set", "data.folder=nowhere"]));
+    assert!(message.contains("give `network.classes`"), "{message}");
 }
 
 #[test]

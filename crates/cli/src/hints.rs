@@ -162,6 +162,10 @@ fn pipeline(hint: &Hint) -> String {
         Hint::ResumeTraining { run } => {
             format!("`kiln train --resume {}` resumes it", run.display())
         }
+        Hint::UseRun { run } => {
+            let run = run.display();
+            format!("`kiln run --resume {run}` resumes it, `kiln run {run}/recipe.toml` trains it again")
+        }
         Hint::WholeExport => "leave out --head-only".into(),
         // A hint that is newer than this text.
         _ => "see the documentation".into(),

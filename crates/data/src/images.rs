@@ -300,7 +300,7 @@ impl ImageFile {
 
 /// Returns whether an image shows more than grays: one pixel in a thousand has channels that differ by
 /// more than an eighth of the range. Scans of gray originals differ by less.
-fn has_colors(image: RawImage<'_>) -> bool {
+pub(crate) fn has_colors(image: RawImage<'_>) -> bool {
     const DIFFERENCE: u8 = 32;
     if image.channels < 3 {
         return false;

@@ -61,8 +61,8 @@ pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
     ClassMatch, ClassNames, Decoding, Folder, ImagesBelow, ListReader, Listed, ListedFiles,
-    Listing, NumberedFolders, ReadFiles, ReadOptions, Repeated, SkippedFiles, SubsetRole, folder,
-    images_below, list, list_checksum, subset_role,
+    Listing, Look, NumberedFolders, ReadFiles, ReadOptions, Repeated, SkippedFiles, SubsetRole,
+    folder, images_below, list, list_checksum, subset_role,
 };
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::{Image, ImageMemory};

@@ -144,6 +144,11 @@ pub enum Hint {
         /// The run directory.
         run: PathBuf,
     },
+    /// Resume the run, or train its recipe again.
+    UseRun {
+        /// The run directory.
+        run: PathBuf,
+    },
     /// Export the whole model, since no layer is frozen.
     WholeExport,
 }

@@ -27,14 +27,14 @@
 //! | 5 | [`evaluate`] | model, [images](inputs) | figures, [predictions] |
 //! | 6 | [`report`] | run directory | HTML page |
 //!
-//! [`probe`] makes the recipe of a linear probe. [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`.
+//! [`init`] makes a recipe for a folder of images, [`probe`] that of a linear probe. [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`, [`plan`](mod@plan) says what it would do.
 //! [`embed`] writes feature vectors, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
 //! [`overrides`] specifies what a file leaves open.
 //!
 //! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that receives [`Event`]s,
 //! and a [`CancelToken`]. Phases print nothing, read no command line and end no process; a program that opens files of unknown origin sets
 //! [`limits`]. Without the
-//! feature `training`, phases 2 to 4 and 6, [`recipe`], [`run`] and [`sweep`] are left out, and Burn
+//! feature `training`, phases 2 to 4 and 6, [`recipe`], [`init`], [`plan`](mod@plan), [`run`] and [`sweep`] are left out, and Burn
 //! with them. `docs/embedding.md` shows how a program trains and evaluates.
 //!
 //! | to find | look in |
@@ -73,7 +73,11 @@ pub mod export;
 #[cfg(feature = "training")]
 pub mod golden;
 #[cfg(feature = "training")]
+pub mod init;
+#[cfg(feature = "training")]
 pub mod parity;
+#[cfg(feature = "training")]
+pub mod plan;
 #[cfg(feature = "training")]
 pub mod probe;
 #[cfg(feature = "training")]

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use kiln_model::Recipe;
+use kiln_model::{DataSource, Recipe};
 use serde_json::to_string;
 
 use crate::context::Context;
@@ -75,16 +75,16 @@ fn text(request: &ProbeRequest, layers: &str) -> String {
         format!("output = {}\n", quoted(output))
     });
     let path = Path::new(data);
-    let key = match DatasetRef::parse(data) {
-        Ok(DatasetRef::Named(..)) if !path.exists() => "dataset",
-        _ if path.is_file() => "csv",
-        _ => "folder",
+    let source = match DatasetRef::parse(data) {
+        Ok(DatasetRef::Named(name, _)) if !path.exists() => DataSource::Named(name),
+        _ if path.is_file() => DataSource::Csv(data.clone()),
+        _ => DataSource::Folder(data.clone()),
     };
     format!(
-        "description = {}\n[backbone]\nweights = {}\n{output}[data]\n{key} = {}\n[training]\nseed = {seed}\n\
+        "description = {}\n[backbone]\nweights = {}\n{output}[data]\n{}[training]\nseed = {seed}\n\
          optimizer = \"lbfgs\"\n{layers}",
         quoted(&format!("Linear probe of {model}")),
         quoted(model),
-        quoted(data),
+        source.to_toml(),
     )
 }

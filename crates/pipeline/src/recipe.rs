@@ -1,8 +1,11 @@
 //! Recipes from files.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use kiln_model::{Base, FileProblem, FileRequest, Recipe, References, Sweep};
+use kiln_model::{
+    Base, DataSource, FileProblem, FileRequest, Recipe, RecipeError, References, Sweep,
+};
 
 use crate::context::Context;
 use crate::error::Result;
@@ -12,12 +15,7 @@ use crate::{backbone, dataset};
 /// Reads a recipe and applies overrides such as `training.epochs=3`. A backbone that is an asset is
 /// fetched if it is not there.
 pub fn read(path: &Path, overrides: &[String], context: &Context<'_>) -> Result<Recipe> {
-    let RecipeText { name, path, text } = RecipeText::read(path)?;
-    let files = files(context);
-    let references = references().with_files(&files);
-    Ok(Recipe::parse_with(
-        &text, &path, &name, overrides, references,
-    )?)
+    RecipeText::read(path)?.parse(overrides, context)
 }
 
 /// Reads a recipe that is text in a program, as [`read`] does. Runs are named after `name`.
@@ -27,43 +25,40 @@ pub fn parse(
     overrides: &[String],
     context: &Context<'_>,
 ) -> Result<Recipe> {
-    let files = files(context);
-    let references = references().with_files(&files);
-    Ok(Recipe::parse_with(text, name, name, overrides, references)?)
+    RecipeText::new(name, text).parse(overrides, context)
 }
 
 /// Reads a recipe with a `[sweep]`, as [`read`] does.
 pub fn read_sweep(path: &Path, overrides: &[String], context: &Context<'_>) -> Result<Sweep> {
-    let RecipeText { name, path, text } = RecipeText::read(path)?;
-    let files = files(context);
-    let references = references().with_files(&files);
-    Ok(Sweep::parse_with(
-        &text, &path, &name, overrides, references,
-    )?)
+    RecipeText::read(path)?.parse_sweep(overrides, context)
 }
 
-/// What recipes refer to: the backbones of this build, and the datasets that are there.
-fn references() -> References<'static> {
-    References::new(kiln_trainer::bases(), &dataset::class_count)
-}
-
-/// Reads backbones from their files.
-fn files<'a>(
-    context: &'a Context<'a>,
-) -> impl Fn(&FileRequest<'_>) -> std::result::Result<Base, FileProblem> + 'a {
-    |request| backbone::base(request, context)
-}
-
-struct RecipeText {
-    /// The file's name without its ending.
+/// A recipe as it is written, before it is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipeText {
+    /// What runs are called if the recipe does not say so: the file's name without its ending.
     name: String,
-    /// The path, for messages.
-    path: String,
+    /// What messages call it: its path.
+    origin: String,
     text: String,
 }
 
+/// Reads a backbone from its file.
+type Files<'a> = dyn Fn(&FileRequest<'_>) -> std::result::Result<Base, FileProblem> + 'a;
+
 impl RecipeText {
-    fn read(path: &Path) -> Result<Self, RecipeFileError> {
+    /// Takes text of this name.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            origin: name.clone(),
+            name,
+            text: text.into(),
+        }
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, RecipeFileError> {
         let bytes = std::fs::read(path).map_err(|source| RecipeFileError::Read {
             path: path.into(),
             source,
@@ -73,8 +68,54 @@ impl RecipeText {
         let stem = path.file_stem();
         Ok(Self {
             name: stem.map_or_else(|| "recipe".into(), |stem| stem.to_string_lossy().into()),
-            path: path.display().to_string(),
+            origin: path.display().to_string(),
             text,
         })
     }
+
+    /// Applies overrides and checks the recipe, as [`read`] does.
+    pub fn parse(&self, overrides: &[String], context: &Context<'_>) -> Result<Recipe> {
+        self.parse_with(overrides, &|request| backbone::base(request, context))
+    }
+
+    /// Applies overrides and checks every combination of a recipe with a `[sweep]`, as [`read_sweep`] does.
+    pub fn parse_sweep(&self, overrides: &[String], context: &Context<'_>) -> Result<Sweep> {
+        let files = |request: &FileRequest<'_>| backbone::base(request, context);
+        with_references(&files, |references| {
+            Sweep::parse_with(&self.text, &self.origin, &self.name, overrides, references)
+        })
+    }
+
+    /// Checks the recipe with backbones from other places.
+    pub(crate) fn parse_with(&self, overrides: &[String], files: &Files<'_>) -> Result<Recipe> {
+        with_references(files, |references| {
+            Recipe::parse_with(&self.text, &self.origin, &self.name, overrides, references)
+        })
+    }
+
+    /// Checks what a recipe says without its backbone.
+    pub(crate) fn parse_outline(&self, overrides: &[String], files: &Files<'_>) -> Result<Recipe> {
+        with_references(files, |references| {
+            Recipe::parse_outline(&self.text, &self.origin, &self.name, overrides, references)
+        })
+    }
+}
+
+/// Reads with what recipes refer to: the backbones of this build, those in files, and the datasets
+/// that are there. Why the classes of one cannot be counted says more than that their number is not
+/// known.
+fn with_references<T>(
+    files: &Files<'_>,
+    read: impl FnOnce(References<'_>) -> std::result::Result<T, RecipeError>,
+) -> Result<T> {
+    let problem = RefCell::new(None);
+    let classes = |source: &DataSource| match dataset::class_count(source) {
+        Ok(count) => count,
+        Err(error) => {
+            problem.replace(Some(error));
+            None
+        }
+    };
+    let references = References::new(kiln_trainer::bases(), &classes).with_files(files);
+    read(references).map_err(|error| problem.take().unwrap_or_else(|| error.into()))
 }

@@ -170,6 +170,14 @@ impl RunDir {
         }
     }
 
+    /// Returns where [`create`](Self::create) would make the next run of a recipe. Nothing is made, and
+    /// another process may take the folder first.
+    pub fn next(root: &Path, recipe: &Recipe) -> PathBuf {
+        let mut paths = Self::names(recipe).map(|name| root.join(name));
+        let is_free = |path: &PathBuf| !path.exists() || is_unborn(path);
+        paths.find(is_free).unwrap_or_else(|| root.into())
+    }
+
     /// The names that runs of a recipe get, in order. There is always a next one.
     fn names(recipe: &Recipe) -> impl Iterator<Item = String> {
         std::iter::once(recipe.name.clone())

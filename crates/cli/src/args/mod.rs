@@ -12,12 +12,12 @@ pub use batch::{BatchArgs, ORIGIN, origin, written};
 pub use engine::{EngineArgs, EnginesArgs, OneEngineArgs};
 pub use limits::LimitsArgs;
 pub use overrides::{OverridesArgs, PreprocessArgs};
-pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
+pub use recipe::{RecipeArgs, TrainingArgs, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExportArgs, FetchArgs, PredictArgs, ProbeArgs, ReportArgs, RunArgs, SummaryArgs,
-    SweepArgs, TrainArgs, VerifyArgs,
+    EvalArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs, ReportArgs,
+    RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -51,14 +51,16 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a recipe that suits a folder of images
+    Init(InitArgs),
     /// Train, export, verify and evaluate a recipe
     #[command(
-        override_usage = "kiln run [OPTIONS] <RECIPE>\n       kiln run [OPTIONS] --resume <RUN>"
+        override_usage = "kiln run [OPTIONS] <RECIPE|FOLDER>\n       kiln run [OPTIONS] --resume <RUN>"
     )]
     Run(RunArgs),
     /// Train a recipe
     #[command(
-        override_usage = "kiln train [OPTIONS] <RECIPE>\n       kiln train [OPTIONS] --resume <RUN>"
+        override_usage = "kiln train [OPTIONS] <RECIPE|FOLDER>\n       kiln train [OPTIONS] --resume <RUN>"
     )]
     Train(TrainArgs),
     /// Fit a classifier of images on a pretrained network's features, in one go
@@ -93,6 +95,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print a script that completes kiln's commands and options in a shell
     Completions(CompletionsArgs),
+    /// Write manual pages
+    Man(ManArgs),
 }
 
 #[cfg(test)]
@@ -135,7 +139,9 @@ mod tests {
                 .to_string();
             assert!(message.contains("cannot be used with"), "{message}");
             assert!(
-                message.contains(&format!("Usage: kiln {command} [OPTIONS] <RECIPE>\n")),
+                message.contains(&format!(
+                    "Usage: kiln {command} [OPTIONS] <RECIPE|FOLDER>\n"
+                )),
                 "{message}"
             );
             assert!(!message.contains("<RUN> [RECIPE]"), "{message}");

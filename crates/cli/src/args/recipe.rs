@@ -1,17 +1,21 @@
 //! Recipes with changes, and where they are trained.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kiln_model::Recipe;
-use kiln_pipeline::Context;
+use kiln_model::{Recipe, Sweep};
+use kiln_pipeline::Error;
+use kiln_pipeline::init;
+use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::TrainRequest;
 use kiln_trainer::{Device, DeviceKind, TrainError};
+
+use crate::app::App;
 
 /// A recipe with changes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RecipeArgs {
-    /// Recipe file
-    #[arg(value_name = "RECIPE")]
+    /// Recipe, or the images to make one for as `kiln init` does: a folder or a CSV list
+    #[arg(value_name = "RECIPE|FOLDER")]
     pub path: PathBuf,
     /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -19,14 +23,37 @@ pub struct RecipeArgs {
 }
 
 impl RecipeArgs {
-    /// Reads the recipe and applies the changes.
-    pub fn read(&self, context: &Context<'_>) -> anyhow::Result<Recipe> {
-        Ok(kiln_pipeline::recipe::read(
-            &self.path,
-            &self.overrides,
-            context,
-        )?)
+    /// Reads the recipe, or makes one, and applies the changes.
+    pub fn read(&self, app: &App<'_>) -> anyhow::Result<Recipe> {
+        let text = recipe_text(&self.path, app)?;
+        Ok(text.parse(&self.overrides, &app.context)?)
     }
+
+    /// Reads a recipe with a `[sweep]`, or one whose `[sweep]` the changes make, and applies them.
+    pub fn read_sweep(&self, app: &App<'_>) -> anyhow::Result<Sweep> {
+        let text = recipe_text(&self.path, app)?;
+        Ok(text.parse_sweep(&self.overrides, &app.context)?)
+    }
+}
+
+/// Reads a recipe; of images, makes one and says what was chosen.
+pub fn recipe_text(path: &Path, app: &App<'_>) -> anyhow::Result<RecipeText> {
+    if !init::is_data(path) {
+        return Ok(RecipeText::read(path).map_err(Error::from)?);
+    }
+    let draft = init::draft(path, &app.context)?;
+    for (at, line) in draft.found.lines().iter().enumerate() {
+        if at == 0 {
+            app.terminal.status("Found", line);
+        } else {
+            app.terminal.detail(line);
+        }
+    }
+    for note in draft.found.notes() {
+        app.terminal.status("Note", &note);
+    }
+    app.terminal.status("Chose", &draft.choice.describe());
+    Ok(draft.recipe())
 }
 
 /// Where and how recipes are trained.

@@ -10,6 +10,9 @@ mod embed;
 mod eval;
 mod export;
 mod fetch;
+mod init;
+mod man;
+mod plan;
 mod predict;
 mod probe;
 mod report;
@@ -29,6 +32,8 @@ pub use embed::EmbedArgs;
 pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
+pub use init::InitArgs;
+pub use man::ManArgs;
 pub use predict::PredictArgs;
 pub use probe::ProbeArgs;
 pub use report::ReportArgs;
@@ -44,6 +49,7 @@ use crate::args::Command;
 /// Runs a command.
 pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
     match command {
+        Command::Init(args) => init::run(args, app),
         Command::Run(args) => run::run(args, app),
         Command::Probe(args) => probe::run(args, app),
         Command::Train(args) => train::run(args, app),
@@ -61,6 +67,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Summary(args) => summary::run(args, app),
         Command::Fetch(args) => fetch::run(args, app),
         Command::Doctor(args) => doctor::run(args, app),
+        Command::Man(args) => man::run(args, app),
         Command::Completions(args) => completions::run(args, app),
     }
 }

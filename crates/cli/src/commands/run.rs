@@ -18,6 +18,9 @@ pub struct RunArgs {
 
 /// Goes through all phases, and prints the figures.
 pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    if args.train.is_dry_run() {
+        return args.train.print_plan(args.json, app);
+    }
     finish_and_print(train(&args.train, app)?, args.json, app)
 }
 

@@ -27,7 +27,7 @@ pub struct SummaryArgs {
 
 /// Prints the table.
 pub fn run(args: &SummaryArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let recipe = args.recipe.read(&app.context)?;
+    let recipe = args.recipe.read(app)?;
     let model = recipe.model();
     // A recipe can be looked at without its dataset.
     if dataset::missing(&recipe.data.dataset, &app.context).is_none() {

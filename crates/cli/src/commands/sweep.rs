@@ -1,6 +1,5 @@
 //! `kiln sweep`: every combination of a recipe's `[sweep]`, and a comparison.
 
-use kiln_pipeline::recipe::read_sweep;
 use kiln_pipeline::sweep::{Metric, SweepRequest, SweepSummary, sweep};
 
 use crate::app::{App, Outcome};
@@ -30,7 +29,7 @@ fn metric() -> impl clap::builder::TypedValueParser<Value = Metric> {
 
 /// Runs what is not complete, and prints the comparison.
 pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let combinations = read_sweep(&args.recipe.path, &args.recipe.overrides, &app.context)?;
+    let combinations = args.recipe.read_sweep(app)?;
     let request = SweepRequest {
         train: args.training.request()?,
         sort_by: args.sort_by,

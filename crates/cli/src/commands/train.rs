@@ -1,18 +1,20 @@
 //! `kiln train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::{self, TrainOutcome};
 use kiln_run::RunDir;
 
+use super::plan;
 use crate::app::{App, Outcome};
-use crate::args::TrainingArgs;
+use crate::args::{TrainingArgs, recipe_text};
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// Recipe file
+    /// Recipe, or the images to make one for as `kiln init` does: a folder or a CSV list
     #[arg(
-        value_name = "RECIPE",
+        value_name = "RECIPE|FOLDER",
         required_unless_present = "resume",
         conflicts_with = "resume"
     )]
@@ -23,12 +25,37 @@ pub struct TrainArgs {
     /// Resume a training that was interrupted, after its last whole epoch
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    /// Print what would be trained, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     #[command(flatten)]
     training: TrainingArgs,
 }
 
+impl TrainArgs {
+    /// Whether nothing is to be trained.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Prints what would be trained.
+    pub fn print_plan(&self, json: bool, app: &App<'_>) -> anyhow::Result<Outcome> {
+        let recipe = self.recipe(app)?;
+        let request = self.training.request()?;
+        plan::run(&recipe, &self.overrides, &request, json, app)
+    }
+
+    /// Reads the recipe, or makes one.
+    fn recipe(&self, app: &App<'_>) -> anyhow::Result<RecipeText> {
+        recipe_text(self.path.as_deref().unwrap_or(Path::new("")), app)
+    }
+}
+
 /// Trains, and prints the run directory.
 pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    if args.is_dry_run() {
+        return args.print_plan(false, app);
+    }
     let outcome = train(args, app)?;
     if !outcome.finished {
         return Ok(Outcome::Interrupted);
@@ -45,8 +72,7 @@ pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
         let device = args.training.request()?.device;
         return Ok(train::resume(run, &device, &app.context)?);
     }
-    let path = args.path.clone().unwrap_or_default();
-    let recipe = kiln_pipeline::recipe::read(&path, &args.overrides, &app.context)?;
+    let recipe = args.recipe(app)?.parse(&args.overrides, &app.context)?;
     Ok(train::train(
         recipe,
         &args.training.request()?,

@@ -3,6 +3,7 @@
 
 mod folder;
 mod list;
+mod look;
 mod names;
 mod walk;
 
@@ -18,6 +19,7 @@ use crate::images::{ImageFile, ImageFiles, ImageMemory, Keeping};
 
 pub use folder::{Folder, folder};
 pub use list::{ListReader, Listed, ListedFiles, Repeated, list, list_checksum};
+pub use look::Look;
 pub use names::{ClassMatch, ClassNames, NumberedFolders, SubsetRole, subset_role};
 pub use walk::{ImagesBelow, SkippedFiles, images_below};
 
@@ -90,6 +92,15 @@ impl Listing {
     /// Returns the name of each class; sorted, unless they were given.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Returns the number of images of each class.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for &label in &self.labels {
+            counts[label as usize] += 1;
+        }
+        counts
     }
 
     /// Returns what was found beside the images; a list has nothing.
@@ -225,11 +236,8 @@ impl Listing {
 
     /// Returns whether each class has an image.
     fn used_classes(&self) -> Vec<bool> {
-        let mut used = vec![false; self.classes.len()];
-        for &label in &self.labels {
-            used[label as usize] = true;
-        }
-        used
+        let counts = self.class_counts().into_iter();
+        counts.map(|count| count > 0).collect()
     }
 }
 

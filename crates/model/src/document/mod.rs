@@ -34,31 +34,62 @@ impl Node {
         }
     }
 
-    /// The last node of the array that a table has under a key.
-    pub(crate) fn last_of(&self, key: &str) -> Option<&Self> {
+    /// The last table of this `type` in the array that a table has under a key, and its place there.
+    pub(crate) fn last_of_type(&self, array: &str, kind: &str) -> Option<(usize, &Self)> {
         let Value::Table(entries) = &self.value else {
             return None;
         };
         entries.iter().find_map(|(name, node)| match &node.value {
-            Value::Array(nodes) if name == key => nodes.last(),
+            Value::Array(nodes) if name == array => {
+                let at = nodes
+                    .iter()
+                    .rposition(|node| node.text("type") == Some(kind))?;
+                Some((at, &nodes[at]))
+            }
             _ => None,
         })
     }
 
-    /// Adds an entry to the last node of the array that a table has under a key, if it is a table.
-    pub(crate) fn push_to_last_of(&mut self, array: &str, key: &str, node: Self) {
+    /// Adds an entry to the table at a place of the array that a table has under a key.
+    pub(crate) fn add_to(&mut self, array: &str, at: usize, key: &str, value: Value) {
         let Value::Table(entries) = &mut self.value else {
             return;
         };
-        let last = entries
+        let found = entries
             .iter_mut()
             .find_map(|(name, node)| match &mut node.value {
-                Value::Array(nodes) if name == array => nodes.last_mut(),
+                Value::Array(nodes) if name == array => nodes.get_mut(at),
                 _ => None,
             });
-        if let Some(Value::Table(entries)) = last.map(|last| &mut last.value) {
+        if let Some(Self {
+            value: Value::Table(entries),
+            place,
+        }) = found
+        {
+            let place = place.clone();
+            entries.push((key.into(), Self { value, place }));
+        }
+    }
+
+    /// Adds an entry to a table.
+    pub(crate) fn add(&mut self, key: &str, node: Self) {
+        if let Value::Table(entries) = &mut self.value {
             entries.push((key.into(), node));
         }
+    }
+
+    /// Takes an entry out of a table.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Self> {
+        let Value::Table(entries) = &mut self.value else {
+            return None;
+        };
+        let at = entries.iter().position(|(name, _)| name == key)?;
+        Some(entries.remove(at).1)
+    }
+
+    /// Whether it is a table with this key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        matches!(&self.value, Value::Table(entries) if entries.iter().any(|(name, _)| name == key))
     }
 
     /// The string that a table has under a key.

@@ -88,6 +88,11 @@ impl DataSource {
         }
     }
 
+    /// The line of a recipe's `[data]` that names it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a name or a path is a string")
+    }
+
     /// The name, or the path as written.
     pub fn as_str(&self) -> &str {
         match self {

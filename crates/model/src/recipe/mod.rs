@@ -118,8 +118,8 @@ pub struct FileProblem {
 }
 
 impl<'a> References<'a> {
-    /// Refers to these bases, and to datasets with so many classes: as many units a last dense layer
-    /// gets that has none.
+    /// Refers to these bases, and to datasets with so many classes: as many units the last dense layer
+    /// gets if it has none, and as many classes a network with a name.
     pub fn new(bases: &'a [Base], classes: &'a dyn Fn(&DataSource) -> Option<usize>) -> Self {
         Self {
             bases,
@@ -166,6 +166,12 @@ impl Recipe {
         name.starts_with(char::is_alphanumeric) && name.chars().all(Self::is_in_names)
     }
 
+    /// Makes a name that a recipe can have of any text, such as the name of a file without its ending:
+    /// what cannot be in names becomes `-`; `recipe` if nothing is left.
+    pub fn name_for(text: &str) -> String {
+        parse::folder_name(text)
+    }
+
     /// Whether names can have this character: also the accents that file systems keep apart from
     /// their letters.
     fn is_in_names(c: char) -> bool {
@@ -207,6 +213,18 @@ impl Recipe {
         references: impl Into<References<'a>>,
     ) -> Result<Self, RecipeError> {
         parse::recipe(text, origin, name, overrides, references.into())
+    }
+
+    /// Reads what a recipe says without its layers, while the file of its backbone is not there: its
+    /// data, training and export. Other layers stand for those that it has, so its models say nothing.
+    pub fn parse_outline<'a>(
+        text: &str,
+        origin: &str,
+        name: &str,
+        overrides: &[String],
+        references: impl Into<References<'a>>,
+    ) -> Result<Self, RecipeError> {
+        parse::outline(text, origin, name, overrides, references.into())
     }
 
     /// Reads what [`to_toml`](Self::to_toml) wrote, of this version or an older one: a key that it

@@ -33,7 +33,8 @@ pub(super) fn parse(
     network.classes = network.classes.or_else(|| classes(dataset));
     if network.classes.is_none() {
         return Err(field.error(format!(
-            "the number of classes of `{dataset}` is not known: give `network.classes`"
+            "the number of classes of `{dataset}` is not known, since its images are not at hand: give `network.classes`, or \
+             name other images in `[data]`"
         )));
     }
     Ok(Some(network))

@@ -66,6 +66,18 @@ pub enum OptimizerKind {
     Lbfgs(LbfgsParams),
 }
 
+impl OptimizerKind {
+    /// The `type` that recipes name it by.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Adam(_) => "adam",
+            Self::AdamW { .. } => "adamw",
+            Self::Sgd { .. } => "sgd",
+            Self::Lbfgs(_) => "lbfgs",
+        }
+    }
+}
+
 /// Settings of L-BFGS. What is minimized is the mean cross-entropy + penalty / 2 * ||W||², where W are
 /// the weights, without the bias, on features that are centered and have a mean variance of 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -4,9 +4,11 @@ use super::{
     Recipe, RecipeFields, References, augmentation, data, export, input, network, optimization,
     training,
 };
-use crate::document::{self, Field, Hint, Node, RecipeError, Section, Source, Value};
+use crate::document::{self, Field, Hint, Node, Place, RecipeError, Section, Source, Value};
 use crate::layers::LayerDef;
-use crate::{Backbone, Base, BatchNormMode, Dense, FileRequest, Input, LayerSpec, Model};
+use crate::{
+    Backbone, Base, BatchNormMode, DataSource, Dense, FileRequest, Input, LayerSpec, Model,
+};
 
 /// Sections and their keys, to suggest where a misplaced key belongs.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -48,6 +50,50 @@ pub(super) fn recipe(
     recipe_of(document, origin, name, references)
 }
 
+/// Stands for the layers of a recipe whose backbone is not there: one that is frozen, one that is trained.
+const STAND_IN: &str = r#"
+layers = [{ type = "flatten" }, { type = "dense", name = "frozen", units = 1 }, { type = "dense" }]
+input.channels = "rgb"
+"#;
+
+/// Sections that say something without the layers.
+const WITHOUT_LAYERS: [&str; 7] = [
+    "name",
+    "description",
+    "data",
+    "augmentation",
+    "training",
+    "export",
+    "sweep",
+];
+
+/// Reads a recipe without its backbone and layers, in whose place others stand.
+pub(super) fn outline(
+    text: &str,
+    origin: &str,
+    name: &str,
+    overrides: &[String],
+    references: References<'_>,
+) -> Result<Recipe, RecipeError> {
+    let mut written = document::read(text, origin, overrides)?;
+    let mut outline = document::read(STAND_IN, origin, &[])?;
+    for key in WITHOUT_LAYERS {
+        if let Some(mut node) = written.take(key) {
+            if key == "training" {
+                training::forget_layers(&mut node);
+            }
+            outline.add(key, node);
+        }
+    }
+    let frozen = Node {
+        value: Value::String("frozen".into()),
+        place: Place::Whole,
+    };
+    document::assign(&mut outline, &["training", "freeze"], frozen)
+        .map_err(|problem| RecipeError::new(origin, Place::Whole, problem))?;
+    recipe_of(outline, origin, name, references)
+}
+
 /// Reads and checks a recipe.
 pub(super) fn recipe_of(
     mut document: Node,
@@ -59,17 +105,7 @@ pub(super) fn recipe_of(
         origin,
         sections: SECTIONS,
     };
-    if let Some(last) = document.last_of("layers").filter(|last| lacks_units(last)) {
-        let place = last.place.clone();
-        let dataset = data::parse(&Section::root(source, &document, ROOT)?)?.dataset;
-        if let Some(classes) = (references.classes)(&dataset) {
-            let units = Node {
-                value: Value::Integer(classes as i64),
-                place,
-            };
-            document.push_to_last_of("layers", "units", units);
-        }
-    }
+    let unknown = fill_in_units(&mut document, source, references)?;
     let root = Section::root(source, &document, ROOT)?;
     if let Some(field) = root.get("sweep") {
         return Err(field
@@ -102,6 +138,14 @@ pub(super) fn recipe_of(
         (None, None) => root.need("layers")?.array()?,
         (_, Some(field)) => field.array()?,
     };
+    if let Some(Unknown { at, dataset }) = unknown
+        && let Some(field) = fields.get(at)
+    {
+        return Err(field.error(format!(
+            "`units` is missing, and the number of classes of `{dataset}` is not known, since its images are not at hand: give \
+             `units`, or name other images in `[data]`"
+        )));
+    }
     let read = RecipeFields {
         name: match root.get("name") {
             Some(field) => file_name(&field)?,
@@ -146,10 +190,31 @@ pub(super) fn recipe_of(
     Ok(recipe)
 }
 
-/// Whether a layer is dense and has as many units as there are classes.
-fn lacks_units(layer: &Node) -> bool {
-    matches!(&layer.value, Value::Table(entries) if entries.iter().all(|(key, _)| key != "units"))
-        && layer.text("type") == Some(Dense::TYPE)
+/// A last dense layer without `units`, where the number of classes is not known.
+struct Unknown {
+    /// Its place among the layers.
+    at: usize,
+    dataset: DataSource,
+}
+
+/// Gives the last dense layer as many units as the dataset has classes, if it has none.
+fn fill_in_units(
+    document: &mut Node,
+    source: Source<'_>,
+    references: References<'_>,
+) -> Result<Option<Unknown>, RecipeError> {
+    let Some((at, _)) = document
+        .last_of_type("layers", Dense::TYPE)
+        .filter(|(_, last)| !last.has("units"))
+    else {
+        return Ok(None);
+    };
+    let dataset = data::parse(&Section::root(source, document, ROOT)?)?.dataset;
+    let Some(classes) = (references.classes)(&dataset) else {
+        return Ok(Some(Unknown { at, dataset }));
+    };
+    document.add_to("layers", at, "units", Value::Integer(classes as i64));
+    Ok(None)
 }
 
 /// The base that `[backbone]` names, or that its file holds.

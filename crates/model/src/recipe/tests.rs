@@ -957,10 +957,46 @@ fn a_last_dense_layer_has_as_many_units_as_there_are_classes() {
     let error = folder(&["data.folder=dogs".into()])
         .unwrap_err()
         .to_string();
-    assert!(error.contains("`units` is missing"), "{error}");
-    // Only the last layer is of the classes.
+    assert_eq!(
+        error,
+        "r.toml:1: `units` is missing, and the number of classes of `dogs` is not known, since its images are not at hand: \
+         give `units`, or name other images in `[data]`"
+    );
+    // A mistake in a section comes first.
+    let error = folder(&["data.folder=dogs".into(), "training.epoch=3".into()]);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("training.epoch=3"), "{error}");
+    // What keeps the number of scores may follow.
+    let overrides = [
+        "data.folder=cats".into(),
+        "layers=[{type=\"flatten\"}, {type=\"dense\"}, {type=\"batch_norm\"}, {type=\"softmax\"}]"
+            .into(),
+    ];
+    assert_eq!(folder(&overrides).unwrap().model().classes(), 3);
+    // Only the last dense layer is of the classes.
     let error = folder(&["data.folder=cats".into(), "layers.2.units=".into()]).unwrap_err();
     assert!(error.to_string().contains("`units` is missing"), "{error}");
+}
+
+#[test]
+fn an_outline_needs_no_backbone() {
+    let text = "[backbone]\nweights = \"m.onnx\"\n[[layers]]\ntype = \"dense\"\n\
+                [training]\nbatch_size = 32\nfreeze = [\"stem\"]\n\
+                [[training.phases]]\nepochs = 3\n\
+                [[training.phases]]\nepochs = 5\nunfreeze = \"blocks_13..\"\nlayer_decay = 0.8\nschedule = \"cosine\"";
+    let outline = |overrides: &[String]| {
+        Recipe::parse_outline(text, "r.toml", "r", overrides, &[Base::vgg16()])
+    };
+    let recipe = outline(&["training.seed=7".into()]).unwrap();
+    assert_eq!((recipe.training.batch_size, recipe.training.seed), (32, 7));
+    let epochs: Vec<usize> = recipe.training.phases.iter().map(|it| it.epochs).collect();
+    assert_eq!(epochs, [3, 5]);
+    assert_eq!((recipe.name.as_str(), recipe.model().classes()), ("r", 10));
+    // L-BFGS, which trains only what comes after frozen layers.
+    let fitted = outline(&["training={optimizer=\"lbfgs\"}".into()]).unwrap();
+    assert_eq!(fitted.training.epochs(), 15);
+    let error = outline(&["training.batch_sise=3".into()]).unwrap_err();
+    assert!(error.to_string().contains("batch_sise"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::optimization::{
     self, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
 };
-use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section};
+use crate::document::{Bound, Field, MAX_COUNT, Node, RecipeError, Section, Value};
 use crate::{Layers, Model};
 
 pub(super) const KEYS: &[&str] = &[
@@ -38,6 +38,28 @@ const PHASE: &[&str] = &[
     "learning_rates",
     "layer_decay",
 ];
+
+/// Keys that select layers, of `[training]` and of its phases.
+const OF_LAYERS: [&str; 4] = ["freeze", "unfreeze", "learning_rates", "layer_decay"];
+
+/// Takes all that selects layers out of `[training]`.
+pub(super) fn forget_layers(training: &mut Node) {
+    for key in OF_LAYERS {
+        training.take(key);
+    }
+    let Value::Table(entries) = &mut training.value else {
+        return;
+    };
+    for (_, node) in entries.iter_mut().filter(|(name, _)| name == "phases") {
+        if let Value::Array(phases) = &mut node.value {
+            for phase in phases {
+                for key in OF_LAYERS {
+                    phase.take(key);
+                }
+            }
+        }
+    }
+}
 
 /// The type of an optimizer without one. A phase's must have one: else it could as well be that of
 /// `[training]`.

@@ -32,15 +32,17 @@ const OTHERS: [(&str, &str); 8] = [
 ];
 
 /// A dataset's images by subset, not yet read.
-pub(super) struct Listings {
+pub(crate) struct Listings {
     /// Images to train on, or all images, each class with one at least.
     pub train: Listing,
-    validation: Option<Listing>,
-    test: Option<Listing>,
+    /// Validation images, if the dataset has some.
+    pub validation: Option<Listing>,
+    /// Test images, if the dataset has some.
+    pub test: Option<Listing>,
     /// The names of the class folders without images, which were skipped.
     empty: Vec<String>,
     /// What lies beside the images.
-    skipped: SkippedFiles,
+    pub skipped: SkippedFiles,
 }
 
 /// Where image files are listed.
@@ -61,6 +63,13 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Returns the path of the folder or the list.
+    pub(super) fn path(&self) -> &'a Path {
+        match self {
+            Self::Folder(path) | Self::List(path) => path,
+        }
+    }
+
     fn list(&self) -> Result<Folder> {
         match self {
             Self::Folder(path) => Ok(folder(path)?),
@@ -72,12 +81,12 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Counts the classes with training images, where they can be listed.
-pub(super) fn class_count(place: &Place<'_>) -> Option<usize> {
-    let train = match place.list().ok()? {
+/// Counts the classes with training images.
+pub(super) fn class_count(place: &Place<'_>) -> Result<usize> {
+    let train = match place.list()? {
         Folder::Whole(train) | Folder::Divided { train, .. } => train,
     };
-    Some(train.without_empty_classes().0.classes().len())
+    Ok(train.without_empty_classes().0.classes().len())
 }
 
 /// Finds the images of a dataset without reading them; those of a list are the training images.

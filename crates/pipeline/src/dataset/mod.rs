@@ -21,6 +21,8 @@ use crate::context::Context;
 use crate::error::Result;
 pub use crate::error::images::{DatasetError, Missing};
 use crate::event::Event;
+#[cfg(feature = "training")]
+pub(crate) use files::Listings;
 use files::Place;
 pub(crate) use files::{check_list, tell_repeated, tell_skipped};
 pub use store::{FileDatasets, Skipped, Subsets};
@@ -59,11 +61,16 @@ fn subsets_for(
 }
 
 /// Counts the classes of a dataset without reading an image; those without images do not count. `None`
-/// if it is not there or not as datasets are, which is told where it is read.
-pub fn class_count(source: &DataSource) -> Option<usize> {
+/// if it is not there.
+///
+/// # Errors
+///
+/// If the images are not as datasets are, such as a folder without class folders.
+pub fn class_count(source: &DataSource) -> Result<Option<usize>> {
     match Place::of(source) {
-        Ok(place) => files::class_count(&place),
-        Err(name) => Some(name.classes()),
+        Ok(place) if !place.path().exists() => Ok(None),
+        Ok(place) => files::class_count(&place).map(Some),
+        Err(name) => Ok(Some(name.classes())),
     }
 }
 
@@ -85,18 +92,23 @@ pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
         Some(subsets) => subsets.train.classes().to_vec(),
         None => files::find(&place, context)?.train.classes().to_vec(),
     };
-    // A list whose labels are those of subsets; folders were looked at when they were searched.
-    if classes.iter().all(|class| subset_role(class).is_some()) {
-        return Err(DatasetError::SubsetsAsClasses {
-            dataset: source.to_string(),
-            classes,
-        }
-        .into());
-    }
+    check_names(source, &classes)?;
     if let Some(problem) = recipe.class_mismatch(recipe.model().classes(), classes.len()) {
         return Err(DatasetError::ClassCount { problem }.into());
     }
     check_class_weight(recipe, &classes)
+}
+
+/// Checks that the classes are no subsets: a list may have them as labels; folders were looked at when
+/// they were searched.
+pub(crate) fn check_names(source: &DataSource, classes: &[String]) -> Result<(), DatasetError> {
+    if classes.iter().all(|class| subset_role(class).is_some()) {
+        return Err(DatasetError::SubsetsAsClasses {
+            dataset: source.to_string(),
+            classes: classes.to_vec(),
+        });
+    }
+    Ok(())
 }
 
 /// Checks that the classes whose weight a recipe gives are there.
@@ -110,6 +122,15 @@ fn check_class_weight(recipe: &Recipe, classes: &[String]) -> Result<()> {
         }
         .into()),
         None => Ok(()),
+    }
+}
+
+/// Finds the images of a dataset of files without reading them; none of a dataset with a name.
+#[cfg(feature = "training")]
+pub(crate) fn listings(source: &DataSource, context: &Context<'_>) -> Result<Option<Listings>> {
+    match Place::of(source) {
+        Ok(place) => files::find(&place, context).map(Some),
+        Err(_) => Ok(None),
     }
 }
 

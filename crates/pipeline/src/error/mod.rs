@@ -68,6 +68,10 @@ pub enum Error {
     #[cfg(feature = "training")]
     #[error(transparent)]
     RecipeFile(#[from] training::RecipeFileError),
+    /// No recipe can be made for images.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    Init(#[from] training::InitError),
     /// A run cannot be trained.
     #[cfg(feature = "training")]
     #[error(transparent)]
@@ -156,6 +160,8 @@ impl Error {
             #[cfg(feature = "training")]
             Self::RecipeFile(error) => error.hint(),
             #[cfg(feature = "training")]
+            Self::Init(error) => error.hint(),
+            #[cfg(feature = "training")]
             Self::TrainRun(error) => error.hint(),
             #[cfg(feature = "training")]
             Self::ExportRun(error) => error.hint(),
@@ -207,6 +213,8 @@ impl Error {
             Self::Report(error) => error,
             #[cfg(feature = "training")]
             Self::RecipeFile(error) => error,
+            #[cfg(feature = "training")]
+            Self::Init(error) => error,
             #[cfg(feature = "training")]
             Self::TrainRun(error) => error,
             #[cfg(feature = "training")]

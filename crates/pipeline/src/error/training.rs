@@ -35,6 +35,52 @@ impl RecipeFileError {
     }
 }
 
+/// Images that no recipe can be made for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// Nothing lies at this path.
+    #[error("expected a folder of images or a CSV list, found nothing at `{}`", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is not UTF-8, as recipes are.
+    #[error("the path `{}` is not UTF-8, and a recipe could not name it", path.display())]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder is a run.
+    #[error("`{}` is a run: expected a folder of images", path.display())]
+    Run {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// There is nothing to tell apart.
+    #[error(
+        "`{dataset}` has one class only, `{class}`: a classifier needs two or more: add images of the others"
+    )]
+    OneClass {
+        /// The dataset.
+        dataset: String,
+        /// The class.
+        class: String,
+    },
+}
+
+impl InitError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Missing { .. } => Hint::CheckPath,
+            Self::NotUtf8 { .. } => Hint::Rename,
+            Self::Run { path } => Hint::UseRun { run: path.clone() },
+            Self::OneClass { .. } => return None,
+        })
+    }
+}
+
 /// A run that cannot be trained or resumed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -154,6 +154,11 @@ pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<Tra
     })
 }
 
+/// Checks that a backbone that is read from its file can be trained with.
+pub(crate) fn check_backbone(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
+    backbone(recipe, context).map(|_| ())
+}
+
 /// Loads a backbone that is read from its file.
 fn backbone(recipe: &Recipe, context: &Context<'_>) -> Result<Option<BackboneFile>> {
     let backbone = BackboneFile::open(recipe, context)?;

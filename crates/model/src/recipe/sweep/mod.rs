@@ -105,7 +105,7 @@ impl Sweep {
         references: impl Into<References<'a>>,
     ) -> Result<Self, RecipeError> {
         let mut document = document::read(text, origin, overrides)?;
-        let Some(node) = take(&mut document, "sweep") else {
+        let Some(node) = document.take("sweep") else {
             let problem = "this recipe has no `[sweep]`";
             return Err(RecipeError::new(origin, Place::Whole, problem).with_hint(Hint::NoSweep));
         };
@@ -158,15 +158,6 @@ struct Variant {
     name: String,
     set: Vec<(String, Node)>,
     reference: Option<Reference>,
-}
-
-/// Takes an entry out of a table.
-fn take(table: &mut Node, key: &str) -> Option<Node> {
-    let Value::Table(entries) = &mut table.value else {
-        return None;
-    };
-    let at = entries.iter().position(|(name, _)| name == key)?;
-    Some(entries.remove(at).1)
 }
 
 fn own<'a>(sweep: &Field<'a>, key: &str) -> Result<Option<Field<'a>>, RecipeError> {
