@@ -945,14 +945,14 @@ fn mirror_images_count_as_much_as_the_images() {
     digit.fliph().save(folder.path().join("b.png")).unwrap();
     let images = folder.path().to_str().unwrap();
     let probabilities = |options: &[&str]| -> Vec<Vec<f64>> {
-        let csv = ok(&[
+        let ended = ok(&[
             &["predict", &model(), images, "--predictions", "-"],
             options,
         ]
         .concat());
         let names: Vec<String> = (0..10).map(|class| class.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let rows = columns(&csv, &names);
+        let rows = columns(&ended.stdout, &names);
         let numbers = |row: &Vec<String>| row.iter().map(|it| it.parse().unwrap()).collect();
         rows.iter().map(numbers).collect()
     };
@@ -980,9 +980,9 @@ fn predictions_with_and_without_mirror_images_are_not_mixed() {
     let (list, out) = (path(sources(), "list.csv"), path(folder.path(), "p.csv"));
     let eval = ["eval", &model(), "--data", &list, "--predictions", &out];
     let json: serde_json::Value =
-        serde_json::from_str(&ok(&[&eval[..], &["--tta", "--json"]].concat())).unwrap();
+        serde_json::from_str(&ok(&[&eval[..], &["--tta", "--json"]].concat()).stdout).unwrap();
     assert_eq!(json["runtime"]["flips"], true);
-    let message = error(&[&eval[..], &["--resume"]].concat());
+    let message = error(&mut kiln(&[&eval[..], &["--resume"]].concat()));
     assert!(
         message.contains("it was made with --tta, asked for is without it"),
         "{message}"

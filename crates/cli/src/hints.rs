@@ -159,6 +159,13 @@ fn pipeline(hint: &Hint) -> String {
         Hint::ReportBug => "please report it".into(),
         Hint::RecipesInModels => "the recipes that come with kiln are in models/".into(),
         Hint::TrainAgain => "train it again with `kiln run`".into(),
+        Hint::BeginWithRun { run } => {
+            let run = run.display();
+            format!("`kiln train RECIPE --set training.init={run}` begins another training with its weights")
+        }
+        Hint::MoreEpochs => {
+            "give more, such as `--set training.epochs=20`, or change `training.early_stopping` too".into()
+        }
         Hint::ResumeTraining { run } => {
             format!("`kiln train --resume {}` resumes it", run.display())
         }

@@ -280,6 +280,38 @@ impl TerminalObserver<'_> {
                     ),
                 );
             }
+            Event::BegunWith { path, taken, drawn } => {
+                let text = format!("{} from {}", counted(*taken as u64, "tensor"), path.display());
+                terminal.status("Beginning", &format!("with {text}"));
+                if let [first, ..] = drawn {
+                    let others = match drawn.len() {
+                        1 => String::new(),
+                        count => format!(" and {} more", count - 1),
+                    };
+                    terminal.status(
+                        "Note",
+                        &format!("`{first}`{others} not there or of another shape: drawn anew"),
+                    );
+                }
+            }
+            Event::TrainingExtended {
+                run,
+                epochs_before,
+                spans_phase,
+                learning_rate,
+            } => {
+                let text = format!("{}, which was to have {epochs_before} epochs", run.display());
+                terminal.status("Extending", &text);
+                if let (true, Some(rate)) = (spans_phase, learning_rate) {
+                    terminal.status(
+                        "Note",
+                        &format!(
+                            "the schedule depends on the number of epochs: it goes on as one of all epochs, after \
+                             a learning rate of {rate:.2e}"
+                        ),
+                    );
+                }
+            }
             Event::TrainingResumed {
                 epochs_done,
                 epochs,

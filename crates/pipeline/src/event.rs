@@ -288,6 +288,28 @@ pub enum Event<'a> {
         /// The device.
         device: &'a Device,
     },
+    /// A training begins with the weights of another one.
+    #[cfg(feature = "training")]
+    BegunWith {
+        /// Its run directory, or a file.
+        path: &'a Path,
+        /// The number of tensors that were taken.
+        taken: usize,
+        /// Names of those that are drawn: they are not there, or have another shape.
+        drawn: &'a [&'a str],
+    },
+    /// A training goes on after its last epoch, in a run of its own.
+    #[cfg(feature = "training")]
+    TrainingExtended {
+        /// The run that it goes on from.
+        run: &'a Path,
+        /// Number of epochs that this was to have.
+        epochs_before: usize,
+        /// Whether the learning rate depends on how many epochs the last phase has.
+        spans_phase: bool,
+        /// The learning rate at the end of that run.
+        learning_rate: Option<f64>,
+    },
     /// A training is resumed.
     #[cfg(feature = "training")]
     TrainingResumed {

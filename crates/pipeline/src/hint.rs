@@ -139,6 +139,13 @@ pub enum Hint {
     RecipesInModels,
     /// Train the recipe again.
     TrainAgain,
+    /// Begin another training with the weights of the run.
+    BeginWithRun {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Give a number of epochs that is larger.
+    MoreEpochs,
     /// Resume the training of a run.
     ResumeTraining {
         /// The run directory.

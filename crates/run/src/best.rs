@@ -102,6 +102,24 @@ impl RunDir {
         self.write(RunFile::Unfolded, &weights.to_bytes())
     }
 
+    /// Writes the weights of another run that the training begins with.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if the file cannot be written.
+    pub fn write_initial(&self, weights: &Weights) -> Result<(), RunError> {
+        self.write(RunFile::Initial, &weights.to_bytes())
+    }
+
+    /// Reads what [`write_initial`](Self::write_initial) wrote; nothing where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Weights`].
+    pub fn initial(&self) -> Result<Option<Weights>, RunError> {
+        self.weights_of(RunFile::Initial)
+    }
+
     /// Reads what [`write_unfolded`](Self::write_unfolded) wrote; nothing before they are measured.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub enum RunFile {
     Frozen,
     /// How long computing the features of frozen layers took.
     Features,
+    /// Weights that the training began with, where they are another run's.
+    Initial,
     /// Weights of unfolded convolutions and their normalizations before training.
     Unfolded,
     /// Exported model.
@@ -75,6 +77,7 @@ kiln_util::str_enum!(RunFile {
     Weights = "weights.safetensors",
     Frozen = "frozen.json",
     Features = "features.json",
+    Initial = "initial.safetensors",
     Unfolded = "unfolded.safetensors",
     Model = "model.onnx",
     PlainModel = "model-no-golden.onnx",
@@ -150,6 +153,42 @@ impl RunDir {
     ///
     /// [`RunError::File`] if a folder or file cannot be written.
     pub fn create(root: &Path, recipe: &Recipe) -> Result<(Self, Lock), RunError> {
+        Self::create_with(root, recipe, |_| Ok(()))
+    }
+
+    /// Creates a run directory as [`create`](Self::create) does, in which the training of this run can be resumed
+    /// with another recipe.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] or [`RunError::Read`] if a file cannot be copied.
+    pub fn create_from(&self, root: &Path, recipe: &Recipe) -> Result<(Self, Lock), RunError> {
+        // Without its recipe, a folder is no run: one that was begun and not finished is never resumed.
+        Self::create_with(root, recipe, |run| {
+            for file in [
+                RunFile::Environment,
+                RunFile::Labels,
+                RunFile::Features,
+                RunFile::Unfolded,
+                RunFile::Initial,
+                RunFile::History,
+                RunFile::BestCheckpoint,
+                RunFile::LastCheckpoint,
+            ] {
+                if self.file(file).exists() {
+                    run.write(file, &self.read(file)?)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Creates a run directory with what `fill` puts there before it has a recipe.
+    fn create_with(
+        root: &Path,
+        recipe: &Recipe,
+        fill: impl FnOnce(&Self) -> Result<(), RunError>,
+    ) -> Result<(Self, Lock), RunError> {
         fs::create_dir_all(root).map_err(|source| write_error(root, source))?;
         let mut names = Self::names(recipe);
         loop {
@@ -164,6 +203,7 @@ impl RunDir {
                 if let Some(file) = backbone.and_then(|backbone| backbone.base.file.as_ref()) {
                     run.write_json(RunFile::Backbone, file)?;
                 }
+                fill(&run)?;
                 run.write(RunFile::Recipe, recipe.to_toml().as_bytes())?;
                 return Ok((run, lock));
             }
@@ -331,6 +371,16 @@ impl RunDir {
     ///
     /// [`RunError::Read`], [`RunError::Content`] or [`RunError::Recipe`].
     pub fn recipe(&self, bases: &[Base]) -> Result<Recipe, RunError> {
+        self.recipe_with(bases, &[])
+    }
+
+    /// Reads the resolved recipe as [`recipe`](Self::recipe) does, with some of its values changed, such as
+    /// `training.epochs=20`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recipe`](Self::recipe).
+    pub fn recipe_with(&self, bases: &[Base], overrides: &[String]) -> Result<Recipe, RunError> {
         let text = self.read_text(RunFile::Recipe)?;
         let file: Option<FileBase> = self.read_json(RunFile::Backbone)?;
         let base = |request: &FileRequest<'_>| {
@@ -348,6 +398,7 @@ impl RunDir {
         let recipe = Recipe::parse_written(
             &text,
             &self.file(RunFile::Recipe).display().to_string(),
+            overrides,
             References::new(bases, &DataSource::classes).with_files(&base),
         )?;
         let environment: Option<Environment> = self.read_json(RunFile::Environment)?;

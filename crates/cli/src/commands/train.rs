@@ -20,9 +20,10 @@ pub struct TrainArgs {
     )]
     path: Option<PathBuf>,
     /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
-    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Resume a training that was interrupted, after its last whole epoch
+    /// Resume a training that was interrupted, after its last whole epoch; with other `epochs`, such as `--set
+    /// training.epochs=20`, it goes on in a new run directory
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// Print what would be trained, and write nothing
@@ -69,7 +70,16 @@ pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
 pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
     if let Some(path) = &args.resume {
         let run = RunDir::open(path)?;
-        let device = args.training.request()?.device;
+        let request = args.training.request()?;
+        if !args.overrides.is_empty() {
+            return Ok(train::extend(
+                &run,
+                &args.overrides,
+                &request,
+                &app.context,
+            )?);
+        }
+        let device = request.device;
         return Ok(train::resume(run, &device, &app.context)?);
     }
     let recipe = args.recipe(app)?.parse(&args.overrides, &app.context)?;

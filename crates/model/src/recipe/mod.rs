@@ -228,10 +228,12 @@ impl Recipe {
     }
 
     /// Reads what [`to_toml`](Self::to_toml) wrote, of this version or an older one: a key that it
-    /// did not have yet means what it did without, rather than what it means in a new recipe.
+    /// did not have yet means what it did without, rather than what it means in a new recipe. `overrides`
+    /// change it as those of [`parse_with`](Self::parse_with).
     pub fn parse_written<'a>(
         text: &str,
         origin: &str,
+        overrides: &[String],
         references: impl Into<References<'a>>,
     ) -> Result<Self, RecipeError> {
         let orientation = toml::de::DeTable::parse(text).is_ok_and(|table| {
@@ -239,10 +241,11 @@ impl Recipe {
             let input = input.and_then(|input| input.get_ref().as_table());
             input.is_some_and(|input| input.contains_key("orientation"))
         });
-        let mut overrides = Vec::new();
-        if !orientation {
-            overrides.push("input.orientation=false".to_owned());
-        }
+        let before = (!orientation).then(|| "input.orientation=false".to_owned());
+        let overrides: Vec<_> = before
+            .into_iter()
+            .chain(overrides.iter().cloned())
+            .collect();
         Self::parse_with(text, origin, "run", &overrides, references)
     }
 

@@ -1454,14 +1454,14 @@ fn a_recipe_written_before_there_were_steps_means_what_it_did() {
     let text = "name = \"r\"\n[input]\nheight = 28\nwidth = 28\nchannels = \"gray\"\npreprocess = \"unit\"\n\
                 antialias = false\n[[layers]]\ntype = \"flatten\"\n[[layers]]\ntype = \"dense\"\nunits = 10\n";
     let bases = [crate::Base::vgg16()];
-    let written = Recipe::parse_written(text, "recipe.toml", &bases).unwrap();
+    let written = Recipe::parse_written(text, "recipe.toml", &[], &bases).unwrap();
     assert_eq!(
         written.preprocessing(),
         Preprocessing::unit(28, 28, crate::Channels::Gray)
     );
-    let again = Recipe::parse_written(&written.to_toml(), "recipe.toml", &bases).unwrap();
+    let again = Recipe::parse_written(&written.to_toml(), "recipe.toml", &[], &bases).unwrap();
     assert_eq!(again, written);
     let new = with_input("").unwrap();
-    let again = Recipe::parse_written(&new.to_toml(), "recipe.toml", &bases).unwrap();
+    let again = Recipe::parse_written(&new.to_toml(), "recipe.toml", &[], &bases).unwrap();
     assert!(again.preprocessing().orientation);
 }

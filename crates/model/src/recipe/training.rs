@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "gradient_accumulation_steps",
     "ema_decay",
     "seed",
+    "init",
     "optimizer",
     "schedule",
     "early_stopping",
@@ -80,6 +81,9 @@ pub struct Training {
     pub ema_decay: Option<f64>,
     /// Seed of initial weights, split, order and dropout.
     pub seed: u64,
+    /// Run directory, or file of safetensors, whose weights the training begins with, by their names; those that are
+    /// not there or have another shape are drawn.
+    pub init: Option<String>,
     /// The layers that are not trained; without it, those of the backbone.
     pub freeze: Option<Layers>,
     /// The figure that decides which epoch is best.
@@ -136,6 +140,8 @@ struct Written<'a> {
     ema_decay: Option<f64>,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     freeze: Option<&'a Layers>,
     monitor: Monitor,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +166,7 @@ impl Serialize for Training {
                 .filter(|&batches| batches > 1),
             ema_decay: self.ema_decay,
             seed: self.seed,
+            init: self.init.as_deref(),
             freeze: self.freeze.as_ref(),
             monitor: self.monitor,
             label_smoothing: (self.label_smoothing > 0.0).then_some(self.label_smoothing),
@@ -233,6 +240,10 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
             .map(|field| field.number(Bound::Fraction))
             .transpose()?,
         seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
+        init: section
+            .get("init")
+            .map(|field| field.string().map(str::to_owned))
+            .transpose()?,
         freeze: section
             .get("freeze")
             .map(|field| layers(&field))

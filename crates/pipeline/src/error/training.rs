@@ -91,6 +91,40 @@ pub enum TrainRunError {
         /// The run directory.
         run: PathBuf,
     },
+    /// Changes that a training which goes on cannot have.
+    #[error(
+        "{} can go on with other `epochs`, another `schedule` or `early_stopping` in its last phase, and nothing else",
+        run.display()
+    )]
+    NotExtended {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// A training that is to go on has no checkpoint.
+    #[error("{} has no checkpoint after an epoch from which it could go on", run.display())]
+    NoCheckpoint {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// A training that is to go on has no epoch left.
+    #[error(
+        "{} has {epochs} epochs already, and by its epochs and early stopping none is left",
+        run.display()
+    )]
+    NothingLeft {
+        /// The run directory.
+        run: PathBuf,
+        /// The number of its epochs.
+        epochs: usize,
+    },
+    /// Initial weights that are no run's.
+    #[error("cannot begin with `{}`: {problem}", path.display())]
+    Initial {
+        /// The run directory or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A frozen tensor was changed.
     #[error("tensor `{name}` is frozen, but its checksum changed: this is a bug in kiln")]
     FrozenChanged {
@@ -111,6 +145,10 @@ impl TrainRunError {
         Some(match self {
             Self::OtherData { .. } | Self::NotUnfolded { .. } => Hint::TrainAgain,
             Self::FrozenChanged { .. } => Hint::ReportBug,
+            Self::NotExtended { run } => Hint::BeginWithRun { run: run.clone() },
+            Self::NothingLeft { .. } => Hint::MoreEpochs,
+            Self::NoCheckpoint { .. } => Hint::TrainAgain,
+            Self::Initial { .. } => Hint::CheckPath,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Phase 2: trains a recipe into a run directory, or resumes a training that was interrupted.
 
+mod extend;
 mod features;
+mod initial;
 mod neighbors;
 mod phases;
 mod start;
@@ -23,6 +25,7 @@ use crate::error::training::BackboneError;
 pub use crate::error::training::TrainRunError;
 use crate::event::Event;
 use crate::report::curves;
+pub use extend::extend;
 use phases::{Trained, Training};
 use start::Start;
 pub(crate) use start::of_run;
@@ -86,6 +89,9 @@ pub fn train(
     let start = Start::first(&recipe, backbone.as_ref(), context)?;
     let environment = environment(&recipe, &request.device, context)?;
     let (run, lock) = RunDir::create(&request.runs, &recipe)?;
+    if let Some(initial) = &start.initial {
+        run.write_initial(initial)?;
+    }
     describe(&run, &environment, &splits)?;
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
@@ -112,10 +118,20 @@ pub fn train(
 ///
 /// If the run was trained on other data, or for one of the reasons of [`train`].
 pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
+    let lock = run.lock()?;
+    resume_locked(run, lock, device, context)
+}
+
+/// Resumes the training of a run that is this process's.
+fn resume_locked(
+    run: RunDir,
+    lock: Lock,
+    device: &Device,
+    context: &Context<'_>,
+) -> Result<TrainOutcome> {
     let recipe = run.recipe(kiln_trainer::bases())?;
     let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
-    let lock = run.lock()?;
     let now = environment(&recipe, device, context)?;
     let before = match run.state() {
         // It may have been interrupted before it was described, and has nothing to lose.

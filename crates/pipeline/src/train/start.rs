@@ -4,6 +4,7 @@ use kiln_model::{Backbone, Recipe};
 use kiln_run::{History, Progress, Resumption, RunDir, Weights};
 use kiln_trainer::{Snapshot, initial_weights};
 
+use super::initial;
 use crate::backbone::{self, BackboneFile};
 use crate::context::Context;
 use crate::error::Result;
@@ -14,6 +15,8 @@ pub struct Start {
     pub weights: Weights,
     /// Those of them that were trained.
     pub trained: Weights,
+    /// Those that are another run's.
+    pub initial: Option<Weights>,
     pub history: History,
     /// Whether it is resumed.
     pub resumed: bool,
@@ -25,10 +28,12 @@ pub struct Start {
     pub snapshot: Option<Snapshot>,
 }
 
-/// Returns the weights that training begins with: a backbone's from its file, the others drawn.
+/// Returns the weights that training begins with: a backbone's from its file, those of another run, the
+/// others drawn.
 fn initial(
     recipe: &Recipe,
     opened: Option<&BackboneFile>,
+    of_other_run: Option<&Weights>,
     context: &Context<'_>,
 ) -> Result<Weights> {
     let mut weights = initial_weights(recipe.model(), recipe.training.seed);
@@ -45,6 +50,7 @@ fn initial(
         let path = backbone::file(file, context)?;
         weights.extend(kiln_trainer::backbone_weights(base, &path)?);
     }
+    weights.extend(of_other_run.cloned().unwrap_or_default());
     Ok(weights)
 }
 
@@ -56,7 +62,12 @@ pub(crate) fn of_run(
     opened: Option<&BackboneFile>,
     context: &Context<'_>,
 ) -> Result<Weights> {
-    let mut weights = initial(recipe, opened, context)?;
+    let of_other_run = match run.initial()? {
+        Some(weights) => Some(weights),
+        // Not even begun.
+        None => initial::of_other_run(recipe, context)?,
+    };
+    let mut weights = initial(recipe, opened, of_other_run.as_ref(), context)?;
     if unfolds(recipe) {
         weights.extend(run.unfolded()?.unwrap_or_default());
     }
@@ -75,7 +86,12 @@ impl Start {
         opened: Option<&BackboneFile>,
         context: &Context<'_>,
     ) -> Result<Self> {
-        Ok(Self::with(recipe, initial(recipe, opened, context)?))
+        let of_other_run = initial::of_other_run(recipe, context)?;
+        let weights = initial(recipe, opened, of_other_run.as_ref(), context)?;
+        Ok(Self {
+            initial: of_other_run,
+            ..Self::with(recipe, weights)
+        })
     }
 
     /// Begins with these weights.
@@ -83,6 +99,7 @@ impl Start {
         Self {
             weights,
             trained: Weights::default(),
+            initial: None,
             history: History::new(recipe.training.monitor),
             resumed: false,
             phase: 0,
