@@ -52,8 +52,14 @@ fn a_training_that_was_killed_ends_with_the_same_weights() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let optimizer = format!("training.optimizer={optimizer}");
-        let mix = "augmentation={mixup=0.2, cutmix=1.0}";
-        let args = train(folder.path(), &["--set", &optimizer, "--set", mix]);
+        let changes = [
+            &optimizer,
+            "augmentation={mixup=0.2, cutmix=1.0, random_resized_crop=true, rand_augment=true}",
+            "training.ema_decay=0.9",
+            "training.gradient_accumulation_steps=2",
+        ];
+        let changes = changes.map(|change| ["--set", change]).concat();
+        let args = train(folder.path(), &changes);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let whole = ok(&args).stdout.trim().to_string();
 
@@ -176,4 +182,101 @@ fn early_stopping_ends_a_phase_and_keeps_the_best() {
     let ended = run(&mut command);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(figures(ended.stdout.trim()).len(), 1 + 3);
+}
+
+#[test]
+fn more_epochs_end_as_if_they_had_been_meant_from_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = |more: &[&str]| {
+        let constant = [
+            "--set",
+            "training.schedule=constant",
+            "--set",
+            "data.limit=300",
+        ];
+        let args = train(folder.path(), &[&constant, more].concat());
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        ok(&args).stdout.trim().to_owned()
+    };
+    let six = trained(&["--set", "training.epochs=6"]);
+    let three = trained(&["--set", "training.epochs=3"]);
+    let before = figures(&three);
+    let resume = ["train", "--resume", &three, "--threads", "2"];
+    let extended = ok(&[&resume[..], &["--set", "training.epochs=6"]].concat());
+    let extended = extended.stdout.trim();
+    let weights = |run: &str| fs::read(path(run.as_ref(), "weights.safetensors")).unwrap();
+    assert_eq!(figures(extended), figures(&six));
+    assert!(weights(extended) == weights(&six), "other weights");
+    assert_ne!(extended, three);
+    assert_eq!(figures(&three), before, "the run itself stays as it is");
+
+    for (set, problem) in [
+        ("training.epochs=3", "none is left"),
+        ("training.seed=7", "and nothing else"),
+        ("training.epoch=6", "unknown key `epoch`"),
+    ] {
+        let message = error(&mut kiln(&[&resume[..], &["--set", set]].concat()));
+        assert!(message.contains(problem), "{set}: {message}");
+    }
+    // A cosine is told to be another one.
+    let cosine = [
+        "--set",
+        "training.schedule=cosine",
+        "--set",
+        "training.epochs=5",
+    ];
+    let ended = ok(&[&resume[..], &cosine].concat());
+    assert!(
+        ended.stderr.contains("goes on as one of all epochs"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_training_begins_with_what_fits_of_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = |more: &[&str]| {
+        let few = ["--set", "training.epochs=1", "--set", "data.limit=300"];
+        train(folder.path(), &[&few, more].concat())
+    };
+    let trained = |more: &[&str]| {
+        let args: Vec<String> = args(more)
+            .into_iter()
+            .filter(|arg| arg != "--quiet")
+            .collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        ok(&args)
+    };
+    let first = trained(&[]).stdout.trim().to_owned();
+    let init = format!("training.init={first}");
+    // A rate so small that no weight changes much.
+    let rate = "training.optimizer={type=\"sgd\", learning_rate=1e-12}";
+    let same = trained(&["--set", &init, "--set", rate]);
+    assert!(same.stderr.contains("tensors from"), "{}", same.stderr);
+    assert!(!same.stderr.contains("drawn anew"), "{}", same.stderr);
+    let loss = |run: &str, epoch: usize| -> f64 {
+        let figures = figures(run);
+        figures[epoch].split(',').nth(3).unwrap().parse().unwrap()
+    };
+    let (began, goes_on) = (loss(&first, 1), loss(same.stdout.trim(), 1));
+    assert!((began - goes_on).abs() < 0.05 * began, "{began} {goes_on}");
+    // Resumed, it does not need the other run.
+    fs::rename(&first, folder.path().join("elsewhere")).unwrap();
+    ok(&["train", "--resume", same.stdout.trim()]);
+    fs::rename(folder.path().join("elsewhere"), &first).unwrap();
+
+    let other = trained(&["--set", &init, "--set", "layers.conv2d.filters=3"]);
+    assert!(other.stderr.contains("drawn anew"), "{}", other.stderr);
+    for (init, problem) in [
+        ("no/such", "it cannot be read"),
+        ("README.md", "it cannot be used"),
+        ("tests", "is not a run directory"),
+    ] {
+        let init = format!("training.init={init}");
+        let args = args(&["--set", &init]);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let message = error(&mut kiln(&args));
+        assert!(message.contains(problem), "{init}: {message}");
+    }
 }

@@ -23,7 +23,7 @@ pub struct TrainArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Resume a training that was interrupted, after its last whole epoch; with other `epochs`, such as `--set
-    /// training.epochs=20`, it goes on in a new run directory
+    /// training.epochs=20`, it goes on in a new run directory beside it
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// Print what would be trained, and write nothing
@@ -70,16 +70,10 @@ pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
 pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
     if let Some(path) = &args.resume {
         let run = RunDir::open(path)?;
-        let request = args.training.request()?;
+        let device = args.training.request()?.device;
         if !args.overrides.is_empty() {
-            return Ok(train::extend(
-                &run,
-                &args.overrides,
-                &request,
-                &app.context,
-            )?);
+            return Ok(train::extend(&run, &args.overrides, &device, &app.context)?);
         }
-        let device = request.device;
         return Ok(train::resume(run, &device, &app.context)?);
     }
     let recipe = args.recipe(app)?.parse(&args.overrides, &app.context)?;

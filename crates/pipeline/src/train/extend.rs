@@ -1,15 +1,17 @@
 //! A training that goes on, after its last epoch, in another run.
 
+use std::path::Path;
+
 use kiln_model::{Phase, Recipe, Schedule, ScheduleKind};
 use kiln_run::RunDir;
-use kiln_trainer::is_finished;
+use kiln_trainer::{Device, is_finished};
 
-use super::{TrainOutcome, TrainRequest, TrainRunError, resume_locked};
+use super::{TrainOutcome, TrainRunError, resume_locked};
 use crate::context::Context;
 use crate::error::Result;
 use crate::event::Event;
 
-/// Goes on with the training of a run in a new run directory, with another number of epochs, another schedule or
+/// Goes on with the training of a run in a new run directory beside it, with another number of epochs, another schedule or
 /// early stopping in its last phase: it ends as a training whose recipe said so from the beginning would, if its
 /// learning rates were the same up to here. The run itself stays as it is.
 ///
@@ -20,7 +22,7 @@ use crate::event::Event;
 pub fn extend(
     run: &RunDir,
     overrides: &[String],
-    request: &TrainRequest,
+    device: &Device,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
     let before = run.recipe(kiln_trainer::bases())?;
@@ -38,7 +40,8 @@ pub fn extend(
         let epochs = progress.history.epochs.len();
         return Err(TrainRunError::NothingLeft { run: path, epochs }.into());
     }
-    let (extended, lock) = run.create_from(&request.runs, &recipe)?;
+    let runs = run.path().parent().unwrap_or(Path::new(""));
+    let (extended, lock) = run.create_from(runs, &recipe)?;
     let phase = recipe.training.phases.last();
     context.emit(&Event::TrainingExtended {
         run: run.path(),
@@ -46,7 +49,7 @@ pub fn extend(
         spans_phase: phase.is_some_and(spans_phase),
         learning_rate: progress.history.epochs.last().map(|it| it.learning_rate),
     });
-    resume_locked(extended, lock, &request.device, context)
+    resume_locked(extended, lock, device, context)
 }
 
 /// Whether two recipes differ at most in how the last phase ends.

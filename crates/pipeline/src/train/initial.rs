@@ -22,15 +22,16 @@ pub fn of_other_run(recipe: &Recipe, context: &Context<'_>) -> Result<Option<Wei
         path: path.into(),
         problem,
     };
-    let file = if path.is_dir() {
-        RunDir::open(path)?.file(RunFile::Weights)
+    let (file, called) = if path.is_dir() {
+        let run = RunDir::open(path)?;
+        (run.file(RunFile::Weights), "its `weights.safetensors`")
     } else {
-        path.to_path_buf()
+        (path.to_path_buf(), "it")
     };
-    let bytes = fs::read(&file)
-        .map_err(|error| fail(format!("{} cannot be read: {error}", file.display())))?;
+    let bytes =
+        fs::read(&file).map_err(|error| fail(format!("{called} cannot be read: {error}")))?;
     let mut found = Weights::from_bytes(&bytes)
-        .map_err(|error| fail(format!("{}: {error}", file.display())))?;
+        .map_err(|error| fail(format!("{called} cannot be used: {error}")))?;
     let mut taken = Weights::default();
     let mut drawn = Vec::new();
     for param in recipe.model().params() {
