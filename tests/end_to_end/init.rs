@@ -91,6 +91,15 @@ fn a_recipe_for_gray_images_is_written_and_runs_without_an_edit() {
             .contains(&recipe[recipe.find("Found").unwrap()..])
     );
 
+    // A folder has its name wherever it is named from.
+    let inside = folder.path().join("tiles");
+    let ended = succeed(&mut within(&inside, &["init", ".", "-o", "-"]));
+    assert!(
+        ended.stdout.contains("name = \"tiles\"") && ended.stdout.contains("folder = \".\""),
+        "{}",
+        ended.stdout
+    );
+
     let ended = succeed(&mut within(folder.path(), &["run", "recipe.toml"]));
     assert!(ended.stdout.contains("tiles: 100.00 %"), "{}", ended.stdout);
     let kept = read(folder.path(), "runs/tiles/recipe.toml");
@@ -157,7 +166,11 @@ fn photographs_get_a_pretrained_network() {
     let folder = tempfile::tempdir().unwrap();
     images(folder.path(), "photos", [70, 90], true, 12);
     // The weights are not on the machine, and a recipe can be made without them.
-    succeed(&mut within(folder.path(), &["init", "photos"]));
+    let printed = succeed(&mut within(folder.path(), &["init", "photos"])).stdout;
+    assert!(
+        printed.contains("Next: kiln fetch onnxruntime"),
+        "{printed}"
+    );
     let recipe = read(folder.path(), "recipe.toml");
     for part in [
         "weights = \"efficientnet-lite0\"",

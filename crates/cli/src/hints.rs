@@ -64,11 +64,16 @@ pub fn missing(missing: &Missing) -> String {
 
 /// Says how to get the engine that was not compared.
 pub fn absent_engines(present: &[&str]) -> &'static str {
-    if present.contains(&"ONNX Runtime") {
+    if has_onnx_runtime(present) {
         ""
     } else {
         " (`kiln fetch onnxruntime` adds ONNX Runtime)"
     }
+}
+
+/// Whether the engine is there that can be fetched.
+pub fn has_onnx_runtime(present: &[&str]) -> bool {
+    present.contains(&"ONNX Runtime")
 }
 
 /// Says how to see where a model's graph can be cut.
@@ -157,7 +162,9 @@ fn pipeline(hint: &Hint) -> String {
         }
         Hint::OtherOutput => "write another file with -o".into(),
         Hint::ReportBug => "please report it".into(),
-        Hint::RecipesInModels => "the recipes that come with kiln are in models/".into(),
+        Hint::RecipesInModels => {
+            "the recipes that come with kiln are in models/, and a folder of images needs none".into()
+        },
         Hint::TrainAgain => "train it again with `kiln run`".into(),
         Hint::BeginWithRun { run } => {
             let run = run.display();

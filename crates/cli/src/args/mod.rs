@@ -12,7 +12,7 @@ pub use batch::{BatchArgs, ORIGIN, origin, written};
 pub use engine::{EngineArgs, EnginesArgs, OneEngineArgs};
 pub use limits::LimitsArgs;
 pub use overrides::{OverridesArgs, PreprocessArgs};
-pub use recipe::{RecipeArgs, TrainingArgs, open_quietly, recipe_text};
+pub use recipe::{RecipeArgs, TrainingArgs, is_slow, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,

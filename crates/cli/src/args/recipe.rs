@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use kiln_model::{Recipe, Sweep};
-use kiln_pipeline::Error;
-use kiln_pipeline::init;
+use kiln_pipeline::init::{self, Approach, Draft};
 use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::TrainRequest;
+use kiln_pipeline::{Error, engines};
 use kiln_trainer::{Device, DeviceKind, TrainError};
 
 use crate::app::App;
+use crate::hints;
 
 /// A recipe with changes.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,7 +54,23 @@ pub fn recipe_text(path: &Path, app: &App<'_>) -> anyhow::Result<RecipeText> {
         app.terminal.status("Note", &note);
     }
     app.terminal.status("Chose", &draft.choice.describe());
+    if is_slow(&draft, app)? {
+        let text =
+            "tract computes the features; after `kiln fetch onnxruntime` it is many times as fast";
+        app.terminal.status("Note", text);
+    }
     Ok(draft.recipe())
+}
+
+/// Whether the chosen backbone would be run by tract, at 13 images/s where ONNX Runtime computes 178
+/// (docs/results.md).
+pub fn is_slow(draft: &Draft, app: &App<'_>) -> anyhow::Result<bool> {
+    if draft.choice.approach != Approach::Pretrained {
+        return Ok(false);
+    }
+    let engines = engines::present(&app.context)?;
+    let titles: Vec<&str> = engines.iter().map(|engine| engine.title()).collect();
+    Ok(!hints::has_onnx_runtime(&titles))
 }
 
 /// Where and how recipes are trained.

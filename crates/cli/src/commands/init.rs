@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use kiln_pipeline::engines;
-use kiln_pipeline::init::{Approach, Draft, draft};
+use kiln_pipeline::init::{Draft, draft};
 use kiln_util::shown;
 
 use crate::app::{App, Outcome};
+use crate::args::is_slow;
 use crate::output::{self, Outputs, is_stdout};
 
 #[derive(Debug, clap::Args)]
@@ -72,14 +72,14 @@ fn printed(draft: &Draft, args: &InitArgs, app: &App<'_>) -> anyhow::Result<Stri
     let file = args.write.display();
     lines.push(format!("{file}: {}", draft.choice.describe()));
     lines.push(String::new());
-    lines.push(format!("Next: kiln run {}", quoted(&args.write)));
-    if draft.choice.approach == Approach::Pretrained {
-        // tract runs the network at 13 images/s where ONNX Runtime runs it at 178 (docs/results.md).
-        if engines::present(&app.context)?.len() == 1 {
-            lines.push(
-                "      kiln fetch onnxruntime before it makes that several times as fast".into(),
-            );
-        }
+    let run = format!("kiln run {}", quoted(&args.write));
+    if is_slow(draft, app)? {
+        lines.push(
+            "Next: kiln fetch onnxruntime, which computes features many times as fast".into(),
+        );
+        lines.push(format!("      {run}"));
+    } else {
+        lines.push(format!("Next: {run}"));
     }
     Ok(lines.join("\n") + "\n")
 }

@@ -65,19 +65,18 @@ pub struct Sizes {
 
 impl Sizes {
     /// Returns those of some images; none if there are none.
-    fn of(sizes: &[[u32; 2]]) -> Option<Self> {
-        let sorted = [0, 1].map(|axis| {
-            let mut sides: Vec<u32> = sizes.iter().map(|size| size[axis]).collect();
+    fn of(images: &[[u32; 2]]) -> Option<Self> {
+        let [heights, widths] = [0, 1].map(|axis| {
+            let mut sides: Vec<u32> = images.iter().map(|size| size[axis]).collect();
             sides.sort_unstable();
             sides
         });
-        let pick = |at: &dyn Fn(&[u32]) -> Option<u32>| -> Option<[u32; 2]> {
-            Some([at(&sorted[0])?, at(&sorted[1])?])
-        };
+        let last = images.len().checked_sub(1)?;
+        let at = |place: usize| [heights[place], widths[place]];
         Some(Self {
-            smallest: pick(&|sides| sides.first().copied())?,
-            median: pick(&|sides| sides.get(sides.len() / 2).copied())?,
-            largest: pick(&|sides| sides.last().copied())?,
+            smallest: at(0),
+            median: at(images.len() / 2),
+            largest: at(last),
         })
     }
 }
