@@ -111,10 +111,14 @@ fn whole(report: BatchReport, so_far: SoFar<'_>) -> String {
     let (name, figure): (_, fn(&Epoch) -> f64) = match history.monitor {
         Monitor::ValLoss => ("val_loss", |epoch| epoch.val_loss),
         Monitor::ValAccuracy => ("val_accuracy", |epoch| epoch.val_accuracy),
+        Monitor::ValMacroF1 => ("val_macro_f1", |epoch| {
+            epoch.val_macro_f1.unwrap_or_default()
+        }),
     };
     let shown = match history.monitor {
         Monitor::ValLoss => format!("{:.4}", best.val_loss),
         Monitor::ValAccuracy => percent(best.val_accuracy),
+        Monitor::ValMacroF1 => format!("{:.4}", best.val_macro_f1.unwrap_or_default()),
     };
     let figures: Vec<f64> = history.epochs.iter().map(figure).collect();
     let blocks = spark_line(&figures[figures.len().saturating_sub(DRAWN)..]);
@@ -173,6 +177,7 @@ mod tests {
             train_accuracy: 0.5,
             val_loss,
             val_accuracy: 0.75,
+            val_macro_f1: None,
             learning_rate: 1.0,
             seconds: 20.0,
             penalty: None,

@@ -37,6 +37,7 @@
 mod agreement;
 mod calibration;
 mod confusion;
+mod counts;
 mod error;
 mod evaluation;
 mod latency;
@@ -49,6 +50,7 @@ mod spread;
 pub use agreement::{Agreement, Tolerance};
 pub use calibration::{Calibration, CalibrationBin};
 pub use confusion::{Confusion, ConfusionMatrix};
+pub use counts::ClassCounts;
 pub use error::MetricsError;
 pub use evaluation::{Average, ClassMetrics, Evaluation, Evaluator, ScoreKind, TopK};
 pub use latency::Latency;

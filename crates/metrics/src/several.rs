@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::MetricsError;
+use crate::counts::Counts;
 use crate::evaluation::{Average, ratio};
 
 /// Scores on a dataset whose images can have several classes; made by [`SeveralEvaluator`].
@@ -140,7 +141,7 @@ impl SeveralEvaluator {
                 .step_by(count)
                 .map(|at| (self.probabilities[at], self.truth[at]))
                 .collect();
-            let counts = Counts::at(&pairs, self.thresholds[class]);
+            let counts = decisions(&pairs, self.thresholds[class]);
             all.add(counts);
             classes.push(self.class(class, pairs, counts));
         }
@@ -216,46 +217,18 @@ impl SeveralEvaluator {
     }
 }
 
-/// Decisions about a class.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    hits: u64,
-    missed: u64,
-    false_alarms: u64,
-}
-
-impl Counts {
-    fn at(pairs: &[(f32, bool)], threshold: f32) -> Self {
-        let mut counts = Self::default();
-        for &(probability, truth) in pairs {
-            match (probability > threshold, truth) {
-                (true, true) => counts.hits += 1,
-                (false, true) => counts.missed += 1,
-                (true, false) => counts.false_alarms += 1,
-                (false, false) => {}
-            }
+/// Decisions by a threshold about images of which it is known whether they have a class.
+fn decisions(pairs: &[(f32, bool)], threshold: f32) -> Counts {
+    let mut counts = Counts::default();
+    for &(probability, truth) in pairs {
+        match (probability > threshold, truth) {
+            (true, true) => counts.hits += 1,
+            (false, true) => counts.missed += 1,
+            (true, false) => counts.false_alarms += 1,
+            (false, false) => {}
         }
-        counts
     }
-
-    fn add(&mut self, other: Self) {
-        self.hits += other.hits;
-        self.missed += other.missed;
-        self.false_alarms += other.false_alarms;
-    }
-
-    fn precision(self) -> f64 {
-        ratio(self.hits as f64, (self.hits + self.false_alarms) as f64)
-    }
-
-    fn recall(self) -> f64 {
-        ratio(self.hits as f64, (self.hits + self.missed) as f64)
-    }
-
-    fn f1(self) -> f64 {
-        let wrong = self.missed + self.false_alarms;
-        ratio(2.0 * self.hits as f64, (2 * self.hits + wrong) as f64)
-    }
+    counts
 }
 
 /// Images by falling probability of a class: each step takes all that have one probability.
@@ -417,10 +390,10 @@ mod tests {
             threshold in 0.0_f32..1.0,
         ) {
             let mut pairs = pairs;
-            let f1 = Counts::at(&pairs, threshold).f1();
+            let f1 = decisions(&pairs, threshold).f1();
             if let Some((best, largest)) = Curve::new(&mut pairs).best() {
                 prop_assert!(f1 <= largest + 1e-12);
-                prop_assert!((Counts::at(&pairs, best).f1() - largest).abs() < 1e-12, "midpoints separate");
+                prop_assert!((decisions(&pairs, best).f1() - largest).abs() < 1e-12, "midpoints separate");
             }
         }
     }

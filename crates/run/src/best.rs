@@ -378,6 +378,7 @@ mod tests {
                 train_accuracy: 0.5,
                 val_loss: if better { loss / 2.0 } else { loss * 2.0 },
                 val_accuracy: 0.5,
+                val_macro_f1: None,
                 learning_rate: 0.1,
                 seconds: 1.0,
                 penalty: None,

@@ -182,6 +182,7 @@ mod tests {
             train_accuracy: 0.7,
             val_loss,
             val_accuracy: 0.9,
+            val_macro_f1: None,
             learning_rate: 1e-3,
             seconds: 0.25,
             penalty: None,

@@ -16,6 +16,10 @@ pub struct Epoch {
     pub val_loss: f64,
     /// Share of validation images classified correctly after the epoch, from 0 to 1.
     pub val_accuracy: f64,
+    /// Mean F1 of the classes over the validation images after the epoch, from 0 to 1; none in histories of older
+    /// versions.
+    #[serde(default)]
+    pub val_macro_f1: Option<f64>,
     /// Learning rate at the end of the epoch; 0 of L-BFGS, which has none.
     pub learning_rate: f64,
     /// Penalty of the weights' squares, of L-BFGS, for which an epoch is the fit with one penalty, and
@@ -60,6 +64,7 @@ impl History {
         let figure = |epoch: &Epoch| match self.monitor {
             Monitor::ValLoss => epoch.val_loss,
             Monitor::ValAccuracy => -epoch.val_accuracy,
+            Monitor::ValMacroF1 => -epoch.val_macro_f1.unwrap_or_default(),
         };
         let epochs = self.epochs.iter().filter(|epoch| !epoch.val_loss.is_nan());
         epochs.min_by(|a, b| figure(a).total_cmp(&figure(b)))
@@ -105,6 +110,7 @@ mod tests {
             train_accuracy: 0.75,
             val_loss,
             val_accuracy: 0.9,
+            val_macro_f1: Some(0.875),
             learning_rate: 1e-3,
             seconds: 2.5,
             penalty: None,
@@ -121,14 +127,26 @@ mod tests {
         assert_eq!(
             csv.lines().next(),
             Some(
-                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate,penalty,seconds"
+                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_macro_f1,learning_rate,penalty,seconds"
             )
         );
-        assert_eq!(csv.lines().nth(1), Some("1,0.5,0.75,0.25,0.9,0.001,,2.5"));
+        assert_eq!(
+            csv.lines().nth(1),
+            Some("1,0.5,0.75,0.25,0.9,0.875,0.001,,2.5")
+        );
         assert_eq!(History::from_csv(&csv).unwrap(), history);
         // Before there were penalties.
         let older = csv.replace(",penalty", "").replace(",,", ",");
         assert_eq!(History::from_csv(&older).unwrap(), history);
+        // Before macro F1 was measured.
+        let older = older.replace(",val_macro_f1", "").replace(",0.875,", ",");
+        let oldest = History::from_csv(&older).unwrap();
+        assert!(
+            oldest
+                .epochs
+                .iter()
+                .all(|epoch| epoch.val_macro_f1.is_none())
+        );
     }
 
     #[test]
@@ -144,6 +162,9 @@ mod tests {
         history.monitor = Monitor::ValAccuracy;
         history.epochs[3].val_accuracy = 0.95;
         assert_eq!(history.best().map(|e| e.epoch), Some(4));
+        history.monitor = Monitor::ValMacroF1;
+        history.epochs[1].val_macro_f1 = Some(0.9);
+        assert_eq!(history.best().map(|e| e.epoch), Some(2));
         assert!(History::default().best().is_none());
     }
 }

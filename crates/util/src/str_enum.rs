@@ -138,6 +138,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("conv", "conv2d"),
     ("crop", "crop_to_aspect_ratio"),
     ("densenet", "torch"),
+    ("f1", "val_macro_f1"),
     ("densenet121", "torch"),
     ("fc", "dense"),
     ("global_average_pooling2d", "global_avg_pool"),

@@ -276,9 +276,12 @@ pub enum Monitor {
     ValLoss,
     /// The highest accuracy on the validation images.
     ValAccuracy,
+    /// The highest mean F1 of the classes on the validation images, for which rare classes count as much as frequent
+    /// ones.
+    ValMacroF1,
 }
 
-kiln_util::str_enum!(Monitor: Serialize { ValLoss = "val_loss", ValAccuracy = "val_accuracy" });
+kiln_util::str_enum!(Monitor: Serialize { ValLoss = "val_loss", ValAccuracy = "val_accuracy", ValMacroF1 = "val_macro_f1" });
 
 /// Weight of each class's images in the loss (Keras's `class_weight`).
 #[derive(Debug, Clone, PartialEq, Serialize)]

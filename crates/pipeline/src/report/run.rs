@@ -100,6 +100,11 @@ fn training(record: &RunRecord) -> Result<Section> {
                     epoch.val_loss,
                     percent(epoch.val_accuracy)
                 ),
+                Monitor::ValMacroF1 => format!(
+                    "the highest mean F1 of the classes on the validation images, {:.4}, with an accuracy of {}",
+                    epoch.val_macro_f1.unwrap_or_default(),
+                    percent(epoch.val_accuracy)
+                ),
                 Monitor::ValAccuracy => format!(
                     "the highest validation accuracy, {}, with a loss of {:.4}",
                     percent(epoch.val_accuracy),

@@ -12,13 +12,14 @@ fn figure(monitor: Monitor, epoch: &Epoch) -> f64 {
     match monitor {
         Monitor::ValLoss => epoch.val_loss,
         Monitor::ValAccuracy => epoch.val_accuracy,
+        Monitor::ValMacroF1 => epoch.val_macro_f1.unwrap_or_default(),
     }
 }
 
 fn beats(monitor: Monitor, epoch: &Epoch, than: f64, delta: f64) -> bool {
     match monitor {
         Monitor::ValLoss => epoch.val_loss < than - delta,
-        Monitor::ValAccuracy => epoch.val_accuracy > than + delta,
+        Monitor::ValAccuracy | Monitor::ValMacroF1 => figure(monitor, epoch) > than + delta,
     }
 }
 
@@ -71,6 +72,7 @@ mod tests {
             train_accuracy: 0.5,
             val_loss: 1.0 - val_accuracy,
             val_accuracy,
+            val_macro_f1: None,
             learning_rate: 1.0,
             seconds: 1.0,
             penalty: None,

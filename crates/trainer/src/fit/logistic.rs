@@ -16,7 +16,7 @@
 use std::time::Instant;
 
 use kiln_data::{Loader, Order, Samples};
-use kiln_metrics::argmax;
+use kiln_metrics::{ClassCounts, argmax};
 use kiln_model::{LbfgsParams, Param};
 use kiln_run::{Epoch, Tensor, Weights};
 use kiln_util::CancelToken;
@@ -97,8 +97,8 @@ pub fn fit(
         };
         point = minimum.point;
         let weights = scaling.fold(&layer, &point);
-        let (val_loss, val_accuracy) = layer.figures(&weights, &validation, &Loss::default());
-        let (train_loss, train_accuracy) = layer.figures(&weights, &train, &loss);
+        let (val_loss, of_validation) = layer.figures(&weights, &validation, &Loss::default());
+        let (train_loss, of_training) = layer.figures(&weights, &train, &loss);
         if !val_loss.is_finite() {
             return Err(TrainError::ValidationDiverged {
                 epoch: number,
@@ -109,9 +109,10 @@ pub fn fit(
         let epoch = Epoch {
             epoch: number,
             train_loss,
-            train_accuracy,
+            train_accuracy: of_training.accuracy(),
             val_loss,
-            val_accuracy,
+            val_accuracy: of_validation.accuracy(),
+            val_macro_f1: Some(of_validation.macro_f1()),
             learning_rate: 0.0,
             seconds: start.elapsed().as_secs_f64(),
             penalty: Some(penalty),
@@ -189,8 +190,8 @@ impl<'a> Dense<'a> {
         self.weights() + self.bias.map_or(0, |_| self.units)
     }
 
-    /// Mean loss and accuracy of weights, in f64.
-    fn figures(&self, weights: &Weights, rows: &Rows, loss: &Loss) -> (f64, f64) {
+    /// Mean loss of weights, in f64, and what they predict.
+    fn figures(&self, weights: &Weights, rows: &Rows, loss: &Loss) -> (f64, ClassCounts) {
         let values = |param: &Param| -> Vec<f64> {
             let tensor = weights.get(&param.name);
             let values = tensor.map_or(&[][..], |tensor| &tensor.data);
@@ -199,7 +200,7 @@ impl<'a> Dense<'a> {
         let bias = self.bias.map_or_else(|| vec![0.0; self.units], values);
         let sums = rows.sums(self, &values(self.weight), &bias, loss, false);
         let n = rows.len() as f64;
-        (sums.loss / n, sums.correct as f64 / n)
+        (sums.loss / n, sums.predictions)
     }
 }
 
@@ -273,7 +274,7 @@ impl Rows {
 /// Sums over rows.
 struct Sums {
     loss: f64,
-    correct: usize,
+    predictions: ClassCounts,
     /// Of the weights on the features as they are, then of the bias; empty if it is not wanted.
     gradient: Vec<f64>,
 }
@@ -287,14 +288,14 @@ impl Sums {
         };
         Self {
             loss: 0.0,
-            correct: 0,
+            predictions: ClassCounts::default(),
             gradient: vec![0.0; len],
         }
     }
 
     fn plus(mut self, other: Self) -> Self {
         self.loss += other.loss;
-        self.correct += other.correct;
+        self.predictions.add(&other.predictions);
         for (sum, value) in self.gradient.iter_mut().zip(other.gradient) {
             *sum += value;
         }
@@ -350,7 +351,8 @@ impl Block {
                 *logit += bias;
             }
             let predicted = argmax(&row.iter().map(|logit| *logit as f32).collect::<Vec<_>>());
-            sums.correct += usize::from(predicted == Some(label as usize));
+            let predicted = predicted.unwrap_or_default();
+            sums.predictions.record(label as usize, predicted);
             sums.loss += loss.row(row, label);
         }
         if sums.gradient.is_empty() {

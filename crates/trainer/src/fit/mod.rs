@@ -284,6 +284,7 @@ impl<'a> State<'a> {
             train_accuracy: train.accuracy(),
             val_loss: val.loss(),
             val_accuracy: val.accuracy(),
+            val_macro_f1: Some(val.macro_f1()),
             learning_rate,
             seconds: start.elapsed().as_secs_f64(),
             penalty: None,

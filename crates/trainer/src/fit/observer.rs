@@ -1,6 +1,6 @@
 //! What a training reports while it runs.
 
-use kiln_metrics::argmax;
+use kiln_metrics::{ClassCounts, argmax};
 use kiln_run::{Epoch, Weights};
 
 use crate::TrainError;
@@ -80,31 +80,28 @@ pub trait Observer: Send {
 impl Observer for () {}
 
 /// Loss and accuracy of an epoch: sums over the images so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Running {
-    images: usize,
     loss: f64,
-    correct: usize,
+    predictions: ClassCounts,
 }
 
 impl Running {
     /// Adds a batch of logits `[n, classes]` with its mean loss. The lowest class wins a tie.
     pub fn push(&mut self, loss: f64, logits: &[f32], labels: &[u32]) {
         let classes = logits.len() / labels.len();
-        self.images += labels.len();
         self.loss += loss * labels.len() as f64;
-        self.correct += logits
-            .chunks_exact(classes)
-            .zip(labels)
-            .filter(|(row, label)| argmax(row) == Some(**label as usize))
-            .count();
+        for (row, &label) in logits.chunks_exact(classes).zip(labels) {
+            let predicted = argmax(row).unwrap_or_default();
+            self.predictions.record(label as usize, predicted);
+        }
     }
 
     /// Returns them as a report.
     pub fn report(&self, epoch: usize, total: usize) -> BatchReport {
         BatchReport {
             epoch,
-            done: self.images,
+            done: self.predictions.images() as usize,
             total,
             loss: self.loss(),
             accuracy: self.accuracy(),
@@ -113,12 +110,17 @@ impl Running {
 
     /// Returns the mean loss in nats.
     pub fn loss(&self) -> f64 {
-        self.loss / self.images as f64
+        self.loss / self.predictions.images() as f64
     }
 
     /// Returns the share classified correctly.
     pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.images as f64
+        self.predictions.accuracy()
+    }
+
+    /// Returns the mean F1 of the classes.
+    pub fn macro_f1(&self) -> f64 {
+        self.predictions.macro_f1()
     }
 }
 

@@ -126,6 +126,7 @@ mod tests {
             train_accuracy: 0.5,
             val_loss,
             val_accuracy: 0.5,
+            val_macro_f1: None,
             learning_rate: 1.0,
             seconds: 1.0,
             penalty: None,
