@@ -145,8 +145,8 @@ fn compare(name: &str, found: &str) {
 fn help() {
     compare("help/kiln", &transcript(&["--help"]));
     for command in [
-        "run", "train", "probe", "sweep", "report", "export", "verify", "eval", "predict", "embed",
-        "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
+        "run", "train", "probe", "sweep", "report", "export", "verify", "eval", "predict",
+        "explain", "embed", "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
     ] {
         compare(
             &format!("help/{command}"),

@@ -16,8 +16,8 @@ pub use recipe::{RecipeArgs, TrainingArgs, open_quietly};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExportArgs, FetchArgs, PredictArgs, ProbeArgs, ReportArgs, RunArgs, SummaryArgs,
-    SweepArgs, TrainArgs, VerifyArgs,
+    EvalArgs, ExplainArgs, ExportArgs, FetchArgs, PredictArgs, ProbeArgs, ReportArgs, RunArgs,
+    SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -75,6 +75,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Show where a model looks: what covering parts of an image does to a class
+    Explain(ExplainArgs),
     /// Write the feature vectors of images, for NumPy
     Embed(EmbedArgs),
     /// Show a model's inputs, operators, outputs and preprocessing, and write them into a copy
@@ -149,6 +151,7 @@ mod tests {
         for (name, own) in [
             ("eval", "--mistakes"),
             ("predict", "--csv"),
+            ("explain", "--patch"),
             ("compare", "--max-drop"),
             ("bench", "--plot"),
         ] {
