@@ -158,8 +158,8 @@ impl Explanation {
         )
     }
 
-    /// Returns the same, if the drop is not [negligible](Self::NEGLIGIBLE): else no place is more important
-    /// than another.
+    /// Returns the same, if the drop is not [negligible](Self::NEGLIGIBLE): else no single place decides, and what
+    /// the other places show suffices for the class.
     pub fn decisive(&self) -> Option<(usize, f32)> {
         Some(self.largest()).filter(|(_, drop)| *drop > Self::NEGLIGIBLE)
     }
@@ -317,9 +317,14 @@ fn find_class(class: &str, labels: &[String]) -> Result<usize, ExplainError> {
         return Ok(index);
     }
     let names: Vec<&str> = labels.iter().map(String::as_str).collect();
+    // No number is meant by another.
+    let near = match class.parse::<i64>() {
+        Ok(_) => None,
+        Err(_) => kiln_util::closest(class, &names),
+    };
     Err(ExplainError::Class {
         class: class.into(),
-        near: kiln_util::closest(class, &names).map(str::to_owned),
+        near: near.map(str::to_owned),
         classes: labels.len(),
     })
 }
@@ -435,7 +440,7 @@ mod tests {
             ("", "no class ``"),
         ] {
             let error = find_class(class, &labels).unwrap_err();
-            assert!(error.to_string().contains(text), "{error}");
+            assert!(error.to_string().ends_with(text), "{error}");
         }
     }
 

@@ -9,6 +9,8 @@ const POSITIVE: Color = [0xd5, 0x5e, 0x00];
 const NEGATIVE: Color = [0x00, 0x72, 0xb2];
 /// How much of the color of the largest value covers the image, which is still to be seen below it.
 const OPACITY: f32 = 0.8;
+/// The grays of black and white below the colors: between them, even a faint color is seen.
+const GRAYS: [f32; 2] = [70.0, 235.0];
 
 /// Draws `values`, one for each pixel of the image, over it: the image becomes gray, positive values orange and
 /// negative ones blue, the more so the larger they are. 0 leaves gray, `most` and anything beyond it is the
@@ -24,20 +26,21 @@ pub fn overlay(image: &Tile, values: &[f32], most: f32) -> Result<Tile, ReportEr
     let pixels = image.pixels.chunks_exact(3).zip(values);
     Ok(Tile {
         pixels: pixels
-            .flat_map(|(pixel, value)| blend(luma(pixel), value / most))
+            .flat_map(|(pixel, value)| blend(gray(pixel), value / most))
             .collect(),
         ..image.clone()
     })
 }
 
-/// The gray of a color, by ITU-R BT.601.
-fn luma(pixel: &[u8]) -> f32 {
+/// The gray of a color, by the luma of ITU-R BT.601.
+fn gray(pixel: &[u8]) -> f32 {
     let weights = [0.299, 0.587, 0.114];
-    pixel
+    let luma = pixel
         .iter()
         .zip(weights)
-        .map(|(&sample, weight)| f32::from(sample) * weight)
-        .sum()
+        .map(|(&sample, weight)| f32::from(sample) * weight);
+    let [black, white] = GRAYS;
+    black + luma.sum::<f32>() * (white - black) / 255.0
 }
 
 /// A gray below the color of a value from -1 to 1.
@@ -63,11 +66,11 @@ mod tests {
 
     #[test]
     fn zero_is_gray_and_signs_have_their_colors() {
-        let image = [[100; 3], [255, 0, 0], [100; 3], [100; 3]].concat();
+        let image = [[0; 3], [255; 3], [0; 3], [0; 3]].concat();
         let found = drawn(&image, &[0.0, 0.0, 0.5, -0.5], 0.5);
-        assert_eq!(found[..6], [100, 100, 100, 76, 76, 76]);
+        assert_eq!(found[..6], [70, 70, 70, 235, 235, 235]);
         let blended =
-            |color: Color| color.map(|sample| (20.0 + 0.8 * f32::from(sample)).round() as u8);
+            |color: Color| color.map(|sample| (14.0 + 0.8 * f32::from(sample)).round() as u8);
         assert_eq!(found[6..9], blended(POSITIVE));
         assert_eq!(found[9..], blended(NEGATIVE));
     }

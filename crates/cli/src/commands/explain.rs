@@ -10,7 +10,7 @@ use kiln_pipeline::inputs::{self, Input};
 use kiln_pipeline::report::Seen;
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_pipeline::{Error, engines};
-use kiln_util::{percent, shown};
+use kiln_util::{percent, shown, thousands};
 use serde::Serialize;
 
 use crate::app::{App, Outcome};
@@ -121,7 +121,7 @@ pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         print_json(&header, terminal)?;
     }
     let source = images.source.clone();
-    let explained = explainer.explain(images, context, |input, explanation| {
+    let ended = explainer.explain(images, context, |input, explanation| {
         let name = name(input);
         if args.json {
             print_json(&record(&name, explanation, patches), terminal)?;
@@ -132,7 +132,7 @@ pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     });
     // Also of what was done before an error.
     pictures.finish(terminal)?;
-    match explained? {
+    match ended? {
         None => return Ok(Outcome::Interrupted),
         Some(0) => {
             let text = format!("to explain: there is no image in {source}");
@@ -149,7 +149,7 @@ fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.extension().is_none() || text.ends_with(std::path::is_separator)
 }
 
-/// `169 patches of 4 x 4 pixels, of 28 x 28, each with the image's mean color`.
+/// `169 patches of 4 x 4 pixels in 28 x 28, one after the other, with the image's mean color`.
 fn covering(patches: &Patches) -> String {
     let Patches {
         patch,
@@ -157,9 +157,14 @@ fn covering(patches: &Patches) -> String {
         width,
         ..
     } = patches;
+    let count = thousands(patches.count());
+    let noun = if patches.count() == 1 {
+        "patch"
+    } else {
+        "patches"
+    };
     format!(
-        "{} of {patch} x {patch} pixels in {height} x {width}, one after the other, with the image's mean color",
-        kiln_util::counted(patches.count() as u64, "patch")
+        "{count} {noun} of {patch} x {patch} pixels in {height} x {width}, one after the other, with the image's mean color"
     )
 }
 
@@ -183,7 +188,7 @@ fn line(image: &str, explanation: &Explanation, patches: &Patches) -> String {
             )
         }
         None => format!(
-            "which no patch lowers by more than {} point: the model looks at no place in particular",
+            "which no patch lowers by more than {} point: no single place decides",
             100.0 * Explanation::NEGLIGIBLE
         ),
     };
@@ -229,7 +234,7 @@ impl<'a> Pictures<'a> {
                 picture::prepare_folder(folder)?;
                 Self::Folder(folder)
             }
-            Some(file) => Self::File(file, Seen::new(model.preprocessing()).map_err(Error::from)?),
+            Some(file) => Self::File(file, Seen::new(model.preprocessing())?),
         })
     }
 

@@ -212,7 +212,7 @@ impl Seen {
                     "up to {:.2} points less\nwhere orange is covered\n(blue: more)",
                     100.0 * drop
                 ),
-                None => "no place in particular".into(),
+                None => "no single place decides".into(),
             },
             ..overlay(&whole, &map, most)?
         };
