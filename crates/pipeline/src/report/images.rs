@@ -180,7 +180,7 @@ impl Mistakes {
             name: "explained".into(),
             picture,
             caption: format!(
-                "Where the model looks: how much the probability of the predicted class drops, in points of a percent, \
+                "Where the model looks: how much the probability of the predicted class drops, in percentage points, \
                  when a patch of {0} x {0} pixels is covered with the image's mean color",
                 patches.patch
             ),
