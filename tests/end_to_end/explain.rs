@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use image::{GrayImage, Luma};
 use kiln_onnx::{Dim, GraphBuilder, encode};
+use kiln_pipeline::explain::Patches;
 use serde_json::Value;
 
 use crate::kiln::{TEST_DIGITS, digits, error, kiln, ok, path, run, trained};
@@ -81,6 +82,7 @@ fn a_watermark_that_gives_a_class_away_is_found() {
     let folder = watermarked();
     let (model, images) = (path(folder, "runs/watermark"), path(folder, "marked"));
     let picture = path(folder, "marked.png");
+    let patches = Patches::new([28, 28], Some(6), Some(2)).unwrap();
     let patch = ["--class", "4", "--patch", "6", "--stride", "2"];
     let args = [&[model.as_str(), &images, "-o", &picture], &patch[..]].concat();
     let (_, found) = explained(&args);
@@ -88,6 +90,18 @@ fn a_watermark_that_gives_a_class_away_is_found() {
     for image in &found {
         let mark = [MARK, MARK + SIDE - 1];
         assert_eq!(largest(image), [mark; 2], "{}", image["image"]);
+        let drops: Vec<f32> = serde_json::from_value(image["drops"].clone()).unwrap();
+        let map = patches.map(&drops);
+        let most = (0..map.len())
+            .max_by(|&a, &b| map[a].total_cmp(&map[b]))
+            .unwrap();
+        for at in [most / 28, most % 28] {
+            assert!(
+                (mark[0]..=mark[1]).contains(&(at as u32)),
+                "{}: {at}",
+                image["image"]
+            );
+        }
     }
     let drops = found
         .iter()

@@ -141,7 +141,8 @@ fn pipeline(hint: &Hint) -> String {
         Hint::TakeOutput { output } => format!("give --output {output}"),
         Hint::SpecifySize => "give --size N".into(),
         Hint::NameClass { classes } => format!(
-            "name one of its {classes} classes, or give a number from 0 to {}",
+            "name one of its {}, or give a number from 0 to {}",
+            kiln_util::counted(*classes as u64, "class"),
             classes.saturating_sub(1)
         ),
         Hint::Within { key, most } => format!("give a --{key} from 1 to {most}"),

@@ -437,7 +437,7 @@ mod tests {
             ("dgo", "no class `dgo`: did you mean `dog`?"),
             ("3", "no class `3`"),
             ("-1", "no class `-1`"),
-            ("", "no class ``"),
+            ("mouse", "no class `mouse`"),
         ] {
             let error = find_class(class, &labels).unwrap_err();
             assert!(error.to_string().ends_with(text), "{error}");

@@ -131,15 +131,20 @@ pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         pictures.add(input, explanation, patches, &model)
     });
     // Also of what was done before an error.
-    pictures.finish(terminal)?;
-    match ended? {
-        None => return Ok(Outcome::Interrupted),
-        Some(0) => {
-            let text = format!("to explain: there is no image in {source}");
-            terminal.left_out("Nothing", &text, &[]);
-        }
-        Some(_) => notes::assumptions(&model, terminal),
+    pictures.finish()?;
+    let Some(images) = ended? else {
+        return Ok(Outcome::Interrupted);
+    };
+    if images == 0 {
+        let text = format!("to explain: there is no image in {source}");
+        terminal.left_out("Nothing", &text, &[]);
+        return Ok(Outcome::Done);
     }
+    if let Some(path) = &args.pictures {
+        let text = format!("where the model looks in {}", path.display());
+        terminal.status("Drew", &text);
+    }
+    notes::assumptions(&model, terminal);
     Ok(Outcome::Done)
 }
 
@@ -260,11 +265,13 @@ impl<'a> Pictures<'a> {
             Self::Folder(folder) => {
                 let mut seen = Seen::new(model.preprocessing())?;
                 seen.push_explained(input, &caption, explanation, patches)?;
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 // Images of several folders may have one name.
-                let file = folder.join(format!("{}-{stem}.png", input.index));
+                let file = match (input.path(), path.file_stem()) {
+                    (Some(_), Some(stem)) => format!("{}-{}.png", input.index, stem.display()),
+                    _ => format!("{}.png", input.index),
+                };
                 if let Some(drawn) = seen.draw()? {
-                    picture::write(&file, &drawn)?;
+                    picture::write(&folder.join(file), &drawn)?;
                 }
             }
         }
@@ -272,22 +279,12 @@ impl<'a> Pictures<'a> {
     }
 
     /// Writes what is in one picture.
-    fn finish(&self, terminal: &Terminal) -> anyhow::Result<()> {
-        let to = match self {
-            Self::None => return Ok(()),
-            Self::Folder(folder) => folder,
-            Self::File(file, seen) => match seen.draw()? {
-                Some(drawn) => {
-                    picture::write(file, &drawn)?;
-                    file
-                }
-                None => return Ok(()),
-            },
-        };
-        terminal.status(
-            "Drew",
-            &format!("where the model looks in {}", to.display()),
-        );
+    fn finish(&self) -> anyhow::Result<()> {
+        if let Self::File(file, seen) = self
+            && let Some(drawn) = seen.draw()?
+        {
+            picture::write(file, &drawn)?;
+        }
         Ok(())
     }
 }
