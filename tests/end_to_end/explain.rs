@@ -9,7 +9,7 @@ use kiln_onnx::{Dim, GraphBuilder, encode};
 use kiln_pipeline::explain::Patches;
 use serde_json::Value;
 
-use crate::kiln::{TEST_DIGITS, digits, error, kiln, ok, path, run, trained};
+use crate::kiln::{TEST_DIGITS, digits, error, kiln, ok, onnxruntime, path, run, succeed, trained};
 
 /// The first row and column of the watermark: a square in the lower right corner.
 const MARK: u32 = 20;
@@ -118,6 +118,27 @@ fn a_watermark_that_gives_a_class_away_is_found() {
         let [rows, columns] = largest(image);
         assert!(rows[1] < MARK || columns[1] < MARK, "{image}");
     }
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
+fn engines_give_the_same_drops() {
+    let model = path(trained(), "model.onnx");
+    let drops = |engine: &[&str]| {
+        let args = ["explain", &model, TEST_DIGITS, "--json", "--quiet"];
+        let ended = succeed(&mut kiln(&[&args, engine].concat()));
+        let lines = ended.stdout.lines().skip(1).map(str::to_owned);
+        let of = |line: String| {
+            let image: Value = serde_json::from_str(&line).unwrap();
+            serde_json::from_value::<Vec<f32>>(image["drops"].clone()).unwrap()
+        };
+        lines.flat_map(of).collect::<Vec<f32>>()
+    };
+    let tract = drops(&["--engine", "tract"]);
+    let ort = drops(&["--engine", "ort", "--ort-lib", onnxruntime()]);
+    assert_eq!((tract.len(), ort.len()), (100 * 169, 100 * 169));
+    let differs = tract.iter().zip(&ort).any(|(a, b)| (a - b).abs() > 1e-4);
+    assert!(!differs);
 }
 
 /// A model of two labels with a sigmoid each, that see only the pixel in row 2 and column 5 of an image of 8 x 8, the second
