@@ -169,14 +169,14 @@ impl Mistakes {
         let mut seen = Seen::new(model.preprocessing())?;
         let inputs = Inputs::of_dataset(images, indices);
         let explainer = Explainer::new(&model, &ExplainRequest::default())?;
-        let explained = explainer.explain(inputs, context, |input, explanation| {
+        let ended = explainer.explain(inputs, context, |input, explanation| {
             let is_of = |mistake: &&Prediction| mistake.index as u64 == input.index;
             let caption = &captions[chosen.iter().position(is_of).unwrap_or_default()];
             seen.push_explained(input, caption, explanation, explainer.patches())?;
             Ok::<_, Error>(())
         });
         // A model that gives no number for a covered image is no reason to have no page.
-        if explained.is_err() {
+        if ended.is_err() {
             return Ok(None);
         }
         let picture = seen.draw()?;
