@@ -49,6 +49,10 @@ check-frozen *names:
 check-segments *files:
     scripts/check-segments/run {{ files }}
 
+# Train a network on watermarked digits, and check that `kiln explain` finds the watermark
+check-explanations:
+    scripts/check-explanations/run
+
 # Check the pages of a run and a sweep in Chromium; with a folder, save screenshots too
 check-report *args:
     scripts/check-report/run {{ args }}

@@ -15,6 +15,7 @@ mod describe;
 mod device;
 mod doctor;
 mod embed;
+mod explain;
 mod exporters;
 mod fetch;
 mod flow;

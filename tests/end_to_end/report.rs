@@ -22,8 +22,8 @@ fn every_picture_is_inside_and_nothing_is_fetched() {
     let page = page();
     assert_eq!(
         page.matches("<svg ").count(),
-        6,
-        "loss, accuracy, two confusion matrices, reliability, samples"
+        7,
+        "loss, accuracy, two confusion matrices, reliability, explained mistakes, samples"
     );
     let images = attributes(&page, "src");
     assert!(!images.is_empty() && images.len() <= 24, "{}", images.len());
@@ -35,9 +35,9 @@ fn every_picture_is_inside_and_nothing_is_fetched() {
     );
     let addresses = attributes(&page, "href");
     assert_eq!(addresses[0], "data:,");
-    // Eight of each digit.
+    // Twelve mistakes with a map each, and eight of each digit.
     let samples = &addresses[1..];
-    assert_eq!(samples.len(), 80);
+    assert_eq!(samples.len(), 2 * 12 + 80);
     assert!(
         samples
             .iter()
@@ -139,6 +139,7 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
         "confusion-normalized",
         "reliability",
         "mistakes",
+        "explained",
         "samples",
     ];
     let files = names

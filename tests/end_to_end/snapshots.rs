@@ -146,7 +146,7 @@ fn help() {
     compare("help/kiln", &transcript(&["--help"]));
     for command in [
         "init", "run", "train", "probe", "sweep", "report", "export", "verify", "eval", "predict",
-        "embed", "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
+        "explain", "embed", "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
     ] {
         compare(
             &format!("help/{command}"),

@@ -145,6 +145,12 @@ fn pipeline(hint: &Hint) -> String {
         Hint::ListSegments { file } => segments(file.display()),
         Hint::TakeOutput { output } => format!("give --output {output}"),
         Hint::SpecifySize => "give --size N".into(),
+        Hint::NameClass { classes } => format!(
+            "name one of its {}, or give a number from 0 to {}",
+            kiln_util::counted(*classes as u64, "class"),
+            classes.saturating_sub(1)
+        ),
+        Hint::Within { key, most } => format!("give a --{key} from 1 to {most}"),
         Hint::SmallerBatches => "use a smaller --batch-size".into(),
         Hint::SameClasses => "compare models with the same classes in the same order".into(),
         Hint::OtherFolder => "move it away, or name another folder".into(),

@@ -62,6 +62,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Compare => ("Comparing".into(), "images"),
             Task::Bench => ("Measuring".into(), "turns"),
             Task::Verify => ("Verifying".into(), "runs"),
+            Task::Explain => ("Covering".into(), "patches"),
             // A task that is newer than this text.
             _ => ("Working".into(), "steps"),
         };

@@ -64,6 +64,8 @@ pub enum Task<'a> {
     Bench,
     /// Comparing Burn with the engines, in runs.
     Verify,
+    /// Covering parts of images, in patches.
+    Explain,
 }
 
 /// Something that happened.

@@ -101,6 +101,18 @@ pub enum Hint {
     },
     /// Specify the size of the images.
     SpecifySize,
+    /// Name one of the model's classes, or give its number.
+    NameClass {
+        /// How many there are.
+        classes: usize,
+    },
+    /// Give a size in pixels from 1 on that is not too large.
+    Within {
+        /// `patch` or `stride`.
+        key: &'static str,
+        /// The largest that is possible.
+        most: usize,
+    },
     /// Use smaller batches.
     SmallerBatches,
     /// Compare models with the same classes in the same order.

@@ -28,7 +28,7 @@
 //! | 6 | [`report`] | run directory | HTML page |
 //!
 //! [`init`] makes a recipe for a folder of images, [`probe`] that of a linear probe. [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`, [`plan`](mod@plan) says what it would do.
-//! [`embed`] writes feature vectors, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
+//! [`embed`] writes feature vectors, [`explain`] finds where a model looks, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
 //! [`overrides`] specifies what a file leaves open.
 //!
 //! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that receives [`Event`]s,
@@ -59,6 +59,7 @@ pub mod describe;
 pub mod embed;
 pub mod engines;
 pub mod evaluate;
+pub mod explain;
 pub mod inputs;
 pub mod limits;
 pub mod overrides;

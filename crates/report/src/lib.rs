@@ -17,6 +17,7 @@
 //! | tables as text | `tables` |
 //! | plots | `plots` |
 //! | grids of captioned images | `grid` |
+//! | values drawn over an image | `overlay` |
 //! | how pictures become SVG and PNG | `picture` |
 //! | HTML pages | `page` |
 
@@ -31,6 +32,7 @@
 
 mod error;
 mod grid;
+mod overlay;
 mod page;
 mod picture;
 mod plots;
@@ -38,6 +40,7 @@ mod tables;
 
 pub use error::ReportError;
 pub use grid::{Tile, grid};
+pub use overlay::overlay;
 pub use page::{Block, Card, Figure, Page, Section};
 pub use picture::Picture;
 pub use plots::{

@@ -16,8 +16,8 @@ pub use recipe::{RecipeArgs, TrainingArgs, is_slow, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs, ReportArgs,
-    RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
+    EvalArgs, ExplainArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs,
+    ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -77,6 +77,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Show where a model looks: what covering parts of an image does to a class
+    Explain(ExplainArgs),
     /// Write the feature vectors of images, for NumPy
     Embed(EmbedArgs),
     /// Show a model's inputs, operators, outputs and preprocessing, and write them into a copy
@@ -155,6 +157,7 @@ mod tests {
         for (name, own) in [
             ("eval", "--mistakes"),
             ("predict", "--csv"),
+            ("explain", "--patch"),
             ("compare", "--max-drop"),
             ("bench", "--plot"),
         ] {

@@ -8,6 +8,7 @@ mod describe;
 mod doctor;
 mod embed;
 mod eval;
+mod explain;
 mod export;
 mod fetch;
 mod init;
@@ -30,6 +31,7 @@ pub use describe::DescribeArgs;
 pub use doctor::DoctorArgs;
 pub use embed::EmbedArgs;
 pub use eval::EvalArgs;
+pub use explain::ExplainArgs;
 pub use export::ExportArgs;
 pub use fetch::FetchArgs;
 pub use init::InitArgs;
@@ -59,6 +61,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(args, app),
         Command::Eval(args) => eval::run(args, app),
         Command::Predict(args) => predict::run(args, app),
+        Command::Explain(args) => explain::run(args, app),
         Command::Embed(args) => embed::run(args, app),
         Command::Describe(args) => describe::run(args, app),
         Command::Bench(args) => bench::run(args, app),

@@ -131,6 +131,9 @@ pub enum Error {
     /// Vectors cannot be computed or written.
     #[error(transparent)]
     Embed(#[from] models::EmbedError),
+    /// Images cannot be explained as asked.
+    #[error(transparent)]
+    Explain(#[from] models::ExplainError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
     Describe(#[from] models::DescribeError),
@@ -156,6 +159,7 @@ impl Error {
             Self::Compare(error) => error.hint(),
             Self::Describe(error) => error.hint(),
             Self::Embed(error) => error.hint(),
+            Self::Explain(error) => error.hint(),
             Self::NotAList(error) => error.hint(),
             #[cfg(feature = "training")]
             Self::RecipeFile(error) => error.hint(),
@@ -239,6 +243,7 @@ impl Error {
             Self::Compare(error) => error,
             Self::Describe(error) => error,
             Self::Embed(error) => error,
+            Self::Explain(error) => error,
             Self::NotAList(error) => error,
         }
     }

@@ -419,6 +419,62 @@ impl EmbedError {
     }
 }
 
+/// Images cannot be explained as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExplainError {
+    /// A class that the model does not have.
+    #[error(
+        "the model has no class `{class}`{}",
+        near.as_ref().map_or_else(String::new, |near| format!(": did you mean `{near}`?"))
+    )]
+    Class {
+        /// What was given for its name or number.
+        class: String,
+        /// A class with a similar name.
+        near: Option<String>,
+        /// Number of the model's classes.
+        classes: usize,
+    },
+    /// A patch that is no part of the image.
+    #[error(
+        "a patch of {patch} x {patch} pixels does not fit into {height} x {width}, which the model takes"
+    )]
+    Patch {
+        /// Its side in pixels.
+        patch: usize,
+        /// Height of the model's input in pixels.
+        height: usize,
+        /// Its width in pixels.
+        width: usize,
+    },
+    /// A stride that leaves pixels uncovered.
+    #[error("a stride of {stride} pixels does not fit patches of {patch} x {patch}")]
+    Stride {
+        /// From one patch to the next, in pixels.
+        stride: usize,
+        /// A patch's side in pixels.
+        patch: usize,
+    },
+}
+
+impl ExplainError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Class { classes, .. } => Hint::NameClass { classes: *classes },
+            Self::Patch { height, width, .. } => Hint::Within {
+                key: "patch",
+                most: (*height).min(*width),
+            },
+            Self::Stride { patch, .. } => Hint::Within {
+                key: "stride",
+                most: *patch,
+            },
+        })
+    }
+}
+
 /// Models cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -277,11 +277,15 @@ impl Inputs {
 
     /// Takes the images of a view; each has the place that it has in the dataset.
     pub fn of_view(view: &View) -> Self {
-        let dataset = Arc::clone(view.dataset());
+        Self::of_dataset(view.dataset(), view.indices().to_vec())
+    }
+
+    /// Takes images of a dataset by their places in it, in this order.
+    pub(crate) fn of_dataset(dataset: &Arc<Dataset>, indices: Vec<u32>) -> Self {
+        let dataset = Arc::clone(dataset);
         let source = Source::named(dataset.name());
-        let count = Some(view.len() as u64);
+        let count = Some(indices.len() as u64);
         let has_paths = dataset.path(0).is_some();
-        let indices = view.indices().to_vec();
         let images = indices.into_iter().map(move |index| {
             let label = Some(dataset.labels()[index as usize]);
             Ok(Input {

@@ -1,22 +1,31 @@
-//! Images on a run's page: samples of those it was trained on, and the most confident errors on the
-//! test images.
+//! Images on a run's page: samples of those it was trained on, the most confident errors on the test
+//! images, and where the model looks in these.
 
 use std::path::Path;
 
+use kiln_data::Dataset;
 use kiln_report::{Block, Card, Figure, MAX_LABEL, Section};
 use kiln_run::RunFile;
 use kiln_util::{percent, shown, thousands};
 
-use super::pictures::{augmented, samples, thumbnail};
+use super::pictures::{Seen, augmented, samples, thumbnail};
 use crate::context::Context;
 use crate::dataset::{self, Missing};
-use crate::error::Result;
+use crate::engines::{self, EngineRequest};
 use crate::error::training::ReportRunError;
+use crate::error::{Error, Result};
+use crate::explain::{ExplainRequest, Explainer, Patches};
+use crate::inputs::Inputs;
 use crate::predictions::{self, Prediction};
 use crate::run_record::RunRecord;
 
 /// Most that are shown.
 const SHOWN: usize = 24;
+/// Most that are explained.
+const EXPLAINED: usize = 12;
+/// Most multiplications with an addition that explaining them may take: a second or two on two cores. A number of
+/// operations rather than a time, so that a page is the same whenever it is made.
+const MULTIPLY_ADDS: u64 = 30_000_000_000;
 
 /// Why the images that the run's figures are of cannot be shown, if they cannot: numbers of images
 /// would mean others.
@@ -111,29 +120,17 @@ impl Mistakes {
         let images = dataset::test_images(&record.recipe, context)?;
         let images = images.dataset();
         let card = |mistake: &Prediction| {
-            if mistake.index >= images.len() {
-                let (at, last) = (mistake.index, images.len() - 1);
-                let path = record.run.file(RunFile::Predictions);
-                let problem = format!("found image {at}, expected 0 to {last}");
-                return Err(ReportRunError::Predictions { path, problem }.into());
-            }
+            let caption = caption(mistake, images, record)?;
             let Prediction {
                 index,
                 label,
                 predicted,
-                probability,
+                ..
             } = mistake;
-            // Images of IDX files have numbers instead.
-            let file = images.path(*index);
-            let name = file.and_then(Path::file_name).map_or_else(
+            let path = images.path(*index).map_or_else(
                 || format!("image {index}"),
-                |name| shown(&name.to_string_lossy(), MAX_LABEL),
+                |path| path.display().to_string(),
             );
-            let caption = format!(
-                "{name}\ntrue {label}\n{predicted}: {}",
-                percent(*probability)
-            );
-            let path = file.map_or(name, |path| path.display().to_string());
             let description = format!("{path}: {label}, predicted as {predicted}");
             Ok(Card {
                 tile: thumbnail(images, *index, &caption)?,
@@ -142,4 +139,80 @@ impl Mistakes {
         };
         self.most_confident.iter().map(card).collect()
     }
+
+    /// The most confident ones, each beside a map of where the exported model looks; none where there is no such
+    /// model, it cannot be run here, or explaining even one would take long.
+    pub fn explained(&self, record: &RunRecord, context: &Context<'_>) -> Result<Option<Figure>> {
+        let preprocessing = record.recipe.preprocessing();
+        let [_, height, width] = preprocessing.shape();
+        let patches = Patches::new([height, width], None, None)?;
+        let one_run = record.recipe.model().multiply_adds();
+        let each = one_run.saturating_mul(patches.count() as u64);
+        let affordable = (MULTIPLY_ADDS / each.max(1)) as usize;
+        let chosen = self.most_confident.iter().take(EXPLAINED.min(affordable));
+        let chosen: Vec<&Prediction> = chosen.collect();
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let loaded = engines::open(&record.run.file(RunFile::Model))
+            .and_then(|file| engines::load(&file, &EngineRequest::default(), context));
+        let Ok(model) = loaded else {
+            return Ok(None);
+        };
+        let images = dataset::test_images(&record.recipe, context)?;
+        let images = images.dataset();
+        let captions = chosen
+            .iter()
+            .map(|mistake| caption(mistake, images, record))
+            .collect::<Result<Vec<String>>>()?;
+        let indices = chosen.iter().map(|mistake| mistake.index as u32).collect();
+        let mut seen = Seen::new(model.preprocessing())?;
+        let inputs = Inputs::of_dataset(images, indices);
+        let explainer = Explainer::new(&model, &ExplainRequest::default())?;
+        let ended = explainer.explain(inputs, context, |input, explanation| {
+            let is_of = |mistake: &&Prediction| mistake.index as u64 == input.index;
+            let caption = &captions[chosen.iter().position(is_of).unwrap_or_default()];
+            seen.push_explained(input, caption, explanation, explainer.patches())?;
+            Ok::<_, Error>(())
+        });
+        // A model that gives no number for a covered image is no reason to have no page.
+        if ended.is_err() {
+            return Ok(None);
+        }
+        let picture = seen.draw()?;
+        Ok(picture.map(|picture| Figure {
+            name: "explained".into(),
+            picture,
+            caption: format!(
+                "Where the model looks: how much the probability of the predicted class drops, in percentage points, \
+                 when a patch of {0} x {0} pixels is covered with the image's mean color",
+                patches.patch
+            ),
+        }))
+    }
+}
+
+/// An image's name, its class, and the predicted one with its probability.
+fn caption(mistake: &Prediction, images: &Dataset, record: &RunRecord) -> Result<String> {
+    let Prediction {
+        index,
+        label,
+        predicted,
+        probability,
+    } = mistake;
+    if *index >= images.len() {
+        let last = images.len() - 1;
+        let path = record.run.file(RunFile::Predictions);
+        let problem = format!("found image {index}, expected 0 to {last}");
+        return Err(ReportRunError::Predictions { path, problem }.into());
+    }
+    // Images of IDX files have numbers instead.
+    let name = images.path(*index).and_then(Path::file_name).map_or_else(
+        || format!("image {index}"),
+        |name| shown(&name.to_string_lossy(), MAX_LABEL),
+    );
+    Ok(format!(
+        "{name}\ntrue {label}\n{predicted}: {}",
+        percent(*probability)
+    ))
 }

@@ -6,9 +6,10 @@ use kiln_data::{Batch, Dataset, Loader, Order, Samples, View};
 use kiln_metrics::Evaluation;
 use kiln_model::{Channels, Preprocessing, Recipe, Resize};
 use kiln_preprocess::{Preprocessor, RawImage};
-use kiln_report::{Figure, Picture, Tile, grid, plot_confusion, plot_reliability};
+use kiln_report::{Figure, Picture, Tile, grid, overlay, plot_confusion, plot_reliability};
 
 use crate::error::Result;
+use crate::explain::{Explanation, Patches};
 use crate::inputs::Input;
 
 /// Samples of a class, where each class has a row.
@@ -153,8 +154,12 @@ fn prepared(
 ) -> Result<Tile> {
     let mut values = vec![0.0; preprocessor.len()];
     dataset.prepare(index, preprocessor, None, &mut values)?;
-    shrunk_values(&values, preprocessor, caption)
+    let whole = tile(&values, preprocessor.shape(), caption.into());
+    shrunk_tile(&whole, SIDE)
 }
+
+/// Longest side of an image that is explained, to which larger ones are shrunk.
+const EXPLAINED_SIDE: u32 = 448;
 
 /// Images as a model sees them: turned, cropped, padded, in its colors; each with a caption.
 pub struct Seen {
@@ -177,12 +182,51 @@ impl Seen {
     /// Adds an image, which is read again; nothing where there are [as many](Self::MOST) already.
     pub fn push(&mut self, input: &Input, caption: &str) -> Result<()> {
         if self.tiles.len() < Self::MOST {
-            let mut values = vec![0.0; self.preprocessor.len()];
-            input.prepare(&self.preprocessor, &mut values)?;
-            let tile = shrunk_values(&values, &self.preprocessor, caption)?;
-            self.tiles.push(tile);
+            let whole = self.whole(input, caption)?;
+            self.tiles.push(shrunk_tile(&whole, SIDE)?);
         }
         Ok(())
+    }
+
+    /// Adds an image, which is read again, and beside it the same with the [map](Patches::map) of its explanation
+    /// over it; nothing where there are [as many](Self::MOST) already. The strongest color is the map's largest
+    /// value of either sign, if that is no [negligible](Explanation::NEGLIGIBLE) one.
+    pub fn push_explained(
+        &mut self,
+        input: &Input,
+        caption: &str,
+        explanation: &Explanation,
+        patches: &Patches,
+    ) -> Result<()> {
+        if self.tiles.len() >= Self::MOST {
+            return Ok(());
+        }
+        let whole = self.whole(input, caption)?;
+        let map = patches.map(&explanation.drops);
+        let most = map
+            .iter()
+            .fold(Explanation::NEGLIGIBLE, |most, value| most.max(value.abs()));
+        let explained = Tile {
+            caption: match explanation.decisive() {
+                Some((_, drop)) => format!(
+                    "up to {:.2} points less\nwhere orange is covered\n(blue: more)",
+                    100.0 * drop
+                ),
+                None => "no single place decides".into(),
+            },
+            ..overlay(&whole, &map, most)?
+        };
+        for tile in [whole, explained] {
+            self.tiles.push(shrunk_tile(&tile, EXPLAINED_SIDE)?);
+        }
+        Ok(())
+    }
+
+    /// An image at the model's size.
+    fn whole(&self, input: &Input, caption: &str) -> Result<Tile> {
+        let mut values = vec![0.0; self.preprocessor.len()];
+        input.prepare(&self.preprocessor, &mut values)?;
+        Ok(tile(&values, self.preprocessor.shape(), caption.into()))
     }
 
     /// Draws the images in rows of eight; none where there are no images.
@@ -195,30 +239,27 @@ impl Seen {
     }
 }
 
-/// Planes of pixel values, made smaller where they are large.
-fn shrunk_values(values: &[f32], preprocessor: &Preprocessor, caption: &str) -> Result<Tile> {
-    let whole = tile(values, preprocessor.shape(), String::new());
-    shrunk(
-        RawImage {
-            pixels: &whole.pixels,
-            height: whole.height,
-            width: whole.width,
-            channels: 3,
-        },
-        caption,
-    )
+/// A tile, made smaller where it is larger than `side` pixels.
+fn shrunk_tile(whole: &Tile, side: u32) -> Result<Tile> {
+    let image = RawImage {
+        pixels: &whole.pixels,
+        height: whole.height,
+        width: whole.width,
+        channels: 3,
+    };
+    shrunk(image, side, &whole.caption)
 }
 
 /// An image in its own colors, made smaller where it is large.
 pub fn thumbnail(dataset: &Dataset, index: usize, caption: &str) -> Result<Tile> {
-    shrunk(dataset.image(index)?.upright().as_raw(), caption)
+    shrunk(dataset.image(index)?.upright().as_raw(), SIDE, caption)
 }
 
-fn shrunk(image: RawImage<'_>, caption: &str) -> Result<Tile> {
+fn shrunk(image: RawImage<'_>, most: u32, caption: &str) -> Result<Tile> {
     let RawImage { height, width, .. } = image;
-    let longest = height.max(width).max(SIDE);
-    let shorter = |side: u32| (side * SIDE / longest).max(1).min(side);
-    let (height, width) = if longest > SIDE {
+    let longest = height.max(width).max(most);
+    let shorter = |side: u32| (side * most / longest).max(1).min(side);
+    let (height, width) = if longest > most {
         (shorter(height), shorter(width))
     } else {
         (height, width)

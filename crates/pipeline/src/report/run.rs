@@ -243,13 +243,19 @@ fn mistakes_section(
     } else {
         mistakes.cards(record, context)?
     };
-    let blocks = vec![
+    let explained = if hidden.is_some() {
+        None
+    } else {
+        mistakes.explained(record, context)?
+    };
+    let mut blocks = vec![
         Block::Text(text),
         Block::Cards {
             name: "mistakes".into(),
             cards,
         },
     ];
+    blocks.extend(explained.map(|figure| Block::Figures(vec![figure])));
     Ok(Section {
         title: "Most confident mistakes".into(),
         blocks,
