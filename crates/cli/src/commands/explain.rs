@@ -112,7 +112,7 @@ pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let patches = explainer.patches();
     let mut pictures = Pictures::new(args.pictures.as_deref(), &model)?;
     let header = Header {
-        runtime: RuntimeRecord::from(model),
+        runtime: RuntimeRecord::from(&model),
         patches,
     };
     notes::runtime(&header.runtime, terminal);
