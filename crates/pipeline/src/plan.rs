@@ -139,7 +139,8 @@ pub fn plan(
     };
     let assets = [dataset, absent, weights].into_iter().flatten();
     Ok(Plan {
-        classes: classes(&recipe),
+        // Also of a model that stands for the recipe's.
+        classes: recipe.model().classes(),
         images,
         model: has_model.then(|| model(&recipe)),
         batch_size: recipe.training.batch_size,
@@ -174,11 +175,6 @@ fn images(recipe: &Recipe, context: &Context<'_>) -> Result<PlannedImages> {
         validation: splits.validation.len(),
         test: dataset::test_images(recipe, context)?.len(),
     })
-}
-
-/// The number of classes, which a recipe's model has, also one that stands for it.
-fn classes(recipe: &Recipe) -> usize {
-    recipe.model().classes()
 }
 
 fn model(recipe: &Recipe) -> PlannedModel {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use kiln_data::{FilesError, Look};
+use kiln_data::{FilesError, Listing, Look};
 use kiln_model::{DataSource, Recipe};
 use kiln_util::{Thousands, counted, first_few, shown};
 
@@ -130,8 +130,8 @@ pub fn survey(path: &Path, context: &Context<'_>) -> Result<Survey> {
         name: name(path),
         classes: classes.to_vec(),
         class_counts,
-        validation: listings.validation.as_ref().map(kiln_data::Listing::len),
-        test: listings.test.as_ref().map(kiln_data::Listing::len),
+        validation: listings.validation.as_ref().map(Listing::len),
+        test: listings.test.as_ref().map(Listing::len),
         looked_at: sizes.len(),
         colored,
         sizes: summary,
@@ -178,7 +178,7 @@ fn look(listings: &Listings, dataset: &str, context: &Context<'_>) -> Look {
         listings.test.as_ref(),
     ];
     let subsets = || subsets.iter().copied().flatten();
-    let all: usize = subsets().map(kiln_data::Listing::len).sum();
+    let all: usize = subsets().map(Listing::len).sum();
     let share = |len: usize| (LOOKED_AT * len).div_ceil(all.max(1)).min(len);
     let total: usize = subsets().map(|subset| share(subset.len())).sum();
     let task = context.task(Task::Read { dataset }, Some(total as u64));
