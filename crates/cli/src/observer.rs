@@ -1,6 +1,7 @@
 //! How a pipeline's events look on a terminal: a status line each, a bar for a task, and a line now
 //! and then where no bar can be drawn.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -248,6 +249,39 @@ impl Observer for TerminalObserver<'_> {
 }
 
 impl TerminalObserver<'_> {
+    /// Says which weights of another run a training begins with, and which it does not.
+    fn begun_with(&self, path: &Path, taken: usize, drawn: &[&str]) {
+        let tensors = counted(taken as u64, "tensor");
+        let text = format!("with {tensors} from {}", path.display());
+        self.terminal.status("Beginning", &text);
+        if let [first, others @ ..] = drawn {
+            let text = match others.len() {
+                0 => format!("`{first}` is not there, or has another shape: drawn anew"),
+                count => format!(
+                    "`{first}` and {count} more are not there, or have another shape: drawn anew"
+                ),
+            };
+            self.terminal.status("Note", &text);
+        }
+    }
+
+    /// Says what a training goes on from; `rate` is the last learning rate of a schedule that spans all epochs.
+    fn extended(&self, run: &Path, epochs_before: usize, rate: Option<f64>) {
+        let text = format!(
+            "{}, which was to have {}",
+            run.display(),
+            counted(epochs_before as u64, "epoch")
+        );
+        self.terminal.status("Extending", &text);
+        if let Some(rate) = rate {
+            let text = format!(
+                "the schedule depends on the number of epochs: it goes on as one of all epochs, after a learning rate \
+                 of {rate:.2e}"
+            );
+            self.terminal.status("Note", &text);
+        }
+    }
+
     /// Draws the events of a training.
     fn training(&self, event: &Event<'_>) {
         let terminal = self.terminal;
@@ -281,37 +315,15 @@ impl TerminalObserver<'_> {
                     ),
                 );
             }
-            Event::BegunWith { path, taken, drawn } => {
-                let text = format!("{} from {}", counted(*taken as u64, "tensor"), path.display());
-                terminal.status("Beginning", &format!("with {text}"));
-                if let [first, ..] = drawn {
-                    let others = match drawn.len() {
-                        1 => String::new(),
-                        count => format!(" and {} more", count - 1),
-                    };
-                    terminal.status(
-                        "Note",
-                        &format!("`{first}`{others} not there or of another shape: drawn anew"),
-                    );
-                }
-            }
+            Event::BegunWith { path, taken, drawn } => self.begun_with(path, *taken, drawn),
             Event::TrainingExtended {
                 run,
                 epochs_before,
                 spans_phase,
                 learning_rate,
             } => {
-                let text = format!("{}, which was to have {epochs_before} epochs", run.display());
-                terminal.status("Extending", &text);
-                if let (true, Some(rate)) = (spans_phase, learning_rate) {
-                    terminal.status(
-                        "Note",
-                        &format!(
-                            "the schedule depends on the number of epochs: it goes on as one of all epochs, after \
-                             a learning rate of {rate:.2e}"
-                        ),
-                    );
-                }
+                let rate = learning_rate.filter(|_| *spans_phase);
+                self.extended(run, *epochs_before, rate);
             }
             Event::TrainingResumed {
                 epochs_done,

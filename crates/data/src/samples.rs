@@ -19,7 +19,7 @@ pub enum Samples {
         /// Preprocessing.
         preprocessor: Arc<Preprocessor>,
         /// Random changes in an epoch that is shuffled.
-        augmentation: Option<Augmentation>,
+        augmentation: Option<Box<Augmentation>>,
         /// Seed and epoch whose changes are made in whatever order.
         fixed: Option<(u64, u64)>,
     },
@@ -90,7 +90,7 @@ impl Samples {
     #[must_use]
     pub fn augmented(mut self, wanted: Option<Augmentation>) -> Self {
         if let Self::Images { augmentation, .. } = &mut self {
-            *augmentation = wanted;
+            *augmentation = wanted.map(Box::new);
         }
         self
     }
@@ -135,7 +135,7 @@ impl Samples {
     /// Returns the random changes of images.
     pub(crate) fn augmentation(&self) -> Option<&Augmentation> {
         match self {
-            Self::Images { augmentation, .. } => augmentation.as_ref(),
+            Self::Images { augmentation, .. } => augmentation.as_deref(),
             Self::Features { .. } => None,
         }
     }
@@ -198,13 +198,14 @@ impl Samples {
                 ..
             } => {
                 let transform = augmentation
-                    .filter(Augmentation::changes_images)
+                    .as_deref()
+                    .filter(|augmentation| augmentation.changes_images())
                     .zip(fixed.or(shuffled))
                     .map(|(augmentation, when)| {
                         let (seed, epoch) = when;
                         let epoch = augmentation.views.map_or(epoch, |views| epoch % views);
                         let [_, height, width] = preprocessor.shape();
-                        draw(&augmentation, seed, epoch, index, [height, width])
+                        draw(augmentation, seed, epoch, index, [height, width])
                     });
                 let number = index as usize;
                 let prepared = dataset.prepare(number, preprocessor, transform.as_ref(), out);

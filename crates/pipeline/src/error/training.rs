@@ -143,11 +143,12 @@ impl TrainRunError {
     /// Returns what to do about the error.
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
-            Self::OtherData { .. } | Self::NotUnfolded { .. } => Hint::TrainAgain,
+            Self::OtherData { .. } | Self::NotUnfolded { .. } | Self::NoCheckpoint { .. } => {
+                Hint::TrainAgain
+            }
             Self::FrozenChanged { .. } => Hint::ReportBug,
             Self::NotExtended { run } => Hint::BeginWithRun { run: run.clone() },
             Self::NothingLeft { .. } => Hint::MoreEpochs,
-            Self::NoCheckpoint { .. } => Hint::TrainAgain,
             Self::Initial { .. } => Hint::CheckPath,
         })
     }

@@ -176,7 +176,7 @@ impl Augmentation {
             mixup: None,
             cutmix: None,
             random_erasing: self.random_erasing.filter(|it| it.probability > 0.0),
-            color_jitter: self.color_jitter.filter(|it| it.changes()),
+            color_jitter: self.color_jitter.filter(ColorJitter::changes),
             rand_augment: self.rand_augment.filter(|it| it.num_ops > 0),
             ..*self
         } != Self::default()
