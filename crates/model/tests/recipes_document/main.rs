@@ -240,6 +240,8 @@ fn beside(key: &str, table: &Table) -> Vec<(&'static str, &'static str)> {
         ("augmentation", "cval") => vec![("rotation_range", "1"), ("fill_mode", "\"constant\"")],
         ("augmentation", "rotation_range") => vec![("shear_range", "1")],
         ("augmentation", _) => vec![("rotation_range", "1")],
+        ("augmentation.color_jitter", "brightness") => vec![("contrast", "1")],
+        ("augmentation.color_jitter", _) => vec![("brightness", "1")],
         ("data", "test_split") => vec![("csv", "\"a.csv\"")],
         _ => Vec::new(),
     }
