@@ -163,7 +163,9 @@ impl Planes<'_> {
             .map(|offset| &self.values[offset..][..self.area()]);
         let colors = red.iter().zip(green).zip(blue);
         colors
-            .map(|((red, green), blue)| (red * 0.2989 + green * 0.587 + blue * 0.114).floor())
+            .map(|((red, green), blue)| {
+                fused(fused(red * 0.2989, *green, 0.587), *blue, 0.114).floor()
+            })
             .collect()
     }
 
@@ -206,7 +208,8 @@ impl Planes<'_> {
                         .map(|row| before[row - 1..=row + 1].iter().sum::<f32>())
                         .sum();
                     let blurred = ((around + 4.0 * before[at]) / 13.0).round_ties_even();
-                    plane[at] = cut(blend(before[at], blurred, factor));
+                    let sharpened = fused(before[at], blurred - before[at], (1.0 - factor) as f32);
+                    plane[at] = cut(sharpened);
                 }
             }
         }
@@ -220,7 +223,12 @@ fn cut(value: f32) -> f32 {
 
 /// The one times the factor, and the other for the rest.
 fn blend(one: f32, other: f32, factor: f64) -> f32 {
-    one * factor as f32 + other * (1.0 - factor) as f32
+    fused(one * factor as f32, other, (1.0 - factor) as f32)
+}
+
+/// A sum with a product that is rounded once, as PyTorch computes it; in f64, since not every processor can.
+fn fused(sum: f32, value: f32, factor: f32) -> f32 {
+    (f64::from(sum) + f64::from(value) * f64::from(factor)) as f32
 }
 
 /// The two pixels of `length` along an axis between which a position lies, with their weights: 0 for those
