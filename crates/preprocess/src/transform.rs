@@ -342,6 +342,10 @@ mod tests {
         shift_channels(&mut [], 1.0);
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "each call makes its transform"
+    )]
     fn run(transform: Transform, image: &[f32], size: [usize; 2]) -> Vec<f32> {
         let mut out = vec![f32::NAN; image.len()];
         transform.apply(image, size, Channels::Gray, &mut out);
