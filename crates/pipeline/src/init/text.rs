@@ -89,6 +89,14 @@ fn pretrained(text: &mut String, choice: &Choice) {
          the test photographs are right with a new last layer alone, 90 % after phase 2.",
     );
     text.push_str("[backbone]\nweights = \"efficientnet-lite0\"\n\n");
+    comment(
+        text,
+        "Without the # these lines mirror and change the training images, in four views whose features are computed \
+         once, in four times the time. Measured there: 92 % in place of 90 %.",
+    );
+    text.push_str(
+        "# [augmentation]\n# horizontal_flip = true\n# trivial_augment_wide = true\n# views = 4\n\n",
+    );
     let _ = writeln!(text, "[training]\nbatch_size = {}\n", choice.batch_size);
     comment(
         text,
