@@ -29,7 +29,7 @@ pub struct Plan {
     pub images: Option<PlannedImages>,
     /// The model; none while the file of its backbone is not on the machine.
     pub model: Option<PlannedModel>,
-    /// Images per step.
+    /// Images per step: of several batches where gradients are accumulated.
     pub batch_size: usize,
     /// The phases in order, at least one.
     pub phases: Vec<PlannedPhase>,
@@ -143,7 +143,7 @@ pub fn plan(
         classes: recipe.model().classes(),
         images,
         model: has_model.then(|| model(&recipe)),
-        batch_size: recipe.training.batch_size,
+        batch_size: recipe.training.step_images(),
         phases: phases(&recipe, images, has_model),
         device: request.device.to_string(),
         run: RunDir::next(&request.runs, &recipe),
@@ -194,7 +194,7 @@ fn phases(recipe: &Recipe, images: Option<PlannedImages>, has_model: bool) -> Ve
     let phases = training.phases.iter().zip(recipe.models());
     let plan = phases.map(|(phase, model)| {
         let fits = matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_));
-        let steps = images.map(|images| images.train.div_ceil(training.batch_size));
+        let steps = images.map(|images| training.epoch_steps(images.train));
         PlannedPhase {
             epochs: phase.epochs,
             steps: steps.filter(|_| !fits),

@@ -128,6 +128,21 @@ impl Training {
     pub fn epochs(&self) -> usize {
         self.phases.iter().map(|phase| phase.epochs).sum()
     }
+
+    /// Images whose gradients make one step: those of several batches where gradients are accumulated.
+    pub const fn step_images(&self) -> usize {
+        self.batch_size * self.gradient_accumulation_steps
+    }
+
+    /// Batches of an epoch over so many images.
+    pub const fn epoch_batches(&self, images: usize) -> usize {
+        images.div_ceil(self.batch_size)
+    }
+
+    /// Steps of the optimizer in an epoch over so many images: the last one may have fewer batches.
+    pub const fn epoch_steps(&self, images: usize) -> usize {
+        images.div_ceil(self.step_images())
+    }
 }
 
 /// A single phase is written in `[training]` itself, as it was most likely read.

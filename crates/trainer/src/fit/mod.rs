@@ -174,13 +174,12 @@ impl Task<'_> {
 
     /// Returns the number of batches of an epoch.
     fn epoch_batches(&self) -> u64 {
-        self.train.view().len().div_ceil(self.training.batch_size) as u64
+        self.training.epoch_batches(self.train.view().len()) as u64
     }
 
-    /// Returns the number of steps of an epoch: the last one may have fewer batches.
+    /// Returns the number of steps of an epoch.
     fn epoch_steps(&self) -> u64 {
-        self.epoch_batches()
-            .div_ceil(self.training.gradient_accumulation_steps as u64)
+        self.training.epoch_steps(self.train.view().len()) as u64
     }
 }
 
@@ -308,7 +307,7 @@ impl<'a> State<'a> {
         };
         let total = task.train.view().len();
         let batches = task.training.gradient_accumulation_steps;
-        let step_images = task.training.batch_size * batches;
+        let step_images = task.training.step_images();
         let mut running = Running::default();
         for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?
             .iter()
