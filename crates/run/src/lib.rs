@@ -10,6 +10,7 @@
 //! | batch normalizations folded into weights, and taken out again | `norm` |
 //! | figures by epoch | `history` |
 //! | the folder of a sweep | `sweep` |
+//! | the folder of a learning-rate range test | `range_test` |
 //!
 //! This is the only place that knows the names of the files in a run. Everything is written to a
 //! temporary name and renamed, so that a reader never sees half a file and a full disk loses
@@ -23,6 +24,7 @@ mod directory;
 mod error;
 mod history;
 mod norm;
+mod range_test;
 mod sweep;
 mod weights;
 
@@ -32,5 +34,6 @@ pub use directory::{Environment, FeatureTime, RunDir, RunFile, RunState};
 pub use error::{Hint, RunError};
 pub use history::{Epoch, History};
 pub use norm::{BatchNormValues, ChannelStatistics, add_unfolded_norm, fold_conv, unfold_conv};
+pub use range_test::{RangeTestDir, RangeTestFile};
 pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

@@ -7,6 +7,7 @@ mod input;
 mod network;
 mod optimization;
 mod parse;
+mod rates;
 mod sweep;
 mod training;
 

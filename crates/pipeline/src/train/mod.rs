@@ -5,6 +5,7 @@ mod features;
 mod initial;
 mod neighbors;
 mod phases;
+mod range_test;
 mod start;
 mod unfold;
 
@@ -22,11 +23,12 @@ use crate::context::Context;
 use crate::dataset::{self, Splits};
 use crate::error::Result;
 use crate::error::training::BackboneError;
-pub use crate::error::training::TrainRunError;
+pub use crate::error::training::{RangeTestError, TrainRunError};
 use crate::event::Event;
 use crate::report::curves;
 pub use extend::extend;
 use phases::{Trained, Training};
+pub use range_test::{LearningRates, RangeTestRequest, find_learning_rate};
 use start::Start;
 pub(crate) use start::of_run;
 
@@ -96,12 +98,12 @@ pub fn train(
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
-        run: &run,
+        run: Some(&run),
         device: &request.device,
         backbone: backbone.as_ref(),
         context,
     }
-    .run_to_end(&start)?;
+    .run_to_end(&run, &start)?;
     Ok(TrainOutcome {
         recipe,
         run,
@@ -155,12 +157,12 @@ fn resume_locked(
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
-        run: &run,
+        run: Some(&run),
         device,
         backbone: backbone.as_ref(),
         context,
     }
-    .run_to_end(&start)?;
+    .run_to_end(&run, &start)?;
     Ok(TrainOutcome {
         recipe,
         run,
@@ -195,16 +197,16 @@ fn describe(run: &RunDir, environment: &Environment, splits: &Splits) -> Result<
 impl Training<'_> {
     /// Trains to the end and writes the results. Returns whether it got there, and the
     /// nearest-neighbor accuracy.
-    fn run_to_end(&self, from: &Start) -> Result<(bool, Option<f64>)> {
-        let Self { run, context, .. } = self;
-        self.announce(from);
+    fn run_to_end(&self, run: &RunDir, from: &Start) -> Result<(bool, Option<f64>)> {
+        let context = self.context;
+        self.announce(run, from);
         let start = Instant::now();
         let Trained {
             weights,
             history,
             finished,
             nearest_neighbor,
-        } = self.run(from)?;
+        } = self.run(run, from)?;
         if !history.epochs.is_empty() {
             run.write_weights(&weights)?;
             let (epochs, best) = curves(&history);
@@ -225,11 +227,10 @@ impl Training<'_> {
         Ok((finished, nearest_neighbor))
     }
 
-    fn announce(&self, from: &Start) {
+    fn announce(&self, run: &RunDir, from: &Start) {
         let Self {
             recipe,
             splits,
-            run,
             device,
             context,
             ..

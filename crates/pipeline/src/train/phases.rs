@@ -25,7 +25,8 @@ use crate::event::Event;
 pub struct Training<'a> {
     pub recipe: &'a Recipe,
     pub splits: &'a Splits,
-    pub run: &'a RunDir,
+    /// Where it is kept; of a range test nothing is.
+    pub run: Option<&'a RunDir>,
     pub device: &'a Device,
     /// The backbone, where it is read from its file.
     pub backbone: Option<&'a BackboneFile>,
@@ -43,29 +44,52 @@ pub struct Trained {
 }
 
 impl Training<'_> {
-    /// Trains phase by phase.
-    pub fn run(&self, from: &Start) -> Result<Trained> {
+    /// Runs the samples through the layers that stay frozen in all phases, and gives unfolded convolutions their
+    /// normalizations in `weights`. Returns nothing if cancelled.
+    pub fn prepare(&self, from: &Start, weights: &mut Weights) -> Result<Option<Prepared>> {
         let Self {
             recipe,
             splits,
-            run,
+            context,
+            ..
+        } = *self;
+        let model = recipe.model();
+        let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
+        let common = recipe.fixed_prefix();
+        if recipe.images_change_every_epoch() && common > 0 {
+            context.emit(&Event::FeaturesNotKept);
+        }
+        let images = Prepared::images(splits, &preprocessor, recipe);
+        let Some(common) = images.advance(self.prefix(common), model, weights, self)? else {
+            return Ok(None);
+        };
+        let (train, _) = common.split(splits);
+        let unfolded = self.unfold(from, &train, common.first_layer, weights)?;
+        Ok(unfolded.then_some(common))
+    }
+
+    /// Returns how many of so many frozen layers run once for every image: none where images are others in
+    /// every epoch, which leaves nothing to compute once.
+    pub fn prefix(&self, layers: usize) -> usize {
+        if self.recipe.images_change_every_epoch() {
+            0
+        } else {
+            layers
+        }
+    }
+
+    /// Trains phase by phase into a run.
+    pub fn run(&self, run: &RunDir, from: &Start) -> Result<Trained> {
+        let Self {
+            recipe,
+            splits,
             context,
             ..
         } = *self;
         let _watch = context.cancel.watch();
         let mut weights = from.weights.clone();
         let mut history = from.history.clone();
-        let mut recorder = Recorder::new(self, history.clone(), from.trained.clone());
-        let mut model = recipe.model();
-        let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-        // Images that are others in every epoch leave nothing to compute once.
-        let augmented = recipe.images_change_every_epoch();
-        let prefix = |layers| if augmented { 0 } else { layers };
-        // Features after the layers that stay frozen in all phases serve all phases.
-        let common = recipe.fixed_prefix();
-        if augmented && common > 0 {
-            context.emit(&Event::FeaturesNotKept);
-        }
+        let mut recorder = Recorder::new(self, run, history.clone(), from.trained.clone());
         let resume_of = |phase: usize| match &from.snapshot {
             Some(snapshot) if phase == from.phase => Some(Resume {
                 epochs: from.epochs,
@@ -82,14 +106,10 @@ impl Training<'_> {
                 nearest_neighbor: None,
             })
         };
-        let images = Prepared::images(splits, &preprocessor, recipe);
-        let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
+        // Features after the layers that stay frozen in all phases serve all phases.
+        let Some(common) = self.prepare(from, &mut weights)? else {
             return cancelled(weights, history);
         };
-        let (train, _) = common.split(splits);
-        if !self.unfold(from, &train, common.first_layer, &mut weights)? {
-            return cancelled(weights, history);
-        }
         let pretrained = frozen_throughout(recipe, &weights);
         let phases = recipe
             .training
@@ -97,9 +117,8 @@ impl Training<'_> {
             .iter()
             .zip(recipe.models())
             .enumerate();
-        for (number, (phase, phase_model)) in phases.skip(from.phase) {
-            model = phase_model;
-            let first_layer = prefix(model.fixed_prefix());
+        for (number, (phase, model)) in phases.skip(from.phase) {
+            let first_layer = self.prefix(model.fixed_prefix());
             let Some(samples) = common.advance(first_layer, model, &weights, self)? else {
                 return cancelled(weights, history);
             };
@@ -211,9 +230,9 @@ struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// Begins with the history and the best weights of the epochs before, if a training is resumed.
-    fn new(training: &Training<'a>, history: History, best: Weights) -> Self {
+    fn new(training: &Training<'a>, run: &'a RunDir, history: History, best: Weights) -> Self {
         Self {
-            run: training.run,
+            run,
             context: training.context,
             epochs: training.recipe.training.epochs(),
             phase: 0,

@@ -5,11 +5,13 @@ mod canvas;
 mod comparison;
 mod confusion;
 mod history;
+mod range_test;
 mod reliability;
 mod speed;
 
 pub use comparison::{Compared, Comparison, plot_comparison};
 pub use confusion::plot_confusion;
 pub use history::{Curve, EpochMetrics, plot_curve, plot_curves};
+pub use range_test::{RangePoint, plot_range_test};
 pub use reliability::plot_reliability;
 pub use speed::{Speed, plot_speed};
