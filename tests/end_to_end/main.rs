@@ -18,6 +18,7 @@ mod embed;
 mod explain;
 mod exporters;
 mod fetch;
+mod find_lr;
 mod flow;
 mod folders;
 mod graph_backbone;

@@ -31,9 +31,11 @@ impl Phase {
         let optimizer = &self.optimizer;
         let rate = optimizer.learning_rate;
         let keys = ["training".into(), format!("training.phases.{number}")];
+        let kind = optimizer.kind.name();
         let ways = keys.iter().flat_map(|key| {
             [
                 format!("{key}.optimizer.learning_rate={rate:?}"),
+                format!("{key}.optimizer={{ type = {kind:?}, learning_rate = {rate:?} }}"),
                 format!("{key}.optimizer={}", optimizer.to_toml()),
             ]
             .map(|optimizer| (key, optimizer))
@@ -103,19 +105,20 @@ mod tests {
             one
         );
         // A word has no keys.
-        let word = overrides("[training]\noptimizer = \"sgd\"", 1);
-        assert!(
-            word[0].starts_with("training.optimizer={ ") && word[0].contains("type = \"sgd\""),
-            "{word:?}"
+        assert_eq!(
+            overrides("[training]\noptimizer = \"sgd\"", 1),
+            ["training.optimizer={ type = \"sgd\", learning_rate = 0.02 }"]
         );
-        let phases = "[training]\noptimizer = { type = \"sgd\", momentum = 0.9 }\n[[training.phases]]\n\
-            [[training.phases]]\noptimizer = { type = \"adam\" }";
+        let phases = "[training]\noptimizer = { type = \"sgd\", momentum = 0.9 }\n\
+            [[training.phases]]\nepochs = 2\n[[training.phases]]\noptimizer = { type = \"adam\" }\n";
+        assert_eq!(overrides(phases, 1), one);
         assert_eq!(
             overrides(phases, 2),
             ["training.phases.2.optimizer.learning_rate=0.02"]
         );
-        // That of `[training]` is the other phases' too, or could be.
-        let first = overrides(phases, 1);
+        // That of `[training]` is another phase's too.
+        let shared = format!("{phases}[[training.phases]]\nepochs = 3\n");
+        let first = overrides(&shared, 1);
         assert!(
             first[0].starts_with("training.phases.1.optimizer={")
                 && first[0].contains("momentum = 0.9"),

@@ -203,22 +203,22 @@ impl Panel<'_> {
         }
         if let Some((epoch, value)) = self.highest().filter(|(_, value)| *value > top) {
             let (x, y) = chart.backend_coord(&(f64::from(epoch), top));
-            screen.draw_text(
-                &format!("up to {value:.3}"),
-                &text(TEXT, FAINT, HPos::Left, VPos::Top),
+            screen.draw(&Text::new(
+                format!("up to {value:.3}"),
                 (x + 9, y),
-            )?;
+                text(TEXT, FAINT, HPos::Left, VPos::Top),
+            ))?;
         }
         if self.values().next().is_none() {
             let middle = (
                 i32::midpoint(across.start, across.end),
                 i32::midpoint(down.start, down.end),
             );
-            screen.draw_text(
+            screen.draw(&Text::new(
                 "no finite values",
-                &text(TEXT, FAINT, HPos::Center, VPos::Center),
                 middle,
-            )?;
+                text(TEXT, FAINT, HPos::Center, VPos::Center),
+            ))?;
         }
         Ok(())
     }
@@ -474,7 +474,15 @@ mod tests {
             .map(|(number, loss)| epoch(number, loss))
             .collect();
         let document = plot_curve(Curve::Loss, &epochs, None).unwrap().to_svg();
-        assert!(document.contains("up to 9.000"), "{document}");
+        let (before, _) = document.split_once("up to 9.000").expect("a label");
+        let y = before
+            .rsplit("y=\"")
+            .next()
+            .and_then(|y| y.split('"').next());
+        // At the top of the panel, not a legend's height below it.
+        let y: f64 = y.unwrap().parse().unwrap();
+        let top = f64::from(LEGEND_HEIGHT);
+        assert!((top..top + 20.0).contains(&y), "{y}");
         let cut = parts_below(&[(1.0, 9.0), (2.0, 0.5), (3.0, 0.4)], 1.0);
         assert_eq!(cut.len(), 1);
         assert!(

@@ -12,6 +12,8 @@ use crate::{Picture, ReportError};
 
 /// Width and height of the plot without its legend.
 const PANEL: (u32, u32) = (760, 420);
+/// Pixels between a line and its text.
+const GAP: i32 = 6;
 /// Height in pixels of a line of text.
 const LINE: i32 = 18;
 
@@ -94,22 +96,30 @@ fn draw(area: &Area<'_>, steps: &[RangePoint], marked: &[(f64, String)]) -> Draw
         let color = Mark::Training.color().stroke_width(2);
         screen.draw(&PathElement::new(pixels.collect::<Vec<_>>(), color))?;
     }
+    let mut marked: Vec<_> = marked.iter().collect();
+    marked.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     for (at, (rate, name)) in marked.iter().enumerate() {
         let (x, _) = chart.backend_coord(&(*rate, top));
         if !across.contains(&x) {
             continue;
         }
         dashed(&screen, (x, down.start), (x, down.end))?;
-        // On whichever side there is room.
-        let is_right = x + 6 + width(name, TEXT) < across.end;
-        let (side, x) = if is_right {
-            (HPos::Left, x + 6)
+        // On the side where the other lines are not, if there is room.
+        let wide = GAP + width(name, TEXT);
+        let fits = [x - wide >= across.start, x + wide < across.end];
+        let is_left = match fits {
+            [true, true] => at + 1 < marked.len(),
+            [left, _] => left,
+        };
+        let (side, x) = if is_left {
+            (HPos::Right, x - GAP)
         } else {
-            (HPos::Right, x - 6)
+            (HPos::Left, x + GAP)
         };
         // Below one another, since lines may be close.
         let y = down.start + 4 + at as i32 * LINE;
-        screen.draw_text(name, &text(TEXT, INK, side, VPos::Top), (x, y))?;
+        let style = text(TEXT, INK, side, VPos::Top);
+        screen.draw(&Text::new(name.as_str(), (x, y), style))?;
     }
     Ok(())
 }
