@@ -317,6 +317,15 @@ impl RecipeFields {
             several,
         } = classes;
         let loss = self.training.loss;
+        let phases = self.training.phases.iter();
+        let mut optimizers = phases.map(|phase| &phase.optimizer.kind);
+        if several && optimizers.any(|kind| matches!(kind, OptimizerKind::Lbfgs(_))) {
+            return Some(format!(
+                "an image of `{}` can have several classes, and L-BFGS fits one for each image: train with another optimizer \
+                 and `training.loss = \"binary_crossentropy\"`",
+                self.data.dataset
+            ));
+        }
         if several && !loss.is_binary() {
             return Some(format!(
                 "an image of `{}` can have several classes, and `training.loss` is `{}`, of one class: set \
