@@ -65,6 +65,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Verify => ("Verifying".into(), "runs"),
             Task::Explain => ("Covering".into(), "patches"),
             Task::RangeTest => ("Testing".into(), "steps"),
+            Task::Thresholds => ("Thresholds".into(), "images"),
             // A task that is newer than this text.
             _ => ("Working".into(), "steps"),
         };

@@ -68,6 +68,8 @@ pub enum Task<'a> {
     Explain,
     /// Training with growing learning rates, in steps.
     RangeTest,
+    /// Computing the probabilities of the validation images, of which thresholds are chosen, in images.
+    Thresholds,
 }
 
 /// Something that happened.

@@ -17,7 +17,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Bytes;
-use kiln_data::{Batch, Loader, Order, Samples};
+use kiln_data::{Batch, LabelSets, Loader, Order, Samples};
 use kiln_model::{Model, OptimizerKind, Phase, Training};
 use kiln_run::{Epoch, History, Weights};
 use kiln_util::CancelToken;
@@ -26,7 +26,7 @@ use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
 use average::MovingAverage;
 pub use improvement::is_finished;
-use loss::Loss;
+use loss::{Loss, Truth};
 use observer::Running;
 pub use observer::{BatchReport, Observer, Snapshot};
 use optimizer::Rates;
@@ -85,7 +85,7 @@ pub struct Fitted {
 
 /// Trains one phase.
 ///
-/// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new
+/// Training samples come in a new
 /// order every epoch, fixed by the seed; the weights of the best epoch are kept, or their moving average, if
 /// there is one: then that is what is validated. The same task
 /// gives the same weights, bit for bit, on the same device with the same number of threads, also if
@@ -123,6 +123,11 @@ fn on_device<T: Send>(
             work()
         }
     })
+}
+
+/// Returns the classes of each label of samples.
+fn sets(samples: &Samples) -> &LabelSets {
+    samples.view().dataset().label_sets()
 }
 
 /// Checks that weights and samples fit the task.
@@ -184,6 +189,13 @@ impl Task<'_> {
     /// Returns the seed of dropout: another stream for every phase.
     fn stream(&self) -> u64 {
         self.training.seed.wrapping_add(self.before() as u64)
+    }
+
+    /// Returns the loss of the training samples.
+    fn loss(&self) -> Loss {
+        let view = self.train.view();
+        let classes = view.dataset().classes();
+        Loss::new(self.training, classes, view.len(), &view.class_counts())
     }
 
     /// Returns the number of batches of an epoch.
@@ -269,11 +281,7 @@ impl<'a> State<'a> {
             steps: epochs * task.epoch_steps(),
             gradients: GradientsAccumulator::new(),
             optimizer,
-            loss: Loss::new(
-                task.training,
-                task.train.view().dataset().classes(),
-                &task.train.view().class_counts(),
-            ),
+            loss: task.loss(),
             device,
             task,
         })
@@ -333,10 +341,10 @@ impl<'a> State<'a> {
         epoch: usize,
         history: &[Epoch],
         observer: &mut dyn Observer,
-    ) -> Result<Option<Running>, TrainError> {
+    ) -> Result<Option<Running<'a>>, TrainError> {
         let task = self.task;
         let total = task.train.view().len();
-        let mut running = Running::default();
+        let mut running = Running::new(sets(&task.train));
         let schedule = |state: &mut Self| {
             let position = Position {
                 step: state.steps,
@@ -424,10 +432,12 @@ impl<'a> State<'a> {
         let input = self.network.input(batch.values, &self.device.burn);
         let logits = self.network.forward(input, key)?.into_vector()?;
         let device = &self.device.burn;
-        let mixed = batch.mixed.as_ref();
-        let loss = self
-            .loss
-            .forward(logits.clone(), &batch.labels, mixed, device);
+        let truth = Truth {
+            labels: &batch.labels,
+            mixed: batch.mixed.as_ref(),
+            sets: sets(&self.task.train),
+        };
+        let loss = self.loss.forward(logits.clone(), truth, device);
         let own = batch.labels.len();
         let gradients = if own == images {
             loss.backward()
@@ -460,14 +470,16 @@ impl<'a> State<'a> {
         &self,
         epoch: usize,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Running>, TrainError> {
+    ) -> Result<Option<Running<'a>>, TrainError> {
         let network = match &self.average {
             Some(average) => average.network().clone(),
             None => self.network.valid(),
         };
         let device = &self.task.device.burn;
         let total = self.task.validation.view().len();
-        let mut running = Running::default();
+        let sets = sets(&self.task.validation);
+        let loss = self.loss.plain();
+        let mut running = Running::new(sets);
         let batch_size = self.task.training.batch_size;
         for batch in &Loader::new(self.task.validation.clone(), batch_size, Order::Sequential)? {
             let batch = batch?;
@@ -476,7 +488,12 @@ impl<'a> State<'a> {
                 .into_vector()?;
             // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval`
             // gives it.
-            let loss = Loss::default().forward(logits.clone(), &batch.labels, None, device);
+            let truth = Truth {
+                labels: &batch.labels,
+                mixed: None,
+                sets,
+            };
+            let loss = loss.forward(logits.clone(), truth, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
             observer.validation_step(running.report(epoch, total));
             if self.task.cancel.is_cancelled() {
