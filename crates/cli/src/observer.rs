@@ -286,8 +286,7 @@ impl TerminalObserver<'_> {
         self.terminal.status("Testing", &text);
         if phase > 1 && !begins_with_run {
             let text = format!(
-                "phase {phase} begins here with the recipe's initial weights, not with those that the phase before \
-                 leaves: after a run of that, `--set training.init=RUN` takes them"
+                "phase {phase} begins here with the recipe's initial weights, not with those that the phase before leaves"
             );
             self.terminal.status("Note", &text);
         }

@@ -173,10 +173,11 @@ fn suggested(found: &LearningRates, suggestion: &Suggestion) -> Vec<(&'static st
 
 /// Why nothing is suggested.
 fn not_suggested(found: &LearningRates) -> String {
-    let steps = &found.tested.steps;
-    let rate = steps.last().map_or(0.0, |step| step.learning_rate);
-    let [first, lowest] = [steps.first().map(|step| step.loss), lowest(found)]
-        .map(|loss| loss.map_or_else(String::new, |loss| format!("{loss:.3}")));
+    let last = found.tested.steps.last();
+    let rate = last.map_or(0.0, |step| step.learning_rate);
+    let smoothed = found.tested.smoothed();
+    let first = smoothed.first().copied().unwrap_or_default();
+    let lowest = smoothed.iter().copied().fold(first, f64::min);
     match found.tested.end {
         RangeEnd::Cancelled => {
             format!("had not risen again when the test was stopped at {rate:.1e}")
@@ -185,16 +186,11 @@ fn not_suggested(found: &LearningRates) -> String {
             learning_rate,
             loss,
         } => format!(
-            "does not fall before it is {loss} at {learning_rate:.1e}: {first} at first, {lowest} at the lowest"
+            "does not fall before it is {loss} at {learning_rate:.1e}: {first:.3} at first, {lowest:.3} at the lowest"
         ),
         RangeEnd::Complete | RangeEnd::Diverged => format!(
-            "falls at no rate up to {rate:.1e}: {first} at first, {lowest} at the lowest; check the images, their \
-             labels, and what is trained"
+            "falls at no rate up to {rate:.1e}: {first:.3} at first, {lowest:.3} at the lowest; check the images, their \
+             labels and what is trained, or whether it has been trained already"
         ),
     }
-}
-
-/// The lowest smoothed loss.
-fn lowest(found: &LearningRates) -> Option<f64> {
-    found.tested.smoothed().into_iter().min_by(f64::total_cmp)
 }
