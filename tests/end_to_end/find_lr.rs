@@ -223,6 +223,7 @@ fn what_has_no_learning_rate_is_refused_and_leaves_nothing() {
     let infinite = format!("training.class_weight=[{factors}]");
     let probe = path(folder.path(), "probe.toml");
     let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n\
+        data = { dataset = \"mnist\" }\n\
         training = { optimizer = \"lbfgs\" }\n";
     fs::write(&probe, text).unwrap();
     for (more, expected) in [
