@@ -104,17 +104,19 @@ mod tests {
             overrides("[training]\noptimizer = { type = \"adamw\" }", 1),
             one
         );
-        // A word has no keys.
-        assert_eq!(
-            overrides("[training]\noptimizer = \"sgd\"", 1),
-            ["training.optimizer={ type = \"sgd\", learning_rate = 0.02 }"]
-        );
+        assert_eq!(overrides("[training]\noptimizer = \"sgd\"", 1), one);
         let phases = "[training]\noptimizer = { type = \"sgd\", momentum = 0.9 }\n\
             [[training.phases]]\nepochs = 2\n[[training.phases]]\noptimizer = { type = \"adam\" }\n";
         assert_eq!(overrides(phases, 1), one);
         assert_eq!(
             overrides(phases, 2),
             ["training.phases.2.optimizer.learning_rate=0.02"]
+        );
+        // Without other settings the type is enough.
+        let plain = "[training]\noptimizer = \"sgd\"\n[[training.phases]]\n[[training.phases]]\n";
+        assert_eq!(
+            overrides(plain, 1),
+            ["training.phases.1.optimizer={ type = \"sgd\", learning_rate = 0.02 }"]
         );
         // That of `[training]` is another phase's too.
         let shared = format!("{phases}[[training.phases]]\nepochs = 3\n");

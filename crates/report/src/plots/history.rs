@@ -476,7 +476,7 @@ mod tests {
         let document = plot_curve(Curve::Loss, &epochs, None).unwrap().to_svg();
         let (before, _) = document.split_once("up to 9.000").expect("a label");
         let y = before
-            .rsplit("y=\"")
+            .rsplit(" y=\"")
             .next()
             .and_then(|y| y.split('"').next());
         // At the top of the panel, not a legend's height below it.
