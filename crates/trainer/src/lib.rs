@@ -59,7 +59,7 @@ mod unfold;
 pub use device::{Device, DeviceKind, kernel_instructions};
 pub use error::{Hint, TrainError};
 pub use features::{FeatureTask, compute_features, feature_key};
-pub use fit::{BatchReport, Fitted, Observer, Resume, Snapshot, Task, fit, is_finished};
+pub use fit::{BatchReport, Fitted, Observer, Resume, Snapshot, Task, fit, is_finished, phases_of};
 pub use frozen::frozen_checksums;
 pub use init::{backbone_weights, initial_weights};
 pub use kiln_backbone::bases;

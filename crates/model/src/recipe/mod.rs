@@ -7,6 +7,7 @@ mod input;
 mod network;
 mod optimization;
 mod parse;
+mod settings;
 mod sweep;
 mod training;
 

@@ -160,7 +160,7 @@ fn whole(
     context: &Context<'_>,
 ) -> Result<Option<RunOutcome>> {
     let outcome = match interrupted {
-        Some(run) => train::resume(run, &request.device, context)?,
+        Some(run) => train::resume(run, request, context)?,
         None => train::train(recipe, request, context)?,
     };
     finish(outcome, context)
