@@ -5,6 +5,7 @@ use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_tab
 use kiln_run::Epoch;
 use kiln_util::{duration, percent, thousands};
 
+use super::confused::confused;
 use super::images::{Mistakes, hidden, images, mistakes};
 use super::pictures::evaluation_figures;
 use super::tables::{curves, layer_table};
@@ -39,6 +40,16 @@ pub fn run_page(record: &RunRecord, context: &Context<'_>) -> Result<Page> {
             hidden.as_deref(),
             context,
         )?);
+        if let Some(first) = record.evaluations.first() {
+            let shown = hidden.is_none();
+            sections.extend(confused(
+                &first.evaluation,
+                &mistakes,
+                shown,
+                record,
+                context,
+            )?);
+        }
         if hidden.is_none() {
             sections.push(images(record, context)?);
         }

@@ -5,11 +5,14 @@ mod canvas;
 mod comparison;
 mod confusion;
 mod history;
+mod panel;
 mod reliability;
+mod runs;
 mod speed;
 
 pub use comparison::{Compared, Comparison, plot_comparison};
 pub use confusion::plot_confusion;
 pub use history::{Curve, EpochMetrics, plot_curve, plot_curves};
 pub use reliability::plot_reliability;
+pub use runs::{RunEpochs, plot_runs};
 pub use speed::{Speed, plot_speed};
