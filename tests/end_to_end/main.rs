@@ -23,12 +23,14 @@ mod folders;
 mod graph_backbone;
 mod init;
 mod kiln;
+mod log;
 mod man;
 mod networks;
 mod photographs;
 mod predict;
 mod recipes;
 mod report;
+mod report_comparison;
 mod resume;
 mod snapshots;
 #[cfg(unix)]

@@ -92,7 +92,10 @@ fn run_all(
 ) -> Result<bool> {
     let _watch = context.cancel.watch();
     let mut record = SweepRecord::new(sweep, request.sort_by);
-    let train = TrainRequest::new(folder.path(), request.train.device.clone());
+    let train = TrainRequest {
+        runs: folder.path().to_path_buf(),
+        ..request.train.clone()
+    };
     // Those that are complete count at once, so that the page is whole however the sweep ends.
     let mut interrupted = Vec::with_capacity(sweep.combinations.len());
     for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
