@@ -64,6 +64,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Bench => ("Measuring".into(), "turns"),
             Task::Verify => ("Verifying".into(), "runs"),
             Task::Explain => ("Covering".into(), "patches"),
+            Task::Thresholds => ("Thresholds".into(), "images"),
             // A task that is newer than this text.
             _ => ("Working".into(), "steps"),
         };

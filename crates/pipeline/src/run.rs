@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::dataset::{self, DatasetError};
 use crate::engines;
 use crate::error::{Error, Result};
-use crate::evaluate::{EvaluateOptions, Evaluated, EvaluationRecord, Tally};
+use crate::evaluate::{AnyEvaluated, AnyRecord, AnyTally, EvaluateOptions};
 use crate::event::Event;
 use crate::export::TrainedModel;
 use crate::golden;
@@ -26,6 +26,7 @@ use crate::parity::{self, Parity};
 use crate::predictions::{Columns, Format, Row, Writer};
 use crate::report::run_page;
 use crate::run_record::RunRecord;
+use crate::thresholds;
 use crate::train::{TrainOutcome, TrainRequest, log, train};
 
 /// Images per batch when the engines are compared on all test images: enough to fill an engine's
@@ -62,7 +63,7 @@ pub struct RunOutcome {
     /// The test images' name, such as `mnist:test`.
     pub data: String,
     /// The evaluation on each engine, by its title.
-    pub evaluations: Vec<(&'static str, Evaluated)>,
+    pub evaluations: Vec<(&'static str, AnyEvaluated)>,
     /// Agreement of Burn and the engines.
     pub parity: Parity,
     /// The epoch whose weights were exported; of L-BFGS the chosen penalty.
@@ -76,7 +77,7 @@ pub struct RunOutcome {
 pub struct OutcomeRecord<'a> {
     run: &'a Path,
     parity: &'a Parity,
-    evaluations: Vec<EvaluationRecord<'a>>,
+    evaluations: Vec<AnyRecord<'a>>,
     best: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nearest_neighbor: Option<f64>,
@@ -115,14 +116,20 @@ impl RunOutcome {
             );
         }
         if let Some((_, first)) = self.evaluations.first() {
-            let evaluation = &first.evaluation;
+            let record = first.record(&self.data);
+            let (figure, value) = match &record {
+                AnyRecord::One(_) => (String::new(), percent(record.accuracy())),
+                AnyRecord::Several(_) => {
+                    let (figure, value) = record.headline();
+                    (format!("{figure} "), value)
+                }
+            };
             let _ = writeln!(
                 text,
-                "{}: {} of {} test images, loss {:.4}\n\n{}\n",
+                "{}: {figure}{value} of {} test images, loss {:.4}\n\n{}\n",
                 self.recipe.name,
-                percent(evaluation.accuracy),
-                thousands(evaluation.images as usize),
-                evaluation.loss,
+                thousands(record.images() as usize),
+                record.loss(),
                 self.engine_table()
             );
         }
@@ -143,11 +150,15 @@ impl RunOutcome {
 
     fn engine_table(&self) -> String {
         let rows = self.evaluations.iter().map(|(title, result)| {
-            let rate = thousands(result.throughput().images_per_second.round() as usize);
-            let accuracy = percent(result.evaluation.accuracy);
-            [(*title).to_string(), accuracy, rate]
+            let record = result.record(&self.data);
+            let rate = thousands(record.images_per_second().round() as usize);
+            [(*title).to_string(), record.headline().1, rate]
         });
-        text_table(["engine", "accuracy", "images/s"], rows, 1)
+        let first = self.evaluations.first();
+        let figure = first.map_or("accuracy", |(_, first)| {
+            first.record(&self.data).headline().0
+        });
+        text_table(["engine", figure, "images/s"], rows, 1)
     }
 }
 
@@ -180,6 +191,10 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     let mut trained = TrainedModel::open(&run, recipe, context)?;
     let images = dataset::test_images(&trained.recipe, context)?;
     let data = dataset::test_name(&trained.recipe);
+    let Some(thresholds) = thresholds::chosen(&trained, &run, context)? else {
+        return Ok(None);
+    };
+    trained.threshold = thresholds;
     if trained.recipe.export.golden {
         trained.golden = Some(golden::vectors(&trained, &images, &data)?);
     }
@@ -216,7 +231,7 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
             }
             match &sample {
                 Some(sample) if at == 0 => {
-                    run.scores = rows(&run.scores, images, sample, trained.model.classes());
+                    run.scores = rows(&run.scores, images, sample, trained.labels.len());
                     evaluations.push((title, run.evaluated));
                 }
                 Some(_) => {}
@@ -224,7 +239,8 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
             }
             scores.push((title, run.scores));
         }
-        let classes = trained.model.classes();
+        // Of a single score, both of its classes have one here.
+        let classes = trained.labels.len();
         let comparisons = parity::compare(&scores, PARITY_BATCH, classes, parity.tolerance)?;
         parity.comparisons.extend(comparisons);
         parity.passed = parity
@@ -238,11 +254,13 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     }
     if let Some((_, first)) = evaluations.first() {
         let records = evaluations.iter().map(|(_, result)| result.record(&data));
-        let records: Vec<EvaluationRecord<'_>> = records.collect();
+        let records: Vec<AnyRecord<'_>> = records.collect();
         run.write_json(RunFile::Evaluation, &records)?;
-        let confusion = &first.evaluation.confusion;
-        let plot = plot_confusion(confusion, &trained.labels, false)?.to_svg();
-        run.write(RunFile::Confusion, plot.as_bytes())?;
+        if let AnyEvaluated::One(first) = first {
+            let confusion = &first.evaluation.confusion;
+            let plot = plot_confusion(confusion, &trained.labels, false)?.to_svg();
+            run.write(RunFile::Confusion, plot.as_bytes())?;
+        }
         run.write(RunFile::Predictions, &predictions)?;
     }
     let record = RunRecord::read(run.clone())?;
@@ -275,7 +293,7 @@ type LoadedModel = (EngineId, Model);
 
 /// A model's run over the test images.
 struct TestRun {
-    evaluated: Evaluated,
+    evaluated: AnyEvaluated,
     /// The graph's output, `[images, classes]` row-major.
     scores: Vec<f32>,
     /// One line per image, as CSV.
@@ -293,7 +311,7 @@ fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Optio
         batch_size: Some(PARITY_BATCH),
         ..EvaluateOptions::default()
     };
-    let tally = Tally::new(model, &options)?;
+    let tally = AnyTally::new(model, &options, &inputs)?;
     let evaluated = tally.evaluate(inputs, context, |input, classified| {
         scores.extend_from_slice(classified.scores);
         lines

@@ -6,7 +6,7 @@ use kiln_run::{Environment, FeatureTime, History, RunDir, RunFile};
 use kiln_util::percent;
 
 use crate::error::Result;
-use crate::evaluate::EvaluationRecord;
+use crate::evaluate::AnyRecord;
 use crate::parity::Parity;
 
 /// A run as its files have it; what was not done yet is absent.
@@ -20,7 +20,7 @@ pub struct RunRecord {
     /// Loss and accuracy by epoch.
     pub history: History,
     /// One per engine, the first being the one whose figures are reported.
-    pub evaluations: Vec<EvaluationRecord<'static>>,
+    pub evaluations: Vec<AnyRecord<'static>>,
     /// How long features took, where the run computed some.
     pub features: Option<FeatureTime>,
     /// Agreement of Burn and the engines.
@@ -102,7 +102,7 @@ impl RunRecord {
         facts.extend(
             self.evaluations
                 .iter()
-                .map(|measured| ("Evaluated with", measured.runtime.describe())),
+                .map(|measured| ("Evaluated with", measured.runtime().describe())),
         );
         facts
             .into_iter()

@@ -163,15 +163,7 @@ pub fn check(
             })
             .collect::<Result<Vec<_>, _>>()?
             .concat();
-        let reference = if trained.recipe.export.softmax {
-            reference
-                .chunks_exact(classes)
-                .flat_map(kiln_metrics::softmax)
-                .collect()
-        } else {
-            reference
-        };
-        let mut outputs = vec![("Burn", reference)];
+        let mut outputs = vec![("Burn", trained.scores(reference))];
         for (engine, model) in models {
             // Not `run`, which refuses scores that are no numbers: those are a difference like any
             // other.

@@ -11,6 +11,7 @@ use super::{fact, footer};
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::training::ReportRunError;
+use crate::evaluate::AnyRecord;
 use crate::run_record::RunRecord;
 
 /// What the runs are called, in their order: as many as a plot can tell apart.
@@ -67,24 +68,22 @@ fn name(record: &RunRecord) -> String {
 }
 
 /// The test images' figures, if it was evaluated.
-fn evaluation(record: &RunRecord) -> Option<&Evaluation> {
-    let first = record.evaluations.first();
-    first.map(|measured| measured.evaluation.as_ref())
+fn evaluation(record: &RunRecord) -> Option<&AnyRecord<'static>> {
+    record.evaluations.first()
 }
 
 fn highlights(records: &[RunRecord]) -> Vec<(String, String)> {
-    let figure = |(record, letter): (&RunRecord, &str)| match evaluation(record) {
-        Some(evaluation) => fact(
-            &format!("{letter}: test accuracy"),
-            percent(evaluation.accuracy),
-        ),
-        None => fact(
-            &format!("{letter}: validation accuracy"),
-            record
-                .history
-                .best()
-                .map_or_else(|| NOTHING.into(), |best| percent(best.val_accuracy)),
-        ),
+    let figure = |(record, letter): (&RunRecord, &str)| {
+        let best = record.history.best();
+        let (name, value) = match (evaluation(record), best) {
+            (Some(evaluation), _) => {
+                let (name, value) = evaluation.headline();
+                (format!("test {name}"), value)
+            }
+            (None, Some(best)) => ("validation accuracy".into(), percent(best.val_accuracy)),
+            (None, None) => ("test accuracy".into(), NOTHING.into()),
+        };
+        (format!("{letter}: {name}"), value)
     };
     records.iter().zip(LETTERS).map(figure).collect()
 }
@@ -98,6 +97,14 @@ fn by_run(what: &str, runs: usize, rows: Vec<(String, Vec<String>)>) -> Block {
     Block::Table {
         table: Table::new(header, rows, 1),
         links: Vec::new(),
+    }
+}
+
+/// The figures of images that have one class each.
+fn one<'a>(record: &'a AnyRecord<'_>) -> Option<&'a Evaluation> {
+    match record {
+        AnyRecord::One(one) => Some(&one.evaluation),
+        AnyRecord::Several(_) => None,
     }
 }
 
@@ -115,24 +122,26 @@ fn runs(records: &[RunRecord]) -> Section {
             .map(|record| cell(record).unwrap_or_else(|| NOTHING.into()));
         (name.to_owned(), cells.collect::<Vec<_>>())
     };
-    let measured = |name: &str, cell: &dyn Fn(&Evaluation) -> Option<String>| {
+    let measured = |name: &str, cell: &dyn Fn(&AnyRecord<'_>) -> Option<String>| {
         row(name, &|record| cell(evaluation(record)?))
     };
     let loss = |loss: f64| format!("{loss:.4}");
     let rows = vec![
-        measured("test accuracy", &|it| Some(percent(it.accuracy))),
+        measured("test accuracy", &|it| Some(percent(it.accuracy()))),
         measured("95 % interval", &|it| {
-            let [low, high] = wilson_interval(it.confusion.correct(), it.images);
+            let confusion = &one(it)?.confusion;
+            let [low, high] = wilson_interval(confusion.correct(), confusion.total());
             Some(format!("{:.2} to {}", 100.0 * low, percent(high)))
         }),
-        measured("test loss", &|it| Some(loss(it.loss))),
-        measured("mean F1 of the classes", &|it| {
-            Some(loss(it.macro_average.f1))
+        measured("mean average precision", &|it| {
+            it.mean_average_precision().map(percent)
         }),
+        measured("test loss", &|it| Some(loss(it.loss()))),
+        measured("mean F1 of the classes", &|it| Some(loss(it.macro_f1()))),
         measured("calibration error", &|it| {
-            it.calibration.as_ref().map(|it| loss(it.ece))
+            one(it)?.calibration.as_ref().map(|it| loss(it.ece))
         }),
-        measured("test images", &|it| Some(thousands(it.images as usize))),
+        measured("test images", &|it| Some(thousands(it.images() as usize))),
         row("validation accuracy", &|record| {
             Some(percent(record.history.best()?.val_accuracy))
         }),
@@ -148,6 +157,8 @@ fn runs(records: &[RunRecord]) -> Section {
         }),
         row("training time", &|record| Some(duration(record.seconds()))),
     ];
+    let has_any = |(_, cells): &(String, Vec<String>)| cells.iter().any(|cell| cell != NOTHING);
+    let rows: Vec<_> = rows.into_iter().filter(has_any).collect();
     let text = "The interval covers which images happened to be tested on (Wilson), not how the weights happened to be \
                 drawn: another seed may differ by more.";
     Section {
@@ -251,39 +262,60 @@ fn training(records: &[RunRecord]) -> Result<Option<Section>> {
     }))
 }
 
+/// A class's name, F1 and recall.
+type ClassScores<'a> = (&'a str, f64, f64);
+
+fn class_scores<'a>(record: &'a AnyRecord<'_>) -> Vec<ClassScores<'a>> {
+    match record {
+        AnyRecord::One(one) => {
+            let classes = one.evaluation.classes.iter();
+            classes
+                .map(|it| (it.label.as_str(), it.f1, it.recall))
+                .collect()
+        }
+        AnyRecord::Several(several) => {
+            let classes = several.evaluation.classes.iter();
+            classes
+                .map(|it| (it.label.as_str(), it.f1, it.recall))
+                .collect()
+        }
+    }
+}
+
 /// F1 and recall of each class, those first that differ most; nothing where a run was not evaluated.
 fn classes(records: &[RunRecord]) -> Option<Section> {
     let evaluations = records.iter().map(evaluation);
-    let evaluations: Vec<&Evaluation> = evaluations.collect::<Option<_>>()?;
+    let evaluations: Vec<&AnyRecord<'_>> = evaluations.collect::<Option<_>>()?;
+    let scores: Vec<Vec<ClassScores<'_>>> = evaluations.iter().map(|it| class_scores(it)).collect();
     let title = "Classes".into();
-    let labels = evaluations[0].labels();
-    if evaluations.iter().any(|it| it.labels() != labels) {
+    let first = &scores[0];
+    let has_classes_of_first = |other: &Vec<ClassScores<'_>>| {
+        let names = other.iter().map(|(name, ..)| name);
+        names.eq(first.iter().map(|(name, ..)| name))
+    };
+    if !scores.iter().all(has_classes_of_first) {
         let text = "The runs have different classes.".into();
         let blocks = vec![Block::Text(text)];
         return Some(Section { title, blocks });
     }
-    let mut rows: Vec<(f64, Vec<String>)> = labels
-        .iter()
-        .enumerate()
-        .map(|(class, label)| {
-            let scores = |of: fn(&kiln_metrics::ClassMetrics) -> f64| -> Vec<f64> {
-                let classes = evaluations.iter().map(|it| &it.classes[class]);
-                classes.map(of).collect()
-            };
-            let (f1, recall) = (scores(|it| it.f1), scores(|it| it.recall));
-            let change = change(&f1);
-            let shown = f1.iter().chain(&recall).map(|score| format!("{score:.4}"));
-            let change_shown = if records.len() == 2 {
-                format!("{change:+.4}")
-            } else {
-                format!("{change:.4}")
-            };
-            let name = kiln_util::shown(label, kiln_report::MAX_LABEL);
-            let row = [name].into_iter().chain([change_shown]).chain(shown);
-            (change, row.collect())
-        })
-        .collect();
-    rows.sort_by(|(a, _), (b, _)| b.abs().total_cmp(&a.abs()));
+    let two = records.len() == 2;
+    let row = |class: usize| {
+        let f1: Vec<f64> = scores.iter().map(|scores| scores[class].1).collect();
+        let recall = scores.iter().map(|scores| scores[class].2);
+        let change = change(&f1);
+        let name = kiln_util::shown(first[class].0, kiln_report::MAX_LABEL);
+        let difference = if two {
+            format!("{change:+.4}")
+        } else {
+            format!("{change:.4}")
+        };
+        let scores = f1.iter().copied().chain(recall);
+        let scores = scores.map(|score| format!("{score:.4}"));
+        let cells = [name, difference].into_iter().chain(scores);
+        (change.abs(), cells.collect::<Vec<String>>())
+    };
+    let mut rows: Vec<_> = (0..first.len()).map(row).collect();
+    rows.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let all = rows.len();
     rows.truncate(CLASSES);
     let which = if rows.len() < all {
@@ -293,11 +325,12 @@ fn classes(records: &[RunRecord]) -> Option<Section> {
     };
     let text = format!("{which}, those first whose F1 differs most.");
     let letters = || LETTERS.into_iter().take(records.len());
-    let change = match records.len() {
-        2 => "F1 of B less A's",
-        _ => "largest difference of F1",
+    let difference = if two {
+        "F1 of B less A's"
+    } else {
+        "largest difference of F1"
     };
-    let header = ["class".to_owned(), change.to_owned()]
+    let header = ["class".to_owned(), difference.to_owned()]
         .into_iter()
         .chain(letters().map(|letter| format!("F1 of {letter}")))
         .chain(letters().map(|letter| format!("recall of {letter}")));

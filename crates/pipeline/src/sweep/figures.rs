@@ -19,7 +19,8 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose weights were kept.
     pub best_epoch: usize,
-    /// Validation accuracy after that epoch, 0 to 1.
+    /// Validation accuracy after that epoch, 0 to 1; where an image can have several classes, of the decisions about
+    /// each, as the test accuracy.
     pub val_accuracy: f64,
     /// Validation loss after that epoch, in nats.
     pub val_loss: f64,
@@ -34,10 +35,7 @@ pub struct Figures {
 impl Figures {
     /// Returns the figures of a run, or `None` if it is not complete.
     pub fn of(record: &RunRecord) -> Option<Self> {
-        let (best, evaluation) = (
-            record.history.best()?,
-            &record.evaluations.first()?.evaluation,
-        );
+        let (best, evaluation) = (record.history.best()?, record.evaluations.first()?);
         record.is_complete().then_some(())?;
         Some(Self {
             parameters: record.recipe.model().counts().total(),
@@ -45,8 +43,8 @@ impl Figures {
             best_epoch: best.epoch,
             val_accuracy: best.val_accuracy,
             val_loss: best.val_loss,
-            test_accuracy: evaluation.accuracy,
-            test_loss: evaluation.loss,
+            test_accuracy: evaluation.accuracy(),
+            test_loss: evaluation.loss(),
             seconds: record.seconds(),
         })
     }

@@ -6,7 +6,7 @@ use kiln_trainer::phases_of;
 
 use super::phases::Training;
 use crate::error::Result;
-use crate::evaluate::EvaluationRecord;
+use crate::evaluate::AnyRecord;
 
 impl Training<'_> {
     /// Writes the figures so far.
@@ -25,18 +25,16 @@ pub fn log(
     train_images: usize,
     tensorboard: bool,
 ) -> Result<()> {
-    let evaluations: Vec<EvaluationRecord<'static>> =
+    let evaluations: Vec<AnyRecord<'static>> =
         run.read_json(RunFile::Evaluation)?.unwrap_or_default();
     let test = evaluations.first().zip(history.best());
-    let test = test.map(|(measured, best)| {
-        let evaluation = &measured.evaluation;
-        TestFigures {
-            epoch: best.epoch,
-            images: evaluation.images,
-            loss: evaluation.loss,
-            accuracy: evaluation.accuracy,
-            macro_f1: evaluation.macro_average.f1,
-        }
+    let test = test.map(|(measured, best)| TestFigures {
+        epoch: best.epoch,
+        images: measured.images(),
+        loss: measured.loss(),
+        accuracy: measured.accuracy(),
+        macro_f1: measured.macro_f1(),
+        mean_average_precision: measured.mean_average_precision(),
     });
     let log = TrainingLog {
         recipe,

@@ -48,15 +48,21 @@ pub struct TestFigures {
     /// Number of images.
     #[serde(rename = "test_images")]
     pub images: u64,
-    /// Mean cross-entropy in nats.
+    /// Mean cross-entropy in nats: of an image, or of a decision about a class where an image can have several.
     #[serde(rename = "test_loss")]
     pub loss: f64,
-    /// Share of images classified correctly, from 0 to 1.
+    /// Share of images classified correctly, or of decisions that are right, from 0 to 1.
     #[serde(rename = "test_accuracy")]
     pub accuracy: f64,
     /// Mean F1 of the classes, from 0 to 1.
     #[serde(rename = "test_macro_f1")]
     pub macro_f1: f64,
+    /// Mean of the classes' average precisions, from 0 to 1, where an image can have several classes.
+    #[serde(
+        rename = "test_mean_average_precision",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub mean_average_precision: Option<f64>,
 }
 
 /// A line of `metrics.jsonl`. Figures have the names that Keras gives them.
@@ -133,6 +139,7 @@ impl TestFigures {
             ("test/loss", Some(self.loss)),
             ("test/accuracy", Some(self.accuracy)),
             ("test/macro_f1", Some(self.macro_f1)),
+            ("test/mean_average_precision", self.mean_average_precision),
         ];
         Timed::scalars(self.epoch, &scalars)
     }

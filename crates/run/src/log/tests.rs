@@ -32,6 +32,7 @@ const TEST: TestFigures = TestFigures {
     loss: 0.5,
     accuracy: 0.8,
     macro_f1: 0.75,
+    mean_average_precision: None,
 };
 
 #[test]
