@@ -111,7 +111,9 @@ def check_server(folder, expected):
             texts = ask("text/text", run=run, tag="recipe/text_summary")
             assert "learning_rate = 0.001" in texts[0]["text"], texts
         # The table of hyperparameters.
-        groups = ask("hparams/session_groups", {"experimentName": "", "allowedStatuses": [], "colParams": [], "startIndex": 0, "sliceSize": 10})
+        statuses = [f"STATUS_{status}" for status in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
+        request = {"experimentName": "", "allowedStatuses": statuses, "colParams": [], "startIndex": 0, "sliceSize": 10}
+        groups = ask("hparams/session_groups", request)
         names = {session["name"] for group in groups["sessionGroups"] for session in group["sessions"]}
         assert names == set(expected), groups
         print(f"server: the same values, texts and hyperparameters of {', '.join(expected)}")

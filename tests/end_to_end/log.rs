@@ -14,6 +14,7 @@ fn train(runs: &Path, more: &[&'static str]) -> Vec<String> {
     let runs = runs.to_str().unwrap();
     let set = [
         "training.batch_size=32",
+        "training.epochs=",
         "training.phases=[{epochs=2}, {epochs=10, optimizer={type=\"sgd\", learning_rate=0.01}}]",
     ];
     let set = set.map(|change| ["--set", change]).concat();

@@ -131,7 +131,7 @@ fn runs(records: &[RunRecord]) -> Section {
         measured("95 % interval", &|it| {
             let confusion = &one(it)?.confusion;
             let [low, high] = wilson_interval(confusion.correct(), confusion.total());
-            Some(format!("{:.2} to {}", 100.0 * low, percent(high)))
+            Some(format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high))
         }),
         measured("mean average precision", &|it| {
             it.mean_average_precision().map(percent)

@@ -170,16 +170,16 @@ fn only(
     let images = dataset::test_images(&record.recipe, context)?;
     let images = images.dataset();
     let cards = found.iter().take(SHOWN).map(|both| {
-        let line = |at: usize| {
+        let choice = |at: usize| {
             let Prediction {
                 predicted,
                 probability,
                 ..
             } = both[at];
-            format!("{}: {predicted} {}", letters[at], percent(*probability))
+            format!("{}: {predicted}\n{}", letters[at], percent(*probability))
         };
         let name = name(both[0], images, record)?;
-        let caption = format!("{name}\n{}\n{}", line(0), line(1));
+        let caption = format!("{name}\n{}\n{}", choice(0), choice(1));
         card(both[1 - right], images, &caption)
     });
     Ok((found.len(), cards.collect::<Result<_>>()?))

@@ -26,11 +26,15 @@ start = plugin_data_pb2.SessionStartInfo()
 start.hparams["rate"].number_value = 0.5
 start.hparams["softmax"].bool_value = False
 start.hparams["type"].string_value = "adam"
+data = plugin_data_pb2.HParamsPluginData(session_start_info=start)
 hparams = summary_pb2.Summary.Value(
     tag=metadata.SESSION_START_INFO_TAG,
-    metadata=metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_start_info=start)),
+    metadata=metadata.create_summary_metadata(data),
     tensor=metadata.NULL_TENSOR,
 )
+# Maps are in the order of their keys, as kiln writes them.
+assert metadata.parse_session_start_info_plugin_data(hparams.metadata.plugin_data.content) == start
+hparams.metadata.plugin_data.content = data.SerializeToString(deterministic=True)
 scalars = [
     summary_pb2.Summary.Value(tag="train/loss", simple_value=1 / 3),
     summary_pb2.Summary.Value(tag="train/accuracy", simple_value=0.0),
@@ -42,5 +46,4 @@ with (Path(__file__).parent / "events.out.tfevents.golden").open("wb") as file:
     writer = RecordWriter(file)
     for event in events:
         event.wall_time = 1.5
-        # Maps are in the order of their keys.
-        writer.write(event.SerializeToString(deterministic=True))
+        writer.write(event.SerializeToString())
