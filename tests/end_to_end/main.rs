@@ -32,6 +32,7 @@ mod recipes;
 mod report;
 mod report_comparison;
 mod resume;
+mod several;
 mod snapshots;
 #[cfg(unix)]
 mod stop_and_export;

@@ -116,6 +116,8 @@ fn optimizer(phase: &Phase) -> String {
         OptimizerKind::Adam(_) => "Adam",
         OptimizerKind::AdamW { .. } => "AdamW",
         OptimizerKind::Sgd { .. } => "SGD",
+        OptimizerKind::Lion { .. } => "Lion",
+        OptimizerKind::Lamb { .. } => "LAMB",
         OptimizerKind::Lbfgs(params) => {
             let penalties: Vec<String> =
                 params.penalties.iter().map(|p| format!("{p:e}")).collect();

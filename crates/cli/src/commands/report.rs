@@ -1,6 +1,6 @@
 //! `kiln report`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use kiln_pipeline::report::{comparison_page, run_page, sweep_page};
@@ -31,87 +31,85 @@ pub struct ReportArgs {
 /// File for the page of several runs.
 const COMPARISON: &str = "compare.html";
 
-/// A page with the file that it is written to by default.
-struct Made {
-    page: Page,
-    default: PathBuf,
-    /// Files that it must not replace.
-    others: Vec<PathBuf>,
-    /// Whether that file is made to be replaced.
-    is_own: bool,
+/// What the page is about.
+enum Subject {
+    Sweep(SweepDir),
+    Run(RunDir),
+    /// Several, to be compared.
+    Runs(Vec<RunDir>),
 }
 
-fn make(args: &ReportArgs, app: &App<'_>) -> anyhow::Result<Made> {
-    if let [folder] = args.folders.as_slice() {
-        return of_one(folder, args.output.is_none(), app);
+impl Subject {
+    fn open(folders: &[PathBuf]) -> anyhow::Result<Self> {
+        if let [folder] = folders {
+            return Ok(if SweepDir::is_one(folder) {
+                Self::Sweep(SweepDir::open(folder)?)
+            } else {
+                Self::Run(RunDir::open(folder)?)
+            });
+        }
+        if let Some(sweep) = folders.iter().find(|folder| SweepDir::is_one(folder)) {
+            bail!(
+                "{} is a sweep, whose runs have a page of their own: name runs to compare",
+                sweep.display()
+            );
+        }
+        let runs = folders.iter().map(|folder| RunDir::open(folder));
+        Ok(Self::Runs(runs.collect::<Result<_, _>>()?))
     }
-    if let Some(sweep) = args.folders.iter().find(|folder| SweepDir::is_one(folder)) {
-        bail!(
-            "{} is a sweep, whose runs have a page of their own: name runs to compare",
-            sweep.display()
-        );
-    }
-    let runs: Vec<RunDir> = args
-        .folders
-        .iter()
-        .map(|folder| RunDir::open(folder))
-        .collect::<Result<_, _>>()?;
-    let others = runs.iter().flat_map(|run| {
-        let report = run.file(RunFile::Report);
-        run.files_but(RunFile::Report).into_iter().chain([report])
-    });
-    let others = others.collect();
-    let records = runs
-        .into_iter()
-        .map(RunRecord::read)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Made {
-        page: comparison_page(&records, &app.context)?,
-        default: COMPARISON.into(),
-        others,
-        is_own: false,
-    })
-}
 
-/// The page of a run or a sweep; `inside` is whether it lies in its folder.
-fn of_one(folder: &Path, inside: bool, app: &App<'_>) -> anyhow::Result<Made> {
-    if SweepDir::is_one(folder) {
-        let folder = SweepDir::open(folder)?;
-        return Ok(Made {
-            page: sweep_page(&Results::read(&folder)?, inside)?,
-            default: folder.file(SweepFile::Report),
-            others: vec![
+    /// The file that its page is written to unless another is named.
+    fn default_file(&self) -> PathBuf {
+        match self {
+            Self::Sweep(folder) => folder.file(SweepFile::Report),
+            Self::Run(run) => run.file(RunFile::Report),
+            Self::Runs(_) => COMPARISON.into(),
+        }
+    }
+
+    /// The files that its page must not replace.
+    fn others(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Sweep(folder) => vec![
                 folder.file(SweepFile::Record),
                 folder.file(SweepFile::Results),
             ],
-            is_own: true,
-        });
+            Self::Run(run) => run.files_but(RunFile::Report),
+            Self::Runs(runs) => {
+                let files = runs.iter().flat_map(|run| {
+                    let report = run.file(RunFile::Report);
+                    run.files_but(RunFile::Report).into_iter().chain([report])
+                });
+                files.collect()
+            }
+        }
     }
-    let run = RunDir::open(folder)?;
-    let default = run.file(RunFile::Report);
-    let others = run.files_but(RunFile::Report);
-    Ok(Made {
-        page: run_page(&RunRecord::read(run)?, &app.context)?,
-        default,
-        others,
-        is_own: true,
-    })
+
+    /// Makes the page; `inside` is whether it lies in the folder that it is about.
+    fn page(self, inside: bool, app: &App<'_>) -> anyhow::Result<Page> {
+        Ok(match self {
+            Self::Sweep(folder) => sweep_page(&Results::read(&folder)?, inside)?,
+            Self::Run(run) => run_page(&RunRecord::read(run)?, &app.context)?,
+            Self::Runs(runs) => {
+                let records = runs.into_iter().map(RunRecord::read);
+                comparison_page(&records.collect::<Result<Vec<_>, _>>()?, &app.context)?
+            }
+        })
+    }
 }
 
 /// Writes the page, and prints the files.
 pub fn run(args: &ReportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    let Made {
-        page,
-        default,
-        others,
-        is_own,
-    } = make(args, app)?;
-    let path = args.output.clone().unwrap_or(default);
-    let outputs = Outputs::check([("--output", Some(path.as_path()))], &others)?;
+    let subject = Subject::open(&args.folders)?;
+    let is_own = args.output.is_none() && !matches!(subject, Subject::Runs(_));
+    let path = args.output.clone();
+    let path = path.unwrap_or_else(|| subject.default_file());
+    let outputs = Outputs::check([("--output", Some(path.as_path()))], &subject.others())?;
     // The page of a run is made to be replaced.
-    if args.output.is_some() || !is_own {
+    if !is_own {
         outputs.announce_replaced(app.terminal);
     }
+    let page = subject.page(args.output.is_none(), app)?;
     write_atomically(&path, page.to_html().as_bytes())?;
     let mut written = vec![path];
     if let Some(folder) = &args.pictures {

@@ -318,6 +318,15 @@ impl RecipeFields {
             several,
         } = classes;
         let loss = self.training.loss;
+        let phases = self.training.phases.iter();
+        let mut optimizers = phases.map(|phase| &phase.optimizer.kind);
+        if several && optimizers.any(|kind| matches!(kind, OptimizerKind::Lbfgs(_))) {
+            return Some(format!(
+                "an image of `{}` can have several classes, and L-BFGS fits one for each image: train with another optimizer \
+                 and `training.loss = \"binary_crossentropy\"`",
+                self.data.dataset
+            ));
+        }
         if several && !loss.is_binary() {
             return Some(format!(
                 "an image of `{}` can have several classes, and `training.loss` is `{}`, of one class: set \
@@ -365,6 +374,19 @@ impl RecipeFields {
     /// The model with no layer frozen.
     fn unfrozen_model(&self) -> Result<Model, ModelError> {
         let model = Model::new(self.preprocessing(), &self.all_layers())?;
+        if let (1, false, Some(last)) = (
+            model.classes(),
+            self.training.loss.is_binary(),
+            model.layers().last(),
+        ) {
+            return Err(ModelError {
+                index: model.layers().len() - 1,
+                name: last.name.clone(),
+                problem: "the last layer outputs a single score, and the softmax of one is always 1: give it a unit for each \
+                          class, or set `training.loss = \"binary_crossentropy\"` for two classes"
+                    .into(),
+            });
+        }
         Ok(match &self.backbone {
             Some(Backbone { base, .. }) => model.with_backbone(&base.name, base.layers.len()),
             None => model,

@@ -1607,3 +1607,15 @@ fn several_classes_need_a_binary_loss_and_one_score_two_classes() {
         assert!(binary.class_mismatch(1, classes).is_some(), "{classes:?}");
     }
 }
+
+#[test]
+fn a_single_score_needs_a_binary_loss() {
+    let one = "{ type = \"dense\", units = 1 }";
+    let message = with_loss(one, "", Classes::exclusive(2)).unwrap_err();
+    assert!(
+        message.contains("a single score") && message.contains("binary_crossentropy"),
+        "{message}"
+    );
+    let recipe = with_loss(one, BINARY, Classes::exclusive(2)).unwrap();
+    assert_eq!(recipe.model().classes(), 1);
+}

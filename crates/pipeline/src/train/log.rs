@@ -52,12 +52,8 @@ fn epochs(recipe: &Recipe, history: &History, train_images: usize) -> Vec<Logged
     let phases = phases_of(training, history);
     let epochs = history.epochs.iter().zip(phases);
     let logged = epochs.map(|(&epoch, phase)| {
-        let has_steps = match training.phases[phase].optimizer.kind {
-            OptimizerKind::Adam(_) | OptimizerKind::AdamW { .. } | OptimizerKind::Sgd { .. } => {
-                true
-            }
-            OptimizerKind::Lbfgs(_) => false,
-        };
+        let kind = &training.phases[phase].optimizer.kind;
+        let has_steps = !matches!(kind, OptimizerKind::Lbfgs(_));
         steps += u64::from(has_steps) * epoch_steps;
         LoggedEpoch {
             phase: phase + 1,
