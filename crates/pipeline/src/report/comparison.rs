@@ -347,14 +347,12 @@ fn classes(records: &[RunRecord]) -> Option<Section> {
 
 /// Of two scores, the second less the first; of more, the largest less the smallest.
 fn change(scores: &[f64]) -> f64 {
-    match scores {
-        [first, second] => second - first,
-        _ => {
-            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let smallest = scores.iter().copied().fold(f64::INFINITY, f64::min);
-            largest - smallest
-        }
+    if let [first, second] = scores {
+        return second - first;
     }
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let smallest = scores.iter().copied().fold(f64::INFINITY, f64::min);
+    largest - smallest
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Timed {
                 string_val: vec![text.as_bytes().to_vec()],
             }),
             metadata: Some(metadata("text", Vec::new())),
-            simple_value: None,
+            scalar: None,
         };
         Self::summary(0, vec![value])
     }
@@ -77,7 +77,7 @@ impl Timed {
                 string_val: Vec::new(),
             }),
             metadata: Some(metadata("hparams", data.encode_to_vec())),
-            simple_value: None,
+            scalar: None,
         };
         Self::summary(0, vec![value])
     }
@@ -87,7 +87,7 @@ impl Timed {
         let value = |&(tag, value): &(&str, Option<f64>)| {
             Some(Value {
                 tag: tag.into(),
-                simple_value: Some(value? as f32),
+                scalar: Some(value? as f32),
                 tensor: None,
                 metadata: None,
             })

@@ -159,15 +159,12 @@ impl TrainingLog<'_> {
 
     fn events(&self) -> Vec<Timed> {
         // In Markdown, lines with four blanks are shown as they are.
-        let text: String = self
-            .recipe
-            .to_toml()
-            .lines()
-            .map(|line| format!("    {line}\n"))
-            .collect();
+        let recipe = self.recipe.to_toml();
+        let lines: Vec<&str> = recipe.lines().collect();
+        let markdown = format!("    {}\n", lines.join("\n    "));
         let start = [
             Timed::version(),
-            Timed::text("recipe", &text),
+            Timed::text("recipe", &markdown),
             Timed::hparams(self.recipe.settings()),
         ];
         let epochs = self.epochs.iter().map(LoggedEpoch::event);

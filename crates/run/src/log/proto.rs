@@ -36,8 +36,9 @@ pub struct Summary {
 pub struct Value {
     #[prost(string, tag = "1")]
     pub tag: String,
+    /// `simple_value` in the file.
     #[prost(float, optional, tag = "2")]
-    pub simple_value: Option<f32>,
+    pub scalar: Option<f32>,
     #[prost(message, optional, tag = "8")]
     pub tensor: Option<Tensor>,
     #[prost(message, optional, tag = "9")]
