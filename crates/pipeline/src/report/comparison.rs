@@ -137,7 +137,7 @@ fn runs(records: &[RunRecord]) -> Section {
             it.mean_average_precision().map(percent)
         }),
         measured("test loss", &|it| Some(loss(it.loss()))),
-        measured("mean F1 of the classes", &|it| Some(loss(it.macro_f1()))),
+        measured("macro F1", &|it| Some(loss(it.macro_f1()))),
         measured("calibration error", &|it| {
             one(it)?.calibration.as_ref().map(|it| loss(it.ece))
         }),
@@ -176,9 +176,15 @@ fn differences(recipes: &[&Recipe]) -> Vec<(String, Vec<String>)> {
     let settings: Vec<Vec<(String, String)>> =
         recipes.iter().map(|recipe| recipe.settings()).collect();
     let mut keys: Vec<&String> = Vec::new();
-    for (key, _) in settings.iter().flatten() {
-        if !keys.contains(&key) {
-            keys.push(key);
+    for settings in &settings {
+        // A key that only a later recipe has comes after the one before it there.
+        let mut next = 0;
+        for (key, _) in settings {
+            let known = keys.iter().position(|known| *known == key);
+            if known.is_none() {
+                keys.insert(next, key);
+            }
+            next = known.unwrap_or(next) + 1;
         }
     }
     let row = |key: &String| {
@@ -369,7 +375,12 @@ mod tests {
     fn only_keys_that_differ_are_listed() {
         let first = recipe(&[]);
         assert_eq!(differences(&[&first, &first]), []);
-        let second = recipe(&["training.seed=7", "training.label_smoothing=0.1"]);
+        let set = [
+            "training.seed=7",
+            "training.label_smoothing=0.1",
+            "export.softmax=true",
+        ];
+        let second = recipe(&set);
         let rows = differences(&[&first, &second, &first]);
         let row =
             |key: &str, values: [&str; 3]| (key.to_owned(), values.map(String::from).to_vec());
@@ -378,6 +389,7 @@ mod tests {
             [
                 row("training.seed", ["0", "7", "0"]),
                 row("training.label_smoothing", ["–", "0.1", "–"]),
+                row("export.softmax", ["false", "true", "false"]),
             ]
         );
     }
