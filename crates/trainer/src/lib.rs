@@ -62,7 +62,7 @@ pub use error::{Hint, TrainError};
 pub use features::{FeatureTask, compute_features, feature_key};
 pub use fit::{
     BatchReport, Fitted, Observer, RangeEnd, RangeStep, RangeTest, RangeTested, Resume, Snapshot,
-    Suggestion, Task, fit, is_finished, range_test,
+    Suggestion, Task, fit, is_finished, phases_of, range_test,
 };
 pub use frozen::frozen_checksums;
 pub use init::{backbone_weights, initial_weights};

@@ -84,11 +84,16 @@ pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
 pub fn train(args: &SubjectArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
     if let Some(path) = &args.resume {
         let run = RunDir::open(path)?;
-        let device = args.training.request()?.device;
+        let request = args.training.request()?;
         if !args.overrides.is_empty() {
-            return Ok(train::extend(&run, &args.overrides, &device, &app.context)?);
+            return Ok(train::extend(
+                &run,
+                &args.overrides,
+                &request,
+                &app.context,
+            )?);
         }
-        return Ok(train::resume(run, &device, &app.context)?);
+        return Ok(train::resume(run, &request, &app.context)?);
     }
     let recipe = args.recipe(app)?.parse(&args.overrides, &app.context)?;
     Ok(train::train(

@@ -386,7 +386,7 @@ fn find(items: &[Node], key: &str) -> Option<usize> {
 }
 
 /// The names that layers have or get.
-fn names(items: &[Node]) -> Vec<String> {
+pub(crate) fn names(items: &[Node]) -> Vec<String> {
     let names: Vec<_> = items
         .iter()
         .map(|item| (item.text("type").unwrap_or_default(), item.text("name")))

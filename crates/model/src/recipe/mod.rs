@@ -9,6 +9,7 @@ mod network;
 mod optimization;
 mod parse;
 mod rates;
+mod settings;
 mod sweep;
 mod training;
 

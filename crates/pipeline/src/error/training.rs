@@ -343,6 +343,14 @@ pub enum ReportRunError {
         /// The run directory.
         run: PathBuf,
     },
+    /// Another number of runs than can be compared.
+    #[error("expected 2 to {most} runs to compare, found {found}")]
+    Runs {
+        /// Number of runs found.
+        found: usize,
+        /// Most that one page compares.
+        most: usize,
+    },
     /// The predictions are not those of the run's test images.
     #[error("{}: {problem}", path.display())]
     Predictions {
@@ -359,6 +367,7 @@ impl ReportRunError {
         Some(match self {
             Self::NoEpoch { run } => Hint::ResumeTraining { run: run.clone() },
             Self::Predictions { .. } => Hint::TrainAgain,
+            Self::Runs { .. } => return None,
         })
     }
 }

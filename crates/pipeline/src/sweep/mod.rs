@@ -92,7 +92,10 @@ fn run_all(
 ) -> Result<bool> {
     let _watch = context.cancel.watch();
     let mut record = SweepRecord::new(sweep, request.sort_by);
-    let train = TrainRequest::new(folder.path(), request.train.device.clone());
+    let train = TrainRequest {
+        runs: folder.path().to_path_buf(),
+        ..request.train.clone()
+    };
     // Those that are complete count at once, so that the page is whole however the sweep ends.
     let mut interrupted = Vec::with_capacity(sweep.combinations.len());
     for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
@@ -160,7 +163,7 @@ fn whole(
     context: &Context<'_>,
 ) -> Result<Option<RunOutcome>> {
     let outcome = match interrupted {
-        Some(run) => train::resume(run, &request.device, context)?,
+        Some(run) => train::resume(run, request, context)?,
         None => train::train(recipe, request, context)?,
     };
     finish(outcome, context)

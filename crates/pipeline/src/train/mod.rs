@@ -3,6 +3,7 @@
 mod extend;
 mod features;
 mod initial;
+mod log;
 mod neighbors;
 mod phases;
 mod range_test;
@@ -27,6 +28,7 @@ pub use crate::error::training::{RangeTestError, TrainRunError};
 use crate::event::Event;
 use crate::report::curves;
 pub use extend::extend;
+pub(crate) use log::log;
 use phases::{Trained, Training};
 pub use range_test::{LearningRates, RangeTestRequest, find_learning_rate};
 use start::Start;
@@ -40,6 +42,8 @@ pub struct TrainRequest {
     pub runs: PathBuf,
     /// The device.
     pub device: Device,
+    /// Whether runs get an event file for TensorBoard. One that has it keeps it when it is resumed.
+    pub tensorboard: bool,
 }
 
 impl Default for TrainRequest {
@@ -55,6 +59,7 @@ impl TrainRequest {
         Self {
             runs: runs.into(),
             device,
+            tensorboard: false,
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct TrainOutcome {
     /// Share of validation images whose nearest training image, by the features of a backbone from a
     /// file, is of their class.
     pub nearest_neighbor: Option<f64>,
+    /// Number of images that it trained on.
+    pub(crate) train_images: usize,
     /// Keeps other processes out of the run.
     pub(crate) lock: Lock,
 }
@@ -100,6 +107,7 @@ pub fn train(
         splits: &splits,
         run: Some(&run),
         device: &request.device,
+        tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
         context,
     }
@@ -109,6 +117,7 @@ pub fn train(
         run,
         finished,
         nearest_neighbor,
+        train_images: splits.train.len(),
         lock,
     })
 }
@@ -118,19 +127,21 @@ pub fn train(
 ///
 /// # Errors
 ///
-/// If the run was trained on other data, or for one of the reasons of [`train`].
-pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
+/// If the run was trained on other data, or for one of the reasons of [`train`]. Of the request, the folder for runs
+/// is of no use here.
+pub fn resume(run: RunDir, request: &TrainRequest, context: &Context<'_>) -> Result<TrainOutcome> {
     let lock = run.lock()?;
-    resume_locked(run, lock, device, context)
+    resume_locked(run, lock, request, context)
 }
 
 /// Resumes the training of a run that is this process's.
 fn resume_locked(
     run: RunDir,
     lock: Lock,
-    device: &Device,
+    request: &TrainRequest,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
+    let device = &request.device;
     let recipe = run.recipe(kiln_trainer::bases())?;
     let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
@@ -159,6 +170,7 @@ fn resume_locked(
         splits: &splits,
         run: Some(&run),
         device,
+        tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
         context,
     }
@@ -168,6 +180,7 @@ fn resume_locked(
         run,
         finished,
         nearest_neighbor,
+        train_images: splits.train.len(),
         lock,
     })
 }
@@ -200,6 +213,8 @@ impl Training<'_> {
     fn run_to_end(&self, run: &RunDir, from: &Start) -> Result<(bool, Option<f64>)> {
         let context = self.context;
         self.announce(run, from);
+        // A process that was killed may have left them without the last epoch.
+        self.log(run, &from.history)?;
         let start = Instant::now();
         let Trained {
             weights,

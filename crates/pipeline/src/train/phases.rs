@@ -28,6 +28,8 @@ pub struct Training<'a> {
     /// Where it is kept; of a range test nothing is.
     pub run: Option<&'a RunDir>,
     pub device: &'a Device,
+    /// Whether the run gets an event file for TensorBoard.
+    pub tensorboard: bool,
     /// The backbone, where it is read from its file.
     pub backbone: Option<&'a BackboneFile>,
     pub context: &'a Context<'a>,
@@ -212,8 +214,8 @@ fn write_frozen(
 
 /// Reports each batch and epoch, and writes history and checkpoints.
 struct Recorder<'a> {
+    training: &'a Training<'a>,
     run: &'a RunDir,
-    context: &'a Context<'a>,
     /// Number of epochs of all phases.
     epochs: usize,
     /// The phase, from 0.
@@ -224,23 +226,20 @@ struct Recorder<'a> {
     /// The trained weights after the best epoch.
     best: Weights,
     epoch_start: Instant,
-    /// Training images per second in the current epoch, without validation.
-    rate: f64,
 }
 
 impl<'a> Recorder<'a> {
     /// Begins with the history and the best weights of the epochs before, if a training is resumed.
-    fn new(training: &Training<'a>, run: &'a RunDir, history: History, best: Weights) -> Self {
+    fn new(training: &'a Training<'a>, run: &'a RunDir, history: History, best: Weights) -> Self {
         Self {
+            training,
             run,
-            context: training.context,
             epochs: training.recipe.training.epochs(),
             phase: 0,
             before: 0,
             history,
             best,
             epoch_start: Instant::now(),
-            rate: 0.0,
         }
     }
 
@@ -248,7 +247,7 @@ impl<'a> Recorder<'a> {
     fn start(&mut self, number: usize, phases: usize, done: usize, model: &Model) {
         self.phase = number;
         self.before = self.history.epochs.len() - done;
-        self.context.emit(&Event::PhaseStarted {
+        self.training.context.emit(&Event::PhaseStarted {
             number: number + 1,
             phases,
             trainable: model.counts().trainable,
@@ -257,7 +256,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn batch(&self, report: BatchReport, validating: bool) {
-        self.context.emit(&Event::Batch {
+        self.training.context.emit(&Event::Batch {
             report,
             validating,
             epochs: self.epochs,
@@ -270,7 +269,6 @@ impl<'a> Recorder<'a> {
 
 impl Observer for Recorder<'_> {
     fn step(&mut self, report: BatchReport) {
-        self.rate = report.done as f64 / self.epoch_start.elapsed().as_secs_f64();
         self.batch(report, false);
     }
 
@@ -279,7 +277,7 @@ impl Observer for Recorder<'_> {
     }
 
     fn not_converged(&mut self, epoch: &Epoch, iterations: usize, gradient: f64) {
-        self.context.emit(&Event::NotConverged {
+        self.training.context.emit(&Event::NotConverged {
             penalty: epoch.penalty.unwrap_or_default(),
             iterations,
             gradient,
@@ -305,11 +303,14 @@ impl Observer for Recorder<'_> {
         self.run
             .write_epoch(&checkpoint, best.then_some(&self.best))
             .map_err(|error| TrainError::Observer(Box::new(error)))?;
+        self.training
+            .log(self.run, &self.history)
+            .map_err(|error| TrainError::Observer(Box::new(error)))?;
         self.epoch_start = Instant::now();
-        self.context.emit(&Event::EpochFinished {
+        self.training.context.emit(&Event::EpochFinished {
             epoch,
             epochs: self.epochs,
-            images_per_second: self.rate,
+            images_per_second: epoch.images_per_second.unwrap_or_default(),
             best,
         });
         Ok(())

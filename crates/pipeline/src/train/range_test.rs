@@ -137,6 +137,7 @@ fn test(
         recipe,
         splits: &splits,
         run: None,
+        tensorboard: false,
         device: &request.device,
         backbone: backbone.as_ref(),
         context,

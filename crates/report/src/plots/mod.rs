@@ -5,9 +5,11 @@ mod canvas;
 mod comparison;
 mod confusion;
 mod history;
+mod panel;
 mod precision_recall;
 mod range_test;
 mod reliability;
+mod runs;
 mod speed;
 
 pub use comparison::{Compared, Comparison, plot_comparison};
@@ -16,4 +18,5 @@ pub use history::{Curve, EpochMetrics, plot_curve, plot_curves};
 pub use precision_recall::plot_precision_recall;
 pub use range_test::{RangePoint, plot_range_test};
 pub use reliability::plot_reliability;
+pub use runs::{RunEpochs, plot_runs};
 pub use speed::{Speed, plot_speed};

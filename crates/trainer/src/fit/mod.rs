@@ -25,7 +25,7 @@ use kiln_util::CancelToken;
 use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
 use average::MovingAverage;
-pub use improvement::is_finished;
+pub use improvement::{is_finished, phases_of};
 use loss::{Loss, Truth};
 use observer::Running;
 pub use observer::{BatchReport, Observer, Snapshot};
@@ -312,6 +312,7 @@ impl<'a> State<'a> {
         let Some(train) = self.train(epoch, history, observer)? else {
             return Ok(None);
         };
+        let images_per_second = self.task.train.view().len() as f64 / start.elapsed().as_secs_f64();
         let Some(val) = self.validate(epoch, observer)? else {
             return Ok(None);
         };
@@ -332,6 +333,7 @@ impl<'a> State<'a> {
             val_macro_f1: Some(val.macro_f1()),
             learning_rate,
             seconds: start.elapsed().as_secs_f64(),
+            images_per_second: Some(images_per_second),
             penalty: None,
         }))
     }
