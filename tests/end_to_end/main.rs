@@ -21,6 +21,7 @@ mod fetch;
 mod flow;
 mod folders;
 mod graph_backbone;
+mod halving;
 mod init;
 mod kiln;
 mod man;

@@ -39,10 +39,10 @@ pub use preprocessing::{
 pub use preset::Preprocess;
 pub use recipe::{
     AdamParams, Augmentation, ClassWeight, ColorJitter, Combination, Data, DataSource, DatasetName,
-    EarlyStopping, ErasingValue, Export, FileProblem, FileRequest, FillMode, Input, LbfgsParams,
-    Monitor, Optimizer, OptimizerKind, Phase, RandAugment, RandomErasing, RandomResizedCrop,
-    Recipe, RecipeFields, Reference, References, Schedule, ScheduleKind, Setting, SplitRule, Sweep,
-    Training, Validation, ValidationSubset, Values,
+    EarlyStopping, ErasingValue, Export, FileProblem, FileRequest, FillMode, Halving, Input,
+    LbfgsParams, Monitor, Optimizer, OptimizerKind, Phase, RandAugment, RandomErasing,
+    RandomResizedCrop, Recipe, RecipeFields, Reference, References, Schedule, ScheduleKind,
+    Setting, SplitRule, Sweep, Training, Validation, ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};
 pub use steps::{Background, Steps, check_share, parse_color, parse_size};

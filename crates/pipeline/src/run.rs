@@ -161,9 +161,29 @@ pub fn run(
     finish(train(recipe, request, context)?, context)
 }
 
+/// The engines that an exported model is compared and evaluated on, of those present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// All of them, in the order of the registry.
+    All,
+    /// All of them, beginning with the one of [`Fastest`](Self::Fastest), whose figures are reported.
+    AllFastestFirst,
+    /// One: of several, the last of the registry, since one with a library of its own is the faster.
+    Fastest,
+}
+
 /// Exports, verifies, evaluates and reports a training that finished. Returns `None` if it did not,
 /// or if cancelled.
 pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<RunOutcome>> {
+    finish_on(outcome, On::All, context)
+}
+
+/// Finishes a training as [`finish`] does, on some engines.
+pub(crate) fn finish_on(
+    outcome: TrainOutcome,
+    on: On,
+    context: &Context<'_>,
+) -> Result<Option<RunOutcome>> {
     let TrainOutcome {
         recipe,
         run,
@@ -183,7 +203,7 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         trained.golden = Some(golden::vectors(&trained, &images, &data)?);
     }
     trained.write(&run.file(RunFile::Model), context)?;
-    let Some((models, mut parity)) = verify(&trained, &run, &images, context)? else {
+    let Some((models, mut parity)) = verify(&trained, &run, &images, on, context)? else {
         return Ok(None);
     };
     let mut evaluations = Vec::new();
@@ -199,9 +219,9 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         let affordable = affordable(work, &trained.model, PARITY_BATCH, all);
         let sample = (affordable < all).then(|| images.take(affordable, 0));
         // Of engines that are to save time, one with a library of its own is the faster.
-        let order: Vec<&LoadedModel> = match sample {
-            Some(_) => models.iter().rev().collect(),
-            None => models.iter().collect(),
+        let order: Vec<&LoadedModel> = match (&sample, on) {
+            (None, On::All) => models.iter().collect(),
+            _ => models.iter().rev().collect(),
         };
         let mut scores = Vec::new();
         for (at, (engine, model)) in order.into_iter().enumerate() {
@@ -314,9 +334,13 @@ fn verify(
     trained: &TrainedModel,
     run: &RunDir,
     images: &View,
+    on: On,
     context: &Context<'_>,
 ) -> Result<Option<(Vec<LoadedModel>, Parity)>> {
-    let present = engines::present(context)?;
+    let mut present = engines::present(context)?;
+    if on == On::Fastest {
+        present.reverse();
+    }
     let options = engines::options(context);
     let file = run.read(RunFile::Model)?;
     let preprocessor = Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
@@ -332,13 +356,18 @@ fn verify(
             subset: "test",
         })?;
     let mut models = Vec::with_capacity(present.len());
+    let mut left_out = Vec::new();
     let mut refused = None;
     for &engine in &present {
+        if on == On::Fastest && !models.is_empty() {
+            break;
+        }
         if trained.only_engine().is_some_and(|only| only != engine) {
             context.emit(&Event::EngineLeftOut {
                 engine: engine.title(),
                 reason: "its graph computes in integers or half precision, and engines round differently: this one is not compared",
             });
+            left_out.push(engine.title().into());
             continue;
         }
         let options = options.clone().with_engine(engine);
@@ -350,6 +379,7 @@ fn verify(
                     engine: engine.title(),
                     reason: &error.to_string(),
                 });
+                left_out.push(engine.title().into());
                 refused = refused.or(Some(error));
             }
             Err(error) => return Err(error.into()),
@@ -362,9 +392,10 @@ fn verify(
         return Ok(None);
     }
     let parity = parity::check(trained, &file, &models, &batch.values, &options, context)?;
-    let Some(parity) = parity else {
+    let Some(mut parity) = parity else {
         return Ok(None);
     };
+    parity.left_out = left_out;
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         let titles = models.iter().map(|(engine, _)| engine.title());
         let implementations: Vec<&str> = std::iter::once("Burn").chain(titles).collect();

@@ -26,6 +26,9 @@ pub struct Parity {
     pub tolerance: Tolerance,
     /// One per pair of implementations and batch size.
     pub comparisons: Vec<Comparison>,
+    /// Engines that were there and were not compared, by their titles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Cow<'static, str>>,
     /// Where implementations that differ part ways.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_differences: Vec<LayerDifference>,
@@ -54,6 +57,22 @@ impl Parity {
             a.agreement
                 .max_absolute
                 .total_cmp(&b.agreement.max_absolute)
+        })
+    }
+
+    /// The engines that were compared, by their titles, some of them several times.
+    pub fn engines(&self) -> impl Iterator<Item = &str> {
+        let others = self.comparisons.iter().map(|it| it.other.as_ref());
+        others.filter(|title| *title != BURN)
+    }
+
+    /// Whether each of these engines was compared, or left out for a reason.
+    pub fn covers(&self, engines: &[EngineId]) -> bool {
+        engines.iter().all(|engine| {
+            let left_out = self.left_out.iter().map(Cow::as_ref);
+            self.engines()
+                .chain(left_out)
+                .any(|title| title == engine.title())
         })
     }
 
@@ -171,7 +190,7 @@ pub fn check(
         } else {
             reference
         };
-        let mut outputs = vec![("Burn", reference)];
+        let mut outputs = vec![(BURN, reference)];
         for (engine, model) in models {
             // Not `run`, which refuses scores that are no numbers: those are a difference like any
             // other.
@@ -206,9 +225,13 @@ pub fn check(
         passed,
         tolerance,
         comparisons,
+        left_out: Vec::new(),
         first_differences,
     }))
 }
+
+/// What Burn is called among the implementations.
+const BURN: &str = "Burn";
 
 /// How long the gate may take, about, where that leaves enough images.
 const PATIENCE: Duration = Duration::from_mins(1);

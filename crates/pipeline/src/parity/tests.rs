@@ -32,6 +32,7 @@ fn parity(outputs: &[(&'static str, Vec<f32>)]) -> Parity {
         passed,
         tolerance: TOLERANCE,
         comparisons,
+        left_out: Vec::new(),
         first_differences: Vec::new(),
     }
 }

@@ -29,10 +29,12 @@ pub struct Training<'a> {
     pub device: &'a Device,
     /// The backbone, where it is read from its file.
     pub backbone: Option<&'a BackboneFile>,
+    /// Number of epochs of all phases after which the training is to pause.
+    pub pause_after: Option<usize>,
     pub context: &'a Context<'a>,
 }
 
-/// The result of a training, also of one that was cancelled.
+/// The result of a training, also of one that was cancelled or paused.
 pub struct Trained {
     /// The whole model's, after the best epoch.
     pub weights: Weights,
@@ -43,6 +45,11 @@ pub struct Trained {
 }
 
 impl Training<'_> {
+    /// Whether the training is to pause after so many epochs.
+    pub fn is_paused_after(&self, epochs: usize) -> bool {
+        self.pause_after.is_some_and(|pause| epochs >= pause)
+    }
+
     /// Trains phase by phase.
     pub fn run(&self, from: &Start) -> Result<Trained> {
         let Self {
@@ -98,6 +105,11 @@ impl Training<'_> {
             .zip(recipe.models())
             .enumerate();
         for (number, (phase, phase_model)) in phases.skip(from.phase) {
+            // Features of the next phase are computed once it is trained.
+            let is_begun = number == from.phase && from.epochs > 0;
+            if !is_begun && self.is_paused_after(history.epochs.len()) {
+                return cancelled(weights, history);
+            }
             model = phase_model;
             let first_layer = prefix(model.fixed_prefix());
             let Some(samples) = common.advance(first_layer, model, &weights, self)? else {
@@ -126,6 +138,7 @@ impl Training<'_> {
                 train: train.augmented(recipe.augmentation),
                 validation,
                 device: self.device,
+                pause_after: self.pause_after,
                 cancel: &context.cancel,
             };
             let done = resume_of(number).map_or(0, |resume| resume.epochs);
