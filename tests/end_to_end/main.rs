@@ -23,6 +23,8 @@ mod folders;
 mod graph_backbone;
 mod halving;
 mod init;
+#[cfg(unix)]
+mod interrupt;
 mod kiln;
 mod man;
 mod networks;

@@ -63,6 +63,8 @@ impl<'a> TerminalObserver<'a> {
             Task::Compare => ("Comparing".into(), "images"),
             Task::Bench => ("Measuring".into(), "turns"),
             Task::Verify => ("Verifying".into(), "runs"),
+            Task::Golden => ("Golden".into(), "images"),
+            Task::Load { .. } => (String::new(), "models"),
             Task::Explain => ("Covering".into(), "patches"),
             // A task that is newer than this text.
             _ => ("Working".into(), "steps"),
@@ -79,6 +81,12 @@ impl<'a> TerminalObserver<'a> {
                         .spinner("             {spinner:.green} {wide_msg} {elapsed:>4}", unit),
                 };
                 bar.set_message(what.to_owned());
+                bar
+            }
+            (Task::Load { engine }, _) => {
+                let bar =
+                    terminal.spinner("     Loading {msg} {spinner:.green} {elapsed:>4}", unit);
+                bar.set_message(engine.to_owned());
                 bar
             }
             (Task::Bench, total) => terminal.bar(

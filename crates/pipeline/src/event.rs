@@ -64,6 +64,13 @@ pub enum Task<'a> {
     Bench,
     /// Comparing Burn with the engines, in runs.
     Verify,
+    /// Computing golden vectors, in images.
+    Golden,
+    /// Loading a model, whose steps cannot be counted.
+    Load {
+        /// The engine's title.
+        engine: &'a str,
+    },
     /// Covering parts of images, in patches.
     Explain,
 }
