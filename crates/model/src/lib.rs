@@ -38,9 +38,9 @@ pub use preprocessing::{
 };
 pub use preset::Preprocess;
 pub use recipe::{
-    AdamParams, Augmentation, ClassWeight, ColorJitter, Combination, Data, DataSource, DatasetName,
-    EarlyStopping, ErasingValue, Export, FileProblem, FileRequest, FillMode, Halving, Input,
-    LbfgsParams, Monitor, Optimizer, OptimizerKind, Phase, RandAugment, RandomErasing,
+    AdamParams, AugMix, Augmentation, ClassWeight, ColorJitter, Combination, Data, DataSource,
+    DatasetName, EarlyStopping, ErasingValue, Export, FileProblem, FileRequest, FillMode, Halving,
+    Input, LbfgsParams, Monitor, Optimizer, OptimizerKind, Phase, RandAugment, RandomErasing,
     RandomResizedCrop, Recipe, RecipeFields, Reference, References, Schedule, ScheduleKind,
     Setting, SplitRule, Sweep, Training, Validation, ValidationSubset, Values,
 };

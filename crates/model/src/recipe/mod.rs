@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use augmentation::{
-    Augmentation, ColorJitter, ErasingValue, FillMode, RandAugment, RandomErasing,
+    AugMix, Augmentation, ColorJitter, ErasingValue, FillMode, RandAugment, RandomErasing,
     RandomResizedCrop,
 };
 pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};

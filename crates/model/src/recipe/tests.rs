@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
-    AdamParams, Arithmetic, Augmentation, Base, CropRounding, DataSource, Export, FileBase,
+    AdamParams, Arithmetic, AugMix, Augmentation, Base, CropRounding, DataSource, Export, FileBase,
     FileProblem, FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind, LayerSpec,
     Layout, Optimizer, OptimizerKind, Preprocessing, Recipe, RecipeError, References, Relu, Resize,
     ScheduleKind, Sweep, Validation, ValidationSubset,
@@ -654,6 +654,66 @@ fn what_does_not_make_sense_in_training_is_refused() {
         ("training.monitor=val_los", "did you mean `val_loss`?"),
     ] {
         let error = with(SMALL, &[set]).unwrap_err();
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
+    }
+}
+
+#[test]
+fn chains_of_aug_mix_have_torchvision_s_defaults_and_take_the_place_of_other_policies() {
+    let settings = |set: &str| with(SMALL, &[set]).map(|it| it.augmentation.unwrap().aug_mix);
+    let default = AugMix {
+        severity: 3,
+        mixture_width: 3,
+        chain_depth: -1,
+        alpha: 1.0,
+        all_ops: true,
+    };
+    assert_eq!(settings("augmentation.aug_mix=true"), Ok(Some(default)));
+    let set = "augmentation.aug_mix={severity=10, mixture_width=1, chain_depth=4, alpha=0.5, all_ops=false}";
+    let other = AugMix {
+        severity: 10,
+        mixture_width: 1,
+        chain_depth: 4,
+        alpha: 0.5,
+        all_ops: false,
+    };
+    assert_eq!(settings(set), Ok(Some(other)));
+    let recipe = with(SMALL, &[set]).unwrap();
+    assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
+    for (set, expected) in [
+        (
+            "augmentation={aug_mix=true, rand_augment=true}",
+            "`aug_mix` takes the place of `rand_augment`",
+        ),
+        (
+            "augmentation={aug_mix=true, trivial_augment_wide=true}",
+            "`aug_mix` takes the place of `trivial_augment_wide`",
+        ),
+        (
+            "augmentation={trivial_augment_wide=true, rand_augment=true}",
+            "`trivial_augment_wide` takes the place",
+        ),
+        (
+            "augmentation.aug_mix={severity=11}",
+            "a whole number from 1 to 10, found 11",
+        ),
+        (
+            "augmentation.aug_mix={chain_depth=-2}",
+            "a whole number from -1 to 10, found -2",
+        ),
+        (
+            "augmentation.aug_mix={alpha=0}",
+            "a number above 0, found 0",
+        ),
+        (
+            "augmentation.aug_mix=false",
+            "`augmentation` changes nothing",
+        ),
+    ] {
+        let error = settings(set).unwrap_err();
         assert!(
             error.contains(expected),
             "\nfound    {error}\nexpected {expected}"
