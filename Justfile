@@ -25,6 +25,10 @@ lint:
 check-onnx:
     scripts/check-onnx/run
 
+# Train on images with several labels and compare the figures with scikit-learn's
+check-several:
+    scripts/check-several/run
+
 # Compare classifiers from other exporters in kiln and in Python's onnxruntime
 check-third-party:
     scripts/check-third-party/run

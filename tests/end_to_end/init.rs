@@ -370,6 +370,13 @@ fn a_dry_run_of_a_recipe_counts_its_images_and_parameters() {
     ] {
         assert!(plan.contains(line), "{line}{plan}");
     }
+    // Steps of two batches: 360 images are a step of 256 and one of the rest.
+    let accumulated = ["--set", "training.gradient_accumulation_steps=2"];
+    let plan = ok(&[&digits[..], &DIGITS, &accumulated].concat()).stdout;
+    assert!(
+        plan.contains("  training  3 epochs of 2 steps of 256 images"),
+        "{plan}"
+    );
     // A dataset that is not there.
     let plan = ok(&digits).stdout;
     for line in [

@@ -33,6 +33,7 @@ mod predict;
 mod recipes;
 mod report;
 mod resume;
+mod several;
 mod snapshots;
 #[cfg(unix)]
 mod stop_and_export;

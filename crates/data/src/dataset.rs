@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, Transform};
 
 use crate::images::{Image, ImageFiles, Preparation};
-use crate::{DataError, read_idx};
+use crate::{DataError, LabelSets, read_idx};
 
-/// Images with a label each.
+/// Images with a label each: a class, or a set of classes where an image can have several.
 ///
 /// Images in memory are kept as the bytes they come in, a quarter of what tensors would take; those
 /// of files are decoded as they are needed.
 pub struct Dataset {
     name: String,
     images: Images,
+    /// Numbers of sets.
     labels: Vec<u32>,
+    sets: LabelSets,
     classes: Vec<String>,
 }
 
@@ -86,6 +88,7 @@ impl Dataset {
                 stride,
             },
             labels,
+            sets: LabelSets::exclusive(classes.len()),
             classes,
         })
     }
@@ -127,12 +130,13 @@ impl Dataset {
         Self::new(name, pixels.data, shape, values, classes)
     }
 
-    /// Creates a dataset of files that were read, at least one, each with a label that is an index into
-    /// `classes`.
+    /// Creates a dataset of files that were read, at least one, each with a label that is the number of a set of
+    /// indices into `classes`.
     pub(crate) fn from_files(
         name: String,
         files: ImageFiles,
         labels: Vec<u32>,
+        sets: LabelSets,
         classes: Vec<String>,
     ) -> Result<Self, DataError> {
         if labels.is_empty() || u32::try_from(labels.len()).is_err() {
@@ -146,6 +150,7 @@ impl Dataset {
             name,
             images: Images::Files(files),
             labels,
+            sets,
             classes,
         })
     }
@@ -251,9 +256,24 @@ impl Dataset {
         matches!(self.images, Images::Memory { .. })
     }
 
-    /// Returns the label of each image: an index into [`classes`](Self::classes).
+    /// Returns the label of each image: the number of its [set](Self::label_sets), which is an index into
+    /// [`classes`](Self::classes) where an image has one class.
     pub fn labels(&self) -> &[u32] {
         &self.labels
+    }
+
+    /// Returns the sets of classes that images have.
+    pub fn label_sets(&self) -> &LabelSets {
+        &self.sets
+    }
+
+    /// Returns the classes of an image, counted from 0: indices into [`classes`](Self::classes), in ascending order.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such image.
+    pub fn classes_of(&self, index: usize) -> &[u32] {
+        self.sets.of(self.labels[index])
     }
 
     /// Returns the name of each class.

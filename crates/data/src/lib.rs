@@ -34,8 +34,9 @@
 //! | datasets in memory, MNIST | `dataset` |
 //! | image files: folders, lists, reading them | `files` |
 //! | pixels, kept or decoded as needed | `images` |
+//! | which classes an image has | `labels` |
 //! | the IDX format | `idx` |
-//! | selections, splits by class | `view` |
+//! | selections, splits by class | `view`, `stratify` |
 //! | images, changed at random, or features as samples | `samples` |
 //! | batches on threads | `loader` |
 //! | files of features, and for NumPy | `features`, `npy` |
@@ -49,11 +50,13 @@ mod features;
 mod files;
 mod idx;
 mod images;
+mod labels;
 mod loader;
 mod mixing;
 mod npy;
 mod random;
 mod samples;
+mod stratify;
 mod view;
 
 pub use dataset::{Dataset, Subset, mnist};
@@ -66,6 +69,7 @@ pub use files::{
 };
 pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::{Image, ImageMemory};
+pub use labels::LabelSets;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mixing::Mixed;
 pub use npy::NpyWriter;

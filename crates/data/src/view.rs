@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use kiln_model::SplitRule;
-use rand::seq::SliceRandom;
 
-use crate::random::{Use, generator};
+use crate::stratify::{stratify, stratify_sets};
 use crate::{DataError, Dataset};
 
 /// A selection of a dataset's samples, in an order. Cheap to clone.
@@ -42,20 +41,20 @@ impl View {
         self.indices.is_empty()
     }
 
-    /// Returns the label of each sample, in the view's order.
+    /// Returns the label of each sample, in the view's order: the number of its set
+    /// ([`Dataset::label_sets`]), which is its class where a sample has one.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = u32> {
         self.indices
             .iter()
             .map(|&index| self.dataset.labels()[index as usize])
     }
 
-    /// Counts the samples of each class, in the order of the dataset's classes.
+    /// Counts the samples of each class, in the order of the dataset's classes; a sample counts for each that it has.
     pub fn class_counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.dataset.classes().len()];
-        for label in self.labels() {
-            counts[label as usize] += 1;
-        }
-        counts
+        let classes = self.dataset.classes().len();
+        self.dataset
+            .label_sets()
+            .class_counts(classes, self.labels())
     }
 
     /// Sets a fraction of the samples aside; returns the rest, for training, and the fraction, for
@@ -74,6 +73,9 @@ impl View {
     ///   [`kept`](Split::kept) images: in addition to the others;
     /// - at most `c - kept`, and where that is nothing, at most `c - 1`: the only image of a class
     ///   stays.
+    ///
+    /// Where a sample can have several classes, the same holds for each class as closely as the others allow
+    /// (iterative stratification: Sechidis and others, 2011).
     ///
     /// Each sample is in exactly one subset, and both keep the view's order. The split depends only on
     /// the labels and its arguments.
@@ -129,7 +131,10 @@ impl View {
         within: &dyn Fn(usize, usize, usize) -> usize,
     ) -> Vec<bool> {
         let labels: Vec<u32> = self.labels().collect();
-        let classes = self.dataset.classes().len();
+        let (sets, classes) = (self.dataset.label_sets(), self.dataset.classes().len());
+        if sets.has_several() {
+            return stratify_sets(&labels, sets, classes, n, seed, within);
+        }
         stratify(&labels, classes, n, seed, rule, within)
     }
 
@@ -191,60 +196,6 @@ impl Split<'_> {
     }
 }
 
-/// Marks `n` of the samples with these labels, at random, each class in proportion to its size.
-///
-/// A class of `c` among `t` samples gets `n * c / t` marks, rounded down or up: up for the largest
-/// remainders (Hamilton's method); then as many as `within` makes of it, given its label, its size and
-/// this quota. The marks depend only on the arguments. At most all samples are marked.
-fn stratify(
-    labels: &[u32],
-    classes: usize,
-    n: usize,
-    seed: u64,
-    rule: SplitRule,
-    within: &dyn Fn(usize, usize, usize) -> usize,
-) -> Vec<bool> {
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); classes];
-    for (position, &label) in labels.iter().enumerate() {
-        members[label as usize].push(position);
-    }
-    let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
-    let mut first: Vec<usize> = (0..classes).collect();
-    match rule {
-        SplitRule::ByLabel => {}
-        SplitRule::Seeded => first.shuffle(&mut generator(seed, Use::Remainders)),
-    }
-    let quotas = quotas(&sizes, n.min(labels.len()), first);
-    let mut rng = generator(seed, Use::Selection);
-    let mut marks = vec![false; labels.len()];
-    for (class, (members, quota)) in members.iter_mut().zip(quotas).enumerate() {
-        members.shuffle(&mut rng);
-        for &position in &members[..within(class, members.len(), quota)] {
-            marks[position] = true;
-        }
-    }
-    marks
-}
-
-/// `n`, at most the sum of `sizes`, divided in proportion to `sizes`; of equal remainders the class
-/// that comes first in `first` gets one more.
-fn quotas(sizes: &[usize], n: usize, first: Vec<usize>) -> Vec<usize> {
-    let total = sizes.iter().sum::<usize>().max(1) as u128;
-    let share = |size: usize| n as u128 * size as u128;
-    let mut quotas: Vec<usize> = sizes
-        .iter()
-        .map(|&size| (share(size) / total) as usize)
-        .collect();
-    let mut by_remainder = first;
-    // Stable, so that the order among equal ones is that of `first`.
-    by_remainder.sort_by_key(|&class| std::cmp::Reverse(share(sizes[class]) % total));
-    let left = n - quotas.iter().sum::<usize>();
-    for &class in &by_remainder[..left] {
-        quotas[class] += 1;
-    }
-    quotas
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -296,30 +247,6 @@ mod tests {
             let again = view.split(fraction, seed).unwrap();
             prop_assert_eq!(again.0.indices(), train.indices());
             prop_assert_eq!(again.1.indices(), validation.indices());
-        }
-    }
-
-    #[test]
-    fn remainders_go_to_the_largest_then_the_first() {
-        let quotas = |sizes: &[usize], n| super::quotas(sizes, n, (0..sizes.len()).collect());
-        assert_eq!(quotas(&[10, 10, 10], 10), [4, 3, 3]);
-        assert_eq!(super::quotas(&[10, 10, 10], 10, vec![2, 0, 1]), [3, 3, 4]);
-        assert_eq!(quotas(&[7, 2, 1], 5), [4, 1, 0]);
-        assert_eq!(quotas(&[0, 5], 5), [0, 5]);
-        assert_eq!(quotas(&[0, 0], 0), [0, 0]);
-    }
-
-    proptest! {
-        #[test]
-        fn quotas_add_up_and_keep_proportions(sizes in prop::collection::vec(0..1000usize, 1..20), part in 0.0..=1.0) {
-            let total: usize = sizes.iter().sum();
-            let n = (total as f64 * part) as usize;
-            let quotas = quotas(&sizes, n, (0..sizes.len()).rev().collect());
-            prop_assert_eq!(quotas.iter().sum::<usize>(), n);
-            for (&quota, &size) in quotas.iter().zip(&sizes) {
-                prop_assert!(quota <= size);
-                prop_assert!((quota as f64 - n as f64 * size as f64 / total.max(1) as f64).abs() < 1.0);
-            }
         }
     }
 

@@ -470,17 +470,84 @@ fn lists_name_images_and_classes() {
     );
 }
 
+/// Writes images and a list of them, and reads it.
+fn several(root: &Path, text: &str) -> Result<kiln_data::Listing, kiln_data::FilesError> {
+    for (at, name) in ["a.png", "b.png", "c.png"].iter().enumerate() {
+        write(root, name, at as u8);
+    }
+    let file = root.join("list.csv");
+    fs::write(&file, text).expect("written");
+    list(&file)
+}
+
 #[test]
-fn a_list_of_several_labels_is_not_trained_on() {
+fn a_list_has_several_labels_in_one_column_or_in_a_column_for_each() {
+    let root = tempfile::tempdir().expect("a folder");
+    for text in [
+        "path,labels\na.png,dog|cat\nb.png,\nc.png,dog\n",
+        "path,labels\na.png,\"cat, dog\"\nb.png,\nc.png,dog;dog\n",
+        "path,dog,cat\na.png,1,1\nb.png,0,0\nc.png,1,\n",
+        "cat,path,dog\ntrue,a.png,1.0\nfalse,b.png,0\n0,c.png,1\n",
+    ] {
+        let listing = several(root.path(), text).expect("a list");
+        assert!(listing.has_several(), "{text}");
+        assert_eq!(listing.classes(), ["cat", "dog"], "{text}");
+        assert_eq!(listing.class_counts(), [1, 2], "{text}");
+        let read = listing.read(ReadOptions::default(), &|| {});
+        let dataset = read.expect("images").dataset;
+        assert!(dataset.label_sets().has_several());
+        let classes = [0, 1, 2].map(|image| dataset.classes_of(image));
+        assert_eq!(classes, [&[0, 1][..], &[], &[1]], "{text}");
+    }
+}
+
+#[test]
+fn classes_of_several_labels_are_renumbered_as_those_of_one() {
+    let root = tempfile::tempdir().expect("a folder");
+    let text = "path,labels\na.png,cat|dog\nb.png,cat\nc.png,\n";
+    let known = ["emu", "dog", "cat"].map(str::to_owned);
+    let listing = several(root.path(), text).expect("a list");
+    let listing = listing.with_classes(&known).expect("all are known");
+    assert_eq!(listing.class_counts(), [0, 1, 2]);
+    assert!(listing.check_classes().is_err(), "no emu");
+    let (listing, empty) = listing.without_empty_classes();
+    assert_eq!(
+        (listing.classes(), empty.as_slice()),
+        (&known[1..], &known[..1])
+    );
+    let read = listing.read(ReadOptions::default(), &|| {});
+    let dataset = read.expect("images").dataset;
+    assert_eq!(dataset.classes_of(0), [0, 1]);
+    assert_eq!(dataset.classes_of(1), [1]);
+}
+
+#[test]
+fn columns_that_are_no_marks_and_classes_without_images_are_named() {
+    let root = tempfile::tempdir().expect("a folder");
+    let message = several(root.path(), "path,cat,width\na.png,1,640\n")
+        .expect_err("a width is no mark")
+        .to_string();
+    assert!(
+        message.contains("line 2")
+            && message.contains("expected 1 or 0 in the column of the class `width`, found `640`"),
+        "{message}"
+    );
+    let empty = several(root.path(), "path,cat,dog\na.png,1,0\n").expect("a list");
+    let message = empty.check_classes().expect_err("no dog").to_string();
+    assert!(message.contains("dog"), "{message}");
+    // One other column is no choice of classes.
+    let message = several(root.path(), "path,cat\na.png,1\n").expect_err("no label");
+    assert!(
+        message.to_string().contains("found no `label`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn of_one_label_and_several_the_one_counts() {
     let root = tempfile::tempdir().expect("a folder");
     write(root.path(), "a.png", 1);
     let file = root.path().join("list.csv");
-    fs::write(&file, "path,labels\na.png,cat|dog\n").expect("written");
-    let message = list(&file).expect_err("several labels").to_string();
-    assert!(
-        message.contains("expected the column `label` with one class"),
-        "{message}"
-    );
     // A list may have both: then the one counts.
     fs::write(&file, "path,label,labels\na.png,cat,cat|dog\n").expect("written");
     assert_eq!(list(&file).expect("a list").classes(), ["cat"]);

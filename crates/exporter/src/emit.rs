@@ -1,6 +1,7 @@
 //! From operations to ONNX nodes, and the reasons why an export fails.
 
-use kiln_model::{Interpolation, Resize2d, graph::Op};
+use kiln_model::graph::{Op, Unary};
+use kiln_model::{Interpolation, Resize2d};
 use kiln_onnx::GraphBuilder;
 use kiln_run::{BatchNormValues, Weights};
 
@@ -89,9 +90,18 @@ pub fn emit(
     Ok(())
 }
 
-/// Writes the softmax at the end: logits to probabilities.
-pub fn softmax(graph: &mut GraphBuilder, input: &str, output: &str) -> Result<(), OperatorError> {
-    let op = Op::Softmax { axis: 1 };
+/// Writes the softmax at the end, or a sigmoid of each score: logits to probabilities.
+pub fn probabilities(
+    graph: &mut GraphBuilder,
+    independent: bool,
+    input: &str,
+    output: &str,
+) -> Result<(), OperatorError> {
+    let op = if independent {
+        Op::Unary(Unary::Sigmoid)
+    } else {
+        Op::Softmax { axis: 1 }
+    };
     write(graph, &op, output, vec![input.to_owned()], output)
 }
 

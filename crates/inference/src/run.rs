@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kiln_metrics::sigmoid;
 use kiln_model::OutputKind;
 use rayon::prelude::*;
 
@@ -385,10 +386,6 @@ impl Scores {
 }
 
 /// `1 / (1 + exp(-x))`, computed in f64.
-fn sigmoid(logit: f32) -> f32 {
-    (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
-}
-
 /// What [`sigmoid`] makes this probability of, at most 100 away from 0, where f32 has no other probability than 0
 /// and 1.
 fn logit(probability: f32) -> f32 {

@@ -64,7 +64,12 @@ impl Model {
     /// ```
     pub fn verify(&self) -> Result<Verification, VerifyError> {
         let golden = self.golden.as_ref().ok_or(VerifyError::NoVectors)?;
-        let classes = self.labels().len();
+        // A single score is that of the second of two classes.
+        let classes = if self.spec().scores.is_binary {
+            1
+        } else {
+            self.labels().len()
+        };
         if let Some(vector) = golden
             .vectors
             .iter()
@@ -106,26 +111,23 @@ impl Model {
     }
 
     fn compare(&self, vector: &GoldenVector, found: &[f32]) -> Replay {
-        let value = |score: f32| match self.output_kind() {
-            OutputKind::Logits | OutputKind::LogProbabilities | OutputKind::SigmoidLogits => {
-                f64::from(score)
-            }
-            OutputKind::Probabilities => f64::from(score).max(LEAST).ln(),
-            OutputKind::Sigmoid => {
-                let score = f64::from(score);
-                score.max(LEAST).ln() - (1.0 - score).max(LEAST).ln()
-            }
-        };
+        let kind = self.spec().output;
         let pairs = vector.scores.iter().zip(found);
         let differences = pairs.map(|(&expected, &found)| {
             // `max` would pass over NaN.
             if found.is_finite() {
-                (value(expected) - value(found)).abs()
+                distance(expected, found, kind)
             } else {
                 f64::INFINITY
             }
         });
-        let best = argmax(&vector.scores);
+        let best = match vector.scores.as_slice() {
+            [only] => {
+                let half = if kind.is_probabilities() { 0.5 } else { 0.0 };
+                Some(usize::from(*only > half))
+            }
+            several => argmax(several),
+        };
         Replay {
             source: vector.source.clone(),
             difference: differences.fold(0.0, f64::max),
@@ -134,6 +136,24 @@ impl Model {
             named: best
                 .map(|class| self.labels()[class].clone())
                 .unwrap_or_default(),
+        }
+    }
+}
+
+/// How far two scores lie apart: logits by their difference, probabilities by that of their logarithms; of a sigmoid
+/// also by that of the opposite's, less what rounding the probability to f32 may make of it.
+fn distance(expected: f32, found: f32, kind: OutputKind) -> f64 {
+    let [expected, found] = [expected, found].map(f64::from);
+    let of_logarithms = |a: f64, b: f64| (a.max(LEAST).ln() - b.max(LEAST).ln()).abs();
+    match kind {
+        OutputKind::Logits | OutputKind::LogProbabilities | OutputKind::SigmoidLogits => {
+            (expected - found).abs()
+        }
+        OutputKind::Probabilities => of_logarithms(expected, found),
+        OutputKind::Sigmoid => {
+            let [a, b] = [1.0 - expected, 1.0 - found];
+            let rounding = f64::from(f32::EPSILON) / a.min(b).max(LEAST);
+            of_logarithms(expected, found).max(of_logarithms(a, b) - rounding)
         }
     }
 }

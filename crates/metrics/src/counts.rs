@@ -90,12 +90,56 @@ impl ClassCounts {
     }
 }
 
+/// Decisions about classes of which an image can have several, counted by class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DecisionCounts {
+    classes: Vec<Counts>,
+    images: u64,
+}
+
+impl DecisionCounts {
+    /// Counts an image: whether it has each class, and whether that was predicted.
+    pub fn record(&mut self, decisions: impl ExactSizeIterator<Item = (bool, bool)>) {
+        self.images += 1;
+        self.classes.resize(decisions.len(), Counts::default());
+        for (counts, decision) in self.classes.iter_mut().zip(decisions) {
+            match decision {
+                (true, true) => counts.hits += 1,
+                (true, false) => counts.missed += 1,
+                (false, true) => counts.false_alarms += 1,
+                (false, false) => {}
+            }
+        }
+    }
+
+    /// Returns the number of images.
+    pub const fn images(&self) -> u64 {
+        self.images
+    }
+
+    /// Returns the share of right decisions among all, Keras's binary accuracy; not a number where there are none.
+    pub fn accuracy(&self) -> f64 {
+        let wrong = self.classes.iter();
+        let wrong: u64 = wrong
+            .map(|counts| counts.missed + counts.false_alarms)
+            .sum();
+        1.0 - wrong as f64 / (self.images as f64 * self.classes.len() as f64)
+    }
+
+    /// Returns the mean F1 of all classes, with 0 for one that is neither there nor predicted, as
+    /// [`SeveralEvaluation`](crate::SeveralEvaluation) has it.
+    pub fn macro_f1(&self) -> f64 {
+        let scores = self.classes.iter().map(|class| class.f1());
+        ratio(scores.sum(), self.classes.len() as f64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Evaluator;
+    use crate::{Evaluator, SeveralEvaluator};
 
     proptest! {
         #[test]
@@ -115,6 +159,24 @@ mod tests {
             prop_assert!((all.macro_f1() - evaluation.macro_average.f1).abs() < 1e-12);
             prop_assert!((all.accuracy() - evaluation.accuracy).abs() < 1e-12);
             prop_assert_eq!(all.images(), pairs.len() as u64);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decisions_are_those_of_an_evaluation(images in proptest::collection::vec((any::<[bool; 3]>(), any::<[bool; 3]>()), 1..40)) {
+            let labels = (0..3).map(|class| class.to_string()).collect();
+            let mut evaluator = SeveralEvaluator::new(labels, vec![0.5; 3]).unwrap();
+            let mut counts = DecisionCounts::default();
+            for (truth, predicted) in &images {
+                let truths: Vec<u32> = (0..3).filter(|&class| truth[class as usize]).collect();
+                evaluator.push(&predicted.map(|yes| if yes { 0.9 } else { 0.1 }), &truths).unwrap();
+                counts.record(truth.iter().copied().zip(predicted.iter().copied()));
+            }
+            let evaluation = evaluator.finish().unwrap();
+            prop_assert!((counts.macro_f1() - evaluation.macro_average.f1).abs() < 1e-12);
+            prop_assert!((counts.accuracy() - (1.0 - evaluation.hamming_loss)).abs() < 1e-12);
+            prop_assert_eq!(counts.images(), images.len() as u64);
         }
     }
 

@@ -1,4 +1,4 @@
-//! One image's row of logits: softmax, ranking and cross-entropy, each written once.
+//! One image's row of logits: softmax, ranking and cross-entropy, each written once; and the sigmoid of one.
 
 /// Computes probabilities from one image's logits: `exp(x[i]) / sum(exp(x))`, shape `[classes]`, each 0 to
 /// 1.
@@ -13,6 +13,11 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
         .collect();
     let sum: f64 = exps.iter().sum();
     exps.into_iter().map(|e| (e / sum) as f32).collect()
+}
+
+/// Computes the probability of a class by itself from its logit: `1 / (1 + exp(-x))`, 0 to 1. Computed in f64.
+pub fn sigmoid(logit: f32) -> f32 {
+    (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
 }
 
 /// Returns the class of the largest value; of equal ones the lowest, as numpy's `argmax`.

@@ -54,6 +54,19 @@ pub struct SeveralClass {
     pub best_threshold: Option<f32>,
     /// That F1.
     pub best_f1: Option<f64>,
+    /// Precision by recall from the highest threshold to the lowest, thinned to about a hundred points; empty if no image
+    /// has the class.
+    #[serde(default)]
+    pub curve: Vec<CurvePoint>,
+}
+
+/// A point of the curve of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Of the images that have the class, the share with at least some probability, 0 to 1.
+    pub recall: f64,
+    /// Of the images with at least that probability, the share that have the class, 0 to 1.
+    pub precision: f64,
 }
 
 /// Collects the probabilities of all images, four bytes for each class of an image and an eighth for its truth, and
@@ -186,6 +199,7 @@ impl SeveralEvaluator {
             f1: counts.f1(),
             best_threshold: best.map(|(threshold, _)| threshold),
             best_f1: best.map(|(_, f1)| f1),
+            curve: curve.points(),
         }
     }
 
@@ -270,6 +284,24 @@ impl Curve {
         (support > 0).then_some(sum)
     }
 
+    /// The steps at which recall passes another hundredth, and the last one with a hit.
+    fn points(&self) -> Vec<CurvePoint> {
+        let support = self.support();
+        let mut points = Vec::new();
+        let mut before = 0;
+        for &(_, hits, taken) in &self.steps {
+            let passes = hits * 100 / support.max(1) > before * 100 / support.max(1);
+            if passes || (hits == support && before < support) {
+                points.push(CurvePoint {
+                    recall: hits as f64 / support as f64,
+                    precision: hits as f64 / taken as f64,
+                });
+            }
+            before = hits;
+        }
+        points
+    }
+
     /// The threshold with the largest F1, of equals the highest, and that F1.
     fn best(&self) -> Option<(f32, f64)> {
         let support = self.support();
@@ -349,6 +381,29 @@ mod tests {
         assert!((cat.best_threshold.unwrap() - 0.3).abs() < 1e-6);
         assert_eq!(cat.best_f1, Some(1.0));
         assert_eq!((dog.average_precision, dog.best_threshold), (None, None));
+    }
+
+    #[test]
+    fn the_curve_has_a_point_for_each_hundredth_of_recall() {
+        let found = evaluator(&[
+            ([0.9, 0.0, 0.0], &[0]),
+            ([0.8, 0.0, 0.0], &[]),
+            ([0.7, 0.0, 0.0], &[0]),
+            ([0.1, 0.0, 0.0], &[]),
+        ]);
+        let found = found.finish().unwrap();
+        let points: Vec<_> = found.classes[0]
+            .curve
+            .iter()
+            .map(|point| (point.recall, point.precision))
+            .collect();
+        assert_eq!(points, [(0.5, 1.0), (1.0, 2.0 / 3.0)]);
+        assert!(found.classes[1].curve.is_empty(), "no image has it");
+        let mut pairs: Vec<_> = (0..5000)
+            .map(|at| (at as f32 / 5000.0, at % 2 == 0))
+            .collect();
+        let curve = Curve::new(&mut pairs).points();
+        assert_eq!((curve.len(), curve[99].recall), (100, 1.0));
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub enum Task<'a> {
     },
     /// Covering parts of images, in patches.
     Explain,
+    /// Computing the probabilities of the validation images, of which thresholds are chosen, in images.
+    Thresholds,
 }
 
 /// Something that happened.

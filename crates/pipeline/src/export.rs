@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_data::{Decoding, View};
 use kiln_exporter::{Exported, Options, export};
 use kiln_inference::EngineId;
+use kiln_metrics::{sigmoid, softmax};
 use kiln_model::{Model, Recipe};
 use kiln_onnx::{Golden, Metadata, OutputKind};
 use kiln_run::{Environment, RunDir, RunFile, Weights};
@@ -21,7 +22,7 @@ pub use crate::error::training::ExportRunError;
 use crate::event::Event;
 use crate::provenance::{DATA, FEATURES, FROZEN};
 use crate::train::of_run;
-use crate::{dataset, golden};
+use crate::{dataset, golden, thresholds};
 
 /// Which form of a run's model is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,8 +43,10 @@ pub struct ExportRequest {
     /// The form.
     pub form: ExportForm,
     /// Whether the graph ends in a softmax even if the recipe does not ask for it; a graph that
-    /// takes pixels always does.
+    /// takes pixels always does. Of a model that is trained with a binary loss it cannot.
     pub softmax: bool,
+    /// The same of a model that is trained with a binary loss: whether the graph ends in a sigmoid.
+    pub sigmoid: bool,
     /// Whether golden vectors are written if the recipe asks for them.
     pub golden: bool,
     /// The file to write; one in the run directory if `None`.
@@ -55,6 +58,7 @@ impl Default for ExportRequest {
         Self {
             form: ExportForm::Model,
             softmax: false,
+            sigmoid: false,
             golden: true,
             output: None,
         }
@@ -69,6 +73,7 @@ impl ExportRequest {
             ExportForm::HeadOnly => RunFile::HeadModel,
             ExportForm::Uint8Input => RunFile::Uint8Model,
             ExportForm::Model if self.softmax => RunFile::SoftmaxModel,
+            ExportForm::Model if self.sigmoid => RunFile::SigmoidModel,
             ExportForm::Model if recipe.export.golden && !self.golden => RunFile::PlainModel,
             ExportForm::Model => RunFile::Model,
         }
@@ -86,7 +91,20 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
     };
     check_name(&path)?;
     let mut export = recipe.export.clone();
-    export.softmax |= request.softmax || request.form == ExportForm::Uint8Input;
+    let loss = recipe.training.loss;
+    let asked = [(request.softmax, false), (request.sigmoid, true)];
+    if asked.contains(&(true, !loss.is_binary())) {
+        let loss = loss.name();
+        let right = if request.softmax {
+            "sigmoid"
+        } else {
+            "softmax"
+        };
+        return Err(ExportRunError::OtherProbabilities { loss, right }.into());
+    }
+    if request.softmax || request.sigmoid || request.form == ExportForm::Uint8Input {
+        export = export.with_probabilities(loss);
+    }
     export.golden &= request.golden;
     let mut trained = TrainedModel::open(run, recipe.with_export(export), context)?;
     match request.form {
@@ -101,6 +119,10 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
             epochs: trained.recipe.training.epochs(),
         });
     }
+    trained.threshold = match thresholds::of_run(&trained, run, context)? {
+        Some(thresholds) => thresholds,
+        None => return Err(ExportRunError::Stopped.into()),
+    };
     let replaces_golden = request.output.is_none() && has_golden(&path);
     // The input of a head is no image.
     if trained.recipe.export.golden && request.form != ExportForm::HeadOnly {
@@ -156,6 +178,8 @@ pub struct TrainedModel {
     pub uint8_input: bool,
     /// Golden vectors to write into the file.
     pub golden: Option<Golden>,
+    /// What the probability of a class has to exceed, where the recipe says so.
+    pub threshold: Option<Vec<f32>>,
     /// The first layer that is exported.
     first_layer: usize,
     /// The backbone, where it is read from its file.
@@ -224,7 +248,8 @@ impl TrainedModel {
 
     /// Bundles a recipe, its model and weights. Classes are called by their numbers.
     pub fn new(recipe: Recipe, model: Model, weights: Weights) -> Self {
-        let labels = (0..model.classes())
+        // The sigmoid of one score is the probability of the second of two classes.
+        let labels = (0..model.classes().max(2))
             .map(|class| class.to_string())
             .collect();
         let provenance = BTreeMap::from([
@@ -243,6 +268,7 @@ impl TrainedModel {
             labels,
             uint8_input: false,
             golden: None,
+            threshold: None,
             first_layer: 0,
             backbone: None,
             unfinished: None,
@@ -278,7 +304,8 @@ impl TrainedModel {
         let mut options = Options {
             labels: self.labels.clone(),
             provenance: self.provenance.clone(),
-            softmax: self.recipe.export.softmax,
+            output: self.output_kind(),
+            threshold: self.threshold.clone(),
             first_layer: self.first_layer,
             uint8_input: self.uint8_input,
             golden: self.golden.clone(),
@@ -305,24 +332,42 @@ impl TrainedModel {
         if !backbone.is_in(&proto)? {
             return Err(BackboneError::NotKept.into());
         }
-        let output = if options.softmax {
-            OutputKind::Probabilities
-        } else {
-            OutputKind::Logits
-        };
         proto.set_metadata(&Metadata {
             preprocessing: Some(self.model.preprocessing().clone()),
             labels: Some(options.labels),
             layout: Some(backbone.layout()),
-            output: Some(output),
+            output: Some(options.output),
             output_name: None,
-            threshold: None,
+            threshold: options.threshold,
             provenance: options.provenance,
             golden: options.golden,
         });
         // The head's values may have got other names, and layers are compared by them.
         let layers = Vec::new();
         Ok(Exported { proto, layers })
+    }
+
+    /// Returns what the exported graph's scores are.
+    pub fn output_kind(&self) -> OutputKind {
+        let binary = self.recipe.training.loss.is_binary();
+        match (binary, self.recipe.export.probabilities()) {
+            (false, false) => OutputKind::Logits,
+            (false, true) => OutputKind::Probabilities,
+            (true, false) => OutputKind::SigmoidLogits,
+            (true, true) => OutputKind::Sigmoid,
+        }
+    }
+
+    /// Makes the exported graph's scores of logits `[images, classes]`, row-major.
+    pub fn scores(&self, logits: Vec<f32>) -> Vec<f32> {
+        match self.output_kind() {
+            OutputKind::Probabilities => logits
+                .chunks_exact(self.model.classes())
+                .flat_map(softmax)
+                .collect(),
+            OutputKind::Sigmoid => logits.into_iter().map(sigmoid).collect(),
+            OutputKind::Logits | OutputKind::LogProbabilities | OutputKind::SigmoidLogits => logits,
+        }
     }
 
     /// Returns whether an inference engine computes a part of it.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use kiln_data::View;
-use kiln_metrics::{argmax, softmax};
+use kiln_metrics::argmax;
 use kiln_model::Preprocessing;
 use kiln_onnx::{Golden, GoldenVector};
 use kiln_preprocess::{Preprocessor, RawImage, to_pixels};
@@ -52,11 +52,18 @@ pub fn vectors(
         let logits = burn.logits(&preparation.run(image.borrow())?)?;
         // The logarithm of a probability is a logit less a sum of logits' exponentials: it moves by
         // both.
-        let (tolerance, scores) = match (tolerance.of(&logits), trained.recipe.export.softmax) {
-            (tolerance, true) => (2.0 * tolerance, softmax(&logits)),
-            (tolerance, false) => (tolerance, logits),
+        let mut tolerance = tolerance.of(&logits);
+        if trained.recipe.export.probabilities() {
+            tolerance *= 2.0;
+        }
+        // The probability that one logit stands for is more than a half where it is above 0.
+        let best = match logits.as_slice() {
+            [only] if only.is_nan() => None,
+            [only] => Some(usize::from(*only > 0.0)),
+            several => argmax(several),
         };
-        let best = argmax(&scores).ok_or(ExportRunError::NotFinite)?;
+        let best = best.ok_or(ExportRunError::NotFinite)?;
+        let scores = trained.scores(logits);
         vectors.push(GoldenVector {
             source: format!(
                 "{data}, image {index}{}",
@@ -78,9 +85,10 @@ pub fn vectors(
     }))
 }
 
-/// Numbers in the dataset of the first image of each class, in the view's order.
+/// Numbers in the dataset of the first image of each class, or each set of classes where an image can have several, in
+/// the view's order.
 fn first_of_each_class(images: &View) -> Vec<u32> {
-    let mut seen = vec![false; images.dataset().classes().len()];
+    let mut seen = vec![false; images.dataset().label_sets().count()];
     let pairs = images.indices().iter().zip(images.labels());
     let first = pairs.filter(|&(_, label)| !std::mem::replace(&mut seen[label as usize], true));
     first.map(|(&index, _)| index).take(MOST).collect()

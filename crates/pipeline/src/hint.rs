@@ -170,4 +170,9 @@ pub enum Hint {
     },
     /// Export the whole model, since no layer is frozen.
     WholeExport,
+    /// Ask for the probabilities of this function.
+    Probabilities {
+        /// `softmax` or `sigmoid`.
+        of: &'static str,
+    },
 }

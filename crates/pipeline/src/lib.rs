@@ -94,6 +94,8 @@ pub mod run_record;
 #[cfg(feature = "training")]
 pub mod sweep;
 #[cfg(feature = "training")]
+mod thresholds;
+#[cfg(feature = "training")]
 mod tolerance;
 #[cfg(feature = "training")]
 pub mod train;

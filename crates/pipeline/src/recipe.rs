@@ -109,8 +109,8 @@ fn with_references<T>(
     read: impl FnOnce(References<'_>) -> std::result::Result<T, RecipeError>,
 ) -> Result<T> {
     let problem = RefCell::new(None);
-    let classes = |source: &DataSource| match dataset::class_count(source) {
-        Ok(count) => count,
+    let classes = |source: &DataSource| match dataset::classes(source) {
+        Ok(classes) => classes,
         Err(error) => {
             problem.replace(Some(error));
             None

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::dataset::{self, DatasetError};
 use crate::engines;
 use crate::error::{Error, Result};
-use crate::evaluate::{EvaluateOptions, Evaluated, EvaluationRecord, Tally};
+use crate::evaluate::{AnyEvaluated, AnyRecord, AnyTally, EvaluateOptions};
 use crate::event::{Event, Task};
 use crate::export::TrainedModel;
 use crate::golden;
@@ -28,6 +28,7 @@ use crate::patience::{self, Patience};
 use crate::predictions::{Columns, Format, Row, Writer};
 use crate::report::run_page;
 use crate::run_record::RunRecord;
+use crate::thresholds;
 use crate::train::{TrainOutcome, TrainRequest, train};
 
 /// Images per batch when the engines are compared on all test images: enough to fill an engine's
@@ -65,7 +66,7 @@ pub struct RunOutcome {
     /// The test images' name, such as `mnist:test`.
     pub data: String,
     /// The evaluation on each engine, by its title.
-    pub evaluations: Vec<(&'static str, Evaluated)>,
+    pub evaluations: Vec<(&'static str, AnyEvaluated)>,
     /// Agreement of Burn and the engines.
     pub parity: Parity,
     /// The epoch whose weights were exported; of L-BFGS the chosen penalty.
@@ -79,7 +80,7 @@ pub struct RunOutcome {
 pub struct OutcomeRecord<'a> {
     run: &'a Path,
     parity: &'a Parity,
-    evaluations: Vec<EvaluationRecord<'a>>,
+    evaluations: Vec<AnyRecord<'a>>,
     best: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nearest_neighbor: Option<f64>,
@@ -118,14 +119,20 @@ impl RunOutcome {
             );
         }
         if let Some((_, first)) = self.evaluations.first() {
-            let evaluation = &first.evaluation;
+            let record = first.record(&self.data);
+            let (figure, value) = match &record {
+                AnyRecord::One(_) => (String::new(), percent(record.accuracy())),
+                AnyRecord::Several(_) => {
+                    let (figure, value) = record.headline();
+                    (format!("{figure} "), value)
+                }
+            };
             let _ = writeln!(
                 text,
-                "{}: {} of {} test images, loss {:.4}\n\n{}\n",
+                "{}: {figure}{value} of {} test images, loss {:.4}\n\n{}\n",
                 self.recipe.name,
-                percent(evaluation.accuracy),
-                thousands(evaluation.images as usize),
-                evaluation.loss,
+                thousands(record.images() as usize),
+                record.loss(),
                 self.engine_table()
             );
         }
@@ -146,11 +153,15 @@ impl RunOutcome {
 
     fn engine_table(&self) -> String {
         let rows = self.evaluations.iter().map(|(title, result)| {
-            let rate = thousands(result.throughput().images_per_second.round() as usize);
-            let accuracy = percent(result.evaluation.accuracy);
-            [(*title).to_string(), accuracy, rate]
+            let record = result.record(&self.data);
+            let rate = thousands(record.images_per_second().round() as usize);
+            [(*title).to_string(), record.headline().1, rate]
         });
-        text_table(["engine", "accuracy", "images/s"], rows, 1)
+        let first = self.evaluations.first();
+        let figure = first.map_or("accuracy", |(_, first)| {
+            first.record(&self.data).headline().0
+        });
+        text_table(["engine", figure, "images/s"], rows, 1)
     }
 }
 
@@ -202,6 +213,10 @@ pub(crate) fn finish_on(
     let mut trained = TrainedModel::open(&run, recipe, context)?;
     let images = dataset::test_images(&trained.recipe, context)?;
     let data = dataset::test_name(&trained.recipe);
+    let Some(thresholds) = thresholds::chosen(&trained, &run, context)? else {
+        return Ok(None);
+    };
+    trained.threshold = thresholds;
     if trained.recipe.export.golden {
         let stop = || context.cancel.is_cancelled();
         let Some(golden) = golden::vectors(&trained, &images, &data, context, stop)? else {
@@ -254,7 +269,7 @@ pub(crate) fn finish_on(
             }
             match &sample {
                 Some(sample) if at == 0 => {
-                    run.scores = rows(&run.scores, images, sample, trained.model.classes());
+                    run.scores = rows(&run.scores, images, sample, trained.labels.len());
                     evaluations.push((title, run.evaluated));
                 }
                 Some(_) => {}
@@ -262,7 +277,8 @@ pub(crate) fn finish_on(
             }
             scores.push((title, run.scores));
         }
-        let classes = trained.model.classes();
+        // Of a single score, both of its classes have one here.
+        let classes = trained.labels.len();
         let comparisons = parity::compare(&scores, batch_size, classes, parity.tolerance)?;
         parity.comparisons.extend(comparisons);
         parity.passed = parity
@@ -270,19 +286,22 @@ pub(crate) fn finish_on(
             .iter()
             .all(|comparison| comparison.passed);
     }
-    run.write_json(RunFile::Parity, &parity)?;
     for failure in parity.failures() {
         context.emit(&Event::ParityFailed { failure: &failure });
     }
     if let Some((_, first)) = evaluations.first() {
         let records = evaluations.iter().map(|(_, result)| result.record(&data));
-        let records: Vec<EvaluationRecord<'_>> = records.collect();
+        let records: Vec<AnyRecord<'_>> = records.collect();
         run.write_json(RunFile::Evaluation, &records)?;
-        let confusion = &first.evaluation.confusion;
-        let plot = plot_confusion(confusion, &trained.labels, false)?.to_svg();
-        run.write(RunFile::Confusion, plot.as_bytes())?;
+        if let AnyEvaluated::One(first) = first {
+            let confusion = &first.evaluation.confusion;
+            let plot = plot_confusion(confusion, &trained.labels, false)?.to_svg();
+            run.write(RunFile::Confusion, plot.as_bytes())?;
+        }
         run.write(RunFile::Predictions, &predictions)?;
     }
+    // Last, since a run with this file is one that needs nothing more.
+    run.write_json(RunFile::Parity, &parity)?;
     let record = RunRecord::read(run.clone())?;
     let page = run_page(&record, context)?;
     run.write(RunFile::Report, page.to_html().as_bytes())?;
@@ -312,7 +331,7 @@ type LoadedModel = (EngineId, Model);
 
 /// A model's run over the test images.
 struct TestRun {
-    evaluated: Evaluated,
+    evaluated: AnyEvaluated,
     /// The graph's output, `[images, classes]` row-major.
     scores: Vec<f32>,
     /// One line per image, as CSV.
@@ -351,7 +370,7 @@ fn evaluate(
         batch_size: Some(batch_size),
         ..EvaluateOptions::default()
     };
-    let tally = Tally::new(model, &options)?;
+    let tally = AnyTally::new(model, &options, &inputs)?;
     let evaluated = tally.evaluate(inputs, context, |input, classified| {
         scores.extend_from_slice(classified.scores);
         lines

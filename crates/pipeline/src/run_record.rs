@@ -6,7 +6,7 @@ use kiln_run::{Environment, FeatureTime, History, RunDir, RunFile};
 use kiln_util::percent;
 
 use crate::error::Result;
-use crate::evaluate::EvaluationRecord;
+use crate::evaluate::AnyRecord;
 use crate::parity::Parity;
 
 /// A run as its files have it; what was not done yet is absent.
@@ -20,7 +20,7 @@ pub struct RunRecord {
     /// Loss and accuracy by epoch.
     pub history: History,
     /// One per engine, the first being the one whose figures are reported.
-    pub evaluations: Vec<EvaluationRecord<'static>>,
+    pub evaluations: Vec<AnyRecord<'static>>,
     /// How long features took, where the run computed some.
     pub features: Option<FeatureTime>,
     /// Agreement of Burn and the engines.
@@ -49,7 +49,7 @@ impl RunRecord {
 
     /// The engines that computed test images, by their titles, the one whose figures are reported first.
     pub fn engines(&self) -> Vec<String> {
-        let evaluated = self.evaluations.iter().map(|record| record.runtime.title());
+        let evaluated = self.evaluations.iter().map(|it| it.runtime().title());
         let compared = self.parity.iter().flat_map(Parity::engines);
         let mut engines: Vec<String> = Vec::new();
         for engine in evaluated.chain(compared) {
@@ -115,7 +115,7 @@ impl RunRecord {
         facts.extend(
             self.evaluations
                 .iter()
-                .map(|measured| ("Evaluated with", measured.runtime.describe())),
+                .map(|measured| ("Evaluated with", measured.runtime().describe())),
         );
         facts
             .into_iter()
@@ -129,6 +129,8 @@ fn optimizer(phase: &Phase) -> String {
         OptimizerKind::Adam(_) => "Adam",
         OptimizerKind::AdamW { .. } => "AdamW",
         OptimizerKind::Sgd { .. } => "SGD",
+        OptimizerKind::Lion { .. } => "Lion",
+        OptimizerKind::Lamb { .. } => "LAMB",
         OptimizerKind::Lbfgs(params) => {
             let penalties: Vec<String> =
                 params.penalties.iter().map(|p| format!("{p:e}")).collect();

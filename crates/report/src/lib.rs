@@ -45,9 +45,9 @@ pub use page::{Block, Card, Figure, Page, Section};
 pub use picture::Picture;
 pub use plots::{
     Compared, Comparison, Curve, EpochMetrics, Speed, plot_comparison, plot_confusion, plot_curve,
-    plot_curves, plot_reliability, plot_speed,
+    plot_curves, plot_precision_recall, plot_reliability, plot_speed,
 };
 pub use tables::{
     MAX_LABEL, Table, classification_report, classification_table, confusion_table, several_report,
-    text_table,
+    several_table, text_table,
 };

@@ -144,8 +144,13 @@ fn table(evaluation: &Evaluation, is_shown: impl Fn(usize, &ClassMetrics) -> boo
 }
 
 /// Returns average precision, threshold, precision, recall, F1 and number of images of each class of which an image can have
-/// several, and their averages.
+/// several, and their averages, as text.
 pub fn several_report(evaluation: &SeveralEvaluation) -> String {
+    several_table(evaluation).to_text()
+}
+
+/// Returns the same as a table.
+pub fn several_table(evaluation: &SeveralEvaluation) -> Table {
     let header = [
         "class",
         "average precision",
@@ -199,7 +204,7 @@ pub fn several_report(evaluation: &SeveralEvaluation) -> String {
             &evaluation.macro_average,
         ),
     ];
-    text_table(header, classes.map(class).chain(averages), 1)
+    Table::new(header, classes.map(class).chain(averages), 1)
 }
 
 fn row(name: String, scores: [Option<f64>; 3], support: Option<u64>) -> Vec<String> {

@@ -47,10 +47,14 @@ pub enum RunFile {
     PlainModel,
     /// A variant of the model that ends in a softmax.
     SoftmaxModel,
+    /// A variant of the model that ends in a sigmoid.
+    SigmoidModel,
     /// A variant of the model that takes pixels.
     Uint8Model,
     /// Only the layers after the frozen prefix.
     HeadModel,
+    /// What the probability of a class has to exceed, where that was chosen on the validation images.
+    Thresholds,
     /// Agreement of the implementations.
     Parity,
     /// Figures on the test images.
@@ -82,8 +86,10 @@ kiln_util::str_enum!(RunFile {
     Model = "model.onnx",
     PlainModel = "model-no-golden.onnx",
     SoftmaxModel = "model-softmax.onnx",
+    SigmoidModel = "model-sigmoid.onnx",
     Uint8Model = "model-uint8.onnx",
     HeadModel = "head.onnx",
+    Thresholds = "thresholds.json",
     Parity = "parity.json",
     Evaluation = "eval.json",
     Curves = "curves.svg",

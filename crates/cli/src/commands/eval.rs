@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use kiln_inference::{Classified, Model, StreamSummary};
 use kiln_pipeline::evaluate::{
-    EvaluateOptions, Evaluated, SeveralEvaluated, SeveralTally, Tally, Throughput,
+    AnyEvaluated, AnyTally, EvaluateOptions, Evaluated, SeveralEvaluated, Throughput,
 };
 use kiln_pipeline::inputs::{self, Input, Inputs};
 use kiln_pipeline::predictions::{PredictionsFile, Row};
@@ -126,11 +126,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         let text = format!("top-{k} accuracy is left out: with {classes} it is always 1");
         terminal.status("Note", &text);
     }
-    let mut tally = if images.has_several {
-        AnyTally::Several(SeveralTally::new(&model, args.batch.batch_size(), &images)?)
-    } else {
-        AnyTally::One(Box::new(Tally::new(&model, &args.options())?))
-    };
+    let mut tally = AnyTally::new(&model, &args.options(), &images)?;
     notes::runtime(&RuntimeRecord::from(&model), terminal);
     let mut rows = None;
     if let Some(path) = predictions {
@@ -170,12 +166,7 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         written(path, evaluated.images(), terminal);
     }
     if let Some(path) = &args.json {
-        match &evaluated {
-            AnyEvaluated::One(one) => output::write_json(path, &one.record(&data), terminal)?,
-            AnyEvaluated::Several(several) => {
-                output::write_json(path, &several.record(&data), terminal)?;
-            }
-        }
+        output::write_json(path, &evaluated.record(&data), terminal)?;
     }
     if let (Some(folder), AnyEvaluated::One(one)) = (&args.pictures, &evaluated) {
         let figures = evaluation_figures(&one.evaluation)?;
@@ -196,53 +187,6 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     }
     notes::assumptions(&model, terminal);
     Ok(Outcome::Done)
-}
-
-/// An evaluation on images with one class each, or with several.
-enum AnyTally<'a> {
-    One(Box<Tally<'a>>),
-    Several(SeveralTally<'a>),
-}
-
-/// Its result.
-enum AnyEvaluated {
-    One(Evaluated),
-    Several(SeveralEvaluated),
-}
-
-impl AnyTally<'_> {
-    fn resume(&mut self, row: &Row<'_>) -> kiln_pipeline::Result<()> {
-        match self {
-            Self::One(tally) => tally.resume(row),
-            Self::Several(tally) => tally.resume(row),
-        }
-    }
-
-    fn evaluate(
-        self,
-        images: Inputs,
-        context: &Context<'_>,
-        each: impl FnMut(&Input, &Classified<'_>) -> kiln_pipeline::Result<()>,
-    ) -> kiln_pipeline::Result<Option<AnyEvaluated>> {
-        Ok(match self {
-            Self::One(tally) => tally
-                .evaluate(images, context, each)?
-                .map(AnyEvaluated::One),
-            Self::Several(tally) => {
-                let evaluated = tally.evaluate(images, context, each)?;
-                evaluated.map(AnyEvaluated::Several)
-            }
-        })
-    }
-}
-
-impl AnyEvaluated {
-    const fn images(&self) -> u64 {
-        match self {
-            Self::One(one) => one.evaluation.images,
-            Self::Several(several) => several.evaluation.images,
-        }
-    }
 }
 
 fn report_several(evaluated: &SeveralEvaluated) -> String {

@@ -14,7 +14,7 @@ pub struct ExportArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// File to write [default: model.onnx in the run directory, model-softmax.onnx,
-    /// model-uint8.onnx, head.onnx, or model-no-golden.onnx]
+    /// model-sigmoid.onnx, model-uint8.onnx, head.onnx, or model-no-golden.onnx]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -28,8 +28,11 @@ pub struct ExportArgs {
 #[derive(Debug, clap::Args)]
 struct FormArgs {
     /// End the graph in a softmax: probabilities in place of logits
-    #[arg(long)]
+    #[arg(long, conflicts_with = "sigmoid")]
     softmax: bool,
+    /// The same of a model that is trained with a binary loss: end it in a sigmoid
+    #[arg(long)]
+    sigmoid: bool,
     /// Export only the layers after the frozen prefix: the input, `features`, is the output of the
     /// last frozen layer
     #[arg(long)]
@@ -59,6 +62,7 @@ pub fn run(args: &ExportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut request = ExportRequest::default();
     request.form = args.form.form();
     request.softmax = args.form.softmax;
+    request.sigmoid = args.form.sigmoid;
     request.golden = !args.no_golden;
     request.output.clone_from(&args.output);
     let default = request.default_file(&run.recipe(kiln_trainer::bases())?);

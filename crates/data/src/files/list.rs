@@ -11,6 +11,7 @@ use kiln_preprocess::is_image_name;
 
 use super::Listing;
 use super::names::{composed, decomposed};
+use crate::LabelSets;
 use crate::error::FilesError;
 use kiln_util::{Hex, TextReader, sha256};
 
@@ -122,6 +123,18 @@ impl<R: Read> ListReader<R> {
         Ok(self)
     }
 
+    /// Takes all columns but `path` of a list without `label` and `labels`, if there are at least two, for marks of
+    /// classes, 1 or 0.
+    fn with_columns_as_classes(self) -> Result<Self, FilesError> {
+        let mut reader = self;
+        let header = reader.reader.headers();
+        let header = header.map_err(|error| fail(&reader.name, &error))?.clone();
+        let columns = header.iter().enumerate();
+        let others = columns.filter(|(at, _)| *at != reader.path_column);
+        let classes: Vec<String> = others.map(|(_, name)| name.to_owned()).collect();
+        reader.with_class_columns(&classes)
+    }
+
     /// Returns whether the list has labels.
     pub fn has_labels(&self) -> bool {
         self.labels != LabelColumns::None
@@ -133,6 +146,14 @@ impl<R: Read> ListReader<R> {
             self.labels,
             LabelColumns::Several(_) | LabelColumns::Marks(_)
         )
+    }
+
+    /// The classes that have a column each, whether or not an image has them.
+    fn class_columns(&self) -> Vec<String> {
+        match &self.labels {
+            LabelColumns::Marks(columns) => columns.iter().map(|(_, name)| name.clone()).collect(),
+            LabelColumns::None | LabelColumns::One(_) | LabelColumns::Several(_) => Vec::new(),
+        }
     }
 
     fn read(&mut self) -> Result<Option<Listed>, FilesError> {
@@ -174,8 +195,8 @@ impl<R: Read> ListReader<R> {
                 _ => {
                     let found = &self.record[*column];
                     let problem = format!(
-                        "expected 1 or 0 in the column `{class}`, found `{found}`: the names of the classes may be in \
-                         one column `labels` too, with `|` between them"
+                        "expected 1 or 0 in the column of the class `{class}`, found `{found}`: take out columns that are \
+                         no classes, or give the names of the classes in one column `labels`, with `|` between them"
                     );
                     return Err(line(&self.name, at, problem));
                 }
@@ -335,17 +356,15 @@ fn hash128(value: &impl Hash) -> u128 {
 
 /// Reads a list with labels whole; paths are relative to it. Classes are sorted by name, files as
 /// they are listed. A file that several lines have is listed once ([`Listing::repeated`]); labels
-/// that differ only in their Unicode normal form are one class.
+/// that differ only in their Unicode normal form are one class. Of a list without `label` and `labels`, the columns
+/// beside `path` are the classes, each with 1 or 0 for every image.
 ///
 /// # Errors
 ///
 /// [`FilesError::Line`] for what is wrong with a line, or with the first for the whole list.
 pub fn list(path: &Path) -> Result<Listing, FilesError> {
-    let entries = ListReader::open(path)?;
-    if entries.has_several() {
-        let problem = "expected the column `label` with one class for each image, found `labels`, of which an image can have several: networks are trained on one";
-        return Err(line(path, 1, problem.to_owned()));
-    }
+    let entries = ListReader::open(path)?.with_columns_as_classes()?;
+    let (several, columns) = (entries.has_several(), entries.class_columns());
     if !entries.has_labels() {
         let problem = "expected the columns `path` and `label`, found no `label`: rename the column of the classes, or add one";
         return Err(line(path, 1, problem.to_owned()));
@@ -356,20 +375,30 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
         most: usize::MAX,
         ..ListedFiles::new(path, root)
     };
-    // The label of each file in composed form, and how it was written first.
-    let (mut names, mut classes) = (Vec::new(), BTreeMap::new());
+    // The labels of each file in composed form, and how each was written first.
+    let mut names: Vec<Vec<String>> = Vec::new();
+    let mut classes: BTreeMap<String, String> = columns
+        .into_iter()
+        .map(|name| (composed(&name), name))
+        .collect();
     for entry in entries {
         let mut entry = entry?;
         if let Some(repeated) = listed_files.add(&mut entry)? {
             listing.repeated.push(repeated);
             continue;
         }
-        let label = entry.label.unwrap_or_default();
-        let name = composed(&label);
-        classes.entry(name.clone()).or_insert(label);
+        let labels = entry
+            .label
+            .into_iter()
+            .chain(entry.labels.unwrap_or_default());
+        let labels = labels.map(|label| {
+            let name = composed(&label);
+            classes.entry(name.clone()).or_insert(label);
+            name
+        });
+        names.push(labels.collect());
         listing.files.push(entry.path);
         listing.lines.push(entry.line);
-        names.push(name);
     }
     if listing.files.is_empty() {
         let problem = "the list is empty: expected a line for each image";
@@ -382,7 +411,15 @@ pub fn list(path: &Path) -> Result<Listing, FilesError> {
         .zip(0..)
         .map(|((name, _), number)| (name.as_str(), number))
         .collect();
-    listing.labels = names.iter().map(|name| numbers[name.as_str()]).collect();
+    let sets = names
+        .iter()
+        .map(|names| names.iter().map(|name| numbers[name.as_str()]).collect());
+    if several {
+        let (sets, labels) = LabelSets::several(sets);
+        (listing.sets, listing.labels) = (Some(sets), labels);
+    } else {
+        listing.labels = sets.flat_map(|classes: Vec<u32>| classes).collect();
+    }
     listing.classes = classes.into_iter().map(|(_, label)| label).collect();
     Ok(listing)
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use kiln_preprocess::{PreprocessError, Preprocessor};
 use rayon::prelude::*;
 
-use crate::Dataset;
 use crate::error::{DataError, FilesError};
 use crate::images::{ImageFile, ImageFiles, ImageMemory, Keeping};
+use crate::{Dataset, LabelSets};
 
 pub use folder::{Folder, folder};
 pub use list::{ListReader, Listed, ListedFiles, Repeated, list, list_checksum};
@@ -32,8 +32,10 @@ pub struct Listing {
     files: Vec<PathBuf>,
     /// The line that each file has in a list, from 1; empty of a folder.
     lines: Vec<u64>,
-    /// One for each file.
+    /// One for each file: its class, or the number of its set.
     labels: Vec<u32>,
+    /// The sets of classes, where a file can have several.
+    sets: Option<LabelSets>,
     classes: Vec<String>,
     skipped: SkippedFiles,
     repeated: Vec<Repeated>,
@@ -48,6 +50,7 @@ impl Listing {
             files: Vec::new(),
             lines: Vec::new(),
             labels: Vec::new(),
+            sets: None,
             classes: Vec::new(),
             skipped: SkippedFiles::default(),
             repeated: Vec::new(),
@@ -79,7 +82,8 @@ impl Listing {
         &self.root
     }
 
-    /// Returns the files with their labels, indices into [`classes`](Self::classes).
+    /// Returns the files with their labels, indices into [`classes`](Self::classes) unless a file can have
+    /// [several](Self::has_several).
     pub fn into_files(self) -> impl ExactSizeIterator<Item = (PathBuf, u32)> {
         self.files.into_iter().zip(self.labels)
     }
@@ -94,13 +98,32 @@ impl Listing {
         &self.classes
     }
 
+    /// Returns whether an image can have several classes, or none.
+    pub const fn has_several(&self) -> bool {
+        self.sets.is_some()
+    }
+
     /// Returns the number of images of each class.
     pub fn class_counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.classes.len()];
-        for &label in &self.labels {
-            counts[label as usize] += 1;
+        let labels = self.labels.iter().copied();
+        match &self.sets {
+            Some(sets) => sets.class_counts(self.classes.len(), labels),
+            None => {
+                LabelSets::exclusive(self.classes.len()).class_counts(self.classes.len(), labels)
+            }
         }
-        counts
+    }
+
+    /// Gives the classes other numbers.
+    fn renumber(&mut self, numbers: &[u32]) {
+        match self.sets.take() {
+            Some(sets) => self.sets = Some(sets.renumbered(numbers)),
+            None => {
+                for label in &mut self.labels {
+                    *label = numbers[*label as usize];
+                }
+            }
+        }
     }
 
     /// Returns what was found beside the images; a list has nothing.
@@ -188,9 +211,7 @@ impl Listing {
                 }
             }
         }
-        for label in &mut self.labels {
-            *label = numbers[*label as usize];
-        }
+        self.renumber(&numbers);
         self.classes = classes.to_vec();
         Ok(self)
     }
@@ -227,9 +248,7 @@ impl Listing {
                 empty.push(class);
             }
         }
-        for label in &mut self.labels {
-            *label = numbers[*label as usize];
-        }
+        self.renumber(&numbers);
         self.classes = kept;
         (self, empty)
     }
@@ -364,10 +383,13 @@ impl Listing {
             }
             .into());
         }
+        let exclusive = || LabelSets::exclusive(self.classes.len());
+        let sets = self.sets.unwrap_or_else(exclusive);
         let dataset = Dataset::from_files(
             name,
             ImageFiles::new(self.root, files, keeping.memory),
             labels,
+            sets,
             self.classes,
         )?;
         Ok(ReadFiles { dataset, bad })

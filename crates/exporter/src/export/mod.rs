@@ -7,7 +7,7 @@ use kiln_onnx::{DataType, Dim, Golden, GraphBuilder, Metadata, ModelProto, Outpu
 use kiln_run::Weights;
 
 use crate::ExportError;
-use crate::emit::{emit, softmax};
+use crate::emit::{emit, probabilities};
 use crate::lower::steps;
 
 /// Contents of the file besides the network.
@@ -17,8 +17,12 @@ pub struct Options {
     pub labels: Vec<String>,
     /// Where the model comes from: recipe, seed, versions.
     pub provenance: BTreeMap<String, String>,
-    /// Whether the graph ends in a softmax: the output is then `probabilities` in place of `logits`.
-    pub softmax: bool,
+    /// What the scores are: of probabilities, the output has that name in place of `logits`, and the graph ends in a
+    /// softmax or in a sigmoid. One sigmoid is the probability of the second of two labels.
+    pub output: OutputKind,
+    /// What the probability of a class has to exceed where each has one by itself, 0 to 1: one number for all scores or one
+    /// for each; without it, 0.5.
+    pub threshold: Option<Vec<f32>>,
     /// The layer to begin with, counted from 0. After the first one, the input is `features`, the
     /// output of the layers before it, and the file has no preprocessing record.
     pub first_layer: usize,
@@ -65,9 +69,11 @@ pub fn export(
     {
         return Err(ExportError::NotFinite(name.clone()));
     }
-    if options.labels.len() != model.classes() {
+    let is_one_of_two = options.output.is_independent() && model.classes() == 1;
+    let labels = if is_one_of_two { 2 } else { model.classes() };
+    if options.labels.len() != labels {
         return Err(ExportError::Labels {
-            classes: model.classes(),
+            classes: labels,
             labels: options.labels.len(),
         });
     }
@@ -98,14 +104,13 @@ pub fn export(
     };
     // The class scores are the first output, whatever else is one.
     let classes = Dim::batched([model.classes()]);
-    graph.output(
-        if options.softmax {
-            "probabilities"
-        } else {
-            "logits"
-        },
-        &classes,
-    );
+    let is_probabilities = options.output.is_probabilities();
+    let scores = if is_probabilities {
+        "probabilities"
+    } else {
+        "logits"
+    };
+    graph.output(scores, &classes);
     let steps = steps(layers_to_write);
     let mut values = vec![input];
     for (at, step) in steps.iter().enumerate() {
@@ -124,9 +129,10 @@ pub fn export(
         }
         values.push(output);
     }
-    if options.softmax {
+    if is_probabilities {
         graph.value_info("logits", &classes);
-        softmax(&mut graph, "logits", "probabilities")?;
+        let independent = options.output.is_independent();
+        probabilities(&mut graph, independent, "logits", scores)?;
     }
     let mut proto = graph.finish()?;
     proto.set_metadata(&Metadata {
@@ -137,13 +143,9 @@ pub fn export(
         } else {
             Layout::Nchw
         }),
-        output: Some(if options.softmax {
-            OutputKind::Probabilities
-        } else {
-            OutputKind::Logits
-        }),
+        output: Some(options.output),
         output_name: None,
-        threshold: None,
+        threshold: options.threshold.clone(),
         provenance: options.provenance.clone(),
         golden: options.golden.clone(),
     });

@@ -110,13 +110,45 @@ fn the_file_says_how_to_classify_an_image() {
 }
 
 #[test]
+fn scores_by_themselves_end_in_a_sigmoid_where_that_is_asked_for() {
+    let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 1 }]\n\
+                [data]\nfolder = \"x\"\n[training]\nloss = \"binary_crossentropy\"";
+    let recipe = Recipe::parse(text, "test.toml", "test", &[]).unwrap();
+    let model = recipe.model();
+    let of = |output, labels: &[&str]| {
+        let options = Options {
+            output,
+            labels: labels.iter().map(ToString::to_string).collect(),
+            ..Options::default()
+        };
+        export(model, &weights(model), &options)
+    };
+    let sigmoid = of(OutputKind::Sigmoid, &["no", "yes"]).unwrap();
+    assert_eq!(
+        nodes(&sigmoid).last(),
+        Some(&triple("Sigmoid", "probabilities", "probabilities"))
+    );
+    let logits = of(OutputKind::SigmoidLogits, &["no", "yes"]).unwrap();
+    assert_eq!(nodes(&logits).last().unwrap().0, "Gemm");
+    let metadata = logits.proto.metadata().unwrap();
+    assert_eq!(metadata.output, Some(OutputKind::SigmoidLogits));
+    for (output, labels) in [
+        (OutputKind::SigmoidLogits, &["yes"][..]),
+        (OutputKind::Logits, &["no", "yes"]),
+    ] {
+        let error = of(output, labels).unwrap_err();
+        assert!(matches!(error, ExportError::Labels { .. }), "{error}");
+    }
+}
+
+#[test]
 fn softmax_is_there_only_when_asked_for() {
     let model = model(REPORT);
     let exported = export(
         &model,
         &weights(&model),
         &Options {
-            softmax: true,
+            output: OutputKind::Probabilities,
             ..options()
         },
     )
@@ -271,7 +303,7 @@ fn of_pixels(preprocess: &str) -> Exported {
         &weights(&model),
         &Options {
             uint8_input: true,
-            softmax: true,
+            output: OutputKind::Probabilities,
             ..options()
         },
     )

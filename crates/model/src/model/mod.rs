@@ -448,11 +448,11 @@ fn infer(input: Shape, specs: &[LayerSpec]) -> Result<Vec<Layer>, ModelError> {
         shape = output;
     }
     match layers.last() {
-        Some(last) if !matches!(last.output, Shape::Vector(n) if n >= 2) => Err(ModelError {
+        Some(last) if !matches!(last.output, Shape::Vector(_)) => Err(ModelError {
             index: layers.len() - 1,
             name: last.name.clone(),
             problem: format!(
-                "the last layer must output one score per class, at least 2; this one outputs {}: end with `flatten` and `dense`",
+                "the last layer must output one score per class; this one outputs {}: end with `flatten` and `dense`",
                 last.output
             ),
         }),

@@ -168,10 +168,6 @@ fn layers_that_do_not_follow_each_other_are_refused() {
             "layer 1 (`conv2d`): the last layer must output one score per class",
         ),
         (
-            vec![flatten(), dense(1, None)],
-            "layer 2 (`dense`): the last layer must output one score per class, at least 2",
-        ),
-        (
             vec![
                 flatten(),
                 dense(10, Some(Activation::Softmax)),

@@ -379,9 +379,10 @@ impl Layout {
 }
 
 /// Meaning of a classifier's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OutputKind {
     /// Unnormalized scores; softmax makes probabilities of them.
+    #[default]
     Logits,
     /// Probabilities that sum to 1: the graph ends in a softmax.
     Probabilities,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::loss::Classes;
 use crate::document::{Bound, Field, MAX_COUNT, RecipeError, Section};
 
 pub(super) const KEYS: &[&str] = &[
@@ -80,10 +81,10 @@ pub enum DataSource {
 }
 
 impl DataSource {
-    /// Number of classes, where it is known without looking at the files.
-    pub const fn classes(&self) -> Option<usize> {
+    /// The classes, where they are known without looking at the files.
+    pub const fn classes(&self) -> Option<Classes> {
         match self {
-            Self::Named(name) => Some(name.classes()),
+            Self::Named(name) => Some(Classes::exclusive(name.classes())),
             Self::Folder(_) | Self::Csv(_) => None,
         }
     }

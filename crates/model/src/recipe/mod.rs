@@ -4,6 +4,7 @@ mod augmentation;
 mod data;
 mod export;
 mod input;
+mod loss;
 mod network;
 mod optimization;
 mod parse;
@@ -25,8 +26,9 @@ pub use augmentation::{
     RandomResizedCrop,
 };
 pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};
-pub use export::Export;
+pub use export::{Export, Threshold};
 pub use input::{Input, Values};
+pub use loss::{Classes, LossFunction};
 pub use optimization::{
     AdamParams, ClassWeight, EarlyStopping, LbfgsParams, Monitor, Optimizer, OptimizerKind,
     Schedule, ScheduleKind,
@@ -88,8 +90,8 @@ impl Deref for Recipe {
 pub struct References<'a> {
     /// The bases that it may name as its backbone.
     bases: &'a [Base],
-    /// The number of classes of a dataset, where it is at hand.
-    classes: &'a dyn Fn(&DataSource) -> Option<usize>,
+    /// The classes of a dataset, where it is at hand.
+    classes: &'a dyn Fn(&DataSource) -> Option<Classes>,
     /// The base that is read from a file, or why it cannot be.
     files: &'a dyn Fn(&FileRequest<'_>) -> Result<Base, FileProblem>,
 }
@@ -120,7 +122,7 @@ pub struct FileProblem {
 impl<'a> References<'a> {
     /// Refers to these bases, and to datasets with so many classes: as many units the last dense layer
     /// gets if it has none, and as many classes a network with a name.
-    pub fn new(bases: &'a [Base], classes: &'a dyn Fn(&DataSource) -> Option<usize>) -> Self {
+    pub fn new(bases: &'a [Base], classes: &'a dyn Fn(&DataSource) -> Option<Classes>) -> Self {
         Self {
             bases,
             classes,
@@ -308,15 +310,38 @@ impl RecipeFields {
     }
 
     /// What is wrong where the dataset has a single class, or the model outputs another number of
-    /// scores than it has classes.
-    pub fn class_mismatch(&self, scores: usize, classes: usize) -> Option<String> {
+    /// scores than it has classes; or an image can have several of them, and the loss is of one.
+    pub fn class_mismatch(&self, scores: usize, classes: Classes) -> Option<String> {
+        let Classes {
+            count: classes,
+            several,
+        } = classes;
+        let loss = self.training.loss;
+        let phases = self.training.phases.iter();
+        let mut optimizers = phases.map(|phase| &phase.optimizer.kind);
+        if several && optimizers.any(|kind| matches!(kind, OptimizerKind::Lbfgs(_))) {
+            return Some(format!(
+                "an image of `{}` can have several classes, and L-BFGS fits one for each image: train with another optimizer \
+                 and `training.loss = \"binary_crossentropy\"`",
+                self.data.dataset
+            ));
+        }
+        if several && !loss.is_binary() {
+            return Some(format!(
+                "an image of `{}` can have several classes, and `training.loss` is `{}`, of one class: set \
+                 `training.loss = \"binary_crossentropy\"`",
+                self.data.dataset,
+                loss.name()
+            ));
+        }
         if classes == 1 {
             return Some(format!(
                 "`{}` has one class only: a classifier needs two or more: add images of the others",
                 self.data.dataset
             ));
         }
-        (scores != classes).then(|| {
+        let is_one_of_two = loss.is_binary() && !several && (scores, classes) == (1, 2);
+        (scores != classes && !is_one_of_two).then(|| {
             let network = self.network.as_ref();
             let hint = if network.is_some_and(|network| network.classes.is_some()) {
                 format!("set `network.classes = {classes}`")
@@ -348,6 +373,19 @@ impl RecipeFields {
     /// The model with no layer frozen.
     fn unfrozen_model(&self) -> Result<Model, ModelError> {
         let model = Model::new(self.preprocessing(), &self.all_layers())?;
+        if let (1, false, Some(last)) = (
+            model.classes(),
+            self.training.loss.is_binary(),
+            model.layers().last(),
+        ) {
+            return Err(ModelError {
+                index: model.layers().len() - 1,
+                name: last.name.clone(),
+                problem: "the last layer outputs a single score, and the softmax of one is always 1: give it a unit for each \
+                          class, or set `training.loss = \"binary_crossentropy\"` for two classes"
+                    .into(),
+            });
+        }
         Ok(match &self.backbone {
             Some(Backbone { base, .. }) => model.with_backbone(&base.name, base.layers.len()),
             None => model,

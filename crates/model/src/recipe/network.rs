@@ -1,6 +1,7 @@
 //! `[network]`: a network by its name.
 
 use super::data::DataSource;
+use super::loss::{Classes, LossFunction};
 use crate::document::{Field, MAX_COUNT, RecipeError, Section};
 use crate::{Network, NetworkName, Stem};
 
@@ -10,14 +11,15 @@ pub(super) const KEYS: &[&str] = &["name", "stem", "classes"];
 pub(super) fn parse(
     root: &Section<'_>,
     dataset: &DataSource,
-    classes: &dyn Fn(&DataSource) -> Option<usize>,
+    classes: &dyn Fn(&DataSource) -> Option<Classes>,
+    loss: LossFunction,
 ) -> Result<Option<Network>, RecipeError> {
     let Some(field) = root.get("network") else {
         return Ok(None);
     };
     let own = root.get("layers");
     let mut network = if field.is_table() {
-        table(&field, own.is_some())?
+        table(&field, own.is_some(), loss)?
     } else {
         Network::new(field.choice(&NetworkName::WORDS)?, None)
     };
@@ -30,7 +32,8 @@ pub(super) fn parse(
         }
         return Ok(Some(network));
     }
-    network.classes = network.classes.or_else(|| classes(dataset));
+    let scores = || classes(dataset).map(|classes| loss.scores(classes));
+    network.classes = network.classes.or_else(scores);
     if network.classes.is_none() {
         return Err(field.error(format!(
             "the number of classes of `{dataset}` is not known, since its images are not at hand: give `network.classes`, or \
@@ -40,7 +43,7 @@ pub(super) fn parse(
     Ok(Some(network))
 }
 
-fn table(field: &Field<'_>, has_layers: bool) -> Result<Network, RecipeError> {
+fn table(field: &Field<'_>, has_layers: bool, loss: LossFunction) -> Result<Network, RecipeError> {
     let section = field.section(KEYS)?;
     let name = section.need("name")?.choice(&NetworkName::WORDS)?;
     let stem = section.choice_or("stem", Stem::Default, &Stem::WORDS)?;
@@ -52,7 +55,9 @@ fn table(field: &Field<'_>, has_layers: bool) -> Result<Network, RecipeError> {
     let classes = section.get("classes");
     let classes = classes
         .map(|field| {
-            let classes = field.integer(2..=MAX_COUNT)?;
+            // A single score is the sigmoid of the second of two classes.
+            let least = if loss.is_binary() { 1 } else { 2 };
+            let classes = field.integer(least..=MAX_COUNT)?;
             if has_layers {
                 return Err(field.error(
                     "`classes` is of a network without layers after it: give it to the last of `layers` as `units`",

@@ -60,6 +60,34 @@ pub enum OptimizerKind {
         #[serde(skip_serializing_if = "is_true")]
         decay_biases_and_norms: bool,
     },
+    /// Steps of the same size for every weight, in the direction of a moving average of the gradients: Lion (Chen and
+    /// others, 2023).
+    #[serde(rename = "lion")]
+    Lion {
+        /// Share of the average in what gives the direction, 0 to less than 1.
+        beta_1: f64,
+        /// Decay of the average, 0 to less than 1.
+        beta_2: f64,
+        /// As for `AdamW`.
+        #[serde(skip_serializing_if = "is_no_rate")]
+        weight_decay: f64,
+        /// As for `AdamW`.
+        #[serde(skip_serializing_if = "is_true")]
+        decay_biases_and_norms: bool,
+    },
+    /// Adam's steps, made as long for each parameter as its norm has it: LAMB (You and others, 2020), for large batches.
+    #[serde(rename = "lamb")]
+    Lamb {
+        /// Adam's settings.
+        #[serde(flatten)]
+        adam: AdamParams,
+        /// Share of each weight that is added to Adam's step before that, 0 or more.
+        #[serde(skip_serializing_if = "is_no_rate")]
+        weight_decay: f64,
+        /// As for `AdamW`.
+        #[serde(skip_serializing_if = "is_true")]
+        decay_biases_and_norms: bool,
+    },
     /// Limited-memory BFGS (Liu and Nocedal, 1989) on all images at once: multinomial logistic
     /// regression, for one dense layer on frozen features.
     #[serde(rename = "lbfgs")]
@@ -67,12 +95,51 @@ pub enum OptimizerKind {
 }
 
 impl OptimizerKind {
+    /// The same rule for parameters that do not decay, where some do not; none where all are treated alike.
+    #[must_use]
+    pub fn without_decay(&self) -> Option<Self> {
+        let mut rule = self.clone();
+        match &mut rule {
+            Self::AdamW {
+                weight_decay,
+                decay_biases_and_norms: decay @ false,
+                ..
+            }
+            | Self::Sgd {
+                weight_decay,
+                decay_biases_and_norms: decay @ false,
+                ..
+            }
+            | Self::Lion {
+                weight_decay,
+                decay_biases_and_norms: decay @ false,
+                ..
+            }
+            | Self::Lamb {
+                weight_decay,
+                decay_biases_and_norms: decay @ false,
+                ..
+            } => {
+                (*weight_decay, *decay) = (0.0, true);
+                Some(rule)
+            }
+            Self::Adam(_)
+            | Self::AdamW { .. }
+            | Self::Sgd { .. }
+            | Self::Lion { .. }
+            | Self::Lamb { .. }
+            | Self::Lbfgs(_) => None,
+        }
+    }
+
     /// The `type` that recipes name it by.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Adam(_) => "adam",
             Self::AdamW { .. } => "adamw",
             Self::Sgd { .. } => "sgd",
+            Self::Lion { .. } => "lion",
+            Self::Lamb { .. } => "lamb",
             Self::Lbfgs(_) => "lbfgs",
         }
     }
@@ -361,6 +428,37 @@ const OPTIMIZERS: &[Tagged<(OptimizerKind, f64)>] = &[
         parse: sgd,
     },
     Tagged {
+        kind: "lion",
+        keys: &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "beta_1",
+            "beta_2",
+            "weight_decay",
+            "decay_biases_and_norms",
+        ],
+        parse: lion,
+    },
+    Tagged {
+        kind: "lamb",
+        keys: &[
+            "type",
+            "learning_rate",
+            "clipnorm",
+            "clipvalue",
+            "global_clipnorm",
+            "beta_1",
+            "beta_2",
+            "epsilon",
+            "weight_decay",
+            "decay_biases_and_norms",
+        ],
+        parse: lamb,
+    },
+    Tagged {
         kind: "lbfgs",
         keys: &["type", "penalties", "max_iterations", "tolerance"],
         parse: lbfgs,
@@ -437,6 +535,25 @@ fn sgd(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
         decay_biases_and_norms: section.boolean_or("decay_biases_and_norms", true)?,
     };
     Ok((kind, 1e-2))
+}
+
+fn lion(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
+    let kind = OptimizerKind::Lion {
+        beta_1: section.number_or("beta_1", 0.9, Bound::Fraction)?,
+        beta_2: section.number_or("beta_2", 0.99, Bound::Fraction)?,
+        weight_decay: section.number_or("weight_decay", 0.0, Bound::NonNegative)?,
+        decay_biases_and_norms: section.boolean_or("decay_biases_and_norms", true)?,
+    };
+    Ok((kind, 1e-3))
+}
+
+fn lamb(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {
+    let kind = OptimizerKind::Lamb {
+        adam: AdamParams::parse(section)?,
+        weight_decay: section.number_or("weight_decay", 0.0, Bound::NonNegative)?,
+        decay_biases_and_norms: section.boolean_or("decay_biases_and_norms", true)?,
+    };
+    Ok((kind, 1e-3))
 }
 
 fn lbfgs(section: &Section<'_>) -> Result<(OptimizerKind, f64), RecipeError> {

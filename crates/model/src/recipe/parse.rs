@@ -126,13 +126,13 @@ pub(super) fn recipe_of(
     let input = input::parse(&root, file)?;
     let data = data::parse(&root)?;
     let training = training::parse(&root)?;
-    let export = export::parse(&root)?;
+    let export = export::parse(&root, training.loss)?;
     let augmentation = augmentation::parse(&root)?;
     let backbone = section
         .zip(base)
         .map(|(section, base)| backbone(&section, base, &input))
         .transpose()?;
-    let network = network::parse(&root, &data.dataset, references.classes)?;
+    let network = network::parse(&root, &data.dataset, references.classes, training.loss)?;
     let fields = match (&network, root.get("layers")) {
         (Some(_), None) => Vec::new(),
         (None, None) => root.need("layers")?.array()?,
@@ -147,7 +147,13 @@ pub(super) fn recipe_of(
         )));
     }
     let layers = parse_list(&fields, |_, _| Ok(()))?;
-    let (places, layers): (Vec<usize>, Vec<LayerSpec>) = layers.into_iter().unzip();
+    let (places, mut layers): (Vec<usize>, Vec<LayerSpec>) = layers.into_iter().unzip();
+    let loss = training.loss;
+    loss.take_activation(&mut layers)
+        .map_err(|problem| match fields.last() {
+            Some(last) => last.error(problem),
+            None => root.error(problem),
+        })?;
     let read = RecipeFields {
         name: match root.get("name") {
             Some(field) => file_name(&field)?,
@@ -166,7 +172,7 @@ pub(super) fn recipe_of(
         network,
         layers,
     };
-    let others = read.all_layers().len() - places.len();
+    let others = read.all_layers().len() - read.layers.len();
     let at_layer = |index: usize, problem: String| {
         let own = index.checked_sub(others);
         let place = own.and_then(|index| places.get(index));
@@ -179,7 +185,8 @@ pub(super) fn recipe_of(
         .unfrozen_model()
         .map_err(|error| at_layer(error.index, error.to_string()))?;
     training::check_selections(&root, &model)?;
-    training::check_class_weight(&root, model.classes())?;
+    training::check_weights(&root, model.classes())?;
+    export::check_threshold(&root, &read.export, model.classes())?;
     let read = read
         .with_trained_segments(&model)
         .map_err(|error| training::error(&root, error.problem))?;
@@ -209,11 +216,13 @@ fn fill_in_units(
     else {
         return Ok(None);
     };
-    let dataset = data::parse(&Section::root(source, document, ROOT)?)?.dataset;
+    let root = Section::root(source, document, ROOT)?;
+    let dataset = data::parse(&root)?.dataset;
     let Some(classes) = (references.classes)(&dataset) else {
         return Ok(Some(Unknown { at, dataset }));
     };
-    document.add_to("layers", at, "units", Value::Integer(classes as i64));
+    let units = training::parse(&root)?.loss.scores(classes);
+    document.add_to("layers", at, "units", Value::Integer(units as i64));
     Ok(None)
 }
 

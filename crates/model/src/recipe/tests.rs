@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
-    AdamParams, Arithmetic, AugMix, Augmentation, Base, CropRounding, DataSource, Export, FileBase,
-    FileProblem, FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind, LayerSpec,
-    Layout, Optimizer, OptimizerKind, Preprocessing, Recipe, RecipeError, References, Relu, Resize,
-    ScheduleKind, Sweep, Validation, ValidationSubset,
+    AdamParams, Arithmetic, AugMix, Augmentation, Base, Classes, CropRounding, DataSource, Export,
+    FileBase, FileProblem, FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind,
+    LayerSpec, Layout, LossFunction, Optimizer, OptimizerKind, Preprocessing, Recipe, RecipeError,
+    References, Relu, Resize, ScheduleKind, Sweep, Validation, ValidationSubset,
 };
 
 const SMALL: &str = r#"[data]
@@ -1118,6 +1118,8 @@ fn every_phase_has_its_model() {
     assert_eq!(recipe.fixed_prefix(), recipe.model_in(1).fixed_prefix());
     let exported = recipe.clone().with_export(Export {
         softmax: true,
+        sigmoid: false,
+        threshold: None,
         golden: false,
     });
     assert_eq!(exported.models(), recipe.models());
@@ -1135,7 +1137,8 @@ fn a_last_dense_layer_has_as_many_units_as_there_are_classes() {
         "what was filled in is written"
     );
     let folder = |overrides: &[String]| {
-        let classes = |source: &DataSource| (source.as_str() == "cats").then_some(3);
+        let classes =
+            |source: &DataSource| (source.as_str() == "cats").then_some(Classes::exclusive(3));
         Recipe::parse_with(
             text,
             "r.toml",
@@ -1657,4 +1660,155 @@ fn a_recipe_written_before_there_were_steps_means_what_it_did() {
     let new = with_input("").unwrap();
     let again = Recipe::parse_written(&new.to_toml(), "recipe.toml", &[], &bases).unwrap();
     assert!(again.preprocessing().orientation);
+}
+
+/// A recipe with this last layer, loss and number of classes.
+fn with_loss(last: &str, loss: &str, classes: Classes) -> Result<Recipe, String> {
+    let text = format!(
+        "layers = [{{ type = \"flatten\" }}, {last}]\n[data]\nfolder = \"x\"\n[training]\n{loss}"
+    );
+    let classes = |_: &DataSource| Some(classes);
+    let references = References::new(&[], &classes);
+    Recipe::parse_with(&text, "r.toml", "r", &[], references).map_err(|error| error.to_string())
+}
+
+const DENSE: &str = "{ type = \"dense\" }";
+const BINARY: &str = "loss = \"binary_crossentropy\"";
+const THREE: Classes = Classes {
+    count: 3,
+    several: true,
+};
+
+#[test]
+fn the_loss_decides_how_many_scores_there_are() {
+    let scores = |loss, classes| with_loss(DENSE, loss, classes).unwrap().model().classes();
+    assert_eq!(scores("", Classes::exclusive(2)), 2);
+    assert_eq!(scores(BINARY, Classes::exclusive(2)), 1);
+    assert_eq!(scores(BINARY, Classes::exclusive(4)), 4);
+    assert_eq!(scores(BINARY, THREE), 3);
+    let two = Classes { count: 2, ..THREE };
+    assert_eq!(scores(BINARY, two), 2, "each by itself");
+}
+
+#[test]
+fn the_activation_of_the_loss_is_taken_off_and_another_refused() {
+    for last in [
+        "{ type = \"dense\", activation = \"sigmoid\" }",
+        "{ type = \"dense\" }, { type = \"activation\", activation = \"sigmoid\" }",
+    ] {
+        let recipe = with_loss(last, BINARY, THREE).unwrap();
+        let plain = with_loss(DENSE, BINARY, THREE).unwrap();
+        assert_eq!(recipe.model().layers(), plain.model().layers(), "{last}");
+        let again = Recipe::parse(&recipe.to_toml(), "r.toml", "r", &[]).unwrap();
+        assert_eq!(again, recipe);
+        let message = with_loss(last, "", Classes::exclusive(3)).unwrap_err();
+        assert!(
+            message.contains("ends in a sigmoid") && message.contains("binary_crossentropy"),
+            "{message}"
+        );
+    }
+    let softmax = "{ type = \"dense\", activation = \"softmax\" }";
+    let message = with_loss(softmax, BINARY, THREE).unwrap_err();
+    assert!(message.contains("ends in a softmax"), "{message}");
+}
+
+#[test]
+fn losses_have_the_settings_of_keras() {
+    let loss = |text: &str| with_loss(DENSE, text, THREE).map(|recipe| recipe.training.loss);
+    assert_eq!(
+        loss("loss = \"binary_focal_crossentropy\"").unwrap(),
+        LossFunction::BinaryFocalCrossentropy {
+            gamma: 2.0,
+            alpha: None
+        }
+    );
+    let focal = "loss = { type = \"binary_focal_crossentropy\", gamma = 1.5, alpha = 0.25 }";
+    let recipe = with_loss(DENSE, focal, THREE).unwrap();
+    let written = Recipe::parse(&recipe.to_toml(), "r.toml", "r", &[]).unwrap();
+    assert_eq!(written.training.loss, recipe.training.loss);
+    assert_eq!(
+        loss("loss = \"categorical_focal_crossentropy\"").unwrap(),
+        LossFunction::CategoricalFocalCrossentropy {
+            gamma: 2.0,
+            alpha: 0.25
+        }
+    );
+    for (text, expected) in [
+        ("loss = \"mse\"", "`mse`"),
+        (
+            "loss = { type = \"binary_crossentropy\", gamma = 2 }",
+            "gamma",
+        ),
+        (
+            "loss = { type = \"binary_focal_crossentropy\", alpha = 1 }",
+            "above 0 and below 1",
+        ),
+        ("pos_weight = 2", "of a binary loss"),
+        (
+            "loss = \"binary_crossentropy\"\nclass_weight = \"balanced\"",
+            "give `pos_weight`",
+        ),
+        (
+            "loss = \"binary_crossentropy\"\npos_weight = [1, 2]",
+            "2 factors, but there are 3 scores",
+        ),
+        (
+            "loss = \"binary_crossentropy\"\noptimizer = \"lbfgs\"",
+            "L-BFGS minimizes",
+        ),
+        (
+            "loss = \"binary_crossentropy\"\n[export]\nsoftmax = true",
+            "set `export.sigmoid = true`",
+        ),
+        ("[export]\nthreshold = 0.4", "is of a binary loss"),
+        (
+            "loss = \"binary_crossentropy\"\n[export]\nthreshold = 1.5",
+            "from 0 to 1",
+        ),
+        (
+            "loss = \"binary_crossentropy\"\n[export]\nthreshold = [0.1, 0.2]",
+            "2 numbers, but there are 3 scores",
+        ),
+        (
+            "loss = \"binary_crossentropy\"\n[export]\nthreshold = \"f1\"",
+            "best_f1",
+        ),
+        ("[export]\nsigmoid = true", "set `export.softmax = true`"),
+    ] {
+        let message = loss(text).unwrap_err();
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+    let balanced = "loss = \"binary_crossentropy\"\nclass_weight = [1, 3]";
+    assert!(with_loss(DENSE, balanced, Classes::exclusive(2)).is_ok());
+}
+
+#[test]
+fn several_classes_need_a_binary_loss_and_one_score_two_classes() {
+    let recipe = |loss, units: usize| {
+        let last = format!("{{ type = \"dense\", units = {units} }}");
+        with_loss(&last, loss, THREE).unwrap()
+    };
+    let message = recipe("", 3).class_mismatch(3, THREE).unwrap();
+    assert!(
+        message.contains("set `training.loss = \"binary_crossentropy\"`"),
+        "{message}"
+    );
+    let binary = recipe(BINARY, 1);
+    assert_eq!(binary.class_mismatch(1, Classes::exclusive(2)), None);
+    assert_eq!(binary.class_mismatch(3, THREE), None);
+    for classes in [Classes::exclusive(3), Classes { count: 2, ..THREE }] {
+        assert!(binary.class_mismatch(1, classes).is_some(), "{classes:?}");
+    }
+}
+
+#[test]
+fn a_single_score_needs_a_binary_loss() {
+    let one = "{ type = \"dense\", units = 1 }";
+    let message = with_loss(one, "", Classes::exclusive(2)).unwrap_err();
+    assert!(
+        message.contains("a single score") && message.contains("binary_crossentropy"),
+        "{message}"
+    );
+    let recipe = with_loss(one, BINARY, Classes::exclusive(2)).unwrap();
+    assert_eq!(recipe.model().classes(), 1);
 }

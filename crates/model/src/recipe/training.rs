@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use super::loss::{self, LossFunction};
 use super::optimization::{
     self, ClassWeight, EarlyStopping, Monitor, Optimizer, OptimizerKind, Schedule,
 };
@@ -21,8 +22,10 @@ pub(super) const KEYS: &[&str] = &[
     "schedule",
     "early_stopping",
     "monitor",
+    "loss",
     "label_smoothing",
     "class_weight",
+    "pos_weight",
     "freeze",
     "unfreeze",
     "learning_rates",
@@ -66,7 +69,7 @@ pub(super) fn forget_layers(training: &mut Node) {
 /// `[training]`.
 const ADAM: &str = "adam";
 
-/// `[training]`: how it is trained. The loss is the cross-entropy of the softmax of the logits.
+/// `[training]`: how it is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
     /// Images that are computed at once.
@@ -88,11 +91,16 @@ pub struct Training {
     pub freeze: Option<Layers>,
     /// The figure that decides which epoch is best.
     pub monitor: Monitor,
+    /// What is minimized.
+    pub loss: LossFunction,
     /// Label smoothing factor (Szegedy et al., 2016): share of each label that is spread over all
-    /// classes, 0 (none) to less than 1.
+    /// classes, or of a binary loss over yes and no, 0 (none) to less than 1.
     pub label_smoothing: f64,
     /// Weight of each class's images in the loss; without it, the same for all.
     pub class_weight: Option<ClassWeight>,
+    /// Of a binary loss, what it counts that an image has a class, against 1 that it has not (PyTorch's `pos_weight`):
+    /// a factor for each score, by class, or the number of images without the class by that with it.
+    pub pos_weight: Option<ClassWeight>,
     /// One after the other, at least one; each continues with the best weights of the one before.
     pub phases: Vec<Phase>,
 }
@@ -159,10 +167,14 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     freeze: Option<&'a Layers>,
     monitor: Monitor,
+    #[serde(skip_serializing_if = "LossFunction::is_default")]
+    loss: LossFunction,
     #[serde(skip_serializing_if = "Option::is_none")]
     label_smoothing: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class_weight: Option<&'a ClassWeight>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pos_weight: Option<&'a ClassWeight>,
     #[serde(flatten)]
     phase: Option<&'a Phase>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,8 +196,10 @@ impl Serialize for Training {
             init: self.init.as_deref(),
             freeze: self.freeze.as_ref(),
             monitor: self.monitor,
+            loss: self.loss,
             label_smoothing: (self.label_smoothing > 0.0).then_some(self.label_smoothing),
             class_weight: self.class_weight.as_ref(),
+            pos_weight: self.pos_weight.as_ref(),
             phase,
             phases,
         };
@@ -243,6 +257,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
             }
         }
     }
+    let loss = loss(&section, &phases)?;
     Ok(Training {
         batch_size: section.integer_or("batch_size", 128, 1..=1 << 20)?,
         gradient_accumulation_steps: section.integer_or(
@@ -264,13 +279,34 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
             .map(|field| layers(&field))
             .transpose()?,
         monitor: section.choice_or("monitor", Monitor::default(), &Monitor::WORDS)?,
+        loss,
         label_smoothing: section.number_or("label_smoothing", 0.0, Bound::Fraction)?,
         class_weight: section
             .get("class_weight")
             .map(|field| class_weight(&field))
             .transpose()?,
+        pos_weight: section
+            .get("pos_weight")
+            .map(|field| pos_weight(&field, loss))
+            .transpose()?,
         phases,
     })
+}
+
+/// Reads what is minimized, which is given for L-BFGS.
+fn loss(section: &Section<'_>, phases: &[Phase]) -> Result<LossFunction, RecipeError> {
+    let Some(field) = section.get("loss") else {
+        return Ok(LossFunction::default());
+    };
+    let loss = loss::parse(&field)?;
+    let lbfgs = |phase: &Phase| matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_));
+    if !loss.is_default() && phases.iter().any(lbfgs) {
+        return Err(field.error(format!(
+            "L-BFGS minimizes the categorical cross-entropy, found `{}`: leave `loss` out, or use another optimizer",
+            loss.name()
+        )));
+    }
+    Ok(loss)
 }
 
 /// `kind` is the type of an optimizer that has none.
@@ -429,16 +465,50 @@ fn class_weight(field: &Field<'_>) -> Result<ClassWeight, RecipeError> {
     Ok(ClassWeight::Factors(factors))
 }
 
-/// Checks that there is a factor for each class.
-pub(super) fn check_class_weight(root: &Section<'_>, classes: usize) -> Result<(), RecipeError> {
-    let Some(field) = root.sub("training", KEYS)?.get("class_weight") else {
-        return Ok(());
-    };
-    match class_weight(&field)? {
-        ClassWeight::Factors(factors) if factors.len() != classes => Err(field.error(format!(
-            "`training.class_weight` has {} factors, but there are {classes} classes: give one for each, or \"balanced\"",
-            factors.len()
-        ))),
-        ClassWeight::Factors(_) | ClassWeight::Balanced | ClassWeight::Named(_) => Ok(()),
+/// As `class_weight`, or one factor.
+fn pos_weight(field: &Field<'_>, loss: LossFunction) -> Result<ClassWeight, RecipeError> {
+    if !loss.is_binary() {
+        return Err(field.error(format!(
+            "`pos_weight` is of a binary loss, found `{}`: give `class_weight`, or another `loss`",
+            loss.name()
+        )));
     }
+    match field.number(Bound::Positive) {
+        Ok(factor) => Ok(ClassWeight::Factors(vec![factor])),
+        Err(_) => class_weight(field),
+    }
+}
+
+/// Checks that there is a factor for each class, or each of so many scores.
+pub(super) fn check_weights(root: &Section<'_>, scores: usize) -> Result<(), RecipeError> {
+    let section = root.sub("training", KEYS)?;
+    let loss = section.get("loss");
+    let loss = loss.map_or(Ok(LossFunction::default()), |field| loss::parse(&field))?;
+    let count = |key: &'static str, expected: usize, of: &str| {
+        let Some(field) = section.get(key) else {
+            return Ok(());
+        };
+        match class_weight(&field) {
+            Ok(ClassWeight::Factors(factors)) if factors.len() != expected => {
+                Err(field.error(format!(
+                    "`training.{key}` has {} factors, but there are {expected} {of}: give one for each, or \"balanced\"",
+                    factors.len()
+                )))
+            }
+            _ => Ok(()),
+        }
+    };
+    if let Some(field) = section.get("class_weight") {
+        match (loss.is_binary(), scores) {
+            (false, classes) => count("class_weight", classes, "classes")?,
+            (true, 1) => count("class_weight", 2, "classes")?,
+            (true, _) => {
+                return Err(field.error(format!(
+                    "`class_weight` is of images with one class each, and `{}` is of each class by itself: give `pos_weight`",
+                    loss.name()
+                )));
+            }
+        }
+    }
+    count("pos_weight", scores, "scores")
 }

@@ -180,7 +180,7 @@ impl Table {
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        let overrides = if self.is_root() {
+        let mut overrides = if self.is_root() {
             content
         } else if content.is_empty() {
             vec![self.template.replace(", @", "").replace('@', "")]
@@ -190,6 +190,11 @@ impl Table {
         if self.name.starts_with("sweep") {
             sweep(LAYERS, &overrides)
         } else {
+            // These are of scores by themselves.
+            let keys = ["pos_weight=", "sigmoid=true", "threshold="];
+            if keys.iter().any(|key| overrides[0].contains(key)) {
+                overrides.push("training.loss=binary_crossentropy".into());
+            }
             // L-BFGS trains one dense layer on frozen features.
             let is_lbfgs = overrides.iter().any(|text| text.contains("\"lbfgs\""));
             recipe(if is_lbfgs { FROZEN } else { LAYERS }, &overrides)

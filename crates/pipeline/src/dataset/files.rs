@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_data::{Dataset, Folder, Listing, ReadOptions, SkippedFiles, folder, list};
-use kiln_model::{DataSource, DatasetName, Preprocessing};
+use kiln_model::{Classes, DataSource, DatasetName, Preprocessing};
 use kiln_preprocess::{Preprocessor, is_image_name};
 use kiln_util::is_utf16;
 
@@ -82,11 +82,13 @@ impl<'a> Place<'a> {
 }
 
 /// Counts the classes with training images.
-pub(super) fn class_count(place: &Place<'_>) -> Result<usize> {
+pub(super) fn classes(place: &Place<'_>) -> Result<Classes> {
     let train = match place.list()? {
         Folder::Whole(train) | Folder::Divided { train, .. } => train,
     };
-    Ok(train.without_empty_classes().0.classes().len())
+    let several = train.has_several();
+    let count = train.without_empty_classes().0.classes().len();
+    Ok(Classes { count, several })
 }
 
 /// Finds the images of a dataset without reading them; those of a list are the training images.

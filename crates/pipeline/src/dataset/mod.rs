@@ -11,7 +11,8 @@ use std::sync::Arc;
 use kiln_assets::Asset;
 use kiln_data::{Dataset, Split, Subset, View, list_checksum, mnist, subset_role};
 use kiln_model::{
-    Channels, Data, DataSource, DatasetName, Preprocessing, Recipe, Validation, ValidationSubset,
+    Channels, Classes, Data, DataSource, DatasetName, Preprocessing, Recipe, Validation,
+    ValidationSubset,
 };
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{counted, shown, thousands};
@@ -66,11 +67,11 @@ fn subsets_for(
 /// # Errors
 ///
 /// If the images are not as datasets are, such as a folder without class folders.
-pub fn class_count(source: &DataSource) -> Result<Option<usize>> {
+pub fn classes(source: &DataSource) -> Result<Option<Classes>> {
     match Place::of(source) {
         Ok(place) if !place.path().exists() => Ok(None),
-        Ok(place) => files::class_count(&place).map(Some),
-        Err(name) => Ok(Some(name.classes())),
+        Ok(place) => files::classes(&place).map(Some),
+        Err(name) => Ok(Some(Classes::exclusive(name.classes()))),
     }
 }
 
@@ -88,12 +89,22 @@ pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
         return Ok(());
     };
     // What was read already is not listed again, for every combination of a sweep.
-    let classes = match context.files.get(source) {
-        Some(subsets) => subsets.train.classes().to_vec(),
-        None => files::find(&place, context)?.train.classes().to_vec(),
+    let (classes, several) = match context.files.get(source) {
+        Some(subsets) => {
+            let several = subsets.train.label_sets().has_several();
+            (subsets.train.classes().to_vec(), several)
+        }
+        None => {
+            let train = files::find(&place, context)?.train;
+            (train.classes().to_vec(), train.has_several())
+        }
     };
     check_names(source, &classes)?;
-    if let Some(problem) = recipe.class_mismatch(recipe.model().classes(), classes.len()) {
+    let found = Classes {
+        count: classes.len(),
+        several,
+    };
+    if let Some(problem) = recipe.class_mismatch(recipe.model().classes(), found) {
         return Err(DatasetError::ClassCount { problem }.into());
     }
     check_class_weight(recipe, &classes)
@@ -113,16 +124,23 @@ pub(crate) fn check_names(source: &DataSource, classes: &[String]) -> Result<(),
 
 /// Checks that the classes whose weight a recipe gives are there.
 fn check_class_weight(recipe: &Recipe, classes: &[String]) -> Result<()> {
-    let weight = recipe.training.class_weight.as_ref();
-    match weight.and_then(|weight| weight.unknown_class(classes)) {
-        Some(class) => Err(DatasetError::WeightOfNoClass {
-            dataset: recipe.data.dataset.to_string(),
-            class: class.to_owned(),
-            classes: classes.to_vec(),
+    let training = &recipe.training;
+    for (key, weight) in [
+        ("class_weight", &training.class_weight),
+        ("pos_weight", &training.pos_weight),
+    ] {
+        let weight = weight.as_ref();
+        if let Some(class) = weight.and_then(|weight| weight.unknown_class(classes)) {
+            return Err(DatasetError::WeightOfNoClass {
+                key,
+                dataset: recipe.data.dataset.to_string(),
+                class: class.to_owned(),
+                classes: classes.to_vec(),
+            }
+            .into());
         }
-        .into()),
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// Finds the images of a dataset of files without reading them; none of a dataset with a name.
@@ -271,7 +289,7 @@ pub fn splits(recipe: &Recipe, context: &Context<'_>) -> Result<Splits> {
         let (dataset, class) = (dataset(), all.classes()[empty].clone());
         // Classes without files were left out, of the model too.
         let is_unreadable = context.files.skips_unreadable()
-            && !all.labels().iter().any(|&label| label as usize == empty);
+            && View::all(Arc::clone(all)).class_counts()[empty] == 0;
         return Err(if is_unreadable {
             DatasetError::UnreadableClass { dataset, class }
         } else {

@@ -106,10 +106,12 @@ pub enum DatasetError {
     },
     /// The recipe weights a class that the dataset does not have.
     #[error(
-        "`training.class_weight` names the class `{class}`, expected one of `{dataset}`: {}",
+        "`training.{key}` names the class `{class}`, expected one of `{dataset}`: {}",
         listed(classes)
     )]
     WeightOfNoClass {
+        /// The key of the weights.
+        key: &'static str,
         /// The dataset.
         dataset: String,
         /// The class.

@@ -229,6 +229,28 @@ pub enum ExportRunError {
     /// Burn computes scores that are not numbers.
     #[error("Burn computes scores that are not numbers: the weights are unusable")]
     NotFinite,
+    /// It was cancelled while thresholds were chosen.
+    #[error("the export was stopped while thresholds were chosen")]
+    Stopped,
+    /// Thresholds are chosen on images that are not there.
+    #[error(
+        "`export.threshold` is \"best_f1\", which is chosen on the validation images, and the dataset {} is not there",
+        missing.name()
+    )]
+    NoThresholds {
+        /// What is missing.
+        missing: Missing,
+    },
+    /// The probabilities of the other kind were asked for.
+    #[error(
+        "the model is trained with the loss `{loss}`: its probabilities are those of a {right}"
+    )]
+    OtherProbabilities {
+        /// Its loss.
+        loss: &'static str,
+        /// The function that its probabilities are of.
+        right: &'static str,
+    },
     /// Only the head was asked for, and no layer is frozen.
     #[error("no layer of `{recipe}` is frozen: there is no head to export alone")]
     NoFrozenPrefix {
@@ -260,6 +282,12 @@ impl ExportRunError {
         Some(match self {
             Self::NoWeights { run } => Hint::ResumeTraining { run: run.clone() },
             Self::NotFinite => Hint::TrainAgain,
+            Self::Stopped => return None,
+            Self::NoThresholds {
+                missing: Missing::Asset { name },
+            } => Hint::FetchAsset { name },
+            Self::NoThresholds { .. } => return None,
+            Self::OtherProbabilities { right, .. } => Hint::Probabilities { of: right },
             Self::NoFrozenPrefix { .. } => Hint::WholeExport,
             Self::GoldenLost {
                 missing: Missing::Asset { name },

@@ -1,7 +1,8 @@
 //! Running a model over images: [`classify`] takes any, [`evaluate`](fn@evaluate) measures the
 //! model on labeled ones. What is counted while images go by is a [`Tally`], which ends in
-//! [`Evaluated`], written as an [`EvaluationRecord`].
+//! [`Evaluated`], written as an [`EvaluationRecord`]; of images that can have several classes a [`SeveralTally`].
 
+mod any;
 mod classify;
 mod several;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::inputs::{Input, Inputs, InputsError};
 use crate::predictions::{PredictionsError, Row};
 use crate::runtime::RuntimeRecord;
+pub use any::{AnyEvaluated, AnyRecord, AnyTally};
 pub use classify::classify;
 pub(crate) use classify::{SkippedImages, check_label, run_through};
 pub use several::{SeveralEvaluated, SeveralRecord, SeveralTally};

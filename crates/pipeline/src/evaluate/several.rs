@@ -111,8 +111,9 @@ pub struct SeveralRecord<'a> {
     pub data: Cow<'a, str>,
     /// What it ran on.
     pub runtime: Cow<'a, RuntimeRecord>,
+    /// Images, and how fast they went through the model.
     #[serde(flatten)]
-    throughput: Throughput,
+    pub throughput: Throughput,
     /// Metrics.
     #[serde(flatten)]
     pub evaluation: Cow<'a, SeveralEvaluation>,

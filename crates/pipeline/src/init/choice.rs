@@ -64,7 +64,7 @@ impl Choice {
         let validation_split = found.validation.is_none().then_some(share);
         let rest = 1.0 - test_split.unwrap_or(0.0);
         let rest = rest * (1.0 - validation_split.unwrap_or(0.0));
-        let images = (found.train() as f64 * rest).round() as usize;
+        let images = (found.train as f64 * rest).round() as usize;
         let batch_size = batch_size(images, approach.batch_size());
         let steps = images.div_ceil(batch_size).max(1);
         Self {
@@ -157,6 +157,8 @@ pub(super) mod tests {
             source: DataSource::Folder("photos".into()),
             name: "photos".into(),
             classes: vec!["cat".into(), "dog".into()],
+            several: false,
+            train: images,
             class_counts: vec![images / 2, images - images / 2],
             validation: None,
             test: None,

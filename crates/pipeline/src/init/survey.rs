@@ -34,6 +34,10 @@ pub struct Survey {
     pub name: String,
     /// The names of the classes.
     pub classes: Vec<String>,
+    /// Whether an image can have several classes, or none.
+    pub several: bool,
+    /// The number of images to train on, validation and test images included where they are yet to be split off.
+    pub train: usize,
     /// The number of images of each class: to train on, or all where there are no subsets.
     pub class_counts: Vec<usize>,
     /// Number of validation images, if there are some of their own.
@@ -129,6 +133,8 @@ pub fn survey(path: &Path, context: &Context<'_>) -> Result<Survey> {
     Ok(Survey {
         name: name(path),
         classes: classes.to_vec(),
+        several: listings.train.has_several(),
+        train: listings.train.len(),
         class_counts,
         validation: listings.validation.as_ref().map(Listing::len),
         test: listings.test.as_ref().map(Listing::len),
@@ -190,15 +196,9 @@ fn look(listings: &Listings, dataset: &str, context: &Context<'_>) -> Look {
 }
 
 impl Survey {
-    /// Returns the number of images to train on, validation and test images included where they are yet
-    /// to be split off.
-    pub fn train(&self) -> usize {
-        self.class_counts.iter().sum()
-    }
-
     /// Returns the number of images of all subsets.
     pub fn images(&self) -> usize {
-        self.train() + self.validation.unwrap_or(0) + self.test.unwrap_or(0)
+        self.train + self.validation.unwrap_or(0) + self.test.unwrap_or(0)
     }
 
     /// Returns whether the images count as colored: more than one in a hundred of those looked at.
@@ -229,6 +229,11 @@ impl Survey {
             self.class_counts.iter().max().copied().unwrap_or(0),
         );
         let classes = counted(self.classes.len() as u64, "class");
+        let several = if self.several {
+            " of which an image can have several"
+        } else {
+            ""
+        };
         let each = if few == most {
             format!("{} each", Thousands(few as u64))
         } else {
@@ -249,11 +254,11 @@ impl Survey {
             (false, _) => "nearly all in gray",
         };
         let mut lines = vec![
-            format!("{images} of {classes}, {each}{of}"),
+            format!("{images} of {classes}{several}, {each}{of}"),
             format!("{colors}, {}{}", self.sizes_text(), self.looked_at_text()),
         ];
         if self.has_subsets() {
-            let mut text = format!("{} to train on", Thousands(self.train() as u64));
+            let mut text = format!("{} to train on", Thousands(self.train as u64));
             for (count, what) in [(self.validation, "validate"), (self.test, "test")] {
                 if let Some(count) = count {
                     let _ = write!(text, ", {} to {what} on", Thousands(count as u64));

@@ -17,9 +17,9 @@ pub(super) fn text(found: &Survey, choice: &Choice) -> String {
     let _ = writeln!(text, "\nname = \"{}\"\n", found.name);
     data(&mut text, found, choice);
     match choice.approach {
-        Approach::SmallCnn => small_cnn(&mut text, choice),
-        Approach::ResNet18 => resnet18(&mut text, choice),
-        Approach::Pretrained => pretrained(&mut text, choice),
+        Approach::SmallCnn => small_cnn(&mut text, found, choice),
+        Approach::ResNet18 => resnet18(&mut text, found, choice),
+        Approach::Pretrained => pretrained(&mut text, found, choice),
     }
     text
 }
@@ -31,7 +31,7 @@ fn data(text: &mut String, found: &Survey, choice: &Choice) {
     );
     let _ = write!(text, "[data]\n{}", found.source.to_toml());
     let split = |share: f64, what: &str| {
-        let images = (found.train() as f64 * share).round();
+        let images = (found.train as f64 * share).round();
         // Standard error of an accuracy of 90 %.
         let error = (0.9 * 0.1 / images.max(1.0)).sqrt() * 100.0;
         format!("{what} = {share} # some {images} images: 90 % is then known to {error:.1} points")
@@ -53,18 +53,18 @@ fn data(text: &mut String, found: &Survey, choice: &Choice) {
     text.push('\n');
 }
 
-fn small_cnn(text: &mut String, choice: &Choice) {
+fn small_cnn(text: &mut String, found: &Survey, choice: &Choice) {
     comment(
         text,
         "Small gray images: a small network from scratch. Two such convolutions get 98.9 % of MNIST's test images right after \
          3 epochs of 4 seconds on two cores, and up to 99.2 % after 10, which leaves a larger network little to gain.",
     );
     input(text, choice, "preprocess = \"unit\" # pixel values 0 to 1");
-    training(text, choice);
+    training(text, found, choice);
     text.push_str(CNN_LAYERS);
 }
 
-fn resnet18(text: &mut String, choice: &Choice) {
+fn resnet18(text: &mut String, found: &Survey, choice: &Choice) {
     comment(
         text,
         "Small images in color: ResNet-18 from scratch, whose first convolution keeps the size of images of some 32 pixels; \
@@ -77,10 +77,10 @@ fn resnet18(text: &mut String, choice: &Choice) {
         "preprocess = \"torch\" # minus ImageNet's mean, divided by its deviation",
     );
     text.push_str("[network]\nname = \"resnet18\" # as many outputs as there are classes\nstem = \"small\"\n\n");
-    training(text, choice);
+    training(text, found, choice);
 }
 
-fn pretrained(text: &mut String, choice: &Choice) {
+fn pretrained(text: &mut String, found: &Survey, choice: &Choice) {
     let [head, blocks] = choice.epochs;
     comment(
         text,
@@ -97,7 +97,12 @@ fn pretrained(text: &mut String, choice: &Choice) {
     text.push_str(
         "# [augmentation]\n# horizontal_flip = true\n# trivial_augment_wide = true\n# views = 4\n\n",
     );
-    let _ = writeln!(text, "[training]\nbatch_size = {}\n", choice.batch_size);
+    let _ = writeln!(
+        text,
+        "[training]\nbatch_size = {}\n{}",
+        choice.batch_size,
+        loss(found)
+    );
     comment(
         text,
         "Phase 1: the last layer alone. What the frozen network makes of the images is computed once and kept, so that \
@@ -127,14 +132,24 @@ fn input(text: &mut String, choice: &Choice, values: &str) {
     let _ = writeln!(text, "channels = \"{}\"\n{values}\n", choice.channels);
 }
 
-fn training(text: &mut String, choice: &Choice) {
+fn training(text: &mut String, found: &Survey, choice: &Choice) {
     let [epochs, _] = choice.epochs;
     let _ = writeln!(
         text,
         "[training]\nepochs = {epochs} # the weights of the best one are kept\nbatch_size = {}\n\
-         optimizer = {{ type = \"adam\", learning_rate = 0.001 }}\n",
-        choice.batch_size
+         optimizer = {{ type = \"adam\", learning_rate = 0.001 }}\n{}",
+        choice.batch_size,
+        loss(found)
     );
+}
+
+/// The line of the loss, where it is not that of exclusive classes.
+fn loss(found: &Survey) -> &'static str {
+    if found.several {
+        "loss = \"binary_crossentropy\" # each class by itself: an image can have several, or none\n"
+    } else {
+        ""
+    }
 }
 
 /// Writes a comment, broken into lines.
@@ -202,7 +217,7 @@ type = "dense" # as many units as there are classes
 
 #[cfg(test)]
 mod tests {
-    use kiln_model::{DataSource, Recipe, References};
+    use kiln_model::{Classes, DataSource, Recipe, References};
 
     use super::*;
     use crate::init::choice::tests::found;
@@ -220,10 +235,16 @@ mod tests {
                 for (validation, test) in [(None, None), (Some(9), None), (Some(9), Some(9))] {
                     let mut found = found(size, colored, images);
                     (found.validation, found.test) = (validation, test);
+                    found.several = images == 400;
                     found.source = DataSource::Folder(name.into());
                     let choice = Choice::of(&found);
                     let text = text(&found, &choice);
-                    let references = References::new(&[], &|_| Some(2));
+                    let classes = Classes {
+                        count: 2,
+                        several: found.several,
+                    };
+                    let classes = |_: &DataSource| Some(classes);
+                    let references = References::new(&[], &classes);
                     let recipe = match choice.approach {
                         // Whose file is not here.
                         Approach::Pretrained => {

@@ -286,12 +286,18 @@ impl Inputs {
         let source = Source::named(dataset.name());
         let count = Some(indices.len() as u64);
         let has_paths = dataset.path(0).is_some();
+        let has_several = dataset.label_sets().has_several();
         let images = indices.into_iter().map(move |index| {
-            let label = Some(dataset.labels()[index as usize]);
+            let classes = dataset.classes_of(index as usize);
+            let (label, labels) = if has_several {
+                (None, Some(classes.to_vec()))
+            } else {
+                (classes.first().copied(), None)
+            };
             Ok(Input {
                 index: index.into(),
                 label,
-                labels: None,
+                labels,
                 image: Image::Loaded {
                     dataset: Arc::clone(&dataset),
                     index,
@@ -303,7 +309,7 @@ impl Inputs {
             count,
             has_paths,
             has_labels: true,
-            has_several: false,
+            has_several,
             resumed: 0,
             findings: AllFindings::default(),
             images: Box::new(images),

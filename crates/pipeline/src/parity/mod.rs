@@ -208,15 +208,7 @@ pub fn check(
             })
             .collect::<Result<Vec<_>, _>>()?
             .concat();
-        let reference = if trained.recipe.export.softmax {
-            reference
-                .chunks_exact(classes)
-                .flat_map(kiln_metrics::softmax)
-                .collect()
-        } else {
-            reference
-        };
-        let mut outputs = vec![(BURN, reference)];
+        let mut outputs = vec![(BURN, trained.scores(reference))];
         for ((engine, model), for_one) in models.iter().zip(&mut for_one) {
             let start = Instant::now();
             // Not `run`, which refuses scores that are no numbers: those are a difference like any

@@ -37,8 +37,10 @@ pub fn samples(view: &View, record: Option<&Preprocessing>) -> Result<Picture> {
     };
     let classes = view.dataset().classes();
     let mut members = vec![Vec::new(); classes.len()];
-    for (&index, label) in view.indices().iter().zip(view.labels()) {
-        members[label as usize].push(index);
+    for &index in view.indices() {
+        for &class in view.dataset().classes_of(index as usize) {
+            members[class as usize].push(index);
+        }
     }
     let (columns, each) = if classes.len() <= MAX_ROWS {
         (PER_CLASS, PER_CLASS)
@@ -86,7 +88,7 @@ pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
     }
     let columns = batches.len();
     let mut tiles = Vec::new();
-    for (index, label) in view.indices().iter().zip(view.labels()) {
+    for index in view.indices() {
         for (epoch, batch) in batches.iter().enumerate() {
             let at = batch
                 .indices
@@ -96,7 +98,10 @@ pub fn augmented(train: &View, recipe: &Recipe) -> Result<Picture> {
             let [_, channels, height, width] = batch.shape;
             let size = channels * height * width;
             let caption = if epoch == 0 {
-                view.dataset().classes()[label as usize].clone()
+                let dataset = view.dataset();
+                let classes = dataset.classes_of(*index as usize).iter();
+                let names = classes.map(|&class| dataset.classes()[class as usize].as_str());
+                names.collect::<Vec<_>>().join(", ")
             } else {
                 format!("epoch {epoch}")
             };

@@ -1,7 +1,11 @@
 //! The page of a run.
 
+use kiln_metrics::SeveralEvaluation;
 use kiln_model::Monitor;
-use kiln_report::{Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve};
+use kiln_report::{
+    Block, Curve, Figure, Page, Section, Table, classification_table, plot_curve,
+    plot_precision_recall, several_table,
+};
 use kiln_run::Epoch;
 use kiln_util::{duration, percent, thousands};
 
@@ -12,7 +16,7 @@ use super::{fact, footer};
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::training::ReportRunError;
-use crate::evaluate::EvaluationRecord;
+use crate::evaluate::AnyRecord;
 use crate::event::Event;
 use crate::parity::Parity;
 use crate::run_record::RunRecord;
@@ -56,14 +60,11 @@ pub fn run_page(record: &RunRecord, context: &Context<'_>) -> Result<Page> {
 }
 
 fn highlights(record: &RunRecord) -> Vec<(String, String)> {
-    let test = record
-        .evaluations
-        .first()
-        .map(|measured| &measured.evaluation);
-    let test = test.map(|evaluation| {
+    let test = record.evaluations.first().map(|measured| {
+        let (figure, value) = measured.headline();
         [
-            fact("Test accuracy", percent(evaluation.accuracy)),
-            fact("Test loss", format!("{:.4}", evaluation.loss)),
+            fact(&format!("Test {figure}"), value),
+            fact("Test loss", format!("{:.4}", measured.loss())),
         ]
     });
     let best = record.history.best();
@@ -139,12 +140,20 @@ fn training(record: &RunRecord) -> Result<Section> {
             blocks,
         });
     }
-    blocks.push(Block::Figures(vec![
-        figure(Curve::Loss, "Loss (mean cross-entropy) by epoch")?,
-        figure(
-            Curve::Accuracy,
+    let (loss, accuracy) = if record.recipe.training.loss.is_binary() {
+        (
+            "Loss (mean binary cross-entropy) by epoch",
+            "Share of images, or of decisions about their classes, that are right by epoch",
+        )
+    } else {
+        (
+            "Loss (mean cross-entropy) by epoch",
             "Share of images classified correctly by epoch",
-        )?,
+        )
+    };
+    blocks.push(Block::Figures(vec![
+        figure(Curve::Loss, loss)?,
+        figure(Curve::Accuracy, accuracy)?,
     ]));
     Ok(Section {
         title: "Training".into(),
@@ -173,45 +182,85 @@ fn penalties(fits: &[&Epoch]) -> Table {
     Table::new(header, rows, 0)
 }
 
-fn test_images(all: &[EvaluationRecord<'_>], first: &EvaluationRecord<'_>) -> Result<Section> {
-    let evaluation = &first.evaluation;
-    let correct = format!(
-        "{} of {} images of {} are classified correctly: {}.",
-        thousands(evaluation.confusion.correct() as usize),
-        thousands(evaluation.images as usize),
-        first.data,
-        percent(evaluation.accuracy),
-    );
+fn test_images(all: &[AnyRecord<'_>], first: &AnyRecord<'_>) -> Result<Section> {
+    let table = |table| Block::Table {
+        table,
+        links: Vec::new(),
+    };
+    let mut blocks = match first {
+        AnyRecord::One(one) => {
+            let evaluation = &one.evaluation;
+            let correct = format!(
+                "{} of {} images of {} are classified correctly: {}.",
+                thousands(evaluation.confusion.correct() as usize),
+                thousands(evaluation.images as usize),
+                one.data,
+                percent(evaluation.accuracy),
+            );
+            vec![
+                Block::Text(correct),
+                Block::Figures(evaluation_figures(evaluation)?),
+                table(classification_table(evaluation)),
+            ]
+        }
+        AnyRecord::Several(several) => {
+            let evaluation = &several.evaluation;
+            let mut blocks = vec![
+                Block::Text(decisions(evaluation, &several.data)),
+                table(several_table(evaluation)),
+            ];
+            blocks.extend(curves_by_class(evaluation)?.map(|figure| Block::Figures(vec![figure])));
+            blocks
+        }
+    };
     let engines = all.iter().map(|measured| {
-        let rate = thousands(measured.throughput.images_per_second.round() as usize);
-        let EvaluationRecord {
-            runtime,
-            evaluation,
-            ..
-        } = measured;
         [
-            runtime.describe(),
-            percent(evaluation.accuracy),
-            format!("{:.4}", evaluation.loss),
-            rate,
+            measured.runtime().describe(),
+            measured.headline().1,
+            format!("{:.4}", measured.loss()),
+            thousands(measured.images_per_second().round() as usize),
         ]
     });
-    let blocks = vec![
-        Block::Text(correct),
-        Block::Figures(evaluation_figures(evaluation)?),
-        Block::Table {
-            table: classification_table(evaluation),
-            links: Vec::new(),
-        },
-        Block::Table {
-            table: Table::new(["engine", "accuracy", "loss", "images/s"], engines, 1),
-            links: Vec::new(),
-        },
-    ];
+    let header = ["engine", first.headline().0, "loss", "images/s"];
+    blocks.push(table(Table::new(header, engines, 1)));
     Ok(Section {
         title: "Test images".into(),
         blocks,
     })
+}
+
+/// Describes what came of images that can have several classes.
+fn decisions(evaluation: &SeveralEvaluation, data: &str) -> String {
+    let precision = evaluation.mean_average_precision;
+    let precision = precision.map_or_else(String::new, |precision| {
+        format!(
+            "The mean of the classes' average precisions, the areas under their curves of precision by recall, is {}; \
+             the mean F1 at their thresholds is {}. ",
+            percent(precision),
+            percent(evaluation.macro_average.f1)
+        )
+    });
+    format!(
+        "{precision}{} of {} images of {data} have exactly the predicted classes, and {} of the decisions about a class are \
+         right.",
+        percent(evaluation.exact_matches),
+        thousands(evaluation.images as usize),
+        percent(1.0 - evaluation.hamming_loss),
+    )
+}
+
+/// The curve of each class; none where no image has one.
+fn curves_by_class(evaluation: &SeveralEvaluation) -> Result<Option<Figure>> {
+    if evaluation.mean_average_precision.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Figure {
+        name: "precision-recall".into(),
+        picture: plot_precision_recall(evaluation)?,
+        caption: "Precision by recall as the threshold falls, and average precision; the mark is at the threshold, the line at \
+                  the share of images that have the class"
+            .into(),
+    }))
 }
 
 fn mistakes_section(

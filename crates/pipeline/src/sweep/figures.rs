@@ -9,6 +9,7 @@ use kiln_util::{duration, percent, str_enum, thousands};
 use serde::{Deserialize, Serialize};
 
 use super::results::{Results, Row};
+use crate::evaluate::AnyRecord;
 use crate::run_record::RunRecord;
 
 /// The figures of a run, complete or pruned.
@@ -20,7 +21,8 @@ pub struct Figures {
     pub epochs: usize,
     /// The epoch whose weights were kept.
     pub best_epoch: usize,
-    /// Validation accuracy after that epoch, 0 to 1.
+    /// Validation accuracy after that epoch, 0 to 1; where an image can have several classes, of the decisions about
+    /// each, as the test accuracy.
     pub val_accuracy: f64,
     /// Validation loss after that epoch, in nats.
     pub val_loss: f64,
@@ -39,7 +41,6 @@ impl Figures {
     pub fn of(record: &RunRecord) -> Option<Self> {
         let best = record.history.best()?;
         let complete = record.evaluations.first().filter(|_| record.is_complete());
-        let evaluation = complete.map(|complete| &complete.evaluation);
         Some(Self {
             parameters: record.recipe.model().counts().total(),
             epochs: record.history.epochs.len(),
@@ -47,8 +48,8 @@ impl Figures {
             val_accuracy: best.val_accuracy,
             val_loss: best.val_loss,
             val_macro_f1: best.val_macro_f1,
-            test_accuracy: evaluation.map(|evaluation| evaluation.accuracy),
-            test_loss: evaluation.map(|evaluation| evaluation.loss),
+            test_accuracy: complete.map(AnyRecord::accuracy),
+            test_loss: complete.map(AnyRecord::loss),
             seconds: record.seconds(),
         })
     }

@@ -5,11 +5,13 @@ mod canvas;
 mod comparison;
 mod confusion;
 mod history;
+mod precision_recall;
 mod reliability;
 mod speed;
 
 pub use comparison::{Compared, Comparison, plot_comparison};
 pub use confusion::plot_confusion;
 pub use history::{Curve, EpochMetrics, plot_curve, plot_curves};
+pub use precision_recall::plot_precision_recall;
 pub use reliability::plot_reliability;
 pub use speed::{Speed, plot_speed};

@@ -56,12 +56,7 @@ pub fn fit(
         fitted.stopped = true;
         return Ok(fitted);
     };
-    let view = task.train.view();
-    let loss = Loss::new(
-        task.training,
-        view.dataset().classes(),
-        &view.class_counts(),
-    );
+    let loss = task.loss();
     let scaling = Scaling::of(&train, layer.bias.is_some());
     let mut problem = Problem {
         rows: &train,
@@ -97,7 +92,7 @@ pub fn fit(
         };
         point = minimum.point;
         let weights = scaling.fold(&layer, &point);
-        let (val_loss, of_validation) = layer.figures(&weights, &validation, &Loss::default());
+        let (val_loss, of_validation) = layer.figures(&weights, &validation, &loss.plain());
         let (train_loss, of_training) = layer.figures(&weights, &train, &loss);
         if !val_loss.is_finite() {
             return Err(TrainError::ValidationDiverged {

@@ -14,7 +14,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Bytes;
-use kiln_data::{Batch, Loader, Order, Samples};
+use kiln_data::{Batch, LabelSets, Loader, Order, Samples};
 use kiln_model::{Model, OptimizerKind, Phase, Training};
 use kiln_run::{Epoch, History, Weights};
 use kiln_util::CancelToken;
@@ -23,7 +23,7 @@ use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
 use average::MovingAverage;
 pub use improvement::is_finished;
-use loss::Loss;
+use loss::{Loss, Truth};
 use observer::Running;
 pub use observer::{BatchReport, Observer, Snapshot};
 use optimizer::Rates;
@@ -83,7 +83,7 @@ pub struct Fitted {
 
 /// Trains one phase.
 ///
-/// The loss is the mean cross-entropy of the softmax of the logits. Training samples come in a new
+/// Training samples come in a new
 /// order every epoch, fixed by the seed; the weights of the best epoch are kept, or their moving average, if
 /// there is one: then that is what is validated. The same task
 /// gives the same weights, bit for bit, on the same device with the same number of threads, also if
@@ -112,6 +112,11 @@ pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, Train
             epochs(task, observer)
         }
     })
+}
+
+/// Returns the classes of each label of samples.
+fn sets(samples: &Samples) -> &LabelSets {
+    samples.view().dataset().label_sets()
 }
 
 /// Checks that weights and samples fit the task.
@@ -179,6 +184,13 @@ impl Task<'_> {
         self.training.seed.wrapping_add(self.before() as u64)
     }
 
+    /// Returns the loss of the training samples.
+    fn loss(&self) -> Loss {
+        let view = self.train.view();
+        let classes = view.dataset().classes();
+        Loss::new(self.training, classes, view.len(), &view.class_counts())
+    }
+
     /// Returns the number of batches of an epoch.
     fn epoch_batches(&self) -> u64 {
         self.training.epoch_batches(self.train.view().len()) as u64
@@ -238,11 +250,7 @@ impl<'a> State<'a> {
             steps: epochs * task.epoch_steps(),
             gradients: GradientsAccumulator::new(),
             optimizer,
-            loss: Loss::new(
-                task.training,
-                task.train.view().dataset().classes(),
-                &task.train.view().class_counts(),
-            ),
+            loss: task.loss(),
             device,
             task,
         })
@@ -302,7 +310,7 @@ impl<'a> State<'a> {
         epoch: usize,
         history: &[Epoch],
         observer: &mut dyn Observer,
-    ) -> Result<Option<Running>, TrainError> {
+    ) -> Result<Option<Running<'a>>, TrainError> {
         let task = self.task;
         // Again for every epoch, so that a resumed training draws what it would have drawn.
         self.device
@@ -315,7 +323,7 @@ impl<'a> State<'a> {
         let total = task.train.view().len();
         let batches = task.training.gradient_accumulation_steps;
         let step_images = task.training.step_images();
-        let mut running = Running::default();
+        let mut running = Running::new(sets(&task.train));
         for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?
             .iter()
             .enumerate()
@@ -366,10 +374,12 @@ impl<'a> State<'a> {
         let input = self.network.input(batch.values, &self.device.burn);
         let logits = self.network.forward(input, key)?.into_vector()?;
         let device = &self.device.burn;
-        let mixed = batch.mixed.as_ref();
-        let loss = self
-            .loss
-            .forward(logits.clone(), &batch.labels, mixed, device);
+        let truth = Truth {
+            labels: &batch.labels,
+            mixed: batch.mixed.as_ref(),
+            sets: sets(&self.task.train),
+        };
+        let loss = self.loss.forward(logits.clone(), truth, device);
         let own = batch.labels.len();
         let gradients = if own == images {
             loss.backward()
@@ -402,14 +412,16 @@ impl<'a> State<'a> {
         &self,
         epoch: usize,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Running>, TrainError> {
+    ) -> Result<Option<Running<'a>>, TrainError> {
         let network = match &self.average {
             Some(average) => average.network().clone(),
             None => self.network.valid(),
         };
         let device = &self.task.device.burn;
         let total = self.task.validation.view().len();
-        let mut running = Running::default();
+        let sets = sets(&self.task.validation);
+        let loss = self.loss.plain();
+        let mut running = Running::new(sets);
         let batch_size = self.task.training.batch_size;
         for batch in &Loader::new(self.task.validation.clone(), batch_size, Order::Sequential)? {
             let batch = batch?;
@@ -418,7 +430,12 @@ impl<'a> State<'a> {
                 .into_vector()?;
             // Neither smoothing nor weights: the figure is the plain cross-entropy, as `kiln eval`
             // gives it.
-            let loss = Loss::default().forward(logits.clone(), &batch.labels, None, device);
+            let truth = Truth {
+                labels: &batch.labels,
+                mixed: None,
+                sets,
+            };
+            let loss = loss.forward(logits.clone(), truth, device);
             running.push(f64::from(values(loss)?[0]), &values(logits)?, &batch.labels);
             observer.validation_step(running.report(epoch, total));
             if self.task.cancel.is_cancelled() {

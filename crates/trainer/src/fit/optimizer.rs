@@ -6,7 +6,9 @@ use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedu
 use burn::module::{self, Module, ModuleVisitor, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{
+    AdamConfig, AdamWConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer, SgdConfig,
+};
 use burn::tensor::Tensor;
 use kiln_model::{AdamParams, Model, Optimizer, OptimizerKind, Param};
 
@@ -31,25 +33,8 @@ pub fn build(
         Some(clipping) => built.with_grad_clipping(clipping.init()),
         None => built,
     };
-    // The rule for those that do not decay.
-    let without_decay = match optimizer.kind {
-        OptimizerKind::AdamW {
-            adam,
-            decay_biases_and_norms: false,
-            ..
-        } => OptimizerKind::Adam(adam),
-        OptimizerKind::Sgd {
-            momentum,
-            nesterov,
-            decay_biases_and_norms: false,
-            ..
-        } => OptimizerKind::Sgd {
-            momentum,
-            nesterov,
-            weight_decay: 0.0,
-            decay_biases_and_norms: true,
-        },
-        _ => return Ok(built),
+    let Some(rule) = optimizer.kind.without_decay() else {
+        return Ok(built);
     };
     // A bias, and a scale or shift of a normalization, has one axis; a layer scale of a graph may have
     // others of size 1.
@@ -60,15 +45,24 @@ pub fn build(
         .map(|param| param_id(&param.name));
     let group = ParamGroup::from_ids(vectors.collect());
     let clipping = clipping.map(|clipping| clipping.init());
-    Ok(match without_decay {
-        OptimizerKind::Adam(params) if device.kernels => {
+    Ok(match rule {
+        OptimizerKind::AdamW { adam: params, .. } if device.kernels => {
             built.with_group(group, adam(params, 0.0), clipping)
         }
-        OptimizerKind::Adam(params) => built.with_group(group, burn_adam(params).build(), clipping),
+        // Without decay it is Adam.
+        OptimizerKind::AdamW { adam: params, .. } => {
+            built.with_group(group, burn_adam(params).build(), clipping)
+        }
         OptimizerKind::Sgd {
             momentum, nesterov, ..
         } => built.with_group(group, burn_sgd(momentum, nesterov, 0.0).build(), clipping),
-        OptimizerKind::AdamW { .. } | OptimizerKind::Lbfgs(_) => built,
+        OptimizerKind::Lion { beta_1, beta_2, .. } => {
+            built.with_group(group, burn_lion([beta_1, beta_2], 0.0).build(), clipping)
+        }
+        OptimizerKind::Lamb { adam: params, .. } => {
+            built.with_group(group, burn_lamb(params, 0.0).build(), clipping)
+        }
+        OptimizerKind::Adam(_) | OptimizerKind::Lbfgs(_) => built,
     })
 }
 
@@ -106,6 +100,15 @@ fn of_kind(kind: &OptimizerKind, device: &Device) -> Result<ModuleOptimizer, Tra
             weight_decay,
             ..
         } => burn_sgd(momentum, nesterov, weight_decay).init(),
+        OptimizerKind::Lion {
+            beta_1,
+            beta_2,
+            weight_decay,
+            ..
+        } => burn_lion([beta_1, beta_2], weight_decay).init(),
+        OptimizerKind::Lamb {
+            adam, weight_decay, ..
+        } => burn_lamb(adam, weight_decay).init(),
         OptimizerKind::Lbfgs(_) => return Err(TrainError::NotOneDense),
     })
 }
@@ -116,6 +119,23 @@ fn burn_adam(params: AdamParams) -> AdamConfig {
         .with_beta_1(params.beta_1 as f32)
         .with_beta_2(params.beta_2 as f32)
         .with_epsilon(params.epsilon as f32)
+}
+
+/// Burn's Lion.
+fn burn_lion([beta_1, beta_2]: [f64; 2], weight_decay: f64) -> LionConfig {
+    LionConfig::new()
+        .with_beta_1(beta_1 as f32)
+        .with_beta_2(beta_2 as f32)
+        .with_weight_decay(weight_decay as f32)
+}
+
+/// Burn's LAMB.
+fn burn_lamb(params: AdamParams, weight_decay: f64) -> LambConfig {
+    LambConfig::new()
+        .with_beta_1(params.beta_1 as f32)
+        .with_beta_2(params.beta_2 as f32)
+        .with_epsilon(params.epsilon as f32)
+        .with_weight_decay(weight_decay as f32)
 }
 
 /// Burn's stochastic gradient descent.

@@ -443,3 +443,43 @@ fn decay_of_sgd_is_added_to_the_gradient() {
         );
     }
 }
+
+/// What the weights of the last layer began as and became after one step.
+fn one_step(optimizer: &str) -> (Vec<f32>, Vec<f32>) {
+    let settings = format!("training.optimizer={optimizer}");
+    let one_batch = "training.batch_size=1000";
+    let after = after_one_epoch(&[&settings, one_batch]);
+    let still = after_one_epoch(&[
+        "training.optimizer={type=\"sgd\", learning_rate=1e-30}",
+        one_batch,
+    ]);
+    let values = |weights: &Weights| weights.get("dense.weight").unwrap().data.clone();
+    (values(&still), values(&after))
+}
+
+#[test]
+fn every_weight_moves_by_the_rate_with_lion() {
+    let (began, after) = one_step("{type=\"lion\", learning_rate=0.01}");
+    let (_, decayed) = one_step("{type=\"lion\", learning_rate=0.01, weight_decay=0.5}");
+    for ((began, after), decayed) in began.iter().zip(&after).zip(&decayed) {
+        let step = after - began;
+        assert!((step.abs() - 0.01).abs() < 1e-6, "{step}");
+        assert!(
+            (decayed - (after - 0.005 * began)).abs() < 1e-6,
+            "{decayed}"
+        );
+    }
+}
+
+#[test]
+fn weights_move_by_the_rate_times_their_norm_with_lamb() {
+    let (began, after) = one_step("{type=\"lamb\", learning_rate=0.01}");
+    let norm = |values: &[f32]| values.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let step: Vec<f32> = began
+        .iter()
+        .zip(&after)
+        .map(|(began, after)| after - began)
+        .collect();
+    let share = norm(&step) / norm(&began);
+    assert!((share - 0.01).abs() < 1e-5, "{share}");
+}

@@ -1,4 +1,4 @@
-"""Trains a network of two dense layers in Keras, a step an epoch, by each optimizer with each kind of clipping, and writes
+"""Trains a network of two dense layers in Keras, a step an epoch, by each optimizer with each kind of clipping and by each loss, and writes
 weights and images as optimizers.json, in kiln's layouts.
 
 venv/bin/python make_optimizers.py, in the environment of make_golden.py
@@ -8,11 +8,11 @@ import json
 import os
 import pathlib
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras  # noqa: E402
 import numpy  # noqa: E402
-from keras import layers, optimizers  # noqa: E402
+from keras import layers, losses, optimizers  # noqa: E402
 from make_golden import rounded  # noqa: E402
 
 HEIGHT, WIDTH, IMAGES, CLASSES, STEPS = 3, 2, 12, 10, 5
@@ -41,7 +41,22 @@ CASES = [
     ('optimizer = { type = "sgd" }, schedule = { type = "piecewise_constant", boundaries = [1, 3], '
      'values = [0.05, 0.01, 0.1] }',
      lambda: optimizers.SGD(optimizers.schedules.PiecewiseConstantDecay([0, 2], [0.05, 0.01, 0.1]))),
+    ('optimizer = { type = "lion", learning_rate = 0.02, weight_decay = 0.1 }',
+     lambda: optimizers.Lion(0.02, weight_decay=0.1)),
+    ('optimizer = { type = "lamb", learning_rate = 0.02, epsilon = 1e-12 }', lambda: optimizers.Lamb(0.02, epsilon=1e-12)),
 ]  # fmt: skip
+
+# The loss in a recipe, and in Keras of one-hot labels.
+LOSSES = [
+    ('loss = "binary_crossentropy", label_smoothing = 0.1',
+     lambda: losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1)),
+    ('loss = { type = "binary_focal_crossentropy", gamma = 1.5 }',
+     lambda: losses.BinaryFocalCrossentropy(from_logits=True, gamma=1.5)),
+    ('loss = { type = "binary_focal_crossentropy", alpha = 0.25 }',
+     lambda: losses.BinaryFocalCrossentropy(from_logits=True, apply_class_balancing=True)),
+    ('loss = "categorical_focal_crossentropy"', lambda: losses.CategoricalFocalCrossentropy(from_logits=True)),
+]  # fmt: skip
+LOSS_RATE = 0.5
 
 
 def main() -> None:
@@ -53,15 +68,21 @@ def main() -> None:
     }  # fmt: skip
     start = {name: random.uniform(-1, 1, shape).astype(numpy.float32) for name, shape in shapes.items()}
     cases = []
-    for recipe, optimizer in CASES:
+    plain = lambda: losses.SparseCategoricalCrossentropy(from_logits=True)  # noqa: E731
+    of_optimizers = [(recipe, optimizer, plain, labels) for recipe, optimizer in CASES]
+    one_hot = numpy.eye(CLASSES, dtype=numpy.float32)[labels]
+    of_losses = [
+        (f'optimizer = {{ type = "sgd", learning_rate = {LOSS_RATE} }}, {recipe}', lambda: optimizers.SGD(LOSS_RATE), loss, one_hot)
+        for recipe, loss in LOSSES
+    ]
+    for recipe, optimizer, loss, truth in of_optimizers + of_losses:
         model = keras.Sequential([layers.Flatten(), layers.Dense(5, activation="silu"), layers.Dense(CLASSES)])
         model.build((None, HEIGHT, WIDTH, 1))
         for variable, value in zip(model.trainable_variables, start.values()):
             variable.assign(value.T)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer=optimizer(), loss=loss)
+        model.compile(optimizer=optimizer(), loss=loss())
         for _ in range(STEPS):
-            model.train_on_batch(images.astype(numpy.float32), labels)
+            model.train_on_batch(images.astype(numpy.float32), truth)
         ends = [keras.ops.convert_to_numpy(variable).T for variable in model.trainable_variables]
         cases.append({"training": recipe, "weights": {name: rounded(end) for name, end in zip(start, ends)}})
     golden = {

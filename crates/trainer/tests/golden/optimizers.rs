@@ -103,7 +103,7 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
 #[test]
 fn optimizers_end_where_keras_ends() {
     let golden: Golden = serde_json::from_str(include_str!("optimizers.json")).unwrap();
-    assert!(golden.cases.len() >= 11);
+    assert!(golden.cases.len() >= 17);
     for case in &golden.cases {
         for device in [Device::cpu(), Device::stock_cpu()] {
             let found = trained(&golden, &case.training, &device);
