@@ -168,12 +168,11 @@ impl<'a> Runner<'a> {
 
     /// Trains a combination, in the run that it has if it has begun.
     fn train(&mut self, at: usize, until: Option<usize>) -> Result<TrainOutcome> {
-        let outcome = match self.runs[at].clone() {
-            Some(run) => train::resume_until(run, &self.train.device, until, self.context)?,
-            None => {
-                let recipe = self.sweep.combinations[at].recipe.clone();
-                train::train_until(recipe, &self.train, until, self.context)?
-            }
+        let outcome = if let Some(run) = self.runs[at].clone() {
+            train::resume_until(run, &self.train.device, until, self.context)?
+        } else {
+            let recipe = self.sweep.combinations[at].recipe.clone();
+            train::train_until(recipe, &self.train, until, self.context)?
         };
         self.runs[at] = Some(outcome.run.clone());
         Ok(outcome)

@@ -26,13 +26,13 @@ impl Results {
             let value = by
                 .of(figures)
                 .map_or_else(|| NOTHING.into(), |it| by.text(it));
-            let test = figures.test_accuracy.filter(|_| by != Metric::TestAccuracy);
-            let test = test.map_or_else(String::new, |accuracy| {
+            let accuracy = figures.test_accuracy.filter(|_| by != Metric::TestAccuracy);
+            let accuracy = accuracy.map_or_else(String::new, |accuracy| {
                 format!("; {} of the test images", percent(accuracy))
             });
             let _ = writeln!(
                 text,
-                "Best {}: {}, {value}{test}",
+                "Best {}: {}, {value}{accuracy}",
                 by.title(),
                 row.entry.label
             );
@@ -58,15 +58,15 @@ impl Results {
         if let Some(first) = done().find_map(|row| row.engines.first()) {
             let is_on_first = |row: &Row| row.engines.first() == Some(first);
             let on_several = self.best().filter(|(row, _)| row.engines.len() > 1);
-            let mut text = if done().all(is_on_first) {
-                format!("Test images were computed with {first}")
+            let engine = if done().all(is_on_first) {
+                first.as_str()
             } else {
-                "Test images were computed with different engines".to_owned()
+                "different engines"
             };
-            if let Some((best, _)) = on_several {
-                text += &format!("; the best was compared on {}", listed(&best.engines));
-            }
-            notes.push(text + ".");
+            let best = on_several.map_or_else(String::new, |(best, _)| {
+                format!("; the best was compared on {}", listed(&best.engines))
+            });
+            notes.push(format!("Test images were computed with {engine}{best}."));
         }
         if let Some(Halving { factor, min_epochs }) = self.halving {
             notes.push(format!(
