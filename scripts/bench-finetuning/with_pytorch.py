@@ -5,6 +5,9 @@ tutorial  the frozen network runs on every image of every epoch, a head is train
 cached    its features are computed once; scikit-learn fits a logistic regression to them
 blocks    the head on cached features, then the last blocks with it on what comes into them, cached too
 all       the head on cached features, then everything with it, from the images
+
+With --augment, training images are mirrored and changed by torchvision's TrivialAugmentWide or RandAugment, in --views changes of each,
+whose features are cached too.
 """
 
 import argparse
@@ -20,6 +23,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision import transforms
 
 SIZE = 224
 WORKERS = 2
@@ -52,11 +56,14 @@ def mobilenet_v2(weights: str) -> tuple[nn.Module, nn.Module]:
 
 
 class Photographs(torch.utils.data.Dataset):
-    def __init__(self, folder: pathlib.Path, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self, folder: pathlib.Path, mean: list[float], std: list[float], prepare: nn.Module, change: nn.Module | None = None
+    ) -> None:
         classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
         self.files = [
             (path, label) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())
         ]
+        self.prepare, self.change = prepare, change
         self.mean = torch.tensor(mean).view(3, 1, 1)
         self.std = torch.tensor(std).view(3, 1, 1)
 
@@ -65,7 +72,9 @@ class Photographs(torch.utils.data.Dataset):
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, int]:
         path, label = self.files[at]
-        image = Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        image = self.prepare(Image.open(path).convert("RGB"))
+        if self.change:
+            image = self.change(image)
         pixels = torch.from_numpy(numpy.asarray(image).copy()).permute(2, 0, 1).float()
         return (pixels - self.mean) / self.std, label
 
@@ -98,15 +107,16 @@ def train(
 ) -> None:
     """Keeps the weights of the epoch that is best on the validation images. Batch normalization stays as it is."""
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    steps = epochs * -(-len(data["train"]) // batch)
+    steps = epochs * -(-len(data["train"][0]) // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if cosine else None
     loss = nn.CrossEntropyLoss()
     best, kept = -1.0, None
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        views = data["train"]
         model.eval()
         for module in train_mode:
             module.train()
-        for images, labels in loader(data["train"], batch, True):
+        for images, labels in loader(views[epoch % len(views)], batch, True):
             if images.dim() == 4:
                 images = images.contiguous(memory_format=layout)
             optimizer.zero_grad()
@@ -141,6 +151,9 @@ def main() -> None:
     parser.add_argument("--tune-epochs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--center-crop", action="store_true", help="prepare images as the network's authors, not stretched")
+    parser.add_argument("--augment", choices=["trivial", "rand"])
+    parser.add_argument("--views", type=int, default=4)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(2)
@@ -154,7 +167,17 @@ def main() -> None:
         first, last = mobilenet_v2(args.weights)
         values = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
     base = nn.Sequential(first, last).to(memory_format=layout)
-    images = {name: Photographs(args.data / name, *values) for name in ("train", "validation", "test")}
+    if args.center_crop:
+        bicubic = transforms.Resize(SIZE + 32, transforms.InterpolationMode.BICUBIC)
+        prepare = transforms.Compose([bicubic, transforms.CenterCrop(SIZE)])
+    else:
+        prepare = transforms.Resize((SIZE, SIZE))
+    policies = {"trivial": transforms.TrivialAugmentWide, "rand": transforms.RandAugment}
+    change = None
+    if args.augment:
+        change = transforms.Compose([transforms.RandomHorizontalFlip(), policies[args.augment]()])
+    images = {name: Photographs(args.data / name, *values, prepare) for name in ("validation", "test")}
+    images["train"] = [Photographs(args.data / "train", *values, prepare, change)] * (args.views if change else 1)
     head = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 10))
     for parameter in base.parameters():
         parameter.requires_grad = False
@@ -164,13 +187,18 @@ def main() -> None:
         train(model, images, args.epochs, [{"params": head.parameters(), "lr": 1e-3}], 32, layout, [head])
         found["accuracy"] = accuracy(model, images["test"], layout)
     else:
-        between = {name: outputs(first, images[name], layout) for name in images}
-        features = {name: outputs(last, between[name], layout) for name in images}
+        def through(part: nn.Module, data: dict) -> dict:
+            found = {name: outputs(part, data[name], layout) for name in ("validation", "test")}
+            return found | {"train": [outputs(part, view, layout) for view in data["train"]]}
+
+        between = through(first, images)
+        features = through(last, between)
         found["features_seconds"] = time.perf_counter() - start
     if args.way == "cached":
         from sklearn.linear_model import LogisticRegression
 
-        rows = {name: [tensor.numpy() for tensor in features[name].tensors] for name in features}
+        sets = features | {"train": features["train"][0]}
+        rows = {name: [tensor.numpy() for tensor in sets[name].tensors] for name in sets}
         fits = [LogisticRegression(C=c, max_iter=1000).fit(*rows["train"]) for c in numpy.logspace(-4, 1, 11)]
         found["accuracy"] = max(fits, key=lambda fit: fit.score(*rows["validation"])).score(*rows["test"])
     elif args.way != "tutorial":

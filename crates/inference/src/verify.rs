@@ -140,8 +140,9 @@ impl Model {
     }
 }
 
-/// How far two scores lie apart: logits by their difference, probabilities by that of their logarithms; of a sigmoid
-/// also by that of the opposite's, less what rounding the probability to f32 may make of it.
+/// How far two scores lie apart: logits by their difference, probabilities by that of their logarithms. Of a sigmoid
+/// it is also that of the opposite's, and both are less what an error of one unit of f32 at 1 makes of them: engines
+/// compute a sigmoid as a half and something.
 fn distance(expected: f32, found: f32, kind: OutputKind) -> f64 {
     let [expected, found] = [expected, found].map(f64::from);
     let of_logarithms = |a: f64, b: f64| (a.max(LEAST).ln() - b.max(LEAST).ln()).abs();
@@ -151,9 +152,11 @@ fn distance(expected: f32, found: f32, kind: OutputKind) -> f64 {
         }
         OutputKind::Probabilities => of_logarithms(expected, found),
         OutputKind::Sigmoid => {
-            let [a, b] = [1.0 - expected, 1.0 - found];
-            let rounding = f64::from(f32::EPSILON) / a.min(b).max(LEAST);
-            of_logarithms(expected, found).max(of_logarithms(a, b) - rounding)
+            let beyond_rounding = |a: f64, b: f64| {
+                of_logarithms(a, b) - f64::from(f32::EPSILON) / a.min(b).max(LEAST)
+            };
+            let opposite = beyond_rounding(1.0 - expected, 1.0 - found);
+            beyond_rounding(expected, found).max(opposite).max(0.0)
         }
     }
 }
@@ -228,5 +231,24 @@ impl fmt::Display for Verification {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_a_sigmoid_count_beyond_rounding_at_a_half() {
+        let apart = |expected, found| distance(expected, found, OutputKind::Sigmoid);
+        let sigmoid = kiln_metrics::sigmoid;
+        for logit in [-12.0_f32, -3.0, 0.0, 3.0, 9.0] {
+            let (expected, wrong) = (sigmoid(logit), sigmoid(logit + 0.1));
+            assert_eq!(apart(expected, expected + 5e-8), 0.0, "{logit}");
+            assert!(apart(expected, wrong) > 0.02, "{logit}");
+            assert!((apart(expected, wrong) - apart(wrong, expected)).abs() < 1e-12);
+        }
+        assert_eq!(apart(1.0, 1.0), 0.0);
+        assert!(apart(1.0, 0.99) > 1.0);
     }
 }
