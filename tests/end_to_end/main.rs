@@ -23,7 +23,7 @@ mod folders;
 mod graph_backbone;
 mod halving;
 mod init;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod interrupt;
 mod kiln;
 mod man;

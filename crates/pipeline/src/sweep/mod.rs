@@ -8,7 +8,6 @@ pub(crate) mod tables;
 
 use kiln_model::{Combination, Recipe, Sweep};
 use kiln_run::SweepDir;
-use kiln_util::Lock;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -59,7 +58,7 @@ pub struct SweepOutcome {
 pub fn sweep(sweep: &Sweep, request: &SweepRequest, context: &Context<'_>) -> Result<SweepOutcome> {
     check(sweep, context)?;
     let folder = SweepDir::of(&request.train.runs, &sweep.name)?;
-    let _lock = Lock::try_lock(folder.path())?;
+    let _lock = folder.lock()?;
     let cancelled = Runner::new(sweep, request, &folder, context)?.run()?;
     let results = Results::read(&folder)?;
     Ok(SweepOutcome {
