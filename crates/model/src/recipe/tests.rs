@@ -431,15 +431,17 @@ fn a_layer_that_is_repeated_is_changed_where_it_is_written() {
         ["conv2d", "conv2d_1", "block1", "block2"]
     );
     // The names of later layers count the repetitions of those before.
-    let one = with(
-        REPEATED,
-        &[
-            "layers.conv2d_2.filters=6",
-            "layers.block.layers.conv.filters=6",
-        ],
+    let wider = [
+        "layers.conv2d_2.filters=6",
+        "layers.block.layers.conv.filters=6",
+    ];
+    let narrow = with(REPEATED, &wider[..1]).unwrap_err();
+    assert!(
+        narrow.starts_with("small.toml:4: layer 4 (`block1`): its branch outputs"),
+        "{narrow}"
     );
-    let one = one.unwrap_err();
-    assert!(one.contains("`block1`"), "{one}");
+    let wider = with(REPEATED, &wider).unwrap();
+    assert_eq!(wider.model().layers()[5].output.dims()[0], 6);
     let error = with(REPEATED, &["layers.block2.activation=relu"]).unwrap_err();
     assert!(
         error.contains("`layers.block2` is a repetition of `layers.block`: a key of that one"),
@@ -476,17 +478,17 @@ fn mistakes_in_repetitions_name_their_line() {
         ),
         (
             deep(1),
-            "small.toml:3: `layers.2.repeat` makes 1001000 layers, those inside of others included, over 10000",
+            "small.toml:3: `layers.2.repeat` makes 1001007 layers, those inside of others included, over 10000",
         ),
         (deep(9), "over 10000: repeat fewer"),
         (
             "{ type = \"relu\", name = \"a\", repeat = 2 }, { type = \"relu\", name = \"a1\" }"
                 .to_owned(),
-            "small.toml:3: two layers are called `a1`",
+            "small.toml:3: layer 10 (`a1`): the name is taken by layer 8",
         ),
         (
             "{ type = \"conv2d\", filters = 2, kernel_size = 20, repeat = 2 }".to_owned(),
-            "small.toml:3: layer `conv2d_1`: ",
+            "small.toml:3: layer 9 (`conv2d_1`): a 20x20 kernel",
         ),
         (
             "{ type = \"softmax\", repeat = 2 }".to_owned(),
