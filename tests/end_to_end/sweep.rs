@@ -271,8 +271,8 @@ fn each_is_evaluated_on_one_engine_and_the_best_on_all() {
         let engine = |it: &serde_json::Value| it["runtime"]["engine"].as_str().unwrap().to_owned();
         eval.as_array().unwrap().iter().map(engine).collect()
     };
-    assert_eq!(engines("0.0001"), ["onnxruntime"]);
-    assert_eq!(engines("0.01"), ["onnxruntime", "tract"]);
+    assert_eq!(engines("0.0001"), ["ort"]);
+    assert_eq!(engines("0.01"), ["ort", "tract"]);
     // Once is enough.
     let ended = succeed(&mut online(&args));
     assert!(!ended.stderr.contains("Comparing"), "{}", ended.stderr);
