@@ -63,6 +63,8 @@ impl<'a> TerminalObserver<'a> {
             Task::Compare => ("Comparing".into(), "images"),
             Task::Bench => ("Measuring".into(), "turns"),
             Task::Verify => ("Verifying".into(), "runs"),
+            Task::Golden => ("Golden".into(), "images"),
+            Task::Load { .. } => (String::new(), "models"),
             Task::Explain => ("Covering".into(), "patches"),
             Task::RangeTest => ("Testing".into(), "steps"),
             Task::Thresholds => ("Thresholds".into(), "images"),
@@ -81,6 +83,12 @@ impl<'a> TerminalObserver<'a> {
                         .spinner("             {spinner:.green} {wide_msg} {elapsed:>4}", unit),
                 };
                 bar.set_message(what.to_owned());
+                bar
+            }
+            (Task::Load { engine }, _) => {
+                let bar =
+                    terminal.spinner("     Loading {msg} {spinner:.green} {elapsed:>4}", unit);
+                bar.set_message(engine.to_owned());
                 bar
             }
             (Task::Bench, total) => terminal.bar(
@@ -226,6 +234,32 @@ impl Observer for TerminalObserver<'_> {
                 "Reusing",
                 &format!("{number}/{total}: {label}, complete in {}", run.display()),
             ),
+            Event::RungStarted {
+                epochs,
+                candidates,
+                kept,
+                by,
+            } => terminal.status(
+                "Halving",
+                &format!(
+                    "{} up to epoch {epochs}, then {}",
+                    counted(*candidates as u64, "combination"),
+                    match kept {
+                        1 => format!("the best by {by}"),
+                        kept => format!("the {kept} best by {by}"),
+                    }
+                ),
+            ),
+            Event::CombinationsPruned { labels, epochs } => {
+                let count = counted(labels.len() as u64, "combination");
+                terminal.status("Pruned", &format!("{count} after epoch {epochs}:"));
+                for label in *labels {
+                    terminal.detail(label);
+                }
+            }
+            Event::BestCompared { label } => {
+                terminal.status("Comparing", &format!("the best on all engines: {label}"));
+            }
             Event::CombinationStarted {
                 number,
                 total,
@@ -431,6 +465,10 @@ impl TerminalObserver<'_> {
                 epoch_line(terminal, epoch, *epochs, *images_per_second, *best);
             }
             Event::TrainingFinished { seconds, best } => trained(terminal, *seconds, best),
+            Event::TrainingPaused {
+                epochs_done,
+                epochs,
+            } => terminal.status("Pausing", &format!("after epoch {epochs_done} of {epochs}")),
             Event::TrainingStopped { run, epochs_done } => {
                 let run = run.display();
                 let text = match epochs_done {

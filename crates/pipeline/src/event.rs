@@ -64,6 +64,13 @@ pub enum Task<'a> {
     Bench,
     /// Comparing Burn with the engines, in runs.
     Verify,
+    /// Computing golden vectors, in images.
+    Golden,
+    /// Loading a model, whose steps cannot be counted.
+    Load {
+        /// The engine's title.
+        engine: &'a str,
+    },
     /// Covering parts of images, in patches.
     Explain,
     /// Training with growing learning rates, in steps.
@@ -258,6 +265,29 @@ pub enum Event<'a> {
         /// Its run directory.
         run: &'a Path,
     },
+    /// Combinations of a sweep that is halved are trained up to an epoch.
+    RungStarted {
+        /// The epoch.
+        epochs: usize,
+        /// Number of combinations that are still trained, those that differ in nothing but the seed counted once.
+        candidates: usize,
+        /// Number of those that go on after it.
+        kept: usize,
+        /// What decides, for people.
+        by: &'a str,
+    },
+    /// Combinations of a sweep go no further.
+    CombinationsPruned {
+        /// Their labels.
+        labels: &'a [&'a str],
+        /// The epoch after which they were compared with the others.
+        epochs: usize,
+    },
+    /// The best combination of a sweep, which was compared on one engine, is compared on all.
+    BestCompared {
+        /// Its label.
+        label: &'a str,
+    },
     /// A combination of a sweep begins.
     CombinationStarted {
         /// Its place, from 1.
@@ -418,6 +448,14 @@ pub enum Event<'a> {
         seconds: f64,
         /// The best epoch, whose weights were kept.
         best: &'a Epoch,
+    },
+    /// A training pauses, and may be resumed later.
+    #[cfg(feature = "training")]
+    TrainingPaused {
+        /// Number of epochs done.
+        epochs_done: usize,
+        /// Number of epochs of all phases.
+        epochs: usize,
     },
     /// A training was cancelled; its best weights so far are kept.
     #[cfg(feature = "training")]

@@ -78,6 +78,8 @@ pub mod init;
 #[cfg(feature = "training")]
 pub mod parity;
 #[cfg(feature = "training")]
+mod patience;
+#[cfg(feature = "training")]
 pub mod plan;
 #[cfg(feature = "training")]
 pub mod probe;

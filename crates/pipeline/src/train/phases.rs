@@ -32,10 +32,12 @@ pub struct Training<'a> {
     pub tensorboard: bool,
     /// The backbone, where it is read from its file.
     pub backbone: Option<&'a BackboneFile>,
+    /// Number of epochs of all phases after which the training is to pause.
+    pub pause_after: Option<usize>,
     pub context: &'a Context<'a>,
 }
 
-/// The result of a training, also of one that was cancelled.
+/// The result of a training, also of one that was cancelled or paused.
 pub struct Trained {
     /// The whole model's, after the best epoch.
     pub weights: Weights,
@@ -80,6 +82,11 @@ impl Training<'_> {
         }
     }
 
+    /// Whether the training is to pause after so many epochs.
+    pub fn is_paused_after(&self, epochs: usize) -> bool {
+        self.pause_after.is_some_and(|pause| epochs >= pause)
+    }
+
     /// Trains phase by phase into a run.
     pub fn run(&self, run: &RunDir, from: &Start) -> Result<Trained> {
         let Self {
@@ -120,6 +127,11 @@ impl Training<'_> {
             .zip(recipe.models())
             .enumerate();
         for (number, (phase, model)) in phases.skip(from.phase) {
+            // Features of the next phase are computed once it is trained.
+            let is_begun = number == from.phase && from.epochs > 0;
+            if !is_begun && self.is_paused_after(history.epochs.len()) {
+                return cancelled(weights, history);
+            }
             let first_layer = self.prefix(model.fixed_prefix());
             let Some(samples) = common.advance(first_layer, model, &weights, self)? else {
                 return cancelled(weights, history);
@@ -147,6 +159,7 @@ impl Training<'_> {
                 train: train.augmented(recipe.augmentation),
                 validation,
                 device: self.device,
+                pause_after: self.pause_after,
                 cancel: &context.cancel,
             };
             let done = resume_of(number).map_or(0, |resume| resume.epochs);

@@ -58,6 +58,9 @@ pub struct Task<'a> {
     pub validation: Samples,
     /// Device that computes.
     pub device: &'a Device,
+    /// Number of epochs in all, those before included, after which the training is to pause; without it, it goes on
+    /// to its end. Learning rates are those of the whole training. Fits by L-BFGS do not pause.
+    pub pause_after: Option<usize>,
     /// Stops the training after the current step.
     pub cancel: &'a CancelToken,
 }
@@ -79,7 +82,7 @@ pub struct Fitted {
     pub best: Weights,
     /// All completed epochs, those before included.
     pub history: History,
-    /// Whether it was cancelled before the last epoch was done.
+    /// Whether it was cancelled before the last epoch was done, or paused.
     pub stopped: bool,
 }
 
@@ -159,6 +162,10 @@ fn epochs(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainE
             )
         };
         if task.phase.early_stopping.is_some_and(over) {
+            break;
+        }
+        if task.pause_after.is_some_and(|pause| number > pause) {
+            fitted.stopped = true;
             break;
         }
         let Some(epoch) = state.epoch(number, &fitted.history.epochs[before..], observer)? else {
