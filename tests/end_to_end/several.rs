@@ -69,7 +69,7 @@ fn json(path: &Path) -> Value {
 
 /// The thresholds that a file says.
 fn thresholds(folder: &Path, model: &str) -> Value {
-    let described = succeed(&mut within(folder, &["describe", model, "--json", "-"])).stdout;
+    let described = succeed(&mut within(folder, &["describe", model, "--json"])).stdout;
     let described: Value = serde_json::from_str(&described).unwrap();
     let thresholds = described["metadata"]["kiln.threshold"].as_str();
     serde_json::from_str(thresholds.unwrap()).unwrap()
@@ -183,7 +183,7 @@ fn several_labels_go_all_the_way() {
     );
     let message = error(&mut within(folder, &["export", "runs/colors", "--softmax"]));
     assert!(
-        message.contains("those of a sigmoid: give --sigmoid"),
+        message.contains("those of a sigmoid\nhelp: give --sigmoid"),
         "{message}"
     );
 }

@@ -528,7 +528,7 @@ fn columns_that_are_no_marks_and_classes_without_images_are_named() {
         .expect_err("a width is no mark")
         .to_string();
     assert!(
-        message.contains("line 2")
+        message.contains("list.csv:2:")
             && message.contains("expected 1 or 0 in the column of the class `width`, found `640`"),
         "{message}"
     );

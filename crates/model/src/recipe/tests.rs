@@ -1736,7 +1736,7 @@ fn losses_have_the_settings_of_keras() {
         }
     );
     for (text, expected) in [
-        ("loss = \"mse\"", "`mse`"),
+        ("loss = \"mse\"", "cannot be \"mse\""),
         (
             "loss = { type = \"binary_crossentropy\", gamma = 2 }",
             "gamma",
