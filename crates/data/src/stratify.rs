@@ -91,12 +91,12 @@ pub fn stratify_sets(
     let mut wanted: Vec<[f64; 2]> = (0..classes)
         .map(|class| {
             let size = sizes[class] as f64;
-            let marked = (size * share).clamp(least(class) as f64, most(class) as f64);
-            [marked, size - marked]
+            let share_of_class = (size * share).clamp(least(class) as f64, most(class) as f64);
+            [share_of_class, size - share_of_class]
         })
         .collect();
     let mut left = sizes.clone();
-    let mut marked = vec![0; classes];
+    let mut taken = vec![0; classes];
     let mut room = [n, labels.len() - n];
     let mut marks: Vec<Option<bool>> = vec![None; labels.len()];
     let rarest = |left: &[usize]| {
@@ -109,7 +109,7 @@ pub fn stratify_sets(
                 continue;
             }
             let [yes, no] = wanted[rare];
-            let owed = marked[rare] < least(rare);
+            let owed = taken[rare] < least(rare);
             let mark = match yes.total_cmp(&no) {
                 _ if room[0] == 0 && !owed => false,
                 _ if room[1] == 0 => true,
@@ -124,7 +124,7 @@ pub fn stratify_sets(
                 let class = class as usize;
                 wanted[class][side] -= 1.0;
                 left[class] -= 1;
-                marked[class] += usize::from(mark);
+                taken[class] += usize::from(mark);
             }
         }
     }
@@ -135,12 +135,12 @@ pub fn stratify_sets(
     let mut missing = n.saturating_sub(marks.iter().filter(|mark| **mark == Some(true)).count());
     for at in chosen {
         let set = sets.of(labels[at]);
-        let can_spare = |&class: &u32| marked[class as usize] < most(class as usize);
+        let can_spare = |&class: &u32| taken[class as usize] < most(class as usize);
         if missing > 0 && set.iter().all(can_spare) {
             missing -= 1;
             marks[at] = Some(true);
             for &class in set {
-                marked[class as usize] += 1;
+                taken[class as usize] += 1;
             }
         }
     }
