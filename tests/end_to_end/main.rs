@@ -18,10 +18,14 @@ mod embed;
 mod explain;
 mod exporters;
 mod fetch;
+mod find_lr;
 mod flow;
 mod folders;
 mod graph_backbone;
+mod halving;
 mod init;
+#[cfg(target_os = "linux")]
+mod interrupt;
 mod kiln;
 mod log;
 mod man;

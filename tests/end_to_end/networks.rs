@@ -42,6 +42,50 @@ fn a_network_by_name_learns_and_is_verified() {
 }
 
 #[test]
+fn layers_that_are_repeated_learn_and_are_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = path(folder.path(), "recipe.toml");
+    let text = r#"
+        layers = [
+            { type = "conv2d", filters = 8, kernel_size = 3, padding = "same", activation = "relu", repeat = 2 },
+            { type = "max_pool" },
+            { type = "residual", name = "block", activation = "relu", repeat = 3, layers = [
+                { type = "conv2d", name = "conv", filters = 8, kernel_size = 3, padding = "same", repeat = 2 },
+                { type = "batch_norm" },
+            ] },
+            { type = "global_avg_pool" },
+            { type = "dense", units = 10 },
+        ]
+        data.folder = "tests/fixtures/digits"
+        training = { epochs = 2, batch_size = 32, freeze = "block1" }
+    "#;
+    fs::write(&recipe, text).unwrap();
+    let runs = path(folder.path(), "runs");
+    let ended = succeed(&mut kiln(&["run", &recipe, "--runs", &runs]));
+    assert!(
+        ended.stderr.contains("Verified Burn and tract agree"),
+        "{}",
+        ended.stderr
+    );
+    let run = path(runs.as_ref(), "recipe");
+    let frozen = fs::read_to_string(path(run.as_ref(), "frozen.json")).unwrap();
+    assert!(frozen.contains("block1.conv2.weight") && !frozen.contains("block2"));
+    let model = kiln_onnx::load(path(run.as_ref(), "model.onnx")).unwrap();
+    let nodes = model.graph.unwrap().node;
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    for name in ["conv2d", "conv2d_1", "block1.conv1", "block3.conv2"] {
+        assert!(
+            names.iter().any(|found| found.starts_with(name)),
+            "{name}: {names:?}"
+        );
+    }
+    // What was repeated is written out, and resumes.
+    let resolved = fs::read_to_string(path(run.as_ref(), "recipe.toml")).unwrap();
+    assert!(resolved.contains("\"block3\"") && !resolved.contains("repeat"));
+    succeed(&mut kiln(&["train", "--resume", &run]));
+}
+
+#[test]
 fn layers_of_layers_learn_and_are_verified() {
     let printed = train(
         r#"layers = [

@@ -46,15 +46,21 @@ fn figures(run: &str) -> Vec<String> {
 
 #[test]
 fn a_training_that_was_killed_ends_with_the_same_weights() {
-    for optimizer in [
-        "{type=\"adam\", global_clipnorm=0.5}",
-        "{type=\"sgd\", momentum=0.9, nesterov=true}",
+    for (optimizer, policy) in [
+        (
+            "{type=\"adam\", global_clipnorm=0.5}",
+            "augmentation={mixup=0.2, cutmix=1.0, random_resized_crop=true, rand_augment=true}",
+        ),
+        (
+            "{type=\"sgd\", momentum=0.9, nesterov=true}",
+            "augmentation={mixup=0.2, random_resized_crop=true, aug_mix={severity=5}}",
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let optimizer = format!("training.optimizer={optimizer}");
         let changes = [
             &optimizer,
-            "augmentation={mixup=0.2, cutmix=1.0, random_resized_crop=true, rand_augment=true}",
+            policy,
             "training.ema_decay=0.9",
             "training.gradient_accumulation_steps=2",
         ];

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::kiln::{Ended, error, kiln, ok, path, run};
+use crate::kiln::{Ended, error, kiln, ok, online, onnxruntime, path, run, succeed};
 
 const RECIPE: &str = r#"description = "One layer"
 layers = [{ type = "flatten" }, { type = "dense", units = 10 }]
@@ -186,6 +186,96 @@ fn variants_stand_beside_their_reference_and_seeds_are_averaged() {
             .contains("/report.html"),
         "links that lead nowhere"
     );
+}
+
+#[test]
+fn the_figure_that_decides_which_epoch_is_best_decides_which_run_is() {
+    let folder = folder("\"training.optimizer.learning_rate\" = [1e-4, 0.01]\n");
+    let folder = folder.path();
+    let told = |more: &[&str], expected: &[&str]| {
+        let ended = sweep(folder, more);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        for expected in expected {
+            assert!(
+                ended.stdout.contains(expected),
+                "{expected}: {}",
+                ended.stdout
+            );
+        }
+        let by_test = ended
+            .stdout
+            .contains("chosen by the test images themselves");
+        let page = lines(folder, "report.html").join("\n");
+        assert_eq!(
+            page.contains("chosen by the test images themselves"),
+            by_test
+        );
+        (by_test, page)
+    };
+    let (by_test, page) = told(&[], &["Best validation loss: learning_rate 0.01, 0."]);
+    assert!(!by_test && page.contains("Sorted by validation loss."));
+    assert!(
+        page.contains("Cross-entropy on the validation images")
+            && page.contains(">validation loss<")
+    );
+    let macro_f1 = ["--set", "training.monitor=val_macro_f1"];
+    let (by_test, _) = told(
+        &macro_f1,
+        &[
+            "Best validation macro F1: learning_rate 0.01",
+            "val macro F1",
+        ],
+    );
+    assert!(!by_test);
+    let (by_test, _) = told(
+        &["--sort-by", "test_loss"],
+        &["Best test loss: learning_rate 0.01, 1."],
+    );
+    assert!(by_test);
+    let (by_test, _) = told(
+        &["--sort-by", "parameters"],
+        &["Best parameters: learning_rate 0.0001, 7,850"],
+    );
+    assert!(!by_test);
+    let (by_test, _) = told(
+        &["--set", "data.validation=test"],
+        &["Best validation loss"],
+    );
+    assert!(by_test);
+}
+
+#[test]
+#[ignore = "downloads ONNX Runtime"]
+fn each_is_evaluated_on_one_engine_and_the_best_on_all() {
+    onnxruntime();
+    let folder = folder("\"training.optimizer.learning_rate\" = [1e-4, 0.01]\n");
+    let folder = folder.path();
+    let (recipe, runs) = (path(folder, "small.toml"), path(folder, "runs"));
+    let args = ["sweep", &recipe, "--runs", &runs];
+    let ended = succeed(&mut online(&args));
+    assert!(
+        ended
+            .stderr
+            .contains("Comparing the best on all engines: learning_rate 0.01")
+            && ended.stdout.contains(
+                "computed with ONNX Runtime; the best was compared on ONNX Runtime and tract."
+            ),
+        "{}\n{}",
+        ended.stdout,
+        ended.stderr
+    );
+    let engines = |rate: &str| -> Vec<String> {
+        let file = format!("runs/small-sweep/learning_rate-{rate}/eval.json");
+        let eval = fs::read_to_string(folder.join(file)).unwrap();
+        let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+        let engine = |it: &serde_json::Value| it["runtime"]["engine"].as_str().unwrap().to_owned();
+        eval.as_array().unwrap().iter().map(engine).collect()
+    };
+    assert_eq!(engines("0.0001"), ["ort"]);
+    assert_eq!(engines("0.01"), ["ort", "tract"]);
+    // Once is enough.
+    let ended = succeed(&mut online(&args));
+    assert!(!ended.stderr.contains("Comparing"), "{}", ended.stderr);
 }
 
 #[test]

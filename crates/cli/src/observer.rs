@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use kiln_pipeline::{Event, FeaturesInfo, Observer, Task};
+use kiln_pipeline::{Event, FeaturesInfo, Observer, RangeTestInfo, Task};
 use kiln_run::Epoch;
 use kiln_util::{Thousands, counted, duration, listed, percent, thousands};
 
@@ -63,7 +63,10 @@ impl<'a> TerminalObserver<'a> {
             Task::Compare => ("Comparing".into(), "images"),
             Task::Bench => ("Measuring".into(), "turns"),
             Task::Verify => ("Verifying".into(), "runs"),
+            Task::Golden => ("Golden".into(), "images"),
+            Task::Load { .. } => (String::new(), "models"),
             Task::Explain => ("Covering".into(), "patches"),
+            Task::RangeTest => ("Testing".into(), "steps"),
             Task::Thresholds => ("Thresholds".into(), "images"),
             // A task that is newer than this text.
             _ => ("Working".into(), "steps"),
@@ -80,6 +83,12 @@ impl<'a> TerminalObserver<'a> {
                         .spinner("             {spinner:.green} {wide_msg} {elapsed:>4}", unit),
                 };
                 bar.set_message(what.to_owned());
+                bar
+            }
+            (Task::Load { engine }, _) => {
+                let bar =
+                    terminal.spinner("     Loading {msg} {spinner:.green} {elapsed:>4}", unit);
+                bar.set_message(engine.to_owned());
                 bar
             }
             (Task::Bench, total) => terminal.bar(
@@ -225,6 +234,32 @@ impl Observer for TerminalObserver<'_> {
                 "Reusing",
                 &format!("{number}/{total}: {label}, complete in {}", run.display()),
             ),
+            Event::RungStarted {
+                epochs,
+                candidates,
+                kept,
+                by,
+            } => terminal.status(
+                "Halving",
+                &format!(
+                    "{} up to epoch {epochs}, then {}",
+                    counted(*candidates as u64, "combination"),
+                    match kept {
+                        1 => format!("the best by {by}"),
+                        kept => format!("the {kept} best by {by}"),
+                    }
+                ),
+            ),
+            Event::CombinationsPruned { labels, epochs } => {
+                let count = counted(labels.len() as u64, "combination");
+                terminal.status("Pruned", &format!("{count} after epoch {epochs}:"));
+                for label in *labels {
+                    terminal.detail(label);
+                }
+            }
+            Event::BestCompared { label } => {
+                terminal.status("Comparing", &format!("the best on all engines: {label}"));
+            }
             Event::CombinationStarted {
                 number,
                 total,
@@ -262,6 +297,31 @@ impl TerminalObserver<'_> {
                     "`{first}` and {count} more are not there, or have another shape: drawn anew"
                 ),
             };
+            self.terminal.status("Note", &text);
+        }
+    }
+
+    /// Says what a range test tries.
+    fn range_test(&self, test: &RangeTestInfo<'_>) {
+        let RangeTestInfo {
+            train_images,
+            phase,
+            begins_with_run,
+            parameters,
+            range,
+            device,
+        } = *test;
+        let images = counted(train_images as u64, "image");
+        let trained = counted(parameters.trainable as u64, "parameter");
+        let text = format!(
+            "learning rates from {:?} to {:?} in {} steps on {images}, {trained}, {device}",
+            range.lowest, range.highest, range.steps
+        );
+        self.terminal.status("Testing", &text);
+        if phase > 1 && !begins_with_run {
+            let text = format!(
+                "phase {phase} begins here with the recipe's initial weights, not with those that the phase before leaves"
+            );
             self.terminal.status("Note", &text);
         }
     }
@@ -316,6 +376,7 @@ impl TerminalObserver<'_> {
                     ),
                 );
             }
+            Event::RangeTestStarted(test) => self.range_test(test),
             Event::BegunWith { path, taken, drawn } => self.begun_with(path, *taken, drawn),
             Event::TrainingExtended {
                 run,
@@ -404,6 +465,10 @@ impl TerminalObserver<'_> {
                 epoch_line(terminal, epoch, *epochs, *images_per_second, *best);
             }
             Event::TrainingFinished { seconds, best } => trained(terminal, *seconds, best),
+            Event::TrainingPaused {
+                epochs_done,
+                epochs,
+            } => terminal.status("Pausing", &format!("after epoch {epochs_done} of {epochs}")),
             Event::TrainingStopped { run, epochs_done } => {
                 let run = run.display();
                 let text = match epochs_done {

@@ -1,12 +1,13 @@
 //! The random changes of an image in an epoch, drawn from seed, epoch and the image's number.
 
 use kiln_model::{
-    Augmentation, ColorJitter, ErasingValue, RandAugment, RandomErasing, RandomResizedCrop,
+    AugMix, Augmentation, ColorJitter, ErasingValue, RandAugment, RandomErasing, RandomResizedCrop,
 };
-use kiln_preprocess::{Adjustment, Crop, Erasing, Filling, Transform};
+use kiln_preprocess::{Adjustment, Crop, Erasing, Filling, Mixture, Transform};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
+use rand_distr::{Distribution, Gamma};
 
 use crate::random::{Change, Use, generator};
 
@@ -72,6 +73,9 @@ pub(crate) fn draw(
         fill_mode: augmentation.fill_mode,
         cval: augmentation.cval.unwrap_or(0.0),
         adjustments,
+        mixture: augmentation
+            .aug_mix
+            .map(|wanted| aug_mix(&wanted, size, &mut numbers(Change::AugMix))),
         erasing: augmentation
             .random_erasing
             .and_then(|wanted| erasing(&wanted, size, &mut numbers(Change::Erasing))),
@@ -131,8 +135,8 @@ struct Strengths {
     rotation: f64,
     /// Distance of a factor of color or sharpness from 1.
     factor: f64,
-    /// Bits that posterizing takes away.
-    bits: f64,
+    /// Bits that posterizing takes away, of so many.
+    bits: [f64; 2],
 }
 
 /// One of the 14 changes of torchvision's `RandAugment` for an image of this height and width; none where it
@@ -147,7 +151,7 @@ fn rand_augment(
         translation: [height, width].map(|side| 150.0 / 331.0 * side as f64),
         rotation: 30.0,
         factor: 0.9,
-        bits: 4.0,
+        bits: [4.0, 8.0],
     };
     one_of_14(&strengths, wanted.magnitude, rng)
 }
@@ -159,7 +163,7 @@ fn trivial_augment_wide(rng: &mut ChaCha8Rng) -> Option<Adjustment> {
         translation: [32.0; 2],
         rotation: 135.0,
         factor: 0.99,
-        bits: 6.0,
+        bits: [6.0, 8.0],
     };
     let magnitude = rng.random_range(0..=RandAugment::MAX_MAGNITUDE);
     one_of_14(&strengths, magnitude, rng)
@@ -170,29 +174,90 @@ fn trivial_augment_wide(rng: &mut ChaCha8Rng) -> Option<Adjustment> {
 fn one_of_14(strengths: &Strengths, magnitude: usize, rng: &mut ChaCha8Rng) -> Option<Adjustment> {
     let share = magnitude as f64 / RandAugment::MAX_MAGNITUDE as f64;
     let change = rng.random_range(0..14);
-    let share_to_a_side = if rng.random::<f64>() < 0.5 {
-        -share
-    } else {
-        share
+    let is_negative = rng.random::<f64>() < 0.5;
+    (change > 0).then(|| strengths.change(change, share, is_negative))
+}
+
+/// The chains of torchvision's `AugMix` for an image of this height and width.
+fn aug_mix(wanted: &AugMix, [height, width]: [usize; 2], rng: &mut ChaCha8Rng) -> Mixture {
+    let strengths = Strengths {
+        shear: 0.3,
+        translation: [height, width].map(|side| side as f64 / 3.0),
+        rotation: 30.0,
+        factor: 0.9,
+        bits: [4.0, 4.0],
     };
-    let signed = |most: f64| most * share_to_a_side;
-    let [down, across] = strengths.translation;
-    Some(match change {
-        0 => return None,
-        1 => Adjustment::ShearX(signed(strengths.shear)),
-        2 => Adjustment::ShearY(signed(strengths.shear)),
-        3 => Adjustment::TranslateX(signed(across).trunc()),
-        4 => Adjustment::TranslateY(signed(down).trunc()),
-        5 => Adjustment::Rotate(signed(strengths.rotation)),
-        6 => Adjustment::Brightness(1.0 + signed(strengths.factor)),
-        7 => Adjustment::Saturation(1.0 + signed(strengths.factor)),
-        8 => Adjustment::Contrast(1.0 + signed(strengths.factor)),
-        9 => Adjustment::Sharpness(1.0 + signed(strengths.factor)),
-        10 => Adjustment::Posterize(8 - (strengths.bits * share).round() as u32),
-        11 => Adjustment::Solarize(255.0 * (1.0 - share)),
-        12 => Adjustment::AutoContrast,
-        _ => Adjustment::Equalize,
-    })
+    // Without the factors of color and sharpness, and with them.
+    let changes: &[usize] = if wanted.all_ops {
+        &[1, 2, 3, 4, 5, 10, 11, 12, 13, 6, 7, 8, 9]
+    } else {
+        &[1, 2, 3, 4, 5, 10, 11, 12, 13]
+    };
+    let both = shares(wanted.alpha, 2, rng);
+    let of_chains = shares(wanted.alpha, wanted.mixture_width, rng);
+    let chains = of_chains.into_iter().map(|share| {
+        let depth = match usize::try_from(wanted.chain_depth) {
+            Ok(depth @ 1..) => depth,
+            _ => rng.random_range(1..=3),
+        };
+        let adjustments = (0..depth).map(|_| {
+            let change = changes[rng.random_range(0..changes.len())];
+            let strength = rng.random_range(0..wanted.severity);
+            let share = strength as f64 / (AugMix::MAX_SEVERITY - 1) as f64;
+            strengths.change(change, share, rng.random::<f64>() < 0.5)
+        });
+        let adjustments = adjustments.collect();
+        (share * both[1], adjustments)
+    });
+    Mixture {
+        chains: chains.collect(),
+        own: both[0],
+    }
+}
+
+/// Parameter of a Dirichlet distribution from which on shares differ by thousandths at most.
+const MOST_ALIKE: f64 = 1e6;
+
+/// Shares of a Dirichlet distribution whose parameters all are this number.
+fn shares(alpha: f64, count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let Ok(gamma) = Gamma::new(alpha.min(MOST_ALIKE), 1.0) else {
+        return vec![1.0 / count as f32; count];
+    };
+    let numbers: Vec<f64> = (0..count).map(|_| gamma.sample(rng)).collect();
+    let sum: f64 = numbers.iter().sum();
+    if sum.is_normal() {
+        return numbers.iter().map(|it| (it / sum) as f32).collect();
+    }
+    // One near 0 gives everything to one of them, and all numbers may have been too small.
+    let whole = rng.random_range(0..count);
+    (0..count).map(|at| f32::from(at == whole)).collect()
+}
+
+impl Strengths {
+    /// The change of this number, 1 to 13, with a share of its largest strength, to either side.
+    fn change(&self, number: usize, share: f64, is_negative: bool) -> Adjustment {
+        let share_to_a_side = if is_negative { -share } else { share };
+        let signed = |most: f64| most * share_to_a_side;
+        let [down, across] = self.translation;
+        match number {
+            1 => Adjustment::ShearX(signed(self.shear)),
+            2 => Adjustment::ShearY(signed(self.shear)),
+            3 => Adjustment::TranslateX(signed(across).trunc()),
+            4 => Adjustment::TranslateY(signed(down).trunc()),
+            5 => Adjustment::Rotate(signed(self.rotation)),
+            6 => Adjustment::Brightness(1.0 + signed(self.factor)),
+            7 => Adjustment::Saturation(1.0 + signed(self.factor)),
+            8 => Adjustment::Contrast(1.0 + signed(self.factor)),
+            9 => Adjustment::Sharpness(1.0 + signed(self.factor)),
+            10 => {
+                let [taken, of] = self.bits;
+                Adjustment::Posterize((of - (taken * share).round()) as u32)
+            }
+            11 => Adjustment::Solarize(255.0 * (1.0 - share)),
+            12 => Adjustment::AutoContrast,
+            _ => Adjustment::Equalize,
+        }
+    }
 }
 
 /// The rectangle that is erased, by the rules of torchvision's `RandomErasing`: it is lower and
@@ -320,7 +385,7 @@ mod tests {
     const PINNED: &str = "Transform { crop: None, rotation: -66.79140112986681, shift: [2.538512476543474, 0.6753310033414754], \
         shear: -26.551057095978205, zoom: [1.0718541862813766, 1.1629546875470773], horizontal_flip: false, \
         vertical_flip: false, channel_shift: -89.0865, brightness: Some(0.63805616), fill_mode: Nearest, cval: 0.0, \
-        adjustments: [], erasing: None }";
+        adjustments: [], mixture: None, erasing: None }";
 
     fn erased(
         wanted: &RandomErasing,
@@ -350,6 +415,7 @@ mod tests {
                 ..ColorJitter::default()
             }),
             trivial_augment_wide: true,
+            aug_mix: Some(AugMix::default()),
             random_erasing: Some(always(ErasingValue::Random)),
             ..Augmentation::default()
         };
@@ -426,6 +492,108 @@ mod tests {
         degrees.dedup();
         assert_eq!(degrees.len(), 31, "{degrees:?}");
         assert_eq!((degrees[0], degrees[30]), (0, 135));
+    }
+
+    #[test]
+    fn chains_of_aug_mix_have_the_changes_and_shares_that_they_should() {
+        let aug_mix = AugMix {
+            severity: 10,
+            ..AugMix::default()
+        };
+        let wanted = Augmentation {
+            aug_mix: Some(aug_mix),
+            ..Augmentation::default()
+        };
+        let (mut depths, mut kinds) = ([0_usize; 4], std::collections::BTreeMap::new());
+        let mut own = 0.0;
+        for transform in drawn(&wanted) {
+            let mixture = transform.mixture.unwrap();
+            assert_eq!(mixture.chains.len(), 3);
+            let sum = mixture.own + mixture.chains.iter().map(|(share, _)| share).sum::<f32>();
+            assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+            own += f64::from(mixture.own);
+            for (_, adjustments) in &mixture.chains {
+                depths[adjustments.len()] += 1;
+                for it in adjustments {
+                    // `AugMix()._AUGMENTATION_SPACE` of torchvision 0.29, 10 bins, 200 by 100 pixels.
+                    match it {
+                        Adjustment::TranslateX(by) => assert!(by.abs() <= 33.0),
+                        Adjustment::TranslateY(by) => assert!(by.abs() <= 66.0),
+                        Adjustment::Posterize(bits) => assert!(*bits <= 4),
+                        _ => {}
+                    }
+                    let name = format!("{it:?}");
+                    let name = name.split('(').next().unwrap().to_owned();
+                    *kinds.entry(name).or_insert(0_usize) += 1;
+                }
+            }
+        }
+        // Five standard deviations.
+        assert!((own / 1e4 - 0.5).abs() < 0.0145, "{own}");
+        assert_eq!(depths[0], 0);
+        assert!(
+            depths[1..].iter().all(|it| it.abs_diff(10_000) < 409),
+            "{depths:?}"
+        );
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert!(
+            kinds.values().all(|it| it.abs_diff(60_000 / 13) < 330),
+            "{kinds:?}"
+        );
+
+        let deep = AugMix {
+            mixture_width: 1,
+            chain_depth: 5,
+            all_ops: false,
+            ..aug_mix
+        };
+        let wanted = Augmentation {
+            aug_mix: Some(deep),
+            ..Augmentation::default()
+        };
+        for transform in drawn(&wanted).take(1000) {
+            let chains = transform.mixture.unwrap().chains;
+            assert_eq!((chains.len(), chains[0].1.len()), (1, 5));
+            let is_factor = |it: &Adjustment| {
+                matches!(
+                    it,
+                    Adjustment::Brightness(_)
+                        | Adjustment::Saturation(_)
+                        | Adjustment::Contrast(_)
+                        | Adjustment::Sharpness(_)
+                )
+            };
+            assert!(!chains[0].1.iter().any(is_factor));
+        }
+    }
+
+    #[test]
+    fn posterizing_by_aug_mix_keeps_as_many_bits_as_in_torchvision() {
+        let strengths = Strengths {
+            shear: 0.0,
+            translation: [0.0; 2],
+            rotation: 0.0,
+            factor: 0.0,
+            bits: [4.0, 4.0],
+        };
+        let bits = (0..10).map(|strength| strengths.change(10, f64::from(strength) / 9.0, false));
+        let expected = [4, 4, 3, 3, 2, 2, 1, 1, 0, 0].map(Adjustment::Posterize);
+        assert!(bits.eq(expected));
+    }
+
+    #[test]
+    fn shares_of_any_parameter_make_one() {
+        let mut rng = generator(1, Use::Selection);
+        for alpha in [1e-300, 1e-3, 0.5, 1.0, 40.0, 1e300, f64::MAX] {
+            for count in 1..5 {
+                let shares = shares(alpha, count, &mut rng);
+                let sum: f32 = shares.iter().sum();
+                assert!(
+                    shares.len() == count && (sum - 1.0).abs() < 1e-5,
+                    "{alpha}: {shares:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) enum Use {
     Image {
         /// What is drawn.
         change: Change,
-        /// The epoch, below 2⁵⁸.
+        /// The epoch, below 2⁵⁷.
         epoch: u64,
         /// The image's number in the dataset; of a batch, that of its first image.
         index: u32,
@@ -43,6 +43,8 @@ pub(crate) enum Change {
     Jitter,
     /// `RandAugment` or `TrivialAugmentWide`.
     Policy,
+    /// `AugMix`.
+    AugMix,
 }
 
 impl Change {
@@ -55,12 +57,24 @@ impl Change {
             Self::Crop => 15 << 60,
             Self::Jitter => 31 << 59,
             Self::Policy => 63 << 58,
+            Self::AugMix => 127 << 57,
+        }
+    }
+
+    /// Numbers of 32 bits that it may take for one image at most.
+    const fn per_image(self) -> u128 {
+        match self {
+            Self::Keras
+            | Self::Erasing
+            | Self::Mixing
+            | Self::Crop
+            | Self::Jitter
+            | Self::Policy => 64,
+            // Ten chains of ten changes, and shares, of which some are tried several times.
+            Self::AugMix => 4096,
         }
     }
 }
-
-/// Numbers of 32 bits that one use for one image may take at most.
-const PER_IMAGE: u128 = 64;
 
 /// Returns a generator whose numbers follow from its arguments alone.
 ///
@@ -74,8 +88,8 @@ pub(crate) fn generator(seed: u64, purpose: Use) -> ChaCha8Rng {
         Use::Shuffle { epoch } => epoch,
         Use::Image { change, epoch, .. } => change.bits() | epoch,
     });
-    if let Use::Image { index, .. } = purpose {
-        rng.set_word_pos(u128::from(index) * PER_IMAGE);
+    if let Use::Image { change, index, .. } = purpose {
+        rng.set_word_pos(u128::from(index) * change.per_image());
     }
     rng
 }
@@ -103,6 +117,7 @@ mod tests {
             Change::Crop,
             Change::Jitter,
             Change::Policy,
+            Change::AugMix,
         ] {
             for (epoch, index) in [(1, 0), (1, 1), (2, 0)] {
                 let purpose = Use::Image {

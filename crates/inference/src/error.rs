@@ -179,6 +179,9 @@ impl LoadErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// The work was cancelled between two runs of the engine.
+    #[error("the work was cancelled")]
+    Cancelled,
     /// An image cannot be turned into the model's input.
     #[error("image {index} of the batch: {reason}")]
     Preprocess {
@@ -275,7 +278,7 @@ impl RunError {
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
             Self::Preprocess { reason, .. } => Hint::Image(reason.hint()),
-            Self::InputLength { .. } | Self::OutputValue { .. } => return None,
+            Self::Cancelled | Self::InputLength { .. } | Self::OutputValue { .. } => return None,
             Self::InputValue { .. } => Hint::CheckInput,
             Self::OutputShape { .. } => Hint::MatchLabels,
             Self::NoProbability { .. } => Hint::OutputIsLogits,

@@ -8,6 +8,8 @@ use kiln_metrics::sigmoid;
 use kiln_model::OutputKind;
 use rayon::prelude::*;
 
+use kiln_util::CancelToken;
+
 use crate::chunks::{Chunk, NamedTensor, concatenate};
 use crate::engine::error::EngineError;
 use crate::engine::interface::{Outputs, Session};
@@ -61,17 +63,22 @@ impl Model {
         Ok(seen)
     }
 
-    /// The same in a session: on this thread, and those of the session if it has any.
+    /// The same in a session: on this thread, and those of the session if it has any. Ends with an error before the
+    /// next run of the engine if cancelled.
     pub(crate) fn run_on(
         &self,
         session: &mut dyn Session,
         values: &[f32],
         images: usize,
+        cancel: Option<&CancelToken>,
     ) -> Result<AnyScores, RunError> {
         self.check_input(values, images)?;
         let start = Instant::now();
         let mut parts = Vec::new();
         for chunk in session.chunks(images) {
+            if cancel.is_some_and(CancelToken::is_cancelled) {
+                return Err(RunError::Cancelled);
+            }
             parts.push(self.run_chunk(values, &chunk, |input, batch| {
                 session.run(input, batch, Outputs::First)
             })?);

@@ -38,12 +38,12 @@ pub use preprocessing::{
 };
 pub use preset::Preprocess;
 pub use recipe::{
-    AdamParams, Augmentation, ClassWeight, Classes, ColorJitter, Combination, Data, DataSource,
-    DatasetName, EarlyStopping, ErasingValue, Export, FileProblem, FileRequest, FillMode, Input,
-    LbfgsParams, LossFunction, Monitor, Optimizer, OptimizerKind, Phase, RandAugment,
-    RandomErasing, RandomResizedCrop, Recipe, RecipeFields, Reference, References, Schedule,
-    ScheduleKind, Setting, SplitRule, Sweep, Threshold, Training, Validation, ValidationSubset,
-    Values,
+    AdamParams, AugMix, Augmentation, ClassWeight, Classes, ColorJitter, Combination, Data,
+    DataSource, DatasetName, EarlyStopping, ErasingValue, Export, FileProblem, FileRequest,
+    FillMode, Halving, Input, LbfgsParams, LossFunction, Monitor, Optimizer, OptimizerKind, Phase,
+    RandAugment, RandomErasing, RandomResizedCrop, Recipe, RecipeFields, Reference, References,
+    Schedule, ScheduleKind, Setting, SplitRule, Sweep, Threshold, Training, Validation,
+    ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};
 pub use steps::{Background, Steps, check_share, parse_color, parse_size};

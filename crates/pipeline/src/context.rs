@@ -1,11 +1,18 @@
 //! What every phase gets: where assets come from, who observes, how to stop, how many threads.
 
+#[cfg(feature = "training")]
+use std::time::Duration;
+
 use kiln_util::CancelToken;
 
 use crate::assets::AssetProvider;
 use crate::dataset::store::FileDatasets;
 use crate::event::{Event, Observer, Task, TaskGuard};
 use crate::limits::{Limits, Watch};
+
+/// How often work that cannot be interrupted is looked after.
+#[cfg(feature = "training")]
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The surroundings of a pipeline, shared by its phases.
 ///
@@ -64,6 +71,24 @@ impl<'a> Context<'a> {
     pub(crate) fn watch(&self, work: &str, weights: u64, images: u64) -> Option<Watch> {
         let limits = self.limits.as_ref()?;
         Some(limits.watch(work, weights, images))
+    }
+
+    /// Does work that cannot be interrupted, such as loading a model, in another thread. Returns nothing if cancelled
+    /// before it is done; the thread then ends by itself.
+    #[cfg(feature = "training")]
+    pub(crate) fn interruptible<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let worker = std::thread::spawn(work);
+        while !worker.is_finished() {
+            if self.cancel.is_cancelled() {
+                return None;
+            }
+            std::thread::sleep(LOOK);
+        }
+        let done = worker.join();
+        Some(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
     /// Begins a task whose progress the observer hears; it ends when the guard is dropped.

@@ -11,7 +11,7 @@ use kiln_model::Counts;
 #[cfg(feature = "training")]
 use kiln_run::{Environment, Epoch, History};
 #[cfg(feature = "training")]
-use kiln_trainer::{BatchReport, Device};
+use kiln_trainer::{BatchReport, Device, RangeTest};
 
 use crate::configs::Found;
 use crate::error::Error;
@@ -64,8 +64,17 @@ pub enum Task<'a> {
     Bench,
     /// Comparing Burn with the engines, in runs.
     Verify,
+    /// Computing golden vectors, in images.
+    Golden,
+    /// Loading a model, whose steps cannot be counted.
+    Load {
+        /// The engine's title.
+        engine: &'a str,
+    },
     /// Covering parts of images, in patches.
     Explain,
+    /// Training with growing learning rates, in steps.
+    RangeTest,
     /// Computing the probabilities of the validation images, of which thresholds are chosen, in images.
     Thresholds,
 }
@@ -256,6 +265,29 @@ pub enum Event<'a> {
         /// Its run directory.
         run: &'a Path,
     },
+    /// Combinations of a sweep that is halved are trained up to an epoch.
+    RungStarted {
+        /// The epoch.
+        epochs: usize,
+        /// Number of combinations that are still trained, those that differ in nothing but the seed counted once.
+        candidates: usize,
+        /// Number of those that go on after it.
+        kept: usize,
+        /// What decides, for people.
+        by: &'a str,
+    },
+    /// Combinations of a sweep go no further.
+    CombinationsPruned {
+        /// Their labels.
+        labels: &'a [&'a str],
+        /// The epoch after which they were compared with the others.
+        epochs: usize,
+    },
+    /// The best combination of a sweep, which was compared on one engine, is compared on all.
+    BestCompared {
+        /// Its label.
+        label: &'a str,
+    },
     /// A combination of a sweep begins.
     CombinationStarted {
         /// Its place, from 1.
@@ -292,6 +324,9 @@ pub enum Event<'a> {
         /// The device.
         device: &'a Device,
     },
+    /// A learning-rate range test begins.
+    #[cfg(feature = "training")]
+    RangeTestStarted(RangeTestInfo<'a>),
     /// A training begins with the weights of another one.
     #[cfg(feature = "training")]
     BegunWith {
@@ -414,6 +449,14 @@ pub enum Event<'a> {
         /// The best epoch, whose weights were kept.
         best: &'a Epoch,
     },
+    /// A training pauses, and may be resumed later.
+    #[cfg(feature = "training")]
+    TrainingPaused {
+        /// Number of epochs done.
+        epochs_done: usize,
+        /// Number of epochs of all phases.
+        epochs: usize,
+    },
     /// A training was cancelled; its best weights so far are kept.
     #[cfg(feature = "training")]
     TrainingStopped {
@@ -454,6 +497,24 @@ pub struct FeaturesInfo<'a> {
     pub bytes: u64,
     /// The file that they are kept in.
     pub path: &'a Path,
+}
+
+/// What a learning-rate range test tries.
+#[cfg(feature = "training")]
+#[derive(Debug, Clone, Copy)]
+pub struct RangeTestInfo<'a> {
+    /// Number of images to train on.
+    pub train_images: usize,
+    /// The phase, from 1.
+    pub phase: usize,
+    /// Whether it begins with the weights of another run.
+    pub begins_with_run: bool,
+    /// Number of parameters.
+    pub parameters: Counts,
+    /// The learning rates.
+    pub range: &'a RangeTest,
+    /// The device.
+    pub device: &'a Device,
 }
 
 /// A running task. Dropping it ends the task.

@@ -130,7 +130,7 @@ pub fn export_run(run: &RunDir, request: &ExportRequest, context: &Context<'_>) 
             None => {
                 let images = test_images(run, &trained.recipe, context)?;
                 let name = dataset::test_name(&trained.recipe);
-                trained.golden = Some(golden::vectors(&trained, &images, &name)?);
+                trained.golden = golden::vectors(&trained, &images, &name, context, || false)?;
             }
             Some(missing) if replaces_golden => {
                 return Err(ExportRunError::GoldenLost { path, missing }.into());

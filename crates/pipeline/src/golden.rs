@@ -8,8 +8,10 @@ use kiln_model::Preprocessing;
 use kiln_onnx::{Golden, GoldenVector};
 use kiln_preprocess::{Preprocessor, RawImage, to_pixels};
 
+use crate::context::Context;
 use crate::error::Result;
 use crate::error::training::ExportRunError;
+use crate::event::Task;
 use crate::export::TrainedModel;
 use crate::tolerance::tolerance;
 
@@ -20,15 +22,25 @@ const MOST: usize = 10;
 const BYTES: usize = 384 << 10;
 
 /// Computes the golden vectors of a model as it will be exported, from the first test image of each
-/// class.
-pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Golden> {
+/// class. Returns `None` if `stop` says so before one of them.
+pub fn vectors(
+    trained: &TrainedModel,
+    images: &View,
+    data: &str,
+    context: &Context<'_>,
+    stop: impl Fn() -> bool,
+) -> Result<Option<Golden>> {
     let burn = trained.burn()?;
     let preparation = Preparation::new(trained)?;
     let tolerance = tolerance(&trained.model);
     let chosen = first_of_each_class(images);
     let room = BYTES / chosen.len().max(1);
     let mut vectors: Vec<GoldenVector> = Vec::with_capacity(chosen.len());
+    let task = context.task(Task::Golden, Some(chosen.len() as u64));
     for index in chosen {
+        if stop() {
+            return Ok(None);
+        }
         let image = images.dataset().image(index as usize)?;
         // A vector has no Exif tag: its pixels are upright where the model's are.
         let image = if trained.model.preprocessing().orientation {
@@ -65,11 +77,12 @@ pub fn vectors(trained: &TrainedModel, images: &View, data: &str) -> Result<Gold
             tolerance,
             scores,
         });
+        task.advance(1);
     }
-    Ok(Golden {
+    Ok(Some(Golden {
         computed_by: format!("kiln {}, {}", kiln_util::VERSION, burn.describe()),
         vectors,
-    })
+    }))
 }
 
 /// Numbers in the dataset of the first image of each class, or each set of classes where an image can have several, in
@@ -203,14 +216,17 @@ fn middle(image: RawImage<'_>, bytes: usize) -> (Part<'_>, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
 
+    use kiln_assets::Cache;
     use kiln_data::Dataset;
     use kiln_inference::{Model, Options};
     use kiln_model::Recipe;
     use kiln_trainer::initial_weights;
 
     use super::*;
+    use crate::CachedAssets;
 
     #[test]
     fn the_first_image_of_each_class_is_taken() {
@@ -292,10 +308,19 @@ mod tests {
         trained
     }
 
+    /// The vectors, or none if stopped before one more than so many.
+    fn up_to(most: usize, trained: &TrainedModel, images: &View) -> Option<Golden> {
+        let assets = CachedAssets::new(Cache::at("no-cache"), true);
+        let asked = Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) == most;
+        let context = Context::new(&assets, &());
+        vectors(trained, images, "made up", &context, stop).unwrap()
+    }
+
     fn load(trained: &TrainedModel, images: &View) -> Model {
         let mut proto = trained.export().unwrap().proto;
         let mut metadata = proto.metadata().unwrap();
-        metadata.golden = Some(vectors(trained, images, "made up").unwrap());
+        metadata.golden = up_to(usize::MAX, trained, images);
         proto.set_metadata(&metadata);
         Model::from_bytes(&kiln_onnx::encode(&proto), &Options::default()).unwrap()
     }
@@ -329,7 +354,9 @@ mod tests {
     #[test]
     fn every_class_has_its_vector_however_large_the_images() {
         let trained = trained("preprocess = \"unit\"\nchannels = \"rgb\"", false);
-        let golden = vectors(&trained, &images(300, 200, 3), "made up").unwrap();
+        let images = images(300, 200, 3);
+        assert!(up_to(9, &trained, &images).is_none());
+        let golden = up_to(10, &trained, &images).unwrap();
         assert_eq!(golden.vectors.len(), 10);
         let bytes: usize = golden.vectors.iter().map(|v| v.pixels.len()).sum();
         assert!(bytes <= BYTES && bytes > BYTES * 9 / 10, "{bytes}");

@@ -78,6 +78,8 @@ pub mod init;
 #[cfg(feature = "training")]
 pub mod parity;
 #[cfg(feature = "training")]
+mod patience;
+#[cfg(feature = "training")]
 pub mod plan;
 #[cfg(feature = "training")]
 pub mod probe;
@@ -111,8 +113,8 @@ pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;
 pub use error::images::NotAList;
 pub use error::{Error, Result};
-#[cfg(feature = "training")]
-pub use event::FeaturesInfo;
 pub use event::{Event, Observer, Task, TaskGuard};
+#[cfg(feature = "training")]
+pub use event::{FeaturesInfo, RangeTestInfo};
 pub use hint::Hint;
 pub use kiln_util::CancelToken;

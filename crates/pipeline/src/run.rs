@@ -3,13 +3,14 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kiln_data::{Loader, Order, Samples, View};
 use kiln_inference::{EngineId, Model};
 use kiln_model::Recipe;
 use kiln_preprocess::Preprocessor;
 use kiln_report::{plot_confusion, text_table};
-use kiln_run::{Epoch, RunDir, RunFile};
+use kiln_run::{Epoch, FeatureTime, RunDir, RunFile};
 use kiln_util::{percent, thousands};
 use serde::Serialize;
 
@@ -18,11 +19,12 @@ use crate::dataset::{self, DatasetError};
 use crate::engines;
 use crate::error::{Error, Result};
 use crate::evaluate::{AnyEvaluated, AnyRecord, AnyTally, EvaluateOptions};
-use crate::event::Event;
+use crate::event::{Event, Task};
 use crate::export::TrainedModel;
 use crate::golden;
 use crate::inputs::Inputs;
-use crate::parity::{self, Parity};
+use crate::parity::{self, Checked, Parity};
+use crate::patience::{self, Patience};
 use crate::predictions::{Columns, Format, Row, Writer};
 use crate::report::run_page;
 use crate::run_record::RunRecord;
@@ -40,7 +42,8 @@ const GATE_WORK: u64 = 50_000_000_000;
 /// The gate compares at least so many images, if there are as many.
 const GATE_IMAGES: usize = 8;
 
-/// Multiplications with an addition each that every engine takes for the test images: all 10,000 of
+/// Multiplications with an addition each that every engine takes for the test images at most, and at most the time that
+/// [`Patience`] leaves: all 10,000 of
 /// MNIST through VGG16 on 32 x 32 pixels. Where all images take more, one engine computes the
 /// figures, and the others are compared with it on as many images as that. Of a graph from a file,
 /// they take no more than the gate.
@@ -172,9 +175,29 @@ pub fn run(
     finish(train(recipe, request, context)?, context)
 }
 
+/// The engines that an exported model is compared and evaluated on, of those present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// All of them, in the order of the registry.
+    All,
+    /// All of them, beginning with the one of [`Fastest`](Self::Fastest), whose figures are reported.
+    AllFastestFirst,
+    /// One: of several, the last of the registry, since one with a library of its own is the faster.
+    Fastest,
+}
+
 /// Exports, verifies, evaluates and reports a training that finished. Returns `None` if it did not,
 /// or if cancelled.
 pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<RunOutcome>> {
+    finish_on(outcome, On::All, context)
+}
+
+/// Finishes a training as [`finish`] does, on some engines.
+pub(crate) fn finish_on(
+    outcome: TrainOutcome,
+    on: On,
+    context: &Context<'_>,
+) -> Result<Option<RunOutcome>> {
     let TrainOutcome {
         recipe,
         run,
@@ -196,10 +219,23 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
     };
     trained.threshold = thresholds;
     if trained.recipe.export.golden {
-        trained.golden = Some(golden::vectors(&trained, &images, &data)?);
+        let stop = || context.cancel.is_cancelled();
+        let Some(golden) = golden::vectors(&trained, &images, &data, context, stop)? else {
+            return Ok(None);
+        };
+        trained.golden = Some(golden);
     }
     trained.write(&run.file(RunFile::Model), context)?;
-    let Some((models, mut parity)) = verify(&trained, &run, &images, context)? else {
+    let patience = Patience::after(training_seconds(&run, &trained.recipe)?);
+    let verified = verify(&trained, &run, &images, on, patience.gate, context)?;
+    let Some((
+        models,
+        Checked {
+            mut parity,
+            for_one,
+        },
+    )) = verified
+    else {
         return Ok(None);
     };
     let mut evaluations = Vec::new();
@@ -212,18 +248,21 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         } else {
             TEST_WORK
         };
-        let affordable = affordable(work, &trained.model, PARITY_BATCH, all);
+        let slowest = for_one.iter().max().copied().unwrap_or_default();
+        let in_time = patience::affordable(patience.test_images, slowest, GATE_IMAGES, all);
+        let affordable = affordable(work, &trained.model, PARITY_BATCH, all).min(in_time);
         let sample = (affordable < all).then(|| images.take(affordable, 0));
+        let batch_size = batch_size(&models, slowest);
         // Of engines that are to save time, one with a library of its own is the faster.
-        let order: Vec<&LoadedModel> = match sample {
-            Some(_) => models.iter().rev().collect(),
-            None => models.iter().collect(),
+        let order: Vec<&LoadedModel> = match (&sample, on) {
+            (None, On::All) => models.iter().collect(),
+            _ => models.iter().rev().collect(),
         };
         let mut scores = Vec::new();
         for (at, (engine, model)) in order.into_iter().enumerate() {
             let title = engine.title();
             let images = sample.as_ref().filter(|_| at > 0).unwrap_or(&images);
-            let Some(mut run) = evaluate(model, images, context)? else {
+            let Some(mut run) = evaluate(model, images, batch_size, context)? else {
                 return Ok(None);
             };
             if at == 0 {
@@ -241,14 +280,13 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         }
         // Of a single score, both of its classes have one here.
         let classes = trained.labels.len();
-        let comparisons = parity::compare(&scores, PARITY_BATCH, classes, parity.tolerance)?;
+        let comparisons = parity::compare(&scores, batch_size, classes, parity.tolerance)?;
         parity.comparisons.extend(comparisons);
         parity.passed = parity
             .comparisons
             .iter()
             .all(|comparison| comparison.passed);
     }
-    run.write_json(RunFile::Parity, &parity)?;
     for failure in parity.failures() {
         context.emit(&Event::ParityFailed { failure: &failure });
     }
@@ -263,6 +301,8 @@ pub fn finish(outcome: TrainOutcome, context: &Context<'_>) -> Result<Option<Run
         }
         run.write(RunFile::Predictions, &predictions)?;
     }
+    // Last, since a run with this file is one that needs nothing more.
+    run.write_json(RunFile::Parity, &parity)?;
     let record = RunRecord::read(run.clone())?;
     log(&run, &record.recipe, &record.history, train_images, false)?;
     let page = run_page(&record, context)?;
@@ -300,15 +340,36 @@ struct TestRun {
     predictions: Vec<u8>,
 }
 
+/// How long the epochs of a run and its features took.
+fn training_seconds(run: &RunDir, recipe: &Recipe) -> Result<f64> {
+    let epochs = run.history(recipe.training.monitor)?.epochs;
+    let features: Option<FeatureTime> = run.read_json(RunFile::Features)?;
+    let features = features.map_or(0.0, |time| time.seconds);
+    Ok(features + epochs.iter().map(|epoch| epoch.seconds).sum::<f64>())
+}
+
+/// Images per batch on the test images, where the slowest model takes so long for one on all threads: each thread
+/// takes a batch, which should be done, and told of, within a second or so.
+fn batch_size(models: &[LoadedModel], for_one: Duration) -> usize {
+    let threads = models.iter().map(|(_, model)| model.runtime().threads);
+    let on_a_thread = for_one.saturating_mul(threads.max().unwrap_or(1) as u32);
+    patience::affordable(parity::LONGEST_BATCH, on_a_thread, 1, PARITY_BATCH)
+}
+
 /// Runs a model over the test images. Returns `None` if cancelled.
-fn evaluate(model: &Model, images: &View, context: &Context<'_>) -> Result<Option<TestRun>> {
+fn evaluate(
+    model: &Model,
+    images: &View,
+    batch_size: usize,
+    context: &Context<'_>,
+) -> Result<Option<TestRun>> {
     let inputs = Inputs::of_view(images);
     let mut scores = Vec::new();
     let mut predictions = Vec::new();
     let columns = Columns::of(&inputs, model);
     let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true).expect(IN_MEMORY);
     let options = EvaluateOptions {
-        batch_size: Some(PARITY_BATCH),
+        batch_size: Some(batch_size),
         ..EvaluateOptions::default()
     };
     let tally = AnyTally::new(model, &options, &inputs)?;
@@ -334,11 +395,16 @@ fn verify(
     trained: &TrainedModel,
     run: &RunDir,
     images: &View,
+    on: On,
+    patience: Duration,
     context: &Context<'_>,
-) -> Result<Option<(Vec<LoadedModel>, Parity)>> {
-    let present = engines::present(context)?;
+) -> Result<Option<(Vec<LoadedModel>, Checked)>> {
+    let mut present = engines::present(context)?;
+    if on == On::Fastest {
+        present.reverse();
+    }
     let options = engines::options(context);
-    let file = run.read(RunFile::Model)?;
+    let file = Arc::new(run.read(RunFile::Model)?);
     let preprocessor = Arc::new(Preprocessor::new(trained.model.preprocessing().clone())?);
     let batch_size = trained.recipe.training.batch_size.min(images.len());
     let batch_size = affordable(GATE_WORK, &trained.model, GATE_IMAGES, batch_size);
@@ -352,17 +418,30 @@ fn verify(
             subset: "test",
         })?;
     let mut models = Vec::with_capacity(present.len());
+    let mut left_out = Vec::new();
     let mut refused = None;
     for &engine in &present {
+        if on == On::Fastest && !models.is_empty() {
+            break;
+        }
         if trained.only_engine().is_some_and(|only| only != engine) {
             context.emit(&Event::EngineLeftOut {
                 engine: engine.title(),
                 reason: "its graph computes in integers or half precision, and engines round differently: this one is not compared",
             });
+            left_out.push(engine.title().into());
             continue;
         }
         let options = options.clone().with_engine(engine);
-        match Model::from_bytes(&file, &options) {
+        let bytes = Arc::clone(&file);
+        let load = move || Model::from_bytes(&bytes, &options);
+        let title = engine.title();
+        let task = context.task(Task::Load { engine: title }, None);
+        let Some(loaded) = context.interruptible(load) else {
+            return Ok(None);
+        };
+        drop(task);
+        match loaded {
             Ok(model) => models.push((engine, model)),
             // kiln's own graphs run everywhere; that of a file may need what an engine lacks.
             Err(error) if trained.has_graph() => {
@@ -370,6 +449,7 @@ fn verify(
                     engine: engine.title(),
                     reason: &error.to_string(),
                 });
+                left_out.push(engine.title().into());
                 refused = refused.or(Some(error));
             }
             Err(error) => return Err(error.into()),
@@ -381,10 +461,13 @@ fn verify(
     if context.cancel.is_cancelled() {
         return Ok(None);
     }
-    let parity = parity::check(trained, &file, &models, &batch.values, &options, context)?;
-    let Some(parity) = parity else {
+    let pixels = &batch.values;
+    let checked = parity::check(trained, &file, &models, pixels, &options, patience, context)?;
+    let Some(mut checked) = checked else {
         return Ok(None);
     };
+    checked.parity.left_out = left_out;
+    let parity = &checked.parity;
     if let (true, Some(worst)) = (parity.passed, parity.worst()) {
         let titles = models.iter().map(|(engine, _)| engine.title());
         let implementations: Vec<&str> = std::iter::once("Burn").chain(titles).collect();
@@ -394,7 +477,7 @@ fn verify(
             batch_sizes: &parity.batch_sizes(),
         });
     }
-    Ok(Some((models, parity)))
+    Ok(Some((models, checked)))
 }
 
 #[cfg(test)]

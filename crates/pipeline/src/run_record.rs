@@ -47,6 +47,19 @@ impl RunRecord {
         self.parity.as_ref().is_some_and(|parity| parity.passed) && !self.evaluations.is_empty()
     }
 
+    /// The engines that computed test images, by their titles, the one whose figures are reported first.
+    pub fn engines(&self) -> Vec<String> {
+        let evaluated = self.evaluations.iter().map(|it| it.runtime().title());
+        let compared = self.parity.iter().flat_map(Parity::engines);
+        let mut engines: Vec<String> = Vec::new();
+        for engine in evaluated.chain(compared) {
+            if !engines.iter().any(|known| known == engine) {
+                engines.push(engine.to_owned());
+            }
+        }
+        engines
+    }
+
     /// How long its epochs took, in seconds.
     pub fn seconds(&self) -> f64 {
         self.history.epochs.iter().map(|epoch| epoch.seconds).sum()

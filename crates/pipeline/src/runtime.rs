@@ -32,10 +32,15 @@ pub struct RuntimeRecord {
 }
 
 impl RuntimeRecord {
+    /// Returns the engine's title.
+    pub fn title(&self) -> &str {
+        let engine = self.engine.parse::<EngineId>();
+        engine.map_or(self.engine.as_ref(), |engine| engine.title())
+    }
+
     /// Returns the engine with its version and device, for people.
     pub fn describe(&self) -> String {
-        let engine = self.engine.parse::<EngineId>();
-        let name = engine.map_or(self.engine.as_ref(), |engine| engine.title());
+        let name = self.title();
         let version = self
             .version
             .as_ref()

@@ -1,4 +1,4 @@
-//! Changes of 8-bit images by torchvision's color jitter, `RandAugment` and `TrivialAugmentWide`.
+//! Changes of 8-bit images by torchvision's color jitter, `RandAugment`, `TrivialAugmentWide` and `AugMix`.
 
 use kiln_model::Channels;
 
@@ -37,6 +37,16 @@ pub enum Adjustment {
     Equalize,
 }
 
+/// Chains of changes, each beginning with the image itself, whose results are added to it, as by torchvision's
+/// `AugMix` for tensors of `uint8`: in f32, and cut to whole numbers at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mixture {
+    /// Share of the image as it is; with those of the chains, they make 1.
+    pub own: f32,
+    /// The share of each chain's result, and its changes, one after another.
+    pub chains: Vec<(f32, Vec<Adjustment>)>,
+}
+
 /// Planes of `height` by `width` whole numbers of 0 to 255, one a channel.
 pub(crate) struct Planes<'a> {
     pub values: &'a mut [f32],
@@ -51,11 +61,32 @@ impl Planes<'_> {
         if adjustments.is_empty() {
             return;
         }
-        for value in &mut *self.values {
-            *value = value.round_ties_even().clamp(0.0, 255.0);
-        }
+        self.round();
         for adjustment in adjustments {
             self.carry_out(*adjustment);
+        }
+    }
+
+    /// Mixes the image with what chains of changes make of it; values are rounded to whole numbers before.
+    pub fn mix(&mut self, mixture: &Mixture) {
+        self.round();
+        let image = self.values.to_vec();
+        let mut sum: Vec<f32> = image.iter().map(|value| mixture.own * value).collect();
+        for (share, adjustments) in &mixture.chains {
+            self.values.copy_from_slice(&image);
+            self.adjust(adjustments);
+            for (sum, value) in sum.iter_mut().zip(&*self.values) {
+                *sum += share * value;
+            }
+        }
+        for (value, sum) in self.values.iter_mut().zip(sum) {
+            *value = cut(sum);
+        }
+    }
+
+    fn round(&mut self) {
+        for value in &mut *self.values {
+            *value = value.round_ties_even().clamp(0.0, 255.0);
         }
     }
 
@@ -102,13 +133,17 @@ impl Planes<'_> {
                 let mask = !(0xFF_u32 >> bits.min(8));
                 self.each(|value| (value as u32 & mask) as f32);
             }
-            Adjustment::Solarize(threshold) => self.each(|value| {
-                if f64::from(value) >= threshold {
-                    255.0 - value
-                } else {
-                    value
-                }
-            }),
+            Adjustment::Solarize(threshold) => {
+                // In f32, as PyTorch compares: 170.000005 is 170.
+                let threshold = threshold as f32;
+                self.each(|value| {
+                    if value >= threshold {
+                        255.0 - value
+                    } else {
+                        value
+                    }
+                });
+            }
             Adjustment::AutoContrast => self.planes().for_each(stretch),
             Adjustment::Equalize => self.planes().for_each(equalize),
         }
@@ -357,6 +392,30 @@ mod tests {
             Adjustment::Rotate(90.0),
         );
         assert_eq!(square, [2.0, 4.0, 1.0, 3.0], "counterclockwise");
+    }
+
+    #[test]
+    fn chains_begin_with_the_image_and_are_added_up_by_their_shares() {
+        let image = [10.0, 100.0, 250.0, 0.0];
+        let mut values = image.to_vec();
+        let mixture = Mixture {
+            own: 0.5,
+            chains: vec![
+                (
+                    0.25,
+                    vec![Adjustment::Solarize(0.0), Adjustment::Solarize(0.0)],
+                ),
+                (0.25, vec![Adjustment::Solarize(0.0)]),
+            ],
+        };
+        let mut planes = Planes {
+            values: &mut values,
+            size: [2, 2],
+            channels: Channels::Gray,
+        };
+        planes.mix(&mixture);
+        // Three quarters of the image, a quarter of its negative, cut.
+        assert_eq!(values, [68.0, 113.0, 188.0, 63.0]);
     }
 
     #[test]

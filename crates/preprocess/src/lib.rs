@@ -54,7 +54,7 @@ mod preprocessor;
 mod resize;
 mod transform;
 
-pub use adjustment::Adjustment;
+pub use adjustment::{Adjustment, Mixture};
 pub use decode::{Decoded, ENDINGS, ImageBytes, Picture, decode, is_image_name, open};
 pub use erasing::{Erasing, Filling};
 pub use error::{Hint, PreprocessError};

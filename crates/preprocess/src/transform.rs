@@ -3,7 +3,7 @@
 
 use kiln_model::{Channels, FillMode};
 
-use crate::adjustment::{Adjustment, Planes};
+use crate::adjustment::{Adjustment, Mixture, Planes};
 use crate::erasing::Erasing;
 use crate::geometry::Crop;
 
@@ -42,6 +42,8 @@ pub struct Transform {
     pub cval: f64,
     /// Changes of the image as 8 bits, one after another.
     pub adjustments: Vec<Adjustment>,
+    /// Chains of such changes that are mixed with what those made of the image.
+    pub mixture: Option<Mixture>,
     /// A rectangle that is overwritten after the image is normalized.
     pub erasing: Option<Erasing>,
 }
@@ -62,6 +64,7 @@ impl Default for Transform {
             fill_mode: FillMode::Nearest,
             cval: 0.0,
             adjustments: Vec::new(),
+            mixture: None,
             erasing: None,
         }
     }
@@ -118,6 +121,9 @@ impl Transform {
             channels,
         };
         planes.adjust(&self.adjustments);
+        if let Some(mixture) = &self.mixture {
+            planes.mix(mixture);
+        }
     }
 }
 

@@ -195,8 +195,13 @@ impl RunDir {
         })
     }
 
-    /// How far the training is, from the header of the last checkpoint.
-    fn progress(&self, monitor: Monitor) -> Result<Option<Progress>, RunError> {
+    /// Reads how far the training is, its epochs judged by that figure; nothing before the first is done, or where
+    /// the checkpoints were removed. Of the last checkpoint, only the header is read.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Weights`].
+    pub fn progress(&self, monitor: Monitor) -> Result<Option<Progress>, RunError> {
         let path = self.file(RunFile::LastCheckpoint);
         let header = match File::open(&path).and_then(read_header) {
             Ok(header) => header,

@@ -493,7 +493,7 @@ fn is_unborn(path: &Path) -> bool {
 
 /// Removes what killed processes left in a run directory that is locked. What cannot be removed
 /// does no harm.
-fn remove_temporary_files(path: &Path) {
+pub(crate) fn remove_temporary_files(path: &Path) {
     for folder in [path, &path.join(CHECKPOINTS)] {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(is_temporary_name) {

@@ -11,6 +11,7 @@
 //! | figures by epoch | `history` |
 //! | figures for other tools: JSON lines, TensorBoard | `log` |
 //! | the folder of a sweep | `sweep` |
+//! | the folder of a learning-rate range test | `range_test` |
 //!
 //! This is the only place that knows the names of the files in a run. Everything is written to a
 //! temporary name and renamed, except for the event file, which TensorBoard reads while it grows, so that a reader never sees half a file and a full disk loses
@@ -25,6 +26,7 @@ mod error;
 mod history;
 mod log;
 mod norm;
+mod range_test;
 mod sweep;
 mod weights;
 
@@ -35,5 +37,6 @@ pub use error::{Hint, RunError};
 pub use history::{Epoch, History};
 pub use log::{LoggedEpoch, TestFigures, TrainingLog};
 pub use norm::{BatchNormValues, ChannelStatistics, add_unfolded_norm, fold_conv, unfold_conv};
+pub use range_test::{RangeTestDir, RangeTestFile};
 pub use sweep::{SweepDir, SweepFile};
 pub use weights::{Tensor, Weights, WeightsError};

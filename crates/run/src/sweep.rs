@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_util::{FileError, write_atomically};
+use kiln_util::{FileError, Lock, write_atomically};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::RunError;
-use crate::directory::{read_json, write_json};
+use crate::directory::{read_json, remove_temporary_files, write_json};
 
 /// The files of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,19 @@ impl SweepDir {
         path.join(SweepFile::Record.as_str()).is_file()
     }
 
+    /// Locks the sweep to write to it, and removes temporary files that a killed process left.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if another process has the lock.
+    pub fn lock(&self) -> Result<Lock, RunError> {
+        let lock = Lock::try_lock(&self.path)?;
+        if lock.is_exclusive() {
+            remove_temporary_files(&self.path);
+        }
+        Ok(lock)
+    }
+
     /// The folder, which holds the run directories too.
     pub fn path(&self) -> &Path {
         &self.path
@@ -110,6 +123,23 @@ impl SweepDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_with_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let sweep = SweepDir::of(root.path(), "small").unwrap();
+        let (left, other) = (
+            sweep.path().join(".kiln-abc123.tmp"),
+            sweep.path().join("notes"),
+        );
+        for file in [&left, &other] {
+            std::fs::write(file, "half").unwrap();
+        }
+        let lock = sweep.lock().unwrap();
+        assert!(!left.exists() && other.exists());
+        assert!(sweep.lock().is_err(), "it is locked");
+        drop(lock);
+    }
 
     #[test]
     fn a_sweep_is_opened_again_where_it_was_made() {

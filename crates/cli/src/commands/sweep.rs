@@ -1,6 +1,6 @@
 //! `kiln sweep`: every combination of a recipe's `[sweep]`, and a comparison.
 
-use kiln_pipeline::sweep::{Metric, SweepRequest, SweepSummary, sweep};
+use kiln_pipeline::sweep::{Metric, State, SweepRequest, SweepSummary, sweep};
 
 use crate::app::{App, Outcome};
 use crate::args::{RecipeArgs, TrainingArgs};
@@ -12,9 +12,10 @@ pub struct SweepArgs {
     recipe: RecipeArgs,
     #[command(flatten)]
     training: TrainingArgs,
-    /// Metric to sort the table by, the best first
-    #[arg(long, value_name = "METRIC", default_value_t = Metric::ValAccuracy, value_parser = metric())]
-    sort_by: Metric,
+    /// Metric by which the best is chosen and the table sorted; without it, the recipe's `monitor` on the validation
+    /// images
+    #[arg(long, value_name = "METRIC", value_parser = metric())]
+    sort_by: Option<Metric>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -39,15 +40,18 @@ pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let json = SweepSummary::new(results, &outcome.folder);
     let text = || Ok(results.to_text(&outcome.folder));
     output::print(args.json, &json, text, app.terminal)?;
-    let complete = results.complete();
+    let complete = results.count(State::Done);
     let total = results.rows.len();
     if outcome.cancelled {
-        let text =
-            format!("with {complete} of {total} runs complete: the same command runs the others");
+        let text = if results.is_complete() {
+            "before the best was compared on all engines: the same command does that".into()
+        } else {
+            format!("with {complete} of {total} runs complete: the same command runs the others")
+        };
         app.terminal.status("Stopped", &text);
         return Ok(Outcome::Interrupted);
     }
-    Ok(if complete == total {
+    Ok(if results.is_complete() {
         Outcome::Done
     } else {
         Outcome::CheckFailed

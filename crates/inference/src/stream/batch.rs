@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kiln_util::CancelToken;
 use rayon::prelude::*;
 
 use crate::classify::Timings;
@@ -33,6 +34,8 @@ pub type Items<T, E> = Vec<(T, Result<(), E>)>;
 pub struct Work<'a, P> {
     pub model: &'a Model,
     pub prepare: &'a P,
+    /// Ends the work between two runs of the engine.
+    pub cancel: Option<&'a CancelToken>,
 }
 
 impl<P> Work<'_, P> {
@@ -70,7 +73,8 @@ impl<P> Work<'_, P> {
         let scores = self
             .model
             .classified(&mut pixels[..images * size], |pixels| {
-                self.model.run_on(&mut **session, pixels, images)
+                self.model
+                    .run_on(&mut **session, pixels, images, self.cancel)
             })?;
         Ok((items, Batch::new(scores, images, prepare)))
     }
@@ -209,12 +213,26 @@ impl<'a> Sessions<'a> {
         self.pool.acquire_or_create(|| self.engine.session())
     }
 
-    /// Opens every session and runs `images` images of zeros on each. What comes of them says nothing
-    /// about the model: of an image without contrast it may well be NaN.
-    pub fn warm_up(&self, model: &Model, images: usize) -> Result<(), RunError> {
-        let zeros = vec![0.0; images * model.preprocessor.len()];
+    /// Opens every session and runs zeros on each, once for each size of runs that `images` images are cut into. What
+    /// comes of them says nothing about the model: of an image without contrast it may well be NaN.
+    pub fn warm_up(
+        &self,
+        model: &Model,
+        images: usize,
+        cancel: Option<&CancelToken>,
+    ) -> Result<(), RunError> {
+        let size = model.preprocessor.len();
         let run = |mut session: PoolGuard<'_, BoxedSession<'a>>| {
-            model.run_on(&mut **session, &zeros, images)
+            let mut sizes: Vec<usize> = session.chunks(images).iter().map(|it| it.images).collect();
+            sizes.sort_unstable();
+            sizes.dedup();
+            let zeros = vec![0.0; sizes.last().copied().unwrap_or(0) * size];
+            sizes.into_iter().try_for_each(|images| {
+                let zeros = &zeros[..images * size];
+                model
+                    .run_on(&mut **session, zeros, images, cancel)
+                    .map(drop)
+            })
         };
         // All are acquired before the first is released, so that none is warmed up twice.
         let acquired = (0..self.limit())
@@ -223,7 +241,7 @@ impl<'a> Sessions<'a> {
         std::thread::scope(|scope| {
             let threads: Vec<_> = acquired
                 .into_iter()
-                .map(|session| scope.spawn(move || run(session).map(drop)))
+                .map(|session| scope.spawn(move || run(session)))
                 .collect();
             threads.into_iter().try_for_each(|thread| {
                 thread

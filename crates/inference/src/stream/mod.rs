@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use self::batch::{Batch, Sessions, Work};
 use self::feed::Feed;
+use kiln_util::CancelToken;
+
 use crate::classify::Prediction;
 use crate::error::{RunError, Unclassified};
 use crate::model::Model;
@@ -32,9 +34,12 @@ pub struct StreamOptions {
     /// times that of the threads, and with nothing else. A graph whose batch size is fixed runs at
     /// that size.
     pub batch_size: Option<usize>,
-    /// Runs a batch of zeros on every session before the clock starts, since engines plan and allocate
-    /// at their first run.
+    /// Runs zeros on every session before the clock starts, since engines plan and allocate at their first run of
+    /// each size.
     pub warm_up: bool,
+    /// Ends the stream with [`RunError::Cancelled`] before the next run of the engine, of which a batch may take
+    /// several. What `each` hears of until then is whole.
+    pub cancel: Option<CancelToken>,
 }
 
 impl StreamOptions {
@@ -49,6 +54,13 @@ impl StreamOptions {
     #[must_use]
     pub const fn with_warm_up(mut self, warm_up: bool) -> Self {
         self.warm_up = warm_up;
+        self
+    }
+
+    /// Sets what ends the stream.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = Some(cancel);
         self
     }
 }
@@ -182,6 +194,7 @@ impl Model {
         let work = Work {
             model: self,
             prepare: &prepare,
+            cancel: options.cancel.as_ref(),
         };
         if first.len() < batch_size && !options.warm_up {
             delivery.summary.sessions = 1;
@@ -245,7 +258,7 @@ impl<F> Delivery<'_, F> {
         let sessions = Sessions::new(self.model.engine.as_ref(), threads);
         let start = Instant::now();
         if warm_up {
-            sessions.warm_up(self.model, batch_size)?;
+            sessions.warm_up(self.model, batch_size, work.cancel)?;
             self.summary.warm_up = start.elapsed();
         }
         // Where sessions are fewer, threads must be left to prepare images while those wait for the

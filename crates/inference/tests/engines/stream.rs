@@ -3,8 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kiln_inference::{Model, NotFinite, Options, StreamOptions, StreamSummary, Unclassified};
+use kiln_inference::{
+    Model, NotFinite, Options, RunError, StreamOptions, StreamSummary, Unclassified,
+};
 use kiln_onnx::{Dim, GraphBuilder, encode};
+use kiln_util::CancelToken;
 
 use crate::model::{CLASSES, IMAGE, SHAPE, bytes, finish, graph, noise};
 use crate::{engines, with_concurrent_runs};
@@ -111,6 +114,43 @@ fn a_stream_may_take_the_sessions_that_there_are() {
                 )
                 .sessions,
                 3
+            );
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_stream_ends_before_the_next_run() {
+    for engine in engines() {
+        let options = Options::default().with_engine(engine).with_threads(2);
+        let model = Model::from_bytes(&bytes(), &options).unwrap();
+        // Before the warm-up, and in the middle of the first batches.
+        for after in [0, 9] {
+            let cancel = CancelToken::new();
+            if after == 0 {
+                cancel.cancel();
+            }
+            let prepared = AtomicUsize::new(0);
+            let prepare = |seed: &u32, out: &mut [f32]| {
+                if prepared.fetch_add(1, Ordering::Relaxed) + 1 == after {
+                    cancel.cancel();
+                }
+                prepare(seed, out)
+            };
+            let options = StreamOptions::default()
+                .with_batch_size(16)
+                .with_warm_up(true)
+                .with_cancel(cancel.clone());
+            let mut told = 0;
+            let ended = model.stream(0..IMAGES, &options, prepare, |_, _| {
+                told += 1;
+                ControlFlow::<()>::Continue(())
+            });
+            assert!(matches!(ended, Err(RunError::Cancelled)), "{engine}");
+            // Each thread may have been in a batch, and one of them done with it.
+            assert!(
+                told <= 32 && prepared.into_inner() <= 64,
+                "{engine}: {told}"
             );
         }
     }

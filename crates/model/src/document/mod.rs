@@ -6,7 +6,7 @@ mod section;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::naming::layer_names;
+use crate::naming::{MAX_REPEAT, layer_names, repeated_names};
 
 pub(crate) use error::Place;
 pub use error::{Hint, RecipeError};
@@ -90,6 +90,17 @@ impl Node {
     /// Whether it is a table with this key.
     pub(crate) fn has(&self, key: &str) -> bool {
         matches!(&self.value, Value::Table(entries) if entries.iter().any(|(name, _)| name == key))
+    }
+
+    /// The positive number that a table has under a key, as far as one can be that repeats a layer.
+    fn count(&self, key: &str) -> Option<usize> {
+        let Value::Table(entries) = &self.value else {
+            return None;
+        };
+        entries.iter().find_map(|(name, node)| match node.value {
+            Value::Integer(count @ 1..=MAX_REPEAT) if name == key => usize::try_from(count).ok(),
+            _ => None,
+        })
     }
 
     /// The string that a table has under a key.
@@ -382,16 +393,52 @@ fn find(items: &[Node], key: &str) -> Option<usize> {
     if let Ok(number) = key.parse::<usize>() {
         return number.checked_sub(1).filter(|&at| at < items.len());
     }
-    names(items).iter().position(|name| name == key)
+    names(items).iter().position(|names| names.own == key)
+}
+
+/// What an entry is called.
+struct Names {
+    /// The name that it has or gets; of a layer that is repeated, the one that it is written with, or that of the first.
+    own: String,
+    /// The names of its repetitions.
+    repeated: Vec<String>,
+}
+
+/// The names that layers have or get, each that of the first where it is repeated.
+pub(crate) fn layer_keys(items: &[Node]) -> Vec<String> {
+    names(items).into_iter().map(|names| names.own).collect()
 }
 
 /// The names that layers have or get.
-pub(crate) fn names(items: &[Node]) -> Vec<String> {
-    let names: Vec<_> = items
+fn names(items: &[Node]) -> Vec<Names> {
+    let repeated: Vec<Vec<Option<String>>> = items
         .iter()
-        .map(|item| (item.text("type").unwrap_or_default(), item.text("name")))
+        .map(|item| match (item.text("name"), item.count("repeat")) {
+            (name, None) => vec![name.map(str::to_owned)],
+            (Some(name), Some(count)) => repeated_names(name, count).map(Some).collect(),
+            (None, Some(count)) => vec![None; count],
+        })
         .collect();
-    layer_names(&names)
+    let of_type = |(item, names): (&Node, &Vec<Option<String>>)| {
+        vec![item.text("type").unwrap_or_default().to_owned(); names.len()]
+    };
+    let types: Vec<String> = items.iter().zip(&repeated).flat_map(of_type).collect();
+    let given = repeated.iter().flatten().map(Option::as_deref);
+    let given: Vec<_> = types.iter().map(String::as_str).zip(given).collect();
+    let mut all = layer_names(&given).into_iter();
+    let of_item = |(item, names): (&Node, &Vec<Option<String>>)| {
+        let names: Vec<String> = all.by_ref().take(names.len()).collect();
+        let first = || names.first().cloned().unwrap_or_default();
+        Names {
+            own: item.text("name").map_or_else(first, str::to_owned),
+            repeated: if item.has("repeat") {
+                names
+            } else {
+                Vec::new()
+            },
+        }
+    };
+    items.iter().zip(&repeated).map(of_item).collect()
 }
 
 /// The message for an entry that is not there.
@@ -404,7 +451,14 @@ fn no_entry(path: &str, key: &str, items: &[Node]) -> String {
         return numbers;
     }
     let names = names(items);
-    let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let is_repetition = |names: &&Names| names.repeated.iter().any(|name| name == key);
+    if let Some(Names { own, .. }) = names.iter().find(is_repetition) {
+        return format!(
+            "`{path}.{key}` is a repetition of `{path}.{own}`: a key of that one is a key of all its repetitions"
+        );
+    }
+    let shown = names.iter().take(MOST_NAMES);
+    let shown: Vec<&str> = shown.map(|names| names.own.as_str()).collect();
     let more = if names.len() > shown.len() {
         ", …"
     } else {

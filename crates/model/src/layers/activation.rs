@@ -123,7 +123,7 @@ pub struct ActivationLayer {
 
 impl LayerDef for ActivationLayer {
     const TYPE: &'static str = "activation";
-    const KEYS: &'static [&'static str] = &["type", "name", "activation"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "activation"];
 
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
         let field = section.need("activation")?;
@@ -163,7 +163,7 @@ pub struct Relu {}
 
 impl LayerDef for Relu {
     const TYPE: &'static str = "relu";
-    const KEYS: &'static [&'static str] = &["type", "name"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat"];
 
     fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {})
@@ -184,7 +184,7 @@ pub struct Softmax {}
 
 impl LayerDef for Softmax {
     const TYPE: &'static str = "softmax";
-    const KEYS: &'static [&'static str] = &["type", "name"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat"];
 
     fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {})

@@ -20,7 +20,7 @@ pub struct BatchNorm {
 
 impl LayerDef for BatchNorm {
     const TYPE: &'static str = "batch_norm";
-    const KEYS: &'static [&'static str] = &["type", "name", "momentum", "epsilon"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "momentum", "epsilon"];
     const HAS_PARAMS: bool = true;
 
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {

@@ -74,6 +74,7 @@ impl LayerDef for Conv2d {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "filters",
         "kernel_size",
         "strides",

@@ -42,6 +42,7 @@ impl LayerDef for Dense {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "units",
         "use_bias",
         "activation",

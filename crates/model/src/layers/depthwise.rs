@@ -59,6 +59,7 @@ impl LayerDef for DepthwiseConv2d {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "kernel_size",
         "strides",
         "padding",
@@ -168,6 +169,7 @@ impl LayerDef for SeparableConv2d {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "filters",
         "kernel_size",
         "strides",

@@ -17,7 +17,7 @@ pub struct Dropout {
 
 impl LayerDef for Dropout {
     const TYPE: &'static str = "dropout";
-    const KEYS: &'static [&'static str] = &["type", "name", "rate"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "rate"];
 
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {

@@ -18,7 +18,7 @@ pub struct LayerNorm {
 
 impl LayerDef for LayerNorm {
     const TYPE: &'static str = "layer_norm";
-    const KEYS: &'static [&'static str] = &["type", "name", "epsilon"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "epsilon"];
     const HAS_PARAMS: bool = true;
     const IS_COMPOSITE: bool = true;
 
@@ -72,7 +72,7 @@ pub struct LayerScale {
 
 impl LayerDef for LayerScale {
     const TYPE: &'static str = "layer_scale";
-    const KEYS: &'static [&'static str] = &["type", "name", "init_values"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "init_values"];
     const HAS_PARAMS: bool = true;
     const IS_COMPOSITE: bool = true;
 

@@ -15,6 +15,7 @@ mod layer_norm;
 mod nodes;
 mod padding;
 mod pool;
+mod repeat;
 mod reshape;
 mod segment;
 mod squeeze_excite;
@@ -42,6 +43,7 @@ pub use initializer::{Distribution, FanMode, Initializer};
 pub use layer_norm::{LayerNorm, LayerScale};
 pub use padding::{Padding, Pads};
 pub use pool::{AvgPool, ChannelMax, GlobalAvgPool, GlobalMaxPool, MaxPool, Pool};
+pub(crate) use repeat::parse_list;
 pub use reshape::{Flatten, Interpolation, Reshape, Resize2d};
 pub use segment::SegmentLayer;
 pub use squeeze_excite::{Gate, SqueezeExcite};
@@ -60,7 +62,7 @@ macro_rules! layers {
         }
 
         impl LayerKind {
-            /// Every `type` in a recipe with its keys, `type` and `name` included.
+            /// Every `type` in a recipe with its keys, `type`, `name` and `repeat` included.
             pub const KEYS: &[(&str, &[&str])] =
                 &[$((<$settings as LayerDef>::TYPE, <$settings as LayerDef>::KEYS)),+];
 
@@ -274,8 +276,8 @@ impl LayerSpec {
         name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain) && !reserved
     }
 
-    /// Reads a layer's table.
-    pub(crate) fn parse(field: &Field<'_>) -> Result<Self, RecipeError> {
+    /// Reads a layer's table; also returns how often the layer is repeated, unread.
+    fn parse<'a>(field: &Field<'a>) -> Result<(Self, Option<Field<'a>>), RecipeError> {
         let (kind, section) = field.tagged(LayerKind::TAGGED)?;
         let name = section.get("name").map(|field| {
             let name = field.string()?;
@@ -288,10 +290,11 @@ impl LayerSpec {
                 )))
             }
         });
-        Ok(Self {
+        let spec = Self {
             name: name.transpose()?,
             kind,
-        })
+        };
+        Ok((spec, section.get("repeat")))
     }
 }
 
@@ -326,7 +329,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_type_and_a_name() {
         for (kind, keys) in LayerKind::KEYS {
-            assert_eq!(keys[..2], ["type", "name"], "{kind}");
+            assert_eq!(keys[..3], ["type", "name", "repeat"], "{kind}");
         }
     }
 }

@@ -132,6 +132,7 @@ impl LayerDef for MaxPool {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "pool_size",
         "strides",
         "padding",
@@ -161,6 +162,7 @@ impl LayerDef for AvgPool {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "pool_size",
         "strides",
         "padding",
@@ -206,7 +208,7 @@ pub struct GlobalMaxPool {}
 
 impl LayerDef for GlobalMaxPool {
     const TYPE: &'static str = "global_max_pool";
-    const KEYS: &'static [&'static str] = &["type", "name"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat"];
 
     fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {})
@@ -228,7 +230,7 @@ pub struct GlobalAvgPool {}
 
 impl LayerDef for GlobalAvgPool {
     const TYPE: &'static str = "global_avg_pool";
-    const KEYS: &'static [&'static str] = &["type", "name"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat"];
 
     fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {})
@@ -250,7 +252,7 @@ pub struct ChannelMax {}
 
 impl LayerDef for ChannelMax {
     const TYPE: &'static str = "channel_max";
-    const KEYS: &'static [&'static str] = &["type", "name"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat"];
 
     fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {})

@@ -14,7 +14,7 @@ pub struct Flatten {}
 
 impl LayerDef for Flatten {
     const TYPE: &'static str = "flatten";
-    const KEYS: &'static [&'static str] = &["type", "name"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat"];
 
     fn parse(_: &Section<'_>) -> Result<Self, RecipeError> {
         Ok(Self {})
@@ -48,7 +48,7 @@ impl Serialize for Reshape {
 
 impl LayerDef for Reshape {
     const TYPE: &'static str = "reshape";
-    const KEYS: &'static [&'static str] = &["type", "name", "target_shape"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "target_shape"];
 
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
         let field = section.need("target_shape")?;
@@ -120,7 +120,8 @@ kiln_util::str_enum!(Interpolation: Serialize { Nearest = "nearest", Bilinear = 
 
 impl LayerDef for Resize2d {
     const TYPE: &'static str = "resize";
-    const KEYS: &'static [&'static str] = &["type", "name", "height", "width", "interpolation"];
+    const KEYS: &'static [&'static str] =
+        &["type", "name", "repeat", "height", "width", "interpolation"];
 
     fn parse(section: &Section<'_>) -> Result<Self, RecipeError> {
         let side = 1..=i64::from(Preprocessing::MAX_SIDE);

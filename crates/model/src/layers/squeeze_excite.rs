@@ -75,6 +75,7 @@ impl LayerDef for SqueezeExcite {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "units",
         "ratio",
         "activation",

@@ -8,6 +8,7 @@ mod loss;
 mod network;
 mod optimization;
 mod parse;
+mod rates;
 mod settings;
 mod sweep;
 mod training;
@@ -23,7 +24,7 @@ use crate::{
 };
 
 pub use augmentation::{
-    Augmentation, ColorJitter, ErasingValue, FillMode, RandAugment, RandomErasing,
+    AugMix, Augmentation, ColorJitter, ErasingValue, FillMode, RandAugment, RandomErasing,
     RandomResizedCrop,
 };
 pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};
@@ -34,7 +35,7 @@ pub use optimization::{
     AdamParams, ClassWeight, EarlyStopping, LbfgsParams, Monitor, Optimizer, OptimizerKind,
     Schedule, ScheduleKind,
 };
-pub use sweep::{Combination, Reference, Setting, Sweep};
+pub use sweep::{Combination, Halving, Reference, Setting, Sweep};
 pub use training::{Phase, Training};
 
 /// A recipe with every value filled in, whose layers fit together, with the models that they make.

@@ -5,7 +5,7 @@ use super::{
     training,
 };
 use crate::document::{self, Field, Hint, Node, Place, RecipeError, Section, Source, Value};
-use crate::layers::LayerDef;
+use crate::layers::{LayerDef, parse_list};
 use crate::{
     Backbone, Base, BatchNormMode, DataSource, Dense, FileRequest, Input, LayerSpec, Model,
 };
@@ -146,10 +146,8 @@ pub(super) fn recipe_of(
              `units`, or name other images in `[data]`"
         )));
     }
-    let mut layers = fields
-        .iter()
-        .map(LayerSpec::parse)
-        .collect::<Result<Vec<_>, _>>()?;
+    let layers = parse_list(&fields, |_, _| Ok(()))?;
+    let (places, mut layers): (Vec<usize>, Vec<LayerSpec>) = layers.into_iter().unzip();
     let loss = training.loss;
     loss.take_activation(&mut layers)
         .map_err(|problem| match fields.last() {
@@ -177,7 +175,8 @@ pub(super) fn recipe_of(
     let others = read.all_layers().len() - read.layers.len();
     let at_layer = |index: usize, problem: String| {
         let own = index.checked_sub(others);
-        match own.and_then(|index| fields.get(index)) {
+        let place = own.and_then(|index| places.get(index));
+        match place.and_then(|&place| fields.get(place)) {
             Some(field) => field.error(problem),
             None => root.error(problem),
         }

@@ -1,7 +1,7 @@
 //! A recipe's values one by one, to be listed and compared.
 
 use super::Recipe;
-use crate::document::{self, Node, Value, names};
+use crate::document::{self, Node, Value, layer_keys};
 
 impl Recipe {
     /// Returns every value of the resolved recipe but name and description, in its order: the key as for `--set`,
@@ -35,7 +35,7 @@ fn collect(node: &Node, path: String, settings: &mut Vec<(String, String)>) {
             let are_layers = items.iter().all(|item| item.text("type").is_some());
             let numbers = (1..=items.len()).map(|number| number.to_string());
             let keys = if are_layers {
-                names(items)
+                layer_keys(items)
             } else {
                 numbers.collect()
             };

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::graph::{self, Conv, Dims, Node, Op, Parameter, Segment, Window};
 use crate::{
-    AdamParams, Arithmetic, Augmentation, Base, Classes, CropRounding, DataSource, Export,
+    AdamParams, Arithmetic, AugMix, Augmentation, Base, Classes, CropRounding, DataSource, Export,
     FileBase, FileProblem, FileRequest, FileSegment, FillMode, Filter, Fit, Hint, LayerKind,
     LayerSpec, Layout, LossFunction, Optimizer, OptimizerKind, Preprocessing, Recipe, RecipeError,
     References, Relu, Resize, ScheduleKind, Sweep, Validation, ValidationSubset,
@@ -372,6 +372,141 @@ fn an_empty_value_takes_the_key_away() {
     );
 }
 
+/// A network of blocks, some of them repeated.
+const REPEATED: &str = r#"layers = [
+  { type = "conv2d", filters = 4, kernel_size = 3, padding = "same", repeat = 2 },
+  { type = "conv2d", filters = 4, kernel_size = 1 },
+  { type = "residual", name = "block", repeat = 3, layers = [
+    { type = "batch_norm" },
+    { type = "conv2d", name = "conv", filters = 4, kernel_size = 3, padding = "same", repeat = 2 },
+  ] },
+  { type = "sequential", name = "layer2", repeat = 2, layers = [{ type = "relu", repeat = 1 }] },
+  { type = "flatten" },
+  { type = "dense", units = 10 },
+]
+"#;
+
+fn layer_names(recipe: &Recipe) -> Vec<&str> {
+    let layers = recipe.model().layers().iter();
+    layers.map(|layer| layer.name.as_str()).collect()
+}
+
+#[test]
+fn layers_that_are_repeated_are_so_many_layers() {
+    let recipe = parse(REPEATED).unwrap();
+    let expected = [
+        "conv2d", "conv2d_1", "conv2d_2", "block1", "block2", "block3", "layer2_0", "layer2_1",
+        "flatten", "dense",
+    ];
+    assert_eq!(layer_names(&recipe), expected);
+    let parameters: Vec<&str> = recipe.model().params().map(|it| it.name.as_str()).collect();
+    for name in [
+        "block1.conv1.weight",
+        "block3.conv2.bias",
+        "block2.batch_norm.weight",
+    ] {
+        assert!(parameters.contains(&name), "{parameters:?}");
+    }
+    // As if each had been written.
+    let written = parse(&recipe.to_toml()).unwrap();
+    assert_eq!(written, recipe);
+    assert!(!recipe.to_toml().contains("repeat"));
+    let frozen = with(REPEATED, &["training.freeze=[\"block1\", \"layer*\"]"]).unwrap();
+    let layers = frozen.model().layers();
+    assert!(layers[3].frozen && layers[6].frozen && !layers[4].frozen);
+    // A number of its own makes the same names.
+    let once = with(REPEATED, &["layers.block.repeat=1"]).unwrap();
+    assert_eq!(layer_names(&once)[3..5], ["block1", "layer2_0"]);
+}
+
+#[test]
+fn a_layer_that_is_repeated_is_changed_where_it_is_written() {
+    let more = with(
+        REPEATED,
+        &["layers.block.repeat=5", "layers.conv2d.repeat=1"],
+    )
+    .unwrap();
+    assert_eq!(
+        layer_names(&more)[..4],
+        ["conv2d", "conv2d_1", "block1", "block2"]
+    );
+    // The names of later layers count the repetitions of those before.
+    let wider = [
+        "layers.conv2d_2.filters=6",
+        "layers.block.layers.conv.filters=6",
+    ];
+    let narrow = with(REPEATED, &wider[..1]).unwrap_err();
+    assert!(
+        narrow.starts_with("small.toml:4: layer 4 (`block1`): its branch outputs"),
+        "{narrow}"
+    );
+    let wider = with(REPEATED, &wider).unwrap();
+    assert_eq!(wider.model().layers()[5].output.dims()[0], 6);
+    let error = with(REPEATED, &["layers.block2.activation=relu"]).unwrap_err();
+    assert!(
+        error.contains("`layers.block2` is a repetition of `layers.block`: a key of that one"),
+        "{error}"
+    );
+    let error = with(REPEATED, &["layers.conv2d_1.filters=5"]).unwrap_err();
+    assert!(error.contains("a repetition of `layers.conv2d`"), "{error}");
+    let text = format!("{REPEATED}[sweep]\nlayers.block.repeat = [1, 2]\n");
+    let sweep = Sweep::parse_with(&text, "small.toml", "small", &[], &[]).unwrap();
+    let counts = sweep.combinations.iter().map(|it| it.recipe.layers.len());
+    assert!(counts.eq([8, 9]));
+}
+
+#[test]
+fn mistakes_in_repetitions_name_their_line() {
+    let deep = |times: usize| {
+        let inner = "{ type = \"relu\", repeat = 1000 }".to_owned();
+        (0..times).fold(inner, |inner, _| {
+            format!("{{ type = \"sequential\", repeat = 1000, layers = [{inner}] }}")
+        })
+    };
+    for (layers, expected) in [
+        (
+            "{ type = \"relu\", repeat = 0 }".to_owned(),
+            "small.toml:3: `layers.2.repeat` must be a whole number from 1 to 1000, found 0",
+        ),
+        (
+            "{ type = \"relu\", repeat = true }".to_owned(),
+            "small.toml:3: `layers.2.repeat` must be a whole number from 1 to 1000, found true",
+        ),
+        (
+            "{ type = \"relu\", repeats = 2 }".to_owned(),
+            "small.toml:3: unknown key `repeats` in `layers.2`: did you mean `repeat`?",
+        ),
+        (
+            deep(1),
+            "small.toml:3: `layers.2.repeat` makes 1001007 layers, those inside of others included, over 10000",
+        ),
+        (deep(9), "over 10000: repeat fewer"),
+        (
+            "{ type = \"relu\", name = \"a\", repeat = 2 }, { type = \"relu\", name = \"a1\" }"
+                .to_owned(),
+            "small.toml:3: layer 10 (`a1`): the name is taken by layer 8",
+        ),
+        (
+            "{ type = \"conv2d\", filters = 2, kernel_size = 20, repeat = 2 }".to_owned(),
+            "small.toml:3: layer 9 (`conv2d_1`): a 20x20 kernel",
+        ),
+        (
+            "{ type = \"softmax\", repeat = 2 }".to_owned(),
+            "small.toml:3: ",
+        ),
+    ] {
+        let text = format!(
+            "layers = [\n{{ type = \"relu\", name = \"first\", repeat = 7 }},\n{layers},\n{{ type = \"flatten\" }},\n\
+             {{ type = \"dense\", units = 10 }}]"
+        );
+        let error = parse(&text).unwrap_err();
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
+    }
+}
+
 #[test]
 fn automatic_names_are_those_of_the_summary() {
     let text = SMALL.replace(
@@ -521,6 +656,66 @@ fn what_does_not_make_sense_in_training_is_refused() {
         ("training.monitor=val_los", "did you mean `val_loss`?"),
     ] {
         let error = with(SMALL, &[set]).unwrap_err();
+        assert!(
+            error.contains(expected),
+            "\nfound    {error}\nexpected {expected}"
+        );
+    }
+}
+
+#[test]
+fn chains_of_aug_mix_have_torchvision_s_defaults_and_take_the_place_of_other_policies() {
+    let settings = |set: &str| with(SMALL, &[set]).map(|it| it.augmentation.unwrap().aug_mix);
+    let default = AugMix {
+        severity: 3,
+        mixture_width: 3,
+        chain_depth: -1,
+        alpha: 1.0,
+        all_ops: true,
+    };
+    assert_eq!(settings("augmentation.aug_mix=true"), Ok(Some(default)));
+    let set = "augmentation.aug_mix={severity=10, mixture_width=1, chain_depth=4, alpha=0.5, all_ops=false}";
+    let other = AugMix {
+        severity: 10,
+        mixture_width: 1,
+        chain_depth: 4,
+        alpha: 0.5,
+        all_ops: false,
+    };
+    assert_eq!(settings(set), Ok(Some(other)));
+    let recipe = with(SMALL, &[set]).unwrap();
+    assert_eq!(parse(&recipe.to_toml()).unwrap(), recipe);
+    for (set, expected) in [
+        (
+            "augmentation={aug_mix=true, rand_augment=true}",
+            "`aug_mix` takes the place of `rand_augment`",
+        ),
+        (
+            "augmentation={aug_mix=true, trivial_augment_wide=true}",
+            "`aug_mix` takes the place of `trivial_augment_wide`",
+        ),
+        (
+            "augmentation={trivial_augment_wide=true, rand_augment=true}",
+            "`trivial_augment_wide` takes the place",
+        ),
+        (
+            "augmentation.aug_mix={severity=11}",
+            "a whole number from 1 to 10, found 11",
+        ),
+        (
+            "augmentation.aug_mix={chain_depth=-2}",
+            "a whole number from -1 to 10, found -2",
+        ),
+        (
+            "augmentation.aug_mix={alpha=0}",
+            "a number above 0, found 0",
+        ),
+        (
+            "augmentation.aug_mix=false",
+            "`augmentation` changes nothing",
+        ),
+    ] {
+        let error = settings(set).unwrap_err();
         assert!(
             error.contains(expected),
             "\nfound    {error}\nexpected {expected}"

@@ -188,7 +188,9 @@ impl Table {
             vec![self.template.replace('@', &content.join(", "))]
         };
         if self.name.starts_with("sweep") {
-            sweep(LAYERS, &overrides)
+            // One that varies nothing says so first.
+            let varied = ["sweep.training.seed=[0, 1]".to_owned()];
+            sweep(LAYERS, &[&overrides[..], &varied].concat())
         } else {
             // These are of scores by themselves.
             let keys = ["pos_weight=", "sigmoid=true", "threshold="];

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use kiln_data::FilesError;
 use kiln_inference::{
-    Classified, Device, Model, NotFinite, StreamOptions, StreamSummary, Unclassified,
+    Classified, Device, Model, NotFinite, RunError, StreamOptions, StreamSummary, Unclassified,
 };
 
 use crate::context::Context;
@@ -74,6 +74,8 @@ pub(crate) fn run_through<E: From<Error>>(
     // The inputs themselves may fail, such as a list halfway: that error comes with the input and
     // not from preparing it.
     let prepare = |input: &Result<Input, Error>, out: &mut [f32]| match input {
+        // Nothing more is computed; `each` is not told of it either.
+        _ if context.cancel.is_cancelled() => Err(None),
         Ok(input) => {
             let stays_turned = input.prepare(model.preprocessor(), out);
             stays_turned
@@ -94,7 +96,8 @@ pub(crate) fn run_through<E: From<Error>>(
     };
     let mut lossy = 0;
     let watch = context.cancel.watch();
-    let ended = model.stream(inputs, options, prepare, |input, result| {
+    let options = options.clone().with_cancel(context.cancel.clone());
+    let ended = model.stream(inputs, &options, prepare, |input, result| {
         first_run = None;
         if context.cancel.is_cancelled() {
             return ControlFlow::Break(Stop::Cancelled);
@@ -123,6 +126,9 @@ pub(crate) fn run_through<E: From<Error>>(
     drop(watch);
     note_lossy(lossy, context);
     findings.tell(context);
+    if matches!(ended, Err(RunError::Cancelled)) {
+        return Ok(None);
+    }
     let summary = match ended.map_err(Error::from)? {
         ControlFlow::Break(Stop::Cancelled) => return Ok(None),
         ControlFlow::Break(Stop::Failed(error)) => return Err(error),

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::event::Task;
 use crate::export::TrainedModel;
+use crate::patience::affordable;
 use crate::tolerance::tolerance;
 
 /// What the gate found; `parity.json`.
@@ -26,6 +27,9 @@ pub struct Parity {
     pub tolerance: Tolerance,
     /// One per pair of implementations and batch size.
     pub comparisons: Vec<Comparison>,
+    /// Engines that were there and were not compared, by their titles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Cow<'static, str>>,
     /// Where implementations that differ part ways.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_differences: Vec<LayerDifference>,
@@ -54,6 +58,22 @@ impl Parity {
             a.agreement
                 .max_absolute
                 .total_cmp(&b.agreement.max_absolute)
+        })
+    }
+
+    /// The engines that were compared, by their titles, some of them several times.
+    pub fn engines(&self) -> impl Iterator<Item = &str> {
+        let others = self.comparisons.iter().map(|it| it.other.as_ref());
+        others.filter(|title| *title != BURN)
+    }
+
+    /// Whether each of these engines was compared, or left out for a reason.
+    pub fn covers(&self, engines: &[EngineId]) -> bool {
+        engines.iter().all(|engine| {
+            let left_out = self.left_out.iter().map(Cow::as_ref);
+            self.engines()
+                .chain(left_out)
+                .any(|title| title == engine.title())
         })
     }
 
@@ -120,34 +140,59 @@ impl Parity {
     }
 }
 
+/// What came of the gate.
+pub struct Checked {
+    /// What it found.
+    pub parity: Parity,
+    /// Time that each model took for an image, in the order of the models.
+    pub for_one: Vec<Duration>,
+}
+
 /// Runs the same prepared images through Burn and through the exported file on each engine: one by
-/// one, in pairs, and all at once. The models are the file's, loaded with the options, each with
-/// its engine. Returns `None` if cancelled.
+/// one, in pairs, and many at once, as many images as take no longer than `patience`, about. The models are the file's,
+/// loaded with the options, each with its engine. Returns `None` if cancelled.
 pub fn check(
     trained: &TrainedModel,
     file: &[u8],
     models: &[(EngineId, Model)],
     pixels: &[f32],
     options: &Options,
+    patience: Duration,
     context: &Context<'_>,
-) -> Result<Option<Parity>> {
+) -> Result<Option<Checked>> {
     let size = trained.model.preprocessing().len();
     let classes = trained.model.classes();
+    let _watch = context.cancel.watch();
     let burn = trained.burn()?;
-    let start = Instant::now();
+    let mut times = Vec::with_capacity(models.len() + 1);
     if let Some(first) = pixels.get(..size) {
-        burn.logits(first)?;
-        for (_, model) in models {
-            model.run_named(first, 1)?;
+        // Of their first runs, in which they plan and allocate, the time says nothing.
+        for _ in 0..2 {
+            times.clear();
+            if context.cancel.is_cancelled() {
+                return Ok(None);
+            }
+            times.push(timed(|| burn.logits(first).map(drop))?);
+            for (_, model) in models {
+                if context.cancel.is_cancelled() {
+                    return Ok(None);
+                }
+                times.push(timed(|| model.run_named(first, 1).map(drop))?);
+            }
         }
     }
-    let images = sample(pixels.len() / size, start.elapsed());
+    // Each image is run at three batch sizes.
+    let all = 3 * times.iter().sum::<Duration>();
+    let images = affordable(patience, all, FEWEST, pixels.len() / size);
     let pixels = &pixels[..images * size];
+    // A batch takes no longer than cancelling may take.
+    let slowest = times.iter().max().copied().unwrap_or_default();
+    let largest = affordable(LONGEST_BATCH, slowest, FEWEST, images);
     let tolerance = tolerance(&trained.model);
-    let _watch = context.cancel.watch();
     let mut comparisons = Vec::new();
     let mut first_differences = Vec::new();
-    let mut batch_sizes = vec![1, 2, images];
+    let mut for_one = times.split_off(times.len().min(1));
+    let mut batch_sizes = vec![1, 2, largest];
     batch_sizes.retain(|&size| size <= images);
     batch_sizes.dedup();
     let runs = batch_sizes.iter().map(|size| images.div_ceil(*size));
@@ -163,8 +208,9 @@ pub fn check(
             })
             .collect::<Result<Vec<_>, _>>()?
             .concat();
-        let mut outputs = vec![("Burn", trained.scores(reference))];
-        for (engine, model) in models {
+        let mut outputs = vec![(BURN, trained.scores(reference))];
+        for ((engine, model), for_one) in models.iter().zip(&mut for_one) {
+            let start = Instant::now();
             // Not `run`, which refuses scores that are no numbers: those are a difference like any
             // other.
             let chunks = chunks().take_while(|_| !context.cancel.is_cancelled());
@@ -176,6 +222,7 @@ pub fn check(
                     .data)
             });
             let scores = runs.collect::<Result<Vec<_>>>()?.concat();
+            *for_one = start.elapsed() / images.max(1) as u32;
             outputs.push((engine.title(), scores));
         }
         if context.cancel.is_cancelled() {
@@ -183,6 +230,7 @@ pub fn check(
         }
         comparisons.extend(compare(&outputs, batch_size, classes, tolerance)?);
     }
+    drop(task);
     for (engine, _) in models {
         let failed = |c: &Comparison| !c.passed && c.other == engine.title();
         if let Some(burn) = burn.whole()
@@ -194,26 +242,40 @@ pub fn check(
         }
     }
     let passed = comparisons.iter().all(|comparison| comparison.passed);
-    Ok(Some(Parity {
+    let parity = Parity {
         passed,
         tolerance,
         comparisons,
+        left_out: Vec::new(),
         first_differences,
-    }))
+    };
+    Ok(Some(Checked { parity, for_one }))
 }
 
-/// How long the gate may take, about, where that leaves enough images.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The fewest images that are compared where there are more.
-const FEWEST: usize = 8;
-
-/// How many of `images` are compared where all implementations take this long for one: fewer for a
-/// graph that is slow, such as a large transformer. Each image is run at three batch sizes.
-fn sample(images: usize, for_one: Duration) -> usize {
-    let runs = PATIENCE.as_secs_f64() / (3.0 * for_one.as_secs_f64().max(1e-9));
-    images.min((runs as usize).max(FEWEST))
+/// Returns the shortest time that work takes in a few runs, or the time of one that is long: others may have the
+/// processor in between.
+fn timed<E>(work: impl Fn() -> Result<(), E>) -> Result<Duration, E> {
+    let start = Instant::now();
+    let mut shortest = Duration::MAX;
+    for _ in 0..5 {
+        let run = Instant::now();
+        work()?;
+        shortest = shortest.min(run.elapsed());
+        if start.elapsed() > Duration::from_millis(100) {
+            break;
+        }
+    }
+    Ok(shortest)
 }
+
+/// What Burn is called among the implementations.
+const BURN: &str = "Burn";
+
+/// The fewest images that are compared where there are more: enough for a batch.
+const FEWEST: usize = 2;
+
+/// How long a batch may take, about, if it has more than two images.
+pub const LONGEST_BATCH: Duration = Duration::from_secs(1);
 
 /// How far two outputs lie apart; as far as can be where one has values that are no numbers.
 fn agreement(

@@ -32,6 +32,7 @@ fn parity(outputs: &[(&'static str, Vec<f32>)]) -> Parity {
         passed,
         tolerance: TOLERANCE,
         comparisons,
+        left_out: Vec::new(),
         first_differences: Vec::new(),
     }
 }
@@ -120,8 +121,9 @@ fn checked(
 ) -> Parity {
     let assets = CachedAssets::new(Cache::at("no-cache"), true);
     let context = Context::new(&assets, &());
-    let parity = check(trained, file, models, pixels, &Options::default(), &context);
-    parity.unwrap().expect("nothing cancels the gate")
+    let (options, patience) = (Options::default(), Duration::MAX);
+    let checked = check(trained, file, models, pixels, &options, patience, &context);
+    checked.unwrap().expect("nothing cancels the gate").parity
 }
 
 fn gate(trained: &TrainedModel, file: &[u8]) -> Parity {
@@ -286,8 +288,24 @@ fn every_layer_gives_the_same_on_every_implementation() {
 }
 
 #[test]
-fn slow_graphs_are_compared_on_fewer_images() {
-    let of = |milliseconds| sample(125, Duration::from_millis(milliseconds));
-    assert_eq!([of(1), of(100), of(1000), of(60_000)], [125, 125, 20, 8]);
-    assert_eq!(sample(3, Duration::from_mins(1)), 3);
+fn a_slow_model_is_compared_on_fewer_images_in_smaller_batches() {
+    let trained = trained("export.softmax=false");
+    let file = kiln_onnx::encode(&trained.export().unwrap().proto);
+    let options = Options::default();
+    let models = vec![(EngineId::TRACT, Model::from_bytes(&file, &options).unwrap())];
+    let assets = CachedAssets::new(Cache::at("no-cache"), true);
+    let context = Context::new(&assets, &());
+    let pixels = vec![0.5; 5 * 28 * 28];
+    let check = |patience, context: &Context<'_>| {
+        let checked = check(
+            &trained, &file, &models, &pixels, &options, patience, context,
+        );
+        checked.unwrap()
+    };
+    let checked = check(Duration::ZERO, &context).unwrap();
+    assert_eq!(checked.parity.batch_sizes(), "1 and 2");
+    assert_eq!(checked.parity.comparisons[0].agreement.images, 2);
+    assert!(checked.for_one.len() == 1 && checked.for_one[0] > Duration::ZERO);
+    context.cancel.cancel();
+    assert!(check(Duration::MAX, &context).is_none());
 }

@@ -3,12 +3,12 @@
 use kiln_report::{Block, Compared, Comparison, Figure, Page, Section, plot_comparison};
 use kiln_run::RunFile;
 
-use kiln_util::{duration, percent, thousands};
+use kiln_util::{duration, thousands};
 
 use super::{fact, footer};
 use crate::error::Result;
 use crate::sweep::figures::{Metric, groups};
-use crate::sweep::results::Results;
+use crate::sweep::results::{Results, Row, State};
 use crate::sweep::tables::{runs_table, seeds_table};
 
 /// Makes the page that compares a sweep's runs. `linked` is whether the page lies in the sweep's folder, from
@@ -76,12 +76,8 @@ fn origin(results: &Results) -> Vec<(String, String)> {
 
 fn highlights(results: &Results) -> Vec<(String, String)> {
     let best = results.best().map(|(row, figures)| {
-        let value = match results.sort_by {
-            Metric::ValAccuracy | Metric::TestAccuracy => percent(results.sort_by.of(figures)),
-            Metric::ValLoss | Metric::TestLoss => format!("{:.4}", results.sort_by.of(figures)),
-            Metric::Parameters => thousands(figures.parameters),
-            Metric::Seconds => duration(figures.seconds),
-        };
+        let value = results.sort_by.of(figures);
+        let value = value.map_or_else(String::new, |value| results.sort_by.text(value));
         fact(
             &format!("Best {}: {}", results.sort_by.title(), row.entry.label),
             value,
@@ -92,60 +88,90 @@ fn highlights(results: &Results) -> Vec<(String, String)> {
         .iter()
         .filter_map(|row| Some(row.figures?.seconds))
         .sum();
-    let runs = format!("{} of {}", results.complete(), results.rows.len());
+    let runs = format!("{} of {}", results.count(State::Done), results.rows.len());
+    let pruned = results.count(State::Pruned);
     best.into_iter()
-        .chain([fact("Runs", runs), fact("Training time", duration(seconds))])
+        .chain([fact("Runs", runs)])
+        .chain((pruned > 0).then(|| fact("Pruned", thousands(pruned))))
+        .chain([fact("Training time", duration(seconds))])
         .collect()
 }
 
+/// Draws what the best is chosen by, and the figures of the test images that there are references for.
 fn comparison(results: &Results) -> Result<Section> {
+    let by = results.sort_by;
+    let of_test = [Metric::TestAccuracy, Metric::TestLoss].map(|metric| {
+        let references = || results.rows.iter().filter_map(|row| row.entry.reference);
+        let any = references().any(|reference| metric.of_reference(reference).is_some());
+        (metric != by && any).then_some(metric)
+    });
+    let figures = std::iter::once(by).chain(of_test.into_iter().flatten());
+    let figures = figures.map(|metric| figure(results, metric));
+    let mut blocks = vec![Block::Figures(figures.collect::<Result<_>>()?)];
+    blocks.extend(results.notes().into_iter().map(Block::Text));
+    Ok(Section {
+        title: "Comparison".into(),
+        blocks,
+    })
+}
+
+/// Draws a metric of the complete runs.
+fn figure(results: &Results, metric: Metric) -> Result<Figure> {
+    let scale = if metric.is_share() { 100.0 } else { 1.0 };
     let rows: Vec<Compared> = groups(results)
         .into_iter()
         .map(|group| Compared {
             values: group
                 .figures()
                 .iter()
-                .map(|figures| figures.test_accuracy * 100.0)
+                .filter_map(|figures| Some(metric.of(figures)? * scale))
                 .collect(),
             reference: group.rows[0]
                 .entry
                 .reference
-                .and_then(|reference| reference.test_accuracy)
-                .map(|a| a * 100.0),
+                .and_then(|reference| Some(metric.of_reference(reference)? * scale)),
             label: group.label,
         })
         .collect();
     let reference = Some(results.reference.as_deref().unwrap_or("reference"));
-    let axis = "test accuracy, %";
+    let unit = metric
+        .unit()
+        .map_or_else(String::new, |unit| format!(", {unit}"));
+    let axis = format!("{}{unit}", metric.title());
+    let most = if metric.is_share() { 100.0 } else { f64::MAX };
     let picture = plot_comparison(&Comparison {
-        axis,
-        possible: 0.0..=100.0,
+        axis: &axis,
+        possible: 0.0..=most,
         reference,
         rows: &rows,
     })?;
-    let caption = format!(
-        "Share of the test images that each run's exported model classifies correctly; the table below \
-         is sorted by {}",
-        results.sort_by.title()
-    );
-    let figure = Figure {
-        name: "comparison".into(),
-        picture,
-        caption,
+    let chosen = if metric == results.sort_by {
+        "; the best is chosen by it, and the table below is sorted by it"
+    } else {
+        ""
     };
-    Ok(Section {
-        title: "Comparison".into(),
-        blocks: vec![Block::Figures(vec![figure])],
+    Ok(Figure {
+        name: if metric == results.sort_by {
+            "comparison".into()
+        } else {
+            format!("comparison-{metric}").replace('_', "-")
+        },
+        picture,
+        caption: format!("{}{chosen}", metric.description()),
     })
 }
 
 fn runs(results: &Results, linked: bool) -> Section {
     let sorted = results.sorted();
-    let link = |run: &String| format!("{run}/{}", RunFile::Report.as_str());
-    let links = sorted
-        .iter()
-        .map(|row| row.entry.run.as_ref().filter(|_| linked).map(link))
-        .collect();
+    let link = |row: &&Row| {
+        let run = row
+            .entry
+            .run
+            .as_ref()
+            .filter(|_| linked && row.is_complete())?;
+        Some(format!("{run}/{}", RunFile::Report.as_str()))
+    };
+    let links = sorted.iter().map(link).collect();
     let text = format!("Sorted by {}.", results.sort_by.title());
     let blocks = vec![
         Block::Text(text),

@@ -1,24 +1,22 @@
 //! Every combination of a recipe's `[sweep]`: running them, and comparing the runs.
 
 pub(crate) mod figures;
+mod halving;
 pub(crate) mod results;
+mod runner;
 pub(crate) mod tables;
 
 use kiln_model::{Combination, Recipe, Sweep};
-use kiln_run::{RunDir, RunState, SweepDir, SweepFile};
-use kiln_util::Lock;
+use kiln_run::SweepDir;
 
 use crate::context::Context;
 use crate::error::Result;
 pub use crate::error::training::SweepError;
-use crate::event::Event;
-use crate::report::sweep_page;
-use crate::run::{RunOutcome, finish};
-use crate::run_record::RunRecord;
-use crate::train::{self, TrainRequest};
+use crate::train::TrainRequest;
 use crate::{dataset, engines};
 pub use figures::{Figures, Group, Metric, groups};
-pub use results::{Entry, Results, Row, SweepRecord, SweepSummary};
+pub use results::{Entry, Results, Row, State, SweepRecord, SweepSummary};
+use runner::Runner;
 pub use tables::{results_csv, runs_table, seeds_table};
 
 /// Where and on what to train, and how to compare.
@@ -26,8 +24,9 @@ pub use tables::{results_csv, runs_table, seeds_table};
 pub struct SweepRequest {
     /// Where and on what to train. The sweep's folder lies below the folder of runs.
     pub train: TrainRequest,
-    /// The metric that runs are sorted by.
-    pub sort_by: Metric,
+    /// The metric that runs are sorted by, and by which the best is chosen; without it, the recipe's `monitor` on the
+    /// validation images.
+    pub sort_by: Option<Metric>,
 }
 
 /// A sweep, complete or not.
@@ -42,9 +41,15 @@ pub struct SweepOutcome {
 
 /// Runs the combinations that are not complete, and compares all.
 ///
-/// Complete runs with exactly the same recipe and images are reused, a run that was interrupted is
+/// Each is compared with Burn and evaluated on one engine, the fastest there is, and the best on all. Complete
+/// runs with exactly the same recipe and images are reused, a run that was interrupted is
 /// resumed, and one that failed is tried again. A combination that fails is recorded, and the others
 /// go on.
+///
+/// Where the sweep is halved, combinations are pruned by their validation figure after each rung's epochs: the
+/// metric of the request if it is one of the validation images, else the recipe's `monitor`. Of combinations that
+/// differ in nothing but the seed, the mean counts. Which are pruned follows from the runs' histories, so that a
+/// sweep that was interrupted ends as it would have; those that go on end as if none had been pruned, bit for bit.
 ///
 /// # Errors
 ///
@@ -53,8 +58,8 @@ pub struct SweepOutcome {
 pub fn sweep(sweep: &Sweep, request: &SweepRequest, context: &Context<'_>) -> Result<SweepOutcome> {
     check(sweep, context)?;
     let folder = SweepDir::of(&request.train.runs, &sweep.name)?;
-    let _lock = Lock::try_lock(folder.path())?;
-    let cancelled = run_all(sweep, request, &folder, context)?;
+    let _lock = folder.lock()?;
+    let cancelled = Runner::new(sweep, request, &folder, context)?.run()?;
     let results = Results::read(&folder)?;
     Ok(SweepOutcome {
         folder,
@@ -79,152 +84,5 @@ fn check(sweep: &Sweep, context: &Context<'_>) -> Result<()> {
     each(&|recipe| dataset::check_classes(recipe, context))?;
     each(&|recipe| dataset::splits(recipe, context).map(drop))?;
     engines::present(context)?;
-    Ok(())
-}
-
-/// Runs what is not complete and keeps the sweep's files up to date. Returns whether it was
-/// cancelled.
-fn run_all(
-    sweep: &Sweep,
-    request: &SweepRequest,
-    folder: &SweepDir,
-    context: &Context<'_>,
-) -> Result<bool> {
-    let _watch = context.cancel.watch();
-    let mut record = SweepRecord::new(sweep, request.sort_by);
-    let train = TrainRequest {
-        runs: folder.path().to_path_buf(),
-        ..request.train.clone()
-    };
-    // Those that are complete count at once, so that the page is whole however the sweep ends.
-    let mut interrupted = Vec::with_capacity(sweep.combinations.len());
-    for (entry, combination) in record.combinations.iter_mut().zip(&sweep.combinations) {
-        interrupted.push(match find(folder, combination, &train, context)? {
-            Some(Found::Complete(run)) => {
-                entry.run = name_of(&run);
-                None
-            }
-            Some(Found::Interrupted(run)) => Some(run),
-            None => None,
-        });
-    }
-    write(&record, folder)?;
-    let total = sweep.combinations.len();
-    for (at, combination) in sweep.combinations.iter().enumerate() {
-        let number = at + 1;
-        let label = combination.label.as_str();
-        if let Some(run) = &record.combinations[at].run {
-            context.emit(&Event::CombinationReused {
-                number,
-                total,
-                label,
-                run: &folder.path().join(run),
-            });
-            continue;
-        }
-        if context.cancel.is_cancelled() {
-            return Ok(true);
-        }
-        context.emit(&Event::CombinationStarted {
-            number,
-            total,
-            label,
-        });
-        let recipe = combination.recipe.clone();
-        let outcome = whole(recipe, interrupted[at].take(), &train, context);
-        let entry = &mut record.combinations[at];
-        match outcome {
-            Ok(Some(outcome)) if outcome.parity.passed => entry.run = name_of(&outcome.run),
-            Ok(Some(outcome)) => entry.error = Some(outcome.parity.failures().join("; ")),
-            Ok(None) => return Ok(true),
-            // A download that was interrupted, for one.
-            Err(_) if context.cancel.is_cancelled() => return Ok(true),
-            Err(error) => {
-                context.emit(&Event::CombinationFailed {
-                    number,
-                    total,
-                    label,
-                    error: &error,
-                });
-                entry.error = Some(error.to_string());
-            }
-        }
-        write(&record, folder)?;
-    }
-    Ok(false)
-}
-
-/// Goes through all phases, in a run that was interrupted if there is one. Returns `None` if
-/// cancelled.
-fn whole(
-    recipe: Recipe,
-    interrupted: Option<RunDir>,
-    request: &TrainRequest,
-    context: &Context<'_>,
-) -> Result<Option<RunOutcome>> {
-    let outcome = match interrupted {
-        Some(run) => train::resume(run, request, context)?,
-        None => train::train(recipe, request, context)?,
-    };
-    finish(outcome, context)
-}
-
-/// A run of exactly a combination, on the images that are there now.
-enum Found {
-    Complete(RunDir),
-    /// By the same kiln, on the same device with as many threads: resuming gives what it would have
-    /// given.
-    Interrupted(RunDir),
-}
-
-/// Finds the first run that is complete, else the last that was interrupted.
-fn find(
-    folder: &SweepDir,
-    combination: &Combination,
-    request: &TrainRequest,
-    context: &Context<'_>,
-) -> Result<Option<Found>> {
-    let runs = RunDir::of(folder.path(), &combination.recipe);
-    if runs.is_empty() {
-        return Ok(None);
-    }
-    let now = train::environment(&combination.recipe, &request.device, context)?;
-    let mut interrupted = None;
-    for run in runs {
-        let Ok(record) = RunRecord::read(run.clone()) else {
-            continue;
-        };
-        let complete = record.is_complete();
-        match record.environment {
-            // By the rule of before, it may have been tested on images that others are trained on.
-            Some(environment)
-                if complete
-                    && environment.data == now.data
-                    && dataset::drawn_alike(&record.recipe, &combination.recipe, context)? =>
-            {
-                return Ok(Some(Found::Complete(run)));
-            }
-            Some(environment) if record.parity.is_none() && environment == now => {
-                interrupted = Some(run);
-            }
-            // Interrupted before its first epoch: it is begun again in the same folder.
-            _ if interrupted.is_none() && run.state() == RunState::Begun => interrupted = Some(run),
-            _ => {}
-        }
-    }
-    Ok(interrupted.map(Found::Interrupted))
-}
-
-/// Returns the name of a run's folder within the sweep's.
-fn name_of(run: &RunDir) -> Option<String> {
-    Some(run.path().file_name()?.to_str()?.to_string())
-}
-
-fn write(record: &SweepRecord, folder: &SweepDir) -> Result<()> {
-    folder.write_record(record)?;
-    let results = Results::read(folder)?;
-    folder.write(SweepFile::Results, &results_csv(&results)?)?;
-    let page = sweep_page(&results, true)?;
-    folder.write(SweepFile::Report, page.to_html().as_bytes())?;
     Ok(())
 }

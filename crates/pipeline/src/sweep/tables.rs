@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use kiln_metrics::Spread;
-use kiln_model::Reference;
+use kiln_model::{Halving, Reference};
 use kiln_report::Table;
 use kiln_run::{SweepDir, SweepFile};
-use kiln_util::{duration, percent, thousands};
+use kiln_util::{duration, listed, percent, thousands};
 
 use super::figures::{Figures, Group, Metric, groups};
-use super::results::{Results, Row};
+use super::results::{Results, Row, State};
 use crate::error::training::SweepError;
 
 /// What stands where there is no figure.
@@ -22,16 +22,60 @@ impl Results {
         let runs = runs_table(self, &self.sorted()).to_text() + "\n\n";
         let mut text = seeds.unwrap_or_default() + &runs;
         if let Some((row, figures)) = self.best() {
+            let by = self.sort_by;
+            let value = by
+                .of(figures)
+                .map_or_else(|| NOTHING.into(), |it| by.text(it));
+            let accuracy = figures.test_accuracy.filter(|_| by != Metric::TestAccuracy);
+            let accuracy = accuracy.map_or_else(String::new, |accuracy| {
+                format!("; {} of the test images", percent(accuracy))
+            });
             let _ = writeln!(
                 text,
-                "Best {}: {}, {} of the test images",
-                self.sort_by.title(),
-                row.entry.label,
-                percent(figures.test_accuracy)
+                "Best {}: {}, {value}{accuracy}",
+                by.title(),
+                row.entry.label
             );
+        }
+        for note in self.notes() {
+            let _ = writeln!(text, "{note}");
         }
         let _ = writeln!(text, "Report: {}", folder.file(SweepFile::Report).display());
         text
+    }
+}
+
+impl Results {
+    /// What must be known of the figures, in sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.is_chosen_by_test_images() && self.count(State::Done) > 1 {
+            let text = "The best is chosen by the test images themselves: how good it is on other images, only \
+                        others tell.";
+            notes.push(text.to_owned());
+        }
+        let done = || self.rows.iter().filter(|row| row.is_complete());
+        if let Some(first) = done().find_map(|row| row.engines.first()) {
+            let is_on_first = |row: &Row| row.engines.first() == Some(first);
+            let on_several = self.best().filter(|(row, _)| row.engines.len() > 1);
+            let engine = if done().all(is_on_first) {
+                first.as_str()
+            } else {
+                "different engines"
+            };
+            let best = on_several.map_or_else(String::new, |(best, _)| {
+                format!("; the best was compared on {}", listed(&best.engines))
+            });
+            notes.push(format!("Test images were computed with {engine}{best}."));
+        }
+        if let Some(Halving { factor, min_epochs }) = self.halving {
+            notes.push(format!(
+                "Successive halving by {factor}, from epoch {min_epochs} on, pruned {} of {} combinations.",
+                self.count(State::Pruned),
+                self.rows.len(),
+            ));
+        }
+        notes
     }
 }
 
@@ -39,21 +83,18 @@ impl Results {
 pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {
     let settings = results.setting_names();
     let reference = reference_name(results);
-    let all_done = results.rows.iter().all(|row| row.figures.is_some());
+    let all_done = results.rows.iter().all(Row::is_complete);
+    let macro_f1 = results.sort_by == Metric::ValMacroF1;
     // The reference stands beside what it is compared with.
     let header = settings
         .iter()
         .copied()
         .chain(["test accuracy"])
         .chain(reference);
-    let header = header.chain([
-        "test loss",
-        "val accuracy",
-        "val loss",
-        "params",
-        "epochs",
-        "time",
-    ]);
+    let header = header
+        .chain(["test loss", "val accuracy"])
+        .chain(macro_f1.then_some("val macro F1"))
+        .chain(["val loss", "params", "epochs", "time"]);
     let header = header.chain((!all_done).then_some("state"));
     let cells = rows.iter().map(|row| {
         let settings = row
@@ -62,17 +103,21 @@ pub fn runs_table(results: &Results, rows: &[&Row]) -> Table {
             .iter()
             .map(|setting| setting.value.clone());
         let figures = row.figures.as_ref();
-        let cell = |text: fn(&Figures) -> String| figures.map_or_else(|| NOTHING.into(), text);
+        let metric = |metric: Metric| {
+            let value = figures.and_then(|figures| metric.of(figures));
+            value.map_or_else(|| NOTHING.into(), |value| metric.text(value))
+        };
+        let epochs = figures.map_or_else(|| NOTHING.into(), |it| it.epochs.to_string());
         settings
-            .chain([cell(|f| percent(f.test_accuracy))])
+            .chain([metric(Metric::TestAccuracy)])
             .chain(reference.map(|_| reference_text(row.entry.reference)))
+            .chain([metric(Metric::TestLoss), metric(Metric::ValAccuracy)])
+            .chain(macro_f1.then(|| metric(Metric::ValMacroF1)))
             .chain([
-                cell(|f| format!("{:.4}", f.test_loss)),
-                cell(|f| percent(f.val_accuracy)),
-                cell(|f| format!("{:.4}", f.val_loss)),
-                cell(|f| thousands(f.parameters)),
-                cell(|f| f.epochs.to_string()),
-                cell(|f| duration(f.seconds)),
+                metric(Metric::ValLoss),
+                metric(Metric::Parameters),
+                epochs,
+                metric(Metric::Seconds),
             ])
             .chain((!all_done).then(|| row.state().to_string()))
             .collect::<Vec<_>>()
@@ -100,7 +145,11 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
     let unnamed = settings.is_empty();
     let header = settings.into_iter().chain(unnamed.then_some("recipe"));
     let header = header.chain(["runs", "test accuracy"]).chain(reference);
-    let header = header.chain(["min – max", "test loss", "val accuracy", "params", "time"]);
+    let macro_f1 = results.sort_by == Metric::ValMacroF1;
+    let header = header
+        .chain(["min – max", "test loss", "val accuracy"])
+        .chain(macro_f1.then_some("val macro F1"))
+        .chain(["val loss", "params", "time"]);
     let cells = groups.iter().map(|group| {
         let names = group.settings.iter().map(|setting| setting.value.clone());
         let mean = |metric: Metric, text: fn(f64) -> String| {
@@ -127,6 +176,10 @@ pub fn seeds_table(results: &Results) -> Option<Table> {
                 }),
                 deviation(Metric::TestLoss, loss),
                 deviation(Metric::ValAccuracy, accuracy),
+            ])
+            .chain(macro_f1.then(|| deviation(Metric::ValMacroF1, accuracy)))
+            .chain([
+                deviation(Metric::ValLoss, loss),
                 mean(
                     Metric::Parameters,
                     |count| thousands(count.round() as usize),
@@ -186,6 +239,7 @@ pub fn results_csv(results: &Results) -> Result<Vec<u8>, SweepError> {
         "best_epoch",
         "val_accuracy",
         "val_loss",
+        "val_macro_f1",
         "test_accuracy",
         "test_loss",
         "seconds",
@@ -197,7 +251,8 @@ pub fn results_csv(results: &Results) -> Result<Vec<u8>, SweepError> {
     writer.write_record(header.chain(["reference_test_accuracy", "reference_test_loss"]))?;
     for row in &results.rows {
         let text = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-        let figure = |value: fn(&Figures) -> f64| text(row.figures.as_ref().map(value));
+        let figure =
+            |value: fn(&Figures) -> Option<f64>| text(row.figures.as_ref().and_then(value));
         let reference = row.entry.reference;
         let fixed = [
             row.entry.run.clone().unwrap_or_default(),
@@ -210,14 +265,15 @@ pub fn results_csv(results: &Results) -> Result<Vec<u8>, SweepError> {
             .iter()
             .map(|setting| setting.value.clone());
         writer.write_record(fixed.chain(settings).chain([
-            figure(|f| f.parameters as f64),
-            figure(|f| f.epochs as f64),
-            figure(|f| f.best_epoch as f64),
-            figure(|f| f.val_accuracy),
-            figure(|f| f.val_loss),
+            figure(|f| Some(f.parameters as f64)),
+            figure(|f| Some(f.epochs as f64)),
+            figure(|f| Some(f.best_epoch as f64)),
+            figure(|f| Some(f.val_accuracy)),
+            figure(|f| Some(f.val_loss)),
+            figure(|f| f.val_macro_f1),
             figure(|f| f.test_accuracy),
             figure(|f| f.test_loss),
-            figure(|f| f.seconds),
+            figure(|f| Some(f.seconds)),
             text(reference.and_then(|reference| reference.test_accuracy)),
             text(reference.and_then(|reference| reference.test_loss)),
         ]))?;
@@ -241,8 +297,9 @@ mod tests {
             best_epoch: 9,
             val_accuracy: test_accuracy - 0.001,
             val_loss: 0.03,
-            test_accuracy,
-            test_loss: 0.04,
+            val_macro_f1: None,
+            test_accuracy: Some(test_accuracy),
+            test_loss: Some(0.04),
             seconds: 75.0,
         }
     }
@@ -272,11 +329,14 @@ mod tests {
             settings,
             reference,
             run,
+            pruned_after: None,
             error: error.map(Into::into),
         };
         Row {
             entry,
             figures,
+            validated_on_test: false,
+            engines: Vec::new(),
             origin: Vec::new(),
         }
     }
@@ -287,6 +347,7 @@ mod tests {
             description: None,
             reference: Some("report".into()),
             sort_by,
+            halving: None,
             rows,
         }
     }
@@ -345,6 +406,58 @@ mod tests {
         );
     }
 
+    /// A row that was pruned after so many epochs, with a loss.
+    fn pruned(filters: &str, epochs: usize, val_loss: f64) -> Row {
+        let figures = Figures {
+            epochs,
+            val_loss,
+            test_accuracy: None,
+            test_loss: None,
+            ..figures(0.9)
+        };
+        let mut row = row(
+            vec![setting("layers.conv2d.filters", filters)],
+            Some(figures),
+            None,
+        );
+        row.entry.pruned_after = Some(epochs);
+        row
+    }
+
+    #[test]
+    fn what_was_pruned_comes_after_what_is_done_and_is_never_the_best() {
+        let done = row(
+            vec![setting("layers.conv2d.filters", "8")],
+            Some(figures(0.98)),
+            None,
+        );
+        let rows = vec![
+            pruned("16", 1, 0.001),
+            pruned("32", 3, 0.02),
+            done,
+            pruned("64", 3, 0.01),
+        ];
+        let halving = Some(Halving::default());
+        let results = Results {
+            halving,
+            ..results(rows, Metric::ValLoss)
+        };
+        let filters = |row: &&Row| row.entry.settings[0].value.clone();
+        let sorted: Vec<String> = results.sorted().iter().map(filters).collect();
+        assert_eq!(sorted, ["8", "64", "32", "16"]);
+        assert_eq!(results.best().unwrap().0.entry.label, "filters 8");
+        assert!(results.is_complete());
+        let table = runs_table(&results, &results.sorted()).to_text();
+        let line: Vec<&str> = table.lines().nth(3).unwrap().split_whitespace().collect();
+        let expected = "64 – 99.20 % – 89.90 % 0.0100 1,234 3 1 min 15 s pruned";
+        assert_eq!(line.join(" "), expected, "{table}");
+        let notes = results.notes().join("\n");
+        assert!(notes.contains("pruned 3 of 4 combinations"), "{notes}");
+        // Their figures are of other epochs than those of the others.
+        let group = &groups(&results)[0];
+        assert!(group.val_loss.is_none() && group.figures().is_empty());
+    }
+
     #[test]
     fn seeds_are_averaged() {
         let results = seeds();
@@ -363,10 +476,10 @@ mod tests {
         );
         let table = seeds_table(&results).unwrap().to_text();
         let expected = "
- filters     runs    test accuracy    report           min – max         test loss     val accuracy   params         time
-──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
- 64        1 of 2          99.50 %   99.20 %   99.50 % – 99.50 %            0.0400          99.40 %    1,234   1 min 15 s
- 32        2 of 2   98.50 ± 0.71 %   99.20 %   98.00 % – 99.00 %   0.0400 ± 0.0000   98.40 ± 0.71 %    1,234   1 min 15 s";
+ filters     runs    test accuracy    report           min – max         test loss     val accuracy          val loss   params         time
+────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ 64        1 of 2          99.50 %   99.20 %   99.50 % – 99.50 %            0.0400          99.40 %            0.0300    1,234   1 min 15 s
+ 32        2 of 2   98.50 ± 0.71 %   99.20 %   98.00 % – 99.00 %   0.0400 ± 0.0000   98.40 ± 0.71 %   0.0300 ± 0.0000    1,234   1 min 15 s";
         assert_eq!(format!("\n{table}"), expected, "\n{table}");
     }
 
@@ -398,13 +511,13 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "run,state,filters,seed,parameters,epochs,best_epoch,val_accuracy,val_loss,test_accuracy,test_loss,seconds,\
+            "run,state,filters,seed,parameters,epochs,best_epoch,val_accuracy,val_loss,val_macro_f1,test_accuracy,test_loss,seconds,\
          reference_test_accuracy,reference_test_loss"
         );
         assert_eq!(
             lines[1],
-            "folder,done,32,0,1234,10,9,0.979,0.03,0.98,0.04,75,0.992,"
+            "folder,done,32,0,1234,10,9,0.979,0.03,,0.98,0.04,75,0.992,"
         );
-        assert_eq!(lines[4], ",not run,64,1,,,,,,,,,0.992,");
+        assert_eq!(lines[4], ",not run,64,1,,,,,,,,,,0.992,");
     }
 }

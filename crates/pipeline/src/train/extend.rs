@@ -49,7 +49,7 @@ pub fn extend(
         spans_phase: phase.is_some_and(spans_phase),
         learning_rate: progress.history.epochs.last().map(|it| it.learning_rate),
     });
-    resume_locked(extended, lock, request, context)
+    resume_locked(extended, lock, request, None, context)
 }
 
 /// Whether two recipes differ at most in how the last phase ends.

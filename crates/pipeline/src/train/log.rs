@@ -10,9 +10,9 @@ use crate::evaluate::AnyRecord;
 
 impl Training<'_> {
     /// Writes the figures so far.
-    pub(super) fn log(&self, history: &History) -> Result<()> {
+    pub(super) fn log(&self, run: &RunDir, history: &History) -> Result<()> {
         let images = self.splits.train.len();
-        log(self.run, self.recipe, history, images, self.tensorboard)
+        log(run, self.recipe, history, images, self.tensorboard)
     }
 }
 

@@ -6,6 +6,7 @@ mod initial;
 mod log;
 mod neighbors;
 mod phases;
+mod range_test;
 mod start;
 mod unfold;
 
@@ -23,12 +24,13 @@ use crate::context::Context;
 use crate::dataset::{self, Splits};
 use crate::error::Result;
 use crate::error::training::BackboneError;
-pub use crate::error::training::TrainRunError;
+pub use crate::error::training::{RangeTestError, TrainRunError};
 use crate::event::Event;
 use crate::report::curves;
 pub use extend::extend;
 pub(crate) use log::log;
 use phases::{Trained, Training};
+pub use range_test::{LearningRates, RangeTestRequest, find_learning_rate};
 use start::Start;
 pub(crate) use start::of_run;
 
@@ -69,7 +71,7 @@ pub struct TrainOutcome {
     pub recipe: Recipe,
     /// The run directory.
     pub run: RunDir,
-    /// Whether the training finished; if not, it can be resumed.
+    /// Whether the training finished; if not, it was cancelled or paused, and can be resumed.
     pub finished: bool,
     /// Share of validation images whose nearest training image, by the features of a backbone from a
     /// file, is of their class.
@@ -78,6 +80,22 @@ pub struct TrainOutcome {
     pub(crate) train_images: usize,
     /// Keeps other processes out of the run.
     pub(crate) lock: Lock,
+}
+
+impl TrainOutcome {
+    /// Returns what came of a training that finished earlier.
+    pub(crate) fn of_finished(run: RunDir, context: &Context<'_>) -> Result<Self> {
+        let lock = run.lock()?;
+        let recipe = run.recipe(kiln_trainer::bases())?;
+        Ok(Self {
+            train_images: dataset::splits(&recipe, context)?.train.len(),
+            recipe,
+            run,
+            finished: true,
+            nearest_neighbor: None,
+            lock,
+        })
+    }
 }
 
 /// Trains a recipe into a new run directory.
@@ -89,6 +107,17 @@ pub struct TrainOutcome {
 pub fn train(
     recipe: Recipe,
     request: &TrainRequest,
+    context: &Context<'_>,
+) -> Result<TrainOutcome> {
+    train_until(recipe, request, None, context)
+}
+
+/// Trains a recipe as [`train`] does, until it has so many epochs: resumed, it ends as it would have without a
+/// pause, bit for bit.
+pub(crate) fn train_until(
+    recipe: Recipe,
+    request: &TrainRequest,
+    pause_after: Option<usize>,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
     let backbone = backbone(&recipe, context)?;
@@ -103,13 +132,14 @@ pub fn train(
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
-        run: &run,
+        run: Some(&run),
         device: &request.device,
         tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
+        pause_after,
         context,
     }
-    .run_to_end(&start)?;
+    .run_to_end(&run, &start)?;
     Ok(TrainOutcome {
         recipe,
         run,
@@ -128,8 +158,18 @@ pub fn train(
 /// If the run was trained on other data, or for one of the reasons of [`train`]. Of the request, the folder for runs
 /// is of no use here.
 pub fn resume(run: RunDir, request: &TrainRequest, context: &Context<'_>) -> Result<TrainOutcome> {
+    resume_until(run, request, None, context)
+}
+
+/// Resumes a training as [`resume`] does, until it has so many epochs.
+pub(crate) fn resume_until(
+    run: RunDir,
+    request: &TrainRequest,
+    pause_after: Option<usize>,
+    context: &Context<'_>,
+) -> Result<TrainOutcome> {
     let lock = run.lock()?;
-    resume_locked(run, lock, request, context)
+    resume_locked(run, lock, request, pause_after, context)
 }
 
 /// Resumes the training of a run that is this process's.
@@ -137,6 +177,7 @@ fn resume_locked(
     run: RunDir,
     lock: Lock,
     request: &TrainRequest,
+    pause_after: Option<usize>,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
     let device = &request.device;
@@ -166,13 +207,14 @@ fn resume_locked(
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
-        run: &run,
+        run: Some(&run),
         device,
         tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
+        pause_after,
         context,
     }
-    .run_to_end(&start)?;
+    .run_to_end(&run, &start)?;
     Ok(TrainOutcome {
         recipe,
         run,
@@ -208,28 +250,34 @@ fn describe(run: &RunDir, environment: &Environment, splits: &Splits) -> Result<
 impl Training<'_> {
     /// Trains to the end and writes the results. Returns whether it got there, and the
     /// nearest-neighbor accuracy.
-    fn run_to_end(&self, from: &Start) -> Result<(bool, Option<f64>)> {
-        let Self { run, context, .. } = self;
-        self.announce(from);
+    fn run_to_end(&self, run: &RunDir, from: &Start) -> Result<(bool, Option<f64>)> {
+        let context = self.context;
+        self.announce(run, from);
         // A process that was killed may have left them without the last epoch.
-        self.log(&from.history)?;
+        self.log(run, &from.history)?;
         let start = Instant::now();
         let Trained {
             weights,
             history,
             finished,
             nearest_neighbor,
-        } = self.run(from)?;
+        } = self.run(run, from)?;
         if !history.epochs.is_empty() {
             run.write_weights(&weights)?;
             let (epochs, best) = curves(&history);
             let plot = plot_curves(&epochs, best)?.to_svg();
             run.write(RunFile::Curves, plot.as_bytes())?;
         }
-        if !finished {
+        let epochs_done = history.epochs.len();
+        if !finished && !context.cancel.is_cancelled() && self.is_paused_after(epochs_done) {
+            context.emit(&Event::TrainingPaused {
+                epochs_done,
+                epochs: self.recipe.training.epochs(),
+            });
+        } else if !finished {
             context.emit(&Event::TrainingStopped {
                 run: run.path(),
-                epochs_done: history.epochs.len(),
+                epochs_done,
             });
         } else if let Some(best) = history.best() {
             context.emit(&Event::TrainingFinished {
@@ -240,11 +288,10 @@ impl Training<'_> {
         Ok((finished, nearest_neighbor))
     }
 
-    fn announce(&self, from: &Start) {
+    fn announce(&self, run: &RunDir, from: &Start) {
         let Self {
             recipe,
             splits,
-            run,
             device,
             context,
             ..

@@ -2,13 +2,30 @@
 //! `make_golden.py` beside this file writes what torchvision makes.
 
 use kiln_model::{Arithmetic, Channels, Preprocessing, Resize};
-use kiln_preprocess::{Adjustment, Crop, Preprocessor, RawImage, Transform};
+use kiln_preprocess::{Adjustment, Crop, Mixture, Preprocessor, RawImage, Transform};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Golden {
     adjustments: Vec<Picture>,
     crops: Vec<Cropped>,
+    mixtures: Vec<Mixed>,
+}
+
+#[derive(Deserialize)]
+struct Mixed {
+    /// Height, width and channels.
+    size: [u32; 3],
+    pixels: Vec<u8>,
+    own: f32,
+    chains: Vec<Chain>,
+    expected: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Chain {
+    share: f32,
+    changes: Vec<(String, Option<f64>)>,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +148,53 @@ fn adjustments_are_those_of_torchvision() {
             };
             assert!(other < most, "{adjustment:?}: {other} of the values differ");
         }
+    }
+}
+
+#[test]
+fn chains_are_mixed_as_by_torchvision() {
+    let mixtures = golden().mixtures;
+    assert_eq!(mixtures.len(), 5);
+    for (number, mixed) in mixtures.iter().enumerate() {
+        let [height, width, channels] = mixed.size;
+        let wanted = if channels == 1 {
+            Channels::Gray
+        } else {
+            Channels::Rgb
+        };
+        let image = RawImage {
+            pixels: &mixed.pixels,
+            height,
+            width,
+            channels,
+        };
+        let chains = mixed.chains.iter().map(|chain| {
+            let changes = chain.changes.iter();
+            let changes = changes.map(|(change, value)| adjustment(change, *value));
+            (chain.share, changes.collect())
+        });
+        let mixture = Mixture {
+            own: mixed.own,
+            chains: chains.collect(),
+        };
+        let transform = Transform {
+            mixture: Some(mixture),
+            ..Transform::default()
+        };
+        let found = transformed(Preprocessing::raw(height, width, wanted), image, &transform);
+        // Turned and sheared images may differ by one, as above, and by what later changes of the chain make of it.
+        let difference = largest_difference(&found, &mixed.expected);
+        assert!(
+            difference <= 2.0,
+            "mixture {number} differs by {difference}"
+        );
+        let pairs = found.iter().zip(&mixed.expected);
+        let other = pairs.filter(|(a, b)| a.to_bits() != b.to_bits());
+        let other = other.count() as f64 / found.len() as f64;
+        assert!(
+            other < 0.02,
+            "mixture {number}: {other} of the values differ"
+        );
     }
 }
 

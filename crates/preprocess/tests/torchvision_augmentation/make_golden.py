@@ -14,7 +14,7 @@ import torch
 import torchvision
 from PIL import Image
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import RandAugment
+from torchvision.transforms.v2 import AugMix, RandAugment
 from torchvision.transforms.v2 import functional as F
 
 BILINEAR = InterpolationMode.BILINEAR
@@ -83,6 +83,65 @@ def adjustments(rng):
         }
 
 
+class Recorded(AugMix):
+    """AugMix that tells what it drew."""
+
+    def forward(self, image):
+        self.shares, self.chains = [], []
+        return super().forward(image)
+
+    def _sample_dirichlet(self, params):
+        shares = super()._sample_dirichlet(params)
+        self.shares.append(shares[0])
+        return shares
+
+    def _apply_image_or_video_transform(self, image, name, magnitude, interpolation, fill):
+        # Each chain begins with the same image.
+        if not self.chains or image is self.first:
+            self.first = image
+            self.chains.append([])
+        self.chains[-1].append(as_change(name, magnitude))
+        return super()._apply_image_or_video_transform(image, name, magnitude, interpolation=interpolation, fill=fill)
+
+
+def as_change(name, magnitude):
+    """The change by the names and in the units of CHANGES."""
+    if name in ("Brightness", "Contrast", "Color", "Sharpness"):
+        return [{"Color": "Saturation"}.get(name, name), 1.0 + magnitude]
+    if name in ("TranslateX", "TranslateY", "Posterize"):
+        return [name, int(magnitude)]
+    if name == "Solarize":
+        return [name, 255.0 * magnitude]
+    return [name, None if name in ("AutoContrast", "Equalize") else magnitude]
+
+
+def mixtures(rng):
+    for seed, (height, width, channels, settings) in enumerate(
+        [
+            (12, 17, 3, {}),
+            (16, 11, 3, {"severity": 10, "alpha": 0.5}),
+            (9, 9, 1, {"mixture_width": 5, "chain_depth": 4}),
+            (14, 14, 3, {"mixture_width": 1, "all_ops": False, "severity": 6}),
+            (13, 10, 3, {"chain_depth": 2, "severity": 8, "alpha": 4.0}),
+        ]
+    ):
+        pixels = picture(rng, height, width, channels)
+        torch.manual_seed(seed)
+        transform = Recorded(interpolation=BILINEAR, **settings)
+        result = transform(tensor(pixels, height, width, channels))
+        both, of_chains = transform.shares
+        exact = lambda value: float(f"{float(value):.9g}")
+        yield {
+            "size": [height, width, channels],
+            "pixels": list(pixels),
+            "own": exact(both[0]),
+            "chains": [
+                {"share": exact(share * both[1]), "changes": changes} for share, changes in zip(of_chains, transform.chains)
+            ],
+            "expected": result.ravel().tolist(),
+        }
+
+
 def crops(rng):
     """`resized_crop` of Pillow's images, and of tensors."""
     for height, width, box, size in [
@@ -116,6 +175,7 @@ def main():
         "versions": {m.__name__: m.__version__ for m in (torch, torchvision, PIL)},
         "adjustments": list(adjustments(rng)),
         "crops": list(crops(rng)),
+        "mixtures": list(mixtures(rng)),
     }
     text = json.dumps(golden, separators=(",", ":")).replace('{"size"', '\n{"size"').replace('{"change"', '\n{"change"')
     (Path(__file__).parent / "golden.json").write_text(text + "\n")

@@ -236,6 +236,14 @@ mod tests {
             .map(|(number, loss)| epoch(number, loss))
             .collect();
         let document = plot_curve(Curve::Loss, &epochs, None).unwrap().to_svg();
-        assert!(document.contains("up to 9.000"), "{document}");
+        let (before, _) = document.split_once("up to 9.000").expect("a label");
+        let y = before
+            .rsplit(" y=\"")
+            .next()
+            .and_then(|y| y.split('"').next());
+        // At the top of the panel, not a legend's height below it.
+        let y: f64 = y.unwrap().parse().unwrap();
+        let top = f64::from(LEGEND_HEIGHT);
+        assert!((top..top + 20.0).contains(&y), "{y}");
     }
 }

@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, Ticks, axes, roomy};
-use super::canvas::{Area, Drawn, FAINT, Mark, TEXT, dashed, text};
+use super::canvas::{Area, Drawn, FAINT, Mark, TEXT, dashed, parts_below, text};
 
 /// Width and height of one panel.
 pub const PANEL: (u32, u32) = (500, 356);
@@ -95,11 +95,11 @@ impl Panel<'_> {
                 if !is_faint && points.len() <= MAX_MARKERS || run.len() == 1 {
                     inside
                         .into_iter()
-                        .map(|(epoch, value)| chart.backend_coord(&(f64::from(epoch), value)))
+                        .map(|at| chart.backend_coord(&at))
                         .try_for_each(|pixel| mark.draw(&screen, pixel))?;
                 }
                 for (epoch, _) in beyond {
-                    let (x, y) = chart.backend_coord(&(f64::from(epoch), top));
+                    let (x, y) = chart.backend_coord(&(epoch, top));
                     let arrow = vec![(x, y), (x - 5, y + 9), (x + 5, y + 9)];
                     screen.draw(&Polygon::new(arrow, mark.color().filled()))?;
                 }
@@ -111,22 +111,22 @@ impl Panel<'_> {
         }
         if let Some((epoch, value)) = self.highest().filter(|(_, value)| *value > top) {
             let (x, y) = chart.backend_coord(&(f64::from(epoch), top));
-            screen.draw_text(
-                &format!("up to {value:.3}"),
-                &text(TEXT, FAINT, HPos::Left, VPos::Top),
+            screen.draw(&Text::new(
+                format!("up to {value:.3}"),
                 (x + 9, y),
-            )?;
+                text(TEXT, FAINT, HPos::Left, VPos::Top),
+            ))?;
         }
         if self.values().next().is_none() {
             let middle = (
                 i32::midpoint(across.start, across.end),
                 i32::midpoint(down.start, down.end),
             );
-            screen.draw_text(
+            screen.draw(&Text::new(
                 "no finite values",
-                &text(TEXT, FAINT, HPos::Center, VPos::Center),
                 middle,
-            )?;
+                text(TEXT, FAINT, HPos::Center, VPos::Center),
+            ))?;
         }
         Ok(())
     }
@@ -220,38 +220,13 @@ impl Panel<'_> {
     }
 }
 
-/// Cuts a line where it crosses `top` and keeps what is below.
-fn parts_below(run: &[(u32, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
-    let mut parts = vec![Vec::new()];
-    let mut before: Option<(f64, f64)> = None;
-    for &(epoch, value) in run {
-        let here = (f64::from(epoch), value);
-        let crossing = before
-            .filter(|(_, before)| (*before > top) != (value > top))
-            .map(|before| {
-                let share = (top - before.1) / (here.1 - before.1);
-                (before.0 + share * (here.0 - before.0), top)
-            });
-        let inside = (value <= top).then_some(here);
-        if let Some(part) = parts.last_mut() {
-            part.extend(crossing.into_iter().chain(inside));
-        }
-        if inside.is_none() {
-            parts.push(Vec::new());
-        }
-        before = Some(here);
-    }
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
 /// Splits a series into stretches without a gap: a line must not cross an epoch whose value is missing.
-fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(u32, f64)>> {
+fn runs(points: &[(u32, Option<f64>)]) -> Vec<Vec<(f64, f64)>> {
     points
         .split(|(_, value)| value.is_none())
         .map(|run| {
             run.iter()
-                .filter_map(|&(epoch, value)| Some((epoch, value?)))
+                .filter_map(|&(epoch, value)| Some((f64::from(epoch), value?)))
                 .collect()
         })
         .filter(|run: &Vec<_>| !run.is_empty())
@@ -281,7 +256,10 @@ mod tests {
             (4, None),
             (5, Some(5.0)),
         ];
-        assert_eq!(runs(&points), [vec![(1, 1.0), (2, 2.0)], vec![(5, 5.0)]]);
+        assert_eq!(
+            runs(&points),
+            [vec![(1.0, 1.0), (2.0, 2.0)], vec![(5.0, 5.0)]]
+        );
         assert!(runs(&[(1, None)]).is_empty());
     }
 
@@ -292,7 +270,7 @@ mod tests {
         let series = [Series::new(Mark::Training, points)];
         let range = panel(&series).y_range();
         assert!(range.end < 0.6 && range.start < 0.25, "{range:?}");
-        let cut = parts_below(&[(1, 9.0), (2, 0.5), (3, 0.4)], 1.0);
+        let cut = parts_below(&[(1.0, 9.0), (2.0, 0.5), (3.0, 0.4)], 1.0);
         assert_eq!(cut.len(), 1);
         assert!(
             cut[0].len() == 3 && cut[0][0].1 == 1.0 && cut[0][0].0 > 1.9,
@@ -313,15 +291,6 @@ mod tests {
             ..panel(&series)
         };
         assert!(panel.y_range().contains(&0.1));
-    }
-
-    #[test]
-    fn lines_are_cut_where_they_leave_the_axis() {
-        let run = [(1, 0.0), (2, 4.0), (3, 4.0), (4, 0.0)];
-        let parts = parts_below(&run, 2.0);
-        assert_eq!(parts, [[(1.0, 0.0), (1.5, 2.0)], [(3.5, 2.0), (4.0, 0.0)]]);
-        assert_eq!(parts_below(&run, 5.0)[0].len(), 4);
-        assert!(parts_below(&[(1, 9.0)], 5.0).is_empty());
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub fn train(file: &str, steps: usize, kernels: &str) -> Result<(), Box<dyn Erro
         } else {
             device
         },
+        pause_after: None,
         cancel: &CancelToken::new(),
     };
     fit(&task, &mut Clock(Instant::now()))?;

@@ -105,6 +105,7 @@ fn train(
         train: samples.clone(),
         validation: samples,
         device: &device,
+        pause_after: None,
         cancel: &cancel,
     };
     change(&mut task);
@@ -180,6 +181,33 @@ fn a_resumed_training_ends_as_one_that_ran_through() {
             assert_eq!(resumed.weights, through.weights);
         }
     }
+}
+
+#[test]
+fn a_training_pauses_after_so_many_epochs_with_the_rates_of_all() {
+    let cosine = ["training.schedule=\"cosine\"".to_owned()];
+    let recipe = Recipe::parse(&recipe(3).to_toml(), "small.toml", "small", &cosine).unwrap();
+    let mut whole = Recorder::default();
+    let through = begin(&recipe, &mut whole).unwrap();
+    let weights = initial_weights(recipe.model(), 0);
+    let history = History::new(recipe.training.monitor);
+    let mut paused = Recorder::default();
+    let pause = |task: &mut Task<'_>| task.pause_after = Some(2);
+    let fitted = train(&recipe, &weights, &history, &mut paused, pause, None).unwrap();
+    assert!(fitted.stopped);
+    let weights_of = |it: &[Snapshot]| it.iter().map(|it| it.weights.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        weights_of(&paused.snapshots),
+        weights_of(&whole.snapshots[..2])
+    );
+    let rates = |fitted: &Fitted| -> Vec<f64> {
+        let epochs = fitted.history.epochs.iter();
+        epochs.map(|epoch| epoch.learning_rate).collect()
+    };
+    assert_eq!(rates(&fitted), rates(&through)[..2]);
+    let later = |task: &mut Task<'_>| task.pause_after = Some(3);
+    let fitted = train(&recipe, &weights, &history, &mut paused, later, None).unwrap();
+    assert!(!fitted.stopped);
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn fitted(
         train: samples.clone(),
         validation: samples,
         device: &Device::cpu(),
+        pause_after: None,
         cancel: &cancel,
     };
     fit(&task, fits)

@@ -92,6 +92,7 @@ fn trained(golden: &Golden, training: &str, device: &Device) -> Weights {
         train: samples.clone(),
         validation: samples,
         device,
+        pause_after: None,
         cancel: &CancelToken::new(),
     };
     let mut last = Last::default();

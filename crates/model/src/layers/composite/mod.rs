@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::activation::Activation;
 use super::def::{LayerDef, ParamDef};
 use super::nodes::{Nodes, join};
-use super::{LayerKind, LayerSpec};
+use super::{LayerKind, LayerSpec, parse_list};
 use crate::document::{Bound, Field, RecipeError, Section};
 use crate::graph::{Binary, Input, Op};
 use crate::naming::layer_names;
@@ -38,6 +38,21 @@ impl LayerKind {
             Vec::new()
         };
         chains.iter().flat_map(|chain| chain.parts(input)).collect()
+    }
+
+    /// Number of layers that it is: itself and those inside of it, at any depth.
+    pub(super) fn size(&self) -> usize {
+        let inside = if let Self::Sequential(sequential) = self {
+            vec![&sequential.layers]
+        } else if let Self::Residual(residual) = self {
+            vec![&residual.layers, &residual.shortcut]
+        } else if let Self::Branches(branches) = self {
+            branches.branches.iter().collect()
+        } else {
+            Vec::new()
+        };
+        let sizes = inside.into_iter().flatten().map(|spec| spec.kind.size());
+        sizes.fold(1, usize::saturating_add)
     }
 }
 
@@ -116,18 +131,18 @@ fn sorted(mut params: Vec<ParamDef>) -> Vec<ParamDef> {
 
 /// Reads the layers that a layer holds.
 fn parse_layers(field: &Field<'_>) -> Result<Vec<LayerSpec>, RecipeError> {
-    let read = |field: &Field<'_>| {
-        let spec = LayerSpec::parse(field)?;
+    let check = |field: &Field<'_>, spec: &LayerSpec| {
         let problem = if spec.kind.is_softmax() {
             "softmax turns logits into probabilities and can only be the last layer of the model"
         } else if matches!(spec.kind, LayerKind::Resize(_)) {
             "`resize` cannot be inside of another layer: put it before"
         } else {
-            return Ok(spec);
+            return Ok(());
         };
         Err(field.error(problem))
     };
-    field.array()?.iter().map(read).collect()
+    let layers = parse_list(&field.array()?, check)?;
+    Ok(layers.into_iter().map(|(_, spec)| spec).collect())
 }
 
 /// As [`parse_layers`], and at least one.
@@ -171,7 +186,7 @@ impl Sequential {
 
 impl LayerDef for Sequential {
     const TYPE: &'static str = "sequential";
-    const KEYS: &'static [&'static str] = &["type", "name", "layers"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "layers"];
     const HAS_PARAMS: bool = true;
     const IS_COMPOSITE: bool = true;
 
@@ -231,6 +246,7 @@ impl LayerDef for Residual {
     const KEYS: &'static [&'static str] = &[
         "type",
         "name",
+        "repeat",
         "layers",
         "shortcut",
         "activation",
@@ -337,7 +353,7 @@ impl Branches {
 
 impl LayerDef for Branches {
     const TYPE: &'static str = "branches";
-    const KEYS: &'static [&'static str] = &["type", "name", "branches", "join"];
+    const KEYS: &'static [&'static str] = &["type", "name", "repeat", "branches", "join"];
     const HAS_PARAMS: bool = true;
     const IS_COMPOSITE: bool = true;
 

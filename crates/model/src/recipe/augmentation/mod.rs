@@ -7,7 +7,9 @@ use crate::document::{Bound, Field, RecipeError, Section};
 
 mod torchvision;
 
-pub use torchvision::{ColorJitter, ErasingValue, RandAugment, RandomErasing, RandomResizedCrop};
+pub use torchvision::{
+    AugMix, ColorJitter, ErasingValue, RandAugment, RandomErasing, RandomResizedCrop,
+};
 
 pub(super) const KEYS: &[&str] = &[
     "rotation_range",
@@ -28,6 +30,7 @@ pub(super) const KEYS: &[&str] = &[
     "color_jitter",
     "rand_augment",
     "trivial_augment_wide",
+    "aug_mix",
     "random_erasing",
 ];
 
@@ -38,7 +41,7 @@ pub(super) const KEYS: &[&str] = &[
 /// A part of the image is chosen before it is resized. Then it is changed at the model's size, on pixel
 /// values of 0 to 255, in this order: it is turned, moved, sheared and zoomed about its center in one
 /// bilinear step, flipped, its values shifted, made brighter or darker; its colors jittered; changed by
-/// `RandAugment` or `TrivialAugmentWide`. After it is normalized, a rectangle is erased.
+/// `RandAugment`, `TrivialAugmentWide` or `AugMix`. After it is normalized, a rectangle is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Augmentation {
     /// Turned by up to this many degrees to either side, 0 to 180.
@@ -96,6 +99,9 @@ pub struct Augmentation {
     /// "`TrivialAugment`: Tuning-free Yet State-of-the-Art Data Augmentation", 2021).
     #[serde(skip_serializing_if = "is_false")]
     pub trivial_augment_wide: bool,
+    /// Chains of changes that are mixed with the image; none if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aug_mix: Option<AugMix>,
     /// A rectangle of the normalized image that is overwritten; none if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_erasing: Option<RandomErasing>,
@@ -145,6 +151,7 @@ impl Default for Augmentation {
             color_jitter: None,
             rand_augment: None,
             trivial_augment_wide: false,
+            aug_mix: None,
             random_erasing: None,
         }
     }
@@ -236,6 +243,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
         color_jitter: torchvision::of(&section, "color_jitter")?,
         rand_augment: torchvision::of(&section, "rand_augment")?,
         trivial_augment_wide: section.boolean_or("trivial_augment_wide", false)?,
+        aug_mix: torchvision::of(&section, "aug_mix")?,
         random_erasing: torchvision::of(&section, "random_erasing")?,
     };
     if let Some(field) = section.get("views").filter(|_| augmentation.mixes()) {
@@ -243,13 +251,18 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Option<Augmentation>, RecipeEr
             "`views` are of each image by itself, and `mixup` and `cutmix` mix those of a batch: leave one of them out",
         ));
     }
-    if let Some(field) = section
-        .get("trivial_augment_wide")
-        .filter(|_| augmentation.trivial_augment_wide && augmentation.rand_augment.is_some())
+    let policies = [
+        ("rand_augment", augmentation.rand_augment.is_some()),
+        ("trivial_augment_wide", augmentation.trivial_augment_wide),
+        ("aug_mix", augmentation.aug_mix.is_some()),
+    ];
+    let mut wanted = policies.into_iter().filter(|(_, wanted)| *wanted);
+    if let (Some((first, _)), Some((second, _))) = (wanted.next(), wanted.next())
+        && let Some(field) = section.get(second)
     {
-        return Err(field.error(
-            "`trivial_augment_wide` takes the place of `rand_augment`: leave one of them out",
-        ));
+        return Err(field.error(format!(
+            "`{second}` takes the place of `{first}`: leave one of them out"
+        )));
     }
     if !augmentation.changes_images() && !augmentation.mixes() {
         return Err(field.error(

@@ -176,6 +176,72 @@ impl Settings for RandAugment {
     }
 }
 
+/// How chains of changes of an image are mixed with it, as by torchvision's `AugMix` (Hendrycks et al., "`AugMix`: A
+/// Simple Data Processing Method to Improve Robustness and Uncertainty", 2020).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AugMix {
+    /// Strength below which each change's is drawn, 1 to [`MAX_SEVERITY`](Self::MAX_SEVERITY).
+    pub severity: usize,
+    /// Number of chains, 1 to [`MAX_WIDTH`](Self::MAX_WIDTH).
+    pub mixture_width: usize,
+    /// Changes of a chain, one after another, up to [`MAX_DEPTH`](Self::MAX_DEPTH); for a number that is not positive, one
+    /// to three, which is drawn for each chain.
+    pub chain_depth: i64,
+    /// Parameter of the distributions of the shares, above 0: of the Dirichlet distribution of the chains' and of the beta
+    /// distribution of all of them together.
+    pub alpha: f64,
+    /// Whether brightness, saturation, contrast and sharpness are among the changes.
+    pub all_ops: bool,
+}
+
+impl AugMix {
+    /// Largest strength: torchvision's 10 bins.
+    pub const MAX_SEVERITY: usize = 10;
+    /// Most chains of an image.
+    pub const MAX_WIDTH: usize = 10;
+    /// Most changes of a chain.
+    pub const MAX_DEPTH: usize = 10;
+}
+
+impl Default for AugMix {
+    /// The defaults of torchvision.
+    fn default() -> Self {
+        Self {
+            severity: 3,
+            mixture_width: 3,
+            chain_depth: -1,
+            alpha: 1.0,
+            all_ops: true,
+        }
+    }
+}
+
+impl Settings for AugMix {
+    const KEYS: &'static [&'static str] = &[
+        "severity",
+        "mixture_width",
+        "chain_depth",
+        "alpha",
+        "all_ops",
+    ];
+
+    fn read(section: &Section<'_>) -> Result<Self, RecipeError> {
+        let default = Self::default();
+        let whole = |key, most: usize, default| section.integer_or(key, default, 1..=most as i64);
+        Ok(Self {
+            severity: whole("severity", Self::MAX_SEVERITY, default.severity)?,
+            mixture_width: whole("mixture_width", Self::MAX_WIDTH, default.mixture_width)?,
+            chain_depth: section.integer_or(
+                "chain_depth",
+                default.chain_depth,
+                -1..=Self::MAX_DEPTH as i64,
+            )?,
+            alpha: section.number_or("alpha", default.alpha, Bound::Positive)?,
+            all_ops: section.boolean_or("all_ops", default.all_ops)?,
+        })
+    }
+}
+
 /// How often and how much of an image is erased, as by torchvision's `RandomErasing` (Zhong et al.,
 /// "Random Erasing Data Augmentation", 2017).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

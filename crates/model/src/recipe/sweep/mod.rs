@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::parse::{self, ROOT, SECTIONS, file_name, folder_name};
-use super::{Recipe, References};
+use super::{Monitor, OptimizerKind, Recipe, References};
 use crate::document::{
-    self, Bound, Field, Hint, Node, Place, RecipeError, Section, Source, Value, unknown,
+    self, Bound, Field, Hint, MAX_COUNT, Node, Place, RecipeError, Section, Source, Value, unknown,
 };
 
 /// A recipe's `[sweep]` with every combination of its values made into a recipe of its own.
@@ -15,6 +15,7 @@ use crate::document::{
 /// ```toml
 /// [sweep]
 /// reference = "the report"                        # where reference figures come from
+/// halving = { factor = 3, min_epochs = 1 }        # train to the end what is best after a few epochs
 /// "layers.conv2d_1.kernel_size" = [3, 5]          # a grid: every value with every other
 /// "training.seed" = [0, 1, 2]
 ///
@@ -34,6 +35,8 @@ pub struct Sweep {
     pub description: Option<String>,
     /// Where the combinations' reference figures come from.
     pub reference: Option<String>,
+    /// How combinations are pruned; without it, all are trained to the end.
+    pub halving: Option<Halving>,
     /// At least one, their names all different.
     pub combinations: Vec<Combination>,
 }
@@ -74,6 +77,14 @@ impl Setting {
     }
 }
 
+impl Combination {
+    /// Returns the settings but for the seed: runs that agree in them can be averaged.
+    pub fn without_seed(&self) -> Vec<&Setting> {
+        let settings = self.settings.iter();
+        settings.filter(|setting| !setting.is_seed()).collect()
+    }
+}
+
 impl fmt::Display for Setting {
     /// As in a combination's label: `kernel_size 3`, and of a variant its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,6 +103,48 @@ pub struct Reference {
     pub test_accuracy: Option<f64>,
     /// Mean cross-entropy in nats.
     pub test_loss: Option<f64>,
+}
+
+/// Successive halving (Jamieson & Talwalkar, 2016): all combinations train for a few epochs, the best
+/// `1/factor` of them, rounded up, for `factor` times as many, and so on, until the rest train to the end.
+///
+/// ```
+/// let halving = kiln_model::Halving::default();
+/// assert_eq!(halving.rungs(10), [1, 3]);
+/// assert_eq!([27, 9].map(|candidates| halving.kept(candidates)), [9, 3]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halving {
+    /// The share that goes on is one of so many, at least 2.
+    pub factor: usize,
+    /// Epochs of each combination before the first is pruned, at least 1.
+    pub min_epochs: usize,
+}
+
+impl Default for Halving {
+    /// With the factor of scikit-learn's `HalvingGridSearchCV`, from the first epoch on.
+    fn default() -> Self {
+        Self {
+            factor: 3,
+            min_epochs: 1,
+        }
+    }
+}
+
+impl Halving {
+    /// Returns the epochs after which combinations are pruned, in ascending order: `min_epochs` times the
+    /// powers of `factor`, as long as those that go on train for at least `factor` times as many.
+    pub fn rungs(&self, epochs: usize) -> Vec<usize> {
+        let next = |rung: &usize| rung.checked_mul(self.factor);
+        std::iter::successors(Some(self.min_epochs), next)
+            .take_while(|rung| next(rung).is_some_and(|next| next <= epochs))
+            .collect()
+    }
+
+    /// Returns how many of so many candidates go on, at least one of them.
+    pub const fn kept(&self, candidates: usize) -> usize {
+        candidates.div_ceil(self.factor)
+    }
 }
 
 impl Sweep {
@@ -124,6 +177,7 @@ impl Sweep {
             names: short_names(&axes),
             axes: &axes,
         };
+        let combinations = expansion.all(&variants)?;
         Ok(Sweep {
             name: root
                 .get("name")
@@ -135,13 +189,40 @@ impl Sweep {
             reference: own(&field, "reference")?
                 .map(|field| field.string().map(str::to_string))
                 .transpose()?,
-            combinations: expansion.all(&variants)?,
+            halving: halving(&field, &combinations)?,
+            combinations,
         })
+    }
+
+    /// The figure by which combinations are compared: that which decides which of a run's epochs is best, or
+    /// the validation loss where combinations differ in it.
+    pub fn monitor(&self) -> Monitor {
+        let monitor = |combination: &Combination| combination.recipe.training.monitor;
+        let mut monitors = self.combinations.iter().map(monitor);
+        let first = monitors.next().unwrap_or_default();
+        if monitors.all(|other| other == first) {
+            first
+        } else {
+            Monitor::default()
+        }
+    }
+
+    /// Returns the number of epochs after each of which combinations are pruned, in ascending order; none where
+    /// all are trained to the end.
+    pub fn rungs(&self) -> Vec<usize> {
+        let halving = self.halving.as_ref();
+        halving.map_or_else(Vec::new, |it| it.rungs(epochs(&self.combinations)))
     }
 }
 
+/// Returns the epochs of the combination that has the most.
+fn epochs(combinations: &[Combination]) -> usize {
+    let epochs = |combination: &Combination| combination.recipe.training.epochs();
+    combinations.iter().map(epochs).max().unwrap_or(0)
+}
+
 /// The keys of `[sweep]` that are not those of values to vary.
-const OWN: &[&str] = &["reference", "variants"];
+const OWN: &[&str] = &["reference", "halving", "variants"];
 
 /// Limit of the runs of one sweep.
 const MAX_COMBINATIONS: usize = 1000;
@@ -165,6 +246,46 @@ fn own<'a>(sweep: &Field<'a>, key: &str) -> Result<Option<Field<'a>>, RecipeErro
         .entries()?
         .into_iter()
         .find_map(|(name, field)| (name == key).then_some(field)))
+}
+
+/// Reads how combinations are pruned, if they are.
+fn halving(
+    sweep: &Field<'_>,
+    combinations: &[Combination],
+) -> Result<Option<Halving>, RecipeError> {
+    let Some(field) = own(sweep, "halving")? else {
+        return Ok(None);
+    };
+    let Some(section) = field.section_or_switch(&["factor", "min_epochs"])? else {
+        return Ok(None);
+    };
+    let default = Halving::default();
+    let halving = Halving {
+        factor: section.integer_or("factor", default.factor, 2..=MAX_COMBINATIONS as i64)?,
+        min_epochs: section.integer_or("min_epochs", default.min_epochs, 1..=MAX_COUNT)?,
+    };
+    // An epoch of L-BFGS is a whole fit.
+    let fits = |combination: &&Combination| {
+        let mut phases = combination.recipe.training.phases.iter();
+        phases.any(|phase| matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_)))
+    };
+    if let Some(Combination { label, .. }) = combinations.iter().find(fits) {
+        return Err(field.error(format!(
+            "`{}` needs trainings of several epochs, and L-BFGS, of the combination `{label}`, has none: leave \
+             one of them out",
+            field.path()
+        )));
+    }
+    let epochs = epochs(combinations);
+    if halving.rungs(epochs).is_empty() {
+        return Err(field.error(format!(
+            "`{}` prunes nothing: it needs trainings of at least `factor` times `min_epochs`, {} epochs, and they \
+             have {epochs}",
+            field.path(),
+            halving.factor.saturating_mul(halving.min_epochs)
+        )));
+    }
+    Ok(Some(halving))
 }
 
 fn variants(sweep: &Field<'_>) -> Result<Vec<Variant>, RecipeError> {

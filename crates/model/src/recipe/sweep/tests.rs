@@ -208,6 +208,38 @@ fn names_are_as_long_as_tells_them_apart_and_never_the_same() {
 }
 
 #[test]
+fn halving_prunes_while_those_that_go_on_train_for_several_times_as_long() {
+    let rungs = |sweep: &str, epochs: usize| {
+        let set = format!("training.epochs={epochs}");
+        with(sweep, &[&set]).unwrap().rungs()
+    };
+    let seeds = "training.seed = [0, 1]\n";
+    assert_eq!(rungs(seeds, 10), [0; 0]);
+    assert_eq!(rungs(&format!("{seeds}halving = true"), 10), [1, 3]);
+    assert_eq!(rungs(&format!("{seeds}halving = {{}}"), 9), [1, 3]);
+    assert_eq!(rungs(&format!("{seeds}halving = {{}}"), 8), [1]);
+    assert_eq!(rungs(&format!("{seeds}halving = false"), 8), [0; 0]);
+    let halving = "halving = { factor = 2, min_epochs = 3 }";
+    assert_eq!(rungs(&format!("{seeds}{halving}"), 20), [3, 6]);
+    // The longest training counts.
+    let epochs = format!("training.epochs = [2, 12]\n{halving}");
+    assert_eq!(rungs(&epochs, 1), [3, 6]);
+    let halving = parse(&format!("{seeds}{halving}")).halving.unwrap();
+    assert_eq!([5, 4, 3, 2, 1].map(|n| halving.kept(n)), [3, 2, 2, 1, 1]);
+}
+
+#[test]
+fn combinations_are_compared_by_what_they_all_monitor() {
+    use crate::Monitor::{ValAccuracy, ValLoss};
+    let monitor = |sweep: &str, set: &str| with(sweep, &[set]).unwrap().monitor();
+    let seeds = "training.seed = [0, 1]";
+    assert_eq!(monitor(seeds, "training.epochs=1"), ValLoss);
+    assert_eq!(monitor(seeds, "training.monitor=val_accuracy"), ValAccuracy);
+    let both = "training.monitor = [\"val_accuracy\", \"val_macro_f1\"]";
+    assert_eq!(monitor(both, "training.epochs=1"), ValLoss);
+}
+
+#[test]
 fn every_mistake_names_its_line_and_what_to_do() {
     for (sweep, expected) in [
         ("", "small.toml:18: `sweep` varies nothing"),
@@ -265,6 +297,23 @@ fn every_mistake_names_its_line_and_what_to_do() {
             "small.toml:19: `sweep.variants` must be an array, found 3",
         ),
         (
+            "training.seed = [1]\nhalving = 3",
+            "small.toml:20: `sweep.halving` must be a table, `true` or `false`, found 3",
+        ),
+        (
+            "training.seed = [1]\nhalving = { factor = 1 }",
+            "small.toml:20: `sweep.halving.factor` must be a whole number from 2 to 1000, found 1",
+        ),
+        (
+            "training.seed = [1]\nhalving = { min_resources = 1 }",
+            "small.toml:20: unknown key `min_resources` in `sweep.halving`",
+        ),
+        (
+            "training.seed = [1]\nhalving = { min_epochs = 4 }",
+            "small.toml:20: `sweep.halving` prunes nothing: it needs trainings of at least `factor` times \
+             `min_epochs`, 12 epochs, and they have 10",
+        ),
+        (
             "[[sweep.variants]]\nset = {}",
             "small.toml:19: `name` is missing in `sweep.variants.1`",
         ),
@@ -296,6 +345,17 @@ fn every_mistake_names_its_line_and_what_to_do() {
             "\nfound    {error}\nexpected {expected}"
         );
     }
+    let lbfgs = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\nbackbone.name = \"vgg16\"\n\
+                 input = { height = 64, width = 64, preprocess = \"caffe\" }\n[sweep]\nhalving = true\n\
+                 training.optimizer = [\"adam\", \"lbfgs\"]";
+    let error = Sweep::parse_with(lbfgs, "small.toml", "small", &[], &[crate::Base::vgg16()]);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "small.toml:5: `sweep.halving` needs trainings of several epochs, and L-BFGS"
+        ),
+        "{error}"
+    );
     let seeds: Vec<String> = (0..1001).map(|seed| seed.to_string()).collect();
     let error = with(&format!("training.seed = [{}]", seeds.join(", ")), &[]).unwrap_err();
     assert!(
