@@ -161,13 +161,17 @@ fn runs(records: &[RunRecord]) -> Section {
     let rows: Vec<_> = rows.into_iter().filter(has_any).collect();
     let text = "The interval covers which images happened to be tested on (Wilson), not how the weights happened to be \
                 drawn: another seed may differ by more.";
+    let mut blocks = vec![
+        Block::Facts(places.collect()),
+        by_run("", records.len(), rows),
+    ];
+    let has_interval = |record| evaluation(record).and_then(one).is_some();
+    if records.iter().any(has_interval) {
+        blocks.push(Block::Text(text.into()));
+    }
     Section {
         title: "Runs".into(),
-        blocks: vec![
-            Block::Facts(places.collect()),
-            by_run("", records.len(), rows),
-            Block::Text(text.into()),
-        ],
+        blocks,
     }
 }
 

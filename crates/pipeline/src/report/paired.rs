@@ -10,6 +10,7 @@ use crate::compare::p_value_text;
 use crate::context::Context;
 use crate::dataset;
 use crate::error::Result;
+use crate::evaluate::AnyRecord;
 use crate::event::Event;
 use crate::predictions::Prediction;
 use crate::run_record::RunRecord;
@@ -53,6 +54,10 @@ pub fn same_images(
         table(&paired, letters),
         Block::Text(verdict(&paired, letters)),
     ];
+    if let Some(AnyRecord::Several(_)) = records[0].evaluations.first() {
+        let text = "An image counts as right whose predicted classes are exactly its own.";
+        blocks.push(Block::Text(text.into()));
+    }
     let hidden = hidden(records[0], context)?;
     if let Some(reason) = &hidden {
         context.emit(&Event::PageWithoutImages { reason });
