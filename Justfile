@@ -61,6 +61,10 @@ check-explanations:
 check-report *args:
     scripts/check-report/run {{ args }}
 
+# Compare what TensorBoard reads of runs, one of them killed and resumed, with their histories
+check-tensorboard:
+    scripts/check-tensorboard/run
+
 # Fuzz every file reader, for a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
 fuzz *args:
     scripts/fuzz/run {{ args }}

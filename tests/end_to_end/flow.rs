@@ -7,7 +7,7 @@ use crate::kiln::{
     trained_on_mnist,
 };
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "checkpoints",
     "checkpoints/best.safetensors",
     "checkpoints/last.safetensors",
@@ -17,6 +17,7 @@ const FILES: [&str; 15] = [
     "eval.json",
     "history.csv",
     "labels.json",
+    "metrics.jsonl",
     "model.onnx",
     "parity.json",
     "predictions.csv",

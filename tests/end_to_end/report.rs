@@ -26,7 +26,13 @@ fn every_picture_is_inside_and_nothing_is_fetched() {
         "loss, accuracy, two confusion matrices, reliability, explained mistakes, samples"
     );
     let images = attributes(&page, "src");
-    assert!(!images.is_empty() && images.len() <= 24, "{}", images.len());
+    // The mistakes, and four images of each of five pairs of classes.
+    let most = 24 + 5 * 4;
+    assert!(
+        !images.is_empty() && images.len() <= most,
+        "{}",
+        images.len()
+    );
     assert!(
         images
             .iter()
@@ -84,6 +90,24 @@ fn the_figures_are_those_of_the_run() {
     }
     let wrong: u64 = 100 - (tract["accuracy"].as_f64().unwrap() * 100.0).round() as u64;
     assert!(page.contains(&format!(" of {wrong}:")), "{wrong} mistakes");
+    // The pair of classes with most images, and as many images of it as there are, up to four.
+    let rows = tract["confusion"].as_array().unwrap();
+    let most = rows.iter().enumerate().flat_map(|(truth, row)| {
+        let counts = row.as_array().unwrap().iter().enumerate();
+        let counts =
+            counts.map(move |(predicted, count)| (count.as_u64().unwrap(), truth, predicted));
+        counts.filter(|(_, truth, predicted)| truth != predicted)
+    });
+    let (count, truth, predicted) = most
+        .max_by_key(|&(count, truth, predicted)| (count, std::cmp::Reverse((truth, predicted))))
+        .unwrap();
+    let pair = format!(
+        "<p>{truth} predicted as {predicted}: {count} of {} images",
+        tract["classes"][truth]["support"]
+    );
+    let section = page.split(&pair).nth(1).unwrap_or_else(|| panic!("{pair}"));
+    let cards = section.split("</div>").next().unwrap();
+    assert_eq!(cards.matches("<img ").count() as u64, count.min(4));
     let counts = tract["confusion"]
         .as_array()
         .unwrap()
@@ -140,6 +164,11 @@ fn every_picture_of_the_page_is_written_as_png_and_svg() {
         "reliability",
         "mistakes",
         "explained",
+        "confused-1",
+        "confused-2",
+        "confused-3",
+        "confused-4",
+        "confused-5",
         "samples",
     ];
     let files = names

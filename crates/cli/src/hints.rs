@@ -176,6 +176,9 @@ fn pipeline(hint: &Hint) -> String {
             let run = run.display();
             format!("`kiln train RECIPE --set training.init={run}` begins another training with its weights")
         }
+        Hint::CheckWeightsAndImages => {
+            "check the weights it begins with, the images and their preprocessing".into()
+        }
         Hint::MoreEpochs => {
             "give more, such as `--set training.epochs=20`, or change `training.early_stopping` too".into()
         }
@@ -381,6 +384,7 @@ fn runs(error: &(dyn StdError + 'static)) -> Option<String> {
         Hint::TrainFromRecipe => {
             "run `kiln train` with its recipe, which begins again in this folder".into()
         }
+        Hint::OtherFolder => "name another folder".into(),
         Hint::RestoreWeights => "restore the file, or train again".into(),
         // A hint that is newer than this text.
         _ => return None,

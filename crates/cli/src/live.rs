@@ -181,6 +181,7 @@ mod tests {
             learning_rate: 1.0,
             seconds: 20.0,
             penalty: None,
+            images_per_second: None,
         };
         History {
             epochs: losses.iter().enumerate().map(epoch).collect(),

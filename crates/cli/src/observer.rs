@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use kiln_pipeline::{Event, FeaturesInfo, Observer, Task};
+use kiln_pipeline::{Event, FeaturesInfo, Observer, RangeTestInfo, Task};
 use kiln_run::Epoch;
 use kiln_util::{Thousands, counted, duration, listed, percent, thousands};
 
@@ -66,6 +66,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Golden => ("Golden".into(), "images"),
             Task::Load { .. } => (String::new(), "models"),
             Task::Explain => ("Covering".into(), "patches"),
+            Task::RangeTest => ("Testing".into(), "steps"),
             Task::Thresholds => ("Thresholds".into(), "images"),
             // A task that is newer than this text.
             _ => ("Working".into(), "steps"),
@@ -300,6 +301,31 @@ impl TerminalObserver<'_> {
         }
     }
 
+    /// Says what a range test tries.
+    fn range_test(&self, test: &RangeTestInfo<'_>) {
+        let RangeTestInfo {
+            train_images,
+            phase,
+            begins_with_run,
+            parameters,
+            range,
+            device,
+        } = *test;
+        let images = counted(train_images as u64, "image");
+        let trained = counted(parameters.trainable as u64, "parameter");
+        let text = format!(
+            "learning rates from {:?} to {:?} in {} steps on {images}, {trained}, {device}",
+            range.lowest, range.highest, range.steps
+        );
+        self.terminal.status("Testing", &text);
+        if phase > 1 && !begins_with_run {
+            let text = format!(
+                "phase {phase} begins here with the recipe's initial weights, not with those that the phase before leaves"
+            );
+            self.terminal.status("Note", &text);
+        }
+    }
+
     /// Says what a training goes on from; `rate` is the last learning rate of a schedule that spans all epochs.
     fn extended(&self, run: &Path, epochs_before: usize, rate: Option<f64>) {
         let text = format!(
@@ -350,6 +376,7 @@ impl TerminalObserver<'_> {
                     ),
                 );
             }
+            Event::RangeTestStarted(test) => self.range_test(test),
             Event::BegunWith { path, taken, drawn } => self.begun_with(path, *taken, drawn),
             Event::TrainingExtended {
                 run,

@@ -124,6 +124,16 @@ pub fn write_json(path: &Path, value: &impl Serialize, terminal: &Terminal) -> a
     write(path, json, terminal)
 }
 
+/// An argument as a shell takes it.
+pub fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+:@%=".contains(c);
+    if argument.chars().all(is_plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

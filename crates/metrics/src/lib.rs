@@ -22,6 +22,7 @@
 //! | softmax, argmax, cross-entropy of one row of logits | `logits` |
 //! | whether two implementations compute the same | `agreement` |
 //! | mean and spread of several runs | `spread` |
+//! | confidence intervals of shares | `interval` |
 //! | durations of calls | `latency` |
 //! | two models on the same images | `paired` |
 
@@ -40,6 +41,7 @@ mod confusion;
 mod counts;
 mod error;
 mod evaluation;
+mod interval;
 mod latency;
 mod logits;
 mod most_confident;
@@ -53,6 +55,7 @@ pub use confusion::{Confusion, ConfusionMatrix};
 pub use counts::{ClassCounts, DecisionCounts};
 pub use error::MetricsError;
 pub use evaluation::{Average, ClassMetrics, Evaluation, Evaluator, ScoreKind, TopK};
+pub use interval::wilson_interval;
 pub use latency::Latency;
 pub use logits::{argmax, sigmoid, softmax};
 pub use most_confident::MostConfident;

@@ -48,6 +48,12 @@ impl Paired {
         self.share(self.both_right + self.only_second)
     }
 
+    /// The second model's accuracy less the first's, computed from counts, so that nothing is lost to rounding; NaN
+    /// without images.
+    pub fn accuracy_change(&self) -> f64 {
+        (self.only_second as f64 - self.only_first as f64) / self.images() as f64
+    }
+
     /// Share of the images that both put into the same class; NaN without images.
     pub fn agreement(&self) -> f64 {
         self.share(self.same_class)
@@ -111,6 +117,7 @@ mod tests {
             same_class: 3,
         };
         assert_eq!((paired, paired.images()), (expected, 6));
+        assert_eq!(differing(1, 3).accuracy_change(), 0.5);
         assert_eq!(
             [
                 paired.first_accuracy(),

@@ -11,7 +11,7 @@ use kiln_model::Counts;
 #[cfg(feature = "training")]
 use kiln_run::{Environment, Epoch, History};
 #[cfg(feature = "training")]
-use kiln_trainer::{BatchReport, Device};
+use kiln_trainer::{BatchReport, Device, RangeTest};
 
 use crate::configs::Found;
 use crate::error::Error;
@@ -73,6 +73,8 @@ pub enum Task<'a> {
     },
     /// Covering parts of images, in patches.
     Explain,
+    /// Training with growing learning rates, in steps.
+    RangeTest,
     /// Computing the probabilities of the validation images, of which thresholds are chosen, in images.
     Thresholds,
 }
@@ -322,6 +324,9 @@ pub enum Event<'a> {
         /// The device.
         device: &'a Device,
     },
+    /// A learning-rate range test begins.
+    #[cfg(feature = "training")]
+    RangeTestStarted(RangeTestInfo<'a>),
     /// A training begins with the weights of another one.
     #[cfg(feature = "training")]
     BegunWith {
@@ -492,6 +497,24 @@ pub struct FeaturesInfo<'a> {
     pub bytes: u64,
     /// The file that they are kept in.
     pub path: &'a Path,
+}
+
+/// What a learning-rate range test tries.
+#[cfg(feature = "training")]
+#[derive(Debug, Clone, Copy)]
+pub struct RangeTestInfo<'a> {
+    /// Number of images to train on.
+    pub train_images: usize,
+    /// The phase, from 1.
+    pub phase: usize,
+    /// Whether it begins with the weights of another run.
+    pub begins_with_run: bool,
+    /// Number of parameters.
+    pub parameters: Counts,
+    /// The learning rates.
+    pub range: &'a RangeTest,
+    /// The device.
+    pub device: &'a Device,
 }
 
 /// A running task. Dropping it ends the task.

@@ -158,6 +158,8 @@ pub enum Hint {
     },
     /// Give a number of epochs that is larger.
     MoreEpochs,
+    /// Check the weights that the training begins with, the images and their preprocessing.
+    CheckWeightsAndImages,
     /// Resume the training of a run.
     ResumeTraining {
         /// The run directory.

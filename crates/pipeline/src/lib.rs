@@ -113,8 +113,8 @@ pub use assets::{AssetProvider, CachedAssets};
 pub use context::Context;
 pub use error::images::NotAList;
 pub use error::{Error, Result};
-#[cfg(feature = "training")]
-pub use event::FeaturesInfo;
 pub use event::{Event, Observer, Task, TaskGuard};
+#[cfg(feature = "training")]
+pub use event::{FeaturesInfo, RangeTestInfo};
 pub use hint::Hint;
 pub use kiln_util::CancelToken;

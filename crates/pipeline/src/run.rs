@@ -29,7 +29,7 @@ use crate::predictions::{Columns, Format, Row, Writer};
 use crate::report::run_page;
 use crate::run_record::RunRecord;
 use crate::thresholds;
-use crate::train::{TrainOutcome, TrainRequest, train};
+use crate::train::{TrainOutcome, TrainRequest, log, train};
 
 /// Images per batch when the engines are compared on all test images: enough to fill an engine's
 /// largest run, and few enough that a batch of photographs is a few dozen megabytes.
@@ -203,6 +203,7 @@ pub(crate) fn finish_on(
         run,
         finished,
         nearest_neighbor,
+        train_images,
         lock: _lock,
     } = outcome;
     if !finished {
@@ -303,6 +304,7 @@ pub(crate) fn finish_on(
     // Last, since a run with this file is one that needs nothing more.
     run.write_json(RunFile::Parity, &parity)?;
     let record = RunRecord::read(run.clone())?;
+    log(&run, &record.recipe, &record.history, train_images, false)?;
     let page = run_page(&record, context)?;
     run.write(RunFile::Report, page.to_html().as_bytes())?;
     Ok(Some(RunOutcome {

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, LineStyle, TableStyle};
 use kiln_metrics::{
     Average, ClassMetrics, ConfusionMatrix, Evaluation, SeveralClass, SeveralEvaluation,
 };
-use kiln_util::{counted, shown};
+use kiln_util::{counted, percent, shown};
 
 use crate::ReportError;
 
@@ -219,10 +219,12 @@ const MAX_COLUMN_LABEL: usize = 8;
 
 /// Pairs of classes that are listed in place of a matrix.
 const ERRORS: usize = 20;
+/// Pairs of classes that are listed below a matrix.
+const FEW_ERRORS: usize = 5;
 
 /// Formats counts by true class (rows) and predicted class (columns); `labels` are the classes'
-/// names. Of more than 20 classes, for which no terminal is wide enough, it lists the most frequent
-/// errors instead, at most 20, and says so.
+/// names. Of three and more classes, the five most frequent errors are listed below. Of more than 20 classes, for
+/// which no terminal is wide enough, it lists the most frequent errors instead, at most 20, and says so.
 pub fn confusion_table<S: AsRef<str>>(
     confusion: &ConfusionMatrix,
     labels: &[S],
@@ -233,10 +235,20 @@ pub fn confusion_table<S: AsRef<str>>(
             found: labels.len(),
         });
     }
-    Ok(if labels.len() <= FEW_CLASSES {
-        matrix(confusion, labels)
-    } else {
-        frequent_errors(confusion, labels)
+    if labels.len() <= FEW_CLASSES {
+        let matrix = matrix(confusion, labels);
+        // Two classes can be confused in two ways, which the matrix shows.
+        let errors = (labels.len() > 2).then(|| frequent_errors(confusion, labels, FEW_ERRORS));
+        return Ok(match errors.flatten() {
+            Some(errors) => format!("{matrix}\n\nmost frequent errors:\n{errors}"),
+            None => matrix,
+        });
+    }
+    let classes = counted(labels.len() as u64, "class");
+    let why = format!("a confusion matrix of {classes} is too wide to show");
+    Ok(match frequent_errors(confusion, labels, ERRORS) {
+        Some(errors) => format!("most frequent errors ({why}):\n{errors}"),
+        None => format!("no errors ({why})"),
     })
 }
 
@@ -253,22 +265,28 @@ fn matrix<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
     text_table(header, rows, 1)
 }
 
-fn frequent_errors<S: AsRef<str>>(confusion: &ConfusionMatrix, labels: &[S]) -> String {
-    let most = confusion.most_confused(ERRORS);
-    let classes = counted(labels.len() as u64, "class");
-    if most.is_empty() {
-        return format!("no errors (a confusion matrix of {classes} is too wide to show)");
+/// The most frequent errors, at most so many, as a table; none where there are no errors.
+fn frequent_errors<S: AsRef<str>>(
+    confusion: &ConfusionMatrix,
+    labels: &[S],
+    most: usize,
+) -> Option<String> {
+    let errors = confusion.most_confused(most);
+    if errors.is_empty() {
+        return None;
     }
+    let support = confusion.support();
     let label = |class: usize| shown(labels[class].as_ref(), MAX_LABEL);
-    let rows = most.iter().map(|error| {
+    let rows = errors.iter().map(|error| {
         [
             label(error.truth),
             label(error.predicted),
             error.count.to_string(),
+            percent(error.count as f64 / support[error.truth] as f64),
         ]
     });
-    let table = text_table(["true", "predicted", "images"], rows, 2);
-    format!("most frequent errors (a confusion matrix of {classes} is too wide to show):\n{table}")
+    let header = ["true", "predicted", "images", "of the class"];
+    Some(text_table(header, rows, 2))
 }
 
 #[cfg(test)]
@@ -341,6 +359,25 @@ mod tests {
     }
 
     #[test]
+    fn the_most_frequent_errors_are_below_the_matrix() {
+        let rows = vec![vec![10, 2, 0], vec![0, 5, 0], vec![1, 5, 2]];
+        let confusion = ConfusionMatrix::try_from(rows).unwrap();
+        let table = confusion_table(&confusion, &["a", "b", "c"]).unwrap();
+        let expected = "
+
+most frequent errors:
+ true   predicted   images   of the class
+──────────────────────────────────────────
+ c      b                5        62.50 %
+ a      b                2        16.67 %
+ c      a                1        12.50 %";
+        assert!(table.ends_with(expected), "{table}");
+        let right = ConfusionMatrix::try_from(vec![vec![1, 0, 0], vec![0; 3], vec![0; 3]]).unwrap();
+        let table = confusion_table(&right, &["a", "b", "c"]).unwrap();
+        assert!(!table.contains("errors"), "{table}");
+    }
+
+    #[test]
     fn many_classes_are_a_list_of_errors() {
         let labels: Vec<String> = (0..1000).map(|class| format!("class {class}")).collect();
         let mut counts = vec![vec![0; 1000]; 1000];
@@ -356,10 +393,10 @@ mod tests {
         let table = confusion_table(&confusion, &labels).unwrap();
         let expected = "
 most frequent errors (a confusion matrix of 1,000 classes is too wide to show):
- true      predicted   images
-──────────────────────────────
- class 5   class 3          4
- class 3   class 999        2";
+ true      predicted   images   of the class
+─────────────────────────────────────────────
+ class 5   class 3          4       100.00 %
+ class 3   class 999        2       100.00 %";
         assert_eq!(format!("\n{table}"), expected, "\n{table}");
     }
 }

@@ -387,6 +387,7 @@ mod tests {
                 learning_rate: 0.1,
                 seconds: 1.0,
                 penalty: None,
+                images_per_second: None,
             };
             let mut history = self.history.clone();
             history.epochs.push(epoch);

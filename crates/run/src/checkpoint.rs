@@ -186,6 +186,7 @@ mod tests {
             learning_rate: 1e-3,
             seconds: 0.25,
             penalty: None,
+            images_per_second: None,
         };
         let epochs = figures.iter().enumerate().map(epoch).collect();
         let history = History {

@@ -27,6 +27,10 @@ pub enum RunFile {
     Labels,
     /// Loss and accuracy by epoch.
     History,
+    /// Figures by epoch and on the test images, as JSON lines for other tools.
+    Metrics,
+    /// The same figures as TensorBoard reads them.
+    Events,
     /// Where the training stood after the last epoch: what it takes to resume.
     LastCheckpoint,
     /// Trained weights after the best epoch so far.
@@ -76,6 +80,8 @@ kiln_util::str_enum!(RunFile {
     Environment = "environment.json",
     Labels = "labels.json",
     History = "history.csv",
+    Metrics = "metrics.jsonl",
+    Events = "events.out.tfevents.kiln",
     LastCheckpoint = "checkpoints/last.safetensors",
     BestCheckpoint = "checkpoints/best.safetensors",
     Weights = "weights.safetensors",

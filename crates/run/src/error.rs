@@ -46,6 +46,12 @@ pub enum RunError {
         /// The file that every sweep has.
         missing: &'static str,
     },
+    /// Results are to go into a folder of their own, and this one has others.
+    #[error("expected a folder that is not there yet, and `{}` is not empty", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A malformed file.
     #[error("{}: {problem}", path.display())]
     Content {
@@ -77,6 +83,8 @@ pub enum Hint {
     NameSweep,
     /// Train from the recipe again: the folder has nothing to resume, and is used again.
     TrainFromRecipe,
+    /// Name another folder.
+    OtherFolder,
     /// Restore the file from a copy, or train again.
     RestoreWeights,
 }
@@ -88,6 +96,7 @@ impl RunError {
             Self::NotARun { .. } => Some(Hint::NameRun),
             Self::NotBegun { .. } => Some(Hint::TrainFromRecipe),
             Self::NotASweep { .. } => Some(Hint::NameSweep),
+            Self::NotEmpty { .. } => Some(Hint::OtherFolder),
             Self::Weights {
                 source: WeightsError::Format(_),
                 ..

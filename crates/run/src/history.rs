@@ -28,6 +28,10 @@ pub struct Epoch {
     pub penalty: Option<f64>,
     /// Duration of the epoch in seconds, validation included.
     pub seconds: f64,
+    /// Training images per second, the time of validation not counted; none of L-BFGS and in histories of
+    /// older versions.
+    #[serde(default)]
+    pub images_per_second: Option<f64>,
 }
 
 impl Epoch {
@@ -113,6 +117,7 @@ mod tests {
             val_macro_f1: Some(0.875),
             learning_rate: 1e-3,
             seconds: 2.5,
+            images_per_second: Some(160.0),
             penalty: None,
         }
     }
@@ -127,17 +132,24 @@ mod tests {
         assert_eq!(
             csv.lines().next(),
             Some(
-                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_macro_f1,learning_rate,penalty,seconds"
+                "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_macro_f1,learning_rate,penalty,seconds,images_per_second"
             )
         );
         assert_eq!(
             csv.lines().nth(1),
-            Some("1,0.5,0.75,0.25,0.9,0.875,0.001,,2.5")
+            Some("1,0.5,0.75,0.25,0.9,0.875,0.001,,2.5,160.0")
         );
         assert_eq!(History::from_csv(&csv).unwrap(), history);
+        // Before the speed was kept.
+        let older = csv.replace(",images_per_second", "").replace(",160.0", "");
+        let mut slower = history;
+        for epoch in &mut slower.epochs {
+            epoch.images_per_second = None;
+        }
+        assert_eq!(History::from_csv(&older).unwrap(), slower);
         // Before there were penalties.
-        let older = csv.replace(",penalty", "").replace(",,", ",");
-        assert_eq!(History::from_csv(&older).unwrap(), history);
+        let older = older.replace(",penalty", "").replace(",,", ",");
+        assert_eq!(History::from_csv(&older).unwrap(), slower);
         // Before macro F1 was measured.
         let older = older.replace(",val_macro_f1", "").replace(",0.875,", ",");
         let oldest = History::from_csv(&older).unwrap();

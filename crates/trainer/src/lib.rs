@@ -36,6 +36,7 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | the training loop, schedules, early stopping, the loss | `fit` |
+//! | the learning-rate range test, and the rate that it suggests | `fit/range_test`, `fit/suggestion` |
 //! | layers as Burn modules, and which run together | `network` |
 //! | kiln's kernels as an operation of Burn | `fused` |
 //! | devices | `device` |
@@ -59,7 +60,10 @@ mod unfold;
 pub use device::{Device, DeviceKind, kernel_instructions};
 pub use error::{Hint, TrainError};
 pub use features::{FeatureTask, compute_features, feature_key};
-pub use fit::{BatchReport, Fitted, Observer, Resume, Snapshot, Task, fit, is_finished};
+pub use fit::{
+    BatchReport, Fitted, Observer, RangeEnd, RangeStep, RangeTest, RangeTested, Resume, Snapshot,
+    Suggestion, Task, fit, is_finished, phases_of, range_test,
+};
 pub use frozen::frozen_checksums;
 pub use init::{backbone_weights, initial_weights};
 pub use kiln_backbone::bases;

@@ -85,6 +85,10 @@ pub struct TrainingArgs {
     /// Train with Burn's own operations alone, without kiln's kernels: slower, for comparison
     #[arg(long)]
     pub stock_kernels: bool,
+    /// Write an event file for TensorBoard into the run directory too, which `tensorboard --logdir` shows while it trains;
+    /// a run that has one keeps it when it is resumed
+    #[arg(long)]
+    pub tensorboard: bool,
 }
 
 impl TrainingArgs {
@@ -96,7 +100,9 @@ impl TrainingArgs {
         } else {
             device
         };
-        Ok(TrainRequest::new(&self.runs, device))
+        let mut request = TrainRequest::new(&self.runs, device);
+        request.tensorboard = self.tensorboard;
+        Ok(request)
     }
 }
 

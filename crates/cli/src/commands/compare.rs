@@ -7,6 +7,7 @@ use std::time::Duration;
 use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, measure};
 use kiln_pipeline::compare::{
     ChoiceRecord, Comparison, ComparisonRecord, DifferenceRecord, check_classes, compare,
+    p_value_text,
 };
 use kiln_pipeline::{Error, engines, inputs};
 use kiln_report::{MAX_LABEL, text_table};
@@ -163,11 +164,7 @@ fn report(
         text,
         "B's accuracy less A's: {:+.2} points; McNemar's exact test of equal accuracy: {}",
         record.accuracy_change * 100.0,
-        if record.p_value < 0.001 {
-            "p < 0.001".to_owned()
-        } else {
-            format!("p = {:.3}", record.p_value)
-        }
+        p_value_text(record.p_value),
     )?;
     if let (Some(passed), Some(most)) = (record.passed, args.max_drop) {
         let verdict = if passed { "passed" } else { "FAILED" };

@@ -8,7 +8,7 @@ use kiln_util::shown;
 
 use crate::app::{App, Outcome};
 use crate::args::is_slow;
-use crate::output::{self, Outputs, is_stdout};
+use crate::output::{self, Outputs, is_stdout, quoted};
 
 #[derive(Debug, clap::Args)]
 pub struct InitArgs {
@@ -57,10 +57,16 @@ fn header(data: &Path, file: &Path) -> String {
     let train = if is_stdout(file) {
         String::new()
     } else {
-        format!("; `kiln run {}` trains it", quoted(file))
+        format!(
+            "; `kiln run {}` trains it",
+            quoted(&file.display().to_string())
+        )
     };
     // A path may hold line breaks, a comment may not.
-    let command = shown(&format!("`kiln init {}`{train}", quoted(data)), 1000);
+    let command = shown(
+        &format!("`kiln init {}`{train}", quoted(&data.display().to_string())),
+        1000,
+    );
     format!("# Made by {command}. docs/recipes.md lists all keys. Found:\n")
 }
 
@@ -72,7 +78,7 @@ fn printed(draft: &Draft, args: &InitArgs, app: &App<'_>) -> anyhow::Result<Stri
     let file = args.write.display();
     lines.push(format!("{file}: {}", draft.choice.describe()));
     lines.push(String::new());
-    let run = format!("kiln run {}", quoted(&args.write));
+    let run = format!("kiln run {}", quoted(&args.write.display().to_string()));
     if is_slow(draft, app)? {
         lines.push(
             "Next: kiln fetch onnxruntime, which computes features many times as fast".into(),
@@ -82,15 +88,4 @@ fn printed(draft: &Draft, args: &InitArgs, app: &App<'_>) -> anyhow::Result<Stri
         lines.push(format!("Next: {run}"));
     }
     Ok(lines.join("\n") + "\n")
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+:@%".contains(c);
-    if text.chars().all(is_plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }

@@ -11,6 +11,7 @@ mod eval;
 mod explain;
 mod export;
 mod fetch;
+mod find_lr;
 mod init;
 mod man;
 mod plan;

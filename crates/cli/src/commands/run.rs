@@ -3,14 +3,14 @@
 use kiln_pipeline::run::finish;
 use kiln_pipeline::train::TrainOutcome;
 
-use super::train::{TrainArgs, train};
+use super::train::{SubjectArgs, train};
 use crate::app::{App, Outcome};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
-    train: TrainArgs,
+    subject: SubjectArgs,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -18,10 +18,10 @@ pub struct RunArgs {
 
 /// Goes through all phases, and prints the figures.
 pub fn run(args: &RunArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    if args.train.is_dry_run() {
-        return args.train.print_plan(args.json, app);
+    if args.subject.is_dry_run() {
+        return args.subject.print_plan(args.json, app);
     }
-    finish_and_print(train(&args.train, app)?, args.json, app)
+    finish_and_print(train(&args.subject, app)?, args.json, app)
 }
 
 /// Goes through the phases after the training, and prints the figures.

@@ -6,12 +6,22 @@ use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::{self, TrainOutcome};
 use kiln_run::RunDir;
 
+use super::find_lr::{self, FindLrArgs};
 use super::plan;
 use crate::app::{App, Outcome};
 use crate::args::{TrainingArgs, recipe_text};
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
+    #[command(flatten)]
+    subject: SubjectArgs,
+    #[command(flatten)]
+    find_lr: FindLrArgs,
+}
+
+/// What is trained: a recipe, or a run whose training is resumed.
+#[derive(Debug, clap::Args)]
+pub struct SubjectArgs {
     /// Recipe, or the images to make one for as `kiln init` does: a folder or a CSV list
     #[arg(
         value_name = "RECIPE|FOLDER",
@@ -21,7 +31,7 @@ pub struct TrainArgs {
     path: Option<PathBuf>,
     /// Change a value of the recipe, such as `training.epochs=3` or `layers.conv2d_1.filters=64`
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    pub overrides: Vec<String>,
     /// Resume a training that was interrupted, after its last whole epoch; with other `epochs`, such as `--set
     /// training.epochs=20`, it goes on in a new run directory beside it
     #[arg(long, value_name = "RUN")]
@@ -30,10 +40,10 @@ pub struct TrainArgs {
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
     #[command(flatten)]
-    training: TrainingArgs,
+    pub training: TrainingArgs,
 }
 
-impl TrainArgs {
+impl SubjectArgs {
     /// Whether nothing is to be trained.
     pub fn is_dry_run(&self) -> bool {
         self.dry_run
@@ -47,17 +57,21 @@ impl TrainArgs {
     }
 
     /// Reads the recipe, or makes one.
-    fn recipe(&self, app: &App<'_>) -> anyhow::Result<RecipeText> {
+    pub fn recipe(&self, app: &App<'_>) -> anyhow::Result<RecipeText> {
         recipe_text(self.path.as_deref().unwrap_or(Path::new("")), app)
     }
 }
 
 /// Trains, and prints the run directory.
 pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
-    if args.is_dry_run() {
-        return args.print_plan(false, app);
+    let TrainArgs { subject, find_lr } = args;
+    if find_lr.is_asked_for() {
+        return find_lr::run(find_lr, subject, app);
     }
-    let outcome = train(args, app)?;
+    if subject.is_dry_run() {
+        return subject.print_plan(false, app);
+    }
+    let outcome = train(subject, app)?;
     if !outcome.finished {
         return Ok(Outcome::Interrupted);
     }
@@ -67,14 +81,19 @@ pub fn run(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
 }
 
 /// Trains a recipe into a new run directory, or resumes a training.
-pub fn train(args: &TrainArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
+pub fn train(args: &SubjectArgs, app: &App<'_>) -> anyhow::Result<TrainOutcome> {
     if let Some(path) = &args.resume {
         let run = RunDir::open(path)?;
-        let device = args.training.request()?.device;
+        let request = args.training.request()?;
         if !args.overrides.is_empty() {
-            return Ok(train::extend(&run, &args.overrides, &device, &app.context)?);
+            return Ok(train::extend(
+                &run,
+                &args.overrides,
+                &request,
+                &app.context,
+            )?);
         }
-        return Ok(train::resume(run, &device, &app.context)?);
+        return Ok(train::resume(run, &request, &app.context)?);
     }
     let recipe = args.recipe(app)?.parse(&args.overrides, &app.context)?;
     Ok(train::train(

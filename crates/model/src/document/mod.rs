@@ -404,6 +404,11 @@ struct Names {
     repeated: Vec<String>,
 }
 
+/// The names that layers have or get, each that of the first where it is repeated.
+pub(crate) fn layer_keys(items: &[Node]) -> Vec<String> {
+    names(items).into_iter().map(|names| names.own).collect()
+}
+
 /// The names that layers have or get.
 fn names(items: &[Node]) -> Vec<Names> {
     let repeated: Vec<Vec<Option<String>>> = items

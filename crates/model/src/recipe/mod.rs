@@ -8,6 +8,8 @@ mod loss;
 mod network;
 mod optimization;
 mod parse;
+mod rates;
+mod settings;
 mod sweep;
 mod training;
 

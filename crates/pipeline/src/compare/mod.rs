@@ -62,11 +62,18 @@ impl Difference {
 }
 
 impl Comparison {
-    /// Returns the second model's accuracy less the first's. It is computed from counts, so that
-    /// nothing is lost to rounding.
+    /// Returns the second model's accuracy less the first's.
     pub fn accuracy_change(&self) -> f64 {
-        let paired = &self.paired;
-        (paired.only_second as f64 - paired.only_first as f64) / paired.images() as f64
+        self.paired.accuracy_change()
+    }
+}
+
+/// Writes the p-value of a test for people: `p = 0.034`, or `p < 0.001`.
+pub fn p_value_text(p_value: f64) -> String {
+    if p_value < 0.001 {
+        "p < 0.001".to_owned()
+    } else {
+        format!("p = {p_value:.3}")
     }
 }
 

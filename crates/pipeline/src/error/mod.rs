@@ -76,6 +76,10 @@ pub enum Error {
     #[cfg(feature = "training")]
     #[error(transparent)]
     TrainRun(#[from] training::TrainRunError),
+    /// Learning rates cannot be tested.
+    #[cfg(feature = "training")]
+    #[error(transparent)]
+    RangeTest(#[from] training::RangeTestError),
     /// A run cannot be exported.
     #[cfg(feature = "training")]
     #[error(transparent)]
@@ -170,6 +174,8 @@ impl Error {
             #[cfg(feature = "training")]
             Self::ExportRun(error) => error.hint(),
             #[cfg(feature = "training")]
+            Self::RangeTest(error) => error.hint(),
+            #[cfg(feature = "training")]
             Self::Backbone(error) => error.hint(),
             #[cfg(feature = "training")]
             Self::ReportRun(error) => error.hint(),
@@ -221,6 +227,8 @@ impl Error {
             Self::Init(error) => error,
             #[cfg(feature = "training")]
             Self::TrainRun(error) => error,
+            #[cfg(feature = "training")]
+            Self::RangeTest(error) => error,
             #[cfg(feature = "training")]
             Self::ExportRun(error) => error,
             #[cfg(feature = "training")]

@@ -154,6 +154,41 @@ impl TrainRunError {
     }
 }
 
+/// A phase whose learning rates cannot be tested.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RangeTestError {
+    /// The recipe has fewer phases.
+    #[error("expected a phase from 1 to {phases}, found {number}")]
+    NoPhase {
+        /// The phase asked for.
+        number: usize,
+        /// Number of phases.
+        phases: usize,
+    },
+    /// L-BFGS.
+    #[error(
+        "the optimizer `lbfgs` has no learning rate: it finds the length of each step by itself, with the loss of all images"
+    )]
+    NoLearningRate,
+    /// The loss is no number before a step has changed a weight.
+    #[error("the loss of the first step is {loss}, before any weight has changed")]
+    NotFinite {
+        /// The loss.
+        loss: f64,
+    },
+}
+
+impl RangeTestError {
+    /// Returns what to do about the error.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::NotFinite { .. } => Some(Hint::CheckWeightsAndImages),
+            Self::NoPhase { .. } | Self::NoLearningRate => None,
+        }
+    }
+}
+
 /// A backbone that cannot be read from its file, or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -308,6 +343,14 @@ pub enum ReportRunError {
         /// The run directory.
         run: PathBuf,
     },
+    /// Another number of runs than can be compared.
+    #[error("expected 2 to {most} runs to compare, found {found}")]
+    Runs {
+        /// Number of runs found.
+        found: usize,
+        /// Most that one page compares.
+        most: usize,
+    },
     /// The predictions are not those of the run's test images.
     #[error("{}: {problem}", path.display())]
     Predictions {
@@ -324,6 +367,7 @@ impl ReportRunError {
         Some(match self {
             Self::NoEpoch { run } => Hint::ResumeTraining { run: run.clone() },
             Self::Predictions { .. } => Hint::TrainAgain,
+            Self::Runs { .. } => return None,
         })
     }
 }

@@ -152,13 +152,25 @@ impl AnyRecord<'_> {
         }
     }
 
-    /// Returns the figure that stands for all, for people: its name and its value.
-    pub fn headline(&self) -> (&'static str, String) {
-        let precision = match self {
+    /// Returns the mean F1 of the classes, 0 to 1.
+    pub fn macro_f1(&self) -> f64 {
+        match self {
+            Self::One(one) => one.evaluation.macro_average.f1,
+            Self::Several(several) => several.evaluation.macro_average.f1,
+        }
+    }
+
+    /// Returns the mean of the classes' average precisions, 0 to 1, where an image can have several classes.
+    pub fn mean_average_precision(&self) -> Option<f64> {
+        match self {
             Self::One(_) => None,
             Self::Several(several) => several.evaluation.mean_average_precision,
-        };
-        match precision {
+        }
+    }
+
+    /// Returns the figure that stands for all, for people: its name and its value.
+    pub fn headline(&self) -> (&'static str, String) {
+        match self.mean_average_precision() {
             Some(precision) => ("mean average precision", percent(precision)),
             None => ("accuracy", percent(self.accuracy())),
         }

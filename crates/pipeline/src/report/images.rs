@@ -76,68 +76,56 @@ pub fn images(record: &RunRecord, context: &Context<'_>) -> Result<Section> {
     })
 }
 
-/// All mistakes on the test images.
-pub struct Mistakes {
-    count: usize,
-    /// The most confident first.
-    most_confident: Vec<Prediction>,
-}
+/// All mistakes on the test images, the most confident first.
+pub struct Mistakes(Vec<Prediction>);
 
 /// Of a run that has predictions; nothing of others.
 pub fn mistakes(record: &RunRecord) -> Result<Option<Mistakes>> {
+    let Some(mut wrong) = predictions(record)? else {
+        return Ok(None);
+    };
+    wrong.retain(|p| p.label != p.predicted);
+    wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    Ok(Some(Mistakes(wrong)))
+}
+
+/// The predictions of a run for its test images, in their order; nothing where it has none.
+pub fn predictions(record: &RunRecord) -> Result<Option<Vec<Prediction>>> {
     let path = record.run.file(RunFile::Predictions);
     if !path.exists() {
         return Ok(None);
     }
     let bytes = record.run.read(RunFile::Predictions)?;
     let predictions = predictions::read(&path.display().to_string(), &bytes)?;
-    let mut wrong: Vec<Prediction> = predictions
-        .into_iter()
-        .filter(|p| p.label != p.predicted)
-        .collect();
-    wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    let count = wrong.len();
-    wrong.truncate(SHOWN);
-    Ok(Some(Mistakes {
-        count,
-        most_confident: wrong,
-    }))
+    Ok(Some(predictions))
 }
 
 impl Mistakes {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.count
+        self.0.len()
+    }
+
+    /// Those whose class is `label` and whose predicted class is `predicted`, the most confident first.
+    pub fn of(&self, label: &str, predicted: &str) -> impl Iterator<Item = &Prediction> {
+        self.0
+            .iter()
+            .filter(move |mistake| mistake.label == label && mistake.predicted == predicted)
     }
 
     /// How many of them [`cards`](Self::cards) shows.
     pub fn shown(&self) -> usize {
-        self.most_confident.len()
+        self.count().min(SHOWN)
     }
 
     /// The most confident ones with their images.
     pub fn cards(&self, record: &RunRecord, context: &Context<'_>) -> Result<Vec<Card>> {
         let images = dataset::test_images(&record.recipe, context)?;
         let images = images.dataset();
-        let card = |mistake: &Prediction| {
-            let caption = caption(mistake, images, record)?;
-            let Prediction {
-                index,
-                label,
-                predicted,
-                ..
-            } = mistake;
-            let path = images.path(*index).map_or_else(
-                || format!("image {index}"),
-                |path| path.display().to_string(),
-            );
-            let description = format!("{path}: {label}, predicted as {predicted}");
-            Ok(Card {
-                tile: thumbnail(images, *index, &caption)?,
-                description,
-            })
-        };
-        self.most_confident.iter().map(card).collect()
+        let shown = self.0.iter().take(SHOWN);
+        shown
+            .map(|mistake| card(mistake, images, &caption(mistake, images, record)?))
+            .collect()
     }
 
     /// The most confident ones, each beside a map of where the exported model looks; none where there is no such
@@ -149,7 +137,7 @@ impl Mistakes {
         let one_run = record.recipe.model().multiply_adds();
         let each = one_run.saturating_mul(patches.count() as u64);
         let affordable = (MULTIPLY_ADDS / each.max(1)) as usize;
-        let chosen = self.most_confident.iter().take(EXPLAINED.min(affordable));
+        let chosen = self.0.iter().take(EXPLAINED.min(affordable));
         let chosen: Vec<&Prediction> = chosen.collect();
         if chosen.is_empty() {
             return Ok(None);
@@ -192,27 +180,52 @@ impl Mistakes {
     }
 }
 
-/// An image's name, its class, and the predicted one with its probability.
-fn caption(mistake: &Prediction, images: &Dataset, record: &RunRecord) -> Result<String> {
+/// The image of a prediction with a caption.
+pub fn card(prediction: &Prediction, images: &Dataset, caption: &str) -> Result<Card> {
     let Prediction {
         index,
         label,
         predicted,
+        ..
+    } = prediction;
+    let path = images.path(*index).map_or_else(
+        || format!("image {index}"),
+        |path| path.display().to_string(),
+    );
+    let description = format!("{path}: {label}, predicted as {predicted}");
+    Ok(Card {
+        tile: thumbnail(images, *index, caption)?,
+        description,
+    })
+}
+
+/// An image's name, its class, and the predicted one with its probability.
+fn caption(mistake: &Prediction, images: &Dataset, record: &RunRecord) -> Result<String> {
+    let Prediction {
+        label,
+        predicted,
         probability,
+        ..
     } = mistake;
-    if *index >= images.len() {
+    Ok(format!(
+        "{}\ntrue {label}\n{predicted}: {}",
+        name(mistake, images, record)?,
+        percent(*probability)
+    ))
+}
+
+/// The name of a prediction's image, which must be one of the test images.
+pub fn name(prediction: &Prediction, images: &Dataset, record: &RunRecord) -> Result<String> {
+    let index = prediction.index;
+    if index >= images.len() {
         let last = images.len() - 1;
         let path = record.run.file(RunFile::Predictions);
         let problem = format!("found image {index}, expected 0 to {last}");
         return Err(ReportRunError::Predictions { path, problem }.into());
     }
     // Images of IDX files have numbers instead.
-    let name = images.path(*index).and_then(Path::file_name).map_or_else(
+    Ok(images.path(index).and_then(Path::file_name).map_or_else(
         || format!("image {index}"),
         |name| shown(&name.to_string_lossy(), MAX_LABEL),
-    );
-    Ok(format!(
-        "{name}\ntrue {label}\n{predicted}: {}",
-        percent(*probability)
     ))
 }

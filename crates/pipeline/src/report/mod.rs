@@ -1,12 +1,16 @@
-//! Phase 6: runs and sweeps as HTML pages, made from their files.
+//! Phase 6: runs, comparisons of runs, and sweeps as HTML pages, made from their files.
 
+mod comparison;
+mod confused;
 mod images;
+mod paired;
 mod pictures;
 mod run;
 mod sweep;
 mod tables;
 
 pub use crate::error::training::ReportRunError;
+pub use comparison::comparison_page;
 pub use pictures::{Seen, augmented, evaluation_figures, samples, thumbnail};
 pub use run::run_page;
 pub use sweep::sweep_page;

@@ -9,6 +9,7 @@ use kiln_report::{
 use kiln_run::Epoch;
 use kiln_util::{duration, percent, thousands};
 
+use super::confused::confused;
 use super::images::{Mistakes, hidden, images, mistakes};
 use super::pictures::evaluation_figures;
 use super::tables::{curves, layer_table};
@@ -43,6 +44,16 @@ pub fn run_page(record: &RunRecord, context: &Context<'_>) -> Result<Page> {
             hidden.as_deref(),
             context,
         )?);
+        if let Some(AnyRecord::One(first)) = record.evaluations.first() {
+            let shown = hidden.is_none();
+            sections.extend(confused(
+                &first.evaluation,
+                &mistakes,
+                shown,
+                record,
+                context,
+            )?);
+        }
         if hidden.is_none() {
             sections.push(images(record, context)?);
         }

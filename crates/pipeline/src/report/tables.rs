@@ -97,15 +97,19 @@ impl<'a> ModelSummary<'a> {
 
 /// Converts a history to what plots take, with its best epoch.
 pub fn curves(history: &History) -> (Vec<EpochMetrics>, Option<u32>) {
-    let metrics = |epoch: &Epoch| EpochMetrics {
+    (
+        history.epochs.iter().map(epoch_metrics).collect(),
+        history.best().map(|epoch| epoch.epoch as u32),
+    )
+}
+
+/// Converts an epoch to what plots take.
+pub fn epoch_metrics(epoch: &Epoch) -> EpochMetrics {
+    EpochMetrics {
         epoch: epoch.epoch as u32,
         train_loss: epoch.train_loss,
         train_accuracy: epoch.train_accuracy,
         val_loss: Some(epoch.val_loss),
         val_accuracy: Some(epoch.val_accuracy),
-    };
-    (
-        history.epochs.iter().map(metrics).collect(),
-        history.best().map(|epoch| epoch.epoch as u32),
-    )
+    }
 }

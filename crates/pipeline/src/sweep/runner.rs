@@ -49,7 +49,10 @@ impl<'a> Runner<'a> {
             sweep,
             folder,
             context,
-            train: TrainRequest::new(folder.path(), request.train.device.clone()),
+            train: TrainRequest {
+                runs: folder.path().to_path_buf(),
+                ..request.train.clone()
+            },
             record: SweepRecord::new(sweep, sort_by),
             runs: Vec::with_capacity(sweep.combinations.len()),
         };
@@ -169,7 +172,7 @@ impl<'a> Runner<'a> {
     /// Trains a combination, in the run that it has if it has begun.
     fn train(&mut self, at: usize, until: Option<usize>) -> Result<TrainOutcome> {
         let outcome = if let Some(run) = self.runs[at].clone() {
-            train::resume_until(run, &self.train.device, until, self.context)?
+            train::resume_until(run, &self.train, until, self.context)?
         } else {
             let recipe = self.sweep.combinations[at].recipe.clone();
             train::train_until(recipe, &self.train, until, self.context)?
@@ -197,7 +200,7 @@ impl<'a> Runner<'a> {
                 return Ok(false);
             }
             self.context.emit(&Event::BestCompared { label });
-            let outcome = TrainOutcome::of_finished(run)?;
+            let outcome = TrainOutcome::of_finished(run, self.context)?;
             let Some(outcome) = finish_on(outcome, On::AllFastestFirst, self.context)? else {
                 return Ok(true);
             };

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use kiln_model::{Phase, Recipe, Schedule, ScheduleKind};
 use kiln_run::RunDir;
-use kiln_trainer::{Device, is_finished};
+use kiln_trainer::is_finished;
 
-use super::{TrainOutcome, TrainRunError, resume_locked};
+use super::{TrainOutcome, TrainRequest, TrainRunError, resume_locked};
 use crate::context::Context;
 use crate::error::Result;
 use crate::event::Event;
@@ -22,7 +22,7 @@ use crate::event::Event;
 pub fn extend(
     run: &RunDir,
     overrides: &[String],
-    device: &Device,
+    request: &TrainRequest,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
     let before = run.recipe(kiln_trainer::bases())?;
@@ -49,7 +49,7 @@ pub fn extend(
         spans_phase: phase.is_some_and(spans_phase),
         learning_rate: progress.history.epochs.last().map(|it| it.learning_rate),
     });
-    resume_locked(extended, lock, device, None, context)
+    resume_locked(extended, lock, request, None, context)
 }
 
 /// Whether two recipes differ at most in how the last phase ends.

@@ -231,11 +231,13 @@ impl<'a> Run<'a> {
                     features: info,
                     seconds,
                 });
-                let before: Option<FeatureTime> = training.run.read_json(RunFile::Features)?;
-                let time = FeatureTime {
-                    seconds: before.unwrap_or_default().seconds + seconds,
-                };
-                training.run.write_json(RunFile::Features, &time)?;
+                if let Some(run) = training.run {
+                    let before: Option<FeatureTime> = run.read_json(RunFile::Features)?;
+                    let time = FeatureTime {
+                        seconds: before.unwrap_or_default().seconds + seconds,
+                    };
+                    run.write_json(RunFile::Features, &time)?;
+                }
             }
             (Some(_), None) => {}
             (None, _) => context.emit(&Event::FeaturesReused(info)),

@@ -3,8 +3,10 @@
 mod extend;
 mod features;
 mod initial;
+mod log;
 mod neighbors;
 mod phases;
+mod range_test;
 mod start;
 mod unfold;
 
@@ -22,11 +24,13 @@ use crate::context::Context;
 use crate::dataset::{self, Splits};
 use crate::error::Result;
 use crate::error::training::BackboneError;
-pub use crate::error::training::TrainRunError;
+pub use crate::error::training::{RangeTestError, TrainRunError};
 use crate::event::Event;
 use crate::report::curves;
 pub use extend::extend;
+pub(crate) use log::log;
 use phases::{Trained, Training};
+pub use range_test::{LearningRates, RangeTestRequest, find_learning_rate};
 use start::Start;
 pub(crate) use start::of_run;
 
@@ -38,6 +42,8 @@ pub struct TrainRequest {
     pub runs: PathBuf,
     /// The device.
     pub device: Device,
+    /// Whether runs get an event file for TensorBoard. One that has it keeps it when it is resumed.
+    pub tensorboard: bool,
 }
 
 impl Default for TrainRequest {
@@ -53,6 +59,7 @@ impl TrainRequest {
         Self {
             runs: runs.into(),
             device,
+            tensorboard: false,
         }
     }
 }
@@ -69,16 +76,20 @@ pub struct TrainOutcome {
     /// Share of validation images whose nearest training image, by the features of a backbone from a
     /// file, is of their class.
     pub nearest_neighbor: Option<f64>,
+    /// Number of images that it trained on.
+    pub(crate) train_images: usize,
     /// Keeps other processes out of the run.
     pub(crate) lock: Lock,
 }
 
 impl TrainOutcome {
     /// Returns what came of a training that finished earlier.
-    pub(crate) fn of_finished(run: RunDir) -> Result<Self> {
+    pub(crate) fn of_finished(run: RunDir, context: &Context<'_>) -> Result<Self> {
         let lock = run.lock()?;
+        let recipe = run.recipe(kiln_trainer::bases())?;
         Ok(Self {
-            recipe: run.recipe(kiln_trainer::bases())?,
+            train_images: dataset::splits(&recipe, context)?.train.len(),
+            recipe,
             run,
             finished: true,
             nearest_neighbor: None,
@@ -121,18 +132,20 @@ pub(crate) fn train_until(
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
-        run: &run,
+        run: Some(&run),
         device: &request.device,
+        tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
         pause_after,
         context,
     }
-    .run_to_end(&start)?;
+    .run_to_end(&run, &start)?;
     Ok(TrainOutcome {
         recipe,
         run,
         finished,
         nearest_neighbor,
+        train_images: splits.train.len(),
         lock,
     })
 }
@@ -142,30 +155,32 @@ pub(crate) fn train_until(
 ///
 /// # Errors
 ///
-/// If the run was trained on other data, or for one of the reasons of [`train`].
-pub fn resume(run: RunDir, device: &Device, context: &Context<'_>) -> Result<TrainOutcome> {
-    resume_until(run, device, None, context)
+/// If the run was trained on other data, or for one of the reasons of [`train`]. Of the request, the folder for runs
+/// is of no use here.
+pub fn resume(run: RunDir, request: &TrainRequest, context: &Context<'_>) -> Result<TrainOutcome> {
+    resume_until(run, request, None, context)
 }
 
 /// Resumes a training as [`resume`] does, until it has so many epochs.
 pub(crate) fn resume_until(
     run: RunDir,
-    device: &Device,
+    request: &TrainRequest,
     pause_after: Option<usize>,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
     let lock = run.lock()?;
-    resume_locked(run, lock, device, pause_after, context)
+    resume_locked(run, lock, request, pause_after, context)
 }
 
 /// Resumes the training of a run that is this process's.
 fn resume_locked(
     run: RunDir,
     lock: Lock,
-    device: &Device,
+    request: &TrainRequest,
     pause_after: Option<usize>,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
+    let device = &request.device;
     let recipe = run.recipe(kiln_trainer::bases())?;
     let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
@@ -192,18 +207,20 @@ fn resume_locked(
     let (finished, nearest_neighbor) = Training {
         recipe: &recipe,
         splits: &splits,
-        run: &run,
+        run: Some(&run),
         device,
+        tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
         pause_after,
         context,
     }
-    .run_to_end(&start)?;
+    .run_to_end(&run, &start)?;
     Ok(TrainOutcome {
         recipe,
         run,
         finished,
         nearest_neighbor,
+        train_images: splits.train.len(),
         lock,
     })
 }
@@ -233,16 +250,18 @@ fn describe(run: &RunDir, environment: &Environment, splits: &Splits) -> Result<
 impl Training<'_> {
     /// Trains to the end and writes the results. Returns whether it got there, and the
     /// nearest-neighbor accuracy.
-    fn run_to_end(&self, from: &Start) -> Result<(bool, Option<f64>)> {
-        let Self { run, context, .. } = self;
-        self.announce(from);
+    fn run_to_end(&self, run: &RunDir, from: &Start) -> Result<(bool, Option<f64>)> {
+        let context = self.context;
+        self.announce(run, from);
+        // A process that was killed may have left them without the last epoch.
+        self.log(run, &from.history)?;
         let start = Instant::now();
         let Trained {
             weights,
             history,
             finished,
             nearest_neighbor,
-        } = self.run(from)?;
+        } = self.run(run, from)?;
         if !history.epochs.is_empty() {
             run.write_weights(&weights)?;
             let (epochs, best) = curves(&history);
@@ -269,11 +288,10 @@ impl Training<'_> {
         Ok((finished, nearest_neighbor))
     }
 
-    fn announce(&self, from: &Start) {
+    fn announce(&self, run: &RunDir, from: &Start) {
         let Self {
             recipe,
             splits,
-            run,
             device,
             context,
             ..

@@ -25,8 +25,11 @@ use crate::event::Event;
 pub struct Training<'a> {
     pub recipe: &'a Recipe,
     pub splits: &'a Splits,
-    pub run: &'a RunDir,
+    /// Where it is kept; of a range test nothing is.
+    pub run: Option<&'a RunDir>,
     pub device: &'a Device,
+    /// Whether the run gets an event file for TensorBoard.
+    pub tensorboard: bool,
     /// The backbone, where it is read from its file.
     pub backbone: Option<&'a BackboneFile>,
     /// Number of epochs of all phases after which the training is to pause.
@@ -45,34 +48,57 @@ pub struct Trained {
 }
 
 impl Training<'_> {
+    /// Runs the samples through the layers that stay frozen in all phases, and gives unfolded convolutions their
+    /// normalizations in `weights`. Returns nothing if cancelled.
+    pub fn prepare(&self, from: &Start, weights: &mut Weights) -> Result<Option<Prepared>> {
+        let Self {
+            recipe,
+            splits,
+            context,
+            ..
+        } = *self;
+        let model = recipe.model();
+        let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
+        let common = recipe.fixed_prefix();
+        if recipe.images_change_every_epoch() && common > 0 {
+            context.emit(&Event::FeaturesNotKept);
+        }
+        let images = Prepared::images(splits, &preprocessor, recipe);
+        let Some(common) = images.advance(self.prefix(common), model, weights, self)? else {
+            return Ok(None);
+        };
+        let (train, _) = common.split(splits);
+        let unfolded = self.unfold(from, &train, common.first_layer, weights)?;
+        Ok(unfolded.then_some(common))
+    }
+
+    /// Returns how many of so many frozen layers run once for every image: none where images are others in
+    /// every epoch, which leaves nothing to compute once.
+    pub fn prefix(&self, layers: usize) -> usize {
+        if self.recipe.images_change_every_epoch() {
+            0
+        } else {
+            layers
+        }
+    }
+
     /// Whether the training is to pause after so many epochs.
     pub fn is_paused_after(&self, epochs: usize) -> bool {
         self.pause_after.is_some_and(|pause| epochs >= pause)
     }
 
-    /// Trains phase by phase.
-    pub fn run(&self, from: &Start) -> Result<Trained> {
+    /// Trains phase by phase into a run.
+    pub fn run(&self, run: &RunDir, from: &Start) -> Result<Trained> {
         let Self {
             recipe,
             splits,
-            run,
             context,
             ..
         } = *self;
         let _watch = context.cancel.watch();
         let mut weights = from.weights.clone();
         let mut history = from.history.clone();
-        let mut recorder = Recorder::new(self, history.clone(), from.trained.clone());
-        let mut model = recipe.model();
-        let preprocessor = Arc::new(Preprocessor::new(model.preprocessing().clone())?);
-        // Images that are others in every epoch leave nothing to compute once.
-        let augmented = recipe.images_change_every_epoch();
-        let prefix = |layers| if augmented { 0 } else { layers };
-        // Features after the layers that stay frozen in all phases serve all phases.
-        let common = recipe.fixed_prefix();
-        if augmented && common > 0 {
-            context.emit(&Event::FeaturesNotKept);
-        }
+        let mut recorder = Recorder::new(self, run, history.clone(), from.trained.clone());
         let resume_of = |phase: usize| match &from.snapshot {
             Some(snapshot) if phase == from.phase => Some(Resume {
                 epochs: from.epochs,
@@ -89,14 +115,10 @@ impl Training<'_> {
                 nearest_neighbor: None,
             })
         };
-        let images = Prepared::images(splits, &preprocessor, recipe);
-        let Some(common) = images.advance(prefix(common), model, &weights, self)? else {
+        // Features after the layers that stay frozen in all phases serve all phases.
+        let Some(common) = self.prepare(from, &mut weights)? else {
             return cancelled(weights, history);
         };
-        let (train, _) = common.split(splits);
-        if !self.unfold(from, &train, common.first_layer, &mut weights)? {
-            return cancelled(weights, history);
-        }
         let pretrained = frozen_throughout(recipe, &weights);
         let phases = recipe
             .training
@@ -104,14 +126,13 @@ impl Training<'_> {
             .iter()
             .zip(recipe.models())
             .enumerate();
-        for (number, (phase, phase_model)) in phases.skip(from.phase) {
+        for (number, (phase, model)) in phases.skip(from.phase) {
             // Features of the next phase are computed once it is trained.
             let is_begun = number == from.phase && from.epochs > 0;
             if !is_begun && self.is_paused_after(history.epochs.len()) {
                 return cancelled(weights, history);
             }
-            model = phase_model;
-            let first_layer = prefix(model.fixed_prefix());
+            let first_layer = self.prefix(model.fixed_prefix());
             let Some(samples) = common.advance(first_layer, model, &weights, self)? else {
                 return cancelled(weights, history);
             };
@@ -206,8 +227,8 @@ fn write_frozen(
 
 /// Reports each batch and epoch, and writes history and checkpoints.
 struct Recorder<'a> {
+    training: &'a Training<'a>,
     run: &'a RunDir,
-    context: &'a Context<'a>,
     /// Number of epochs of all phases.
     epochs: usize,
     /// The phase, from 0.
@@ -218,23 +239,20 @@ struct Recorder<'a> {
     /// The trained weights after the best epoch.
     best: Weights,
     epoch_start: Instant,
-    /// Training images per second in the current epoch, without validation.
-    rate: f64,
 }
 
 impl<'a> Recorder<'a> {
     /// Begins with the history and the best weights of the epochs before, if a training is resumed.
-    fn new(training: &Training<'a>, history: History, best: Weights) -> Self {
+    fn new(training: &'a Training<'a>, run: &'a RunDir, history: History, best: Weights) -> Self {
         Self {
-            run: training.run,
-            context: training.context,
+            training,
+            run,
             epochs: training.recipe.training.epochs(),
             phase: 0,
             before: 0,
             history,
             best,
             epoch_start: Instant::now(),
-            rate: 0.0,
         }
     }
 
@@ -242,7 +260,7 @@ impl<'a> Recorder<'a> {
     fn start(&mut self, number: usize, phases: usize, done: usize, model: &Model) {
         self.phase = number;
         self.before = self.history.epochs.len() - done;
-        self.context.emit(&Event::PhaseStarted {
+        self.training.context.emit(&Event::PhaseStarted {
             number: number + 1,
             phases,
             trainable: model.counts().trainable,
@@ -251,7 +269,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn batch(&self, report: BatchReport, validating: bool) {
-        self.context.emit(&Event::Batch {
+        self.training.context.emit(&Event::Batch {
             report,
             validating,
             epochs: self.epochs,
@@ -264,7 +282,6 @@ impl<'a> Recorder<'a> {
 
 impl Observer for Recorder<'_> {
     fn step(&mut self, report: BatchReport) {
-        self.rate = report.done as f64 / self.epoch_start.elapsed().as_secs_f64();
         self.batch(report, false);
     }
 
@@ -273,7 +290,7 @@ impl Observer for Recorder<'_> {
     }
 
     fn not_converged(&mut self, epoch: &Epoch, iterations: usize, gradient: f64) {
-        self.context.emit(&Event::NotConverged {
+        self.training.context.emit(&Event::NotConverged {
             penalty: epoch.penalty.unwrap_or_default(),
             iterations,
             gradient,
@@ -299,11 +316,14 @@ impl Observer for Recorder<'_> {
         self.run
             .write_epoch(&checkpoint, best.then_some(&self.best))
             .map_err(|error| TrainError::Observer(Box::new(error)))?;
+        self.training
+            .log(self.run, &self.history)
+            .map_err(|error| TrainError::Observer(Box::new(error)))?;
         self.epoch_start = Instant::now();
-        self.context.emit(&Event::EpochFinished {
+        self.training.context.emit(&Event::EpochFinished {
             epoch,
             epochs: self.epochs,
-            images_per_second: self.rate,
+            images_per_second: epoch.images_per_second.unwrap_or_default(),
             best,
         });
         Ok(())

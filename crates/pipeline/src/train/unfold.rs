@@ -28,13 +28,18 @@ impl Training<'_> {
         weights: &mut Weights,
     ) -> Result<bool> {
         let (run, context) = (self.run, self.context);
-        if !unfolds(self.recipe) || run.unfolded()?.is_some() {
+        if !unfolds(self.recipe) {
             return Ok(true);
         }
-        // What was trained since cannot be measured.
-        if !from.history.epochs.is_empty() {
-            let run = run.path().to_path_buf();
-            return Err(TrainRunError::NotUnfolded { run }.into());
+        if let Some(run) = run {
+            if run.unfolded()?.is_some() {
+                return Ok(true);
+            }
+            // What was trained since cannot be measured.
+            if !from.history.epochs.is_empty() {
+                let run = run.path().to_path_buf();
+                return Err(TrainRunError::NotUnfolded { run }.into());
+            }
         }
         let start = Instant::now();
         let seed = self.recipe.training.seed;
@@ -56,7 +61,9 @@ impl Training<'_> {
         let Some(measured) = measured else {
             return Ok(false);
         };
-        run.write_unfolded(&measured)?;
+        if let Some(run) = run {
+            run.write_unfolded(&measured)?;
+        }
         weights.extend(measured);
         context.emit(&Event::Unfolded {
             convolutions: layers.iter().map(|layer| unfolded_convs(layer).len()).sum(),

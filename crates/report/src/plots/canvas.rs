@@ -87,6 +87,31 @@ pub(super) fn dashed(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Drawn
         })
 }
 
+/// Cuts a line through these points where it crosses `top`, and keeps what is below.
+pub(super) fn parts_below(line: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
+    let mut parts = vec![Vec::new()];
+    let mut before: Option<(f64, f64)> = None;
+    for &here in line {
+        let value = here.1;
+        let crossing = before
+            .filter(|(_, before)| (*before > top) != (value > top))
+            .map(|before| {
+                let share = (top - before.1) / (here.1 - before.1);
+                (before.0 + share * (here.0 - before.0), top)
+            });
+        let inside = (value <= top).then_some(here);
+        if let Some(part) = parts.last_mut() {
+            part.extend(crossing.into_iter().chain(inside));
+        }
+        if inside.is_none() {
+            parts.push(Vec::new());
+        }
+        before = Some(here);
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
 /// How a series is drawn: by color and by shape, so that it is known without colors.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
@@ -217,5 +242,14 @@ mod tests {
             document.contains("font-size=\"13\"") && document.contains(">&lt;a &amp; b&gt;<"),
             "{document}"
         );
+    }
+
+    #[test]
+    fn lines_are_cut_where_they_leave_the_axis() {
+        let run = [(1.0, 0.0), (2.0, 4.0), (3.0, 4.0), (4.0, 0.0)];
+        let parts = parts_below(&run, 2.0);
+        assert_eq!(parts, [[(1.0, 0.0), (1.5, 2.0)], [(3.5, 2.0), (4.0, 0.0)]]);
+        assert_eq!(parts_below(&run, 5.0)[0].len(), 4);
+        assert!(parts_below(&[(1.0, 9.0)], 5.0).is_empty());
     }
 }

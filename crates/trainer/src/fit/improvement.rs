@@ -1,7 +1,7 @@
 //! Whether epochs still get better, and a training is finished.
 
 use kiln_model::{EarlyStopping, Monitor, Training};
-use kiln_run::{Epoch, Progress};
+use kiln_run::{Epoch, History, Progress};
 
 /// Returns whether an epoch's figure is better than another's by more than `delta`.
 pub fn better_by(monitor: Monitor, epoch: &Epoch, than: &Epoch, delta: f64) -> bool {
@@ -58,10 +58,28 @@ pub fn is_finished(training: &Training, progress: &Progress) -> bool {
         && (progress.epochs >= phase.epochs || phase.early_stopping.is_some_and(over))
 }
 
+/// Returns the phase of each of these epochs, from 0. A history does not have them, but it decides when a
+/// phase ends.
+pub fn phases_of(training: &Training, history: &History) -> Vec<usize> {
+    let mut left = history.epochs.as_slice();
+    let mut phases = Vec::with_capacity(left.len());
+    for (number, phase) in training.phases.iter().enumerate() {
+        let over = |epochs: usize| {
+            let over = |stopping| is_over(stopping, history.monitor, &left[..epochs]);
+            epochs == phase.epochs || phase.early_stopping.is_some_and(over)
+        };
+        let is_last = number + 1 == training.phases.len();
+        let ends = (1..left.len()).find(|&epochs| !is_last && over(epochs));
+        let (own, rest) = left.split_at(ends.unwrap_or(left.len()));
+        phases.extend(own.iter().map(|_| number));
+        left = rest;
+    }
+    phases
+}
+
 #[cfg(test)]
 mod tests {
     use kiln_model::Recipe;
-    use kiln_run::History;
 
     use super::*;
 
@@ -76,6 +94,7 @@ mod tests {
             learning_rate: 1.0,
             seconds: 1.0,
             penalty: None,
+            images_per_second: None,
         };
         accuracies.iter().enumerate().map(epoch).collect()
     }
@@ -143,6 +162,32 @@ mod tests {
         assert!(!over(&[0.5, 0.6, 0.7, 0.75]));
         assert!(over(&[0.5, 0.6, 0.7, 0.7]));
         assert!(!over(&[0.5, 0.6, 0.9, 0.7]));
+    }
+
+    #[test]
+    fn each_epoch_is_of_the_phase_that_had_not_ended() {
+        let set = [
+            "training.phases=[{epochs=3, early_stopping={patience=1}}, {epochs=2}, {epochs=1}]",
+            "training.monitor=\"val_accuracy\"",
+        ];
+        let recipe = Recipe::parse(
+            "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]",
+            "small.toml",
+            "small",
+            &set.map(String::from),
+        )
+        .unwrap();
+        let phases = |accuracies: &[f64]| {
+            let mut history = History::new(recipe.training.monitor);
+            history.epochs = epochs(accuracies);
+            phases_of(&recipe.training, &history)
+        };
+        assert_eq!(phases(&[]), [0; 0]);
+        assert_eq!(phases(&[0.5, 0.6, 0.7]), [0, 0, 0]);
+        assert_eq!(phases(&[0.5, 0.6, 0.7, 0.8, 0.9]), [0, 0, 0, 1, 1]);
+        assert_eq!(phases(&[0.5, 0.5, 0.7, 0.8, 0.9]), [0, 0, 1, 1, 2]);
+        // As many as there are, also where a recipe was changed since.
+        assert_eq!(phases(&[0.5, 0.5, 0.7, 0.8, 0.9, 0.9]), [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]

@@ -110,6 +110,7 @@ pub fn fit(
             val_macro_f1: Some(of_validation.macro_f1()),
             learning_rate: 0.0,
             seconds: start.elapsed().as_secs_f64(),
+            images_per_second: None,
             penalty: Some(penalty),
         };
         if !minimum.converged {

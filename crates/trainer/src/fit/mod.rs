@@ -7,8 +7,11 @@ mod logistic;
 mod loss;
 mod observer;
 mod optimizer;
+mod range_test;
 mod schedule;
+mod suggestion;
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -22,12 +25,14 @@ use kiln_util::CancelToken;
 use crate::network::{DropoutKey, Network, values};
 use crate::{Device, TrainError, device, frozen};
 use average::MovingAverage;
-pub use improvement::is_finished;
+pub use improvement::{is_finished, phases_of};
 use loss::{Loss, Truth};
 use observer::Running;
 pub use observer::{BatchReport, Observer, Snapshot};
 use optimizer::Rates;
+pub use range_test::{RangeEnd, RangeStep, RangeTest, RangeTested, range_test};
 use schedule::Position;
+pub use suggestion::Suggestion;
 
 /// A training of one phase: what is trained, from where, on what, how and where.
 pub struct Task<'a> {
@@ -97,19 +102,28 @@ pub struct Fitted {
 /// [`TrainError`]: weights or samples that do not fit, a loss that is not a number, a device or an
 /// observer that fails.
 pub fn fit(task: &Task<'_>, observer: &mut dyn Observer) -> Result<Fitted, TrainError> {
+    if let OptimizerKind::Lbfgs(params) = &task.phase.optimizer.kind {
+        check(task)?;
+        // On the CPU whatever the device: Burn's tensors are f32.
+        return rayon::scope(|_| logistic::fit(task, params, observer));
+    }
+    // What was kept by the observer stays if a device fails: a training can be resumed from its last
+    // whole epoch.
+    on_device(task.device, || epochs(task, observer))
+}
+
+/// Computes in rayon's pool, and makes an error of a panic of a GPU.
+fn on_device<T: Send>(
+    device: &Device,
+    work: impl FnOnce() -> Result<T, TrainError> + Send,
+) -> Result<T, TrainError> {
     // Inside the pool: from outside, each of a step's parallel loops would put this thread to sleep
     // and wake it up again, which costs as much as some of the loops.
     rayon::scope(|_| {
-        if let OptimizerKind::Lbfgs(params) = &task.phase.optimizer.kind {
-            check(task)?;
-            // On the CPU whatever the device: Burn's tensors are f32.
-            logistic::fit(task, params, observer)
-        } else if task.device.is_gpu() {
-            // What was kept by the observer stays: a training can be resumed from its last whole
-            // epoch.
-            device::caught(|| Ok(epochs(task, observer))).map_err(TrainError::Device)?
+        if device.is_gpu() {
+            device::caught(|| Ok(work())).map_err(TrainError::Device)?
         } else {
-            epochs(task, observer)
+            work()
         }
     })
 }
@@ -196,10 +210,34 @@ impl Task<'_> {
         self.training.epoch_batches(self.train.view().len()) as u64
     }
 
+    /// Whether training continues: not once it is cancelled.
+    fn go_on(&self) -> ControlFlow<()> {
+        if self.cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
     /// Returns the number of steps of an epoch.
     fn epoch_steps(&self) -> u64 {
         self.training.epoch_steps(self.train.view().len()) as u64
     }
+}
+
+/// A batch that was trained on.
+struct TrainedBatch {
+    /// Its number in the epoch, from 1.
+    number: usize,
+    /// Mean loss of its images, in nats, by the weights before its step.
+    loss: f64,
+    /// Share of its step's images that are in it.
+    share: f64,
+    logits: Vec<f32>,
+    /// Label of what each image shows most of.
+    labels: Vec<u32>,
+    /// Whether it was the last one of its step, so that the weights were updated.
+    ends_step: bool,
 }
 
 /// What changes during training, and what it needs at every step.
@@ -281,6 +319,7 @@ impl<'a> State<'a> {
         let Some(train) = self.train(epoch, history, observer)? else {
             return Ok(None);
         };
+        let images_per_second = self.task.train.view().len() as f64 / start.elapsed().as_secs_f64();
         let Some(val) = self.validate(epoch, observer)? else {
             return Ok(None);
         };
@@ -301,6 +340,7 @@ impl<'a> State<'a> {
             val_macro_f1: Some(val.macro_f1()),
             learning_rate,
             seconds: start.elapsed().as_secs_f64(),
+            images_per_second: Some(images_per_second),
             penalty: None,
         }))
     }
@@ -311,6 +351,43 @@ impl<'a> State<'a> {
         history: &[Epoch],
         observer: &mut dyn Observer,
     ) -> Result<Option<Running<'a>>, TrainError> {
+        let task = self.task;
+        let total = task.train.view().len();
+        let mut running = Running::new(sets(&task.train));
+        let schedule = |state: &mut Self| {
+            let position = Position {
+                step: state.steps,
+                epoch_steps: task.epoch_steps(),
+                epochs: task.phase.epochs,
+                history,
+            };
+            state.rates.advance(task, position);
+        };
+        let ended = self.pass(epoch, schedule, |state, batch| {
+            let loss = batch.loss;
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged {
+                    epoch,
+                    step: batch.number,
+                    learning_rate: state.rates.current(),
+                    loss,
+                });
+            }
+            running.push(loss, &batch.logits, &batch.labels);
+            observer.step(running.report(epoch, total));
+            Ok(task.go_on())
+        })?;
+        Ok(ended.is_continue().then_some(running))
+    }
+
+    /// Trains on the batches of an epoch in its order. `set_rates` is called before each of them, and `each` after it,
+    /// which may end the pass.
+    fn pass(
+        &mut self,
+        epoch: usize,
+        mut set_rates: impl FnMut(&mut Self),
+        mut each: impl FnMut(&Self, TrainedBatch) -> Result<ControlFlow<()>, TrainError>,
+    ) -> Result<ControlFlow<()>, TrainError> {
         let task = self.task;
         // Again for every epoch, so that a resumed training draws what it would have drawn.
         self.device
@@ -323,44 +400,34 @@ impl<'a> State<'a> {
         let total = task.train.view().len();
         let batches = task.training.gradient_accumulation_steps;
         let step_images = task.training.step_images();
-        let mut running = Running::new(sets(&task.train));
-        for (step, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?
+        for (at, batch) in Loader::new(task.train.clone(), task.training.batch_size, order)?
             .iter()
             .enumerate()
         {
             let batch = batch?;
-            self.rates.advance(
-                task,
-                Position {
-                    step: self.steps,
-                    epoch_steps: task.epoch_steps(),
-                    epochs: task.phase.epochs,
-                    history,
-                },
-            );
+            set_rates(self);
             let labels = batch.main_labels();
             // Those of the whole step, the last one of which may be smaller.
-            let images = step_images.min(total - step / batches * step_images);
+            let images = step_images.min(total - at / batches * step_images);
             let (loss, logits) = self.batch(batch, images)?;
-            if (step + 1) % batches == 0 || step as u64 + 1 == task.epoch_batches() {
+            let number = at + 1;
+            let ends_step = number % batches == 0 || number as u64 == task.epoch_batches();
+            if ends_step {
                 self.step()?;
             }
-            if !loss.is_finite() {
-                let learning_rate = self.rates.current();
-                return Err(TrainError::Diverged {
-                    epoch,
-                    step: step + 1,
-                    learning_rate,
-                    loss,
-                });
-            }
-            running.push(loss, &logits, &labels);
-            observer.step(running.report(epoch, total));
-            if task.cancel.is_cancelled() {
-                return Ok(None);
+            let trained = TrainedBatch {
+                number,
+                loss,
+                share: labels.len() as f64 / images as f64,
+                logits,
+                labels,
+                ends_step,
+            };
+            if each(self, trained)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(Some(running))
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Runs forward and backward for a batch of a step that has so many images in all. Returns the loss and

@@ -274,6 +274,12 @@ impl Rates {
         self.all.clone()
     }
 
+    /// Sets the optimizer's; layers that have one of their own keep its proportion to this.
+    pub fn set(&mut self, learning_rate: f64) {
+        self.current = learning_rate;
+        self.all = scaled(self.base, &self.groups, learning_rate / self.base);
+    }
+
     /// Advances to those of the next step.
     pub fn advance(&mut self, task: &Task<'_>, at: Position<'_>) {
         let factor = schedule::factor(&task.phase.schedule, task.history.monitor, self.base, at);

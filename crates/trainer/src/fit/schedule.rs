@@ -130,6 +130,7 @@ mod tests {
             learning_rate: 1.0,
             seconds: 1.0,
             penalty: None,
+            images_per_second: None,
         };
         losses.iter().enumerate().map(epoch).collect()
     }
