@@ -220,8 +220,13 @@ impl<'a> Runner<'a> {
             return Ok(false);
         };
         let progress = run.progress(training.monitor)?;
+        // A process that was killed may have left its last epoch out of the files that figures are read from; resuming
+        // completes them.
+        let written = run.history(training.monitor)?;
         Ok(progress.is_some_and(|progress| {
-            progress.history.epochs.len() >= until || is_finished(training, &progress)
+            let has_all = written.epochs.len() == progress.history.epochs.len();
+            let is_there = progress.history.epochs.len() >= until;
+            has_all && (is_there || is_finished(training, &progress))
         }))
     }
 
