@@ -222,9 +222,10 @@ fn what_has_no_learning_rate_is_refused_and_leaves_nothing() {
     let factors = ["1e300"; 10].join(", ");
     let infinite = format!("training.class_weight=[{factors}]");
     let probe = path(folder.path(), "probe.toml");
-    let text = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n\
+    let text = "layers = [{ type = \"conv2d\", filters = 2, kernel_size = 3 }, { type = \"flatten\" }, \
+        { type = \"dense\", units = 10 }]\n\
         data = { dataset = \"mnist\" }\n\
-        training = { optimizer = \"lbfgs\" }\n";
+        training = { optimizer = \"lbfgs\", freeze = \"conv2d\" }\n";
     fs::write(&probe, text).unwrap();
     for (more, expected) in [
         (
