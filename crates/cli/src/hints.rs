@@ -190,7 +190,7 @@ fn pipeline(hint: &Hint) -> String {
             format!("`kiln run --resume {run}` resumes it, `kiln run {run}/recipe.toml` trains it again")
         }
         Hint::WholeExport => "leave out --head-only".into(),
-        Hint::Probabilities { of } => format!("give --{of}").into(),
+        Hint::Probabilities { of } => format!("give --{of}"),
         // A hint that is newer than this text.
         _ => "see the documentation".into(),
     }

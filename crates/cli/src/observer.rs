@@ -313,16 +313,16 @@ impl TerminalObserver<'_> {
         } = *test;
         let images = counted(train_images as u64, "image");
         let trained = counted(parameters.trainable as u64, "parameter");
-        let text = format!(
+        let tried = format!(
             "learning rates from {:?} to {:?} in {} steps on {images}, {trained}, {device}",
             range.lowest, range.highest, range.steps
         );
-        self.terminal.status("Testing", &text);
+        self.terminal.status("Testing", &tried);
         if phase > 1 && !begins_with_run {
-            let text = format!(
+            let note = format!(
                 "phase {phase} begins here with the recipe's initial weights, not with those that the phase before leaves"
             );
-            self.terminal.status("Note", &text);
+            self.terminal.status("Note", &note);
         }
     }
 

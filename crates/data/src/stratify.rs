@@ -129,9 +129,9 @@ pub fn stratify_sets(
         }
     }
     // Samples without a class, then whatever a class can spare, until there are enough.
-    let unplaced = order.iter().filter(|&&at| marks[at].is_none());
-    let spare = order.iter().filter(|&&at| marks[at] == Some(false));
-    let chosen: Vec<usize> = unplaced.chain(spare).copied().collect();
+    let without_class = order.iter().filter(|&&at| marks[at].is_none());
+    let left_over = order.iter().filter(|&&at| marks[at] == Some(false));
+    let chosen: Vec<usize> = without_class.chain(left_over).copied().collect();
     let mut missing = n.saturating_sub(marks.iter().filter(|mark| **mark == Some(true)).count());
     for at in chosen {
         let set = sets.of(labels[at]);

@@ -25,6 +25,10 @@ pub struct ExportArgs {
 }
 
 /// What the exported graph begins and ends with.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[derive(Debug, clap::Args)]
 struct FormArgs {
     /// End the graph in a softmax: probabilities in place of logits

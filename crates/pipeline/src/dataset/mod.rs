@@ -89,15 +89,12 @@ pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
         return Ok(());
     };
     // What was read already is not listed again, for every combination of a sweep.
-    let (classes, several) = match context.files.get(source) {
-        Some(subsets) => {
-            let several = subsets.train.label_sets().has_several();
-            (subsets.train.classes().to_vec(), several)
-        }
-        None => {
-            let train = files::find(&place, context)?.train;
-            (train.classes().to_vec(), train.has_several())
-        }
+    let (classes, several) = if let Some(subsets) = context.files.get(source) {
+        let several = subsets.train.label_sets().has_several();
+        (subsets.train.classes().to_vec(), several)
+    } else {
+        let train = files::find(&place, context)?.train;
+        (train.classes().to_vec(), train.has_several())
     };
     check_names(source, &classes)?;
     let found = Classes {

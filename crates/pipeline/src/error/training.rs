@@ -317,17 +317,16 @@ impl ExportRunError {
         Some(match self {
             Self::NoWeights { run } => Hint::ResumeTraining { run: run.clone() },
             Self::NotFinite => Hint::TrainAgain,
-            Self::Stopped => return None,
             Self::NoThresholds {
                 missing: Missing::Asset { name },
-            } => Hint::FetchAsset { name },
-            Self::NoThresholds { .. } => return None,
-            Self::OtherProbabilities { right, .. } => Hint::Probabilities { of: right },
-            Self::NoFrozenPrefix { .. } => Hint::WholeExport,
-            Self::GoldenLost {
+            }
+            | Self::GoldenLost {
                 missing: Missing::Asset { name },
                 ..
             } => Hint::FetchAsset { name },
+            Self::Stopped | Self::NoThresholds { .. } => return None,
+            Self::OtherProbabilities { right, .. } => Hint::Probabilities { of: right },
+            Self::NoFrozenPrefix { .. } => Hint::WholeExport,
             Self::GoldenLost { .. } | Self::GoldenReplaced { .. } => Hint::OtherOutput,
         })
     }

@@ -209,7 +209,7 @@ mod tests {
         let mut average = Average::default();
         assert!((0..50).all(|_| !average.diverges(1.0)));
         // Each loss of 9 takes the average a tenth of the way there: 1.8, 2.52, 3.17, 3.75, 4.28.
-        let steps = (0..).take_while(|_| !average.diverges(9.0)).count();
+        let steps = (0..50).take_while(|_| !average.diverges(9.0)).count();
         assert_eq!(steps, 4);
     }
 }
