@@ -232,8 +232,7 @@ impl RunDir {
 
     /// The names that runs of a recipe get, in order. There is always a next one.
     fn names(recipe: &Recipe) -> impl Iterator<Item = String> {
-        std::iter::once(recipe.name.clone())
-            .chain((2_u64..).map(|n| format!("{}-{n}", recipe.name)))
+        numbered(recipe.name.clone())
     }
 
     /// Returns the runs that [`create`](Self::create) made of exactly this recipe, the oldest
@@ -503,7 +502,13 @@ pub(crate) fn remove_temporary_files(path: &Path) {
     }
 }
 
-fn write_error(path: &Path, source: io::Error) -> RunError {
+/// A name, then the same with `-2`, `-3`, … behind it.
+pub(crate) fn numbered(name: String) -> impl Iterator<Item = String> {
+    let others = name.clone();
+    std::iter::once(name).chain((2_u64..).map(move |n| format!("{others}-{n}")))
+}
+
+pub(crate) fn write_error(path: &Path, source: io::Error) -> RunError {
     let path = path.into();
     FileError::Write { path, source }.into()
 }

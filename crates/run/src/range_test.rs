@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kiln_util::{FileError, write_atomically};
+use kiln_util::write_atomically;
 
 use crate::RunError;
+use crate::directory::{numbered, write_error};
 
 /// The files of a range test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +40,14 @@ impl RangeTestDir {
     ///
     /// [`RunError::File`] if it cannot be created.
     pub fn create(root: &Path, recipe: &str) -> Result<Self, RunError> {
-        fs::create_dir_all(root).map_err(|source| failed(root, source))?;
-        let first = format!("{recipe}-lr");
-        let mut names =
-            std::iter::once(first.clone()).chain((2_u64..).map(|n| format!("{first}-{n}")));
+        fs::create_dir_all(root).map_err(|source| write_error(root, source))?;
+        let mut names = numbered(format!("{recipe}-lr"));
         loop {
             let path = root.join(names.next().unwrap_or_default());
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(failed(&path, source)),
+                Err(source) => return Err(write_error(&path, source)),
             }
         }
     }
@@ -60,7 +59,7 @@ impl RangeTestDir {
     /// [`RunError::NotEmpty`] if something is in it, [`RunError::File`] if it cannot be created.
     pub fn at(path: &Path) -> Result<Self, RunError> {
         Self::check(path)?;
-        fs::create_dir_all(path).map_err(|source| failed(path, source))?;
+        fs::create_dir_all(path).map_err(|source| write_error(path, source))?;
         Ok(Self { path: path.into() })
     }
 
@@ -95,11 +94,6 @@ impl RangeTestDir {
     pub fn write(&self, file: RangeTestFile, bytes: &[u8]) -> Result<(), RunError> {
         Ok(write_atomically(&self.file(file), bytes)?)
     }
-}
-
-fn failed(path: &Path, source: io::Error) -> RunError {
-    let path = path.into();
-    FileError::Write { path, source }.into()
 }
 
 #[cfg(test)]

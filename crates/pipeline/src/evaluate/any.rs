@@ -103,14 +103,6 @@ pub enum AnyRecord<'a> {
 }
 
 impl AnyRecord<'_> {
-    /// Returns dataset and subset, such as `mnist:test`.
-    pub fn data(&self) -> &str {
-        match self {
-            Self::One(one) => &one.data,
-            Self::Several(several) => &several.data,
-        }
-    }
-
     /// Returns what it ran on.
     pub fn runtime(&self) -> &RuntimeRecord {
         match self {
