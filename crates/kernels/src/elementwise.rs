@@ -116,7 +116,7 @@ fn sum_body(activation: Activation, a: &[f32], b: &[f32], output: &mut [f32]) {
 }
 
 /// Whether the loops at `level` have a fused multiply-add: elsewhere it is a slow library call.
-fn is_fused(level: SimdLevel) -> bool {
+pub(crate) fn is_fused(level: SimdLevel) -> bool {
     match level {
         SimdLevel::Portable => FUSED,
         SimdLevel::Avx2 | SimdLevel::Avx512 => true,
@@ -243,7 +243,7 @@ fn map_gradient(input: &[f32], gradient: &[f32], to: &mut [f32], derivative: imp
 
 /// `exp(x)`: 0 below -104, infinity above 88.73, NaN staying NaN.
 #[inline(always)]
-fn exp<const F: bool>(x: f32) -> f32 {
+pub(crate) fn exp<const F: bool>(x: f32) -> f32 {
     /// ln 2 in two parts, the first with so few bits that its product with an exponent is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     /// Adding it rounds to an integer, which the low bits of the sum then are.

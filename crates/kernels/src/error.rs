@@ -62,6 +62,20 @@ pub enum ShapeError {
         /// The most that are supported.
         most: usize,
     },
+    /// Matrices of a result that overlap, so that an element would be written twice.
+    #[error("{operation}: elements of the result overlap")]
+    Overlap {
+        /// Operation, such as `matmul`.
+        operation: &'static str,
+    },
+    /// Columns that do not lie one after another, in an operand in which they have to.
+    #[error(
+        "{operation}: the columns of the left operand and of the result must lie one after another"
+    )]
+    Columns {
+        /// Operation, such as `matmul`.
+        operation: &'static str,
+    },
     /// A dropout rate outside [0, 1).
     #[error("dropout: the rate must be at least 0 and less than 1, found {found}")]
     Rate {

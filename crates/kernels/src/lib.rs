@@ -4,12 +4,14 @@
 //!
 //! | operation | forward | backward |
 //! | --- | --- | --- |
-//! | convolution or dense layer; bias, residual and activation in the same pass | [`conv2d_forward`] | [`conv2d_backward`] |
+//! | convolution or dense layer; bias, residual and activation in the same pass | [`conv2d_forward`], [`PreparedConv2d`] | [`conv2d_backward`] |
 //! | `ReLU`, `ReLU6` in the pass before them | [`Activation`] | [`activation_gradient`] |
 //! | batch norm, residual, activation, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
 //! | average pooling | [`average_pool_forward`] | [`average_pool_backward`] |
 //! | mean of an image | [`global_average_pool_forward`] | [`global_average_pool_backward`] |
 //! | squeeze-and-excitation's product | [`channel_gate_forward`] | [`channel_gate_backward`] |
+//! | products of matrices that lie anywhere, as in attention | [`matmul`] | |
+//! | softmax of rows | [`softmax_forward`] | |
 //! | layer norm | [`layer_norm_forward`] | [`layer_norm_backward`] |
 //! | sigmoid, `SiLU`, hard-swish, GELU and the like | [`elementwise_forward`] | [`elementwise_backward`] |
 //! | sum with activation | [`add()`] | [`activation_gradient`] |
@@ -28,7 +30,7 @@
 //! | `conv` | convolution: sizes, tiles, packed weights, the passes |
 //! | `norm_pool` | normalization, activation, pooling and dropout after it |
 //! | `epilogue` | what the two above apply to their results: activation, residual |
-//! | `average_pool`, `channel_gate`, `layer_norm`, `elementwise`, `dropout`, `adam`, `layout` | one operation each |
+//! | `average_pool`, `channel_gate`, `layer_norm`, `elementwise`, `softmax`, `matmul`, `dropout`, `adam`, `layout` | one operation each |
 //! | `micro` | the two loops in which the multiplying happens, and their tile sizes |
 //! | `simd` | the vector operations that these loops are written in |
 //! | `simd_level` | the choice of an instruction set, and functions compiled for each |
@@ -72,7 +74,7 @@
 //!
 //! Work runs in the current rayon pool: bound the threads with `ThreadPool::install`. Each task's
 //! share depends only on the number of threads, and sums over tasks are added in their order, so
-//! that equal calls with as many threads give equal bits. Buffers are kept by the threads from call
+//! that equal calls with as many threads give equal bits. [`on_one_thread`] keeps work on its thread. Buffers are kept by the threads from call
 //! to call.
 //!
 //! All arithmetic is in f32, statistics and sums over a batch partly in f64. The instruction set is
@@ -108,11 +110,13 @@ mod epilogue;
 mod error;
 mod layer_norm;
 mod layout;
+mod matmul;
 mod micro;
 mod norm_pool;
 mod parallel;
 mod simd;
 mod simd_level;
+mod softmax;
 
 pub use adam::{Adam, adam};
 pub use average_pool::{
@@ -121,7 +125,8 @@ pub use average_pool::{
 };
 pub use channel_gate::{channel_gate_backward, channel_gate_forward};
 pub use conv::{
-    Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, conv2d_backward, conv2d_forward,
+    Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PreparedConv2d, conv2d_backward,
+    conv2d_forward,
 };
 pub use dropout::{Dropout, dropout};
 pub use elementwise::{Elementwise, add, elementwise_backward, elementwise_forward};
@@ -129,8 +134,11 @@ pub use epilogue::{Activation, Epilogue, activation_gradient};
 pub use error::ShapeError;
 pub use layer_norm::{LayerNorm, LayerNormGradients, layer_norm_backward, layer_norm_forward};
 pub use layout::nchw_to_nhwc;
+pub use matmul::{MatMul, MatMulShape, Matrix, matmul};
 pub use norm_pool::{
     Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, Pool2d,
     Statistics, norm_pool_forward,
 };
+pub use parallel::on_one_thread;
 pub use simd_level::SimdLevel;
+pub use softmax::softmax_forward;

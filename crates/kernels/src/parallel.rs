@@ -2,16 +2,34 @@
 //! buffers that a thread keeps from call to call, so that a training step allocates (and
 //! page-faults) only the first time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 
 /// Elements below which a second thread costs more than it saves.
 const WORTH_A_THREAD: usize = 16 * 1024;
 
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with every kernel that it calls on this thread alone, whatever pool it is in: where other threads
+/// have work of their own.
+pub fn on_one_thread<R>(work: impl FnOnce() -> R) -> R {
+    /// Puts back what was, also when the work panics.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _restore = Restore(ALONE.replace(true));
+    work()
+}
+
 /// Threads for work on `elements` elements: 1, or all of the current pool.
 pub(crate) fn threads_for(elements: usize) -> usize {
-    if elements < 2 * WORTH_A_THREAD {
+    if elements < 2 * WORTH_A_THREAD || ALONE.get() {
         1
     } else {
         rayon::current_num_threads()
@@ -177,6 +195,18 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_alone_stays_on_its_thread_even_if_it_panics() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build();
+        pool.unwrap().install(|| {
+            let threads = || threads_for(1 << 20);
+            assert_eq!(threads(), 3);
+            assert_eq!(on_one_thread(threads), 1);
+            let _ = std::panic::catch_unwind(|| on_one_thread(|| panic!("work failed")));
+            assert_eq!(threads(), 3);
+        });
+    }
 
     #[test]
     fn a_buffer_is_used_again() {

@@ -7,12 +7,12 @@
 //! group of images small enough for the L2 cache is copied first. Bias, residual and activation
 //! are applied to a tile while it is in registers.
 
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Activation, Epilogue};
 use crate::micro::Kernels;
 use crate::parallel::{Scratch, Shared};
 use crate::simd_level::SimdLevel;
 
-use super::depthwise::{depthwise_forward, is_depthwise};
+use super::depthwise::{PreparedDepthwise, is_depthwise};
 use super::geometry::ConvGeometry;
 use super::pack::{Panels, forward_panels, pack_forward};
 use super::plan::{Plan, Split, Weights};
@@ -36,72 +36,180 @@ pub fn conv2d_forward(
     epilogue: &Epilogue,
     output: &mut [f32],
 ) {
-    assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
-    assert_eq!(input.len(), shape.input_len(), "conv2d: input");
-    assert_eq!(output.len(), shape.output_len(), "conv2d: output");
-    if let Some(residual) = epilogue.residual {
-        assert_eq!(residual.len(), shape.output_len(), "conv2d: residual");
-    }
-    if let Some(bias) = epilogue.bias {
-        assert_eq!(bias.len(), shape.filters, "conv2d: bias");
-    }
-    if is_depthwise(shape) {
-        return depthwise_forward(shape, input, weights, epilogue, output);
-    }
-    let kernels = &Kernels::of(SimdLevel::current());
-    let panels = &forward_panels(shape, kernels);
-    let mut packed = Scratch::any(panels.len());
-    pack_forward(shape, panels, weights, &mut packed);
-    let bias = epilogue.bias.map(|bias| pad_bias(bias, panels));
-    let weights = Weights {
-        panels,
-        packed: &packed,
-        bias: bias.as_deref(),
-        residual: epilogue.residual,
-        activation: epilogue.activation,
-    };
+    let Epilogue {
+        bias,
+        residual,
+        activation,
+    } = *epilogue;
+    PreparedConv2d::new(shape, weights, bias, activation).forward(input, residual, output);
+}
 
-    let geometry = ConvGeometry::forward(shape);
-    let split = Split::new(
-        input.len() + output.len(),
-        packed.len(),
-        shape.batch,
-        panels.count(),
-    );
-    let plan = Plan::new(&geometry, kernels, shape.batch.div_ceil(split.images));
-    let image_in = input.len() / shape.batch;
-    let output = Shared::new(output);
-    split.run(|task| {
-        let images = &task.images;
-        let range = task.part_of(panels.count());
-        let group = plan.group(kernels, images.len());
-        let mut buffer = Scratch::any(if plan.buffered {
-            group * plan.layout.image
+/// A convolution whose weights are packed, and whose tiles are planned, once for any number of passes.
+///
+/// It holds for the [instruction set](SimdLevel::current) with which it was prepared.
+pub struct PreparedConv2d {
+    shape: Conv2dShape,
+    activation: Activation,
+    way: Way,
+}
+
+enum Way {
+    Product(Box<Product>),
+    Depthwise(PreparedDepthwise),
+}
+
+/// As a product of matrices.
+struct Product {
+    kernels: Kernels,
+    geometry: ConvGeometry,
+    panels: Panels,
+    packed: Scratch,
+    bias: Option<Scratch>,
+    plan: Plan,
+}
+
+impl PreparedConv2d {
+    /// Packs weights `[filters, channels / groups, kernel rows, kernel columns]` and a bias `[filters]`, and plans
+    /// the passes for the threads of the current pool.
+    ///
+    /// # Panics
+    ///
+    /// When a slice is not of the shape's length.
+    pub fn new(
+        shape: &Conv2dShape,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+    ) -> Self {
+        assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), shape.filters, "conv2d: bias");
+        }
+        let way = if is_depthwise(shape) {
+            Way::Depthwise(PreparedDepthwise::new(shape, weights, bias))
         } else {
-            0
-        });
-        for first in images.clone().step_by(group) {
-            let count = group.min(images.end - first);
-            let source = &input[first * image_in..(first + count) * image_in];
-            let source = if plan.buffered {
-                geometry.pad(source, plan.layout, &mut buffer);
-                &buffer
-            } else {
-                source
-            };
-            // SAFETY: tasks write different images or panels.
-            unsafe {
-                plan.run(
-                    kernels,
-                    source,
-                    &weights,
-                    range.clone(),
-                    output,
-                    (first, count),
-                );
+            Way::Product(Box::new(Product::new(shape, weights, bias)))
+        };
+        Self {
+            shape: *shape,
+            activation,
+            way,
+        }
+    }
+
+    /// Returns the sizes.
+    pub const fn shape(&self) -> &Conv2dShape {
+        &self.shape
+    }
+
+    /// Computes `output = activation(input ⋆ weights + bias + residual)`, as [`conv2d_forward`] does; the residual has
+    /// the output's shape.
+    ///
+    /// # Panics
+    ///
+    /// When a slice is not of the shape's length.
+    pub fn forward(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+        let shape = &self.shape;
+        assert_eq!(input.len(), shape.input_len(), "conv2d: input");
+        assert_eq!(output.len(), shape.output_len(), "conv2d: output");
+        if let Some(residual) = residual {
+            assert_eq!(residual.len(), shape.output_len(), "conv2d: residual");
+        }
+        match &self.way {
+            Way::Product(product) => {
+                product.forward(shape, input, residual, self.activation, output);
+            }
+            Way::Depthwise(depthwise) => {
+                depthwise.forward(shape, input, residual, self.activation, output);
             }
         }
-    });
+    }
+}
+
+impl Product {
+    fn new(shape: &Conv2dShape, weights: &[f32], bias: Option<&[f32]>) -> Self {
+        let kernels = Kernels::of(SimdLevel::current());
+        let panels = forward_panels(shape, &kernels);
+        let mut packed = Scratch::any(panels.len());
+        pack_forward(shape, &panels, weights, &mut packed);
+        let geometry = ConvGeometry::forward(shape);
+        let images = Self::split(shape, &panels).images;
+        Self {
+            plan: Plan::new(&geometry, &kernels, shape.batch.div_ceil(images)),
+            kernels,
+            geometry,
+            bias: bias.map(|bias| pad_bias(bias, &panels)),
+            panels,
+            packed,
+        }
+    }
+
+    fn split(shape: &Conv2dShape, panels: &Panels) -> Split {
+        Split::new(
+            shape.input_len() + shape.output_len(),
+            panels.len(),
+            shape.batch,
+            panels.count(),
+        )
+    }
+
+    fn forward(
+        &self,
+        shape: &Conv2dShape,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        activation: Activation,
+        output: &mut [f32],
+    ) {
+        let Self {
+            kernels,
+            geometry,
+            panels,
+            packed,
+            bias,
+            plan,
+        } = self;
+        let weights = Weights {
+            panels,
+            packed,
+            bias: bias.as_deref(),
+            residual,
+            activation,
+        };
+        let image_in = input.len() / shape.batch;
+        let output = Shared::new(output);
+        Self::split(shape, panels).run(|task| {
+            let images = &task.images;
+            let range = task.part_of(panels.count());
+            let group = plan.group(kernels, images.len());
+            let mut buffer = Scratch::any(if plan.buffered {
+                group * plan.layout.image
+            } else {
+                0
+            });
+            for first in images.clone().step_by(group) {
+                let count = group.min(images.end - first);
+                let source = &input[first * image_in..(first + count) * image_in];
+                let source = if plan.buffered {
+                    geometry.pad(source, plan.layout, &mut buffer);
+                    &buffer
+                } else {
+                    source
+                };
+                // SAFETY: tasks write different images or panels.
+                unsafe {
+                    plan.run(
+                        kernels,
+                        source,
+                        &weights,
+                        range.clone(),
+                        output,
+                        (first, count),
+                    );
+                }
+            }
+        });
+    }
 }
 
 /// The bias of each group, filled up to whole vectors.

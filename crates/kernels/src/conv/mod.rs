@@ -22,6 +22,6 @@ mod shape;
 mod weight_gradient;
 
 pub use backward::conv2d_backward;
-pub use forward::conv2d_forward;
+pub use forward::{PreparedConv2d, conv2d_forward};
 pub use output_gradient::{Conv2dGradients, OutputGradient};
 pub use shape::{Conv2d, Conv2dShape};

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::epilogue::Epilogue;
-use crate::parallel::{Shared, share};
+use crate::epilogue::Activation;
+use crate::parallel::{Scratch, Shared, share};
 use crate::simd_level::SimdLevel;
 
 use super::micro::{Depthwise, Gather, Tap, Window};
@@ -102,82 +102,105 @@ fn alike(axis: &Axis, stride: usize) -> Vec<(usize, usize)> {
     runs
 }
 
-/// [`conv2d_forward`](crate::conv2d_forward) of a depthwise convolution; the slices have the shape's
-/// lengths.
-pub(in crate::conv) fn depthwise_forward(
-    shape: &Conv2dShape,
-    input: &[f32],
-    weights: &[f32],
-    epilogue: &Epilogue,
-    output: &mut [f32],
-) {
-    let kernels = Depthwise::of(SimdLevel::current());
-    let channels = shape.channels;
-    let weights = transpose_weights(shape, weights);
-    let runs = Runs::new(shape);
-    let blocks = channels.div_ceil(kernels.lanes);
-    let split = Split::new(
-        input.len() + output.len(),
-        weights.len(),
-        shape.batch,
-        blocks,
-    );
-    let image_in = input.len() / shape.batch;
-    let row_out = shape.output()[1] * channels;
-    let output = Shared::new(output);
-    split.run(|task| {
-        let part = task.part_of(blocks);
-        let channel = part.start * kernels.lanes;
-        let count = (part.end * kernels.lanes).min(channels) - channel;
-        let bias = epilogue
-            .bias
-            .map_or(std::ptr::null(), |bias| bias[channel..].as_ptr());
-        for image in task.images.clone() {
-            let source = &input[image * image_in..][..image_in];
-            for (row, of_row) in runs.rows.iter().enumerate() {
-                let start = (image * runs.rows.len() + row) * row_out;
-                for run in of_row {
-                    let tiles = run.count.div_ceil(kernels.outputs());
-                    for tile in 0..tiles {
-                        let range = share(run.count, tile, tiles);
-                        let (stride, outputs) = (shape.stride[1], range.len());
-                        let mut source_at = (range.start * stride * channels).cast_signed();
-                        let window = runs.window.map(|window| {
-                            source_at -= (shape.padding[1] * channels).cast_signed();
-                            let columns = (outputs - 1) * stride + shape.kernel[1];
-                            Window {
-                                inside: inside(shape, range.start, columns),
-                                ..window
+/// A depthwise convolution, its weights transposed and its windows listed.
+pub(in crate::conv) struct PreparedDepthwise {
+    kernels: Depthwise,
+    /// `[tap][channel]`.
+    weights: Scratch,
+    bias: Option<Vec<f32>>,
+    runs: Runs,
+}
+
+impl PreparedDepthwise {
+    /// Prepares a depthwise shape; the slices have its lengths.
+    pub(in crate::conv) fn new(shape: &Conv2dShape, weights: &[f32], bias: Option<&[f32]>) -> Self {
+        Self {
+            kernels: Depthwise::of(SimdLevel::current()),
+            weights: transpose_weights(shape, weights),
+            bias: bias.map(<[f32]>::to_vec),
+            runs: Runs::new(shape),
+        }
+    }
+
+    /// Computes the same shape; the slices have its lengths.
+    pub(in crate::conv) fn forward(
+        &self,
+        shape: &Conv2dShape,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        activation: Activation,
+        output: &mut [f32],
+    ) {
+        let Self {
+            kernels,
+            weights,
+            bias,
+            runs,
+        } = self;
+        let channels = shape.channels;
+        let blocks = channels.div_ceil(kernels.lanes);
+        let split = Split::new(
+            input.len() + output.len(),
+            weights.len(),
+            shape.batch,
+            blocks,
+        );
+        let image_in = input.len() / shape.batch;
+        let row_out = shape.output()[1] * channels;
+        let output = Shared::new(output);
+        split.run(|task| {
+            let part = task.part_of(blocks);
+            let channel = part.start * kernels.lanes;
+            let count = (part.end * kernels.lanes).min(channels) - channel;
+            let bias = bias
+                .as_ref()
+                .map_or(std::ptr::null(), |bias| bias[channel..].as_ptr());
+            for image in task.images.clone() {
+                let source = &input[image * image_in..][..image_in];
+                for (row, of_row) in runs.rows.iter().enumerate() {
+                    let start = (image * runs.rows.len() + row) * row_out;
+                    for run in of_row {
+                        let tiles = run.count.div_ceil(kernels.outputs());
+                        for tile in 0..tiles {
+                            let range = share(run.count, tile, tiles);
+                            let (stride, outputs) = (shape.stride[1], range.len());
+                            let mut source_at = (range.start * stride * channels).cast_signed();
+                            let window = runs.window.map(|window| {
+                                source_at -= (shape.padding[1] * channels).cast_signed();
+                                let columns = (outputs - 1) * stride + shape.kernel[1];
+                                Window {
+                                    inside: inside(shape, range.start, columns),
+                                    ..window
+                                }
+                            });
+                            let at = start + (run.first + range.start) * channels + channel;
+                            let residual = residual
+                                .map_or(std::ptr::null(), |residual| residual[at..].as_ptr());
+                            // SAFETY: the runs' taps lie in the image, of which channels `channel ..+
+                            // count` of a pixel are this task's; slices have the shape's lengths.
+                            unsafe {
+                                let gather = Gather {
+                                    source: source
+                                        .as_ptr()
+                                        .wrapping_offset(source_at)
+                                        .wrapping_add(channel),
+                                    source_step: stride * channels,
+                                    taps: &runs.taps[run.taps.clone()],
+                                    window,
+                                    weights: weights.as_ptr().add(channel),
+                                    bias,
+                                    residual,
+                                    activation,
+                                    target: output.pointer(at),
+                                    target_step: channels,
+                                    channels: count,
+                                };
+                                kernels.gather(outputs, &gather);
                             }
-                        });
-                        let at = start + (run.first + range.start) * channels + channel;
-                        let residual = epilogue
-                            .residual
-                            .map_or(std::ptr::null(), |residual| residual[at..].as_ptr());
-                        // SAFETY: the runs' taps lie in the image, of which channels `channel ..+
-                        // count` of a pixel are this task's; slices have the shape's lengths.
-                        unsafe {
-                            let gather = Gather {
-                                source: source
-                                    .as_ptr()
-                                    .wrapping_offset(source_at)
-                                    .wrapping_add(channel),
-                                source_step: stride * channels,
-                                taps: &runs.taps[run.taps.clone()],
-                                window,
-                                weights: weights.as_ptr().add(channel),
-                                bias,
-                                residual,
-                                activation: epilogue.activation,
-                                target: output.pointer(at),
-                                target_step: channels,
-                                channels: count,
-                            };
-                            kernels.gather(outputs, &gather);
                         }
                     }
                 }
             }
-        }
-    });
+        });
+    }
 }

@@ -16,7 +16,7 @@ mod forward;
 mod micro;
 
 pub(super) use backward::depthwise_backward;
-pub(super) use forward::depthwise_forward;
+pub(super) use forward::PreparedDepthwise;
 
 use crate::parallel::Scratch;
 
