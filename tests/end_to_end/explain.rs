@@ -9,7 +9,9 @@ use kiln_onnx::{Dim, GraphBuilder, encode};
 use kiln_pipeline::explain::Patches;
 use serde_json::Value;
 
-use crate::kiln::{TEST_DIGITS, digits, error, kiln, ok, onnxruntime, path, run, succeed, trained};
+use crate::kiln::{
+    DIGITS, TEST_DIGITS, digits, error, kiln, ok, onnxruntime, path, run, succeed, trained,
+};
 
 /// The first row and column of the watermark: a square in the lower right corner.
 const MARK: u32 = 20;
@@ -90,7 +92,7 @@ fn a_watermark_that_gives_a_class_away_is_found() {
     for image in &found {
         let mark = [MARK, MARK + SIDE - 1];
         assert_eq!(largest(image), [mark; 2], "{}", image["image"]);
-        let drops: Vec<f32> = serde_json::from_value(image["drops"].clone()).unwrap();
+        let drops: Vec<f32> = serde_json::from_value(image["values"].clone()).unwrap();
         let map = patches.map(&drops);
         let most = (0..map.len())
             .max_by(|&a, &b| map[a].total_cmp(&map[b]))
@@ -105,7 +107,7 @@ fn a_watermark_that_gives_a_class_away_is_found() {
     }
     let drops = found
         .iter()
-        .map(|image| image["largest"]["drop"].as_f64().unwrap());
+        .map(|image| image["largest"]["value"].as_f64().unwrap());
     assert!(
         drops.clone().any(|drop| drop > 0.5),
         "{:?}",
@@ -120,6 +122,52 @@ fn a_watermark_that_gives_a_class_away_is_found() {
     }
 }
 
+/// Of a run, gradients find the same: the place of the feature maps that speaks most for the watermark's class is one
+/// that sees the watermark.
+#[test]
+fn gradients_lead_to_the_watermark() {
+    let folder = watermarked();
+    let (run, images) = (path(folder, "runs/watermark"), path(folder, "marked"));
+    let picture = path(folder, "marked-gradients.png");
+    let gradients = ["--method", "grad-cam", "--class", "4", "-o", &picture];
+    let (header, found) = explained(&[&[run.as_str(), &images], &gradients[..]].concat());
+    assert_eq!(
+        [&header["method"], &header["layer"]],
+        ["grad-cam", "conv2d_1"]
+    );
+    assert_eq!([&header["rows"], &header["columns"]], [11, 11]);
+    assert_eq!(found.len(), 8, "digits of both classes");
+    for image in &found {
+        assert_eq!(image["label"], "4");
+        let values: Vec<f32> = serde_json::from_value(image["values"].clone()).unwrap();
+        assert_eq!(values.len(), 121);
+        let most = values.iter().copied().fold(0.0, f32::max);
+        assert_eq!(image["largest"]["value"].as_f64().unwrap() as f32, most);
+    }
+    // Of 28 pixels a place has two or three, and sees 3.5 more on either side.
+    let sees_mark = |image: &&Value| {
+        let near = |[first, last]: [u32; 2]| last + 4 >= MARK && first <= MARK + SIDE + 3;
+        largest(image).into_iter().all(near)
+    };
+    // In one nine, a stroke that is much like one of a four speaks still more.
+    assert!(found.iter().filter(sees_mark).count() >= 7, "{found:?}");
+    assert!(fs::metadata(&picture).unwrap().len() > 1000);
+    // The probabilities are those of the exported model.
+    let covered = ["--class", "4", "--patch", "14"];
+    let (_, expected) = explained(&[&[run.as_str(), &images], &covered[..]].concat());
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found["probability"], expected["probability"]);
+    }
+    let ended = ok(&["explain", &run, &images, "--method", "grad-cam"]);
+    let text = "gradients of the class's score to `conv2d_1`: 11 x 11 places in 28 x 28 pixels";
+    assert!(ended.stderr.contains(text), "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains(" %), for which rows "),
+        "{}",
+        ended.stdout
+    );
+}
+
 #[test]
 #[ignore = "downloads ONNX Runtime"]
 fn engines_give_the_same_drops() {
@@ -130,7 +178,7 @@ fn engines_give_the_same_drops() {
         let lines = ended.stdout.lines().skip(1).map(str::to_owned);
         let of = |line: String| {
             let image: Value = serde_json::from_str(&line).unwrap();
-            serde_json::from_value::<Vec<f32>>(image["drops"].clone()).unwrap()
+            serde_json::from_value::<Vec<f32>>(image["values"].clone()).unwrap()
         };
         lines.flat_map(of).collect::<Vec<f32>>()
     };
@@ -210,7 +258,7 @@ fn only_patches_over_the_pixel_that_counts_matter() {
         let places = starts
             .iter()
             .flat_map(|row| starts.map(|column| [*row, column]));
-        let drops = found["drops"].as_array().unwrap();
+        let drops = found["values"].as_array().unwrap();
         assert_eq!(drops.len(), 16);
         for (drop, [row, column]) in drops.iter().zip(places) {
             let drop = drop.as_f64().unwrap();
@@ -324,6 +372,44 @@ fn what_cannot_be_explained_is_told() {
         let message = error(&mut kiln(&args));
         assert!(message.contains(expected), "{args:?}: {message}");
     }
+    let gradients = ["--method", "grad-cam"];
+    for (args, expected) in [
+        (
+            &["--patch", "4"][..],
+            "--patch is for patches, which --method grad-cam does not cover",
+        ),
+        (&["--class", "ten"], "has no class `ten`"),
+    ] {
+        let args = [
+            &["explain", "--quiet", run],
+            &gradients[..],
+            args,
+            &[&image],
+        ]
+        .concat();
+        let message = error(&mut kiln(&args));
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+    let model = path(trained(), "model.onnx");
+    let args = [&["explain", "--quiet", &model, &image], &gradients[..]].concat();
+    let message = error(&mut kiln(&args));
+    let expected = "is no run directory, and gradients go through the layers of a run\nhelp: leave out --method";
+    assert!(message.contains(expected), "{message}");
+    let recipe = path(folder.path(), "dense.toml");
+    let layers = "layers = [{ type = \"flatten\" }, { type = \"dense\", units = 10 }]\n";
+    fs::write(
+        &recipe,
+        layers.to_owned() + "data.dataset = \"mnist\"\ntraining.epochs = 1\n",
+    )
+    .unwrap();
+    let runs = path(folder.path(), "runs");
+    ok(&[&["run", &recipe, "--runs", &runs], &DIGITS[..]].concat());
+    let dense = path(folder.path(), "runs/dense");
+    let args = [&["explain", "--quiet", &dense, &image], &gradients[..]].concat();
+    let message = error(&mut kiln(&args));
+    let expected =
+        "has no feature maps of several places that gradients lead to\nhelp: leave out --method";
+    assert!(message.contains(expected), "{message}");
     let names = path(folder.path(), "names.txt");
     fs::write(&names, "cat\ndog\n").unwrap();
     let model = one_pixel(folder.path(), None, 1);

@@ -9,7 +9,7 @@ use kiln_onnx::{
     encode, load,
 };
 
-use crate::kiln::{DIGITS, error, kiln, ok, path, run, succeed};
+use crate::kiln::{DIGITS, TEST_DIGITS, error, kiln, ok, path, run, succeed};
 
 /// Numbers that look random and are the same everywhere, between -0.5 and 0.5.
 pub fn numbers(count: usize, mut state: u32) -> Vec<f32> {
@@ -501,6 +501,38 @@ fn layers_of_images_may_follow_a_value_before_the_classifier() {
         printed.contains("Verified Burn and tract agree"),
         "{printed}"
     );
+}
+
+/// An engine runs the frozen graph, which ends in a vector: the segments after its last feature maps become layers.
+#[test]
+fn gradients_go_through_a_frozen_graph_to_its_last_feature_maps() {
+    let setting = Setting::new();
+    let (_, run) = setting.train(&["--set", "training.epochs=3"]);
+    let run = run.to_str().unwrap();
+    let explained = |more: &[&str]| -> Vec<serde_json::Value> {
+        let args = [
+            "explain",
+            run,
+            TEST_DIGITS,
+            "--json",
+            "--method",
+            "grad-cam",
+        ];
+        let ended = ok(&[&args, more].concat());
+        let lines = ended.stdout.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let found = explained(&[]);
+    let (header, found) = found.split_first().unwrap();
+    assert_eq!(header["layer"], "layer2_relu", "{header}");
+    assert_eq!([&header["rows"], &header["columns"]], [7, 7]);
+    assert_eq!(found.len(), 100);
+    let speaks = found
+        .iter()
+        .filter(|image| image["largest"]["value"].as_f64().unwrap() > 0.0);
+    assert!(speaks.count() > 50);
 }
 
 #[test]

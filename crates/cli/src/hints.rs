@@ -151,6 +151,7 @@ fn pipeline(hint: &Hint) -> String {
             classes.saturating_sub(1)
         ),
         Hint::Within { key, most } => format!("give a --{key} from 1 to {most}"),
+        Hint::CoverPatches => "leave out --method: occlusion needs the model's scores alone".into(),
         Hint::SmallerBatches => "use a smaller --batch-size".into(),
         Hint::SameClasses => "compare models with the same classes in the same order".into(),
         Hint::OtherFolder => "move it away, or name another folder".into(),

@@ -66,6 +66,7 @@ impl<'a> TerminalObserver<'a> {
             Task::Golden => ("Golden".into(), "images"),
             Task::Load { .. } => (String::new(), "models"),
             Task::Explain => ("Covering".into(), "patches"),
+            Task::Gradients => ("Following".into(), "images"),
             Task::RangeTest => ("Testing".into(), "steps"),
             Task::Thresholds => ("Thresholds".into(), "images"),
             // A task that is newer than this text.

@@ -73,6 +73,8 @@ pub enum Task<'a> {
     },
     /// Covering parts of images, in patches.
     Explain,
+    /// Following the gradients of scores back to feature maps, in images.
+    Gradients,
     /// Training with growing learning rates, in steps.
     RangeTest,
     /// Computing the probabilities of the validation images, of which thresholds are chosen, in images.

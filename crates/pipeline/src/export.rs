@@ -1,5 +1,6 @@
 //! Phase 3: a run's model with its best weights, written as ONNX.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use kiln_metrics::{sigmoid, softmax};
 use kiln_model::{Model, Recipe};
 use kiln_onnx::{Golden, Metadata, OutputKind};
 use kiln_run::{Environment, RunDir, RunFile, Weights};
-use kiln_trainer::{Device, Predictor, is_finished};
+use kiln_trainer::{Device, GradCam, Predictor, is_finished};
 use kiln_util::write_atomically;
 
 use crate::backbone::BackboneFile;
@@ -385,6 +386,39 @@ impl TrainedModel {
         self.backbone.as_ref()?.only_engine()
     }
 
+    /// Returns the same model, in which the segments of its backbone's file from this one on, counted from 0, are
+    /// layers that Burn computes.
+    pub(crate) fn with_segments_from(self, first: usize, context: &Context<'_>) -> Result<Self> {
+        let recipe = self.recipe.with_segments_from(first);
+        let recipe = recipe.map_err(BackboneError::Segments)?;
+        let model = recipe.model().clone();
+        let backbone = BackboneFile::open(&recipe, context)?;
+        let mut weights = match &backbone {
+            Some(backbone) => backbone.weights(&model)?,
+            None => Weights::default(),
+        };
+        weights.extend(self.weights);
+        Ok(Self {
+            recipe,
+            model,
+            weights,
+            backbone,
+            ..self
+        })
+    }
+
+    /// Returns the model with the gradients of its logits; none where it has no feature maps of several places.
+    pub(crate) fn grad_cam(&self) -> Result<Option<GradCam>> {
+        let (first, device) = (usize::from(self.has_graph()), Device::cpu());
+        Ok(GradCam::new(first, &self.model, &self.weights, &device)?)
+    }
+
+    /// Returns what the first layer that Burn computes takes of prepared images, row-major: the features of the
+    /// part that an engine computes, or the images themselves.
+    pub(crate) fn burn_input<'a>(&self, pixels: &'a [f32]) -> Result<Cow<'a, [f32]>> {
+        features(self.engine_part(), pixels)
+    }
+
     /// Returns Burn with the weights: behind an engine where the backbone is a graph in a file.
     pub fn burn(&self) -> Result<Burn<'_>> {
         let device = Device::cpu();
@@ -408,6 +442,14 @@ impl TrainedModel {
     }
 }
 
+/// What a frozen part that an engine computes makes of images: the images themselves where there is none.
+fn features<'a>(frozen: Option<&BackboneFile>, pixels: &'a [f32]) -> Result<Cow<'a, [f32]>> {
+    Ok(match frozen {
+        Some(frozen) => frozen.features(pixels)?.into(),
+        None => pixels.into(),
+    })
+}
+
 /// A trained model on Burn, or its head where an engine computes the backbone.
 pub struct Burn<'a> {
     frozen: Option<&'a BackboneFile>,
@@ -418,10 +460,7 @@ pub struct Burn<'a> {
 impl Burn<'_> {
     /// Computes the logits of prepared images, row-major.
     pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        Ok(match self.frozen {
-            Some(frozen) => self.predictor.logits(&frozen.features(pixels)?)?,
-            None => self.predictor.logits(pixels)?,
-        })
+        Ok(self.predictor.logits(&features(self.frozen, pixels)?)?)
     }
 
     /// Returns all layers on Burn; none where an engine computes some.

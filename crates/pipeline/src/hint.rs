@@ -113,6 +113,8 @@ pub enum Hint {
         /// The largest that is possible.
         most: usize,
     },
+    /// Explain the model by covering patches of the image, which needs its scores alone.
+    CoverPatches,
     /// Use smaller batches.
     SmallerBatches,
     /// Compare models with the same classes in the same order.

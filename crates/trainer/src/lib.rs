@@ -39,6 +39,7 @@
 //! | the learning-rate range test, and the rate that it suggests | `fit/range_test`, `fit/suggestion` |
 //! | layers as Burn modules, and which run together | `network` |
 //! | kiln's kernels as an operation of Burn | `fused` |
+//! | where feature maps speak for a class | `grad_cam` |
 //! | devices | `device` |
 //! | outputs of the frozen prefix, computed once | `features` |
 //! | scale of convolutions that are unfolded, measured | `unfold` |
@@ -52,6 +53,7 @@ mod features;
 mod fit;
 mod frozen;
 mod fused;
+mod grad_cam;
 mod init;
 mod network;
 mod predictor;
@@ -65,6 +67,7 @@ pub use fit::{
     Suggestion, Task, fit, is_finished, phases_of, range_test,
 };
 pub use frozen::frozen_checksums;
+pub use grad_cam::{ExplainedPass, GradCam};
 pub use init::{backbone_weights, initial_weights};
 pub use kiln_backbone::bases;
 pub use network::Plan;

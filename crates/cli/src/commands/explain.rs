@@ -4,12 +4,17 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use kiln_inference::Model;
-use kiln_pipeline::explain::{ExplainRequest, Explainer, Explanation, Patches};
-use kiln_pipeline::inputs::{self, Input};
+use kiln_pipeline::Error;
+use kiln_pipeline::engines;
+use kiln_pipeline::explain::{
+    Cells, ExplainError, ExplainRequest, Explainer, Explanation, Patches, Places, RunGradients,
+};
+use kiln_pipeline::inputs::{self, Input, Inputs};
 use kiln_pipeline::report::Seen;
 use kiln_pipeline::runtime::RuntimeRecord;
-use kiln_pipeline::{Error, engines};
+use kiln_run::RunDir;
 use kiln_util::{percent, shown, thousands};
 use serde::Serialize;
 
@@ -33,6 +38,10 @@ pub struct ExplainArgs {
     /// image]
     #[arg(long, value_name = "NAME|NUMBER", allow_hyphen_values = true)]
     class: Option<String>,
+    /// How: occlusion covers the image patch by patch; grad-cam follows the gradients of a run's model
+    /// back to its last feature maps, for which MODEL is the run directory
+    #[arg(long, value_name = "occlusion|grad-cam", default_value_t = Method::Occlusion)]
+    method: Method,
     /// Side of the patch that is covered, in pixels of the model's input [default: an eighth of the
     /// shorter side]
     #[arg(long, value_name = "N")]
@@ -49,17 +58,45 @@ pub struct ExplainArgs {
     /// Patches per batch [default: 64, fewer of large images]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch_size: Option<u32>,
-    /// Print one JSON object per line, with the drop of every patch
+    /// Print one JSON object per line, with the value of every patch or place
     #[arg(long)]
     json: bool,
 }
 
-/// The first line of JSON: what all others were computed on, and where the patches lie.
+/// How images are explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Occlusion,
+    GradCam,
+}
+
+kiln_util::str_enum!(Method { Occlusion = "occlusion", GradCam = "grad-cam" });
+
+impl ExplainArgs {
+    /// Refuses what is for patches alone.
+    fn check(&self) -> anyhow::Result<()> {
+        let options = [
+            ("--patch", self.patch.is_some()),
+            ("--stride", self.stride.is_some()),
+            ("--batch-size", self.batch_size.is_some()),
+        ];
+        for (option, _) in options.iter().filter(|(_, given)| *given) {
+            if self.method == Method::GradCam {
+                bail!(
+                    "{option} is for patches, which --method grad-cam does not cover: leave it out"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first line of JSON: what all others were computed on, and which places have a value.
 #[derive(Serialize)]
 struct Header<'a> {
     runtime: RuntimeRecord,
     #[serde(flatten)]
-    patches: &'a Patches,
+    places: &'a Places,
 }
 
 #[derive(Serialize)]
@@ -69,14 +106,14 @@ struct Record<'a> {
     index: usize,
     probability: f32,
     largest: Largest,
-    /// Of every patch, row by row.
-    drops: &'a [f32],
+    /// Of every place, row by row.
+    values: &'a [f32],
 }
 
-/// The patch whose drop is the largest.
+/// The place whose value is the largest.
 #[derive(Serialize)]
 struct Largest {
-    drop: f32,
+    value: f32,
     /// The first and the last row of pixels.
     rows: [usize; 2],
     columns: [usize; 2],
@@ -91,32 +128,71 @@ enum Pictures<'a> {
     File(&'a Path, Seen),
 }
 
-/// Covers the images patch by patch, and prints and draws what that changes.
+/// Explains the images, and prints and draws what was found.
 pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
+    args.check()?;
     let (terminal, context) = (app.terminal, &app.context);
-    let path_of_model = engines::model_file(&args.model, context)?;
-    let mut read = args.engine.overrides.files(&path_of_model);
+    let model = match args.method {
+        Method::Occlusion => engines::model_file(&args.model, context)?,
+        Method::GradCam => args.model.clone(),
+    };
+    let mut read = args.engine.overrides.files(&model);
     read.extend(args.images.iter().map(PathBuf::from));
     let file = args.pictures.as_deref().filter(|path| !is_folder(path));
     file.map_or(Ok(()), picture::check)?;
     Outputs::check([("--pictures", file)], &read)?.announce_replaced(terminal);
     let images = inputs::unlabeled(&args.images, None, context)?;
-    let model_file = engines::open(&path_of_model)?;
-    let model = engines::load(&model_file, &args.engine.request(context)?, context)?;
-    let mut request = ExplainRequest::default();
-    request.class.clone_from(&args.class);
-    request.patch = args.patch;
-    request.stride = args.stride;
-    request.batch_size = args.batch_size.map(|size| size as usize);
-    let explainer = Explainer::new(&model, &request).map_err(Error::from)?;
-    let patches = explainer.patches();
-    let mut pictures = Pictures::new(args.pictures.as_deref(), &model)?;
+    let engine = args.engine.request(context)?;
+    match args.method {
+        Method::Occlusion => {
+            let model = engines::load(&engines::open(&model)?, &engine, context)?;
+            let mut request = ExplainRequest::default();
+            request.class.clone_from(&args.class);
+            request.patch = args.patch;
+            request.stride = args.stride;
+            request.batch_size = args.batch_size.map(|size| size as usize);
+            let explainer = Explainer::new(&model, &request).map_err(Error::from)?;
+            explain(args, images, &model, &explainer, app)
+        }
+        Method::GradCam => {
+            let run = open_run(&args.model)?;
+            let gradients = RunGradients::open(&run, &engine, context)?;
+            let explainer = Explainer::by_gradients(&gradients, args.class.as_deref());
+            let explainer = explainer.map_err(Error::from)?;
+            explain(args, images, gradients.model(), &explainer, app)
+        }
+    }
+}
+
+/// Opens the run whose layers gradients go through.
+fn open_run(path: &Path) -> anyhow::Result<RunDir> {
+    if path.is_file() {
+        let path = path.to_path_buf();
+        return Err(Error::from(ExplainError::NoRun { path }).into());
+    }
+    Ok(RunDir::open(path)?)
+}
+
+fn explain(
+    args: &ExplainArgs,
+    images: Inputs,
+    model: &Model,
+    explainer: &Explainer<'_>,
+    app: &App<'_>,
+) -> anyhow::Result<Outcome> {
+    let (terminal, context) = (app.terminal, &app.context);
+    let places = explainer.places();
+    let mut pictures = Pictures::new(args.pictures.as_deref(), model)?;
     let header = Header {
-        runtime: RuntimeRecord::from(&model),
-        patches,
+        runtime: RuntimeRecord::from(model),
+        places,
     };
     notes::runtime(&header.runtime, terminal);
-    terminal.status("Covering", &covering(patches));
+    match places {
+        Places::Patches(patches) => terminal.status("Covering", &covering(patches)),
+        Places::Cells(cells) => terminal.status("Following", &following(cells)),
+        _ => {}
+    }
     if args.json {
         print_json(&header, terminal)?;
     }
@@ -124,11 +200,11 @@ pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let ended = explainer.explain(images, context, |input, explanation| {
         let name = name(input);
         if args.json {
-            print_json(&record(&name, explanation, patches), terminal)?;
+            print_json(&record(&name, explanation, places), terminal)?;
         } else {
-            terminal.print(&line(&name, explanation, patches))?;
+            terminal.print(&line(&name, explanation, places))?;
         }
-        pictures.add(input, explanation, patches, &model)
+        pictures.add(input, explanation, places, model)
     });
     // Also of what was done before an error.
     pictures.finish()?;
@@ -144,7 +220,7 @@ pub fn run(args: &ExplainArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         let text = format!("where the model looks in {}", path.display());
         terminal.status("Drew", &text);
     }
-    notes::assumptions(&model, terminal);
+    notes::assumptions(model, terminal);
     Ok(Outcome::Done)
 }
 
@@ -173,28 +249,41 @@ fn covering(patches: &Patches) -> String {
     )
 }
 
+/// `gradients of the class's score to conv2d_2: 7 x 7 places in 28 x 28 pixels`.
+fn following(cells: &Cells) -> String {
+    let Cells {
+        layer,
+        rows,
+        columns,
+        height,
+        width,
+        ..
+    } = cells;
+    format!(
+        "the gradients of the class's score to `{layer}`: {rows} x {columns} places in {height} x {width} pixels"
+    )
+}
+
 fn name(input: &Input) -> String {
     let path = input.path().map(std::borrow::Cow::into_owned);
     path.unwrap_or_else(|| input.index.to_string())
 }
 
 /// `cat.jpg: cat (98.10 %), which drops by 94.90 points when rows 84 to 111 and columns 70 to 97 are covered`.
-fn line(image: &str, explanation: &Explanation, patches: &Patches) -> String {
-    let what = match explanation.decisive() {
-        Some((patch, drop)) => {
-            let [rows, columns] = patches.place(patch).map(ends);
-            format!(
-                "which drops by {:.2} points when rows {} to {} and columns {} to {} are covered",
-                100.0 * drop,
-                rows[0],
-                rows[1],
-                columns[0],
-                columns[1],
-            )
+fn line(image: &str, explanation: &Explanation, places: &Places) -> String {
+    let what = match (places, explanation.decisive(places)) {
+        (Places::Cells(_), Some((number, _))) => {
+            format!("for which {} speak most", pixels(places, number))
         }
-        None => format!(
+        (Places::Cells(_), None) => "for which no place speaks".into(),
+        (_, Some((number, drop))) => format!(
+            "which drops by {:.2} points when {} are covered",
+            100.0 * drop,
+            pixels(places, number)
+        ),
+        (_, None) => format!(
             "which no patch lowers by more than {} point: no single place decides",
-            100.0 * Explanation::NEGLIGIBLE
+            100.0 * places.negligible()
         ),
     };
     format!(
@@ -205,20 +294,29 @@ fn line(image: &str, explanation: &Explanation, patches: &Patches) -> String {
     )
 }
 
-fn record<'a>(image: &'a str, explanation: &'a Explanation, patches: &Patches) -> Record<'a> {
-    let (patch, drop) = explanation.largest();
-    let [rows, columns] = patches.place(patch).map(ends);
+/// `rows 84 to 111 and columns 70 to 97`.
+fn pixels(places: &Places, number: usize) -> String {
+    let [rows, columns] = places.place(number).map(ends);
+    format!(
+        "rows {} to {} and columns {} to {}",
+        rows[0], rows[1], columns[0], columns[1]
+    )
+}
+
+fn record<'a>(image: &'a str, explanation: &'a Explanation, places: &Places) -> Record<'a> {
+    let (number, value) = explanation.largest();
+    let [rows, columns] = places.place(number).map(ends);
     Record {
         image,
         label: &explanation.label,
         index: explanation.index,
         probability: explanation.probability,
         largest: Largest {
-            drop,
+            value,
             rows,
             columns,
         },
-        drops: &explanation.drops,
+        values: &explanation.values,
     }
 }
 
@@ -248,7 +346,7 @@ impl<'a> Pictures<'a> {
         &mut self,
         input: &Input,
         explanation: &Explanation,
-        patches: &Patches,
+        places: &Places,
         model: &Model,
     ) -> anyhow::Result<()> {
         let name = name(input);
@@ -261,10 +359,10 @@ impl<'a> Pictures<'a> {
         );
         match self {
             Self::None => {}
-            Self::File(_, seen) => seen.push_explained(input, &caption, explanation, patches)?,
+            Self::File(_, seen) => seen.push_explained(input, &caption, explanation, places)?,
             Self::Folder(folder) => {
                 let mut seen = Seen::new(model.preprocessing())?;
-                seen.push_explained(input, &caption, explanation, patches)?;
+                seen.push_explained(input, &caption, explanation, places)?;
                 // Images of several folders may have one name.
                 let file = match (input.path(), path.file_stem()) {
                     (Some(_), Some(stem)) => format!("{}-{}.png", input.index, stem.display()),

@@ -278,6 +278,25 @@ impl Recipe {
         self
     }
 
+    /// The same recipe, in which the segments of its backbone's file from this one on, counted from 0, are
+    /// layers of their own, whether they are trained or not.
+    ///
+    /// # Errors
+    ///
+    /// The first segment that Burn cannot compute, and why.
+    pub fn with_segments_from(&self, first: usize) -> Result<Self, ModelError> {
+        let mut fields = self.fields.clone();
+        let phases = fields.frozen(self.model())?;
+        fields
+            .make_layers_from(first, &phases)
+            .map_err(|(index, name, problem)| ModelError {
+                index,
+                name,
+                problem,
+            })?;
+        Self::new(fields)
+    }
+
     /// The checked model, frozen as in the first phase.
     pub fn model(&self) -> &Model {
         self.model_in(0)
@@ -399,10 +418,7 @@ impl RecipeFields {
     fn with_trained_segments(mut self, model: &Model) -> Result<Self, ModelError> {
         let phases = self.frozen(model)?;
         let endless = self.images_change_every_epoch();
-        let Some(backbone) = &mut self.backbone else {
-            return Ok(self);
-        };
-        let Some(file) = &backbone.base.file else {
+        let Some(file) = self.backbone.as_ref().and_then(|it| it.base.file.as_ref()) else {
             return Ok(self);
         };
         let count = file.segments.len();
@@ -422,28 +438,47 @@ impl RecipeFields {
             }
             _ => "leave the backbone frozen".to_owned(),
         };
-        let names: Vec<String> = file.segments.iter().map(|it| it.name.clone()).collect();
-        let unfold = if backbone.unfold {
-            trained_segments(&phases, count)
+        let made = self.make_layers_from(first, &phases);
+        made.map_err(|(index, name, problem)| ModelError {
+            index: 0,
+            problem: if index < first {
+                format!("training cannot begin after `{name}`: {problem}: {way_out}")
+            } else {
+                format!("`{name}` cannot be trained: {problem}: {way_out}")
+            },
+            name,
+        })?;
+        Ok(self)
+    }
+
+    /// Makes layers of the segments of a backbone's file from one on; `phases` says which are frozen in each.
+    ///
+    /// # Errors
+    ///
+    /// The first segment that cannot be one, counted from 0, its name, and why.
+    fn make_layers_from(
+        &mut self,
+        first: usize,
+        phases: &[Vec<bool>],
+    ) -> Result<(), (usize, String, String)> {
+        let Some(Backbone {
+            base,
+            batch_norm,
+            unfold,
+            ..
+        }) = &mut self.backbone
+        else {
+            return Ok(());
+        };
+        let segments = base.file.iter().flat_map(|file| &file.segments);
+        let names: Vec<String> = segments.map(|segment| segment.name.clone()).collect();
+        let unfold = if *unfold {
+            trained_segments(phases, names.len())
         } else {
             Vec::new()
         };
-        let made = backbone
-            .base
-            .train_from(first, backbone.batch_norm, &unfold);
-        made.map_err(|(index, problem)| ModelError {
-            index: 0,
-            name: names[index].clone(),
-            problem: if index < first {
-                format!(
-                    "training cannot begin after `{}`: {problem}: {way_out}",
-                    names[index]
-                )
-            } else {
-                format!("`{}` cannot be trained: {problem}: {way_out}", names[index])
-            },
-        })?;
-        Ok(self)
+        base.train_from(first, *batch_norm, &unfold)
+            .map_err(|(at, problem)| (at, names[at].clone(), problem))
     }
 
     /// Why there is no convolution to unfold where the recipe asks for it; `model` has no layer frozen.

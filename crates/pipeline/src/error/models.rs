@@ -448,6 +448,18 @@ pub enum ExplainError {
         /// Its width in pixels.
         width: usize,
     },
+    /// A model whose gradients are asked for, and which is no run directory.
+    #[error("`{}` is no run directory, and gradients go through the layers of a run", path.display())]
+    NoRun {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A run's model whose layers have no feature maps, or in which a sequence of vectors follows them.
+    #[error("the model of `{}` has no feature maps of several places that gradients lead to", run.display())]
+    NoPlaces {
+        /// The run directory.
+        run: PathBuf,
+    },
     /// A stride that leaves pixels uncovered.
     #[error("a stride of {stride} pixels does not fit patches of {patch} x {patch}")]
     Stride {
@@ -471,6 +483,7 @@ impl ExplainError {
                 key: "stride",
                 most: *patch,
             },
+            Self::NoRun { .. } | Self::NoPlaces { .. } => Hint::CoverPatches,
         })
     }
 }

@@ -211,6 +211,9 @@ pub enum BackboneError {
         .0.as_ref().map_or_else(String::new, |error| format!(": {error}"))
     )]
     NoEngine(Option<Box<kiln_inference::LoadError>>),
+    /// Segments that Burn cannot compute.
+    #[error(transparent)]
+    Segments(kiln_model::ModelError),
     /// Tensors that cannot be read.
     #[error(transparent)]
     Values(kiln_import::GraphError),
@@ -243,6 +246,7 @@ impl BackboneError {
             Self::NotKept => Hint::ReportBug,
             Self::Augmentation
             | Self::Preprocessing(_)
+            | Self::Segments(_)
             | Self::Values(_)
             | Self::NoEngine(_)
             | Self::Graft(_)

@@ -160,7 +160,7 @@ impl Mistakes {
         let ended = explainer.explain(inputs, context, |input, explanation| {
             let is_of = |mistake: &&Prediction| mistake.index as u64 == input.index;
             let caption = &captions[chosen.iter().position(is_of).unwrap_or_default()];
-            seen.push_explained(input, caption, explanation, explainer.patches())?;
+            seen.push_explained(input, caption, explanation, explainer.places())?;
             Ok::<_, Error>(())
         });
         // A model that gives no number for a covered image is no reason to have no page.

@@ -9,7 +9,7 @@ use kiln_preprocess::{Preprocessor, RawImage};
 use kiln_report::{Figure, Picture, Tile, grid, overlay, plot_confusion, plot_reliability};
 
 use crate::error::Result;
-use crate::explain::{Explanation, Patches};
+use crate::explain::{Explanation, Places};
 use crate::inputs::Input;
 
 /// Samples of a class, where each class has a row.
@@ -193,31 +193,32 @@ impl Seen {
         Ok(())
     }
 
-    /// Adds an image, which is read again, and beside it the same with the [map](Patches::map) of its explanation
+    /// Adds an image, which is read again, and beside it the same with the [map](Places::map) of its explanation
     /// over it; nothing where there are [as many](Self::MOST) already. The strongest color is the map's largest
-    /// value of either sign, if that is no [negligible](Explanation::NEGLIGIBLE) one.
+    /// value of either sign, if that is no [negligible](Places::negligible) one.
     pub fn push_explained(
         &mut self,
         input: &Input,
         caption: &str,
         explanation: &Explanation,
-        patches: &Patches,
+        places: &Places,
     ) -> Result<()> {
         if self.tiles.len() >= Self::MOST {
             return Ok(());
         }
         let whole = self.whole(input, caption)?;
-        let map = patches.map(&explanation.drops);
-        let most = map
-            .iter()
-            .fold(Explanation::NEGLIGIBLE, |most, value| most.max(value.abs()));
+        let map = places.map(&explanation.values);
+        let least = places.negligible().max(f32::MIN_POSITIVE);
+        let most = map.iter().fold(least, |most, value| most.max(value.abs()));
         let explained = Tile {
-            caption: match explanation.decisive() {
-                Some((_, drop)) => format!(
+            caption: match (places, explanation.decisive(places)) {
+                (Places::Patches(_), Some((_, drop))) => format!(
                     "up to {:.2} points less\nwhere orange is covered\n(blue: more)",
                     100.0 * drop
                 ),
-                None => "no single place decides".into(),
+                (Places::Patches(_), None) => "no single place decides".into(),
+                (Places::Cells(_), Some(_)) => "orange speaks for it".into(),
+                (Places::Cells(_), None) => "no place speaks for it".into(),
             },
             ..overlay(&whole, &map, most)?
         };
