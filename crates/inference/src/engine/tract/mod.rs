@@ -1,8 +1,10 @@
 //! tract: pure Rust, one thread per run, so a batch is cut into runs for the cores.
 
+mod channels_last;
 mod fuse;
 mod plan;
 
+use kiln_kernels::on_one_thread;
 use kiln_onnx::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::ensure;
@@ -178,7 +180,7 @@ impl Engine for Tract {
                 Input::F32(values) => Tensor::from_shape(&shape, values)?,
                 Input::U8(pixels) => Tensor::from_shape(&shape, pixels)?,
             };
-            plan.run(tvec!(input.into_tvalue()))
+            on_one_thread(|| plan.run(tvec!(input.into_tvalue())))
         });
         let computed = computed.map_err(run_error)?;
         self.outputs

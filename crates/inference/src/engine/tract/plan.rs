@@ -7,6 +7,7 @@ use kiln_util::catch_panic;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 
+use super::channels_last;
 use super::fuse::{fuse, pick_strided};
 use super::load_error;
 use crate::engine::error::{EngineError, one_line};
@@ -63,6 +64,7 @@ impl Plans {
             let graph = graph.into_typed()?;
             check_sizes(&graph, limit)?;
             let graph = pick_strided(graph)?.into_decluttered()?;
+            let graph = channels_last::replace(graph, batch)?;
             let graph = fuse(graph)?.into_optimized()?;
             check_sizes(&graph, limit)?;
             graph.into_runnable()

@@ -1,0 +1,615 @@
+//! A node of tract's graph as steps of a program, where the kernels have it.
+
+use std::sync::Arc;
+
+use kiln_kernels::{Activation, Conv2d, Divisor, Elementwise, NormPool, Pool2d};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::array::{Gather, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::downsample::Downsample;
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
+
+use super::draft::{Builder, Conv as ConvDraft, Draft, strided};
+use super::product;
+use super::program::{Operand, Piece};
+use super::strided::{Binary, Strided};
+use super::view::View;
+
+/// An input of a node.
+#[derive(Clone)]
+pub enum Input {
+    /// The same for every image.
+    Constant(Arc<Tensor>),
+    /// A tensor of the program, and whether nothing but this node takes it.
+    Tensor { view: View, is_sole: bool },
+}
+
+/// A node with one output to convert.
+pub struct Node<'a> {
+    pub node: &'a TypedNode,
+    pub inputs: Vec<Input>,
+    /// Of the output.
+    pub shape: Vec<usize>,
+}
+
+impl Input {
+    pub fn view(&self) -> Option<&View> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Tensor { view, .. } => Some(view),
+        }
+    }
+
+    pub fn constant(&self) -> Option<&Tensor> {
+        match self {
+            Self::Constant(tensor) => Some(tensor),
+            Self::Tensor { .. } => None,
+        }
+    }
+}
+
+/// The values of a constant, row-major.
+pub fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    if tensor.datum_type() != f32::datum_type() {
+        return None;
+    }
+    let view = tensor.to_plain_array_view::<f32>().ok()?;
+    Some(view.iter().copied().collect())
+}
+
+impl Node<'_> {
+    /// Adds the steps of the node, and returns its output; none where the kernels do not have it, and what was added
+    /// is to be taken back.
+    pub fn convert(&self, builder: &mut Builder) -> Option<View> {
+        let node = self.node;
+        if let Some(op) = node.op_as::<AxisOp>() {
+            self.axes(builder, op)
+        } else if let Some(op) = node.op_as::<Conv>() {
+            self.conv(builder, op)
+        } else if let Some(op) = node.op_as::<EinSum>() {
+            product::convert(self, builder, op)
+        } else if let Some(op) = node.op_as::<TypedBinOp>() {
+            self.binary(builder, op)
+        } else if let Some(op) = node.op_as::<ElementWiseOp>() {
+            self.elementwise(builder, op)
+        } else if let Some(op) = node.op_as::<MaxPool>() {
+            let of = op.with_index_outputs.is_none().then_some(&op.pool_spec)?;
+            let (view, sizes) = self.pool(builder, of)?;
+            let of = view.value;
+            self.image(builder, of_format(of_spec(op))?, Draft::MaxPool { sizes, of })
+        } else if let Some(op) = node.op_as::<SumPool>() {
+            let (view, sizes) = self.pool(builder, &op.pool_spec)?;
+            let divisor = if op.count_include_pad {
+                Divisor::Window
+            } else {
+                Divisor::Inside
+            };
+            let of = op.normalize.then_some(view.value)?;
+            let draft = Draft::AveragePool { sizes, divisor, of };
+            self.image(builder, of_format(&op.pool_spec)?, draft)
+        } else if let Some(op) = node.op_as::<Reduce>() {
+            self.reduce(builder, op)
+        } else if let Some(op) = node.op_as::<Softmax>() {
+            self.softmax(builder, op)
+        } else if let Some(op) = node.op_as::<TypedConcat>() {
+            self.concat(builder, op.axis)
+        } else if let Some(op) = node.op_as::<Slice>() {
+            let [start, end] = [&op.start, &op.end].map(|it| usize::try_from(it.to_i64().ok()?).ok());
+            let (start, end) = (start?, end?);
+            let size = end.checked_sub(start)?;
+            self.inputs[0].view()?.clone().part(op.axis, start, size, 1)
+        } else if let Some(op) = node.op_as::<Downsample>() {
+            let step = usize::try_from(op.stride).ok()?;
+            let size = *self.shape.get(op.axis)?;
+            self.inputs[0].view()?.clone().part(op.axis, op.modulo, size, step)
+        } else if let Some(op) = node.op_as::<Gather>() {
+            self.gather(op.axis)
+        } else {
+            None
+        }
+    }
+
+    /// The output of a draft that makes an image, channels last.
+    fn image(&self, builder: &mut Builder, format: Axes, draft: Draft) -> Option<View> {
+        let length = self.shape[1..].iter().product();
+        let value = builder.push(draft, length);
+        Some(View::new(value, &self.shape, 0, &format.order()))
+    }
+
+    fn axes(&self, builder: &mut Builder, op: &AxisOp) -> Option<View> {
+        let view = self.inputs[0].view()?.clone();
+        match op {
+            AxisOp::Add(at) => view.with_unit(*at),
+            AxisOp::Rm(at) => view.without(*at),
+            AxisOp::Move(from, to) => view.moved(*from, *to),
+            AxisOp::Reshape(at, from, to) => {
+                let sizes: Option<Vec<usize>> = to
+                    .iter()
+                    .map(|size| usize::try_from(size.to_i64().ok()?).ok())
+                    .collect();
+                let (count, sizes) = (from.len(), sizes?);
+                view.reshaped(*at, count, &sizes).or_else(|| {
+                    let inner = view.inner();
+                    builder.whole(&view, &inner).reshaped(*at, count, &sizes)
+                })
+            }
+        }
+    }
+
+    fn conv(&self, builder: &mut Builder, op: &Conv) -> Option<View> {
+        let is_float = op.q_params.is_none() && op.kernel_fmt == KernelFormat::OIHW;
+        let [input, kernel, bias] = &self.inputs[..] else {
+            return None;
+        };
+        let format = is_float.then_some(of_format(&op.pool_spec)?)?;
+        let view = builder.whole(input.view()?, &format.order());
+        let spec = &op.pool_spec;
+        let sizes = Conv2d {
+            batch: 1,
+            height: view.size(format.rows),
+            width: view.size(format.columns),
+            channels: spec.input_channels,
+            filters: spec.output_channels,
+            kernel: pair(&spec.kernel_shape)?,
+            stride: pair(&spec.strides())?,
+            padding: padding(spec, &view, format)?,
+            dilation: pair(&spec.dilations())?,
+            groups: op.group,
+        };
+        let shape = sizes.checked().ok()?;
+        let expected = [self.shape[format.rows], self.shape[format.columns]];
+        let weights = floats(kernel.constant()?)?;
+        let mut bias = floats(bias.constant()?)?;
+        if bias.len() == 1 {
+            bias = vec![bias[0]; sizes.filters];
+        }
+        let fits = shape.output() == expected
+            && weights.len() == shape.weights_len()
+            && bias.len() == sizes.filters
+            && view.size(format.channels) == sizes.channels
+            && self.shape[format.channels] == sizes.filters;
+        let bias = bias.iter().any(|&bias| bias != 0.0).then_some(bias);
+        let draft = ConvDraft {
+            sizes,
+            weights,
+            bias,
+            of: view.value,
+            residual: None,
+            activation: Activation::Linear,
+        };
+        self.image(builder, fits.then_some(format)?, Draft::Conv(draft))
+    }
+
+    /// The input of a pooling, channels last, and the pooling's sizes.
+    fn pool(&self, builder: &mut Builder, spec: &PoolSpec) -> Option<(View, NormPool)> {
+        let format = of_format(spec)?;
+        let view = builder.whole(self.inputs[0].view()?, &format.order());
+        let is_dense = spec.dilations().iter().all(|&dilation| dilation == 1);
+        let pool = Pool2d {
+            window: pair(&spec.kernel_shape)?,
+            stride: pair(&spec.strides())?,
+            padding: padding(spec, &view, format)?,
+        };
+        let sizes = NormPool {
+            batch: 1,
+            height: view.size(format.rows),
+            width: view.size(format.columns),
+            channels: view.size(format.channels),
+            pool,
+        };
+        let shape = is_dense.then_some(sizes)?.checked().ok()?;
+        let expected = [self.shape[format.rows], self.shape[format.columns]];
+        (shape.output() == expected).then_some((view, sizes))
+    }
+
+    fn elementwise(&self, builder: &mut Builder, op: &ElementWiseOp) -> Option<View> {
+        let function = match op.0.name().as_str() {
+            "Sigmoid" => Elementwise::Sigmoid,
+            "Silu" => Elementwise::Silu,
+            "HardSwish" => Elementwise::HardSwish,
+            "GeluExact" => Elementwise::Gelu,
+            _ => return None,
+        };
+        let of = op.1.is_none().then_some(self.inputs[0].view()?)?;
+        Some(each(builder, of, |of| Draft::Elementwise { function, of }))
+    }
+
+    /// The sum of all pixels of each channel.
+    fn reduce(&self, builder: &mut Builder, op: &Reduce) -> Option<View> {
+        let view = (op.reducer == Reducer::Sum).then_some(self.inputs[0].view()?)?;
+        let mut kept = view.inner();
+        kept.retain(|axis| !op.axes.contains(axis) && view.size(*axis) > 1);
+        let is_inner = op.axes.iter().all(|&axis| view.axis(axis).is_some());
+        let channels: usize = kept.iter().map(|&axis| view.size(axis)).product();
+        let mut order = op.axes.to_vec();
+        order.extend(&kept);
+        // One channel axis, so that pixels are sums of what lies apart.
+        let view = builder.whole((is_inner && kept.len() <= 1).then_some(view)?, &order);
+        let pixels = view.len() / channels.max(1);
+        let draft = Draft::GlobalMean {
+            pixels,
+            channels,
+            scale: pixels as f32,
+            of: view.value,
+        };
+        let value = builder.push(draft, channels);
+        Some(View::new(value, &self.shape, 0, &kept))
+    }
+
+    fn softmax(&self, builder: &mut Builder, op: &Softmax) -> Option<View> {
+        let is_plain = op.kind == SoftmaxKind::Softmax && op.quant_output_dt.is_none();
+        let view = is_plain.then_some(self.inputs[0].view()?)?;
+        let [axis] = op.axes[..] else {
+            return None;
+        };
+        let columns = view.axis(axis)?.0;
+        let mut order = view.by_stride();
+        order.retain(|&other| other != axis);
+        order.push(axis);
+        let view = builder.whole(view, &order);
+        let value = builder.push(
+            Draft::Softmax {
+                columns,
+                of: view.value,
+            },
+            view.len(),
+        );
+        Some(View::new(value, &self.shape, 0, &order))
+    }
+
+    fn concat(&self, builder: &mut Builder, axis: usize) -> Option<View> {
+        let first = self.inputs.iter().find_map(Input::view)?;
+        let order = first.by_stride();
+        let length: usize = self.shape[1..].iter().product();
+        let target = View::new(first.value, &self.shape, 0, &order);
+        let (mut start, mut pieces) = (0, Vec::new());
+        for input in &self.inputs {
+            let (of, from, size) = match input {
+                Input::Tensor { view, .. } => {
+                    let size = view.axis(axis)?.0;
+                    (Operand::Value(view.value), strided(view, &order), size)
+                }
+                Input::Constant(tensor) => {
+                    let constant = Constant::new(tensor, self.shape.len())?;
+                    let size = constant.shape[axis];
+                    (constant.operand(), constant.strided(&order), size)
+                }
+            };
+            let mut sizes: Vec<_> = order.iter().map(|&axis| self.shape[axis]).collect();
+            sizes[order.iter().position(|&other| other == axis)?] = size;
+            let to = target.clone().part(axis, start, size, 1)?;
+            pieces.push(Piece {
+                of,
+                sizes,
+                from,
+                to: strided(&to, &order),
+            });
+            start += size;
+        }
+        let value = builder.push(Draft::Copy { pieces }, length);
+        Some(View { value, ..target })
+    }
+
+    /// One element along an axis, which the output lacks.
+    fn gather(&self, axis: usize) -> Option<View> {
+        let [of, places] = &self.inputs[..] else {
+            return None;
+        };
+        let places = places.constant()?;
+        let place = places.rank() == 0;
+        let place = place.then(|| places.cast_to_scalar::<i64>().ok())??;
+        let view = of.view()?.clone();
+        let size = i64::try_from(view.axis(axis)?.0).ok()?;
+        let place = if place < 0 { place + size } else { place };
+        view.part(axis, usize::try_from(place).ok()?, 1, 1)?
+            .without(axis)
+    }
+
+    fn binary(&self, builder: &mut Builder, op: &TypedBinOp) -> Option<View> {
+        let operation = match op.0.name() {
+            "Add" => Binary::Add,
+            "Sub" => Binary::Subtract,
+            "Mul" => Binary::Multiply,
+            "Div" => Binary::Divide,
+            "Max" => Binary::Maximum,
+            "Min" => Binary::Minimum,
+            _ => return None,
+        };
+        match (op.1, &self.inputs[..]) {
+            (None, [Input::Tensor { view, is_sole }, Input::Constant(by)]) => {
+                let by = Constant::new(by, view.axes.len())?;
+                fused(builder, operation, view, &by, *is_sole)
+                    .or_else(|| self.broadcast(builder, operation, &self.inputs))
+            }
+            (None, [Input::Constant(by), Input::Tensor { view, is_sole }])
+                if !matches!(operation, Binary::Subtract | Binary::Divide) =>
+            {
+                let by = Constant::new(by, view.axes.len())?;
+                fused(builder, operation, view, &by, *is_sole)
+                    .or_else(|| self.broadcast(builder, operation, &self.inputs))
+            }
+            (None, [Input::Tensor { view: a, is_sole }, Input::Tensor { view: b, is_sole: b_sole }]) => {
+                pair_of(builder, operation, [(a, *is_sole), (b, *b_sole)])
+                    .or_else(|| self.broadcast(builder, operation, &self.inputs))
+            }
+            (None, [_, _]) => self.broadcast(builder, operation, &self.inputs),
+            _ => None,
+        }
+    }
+
+    /// Any two operands of which each may be repeated along some axes.
+    fn broadcast(&self, builder: &mut Builder, operation: Binary, of: &[Input]) -> Option<View> {
+        let first = of.iter().filter_map(Input::view).max_by_key(|view| view.len())?;
+        let order = first.by_stride();
+        let sizes: Vec<_> = order.iter().map(|&axis| self.shape[axis]).collect();
+        let length: usize = sizes.iter().product();
+        if length != self.shape[1..].iter().product::<usize>() {
+            return None;
+        }
+        let operand = |input: &Input| match input {
+            Input::Tensor { view, .. } => {
+                let mut at = strided(view, &order);
+                for (stride, &axis) in at.strides.iter_mut().zip(&order) {
+                    if view.size(axis) == 1 {
+                        *stride = 0;
+                    }
+                }
+                (view.batch() == Some(0)).then_some((Operand::Value(view.value), at))
+            }
+            Input::Constant(tensor) => {
+                let constant = Constant::new(tensor, self.shape.len())?;
+                Some((constant.operand(), constant.strided(&order)))
+            }
+        };
+        let of = [operand(&of[0])?, operand(&of[1])?];
+        let draft = Draft::Binary {
+            operation,
+            sizes,
+            of,
+        };
+        let value = builder.push(draft, length);
+        Some(View::new(value, &self.shape, 0, &order))
+    }
+}
+
+/// A function of each number of a view, which keeps its axes.
+fn each(builder: &mut Builder, view: &View, draft: impl FnOnce(super::program::ValueId) -> Draft) -> View {
+    let order = view.by_stride();
+    let view = builder.whole(view, &order);
+    let value = builder.push(draft(view.value), view.len());
+    View { value, ..view }
+}
+
+/// An operation by a constant as a part of the step before it, or as a step that later ones may become a part of.
+fn fused(
+    builder: &mut Builder,
+    operation: Binary,
+    view: &View,
+    by: &Constant,
+    is_sole: bool,
+) -> Option<View> {
+    let order = view.by_stride();
+    let is_whole = view.is_whole(&order, builder.len(view.value));
+    let may_join = is_sole && is_whole;
+    if let Some(by) = by.scalar() {
+        let bounds = match operation {
+            Binary::Maximum if by == 0.0 => Some((by, f32::INFINITY, Activation::Relu)),
+            Binary::Minimum if by == 6.0 => Some((f32::NEG_INFINITY, by, Activation::Relu6)),
+            Binary::Maximum => Some((by, f32::INFINITY, Activation::Linear)),
+            Binary::Minimum => Some((f32::NEG_INFINITY, by, Activation::Linear)),
+            _ => None,
+        };
+        if let Some((low, high, activation)) = bounds {
+            let is_activation = activation != Activation::Linear;
+            let joined = may_join
+                && (is_activation && builder.activate(view.value, activation)
+                    || high < f32::INFINITY && builder.bound(view.value, high));
+            return Some(if joined {
+                view.clone()
+            } else {
+                each(builder, view, |of| Draft::Clamp { low, high, of })
+            });
+        }
+    }
+    // The channels are what lies together.
+    let channel = order.iter().rev().copied().find(|&axis| view.size(axis) > 1);
+    let channels = channel.map_or(1, |axis| view.size(axis));
+    let by = by.along(channel, channels)?;
+    let joined = may_join
+        && match operation {
+            Binary::Add => builder.shift(view.value, &by),
+            Binary::Subtract => builder.shift(view.value, &negated(&by)),
+            Binary::Multiply => builder.scale(view.value, &by),
+            Binary::Divide => builder.scale(view.value, &inverse(&by)),
+            Binary::Maximum | Binary::Minimum => false,
+        };
+    if joined {
+        return Some(view.clone());
+    }
+    let (scale, shift) = match operation {
+        Binary::Add => (vec![1.0; channels], Some(by)),
+        Binary::Subtract => (vec![1.0; channels], Some(negated(&by))),
+        Binary::Multiply => (by, None),
+        Binary::Divide => (inverse(&by), None),
+        Binary::Maximum | Binary::Minimum => return None,
+    };
+    // An own filter of one weight for each channel.
+    let pixels = view.len() / channels;
+    let sizes = Conv2d {
+        groups: channels,
+        ..Conv2d::new([1, 1, pixels, channels], channels, [1, 1])
+    };
+    let affine = |of| {
+        Draft::Conv(ConvDraft {
+            sizes,
+            weights: scale,
+            bias: shift,
+            of,
+            residual: None,
+            activation: Activation::Linear,
+        })
+    };
+    (channels > 1).then(|| each(builder, view, affine))
+}
+
+fn negated(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|value| -value).collect()
+}
+
+fn inverse(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|value| 1.0 / value).collect()
+}
+
+/// An operation of two tensors that lie alike, or of an image with a number for each of its channels.
+fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> Option<View> {
+    let [(a, a_sole), (b, b_sole)] = of;
+    let (larger, smaller) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    let order = larger.by_stride();
+    let is_whole = |builder: &Builder, view: &View| view.is_whole(&order, builder.len(view.value));
+    if !is_whole(builder, larger) || !is_whole(builder, smaller) || a.batch() != b.batch() {
+        return None;
+    }
+    let channel = order.iter().rev().copied().find(|&axis| larger.size(axis) > 1)?;
+    if operation == Binary::Multiply
+        && larger.len() != smaller.len()
+        && smaller.size(channel) == larger.size(channel)
+        && smaller.len() == smaller.size(channel)
+    {
+        let draft = Draft::Gate {
+            channels: larger.size(channel),
+            of: larger.value,
+            gate: smaller.value,
+        };
+        let value = builder.push(draft, larger.len());
+        return Some(View {
+            value,
+            ..larger.clone()
+        });
+    }
+    let alike = (0..a.axes.len()).all(|axis| a.size(axis) == b.size(axis));
+    if operation != Binary::Add || !alike || a.value == b.value {
+        return None;
+    }
+    if a_sole && builder.add_residual(a.value, b.value) {
+        return Some(a.clone());
+    }
+    if b_sole && builder.add_residual(b.value, a.value) {
+        return Some(b.clone());
+    }
+    let draft = Draft::Add {
+        of: [a.value, b.value],
+        activation: Activation::Linear,
+    };
+    let value = builder.push(draft, a.len());
+    Some(View { value, ..a.clone() })
+}
+
+/// A constant operand: the same for every image.
+struct Constant {
+    values: Vec<f32>,
+    shape: Vec<usize>,
+}
+
+impl Constant {
+    /// A tensor of this rank whose axis 0 are the images.
+    fn new(tensor: &Tensor, rank: usize) -> Option<Self> {
+        let (mut values, mut shape) = (floats(tensor)?, tensor.shape().to_vec());
+        if shape.len() != rank || values.is_empty() {
+            return None;
+        }
+        let images = shape[0];
+        let length = values.len() / images;
+        let first = &values[..length];
+        if values.chunks_exact(length).any(|image| image != first) {
+            return None;
+        }
+        values.truncate(length);
+        shape[0] = 1;
+        Some(Self { values, shape })
+    }
+
+    fn scalar(&self) -> Option<f32> {
+        (self.values.len() == 1).then(|| self.values[0])
+    }
+
+    /// Its values along an axis of so many elements, if it is the same along all others.
+    fn along(&self, axis: Option<usize>, size: usize) -> Option<Vec<f32>> {
+        if let Some(value) = self.scalar() {
+            return Some(vec![value; size]);
+        }
+        let is_along = self.values.len() == size && self.shape.get(axis?) == Some(&size);
+        is_along.then(|| self.values.clone())
+    }
+
+    fn operand(&self) -> Operand {
+        Operand::Constant(self.values.as_slice().into())
+    }
+
+    /// Where its elements lie along these axes; it is repeated along those of size 1.
+    fn strided(&self, axes: &[usize]) -> Strided {
+        let mut at = Strided::row_major(&self.shape);
+        let stride = |&axis: &usize| if self.shape[axis] == 1 { 0 } else { at.strides[axis] };
+        at.strides = axes.iter().map(stride).collect();
+        at
+    }
+}
+
+/// Which axis is which.
+#[derive(Clone, Copy)]
+struct Axes {
+    rows: usize,
+    columns: usize,
+    channels: usize,
+}
+
+impl Axes {
+    /// Channels last.
+    fn order(self) -> [usize; 3] {
+        [self.rows, self.columns, self.channels]
+    }
+}
+
+fn of_spec(op: &MaxPool) -> &PoolSpec {
+    &op.pool_spec
+}
+
+/// The axes of images of two dimensions, with the images as axis 0.
+fn of_format(spec: &PoolSpec) -> Option<Axes> {
+    let is_image = spec.kernel_shape.len() == 2;
+    match spec.data_format {
+        DataFormat::NCHW if is_image => Some(Axes {
+            rows: 2,
+            columns: 3,
+            channels: 1,
+        }),
+        DataFormat::NHWC if is_image => Some(Axes {
+            rows: 1,
+            columns: 2,
+            channels: 3,
+        }),
+        _ => None,
+    }
+}
+
+fn pair(values: &[usize]) -> Option<[usize; 2]> {
+    values.try_into().ok()
+}
+
+/// Top, left, bottom, right.
+fn padding(spec: &PoolSpec, view: &View, format: Axes) -> Option<[usize; 4]> {
+    let sides = [view.size(format.rows), view.size(format.columns)];
+    let computed = spec.computed_padding(&sides);
+    let [rows, columns] = &computed[..] else {
+        return None;
+    };
+    Some([
+        rows.pad_before,
+        columns.pad_before,
+        rows.pad_after,
+        columns.pad_after,
+    ])
+}
