@@ -157,14 +157,24 @@ impl Model {
     ) -> Result<Vec<NamedTensor>, RunError> {
         self.check_input(values, images)?;
         let chunks = self.engine.chunks(images);
-        let run = |chunk: &Chunk| {
-            self.run_chunk(values, chunk, |input, batch| {
-                self.engine.run(input, batch, outputs)
-            })
-        };
+        let engine = &self.engine;
         let parts = if let [only] = chunks.as_slice() {
-            vec![run(only)?]
+            let run = || {
+                self.run_chunk(values, only, |input, batch| {
+                    engine.run(input, batch, outputs)
+                })
+            };
+            vec![if engine.runs_in_pool() {
+                self.on_threads(run)?
+            } else {
+                run()?
+            }]
         } else {
+            let run = |chunk: &Chunk| {
+                self.run_chunk(values, chunk, |input, batch| {
+                    engine.run_beside_others(input, batch, outputs)
+                })
+            };
             self.on_threads(|| chunks.par_iter().map(run).collect::<Result<Vec<_>, _>>())?
         };
         Ok(concatenate(parts)?)

@@ -105,6 +105,22 @@ pub trait Engine: Send + Sync {
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError>;
 
+    /// The same on the calling thread alone, where others compute other chunks.
+    fn run_beside_others(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
+        self.run(input, batch, outputs)
+    }
+
+    /// Returns whether [`run`](Self::run) computes on the threads of the rayon pool in which it is called, rather than on
+    /// threads of its own.
+    fn runs_in_pool(&self) -> bool {
+        false
+    }
+
     /// Returns what is actually in use.
     fn runtime(&self) -> &RuntimeInfo;
 

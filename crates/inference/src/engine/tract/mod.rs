@@ -1,4 +1,5 @@
-//! tract: pure Rust, one thread per run, so a batch is cut into runs for the cores.
+//! tract: pure Rust. A batch is cut into runs for the cores, each on one thread; a run alone has the cores to itself, as far as
+//! kiln's kernels compute it.
 
 mod channels_last;
 mod fuse;
@@ -180,7 +181,7 @@ impl Engine for Tract {
                 Input::F32(values) => Tensor::from_shape(&shape, values)?,
                 Input::U8(pixels) => Tensor::from_shape(&shape, pixels)?,
             };
-            on_one_thread(|| plan.run(tvec!(input.into_tvalue())))
+            plan.run(tvec!(input.into_tvalue()))
         });
         let computed = computed.map_err(run_error)?;
         self.outputs
@@ -189,6 +190,19 @@ impl Engine for Tract {
             .take(outputs.limit())
             .map(|(name, value)| named(name, value))
             .collect()
+    }
+
+    fn run_beside_others(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
+        on_one_thread(|| self.run(input, batch, outputs))
+    }
+
+    fn runs_in_pool(&self) -> bool {
+        true
     }
 
     fn runtime(&self) -> &RuntimeInfo {
@@ -218,7 +232,7 @@ impl Session for OneThread<'_> {
         batch: usize,
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError> {
-        self.0.run(input, batch, outputs)
+        self.0.run_beside_others(input, batch, outputs)
     }
 }
 

@@ -15,7 +15,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, Soft
 
 use super::draft::{Builder, Conv as ConvDraft, Draft, strided};
 use super::product;
-use super::program::{Operand, Piece};
+use super::program::{Operand, Piece, ValueId};
 use super::strided::{Binary, Strided};
 use super::view::View;
 
@@ -34,6 +34,8 @@ pub struct Node<'a> {
     pub inputs: Vec<Input>,
     /// Of the output.
     pub shape: Vec<usize>,
+    /// The axis of the images in every tensor, where there is one: not for a single image.
+    pub batch: Option<usize>,
 }
 
 impl Input {
@@ -80,7 +82,7 @@ impl Node<'_> {
             let of = op.with_index_outputs.is_none().then_some(&op.pool_spec)?;
             let (view, sizes) = self.pool(builder, of)?;
             let of = view.value;
-            self.image(builder, of_format(of_spec(op))?, Draft::MaxPool { sizes, of })
+            self.image(builder, self.format(&op.pool_spec)?, Draft::MaxPool { sizes, of })
         } else if let Some(op) = node.op_as::<SumPool>() {
             let (view, sizes) = self.pool(builder, &op.pool_spec)?;
             let divisor = if op.count_include_pad {
@@ -90,7 +92,7 @@ impl Node<'_> {
             };
             let of = op.normalize.then_some(view.value)?;
             let draft = Draft::AveragePool { sizes, divisor, of };
-            self.image(builder, of_format(&op.pool_spec)?, draft)
+            self.image(builder, self.format(&op.pool_spec)?, draft)
         } else if let Some(op) = node.op_as::<Reduce>() {
             self.reduce(builder, op)
         } else if let Some(op) = node.op_as::<Softmax>() {
@@ -113,11 +115,43 @@ impl Node<'_> {
         }
     }
 
+    /// Floats of the output of an image.
+    pub fn len(&self) -> usize {
+        let of_image = self.shape.iter().enumerate();
+        let of_image = of_image.filter(|(axis, _)| self.batch != Some(*axis));
+        of_image.map(|(_, size)| size).product()
+    }
+
+    /// The output as a whole value whose memory has these axes one after another.
+    pub fn output(&self, value: ValueId, order: &[usize]) -> View {
+        View::new(value, &self.shape, self.batch, order)
+    }
+
     /// The output of a draft that makes an image, channels last.
     fn image(&self, builder: &mut Builder, format: Axes, draft: Draft) -> Option<View> {
-        let length = self.shape[1..].iter().product();
-        let value = builder.push(draft, length);
-        Some(View::new(value, &self.shape, 0, &format.order()))
+        let value = builder.push(draft, self.len());
+        Some(self.output(value, &format.order()))
+    }
+
+    /// The axes of images of two dimensions.
+    fn format(&self, spec: &PoolSpec) -> Option<Axes> {
+        let (has_images, rows, columns, channels) = match spec.data_format {
+            DataFormat::NCHW => (true, 2, 3, 1),
+            DataFormat::NHWC => (true, 1, 2, 3),
+            DataFormat::CHW => (false, 1, 2, 0),
+            DataFormat::HWC => (false, 0, 1, 2),
+        };
+        let is_known = spec.kernel_shape.len() == 2 && (has_images || self.batch.is_none());
+        is_known.then_some(Axes {
+            rows,
+            columns,
+            channels,
+        })
+    }
+
+    /// A constant operand.
+    fn constant(&self, tensor: &Tensor, rank: usize) -> Option<Constant> {
+        Constant::new(tensor, rank, self.batch)
     }
 
     fn axes(&self, builder: &mut Builder, op: &AxisOp) -> Option<View> {
@@ -145,7 +179,7 @@ impl Node<'_> {
         let [input, kernel, bias] = &self.inputs[..] else {
             return None;
         };
-        let format = is_float.then_some(of_format(&op.pool_spec)?)?;
+        let format = is_float.then_some(self.format(&op.pool_spec)?)?;
         let view = builder.whole(input.view()?, &format.order());
         let spec = &op.pool_spec;
         let sizes = Conv2d {
@@ -186,7 +220,7 @@ impl Node<'_> {
 
     /// The input of a pooling, channels last, and the pooling's sizes.
     fn pool(&self, builder: &mut Builder, spec: &PoolSpec) -> Option<(View, NormPool)> {
-        let format = of_format(spec)?;
+        let format = self.format(spec)?;
         let view = builder.whole(self.inputs[0].view()?, &format.order());
         let is_dense = spec.dilations().iter().all(|&dilation| dilation == 1);
         let pool = Pool2d {
@@ -237,7 +271,7 @@ impl Node<'_> {
             of: view.value,
         };
         let value = builder.push(draft, channels);
-        Some(View::new(value, &self.shape, 0, &kept))
+        Some(self.output(value, &kept))
     }
 
     fn softmax(&self, builder: &mut Builder, op: &Softmax) -> Option<View> {
@@ -258,14 +292,13 @@ impl Node<'_> {
             },
             view.len(),
         );
-        Some(View::new(value, &self.shape, 0, &order))
+        Some(self.output(value, &order))
     }
 
     fn concat(&self, builder: &mut Builder, axis: usize) -> Option<View> {
         let first = self.inputs.iter().find_map(Input::view)?;
         let order = first.by_stride();
-        let length: usize = self.shape[1..].iter().product();
-        let target = View::new(first.value, &self.shape, 0, &order);
+        let target = self.output(first.value, &order);
         let (mut start, mut pieces) = (0, Vec::new());
         for input in &self.inputs {
             let (of, from, size) = match input {
@@ -274,7 +307,7 @@ impl Node<'_> {
                     (Operand::Value(view.value), strided(view, &order), size)
                 }
                 Input::Constant(tensor) => {
-                    let constant = Constant::new(tensor, self.shape.len())?;
+                    let constant = self.constant(tensor, self.shape.len())?;
                     let size = constant.shape[axis];
                     (constant.operand(), constant.strided(&order), size)
                 }
@@ -290,7 +323,7 @@ impl Node<'_> {
             });
             start += size;
         }
-        let value = builder.push(Draft::Copy { pieces }, length);
+        let value = builder.push(Draft::Copy { pieces }, self.len());
         Some(View { value, ..target })
     }
 
@@ -321,14 +354,14 @@ impl Node<'_> {
         };
         match (op.1, &self.inputs[..]) {
             (None, [Input::Tensor { view, is_sole }, Input::Constant(by)]) => {
-                let by = Constant::new(by, view.axes.len())?;
+                let by = self.constant(by, view.axes.len())?;
                 fused(builder, operation, view, &by, *is_sole)
                     .or_else(|| self.broadcast(builder, operation, &self.inputs))
             }
             (None, [Input::Constant(by), Input::Tensor { view, is_sole }])
                 if !matches!(operation, Binary::Subtract | Binary::Divide) =>
             {
-                let by = Constant::new(by, view.axes.len())?;
+                let by = self.constant(by, view.axes.len())?;
                 fused(builder, operation, view, &by, *is_sole)
                     .or_else(|| self.broadcast(builder, operation, &self.inputs))
             }
@@ -347,7 +380,7 @@ impl Node<'_> {
         let order = first.by_stride();
         let sizes: Vec<_> = order.iter().map(|&axis| self.shape[axis]).collect();
         let length: usize = sizes.iter().product();
-        if length != self.shape[1..].iter().product::<usize>() {
+        if length != self.len() {
             return None;
         }
         let operand = |input: &Input| match input {
@@ -358,10 +391,10 @@ impl Node<'_> {
                         *stride = 0;
                     }
                 }
-                (view.batch() == Some(0)).then_some((Operand::Value(view.value), at))
+                Some((Operand::Value(view.value), at))
             }
             Input::Constant(tensor) => {
-                let constant = Constant::new(tensor, self.shape.len())?;
+                let constant = self.constant(tensor, self.shape.len())?;
                 Some((constant.operand(), constant.strided(&order)))
             }
         };
@@ -372,12 +405,12 @@ impl Node<'_> {
             of,
         };
         let value = builder.push(draft, length);
-        Some(View::new(value, &self.shape, 0, &order))
+        Some(self.output(value, &order))
     }
 }
 
 /// A function of each number of a view, which keeps its axes.
-fn each(builder: &mut Builder, view: &View, draft: impl FnOnce(super::program::ValueId) -> Draft) -> View {
+fn each(builder: &mut Builder, view: &View, draft: impl FnOnce(ValueId) -> Draft) -> View {
     let order = view.by_stride();
     let view = builder.whole(view, &order);
     let value = builder.push(draft(view.value), view.len());
@@ -515,20 +548,22 @@ struct Constant {
 }
 
 impl Constant {
-    /// A tensor of this rank whose axis 0 are the images.
-    fn new(tensor: &Tensor, rank: usize) -> Option<Self> {
+    /// A tensor of this rank, which is the same along the axis of the images, if there is one.
+    fn new(tensor: &Tensor, rank: usize, batch: Option<usize>) -> Option<Self> {
         let (mut values, mut shape) = (floats(tensor)?, tensor.shape().to_vec());
         if shape.len() != rank || values.is_empty() {
             return None;
         }
-        let images = shape[0];
+        let images = batch.map_or(1, |batch| shape[batch]);
         let length = values.len() / images;
         let first = &values[..length];
         if values.chunks_exact(length).any(|image| image != first) {
             return None;
         }
         values.truncate(length);
-        shape[0] = 1;
+        if let Some(batch) = batch {
+            shape[batch] = 1;
+        }
         Some(Self { values, shape })
     }
 
@@ -570,28 +605,6 @@ impl Axes {
     /// Channels last.
     fn order(self) -> [usize; 3] {
         [self.rows, self.columns, self.channels]
-    }
-}
-
-fn of_spec(op: &MaxPool) -> &PoolSpec {
-    &op.pool_spec
-}
-
-/// The axes of images of two dimensions, with the images as axis 0.
-fn of_format(spec: &PoolSpec) -> Option<Axes> {
-    let is_image = spec.kernel_shape.len() == 2;
-    match spec.data_format {
-        DataFormat::NCHW if is_image => Some(Axes {
-            rows: 2,
-            columns: 3,
-            channels: 1,
-        }),
-        DataFormat::NHWC if is_image => Some(Axes {
-            rows: 1,
-            columns: 2,
-            channels: 3,
-        }),
-        _ => None,
     }
 }
 

@@ -152,7 +152,7 @@ impl Builder {
         let pieces = vec![piece];
         let value = self.push(Draft::Copy { pieces }, view.len());
         let shape: Vec<_> = (0..view.axes.len()).map(|axis| view.size(axis)).collect();
-        View::new(value, &shape, view.batch().unwrap_or_default(), order)
+        View::new(value, &shape, view.batch(), order)
     }
 
     /// The step that makes a value.
@@ -473,7 +473,7 @@ mod tests {
                 values.push(builder.push(Draft::Conv(draft), 600));
             }
             // The first values are taken again behind the cut, where weights are large.
-            let flat = View::row_major(values[4], &[1, 600]);
+            let flat = View::row_major(values[4], &[1, 600], Some(0));
             let dense = Conv {
                 sizes: Conv2d::new([1, 1, 1, 600], 3, [1, 1]),
                 weights: (0..1800).map(|at| (at % 7) as f32 / 7.0 - 0.4).collect(),

@@ -44,12 +44,12 @@ use self::draft::{Builder, Draft};
 use self::program::Program;
 use self::view::View;
 
-/// Replaces what the kernels have, in a graph whose first axes are batches of so many images.
+/// Replaces what the kernels have, in a graph of so many images: the first axis of its tensors.
 pub fn replace(model: TypedModel, batch: usize) -> TractResult<TypedModel> {
     let order = model.eval_order()?;
     let mut regions = Regions {
         model: &model,
-        batch,
+        images: batch,
         levels: HashMap::new(),
         known: HashMap::new(),
         builders: BTreeMap::new(),
@@ -84,7 +84,7 @@ struct Known {
 /// levels, which rise wherever a value passes between a program and other nodes, and those of one level are one program.
 struct Regions<'a> {
     model: &'a TypedModel,
-    batch: usize,
+    images: usize,
     /// Of a node: whether a program has it, and its level.
     levels: HashMap<usize, (bool, usize)>,
     known: HashMap<OutletId, Known>,
@@ -95,6 +95,16 @@ struct Regions<'a> {
 }
 
 impl Regions<'_> {
+    /// The axis of the images in every tensor: of a single image, tract takes it out where it can.
+    fn batch(&self) -> Option<usize> {
+        (self.images > 1).then_some(0)
+    }
+
+    /// Whether a tensor of this shape can be of all images.
+    fn has_images(&self, shape: &[usize]) -> bool {
+        self.images == 1 || shape.first() == Some(&self.images)
+    }
+
     /// Finds out where a node is computed; those before it are known.
     fn add(&mut self, id: usize) {
         let node = self.model.node(id);
@@ -126,7 +136,7 @@ impl Regions<'_> {
             return None;
         };
         let shape = output.fact.shape.as_concrete()?.to_vec();
-        if output.fact.datum_type != f32::datum_type() || shape.first() != Some(&self.batch) {
+        if output.fact.datum_type != f32::datum_type() || !self.has_images(&shape) {
             return None;
         }
         let mut region = self.builders.remove(&level).unwrap_or_default();
@@ -179,12 +189,13 @@ impl Regions<'_> {
             node,
             inputs,
             shape: shape.clone(),
+            batch: self.batch(),
         };
         let view = view.convert(&mut region.builder)?;
         // The images stay the first axis, which is what tract's values and those of programs have in common.
-        let fits = view.batch() == Some(0)
+        let fits = view.batch() == self.batch()
             && view.axes.len() == shape.len()
-            && (1..shape.len()).all(|axis| view.size(axis) == shape[axis]);
+            && view.inner().into_iter().all(|axis| view.size(axis) == shape[axis]);
         let outlet = OutletId::new(node.id, 0);
         // Another tensor may be a part of the same value.
         let is_new = !self.shares(&view, level);
@@ -227,10 +238,10 @@ impl Regions<'_> {
             return Some(Input::Tensor { view, is_sole });
         }
         let shape = fact.shape.as_concrete()?;
-        let is_batch = fact.datum_type == f32::datum_type() && shape.first() == Some(&self.batch);
+        let is_batch = fact.datum_type == f32::datum_type() && self.has_images(shape);
         let shape = is_batch.then_some(shape)?;
-        let value = region.builder.input(shape[1..].iter().product());
-        let view = View::row_major(value, shape);
+        let value = region.builder.input(shape.iter().product::<usize>() / self.images);
+        let view = View::row_major(value, shape, self.batch());
         region.inputs.push((outlet, view.clone()));
         Some(Input::Tensor { view, is_sole })
     }
@@ -312,7 +323,7 @@ impl Regions<'_> {
         }
         let name = outlets.first().map_or("program", |outlet| &self.model.node(outlet.node).name);
         let name = format!("{name}.kernels");
-        let program = region.builder.finish(values, self.batch)?;
+        let program = region.builder.finish(values, self.images)?;
         let op = Fused {
             program: Arc::new(program),
             shapes,

@@ -81,9 +81,8 @@ fn dense(
     let size = |axis: usize| view.size(axis);
     let of_weights = |axis: usize| weights.shape()[axis];
     let roles = Roles::new(op, places, [&size, &of_weights])?;
-    let batch = view.batch()?;
     let to_output = |axis: usize| roles.rows.iter().find(|[from, _]| *from == axis).map(|[_, out]| *out);
-    if !roles.shared.is_empty() || to_output(batch) != Some(0) {
+    if !roles.shared.is_empty() || view.batch().and_then(to_output) != node.batch {
         return None;
     }
     let is_summed = |axis: &usize| roles.depth.iter().any(|[from, _]| from == axis);
@@ -130,7 +129,7 @@ fn dense(
     let value = builder.push(Draft::Conv(conv), count * columns);
     let mut order: Vec<_> = rows.iter().filter_map(|&axis| to_output(axis)).collect();
     order.extend(roles.columns.iter().map(|[_, out]| *out));
-    Some(View::new(value, &node.shape, 0, &order))
+    Some(node.output(value, &order))
 }
 
 /// The sizes of a convolution of one pixel with a stride, where the rows of the product are every second, third, … row and column
@@ -166,9 +165,10 @@ fn strided(
 fn matmul(node: &Node<'_>, builder: &mut Builder, op: &EinSum, a: &View, b: &View) -> Option<View> {
     let roles = Roles::new(op, [0, 1], [&|axis| a.size(axis), &|axis| b.size(axis)])?;
     let is_batch = |[of_a, of_b, out]: &[usize; 3]| {
-        a.batch() == Some(*of_a) && b.batch() == Some(*of_b) && *out == 0
+        let batch = node.batch;
+        batch.is_some() && [a.batch(), b.batch(), batch] == [of_a, of_b, out].map(|axis| Some(*axis))
     };
-    if !roles.shared.iter().any(is_batch) {
+    if node.batch.is_some() && !roles.shared.iter().any(is_batch) {
         return None;
     }
     // Of each role one axis of more than one element at most.
@@ -214,11 +214,11 @@ fn matmul(node: &Node<'_>, builder: &mut Builder, op: &EinSum, a: &View, b: &Vie
     order.sort_unstable();
     order.extend(out_columns);
     let length = order.iter().map(|&axis| node.shape[axis]).product();
-    if length != node.shape[1..].iter().product::<usize>() {
+    if length != node.len() {
         return None;
     }
     let draft = |value| {
-        let c = View::new(value, &node.shape, 0, &order);
+        let c = node.output(value, &order);
         let place = |view: &View, head: Option<usize>, rows, columns| Matrix {
             offset: view.offset,
             matrices: [0, stride(view, head).1],

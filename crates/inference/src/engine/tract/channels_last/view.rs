@@ -23,11 +23,13 @@ pub struct View {
 
 impl View {
     /// A whole value whose memory has these axes of a tensor of this shape one after another, the last one contiguous;
-    /// axis `batch` are the images.
-    pub fn new(value: ValueId, shape: &[usize], batch: usize, order: &[usize]) -> Self {
+    /// axis `batch` are the images, if there is such an axis.
+    pub fn new(value: ValueId, shape: &[usize], batch: Option<usize>, order: &[usize]) -> Self {
         let unit = |&size: &usize| Axis::Inner { size, stride: 1 };
         let mut axes: Vec<_> = shape.iter().map(unit).collect();
-        axes[batch] = Axis::Batch;
+        if let Some(batch) = batch {
+            axes[batch] = Axis::Batch;
+        }
         let mut length = 1;
         for &axis in order.iter().rev() {
             let (size, stride) = (shape[axis], length);
@@ -41,10 +43,11 @@ impl View {
         }
     }
 
-    /// A whole value that lies as tract's tensor of this shape: row-major, the images first.
-    pub fn row_major(value: ValueId, shape: &[usize]) -> Self {
-        let order: Vec<_> = (1..shape.len()).collect();
-        Self::new(value, shape, 0, &order)
+    /// A whole value that lies as tract's tensor of this shape: row-major, the images first if there is an axis of
+    /// them.
+    pub fn row_major(value: ValueId, shape: &[usize], batch: Option<usize>) -> Self {
+        let order: Vec<_> = (0..shape.len()).filter(|&axis| batch != Some(axis)).collect();
+        Self::new(value, shape, batch, &order)
     }
 
     /// Size and stride of an axis that is not the images.
@@ -178,7 +181,7 @@ mod tests {
     const VALUE: ValueId = ValueId(0);
 
     fn channels_last() -> View {
-        View::new(VALUE, &[8, 6, 4, 5], 0, &[2, 3, 1])
+        View::new(VALUE, &[8, 6, 4, 5], Some(0), &[2, 3, 1])
     }
 
     /// The elements of an image of the tensor in row-major order of its axes, as indices into memory.
@@ -198,7 +201,7 @@ mod tests {
         let patches = channels_last();
         // [N, C, H, W] to [N, C, H * W] to [N, H * W, C].
         let tokens = patches.reshaped(2, 2, &[20]).unwrap().moved(1, 2).unwrap();
-        assert_eq!(tokens, View::row_major(VALUE, &[8, 20, 6]));
+        assert_eq!(tokens, View::row_major(VALUE, &[8, 20, 6], Some(0)));
         assert!(tokens.is_whole(&[1, 2], 120));
         assert!(!tokens.is_whole(&[2, 1], 120));
         assert_eq!(patches.by_stride(), [2, 3, 1]);
@@ -208,11 +211,11 @@ mod tests {
     fn channels_and_pixels_are_not_flattened_where_they_lie() {
         let flat = |view: &View| view.reshaped(1, 3, &[120]);
         assert_eq!(flat(&channels_last()), None);
-        let row_major = View::row_major(VALUE, &[8, 6, 4, 5]);
-        assert_eq!(flat(&row_major), Some(View::row_major(VALUE, &[8, 120])));
+        let row_major = View::row_major(VALUE, &[8, 6, 4, 5], Some(0));
+        assert_eq!(flat(&row_major), Some(View::row_major(VALUE, &[8, 120], Some(0))));
         // One pixel is another matter; the images never are.
-        let pixel = View::new(VALUE, &[8, 6, 1, 1], 0, &[2, 3, 1]);
-        assert_eq!(pixel.reshaped(1, 3, &[6]), Some(View::row_major(VALUE, &[8, 6])));
+        let pixel = View::new(VALUE, &[8, 6, 1, 1], Some(0), &[2, 3, 1]);
+        assert_eq!(pixel.reshaped(1, 3, &[6]), Some(View::row_major(VALUE, &[8, 6], Some(0))));
         assert_eq!(pixel.reshaped(0, 4, &[48]), None);
         assert_eq!(pixel.clone().without(1), None);
         assert_eq!(pixel.without(3).unwrap().axes.len(), 3);
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn heads_of_tokens_are_parts_of_them() {
-        let tokens = View::row_major(VALUE, &[2, 7, 24]);
+        let tokens = View::row_major(VALUE, &[2, 7, 24], Some(0));
         let split = tokens.reshaped(2, 1, &[3, 2, 4]).unwrap();
         let keys = split.part(2, 1, 1, 1).unwrap();
         assert_eq!((keys.offset, keys.len()), (8, 56));
@@ -237,7 +240,7 @@ mod tests {
                 let order: Vec<usize> = (1..=sizes.len()).collect();
                 (Just(sizes), Just(order).prop_shuffle())
             })
-            .prop_map(|(sizes, order)| View::new(VALUE, &[&[2], &sizes[..]].concat(), 0, &order))
+            .prop_map(|(sizes, order)| View::new(VALUE, &[&[2], &sizes[..]].concat(), Some(0), &order))
     }
 
     proptest! {
