@@ -82,7 +82,11 @@ impl Node<'_> {
             let of = op.with_index_outputs.is_none().then_some(&op.pool_spec)?;
             let (view, sizes) = self.pool(builder, of)?;
             let of = view.value;
-            self.image(builder, self.format(&op.pool_spec)?, Draft::MaxPool { sizes, of })
+            self.image(
+                builder,
+                self.format(&op.pool_spec)?,
+                Draft::MaxPool { sizes, of },
+            )
         } else if let Some(op) = node.op_as::<SumPool>() {
             let (view, sizes) = self.pool(builder, &op.pool_spec)?;
             let divisor = if op.count_include_pad {
@@ -100,14 +104,18 @@ impl Node<'_> {
         } else if let Some(op) = node.op_as::<TypedConcat>() {
             self.concat(builder, op.axis)
         } else if let Some(op) = node.op_as::<Slice>() {
-            let [start, end] = [&op.start, &op.end].map(|it| usize::try_from(it.to_i64().ok()?).ok());
+            let [start, end] =
+                [&op.start, &op.end].map(|it| usize::try_from(it.to_i64().ok()?).ok());
             let (start, end) = (start?, end?);
             let size = end.checked_sub(start)?;
             self.inputs[0].view()?.clone().part(op.axis, start, size, 1)
         } else if let Some(op) = node.op_as::<Downsample>() {
             let step = usize::try_from(op.stride).ok()?;
             let size = *self.shape.get(op.axis)?;
-            self.inputs[0].view()?.clone().part(op.axis, op.modulo, size, step)
+            self.inputs[0]
+                .view()?
+                .clone()
+                .part(op.axis, op.modulo, size, step)
         } else if let Some(op) = node.op_as::<Gather>() {
             self.gather(op.axis)
         } else {
@@ -365,10 +373,17 @@ impl Node<'_> {
                 fused(builder, operation, view, &by, *is_sole)
                     .or_else(|| self.broadcast(builder, operation, &self.inputs))
             }
-            (None, [Input::Tensor { view: a, is_sole }, Input::Tensor { view: b, is_sole: b_sole }]) => {
-                pair_of(builder, operation, [(a, *is_sole), (b, *b_sole)])
-                    .or_else(|| self.broadcast(builder, operation, &self.inputs))
-            }
+            (
+                None,
+                [
+                    Input::Tensor { view: a, is_sole },
+                    Input::Tensor {
+                        view: b,
+                        is_sole: b_sole,
+                    },
+                ],
+            ) => pair_of(builder, operation, [(a, *is_sole), (b, *b_sole)])
+                .or_else(|| self.broadcast(builder, operation, &self.inputs)),
             (None, [_, _]) => self.broadcast(builder, operation, &self.inputs),
             _ => None,
         }
@@ -376,7 +391,10 @@ impl Node<'_> {
 
     /// Any two operands of which each may be repeated along some axes.
     fn broadcast(&self, builder: &mut Builder, operation: Binary, of: &[Input]) -> Option<View> {
-        let first = of.iter().filter_map(Input::view).max_by_key(|view| view.len())?;
+        let first = of
+            .iter()
+            .filter_map(Input::view)
+            .max_by_key(|view| view.len())?;
         let order = first.by_stride();
         let sizes: Vec<_> = order.iter().map(|&axis| self.shape[axis]).collect();
         let length: usize = sizes.iter().product();
@@ -449,7 +467,11 @@ fn fused(
         }
     }
     // The channels are what lies together.
-    let channel = order.iter().rev().copied().find(|&axis| view.size(axis) > 1);
+    let channel = order
+        .iter()
+        .rev()
+        .copied()
+        .find(|&axis| view.size(axis) > 1);
     let channels = channel.map_or(1, |axis| view.size(axis));
     let by = by.along(channel, channels)?;
     let joined = may_join
@@ -506,7 +528,11 @@ fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> 
     if !is_whole(builder, larger) || !is_whole(builder, smaller) || a.batch() != b.batch() {
         return None;
     }
-    let channel = order.iter().rev().copied().find(|&axis| larger.size(axis) > 1)?;
+    let channel = order
+        .iter()
+        .rev()
+        .copied()
+        .find(|&axis| larger.size(axis) > 1)?;
     if operation == Binary::Multiply
         && larger.len() != smaller.len()
         && smaller.size(channel) == larger.size(channel)
@@ -587,7 +613,13 @@ impl Constant {
     /// Where its elements lie along these axes; it is repeated along those of size 1.
     fn strided(&self, axes: &[usize]) -> Strided {
         let mut at = Strided::row_major(&self.shape);
-        let stride = |&axis: &usize| if self.shape[axis] == 1 { 0 } else { at.strides[axis] };
+        let stride = |&axis: &usize| {
+            if self.shape[axis] == 1 {
+                0
+            } else {
+                at.strides[axis]
+            }
+        };
         at.strides = axes.iter().map(stride).collect();
         at
     }

@@ -195,7 +195,10 @@ impl Builder {
                 true
             }
             Some(Draft::LayerNorm { gamma, beta, .. }) if beta.len() == by.len() => {
-                gamma.iter_mut().zip(by).for_each(|(gamma, by)| *gamma *= by);
+                gamma
+                    .iter_mut()
+                    .zip(by)
+                    .for_each(|(gamma, by)| *gamma *= by);
                 beta.iter_mut().zip(by).for_each(|(beta, by)| *beta *= by);
                 true
             }
@@ -252,7 +255,11 @@ impl Builder {
 
     /// Prepares the program for batches of so many images.
     pub fn finish(self, outputs: Vec<ValueId>, batch: usize) -> Result<Program, ShapeError> {
-        let costs: Vec<_> = self.drafts.iter().map(|(draft, to)| self.cost(draft, *to)).collect();
+        let costs: Vec<_> = self
+            .drafts
+            .iter()
+            .map(|(draft, to)| self.cost(draft, *to))
+            .collect();
         let phases = phases(&costs, batch);
         let mut steps = Vec::with_capacity(self.drafts.len());
         for (at, (draft, to)) in self.drafts.into_iter().enumerate() {
@@ -295,7 +302,10 @@ fn phases(costs: &[[usize; 2]], batch: usize) -> Vec<Phase> {
     }
     let phase = |steps: Range<usize>, images| Phase { steps, images };
     let phases = [phase(0..cut, 1), phase(cut..costs.len(), batch)];
-    phases.into_iter().filter(|phase| !phase.steps.is_empty()).collect()
+    phases
+        .into_iter()
+        .filter(|phase| !phase.steps.is_empty())
+        .collect()
 }
 
 impl Conv {
@@ -386,7 +396,11 @@ impl Draft {
             },
             Self::Softmax { columns, of } => Step::Softmax { columns, of },
             Self::MatMul { sizes, of } => Step::MatMul {
-                shape: for_images(sizes, images, [of[0], of[1], to].map(|value| lengths[value.0]))?,
+                shape: for_images(
+                    sizes,
+                    images,
+                    [of[0], of[1], to].map(|value| lengths[value.0]),
+                )?,
                 of,
             },
             Self::Copy { pieces } => Step::Copy { pieces },
@@ -428,7 +442,10 @@ mod tests {
         assert!(builder.shift(value, &[1.0, 2.0]) && builder.scale(value, &[10.0, -1.0]));
         assert!(!builder.shift(value, &[1.0]), "another number of channels");
         assert!(builder.add_residual(value, input) && !builder.add_residual(value, input));
-        assert!(!builder.scale(value, &[1.0, 1.0]), "the residual came after the weights");
+        assert!(
+            !builder.scale(value, &[1.0, 1.0]),
+            "the residual came after the weights"
+        );
         assert!(!builder.activate(value, Activation::Relu6));
         assert!(builder.activate(value, Activation::Relu));
         assert!(builder.activate(value, Activation::Relu6));
@@ -437,7 +454,10 @@ mod tests {
         let input = [0.0, 0.1, 0.0, -9.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
         program.run(&[&input], &mut [&mut output]);
         // 10 * (a + b + 1) + a, and -(a + b + 2) + b.
-        assert_eq!(output, [6.0, 0.0, 0.0, 0.0, 6.0, 0.0, 6.0, 0.0, 6.0, 0.0, 0.0, 0.0]);
+        assert_eq!(
+            output,
+            [6.0, 0.0, 0.0, 0.0, 6.0, 0.0, 6.0, 0.0, 6.0, 0.0, 0.0, 0.0]
+        );
     }
 
     #[test]
@@ -482,7 +502,13 @@ mod tests {
             let scores = builder.push(Draft::Conv(dense), 3);
             let sums = [values[1], values[3]];
             let activation = Activation::Linear;
-            let sum = builder.push(Draft::Add { of: sums, activation }, 600);
+            let sum = builder.push(
+                Draft::Add {
+                    of: sums,
+                    activation,
+                },
+                600,
+            );
             builder.finish(vec![scores, sum], batch).unwrap()
         };
         let input: Vec<f32> = (0..2400).map(|at| (at % 13) as f32 / 6.0 - 1.0).collect();

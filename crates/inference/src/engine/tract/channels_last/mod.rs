@@ -32,7 +32,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{EvalContext, EvalOp, StaticName, TractErrorContext, ensure};
+use tract_onnx::tract_core::internal::{
+    EvalContext, EvalOp, StaticName, TractErrorContext, ensure,
+};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm};
@@ -58,7 +60,9 @@ pub fn replace(model: TypedModel, batch: usize) -> TractResult<TypedModel> {
     for &id in &order {
         regions.add(id);
     }
-    regions.builders.retain(|_, region| region.builder.has_products());
+    regions
+        .builders
+        .retain(|_, region| region.builder.has_products());
     if regions.builders.is_empty() {
         return Ok(model);
     }
@@ -195,7 +199,10 @@ impl Regions<'_> {
         // The images stay the first axis, which is what tract's values and those of programs have in common.
         let fits = view.batch() == self.batch()
             && view.axes.len() == shape.len()
-            && view.inner().into_iter().all(|axis| view.size(axis) == shape[axis]);
+            && view
+                .inner()
+                .into_iter()
+                .all(|axis| view.size(axis) == shape[axis]);
         let outlet = OutletId::new(node.id, 0);
         // Another tensor may be a part of the same value.
         let is_new = !self.shares(&view, level);
@@ -240,7 +247,9 @@ impl Regions<'_> {
         let shape = fact.shape.as_concrete()?;
         let is_batch = fact.datum_type == f32::datum_type() && self.has_images(shape);
         let shape = is_batch.then_some(shape)?;
-        let value = region.builder.input(shape.iter().product::<usize>() / self.images);
+        let value = region
+            .builder
+            .input(shape.iter().product::<usize>() / self.images);
         let view = View::row_major(value, shape, self.batch());
         region.inputs.push((outlet, view.clone()));
         Some(Input::Tensor { view, is_sole })
@@ -287,7 +296,11 @@ impl Regions<'_> {
                 Some(_) => {}
             }
         }
-        let outputs = self.model.outputs.iter().map(|output| wires.get(output).copied());
+        let outputs = self
+            .model
+            .outputs
+            .iter()
+            .map(|output| wires.get(output).copied());
         let outputs: Option<Vec<_>> = outputs.collect();
         target.select_output_outlets(&outputs.context("outputs that are computed")?)?;
         Ok(target)
@@ -306,7 +319,11 @@ impl Regions<'_> {
             inputs.push(*wires.get(outlet).context("an input that is computed")?);
         }
         let (mut outlets, mut values, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut known: Vec<_> = self.known.iter().filter(|(_, known)| known.level == level).collect();
+        let mut known: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.level == level)
+            .collect();
         known.sort_by_key(|(outlet, _)| **outlet);
         for (outlet, known) in known {
             let users = &self.model.node(outlet.node).outputs[outlet.slot].successors;
@@ -321,7 +338,9 @@ impl Regions<'_> {
             values.push(row_major.value);
             outlets.push(*outlet);
         }
-        let name = outlets.first().map_or("program", |outlet| &self.model.node(outlet.node).name);
+        let name = outlets
+            .first()
+            .map_or("program", |outlet| &self.model.node(outlet.node).name);
         let name = format!("{name}.kernels");
         let program = region.builder.finish(values, self.images)?;
         let op = Fused {
@@ -334,11 +353,13 @@ impl Regions<'_> {
     }
 }
 
-fn inputs_of(
-    node: &TypedNode,
-    wires: &HashMap<OutletId, OutletId>,
-) -> TractResult<TVec<OutletId>> {
-    let wire = |input: &OutletId| wires.get(input).copied().context("an input that is computed");
+fn inputs_of(node: &TypedNode, wires: &HashMap<OutletId, OutletId>) -> TractResult<TVec<OutletId>> {
+    let wire = |input: &OutletId| {
+        wires
+            .get(input)
+            .copied()
+            .context("an input that is computed")
+    };
     node.inputs.iter().map(wire).collect()
 }
 
@@ -360,15 +381,27 @@ impl LayerNorm {
             return None;
         };
         let of = sum.inputs[0];
-        let size = model.outlet_fact(of).ok()?.shape.as_concrete()?.get(axis).copied()?;
+        let size = model
+            .outlet_fact(of)
+            .ok()?
+            .shape
+            .as_concrete()?
+            .get(axis)
+            .copied()?;
         let only = |node: &TypedNode| {
             let users = &node.outputs[0].successors;
             let is_output = model.outputs.iter().any(|output| output.node == node.id);
             (users.len() == 1 && !is_output).then(|| model.node(users[0].node))
         };
-        let named = |node: &TypedNode, name: &str| node.op_as::<TypedBinOp>().is_some_and(|op| op.0.name() == name);
+        let named = |node: &TypedNode, name: &str| {
+            node.op_as::<TypedBinOp>()
+                .is_some_and(|op| op.0.name() == name)
+        };
         let mean = only(sum).filter(|node| named(node, "Mul"))?;
-        let factor = mean.inputs.iter().find_map(|&input| model.outlet_fact(input).ok()?.konst.clone())?;
+        let factor = mean
+            .inputs
+            .iter()
+            .find_map(|&input| model.outlet_fact(input).ok()?.konst.clone())?;
         let factor = convert::floats(&factor).filter(|values| values.len() == 1)?[0];
         let rest = only(mean).filter(|node| named(node, "Sub"))?;
         let norm = only(rest)?;
@@ -412,7 +445,9 @@ struct Fused {
 
 impl fmt::Debug for Fused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fused").field("shapes", &self.shapes).finish_non_exhaustive()
+        f.debug_struct("Fused")
+            .field("shapes", &self.shapes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -463,7 +498,9 @@ impl EvalOp for Fused {
 impl TypedOp for Fused {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         ensure!(
-            inputs.iter().all(|input| input.datum_type == f32::datum_type()),
+            inputs
+                .iter()
+                .all(|input| input.datum_type == f32::datum_type()),
             "float32"
         );
         Ok(self.shapes.iter().map(|shape| f32::fact(shape)).collect())
@@ -471,3 +508,6 @@ impl TypedOp for Fused {
 
     as_op!();
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,11 @@ struct Roles {
 
 impl Roles {
     /// None where an operand has an axis twice, or one of more than one element of its own that the output lacks.
-    fn new(op: &EinSum, [left, right]: [usize; 2], sizes: [&dyn Fn(usize) -> usize; 2]) -> Option<Self> {
+    fn new(
+        op: &EinSum,
+        [left, right]: [usize; 2],
+        sizes: [&dyn Fn(usize) -> usize; 2],
+    ) -> Option<Self> {
         let mut roles = Self::default();
         for axis in op.axes.iter_all_axes() {
             let place = |places: &[usize]| match *places {
@@ -81,18 +85,32 @@ fn dense(
     let size = |axis: usize| view.size(axis);
     let of_weights = |axis: usize| weights.shape()[axis];
     let roles = Roles::new(op, places, [&size, &of_weights])?;
-    let to_output = |axis: usize| roles.rows.iter().find(|[from, _]| *from == axis).map(|[_, out]| *out);
+    let to_output = |axis: usize| {
+        roles
+            .rows
+            .iter()
+            .find(|[from, _]| *from == axis)
+            .map(|[_, out]| *out)
+    };
     if !roles.shared.is_empty() || view.batch().and_then(to_output) != node.batch {
         return None;
     }
     let is_summed = |axis: &usize| roles.depth.iter().any(|[from, _]| from == axis);
-    let (summed, rows): (Vec<usize>, Vec<usize>) = view.by_stride().into_iter().partition(is_summed);
-    let rows: Vec<_> = rows.into_iter().filter(|&axis| to_output(axis).is_some()).collect();
+    let (summed, rows): (Vec<usize>, Vec<usize>) =
+        view.by_stride().into_iter().partition(is_summed);
+    let rows: Vec<_> = rows
+        .into_iter()
+        .filter(|&axis| to_output(axis).is_some())
+        .collect();
     let product = |axes: &[usize]| axes.iter().map(|&axis| view.size(axis)).product::<usize>();
     let (count, depth) = (product(&rows), product(&summed));
     // The weights as [columns, depth], both in the order in which they lie in memory.
     let of_depth = summed.iter().filter_map(|&axis| {
-        roles.depth.iter().find(|[from, _]| *from == axis).map(|[_, to]| *to)
+        roles
+            .depth
+            .iter()
+            .find(|[from, _]| *from == axis)
+            .map(|[_, to]| *to)
     });
     let of_columns = roles.columns.iter().map(|[from, _]| *from);
     let order: Vec<usize> = of_columns.chain(of_depth).collect();
@@ -108,14 +126,22 @@ fn dense(
     if packed.len() != values.len() {
         return None;
     }
-    copy(&sizes, (&values, &from), &mut packed, &Strided::row_major(&sizes));
+    copy(
+        &sizes,
+        (&values, &from),
+        &mut packed,
+        &Strided::row_major(&sizes),
+    );
 
     let whole = [rows.as_slice(), &summed].concat();
     let (of, sizes) = match strided(builder, view, &rows, depth, columns) {
         Some(sizes) => (view.value, sizes),
         None => {
             let view = builder.whole(view, &whole);
-            (view.value, Conv2d::new([1, 1, count, depth], columns, [1, 1]))
+            (
+                view.value,
+                Conv2d::new([1, 1, count, depth], columns, [1, 1]),
+            )
         }
     };
     let conv = Conv {
@@ -141,7 +167,11 @@ fn strided(
     channels: usize,
     filters: usize,
 ) -> Option<Conv2d> {
-    let large: Vec<_> = rows.iter().copied().filter(|&axis| view.size(axis) > 1).collect();
+    let large: Vec<_> = rows
+        .iter()
+        .copied()
+        .filter(|&axis| view.size(axis) > 1)
+        .collect();
     let [down, across] = large[..] else {
         return None;
     };
@@ -157,7 +187,9 @@ fn strided(
         ..Conv2d::new([1, lines, columns, channels], filters, [1, 1])
     };
     let is_all = lines * columns * channels == builder.len(view.value);
-    let fits = sizes.checked().is_ok_and(|shape| shape.output() == [height, width]);
+    let fits = sizes
+        .checked()
+        .is_ok_and(|shape| shape.output() == [height, width]);
     (is_all && fits).then_some(sizes)
 }
 
@@ -166,7 +198,8 @@ fn matmul(node: &Node<'_>, builder: &mut Builder, op: &EinSum, a: &View, b: &Vie
     let roles = Roles::new(op, [0, 1], [&|axis| a.size(axis), &|axis| b.size(axis)])?;
     let is_batch = |[of_a, of_b, out]: &[usize; 3]| {
         let batch = node.batch;
-        batch.is_some() && [a.batch(), b.batch(), batch] == [of_a, of_b, out].map(|axis| Some(*axis))
+        batch.is_some()
+            && [a.batch(), b.batch(), batch] == [of_a, of_b, out].map(|axis| Some(*axis))
     };
     if node.batch.is_some() && !roles.shared.iter().any(is_batch) {
         return None;
@@ -178,7 +211,12 @@ fn matmul(node: &Node<'_>, builder: &mut Builder, op: &EinSum, a: &View, b: &Vie
         large.next().is_none().then_some(first)
     };
     let inner: Vec<_> = roles.shared.iter().filter(|axis| !is_batch(axis)).collect();
-    let heads = inner.iter().filter(|[of_a, _, _]| a.size(*of_a) > 1).copied().copied().collect::<Vec<_>>();
+    let heads = inner
+        .iter()
+        .filter(|[of_a, _, _]| a.size(*of_a) > 1)
+        .copied()
+        .copied()
+        .collect::<Vec<_>>();
     if heads.len() > 1 {
         return None;
     }
@@ -188,10 +226,14 @@ fn matmul(node: &Node<'_>, builder: &mut Builder, op: &EinSum, a: &View, b: &Vie
     let depth = single(roles.depth.iter().map(|[from, _]| *from).collect(), a)?;
     let depth_b = single(roles.depth.iter().map(|[_, from]| *from).collect(), b)?;
     let out_of = |places: &[[usize; 2]], axis: Option<usize>| {
-        places.iter().find(|[from, _]| Some(*from) == axis).map(|[_, out]| *out)
+        places
+            .iter()
+            .find(|[from, _]| Some(*from) == axis)
+            .map(|[_, out]| *out)
     };
     let stride = |view: &View, axis: Option<usize>| {
-        axis.and_then(|axis| view.axis(axis)).map_or((1, 0), |(size, stride)| (size, stride))
+        axis.and_then(|axis| view.axis(axis))
+            .map_or((1, 0), |(size, stride)| (size, stride))
     };
     // The left operand is read along its rows.
     let copied;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kiln_kernels::{
     Activation, Divisor, Elementwise, LayerNorm, MatMul, MatMulShape, NormPoolShape, NormPoolState,
     NormPoolSteps, PreparedConv2d, ShapeError, add, average_pool_forward, channel_gate_forward,
-    elementwise_forward, global_average_pool_forward, layer_norm_forward, matmul, norm_pool_forward,
-    softmax_forward,
+    elementwise_forward, global_average_pool_forward, layer_norm_forward, matmul,
+    norm_pool_forward, softmax_forward,
 };
 
 use super::strided::{Binary, Strided, combine, copy};
@@ -42,10 +42,7 @@ pub enum Step {
         residual: Option<ValueId>,
     },
     /// The maximum of windows.
-    MaxPool {
-        shape: NormPoolShape,
-        of: ValueId,
-    },
+    MaxPool { shape: NormPoolShape, of: ValueId },
     /// The mean of windows.
     AveragePool {
         shape: NormPoolShape,
@@ -60,16 +57,9 @@ pub enum Step {
         of: ValueId,
     },
     /// A function of each number.
-    Elementwise {
-        function: Elementwise,
-        of: ValueId,
-    },
+    Elementwise { function: Elementwise, of: ValueId },
     /// Each number, or the nearer of these where it is not between them.
-    Clamp {
-        low: f32,
-        high: f32,
-        of: ValueId,
-    },
+    Clamp { low: f32, high: f32, of: ValueId },
     /// `activation(a + b)`.
     Add {
         of: [ValueId; 2],
@@ -95,19 +85,14 @@ pub enum Step {
         of: ValueId,
     },
     /// Softmax of each row.
-    Softmax {
-        columns: usize,
-        of: ValueId,
-    },
+    Softmax { columns: usize, of: ValueId },
     /// Products of matrices of the same image.
     MatMul {
         shape: MatMulShape,
         of: [ValueId; 2],
     },
     /// Parts of values, each to its place.
-    Copy {
-        pieces: Vec<Piece>,
-    },
+    Copy { pieces: Vec<Piece> },
 }
 
 impl Step {
@@ -298,7 +283,11 @@ fn places(parts: &Parts) -> (Vec<Place>, Vec<usize>) {
         if phase.steps.start == at {
             touched.clear();
         }
-        let images = if whole[to.0] { parts.batch } else { phase.images };
+        let images = if whole[to.0] {
+            parts.batch
+        } else {
+            phase.images
+        };
         let needed = parts.lengths[to.0] * images;
         // What a pass leaves for later phases, the next pass must not write over: not by an earlier step either.
         let may = |buffer: &usize| {
@@ -335,14 +324,19 @@ fn places(parts: &Parts) -> (Vec<Place>, Vec<usize>) {
         }));
         if phase.steps.end == at + 1 {
             let is_over = |value: usize| {
-                whole[value] && made[value].is_some_and(|made| made <= at) && last_use[value] <= at && phase_of(last_use[value]) == phase_of(at)
+                whole[value]
+                    && made[value].is_some_and(|made| made <= at)
+                    && last_use[value] <= at
+                    && phase_of(last_use[value]) == phase_of(at)
             };
-            free.extend((0..places.len()).filter(|&value| is_over(value)).filter_map(|value| {
-                match places[value] {
-                    Place::Buffer { at, .. } => Some(at),
-                    Place::Input(_) => None,
-                }
-            }));
+            free.extend(
+                (0..places.len())
+                    .filter(|&value| is_over(value))
+                    .filter_map(|value| match places[value] {
+                        Place::Buffer { at, .. } => Some(at),
+                        Place::Input(_) => None,
+                    }),
+            );
         }
     }
     (places, buffers)
@@ -390,9 +384,9 @@ impl Step {
             } => {
                 let length: usize = sizes.iter().product();
                 for (image, output) in output.chunks_exact_mut(length).enumerate() {
-                    let [a, b] = of.each_ref().map(|(operand, strided)| {
-                        (part(operand, image, images, read), strided)
-                    });
+                    let [a, b] = of
+                        .each_ref()
+                        .map(|(operand, strided)| (part(operand, image, images, read), strided));
                     combine(*operation, sizes, a, b, output);
                 }
             }

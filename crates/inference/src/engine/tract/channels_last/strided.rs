@@ -52,12 +52,7 @@ fn rows(sizes: &[usize], a: &Strided, b: &Strided, mut row: impl FnMut(usize, us
 }
 
 /// Copies elements of these sizes from where they lie to where they belong.
-pub fn copy(
-    sizes: &[usize],
-    (from, from_at): (&[f32], &Strided),
-    to: &mut [f32],
-    to_at: &Strided,
-) {
+pub fn copy(sizes: &[usize], (from, from_at): (&[f32], &Strided), to: &mut [f32], to_at: &Strided) {
     let (sizes, from_at, to_at) = innermost(sizes, from_at, to_at);
     let last = sizes.len() - 1;
     let (length, step, to_step) = (sizes[last], from_at.strides[last], to_at.strides[last]);
@@ -156,13 +151,28 @@ mod tests {
             strides: vec![1, 4],
         };
         let mut to = [0.0; 6];
-        copy(&[2, 3], (&from, &turned), &mut to, &Strided::row_major(&[2, 3]));
+        copy(
+            &[2, 3],
+            (&from, &turned),
+            &mut to,
+            &Strided::row_major(&[2, 3]),
+        );
         assert_eq!(to, [1.0, 5.0, 9.0, 2.0, 6.0, 10.0]);
         let mut back = [0.0; 12];
-        copy(&[2, 3], (&to, &Strided::row_major(&[2, 3])), &mut back, &turned);
+        copy(
+            &[2, 3],
+            (&to, &Strided::row_major(&[2, 3])),
+            &mut back,
+            &turned,
+        );
         assert_eq!(back[..8], [0.0, 1.0, 2.0, 0.0, 0.0, 5.0, 6.0, 0.0]);
         let mut one = [0.0];
-        copy(&[1, 1], (&from[7..], &Strided::row_major(&[1, 1])), &mut one, &Strided::row_major(&[1, 1]));
+        copy(
+            &[1, 1],
+            (&from[7..], &Strided::row_major(&[1, 1])),
+            &mut one,
+            &Strided::row_major(&[1, 1]),
+        );
         assert_eq!(one, [7.0]);
     }
 
@@ -179,13 +189,28 @@ mod tests {
             combine(operation, &[2, 3], (&a, &rows), (b, &strided), &mut output);
             output
         };
-        assert_eq!(by(Binary::Add, &column, [1, 0]), [11.0, 12.0, 13.0, 24.0, 25.0, 26.0]);
-        assert_eq!(by(Binary::Multiply, &a, [0, 1]), [1.0, 4.0, 9.0, 4.0, 10.0, 18.0]);
+        assert_eq!(
+            by(Binary::Add, &column, [1, 0]),
+            [11.0, 12.0, 13.0, 24.0, 25.0, 26.0]
+        );
+        assert_eq!(
+            by(Binary::Multiply, &a, [0, 1]),
+            [1.0, 4.0, 9.0, 4.0, 10.0, 18.0]
+        );
         assert_eq!(by(Binary::Subtract, &a, [3, 1]), [0.0; 6]);
-        assert_eq!(by(Binary::Maximum, &[3.5], [0, 0]), [3.5, 3.5, 3.5, 4.0, 5.0, 6.0]);
+        assert_eq!(
+            by(Binary::Maximum, &[3.5], [0, 0]),
+            [3.5, 3.5, 3.5, 4.0, 5.0, 6.0]
+        );
         let scalars = Strided::row_major(&[]);
         let mut output = [0.0];
-        combine(Binary::Divide, &[], (&[1.0], &scalars), (&[4.0], &scalars), &mut output);
+        combine(
+            Binary::Divide,
+            &[],
+            (&[1.0], &scalars),
+            (&[4.0], &scalars),
+            &mut output,
+        );
         assert_eq!(output, [0.25]);
     }
 }

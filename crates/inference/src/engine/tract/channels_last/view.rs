@@ -46,7 +46,9 @@ impl View {
     /// A whole value that lies as tract's tensor of this shape: row-major, the images first if there is an axis of
     /// them.
     pub fn row_major(value: ValueId, shape: &[usize], batch: Option<usize>) -> Self {
-        let order: Vec<_> = (0..shape.len()).filter(|&axis| batch != Some(axis)).collect();
+        let order: Vec<_> = (0..shape.len())
+            .filter(|&axis| batch != Some(axis))
+            .collect();
         Self::new(value, shape, batch, &order)
     }
 
@@ -212,10 +214,16 @@ mod tests {
         let flat = |view: &View| view.reshaped(1, 3, &[120]);
         assert_eq!(flat(&channels_last()), None);
         let row_major = View::row_major(VALUE, &[8, 6, 4, 5], Some(0));
-        assert_eq!(flat(&row_major), Some(View::row_major(VALUE, &[8, 120], Some(0))));
+        assert_eq!(
+            flat(&row_major),
+            Some(View::row_major(VALUE, &[8, 120], Some(0)))
+        );
         // One pixel is another matter; the images never are.
         let pixel = View::new(VALUE, &[8, 6, 1, 1], Some(0), &[2, 3, 1]);
-        assert_eq!(pixel.reshaped(1, 3, &[6]), Some(View::row_major(VALUE, &[8, 6], Some(0))));
+        assert_eq!(
+            pixel.reshaped(1, 3, &[6]),
+            Some(View::row_major(VALUE, &[8, 6], Some(0)))
+        );
         assert_eq!(pixel.reshaped(0, 4, &[48]), None);
         assert_eq!(pixel.clone().without(1), None);
         assert_eq!(pixel.without(3).unwrap().axes.len(), 3);
@@ -229,7 +237,10 @@ mod tests {
         assert_eq!((keys.offset, keys.len()), (8, 56));
         assert_eq!(keys.axis(1), Some((7, 24)));
         assert!(!keys.is_whole(&[1, 2, 3, 4], 168));
-        assert_eq!(keys.clone().part(1, 0, 4, 2).unwrap().axis(1), Some((4, 48)));
+        assert_eq!(
+            keys.clone().part(1, 0, 4, 2).unwrap().axis(1),
+            Some((4, 48))
+        );
         assert_eq!(keys.part(1, 1, 4, 2), None, "the eighth of seven");
     }
 
@@ -240,7 +251,9 @@ mod tests {
                 let order: Vec<usize> = (1..=sizes.len()).collect();
                 (Just(sizes), Just(order).prop_shuffle())
             })
-            .prop_map(|(sizes, order)| View::new(VALUE, &[&[2], &sizes[..]].concat(), Some(0), &order))
+            .prop_map(|(sizes, order)| {
+                View::new(VALUE, &[&[2], &sizes[..]].concat(), Some(0), &order)
+            })
     }
 
     proptest! {
