@@ -2,7 +2,7 @@
 //! kiln's kernels compute it.
 
 mod channels_last;
-mod fuse;
+mod pick;
 mod plan;
 
 use kiln_kernels::on_one_thread;
@@ -53,6 +53,10 @@ const VERSION: &str = "0.23";
 /// weights are read once for each; 8 is most of it.
 const CHUNK_SIZES: [usize; 3] = [8, 4, 1];
 
+/// Multiplications with an addition each from which on several threads are worth while for a single run: half a
+/// millisecond of one, where waking the others takes some twenty microseconds.
+const MANY: u64 = 20_000_000;
+
 /// Most nodes of a graph. tract's optimizer takes a time that grows with their square: 20,000 take it 24
 /// seconds, networks have some thousands.
 const MAX_NODES: usize = 25_000;
@@ -66,6 +70,8 @@ struct Tract {
     batch: Option<usize>,
     /// Batch sizes of runs where the graph leaves it open, descending to 1.
     sizes: Vec<usize>,
+    /// Whether a run that is alone is shared by threads.
+    is_shared: bool,
     runtime: RuntimeInfo,
 }
 
@@ -103,7 +109,7 @@ fn load(
         options.budget.bytes_per_value,
         &sizes,
     );
-    plans.get(source.batch.unwrap_or(1))?;
+    let smallest = plans.get(source.batch.unwrap_or(1))?;
     Ok(Box::new(Tract {
         plans,
         outputs: source
@@ -115,6 +121,7 @@ fn load(
         shape: source.shape,
         batch: source.batch,
         sizes,
+        is_shared: smallest.multiply_adds >= MANY,
         runtime: RuntimeInfo {
             version: Some(VERSION.to_owned()),
             fallback: (options.device == Device::Auto)
@@ -162,12 +169,9 @@ impl Tract {
     }
 }
 
-impl Engine for Tract {
-    fn chunks(&self, images: usize) -> Vec<Chunk> {
-        self.chunks_for(images, self.runtime.threads)
-    }
-
-    fn run(
+impl Tract {
+    /// A run on the threads of the current pool.
+    fn run_here(
         &self,
         input: &Input<'_>,
         batch: usize,
@@ -181,7 +185,7 @@ impl Engine for Tract {
                 Input::F32(values) => Tensor::from_shape(&shape, values)?,
                 Input::U8(pixels) => Tensor::from_shape(&shape, pixels)?,
             };
-            plan.run(tvec!(input.into_tvalue()))
+            plan.graph.run(tvec!(input.into_tvalue()))
         });
         let computed = computed.map_err(run_error)?;
         self.outputs
@@ -191,6 +195,25 @@ impl Engine for Tract {
             .map(|(name, value)| named(name, value))
             .collect()
     }
+}
+
+impl Engine for Tract {
+    fn chunks(&self, images: usize) -> Vec<Chunk> {
+        self.chunks_for(images, self.runtime.threads)
+    }
+
+    fn run(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        outputs: Outputs,
+    ) -> Result<Vec<NamedTensor>, EngineError> {
+        if self.is_shared {
+            self.run_here(input, batch, outputs)
+        } else {
+            self.run_beside_others(input, batch, outputs)
+        }
+    }
 
     fn run_beside_others(
         &self,
@@ -198,11 +221,11 @@ impl Engine for Tract {
         batch: usize,
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError> {
-        on_one_thread(|| self.run(input, batch, outputs))
+        on_one_thread(|| self.run_here(input, batch, outputs))
     }
 
     fn runs_in_pool(&self) -> bool {
-        true
+        self.is_shared
     }
 
     fn runtime(&self) -> &RuntimeInfo {

@@ -8,12 +8,17 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 
 use super::channels_last;
-use super::fuse::{fuse, pick_strided};
 use super::load_error;
+use super::pick::pick_strided;
 use crate::engine::error::{EngineError, one_line};
 
 /// A graph optimized for one batch size. Threads share it; each run makes its own state.
-pub type Plan = Arc<TypedRunnableModel>;
+#[derive(Clone)]
+pub struct Plan {
+    pub graph: Arc<TypedRunnableModel>,
+    /// Multiplications with an addition each that kiln's kernels compute in a run.
+    pub multiply_adds: u64,
+}
 
 /// The plans of a graph. tract optimizes for fixed shapes, so each batch size takes a plan of its
 /// own.
@@ -64,10 +69,14 @@ impl Plans {
             let graph = graph.into_typed()?;
             check_sizes(&graph, limit)?;
             let graph = pick_strided(graph)?.into_decluttered()?;
-            let graph = channels_last::replace(graph, batch)?;
-            let graph = fuse(graph)?.into_optimized()?;
+            let graph = channels_last::replace(graph, batch)?.into_optimized()?;
             check_sizes(&graph, limit)?;
-            graph.into_runnable()
+            let multiply_adds = channels_last::multiply_adds(&graph);
+            let graph = graph.into_runnable()?;
+            Ok(Plan {
+                graph,
+                multiply_adds,
+            })
         });
         plan.map_err(load_error)
     }

@@ -13,7 +13,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
-use super::draft::{Builder, Conv as ConvDraft, Draft, strided};
+use super::draft::{Builder, Conv as ConvDraft, Draft, Weights, strided};
 use super::product;
 use super::program::{Operand, Piece, ValueId};
 use super::strided::{Binary, Strided};
@@ -46,7 +46,7 @@ impl Input {
         }
     }
 
-    pub fn constant(&self) -> Option<&Tensor> {
+    pub fn constant(&self) -> Option<&Arc<Tensor>> {
         match self {
             Self::Constant(tensor) => Some(tensor),
             Self::Tensor { .. } => None,
@@ -204,7 +204,7 @@ impl Node<'_> {
         };
         let shape = sizes.checked().ok()?;
         let expected = [self.shape[format.rows], self.shape[format.columns]];
-        let weights = floats(kernel.constant()?)?;
+        let weights = Weights::of(kernel.constant()?)?;
         let mut bias = floats(bias.constant()?)?;
         if bias.len() == 1 {
             bias = vec![bias[0]; sizes.filters];
@@ -501,7 +501,7 @@ fn fused(
     let affine = |of| {
         Draft::Conv(ConvDraft {
             sizes,
-            weights: scale,
+            weights: Weights::Own(scale),
             bias: shift,
             of,
             residual: None,

@@ -1,21 +1,71 @@
 //! Steps while they are put together: what follows one may still become a part of it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use kiln_kernels::{
     Activation, Conv2d, Divisor, Elementwise, MatMul, NormPool, PreparedConv2d, ShapeError,
 };
 
+use tract_onnx::prelude::*;
+
 use super::program::{Operand, Parts, Phase, Piece, Program, Step, ValueId, for_images};
 use super::strided::{Binary, Strided};
 use super::view::View;
+
+/// The weights of a convolution: the graph's, as long as nothing is multiplied into them.
+pub enum Weights {
+    Shared(Arc<Tensor>),
+    Own(Vec<f32>),
+}
+
+impl Weights {
+    /// A constant of float32, row-major.
+    pub fn of(tensor: &Arc<Tensor>) -> Option<Self> {
+        let is_plain = tensor.datum_type() == f32::datum_type()
+            && tensor
+                .to_plain_array_view::<f32>()
+                .ok()?
+                .as_slice()
+                .is_some();
+        is_plain.then(|| Self::Shared(tensor.clone()))
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Shared(tensor) => tensor.len(),
+            Self::Own(values) => values.len(),
+        }
+    }
+
+    /// Multiplies those of each filter by its number.
+    fn scaled(&mut self, by: &[f32]) {
+        let mut values = self.with(<[f32]>::to_vec);
+        let of_filter = values.len() / by.len();
+        for (weights, by) in values.chunks_exact_mut(of_filter).zip(by) {
+            weights.iter_mut().for_each(|weight| *weight *= by);
+        }
+        *self = Self::Own(values);
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&[f32]) -> R) -> R {
+        match self {
+            Self::Own(values) => work(values),
+            Self::Shared(tensor) => {
+                let view = tensor.to_plain_array_view::<f32>();
+                let slice = view.as_ref().ok().and_then(|view| view.as_slice());
+                work(slice.unwrap_or_default())
+            }
+        }
+    }
+}
 
 /// A convolution or dense layer of an image: `activation(conv(of) + bias + residual)`.
 pub struct Conv {
     /// Of one image. What has one row is as wide as there are pixels or rows of a matrix, so that those of several
     /// images are one row, too.
     pub sizes: Conv2d,
-    pub weights: Vec<f32>,
+    pub weights: Weights,
     pub bias: Option<Vec<f32>>,
     pub of: ValueId,
     pub residual: Option<ValueId>,
@@ -186,10 +236,7 @@ impl Builder {
     pub fn scale(&mut self, value: ValueId, by: &[f32]) -> bool {
         match self.maker_mut(value) {
             Some(Draft::Conv(conv)) if conv.is_open() && conv.sizes.filters == by.len() => {
-                let of_filter = conv.weights.len() / by.len();
-                for (weights, by) in conv.weights.chunks_exact_mut(of_filter).zip(by) {
-                    weights.iter_mut().for_each(|weight| *weight *= by);
-                }
+                conv.weights.scaled(by);
                 let bias = conv.bias.iter_mut().flatten();
                 bias.zip(by).for_each(|(bias, by)| *bias *= by);
                 true
@@ -331,8 +378,11 @@ impl Draft {
         Ok(match self {
             Self::Conv(conv) => {
                 let sizes = if conv.is_row() {
+                    let width = conv.sizes.width * images;
+                    let parts = parts(width);
                     Conv2d {
-                        width: conv.sizes.width * images,
+                        batch: parts,
+                        width: width / parts,
                         ..conv.sizes
                     }
                 } else {
@@ -343,7 +393,9 @@ impl Draft {
                 };
                 let shape = sizes.checked()?;
                 let bias = conv.bias.as_deref();
-                let prepared = PreparedConv2d::new(&shape, &conv.weights, bias, conv.activation);
+                let prepared = conv
+                    .weights
+                    .with(|weights| PreparedConv2d::new(&shape, weights, bias, conv.activation));
                 Step::Conv {
                     conv: Box::new(prepared),
                     of: conv.of,
@@ -408,6 +460,20 @@ impl Draft {
     }
 }
 
+/// In how many equal parts a row is cut, each as an image, which threads can share: none so short that much of a tile stays
+/// empty.
+const fn parts(width: usize) -> usize {
+    let mut parts = MOST_PARTS;
+    while parts > 1 && (width % parts != 0 || width / parts < LEAST_WIDTH) {
+        parts /= 2;
+    }
+    parts
+}
+
+const MOST_PARTS: usize = 16;
+/// Two tiles of the kernels.
+const LEAST_WIDTH: usize = 28;
+
 /// Where the elements of a view lie along these axes.
 pub fn strided(view: &View, axes: &[usize]) -> Strided {
     Strided {
@@ -426,7 +492,7 @@ mod tests {
     fn conv(of: ValueId, pixels: usize, channels: [usize; 2]) -> Conv {
         Conv {
             sizes: Conv2d::new([1, 1, pixels, channels[0]], channels[1], [1, 1]),
-            weights: vec![1.0; channels[0] * channels[1]],
+            weights: Weights::Own(vec![1.0; channels[0] * channels[1]]),
             bias: None,
             of,
             residual: None,
@@ -461,6 +527,14 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_cut_for_threads_as_long_as_tiles_stay_full() {
+        assert_eq!(
+            [12544, 196, 49, 28, 1000, 1].map(parts),
+            [16, 4, 1, 1, 8, 1]
+        );
+    }
+
+    #[test]
     fn a_value_that_is_there_later_is_no_residual() {
         let mut builder = Builder::default();
         let input = builder.input(6);
@@ -488,7 +562,8 @@ mod tests {
             let mut values = vec![input];
             for (at, channels) in [[2, 2], [2, 2], [2, 2], [2, 2]].into_iter().enumerate() {
                 let mut draft = conv(values[at], 300, channels);
-                draft.weights = (0..4).map(|w| ((w + at) % 5) as f32 - 1.5).collect();
+                let weights = (0..4).map(|w| ((w + at) % 5) as f32 - 1.5);
+                draft.weights = Weights::Own(weights.collect());
                 draft.activation = Activation::Relu;
                 values.push(builder.push(Draft::Conv(draft), 600));
             }
@@ -496,7 +571,7 @@ mod tests {
             let flat = View::row_major(values[4], &[1, 600], Some(0));
             let dense = Conv {
                 sizes: Conv2d::new([1, 1, 1, 600], 3, [1, 1]),
-                weights: (0..1800).map(|at| (at % 7) as f32 / 7.0 - 0.4).collect(),
+                weights: Weights::Own((0..1800).map(|at| (at % 7) as f32 / 7.0 - 0.4).collect()),
                 ..conv(flat.value, 1, [600, 3])
             };
             let scores = builder.push(Draft::Conv(dense), 3);

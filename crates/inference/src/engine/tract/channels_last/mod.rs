@@ -69,6 +69,12 @@ pub fn replace(model: TypedModel, batch: usize) -> TractResult<TypedModel> {
     regions.rewrite(&order)
 }
 
+/// Multiplications with an addition each that programs of a graph compute in a run.
+pub fn multiply_adds(model: &TypedModel) -> u64 {
+    let programs = model.nodes.iter().filter_map(|node| node.op_as::<Fused>());
+    programs.map(|op| op.program.multiply_adds()).sum()
+}
+
 /// A program that is put together, and the tensors of tract's that it takes.
 #[derive(Default)]
 struct Region {

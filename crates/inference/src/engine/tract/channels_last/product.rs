@@ -1,11 +1,13 @@
 //! Sums of products, tract's `EinSum`: dense layers, convolutions of one pixel, products of matrices.
 
+use std::sync::Arc;
+
 use kiln_kernels::{Activation, Conv2d, MatMul, Matrix};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 use super::convert::{Input, Node, floats};
-use super::draft::{Builder, Conv, Draft};
+use super::draft::{Builder, Conv, Draft, Weights};
 use super::strided::{Strided, copy};
 use super::view::View;
 
@@ -80,7 +82,7 @@ fn dense(
     op: &EinSum,
     places: [usize; 2],
     view: &View,
-    weights: &Tensor,
+    weights: &Arc<Tensor>,
 ) -> Option<View> {
     let size = |axis: usize| view.size(axis);
     let of_weights = |axis: usize| weights.shape()[axis];
@@ -116,22 +118,27 @@ fn dense(
     let order: Vec<usize> = of_columns.chain(of_depth).collect();
     let sizes: Vec<_> = order.iter().map(|&axis| weights.shape()[axis]).collect();
     let columns: usize = sizes[..roles.columns.len()].iter().product();
-    let values = floats(weights)?;
-    let row_major = Strided::row_major(weights.shape());
-    let from = Strided {
-        offset: 0,
-        strides: order.iter().map(|&axis| row_major.strides[axis]).collect(),
-    };
-    let mut packed = vec![0.0; columns * depth];
-    if packed.len() != values.len() {
+    if columns * depth != weights.len() {
         return None;
     }
-    copy(
-        &sizes,
-        (&values, &from),
-        &mut packed,
-        &Strided::row_major(&sizes),
-    );
+    let weights = if order.iter().copied().eq(0..weights.rank()) {
+        Weights::of(weights)?
+    } else {
+        let row_major = Strided::row_major(weights.shape());
+        let strides = order.iter().map(|&axis| row_major.strides[axis]);
+        let from = Strided {
+            offset: 0,
+            strides: strides.collect(),
+        };
+        let (values, mut ordered) = (floats(weights)?, vec![0.0; weights.len()]);
+        copy(
+            &sizes,
+            (&values, &from),
+            &mut ordered,
+            &Strided::row_major(&sizes),
+        );
+        Weights::Own(ordered)
+    };
 
     let whole = [rows.as_slice(), &summed].concat();
     let (of, sizes) = match strided(builder, view, &rows, depth, columns) {
@@ -146,7 +153,7 @@ fn dense(
     };
     let conv = Conv {
         sizes,
-        weights: packed,
+        weights,
         bias: None,
         of,
         residual: None,

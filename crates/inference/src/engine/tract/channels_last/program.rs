@@ -189,6 +189,16 @@ impl Program {
         }
     }
 
+    /// Multiplications with an addition each for a batch.
+    pub fn multiply_adds(&self) -> u64 {
+        let of_phase = |phase: &Phase| {
+            let steps = &self.parts.steps[phase.steps.clone()];
+            let of_pass: u64 = steps.iter().map(|(step, _)| step.multiply_adds()).sum();
+            of_pass * (self.parts.batch / phase.images) as u64
+        };
+        self.parts.phases.iter().map(of_phase).sum()
+    }
+
     /// Computes the outputs of a batch.
     pub fn run(&self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
         let parts = &self.parts;
@@ -343,6 +353,24 @@ fn places(parts: &Parts) -> (Vec<Place>, Vec<usize>) {
 }
 
 impl Step {
+    /// Multiplications with an addition each for a pass; of other steps none, which hardly count beside.
+    fn multiply_adds(&self) -> u64 {
+        match self {
+            Self::Conv { conv, .. } => conv.shape().multiply_adds() as u64,
+            Self::MatMul { shape, .. } => {
+                let sizes = [
+                    shape.count[0],
+                    shape.count[1],
+                    shape.rows,
+                    shape.depth,
+                    shape.columns,
+                ];
+                sizes.iter().map(|&size| size as u64).product()
+            }
+            _ => 0,
+        }
+    }
+
     /// Computes the step for `images` images; `read` gives their part of a value.
     fn run<'a>(&'a self, images: usize, read: &dyn Fn(ValueId) -> &'a [f32], output: &mut [f32]) {
         match self {
