@@ -141,8 +141,12 @@ fn gradients_lead_to_the_watermark() {
         assert_eq!(image["label"], "4");
         let values: Vec<f32> = serde_json::from_value(image["values"].clone()).unwrap();
         assert_eq!(values.len(), 121);
-        let most = values.iter().copied().fold(0.0, f32::max);
-        assert_eq!(image["largest"]["value"].as_f64().unwrap() as f32, most);
+        let most = f64::from(values.iter().copied().fold(0.0, f32::max));
+        let largest = image["largest"]["value"].as_f64().unwrap();
+        assert!(
+            most > 0.0 && (largest - most).abs() < 1e-6 * most,
+            "{image}"
+        );
     }
     // Of 28 pixels a place has two or three, and sees 3.5 more on either side.
     let sees_mark = |image: &&Value| {

@@ -55,7 +55,7 @@ pub struct PreparedConv2d {
 
 enum Way {
     Product(Box<Product>),
-    Depthwise(PreparedDepthwise),
+    Depthwise(Box<PreparedDepthwise>),
 }
 
 /// As a product of matrices.
@@ -86,7 +86,7 @@ impl PreparedConv2d {
             assert_eq!(bias.len(), shape.filters, "conv2d: bias");
         }
         let way = if is_depthwise(shape) {
-            Way::Depthwise(PreparedDepthwise::new(shape, weights, bias))
+            Way::Depthwise(Box::new(PreparedDepthwise::new(shape, weights, bias)))
         } else {
             Way::Product(Box::new(Product::new(shape, weights, bias)))
         };

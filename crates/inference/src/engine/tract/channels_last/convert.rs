@@ -13,10 +13,10 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
+use super::binary::Constant;
 use super::draft::{Builder, Conv as ConvDraft, Draft, Weights, strided};
 use super::product;
 use super::program::{Operand, Piece, ValueId};
-use super::strided::{Binary, Strided};
 use super::view::View;
 
 /// An input of a node.
@@ -30,7 +30,7 @@ pub enum Input {
 
 /// A node with one output to convert.
 pub struct Node<'a> {
-    pub node: &'a TypedNode,
+    pub of: &'a TypedNode,
     pub inputs: Vec<Input>,
     /// Of the output.
     pub shape: Vec<usize>,
@@ -67,7 +67,7 @@ impl Node<'_> {
     /// Adds the steps of the node, and returns its output; none where the kernels do not have it, and what was added
     /// is to be taken back.
     pub fn convert(&self, builder: &mut Builder) -> Option<View> {
-        let node = self.node;
+        let node = self.of;
         if let Some(op) = node.op_as::<AxisOp>() {
             self.axes(builder, op)
         } else if let Some(op) = node.op_as::<Conv>() {
@@ -82,11 +82,11 @@ impl Node<'_> {
             let of = op.with_index_outputs.is_none().then_some(&op.pool_spec)?;
             let (view, sizes) = self.pool(builder, of)?;
             let of = view.value;
-            self.image(
+            Some(self.image(
                 builder,
                 self.format(&op.pool_spec)?,
                 Draft::MaxPool { sizes, of },
-            )
+            ))
         } else if let Some(op) = node.op_as::<SumPool>() {
             let (view, sizes) = self.pool(builder, &op.pool_spec)?;
             let divisor = if op.count_include_pad {
@@ -96,7 +96,7 @@ impl Node<'_> {
             };
             let of = op.normalize.then_some(view.value)?;
             let draft = Draft::AveragePool { sizes, divisor, of };
-            self.image(builder, self.format(&op.pool_spec)?, draft)
+            Some(self.image(builder, self.format(&op.pool_spec)?, draft))
         } else if let Some(op) = node.op_as::<Reduce>() {
             self.reduce(builder, op)
         } else if let Some(op) = node.op_as::<Softmax>() {
@@ -136,9 +136,9 @@ impl Node<'_> {
     }
 
     /// The output of a draft that makes an image, channels last.
-    fn image(&self, builder: &mut Builder, format: Axes, draft: Draft) -> Option<View> {
+    fn image(&self, builder: &mut Builder, format: Axes, draft: Draft) -> View {
         let value = builder.push(draft, self.len());
-        Some(self.output(value, &format.order()))
+        self.output(value, &format.order())
     }
 
     /// The axes of images of two dimensions.
@@ -158,7 +158,7 @@ impl Node<'_> {
     }
 
     /// A constant operand.
-    fn constant(&self, tensor: &Tensor, rank: usize) -> Option<Constant> {
+    pub fn constant(&self, tensor: &Tensor, rank: usize) -> Option<Constant> {
         Constant::new(tensor, rank, self.batch)
     }
 
@@ -223,7 +223,7 @@ impl Node<'_> {
             residual: None,
             activation: Activation::Linear,
         };
-        self.image(builder, fits.then_some(format)?, Draft::Conv(draft))
+        Some(self.image(builder, fits.then_some(format)?, Draft::Conv(draft)))
     }
 
     /// The input of a pooling, channels last, and the pooling's sizes.
@@ -349,280 +349,14 @@ impl Node<'_> {
         view.part(axis, usize::try_from(place).ok()?, 1, 1)?
             .without(axis)
     }
-
-    fn binary(&self, builder: &mut Builder, op: &TypedBinOp) -> Option<View> {
-        let operation = match op.0.name() {
-            "Add" => Binary::Add,
-            "Sub" => Binary::Subtract,
-            "Mul" => Binary::Multiply,
-            "Div" => Binary::Divide,
-            "Max" => Binary::Maximum,
-            "Min" => Binary::Minimum,
-            _ => return None,
-        };
-        match (op.1, &self.inputs[..]) {
-            (None, [Input::Tensor { view, is_sole }, Input::Constant(by)]) => {
-                let by = self.constant(by, view.axes.len())?;
-                fused(builder, operation, view, &by, *is_sole)
-                    .or_else(|| self.broadcast(builder, operation, &self.inputs))
-            }
-            (None, [Input::Constant(by), Input::Tensor { view, is_sole }])
-                if !matches!(operation, Binary::Subtract | Binary::Divide) =>
-            {
-                let by = self.constant(by, view.axes.len())?;
-                fused(builder, operation, view, &by, *is_sole)
-                    .or_else(|| self.broadcast(builder, operation, &self.inputs))
-            }
-            (
-                None,
-                [
-                    Input::Tensor { view: a, is_sole },
-                    Input::Tensor {
-                        view: b,
-                        is_sole: b_sole,
-                    },
-                ],
-            ) => pair_of(builder, operation, [(a, *is_sole), (b, *b_sole)])
-                .or_else(|| self.broadcast(builder, operation, &self.inputs)),
-            (None, [_, _]) => self.broadcast(builder, operation, &self.inputs),
-            _ => None,
-        }
-    }
-
-    /// Any two operands of which each may be repeated along some axes.
-    fn broadcast(&self, builder: &mut Builder, operation: Binary, of: &[Input]) -> Option<View> {
-        let first = of
-            .iter()
-            .filter_map(Input::view)
-            .max_by_key(|view| view.len())?;
-        let order = first.by_stride();
-        let sizes: Vec<_> = order.iter().map(|&axis| self.shape[axis]).collect();
-        let length: usize = sizes.iter().product();
-        if length != self.len() {
-            return None;
-        }
-        let operand = |input: &Input| match input {
-            Input::Tensor { view, .. } => {
-                let mut at = strided(view, &order);
-                for (stride, &axis) in at.strides.iter_mut().zip(&order) {
-                    if view.size(axis) == 1 {
-                        *stride = 0;
-                    }
-                }
-                Some((Operand::Value(view.value), at))
-            }
-            Input::Constant(tensor) => {
-                let constant = self.constant(tensor, self.shape.len())?;
-                Some((constant.operand(), constant.strided(&order)))
-            }
-        };
-        let of = [operand(&of[0])?, operand(&of[1])?];
-        let draft = Draft::Binary {
-            operation,
-            sizes,
-            of,
-        };
-        let value = builder.push(draft, length);
-        Some(self.output(value, &order))
-    }
 }
 
 /// A function of each number of a view, which keeps its axes.
-fn each(builder: &mut Builder, view: &View, draft: impl FnOnce(ValueId) -> Draft) -> View {
+pub fn each(builder: &mut Builder, view: &View, draft: impl FnOnce(ValueId) -> Draft) -> View {
     let order = view.by_stride();
     let view = builder.whole(view, &order);
     let value = builder.push(draft(view.value), view.len());
     View { value, ..view }
-}
-
-/// An operation by a constant as a part of the step before it, or as a step that later ones may become a part of.
-fn fused(
-    builder: &mut Builder,
-    operation: Binary,
-    view: &View,
-    by: &Constant,
-    is_sole: bool,
-) -> Option<View> {
-    let order = view.by_stride();
-    let is_whole = view.is_whole(&order, builder.len(view.value));
-    let may_join = is_sole && is_whole;
-    if let Some(by) = by.scalar() {
-        let bounds = match operation {
-            Binary::Maximum if by == 0.0 => Some((by, f32::INFINITY, Activation::Relu)),
-            Binary::Minimum if by == 6.0 => Some((f32::NEG_INFINITY, by, Activation::Relu6)),
-            Binary::Maximum => Some((by, f32::INFINITY, Activation::Linear)),
-            Binary::Minimum => Some((f32::NEG_INFINITY, by, Activation::Linear)),
-            _ => None,
-        };
-        if let Some((low, high, activation)) = bounds {
-            let is_activation = activation != Activation::Linear;
-            let joined = may_join
-                && (is_activation && builder.activate(view.value, activation)
-                    || high < f32::INFINITY && builder.bound(view.value, high));
-            return Some(if joined {
-                view.clone()
-            } else {
-                each(builder, view, |of| Draft::Clamp { low, high, of })
-            });
-        }
-    }
-    // The channels are what lies together.
-    let channel = order
-        .iter()
-        .rev()
-        .copied()
-        .find(|&axis| view.size(axis) > 1);
-    let channels = channel.map_or(1, |axis| view.size(axis));
-    let by = by.along(channel, channels)?;
-    let joined = may_join
-        && match operation {
-            Binary::Add => builder.shift(view.value, &by),
-            Binary::Subtract => builder.shift(view.value, &negated(&by)),
-            Binary::Multiply => builder.scale(view.value, &by),
-            Binary::Divide => builder.scale(view.value, &inverse(&by)),
-            Binary::Maximum | Binary::Minimum => false,
-        };
-    if joined {
-        return Some(view.clone());
-    }
-    let (scale, shift) = match operation {
-        Binary::Add => (vec![1.0; channels], Some(by)),
-        Binary::Subtract => (vec![1.0; channels], Some(negated(&by))),
-        Binary::Multiply => (by, None),
-        Binary::Divide => (inverse(&by), None),
-        Binary::Maximum | Binary::Minimum => return None,
-    };
-    // An own filter of one weight for each channel.
-    let pixels = view.len() / channels;
-    let sizes = Conv2d {
-        groups: channels,
-        ..Conv2d::new([1, 1, pixels, channels], channels, [1, 1])
-    };
-    let affine = |of| {
-        Draft::Conv(ConvDraft {
-            sizes,
-            weights: Weights::Own(scale),
-            bias: shift,
-            of,
-            residual: None,
-            activation: Activation::Linear,
-        })
-    };
-    (channels > 1).then(|| each(builder, view, affine))
-}
-
-fn negated(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|value| -value).collect()
-}
-
-fn inverse(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|value| 1.0 / value).collect()
-}
-
-/// An operation of two tensors that lie alike, or of an image with a number for each of its channels.
-fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> Option<View> {
-    let [(a, a_sole), (b, b_sole)] = of;
-    let (larger, smaller) = if a.len() < b.len() { (b, a) } else { (a, b) };
-    let order = larger.by_stride();
-    let is_whole = |builder: &Builder, view: &View| view.is_whole(&order, builder.len(view.value));
-    if !is_whole(builder, larger) || !is_whole(builder, smaller) || a.batch() != b.batch() {
-        return None;
-    }
-    let channel = order
-        .iter()
-        .rev()
-        .copied()
-        .find(|&axis| larger.size(axis) > 1)?;
-    if operation == Binary::Multiply
-        && larger.len() != smaller.len()
-        && smaller.size(channel) == larger.size(channel)
-        && smaller.len() == smaller.size(channel)
-    {
-        let draft = Draft::Gate {
-            channels: larger.size(channel),
-            of: larger.value,
-            gate: smaller.value,
-        };
-        let value = builder.push(draft, larger.len());
-        return Some(View {
-            value,
-            ..larger.clone()
-        });
-    }
-    let alike = (0..a.axes.len()).all(|axis| a.size(axis) == b.size(axis));
-    if operation != Binary::Add || !alike || a.value == b.value {
-        return None;
-    }
-    if a_sole && builder.add_residual(a.value, b.value) {
-        return Some(a.clone());
-    }
-    if b_sole && builder.add_residual(b.value, a.value) {
-        return Some(b.clone());
-    }
-    let draft = Draft::Add {
-        of: [a.value, b.value],
-        activation: Activation::Linear,
-    };
-    let value = builder.push(draft, a.len());
-    Some(View { value, ..a.clone() })
-}
-
-/// A constant operand: the same for every image.
-struct Constant {
-    values: Vec<f32>,
-    shape: Vec<usize>,
-}
-
-impl Constant {
-    /// A tensor of this rank, which is the same along the axis of the images, if there is one.
-    fn new(tensor: &Tensor, rank: usize, batch: Option<usize>) -> Option<Self> {
-        let (mut values, mut shape) = (floats(tensor)?, tensor.shape().to_vec());
-        if shape.len() != rank || values.is_empty() {
-            return None;
-        }
-        let images = batch.map_or(1, |batch| shape[batch]);
-        let length = values.len() / images;
-        let first = &values[..length];
-        if values.chunks_exact(length).any(|image| image != first) {
-            return None;
-        }
-        values.truncate(length);
-        if let Some(batch) = batch {
-            shape[batch] = 1;
-        }
-        Some(Self { values, shape })
-    }
-
-    fn scalar(&self) -> Option<f32> {
-        (self.values.len() == 1).then(|| self.values[0])
-    }
-
-    /// Its values along an axis of so many elements, if it is the same along all others.
-    fn along(&self, axis: Option<usize>, size: usize) -> Option<Vec<f32>> {
-        if let Some(value) = self.scalar() {
-            return Some(vec![value; size]);
-        }
-        let is_along = self.values.len() == size && self.shape.get(axis?) == Some(&size);
-        is_along.then(|| self.values.clone())
-    }
-
-    fn operand(&self) -> Operand {
-        Operand::Constant(self.values.as_slice().into())
-    }
-
-    /// Where its elements lie along these axes; it is repeated along those of size 1.
-    fn strided(&self, axes: &[usize]) -> Strided {
-        let mut at = Strided::row_major(&self.shape);
-        let stride = |&axis: &usize| {
-            if self.shape[axis] == 1 {
-                0
-            } else {
-                at.strides[axis]
-            }
-        };
-        at.strides = axes.iter().map(stride).collect();
-        at
-    }
 }
 
 /// Which axis is which.

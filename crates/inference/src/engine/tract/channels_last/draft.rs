@@ -43,7 +43,9 @@ impl Weights {
         let mut values = self.with(<[f32]>::to_vec);
         let of_filter = values.len() / by.len();
         for (weights, by) in values.chunks_exact_mut(of_filter).zip(by) {
-            weights.iter_mut().for_each(|weight| *weight *= by);
+            for weight in weights {
+                *weight *= by;
+            }
         }
         *self = Self::Own(values);
     }
@@ -249,7 +251,9 @@ impl Builder {
                 beta.iter_mut().zip(by).for_each(|(beta, by)| *beta *= by);
                 true
             }
-            Some(Draft::GlobalMean { scale, .. }) if by.iter().all(|other| *other == by[0]) => {
+            Some(Draft::GlobalMean { scale, .. })
+                if by.iter().all(|other| other.to_bits() == by[0].to_bits()) =>
+            {
                 *scale *= by[0];
                 true
             }
@@ -464,7 +468,7 @@ impl Draft {
 /// empty.
 const fn parts(width: usize) -> usize {
     let mut parts = MOST_PARTS;
-    while parts > 1 && (width % parts != 0 || width / parts < LEAST_WIDTH) {
+    while parts > 1 && (!width.is_multiple_of(parts) || width / parts < LEAST_WIDTH) {
         parts /= 2;
     }
     parts

@@ -15,35 +15,33 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | which nodes make a program | here |
-//! | one node as steps | `convert`, sums of products in `product` |
+//! | one node as steps | `convert`; of two operands, `binary`; sums of products, `product`; layer normalization, `layer_norm` |
 //! | what joins the step before it, and phases | `draft` |
-//! | running steps, and their buffers | `program` |
+//! | running steps, and their buffers | `program`; as an operation of tract's, `op` |
 //! | where elements of a tensor lie | `view` |
-//! | operands that lie anywhere | `strided` |
+//! | loops over operands that lie anywhere | `strided` |
 
+mod binary;
 mod convert;
 mod draft;
+mod layer_norm;
+mod op;
 mod product;
 mod program;
 mod strided;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{
-    EvalContext, EvalOp, StaticName, TractErrorContext, ensure,
-};
-use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::internal::TractErrorContext;
 use tract_onnx::tract_core::ops::konst::Const;
-use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm};
 use tract_onnx::tract_core::ops::source::TypedSource;
-use tract_onnx::tract_core::{as_op, op_as_typed_op, op_out_of_plan};
 
 use self::convert::{Input, Node};
-use self::draft::{Builder, Draft};
-use self::program::Program;
+use self::draft::Builder;
+use self::layer_norm::LayerNorm;
+use self::op::Fused;
 use self::view::View;
 
 /// Replaces what the kernels have, in a graph of so many images: the first axis of its tensors.
@@ -151,7 +149,7 @@ impl Regions<'_> {
         }
         let mut region = self.builders.remove(&level).unwrap_or_default();
         let (mark, inputs) = (region.builder.mark(), region.inputs.len());
-        let converted = self.convert_into(&mut region, node, level, shape);
+        let converted = self.convert_into(&mut region, node, level, &shape);
         if converted.is_none() {
             region.builder.back_to(mark);
             region.inputs.truncate(inputs);
@@ -167,7 +165,7 @@ impl Regions<'_> {
         region: &mut Region,
         node: &TypedNode,
         level: usize,
-        shape: Vec<usize>,
+        shape: &[usize],
     ) -> Option<()> {
         let inputs: Option<Vec<Input>> = node
             .inputs
@@ -177,7 +175,8 @@ impl Regions<'_> {
         let inputs = inputs?;
         let norm = LayerNorm::at(self.model, node);
         if let Some(norm) = norm
-            && let Some(view) = norm.convert(region, &inputs)
+            && let Some(of) = inputs[0].view()
+            && let Some(view) = norm.convert(&mut region.builder, of)
         {
             let outlet = OutletId::new(norm.last, 0);
             self.joined.extend(norm.nodes.map(|node| (node, level)));
@@ -196,9 +195,9 @@ impl Regions<'_> {
             Input::Constant(_) => true,
         });
         let view = Node {
-            node,
+            of: node,
             inputs,
-            shape: shape.clone(),
+            shape: shape.to_vec(),
             batch: self.batch(),
         };
         let view = view.convert(&mut region.builder)?;
@@ -367,152 +366,6 @@ fn inputs_of(node: &TypedNode, wires: &HashMap<OutletId, OutletId>) -> TractResu
             .context("an input that is computed")
     };
     node.inputs.iter().map(wire).collect()
-}
-
-/// The nodes of a layer normalization, as tract writes it: the root mean square normalization of what is left
-/// without its mean.
-struct LayerNorm {
-    /// Those between the first and the last.
-    nodes: [usize; 2],
-    last: usize,
-    axis: usize,
-    epsilon: f32,
-}
-
-impl LayerNorm {
-    /// Looks for one that begins with this sum.
-    fn at(model: &TypedModel, sum: &TypedNode) -> Option<Self> {
-        let op = sum.op_as::<Reduce>()?;
-        let [axis] = op.axes[..] else {
-            return None;
-        };
-        let of = sum.inputs[0];
-        let size = model
-            .outlet_fact(of)
-            .ok()?
-            .shape
-            .as_concrete()?
-            .get(axis)
-            .copied()?;
-        let only = |node: &TypedNode| {
-            let users = &node.outputs[0].successors;
-            let is_output = model.outputs.iter().any(|output| output.node == node.id);
-            (users.len() == 1 && !is_output).then(|| model.node(users[0].node))
-        };
-        let named = |node: &TypedNode, name: &str| {
-            node.op_as::<TypedBinOp>()
-                .is_some_and(|op| op.0.name() == name)
-        };
-        let mean = only(sum).filter(|node| named(node, "Mul"))?;
-        let factor = mean
-            .inputs
-            .iter()
-            .find_map(|&input| model.outlet_fact(input).ok()?.konst.clone())?;
-        let factor = convert::floats(&factor).filter(|values| values.len() == 1)?[0];
-        let rest = only(mean).filter(|node| named(node, "Sub"))?;
-        let norm = only(rest)?;
-        let rms = norm.op_as::<RmsNorm>()?;
-        let epsilon = rms.eps.cast_to_scalar::<f32>().ok()?;
-        let is_mean = op.reducer == Reducer::Sum && (factor * size as f32 - 1.0).abs() < 1e-5;
-        let is_norm = rms.axis == axis && rest.inputs[0] == of && rest.inputs[1].node == mean.id;
-        (is_mean && is_norm).then_some(Self {
-            nodes: [mean.id, rest.id],
-            last: norm.id,
-            axis,
-            epsilon,
-        })
-    }
-
-    fn convert(&self, region: &mut Region, inputs: &[Input]) -> Option<View> {
-        let view = inputs[0].view()?;
-        let (channels, _) = view.axis(self.axis)?;
-        let mut order = view.by_stride();
-        order.retain(|&axis| axis != self.axis);
-        order.push(self.axis);
-        let view = region.builder.whole(view, &order);
-        let draft = Draft::LayerNorm {
-            gamma: vec![1.0; channels],
-            beta: vec![0.0; channels],
-            epsilon: self.epsilon,
-            of: view.value,
-        };
-        let value = region.builder.push(draft, view.len());
-        Some(View { value, ..view })
-    }
-}
-
-/// A program as an operation of tract's: row-major tensors in and out, the images first.
-#[derive(Clone)]
-struct Fused {
-    program: Arc<Program>,
-    /// Of the outputs.
-    shapes: Vec<Vec<usize>>,
-}
-
-impl fmt::Debug for Fused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fused")
-            .field("shapes", &self.shapes)
-            .finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Fused {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.program, &other.program)
-    }
-}
-
-impl Eq for Fused {}
-
-impl Op for Fused {
-    fn name(&self) -> StaticName {
-        "Kernels".into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Fused {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let views: Vec<_> = inputs
-            .iter()
-            .map(|input| input.to_plain_array_view::<f32>())
-            .collect::<TractResult<_>>()?;
-        let slices: Option<Vec<&[f32]>> = views.iter().map(|view| view.as_slice()).collect();
-        let slices = slices.context("inputs that are contiguous")?;
-        let mut outputs: Vec<Vec<f32>> = self
-            .shapes
-            .iter()
-            .map(|shape| vec![0.0; shape.iter().product()])
-            .collect();
-        let mut written: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        self.program.run(&slices, &mut written);
-        outputs
-            .into_iter()
-            .zip(&self.shapes)
-            .map(|(values, shape)| {
-                let array = tract_ndarray::ArrayD::from_shape_vec(shape.as_slice(), values)?;
-                Ok(array.into_tensor().into_tvalue())
-            })
-            .collect()
-    }
-}
-
-impl TypedOp for Fused {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        ensure!(
-            inputs
-                .iter()
-                .all(|input| input.datum_type == f32::datum_type()),
-            "float32"
-        );
-        Ok(self.shapes.iter().map(|shape| f32::fact(shape)).collect())
-    }
-
-    as_op!();
 }
 
 #[cfg(test)]

@@ -141,15 +141,14 @@ fn dense(
     };
 
     let whole = [rows.as_slice(), &summed].concat();
-    let (of, sizes) = match strided(builder, view, &rows, depth, columns) {
-        Some(sizes) => (view.value, sizes),
-        None => {
-            let view = builder.whole(view, &whole);
-            (
-                view.value,
-                Conv2d::new([1, 1, count, depth], columns, [1, 1]),
-            )
-        }
+    let (of, sizes) = if let Some(sizes) = strided(builder, view, &rows, depth, columns) {
+        (view.value, sizes)
+    } else {
+        let view = builder.whole(view, &whole);
+        (
+            view.value,
+            Conv2d::new([1, 1, count, depth], columns, [1, 1]),
+        )
     };
     let conv = Conv {
         sizes,

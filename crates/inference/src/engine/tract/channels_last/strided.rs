@@ -100,7 +100,6 @@ pub fn combine(
     }
 }
 
-#[inline(always)]
 fn combine_by(
     sizes: &[usize],
     (a, a_at): (&[f32], &Strided),
