@@ -525,7 +525,7 @@ mod tests {
         program.run(&[&input], &mut [&mut output]);
         // 10 * (a + b + 1) + a, and -(a + b + 2) + b.
         assert_eq!(
-            output,
+            output[..],
             [6.0, 0.0, 0.0, 0.0, 6.0, 0.0, 6.0, 0.0, 6.0, 0.0, 0.0, 0.0]
         );
     }

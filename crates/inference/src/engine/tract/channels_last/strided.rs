@@ -156,7 +156,7 @@ mod tests {
             &mut to,
             &Strided::row_major(&[2, 3]),
         );
-        assert_eq!(to, [1.0, 5.0, 9.0, 2.0, 6.0, 10.0]);
+        assert_eq!(to[..], [1.0, 5.0, 9.0, 2.0, 6.0, 10.0]);
         let mut back = [0.0; 12];
         copy(
             &[2, 3],
@@ -172,7 +172,7 @@ mod tests {
             &mut one,
             &Strided::row_major(&[1, 1]),
         );
-        assert_eq!(one, [7.0]);
+        assert_eq!(one[..], [7.0]);
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
             };
             let rows = Strided::row_major(&[2, 3]);
             combine(operation, &[2, 3], (&a, &rows), (b, &strided), &mut output);
-            output
+            output.to_vec()
         };
         assert_eq!(
             by(Binary::Add, &column, [1, 0]),
@@ -210,6 +210,6 @@ mod tests {
             (&[4.0], &scalars),
             &mut output,
         );
-        assert_eq!(output, [0.25]);
+        assert_eq!(output[..], [0.25]);
     }
 }

@@ -124,9 +124,11 @@ impl Graph {
     /// As tract writes it: without the mean, then by the root of the mean square.
     fn layer_norm(&mut self, input: OutletId, axis: usize) -> OutletId {
         let size = self.shape(input)[axis];
-        let axes = tvec!(axis);
-        let reducer = Reducer::Sum;
-        let sum = self.wire(Reduce { axes, reducer }, &[input]);
+        let summed = Reduce {
+            axes: tvec!(axis),
+            reducer: Reducer::Sum,
+        };
+        let sum = self.wire(summed, &[input]);
         let mean = self.bound(math::mul(), sum, 1.0 / size as f32);
         let rest = self.wire(math::sub(), &[input, mean]);
         let eps = Arc::new(tensor0(1e-3_f32));
