@@ -14,7 +14,7 @@
 //! work.
 //!
 //! [`engines`] lists what can compute the graph, each a Cargo feature. **tract** is pure Rust and the
-//! default. **ONNX Runtime** (`ort`) is faster on most machines and is a shared library that is found
+//! default; what kiln's kernels have of a graph, they compute. **ONNX Runtime** (`ort`) is a shared library that is found
 //! at run time; see `OrtOptions` for where it is searched.
 //!
 //! | to find | look in |

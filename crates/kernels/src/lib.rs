@@ -1,4 +1,4 @@
-//! Fast CPU kernels for training convolutional networks: plain functions over `f32` slices.
+//! Fast CPU kernels for training and running neural networks: plain functions over `f32` slices.
 //!
 //! # What there is
 //!

@@ -46,11 +46,10 @@ const VERSION: &str = "0.23";
 /// Batch sizes of runs where the graph leaves the size open. Each takes a plan of its own, hence
 /// few.
 ///
-/// Convolutions take the same time per image at every size up to 8. Beyond, the columns that tract
-/// makes of images (200 kB each for a layer of 32 to 64 channels, 5x5, on 8x8) outgrow the cache of
-/// a core, and two threads of one process come to half their speed where the system has given them
-/// scattered pages, which one cannot know. Wide dense layers gain from larger runs, because their
-/// weights are read once for each; 8 is most of it.
+/// Programs of kiln's kernels choose themselves how many images of a run they take together. Of what stays tract's,
+/// convolutions take the same time per image at every size up to 8; beyond, the columns that tract makes of images (200 kB
+/// each for a layer of 32 to 64 channels, 5x5, on 8x8) outgrow the cache of a core. Wide dense layers gain from larger
+/// runs, because their weights are read once for each; 8 is most of it.
 const CHUNK_SIZES: [usize; 3] = [8, 4, 1];
 
 /// Multiplications with an addition each from which on several threads are worth while for a single run: half a
