@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use kiln_kernels::{Activation, Conv2d, Divisor, Elementwise, NormPool, Pool2d};
+use kiln_kernels::{Activation, Conv2d, Conv2dShape, Divisor, Elementwise, NormPool, Pool2d};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::{Gather, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
-use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::cnn::{
+    Conv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool,
+};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
@@ -94,7 +96,12 @@ impl Node<'_> {
             } else {
                 Divisor::Inside
             };
-            let of = op.normalize.then_some(view.value)?;
+            // With windows that reach beyond the padding, what divides a sum depends on the exporter.
+            let is_whole = !matches!(
+                op.pool_spec.padding,
+                PaddingSpec::ExplicitOnnxPool(_, _, true)
+            );
+            let of = (op.normalize && is_whole).then_some(view.value)?;
             let draft = Draft::AveragePool { sizes, divisor, of };
             Some(self.image(builder, self.format(&op.pool_spec)?, draft))
         } else if let Some(op) = node.op_as::<Reduce>() {
@@ -202,7 +209,7 @@ impl Node<'_> {
             dilation: pair(&spec.dilations())?,
             groups: op.group,
         };
-        let shape = sizes.checked().ok()?;
+        let shape = sizes.checked().ok().filter(is_modest)?;
         let expected = [self.shape[format.rows], self.shape[format.columns]];
         let weights = Weights::of(kernel.constant()?)?;
         let mut bias = floats(bias.constant()?)?;
@@ -372,6 +379,19 @@ impl Axes {
     fn order(self) -> [usize; 3] {
         [self.rows, self.columns, self.channels]
     }
+}
+
+/// Whether a convolution takes no more beside its input and output than those of networks do. The kernels list which input meets
+/// which tap along each axis, and copy images with their padding: of a convolution that is made to do harm, both could take
+/// more than there is.
+fn is_modest(shape: &Conv2dShape) -> bool {
+    const MOST_TAPS: usize = 1 << 22;
+    const MOST_PADDING: usize = 1 << 20;
+    let [rows, columns] = shape.output();
+    let taps = rows.saturating_mul(shape.kernel[0]) + columns.saturating_mul(shape.kernel[1]);
+    let [top, left, bottom, right] = shape.padding;
+    let padded = (shape.height + top + bottom) * (shape.width + left + right) * shape.channels;
+    taps <= MOST_TAPS && padded <= 8 * (shape.input_len() + shape.output_len()) + MOST_PADDING
 }
 
 fn pair(values: &[usize]) -> Option<[usize; 2]> {

@@ -404,6 +404,26 @@ fn what_several_take_is_not_changed() {
     assert_eq!(same(&model)[0], 1);
 }
 
+/// The kernels would list ten billion pairs of an input and a tap, or copy an image into one of some trillion pixels.
+#[test]
+fn convolutions_that_are_made_to_do_harm_stay_as_they_are() {
+    let (mut graph, x) = Graph::new(&[1, 1, 200_000, 1]);
+    let spec = graph.spec(x, 1, [100_000, 1], [1, 1], [0; 4]);
+    let (weights, bias) = (graph.constant(&[1, 1, 100_000, 1]), graph.constant(&[1]));
+    let op = Conv::new(spec, KernelFormat::OIHW, 1, None);
+    let output = graph.wire(op, &[x, weights, bias]);
+    let model = graph.finish(&[output]);
+    assert_eq!(counts(&replace(model, 1).unwrap()), [0, 1]);
+    let (mut graph, x) = Graph::new(&[1, 1, 4, 4]);
+    let far = 1 << 20;
+    let spec = graph.spec(x, 1, [1, 1], [far, far], [far, far, 0, 0]);
+    let (weights, bias) = (graph.constant(&[1, 1, 1, 1]), graph.constant(&[1]));
+    let op = Conv::new(spec, KernelFormat::OIHW, 1, None);
+    let output = graph.wire(op, &[x, weights, bias]);
+    let model = graph.finish(&[output]);
+    assert_eq!(counts(&replace(model, 1).unwrap()), [0, 1]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
