@@ -209,12 +209,13 @@ impl Builder {
 
     /// The step that makes a value.
     fn maker(&self, value: ValueId) -> Option<usize> {
-        self.drafts.iter().position(|(_, to)| *to == value)
+        // Mostly one of the last.
+        self.drafts.iter().rposition(|(_, to)| *to == value)
     }
 
     fn maker_mut(&mut self, value: ValueId) -> Option<&mut Draft> {
-        let found = self.drafts.iter_mut().find(|(_, to)| *to == value);
-        found.map(|(draft, _)| draft)
+        let at = self.maker(value)?;
+        self.drafts.get_mut(at).map(|(draft, _)| draft)
     }
 
     /// Makes an addition for each channel, the last axis in memory, part of the step that makes the value, if it

@@ -31,7 +31,7 @@ mod program;
 mod strided;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::TractErrorContext;
@@ -42,6 +42,7 @@ use self::convert::{Input, Node};
 use self::draft::Builder;
 use self::layer_norm::LayerNorm;
 use self::op::Fused;
+use self::program::ValueId;
 use self::view::View;
 
 /// Replaces what the kernels have, in a graph of so many images: the first axis of its tensors.
@@ -52,6 +53,7 @@ pub fn replace(model: TypedModel, batch: usize) -> TractResult<TypedModel> {
         images: batch,
         levels: HashMap::new(),
         known: HashMap::new(),
+        values: HashSet::new(),
         builders: BTreeMap::new(),
         joined: HashMap::new(),
     };
@@ -96,6 +98,8 @@ struct Regions<'a> {
     /// Of a node: whether a program has it, and its level.
     levels: HashMap<usize, (bool, usize)>,
     known: HashMap<OutletId, Known>,
+    /// The values that these tensors are in, each with its level.
+    values: HashSet<(usize, ValueId)>,
     /// By level.
     builders: BTreeMap<usize, Region>,
     /// Nodes that are computed with an earlier one, with its level.
@@ -187,7 +191,7 @@ impl Regions<'_> {
                 view,
                 is_sole,
             };
-            self.known.insert(outlet, known);
+            self.know(outlet, known);
             return Some(());
         }
         let before = inputs.iter().all(|input| match input {
@@ -210,22 +214,20 @@ impl Regions<'_> {
                 .all(|axis| view.size(axis) == shape[axis]);
         let outlet = OutletId::new(node.id, 0);
         // Another tensor may be a part of the same value.
-        let is_new = !self.shares(&view, level);
+        let is_new = !self.values.contains(&(level, view.value));
         let is_sole = self.is_single(outlet) && (is_new || before);
         let known = Known {
             level,
             view,
             is_sole,
         };
-        fits.then(|| {
-            self.known.insert(outlet, known);
-        })
+        fits.then(|| self.know(outlet, known))
     }
 
-    /// Whether a tensor of the program is in the same value.
-    fn shares(&self, view: &View, level: usize) -> bool {
-        let mut of_level = self.known.values().filter(|known| known.level == level);
-        of_level.any(|known| known.view.value == view.value)
+    /// Takes note of a tensor of a program.
+    fn know(&mut self, outlet: OutletId, known: Known) {
+        self.values.insert((known.level, known.view.value));
+        self.known.insert(outlet, known);
     }
 
     /// Whether a single node takes an output of the graph's nodes, which is no output of the graph.
