@@ -92,7 +92,7 @@ fn pretrained(text: &mut String, found: &Survey, choice: &Choice) {
     comment(
         text,
         "Training images are mirrored and changed, in four views whose features are computed once. Measured there, 91 % in \
-         place of 90 %, and a cross-entropy lower by a fifth; without these lines it takes half the time. Remove the first \
+         place of 90 %, and a cross-entropy lower by a sixth; without these lines it takes half the time. Remove the first \
          of them where left and right differ in meaning, as in writing.",
     );
     text.push_str(
