@@ -6,7 +6,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
 use super::convert::{Input, Node, each, floats};
 use super::draft::{Builder, Conv, Draft, Weights, strided};
-use super::program::Operand;
+use super::program::{Operand, Step};
 use super::strided::{Binary, Strided};
 use super::view::View;
 
@@ -79,7 +79,7 @@ impl Node<'_> {
             }
         };
         let of = [operand(&of[0])?, operand(&of[1])?];
-        let draft = Draft::Binary {
+        let draft = Step::Binary {
             operation,
             sizes,
             of,
@@ -118,7 +118,7 @@ fn fused(
             return Some(if joined {
                 view.clone()
             } else {
-                each(builder, view, |of| Draft::Clamp { low, high, of })
+                each(builder, view, |of| Step::Clamp { low, high, of })
             });
         }
     }
@@ -197,7 +197,7 @@ fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> 
         && smaller.size(channel) == larger.size(channel)
         && smaller.len() == smaller.size(channel)
     {
-        let draft = Draft::Gate {
+        let draft = Step::Gate {
             channels: larger.size(channel),
             of: larger.value,
             gate: smaller.value,
@@ -218,7 +218,7 @@ fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> 
     if b_sole && builder.add_residual(b.value, a.value) {
         return Some(b.clone());
     }
-    let draft = Draft::Add {
+    let draft = Step::Add {
         of: [a.value, b.value],
         activation: Activation::Linear,
     };

@@ -18,7 +18,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, Soft
 use super::binary::Constant;
 use super::draft::{Builder, Conv as ConvDraft, Draft, Weights, strided};
 use super::product;
-use super::program::{Operand, Piece, ValueId};
+use super::program::{Operand, Piece, Step, ValueId};
 use super::view::View;
 
 /// An input of a node.
@@ -264,7 +264,7 @@ impl Node<'_> {
             _ => return None,
         };
         let of = op.1.is_none().then_some(self.inputs[0].view()?)?;
-        Some(each(builder, of, |of| Draft::Elementwise { function, of }))
+        Some(each(builder, of, |of| Step::Elementwise { function, of }))
     }
 
     /// The sum of all pixels of each channel.
@@ -279,7 +279,7 @@ impl Node<'_> {
         // One channel axis, so that pixels are sums of what lies apart.
         let view = builder.whole((is_inner && kept.len() <= 1).then_some(view)?, &order);
         let pixels = view.len() / channels.max(1);
-        let draft = Draft::GlobalMean {
+        let draft = Step::GlobalMean {
             pixels,
             channels,
             scale: pixels as f32,
@@ -301,7 +301,7 @@ impl Node<'_> {
         order.push(axis);
         let view = builder.whole(view, &order);
         let value = builder.push(
-            Draft::Softmax {
+            Step::Softmax {
                 columns,
                 of: view.value,
             },
@@ -338,7 +338,7 @@ impl Node<'_> {
             });
             start += size;
         }
-        let value = builder.push(Draft::Copy { pieces }, self.len());
+        let value = builder.push(Step::Copy { pieces }, self.len());
         Some(View { value, ..target })
     }
 
@@ -359,7 +359,11 @@ impl Node<'_> {
 }
 
 /// A function of each number of a view, which keeps its axes.
-pub fn each(builder: &mut Builder, view: &View, draft: impl FnOnce(ValueId) -> Draft) -> View {
+pub fn each<D: Into<Draft>>(
+    builder: &mut Builder,
+    view: &View,
+    draft: impl FnOnce(ValueId) -> D,
+) -> View {
     let order = view.by_stride();
     let view = builder.whole(view, &order);
     let value = builder.push(draft(view.value), view.len());

@@ -3,14 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use kiln_kernels::{
-    Activation, Conv2d, Divisor, Elementwise, MatMul, NormPool, PreparedConv2d, ShapeError,
-};
+use kiln_kernels::{Activation, Conv2d, Divisor, MatMul, NormPool, PreparedConv2d, ShapeError};
 
 use tract_onnx::prelude::*;
 
 use super::program::{Operand, Parts, Phase, Piece, Program, Step, ValueId, for_images};
-use super::strided::{Binary, Strided};
+use super::strided::Strided;
 use super::view::View;
 
 /// The weights of a convolution: the graph's, as long as nothing is multiplied into them.
@@ -86,52 +84,18 @@ pub enum Draft {
         divisor: Divisor,
         of: ValueId,
     },
-    GlobalMean {
-        pixels: usize,
-        channels: usize,
-        scale: f32,
-        of: ValueId,
-    },
-    Elementwise {
-        function: Elementwise,
-        of: ValueId,
-    },
-    Clamp {
-        low: f32,
-        high: f32,
-        of: ValueId,
-    },
-    Add {
-        of: [ValueId; 2],
-        activation: Activation,
-    },
-    Binary {
-        operation: Binary,
-        sizes: Vec<usize>,
-        of: [(Operand, Strided); 2],
-    },
-    Gate {
-        channels: usize,
-        of: ValueId,
-        gate: ValueId,
-    },
-    LayerNorm {
-        gamma: Vec<f32>,
-        beta: Vec<f32>,
-        epsilon: f32,
-        of: ValueId,
-    },
-    Softmax {
-        columns: usize,
-        of: ValueId,
-    },
     MatMul {
         sizes: MatMul,
         of: [ValueId; 2],
     },
-    Copy {
-        pieces: Vec<Piece>,
-    },
+    /// What is the same for any number of images.
+    Ready(Step),
+}
+
+impl From<Step> for Draft {
+    fn from(step: Step) -> Self {
+        Self::Ready(step)
+    }
 }
 
 /// A program that is being put together.
@@ -177,9 +141,9 @@ impl Builder {
     }
 
     /// Adds a step whose value has so many floats for an image.
-    pub fn push(&mut self, draft: Draft, length: usize) -> ValueId {
+    pub fn push(&mut self, draft: impl Into<Draft>, length: usize) -> ValueId {
         let value = self.value(length);
-        self.drafts.push((draft, value));
+        self.drafts.push((draft.into(), value));
         value
     }
 
@@ -202,7 +166,7 @@ impl Builder {
             sizes,
         };
         let pieces = vec![piece];
-        let value = self.push(Draft::Copy { pieces }, view.len());
+        let value = self.push(Step::Copy { pieces }, view.len());
         let shape: Vec<_> = (0..view.axes.len()).map(|axis| view.size(axis)).collect();
         View::new(value, &shape, view.batch(), order)
     }
@@ -227,7 +191,7 @@ impl Builder {
                 bias.iter_mut().zip(by).for_each(|(bias, by)| *bias += by);
                 true
             }
-            Some(Draft::LayerNorm { beta, .. }) if beta.len() == by.len() => {
+            Some(Draft::Ready(Step::LayerNorm { beta, .. })) if beta.len() == by.len() => {
                 beta.iter_mut().zip(by).for_each(|(beta, by)| *beta += by);
                 true
             }
@@ -244,7 +208,7 @@ impl Builder {
                 bias.zip(by).for_each(|(bias, by)| *bias *= by);
                 true
             }
-            Some(Draft::LayerNorm { gamma, beta, .. }) if beta.len() == by.len() => {
+            Some(Draft::Ready(Step::LayerNorm { gamma, beta, .. })) if beta.len() == by.len() => {
                 gamma
                     .iter_mut()
                     .zip(by)
@@ -252,7 +216,7 @@ impl Builder {
                 beta.iter_mut().zip(by).for_each(|(beta, by)| *beta *= by);
                 true
             }
-            Some(Draft::GlobalMean { scale, .. })
+            Some(Draft::Ready(Step::GlobalMean { scale, .. }))
                 if by.iter().all(|other| other.to_bits() == by[0].to_bits()) =>
             {
                 *scale *= by[0];
@@ -269,9 +233,10 @@ impl Builder {
             Activation::Relu | Activation::Linear => Activation::Linear,
         };
         match self.maker_mut(value) {
-            Some(Draft::Conv(Conv { activation: it, .. }) | Draft::Add { activation: it, .. })
-                if *it == before =>
-            {
+            Some(
+                Draft::Conv(Conv { activation: it, .. })
+                | Draft::Ready(Step::Add { activation: it, .. }),
+            ) if *it == before => {
                 *it = activation;
                 true
             }
@@ -282,7 +247,7 @@ impl Builder {
     /// Makes an upper bound part of the step that makes the value, if it can be.
     pub fn bound(&mut self, value: ValueId, by: f32) -> bool {
         match self.maker_mut(value) {
-            Some(Draft::Clamp { high, .. }) => {
+            Some(Draft::Ready(Step::Clamp { high, .. })) => {
                 *high = high.min(by);
                 true
             }
@@ -416,42 +381,6 @@ impl Draft {
                 divisor,
                 of,
             },
-            Self::GlobalMean {
-                pixels,
-                channels,
-                scale,
-                of,
-            } => Step::GlobalMean {
-                pixels,
-                channels,
-                scale,
-                of,
-            },
-            Self::Elementwise { function, of } => Step::Elementwise { function, of },
-            Self::Clamp { low, high, of } => Step::Clamp { low, high, of },
-            Self::Add { of, activation } => Step::Add { of, activation },
-            Self::Binary {
-                operation,
-                sizes,
-                of,
-            } => Step::Binary {
-                operation,
-                sizes,
-                of,
-            },
-            Self::Gate { channels, of, gate } => Step::Gate { channels, of, gate },
-            Self::LayerNorm {
-                gamma,
-                beta,
-                epsilon,
-                of,
-            } => Step::LayerNorm {
-                gamma,
-                beta,
-                epsilon,
-                of,
-            },
-            Self::Softmax { columns, of } => Step::Softmax { columns, of },
             Self::MatMul { sizes, of } => Step::MatMul {
                 shape: for_images(
                     sizes,
@@ -460,7 +389,7 @@ impl Draft {
                 )?,
                 of,
             },
-            Self::Copy { pieces } => Step::Copy { pieces },
+            Self::Ready(step) => step,
         })
     }
 }
@@ -583,7 +512,7 @@ mod tests {
             let sums = [values[1], values[3]];
             let activation = Activation::Linear;
             let sum = builder.push(
-                Draft::Add {
+                Step::Add {
                     of: sums,
                     activation,
                 },

@@ -5,7 +5,8 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm};
 
 use super::convert::floats;
-use super::draft::{Builder, Draft};
+use super::draft::Builder;
+use super::program::Step;
 use super::view::View;
 
 /// The nodes of a layer normalization, as tract writes it: the root mean square normalization of what is left
@@ -69,7 +70,7 @@ impl LayerNorm {
         order.retain(|&axis| axis != self.axis);
         order.push(self.axis);
         let view = builder.whole(view, &order);
-        let draft = Draft::LayerNorm {
+        let draft = Step::LayerNorm {
             gamma: vec![1.0; channels],
             beta: vec![0.0; channels],
             epsilon: self.epsilon,
