@@ -123,31 +123,25 @@ fn fused(
         }
     }
     // The channels are what lies together.
-    let channel = order
-        .iter()
-        .rev()
-        .copied()
-        .find(|&axis| view.size(axis) > 1);
+    let channel = view.nearest();
     let channels = channel.map_or(1, |axis| view.size(axis));
     let by = by.along(channel, channels)?;
-    let joined = may_join
-        && match operation {
-            Binary::Add => builder.shift(view.value, &by),
-            Binary::Subtract => builder.shift(view.value, &negated(&by)),
-            Binary::Multiply => builder.scale(view.value, &by),
-            Binary::Divide => builder.scale(view.value, &inverse(&by)),
-            Binary::Maximum | Binary::Minimum => false,
-        };
-    if joined {
-        return Some(view.clone());
-    }
     let (scale, shift) = match operation {
-        Binary::Add => (vec![1.0; channels], Some(by)),
-        Binary::Subtract => (vec![1.0; channels], Some(negated(&by))),
-        Binary::Multiply => (by, None),
-        Binary::Divide => (inverse(&by), None),
+        Binary::Add => (None, Some(by)),
+        Binary::Subtract => (None, Some(by.iter().map(|value| -value).collect())),
+        Binary::Multiply => (Some(by), None),
+        Binary::Divide => (Some(by.iter().map(|value| 1.0 / value).collect()), None),
         Binary::Maximum | Binary::Minimum => return None,
     };
+    let joins = |builder: &mut Builder| match (&scale, &shift) {
+        (Some(by), _) => builder.scale(view.value, by),
+        (None, Some(by)) => builder.shift(view.value, by),
+        (None, None) => false,
+    };
+    if may_join && joins(builder) {
+        return Some(view.clone());
+    }
+    let scale: Vec<f32> = scale.unwrap_or_else(|| vec![1.0; channels]);
     // An own filter of one weight for each channel.
     let pixels = view.len() / channels;
     let sizes = Conv2d {
@@ -170,14 +164,6 @@ fn fused(
 /// The bound of `ReLU6`.
 const SIX: f32 = 6.0;
 
-fn negated(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|value| -value).collect()
-}
-
-fn inverse(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|value| 1.0 / value).collect()
-}
-
 /// An operation of two tensors that lie alike, or of an image with a number for each of its channels.
 fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> Option<View> {
     let [(a, a_sole), (b, b_sole)] = of;
@@ -187,11 +173,7 @@ fn pair_of(builder: &mut Builder, operation: Binary, of: [(&View, bool); 2]) -> 
     if !is_whole(builder, larger) || !is_whole(builder, smaller) || a.batch() != b.batch() {
         return None;
     }
-    let channel = order
-        .iter()
-        .rev()
-        .copied()
-        .find(|&axis| larger.size(axis) > 1)?;
+    let channel = larger.nearest()?;
     if operation == Binary::Multiply
         && larger.len() != smaller.len()
         && smaller.size(channel) == larger.size(channel)

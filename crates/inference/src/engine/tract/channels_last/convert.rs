@@ -296,9 +296,7 @@ impl Node<'_> {
             return None;
         };
         let columns = view.axis(axis)?.0;
-        let mut order = view.by_stride();
-        order.retain(|&other| other != axis);
-        order.push(axis);
+        let order = view.with_last(axis);
         let view = builder.whole(view, &order);
         let value = builder.push(
             Step::Softmax {

@@ -312,7 +312,7 @@ fn phases(costs: &[[usize; 2]], batch: usize) -> Vec<Phase> {
     let (mut best, mut cut) = (after, 0);
     for (at, [weights, values]) in costs.iter().enumerate() {
         before += weights * batch;
-        after = after + weights - weights - values * batch;
+        after -= values * batch;
         if before + after < best {
             (best, cut) = (before + after, at + 1);
         }

@@ -66,10 +66,7 @@ impl LayerNorm {
     /// Adds the normalization of a tensor, and returns its output.
     pub fn convert(&self, builder: &mut Builder, view: &View) -> Option<View> {
         let (channels, _) = view.axis(self.axis)?;
-        let mut order = view.by_stride();
-        order.retain(|&axis| axis != self.axis);
-        order.push(self.axis);
-        let view = builder.whole(view, &order);
+        let view = builder.whole(view, &view.with_last(self.axis));
         let draft = Step::LayerNorm {
             gamma: vec![1.0; channels],
             beta: vec![0.0; channels],

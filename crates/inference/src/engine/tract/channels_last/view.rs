@@ -85,6 +85,20 @@ impl View {
         axes
     }
 
+    /// The same with this one last.
+    pub fn with_last(&self, last: usize) -> Vec<usize> {
+        let mut axes = self.by_stride();
+        axes.retain(|&axis| axis != last);
+        axes.push(last);
+        axes
+    }
+
+    /// The axis whose elements lie nearest together, of those with more than one: that of the channels.
+    pub fn nearest(&self) -> Option<usize> {
+        let mut axes = self.by_stride().into_iter().rev();
+        axes.find(|&axis| self.size(axis) > 1)
+    }
+
     /// Floats of an image's part.
     pub fn len(&self) -> usize {
         (0..self.axes.len()).map(|axis| self.size(axis)).product()
