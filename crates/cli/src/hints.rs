@@ -106,6 +106,14 @@ fn pipeline(hint: &Hint) -> String {
         }
         Hint::UniqueLabels => "give each a name of its own with --labels".into(),
         Hint::EngineForCuda => "use --engine ort with --device cuda".into(),
+        Hint::NewerOpset { needed } => format!(
+            "convert it first, such as with Python's `onnx.version_converter.convert_version(model, {needed})`; \
+             `--fp16` takes any opset"
+        ),
+        Hint::QuantizedLayers { near: Some(near) } => format!("did you mean `{near}`?"),
+        Hint::QuantizedLayers { near: None } => {
+            "`kiln describe MODEL.onnx --segments` lists the layers".into()
+        }
         Hint::WholeModel => "name the file of the whole model".into(),
         Hint::ExportFirst { run } => format!("`kiln export {}` writes its model", run.display()),
         Hint::ExportWithGolden => {

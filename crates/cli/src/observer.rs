@@ -66,6 +66,8 @@ impl<'a> TerminalObserver<'a> {
             Task::Golden => ("Golden".into(), "images"),
             Task::Load { .. } => (String::new(), "models"),
             Task::Explain => ("Covering".into(), "patches"),
+            Task::Calibrate => ("Calibrating".into(), "images"),
+            Task::Sensitivity => ("Judging".into(), "layers"),
             Task::Gradients => ("Following".into(), "images"),
             Task::RangeTest => ("Testing".into(), "steps"),
             Task::Thresholds => ("Thresholds".into(), "images"),

@@ -1,11 +1,9 @@
 //! The graph as engines get it: one float32 or uint8 input with four axes, and the scores first, in
 //! float32 and with the batch as their first axis, whatever the file has.
 
-use std::collections::HashSet;
-
 use kiln_onnx::{
-    AttributeProto, AttributeType, DataType, Dim, GraphProto, ModelFile, ModelProto, NodeProto,
-    TensorInfo, TensorProto, ValueInfoProto, load_with_external_data,
+    AttributeProto, AttributeType, DataType, Dim, FreeNames, GraphProto, ModelFile, ModelProto,
+    NodeProto, TensorInfo, TensorProto, ValueInfoProto, load_with_external_data,
 };
 
 use crate::error::LoadErrorKind;
@@ -90,34 +88,21 @@ fn reshape(model: &ModelProto, spec: &ModelSpec) -> Option<ModelProto> {
 struct Editor<'a> {
     graph: &'a mut GraphProto,
     opset: i64,
-    taken: HashSet<String>,
+    names: FreeNames,
 }
 
 impl<'a> Editor<'a> {
     fn new(graph: &'a mut GraphProto, opset: i64) -> Self {
-        let outputs = graph
-            .node
-            .iter()
-            .flat_map(|node| node.output.iter().cloned());
-        let initializers = graph.initializer.iter().map(|tensor| tensor.name.clone());
-        let inputs = graph.input.iter().map(|input| input.name.clone());
-        let taken = outputs.chain(initializers).chain(inputs).collect();
+        let names = FreeNames::of(graph);
         Self {
             graph,
             opset,
-            taken,
+            names,
         }
     }
 
     fn free(&mut self, name: &str) -> String {
-        let names = (0..).map(|number| match number {
-            0 => name.to_owned(),
-            number => format!("{name}_{number}"),
-        });
-        let free = names.into_iter().find(|name| !self.taken.contains(name));
-        let free = free.unwrap_or_default();
-        self.taken.insert(free.clone());
-        free
+        self.names.take(name)
     }
 
     /// Puts an input of four axes before the graph's own.

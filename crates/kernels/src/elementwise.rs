@@ -90,6 +90,50 @@ pub fn add(activation: Activation, a: &[f32], b: &[f32], output: &mut [f32]) {
     });
 }
 
+/// Integers that stand for real numbers: `real = (integer - zero) * scale`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steps {
+    /// The step, above 0.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero: i32,
+    /// The least integer and the greatest, less than 2^22 from `zero`.
+    pub ends: [i32; 2],
+}
+
+/// `output`: the real numbers that the nearest integers stand for, as `QuantizeLinear` and `DequantizeLinear` of ONNX
+/// give them one after the other: halves to the even integer, beyond the ends the end. NaN stays NaN.
+///
+/// # Panics
+///
+/// When the slices differ in length.
+pub fn round_to_steps(steps: Steps, input: &[f32], output: &mut [f32]) {
+    assert_eq!(input.len(), output.len(), "steps: output");
+    let level = SimdLevel::current();
+    in_parallel(output, |range, output| {
+        rounded(level, steps, &input[range], output);
+    });
+}
+
+multiversioned! {
+    fn rounded(steps: Steps, input: &[f32], output: &mut [f32]) = rounded_body
+}
+
+#[inline(always)]
+fn rounded_body(steps: Steps, input: &[f32], output: &mut [f32]) {
+    // Added to a number below 2^22, it leaves no bits for a fraction: the sum is rounded to the nearest integer,
+    // halves to even.
+    const INTEGERS: f32 = 12_582_912.0;
+    let Steps { scale, zero, ends } = steps;
+    let [low, high] = ends.map(|end| (end - zero) as f32);
+    for (to, &value) in output.iter_mut().zip(input) {
+        let value = value / scale;
+        let value = if value < low { low } else { value };
+        let value = if value > high { high } else { value };
+        *to = ((value + INTEGERS) - INTEGERS) * scale;
+    }
+}
+
 /// Runs `work(range, its part of output)` for each task's range.
 fn in_parallel(output: &mut [f32], work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
     let length = output.len();
@@ -476,6 +520,42 @@ mod tests {
                 assert!(value[0].abs() < 1e-20, "{function:?} {name}: {value:?}");
                 assert!(value[2] >= 0.0, "{function:?} {name}: {value:?}");
             }
+        }
+    }
+
+    #[test]
+    fn steps_are_those_of_onnx() {
+        let steps = Steps {
+            scale: 0.5,
+            zero: 3,
+            ends: [0, 255],
+        };
+        let input = [
+            0.0,
+            0.25,
+            0.74,
+            0.75,
+            -0.25,
+            -0.75,
+            -1.5,
+            -9.0,
+            126.0,
+            126.2,
+            1e30,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+        ];
+        let expected = [
+            0.0, 0.0, 0.5, 1.0, 0.0, -1.0, -1.5, -1.5, 126.0, 126.0, 126.0, 126.0, -1.5,
+        ];
+        for level in SimdLevel::available() {
+            SimdLevel::scope(level, || {
+                let mut output = [f32::NAN; 13];
+                round_to_steps(steps, &input, &mut output);
+                assert_eq!(output, expected);
+                round_to_steps(steps, &[f32::NAN; 13], &mut output);
+                assert!(output.iter().all(|value| value.is_nan()));
+            });
         }
     }
 

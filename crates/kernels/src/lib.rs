@@ -129,7 +129,9 @@ pub use conv::{
     conv2d_forward,
 };
 pub use dropout::{Dropout, dropout};
-pub use elementwise::{Elementwise, add, elementwise_backward, elementwise_forward};
+pub use elementwise::{
+    Elementwise, Steps, add, elementwise_backward, elementwise_forward, round_to_steps,
+};
 pub use epilogue::{Activation, Epilogue, activation_gradient};
 pub use error::ShapeError;
 pub use layer_norm::{LayerNorm, LayerNormGradients, layer_norm_backward, layer_norm_forward};

@@ -25,6 +25,7 @@ mod gate;
 mod hint;
 mod inline;
 mod metadata;
+mod names;
 mod numbers;
 mod order;
 mod proto;
@@ -44,6 +45,7 @@ pub use gate::{Budget, GateError, check_limits, check_sizes};
 pub use hint::Hint;
 pub use kiln_model::OutputKind;
 pub use metadata::{Golden, GoldenVector, KEY_PREFIX, Metadata, MetadataError, replace_metadata};
+pub use names::FreeNames;
 pub use proto::{
     AttributeProto, AttributeType, DataLocation, DataType, Dimension, DimensionValue,
     FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto,

@@ -68,6 +68,21 @@ impl TensorProto {
         Self::raw(name, shape, DataType::Int64, values, i64::to_le_bytes)
     }
 
+    /// A tensor of 32-bit integers, values in row-major order.
+    pub fn from_i32(name: &str, shape: &[usize], values: &[i32]) -> Self {
+        Self::raw(name, shape, DataType::Int32, values, i32::to_le_bytes)
+    }
+
+    /// A tensor of signed bytes, values in row-major order.
+    pub fn from_i8(name: &str, shape: &[usize], values: &[i8]) -> Self {
+        Self::raw(name, shape, DataType::Int8, values, i8::to_le_bytes)
+    }
+
+    /// A tensor of bytes, values in row-major order.
+    pub fn from_u8(name: &str, shape: &[usize], values: &[u8]) -> Self {
+        Self::raw(name, shape, DataType::Uint8, values, u8::to_le_bytes)
+    }
+
     /// The values of a `Float` tensor in row-major order: exactly as many as the shape asks for.
     pub fn to_f32(&self) -> Result<Vec<f32>, TensorError> {
         self.values(

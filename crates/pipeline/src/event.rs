@@ -73,6 +73,10 @@ pub enum Task<'a> {
     },
     /// Covering parts of images, in patches.
     Explain,
+    /// Running a model on calibration images, in images.
+    Calibrate,
+    /// Running a model with each layer alone in 8 bits, in layers.
+    Sensitivity,
     /// Following the gradients of scores back to feature maps, in images.
     Gradients,
     /// Training with growing learning rates, in steps.

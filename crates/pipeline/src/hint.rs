@@ -40,6 +40,16 @@ pub enum Hint {
     EngineForCuda,
     /// Load the whole model rather than its head.
     WholeModel,
+    /// Convert the model to a newer operator set, or make its weights alone smaller.
+    NewerOpset {
+        /// The oldest that will do.
+        needed: i64,
+    },
+    /// Name layers as the list of those in 8 bits does.
+    QuantizedLayers {
+        /// One that is called nearly so.
+        near: Option<String>,
+    },
     /// Export the model of a run first.
     ExportFirst {
         /// The run directory.

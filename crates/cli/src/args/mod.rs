@@ -17,7 +17,7 @@ pub use recipe::{RecipeArgs, TrainingArgs, is_slow, open_quietly, recipe_text};
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
     EvalArgs, ExplainArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs,
-    ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
+    QuantizeArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -87,6 +87,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Compare two models on a dataset, to decide whether one may replace the other
     Compare(CompareArgs),
+    /// Make a model smaller, and measure what it costs
+    Quantize(QuantizeArgs),
     /// Count a dataset's images by class, and draw samples
     Data(DataArgs),
     /// Show a recipe's layers, output shapes and parameters

@@ -1,15 +1,17 @@
 //! `kiln compare`: whether one model may replace another.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kiln_onnx::ModelFile;
 use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, measure};
 use kiln_pipeline::compare::{
     ChoiceRecord, Comparison, ComparisonRecord, DifferenceRecord, check_classes, compare,
     p_value_text,
 };
-use kiln_pipeline::{Error, engines, inputs};
+use kiln_pipeline::engines::EngineRequest;
+use kiln_pipeline::{Context, Error, engines, inputs};
 use kiln_report::{MAX_LABEL, text_table};
 use kiln_util::{percent, shown, thousands};
 
@@ -68,22 +70,16 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     outputs.announce_replaced(terminal);
     let request = args.engine.request(context)?;
     let model_files = [engines::open(&files[0])?, engines::open(&files[1])?];
-    let load = |title, file| BenchTarget::load(title, file, &request, context);
-    let mut targets = [load("A", &model_files[0])?, load("B", &model_files[1])?];
-    let [a, b] = &targets;
+    let sides = [0, 1].map(|at| Side::new(&files[at], &model_files[at]));
+    let mut speeds = Speeds::load(&sides, args.batch_size as usize, &request, context)?;
+    let [a, b] = speeds.targets();
     check_classes(a.model().labels(), b.model().labels()).map_err(Error::from)?;
     let images = inputs::labeled(&args.data, a.model().labels(), context)?;
     images.check_one_label()?;
     notes::runtime(a.runtime(), terminal);
     let batch_size = args.batch_size as usize;
     let comparison = compare([a.model(), b.model()], images, batch_size, context)?;
-    let mut batch_sizes = vec![1, batch_size];
-    batch_sizes.dedup();
-    let mut is_done = comparison.is_some();
-    for batch_size in batch_sizes {
-        let plan = BenchPlan::new(batch_size, LENGTH);
-        is_done = is_done && measure(&mut targets, &plan, context)?;
-    }
+    let is_done = comparison.is_some() && speeds.run(context)?;
     let Some(comparison) = comparison.filter(|_| is_done) else {
         terminal.status(
             "Stopped",
@@ -94,15 +90,15 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let record = ComparisonRecord::new(
         &args.data,
         args.max_drop,
-        &model_files,
-        &targets,
+        sides.each_ref().map(|side| (side.path, side.file)),
+        speeds.targets(),
         &comparison,
     );
     if let Some(path) = &args.json {
         output::write_json(path, &record, terminal)?;
     }
     if !outputs.take_stdout() {
-        terminal.print(&report(args, &files, &targets, &comparison, &record)?)?;
+        terminal.print(&report(&sides, &speeds, &comparison, &record, args.show)?)?;
     }
     Ok(if record.passed == Some(false) {
         Outcome::CheckFailed
@@ -111,13 +107,76 @@ pub fn run(args: &CompareArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     })
 }
 
-fn report(
-    args: &CompareArgs,
-    files: &[PathBuf; 2],
-    targets: &[BenchTarget; 2],
+/// A model, and what it is called.
+pub struct Side<'a> {
+    pub path: &'a Path,
+    pub file: &'a ModelFile,
+}
+
+impl<'a> Side<'a> {
+    pub const fn new(path: &'a Path, file: &'a ModelFile) -> Self {
+        Self { path, file }
+    }
+}
+
+/// How fast both models are with single images and with batches.
+pub struct Speeds {
+    targets: [BenchTarget; 2],
+    batch_size: usize,
+}
+
+impl Speeds {
+    fn load(
+        sides: &[Side<'_>; 2],
+        batch_size: usize,
+        request: &EngineRequest,
+        context: &Context<'_>,
+    ) -> kiln_pipeline::Result<Self> {
+        let load = |title, side: &Side<'_>| BenchTarget::load(title, side.file, request, context);
+        Ok(Self {
+            targets: [load("A", &sides[0])?, load("B", &sides[1])?],
+            batch_size,
+        })
+    }
+
+    /// Returns whether both were measured, rather than interrupted.
+    fn run(&mut self, context: &Context<'_>) -> kiln_pipeline::Result<bool> {
+        let mut batch_sizes = vec![1, self.batch_size];
+        batch_sizes.dedup();
+        for batch_size in batch_sizes {
+            let plan = BenchPlan::new(batch_size, LENGTH);
+            if !measure(&mut self.targets, &plan, context)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Loads both models and measures them in turns; nothing if interrupted.
+    pub fn measure(
+        sides: &[Side<'_>; 2],
+        batch_size: usize,
+        request: &EngineRequest,
+        context: &Context<'_>,
+    ) -> kiln_pipeline::Result<Option<Self>> {
+        let mut speeds = Self::load(sides, batch_size, request, context)?;
+        Ok(speeds.run(context)?.then_some(speeds))
+    }
+
+    pub const fn targets(&self) -> &[BenchTarget; 2] {
+        &self.targets
+    }
+}
+
+/// Writes a comparison for people, with the first `show` images on which the models differ.
+pub fn report(
+    sides: &[Side<'_>; 2],
+    speeds: &Speeds,
     comparison: &Comparison,
     record: &ComparisonRecord<'_>,
+    show: usize,
 ) -> anyhow::Result<String> {
+    let (targets, batch_size) = (&speeds.targets, speeds.batch_size);
     let mut text = String::new();
     writeln!(text, "{}\n", targets[0].runtime().line())?;
     let at = |target: &BenchTarget, batch: u64| {
@@ -129,13 +188,13 @@ fn report(
     };
     let rows = targets
         .iter()
-        .zip(files)
+        .zip(sides)
         .zip(&record.models)
         .zip(&comparison.evaluations);
-    let largest = (args.batch_size > 1).then_some(u64::from(args.batch_size));
-    let rows = rows.map(|(((target, file), model), evaluation)| {
+    let largest = (batch_size > 1).then_some(batch_size as u64);
+    let rows = rows.map(|(((target, side), model), evaluation)| {
         let cells = [
-            format!("{} {}", target.title(), file.display()),
+            format!("{} {}", target.title(), side.path.display()),
             percent(evaluation.accuracy),
             format!("{:.4}", evaluation.loss),
             bytes(model.bytes),
@@ -166,7 +225,7 @@ fn report(
         record.accuracy_change * 100.0,
         p_value_text(record.p_value),
     )?;
-    if let (Some(passed), Some(most)) = (record.passed, args.max_drop) {
+    if let (Some(passed), Some(most)) = (record.passed, record.max_drop) {
         let verdict = if passed { "passed" } else { "FAILED" };
         writeln!(
             text,
@@ -174,7 +233,7 @@ fn report(
             most * 100.0
         )?;
     }
-    text += &differences(&record.differences, args.show);
+    text += &differences(&record.differences, show);
     Ok(text)
 }
 
@@ -228,7 +287,7 @@ fn differences(all: &[DifferenceRecord<'_>], show: usize) -> String {
 }
 
 /// Reads a share of images.
-fn share(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("expected a number from 0 to 1, such as 0.001 for one image in a thousand".into()),

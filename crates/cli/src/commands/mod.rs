@@ -17,6 +17,7 @@ mod man;
 mod plan;
 mod predict;
 mod probe;
+mod quantize;
 mod report;
 mod run;
 mod summary;
@@ -39,6 +40,7 @@ pub use init::InitArgs;
 pub use man::ManArgs;
 pub use predict::PredictArgs;
 pub use probe::ProbeArgs;
+pub use quantize::QuantizeArgs;
 pub use report::ReportArgs;
 pub use run::RunArgs;
 pub use summary::SummaryArgs;
@@ -67,6 +69,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Describe(args) => describe::run(args, app),
         Command::Bench(args) => bench::run(args, app),
         Command::Compare(args) => compare::run(args, app),
+        Command::Quantize(args) => quantize::run(args, app),
         Command::Data(args) => data::run(args, app),
         Command::Summary(args) => summary::run(args, app),
         Command::Fetch(args) => fetch::run(args, app),

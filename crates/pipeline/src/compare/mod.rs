@@ -111,8 +111,9 @@ pub struct ComparisonRecord<'a> {
     pub accuracy_change: f64,
     /// McNemar's exact test, two-sided.
     pub p_value: f64,
+    /// Accuracy that may be lost, 0 to 1, if that is bounded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_drop: Option<f64>,
+    pub max_drop: Option<f64>,
     /// Whether no more accuracy was lost than may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<bool>,
@@ -135,19 +136,19 @@ pub struct ModelRecord<'a> {
 }
 
 impl<'a> ComparisonRecord<'a> {
-    /// Collects what was measured on images that are called `data`. The check passes if at most
+    /// Collects what was measured on images that are called `data`, of models with their paths. The check passes if at most
     /// `max_drop` of the accuracy, 0 to 1, is lost.
     pub fn new(
         data: &'a str,
         max_drop: Option<f64>,
-        files: &'a [ModelFile; 2],
+        files: [(&'a Path, &'a ModelFile); 2],
         targets: &'a [BenchTarget; 2],
         comparison: &'a Comparison,
     ) -> Self {
         let models = targets.iter().zip(files).zip(&comparison.evaluations);
         let models = models.map(|((target, file), evaluation)| ModelRecord {
-            path: file.path().unwrap_or(Path::new("")),
-            bytes: file.total_bytes(),
+            path: file.0,
+            bytes: file.1.total_bytes(),
             runtime: target.runtime(),
             accuracy: evaluation.accuracy,
             loss: evaluation.loss,

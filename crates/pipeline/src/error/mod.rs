@@ -138,6 +138,9 @@ pub enum Error {
     /// Images cannot be explained as asked.
     #[error(transparent)]
     Explain(#[from] models::ExplainError),
+    /// A model cannot be made smaller.
+    #[error(transparent)]
+    Quantize(#[from] models::QuantizeModelError),
     /// A model cannot be described, or written in another form.
     #[error(transparent)]
     Describe(#[from] models::DescribeError),
@@ -164,6 +167,7 @@ impl Error {
             Self::Describe(error) => error.hint(),
             Self::Embed(error) => error.hint(),
             Self::Explain(error) => error.hint(),
+            Self::Quantize(error) => error.hint(),
             Self::NotAList(error) => error.hint(),
             #[cfg(feature = "training")]
             Self::RecipeFile(error) => error.hint(),
@@ -252,6 +256,7 @@ impl Error {
             Self::Describe(error) => error,
             Self::Embed(error) => error,
             Self::Explain(error) => error,
+            Self::Quantize(error) => error,
             Self::NotAList(error) => error,
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_inference::Unspecified;
+use kiln_quantize::QuantizeError;
 
 use crate::hint::Hint;
 
@@ -517,6 +518,61 @@ impl CompareError {
     pub const fn hint(&self) -> Option<Hint> {
         match self {
             Self::Class { .. } | Self::Classes { .. } => Some(Hint::SameClasses),
+        }
+    }
+}
+
+/// A model cannot be made smaller.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuantizeModelError {
+    /// The model is one that cannot be.
+    #[error("cannot quantize {}: {source}", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: QuantizeError,
+    },
+    /// What was observed does not suffice.
+    #[error("cannot quantize the model: {0}")]
+    Quantize(QuantizeError),
+    /// A layer to leave in float that there is not.
+    #[error("no layer `{name}` is put into 8 bits")]
+    Node {
+        /// As it was called.
+        name: String,
+        /// One that is called nearly so.
+        near: Option<String>,
+    },
+    /// Data without an image.
+    #[error("`{data}` has no images to calibrate the model with")]
+    NoImages {
+        /// The data.
+        data: String,
+    },
+    /// Golden vectors for which the smaller model gives no number.
+    #[error("the quantized model gives scores that are not finite for its golden vectors")]
+    NotFinite,
+    /// Golden vectors that cannot be replayed.
+    #[error("cannot replay the golden vectors of the quantized model: {source}")]
+    Golden {
+        /// Why not.
+        source: kiln_inference::VerifyError,
+    },
+}
+
+impl QuantizeModelError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Model {
+                source: QuantizeError::Opset { needed, .. },
+                ..
+            } => Some(Hint::NewerOpset { needed: *needed }),
+            Self::Node { near, .. } => Some(Hint::QuantizedLayers { near: near.clone() }),
+            Self::NoImages { .. } => Some(Hint::CheckPath),
+            Self::Model { .. } | Self::Quantize(_) | Self::NotFinite | Self::Golden { .. } => None,
         }
     }
 }

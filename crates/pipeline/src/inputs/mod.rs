@@ -4,6 +4,7 @@
 //! [`labeled`], [`unlabeled`] and [`known`] open what people name, [`Inputs::from_images`] takes a program's
 //! own images, [`Inputs::of_view`] those of a dataset that is loaded.
 
+mod calibration;
 mod findings;
 mod idx;
 mod input;
@@ -16,6 +17,7 @@ mod stdin;
 mod unlabeled;
 
 pub use crate::error::images::InputsError;
+pub use calibration::calibration;
 pub(crate) use findings::AllFindings;
 pub use input::{Input, Inputs, MemoryImage, SEPARATOR};
 pub use known::known;

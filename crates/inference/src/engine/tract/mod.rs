@@ -4,6 +4,7 @@
 mod channels_last;
 mod pick;
 mod plan;
+mod quantized;
 
 use kiln_kernels::on_one_thread;
 use kiln_onnx::ModelProto;

@@ -20,6 +20,7 @@ use super::draft::{Builder, Conv as ConvDraft, Draft, Weights, strided};
 use super::product;
 use super::program::{Operand, Piece, Step, ValueId};
 use super::view::View;
+use crate::engine::tract::quantized::RoundTrip;
 
 /// An input of a node.
 #[derive(Clone)]
@@ -80,6 +81,9 @@ impl Node<'_> {
             self.binary(builder, op)
         } else if let Some(op) = node.op_as::<ElementWiseOp>() {
             self.elementwise(builder, op)
+        } else if let Some(&RoundTrip { steps }) = node.op_as::<RoundTrip>() {
+            let view = self.inputs[0].view()?;
+            Some(each(builder, view, |of| Step::Round { steps, of }))
         } else if let Some(op) = node.op_as::<MaxPool>() {
             let of = op.with_index_outputs.is_none().then_some(&op.pool_spec)?;
             let (view, sizes) = self.pool(builder, of)?;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_kernels::{
     Activation, Divisor, Elementwise, LayerNorm, MatMul, MatMulShape, NormPoolShape, NormPoolState,
-    NormPoolSteps, PreparedConv2d, ShapeError, add, average_pool_forward, channel_gate_forward,
-    elementwise_forward, global_average_pool_forward, layer_norm_forward, matmul,
-    norm_pool_forward, softmax_forward,
+    NormPoolSteps, PreparedConv2d, ShapeError, Steps, add, average_pool_forward,
+    channel_gate_forward, elementwise_forward, global_average_pool_forward, layer_norm_forward,
+    matmul, norm_pool_forward, round_to_steps, softmax_forward,
 };
 
 use super::strided::{Binary, Strided, combine, copy};
@@ -58,6 +58,8 @@ pub enum Step {
     },
     /// A function of each number.
     Elementwise { function: Elementwise, of: ValueId },
+    /// The numbers that the nearest integers stand for.
+    Round { steps: Steps, of: ValueId },
     /// Each number, or the nearer of these where it is not between them.
     Clamp { low: f32, high: f32, of: ValueId },
     /// `activation(a + b)`.
@@ -109,6 +111,7 @@ impl Step {
             | Self::GlobalMean { of, .. }
             | Self::Elementwise { of, .. }
             | Self::Clamp { of, .. }
+            | Self::Round { of, .. }
             | Self::LayerNorm { of, .. }
             | Self::Softmax { of, .. } => vec![*of],
             Self::Add { of, .. } | Self::MatMul { of, .. } => of.to_vec(),
@@ -397,6 +400,7 @@ impl Step {
                 }
             }
             Self::Elementwise { function, of } => elementwise_forward(*function, read(*of), output),
+            Self::Round { steps, of } => round_to_steps(*steps, read(*of), output),
             Self::Clamp { low, high, of } => {
                 for (to, &value) in output.iter_mut().zip(read(*of)) {
                     // NaN stays NaN.

@@ -1,0 +1,347 @@
+//! A prepared model with what was observed, written in 8 bits.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use kiln_onnx::{FreeNames, GraphProto, ModelProto, NodeProto, TensorProto};
+
+use crate::error::QuantizeError;
+use crate::graph::{Links, int_attribute, node};
+use crate::observe::{Method, Observer, Range};
+use crate::plan::{Plan, Product};
+use crate::prepare::Prepared;
+use crate::scale::{Activations, Along, QuantizedWeights, Scale};
+
+/// What was observed of a model's activations: their ranges, and the means of their channels.
+#[derive(Debug, Clone, Default)]
+pub struct Calibration {
+    ranges: BTreeMap<String, Range>,
+    means: BTreeMap<String, Vec<f64>>,
+}
+
+impl Calibration {
+    /// Takes the ranges that a method finds, and the means.
+    pub fn new(observers: &BTreeMap<String, Observer>, method: Method) -> Self {
+        let ranges = observers
+            .iter()
+            .filter_map(|(name, observer)| Some((name.clone(), observer.range(method)?)));
+        Self {
+            ranges: ranges.collect(),
+            means: observers
+                .iter()
+                .map(|(name, observer)| (name.clone(), observer.means()))
+                .collect(),
+        }
+    }
+}
+
+impl Prepared {
+    /// Writes the model in 8 bits, but for the nodes of which `keep` is true, by their labels.
+    ///
+    /// The bias of each product makes up for what the rounding of its weights adds to its output on average (bias
+    /// correction, Nagel and others, 2019), by the means of its input's channels.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantizeError::Unobserved`] if the calibration lacks a value, [`QuantizeError::Nothing`] if everything is
+    /// kept.
+    pub fn quantize(
+        &self,
+        calibration: &Calibration,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<ModelProto, QuantizeError> {
+        let mut model = self.model.clone();
+        let graph = model.graph.get_or_insert_default();
+        let plan = Plan::new(graph, &|node| keep(node.label()));
+        if plan.labels.is_empty() {
+            return Err(QuantizeError::Nothing);
+        }
+        let mut scales = BTreeMap::new();
+        for value in plan.values.keys() {
+            let range = calibration.ranges.get(plan.root(value));
+            let range = range.ok_or_else(|| QuantizeError::Unobserved {
+                value: value.clone(),
+            })?;
+            scales.insert(value.clone(), Scale::of(*range, self.settings.activations));
+        }
+        let mut writer = Writer {
+            names: FreeNames::of(graph),
+            scales: &scales,
+            activations: self.settings.activations,
+            tensors: Vec::new(),
+            weights: HashMap::new(),
+        };
+        writer.graph(graph, &plan, calibration)?;
+        Ok(model)
+    }
+}
+
+/// Nodes that come before another.
+type Before = HashMap<usize, Vec<NodeProto>>;
+
+struct Writer<'a> {
+    names: FreeNames,
+    scales: &'a BTreeMap<String, Scale>,
+    activations: Activations,
+    /// Initializers that are added.
+    tensors: Vec<TensorProto>,
+    /// Weights that are restored already, with the scales that they were rounded by: several nodes may have them.
+    weights: HashMap<(String, usize), (String, Vec<f32>)>,
+}
+
+impl Writer<'_> {
+    fn graph(
+        &mut self,
+        graph: &mut GraphProto,
+        plan: &Plan,
+        calibration: &Calibration,
+    ) -> Result<(), QuantizeError> {
+        let mut before = Before::new();
+        let mut replaced: Vec<(usize, Vec<String>)> = Vec::new();
+        {
+            let links = Links::of(graph);
+            for product in &plan.products {
+                let added = before.entry(product.node).or_default();
+                let inputs = self.product(
+                    product,
+                    &graph.node[product.node],
+                    &links,
+                    calibration,
+                    added,
+                )?;
+                replaced.push((product.node, inputs));
+            }
+        }
+        for (at, inputs) in replaced {
+            graph.node[at].input = inputs;
+        }
+        let outside: HashSet<&str> = graph.input.iter().map(|it| it.name.as_str()).collect();
+        let mut nodes = Vec::with_capacity(graph.node.len() * 2);
+        let mut restored: HashMap<String, String> = HashMap::new();
+        for value in plan
+            .values
+            .keys()
+            .filter(|value| outside.contains(value.as_str()))
+        {
+            let pair = self.pair(value);
+            restored.insert(value.clone(), pair[1].output[0].clone());
+            nodes.extend(pair);
+        }
+        for (at, mut node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
+            nodes.extend(before.remove(&at).unwrap_or_default());
+            for input in &mut node.input {
+                if let Some(name) = restored.get(input) {
+                    input.clone_from(name);
+                }
+            }
+            let outputs = node.output.clone();
+            nodes.push(node);
+            for value in outputs
+                .into_iter()
+                .filter(|it| plan.values.contains_key(it))
+            {
+                let pair = self.pair(&value);
+                restored.insert(value, pair[1].output[0].clone());
+                nodes.extend(pair);
+            }
+        }
+        graph.node = nodes;
+        // What only the float weights of a rounded product were needed for.
+        let links = Links::of(graph);
+        let unused: HashSet<String> = plan
+            .products
+            .iter()
+            .flat_map(|product| std::iter::once(&product.weight).chain(&product.bias))
+            .filter(|name| links.takers(name).is_empty() && !links.is_output(name))
+            .cloned()
+            .collect();
+        graph
+            .initializer
+            .retain(|tensor| !unused.contains(&tensor.name));
+        graph.node.retain(|node| {
+            node.op_type != "Constant" || !node.output.iter().any(|it| unused.contains(it))
+        });
+        graph.initializer.append(&mut self.tensors);
+        Ok(())
+    }
+
+    /// The nodes that make a value an integer and a float again.
+    fn pair(&mut self, value: &str) -> [NodeProto; 2] {
+        let Scale { scale, zero } = self.scales[value];
+        let scale_name = self.tensor(
+            |name| TensorProto::from_f32(name, &[], &[scale]),
+            &format!("{value}_scale"),
+        );
+        let activations = self.activations;
+        let zero = |name: &str| match activations {
+            Activations::Asymmetric => TensorProto::from_u8(name, &[], &[zero as u8]),
+            Activations::Symmetric => TensorProto::from_i8(name, &[], &[zero as i8]),
+        };
+        let zero_name = self.tensor(zero, &format!("{value}_zero_point"));
+        let quantized = self.names.take(&format!("{value}_quantized"));
+        let restored = self.names.take(&format!("{value}_dequantized"));
+        [
+            node(
+                "QuantizeLinear",
+                &quantized,
+                &[value, &scale_name, &zero_name],
+                &quantized,
+            ),
+            node(
+                "DequantizeLinear",
+                &restored,
+                &[&quantized, &scale_name, &zero_name],
+                &restored,
+            ),
+        ]
+    }
+
+    fn tensor(&mut self, tensor: impl FnOnce(&str) -> TensorProto, name: &str) -> String {
+        let name = self.names.take(name);
+        self.tensors.push(tensor(&name));
+        name
+    }
+
+    /// Rounds the weights and bias of a product, and returns its inputs.
+    fn product(
+        &mut self,
+        product: &Product,
+        of: &NodeProto,
+        links: &Links<'_>,
+        calibration: &Calibration,
+        added: &mut Vec<NodeProto>,
+    ) -> Result<Vec<String>, QuantizeError> {
+        let tensor = links.constant(&product.weight);
+        let missing = || QuantizeError::Weights {
+            name: product.weight.clone(),
+        };
+        let shape = tensor.ok_or_else(missing)?.shape()?;
+        let weights = links.floats(&product.weight).ok_or_else(missing)?;
+        let along = Along::axis(&shape, product.axis);
+        let input_scale = self.scales[&product.input].scale;
+        let bias = product.bias.as_deref().and_then(|name| links.floats(name));
+        // A bias in steps of input and weight has to fit into 32 bits, with room for what is added to it.
+        let least = |channel: usize| {
+            let bias = bias.as_ref().map_or(0.0, |bias| bias[channel].abs());
+            bias / (input_scale * (1_u32 << 30) as f32)
+        };
+        let quantized = QuantizedWeights::of(&weights, along, least);
+        let key = (product.weight.clone(), product.axis);
+        let shared = self
+            .weights
+            .get(&key)
+            .filter(|(_, scales)| *scales == quantized.scales);
+        let restored = match shared {
+            Some((restored, _)) => restored.clone(),
+            None => {
+                let restored = self.weights(product, &shape, &quantized, added);
+                self.weights
+                    .insert(key, (restored.clone(), quantized.scales.clone()));
+                restored
+            }
+        };
+        let mut inputs = vec![product.input.clone(), restored];
+        if product.takes_bias {
+            let correction = correction(product, of, &shape, &weights, &quantized, calibration);
+            let bias = (0..along.channels).map(|channel| {
+                let bias = bias.as_ref().map_or(0.0, |bias| f64::from(bias[channel]));
+                bias - correction.as_ref().map_or(0.0, |by| by[channel])
+            });
+            let steps: Vec<f32> = quantized
+                .scales
+                .iter()
+                .map(|scale| scale * input_scale)
+                .collect();
+            let rounded: Vec<i32> = bias
+                .zip(&steps)
+                .map(|(bias, step)| (bias / f64::from(*step)).round() as i32)
+                .collect();
+            let label = product
+                .bias
+                .clone()
+                .unwrap_or_else(|| format!("{}_bias", of.output[0]));
+            let [value, scale] = [format!("{label}_quantized"), format!("{label}_scale")];
+            let count = rounded.len();
+            let value = self.tensor(
+                |name| TensorProto::from_i32(name, &[count], &rounded),
+                &value,
+            );
+            let scale = self.tensor(|name| TensorProto::from_f32(name, &[count], &steps), &scale);
+            let restored = self.names.take(&format!("{label}_dequantized"));
+            let mut dequantize = node("DequantizeLinear", &restored, &[&value, &scale], &restored);
+            dequantize.attribute.push(int_attribute("axis", 0));
+            added.push(dequantize);
+            inputs.push(restored);
+        }
+        Ok(inputs)
+    }
+
+    /// Adds rounded weights, and the node that restores them.
+    fn weights(
+        &mut self,
+        product: &Product,
+        shape: &[usize],
+        quantized: &QuantizedWeights,
+        added: &mut Vec<NodeProto>,
+    ) -> String {
+        let channels = quantized.scales.len();
+        let label = &product.weight;
+        let value = self.tensor(
+            |name| TensorProto::from_i8(name, shape, &quantized.values),
+            &format!("{label}_quantized"),
+        );
+        let scale = self.tensor(
+            |name| TensorProto::from_f32(name, &[channels], &quantized.scales),
+            &format!("{label}_scale"),
+        );
+        let zero = self.tensor(
+            |name| TensorProto::from_i8(name, &[channels], &vec![0; channels]),
+            &format!("{label}_zero_point"),
+        );
+        let restored = self.names.take(&format!("{label}_dequantized"));
+        let mut dequantize = node(
+            "DequantizeLinear",
+            &restored,
+            &[&value, &scale, &zero],
+            &restored,
+        );
+        dequantize
+            .attribute
+            .push(int_attribute("axis", product.axis as i64));
+        added.push(dequantize);
+        restored
+    }
+}
+
+/// What the rounding of a product's weights adds to each channel of its output on average.
+fn correction(
+    product: &Product,
+    of: &NodeProto,
+    shape: &[usize],
+    weights: &[f32],
+    quantized: &QuantizedWeights,
+    calibration: &Calibration,
+) -> Option<Vec<f64>> {
+    let means = calibration.means.get(&product.input)?;
+    let along = Along::axis(shape, product.axis);
+    let filters = shape[product.axis];
+    // The channels of the input, and for each weight which of them it multiplies.
+    let (taken, inner) = if of.op_type == "Conv" {
+        (shape[1], shape[2..].iter().product::<usize>())
+    } else if product.axis == 0 {
+        (shape[1], 1)
+    } else {
+        (shape[0], shape[1])
+    };
+    let groups = means.len() / taken.max(1);
+    if groups == 0 || groups * taken != means.len() || filters % groups != 0 {
+        return None;
+    }
+    let mut sums = vec![0.0; filters];
+    for (at, weight) in weights.iter().enumerate() {
+        let filter = along.channel(at);
+        let channel = at / inner % taken + filter / (filters / groups) * taken;
+        let error = f64::from(quantized.restored(at, along)) - f64::from(*weight);
+        sums[filter] += error * means[channel];
+    }
+    Some(sums)
+}
