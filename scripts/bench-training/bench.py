@@ -15,12 +15,24 @@ import time
 HERE = pathlib.Path(__file__).parent
 KILN = pathlib.Path("target/release/kiln")
 CNNS = ["3x32", "3x64", "5x32", "5x64"]
+# Its options, and what its threads do while they wait: spinning helps an idle machine and costs a shared one much.
 PYTORCH = {
-    "PyTorch": [],
-    "PyTorch, channels last": ["--channels-last"],
-    "PyTorch, channels last, compiled": ["--channels-last", "--compile"],
-    "PyTorch, channels last, bf16": ["--channels-last", "--bf16"],
+    "PyTorch": ([], "passive"),
+    "PyTorch, spinning": ([], "active"),
+    "PyTorch, channels last": (["--channels-last"], "passive"),
+    "PyTorch, channels last, spinning": (["--channels-last"], "active"),
+    "PyTorch, channels last, compiled": (["--channels-last", "--compile"], "passive"),
+    "PyTorch, channels last, bf16": (["--channels-last", "--bf16"], "passive"),
 }
+
+
+def instructions() -> str:
+    """Returns the widest vector instructions of the processor."""
+    info = pathlib.Path("/proc/cpuinfo")
+    flags = re.search(r"^flags\s*:(.*)$", info.read_text(), re.M) if info.exists() else None
+    names = flags.group(1).split() if flags else []
+    found = [title for flag, title in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in names]
+    return found[0] if found else platform.machine()
 
 
 def run(command: list, environment: dict | None = None) -> tuple[str, str, int]:
@@ -46,9 +58,9 @@ class Bench:
         self.vgg16 = None
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
 
-    def python(self, script: str, *arguments) -> tuple[float, int]:
+    def python(self, script: str, *arguments, waits: str = "passive") -> tuple[float, int]:
         command = [sys.executable, HERE / f"with_{script}.py", *arguments, "--threads", self.args.threads]
-        output, _, memory = run(command, self.environment)
+        output, _, memory = run(command, {**self.environment, "OMP_WAIT_POLICY": waits})
         return float(output.split()[-1]), memory
 
     def train(self, recipe: str, images: int, *options) -> tuple[float, int]:
@@ -65,8 +77,10 @@ class Bench:
         images = {"block5": 8192}.get(network, 19_200)
         count = ["--images", images]
         pytorch = {
-            name: lambda options=options: self.python("pytorch", network, "--data", self.data, *count, *options)
-            for name, options in PYTORCH.items()
+            name: lambda options=options, waits=waits: self.python(
+                "pytorch", network, "--data", self.data, *count, *options, waits=waits
+            )
+            for name, (options, waits) in PYTORCH.items()
         }
         if network == "block5":
             epochs = ["--set", "training.phases.1.epochs=1", "--set", "training.phases.2.epochs=2", "--set", "training.phases.3.epochs=1"]
@@ -110,7 +124,7 @@ class Bench:
         return {"onnxruntime, the whole exported model": onnxruntime, "kiln, features": features}
 
     def table(self, network: str) -> None:
-        contenders = self.contenders(network)
+        contenders = {name: contender for name, contender in self.contenders(network).items() if name not in self.args.without}
         rates, memory = {name: [] for name in contenders}, {}
         for turn in range(self.args.rounds):
             for name, contender in contenders.items():
@@ -133,8 +147,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     networks = [*CNNS, "block5", "vgg16"]
     parser.add_argument("--only", default=",".join(networks), help=f"some of {','.join(networks)}")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a candidate to leave out, such as `Keras, TensorFlow`")
     args = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {args.threads} threads, medians of {args.rounds} rounds, batch 128")
+    print(f"{instructions()}, {args.threads} threads, medians of {args.rounds} rounds, batch 128")
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(args, pathlib.Path(work))
         for network in args.only.split(","):

@@ -32,6 +32,7 @@ mod man;
 mod networks;
 mod photographs;
 mod predict;
+mod quantize;
 mod recipes;
 mod report;
 mod report_comparison;

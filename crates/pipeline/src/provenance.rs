@@ -10,7 +10,6 @@ pub(crate) const FEATURES: &str = "features";
 pub(crate) const DATA: &str = "data:";
 
 /// What the keys of frozen tensors' checksums begin with.
-#[cfg(feature = "training")]
 pub(crate) const FROZEN: &str = "frozen:";
 
 /// Returns the layer whose output a file takes, if it holds only a model's head.

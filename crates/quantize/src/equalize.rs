@@ -7,8 +7,7 @@
 
 use kiln_onnx::{GraphProto, NodeProto, TensorProto};
 
-use crate::graph::{Links, int};
-use crate::prepare::put;
+use crate::graph::{Links, int, put};
 use crate::scale::Along;
 
 /// Passes over the graph: what one pair is given changes what the next has.

@@ -98,6 +98,12 @@ pub fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
     found.and_then(|it| it.i).unwrap_or(default)
 }
 
+/// The integers of an attribute; none where it is left out.
+pub fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
+    let found = node.attribute.iter().find(|it| it.name == name);
+    found.map_or(&[], |it| it.ints.as_slice())
+}
+
 /// The number of an attribute, or what stands for it where it is left out.
 pub fn float(node: &NodeProto, name: &str, default: f32) -> f32 {
     let found = node.attribute.iter().find(|it| it.name == name);
@@ -123,4 +129,20 @@ pub fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeProto {
         output: vec![output.to_owned()],
         ..NodeProto::default()
     }
+}
+
+/// Puts a tensor in place of the initializer or `Constant` of its name.
+pub fn put(graph: &mut GraphProto, tensor: TensorProto) {
+    if let Some(found) = graph
+        .initializer
+        .iter_mut()
+        .find(|found| found.name == tensor.name)
+    {
+        *found = tensor;
+        return;
+    }
+    let makes =
+        |node: &NodeProto| node.op_type == "Constant" && node.output.first() == Some(&tensor.name);
+    graph.node.retain(|node| !makes(node));
+    graph.initializer.push(tensor);
 }

@@ -14,6 +14,7 @@
 
 mod equalize;
 mod error;
+mod fold;
 mod graph;
 mod observe;
 mod plan;

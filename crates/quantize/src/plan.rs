@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use kiln_onnx::{GraphProto, NodeProto};
 
+use crate::fold::is_dense;
 use crate::graph::{Links, int};
 
 /// Where a value's scale comes from.
@@ -125,15 +126,6 @@ impl Plan {
         }
         root
     }
-
-    /// The values whose ranges are needed.
-    pub fn observed(&self) -> impl Iterator<Item = &str> {
-        let own = self
-            .values
-            .iter()
-            .filter(|(_, source)| **source == Source::Own);
-        own.map(|(name, _)| name.as_str())
-    }
 }
 
 /// A node that computes products.
@@ -170,7 +162,7 @@ fn product(at: usize, node: &NodeProto, links: &Links<'_>) -> Option<Found> {
     let rank = tensor.dims.len();
     let (axis, takes_bias) = match node.op_type.as_str() {
         "Conv" if rank >= 3 => (0, true),
-        "Gemm" if rank == 2 && is_plain(node) => (usize::from(int(node, "transB", 0) == 0), true),
+        "Gemm" if rank == 2 && is_dense(node) => (usize::from(int(node, "transB", 0) == 0), true),
         "MatMul" if rank == 2 => (1, false),
         _ => return None,
     };
@@ -187,12 +179,6 @@ fn product(at: usize, node: &NodeProto, links: &Links<'_>) -> Option<Found> {
         bias: bias.cloned(),
         takes_bias,
     }))
-}
-
-/// Whether a `Gemm` is `x · w + b`.
-fn is_plain(node: &NodeProto) -> bool {
-    let one = |name| (crate::graph::float(node, name, 1.0) - 1.0).abs() < f32::EPSILON;
-    int(node, "transA", 0) == 0 && one("alpha") && one("beta")
 }
 
 /// How an operator goes with its inputs in 8 bits.

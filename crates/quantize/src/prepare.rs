@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use kiln_onnx::{DataType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use kiln_run::BatchNormValues;
+use kiln_onnx::{DataType, ModelProto, NodeProto, ValueInfoProto};
 
 use crate::equalize::equalize;
 use crate::error::QuantizeError;
-use crate::graph::{Links, float, int};
+use crate::fold::fold_batch_norms;
+use crate::graph::Links;
 use crate::plan::Plan;
 use crate::scale::Activations;
 
@@ -85,9 +85,9 @@ impl Prepared {
         &self.plan.labels
     }
 
-    /// Returns the names of the values whose ranges are needed.
+    /// Returns the names of the values whose ranges are needed, whichever layers stay in float.
     pub fn observed(&self) -> Vec<String> {
-        self.plan.observed().map(str::to_owned).collect()
+        self.plan.values.keys().cloned().collect()
     }
 
     /// Returns the prepared model with the observed values as further outputs, behind its own, and their names. A
@@ -113,111 +113,4 @@ impl Prepared {
 fn is_quantized(node: &NodeProto) -> bool {
     let op = node.op_type.as_str();
     op.contains("QuantizeLinear") || op.contains("QLinear") || op.ends_with("Integer")
-}
-
-/// Folds each batch normalization in inference form into the convolution before it, if nothing else takes what the
-/// convolution gives or its weights.
-fn fold_batch_norms(graph: &mut GraphProto) {
-    let folds: Vec<Fold> = {
-        let links = Links::of(graph);
-        let nodes = graph.node.iter().enumerate();
-        nodes
-            .filter_map(|(at, node)| Fold::of(at, node, &links))
-            .collect()
-    };
-    let mut removed = HashSet::new();
-    for fold in folds {
-        let Fold {
-            conv,
-            norm,
-            tensors: [weight, bias],
-        } = fold;
-        let output = graph.node[norm].output[0].clone();
-        let node = &mut graph.node[conv];
-        node.output[0] = output;
-        node.input.truncate(1);
-        node.input.extend([weight.name.clone(), bias.name.clone()]);
-        removed.insert(norm);
-        put(graph, weight);
-        put(graph, bias);
-    }
-    let mut at = 0;
-    graph.node.retain(|_| {
-        at += 1;
-        !removed.contains(&(at - 1))
-    });
-}
-
-/// A convolution with the batch normalization behind it.
-struct Fold {
-    conv: usize,
-    norm: usize,
-    /// Its weights and bias with the normalization in them.
-    tensors: [TensorProto; 2],
-}
-
-impl Fold {
-    fn of(at: usize, node: &NodeProto, links: &Links<'_>) -> Option<Self> {
-        if node.op_type != "Conv" || !node.is_onnx() {
-            return None;
-        }
-        let (norm, next) = links.only_taker(node.output.first()?)?;
-        let outputs = next.output.iter().filter(|name| !name.is_empty()).count();
-        if next.op_type != "BatchNormalization"
-            || !next.is_onnx()
-            || outputs != 1
-            || int(next, "training_mode", 0) != 0
-        {
-            return None;
-        }
-        let weight = node.input.get(1)?;
-        if links.takers(weight).len() != 1 {
-            return None;
-        }
-        let weights = links.floats(weight)?;
-        let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
-            Some(name) => Some(links.floats(name)?),
-            None => None,
-        };
-        let values: Option<Vec<Vec<f32>>> =
-            (1..5).map(|at| links.floats(next.input.get(at)?)).collect();
-        let values = values?;
-        let shape = links.constant(weight)?.shape().ok()?;
-        if values.iter().any(|values| values.len() != shape[0]) {
-            return None;
-        }
-        let norm_values = BatchNormValues {
-            scale: &values[0],
-            shift: &values[1],
-            mean: &values[2],
-            variance: &values[3],
-            epsilon: float(next, "epsilon", 1e-5),
-        };
-        let (weights, biases) = norm_values.fold(&weights, bias.as_deref());
-        let tensors = [
-            TensorProto::from_f32(weight, &shape, &weights),
-            TensorProto::from_f32(&next.input[2], &[biases.len()], &biases),
-        ];
-        Some(Self {
-            conv: at,
-            norm,
-            tensors,
-        })
-    }
-}
-
-/// Puts a tensor in place of the initializer or `Constant` of its name.
-pub(crate) fn put(graph: &mut GraphProto, tensor: TensorProto) {
-    if let Some(found) = graph
-        .initializer
-        .iter_mut()
-        .find(|found| found.name == tensor.name)
-    {
-        *found = tensor;
-        return;
-    }
-    let makes =
-        |node: &NodeProto| node.op_type == "Constant" && node.output.first() == Some(&tensor.name);
-    graph.node.retain(|node| !makes(node));
-    graph.initializer.push(tensor);
 }

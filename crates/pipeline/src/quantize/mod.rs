@@ -23,7 +23,7 @@ use crate::describe::{Described, with_metadata};
 use crate::engines::{self, EngineRequest};
 use crate::error::Result;
 use crate::error::models::QuantizeModelError;
-use crate::inputs;
+use crate::{inputs, provenance};
 pub use gate::{Gate, Passed};
 pub use sensitivity::Sensitivity;
 
@@ -230,6 +230,10 @@ fn finish(
     context: &Context<'_>,
 ) -> Result<ModelFile> {
     let mut metadata = original.metadata().unwrap_or_default();
+    // Tensors that were proven to be those of a backbone no longer are.
+    metadata
+        .provenance
+        .retain(|key, _| !key.starts_with(provenance::FROZEN));
     let how = format!("{summary}; kiln {}", kiln_util::VERSION);
     metadata.provenance.insert("quantized".into(), how);
     proto.set_metadata(&metadata);
