@@ -37,8 +37,8 @@ def calibration(files: list[pathlib.Path], record: dict) -> np.ndarray:
         image = Image.open(file).convert("RGB" if record["channels"] == "rgb" else "L")
         width, height = image.size
         size = record["height"], record["width"]
-        resize = record.get("resize")
-        if resize:
+        resize = record.get("resize", {})
+        if "size" in resize:
             share = resize["size"][0] / min(width, height)
             image = image.resize((round(width * share), round(height * share)), Image.Resampling.BICUBIC)
             left, top = (image.width - size[1]) // 2, (image.height - size[0]) // 2
