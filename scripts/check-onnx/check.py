@@ -1,9 +1,10 @@
 """Checks ONNX files from kiln with the Python packages `onnx` and `onnxruntime`, which share no code with kiln.
 
-usage: check.py MODEL.onnx PREDICTIONS.csv IMAGES SCHEMA
+usage: check.py MODEL.onnx PREDICTIONS.csv IMAGES SCHEMA [SHARE]
 
 IMAGES is MNIST's t10k-images-idx3-ubyte; PREDICTIONS.csv is its output of `kiln eval --predictions`; SCHEMA is
-docs/metadata.schema.json.
+docs/metadata.schema.json. With SHARE, the predictions are those of an engine that rounds a quantized model's values differently: so
+many of them have to agree, such as 0.995.
 """
 
 import base64
@@ -23,7 +24,12 @@ def check_file(path):
     onnx.checker.check_model(path, full_check=True)
     model = onnx.load(path)
     inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    # Weights that are kept in a smaller type.
+    restored = {node.output[0] for node in model.graph.node if constants.issuperset(node.input)}
     for value in [*inferred.graph.input, *inferred.graph.output, *inferred.graph.value_info]:
+        if value.name in restored:
+            continue
         dims = value.type.tensor_type.shape.dim
         assert dims[0].dim_param == "batch", f"{value.name}: the first axis is not the symbolic batch"
         assert all(dim.HasField("dim_value") for dim in dims[1:]), f"{value.name}: an axis other than the batch is dynamic"
@@ -77,7 +83,7 @@ def prepare(images, record):
 
 
 def main():
-    model_path, predictions_path, images_path, schema_path = sys.argv[1:]
+    model_path, predictions_path, images_path, schema_path, *share = sys.argv[1:]
     metadata = check_metadata(check_file(model_path), json.load(open(schema_path)))
     images = np.frombuffer(open(images_path, "rb").read()[16:], np.uint8).reshape(-1, 28, 28)
     record, labels = metadata["kiln.preprocessing"], metadata["kiln.labels"]
@@ -106,9 +112,9 @@ def main():
     assert len(rows) == len(images)
     kiln = np.array([[float(row[f"p_{label}"]) for label in labels] for row in rows])
     difference = np.abs(kiln - whole).max()
-    assert difference < 1e-4, f"kiln's probabilities differ from onnxruntime's by {difference}"
+    assert share or difference < 1e-4, f"kiln's probabilities differ from onnxruntime's by {difference}"
     same = sum(row["predicted"] == labels[at] for row, at in zip(rows, whole.argmax(1)))
-    assert same == len(rows), f"only {same} of {len(rows)} predictions agree"
+    assert same >= (float(share[0]) if share else 1) * len(rows), f"only {same} of {len(rows)} predictions agree"
     worst = check_golden(metadata["kiln.golden"], metadata["kiln.output"], record, first_output)
     print(
         f"{model_path}: valid; {same} of {len(rows)} predictions as in Python, largest difference {difference:.1e}; "

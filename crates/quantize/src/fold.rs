@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use kiln_onnx::{FreeNames, GraphProto, NodeProto, TensorProto};
 use kiln_run::BatchNormValues;
 
-use crate::graph::{Links, float, int, ints, put};
+use crate::graph::{Links, float, int, ints, put, remove_unused};
 
 /// Folds each batch normalization in inference form into the convolution before it, or else, as where `ReLU` is
 /// between, into the product behind it.
@@ -15,6 +15,7 @@ pub fn fold_batch_norms(graph: &mut GraphProto) {
     while let Some(fold) = (0..graph.node.len()).find_map(|at| Forward::of(at, graph)) {
         fold.apply(graph);
     }
+    remove_unused(graph);
 }
 
 /// A batch normalization in inference form, with its constants.

@@ -146,3 +146,19 @@ pub fn put(graph: &mut GraphProto, tensor: TensorProto) {
     graph.node.retain(|node| !makes(node));
     graph.initializer.push(tensor);
 }
+
+/// Removes constants that nothing takes any more.
+pub fn remove_unused(graph: &mut GraphProto) {
+    let unused: HashSet<String> = {
+        let links = Links::of(graph);
+        let is_unused = |name: &&&str| links.takers(name).is_empty() && !links.is_output(name);
+        let names = links.constants.keys().filter(is_unused);
+        names.map(|&name| name.to_owned()).collect()
+    };
+    graph
+        .initializer
+        .retain(|tensor| !unused.contains(&tensor.name));
+    graph.node.retain(|node| {
+        node.op_type != "Constant" || !node.output.iter().any(|it| unused.contains(it))
+    });
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use kiln_onnx::{FreeNames, GraphProto, ModelProto, NodeProto, TensorProto};
 
 use crate::error::QuantizeError;
-use crate::graph::{Links, int_attribute, node};
+use crate::graph::{Links, int_attribute, node, remove_unused};
 use crate::observe::{Method, Observer, Range};
 use crate::plan::{Plan, Product};
 use crate::prepare::Prepared;
@@ -145,21 +145,8 @@ impl Writer<'_> {
             }
         }
         graph.node = nodes;
-        // What only the float weights of a rounded product were needed for.
-        let links = Links::of(graph);
-        let unused: HashSet<String> = plan
-            .products
-            .iter()
-            .flat_map(|product| std::iter::once(&product.weight).chain(&product.bias))
-            .filter(|name| links.takers(name).is_empty() && !links.is_output(name))
-            .cloned()
-            .collect();
-        graph
-            .initializer
-            .retain(|tensor| !unused.contains(&tensor.name));
-        graph.node.retain(|node| {
-            node.op_type != "Constant" || !node.output.iter().any(|it| unused.contains(it))
-        });
+        // The float weights of rounded products.
+        remove_unused(graph);
         graph.initializer.append(&mut self.tensors);
         Ok(())
     }

@@ -288,6 +288,15 @@ fn normalizations_behind_relu_are_folded_into_what_comes_after() {
         let expected = scores(&model);
         let prepared = Prepared::new(model, Settings::default()).unwrap();
         assert_eq!(operators(prepared.model(), "BatchNormalization"), left);
+        // No constant is left that nothing takes.
+        let graph = prepared.model().graph.as_ref().unwrap();
+        let taken: Vec<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
+        assert!(
+            graph
+                .initializer
+                .iter()
+                .all(|tensor| taken.contains(&&tensor.name))
+        );
         let noise = noise_of(&scores(prepared.model()), &expected);
         assert!(noise < 1e-5, "{noise}");
         let small = prepared
