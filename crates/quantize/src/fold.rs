@@ -7,9 +7,10 @@ use kiln_onnx::{FreeNames, GraphProto, NodeProto, TensorProto};
 use kiln_run::BatchNormValues;
 
 use crate::graph::{Links, float, int, ints, put, remove_unused};
+use crate::scale::Along;
 
 /// Folds each batch normalization in inference form into the convolution before it, or else, as where `ReLU` is
-/// between, into the product behind it.
+/// between, what it adds into the product behind it, and what it multiplies with into the one before if that can be.
 pub fn fold_batch_norms(graph: &mut GraphProto) {
     fold_back(graph);
     while let Some(fold) = (0..graph.node.len()).find_map(|at| Forward::of(at, graph)) {
@@ -151,6 +152,60 @@ struct Forward {
     /// The product's weights and bias with the normalization in them.
     weight: TensorProto,
     bias: Vec<f32>,
+    /// Weights and bias of the product before it, where that takes the size of the factors.
+    scaled: Vec<TensorProto>,
+}
+
+/// Weights and bias of the product before a normalization, with the absolute factors in them: behind `ReLU` a channel
+/// may be scaled by any positive number before it as well. So the channels are of like size where they are rounded, and
+/// the weights behind keep theirs. None where something else is between, or takes the same.
+fn scaled_before(
+    value: &str,
+    factors: &[f64],
+    graph: &GraphProto,
+    links: &Links<'_>,
+) -> Option<Vec<TensorProto>> {
+    let maker = |value: &str| {
+        let mut nodes = graph.node.iter();
+        nodes.find(|node| node.output.first().is_some_and(|it| it == value) && node.is_onnx())
+    };
+    links.only_taker(value)?;
+    let mut node = maker(value)?;
+    if node.op_type == "Relu" {
+        let before = node.input.first()?;
+        links.only_taker(before)?;
+        node = maker(before)?;
+    }
+    let weight = node.input.get(1)?;
+    let weights = links
+        .floats(weight)
+        .filter(|_| links.takers(weight).len() == 1)?;
+    let shape = links.constant(weight)?.shape().ok()?;
+    let axis = match node.op_type.as_str() {
+        "Conv" => 0,
+        "Gemm" if is_dense(node) => usize::from(int(node, "transB", 0) == 0),
+        _ => return None,
+    };
+    let along = Along::axis(&shape, axis);
+    if along.channels != factors.len() {
+        return None;
+    }
+    let scaled = weights.iter().enumerate();
+    let scaled: Vec<f32> = scaled
+        .map(|(at, &weight)| (f64::from(weight) * factors[along.channel(at)]) as f32)
+        .collect();
+    let mut tensors = vec![TensorProto::from_f32(weight, &shape, &scaled)];
+    if let Some(bias) = node.input.get(2).filter(|name| !name.is_empty()) {
+        let biases = links
+            .floats(bias)
+            .filter(|it| links.takers(bias).len() == 1 && it.len() == factors.len())?;
+        let biases = biases.iter().zip(factors);
+        let biases: Vec<f32> = biases
+            .map(|(&bias, by)| (f64::from(bias) * by) as f32)
+            .collect();
+        tensors.push(TensorProto::from_f32(bias, &[biases.len()], &biases));
+    }
+    Some(tensors)
 }
 
 impl Forward {
@@ -231,11 +286,21 @@ impl Forward {
         if bias.len() != outputs {
             return None;
         }
+        let sizes: Vec<f64> = affine
+            .iter()
+            .map(|[factor, _]| if *factor == 0.0 { 1.0 } else { factor.abs() })
+            .collect();
+        let before = scaled_before(node.input.first()?, &sizes, graph, &links);
         let scaled = weights.iter().enumerate().map(|(at, &weight)| {
             let [channel, output] = place(at);
             let [factor, added] = affine[channel];
             bias[output] += f64::from(weight) * added;
-            (f64::from(weight) * factor) as f32
+            let size = if before.is_some() {
+                sizes[channel]
+            } else {
+                1.0
+            };
+            (f64::from(weight) * (factor / size)) as f32
         });
         let scaled: Vec<f32> = scaled.collect();
         Some(Self {
@@ -243,6 +308,7 @@ impl Forward {
             product,
             weight: TensorProto::from_f32(weight, &shape, &scaled),
             bias: bias.into_iter().map(|bias| bias as f32).collect(),
+            scaled: before.unwrap_or_default(),
         })
     }
 
@@ -252,6 +318,7 @@ impl Forward {
             product,
             weight,
             bias,
+            scaled,
         } = self;
         // The bias may be another node's too.
         let name = FreeNames::of(graph).take(&format!("{}_folded_bias", weight.name));
@@ -267,6 +334,7 @@ impl Forward {
         }
         put(graph, TensorProto::from_f32(&name, &[bias.len()], &bias));
         put(graph, weight);
+        scaled.into_iter().for_each(|tensor| put(graph, tensor));
         // Of other places than before if a constant's node was replaced.
         graph
             .node

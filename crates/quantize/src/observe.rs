@@ -55,14 +55,17 @@ pub struct Observer {
     bins: Vec<u64>,
     /// Values that are exactly 0, as half of those behind `ReLU` are: no range rounds them.
     zeros: u64,
-    /// Sums by channel, and the number of values of each.
+    /// Sums by channel, and the number of all values.
     sums: Vec<f64>,
     count: u64,
+    /// Sizes of the axes behind the channels'.
+    inner: Vec<usize>,
 }
 
 impl Observer {
-    /// Begins with no values; the activation has so many channels.
-    pub fn new(channels: usize) -> Self {
+    /// Begins with no values; the activation has so many channels, and behind them axes of these sizes, such as
+    /// height and width.
+    pub fn new(channels: usize, inner: &[usize]) -> Self {
         Self {
             low: f32::INFINITY,
             high: f32::NEG_INFINITY,
@@ -71,15 +74,17 @@ impl Observer {
             zeros: 0,
             sums: vec![0.0; channels],
             count: 0,
+            inner: inner.to_vec(),
         }
     }
 
-    /// Adds the values of images, row-major, of which `inner` belong to a channel before the next channel comes.
+    /// Adds the values of images, row-major.
     ///
     /// # Errors
     ///
     /// [`QuantizeError::NotFinite`], with `name` as the value's.
-    pub fn push(&mut self, name: &str, values: &[f32], inner: usize) -> Result<(), QuantizeError> {
+    pub fn push(&mut self, name: &str, values: &[f32]) -> Result<(), QuantizeError> {
+        let inner: usize = self.inner.iter().product();
         let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
         let mut sum = 0.0_f32;
         for &value in values {
@@ -136,6 +141,11 @@ impl Observer {
             self.bins = wider;
             self.limit *= 2.0;
         }
+    }
+
+    /// Returns the sizes of the axes behind the channels'.
+    pub fn inner(&self) -> &[usize] {
+        &self.inner
     }
 
     /// Returns the mean of each channel.
@@ -287,8 +297,8 @@ mod tests {
     use super::*;
 
     fn observed(values: &[f32]) -> Observer {
-        let mut observer = Observer::new(1);
-        observer.push("v", values, values.len()).unwrap();
+        let mut observer = Observer::new(1, &[values.len()]);
+        observer.push("v", values).unwrap();
         observer
     }
 
@@ -318,7 +328,7 @@ mod tests {
             observed(&[0.0, 0.0]).range(Method::Entropy),
             Some(Range::new(0.0, 0.0))
         );
-        assert_eq!(Observer::new(1).range(Method::MinMax), None);
+        assert_eq!(Observer::new(1, &[]).range(Method::MinMax), None);
     }
 
     /// Of 100,000 values below 1 and one of 40, clipping at `h` costs `(40 - h)²` and rounding `h² · 100,000 / (12 · 255²)`.
@@ -362,22 +372,24 @@ mod tests {
 
     #[test]
     fn means_are_by_channel() {
-        let mut observer = Observer::new(2);
+        let mut observer = Observer::new(2, &[2]);
         observer
-            .push("v", &[1.0, 2.0, 5.0, 7.0, 3.0, 4.0, 9.0, 11.0], 2)
+            .push("v", &[1.0, 2.0, 5.0, 7.0, 3.0, 4.0, 9.0, 11.0])
             .unwrap();
         assert_eq!(observer.means(), [2.5, 8.0]);
     }
 
     #[test]
     fn what_is_not_finite_is_refused_by_name() {
-        let error = Observer::new(1).push("v", &[1.0, f32::NAN], 2).unwrap_err();
+        let error = Observer::new(1, &[])
+            .push("v", &[1.0, f32::NAN])
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "the value `v` is NaN on a calibration image"
         );
-        let error = Observer::new(1)
-            .push("v", &[f32::NEG_INFINITY], 2)
+        let error = Observer::new(1, &[])
+            .push("v", &[f32::NEG_INFINITY])
             .unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -390,11 +402,11 @@ mod tests {
         fn ranges_are_within_the_values_and_contain_zero(
             parts in proptest::collection::vec(proptest::collection::vec(-1e3_f32..1e3, 1..40), 1..5), positive: bool,
         ) {
-            let mut observer = Observer::new(1);
+            let mut observer = Observer::new(1, &[]);
             let mut all = Vec::new();
             for part in &parts {
                 let part: Vec<f32> = part.iter().map(|x| if positive { x.abs() } else { *x }).collect();
-                observer.push("v", &part, part.len()).unwrap();
+                observer.push("v", &part).unwrap();
                 all.extend(part);
             }
             let low = all.iter().copied().fold(0.0, f32::min);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use kiln_onnx::{FreeNames, GraphProto, ModelProto, NodeProto, TensorProto};
 
 use crate::error::QuantizeError;
-use crate::graph::{Links, int_attribute, node, remove_unused};
+use crate::graph::{Links, int_attribute, ints, node, remove_unused};
 use crate::observe::{Method, Observer, Range};
 use crate::plan::{Plan, Product};
 use crate::prepare::Prepared;
@@ -15,7 +15,8 @@ use crate::scale::{Activations, Along, QuantizedWeights, Scale};
 #[derive(Debug, Clone, Default)]
 pub struct Calibration {
     ranges: BTreeMap<String, Range>,
-    means: BTreeMap<String, Vec<f64>>,
+    /// Of each channel, and the sizes of the axes behind the channels'.
+    means: BTreeMap<String, (Vec<f64>, Vec<usize>)>,
 }
 
 impl Calibration {
@@ -28,7 +29,9 @@ impl Calibration {
             ranges: ranges.collect(),
             means: observers
                 .iter()
-                .map(|(name, observer)| (name.clone(), observer.means()))
+                .map(|(name, observer)| {
+                    (name.clone(), (observer.means(), observer.inner().to_vec()))
+                })
                 .collect(),
         }
     }
@@ -299,7 +302,8 @@ impl Writer<'_> {
     }
 }
 
-/// What the rounding of a product's weights adds to each channel of its output on average.
+/// What the rounding of a product's weights adds to each channel of its output on average, if the input's mean is that of
+/// its channel everywhere.
 fn correction(
     product: &Product,
     of: &NodeProto,
@@ -308,10 +312,10 @@ fn correction(
     quantized: &QuantizedWeights,
     calibration: &Calibration,
 ) -> Option<Vec<f64>> {
-    let means = calibration.means.get(&product.input)?;
+    let (means, size) = calibration.means.get(&product.input)?;
     let along = Along::axis(shape, product.axis);
     let filters = shape[product.axis];
-    // The channels of the input, and for each weight which of them it multiplies.
+    // The channels of the input that a filter takes, and how many weights come before the next of them.
     let (taken, inner) = if of.op_type == "Conv" {
         (shape[1], shape[2..].iter().product::<usize>())
     } else if product.axis == 0 {
@@ -323,12 +327,95 @@ fn correction(
     if groups == 0 || groups * taken != means.len() || filters % groups != 0 {
         return None;
     }
+    let taps = if of.op_type == "Conv" {
+        Some(inside(of, &shape[2..], size)?)
+    } else {
+        None
+    };
     let mut sums = vec![0.0; filters];
     for (at, weight) in weights.iter().enumerate() {
         let filter = along.channel(at);
         let channel = at / inner % taken + filter / (filters / groups) * taken;
         let error = f64::from(quantized.restored(at, along)) - f64::from(*weight);
-        sums[filter] += error * means[channel];
+        let share = taps.as_ref().map_or(1.0, |taps| taps[at % inner]);
+        sums[filter] += error * means[channel] * share;
     }
     Some(sums)
+}
+
+/// For each tap of a convolution's window, the share of the output's places at which it meets the image rather than its
+/// padding, row-major; none where that is not known.
+fn inside(node: &NodeProto, window: &[usize], size: &[usize]) -> Option<Vec<f64>> {
+    let auto = node.attribute.iter().find(|it| it.name == "auto_pad");
+    let auto = auto.and_then(|it| it.s.as_deref()).unwrap_or_default();
+    let rank = window.len();
+    let axis = |name: &str, at: usize, default: i64| {
+        let found = ints(node, name).get(at).copied().unwrap_or(default);
+        usize::try_from(found).ok()
+    };
+    let mut taps = vec![1.0];
+    for at in 0..rank {
+        let (window, size) = (window[at], *size.get(at)?);
+        let (stride, dilation) = (axis("strides", at, 1)?.max(1), axis("dilations", at, 1)?);
+        let extent = dilation * window.checked_sub(1)? + 1;
+        let [before, after] = match auto {
+            b"VALID" => [0, 0],
+            b"SAME_UPPER" | b"SAME_LOWER" => {
+                let padded = size.div_ceil(stride).checked_sub(1)? * stride + extent;
+                let (half, all) = (padded.saturating_sub(size) / 2, padded.saturating_sub(size));
+                if auto == b"SAME_UPPER" {
+                    [half, all - half]
+                } else {
+                    [all - half, half]
+                }
+            }
+            _ => [axis("pads", at, 0)?, axis("pads", at + rank, 0)?],
+        };
+        let places = (size + before + after).checked_sub(extent)? / stride + 1;
+        let share = |tap: usize| {
+            let meets = |place: &usize| {
+                let padded = place * stride + tap * dilation;
+                padded >= before && padded - before < size
+            };
+            (0..places).filter(meets).count() as f64 / places as f64
+        };
+        let shares: Vec<f64> = (0..window).map(share).collect();
+        let along = taps
+            .iter()
+            .flat_map(|tap| shares.iter().map(move |share| tap * share));
+        taps = along.collect();
+    }
+    Some(taps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_takes_its_share_of_a_window() {
+        let mut conv = node("Conv", "conv", &["x", "w"], "y");
+        let pads = |pads: [i64; 4]| kiln_onnx::AttributeProto {
+            name: "pads".into(),
+            r#type: kiln_onnx::AttributeType::Ints as i32,
+            ints: pads.to_vec(),
+            ..kiln_onnx::AttributeProto::default()
+        };
+        assert_eq!(inside(&conv, &[3, 1], &[3, 2]), Some(vec![1.0; 3]));
+        // Two places: each meets two of three rows, and both columns as often.
+        conv.attribute.push(pads([1, 0, 1, 0]));
+        assert_eq!(inside(&conv, &[3, 1], &[2, 4]), Some(vec![0.5, 1.0, 0.5]));
+        assert_eq!(
+            inside(&conv, &[3, 2], &[2, 2]),
+            Some(vec![0.5, 0.5, 1.0, 1.0, 0.5, 0.5])
+        );
+        conv.attribute[0] = kiln_onnx::AttributeProto {
+            name: "auto_pad".into(),
+            r#type: kiln_onnx::AttributeType::String as i32,
+            s: Some(b"SAME_UPPER".to_vec()),
+            ..kiln_onnx::AttributeProto::default()
+        };
+        assert_eq!(inside(&conv, &[2], &[4]), Some(vec![1.0, 0.75]));
+        assert_eq!(inside(&conv, &[9], &[]), None);
+    }
 }

@@ -193,9 +193,8 @@ fn calibrated(prepared: &Prepared, method: Method) -> Calibration {
         .collect();
     values.insert("x".into(), (vec![IMAGES, 3, SIDE, SIDE], pixels()));
     let observers = values.into_iter().map(|(name, (shape, data))| {
-        let inner = shape[2..].iter().product();
-        let mut observer = Observer::new(shape[1]);
-        observer.push(&name, &data, inner).unwrap();
+        let mut observer = Observer::new(shape[1], &shape[2..]);
+        observer.push(&name, &data).unwrap();
         (name, observer)
     });
     Calibration::new(&observers.collect(), method)

@@ -143,7 +143,8 @@ impl Collected {
         }
         self.images += images;
         let [channels, ..] = preprocessor.shape();
-        let shape = vec![images, channels, size / channels];
+        let [_, height, width] = preprocessor.shape();
+        let shape = vec![images, channels, height, width];
         let input = NamedTensor {
             name: String::new(),
             shape,
@@ -168,13 +169,13 @@ impl Collected {
         for name in prepared.observed() {
             // The graph's own input is not among its outputs.
             let value = further.get(name.as_str()).copied().unwrap_or(input);
-            let (channels, _) = channels(&value.shape);
-            let new = || Observer::new(channels);
+            let (channels, inner) = channels(&value.shape);
+            let new = || Observer::new(channels, inner);
             self.observers.entry(name).or_insert_with(new);
         }
         let pushed = self.observers.par_iter_mut().map(|(name, observer)| {
             let value = further.get(name.as_str()).copied().unwrap_or(input);
-            observer.push(name, &value.data, channels(&value.shape).1)
+            observer.push(name, &value.data)
         });
         pushed
             .collect::<Result<(), _>>()
@@ -183,12 +184,11 @@ impl Collected {
     }
 }
 
-/// The channels of a value, and the values of one before the next comes: feature maps have them first, vectors and
-/// tokens last.
-fn channels(shape: &[usize]) -> (usize, usize) {
+/// The channels of a value, and the axes behind them: feature maps have the channels first, vectors and tokens last.
+fn channels(shape: &[usize]) -> (usize, &[usize]) {
     match shape {
-        [_, channels, inner @ ..] if shape.len() >= 4 => (*channels, inner.iter().product()),
-        [.., channels] => (*channels, 1),
-        [] => (1, 1),
+        [_, channels, inner @ ..] if shape.len() >= 4 => (*channels, inner),
+        [.., channels] => (*channels, &[]),
+        [] => (1, &[]),
     }
 }

@@ -10,7 +10,7 @@ use tract_onnx::tract_core::internal::bail;
 use super::channels_last;
 use super::load_error;
 use super::pick::pick_strided;
-use super::quantized::round_trips;
+use super::quantized::{restore_weights, round_trips};
 use crate::engine::error::{EngineError, one_line};
 
 /// A graph optimized for one batch size. Threads share it; each run makes its own state.
@@ -69,7 +69,7 @@ impl Plans {
                 .with_input_fact(0, self.datum_type.fact([batch, a, b, c]).into())?;
             let graph = graph.into_typed()?;
             check_sizes(&graph, limit)?;
-            let graph = round_trips(pick_strided(graph)?)?.into_decluttered()?;
+            let graph = round_trips(restore_weights(pick_strided(graph)?)?)?.into_decluttered()?;
             let graph = channels_last::replace(graph, batch)?.into_optimized()?;
             check_sizes(&graph, limit)?;
             let multiply_adds = channels_last::multiply_adds(&graph);

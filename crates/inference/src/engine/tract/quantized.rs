@@ -1,12 +1,15 @@
-//! Pairs of `QuantizeLinear` and `DequantizeLinear`, between which a quantized model computes in float: rounded in one
-//! pass, without the integers, where tract would compute some operators between pairs in integers, slower than
-//! kiln's kernels do in float.
+//! Models with small numbers, computed in float: weights of 8 or 16 bits are restored once, and pairs of
+//! `QuantizeLinear` and `DequantizeLinear` round in one pass, without the integers. tract by itself restores large
+//! weights in every run, and computes some operators between pairs in integers, slower than kiln's kernels do in
+//! float.
 
 use kiln_kernels::{Steps, round_to_steps};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{
     AxesMapping, AxisChangeConsequence, EvalContext, EvalOp, InOut, StaticName, TractErrorContext,
 };
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8};
@@ -65,6 +68,44 @@ impl TypedOp for RoundTrip {
     }
 
     as_op!();
+}
+
+/// Computes what is made of constants alone by the operators that restore weights, however large.
+pub fn restore_weights(mut model: TypedModel) -> TractResult<TypedModel> {
+    for id in 0..model.nodes.len() {
+        let node = model.node(id);
+        let restores = node.op_is::<Cast>()
+            || node.op_is::<TypedBinOp>()
+            || node.op_is::<DequantizeLinearF32>();
+        if !restores || node.outputs[0].fact.datum_type != f32::datum_type() {
+            continue;
+        }
+        let constants: Option<TVec<TValue>> = model
+            .node_input_facts(id)?
+            .iter()
+            .map(|fact| Some(fact.konst.clone()?.into_tvalue()))
+            .collect();
+        let Some(constants) = constants else { continue };
+        // Not what repeats its input: a small file could ask for more memory than there is.
+        let largest = constants.iter().map(|it| it.len()).max();
+        let output = &node.outputs[0].fact.shape;
+        let length = output.as_concrete().map(|shape| shape.iter().product());
+        if length.is_none_or(|length: usize| Some(length) > largest) {
+            continue;
+        }
+        let Some(restored) = node.op.eval_out_of_plan(constants)? else {
+            continue;
+        };
+        let name = node.name.clone();
+        let mut patch = TypedModelPatch::default();
+        for value in restored {
+            let wire = patch.add_const(format!("{name}.restored"), value.into_arc_tensor())?;
+            patch.shunt_outside(&model, id.into(), wire)?;
+        }
+        patch.obliterate(id)?;
+        patch.apply(&mut model)?;
+    }
+    Ok(model)
 }
 
 /// Replaces each `DequantizeLinear` of what a `QuantizeLinear` with the same scale and zero point gives.
